@@ -1,0 +1,133 @@
+//! The values of the maps that user space reads and writes, and their limits.
+//!
+//! A change to any layout here, or to [`crate::conn::Conn`], needs a new [`LAYOUT`]: pinned maps of
+//! another layout must be replaced, not adopted.
+
+use crate::latency::BUCKETS;
+
+/// Version of every layout in this crate.
+pub const LAYOUT: u32 = 1;
+
+/// How many pods one loaded set of programs can count: kubelet's default limit is 110 a node, some
+/// run 500.
+pub const MAX_PODS: u32 = 1024;
+
+/// Slot 0 is never handed out: a cgroup's storage reads 0 until user space has named its slot.
+pub const NO_SLOT: u32 = 0;
+
+/// How many ports `ebb.dev/ports` can name.
+pub const MAX_PORTS: usize = 16;
+
+/// Longest excluded path, in bytes. It fits, with the method before it, in what is kept of a line
+/// ([`crate::window::CARRY`]).
+pub const MAX_EXCLUDED_PATH: usize = 40;
+
+/// How many excluded paths all pods of a node can have together.
+pub const MAX_EXCLUSIONS: u32 = 8192;
+
+/// How a request ended: the index into [`PodCounters::ended`].
+pub mod ended {
+    /// The connection ended first.
+    pub const ABORTED: usize = 0;
+    /// A probe or an excluded path, taken out of all other figures again.
+    pub const EXCLUDED: usize = 6;
+    /// The end of an opaque connection.
+    pub const OPAQUE: usize = 7;
+    /// How many ways there are. 1 to 5 are the status classes 1xx to 5xx.
+    pub const WAYS: usize = 8;
+}
+
+/// What the kernel counts for one pod. All cells only grow (wrapping), except `area`, and are
+/// changed with plain atomic adds.
+///
+/// `area` is the cell `a` of the lock-free integral: a start subtracts the time, an end adds it, so
+/// at any time `t` (`CLOCK_MONOTONIC`, ns) the integral of "in flight" is `n * t + area`, with
+/// `n = started - Σ ended`. A reader that finds `settled == started + Σ ended`, having read
+/// `settled` first, has read no change halfway.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PodCounters {
+    /// Starts and ends that are completely written.
+    pub settled: u64,
+    /// `a` of the integral, ns.
+    pub area: u64,
+    /// Ends of requests, by [`ended`].
+    pub ended: [u64; ended::WAYS],
+    /// Requests begun, excluded and opaque ones included.
+    pub started: u64,
+    /// In flight now that are HTTP/2 streams (a gauge, wrapping).
+    pub http2: u64,
+    /// In flight now that are upgraded connections (a gauge, wrapping).
+    pub upgraded: u64,
+    /// In flight now that are opaque connections (a gauge, wrapping).
+    pub opaque: u64,
+    /// Connections opened.
+    pub opened: u64,
+    /// Connections closed.
+    pub closed: u64,
+    /// Requests by how long they were in flight; see [`crate::latency`].
+    pub latency: [u64; BUCKETS],
+}
+
+/// What user space asks of a pod's counting.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PodRules {
+    /// How many of `ports` are set; 0: every port that listens.
+    pub port_count: u32,
+    /// 1 where the pod has excluded paths.
+    pub has_exclusions: u32,
+    /// Serving ports, host byte order.
+    pub ports: [u16; MAX_PORTS],
+}
+
+/// Key of an excluded path.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exclusion {
+    /// The pod's slot; 64 bits, so that the key has no padding.
+    pub slot: u64,
+    /// The path without query, zero-filled.
+    pub path: [u64; MAX_EXCLUDED_PATH / 8],
+}
+
+/// Both ends of a connection, seen from one of them. IPv4 addresses are IPv4-mapped.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Address here, network byte order.
+    pub local: [u32; 4],
+    /// Address there, network byte order.
+    pub remote: [u32; 4],
+    /// Port here, host byte order.
+    pub local_port: u32,
+    /// Port there, host byte order.
+    pub remote_port: u32,
+}
+
+#[cfg(feature = "user")]
+mod user {
+    // SAFETY: `repr(C)` structures of integers, without padding and valid for every bit pattern.
+    unsafe impl aya::Pod for super::PodCounters {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::PodRules {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Exclusion {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel and user space are compiled apart: the layout is what they agree on.
+    #[test]
+    fn layout() {
+        assert_eq!(size_of::<PodCounters>(), 8 * (16 + BUCKETS));
+        assert_eq!(core::mem::offset_of!(PodCounters, area), 8);
+        assert_eq!(core::mem::offset_of!(PodCounters, started), 80);
+        assert_eq!(core::mem::offset_of!(PodCounters, latency), 128);
+        assert_eq!(size_of::<PodRules>(), 40);
+        assert_eq!(size_of::<Exclusion>(), 48);
+        assert_eq!(size_of::<Ends>(), 40);
+    }
+}

@@ -1,0 +1,323 @@
+//! A connection's life: which of its requests are in flight, and how each one ends.
+//!
+//! Three programs change it. The way out and the closing run under the socket's lock; the way in
+//! does not, so what it shares with the closing is guarded by [`Lock`].
+
+use crate::{
+    abi::{Exclusion, MAX_EXCLUDED_PATH, ended},
+    direction::Direction,
+    latency,
+    packet::{Gauge, Meter},
+};
+
+/// The kernel's `struct bpf_spin_lock`; it knows it by this name in the BTF.
+#[repr(C)]
+#[allow(non_camel_case_types, reason = "the kernel looks for this name")]
+#[derive(Debug)]
+pub struct bpf_spin_lock {
+    /// The kernel's.
+    pub val: u32,
+}
+
+/// The lock of a [`Conn`].
+pub type Lock = bpf_spin_lock;
+
+/// What a connection has become.
+pub mod state {
+    /// Closed: nothing more is counted.
+    pub const CLOSED: u32 = 1;
+    /// A tunnel after 101 or CONNECT: in flight until it closes.
+    pub const TUNNEL: u32 = 1 << 1;
+    /// Not readable: in flight until it closes.
+    pub const OPAQUE: u32 = 1 << 2;
+}
+
+/// Requests of one connection whose start time is remembered, for the latency; and which can be
+/// told from one another as HEAD or CONNECT or excluded, one bit each.
+const REMEMBERED: u32 = 8;
+const TOLD_APART: u32 = 64;
+
+/// One connection, kept in its socket's storage.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Conn {
+    /// Guards `state`, `started` and `excluded`.
+    pub lock: Lock,
+    /// The pod's index.
+    pub slot: u32,
+    /// Bits of [`state`].
+    pub state: u32,
+    /// Requests begun.
+    pub started: u32,
+    /// Requests ended, the oldest first.
+    pub ended: u32,
+    /// Keeps the layout free of padding.
+    pub reserved: u32,
+    /// Which of the open requests are HEAD.
+    pub heads: u64,
+    /// Which of them are CONNECT.
+    pub connects: u64,
+    /// Which of them have been taken out of the count again.
+    pub excluded: u64,
+    /// When the open ones began, ns.
+    pub since: [u64; REMEMBERED as usize],
+    /// Where the path of a request is cut out, to be looked up.
+    pub exclusion: Exclusion,
+    /// From the client.
+    pub requests: Direction,
+    /// To the client.
+    pub responses: Direction,
+}
+
+impl Conn {
+    /// A connection without a pod and without traffic: all zeros, as the kernel makes socket storage.
+    pub const ZERO: Self = Self {
+        lock: Lock { val: 0 },
+        slot: 0,
+        state: 0,
+        started: 0,
+        ended: 0,
+        reserved: 0,
+        heads: 0,
+        connects: 0,
+        excluded: 0,
+        since: [0; REMEMBERED as usize],
+        exclusion: Exclusion {
+            slot: 0,
+            path: [0; MAX_EXCLUDED_PATH / 8],
+        },
+        requests: Direction::ZERO,
+        responses: Direction::ZERO,
+    };
+
+    /// Gives a zeroed connection to a pod. Its first bytes will have these sequence numbers.
+    #[inline(always)]
+    pub fn open_at(&mut self, slot: u32, first_in: u32, first_out: u32) {
+        self.slot = slot;
+        self.exclusion.slot = u64::from(slot);
+        self.requests.open_at(first_in);
+        self.responses.open_at(first_out);
+    }
+
+    /// Whether it is in one of these [`state`]s.
+    #[inline(always)]
+    pub fn is(&self, states: u32) -> bool {
+        self.state & states != 0
+    }
+
+    /// Requests in flight.
+    #[inline(always)]
+    pub fn open(&self) -> u32 {
+        self.started.wrapping_sub(self.ended)
+    }
+
+    /// A request begins.
+    #[inline(always)]
+    pub fn start<M: Meter>(&mut self, meter: &mut M) {
+        let now = meter.now();
+        let index = self.started;
+        if self.open() < TOLD_APART {
+            // Its bits may still be those of the request 64 before it.
+            let bit = 1u64 << (index % TOLD_APART);
+            self.heads &= !bit;
+            self.connects &= !bit;
+            self.excluded &= !bit;
+        }
+        if self.open() < REMEMBERED
+            && let Some(since) = self.since.get_mut((index % REMEMBERED) as usize)
+        {
+            *since = now;
+        }
+        let lock = &raw mut self.lock;
+        let counted = meter.locked(lock, || {
+            let living = self.state & state::CLOSED == 0;
+            if living {
+                self.started = index.wrapping_add(1);
+            }
+            living
+        });
+        if counted {
+            meter.start(now);
+        }
+    }
+
+    /// The bit of the request that is being read, if it has one of its own.
+    #[inline(always)]
+    fn newest_bit(&self) -> u64 {
+        let open = self.open();
+        if open == 0 || open > TOLD_APART {
+            0
+        } else {
+            1u64 << (self.started.wrapping_sub(1) % TOLD_APART)
+        }
+    }
+
+    /// The request that is being read is HEAD.
+    #[inline(always)]
+    pub fn mark_head(&mut self) {
+        self.heads |= self.newest_bit();
+    }
+
+    /// The request that is being read is CONNECT.
+    #[inline(always)]
+    pub fn mark_connect(&mut self) {
+        self.connects |= self.newest_bit();
+    }
+
+    /// Whether the request now being answered is HEAD.
+    #[inline(always)]
+    pub fn answers_head(&self) -> bool {
+        self.open() > 0 && self.heads & (1u64 << (self.ended % TOLD_APART)) != 0
+    }
+
+    /// Whether the request now being answered is CONNECT.
+    #[inline(always)]
+    pub fn answers_connect(&self) -> bool {
+        self.open() > 0 && self.connects & (1u64 << (self.ended % TOLD_APART)) != 0
+    }
+
+    /// The request that is being read is to be taken out of the count, exactly, as if it had never come.
+    #[inline(always)]
+    pub fn exclude<M: Meter>(&mut self, meter: &mut M) {
+        let open = self.open();
+        if open == 0 || open > REMEMBERED {
+            // Answered before its head was complete, or too deep in a pipeline to know its start.
+            return;
+        }
+        let bit = self.newest_bit();
+        let since = match self
+            .since
+            .get((self.started.wrapping_sub(1) % REMEMBERED) as usize)
+        {
+            Some(since) => *since,
+            None => return,
+        };
+        let lock = &raw mut self.lock;
+        let taken_back = meter.locked(lock, || {
+            let first = self.state & state::CLOSED == 0 && self.excluded & bit == 0;
+            if first {
+                self.excluded |= bit;
+            }
+            first
+        });
+        if taken_back {
+            meter.end(ended::EXCLUDED, 1, since);
+        }
+    }
+
+    /// The oldest request in flight ends, one of [`ended`] ways.
+    #[inline(always)]
+    pub fn end<M: Meter>(&mut self, meter: &mut M, way: usize, now: u64) {
+        let open = self.open();
+        if open == 0 {
+            // An answer nobody asked for, such as 408 on an idle connection.
+            return;
+        }
+        let index = self.ended;
+        self.ended = index.wrapping_add(1);
+        if open <= TOLD_APART && self.excluded & (1u64 << (index % TOLD_APART)) != 0 {
+            return;
+        }
+        if open <= REMEMBERED
+            && let Some(since) = self.since.get_mut((index % REMEMBERED) as usize)
+        {
+            let bucket = latency::bucket(now.wrapping_sub(*since)) as u64;
+            // Through memory, so that the ways to the one number are one to the verifier.
+            let pointer: *mut u64 = since;
+            // SAFETY: from a reference just now.
+            let bucket = unsafe {
+                pointer.write_volatile(bucket);
+                pointer.read_volatile()
+            };
+            meter.latency(bucket as usize);
+        }
+        meter.end(way, 1, now);
+    }
+
+    /// The answer was 101, or CONNECT was granted: the request stays in flight until the connection closes.
+    #[inline(always)]
+    pub fn become_tunnel<M: Meter>(&mut self, meter: &mut M) {
+        self.become_one(meter, state::TUNNEL, Gauge::Upgraded);
+    }
+
+    /// What runs here cannot be read: from now on it is the connection that is in flight.
+    #[inline(always)]
+    pub fn become_opaque<M: Meter>(&mut self, meter: &mut M) {
+        self.become_one(meter, state::OPAQUE, Gauge::Opaque);
+    }
+
+    #[inline(always)]
+    fn become_one<M: Meter>(&mut self, meter: &mut M, state: u32, gauge: Gauge) {
+        if self.is(state::CLOSED | state::TUNNEL | state::OPAQUE) {
+            return;
+        }
+        if self.open() == 0 {
+            self.start(meter);
+        } else {
+            let now = meter.now();
+            self.break_off(meter, 1, now);
+        }
+        let lock = &raw mut self.lock;
+        let changed = meter.locked(lock, || {
+            let living = self.state & state::CLOSED == 0;
+            if living {
+                self.state |= state;
+            }
+            living
+        });
+        if changed {
+            meter.gauge(gauge, 1);
+        }
+    }
+
+    /// Nothing more can be answered: the server has sent its last byte (`way` says how the request
+    /// being answered ended), or the connection is gone.
+    #[inline(always)]
+    pub fn finish<M: Meter>(&mut self, meter: &mut M, way: usize) {
+        let lock = &raw mut self.lock;
+        let was = meter.locked(lock, || {
+            let was = self.state;
+            self.state |= state::CLOSED;
+            was
+        });
+        if was & state::CLOSED != 0 {
+            return;
+        }
+        if was & state::TUNNEL != 0 {
+            meter.gauge(Gauge::Upgraded, u64::MAX);
+        }
+        if was & state::OPAQUE != 0 {
+            meter.gauge(Gauge::Opaque, u64::MAX);
+        }
+        if self.open() == 0 {
+            return;
+        }
+        let way = if was & state::OPAQUE != 0 {
+            ended::OPAQUE
+        } else {
+            way
+        };
+        let now = meter.now();
+        self.end(meter, way, now);
+        self.break_off(meter, 0, now);
+    }
+
+    /// Ends the oldest requests at once until `left` are in flight.
+    #[inline(always)]
+    fn break_off<M: Meter>(&mut self, meter: &mut M, left: u32, now: u64) {
+        let open = self.open();
+        if open <= left {
+            return;
+        }
+        let count = open - left;
+        // Those of them that are excluded are out of the count already.
+        let mut excluded = 0;
+        if open <= TOLD_APART {
+            let ending =
+                (u64::MAX >> ((TOLD_APART - count) & 63)).rotate_left(self.ended % TOLD_APART);
+            excluded = latency::count_ones(self.excluded & ending);
+        }
+        self.ended = self.ended.wrapping_add(count);
+        meter.end(ended::ABORTED, u64::from(count) - excluded, now);
+    }
+}

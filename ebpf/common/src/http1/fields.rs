@@ -1,0 +1,131 @@
+//! Lines and the fields that say how long a body is.
+
+use super::Line;
+use crate::{
+    direction::{Direction, flag},
+    window::{LOWER, Window, text},
+};
+
+/// Digits of a Content-Length that are read: 2^63 has 19.
+const LENGTH_DIGITS: u32 = 19;
+
+/// Hexadecimal digits of a chunk's size that are read. HTTP servers refuse more than 16; a chunk of
+/// 2^60 bytes is no chunk.
+const CHUNK_DIGITS: u32 = 15;
+
+/// Blanks before or behind a field's value that are looked at; usual is one.
+const BLANKS: u32 = 4;
+
+/// Whether the line has nothing on it, so that it ends a head.
+#[inline(always)]
+pub(super) fn is_empty(window: &Window, line: Line) -> bool {
+    line.whole
+        && (line.start == line.end
+            || (line.start + 1 == line.end && window.byte(line.start) == b'\r'))
+}
+
+/// The first 16 bytes of a field line, letters in lower case.
+#[inline(always)]
+pub(super) fn name(window: &Window, line: Line) -> (u64, u64) {
+    (
+        window.eight(line.start) | LOWER,
+        window.eight(line.start + 8) | LOWER,
+    )
+}
+
+/// Notes what a field says of the body's length. `false` where it cannot be understood.
+#[inline(always)]
+pub(super) fn framing(direction: &mut Direction, line: Line, name: (u64, u64)) -> bool {
+    if name.0 == text(b"content-") && name.1 & 0x00ff_ffff_ffff_ffff == text(b"length:\0") {
+        let Some(length) = content_length(&direction.window, line) else {
+            return false;
+        };
+        direction.remaining = length;
+        direction.flags |= flag::LENGTH;
+    } else if name.0 == text(b"transfer") && name.1 == text(b"-encodin") {
+        if !line.whole {
+            return false;
+        }
+        // The last coding named, in the last field of the name, is the outermost one.
+        direction.flags &= !(flag::CHUNKED | flag::CODED);
+        direction.flags |= if ends_in_chunked(&direction.window, line) {
+            flag::CHUNKED
+        } else {
+            flag::CODED
+        };
+    }
+    true
+}
+
+#[inline(always)]
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t' || byte == b'\r'
+}
+
+/// The number behind `Content-Length:`.
+#[inline(always)]
+fn content_length(window: &Window, line: Line) -> Option<u64> {
+    if !line.whole {
+        return None;
+    }
+    let mut at = line.start + 15;
+    for _ in 0..BLANKS {
+        if !is_blank(window.byte(at)) {
+            break;
+        }
+        at += 1;
+    }
+    let first = at;
+    let mut value = 0u64;
+    for _ in 0..LENGTH_DIGITS {
+        let digit = window.byte(at).wrapping_sub(b'0');
+        if digit > 9 || at >= line.end {
+            break;
+        }
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+        at += 1;
+    }
+    // A list of equal lengths, "5, 5", is allowed (RFC 9112, 6.3).
+    let behind = window.byte(at);
+    (at > first && (at >= line.end || is_blank(behind) || behind == b',')).then_some(value)
+}
+
+/// Whether the last coding of a `Transfer-Encoding:` is `chunked`.
+#[inline(always)]
+fn ends_in_chunked(window: &Window, line: Line) -> bool {
+    let mut end = line.end;
+    for _ in 0..BLANKS {
+        if end <= line.start || !is_blank(window.byte(end - 1)) {
+            break;
+        }
+        end -= 1;
+    }
+    // `transfer-encoding:` is 18 bytes; before the last 7 there is at least its colon.
+    end >= line.start + 25 && (window.eight(end - 8) | LOWER) >> 8 == text(b"chunked\0")
+}
+
+/// The size in a chunk's first line; extensions behind it do not matter. `None` if it is no number.
+#[inline(always)]
+pub(super) fn chunk_size(window: &Window, line: Line) -> Option<u64> {
+    let mut at = line.start;
+    let mut size = 0u64;
+    for _ in 0..CHUNK_DIGITS {
+        let byte = window.byte(at);
+        let digit = byte.wrapping_sub(b'0');
+        let letter = (byte | 0x20).wrapping_sub(b'a');
+        let value = if digit <= 9 {
+            digit
+        } else if letter <= 5 {
+            letter + 10
+        } else {
+            break;
+        };
+        if at >= line.end {
+            break;
+        }
+        size = size << 4 | u64::from(value);
+        at += 1;
+    }
+    let behind = window.byte(at);
+    (at > line.start && (at >= line.end || is_blank(behind) || behind == b';')).then_some(size)
+}

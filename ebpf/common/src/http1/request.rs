@@ -1,0 +1,154 @@
+//! The head of a request.
+
+use super::{Line, fields};
+use crate::{
+    abi::MAX_EXCLUDED_PATH,
+    conn::Conn,
+    direction::{flag, phase},
+    packet::{Meter, Packet},
+    window::{LOWER, Window, equal_bytes, lowest_byte, text},
+};
+
+/// Counts the request whose first byte is there. Empty lines before it do not begin one (RFC 9112, 2.2).
+#[inline(always)]
+pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
+    let direction = &mut conn.requests;
+    if direction.phase != phase::HEAD
+        || !direction.has(flag::START_LINE)
+        || direction.has(flag::BEGUN)
+    {
+        return;
+    }
+    let first = direction.window.byte(direction.window.start);
+    if first == b'\r' || first == b'\n' {
+        return;
+    }
+    direction.flags |= flag::BEGUN;
+    if !first.is_ascii_uppercase() {
+        // All methods in use begin with a capital; a TLS record, for one, begins with 0x16.
+        direction.flags |= flag::UNREADABLE;
+        return;
+    }
+    conn.start(meter);
+}
+
+#[inline(always)]
+pub(super) fn head_line<P: Packet, M: Meter>(
+    conn: &mut Conn,
+    packet: &P,
+    meter: &mut M,
+    line: Line,
+) {
+    let direction = &mut conn.requests;
+    if direction.phase != phase::HEAD {
+        return;
+    }
+    if direction.has(flag::START_LINE) {
+        start_line(conn, packet, line);
+        return;
+    }
+    if fields::is_empty(&direction.window, line) {
+        head_end(conn, meter);
+        return;
+    }
+    let name = fields::name(&direction.window, line);
+    if !fields::framing(direction, line, name) {
+        direction.flags |= flag::UNREADABLE;
+    } else if is_probe(&direction.window, line, name) {
+        direction.flags |= flag::EXCLUDED;
+    }
+}
+
+/// Kubelet's and Knative's probes say what they are (design section 1).
+#[inline(always)]
+fn is_probe(window: &Window, line: Line, name: (u64, u64)) -> bool {
+    if name.0 == text(b"user-age") {
+        // With exactly one space, as Go's client writes it and kubelet is written in Go.
+        return name.1 == text(b"nt: kube")
+            && window.eight(line.start + 16) & 0xffff_ffff_ffff == text(b"-probe\0\0");
+    }
+    if name.0 == text(b"k-kubele") || name.0 == text(b"k-networ") {
+        let rest = window.eight(line.start + 8) | LOWER;
+        return rest == text(b"t-probe:") || rest == text(b"k-probe:");
+    }
+    false
+}
+
+#[inline(always)]
+fn start_line<P: Packet>(conn: &mut Conn, packet: &P, line: Line) {
+    let direction = &mut conn.requests;
+    if fields::is_empty(&direction.window, line) {
+        return;
+    }
+    direction.flags &= !flag::START_LINE;
+    let method = direction.window.eight(line.start);
+    if line.whole && !names_http1(&direction.window, line) {
+        direction.flags |= flag::UNREADABLE;
+        return;
+    }
+    if packet.has_exclusions()
+        && cut_path(&direction.window, line, &mut conn.exclusion.path)
+        && packet.excludes(&conn.exclusion)
+    {
+        direction.flags |= flag::EXCLUDED;
+    }
+    if method & 0xff_ffff_ffff == text(b"HEAD \0\0\0") {
+        conn.mark_head();
+    } else if method == text(b"CONNECT ") {
+        conn.mark_connect();
+    }
+}
+
+/// Whether the line ends in `HTTP/1.x`.
+#[inline(always)]
+fn names_http1(window: &Window, line: Line) -> bool {
+    let end = if window.byte(line.end.wrapping_sub(1)) == b'\r' {
+        line.end - 1
+    } else {
+        line.end
+    };
+    end >= line.start + 8 && window.eight(end - 8) & 0x00ff_ffff_ffff_ffff == text(b"HTTP/1.\0")
+}
+
+/// Cuts the path out of a start line, zero-filled. `false` if the path, or the method before it, is longer than
+/// what can be excluded.
+///
+/// Without branches where it can be, and into memory that is not the stack's: of each way that leads here the
+/// verifier would remember what it left there.
+#[inline(always)]
+fn cut_path(window: &Window, line: Line, path: &mut [u64; MAX_EXCLUDED_PATH / 8]) -> bool {
+    let blank = equal_bytes(window.eight(line.start), b' ');
+    if blank == 0 {
+        // All methods but the WebDAV ones with eight letters and more are shorter.
+        return false;
+    }
+    let start = line.start + lowest_byte(blank) + 1;
+    let mut seen = 0u64;
+    for (index, word) in path.iter_mut().enumerate() {
+        let bytes = window.eight(start + index as u32 * 8);
+        let ends = equal_bytes(bytes, b' ') | equal_bytes(bytes, b'?');
+        // All bits before the first end; none behind an end in an earlier word.
+        let before = ((ends & ends.wrapping_neg()) >> 7).wrapping_sub(1);
+        let open = ((seen | seen.wrapping_neg()) >> 63).wrapping_sub(1);
+        *word = bytes & before & open;
+        seen |= ends;
+    }
+    let next = window.byte(start + MAX_EXCLUDED_PATH as u32);
+    seen != 0 || next == b' ' || next == b'?'
+}
+
+#[inline(always)]
+fn head_end<M: Meter>(conn: &mut Conn, meter: &mut M) {
+    if conn.requests.has(flag::EXCLUDED) {
+        conn.exclude(meter);
+    }
+    let direction = &mut conn.requests;
+    if direction.has(flag::CHUNKED) {
+        direction.phase = phase::CHUNK_HEAD;
+    } else if direction.has(flag::LENGTH) && direction.remaining > 0 {
+        direction.phase = phase::BODY;
+    } else {
+        // Without either field a request has no body (RFC 9112, 6.3, case 7).
+        direction.flags |= flag::COMPLETE;
+    }
+}

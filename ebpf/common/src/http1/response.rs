@@ -1,0 +1,124 @@
+//! The head of a response, and what its status makes of the body.
+
+use super::{Line, fields};
+use crate::{
+    abi::ended,
+    conn::{Conn, state},
+    direction::{flag, phase},
+    packet::Meter,
+    window::text,
+};
+
+#[inline(always)]
+pub(super) fn head_line(conn: &mut Conn, line: Line) {
+    let direction = &mut conn.responses;
+    if direction.phase != phase::HEAD {
+        return;
+    }
+    if direction.has(flag::START_LINE) {
+        match status(conn, line) {
+            Some(status) => {
+                conn.responses.status = status;
+                conn.responses.flags &= !flag::START_LINE;
+            }
+            None => conn.responses.flags |= flag::UNREADABLE,
+        }
+        return;
+    }
+    if fields::is_empty(&direction.window, line) {
+        head_end(conn);
+        return;
+    }
+    let name = fields::name(&direction.window, line);
+    if !fields::framing(direction, line, name) {
+        direction.flags |= flag::UNREADABLE;
+    }
+}
+
+/// The code of a line `HTTP/1.x code …`.
+#[inline(always)]
+fn status(conn: &Conn, line: Line) -> Option<u64> {
+    let window = &conn.responses.window;
+    if line.end < line.start + 12
+        || window.eight(line.start) & 0x00ff_ffff_ffff_ffff != text(b"HTTP/1.\0")
+    {
+        return None;
+    }
+    let code = window.eight(line.start + 8);
+    let hundreds = (code >> 8 & 0xff).wrapping_sub(u64::from(b'0'));
+    let tens = (code >> 16 & 0xff).wrapping_sub(u64::from(b'0'));
+    let ones = (code >> 24 & 0xff).wrapping_sub(u64::from(b'0'));
+    (code & 0xff == u64::from(b' ') && (1..=5).contains(&hundreds) && tens <= 9 && ones <= 9)
+        .then_some(hundreds * 100 + tens * 10 + ones)
+}
+
+/// RFC 9112, 6.3: where the body of this response ends.
+#[inline(always)]
+fn head_end(conn: &mut Conn) {
+    let status = conn.responses.status;
+    if status == 101 || (conn.answers_connect() && status / 100 == 2 && conn.open() > 0) {
+        conn.responses.flags |= flag::GRANTED;
+        return;
+    }
+    let direction = &conn.responses;
+    let no_body = status < 200
+        || status == 204
+        || status == 304
+        || conn.answers_head()
+        || (!direction.has(flag::CHUNKED)
+            && !direction.has(flag::CODED)
+            && direction.has(flag::LENGTH)
+            && direction.remaining == 0);
+    if no_body {
+        conn.responses.flags |= flag::COMPLETE;
+        return;
+    }
+    let direction = &mut conn.responses;
+    direction.phase = if direction.has(flag::CHUNKED) {
+        phase::CHUNK_HEAD
+    } else if direction.has(flag::LENGTH) && !direction.has(flag::CODED) {
+        phase::BODY
+    } else {
+        phase::UNTIL_CLOSE
+    };
+}
+
+/// The response's last byte has been seen. An interim one (1xx) ends nothing.
+#[inline(always)]
+pub(super) fn end<M: Meter>(conn: &mut Conn, meter: &mut M) {
+    let status = conn.responses.status;
+    conn.responses.next_message();
+    if status >= 200 && !conn.is(state::CLOSED | state::TUNNEL | state::OPAQUE) {
+        let now = meter.now();
+        conn.end(meter, way(status), now);
+    }
+}
+
+/// The [`crate::abi::ended`] way of a status code: its class.
+#[inline(always)]
+fn way(status: u64) -> usize {
+    if status < 200 {
+        1
+    } else if status < 300 {
+        2
+    } else if status < 400 {
+        3
+    } else if status < 500 {
+        4
+    } else {
+        5
+    }
+}
+
+/// The server's side of the connection is at its end (`complete`: it said so itself, with a FIN): a
+/// body without a length is complete now, everything else is broken off.
+#[inline(always)]
+pub fn last_byte<M: Meter>(conn: &mut Conn, meter: &mut M, complete: bool) {
+    let whole = conn.is(state::TUNNEL) || (complete && conn.responses.phase == phase::UNTIL_CLOSE);
+    let ended = if whole {
+        way(conn.responses.status)
+    } else {
+        ended::ABORTED
+    };
+    conn.finish(meter, ended);
+}

@@ -1,0 +1,18 @@
+//! What Ebb's kernel programs and its user space share: the layout of the maps and the parsers.
+//!
+//! The parsers are written once, for packets in the kernel and for slices in tests. They bias
+//! towards honesty: what they cannot follow becomes an *opaque* connection, counted as one in
+//! flight until it closes, and never a guess. No input makes them loop or read outside their window.
+
+#![no_std]
+
+pub mod abi;
+pub mod conn;
+pub mod direction;
+pub mod http1;
+pub mod latency;
+pub mod packet;
+pub mod window;
+
+#[cfg(target_endian = "big")]
+compile_error!("the parsers compare text as little-endian words");

@@ -1,0 +1,176 @@
+//! One build of the kernel programs, from within a build script.
+//!
+//! It runs a second cargo inside the first. Three things keep the two apart: a target folder of its
+//! own (two cargos on one folder wait for each other for ever), an environment without the outer
+//! one's compiler and wrappers, and a profile set here rather than taken from the workspace, so that
+//! a change of the programs' profile does not change what the verifier sees.
+
+use std::{
+    env, fmt, fs, io,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use crate::toolchain::{Missing, find};
+
+/// The package that holds the kernel programs, and its binary.
+const PACKAGE: &str = "ebb-ebpf";
+
+/// Why the kernel programs were not built.
+#[derive(Debug)]
+pub enum BuildError {
+    /// There is no toolchain for them.
+    Toolchain(Missing),
+    /// A variable that cargo gives every build script is not there.
+    NotABuildScript(&'static str),
+    /// The machine has a byte order that BPF has no target for.
+    Endian(String),
+    /// A file or a program could not be used: what was to be done, and why it did not work.
+    Io(String, io::Error),
+    /// The compiler said no; what it said is on stderr.
+    Failed(String),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Toolchain(missing) => missing.fmt(f),
+            Self::NotABuildScript(name) => {
+                write!(f, "{name} is not set: this runs in a build script only")
+            }
+            Self::Endian(endian) => {
+                write!(
+                    f,
+                    "byte order {endian:?} has no BPF target: little and big have"
+                )
+            }
+            Self::Io(what, error) => write!(f, "cannot {what}: {error}"),
+            Self::Failed(with) => {
+                write!(
+                    f,
+                    "the kernel programs do not compile with {with}: see above"
+                )
+            }
+        }
+    }
+}
+
+// No `source()`: the text already holds it, for a build script prints one line.
+impl std::error::Error for BuildError {}
+
+/// Builds the kernel programs of the package in `folder` (relative to the calling package) and
+/// returns the object, a copy in the caller's `OUT_DIR`.
+///
+/// All host profiles share the build below it, so a second profile costs well under a second.
+///
+/// # Errors
+/// When called outside a build script, without a toolchain, or when the programs do not compile.
+pub fn build(folder: &str) -> Result<PathBuf, BuildError> {
+    let toolchain = find().map_err(BuildError::Toolchain)?;
+    let out_dir = PathBuf::from(script_variable("OUT_DIR")?);
+    let manifest = Path::new(&script_variable("CARGO_MANIFEST_DIR")?)
+        .join(folder)
+        .join("Cargo.toml");
+    let arch = bpf_arch(&script_variable("CARGO_CFG_TARGET_ARCH")?);
+    let target = match script_variable("CARGO_CFG_TARGET_ENDIAN")?.as_str() {
+        "little" => "bpfel-unknown-none",
+        "big" => "bpfeb-unknown-none",
+        other => return Err(BuildError::Endian(other.to_owned())),
+    };
+    // The architecture is a compiler flag; a folder for each keeps one from undoing the other.
+    let target_dir = workspace_target(&out_dir).join("bpf").join(&arch);
+
+    let mut cargo = toolchain.compiler.cargo();
+    cargo.args(["build", "--release", "--package", PACKAGE, "--bin", PACKAGE]);
+    cargo.args(["--target", target, "-Z", "build-std=core"]);
+    cargo.arg("--manifest-path").arg(&manifest);
+    cargo.arg("--target-dir").arg(&target_dir);
+    // A `build.build-dir` of the user would be shared with the outer cargo, and locked by it.
+    cargo.env("CARGO_BUILD_BUILD_DIR", &target_dir);
+    let linker_variable = format!(
+        "CARGO_TARGET_{}_LINKER",
+        target.to_uppercase().replace('-', "_")
+    );
+    cargo.env(linker_variable, &toolchain.linker.path);
+    // BTF is what describes socket-storage maps to the kernel; it is made from the debug info.
+    let flags = [
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+        // 32-bit registers and jumps, which the verifier follows better; every kernel from 5.1 on has them.
+        "-Ctarget-cpu=v3".to_owned(),
+        format!("--cfg=bpf_target_arch=\"{arch}\""),
+    ];
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    for (key, value) in [
+        ("OPT_LEVEL", "3"),
+        ("DEBUG", "2"),
+        ("STRIP", "none"),
+        ("LTO", "false"),
+        ("CODEGEN_UNITS", "1"),
+    ] {
+        cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
+    }
+
+    // On stdout the outer cargo expects directives; what the inner one says belongs on stderr,
+    // which cargo shows when a build script fails.
+    cargo.stdin(Stdio::null()).stdout(Stdio::null());
+    eprintln!("building the kernel programs with {toolchain}");
+    let status = cargo.status().map_err(|error| {
+        BuildError::Io(format!("start {}", cargo.get_program().display()), error)
+    })?;
+    if !status.success() {
+        return Err(BuildError::Failed(toolchain.compiler.to_string()));
+    }
+
+    let built = target_dir.join(target).join("release").join(PACKAGE);
+    let object = out_dir.join(format!("{PACKAGE}.o"));
+    fs::copy(&built, &object).map_err(|error| {
+        BuildError::Io(
+            format!("copy {} to {}", built.display(), object.display()),
+            error,
+        )
+    })?;
+    Ok(object)
+}
+
+fn script_variable(name: &'static str) -> Result<String, BuildError> {
+    env::var(name).map_err(|_| BuildError::NotABuildScript(name))
+}
+
+/// aya's name for the architecture whose kernel runs the programs.
+fn bpf_arch(target_arch: &str) -> String {
+    // rustc appends the extensions for this one only: riscv64gc, riscv64a23.
+    if target_arch.starts_with("riscv64") {
+        "riscv64".to_owned()
+    } else {
+        target_arch.to_owned()
+    }
+}
+
+/// The target folder of the workspace, wherever configuration put it: cargo marks it with a
+/// `CACHEDIR.TAG`. `OUT_DIR` itself, which is always right but not shared, if there is no mark.
+fn workspace_target(out_dir: &Path) -> PathBuf {
+    let marked = |dir: &&Path| dir.join("CACHEDIR.TAG").is_file();
+    out_dir
+        .ancestors()
+        .find(marked)
+        .unwrap_or(out_dir)
+        .to_path_buf()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_architecture_is_spelled_as_aya_does() {
+        assert_eq!(bpf_arch("x86_64"), "x86_64");
+        assert_eq!(bpf_arch("riscv64gc"), "riscv64");
+    }
+
+    #[test]
+    fn without_a_marked_folder_the_build_stays_in_out_dir() {
+        let nowhere = Path::new("/nonexistent/target/debug/build/x/out");
+        assert_eq!(workspace_target(nowhere), nowhere);
+    }
+}

@@ -1,0 +1,69 @@
+//! The linker for the BPF target, bpf-linker.
+//!
+//! Its LLVM must be at least the compiler's, because bitcode is only readable forwards.
+
+use std::{
+    env, iter,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::compiler::output;
+
+/// The release of bpf-linker that `cargo xtask setup` installs.
+pub const LINKER_VERSION: &str = "0.13.0";
+
+/// The LLVM major that linker is built against: the newest that Debian 12 packages.
+pub const LINKER_LLVM: u32 = 22;
+
+/// Where tools and downloads are kept outside the checkout: `$EBB_CACHE`, else
+/// `$XDG_CACHE_HOME/ebb`, else `~/.cache/ebb`.
+#[must_use]
+pub fn cache_dir() -> PathBuf {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(dir) = set("EBB_CACHE") {
+        return dir.into();
+    }
+    if let Some(dir) = set("XDG_CACHE_HOME") {
+        return PathBuf::from(dir).join("ebb");
+    }
+    // Without a home (some containers) the temporary folder is better than the checkout.
+    let home = set("HOME").map_or_else(env::temp_dir, PathBuf::from);
+    home.join(".cache").join("ebb")
+}
+
+/// A bpf-linker.
+#[derive(Clone, Debug)]
+pub struct Linker {
+    /// The program.
+    pub path: PathBuf,
+    /// The LLVM major it was built against; `None` for one that somebody else installed.
+    pub llvm: Option<u32>,
+}
+
+impl Linker {
+    /// The one that `cargo xtask setup` installs, whether or not it is there yet.
+    #[must_use]
+    pub fn ours() -> Self {
+        Self {
+            path: cache_dir().join("tools/bin/bpf-linker"),
+            llvm: Some(LINKER_LLVM),
+        }
+    }
+}
+
+/// The linker that `cargo xtask setup` installed, else the one on `PATH`.
+///
+/// One that does not start is none: a cache may have been carried to a machine without its LLVM.
+#[must_use]
+pub fn linker() -> Option<Linker> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let others = env::split_paths(&path).map(|dir| Linker {
+        path: dir.join("bpf-linker"),
+        llvm: None,
+    });
+    let starts = |path: &Path| output(Command::new(path).arg("--version")).is_some();
+    iter::once(Linker::ours())
+        .chain(others)
+        .find(|linker| linker.path.is_file() && starts(&linker.path))
+}

@@ -1,0 +1,110 @@
+//! A packet as a TCP segment.
+
+use aya_ebpf::{
+    bindings::bpf_sock, helpers::generated::bpf_skb_load_bytes, programs::SkBuffContext,
+};
+use ebb_common::{
+    abi::{Exclusion, PodRules},
+    direction::Segment,
+    packet::Packet,
+    window::{CARRY, LOAD, WORDS, Window},
+};
+
+use crate::maps::EXCLUSIONS;
+
+const TCP: u8 = 6;
+const IPV6_HEADER: u32 = 40;
+
+/// What the headers of a packet say. They are read in place: a helper call would cost more than all of it.
+pub struct Header {
+    /// The socket it belongs to.
+    pub socket: *mut bpf_sock,
+    /// What it carries.
+    pub segment: Segment,
+}
+
+impl Header {
+    /// Reads the headers of a TCP packet over IPv4 or IPv6. `None` for what is not one, or has no
+    /// socket. In a cgroup_skb program the packet begins with its IP header.
+    #[inline(always)]
+    pub fn read(context: &SkBuffContext) -> Option<Self> {
+        let skb = context.skb.skb;
+        // SAFETY: fields of the program's context, and bytes of the packet that have just been
+        // compared with its end, which is what the verifier asks for.
+        unsafe {
+            let data = (*skb).data as usize;
+            let end = (*skb).data_end as usize;
+            if data + 20 > end {
+                return None;
+            }
+            let version = *(data as *const u8);
+            let network = if version >> 4 == 4 {
+                if *((data + 9) as *const u8) != TCP {
+                    return None;
+                }
+                u32::from(version & 15) * 4
+            } else {
+                if data + IPV6_HEADER as usize > end || *((data + 6) as *const u8) != TCP {
+                    return None;
+                }
+                IPV6_HEADER
+            };
+            let tcp = data + network as usize;
+            if tcp + 20 > end {
+                return None;
+            }
+            let first = u32::from_be(*((tcp + 4) as *const u32));
+            let transport = u32::from(*((tcp + 12) as *const u8) >> 4) * 4;
+            let flags = u32::from(*((tcp + 13) as *const u8));
+            let offset = network + transport;
+            // The context knows the length of a GSO packet, whose IP header may hold 0 for it.
+            let length = (*skb).len.wrapping_sub(offset);
+            let socket = (*skb).__bindgen_anon_2.sk;
+            if socket.is_null() {
+                return None;
+            }
+            Some(Self {
+                socket,
+                segment: Segment {
+                    first,
+                    length,
+                    offset,
+                    flags,
+                },
+            })
+        }
+    }
+}
+
+/// A packet, and the pod's rules for it.
+pub struct Ruled<'a> {
+    /// The packet.
+    pub context: &'a SkBuffContext,
+    /// The rules.
+    pub rules: &'a PodRules,
+}
+
+impl Packet for Ruled<'_> {
+    #[inline(always)]
+    fn load(&self, offset: u32, window: &mut Window, at: u32, length: u32) -> bool {
+        if at > CARRY || length == 0 || length > LOAD {
+            return false;
+        }
+        const _: () = assert!((CARRY + LOAD) as usize <= WORDS * 8);
+        // SAFETY: `at + length` is within the window by the checks above.
+        unsafe {
+            let to = (&raw mut window.words).cast::<u8>().add(at as usize);
+            bpf_skb_load_bytes(self.context.skb.skb.cast(), offset, to.cast(), length) == 0
+        }
+    }
+
+    #[inline(always)]
+    fn excludes(&self, path: &Exclusion) -> bool {
+        EXCLUSIONS.get_ptr(path).is_some()
+    }
+
+    #[inline(always)]
+    fn has_exclusions(&self) -> bool {
+        self.rules.has_exclusions != 0
+    }
+}

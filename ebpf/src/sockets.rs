@@ -1,0 +1,162 @@
+//! Connections that open and close.
+
+use aya_ebpf::{bindings::bpf_sock, programs::SockOpsContext};
+use ebb_common::{
+    abi::{Ends, NO_SLOT},
+    http1::last_byte,
+};
+
+use crate::{
+    maps::{INNER, RULES, SLOT, adopt, connection},
+    meter::Pod,
+};
+
+// include/uapi/linux/bpf.h
+const ACTIVE_ESTABLISHED: u32 = 4; // BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB
+const PASSIVE_ESTABLISHED: u32 = 5; // BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB
+const STATE_CHANGED: u32 = 10; // BPF_SOCK_OPS_STATE_CB
+const CALL_ON_STATE: i32 = 1 << 2; // BPF_SOCK_OPS_STATE_CB_FLAG
+const TCP_CLOSE: u32 = 7; // BPF_TCP_CLOSE
+const AF_INET: u32 = 2;
+
+/// Handles one event of a socket in the pod's cgroup.
+#[inline(always)]
+pub fn run(context: &SockOpsContext) {
+    match context.op() {
+        ACTIVE_ESTABLISHED => opened_from_here(context),
+        PASSIVE_ESTABLISHED => accepted(context),
+        STATE_CHANGED if context.arg(1) == TCP_CLOSE => closed(context),
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn socket(context: &SockOpsContext) -> Option<*mut bpf_sock> {
+    // SAFETY: a field of the program's context.
+    let socket = unsafe { (*context.ops).__bindgen_anon_2.sk };
+    if socket.is_null() { None } else { Some(socket) }
+}
+
+#[inline(always)]
+fn slot() -> u32 {
+    // SAFETY: the storage is that of the cgroup the program runs for; user space writes it whole.
+    unsafe { *SLOT.get_ptr_mut() as u32 }
+}
+
+/// The connection's two ends. A v4-mapped IPv6 socket and an IPv4 one agree on them.
+#[inline(always)]
+fn ends(context: &SockOpsContext) -> Ends {
+    let mapped = u32::to_be(0xffff);
+    let ops = context.ops;
+    // The verifier takes no address that is computed from the context's. So all fields are read, each
+    // for itself: else the compiler chooses between two addresses first and reads then.
+    macro_rules! field {
+        ($($field:tt)+) => {
+            // SAFETY: a field of the program's context.
+            unsafe { (&raw const (*ops).$($field)+).read_volatile() }
+        };
+    }
+    let mut local = [
+        field!(local_ip6[0]),
+        field!(local_ip6[1]),
+        field!(local_ip6[2]),
+        field!(local_ip6[3]),
+    ];
+    let mut remote = [
+        field!(remote_ip6[0]),
+        field!(remote_ip6[1]),
+        field!(remote_ip6[2]),
+        field!(remote_ip6[3]),
+    ];
+    let (local_ip4, remote_ip4) = (field!(local_ip4), field!(remote_ip4));
+    if field!(family) == AF_INET {
+        local = [0, 0, mapped, local_ip4];
+        remote = [0, 0, mapped, remote_ip4];
+    }
+    // The remote port is in network order, the local one in host order (include/uapi/linux/bpf.h).
+    Ends {
+        local,
+        remote,
+        local_port: field!(local_port),
+        remote_port: u32::from_be(field!(remote_port)),
+    }
+}
+
+/// The active end is established before the passive one: it has the SYN-ACK, the other end waits for the ACK.
+#[inline(always)]
+fn opened_from_here(context: &SockOpsContext) {
+    let slot = slot();
+    if slot != NO_SLOT {
+        let _ = INNER.insert(&ends(context), u64::from(slot), 0);
+    }
+}
+
+#[inline(always)]
+fn accepted(context: &SockOpsContext) {
+    let slot = slot();
+    if slot == NO_SLOT {
+        return;
+    }
+    let Some(rules) = RULES.get(slot) else { return };
+    let here = ends(context);
+    if rules.port_count == 0 {
+        let there = Ends {
+            local: here.remote,
+            remote: here.local,
+            local_port: here.remote_port,
+            remote_port: here.local_port,
+        };
+        // A proxy and its application in one pod: the application's side would count each request again.
+        let opener = INNER.get_ptr(&there).map(|slot| {
+            // SAFETY: a value of the map, read once.
+            unsafe { *slot }
+        });
+        if opener == Some(u64::from(slot)) {
+            let _ = INNER.remove(&there);
+            return;
+        }
+    } else {
+        let mut serves = false;
+        for (index, port) in rules.ports.iter().enumerate() {
+            if (index as u32) < rules.port_count && u32::from(*port) == here.local_port {
+                serves = true;
+                break;
+            }
+        }
+        if !serves {
+            return;
+        }
+    }
+    let Some(socket) = socket(context) else {
+        return;
+    };
+    let Some(mut pod) = Pod::of(slot) else { return };
+    // SAFETY: fields of the program's context.
+    let (next_in, next_out) = unsafe { ((*context.ops).rcv_nxt, (*context.ops).snd_nxt) };
+    let Some(connection) = adopt(socket) else {
+        return;
+    };
+    // SAFETY: fresh socket storage; no packet of this connection has been seen yet.
+    let connection = unsafe { &mut *connection };
+    connection.open_at(slot, next_in, next_out);
+    if context.set_cb_flags(CALL_ON_STATE).is_ok() {
+        pod.opened();
+    }
+}
+
+#[inline(always)]
+fn closed(context: &SockOpsContext) {
+    let Some(socket) = socket(context) else {
+        return;
+    };
+    let Some(connection) = connection(socket) else {
+        return;
+    };
+    // SAFETY: as long as the socket lives; it is locked while its state changes.
+    let connection = unsafe { &mut *connection };
+    let Some(mut pod) = Pod::of(connection.slot) else {
+        return;
+    };
+    pod.closed();
+    last_byte(connection, &mut pod, false);
+}

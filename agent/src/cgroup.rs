@@ -1,0 +1,112 @@
+//! Where this host's cgroup v2 hierarchy is.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+/// Why there is no cgroup to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// The list of mounts could not be read.
+    #[error("cannot read {path}: {source}")]
+    Mounts {
+        /// The list.
+        path: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No cgroup2 file system is mounted.
+    #[error(
+        "no cgroup v2 is mounted on this host: the kernel attaches Ebb's programs to cgroup v2 directories only \
+         (mount one beside v1 with: mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified)"
+    )]
+    NotMounted,
+    /// The directory is not there.
+    #[error("cgroup {path}: {source}")]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The directory is something else.
+    #[error(
+        "cgroup {path}: not a cgroup v2 directory (it has no cgroup.procs); those of this host are under {mount}"
+    )]
+    NotACgroup {
+        /// The directory.
+        path: PathBuf,
+        /// Where such directories are.
+        mount: PathBuf,
+    },
+}
+
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// Where cgroup v2 is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` beside v1.
+///
+/// # Errors
+/// If the mounts cannot be read, or no cgroup v2 is among them.
+pub fn v2_mount() -> Result<PathBuf, CgroupError> {
+    let mounts = fs::read_to_string(MOUNTS).map_err(|source| CgroupError::Mounts {
+        path: MOUNTS,
+        source,
+    })?;
+    mount_in(&mounts).ok_or(CgroupError::NotMounted)
+}
+
+/// The mount point of the first `cgroup2` in a mountinfo (proc_pid_mountinfo(5)).
+fn mount_in(mounts: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let (fields, file_system) = line.split_once(" - ")?;
+        let point = fields.split(' ').nth(4)?;
+        (file_system.split(' ').next()? == "cgroup2")
+            .then(|| PathBuf::from(point.replace("\\040", " ")))
+    })
+}
+
+/// Checks that a directory is a cgroup v2 one, and gives its inode: the kernel's id of the cgroup.
+///
+/// # Errors
+/// If it is not there, or is something else.
+pub fn id(path: &Path) -> Result<u64, CgroupError> {
+    let missing = |source| CgroupError::Missing {
+        path: path.to_owned(),
+        source,
+    };
+    let directory = fs::metadata(path).map_err(missing)?;
+    let mount = v2_mount()?;
+    let root = fs::metadata(&mount).map_err(missing)?;
+    // All cgroup v2 directories of a host are on one device; those of v1 are on others.
+    if directory.dev() != root.dev() || !directory.is_dir() {
+        return Err(CgroupError::NotACgroup {
+            path: path.to_owned(),
+            mount,
+        });
+    }
+    Ok(directory.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_mount_beside_v1() {
+        let mounts = "30 23 0:26 / /sys/fs/cgroup ro,nosuid shared:9 - tmpfs tmpfs ro,mode=755\n\
+                      31 30 0:27 / /sys/fs/cgroup/cpu rw shared:10 - cgroup cgroup rw,cpu\n\
+                      32 30 0:28 / /sys/fs/cgroup/unified rw,nosuid shared:11 - cgroup2 cgroup2 rw\n";
+        assert_eq!(
+            mount_in(mounts),
+            Some(PathBuf::from("/sys/fs/cgroup/unified"))
+        );
+        assert_eq!(
+            mount_in("31 30 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"),
+            None
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! Why counting does not work.
+
+use crate::{cgroup::CgroupError, rules::RulesError};
+
+/// Why the kernel counter cannot be loaded, attached or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CounterError {
+    /// The process may not load kernel programs.
+    #[error(
+        "not root: loading the kernel programs needs root, or the capabilities CAP_BPF and CAP_NET_ADMIN"
+    )]
+    NotPermitted,
+    /// The object could not be loaded.
+    #[error("cannot load the kernel programs: {0}")]
+    Load(#[source] Box<aya::EbpfError>),
+    /// The object lacks a program or a map: it was built from other sources.
+    #[error("the kernel object has no {0}")]
+    Incomplete(&'static str),
+    /// The verifier refused a program, or it could not be attached. The verifier's own words, many
+    /// lines, are in the debug log.
+    #[error("kernel program {name}: {reason}")]
+    Program {
+        /// The program.
+        name: &'static str,
+        /// The kernel's answer.
+        reason: String,
+    },
+    /// A map could not be read or written.
+    #[error("kernel map {name}: {source}")]
+    Map {
+        /// The map.
+        name: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: Box<aya::maps::MapError>,
+    },
+    /// The counters could not be mapped into this process.
+    #[error("cannot map the counters: {0}")]
+    Mapping(#[source] std::io::Error),
+    /// The cgroup is none.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The rules cannot be kept.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// All slots are in use.
+    #[error("{0} cgroups are being counted, which is the most there can be")]
+    Full(u32),
+    /// There is no such pod.
+    #[error("pod {0} is not being counted")]
+    Unknown(u32),
+    /// No reading came out whole.
+    #[error("the counters of pod {0} changed during each of {1} readings")]
+    Unsteady(u32, u32),
+    /// The clock could not be read.
+    #[error("cannot read the monotonic clock: {0}")]
+    Clock(#[source] nix::errno::Errno),
+}

@@ -1,0 +1,93 @@
+//! The pods' counters, as the kernel programs write them, mapped into this process.
+//!
+//! A reading costs no system call, and takes place while the kernel counts on. It is whole or it is
+//! taken again; see [`PodCounters`].
+
+use std::{
+    mem::offset_of,
+    os::fd::{AsFd as _, AsRawFd as _},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use aya::maps::MapData;
+use ebb_common::{
+    abi::{MAX_PODS, PodCounters, ended},
+    latency::BUCKETS,
+};
+use memmap2::{MmapOptions, MmapRaw};
+
+use crate::CounterError;
+
+/// How often a reading is tried. At a million changes a second about one try in ten is spoiled.
+const TRIES: u32 = 1000;
+
+/// The mapped counters of all pods.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    memory: MmapRaw,
+}
+
+impl Mapped {
+    /// Maps the values of the array `PODS`.
+    pub(crate) fn new(map: &MapData) -> Result<Self, CounterError> {
+        let length = size_of::<PodCounters>() * MAX_PODS as usize;
+        let memory = MmapOptions::new()
+            .len(length)
+            .map_raw_read_only(map.fd().as_fd().as_raw_fd())
+            .map_err(CounterError::Mapping)?;
+        Ok(Self { memory })
+    }
+
+    fn cell(&self, slot: u32, offset: usize) -> u64 {
+        assert!(
+            slot < MAX_PODS && offset + 8 <= size_of::<PodCounters>(),
+            "within the map"
+        );
+        // SAFETY: within the mapping by the assertion, aligned because all cells are 64 bits wide and the
+        // mapping begins on a page; the kernel changes it with atomic adds only.
+        let cell = unsafe {
+            &*self
+                .memory
+                .as_ptr()
+                .add(slot as usize * size_of::<PodCounters>() + offset)
+                .cast::<AtomicU64>()
+        };
+        cell.load(Ordering::Acquire)
+    }
+
+    /// A whole reading of one pod's counters.
+    pub(crate) fn read(&self, slot: u32) -> Result<PodCounters, CounterError> {
+        for _ in 0..TRIES {
+            // The order is what makes a change halfway visible: `settled` first, what begins a change last.
+            let settled = self.cell(slot, offset_of!(PodCounters, settled));
+            let area = self.cell(slot, offset_of!(PodCounters, area));
+            let ended: [u64; ended::WAYS] = std::array::from_fn(|way| {
+                self.cell(slot, offset_of!(PodCounters, ended) + way * 8)
+            });
+            let started = self.cell(slot, offset_of!(PodCounters, started));
+            let changes = ended
+                .iter()
+                .fold(started, |sum, ended| sum.wrapping_add(*ended));
+            if changes != settled {
+                std::hint::spin_loop();
+                continue;
+            }
+            return Ok(PodCounters {
+                settled,
+                area,
+                ended,
+                started,
+                http2: self.cell(slot, offset_of!(PodCounters, http2)),
+                upgraded: self.cell(slot, offset_of!(PodCounters, upgraded)),
+                opaque: self.cell(slot, offset_of!(PodCounters, opaque)),
+                // A connection that closes in between must not seem never to have opened.
+                closed: self.cell(slot, offset_of!(PodCounters, closed)),
+                opened: self.cell(slot, offset_of!(PodCounters, opened)),
+                latency: std::array::from_fn::<_, BUCKETS, _>(|bucket| {
+                    self.cell(slot, offset_of!(PodCounters, latency) + bucket * 8)
+                }),
+            });
+        }
+        Err(CounterError::Unsteady(slot, TRIES))
+    }
+}

@@ -1,0 +1,161 @@
+//! What one pod has served, up to one moment.
+
+use std::time::Duration;
+
+use ebb_common::{
+    abi::{PodCounters, ended},
+    latency::BUCKETS,
+};
+
+/// The cumulative figures of one pod since it was attached.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// When it was read: `CLOCK_MONOTONIC`.
+    pub at: Duration,
+    /// In flight at that moment.
+    pub in_flight: u64,
+    /// Of these, HTTP/2 streams.
+    pub http2: u64,
+    /// Of these, upgraded connections and tunnels.
+    pub upgraded: u64,
+    /// Of these, connections whose bytes cannot be read.
+    pub opaque: u64,
+    /// Requests begun, without the excluded ones.
+    pub started: u64,
+    /// Requests whose response is complete, opaque connections that have ended included.
+    pub completed: u64,
+    /// Requests whose connection ended first.
+    pub aborted: u64,
+    /// Probes and requests to excluded paths.
+    pub excluded: u64,
+    /// Connections open at that moment.
+    pub connections: u64,
+    /// Completed requests by status class, 1xx to 5xx.
+    pub status: [u64; 5],
+    /// Requests by how long they were in flight; the buckets are [`ebb_common::latency`]'s.
+    pub latency: [u64; BUCKETS],
+    /// Integral of "in flight" over time, in ns, wrapping; its origin means nothing.
+    pub(crate) integral: u64,
+}
+
+impl Reading {
+    pub(crate) fn new(at: Duration, cells: &PodCounters) -> Self {
+        let excluded = cells.ended[ended::EXCLUDED];
+        let in_flight = cells
+            .ended
+            .iter()
+            .fold(cells.started, |left, ended| left.wrapping_sub(*ended));
+        let status: [u64; 5] = std::array::from_fn(|class| cells.ended[class + 1]);
+        // 2^64 ns are 584 years of uptime.
+        let now = at.as_nanos() as u64;
+        Self {
+            at,
+            in_flight,
+            http2: cells.http2,
+            upgraded: cells.upgraded,
+            opaque: cells.opaque,
+            started: cells.started.wrapping_sub(excluded),
+            completed: status
+                .iter()
+                .sum::<u64>()
+                .wrapping_add(cells.ended[ended::OPAQUE]),
+            aborted: cells.ended[ended::ABORTED],
+            excluded,
+            connections: cells.opened.wrapping_sub(cells.closed),
+            status,
+            latency: cells.latency,
+            integral: in_flight.wrapping_mul(now).wrapping_add(cells.area),
+        }
+    }
+
+    /// Of those in flight, HTTP/1 requests.
+    pub fn http1(&self) -> u64 {
+        // The gauges are read a moment after the rest.
+        self.in_flight.saturating_sub(
+            self.http2
+                .wrapping_add(self.upgraded)
+                .wrapping_add(self.opaque),
+        )
+    }
+
+    /// Integral of "in flight" since an earlier reading of the same pod, in seconds: requests times
+    /// their seconds in flight.
+    pub fn integral_since(&self, earlier: &Self) -> f64 {
+        // A probe that is taken back now may have begun before: the difference can be negative.
+        self.integral.wrapping_sub(earlier.integral) as i64 as f64 / 1e9
+    }
+
+    /// Exact mean concurrency since an earlier reading of the same pod; 0 if no time has passed.
+    pub fn concurrency_since(&self, earlier: &Self) -> f64 {
+        let seconds = self.at.saturating_sub(earlier.at).as_secs_f64();
+        if seconds > 0.0 {
+            (self.integral_since(earlier) / seconds).max(0.0)
+        } else {
+            0.0
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: PodCounters = PodCounters {
+        settled: 0,
+        area: 0,
+        ended: [0; ended::WAYS],
+        started: 0,
+        http2: 0,
+        upgraded: 0,
+        opaque: 0,
+        opened: 0,
+        closed: 0,
+        latency: [0; BUCKETS],
+    };
+    const SECOND: u64 = 1_000_000_000;
+
+    fn at(seconds: u64, cells: &PodCounters) -> Reading {
+        Reading::new(Duration::from_secs(seconds), cells)
+    }
+
+    #[test]
+    fn the_mean_is_the_integral_over_the_interval() {
+        let mut cells = NOTHING;
+        let before = at(1_000_000, &cells);
+        // One request from second 2 to 6, another from 4 on.
+        cells.started = 2;
+        cells.ended[2] = 1;
+        cells.area = 0u64
+            .wrapping_sub(1_000_002 * SECOND)
+            .wrapping_sub(1_000_004 * SECOND)
+            .wrapping_add(1_000_006 * SECOND);
+        let after = at(1_000_010, &cells);
+        assert_eq!(after.in_flight, 1);
+        assert_eq!(after.integral_since(&before), 4.0 + 6.0);
+        assert_eq!(after.concurrency_since(&before), 1.0);
+        assert_eq!(
+            (after.started, after.completed, after.status),
+            (2, 1, [0, 1, 0, 0, 0])
+        );
+    }
+
+    #[test]
+    fn a_probe_taken_back_leaves_nothing() {
+        let mut cells = NOTHING;
+        let before = at(5, &cells);
+        cells.started = 1;
+        cells.ended[ended::EXCLUDED] = 1;
+        cells.area = (6 * SECOND).wrapping_neg().wrapping_add(6 * SECOND);
+        let after = at(9, &cells);
+        assert_eq!(after.integral_since(&before), 0.0);
+        assert_eq!(
+            (
+                after.started,
+                after.completed,
+                after.excluded,
+                after.in_flight
+            ),
+            (0, 0, 1, 0)
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! What is counted of a pod: its ports, and the paths that are left out.
+
+use ebb_common::abi::{Exclusion, MAX_EXCLUDED_PATH, MAX_PORTS, PodRules};
+
+/// What is counted of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Serving ports (`ebb.dev/ports`). Empty: every port that listens, except connections from inside the pod.
+    pub ports: Vec<u16>,
+    /// Paths that are not counted (`ebb.dev/exclude-paths`), compared without their query.
+    pub exclude_paths: Vec<String>,
+}
+
+/// A rule that cannot be kept.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum RulesError {
+    /// Too many ports.
+    #[error("ports: {0} given, at most {MAX_PORTS} are allowed")]
+    TooManyPorts(usize),
+    /// Port 0.
+    #[error("ports: 0 is no port, 1 to 65535 are allowed")]
+    PortZero,
+    /// Not a path that can be compared.
+    #[error(
+        "exclude-path: {0:?} must begin with / and be of at most {MAX_EXCLUDED_PATH} bytes without blanks and ?"
+    )]
+    Path(String),
+}
+
+impl Rules {
+    /// The rules as the kernel programs read them.
+    ///
+    /// # Errors
+    /// If a rule cannot be kept.
+    pub(crate) fn for_kernel(&self, slot: u32) -> Result<(PodRules, Vec<Exclusion>), RulesError> {
+        if self.ports.len() > MAX_PORTS {
+            return Err(RulesError::TooManyPorts(self.ports.len()));
+        }
+        if self.ports.contains(&0) {
+            return Err(RulesError::PortZero);
+        }
+        let mut rules = PodRules {
+            port_count: self.ports.len() as u32,
+            has_exclusions: u32::from(!self.exclude_paths.is_empty()),
+            ports: [0; MAX_PORTS],
+        };
+        for (to, from) in rules.ports.iter_mut().zip(&self.ports) {
+            *to = *from;
+        }
+        let exclusions = self
+            .exclude_paths
+            .iter()
+            .map(|path| exclusion(slot, path))
+            .collect::<Result<_, _>>()?;
+        Ok((rules, exclusions))
+    }
+}
+
+fn exclusion(slot: u32, path: &str) -> Result<Exclusion, RulesError> {
+    let bytes = path.as_bytes();
+    let readable = bytes
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() && *byte != b'?');
+    if !path.starts_with('/') || bytes.len() > MAX_EXCLUDED_PATH || !readable {
+        return Err(RulesError::Path(path.to_owned()));
+    }
+    let mut words = [0u64; MAX_EXCLUDED_PATH / 8];
+    for (word, chunk) in words.iter_mut().zip(bytes.chunks(8)) {
+        *word = chunk
+            .iter()
+            .rev()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte));
+    }
+    Ok(Exclusion {
+        slot: u64::from(slot),
+        path: words,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_becomes_zero_filled_words() {
+        let exclusion = exclusion(7, "/metrics/all").unwrap();
+        assert_eq!(exclusion.slot, 7);
+        assert_eq!(exclusion.path[0], u64::from_le_bytes(*b"/metrics"));
+        assert_eq!(exclusion.path[1], u64::from_le_bytes(*b"/all\0\0\0\0"));
+        assert_eq!(exclusion.path[2..], [0; 3]);
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_refused() {
+        let path = |path: &str| {
+            Rules {
+                exclude_paths: vec![path.into()],
+                ..Rules::default()
+            }
+            .for_kernel(1)
+        };
+        for bad in [
+            "",
+            "metrics",
+            "/a b",
+            "/a?b",
+            &format!("/{}", "x".repeat(MAX_EXCLUDED_PATH)),
+        ] {
+            assert_eq!(path(bad).unwrap_err(), RulesError::Path(bad.into()));
+        }
+        let ports = |ports: Vec<u16>| {
+            Rules {
+                ports,
+                ..Rules::default()
+            }
+            .for_kernel(1)
+        };
+        assert_eq!(ports(vec![0]).unwrap_err(), RulesError::PortZero);
+        assert_eq!(
+            ports(vec![1; MAX_PORTS + 1]).unwrap_err(),
+            RulesError::TooManyPorts(MAX_PORTS + 1)
+        );
+    }
+}

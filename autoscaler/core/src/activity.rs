@@ -1,0 +1,71 @@
+//! Whether a workload is serving, and since when. Knative's `Active` condition.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// Whether a workload is serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Wanted, but not enough pods are ready yet (`Active=Unknown`).
+    Activating,
+    /// Serving (`Active=True`).
+    Active,
+    /// Without traffic, on its way to zero or there (`Active=False`).
+    Inactive,
+}
+
+/// An [`Activity`] with its history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Whether it is serving.
+    pub activity: Activity,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether it ever had as many pods ready as it is to start with.
+    pub initialized: bool,
+}
+
+impl Status {
+    /// A workload that has just been made.
+    pub const fn new(now: Timestamp) -> Self {
+        Self {
+            activity: Activity::Activating,
+            since: now,
+            initialized: false,
+        }
+    }
+
+    /// For how long it has been so.
+    pub(crate) const fn lasted(&self, now: Timestamp) -> Duration {
+        now.since(self.since)
+    }
+
+    /// Takes in what is wanted and what is there. Knative's `computeActiveCondition`.
+    ///
+    /// `threshold` is the number of ready pods from which it counts as serving; 0 for a workload
+    /// that may start without any.
+    pub(crate) fn observe(
+        &mut self,
+        now: Timestamp,
+        want: Option<u32>,
+        ready: u32,
+        threshold: u32,
+    ) {
+        self.initialized |= ready >= threshold;
+        let next = if want == Some(0) || threshold == 0 {
+            Activity::Inactive
+        } else if want.is_none() && self.activity == Activity::Inactive {
+            // Freshly restarted: nothing is known, so what was idle stays idle.
+            Activity::Inactive
+        } else if ready < threshold {
+            Activity::Activating
+        } else {
+            Activity::Active
+        };
+        if next != self.activity {
+            self.activity = next;
+            self.since = now;
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Rules across keys: what the class allows, and how the bounds must lie to each other.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Annotations,
+    keys::{KNATIVE, Key},
+};
+use crate::{
+    class::{Aggregation, Class},
+    config::Config,
+    problem::{Fault, Problem},
+};
+
+/// The class that decides what other keys may say.
+pub(super) struct ClassInForce {
+    class: Class,
+    named: bool,
+}
+
+impl ClassInForce {
+    /// Reads an averaging algorithm, which is checked only for a class that is named and ours.
+    ///
+    /// Knative leaves it to custom autoscalers to have others, and reads one it does not know as
+    /// linear; so it is here.
+    pub(super) fn aggregation(&self, text: &str) -> Result<Option<Aggregation>, Fault> {
+        match Aggregation::parse(text) {
+            Err(fault) if self.named && self.class.is_ours() => Err(fault),
+            result => Ok(result.ok()),
+        }
+    }
+}
+
+/// Reads class and metric, which other keys depend on. A bad class counts as the default one for
+/// those.
+pub(super) fn class_and_metric(
+    config: &Config,
+    given: &BTreeMap<&str, &str>,
+    read: &mut Annotations,
+    problems: &mut Vec<Problem>,
+) -> ClassInForce {
+    let mut keep = |key: Key, fault| {
+        problems.push(Problem {
+            key: key.name(),
+            fault,
+        })
+    };
+    let class_text = given.get(Key::Class.name().as_str());
+    match class_text.map(|text| Class::parse(text)) {
+        Some(Ok(class)) => read.class = Some(class),
+        Some(Err(fault)) => keep(Key::Class, fault),
+        None => {}
+    }
+    let class = read.class.clone().unwrap_or_else(|| config.class.clone());
+    match given
+        .get(Key::Metric.name().as_str())
+        .map(|text| class.metric(text))
+    {
+        Some(Ok(metric)) => read.metric = Some(metric),
+        // With a class that is itself wrong there is nothing to hold the metric against.
+        Some(Err(_)) if class_text.is_some() && read.class.is_none() => {}
+        Some(Err(fault)) => keep(Key::Metric, fault),
+        None => {}
+    }
+    ClassInForce {
+        class,
+        named: class_text.is_some(),
+    }
+}
+
+/// How minimum, maximum, activation scale and the cluster's limit must lie. Knative compares the
+/// annotations with each other and not with the config map's defaults: an absent minimum is 0 here,
+/// an absent maximum no limit.
+pub(super) fn bounds(
+    config: &Config,
+    given: &BTreeMap<&str, &str>,
+    read: &Annotations,
+    problems: &mut Vec<Problem>,
+) {
+    // The name the user gave it.
+    let written = |key: Key| {
+        given
+            .keys()
+            .find(|name| Key::find(name) == Some(key))
+            .map_or_else(|| key.name(), |&name| name.to_owned())
+    };
+    let mut conflict = |key: Key, fault| {
+        problems.push(Problem {
+            key: written(key),
+            fault,
+        })
+    };
+
+    let (min, max) = (read.min_scale.unwrap_or(0), read.max_scale.unwrap_or(0));
+    if max != 0 && max < min {
+        let fault = Fault::Conflict(format!("max-scale={max} is less than min-scale={min}"));
+        conflict(Key::MaxScale, fault);
+    }
+    if let (limit @ 1.., Some(max)) = (config.max_scale_limit, read.max_scale) {
+        if max > limit {
+            conflict(
+                Key::MaxScale,
+                Fault::OutOfRange {
+                    value: max.to_string(),
+                    low: "1".to_owned(),
+                    high: limit.to_string(),
+                },
+            );
+        }
+        if max == 0 {
+            conflict(
+                Key::MaxScale,
+                Fault::Conflict(format!(
+                    "max-scale=0 (unlimited), must be less than {limit}"
+                )),
+            );
+        }
+    }
+    if let Some(activation) = read.activation_scale {
+        // As written: a negative one is kept as 0 in `read`.
+        let text = given
+            .get(format!("{KNATIVE}activation-scale").as_str())
+            .copied()
+            .unwrap_or_default();
+        let message = if min > activation {
+            Some(format!(
+                "min-scale={min} is greater than activation-scale={text}"
+            ))
+        } else if max != 0 && max < activation {
+            Some(format!(
+                "max-scale={max} is less than activation-scale={text}"
+            ))
+        } else if activation < 2 {
+            Some(format!("activation-scale={text} must be greater than 1"))
+        } else {
+            None
+        };
+        if let Some(message) = message {
+            conflict(Key::ActivationScale, Fault::Conflict(message));
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The keys that are read, and their second spellings.
+
+use crate::nearest::nearest;
+
+/// Knative's group; the promise is that a key means here what it means there.
+pub const KNATIVE: &str = "autoscaling.knative.dev/";
+/// Ebb's own group.
+pub const EBB: &str = "ebb.dev/";
+/// The one key that is read from Knative's serving group.
+pub(super) const PROGRESS_DEADLINE: &str = "serving.knative.dev/progress-deadline";
+
+macro_rules! keys {
+    ($($variant:ident: $group:ident $kebab:literal $(or $camel:literal)?,)+) => {
+        /// A key that is read.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(super) enum Key { $($variant,)+ }
+
+        impl Key {
+            const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// Group and name; the kebab spelling first, which wins where both are given.
+            const fn spelling(self) -> (&'static str, &'static str, Option<&'static str>) {
+                match self {
+                    $(Self::$variant => ($group, $kebab, keys!(@alias $($camel)?)),)+
+                }
+            }
+        }
+    };
+    (@alias) => { None };
+    (@alias $camel:literal) => { Some($camel) };
+}
+
+keys! {
+    Class: KNATIVE "class",
+    Metric: KNATIVE "metric",
+    Target: KNATIVE "target",
+    TargetUtilization: KNATIVE "target-utilization-percentage" or "targetUtilizationPercentage",
+    TargetBurstCapacity: KNATIVE "target-burst-capacity" or "targetBurstCapacity",
+    MinScale: KNATIVE "min-scale" or "minScale",
+    MaxScale: KNATIVE "max-scale" or "maxScale",
+    InitialScale: KNATIVE "initial-scale" or "initialScale",
+    ActivationScale: KNATIVE "activation-scale",
+    Window: KNATIVE "window",
+    PanicWindow: KNATIVE "panic-window-percentage" or "panicWindowPercentage",
+    PanicThreshold: KNATIVE "panic-threshold-percentage" or "panicThresholdPercentage",
+    ScaleDownDelay: KNATIVE "scale-down-delay" or "scaleDownDelay",
+    Retention: KNATIVE "scale-to-zero-pod-retention-period" or "scaleToZeroPodRetentionPeriod",
+    Aggregation: KNATIVE "metric-aggregation-algorithm" or "metricAggregationAlgorithm",
+    BurstWindow: EBB "burst-window",
+    Ports: EBB "ports",
+    ExcludePaths: EBB "exclude-paths",
+    Mode: EBB "mode",
+}
+
+impl Key {
+    /// The full key, in the spelling to prefer.
+    pub(super) fn name(self) -> String {
+        let (group, kebab, _) = self.spelling();
+        format!("{group}{kebab}")
+    }
+
+    /// The key of that name, in either spelling.
+    pub(super) fn find(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|key| {
+            let (group, kebab, camel) = key.spelling();
+            name.strip_prefix(group)
+                .is_some_and(|rest| rest == kebab || Some(rest) == camel)
+        })
+    }
+
+    /// True when `name` is this key's lower-camel alias.
+    pub(super) fn is_alias(self, name: &str) -> bool {
+        let (group, _, camel) = self.spelling();
+        camel.is_some() && name.strip_prefix(group) == camel
+    }
+
+    /// The key whose spelling is nearest to `name`, an unknown one.
+    pub(super) fn nearest(name: &str) -> Option<String> {
+        let group = if name.starts_with(EBB) { EBB } else { KNATIVE };
+        let names = Self::ALL
+            .iter()
+            .map(|key| key.spelling())
+            .filter(|spelling| spelling.0 == group)
+            .map(|spelling| spelling.1);
+        nearest(name.strip_prefix(group)?, names).map(|near| format!("{group}{near}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_are_found_and_no_others() {
+        assert_eq!(
+            Key::find("autoscaling.knative.dev/min-scale"),
+            Some(Key::MinScale)
+        );
+        assert_eq!(
+            Key::find("autoscaling.knative.dev/minScale"),
+            Some(Key::MinScale)
+        );
+        assert_eq!(Key::find("ebb.dev/min-scale"), None);
+        assert_eq!(Key::find("autoscaling.knative.dev/activationScale"), None);
+        assert!(Key::MinScale.is_alias("autoscaling.knative.dev/minScale"));
+        assert!(!Key::Window.is_alias("autoscaling.knative.dev/window"));
+        assert!(!Key::Window.is_alias("ebb.dev/ports"));
+        assert_eq!(
+            Key::nearest("autoscaling.knative.dev/min-scal").as_deref(),
+            Some("autoscaling.knative.dev/min-scale")
+        );
+        assert_eq!(Key::nearest("autoscaling.knative.dev/colour"), None);
+    }
+}

@@ -1,0 +1,212 @@
+//! The annotations of one workload: what it asks for itself.
+//!
+//! Bias: nothing is ignored silently. A key in a group we own that nobody reads is reported as well
+//! as a value that cannot be used, and all at once. Keys of other groups belong to others and are
+//! passed over.
+
+mod check;
+mod keys;
+mod own;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use self::keys::Key;
+pub use self::{
+    keys::{EBB, KNATIVE},
+    own::Mode,
+};
+use crate::{
+    class::{Aggregation, Class, Metric},
+    config::Config,
+    duration::GoDuration,
+    problem::{Fault, Problem, Problems},
+    settings::TARGET_MIN,
+    value,
+};
+
+/// What a workload's annotations say; `None` and empty where they say nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Annotations {
+    /// `class`.
+    pub class: Option<Class>,
+    /// `metric`.
+    pub metric: Option<Metric>,
+    /// `target`: requests in flight or requests/s a pod, ≥ 0.01.
+    pub target: Option<f64>,
+    /// `target-utilization-percentage`: 1 to 100.
+    pub target_utilization: Option<f64>,
+    /// `target-burst-capacity`: ≥ 0, or -1.
+    pub target_burst_capacity: Option<f64>,
+    /// `min-scale`: pods.
+    pub min_scale: Option<u32>,
+    /// `max-scale`: pods; 0: no limit.
+    pub max_scale: Option<u32>,
+    /// `initial-scale`: pods.
+    pub initial_scale: Option<u32>,
+    /// `activation-scale`: pods, ≥ 2.
+    pub activation_scale: Option<u32>,
+    /// `window`: whole seconds, 6 s to 1 h.
+    pub window: Option<Duration>,
+    /// `panic-window-percentage`: 1 to 100.
+    pub panic_window_percentage: Option<f64>,
+    /// `panic-threshold-percentage`: 110 to 1000.
+    pub panic_threshold_percentage: Option<f64>,
+    /// `scale-down-delay`: whole seconds, 0 to 1 h.
+    pub scale_down_delay: Option<Duration>,
+    /// `scale-to-zero-pod-retention-period`: 0 to 1 h.
+    pub retention: Option<Duration>,
+    /// `metric-aggregation-algorithm`.
+    pub aggregation: Option<Aggregation>,
+    /// `serving.knative.dev/progress-deadline`.
+    pub progress_deadline: Option<Duration>,
+    /// `ebb.dev/burst-window`: 0, or 50 ms to 6 s.
+    pub burst_window: Option<Duration>,
+    /// `ebb.dev/ports`: what to count; empty: every port that listens.
+    pub ports: Vec<u16>,
+    /// `ebb.dev/exclude-paths`: requests not to count.
+    pub exclude_paths: Vec<String>,
+    /// `ebb.dev/mode`.
+    pub mode: Mode,
+}
+
+/// Whether [`Annotations::parse`] judges an annotation of that name; all others it passes over.
+pub fn is_read(name: &str) -> bool {
+    name.starts_with(KNATIVE) || name.starts_with(EBB) || name == keys::PROGRESS_DEADLINE
+}
+
+impl Annotations {
+    /// Reads a workload's annotations; `config` supplies what they are checked against.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn parse<'a>(
+        config: &Config,
+        annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, Problems> {
+        let given: BTreeMap<&str, &str> = annotations.into_iter().collect();
+        let mut problems = Vec::new();
+        let mut read = Self::default();
+        let class = check::class_and_metric(config, &given, &mut read, &mut problems);
+        for (&name, &text) in &given {
+            let result = match Key::find(name) {
+                // Both spellings given: the kebab one wins, so this one says nothing.
+                Some(key) if key.is_alias(name) && given.contains_key(key.name().as_str()) => {
+                    Ok(())
+                }
+                Some(key) => read.set(key, text, config, &class),
+                None if name == keys::PROGRESS_DEADLINE => {
+                    progress_deadline(text).map(|deadline| read.progress_deadline = Some(deadline))
+                }
+                None if name.starts_with(KNATIVE) || name.starts_with(EBB) => Err(Fault::Unknown {
+                    value: text.to_owned(),
+                    nearest: Key::nearest(name),
+                }),
+                None => Ok(()),
+            };
+            if let Err(fault) = result {
+                problems.push(Problem {
+                    key: name.to_owned(),
+                    fault,
+                });
+            }
+        }
+        check::bounds(config, &given, &read, &mut problems);
+        Problems::none_or(problems, read)
+    }
+
+    /// Puts the value of one key in its place. `class` is the one in force.
+    fn set(
+        &mut self,
+        key: Key,
+        text: &str,
+        config: &Config,
+        class: &check::ClassInForce,
+    ) -> Result<(), Fault> {
+        let (zero, hour) = (GoDuration::default(), value::HOUR);
+        match key {
+            // Read before all others, because what they may say depends on it.
+            Key::Class | Key::Metric => {}
+            Key::Target => self.target = Some(target(text)?),
+            Key::TargetUtilization => {
+                self.target_utilization =
+                    Some(value::float_in(text, 1.0, 100.0, "a number from 1 to 100")?);
+            }
+            Key::TargetBurstCapacity => {
+                self.target_burst_capacity = Some(value::burst_capacity(text)?)
+            }
+            Key::MinScale => self.min_scale = Some(value::pods(text)?),
+            Key::MaxScale => self.max_scale = Some(value::pods(text)?),
+            Key::InitialScale => self.initial_scale = Some(initial_scale(text, config)?),
+            Key::ActivationScale => self.activation_scale = Some(activation_scale(text)?),
+            Key::Window => {
+                self.window = Some(value::seconds_in(text, GoDuration::from_secs(6), hour)?)
+            }
+            Key::PanicWindow => {
+                self.panic_window_percentage =
+                    Some(value::float_in(text, 1.0, 100.0, "a number from 1 to 100")?);
+            }
+            Key::PanicThreshold => {
+                self.panic_threshold_percentage = Some(value::float_in(
+                    text,
+                    110.0,
+                    1000.0,
+                    "a number from 110 to 1000",
+                )?);
+            }
+            Key::ScaleDownDelay => {
+                self.scale_down_delay = Some(value::seconds_in(text, zero, hour)?)
+            }
+            Key::Retention => self.retention = Some(value::duration_in(text, zero, hour)?),
+            Key::Aggregation => self.aggregation = class.aggregation(text)?,
+            Key::BurstWindow => self.burst_window = Some(value::burst_window(text)?),
+            Key::Ports => self.ports = own::ports(text)?,
+            Key::ExcludePaths => self.exclude_paths = own::exclude_paths(text)?,
+            Key::Mode => self.mode = Mode::parse(text)?,
+        }
+        Ok(())
+    }
+}
+
+fn target(text: &str) -> Result<f64, Fault> {
+    match value::float(text, "a number >= 0.01")? {
+        number if number >= TARGET_MIN => Ok(number),
+        _ => Err(Fault::Conflict(format!(
+            "target {text} should be at least {TARGET_MIN}"
+        ))),
+    }
+}
+
+fn initial_scale(text: &str, config: &Config) -> Result<u32, Fault> {
+    let number = value::integer(text, "a whole number from 1 to 2147483647")?;
+    if number < 0 {
+        return Err(Fault::Conflict(format!(
+            "invalid value {text:?}: must be greater than 0"
+        )));
+    }
+    match value::pods(text)? {
+        0 if !config.allow_zero_initial_scale => Err(Fault::Conflict(
+            "=0 not allowed by cluster (allow-zero-initial-scale is false): must be greater than 0"
+                .to_owned(),
+        )),
+        pods => Ok(pods),
+    }
+}
+
+/// Only whether it is a number of pods; that it is at least 2 is checked last of its rules, as in
+/// Knative.
+fn activation_scale(text: &str) -> Result<u32, Fault> {
+    let number = value::integer(text, "a whole number from 2 to 2147483647")?;
+    if number > i64::from(value::MAX_PODS) {
+        return Err(Fault::OutOfRange {
+            value: text.to_owned(),
+            low: "2".to_owned(),
+            high: value::MAX_PODS.to_string(),
+        });
+    }
+    // A negative one is below 2, whichever it is.
+    Ok(u32::try_from(number).unwrap_or(0))
+}
+
+fn progress_deadline(text: &str) -> Result<Duration, Fault> {
+    value::duration_in(text, GoDuration::default(), GoDuration::from_secs(i64::MAX))
+}

@@ -1,0 +1,76 @@
+//! The greatest recent figure: what holds a scale-down back until it has lasted.
+//!
+//! A sliding maximum over slots of two seconds (the "ascending minima" algorithm, as in Knative's
+//! `pkg/autoscaler/aggregation/max`): entries are kept only while they can still become the
+//! maximum, so they are in falling order. Two figures in one slot: the larger counts. A clock that
+//! steps back writes to the newest slot.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::time::Timestamp;
+
+/// Length of a slot: one decision tick.
+const SLOT_SECONDS: i64 = 2;
+
+/// A sliding maximum.
+#[derive(Clone, Debug, Default)]
+pub struct DelayWindow {
+    entries: VecDeque<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    slot: i64,
+    pods: u32,
+}
+
+impl DelayWindow {
+    /// Records the figure of `now` and returns the greatest of the last `delay`.
+    ///
+    /// `delay` may differ from one call to the next. Zero forgets everything and returns `pods`.
+    pub fn record(&mut self, now: Timestamp, delay: Duration, pods: u32) -> u32 {
+        if delay.is_zero() {
+            // Gives the memory back too: few workloads ever use it.
+            self.entries = VecDeque::new();
+            return pods;
+        }
+        let slots = i64::try_from(
+            delay
+                .as_nanos()
+                .div_ceil(SLOT_SECONDS as u128 * 1_000_000_000),
+        )
+        .unwrap_or(i64::MAX);
+        self.record_slot(now.second() / SLOT_SECONDS, slots, pods)
+    }
+
+    /// The same by slot number, with a window of `slots`.
+    pub fn record_slot(&mut self, slot: i64, slots: i64, mut pods: u32) -> u32 {
+        let slot = self
+            .entries
+            .back()
+            .map_or(slot, |newest| newest.slot.max(slot));
+        while self.entries.back().is_some_and(|entry| entry.pods <= pods) {
+            self.entries.pop_back();
+        }
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| slot.saturating_sub(entry.slot) >= slots)
+        {
+            self.entries.pop_front();
+        }
+        if let Some(newest) = self.entries.back()
+            && newest.slot == slot
+        {
+            pods = pods.max(newest.pods);
+            self.entries.pop_back();
+        }
+        self.entries.push_back(Entry { slot, pods });
+        self.entries.front().map_or(pods, |greatest| greatest.pods)
+    }
+
+    /// Bytes held beyond the struct itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+}

@@ -1,0 +1,141 @@
+//! From means over odd stretches of time to one sample a second.
+//!
+//! Knative records whatever a scrape brings into the second in which it comes, so two scrapes in
+//! one second and none in the next double one bucket and empty the other (knative/serving#6743). A
+//! [`Feed`] cuts a source's means at the seconds instead: each second gets one sample, its own
+//! mean, when it is over. Like a scrape, it is stamped with the second in which it ends.
+//!
+//! Bias: time a source did not report is not zero, it is not there; the mean is over the time that
+//! was.
+
+use std::time::Duration;
+
+use crate::{
+    burst::Burst,
+    time::Timestamp,
+    window::{BadSample, Windows, sample::checked},
+};
+
+/// One source's place in the time line of one workload: a node's agent, or the kernel counter of a
+/// process.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// Reported up to here.
+    upto: Timestamp,
+    open: Second,
+    burst: Burst,
+    /// The last mean over the burst window.
+    pub(crate) burst_mean: f64,
+}
+
+/// The second that is not over yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Second {
+    /// Requests in flight times seconds.
+    integral: f64,
+    requests: f64,
+    covered: Duration,
+    /// What of it was recorded before it was over.
+    given: (f64, f64),
+}
+
+impl Second {
+    /// What is still to be recorded: the means over the part that is covered, less what was given.
+    fn take(&mut self) -> Option<(f64, f64)> {
+        let seconds = self.covered.as_secs_f64();
+        if seconds <= 0.0 {
+            return None;
+        }
+        let means = (self.integral / seconds, self.requests / seconds);
+        let rest = (means.0 - self.given.0, means.1 - self.given.1);
+        self.given = means;
+        Some(rest)
+    }
+}
+
+impl Feed {
+    /// A source that begins to report at `now`.
+    pub fn starting(now: Timestamp) -> Self {
+        Self {
+            upto: now,
+            open: Second::default(),
+            burst: Burst::default(),
+            burst_mean: 0.0,
+        }
+    }
+
+    /// Up to when it has reported.
+    pub const fn upto(&self) -> Timestamp {
+        self.upto
+    }
+
+    /// Takes the mean concurrency since the last report, and the requests started since.
+    ///
+    /// A report that ends before the last one did is passed over: its time is already told.
+    pub(crate) fn report(
+        &mut self,
+        windows: &mut Windows,
+        to: Timestamp,
+        concurrency: f64,
+        requests: f64,
+        longest: Duration,
+        burst_window: Duration,
+    ) -> Result<(), BadSample> {
+        checked("concurrency", concurrency)?;
+        checked("requests", requests)?;
+        let reported = self.upto;
+        if to <= reported {
+            return Ok(());
+        }
+        self.burst_mean = self.burst.push(reported, to, concurrency, burst_window);
+        let rate = requests / to.since(reported).as_secs_f64();
+        // What lies further back than any window is of no use, and a clock that leapt must not cost
+        // a walk over years.
+        let mut from = reported;
+        if to.since(from) > longest {
+            self.close(windows);
+            from = to - longest;
+        }
+        while from < to {
+            let end = Timestamp::from_secs(from.since_epoch().as_secs().saturating_add(1));
+            // At the very end of time there is no next second.
+            let until = if end > from { end.min(to) } else { to };
+            let length = until.since(from);
+            self.open.integral += concurrency * length.as_secs_f64();
+            self.open.requests += rate * length.as_secs_f64();
+            self.open.covered += length;
+            from = until;
+            self.upto = until;
+            if until == end {
+                self.record(windows, end);
+                self.open = Second::default();
+            }
+        }
+        Ok(())
+    }
+
+    /// Records the open second as it stands, for a decision that cannot wait for its end.
+    pub(crate) fn flush(&mut self, windows: &mut Windows) {
+        let end = Timestamp::from_secs(self.upto.since_epoch().as_secs().saturating_add(1));
+        if self.open.covered > Duration::ZERO {
+            self.record(windows, end);
+        }
+    }
+
+    /// Ends the open second early.
+    fn close(&mut self, windows: &mut Windows) {
+        self.flush(windows);
+        self.open = Second::default();
+    }
+
+    fn record(&mut self, windows: &mut Windows, end: Timestamp) {
+        if let Some((concurrency, rps)) = self.open.take() {
+            windows.add(end, concurrency, rps);
+        }
+    }
+
+    /// Bytes this feed takes in memory, heap included.
+    pub fn footprint(&self) -> usize {
+        size_of::<Self>() + self.burst.heap_bytes()
+    }
+}

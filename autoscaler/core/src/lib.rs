@@ -1,0 +1,79 @@
+//! Ebb's decisions: how many pods a workload should have. Knative's KPA, number by number, and the
+//! burst window on top.
+//!
+//! Pure: no clock, no I/O, no threads. Time and facts are passed in, orders come back, and the same
+//! input gives the same output bit for bit; so `ebb run`, `ebb simulate` and the cluster's
+//! autoscaler share every line of it.
+//!
+//! ```
+//! use std::time::Duration;
+//! use ebb_autoscaler_core::{Annotations, Config, Facts, Feed, Settings, Timestamp, Workload};
+//!
+//! // Cluster-wide settings and a workload's own, both as text; all that is wrong with them is reported at once.
+//! let config = Config::from_map([("stable-window", "30s")])?;
+//! let annotations = Annotations::parse(&config, [
+//!     ("autoscaling.knative.dev/class", "ebb.dev"),
+//!     ("autoscaling.knative.dev/target", "10"),
+//! ])?;
+//! let settings = Settings::resolve(&config, &annotations, 0);
+//!
+//! // One copy is up and nothing is known yet.
+//! let start = Timestamp::from_secs(1_000);
+//! let mut workload = Workload::new(start, settings, 1);
+//! let mut feed = Feed::starting(start);
+//!
+//! // Every so often: the exact mean concurrency since the last time, and the requests started since.
+//! // `Some(_)` means: decide now. Otherwise every `DECISION_TICK`.
+//! let poke = workload.observe(&mut feed, start + Duration::from_millis(250), 40.0, 100.0)?;
+//! assert!(poke.is_some());
+//! let decision = workload.decide(start + Duration::from_millis(250), &Facts::local(1, 1));
+//! assert_eq!(decision.step.apply, Some(6)); // 40 in flight, 10 a pod at 70 %
+//! assert_eq!(decision.reason.to_string(), "panic: 3 s average 40 needs 6 pods, 1 ready, threshold 2x");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A map: [`Config`] and [`Annotations`] read text and become [`Settings`]; [`window`] remembers
+//! load, a [`Feed`] brings it; [`decision`] turns averages into a number; [`reconcile`] turns the
+//! number into an order; [`Workload`] is all of it.
+
+#![forbid(unsafe_code)]
+
+pub mod activity;
+pub mod annotations;
+pub mod burst;
+pub mod capacity;
+pub mod class;
+pub mod config;
+pub mod decision;
+pub mod delay;
+pub mod duration;
+pub mod facts;
+pub mod feed;
+pub mod latest;
+mod nearest;
+pub mod problem;
+pub mod reason;
+pub mod reconcile;
+pub mod sampling;
+pub mod settings;
+pub mod time;
+mod value;
+pub mod window;
+pub mod workload;
+
+pub use self::{
+    activity::{Activity, Status},
+    annotations::Annotations,
+    class::{Aggregation, Class, Metric},
+    config::Config,
+    duration::GoDuration,
+    facts::Facts,
+    feed::Feed,
+    problem::{Problem, Problems},
+    reason::Reason,
+    reconcile::Step,
+    settings::Settings,
+    time::Timestamp,
+    window::{Averages, BadSample, Sample},
+    workload::{DECISION_TICK, Decision, Poke, Workload},
+};

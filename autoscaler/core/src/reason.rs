@@ -1,0 +1,241 @@
+//! Why a decision came out as it did, as data and in words.
+//!
+//! Typed, so that a metric or a test need not take the words apart. A reason is what made the
+//! figure ([`Basis`]) and, where it did not stay so, what became of it ([`Limit`], [`Bound`],
+//! [`ToZero`]).
+
+use std::{fmt, time::Duration};
+
+use crate::{duration::GoDuration, reconcile::ToZero, time::Timestamp};
+
+/// What the averages are held against.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    /// Pods that can take requests.
+    pub ready: u32,
+    /// Load a pod is meant to carry.
+    pub target: f64,
+}
+
+/// What the figure rests on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Basis {
+    /// Nothing was decided yet.
+    Undecided,
+    /// Nobody knows how many pods are ready: the figure before stands.
+    ReadyUnknown,
+    /// Nothing was measured for longer than the stable window: the figure before stands.
+    NoData,
+    /// A source is silent, and what it was last heard of is held: never fewer pods than before.
+    Stale {
+        /// Pods the remaining sources call for.
+        needs: u32,
+        /// Pods kept.
+        held: u32,
+    },
+    /// Calm: the stable window decides.
+    Stable {
+        /// What the average is held against.
+        load: Load,
+        /// The average over the window.
+        average: f64,
+        /// Its length.
+        window: Duration,
+        /// Pods it calls for, before the limits of one decision.
+        needs: u32,
+    },
+    /// Panic: a short window is over the threshold.
+    Panic {
+        /// What the average is held against.
+        load: Load,
+        /// The average over the window.
+        average: f64,
+        /// Its length.
+        window: Duration,
+        /// Pods it calls for, before the limits of one decision.
+        needs: u32,
+        /// Multiple of the ready pods from which it is a panic.
+        threshold: f64,
+        /// Whether the window is the burst window.
+        burst: bool,
+    },
+    /// Panic that is waiting for calm: the most pods asked for in it stay.
+    PanicHold {
+        /// When calm will be back, if it stays as it is.
+        until: Timestamp,
+        /// Pods held.
+        most: u32,
+        /// Pods called for now.
+        needs: u32,
+    },
+    /// A lower figure has not lasted long enough.
+    Delayed {
+        /// Pods called for.
+        from: u32,
+        /// Pods kept.
+        to: u32,
+        /// How long it must last.
+        delay: Duration,
+    },
+}
+
+/// What kept one decision from what the load calls for, and to how many pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// `max-scale-up-rate`.
+    UpRate(u32),
+    /// `max-scale-down-rate`.
+    DownRate(u32),
+    /// `activation-scale`.
+    Activation(u32),
+}
+
+/// Which bound moved the figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Raised to the minimum.
+    Min(u32),
+    /// Lowered to the maximum.
+    Max(u32),
+    /// Raised to what a new revision starts with.
+    Initial(u32),
+}
+
+/// Why a decision came out as it did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reason {
+    /// When it was decided, for times to be told from there.
+    pub at: Timestamp,
+    /// What the figure rests on.
+    pub basis: Basis,
+    /// What kept the decision from it.
+    pub limit: Option<Limit>,
+    /// The bound that moved it.
+    pub bound: Option<Bound>,
+    /// Where it stands on the way to zero, when it is on it.
+    pub to_zero: Option<ToZero>,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.basis {
+            Basis::PanicHold { until, most, needs } => {
+                let left = GoDuration::from_secs(
+                    i64::try_from(until.since(self.at).as_secs()).unwrap_or(i64::MAX),
+                );
+                write!(
+                    f,
+                    "panic: {} kept, {needs} needed now, calm again in {left}",
+                    Pods(most)
+                )?;
+            }
+            basis => basis.fmt(f)?,
+        }
+        match self.limit {
+            Some(Limit::UpRate(to)) => write!(f, "; at most {to} by max-scale-up-rate")?,
+            Some(Limit::DownRate(to)) => write!(f, "; at least {to} by max-scale-down-rate")?,
+            Some(Limit::Activation(to)) => write!(f, "; raised to activation-scale {to}")?,
+            None => {}
+        }
+        match self.bound {
+            Some(Bound::Min(min)) => write!(f, "; raised to min-scale {min}")?,
+            Some(Bound::Max(max)) => write!(f, "; limited to max-scale {max}")?,
+            Some(Bound::Initial(initial)) => write!(f, "; raised to initial-scale {initial}")?,
+            None => {}
+        }
+        match self.to_zero {
+            Some(step) => write!(f, "; {step}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Undecided => f.write_str("nothing measured yet"),
+            Self::ReadyUnknown => f.write_str("held: number of ready pods unknown"),
+            Self::NoData => f.write_str("held: no data for a whole stable window"),
+            Self::Stale { needs, held } => {
+                write!(
+                    f,
+                    "held: a source is silent, {} kept, {needs} needed by what is known",
+                    Pods(held)
+                )
+            }
+            Self::Stable {
+                load,
+                average,
+                window,
+                needs,
+            } => write!(
+                f,
+                "stable: {} average {} needs {} at target {}",
+                Length(window),
+                Figure(average),
+                Pods(needs),
+                Figure(load.target)
+            ),
+            Self::Panic {
+                load,
+                average,
+                window,
+                needs,
+                threshold,
+                burst,
+            } => write!(
+                f,
+                "{}: {} average {} needs {}, {} ready, threshold {}x",
+                if burst { "burst" } else { "panic" },
+                Length(window),
+                Figure(average),
+                Pods(needs),
+                load.ready,
+                Figure(threshold)
+            ),
+            Self::PanicHold { most, needs, .. } => {
+                write!(f, "panic: {} kept, {needs} needed now", Pods(most))
+            }
+            Self::Delayed { from, to, delay } => {
+                write!(
+                    f,
+                    "scale-down-delay: {} kept, {from} needed for less than {}",
+                    Pods(to),
+                    GoDuration::from(delay)
+                )
+            }
+        }
+    }
+}
+
+/// A count with its noun.
+struct Pods(u32);
+
+impl fmt::Display for Pods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, if self.0 == 1 { "pod" } else { "pods" })
+    }
+}
+
+/// A figure to one decimal, or as many as a small one takes.
+struct Figure(f64);
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimals = if self.0 < 1.0 { 100.0 } else { 10.0 };
+        write!(f, "{}", (self.0 * decimals).round() / decimals)
+    }
+}
+
+/// A window's length: `6 s`, `250 ms`.
+struct Length(Duration);
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < Duration::from_secs(1) {
+            write!(f, "{} ms", self.0.as_millis())
+        } else {
+            write!(f, "{} s", self.0.as_secs_f64())
+        }
+    }
+}

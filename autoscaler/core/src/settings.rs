@@ -1,0 +1,185 @@
+//! What holds for one workload, once cluster and annotations are put together.
+//!
+//! Everything the decision reads is here and nothing else, resolved to the units it computes in:
+//! fractions, not percentages; lengths, not shares of other lengths. May be replaced while the
+//! workload runs.
+
+use std::time::Duration;
+
+use crate::{
+    annotations::Annotations,
+    class::{Aggregation, Class, Metric},
+    config::Config,
+};
+
+/// The least target there is, in requests in flight or requests/s a pod. Knative's `TargetMin`.
+pub const TARGET_MIN: f64 = 0.01;
+
+/// Utilisation for metrics other than concurrency. Not configurable in Knative either.
+const OTHER_UTILIZATION: f64 = 0.7;
+
+/// Time a deployment may take to make progress when the workload does not say: the default of
+/// Kubernetes.
+const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
+
+/// Least panic window: one bucket.
+const BUCKET: Duration = Duration::from_secs(1);
+
+/// The settings of one workload. `Settings::default()` is a workload without annotations under an
+/// empty config map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Who scales it.
+    pub class: Class,
+    /// What is compared with the target.
+    pub metric: Metric,
+    /// Load a pod is meant to carry: `total` times the utilisation. ≥ 0.01.
+    pub target: f64,
+    /// Load a pod could carry.
+    pub total: f64,
+    /// Requests in flight kept in reserve; -1: the activator stays in the path.
+    pub target_burst_capacity: f64,
+    /// How the windows are averaged.
+    pub aggregation: Aggregation,
+    /// Length of the stable window. Whole seconds.
+    pub stable_window: Duration,
+    /// Length of the panic window. Whole seconds, ≥ 1 s.
+    pub panic_window: Duration,
+    /// Load, as a multiple of what the ready pods are meant to carry, from which it is a panic.
+    pub panic_threshold: f64,
+    /// Length of the burst window; zero when it is off or the class has none.
+    pub burst_window: Duration,
+    /// The most one decision multiplies the ready pods by. > 1.
+    pub max_scale_up_rate: f64,
+    /// The most one decision divides the ready pods by. > 1.
+    pub max_scale_down_rate: f64,
+    /// Time for which a lower figure must last; zero: none.
+    pub scale_down_delay: Duration,
+    /// Fewest pods.
+    pub min_scale: u32,
+    /// Most pods; 0: no limit.
+    pub max_scale: u32,
+    /// Pods it starts with.
+    pub initial_scale: u32,
+    /// Fewest pods when there is any load; 0 or 1: off.
+    pub activation_scale: u32,
+    /// Whether the last pod may go.
+    pub scale_to_zero: bool,
+    /// Time the activator must have been in the path before the last pod goes.
+    pub scale_to_zero_grace: Duration,
+    /// Time the last pod is kept after it became idle.
+    pub last_pod_retention: Duration,
+    /// Time a start may take before it counts as failed (30 s are added to it, see
+    /// [`crate::reconcile`]).
+    pub progress_deadline: Duration,
+    /// Requests in flight one activator can hold.
+    pub activator_capacity: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::resolve(&Config::default(), &Annotations::default(), 0)
+    }
+}
+
+impl Settings {
+    /// Puts together what the cluster and the workload say.
+    ///
+    /// `container_concurrency` is the workload's hard limit of requests in flight a pod, 0 for none
+    /// (`containerConcurrency` of a Knative revision).
+    pub fn resolve(config: &Config, annotations: &Annotations, container_concurrency: u32) -> Self {
+        let class = annotations
+            .class
+            .clone()
+            .unwrap_or_else(|| config.class.clone());
+        let metric = annotations
+            .metric
+            .clone()
+            .unwrap_or_else(|| class.default_metric());
+        let (target, total) = target(config, annotations, &metric, container_concurrency);
+        let stable_window = annotations.window.unwrap_or(config.stable_window);
+        let panic_percentage = annotations
+            .panic_window_percentage
+            .unwrap_or(config.panic_window_percentage);
+        let threshold = annotations
+            .panic_threshold_percentage
+            .unwrap_or(config.panic_threshold_percentage);
+        let initial_scale = match annotations.initial_scale {
+            // Knative falls back when the permission was withdrawn after the annotation was
+            // written.
+            Some(0) if !config.allow_zero_initial_scale => config.initial_scale,
+            Some(pods) => pods,
+            None => config.initial_scale,
+        };
+        let burst_window = match class {
+            Class::Ebb => annotations.burst_window.unwrap_or(config.burst_window),
+            Class::Kpa | Class::Hpa | Class::Other(_) => Duration::ZERO,
+        };
+        Self {
+            target,
+            total,
+            target_burst_capacity: annotations
+                .target_burst_capacity
+                .unwrap_or(config.target_burst_capacity),
+            aggregation: annotations.aggregation.unwrap_or_default(),
+            stable_window,
+            panic_window: panic_window(stable_window, panic_percentage),
+            panic_threshold: threshold / 100.0,
+            burst_window,
+            max_scale_up_rate: config.max_scale_up_rate,
+            max_scale_down_rate: config.max_scale_down_rate,
+            scale_down_delay: annotations
+                .scale_down_delay
+                .unwrap_or(config.scale_down_delay),
+            min_scale: annotations.min_scale.unwrap_or(config.min_scale),
+            max_scale: annotations.max_scale.unwrap_or(config.max_scale),
+            initial_scale,
+            activation_scale: annotations.activation_scale.unwrap_or(0),
+            scale_to_zero: config.scale_to_zero,
+            scale_to_zero_grace: config.scale_to_zero_grace,
+            last_pod_retention: annotations.retention.unwrap_or(config.last_pod_retention),
+            progress_deadline: annotations.progress_deadline.unwrap_or(PROGRESS_DEADLINE),
+            activator_capacity: config.activator_capacity,
+            class,
+            metric,
+        }
+    }
+}
+
+/// Target and total of a pod. Knative's `ResolveMetricTarget`.
+fn target(
+    config: &Config,
+    annotations: &Annotations,
+    metric: &Metric,
+    container_concurrency: u32,
+) -> (f64, f64) {
+    let limit = (container_concurrency != 0).then(|| f64::from(container_concurrency));
+    let (default, utilization) = match metric {
+        Metric::Rps => (config.rps_target, OTHER_UTILIZATION),
+        Metric::Concurrency | Metric::Named(_) => (
+            limit.unwrap_or(config.concurrency_target),
+            config.target_fraction,
+        ),
+    };
+    let total = match (annotations.target, limit) {
+        (None, _) => default,
+        // Never aim for more than a pod lets in at once.
+        (Some(target), Some(limit)) if *metric == Metric::Concurrency => target.min(limit),
+        (Some(target), _) => target,
+    };
+    let utilization = annotations
+        .target_utilization
+        .map_or(utilization, |percentage| percentage / 100.0);
+    ((total * utilization).max(TARGET_MIN), total)
+}
+
+/// The panic window: its share of the stable one, to the nearest second, halves up, and at least
+/// one bucket.
+pub fn panic_window(stable: Duration, percentage: f64) -> Duration {
+    // In nanoseconds and in this order, as Go computes it, so that halves fall the same way.
+    let nanos = stable.as_nanos() as f64 * percentage / 100.0;
+    let seconds = (nanos.trunc() / 1e9).round();
+    Duration::try_from_secs_f64(seconds)
+        .unwrap_or(BUCKET)
+        .max(BUCKET)
+}

@@ -1,0 +1,228 @@
+//! One window: a ring of buckets with Knative's rules for gaps, late samples and silence.
+//!
+//! After `pkg/autoscaler/aggregation/bucketing.go` of Knative Serving 1.23. One difference that
+//! cannot be seen in a result: the sum is taken when it is asked for instead of being kept, so
+//! rounding errors do not pile up over the life of a workload.
+
+use std::time::Duration;
+
+use crate::{class::Aggregation, time::Timestamp};
+
+/// Averages are rounded to this many parts of one, so that sums of decimal samples come out as
+/// written.
+const PRECISION: f64 = 1e6;
+
+/// The weights of a full exponential window sum up to at least this.
+const WEIGHT_SUM: f64 = 0.9999;
+
+/// A longer window is cut to this: what settings allow, and a bound on memory for those made in
+/// code.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// The newest bucket of an exponential window weighs at least this, else long windows would be
+/// plain means.
+const LEAST_WEIGHT: f64 = 0.2;
+
+/// A moving window over the recent past.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// Ring, indexed by slot modulo length. All zero where nothing was written.
+    buckets: Box<[f64]>,
+    length: Duration,
+    /// Seconds a bucket covers, ≥ 1.
+    granularity: i64,
+    /// First slot that counts; `None` before the first write.
+    first: Option<i64>,
+    /// Newest slot written; `None` before the first write.
+    last: Option<i64>,
+    aggregation: Aggregation,
+    /// Weight of the newest bucket, for exponential averaging.
+    weight: f64,
+}
+
+impl Window {
+    /// An empty window of `length`, in buckets of `granularity` (whole seconds, at least one).
+    pub fn new(length: Duration, granularity: Duration, aggregation: Aggregation) -> Self {
+        let granularity = i64::try_from(granularity.as_secs())
+            .unwrap_or(i64::MAX)
+            .max(1);
+        let length = length.min(LONGEST);
+        let count = bucket_count(length, granularity);
+        Self {
+            buckets: vec![0.0; count].into_boxed_slice(),
+            length,
+            granularity,
+            first: None,
+            last: None,
+            aggregation,
+            weight: weight(count),
+        }
+    }
+
+    /// Number of buckets: the length divided by the granularity, rounded up.
+    pub fn bucket_count(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// Weight of the newest bucket in exponential averaging.
+    pub const fn newest_weight(&self) -> f64 {
+        self.weight
+    }
+
+    /// True until something is recorded, and again once the window was resized after a silence
+    /// longer than itself.
+    pub const fn is_unwritten(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Changes how the buckets are averaged.
+    pub const fn set_aggregation(&mut self, aggregation: Aggregation) {
+        self.aggregation = aggregation;
+    }
+
+    /// True when nothing was recorded for longer than the window.
+    pub fn is_empty(&self, now: Timestamp) -> bool {
+        self.last
+            .is_none_or(|last| self.duration(self.slot(now) - last) > self.length)
+    }
+
+    /// Adds `value` to the bucket of `at`. A sample as old as the window or older is dropped.
+    pub fn record(&mut self, at: Timestamp, value: f64) {
+        let slot = self.slot(at);
+        match self.last {
+            Some(last) if slot == last => {}
+            Some(last) if slot < last => {
+                if self.duration(last - slot) >= self.length {
+                    return;
+                }
+                self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
+            }
+            Some(last) if self.duration(slot - last) < self.length => {
+                for skipped in last + 1..=slot {
+                    self.buckets[index(skipped, self.buckets.len())] = 0.0;
+                }
+                self.first = self.first.or(Some(slot));
+                self.last = Some(slot);
+            }
+            // The first ever, or the first after a whole window of silence.
+            Some(_) | None => {
+                self.buckets.fill(0.0);
+                self.first = Some(slot);
+                self.last = Some(slot);
+            }
+        }
+        self.buckets[index(slot, self.buckets.len())] += value;
+    }
+
+    /// The average at `now`; 0 without data (see [`Self::is_empty`]).
+    pub fn average(&self, now: Timestamp) -> f64 {
+        let Some(last) = self.last else { return 0.0 };
+        let silent = (self.slot(now) - last).max(0);
+        if self.duration(silent) >= self.length {
+            return 0.0;
+        }
+        // Below the length, so below the number of buckets.
+        let silent = usize::try_from(silent).unwrap_or(usize::MAX);
+        let count = self.buckets.len().saturating_sub(silent);
+        match self.aggregation {
+            Aggregation::Linear => self.mean(last, count),
+            Aggregation::WeightedExponential => self.weighted(last, count, silent),
+        }
+    }
+
+    /// Plain mean of the `count` newest buckets, or of those since the first write where that is
+    /// fewer.
+    fn mean(&self, last: i64, count: usize) -> f64 {
+        let written = self.first.map_or(count, |first| {
+            usize::try_from(last - first + 1).unwrap_or(count)
+        });
+        let sum: f64 = self.newest(last, count).sum();
+        (sum / written.min(count) as f64 * PRECISION).round() / PRECISION
+    }
+
+    /// Mean weighted by age. Not normalised and not rounded, as in Knative.
+    fn weighted(&self, last: i64, count: usize, silent: usize) -> f64 {
+        let keep = 1.0 - self.weight;
+        let mut weight = self.weight * keep.powi(i32::try_from(silent).unwrap_or(i32::MAX));
+        let mut sum = 0.0;
+        for value in self.newest(last, count) {
+            sum += value * weight;
+            weight *= keep;
+        }
+        sum
+    }
+
+    /// The `count` newest buckets, newest first.
+    fn newest(&self, last: i64, count: usize) -> impl Iterator<Item = f64> + '_ {
+        let (older, newer) = self.buckets.split_at(index(last, self.buckets.len()) + 1);
+        // `older` ends with the newest bucket; what wraps around is at the end of `newer`.
+        older
+            .iter()
+            .rev()
+            .chain(newer.iter().rev())
+            .copied()
+            .take(count)
+    }
+
+    /// Changes the length. The newest buckets are kept as far as they fit, unless they are all too
+    /// old to count.
+    pub fn resize(&mut self, now: Timestamp, length: Duration) {
+        let length = length.min(LONGEST);
+        if length == self.length {
+            return;
+        }
+        let count = bucket_count(length, self.granularity);
+        let mut buckets = vec![0.0; count].into_boxed_slice();
+        let old = self.buckets.len();
+        self.first = match self.last {
+            Some(last) if !self.is_empty(now) => {
+                for (slot, value) in (0..)
+                    .map(|age| last - age)
+                    .zip(self.newest(last, old.min(count)))
+                {
+                    buckets[index(slot, count)] = value;
+                }
+                // As if the window had been full: buckets that were never written count as zero
+                // from here on.
+                Some(last - i64::try_from(old - 1).unwrap_or(i64::MAX))
+            }
+            _ => None,
+        };
+        self.buckets = buckets;
+        self.length = length;
+        self.weight = weight(count);
+    }
+
+    /// Bytes held beyond the struct itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.buckets)
+    }
+
+    fn slot(&self, at: Timestamp) -> i64 {
+        // Far enough from the ends that differences of slots cannot overflow.
+        (at.second() / self.granularity).min(i64::MAX / 4)
+    }
+
+    /// The time `slots` buckets take.
+    fn duration(&self, slots: i64) -> Duration {
+        Duration::from_secs(u64::try_from(slots.saturating_mul(self.granularity)).unwrap_or(0))
+    }
+}
+
+fn bucket_count(length: Duration, granularity: i64) -> usize {
+    let granularity = u128::from(granularity.unsigned_abs().max(1)) * 1_000_000_000;
+    usize::try_from(length.as_nanos().div_ceil(granularity))
+        .unwrap_or(usize::MAX)
+        .max(1)
+}
+
+/// Place of a slot in a ring of `count`.
+fn index(slot: i64, count: usize) -> usize {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    usize::try_from(slot.rem_euclid(count)).unwrap_or(0)
+}
+
+/// Weight of the newest of `count` buckets. Knative's `computeSmoothingCoeff`.
+fn weight(count: usize) -> f64 {
+    (1.0 - (1.0 - WEIGHT_SUM).powf(1.0 / count as f64)).max(LEAST_WEIGHT)
+}

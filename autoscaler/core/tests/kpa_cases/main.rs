@@ -1,0 +1,69 @@
+//! Knative's behaviour, row by row: every line of `tests/data/kpa-cases.csv` is a test of its own,
+//! named by its id and group.
+//!
+//! A row that no reader understands fails: the readers take the words they know and panic at any
+//! other.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "tests panic: the backtrace stays"
+)]
+
+mod autoscaler;
+mod reconcile;
+mod row;
+mod sampling;
+mod settings;
+mod validation;
+mod windows;
+
+use libtest_mimic::{Arguments, Trial};
+
+use crate::row::Row;
+
+fn main() {
+    let rows = row::read(include_str!("../data/kpa-cases.csv"));
+    let trials = rows.into_iter().map(|row| {
+        let name = format!("{} {}", row.id, row.group);
+        Trial::test(name, move || {
+            check(&row);
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+}
+
+fn check(row: &Row) {
+    let reader: fn(&Row) = match row.group.as_str() {
+        "autoscaler" => autoscaler::check,
+        "scale-down-delay" => autoscaler::check_delay,
+        "multiscaler" => autoscaler::check_notices,
+        "buckets" => windows::check,
+        "max-window" => windows::check_maximum,
+        "collector" => windows::check_collector,
+        "sampling" => sampling::check,
+        "kpa-scaler" => reconcile::check,
+        "num-activators" => reconcile::check_activators,
+        "target" => settings::check_target,
+        "panic-window" => settings::check_panic_window,
+        "annotation-validation" => validation::check_annotations,
+        "config-validation" => validation::check_config,
+        other => panic!("no reader for group {other}"),
+    };
+    let shown = OnPanic(row);
+    reader(row);
+    drop(shown);
+}
+
+/// Shows the whole row beside the message of a failed assertion.
+struct OnPanic<'a>(&'a Row);
+
+impl Drop for OnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{:#?}", self.0);
+        }
+    }
+}

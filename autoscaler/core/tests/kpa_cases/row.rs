@@ -1,0 +1,76 @@
+//! The columns of a case, and the small languages written in them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ebb_autoscaler_core::GoDuration;
+
+/// One line of the file.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct Row {
+    pub(crate) id: String,
+    pub(crate) group: String,
+    pub(crate) config: String,
+    pub(crate) input: String,
+    pub(crate) expected: String,
+    pub(crate) tolerance: String,
+}
+
+pub(crate) fn read(text: &str) -> Vec<Row> {
+    let rows: Vec<Row> = csv::Reader::from_reader(text.as_bytes())
+        .deserialize()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(rows.len(), text.lines().count() - 1, "a row was lost");
+    rows
+}
+
+/// The `key=value` words of a text; the last one of a key wins. `a=b=1` sets both.
+pub(crate) struct Words(BTreeMap<String, String>);
+
+impl Words {
+    pub(crate) fn of(text: &str) -> Self {
+        let mut words = BTreeMap::new();
+        for word in text.split_whitespace().filter(|word| word.contains('=')) {
+            let (keys, value) = word.rsplit_once('=').unwrap();
+            for key in keys.split('=') {
+                words.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        Self(words)
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    #[track_caller]
+    pub(crate) fn text(&self, key: &str) -> &str {
+        self.get(key)
+            .unwrap_or_else(|| panic!("no {key} in {:?}", self.0))
+    }
+
+    #[track_caller]
+    pub(crate) fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(&self, key: &str) -> T {
+        self.text(key)
+            .parse()
+            .unwrap_or_else(|error| panic!("{key}={}: {error:?}", self.text(key)))
+    }
+
+    #[track_caller]
+    pub(crate) fn duration(&self, key: &str) -> Duration {
+        duration(self.text(key))
+    }
+}
+
+#[track_caller]
+pub(crate) fn duration(text: &str) -> Duration {
+    text.parse::<GoDuration>()
+        .ok()
+        .and_then(GoDuration::unsigned)
+        .unwrap_or_else(|| panic!("{text:?} is no duration"))
+}
+
+/// The text between `before` and `after`; `None` when it is built otherwise.
+pub(crate) fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    text.strip_prefix(before)?.strip_suffix(after)
+}

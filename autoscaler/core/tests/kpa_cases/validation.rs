@@ -1,0 +1,78 @@
+//! Groups `annotation-validation` and `config-validation`: what is taken and what is refused.
+
+use ebb_autoscaler_core::{Annotations, Config};
+
+use crate::row::Row;
+
+/// `key=value,key=value`.
+fn pairs(text: &str) -> Vec<(&str, &str)> {
+    text.split(',')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap())
+        .collect()
+}
+
+pub(crate) fn check_annotations(row: &Row) {
+    let mut cluster = pairs(&row.config);
+    if row.config.starts_with("max-scale-limit=") {
+        // A limit in the config map asks for a maximum there as well.
+        cluster.push(("max-scale", "1"));
+    }
+    let config = Config::from_map(cluster).unwrap();
+
+    // A remark in brackets names the class.
+    let (text, class) = match row.input.split_once(" (") {
+        None => (row.input.as_str(), None),
+        Some((text, "class hpa)")) => (text, Some("hpa.autoscaling.knative.dev")),
+        Some((text, "other class)")) => (text, Some("some.other.domain")),
+        Some((_, remark)) => panic!("not understood: {remark}"),
+    };
+    let given: Vec<_> = pairs(text)
+        .into_iter()
+        .chain(class.map(|class| ("class", class)))
+        .map(|(key, value)| (format!("autoscaling.knative.dev/{key}"), value))
+        .collect();
+    let result = Annotations::parse(
+        &config,
+        given.iter().map(|(key, value)| (key.as_str(), *value)),
+    );
+
+    match (row.expected.as_str(), result) {
+        ("ok", result) => drop(result.unwrap()),
+        (_, Ok(read)) => panic!("was taken: {read:?}"),
+        (expected, Err(problems)) => {
+            assert_eq!(problems.iter().count(), 1, "{problems}");
+            let line = problems.to_string();
+            assert!(line.contains(expected), "{line}");
+            // Key and value are named, whatever the message is.
+            let (key, value) = given
+                .iter()
+                .find(|(key, _)| line.contains(key.as_str()))
+                .expect("the key is named");
+            assert!(line.contains(value), "{key}: {line}");
+        }
+    }
+}
+
+pub(crate) fn check_config(row: &Row) {
+    assert_eq!(row.input, "parse config map");
+    let result = Config::from_map(pairs(&row.config));
+    match row.expected.as_str() {
+        "ok" => drop(result.unwrap()),
+        "error" | "error (must be > 1.0)" => {
+            let problems = result.unwrap_err();
+            assert_eq!(problems.iter().count(), 1, "{problems}");
+            let (key, value) = pairs(&row.config)[0];
+            let line = problems.to_string();
+            assert!(line.contains(key) && line.contains(value), "{line}");
+        }
+        "true (any case)" => assert!(result.unwrap().scale_to_zero),
+        other => match other.strip_prefix("fraction ") {
+            Some(fraction) => assert_eq!(
+                result.unwrap().target_fraction,
+                fraction.parse::<f64>().unwrap()
+            ),
+            None => panic!("not understood: {other}"),
+        },
+    }
+}

@@ -1,0 +1,130 @@
+//! Which backends there are, and which of them is next.
+//!
+//! Least in flight wins; among equals they take turns. A backend that refused a connection is set
+//! aside, which is not leaving: it is there, but nothing is sent to it until it accepts again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::backend::Backend;
+
+#[derive(Debug, Default)]
+pub(crate) struct Backends {
+    here: Vec<Arc<Backend>>,
+    /// Removed, with requests still on them.
+    leaving: Vec<Arc<Backend>>,
+    /// Where the next search starts, so that equals take turns.
+    turn: usize,
+}
+
+impl Backends {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.here.is_empty()
+    }
+
+    /// An `id` that is here already is replaced: the old one leaves.
+    pub(crate) fn add(&mut self, id: u64, address: SocketAddr) {
+        self.remove(id);
+        self.here.push(Arc::new(Backend::new(id, address)));
+    }
+
+    /// False when there is none of this `id`.
+    pub(crate) fn remove(&mut self, id: u64) -> bool {
+        let Some(index) = self.here.iter().position(|backend| backend.id() == id) else {
+            return false;
+        };
+        let backend = self.here.swap_remove(index);
+        backend.close();
+        if backend.in_flight() > 0 {
+            self.leaving.push(backend);
+        }
+        true
+    }
+
+    /// The backend for one request more, which is counted on it.
+    pub(crate) fn take(&mut self) -> Option<Arc<Backend>> {
+        let count = self.here.len();
+        self.turn = self.turn.wrapping_add(1);
+        let backend = (0..count)
+            .map(|step| &self.here[self.turn.wrapping_add(step) % count])
+            .filter(|backend| !backend.is_aside())
+            .min_by_key(|backend| backend.in_flight())?;
+        backend.begin();
+        Some(Arc::clone(backend))
+    }
+
+    /// One request less. True when a backend that leaves has none left.
+    pub(crate) fn give_back(&mut self, backend: &Arc<Backend>) -> bool {
+        let left = backend.end();
+        if left > 0 || !backend.is_closed() {
+            return false;
+        }
+        self.leaving.retain(|other| !Arc::ptr_eq(other, backend));
+        true
+    }
+
+    /// Requests on all the backends that have or had this `id`.
+    pub(crate) fn in_flight(&self, id: u64) -> usize {
+        let all = self.here.iter().chain(&self.leaving);
+        all.filter(|backend| backend.id() == id)
+            .map(|backend| backend.in_flight())
+            .sum()
+    }
+
+    pub(crate) fn is_leaving(&self, id: u64) -> bool {
+        self.leaving.iter().any(|backend| backend.id() == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backends(ids: &[u64]) -> Backends {
+        let mut backends = Backends::default();
+        for &id in ids {
+            backends.add(id, SocketAddr::from(([127, 0, 0, 1], 1)));
+        }
+        backends
+    }
+
+    #[test]
+    fn least_in_flight_first_and_equals_in_turn() {
+        let mut backends = backends(&[1, 2, 3]);
+        let mut first: Vec<u64> = (0..3)
+            .filter_map(|_| backends.take())
+            .map(|b| b.id())
+            .collect();
+        first.sort_unstable();
+        assert_eq!(first, [1, 2, 3]);
+        let fourth = backends.take().expect("there are three");
+        let fifth = backends.take().expect("there are three");
+        assert_ne!(fourth.id(), fifth.id());
+        assert!(!backends.give_back(&fourth));
+        assert!(!backends.give_back(&fourth));
+        assert_eq!(backends.take().map(|b| b.id()), Some(fourth.id()));
+    }
+
+    #[test]
+    fn set_aside_is_not_taken() {
+        let mut backends = backends(&[1, 2]);
+        let aside = backends.take().expect("there are two");
+        assert!(aside.set_aside());
+        let others: Vec<_> = (0..4)
+            .filter_map(|_| backends.take())
+            .map(|b| b.id())
+            .collect();
+        assert!(others.iter().all(|&id| id != aside.id()));
+    }
+
+    #[test]
+    fn a_replaced_id_drains_the_old_one() {
+        let mut backends = backends(&[1]);
+        let old = backends.take().expect("there is one");
+        backends.add(1, SocketAddr::from(([127, 0, 0, 1], 2)));
+        assert_eq!((backends.in_flight(1), backends.is_leaving(1)), (1, true));
+        assert!(backends.give_back(&old));
+        assert_eq!((backends.in_flight(1), backends.is_leaving(1)), (0, false));
+        assert_eq!(backends.take().map(|b| b.address().port()), Some(2));
+    }
+}

@@ -1,0 +1,114 @@
+//! Holding and handing over, on a clock that the tests move.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{advance, sleep};
+
+use super::*;
+
+const ANYWHERE: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
+
+/// A request that waits; it tells which backend it got.
+fn request(pool: &Pool) -> JoinHandle<Result<Permit, Refusal>> {
+    let pool = pool.clone();
+    tokio::spawn(async move { pool.wait(&mut None).await })
+}
+
+/// Lets every task go as far as it can.
+async fn settle() {
+    sleep(Duration::from_nanos(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn held_is_exact() {
+    let pool = Pool::new(Limits::default());
+    let before = pool.held();
+    let first = request(&pool);
+    settle().await;
+    let start = pool.held();
+    advance(Duration::from_secs(2)).await;
+    let second = request(&pool);
+    settle().await;
+    let mid = pool.held();
+    assert_eq!((before.total, mid.now, mid.total), (0, 2, 2));
+    advance(Duration::from_secs(3)).await;
+    pool.add(1, ANYWHERE);
+    let end = pool.held();
+    assert_eq!((end.now, end.oldest), (0, None));
+    assert_eq!(end.integral - mid.integral, Duration::from_secs(6));
+    assert!(mid.integral - start.integral >= Duration::from_secs(2));
+    assert_eq!(pool.in_flight(1), 2);
+    drop((first.await, second.await));
+    assert_eq!(pool.in_flight(1), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_long_is_counted_from_the_first_wait() {
+    let pool = Pool::new(Limits {
+        max_wait: Duration::from_secs(10),
+        ..Limits::default()
+    });
+    let mut place = None;
+    let (first, ()) = tokio::join!(pool.wait(&mut place), async {
+        sleep(Duration::from_secs(6)).await;
+        pool.add(1, ANYWHERE);
+        pool.remove(1);
+    });
+    drop(first.expect("there was one"));
+    let start = Instant::now();
+    let second = pool.wait(&mut place).await;
+    assert!(matches!(second, Err(Refusal::WaitedTooLong { .. })));
+    let waited = start.elapsed();
+    assert!(waited < Duration::from_millis(4010), "{waited:?}");
+    assert_eq!(pool.held().total, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_refuses_but_not_those_who_were_in_it() {
+    let pool = Pool::new(Limits {
+        max_held: 1,
+        ..Limits::default()
+    });
+    let held = request(&pool);
+    settle().await;
+    assert!(matches!(
+        pool.wait(&mut None).await,
+        Err(Refusal::QueueFull { max_held: 1 })
+    ));
+    held.abort();
+    let _ = held.await;
+    let next = request(&pool);
+    settle().await;
+    assert_eq!(pool.held().now, 1);
+    next.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn wanted_is_said_once_for_each_arrival() {
+    let pool = Pool::new(Limits::default());
+    let none = || tokio::time::timeout(Duration::from_secs(1), pool.wanted());
+    assert!(none().await.is_err());
+    let first = request(&pool);
+    assert!(none().await.is_ok());
+    assert!(none().await.is_err(), "the same request asked twice");
+    let second = request(&pool);
+    assert!(none().await.is_ok());
+    pool.add(1, ANYWHERE);
+    drop((first.await, second.await));
+    assert!(none().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_for_one_that_left_is_given_back() {
+    let pool = Pool::new(Limits::default());
+    let waiting = request(&pool);
+    settle().await;
+    pool.add(1, ANYWHERE); // handed over, but not yet received
+    waiting.abort();
+    let _ = waiting.await;
+    assert_eq!(pool.in_flight(1), 0);
+    pool.remove(1);
+    pool.drained(1).await;
+}

@@ -1,0 +1,70 @@
+//! The answers that are the door's own: a status, and one line that says why and what is allowed.
+
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use thiserror::Error;
+
+use crate::body::Answer;
+
+/// Seconds after which a client that met a full queue may ask again: the time a copy of a small
+/// service takes to start and empty it.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// Why the door answers a request itself.
+#[derive(Debug, Error)]
+pub(crate) enum Refusal {
+    #[error("bad request: host is given {count} times, exactly once is allowed")]
+    Host { count: usize },
+    #[error("bad request: host {0:?} is not a host name with an optional port")]
+    Authority(String),
+    #[error("method CONNECT is not for a server behind a door; all others are allowed")]
+    Connect,
+    #[error("the body of the request broke off")]
+    BodyBrokeOff,
+    #[error("{max_held} requests wait already, no more are allowed; try again in 1 s")]
+    QueueFull { max_held: usize },
+    #[error("nothing was ready to serve the request within {limit:?}")]
+    WaitedTooLong { limit: Duration },
+    #[error("the door closes; the request was not begun")]
+    Stopping,
+    #[error("the server broke off before it answered; the request may have been begun")]
+    BrokeOff,
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Refusal::Host { .. } | Refusal::Authority(_) | Refusal::BodyBrokeOff => {
+                StatusCode::BAD_REQUEST
+            }
+            Refusal::Connect => StatusCode::NOT_IMPLEMENTED,
+            Refusal::QueueFull { .. } | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::WaitedTooLong { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::BrokeOff => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    pub(crate) fn into_response(self) -> Response<Answer> {
+        let status = self.status();
+        let text = format!("ebb: {self}\n");
+        let mut response = Response::new(Answer::Own(Full::new(Bytes::from(text))));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        if status == StatusCode::BAD_REQUEST {
+            // What follows a request that makes no sense may be anything.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}

@@ -1,0 +1,246 @@
+//! Backends that come, go, refuse and die.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use socket2::SockRef;
+use support::{Door, Server, listen, read_head, soon, split, text, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+
+/// Answers when told to.
+async fn slow_server() -> (Server, Arc<Notify>) {
+    let go = Arc::new(Notify::new());
+    let told = go.clone();
+    let server = Server::http(move |_| {
+        let told = told.clone();
+        async move {
+            told.notified().await;
+            text("slow")
+        }
+    })
+    .await;
+    (server, go)
+}
+
+#[tokio::test]
+async fn removal_drains() {
+    let door = Door::open().await;
+    let (old, go) = slow_server().await;
+    let new = Server::http(|_| async { text("new") }).await;
+    door.pool.add(1, old.address);
+    let client = async {
+        let answer = door.get("/").await;
+        assert_eq!(answer, (200, "slow".to_owned()));
+    };
+    let owner = async {
+        until(|| door.pool.in_flight(1) == 1).await;
+        door.pool.remove(1);
+        door.pool.add(2, new.address);
+        assert_eq!(door.get("/").await.1, "new");
+        assert_eq!(door.pool.in_flight(1), 1);
+        let mut drained = std::pin::pin!(door.pool.drained(1));
+        assert!(now_or_never(drained.as_mut()).await.is_none());
+        go.notify_one();
+        drained.await;
+        assert_eq!(door.pool.in_flight(1), 0);
+    };
+    soon(async { tokio::join!(client, owner) }).await;
+    soon(door.pool.drained(99)).await;
+}
+
+/// The value of a future that is ready now.
+async fn now_or_never<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        std::task::Poll::Ready(value) => std::task::Poll::Ready(Some(value)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_backend_that_refuses_is_passed_over() {
+    let door = Door::open().await;
+    let (refusing, dead) = listen().await;
+    drop(refusing);
+    let server = Server::http(|_| async { text("alive") }).await;
+    door.pool.add(1, dead);
+    door.pool.add(2, server.address);
+    for _ in 0..10 {
+        assert_eq!(door.get("/").await, (200, "alive".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_is_not_there_yet_is_waited_for() {
+    let door = Door::open().await;
+    let (refusing, address) = listen().await;
+    drop(refusing);
+    door.pool.add(1, address);
+    let answer = async {
+        // The body must come through although the request went back to the queue.
+        door.say("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody")
+            .await
+    };
+    let late = async {
+        door.holds(1).await;
+        let listener = tokio::net::TcpListener::bind(address)
+            .await
+            .expect("it was free");
+        let (mut stream, _) = listener.accept().await.expect("the probe");
+        let head = read_head(&mut stream).await;
+        let mut body = [0; 4];
+        stream.read_exact(&mut body).await.expect("the body");
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            .await
+            .expect("open");
+        (head, body)
+    };
+    let (answer, (head, body)) = soon(async { tokio::join!(answer, late) }).await;
+    assert_eq!(split(&answer).0, 200);
+    assert!(head.starts_with("POST / HTTP/1.1\r\n"), "{head}");
+    assert_eq!(&body, b"body");
+}
+
+/// Answers one request on each connection and closes it without saying so. The cork puts the
+/// answer and the end into one segment: a moment later would be a race that nobody can win.
+async fn forgetful_server(requests: Arc<AtomicUsize>) -> Server {
+    Server::raw(move |mut stream| {
+        let requests = requests.clone();
+        async move {
+            let corked = SockRef::from(&stream).set_tcp_cork(true);
+            assert!(corked.is_ok());
+            if !read_head(&mut stream).await.is_empty() {
+                requests.fetch_add(1, Ordering::SeqCst);
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                let _ = stream.write_all(answer).await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kept_connections_that_close_cost_no_request() {
+    let door = Door::open().await;
+    let requests = Arc::new(AtomicUsize::new(0));
+    let server = forgetful_server(requests.clone()).await;
+    door.pool.add(1, server.address);
+    for _ in 0..300 {
+        let request =
+            "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(split(&door.say(request).await).0, 200);
+        assert_eq!(door.get("/").await.0, 200);
+    }
+    assert_eq!(requests.load(Ordering::SeqCst), 600);
+}
+
+/// Answers the first request on a connection and closes at the second one, unanswered.
+async fn closing_server(requests: Arc<AtomicUsize>) -> Server {
+    Server::raw(move |mut stream| {
+        let requests = requests.clone();
+        async move {
+            read_head(&mut stream).await;
+            requests.fetch_add(1, Ordering::SeqCst);
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+            let _ = stream.write_all(answer).await;
+            if !read_head(&mut stream).await.is_empty() {
+                requests.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn only_what_does_no_harm_twice_is_sent_twice() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let server = closing_server(requests.clone()).await;
+    for (method, status, seen) in [("GET", 200, 3), ("POST", 502, 2)] {
+        requests.store(0, Ordering::SeqCst);
+        let door = Door::open().await;
+        door.pool.add(1, server.address);
+        assert_eq!(door.get("/").await.0, 200);
+        let request = format!(
+            "{method} / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        );
+        let (got, body) = split(&door.say(request).await);
+        assert_eq!(
+            (got, requests.load(Ordering::SeqCst)),
+            (status, seen),
+            "{method}: {body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_backend_killed_in_mid_answer_breaks_the_answer_off() {
+    let door = Door::open().await;
+    let server = Server::raw(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+            .await;
+    })
+    .await;
+    door.pool.add(1, server.address);
+    let answer = door.say("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(answer.ends_with("half"), "{answer}");
+    soon(until(|| door.pool.in_flight(1) == 0)).await;
+}
+
+#[tokio::test]
+async fn a_backend_killed_before_its_answer_is_a_bad_gateway() {
+    let door = Door::open().await;
+    let server = Server::raw(|mut stream| async move {
+        read_head(&mut stream).await;
+    })
+    .await;
+    door.pool.add(1, server.address);
+    let (status, body) = door.get("/").await;
+    assert_eq!(status, 502);
+    assert!(body.starts_with("ebb: the server broke off"), "{body}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_cancels_its_request() {
+    let door = Door::open().await;
+    let (gone, saw) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::raw(move |mut stream| {
+        let gone = gone.clone();
+        async move {
+            read_head(&mut stream).await;
+            let _ = gone.send(stream.read(&mut [0]).await.unwrap_or(0));
+        }
+    })
+    .await;
+    door.pool.add(1, server.address);
+    let client = door.begin(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    soon(until(|| door.pool.in_flight(1) == 1)).await;
+    drop(client);
+    let mut saw = saw;
+    assert_eq!(soon(saw.recv()).await, Some(0));
+    soon(until(|| door.pool.in_flight(1) == 0)).await;
+}
+
+#[tokio::test]
+async fn least_in_flight_is_picked() {
+    let door = Door::open().await;
+    let (busy, go) = slow_server().await;
+    let idle = Server::http(|_| async { text("idle") }).await;
+    door.pool.add(1, busy.address);
+    let slow = async { door.get("/").await };
+    let quick = async {
+        until(|| door.pool.in_flight(1) == 1).await;
+        door.pool.add(2, idle.address);
+        for _ in 0..5 {
+            assert_eq!(door.get("/").await.1, "idle");
+            until(|| door.pool.in_flight(2) == 0).await;
+        }
+        go.notify_one();
+    };
+    soon(async { tokio::join!(slow, quick) }).await;
+}

@@ -1,0 +1,224 @@
+//! The loop: read the load, decide, have it done.
+//!
+//! Decides every [`DECISION_TICK`], and at once when a request finds nothing to serve it or a burst begins.
+//!
+//! Bias: no data is not zero. While the load cannot be read the workload may grow and does not shrink; while nobody
+//! knows how many copies are ready, it stays as it is. What could not be done is tried again with the next decision,
+//! because each one compares what there is with what is wanted.
+
+use std::time::Duration;
+
+use ebb_autoscaler_core::{DECISION_TICK, Facts, Feed, Settings, Timestamp, Workload};
+use tokio::time::{self, Instant, MissedTickBehavior};
+use tracing::{info, warn};
+
+use crate::{
+    clock::Clock,
+    ports::{Decided, Load, LoadSource, Observer, ScaleTarget},
+};
+
+/// Readings in a burst window: one that began just after a reading is seen a fifth of the window late at most.
+const READINGS_PER_BURST_WINDOW: u32 = 5;
+/// Time between readings where there is no burst window: a second's mean enters the windows this late at most.
+const CALM_READING: Duration = Duration::from_millis(200);
+/// No shorter, however short the burst window: a reading takes microseconds, and waking up costs more than that.
+const SHORTEST_READING: Duration = Duration::from_millis(10);
+/// For this long the request that wakes a workload counts in full. It has just come, so it weighs nothing in any
+/// mean yet; Knative's activator reports such a request as a concurrency of 1 for the same reason.
+const WAKING: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// One workload under control.
+#[derive(Debug)]
+pub struct Autoscaler<L, T, O> {
+    clock: Clock,
+    workload: Workload,
+    source: L,
+    target: T,
+    observer: O,
+    /// Whether the last reading or the last order failed; for a log line at each change only.
+    troubled: bool,
+}
+
+/// What is known from reading to reading.
+struct Readings {
+    feed: Feed,
+    last: Load,
+    /// The reading at the last decision.
+    decided: Load,
+    /// The reading the current second began with.
+    second: Load,
+    /// Whether the newest reading failed.
+    stale: bool,
+}
+
+impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
+    /// Control over a workload that has no copy yet.
+    pub fn new(settings: Settings, clock: Clock, source: L, target: T, observer: O) -> Self {
+        Autoscaler {
+            workload: Workload::new(clock.at(Instant::now()), settings, 0),
+            clock,
+            source,
+            target,
+            observer,
+            troubled: false,
+        }
+    }
+
+    /// Works for ever; dropping the future stops it and leaves the workload as it is.
+    ///
+    /// # Errors
+    ///
+    /// Only when the load cannot be read at the very start; later that is waited out.
+    pub async fn run(mut self) -> Result<(), L::Error> {
+        let first = self.source.load().await?;
+        let mut readings = Readings {
+            feed: Feed::starting(self.clock.at(first.at)),
+            last: first,
+            decided: first,
+            second: first,
+            stale: false,
+        };
+        self.order(self.workload.initial_replicas()).await;
+        let mut tick = time::interval(self.reading_interval());
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut regular = Instant::now() + DECISION_TICK;
+        let mut asked = None;
+        loop {
+            let woken = tokio::select! {
+                () = self.source.woken() => true,
+                _ = tick.tick() => false,
+            };
+            let poked = self.read(&mut readings, woken).await;
+            let now = Instant::now();
+            let due = now >= regular;
+            if due {
+                // On the beat, whatever came in between; beats that were missed are not made up for.
+                regular = (regular + DECISION_TICK).max(now);
+            }
+            if poked || due || asked.is_some_and(|asked| now >= asked) {
+                let again = self.decide(&mut readings).await;
+                asked = again.and_then(|again| now.checked_add(again));
+            }
+        }
+    }
+
+    fn reading_interval(&self) -> Duration {
+        let burst_window = self.workload.settings().burst_window;
+        if burst_window.is_zero() {
+            CALM_READING
+        } else {
+            (burst_window / READINGS_PER_BURST_WINDOW).max(SHORTEST_READING)
+        }
+    }
+
+    /// Reads the load and records it. Whether to decide at once.
+    async fn read(&mut self, readings: &mut Readings, woken: bool) -> bool {
+        let load = match self.source.load().await {
+            Ok(load) => load,
+            Err(error) => {
+                self.trouble(&format!("cannot read the load: {error}"));
+                readings.stale = true;
+                return false;
+            }
+        };
+        readings.stale = false;
+        let asleep = self.is_asleep().await;
+        let earlier = std::mem::replace(&mut readings.last, load);
+        if load.at.saturating_duration_since(readings.second.at) >= SECOND {
+            self.observer
+                .second(load.concurrency_since(&readings.second));
+            readings.second = load;
+        }
+        let now = self.clock.at(load.at);
+        let (mut concurrency, requests) = (
+            load.concurrency_since(&earlier),
+            load.requests_since(&earlier),
+        );
+        if asleep && load.is_idle_since(&earlier) {
+            // Nothing there and nothing wanted: no figure, as from a revision without pods. So the first request
+            // does not drown in an hour of zeros.
+            self.restart_feed(readings, now);
+            return false;
+        }
+        if asleep && woken {
+            self.restart_feed(readings, now - WAKING);
+            concurrency = concurrency.max(load.held as f64);
+        }
+        let observed = self
+            .workload
+            .observe(&mut readings.feed, now, concurrency, requests as f64);
+        match observed {
+            Ok(poke) => poke.is_some(),
+            Err(error) => {
+                self.trouble(&format!("a reading makes no sense: {error}"));
+                false
+            }
+        }
+    }
+
+    /// Whether there is no copy and none is asked for.
+    async fn is_asleep(&mut self) -> bool {
+        let facts = self.target.facts().await;
+        facts.is_ok_and(|facts| facts.ready == Some(0) && facts.replicas == 0)
+    }
+
+    fn restart_feed(&mut self, readings: &mut Readings, now: Timestamp) {
+        let ended = std::mem::replace(&mut readings.feed, Feed::starting(now));
+        self.workload.forget(ended);
+    }
+
+    /// Decides and has it done; how soon to come again.
+    async fn decide(&mut self, readings: &mut Readings) -> Option<Duration> {
+        let facts = match self.target.facts().await {
+            Ok(facts) => Facts {
+                stale: readings.stale || facts.stale,
+                ..facts
+            },
+            Err(error) => {
+                self.trouble(&format!("cannot tell how many copies are ready: {error}"));
+                Facts {
+                    ready: None,
+                    ..Facts::local(0, 0)
+                }
+            }
+        };
+        let decision = self.workload.decide(self.clock.at(Instant::now()), &facts);
+        let earlier = std::mem::replace(&mut readings.decided, readings.last);
+        self.observer.decided(&Decided {
+            decision: &decision,
+            load: readings.last,
+            concurrency: readings.last.concurrency_since(&earlier),
+        });
+        if let Some(copies) = decision.step.apply {
+            self.order(copies).await;
+        } else if !readings.stale && facts.ready.is_some() {
+            self.well();
+        }
+        decision.step.again
+    }
+
+    async fn order(&mut self, copies: u32) {
+        match self.target.scale(copies).await {
+            Ok(()) => self.well(),
+            Err(error) => self.trouble(&format!("cannot scale to {copies}: {error}")),
+        }
+    }
+
+    fn trouble(&mut self, what: &str) {
+        if !self.troubled {
+            warn!("{what}; trying again");
+        }
+        self.troubled = true;
+    }
+
+    fn well(&mut self) {
+        if self.troubled {
+            info!("well again");
+        }
+        self.troubled = false;
+    }
+}
+
+#[cfg(test)]
+mod tests;

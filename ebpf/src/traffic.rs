@@ -15,7 +15,7 @@ use crate::{
 
 /// Steps (lines, or stretches of a body) of one run; then the program calls itself, up to 33 times.
 /// More would bring the verifier to its limit of a million instructions; few packets need ten.
-const STEPS: usize = 10;
+const STEPS: usize = 20;
 
 /// Counts what a packet begins and ends.
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! A connection's life: which of its requests are in flight, and how each one ends.
 //!
-//! Three programs change it. The way out and the closing run under the socket's lock; the way in
-//! does not, so what it shares with the closing is guarded by [`Lock`].
+//! Three programs change it. The way out and the closing run under the socket's lock, and only they
+//! end requests; the way in does not, so what it shares with them is guarded by [`Lock`].
 
 use crate::{
     abi::{Exclusion, MAX_EXCLUDED_PATH, ended},
@@ -30,18 +30,23 @@ pub mod state {
     pub const TUNNEL: u32 = 1 << 1;
     /// Not readable: in flight until it closes.
     pub const OPAQUE: u32 = 1 << 2;
+    /// A tunnel or opaque, and begun by an excluded request: not in flight, and in no gauge.
+    pub const EXCLUDED: u32 = 1 << 3;
 }
 
-/// Requests of one connection whose start time is remembered, for the latency; and which can be
-/// told from one another as HEAD or CONNECT or excluded, one bit each.
+/// Requests of one connection, the newest, whose start time is remembered for the latency.
 const REMEMBERED: u32 = 8;
+
+/// Requests of one connection that can be told from one another as HEAD or CONNECT or excluded, one
+/// bit each. A request with as many before it shares the bit of the oldest: that is right as long as
+/// both are plain ones, and what is not leads to an opaque connection.
 const TOLD_APART: u32 = 64;
 
 /// One connection, kept in its socket's storage.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Conn {
-    /// Guards `state`, `started` and `excluded`.
+    /// Guards `state`, `started` and `excluded`, and `ended` against a request's being excluded as it ends.
     pub lock: Lock,
     /// The pod's index.
     pub slot: u32,
@@ -59,7 +64,7 @@ pub struct Conn {
     pub connects: u64,
     /// Which of them have been taken out of the count again.
     pub excluded: u64,
-    /// When the open ones began, ns.
+    /// When the newest ones began, ns.
     pub since: [u64; REMEMBERED as usize],
     /// Where the path of a request is cut out, to be looked up.
     pub exclusion: Exclusion,
@@ -116,29 +121,33 @@ impl Conn {
     pub fn start<M: Meter>(&mut self, meter: &mut M) {
         let now = meter.now();
         let index = self.started;
-        if self.open() < TOLD_APART {
-            // Its bits may still be those of the request 64 before it.
-            let bit = 1u64 << (index % TOLD_APART);
-            self.heads &= !bit;
-            self.connects &= !bit;
-            self.excluded &= !bit;
-        }
-        if self.open() < REMEMBERED
-            && let Some(since) = self.since.get_mut((index % REMEMBERED) as usize)
-        {
+        // Its bits may still be those of the request 64 before it.
+        let bit = 1u64 << (index % TOLD_APART);
+        self.heads &= !bit;
+        self.connects &= !bit;
+        self.excluded &= !bit;
+        if let Some(since) = self.since.get_mut((index % REMEMBERED) as usize) {
             *since = now;
         }
         let lock = &raw mut self.lock;
         let counted = meter.locked(lock, || {
             let living = self.state & state::CLOSED == 0;
             if living {
-                self.started = index.wrapping_add(1);
+                // Read again: a server that speaks first starts one, too.
+                self.started = self.started.wrapping_add(1);
             }
             living
         });
         if counted {
             meter.start(now);
         }
+    }
+
+    /// Whether one more request can be told from those in flight: the one it would share its bit with is plain.
+    #[inline(always)]
+    pub fn can_tell_one_more(&self) -> bool {
+        let bit = 1u64 << (self.started % TOLD_APART);
+        self.open() < TOLD_APART || (self.heads | self.connects | self.excluded) & bit == 0
     }
 
     /// The bit of the request that is being read, if it has one of its own.
@@ -152,16 +161,18 @@ impl Conn {
         }
     }
 
-    /// The request that is being read is HEAD.
+    /// The request that is being read is HEAD. `false` if that cannot be kept in mind.
     #[inline(always)]
-    pub fn mark_head(&mut self) {
+    pub fn mark_head(&mut self) -> bool {
         self.heads |= self.newest_bit();
+        self.open() <= TOLD_APART
     }
 
-    /// The request that is being read is CONNECT.
+    /// The request that is being read is CONNECT. `false` if that cannot be kept in mind.
     #[inline(always)]
-    pub fn mark_connect(&mut self) {
+    pub fn mark_connect(&mut self) -> bool {
         self.connects |= self.newest_bit();
+        self.open() <= TOLD_APART
     }
 
     /// Whether the request now being answered is HEAD.
@@ -180,8 +191,8 @@ impl Conn {
     #[inline(always)]
     pub fn exclude<M: Meter>(&mut self, meter: &mut M) {
         let open = self.open();
-        if open == 0 || open > REMEMBERED {
-            // Answered before its head was complete, or too deep in a pipeline to know its start.
+        if open == 0 || open > TOLD_APART {
+            // Answered before its head was complete, or too deep in a pipeline to be told apart.
             return;
         }
         let bit = self.newest_bit();
@@ -194,7 +205,9 @@ impl Conn {
         };
         let lock = &raw mut self.lock;
         let taken_back = meter.locked(lock, || {
-            let first = self.state & state::CLOSED == 0 && self.excluded & bit == 0;
+            let first = !self.is(state::CLOSED | state::TUNNEL | state::OPAQUE)
+                && self.open() != 0
+                && self.excluded & bit == 0;
             if first {
                 self.excluded |= bit;
             }
@@ -214,8 +227,12 @@ impl Conn {
             return;
         }
         let index = self.ended;
-        self.ended = index.wrapping_add(1);
-        if open <= TOLD_APART && self.excluded & (1u64 << (index % TOLD_APART)) != 0 {
+        let lock = &raw mut self.lock;
+        let excluded = meter.locked(lock, || {
+            self.ended = index.wrapping_add(1);
+            self.excluded & (1u64 << (index % TOLD_APART)) != 0
+        });
+        if excluded {
             return;
         }
         if open <= REMEMBERED
@@ -253,20 +270,32 @@ impl Conn {
         }
         if self.open() == 0 {
             self.start(meter);
-        } else {
-            let now = meter.now();
-            self.break_off(meter, 1, now);
         }
+        let newest = self.newest_bit();
         let lock = &raw mut self.lock;
-        let changed = meter.locked(lock, || {
+        let counted = meter.locked(lock, || {
             let living = self.state & state::CLOSED == 0;
+            let excluded = self.excluded & newest != 0;
             if living {
                 self.state |= state;
             }
-            living
+            if excluded {
+                self.state |= state::EXCLUDED;
+            }
+            living && !excluded
         });
-        if changed {
+        if counted {
             meter.gauge(gauge, 1);
+        }
+    }
+
+    /// Breaks off what was in flight before the connection became a tunnel or opaque, but for one. For the
+    /// way out: only it ends requests.
+    #[inline(always)]
+    pub fn settle<M: Meter>(&mut self, meter: &mut M) {
+        if self.is(state::TUNNEL | state::OPAQUE) && self.open() > 1 {
+            let now = meter.now();
+            self.break_off(meter, 1, now);
         }
     }
 
@@ -283,10 +312,10 @@ impl Conn {
         if was & state::CLOSED != 0 {
             return;
         }
-        if was & state::TUNNEL != 0 {
+        if was & (state::TUNNEL | state::EXCLUDED) == state::TUNNEL {
             meter.gauge(Gauge::Upgraded, u64::MAX);
         }
-        if was & state::OPAQUE != 0 {
+        if was & (state::OPAQUE | state::EXCLUDED) == state::OPAQUE {
             meter.gauge(Gauge::Opaque, u64::MAX);
         }
         if self.open() == 0 {
@@ -310,13 +339,15 @@ impl Conn {
             return;
         }
         let count = open - left;
-        // Those of them that are excluded are out of the count already.
-        let mut excluded = 0;
-        if open <= TOLD_APART {
-            let ending =
-                (u64::MAX >> ((TOLD_APART - count) & 63)).rotate_left(self.ended % TOLD_APART);
-            excluded = latency::count_ones(self.excluded & ending);
-        }
+        // Those of them that are excluded are out of the count already. A bit that two share is not set.
+        let told_apart = if count < TOLD_APART {
+            count
+        } else {
+            TOLD_APART
+        };
+        let ending =
+            (u64::MAX >> ((TOLD_APART - told_apart) & 63)).rotate_left(self.ended % TOLD_APART);
+        let excluded = latency::count_ones(self.excluded & ending);
         self.ended = self.ended.wrapping_add(count);
         meter.end(ended::ABORTED, u64::from(count) - excluded, now);
     }

@@ -42,7 +42,10 @@ pub(super) fn framing(direction: &mut Direction, line: Line, name: (u64, u64)) -
         };
         direction.remaining = length;
         direction.flags |= flag::LENGTH;
-    } else if name.0 == text(b"transfer") && name.1 == text(b"-encodin") {
+    } else if name.0 == text(b"transfer")
+        && name.1 == text(b"-encodin")
+        && (direction.window.eight(line.start + 16) | LOWER) & 0xffff == text(b"g:\0\0\0\0\0\0")
+    {
         if !line.whole {
             return false;
         }
@@ -101,7 +104,11 @@ fn ends_in_chunked(window: &Window, line: Line) -> bool {
         end -= 1;
     }
     // `transfer-encoding:` is 18 bytes; before the last 7 there is at least its colon.
-    end >= line.start + 25 && (window.eight(end - 8) | LOWER) >> 8 == text(b"chunked\0")
+    let last = window.eight(end.wrapping_sub(8));
+    let before = last as u8;
+    end >= line.start + 25
+        && (last | LOWER) >> 8 == text(b"chunked\0")
+        && (is_blank(before) || before == b',' || before == b':')
 }
 
 /// The size in a chunk's first line; extensions behind it do not matter. `None` if it is no number.

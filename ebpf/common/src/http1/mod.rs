@@ -82,7 +82,9 @@ pub fn arrive(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     }
     match direction.phase {
         phase::UNTIL_CLOSE | phase::IGNORE => {}
-        phase::BODY | phase::CHUNK_DATA if u64::from(gap) <= direction.remaining => {
+        phase::BODY | phase::CHUNK_DATA
+            if u64::from(gap) <= direction.remaining && !direction.has(flag::SKIP_LINE) =>
+        {
             direction.remaining -= u64::from(gap);
         }
         _ => direction.flags |= flag::UNREADABLE,
@@ -105,6 +107,9 @@ pub fn leave<M: Meter>(side: Side, conn: &mut Conn, meter: &mut M) {
         conn.responses.ignore();
         conn.become_tunnel(meter);
     }
+    if side == Side::Responses {
+        conn.settle(meter);
+    }
 }
 
 /// One step through a segment. `false` when there is nothing more to read in it.
@@ -124,13 +129,21 @@ pub fn step<P: Packet, M: Meter>(
     if silent {
         direction.ignore();
     }
+    // The line of a chunk's size may still be going on, with an extension.
+    if matches!(direction.phase, phase::BODY | phase::CHUNK_DATA)
+        && !direction.has(flag::SKIP_LINE)
+        && !skip(direction, segment)
+    {
+        return false;
+    }
+    // What follows a chunk is read in the same step: one packet on its way out can hold hundreds.
     let more = match direction.phase {
-        phase::BODY | phase::CHUNK_DATA => skip(direction, segment),
         phase::UNTIL_CLOSE | phase::IGNORE => {
             direction.window.clear();
             direction.next = segment.first.wrapping_add(segment.length);
             false
         }
+        _ if direction.has(flag::COMPLETE) => true,
         _ => read_line(side, conn, packet, meter, segment),
     };
     if conn.side(side).has(flag::COMPLETE) {

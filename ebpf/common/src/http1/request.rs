@@ -24,9 +24,9 @@ pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
         return;
     }
     direction.flags |= flag::BEGUN;
-    if !first.is_ascii_uppercase() {
+    if !first.is_ascii_uppercase() || !conn.can_tell_one_more() {
         // All methods in use begin with a capital; a TLS record, for one, begins with 0x16.
-        direction.flags |= flag::UNREADABLE;
+        conn.requests.flags |= flag::UNREADABLE;
         return;
     }
     conn.start(meter);
@@ -65,7 +65,7 @@ fn is_probe(window: &Window, line: Line, name: (u64, u64)) -> bool {
     if name.0 == text(b"user-age") {
         // With exactly one space, as Go's client writes it and kubelet is written in Go.
         return name.1 == text(b"nt: kube")
-            && window.eight(line.start + 16) & 0xffff_ffff_ffff == text(b"-probe\0\0");
+            && window.eight(line.start + 16) & 0x00ff_ffff_ffff_ffff == text(b"-probe/\0");
     }
     if name.0 == text(b"k-kubele") || name.0 == text(b"k-networ") {
         let rest = window.eight(line.start + 8) | LOWER;
@@ -82,7 +82,8 @@ fn start_line<P: Packet>(conn: &mut Conn, packet: &P, line: Line) {
     }
     direction.flags &= !flag::START_LINE;
     let method = direction.window.eight(line.start);
-    if line.whole && !names_http1(&direction.window, line) {
+    // A carriage return that ends no line is no beginning: nothing has been counted.
+    if !direction.has(flag::BEGUN) || (line.whole && !names_http1(&direction.window, line)) {
         direction.flags |= flag::UNREADABLE;
         return;
     }
@@ -92,10 +93,15 @@ fn start_line<P: Packet>(conn: &mut Conn, packet: &P, line: Line) {
     {
         direction.flags |= flag::EXCLUDED;
     }
-    if method & 0xff_ffff_ffff == text(b"HEAD \0\0\0") {
-        conn.mark_head();
+    let kept = if method & 0xff_ffff_ffff == text(b"HEAD \0\0\0") {
+        conn.mark_head()
     } else if method == text(b"CONNECT ") {
-        conn.mark_connect();
+        conn.mark_connect()
+    } else {
+        true
+    };
+    if !kept {
+        conn.requests.flags |= flag::UNREADABLE;
     }
 }
 
@@ -145,6 +151,9 @@ fn head_end<M: Meter>(conn: &mut Conn, meter: &mut M) {
     let direction = &mut conn.requests;
     if direction.has(flag::CHUNKED) {
         direction.phase = phase::CHUNK_HEAD;
+    } else if direction.has(flag::CODED) {
+        // Its end cannot be known: the server answers 400 and closes (RFC 9112, 6.3, case 4).
+        direction.phase = phase::UNTIL_CLOSE;
     } else if direction.has(flag::LENGTH) && direction.remaining > 0 {
         direction.phase = phase::BODY;
     } else {

@@ -48,8 +48,13 @@ fn status(conn: &Conn, line: Line) -> Option<u64> {
     let hundreds = (code >> 8 & 0xff).wrapping_sub(u64::from(b'0'));
     let tens = (code >> 16 & 0xff).wrapping_sub(u64::from(b'0'));
     let ones = (code >> 24 & 0xff).wrapping_sub(u64::from(b'0'));
+    // Wrapping, as it is computed before the digits are known to be some.
+    let status = hundreds
+        .wrapping_mul(100)
+        .wrapping_add(tens.wrapping_mul(10))
+        .wrapping_add(ones);
     (code & 0xff == u64::from(b' ') && (1..=5).contains(&hundreds) && tens <= 9 && ones <= 9)
-        .then_some(hundreds * 100 + tens * 10 + ones)
+        .then_some(status)
 }
 
 /// RFC 9112, 6.3: where the body of this response ends.

@@ -1,0 +1,53 @@
+//! The table of exchanges, by what they are about.
+
+mod bodies;
+mod heads;
+mod nothing;
+mod opaque;
+mod pipelines;
+mod probes;
+mod tunnels;
+
+use crate::exchange::{Exchange, exchange};
+
+/// A request that most cases begin with.
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// A response that most cases end with.
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+/// Every case there is.
+pub(crate) fn all() -> Vec<Exchange> {
+    [
+        bodies::all(),
+        heads::all(),
+        nothing::all(),
+        opaque::all(),
+        pipelines::all(),
+        probes::all(),
+        tunnels::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// One request and its response, after which a second pair shows that the end was found exactly.
+fn pair(
+    name: &'static str,
+    request: impl AsRef<[u8]>,
+    response: impl AsRef<[u8]>,
+    way: usize,
+) -> Exchange {
+    exchange(name)
+        .client(request)
+        .flying(1)
+        .server(response)
+        .flying(0)
+        .client(GET)
+        .flying(1)
+        .server("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
+        .flying(0)
+        .ended(way, 1)
+        .ended(5, 1)
+}

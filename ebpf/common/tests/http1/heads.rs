@@ -1,0 +1,161 @@
+//! Damaged heads: what `httparse` and RFC 9112 make of them, or opaque; never another guess.
+
+use ebb_common::{
+    conn::state,
+    direction::{flag, phase},
+    http1::Side,
+};
+use httparse::{EMPTY_HEADER, Header, Request, Response, Status};
+use proptest::{collection::vec, prelude::*, sample::Index};
+
+use crate::{
+    arbitrary::config,
+    spoken::{Message, spoken},
+    wire::Wire,
+};
+
+/// What follows a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Nothing,
+    Length(u64),
+    Chunks,
+    UntilClose,
+}
+
+/// RFC 9112, section 6.3, cases 3 to 8. `None` where it is the recipient's choice, or an error.
+fn framing(fields: &[Header<'_>], response: bool) -> Option<Framing> {
+    let values = |name: &'static str| {
+        fields
+            .iter()
+            .filter(move |field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| String::from_utf8_lossy(field.value).to_lowercase())
+    };
+    let codings: Vec<String> = values("transfer-encoding")
+        .flat_map(|value| {
+            value
+                .split(',')
+                .map(|coding| coding.trim().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    if let Some(last) = codings.last() {
+        return match last.as_str() {
+            "chunked" => Some(Framing::Chunks),
+            // Not the name of a coding.
+            other
+                if !other.bytes().all(|byte| byte.is_ascii_alphanumeric()) || other.is_empty() =>
+            {
+                None
+            }
+            _ => Some(Framing::UntilClose),
+        };
+    }
+    let lengths: Vec<String> = values("content-length")
+        .flat_map(|value| {
+            value
+                .split(',')
+                .map(|length| length.trim().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    match lengths.first() {
+        None if response => Some(Framing::UntilClose),
+        None => Some(Framing::Nothing),
+        Some(first) if lengths.iter().any(|length| length != first) => None,
+        Some(first) if first.is_empty() || !first.bytes().all(|byte| byte.is_ascii_digit()) => None,
+        Some(first) => match first.parse().ok()? {
+            0 => Some(Framing::Nothing),
+            length => Some(Framing::Length(length)),
+        },
+    }
+}
+
+/// Where the parser stands behind a head. `None` if it has become opaque.
+fn found(wire: &mut Wire, side: Side) -> Option<Framing> {
+    if wire.conn.is(state::OPAQUE) {
+        return None;
+    }
+    let direction = wire.direction(side);
+    Some(match direction.phase {
+        phase::HEAD => {
+            assert!(
+                direction.has(flag::START_LINE) && direction.window.unread() == 0,
+                "still in a head"
+            );
+            Framing::Nothing
+        }
+        phase::BODY => Framing::Length(direction.remaining),
+        phase::CHUNK_HEAD => Framing::Chunks,
+        phase::UNTIL_CLOSE => Framing::UntilClose,
+        other => panic!("phase {other}"),
+    })
+}
+
+/// A head, and what to do to it: bytes to replace, lines to repeat.
+fn damaged(message: &Message, changes: &[(Index, u8, bool)]) -> Vec<u8> {
+    let head = message.heads.last().unwrap().clone();
+    let mut bytes = message.bytes[head].to_vec();
+    for (index, byte, repeat) in changes {
+        if *repeat {
+            let lines: Vec<Vec<u8>> = bytes
+                .split_inclusive(|byte| *byte == b'\n')
+                .map(<[u8]>::to_vec)
+                .collect();
+            let line = index.index(lines.len());
+            let mut lines = lines;
+            lines.insert(line, lines[line].clone());
+            bytes = lines.concat();
+        } else {
+            let at = index.index(bytes.len());
+            bytes[at] = *byte;
+        }
+    }
+    bytes
+}
+
+fn changes() -> impl Strategy<Value = Vec<(Index, u8, bool)>> {
+    let byte = prop_oneof![
+        any::<u8>(),
+        prop::sample::select(b"\r\n\t :,;0123456789-GHC".to_vec())
+    ];
+    vec((any::<Index>(), byte, prop::bool::weighted(0.2)), 0..4)
+}
+
+proptest! {
+    #![proptest_config(config(32))]
+
+    #[test]
+    fn request_heads(spoken in spoken(false), changes in changes()) {
+        let bytes = damaged(&spoken.request, &changes);
+        let mut fields = [EMPTY_HEADER; 64];
+        let mut request = Request::new(&mut fields);
+        let whole = request.parse(&bytes) == Ok(Status::Complete(bytes.len()));
+        let usual = request.method.is_some_and(|method| method.starts_with(|first: char| first.is_ascii_uppercase()));
+        if whole && usual && let Some(expected) = framing(request.headers, false) {
+            let mut wire = Wire::open(0, 0);
+            wire.deliver(Side::Requests, 0, &bytes, 0);
+            prop_assert_eq!(wire.figures().started, 1);
+            if let Some(found) = found(&mut wire, Side::Requests) {
+                prop_assert_eq!(found, expected, "{}", String::from_utf8_lossy(&bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn response_heads(spoken in spoken(true), changes in changes()) {
+        let bytes = damaged(&spoken.response, &changes);
+        let mut fields = [EMPTY_HEADER; 64];
+        let mut response = Response::new(&mut fields);
+        let whole = response.parse(&bytes) == Ok(Status::Complete(bytes.len()));
+        let usual = response.code.is_some_and(|code| (200..600).contains(&code) && code != 204 && code != 304);
+        if whole && usual && let Some(expected) = framing(response.headers, true) {
+            let mut wire = Wire::open(0, 0);
+            wire.deliver(Side::Requests, 0, b"GET / HTTP/1.1\r\n\r\n", 0);
+            wire.deliver(Side::Responses, 0, &bytes, 0);
+            if let Some(found) = found(&mut wire, Side::Responses) {
+                prop_assert_eq!(found, expected, "{}", String::from_utf8_lossy(&bytes));
+            }
+        }
+    }
+}

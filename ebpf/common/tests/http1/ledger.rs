@@ -1,0 +1,162 @@
+//! A pod's cells as plain numbers, with a clock that is set by hand.
+//!
+//! Each change checks what must hold at any moment: nothing negative in flight, no gauge above what is
+//! in flight, no end that lies before its start or in the future.
+
+use std::cell::Cell;
+
+use ebb_common::{
+    abi::ended,
+    conn::Lock,
+    latency::BUCKETS,
+    packet::{Gauge, Meter},
+};
+
+/// What is counted; the cells of `abi::PodCounters` that traffic changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Figures {
+    pub(crate) started: u64,
+    pub(crate) ended: [u64; ended::WAYS],
+    pub(crate) area: u64,
+    pub(crate) upgraded: u64,
+    pub(crate) opaque: u64,
+    pub(crate) latency: [u64; BUCKETS],
+}
+
+impl Figures {
+    pub(crate) const NOTHING: Self = Self {
+        started: 0,
+        ended: [0; ended::WAYS],
+        area: 0,
+        upgraded: 0,
+        opaque: 0,
+        latency: [0; BUCKETS],
+    };
+
+    /// In flight, as `ebb_agent::Reading` has it. Negative would be a wrapped, huge number there.
+    pub(crate) fn in_flight(&self) -> i64 {
+        self.ended
+            .iter()
+            .fold(self.started, |left, ended| left.wrapping_sub(*ended)) as i64
+    }
+
+    /// The integral at a time, ns, as `ebb_agent::Reading` has it: from the first start on.
+    pub(crate) fn integral(&self, now: u64) -> i64 {
+        (self.in_flight() as u64)
+            .wrapping_mul(now)
+            .wrapping_add(self.area) as i64
+    }
+}
+
+/// The counting side of a connection.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    clock: u64,
+    /// When counting began: no start is older.
+    origin: u64,
+    figures: Figures,
+    locked: Cell<bool>,
+}
+
+impl Ledger {
+    /// A clock at which sums of times wrap soon, so that wrapping is part of every test.
+    const ORIGIN: u64 = u64::MAX - 5_000_000;
+
+    pub(crate) fn new() -> Self {
+        Self {
+            clock: Self::ORIGIN,
+            origin: Self::ORIGIN,
+            figures: Figures::NOTHING,
+            locked: Cell::new(false),
+        }
+    }
+
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// Nanoseconds since counting began.
+    pub(crate) fn elapsed(&self) -> u64 {
+        self.clock.wrapping_sub(self.origin)
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&mut self, nanoseconds: u64) {
+        self.clock = self.clock.wrapping_add(nanoseconds);
+    }
+
+    /// The integral of "in flight" so far, ns.
+    pub(crate) fn integral(&self) -> i64 {
+        self.figures.integral(self.clock)
+    }
+
+    fn check(&self) {
+        assert!(
+            !self.locked.get(),
+            "counted under the lock: the kernel forbids helper calls there"
+        );
+        let figures = &self.figures;
+        let in_flight = figures.in_flight();
+        assert!(in_flight >= 0, "{in_flight} in flight: {figures:?}");
+        let special = figures.upgraded.wrapping_add(figures.opaque);
+        assert!(
+            special <= in_flight as u64,
+            "gauges above the {in_flight} in flight: {figures:?}"
+        );
+        assert!(
+            self.integral() >= 0,
+            "integral {}: {figures:?}",
+            self.integral()
+        );
+    }
+
+    fn check_time(&self, at: u64) {
+        assert!(
+            at.wrapping_sub(self.origin) <= self.elapsed(),
+            "{at} is not between the origin and now"
+        );
+    }
+}
+
+impl Meter for Ledger {
+    fn now(&self) -> u64 {
+        self.clock
+    }
+
+    fn start(&mut self, now: u64) {
+        self.check_time(now);
+        self.figures.started += 1;
+        self.figures.area = self.figures.area.wrapping_sub(now);
+        self.check();
+    }
+
+    fn end(&mut self, way: usize, count: u64, now: u64) {
+        self.check_time(now);
+        self.figures.ended[way] += count;
+        self.figures.area = self.figures.area.wrapping_add(now.wrapping_mul(count));
+        self.check();
+    }
+
+    fn latency(&mut self, bucket: usize) {
+        self.figures.latency[bucket] += 1;
+    }
+
+    fn gauge(&mut self, gauge: Gauge, by: u64) {
+        let cell = match gauge {
+            Gauge::Upgraded => &mut self.figures.upgraded,
+            Gauge::Opaque => &mut self.figures.opaque,
+        };
+        *cell = cell.wrapping_add(by);
+        self.check();
+    }
+
+    fn locked<R>(&self, _lock: *mut Lock, change: impl FnOnce() -> R) -> R {
+        assert!(
+            !self.locked.replace(true),
+            "locked twice: the kernel would never go on"
+        );
+        let result = change();
+        self.locked.set(false);
+        result
+    }
+}

@@ -1,0 +1,170 @@
+//! Client programs of others: what load they put on a server and what they say came back.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use super::{Process, Signal, find};
+
+/// Above any run in these tests, full ones included; a client that hangs fails its test.
+const ENDS_WITHIN: Duration = Duration::from_secs(180);
+
+/// A client at work. Dropping it ends it.
+#[derive(Debug)]
+pub struct Client {
+    process: Process,
+    output: thread::JoinHandle<String>,
+}
+
+impl Client {
+    /// Starts a client program.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn start(program: &str, arguments: &[&str]) -> Self {
+        let program = find::tool(program).unwrap_or_else(|| panic!("no {program}"));
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut process = Process::start(command, None);
+        let mut pipe = process.child().stdout.take().expect("stdout is a pipe");
+        let output = thread::spawn(move || {
+            let mut text = Vec::new();
+            pipe.read_to_end(&mut text).ok();
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        Self { process, output }
+    }
+
+    /// `hey` for so many requests over so many connections. It sends a multiple of `connections`.
+    #[must_use]
+    pub fn hey_requests(to: SocketAddr, path: &str, requests: u64, connections: u64) -> Self {
+        assert_eq!(requests % connections, 0, "hey would round that down");
+        Self::hey(to, path, "-n", &requests.to_string(), connections)
+    }
+
+    /// `hey` for so long over so many connections.
+    #[must_use]
+    pub fn hey_for(to: SocketAddr, path: &str, time: Duration, connections: u64) -> Self {
+        let time = format!("{}ms", time.as_millis());
+        Self::hey(to, path, "-z", &time, connections)
+    }
+
+    fn hey(to: SocketAddr, path: &str, span: &str, value: &str, connections: u64) -> Self {
+        let connections = connections.to_string();
+        let url = format!("http://{to}{path}");
+        // 60 s of patience: a request may be held while a copy starts.
+        Self::start("hey", &["-t", "60", span, value, "-c", &connections, &url])
+    }
+
+    /// Whether it is still at it.
+    #[must_use]
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.process.child().try_wait(), Ok(None))
+    }
+
+    /// Ends it as Ctrl-C would and gives what it printed.
+    ///
+    /// # Panics
+    /// It does not end.
+    pub fn stop(self) -> String {
+        self.process.signal(Signal::SIGINT);
+        self.finish()
+    }
+
+    /// Waits for its end and gives what it printed.
+    ///
+    /// # Panics
+    /// It does not end within three minutes.
+    pub fn finish(mut self) -> String {
+        self.process.wait(ENDS_WITHIN);
+        self.output.join().expect("the reader of a client's output")
+    }
+
+    /// Waits for the end of a `hey` and gives what came back.
+    ///
+    /// # Panics
+    /// It does not end within three minutes.
+    pub fn finish_hey(self) -> Answers {
+        Answers::of_hey(&self.finish())
+    }
+}
+
+/// What came back to a load.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Responses by status.
+    pub by_status: BTreeMap<u16, u64>,
+    /// What went wrong instead of a response, as the client put it.
+    pub errors: Vec<String>,
+}
+
+impl Answers {
+    /// How many responses were 200.
+    #[must_use]
+    pub fn ok(&self) -> u64 {
+        self.by_status.get(&200).copied().unwrap_or(0)
+    }
+
+    /// # Panics
+    /// Something other than 200 came back, or nothing at all.
+    #[track_caller]
+    pub fn assert_all_ok(&self) {
+        let only_ok = self.by_status.keys().all(|status| *status == 200);
+        assert!(self.ok() > 0 && only_ok && self.errors.is_empty(), "{self}");
+    }
+
+    /// Reads the two tables at the end of hey's report.
+    fn of_hey(report: &str) -> Self {
+        let mut answers = Self::default();
+        let mut errors = false;
+        for line in report.lines().map(str::trim) {
+            errors |= line.starts_with("Error distribution:");
+            let Some((key, rest)) = line.strip_prefix('[').and_then(|l| l.split_once(']')) else {
+                continue;
+            };
+            if errors {
+                answers.errors.push(format!("{key} x {}", rest.trim()));
+            } else if let (Ok(status), Some(count)) = (
+                key.parse(),
+                rest.split_whitespace().next().and_then(|n| n.parse().ok()),
+            ) {
+                answers.by_status.insert(status, count);
+            }
+        }
+        answers
+    }
+}
+
+impl std::fmt::Display for Answers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = String::new();
+        for (status, count) in &self.by_status {
+            write!(text, "{count} of {status}, ")?;
+        }
+        write!(f, "{text}errors: {:?}", self.errors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_hey_is_read() {
+        let report = "Latency distribution:\n  10% in 0.1 secs\n\nStatus code distribution:\n  \
+                      [200]\t500 responses\n  [503]\t2 responses\n\n\
+                      Error distribution:\n  [3]\tGet \"http://x\": EOF\n";
+        let answers = Answers::of_hey(report);
+        assert_eq!(answers.by_status, BTreeMap::from([(200, 500), (503, 2)]));
+        assert_eq!(answers.errors, ["3 x Get \"http://x\": EOF"]);
+    }
+}

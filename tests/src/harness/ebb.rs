@@ -1,0 +1,179 @@
+//! The `ebb` program under test: its JSON lines as they come, its error text, how it ends.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+
+use super::{Process, Signal, program};
+
+/// Lines kept to be shown when a wait fails.
+const SHOWN: usize = 12;
+
+/// `ebb` running, with lines of type `L` on its stdout.
+#[derive(Debug)]
+pub struct Ebb<L> {
+    process: Process,
+    lines: Receiver<L>,
+    last: VecDeque<String>,
+    errors: Option<JoinHandle<String>>,
+}
+
+/// How an `ebb` ended.
+#[derive(Debug)]
+pub struct End {
+    /// Its exit code; none where a signal ended it.
+    pub code: Option<i32>,
+    /// All of its stderr.
+    pub stderr: String,
+}
+
+/// A command for the `ebb` program, to be completed with arguments.
+#[must_use]
+pub fn command<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(program("ebb"));
+    command.args(arguments);
+    command
+}
+
+/// Runs an `ebb` that is to end by itself.
+///
+/// # Panics
+/// It does not end `within` the time.
+#[track_caller]
+pub fn to_end(mut command: Command, within: Duration) -> End {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut process = Process::start(command, None);
+    let errors = read_errors(&mut process);
+    End {
+        code: process.wait(within).code(),
+        stderr: errors.join().unwrap_or_default(),
+    }
+}
+
+fn read_errors(process: &mut Process) -> JoinHandle<String> {
+    let mut stderr = process.child().stderr.take().expect("stderr is a pipe");
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        stderr.read_to_end(&mut text).ok();
+        String::from_utf8_lossy(&text).into_owned()
+    })
+}
+
+impl<L: DeserializeOwned + Debug + Send + 'static> Ebb<L> {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn start(mut command: Command) -> Self {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut process = Process::start(command, None);
+        let stdout = process.child().stdout.take().expect("stdout is a pipe");
+        let errors = read_errors(&mut process);
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                let Ok(line) = line else { break };
+                let parsed = serde_json::from_str(&line)
+                    .unwrap_or_else(|error| panic!("not a line of ebb's: {error}: {line}"));
+                if sender.send(parsed).is_err() {
+                    break;
+                }
+            }
+        });
+        Self {
+            process,
+            lines,
+            last: VecDeque::new(),
+            errors: Some(errors),
+        }
+    }
+
+    /// The first line `wanted` has an answer for; those before it are passed over.
+    ///
+    /// # Panics
+    /// There is none `within` the time, or the program ends before: with its last lines and its
+    /// stderr, and with `what` was waited for.
+    #[track_caller]
+    pub fn await_line<T>(
+        &mut self,
+        what: &str,
+        within: Duration,
+        mut wanted: impl FnMut(&L) -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    if self.last.len() == SHOWN {
+                        self.last.pop_front();
+                    }
+                    self.last.push_back(format!("{line:?}"));
+                    if let Some(found) = wanted(&line) {
+                        return found;
+                    }
+                }
+                Err(error) => {
+                    let why = match error {
+                        RecvTimeoutError::Timeout => format!("not within {within:?}"),
+                        RecvTimeoutError::Disconnected => "ebb ended".to_owned(),
+                    };
+                    // Ended, so that its stderr ends too.
+                    self.process.signal(Signal::SIGKILL);
+                    let stderr = self.stderr();
+                    let last = self.last.make_contiguous().join("\n  ");
+                    panic!("{what}: {why}; last lines:\n  {last}\nstderr:\n{stderr}");
+                }
+            }
+        }
+    }
+
+    /// Lines that have come already, without waiting for more.
+    pub fn pending(&mut self) -> impl Iterator<Item = L> + '_ {
+        self.lines.try_iter()
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// It does not end `within` the time.
+    #[track_caller]
+    pub fn wait(&mut self, within: Duration) -> End {
+        let status = self.process.wait(within);
+        End {
+            code: status.code(),
+            stderr: self.stderr(),
+        }
+    }
+
+    fn stderr(&mut self) -> String {
+        self.errors
+            .take()
+            .and_then(|reader| reader.join().ok())
+            .unwrap_or_default()
+    }
+}

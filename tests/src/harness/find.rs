@@ -1,0 +1,30 @@
+//! Where programs are.
+
+use std::env;
+use std::path::PathBuf;
+
+/// One of our own programs: in `EBB_BIN_DIR`, else where cargo put this test's own build.
+/// The path is returned whether or not it is there yet.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let folder = env::var_os("EBB_BIN_DIR").map_or_else(
+        || {
+            // target/debug/deps/integration-0123456789abcdef -> target/debug
+            let test = env::current_exe().expect("the path of the test program");
+            let deps = test.parent().expect("a test program lies in a folder");
+            deps.parent().expect("cargo's deps folder").to_path_buf()
+        },
+        PathBuf::from,
+    );
+    folder.join(name)
+}
+
+/// A program of others. The `sbin` folders are looked at too: nginx lives there, and not every
+/// root has them on the `PATH`.
+pub(super) fn tool(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+}

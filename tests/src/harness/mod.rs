@@ -1,0 +1,32 @@
+//! The fixtures of the integration tests.
+//!
+//! Everything a fixture makes (process, cgroup, folder) it takes away when dropped, also when the
+//! test panics; what a killed test run left is swept by the next one. Fixtures panic rather than
+//! return errors. Nothing waits by sleeping for "long enough": there is an event to wait for, or
+//! a condition asked again until a deadline that only a broken product reaches.
+
+mod cgroup;
+pub mod client;
+pub mod ebb;
+mod find;
+mod kernel_ids;
+mod needs;
+mod notes;
+mod process;
+mod remains;
+pub mod run;
+pub mod server;
+mod suite;
+mod wait;
+pub mod watch;
+mod wire;
+
+pub use cgroup::TestCgroup;
+pub use find::program;
+pub use needs::Need;
+pub use notes::note;
+pub use process::{Process, Signal};
+pub use remains::{Remains, dead_runs};
+pub use suite::{Case, full, main};
+pub use wait::{eventually, free_port};
+pub use wire::Wire;

@@ -1,0 +1,82 @@
+//! What a test needs from the machine, asked before it runs.
+//!
+//! Biased towards running: a need is only unmet where the test could not possibly pass. A missing
+//! program of our own is a reason to skip only where nobody said where it is; under
+//! `EBB_BIN_DIR` it is a failure, so that a broken build cannot turn a suite into skips.
+
+use super::{cgroup, find};
+
+/// One thing a test cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Root and a cgroup v2.
+    Cgroup,
+    /// The `ebb` program, and root with the right to load programs on a cgroup v2.
+    Ebb,
+    /// A program of others, by the name it has on the `PATH`.
+    Tool(&'static str),
+}
+
+impl Need {
+    /// # Errors
+    /// Why the machine does not have it, in one line.
+    pub(super) fn check(self) -> Result<(), String> {
+        match self {
+            Self::Cgroup => cgroup(),
+            Self::Ebb => ebb(),
+            Self::Tool(name) => match find::tool(name) {
+                Some(_) => Ok(()),
+                None => Err(format!(
+                    "{name} is not installed (cargo xtask setup --tests)"
+                )),
+            },
+        }
+    }
+}
+
+fn cgroup() -> Result<(), String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("not root".to_owned());
+    }
+    match cgroup::v2_mount() {
+        Some(_) => Ok(()),
+        None => Err("no cgroup v2 is mounted".to_owned()),
+    }
+}
+
+fn ebb() -> Result<(), String> {
+    if std::env::var_os("EBB_BIN_DIR").is_none() && !find::program("ebb").exists() {
+        return Err("ebb is not built (cargo build, or set EBB_BIN_DIR)".to_owned());
+    }
+    cgroup()?;
+    let missing: Vec<_> = CAPABILITIES
+        .iter()
+        .filter(|(bits, _)| capabilities() & bits == 0)
+        .map(|(_, name)| *name)
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("no {}", missing.join(", no ")))
+    }
+}
+
+const fn bit(capability: u32) -> u64 {
+    1 << capability
+}
+
+/// Numbers of `include/uapi/linux/capability.h`; CAP_SYS_ADMIN (21) includes CAP_BPF (39).
+const CAPABILITIES: [(u64, &str); 2] = [
+    (bit(39) | bit(21), "CAP_BPF"),
+    (bit(12) | bit(21), "CAP_NET_ADMIN"),
+];
+
+/// The effective capabilities of this process.
+fn capabilities() -> u64 {
+    std::fs::read_to_string("/proc/self/status")
+        .unwrap_or_default()
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,99 @@
+//! A process that cannot outlive its test.
+//!
+//! Started in a cgroup of choice before it runs its first instruction, in a process group of its
+//! own (a Ctrl-C on the test run is not passed on to it), and killed by the kernel if the test
+//! program itself is killed.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use nix::sys::prctl;
+use nix::sys::signal::{kill, killpg};
+use nix::unistd::Pid;
+
+use super::TestCgroup;
+use super::wait::poll;
+
+pub use nix::sys::signal::Signal;
+
+/// A running process; dropping it kills its process group.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    name: String,
+}
+
+impl Process {
+    /// Starts `command`, in `cgroup` where one is given.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn start(mut command: Command, cgroup: Option<&TestCgroup>) -> Self {
+        let name = format!("{command:?}");
+        let procs = cgroup.map(|cgroup| {
+            let path = cgroup.path().join("cgroup.procs");
+            File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        });
+        command.process_group(0);
+        // SAFETY: between fork and exec only async-signal-safe calls: write(2) and prctl(2).
+        unsafe {
+            command.pre_exec(move || {
+                prctl::set_pdeathsig(Signal::SIGKILL)?;
+                if let Some(mut procs) = procs.as_ref() {
+                    // "0" is the process that writes.
+                    procs.write_all(b"0")?;
+                }
+                Ok(())
+            });
+        }
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        Self { child, name }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its pipes.
+    pub(super) fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Sends a signal to this one process.
+    pub fn signal(&self, signal: Signal) {
+        // Already dead is what most signals want anyway.
+        kill(self.as_pid(), signal).ok();
+    }
+
+    /// How it ended.
+    ///
+    /// # Panics
+    /// It has not ended `within` the time.
+    #[track_caller]
+    pub fn wait(&mut self, within: Duration) -> ExitStatus {
+        match poll(within, || self.child.try_wait().expect("wait for a child")) {
+            Some(status) => status,
+            None => panic!("{}: still running after {within:?}", self.name),
+        }
+    }
+
+    fn as_pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The group, because a leader that has ended may leave members (nginx its workers).
+        killpg(self.as_pid(), Signal::SIGKILL).ok();
+        self.child.wait().ok();
+    }
+}

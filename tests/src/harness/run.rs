@@ -1,0 +1,179 @@
+//! `ebb run` on a command: its events, its address, and an end that is checked.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::ebb::{Ebb, End, command};
+use super::{Remains, Signal, program};
+
+/// Most things in `ebb run` take milliseconds, a decision two seconds, the shortest window six;
+/// a loaded machine gets this long.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// One line of `ebb run --json`.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The front door is open.
+    Listening {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// One decision.
+    Decision(Decision),
+    /// The first request while there was no copy.
+    ColdStart(ColdStart),
+    /// A copy changed its state.
+    Copy(Copy),
+    /// Events these tests have no use for.
+    #[serde(other)]
+    Other,
+}
+
+/// A decision and what it was taken on.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Decision {
+    /// Seconds since the start.
+    pub t: f64,
+    /// Processes alive.
+    pub copies: u64,
+    /// Of them ready.
+    pub ready: u64,
+    /// Mean in flight and held since the decision before.
+    pub concurrency: f64,
+    /// Copies wanted.
+    pub desired: u64,
+    /// Requests counted since the start.
+    pub requests: u64,
+}
+
+/// What the first request at zero copies cost.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct ColdStart {
+    /// From its spawn until the copy was ready.
+    pub start_ms: f64,
+    /// From the request's arrival until it was handed over.
+    pub waited_ms: f64,
+    /// What of it was not the copy's own start.
+    pub added_ms: f64,
+}
+
+/// A copy's new state.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Copy {
+    /// Its number.
+    pub copy: u64,
+    /// `started`, `ready`, `draining`, `stopped` or `failed`.
+    pub state: String,
+}
+
+/// A running `ebb run`.
+#[derive(Debug)]
+pub struct Run {
+    ebb: Ebb<Event>,
+    address: SocketAddr,
+}
+
+impl Run {
+    /// Starts it over copies of `ebb-sample` and waits until its front door is open.
+    ///
+    /// # Panics
+    /// It does not open.
+    #[must_use]
+    #[track_caller]
+    pub fn sample(options: &[&str]) -> Self {
+        let mut command = command(["run", "--json", "--port", "0"]);
+        command
+            .args(options)
+            .arg("--")
+            .arg(program("ebb-sample"))
+            .args(["--port", "{port}"]);
+        let mut ebb = Ebb::start(command);
+        let address = ebb.await_line("the address of ebb run", SOON, |event| match event {
+            Event::Listening { address } => Some(*address),
+            _ => None,
+        });
+        Self { ebb, address }
+    }
+
+    /// Where the front door is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The first event `wanted` has an answer for.
+    ///
+    /// # Panics
+    /// None comes `within` the time.
+    #[track_caller]
+    pub fn await_event<T>(
+        &mut self,
+        what: &str,
+        within: Duration,
+        wanted: impl FnMut(&Event) -> Option<T>,
+    ) -> T {
+        self.ebb.await_line(what, within, wanted)
+    }
+
+    /// Reads decisions until one is as wanted.
+    ///
+    /// # Panics
+    /// None is `within` the time.
+    #[track_caller]
+    pub fn await_decision(
+        &mut self,
+        what: &str,
+        within: Duration,
+        mut wanted: impl FnMut(&Decision) -> bool,
+    ) -> Decision {
+        self.ebb.await_line(what, within, |event| match event {
+            Event::Decision(decision) if wanted(decision) => Some(decision.clone()),
+            _ => None,
+        })
+    }
+
+    /// The decisions that have come and were not read yet.
+    pub fn decisions(&mut self) -> Vec<Decision> {
+        self.ebb
+            .pending()
+            .filter_map(|event| match event {
+                Event::Decision(decision) => Some(decision),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// What would remain of it.
+    #[must_use]
+    pub fn remains(&self) -> Remains {
+        Remains::of(self.ebb.pid())
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.ebb.signal(signal);
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// It does not end soon.
+    #[track_caller]
+    pub fn wait(&mut self) -> End {
+        self.ebb.wait(SOON)
+    }
+
+    /// Ends it as Ctrl-C would, and checks that it ends well and that nothing of it remains.
+    ///
+    /// # Panics
+    /// It ends badly, or something remains.
+    #[track_caller]
+    pub fn finish(mut self) {
+        let remains = self.remains();
+        self.signal(Signal::SIGINT);
+        let end = self.wait();
+        assert_eq!(end.code, Some(0), "ebb run after Ctrl-C: {}", end.stderr);
+        remains.assert_gone();
+    }
+}

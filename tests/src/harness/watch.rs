@@ -1,0 +1,177 @@
+//! `ebb watch` on a test's cgroup: its lines, and what they add up to.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::ebb::{Ebb, End, command};
+use super::{Remains, Signal, TestCgroup};
+
+/// Loading the programs takes a fraction of a second; a loaded machine gets this long. Also the
+/// most a change in the counts may take to be seen.
+pub const SOON: Duration = Duration::from_secs(15);
+
+/// One line of `ebb watch --json`: the keys the design promises, all of them required.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Line {
+    /// End of the interval, unix seconds.
+    pub t: f64,
+    /// Its length in seconds.
+    pub interval: f64,
+    /// Mean in flight over the interval.
+    pub concurrency: f64,
+    /// In flight at its end.
+    pub in_flight: u64,
+    /// Requests begun in it.
+    pub requests: u64,
+    /// Requests ended in it.
+    pub completed: u64,
+    /// Requests left out in it.
+    pub excluded: u64,
+    /// Connections open at its end.
+    pub connections: u64,
+    /// `http1`, `http2`, `upgraded`, `opaque`.
+    pub in_flight_by_protocol: BTreeMap<String, u64>,
+    /// `1xx` to `5xx`.
+    pub status: BTreeMap<String, u64>,
+    /// `p50`, `p90`, `p99`; null where nothing ended.
+    pub latency_ms: BTreeMap<String, Option<f64>>,
+}
+
+/// What the lines read so far add up to.
+#[derive(Debug, Clone, Default)]
+pub struct Totals {
+    /// Seconds.
+    pub time: f64,
+    /// Request-seconds.
+    pub integral: f64,
+    /// Requests begun.
+    pub requests: u64,
+    /// Requests ended.
+    pub completed: u64,
+    /// Requests left out.
+    pub excluded: u64,
+    /// Responses by class of status.
+    pub status: BTreeMap<String, u64>,
+}
+
+impl Totals {
+    fn add(&mut self, line: &Line) {
+        self.time += line.interval;
+        self.integral += line.concurrency * line.interval;
+        self.requests += line.requests;
+        self.completed += line.completed;
+        self.excluded += line.excluded;
+        for (class, count) in &line.status {
+            *self.status.entry(class.clone()).or_default() += count;
+        }
+    }
+}
+
+/// A running `ebb watch`.
+#[derive(Debug)]
+pub struct Watch {
+    ebb: Ebb<Line>,
+    totals: Totals,
+}
+
+impl Watch {
+    /// Starts it on `cgroup` and waits for its first line: from then on all is counted.
+    ///
+    /// # Panics
+    /// No line comes.
+    #[must_use]
+    #[track_caller]
+    pub fn start(cgroup: &TestCgroup, interval: &str, arguments: &[&str]) -> Self {
+        let mut command = command(["watch", "--json", "--interval", interval, "--cgroup"]);
+        command.arg(cgroup.path()).args(arguments);
+        let mut watch = Self {
+            ebb: Ebb::start(command),
+            totals: Totals::default(),
+        };
+        watch.until("the first line of ebb watch", |_, _| true);
+        watch
+    }
+
+    /// What the lines read so far add up to.
+    #[must_use]
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Reads lines until one, or the totals up to it, are as wanted.
+    ///
+    /// # Panics
+    /// None is within [`SOON`].
+    #[track_caller]
+    pub fn until(&mut self, what: &str, wanted: impl Fn(&Totals, &Line) -> bool) -> Line {
+        let totals = &mut self.totals;
+        self.ebb.await_line(what, SOON, |line| {
+            totals.add(line);
+            wanted(totals, line).then(|| line.clone())
+        })
+    }
+
+    /// Reads the next lines that add up to `time`; gives what they add up to.
+    ///
+    /// # Panics
+    /// They cease to come.
+    #[track_caller]
+    pub fn measure(&mut self, time: Duration) -> Totals {
+        let mut measured = Totals::default();
+        while measured.time < time.as_secs_f64() {
+            let line = self.until("the next line", |_, _| true);
+            measured.add(&line);
+        }
+        measured
+    }
+
+    /// The line that is taken `time` after this call. Lines wait to be read while a test is busy:
+    /// by its clock, not by how many lines are left, it is known which are of the past.
+    ///
+    /// # Panics
+    /// They cease to come.
+    #[track_caller]
+    pub fn line_after(&mut self, time: Duration) -> Line {
+        let then = now() + time.as_secs_f64();
+        self.until("the line at its time", |_, line| line.t >= then)
+    }
+
+    /// Reads lines until an interval that began after this call has seen nothing and nothing is in
+    /// flight; gives what all lines add up to.
+    ///
+    /// # Panics
+    /// That is not so within [`SOON`].
+    #[track_caller]
+    pub fn settle(&mut self) -> Totals {
+        let now = now();
+        self.until("nothing in flight and nothing new", |_, line| {
+            line.t - line.interval >= now
+                && (line.in_flight, line.requests, line.completed, line.excluded) == (0, 0, 0, 0)
+        });
+        self.totals.clone()
+    }
+
+    /// Ends it as Ctrl-C would.
+    ///
+    /// # Panics
+    /// It does not end.
+    #[track_caller]
+    pub fn interrupt(mut self) -> End {
+        self.ebb.signal(Signal::SIGINT);
+        self.ebb.wait(SOON)
+    }
+
+    /// What would remain of it.
+    #[must_use]
+    pub fn remains(&self) -> Remains {
+        Remains::of(self.ebb.pid())
+    }
+}
+
+/// Unix seconds.
+fn now() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a clock past 1970")
+        .as_secs_f64()
+}

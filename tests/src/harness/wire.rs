@@ -1,0 +1,133 @@
+//! A client that decides each byte: for the requests no well-behaved client sends.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Longer than any answer in these tests takes.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+
+/// One TCP connection. Dropping it closes it.
+#[derive(Debug)]
+pub struct Wire {
+    stream: TcpStream,
+    /// Received and not yet looked at.
+    buffer: Vec<u8>,
+}
+
+impl Wire {
+    /// # Panics
+    /// Nobody listens there.
+    #[must_use]
+    pub fn connect(to: SocketAddr) -> Self {
+        let stream = TcpStream::connect(to).unwrap_or_else(|error| panic!("{to}: {error}"));
+        // Each write a packet of its own.
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        stream
+            .set_read_timeout(Some(ANSWERS_WITHIN))
+            .expect("a read timeout");
+        Self {
+            stream,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// # Panics
+    /// The connection is broken.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).expect("send");
+    }
+
+    /// Sends a GET with the fields given (each ended by `\r\n`).
+    ///
+    /// # Panics
+    /// The connection is broken.
+    pub fn get(&mut self, path: &str, fields: &str) {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n{fields}\r\n"));
+    }
+
+    /// The header of the next response, `\r\n\r\n` included.
+    ///
+    /// # Panics
+    /// The connection ends before.
+    #[track_caller]
+    pub fn header(&mut self) -> String {
+        loop {
+            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
+                let header: Vec<_> = self.buffer.drain(..end + 4).collect();
+                return String::from_utf8_lossy(&header).into_owned();
+            }
+            assert!(self.fill(), "closed before a header: {:?}", self.buffer);
+        }
+    }
+
+    /// The next response with a body of the length its header gives: its status.
+    ///
+    /// # Panics
+    /// The connection ends before, or the header gives no length.
+    #[track_caller]
+    pub fn response(&mut self) -> u16 {
+        self.response_with_body().0
+    }
+
+    /// The same, and the body.
+    ///
+    /// # Panics
+    /// The connection ends before, or the header gives no length.
+    #[track_caller]
+    pub fn response_with_body(&mut self) -> (u16, Vec<u8>) {
+        let header = self.header();
+        let length = header
+            .lines()
+            .find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length")
+                    .then(|| value.trim().parse::<usize>())?
+                    .ok()
+            })
+            .unwrap_or_else(|| panic!("no length in {header:?}"));
+        while self.buffer.len() < length {
+            assert!(self.fill(), "closed in a body");
+        }
+        (status(&header), self.buffer.drain(..length).collect())
+    }
+
+    /// Everything up to the end of a chunked body or of the connection: how many bytes.
+    ///
+    /// # Panics
+    /// Nothing comes for half a minute.
+    #[track_caller]
+    pub fn to_end(&mut self) -> usize {
+        while !self.buffer.ends_with(b"\r\n0\r\n\r\n") && self.fill() {}
+        self.buffer.drain(..).len()
+    }
+
+    /// Reads what there is; `false` at the end of the connection.
+    #[track_caller]
+    fn fill(&mut self) -> bool {
+        let mut piece = [0; 16 * 1024];
+        match self.stream.read(&mut piece) {
+            Ok(0) => false,
+            Ok(size) => {
+                self.buffer.extend_from_slice(&piece[..size]);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("nothing received for {ANSWERS_WITHIN:?}: {error}"),
+        }
+    }
+}
+
+/// The status of a response header.
+#[track_caller]
+fn status(header: &str) -> u16 {
+    header
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_else(|| panic!("no status in {header:?}"))
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window == what)
+}

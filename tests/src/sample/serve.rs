@@ -1,0 +1,139 @@
+//! The server itself: accept, answer, and on SIGTERM or SIGINT finish what is in flight.
+
+use std::convert::Infallible;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+use anyhow::Context;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::answer::Answer;
+use super::ask::Ask;
+use super::gauge::{Gauge, InFlight};
+use super::options::Options;
+
+/// Either an [`Answer`] or one short text.
+type Reply = http_body_util::Either<Answer, http_body_util::Full<Bytes>>;
+
+/// Serves until SIGTERM or SIGINT, then until the last request in flight has its answer.
+///
+/// # Errors
+/// The port cannot be bound, or the process is out of file descriptors.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let gauge = Gauge::new();
+    // First of all: a SIGTERM during the start is to end the process as any other time.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        () = tokio::time::sleep(options.start_delay) => {}
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    }
+
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
+    let connections = GracefulShutdown::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let stream = match accepted {
+                    Ok((stream, _)) => stream,
+                    // A client that is gone before it is accepted is its own affair.
+                    Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
+                    Err(error) => return Err(error).context("cannot accept"),
+                };
+                // Answers are one write each: waiting to fill a packet could only delay them.
+                stream.set_nodelay(true).ok();
+                let gauge = gauge.clone();
+                let service = service_fn(move |request| {
+                    // The guard is taken here, before anything is awaited.
+                    let in_flight = counted(&request).then(|| gauge.begin());
+                    let gauge = gauge.clone();
+                    async move {
+                        Ok::<_, Infallible>(match in_flight {
+                            Some(in_flight) => answer(request, in_flight).await,
+                            None => stats(&gauge, started),
+                        })
+                    }
+                });
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .serve_connection(TokioIo::new(stream), service);
+                let connection = connections.watch(connection);
+                // Clients abort in tests by design: the end of a connection is no news.
+                tokio::spawn(async move { connection.await.ok() });
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    drop(listener);
+    connections.shutdown().await;
+    Ok(())
+}
+
+fn counted(request: &Request<Incoming>) -> bool {
+    request.uri().path() != "/stats"
+}
+
+async fn answer(request: Request<Incoming>, in_flight: InFlight) -> Response<Reply> {
+    let ask = match Ask::parse(request.uri().query().unwrap_or_default()) {
+        Ok(ask) => ask,
+        Err(why) => return text(StatusCode::BAD_REQUEST, "text/plain", why),
+    };
+    // The answer comes after the whole request, as from most servers. It also makes hyper send
+    // `100 Continue` to who waits for it.
+    let mut body = request.into_body();
+    while let Some(piece) = http_body_util::BodyExt::frame(&mut body).await {
+        if piece.is_err() {
+            return text(
+                StatusCode::BAD_REQUEST,
+                "text/plain",
+                "body: cut off\n".into(),
+            );
+        }
+    }
+    if !ask.sleep.is_zero() {
+        tokio::time::sleep(ask.sleep).await;
+    }
+    let mut response = Response::new(Reply::Left(Answer::new(
+        ask.bytes,
+        !ask.chunked,
+        ask.drip,
+        in_flight,
+    )));
+    *response.status_mut() = ask.status;
+    response
+}
+
+fn stats(gauge: &Gauge, started: Instant) -> Response<Reply> {
+    match serde_json::to_string(&gauge.stats(started)) {
+        Ok(json) => text(StatusCode::OK, "application/json", json),
+        Err(error) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "text/plain",
+            error.to_string(),
+        ),
+    }
+}
+
+fn text(status: StatusCode, kind: &'static str, text: String) -> Response<Reply> {
+    let mut response = Response::new(Reply::Right(http_body_util::Full::from(text)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,25 @@
+//! The integration tests: what the product promises, held against real servers and clients.
+//!
+//! One room per promise. `EBB_TEST_FULL=1` runs them at the numbers promised, otherwise at those a
+//! change can wait for. `cargo test -p ebb-tests --test integration -- watch` runs a part of them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests panic, so that the backtrace stays"
+)]
+
+mod fixtures;
+mod refused;
+mod run;
+mod watch;
+
+use std::process::ExitCode;
+
+use ebb_tests::harness;
+
+fn main() -> ExitCode {
+    let fixtures = fixtures::CASES.iter().copied();
+    harness::main(fixtures.chain(watch::cases()).chain(run::cases()))
+}

@@ -1,0 +1,158 @@
+//! Scaling on real load: to the number of copies the figures call for, and never at the cost of a
+//! response.
+//!
+//! Where it is not the promise itself that is shown in full, the stable window is 6 s, the shortest
+//! there is (60 s by default), and the grace period before the last copy goes 1 s (30 s): the same
+//! decisions, sooner.
+
+use std::io::Write;
+use std::time::Duration;
+
+use ebb_tests::harness::client::Client;
+use ebb_tests::harness::run::{Decision, Run, SOON};
+use ebb_tests::harness::{Case, Need, full, note};
+
+const NEEDS: &[Need] = &[Need::Ebb, Need::Tool("hey")];
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(
+        "run::fifty_clients_at_target_10_make_5_copies",
+        NEEDS,
+        five_copies,
+    ),
+    Case::new(
+        "run::min_1_max_3_makes_3_copies_and_leaves_1",
+        NEEDS,
+        min_and_max,
+    ),
+    Case::new("run::idle_goes_to_zero_and_wakes_again", NEEDS, to_zero),
+    Case::new("run::every_response_is_200_while_it_scales", NEEDS, all_200),
+];
+
+/// As many in flight a copy as the target says, not 70 % of it.
+const OPTIONS: [&str; 4] = [
+    "--target",
+    "10",
+    "--annotation",
+    "autoscaling.knative.dev/target-utilization-percentage=100",
+];
+/// Window, grace period, and some decisions to come down in steps.
+const COMES_DOWN_WITHIN: Duration = Duration::from_secs(40);
+/// The same with the windows there are by default.
+const COMES_DOWN_BY_DEFAULT_WITHIN: Duration = Duration::from_secs(150);
+
+fn quick(options: &[&str]) -> Run {
+    let window = ["--annotation", "autoscaling.knative.dev/window=6s"];
+    // Read at the start of the run: need not outlive it.
+    let mut config = tempfile::Builder::new()
+        .suffix(".yaml")
+        .tempfile()
+        .expect("a file");
+    writeln!(config, "scale-to-zero-grace-period: 1s").expect("written");
+    let path = config.path().to_str().expect("a path in UTF-8");
+    Run::sample(&[&OPTIONS[..], &window, &["--config", path], options].concat())
+}
+
+/// With the windows as promised in full, else quick.
+fn as_promised(options: &[&str]) -> Run {
+    if full() {
+        Run::sample(&[&OPTIONS[..], options].concat())
+    } else {
+        quick(options)
+    }
+}
+
+/// Follows the decisions until the load ends; gives the most copies seen.
+fn follow(run: &mut Run, load: &mut Client) -> u64 {
+    let mut most = 0;
+    while load.is_running() {
+        let decision = run.await_decision("the next decision", SOON, |_| true);
+        most = most.max(decision.copies).max(decision.desired);
+    }
+    most
+}
+
+fn five_copies() {
+    let mut run = as_promised(&[]);
+    let time = Duration::from_secs(if full() { 30 } else { 12 });
+    let mut load = Client::hey_for(run.address(), "/?sleep=100", time, 50);
+    let five = run.await_decision("5 copies ready", SOON, |decision| decision.ready == 5);
+    let most = follow(&mut run, &mut load);
+    assert_eq!(most, 5, "copies at any time");
+    let answers = load.finish_hey();
+    answers.assert_all_ok();
+    note(format!(
+        "50 clients of 100 ms at target 10: 5 copies after {:.1} s, {answers}",
+        five.t
+    ));
+    run.finish();
+}
+
+fn min_and_max() {
+    let mut run = as_promised(&["--min-scale", "1", "--max-scale", "3"]);
+    let time = Duration::from_secs(if full() { 30 } else { 8 });
+    let mut load = Client::hey_for(run.address(), "/?sleep=100", time, 50);
+    run.await_decision("3 copies ready", SOON, |decision| decision.ready == 3);
+    let most = follow(&mut run, &mut load);
+    assert_eq!(most, 3, "copies at any time");
+    load.finish_hey().assert_all_ok();
+    let down_within = if full() {
+        COMES_DOWN_BY_DEFAULT_WITHIN
+    } else {
+        COMES_DOWN_WITHIN
+    };
+    run.await_decision("1 copy left", down_within, |decision| decision.copies == 1);
+    // A window and a grace period more: the one stays.
+    let until = last(&mut run).t + 8.0;
+    let stays = run.await_decision("decisions go on", SOON, |decision| {
+        assert_eq!(decision.copies, 1, "min-scale is 1");
+        decision.t > until
+    });
+    assert_eq!(stays.desired, 1);
+    run.finish();
+}
+
+fn to_zero() {
+    let mut run = quick(&[]);
+    for _ in 0..2 {
+        let load = Client::hey_requests(run.address(), "/?sleep=20", 100, 10);
+        load.finish_hey().assert_all_ok();
+        run.await_decision("no copy", COMES_DOWN_WITHIN, |decision| {
+            decision.copies == 0
+        });
+    }
+    run.finish();
+}
+
+/// One load throughout, and a second that comes and goes: up, down, and up again under the first.
+fn all_200() {
+    // 50 clients of 20 ms send up to 2500 requests a second: 20 s and more, 40 s and more in full.
+    let requests = if full() { 100_000 } else { 50_000 };
+    let mut run = quick(&[]);
+    let steady = Client::hey_requests(run.address(), "/?sleep=20", requests, 50);
+    run.await_decision("copies for the steady load", SOON, |decision| {
+        decision.ready >= 2
+    });
+    let pulse = Client::hey_for(run.address(), "/?sleep=50", Duration::from_secs(3), 70);
+    let up = run.await_decision("copies for both", SOON, |decision| decision.ready >= 8);
+    pulse.finish_hey().assert_all_ok();
+    let down = run.await_decision("fewer copies", COMES_DOWN_WITHIN, |decision| {
+        decision.copies <= up.ready - 2
+    });
+    let answers = steady.finish_hey();
+    answers.assert_all_ok();
+    assert_eq!(answers.ok(), requests);
+    note(format!(
+        "{answers} while copies went to {} and down to {}",
+        up.ready, down.copies
+    ));
+    run.finish();
+}
+
+/// The latest decision, or the next where none has come.
+fn last(run: &mut Run) -> Decision {
+    match run.decisions().pop() {
+        Some(decision) => decision,
+        None => run.await_decision("the next decision", SOON, |_| true),
+    }
+}

@@ -1,0 +1,99 @@
+//! What is left after a run, by each way it can end, and between runs that live side by side.
+
+use std::time::Duration;
+
+use ebb_tests::harness::client::Client;
+use ebb_tests::harness::run::{Run, SOON};
+use ebb_tests::harness::{Case, Need, Signal, Wire, dead_runs, eventually};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(
+        "run::interrupt_finishes_requests_and_leaves_nothing",
+        &[Need::Ebb],
+        || {
+            ends_well(Signal::SIGINT);
+        },
+    ),
+    Case::new(
+        "run::terminate_finishes_requests_and_leaves_nothing",
+        &[Need::Ebb],
+        || {
+            ends_well(Signal::SIGTERM);
+        },
+    ),
+    Case::new(
+        "run::killed_run_is_cleaned_up_by_the_next",
+        &[Need::Ebb],
+        killed,
+    ),
+    Case::new(
+        "run::two_runs_do_not_disturb_each_other",
+        &[Need::Ebb, Need::Tool("hey")],
+        side_by_side,
+    ),
+];
+
+/// A run with so many copies that stay.
+fn with_copies(number: &str) -> Run {
+    let mut run = Run::sample(&["--min-scale", number]);
+    let wanted: u64 = number.parse().expect("a number");
+    run.await_decision("its copies", SOON, |decision| decision.ready == wanted);
+    run
+}
+
+fn ends_well(signal: Signal) {
+    let mut run = with_copies("2");
+    let remains = run.remains();
+    assert_eq!(remains.copies(), 2);
+    assert!(remains.programs() > 0, "its programs can be seen");
+    let mut wire = Wire::connect(run.address());
+    wire.get("/?sleep=1500", "");
+    // The request is known to be on its way once the run has counted it.
+    run.await_decision("the request in flight", SOON, |decision| {
+        decision.requests >= 1
+    });
+    run.signal(signal);
+    assert_eq!(wire.response(), 200, "a request in flight at the end");
+    let end = run.wait();
+    assert_eq!(end.code, Some(0), "{}", end.stderr);
+    remains.assert_gone();
+}
+
+fn killed() {
+    let mut run = with_copies("2");
+    let remains = run.remains();
+    run.signal(Signal::SIGKILL);
+    run.wait();
+    // The next one cleans up before it opens its door.
+    let next = with_copies("1");
+    remains.assert_gone();
+    next.finish();
+    assert_eq!(dead_runs(), Vec::<String>::new());
+}
+
+fn side_by_side() {
+    let mut busy = Run::sample(&["--target", "1"]);
+    let mut idle = with_copies("1");
+    let alive = idle.remains();
+    let load = Client::hey_for(busy.address(), "/?sleep=50", Duration::from_secs(4), 6);
+    busy.await_decision("copies for the load", SOON, |decision| decision.ready >= 3);
+    load.finish_hey().assert_all_ok();
+    for decision in idle.decisions() {
+        assert_eq!((decision.copies, decision.requests), (1, 0), "{decision:?}");
+    }
+    // The end of one, and the start of a third that sweeps, leave the other alone.
+    busy.finish();
+    with_copies("1").finish();
+    alive.assert_there();
+    let mut wire = Wire::connect(idle.address());
+    wire.get("/", "");
+    assert_eq!(wire.response(), 200);
+    idle.await_decision("its request counted", SOON, |decision| {
+        decision.requests == 1
+    });
+    drop(wire);
+    idle.finish();
+    eventually("nothing left", SOON, || {
+        dead_runs().is_empty().then_some(())
+    });
+}

@@ -1,0 +1,25 @@
+//! `ebb watch`: the counts and the integral.
+
+mod accuracy;
+mod choice;
+mod ends;
+mod nginx;
+mod shapes;
+mod wrong;
+
+use ebb_tests::harness::Case;
+
+pub(crate) fn cases() -> Vec<Case> {
+    [
+        accuracy::CASES,
+        choice::CASES,
+        ends::CASES,
+        nginx::CASES,
+        shapes::CASES,
+        wrong::CASES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+    .collect()
+}

@@ -1,0 +1,71 @@
+//! A real server at full speed: no request may be missed or counted twice, and none may be left.
+
+use std::time::Duration;
+
+use ebb_tests::harness::client::Client;
+use ebb_tests::harness::server::Nginx;
+use ebb_tests::harness::watch::Watch;
+use ebb_tests::harness::{Case, Need, TestCgroup, full, note};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(
+        "watch::nginx_count_is_exact",
+        &[Need::Ebb, Need::Tool("nginx"), Need::Tool("h2load")],
+        count_is_exact,
+    ),
+    Case::new(
+        "watch::nginx_count_is_exact_when_a_load_is_cut_off",
+        &[Need::Ebb, Need::Tool("nginx"), Need::Tool("wrk")],
+        cut_off,
+    ),
+];
+
+/// The promise: nothing in flight two seconds after the load ends.
+const QUIET_AFTER: Duration = Duration::from_secs(2);
+
+fn count_is_exact() {
+    let requests: u64 = if full() { 1_000_000 } else { 100_000 };
+    against_nginx(|address| {
+        let url = format!("http://{address}/");
+        let load = Client::start(
+            "h2load",
+            &["--h1", "-c", "50", "-n", &requests.to_string(), &url],
+        );
+        let report = load.finish();
+        let all_well = format!("{requests} succeeded, 0 failed, 0 errored, 0 timeout");
+        assert!(report.contains(&all_well), "{report}");
+    });
+}
+
+/// wrk ends by the clock: it drops connections in the middle of requests and of responses.
+fn cut_off() {
+    against_nginx(|address| {
+        let url = format!("http://{address}/page.html");
+        Client::start("wrk", &["-t", "1", "-c", "50", "-d", "2s", &url]).finish();
+    });
+}
+
+fn against_nginx(load: impl FnOnce(std::net::SocketAddr)) {
+    let cgroup = TestCgroup::new();
+    let server = Nginx::start(&cgroup);
+    let mut watch = Watch::start(&cgroup, "500ms", &[]);
+    // The two times nginx is asked are requests too. Its count includes the one that asks, so
+    // between the two lies one of them; both are watched.
+    let before = server.requests();
+    load(server.address());
+    let line = watch.line_after(QUIET_AFTER);
+    assert_eq!(line.in_flight, 0, "two seconds after the load");
+    // Not sooner: a client that is gone may have left requests that nginx has not read yet.
+    let after = server.requests();
+    let totals = watch.settle();
+    assert_eq!(
+        totals.requests,
+        after - before + 1,
+        "nginx counted the right side"
+    );
+    note(format!(
+        "nginx counted {} requests, ebb watch {}",
+        after - before + 1,
+        totals.requests
+    ));
+}

@@ -1,0 +1,65 @@
+//! The `ebb` command.
+
+mod run;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Scales what serves HTTP on the requests it really has in flight, counted in the kernel.
+#[derive(Debug, Parser)]
+#[command(name = "ebb", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Watch(watch::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Watch(args) => watch::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line per problem: some errors are several that were found at once.
+            for line in text(&error).lines() {
+                eprintln!("error: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error with its causes, those left out whose text is in it already.
+fn text(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |text, cause| match text {
+            text if text.is_empty() => cause,
+            text if text.contains(&cause) => text,
+            text => format!("{text}: {cause}"),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error: anyhow::Result<()> = Err(anyhow::anyhow!("refused"));
+        let error = error.context("cannot start: refused").context("no copy");
+        assert_eq!(text(&error.unwrap_err()), "no copy: cannot start: refused");
+    }
+}

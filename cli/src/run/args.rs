@@ -1,0 +1,116 @@
+//! What `ebb run` takes on its command line.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+
+use ebb_autoscaler_core::GoDuration;
+
+/// Autoscale a command on this host: 0 to N copies on the HTTP concurrency the kernel counts.
+///
+/// Requests to --port are spread over the copies there are, and held while there is none. A run starts with
+/// no copy and goes back to none when idle (`allow-zero-initial-scale` is on here); --min-scale or the
+/// annotation autoscaling.knative.dev/initial-scale ask for more. Needs root: each copy lives in a cgroup of its
+/// own with the kernel counter attached.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Each `{port}` in COMMAND is replaced by the port the copy has to listen on (on 127.0.0.1), and PORT in its \
+environment is set to it.
+
+Example:
+  ebb run --port 8080 --target 10 -- python3 -m http.server {port}
+
+Exit status: 0 after Ctrl-C or SIGTERM (graceful; a second one ends it at once), 1 on errors, 2 for wrong usage.")]
+pub(crate) struct Args {
+    /// Address to take requests on
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) host: IpAddr,
+
+    /// Port to take requests on; 0 takes a free one, which is printed
+    #[arg(long, short, default_value_t = 8080)]
+    pub(crate) port: u16,
+
+    /// Concurrency to aim at per copy, before the target utilization (short for the annotation `target`)
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) target: Option<String>,
+
+    /// Fewest copies to keep (short for the annotation `min-scale`)
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) min_scale: Option<String>,
+
+    /// Most copies to start; 0 is no limit (short for the annotation `max-scale`)
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) max_scale: Option<String>,
+
+    /// Annotation of the workload, as on a Kubernetes pod template: autoscaling.knative.dev/… or ebb.dev/…
+    #[arg(long, value_name = "K=V", value_parser = parse_annotation)]
+    pub(crate) annotation: Vec<(String, String)>,
+
+    /// YAML or JSON with `config-autoscaler` settings: the ConfigMap, or just its keys
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// A copy is ready when it answers 2xx here, instead of when it accepts a connection
+    #[arg(long, value_name = "PATH", value_parser = parse_path)]
+    pub(crate) ready_path: Option<String>,
+
+    /// How long a copy may take to get ready
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) start_timeout: Duration,
+
+    /// How long a copy may take to end after SIGTERM, before SIGKILL
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) stop_grace: Duration,
+
+    /// Do not start one copy at the beginning to find out whether the command works
+    #[arg(long)]
+    pub(crate) skip_trial: bool,
+
+    /// Print one JSON object per line instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// The command to run copies of
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+impl Args {
+    /// The annotations of the workload, those that have an option of their own included.
+    ///
+    /// An option wins over --annotation of the same key, the last --annotation over those before it.
+    pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
+        let options = [
+            ("target", &self.target),
+            ("min-scale", &self.min_scale),
+            ("max-scale", &self.max_scale),
+        ];
+        let short = options.into_iter().filter_map(|(key, value)| {
+            Some((format!("autoscaling.knative.dev/{key}"), value.clone()?))
+        });
+        self.annotation.iter().cloned().chain(short).collect()
+    }
+}
+
+fn parse_annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+fn parse_path(text: &str) -> Result<String, String> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if text.starts_with('/') && plain {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a path that starts with / and has no spaces, such as /healthz".to_owned())
+    }
+}
+
+/// Durations as the annotations have them: Go's form, such as 30s or 1m30s.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let parsed: Result<GoDuration, _> = text.parse();
+    parsed
+        .map_err(|error| error.to_string())?
+        .unsigned()
+        .ok_or_else(|| "expected a duration that is not negative".to_owned())
+}

@@ -1,0 +1,185 @@
+//! One cgroup: who is in it, when it is empty, and its end.
+//!
+//! Everything here takes "it is gone already" for success: copies die on their own, and a sweep of another run
+//! may be at work in the tree of a dead one.
+//!
+//! Failure mode: a process in uninterruptible sleep survives SIGKILL until the kernel lets go of it; waiting
+//! for it ends after [`KILL_LIMIT`] with an error and the cgroup stays.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Seek as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time,
+};
+
+use super::TreeError;
+
+/// How long SIGKILL may take to empty a cgroup. A killed process is gone in milliseconds; memory of many GiB
+/// takes a second or two to be given back.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// A cgroup, by its directory. Dropping it does nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    path: PathBuf,
+}
+
+impl Group {
+    pub(crate) fn new(path: PathBuf) -> Group {
+        Group { path }
+    }
+
+    /// Its directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens the file that moves a process in: the process itself writes "0" to it.
+    pub(crate) fn entrance(&self) -> Result<File, TreeError> {
+        File::options()
+            .write(true)
+            .open(self.path.join("cgroup.procs"))
+            .map_err(TreeError::io("open its cgroup.procs", &self.path))
+    }
+
+    /// Resolves when no process is left in the cgroup or below it. The kernel tells (`cgroup.events` becomes
+    /// readable with POLLPRI at each change), so nothing is polled.
+    ///
+    /// See <https://docs.kernel.org/admin-guide/cgroup-v2.html#un-populated-notification>.
+    pub(crate) async fn emptied(&self) -> Result<(), TreeError> {
+        self.wait_until_empty()
+            .await
+            .map_err(TreeError::io("wait until it is empty", &self.path))
+    }
+
+    async fn wait_until_empty(&self) -> io::Result<()> {
+        let Some(file) = File::open(self.path.join("cgroup.events")).ignore_gone()? else {
+            return Ok(());
+        };
+        // SAFETY: a `File` keeps one descriptor open as long as it lives; it lives in the `AsyncFd`, and what gets hold of
+        // it below reads it and no more.
+        let mut events = unsafe { AsyncFd::register_with_interest(file, Interest::PRIORITY) }?;
+        loop {
+            // Reading also arms the next notification, so a change between read and wait is not lost.
+            match populated(events.get_mut()).ignore_gone()? {
+                Some(true) => events.ready(Interest::PRIORITY).await?.clear_ready(),
+                Some(false) | None => return Ok(()),
+            }
+        }
+    }
+
+    /// Sends SIGKILL to every process in the cgroup and below it.
+    pub(crate) fn kill(&self) -> Result<(), TreeError> {
+        // `cgroup.kill` (Linux 5.14) leaves no gap for a process that forks faster than it is found.
+        let written = fs::write(self.path.join("cgroup.kill"), "1");
+        let done = match written {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => kill_one_by_one(&self.path),
+            other => other,
+        };
+        done.ignore_gone()
+            .map(drop)
+            .map_err(TreeError::io("kill what is in it", &self.path))
+    }
+
+    /// Kills what is left in it, waits for the end of it, removes the cgroup and all below it.
+    pub(crate) async fn kill_and_remove(&self) -> Result<(), TreeError> {
+        if !self.path.exists() {
+            return Ok(());
+        }
+        let end = time::Instant::now() + KILL_LIMIT;
+        loop {
+            self.kill()?;
+            // Before 5.14 a process can fork away from the list that was read, hence again until it is empty.
+            let again = time::Instant::now() + KILL_LIMIT / 20;
+            if let Ok(emptied) = time::timeout_at(again, self.emptied()).await {
+                break emptied?;
+            }
+            if time::Instant::now() >= end {
+                return Err(TreeError::io("empty it", &self.path)(
+                    io::ErrorKind::TimedOut.into(),
+                ));
+            }
+        }
+        remove_all(&self.path)
+            .ignore_gone()
+            .map(drop)
+            .map_err(TreeError::io("remove it", &self.path))
+    }
+}
+
+/// Reads the `populated` key of an open `cgroup.events`.
+fn populated(events: &mut File) -> io::Result<bool> {
+    let mut text = String::new();
+    events.rewind()?;
+    events.read_to_string(&mut text)?;
+    Ok(text.lines().any(|line| line == "populated 1"))
+}
+
+/// Removes the cgroup directories, deepest first; their files go with them.
+fn remove_all(path: &Path) -> io::Result<()> {
+    for child in children(path)? {
+        remove_all(&child).ignore_gone()?;
+    }
+    fs::remove_dir(path)
+}
+
+/// SIGKILL for kernels before 5.14.
+fn kill_one_by_one(path: &Path) -> io::Result<()> {
+    for child in children(path)? {
+        kill_one_by_one(&child).ignore_gone()?;
+    }
+    for pid in fs::read_to_string(path.join("cgroup.procs"))?
+        .lines()
+        .filter_map(|line| line.parse().ok())
+    {
+        match signal::kill(Pid::from_raw(pid), Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// The cgroups just below one.
+pub(super) fn children(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// Turns "it is not there any more" into `None`.
+pub(super) trait IgnoreGone<T> {
+    /// ENOENT is the answer of a path, ENODEV that of an open file of a cgroup that has been removed.
+    fn ignore_gone(self) -> io::Result<Option<T>>;
+}
+
+impl<T> IgnoreGone<T> for io::Result<T> {
+    fn ignore_gone(self) -> io::Result<Option<T>> {
+        match self {
+            Ok(value) => Ok(Some(value)),
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    || error.raw_os_error() == Some(Errno::ENODEV as i32) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The run's place in the cgroup v2 tree: `<mount>/ebb/run-<id>/copy-<n>`.
+//!
+//! The tree is the only state a run keeps outside its own process, and it says by itself whether its run is
+//! alive: the run holds an `flock` on its directory, which the kernel drops on any kind of death. So there is
+//! no pid file to go stale, and a lock cannot be left behind without the thing it protects.
+//!
+//! Failure mode: what cannot be removed (a process that is stuck in the kernel, say) is reported and stays
+//! for the next run's [sweep](sweep::sweep).
+
+pub(crate) mod group;
+pub(crate) mod sweep;
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    process,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use self::group::{Group, IgnoreGone as _};
+
+/// The directory all runs share, just under the mount.
+const PARENT: &str = "ebb";
+/// What a run's directory name starts with.
+const RUN_PREFIX: &str = "run-";
+/// A name is lost only to a sweep that came between `mkdir` and `flock`; twice in a row is hard to imagine.
+const ATTEMPTS: u32 = 10;
+
+/// Why a cgroup could not be made, used or removed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TreeError {
+    /// A file or directory of the tree refused an operation.
+    #[error("cgroup {}: cannot {what}: {source}", path.display())]
+    Io {
+        /// The operation, as a verb and its object.
+        what: &'static str,
+        /// The cgroup.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Each attempt at a directory of our own was taken by somebody else.
+    #[error(
+        "cgroup {}: no directory for this run after {ATTEMPTS} attempts: other runs keep removing it",
+        path.display()
+    )]
+    Contended {
+        /// The directory all runs share.
+        path: PathBuf,
+    },
+}
+
+impl TreeError {
+    fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TreeError {
+        let path = path.to_owned();
+        move |source| TreeError::Io { what, path, source }
+    }
+}
+
+/// The cgroups of this run. They are its own as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    group: Group,
+    /// Locked; the lock is what tells a sweep of another run that this one is alive.
+    _lock: File,
+}
+
+impl Tree {
+    /// Makes and locks a directory for this run below `mount`, the cgroup v2 mount point.
+    pub(crate) fn create(mount: &Path) -> Result<Tree, TreeError> {
+        let parent = mount.join(PARENT);
+        for attempt in 0..ATTEMPTS {
+            let path = parent.join(format!("{RUN_PREFIX}{}", unique_name(attempt)));
+            // Gone: a run that ended just now took the shared parent away between the two `mkdir`.
+            let made = fs::create_dir_all(&path)
+                .ignore_gone()
+                .map_err(TreeError::io("create it", &path))?;
+            if made.is_some()
+                && let Some(lock) = lock(&path)?
+            {
+                return Ok(Tree {
+                    group: Group::new(path),
+                    _lock: lock,
+                });
+            }
+        }
+        Err(TreeError::Contended { path: parent })
+    }
+
+    /// Makes the empty cgroup of copy number `copy`.
+    pub(crate) fn add_copy(&self, copy: u64) -> Result<Group, TreeError> {
+        let path = self.group.path().join(format!("copy-{copy}"));
+        fs::create_dir(&path).map_err(TreeError::io("create it", &path))?;
+        Ok(Group::new(path))
+    }
+
+    /// Kills what still runs in the tree and removes it, and the shared parent when this was the last run.
+    pub(crate) async fn remove(&self) -> Result<(), TreeError> {
+        self.group.kill_and_remove().await?;
+        remove_parent(self.group.path())
+    }
+}
+
+/// Locks the directory for the life of the returned file, unless somebody else holds it or it has been removed.
+fn lock(path: &Path) -> Result<Option<File>, TreeError> {
+    let Some(file) = File::open(path)
+        .ignore_gone()
+        .map_err(TreeError::io("open it", path))?
+    else {
+        return Ok(None);
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(source)) => return Err(TreeError::io("lock it", path)(source)),
+    }
+    // Between `open` and the lock somebody may have removed the directory, or put a new one in its place.
+    let identity = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    let ours = file.metadata().map(identity).ok();
+    let there = fs::metadata(path).map(identity).ok();
+    Ok((there.is_some() && ours == there).then_some(file))
+}
+
+/// Removes the directory all runs share, given the path of one run, unless another run is in it.
+fn remove_parent(run: &Path) -> Result<(), TreeError> {
+    let Some(parent) = run.parent() else {
+        return Ok(());
+    };
+    match fs::remove_dir(parent).ignore_gone() {
+        // EBUSY is what a cgroup says that has children (other file systems: ENOTEMPTY).
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::ResourceBusy | io::ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Err(TreeError::io("remove it", parent)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Unique among the runs there have been: pids come again, so the time is in it too.
+fn unique_name(attempt: u32) -> String {
+    let nanos = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos());
+    format!("{}-{nanos:x}-{attempt}", process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory tree of an ordinary file system: enough for names and locks.
+    fn scratch(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("ebb-{name}-{}", unique_name(0)));
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_living_run_cannot_be_locked_by_another() {
+        let mount = scratch("locked");
+        let tree = Tree::create(&mount).unwrap();
+        assert!(lock(tree.group.path()).unwrap().is_none());
+        let path = tree.group.path().to_owned();
+        drop(tree);
+        assert!(lock(&path).unwrap().is_some());
+        fs::remove_dir_all(mount).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_cannot_be_locked() {
+        let mount = scratch("gone");
+        assert!(lock(&mount.join("never")).unwrap().is_none());
+        fs::remove_dir_all(mount).unwrap();
+    }
+
+    #[test]
+    fn two_runs_have_two_directories() {
+        let mount = scratch("two");
+        let (one, two) = (Tree::create(&mount).unwrap(), Tree::create(&mount).unwrap());
+        assert_ne!(one.group.path(), two.group.path());
+        fs::remove_dir_all(mount).unwrap();
+    }
+
+    #[test]
+    fn the_shared_parent_stays_while_another_run_is_in_it() {
+        let mount = scratch("parent");
+        let (one, two) = (Tree::create(&mount).unwrap(), Tree::create(&mount).unwrap());
+        fs::remove_dir(one.group.path()).unwrap();
+        remove_parent(one.group.path()).unwrap();
+        assert!(two.group.path().exists());
+        fs::remove_dir(two.group.path()).unwrap();
+        remove_parent(two.group.path()).unwrap();
+        assert!(!mount.join(PARENT).exists());
+        fs::remove_dir_all(mount).unwrap();
+    }
+}

@@ -1,0 +1,105 @@
+//! The file of `--config`: `config-autoscaler` as a ConfigMap, or just its keys, in YAML or JSON.
+//!
+//! Only its form is looked at here; the settings themselves are the decision code's to judge.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+/// Why the file has no settings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileError {
+    /// --config could not be read.
+    #[error("--config {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// --config is not of a form that is known.
+    #[error(
+        "--config {}: expected a config-autoscaler ConfigMap or its keys, in YAML or JSON: {}",
+        path.display(), one_line(reason)
+    )]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        reason: String,
+    },
+}
+
+/// Reads the keys and values of the file.
+pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, String>, FileError> {
+    let text = fs::read_to_string(path).map_err(|source| FileError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    keys(&text).map_err(|reason| FileError::Form {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+/// The keys and values of a file; YAML, of which JSON is a part. A ConfigMap has them in `data`.
+fn keys(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let file: Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    let Value::Object(mut file) = file else {
+        return Err("the file is no map of keys to values".to_owned());
+    };
+    let keys = match file.remove("data") {
+        Some(Value::Object(data)) => data,
+        Some(_) => return Err("data is no map of keys to values".to_owned()),
+        None => file,
+    };
+    let pair = |(key, value)| match value {
+        Value::String(text) => Ok((key, text)),
+        // People write numbers and booleans without quotes.
+        Value::Number(_) | Value::Bool(_) => Ok((key, value.to_string())),
+        Value::Null | Value::Array(_) | Value::Object(_) => {
+            Err(format!("{key} is no single value"))
+        }
+    };
+    keys.into_iter().map(pair).collect()
+}
+
+/// Parsers point at the place with a drawing of several lines; the first says what is wrong.
+fn one_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_map_and_its_keys_alone_say_the_same() {
+        let expected = BTreeMap::from(
+            [
+                ("stable-window", "30s"),
+                ("max-scale", "3"),
+                ("enable-scale-to-zero", "false"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned())),
+        );
+        for text in [
+            "stable-window: 30s\nmax-scale: 3\nenable-scale-to-zero: false\n",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: config-autoscaler\n  namespace: knative-serving\n\
+             data:\n  stable-window: \"30s\"\n  max-scale: \"3\"\n  enable-scale-to-zero: \"false\"\n",
+            r#"{"stable-window": "30s", "max-scale": 3, "enable-scale-to-zero": false}"#,
+        ] {
+            assert_eq!(keys(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_map_is_refused() {
+        assert!(keys("- stable-window\n").is_err());
+        assert!(keys("stable-window: [30s]\n").is_err());
+    }
+}

@@ -1,0 +1,329 @@
+//! The life of one copy, from its empty cgroup to its removed cgroup.
+//!
+//! The kernel counter is attached before the process exists, so that no connection is missed; and the copy
+//! leaves the door before it is asked to end, so that no request is cut.
+//!
+//! Failure mode: whatever goes wrong, what runs in the cgroup is killed and the cgroup removed before the end is
+//! told.
+
+use std::{net::SocketAddr, process::ExitStatus, sync::Arc, time::Duration};
+
+use ebb_activator::Pool;
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+use tokio::{
+    io::AsyncRead,
+    process::Child,
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{self, Instant},
+};
+use tracing::warn;
+
+use super::{
+    failure::Failure,
+    output,
+    ready::Readiness,
+    spawn::{CommandLine, Spawner},
+};
+use crate::run::{
+    cgroup::{Tree, group::Group},
+    meter::Meter,
+    port::{self, Ports},
+    report::console::Console,
+};
+
+/// Ports to try when another program takes one between its choice and the copy's listen.
+const PORT_ATTEMPTS: u32 = 3;
+/// How long to wait for the last lines of a copy that has been killed. Only a process that left the cgroup can
+/// still hold its pipes then.
+const LAST_LINES: Duration = Duration::from_millis(100);
+
+/// What all copies of a run have in common.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) tree: Tree,
+    pub(crate) spawner: Spawner,
+    pub(crate) command: CommandLine,
+    pub(crate) readiness: Readiness,
+    pub(crate) start_timeout: Duration,
+    pub(crate) stop_grace: Duration,
+    pub(crate) pool: Pool,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) console: Console,
+    pub(crate) ports: std::sync::Mutex<Ports>,
+}
+
+/// What the supervisor wants of a copy. Later ones are stronger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Order {
+    /// Start and serve.
+    Serve,
+    /// End, when the requests it has are answered or this time is over.
+    Stop(Duration),
+    /// End at once.
+    Kill,
+}
+
+/// What a copy tells the supervisor.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// Its process runs.
+    Started {
+        /// Its process id.
+        pid: Option<u32>,
+    },
+    /// It serves requests.
+    Ready {
+        /// From its spawn until it was ready.
+        start: Duration,
+        /// How long the oldest request had waited when it was handed over, if one waited.
+        waited: Option<Duration>,
+    },
+    /// It is gone, and its cgroup with it.
+    Ended(Result<(), Failure>),
+}
+
+/// A copy at work.
+struct Copy<'a> {
+    frame: &'a Frame,
+    number: u64,
+    group: &'a Group,
+    order: watch::Receiver<Order>,
+    news: mpsc::UnboundedSender<(u64, News)>,
+}
+
+/// Lives until ordered to end, or until the process does. The last news is [`News::Ended`].
+pub(crate) async fn live(
+    frame: Arc<Frame>,
+    number: u64,
+    order: watch::Receiver<Order>,
+    news: mpsc::UnboundedSender<(u64, News)>,
+) {
+    let end = match frame.tree.add_copy(number) {
+        Ok(group) => {
+            let copy = Copy {
+                frame: &frame,
+                number,
+                group: &group,
+                order,
+                news: news.clone(),
+            };
+            let end = copy.run().await;
+            frame.pool.remove(number);
+            let removed = group.kill_and_remove().await;
+            if let Err(error) = removed {
+                warn!(copy = number, %error, "something of a copy stays behind");
+            }
+            end
+        }
+        Err(error) => Err(error.into()),
+    };
+    // Nobody listens any more: the run is over.
+    let _ = news.send((number, News::Ended(end)));
+}
+
+impl Copy<'_> {
+    async fn run(mut self) -> Result<(), Failure> {
+        for _ in 1..PORT_ATTEMPTS {
+            let port = self.take_port()?;
+            match self.serve(port).await {
+                // Not this command's fault: somebody else listens where it should.
+                Err(Failure::EndedEarly { .. }) if port::is_taken(port)? => {
+                    warn!(
+                        copy = self.number,
+                        port, "another program took the port; trying the next one"
+                    );
+                }
+                end => return end,
+            }
+        }
+        let port = self.take_port()?;
+        self.serve(port).await
+    }
+
+    fn take_port(&self) -> Result<u16, Failure> {
+        let ports = self.frame.ports.lock();
+        Ok(ports
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()?)
+    }
+
+    async fn serve(&mut self, port: u16) -> Result<(), Failure> {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let _metered = self.frame.meter.add(self.number, self.group.path(), port)?;
+        let spawned = Instant::now();
+        let mut child = self.spawn(port).await?;
+        self.tell(News::Started { pid: child.id() });
+        let lines = self.forward(&mut child);
+        let end = match self.get_ready(&mut child, address).await {
+            Ok(true) => {
+                self.enter_door(address, spawned);
+                self.stay(&mut child).await
+            }
+            Ok(false) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        if self.terminate(&mut child).await.is_err() || end.is_err() {
+            self.group.kill()?;
+        }
+        finish(lines).await;
+        end
+    }
+
+    async fn spawn(&self, port: u16) -> Result<Child, Failure> {
+        let entrance = self.group.entrance()?;
+        let spawned = self
+            .frame
+            .spawner
+            .spawn(&self.frame.command, port, entrance);
+        spawned.await.map_err(|source| Failure::Spawn {
+            program: self.program(),
+            source,
+        })
+    }
+
+    /// Whether it got ready before it was ordered to end.
+    async fn get_ready(&mut self, child: &mut Child, address: SocketAddr) -> Result<bool, Failure> {
+        let limit = self.frame.start_timeout;
+        tokio::select! {
+            ready = self.frame.readiness.wait(address, limit) => match ready {
+                Ok(()) => Ok(true),
+                Err(seen) => Err(Failure::NeverReady { program: self.program(), address, limit, seen }),
+            },
+            status = child.wait() => Err(Failure::EndedEarly { program: self.program(), status: status? }),
+            () = leave(&mut self.order) => Ok(false),
+        }
+    }
+
+    fn enter_door(&self, address: SocketAddr, spawned: Instant) {
+        let start = spawned.elapsed();
+        let oldest = self.frame.pool.held().oldest;
+        self.frame.pool.add(self.number, address);
+        let waited = oldest.map(|since| since.elapsed());
+        self.tell(News::Ready { start, waited });
+    }
+
+    /// Serves until it is ordered to end and its requests are answered.
+    async fn stay(&mut self, child: &mut Child) -> Result<(), Failure> {
+        let ended = |status: ExitStatus| Failure::EndedServing {
+            program: self.frame.command.program().to_owned(),
+            status,
+        };
+        tokio::select! {
+            status = child.wait() => return Err(ended(status?)),
+            () = leave(&mut self.order) => {}
+        }
+        self.frame.pool.remove(self.number);
+        let mut order = self.order.clone();
+        tokio::select! {
+            status = child.wait() => return Err(ended(status?)),
+            () = self.frame.pool.drained(self.number) => {}
+            () = drain_limit(&mut order) => {
+                let cut = self.frame.pool.in_flight(self.number);
+                warn!(copy = self.number, requests = cut, "draining took too long; these requests are cut");
+            }
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, and the time to follow it. An error is: it did not.
+    async fn terminate(&mut self, child: &mut Child) -> Result<(), time::error::Elapsed> {
+        let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else {
+            return Ok(());
+        };
+        // ESRCH: it ended by itself this moment.
+        let _ = signal::killpg(Pid::from_raw(pid), Signal::SIGTERM);
+        let mut order = self.order.clone();
+        let grace = self.frame.stop_grace;
+        let gone = async {
+            // An error of either leaves the kill that follows in any case to do the work.
+            let _ = child.wait().await;
+            let _ = self.group.emptied().await;
+        };
+        tokio::select! {
+            done = time::timeout(grace, gone) => done,
+            // What is killed needs no further signal: the cgroup's end does it.
+            _ = order.wait_for(|order| *order == Order::Kill) => Ok(()),
+        }
+    }
+
+    /// Starts to forward what the process prints.
+    fn forward(&self, child: &mut Child) -> JoinSet<()> {
+        let mut lines = JoinSet::new();
+        let mut follow = |output: Option<Box<dyn AsyncRead + Unpin + Send>>| {
+            if let Some(output) = output {
+                lines.spawn(output::forward(
+                    output,
+                    self.number,
+                    self.frame.console.clone(),
+                ));
+            }
+        };
+        follow(child.stdout.take().map(|out| Box::new(out) as _));
+        follow(child.stderr.take().map(|err| Box::new(err) as _));
+        lines
+    }
+
+    fn program(&self) -> String {
+        self.frame.command.program().to_owned()
+    }
+
+    fn tell(&self, news: News) {
+        // Nobody listens any more: the run is over, and the order to end follows.
+        let _ = self.news.send((self.number, news));
+    }
+}
+
+/// Resolves when a copy is ordered to end.
+async fn leave(order: &mut watch::Receiver<Order>) {
+    // A supervisor that is gone cannot want a copy any more.
+    let _ = order.wait_for(|order| *order > Order::Serve).await;
+}
+
+/// Resolves when a copy that drains has had its time; a later order may shorten it.
+async fn drain_limit(order: &mut watch::Receiver<Order>) {
+    let start = Instant::now();
+    loop {
+        let limit = match *order.borrow_and_update() {
+            Order::Stop(limit) => limit,
+            Order::Serve | Order::Kill => Duration::ZERO,
+        };
+        tokio::select! {
+            () = time::sleep_until(start + limit) => return,
+            changed = order.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Waits for the last lines of a copy that has ended.
+async fn finish(mut lines: JoinSet<()>) {
+    let all = async { while lines.join_next().await.is_some() {} };
+    // Whoever keeps the pipes open from outside the cgroup is not waited for.
+    let _ = time::timeout(LAST_LINES, all).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_orders_are_stronger() {
+        assert!(Order::Serve < Order::Stop(Duration::ZERO));
+        assert!(Order::Stop(Duration::MAX) < Order::Kill);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_ends_at_its_limit_and_a_later_order_shortens_it() {
+        let start = Instant::now();
+        let (orders, mut order) = watch::channel(Order::Stop(Duration::from_secs(300)));
+        let shorten = async {
+            time::sleep(Duration::from_secs(5)).await;
+            orders.send_replace(Order::Stop(Duration::from_secs(10)));
+        };
+        tokio::join!(drain_limit(&mut order), shorten);
+        assert_eq!(start.elapsed(), Duration::from_secs(10));
+    }
+}

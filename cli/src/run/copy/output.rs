@@ -1,0 +1,63 @@
+//! What copies print, line by line on ebb's stderr with the copy's number before it.
+//!
+//! Failure mode: a line without an end is cut into pieces of [`LONGEST_LINE`], so that a copy cannot make ebb
+//! keep an unbounded amount.
+
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+
+use super::super::report::console::Console;
+
+/// Bytes of one line before it is cut: longer than log lines are, and little to keep per copy.
+const LONGEST_LINE: usize = 16 * 1024;
+
+/// Forwards until the copy closes its end.
+pub(crate) async fn forward(output: impl AsyncRead + Unpin, copy: u64, console: Console) {
+    let mut reader = BufReader::with_capacity(LONGEST_LINE, output);
+    let prefix = format!("[copy {copy}] ").into_bytes();
+    let mut line = prefix.clone();
+    // A broken pipe is the same end as a closed one.
+    while let Ok(read) = reader.fill_buf().await {
+        if read.is_empty() {
+            break;
+        }
+        let room = LONGEST_LINE + prefix.len() - line.len();
+        let end = read.iter().take(room).position(|byte| *byte == b'\n');
+        let taken = end.unwrap_or(read.len().min(room));
+        line.extend_from_slice(&read[..taken]);
+        reader.consume(taken + usize::from(end.is_some()));
+        if end.is_some() || taken == room {
+            console.line(&line);
+            line.truncate(prefix.len());
+        }
+    }
+    if line.len() > prefix.len() {
+        console.line(&line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn forwarded(output: &[u8]) -> Vec<String> {
+        let console = Console::captured();
+        forward(output, 3, console.clone()).await;
+        console.taken()
+    }
+
+    #[tokio::test]
+    async fn each_line_has_the_number_before_it() {
+        assert_eq!(
+            forwarded(b"one\n\ntwo").await,
+            ["[copy 3] one", "[copy 3] ", "[copy 3] two"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_is_cut() {
+        let lines = forwarded(&vec![b'x'; LONGEST_LINE + 1]).await;
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0].len(), "[copy 3] ".len() + LONGEST_LINE);
+        assert_eq!(lines[1], "[copy 3] x");
+    }
+}

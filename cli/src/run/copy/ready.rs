@@ -1,0 +1,179 @@
+//! When a copy is ready: it accepts a connection, or answers 2xx at a path.
+//!
+//! Bias: towards finding out soon, because a held request waits for it: a probe every millisecond at first.
+//! Failure mode: a server that listens before it can serve counts as ready too early; `--ready-path` is for it.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use http_body_util::Empty;
+use hyper::{Request, body::Bytes, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::TcpStream,
+    time::{self, Instant},
+};
+
+/// A quick starter is found ready at most this late…
+const QUICK_EVERY: Duration = Duration::from_millis(1);
+/// …for this long; 200 refused connections cost about 10 ms of CPU in all…
+const QUICK_FOR: Duration = Duration::from_millis(200);
+/// …and a slow one at most this late.
+const SLOW_EVERY: Duration = Duration::from_millis(10);
+/// Between probes that are answered with something else than 2xx: they are work for the copy and lines in its log.
+const ANSWERED_EVERY: Duration = Duration::from_millis(50);
+/// What one probe may take: the kubelet's default (`timeoutSeconds: 1`).
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
+/// The counter takes `kube-probe/…` for a probe and leaves it out of the concurrency.
+const USER_AGENT: &str = "kube-probe/ebb";
+
+/// What a probe met instead of a copy that is ready.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProbeError {
+    /// Nobody accepted the connection.
+    #[error(
+        "it does not accept connections ({0}); it has to listen on the port in place of {{port}} or in PORT"
+    )]
+    Connect(#[source] io::Error),
+    /// The connection broke, or the answer was no HTTP.
+    #[error("it does not answer the probe of --ready-path ({0})")]
+    Http(#[from] hyper::Error),
+    /// It answered, but not 2xx.
+    #[error("it answers {0} at --ready-path, where 2xx is expected")]
+    Status(u16),
+    /// No answer in time.
+    #[error("it did not answer a probe within {PROBE_LIMIT:?}")]
+    Slow,
+    /// The path does not fit in a request.
+    #[error("the path of --ready-path is not valid ({0})")]
+    Path(#[from] hyper::http::Error),
+}
+
+/// What makes a copy ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// It accepts a connection.
+    Accepts,
+    /// It answers 2xx to a GET of this path.
+    Answers(String),
+}
+
+impl Readiness {
+    /// Probes until the copy is ready or `limit` is over; then what the last probe met.
+    pub(crate) async fn wait(
+        &self,
+        address: SocketAddr,
+        limit: Duration,
+    ) -> Result<(), ProbeError> {
+        let start = Instant::now();
+        loop {
+            let seen = match time::timeout(PROBE_LIMIT, self.probe(address)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error,
+                Err(_) => ProbeError::Slow,
+            };
+            if start.elapsed() >= limit {
+                return Err(seen);
+            }
+            let pause = match seen {
+                ProbeError::Connect(_) if start.elapsed() < QUICK_FOR => QUICK_EVERY,
+                ProbeError::Connect(_) => SLOW_EVERY,
+                _ => ANSWERED_EVERY,
+            };
+            time::sleep(pause).await;
+        }
+    }
+
+    async fn probe(&self, address: SocketAddr) -> Result<(), ProbeError> {
+        let stream = TcpStream::connect(address)
+            .await
+            .map_err(ProbeError::Connect)?;
+        match self {
+            Readiness::Accepts => Ok(()),
+            Readiness::Answers(path) => get(stream, address, path).await,
+        }
+    }
+}
+
+/// One GET on a connection of its own.
+async fn get(stream: TcpStream, address: SocketAddr, path: &str) -> Result<(), ProbeError> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get(path)
+        .header(header::HOST, address.to_string())
+        .header(header::USER_AGENT, USER_AGENT)
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())?;
+    let answer = async {
+        let status = sender.send_request(request).await?.status();
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(ProbeError::Status(status.as_u16()))
+        }
+    };
+    tokio::pin!(answer);
+    tokio::select! {
+        result = &mut answer => result,
+        ended = connection => { ended?; answer.await }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    /// Answers each connection with the next of `statuses`; hands back the head of the last request.
+    async fn serve(listener: TcpListener, statuses: &[u16]) -> String {
+        let mut head = String::new();
+        for status in statuses {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 1024];
+            let read = stream.read(&mut buffer).await.unwrap();
+            head = String::from_utf8_lossy(&buffer[..read]).into_owned();
+            let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+        head
+    }
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn a_listener_is_ready() {
+        let (_listener, address) = listener().await;
+        Readiness::Accepts.wait(address, LIMIT).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn nobody_there_ends_at_the_limit() {
+        let (listener, address) = listener().await;
+        drop(listener);
+        let seen = Readiness::Accepts
+            .wait(address, Duration::from_millis(20))
+            .await;
+        assert!(matches!(seen, Err(ProbeError::Connect(_))), "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn a_path_is_ready_at_2xx_and_the_probe_is_known_as_one() {
+        let (listener, address) = listener().await;
+        let readiness = Readiness::Answers("/healthz".to_owned());
+        let (result, head) = tokio::join!(
+            readiness.wait(address, LIMIT),
+            serve(listener, &[503, 404, 204])
+        );
+        result.unwrap();
+        assert!(head.starts_with("GET /healthz HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains("user-agent: kube-probe/ebb"), "{head}");
+    }
+}

@@ -1,0 +1,152 @@
+//! Starts the process of a copy: in its cgroup before it runs, and bound to die with ebb.
+//!
+//! All processes are started by one thread that lives as long as the run. PR_SET_PDEATHSIG is about the
+//! *thread* that forked, not its process (prctl(2)): a copy started by a thread of a pool would be killed when the
+//! pool lets that thread go.
+
+use std::{fs::File, io, process::Stdio, sync::mpsc, thread};
+
+use nix::{
+    errno::Errno,
+    sys::{prctl, signal::Signal},
+    unistd,
+};
+use tokio::{
+    process::{Child, Command},
+    runtime::Handle,
+    sync::oneshot,
+};
+
+use crate::run::files::OpenFiles;
+
+/// The command with its arguments, `{port}` not yet replaced.
+#[derive(Debug, Clone)]
+pub(crate) struct CommandLine {
+    program: String,
+    arguments: Vec<String>,
+}
+
+impl CommandLine {
+    /// From the words of the command; `None` if there are none.
+    pub(crate) fn new(words: &[String]) -> Option<CommandLine> {
+        let (program, arguments) = words.split_first()?;
+        Some(CommandLine {
+            program: program.clone(),
+            arguments: arguments.to_vec(),
+        })
+    }
+
+    /// The first word.
+    pub(crate) fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// The process to start for a copy that shall listen on `port`.
+    fn for_port(&self, port: u16) -> Command {
+        let port = port.to_string();
+        let fill = |word: &String| word.replace("{port}", &port);
+        let mut command = Command::new(fill(&self.program));
+        command
+            .args(self.arguments.iter().map(fill))
+            .env("PORT", &port)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own: Ctrl-C in the terminal is for ebb, which then stops the copies in order.
+            .process_group(0)
+            .kill_on_drop(true);
+        command
+    }
+}
+
+/// One process to start.
+struct Job {
+    command: Command,
+    started: oneshot::Sender<io::Result<Child>>,
+}
+
+/// The thread that starts processes. It ends, once idle, when the last handle is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct Spawner {
+    jobs: mpsc::Sender<Job>,
+    open_files: OpenFiles,
+}
+
+impl Spawner {
+    /// Starts the thread; to be called inside the runtime that will wait for the processes, which get the limits on
+    /// open files that are given.
+    pub(crate) fn start(open_files: OpenFiles) -> io::Result<Spawner> {
+        let (jobs, waiting) = mpsc::channel::<Job>();
+        let runtime = Handle::current();
+        thread::Builder::new()
+            .name("spawner".to_owned())
+            .spawn(move || {
+                let _entered = runtime.enter();
+                for mut job in waiting {
+                    // Nobody waits any more: the child is dropped and so killed.
+                    let _ = job.started.send(job.command.spawn());
+                }
+            })?;
+        Ok(Spawner { jobs, open_files })
+    }
+
+    /// Starts the command for `port`, moved into a cgroup by way of `entrance`, its open `cgroup.procs`.
+    ///
+    /// # Errors
+    ///
+    /// What `fork` or `execvp` say; ENOENT and EACCES are about the program.
+    pub(crate) async fn spawn(
+        &self,
+        line: &CommandLine,
+        port: u16,
+        entrance: File,
+    ) -> io::Result<Child> {
+        let (started, child) = oneshot::channel();
+        let command = prepare(line.for_port(port), entrance, self.open_files);
+        let ended = |_| io::Error::other("the thread that starts processes has ended");
+        self.jobs
+            .send(Job { command, started })
+            .map_err(|_| io::Error::other("the thread that starts processes has ended"))?;
+        child.await.map_err(ended)?
+    }
+}
+
+/// Makes the process, before it executes the program, enter its cgroup and ask to be killed when ebb dies.
+fn prepare(mut command: Command, entrance: File, open_files: OpenFiles) -> Command {
+    let parent = unistd::getpid();
+    let before_exec = move || {
+        prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // Ebb may have died before the line above took effect; then nobody would be left to end this one.
+        if unistd::getppid() != parent {
+            return Err(Errno::ESRCH.into());
+        }
+        // "0" is the writing process itself, whatever pid namespace it is in.
+        unistd::write(&entrance, b"0")?;
+        open_files.restore()?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec of a process with threads only async-signal-safe calls are allowed: these are
+    // plain system calls, and neither they nor their errors (bare errno values) allocate or lock.
+    unsafe { command.pre_exec(before_exec) };
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_put_into_every_word_and_the_environment() {
+        let words = ["serve", "--listen", "127.0.0.1:{port}", "{port}"].map(str::to_owned);
+        let command = CommandLine::new(&words).unwrap().for_port(20_000);
+        let arguments: Vec<_> = command.as_std().get_args().collect();
+        assert_eq!(arguments, ["--listen", "127.0.0.1:20000", "20000"]);
+        let environment: Vec<_> = command.as_std().get_envs().collect();
+        assert_eq!(environment, [("PORT".as_ref(), Some("20000".as_ref()))]);
+    }
+
+    #[test]
+    fn a_command_has_a_first_word() {
+        assert!(CommandLine::new(&[]).is_none());
+    }
+}

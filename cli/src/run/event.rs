@@ -1,0 +1,250 @@
+//! What a run tells: the promised output of `ebb run`, one event a line.
+//!
+//! The JSON keys are an interface (others read them); add, but do not rename.
+
+use std::{fmt, net::SocketAddr};
+
+use serde::{Serialize, Serializer};
+
+/// One line of output.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub(crate) enum Event {
+    /// Requests are taken from now on.
+    Listening(Listening),
+    /// The decision code has decided.
+    Decision(Decision),
+    /// The first copy after none was ready.
+    ColdStart(ColdStart),
+    /// A copy has a new state.
+    Copy(CopyEvent),
+}
+
+/// Where requests are taken.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Listening {
+    /// The address, the port never 0.
+    pub(crate) address: SocketAddr,
+}
+
+/// One decision with what it rests on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Decision {
+    /// Seconds since the start.
+    #[serde(serialize_with = "thousandths")]
+    pub(crate) t: f64,
+    /// Processes alive.
+    pub(crate) copies: usize,
+    /// Of them ready, those that leave not counted.
+    pub(crate) ready: usize,
+    /// Mean requests in flight and held since the last decision.
+    #[serde(serialize_with = "thousandths")]
+    pub(crate) concurrency: f64,
+    /// Requests in flight at the copies now.
+    pub(crate) in_flight: u64,
+    /// Requests held at the door now.
+    pub(crate) held: u64,
+    /// Average over the stable window, if there is data.
+    pub(crate) stable: Option<f64>,
+    /// Average over the panic window, if there is data.
+    pub(crate) panic: Option<f64>,
+    /// Copies wanted.
+    pub(crate) desired: u32,
+    /// Whether the panic window rules.
+    pub(crate) panic_mode: bool,
+    /// Requests counted so far.
+    pub(crate) requests: u64,
+    /// Why, in words.
+    pub(crate) reason: String,
+}
+
+/// How long the first request at zero copies waited.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct ColdStart {
+    /// Seconds since the start.
+    #[serde(serialize_with = "thousandths")]
+    pub(crate) t: f64,
+    /// From the spawn of the copy until it was ready, in ms.
+    #[serde(serialize_with = "thousandths")]
+    pub(crate) start_ms: f64,
+    /// From the arrival of the request until it was handed to the copy, in ms.
+    #[serde(serialize_with = "thousandths")]
+    pub(crate) waited_ms: f64,
+    /// What ebb added to the copy's own start, in ms.
+    #[serde(serialize_with = "thousandths")]
+    pub(crate) added_ms: f64,
+}
+
+/// A copy and its state.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct CopyEvent {
+    /// Seconds since the start.
+    #[serde(serialize_with = "thousandths")]
+    pub(crate) t: f64,
+    /// The copy's number, counted from 1.
+    pub(crate) copy: u64,
+    /// Its new state.
+    pub(crate) state: CopyState,
+    /// More about it, such as why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) detail: Option<String>,
+}
+
+/// Where a copy is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CopyState {
+    /// Its process runs.
+    Started,
+    /// It serves.
+    Ready,
+    /// It gets no new requests and ends when those it has are answered.
+    Draining,
+    /// It ended as it should.
+    Stopped,
+    /// It ended as it should not.
+    Failed,
+}
+
+impl fmt::Display for CopyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CopyState::Started => "started",
+            CopyState::Ready => "ready",
+            CopyState::Draining => "draining",
+            CopyState::Stopped => "stopped",
+            CopyState::Failed => "failed",
+        })
+    }
+}
+
+/// The text form: `event key=value …`, words that have spaces last and in quotes.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Listening(listening) => write!(f, "listening address={}", listening.address),
+            Event::Decision(decision) => decision.fmt(f),
+            Event::ColdStart(cold) => write!(
+                f,
+                "cold-start t={:.3} start_ms={:.1} waited_ms={:.1} added_ms={:.1}",
+                cold.t, cold.start_ms, cold.waited_ms, cold.added_ms
+            ),
+            Event::Copy(copy) => {
+                write!(
+                    f,
+                    "copy t={:.3} copy={} state={}",
+                    copy.t, copy.copy, copy.state
+                )?;
+                match &copy.detail {
+                    Some(detail) => write!(f, " detail={detail:?}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "decision t={:.1} copies={} ready={} concurrency={:.2} in_flight={} held={} stable={} panic={} desired={} \
+             panic_mode={} requests={} reason={:?}",
+            self.t,
+            self.copies,
+            self.ready,
+            self.concurrency,
+            self.in_flight,
+            self.held,
+            Average(self.stable),
+            Average(self.panic),
+            self.desired,
+            self.panic_mode,
+            self.requests,
+            self.reason
+        )
+    }
+}
+
+/// To three decimals: nothing here is known to more, and lines stay readable.
+fn thousandths<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((value * 1_000.0).round() / 1_000.0)
+}
+
+/// An average, or `-` where there is no data.
+pub(crate) struct Average(pub(crate) Option<f64>);
+
+impl fmt::Display for Average {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(value) => write!(f, "{value:.2}"),
+            None => f.write_str("-"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decision() -> Decision {
+        Decision {
+            t: 12.0,
+            copies: 3,
+            ready: 3,
+            concurrency: 27.125,
+            in_flight: 28,
+            held: 0,
+            stable: Some(12.5),
+            panic: None,
+            desired: 3,
+            panic_mode: true,
+            requests: 1234,
+            reason: "panic".to_owned(),
+        }
+    }
+
+    #[test]
+    fn json_is_as_promised() {
+        let json = |event| serde_json::to_string(&event).unwrap();
+        assert_eq!(
+            json(Event::Decision(decision())),
+            r#"{"event":"decision","t":12.0,"copies":3,"ready":3,"concurrency":27.125,"in_flight":28,"held":0,"#.to_owned()
+                + r#""stable":12.5,"panic":null,"desired":3,"panic_mode":true,"requests":1234,"reason":"panic"}"#
+        );
+        let address = ([127, 0, 0, 1], 8080).into();
+        assert_eq!(
+            json(Event::Listening(Listening { address })),
+            r#"{"event":"listening","address":"127.0.0.1:8080"}"#
+        );
+        let copy = CopyEvent {
+            t: 1.5,
+            copy: 7,
+            state: CopyState::Draining,
+            detail: None,
+        };
+        assert_eq!(
+            json(Event::Copy(copy)),
+            r#"{"event":"copy","t":1.5,"copy":7,"state":"draining"}"#
+        );
+    }
+
+    #[test]
+    fn text_is_key_and_value() {
+        assert_eq!(
+            Event::Decision(decision()).to_string(),
+            "decision t=12.0 copies=3 ready=3 concurrency=27.12 in_flight=28 held=0 stable=12.50 panic=- desired=3 \
+             panic_mode=true requests=1234 reason=\"panic\""
+        );
+        let cold = ColdStart {
+            t: 3.0,
+            start_ms: 21.04,
+            waited_ms: 24.0,
+            added_ms: 2.96,
+        };
+        assert_eq!(
+            Event::ColdStart(cold).to_string(),
+            "cold-start t=3.000 start_ms=21.0 waited_ms=24.0 added_ms=3.0"
+        );
+    }
+}

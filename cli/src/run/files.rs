@@ -1,0 +1,27 @@
+//! The limit on open files: raised for ebb, left as it was for the copies.
+//!
+//! The door needs two connections for each request in flight, and the usual soft limit of 1024 would end that at about
+//! 500. Copies get the limit back that ebb was started with, because programs that use select(2) break above 1024.
+
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+
+/// The limits ebb was started with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OpenFiles {
+    soft: rlim_t,
+    hard: rlim_t,
+}
+
+impl OpenFiles {
+    /// Raises the soft limit to the hard one; what they were.
+    pub(crate) fn raise() -> nix::Result<OpenFiles> {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        Ok(OpenFiles { soft, hard })
+    }
+
+    /// Puts them back, in a process that is about to execute a program. One system call, nothing else.
+    pub(crate) fn restore(self) -> nix::Result<()> {
+        setrlimit(Resource::RLIMIT_NOFILE, self.soft, self.hard)
+    }
+}

@@ -1,0 +1,177 @@
+//! The load of the run: what the kernel counts at the copies, and what the door holds.
+//!
+//! Everything is cumulative, so that whoever reads does so at a pace of his own and a reading that is missed
+//! loses nothing. A copy's last figures are taken over before its counter goes.
+//!
+//! Failure mode: a copy whose counter cannot be read makes the whole reading an error; no data is not zero.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ebb_activator::Pool;
+use ebb_agent::{
+    CounterError, Reading, Rules,
+    counter::{Counter, PodId},
+};
+use ebb_autoscaler::{Load, LoadSource};
+use tokio::time::Instant;
+use tracing::warn;
+
+/// Counts at the copies of one run.
+pub(crate) struct Meter {
+    pool: Pool,
+    exclude_paths: Vec<String>,
+    state: Mutex<State>,
+}
+
+struct State {
+    counter: Counter,
+    copies: BTreeMap<u64, Metered>,
+    sums: Sums,
+}
+
+/// A copy with a counter attached.
+struct Metered {
+    pod: PodId,
+    /// The reading that is in the sums.
+    last: Reading,
+}
+
+/// Over all copies there are and have been.
+#[derive(Debug, Default, Clone, Copy)]
+struct Sums {
+    /// Request-seconds in flight.
+    integral: f64,
+    /// Requests that began.
+    started: u64,
+}
+
+impl Meter {
+    /// Loads the kernel programs. Requests to `exclude_paths` are left out.
+    pub(crate) fn load(pool: Pool, exclude_paths: Vec<String>) -> Result<Meter, CounterError> {
+        let state = State {
+            counter: Counter::load()?,
+            copies: BTreeMap::new(),
+            sums: Sums::default(),
+        };
+        Ok(Meter {
+            pool,
+            exclude_paths,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Counts what a copy serves on `port`, until the returned value is dropped.
+    pub(crate) fn add(
+        self: &Arc<Meter>,
+        copy: u64,
+        cgroup: &Path,
+        port: u16,
+    ) -> Result<Attached, CounterError> {
+        let rules = Rules {
+            ports: vec![port],
+            exclude_paths: self.exclude_paths.clone(),
+        };
+        let mut state = self.lock();
+        let pod = state.counter.attach(cgroup, &rules)?;
+        let last = state.counter.read(pod)?;
+        state.copies.insert(copy, Metered { pod, last });
+        Ok(Attached {
+            meter: Arc::clone(self),
+            copy,
+        })
+    }
+
+    fn read(&self) -> Result<Load, CounterError> {
+        let mut state = self.lock();
+        let at = Instant::now();
+        let in_flight = state.update()?;
+        let sums = state.sums;
+        drop(state);
+        let held = self.pool.held();
+        Ok(Load {
+            at,
+            integral: sums.integral + held.integral.as_secs_f64(),
+            requests: sums.started,
+            in_flight,
+            held: held.now,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two of its methods, whatever panicked meanwhile.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Brings the sums up to now; answers the requests in flight.
+    fn update(&mut self) -> Result<u64, CounterError> {
+        let mut in_flight = 0;
+        for metered in self.copies.values_mut() {
+            let reading = self.counter.read(metered.pod)?;
+            in_flight += reading.in_flight;
+            self.sums.add(&metered.last, &reading);
+            metered.last = reading;
+        }
+        Ok(in_flight)
+    }
+
+    fn remove(&mut self, copy: u64) {
+        let Some(metered) = self.copies.remove(&copy) else {
+            return;
+        };
+        match self.counter.read(metered.pod) {
+            Ok(reading) => self.sums.add(&metered.last, &reading),
+            Err(error) => warn!(copy, %error, "the last figures of a copy are lost"),
+        }
+        self.counter.detach(metered.pod);
+    }
+}
+
+impl Sums {
+    fn add(&mut self, earlier: &Reading, later: &Reading) {
+        self.integral += later.integral_since(earlier);
+        // Wraps back where a probe that was counted is taken out again.
+        let started = later.started.wrapping_sub(earlier.started);
+        self.started = self.started.wrapping_add(started);
+    }
+}
+
+/// A copy's counter. Dropping it takes the last figures over and detaches.
+pub(crate) struct Attached {
+    meter: Arc<Meter>,
+    copy: u64,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.meter.lock().remove(self.copy);
+    }
+}
+
+/// The meter as the decision loop sees it.
+#[derive(Debug)]
+pub(crate) struct RunLoad(pub(crate) Arc<Meter>);
+
+impl LoadSource for RunLoad {
+    type Error = CounterError;
+
+    async fn load(&mut self) -> Result<Load, CounterError> {
+        self.0.read()
+    }
+
+    async fn woken(&mut self) {
+        self.0.pool.wanted().await;
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meter").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,121 @@
+//! `ebb run`: autoscale a command on this host.
+//!
+//! The whole product on one machine: the front door holds and spreads requests, the kernel counts them at each copy,
+//! the decision code of the autoscaler says how many copies there shall be, and the supervisor sees to it.
+//!
+//! Failure mode: nothing is left behind, however it ends. In order: the door closes, requests are answered, copies
+//! end, cgroups go. Killed: the kernel kills the copies, and the next run takes the cgroups away.
+
+mod args;
+mod cgroup;
+pub(crate) mod config_file;
+mod copy;
+mod event;
+mod files;
+mod meter;
+mod pause;
+mod port;
+mod report;
+mod scale;
+mod session;
+mod settings;
+mod signals;
+mod supervisor;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use anyhow::{Context as _, ensure};
+use ebb_activator::{Limits, Pool};
+use ebb_agent::cgroup::v2_mount;
+use nix::unistd;
+use tokio::{net::TcpListener, runtime};
+use tracing_subscriber::EnvFilter;
+
+pub(crate) use self::args::Args;
+use self::{
+    cgroup::{Tree, sweep},
+    copy::{
+        life::Frame,
+        ready::Readiness,
+        spawn::{CommandLine, Spawner},
+    },
+    files::OpenFiles,
+    meter::Meter,
+    port::Ports,
+    report::{Reporter, console::Console},
+    session::Session,
+    settings::RunSettings,
+    signals::Signals,
+};
+
+/// Runs until Ctrl-C, SIGTERM, or an error.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let console = Console::new();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_env("EBB_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
+        )
+        .with_ansi(false)
+        .with_target(false)
+        .with_writer(console.clone())
+        .init();
+    let settings = RunSettings::from_args(&args)?;
+    ensure!(
+        unistd::geteuid().is_root(),
+        "not root: ebb run makes cgroups and loads kernel programs; run it as root (sudo ebb run …)"
+    );
+    runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?
+        .block_on(start(args, settings, console))
+}
+
+/// Puts the parts together, from what costs nothing to what would have to be cleaned up.
+async fn start(args: Args, settings: RunSettings, console: Console) -> anyhow::Result<()> {
+    let signals = Signals::catch().context("cannot catch signals")?;
+    let mount = v2_mount()?;
+    let listener = listen((args.host, args.port).into()).await?;
+    let address = listener.local_addr().context("cannot tell the port")?;
+    let open_files = OpenFiles::raise().context("cannot raise the limit on open files")?;
+    let pool = Pool::new(Limits::default());
+    let meter = Arc::new(Meter::load(pool.clone(), settings.exclude_paths.clone())?);
+    let command = CommandLine::new(&args.command).context("COMMAND is empty")?;
+    let spawner = Spawner::start(open_files).context("cannot start a thread")?;
+    sweep::sweep(&mount).await?;
+    let frame = Frame {
+        tree: Tree::create(&mount)?,
+        spawner,
+        command,
+        readiness: args
+            .ready_path
+            .map_or(Readiness::Accepts, Readiness::Answers),
+        start_timeout: args.start_timeout,
+        stop_grace: args.stop_grace,
+        pool,
+        meter,
+        console: console.clone(),
+        ports: Mutex::new(Ports::new()),
+    };
+    let reporter = Reporter::new(args.json, settings.summary(), console);
+    Session {
+        frame: Arc::new(frame),
+        listener,
+        address,
+        settings: settings.settings,
+        trial: !args.skip_trial,
+        reporter,
+        signals,
+    }
+    .run()
+    .await
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} (--port takes another port, or 0 for a free one)")
+    })
+}

@@ -1,0 +1,73 @@
+//! The pause before the next start after failures, longer each time.
+
+use std::time::Duration;
+
+use tokio::time::{self, Instant};
+
+/// After the first failure…
+const FIRST: Duration = Duration::from_secs(1);
+/// …doubling up to this: a dependency that is back is noticed within half a minute.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// When the next copy may start.
+#[derive(Debug, Default)]
+pub(crate) struct Pause {
+    /// How long the last one was; zero before the first.
+    last: Duration,
+    /// No start before this.
+    until: Option<Instant>,
+}
+
+impl Pause {
+    /// Begins after a failure of a copy that had `served` for so long; answers the pause.
+    ///
+    /// Copies that fail together count once, and one that served for longer than the longest pause starts afresh.
+    pub(crate) fn begin(&mut self, served: Duration) -> Duration {
+        if self.until.is_none() {
+            if served >= LONGEST {
+                self.last = Duration::ZERO;
+            }
+            self.last = (self.last * 2).clamp(FIRST, LONGEST);
+            self.until = Some(Instant::now() + self.last);
+        }
+        self.last
+    }
+
+    /// Whether no copy may start now.
+    pub(crate) fn is_on(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Resolves at its end; never while there is none. Dropping the future changes nothing.
+    pub(crate) async fn over(&mut self) {
+        match self.until {
+            Some(until) => time::sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+        self.until = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_double_up_to_the_longest_and_start_afresh() {
+        let mut pause = Pause::default();
+        let mut seconds = Vec::new();
+        for served in [0, 0, 0, 29, 0, 0, 0, 30] {
+            seconds.push(pause.begin(Duration::from_secs(served)).as_secs());
+            assert!(pause.is_on());
+            pause.over().await;
+            assert!(!pause.is_on());
+        }
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn copies_that_fail_together_count_once() {
+        let mut pause = Pause::default();
+        assert_eq!(pause.begin(Duration::ZERO), pause.begin(Duration::ZERO));
+    }
+}

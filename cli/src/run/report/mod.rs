@@ -1,0 +1,112 @@
+//! Where a run's events go: lines on a pipe, a live view on a terminal.
+//!
+//! Failure mode: when the reader of stdout goes away the run ends in order ([`Reporter::reader_gone`]), because
+//! a service nobody asked to be left behind would be.
+
+pub(crate) mod console;
+mod view;
+
+use std::{
+    fmt,
+    io::{self, IsTerminal as _, Write as _},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use self::{console::Console, view::View};
+use super::event::Event;
+
+/// How events are written.
+#[derive(Debug)]
+enum Form {
+    Text,
+    Json,
+    /// On a terminal.
+    Live(Box<Mutex<View>>),
+}
+
+/// Takes the events of a run. A clone is another handle.
+#[derive(Clone)]
+pub(crate) struct Reporter {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    form: Form,
+    start: Instant,
+    console: Console,
+    reader_gone: Notify,
+}
+
+impl Reporter {
+    /// JSON lines if asked for, else text lines, or the live view where stdout is a terminal.
+    ///
+    /// `title` is the first line of the view.
+    pub(crate) fn new(json: bool, title: String, console: Console) -> Reporter {
+        let form = if json {
+            Form::Json
+        } else if io::stdout().is_terminal() {
+            Form::Live(Box::new(Mutex::new(View::new(title))))
+        } else {
+            Form::Text
+        };
+        Reporter {
+            shared: Arc::new(Shared {
+                form,
+                start: Instant::now(),
+                console,
+                reader_gone: Notify::new(),
+            }),
+        }
+    }
+
+    /// Seconds since the start, as events have them.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.shared.start.elapsed().as_secs_f64()
+    }
+
+    /// Writes an event.
+    pub(crate) fn tell(&self, event: &Event) {
+        match &self.shared.form {
+            Form::Text => self.line(&event.to_string()),
+            // Plain data with string keys always has a JSON form.
+            Form::Json => self.line(&serde_json::to_string(event).unwrap_or_default()),
+            Form::Live(view) => {
+                let mut view = view.lock().unwrap_or_else(PoisonError::into_inner);
+                view.apply(event);
+                self.shared.console.paint(&view.lines());
+            }
+        }
+    }
+
+    /// Shows the mean concurrency of the last second, where there is a view.
+    pub(crate) fn second(&self, concurrency: f64) {
+        if let Form::Live(view) = &self.shared.form {
+            let mut view = view.lock().unwrap_or_else(PoisonError::into_inner);
+            view.second(concurrency, self.seconds());
+            self.shared.console.paint(&view.lines());
+        }
+    }
+
+    /// Resolves when nobody reads the lines any more.
+    pub(crate) async fn reader_gone(&self) {
+        self.shared.reader_gone.notified().await;
+    }
+
+    fn line(&self, line: &str) {
+        let mut stdout = io::stdout().lock();
+        let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+        if written.is_err() {
+            self.shared.reader_gone.notify_one();
+        }
+    }
+}
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reporter")
+            .field("form", &self.shared.form)
+            .finish_non_exhaustive()
+    }
+}

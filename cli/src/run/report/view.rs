@@ -1,0 +1,212 @@
+//! The live view: what a run does, in a few lines.
+//!
+//! Pure: events in, lines out.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::console::Line;
+use crate::run::event::{Average, ColdStart, CopyState, Decision, Event};
+
+/// Seconds of history in the chart: the default stable window.
+const HISTORY: usize = 60;
+/// From none to the most there was.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// The state that is shown.
+#[derive(Debug)]
+pub(super) struct View {
+    title: String,
+    address: String,
+    copies: BTreeMap<u64, CopyState>,
+    decision: Option<Decision>,
+    cold_start: Option<ColdStart>,
+    /// Mean concurrency of each of the last seconds, newest last.
+    history: VecDeque<f64>,
+    t: f64,
+}
+
+impl View {
+    pub(super) fn new(title: String) -> View {
+        View {
+            title,
+            address: String::new(),
+            copies: BTreeMap::new(),
+            decision: None,
+            cold_start: None,
+            history: VecDeque::from(vec![0.0; HISTORY]),
+            t: 0.0,
+        }
+    }
+
+    /// Takes a new event in.
+    pub(super) fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Listening(listening) => self.address = format!("http://{}", listening.address),
+            Event::Decision(decision) => self.decision = Some(decision.clone()),
+            Event::ColdStart(cold) => self.cold_start = Some(*cold),
+            Event::Copy(copy) => match copy.state {
+                CopyState::Stopped | CopyState::Failed => {
+                    self.copies.remove(&copy.copy);
+                }
+                state => {
+                    self.copies.insert(copy.copy, state);
+                }
+            },
+        }
+    }
+
+    /// Takes the mean concurrency of one more second in; `t` is in seconds since the start.
+    pub(super) fn second(&mut self, concurrency: f64, t: f64) {
+        self.history.pop_front();
+        self.history.push_back(concurrency);
+        self.t = t;
+    }
+
+    /// The view as it is now.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let line = |label, text| Line {
+            label,
+            text,
+            strong: false,
+        };
+        let mut lines = vec![
+            Line {
+                strong: true,
+                ..line("ebb run", format!("{}  {}", self.address, self.title))
+            },
+            line("copies", self.copies()),
+        ];
+        if let Some(decision) = &self.decision {
+            lines.push(line("load", load(decision)));
+            lines.push(Line {
+                strong: decision.panic_mode,
+                ..line("decision", averages(decision))
+            });
+            lines.push(line("why", decision.reason.clone()));
+        }
+        if let Some(cold) = &self.cold_start {
+            lines.push(line("from 0", cold_start(cold)));
+        }
+        lines.push(line("last 60 s", self.chart()));
+        lines.push(line(
+            "time",
+            format!("{:.0} s; Ctrl-C ends the run", self.t),
+        ));
+        lines
+    }
+
+    fn copies(&self) -> String {
+        let count = |state| {
+            self.copies
+                .values()
+                .filter(|there| **there == state)
+                .count()
+        };
+        let dots: String = self.copies.values().map(|state| dot(*state)).collect();
+        format!(
+            "{} ready, {} starting, {} draining  {dots}",
+            count(CopyState::Ready),
+            count(CopyState::Started),
+            count(CopyState::Draining),
+        )
+    }
+
+    fn chart(&self) -> String {
+        let most = self.history.iter().copied().fold(0.0, f64::max);
+        let bars: String = self.history.iter().map(|value| bar(*value, most)).collect();
+        format!("{bars} concurrency, at most {most:.1}")
+    }
+}
+
+fn load(decision: &Decision) -> String {
+    format!(
+        "{:.1} concurrent on average, {} in flight now, {} held, {} requests in all",
+        decision.concurrency, decision.in_flight, decision.held, decision.requests
+    )
+}
+
+fn averages(decision: &Decision) -> String {
+    format!(
+        "{} wanted; stable average {}, panic average {}{}",
+        decision.desired,
+        Average(decision.stable),
+        Average(decision.panic),
+        if decision.panic_mode {
+            "; panicking"
+        } else {
+            ""
+        }
+    )
+}
+
+fn cold_start(cold: &ColdStart) -> String {
+    format!(
+        "first request waited {:.0} ms, {:.1} ms more than the copy took to start",
+        cold.waited_ms, cold.added_ms
+    )
+}
+
+fn dot(state: CopyState) -> char {
+    match state {
+        CopyState::Ready => '●',
+        CopyState::Started => '○',
+        CopyState::Draining | CopyState::Stopped | CopyState::Failed => '◌',
+    }
+}
+
+/// The bar for `value` where `most` is the tallest.
+fn bar(value: f64, most: f64) -> char {
+    if most <= 0.0 {
+        return BARS[0];
+    }
+    let top = BARS.len() - 1;
+    // Both are finite and value <= most, so this lies in 0..=top.
+    let index = (value / most * top as f64).ceil() as usize;
+    BARS[index.min(top)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::event::CopyEvent;
+
+    fn copy(copy: u64, state: CopyState) -> Event {
+        Event::Copy(CopyEvent {
+            t: 0.0,
+            copy,
+            state,
+            detail: None,
+        })
+    }
+
+    fn text(view: &View, label: &str) -> String {
+        let line = view.lines().into_iter().find(|line| line.label == label);
+        line.unwrap().text
+    }
+
+    #[test]
+    fn copies_are_shown_by_state() {
+        let mut view = View::new(String::new());
+        view.apply(&copy(1, CopyState::Started));
+        view.apply(&copy(1, CopyState::Ready));
+        view.apply(&copy(2, CopyState::Started));
+        assert_eq!(text(&view, "copies"), "1 ready, 1 starting, 0 draining  ●○");
+        view.apply(&copy(1, CopyState::Stopped));
+        assert_eq!(text(&view, "copies"), "0 ready, 1 starting, 0 draining  ○");
+    }
+
+    #[test]
+    fn the_chart_moves_and_is_scaled_to_the_most() {
+        let mut view = View::new(String::new());
+        view.second(5.0, 1.0);
+        view.second(10.0, 2.0);
+        let chart = text(&view, "last 60 s");
+        assert!(chart.ends_with("▁▅█ concurrency, at most 10.0"), "{chart}");
+    }
+
+    #[test]
+    fn labels_leave_a_space() {
+        let view = View::new(String::new());
+        assert!(view.lines().iter().all(|line| line.label.len() < 10));
+    }
+}

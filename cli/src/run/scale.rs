@@ -1,0 +1,94 @@
+//! The run as the decision loop sees it: what it scales, and who is told.
+
+use std::convert::Infallible;
+
+use ebb_autoscaler::{Decided, Load, Observer, ScaleTarget};
+use ebb_autoscaler_core::Facts;
+use tokio::sync::watch;
+
+use super::{
+    event::{Decision, Event},
+    report::Reporter,
+    supervisor::{Status, Wanted},
+};
+
+/// The copies: asked for by way of the supervisor.
+#[derive(Debug)]
+pub(crate) struct Copies {
+    want: watch::Sender<Wanted>,
+    status: watch::Receiver<Status>,
+}
+
+impl Copies {
+    pub(crate) fn new(want: watch::Sender<Wanted>, status: watch::Receiver<Status>) -> Copies {
+        Copies { want, status }
+    }
+}
+
+impl ScaleTarget for Copies {
+    type Error = Infallible;
+
+    async fn facts(&mut self) -> Result<Facts, Infallible> {
+        let ready = self.status.borrow().ready;
+        let asked = match *self.want.borrow() {
+            Wanted::Copies(copies) => copies,
+            Wanted::End(_) | Wanted::Kill => 0,
+        };
+        Ok(Facts::local(
+            u32::try_from(ready).unwrap_or(u32::MAX),
+            asked,
+        ))
+    }
+
+    async fn scale(&mut self, copies: u32) -> Result<(), Infallible> {
+        self.want.send_if_modified(|wanted| match wanted {
+            Wanted::Copies(old) => std::mem::replace(old, copies) != copies,
+            // The run is ending.
+            Wanted::End(_) | Wanted::Kill => false,
+        });
+        Ok(())
+    }
+}
+
+/// Tells the decisions.
+#[derive(Debug)]
+pub(crate) struct Narrator {
+    reporter: Reporter,
+    status: watch::Receiver<Status>,
+}
+
+impl Narrator {
+    pub(crate) fn new(reporter: Reporter, status: watch::Receiver<Status>) -> Narrator {
+        Narrator { reporter, status }
+    }
+}
+
+impl Observer for Narrator {
+    fn second(&mut self, concurrency: f64) {
+        self.reporter.second(concurrency);
+    }
+
+    fn decided(&mut self, decided: &Decided<'_>) {
+        let status = *self.status.borrow();
+        let Load {
+            requests,
+            in_flight,
+            held,
+            ..
+        } = decided.load;
+        self.reporter.tell(&Event::Decision(Decision {
+            t: self.reporter.seconds(),
+            copies: status.alive,
+            ready: status.ready,
+            concurrency: decided.concurrency,
+            in_flight,
+            held,
+            stable: decided.averages().map(|averages| averages.stable),
+            panic: decided.averages().map(|averages| averages.panic),
+            desired: decided.desired(),
+            panic_mode: decided.decision.panic_mode,
+            requests,
+            reason: decided.decision.reason.to_string(),
+        }));
+    }
+}

@@ -1,0 +1,171 @@
+//! One run from its start to its end.
+//!
+//! The trial: before it takes requests, a run that starts with no copy starts one and stops it again. A command that
+//! does not work so shows at once, and not to the first visitor.
+//!
+//! The end, in order: the door takes no more requests and those it has are answered (for `--stop-grace` at most), copies
+//! get SIGTERM, and what is left after `--stop-grace` SIGKILL. A second signal skips the waiting.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use ebb_activator::{Pool, ServeError, serve};
+use ebb_autoscaler::{Autoscaler, Clock};
+use ebb_autoscaler_core::Settings;
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time,
+};
+use tracing::{info, warn};
+
+use super::{
+    copy::{failure::Failure, life::Frame},
+    event::{Event, Listening},
+    meter::RunLoad,
+    report::Reporter,
+    scale::{Copies, Narrator},
+    signals::Signals,
+    supervisor::{Status, Supervisor, Wanted},
+};
+
+/// What "at once" may take: a killed copy is gone in milliseconds.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Everything a run needs, ready to go.
+pub(crate) struct Session {
+    pub(crate) frame: Arc<Frame>,
+    pub(crate) listener: TcpListener,
+    pub(crate) address: SocketAddr,
+    pub(crate) settings: Settings,
+    pub(crate) trial: bool,
+    pub(crate) reporter: Reporter,
+    pub(crate) signals: Signals,
+}
+
+impl Session {
+    /// Runs until a signal, the end of the reader of stdout, or an error.
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let Session {
+            frame,
+            listener,
+            address,
+            settings,
+            trial,
+            reporter,
+            mut signals,
+        } = self;
+        let (want, wanted) = watch::channel(Wanted::Copies(0));
+        let (publish, status) = watch::channel(Status::default());
+        let (supervisor, news) =
+            Supervisor::new(Arc::clone(&frame), reporter.clone(), wanted, publish);
+        let mut supervisor = tokio::spawn(supervisor.run(news));
+        let trial = trial && settings.initial_scale.max(settings.min_scale) == 0;
+
+        let mut door = None;
+        let work = async {
+            if trial {
+                try_command(&want, status.clone()).await;
+            }
+            let opened = door.insert(Door::open(listener, frame.pool.clone()));
+            reporter.tell(&Event::Listening(Listening { address }));
+            let copies = Copies::new(want.clone(), status.clone());
+            let narrator = Narrator::new(reporter.clone(), status.clone());
+            let load = RunLoad(Arc::clone(&frame.meter));
+            let autoscaler = Autoscaler::new(settings, Clock::start(), load, copies, narrator);
+            tokio::select! {
+                ended = autoscaler.run() => ended.context("cannot read the load"),
+                ended = opened.ended() => ended,
+            }
+        };
+        let result = tokio::select! {
+            ended = &mut supervisor => {
+                let result = flatten(ended);
+                return result.and(frame.tree.remove().await.map_err(Into::into));
+            }
+            result = work => result,
+            signal = signals.next() => {
+                info!(signal, "ending; once more to end at once");
+                Ok(())
+            }
+            () = reporter.reader_gone() => {
+                warn!("nobody reads the output any more; ending");
+                Ok(())
+            }
+        };
+
+        let in_order = async {
+            if let Some(door) = door {
+                door.close(frame.stop_grace).await;
+            }
+            want.send_replace(Wanted::End(Duration::ZERO));
+            flatten((&mut supervisor).await)
+        };
+        let ended = tokio::select! {
+            ended = in_order => ended,
+            signal = signals.next() => {
+                warn!(signal, "ending at once");
+                want.send_replace(Wanted::Kill);
+                // What is not gone by then goes with the tree.
+                time::timeout(AT_ONCE, supervisor).await.map_or(Ok(()), flatten)
+            }
+        };
+        let removed = frame.tree.remove().await;
+        result.and(ended).and(removed.map_err(Into::into))
+    }
+}
+
+/// Starts one copy and stops it when it is ready. Where it fails, the supervisor ends the run.
+async fn try_command(want: &watch::Sender<Wanted>, mut status: watch::Receiver<Status>) {
+    want.send_replace(Wanted::Copies(1));
+    if status.wait_for(|status| status.proven).await.is_err() {
+        // The supervisor has ended: whoever looks at it ends this too.
+        std::future::pending::<()>().await;
+    }
+    want.send_replace(Wanted::Copies(0));
+}
+
+fn flatten(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> anyhow::Result<()> {
+    Ok(ended.context("the keeper of the copies broke down")??)
+}
+
+/// The front door at work.
+struct Door {
+    close: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Door {
+    fn open(listener: TcpListener, pool: Pool) -> Door {
+        let (close, closing) = oneshot::channel();
+        let shutdown = async {
+            // Dropped is as good as told.
+            let _ = closing.await;
+        };
+        Door {
+            close,
+            task: tokio::spawn(serve(listener, pool, shutdown)),
+        }
+    }
+
+    /// Resolves when the door can serve no more.
+    async fn ended(&mut self) -> anyhow::Result<()> {
+        (&mut self.task).await.context("the door broke down")??;
+        Ok(())
+    }
+
+    /// Takes no more requests and waits until those there are have been answered, for `limit` at most.
+    async fn close(mut self, limit: Duration) {
+        // Gone already is closed.
+        let _ = self.close.send(());
+        if self.task.is_finished() {
+            return;
+        }
+        if time::timeout(limit, &mut self.task).await.is_err() {
+            warn!("some requests were not answered within {limit:?} (--stop-grace); they are cut");
+            self.task.abort();
+            let _ = self.task.await;
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What decides: the settings of `--config`, the annotations, and the options that stand for annotations.
+//!
+//! Bias: everything wrong is told at once, one line each, and what `ebb run` cannot honour is refused rather than
+//! ignored.
+
+use std::{collections::BTreeMap, fmt, path::Path};
+
+use super::{
+    args::Args,
+    config_file::{self, FileError},
+};
+use ebb_autoscaler_core::{Annotations, Config, Metric, Problems, Settings, annotations::Mode};
+
+/// What holds here unless --config says otherwise; all the rest is as in Knative.
+const LOCAL_DEFAULTS: [(&str, &str); 3] = [
+    // A run starts with nothing: a request brings the first copy.
+    ("allow-zero-initial-scale", "true"),
+    ("initial-scale", "0"),
+    // Who runs `ebb run` has opted in, so bursts are seen at once.
+    ("pod-autoscaler-class", "ebb.dev"),
+];
+
+/// The settings of a run.
+#[derive(Debug)]
+pub(crate) struct RunSettings {
+    /// For the decision code.
+    pub(crate) settings: Settings,
+    /// Requests that are not counted.
+    pub(crate) exclude_paths: Vec<String>,
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// --config has none.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Values that are not allowed; one line each.
+    #[error("{}", Lines(.0))]
+    Values(Vec<String>),
+}
+
+impl RunSettings {
+    /// Puts together what the command line says.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub(crate) fn from_args(args: &Args) -> Result<RunSettings, SettingsError> {
+        let file = args
+            .config
+            .as_deref()
+            .map_or(Ok(BTreeMap::new()), config_file::read)?;
+        let mut wrong = Vec::new();
+        let config = config(file).unwrap_or_else(|problems| {
+            let name = args.config.as_deref().unwrap_or(Path::new("defaults"));
+            wrong.extend(lines(&format!("--config {}:", name.display()), &problems));
+            // The annotations are looked at all the same.
+            Config::default()
+        });
+        let given = args.annotations();
+        let pairs = given
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()));
+        let annotations = Annotations::parse(&config, pairs).unwrap_or_else(|problems| {
+            wrong.extend(lines("annotation", &problems));
+            Annotations::default()
+        });
+        let settings = Settings::resolve(&config, &annotations, 0);
+        wrong.extend(not_here(&annotations, &settings));
+        if !wrong.is_empty() {
+            return Err(SettingsError::Values(wrong));
+        }
+        Ok(RunSettings {
+            settings,
+            exclude_paths: annotations.exclude_paths,
+        })
+    }
+
+    /// The settings that matter most, in a few words.
+    pub(crate) fn summary(&self) -> String {
+        let settings = &self.settings;
+        let most = match settings.max_scale {
+            0 => "any number of".to_owned(),
+            most => most.to_string(),
+        };
+        let unit = match settings.metric {
+            Metric::Rps => "requests/s",
+            _ => "requests in flight",
+        };
+        format!(
+            "{} to {most} copies, {:.1} {unit} each, window {} s",
+            settings.min_scale,
+            settings.target,
+            settings.stable_window.as_secs()
+        )
+    }
+}
+
+fn config(mut given: BTreeMap<String, String>) -> Result<Config, Problems> {
+    for (key, value) in LOCAL_DEFAULTS {
+        given
+            .entry(key.to_owned())
+            .or_insert_with(|| value.to_owned());
+    }
+    Config::from_map(
+        given
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str())),
+    )
+}
+
+/// What is right in a cluster and has no meaning here.
+fn not_here(annotations: &Annotations, settings: &Settings) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if !settings.class.is_ours() {
+        wrong.push(
+            "annotation autoscaling.knative.dev/class: ebb run is its own autoscaler; expected ebb.dev or \
+             kpa.autoscaling.knative.dev"
+                .to_owned(),
+        );
+    }
+    if !annotations.ports.is_empty() {
+        wrong.push(
+            "annotation ebb.dev/ports: ebb run gives each copy a port of its own and counts there; leave it out"
+                .to_owned(),
+        );
+    }
+    if annotations.mode == Mode::Recommend {
+        wrong.push(
+            "annotation ebb.dev/mode: ebb run has nothing to recommend to: it starts the copies; leave it out"
+                .to_owned(),
+        );
+    }
+    wrong
+}
+
+fn lines(what: &str, problems: &Problems) -> Vec<String> {
+    problems
+        .iter()
+        .map(|problem| format!("{what} {problem}"))
+        .collect()
+}
+
+struct Lines<'a>(&'a [String]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn settings(options: &[&str]) -> Result<RunSettings, SettingsError> {
+        let words = ["run"]
+            .into_iter()
+            .chain(options.iter().copied())
+            .chain(["--", "serve"]);
+        RunSettings::from_args(&Line::try_parse_from(words).unwrap().args)
+    }
+
+    fn wrong(options: &[&str]) -> Vec<String> {
+        let error = settings(options).unwrap_err().to_string();
+        error.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_run_starts_with_no_copy_and_sees_bursts() {
+        let settings = settings(&[]).unwrap().settings;
+        assert_eq!((settings.initial_scale, settings.min_scale), (0, 0));
+        assert!(!settings.burst_window.is_zero());
+    }
+
+    #[test]
+    fn options_are_short_for_annotations_and_win() {
+        let options = [
+            "--annotation",
+            "autoscaling.knative.dev/target=5",
+            "--target",
+            "10",
+        ];
+        assert_eq!(settings(&options).unwrap().settings.total, 10.0);
+    }
+
+    #[test]
+    fn all_problems_are_told_one_line_each() {
+        let wrong = wrong(&[
+            "--target",
+            "-1",
+            "--annotation",
+            "autoscaling.knative.dev/window=60",
+            "--annotation",
+            "autoscaling.knative.dev/colour=blue",
+        ]);
+        assert_eq!(wrong.len(), 3, "{wrong:?}");
+        for key in ["target", "window", "colour"] {
+            let start = format!("annotation autoscaling.knative.dev/{key}: ");
+            assert!(
+                wrong.iter().any(|line| line.starts_with(&start)),
+                "{key}: {wrong:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_has_no_meaning_here_is_refused() {
+        for annotation in [
+            "autoscaling.knative.dev/class=hpa.autoscaling.knative.dev",
+            "ebb.dev/ports=80",
+            "ebb.dev/mode=recommend",
+        ] {
+            assert_eq!(
+                wrong(&["--annotation", annotation]).len(),
+                1,
+                "{annotation}"
+            );
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Keeps as many copies as are wanted.
+//!
+//! One task owns the set: orders go to copies, news come back, and what it knows is published as a [`Status`].
+//! Copies that leave no longer count; their work is finished without them being in the way of new ones.
+//!
+//! Failure mode: while no copy has ever been ready, the first failure ends the run, because the command cannot be
+//! right. Later failures are told, and the next start waits, longer each time.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::Instant,
+};
+use tracing::warn;
+
+use super::{
+    copy::{
+        failure::Failure,
+        life::{self, Frame, News, Order},
+    },
+    event::{ColdStart, CopyEvent, CopyState, Event},
+    pause::Pause,
+    report::Reporter,
+};
+
+/// How long a copy that scale-down takes away may go on with the requests it has: the longest a Knative revision
+/// gives a request by default (`max-revision-timeout-seconds` and `timeoutSeconds`, 300 s and up).
+const DRAIN_LIMIT: Duration = Duration::from_secs(300);
+/// How many copies there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// Alive, those that leave included.
+    pub(crate) alive: usize,
+    /// Serving, those that leave not included.
+    pub(crate) ready: usize,
+    /// Whether any copy has ever been ready.
+    pub(crate) proven: bool,
+}
+
+/// What the run wants of the supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// This many copies.
+    Copies(u32),
+    /// None; what is in flight has this long.
+    End(Duration),
+    /// None, at once.
+    Kill,
+}
+
+/// One copy as the supervisor knows it.
+#[derive(Debug)]
+struct Copy {
+    state: CopyState,
+    /// Since when it serves.
+    ready: Option<Instant>,
+    order: watch::Sender<Order>,
+}
+
+/// The set of copies.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    frame: Arc<Frame>,
+    reporter: Reporter,
+    wanted: watch::Receiver<Wanted>,
+    status: watch::Sender<Status>,
+    copies: BTreeMap<u64, Copy>,
+    /// The number of the copy started last.
+    last: u64,
+    news: mpsc::UnboundedSender<(u64, News)>,
+    tasks: JoinSet<()>,
+    proven: bool,
+    pause: Pause,
+}
+
+impl Supervisor {
+    /// A supervisor without copies; publishes to `status`.
+    pub(crate) fn new(
+        frame: Arc<Frame>,
+        reporter: Reporter,
+        wanted: watch::Receiver<Wanted>,
+        status: watch::Sender<Status>,
+    ) -> (Supervisor, mpsc::UnboundedReceiver<(u64, News)>) {
+        let (news, coming) = mpsc::unbounded_channel();
+        let supervisor = Supervisor {
+            frame,
+            reporter,
+            wanted,
+            status,
+            copies: BTreeMap::new(),
+            last: 0,
+            news,
+            tasks: JoinSet::new(),
+            proven: false,
+            pause: Pause::default(),
+        };
+        (supervisor, coming)
+    }
+
+    /// Works until it is told to end and all copies are gone.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the first copy, once all others are gone too.
+    pub(crate) async fn run(
+        mut self,
+        mut coming: mpsc::UnboundedReceiver<(u64, News)>,
+    ) -> Result<(), Failure> {
+        let mut fatal = None;
+        loop {
+            let wanted = match fatal {
+                Some(_) => Wanted::Kill,
+                None => *self.wanted.borrow_and_update(),
+            };
+            self.match_up(wanted);
+            if !matches!(wanted, Wanted::Copies(_)) && self.copies.is_empty() {
+                break;
+            }
+            tokio::select! {
+                Some((number, news)) = coming.recv() => {
+                    if let Err(failure) = self.hear(number, news) {
+                        fatal.get_or_insert(failure);
+                    }
+                }
+                changed = self.wanted.changed(), if fatal.is_none() => if changed.is_err() { break },
+                () = self.pause.over() => {}
+                // Only to forget those that have ended.
+                Some(_) = self.tasks.join_next() => {}
+            }
+        }
+        while self.tasks.join_next().await.is_some() {}
+        fatal.map_or(Ok(()), Err)
+    }
+
+    /// Starts and stops copies until there are, or will be, as many as wanted.
+    fn match_up(&mut self, wanted: Wanted) {
+        match wanted {
+            Wanted::Copies(wanted) => self.scale(usize::try_from(wanted).unwrap_or(usize::MAX)),
+            Wanted::End(limit) => self.order_all(Order::Stop(limit)),
+            Wanted::Kill => self.order_all(Order::Kill),
+        }
+        self.publish();
+    }
+
+    fn scale(&mut self, wanted: usize) {
+        let staying = self.staying();
+        if staying.len() < wanted && !self.pause.is_on() {
+            for _ in staying.len()..wanted {
+                self.start();
+            }
+        }
+        for number in leavers(staying, wanted) {
+            self.order(number, Order::Stop(DRAIN_LIMIT));
+        }
+    }
+
+    /// The copies that are not on their way out: number, whether ready, requests in flight.
+    fn staying(&self) -> Vec<(u64, bool, usize)> {
+        self.copies
+            .iter()
+            .filter(|(_, copy)| copy.state != CopyState::Draining)
+            .map(|(number, copy)| {
+                let ready = copy.state == CopyState::Ready;
+                (*number, ready, self.frame.pool.in_flight(*number))
+            })
+            .collect()
+    }
+
+    fn start(&mut self) {
+        self.last += 1;
+        let (order, orders) = watch::channel(Order::Serve);
+        let state = CopyState::Started;
+        let copy = Copy {
+            state,
+            ready: None,
+            order,
+        };
+        self.copies.insert(self.last, copy);
+        let life = life::live(
+            Arc::clone(&self.frame),
+            self.last,
+            orders,
+            self.news.clone(),
+        );
+        self.tasks.spawn(life);
+    }
+
+    fn order_all(&mut self, order: Order) {
+        let all: Vec<u64> = self.copies.keys().copied().collect();
+        for number in all {
+            self.order(number, order);
+        }
+    }
+
+    fn order(&mut self, number: u64, order: Order) {
+        let Some(copy) = self.copies.get_mut(&number) else {
+            return;
+        };
+        copy.order
+            .send_if_modified(|old| std::mem::replace(old, order) != order);
+        if copy.state != CopyState::Draining {
+            copy.state = CopyState::Draining;
+            self.tell(number, CopyState::Draining, None);
+        }
+    }
+
+    /// Takes news in. An error is a failure that ends the run.
+    fn hear(&mut self, number: u64, news: News) -> Result<(), Failure> {
+        match news {
+            News::Started { pid } => {
+                let detail = pid.map(|pid| format!("pid {pid}"));
+                self.tell(number, CopyState::Started, detail);
+            }
+            News::Ready { start, waited } => self.ready(number, start, waited),
+            News::Ended(end) => {
+                let Some(left) = self.copies.remove(&number) else {
+                    return Ok(());
+                };
+                // Whatever happens to a copy that was told to go is its end.
+                let leaving = left.state == CopyState::Draining;
+                match end {
+                    Ok(()) => self.tell(number, CopyState::Stopped, None),
+                    Err(failure) if leaving => {
+                        self.tell(number, CopyState::Stopped, Some(failure.to_string()));
+                    }
+                    Err(failure) => {
+                        let served = left.ready.map_or(Duration::ZERO, |since| since.elapsed());
+                        return self.failed(number, failure, served);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self, number: u64, start: Duration, waited: Option<Duration>) {
+        let first = self.count_ready() == 0;
+        self.proven = true;
+        let Some(copy) = self.copies.get_mut(&number) else {
+            return;
+        };
+        // A copy that was told to go while it got ready stays on its way out.
+        if copy.state == CopyState::Started {
+            copy.state = CopyState::Ready;
+            copy.ready = Some(Instant::now());
+            self.tell(
+                number,
+                CopyState::Ready,
+                Some(format!("after {} ms", start.as_millis())),
+            );
+        }
+        if let Some(waited) = waited.filter(|_| first) {
+            self.reporter.tell(&Event::ColdStart(ColdStart {
+                t: self.reporter.seconds(),
+                start_ms: milliseconds(start),
+                waited_ms: milliseconds(waited),
+                added_ms: milliseconds(waited) - milliseconds(start),
+            }));
+        }
+    }
+
+    fn failed(&mut self, number: u64, failure: Failure, served: Duration) -> Result<(), Failure> {
+        self.tell(number, CopyState::Failed, Some(failure.to_string()));
+        if !self.proven {
+            return Err(failure);
+        }
+        let pause = self.pause.begin(served);
+        warn!(copy = number, %failure, next_start_in = ?pause, "a copy failed");
+        Ok(())
+    }
+
+    fn count_ready(&self) -> usize {
+        let ready = |copy: &&Copy| copy.state == CopyState::Ready;
+        self.copies.values().filter(ready).count()
+    }
+
+    fn publish(&self) {
+        let status = Status {
+            alive: self.copies.len(),
+            ready: self.count_ready(),
+            proven: self.proven,
+        };
+        self.status
+            .send_if_modified(|old| std::mem::replace(old, status) != status);
+    }
+
+    fn tell(&self, copy: u64, state: CopyState, detail: Option<String>) {
+        self.reporter.tell(&Event::Copy(CopyEvent {
+            t: self.reporter.seconds(),
+            copy,
+            state,
+            detail,
+        }));
+    }
+}
+
+/// Which of the copies (number, whether ready, requests in flight) go when only `wanted` shall stay: those that
+/// are not ready yet, then those with the least in flight, of these the newest.
+fn leavers(mut copies: Vec<(u64, bool, usize)>, wanted: usize) -> Vec<u64> {
+    copies.sort_by_key(|&(number, ready, in_flight)| (ready, in_flight, std::cmp::Reverse(number)));
+    let surplus = copies.len().saturating_sub(wanted);
+    copies
+        .iter()
+        .take(surplus)
+        .map(|&(number, ..)| number)
+        .collect()
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_not_ready_go_first_then_those_with_the_least_in_flight_then_the_newest() {
+        let copies = vec![
+            (1, true, 0),
+            (2, true, 3),
+            (3, true, 0),
+            (4, false, 0),
+            (5, false, 0),
+        ];
+        assert!(leavers(copies.clone(), 5).is_empty());
+        assert_eq!(leavers(copies.clone(), 3), [5, 4]);
+        assert_eq!(leavers(copies.clone(), 1), [5, 4, 3, 1]);
+        assert_eq!(leavers(copies, 0), [5, 4, 3, 1, 2]);
+    }
+}

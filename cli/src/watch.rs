@@ -1,0 +1,258 @@
+//! `ebb watch`: attach to a cgroup and print what the kernel counts, one line per interval.
+//!
+//! Each line is a difference of two cumulative readings, so a late line is still right. Only whole
+//! intervals are printed.
+
+use std::{
+    io::Write as _,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context as _;
+use ebb_agent::{
+    Interval, Reading, Rules,
+    counter::{Counter, PodId},
+};
+use ebb_autoscaler_core::duration::GoDuration;
+use serde::Serialize;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+/// A shorter interval would measure the printing.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Show what the kernel counts in a cgroup
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The cgroup v2 directory, with all below it
+    #[arg(long, value_name = "DIR")]
+    cgroup: PathBuf,
+    /// Count these ports only; without it, every port that listens, except connections from inside the cgroup
+    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    ports: Vec<u16>,
+    /// Do not count requests to this path, whatever their query; can be given several times
+    #[arg(long = "exclude-path", value_name = "PATH")]
+    exclude_paths: Vec<String>,
+    /// Time between two lines, at least 10ms
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+    interval: Duration,
+    /// End after this time; without it, on Ctrl-C
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    duration: Option<Duration>,
+    /// Print JSON, one object per line
+    #[arg(long)]
+    json: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: GoDuration = text.parse().map_err(|error| format!("{error}"))?;
+    duration
+        .unsigned()
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "must be longer than 0s".to_owned())
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    if interval < SHORTEST_INTERVAL {
+        return Err(format!(
+            "must be at least {}ms",
+            SHORTEST_INTERVAL.as_millis()
+        ));
+    }
+    Ok(interval)
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    // Before the kernel programs are loaded, which takes a moment.
+    ebb_agent::cgroup::id(&args.cgroup)?;
+    let mut counter = Counter::load()?;
+    let rules = Rules {
+        ports: args.ports.clone(),
+        exclude_paths: args.exclude_paths.clone(),
+    };
+    let pod = counter.attach(&args.cgroup, &rules)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(watch(&args, &counter, pod))
+}
+
+async fn watch(args: &Args, counter: &Counter, pod: PodId) -> anyhow::Result<()> {
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let started = Instant::now();
+    let mut ticks = interval_at(started + args.interval, args.interval);
+    // After a stall the next line covers it; lines do not pile up.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut earlier = counter.read(pod)?;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = &mut interrupt => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+        }
+        let later = counter.read(pod)?;
+        let line = if args.json {
+            json(&earlier, &later)?
+        } else {
+            text(&earlier, &later)
+        };
+        if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+            // A reader that has seen enough, such as `head`.
+            return if error.kind() == std::io::ErrorKind::BrokenPipe {
+                Ok(())
+            } else {
+                Err(error.into())
+            };
+        }
+        earlier = later;
+        if args
+            .duration
+            .is_some_and(|duration| started.elapsed() + args.interval / 2 > duration)
+        {
+            return Ok(());
+        }
+    }
+}
+
+/// The promised JSON (see the README).
+#[derive(Serialize)]
+struct Line {
+    t: f64,
+    interval: f64,
+    concurrency: f64,
+    in_flight: u64,
+    requests: u64,
+    completed: u64,
+    excluded: u64,
+    connections: u64,
+    in_flight_by_protocol: ByProtocol,
+    status: ByStatus,
+    latency_ms: Latency,
+}
+
+#[derive(Serialize)]
+struct ByProtocol {
+    http1: u64,
+    http2: u64,
+    upgraded: u64,
+    opaque: u64,
+}
+
+#[derive(Serialize)]
+struct ByStatus {
+    #[serde(rename = "1xx")]
+    informational: u64,
+    #[serde(rename = "2xx")]
+    successful: u64,
+    #[serde(rename = "3xx")]
+    redirection: u64,
+    #[serde(rename = "4xx")]
+    client_error: u64,
+    #[serde(rename = "5xx")]
+    server_error: u64,
+}
+
+/// Milliseconds; `null` where nothing was completed.
+#[derive(Serialize)]
+struct Latency {
+    p50: Option<f64>,
+    p90: Option<f64>,
+    p99: Option<f64>,
+}
+
+impl Latency {
+    fn of(interval: &Interval) -> Self {
+        let percentile = |share| {
+            interval
+                .percentile(share)
+                .map(|value| (value * 1e3).round() / 1e3)
+        };
+        Self {
+            p50: percentile(0.5),
+            p90: percentile(0.9),
+            p99: percentile(0.99),
+        }
+    }
+}
+
+fn json(earlier: &Reading, later: &Reading) -> anyhow::Result<String> {
+    let interval = Interval::between(earlier, later);
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let [
+        informational,
+        successful,
+        redirection,
+        client_error,
+        server_error,
+    ] = interval.status;
+    let line = Line {
+        t: now.as_secs_f64(),
+        interval: interval.seconds,
+        concurrency: interval.concurrency,
+        in_flight: later.in_flight,
+        requests: interval.started,
+        completed: interval.completed,
+        excluded: interval.excluded,
+        connections: later.connections,
+        in_flight_by_protocol: ByProtocol {
+            http1: later.http1(),
+            http2: later.http2,
+            upgraded: later.upgraded,
+            opaque: later.opaque,
+        },
+        status: ByStatus {
+            informational,
+            successful,
+            redirection,
+            client_error,
+            server_error,
+        },
+        latency_ms: Latency::of(&interval),
+    };
+    serde_json::to_string(&line).context("cannot write a line as JSON")
+}
+
+fn text(earlier: &Reading, later: &Reading) -> String {
+    let interval = Interval::between(earlier, later);
+    let per_second = if interval.seconds > 0.0 {
+        interval.started as f64 / interval.seconds
+    } else {
+        0.0
+    };
+    let mut line = format!(
+        "concurrency {:<8.2} in flight {:<6} requests/s {:<9.1} connections {:<6}",
+        interval.concurrency, later.in_flight, per_second, later.connections,
+    );
+    if let Latency {
+        p50: Some(p50),
+        p99: Some(p99),
+        ..
+    } = Latency::of(&interval)
+    {
+        line += &format!(" p50 {p50:.1} ms, p99 {p99:.1} ms");
+    }
+    if later.opaque > 0 {
+        line += &format!(" (opaque: {})", later.opaque);
+    }
+    if interval.excluded > 0 {
+        line += &format!(" (excluded: {})", interval.excluded);
+    }
+    line.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_say_what_is_allowed() {
+        assert_eq!(interval("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(interval("1ms").unwrap_err(), "must be at least 10ms");
+        assert_eq!(duration("0s").unwrap_err(), "must be longer than 0s");
+        assert!(duration("60").unwrap_err().contains("unit"));
+    }
+}

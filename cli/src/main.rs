@@ -1,6 +1,8 @@
 //! The `ebb` command.
 
+mod lint;
 mod run;
+mod simulate;
 mod watch;
 
 use std::process::ExitCode;
@@ -19,12 +21,16 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Watch(watch::Args),
+    Simulate(simulate::Args),
+    Lint(lint::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Watch(args) => watch::run(args),
+        Command::Simulate(args) => simulate::run(args),
+        Command::Lint(args) => lint::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -222,8 +222,14 @@ struct Figure(f64);
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let decimals = if self.0 < 1.0 { 100.0 } else { 10.0 };
-        write!(f, "{}", (self.0 * decimals).round() / decimals)
+        // Below one, two digits that say something: a load of 0.0017 needs a pod, and 0 would not.
+        let decimals = if self.0 > 0.0 && self.0 < 1.0 {
+            1 - self.0.log10().floor() as i32
+        } else {
+            1
+        };
+        let scale = 10_f64.powi(decimals);
+        write!(f, "{}", (self.0 * scale).round() / scale)
     }
 }
 
@@ -236,6 +242,25 @@ impl fmt::Display for Length {
             write!(f, "{} ms", self.0.as_millis())
         } else {
             write!(f, "{} s", self.0.as_secs_f64())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_is_short_and_never_rounded_to_nothing() {
+        for (value, text) in [
+            (0.0, "0"),
+            (48.25, "48.3"),
+            (7.0, "7"),
+            (0.7, "0.7"),
+            (0.333_333, "0.33"),
+            (0.001_667, "0.0017"),
+        ] {
+            assert_eq!(Figure(value).to_string(), text);
         }
     }
 }

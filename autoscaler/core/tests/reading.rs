@@ -272,3 +272,29 @@ fn activation_scale_is_checked_in_knatives_order() {
         assert_eq!(problems, [format!("{GROUP}activation-scale: {message}")]);
     }
 }
+
+#[test]
+fn a_checker_sees_what_can_be_read_of_a_bad_config_map() {
+    let (config, problems) =
+        Config::from_map_lossy([("max-scale-limit", "10"), ("stable-window", "1s")]);
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert_eq!(config.max_scale_limit, 10);
+    assert_eq!(config.stable_window, Config::default().stable_window);
+}
+
+#[test]
+fn keys_of_others_are_not_read() {
+    for (key, read) in [
+        ("autoscaling.knative.dev/anything", true),
+        ("ebb.dev/ports", true),
+        ("serving.knative.dev/progress-deadline", true),
+        ("serving.knative.dev/creator", false),
+        ("target", false),
+    ] {
+        assert_eq!(
+            ebb_autoscaler_core::annotations::is_read(key),
+            read,
+            "{key}"
+        );
+    }
+}

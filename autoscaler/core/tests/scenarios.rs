@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use ebb_autoscaler_core::{
-    Annotations, Config, Decision, Facts, Feed, Poke, Sample, Settings, Status, Timestamp,
-    Workload, reason::Basis,
+    Annotations, Averages, Config, Decision, Facts, Feed, Poke, Sample, Settings, Status,
+    Timestamp, Workload, reason::Basis,
 };
 
 const START: Timestamp = Timestamp::from_secs(1_000_000);
@@ -351,6 +351,23 @@ fn a_restart_does_not_wake_what_was_idle() {
         decision.status.activity,
         ebb_autoscaler_core::Activity::Inactive
     );
+}
+
+#[test]
+fn it_decides_on_averages_from_elsewhere() {
+    let mut workload = Workload::new(START, settings(&[]), 0);
+    let mut decided = |averages| {
+        workload
+            .decide_on(START, &Facts::local(1, 1), averages)
+            .desired
+    };
+    assert_eq!(decided(None), None);
+    let averages = Averages {
+        stable: 700.0,
+        panic: 700.0,
+    };
+    assert_eq!(decided(Some(averages)), Some(10));
+    assert_eq!(decided(None), Some(10), "the figure before stands");
 }
 
 #[test]

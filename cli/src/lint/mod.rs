@@ -1,0 +1,125 @@
+//! `ebb lint`: what is wrong with the autoscaling settings of manifests, before a cluster says so, or silently does not.
+//!
+//! One line per problem on stdout, `FILE: KIND/NAME: KEY: message`. All files are looked at before the first is judged,
+//! because a `config-autoscaler` ConfigMap in one decides what annotations in another may say. Bias: what is not known to
+//! be right is told; objects without any autoscaling key are passed over.
+
+mod document;
+mod judge;
+mod object;
+mod place;
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, ensure};
+use ebb_autoscaler_core::Config;
+
+use self::object::Object;
+
+/// Check the autoscaling settings of manifests.
+///
+/// Reads the annotations of anything with a pod template (Deployments, Knative Services, bare pods and templates …),
+/// containerConcurrency, and config-autoscaler ConfigMaps, in YAML with any number of documents, or JSON. Annotations are
+/// held against the ConfigMap where one is among the files, against the defaults otherwise.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Prints one line per problem, FILE: KIND/NAME: KEY: message.
+
+Exit status: 0 when there is none, 1 when there are or a file cannot be read, 2 for wrong usage.")]
+pub(crate) struct Args {
+    /// Manifests; - is stdin
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// A file with what is in it.
+struct File {
+    name: String,
+    objects: Vec<Object>,
+    /// What could not be read of it.
+    unreadable: Vec<document::Unreadable>,
+}
+
+/// Checks the files; problems are an error.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let files: Vec<_> = args.files.iter().map(|path| read(path)).collect();
+    // The last one, as with `kubectl apply`.
+    let config = files
+        .iter()
+        .flatten()
+        .flat_map(|file| &file.objects)
+        .filter_map(Object::config)
+        .next_back()
+        .unwrap_or_default();
+
+    let mut problems = 0;
+    let mut failures = Vec::new();
+    for file in files {
+        match file {
+            Ok(file) => {
+                for line in lines(&file, &config) {
+                    problems += 1;
+                    say(&line)?;
+                }
+            }
+            Err(error) => failures.push(format!("{error:#}")),
+        }
+    }
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    match problems {
+        0 => Ok(()),
+        1 => anyhow::bail!("1 problem"),
+        _ => anyhow::bail!("{problems} problems"),
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<File> {
+    let (name, bytes) = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes).context("stdin")?;
+        ("stdin".to_owned(), bytes)
+    } else {
+        let name = path.display().to_string();
+        let bytes = fs::read(path).with_context(|| name.clone())?;
+        (name, bytes)
+    };
+    let (objects, unreadable) = document::read(&bytes);
+    Ok(File {
+        name,
+        objects: objects.into_iter().flat_map(object::flatten).collect(),
+        unreadable,
+    })
+}
+
+/// The problems of a file, in its order.
+fn lines(file: &File, config: &Config) -> Vec<String> {
+    let judged = file.objects.iter().flat_map(|object| {
+        let problems = judge::problems(object, config);
+        problems
+            .into_iter()
+            .map(move |problem| format!("{object}: {problem}"))
+    });
+    let unreadable = file.unreadable.iter().map(ToString::to_string);
+    judged
+        .chain(unreadable)
+        // Values may have line feeds; a problem has one line.
+        .map(|problem| format!("{}: {}", file.name, problem.replace('\n', "\\n")))
+        .collect()
+}
+
+/// Prints a line; a reader that has seen enough, such as `head`, is no error.
+fn say(line: &str) -> anyhow::Result<()> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to stdout")
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+use super::*;
+
+/// The problems of `text`, without the name of the file.
+fn lint(text: &str) -> Vec<String> {
+    let (documents, unreadable) = document::read(text.as_bytes());
+    let file = File {
+        name: "f".to_owned(),
+        objects: documents.into_iter().flat_map(object::flatten).collect(),
+        unreadable,
+    };
+    let config = file.objects.iter().filter_map(Object::config).next_back();
+    lines(&file, &config.unwrap_or_default())
+        .iter()
+        .map(|line| line.strip_prefix("f: ").unwrap().to_owned())
+        .collect()
+}
+
+/// An object of `kind` whose template has `annotations`, each in quotes.
+fn templated(head: &str, annotations: &[(&str, &str)]) -> String {
+    let annotations: String = annotations
+        .iter()
+        .map(|(key, value)| format!("        {key}: {value:?}\n"))
+        .collect();
+    format!(
+        "{head}\nmetadata:\n  name: shop\nspec:\n  template:\n    metadata:\n      annotations:\n{annotations}"
+    )
+}
+
+const DEPLOYMENT: &str = "apiVersion: apps/v1\nkind: Deployment";
+const SERVICE: &str = "apiVersion: serving.knative.dev/v1\nkind: Service";
+
+#[test]
+fn what_is_right_is_silent() {
+    let annotations = [
+        ("autoscaling.knative.dev/class", "ebb.dev"),
+        ("autoscaling.knative.dev/target", "10"),
+        ("prometheus.io/scrape", "true"),
+    ];
+    for head in [DEPLOYMENT, SERVICE] {
+        assert_eq!(lint(&templated(head, &annotations)), [""; 0]);
+    }
+    assert_eq!(
+        lint("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n"),
+        [""; 0]
+    );
+    assert_eq!(lint("# nothing\n"), [""; 0]);
+}
+
+#[test]
+fn ten_mistakes_are_ten_lines_in_a_deployment_and_in_a_service() {
+    let annotations = [
+        (
+            "autoscaling.knative.dev/class",
+            "mpa.autoscaling.knative.dev",
+        ),
+        ("autoscaling.knative.dev/target", "0"),
+        ("autoscaling.knative.dev/window", "60"),
+        ("autoscaling.knative.dev/min-scale", "-1"),
+        ("autoscaling.knative.dev/panic-window-percentage", "NaN"),
+        ("autoscaling.knative.dev/panic-threshold-percentage", "50"),
+        ("autoscaling.knative.dev/scale-down-delay", "1.5s"),
+        ("autoscaling.knative.dev/maxscale", "5"),
+        ("autoscaling.knative.dev/activation-scale", "1"),
+        ("ebb.dev/ports", "0"),
+    ];
+    for (head, name) in [(DEPLOYMENT, "Deployment/shop"), (SERVICE, "Service/shop")] {
+        let lines = lint(&templated(head, &annotations));
+        assert_eq!(lines.len(), 10, "{lines:#?}");
+        for (key, value) in annotations {
+            let line = lines
+                .iter()
+                .find(|line| line.starts_with(&format!("{name}: {key}: ")))
+                .unwrap_or_else(|| panic!("{key}: {lines:#?}"));
+            assert!(line.contains(value), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_key_in_the_wrong_place_says_where_it_belongs() {
+    let deployment = format!(
+        "{DEPLOYMENT}\nmetadata:\n  name: shop\n  annotations:\n    autoscaling.knative.dev/target: \"10\"\n\
+         spec:\n  template:\n    metadata:\n      labels:\n        ebb.dev/mode: recommend\n"
+    );
+    let lines = lint(&deployment);
+    assert_eq!(
+        lines,
+        [
+            "Deployment/shop: autoscaling.knative.dev/target: value \"10\" has no effect here: autoscaling annotations \
+             must be put under \"spec.template.metadata.annotations\" to work",
+            "Deployment/shop: ebb.dev/mode: value \"recommend\" has no effect here: autoscaling annotations must be put \
+             under \"spec.template.metadata.annotations\" to work",
+        ]
+    );
+    // What Knative made for a revision carries the revision's annotations.
+    let made = deployment.replace(
+        "  name: shop\n",
+        "  name: shop\n  ownerReferences: [{kind: Revision}]\n",
+    );
+    assert_eq!(lint(&made), [""; 0]);
+}
+
+#[test]
+fn the_hard_limit_is_a_revisions() {
+    let service = |spec: &str| format!("{SERVICE}\nmetadata: {{name: shop}}\nspec: {spec}\n");
+    let limit = |value: &str| {
+        service(&format!(
+            "{{template: {{spec: {{containerConcurrency: {value}}}}}}}"
+        ))
+    };
+    for right in ["0", "10", "1000", "null"] {
+        assert_eq!(lint(&limit(right)), [""; 0], "{right}");
+    }
+    for (wrong, part) in [
+        ("1001", "expected 0 <= 1001 <= 1000"),
+        ("-1", "expected 0 <= -1 <= 1000"),
+        ("1.5", "expected 0 <= 1.5 <= 1000"),
+        ("\"10\"", "invalid value \"10\": must be a whole number"),
+    ] {
+        let lines = lint(&limit(wrong));
+        assert_eq!(lines.len(), 1, "{wrong}");
+        assert!(
+            lines[0].starts_with("Service/shop: containerConcurrency: ") && lines[0].contains(part),
+            "{}",
+            lines[0]
+        );
+    }
+    let lines = lint(&service("{containerConcurrency: 10}"));
+    assert!(
+        lines[0].contains("must be put under \"spec.template.spec\""),
+        "{lines:?}"
+    );
+    let deployment = format!(
+        "{DEPLOYMENT}\nmetadata: {{name: a}}\nspec: {{template: {{spec: {{containerConcurrency: 10}}}}}}\n"
+    );
+    assert!(
+        lint(&deployment)[0].contains("use the annotation"),
+        "{:?}",
+        lint(&deployment)
+    );
+}
+
+#[test]
+fn annotations_are_held_against_the_config_map_beside_them() {
+    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: config-autoscaler\ndata:\n  _example: |\n    x: y\n  \
+                  max-scale-limit: \"10\"\n  max-scale: \"5\"\n  allow-zero-initial-scale: \"true\"\n";
+    let annotations = [
+        ("autoscaling.knative.dev/max-scale", "11"),
+        ("autoscaling.knative.dev/initial-scale", "0"),
+    ];
+    let file = format!("{}---\n{config}", templated(DEPLOYMENT, &annotations));
+    assert_eq!(
+        lint(&file),
+        ["Deployment/shop: autoscaling.knative.dev/max-scale: expected 1 <= 11 <= 10"]
+    );
+}
+
+#[test]
+fn a_config_map_is_judged_key_by_key() {
+    let file = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: config-autoscaler\nstable-window: 60s\ndata:\n  \
+                stable-window: 1s\n  max-scale-up-rate: 1\n  max-scale: 5\n  panic-treshold-percentage: \"200\"\n";
+    let lines = lint(file);
+    let name = "ConfigMap/config-autoscaler: ";
+    assert_eq!(
+        lines,
+        [
+            "stable-window: value \"60s\" has no effect here: settings must be put under \"data\"",
+            "max-scale-up-rate: invalid value \"1\": must be a number > 1.0 (and must be in quotes)",
+            "panic-treshold-percentage: unknown key (value \"200\"); did you mean panic-threshold-percentage?",
+            "stable-window: expected 6s <= 1s <= 1h0m0s",
+            "max-scale: invalid value 5: must be a string, in quotes: \"5\"",
+        ]
+        .map(|line| format!("{name}{line}"))
+    );
+    // The keys alone, as `--config` takes them, need no quotes.
+    assert_eq!(lint("stable-window: 30s\nmax-scale: 3\n"), [""; 0]);
+    assert_eq!(lint("stable-window: 3s\n").len(), 1);
+    // Other ConfigMaps are others'.
+    assert_eq!(
+        lint("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {stable-window: 1s}\n"),
+        [""; 0]
+    );
+}
+
+#[test]
+fn lists_pods_and_bare_templates_are_looked_into() {
+    let bad = "annotations: {autoscaling.knative.dev/target: \"-11\"}";
+    for (text, name) in [
+        (
+            format!("kind: Pod\napiVersion: v1\nmetadata: {{name: a, {bad}}}\n"),
+            "Pod/a",
+        ),
+        (
+            format!("metadata: {{{bad}}}\nspec: {{containers: []}}\n"),
+            "PodTemplate/-",
+        ),
+        (
+            format!(
+                "apiVersion: v1\nkind: PodTemplate\nmetadata: {{name: a}}\ntemplate: {{metadata: {{{bad}}}}}\n"
+            ),
+            "PodTemplate/a",
+        ),
+        (
+            format!(
+                "apiVersion: serving.knative.dev/v1\nkind: Revision\nmetadata: {{name: a, {bad}}}\n"
+            ),
+            "Revision/a",
+        ),
+        (
+            format!(
+                "apiVersion: v1\nkind: List\nitems:\n- {DEPLOYMENT}\n",
+                DEPLOYMENT = format_args!(
+                    "{{apiVersion: apps/v1, kind: StatefulSet, metadata: {{name: a}}, spec: {{template: {{metadata: {{{bad}}}}}}}}}"
+                )
+            ),
+            "StatefulSet/a",
+        ),
+        (
+            format!(
+                "{{\"kind\": \"Rollout\", \"metadata\": {{\"name\": \"a\"}}, \"spec\": {{\"template\": {{\"metadata\": {{{bad}}}}}}}}}"
+            ),
+            "Rollout/a",
+        ),
+    ] {
+        assert_eq!(
+            lint(&text),
+            [format!(
+                "{name}: autoscaling.knative.dev/target: target -11 should be at least 0.01"
+            )],
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_object_is_told() {
+    assert_eq!(lint("just text\n").len(), 1);
+    assert_eq!(lint("a: {b: c}\n").len(), 1);
+    let lines = lint("kind: Deployment\nmetadata:\n\tname: a\n");
+    assert!(
+        lines.len() == 1 && lines[0].starts_with("line 3 column "),
+        "{lines:?}"
+    );
+}

@@ -1,0 +1,124 @@
+//! A replay as a picture: SVG, or the same drawn as PNG.
+//!
+//! One block for each run, on one time axis: above, the load and the averages that were decided on; below, the pods that
+//! were ready and those that were wanted. Panic mode is shaded through both.
+
+mod axis;
+mod block;
+#[cfg(feature = "png")]
+mod png;
+mod series;
+mod style;
+
+use std::{fs, io, path::Path};
+
+use plotters::{drawing::DrawingAreaErrorKind, prelude::*};
+
+use self::{axis::Time, block::Block, style::Area};
+use super::{input::Trace, replay::Replay};
+
+/// Pixels: fits a README column twice over, and its text stays legible when halved.
+const WIDTH: u32 = 1200;
+/// Pixels of the legend.
+const LEGEND: u32 = 40;
+
+/// Why there is no picture.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PlotError {
+    /// It could not be drawn.
+    #[error(transparent)]
+    Draw(#[from] DrawingAreaErrorKind<io::Error>),
+    /// It could not be made a PNG.
+    #[cfg(feature = "png")]
+    #[error(transparent)]
+    Png(#[from] png::PngError),
+    /// This build has no PNG.
+    #[cfg(not(feature = "png"))]
+    #[error("this ebb was built without PNG; name a file that ends in .svg")]
+    NoPng,
+    /// The file could not be written.
+    #[error(transparent)]
+    Write(#[from] io::Error),
+}
+
+/// Draws `runs` over `trace` into `file`; its ending, .svg or .png, says as what.
+pub(super) fn write(file: &Path, trace: &Trace, runs: &[&Replay]) -> Result<(), PlotError> {
+    let svg = draw(trace, runs)?;
+    let png = file.extension().is_some_and(|extension| extension == "png");
+    let bytes = if png {
+        rendered(&svg)?
+    } else {
+        svg.into_bytes()
+    };
+    Ok(fs::write(file, bytes)?)
+}
+
+#[cfg(feature = "png")]
+fn rendered(svg: &str) -> Result<Vec<u8>, PlotError> {
+    Ok(png::render(svg)?)
+}
+
+#[cfg(not(feature = "png"))]
+fn rendered(_svg: &str) -> Result<Vec<u8>, PlotError> {
+    Err(PlotError::NoPng)
+}
+
+fn draw(trace: &Trace, runs: &[&Replay]) -> Result<String, PlotError> {
+    let mut svg = String::new();
+    let blocks = u32::try_from(runs.len()).unwrap_or(1);
+    let root = SVGBackend::with_string(&mut svg, (WIDTH, LEGEND + blocks * block::HEIGHT))
+        .into_drawing_area();
+    root.fill(&WHITE)?;
+    let (top, rest) = root.split_vertically(LEGEND);
+    let metric = runs.first().map_or("", |run| run.summary.settings.metric);
+    legend(&top, metric)?;
+    let time = Time::of(trace);
+    let names: &[&str] = if runs.len() > 1 {
+        &["first", "second"]
+    } else {
+        &[""]
+    };
+    for ((area, run), name) in rest
+        .split_evenly((runs.len(), 1))
+        .iter()
+        .zip(runs)
+        .zip(names)
+    {
+        Block {
+            name,
+            trace,
+            run,
+            time: &time,
+        }
+        .draw(area)?;
+    }
+    root.present()?;
+    drop((top, rest, root));
+    // The backend ends without a line feed; files have one.
+    svg.push('\n');
+    Ok(svg)
+}
+
+fn legend(area: &Area<'_>, metric: &str) -> Result<(), PlotError> {
+    // Pixels per letter of the legend's font; the SVG's reader has the real one, so be generous.
+    const LETTER: i32 = 8;
+    let load = block::unit(metric);
+    let entries = [
+        (load, style::LOAD, style::Mark::Fill),
+        ("stable average", style::STABLE, style::Mark::Line),
+        ("panic average", style::PANIC, style::Mark::Line),
+        ("pods ready", style::READY, style::Mark::Fill),
+        ("pods desired", style::INK, style::Mark::Dashes),
+        ("panic mode", style::ALARM, style::Mark::Shade),
+    ];
+    let mut x = 62;
+    for (name, colour, mark) in entries {
+        mark.draw(area, (x, 22), colour)?;
+        area.draw_text(name, &style::font(14, style::INK), (x + 30, 15))?;
+        x += 30 + LETTER * i32::try_from(name.len()).unwrap_or(0) + 24;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! The SVG as PNG, with letters of our own: a machine without fonts draws the same picture.
+
+use std::sync::Arc;
+
+use resvg::{
+    tiny_skia::{Pixmap, Transform},
+    usvg::{Options, Tree, fontdb},
+};
+
+/// Why there is no PNG.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::simulate) enum PngError {
+    /// The SVG is none; the fault would be ours.
+    #[error("cannot read the SVG back: {0}")]
+    Svg(#[from] resvg::usvg::Error),
+    /// It has no area.
+    #[error("the picture is empty")]
+    Empty,
+    /// It could not be encoded.
+    #[error("cannot encode: {0}")]
+    Encode(String),
+}
+
+/// Draws `svg` pixel for pixel.
+pub(super) fn render(svg: &str) -> Result<Vec<u8>, PngError> {
+    let mut fonts = fontdb::Database::new();
+    fonts.load_font_data(notosans::REGULAR_TTF.to_vec());
+    fonts.set_sans_serif_family("Noto Sans");
+    let options = Options {
+        fontdb: Arc::new(fonts),
+        ..Options::default()
+    };
+    let tree = Tree::from_str(svg, &options)?;
+    let size = tree.size().to_int_size();
+    let mut pixels = Pixmap::new(size.width(), size.height()).ok_or(PngError::Empty)?;
+    resvg::render(&tree, Transform::identity(), &mut pixels.as_mut());
+    pixels
+        .encode_png()
+        .map_err(|error| PngError::Encode(error.to_string()))
+}

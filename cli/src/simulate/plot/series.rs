@@ -1,0 +1,78 @@
+//! What is drawn as lines: steps made of their corners, and never more points than can be seen.
+//!
+//! A day has 86 400 seconds and a picture some thousand columns. Bias: what is left out is never a peak or a trough.
+
+/// A point on the picture's axes.
+pub(super) type Point = (f64, f64);
+
+/// Corners of a staircase through `values`, each of which holds from its own time to that of the next; the last until
+/// `end`.
+pub(super) fn steps(values: impl IntoIterator<Item = Point>, end: f64) -> Vec<Point> {
+    let mut corners: Vec<Point> = Vec::new();
+    for (t, value) in values {
+        match corners.last() {
+            Some(&(_, before)) if before == value => continue,
+            Some(&(_, before)) => corners.extend([(t, before), (t, value)]),
+            None => corners.push((t, value)),
+        }
+    }
+    if let Some(&(_, last)) = corners.last() {
+        corners.push((end, last));
+    }
+    corners
+}
+
+/// Of `points` the least and the greatest in each of `columns` equal parts of 0 to `end`; all of them where they are few.
+pub(super) fn thin(points: Vec<Point>, end: f64, columns: u32) -> Vec<Point> {
+    if points.len() <= 2 * columns as usize {
+        return points;
+    }
+    let column = |point: &Point| (point.0 / end * f64::from(columns)) as u32;
+    points
+        .chunk_by(|a, b| column(a) == column(b))
+        .flat_map(extremes)
+        .collect()
+}
+
+/// The least and the greatest of `points`, in their order.
+fn extremes(points: &[Point]) -> impl Iterator<Item = Point> + use<> {
+    let numbered = || points.iter().enumerate();
+    let value = |(_, point): &(usize, &Point)| point.1;
+    let least = numbered().min_by(|a, b| value(a).total_cmp(&value(b)));
+    let most = numbered().max_by(|a, b| value(a).total_cmp(&value(b)));
+    let mut kept: Vec<(usize, Point)> = [least, most]
+        .into_iter()
+        .flatten()
+        .map(|(at, &point)| (at, point))
+        .collect();
+    kept.sort_by_key(|(at, _)| *at);
+    kept.dedup();
+    kept.into_iter().map(|(_, point)| point)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_staircase_has_two_corners_a_step() {
+        let corners = steps([(0.0, 1.0), (1.0, 1.0), (2.0, 5.0)], 3.0);
+        assert_eq!(corners, [(0.0, 1.0), (2.0, 1.0), (2.0, 5.0), (3.0, 5.0)]);
+        assert!(steps([], 3.0).is_empty());
+    }
+
+    #[test]
+    fn peaks_and_troughs_stay() {
+        let mut points: Vec<Point> = (0..10_000).map(|t| (f64::from(t), 5.0)).collect();
+        points[4_321].1 = 99.0;
+        points[4_322].1 = 0.0;
+        let thin = thin(points, 10_000.0, 100);
+        assert!(thin.len() <= 200);
+        let extremes: Vec<f64> = thin
+            .iter()
+            .map(|point| point.1)
+            .filter(|y| *y != 5.0)
+            .collect();
+        assert_eq!(extremes, [99.0, 0.0]);
+    }
+}

@@ -1,0 +1,104 @@
+//! A model of a workload's pods: ready a fixed time after they are asked for, gone at once when not wanted.
+//!
+//! Bias: no pod ever fails to start. Those that have not started yet go first, the newest before the others, as a
+//! ReplicaSet picks them.
+
+use std::{collections::VecDeque, time::Duration};
+
+use ebb_autoscaler_core::Timestamp;
+
+/// The pods there are.
+#[derive(Clone, Debug)]
+pub(super) struct Pods {
+    start: Duration,
+    ready: u32,
+    /// When how many will be ready, the earliest first.
+    starting: VecDeque<(Timestamp, u32)>,
+}
+
+impl Pods {
+    /// `ready` pods, which others join `start` after they are asked for.
+    pub(super) fn new(start: Duration, ready: u32) -> Pods {
+        Pods {
+            start,
+            ready,
+            starting: VecDeque::new(),
+        }
+    }
+
+    /// Those that can take requests.
+    pub(super) fn ready(&self) -> u32 {
+        self.ready
+    }
+
+    /// All, those that are starting included.
+    pub(super) fn all(&self) -> u32 {
+        self.ready + self.starting()
+    }
+
+    fn starting(&self) -> u32 {
+        self.starting.iter().map(|(_, pods)| pods).sum()
+    }
+
+    /// Lets those get ready whose time has come.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        while let Some(&(at, pods)) = self.starting.front()
+            && at <= now
+        {
+            self.ready += pods;
+            self.starting.pop_front();
+        }
+    }
+
+    /// Makes it `wanted` in all.
+    pub(super) fn scale(&mut self, now: Timestamp, wanted: u32) {
+        let all = self.all();
+        if wanted > all {
+            self.starting.push_back((now + self.start, wanted - all));
+            return;
+        }
+        let mut surplus = all - wanted;
+        while surplus > 0
+            && let Some((_, newest)) = self.starting.back_mut()
+        {
+            let gone = surplus.min(*newest);
+            *newest -= gone;
+            surplus -= gone;
+            if *newest == 0 {
+                self.starting.pop_back();
+            }
+        }
+        self.ready -= surplus;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_secs(seconds)
+    }
+
+    #[test]
+    fn pods_are_ready_a_while_after_they_are_asked_for() {
+        let mut pods = Pods::new(Duration::from_secs(5), 1);
+        pods.scale(at(0), 3);
+        pods.advance(at(4));
+        assert_eq!((pods.ready(), pods.all()), (1, 3));
+        pods.advance(at(5));
+        assert_eq!((pods.ready(), pods.all()), (3, 3));
+    }
+
+    #[test]
+    fn the_newest_go_first() {
+        let mut pods = Pods::new(Duration::from_secs(5), 2);
+        pods.scale(at(0), 4);
+        pods.scale(at(2), 7);
+        pods.scale(at(3), 3);
+        pods.advance(at(5));
+        assert_eq!((pods.ready(), pods.all()), (3, 3));
+        pods.scale(at(6), 0);
+        assert_eq!((pods.ready(), pods.all()), (0, 0));
+    }
+}

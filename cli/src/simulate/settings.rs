@@ -1,0 +1,131 @@
+//! What decides in a run: `config-autoscaler`, the annotations and the hard limit, put together.
+//!
+//! Bias: everything wrong with them is told at once, one line each, and nothing is replayed.
+
+use std::{collections::BTreeMap, fmt, path::Path};
+
+use ebb_autoscaler_core::{Annotations, Config, Problems, Settings};
+
+use super::args::Args;
+use crate::run::config_file::{self, FileError};
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SettingsError {
+    /// A settings file has none.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Values that are not allowed; one line each.
+    #[error("{}", Lines(.0))]
+    Values(Vec<String>),
+}
+
+/// The settings of the run.
+pub(super) fn first(args: &Args) -> Result<Settings, SettingsError> {
+    resolve(
+        args.config.as_deref(),
+        &[&args.annotation],
+        args.container_concurrency,
+    )
+}
+
+/// The settings of the run it is compared with: the same but for what --compare changes.
+pub(super) fn second(args: &Args) -> Result<Settings, SettingsError> {
+    let config = args.compare_config.as_deref().or(args.config.as_deref());
+    let annotations = [args.annotation.as_slice(), &args.compare];
+    resolve(config, &annotations, args.container_concurrency)
+}
+
+/// Later annotations replace earlier ones of the same key.
+fn resolve(
+    file: Option<&Path>,
+    annotations: &[&[(String, String)]],
+    container_concurrency: u32,
+) -> Result<Settings, SettingsError> {
+    let keys = file.map_or_else(|| Ok(BTreeMap::new()), config_file::read)?;
+    let mut wrong = Vec::new();
+    let config = Config::from_map(texts(&keys)).unwrap_or_else(|problems| {
+        let name = file.unwrap_or(Path::new("defaults")).display();
+        wrong.extend(lines(&format!("--config {name}:"), &problems));
+        // The annotations are judged all the same, against what can be read.
+        Config::from_map_lossy(texts(&keys)).0
+    });
+    let given: BTreeMap<String, String> = annotations.concat().into_iter().collect();
+    let annotations = Annotations::parse(&config, texts(&given)).unwrap_or_else(|problems| {
+        wrong.extend(lines("annotation", &problems));
+        Annotations::default()
+    });
+    let settings = Settings::resolve(&config, &annotations, container_concurrency);
+    if wrong.is_empty() && !settings.class.is_ours() {
+        wrong.push(
+            "annotation autoscaling.knative.dev/class: there is nothing to simulate for another autoscaler's class; \
+             expected kpa.autoscaling.knative.dev or ebb.dev"
+                .to_owned(),
+        );
+    }
+    if wrong.is_empty() {
+        Ok(settings)
+    } else {
+        Err(SettingsError::Values(wrong))
+    }
+}
+
+fn texts(map: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
+    map.iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+}
+
+fn lines(what: &str, problems: &Problems) -> Vec<String> {
+    problems
+        .iter()
+        .map(|problem| format!("{what} {problem}"))
+        .collect()
+}
+
+struct Lines<'a>(&'a [String]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(key, value)| {
+                (
+                    format!("autoscaling.knative.dev/{key}"),
+                    (*value).to_owned(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn later_annotations_win_and_the_hard_limit_counts() {
+        let (base, change) = (
+            pairs(&[("target", "50"), ("window", "30s")]),
+            pairs(&[("target", "8")]),
+        );
+        let settings = resolve(None, &[&base, &change], 10).unwrap();
+        assert_eq!(
+            (settings.total, settings.stable_window.as_secs()),
+            (8.0, 30)
+        );
+        assert_eq!(resolve(None, &[&base], 10).unwrap().total, 10.0);
+    }
+
+    #[test]
+    fn every_problem_is_a_line() {
+        let wrong = pairs(&[("target", "NaN"), ("window", "60"), ("colour", "blue")]);
+        let error = resolve(None, &[&wrong], 0).unwrap_err().to_string();
+        assert_eq!(error.lines().count(), 3, "{error}");
+        let class = pairs(&[("class", "hpa.autoscaling.knative.dev")]);
+        assert!(resolve(None, &[&class], 0).is_err());
+    }
+}

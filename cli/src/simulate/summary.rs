@@ -1,0 +1,153 @@
+//! What a trace comes to: what the pods cost, and what the requests had to bear.
+//!
+//! A second counts as under-provisioned when its load is more than the ready pods could carry (their total, not the
+//! target below it). Bias: a pod costs from when it is asked for.
+
+use std::time::Duration;
+
+use ebb_autoscaler_core::{Decision, Metric, Settings};
+use serde::Serialize;
+
+use super::{input::Second, pods::Pods};
+
+/// The closing figures.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Summary {
+    /// Length of the trace.
+    pub(super) seconds: f64,
+    /// Decisions made.
+    pub(super) decisions: u64,
+    /// Pods times seconds, those that were starting included.
+    pub(super) pod_seconds: f64,
+    /// The most pods there were.
+    pub(super) most_pods: u32,
+    /// Seconds with more load than the ready pods could carry.
+    pub(super) under_provisioned_seconds: f64,
+    /// Of those, seconds with no ready pod at all: requests were held.
+    pub(super) held_seconds: f64,
+    /// The most requests in flight for each ready pod, over a second; none when no pod was ever ready.
+    pub(super) highest_concurrency_per_ready_pod: Option<f64>,
+    /// Orders that raised the number of pods.
+    pub(super) scale_ups: u64,
+    /// Orders that lowered it.
+    pub(super) scale_downs: u64,
+    /// Seconds in panic.
+    pub(super) panic_seconds: f64,
+    /// What decided.
+    pub(super) settings: InForce,
+}
+
+/// The settings that the figures are measured by.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct InForce {
+    /// What is compared with the target.
+    pub(super) metric: &'static str,
+    /// Load a pod is meant to carry.
+    pub(super) target: f64,
+    /// Load a pod could carry.
+    pub(super) total: f64,
+    /// Seconds.
+    pub(super) stable_window: u64,
+    /// Seconds.
+    pub(super) panic_window: u64,
+}
+
+/// Takes the figures, second by second.
+#[derive(Debug)]
+pub(super) struct Tally {
+    metric: Metric,
+    panicking: bool,
+    /// In time as it is counted, so that thousands of seconds add up exactly.
+    passed: Duration,
+    under_provisioned: Duration,
+    held: Duration,
+    panic: Duration,
+    summary: Summary,
+}
+
+impl Tally {
+    /// Nothing yet, of a workload with `settings`.
+    pub(super) fn new(settings: &Settings) -> Tally {
+        Tally {
+            metric: settings.metric.clone(),
+            panicking: false,
+            passed: Duration::ZERO,
+            under_provisioned: Duration::ZERO,
+            held: Duration::ZERO,
+            panic: Duration::ZERO,
+            summary: Summary {
+                seconds: 0.0,
+                decisions: 0,
+                pod_seconds: 0.0,
+                most_pods: 0,
+                under_provisioned_seconds: 0.0,
+                held_seconds: 0.0,
+                highest_concurrency_per_ready_pod: None,
+                scale_ups: 0,
+                scale_downs: 0,
+                panic_seconds: 0.0,
+                settings: InForce {
+                    metric: match settings.metric {
+                        Metric::Rps => "rps",
+                        Metric::Concurrency | Metric::Named(_) => "concurrency",
+                    },
+                    target: settings.target,
+                    total: settings.total,
+                    stable_window: settings.stable_window.as_secs(),
+                    panic_window: settings.panic_window.as_secs(),
+                },
+            },
+        }
+    }
+
+    /// A row of `length`, through which there were `pods`.
+    pub(super) fn second(&mut self, length: Duration, row: &Second, pods: &Pods) {
+        let summary = &mut self.summary;
+        self.passed += length;
+        if self.panicking {
+            self.panic += length;
+        }
+        summary.pod_seconds += f64::from(pods.all()) * length.as_secs_f64();
+        summary.most_pods = summary.most_pods.max(pods.all());
+        let ready = f64::from(pods.ready());
+        let load = match self.metric {
+            Metric::Rps => row.rps.unwrap_or(0.0),
+            Metric::Concurrency | Metric::Named(_) => row.concurrency,
+        };
+        if load > ready * summary.settings.total {
+            self.under_provisioned += length;
+            if pods.ready() == 0 {
+                self.held += length;
+            }
+        }
+        if pods.ready() > 0 {
+            let each = row.concurrency / ready;
+            let highest = summary
+                .highest_concurrency_per_ready_pod
+                .get_or_insert(each);
+            *highest = highest.max(each);
+        }
+    }
+
+    /// A decision, when there are `pods`.
+    pub(super) fn decided(&mut self, decision: &Decision, pods: u32) {
+        self.summary.decisions += 1;
+        self.panicking = decision.panic_mode;
+        match decision.step.apply {
+            Some(wanted) if wanted > pods => self.summary.scale_ups += 1,
+            Some(wanted) if wanted < pods => self.summary.scale_downs += 1,
+            _ => {}
+        }
+    }
+
+    /// What it came to.
+    pub(super) fn finish(self) -> Summary {
+        Summary {
+            seconds: self.passed.as_secs_f64(),
+            under_provisioned_seconds: self.under_provisioned.as_secs_f64(),
+            held_seconds: self.held.as_secs_f64(),
+            panic_seconds: self.panic.as_secs_f64(),
+            ..self.summary
+        }
+    }
+}

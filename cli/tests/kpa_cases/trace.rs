@@ -1,0 +1,35 @@
+//! Group `collector`, through `ebb simulate`.
+
+use crate::{
+    ebb::Simulation,
+    row::{Row, Words},
+};
+
+pub(crate) fn check_collector(row: &Row) {
+    let words = Words::of(&row.config);
+    let mut simulation = Simulation::default();
+    match (row.input.as_str(), row.expected.as_str()) {
+        ("1 stat/s values 5..14 for t=0..9, read t=9", expected) => {
+            let stable = words.duration("stable").as_secs_f64();
+            let share = words.duration("panic").as_secs_f64() / stable * 100.0;
+            simulation
+                .annotation("window", words.text("stable"))
+                .annotation("panic-window-percentage", &share.to_string());
+            // One second earlier, and past the window: decisions fall on even seconds.
+            let rows: String = (0..=10).map(|t| format!("{t},{}\n", t + 4)).collect();
+            let decisions = simulation.trace(&format!("t,concurrency\n{rows}"));
+            let last = decisions.last().unwrap();
+            let expected = Words::of(expected);
+            assert_eq!(last["t"], 10.0);
+            assert_eq!(last["stable"], expected.number::<f64>("stable"));
+            assert_eq!(last["panic"], expected.number::<f64>("panic"));
+        }
+        ("no data ever recorded", "0,0 with NO error -> autoscaler may decide 0") => {
+            assert_eq!(row.config, "scrapeTarget empty (TBC=-1)");
+            simulation.annotation("target-burst-capacity", "-1");
+            let decisions = simulation.steps("t,ready,stable,panic\n0,0,-,-\n");
+            assert_eq!(decisions[0]["desired"], 0);
+        }
+        other => panic!("not understood: {other:?}"),
+    }
+}

@@ -87,7 +87,7 @@ fn ends(context: &SockOpsContext) -> Ends {
 fn opened_from_here(context: &SockOpsContext) {
     let slot = slot();
     if slot != NO_SLOT {
-        let _ = INNER.insert(&ends(context), u64::from(slot), 0);
+        let _ = INNER.insert(ends(context), u64::from(slot), 0);
     }
 }
 
@@ -107,12 +107,12 @@ fn accepted(context: &SockOpsContext) {
             remote_port: here.local_port,
         };
         // A proxy and its application in one pod: the application's side would count each request again.
-        let opener = INNER.get_ptr(&there).map(|slot| {
+        let opener = INNER.get_ptr(there).map(|slot| {
             // SAFETY: a value of the map, read once.
             unsafe { *slot }
         });
         if opener == Some(u64::from(slot)) {
-            let _ = INNER.remove(&there);
+            let _ = INNER.remove(there);
             return;
         }
     } else {

@@ -1,0 +1,87 @@
+//! The demo as two charts for a terminal: the load, and the copies under it.
+
+use std::fmt;
+
+use textplots::{
+    AxisBuilder as _, Chart as Plot, LabelBuilder as _, LabelFormat, LineStyle, Plot as _, Shape,
+    TickDisplay, TickDisplayBuilder as _,
+};
+
+use super::{steps, timeline::Timeline};
+
+/// Both charts, one above the other on the same time axis.
+pub(super) struct Chart<'a>(pub(super) &'a Timeline);
+
+/// Braille dots across: 80 columns with the labels.
+const WIDTH: u32 = 140;
+
+/// Braille dots down: ten lines for the load, six for the copies.
+const LOAD_HEIGHT: u32 = 40;
+const COPIES_HEIGHT: u32 = 24;
+
+impl fmt::Display for Chart<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "requests in flight, mean between decisions")?;
+        self.plot(
+            f,
+            LOAD_HEIGHT,
+            TickDisplay::Sparse,
+            &steps::concurrency(self.0),
+        )?;
+        writeln!(f, "copies ready")?;
+        // Ticks between would be fractions of a copy.
+        self.plot(f, COPIES_HEIGHT, TickDisplay::None, &steps::ready(self.0))
+    }
+}
+
+impl Chart<'_> {
+    fn plot(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        height: u32,
+        ticks: TickDisplay,
+        corners: &[(f64, f64)],
+    ) -> fmt::Result {
+        let corners: Vec<_> = corners
+            .iter()
+            .map(|(t, y)| (*t as f32, *y as f32))
+            .collect();
+        // An empty axis is none: textplots divides by its length.
+        let end = (self.0.end() as f32).max(1.0);
+        let top = corners.iter().map(|(_, y)| *y).fold(1.0, f32::max);
+        let line = Shape::Lines(&corners);
+        let mut chart = Plot::new_with_y_range(WIDTH, height, 0.0, end, 0.0, top);
+        let chart = chart
+            .lineplot(&line)
+            .x_axis_style(LineStyle::Solid)
+            .y_axis_style(LineStyle::Solid)
+            .y_tick_display(ticks)
+            .x_label_format(LabelFormat::Custom(Box::new(|x| format!("{x:.0} s"))))
+            .y_label_format(LabelFormat::Custom(Box::new(|y| format!("{y:.0}"))));
+        chart.axis();
+        chart.figures();
+        write!(f, "{chart}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::sample;
+
+    #[test]
+    fn it_is_labelled_with_the_extremes() {
+        let text = Chart(&sample::played().timeline).to_string();
+        println!("{text}");
+        assert!(text.contains("48") && text.contains("68 s"), "{text}");
+    }
+
+    #[test]
+    fn nothing_seen_is_an_empty_chart() {
+        assert!(
+            Chart(&Timeline::default())
+                .to_string()
+                .contains("copies ready")
+        );
+    }
+}

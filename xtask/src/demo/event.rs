@@ -1,0 +1,124 @@
+//! The lines of `ebb run --json`: the reader's side of that interface.
+
+use serde::{Deserialize, Serialize};
+
+/// One line of `ebb run --json`. Times are in seconds since its start.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub(super) enum Event {
+    /// It takes requests.
+    Listening {
+        /// Host and port.
+        address: String,
+    },
+    /// It decided how many copies there should be.
+    Decision(Decision),
+    /// A request arrived while there was no copy.
+    ColdStart(ColdStart),
+    /// A copy came or went.
+    Copy {
+        t: f64,
+        /// Its number.
+        copy: u64,
+        /// `started`, `ready`, `draining`, `stopped` or `failed`.
+        state: State,
+    },
+    /// Something newer than this reader.
+    #[serde(other)]
+    Other,
+}
+
+/// Where a copy is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum State {
+    Started,
+    Ready,
+    Draining,
+    Stopped,
+    Failed,
+}
+
+/// A decision with the figures it rests on.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub(super) struct Decision {
+    pub(super) t: f64,
+    /// Processes alive, and of them ready.
+    pub(super) copies: u32,
+    pub(super) ready: u32,
+    /// Mean since the decision before: in flight in the copies, and held.
+    pub(super) concurrency: f64,
+    /// At this instant.
+    pub(super) in_flight: u64,
+    pub(super) held: u64,
+    /// Averages over the two windows; none while there is no data.
+    pub(super) stable: Option<f64>,
+    pub(super) panic: Option<f64>,
+    pub(super) desired: u32,
+    pub(super) panic_mode: bool,
+    /// All that were counted so far.
+    pub(super) requests: u64,
+    #[serde(default)]
+    pub(super) reason: String,
+}
+
+/// The first request at zero copies, in milliseconds.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(super) struct ColdStart {
+    pub(super) t: f64,
+    /// From the start of the copy until it was ready.
+    pub(super) start_ms: f64,
+    /// From the request's arrival until a copy had it.
+    pub(super) waited_ms: f64,
+    /// What Ebb added to the copy's own start.
+    pub(super) added_ms: f64,
+}
+
+impl Event {
+    /// Its time, if it has one.
+    pub(super) fn t(&self) -> Option<f64> {
+        match self {
+            Self::Decision(decision) => Some(decision.t),
+            Self::ColdStart(cold) => Some(cold.t),
+            Self::Copy { t, .. } => Some(*t),
+            Self::Listening { .. } | Self::Other => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_ebb_run_are_understood() {
+        let lines = [
+            r#"{"event":"listening","address":"127.0.0.1:8080"}"#,
+            r#"{"event":"copy","t":1.0,"copy":1,"state":"ready","detail":"after 12 ms"}"#,
+            r#"{"event":"cold-start","t":1.0,"start_ms":12.5,"waited_ms":13,"added_ms":0.5}"#,
+            r#"{"event":"decision","t":2.0,"copies":1,"ready":1,"concurrency":0.5,"in_flight":1,"held":0,
+                "stable":0.5,"panic":null,"desired":1,"panic_mode":false,"requests":1,"reason":"steady"}"#,
+            r#"{"event":"from-the-future","x":1}"#,
+        ];
+        let events = lines.map(|line| serde_json::from_str::<Event>(line).unwrap());
+        assert!(matches!(&events[0], Event::Listening { address } if address == "127.0.0.1:8080"));
+        assert!(matches!(
+            events[1],
+            Event::Copy {
+                copy: 1,
+                state: State::Ready,
+                ..
+            }
+        ));
+        assert!(matches!(&events[2], Event::ColdStart(cold) if cold.added_ms == 0.5));
+        let Event::Decision(decision) = &events[3] else {
+            panic!("{:?}", events[3]);
+        };
+        assert_eq!((decision.stable, decision.panic), (Some(0.5), None));
+        assert!(matches!(events[4], Event::Other));
+        assert_eq!(
+            events.map(|event| event.t()),
+            [None, Some(1.0), Some(1.0), Some(2.0), None]
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! The clients of the demo: each sends a request, waits for the response, sends the next.
+//!
+//! Threads with blocking sockets, one for each client: fifty are nothing, and the demo builds
+//! without an async runtime. Bias: anything but a 200 counts as a failure, and says what it was.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a request may take. A cold start is a fraction of a second, so this is a hang.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What came of a load.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outcome {
+    /// Time from request to the end of its response, for each 200; sorted.
+    pub(super) latencies: Vec<Duration>,
+    /// Everything else.
+    pub(super) failures: Vec<String>,
+}
+
+impl Outcome {
+    /// All requests that were sent.
+    pub(super) fn requests(&self) -> usize {
+        self.latencies.len() + self.failures.len()
+    }
+
+    /// The latency that `share` (0 to 1) of the responses did not exceed.
+    pub(super) fn quantile(&self, share: f64) -> Option<Duration> {
+        let last = self.latencies.len().checked_sub(1)?;
+        // Nearest rank, within the bounds of the list by construction.
+        let rank = (share * self.latencies.len() as f64).ceil() as usize;
+        self.latencies
+            .get(rank.saturating_sub(1).min(last))
+            .copied()
+    }
+
+    fn add(&mut self, other: Self) {
+        self.latencies.extend(other.latencies);
+        self.failures.extend(other.failures);
+    }
+}
+
+/// `clients` at once for `time`.
+pub(super) fn steady(url: &str, clients: usize, time: Duration) -> Outcome {
+    let until = Instant::now() + time;
+    load(url, clients, &|_| Instant::now() < until)
+}
+
+/// A single request.
+pub(super) fn once(url: &str) -> Outcome {
+    load(url, 1, &|sent| sent == 0)
+}
+
+fn load(url: &str, clients: usize, more: &(dyn Fn(usize) -> bool + Sync)) -> Outcome {
+    let mut all = Outcome::default();
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..clients)
+            .map(|_| scope.spawn(|| client(url, more)))
+            .collect();
+        for client in clients {
+            match client.join() {
+                Ok(outcome) => all.add(outcome),
+                Err(_) => all
+                    .failures
+                    .push("a client of the demo itself failed".to_owned()),
+            }
+        }
+    });
+    all.latencies.sort_unstable();
+    all
+}
+
+/// One client with a connection of its own, which it keeps.
+fn client(url: &str, more: &dyn Fn(usize) -> bool) -> Outcome {
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(TIMEOUT))
+        .http_status_as_error(false)
+        // A proxy of the machine has no business between us and ourselves.
+        .proxy(None);
+    let agent = ureq::Agent::new_with_config(config.build());
+    let mut outcome = Outcome::default();
+    while more(outcome.requests()) {
+        let start = Instant::now();
+        let response = agent.get(url).call().and_then(|mut response| {
+            // The response ends with its body, and only then may the connection be kept.
+            response.body_mut().read_to_vec()?;
+            Ok(response.status())
+        });
+        match response {
+            Ok(status) if status.as_u16() == 200 => outcome.latencies.push(start.elapsed()),
+            Ok(status) => outcome.failures.push(format!("status {status}")),
+            Err(error) => outcome.failures.push(error.to_string()),
+        }
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_nearest_ranks() {
+        let latencies: Vec<_> = (1..=100).map(Duration::from_millis).collect();
+        let outcome = Outcome {
+            latencies,
+            ..Outcome::default()
+        };
+        assert_eq!(outcome.quantile(0.5), Some(Duration::from_millis(50)));
+        assert_eq!(outcome.quantile(0.99), Some(Duration::from_millis(99)));
+        assert_eq!(outcome.quantile(1.0), Some(Duration::from_millis(100)));
+        assert_eq!(Outcome::default().quantile(0.5), None);
+    }
+
+    #[test]
+    fn a_refused_connection_is_a_failure_with_its_reason() {
+        // A port that was free a moment ago, and is not listened on.
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let outcome = once(&format!("http://127.0.0.1:{port}/"));
+        assert_eq!((outcome.requests(), outcome.failures.len()), (1, 1));
+    }
+}

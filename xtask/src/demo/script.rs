@@ -1,0 +1,266 @@
+//! What the demo plays: the settings, the load, and when it is over.
+
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{
+    event::{Decision, Event, State},
+    load::{self, Outcome},
+    program::Program,
+    timeline::{Span, Timeline},
+};
+use crate::{root::Root, say};
+
+/// Milliseconds that the sample server takes for a response.
+const HANDLER_MS: u32 = 100;
+
+/// Milliseconds it takes to start: a stand-in for a real service's, so that the picture shows it.
+const START_MS: u32 = 200;
+
+/// Requests in flight that one copy is to have. With a utilization of 100 %, 50 clients make 5 copies.
+const TARGET: u32 = 10;
+
+/// The shortest stable window there may be; Knative's default of a minute would make a long demo.
+const WINDOW: &str = "6s";
+
+/// Time at zero traffic before the last copy goes; 30 s by default.
+const GRACE: &str = "4s";
+
+/// How long the way back to zero may take: window, grace and a few decisions are about 15 s.
+const BACK_WITHIN: Duration = Duration::from_secs(45);
+
+/// The load, a stretch of it.
+pub(super) struct Phase {
+    pub(super) name: &'static str,
+    clients: usize,
+    length: Length,
+}
+
+enum Length {
+    /// Seconds.
+    For(u64),
+    /// One request, however long it takes.
+    OneRequest,
+    /// Until there is no copy.
+    UntilZero,
+}
+
+const PHASES: [Phase; 7] = [
+    Phase {
+        name: "idle",
+        clients: 0,
+        length: Length::For(4),
+    },
+    Phase {
+        name: "one request",
+        clients: 1,
+        length: Length::OneRequest,
+    },
+    Phase {
+        name: "pause",
+        clients: 0,
+        length: Length::For(6),
+    },
+    Phase {
+        name: "burst",
+        clients: 50,
+        length: Length::For(20),
+    },
+    Phase {
+        name: "lull",
+        clients: 0,
+        length: Length::For(9),
+    },
+    Phase {
+        name: "second wave",
+        clients: 25,
+        length: Length::For(15),
+    },
+    Phase {
+        name: "idle to zero",
+        clients: 0,
+        length: Length::UntilZero,
+    },
+];
+
+/// What was sent in a phase, and what came back.
+pub(super) struct Played {
+    pub(super) timeline: Timeline,
+    /// In the order of the timeline's spans.
+    pub(super) outcomes: Vec<Outcome>,
+}
+
+/// Says what will be run, and what is not as it is by default.
+pub(super) fn announce() {
+    say::note(&format!(
+        "target {TARGET} requests in flight per copy; {HANDLER_MS} ms a response, {START_MS} ms to start a copy"
+    ));
+    say::note(&format!(
+        "shorter than the defaults, so that you need not wait: window {WINDOW} (60s), grace period {GRACE} (30s)"
+    ));
+}
+
+/// Plays it all.
+pub(super) fn play(root: &Root, bin_dir: &Path, dir: &Path) -> Result<Played> {
+    let config = dir.join("config.yaml");
+    fs::write(&config, format!("scale-to-zero-grace-period: {GRACE}\n"))
+        .with_context(|| format!("cannot write {}", config.display()))?;
+    let log = dir.join("ebb.log");
+    let (program, address) = Program::start(
+        root,
+        &bin_dir.join("ebb"),
+        &arguments(&config, bin_dir),
+        &log,
+    )?;
+    let url = format!("http://{address}/?sleep={HANDLER_MS}");
+    let mut played = Played {
+        timeline: Timeline::default(),
+        outcomes: Vec::new(),
+    };
+    let mut moments = vec![Instant::now()];
+    for phase in &PHASES {
+        say::begin(&format!("{}: {}", phase.name, phase.describe()));
+        let outcome = phase.play(&url, &program, &mut played.timeline)?;
+        moments.push(Instant::now());
+        played.outcomes.push(outcome);
+    }
+    // Placed on ebb's clock at the end, when it is known best.
+    for (phase, between) in PHASES.iter().zip(moments.windows(2)) {
+        let [from, to] = between else { continue };
+        let (from, to) = (program.t(*from), program.t(*to));
+        let (name, clients) = (phase.name, phase.clients);
+        played.timeline.spans.push(Span {
+            name,
+            clients,
+            from,
+            to,
+        });
+    }
+    program.end()?;
+    Ok(played)
+}
+
+fn arguments(config: &Path, bin_dir: &Path) -> Vec<String> {
+    let annotation =
+        |key: &str, value: &str| format!("--annotation=autoscaling.knative.dev/{key}={value}");
+    vec![
+        "run".to_owned(),
+        "--json".to_owned(),
+        "--port=0".to_owned(),
+        format!("--target={TARGET}"),
+        annotation("target-utilization-percentage", "100"),
+        annotation("window", WINDOW),
+        format!("--config={}", config.display()),
+        "--".to_owned(),
+        bin_dir.join("ebb-sample").display().to_string(),
+        "--port={port}".to_owned(),
+        format!("--start-delay={START_MS}ms"),
+    ]
+}
+
+impl Phase {
+    fn describe(&self) -> String {
+        match self.length {
+            Length::For(seconds) if self.clients == 0 => format!("no request for {seconds} s"),
+            Length::For(seconds) => format!("{} clients for {seconds} s", self.clients),
+            Length::OneRequest => "the first, while there is no copy".to_owned(),
+            Length::UntilZero => "no request until there is no copy".to_owned(),
+        }
+    }
+
+    /// Sends the load of this phase while the events come in.
+    fn play(&self, url: &str, program: &Program<'_>, timeline: &mut Timeline) -> Result<Outcome> {
+        match self.length {
+            Length::UntilZero => {
+                until_zero(program, timeline)?;
+                Ok(Outcome::default())
+            }
+            Length::For(seconds) if self.clients == 0 => {
+                let until = Instant::now() + Duration::from_secs(seconds);
+                while let Some(event) = program.next(until)? {
+                    take_in(timeline, event);
+                }
+                Ok(Outcome::default())
+            }
+            Length::For(seconds) => beside(program, timeline, || {
+                load::steady(url, self.clients, Duration::from_secs(seconds))
+            }),
+            Length::OneRequest => beside(program, timeline, || load::once(url)),
+        }
+    }
+}
+
+/// Runs a load in a thread of its own and takes in events until it is done.
+fn beside(
+    program: &Program<'_>,
+    timeline: &mut Timeline,
+    load: impl FnOnce() -> Outcome + Send,
+) -> Result<Outcome> {
+    // The end of a load is noticed this much later at most, which the spans are blurred by.
+    const LOOK_EVERY: Duration = Duration::from_millis(20);
+    thread::scope(|scope| {
+        let load = scope.spawn(load);
+        while !load.is_finished() {
+            if let Some(event) = program.next(Instant::now() + LOOK_EVERY)? {
+                take_in(timeline, event);
+            }
+        }
+        load.join()
+            .map_err(|_| anyhow::anyhow!("the load of the demo itself failed"))
+    })
+}
+
+/// Takes in events until a decision finds no copy alive.
+fn until_zero(program: &Program<'_>, timeline: &mut Timeline) -> Result<()> {
+    let until = Instant::now() + BACK_WITHIN;
+    while let Some(event) = program.next(until)? {
+        let over = matches!(&event, Event::Decision(decision) if decision.copies == 0);
+        take_in(timeline, event);
+        if over {
+            return Ok(());
+        }
+    }
+    bail!(
+        "there still were copies {} s after the last request",
+        BACK_WITHIN.as_secs()
+    )
+}
+
+fn take_in(timeline: &mut Timeline, event: Event) {
+    match &event {
+        Event::Decision(decision) => say::note(&progress(decision)),
+        Event::ColdStart(cold) => say::note(&format!(
+            "woken by a request: {:.0} ms, of which {:.1} ms are ours",
+            cold.waited_ms, cold.added_ms
+        )),
+        Event::Copy {
+            copy,
+            state: State::Failed,
+            ..
+        } => say::note(&format!("copy {copy} failed")),
+        _ => {}
+    }
+    timeline.take_in(event);
+}
+
+/// A decision as one line.
+fn progress(decision: &Decision) -> String {
+    let average =
+        |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
+    format!(
+        "{:5.1} s  concurrency {:5.1}  stable {:>5}  panic {:>5}{}  copies {} → {}",
+        decision.t,
+        decision.concurrency,
+        average(decision.stable),
+        average(decision.panic),
+        if decision.panic_mode { "!" } else { " " },
+        decision.copies,
+        decision.desired,
+    )
+}

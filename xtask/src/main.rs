@@ -1,0 +1,53 @@
+//! `cargo xtask`: everything a contributor does to Ebb that is not editing it.
+//!
+//! Bias: a newcomer's machine. Each command first sets up what it lacks, says what it is doing and
+//! for how long, and asks for root in one place ([`root`]) with the reason. What a command cannot do
+//! here is said and counted, never passed over.
+
+mod build;
+mod cargo;
+mod demo;
+mod exec;
+mod root;
+mod say;
+mod setup;
+mod table;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Sets up, builds, tests and demonstrates Ebb.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Setup(setup::Args),
+    /// Build all programs for use (release profile) and say where they are
+    Build,
+    Test(test::Args),
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Setup(args) => setup::run(&args),
+        Command::Build => build::run(),
+        Command::Test(args) => test::run(&args),
+        Command::Demo(args) => demo::run(&args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            // One line: what could not be done, and why. Not anyhow's backtrace.
+            say::failed(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Packages of Debian and its kin.
+//!
+//! Bias: leave the machine as it was but for the files. No service is started or enabled by what is
+//! installed here, and nothing that is there is removed to make room.
+
+use std::{process::Command, time::Duration};
+
+use anyhow::{Result, bail};
+
+use crate::{exec, root::Root, setup::log};
+
+/// One root shell for all of it, so that sudo is asked once and the guard goes away even on Ctrl-C.
+///
+/// `policy-rc.d` with exit 101 is Debian's way to forbid maintainer scripts to start services
+/// (`/usr/share/doc/init-system-helpers/README.policy-rc.d.gz`). One that exists is left alone.
+/// A failing update is not fatal: often it is some other repository that is out of reach.
+const SCRIPT: &str = r#"
+set -eu
+guard=/usr/sbin/policy-rc.d
+if [ ! -e "$guard" ]; then
+    trap 'rm -f "$guard"' EXIT
+    trap 'exit 130' INT TERM HUP
+    printf '#!/bin/sh\nexit 101\n' >"$guard"
+    chmod 755 "$guard"
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get --option Acquire::Retries=3 update || echo "apt-get update failed: going on with the lists there are"
+apt-get --option DPkg::Lock::Timeout=120 --option Acquire::Retries=3 \
+    install --yes --no-install-recommends --no-remove "$@"
+for package in "$@"; do
+    # The only one of ours that brings a service: it must not come up at the next boot either.
+    if [ "$package" = nginx ]; then update-rc.d nginx disable || true; fi
+done
+"#;
+
+/// Half an hour: a few hundred megabytes on a slow line.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// Installs packages; `root` is asked once it is clear that there is an apt to use it.
+pub(super) fn install(packages: &[&str], root: &dyn Fn() -> Result<Root>) -> Result<()> {
+    let list = packages.join(" ");
+    if exec::which("apt-get").is_none() {
+        bail!("no apt-get here to install {list}");
+    }
+    let root = root()?;
+    let mut command = root.command("sh");
+    command.args(["-c", SCRIPT, "sh"]).args(packages);
+    exec::watched(
+        &format!("installing {list}"),
+        &mut command,
+        &log("apt"),
+        LIMIT,
+    )
+}
+
+/// Whether a package is there, completely.
+pub(super) fn is_installed(package: &str) -> bool {
+    exec::output(Command::new("dpkg-query").args([
+        "--show",
+        "--showformat=${db:Status-Status}",
+        package,
+    ]))
+    .is_some_and(|status| status == "installed")
+}

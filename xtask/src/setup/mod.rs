@@ -1,0 +1,90 @@
+//! `cargo xtask setup`: installs what this machine lacks, and says what it does.
+//!
+//! What is there already is left alone, so a second run takes well under a second. Tools are kept
+//! in the user's cache, outside the checkout; packages come from the distribution.
+
+mod apt;
+mod kernel;
+mod tools;
+
+use std::{path::PathBuf, process::ExitCode, time::Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::{root::Root, say};
+
+/// Install what building Ebb needs and this machine lacks
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Also the servers and load generators that the integration tests use
+    #[arg(long)]
+    tests: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let start = Instant::now();
+    toolchain()?;
+    if args.tests {
+        test_tools()?;
+    }
+    say::done("everything is set up", start.elapsed());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes sure that the kernel programs can be built.
+pub(crate) fn toolchain() -> Result<()> {
+    if let Ok(found) = ebb_ebpf_build::find() {
+        say::note(&format!("kernel programs are built with {found}"));
+        return Ok(());
+    }
+    say::note("the compiler for the kernel programs is not complete yet");
+    let compiler = kernel::compiler();
+    let mut packages: Vec<&str> = Vec::new();
+    if !compiler.is_there {
+        packages.extend(kernel::COMPILER_PACKAGES);
+    }
+    if ebb_ebpf_build::linker().is_none() {
+        packages.extend(kernel::LINKER_PACKAGES);
+    }
+    install(
+        &packages,
+        "install packages for the kernel programs' compiler",
+    )
+    .context(kernel::BY_HAND)?;
+    if ebb_ebpf_build::linker().is_none() {
+        kernel::install_linker()?;
+    }
+    let found = ebb_ebpf_build::find()
+        .map_err(|missing| anyhow::anyhow!("{missing} did not help; {}", kernel::BY_HAND))?;
+    say::note(&format!("kernel programs are built with {found}"));
+    Ok(())
+}
+
+/// Makes sure that the programs the integration tests use are there.
+pub(crate) fn test_tools() -> Result<()> {
+    let packages = tools::missing_packages();
+    install(
+        &packages,
+        "install the servers and load generators of the tests",
+    )
+}
+
+/// Installs those of `packages` that are not there; root is asked for only if there are any.
+fn install(packages: &[&str], reason: &str) -> Result<()> {
+    let packages: Vec<_> = packages
+        .iter()
+        .copied()
+        .filter(|name| !apt::is_installed(name))
+        .collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    apt::install(&packages, &|| Root::ask(reason))
+}
+
+/// Where the output of what is installed goes.
+fn log(name: &str) -> PathBuf {
+    ebb_ebpf_build::cache_dir()
+        .join("log")
+        .join(format!("setup-{name}.log"))
+}

@@ -1,0 +1,138 @@
+//! Counting tests by what their runners print.
+//!
+//! libtest, rustdoc and libtest-mimic print the same lines, and cargo has no stable machine form of
+//! them. Bias: a runner that dies without a result counts as a failed test, see [`Counts::settle`].
+
+use std::ops::AddAssign;
+
+/// Tests by outcome, and why those that were skipped were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) passed: u64,
+    pub(super) failed: u64,
+    pub(super) skipped: u64,
+    /// One line each: `name: reason`, or `name` alone where the runner gives none.
+    pub(super) reasons: Vec<String>,
+    /// The names of those that failed.
+    pub(super) failures: Vec<String>,
+}
+
+impl Counts {
+    /// A check that is one thing.
+    pub(super) fn one(passed: bool) -> Self {
+        Self {
+            passed: passed.into(),
+            failed: (!passed).into(),
+            ..Self::default()
+        }
+    }
+
+    /// Something that could not be tried.
+    pub(super) fn skipped(reason: String) -> Self {
+        Self {
+            skipped: 1,
+            reasons: vec![reason],
+            ..Self::default()
+        }
+    }
+
+    /// Takes in one line of a runner's output.
+    pub(super) fn read(&mut self, line: &str) {
+        if let Some(result) = line.strip_prefix("test result: ") {
+            for (number, what) in result
+                .split([';', '.'])
+                .filter_map(|part| part.trim().split_once(' '))
+            {
+                let number = number.parse().unwrap_or(0);
+                match what {
+                    "passed" => self.passed += number,
+                    "failed" => self.failed += number,
+                    "ignored" => self.skipped += number,
+                    _ => {}
+                }
+            }
+        } else if let Some((name, outcome)) = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.split_once(" ... "))
+        {
+            let name = name.trim();
+            if outcome == "FAILED" {
+                self.failures.push(name.to_owned());
+            } else if let Some(reason) = outcome.strip_prefix("ignored") {
+                let reason = reason
+                    .trim_start_matches([',', ' '])
+                    .trim_start_matches("skipped: ");
+                self.reasons.push(if reason.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{name}: {reason}")
+                });
+            }
+        }
+    }
+
+    /// The end of the step: a run that failed has at least one failure, whatever was printed.
+    pub(super) fn settle(mut self, success: bool) -> Self {
+        if !success && self.failed == 0 {
+            self.failed = 1;
+        }
+        self
+    }
+}
+
+impl AddAssign<&Self> for Counts {
+    fn add_assign(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.reasons.extend_from_slice(&other.reasons);
+        self.failures.extend_from_slice(&other.failures);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(output: &str) -> Counts {
+        let mut counts = Counts::default();
+        output.lines().for_each(|line| counts.read(line));
+        counts
+    }
+
+    #[test]
+    fn results_of_all_runners_add_up() {
+        let counts = counts(
+            "test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+             test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 9.99s\n",
+        );
+        assert_eq!((counts.passed, counts.failed, counts.skipped), (8, 1, 2));
+    }
+
+    #[test]
+    fn reasons_and_failures_keep_their_names() {
+        let counts = counts(
+            "test watch::nginx_exact   ... ignored, skipped: nginx is not installed\n\
+             test a::b ... ignored\n\
+             test src/lib.rs - f (line 3) ... FAILED\n\
+             test fine ... ok\n",
+        );
+        assert_eq!(
+            counts.reasons,
+            ["watch::nginx_exact: nginx is not installed", "a::b"]
+        );
+        assert_eq!(counts.failures, ["src/lib.rs - f (line 3)"]);
+    }
+
+    #[test]
+    fn a_runner_that_dies_is_a_failure() {
+        assert_eq!(Counts::default().settle(false).failed, 1);
+        assert_eq!(
+            counts("test result: FAILED. 0 passed; 2 failed; 0 ignored;")
+                .settle(false)
+                .failed,
+            2
+        );
+        assert_eq!(Counts::default().settle(true).failed, 0);
+    }
+}

@@ -1,0 +1,165 @@
+//! What a test run left on the machine: processes, cgroups, pins, network namespaces.
+//!
+//! Compared with what was there before, so that a run of Ebb beside the tests is not taken for
+//! theirs. One that began meanwhile shares its folders with those of the tests: then only what can be
+//! told apart is compared, and it is said. Programs in the kernel are not listed: without a pin, a process or a cgroup there is
+//! nothing that could hold one.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::count::Counts;
+use crate::{cargo::Workspace, say};
+
+/// Set on test runners: whatever they start inherits it, and is found by it even when it has become
+/// an orphan.
+const MARK: &str = "EBB_TEST_RUN";
+
+/// What is on its way out gets this long; the kernel removes cgroups and namespaces later than the
+/// processes in them.
+const SETTLED_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often to look meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Marks what `command` will start.
+pub(super) fn mark(command: &mut Command) {
+    command.env(MARK, std::process::id().to_string());
+}
+
+/// What there is of Ebb on the machine, one line each.
+pub(super) struct Snapshot(BTreeSet<String>);
+
+impl Snapshot {
+    pub(super) fn take(workspace: &Workspace) -> Self {
+        let mut found = BTreeSet::new();
+        if let Some(dir) = cgroup_mount() {
+            found.extend(named_ebb(&dir, "cgroup"));
+        }
+        found.extend(named_ebb(Path::new("/sys/fs/bpf"), "pin"));
+        found.extend(named_ebb(Path::new("/run/netns"), "network namespace"));
+        found.extend(named_ebb(Path::new("/run/ebb"), "run file"));
+        found.extend(processes(&workspace.bin_dir()));
+        Self(found)
+    }
+
+    /// One passed check if nothing was added since, else a failure for each thing that was.
+    pub(super) fn compare(&self, workspace: &Workspace) -> Counts {
+        let start = Instant::now();
+        let left = loop {
+            let now = Self::take(workspace);
+            let left: Vec<_> = now.0.difference(&self.0).cloned().collect();
+            if left.is_empty() || start.elapsed() > SETTLED_WITHIN {
+                break left;
+            }
+            thread::sleep(LOOK_EVERY);
+        };
+        let (theirs, left): (Vec<_>, Vec<_>) = left
+            .into_iter()
+            .partition(|line| is_shared(line) && another_run(&workspace.bin_dir()));
+        if !theirs.is_empty() {
+            say::note("another ebb runs here: what is of its kind cannot be told from the tests'");
+        }
+        left.iter().for_each(|line| say::note(line));
+        let mut counts = Counts::one(left.is_empty());
+        counts.failures = left
+            .into_iter()
+            .map(|line| format!("left behind: {line}"))
+            .collect();
+        counts
+    }
+}
+
+/// Whether a line is about a folder that all runs on a machine share: `ebb`, and what is in it.
+fn is_shared(line: &str) -> bool {
+    Path::new(line)
+        .components()
+        .any(|part| part.as_os_str() == "ebb")
+        && !line.starts_with("process")
+}
+
+/// Whether an `ebb` runs that is neither a test's nor started from this build.
+fn another_run(bin_dir: &Path) -> bool {
+    let ours = processes(bin_dir);
+    all_processes().any(|(pid, program)| {
+        program.file_name().is_some_and(|name| name == "ebb")
+            && !ours.contains(&describe(pid, &program))
+    })
+}
+
+fn describe(pid: u32, program: &Path) -> String {
+    format!("process {pid} {}", program.display())
+}
+
+/// Process ids with what they run. Kernel threads and zombies run nothing, and are not among them.
+fn all_processes() -> impl Iterator<Item = (u32, PathBuf)> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            Some((pid, fs::read_link(entry.path().join("exe")).ok()?))
+        })
+}
+
+/// Where cgroup v2 is mounted (proc(5): fields, then " - ", then the type). Further mounts show the
+/// same tree.
+fn cgroup_mount() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let (fields, _) = mounts
+        .lines()
+        .filter_map(|line| line.split_once(" - "))
+        .find(|(_, kind)| kind.starts_with("cgroup2 "))?;
+    fields.split(' ').nth(4).map(PathBuf::from)
+}
+
+/// Entries that bear our name, and all below them: `ebb`, `ebb-test-…`, and `run-…` in the first.
+fn named_ebb(dir: &Path, kind: &str) -> Vec<String> {
+    let ours = |path: &Path| {
+        path.components()
+            .filter_map(|part| part.as_os_str().to_str())
+            .any(|name| name == "ebb" || name.starts_with("ebb-"))
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if !ours(&path) {
+            continue;
+        }
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        // The files in a cgroup are the kernel's.
+        if is_dir || kind != "cgroup" {
+            found.push(format!("{kind} {}", path.display()));
+        }
+        if is_dir {
+            found.extend(named_ebb(&path, kind));
+        }
+    }
+    found
+}
+
+/// Processes that run one of our programs, or that a marked test started.
+fn processes(bin_dir: &Path) -> Vec<String> {
+    let mark = format!("{MARK}={}", std::process::id());
+    let marked = |pid: u32| {
+        fs::read(format!("/proc/{pid}/environ")).is_ok_and(|all| {
+            all.split(|byte| *byte == 0)
+                .any(|one| one == mark.as_bytes())
+        })
+    };
+    let ours = |program: &Path| {
+        let name = program.file_name().and_then(|name| name.to_str());
+        program.parent() == Some(bin_dir) && name.is_some_and(|name| name.starts_with("ebb"))
+    };
+    all_processes()
+        .filter(|(pid, program)| *pid != std::process::id() && (ours(program) || marked(*pid)))
+        .map(|(pid, program)| describe(pid, &program))
+        .collect()
+}

@@ -1,0 +1,42 @@
+//! `cargo xtask test`: everything that says whether this checkout is good, in one command.
+//!
+//! A step that fails does not hide those after it. What cannot run here is counted as skipped with
+//! its reason. The last line is the verdict alone: `N passed, N failed, N skipped`, summed over all
+//! test runners, where a check that has no tests of its own (formatting, lints) counts as one.
+
+mod count;
+mod leftovers;
+mod report;
+mod steps;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::{cargo::Workspace, say};
+use report::Report;
+
+/// Set up, check, build and test everything; the last line is the sum
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only what needs neither root nor the kernel: no integration tests
+    #[arg(long)]
+    quick: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    let before = leftovers::Snapshot::take(&workspace);
+    let mut report = Report::default();
+    for step in steps::plan(args.quick) {
+        say::begin(step.name);
+        report.add(step.name, || (step.run)(&workspace));
+    }
+    report.add("nothing left behind", || Ok(before.compare(&workspace)));
+    println!("{report}");
+    Ok(if report.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

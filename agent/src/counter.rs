@@ -17,10 +17,7 @@ use aya::{
         cgroup_skb::CgroupSkbLink, sock_ops::SockOpsLink,
     },
 };
-use ebb_common::{
-    abi::{Exclusion, MAX_PODS, NO_SLOT, PodCounters, PodRules, ended},
-    latency::BUCKETS,
-};
+use ebb_common::abi::{Exclusion, MAX_PODS, NO_SLOT, PodCounters, PodRules};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use crate::{CounterError, Reading, Rules, cgroup, mapped::Mapped};
@@ -183,20 +180,8 @@ impl Counter {
         let mut map: Array<_, PodRules> = self.map("RULES")?;
         map.set(pod.0, rules, 0)
             .map_err(|source| map_error("RULES", source))?;
-        let zero = PodCounters {
-            settled: 0,
-            area: 0,
-            ended: [0; ended::WAYS],
-            started: 0,
-            http2: 0,
-            upgraded: 0,
-            opaque: 0,
-            opened: 0,
-            closed: 0,
-            latency: [0; BUCKETS],
-        };
         let mut map: Array<_, PodCounters> = self.map("PODS")?;
-        map.set(pod.0, zero, 0)
+        map.set(pod.0, PodCounters::ZERO, 0)
             .map_err(|source| map_error("PODS", source))?;
         let mut map = self.exclusions()?;
         for exclusion in exclusions {

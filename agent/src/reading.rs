@@ -100,18 +100,6 @@ impl Reading {
 mod tests {
     use super::*;
 
-    const NOTHING: PodCounters = PodCounters {
-        settled: 0,
-        area: 0,
-        ended: [0; ended::WAYS],
-        started: 0,
-        http2: 0,
-        upgraded: 0,
-        opaque: 0,
-        opened: 0,
-        closed: 0,
-        latency: [0; BUCKETS],
-    };
     const SECOND: u64 = 1_000_000_000;
 
     fn at(seconds: u64, cells: &PodCounters) -> Reading {
@@ -120,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_mean_is_the_integral_over_the_interval() {
-        let mut cells = NOTHING;
+        let mut cells = PodCounters::ZERO;
         let before = at(1_000_000, &cells);
         // One request from second 2 to 6, another from 4 on.
         cells.started = 2;
@@ -141,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_probe_taken_back_leaves_nothing() {
-        let mut cells = NOTHING;
+        let mut cells = PodCounters::ZERO;
         let before = at(5, &cells);
         cells.started = 1;
         cells.ended[ended::EXCLUDED] = 1;

@@ -1,6 +1,9 @@
 //! The `ebb` command.
 
+mod config_file;
 mod lint;
+mod option;
+mod problems;
 mod run;
 mod simulate;
 mod watch;

@@ -14,9 +14,10 @@ use ebb_agent::{
     Interval, Reading, Rules,
     counter::{Counter, PodId},
 };
-use ebb_autoscaler_core::duration::GoDuration;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::option;
 
 /// A shorter interval would measure the printing.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -45,11 +46,10 @@ pub(crate) struct Args {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let duration: GoDuration = text.parse().map_err(|error| format!("{error}"))?;
-    duration
-        .unsigned()
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "must be longer than 0s".to_owned())
+    match option::duration(text)? {
+        Duration::ZERO => Err("must be longer than 0s".to_owned()),
+        duration => Ok(duration),
+    }
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

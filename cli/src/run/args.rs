@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
-use ebb_autoscaler_core::GoDuration;
+use crate::option;
 
 /// Autoscale a command on this host: 0 to N copies on the HTTP concurrency the kernel counts.
 ///
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     pub(crate) max_scale: Option<String>,
 
     /// Annotation of the workload, as on a Kubernetes pod template: autoscaling.knative.dev/… or ebb.dev/…
-    #[arg(long, value_name = "K=V", value_parser = parse_annotation)]
+    #[arg(long, value_name = "K=V", value_parser = option::annotation)]
     pub(crate) annotation: Vec<(String, String)>,
 
     /// YAML or JSON with `config-autoscaler` settings: the ConfigMap, or just its keys
@@ -53,11 +53,11 @@ pub(crate) struct Args {
     pub(crate) ready_path: Option<String>,
 
     /// How long a copy may take to get ready
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = option::duration)]
     pub(crate) start_timeout: Duration,
 
     /// How long a copy may take to end after SIGTERM, before SIGKILL
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = option::duration)]
     pub(crate) stop_grace: Duration,
 
     /// Do not start one copy at the beginning to find out whether the command works
@@ -90,13 +90,6 @@ impl Args {
     }
 }
 
-fn parse_annotation(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("expected KEY=VALUE".to_owned()),
-    }
-}
-
 fn parse_path(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
     if text.starts_with('/') && plain {
@@ -104,13 +97,4 @@ fn parse_path(text: &str) -> Result<String, String> {
     } else {
         Err("expected a path that starts with / and has no spaces, such as /healthz".to_owned())
     }
-}
-
-/// Durations as the annotations have them: Go's form, such as 30s or 1m30s.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let parsed: Result<GoDuration, _> = text.parse();
-    parsed
-        .map_err(|error| error.to_string())?
-        .unsigned()
-        .ok_or_else(|| "expected a duration that is not negative".to_owned())
 }

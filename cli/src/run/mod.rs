@@ -8,7 +8,6 @@
 
 mod args;
 mod cgroup;
-pub(crate) mod config_file;
 mod copy;
 mod event;
 mod files;

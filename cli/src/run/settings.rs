@@ -3,13 +3,15 @@
 //! Bias: everything wrong is told at once, one line each, and what `ebb run` cannot honour is refused rather than
 //! ignored.
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
-use super::{
-    args::Args,
-    config_file::{self, FileError},
-};
 use ebb_autoscaler_core::{Annotations, Config, Metric, Problems, Settings, annotations::Mode};
+
+use super::args::Args;
+use crate::{
+    config_file::{self, FileError},
+    problems::{Lines, lines},
+};
 
 /// What holds here unless --config says otherwise; all the rest is as in Knative.
 const LOCAL_DEFAULTS: [(&str, &str); 3] = [
@@ -133,21 +135,6 @@ fn not_here(annotations: &Annotations, settings: &Settings) -> Vec<String> {
         );
     }
     wrong
-}
-
-fn lines(what: &str, problems: &Problems) -> Vec<String> {
-    problems
-        .iter()
-        .map(|problem| format!("{what} {problem}"))
-        .collect()
-}
-
-struct Lines<'a>(&'a [String]);
-
-impl fmt::Display for Lines<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
 }
 
 #[cfg(test)]

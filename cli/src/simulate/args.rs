@@ -3,7 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
-use ebb_autoscaler_core::{Activity, GoDuration};
+use ebb_autoscaler_core::Activity;
+
+use crate::option::{annotation, duration};
 
 /// Replay recorded traffic through the decision code of the autoscaler.
 ///
@@ -110,26 +112,6 @@ impl Args {
     }
 }
 
-fn annotation(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    // The decision code passes over other groups' keys; on a command line that would be a slip unnoticed.
-    if ebb_autoscaler_core::annotations::is_read(key) {
-        Ok((key.to_owned(), value.to_owned()))
-    } else {
-        Err(format!(
-            "nobody reads {key:?}: expected autoscaling.knative.dev/…, ebb.dev/… or serving.knative.dev/progress-deadline"
-        ))
-    }
-}
-
-/// Durations as the annotations have them: Go's form, such as 30s or 1m30s.
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration: GoDuration = text.parse().map_err(|error| format!("{error}"))?;
-    duration
-        .unsigned()
-        .ok_or_else(|| "must not be negative".to_owned())
-}
-
 fn state(text: &str) -> Result<(Activity, Duration), String> {
     let (name, lasted) = match text.split_once(':') {
         Some((name, lasted)) => (name, duration(lasted)?),
@@ -160,14 +142,6 @@ fn picture(text: &str) -> Result<PathBuf, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_that_nobody_reads_is_refused() {
-        assert!(annotation("autoscaling.knative.dev/target=10").is_ok());
-        assert!(annotation("ebb.dev/burst-window=0").is_ok());
-        assert!(annotation("target=10").is_err());
-        assert!(annotation("autoscaling.knative.dev/target").is_err());
-    }
 
     #[test]
     fn a_state_has_a_name_and_a_length() {

@@ -2,12 +2,15 @@
 //!
 //! Bias: everything wrong with them is told at once, one line each, and nothing is replayed.
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
-use ebb_autoscaler_core::{Annotations, Config, Problems, Settings};
+use ebb_autoscaler_core::{Annotations, Config, Settings};
 
 use super::args::Args;
-use crate::run::config_file::{self, FileError};
+use crate::{
+    config_file::{self, FileError},
+    problems::{Lines, lines},
+};
 
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
@@ -73,21 +76,6 @@ fn resolve(
 fn texts(map: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
     map.iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
-}
-
-fn lines(what: &str, problems: &Problems) -> Vec<String> {
-    problems
-        .iter()
-        .map(|problem| format!("{what} {problem}"))
-        .collect()
-}
-
-struct Lines<'a>(&'a [String]);
-
-impl fmt::Display for Lines<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
 }
 
 #[cfg(test)]

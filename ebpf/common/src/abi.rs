@@ -69,6 +69,22 @@ pub struct PodCounters {
     pub latency: [u64; BUCKETS],
 }
 
+impl PodCounters {
+    /// Nothing counted.
+    pub const ZERO: Self = Self {
+        settled: 0,
+        area: 0,
+        ended: [0; ended::WAYS],
+        started: 0,
+        http2: 0,
+        upgraded: 0,
+        opaque: 0,
+        opened: 0,
+        closed: 0,
+        latency: [0; BUCKETS],
+    };
+}
+
 /// What user space asks of a pod's counting.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]

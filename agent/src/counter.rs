@@ -63,7 +63,7 @@ impl Counter {
                 CounterError::NotPermitted
             }
         })?;
-        for name in ["requests", "responses"] {
+        for name in ["requests", "early", "responses"] {
             let program: &mut CgroupSkb = program(&mut kernel, name)?;
             program.load().map_err(|source| refused(name, source))?;
         }
@@ -218,10 +218,11 @@ impl Counter {
     }
 }
 
-/// Lets `requests` and `responses` call themselves for packets of many lines.
+/// Lets `requests` and `responses` call themselves for packets of many lines, and `requests` call `early`.
 fn continue_in_itself(kernel: &mut Ebpf) -> Result<(), CounterError> {
     for (array, name) in [
         ("MORE_REQUESTS", "requests"),
+        ("EARLY_REQUESTS", "early"),
         ("MORE_RESPONSES", "responses"),
     ] {
         let program: &mut CgroupSkb = program(kernel, name)?;

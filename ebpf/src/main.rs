@@ -1,6 +1,6 @@
 //! Ebb's kernel programs: they count what is in flight in the cgroups they are attached to.
 //!
-//! Three programs (oldest kernel: 5.10), attached to a pod's cgroup:
+//! Three programs and one that they call (oldest kernel: 5.10), attached to a pod's cgroup:
 //! `sockets` sees connections open and close, `requests` the bytes to them, `responses` the bytes from
 //! them. They never change, hold or drop a packet: every path ends in 1, "let it pass".
 
@@ -17,6 +17,7 @@
 )]
 #![feature(core_intrinsics)]
 
+mod early;
 mod maps;
 mod meter;
 mod segment;
@@ -33,6 +34,13 @@ use ebb_common::http1::Side;
 #[cgroup_skb(ingress)]
 pub fn requests(context: SkBuffContext) -> i32 {
     traffic::run(&context, Side::Requests);
+    1
+}
+
+/// Bytes that arrive for a connection that is not made yet; `requests` calls it.
+#[cgroup_skb(ingress)]
+pub fn early(context: SkBuffContext) -> i32 {
+    early::run(&context);
     1
 }
 

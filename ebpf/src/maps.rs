@@ -12,7 +12,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use ebb_common::{
-    abi::{Ends, Exclusion, MAX_EXCLUSIONS, MAX_PODS, PodCounters, PodRules},
+    abi::{Ends, Exclusion, MAX_EARLY, MAX_EXCLUSIONS, MAX_PODS, PodCounters, PodRules},
     conn::Conn,
 };
 
@@ -50,29 +50,45 @@ pub static MORE_REQUESTS: ProgramArray<1> = ProgramArray::new();
 #[btf_map]
 pub static MORE_RESPONSES: ProgramArray<1> = ProgramArray::new();
 
+/// `early`, which `requests` goes on in.
+#[btf_map]
+pub static EARLY_REQUESTS: ProgramArray<1> = ProgramArray::new();
+
+/// Bytes of a [`Conn`]. As plain words: the kernel would take a `Conn` in this kind of map for one with
+/// a lock, and refuse it.
+pub type EarlyConn = [u64; size_of::<Conn>() / 8];
+
+/// Connections that are not made yet, by their ends: see `early`. An entry that is evicted costs
+/// one request that is not counted.
+#[btf_map]
+pub static EARLY: LruHashMap<Ends, EarlyConn, { MAX_EARLY as usize }> = LruHashMap::new();
+
+/// Zeros, larger than the stack: what a new entry of [`EARLY`] is copied from.
+#[btf_map]
+pub static BLANK: Array<EarlyConn, 1> = Array::new();
+
 #[btf_map]
 static CONNECTIONS: SkStorage<Conn> = SkStorage::new();
 
 /// The connection of a socket, if it is counted.
 #[inline(always)]
 pub fn connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
-    storage(socket, 0)
+    storage(socket, core::ptr::null_mut(), 0)
 }
 
-/// Makes room for the connection of a socket, filled with zeros.
+/// Makes room for the connection of a socket: a copy of an early one, or filled with zeros.
 #[inline(always)]
-pub fn adopt(socket: *mut bpf_sock) -> Option<*mut Conn> {
+pub fn adopt(socket: *mut bpf_sock, early: Option<*mut EarlyConn>) -> Option<*mut Conn> {
     const CREATE: u64 = 1; // BPF_SK_STORAGE_GET_F_CREATE
-    storage(socket, CREATE)
+    storage(socket, early.unwrap_or(core::ptr::null_mut()), CREATE)
 }
 
 #[inline(always)]
-fn storage(socket: *mut bpf_sock, flags: u64) -> Option<*mut Conn> {
+fn storage(socket: *mut bpf_sock, from: *mut EarlyConn, flags: u64) -> Option<*mut Conn> {
     // The typed getters of aya take a sock_addr context only.
     let map = (&raw const CONNECTIONS).cast_mut();
-    // SAFETY: the verifier checks the socket and the map.
-    let pointer =
-        unsafe { bpf_sk_storage_get(map.cast(), socket.cast(), core::ptr::null_mut(), flags) };
+    // SAFETY: the verifier checks the socket, the map and what is copied.
+    let pointer = unsafe { bpf_sk_storage_get(map.cast(), socket.cast(), from.cast(), flags) };
     if pointer.is_null() {
         None
     } else {

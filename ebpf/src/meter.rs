@@ -64,12 +64,15 @@ impl Meter for Pod {
     }
 
     #[inline(always)]
-    fn start(&mut self, now: u64) {
+    fn start(&mut self, count: u64, now: u64) {
         // SAFETY: as in `add`, for both.
-        add(unsafe { &raw mut (*self.cells).started }, 1);
+        add(unsafe { &raw mut (*self.cells).started }, count);
         // SAFETY: as above.
-        add(unsafe { &raw mut (*self.cells).area }, now.wrapping_neg());
-        self.settle(1);
+        add(
+            unsafe { &raw mut (*self.cells).area },
+            now.wrapping_mul(count).wrapping_neg(),
+        );
+        self.settle(count);
     }
 
     #[inline(always)]

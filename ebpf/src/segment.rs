@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::bpf_sock, helpers::generated::bpf_skb_load_bytes, programs::SkBuffContext,
 };
 use ebb_common::{
-    abi::{Exclusion, PodRules},
+    abi::{Ends, Exclusion, PodRules},
     direction::Segment,
     packet::Packet,
     window::{CARRY, LOAD, WORDS, Window},
@@ -74,6 +74,28 @@ impl Header {
             })
         }
     }
+}
+
+/// The two ends of an arriving TCP packet over IPv4 or IPv6, seen from here.
+#[inline(always)]
+pub fn ends(context: &SkBuffContext) -> Option<Ends> {
+    let mapped = |address| [0, 0, u32::to_be(0xffff), address];
+    let version: u8 = context.load(0).ok()?;
+    let (network, remote, local) = if version >> 4 == 4 {
+        let [from, to]: [u32; 2] = context.load(12).ok()?;
+        (usize::from(version & 15) * 4, mapped(from), mapped(to))
+    } else {
+        let from: [u32; 4] = context.load(8).ok()?;
+        let to: [u32; 4] = context.load(24).ok()?;
+        (IPV6_HEADER as usize, from, to)
+    };
+    let [remote_port, local_port]: [u16; 2] = context.load(network).ok()?;
+    Some(Ends {
+        local,
+        remote,
+        local_port: u32::from(u16::from_be(local_port)),
+        remote_port: u32::from(u16::from_be(remote_port)),
+    })
 }
 
 /// A packet, and the pod's rules for it.

@@ -3,11 +3,12 @@
 use aya_ebpf::{bindings::bpf_sock, programs::SockOpsContext};
 use ebb_common::{
     abi::{Ends, NO_SLOT},
+    conn::Conn,
     http1::last_byte,
 };
 
 use crate::{
-    maps::{INNER, RULES, SLOT, adopt, connection},
+    maps::{EARLY, INNER, RULES, SLOT, adopt, connection},
     meter::Pod,
 };
 
@@ -133,12 +134,22 @@ fn accepted(context: &SockOpsContext) {
     let Some(mut pod) = Pod::of(slot) else { return };
     // SAFETY: fields of the program's context.
     let (next_in, next_out) = unsafe { ((*context.ops).rcv_nxt, (*context.ops).snd_nxt) };
-    let Some(connection) = adopt(socket) else {
+    let early = EARLY.get_ptr_mut(here).filter(|early| {
+        // SAFETY: a value of the map, which has the size and alignment of a `Conn`.
+        unsafe { (*early.cast::<Conn>()).responses.next == next_in }
+    });
+    let Some(connection) = adopt(socket, early) else {
         return;
     };
-    // SAFETY: fresh socket storage; no packet of this connection has been seen yet.
+    // SAFETY: fresh socket storage; no packet of this connection has been seen on it yet.
     let connection = unsafe { &mut *connection };
-    connection.open_at(slot, next_in, next_out);
+    if early.is_some() {
+        connection.take_over(slot, next_out);
+        connection.count_early(&mut pod);
+        let _ = EARLY.remove(here);
+    } else {
+        connection.open_at(slot, next_in, next_out);
+    }
     if context.set_cb_flags(CALL_ON_STATE).is_ok() {
         pod.opened();
     }

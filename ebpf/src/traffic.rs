@@ -8,10 +8,13 @@ use ebb_common::{
 };
 
 use crate::{
-    maps::{MORE_REQUESTS, MORE_RESPONSES, RULES, connection},
+    maps::{EARLY_REQUESTS, MORE_REQUESTS, MORE_RESPONSES, RULES, connection},
     meter::Pod,
     segment::{Header, Ruled},
 };
+
+/// BPF_TCP_LISTEN of include/uapi/linux/bpf.h.
+const TCP_LISTEN: u32 = 10;
 
 /// Steps (lines, or stretches of a body) of one run; then the program calls itself, up to 33 times.
 /// More would bring the verifier to its limit of a million instructions; few packets need ten.
@@ -27,6 +30,11 @@ pub fn run(context: &SkBuffContext, side: Side) {
         return;
     }
     let Some(connection) = connection(header.socket) else {
+        // SAFETY: a field that every socket has.
+        if side == Side::Requests && unsafe { (*header.socket).state } == TCP_LISTEN {
+            // SAFETY: a program of the same kind.
+            unsafe { EARLY_REQUESTS.tail_call(context, 0) };
+        }
         return;
     };
     // SAFETY: socket storage lives as long as the socket, and this direction's part of it is

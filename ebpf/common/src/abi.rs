@@ -107,6 +107,10 @@ pub struct Exclusion {
     pub path: [u64; MAX_EXCLUDED_PATH / 8],
 }
 
+/// Early connections of a node that are kept: those of which the last packet of the handshake
+/// brings bytes. Each lives for as long as that packet takes to make the connection.
+pub const MAX_EARLY: u32 = 1024;
+
 /// Both ends of a connection, seen from one of them. IPv4 addresses are IPv4-mapped.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

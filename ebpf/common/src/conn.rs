@@ -104,6 +104,14 @@ impl Conn {
         self.responses.open_at(first_out);
     }
 
+    /// Gives a connection that was read early to a pod. Its first byte out will have this sequence number.
+    #[inline(always)]
+    pub fn take_over(&mut self, slot: u32, first_out: u32) {
+        self.slot = slot;
+        self.exclusion.slot = u64::from(slot);
+        self.responses.open_at(first_out);
+    }
+
     /// Whether it is in one of these [`state`]s.
     #[inline(always)]
     pub fn is(&self, states: u32) -> bool {
@@ -139,7 +147,7 @@ impl Conn {
             living
         });
         if counted {
-            meter.start(now);
+            meter.start(1, now);
         }
     }
 
@@ -215,6 +223,27 @@ impl Conn {
         });
         if taken_back {
             meter.end(ended::EXCLUDED, 1, since);
+        }
+    }
+
+    /// Counts what began before the connection was one of a pod's, from now on.
+    #[inline(always)]
+    pub fn count_early<M: Meter>(&mut self, meter: &mut M) {
+        let open = self.open();
+        if open == 0 {
+            return;
+        }
+        let now = meter.now();
+        for since in &mut self.since {
+            *since = now;
+        }
+        meter.start(u64::from(open), now);
+        let excluded = latency::count_ones(self.excluded);
+        if excluded != 0 {
+            meter.end(ended::EXCLUDED, excluded, now);
+        }
+        if self.state & (state::OPAQUE | state::EXCLUDED) == state::OPAQUE {
+            meter.gauge(Gauge::Opaque, 1);
         }
     }
 

@@ -29,8 +29,8 @@ pub enum Gauge {
 pub trait Meter {
     /// The time: `CLOCK_MONOTONIC` in nanoseconds.
     fn now(&self) -> u64;
-    /// One more in flight, since `now`.
-    fn start(&mut self, now: u64);
+    /// `count` more in flight, since `now`.
+    fn start(&mut self, count: u64, now: u64);
     /// `count` less in flight. `way` is one of [`crate::abi::ended`].
     fn end(&mut self, way: usize, count: u64, now: u64);
     /// One more that was in flight for as long as this bucket of [`crate::latency`] says.

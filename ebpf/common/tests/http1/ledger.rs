@@ -123,10 +123,10 @@ impl Meter for Ledger {
         self.clock
     }
 
-    fn start(&mut self, now: u64) {
+    fn start(&mut self, count: u64, now: u64) {
         self.check_time(now);
-        self.figures.started += 1;
-        self.figures.area = self.figures.area.wrapping_sub(now);
+        self.figures.started += count;
+        self.figures.area = self.figures.area.wrapping_sub(now.wrapping_mul(count));
         self.check();
     }
 

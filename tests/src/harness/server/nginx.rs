@@ -22,6 +22,15 @@ impl Nginx {
     /// It does not listen in time.
     #[must_use]
     pub fn start(cgroup: &TestCgroup) -> Self {
+        Self::start_with(cgroup, "")
+    }
+
+    /// With further parameters of its `listen`, such as `deferred` or `backlog=4`.
+    ///
+    /// # Panics
+    /// It does not listen in time.
+    #[must_use]
+    pub fn start_with(cgroup: &TestCgroup, listen: &str) -> Self {
         let prefix = tempfile::Builder::new()
             .prefix("ebb-nginx-")
             .tempdir()
@@ -32,7 +41,7 @@ impl Nginx {
             prefix.path().join("nginx.conf"),
             CONFIGURATION
                 .replace("{folder}", &folder.to_string())
-                .replace("{address}", &address.to_string()),
+                .replace("{address}", &format!("{address} {listen}")),
         )
         .expect("nginx.conf");
         fs::write(prefix.path().join("page.html"), "<p>page</p>\n").expect("page.html");

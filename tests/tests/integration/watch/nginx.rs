@@ -18,6 +18,16 @@ pub(super) const CASES: &[Case] = &[
         &[Need::Ebb, Need::Tool("nginx"), Need::Tool("wrk")],
         cut_off,
     ),
+    Case::new(
+        "watch::nginx_count_is_exact_when_bytes_make_the_connection",
+        &[Need::Ebb, Need::Tool("nginx"), Need::Tool("hey")],
+        deferred,
+    ),
+    Case::new(
+        "watch::nginx_count_is_exact_with_a_full_accept_queue",
+        &[Need::Ebb, Need::Tool("nginx"), Need::Tool("hey")],
+        full_queue,
+    ),
 ];
 
 /// The promise: nothing in flight two seconds after the load ends.
@@ -45,9 +55,43 @@ fn cut_off() {
     });
 }
 
+/// `TCP_DEFER_ACCEPT`: the kernel makes each connection of the packet that brings the request.
+fn deferred() {
+    against("deferred", |address| connection_each(address, 5_000));
+}
+
+/// A client whose last packet of the handshake found no room goes on with its request.
+fn full_queue() {
+    against("backlog=1", |address| connection_each(address, 1_000));
+}
+
+fn connection_each(address: std::net::SocketAddr, requests: u32) {
+    let url = format!("http://{address}/");
+    let count = requests.to_string();
+    let options = [
+        "-disable-keepalive",
+        "-t",
+        "60",
+        "-c",
+        "50",
+        "-n",
+        &count,
+        &url,
+    ];
+    let report = Client::start("hey", &options).finish();
+    assert!(
+        report.contains(&format!("[200]\t{requests} responses")),
+        "{report}"
+    );
+}
+
 fn against_nginx(load: impl FnOnce(std::net::SocketAddr)) {
+    against("", load);
+}
+
+fn against(listen: &str, load: impl FnOnce(std::net::SocketAddr)) {
     let cgroup = TestCgroup::new();
-    let server = Nginx::start(&cgroup);
+    let server = Nginx::start_with(&cgroup, listen);
     let mut watch = Watch::start(&cgroup, "500ms", &[]);
     // The two times nginx is asked are requests too. Its count includes the one that asks, so
     // between the two lies one of them; both are watched.

@@ -11,17 +11,15 @@ use ebb_common::{
     abi::NO_SLOT,
     conn::{Conn, Lock},
     direction::flag,
-    http1::{Side, arrive, leave, step},
+    http1::{Side, arrive, leave},
     packet::{Gauge, Meter},
 };
 
 use crate::{
     maps::{BLANK, EARLY, RULES},
     segment::{Header, Ruled, ends},
+    traffic::steps,
 };
-
-/// Lines of a head that are read. There is no second run here; a longer head makes the connection opaque.
-const STEPS: usize = 20;
 
 /// Reads a packet for a connection to come.
 #[inline(always)]
@@ -52,14 +50,8 @@ pub fn run(context: &SkBuffContext) {
     let packet = Ruled { context, rules };
     let segment = connection.requests.arrived(header.segment);
     if arrive(Side::Requests, connection, segment) {
-        let mut more = true;
-        for _ in 0..STEPS {
-            more = step(Side::Requests, connection, &packet, &mut Nobody, segment);
-            if !more {
-                break;
-            }
-        }
-        if more {
+        if steps(Side::Requests, connection, &packet, &mut Nobody, segment) {
+            // There is no second run here.
             connection.requests.flags |= flag::UNREADABLE;
         }
         leave(Side::Requests, connection, &mut Nobody);

@@ -5,6 +5,7 @@ use ebb_common::{
     conn::Conn,
     direction::{Direction, Segment, flag},
     http1::{Side, arrive, last_byte, leave, step},
+    packet::Meter,
 };
 
 use crate::{
@@ -49,14 +50,7 @@ pub fn run(context: &SkBuffContext, side: Side) {
     let packet = Ruled { context, rules };
     let segment = direction(connection, side).arrived(header.segment);
     if arrive(side, connection, segment) {
-        let mut more = true;
-        for _ in 0..STEPS {
-            more = step(side, connection, &packet, &mut pod, segment);
-            if !more {
-                break;
-            }
-        }
-        if more {
+        if steps(side, connection, &packet, &mut pod, segment) {
             direction(connection, side).flags |= flag::UNFINISHED;
             let again = match side {
                 Side::Requests => &MORE_REQUESTS,
@@ -72,6 +66,23 @@ pub fn run(context: &SkBuffContext, side: Side) {
     if side == Side::Responses && segment.flags & Segment::FIN != 0 {
         last_byte(connection, &mut pod, true);
     }
+}
+
+/// Steps through a segment, as far as one run goes. `true` if there is more to read in it.
+#[inline(always)]
+pub fn steps<M: Meter>(
+    side: Side,
+    connection: &mut Conn,
+    packet: &Ruled<'_>,
+    meter: &mut M,
+    segment: Segment,
+) -> bool {
+    for _ in 0..STEPS {
+        if !step(side, connection, packet, meter, segment) {
+            return false;
+        }
+    }
+    true
 }
 
 #[inline(always)]

@@ -2,16 +2,8 @@
 
 use crate::{
     ebb::{self, Said, Simulation},
-    row::Row,
+    row::{Row, pairs},
 };
-
-/// `key=value,key=value`.
-fn pairs(text: &str) -> Vec<(&str, &str)> {
-    text.split(',')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap())
-        .collect()
-}
 
 fn lint(manifest: &str) -> Said {
     ebb::run(&["lint".to_owned(), "-".to_owned()], manifest)
@@ -37,18 +29,7 @@ fn config_map(pairs: &[(&str, &str)]) -> String {
 }
 
 pub(crate) fn check_annotations(row: &Row) {
-    // A remark in brackets names the class.
-    let (text, class) = match row.input.split_once(" (") {
-        None => (row.input.as_str(), None),
-        Some((text, "class hpa)")) => (text, Some("hpa.autoscaling.knative.dev")),
-        Some((text, "other class)")) => (text, Some("some.other.domain")),
-        Some((_, remark)) => panic!("not understood: {remark}"),
-    };
-    let given: Vec<_> = pairs(text)
-        .into_iter()
-        .chain(class.map(|class| ("class", class)))
-        .map(|(key, value)| (format!("autoscaling.knative.dev/{key}"), value))
-        .collect();
+    let given = row.annotations();
     for (head, name) in [
         ("apiVersion: apps/v1\nkind: Deployment", "Deployment/shop"),
         (

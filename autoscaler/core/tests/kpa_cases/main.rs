@@ -52,18 +52,5 @@ fn check(row: &Row) {
         "config-validation" => validation::check_config,
         other => panic!("no reader for group {other}"),
     };
-    let shown = OnPanic(row);
-    reader(row);
-    drop(shown);
-}
-
-/// Shows the whole row beside the message of a failed assertion.
-struct OnPanic<'a>(&'a Row);
-
-impl Drop for OnPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{:#?}", self.0);
-        }
-    }
+    row.show_if_it_fails(reader);
 }

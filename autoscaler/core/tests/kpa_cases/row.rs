@@ -15,6 +15,49 @@ pub(crate) struct Row {
     pub(crate) tolerance: String,
 }
 
+impl Row {
+    /// Runs `reader` on the row; where it panics, the whole row is shown beside its message.
+    pub(crate) fn show_if_it_fails(&self, reader: fn(&Row)) {
+        let shown = OnPanic(self);
+        reader(self);
+        drop(shown);
+    }
+
+    /// The annotations in the input; a remark in brackets behind them names the class.
+    pub(crate) fn annotations(&self) -> Vec<(String, &str)> {
+        let (text, class) = match self.input.split_once(" (") {
+            None => (self.input.as_str(), None),
+            Some((text, "class hpa)")) => (text, Some("hpa.autoscaling.knative.dev")),
+            Some((text, "other class)")) => (text, Some("some.other.domain")),
+            Some((_, remark)) => panic!("not understood: {remark}"),
+        };
+        pairs(text)
+            .into_iter()
+            .chain(class.map(|class| ("class", class)))
+            .map(|(key, value)| (format!("autoscaling.knative.dev/{key}"), value))
+            .collect()
+    }
+}
+
+/// Shows the whole row beside the message of a failed assertion.
+struct OnPanic<'a>(&'a Row);
+
+impl Drop for OnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{:#?}", self.0);
+        }
+    }
+}
+
+/// `key=value,key=value`.
+pub(crate) fn pairs(text: &str) -> Vec<(&str, &str)> {
+    text.split(',')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap())
+        .collect()
+}
+
 pub(crate) fn read(text: &str) -> Vec<Row> {
     let rows: Vec<Row> = csv::Reader::from_reader(text.as_bytes())
         .deserialize()

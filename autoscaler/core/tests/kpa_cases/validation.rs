@@ -2,15 +2,7 @@
 
 use ebb_autoscaler_core::{Annotations, Config};
 
-use crate::row::Row;
-
-/// `key=value,key=value`.
-fn pairs(text: &str) -> Vec<(&str, &str)> {
-    text.split(',')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap())
-        .collect()
-}
+use crate::row::{Row, pairs};
 
 pub(crate) fn check_annotations(row: &Row) {
     let mut cluster = pairs(&row.config);
@@ -20,18 +12,7 @@ pub(crate) fn check_annotations(row: &Row) {
     }
     let config = Config::from_map(cluster).unwrap();
 
-    // A remark in brackets names the class.
-    let (text, class) = match row.input.split_once(" (") {
-        None => (row.input.as_str(), None),
-        Some((text, "class hpa)")) => (text, Some("hpa.autoscaling.knative.dev")),
-        Some((text, "other class)")) => (text, Some("some.other.domain")),
-        Some((_, remark)) => panic!("not understood: {remark}"),
-    };
-    let given: Vec<_> = pairs(text)
-        .into_iter()
-        .chain(class.map(|class| ("class", class)))
-        .map(|(key, value)| (format!("autoscaling.knative.dev/{key}"), value))
-        .collect();
+    let given = row.annotations();
     let result = Annotations::parse(
         &config,
         given.iter().map(|(key, value)| (key.as_str(), *value)),

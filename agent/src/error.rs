@@ -1,6 +1,8 @@
 //! Why counting does not work.
 
-use crate::{cgroup::CgroupError, rules::RulesError};
+use std::path::PathBuf;
+
+use crate::{cgroup::CgroupError, pins::PinsError, rules::RulesError};
 
 /// Why the kernel counter cannot be loaded, attached or read.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +23,7 @@ pub enum CounterError {
     #[error("kernel program {name}: {reason}")]
     Program {
         /// The program.
-        name: &'static str,
+        name: String,
         /// The kernel's answer.
         reason: String,
     },
@@ -43,6 +45,12 @@ pub enum CounterError {
     /// The rules cannot be kept.
     #[error(transparent)]
     Rules(#[from] RulesError),
+    /// What is pinned cannot be used.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
+    /// One cgroup, asked for twice: each request would be counted twice.
+    #[error("cgroup {0} is being counted already, as pod {1}")]
+    Twice(PathBuf, u32),
     /// All slots are in use.
     #[error("{0} cgroups are being counted, which is the most there can be")]
     Full(u32),

@@ -7,7 +7,9 @@ pub mod cgroup;
 pub mod counter;
 mod error;
 mod interval;
+mod kernel;
 mod mapped;
+pub mod pins;
 mod reading;
 mod rules;
 

@@ -55,6 +55,22 @@ impl Mapped {
         cell.load(Ordering::Acquire)
     }
 
+    /// How many connections were opened and closed in a slot.
+    pub(crate) fn connections(&self, slot: u32) -> (u64, u64) {
+        let closed = self.cell(slot, offset_of!(PodCounters, closed));
+        (self.cell(slot, offset_of!(PodCounters, opened)), closed)
+    }
+
+    /// How many are in flight in a slot, give or take what changes meanwhile.
+    pub(crate) fn in_flight(&self, slot: u32) -> u64 {
+        // What ends first: a request that does both meanwhile must not make it negative.
+        let ended = (0..ended::WAYS)
+            .map(|way| self.cell(slot, offset_of!(PodCounters, ended) + way * 8))
+            .fold(0u64, u64::wrapping_add);
+        self.cell(slot, offset_of!(PodCounters, started))
+            .wrapping_sub(ended)
+    }
+
     /// A whole reading of one pod's counters.
     pub(crate) fn read(&self, slot: u32) -> Result<PodCounters, CounterError> {
         for _ in 0..TRIES {

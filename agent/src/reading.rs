@@ -34,11 +34,28 @@ pub struct Reading {
     pub status: [u64; 5],
     /// Requests by how long they were in flight; the buckets are [`ebb_common::latency`]'s.
     pub latency: [u64; BUCKETS],
-    /// Integral of "in flight" over time, in ns, wrapping; its origin means nothing.
-    pub(crate) integral: u64,
+    /// Integral of "in flight" over time since the pod was attached, in request-nanoseconds; wraps.
+    pub integral: u64,
 }
 
 impl Reading {
+    /// What a pod has served that has served nothing.
+    pub const NOTHING: Self = Self {
+        at: Duration::ZERO,
+        in_flight: 0,
+        http2: 0,
+        upgraded: 0,
+        opaque: 0,
+        started: 0,
+        completed: 0,
+        aborted: 0,
+        excluded: 0,
+        connections: 0,
+        status: [0; 5],
+        latency: [0; BUCKETS],
+        integral: 0,
+    };
+
     pub(crate) fn new(at: Duration, cells: &PodCounters) -> Self {
         let excluded = cells.ended[ended::EXCLUDED];
         let in_flight = cells

@@ -1,6 +1,6 @@
 //! What is counted of a pod: its ports, and the paths that are left out.
 
-use ebb_common::abi::{Exclusion, MAX_EXCLUDED_PATH, MAX_PORTS, PodRules};
+use ebb_common::abi::{Exclusion, HUFFMAN, MAX_EXCLUDED_PATH, MAX_PORTS, PodRules};
 
 /// What is counted of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,13 +47,40 @@ impl Rules {
         for (to, from) in rules.ports.iter_mut().zip(&self.ports) {
             *to = *from;
         }
-        let exclusions = self
-            .exclude_paths
-            .iter()
-            .map(|path| exclusion(slot, path))
-            .collect::<Result<_, _>>()?;
+        let mut exclusions = Vec::with_capacity(2 * self.exclude_paths.len());
+        for path in &self.exclude_paths {
+            exclusions.push(exclusion(slot, path)?);
+            exclusions.extend(compressed(slot, path));
+        }
         Ok((rules, exclusions))
     }
+
+    /// The rules of a slot, read back from the maps; the paths in their order as text. `exclusions` are
+    /// those of all slots.
+    pub(crate) fn from_kernel(slot: u32, rules: &PodRules, exclusions: &[Exclusion]) -> Self {
+        let ports = rules.ports.iter().take(rules.port_count as usize);
+        let mut exclude_paths: Vec<_> = exclusions
+            .iter()
+            .filter(|exclusion| exclusion.slot == u64::from(slot))
+            .map(path)
+            .collect();
+        exclude_paths.sort();
+        Self {
+            ports: ports.copied().collect(),
+            exclude_paths,
+        }
+    }
+}
+
+/// The path of a zero-filled key.
+fn path(exclusion: &Exclusion) -> String {
+    exclusion
+        .path
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .take_while(|byte| *byte != 0)
+        .map(char::from)
+        .collect()
 }
 
 fn exclusion(slot: u32, path: &str) -> Result<Exclusion, RulesError> {
@@ -64,17 +91,32 @@ fn exclusion(slot: u32, path: &str) -> Result<Exclusion, RulesError> {
     if !path.starts_with('/') || bytes.len() > MAX_EXCLUDED_PATH || !readable {
         return Err(RulesError::Path(path.to_owned()));
     }
-    let mut words = [0u64; MAX_EXCLUDED_PATH / 8];
+    Ok(Exclusion {
+        slot: u64::from(slot),
+        path: words(bytes),
+    })
+}
+
+/// The key of a path as HTTP/2 compresses it. `None` if that is longer than a key.
+fn compressed(slot: u32, path: &str) -> Option<Exclusion> {
+    let mut code = Vec::new();
+    httlib_huffman::encode(path.as_bytes(), &mut code).ok()?;
+    (code.len() <= MAX_EXCLUDED_PATH).then(|| Exclusion {
+        slot: u64::from(slot) | HUFFMAN,
+        path: words(&code),
+    })
+}
+
+/// Bytes as the kernel side fills its words on every machine, zeros behind them; see [`path`] for the way back.
+fn words(bytes: &[u8]) -> [u64; MAX_EXCLUDED_PATH / 8] {
+    let mut words = [0; MAX_EXCLUDED_PATH / 8];
     for (word, chunk) in words.iter_mut().zip(bytes.chunks(8)) {
         *word = chunk
             .iter()
             .rev()
             .fold(0, |word, byte| word << 8 | u64::from(*byte));
     }
-    Ok(Exclusion {
-        slot: u64::from(slot),
-        path: words,
-    })
+    words
 }
 
 #[cfg(test)]
@@ -88,6 +130,20 @@ mod tests {
         assert_eq!(exclusion.path[0], u64::from_le_bytes(*b"/metrics"));
         assert_eq!(exclusion.path[1], u64::from_le_bytes(*b"/all\0\0\0\0"));
         assert_eq!(exclusion.path[2..], [0; 3]);
+    }
+
+    #[test]
+    fn rules_are_read_back_as_they_were_written() {
+        let rules = Rules {
+            ports: vec![80, 8080],
+            exclude_paths: vec![
+                "/healthz".into(),
+                format!("/{}", "x".repeat(MAX_EXCLUDED_PATH - 1)),
+            ],
+        };
+        let (kernel, mut exclusions) = rules.for_kernel(3).unwrap();
+        exclusions.extend([exclusion(4, "/other").unwrap()]);
+        assert_eq!(Rules::from_kernel(3, &kernel, &exclusions), rules);
     }
 
     #[test]

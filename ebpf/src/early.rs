@@ -1,88 +1,143 @@
 //! Bytes that come with the last packet of a handshake, before there is a connection to count them on.
 //!
-//! That is so where the accept queue was full when the client's own last packet came, and always
-//! with `TCP_DEFER_ACCEPT`. The kernel shows such a packet to the listening socket only
-//! (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). It is read here as any
-//! other, on a connection that belongs to nobody; when the kernel makes the connection, `sockets` takes it over.
-//! If it never does, nothing has been counted. Excluded paths are not known here.
+//! That is so where the client's own last packet was lost, where the accept queue was full when it came, and always with
+//! `TCP_DEFER_ACCEPT`. The kernel shows such a packet to the listening socket only
+//! (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). It is kept; when the kernel makes
+//! the connection, a moment later, it is read there as if it came then (see [`adopt`]). If it never does, nothing has
+//! been counted, and the bytes are forgotten.
 
-use aya_ebpf::{helpers::generated::bpf_ktime_get_ns, programs::SkBuffContext};
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes},
+    programs::{SkBuffContext, SockOpsContext},
+};
 use ebb_common::{
-    abi::NO_SLOT,
-    conn::{Conn, Lock},
+    conn::{Conn, state},
     direction::flag,
-    http1::{Side, arrive, leave},
-    packet::{Gauge, Meter},
+    stash::{EARLY_PIECES, EarlyKey, PIECE, PIECE_WORDS, PIECES, PieceKey, Place},
 };
 
 use crate::{
-    maps::{BLANK, EARLY, RULES},
-    segment::{Header, Ruled, ends},
-    traffic::steps,
+    maps::{EARLY, NO_PIECE, PIECES_KEPT, RULES, connection, http2, make_stash},
+    meter::{Pod, masked},
+    segment::{Header, ends},
+    sockets,
+    stash::Work,
 };
 
-/// Reads a packet for a connection to come.
+/// Where a piece says what it is: in a word that no text is read from.
+const ABOUT: usize = PIECE_WORDS - 1;
+
+/// Keeps what a packet brings for a connection to come.
 #[inline(always)]
-pub fn run(context: &SkBuffContext) {
+pub fn keep(context: &SkBuffContext) {
     let Some(header) = Header::read(context) else {
         return;
     };
     let Some(ends) = ends(context) else {
         return;
     };
-    if EARLY.get_ptr(ends).is_none() {
-        let Some(blank) = BLANK.get(0) else { return };
-        let _ = EARLY.insert(ends, blank, 0);
-    }
-    let Some(entry) = EARLY.get_ptr_mut(ends) else {
-        return;
-    };
-    // SAFETY: as many bytes as a `Conn`, which is valid for all values, and aligned to 8. What it is
-    // used for here takes no lock.
-    let connection = unsafe { &mut *entry.cast::<Conn>() };
-    if connection.requests.flags == 0 {
-        // `sockets` compares the sequence number: an older entry of the same ends is not this one.
-        connection.open_at(NO_SLOT, header.segment.first, header.segment.first);
-    }
-    let Some(rules) = RULES.get(NO_SLOT) else {
-        return;
-    };
-    let packet = Ruled { context, rules };
-    let segment = connection.requests.arrived(header.segment);
-    if arrive(Side::Requests, connection, segment) {
-        if steps(Side::Requests, connection, &packet, &mut Nobody, segment) {
-            // There is no second run here.
-            connection.requests.flags |= flag::UNREADABLE;
+    let mut key = EarlyKey { ends, index: 0 };
+    for index in 0..EARLY_PIECES {
+        let done = index * PIECE as u32;
+        if done >= header.segment.length {
+            break;
         }
-        leave(Side::Requests, connection, &mut Nobody);
+        key.index = u64::from(index);
+        let Some(blank) = NO_PIECE.get(0) else { return };
+        let _ = EARLY.insert(key, blank, 0);
+        let Some(piece) = EARLY.get_ptr_mut(key) else {
+            return;
+        };
+        let left = header.segment.length - done;
+        let length = if left < PIECE as u32 {
+            left
+        } else {
+            PIECE as u32
+        };
+        let less = masked::<{ PIECE - 1 }>((length - 1) as usize) as u32;
+        // SAFETY: at most `PIECE` bytes into a piece, and its last word.
+        unsafe {
+            let offset = header.segment.offset.wrapping_add(done);
+            if bpf_skb_load_bytes(context.as_ptr().cast(), offset, piece.cast(), less + 1) != 0 {
+                return;
+            }
+            let first = header.segment.first.wrapping_add(done);
+            (*piece)[ABOUT] = u64::from(first) << 32 | u64::from(length);
+        }
     }
 }
 
-/// Counts nothing: see [`Conn::count_early`].
-struct Nobody;
-
-impl Meter for Nobody {
-    #[inline(always)]
-    fn now(&self) -> u64 {
-        // SAFETY: no arguments.
-        unsafe { bpf_ktime_get_ns() }
+/// Hands what was kept to the connection that has been made, and has it read by `http1` and `http2`.
+#[inline(always)]
+pub fn adopt(
+    context: &SockOpsContext,
+    http1: impl Fn(&mut Work<'_, Conn>),
+    then: impl Fn(&mut Work<'_, ebb_common::http2::Http2>),
+) {
+    let Some(socket) = sockets::socket(context) else {
+        return;
+    };
+    let Some(connection) = connection(socket) else {
+        return;
+    };
+    let Some(stash) = make_stash(socket) else {
+        return;
+    };
+    // SAFETY: socket storage, as long as the program runs; `stash` is fresh.
+    let (slot, kept) = unsafe { ((*connection).slot, &mut *stash) };
+    // SAFETY: the program's context.
+    kept.socket = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
+    let mut key = EarlyKey {
+        ends: sockets::ends(context),
+        index: 0,
+    };
+    for index in 0..EARLY_PIECES {
+        key.index = u64::from(index);
+        let Some(piece) = EARLY.get_ptr(key) else {
+            break;
+        };
+        // SAFETY: a value of the map.
+        let piece = unsafe { &*piece };
+        let about = piece[ABOUT];
+        let place = Place {
+            first: (about >> 32) as u32,
+            length: about as u32,
+        };
+        let kept_key = PieceKey {
+            socket: kept.socket,
+            first: u64::from(place.first),
+        };
+        if PIECES_KEPT.insert(kept_key, piece, 0).is_ok() {
+            kept.places[index as usize & (PIECES - 1)] = place;
+        }
+        let _ = EARLY.remove(key);
     }
-
-    #[inline(always)]
-    fn start(&mut self, _count: u64, _now: u64) {}
-
-    #[inline(always)]
-    fn end(&mut self, _way: usize, _count: u64, _now: u64) {}
-
-    #[inline(always)]
-    fn latency(&mut self, _bucket: usize) {}
-
-    #[inline(always)]
-    fn gauge(&mut self, _gauge: Gauge, _by: u64) {}
-
-    #[inline(always)]
-    fn locked<R>(&self, _lock: *mut Lock, change: impl FnOnce() -> R) -> R {
-        // Nobody else knows of the entry.
-        change()
+    // SAFETY: as above.
+    unsafe { (*connection).requests.flags |= flag::STASHED };
+    let (Some(pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
+        return;
+    };
+    let mut work = Work {
+        socket,
+        stash,
+        connection,
+        pod,
+        rules,
+    };
+    http1(&mut work);
+    // SAFETY: as above.
+    if unsafe { !(*connection).is(state::HTTP2) } {
+        return;
     }
+    let Some(http2) = http2(socket) else {
+        return;
+    };
+    then(&mut Work {
+        socket,
+        stash,
+        connection: http2,
+        pod: work.pod,
+        rules,
+    });
 }

@@ -1,8 +1,10 @@
 //! Ebb's kernel programs: they count what is in flight in the cgroups they are attached to.
 //!
-//! Three programs and one that they call (oldest kernel: 5.10), attached to a pod's cgroup:
-//! `sockets` sees connections open and close, `requests` the bytes to them, `responses` the bytes from
-//! them. They never change, hold or drop a packet: every path ends in 1, "let it pass".
+//! Three of them are attached to a pod's cgroup: `sockets` sees connections open and close, `requests` the bytes to
+//! them, `responses` the bytes from them. The others are called by these: one protocol on, for packets of very
+//! many steps, for segments that come before their turn. Oldest kernel: 5.10; those named `long…` and `adopt` use
+//! `bpf_loop` (5.17), and before it others stand in for them. None ever changes, holds or drops a packet:
+//! every path ends in 1, "let it pass".
 
 #![no_std]
 #![no_main]
@@ -15,39 +17,161 @@
     internal_features,
     reason = "64-bit atomic adds on the BPF target are an intrinsic only"
 )]
-#![feature(core_intrinsics)]
+#![allow(
+    clippy::redundant_closure,
+    reason = "a function handed over as it is becomes one of a parameter more, and Linux 7 refuses one of six"
+)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 
 mod early;
+mod http2;
+mod long;
 mod maps;
 mod meter;
 mod segment;
 mod sockets;
+mod stash;
 mod traffic;
 
 use aya_ebpf::{
     macros::{cgroup_skb, sock_ops},
     programs::{SkBuffContext, SockOpsContext},
 };
-use ebb_common::http1::Side;
+use ebb_common::direction::Side;
 
 /// Bytes that arrive at a socket of the pod.
 #[cgroup_skb(ingress)]
 pub fn requests(context: SkBuffContext) -> i32 {
-    traffic::run(&context, Side::Requests);
+    traffic::run(&context, Side::Requests, |a, b, c, d, e| {
+        traffic::steps(a, b, c, d, e)
+    });
+    1
+}
+
+/// The rest of a packet of many steps; `requests` calls it.
+#[cgroup_skb(ingress)]
+pub fn long_requests(context: SkBuffContext) -> i32 {
+    traffic::run(&context, Side::Requests, |a, b, c, d, e| {
+        long::http1(a, b, c, d, e)
+    });
     1
 }
 
 /// Bytes that arrive for a connection that is not made yet; `requests` calls it.
 #[cgroup_skb(ingress)]
 pub fn early(context: SkBuffContext) -> i32 {
-    early::run(&context);
+    early::keep(&context);
+    1
+}
+
+/// What came before its connection, read now that there is one; `sockets` calls it.
+#[sock_ops]
+pub fn adopt(context: SockOpsContext) -> u32 {
+    early::adopt(
+        &context,
+        |work| stash::read_all_http1(work),
+        |work| stash::read_all_http2(work),
+    );
+    1
+}
+
+/// The same without `bpf_loop`: of what is longer than a usual head the connection becomes opaque.
+#[sock_ops]
+pub fn adopt_short(context: SockOpsContext) -> u32 {
+    early::adopt(
+        &context,
+        |work| stash::read_a_head(work),
+        |work| stash::read_nothing(work),
+    );
+    1
+}
+
+/// Bytes that arrive at a connection that speaks HTTP/2; `requests` calls it.
+#[cgroup_skb(ingress)]
+pub fn http2_requests(context: SkBuffContext) -> i32 {
+    http2::run(&context, Side::Requests, |a, b, c, d, e| {
+        http2::steps(a, b, c, d, e)
+    });
+    1
+}
+
+/// The rest of a packet of many steps; `http2_requests` calls it.
+#[cgroup_skb(ingress)]
+pub fn http2_long_requests(context: SkBuffContext) -> i32 {
+    http2::run(&context, Side::Requests, |a, b, c, d, e| {
+        long::http2(a, b, c, d, e)
+    });
+    1
+}
+
+/// Bytes that arrive before their turn; `requests` and `http2_requests` call it.
+#[cgroup_skb(ingress)]
+pub fn keep(context: SkBuffContext) -> i32 {
+    stash::keep(&context);
+    1
+}
+
+/// What was kept, when its turn may have come; `requests` calls it.
+#[cgroup_skb(ingress)]
+pub fn fill(context: SkBuffContext) -> i32 {
+    stash::fill_http1(&context);
+    1
+}
+
+/// The same in one go.
+#[cgroup_skb(ingress)]
+pub fn long_fill(context: SkBuffContext) -> i32 {
+    stash::fill_all_http1(&context);
+    1
+}
+
+/// The same in one go, on HTTP/2.
+#[cgroup_skb(ingress)]
+pub fn http2_long_fill(context: SkBuffContext) -> i32 {
+    stash::fill_all_http2(&context);
+    1
+}
+
+/// What was kept, when its turn may have come; `http2_requests` calls it.
+#[cgroup_skb(ingress)]
+pub fn http2_fill(context: SkBuffContext) -> i32 {
+    stash::fill_http2(&context);
     1
 }
 
 /// Bytes that leave a socket of the pod.
 #[cgroup_skb(egress)]
 pub fn responses(context: SkBuffContext) -> i32 {
-    traffic::run(&context, Side::Responses);
+    traffic::run(&context, Side::Responses, |a, b, c, d, e| {
+        traffic::steps(a, b, c, d, e)
+    });
+    1
+}
+
+/// The rest of a packet of many steps; `responses` calls it.
+#[cgroup_skb(egress)]
+pub fn long_responses(context: SkBuffContext) -> i32 {
+    traffic::run(&context, Side::Responses, |a, b, c, d, e| {
+        long::http1(a, b, c, d, e)
+    });
+    1
+}
+
+/// Bytes that leave a connection that speaks HTTP/2; `responses` calls it.
+#[cgroup_skb(egress)]
+pub fn http2_responses(context: SkBuffContext) -> i32 {
+    http2::run(&context, Side::Responses, |a, b, c, d, e| {
+        http2::steps(a, b, c, d, e)
+    });
+    1
+}
+
+/// The rest of a packet of many steps; `http2_responses` calls it.
+#[cgroup_skb(egress)]
+pub fn http2_long_responses(context: SkBuffContext) -> i32 {
+    http2::run(&context, Side::Responses, |a, b, c, d, e| {
+        long::http2(a, b, c, d, e)
+    });
     1
 }
 

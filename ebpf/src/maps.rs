@@ -10,14 +10,23 @@ use aya_ebpf::{
     btf_maps::{Array, HashMap, LruHashMap, ProgramArray, SkStorage},
     helpers::generated::bpf_sk_storage_get,
     macros::btf_map,
+    programs::SkBuffContext,
 };
 use ebb_common::{
-    abi::{Ends, Exclusion, MAX_EARLY, MAX_EXCLUSIONS, MAX_PODS, PodCounters, PodRules},
+    abi::{
+        Ends, Exclusion, MAX_EXCLUSIONS, MAX_PODS, PodCounters, PodRules, egress, ingress, sockets,
+    },
     conn::Conn,
+    direction::Side,
+    http2::Http2,
+    stash::{EarlyKey, MAX_EARLY_PIECES, MAX_PIECES, Piece, PieceKey, Stash},
 };
 
 /// `BPF_F_MMAPABLE`: user space reads the counters without a system call. Linux 5.5.
 const MMAPABLE: usize = 1 << 10;
+
+/// `BPF_F_NO_PREALLOC`: memory for what there is only.
+const NO_PREALLOC: usize = 1;
 
 /// The counters of each pod, by slot.
 #[btf_map]
@@ -41,57 +50,105 @@ pub static SLOT: CgroupStorage<u64> = CgroupStorage::new();
 #[btf_map]
 pub static INNER: LruHashMap<Ends, u64, 4096> = LruHashMap::new();
 
-/// `requests`, to go on in with a packet of more steps than one run has. Not in one array with
-/// `responses`: the kernel (6.17 and later) wants one attach type in an array.
+/// The programs that see bytes arrive, by [`ebb_common::abi::ingress`]. Not in one array with the others: the
+/// kernel (6.17 and later) wants one attach type in an array.
 #[btf_map]
-pub static MORE_REQUESTS: ProgramArray<1> = ProgramArray::new();
+pub static INGRESS: ProgramArray<{ ingress::PROGRAMS as usize }> = ProgramArray::new();
 
-/// `responses`, for the same.
+/// The programs that see bytes leave, by [`ebb_common::abi::egress`].
 #[btf_map]
-pub static MORE_RESPONSES: ProgramArray<1> = ProgramArray::new();
+pub static EGRESS: ProgramArray<{ egress::PROGRAMS as usize }> = ProgramArray::new();
 
-/// `early`, which `requests` goes on in.
+/// The programs that `sockets` calls, by [`ebb_common::abi::sockets`].
 #[btf_map]
-pub static EARLY_REQUESTS: ProgramArray<1> = ProgramArray::new();
+pub static SOCKETS: ProgramArray<{ sockets::PROGRAMS as usize }> = ProgramArray::new();
 
-/// Bytes of a [`Conn`]. As plain words: the kernel would take a `Conn` in this kind of map for one with
-/// a lock, and refuse it.
-pub type EarlyConn = [u64; size_of::<Conn>() / 8];
-
-/// Connections that are not made yet, by their ends: see `early`. An entry that is evicted costs
-/// one request that is not counted.
+/// What has come before its connection: see `early`.
 #[btf_map]
-pub static EARLY: LruHashMap<Ends, EarlyConn, { MAX_EARLY as usize }> = LruHashMap::new();
+pub static EARLY: LruHashMap<EarlyKey, Piece, { MAX_EARLY_PIECES as usize }> = LruHashMap::new();
 
-/// Zeros, larger than the stack: what a new entry of [`EARLY`] is copied from.
-#[btf_map]
-pub static BLANK: Array<EarlyConn, 1> = Array::new();
-
+/// The connections that are counted.
 #[btf_map]
 static CONNECTIONS: SkStorage<Conn> = SkStorage::new();
+
+/// Those of them that speak HTTP/2.
+#[btf_map]
+static HTTP2: SkStorage<Http2> = SkStorage::new();
+
+/// `BPF_SK_STORAGE_GET_F_CREATE` of include/uapi/linux/bpf.h.
+const CREATE: u64 = 1;
+
+/// What connections have kept of their segments that came before their turn.
+#[btf_map]
+static STASH: SkStorage<Stash> = SkStorage::new();
+
+/// The pieces of those. Not allocated before there are any.
+#[btf_map]
+pub static PIECES_KEPT: HashMap<PieceKey, Piece, { MAX_PIECES as usize }, NO_PREALLOC> =
+    HashMap::new();
+
+/// Zeros: what a new piece is copied from.
+#[btf_map]
+pub static NO_PIECE: Array<Piece, 1> = Array::new();
 
 /// The connection of a socket, if it is counted.
 #[inline(always)]
 pub fn connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
-    storage(socket, core::ptr::null_mut(), 0)
+    storage(&CONNECTIONS, socket, 0)
 }
 
-/// Makes room for the connection of a socket: a copy of an early one, or filled with zeros.
+/// Makes room for the connection of a socket, filled with zeros.
 #[inline(always)]
-pub fn adopt(socket: *mut bpf_sock, early: Option<*mut EarlyConn>) -> Option<*mut Conn> {
-    const CREATE: u64 = 1; // BPF_SK_STORAGE_GET_F_CREATE
-    storage(socket, early.unwrap_or(core::ptr::null_mut()), CREATE)
+pub fn make_connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
+    storage(&CONNECTIONS, socket, CREATE)
+}
+
+/// The HTTP/2 side of a socket's connection, if it has one.
+#[inline(always)]
+pub fn http2(socket: *mut bpf_sock) -> Option<*mut Http2> {
+    storage(&HTTP2, socket, 0)
+}
+
+/// The HTTP/2 side of a socket's connection; filled with zeros if it had none.
+#[inline(always)]
+pub fn make_http2(socket: *mut bpf_sock) -> Option<*mut Http2> {
+    storage(&HTTP2, socket, CREATE)
 }
 
 #[inline(always)]
-fn storage(socket: *mut bpf_sock, from: *mut EarlyConn, flags: u64) -> Option<*mut Conn> {
+fn storage<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock, flags: u64) -> Option<*mut T> {
     // The typed getters of aya take a sock_addr context only.
-    let map = (&raw const CONNECTIONS).cast_mut();
-    // SAFETY: the verifier checks the socket, the map and what is copied.
-    let pointer = unsafe { bpf_sk_storage_get(map.cast(), socket.cast(), from.cast(), flags) };
+    let map = core::ptr::from_ref(map).cast_mut();
+    // SAFETY: the verifier checks the socket and the map.
+    let pointer =
+        unsafe { bpf_sk_storage_get(map.cast(), socket.cast(), core::ptr::null_mut(), flags) };
     if pointer.is_null() {
         None
     } else {
         Some(pointer.cast())
     }
+}
+
+/// What a socket's connection has kept, if it has.
+#[inline(always)]
+pub fn stash(socket: *mut bpf_sock) -> Option<*mut Stash> {
+    storage(&STASH, socket, 0)
+}
+
+/// Where a socket's connection keeps what comes before its turn.
+#[inline(always)]
+pub fn make_stash(socket: *mut bpf_sock) -> Option<*mut Stash> {
+    storage(&STASH, socket, CREATE)
+}
+
+/// Goes on in another program of the same side: it does not return, unless the kernel's limit of 33 is reached.
+#[inline(always)]
+pub fn go_on_in(context: &SkBuffContext, side: Side, program: u32) {
+    // SAFETY: programs of the same kind, which look at everything anew.
+    unsafe {
+        match side {
+            Side::Requests => INGRESS.tail_call(context, program),
+            Side::Responses => EGRESS.tail_call(context, program),
+        }
+    };
 }

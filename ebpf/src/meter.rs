@@ -1,10 +1,16 @@
 //! Counting in a pod's cells: plain atomic adds, no lock (see [`PodCounters`]).
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use core::{
+    arch::asm,
+    intrinsics::{AtomicOrdering, atomic_xadd},
+};
 
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_spin_lock, bpf_spin_unlock};
+use aya_ebpf::{
+    helpers::generated::{bpf_ktime_get_ns, bpf_spin_lock, bpf_spin_unlock},
+    programs::SkBuffContext,
+};
 use ebb_common::{
-    abi::{MAX_PODS, PodCounters},
+    abi::{MAX_PODS, PodCounters, ended::WAYS},
     conn::Lock,
     latency::BUCKETS,
     packet::{Gauge, Meter},
@@ -15,6 +21,8 @@ use crate::maps::PODS;
 /// A pod's cells.
 pub struct Pod {
     cells: *mut PodCounters,
+    /// Where it stands when TCP sent the packet at hand, ns; 0 where that is not known.
+    stamp: Option<*const u64>,
 }
 
 /// One atomic add. Relaxed, so that it compiles to the instruction that every kernel has.
@@ -24,6 +32,18 @@ fn add(cell: *mut u64, by: u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, by) };
 }
 
+/// An index bounded by a mask, a power of two less 1, that the compiler cannot leave out where it knows the
+/// bound already: the verifier does not.
+#[inline(always)]
+pub fn masked<const MASK: usize>(mut index: usize) -> usize {
+    const { assert!((MASK + 1).is_power_of_two()) };
+    // SAFETY: one register, and nothing else.
+    unsafe {
+        asm!("{0} &= {mask}", inout(reg) index, mask = const MASK, options(pure, nomem, nostack))
+    };
+    index
+}
+
 impl Pod {
     /// The cells of a slot.
     #[inline(always)]
@@ -31,7 +51,28 @@ impl Pod {
         if slot >= MAX_PODS {
             return None;
         }
-        PODS.get_ptr_mut(slot).map(|cells| Self { cells })
+        PODS.get_ptr_mut(slot)
+            .map(|cells| Self { cells, stamp: None })
+    }
+
+    /// The same cells once more.
+    #[inline(always)]
+    pub fn again(&self) -> Self {
+        Self {
+            cells: self.cells,
+            stamp: self.stamp,
+        }
+    }
+
+    /// Takes the time from the packet, which saves asking for it. TCP stamps what it sends with
+    /// `CLOCK_MONOTONIC` (`tcp_wstamp_ns` in net/ipv4/tcp_output.c): the time it may leave, where the connection is paced.
+    ///
+    /// It is kept in memory: of a number that has been compared with 0 the verifier would follow both ways to the end.
+    #[inline(always)]
+    pub fn sends(&mut self, context: &SkBuffContext, stamp: &mut u64) {
+        // SAFETY: a field of the program's context; it needs CAP_BPF, as loading does.
+        *stamp = unsafe { (*context.skb.skb).tstamp };
+        self.stamp = Some(stamp);
     }
 
     /// A connection opened.
@@ -59,6 +100,13 @@ impl Pod {
 impl Meter for Pod {
     #[inline(always)]
     fn now(&self) -> u64 {
+        if let Some(stamp) = self.stamp {
+            // SAFETY: in the socket's storage, as long as the program runs.
+            let stamp = unsafe { stamp.read_volatile() };
+            if stamp != 0 {
+                return stamp;
+            }
+        }
         // SAFETY: no arguments.
         unsafe { bpf_ktime_get_ns() }
     }
@@ -77,9 +125,10 @@ impl Meter for Pod {
 
     #[inline(always)]
     fn end(&mut self, way: usize, count: u64, now: u64) {
-        // SAFETY: as in `add`; all ways are below 8.
+        let way = masked::<{ WAYS - 1 }>(way);
+        // SAFETY: as in `add`; within the array by the mask.
         add(
-            unsafe { (&raw mut (*self.cells).ended).cast::<u64>().add(way & 7) },
+            unsafe { (&raw mut (*self.cells).ended).cast::<u64>().add(way) },
             count,
         );
         // SAFETY: as above.
@@ -92,14 +141,10 @@ impl Meter for Pod {
 
     #[inline(always)]
     fn latency(&mut self, bucket: usize) {
-        const _: () = assert!(BUCKETS.is_power_of_two());
+        let index = masked::<{ BUCKETS - 1 }>(bucket);
         // SAFETY: as in `add`; within the array by the mask.
         add(
-            unsafe {
-                (&raw mut (*self.cells).latency)
-                    .cast::<u64>()
-                    .add(bucket & (BUCKETS - 1))
-            },
+            unsafe { (&raw mut (*self.cells).latency).cast::<u64>().add(index) },
             1,
         );
     }
@@ -109,11 +154,19 @@ impl Meter for Pod {
         // SAFETY: as in `add`, for both.
         let cell = unsafe {
             match gauge {
+                Gauge::Http2 => &raw mut (*self.cells).http2,
                 Gauge::Upgraded => &raw mut (*self.cells).upgraded,
                 Gauge::Opaque => &raw mut (*self.cells).opaque,
             }
         };
         add(cell, by);
+    }
+
+    #[inline(always)]
+    fn add(&self, cell: *mut u32, by: u32) {
+        // On x86 every atomic add is a full barrier.
+        // SAFETY: a cell of a map value.
+        unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(cell, by) };
     }
 
     #[inline(always)]

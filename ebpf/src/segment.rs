@@ -1,5 +1,7 @@
 //! A packet as a TCP segment.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     bindings::bpf_sock, helpers::generated::bpf_skb_load_bytes, programs::SkBuffContext,
 };
@@ -102,17 +104,27 @@ pub fn ends(context: &SkBuffContext) -> Option<Ends> {
 pub struct Ruled<'a> {
     /// The packet.
     pub context: &'a SkBuffContext,
-    /// The rules.
-    pub rules: &'a PodRules,
+    /// The rules, where they matter.
+    pub rules: Option<&'a PodRules>,
 }
 
 impl Packet for Ruled<'_> {
     #[inline(always)]
     fn load(&self, offset: u32, window: &mut Window, at: u32, length: u32) -> bool {
-        if at > CARRY || length == 0 || length > LOAD {
+        // Before 6.8 the verifier learns nothing of a length from `!= 0`, and forgets the bounds of a number
+        // of which a copy was compared. So both are bounded in a way that it follows and the compiler cannot undo.
+        let mut less = u64::from(length);
+        let mut at = u64::from(at);
+        // SAFETY: two registers, and nothing else.
+        unsafe {
+            asm!("{0} += -1", inout(reg) less, options(pure, nomem, nostack));
+            asm!("{0} &= 63", inout(reg) at, options(pure, nomem, nostack));
+        }
+        const _: () = assert!(CARRY <= 63 && (63 + LOAD) as usize <= WORDS * 8);
+        if less >= u64::from(LOAD) {
             return false;
         }
-        const _: () = assert!((CARRY + LOAD) as usize <= WORDS * 8);
+        let length = less as u32 + 1;
         // SAFETY: `at + length` is within the window by the checks above.
         unsafe {
             let to = (&raw mut window.words).cast::<u8>().add(at as usize);
@@ -127,6 +139,6 @@ impl Packet for Ruled<'_> {
 
     #[inline(always)]
     fn has_exclusions(&self) -> bool {
-        self.rules.has_exclusions != 0
+        self.rules.is_some_and(|rules| rules.has_exclusions != 0)
     }
 }

@@ -2,14 +2,16 @@
 
 use aya_ebpf::{bindings::bpf_sock, programs::SockOpsContext};
 use ebb_common::{
-    abi::{Ends, NO_SLOT},
-    conn::Conn,
+    abi::{Ends, NO_SLOT, sockets::ADOPT},
+    direction::flag,
     http1::last_byte,
+    stash::EarlyKey,
 };
 
 use crate::{
-    maps::{EARLY, INNER, RULES, SLOT, adopt, connection},
+    maps::{EARLY, INNER, RULES, SLOT, SOCKETS, connection, http2, make_connection},
     meter::Pod,
+    stash,
 };
 
 // include/uapi/linux/bpf.h
@@ -32,7 +34,7 @@ pub fn run(context: &SockOpsContext) {
 }
 
 #[inline(always)]
-fn socket(context: &SockOpsContext) -> Option<*mut bpf_sock> {
+pub fn socket(context: &SockOpsContext) -> Option<*mut bpf_sock> {
     // SAFETY: a field of the program's context.
     let socket = unsafe { (*context.ops).__bindgen_anon_2.sk };
     if socket.is_null() { None } else { Some(socket) }
@@ -46,7 +48,7 @@ fn slot() -> u32 {
 
 /// The connection's two ends. A v4-mapped IPv6 socket and an IPv4 one agree on them.
 #[inline(always)]
-fn ends(context: &SockOpsContext) -> Ends {
+pub fn ends(context: &SockOpsContext) -> Ends {
     let mapped = u32::to_be(0xffff);
     let ops = context.ops;
     // The verifier takes no address that is computed from the context's. So all fields are read, each
@@ -134,24 +136,23 @@ fn accepted(context: &SockOpsContext) {
     let Some(mut pod) = Pod::of(slot) else { return };
     // SAFETY: fields of the program's context.
     let (next_in, next_out) = unsafe { ((*context.ops).rcv_nxt, (*context.ops).snd_nxt) };
-    let early = EARLY.get_ptr_mut(here).filter(|early| {
-        // SAFETY: a value of the map, which has the size and alignment of a `Conn`.
-        unsafe { (*early.cast::<Conn>()).responses.next == next_in }
-    });
-    let Some(connection) = adopt(socket, early) else {
+    let Some(connection) = make_connection(socket) else {
         return;
     };
     // SAFETY: fresh socket storage; no packet of this connection has been seen on it yet.
     let connection = unsafe { &mut *connection };
-    if early.is_some() {
-        connection.take_over(slot, next_out);
-        connection.count_early(&mut pod);
-        let _ = EARLY.remove(here);
-    } else {
-        connection.open_at(slot, next_in, next_out);
-    }
+    connection.open_at(slot, next_in, next_out);
     if context.set_cb_flags(CALL_ON_STATE).is_ok() {
         pod.opened();
+    }
+    let early = EarlyKey {
+        ends: here,
+        index: 0,
+    };
+    if EARLY.get_ptr(early).is_some() {
+        // SAFETY: a program of the same kind.
+        unsafe { SOCKETS.tail_call(context, ADOPT) };
+        connection.requests.flags |= flag::UNREADABLE;
     }
 }
 
@@ -170,4 +171,9 @@ fn closed(context: &SockOpsContext) {
     };
     pod.closed();
     last_byte(connection, &mut pod, false);
+    stash::clear(socket);
+    if let Some(http2) = http2(socket) {
+        // SAFETY: as above.
+        unsafe { &mut *http2 }.finish(&mut pod);
+    }
 }

@@ -2,14 +2,16 @@
 
 use aya_ebpf::programs::SkBuffContext;
 use ebb_common::{
-    conn::Conn,
-    direction::{Direction, Segment, flag},
-    http1::{Side, arrive, last_byte, leave, step},
+    abi::{egress, ingress},
+    conn::{Conn, state},
+    direction::{Direction, Segment, Side, flag},
+    http1::{arrive, comes_early, last_byte, leave, step},
     packet::Meter,
 };
 
 use crate::{
-    maps::{EARLY_REQUESTS, MORE_REQUESTS, MORE_RESPONSES, RULES, connection},
+    http2,
+    maps::{RULES, connection, go_on_in},
     meter::Pod,
     segment::{Header, Ruled},
 };
@@ -17,13 +19,17 @@ use crate::{
 /// BPF_TCP_LISTEN of include/uapi/linux/bpf.h.
 const TCP_LISTEN: u32 = 10;
 
-/// Steps (lines, or stretches of a body) of one run; then the program calls itself, up to 33 times.
-/// More would bring the verifier to its limit of a million instructions; few packets need ten.
-const STEPS: usize = 20;
+/// Steps (lines, or stretches of a body) of one run; few packets need ten. What is left is for [`crate::long`], or
+/// for this program again.
+const STEPS: usize = 8;
 
-/// Counts what a packet begins and ends.
+/// Counts what a packet begins and ends. `steps` goes through the segment, and says whether there is more to read in it.
 #[inline(always)]
-pub fn run(context: &SkBuffContext, side: Side) {
+pub fn run(
+    context: &SkBuffContext,
+    side: Side,
+    steps: impl Fn(Side, &mut Conn, &Ruled<'_>, &mut Pod, Segment) -> bool,
+) {
     let Some(header) = Header::read(context) else {
         return;
     };
@@ -33,35 +39,63 @@ pub fn run(context: &SkBuffContext, side: Side) {
     let Some(connection) = connection(header.socket) else {
         // SAFETY: a field that every socket has.
         if side == Side::Requests && unsafe { (*header.socket).state } == TCP_LISTEN {
-            // SAFETY: a program of the same kind.
-            unsafe { EARLY_REQUESTS.tail_call(context, 0) };
+            go_on_in(context, side, ingress::EARLY);
         }
         return;
     };
     // SAFETY: socket storage lives as long as the socket, and this direction's part of it is
     // written by this program only, one packet at a time.
     let connection = unsafe { &mut *connection };
+    // What has become opaque is read no further, though the server has begun HTTP/2.
+    if connection.is(state::HTTP2)
+        || (direction(connection, side).has(flag::HTTP2) && !connection.is(state::OPAQUE))
+    {
+        go_on_in(context, side, http2::this(side));
+        return;
+    }
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
-    let Some(rules) = RULES.get(connection.slot) else {
-        return;
+    let rules = match side {
+        Side::Requests => {
+            let Some(rules) = RULES.get(connection.slot) else {
+                return;
+            };
+            Some(rules)
+        }
+        Side::Responses => {
+            pod.sends(context, &mut direction(connection, side).stamp);
+            None
+        }
     };
     let packet = Ruled { context, rules };
     let segment = direction(connection, side).arrived(header.segment);
+    if side == Side::Requests && comes_early(side, connection, segment) {
+        go_on_in(context, side, ingress::KEEP);
+    }
     if arrive(side, connection, segment) {
         if steps(side, connection, &packet, &mut pod, segment) {
             direction(connection, side).flags |= flag::UNFINISHED;
-            let again = match side {
-                Side::Requests => &MORE_REQUESTS,
-                Side::Responses => &MORE_RESPONSES,
+            let this = match side {
+                Side::Requests => ingress::LONG,
+                Side::Responses => egress::LONG,
             };
-            // SAFETY: this program again; it goes on where the connection says.
-            unsafe { again.tail_call(context, 0) };
-            // Only a packet of more than 33 * STEPS lines or chunks gets here.
+            go_on_in(context, side, this);
+            // Only on kernels without `long`, and with a packet of more than 33 * STEPS lines or chunks.
             direction(connection, side).flags |= flag::UNREADABLE;
         }
+        if direction(connection, side).has(flag::HTTP2) {
+            if http2::take_over(side, connection, &mut pod, header.socket) {
+                go_on_in(context, side, http2::this(side));
+                return;
+            }
+            direction(connection, side).flags |= flag::UNREADABLE;
+            direction(connection, side).flags &= !flag::HTTP2;
+        }
         leave(side, connection, &mut pod);
+        if side == Side::Requests && direction(connection, side).has(flag::STASHED) {
+            go_on_in(context, side, ingress::FILL);
+        }
     }
     if side == Side::Responses && segment.flags & Segment::FIN != 0 {
         last_byte(connection, &mut pod, true);

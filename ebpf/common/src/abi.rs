@@ -6,7 +6,7 @@
 use crate::latency::BUCKETS;
 
 /// Version of every layout in this crate.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// How many pods one loaded set of programs can count: kubelet's default limit is 110 a node, some
 /// run 500.
@@ -21,6 +21,10 @@ pub const MAX_PORTS: usize = 16;
 /// Longest excluded path, in bytes. It fits, with the method before it, in what is kept of a line
 /// ([`crate::window::CARRY`]).
 pub const MAX_EXCLUDED_PATH: usize = 40;
+
+/// Added to the slot in [`Exclusion::slot`] where the path is in the Huffman code of HTTP/2 (RFC 7541,
+/// appendix B). A query cannot be told from the path there: such a key matches paths without one.
+pub const HUFFMAN: u64 = 1 << 32;
 
 /// How many excluded paths all pods of a node can have together.
 pub const MAX_EXCLUSIONS: u32 = 8192;
@@ -107,9 +111,45 @@ pub struct Exclusion {
     pub path: [u64; MAX_EXCLUDED_PATH / 8],
 }
 
-/// Early connections of a node that are kept: those of which the last packet of the handshake
-/// brings bytes. Each lives for as long as that packet takes to make the connection.
-pub const MAX_EARLY: u32 = 1024;
+/// The programs that call each other where bytes arrive: places in the map `INGRESS`.
+pub mod ingress {
+    /// `long_requests`, to go on in with a packet of more steps than one run has; without `bpf_loop`, `requests`.
+    pub const LONG: u32 = 0;
+    /// `early`, for a connection that is not made yet.
+    pub const EARLY: u32 = 1;
+    /// `http2_requests`.
+    pub const HTTP2: u32 = 2;
+    /// `http2_long_requests`; without `bpf_loop`, `http2_requests`.
+    pub const HTTP2_LONG: u32 = 3;
+    /// `keep`, for a segment that comes before its turn.
+    pub const KEEP: u32 = 4;
+    /// `fill`, when the turn of what has been kept may have come.
+    pub const FILL: u32 = 5;
+    /// `http2_fill`, for the same.
+    pub const HTTP2_FILL: u32 = 6;
+    /// How many there are.
+    pub const PROGRAMS: u32 = 7;
+}
+
+/// The programs that `sockets` calls: places in the map `SOCKETS`.
+pub mod sockets {
+    /// `adopt`; without `bpf_loop`, `adopt_short`.
+    pub const ADOPT: u32 = 0;
+    /// How many there are.
+    pub const PROGRAMS: u32 = 1;
+}
+
+/// The programs that call each other where bytes leave: places in the map `EGRESS`.
+pub mod egress {
+    /// `long_responses`, to go on in with a packet of more steps than one run has; without `bpf_loop`, `responses`.
+    pub const LONG: u32 = 0;
+    /// `http2_responses`.
+    pub const HTTP2: u32 = 1;
+    /// `http2_long_responses`; without `bpf_loop`, `http2_responses`.
+    pub const HTTP2_LONG: u32 = 2;
+    /// How many there are.
+    pub const PROGRAMS: u32 = 3;
+}
 
 /// Both ends of a connection, seen from one of them. IPv4 addresses are IPv4-mapped.
 #[repr(C)]

@@ -1,13 +1,18 @@
 //! A connection's life: which of its requests are in flight, and how each one ends.
 //!
 //! Three programs change it. The way out and the closing run under the socket's lock, and only they
-//! end requests; the way in does not, so what it shares with them is guarded by [`Lock`].
+//! end requests; the way in does not. What happens with every request takes no lock all the same: a
+//! request is begun with one atomic add, which is a barrier, and then looks whether the connection has been
+//! closed; whoever closes says so first and then looks what has begun. So at least one of the two sees the other,
+//! and they settle it under [`Lock`]. An end takes the lock only while the request's head is still being read, as
+//! only then it can be excluded at the same time.
 
 use crate::{
     abi::{Exclusion, MAX_EXCLUDED_PATH, ended},
     direction::Direction,
     latency,
     packet::{Gauge, Meter},
+    window::forget,
 };
 
 /// The kernel's `struct bpf_spin_lock`; it knows it by this name in the BTF.
@@ -32,6 +37,10 @@ pub mod state {
     pub const OPAQUE: u32 = 1 << 2;
     /// A tunnel or opaque, and begun by an excluded request: not in flight, and in no gauge.
     pub const EXCLUDED: u32 = 1 << 3;
+    /// Closed, and what was in flight then has ended.
+    pub const FINISHED: u32 = 1 << 5;
+    /// HTTP/2 from here: its streams are counted in a storage of their own.
+    pub const HTTP2: u32 = 1 << 4;
 }
 
 /// Requests of one connection, the newest, whose start time is remembered for the latency.
@@ -46,7 +55,7 @@ const TOLD_APART: u32 = 64;
 #[repr(C)]
 #[derive(Debug)]
 pub struct Conn {
-    /// Guards `state`, `started` and `excluded`, and `ended` against a request's being excluded as it ends.
+    /// Guards `state`, and `excluded` and `ended` against a request's being excluded as it ends.
     pub lock: Lock,
     /// The pod's index.
     pub slot: u32,
@@ -56,8 +65,8 @@ pub struct Conn {
     pub started: u32,
     /// Requests ended, the oldest first.
     pub ended: u32,
-    /// Keeps the layout free of padding.
-    pub reserved: u32,
+    /// Requests of which the head has been read, the oldest first.
+    pub heads_read: u32,
     /// Which of the open requests are HEAD.
     pub heads: u64,
     /// Which of them are CONNECT.
@@ -82,7 +91,7 @@ impl Conn {
         state: 0,
         started: 0,
         ended: 0,
-        reserved: 0,
+        heads_read: 0,
         heads: 0,
         connects: 0,
         excluded: 0,
@@ -104,14 +113,6 @@ impl Conn {
         self.responses.open_at(first_out);
     }
 
-    /// Gives a connection that was read early to a pod. Its first byte out will have this sequence number.
-    #[inline(always)]
-    pub fn take_over(&mut self, slot: u32, first_out: u32) {
-        self.slot = slot;
-        self.exclusion.slot = u64::from(slot);
-        self.responses.open_at(first_out);
-    }
-
     /// Whether it is in one of these [`state`]s.
     #[inline(always)]
     pub fn is(&self, states: u32) -> bool {
@@ -124,9 +125,18 @@ impl Conn {
         self.started.wrapping_sub(self.ended)
     }
 
+    /// The [`state`] in memory now: others change it.
+    #[inline(always)]
+    fn state_now(&self) -> u32 {
+        forget(&self.state)
+    }
+
     /// A request begins.
     #[inline(always)]
     pub fn start<M: Meter>(&mut self, meter: &mut M) {
+        if self.state_now() & state::CLOSED != 0 {
+            return;
+        }
         let now = meter.now();
         let index = self.started;
         // Its bits may still be those of the request 64 before it.
@@ -137,18 +147,34 @@ impl Conn {
         if let Some(since) = self.since.get_mut((index % REMEMBERED) as usize) {
             *since = now;
         }
-        let lock = &raw mut self.lock;
-        let counted = meter.locked(lock, || {
-            let living = self.state & state::CLOSED == 0;
-            if living {
-                // Read again: a server that speaks first starts one, too.
-                self.started = self.started.wrapping_add(1);
-            }
-            living
-        });
-        if counted {
-            meter.start(1, now);
+        // Atomic: a server that speaks first starts one, too.
+        meter.add(&raw mut self.started, 1);
+        meter.start(1, now);
+        if self.state_now() & state::CLOSED != 0 {
+            self.begun_too_late(meter, now);
         }
+    }
+
+    /// A request has begun while the connection was being closed. If it has not been seen there it ends here.
+    #[inline(always)]
+    fn begun_too_late<M: Meter>(&mut self, meter: &mut M, now: u64) {
+        let lock = &raw mut self.lock;
+        let unseen = meter.locked(lock, || {
+            let unseen = self.state & state::FINISHED != 0 && self.started != self.ended;
+            if unseen {
+                self.started = self.started.wrapping_sub(1);
+            }
+            unseen
+        });
+        if unseen {
+            meter.end(ended::ABORTED, 1, now);
+        }
+    }
+
+    /// The head of the request that is being read is complete: from here on it cannot be excluded.
+    #[inline(always)]
+    pub fn head_read(&mut self) {
+        self.heads_read = self.started;
     }
 
     /// Whether one more request can be told from those in flight: the one it would share its bit with is plain.
@@ -226,27 +252,6 @@ impl Conn {
         }
     }
 
-    /// Counts what began before the connection was one of a pod's, from now on.
-    #[inline(always)]
-    pub fn count_early<M: Meter>(&mut self, meter: &mut M) {
-        let open = self.open();
-        if open == 0 {
-            return;
-        }
-        let now = meter.now();
-        for since in &mut self.since {
-            *since = now;
-        }
-        meter.start(u64::from(open), now);
-        let excluded = latency::count_ones(self.excluded);
-        if excluded != 0 {
-            meter.end(ended::EXCLUDED, excluded, now);
-        }
-        if self.state & (state::OPAQUE | state::EXCLUDED) == state::OPAQUE {
-            meter.gauge(Gauge::Opaque, 1);
-        }
-    }
-
     /// The oldest request in flight ends, one of [`ended`] ways.
     #[inline(always)]
     pub fn end<M: Meter>(&mut self, meter: &mut M, way: usize, now: u64) {
@@ -256,28 +261,57 @@ impl Conn {
             return;
         }
         let index = self.ended;
-        let lock = &raw mut self.lock;
-        let excluded = meter.locked(lock, || {
+        let bit = 1u64 << (index % TOLD_APART);
+        let excluded = if (index.wrapping_sub(self.heads_read) as i32) < 0 {
             self.ended = index.wrapping_add(1);
-            self.excluded & (1u64 << (index % TOLD_APART)) != 0
-        });
-        if excluded {
-            return;
+            self.excluded & bit != 0
+        } else {
+            let lock = &raw mut self.lock;
+            meter.locked(lock, || {
+                self.ended = index.wrapping_add(1);
+                self.excluded & bit != 0
+            })
+        };
+        if !excluded {
+            self.account(meter, index, open, way, now);
         }
+    }
+
+    /// Counts the end of the request `index`, the oldest of `open`.
+    #[inline(always)]
+    fn account<M: Meter>(&mut self, meter: &mut M, index: u32, open: u32, way: usize, now: u64) {
         if open <= REMEMBERED
-            && let Some(since) = self.since.get_mut((index % REMEMBERED) as usize)
+            && let Some(since) = self.since.get((index % REMEMBERED) as usize)
         {
-            let bucket = latency::bucket(now.wrapping_sub(*since)) as u64;
-            // Through memory, so that the ways to the one number are one to the verifier.
-            let pointer: *mut u64 = since;
-            // SAFETY: from a reference just now.
-            let bucket = unsafe {
-                pointer.write_volatile(bucket);
-                pointer.read_volatile()
-            };
-            meter.latency(bucket as usize);
+            meter.latency(latency::bucket(latency::between(*since, now)));
         }
         meter.end(way, 1, now);
+    }
+
+    /// The client speaks HTTP/2 from here. `false` if the connection is closed, or still has requests of HTTP/1.
+    #[inline(always)]
+    pub fn become_http2<M: Meter>(&mut self, meter: &mut M) -> bool {
+        let lock = &raw mut self.lock;
+        meter.locked(lock, || {
+            let living = self.state & (state::CLOSED | state::TUNNEL | state::OPAQUE) == 0
+                && self.started == self.ended;
+            if living {
+                self.state |= state::HTTP2;
+            }
+            living
+        })
+    }
+
+    /// The request being answered becomes a stream of HTTP/2: when it began, and whether it is excluded. It stays counted.
+    #[inline(always)]
+    pub fn hand_over(&mut self) -> Option<(u64, bool)> {
+        if self.open() != 1 {
+            return None;
+        }
+        let index = self.ended;
+        let since = *self.since.get((index % REMEMBERED) as usize)?;
+        self.ended = index.wrapping_add(1);
+        Some((since, self.excluded & (1u64 << (index % TOLD_APART)) != 0))
     }
 
     /// The answer was 101, or CONNECT was granted: the request stays in flight until the connection closes.
@@ -324,7 +358,9 @@ impl Conn {
     pub fn settle<M: Meter>(&mut self, meter: &mut M) {
         if self.is(state::TUNNEL | state::OPAQUE) && self.open() > 1 {
             let now = meter.now();
-            self.break_off(meter, 1, now);
+            let (index, count) = (self.ended, self.open() - 1);
+            self.ended = index.wrapping_add(count);
+            self.break_off(meter, index, count, now);
         }
     }
 
@@ -347,37 +383,44 @@ impl Conn {
         if was & (state::OPAQUE | state::EXCLUDED) == state::OPAQUE {
             meter.gauge(Gauge::Opaque, u64::MAX);
         }
-        if self.open() == 0 {
+        // The lock is a barrier: what has not been seen to close is seen here.
+        let lock = &raw mut self.lock;
+        let (index, open) = meter.locked(lock, || {
+            let index = self.ended;
+            let open = self.open();
+            self.ended = self.started;
+            self.state |= state::FINISHED;
+            (index, open)
+        });
+        if open == 0 {
             return;
         }
-        let way = if was & state::OPAQUE != 0 {
-            ended::OPAQUE
-        } else {
-            way
-        };
         let now = meter.now();
-        self.end(meter, way, now);
-        self.break_off(meter, 0, now);
+        if self.excluded & (1u64 << (index % TOLD_APART)) == 0 {
+            let way = if was & state::OPAQUE != 0 {
+                ended::OPAQUE
+            } else {
+                way
+            };
+            self.account(meter, index, open, way, now);
+        }
+        self.break_off(meter, index.wrapping_add(1), open - 1, now);
     }
 
-    /// Ends the oldest requests at once until `left` are in flight.
+    /// Counts the ends of `count` requests from `index` on, all at once.
     #[inline(always)]
-    fn break_off<M: Meter>(&mut self, meter: &mut M, left: u32, now: u64) {
-        let open = self.open();
-        if open <= left {
+    fn break_off<M: Meter>(&mut self, meter: &mut M, index: u32, count: u32, now: u64) {
+        if count == 0 {
             return;
         }
-        let count = open - left;
         // Those of them that are excluded are out of the count already. A bit that two share is not set.
         let told_apart = if count < TOLD_APART {
             count
         } else {
             TOLD_APART
         };
-        let ending =
-            (u64::MAX >> ((TOLD_APART - told_apart) & 63)).rotate_left(self.ended % TOLD_APART);
+        let ending = (u64::MAX >> ((TOLD_APART - told_apart) & 63)).rotate_left(index % TOLD_APART);
         let excluded = latency::count_ones(self.excluded & ending);
-        self.ended = self.ended.wrapping_add(count);
         meter.end(ended::ABORTED, u64::from(count) - excluded, now);
     }
 }

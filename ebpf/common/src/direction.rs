@@ -1,6 +1,9 @@
 //! One direction of a connection: where its parser stands.
 
-use crate::window::{Window, forget};
+use crate::{
+    packet::Packet,
+    window::{CARRY, LOAD, Window, forget},
+};
 
 /// What the next bytes are.
 pub mod phase {
@@ -46,6 +49,14 @@ pub mod flag {
     pub const COMPLETE: u16 = 1 << 10;
     /// The line at hand does not end in the window: more must be loaded behind it.
     pub const SHORT: u16 = 1 << 11;
+    /// What follows is HTTP/2.
+    pub const HTTP2: u16 = 1 << 12;
+    /// Segments that came before their turn are kept: see [`crate::stash`].
+    pub const STASHED: u16 = 1 << 14;
+    /// The parser stands in the middle of something that was kept, with steps still to take.
+    pub const MIDWAY: u16 = 1 << 15;
+    /// The response names h2c as the protocol to go on with.
+    pub const H2C: u16 = 1 << 13;
 }
 
 /// A TCP segment that has arrived.
@@ -80,6 +91,30 @@ impl Segment {
     }
 }
 
+/// How far a segment is ahead of the parser beyond which it is not taken for one of this
+/// connection's: receive windows are smaller.
+const FARTHEST: u32 = 1 << 28;
+
+/// Where a segment lies, seen from where the parser stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It brings nothing.
+    Nothing,
+    /// It is next, or a repetition of which the end is new.
+    Next,
+    /// Bytes before it have not been seen: lost, or overtaken by it. So many.
+    Ahead(u32),
+}
+
+/// Which direction is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// From the client.
+    Requests,
+    /// To the client.
+    Responses,
+}
+
 /// The parser state of one direction.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +131,8 @@ pub struct Direction {
     pub remaining: u64,
     /// Status code of the response at hand, 0 before its status line.
     pub status: u64,
+    /// When the packet at hand was sent, ns, where it tells.
+    pub stamp: u64,
     /// The segment at hand.
     pub segment: Segment,
     /// The bytes under examination.
@@ -111,6 +148,7 @@ impl Direction {
         flags: 0,
         remaining: 0,
         status: 0,
+        stamp: 0,
         segment: Segment {
             first: 0,
             length: 0,
@@ -139,17 +177,93 @@ impl Direction {
         }
     }
 
-    /// Whether all of these flags are set.
+    /// Looks where a segment lies.
+    #[inline(always)]
+    pub fn place(&self, segment: Segment) -> Place {
+        let gap = segment.first.wrapping_sub(self.next);
+        if gap == 0 || gap > u32::MAX - FARTHEST {
+            return if segment.left(self) > 0 {
+                Place::Next
+            } else {
+                Place::Nothing
+            };
+        }
+        if gap > FARTHEST {
+            return Place::Nothing;
+        }
+        Place::Ahead(gap)
+    }
+
+    /// Whether bytes are missing before a segment, other than the next `passable` ones, which nobody reads.
+    #[inline(always)]
+    pub(crate) fn lacks(&self, segment: Segment, passable: u64) -> bool {
+        !self.has(flag::UNFINISHED)
+            && match self.place(segment) {
+                Place::Ahead(gap) => u64::from(gap) > passable,
+                _ => false,
+            }
+    }
+
+    /// Loads what follows the bytes in the window. `false` if there is nothing.
+    #[inline(always)]
+    pub(crate) fn load<P: Packet>(&mut self, packet: &P, segment: Segment) -> bool {
+        let left = segment.left(self);
+        let length = if left < LOAD { left } else { LOAD };
+        let at = self.window.end;
+        if length == 0 || at > CARRY {
+            return false;
+        }
+        let offset = self.next.wrapping_sub(segment.first);
+        if !packet.load(
+            segment.offset.wrapping_add(offset),
+            &mut self.window,
+            at,
+            length,
+        ) {
+            return false;
+        }
+        self.window.end = at + length;
+        self.next = self.next.wrapping_add(length);
+        true
+    }
+
+    /// Passes over at most `count` bytes: those in the window first, then those that are not loaded. Returns how many.
+    #[inline(always)]
+    pub(crate) fn pass(&mut self, segment: Segment, count: u64) -> u64 {
+        let unread = u64::from(self.window.unread());
+        if count < unread {
+            self.window.start = self.window.start.wrapping_add(count as u32);
+            return count;
+        }
+        self.window.clear();
+        let left = u64::from(segment.left(self));
+        let beyond = count - unread;
+        let beyond = if beyond < left { beyond } else { left };
+        self.next = self.next.wrapping_add(beyond as u32);
+        unread + beyond
+    }
+
+    /// Whether all of these flags are set. Read from memory each time, as [`Self::phase_now`] is.
     #[inline(always)]
     pub fn has(&self, flags: u16) -> bool {
-        self.flags & flags == flags
+        // SAFETY: a reference is valid for reads.
+        let now = unsafe { (&raw const self.flags).read_volatile() };
+        now & flags == flags
+    }
+
+    /// The phase, read from memory each time: a copy of it in a register that has been compared would be as many
+    /// ways for the verifier to follow through all that comes after.
+    #[inline(always)]
+    pub fn phase_now(&self) -> u8 {
+        // SAFETY: a reference is valid for reads.
+        unsafe { (&raw const self.phase).read_volatile() }
     }
 
     /// Gets ready for the head of the next message.
     #[inline(always)]
     pub fn next_message(&mut self) {
         self.phase = phase::HEAD;
-        self.flags = flag::START_LINE;
+        self.flags = (self.flags & flag::STASHED) | flag::START_LINE;
         self.status = 0;
     }
 

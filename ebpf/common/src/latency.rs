@@ -26,6 +26,13 @@ pub fn bucket(nanoseconds: u64) -> usize {
     index.min(BUCKETS as u64 - 1) as usize
 }
 
+/// From one time to another, ns; 0 where the second is the earlier one, as two clocks of a packet may have it.
+#[inline(always)]
+pub(crate) fn between(since: u64, now: u64) -> u64 {
+    let passed = now.wrapping_sub(since);
+    passed & !((passed as i64 >> 63) as u64)
+}
+
 /// How many bits are set. BPF has no instruction for it; this is Hacker's Delight's, section 5-1.
 #[inline(always)]
 pub(crate) fn count_ones(mut bits: u64) -> u64 {

@@ -5,13 +5,16 @@
 //! flight until it closes, and never a guess. No input makes them loop or read outside their window.
 
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod abi;
 pub mod conn;
 pub mod direction;
 pub mod http1;
+pub mod http2;
 pub mod latency;
 pub mod packet;
+pub mod stash;
 pub mod window;
 
 #[cfg(target_endian = "big")]

@@ -19,6 +19,8 @@ pub trait Packet {
 /// What is in flight, by the protocol that carries it. HTTP/1 is the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gauge {
+    /// A stream of HTTP/2.
+    Http2,
     /// A connection after 101, or after CONNECT was granted.
     Upgraded,
     /// A connection that cannot be read.
@@ -37,6 +39,9 @@ pub trait Meter {
     fn latency(&mut self, bucket: usize);
     /// Adds `by` (1 or -1, wrapping) to a gauge.
     fn gauge(&mut self, gauge: Gauge, by: u64);
+    /// Adds to a cell of a connection that others change, too. Whatever follows sees what they have done before
+    /// they could see this.
+    fn add(&self, cell: *mut u32, by: u32);
     /// Runs `change` while nobody else changes what `lock` guards.
     ///
     /// `change` is short and calls nothing: in the kernel it runs under a `bpf_spin_lock`, which forbids helper calls.

@@ -7,13 +7,35 @@
 /// Bytes of an unfinished line that are kept for the next packet. A longer line is judged by these.
 pub const CARRY: u32 = 56;
 
-/// Most bytes loaded at once.
-pub const LOAD: u32 = 192;
+/// Most bytes loaded at once: the head of a usual response. Two loads cost more than one of twice the length.
+pub const LOAD: u32 = 256;
 
-/// Size of a window: what is kept, what is loaded, and one word that is read past the end. A power
-/// of two, so that an index is bounded by a mask, which costs the verifier no second path.
-pub const WORDS: usize = ((CARRY + LOAD) / 8) as usize + 1;
-const _: () = assert!(WORDS.is_power_of_two());
+/// Bytes of a window, a power of two, so that an index is bounded by a mask, which costs the verifier no second path.
+pub const SIZE: usize = 512;
+const _: () = assert!((CARRY + LOAD) as usize <= SIZE);
+
+/// Words of a window, with one more, as eight bytes can be read from each place.
+pub const WORDS: usize = SIZE / 8 + 1;
+
+/// Most pairs of words and ends of lines that are looked at in one search: those of a full window with eight lines.
+const ROUNDS: usize = (CARRY + LOAD) as usize / 16 + 9;
+
+/// In place of a line's end: the search has not come that far.
+const NOT_SEEN: u32 = u32::MAX;
+
+/// In place of a line's end: it is not in the window.
+const NOT_THERE: u32 = u32::MAX - 1;
+
+/// How the search for a line has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// With a line.
+    Found,
+    /// There is none among the unread bytes.
+    Nothing,
+    /// There are many lines: it goes on with the next call.
+    Unfinished,
+}
 
 /// Bytes under examination: those at `start .. end` are unread.
 ///
@@ -30,6 +52,10 @@ pub struct Window {
     line_start: u32,
     /// The line at hand: behind its last byte.
     line_end: u32,
+    /// Which lines are wanted, for whoever looks for one.
+    pub(crate) wanted: u32,
+    /// The newline found last.
+    newline: u32,
     /// The bytes. Public only for the kernel's load; others use the methods.
     pub words: [u64; WORDS],
 }
@@ -44,6 +70,8 @@ impl Window {
         end: 0,
         line_start: 0,
         line_end: 0,
+        wanted: 0,
+        newline: 0,
         words: [0; WORDS],
     };
 
@@ -60,52 +88,73 @@ impl Window {
         self.end = 0;
     }
 
-    #[inline(always)]
-    fn word(&self, index: u32) -> u64 {
-        self.words[index as usize & (WORDS - 1)]
-    }
-
     /// The eight bytes from `at`, the first in the lowest bits.
     #[inline(always)]
     pub fn eight(&self, at: u32) -> u64 {
-        let shift = (at & 7) * 8;
-        let index = at >> 3;
-        // Two shifts: one by 64 would be undefined where `shift` is 0.
-        (self.word(index) >> shift) | ((self.word(index + 1) << 1) << (63 - shift))
+        let at = at as usize & (SIZE - 1);
+        const { assert!(SIZE.is_power_of_two() && SIZE + 8 <= WORDS * 8) };
+        // SAFETY: within the array by the mask and the assertion.
+        unsafe { load(self.words.as_ptr().cast::<u8>().add(at)) }
     }
 
     /// The byte at `at`.
     #[inline(always)]
     pub fn byte(&self, at: u32) -> u8 {
-        (self.word(at >> 3) >> ((at & 7) * 8)) as u8
+        let at = at as usize & (SIZE - 1);
+        // SAFETY: within the array by the mask.
+        unsafe { *self.words.as_ptr().cast::<u8>().add(at) }
     }
 
-    /// Reads the next line, if its newline is among the unread bytes; [`Self::line`] tells where it is.
+    /// Reads the next line that is of interest by what it begins with; [`Self::line`] tells where it is. Lines
+    /// before it are passed over.
+    ///
+    /// Most lines of a head are of none: to look at them here costs least. `of_interest` gets the window and
+    /// where a line begins.
     #[inline(always)]
-    pub fn read_line(&mut self) -> bool {
-        let first = self.start >> 3;
-        // Bytes before `start` do not count.
-        let mut unread = u64::MAX << ((self.start & 7) * 8);
-        self.line_end = u32::MAX;
-        for step in 0..WORDS as u32 {
-            let index = first + step;
-            if index * 8 >= self.end {
-                break;
-            }
-            let found = equal_bytes(self.word(index), b'\n') & unread;
-            if found != 0 {
-                self.line_end = index * 8 + lowest_byte(found);
-                break;
-            }
-            unread = u64::MAX;
-        }
-        let end = forget(&self.line_end);
-        if end >= self.end {
-            return false;
-        }
+    pub fn read_line(&mut self, of_interest: impl Fn(&Self, u32) -> bool) -> Search {
         self.line_start = self.start;
-        self.start = end + 1;
-        true
+        self.line_end = NOT_SEEN;
+        for _ in 0..ROUNDS {
+            let at = forget(&self.start);
+            if at >= self.end {
+                self.line_end = NOT_THERE;
+                break;
+            }
+            let first = equal_bytes(self.eight(at), b'\n');
+            let second = equal_bytes(self.eight(at + 8), b'\n');
+            if first | second == 0 {
+                self.start = at + 16;
+                continue;
+            }
+            self.newline = if first != 0 {
+                at + lowest_byte(first)
+            } else {
+                at + 8 + lowest_byte(second)
+            };
+            let newline = forget(&self.newline);
+            if newline >= self.end {
+                self.line_end = NOT_THERE;
+                break;
+            }
+            self.start = newline + 1;
+            if of_interest(self, forget(&self.line_start)) {
+                self.line_end = newline;
+                break;
+            }
+            self.line_start = newline + 1;
+        }
+        match forget(&self.line_end) {
+            // Of a line of which no end has been seen nothing has been read.
+            NOT_SEEN => {
+                self.start = forget(&self.line_start);
+                Search::Unfinished
+            }
+            NOT_THERE => {
+                self.start = forget(&self.line_start);
+                Search::Nothing
+            }
+            _ => Search::Found,
+        }
     }
 
     /// Reads all there is as the beginning of a line that does not end here.
@@ -138,9 +187,32 @@ impl Window {
     }
 }
 
+/// Eight bytes from anywhere, in one instruction: kernels of machines that can, which all of today's are, let
+/// programs do so. From plain Rust comes code that reads byte by byte.
+///
+/// # Safety
+/// The bytes must be readable.
+#[inline(always)]
+unsafe fn load(from: *const u8) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let word;
+        // SAFETY: one load.
+        unsafe {
+            core::arch::asm!("{0} = *(u64 *)({1} + 0)", out(reg) word, in(reg) from, options(readonly, nostack, preserves_flags))
+        };
+        word
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        from.cast::<u64>().read_unaligned()
+    }
+}
+
 /// A number as it is in memory, whatever the compiler or the verifier know of how it got there.
 #[inline(always)]
-pub(crate) fn forget(number: &u32) -> u32 {
+pub fn forget(number: &u32) -> u32 {
     // SAFETY: a reference is valid for reads.
     unsafe { core::ptr::from_ref(number).read_volatile() }
 }
@@ -204,7 +276,7 @@ mod tests {
                 .position(|b| *b == b'\n')
                 .map(|n| n as u32 + start);
             let mut window = window(start, &text);
-            let found = window.read_line().then(|| window.line());
+            let found = (window.read_line(|_, _| true) == Search::Found).then(|| window.line());
             assert_eq!(found, expected.map(|end| (start, end)), "from {start}");
         }
     }
@@ -213,7 +285,7 @@ mod tests {
     fn stale_bytes_behind_the_end_are_not_seen() {
         let mut window = window(0, b"abc\ndef");
         window.end = 3;
-        assert!(!window.read_line());
+        assert_eq!(window.read_line(|_, _| true), Search::Nothing);
     }
 
     #[test]

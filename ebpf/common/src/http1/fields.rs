@@ -2,8 +2,8 @@
 
 use super::Line;
 use crate::{
-    direction::{Direction, flag},
-    window::{LOWER, Window, text},
+    direction::{Direction, Side, flag},
+    window::{LOWER, Window, equal_bytes, forget, lowest_byte, text},
 };
 
 /// Digits of a Content-Length that are read: 2^63 has 19.
@@ -22,6 +22,39 @@ pub(super) fn is_empty(window: &Window, line: Line) -> bool {
     line.whole
         && (line.start == line.end
             || (line.start + 1 == line.end && window.byte(line.start) == b'\r'))
+}
+
+/// Wanted: every line.
+pub(super) const EVERY: u32 = 0;
+/// Wanted: fields that are known here, and the empty line.
+pub(super) const KNOWN: u32 = 1;
+/// Wanted: the empty line.
+pub(super) const EMPTY: u32 = 2;
+
+/// Whether the line that begins at `at` is one of those wanted.
+#[inline(always)]
+pub(super) fn are_wanted(side: Side, window: &Window, at: u32) -> bool {
+    let wanted = forget(&window.wanted);
+    let first = window.eight(at);
+    let byte = first as u8;
+    if wanted == EVERY || byte == b'\r' || byte == b'\n' {
+        return true;
+    }
+    if wanted == EMPTY {
+        return false;
+    }
+    let name = first | LOWER;
+    if name == text(b"content-") {
+        // Not Content-Type, the most frequent of all.
+        return window.byte(at + 8) | 0x20 == b'l';
+    }
+    name == text(b"transfer")
+        || match side {
+            Side::Requests => {
+                name == text(b"user-age") || name == text(b"k-kubele") || name == text(b"k-networ")
+            }
+            Side::Responses => name == text(b"upgrade:"),
+        }
 }
 
 /// The first 16 bytes of a field line, letters in lower case.
@@ -61,8 +94,17 @@ pub(super) fn framing(direction: &mut Direction, line: Line, name: (u64, u64)) -
 }
 
 #[inline(always)]
-fn is_blank(byte: u8) -> bool {
+pub(super) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t' || byte == b'\r'
+}
+
+/// How many of eight bytes are blanks in front of the first other one; of eight blanks, 7.
+///
+/// Without branches: each would be two ways for the verifier to follow.
+#[inline(always)]
+pub(super) fn leading_blanks(bytes: u64) -> u32 {
+    let blanks = equal_bytes(bytes, b' ') | equal_bytes(bytes, b'\t');
+    lowest_byte(!blanks & 0x8080_8080_8080_8080)
 }
 
 /// The number behind `Content-Length:`.

@@ -11,19 +11,10 @@ pub use response::last_byte;
 
 use crate::{
     conn::{Conn, state},
-    direction::{Direction, Segment, flag, phase},
+    direction::{Direction, Place, Segment, Side, flag, phase},
     packet::{Meter, Packet},
-    window::{CARRY, LOAD},
+    window::{CARRY, Search},
 };
-
-/// Which direction a step reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// From the client.
-    Requests,
-    /// To the client.
-    Responses,
-}
 
 /// A line of the window: the bytes at `start .. end`, without its newline.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +32,8 @@ impl Line {
         Self {
             start,
             end,
-            whole: !direction.has(flag::SKIP_LINE),
+            // Also of a line that happens to be all in the window: how it came must not matter.
+            whole: !direction.has(flag::SKIP_LINE) && end.wrapping_sub(start) <= CARRY,
         }
     }
 }
@@ -56,9 +48,20 @@ impl Conn {
     }
 }
 
-/// How far a segment is ahead of the parser beyond which it is not taken for one of this
-/// connection's: receive windows are smaller.
-const FARTHEST: u32 = 1 << 28;
+/// Whether bytes are missing before a segment that would have to be read first.
+#[inline(always)]
+pub fn comes_early(side: Side, conn: &mut Conn, segment: Segment) -> bool {
+    if conn.is(state::TUNNEL | state::OPAQUE) {
+        return false;
+    }
+    let direction = conn.side(side);
+    let passable = match direction.phase_now() {
+        phase::UNTIL_CLOSE | phase::IGNORE => u64::MAX,
+        phase::BODY | phase::CHUNK_DATA if !direction.has(flag::SKIP_LINE) => direction.remaining,
+        _ => 0,
+    };
+    direction.lacks(segment, passable)
+}
 
 /// Looks where a segment lies before it is read. `false` if it brings nothing.
 ///
@@ -72,15 +75,12 @@ pub fn arrive(side: Side, conn: &mut Conn, segment: Segment) -> bool {
         direction.flags &= !flag::UNFINISHED;
         return true;
     }
-    let gap = segment.first.wrapping_sub(direction.next);
-    if gap == 0 || gap > u32::MAX - FARTHEST {
-        // In order, or a repetition of which the end may be new.
-        return segment.left(direction) > 0;
-    }
-    if gap > FARTHEST {
-        return false;
-    }
-    match direction.phase {
+    let gap = match direction.place(segment) {
+        Place::Nothing => return false,
+        Place::Next => return true,
+        Place::Ahead(gap) => gap,
+    };
+    match direction.phase_now() {
         phase::UNTIL_CLOSE | phase::IGNORE => {}
         phase::BODY | phase::CHUNK_DATA
             if u64::from(gap) <= direction.remaining && !direction.has(flag::SKIP_LINE) =>
@@ -123,21 +123,21 @@ pub fn step<P: Packet, M: Meter>(
 ) -> bool {
     let silent = conn.is(state::TUNNEL | state::OPAQUE);
     let direction = conn.side(side);
-    if direction.flags & (flag::UNREADABLE | flag::GRANTED) != 0 {
+    if direction.flags & (flag::UNREADABLE | flag::GRANTED | flag::HTTP2) != 0 {
         return false;
     }
     if silent {
         direction.ignore();
     }
     // The line of a chunk's size may still be going on, with an extension.
-    if matches!(direction.phase, phase::BODY | phase::CHUNK_DATA)
+    if matches!(direction.phase_now(), phase::BODY | phase::CHUNK_DATA)
         && !direction.has(flag::SKIP_LINE)
         && !skip(direction, segment)
     {
         return false;
     }
     // What follows a chunk is read in the same step: one packet on its way out can hold hundreds.
-    let more = match direction.phase {
+    let more = match direction.phase_now() {
         phase::UNTIL_CLOSE | phase::IGNORE => {
             direction.window.clear();
             direction.next = segment.first.wrapping_add(segment.length);
@@ -152,62 +152,24 @@ pub fn step<P: Packet, M: Meter>(
             Side::Responses => response::end(conn, meter),
         }
     }
-    more
+    let direction = conn.side(side);
+    more && !direction.has(flag::HTTP2)
+        && (direction.window.unread() != 0 || segment.left(direction) != 0)
 }
 
-/// Skips bytes of a body: those in the window first, then of those that are not loaded. `true` at its end.
+/// Skips bytes of a body. `true` at its end.
 #[inline(always)]
 fn skip(direction: &mut Direction, segment: Segment) -> bool {
-    let unread = direction.window.unread();
-    if direction.remaining < u64::from(unread) {
-        direction.window.start = direction
-            .window
-            .start
-            .wrapping_add(direction.remaining as u32);
-        direction.remaining = 0;
-    } else {
-        direction.remaining -= u64::from(unread);
-        direction.window.clear();
-        let left = segment.left(direction);
-        let skipped = if direction.remaining < u64::from(left) {
-            direction.remaining as u32
-        } else {
-            left
-        };
-        direction.remaining -= u64::from(skipped);
-        direction.next = direction.next.wrapping_add(skipped);
-    }
+    let skipped = direction.pass(segment, direction.remaining);
+    direction.remaining -= skipped;
     if direction.remaining > 0 {
         return false;
     }
-    if direction.phase == phase::CHUNK_DATA {
+    if direction.phase_now() == phase::CHUNK_DATA {
         direction.phase = phase::CHUNK_HEAD;
     } else {
         direction.flags |= flag::COMPLETE;
     }
-    true
-}
-
-/// Loads what follows the bytes in the window. `false` if there is nothing.
-#[inline(always)]
-fn load<P: Packet>(direction: &mut Direction, packet: &P, segment: Segment) -> bool {
-    let left = segment.left(direction);
-    let length = if left < LOAD { left } else { LOAD };
-    let at = direction.window.end;
-    if length == 0 || at > CARRY {
-        return false;
-    }
-    let offset = direction.next.wrapping_sub(segment.first);
-    if !packet.load(
-        segment.offset.wrapping_add(offset),
-        &mut direction.window,
-        at,
-        length,
-    ) {
-        return false;
-    }
-    direction.window.end = at + length;
-    direction.next = direction.next.wrapping_add(length);
     true
 }
 
@@ -222,32 +184,62 @@ fn read_line<P: Packet, M: Meter>(
     let direction = conn.side(side);
     if direction.window.unread() == 0 || direction.has(flag::SHORT) {
         direction.flags &= !flag::SHORT;
-        direction.window.keep();
-        if !load(direction, packet, segment) {
+        if direction.window.unread() == 0 {
+            direction.window.clear();
+        } else {
+            direction.window.keep();
+        }
+        if !direction.load(packet, segment) {
             return false;
         }
     }
     if side == Side::Requests {
         request::begin(conn, meter);
     }
+    if side == Side::Responses
+        && conn.started == 0
+        && conn.responses.has(flag::START_LINE)
+        && response::is_settings(&conn.responses.window)
+    {
+        // Some servers of HTTP/2 speak first.
+        conn.responses.flags |= flag::HTTP2;
+        return false;
+    }
     let direction = conn.side(side);
-    let skips = direction.has(flag::SKIP_LINE);
-    if direction.window.read_line() {
-        if skips {
-            direction.flags &= !flag::SKIP_LINE;
-            return true;
-        }
+    direction.window.wanted = if direction.has(flag::SKIP_LINE)
+        || direction.phase_now() == phase::CHUNK_HEAD
+        || (direction.phase_now() == phase::HEAD && direction.has(flag::START_LINE))
+    {
+        fields::EVERY
+    } else if direction.phase_now() == phase::TRAILER {
+        fields::EMPTY
     } else {
+        fields::KNOWN
+    };
+    match direction
+        .window
+        .read_line(|window, at| fields::are_wanted(side, window, at))
+    {
+        Search::Found => {
+            if direction.has(flag::SKIP_LINE) {
+                direction.flags &= !flag::SKIP_LINE;
+                return true;
+            }
+        }
+        Search::Unfinished => return true,
         // The line goes on behind the window.
-        if !skips && direction.window.unread() <= CARRY {
-            direction.flags |= flag::SHORT;
-            return segment.left(direction) > 0;
+        Search::Nothing => {
+            let skips = direction.has(flag::SKIP_LINE);
+            if !skips && direction.window.unread() <= CARRY {
+                direction.flags |= flag::SHORT;
+                return segment.left(direction) > 0;
+            }
+            direction.window.read_beginning();
+            if skips {
+                return segment.left(direction) > 0;
+            }
+            direction.flags |= flag::SKIP_LINE;
         }
-        direction.window.read_beginning();
-        if skips {
-            return segment.left(direction) > 0;
-        }
-        direction.flags |= flag::SKIP_LINE;
     }
     line(side, conn, packet, meter);
     true
@@ -257,7 +249,7 @@ fn read_line<P: Packet, M: Meter>(
 fn line<P: Packet, M: Meter>(side: Side, conn: &mut Conn, packet: &P, meter: &mut M) {
     let direction = conn.side(side);
     let line = Line::of(direction);
-    match direction.phase {
+    match direction.phase_now() {
         phase::CHUNK_HEAD => match fields::chunk_size(&direction.window, line) {
             None => direction.flags |= flag::UNREADABLE,
             Some(0) => direction.phase = phase::TRAILER,

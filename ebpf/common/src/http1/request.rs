@@ -4,7 +4,7 @@ use super::{Line, fields};
 use crate::{
     abi::MAX_EXCLUDED_PATH,
     conn::Conn,
-    direction::{flag, phase},
+    direction::{Direction, flag, phase},
     packet::{Meter, Packet},
     window::{LOWER, Window, equal_bytes, lowest_byte, text},
 };
@@ -13,7 +13,7 @@ use crate::{
 #[inline(always)]
 pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
     let direction = &mut conn.requests;
-    if direction.phase != phase::HEAD
+    if direction.phase_now() != phase::HEAD
         || !direction.has(flag::START_LINE)
         || direction.has(flag::BEGUN)
     {
@@ -21,6 +21,9 @@ pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
     }
     let first = direction.window.byte(direction.window.start);
     if first == b'\r' || first == b'\n' {
+        return;
+    }
+    if may_be_preface(direction) {
         return;
     }
     direction.flags |= flag::BEGUN;
@@ -32,6 +35,30 @@ pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
     conn.start(meter);
 }
 
+/// The line that an HTTP/2 connection begins with (RFC 9113, 3.4), as far as it can be read at once.
+const PREFACE: u64 = text(b"PRI * HT");
+
+/// Whether all that is there could be the beginning of HTTP/2. No method begins so.
+#[inline(always)]
+fn may_be_preface(direction: &Direction) -> bool {
+    let there = direction.window.unread();
+    let compared = if there < 8 {
+        (1u64 << ((there * 8) & 63)) - 1
+    } else {
+        u64::MAX
+    };
+    (direction.window.eight(direction.window.start) ^ PREFACE) & compared == 0
+}
+
+/// Whether a line is all of that.
+#[inline(always)]
+fn is_preface(window: &Window, line: Line) -> bool {
+    line.whole
+        && line.end == line.start + 15
+        && window.eight(line.start) == PREFACE
+        && window.eight(line.start + 7) == text(b"TTP/2.0\r")
+}
+
 #[inline(always)]
 pub(super) fn head_line<P: Packet, M: Meter>(
     conn: &mut Conn,
@@ -40,7 +67,7 @@ pub(super) fn head_line<P: Packet, M: Meter>(
     line: Line,
 ) {
     let direction = &mut conn.requests;
-    if direction.phase != phase::HEAD {
+    if direction.phase_now() != phase::HEAD {
         return;
     }
     if direction.has(flag::START_LINE) {
@@ -81,9 +108,17 @@ fn start_line<P: Packet>(conn: &mut Conn, packet: &P, line: Line) {
         return;
     }
     direction.flags &= !flag::START_LINE;
+    if is_preface(&direction.window, line) {
+        direction.flags |= flag::HTTP2;
+        return;
+    }
     let method = direction.window.eight(line.start);
     // A carriage return that ends no line is no beginning: nothing has been counted.
-    if !direction.has(flag::BEGUN) || (line.whole && !names_http1(&direction.window, line)) {
+    // And the server may have begun HTTP/2 before the client had said anything.
+    if !direction.has(flag::BEGUN)
+        || (line.whole && !names_http1(&direction.window, line))
+        || conn.responses.has(flag::HTTP2)
+    {
         direction.flags |= flag::UNREADABLE;
         return;
     }
@@ -148,6 +183,7 @@ fn head_end<M: Meter>(conn: &mut Conn, meter: &mut M) {
     if conn.requests.has(flag::EXCLUDED) {
         conn.exclude(meter);
     }
+    conn.head_read();
     let direction = &mut conn.requests;
     if direction.has(flag::CHUNKED) {
         direction.phase = phase::CHUNK_HEAD;

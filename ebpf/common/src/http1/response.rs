@@ -6,13 +6,13 @@ use crate::{
     conn::{Conn, state},
     direction::{flag, phase},
     packet::Meter,
-    window::text,
+    window::{LOWER, Window, text},
 };
 
 #[inline(always)]
 pub(super) fn head_line(conn: &mut Conn, line: Line) {
     let direction = &mut conn.responses;
-    if direction.phase != phase::HEAD {
+    if direction.phase_now() != phase::HEAD {
         return;
     }
     if direction.has(flag::START_LINE) {
@@ -30,9 +30,37 @@ pub(super) fn head_line(conn: &mut Conn, line: Line) {
         return;
     }
     let name = fields::name(&direction.window, line);
+    if names_h2c(&direction.window, line, name) {
+        direction.flags |= flag::H2C;
+    }
     if !fields::framing(direction, line, name) {
         direction.flags |= flag::UNREADABLE;
     }
+}
+
+/// Whether the protocol to go on with is HTTP/2 (RFC 7540, 3.2).
+#[inline(always)]
+fn names_h2c(window: &Window, line: Line, name: (u64, u64)) -> bool {
+    if name.0 != text(b"upgrade:") {
+        return false;
+    }
+    let value = line.start + 8;
+    let value = value + fields::leading_blanks(window.eight(value));
+    let behind = window.byte(value + 3);
+    value + 3 <= line.end
+        && (window.eight(value) | LOWER) & 0xff_ffff == text(b"h2c\0\0\0\0\0")
+        && (value + 3 == line.end || fields::is_blank(behind) || behind == b',')
+}
+
+/// What a server's HTTP/2 connection begins with: the head of a SETTINGS frame. `false` if the bytes are another thing.
+#[inline(always)]
+pub(super) fn is_settings(window: &Window) -> bool {
+    // Behind the three bytes of a length below 256: its type, and four bytes of flags and stream, all 0. A newline
+    // is no length, as that is a multiple of 6 (RFC 9113, 6.5.1), and would have been the end of a line.
+    window.unread() >= 9
+        && window.eight(window.start) & 0xffff_ffff_ff00_ffff == 0x0000_0000_0400_0000
+        && window.byte(window.start + 2) != b'\n'
+        && window.byte(window.start + 8) == 0
 }
 
 /// The code of a line `HTTP/1.x code …`.
@@ -61,6 +89,10 @@ fn status(conn: &Conn, line: Line) -> Option<u64> {
 #[inline(always)]
 fn head_end(conn: &mut Conn) {
     let status = conn.responses.status;
+    if status == 101 && conn.responses.has(flag::H2C) {
+        conn.responses.flags |= flag::HTTP2;
+        return;
+    }
     if status == 101 || (conn.answers_connect() && status / 100 == 2 && conn.open() > 0) {
         conn.responses.flags |= flag::GRANTED;
         return;

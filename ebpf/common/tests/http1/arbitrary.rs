@@ -1,30 +1,11 @@
 //! Anything at all, in both directions, at any sequence number: nothing panics, the counts hold
-//! together (see [`crate::ledger`]) at every step, and nothing stays in flight.
+//! together (see `ebb_common_testing::ledger`) at every step, and nothing stays in flight.
 
-use ebb_common::{direction::Segment, http1::Side};
-use proptest::{
-    collection::vec,
-    prelude::*,
-    sample::select,
-    test_runner::{Config, RngSeed},
-};
+use ebb_common::direction::{Segment, Side};
+use ebb_common_testing::wire::Wire;
+use proptest::{collection::vec, prelude::*, sample::select};
 
-use crate::wire::Wire;
-
-/// The same cases at every run, `times` 256 of them. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` ask for others.
-pub(crate) fn config(times: u32) -> Config {
-    let given = Config::default();
-    let rng_seed = match given.rng_seed {
-        RngSeed::Random => RngSeed::Fixed(1),
-        fixed @ RngSeed::Fixed(_) => fixed,
-    };
-    Config {
-        cases: given.cases * times,
-        rng_seed,
-        failure_persistence: None,
-        ..given
-    }
-}
+use crate::shared::config;
 
 /// Bytes of which a good part means something.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -96,7 +77,7 @@ proptest! {
         let mut wire = Wire::open(first[0], first[1]);
         for Arrival { side, ahead, bytes, fin } in arrivals {
             wire.ledger.pass(1_000);
-            let first = wire.direction(side).next.wrapping_add(ahead);
+            let first = wire.next(side).wrapping_add(ahead);
             wire.deliver(side, first, &bytes, if fin { Segment::FIN } else { 0 });
         }
         wire.close();

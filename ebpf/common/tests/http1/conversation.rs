@@ -2,15 +2,18 @@
 
 use std::ops::Range;
 
-use ebb_common::{abi::ended, direction::Segment, http1::Side, latency::bucket};
+use ebb_common::{
+    abi::ended,
+    direction::{Segment, Side},
+    latency::bucket,
+};
+use ebb_common_testing::{ledger::Figures, wire::Wire};
 use proptest::prelude::*;
 
 use crate::{
-    arbitrary::config,
-    ledger::Figures,
     schedule::{Seen, Turn, pieces, turns},
+    shared::config,
     spoken::{Message, Spoken, conversation},
-    wire::Wire,
 };
 
 /// Requests in flight on one connection up to which latencies are known.
@@ -60,7 +63,15 @@ fn truth(spoken: &[Spoken], streams: &[Stream; 2], seen: &[Seen; 2], fin: u64) -
     let starts: Vec<u64> = streams[0]
         .messages
         .iter()
-        .map(|message| seen[0].at(message.start))
+        .map(|message| {
+            // What may still become HTTP/2 is not counted yet.
+            let like_preface = streams[0].bytes[message.clone()]
+                .iter()
+                .zip(b"PRI * HTTP/2.0")
+                .take_while(|(byte, expected)| byte == expected)
+                .count();
+            seen[0].at(message.start + like_preface)
+        })
         .collect();
     for (index, spoken) in spoken.iter().enumerate() {
         figures.ended[spoken.way] += 1;
@@ -119,7 +130,11 @@ fn play(spoken: &[Spoken], turns: &[Turn], first: [u32; 2], fin_with_last: bool)
         // Never 0: what comes at one time cannot be ordered.
         wire.ledger.pass(turn.pause + 1);
         let stream = &streams[side];
-        let (pieces, end) = pieces(*turn, at[side], limits[side], &stream.bodies);
+        let turn = Turn {
+            server: side == 1,
+            ..*turn
+        };
+        let (pieces, end) = pieces(turn, at[side], limits[side], &stream.bodies);
         for piece in pieces {
             let last = fin_with_last && side == 1 && piece.end == stream.bytes.len();
             let sequence = first[side].wrapping_add(piece.start as u32);

@@ -2,74 +2,19 @@
 
 use ebb_common::{
     conn::state,
-    direction::{flag, phase},
-    http1::Side,
+    direction::{Side, flag, phase},
 };
-use httparse::{EMPTY_HEADER, Header, Request, Response, Status};
+use ebb_common_testing::{
+    http1::{Framing, framing},
+    wire::Wire,
+};
+use httparse::{EMPTY_HEADER, Request, Response, Status};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use crate::{
-    arbitrary::config,
+    shared::config,
     spoken::{Message, spoken},
-    wire::Wire,
 };
-
-/// What follows a head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    Nothing,
-    Length(u64),
-    Chunks,
-    UntilClose,
-}
-
-/// RFC 9112, section 6.3, cases 3 to 8. `None` where it is the recipient's choice, or an error.
-fn framing(fields: &[Header<'_>], response: bool) -> Option<Framing> {
-    let values = |name: &'static str| {
-        fields
-            .iter()
-            .filter(move |field| field.name.eq_ignore_ascii_case(name))
-            .map(|field| String::from_utf8_lossy(field.value).to_lowercase())
-    };
-    let codings: Vec<String> = values("transfer-encoding")
-        .flat_map(|value| {
-            value
-                .split(',')
-                .map(|coding| coding.trim().to_owned())
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    if let Some(last) = codings.last() {
-        return match last.as_str() {
-            "chunked" => Some(Framing::Chunks),
-            // Not the name of a coding.
-            other
-                if !other.bytes().all(|byte| byte.is_ascii_alphanumeric()) || other.is_empty() =>
-            {
-                None
-            }
-            _ => Some(Framing::UntilClose),
-        };
-    }
-    let lengths: Vec<String> = values("content-length")
-        .flat_map(|value| {
-            value
-                .split(',')
-                .map(|length| length.trim().to_owned())
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    match lengths.first() {
-        None if response => Some(Framing::UntilClose),
-        None => Some(Framing::Nothing),
-        Some(first) if lengths.iter().any(|length| length != first) => None,
-        Some(first) if first.is_empty() || !first.bytes().all(|byte| byte.is_ascii_digit()) => None,
-        Some(first) => match first.parse().ok()? {
-            0 => Some(Framing::Nothing),
-            length => Some(Framing::Length(length)),
-        },
-    }
-}
 
 /// Where the parser stands behind a head. `None` if it has become opaque.
 fn found(wire: &mut Wire, side: Side) -> Option<Framing> {

@@ -2,8 +2,7 @@
 //!
 //! Every exchange is told once, with what is to be counted, and played under every segmentation: the
 //! figures may not depend on where TCP happens to cut. What is generated carries its own truth, down
-//! to the nanosecond of the integral. The driver ([`wire`]) follows `ebpf/src/traffic.rs` and
-//! `sockets.rs`; a change there belongs here, too. Not covered: what two CPUs do at once.
+//! to the nanosecond of the integral. The driver is `ebb_common_testing`'s.
 
 #![allow(
     clippy::expect_used,
@@ -15,10 +14,13 @@
 mod arbitrary;
 mod cases;
 mod conversation;
-mod exchange;
+#[path = "../shared/disorder.rs"]
+mod disorder;
 mod heads;
-mod ledger;
+mod large;
 mod schedule;
+#[path = "../shared/segmentation.rs"]
 mod segmentation;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod spoken;
-mod wire;

@@ -23,7 +23,8 @@ pub(crate) enum Disturbance {
     Overlap(usize),
     /// Another one, that ends so far back, comes again after it.
     Repeat(usize),
-    /// If it lies in a body, what begins so far behind its first byte overtakes what is before that.
+    /// What begins so far behind its first byte overtakes what is before that: in the client's packets anywhere,
+    /// in the server's, which nobody keeps, in a body.
     Overtake(usize),
 }
 
@@ -68,7 +69,12 @@ pub(crate) fn pieces(
         }
         Disturbance::Overtake(ahead) => {
             let body = bodies.iter().find(|body| body.contains(&at));
-            match body.map(|body| body.end.min(at + ahead)) {
+            let gap_end = if turn.server {
+                body.map(|body| body.end.min(at + ahead))
+            } else {
+                Some(at + ahead)
+            };
+            match gap_end {
                 Some(gap_end) if gap_end < end => vec![gap_end..end, at..gap_end],
                 _ => vec![plain],
             }

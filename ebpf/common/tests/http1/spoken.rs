@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use ebb_common::abi::ended;
+use ebb_common_testing::EXCLUDED;
 use proptest::{prelude::*, sample::select};
-
-use crate::wire::EXCLUDED;
 
 /// One request and its response. Ranges count from the first byte of the message.
 #[derive(Clone, Debug)]

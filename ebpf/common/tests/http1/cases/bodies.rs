@@ -1,7 +1,8 @@
 //! Where a body ends (RFC 9112, section 6.3).
 
+use ebb_common_testing::exchange::{Exchange, exchange};
+
 use super::{GET, OK, pair};
-use crate::exchange::{Exchange, exchange};
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 

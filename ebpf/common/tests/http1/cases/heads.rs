@@ -1,7 +1,8 @@
 //! Heads: what ends them, what they may hold, and statuses that have no body.
 
+use ebb_common_testing::exchange::{Exchange, exchange};
+
 use super::{GET, OK, pair};
-use crate::exchange::{Exchange, exchange};
 
 fn request(name: &'static str, request: impl AsRef<[u8]>) -> Exchange {
     pair(name, request, OK, 2)
@@ -79,7 +80,23 @@ fn requests() -> Vec<Exchange> {
             .flying(0)
             .client("\r\n")
             .flying(0)
+            .client("D")
+            .flying(1)
+            .ended(2, 1)
+            .ended(0, 1),
+        exchange("what may be the beginning of HTTP/2 is in flight from where it is not")
             .client("P")
+            .flying(0)
+            .client("R")
+            .flying(0)
+            .client("O")
+            .flying(1)
+            .client("PFIND / HTTP/1.1\r\n\r\n")
+            .server(OK)
+            .flying(0)
+            .client("P")
+            .flying(0)
+            .client("OST")
             .flying(1)
             .ended(2, 1)
             .ended(0, 1),

@@ -8,13 +8,13 @@ mod pipelines;
 mod probes;
 mod tunnels;
 
-use crate::exchange::{Exchange, exchange};
+use ebb_common_testing::exchange::{Exchange, exchange};
 
 /// A request that most cases begin with.
-const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// A response that most cases end with.
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 /// Every case there is.
 pub(crate) fn all() -> Vec<Exchange> {

@@ -1,7 +1,8 @@
 //! Connections on which little or nothing is asked.
 
+use ebb_common_testing::exchange::{Exchange, exchange};
+
 use super::{GET, OK};
-use crate::exchange::{Exchange, exchange};
 
 pub(super) fn all() -> Vec<Exchange> {
     let timeout = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 2\r\n\r\nno";

@@ -1,7 +1,8 @@
 //! What cannot be read: one in flight for the connection's life, and said to be so.
 
+use ebb_common_testing::exchange::{Exchange, exchange};
+
 use super::{GET, OK};
-use crate::exchange::{Exchange, exchange};
 
 /// [`ebb_common::abi::ended::OPAQUE`].
 const OPAQUE: usize = 7;
@@ -37,7 +38,8 @@ pub(super) fn all() -> Vec<Exchange> {
         client("redis", "*1\r\n$4\r\nPING\r\n"),
         client("redis, in a line", "PING\r\n"),
         client("HTTP/0.9", "GET /\r\n"),
-        client("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        client("almost HTTP/2", "PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n"),
+        client("not even HTTP/2", "PRI * HT\r\n"),
         client("zeros", [0; 100]),
         client(
             "a carriage return that ends no line",

@@ -1,8 +1,9 @@
 //! Several requests before the first answer. Which of the last 64 are HEAD, CONNECT or excluded is known;
 //! deeper than that a request can only be told to be a plain one.
 
+use ebb_common_testing::exchange::{Exchange, exchange};
+
 use super::{GET, OK};
-use crate::exchange::{Exchange, exchange};
 
 const HEAD: &str = "HEAD / HTTP/1.1\r\n\r\n";
 const NO_BODY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n";

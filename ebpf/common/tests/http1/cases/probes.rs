@@ -1,10 +1,11 @@
 //! Probes and excluded paths: counted apart, and nowhere else.
 
-use super::{GET, OK, pair};
-use crate::{
+use ebb_common_testing::{
+    EXCLUDED as PATHS,
     exchange::{Exchange, exchange},
-    wire::EXCLUDED as PATHS,
 };
+
+use super::{GET, OK, pair};
 
 /// [`ebb_common::abi::ended::EXCLUDED`].
 const EXCLUDED: usize = 6;

@@ -1,7 +1,8 @@
 //! 101 and CONNECT: one in flight until the connection closes.
 
+use ebb_common_testing::exchange::{Exchange, exchange};
+
 use super::{GET, OK, pair};
-use crate::exchange::{Exchange, exchange};
 
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
 const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";

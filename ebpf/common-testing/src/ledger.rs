@@ -3,7 +3,7 @@
 //! Each change checks what must hold at any moment: nothing negative in flight, no gauge above what is
 //! in flight, no end that lies before its start or in the future.
 
-use std::cell::Cell;
+use std::{cell::Cell, fmt};
 
 use ebb_common::{
     abi::ended,
@@ -13,44 +13,77 @@ use ebb_common::{
 };
 
 /// What is counted; the cells of `abi::PodCounters` that traffic changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Figures {
-    pub(crate) started: u64,
-    pub(crate) ended: [u64; ended::WAYS],
-    pub(crate) area: u64,
-    pub(crate) upgraded: u64,
-    pub(crate) opaque: u64,
-    pub(crate) latency: [u64; BUCKETS],
+#[derive(Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// Requests begun.
+    pub started: u64,
+    /// Requests ended, by [`ended`].
+    pub ended: [u64; ended::WAYS],
+    /// The cell `a` of the integral, ns, wrapping.
+    pub area: u64,
+    /// Gauge of HTTP/2 streams.
+    pub http2: u64,
+    /// Gauge of upgraded connections.
+    pub upgraded: u64,
+    /// Gauge of opaque connections.
+    pub opaque: u64,
+    /// The latency histogram.
+    pub latency: [u64; BUCKETS],
 }
 
 impl Figures {
-    pub(crate) const NOTHING: Self = Self {
+    /// Nothing has happened.
+    pub const NOTHING: Self = Self {
         started: 0,
         ended: [0; ended::WAYS],
         area: 0,
+        http2: 0,
         upgraded: 0,
         opaque: 0,
         latency: [0; BUCKETS],
     };
 
     /// In flight, as `ebb_agent::Reading` has it. Negative would be a wrapped, huge number there.
-    pub(crate) fn in_flight(&self) -> i64 {
+    pub fn in_flight(&self) -> i64 {
         self.ended
             .iter()
             .fold(self.started, |left, ended| left.wrapping_sub(*ended)) as i64
     }
 
+    /// The gauges: HTTP/2, upgraded, opaque.
+    pub fn gauges(&self) -> [u64; 3] {
+        [self.http2, self.upgraded, self.opaque]
+    }
+
     /// The integral at a time, ns, as `ebb_agent::Reading` has it: from the first start on.
-    pub(crate) fn integral(&self, now: u64) -> i64 {
+    pub fn integral(&self, now: u64) -> i64 {
         (self.in_flight() as u64)
             .wrapping_mul(now)
             .wrapping_add(self.area) as i64
     }
 }
 
+impl fmt::Debug for Figures {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let latencies = self
+            .latency
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0);
+        formatter
+            .debug_struct("Figures")
+            .field("started", &self.started)
+            .field("ended", &self.ended)
+            .field("area", &(self.area as i64))
+            .field("gauges", &self.gauges())
+            .field("latency", &latencies.collect::<Vec<_>>())
+            .finish()
+    }
+}
+
 /// The counting side of a connection.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub struct Ledger {
     clock: u64,
     /// When counting began: no start is older.
     origin: u64,
@@ -62,7 +95,8 @@ impl Ledger {
     /// A clock at which sums of times wrap soon, so that wrapping is part of every test.
     const ORIGIN: u64 = u64::MAX - 5_000_000;
 
-    pub(crate) fn new() -> Self {
+    /// Nothing counted, at [`Self::ORIGIN`].
+    pub fn new() -> Self {
         Self {
             clock: Self::ORIGIN,
             origin: Self::ORIGIN,
@@ -71,22 +105,28 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn figures(&self) -> &Figures {
+    /// What is counted.
+    pub fn figures(&self) -> &Figures {
         &self.figures
     }
 
+    /// The clock, ns.
+    pub fn time(&self) -> u64 {
+        self.clock
+    }
+
     /// Nanoseconds since counting began.
-    pub(crate) fn elapsed(&self) -> u64 {
+    pub fn elapsed(&self) -> u64 {
         self.clock.wrapping_sub(self.origin)
     }
 
     /// Lets time pass.
-    pub(crate) fn pass(&mut self, nanoseconds: u64) {
+    pub fn pass(&mut self, nanoseconds: u64) {
         self.clock = self.clock.wrapping_add(nanoseconds);
     }
 
     /// The integral of "in flight" so far, ns.
-    pub(crate) fn integral(&self) -> i64 {
+    pub fn integral(&self) -> i64 {
         self.figures.integral(self.clock)
     }
 
@@ -98,10 +138,16 @@ impl Ledger {
         let figures = &self.figures;
         let in_flight = figures.in_flight();
         assert!(in_flight >= 0, "{in_flight} in flight: {figures:?}");
-        let special = figures.upgraded.wrapping_add(figures.opaque);
+        let special = figures.gauges().into_iter().fold(0, u64::saturating_add);
         assert!(
             special <= in_flight as u64,
             "gauges above the {in_flight} in flight: {figures:?}"
+        );
+        // One that has been granted an upgrade to HTTP/2, of which the client then makes no use and the server
+        // nonsense, is opaque on both.
+        assert!(
+            figures.upgraded <= 1 && figures.opaque <= 2,
+            "one connection, counted as several: {figures:?}"
         );
         assert!(
             self.integral() >= 0,
@@ -115,6 +161,12 @@ impl Ledger {
             at.wrapping_sub(self.origin) <= self.elapsed(),
             "{at} is not between the origin and now"
         );
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -143,11 +195,21 @@ impl Meter for Ledger {
 
     fn gauge(&mut self, gauge: Gauge, by: u64) {
         let cell = match gauge {
+            Gauge::Http2 => &mut self.figures.http2,
             Gauge::Upgraded => &mut self.figures.upgraded,
             Gauge::Opaque => &mut self.figures.opaque,
         };
         *cell = cell.wrapping_add(by);
         self.check();
+    }
+
+    #[expect(
+        clippy::not_unsafe_ptr_arg_deref,
+        reason = "so the parsers call it; its cells are those of the connection they have"
+    )]
+    fn add(&self, cell: *mut u32, by: u32) {
+        // SAFETY: a cell of the connection at hand, which this one thread changes.
+        unsafe { *cell = (*cell).wrapping_add(by) };
     }
 
     fn locked<R>(&self, _lock: *mut Lock, change: impl FnOnce() -> R) -> R {

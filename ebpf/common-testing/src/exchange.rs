@@ -1,10 +1,17 @@
 //! A conversation told by hand, and what is to be counted of it at every point.
 
-use std::ops::Range;
+use std::{fmt::Debug, ops::Range};
 
-use ebb_common::{abi::ended, direction::Segment, http1::Side};
+use ebb_common::{
+    abi::ended,
+    direction::{Segment, Side},
+};
 
-use crate::{ledger::Figures, wire::Wire};
+use crate::{
+    ledger::Figures,
+    segments::{Piece, cut},
+    wire::Wire,
+};
 
 /// Time between two messages, ns. All of a message's segments come at one time, so that the integral
 /// and the latencies, too, must be the same however it is cut.
@@ -16,93 +23,116 @@ const FIRST: [u32; 2] = [u32::MAX - 30, u32::MAX - 50];
 enum Event {
     /// These bytes of one direction's stream come.
     Message(Side, Range<usize>),
-    /// There must be so many in flight, of which so many upgraded and opaque.
-    Flying([u64; 3]),
+    /// There must be so many in flight, and the gauges must read this.
+    Flying(u64, [u64; 3]),
     /// The server ends its side.
     Fin,
 }
 
 /// A conversation. Ends with the connection.
-pub(crate) struct Exchange {
-    pub(crate) name: &'static str,
+pub struct Exchange {
+    /// What it is about.
+    pub name: &'static str,
     events: Vec<Event>,
     streams: [Vec<u8>; 2],
-    ended: [u64; ended::WAYS],
+    ended: Option<[u64; ended::WAYS]>,
 }
 
-pub(crate) fn exchange(name: &'static str) -> Exchange {
+/// A conversation to be told.
+pub fn exchange(name: &'static str) -> Exchange {
     Exchange {
         name,
         events: Vec::new(),
         streams: [Vec::new(), Vec::new()],
-        ended: [0; ended::WAYS],
+        ended: Some([0; ended::WAYS]),
     }
 }
 
 /// How a message is cut: given the side it is from and where in that side's stream it lies, the ranges of the
 /// stream that come, in this order. They may reach back into earlier messages.
-pub(crate) type Cut<'a> = &'a mut dyn FnMut(Side, Range<usize>) -> Vec<Range<usize>>;
+pub type Cut<'a> = &'a mut dyn FnMut(Side, Range<usize>) -> Vec<Range<usize>>;
 
 impl Exchange {
-    fn message(mut self, side: Side, bytes: &[u8]) -> Self {
+    /// One side sends this.
+    pub fn message(mut self, side: Side, bytes: impl AsRef<[u8]>) -> Self {
         let stream = &mut self.streams[side as usize];
         let start = stream.len();
-        stream.extend_from_slice(bytes);
+        stream.extend_from_slice(bytes.as_ref());
         self.events.push(Event::Message(side, start..stream.len()));
         self
     }
 
     /// The client sends this.
-    pub(crate) fn client(self, bytes: impl AsRef<[u8]>) -> Self {
-        self.message(Side::Requests, bytes.as_ref())
+    pub fn client(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.message(Side::Requests, bytes)
     }
 
     /// The server sends this.
-    pub(crate) fn server(self, bytes: impl AsRef<[u8]>) -> Self {
-        self.message(Side::Responses, bytes.as_ref())
+    pub fn server(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.message(Side::Responses, bytes)
     }
 
     /// The server says that this was all.
-    pub(crate) fn fin(mut self) -> Self {
+    pub fn fin(mut self) -> Self {
         self.events.push(Event::Fin);
         self
     }
 
-    /// There must now be so many requests in flight.
-    pub(crate) fn flying(mut self, count: u64) -> Self {
-        self.events.push(Event::Flying([count, 0, 0]));
+    fn check(mut self, count: u64, gauges: [u64; 3]) -> Self {
+        self.events.push(Event::Flying(count, gauges));
         self
+    }
+
+    /// There must now be so many requests in flight on HTTP/1.
+    pub fn flying(self, count: u64) -> Self {
+        self.check(count, [0; 3])
+    }
+
+    /// There must now be so many streams in flight on HTTP/2.
+    pub fn streams(self, count: u64) -> Self {
+        self.check(count, [count, 0, 0])
     }
 
     /// The connection must now be a tunnel, one in flight.
-    pub(crate) fn tunnel(mut self) -> Self {
-        self.events.push(Event::Flying([1, 1, 0]));
-        self
+    pub fn tunnel(self) -> Self {
+        self.check(1, [0, 1, 0])
     }
 
     /// The connection must now be opaque, one in flight.
-    pub(crate) fn opaque(mut self) -> Self {
-        self.events.push(Event::Flying([1, 0, 1]));
-        self
+    pub fn opaque(self) -> Self {
+        self.check(1, [0, 0, 1])
     }
 
     /// So many have ended this way, when the connection has closed.
-    pub(crate) fn ended(mut self, way: usize, count: u64) -> Self {
-        self.ended[way] += count;
+    pub fn ended(mut self, way: usize, count: u64) -> Self {
+        if let Some(ended) = &mut self.ended {
+            ended[way] += count;
+        }
+        self
+    }
+
+    /// Nobody knows how its requests end.
+    pub fn unjudged(mut self) -> Self {
+        self.ended = None;
         self
     }
 
     /// The messages: who sends, and which bytes of his stream.
-    pub(crate) fn messages(&self) -> impl Iterator<Item = (Side, Range<usize>)> {
+    pub fn messages(&self) -> impl Iterator<Item = (Side, Range<usize>)> {
         self.events.iter().filter_map(|event| match event {
             Event::Message(side, range) => Some((*side, range.clone())),
-            Event::Flying(_) | Event::Fin => None,
+            Event::Flying(..) | Event::Fin => None,
         })
+    }
+
+    /// All that one side says.
+    pub fn stream(&self, side: Side) -> &[u8] {
+        &self.streams[side as usize]
     }
 
     /// Plays the whole conversation, cut like this, and checks all that is known of it. `how` says for
     /// a failure what the cut was.
-    pub(crate) fn play(&self, how: &dyn std::fmt::Debug, cut: Cut<'_>) -> Figures {
+    pub fn play(&self, how: &dyn Debug, cut: Cut<'_>) -> Figures {
         let mut wire = Wire::open(FIRST[0], FIRST[1]);
         let sequence = |side: Side, at: usize| FIRST[side as usize].wrapping_add(at as u32);
         for (index, event) in self.events.iter().enumerate() {
@@ -114,46 +144,48 @@ impl Exchange {
                         wire.deliver(*side, sequence(*side, piece.start), bytes, 0);
                     }
                 }
-                Event::Flying(expected) => {
+                Event::Flying(count, gauges) => {
                     let figures = wire.figures();
-                    let found = [figures.in_flight() as u64, figures.upgraded, figures.opaque];
                     assert_eq!(
-                        found, *expected,
+                        (figures.in_flight(), figures.gauges()),
+                        (*count as i64, *gauges),
                         "{}, event {index}, {how:?}: {figures:?}",
                         self.name
                     );
                 }
                 Event::Fin => {
                     wire.ledger.pass(PAUSE);
-                    let end = self.streams[Side::Responses as usize].len();
-                    wire.deliver(
-                        Side::Responses,
-                        sequence(Side::Responses, end),
-                        &[],
-                        Segment::FIN,
-                    );
+                    let end = sequence(Side::Responses, self.stream(Side::Responses).len());
+                    wire.deliver(Side::Responses, end, &[], Segment::FIN);
                 }
             }
         }
         wire.ledger.pass(PAUSE);
         wire.close();
         let figures = wire.figures();
-        assert_eq!(
-            figures.ended, self.ended,
-            "{}, closed, {how:?}: {figures:?}",
-            self.name
-        );
+        if let Some(ended) = self.ended {
+            assert_eq!(
+                figures.ended, ended,
+                "{}, closed, {how:?}: {figures:?}",
+                self.name
+            );
+        }
         assert_eq!(
             figures.started,
-            self.ended.iter().sum::<u64>(),
+            figures.ended.iter().sum::<u64>(),
             "{}, closed, {how:?}",
             self.name
         );
         figures.clone()
     }
 
+    /// Plays it with each message cut into these pieces.
+    pub fn play_in(&self, pieces: &[Piece]) -> Figures {
+        self.play(&pieces, &mut |_, message| cut(message, pieces))
+    }
+
     /// Plays it with each message in one segment.
-    pub(crate) fn play_whole(&self) -> Figures {
-        self.play(&"whole", &mut |_, range| vec![range])
+    pub fn play_whole(&self) -> Figures {
+        self.play_in(&[Piece::WHOLE])
     }
 }

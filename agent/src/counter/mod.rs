@@ -1,0 +1,215 @@
+//! The kernel counter: one set of programs, attached to any number of cgroups.
+//!
+//! By itself it lives as long as its process: when that ends, however it ends, the kernel detaches the
+//! programs. With [`Pins`] the counting goes on, and the next process takes it over; see [`Counter::pinned`].
+
+mod adopt;
+mod slots;
+
+use std::{collections::BTreeMap, fs::File, os::fd::AsFd as _, path::Path, time::Duration};
+
+use aya::{maps::Map, programs::ProgramError};
+
+use crate::{
+    CounterError, Reading, Rules, cgroup,
+    kernel::{ATTACHED, Kernel, Link, refused},
+    mapped::Mapped,
+    pins::Pins,
+};
+
+pub use self::adopt::Adoption;
+
+/// A cgroup that is being counted: its slot in the maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodId(u32);
+
+/// What is known of a cgroup that is being counted.
+#[derive(Debug)]
+struct Attached {
+    /// Its inode.
+    cgroup: u64,
+    rules: Rules,
+    since: Duration,
+    /// Dropping them detaches the programs, unless they are pinned.
+    _links: Vec<Link>,
+}
+
+/// The loaded programs and their maps.
+#[derive(Debug)]
+pub struct Counter {
+    kernel: Kernel,
+    counters: Mapped,
+    pods: BTreeMap<PodId, Attached>,
+    /// The slot that was handed out last.
+    last: u32,
+    pins: Option<Pins>,
+}
+
+impl Counter {
+    /// Loads the programs, for the life of this process. Needs Linux 5.10, and root or CAP_BPF and
+    /// CAP_NET_ADMIN.
+    ///
+    /// # Errors
+    /// If the process may not, or the kernel refuses them.
+    pub fn load() -> Result<Self, CounterError> {
+        Self::new(Kernel::load()?, None)
+    }
+
+    fn new(kernel: Kernel, pins: Option<Pins>) -> Result<Self, CounterError> {
+        let Map::Array(pods) = kernel.raw_map("PODS")? else {
+            return Err(CounterError::Incomplete("array PODS"));
+        };
+        let counters = Mapped::new(pods)?;
+        Ok(Self {
+            kernel,
+            counters,
+            pods: BTreeMap::new(),
+            last: 0,
+            pins,
+        })
+    }
+
+    /// Begins to count in a cgroup and all below it. Connections that are open already are not counted.
+    ///
+    /// # Errors
+    /// If it is no cgroup or is being counted already, the rules cannot be kept, or the kernel refuses.
+    pub fn attach(&mut self, path: &Path, rules: &Rules) -> Result<PodId, CounterError> {
+        let cgroup = cgroup::id(path)?;
+        if let Some(pod) = self.find(cgroup) {
+            return Err(CounterError::Twice(path.to_owned(), pod.0));
+        }
+        let pod = self.free_slot()?;
+        let attached = self.attach_at(pod, cgroup, path, rules);
+        if attached.is_err() {
+            self.clear(pod, Some(cgroup), rules);
+        }
+        self.last = pod.0;
+        self.pods.insert(pod, attached?);
+        Ok(pod)
+    }
+
+    fn attach_at(
+        &mut self,
+        pod: PodId,
+        cgroup: u64,
+        path: &Path,
+        rules: &Rules,
+    ) -> Result<Attached, CounterError> {
+        self.zero(pod)?;
+        let since = now()?;
+        // What a process that was killed did not get to remove.
+        let left = self.read_rules(pod)?;
+        self.write_rules(pod, rules, &left)?;
+        let directory = File::open(path).map_err(|source| cgroup::CgroupError::Missing {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut links = Vec::with_capacity(ATTACHED.len());
+        for (name, hook) in ATTACHED {
+            let program = self.kernel.program(name)?.as_fd();
+            let link = Link::attach(program, directory.as_fd(), hook)
+                .map_err(|error| refused(name, ProgramError::IOError(error)))?;
+            links.push(link);
+        }
+        if let Some(pins) = &self.pins {
+            pins.keep(pod.0, since, &links)?;
+        }
+        // Last: from here on connections are counted. A process that is killed before it leaves a slot
+        // without a name, which the next one gives it.
+        self.name_slot(cgroup, pod)?;
+        Ok(Attached {
+            cgroup,
+            rules: rules.clone(),
+            since,
+            _links: links,
+        })
+    }
+
+    /// Ends the counting of a cgroup. Its figures are gone.
+    pub fn detach(&mut self, pod: PodId) {
+        if let Some(attached) = self.pods.remove(&pod) {
+            self.clear(pod, Some(attached.cgroup), &attached.rules);
+        }
+    }
+
+    /// Changes what is counted of a cgroup, from the next request on.
+    ///
+    /// # Errors
+    /// If it is not being counted, or the rules cannot be kept.
+    pub fn set_rules(&mut self, pod: PodId, rules: &Rules) -> Result<(), CounterError> {
+        let attached = self.pods.get(&pod).ok_or(CounterError::Unknown(pod.0))?;
+        let old = attached.rules.clone();
+        self.write_rules(pod, rules, &old)?;
+        if let Some(attached) = self.pods.get_mut(&pod) {
+            attached.rules = rules.clone();
+        }
+        Ok(())
+    }
+
+    /// The figures of a cgroup now.
+    ///
+    /// # Errors
+    /// If it is not being counted.
+    pub fn read(&self, pod: PodId) -> Result<Reading, CounterError> {
+        if !self.pods.contains_key(&pod) {
+            return Err(CounterError::Unknown(pod.0));
+        }
+        let cells = self.counters.read(pod.0)?;
+        // Read last: what is in the cells has happened by then.
+        Ok(Reading::new(now()?, &cells))
+    }
+
+    /// How many requests a cgroup has in flight, give or take those that begin or end in this moment; 0 if
+    /// it is not being counted. Costs a few loads from memory: made to be asked often.
+    pub fn peek(&self, pod: PodId) -> u64 {
+        match self.pods.contains_key(&pod) {
+            true => self.counters.in_flight(pod.0),
+            false => 0,
+        }
+    }
+
+    /// The cgroups that are being counted, those taken over from an earlier process included.
+    pub fn pods(&self) -> impl Iterator<Item = PodId> + '_ {
+        self.pods.keys().copied()
+    }
+
+    /// The one that counts in the cgroup of that id (see [`cgroup::id`]).
+    pub fn find(&self, cgroup: u64) -> Option<PodId> {
+        self.pods
+            .iter()
+            .find(|(_, attached)| attached.cgroup == cgroup)
+            .map(|(pod, _)| *pod)
+    }
+
+    /// What is counted of a cgroup.
+    pub fn rules(&self, pod: PodId) -> Option<&Rules> {
+        self.pods.get(&pod).map(|attached| &attached.rules)
+    }
+
+    /// When the counting of a cgroup began, all figures at zero: `CLOCK_MONOTONIC`. Readings with the same
+    /// one continue each other, also those of different processes.
+    pub fn since(&self, pod: PodId) -> Option<Duration> {
+        self.pods.get(&pod).map(|attached| attached.since)
+    }
+
+    /// Takes away what a slot has in the kernel, as far as there is any.
+    fn clear(&mut self, pod: PodId, cgroup: Option<u64>, rules: &Rules) {
+        // The name first. It outlives the link, and would give the connections of a later link to this slot.
+        // Of a cgroup that is gone, the name is gone too.
+        if let Some(cgroup) = cgroup {
+            let _ = self.unname_slot(cgroup);
+        }
+        if let Some(pins) = &self.pins
+            && let Err(error) = pins.forget(pod.0)
+        {
+            tracing::warn!(slot = pod.0, %error, "a cgroup goes on being counted");
+        }
+        self.remove_exclusions(pod, rules);
+    }
+}
+
+fn now() -> Result<Duration, CounterError> {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map(Duration::from)
+        .map_err(CounterError::Clock)
+}

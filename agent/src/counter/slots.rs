@@ -1,0 +1,114 @@
+//! The slots of the maps: which are free, and what is written into one.
+
+#[expect(
+    deprecated,
+    reason = "its successor, CGRP_STORAGE, needs Linux 6.2; this one is there from 4.19"
+)]
+use aya::maps::CgroupStorage;
+use aya::maps::{Array, CgroupStorageKey, HashMap};
+use ebb_common::abi::{Exclusion, MAX_PODS, NO_SLOT, PodCounters, PodRules};
+
+use super::{Counter, PodId};
+use crate::{
+    CounterError, Rules,
+    kernel::{Hook, map_error},
+};
+
+impl Counter {
+    /// A slot to hand out: in turn, and not one whose last pod has left connections open, which may count
+    /// in it yet. If all have, the one that has waited longest.
+    pub(super) fn free_slot(&self) -> Result<PodId, CounterError> {
+        let slots = MAX_PODS - 1;
+        let free = || {
+            (0..slots)
+                .map(|step| PodId((self.last + step) % slots + 1))
+                .filter(|pod| !self.pods.contains_key(pod))
+        };
+        let quiet = |pod: &PodId| {
+            let (opened, closed) = self.counters.connections(pod.0);
+            opened == closed
+        };
+        free()
+            .find(quiet)
+            .or_else(|| free().next())
+            .ok_or(CounterError::Full(slots))
+    }
+
+    /// Sets a slot's counters to zero.
+    pub(super) fn zero(&mut self, pod: PodId) -> Result<(), CounterError> {
+        let mut map: Array<_, PodCounters> = self.kernel.map("PODS")?;
+        map.set(pod.0, PodCounters::ZERO, 0)
+            .map_err(|source| map_error("PODS", source))
+    }
+
+    /// Puts new rules in the place of old ones.
+    pub(super) fn write_rules(
+        &mut self,
+        pod: PodId,
+        rules: &Rules,
+        old: &Rules,
+    ) -> Result<(), CounterError> {
+        let (kernel_rules, exclusions) = rules.for_kernel(pod.0)?;
+        let (_, old) = old.for_kernel(pod.0)?;
+        let mut map: HashMap<_, Exclusion, u32> = self.kernel.map("EXCLUSIONS")?;
+        for exclusion in &exclusions {
+            map.insert(exclusion, 1, 0)
+                .map_err(|source| map_error("EXCLUSIONS", source))?;
+        }
+        for exclusion in old.iter().filter(|old| !exclusions.contains(old)) {
+            // Gone already is as good.
+            let _ = map.remove(exclusion);
+        }
+        let mut map: Array<_, PodRules> = self.kernel.map("RULES")?;
+        map.set(pod.0, kernel_rules, 0)
+            .map_err(|source| map_error("RULES", source))
+    }
+
+    /// Takes away a slot's excluded paths.
+    pub(super) fn remove_exclusions(&mut self, pod: PodId, rules: &Rules) {
+        let Ok((_, exclusions)) = rules.for_kernel(pod.0) else {
+            return;
+        };
+        if let Ok(mut map) = self.kernel.map::<HashMap<_, Exclusion, u32>>("EXCLUSIONS") {
+            for exclusion in &exclusions {
+                // Gone already is as good.
+                let _ = map.remove(exclusion);
+            }
+        }
+    }
+
+    /// The rules of a slot, as they are in the kernel.
+    pub(super) fn read_rules(&mut self, pod: PodId) -> Result<Rules, CounterError> {
+        let map: Array<_, PodRules> = self.kernel.map("RULES")?;
+        let rules = map
+            .get(&pod.0, 0)
+            .map_err(|source| map_error("RULES", source))?;
+        let map: HashMap<_, Exclusion, u32> = self.kernel.map("EXCLUSIONS")?;
+        let exclusions = map
+            .keys()
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|source| map_error("EXCLUSIONS", source))?;
+        Ok(Rules::from_kernel(pod.0, &rules, &exclusions))
+    }
+
+    /// Tells `sockets` which slot a cgroup it is attached to has.
+    pub(super) fn name_slot(&mut self, cgroup: u64, pod: PodId) -> Result<(), CounterError> {
+        self.set_name(cgroup, pod.0)
+    }
+
+    /// Tells `sockets` to leave the connections of a cgroup alone.
+    pub(super) fn unname_slot(&mut self, cgroup: u64) -> Result<(), CounterError> {
+        self.set_name(cgroup, NO_SLOT)
+    }
+
+    fn set_name(&mut self, cgroup: u64, slot: u32) -> Result<(), CounterError> {
+        #[expect(deprecated, reason = "see the import")]
+        let mut map: CgroupStorage<_, u64> = self.kernel.map("SLOT")?;
+        map.insert(
+            CgroupStorageKey::new(cgroup, Hook::SockOps as u32),
+            u64::from(slot),
+            0,
+        )
+        .map_err(|source| map_error("SLOT", source))
+    }
+}

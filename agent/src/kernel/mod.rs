@@ -1,0 +1,235 @@
+//! The programs and maps in the kernel, loaded anew or found pinned.
+//!
+//! Maps are never looked up by their ids: on Linux 6.18 a program array that someone opens while its last
+//! owner ends is never freed.
+
+mod bpf;
+mod link;
+mod object;
+mod shape;
+
+use std::path::Path;
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Map, MapError, ProgramArray},
+    programs::{CgroupSkb, Program, ProgramError, ProgramFd, SockOps},
+};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+
+use crate::CounterError;
+
+pub(crate) use self::{
+    link::{About, Hook, Link},
+    object::{ATTACHED, build},
+    shape::Shape,
+};
+
+/// The programs and maps.
+#[derive(Debug)]
+pub(crate) struct Kernel(Ebpf);
+
+impl Kernel {
+    /// Loads programs and maps of our own. Needs Linux 5.10, and root or CAP_BPF and CAP_NET_ADMIN.
+    pub(crate) fn load() -> Result<Self, CounterError> {
+        let mut kernel = Self::with_maps(&mut EbpfLoader::new())?;
+        kernel.load_programs()?;
+        kernel.connect_calls()?;
+        Ok(kernel)
+    }
+
+    /// The maps that are pinned in `directory`; those that are not there yet are made and pinned. Its
+    /// programs are still to come.
+    pub(crate) fn with_pinned_maps(directory: &Path, maps: &[Shape]) -> Result<Self, CounterError> {
+        let mut loader = EbpfLoader::new();
+        for Shape { name, .. } in maps {
+            loader.map_pin_path(name, directory.join(name));
+        }
+        Self::with_maps(&mut loader)
+    }
+
+    fn with_maps(loader: &mut EbpfLoader<'_>) -> Result<Self, CounterError> {
+        // Before 5.11 maps count as locked memory. Where it may not be raised it need not be.
+        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+        loader.load(object::OBJECT).map(Self).map_err(|error| {
+            if nix::unistd::geteuid().is_root() {
+                CounterError::Load(Box::new(error))
+            } else {
+                CounterError::NotPermitted
+            }
+        })
+    }
+
+    /// Has the verifier look at the programs, and loads them: those that there must be, those that this kernel can
+    /// run, and substitutes for the others.
+    pub(crate) fn load_programs(&mut self) -> Result<(), CounterError> {
+        self.load_those(|name| !object::is_substitute(name))?;
+        let wanted: Vec<_> = object::CALLS
+            .iter()
+            .filter(|call| self.program(call.program).is_err())
+            .filter_map(|call| call.instead)
+            .filter(|name| self.program(name).is_err())
+            .collect();
+        self.load_those(|name| wanted.contains(&name))
+    }
+
+    fn load_those(&mut self, these: impl Fn(&str) -> bool) -> Result<(), CounterError> {
+        self.each_named(|name, program| {
+            if !these(name) {
+                return Ok(());
+            }
+            let loaded = match program {
+                Program::CgroupSkb(program) => program.load(),
+                Program::SockOps(program) => program.load(),
+                _ => Err(ProgramError::UnexpectedProgramType),
+            };
+            match loaded {
+                Err(ProgramError::LoadError { io_error, .. })
+                    if object::is_optional(name) && !object::is_substitute(name) =>
+                {
+                    tracing::info!(
+                        program = name,
+                        %io_error,
+                        "this kernel cannot run it (it needs Linux 5.17); packets of very many chunks or frames make \
+                         their connection opaque"
+                    );
+                    Ok(())
+                }
+                loaded => loaded,
+            }
+        })
+    }
+
+    /// Takes the programs that are pinned in `directory`.
+    pub(crate) fn open_programs(&mut self, directory: &Path) -> Result<(), CounterError> {
+        self.each_named(|name, program| {
+            let path = directory.join(name);
+            if object::is_optional(name) && !path.exists() {
+                return Ok(());
+            }
+            match program {
+                Program::CgroupSkb(program) => {
+                    let hook = program
+                        .expected_attach_type()
+                        .ok_or(ProgramError::UnexpectedProgramType)?;
+                    *program = CgroupSkb::from_pin(path, hook)?;
+                }
+                Program::SockOps(program) => *program = SockOps::from_pin(path)?,
+                _ => return Err(ProgramError::UnexpectedProgramType),
+            }
+            Ok(())
+        })
+    }
+
+    /// Pins the programs in `directory`.
+    pub(crate) fn pin_programs(&mut self, directory: &Path) -> Result<(), CounterError> {
+        self.each_named(|name, program| {
+            if object::is_optional(name) && program.fd().is_err() {
+                return Ok(());
+            }
+            program
+                .pin(directory.join(name))
+                .map_err(|error| ProgramError::IOError(std::io::Error::other(error)))
+        })
+    }
+
+    /// Puts the programs into the arrays through which they call each other.
+    pub(crate) fn connect_calls(&mut self) -> Result<(), CounterError> {
+        for call in object::CALLS {
+            let program = match (self.program(call.program), call.instead) {
+                (Err(_), Some(instead)) => self.program(instead)?,
+                (program, _) => program?,
+            };
+            let program = program
+                .try_clone()
+                .map_err(|error| refused(call.program, ProgramError::IOError(error)))?;
+            let mut programs: ProgramArray<_> = self.map(call.array)?;
+            programs
+                .set(call.place, &program, 0)
+                .map_err(|source| map_error(call.array, source))?;
+        }
+        Ok(())
+    }
+
+    /// The names of the programs that there must be.
+    pub(crate) fn program_names(&self) -> impl Iterator<Item = &str> {
+        self.0
+            .programs()
+            .map(|(name, _)| name)
+            .filter(|name| !object::is_optional(name))
+    }
+
+    /// A loaded program.
+    pub(crate) fn program(&self, name: &'static str) -> Result<&ProgramFd, CounterError> {
+        self.0
+            .program(name)
+            .ok_or(CounterError::Incomplete(name))?
+            .fd()
+            .map_err(|source| refused(name, source))
+    }
+
+    /// The kernel's id of a loaded program.
+    pub(crate) fn program_id(&self, name: &'static str) -> Result<u32, CounterError> {
+        self.0
+            .program(name)
+            .ok_or(CounterError::Incomplete(name))?
+            .info()
+            .map(|info| info.id())
+            .map_err(|source| refused(name, source))
+    }
+
+    /// A map, for reading and writing.
+    pub(crate) fn map<'a, M>(&'a mut self, name: &'static str) -> Result<M, CounterError>
+    where
+        M: TryFrom<&'a mut Map, Error = MapError>,
+    {
+        self.0
+            .map_mut(name)
+            .ok_or(CounterError::Incomplete(name))?
+            .try_into()
+            .map_err(|source| map_error(name, source))
+    }
+
+    /// A map as it is.
+    pub(crate) fn raw_map(&self, name: &'static str) -> Result<&Map, CounterError> {
+        self.0.map(name).ok_or(CounterError::Incomplete(name))
+    }
+
+    fn each_named(
+        &mut self,
+        mut act: impl FnMut(&str, &mut Program) -> Result<(), ProgramError>,
+    ) -> Result<(), CounterError> {
+        self.0.programs_mut().try_for_each(|(name, program)| {
+            act(name, program).map_err(|source| refused(name, source))
+        })
+    }
+}
+
+/// A program the kernel does not take.
+pub(crate) fn refused(name: &str, source: ProgramError) -> CounterError {
+    if !nix::unistd::geteuid().is_root() {
+        return CounterError::NotPermitted;
+    }
+    let reason = match source {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
+            tracing::debug!(program = name, %verifier_log, "refused by the verifier");
+            format!("refused by the verifier ({io_error})")
+        }
+        source => source.to_string(),
+    };
+    CounterError::Program {
+        name: name.to_owned(),
+        reason,
+    }
+}
+
+/// A map the kernel does not let us use.
+pub(crate) fn map_error(name: &'static str, source: MapError) -> CounterError {
+    CounterError::Map {
+        name,
+        source: Box::new(source),
+    }
+}

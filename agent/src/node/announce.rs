@@ -1,0 +1,71 @@
+//! Events on the Node: what keeps requests from being counted there, and that nothing does any more.
+//!
+//! Failure mode: an Event that cannot be written is logged and forgotten; the log and the metrics say the same.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use tracing::warn;
+
+use super::lack::Lack;
+
+/// The longest note the API takes, in bytes.
+const LONGEST_NOTE: usize = 1024;
+
+/// Writes Events on one Node.
+pub(super) struct Announcer {
+    recorder: Recorder,
+    node: ObjectReference,
+}
+
+impl Announcer {
+    pub(super) fn new(client: Client, node: &str) -> Self {
+        let reporter = Reporter {
+            controller: "ebb-agent".to_owned(),
+            instance: Some(node.to_owned()),
+        };
+        Self {
+            recorder: Recorder::new(client, reporter),
+            node: ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("Node".to_owned()),
+                name: Some(node.to_owned()),
+                // As kubelet's own Events have it: `kubectl describe node` finds them by it.
+                uid: Some(node.to_owned()),
+                ..ObjectReference::default()
+            },
+        }
+    }
+
+    /// Nothing can be counted.
+    pub(super) fn lacks(&self, lack: &Lack) {
+        let note = format!("Requests to the pods of this node are not counted: {lack}");
+        self.publish(EventType::Warning, lack.reason(), note);
+    }
+
+    /// Something could not be counted, and now is.
+    pub(super) fn counts(&self) {
+        let note = "Requests to the pods of this node are counted".to_owned();
+        self.publish(EventType::Normal, "Counting", note);
+    }
+
+    fn publish(&self, type_: EventType, reason: &'static str, mut note: String) {
+        note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note),
+            action: "Count".to_owned(),
+            secondary: None,
+        };
+        let (recorder, node) = (self.recorder.clone(), self.node.clone());
+        // The API server may be away, and nothing is to wait for it.
+        tokio::spawn(async move {
+            if let Err(error) = recorder.publish(&event, &node).await {
+                warn!(%error, reason, "an Event on the Node could not be written");
+            }
+        });
+    }
+}

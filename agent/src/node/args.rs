@@ -1,0 +1,105 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+use hyper::Uri;
+
+/// Counts the requests that the pods of a node have in flight, and reports them to Ebb's autoscaler.
+#[derive(Clone, Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+/// What to do instead.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// End the counting of all pods of this node that an agent has left, and remove the pins.
+    Detach {
+        /// The directory of pins.
+        #[arg(long, value_name = "DIR", default_value = PINS)]
+        pins: PathBuf,
+    },
+}
+
+/// In the place where every distribution mounts a bpffs.
+const PINS: &str = "/sys/fs/bpf/ebb";
+
+/// Of a running agent.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Run {
+    /// Name of the Node this runs on: the pod's spec.nodeName.
+    #[arg(long, env = "NODE_NAME", default_value = "", value_name = "NAME")]
+    pub(crate) node: String,
+
+    /// Where reports go; every address of its host gets them. Can be given several times.
+    #[arg(long, value_name = "URL", value_delimiter = ',', value_parser = url)]
+    pub(crate) autoscaler: Vec<Uri>,
+
+    /// Certificates that may have signed the autoscaler's, PEM; read again for each connection.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) autoscaler_ca: Option<PathBuf>,
+
+    /// Service-account token that says who reports; read again as kubelet renews it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Where kernel objects are pinned, so that counting goes on while no agent runs.
+    #[arg(long, value_name = "DIR", default_value = PINS)]
+    pub(crate) pins: PathBuf,
+
+    /// The host's cgroup v2 directory; without it, where one is mounted.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cgroup_root: Option<PathBuf>,
+
+    /// Kubelet's own --cgroup-root, if it has one.
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    pub(crate) kubelet_cgroup_root: String,
+
+    /// Where /metrics, /healthz and /readyz are served, in the clear.
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:9465")]
+    pub(crate) status_address: SocketAddr,
+}
+
+/// An address of the autoscaler. In the clear only to this host: a token is sent.
+fn url(text: &str) -> Result<Uri, String> {
+    let url: Uri = text.parse().map_err(|error| format!("{error}"))?;
+    let host = url.host().unwrap_or_default();
+    match url.scheme_str() {
+        Some("https") if !host.is_empty() => Ok(url),
+        Some("http") if matches!(host, "localhost" | "127.0.0.1" | "[::1]") => Ok(url),
+        Some("http") => Err("http:// is for this host only: use https://".to_owned()),
+        _ => Err("must be https://HOST[:PORT]".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn tokens_do_not_leave_the_host_in_the_clear() {
+        for good in [
+            "https://a.b.svc:8443",
+            "http://127.0.0.1:8080",
+            "http://[::1]:1",
+            "http://localhost",
+        ] {
+            assert!(url(good).is_ok(), "{good}");
+        }
+        for bad in ["http://a.b.svc", "a.b.svc:8443", "ftp://a", "https://", ""] {
+            assert!(url(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! How often to report while a burst goes on.
+//!
+//! The autoscaler decides on the exact mean of a quarter of a second, `burst-window`. It can do so where readings lie at
+//! its ends and within it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Between two reports: a fifth of the burst window.
+const EVERY: Duration = Duration::from_millis(50);
+/// As long as the burst window, and one report more.
+const LASTS: Duration = Duration::from_millis(300);
+
+/// A burst, if there is one.
+#[derive(Debug, Default)]
+pub(super) struct Burst {
+    ends: Option<Instant>,
+    sent: Option<Instant>,
+}
+
+impl Burst {
+    /// A pod has more in flight than it is meant to carry.
+    pub(super) fn begins(&mut self, now: Instant) {
+        self.ends = Some(now + LASTS);
+    }
+
+    /// Whether a report is to be sent now; if so, it is taken for sent.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        let lasts = self.ends.is_some_and(|ends| now <= ends);
+        let rested = self.sent.is_none_or(|sent| now >= sent + EVERY);
+        if lasts && rested {
+            self.sent = Some(now);
+        }
+        lasts && rested
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_reported_at_once_and_for_its_window() {
+        let start = Instant::now();
+        let mut burst = Burst::default();
+        assert!(!burst.is_due(start));
+        burst.begins(start);
+        let sent: Vec<_> = (0..500)
+            .step_by(10)
+            .filter(|ms| burst.is_due(start + Duration::from_millis(*ms)))
+            .collect();
+        assert_eq!(sent, [0, 50, 100, 150, 200, 250, 300]);
+        // Another one, soon after: not more often for it.
+        burst.begins(start + Duration::from_millis(510));
+        assert!(burst.is_due(start + Duration::from_millis(510)));
+        burst.begins(start + Duration::from_millis(520));
+        assert!(!burst.is_due(start + Duration::from_millis(520)));
+    }
+}

@@ -1,0 +1,243 @@
+//! Where kubelet puts a pod's cgroup.
+//!
+//! Names are made as kubelet makes them, for both of its drivers, and looked for; nothing is searched, so that a
+//! directory that happens to bear a pod's uid is not taken for it. The pod's own directory is what counts: the names
+//! that containerd (`cri-containerd-….scope`) and CRI-O (`crio-….scope`, `crio-conmon-….scope`) give to those of its
+//! containers are below it, whatever they are.
+//!
+//! Failure mode: kubelet told to make no cgroups for pods (`--cgroups-per-qos=false`), or static pods, whose
+//! directories are not named by their uid in the API: not found, and said so.
+
+use std::path::{Path, PathBuf};
+
+/// A pod's quality of service class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Qos {
+    Guaranteed,
+    Burstable,
+    BestEffort,
+}
+
+impl Qos {
+    const ALL: [Self; 3] = [Self::Guaranteed, Self::Burstable, Self::BestEffort];
+
+    /// Reads `status.qosClass`.
+    pub(crate) fn parse(class: &str) -> Option<Self> {
+        match class {
+            "Guaranteed" => Some(Self::Guaranteed),
+            "Burstable" => Some(Self::Burstable),
+            "BestEffort" => Some(Self::BestEffort),
+            _ => None,
+        }
+    }
+
+    /// The level of the cgroup tree it has; guaranteed pods have none of their own.
+    fn level(self) -> Option<&'static str> {
+        match self {
+            Self::Guaranteed => None,
+            Self::Burstable => Some("burstable"),
+            Self::BestEffort => Some("besteffort"),
+        }
+    }
+}
+
+/// The cgroup tree as kubelet lays it out.
+#[derive(Clone, Debug)]
+pub(crate) struct Kubelet {
+    /// The cgroup v2 mount.
+    root: PathBuf,
+    /// The levels of kubelet's own `--cgroup-root`.
+    above: Vec<String>,
+}
+
+impl Kubelet {
+    /// `root` is the cgroup v2 mount, `cgroup_root` kubelet's setting of that name (`/` if it has none).
+    pub(crate) fn new(root: PathBuf, cgroup_root: &str) -> Self {
+        let above = cgroup_root
+            .split('/')
+            .filter(|level| !level.is_empty())
+            .map(str::to_owned)
+            .collect();
+        Self { root, above }
+    }
+
+    /// The directory of a pod's cgroup, if it is there.
+    pub(crate) fn find(&self, uid: &str, qos: Option<Qos>) -> Option<PathBuf> {
+        // The class does not change, but it is not known at once.
+        let classes = match qos {
+            Some(qos) => vec![qos],
+            None => Qos::ALL.to_vec(),
+        };
+        classes
+            .into_iter()
+            .flat_map(|qos| {
+                let levels = self.levels(uid, qos);
+                [self.by_systemd(&levels), self.by_cgroupfs(&levels)]
+            })
+            .find(|path| path.is_dir())
+    }
+
+    /// Whether kubelet keeps any pods in this tree.
+    pub(crate) fn is_used(&self) -> bool {
+        let levels = self.pods();
+        self.by_systemd(&levels).is_dir() || self.by_cgroupfs(&levels).is_dir()
+    }
+
+    /// `…/kubepods[/burstable]/podUID`, level by level.
+    fn levels(&self, uid: &str, qos: Qos) -> Vec<String> {
+        let mut levels = self.pods();
+        levels.extend(qos.level().map(str::to_owned));
+        levels.push(format!("pod{uid}"));
+        levels
+    }
+
+    fn pods(&self) -> Vec<String> {
+        let mut levels = self.above.clone();
+        levels.push("kubepods".to_owned());
+        levels
+    }
+
+    fn by_cgroupfs(&self, levels: &[String]) -> PathBuf {
+        levels
+            .iter()
+            .fold(self.root.clone(), |path, level| path.join(level))
+    }
+
+    /// A slice's name holds those of all above it, joined by dashes; a dash of its own becomes an underscore
+    /// (systemd.slice(5), kubelet's `NewCgroupName` and `ToSystemd`).
+    fn by_systemd(&self, levels: &[String]) -> PathBuf {
+        let mut name = String::new();
+        let mut path = self.root.clone();
+        for level in levels {
+            if !name.is_empty() {
+                name.push('-');
+            }
+            name.push_str(&level.replace('-', "_"));
+            path.push(format!("{name}.slice"));
+        }
+        path
+    }
+}
+
+/// Whether kubelet keeps pods in a cgroup v1 tree, beside the v2 one or without any.
+pub(crate) fn is_v1(mounts: &str, cgroup_root: &str) -> bool {
+    mounts
+        .lines()
+        .filter_map(|line| line.split_once(" - "))
+        .filter(|(_, file_system)| file_system.starts_with("cgroup "))
+        .filter_map(|(fields, _)| fields.split(' ').nth(4))
+        .any(|mount| Kubelet::new(Path::new(mount).into(), cgroup_root).is_used())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+
+    /// Directories as they are on nodes, the pod's and one of a container's: driver, runtime, kubelet's
+    /// cgroup root, class, path.
+    const NODES: [(&str, &str, Qos, &str); 8] = [
+        (
+            "systemd, containerd",
+            "/",
+            Qos::Burstable,
+            "kubepods.slice/kubepods-burstable.slice/\
+             kubepods-burstable-pod6ba7b810_9dad_11d1_80b4_00c04fd430c8.slice/cri-containerd-0f1e.scope",
+        ),
+        (
+            "systemd, CRI-O",
+            "/",
+            Qos::BestEffort,
+            "kubepods.slice/kubepods-besteffort.slice/\
+             kubepods-besteffort-pod6ba7b810_9dad_11d1_80b4_00c04fd430c8.slice/crio-0f1e.scope/container",
+        ),
+        (
+            "systemd, guaranteed",
+            "",
+            Qos::Guaranteed,
+            "kubepods.slice/kubepods-pod6ba7b810_9dad_11d1_80b4_00c04fd430c8.slice/crio-conmon-0f1e.scope",
+        ),
+        (
+            "systemd, below a root of kubelet's (kind)",
+            "/kubelet",
+            Qos::Burstable,
+            "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/\
+             kubelet-kubepods-burstable-pod6ba7b810_9dad_11d1_80b4_00c04fd430c8.slice/cri-containerd-0f1e.scope",
+        ),
+        (
+            "cgroupfs, containerd",
+            "/",
+            Qos::Burstable,
+            "kubepods/burstable/pod6ba7b810-9dad-11d1-80b4-00c04fd430c8/0f1e",
+        ),
+        (
+            "cgroupfs, CRI-O",
+            "/",
+            Qos::BestEffort,
+            "kubepods/besteffort/pod6ba7b810-9dad-11d1-80b4-00c04fd430c8/crio-0f1e",
+        ),
+        (
+            "cgroupfs, guaranteed",
+            "/",
+            Qos::Guaranteed,
+            "kubepods/pod6ba7b810-9dad-11d1-80b4-00c04fd430c8/0f1e",
+        ),
+        (
+            "cgroupfs, below a root of kubelet's",
+            "/nodes/a",
+            Qos::Burstable,
+            "nodes/a/kubepods/burstable/pod6ba7b810-9dad-11d1-80b4-00c04fd430c8/0f1e",
+        ),
+    ];
+
+    #[test]
+    fn a_pod_is_found_on_every_kind_of_node() {
+        for (node, cgroup_root, qos, container) in NODES {
+            let root = tempfile::tempdir().unwrap();
+            let container = root.path().join(container);
+            fs::create_dir_all(&container).unwrap();
+            let pod = container
+                .ancestors()
+                .find(|path| {
+                    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                    name.contains("pod6ba7b810")
+                })
+                .unwrap();
+            let kubelet = Kubelet::new(root.path().into(), cgroup_root);
+            assert_eq!(kubelet.find(UID, Some(qos)).as_deref(), Some(pod), "{node}");
+            assert_eq!(kubelet.find(UID, None).as_deref(), Some(pod), "{node}");
+            assert!(kubelet.is_used(), "{node}");
+            let others = Qos::ALL.into_iter().filter(|other| *other != qos);
+            for other in others {
+                assert_eq!(kubelet.find(UID, Some(other)), None, "{node}");
+            }
+            let other = "6ba7b810-9dad-11d1-80b4-00c04fd430c9";
+            assert_eq!(kubelet.find(other, None), None, "{node}");
+            fs::remove_dir_all(pod).unwrap();
+            assert_eq!(kubelet.find(UID, None), None, "{node}");
+        }
+    }
+
+    #[test]
+    fn a_node_of_v1_is_known_by_its_trees() {
+        let root = tempfile::tempdir().unwrap();
+        let (v1, v2) = (root.path().join("memory"), root.path().join("unified"));
+        fs::create_dir_all(v1.join("kubepods.slice")).unwrap();
+        fs::create_dir_all(&v2).unwrap();
+        let mounts = |v1_type: &str| {
+            format!(
+                "31 30 0:27 / {} rw shared:10 - {v1_type} cgroup rw,memory\n\
+                 32 30 0:28 / {} rw shared:11 - cgroup2 cgroup2 rw\n",
+                v1.display(),
+                v2.display()
+            )
+        };
+        assert!(is_v1(&mounts("cgroup"), "/"));
+        // Of another type, or of another kubelet.
+        assert!(!is_v1(&mounts("cgroup2"), "/"));
+        assert!(!is_v1(&mounts("cgroup"), "/kubelet"));
+    }
+}

@@ -1,0 +1,150 @@
+//! What a node lacks, so that nothing can be counted on it.
+//!
+//! An agent on such a node stays up and says why: in its log, its metrics, `/readyz` and an Event on the Node. It
+//! tries again, for a bpffs may be mounted late and rights be given later.
+
+use std::{fs, path::PathBuf};
+
+use ebb_agent::{
+    CounterError,
+    cgroup::{self, CgroupError},
+    counter::{Adoption, Counter},
+    pins::{Pins, PinsError},
+};
+use tracing::warn;
+
+use super::kubelet::is_v1;
+
+/// The oldest kernel that runs the programs.
+const OLDEST: (u32, u32) = (5, 10);
+
+/// Why nothing can be counted here.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Lack {
+    /// Kubelet keeps its pods in cgroup v1.
+    #[error(
+        "this node has cgroup v1 only, or keeps its pods there: requests are counted in cgroup v2 directories \
+         (see https://kubernetes.io/docs/concepts/architecture/cgroups/)"
+    )]
+    CgroupV1,
+    /// The kernel is too old.
+    #[error("this node's kernel is {release}: counting needs Linux {}.{} or later", OLDEST.0, OLDEST.1)]
+    Kernel {
+        /// `uname -r`.
+        release: String,
+    },
+    /// The counter could not be loaded.
+    #[error(transparent)]
+    Counter(#[from] CounterError),
+}
+
+impl Lack {
+    /// One word for it: the label of a metric, the reason of an Event.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::CgroupV1 => "CgroupV1",
+            Self::Kernel { .. } => "KernelTooOld",
+            Self::Counter(CounterError::NotPermitted) => "NotPermitted",
+            Self::Counter(CounterError::Pins(_)) => "PinsUnusable",
+            Self::Counter(_) => "CounterUnusable",
+        }
+    }
+}
+
+/// A counter, and whether it goes on counting without the agent.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) counter: Counter,
+    pub(super) adoption: Adoption,
+    pub(super) pinned: bool,
+}
+
+/// Where the parts of a node are.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// The directory of pins.
+    pub(super) pins: PathBuf,
+    /// Kubelet's `--cgroup-root`.
+    pub(super) kubelet_cgroup_root: String,
+}
+
+impl Place {
+    /// Loads the counter, or says what keeps it from being loaded. Takes seconds: the verifier's.
+    pub(super) fn counter(&self) -> Result<Ready, Lack> {
+        let release = nix::sys::utsname::uname()
+            .map(|name| name.release().to_string_lossy().into_owned())
+            .unwrap_or_default();
+        if version(&release).is_some_and(|version| version < OLDEST) {
+            return Err(Lack::Kernel { release });
+        }
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        match cgroup::v2_mount() {
+            Err(CgroupError::NotMounted) => return Err(Lack::CgroupV1),
+            _ if is_v1(&mounts, &self.kubelet_cgroup_root) => return Err(Lack::CgroupV1),
+            _ => {}
+        }
+        match Pins::open(&self.pins) {
+            Ok(pins) => {
+                let (counter, adoption) = Counter::pinned(pins)?;
+                Ok(Ready {
+                    counter,
+                    adoption,
+                    pinned: true,
+                })
+            }
+            // Worse than with pins, better than nothing.
+            Err(error @ PinsError::NotBpffs { .. }) => {
+                warn!(%error, "counting ends with this process: a restart loses what happens meanwhile");
+                Ok(Ready {
+                    counter: Counter::load()?,
+                    adoption: Adoption::default(),
+                    pinned: false,
+                })
+            }
+            Err(error) => Err(CounterError::Pins(error).into()),
+        }
+    }
+}
+
+/// The first two numbers of a kernel's release, such as `5.10.0-28-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release
+        .split(|byte: char| !byte.is_ascii_digit())
+        .map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_as_numbers() {
+        for (release, old) in [
+            ("4.18.0-553.el8.x86_64", true),
+            ("5.4.0-1103-aws", true),
+            ("5.9.16", true),
+            ("5.10.0-28-amd64", false),
+            ("6.1.0-18-cloud-amd64", false),
+            ("10.0", false),
+            // Not a reason to refuse to try.
+            ("next", false),
+        ] {
+            let is_old = version(release).is_some_and(|version| version < OLDEST);
+            assert_eq!(is_old, old, "{release}");
+        }
+    }
+
+    #[test]
+    fn each_lack_names_itself() {
+        let kernel = Lack::Kernel {
+            release: "4.18.0".to_owned(),
+        };
+        assert_eq!(
+            kernel.to_string(),
+            "this node's kernel is 4.18.0: counting needs Linux 5.10 or later"
+        );
+        assert_eq!(kernel.reason(), "KernelTooOld");
+        assert_eq!(Lack::CgroupV1.reason(), "CgroupV1");
+    }
+}

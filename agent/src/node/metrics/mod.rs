@@ -1,0 +1,185 @@
+//! What Prometheus is told.
+//!
+//! Labels are bounded: by the pods of the node that are counted, and by what is written here. A pod's figures are those
+//! of the last round, at most a second old; those of one that is gone are gone too.
+
+mod pods;
+mod state;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use ebb_agent::counter::Adoption;
+use ebb_metrics::Format;
+use ebb_report::Receipt;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::counting::{Figures, Tally};
+
+/// How things stand, as of the last round.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    pub(super) figures: Vec<Figures>,
+    pub(super) tally: Tally,
+    /// Readings that could not be had, so far.
+    pub(super) missed: u64,
+    /// Whether the API server has told the pods of the node.
+    pub(super) synced: bool,
+    pub(super) standing: Standing,
+}
+
+/// Whether this node can count.
+#[derive(Debug, Default)]
+pub(super) enum Standing {
+    /// Not known yet: the counter is being loaded.
+    #[default]
+    Loading,
+    /// It counts; and, if the counting does not go on without the agent, `pinned` is false.
+    Counts { pinned: bool, adoption: Adoption },
+    /// It cannot: the reason as one word, and in full.
+    Lacks(&'static str, String),
+}
+
+/// The last round, shared with whoever shows it.
+pub(super) type Shown = Arc<Mutex<View>>;
+
+/// Everything that is counted about the agent itself.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    registry: Registry,
+    sending: Sending,
+    wakeups: Counter,
+    watch_errors: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Host {
+    host: String,
+}
+
+/// What the senders count.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sending {
+    reports: Family<Outcome, Counter>,
+    pods: Family<Outcome, Counter>,
+    replicas: Family<Host, Gauge>,
+}
+
+impl Metrics {
+    pub(super) fn new(shown: &Shown) -> Arc<Self> {
+        let mut all = Registry::with_prefix("ebb");
+        all.register_collector(Box::new(pods::Pods(Arc::clone(shown))));
+        let registry = all.sub_registry_with_prefix("agent");
+        let sending = Sending::default();
+        let (wakeups, watch_errors) = (Counter::default(), Counter::default());
+        registry.register(
+            "reports",
+            "Reports to replicas of the autoscaler, by what became of them",
+            sending.reports.clone(),
+        );
+        registry.register(
+            "reported_pods",
+            "Pods in reports, by what the autoscaler made of them",
+            sending.pods.clone(),
+        );
+        registry.register(
+            "replicas",
+            "Addresses that reports are sent to, by the host of their URL",
+            sending.replicas.clone(),
+        );
+        registry.register(
+            "wakeups",
+            "Bursts that the kernel has told of before the next round",
+            wakeups.clone(),
+        );
+        registry.register(
+            "watch_errors",
+            "Breaks in the watch on the API server",
+            watch_errors.clone(),
+        );
+        registry.register_collector(Box::new(state::State(Arc::clone(shown))));
+        Arc::new(Self {
+            registry: all,
+            sending,
+            wakeups,
+            watch_errors,
+        })
+    }
+
+    pub(super) fn sending(&self) -> Sending {
+        self.sending.clone()
+    }
+
+    pub(super) fn woken(&self) {
+        self.wakeups.inc();
+    }
+
+    pub(super) fn watch_broke(&self) {
+        self.watch_errors.inc();
+    }
+
+    /// All of it as text.
+    ///
+    /// # Errors
+    /// None in practice: writing to memory does not fail.
+    pub(super) fn text(&self, format: Format) -> Result<String, fmt::Error> {
+        format.encode(&self.registry)
+    }
+}
+
+impl Sending {
+    pub(super) fn taken(&self, receipt: Receipt) {
+        self.count("taken");
+        let Receipt {
+            taken,
+            unknown,
+            foreign,
+            senseless,
+        } = receipt;
+        for (outcome, pods) in [
+            ("taken", taken),
+            ("unknown", unknown),
+            ("foreign", foreign),
+            ("senseless", senseless),
+        ] {
+            if pods > 0 {
+                let pods = u64::from(pods);
+                self.pods.get_or_create(&Outcome { outcome }).inc_by(pods);
+            }
+        }
+    }
+
+    pub(super) fn refused(&self) {
+        self.count("refused");
+    }
+
+    pub(super) fn lost(&self) {
+        self.count("lost");
+    }
+
+    pub(super) fn replicas(&self, host: &str, number: usize) {
+        let host = Host {
+            host: host.to_owned(),
+        };
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        self.replicas.get_or_create(&host).set(number);
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.reports.get_or_create(&Outcome { outcome }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests;

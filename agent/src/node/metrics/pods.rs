@@ -1,0 +1,191 @@
+//! The figures of the node's pods.
+
+use std::{fmt, sync::PoisonError};
+
+use ebb_agent::Reading;
+use ebb_common::latency::lower;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet},
+    metrics::MetricType,
+};
+
+use super::Shown;
+use crate::node::counting::Figures;
+
+#[derive(Debug)]
+pub(super) struct Pods(pub(super) Shown);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    namespace: String,
+    pod: String,
+    workload_kind: String,
+    workload: String,
+}
+
+impl Labels {
+    fn of(figures: &Figures) -> Self {
+        let wanted = &figures.wanted;
+        Self {
+            namespace: wanted.namespace.clone(),
+            pod: wanted.name.clone(),
+            workload_kind: wanted.workload.0.clone(),
+            workload: wanted.workload.1.clone(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Protocol {
+    protocol: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Class {
+    class: &'static str,
+}
+
+/// Name, help and value of one counter.
+type Number = (&'static str, &'static str, fn(&Reading) -> f64);
+
+const COUNTERS: &[Number] = &[
+    (
+        "pod_requests",
+        "Requests begun, without probes and excluded paths",
+        |reading| reading.started as f64,
+    ),
+    (
+        "pod_requests_aborted",
+        "Requests whose connection ended before their response did",
+        |reading| reading.aborted as f64,
+    ),
+    (
+        "pod_requests_excluded",
+        "Probes and requests to excluded paths",
+        |reading| reading.excluded as f64,
+    ),
+    (
+        "pod_in_flight_seconds",
+        "Seconds in flight, of all requests together: its rate is the exact mean concurrency",
+        // Wraps after 584 years of requests.
+        |reading| reading.integral as f64 / 1e9,
+    ),
+];
+
+/// Upper bounds of the histogram, each the end of one of the kernel's buckets: 2^n units of 1 024 ns.
+/// Four times the one before, from 1 ms to 17 s.
+const BOUNDS: [usize; 8] = [36, 44, 52, 60, 68, 76, 84, 92];
+
+impl Collector for Pods {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let view = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pods: Vec<_> = view
+            .figures
+            .iter()
+            .map(|figures| (Labels::of(figures), &figures.reading))
+            .collect();
+        for (name, help, value) in COUNTERS {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (pod, reading) in &pods {
+                let value = value(reading);
+                metric
+                    .encode_family(pod)?
+                    .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+            }
+        }
+        let help = "Responses by class of status";
+        let mut metric =
+            encoder.encode_descriptor("pod_responses", help, None, MetricType::Counter)?;
+        for (pod, reading) in &pods {
+            let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+            for (class, value) in classes.into_iter().zip(reading.status) {
+                let labels = (pod.clone(), Class { class });
+                metric
+                    .encode_family(&labels)?
+                    .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+            }
+        }
+        let help = "Requests in flight, by what is spoken; opaque ones are connections that cannot be read";
+        let mut metric =
+            encoder.encode_descriptor("pod_requests_in_flight", help, None, MetricType::Gauge)?;
+        for (pod, reading) in &pods {
+            for (protocol, value) in [
+                ("http1", reading.http1()),
+                ("http2", reading.http2),
+                ("upgraded", reading.upgraded),
+                ("opaque", reading.opaque),
+            ] {
+                let labels = (pod.clone(), Protocol { protocol });
+                metric.encode_family(&labels)?.encode_gauge(&value)?;
+            }
+        }
+        let help = "Connections open";
+        let mut metric =
+            encoder.encode_descriptor("pod_connections", help, None, MetricType::Gauge)?;
+        for (pod, reading) in &pods {
+            metric
+                .encode_family(pod)?
+                .encode_gauge(&reading.connections)?;
+        }
+        let help = "How long requests were in flight; the sum has those still in flight too";
+        let mut metric = encoder.encode_descriptor(
+            "pod_request_duration_seconds",
+            help,
+            None,
+            MetricType::Histogram,
+        )?;
+        for (pod, reading) in &pods {
+            let (count, buckets) = histogram(reading);
+            let sum = reading.integral as f64 / 1e9;
+            metric
+                .encode_family(pod)?
+                .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// The number of requests, and how many of them there are between one bound and the next.
+fn histogram(reading: &Reading) -> (u64, Vec<(f64, u64)>) {
+    let mut from = 0;
+    let mut buckets: Vec<_> = BOUNDS
+        .iter()
+        .map(|bound| {
+            let requests = reading.latency.get(from..*bound).unwrap_or_default();
+            from = *bound;
+            (lower(*bound) as f64 / 1e9, requests.iter().sum())
+        })
+        .collect();
+    let above = reading.latency.get(from..).unwrap_or_default();
+    buckets.push((f64::INFINITY, above.iter().sum()));
+    (reading.latency.iter().sum(), buckets)
+}
+
+#[cfg(test)]
+mod tests {
+    use ebb_common::latency::bucket;
+
+    use super::*;
+
+    #[test]
+    fn bounds_are_powers_of_four_of_a_millisecond() {
+        let bounds = BOUNDS.map(|bound| lower(bound) as f64 / 1e9);
+        for pair in bounds.windows(2) {
+            assert_eq!(pair[1] / pair[0], 4.0, "{bounds:?}");
+        }
+        assert!((0.0009..0.0012).contains(&bounds[0]), "{bounds:?}");
+    }
+
+    #[test]
+    fn every_request_is_in_one_bucket() {
+        let mut reading = Reading::NOTHING;
+        for nanoseconds in [1, 500_000, 20_000_000, 3_600_000_000_000] {
+            reading.latency[bucket(nanoseconds)] += 1;
+        }
+        let (count, buckets) = histogram(&reading);
+        assert_eq!(count, 4);
+        let counts: Vec<_> = buckets.iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [2, 0, 0, 1, 0, 0, 0, 0, 1]);
+    }
+}

@@ -1,0 +1,70 @@
+//! What is shown of a node.
+
+use std::{sync::Mutex, time::Duration};
+
+use ebb_agent::{Reading, Rules};
+
+use super::*;
+use crate::node::pod::Wanted;
+
+fn shown() -> Shown {
+    let wanted = Wanted {
+        uid: "u".to_owned(),
+        namespace: "shop".to_owned(),
+        name: "web-1".to_owned(),
+        workload: ("Deployment".to_owned(), "web".to_owned()),
+        qos: None,
+        rules: Rules::default(),
+        carries: 10,
+    };
+    let reading = Reading {
+        in_flight: 3,
+        opaque: 1,
+        started: 10,
+        completed: 7,
+        status: [0, 6, 0, 0, 1],
+        ..Reading::NOTHING
+    };
+    Arc::new(Mutex::new(View {
+        figures: vec![Figures {
+            wanted,
+            since: Duration::ZERO,
+            reading,
+        }],
+        tally: Tally {
+            counted: 1,
+            waiting: 2,
+            refused: 0,
+        },
+        missed: 4,
+        synced: true,
+        standing: Standing::Lacks("KernelTooOld", "this node's kernel is 4.18".to_owned()),
+    }))
+}
+
+#[test]
+fn a_pod_and_its_node_are_shown() {
+    let metrics = Metrics::new(&shown());
+    metrics.sending().taken(Receipt {
+        taken: 2,
+        foreign: 1,
+        ..Receipt::default()
+    });
+    let text = metrics.text(Format::Prometheus).unwrap();
+    let pod = r#"namespace="shop",pod="web-1",workload_kind="Deployment",workload="web""#;
+    for line in [
+        &format!("ebb_pod_requests_total{{{pod}}} 10.0"),
+        &format!(r#"ebb_pod_responses_total{{{pod},class="5xx"}} 1"#),
+        &format!(r#"ebb_pod_requests_in_flight{{{pod},protocol="http1"}} 2"#),
+        &format!(r#"ebb_pod_requests_in_flight{{{pod},protocol="opaque"}} 1"#),
+        &format!(r#"ebb_pod_request_duration_seconds_bucket{{le="+Inf",{pod}}} 0"#),
+        r#"ebb_agent_pods{state="waiting"} 2"#,
+        r#"ebb_agent_lack{reason="KernelTooOld"} 1"#,
+        "ebb_agent_counting 0",
+        "ebb_agent_missed_readings_total 4",
+        r#"ebb_agent_reported_pods_total{outcome="foreign"} 1"#,
+        r#"ebb_agent_reports_total{outcome="taken"} 1"#,
+    ] {
+        assert!(text.lines().any(|has| has == line), "{line}\nin:\n{text}");
+    }
+}

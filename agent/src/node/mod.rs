@@ -1,0 +1,117 @@
+//! The agent of one node: watches its pods, counts those that opted in, reports.
+//!
+//! One task does it all in turn, so that nothing here needs a lock but what is shown to others. It holds nothing back and
+//! resends nothing: every report is cumulative.
+
+mod announce;
+pub(crate) mod args;
+mod burst;
+mod counting;
+mod kubelet;
+mod lack;
+mod meter;
+mod metrics;
+mod pod;
+mod pods;
+mod report;
+mod run;
+mod send;
+mod status;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use anyhow::{Context as _, bail};
+use ebb_agent::{cgroup, pins::Pins};
+use hyper::body::Bytes;
+use kube::Client;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+
+use self::{
+    announce::Announcer,
+    args::Run,
+    counting::Counting,
+    kubelet::Kubelet,
+    lack::Place,
+    metrics::{Metrics, View},
+    report::Reporter,
+    send::Credentials,
+    status::Status,
+};
+
+/// Runs the agent until SIGTERM or SIGINT. The counting goes on afterwards.
+pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
+    if args.node.is_empty() {
+        bail!(
+            "no --node given, and NODE_NAME is not set: it must be the name of the Node this runs on"
+        );
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let client = Client::try_default()
+        .await
+        .context("cannot tell where the API server is")?;
+    let shown = Arc::new(Mutex::new(View::default()));
+    let metrics = Metrics::new(&shown);
+    let listener = Status::listen(args.status_address)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.status_address))?;
+
+    // Dropped at the end, which ends them.
+    let mut tasks = JoinSet::new();
+    let status = Status::new(Arc::clone(&shown), Arc::clone(&metrics));
+    tasks.spawn(status.serve(listener));
+    let (reports, newest) = watch::channel(Bytes::new());
+    let credentials = Arc::new(Credentials::new(args.token_file, args.autoscaler_ca));
+    if args.autoscaler.is_empty() {
+        tracing::warn!("no --autoscaler given: figures are shown at /metrics only");
+    }
+    for url in args.autoscaler {
+        let credentials = Arc::clone(&credentials);
+        tasks.spawn(send::send(
+            url,
+            credentials,
+            newest.clone(),
+            metrics.sending(),
+        ));
+    }
+
+    // Where v2 is not mounted, nothing will be looked for.
+    let root = args
+        .cgroup_root
+        .unwrap_or_else(|| cgroup::v2_mount().unwrap_or_default());
+    let node = run::Node {
+        pods: pods::watch(client.clone(), &args.node),
+        announcer: Announcer::new(client, &args.node),
+        reporter: Reporter::new(args.node).context("cannot read the boot id")?,
+        counting: Counting::new(Kubelet::new(root, &args.kubelet_cgroup_root)),
+        place: Place {
+            pins: args.pins,
+            kubelet_cgroup_root: args.kubelet_cgroup_root,
+        },
+        shown,
+        metrics,
+        reports,
+    };
+    tokio::select! {
+        result = node.run() => result,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// Ends the counting of all that an agent has left on this node.
+pub(crate) fn detach(pins: &Path) -> anyhow::Result<()> {
+    if !pins.exists() {
+        return Ok(());
+    }
+    let pins = Pins::open(pins)?;
+    pins.remove()?;
+    Ok(())
+}

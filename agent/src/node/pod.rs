@@ -1,0 +1,352 @@
+//! A pod of the API server, and what is to be counted of it.
+//!
+//! Only what is needed is read of it: an agent is on every node, and a pod is some 10 KiB.
+//!
+//! Bias: a pod is counted only if its annotations say so without a mistake. One that asks for it in a way
+//! that cannot be followed is not counted by guess; it is shown as refused.
+
+use std::borrow::Cow;
+
+use ebb_agent::Rules;
+use ebb_autoscaler_core::{Annotations, Class, Config, annotations::KNATIVE};
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::Resource;
+use serde::Deserialize;
+
+use super::kubelet::Qos;
+
+/// The annotations that say what to count. All others are the autoscaler's to judge.
+const READ: [&str; 3] = [
+    "autoscaling.knative.dev/class",
+    "ebb.dev/ports",
+    "ebb.dev/exclude-paths",
+];
+
+/// Knative's default of the annotation and of `container-concurrency-target-percentage`, in per cent.
+const UTILIZATION: f64 = 70.0;
+
+/// What a pod that names no target carries at least: a tenth of Knative's default, as the cluster may have a
+/// smaller one.
+const UNSAID: u64 = 10;
+
+/// What a Deployment's controller adds to the name of a ReplicaSet.
+const TEMPLATE_HASH: &str = "pod-template-hash";
+
+/// A pod, as far as it is read.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Pod {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    phase: String,
+    qos_class: String,
+}
+
+impl Resource for Pod {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        "Pod".into()
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        "".into()
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        "pods".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// A pod that opted in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// `metadata.uid`, which also names its cgroup.
+    pub(crate) uid: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// Kind and name of what it is a copy of.
+    pub(crate) workload: (String, String),
+    /// Tells where its cgroup is; not known before the API server has set it.
+    pub(crate) qos: Option<Qos>,
+    pub(crate) rules: Rules,
+    /// Requests in flight below which no burst can begin: what the pod is meant to carry.
+    pub(crate) carries: u64,
+}
+
+/// What a pod's annotations ask for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// Nothing: it did not opt in, or has ended.
+    Nothing,
+    /// To be counted.
+    Count(Wanted),
+    /// To be counted, in a way that cannot be followed.
+    Wrong(Wanted, String),
+}
+
+impl Pod {
+    /// Its `metadata.uid`; empty where it has none.
+    pub(crate) fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// What it asks for.
+    pub(crate) fn asked(&self) -> Asked {
+        let given = self.metadata.annotations.as_ref();
+        let read = given.into_iter().flatten().filter_map(|(key, text)| {
+            READ.contains(&key.as_str())
+                .then_some((key.as_str(), text.as_str()))
+        });
+        let class = given.and_then(|given| given.get(READ[0]));
+        let opted_in = class.is_some_and(|class| matches!(Class::parse(class), Ok(Class::Ebb)));
+        let ended = matches!(self.status.phase.as_str(), "Succeeded" | "Failed");
+        if !opted_in || ended || !is_name(self.uid()) {
+            return Asked::Nothing;
+        }
+        let wanted = |rules| Wanted {
+            uid: self.uid().to_owned(),
+            namespace: self.metadata.namespace.clone().unwrap_or_default(),
+            name: self.metadata.name.clone().unwrap_or_default(),
+            workload: self.workload(),
+            qos: Qos::parse(&self.status.qos_class),
+            rules,
+            carries: self.carries(),
+        };
+        match Annotations::parse(&Config::default(), read) {
+            Ok(annotations) => {
+                let mut exclude_paths = annotations.exclude_paths;
+                // In one order, so that rules read back from the kernel compare equal.
+                exclude_paths.sort();
+                exclude_paths.dedup();
+                Asked::Count(wanted(Rules {
+                    ports: annotations.ports,
+                    exclude_paths,
+                }))
+            }
+            Err(problems) => Asked::Wrong(wanted(Rules::default()), problems.to_string()),
+        }
+    }
+
+    /// The pod's target, as far as its annotations tell. Leniently: what is wrong with them is not said here, and all
+    /// that depends on it is how early a burst is seen.
+    fn carries(&self) -> u64 {
+        let given = self.metadata.annotations.as_ref();
+        let number = |name: &str| {
+            let text = given?.get(&format!("{KNATIVE}{name}"))?;
+            text.parse::<f64>().ok().filter(|number| *number > 0.0)
+        };
+        match number("target") {
+            Some(target) => {
+                let share = number("target-utilization-percentage").unwrap_or(UTILIZATION) / 100.0;
+                // Saturates where it is too large for a number of requests.
+                (target * share).ceil() as u64
+            }
+            None => UNSAID,
+        }
+    }
+
+    fn workload(&self) -> (String, String) {
+        let owner = self
+            .metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|owner| owner.controller == Some(true));
+        let Some(owner) = owner else {
+            return (
+                "Pod".to_owned(),
+                self.metadata.name.clone().unwrap_or_default(),
+            );
+        };
+        // The ReplicaSet's own owner would have to be asked for; its name is made so
+        // (<https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>).
+        let of_deployment = self
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(TEMPLATE_HASH))
+            .filter(|_| owner.kind == "ReplicaSet")
+            .and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-'));
+        match of_deployment {
+            Some(name) => ("Deployment".to_owned(), name.to_owned()),
+            None => (owner.kind.clone(), owner.name.clone()),
+        }
+    }
+}
+
+/// Whether a uid can be part of a path: it becomes one.
+fn is_name(uid: &str) -> bool {
+    !uid.is_empty()
+        && uid
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(change: impl FnOnce(&mut Value)) -> Asked {
+        let mut pod = json!({
+            "metadata": {
+                "uid": "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+                "namespace": "shop",
+                "name": "web-7d4b9c6f5-x2x9q",
+                "labels": {"pod-template-hash": "7d4b9c6f5"},
+                "annotations": {"autoscaling.knative.dev/class": "ebb.dev"},
+                "ownerReferences": [{
+                    "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-7d4b9c6f5",
+                    "uid": "u", "controller": true,
+                }],
+            },
+            "spec": {"containers": [{"name": "web"}]},
+            "status": {"phase": "Running", "qosClass": "Burstable", "podIP": "10.0.0.1"},
+        });
+        change(&mut pod);
+        serde_json::from_value::<Pod>(pod).unwrap().asked()
+    }
+
+    fn annotated(annotations: Value) -> Asked {
+        pod(|pod| pod["metadata"]["annotations"] = annotations)
+    }
+
+    #[track_caller]
+    fn wanted(asked: Asked) -> Wanted {
+        match asked {
+            Asked::Count(wanted) => wanted,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_pod_that_opted_in_is_wanted() {
+        let wanted = wanted(pod(|_| {}));
+        assert_eq!(wanted.workload, ("Deployment".into(), "web".into()));
+        assert_eq!(wanted.qos, Some(Qos::Burstable));
+        assert_eq!(wanted.rules, Rules::default());
+        assert_eq!(
+            (&*wanted.namespace, &*wanted.name),
+            ("shop", "web-7d4b9c6f5-x2x9q")
+        );
+    }
+
+    #[test]
+    fn others_are_left_alone() {
+        for annotations in [
+            json!({}),
+            json!({"autoscaling.knative.dev/class": "kpa.autoscaling.knative.dev"}),
+            json!({"autoscaling.knative.dev/class": "ebb.dev "}),
+            json!({"ebb.dev/ports": "80"}),
+        ] {
+            assert!(
+                matches!(annotated(annotations.clone()), Asked::Nothing),
+                "{annotations}"
+            );
+        }
+        for phase in ["Succeeded", "Failed"] {
+            let ended = pod(|pod| pod["status"]["phase"] = json!(phase));
+            assert!(matches!(ended, Asked::Nothing), "{phase}");
+        }
+        for uid in ["", "../../other", "a/b"] {
+            let strange = pod(|pod| pod["metadata"]["uid"] = json!(uid));
+            assert!(matches!(strange, Asked::Nothing), "{uid}");
+        }
+    }
+
+    #[test]
+    fn rules_come_from_the_annotations() {
+        let wanted = wanted(annotated(json!({
+            "autoscaling.knative.dev/class": "ebb.dev",
+            "ebb.dev/ports": "80, 8080",
+            "ebb.dev/exclude-paths": "/metrics,/healthz,/metrics",
+            // The autoscaler's to report; what is counted does not depend on it.
+            "autoscaling.knative.dev/target": "many",
+        })));
+        assert_eq!(wanted.rules.ports, [80, 8080]);
+        assert_eq!(wanted.rules.exclude_paths, ["/healthz", "/metrics"]);
+    }
+
+    #[test]
+    fn a_burst_begins_above_the_target() {
+        let carries = |annotations: &[(&str, &str)]| {
+            let mut all = json!({"autoscaling.knative.dev/class": "ebb.dev"});
+            for (key, text) in annotations {
+                all[format!("{KNATIVE}{key}")] = json!(text);
+            }
+            wanted(annotated(all)).carries
+        };
+        assert_eq!(carries(&[]), UNSAID);
+        assert_eq!(carries(&[("target", "10")]), 7);
+        assert_eq!(
+            carries(&[("target", "10"), ("target-utilization-percentage", "100")]),
+            10
+        );
+        assert_eq!(carries(&[("target", "0.01")]), 1);
+        assert_eq!(carries(&[("target", "many")]), UNSAID);
+    }
+
+    #[test]
+    fn rules_that_cannot_be_followed_are_refused() {
+        let asked = annotated(json!({
+            "autoscaling.knative.dev/class": "ebb.dev",
+            "ebb.dev/ports": "http",
+        }));
+        let Asked::Wrong(wanted, why) = asked else {
+            panic!("{asked:?}");
+        };
+        assert_eq!(wanted.name, "web-7d4b9c6f5-x2x9q");
+        assert!(
+            why.contains("ebb.dev/ports") && why.contains("http"),
+            "{why}"
+        );
+    }
+
+    #[test]
+    fn a_workload_is_what_the_pod_is_a_copy_of() {
+        let owner = |kind: &str, name: &str| {
+            wanted(pod(|pod| {
+                let owner = &mut pod["metadata"]["ownerReferences"][0];
+                owner["kind"] = json!(kind);
+                owner["name"] = json!(name);
+            }))
+            .workload
+        };
+        assert_eq!(
+            owner("StatefulSet", "db"),
+            ("StatefulSet".into(), "db".into())
+        );
+        assert_eq!(
+            owner("ReplicaSet", "by-hand"),
+            ("ReplicaSet".into(), "by-hand".into())
+        );
+        let alone = wanted(pod(|pod| pod["metadata"]["ownerReferences"] = json!([])));
+        assert_eq!(alone.workload, ("Pod".into(), "web-7d4b9c6f5-x2x9q".into()));
+    }
+
+    #[test]
+    fn a_pod_that_is_just_bound_has_no_status_yet() {
+        let wanted = wanted(pod(|pod| pod["status"] = json!({})));
+        assert_eq!(wanted.qos, None);
+    }
+}

@@ -1,0 +1,187 @@
+//! The rounds of an agent.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use futures_util::StreamExt as _;
+use hyper::body::Bytes;
+use kube::runtime::watcher::Event;
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, spawn_blocking},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tracing::{error, warn};
+
+use super::{
+    announce::Announcer,
+    burst::Burst,
+    counting::Counting,
+    lack::{Lack, Place, Ready},
+    metrics::{Metrics, Shown, Standing},
+    pod::Pod,
+    pods::Pods,
+    report::Reporter,
+};
+use ebb_agent::counter::Counter;
+
+/// Readings and reports: the length of a bucket of the autoscaler's windows.
+const ROUND: Duration = Duration::from_secs(1);
+/// How soon a cgroup is found that kubelet has made: containers take longer to start.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often a burst is looked for. A look at a pod is nine loads from memory; 110 pods cost less than a tenth of a
+/// per cent of a CPU. An event from the kernel would be some milliseconds earlier, and cost every request.
+const PEEK_EVERY: Duration = Duration::from_millis(20);
+/// What a node lacks is seldom given to it while it runs.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
+
+/// All that a node's agent works with.
+pub(super) struct Node {
+    pub(super) pods: Pods,
+    pub(super) announcer: Announcer,
+    pub(super) reporter: Reporter,
+    pub(super) counting: Counting<Counter>,
+    pub(super) place: Place,
+    pub(super) shown: Shown,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) reports: watch::Sender<Bytes>,
+}
+
+impl Node {
+    /// Works without end.
+    pub(super) async fn run(mut self) -> anyhow::Result<()> {
+        let mut rounds = interval(ROUND);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut peeks = interval(PEEK_EVERY);
+        peeks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut burst = Burst::default();
+        let mut loading = Some(self.load());
+        let mut again = Instant::now();
+        loop {
+            tokio::select! {
+                event = self.pods.next() => match event {
+                    Some(Ok(event)) => self.heard(event),
+                    Some(Err(error)) => {
+                        self.metrics.watch_broke();
+                        warn!(%error, "the watch on the API server broke; it begins anew");
+                    }
+                    None => anyhow::bail!("the watch on the API server ended"),
+                },
+                _ = rounds.tick() => self.round(),
+                _ = looks.tick(), if self.counting.tally().waiting > 0 => {
+                    // Figures of a new pod at once: its activator waits for it.
+                    if self.counting.try_waiting() {
+                        self.round();
+                    }
+                }
+                _ = peeks.tick() => {
+                    let now = Instant::now();
+                    if self.counting.bursts() {
+                        self.metrics.woken();
+                        burst.begins(now);
+                    }
+                    if burst.is_due(now) {
+                        self.round();
+                    }
+                }
+                loaded = joined(&mut loading) => {
+                    loading = None;
+                    self.loaded(loaded?);
+                    again = Instant::now() + TRY_AGAIN;
+                }
+                () = sleep_until(again), if loading.is_none() && self.counting.meter().is_none() => {
+                    loading = Some(self.load());
+                }
+            }
+        }
+    }
+
+    /// Loads the counter, on a thread of its own: the verifier takes its time.
+    fn load(&self) -> JoinHandle<Result<Ready, Lack>> {
+        let place = self.place.clone();
+        spawn_blocking(move || place.counter())
+    }
+
+    fn loaded(&mut self, loaded: Result<Ready, Lack>) {
+        let lacked = match &self.view().standing {
+            Standing::Lacks(_, why) => Some(why.clone()),
+            _ => None,
+        };
+        match loaded {
+            Ok(ready) => {
+                self.view().standing = Standing::Counts {
+                    pinned: ready.pinned,
+                    adoption: ready.adoption,
+                };
+                self.counting.set_meter(ready.counter);
+                self.round();
+                if lacked.is_some() {
+                    self.announcer.counts();
+                }
+            }
+            Err(lack) => {
+                let why = lack.to_string();
+                self.view().standing = Standing::Lacks(lack.reason(), why.clone());
+                if lacked.as_ref() != Some(&why) {
+                    error!(
+                        reason = lack.reason(),
+                        why, "requests cannot be counted on this node"
+                    );
+                }
+                // Each time: Events are forgotten after an hour, by default.
+                self.announcer.lacks(&lack);
+            }
+        }
+    }
+
+    fn heard(&mut self, event: Event<Pod>) {
+        let now = Instant::now();
+        match event {
+            Event::Init => self.counting.list_begins(),
+            Event::InitApply(pod) | Event::Apply(pod) => self.counting.apply(&pod, now),
+            Event::InitDone => {
+                self.counting.list_ends(now);
+                self.round();
+            }
+            Event::Delete(pod) => self.counting.remove(pod.uid(), now),
+        }
+    }
+
+    /// Reads all pods, shows and reports them.
+    fn round(&mut self) {
+        self.counting.read(Instant::now());
+        let figures: Vec<_> = self.counting.figures().collect();
+        // Before both are there, an empty report would say that the node has no pods.
+        if self.counting.is_synced() && self.counting.meter().is_some() {
+            match self.reporter.body(figures.iter().cloned()) {
+                Ok(body) => drop(self.reports.send_replace(body)),
+                Err(error) => error!(%error, "a report cannot be written"),
+            }
+        }
+        let (tally, synced, missed) = (
+            self.counting.tally(),
+            self.counting.is_synced(),
+            self.counting.missed,
+        );
+        let mut view = self.view();
+        view.figures = figures;
+        view.tally = tally;
+        view.missed = missed;
+        view.synced = synced;
+    }
+
+    fn view(&self) -> std::sync::MutexGuard<'_, super::metrics::View> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> anyhow::Result<T> {
+    match task {
+        Some(task) => Ok(task.await?),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,158 @@
+//! One connection to one replica, kept open from report to report.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{
+    Request, StatusCode, Uri,
+    body::Bytes,
+    client::conn::http1::{SendRequest, handshake},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
+
+use super::credentials::{Credentials, CredentialsError};
+
+/// For TCP and TLS together; within a cluster it takes milliseconds.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
+/// From the first byte of a report to the last of its answer. Longer, and the next report is what is needed.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+/// More of an answer is not read: a receipt is 60 bytes, a refusal one line.
+const LONGEST_ANSWER: usize = 4096;
+
+/// Why a report did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error("no connection: {0}")]
+    Connect(#[from] std::io::Error),
+    #[error("no connection within {} s", CONNECTED_WITHIN.as_secs())]
+    Unconnected,
+    #[error("not the name of a host: {0}")]
+    Name(#[from] InvalidDnsNameError),
+    #[error("broken connection: {0}")]
+    Broken(#[from] hyper::Error),
+    #[error("no answer within {} s", ANSWERED_WITHIN.as_secs())]
+    Unanswered,
+    #[error("no request can be made of this: {0}")]
+    Request(#[from] hyper::http::Error),
+    #[error("the answer cannot be read: {0}")]
+    Answer(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a replica answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// How long it asks to be left alone.
+    pub(super) retry_after: Option<Duration>,
+    pub(super) body: Bytes,
+}
+
+/// A replica, as it is spoken to.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    /// Its URL's host: what its certificate must be for.
+    host: String,
+    authority: String,
+    secure: bool,
+    pub(super) credentials: Arc<Credentials>,
+    connection: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Peer {
+    pub(super) fn new(address: SocketAddr, url: &Uri, credentials: Arc<Credentials>) -> Self {
+        Self {
+            address,
+            host: url.host().unwrap_or_default().to_owned(),
+            authority: url
+                .authority()
+                .map_or_else(String::new, ToString::to_string),
+            secure: url.scheme_str() == Some("https"),
+            credentials,
+            connection: None,
+        }
+    }
+
+    /// Sends a report and waits for the answer. A connection that the replica has closed meanwhile, as it may
+    /// between two reports, is opened again.
+    pub(super) async fn post(&mut self, body: Bytes) -> Result<Answer, SendError> {
+        let mut request = Request::post(ebb_report::PATH)
+            .header(HOST, &self.authority)
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(token) = self.credentials.authorization()? {
+            request = request.header(AUTHORIZATION, token);
+        }
+        let request = request.body(Full::new(body))?;
+        let mut open = self.connection.take();
+        if let Some(connection) = &mut open
+            && connection.ready().await.is_err()
+        {
+            open = None;
+        }
+        let mut connection = match open {
+            Some(connection) => connection,
+            None => timeout(CONNECTED_WITHIN, self.connect())
+                .await
+                .map_err(|_| SendError::Unconnected)??,
+        };
+        let answer = timeout(ANSWERED_WITHIN, exchange(&mut connection, request))
+            .await
+            .map_err(|_| SendError::Unanswered)??;
+        self.connection = Some(connection);
+        Ok(answer)
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, SendError> {
+        let stream = TcpStream::connect(self.address).await?;
+        // A report is one write; waiting to fill a packet could only delay it.
+        stream.set_nodelay(true)?;
+        if !self.secure {
+            return speak(stream).await;
+        }
+        let name = ServerName::try_from(self.host.clone())?;
+        let stream = self.credentials.connector()?.connect(name, stream).await?;
+        speak(stream).await
+    }
+}
+
+async fn speak<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, SendError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    // Ends with the sender. That it breaks is told to who sends.
+    tokio::spawn(async move { connection.await.ok() });
+    Ok(sender)
+}
+
+async fn exchange(
+    connection: &mut SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, SendError> {
+    let response = connection.send_request(request).await?;
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .map(Duration::from_secs);
+    let status = response.status();
+    let body = Limited::new(response.into_body(), LONGEST_ANSWER)
+        .collect()
+        .await
+        .map_err(SendError::Answer)?
+        .to_bytes();
+    Ok(Answer {
+        status,
+        retry_after,
+        body,
+    })
+}

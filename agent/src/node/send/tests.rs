@@ -1,0 +1,352 @@
+//! Reports to a server that answers as it is told, in the clear and over TLS.
+
+use std::{collections::VecDeque, convert::Infallible, path::Path, sync::Mutex, time::Duration};
+
+use ebb_metrics::Format;
+use ebb_report::Receipt;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tokio::{
+    net::TcpListener,
+    sync::{
+        Notify,
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    },
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring::default_provider,
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    },
+};
+
+use super::*;
+use crate::node::metrics::Metrics;
+
+/// What arrives arrives within this, on a loaded machine too.
+const SOON: Duration = Duration::from_secs(20);
+
+/// One request, as it arrived.
+#[derive(Debug)]
+struct Arrived {
+    path: String,
+    authorization: Option<String>,
+    body: Bytes,
+    /// Which connection it came on.
+    connection: usize,
+}
+
+/// An autoscaler that answers from a list, and 200 afterwards.
+struct Server {
+    port: u16,
+    arrived: UnboundedReceiver<Arrived>,
+    script: Arc<Script>,
+}
+
+/// What a server answers.
+#[derive(Default)]
+struct Script {
+    /// The next statuses; none: 200. At [`HOLD`] it waits to be told more.
+    answers: Mutex<VecDeque<u16>>,
+    more: Notify,
+}
+
+const HOLD: u16 = 0;
+
+impl Script {
+    fn push(&self, statuses: &[u16]) {
+        let mut answers = self.answers.lock().unwrap();
+        answers.retain(|status| *status != HOLD);
+        answers.extend(statuses);
+        self.more.notify_one();
+    }
+
+    async fn next(&self) -> u16 {
+        loop {
+            let front = self.answers.lock().unwrap().front().copied();
+            match front {
+                Some(HOLD) => self.more.notified().await,
+                _ => return self.answers.lock().unwrap().pop_front().unwrap_or(200),
+            }
+        }
+    }
+}
+
+impl Server {
+    async fn start(tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (sender, arrived) = unbounded_channel();
+        let script = Arc::default();
+        tokio::spawn(accept(listener, tls, sender, Arc::clone(&script)));
+        Self {
+            port,
+            arrived,
+            script,
+        }
+    }
+
+    async fn next(&mut self) -> Arrived {
+        let arrived = timeout(SOON, self.arrived.recv()).await;
+        arrived.expect("a report in time").expect("a server")
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    sender: UnboundedSender<Arrived>,
+    script: Arc<Script>,
+) {
+    for connection in 0.. {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (sender, script) = (sender.clone(), Arc::clone(&script));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (sender, script) = (sender.clone(), Arc::clone(&script));
+            async move {
+                let (head, body) = request.into_parts();
+                let arrived = Arrived {
+                    path: head.uri.path().to_owned(),
+                    authorization: head
+                        .headers
+                        .get("authorization")
+                        .map(|value| value.to_str().unwrap().to_owned()),
+                    body: body.collect().await.unwrap().to_bytes(),
+                    connection,
+                };
+                sender.send(arrived).ok();
+                let status = script.next().await;
+                let receipt = serde_json::to_vec(&Receipt::default()).unwrap();
+                let response = Response::builder()
+                    .status(status)
+                    .body(Full::new(Bytes::from(receipt)))
+                    .unwrap();
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let tls = tls.clone();
+        tokio::spawn(async move {
+            match tls {
+                None => {
+                    let io = TokioIo::new(stream);
+                    http1::Builder::new()
+                        .serve_connection(io, service)
+                        .await
+                        .ok();
+                }
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        let io = TokioIo::new(stream);
+                        http1::Builder::new()
+                            .serve_connection(io, service)
+                            .await
+                            .ok();
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Reports going to a server.
+struct Sent {
+    reports: watch::Sender<Bytes>,
+    metrics: Arc<Metrics>,
+    _tasks: JoinSet<()>,
+}
+
+impl Sent {
+    fn to(url: &str, credentials: Credentials) -> Self {
+        let (reports, newest) = watch::channel(Bytes::new());
+        let metrics = Metrics::new(&Arc::default());
+        let mut tasks = JoinSet::new();
+        let url = url.parse().unwrap();
+        tasks.spawn(send(url, Arc::new(credentials), newest, metrics.sending()));
+        Self {
+            reports,
+            metrics,
+            _tasks: tasks,
+        }
+    }
+
+    fn report(&self, body: &'static str) {
+        self.reports.send_replace(Bytes::from(body));
+    }
+
+    /// Waits for a line of the metrics.
+    async fn shows(&self, line: &str) {
+        let shown = async {
+            while !self
+                .metrics
+                .text(Format::Prometheus)
+                .unwrap()
+                .contains(line)
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(SOON, shown).await.expect(line);
+    }
+}
+
+fn files(token: &Path, authority: Option<&Path>) -> Credentials {
+    Credentials::new(Some(token.into()), authority.map(Into::into))
+}
+
+#[tokio::test]
+async fn reports_arrive_on_one_connection() {
+    let mut server = Server::start(None).await;
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let sent = Sent::to(&url, Credentials::new(None, None));
+    for body in ["one", "two"] {
+        sent.report(body);
+        let arrived = server.next().await;
+        assert_eq!(
+            (&*arrived.path, &*arrived.body),
+            (ebb_report::PATH, body.as_bytes())
+        );
+        assert_eq!((arrived.connection, arrived.authorization), (0, None));
+    }
+    sent.shows("ebb_agent_replicas{host=\"127.0.0.1\"} 1").await;
+    sent.shows("ebb_agent_reports_total{outcome=\"taken\"} 2")
+        .await;
+}
+
+#[tokio::test]
+async fn every_address_of_a_name_gets_each_report() {
+    // Both loopbacks have the name; a server listens on one of them.
+    let mut server = Server::start(None).await;
+    let url = format!("http://localhost:{}", server.port);
+    let sent = Sent::to(&url, Credentials::new(None, None));
+    sent.report("one");
+    assert_eq!(server.next().await.body, "one");
+    sent.report("two");
+    assert_eq!(server.next().await.body, "two");
+}
+
+#[tokio::test]
+async fn only_the_newest_report_waits() {
+    let mut server = Server::start(None).await;
+    server.script.push(&[HOLD]);
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let sent = Sent::to(&url, Credentials::new(None, None));
+    sent.report("first");
+    assert_eq!(server.next().await.body, "first");
+    // The replica is slow: it has not answered yet.
+    for body in ["second", "third", "fourth"] {
+        sent.report(body);
+    }
+    server.script.push(&[200]);
+    assert_eq!(server.next().await.body, "fourth");
+    sent.shows("ebb_agent_reports_total{outcome=\"taken\"} 2")
+        .await;
+}
+
+#[tokio::test]
+async fn a_refused_token_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "old\n").unwrap();
+    let mut server = Server::start(None).await;
+    server.script.push(&[200, 401]);
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let sent = Sent::to(&url, files(&token, None));
+    sent.report("one");
+    assert_eq!(
+        server.next().await.authorization.as_deref(),
+        Some("Bearer old")
+    );
+    std::fs::write(&token, "new\n").unwrap();
+    sent.report("two");
+    // Not read again while it serves.
+    assert_eq!(
+        server.next().await.authorization.as_deref(),
+        Some("Bearer old")
+    );
+    sent.shows("ebb_agent_reports_total{outcome=\"refused\"} 1")
+        .await;
+    sent.report("three");
+    let arrived = server.next().await;
+    assert_eq!(arrived.authorization.as_deref(), Some("Bearer new"));
+    assert_eq!(
+        arrived.body, "three",
+        "the newest, and not the one that was refused"
+    );
+}
+
+#[tokio::test]
+async fn a_replica_is_tried_until_it_is_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let sent = Sent::to(
+        &format!("http://127.0.0.1:{port}"),
+        Credentials::new(None, None),
+    );
+    sent.report("one");
+    sent.shows("ebb_agent_reports_total{outcome=\"lost\"} 1")
+        .await;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let (sender, mut arrived) = unbounded_channel();
+    tokio::spawn(accept(listener, None, sender, Arc::default()));
+    sent.report("two");
+    let arrived = timeout(SOON, arrived.recv()).await.unwrap().unwrap();
+    assert_eq!(arrived.body, "two");
+}
+
+fn certificate(folder: &Path, name: &str) -> (TlsAcceptor, std::path::PathBuf) {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed([name.to_owned()]).unwrap();
+    let path = folder.join("ca.crt");
+    std::fs::write(&path, cert.pem()).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    (TlsAcceptor::from(Arc::new(config)), path)
+}
+
+#[tokio::test]
+async fn the_autoscaler_has_to_prove_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "secret").unwrap();
+    let (acceptor, authority) = certificate(folder.path(), "localhost");
+    let mut server = Server::start(Some(acceptor)).await;
+    let url = format!("https://localhost:{}", server.port);
+    let sent = Sent::to(&url, files(&token, Some(&authority)));
+    sent.report("one");
+    assert_eq!(
+        server.next().await.authorization.as_deref(),
+        Some("Bearer secret")
+    );
+
+    // Signed by an authority we know, for somebody else.
+    let (acceptor, authority) = certificate(folder.path(), "elsewhere");
+    let mut server = Server::start(Some(acceptor)).await;
+    let url = format!("https://localhost:{}", server.port);
+    let sent = Sent::to(&url, files(&token, Some(&authority)));
+    sent.report("one");
+    sent.shows("ebb_agent_reports_total{outcome=\"lost\"} ")
+        .await;
+    assert!(
+        server.arrived.try_recv().is_err(),
+        "no token was sent to a stranger"
+    );
+
+    // The files have been renewed: read again for the next connection.
+    let (acceptor, _) = certificate(folder.path(), "localhost");
+    let mut server = Server::start(Some(acceptor)).await;
+    let url = format!("https://localhost:{}", server.port);
+    let sent = Sent::to(&url, files(&token, Some(&authority)));
+    sent.report("two");
+    assert_eq!(server.next().await.body, "two");
+}

@@ -1,0 +1,214 @@
+//! What HTTP/1 messages are to be counted, found with `httparse` and by the rules of RFC 9112, section 6.3.
+//!
+//! Bias: where those leave it to the recipient, or `httparse` refuses, there is no answer here.
+
+use httparse::{EMPTY_HEADER, Header, Request, Response, Status, parse_chunk_size, parse_headers};
+
+/// Fields of one head that are read; one with more has no answer.
+const FIELDS: usize = 256;
+
+/// Chunk sizes are read to so many digits by the parser; whoever sends more has no answer.
+const CHUNK_DIGITS: usize = 15;
+
+/// What follows a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// The next message.
+    Nothing,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks and trailers.
+    Chunks,
+    /// All that comes until the connection closes.
+    UntilClose,
+}
+
+/// RFC 9112, section 6.3, cases 3 to 8. `None` where it is the recipient's choice, or an error.
+pub fn framing(fields: &[Header<'_>], response: bool) -> Option<Framing> {
+    let list = |name: &'static str| {
+        let values = fields
+            .iter()
+            .filter(|field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| String::from_utf8_lossy(field.value).to_lowercase());
+        let items = values.flat_map(|value| {
+            let items = value.split(',').map(|item| item.trim().to_owned());
+            items.collect::<Vec<_>>()
+        });
+        items.collect::<Vec<_>>()
+    };
+    if let Some(last) = list("transfer-encoding").last() {
+        return match last.as_str() {
+            "chunked" => Some(Framing::Chunks),
+            "" => None,
+            coding if coding.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+                Some(Framing::UntilClose)
+            }
+            // Not the name of a coding.
+            _ => None,
+        };
+    }
+    let lengths = list("content-length");
+    match lengths.first() {
+        None if response => Some(Framing::UntilClose),
+        None => Some(Framing::Nothing),
+        Some(first) if lengths.iter().any(|length| length != first) => None,
+        Some(first) if first.is_empty() || !first.bytes().all(|byte| byte.is_ascii_digit()) => None,
+        Some(first) => match first.parse().ok()? {
+            0 => Some(Framing::Nothing),
+            length => Some(Framing::Length(length)),
+        },
+    }
+}
+
+/// How far a stream could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// To its end, which is the end of a message.
+    Between,
+    /// To its end, which is within a message.
+    Within,
+    /// The rest is no HTTP/1 any more, or nobody's: a body until the close, a tunnel.
+    Rest,
+    /// Up to something that there is no answer for.
+    Unknown,
+}
+
+/// How a body ends that begins here: the bytes behind it. `Err` says how the stream ends instead.
+fn behind(body: &[u8], framing: Framing) -> Result<&[u8], End> {
+    match framing {
+        Framing::Nothing => Ok(body),
+        Framing::Length(length) => usize::try_from(length)
+            .ok()
+            .and_then(|length| body.get(length..))
+            .ok_or(End::Within),
+        Framing::UntilClose => Err(End::Rest),
+        Framing::Chunks => behind_chunks(body),
+    }
+}
+
+fn behind_chunks(mut body: &[u8]) -> Result<&[u8], End> {
+    loop {
+        let digits = body
+            .iter()
+            .take_while(|byte| byte.is_ascii_hexdigit())
+            .count();
+        if digits > CHUNK_DIGITS {
+            return Err(End::Unknown);
+        }
+        // A bare newline in an extension ends the line for some recipients, for others not.
+        let line = body.iter().position(|byte| *byte == b'\n');
+        if line.is_some_and(|end| end == 0 || body[end - 1] != b'\r') {
+            return Err(End::Unknown);
+        }
+        let (start, size) = match parse_chunk_size(body) {
+            Ok(Status::Complete(found)) => found,
+            Ok(Status::Partial) => return Err(End::Within),
+            Err(_) => return Err(End::Unknown),
+        };
+        body = &body[start..];
+        if size == 0 {
+            break;
+        }
+        let data = usize::try_from(size).map_err(|_| End::Within)?;
+        let rest = body.get(data..).ok_or(End::Within)?;
+        body = match rest {
+            [b'\r', b'\n', rest @ ..] => rest,
+            [] | [b'\r'] => return Err(End::Within),
+            _ => return Err(End::Unknown),
+        };
+    }
+    let mut fields = [EMPTY_HEADER; FIELDS];
+    match parse_headers(body, &mut fields) {
+        Ok(Status::Complete((length, _))) => Ok(&body[length..]),
+        Ok(Status::Partial) => Err(End::Within),
+        Err(_) => Err(End::Unknown),
+    }
+}
+
+/// The requests that begin in a stream, and how far it could be read.
+pub fn requests(mut stream: &[u8]) -> (u64, End) {
+    let mut begun = 0;
+    loop {
+        // Empty lines before a request (RFC 9112, 2.2). `httparse` passes over them, too.
+        while let [b'\r', b'\n', rest @ ..] | [b'\n', rest @ ..] = stream {
+            stream = rest;
+        }
+        if stream.is_empty() || stream == b"\r" {
+            return (begun, End::Between);
+        }
+        let mut fields = [EMPTY_HEADER; FIELDS];
+        let mut request = Request::new(&mut fields);
+        let length = match request.parse(stream) {
+            Ok(Status::Complete(length)) => length,
+            Ok(Status::Partial) => {
+                // What may become HTTP/2 has not begun.
+                let preface = b"PRI * HTTP/2.0\r\n";
+                let begins = !stream
+                    .iter()
+                    .zip(preface)
+                    .all(|(byte, other)| byte == other);
+                return (begun + u64::from(begins), End::Within);
+            }
+            Err(_) => return (begun, End::Unknown),
+        };
+        let usual = |method: &str| method.starts_with(|first: char| first.is_ascii_uppercase());
+        if !request.method.is_some_and(usual) {
+            return (begun, End::Unknown);
+        }
+        begun += 1;
+        let Some(framing) = framing(request.headers, false) else {
+            return (begun, End::Unknown);
+        };
+        match behind(&stream[length..], framing) {
+            Ok(rest) => stream = rest,
+            Err(end) => return (begun, end),
+        }
+    }
+}
+
+/// What a request asks that matters for the length of its response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing special.
+    Plain,
+    /// A head without its body.
+    Head,
+    /// A tunnel.
+    Connect,
+}
+
+/// The statuses of the final responses to these requests that are complete in a stream, and how far it could be read.
+pub fn responses(asked: &[Asked], mut stream: &[u8]) -> (Vec<u16>, End) {
+    let mut complete = Vec::new();
+    loop {
+        if stream.is_empty() {
+            return (complete, End::Between);
+        }
+        let mut fields = [EMPTY_HEADER; FIELDS];
+        let mut response = Response::new(&mut fields);
+        let length = match response.parse(stream) {
+            Ok(Status::Complete(length)) => length,
+            Ok(Status::Partial) => return (complete, End::Within),
+            Err(_) => return (complete, End::Unknown),
+        };
+        let status = response.code.unwrap_or(0);
+        let question = asked.get(complete.len()).copied();
+        let framing = match (status, question) {
+            (..100 | 600.., _) => return (complete, End::Unknown),
+            (101, _) | (200..300, Some(Asked::Connect)) => return (complete, End::Rest),
+            (100..200 | 204 | 304, _) | (_, Some(Asked::Head)) => Some(Framing::Nothing),
+            _ => framing(response.headers, true),
+        };
+        let Some(framing) = framing else {
+            return (complete, End::Unknown);
+        };
+        match behind(&stream[length..], framing) {
+            Ok(rest) => stream = rest,
+            Err(end) => return (complete, end),
+        }
+        // An answer that nobody asked for is none.
+        if status >= 200 && question.is_some() {
+            complete.push(status);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Frames, written by hand (RFC 9113, section 6): also those that no library sends.
+
+/// Types of frames.
+pub mod kind {
+    /// Body.
+    pub const DATA: u8 = 0;
+    /// A head, or trailers.
+    pub const HEADERS: u8 = 1;
+    /// Deprecated, and still sent by some.
+    pub const PRIORITY: u8 = 2;
+    /// The end of a stream, from either side.
+    pub const RST_STREAM: u8 = 3;
+    /// Of the connection.
+    pub const SETTINGS: u8 = 4;
+    /// A stream of the server's own.
+    pub const PUSH_PROMISE: u8 = 5;
+    /// Of the connection.
+    pub const PING: u8 = 6;
+    /// No new streams.
+    pub const GOAWAY: u8 = 7;
+    /// Of a stream or of the connection.
+    pub const WINDOW_UPDATE: u8 = 8;
+    /// The rest of a header block.
+    pub const CONTINUATION: u8 = 9;
+}
+
+/// The sender's last frame of this stream, on DATA and HEADERS.
+pub const END_STREAM: u8 = 0x1;
+/// An answer, on SETTINGS and PING.
+pub const ACK: u8 = 0x1;
+/// The header block ends with this frame.
+pub const END_HEADERS: u8 = 0x4;
+/// The payload begins with the length of the padding that it ends with.
+pub const PADDED: u8 = 0x8;
+/// A priority is in front of the header block.
+pub const PRIORITY: u8 = 0x20;
+
+/// Any frame.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    let payload = payload.as_ref();
+    let length = u32::try_from(payload.len()).expect("a frame has a length of 24 bits");
+    let mut frame = length.to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A header block in one frame.
+pub fn headers(stream: u32, flags: u8, block: impl AsRef<[u8]>) -> Vec<u8> {
+    frame(kind::HEADERS, flags | END_HEADERS, stream, block)
+}
+
+/// A header block cut into frames of these lengths; the last one takes the rest.
+pub fn continued(stream: u32, flags: u8, block: &[u8], lengths: &[usize]) -> Vec<Vec<u8>> {
+    let mut rest = block;
+    let mut frames = Vec::new();
+    for length in lengths {
+        let (part, behind) = rest.split_at(rest.len().min(*length));
+        frames.push(part);
+        rest = behind;
+    }
+    frames.push(rest);
+    let last = frames.len() - 1;
+    let numbered = frames.into_iter().enumerate();
+    let framed = numbered.map(|(index, part)| {
+        let end = if index == last { END_HEADERS } else { 0 };
+        if index == 0 {
+            frame(kind::HEADERS, flags | end, stream, part)
+        } else {
+            frame(kind::CONTINUATION, end, stream, part)
+        }
+    });
+    framed.collect()
+}
+
+/// A payload with so much padding.
+pub fn padded(payload: &[u8], padding: u8) -> Vec<u8> {
+    let mut padded = vec![padding];
+    padded.extend(payload);
+    padded.resize(padded.len() + usize::from(padding), 0);
+    padded
+}
+
+/// Body.
+pub fn data(stream: u32, flags: u8, bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    frame(kind::DATA, flags, stream, bytes)
+}
+
+/// RST_STREAM with CANCEL.
+pub fn reset(stream: u32) -> Vec<u8> {
+    frame(kind::RST_STREAM, 0, stream, 8u32.to_be_bytes())
+}
+
+/// SETTINGS that change one: the most streams at once.
+pub fn settings() -> Vec<u8> {
+    frame(kind::SETTINGS, 0, 0, [0, 3, 0, 0, 0, 100])
+}
+
+/// The answer to SETTINGS.
+pub fn settings_ack() -> Vec<u8> {
+    frame(kind::SETTINGS, ACK, 0, [])
+}
+
+/// PING.
+pub fn ping() -> Vec<u8> {
+    frame(kind::PING, 0, 0, *b"12345678")
+}
+
+/// WINDOW_UPDATE.
+pub fn window_update(stream: u32) -> Vec<u8> {
+    frame(kind::WINDOW_UPDATE, 0, stream, 1000u32.to_be_bytes())
+}

@@ -1,0 +1,84 @@
+//! Header blocks, field by field in whichever form (RFC 7541, section 6).
+
+use httlib_hpack::{Encoder, EncoderError, EncoderInput};
+
+/// How a field that is written in full is written.
+pub type How = u8;
+
+/// Without putting it into the table.
+pub const PLAIN: How = 0;
+/// Putting it into the table.
+pub const INSERT: How = Encoder::WITH_INDEXING;
+/// Never to be put into any table.
+pub const NEVER: How = Encoder::NEVER_INDEXED;
+/// In the Huffman code, name and value.
+pub const HUFFMAN: How = Encoder::HUFFMAN_NAME | Encoder::HUFFMAN_VALUE;
+
+/// Entries of the static table; the sender's own follow.
+pub const STATIC: u32 = 61;
+
+/// One instruction of a block.
+#[derive(Clone, Copy, Debug)]
+pub enum Field<'a> {
+    /// An entry of the tables.
+    Indexed(u32),
+    /// The name of an entry, and a value.
+    Named(u32, &'a str, How),
+    /// A name and a value.
+    Literal(&'a str, &'a str, How),
+    /// The table's size from here.
+    Resize(u32),
+    /// As a sender would choose that puts in all it can, in the Huffman code.
+    Best(&'a str, &'a str),
+}
+
+/// The table of one sender.
+#[derive(Debug)]
+pub struct Sender(Encoder<'static>);
+
+impl Sender {
+    /// With an empty table.
+    pub fn new() -> Self {
+        Self(Encoder::default())
+    }
+
+    /// A header block.
+    pub fn block(&mut self, fields: &[Field<'_>]) -> Vec<u8> {
+        let mut block = Vec::new();
+        for field in fields {
+            self.write(*field, &mut block)
+                .unwrap_or_else(|error| panic!("{field:?}: {error:?}"));
+        }
+        block
+    }
+
+    /// Adds a field to a block.
+    ///
+    /// # Errors
+    /// If it is an entry that is not in the table; then nothing is added.
+    pub fn write(&mut self, field: Field<'_>, block: &mut Vec<u8>) -> Result<(), EncoderError> {
+        let literal =
+            |name: &str, value: &str, how| EncoderInput::Literal(name.into(), value.into(), how);
+        let input = match field {
+            Field::Indexed(index) => EncoderInput::Indexed(index),
+            Field::Named(index, value, how) => EncoderInput::IndexedName(index, value.into(), how),
+            Field::Literal(name, value, how) => literal(name, value, how),
+            Field::Best(name, value) => {
+                literal(name, value, Encoder::BEST_FORMAT | INSERT | HUFFMAN)
+            }
+            Field::Resize(size) => return self.0.update_max_dynamic_size(size, block),
+        };
+        self.0.encode(input, block)
+    }
+}
+
+impl Default for Sender {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A block of a sender that has sent none before.
+pub fn block(fields: &[Field<'_>]) -> Vec<u8> {
+    Sender::new().block(fields)
+}

@@ -1,0 +1,11 @@
+//! HTTP/2 as it is on the wire: frames to send, and a reader of them that decodes everything.
+
+pub mod beside;
+pub mod frames;
+pub mod headers;
+pub mod library;
+pub mod reader;
+pub mod story;
+
+/// What a client's connection begins with (RFC 9113, 3.4).
+pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -1,0 +1,227 @@
+//! Any packets of both directions: lost, repeated, overtaken, on any protocol.
+//!
+//! Nothing panics, and the ledger's rules hold. Where nothing is lost for good, the counts are those of the same
+//! streams byte by byte, each of which comes when its turn has come.
+
+use std::ops::Range;
+
+use ebb_common::{
+    abi::ended,
+    direction::{Segment, Side},
+};
+
+use super::{
+    Target,
+    arrivals::{Arrival, Place, read, write},
+};
+use crate::{
+    http2::{
+        PREFACE,
+        frames::{END_STREAM, data, headers, reset, settings},
+        headers::{Field, HUFFMAN, INSERT, block},
+    },
+    ledger::Figures,
+    wire::Wire,
+};
+
+pub(super) const TARGET: Target = Target {
+    name: "conversation",
+    run,
+    seeds,
+};
+
+/// Time between packets, ns.
+const PAUSE: u64 = 1_000_000;
+
+/// The sequence numbers of the first bytes: both wrap soon.
+const FIRST: [u32; 2] = [u32::MAX - 100, u32::MAX - 20];
+
+fn run(bytes: &[u8]) {
+    let arrivals = read(bytes);
+    let arrived = play(&arrivals, false);
+    let lost = |arrival: &Arrival| matches!(arrival.place, Place::Ahead(_));
+    if !arrivals.iter().any(lost) {
+        let mut read = play(&arrivals, true);
+        let late = |arrival: &Arrival| matches!(arrival.place, Place::Late(_));
+        if read.ended[ended::OPAQUE] > 0 || arrivals.iter().any(late) {
+            // What was in flight before is broken off with the next packet on its way out, be it a copy. And what
+            // follows a body is read at once, though some of the body is missing.
+            read.area = arrived.area;
+            read.latency = arrived.latency;
+        }
+        assert_eq!(read, arrived, "byte by byte");
+    }
+}
+
+/// One side of the connection.
+#[derive(Default)]
+struct Half {
+    first: u32,
+    /// All that has been sent.
+    stream: Vec<u8>,
+    /// What has been sent and not come yet: where it lies, and how many may still overtake it.
+    late: Vec<(Range<usize>, u8)>,
+    /// What has come, in any order.
+    came: Vec<Range<usize>>,
+    /// Up to here everything has come.
+    known: usize,
+}
+
+impl Half {
+    /// What comes now, in order.
+    fn arrives(&mut self, side: Side, arrival: &Arrival) -> Vec<Range<usize>> {
+        let end = self.stream.len();
+        let length = arrival.payload.len();
+        let mut come = Vec::new();
+        match arrival.place {
+            Place::Again(back) => {
+                let end = end.saturating_sub(usize::from(back));
+                come.push(end.saturating_sub(length)..end);
+            }
+            Place::Ahead(distance) => {
+                self.stream.resize(end + usize::from(distance), 0);
+                come.push(self.stream.len()..self.stream.len() + length);
+            }
+            Place::Overlapping(back) => {
+                come.push(end.saturating_sub(usize::from(back))..end + length)
+            }
+            // What leaves is seen in the order in which it was sent.
+            Place::Late(count) if side == Side::Requests => {
+                self.late.push((end..end + length, count + 1));
+            }
+            Place::Next | Place::Late(_) => come.push(end..end + length),
+        }
+        if !matches!(arrival.place, Place::Again(_)) {
+            self.stream.extend(&arrival.payload);
+        }
+        self.late.retain_mut(|(range, count)| {
+            *count -= 1;
+            if *count == 0 {
+                come.push(range.clone());
+            }
+            *count != 0
+        });
+        come
+    }
+
+    /// What has not come yet comes now.
+    fn all_late(&mut self) -> Vec<Range<usize>> {
+        self.late.drain(..).map(|(range, _)| range).collect()
+    }
+
+    /// The bytes that can be read now.
+    fn new(&mut self, come: &[Range<usize>]) -> Range<usize> {
+        let from = self.known;
+        self.came.extend_from_slice(come);
+        while let Some(next) = self
+            .came
+            .iter()
+            .find(|range| range.start <= self.known && range.end > self.known)
+        {
+            self.known = next.end;
+        }
+        from..self.known
+    }
+}
+
+/// Delivers packets, or each byte when its turn has come.
+fn play(arrivals: &[Arrival], byte_by_byte: bool) -> Figures {
+    let mut wire = Wire::open(FIRST[0], FIRST[1]);
+    let mut halves = FIRST.map(|first| Half {
+        first,
+        ..Half::default()
+    });
+    let comes = |wire: &mut Wire, side: Side, half: &mut Half, come: &[Range<usize>], flags| {
+        wire.ledger.pass(PAUSE);
+        let ranges: Vec<Range<usize>> = if byte_by_byte {
+            half.new(come).map(|at| at..at + 1).collect()
+        } else {
+            come.to_vec()
+        };
+        for range in ranges {
+            let first = half.first.wrapping_add(range.start as u32);
+            wire.deliver(side, first, &half.stream[range], 0);
+        }
+        let end = half.first.wrapping_add(half.stream.len() as u32);
+        wire.deliver(side, end, &[], flags);
+    };
+    for arrival in arrivals {
+        if arrival.side == Side::Responses {
+            // A server does not answer what it has not got.
+            let half = &mut halves[Side::Requests as usize];
+            let late = half.all_late();
+            comes(&mut wire, Side::Requests, half, &late, 0);
+        }
+        let half = &mut halves[arrival.side as usize];
+        let come = half.arrives(arrival.side, arrival);
+        let flags = if arrival.fin { Segment::FIN } else { 0 };
+        comes(&mut wire, arrival.side, half, &come, flags);
+    }
+    let half = &mut halves[Side::Requests as usize];
+    let late = half.all_late();
+    comes(&mut wire, Side::Requests, half, &late, 0);
+    wire.close();
+    wire.figures().clone()
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    use Side::{Requests as C, Responses as S};
+    let get: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let ok: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+    let chunked: &[u8] =
+        b"HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let head: &[u8] = b"HEAD / HTTP/1.1\r\nUser-Agent: kube-probe/1\r\n\r\n";
+    let upgrade: &[u8] = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n";
+    let h2c: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n";
+    let websocket: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+    let hello = [PREFACE.as_slice(), &settings()].concat();
+    let asked = headers(
+        1,
+        END_STREAM,
+        block(&[
+            Field::Indexed(2),
+            Field::Named(4, "/metrics", INSERT | HUFFMAN),
+        ]),
+    );
+    let more = [headers(3, 0, [0x82]), data(3, END_STREAM, "x"), reset(3)].concat();
+    let answered = [settings(), headers(1, 0, [0x88]), data(1, END_STREAM, "x")].concat();
+    vec![
+        write(&[(C, get), (S, ok)]),
+        write(&[
+            (C, get),
+            (C, head),
+            (S, chunked),
+            (S, ok),
+            (
+                C,
+                b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+            ),
+        ]),
+        write(&[
+            (C, b"CONNECT a HTTP/1.1\r\n\r\n"),
+            (S, b"HTTP/1.1 200 OK\r\n\r\nanything"),
+        ]),
+        write(&[
+            (C, get),
+            (S, b"HTTP/1.1 100 Continue\r\n\r\n"),
+            (S, websocket),
+            (C, get),
+            (S, ok),
+        ]),
+        write(&[
+            (C, &hello),
+            (S, &settings()),
+            (C, &asked),
+            (C, &more),
+            (S, &answered),
+        ]),
+        write(&[(S, &settings()), (C, &hello), (C, &asked), (S, &answered)]),
+        write(&[
+            (C, upgrade),
+            (S, h2c),
+            (S, &answered),
+            (C, &hello),
+            (C, &more),
+        ]),
+    ]
+}

@@ -1,0 +1,62 @@
+//! Stories of HTTP/2: counted as the reader that decodes everything counts them, however they are cut, and as
+//! a server of the `h2` crate counts the client's part of them.
+
+use arbitrary::{Arbitrary as _, Unstructured};
+
+use super::Target;
+use crate::{
+    http2::{beside::play, library, story::Story},
+    segments::Piece,
+};
+
+pub(super) const TARGET: Target = Target {
+    name: "http2_conversation",
+    run,
+    seeds,
+};
+
+/// Streams in flight below which there is always room for one more: the ways of one set of the table.
+const ROOM: u64 = 4;
+
+/// Bytes of the longest packet: no program needs more steps for it than it has.
+const LONGEST: usize = 2000;
+
+/// The first byte says how long the pieces are.
+fn run(bytes: &[u8]) {
+    let Some((piece, rest)) = bytes.split_first() else {
+        return;
+    };
+    let Ok(story) = Story::arbitrary(&mut Unstructured::new(rest)) else {
+        return;
+    };
+    let script = story.script();
+    let whole = play(&script, &[Piece::of(LONGEST)]);
+    assert!(
+        whole.opaque.is_none_or(|open| open >= ROOM),
+        "opaque: {whole:?}"
+    );
+    let pieces = [Piece::of(usize::from(*piece).max(1))];
+    let cut = play(&script, &pieces).figures;
+    assert_eq!(cut.ended, whole.figures.ended, "in {pieces:?}");
+    let served = library::served(&script);
+    let played = play(&served.script, &pieces);
+    if served.content && played.opaque.is_none() {
+        assert!(played.figures.started >= served.accepted, "{served:?}");
+        // One may be in flight of which the head is not complete.
+        assert!(played.left <= 1, "{} left of {served:?}", played.left);
+    }
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    // Knuth's MMIX generator: any bytes will do, but always the same.
+    let mut state = 1u64;
+    let mut any = move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (1..40)
+        .map(|count| (0..count * 8).map(|_| any()).collect())
+        .collect()
+}

@@ -1,0 +1,280 @@
+//! One connection, fed as `ebpf/src/{traffic,http2,long,sockets}.rs` feed it, tail calls included.
+
+use ebb_common::{
+    conn::{Conn, state},
+    direction::{Direction, Segment, Side, flag},
+    http1,
+    http2::{self, Http2},
+};
+
+use crate::{
+    kept::Kept,
+    ledger::{Figures, Ledger},
+    packet::{HEADERS, SLOT, Slice},
+};
+
+/// Steps of one run of `traffic.rs`.
+const HTTP1_STEPS: usize = 16;
+
+/// Steps of one run of `http2.rs`.
+const HTTP2_STEPS: usize = 32;
+
+/// Steps of one run of `long.rs`.
+const LONG_STEPS: usize = 1 << 17;
+
+/// How often programs may go on in one another: the kernel's MAX_TAIL_CALL_CNT.
+const TAIL_CALLS: usize = 33;
+
+/// Steps beyond one a byte that a segment may take: a first look at what the one before left over, and
+/// a last one that finds nothing more; the same again where HTTP/2 takes over, and for what has been kept.
+const SPARE_STEPS: usize = 8;
+
+/// What the kernel can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// From 5.17 on: a loop of as many steps as there are.
+    New,
+    /// Before: as many as tail calls have.
+    Old,
+}
+
+/// A connection and its ledger.
+pub struct Wire {
+    /// Its HTTP/1 side.
+    pub conn: Box<Conn>,
+    /// Its HTTP/2 side, if it has one.
+    pub http2: Option<Box<Http2>>,
+    /// What is counted.
+    pub ledger: Ledger,
+    /// What has come before its turn.
+    pub(crate) kept: Option<Kept>,
+    pub(crate) kernel: Kernel,
+    /// Steps that may still be taken: see [`SPARE_STEPS`].
+    budget: usize,
+}
+
+/// The packet at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) side: Side,
+    pub(crate) segment: Segment,
+    pub(crate) payload: &'a [u8],
+    /// It is in `long.rs`.
+    long: bool,
+    /// Tail calls so far.
+    calls: usize,
+}
+
+impl Arrival<'_> {
+    /// The packet in the next program. `None` if the kernel does not go on.
+    pub(crate) fn go_on(self) -> Option<Self> {
+        (self.calls < TAIL_CALLS).then_some(Self {
+            calls: self.calls + 1,
+            long: false,
+            ..self
+        })
+    }
+
+    fn steps(self, usual: usize) -> usize {
+        if self.long { LONG_STEPS } else { usual }
+    }
+}
+
+impl Wire {
+    /// As `sockets::accepted`, on a new kernel. The first bytes will have these sequence numbers.
+    pub fn open(first_in: u32, first_out: u32) -> Self {
+        Self::open_on(Kernel::New, first_in, first_out)
+    }
+
+    /// As `sockets::accepted`.
+    pub fn open_on(kernel: Kernel, first_in: u32, first_out: u32) -> Self {
+        let mut conn = Box::new(Conn::ZERO);
+        conn.open_at(SLOT, first_in, first_out);
+        Self {
+            conn,
+            http2: None,
+            ledger: Ledger::new(),
+            kept: None,
+            kernel,
+            budget: 0,
+        }
+    }
+
+    /// One direction of its HTTP/1 side.
+    pub fn direction(&mut self, side: Side) -> &mut Direction {
+        match side {
+            Side::Requests => &mut self.conn.requests,
+            Side::Responses => &mut self.conn.responses,
+        }
+    }
+
+    /// The sequence number of the next byte that is expected.
+    pub fn next(&mut self, side: Side) -> u32 {
+        if let Some(http2) = &mut self.http2 {
+            let direction = &http2.way(side).direction;
+            if direction.flags != 0 {
+                return direction.next;
+            }
+        }
+        self.direction(side).next
+    }
+
+    /// What is counted.
+    pub fn figures(&self) -> &Figures {
+        self.ledger.figures()
+    }
+
+    /// A packet comes, with these TCP flags.
+    pub fn deliver(&mut self, side: Side, first: u32, payload: &[u8], flags: u32) {
+        let segment = Segment {
+            first,
+            length: payload.len() as u32,
+            offset: HEADERS,
+            flags,
+        };
+        self.budget += payload.len() + SPARE_STEPS;
+        self.traffic(Arrival {
+            side,
+            segment,
+            payload,
+            long: false,
+            calls: 0,
+        });
+    }
+
+    /// One step is taken.
+    pub(crate) fn spend(budget: &mut usize) {
+        *budget = budget
+            .checked_sub(1)
+            .expect("more steps than there have been bytes");
+    }
+
+    /// As `traffic::run`.
+    fn traffic(&mut self, arrival: Arrival<'_>) {
+        let Arrival { side, payload, .. } = arrival;
+        let fin = arrival.segment.flags & Segment::FIN != 0;
+        if arrival.segment.length == 0 && !fin {
+            return;
+        }
+        let begun = self.direction(side).has(flag::HTTP2);
+        if self.conn.is(state::HTTP2) || (begun && !self.conn.is(state::OPAQUE)) {
+            if let Some(arrival) = arrival.go_on() {
+                self.http2(arrival);
+            }
+            return;
+        }
+        let segment = self.direction(side).arrived(arrival.segment);
+        if side == Side::Requests
+            && http1::comes_early(side, &mut self.conn, segment)
+            && let Some(arrival) = arrival.go_on()
+        {
+            return self.keep(arrival);
+        }
+        if http1::arrive(side, &mut self.conn, segment) {
+            let packet = Slice(payload);
+            let more = (0..arrival.steps(HTTP1_STEPS)).all(|_| {
+                Self::spend(&mut self.budget);
+                http1::step(side, &mut self.conn, &packet, &mut self.ledger, segment)
+            });
+            if more {
+                self.direction(side).flags |= flag::UNFINISHED;
+                if let Some(mut arrival) = arrival.go_on() {
+                    arrival.long = self.kernel == Kernel::New;
+                    return self.traffic(arrival);
+                }
+                self.direction(side).flags |= flag::UNREADABLE;
+            }
+            if self.direction(side).has(flag::HTTP2) {
+                let http2 = self.http2.get_or_insert_with(|| Box::new(Http2::ZERO));
+                if http2.take_over(side, &mut self.conn, &mut self.ledger) {
+                    if let Some(arrival) = arrival.go_on() {
+                        self.http2(arrival);
+                    }
+                    return;
+                }
+                self.direction(side).flags |= flag::UNREADABLE;
+                self.direction(side).flags &= !flag::HTTP2;
+            }
+            http1::leave(side, &mut self.conn, &mut self.ledger);
+            if side == Side::Requests
+                && self.direction(side).has(flag::STASHED)
+                && let Some(arrival) = arrival.go_on()
+            {
+                return self.fill_http1(arrival);
+            }
+        }
+        if side == Side::Responses && fin {
+            http1::last_byte(&mut self.conn, &mut self.ledger, true);
+        }
+    }
+
+    /// As `http2::run`.
+    fn http2(&mut self, arrival: Arrival<'_>) {
+        let Arrival { side, payload, .. } = arrival;
+        let Some(http2) = &mut self.http2 else { return };
+        if side == Side::Responses && http2.responses.direction.flags == 0 {
+            http2.follow(&self.conn);
+        }
+        let segment = http2.way(side).direction.arrived(arrival.segment);
+        if side == Side::Requests
+            && http2::comes_early(side, http2, segment)
+            && let Some(arrival) = arrival.go_on()
+        {
+            return self.keep(arrival);
+        }
+        if http2::arrive(side, http2, segment) {
+            let packet = Slice(payload);
+            let more = (0..arrival.steps(HTTP2_STEPS)).all(|_| {
+                Self::spend(&mut self.budget);
+                http2::step(side, http2, &packet, &mut self.ledger, segment)
+            });
+            if more {
+                http2.way(side).direction.flags |= flag::UNFINISHED;
+                if let Some(mut arrival) = arrival.go_on() {
+                    arrival.long = self.kernel == Kernel::New;
+                    return self.http2(arrival);
+                }
+                http2.way(side).direction.flags |= flag::UNREADABLE;
+            }
+            http2::leave(side, http2, &mut self.ledger);
+            if side == Side::Requests
+                && http2.requests.direction.has(flag::STASHED)
+                && let Some(arrival) = arrival.go_on()
+            {
+                return self.fill_http2(arrival);
+            }
+        }
+        if side == Side::Responses && segment.flags & Segment::FIN != 0 {
+            http2.finish(&mut self.ledger);
+        }
+    }
+
+    /// Steps through a piece that has been kept, as [`Self::spend`] allows. `true` if there is more to read in it.
+    pub(crate) fn steps(&mut self, most: usize, mut step: impl FnMut(&mut Self) -> bool) -> bool {
+        (0..most).all(|_| {
+            Self::spend(&mut self.budget);
+            step(self)
+        })
+    }
+
+    /// As `sockets::closed`: whatever came before, nothing is left in flight.
+    pub fn close(&mut self) {
+        http1::last_byte(&mut self.conn, &mut self.ledger, false);
+        if let Some(http2) = &mut self.http2 {
+            http2.finish(&mut self.ledger);
+        }
+        let figures = self.figures();
+        assert_eq!(
+            (figures.in_flight(), figures.gauges()),
+            (0, [0; 3]),
+            "after the close"
+        );
+        let integral = self.ledger.integral();
+        self.ledger.pass(1_000_000);
+        assert_eq!(
+            self.ledger.integral(),
+            integral,
+            "nothing in flight, yet the integral grows"
+        );
+    }
+}

@@ -1,0 +1,314 @@
+//! Header blocks, walked through but not decoded (RFC 7541, section 6).
+//!
+//! Of a response the status is of interest, of a request whether it is a probe or goes to an excluded
+//! path. Both come in full once (see [`super::strings`]), and may later be named by their place in the table
+//! that the sender keeps (see [`super::table`]).
+
+use super::{
+    Http2, Way,
+    field::{self, form},
+    phase,
+    strings::{self, LOOKED_AT},
+    table::{STATIC, Table},
+};
+use crate::{
+    direction::{Segment, Side},
+    packet::{Meter, Packet},
+    window::{equal_bytes, forget, lowest_byte},
+};
+
+/// The header block at hand, and what is known of its sender's table.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Block {
+    /// Its stream; 0 where nothing of it is counted.
+    pub stream: u32,
+    /// The phase in which the next of its frames goes on.
+    pub phase: u8,
+    /// 1 where the message ends with it.
+    pub ends: u8,
+    /// What has been found: a class of status, or why the request is to be excluded. 0: nothing.
+    pub meaning: u8,
+    /// What the field at hand says of that.
+    pub(super) field_meaning: u8,
+    /// How the field at hand is written.
+    pub(super) form: u8,
+    /// Shift of the next further byte of a number.
+    pub(super) shift: u8,
+    /// 1 where the string at hand is a name.
+    pub(super) in_name: u8,
+    /// 0x80 where it is Huffman-coded.
+    pub(super) huffman: u8,
+    /// One of [`strings::name`]: the field's.
+    pub(super) name: u8,
+    /// Keeps the layout free of padding.
+    reserved: [u8; 3],
+    /// The number at hand.
+    pub(super) number: u32,
+    /// Bytes of the string at hand that are still to come.
+    pub(super) left: u32,
+    /// The sender's table.
+    pub(super) table: Table,
+}
+
+impl Block {
+    /// None, and an empty table.
+    pub const ZERO: Self = Self {
+        stream: 0,
+        phase: 0,
+        ends: 0,
+        meaning: 0,
+        field_meaning: 0,
+        form: 0,
+        shift: 0,
+        in_name: 0,
+        huffman: 0,
+        name: 0,
+        reserved: [0; 3],
+        number: 0,
+        left: 0,
+        table: Table::EMPTY,
+    };
+
+    /// A new block.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, stream: u32, ends: bool) {
+        self.stream = stream;
+        self.phase = phase::FIELD;
+        self.ends = u8::from(ends);
+        self.meaning = 0;
+        self.left = 0;
+    }
+}
+
+impl Way {
+    /// Bytes of the header block that are in the frame at hand.
+    #[inline(always)]
+    fn in_block(&self) -> u64 {
+        self.direction
+            .remaining
+            .saturating_sub(u64::from(self.frame.padding))
+    }
+
+    /// Takes a byte of the block; the caller has seen that there is one.
+    #[inline(always)]
+    pub(super) fn take(&mut self) -> u8 {
+        let window = &mut self.direction.window;
+        let start = forget(&window.start);
+        let byte = window.byte(start);
+        window.start = start + 1;
+        self.direction.remaining = self.direction.remaining.wrapping_sub(1);
+        byte
+    }
+
+    /// Whether a byte of the block is in the window.
+    #[inline(always)]
+    fn has_byte(&self) -> bool {
+        forget(&self.direction.window.end) != forget(&self.direction.window.start)
+            && self.in_block() != 0
+    }
+}
+
+/// Goes on in a header block. `false` if there are not enough bytes.
+#[inline(always)]
+pub(super) fn walk<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment: Segment) -> bool {
+    let way = http2.way(side);
+    if way.direction.phase == phase::PAD_LENGTH || way.direction.phase == phase::PREFIX {
+        return before(way, packet, segment);
+    }
+    if way.in_block() == 0 {
+        // Only padding is left.
+        way.block.phase = way.direction.phase;
+        way.direction.phase = phase::PAYLOAD;
+        return true;
+    }
+    if way.direction.phase == phase::REST {
+        rest(side, http2, packet, segment);
+        return true;
+    }
+    if way.direction.window.unread() == 0 {
+        way.direction.window.clear();
+        if !way.direction.load(packet, segment) {
+            return false;
+        }
+    }
+    if way.direction.phase == phase::FIELD {
+        if side == Side::Requests && !way.block.table.knows_any() {
+            skip_indexed(way);
+        }
+        if way.has_byte() {
+            field::begin(side, way);
+        }
+    } else if way.direction.phase == phase::INDEX {
+        field::more(side, way);
+    }
+    if way.direction.phase_now() == phase::LENGTH && way.has_byte() {
+        field::length(way);
+    } else if way.direction.phase_now() == phase::MORE_LENGTH && way.has_byte() {
+        field::more(side, way);
+    }
+    if way.direction.phase_now() == phase::STRING {
+        return string(side, http2, packet, segment);
+    }
+    if way.direction.phase_now() == phase::REST && way.block.left == 0 {
+        after(side, http2, packet);
+    }
+    true
+}
+
+/// What stands in front of the fields: the length of the padding, a priority, a promised stream.
+#[inline(always)]
+fn before<P: Packet>(way: &mut Way, packet: &P, segment: Segment) -> bool {
+    if way.direction.phase == phase::PAD_LENGTH {
+        if way.direction.window.unread() == 0 {
+            way.direction.window.clear();
+            if !way.direction.load(packet, segment) {
+                return false;
+            }
+        }
+        way.frame.padding = way.take();
+        way.direction.phase = phase::PREFIX;
+    }
+    let prefix = u64::from(way.frame.prefix);
+    let prefix = if prefix < way.direction.remaining {
+        prefix
+    } else {
+        way.direction.remaining
+    };
+    let passed = way.direction.pass(segment, prefix);
+    way.direction.remaining -= passed;
+    way.frame.prefix = way.frame.prefix.wrapping_sub(passed as u8);
+    if passed == prefix {
+        way.direction.phase = phase::FIELD;
+    }
+    true
+}
+
+/// Passes over fields of one byte, which are of no interest as long as no entry of the sender's table is: all
+/// but the paths of the static table.
+#[inline(always)]
+fn skip_indexed(way: &mut Way) {
+    let start = forget(&way.direction.window.start);
+    let bytes = way.direction.window.eight(start);
+    let other = (!bytes & 0x8080_8080_8080_8080)
+        | equal_bytes(bytes, 0xff)
+        | equal_bytes(bytes & 0xfefe_fefe_fefe_fefe, 0x84);
+    let mut run = if other == 0 { 8 } else { lowest_byte(other) };
+    let unread = way.direction.window.unread();
+    if run > unread {
+        run = unread;
+    }
+    let in_block = way.in_block();
+    if u64::from(run) > in_block {
+        run = in_block as u32;
+    }
+    way.direction.window.start = start + run;
+    way.direction.remaining -= u64::from(run);
+}
+
+/// Looks at a string, if it matters and all of it is in this frame, and passes over it.
+#[inline(always)]
+fn string<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment: Segment) -> bool {
+    let way = http2.way(side);
+    if strings::matters(side, way) {
+        let left = u64::from(way.block.left);
+        let here = way.in_block();
+        let here = if left < here { left } else { here };
+        let need = if here < u64::from(LOOKED_AT) {
+            here as u32
+        } else {
+            LOOKED_AT
+        };
+        if way.direction.window.unread() < need {
+            way.direction.window.keep();
+            if !way.direction.load(packet, segment)
+                || forget(&way.direction.window.end)
+                    .wrapping_sub(forget(&way.direction.window.start))
+                    < need
+            {
+                return false;
+            }
+        }
+        if here >= left {
+            strings::look(side, http2, packet);
+        }
+    }
+    http2.way(side).direction.phase = phase::REST;
+    rest(side, http2, packet, segment);
+    true
+}
+
+/// Passes over the rest of a string.
+#[inline(always)]
+fn rest<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment: Segment) {
+    let way = http2.way(side);
+    let left = u64::from(way.block.left);
+    let here = way.in_block();
+    let here = if left < here { left } else { here };
+    let passed = way.direction.pass(segment, here);
+    way.direction.remaining -= passed;
+    way.block.left = way.block.left.wrapping_sub(passed as u32);
+    if forget(&way.block.left) == 0 {
+        after(side, http2, packet);
+    }
+}
+
+/// Behind a string, or behind a field that has none.
+#[inline(always)]
+fn after<P: Packet>(side: Side, http2: &mut Http2, packet: &P) {
+    let way = http2.way(side);
+    if way.block.in_name != 0 {
+        way.block.in_name = 0;
+        way.direction.phase = phase::LENGTH;
+        return;
+    }
+    way.direction.phase = phase::FIELD;
+    match way.block.form {
+        form::INDEXED => {
+            let index = way.block.number;
+            let meaning = if index > STATIC {
+                way.block.table.recall(index)
+            } else {
+                strings::static_meaning(side, http2, packet, index)
+            };
+            http2.way(side).block.field_meaning = meaning;
+        }
+        form::INSERTED => {
+            let meaning = way.block.field_meaning;
+            way.block.table.insert(meaning);
+        }
+        form::RESIZE => return,
+        _ => {}
+    }
+    let way = http2.way(side);
+    way.block.meaning |= way.block.field_meaning;
+    if side == Side::Responses && !way.block.table.knows_any() {
+        // The status comes first (RFC 9113, 8.3), and no later one can be found by what is in the table.
+        way.block.phase = phase::PAYLOAD;
+        way.direction.phase = phase::PAYLOAD;
+    }
+}
+
+/// The whole block has been read.
+#[inline(always)]
+pub(super) fn end<M: Meter>(side: Side, http2: &mut Http2, meter: &mut M) {
+    let block = &http2.way(side).block;
+    let (stream, meaning, ends) = (block.stream, block.meaning, block.ends != 0);
+    if stream == 0 {
+        return;
+    }
+    match side {
+        Side::Requests => {
+            if meaning != 0 {
+                http2.exclude(meter, stream);
+            }
+        }
+        Side::Responses => {
+            if ends {
+                http2.end(side, meter, stream, meaning);
+            } else {
+                http2.answered(meter, stream, meaning);
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A field, up to its strings: how it is written, where its name stands, how long a string is (RFC 7541, sections 5 and 6).
+//!
+//! It is read byte by byte, as any of its numbers can be cut between two packets or two frames. A number that is
+//! longer than any in use makes the connection opaque.
+
+use super::{Way, phase, strings, table::STATIC};
+use crate::direction::{Side, flag};
+
+/// How a field is written.
+pub(super) mod form {
+    /// As one of the tables' entries.
+    pub(crate) const INDEXED: u8 = 0;
+    /// In full, and put into the table.
+    pub(crate) const INSERTED: u8 = 1;
+    /// In full.
+    pub(crate) const LITERAL: u8 = 2;
+    /// No field: a new size of the table.
+    pub(crate) const RESIZE: u8 = 3;
+}
+
+/// Largest shift of a number's further bytes: what needs more is longer than 2^28.
+const MAX_SHIFT: u8 = 21;
+
+/// The first byte of a field.
+#[inline(always)]
+pub(super) fn begin(side: Side, way: &mut Way) {
+    let byte = way.take();
+    let block = &mut way.block;
+    let (form, mask) = if byte & 0x80 != 0 {
+        (form::INDEXED, 0x7f)
+    } else if byte & 0x40 != 0 {
+        (form::INSERTED, 0x3f)
+    } else if byte & 0x20 != 0 {
+        (form::RESIZE, 0x1f)
+    } else {
+        (form::LITERAL, 0x0f)
+    };
+    block.form = form;
+    block.field_meaning = 0;
+    block.in_name = 0;
+    block.number = u32::from(byte & mask);
+    block.shift = 0;
+    if byte & mask == mask {
+        way.direction.phase = phase::INDEX;
+    } else {
+        indexed(side, way);
+    }
+}
+
+/// A further byte of a number (RFC 7541, 5.1).
+#[inline(always)]
+pub(super) fn more(side: Side, way: &mut Way) {
+    let byte = way.take();
+    let block = &mut way.block;
+    block.number = block
+        .number
+        .wrapping_add(u32::from(byte & 0x7f) << (block.shift & 31));
+    block.shift += 7;
+    if byte & 0x80 != 0 {
+        if block.shift > MAX_SHIFT {
+            way.direction.flags |= flag::UNREADABLE;
+        }
+    } else if way.direction.phase == phase::INDEX {
+        indexed(side, way);
+    } else {
+        string_begins(way);
+    }
+}
+
+/// The number that a field begins with is known.
+#[inline(always)]
+fn indexed(side: Side, way: &mut Way) {
+    let block = &mut way.block;
+    if block.form == form::INDEXED || block.form == form::RESIZE {
+        block.left = 0;
+        way.direction.phase = phase::REST;
+    } else {
+        let index = block.number;
+        block.in_name = u8::from(index == 0);
+        block.name = if index > STATIC {
+            block.table.recall(index)
+        } else {
+            strings::static_name(side, index)
+        };
+        way.direction.phase = phase::LENGTH;
+    }
+}
+
+/// The first byte of a string's length.
+#[inline(always)]
+pub(super) fn length(way: &mut Way) {
+    let byte = way.take();
+    let block = &mut way.block;
+    block.huffman = byte & 0x80;
+    block.number = u32::from(byte & 0x7f);
+    block.shift = 0;
+    if byte & 0x7f == 0x7f {
+        way.direction.phase = phase::MORE_LENGTH;
+    } else {
+        string_begins(way);
+    }
+}
+
+#[inline(always)]
+fn string_begins(way: &mut Way) {
+    way.block.left = way.block.number;
+    way.direction.phase = phase::STRING;
+}

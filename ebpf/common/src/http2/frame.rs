@@ -1,0 +1,152 @@
+//! Frames: which streams begin and end (RFC 9113, sections 4 and 6).
+
+use super::{Http2, block, life, phase};
+use crate::{
+    direction::{Segment, Side},
+    packet::{Meter, Packet},
+    window::forget,
+};
+
+/// Bytes of a frame's head.
+const HEAD: u32 = 9;
+
+/// Types of frames that matter here.
+pub(super) mod kind {
+    pub(crate) const DATA: u8 = 0;
+    pub(crate) const HEADERS: u8 = 1;
+    pub(crate) const RST_STREAM: u8 = 3;
+    pub(crate) const PUSH_PROMISE: u8 = 5;
+    pub(crate) const CONTINUATION: u8 = 9;
+}
+
+const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+
+/// Bytes of a priority in front of a header block.
+const PRIORITY_BYTES: u8 = 5;
+
+/// Bytes of the promised stream's identifier in front of a header block.
+const PROMISED_BYTES: u8 = 4;
+
+/// The frame at hand.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    /// Its stream.
+    pub stream: u32,
+    /// Its type.
+    pub kind: u8,
+    /// Its flags.
+    pub flags: u8,
+    /// Bytes of padding behind its header block.
+    pub padding: u8,
+    /// Bytes before its header block that are still to be passed.
+    pub prefix: u8,
+}
+
+impl Frame {
+    /// None.
+    pub const ZERO: Self = Self {
+        stream: 0,
+        kind: 0,
+        flags: 0,
+        padding: 0,
+        prefix: 0,
+    };
+}
+
+/// Reads the head of a frame. `false` if it is not all there.
+#[inline(always)]
+pub(super) fn head<P: Packet, M: Meter>(
+    side: Side,
+    http2: &mut Http2,
+    packet: &P,
+    meter: &mut M,
+    segment: Segment,
+) -> bool {
+    let way = http2.way(side);
+    let direction = &mut way.direction;
+    if direction.window.unread() < HEAD {
+        direction.window.keep();
+        if !direction.load(packet, segment) {
+            return false;
+        }
+        if forget(&direction.window.end).wrapping_sub(forget(&direction.window.start)) < HEAD {
+            return false;
+        }
+    }
+    let start = forget(&direction.window.start);
+    let first = direction.window.eight(start);
+    let last = direction.window.byte(start + 8);
+    direction.window.start = start + HEAD;
+    direction.remaining = (first & 0xff) << 16 | (first & 0xff00) | (first >> 16 & 0xff);
+    direction.phase = phase::PAYLOAD;
+    // In network order, as it comes, with one reserved bit.
+    let stream = u32::from_be((first >> 40) as u32 | u32::from(last) << 24) & 0x7fff_ffff;
+    let kind = (first >> 24) as u8;
+    let flags = (first >> 32) as u8;
+    way.frame.stream = stream;
+    way.frame.kind = kind;
+    way.frame.flags = flags;
+    way.frame.padding = 0;
+    way.frame.prefix = 0;
+    match kind {
+        kind::HEADERS => {
+            way.block.begin(stream, flags & END_STREAM != 0);
+            if flags & PRIORITY != 0 {
+                way.frame.prefix = PRIORITY_BYTES;
+            }
+        }
+        kind::PUSH_PROMISE => {
+            // It is the server's own: nothing of it is counted, but its fields are in the same table.
+            way.block.begin(0, false);
+            way.frame.prefix = PROMISED_BYTES;
+        }
+        kind::CONTINUATION => {
+            way.direction.phase = way.block.phase;
+            return true;
+        }
+        kind::RST_STREAM => {
+            http2.end(side, meter, stream, life::RESET);
+            return true;
+        }
+        _ => return true,
+    }
+    way.direction.phase = if flags & PADDED != 0 {
+        phase::PAD_LENGTH
+    } else if way.frame.prefix != 0 {
+        phase::PREFIX
+    } else {
+        phase::FIELD
+    };
+    if kind == kind::HEADERS && side == Side::Requests {
+        http2.begin(meter, stream);
+    }
+    true
+}
+
+/// The last byte of a frame has passed.
+#[inline(always)]
+pub(super) fn end<M: Meter>(side: Side, http2: &mut Http2, meter: &mut M) {
+    let way = http2.way(side);
+    let phase = way.direction.phase;
+    way.direction.phase = phase::HEAD;
+    let (kind, flags) = (way.frame.kind, way.frame.flags);
+    match kind {
+        kind::DATA if side == Side::Responses && flags & END_STREAM != 0 => {
+            let stream = way.frame.stream;
+            http2.end(side, meter, stream, 0);
+        }
+        kind::HEADERS | kind::PUSH_PROMISE | kind::CONTINUATION => {
+            if phase != phase::PAYLOAD {
+                way.block.phase = phase;
+            }
+            if flags & END_HEADERS != 0 {
+                block::end(side, http2, meter);
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,177 @@
+//! HTTP/2 on one direction of a connection, a step at a time (RFC 9113).
+//!
+//! Frame heads say nearly all: which streams begin, and which end. Header blocks are walked through, not
+//! decoded (see [`block`]), for the status and for probes. As with HTTP/1, what cannot be followed makes
+//! the connection opaque.
+
+mod block;
+mod field;
+mod frame;
+mod life;
+mod opening;
+mod streams;
+mod strings;
+mod table;
+mod words;
+
+pub use block::Block;
+pub use frame::Frame;
+pub use life::Http2;
+pub use streams::{STREAMS, Streams};
+pub use table::Table;
+
+use crate::{
+    direction::{Direction, Place, Segment, Side, flag},
+    packet::{Meter, Packet},
+};
+
+/// What the next bytes of a direction are: the values of [`Direction::phase`].
+pub mod phase {
+    /// `remaining` bytes of a frame that nobody reads; of a new connection, those of the preface.
+    pub const PAYLOAD: u8 = 0;
+    /// The head of a frame.
+    pub const HEAD: u8 = 1;
+    /// The byte that says how much padding a header block has behind it.
+    pub const PAD_LENGTH: u8 = 2;
+    /// `passed` bytes before a header block: a priority, a promised stream.
+    pub const PREFIX: u8 = 3;
+    /// The first byte of a field.
+    pub const FIELD: u8 = 4;
+    /// Further bytes of the number that a field begins with.
+    pub const INDEX: u8 = 5;
+    /// The first byte of a string's length.
+    pub const LENGTH: u8 = 6;
+    /// Further bytes of it.
+    pub const MORE_LENGTH: u8 = 7;
+    /// A string's first bytes, which are looked at.
+    pub const STRING: u8 = 8;
+    /// The rest of a string.
+    pub const REST: u8 = 9;
+}
+
+/// One direction of an HTTP/2 connection.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Way {
+    /// Where the parser stands; `remaining` is of the frame at hand.
+    pub direction: Direction,
+    /// The frame at hand.
+    pub frame: Frame,
+    /// The header block at hand.
+    pub block: Block,
+    /// The time of the packet at hand; 0 before anybody has asked.
+    time: u64,
+}
+
+impl Way {
+    /// All zeros: see [`Direction::open_at`].
+    pub const ZERO: Self = Self {
+        direction: Direction::ZERO,
+        frame: Frame::ZERO,
+        block: Block::ZERO,
+        time: 0,
+    };
+
+    /// When the packet at hand came: one look at the clock for all the streams in it.
+    #[inline(always)]
+    fn now<M: Meter>(&mut self, meter: &M) -> u64 {
+        if self.time == 0 {
+            self.time = meter.now();
+        }
+        self.time
+    }
+}
+
+impl Http2 {
+    /// One direction.
+    #[inline(always)]
+    pub fn way(&mut self, side: Side) -> &mut Way {
+        match side {
+            Side::Requests => &mut self.requests,
+            Side::Responses => &mut self.responses,
+        }
+    }
+}
+
+/// Whether bytes are missing before a segment that would have to be read first.
+#[inline(always)]
+pub fn comes_early(side: Side, http2: &mut Http2, segment: Segment) -> bool {
+    if !http2.is_read() {
+        return false;
+    }
+    let direction = &http2.way(side).direction;
+    let passable = if direction.phase_now() == phase::PAYLOAD {
+        direction.remaining
+    } else {
+        0
+    };
+    direction.lacks(segment, passable)
+}
+
+/// Looks where a segment lies before it is read. `false` if it brings nothing.
+///
+/// Bytes that are missing before it do no harm where nobody reads them.
+#[inline(always)]
+pub fn arrive(side: Side, http2: &mut Http2, segment: Segment) -> bool {
+    let way = http2.way(side);
+    let direction = &mut way.direction;
+    if direction.has(flag::UNFINISHED) {
+        direction.flags &= !flag::UNFINISHED;
+        return true;
+    }
+    way.time = 0;
+    let gap = match direction.place(segment) {
+        Place::Nothing => return false,
+        Place::Next => return true,
+        Place::Ahead(gap) => u64::from(gap),
+    };
+    if direction.phase == phase::PAYLOAD && gap <= direction.remaining {
+        direction.remaining -= gap;
+    } else {
+        direction.flags |= flag::UNREADABLE;
+    }
+    direction.next = segment.first;
+    true
+}
+
+/// One step through a segment. `false` when there is nothing more to read in it.
+#[inline(always)]
+pub fn step<P: Packet, M: Meter>(
+    side: Side,
+    http2: &mut Http2,
+    packet: &P,
+    meter: &mut M,
+    segment: Segment,
+) -> bool {
+    if !http2.is_read() || http2.way(side).direction.has(flag::UNREADABLE) {
+        let direction = &mut http2.way(side).direction;
+        direction.window.clear();
+        direction.next = segment.first.wrapping_add(segment.length);
+        return false;
+    }
+    let more = match http2.way(side).direction.phase {
+        phase::HEAD => frame::head(side, http2, packet, meter, segment),
+        phase::PAYLOAD => {
+            let direction = &mut http2.way(side).direction;
+            let passed = direction.pass(segment, direction.remaining);
+            direction.remaining -= passed;
+            true
+        }
+        _ => block::walk(side, http2, packet, segment),
+    };
+    let direction = &http2.way(side).direction;
+    if direction.phase != phase::HEAD && direction.remaining == 0 {
+        frame::end(side, http2, meter);
+    }
+    let direction = &http2.way(side).direction;
+    more && (direction.window.unread() != 0 || segment.left(direction) != 0)
+}
+
+/// Follows up what the steps through a segment have found.
+#[inline(always)]
+pub fn leave<M: Meter>(side: Side, http2: &mut Http2, meter: &mut M) {
+    let direction = &mut http2.way(side).direction;
+    if direction.has(flag::UNREADABLE) {
+        http2.become_opaque(meter);
+    }
+}

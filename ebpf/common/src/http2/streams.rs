@@ -1,0 +1,250 @@
+//! The streams of one connection that are in flight.
+//!
+//! A table of sets, each with eight places. A stream may be in either of two sets, and begins in the one that
+//! has more room: so the places fill up evenly, also where some streams live long and others do not. (With
+//! one set of four for each, 100 streams at a time, of random lives, filled some set after 460 streams; with two of eight,
+//! 250 at a time have filled none in 40 million.) What does not fit is not guessed: the connection becomes opaque.
+
+use crate::window::lowest_byte;
+
+/// Sets of the table, a power of two.
+const SETS: u32 = 64;
+
+/// Places of a set: one for each byte of a word.
+const WAYS: u32 = 8;
+
+/// Most streams of one connection that can be in flight. Servers allow 100 to 250 where they set a limit. With them
+/// an [`super::Http2`] stays below 8 KiB, beyond which the kernel would have to look for whole pages.
+pub const STREAMS: usize = (SETS * WAYS) as usize;
+
+/// The golden ratio's fraction in 32 bits: multiples of it are spread evenly (Knuth, volume 3, section 6.4).
+const GOLDEN: u32 = 0x9e37_79b1;
+
+/// Bit of a note: the stream has been taken out of the count again. Below it is the class of its status.
+const EXCLUDED: u8 = 1 << 3;
+
+/// All places of a connection.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Streams {
+    /// Identifiers; 0: a free place.
+    ids: [u32; STREAMS],
+    /// When each began, ns.
+    since: [u64; STREAMS],
+    /// The class of each one's status, 0 before it is known, and [`EXCLUDED`].
+    notes: [u8; STREAMS],
+}
+
+/// Where a stream is in the table.
+#[derive(Clone, Copy)]
+pub(super) struct Place(usize);
+
+/// What is known of a stream.
+#[derive(Clone, Copy)]
+pub(super) struct Stream {
+    /// When it began, ns.
+    pub(super) since: u64,
+    /// Class of the response's status, 0 before it is known.
+    pub(super) class: u8,
+    /// It has been taken out of the count again.
+    pub(super) excluded: bool,
+}
+
+impl Streams {
+    /// None in flight.
+    pub(super) const NONE: Self = Self {
+        ids: [0; STREAMS],
+        since: [0; STREAMS],
+        notes: [0; STREAMS],
+    };
+
+    /// The first place of the set that a stream is in first, and of the other one.
+    #[inline(always)]
+    fn sets(id: u32) -> (usize, usize) {
+        // Clients' identifiers are odd: the lowest bit tells nothing.
+        let number = id >> 1;
+        let mixed = number.wrapping_mul(GOLDEN) >> (u32::BITS - SETS.ilog2());
+        let first = (number % SETS) * WAYS;
+        (first as usize, (mixed * WAYS) as usize)
+    }
+
+    /// The places of a set with this identifier: the high bit of a byte each.
+    ///
+    /// Without branches: each would be two ways for the verifier to follow.
+    #[inline(always)]
+    fn with(&self, set: usize, id: u32) -> u64 {
+        let set = masked::<{ STREAMS - WAYS as usize }>(set);
+        let mut found = 0;
+        for way in 0..WAYS as usize {
+            let other = self.ids[set + way] ^ id;
+            let equal = u64::from(other).wrapping_sub(1) >> 63;
+            found |= equal << (way * 8 + 7);
+        }
+        found
+    }
+
+    /// A stream in flight.
+    #[inline(always)]
+    pub(super) fn find(&self, id: u32) -> Option<Place> {
+        let (mut set, other) = Self::sets(id);
+        let mut found = self.with(set, id);
+        if found == 0 {
+            set = other;
+            found = self.with(set, id);
+        }
+        // Stream 0 is the connection itself, and what is found of it are free places.
+        if found == 0 || id == 0 {
+            return None;
+        }
+        Some(Place(set + lowest_byte(found) as usize))
+    }
+
+    /// A free place for a stream.
+    #[inline(always)]
+    pub(super) fn free(&self, id: u32) -> Option<Place> {
+        let (set, other) = Self::sets(id);
+        let (free, free_there) = (self.with(set, 0), self.with(other, 0));
+        let count = |places: u64| (places >> 7).wrapping_mul(0x0101_0101_0101_0101) >> 56;
+        // All bits if the other set has more room.
+        let there = (count(free).wrapping_sub(count(free_there)) >> 63).wrapping_neg();
+        let set = set ^ ((set ^ other) & there as usize);
+        let free = free ^ ((free ^ free_there) & there);
+        if free == 0 {
+            return None;
+        }
+        Some(Place(set + lowest_byte(free) as usize))
+    }
+
+    /// A stream begins at a free place.
+    #[inline(always)]
+    pub(super) fn put(&mut self, place: Place, id: u32, since: u64, excluded: bool) {
+        let at = place.index();
+        self.since[at] = since;
+        self.notes[at] = if excluded { EXCLUDED } else { 0 };
+        self.ids[at] = id;
+    }
+
+    /// What is known of the stream at a place.
+    #[inline(always)]
+    pub(super) fn at(&self, place: Place) -> Stream {
+        let at = place.index();
+        let note = self.notes[at];
+        Stream {
+            since: self.since[at],
+            class: note & (EXCLUDED - 1),
+            excluded: note & EXCLUDED != 0,
+        }
+    }
+
+    /// The class of the status is known.
+    #[inline(always)]
+    pub(super) fn answered(&mut self, place: Place, class: u8) {
+        let note = &mut self.notes[place.index()];
+        *note = *note & EXCLUDED | class;
+    }
+
+    /// The stream is taken out of the count again.
+    #[inline(always)]
+    pub(super) fn exclude(&mut self, place: Place) {
+        self.notes[place.index()] |= EXCLUDED;
+    }
+
+    /// The stream ends.
+    #[inline(always)]
+    pub(super) fn remove(&mut self, place: Place) {
+        self.ids[place.index()] = 0;
+    }
+}
+
+impl Place {
+    #[inline(always)]
+    fn index(self) -> usize {
+        masked::<{ STREAMS - 1 }>(self.0)
+    }
+}
+
+/// An index bounded by a mask that the compiler cannot leave out where it knows the bound already: the verifier of
+/// old kernels forgets what it knows of a number that has been on the stack.
+#[inline(always)]
+fn masked<const MASK: usize>(index: usize) -> usize {
+    #[cfg(target_arch = "bpf")]
+    let index = {
+        let mut index = index;
+        // SAFETY: one register, and nothing else.
+        unsafe {
+            core::arch::asm!("{0} &= {mask}", inout(reg) index, mask = const MASK, options(pure, nomem, nostack))
+        };
+        index
+    };
+    // This one is for the compiler, which knows nothing of the other.
+    index & MASK
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::{boxed::Box, vec::Vec};
+
+    fn put(streams: &mut Streams, id: u32) -> bool {
+        let Some(place) = streams.free(id) else {
+            return false;
+        };
+        streams.put(place, id, u64::from(id) << 32, false);
+        true
+    }
+
+    fn since(streams: &Streams, id: u32) -> Option<u64> {
+        streams.find(id).map(|place| streams.at(place).since)
+    }
+
+    #[test]
+    fn numbered_in_turn_they_fill_every_place() {
+        let mut streams = Box::new(Streams::NONE);
+        let ids = (0..STREAMS as u32).map(|n| n * 2 + 1);
+        for id in ids.clone() {
+            assert!(put(&mut streams, id), "{id}");
+        }
+        assert!(!put(&mut streams, STREAMS as u32 * 2 + 1));
+        for id in ids {
+            assert_eq!(since(&streams, id), Some(u64::from(id) << 32));
+        }
+    }
+
+    #[test]
+    fn a_stream_that_lives_long_is_in_nobodys_way() {
+        let mut streams = Box::new(Streams::NONE);
+        let mut living = Vec::new();
+        // Not random, and yet no two lives alike: each new stream ends one that is any age.
+        let mut number = 1u32;
+        for id in (1..400_000).step_by(2) {
+            if living.len() == 250 {
+                number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let ends: u32 = living.swap_remove((number >> 8) as usize % living.len());
+                let place = streams.find(ends).expect("in flight");
+                streams.remove(place);
+                assert!(streams.find(ends).is_none());
+            }
+            assert!(put(&mut streams, id), "no room for {id}");
+            living.push(id);
+        }
+        for id in living {
+            assert_eq!(since(&streams, id), Some(u64::from(id) << 32));
+        }
+    }
+
+    #[test]
+    fn what_is_noted_of_a_stream_is_kept_apart() {
+        let mut streams = Box::new(Streams::NONE);
+        assert!(put(&mut streams, 7));
+        let place = streams.find(7).expect("in flight");
+        streams.exclude(place);
+        streams.answered(place, 5);
+        streams.answered(place, 2);
+        let stream = streams.at(place);
+        assert_eq!((stream.class, stream.excluded), (2, true));
+        streams.put(place, 9, 0, false);
+        let stream = streams.at(place);
+        assert_eq!((stream.class, stream.excluded), (0, false));
+    }
+}

@@ -1,0 +1,44 @@
+//! What the fuzzers run, on what they begin with and on what they have found before.
+
+use std::{fs, path::Path};
+
+use ebb_common_testing::targets::{ALL, Target};
+
+/// All of a folder, if there is one.
+fn files(dir: &Path) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(dir).into_iter().flatten();
+    let paths = entries.map(|entry| entry.expect("a folder can be listed").path());
+    paths
+        .map(|path| fs::read(path).expect("a file can be read"))
+        .collect()
+}
+
+/// Beginnings of one input that are tried, about.
+const BEGINNINGS: usize = 32;
+
+/// Tries these bytes, and beginnings of them.
+fn run(target: Target, bytes: &[u8]) {
+    for end in (0..bytes.len()).step_by(1 + bytes.len() / BEGINNINGS) {
+        (target.run)(&bytes[..end]);
+    }
+    (target.run)(bytes);
+}
+
+#[test]
+fn what_the_fuzzers_begin_with() {
+    for target in ALL {
+        for seed in (target.seeds)() {
+            run(target, &seed);
+        }
+    }
+}
+
+#[test]
+fn what_they_have_found() {
+    let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/found");
+    for target in ALL {
+        for bytes in files(&found.join(target.name)) {
+            run(target, &bytes);
+        }
+    }
+}

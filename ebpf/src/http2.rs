@@ -1,0 +1,117 @@
+//! A packet of a connection that speaks HTTP/2, in either direction.
+
+use aya_ebpf::{bindings::bpf_sock, programs::SkBuffContext};
+use ebb_common::{
+    abi::{egress, ingress},
+    conn::Conn,
+    direction::{Segment, Side, flag},
+    http2::{Http2, arrive, comes_early, leave, step},
+};
+
+use crate::{
+    maps::{RULES, connection, go_on_in, http2, make_http2},
+    meter::Pod,
+    segment::{Header, Ruled},
+};
+
+/// Steps (a frame's head, a field, a stretch of payload) of one run; what is left is for [`crate::long`], or for this
+/// program again. A packet of 64 KiB can have thousands.
+const STEPS: usize = 16;
+
+/// Counts what a packet begins and ends.
+#[inline(always)]
+pub fn run(
+    context: &SkBuffContext,
+    side: Side,
+    steps: impl Fn(Side, &mut Http2, &Ruled<'_>, &mut Pod, Segment) -> bool,
+) {
+    let Some(header) = Header::read(context) else {
+        return;
+    };
+    let Some(http2) = http2(header.socket) else {
+        return;
+    };
+    // SAFETY: socket storage lives as long as the socket; what both directions write is guarded.
+    let http2 = unsafe { &mut *http2 };
+    let Some(mut pod) = Pod::of(http2.slot) else {
+        return;
+    };
+    let rules = match side {
+        Side::Requests => {
+            let Some(rules) = RULES.get(http2.slot) else {
+                return;
+            };
+            Some(rules)
+        }
+        Side::Responses => {
+            pod.sends(context, &mut http2.way(side).direction.stamp);
+            None
+        }
+    };
+    if side == Side::Responses && http2.responses.direction.flags == 0 {
+        let Some(connection) = connection(header.socket) else {
+            return;
+        };
+        // SAFETY: as above.
+        http2.follow(unsafe { &*connection });
+    }
+    let packet = Ruled { context, rules };
+    let segment = http2.way(side).direction.arrived(header.segment);
+    if side == Side::Requests && comes_early(side, http2, segment) {
+        go_on_in(context, side, ingress::KEEP);
+    }
+    if arrive(side, http2, segment) {
+        if steps(side, http2, &packet, &mut pod, segment) {
+            http2.way(side).direction.flags |= flag::UNFINISHED;
+            let rest = match side {
+                Side::Requests => ingress::HTTP2_LONG,
+                Side::Responses => egress::HTTP2_LONG,
+            };
+            go_on_in(context, side, rest);
+            http2.way(side).direction.flags |= flag::UNREADABLE;
+        }
+        leave(side, http2, &mut pod);
+        if side == Side::Requests && http2.requests.direction.has(flag::STASHED) {
+            go_on_in(context, side, ingress::HTTP2_FILL);
+        }
+    }
+    if side == Side::Responses && segment.flags & Segment::FIN != 0 {
+        http2.finish(&mut pod);
+    }
+}
+
+/// Steps through a segment, as far as one run goes. `true` if there is more to read in it.
+#[inline(always)]
+pub fn steps(
+    side: Side,
+    http2: &mut Http2,
+    packet: &Ruled<'_>,
+    pod: &mut Pod,
+    segment: Segment,
+) -> bool {
+    for _ in 0..STEPS {
+        if !step(side, http2, packet, pod, segment) {
+            return false;
+        }
+    }
+    true
+}
+
+/// This program's place among those of its side.
+#[inline(always)]
+pub fn this(side: Side) -> u32 {
+    match side {
+        Side::Requests => ingress::HTTP2,
+        Side::Responses => egress::HTTP2,
+    }
+}
+
+/// HTTP/1 has found that HTTP/2 follows. `false` if that cannot be.
+#[inline(always)]
+pub fn take_over(side: Side, connection: &mut Conn, pod: &mut Pod, socket: *mut bpf_sock) -> bool {
+    let Some(http2) = make_http2(socket) else {
+        return false;
+    };
+    // SAFETY: as in `run`.
+    unsafe { &mut *http2 }.take_over(side, connection, pod)
+}

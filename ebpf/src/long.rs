@@ -1,0 +1,110 @@
+//! Packets of very many steps: thousands of chunks, frames or pipelined requests in one write.
+//!
+//! With `bpf_loop` (Linux 5.17) the verifier looks at a step once, however many there are. It costs a call
+//! a step, so only what is left after a first run of the usual program comes here. On older kernels that program calls
+//! itself instead, as often as the kernel allows.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{helpers::generated::bpf_loop, programs::SkBuffContext};
+use ebb_common::{
+    abi::PodRules,
+    conn::Conn,
+    direction::{Segment, Side},
+    http1, http2,
+    http2::Http2,
+};
+
+use crate::{meter::Pod, segment::Ruled};
+
+/// Steps that a packet can have: one a byte, and some to spare.
+const STEPS: u32 = 1 << 17;
+
+/// What a step needs. It lies on the stack of the program, where the verifier sees what the callback gets.
+struct Work<'a, T> {
+    connection: *mut T,
+    context: &'a SkBuffContext,
+    rules: Option<&'a PodRules>,
+    pod: Pod,
+    segment: Segment,
+}
+
+/// Takes all steps through a segment.
+#[inline(always)]
+pub fn http1(
+    side: Side,
+    connection: &mut Conn,
+    packet: &Ruled<'_>,
+    pod: &mut Pod,
+    segment: Segment,
+) -> bool {
+    let callback = match side {
+        Side::Requests => http1_request,
+        Side::Responses => http1_response,
+    };
+    all(callback, connection, packet, pod, segment)
+}
+
+/// Takes all steps through a segment.
+#[inline(always)]
+pub fn http2(
+    side: Side,
+    http2: &mut Http2,
+    packet: &Ruled<'_>,
+    pod: &mut Pod,
+    segment: Segment,
+) -> bool {
+    let callback = match side {
+        Side::Requests => http2_request,
+        Side::Responses => http2_response,
+    };
+    all(callback, http2, packet, pod, segment)
+}
+
+type Callback<T> = extern "C" fn(u64, *mut Work<'_, T>) -> i64;
+
+#[inline(always)]
+fn all<T>(
+    callback: Callback<T>,
+    connection: &mut T,
+    packet: &Ruled<'_>,
+    pod: &mut Pod,
+    segment: Segment,
+) -> bool {
+    let mut work = Work {
+        connection,
+        context: packet.context,
+        rules: packet.rules,
+        pod: pod.again(),
+        segment,
+    };
+    // SAFETY: the callback gets what it expects, and the verifier looks at it.
+    let steps = unsafe { bpf_loop(STEPS, callback as *mut c_void, (&raw mut work).cast(), 0) };
+    steps == i64::from(STEPS)
+}
+
+/// Ends the loop.
+const ENOUGH: i64 = 1;
+
+macro_rules! callback {
+    ($name:ident, $connection:ty, $protocol:ident, $side:expr) => {
+        #[inline(never)]
+        extern "C" fn $name(_step: u64, work: *mut Work<'_, $connection>) -> i64 {
+            // SAFETY: what `all` has given; it outlives the loop.
+            let work = unsafe { &mut *work };
+            // SAFETY: as in the program that calls.
+            let connection = unsafe { &mut *work.connection };
+            let packet = Ruled {
+                context: work.context,
+                rules: work.rules,
+            };
+            let more = $protocol::step($side, connection, &packet, &mut work.pod, work.segment);
+            if more { 0 } else { ENOUGH }
+        }
+    };
+}
+
+callback!(http1_request, Conn, http1, Side::Requests);
+callback!(http1_response, Conn, http1, Side::Responses);
+callback!(http2_request, Http2, http2, Side::Requests);
+callback!(http2_response, Http2, http2, Side::Responses);

@@ -1,0 +1,99 @@
+//! The two text formats: OpenMetrics, and the older one that every tool reads.
+//!
+//! They differ, for what is used here, in where `_total` belongs: OpenMetrics names a counter without it in HELP and
+//! TYPE. promtool, and whoever does not ask for OpenMetrics, gets the older one.
+
+use std::fmt;
+
+use prometheus_client::{encoding::text::encode, registry::Registry};
+
+/// A text format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// Prometheus' own, version 0.0.4.
+    Prometheus,
+}
+
+impl Format {
+    /// What an `Accept` header asks for.
+    pub fn accepted(accept: Option<&str>) -> Self {
+        match accept {
+            Some(accept) if accept.contains("application/openmetrics-text") => Self::OpenMetrics,
+            _ => Self::Prometheus,
+        }
+    }
+
+    /// The `Content-Type` of the answer.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+
+    /// All that is registered, as text.
+    ///
+    /// # Errors
+    /// None in practice: writing to memory does not fail.
+    pub fn encode(self, registry: &Registry) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, registry)?;
+        Ok(match self {
+            Self::OpenMetrics => text,
+            Self::Prometheus => older(&text),
+        })
+    }
+}
+
+/// A counter's name gets its `_total` in HELP and TYPE too; what 0.0.4 does not know is left out.
+fn older(text: &str) -> String {
+    let counters: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut older = String::with_capacity(text.len());
+    for line in text.lines() {
+        if line == "# EOF" || line.starts_with("# UNIT ") {
+            continue;
+        }
+        let of = line
+            .strip_prefix("# ")
+            .and_then(|line| line.split(' ').nth(1));
+        match of.filter(|name| counters.contains(name)) {
+            Some(name) => older.push_str(&line.replacen(name, &format!("{name}_total"), 1)),
+            None => older.push_str(line),
+        }
+        older.push('\n');
+    }
+    older
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+
+    use super::*;
+
+    #[test]
+    fn counters_are_named_as_their_samples() {
+        let mut registry = Registry::default();
+        let counter = Counter::<u64>::default();
+        counter.inc();
+        registry.register("reports", "Reports", counter);
+        registry.register("total_reports", "A gauge", Gauge::<i64>::default());
+        let text = Format::Prometheus.encode(&registry).unwrap();
+        let expected = "# HELP reports_total Reports.\n# TYPE reports_total counter\nreports_total 1\n\
+            # HELP total_reports A gauge.\n# TYPE total_reports gauge\ntotal_reports 0\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn who_asks_for_open_metrics_gets_it() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1";
+        assert_eq!(Format::accepted(Some(prometheus)), Format::OpenMetrics);
+        assert_eq!(Format::accepted(Some("*/*")), Format::Prometheus);
+        assert_eq!(Format::accepted(None), Format::Prometheus);
+    }
+}

@@ -161,6 +161,15 @@ impl Workload {
         Ok(self.is_burst(to).then_some(Poke::Burst))
     }
 
+    /// Before a decision at `now`: has a source that has not reported up to the last full second count in it with the
+    /// part it has reported. Otherwise the newest bucket would hold the load of those sources alone that report
+    /// earlier in a second. What the next report adds is recorded as the difference.
+    pub fn settle(&mut self, now: Timestamp, feed: &mut Feed) {
+        if feed.upto().second() < now.second() {
+            feed.flush(&mut self.windows);
+        }
+    }
+
     /// Takes a source out that will not report again, its open second included.
     pub fn forget(&mut self, mut feed: Feed) {
         feed.flush(&mut self.windows);

@@ -1,0 +1,68 @@
+//! Several sources make one figure, though they report at different instants.
+
+use std::time::Duration;
+
+use ebb_autoscaler_core::{Config, Facts, Feed, Settings, Timestamp, Workload};
+
+const REPORT: Duration = Duration::from_secs(1);
+
+/// Two nodes with 35 requests in flight each. One reports at .1, the other at .9 of each second.
+fn two_nodes(settle: bool) -> f64 {
+    let settings = Settings::resolve(&Config::default(), &Default::default(), 0);
+    let start = Timestamp::from_secs(1_000);
+    let mut workload = Workload::new(start, settings, 1);
+    let mut early = Feed::starting(start + Duration::from_millis(100));
+    let mut late = Feed::starting(start + Duration::from_millis(900) - REPORT);
+    for second in 1..=10 {
+        let now = start + REPORT * second;
+        for (feed, after) in [(&mut early, 100), (&mut late, 900)] {
+            let at = now + Duration::from_millis(after)
+                - if after == 900 { REPORT } else { Duration::ZERO };
+            workload.observe(feed, at, 35.0, 0.0).unwrap();
+        }
+        workload.decide(now, &Facts::local(1, 1));
+    }
+    let now = start + REPORT * 10 + Duration::from_millis(200);
+    if settle {
+        workload.settle(now, &mut early);
+        workload.settle(now, &mut late);
+    }
+    workload
+        .decide(now, &Facts::local(1, 1))
+        .averages
+        .unwrap()
+        .panic
+}
+
+#[test]
+fn a_decision_between_two_reports_sees_both_sources() {
+    assert_eq!(two_nodes(true), 70.0);
+    // What it is for: one of six buckets holds half.
+    assert!(two_nodes(false) < 65.0);
+}
+
+#[test]
+fn what_was_settled_is_not_counted_twice() {
+    let settings = Settings::resolve(&Config::default(), &Default::default(), 0);
+    let start = Timestamp::from_secs(1_000);
+    let mut workload = Workload::new(start, settings, 1);
+    let mut feed = Feed::starting(start);
+    let stable = |workload: &mut Workload, feed: &mut Feed, at| {
+        workload.settle(at, feed);
+        workload.settle(at, feed);
+        workload
+            .decide(at, &Facts::local(1, 1))
+            .averages
+            .unwrap()
+            .stable
+    };
+    // Half a second at 10, a decision just after that second, half a second at 30: the second's mean is 20.
+    workload
+        .observe(&mut feed, start + REPORT / 2, 10.0, 5.0)
+        .unwrap();
+    assert_eq!(stable(&mut workload, &mut feed, start + REPORT), 10.0);
+    workload
+        .observe(&mut feed, start + REPORT, 30.0, 15.0)
+        .unwrap();
+    assert_eq!(stable(&mut workload, &mut feed, start + REPORT), 20.0);
+}

@@ -1,0 +1,210 @@
+//! A certificate of our own making, for clusters without cert-manager.
+//!
+//! An authority and a certificate it signed lie in a Secret that all replicas share; the authority's certificate is
+//! published in a ConfigMap that agents mount. The authority stays for as long as the Secret does, so a new
+//! certificate needs nothing of the agents. Failure mode: without its Secret a replica does not start, because agents
+//! would have no reason to trust it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Secret},
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client, Error,
+    api::{Patch, PatchParams, PostParams},
+    core::ObjectMeta,
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use serde_json::json;
+use tracing::info;
+
+use super::ingest::tls::Pem;
+
+/// Name of the Secret, and of the ConfigMap with the authority.
+const SECRET: &str = "ebb-autoscaler-tls";
+const CONFIG_MAP: &str = "ebb-autoscaler-ca";
+/// Keys of the Secret; the first two are those of type `kubernetes.io/tls`.
+const CHAIN: &str = "tls.crt";
+const KEY: &str = "tls.key";
+const AUTHORITY: &str = "ca.crt";
+const AUTHORITY_KEY: &str = "ca.key";
+/// Annotation with the names a certificate is for and when it is to be replaced, so that neither need be read out of it.
+const MADE: &str = "ebb.dev/made";
+
+/// A certificate is replaced after this time, and is good for twice as long.
+const REPLACED_AFTER: Duration = Duration::from_secs(180 * 86_400);
+/// Times it is tried when another replica writes at the same time.
+const TRIES: usize = 5;
+
+/// A certificate that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// Not made.
+    #[error("cannot make a certificate: {0}")]
+    Make(#[from] rcgen::Error),
+    /// Not kept.
+    #[error("cannot keep the certificate in the API server: {0}")]
+    Api(#[from] Error),
+    /// Somebody's Secret.
+    #[error("Secret {SECRET} has no {0}; delete it to have a new one made")]
+    Incomplete(&'static str),
+    /// Too many at a time.
+    #[error("Secret {SECRET} changed {TRIES} times while it was written")]
+    Contended,
+}
+
+/// Where the certificate is kept.
+pub(super) struct Keeper {
+    pub(super) client: Client,
+    pub(super) namespace: String,
+    pub(super) names: Vec<String>,
+}
+
+impl Keeper {
+    /// The certificate to use now; made, replaced and published as need be.
+    pub(super) async fn certificate(&self) -> Result<Pem, CertificateError> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        for _ in 0..TRIES {
+            let found = api.get_opt(SECRET).await?;
+            let now = Timestamp::now().as_second();
+            if let Some(secret) = found.as_ref().filter(|secret| self.is_good(secret, now)) {
+                self.publish(part(secret, AUTHORITY)?).await?;
+                return Ok(Pem {
+                    chain: part(secret, CHAIN)?,
+                    key: part(secret, KEY)?,
+                });
+            }
+            let made = self.make(found.as_ref(), now)?;
+            let written = match &found {
+                Some(_) => api.replace(SECRET, &PostParams::default(), &made).await,
+                None => api.create(&PostParams::default(), &made).await,
+            };
+            match written {
+                Ok(_) => info!(names = ?self.names, "certificate made"),
+                // Another replica was faster: its certificate is as good.
+                Err(Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CertificateError::Contended)
+    }
+
+    fn is_good(&self, secret: &Secret, now: i64) -> bool {
+        let made = secret
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(MADE));
+        let parts = made.and_then(|made| made.split_once(' '));
+        parts.is_some_and(|(until, names)| {
+            until.parse::<i64>().is_ok_and(|until| now < until) && names == self.names.join(",")
+        })
+    }
+
+    /// A Secret with a new certificate, by the authority there is or a new one.
+    fn make(&self, before: Option<&Secret>, now: i64) -> Result<Secret, CertificateError> {
+        let old = before.and_then(|secret| {
+            Some((
+                part(secret, AUTHORITY).ok()?,
+                part(secret, AUTHORITY_KEY).ok()?,
+            ))
+        });
+        let (certificate, key) = match old {
+            Some((certificate, key)) => (
+                certificate,
+                KeyPair::from_pem(&String::from_utf8_lossy(&key))?,
+            ),
+            None => {
+                let key = KeyPair::generate()?;
+                (authority()?.self_signed(&key)?.pem().into_bytes(), key)
+            }
+        };
+        let authority = authority()?;
+        let issuer = Issuer::from_params(&authority, &key);
+        let server_key = KeyPair::generate()?;
+        let mut server = CertificateParams::new(self.names.clone())?;
+        server
+            .distinguished_name
+            .push(DnType::CommonName, "ebb-autoscaler");
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        // A day back, for clocks that are behind.
+        let today = date_time_ymd(1970, 1, 1) + Duration::from_secs(now.unsigned_abs());
+        server.not_before = today - Duration::from_secs(86_400);
+        server.not_after = today + 2 * REPLACED_AFTER;
+        let signed = server.signed_by(&server_key, &issuer)?;
+        let until = now.saturating_add_unsigned(REPLACED_AFTER.as_secs());
+        let made = format!("{until} {}", self.names.join(","));
+        let data = [
+            (CHAIN, signed.pem().into_bytes()),
+            (KEY, server_key.serialize_pem().into_bytes()),
+            (AUTHORITY, certificate),
+            (AUTHORITY_KEY, key.serialize_pem().into_bytes()),
+        ];
+        Ok(Secret {
+            metadata: ObjectMeta {
+                name: Some(SECRET.to_owned()),
+                annotations: Some([(MADE.to_owned(), made)].into()),
+                resource_version: before
+                    .and_then(|secret| secret.metadata.resource_version.clone()),
+                ..ObjectMeta::default()
+            },
+            data: Some(
+                data.map(|(name, value)| (name.to_owned(), ByteString(value)))
+                    .into(),
+            ),
+            type_: Some("kubernetes.io/tls".to_owned()),
+            ..Secret::default()
+        })
+    }
+
+    async fn publish(&self, authority: Vec<u8>) -> Result<(), CertificateError> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let text = String::from_utf8_lossy(&authority).into_owned();
+        let data: BTreeMap<_, _> = [(AUTHORITY.to_owned(), text)].into();
+        let Some(found) = api.get_opt(CONFIG_MAP).await? else {
+            let map = ConfigMap {
+                metadata: ObjectMeta {
+                    name: Some(CONFIG_MAP.to_owned()),
+                    ..ObjectMeta::default()
+                },
+                data: Some(data),
+                ..ConfigMap::default()
+            };
+            return match api.create(&PostParams::default(), &map).await {
+                Err(Error::Api(status)) if status.is_already_exists() => Ok(()),
+                result => Ok(result.map(drop)?),
+            };
+        };
+        if found.data.as_ref() != Some(&data) {
+            let patch = Patch::Merge(json!({"data": data}));
+            api.patch(CONFIG_MAP, &PatchParams::default(), &patch)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// The same each time, so that one key makes one authority.
+fn authority() -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "ebb-autoscaler-ca");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = date_time_ymd(2025, 1, 1);
+    params.not_after = date_time_ymd(2075, 1, 1);
+    Ok(params)
+}
+
+fn part(secret: &Secret, name: &'static str) -> Result<Vec<u8>, CertificateError> {
+    let part = secret.data.as_ref().and_then(|data| data.get(name));
+    part.map(|part| part.0.clone())
+        .ok_or(CertificateError::Incomplete(name))
+}

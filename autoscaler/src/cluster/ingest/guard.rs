@@ -1,0 +1,149 @@
+//! Who may sit down: connections, counted before and after they are known.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Strangers at a time. Agents that all start anew come in within seconds, so this is what a node's worth of
+/// handshakes a second takes, many times over.
+const STRANGERS: usize = 2_048;
+/// Of these from one address: nodes may share one behind NAT, an attacker's pod has one.
+const STRANGERS_OF_ONE: usize = 64;
+
+/// Counts connections.
+#[derive(Debug)]
+pub(super) struct Doorkeeper {
+    most: usize,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    strangers: usize,
+    strangers_of: HashMap<IpAddr, usize>,
+}
+
+/// A connection's place; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    doorkeeper: Arc<Doorkeeper>,
+    /// Its address, as long as it is a stranger's.
+    stranger: Mutex<Option<IpAddr>>,
+}
+
+impl Doorkeeper {
+    /// `most` connections in all.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            counts: Mutex::default(),
+        }
+    }
+
+    /// A seat for a stranger, if there is one.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_one = counts.strangers_of.get(&address).copied().unwrap_or(0);
+        if counts.all >= self.most || counts.strangers >= STRANGERS || of_one >= STRANGERS_OF_ONE {
+            return None;
+        }
+        counts.all += 1;
+        counts.strangers += 1;
+        counts.strangers_of.insert(address, of_one + 1);
+        Some(Seat {
+            doorkeeper: Arc::clone(self),
+            stranger: Mutex::new(Some(address)),
+        })
+    }
+}
+
+impl Counts {
+    fn no_stranger(&mut self, address: IpAddr) {
+        self.strangers -= 1;
+        if let Some(of_one) = self.strangers_of.get_mut(&address) {
+            *of_one -= 1;
+            if *of_one == 0 {
+                self.strangers_of.remove(&address);
+            }
+        }
+    }
+}
+
+impl Seat {
+    /// A good token has come: no stranger any more.
+    pub(super) fn known(&self) {
+        let address = self
+            .stranger
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(address) = address {
+            let mut counts = self
+                .doorkeeper
+                .counts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            counts.no_stranger(address);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.known();
+        let mut counts = self
+            .doorkeeper
+            .counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        counts.all -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    #[test]
+    fn one_address_does_not_take_all_seats() {
+        let doorkeeper = Arc::new(Doorkeeper::new(1_000));
+        let flood: Vec<_> = (0..200)
+            .filter_map(|_| doorkeeper.admit(address(1)))
+            .collect();
+        assert_eq!(flood.len(), STRANGERS_OF_ONE);
+        let other = doorkeeper.admit(address(2)).unwrap();
+        other.known();
+        drop(flood);
+        assert!(doorkeeper.admit(address(1)).is_some());
+        assert_eq!(doorkeeper.counts.lock().unwrap().all, 1);
+    }
+
+    #[test]
+    fn who_is_known_is_no_stranger() {
+        let doorkeeper = Arc::new(Doorkeeper::new(100));
+        let known: Vec<_> = (0..100)
+            .map(|_| {
+                let seat = doorkeeper.admit(address(1)).unwrap();
+                seat.known();
+                seat
+            })
+            .collect();
+        assert!(
+            doorkeeper.admit(address(2)).is_none(),
+            "all seats are taken"
+        );
+        drop(known);
+        let counts = doorkeeper.counts.lock().unwrap();
+        assert_eq!(
+            (counts.all, counts.strangers, counts.strangers_of.len()),
+            (0, 0, 0)
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! One report: who sends it, is it one, and into the engine with it.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use ebb_report::{MAX_BODY, PATH, Report};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body as _, Bytes, Incoming},
+    header::{self, HeaderValue},
+};
+use tokio::time::{self, Instant};
+use tracing::warn;
+
+use super::{
+    guard::Seat,
+    identity::{Identities, Identity, Refusal},
+};
+use crate::{
+    cluster::{metrics::Metrics, shared::Shared},
+    engine::Scope,
+};
+
+/// Time for the body of a report: 1 MiB over a bad line.
+const BODY: Duration = Duration::from_secs(10);
+/// The same complaint is logged once in this time.
+const LOGGED_AGAIN: Duration = Duration::from_secs(60);
+/// Complaints remembered for that.
+const COMPLAINTS: usize = 1_000;
+
+type Answer = Response<Full<Bytes>>;
+
+/// Answers requests.
+#[derive(Debug)]
+pub(in crate::cluster) struct Handler {
+    pub(in crate::cluster) shared: Arc<Shared>,
+    pub(in crate::cluster) identities: Identities,
+    pub(in crate::cluster) metrics: Arc<Metrics>,
+    complaints: Mutex<HashMap<String, Instant>>,
+}
+
+/// Why a report was not taken.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("nothing here; reports go to POST {PATH}")]
+    NotFound,
+    #[error("only POST is taken here")]
+    Method,
+    #[error(transparent)]
+    Identity(#[from] Refusal),
+    #[error("body longer than {MAX_BODY} bytes")]
+    TooLong,
+    #[error("body not there within {BODY:?}")]
+    TooSlow,
+    #[error("body broke off: {0}")]
+    Broken(String),
+    #[error("not a report: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    #[error("agent of node {agent:?} reports for node {report:?}; it may for its own only")]
+    OtherNode { agent: String, report: String },
+}
+
+impl Failure {
+    /// The answer's status, and what the metric calls it.
+    fn kind(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "not_found"),
+            Self::Identity(Refusal::NoToken | Refusal::BadToken(_)) => {
+                (StatusCode::UNAUTHORIZED, "bad_token")
+            }
+            Self::Identity(Refusal::OtherAccount(_) | Refusal::NotBound) => {
+                (StatusCode::FORBIDDEN, "forbidden")
+            }
+            Self::Identity(Refusal::Unchecked(_)) => (StatusCode::SERVICE_UNAVAILABLE, "unchecked"),
+            Self::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "too_long"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "broken"),
+            Self::Broken(_) => (StatusCode::BAD_REQUEST, "broken"),
+            Self::Unreadable(_) => (StatusCode::BAD_REQUEST, "unreadable"),
+            Self::OtherNode { .. } => (StatusCode::FORBIDDEN, "forbidden"),
+        }
+    }
+}
+
+impl Handler {
+    pub(in crate::cluster) fn new(
+        shared: Arc<Shared>,
+        identities: Identities,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            shared,
+            identities,
+            metrics,
+            complaints: Mutex::default(),
+        }
+    }
+
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        seat: &Seat,
+    ) -> Answer {
+        match self.take(request, seat).await {
+            Ok(receipt) => {
+                let mut answer = Response::new(Full::new(receipt));
+                let json = HeaderValue::from_static("application/json");
+                answer.headers_mut().insert(header::CONTENT_TYPE, json);
+                answer
+            }
+            Err(failure) => self.refuse(&failure, peer),
+        }
+    }
+
+    async fn take(&self, request: Request<Incoming>, seat: &Seat) -> Result<Bytes, Failure> {
+        if request.uri().path() != PATH {
+            return Err(Failure::NotFound);
+        }
+        if request.method() != Method::POST {
+            return Err(Failure::Method);
+        }
+        let authorization = request.headers().get(header::AUTHORIZATION);
+        let token = authorization
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "));
+        let identity = self.identities.of(token.unwrap_or_default().trim()).await?;
+        seat.known();
+        let body = body(request.into_body()).await?;
+        let arrived = Instant::now();
+        let report: Report = serde_json::from_slice(&body)?;
+        let (scope, sender) = match &identity {
+            Identity::Agent(node) if **node == *report.node => (Scope::Node(node), &**node),
+            Identity::Agent(node) => {
+                return Err(Failure::OtherNode {
+                    agent: node.to_string(),
+                    report: report.node,
+                });
+            }
+            Identity::Source(account) => (Scope::Cluster, &**account),
+        };
+        let receipt = self
+            .shared
+            .with(|engine, now| engine.report(now, scope, sender, &report));
+        self.metrics.reported(receipt, arrived.elapsed());
+        Ok(serde_json::to_vec(&receipt)?.into())
+    }
+
+    fn refuse(&self, failure: &Failure, peer: SocketAddr) -> Answer {
+        let (status, kind) = failure.kind();
+        self.metrics.refused(kind);
+        if self.is_new(format!("{} {kind}", peer.ip())) {
+            warn!(%peer, status = status.as_u16(), "report refused: {failure}");
+        }
+        let mut answer = Response::new(Full::new(format!("{failure}\n").into()));
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::METHOD_NOT_ALLOWED => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        // What of the body was not read is not waited for.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        answer
+    }
+
+    /// Whether a complaint has not been logged lately.
+    fn is_new(&self, complaint: String) -> bool {
+        let mut complaints = self
+            .complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if complaints.len() >= COMPLAINTS {
+            complaints.retain(|_, at| at.elapsed() < LOGGED_AGAIN);
+        }
+        let lately = complaints
+            .get(&complaint)
+            .is_some_and(|at| at.elapsed() < LOGGED_AGAIN);
+        let room = complaints.len() < COMPLAINTS || complaints.contains_key(&complaint);
+        if !lately && room {
+            complaints.insert(complaint, Instant::now());
+        }
+        !lately && room
+    }
+}
+
+async fn body(body: Incoming) -> Result<Bytes, Failure> {
+    // Before any of it is read.
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(Failure::TooLong);
+    }
+    let whole = Limited::new(body, MAX_BODY).collect();
+    match time::timeout(BODY, whole).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::TooLong),
+        Ok(Err(error)) => Err(Failure::Broken(error.to_string())),
+        Err(_) => Err(Failure::TooSlow),
+    }
+}

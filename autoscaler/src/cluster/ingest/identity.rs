@@ -1,0 +1,212 @@
+//! Who sends: a service-account token, asked of the API server and remembered.
+//!
+//! A token counts only if it was made out for [`ebb_report::AUDIENCE`], and for an account that may report. A token of
+//! the agents' account speaks for the node that the token says its pod runs on, and for no other. Bias: a token the
+//! API server once vouched for is believed until it runs out while the API server does not answer, because figures
+//! that are missing hold every workload still; one it never saw is not.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use kube::{Api, Client, api::PostParams, core::ObjectMeta};
+use tokio::{
+    sync::Semaphore,
+    time::{self, Instant},
+};
+
+/// A good token is asked about again after this time: so long a token lives on whose pod was deleted. With 5 000
+/// agents it makes 17 reviews a second.
+const GOOD_FOR: Duration = Duration::from_secs(300);
+/// A bad one is refused unasked for this time.
+const BAD_FOR: Duration = Duration::from_secs(10);
+/// While the API server does not answer, a good token is believed for this time: the life of a kubelet's tokens.
+const GOOD_ANYWAY_FOR: Duration = Duration::from_secs(3600);
+/// Good tokens remembered: two of each of 5 000 agents.
+const REMEMBERED: usize = 12_000;
+/// Bad ones: a handful is a misconfiguration, more is an attack, and that should not fill memory.
+const BAD_REMEMBERED: usize = 500;
+/// Tokens asked about at a time.
+const AT_A_TIME: usize = 32;
+/// An answer is waited for this long.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Longer than any token, in bytes: those of service accounts have some 1 200.
+const LONGEST: usize = 8 << 10;
+
+/// Claims of a token that the API server tells, since Kubernetes 1.30 (the node since 1.32 by default).
+const NODE_CLAIM: &str = "authentication.kubernetes.io/node-name";
+
+/// Who may report what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cluster) enum Identity {
+    /// The agent of this node.
+    Agent(Box<str>),
+    /// Another source, which may report any pod; by its account.
+    Source(Box<str>),
+}
+
+/// Why nobody is believed to be who he says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::cluster) enum Refusal {
+    /// No token.
+    #[error("no bearer token")]
+    NoToken,
+    /// One the API server does not vouch for.
+    #[error("token refused: {0}")]
+    BadToken(String),
+    /// Somebody else's.
+    #[error(
+        "account {0} may not report; the agents' account and those named by --source-account may"
+    )]
+    OtherAccount(String),
+    /// An agent's token that does not say where the agent runs.
+    #[error("the token is not bound to a pod on a node; mount a projected service-account token")]
+    NotBound,
+    /// The API server does not answer.
+    #[error("the token cannot be checked now: {0}")]
+    Unchecked(String),
+}
+
+/// Asks the API server who it is.
+#[derive(Debug)]
+pub(in crate::cluster) struct Identities {
+    api: Api<TokenReview>,
+    agent: String,
+    sources: Vec<String>,
+    known: Mutex<HashMap<Box<str>, Known>>,
+    slots: Semaphore,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    result: Result<Identity, Refusal>,
+    asked: Instant,
+}
+
+impl Identities {
+    /// Accounts are `NAMESPACE/NAME`.
+    pub(in crate::cluster) fn new(client: Client, agent: &str, sources: &[String]) -> Self {
+        Self {
+            api: Api::all(client),
+            agent: user_name(agent),
+            sources: sources.iter().map(|account| user_name(account)).collect(),
+            known: Mutex::default(),
+            slots: Semaphore::new(AT_A_TIME),
+        }
+    }
+
+    /// Whose token it is.
+    pub(in crate::cluster) async fn of(&self, token: &str) -> Result<Identity, Refusal> {
+        if token.is_empty() || token.len() > LONGEST {
+            return Err(Refusal::NoToken);
+        }
+        let before = self.remembered(token);
+        if let Some(known) = &before {
+            let life = if known.result.is_ok() {
+                GOOD_FOR
+            } else {
+                BAD_FOR
+            };
+            if known.asked.elapsed() < life {
+                return known.result.clone();
+            }
+        }
+        let result = match self.ask(token).await {
+            Err(unchecked @ Refusal::Unchecked(_)) => {
+                let known = before.filter(|known| known.asked.elapsed() < GOOD_ANYWAY_FOR);
+                return known.and_then(|known| known.result.ok()).ok_or(unchecked);
+            }
+            result => result,
+        };
+        self.remember(token, result.clone());
+        result
+    }
+
+    fn remembered(&self, token: &str) -> Option<Known> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(token).cloned()
+    }
+
+    fn remember(&self, token: &str, result: Result<Identity, Refusal>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = if result.is_ok() {
+            REMEMBERED
+        } else {
+            BAD_REMEMBERED
+        };
+        let alike = |known: &Known| known.result.is_ok() == result.is_ok();
+        if known.values().filter(|known| alike(known)).count() >= most {
+            known.retain(|_, known| match known.result {
+                Ok(_) => known.asked.elapsed() < GOOD_FOR,
+                Err(_) => known.asked.elapsed() < BAD_FOR,
+            });
+        }
+        if known.values().filter(|known| alike(known)).count() < most {
+            let asked = Instant::now();
+            known.insert(token.into(), Known { result, asked });
+        }
+    }
+
+    async fn ask(&self, token: &str) -> Result<Identity, Refusal> {
+        let review = TokenReview {
+            metadata: ObjectMeta::default(),
+            spec: TokenReviewSpec {
+                audiences: Some(vec![ebb_report::AUDIENCE.to_owned()]),
+                token: Some(token.to_owned()),
+            },
+            status: None,
+        };
+        let unchecked = |error: &dyn ToString| Refusal::Unchecked(error.to_string());
+        let asked = async {
+            let _slot = self
+                .slots
+                .acquire()
+                .await
+                .map_err(|error| unchecked(&error))?;
+            self.api
+                .create(&PostParams::default(), &review)
+                .await
+                .map_err(|error| unchecked(&error))
+        };
+        let answer = time::timeout(TIMEOUT, asked)
+            .await
+            .map_err(|error| unchecked(&error))??;
+        let status = answer.status.unwrap_or_default();
+        // A server that does not know audiences vouches for any: then the token was not made out for us.
+        let ours = status
+            .audiences
+            .iter()
+            .flatten()
+            .any(|audience| audience == ebb_report::AUDIENCE);
+        match (status.authenticated, status.user) {
+            (Some(true), Some(user)) if ours => self.judge(user),
+            _ => {
+                let why = status.error.filter(|error| !error.is_empty());
+                Err(Refusal::BadToken(why.unwrap_or_else(|| {
+                    "not valid for this audience".to_owned()
+                })))
+            }
+        }
+    }
+
+    fn judge(&self, user: UserInfo) -> Result<Identity, Refusal> {
+        let name = user.username.unwrap_or_default();
+        if self.sources.contains(&name) {
+            return Ok(Identity::Source(name.into()));
+        }
+        if name != self.agent {
+            return Err(Refusal::OtherAccount(name));
+        }
+        let claims: BTreeMap<String, Vec<String>> = user.extra.unwrap_or_default();
+        let node = claims.get(NODE_CLAIM).and_then(|nodes| nodes.first());
+        node.map(|node| Identity::Agent(node.as_str().into()))
+            .ok_or(Refusal::NotBound)
+    }
+}
+
+fn user_name(account: &str) -> String {
+    format!("system:serviceaccount:{}", account.replacen('/', ":", 1))
+}

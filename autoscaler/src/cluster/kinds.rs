@@ -1,0 +1,83 @@
+//! Which kinds there are, and which of them can be scaled.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
+use kube::{
+    Client, Error,
+    core::{ApiResource, GroupVersionKind},
+    discovery,
+};
+
+/// What is known of a kind.
+#[derive(Clone, Debug)]
+pub(super) struct Kind {
+    pub(super) resource: ApiResource,
+    /// Whether it has a scale subresource.
+    pub(super) scalable: bool,
+}
+
+/// The kinds asked for so far. Those every cluster has are known without asking.
+pub(super) struct Kinds {
+    client: Client,
+    /// By group and kind.
+    known: Mutex<HashMap<(String, String), Kind>>,
+}
+
+impl Kinds {
+    pub(super) fn new(client: Client) -> Self {
+        let builtin = [
+            ApiResource::erase::<Deployment>(&()),
+            ApiResource::erase::<ReplicaSet>(&()),
+            ApiResource::erase::<StatefulSet>(&()),
+        ];
+        let known = builtin.map(|resource| {
+            let name = (resource.group.clone(), resource.kind.clone());
+            let kind = Kind {
+                resource,
+                scalable: true,
+            };
+            (name, kind)
+        });
+        Self {
+            client,
+            known: Mutex::new(known.into()),
+        }
+    }
+
+    /// A kind that was found before.
+    pub(super) fn known(&self, group: &str, kind: &str) -> Option<Kind> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(group.to_owned(), kind.to_owned())).cloned()
+    }
+
+    /// Finds a kind; `None`: the cluster does not have it.
+    ///
+    /// # Errors
+    /// The API server cannot be asked.
+    pub(super) async fn find(&self, api_version: &str, kind: &str) -> Result<Option<Kind>, Error> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        if let Some(known) = self.known(group, kind) {
+            return Ok(Some(known));
+        }
+        let wanted = GroupVersionKind::gvk(group, version, kind);
+        let found = match discovery::pinned_kind(&self.client, &wanted).await {
+            Ok((resource, capabilities)) => Kind {
+                resource,
+                scalable: capabilities
+                    .subresources
+                    .iter()
+                    .any(|(subresource, _)| subresource.plural == "scale"),
+            },
+            Err(Error::Discovery(_)) => return Ok(None),
+            Err(Error::Api(status)) if status.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert((group.to_owned(), kind.to_owned()), found.clone());
+        Ok(Some(found))
+    }
+}

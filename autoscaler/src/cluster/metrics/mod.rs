@@ -1,0 +1,147 @@
+//! What Prometheus is told.
+//!
+//! Labels are bounded: by what is in the cluster (namespace, kind, name of a workload) and by what is written here.
+//! A workload's figures are read from the engine when they are asked for, so those of one that is gone are gone too.
+
+mod workloads;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use ebb_metrics::Format;
+use ebb_report::Receipt;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+use super::shared::Shared;
+
+/// Everything that is counted.
+pub(super) struct Metrics {
+    registry: Registry,
+    reports: Family<Outcome, Counter>,
+    reported_pods: Family<Outcome, Counter>,
+    turned_away: Counter,
+    ingest: Histogram,
+    writes: Family<Outcome, Counter>,
+    leading: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+impl Metrics {
+    pub(super) fn new(shared: &Arc<Shared>) -> Arc<Self> {
+        let mut registry = Registry::with_prefix("ebb");
+        let metrics = Self {
+            reports: Family::default(),
+            reported_pods: Family::default(),
+            turned_away: Counter::default(),
+            // 20 µs, a report of a few pods, to 80 ms.
+            ingest: Histogram::new(exponential_buckets(20e-6, 4.0, 7)),
+            writes: Family::default(),
+            leading: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register(
+            "reports",
+            "Reports by what became of them",
+            metrics.reports.clone(),
+        );
+        registry.register(
+            "reported_pods",
+            "Pods in reports by what became of their figures",
+            metrics.reported_pods.clone(),
+        );
+        registry.register(
+            "report_connections_turned_away",
+            "Connections to the report port for which there was no seat",
+            metrics.turned_away.clone(),
+        );
+        registry.register(
+            "report_ingest_seconds",
+            "Time from a whole report to its figures in the windows, decisions it caused included",
+            metrics.ingest.clone(),
+        );
+        registry.register(
+            "scale_writes",
+            "Orders to scale by outcome",
+            metrics.writes.clone(),
+        );
+        registry.register(
+            "leader",
+            "Whether this replica acts",
+            metrics.leading.clone(),
+        );
+        registry.register_collector(Box::new(workloads::Workloads(Arc::clone(shared))));
+        Arc::new(Self {
+            registry,
+            ..metrics
+        })
+    }
+
+    pub(super) fn reported(&self, receipt: Receipt, took: Duration) {
+        count(&self.reports, "taken", 1);
+        self.ingest.observe(took.as_secs_f64());
+        let Receipt {
+            taken,
+            unknown,
+            foreign,
+            senseless,
+        } = receipt;
+        let pods = [
+            ("taken", taken),
+            ("unknown", unknown),
+            ("foreign", foreign),
+            ("senseless", senseless),
+        ];
+        for (outcome, pods) in pods {
+            if pods > 0 {
+                count(&self.reported_pods, outcome, pods.into());
+            }
+        }
+    }
+
+    /// `why`: a word of a fixed set.
+    pub(super) fn refused(&self, why: &'static str) {
+        count(&self.reports, why, 1);
+    }
+
+    pub(super) fn turned_away(&self) {
+        self.turned_away.inc();
+    }
+
+    pub(super) fn wrote(&self, done: bool) {
+        count(&self.writes, if done { "done" } else { "failed" }, 1);
+    }
+
+    pub(super) fn leads(&self, leading: bool) {
+        self.leading.set(leading.into());
+    }
+
+    /// All of it as text.
+    ///
+    /// # Errors
+    /// None in practice: writing to memory does not fail.
+    pub(super) fn text(&self, format: Format) -> Result<String, fmt::Error> {
+        format.encode(&self.registry)
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+fn count(family: &Family<Outcome, Counter>, outcome: &'static str, by: u64) {
+    family.get_or_create(&Outcome { outcome }).inc_by(by);
+}

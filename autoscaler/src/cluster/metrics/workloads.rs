@@ -1,0 +1,124 @@
+//! A workload's figures, read from the engine when they are asked for.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet},
+    metrics::MetricType,
+};
+
+use crate::{cluster::shared::Shared, engine::WorkloadView};
+
+#[derive(Debug)]
+pub(super) struct Workloads(pub(super) Arc<Shared>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    namespace: String,
+    kind: String,
+    name: String,
+}
+
+/// Name, help and value of one gauge; no value, no sample.
+type Gauge = (&'static str, &'static str, fn(&WorkloadView) -> Option<f64>);
+
+const GAUGES: &[Gauge] = &[
+    (
+        "workload_replicas",
+        "Pods the workload is asked to have",
+        |view| Some(view.replicas.into()),
+    ),
+    (
+        "workload_ready_pods",
+        "Pods that can take requests",
+        |view| view.ready.map(Into::into),
+    ),
+    (
+        "workload_desired_pods",
+        "Pods wanted, bounds included",
+        |view| view.desired.map(Into::into),
+    ),
+    (
+        "workload_stable_load",
+        "Average over the stable window, of what the workload scales on (requests in flight, or a second)",
+        |view| view.stable,
+    ),
+    (
+        "workload_panic_load",
+        "Average over the panic window, of what the workload scales on",
+        |view| view.panic,
+    ),
+    (
+        "workload_target_load",
+        "Load a pod is meant to carry",
+        |view| view.target,
+    ),
+    (
+        "workload_panicking",
+        "Whether a burst keeps the workload from shrinking",
+        |view| Some(u8::from(view.panic_mode).into()),
+    ),
+    (
+        "workload_requests_in_flight",
+        "Requests in flight when the pods were last heard of",
+        |view| Some(view.in_flight as f64),
+    ),
+    (
+        "workload_opaque_connections",
+        "Connections in flight whose bytes cannot be read",
+        |view| Some(view.opaque as f64),
+    ),
+    (
+        "workload_silent_pods",
+        "Pods that may be serving and are not heard of",
+        |view| Some(view.silent_pods as f64),
+    ),
+    (
+        "workload_refused",
+        "Whether the workload is not scaled, for a reason its Events tell",
+        |view| Some(u8::from(view.refused.is_some()).into()),
+    ),
+];
+
+impl Collector for Workloads {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (views, figures) = self
+            .0
+            .with(|engine, now| (engine.views().collect::<Vec<_>>(), engine.figures(now)));
+        for (name, help, value) in [
+            ("workloads", "Workloads known", figures.workloads),
+            ("pods", "Pods known", figures.pods),
+            (
+                "report_senders",
+                "Agents and other sources heard of in the last hour",
+                figures.senders,
+            ),
+            (
+                "report_senders_silent",
+                "Of these, those that are silent",
+                figures.silent_senders,
+            ),
+        ] {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            metric.encode_gauge(&(value as f64))?;
+        }
+        let labels: Vec<_> = views
+            .iter()
+            .map(|view| Labels {
+                namespace: view.namespace.clone(),
+                kind: view.kind.clone(),
+                name: view.name.clone(),
+            })
+            .collect();
+        for (name, help, value) in GAUGES {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (view, labels) in views.iter().zip(&labels) {
+                if let Some(value) = value(view) {
+                    metric.encode_family(labels)?.encode_gauge(&value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,432 @@
+//! The autoscaler of a cluster: the [engine](crate::engine), and Kubernetes around it.
+//!
+//! Facts come in by watches, figures by the report port; orders leave through the writer. Every replica takes both in
+//! and decides; the one that holds the Lease acts.
+//!
+//! Failure mode: without an API server everything stands as it is. Watches and the Lease are tried again for ever,
+//! reports go on being taken, and nothing is written by anybody who might no longer be the leader.
+
+mod certificate;
+mod events;
+mod ingest;
+mod kinds;
+mod lease;
+mod metrics;
+mod options;
+mod owners;
+mod shared;
+mod status;
+mod sync;
+mod watch;
+mod writer;
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use ebb_autoscaler_core::Timestamp;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use kube::{Client, core::ApiResource};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch as channel},
+    task::JoinHandle,
+    time::{self, Instant},
+};
+use tracing::{info, warn};
+
+pub use self::options::Options;
+use self::{
+    certificate::{CertificateError, Keeper},
+    events::Events,
+    ingest::{
+        Handler,
+        identity::Identities,
+        tls::{Certificate, Pem, TlsError},
+    },
+    kinds::Kinds,
+    lease::Candidate,
+    metrics::Metrics,
+    owners::Owners,
+    shared::Shared,
+    status::Status,
+    sync::Sync,
+    watch::{config, pods, rivals, targets},
+    writer::Writer,
+};
+use crate::{
+    Clock,
+    engine::{Effect, Engine, TargetKey},
+};
+
+/// The decision loop comes round this often at least; a decision that was due is that much late at most.
+const ROUND: Duration = Duration::from_millis(100);
+/// A certificate is looked at again this often. cert-manager replaces one weeks before its end.
+const CERTIFICATE_AGAIN: Duration = Duration::from_secs(60);
+/// At the start, owners that cannot be followed are waited for so long.
+const OWNERS_WITHIN: Duration = Duration::from_secs(30);
+/// What is under way at the end has this long; the kubelet gives 30 s.
+const GRACE: Duration = Duration::from_secs(10);
+/// Senders that are gone are swept out this often.
+const SWEEP: Duration = Duration::from_secs(600);
+
+/// Why the autoscaler cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// No way to the API server is configured.
+    #[error("no way to the API server: {0}")]
+    Client(#[from] kube::Error),
+    /// How to reach it cannot be told.
+    #[error("cannot tell how to reach the API server: {0}")]
+    Config(#[from] kube::config::InferConfigError),
+    /// A port cannot be had.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The certificate cannot be had.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// Signals cannot be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(#[source] io::Error),
+    /// A task that should not end has ended.
+    #[error("{0} broke down")]
+    Broken(&'static str),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// If it cannot start, or a part of it breaks down.
+pub async fn run(options: Options) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
+    // As many connections as the system grants.
+    if let Ok((_, most)) =
+        nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+    {
+        let _ =
+            nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, most, most);
+    }
+    let client = Client::try_from(kube::Config::infer().await?)?;
+    let reports = listen(options.report_address).await?;
+    let status_port = listen(options.status_address).await?;
+    info!(reports = ?reports.local_addr().ok(), status = ?status_port.local_addr().ok(), "listening");
+
+    let (outbox, effects) = mpsc::unbounded_channel();
+    let engine = Engine::new(false);
+    let engine = if options.recommend {
+        engine.recommending()
+    } else {
+        engine
+    };
+    let shared = Arc::new(Shared::new(engine, Clock::start(), outbox));
+    let metrics = Metrics::new(&shared);
+    let kinds = Arc::new(Kinds::new(client.clone()));
+    let (lead, leading) = channel::channel(false);
+    let (end, ending) = channel::channel(false);
+    let status = Arc::new(Status {
+        shared: Arc::clone(&shared),
+        metrics: Arc::clone(&metrics),
+        ready: AtomicBool::new(false),
+        identity: options.identity.clone(),
+        leading: leading.clone(),
+    });
+    tokio::spawn(Arc::clone(&status).serve(status_port));
+
+    let versions = {
+        let kinds = Arc::clone(&kinds);
+        move |key: &TargetKey| {
+            kinds
+                .known(&key.group, &key.kind)
+                .map(|kind| kind.resource.version)
+        }
+    };
+    let (events, write_events) = Events::new(client.clone(), options.identity.clone(), versions);
+    tokio::spawn(write_events);
+    let known = known_facts(&options, &client, &shared, &events, &leading);
+    let owners = Arc::new(Owners::new(
+        client.clone(),
+        Arc::clone(&kinds),
+        Arc::clone(&shared),
+        every_cluster_has().map(|kind| (kind.group, kind.kind)),
+    ));
+    let (orders, to_write) = mpsc::unbounded_channel();
+    let writer = Writer {
+        client: client.clone(),
+        kinds,
+        shared: Arc::clone(&shared),
+        events: events.clone(),
+        metrics: Arc::clone(&metrics),
+        leading: leading.clone(),
+    };
+    tokio::spawn(Arc::new(writer).run(to_write));
+    tokio::spawn(dispatch(
+        effects,
+        Arc::clone(&owners),
+        events,
+        orders,
+        leading.clone(),
+    ));
+
+    let candidate = Candidate::new(
+        client.clone(),
+        &options.namespace,
+        &options.lease,
+        &options.identity,
+        options.lease_duration,
+    );
+    let certificate = certificate(&options, client.clone()).await?;
+    let identities = Identities::new(client, &options.agent_account, &options.source_accounts);
+    let handler = Arc::new(Handler::new(
+        Arc::clone(&shared),
+        identities,
+        Arc::clone(&metrics),
+    ));
+    let tls = Arc::clone(&certificate).config()?;
+    let mut serving = tokio::spawn(ingest::serve(
+        reports,
+        tls,
+        handler,
+        options.max_connections,
+        ending.clone(),
+    ));
+    let mut deciding = tokio::spawn(decide(Arc::clone(&shared)));
+
+    let start = Start {
+        known,
+        owners,
+        shared,
+        status,
+        metrics,
+    };
+    let mut standing = tokio::spawn(start.then_stand(candidate, lead, ending));
+    let result = tokio::select! {
+        _ = &mut standing => Err(Failure::Broken("leader election")),
+        _ = &mut serving => Err(Failure::Broken("the report port")),
+        _ = &mut deciding => Err(Failure::Broken("the decision loop")),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    info!("ending");
+    end.send_replace(true);
+    // The Lease is given up, and reports under way are answered.
+    let _ = time::timeout(GRACE, async {
+        tokio::join!(finish(standing), finish(serving))
+    })
+    .await;
+    result
+}
+
+async fn finish<T>(task: JoinHandle<T>) {
+    if !task.is_finished() {
+        // Broken down is finished too.
+        let _ = task.await;
+    }
+}
+
+/// The start: nothing is led, and nothing decided, before everything there is has been read.
+struct Start {
+    known: Sync,
+    owners: Arc<Owners>,
+    shared: Arc<Shared>,
+    status: Arc<Status>,
+    metrics: Arc<Metrics>,
+}
+
+impl Start {
+    async fn then_stand(
+        self,
+        candidate: Candidate,
+        lead: channel::Sender<bool>,
+        mut ending: channel::Receiver<bool>,
+    ) {
+        let all_known = async {
+            self.known.done().await;
+            let waited = Instant::now();
+            while !self.owners.under_way.is_none() && waited.elapsed() < OWNERS_WITHIN {
+                time::sleep(ROUND).await;
+            }
+        };
+        tokio::select! {
+            () = all_known => {}
+            _ = ending.wait_for(|end| *end) => return,
+        }
+        self.shared.beat();
+        self.shared.with(|engine, _| engine.begin());
+        self.shared.sooner.notify_one();
+        self.status.ready.store(true, Ordering::Relaxed);
+        info!("ready");
+        let followed = follow_leading(lead.subscribe(), self.shared, self.metrics);
+        tokio::join!(followed, candidate.run(lead, ending));
+    }
+}
+
+/// Watches what is there; the answer tells when all of it has been read once.
+fn known_facts(
+    options: &Options,
+    client: &Client,
+    shared: &Arc<Shared>,
+    events: &Events,
+    leading: &channel::Receiver<bool>,
+) -> Sync {
+    let known = Sync::new();
+    tokio::spawn(config::run(
+        client.clone(),
+        options.namespace.clone(),
+        options.config_map.clone(),
+        Arc::clone(shared),
+        events.clone(),
+        leading.clone(),
+        known.part(),
+    ));
+    tokio::spawn(pods::run(client.clone(), Arc::clone(shared), known.part()));
+    for kind in every_cluster_has() {
+        let part = Some(known.part());
+        tokio::spawn(targets::run(client.clone(), kind, Arc::clone(shared), part));
+    }
+    tokio::spawn(rivals::horizontal(
+        client.clone(),
+        Arc::clone(shared),
+        known.part(),
+    ));
+    tokio::spawn(rivals::keda(client.clone(), Arc::clone(shared)));
+    known
+}
+
+/// Kinds that are watched without being asked for: a workload may have no pod that leads to it.
+fn every_cluster_has() -> [ApiResource; 2] {
+    [
+        ApiResource::erase::<Deployment>(&()),
+        ApiResource::erase::<StatefulSet>(&()),
+    ]
+}
+
+/// Decides what is due, for ever.
+async fn decide(shared: Arc<Shared>) {
+    let mut swept = Instant::now();
+    loop {
+        let next = shared.with(|engine, now| {
+            let due = engine.decide_due(now);
+            due.map(|due| due.since(now))
+        });
+        shared.beat();
+        if swept.elapsed() > SWEEP {
+            swept = Instant::now();
+            shared.with(|engine, now: Timestamp| engine.sweep(now));
+        }
+        let wait = next.map_or(ROUND, |next| next.min(ROUND));
+        tokio::select! {
+            () = time::sleep(wait) => {}
+            () = shared.sooner.notified() => {}
+        }
+    }
+}
+
+/// Passes on what the engine wants done.
+async fn dispatch(
+    mut effects: mpsc::UnboundedReceiver<Effect>,
+    owners: Arc<Owners>,
+    events: Events,
+    orders: mpsc::UnboundedSender<crate::engine::Order>,
+    leading: channel::Receiver<bool>,
+) {
+    while let Some(effect) = effects.recv().await {
+        let leads = *leading.borrow();
+        match effect {
+            Effect::Resolve { namespace, owner } => owners.resolve(namespace, owner),
+            Effect::Scale(order) if leads => {
+                // Gone only at the very end.
+                let _ = orders.send(order);
+            }
+            Effect::Say(notice) if leads => events.say(notice),
+            Effect::Scale(_) | Effect::Say(_) => {}
+        }
+    }
+}
+
+/// Tells the engine and the metric who leads.
+async fn follow_leading(
+    mut leading: channel::Receiver<bool>,
+    shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
+) {
+    loop {
+        let leads = *leading.borrow_and_update();
+        metrics.leads(leads);
+        shared.with(|engine, _| engine.lead(leads));
+        if leading.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| Failure::Listen { address, source })
+}
+
+/// The certificate of the report port, kept up to date.
+async fn certificate(options: &Options, client: Client) -> Result<Arc<Certificate>, Failure> {
+    let source = match (&options.tls_certificate, &options.tls_key) {
+        (Some(chain), Some(key)) => CertificateSource::Files(chain.clone(), key.clone()),
+        _ => CertificateSource::Made(Keeper {
+            client,
+            namespace: options.namespace.clone(),
+            names: options.tls_names.clone(),
+        }),
+    };
+    let mut used = source.read().await?;
+    let certificate = Certificate::new(&used)?;
+    let kept = Arc::clone(&certificate);
+    tokio::spawn(async move {
+        loop {
+            time::sleep(CERTIFICATE_AGAIN).await;
+            match source.read().await {
+                Ok(pem) if pem == used => {}
+                Ok(pem) => match kept.replace(&pem) {
+                    Ok(()) => {
+                        info!("another certificate from now on");
+                        used = pem;
+                    }
+                    Err(error) => {
+                        warn!(%error, "the new certificate is no good; the old one stays")
+                    }
+                },
+                Err(error) => warn!(%error, "cannot look after the certificate; trying again"),
+            }
+        }
+    });
+    Ok(certificate)
+}
+
+/// Where the certificate comes from.
+enum CertificateSource {
+    Files(PathBuf, PathBuf),
+    Made(Keeper),
+}
+
+impl CertificateSource {
+    async fn read(&self) -> Result<Pem, Failure> {
+        match self {
+            Self::Files(chain, key) => Ok(Pem::read(chain, key)?),
+            Self::Made(keeper) => Ok(keeper.certificate().await?),
+        }
+    }
+}

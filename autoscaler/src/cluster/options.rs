@@ -1,0 +1,105 @@
+//! What the program is told when it starts. All else it reads from the API server, live.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Parser;
+
+/// Scales the workloads of a cluster on the requests they have in flight.
+#[derive(Clone, Debug, Parser)]
+#[command(version)]
+pub struct Options {
+    /// Namespace this runs in: of its Lease, its ConfigMap and its Secret.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "ebb-system")]
+    pub namespace: String,
+
+    /// Name of this replica, new for each: the name of its pod.
+    #[arg(long, env = "POD_NAME")]
+    pub identity: String,
+
+    /// Where reports are taken, over TLS.
+    #[arg(long, default_value = "[::]:8443")]
+    pub report_address: SocketAddr,
+
+    /// Where /metrics, /healthz, /readyz and /v1/workloads are served, in the clear.
+    #[arg(long, default_value = "[::]:9466")]
+    pub status_address: SocketAddr,
+
+    /// Certificate chain and key of the report port, PEM; read again when they change. Without them a certificate is
+    /// made and kept in a Secret, and its authority published in a ConfigMap.
+    #[arg(long, requires = "tls_key", value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// See --tls-certificate.
+    #[arg(long, requires = "tls_certificate", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Names the made certificate is for.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "NAME",
+        default_value = "ebb-autoscaler-reports.ebb-system.svc,ebb-autoscaler.ebb-system.svc"
+    )]
+    pub tls_names: Vec<String>,
+
+    /// Service account of the agents: each may report the pods of its own node.
+    #[arg(
+        long,
+        default_value = "ebb-system/ebb-agent",
+        value_name = "NAMESPACE/NAME"
+    )]
+    pub agent_account: String,
+
+    /// Service account that may report any pod, for other sources of figures.
+    #[arg(long = "source-account", value_name = "NAMESPACE/NAME")]
+    pub source_accounts: Vec<String>,
+
+    /// ConfigMap with the settings of the whole cluster.
+    #[arg(long, default_value = "config-autoscaler", value_name = "NAME")]
+    pub config_map: String,
+
+    /// Lease that says which replica acts.
+    #[arg(long, default_value = "ebb-autoscaler", value_name = "NAME")]
+    pub lease: String,
+
+    /// Decide and tell, and scale nothing, as if every workload asked for `ebb.dev/mode: recommend`.
+    #[arg(long, env = "EBB_RECOMMEND")]
+    pub recommend: bool,
+
+    /// How long a leader that is not heard of is waited for.
+    #[arg(long, default_value = "15s", value_parser = lease_duration)]
+    pub lease_duration: Duration,
+
+    /// Most connections to the report port at a time.
+    #[arg(long, default_value_t = 20_000)]
+    pub max_connections: usize,
+}
+
+/// The API keeps whole seconds, and a leader must be able to miss a renewal or two.
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.subsec_nanos() == 0 && (3..=3600).contains(&duration.as_secs()) {
+        Ok(duration)
+    } else {
+        Err("must be whole seconds from 3s to 1h".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn a_lease_lasts_whole_seconds() {
+        assert_eq!(lease_duration("15s"), Ok(Duration::from_secs(15)));
+        assert!(lease_duration("1500ms").is_err());
+        assert!(lease_duration("1s").is_err());
+    }
+}

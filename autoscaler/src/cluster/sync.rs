@@ -1,0 +1,72 @@
+//! Whether all there was to know at the start is known.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::sync::watch;
+
+/// Counts the parts of the start that are not done.
+#[derive(Clone, Debug)]
+pub(super) struct Sync {
+    left: Arc<watch::Sender<usize>>,
+}
+
+/// One part of the start. Done once is done.
+#[derive(Debug)]
+pub(super) struct Part {
+    left: Mutex<Option<Arc<watch::Sender<usize>>>>,
+}
+
+impl Sync {
+    pub(super) fn new() -> Self {
+        Self {
+            left: Arc::new(watch::Sender::new(0)),
+        }
+    }
+
+    pub(super) fn part(&self) -> Part {
+        self.left.send_modify(|left| *left += 1);
+        Part {
+            left: Mutex::new(Some(Arc::clone(&self.left))),
+        }
+    }
+
+    /// Resolves when all parts are done.
+    pub(super) async fn done(&self) {
+        // The sender is in self: it cannot be gone.
+        let _ = self.left.subscribe().wait_for(|left| *left == 0).await;
+    }
+}
+
+impl Part {
+    pub(super) fn done(&self) {
+        let left = self
+            .left
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(left) = left {
+            left.send_modify(|left| *left -= 1);
+        }
+    }
+}
+
+/// Things under way, for those who wait until there are none.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay(AtomicUsize);
+
+impl UnderWay {
+    pub(super) fn begin(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn end(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}

@@ -1,0 +1,120 @@
+//! Who else scales: HorizontalPodAutoscalers, and KEDA's ScaledObjects where there are any.
+//!
+//! Two autoscalers on one target undo each other's work for ever, so a target has one. Bias: the other one was asked
+//! for by name and wins; we stand back and say so.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::{
+    Api, Client, Error, ResourceExt as _,
+    core::{ApiResource, GroupVersionKind, Object, object::NotUsed},
+    discovery,
+    runtime::watcher,
+};
+use serde::Deserialize;
+use tokio::time;
+
+use super::{Change, follow};
+use crate::{
+    cluster::{shared::Shared, sync::Part},
+    engine::TargetKey,
+};
+
+/// How often it is looked whether KEDA has been installed meanwhile.
+const LOOK_FOR_KEDA: Duration = Duration::from_secs(60);
+
+type Rival = Object<Spec, NotUsed>;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    scale_target_ref: Reference,
+}
+
+/// What it scales. KEDA means a Deployment where nothing else is said.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reference {
+    api_version: Option<String>,
+    kind: Option<String>,
+    name: String,
+}
+
+impl Reference {
+    fn key(&self, namespace: &str) -> TargetKey {
+        let version = self.api_version.as_deref().unwrap_or("apps/v1");
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        let kind = self.kind.as_deref().unwrap_or("Deployment");
+        TargetKey::new(group, kind, namespace, &self.name)
+    }
+}
+
+/// Tells the engine of all HorizontalPodAutoscalers.
+pub(in crate::cluster) async fn horizontal(client: Client, shared: Arc<Shared>, listed: Part) {
+    let kind = ApiResource::erase::<HorizontalPodAutoscaler>(&());
+    tell_all(client, kind, &shared, Some(listed)).await;
+}
+
+/// Tells the engine of all ScaledObjects, as soon as the cluster knows what that is.
+pub(in crate::cluster) async fn keda(client: Client, shared: Arc<Shared>) {
+    let kind = GroupVersionKind::gvk("keda.sh", "v1alpha1", "ScaledObject");
+    let kind = loop {
+        match discovery::pinned_kind(&client, &kind).await {
+            Ok((kind, _)) => break kind,
+            Err(Error::Api(status)) if status.is_forbidden() => return,
+            Err(_) => time::sleep(LOOK_FOR_KEDA).await,
+        }
+    };
+    tell_all(client, kind, &shared, None).await;
+}
+
+async fn tell_all(client: Client, kind: ApiResource, shared: &Shared, listed: Option<Part>) {
+    let what = kind.kind.clone();
+    let api: Api<Rival> = Api::all_with(client, &kind);
+    let mut known: HashMap<String, (TargetKey, String)> = HashMap::new();
+    follow(api, watcher::Config::default(), |change| match change {
+        Change::Seen(rival) => {
+            let namespace = rival.namespace().unwrap_or_default();
+            let target = rival.spec.scale_target_ref.key(&namespace);
+            let name = format!("{what} {namespace}/{}", rival.name_any());
+            let now = (target.clone(), name.clone());
+            let before = known.insert(rival.uid().unwrap_or_default(), now.clone());
+            shared.with(|engine, at| {
+                if let Some((target, name)) = before.filter(|before| *before != now) {
+                    engine.rival_gone(at, &target, &name);
+                }
+                engine.rival_seen(at, target, name);
+            });
+        }
+        Change::Gone(id) => {
+            if let Some((target, name)) = known.remove(&id.uid) {
+                shared.with(|engine, now| engine.rival_gone(now, &target, &name));
+            }
+        }
+        Change::Listed => listed.iter().for_each(Part::done),
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_a_deployment() {
+        let reference: Reference = serde_json::from_str(r#"{"name": "web"}"#).unwrap();
+        assert_eq!(
+            reference.key("shop"),
+            TargetKey::new("apps", "Deployment", "shop", "web")
+        );
+        let reference: Reference = serde_json::from_str(
+            r#"{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "web"}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            reference.key("shop"),
+            TargetKey::new("argoproj.io", "Rollout", "shop", "web")
+        );
+    }
+}

@@ -1,0 +1,166 @@
+//! Has orders carried out: first the deletion costs, then the scale, then an Event that says so.
+//!
+//! One order of a workload at a time; of those that come meanwhile the last counts. Bias: when in doubt, not done. An
+//! order that failed, or was given by somebody who leads no longer, is dropped: the next decision orders what is still
+//! missing. A scale is never lowered before the pods to go are marked.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::future::try_join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client, Error,
+    api::{Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::json;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time,
+};
+use tracing::debug;
+
+use super::{events::Events, kinds::Kinds, metrics::Metrics, shared::Shared};
+use crate::engine::{DeletionCost, Notice, Order, WorkloadId};
+
+/// The annotation a ReplicaSet's pods are removed by; beta and on since Kubernetes 1.22.
+pub(super) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// An answer is waited for this long. Well under the time between a leader's last renewal and its Lease's end, so that
+/// a write never outlives the leadership it was ordered under.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Pods of an order that are marked at a time.
+const MARKS_AT_A_TIME: usize = 16;
+
+/// What orders are carried out with.
+pub(super) struct Writer {
+    pub(super) client: Client,
+    pub(super) kinds: Arc<Kinds>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) events: Events,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) leading: watch::Receiver<bool>,
+}
+
+/// Why an order was not carried out.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("pod {0} cannot be marked to go: {1}")]
+    Mark(Box<str>, #[source] Error),
+    #[error("{0}")]
+    Scale(#[source] Error),
+    #[error("no answer from the API server within {TIMEOUT:?}")]
+    Timeout,
+    #[error("not the leader any more")]
+    NotLeading,
+    #[error("its kind is not known")]
+    Kind,
+}
+
+impl Writer {
+    /// Carries out orders for as long as some come.
+    pub(super) async fn run(self: Arc<Self>, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let mut under_way = JoinSet::new();
+        let mut waiting: HashMap<WorkloadId, Option<Order>> = HashMap::new();
+        loop {
+            let next = tokio::select! {
+                order = orders.recv() => {
+                    let Some(order) = order else { return };
+                    match waiting.get_mut(&order.workload) {
+                        Some(waits) => {
+                            *waits = Some(order);
+                            None
+                        }
+                        None => Some(order),
+                    }
+                }
+                Some(done) = under_way.join_next() => {
+                    done.ok().and_then(|done| waiting.remove(&done)).flatten()
+                }
+            };
+            if let Some(order) = next {
+                waiting.insert(order.workload, None);
+                let this = Arc::clone(&self);
+                under_way.spawn(async move { this.carry_out(order).await });
+            }
+        }
+    }
+
+    async fn carry_out(&self, order: Order) -> WorkloadId {
+        let workload = order.workload;
+        let result = self.try_to(&order).await;
+        self.metrics.wrote(result.is_ok());
+        let note = format!("from {} to {}: {}", order.from, order.to, order.reason);
+        let (reason, note) = match &result {
+            Ok(()) if order.to > order.from => ("ScaledUp", note),
+            Ok(()) => ("ScaledDown", note),
+            Err(error) => ("ScaleFailed", format!("{note}; {error}")),
+        };
+        if !matches!(result, Err(Failure::NotLeading)) {
+            self.events.say(Notice {
+                about: order.target.clone(),
+                uid: order.uid.clone(),
+                warning: result.is_err(),
+                reason,
+                note,
+            });
+        }
+        let error = result.err().map(|error| error.to_string());
+        self.shared
+            .with(|engine, now| engine.written(now, order, error));
+        workload
+    }
+
+    async fn try_to(&self, order: &Order) -> Result<(), Failure> {
+        let key = &order.target;
+        let kind = self
+            .kinds
+            .known(&key.group, &key.kind)
+            .ok_or(Failure::Kind)?;
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
+        debug!(target = %key, to = order.to, costs = ?order.costs, "order");
+        for some in order.costs.chunks(MARKS_AT_A_TIME) {
+            try_join_all(some.iter().map(|cost| self.mark(&pods, cost))).await?;
+        }
+        if !*self.leading.borrow() {
+            return Err(Failure::NotLeading);
+        }
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &key.namespace, &kind.resource);
+        let patch = Patch::Merge(json!({"spec": {"replicas": order.to}}));
+        let parameters = parameters();
+        let scaled = api.patch_scale(&key.name, &parameters, &patch);
+        match time::timeout(TIMEOUT, scaled).await {
+            Ok(result) => result.map(drop).map_err(Failure::Scale),
+            Err(_) => Err(Failure::Timeout),
+        }
+    }
+
+    /// Sets a pod's deletion cost.
+    async fn mark(&self, pods: &Api<Pod>, cost: &DeletionCost) -> Result<(), Failure> {
+        let value = cost.cost.map(|cost| cost.to_string());
+        // With the uid, so that a successor of the same name is not meant.
+        let patch = Patch::Merge(json!({
+            "metadata": {"uid": cost.uid, "annotations": {DELETION_COST: value}},
+        }));
+        let parameters = parameters();
+        let marked = pods.patch_metadata(&cost.pod, &parameters, &patch);
+        match time::timeout(TIMEOUT, marked).await {
+            // A pod that is gone need not be told to go.
+            Ok(Err(Error::Api(status))) if status.is_not_found() || status.is_conflict() => Ok(()),
+            Ok(result) => result
+                .map(drop)
+                .map_err(|error| Failure::Mark(cost.pod.clone(), error)),
+            Err(_) => Err(Failure::Timeout),
+        }
+    }
+}
+
+fn parameters() -> PatchParams {
+    PatchParams {
+        field_manager: Some("ebb-autoscaler".to_owned()),
+        ..PatchParams::default()
+    }
+}

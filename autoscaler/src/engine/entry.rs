@@ -1,0 +1,249 @@
+//! One workload: its settings, its memory, and whether it may be scaled.
+//!
+//! Bias: a workload that is refused (bad annotations, another autoscaler) is still measured, so that its windows are
+//! warm when the refusal ends. Settings that were good stay in force until there are better ones.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use ebb_autoscaler_core::{
+    Activity, Annotations, Class, Config, Decision, Facts, Settings, Status, Timestamp, Workload,
+    annotations::Mode,
+};
+
+use super::{effect::Order, names::WorkloadId, target::TargetFacts};
+
+/// A target that has been there for longer than this when it is first seen is not new: it keeps the pods it has and
+/// does not begin with its initial scale. Longer than a watch takes to tell, shorter than a restart of all replicas.
+const NEW_FOR: i64 = 15;
+
+/// A workload.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: WorkloadId,
+    pub(super) target: TargetFacts,
+    /// Uids of its pods.
+    pub(super) pods: BTreeSet<Box<str>>,
+    /// Why it is not scaled, if so; all reasons in one line.
+    pub(super) refusal: Option<Refusal>,
+    settings: Option<Settings>,
+    pub(super) mode: Mode,
+    /// Its memory; `None` before its first decision.
+    pub(super) workload: Option<Workload>,
+    /// When to decide next.
+    pub(super) due: Timestamp,
+    pub(super) last: Option<Decided>,
+    /// Pods recommended last, where it may not be scaled.
+    pub(super) recommended: Option<u32>,
+    /// Result of the last write.
+    pub(super) written: Option<Written>,
+}
+
+/// Why a workload is not scaled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// For machines.
+    pub(super) reason: &'static str,
+    /// For people.
+    pub(super) note: String,
+}
+
+/// A decision and what it saw.
+#[derive(Clone, Debug)]
+pub(super) struct Decided {
+    pub(super) decision: Decision,
+    pub(super) facts: Facts,
+    pub(super) in_flight: u64,
+    pub(super) opaque: u64,
+    /// Pods whose figures are missing.
+    pub(super) silent: Vec<Box<str>>,
+}
+
+/// How the last write went.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) at: Timestamp,
+    pub(super) order: Order,
+    pub(super) error: Option<String>,
+}
+
+impl Entry {
+    pub(super) fn new(id: WorkloadId, target: TargetFacts, now: Timestamp) -> Self {
+        Self {
+            id,
+            target,
+            pods: BTreeSet::new(),
+            refusal: None,
+            settings: None,
+            mode: Mode::Act,
+            workload: None,
+            due: now,
+            last: None,
+            recommended: None,
+            written: None,
+        }
+    }
+
+    /// Reads the annotations under `config`; answers whether the refusal changed. `conflict`: who else scales it.
+    pub(super) fn judge(
+        &mut self,
+        now: Timestamp,
+        config: &Config,
+        activator: bool,
+        conflict: Option<&str>,
+    ) -> bool {
+        let pairs = self.target.annotations.iter();
+        let pairs = pairs.map(|(key, value)| (key.as_str(), value.as_str()));
+        let refusal = match Annotations::parse(config, pairs) {
+            Ok(annotations) => {
+                self.configure(now, settings(config, &annotations, activator));
+                self.mode = annotations.mode;
+                conflict.map(|other| Refusal {
+                    reason: "OwnerConflict",
+                    note: format!("not scaled: {other} scales it too; delete one of the two"),
+                })
+            }
+            Err(problems) => Some(Refusal {
+                reason: "BadAnnotations",
+                note: format!("not scaled: {problems}"),
+            }),
+        };
+        let changed = self.refusal != refusal;
+        self.refusal = refusal;
+        changed
+    }
+
+    fn configure(&mut self, now: Timestamp, settings: Settings) {
+        if self.settings.as_ref() != Some(&settings) {
+            if let Some(workload) = &mut self.workload {
+                workload.configure(now, settings.clone());
+            }
+            self.settings = Some(settings);
+            self.due = self.due.min(now);
+        }
+    }
+
+    /// Gives it a memory, if it has settings and none yet.
+    pub(super) fn begin(&mut self, now: Timestamp, ready: u32) -> Option<&mut Workload> {
+        if self.workload.is_none() {
+            let settings = self.settings.clone()?;
+            let age = now.second() - self.target.created;
+            self.workload = Some(if age <= NEW_FOR && ready == 0 {
+                Workload::new(now, settings, ready)
+            } else {
+                let activity = if ready > 0 {
+                    Activity::Active
+                } else {
+                    Activity::Activating
+                };
+                let status = Status {
+                    activity,
+                    since: now,
+                    initialized: true,
+                };
+                Workload::restored(now, settings, ready, status)
+            });
+        }
+        self.workload.as_mut()
+    }
+
+    /// Whether it has no pod on purpose and nobody could wake it: then it is left alone, as a HorizontalPodAutoscaler
+    /// leaves a target of zero replicas alone.
+    pub(super) fn is_paused(&self, activator: bool) -> bool {
+        self.target.replicas == 0 && !activator
+    }
+
+    /// Decide again, at the next even or odd second by its number. In the middle of a second, when nearly every
+    /// source has reported up to the last full one; spread over the half of it, so that not all decide at once.
+    pub(super) fn schedule(&mut self, now: Timestamp, again: Option<Duration>) {
+        let seconds = now.since_epoch().as_secs();
+        let parity = (seconds + self.id.0) % 2;
+        let spread = Duration::from_millis(300 + self.id.0 * 37 % 500);
+        let next = Timestamp::from_secs(seconds + 2 - parity) + spread;
+        self.due = match again {
+            Some(again) => next.min(now + again),
+            None => next,
+        };
+    }
+}
+
+/// What holds for a workload. Without an activator nothing could hold requests at zero or in a burst, so nothing may
+/// be taken for granted that only one that is always in the path allows.
+fn settings(config: &Config, annotations: &Annotations, activator: bool) -> Settings {
+    let mut settings = Settings::resolve(config, annotations, 0);
+    debug_assert_eq!(
+        settings.class,
+        Class::Ebb,
+        "only opted-in targets come here"
+    );
+    if !activator && settings.target_burst_capacity < 0.0 {
+        settings.target_burst_capacity = 0.0;
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::names::TargetKey;
+
+    fn entry(id: u64) -> Entry {
+        let target = TargetFacts {
+            key: TargetKey::new("apps", "Deployment", "shop", "web"),
+            uid: "u".into(),
+            replicas: 1,
+            annotations: [(
+                "autoscaling.knative.dev/class".to_owned(),
+                "ebb.dev".to_owned(),
+            )]
+            .into(),
+            created: 0,
+        };
+        Entry::new(WorkloadId(id), target, Timestamp::from_secs(1_000))
+    }
+
+    #[test]
+    fn decisions_are_two_seconds_apart_and_in_the_middle_of_one() {
+        for id in 0..100 {
+            let mut entry = entry(id);
+            let mut now = Timestamp::from_secs(1_000);
+            entry.schedule(now, None);
+            for _ in 0..5 {
+                let before = std::mem::replace(&mut now, entry.due);
+                let part = now.since_epoch().subsec_millis();
+                assert!((300..800).contains(&part), "{part}");
+                entry.schedule(now, None);
+                assert_eq!(entry.due.since(now), Duration::from_secs(2), "{before:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_that_says_when_comes_again_then() {
+        let mut entry = entry(0);
+        let now = Timestamp::from_secs(1_000);
+        entry.schedule(now, Some(Duration::from_millis(10)));
+        assert_eq!(entry.due, now + Duration::from_millis(10));
+    }
+
+    #[test]
+    fn what_was_there_before_does_not_begin_anew() {
+        let config = Config {
+            initial_scale: 10,
+            ..Config::default()
+        };
+        let now = Timestamp::from_secs(1_000);
+        let mut old = entry(0);
+        assert!(!old.judge(now, &config, false, None));
+        let workload = old.begin(now, 2).unwrap();
+        assert_eq!(workload.decide(now, &Facts::local(2, 2)).step.apply, None);
+
+        let mut new = entry(1);
+        new.target.created = 995;
+        new.judge(now, &config, false, None);
+        let workload = new.begin(now, 0).unwrap();
+        assert_eq!(
+            workload.decide(now, &Facts::local(0, 1)).step.apply,
+            Some(10)
+        );
+    }
+}

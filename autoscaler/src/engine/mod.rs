@@ -1,0 +1,160 @@
+//! All workloads of a cluster: facts and reports go in, orders come out.
+//!
+//! No I/O, no clock, no tasks: every fact is told, with the time, and what is wanted done is taken out as
+//! [`Effect`]s. One engine holds everything behind one lock, because a report touches some thirty pods and ten
+//! thousand loops of their own would wake up for nothing most of the time; so this is the cluster's counterpart of
+//! [`crate::Autoscaler`], which is one workload's loop. The decisions are the same code.
+//!
+//! Bias: no data is not zero. A pod that may be serving and is not heard of keeps its last figures, and its workload
+//! does not shrink.
+
+mod decide;
+mod effect;
+mod entry;
+mod facts;
+mod names;
+mod pod;
+mod reports;
+mod sender;
+mod series;
+mod target;
+mod victims;
+mod view;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use ebb_autoscaler_core::{Config, Timestamp};
+
+pub use self::{
+    effect::{DeletionCost, Effect, Notice, Order},
+    names::{Owner, TargetKey, WorkloadId},
+    pod::PodFacts,
+    reports::Scope,
+    target::{CLASS, TargetFacts, opted_in},
+    view::{Figures, WorkloadView},
+};
+use self::{
+    entry::{Entry, Refusal},
+    facts::Owned,
+    pod::Pod,
+    sender::Sender,
+};
+
+/// Senders not heard of for this long are forgotten: nodes come and go.
+const FORGET_SENDER_AFTER: Duration = Duration::from_secs(3600);
+
+/// The state of the autoscaler.
+#[derive(Debug, Default)]
+pub struct Engine {
+    activator: bool,
+    recommend_only: bool,
+    leading: bool,
+    /// `None` until a good one is known: nobody asked for decisions by other settings.
+    config: Option<Config>,
+    deciding: bool,
+    next_id: u64,
+    ids: HashMap<TargetKey, WorkloadId>,
+    entries: BTreeMap<WorkloadId, Entry>,
+    pods: HashMap<Box<str>, Pod>,
+    owners: HashMap<Box<str>, Owned>,
+    /// Uids of owners by what they lead to.
+    owners_of: HashMap<TargetKey, BTreeSet<Box<str>>>,
+    /// How many workloads a namespace has.
+    namespaces: HashMap<Box<str>, usize>,
+    senders: HashMap<Box<str>, Sender>,
+    /// Who else scales what.
+    rivals: HashMap<TargetKey, BTreeSet<String>>,
+    effects: Vec<Effect>,
+}
+
+impl Engine {
+    /// An engine that knows nothing. `activator`: whether one is there to hold requests, so that a workload may have
+    /// no pod.
+    #[must_use]
+    pub fn new(activator: bool) -> Self {
+        Self {
+            activator,
+            ..Self::default()
+        }
+    }
+
+    /// Decides and tells, and orders nothing, whatever workloads ask for.
+    #[must_use]
+    pub fn recommending(mut self) -> Self {
+        self.recommend_only = true;
+        self
+    }
+
+    /// What is to be done since this was last asked.
+    pub fn effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Whether this replica acts. One that does not decides all the same, and keeps its orders to itself.
+    pub fn lead(&mut self, leading: bool) {
+        self.leading = leading;
+        if leading {
+            // What the last leader told is not known here: refusals are told again, which Events count as one series.
+            for id in self.entries.keys().copied().collect::<Vec<_>>() {
+                self.tell_refusal(id);
+            }
+        }
+    }
+
+    /// Begins to decide: all watches have told what there is.
+    pub fn begin(&mut self) {
+        self.deciding = true;
+    }
+
+    /// The cluster's settings have changed.
+    pub fn configure(&mut self, now: Timestamp, config: Config) {
+        self.config = Some(config);
+        for id in self.entries.keys().copied().collect::<Vec<_>>() {
+            self.judge(now, id);
+        }
+    }
+
+    /// Forgets senders that have not been heard of for an hour.
+    pub fn sweep(&mut self, now: Timestamp) {
+        self.senders
+            .retain(|_, sender| now.since(sender.heard) < FORGET_SENDER_AFTER);
+    }
+
+    fn judge(&mut self, now: Timestamp, id: WorkloadId) {
+        let (Some(config), Some(entry)) = (&self.config, self.entries.get_mut(&id)) else {
+            return;
+        };
+        let rivals = self.rivals.get(&entry.target.key);
+        let rivals = rivals.map(|names| {
+            names
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(" and ")
+        });
+        if entry.judge(now, config, self.activator, rivals.as_deref()) {
+            self.tell_refusal(id);
+        }
+    }
+
+    fn tell_refusal(&mut self, id: WorkloadId) {
+        let Some(entry) = self.entries.get(&id) else {
+            return;
+        };
+        if let (true, Some(Refusal { reason, note })) = (self.leading, &entry.refusal) {
+            self.effects.push(Effect::Say(Notice {
+                about: entry.target.key.clone(),
+                uid: entry.target.uid.clone(),
+                warning: true,
+                reason,
+                note: note.clone(),
+            }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! What the senders tell: how much each pod has served.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ebb_autoscaler_core::Timestamp;
+use ebb_report::{Receipt, Report};
+
+use super::{
+    Engine,
+    entry::Entry,
+    facts::Owned,
+    names::{TargetKey, WorkloadId},
+    pod::Pod,
+    sender::Sender,
+    series::{Series, Told},
+};
+
+/// Which pods a sender may report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// Those that run on this node.
+    Node(&'a str),
+    /// All.
+    Cluster,
+}
+
+/// What became of one pod's figures.
+enum Taken {
+    Yes,
+    /// And its workload should be decided now.
+    Pressing(WorkloadId),
+    Unknown,
+    Foreign,
+    Senseless,
+}
+
+impl Engine {
+    /// Takes a report. Workloads that should not wait are decided at once.
+    pub fn report(
+        &mut self,
+        now: Timestamp,
+        scope: Scope<'_>,
+        sender: &str,
+        report: &Report,
+    ) -> Receipt {
+        let mut receipt = Receipt::default();
+        let Some(newest) = report.pods.iter().map(|pod| pod.at).max() else {
+            return receipt;
+        };
+        match self.senders.get_mut(sender) {
+            Some(known) => known.hear(&report.boot, now, newest),
+            None => {
+                let new = Sender::new(&report.boot, now, newest);
+                self.senders.insert(sender.into(), new);
+            }
+        }
+        let mut pressing = Vec::new();
+        for told in &report.pods {
+            let counted = match self.take(now, scope, sender, told) {
+                Taken::Pressing(id) => {
+                    pressing.push(id);
+                    &mut receipt.taken
+                }
+                Taken::Yes => &mut receipt.taken,
+                Taken::Unknown => &mut receipt.unknown,
+                Taken::Foreign => &mut receipt.foreign,
+                Taken::Senseless => &mut receipt.senseless,
+            };
+            *counted += 1;
+        }
+        for id in pressing {
+            self.press(now, id);
+        }
+        receipt
+    }
+
+    fn take(
+        &mut self,
+        now: Timestamp,
+        scope: Scope<'_>,
+        sender: &str,
+        told: &ebb_report::Pod,
+    ) -> Taken {
+        let (Some(pod), Some(sender)) = (self.pods.get_mut(&*told.uid), self.senders.get(sender))
+        else {
+            return Taken::Unknown;
+        };
+        if let Scope::Node(node) = scope
+            && pod.facts.node.as_deref() != Some(node)
+        {
+            return Taken::Foreign;
+        }
+        let read = sender.time(now, told.at);
+        let known = pod.series.as_mut();
+        let told = match known.filter(|series| series.continues(sender.epoch, told)) {
+            Some(series) => series.take(told, now),
+            None => {
+                let (series, result) = Series::begin(sender.epoch, told, read, now);
+                if result == Told::Senseless {
+                    return Taken::Senseless;
+                }
+                let ended = pod.series.replace(series);
+                let workload = workload_of(&self.owners, &self.ids, &mut self.entries, pod);
+                if let (Some(ended), Some(workload)) =
+                    (ended, workload.and_then(|entry| entry.workload.as_mut()))
+                {
+                    workload.forget(ended.feed);
+                }
+                result
+            }
+        };
+        let span = match told {
+            Told::Span(span) => span,
+            Told::Senseless => return Taken::Senseless,
+            Told::Baseline | Told::Old => return Taken::Yes,
+        };
+        let Some(entry) = workload_of(&self.owners, &self.ids, &mut self.entries, pod) else {
+            return Taken::Unknown;
+        };
+        let (Some(workload), Some(series)) = (&mut entry.workload, &mut pod.series) else {
+            return Taken::Yes;
+        };
+        match workload.observe(&mut series.feed, read, span.concurrency, span.requests) {
+            Ok(Some(_)) => Taken::Pressing(entry.id),
+            Ok(None) => Taken::Yes,
+            Err(_) => Taken::Senseless,
+        }
+    }
+}
+
+fn workload_of<'a>(
+    owners: &HashMap<Box<str>, Owned>,
+    ids: &HashMap<TargetKey, WorkloadId>,
+    entries: &'a mut BTreeMap<WorkloadId, Entry>,
+    pod: &Pod,
+) -> Option<&'a mut Entry> {
+    let owner = pod.facts.owner.as_ref()?;
+    let key = owners.get(&owner.uid)?.leads_to.as_ref()?;
+    entries.get_mut(ids.get(key)?)
+}

@@ -1,0 +1,220 @@
+//! One pod's cumulative figures, from report to report.
+//!
+//! Bias: what contradicts itself is passed over, never guessed at, and the next report is held against the last one
+//! that made sense. A series that begins anew counts from its beginning where that was just now, else from its first
+//! report: nobody knows how what it brings along spreads over the time before.
+
+use std::time::Duration;
+
+use ebb_autoscaler_core::{Feed, Timestamp};
+use ebb_report::Pod;
+
+/// Counters that began this long ago at most are counted from their beginning: two reports, one of which was lost.
+const YOUNG: Duration = Duration::from_secs(3);
+
+/// A pod that is not heard of for this long is silent: three reports of one second, and half of one for the way.
+pub(super) const SILENT_AFTER: Duration = Duration::from_millis(3500);
+
+/// What is not told for this long is taken to be as it was last, for the time being: a report of one second that is
+/// half a second late. Without it the seconds it is late would look idle.
+const HELD_AFTER: Duration = Duration::from_millis(1500);
+
+/// More requests in flight than connections and streams a node can hold: 2^32 says that a counter ran wild.
+const ABSURD: f64 = 4_294_967_296.0;
+
+/// What a pod was last heard of.
+#[derive(Debug)]
+pub(super) struct Series {
+    epoch: u32,
+    since: u64,
+    at: u64,
+    integral: u64,
+    started: u64,
+    pub(super) in_flight: u64,
+    pub(super) opaque: u64,
+    /// The place of its figures in the workload's windows.
+    pub(super) feed: Feed,
+    /// Mean concurrency between the last two reports.
+    mean: f64,
+    /// Requests started a second between the last two reports.
+    rate: f64,
+    /// Whether there was a span yet.
+    measured: bool,
+    /// When it was last heard of.
+    pub(super) heard: Timestamp,
+}
+
+/// What a report adds to a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Span {
+    /// Mean requests in flight.
+    pub(super) concurrency: f64,
+    /// Requests started.
+    pub(super) requests: f64,
+}
+
+/// What a report says of a pod, held against the report before.
+#[derive(Debug, PartialEq)]
+pub(super) enum Told {
+    /// Something new since the last report.
+    Span(Span),
+    /// Nothing to go by yet: the next report is held against this one.
+    Baseline,
+    /// A report that was overtaken by a later one.
+    Old,
+    /// Figures that contradict themselves or those before.
+    Senseless,
+}
+
+impl Series {
+    /// A series' first report. `read` is our time of `pod.at`.
+    pub(super) fn begin(epoch: u32, pod: &Pod, read: Timestamp, now: Timestamp) -> (Self, Told) {
+        let mut series = Self {
+            epoch,
+            since: pod.since,
+            at: pod.since,
+            integral: 0,
+            started: 0,
+            in_flight: 0,
+            opaque: 0,
+            feed: Feed::starting(read),
+            mean: 0.0,
+            rate: 0.0,
+            measured: false,
+            heard: now,
+        };
+        let Some(age) = pod.at.checked_sub(pod.since) else {
+            return (series, Told::Senseless);
+        };
+        let age = Duration::from_nanos(age);
+        if age <= YOUNG {
+            series.feed = Feed::starting(read - age);
+            let told = series.take(pod, now);
+            return (series, told);
+        }
+        series.keep(pod, now);
+        (series, Told::Baseline)
+    }
+
+    /// Whether `pod` continues these counters; else they have begun anew.
+    pub(super) fn continues(&self, epoch: u32, pod: &Pod) -> bool {
+        self.epoch == epoch && self.since == pod.since
+    }
+
+    /// A further report of the same counters.
+    pub(super) fn take(&mut self, pod: &Pod, now: Timestamp) -> Told {
+        if pod.at <= self.at {
+            return Told::Old;
+        }
+        let seconds = (pod.at - self.at) as f64 / 1e9;
+        // A probe that is taken back may have begun in an earlier span: the difference can be negative.
+        let integral = pod.integral.wrapping_sub(self.integral).cast_signed() as f64 / 1e9;
+        let concurrency = (integral / seconds).max(0.0);
+        let requests = pod.started.wrapping_sub(self.started).cast_signed().max(0) as f64;
+        if concurrency > ABSURD || requests > ABSURD * seconds.max(1.0) {
+            return Told::Senseless;
+        }
+        self.measured = true;
+        self.mean = concurrency;
+        self.rate = requests / seconds;
+        self.keep(pod, now);
+        Told::Span(Span {
+            concurrency,
+            requests,
+        })
+    }
+
+    fn keep(&mut self, pod: &Pod, now: Timestamp) {
+        self.at = pod.at;
+        self.integral = pod.integral;
+        self.started = pod.started;
+        self.in_flight = pod.in_flight;
+        self.opaque = pod.opaque;
+        self.heard = now;
+    }
+
+    /// What to assume from where it was last told of up to `now`, where that is too long ago.
+    pub(super) fn to_hold(&self, now: Timestamp) -> Option<Span> {
+        let untold = now.since(self.feed.upto());
+        (self.measured && untold > HELD_AFTER).then(|| Span {
+            concurrency: self.mean,
+            requests: self.rate * untold.as_secs_f64(),
+        })
+    }
+
+    /// Whether it has not been heard of for too long, or not often enough to tell anything.
+    pub(super) fn is_silent(&self, now: Timestamp) -> bool {
+        !self.measured || now.since(self.heard) > SILENT_AFTER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn pod(at: u64, integral: u64, started: u64) -> Pod {
+        Pod {
+            since: 100 * SECOND,
+            at: at * SECOND,
+            integral,
+            started,
+            ..Pod::default()
+        }
+    }
+
+    fn begin(pod: &Pod) -> (Series, Told) {
+        let now = Timestamp::from_secs(5_000);
+        Series::begin(0, pod, now, now)
+    }
+
+    #[test]
+    fn counters_that_have_just_begun_count_from_their_beginning() {
+        let (series, told) = begin(&pod(102, 8 * SECOND, 6));
+        let span = Span {
+            concurrency: 4.0,
+            requests: 6.0,
+        };
+        assert_eq!((told, series.rate), (Told::Span(span), 3.0));
+    }
+
+    #[test]
+    fn older_ones_from_their_first_report() {
+        let (mut series, told) = begin(&pod(900, 8_000 * SECOND, 600));
+        assert_eq!(told, Told::Baseline);
+        let now = Timestamp::from_secs(5_002);
+        let Told::Span(span) = series.take(&pod(902, 8_010 * SECOND, 610), now) else {
+            panic!("no span");
+        };
+        assert_eq!((span.concurrency, span.requests), (5.0, 10.0));
+    }
+
+    #[test]
+    fn the_integral_wraps_and_may_fall_a_little() {
+        let now = Timestamp::from_secs(5_001);
+        let (mut series, _) = begin(&pod(900, u64::MAX - SECOND + 1, 5));
+        let told = series.take(&pod(901, SECOND, 5), now);
+        assert!(matches!(told, Told::Span(Span { concurrency, .. }) if concurrency == 2.0));
+        let told = series.take(&pod(902, SECOND - 5, 4), now);
+        let nothing = Span {
+            concurrency: 0.0,
+            requests: 0.0,
+        };
+        assert_eq!(told, Told::Span(nothing));
+    }
+
+    #[test]
+    fn what_is_overtaken_or_absurd_changes_nothing() {
+        let now = Timestamp::from_secs(5_001);
+        let (mut series, _) = begin(&pod(900, 0, 5));
+        assert_eq!(series.take(&pod(899, 9 * SECOND, 9), now), Told::Old);
+        assert_eq!(
+            series.take(&pod(901, u64::MAX / 2, 5), now),
+            Told::Senseless
+        );
+        let told = series.take(&pod(901, SECOND, 5), now);
+        assert!(matches!(told, Told::Span(Span { concurrency, .. }) if concurrency == 1.0));
+        assert_eq!(begin(&pod(99, 0, 0)).1, Told::Senseless);
+    }
+}

@@ -8,10 +8,13 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use super::{Process, Signal, find};
+use super::{Process, Signal, find, full};
 
-/// Above any run in these tests, full ones included; a client that hangs fails its test.
-const ENDS_WITHIN: Duration = Duration::from_secs(180);
+/// Above any run in these tests; a client that hangs fails its test. Ten million requests, which is
+/// the most, take some minutes.
+fn ends_within() -> Duration {
+    Duration::from_secs(if full() { 1_800 } else { 180 })
+}
 
 /// A client at work. Dropping it ends it.
 #[derive(Debug)]
@@ -29,8 +32,24 @@ impl Client {
     pub fn start(program: &str, arguments: &[&str]) -> Self {
         let program = find::tool(program).unwrap_or_else(|| panic!("no {program}"));
         let mut command = Command::new(program);
+        command.args(arguments);
+        Self::run(command)
+    }
+
+    /// Starts a client written in Python on a module of others.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn python(module: &str, source: &str, arguments: &[&str]) -> Self {
+        let python = find::python(module).unwrap_or_else(|| panic!("no Python with {module}"));
+        let mut command = Command::new(python);
+        command.args(["-c", source]).args(arguments);
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
         command
-            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
@@ -83,18 +102,60 @@ impl Client {
     /// Waits for its end and gives what it printed.
     ///
     /// # Panics
-    /// It does not end within three minutes.
+    /// It does not end within three minutes (half an hour, the long variants).
     pub fn finish(mut self) -> String {
-        self.process.wait(ENDS_WITHIN);
+        self.process.wait(ends_within());
         self.output.join().expect("the reader of a client's output")
     }
 
     /// Waits for the end of a `hey` and gives what came back.
     ///
     /// # Panics
-    /// It does not end within three minutes.
+    /// It does not end within three minutes (half an hour, the long variants).
     pub fn finish_hey(self) -> Answers {
         Answers::of_hey(&self.finish())
+    }
+}
+
+/// One transfer of a [`curl`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its status; 0: none came.
+    pub status: u16,
+    /// Bytes of its body.
+    pub bytes: u64,
+    /// Connections it opened: 0 where it went over one that was there.
+    pub connects: u32,
+}
+
+/// Fetches these URLs by one `curl`, in turn, on one connection where the server keeps it.
+///
+/// # Panics
+/// It does not end within three minutes (half an hour, the long variants).
+#[track_caller]
+pub fn curl(options: &[&str], urls: &[impl AsRef<str>]) -> Vec<Fetched> {
+    let mut arguments = vec![
+        "-s",
+        "-w",
+        "%{http_code} %{size_download} %{num_connects}\n",
+    ];
+    arguments.extend(options);
+    for url in urls {
+        arguments.extend(["-o", "/dev/null", url.as_ref()]);
+    }
+    let report = Client::start("curl", &arguments).finish();
+    let fetched: Option<Vec<_>> = report.lines().map(Fetched::of_curl).collect();
+    fetched.unwrap_or_else(|| panic!("no report of curl's: {report:?}"))
+}
+
+impl Fetched {
+    fn of_curl(line: &str) -> Option<Self> {
+        let mut fields = line.split(' ');
+        Some(Self {
+            status: fields.next()?.parse().ok()?,
+            bytes: fields.next()?.parse().ok()?,
+            connects: fields.next()?.parse().ok()?,
+        })
     }
 }
 

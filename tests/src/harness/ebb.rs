@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Process, Signal, program};
 
-/// Lines kept to be shown when a wait fails.
+/// Lines kept to be shown when a wait fails; of lines that look the same, the first.
 const SHOWN: usize = 12;
 
 /// `ebb` running, with lines of type `L` on its stdout.
@@ -111,19 +111,28 @@ impl<L: DeserializeOwned + Debug + Send + 'static> Ebb<L> {
         &mut self,
         what: &str,
         within: Duration,
-        mut wanted: impl FnMut(&L) -> Option<T>,
+        wanted: impl FnMut(&L) -> Option<T>,
     ) -> T {
+        match self.next_line(within, wanted) {
+            Ok(found) => found,
+            Err(why) => panic!("{what}: {why}"),
+        }
+    }
+
+    /// The same; where there is none, why, and the program is ended.
+    pub(super) fn next_line<T>(
+        &mut self,
+        within: Duration,
+        mut wanted: impl FnMut(&L) -> Option<T>,
+    ) -> Result<T, String> {
         let deadline = Instant::now() + within;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => {
-                    if self.last.len() == SHOWN {
-                        self.last.pop_front();
-                    }
-                    self.last.push_back(format!("{line:?}"));
+                    self.keep(format!("{line:?}"));
                     if let Some(found) = wanted(&line) {
-                        return found;
+                        return Ok(found);
                     }
                 }
                 Err(error) => {
@@ -135,10 +144,20 @@ impl<L: DeserializeOwned + Debug + Send + 'static> Ebb<L> {
                     self.process.signal(Signal::SIGKILL);
                     let stderr = self.stderr();
                     let last = self.last.make_contiguous().join("\n  ");
-                    panic!("{what}: {why}; last lines:\n  {last}\nstderr:\n{stderr}");
+                    return Err(format!("{why}; last lines:\n  {last}\nstderr:\n{stderr}"));
                 }
             }
         }
+    }
+
+    fn keep(&mut self, line: String) {
+        if self.last.back() == Some(&line) {
+            return;
+        }
+        if self.last.len() == SHOWN {
+            self.last.pop_front();
+        }
+        self.last.push_back(line);
     }
 
     /// Lines that have come already, without waiting for more.

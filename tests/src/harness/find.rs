@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 /// One of our own programs: in `EBB_BIN_DIR`, else where cargo put this test's own build.
 /// The path is returned whether or not it is there yet.
@@ -27,4 +28,20 @@ pub(super) fn tool(name: &str) -> Option<PathBuf> {
         .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
         .map(|folder| folder.join(name))
         .find(|program| program.is_file())
+}
+
+/// A Python that can import `module`: Debian's, which has the modules of Debian's packages, rather than
+/// another that comes first on the `PATH`.
+pub(super) fn python(module: &str) -> Option<PathBuf> {
+    [Some(PathBuf::from("/usr/bin/python3")), tool("python3")]
+        .into_iter()
+        .flatten()
+        .filter(|python| python.is_file())
+        .find(|python| {
+            Command::new(python)
+                .args(["-c", &format!("import {module}")])
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
+        })
 }

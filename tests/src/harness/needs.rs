@@ -4,7 +4,8 @@
 //! program of our own is a reason to skip only where nobody said where it is; under
 //! `EBB_BIN_DIR` it is a failure, so that a broken build cannot turn a suite into skips.
 
-use super::{cgroup, find};
+use super::net::loses_packets;
+use super::{cgroup, find, full};
 
 /// One thing a test cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,14 @@ pub enum Need {
     Ebb,
     /// A program of others, by the name it has on the `PATH`.
     Tool(&'static str),
+    /// A Python with a module of others.
+    Python(&'static str),
+    /// A packet filter that can lose packets by chance, in a network namespace.
+    Loss,
+    /// `/dev/net/tun`, and what makes a network namespace.
+    Tun,
+    /// The patience for the long variants.
+    Full,
 }
 
 impl Need {
@@ -30,6 +39,29 @@ impl Need {
                     "{name} is not installed (cargo xtask setup --tests)"
                 )),
             },
+            Self::Full if full() => Ok(()),
+            Self::Full => Err("only with EBB_TEST_FULL=1".to_owned()),
+            Self::Python(module) => match find::python(module) {
+                Some(_) => Ok(()),
+                None => Err(format!(
+                    "no Python with {module} (cargo xtask setup --tests)"
+                )),
+            },
+            Self::Loss => {
+                for tool in ["ip", "nft", "ethtool"] {
+                    Self::Tool(tool).check()?;
+                }
+                cgroup().and_then(|()| loses_packets())
+            }
+            Self::Tun => {
+                Self::Tool("ip").check()?;
+                cgroup()?;
+                if std::path::Path::new("/dev/net/tun").exists() {
+                    Ok(())
+                } else {
+                    Err("no /dev/net/tun".to_owned())
+                }
+            }
         }
     }
 }

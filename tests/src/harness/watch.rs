@@ -1,17 +1,20 @@
 //! `ebb watch` on a test's cgroup: its lines, and what they add up to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::ebb::{Ebb, End, command};
 use super::{Remains, Signal, TestCgroup};
 
-/// Loading the programs takes a fraction of a second; a loaded machine gets this long. Also the
-/// most a change in the counts may take to be seen.
+/// The most a change in the counts may take to be seen.
 pub const SOON: Duration = Duration::from_secs(15);
 
+/// Loading the programs takes a second of one CPU; a machine with other things to do gets this long.
+const LOADED_WITHIN: Duration = Duration::from_secs(60);
+
 /// One line of `ebb watch --json`: the keys the design promises, all of them required.
-#[derive(Debug, Clone, serde::Deserialize)]
+#[derive(Clone, serde::Deserialize)]
 pub struct Line {
     /// End of the interval, unix seconds.
     pub t: f64,
@@ -37,6 +40,30 @@ pub struct Line {
     pub latency_ms: BTreeMap<String, Option<f64>>,
 }
 
+/// How the requests ended that came. Compared whole, so that a test which fails shows all of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// Answered to the last byte, with a status.
+    pub answered: u64,
+    /// Broken off with their connection.
+    pub aborted: u64,
+    /// Connections that could not be read.
+    pub opaque: u64,
+    /// Left out.
+    pub excluded: u64,
+}
+
+impl Ends {
+    /// All of them answered.
+    #[must_use]
+    pub fn answered(answered: u64) -> Self {
+        Self {
+            answered,
+            ..Self::default()
+        }
+    }
+}
+
 /// What the lines read so far add up to.
 #[derive(Debug, Clone, Default)]
 pub struct Totals {
@@ -54,7 +81,50 @@ pub struct Totals {
     pub status: BTreeMap<String, u64>,
 }
 
+/// Counts only, so that lines in which nothing happens look the same.
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [http1, http2, upgraded, opaque] = self.by_protocol();
+        write!(
+            f,
+            "mean {:.3}, in flight {} (http1 {http1}, http2 {http2}, upgraded {upgraded}, opaque \
+             {opaque}), {} connections; begun {}, completed {}, excluded {}",
+            self.concurrency,
+            self.in_flight,
+            self.connections,
+            self.requests,
+            self.completed,
+            self.excluded
+        )
+    }
+}
+
+impl Line {
+    /// In flight at its end by protocol: `[http1, http2, upgraded, opaque]`.
+    #[must_use]
+    pub fn by_protocol(&self) -> [u64; 4] {
+        ["http1", "http2", "upgraded", "opaque"].map(|protocol| {
+            self.in_flight_by_protocol
+                .get(protocol)
+                .copied()
+                .unwrap_or(0)
+        })
+    }
+}
+
 impl Totals {
+    /// How the requests ended. Of use where none is in flight: each has ended then.
+    #[must_use]
+    pub fn ends(&self) -> Ends {
+        let answered = self.status.values().sum();
+        Ends {
+            answered,
+            aborted: self.requests.saturating_sub(self.completed),
+            opaque: self.completed.saturating_sub(answered),
+            excluded: self.excluded,
+        }
+    }
+
     fn add(&mut self, line: &Line) {
         self.time += line.interval;
         self.integral += line.concurrency * line.interval;
@@ -88,8 +158,18 @@ impl Watch {
             ebb: Ebb::start(command),
             totals: Totals::default(),
         };
-        watch.until("the first line of ebb watch", |_, _| true);
+        watch.until_within("its first line", LOADED_WITHIN, |_, _| true);
         watch
+    }
+
+    /// Begins anew: what has been is not in the totals.
+    ///
+    /// # Panics
+    /// Something is in flight, and remains so for [`SOON`].
+    #[track_caller]
+    pub fn begin(&mut self) {
+        self.settle();
+        self.totals = Totals::default();
     }
 
     /// What the lines read so far add up to.
@@ -104,11 +184,25 @@ impl Watch {
     /// None is within [`SOON`].
     #[track_caller]
     pub fn until(&mut self, what: &str, wanted: impl Fn(&Totals, &Line) -> bool) -> Line {
+        self.until_within(what, SOON, wanted)
+    }
+
+    #[track_caller]
+    fn until_within(
+        &mut self,
+        what: &str,
+        within: Duration,
+        wanted: impl Fn(&Totals, &Line) -> bool,
+    ) -> Line {
         let totals = &mut self.totals;
-        self.ebb.await_line(what, SOON, |line| {
+        let found = self.ebb.next_line(within, |line| {
             totals.add(line);
             wanted(totals, line).then(|| line.clone())
-        })
+        });
+        match found {
+            Ok(line) => line,
+            Err(why) => panic!("{what}: {why}all lines: {:?}, {totals:?}", totals.ends()),
+        }
     }
 
     /// Reads the next lines that add up to `time`; gives what they add up to.

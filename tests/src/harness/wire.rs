@@ -1,8 +1,10 @@
 //! A client that decides each byte: for the requests no well-behaved client sends.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// Longer than any answer in these tests takes.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
@@ -20,7 +22,23 @@ impl Wire {
     /// Nobody listens there.
     #[must_use]
     pub fn connect(to: SocketAddr) -> Self {
-        let stream = TcpStream::connect(to).unwrap_or_else(|error| panic!("{to}: {error}"));
+        Self::over(TcpStream::connect(to).unwrap_or_else(|error| panic!("{to}: {error}")))
+    }
+
+    /// With room for so few bytes that it has not read (the kernel doubles it, and has a least).
+    ///
+    /// # Panics
+    /// Nobody listens there.
+    #[must_use]
+    pub fn connect_narrow(to: SocketAddr, room: usize) -> Self {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(room).expect("SO_RCVBUF");
+        let connected = socket.connect(&to.into());
+        connected.unwrap_or_else(|error| panic!("{to}: {error}"));
+        Self::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> Self {
         // Each write a packet of its own.
         stream.set_nodelay(true).expect("TCP_NODELAY");
         stream
@@ -36,6 +54,51 @@ impl Wire {
     /// The connection is broken.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).expect("send");
+    }
+
+    /// Says that nothing more will be sent, and goes on to receive.
+    ///
+    /// # Panics
+    /// The connection is broken.
+    pub fn finish_sending(&mut self) {
+        self.stream.shutdown(Shutdown::Write).expect("shutdown");
+    }
+
+    /// Ends the connection with a RST in place of a FIN.
+    ///
+    /// # Panics
+    /// The kernel refuses SO_LINGER.
+    pub fn reset(self) {
+        SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .expect("SO_LINGER");
+    }
+
+    /// The next so many bytes.
+    ///
+    /// # Panics
+    /// The connection ends before.
+    #[track_caller]
+    pub fn take(&mut self, size: usize) -> Vec<u8> {
+        while self.buffer.len() < size {
+            assert!(self.fill(), "closed after {:?}", self.buffer);
+        }
+        self.buffer.drain(..size).collect()
+    }
+
+    /// Reads and drops everything up to the end of the connection: how many bytes.
+    ///
+    /// # Panics
+    /// Nothing comes for half a minute.
+    #[track_caller]
+    pub fn drain(&mut self) -> usize {
+        let mut size = 0;
+        loop {
+            size += self.buffer.drain(..).len();
+            if !self.fill() {
+                return size;
+            }
+        }
     }
 
     /// Sends a GET with the fields given (each ended by `\r\n`).

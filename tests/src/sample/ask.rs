@@ -10,6 +10,8 @@ use hyper::StatusCode;
 /// The answer a query asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ask {
+    /// CPU time to spend before the header of the answer is sent.
+    pub(super) burn: Duration,
     /// Rest before the header of the answer is sent.
     pub(super) sleep: Duration,
     /// Length of the body.
@@ -24,6 +26,7 @@ pub(super) struct Ask {
 impl Default for Ask {
     fn default() -> Self {
         Self {
+            burn: Duration::ZERO,
             sleep: Duration::ZERO,
             bytes: 3,
             status: StatusCode::OK,
@@ -45,6 +48,7 @@ impl Ask {
             let number = value.parse::<u64>();
             let wrong = |allowed: &str| format!("{key}={value:?}: must be {allowed}\n");
             match key {
+                "burn" => ask.burn = milliseconds(number).ok_or_else(|| wrong(MILLISECONDS))?,
                 "sleep" => ask.sleep = milliseconds(number).ok_or_else(|| wrong(MILLISECONDS))?,
                 "drip" => ask.drip = milliseconds(number).ok_or_else(|| wrong(MILLISECONDS))?,
                 "bytes" => ask.bytes = number.map_err(|_| wrong("a number of bytes"))?,
@@ -63,7 +67,7 @@ impl Ask {
                 }
                 _ => {
                     return Err(format!(
-                        "{key}: unknown; known are sleep, bytes, status, chunked and drip\n"
+                        "{key}: unknown; known are burn, sleep, bytes, status, chunked and drip\n"
                     ));
                 }
             }
@@ -89,10 +93,11 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let ask = Ask::parse("sleep=100&bytes=5&status=404&chunked=1&drip=2").unwrap();
+        let ask = Ask::parse("burn=1&sleep=100&bytes=5&status=404&chunked=1&drip=2").unwrap();
         assert_eq!(
             ask,
             Ask {
+                burn: Duration::from_millis(1),
                 sleep: Duration::from_millis(100),
                 bytes: 5,
                 status: StatusCode::NOT_FOUND,

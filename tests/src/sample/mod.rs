@@ -1,4 +1,4 @@
-//! `ebb-sample`: a small HTTP/1.1 server whose own counts are exact.
+//! `ebb-sample`: a small HTTP/1.1 and HTTP/2 server whose own counts are exact.
 //!
 //! It is the oracle of the accuracy tests and the service of the demo, so it is biased towards
 //! being beyond doubt rather than being fast: one lock around three numbers, and a guard that
@@ -6,6 +6,7 @@
 
 mod answer;
 mod ask;
+mod burn;
 mod gauge;
 mod options;
 mod serve;

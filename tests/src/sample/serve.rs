@@ -2,22 +2,23 @@
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::Context;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::answer::Answer;
 use super::ask::Ask;
+use super::burn::burn;
 use super::gauge::{Gauge, InFlight};
 use super::options::Options;
 
@@ -40,10 +41,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         _ = interrupt.recv() => return Ok(()),
     }
 
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
+    let address = SocketAddr::from((options.address, options.port));
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
+    let builder = builder();
     let connections = GracefulShutdown::new();
     loop {
         tokio::select! {
@@ -68,10 +70,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
                         })
                     }
                 });
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .serve_connection(TokioIo::new(stream), service);
-                let connection = connections.watch(connection);
+                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                let connection = connections.watch(connection.into_owned());
                 // Clients abort in tests by design: the end of a connection is no news.
                 tokio::spawn(async move { connection.await.ok() });
             }
@@ -82,6 +82,28 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     drop(listener);
     connections.shutdown().await;
     Ok(())
+}
+
+/// HTTP/1.1, or HTTP/2 for a client that begins with it.
+fn builder() -> Builder<TokioExecutor> {
+    /// RFC 9113, 6.5.2: the largest frame and the widest window there are, and no limit that a test
+    /// would come to first. What is counted is not what a server puts up with.
+    const LARGEST_FRAME: u32 = (1 << 24) - 1;
+    const WIDEST_WINDOW: u32 = (1 << 31) - 1;
+    /// More streams than any test resets.
+    const MOST_RESETS: usize = 1_000_000;
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_frame_size(LARGEST_FRAME)
+        .initial_stream_window_size(WIDEST_WINDOW)
+        .initial_connection_window_size(WIDEST_WINDOW)
+        .max_concurrent_streams(None)
+        .max_pending_accept_reset_streams(MOST_RESETS)
+        .max_local_error_reset_streams(None);
+    builder
 }
 
 fn counted(request: &Request<Incoming>) -> bool {
@@ -105,6 +127,7 @@ async fn answer(request: Request<Incoming>, in_flight: InFlight) -> Response<Rep
             );
         }
     }
+    burn(ask.burn);
     if !ask.sleep.is_zero() {
         tokio::time::sleep(ask.sleep).await;
     }

@@ -10,7 +10,9 @@
     reason = "tests panic, so that the backtrace stays"
 )]
 
+mod exact;
 mod fixtures;
+mod pins;
 mod refused;
 mod run;
 mod watch;
@@ -21,5 +23,12 @@ use ebb_tests::harness;
 
 fn main() -> ExitCode {
     let fixtures = fixtures::CASES.iter().copied();
-    harness::main(fixtures.chain(watch::cases()).chain(run::cases()))
+    let cases = fixtures
+        .chain(watch::cases())
+        .chain(exact::cases())
+        .chain(run::cases())
+        .chain(pins::cases());
+    let verdict = harness::main(cases);
+    exact::end();
+    verdict
 }

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::{listening, local};
-use crate::harness::{Process, TestCgroup, Wire, find, free_port};
+use super::{Place, listening};
+use crate::harness::{Process, Wire, find};
 
 /// A running nginx.
 #[derive(Debug)]
@@ -15,55 +15,105 @@ pub struct Nginx {
     _process: Process,
     _prefix: TempDir,
     address: SocketAddr,
+    http2: SocketAddr,
+}
+
+/// 100 MB.
+pub const LARGE: u64 = 100_000_000;
+
+/// What one nginx has that others have not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setup<'a> {
+    /// Further parameters of its `listen`, such as `deferred` or `backlog=4`.
+    pub listen: &'a str,
+    /// Further directives of `http`.
+    pub http: &'a str,
+    /// Further directives of `server`.
+    pub server: &'a str,
 }
 
 impl Nginx {
     /// # Panics
     /// It does not listen in time.
     #[must_use]
-    pub fn start(cgroup: &TestCgroup) -> Self {
-        Self::start_with(cgroup, "")
+    pub fn start<'a>(place: impl Into<Place<'a>>) -> Self {
+        Self::set_up(place, Setup::default())
     }
 
-    /// With further parameters of its `listen`, such as `deferred` or `backlog=4`.
+    /// With further parameters of its `listen`.
     ///
     /// # Panics
     /// It does not listen in time.
     #[must_use]
-    pub fn start_with(cgroup: &TestCgroup, listen: &str) -> Self {
+    pub fn start_with<'a>(place: impl Into<Place<'a>>, listen: &str) -> Self {
+        let setup = Setup {
+            listen,
+            ..Setup::default()
+        };
+        Self::set_up(place, setup)
+    }
+
+    /// With more in its configuration.
+    ///
+    /// # Panics
+    /// It does not listen in time.
+    #[must_use]
+    pub fn set_up<'a>(place: impl Into<Place<'a>>, setup: Setup<'_>) -> Self {
+        let place = place.into();
         let prefix = tempfile::Builder::new()
             .prefix("ebb-nginx-")
             .tempdir()
             .expect("a folder");
-        let address = local(free_port());
-        let folder = prefix.path().display();
+        let (address, http2) = (place.free_address(), place.free_address());
+        let folder = prefix.path().display().to_string();
+        let Setup {
+            listen,
+            http,
+            server,
+        } = setup;
         fs::write(
             prefix.path().join("nginx.conf"),
             CONFIGURATION
-                .replace("{folder}", &folder.to_string())
+                .replace("{http}", http)
+                .replace("{server}", server)
+                .replace("{folder}", &folder)
+                .replace("{http2}", &http2.to_string())
                 .replace("{address}", &format!("{address} {listen}")),
         )
         .expect("nginx.conf");
         fs::write(prefix.path().join("page.html"), "<p>page</p>\n").expect("page.html");
+        // A hole: as long as it says, and nothing on the disk.
+        fs::File::create(prefix.path().join("large"))
+            .and_then(|file| file.set_len(LARGE))
+            .expect("large");
         let mut command = Command::new(find::tool("nginx").expect("nginx"));
         command
             .arg("-p")
             .arg(prefix.path())
             .args(["-c", "nginx.conf", "-e", "error.log"])
             .stderr(Stdio::null());
-        let process = Process::start(command, Some(cgroup));
+        let process = Process::start(command, Some(place.cgroup));
         listening(address);
         Self {
             _process: process,
             _prefix: prefix,
             address,
+            http2,
         }
     }
 
-    /// Where it listens: `/` answers a short text, `/page.html` a file.
+    /// Where it listens: `/` answers a short text, `/page.html` a file, `/large` one of [`LARGE`]
+    /// bytes, `/204` nothing.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it speaks HTTP/2, by prior knowledge and only that. (Later versions than 1.25 speak both
+    /// at one address; this is what all of them do.)
+    #[must_use]
+    pub fn http2_address(&self) -> SocketAddr {
+        self.http2
     }
 
     /// How many requests it has had, the one that asks included.
@@ -103,11 +153,16 @@ http {
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    {http}
     server {
         listen {address} backlog=1024;
+        listen {http2} backlog=1024 http2;
         root {folder};
+        if_modified_since before;
         location = / { return 200 'nginx\\n'; }
+        location = /204 { return 204; }
         location = /status { stub_status; }
+        {server}
     }
 }
 ";

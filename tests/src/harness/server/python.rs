@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::{listening, local};
-use crate::harness::{Process, TestCgroup, free_port};
+use super::{Place, listening};
+use crate::harness::{Process, find};
 
 /// `python3 -m http.server`: HTTP/1.0, closes after each response.
 #[derive(Debug)]
@@ -21,15 +21,13 @@ impl Files {
     /// # Panics
     /// It does not listen in time.
     #[must_use]
-    pub fn start(cgroup: &TestCgroup) -> Self {
-        let address = local(free_port());
-        let port = address.port().to_string();
+    pub fn start<'a>(place: impl Into<Place<'a>>) -> Self {
+        let place = place.into();
+        let address = place.free_address();
+        let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().to_str().expect("a path in UTF-8");
-        let process = python(
-            &["-m", "http.server", "-b", "127.0.0.1", "-d", path, &port],
-            cgroup,
-        );
+        let process = python(&["-m", "http.server", "-b", &ip, "-d", path, &port], place);
         listening(address);
         Self {
             _process: process,
@@ -45,7 +43,30 @@ impl Files {
     }
 }
 
-/// Answers each header it has read to the end with the same bytes.
+/// One answer of a [`Scripted`] server.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Reply {
+    /// All of its bytes. (One character a byte: below 256.)
+    pub bytes: String,
+    /// Sent in pieces of so many bytes; 0: all at once.
+    pub piece: usize,
+    /// The connection is closed after it.
+    pub close: bool,
+}
+
+impl Reply {
+    /// In one piece, on a connection that stays.
+    #[must_use]
+    pub fn new(bytes: impl Into<String>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            piece: 0,
+            close: false,
+        }
+    }
+}
+
+/// Answers each header it has read to the end with bytes it was given.
 #[derive(Debug)]
 pub struct Scripted {
     _process: Process,
@@ -58,11 +79,26 @@ impl Scripted {
     /// # Panics
     /// It does not listen in time.
     #[must_use]
-    pub fn start(cgroup: &TestCgroup, reply: &str, close: bool) -> Self {
-        let address = local(free_port());
-        let port = address.port().to_string();
-        let close = if close { "close" } else { "keep" };
-        let process = python(&["-c", SCRIPT, &port, reply, close], cgroup);
+    pub fn start<'a>(place: impl Into<Place<'a>>, reply: &str, close: bool) -> Self {
+        let reply = Reply {
+            close,
+            ..Reply::new(reply)
+        };
+        Self::replies(place, "", &[reply])
+    }
+
+    /// The reply of that number to a path of `/` and a number, the first one to any other; and
+    /// `greeting` to a connection before it has asked anything.
+    ///
+    /// # Panics
+    /// It does not listen in time.
+    #[must_use]
+    pub fn replies<'a>(place: impl Into<Place<'a>>, greeting: &str, replies: &[Reply]) -> Self {
+        let place = place.into();
+        let address = place.free_address();
+        let (ip, port) = (address.ip().to_string(), address.port().to_string());
+        let replies = serde_json::to_string(replies).expect("replies as JSON");
+        let process = python(&["-c", SCRIPT, &ip, &port, greeting, &replies], place);
         listening(address);
         Self {
             _process: process,
@@ -77,30 +113,13 @@ impl Scripted {
     }
 }
 
-fn python(arguments: &[&str], cgroup: &TestCgroup) -> Process {
-    let mut command = Command::new("python3");
+fn python(arguments: &[&str], place: Place<'_>) -> Process {
+    let mut command = Command::new(find::tool("python3").expect("python3"));
     command
         .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    Process::start(command, Some(cgroup))
+    Process::start(command, Some(place.cgroup))
 }
 
-const SCRIPT: &str = r#"
-import socket, sys, threading
-port, reply, close = int(sys.argv[1]), sys.argv[2].encode(), sys.argv[3] == "close"
-def serve(client):
-    with client:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        read = b""
-        while data := client.recv(65536):
-            read += data
-            while b"\r\n\r\n" in read:
-                read = read.split(b"\r\n\r\n", 1)[1]
-                client.sendall(reply)
-                if close:
-                    return
-server = socket.create_server(("127.0.0.1", port), backlog=128)
-while True:
-    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
-"#;
+const SCRIPT: &str = include_str!("scripts/scripted.py");

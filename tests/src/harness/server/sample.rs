@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use super::{listening, local};
-use crate::harness::{Process, Signal, TestCgroup, Wire, free_port, program};
+use super::{Place, listening};
+use crate::harness::{Process, Signal, Wire, program};
 
 /// A running `ebb-sample`.
 #[derive(Debug)]
@@ -30,11 +30,14 @@ impl Sample {
     /// # Panics
     /// It does not listen in time.
     #[must_use]
-    pub fn start(cgroup: &TestCgroup) -> Self {
-        let address = local(free_port());
+    pub fn start<'a>(place: impl Into<Place<'a>>) -> Self {
+        let place = place.into();
+        let address = place.free_address();
         let mut command = Command::new(program("ebb-sample"));
-        command.args(["--port", &address.port().to_string()]);
-        let process = Process::start(command, Some(cgroup));
+        command
+            .args(["--address", &address.ip().to_string()])
+            .args(["--port", &address.port().to_string()]);
+        let process = Process::start(command, Some(place.cgroup));
         listening(address);
         Self { process, address }
     }
@@ -56,6 +59,16 @@ impl Sample {
         let (status, body) = wire.response_with_body();
         assert_eq!(status, 200);
         serde_json::from_slice(&body).expect("the counts as JSON")
+    }
+
+    /// Stops it where it is: what comes waits in its sockets, until [`Self::resume`].
+    pub fn pause(&self) {
+        self.process.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.process.signal(Signal::SIGCONT);
     }
 
     /// Kills it with SIGKILL: no farewell to anybody.

@@ -7,14 +7,14 @@ use ebb_tests::harness::{Case, Need, TestCgroup, Wire};
 const EBB: &[Need] = &[Need::Ebb];
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("watch::excluded_path_is_counted_apart", EBB, excluded_path),
-    Case::new("watch::kubelet_probes_are_counted_apart", EBB, probes),
-    Case::new(
+    Case::beside("watch::excluded_path_is_counted_apart", EBB, excluded_path),
+    Case::beside("watch::kubelet_probes_are_counted_apart", EBB, probes),
+    Case::beside(
         "watch::a_probe_known_late_is_taken_out_again",
         EBB,
         late_probe,
     ),
-    Case::new("watch::ports_given_are_the_ports_counted", EBB, ports),
+    Case::beside("watch::ports_given_are_the_ports_counted", EBB, ports),
 ];
 
 const INTERVAL: &str = "100ms";

@@ -7,25 +7,25 @@ use ebb_tests::harness::{Case, Need, TestCgroup, Wire};
 const EBB: &[Need] = &[Need::Ebb];
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("watch::client_abort_ends_the_request", EBB, client_abort),
-    Case::new("watch::killed_server_ends_all_requests", EBB, server_killed),
-    Case::new(
+    Case::beside("watch::client_abort_ends_the_request", EBB, client_abort),
+    Case::beside("watch::killed_server_ends_all_requests", EBB, server_killed),
+    Case::beside(
         "watch::close_without_length_or_chunks_ends_the_request",
         &[Need::Ebb, Need::Tool("python3")],
         closed_http_1_1,
     ),
-    Case::new("watch::pipelined_requests_each_count", EBB, pipelined),
-    Case::new(
+    Case::beside("watch::pipelined_requests_each_count", EBB, pipelined),
+    Case::beside(
         "watch::header_byte_by_byte_counts_from_the_first",
         EBB,
         byte_by_byte,
     ),
-    Case::new(
+    Case::beside(
         "watch::a_request_in_a_body_is_not_one",
         EBB,
         request_in_body,
     ),
-    Case::new(
+    Case::beside(
         "watch::interrupt_ends_it_and_leaves_nothing",
         EBB,
         interrupt,

@@ -1,6 +1,5 @@
 //! `ebb watch`: the counts and the integral.
 
-mod accuracy;
 mod choice;
 mod ends;
 mod nginx;
@@ -11,7 +10,6 @@ use ebb_tests::harness::Case;
 
 pub(crate) fn cases() -> Vec<Case> {
     [
-        accuracy::CASES,
         choice::CASES,
         ends::CASES,
         nginx::CASES,

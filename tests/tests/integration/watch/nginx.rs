@@ -8,22 +8,22 @@ use ebb_tests::harness::watch::Watch;
 use ebb_tests::harness::{Case, Need, TestCgroup, full, note};
 
 pub(super) const CASES: &[Case] = &[
-    Case::new(
+    Case::beside(
         "watch::nginx_count_is_exact",
         &[Need::Ebb, Need::Tool("nginx"), Need::Tool("h2load")],
         count_is_exact,
     ),
-    Case::new(
+    Case::beside(
         "watch::nginx_count_is_exact_when_a_load_is_cut_off",
         &[Need::Ebb, Need::Tool("nginx"), Need::Tool("wrk")],
         cut_off,
     ),
-    Case::new(
+    Case::beside(
         "watch::nginx_count_is_exact_when_bytes_make_the_connection",
         &[Need::Ebb, Need::Tool("nginx"), Need::Tool("hey")],
         deferred,
     ),
-    Case::new(
+    Case::beside(
         "watch::nginx_count_is_exact_with_a_full_accept_queue",
         &[Need::Ebb, Need::Tool("nginx"), Need::Tool("hey")],
         full_queue,

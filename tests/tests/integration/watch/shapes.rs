@@ -9,44 +9,44 @@ const EBB: &[Need] = &[Need::Ebb];
 const PYTHON: &[Need] = &[Need::Ebb, Need::Tool("python3")];
 
 pub(super) const CASES: &[Case] = &[
-    Case::new(
+    Case::beside(
         "watch::keep_alive_idle_is_not_in_flight",
         EBB,
         keep_alive_idle,
     ),
-    Case::new("watch::sized_response_counts_to_its_last_byte", EBB, sized),
-    Case::new(
+    Case::beside("watch::sized_response_counts_to_its_last_byte", EBB, sized),
+    Case::beside(
         "watch::chunked_response_counts_to_its_last_byte",
         EBB,
         chunked,
     ),
-    Case::new(
+    Case::beside(
         "watch::close_delimited_response_counts_to_its_close",
         EBB,
         close_delimited,
     ),
-    Case::new(
+    Case::beside(
         "watch::head_has_no_body_whatever_its_length_says",
         EBB,
         head,
     ),
-    Case::new("watch::status_204_has_no_body", PYTHON, || {
+    Case::beside("watch::status_204_has_no_body", PYTHON, || {
         bodiless("204 No Content", "")
     }),
-    Case::new(
+    Case::beside(
         "watch::status_304_has_no_body_whatever_its_length_says",
         PYTHON,
         || {
             bodiless("304 Not Modified", "Content-Length: 4096\r\n");
         },
     ),
-    Case::new("watch::status_100_is_not_the_end", EBB, continue_100),
-    Case::new(
+    Case::beside("watch::status_100_is_not_the_end", EBB, continue_100),
+    Case::beside(
         "watch::http_1_0_server",
         &[Need::Ebb, Need::Tool("python3"), Need::Tool("curl")],
         http_1_0,
     ),
-    Case::new(
+    Case::beside(
         "watch::latency_and_status_are_reported",
         EBB,
         latency_and_status,

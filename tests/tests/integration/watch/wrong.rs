@@ -4,7 +4,7 @@ use ebb_tests::harness::{Case, Need, TestCgroup, ebb};
 
 use crate::refused::{Refused, assert_refused};
 
-pub(super) const CASES: &[Case] = &[Case::new(
+pub(super) const CASES: &[Case] = &[Case::beside(
     "watch::wrong_input_is_named",
     &[Need::Ebb],
     wrong,

@@ -1,0 +1,81 @@
+//! Knative's queue-proxy in front of a server, set up as its reconciler would
+//! (`pkg/reconciler/revision/resources/queue.go` of knative/serving): no hard limit, no probe, no
+//! request log, which is a revision's default.
+//!
+//! Its ports for metrics and administration, 9090, 9091 and 8022, cannot be chosen: where one of them is
+//! taken it ends, and says so.
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+
+use crate::harness::{Process, TestCgroup, eventually, free_port};
+
+/// A Go program, a fraction of a second; a loaded machine gets this long.
+const LISTENS_WITHIN: Duration = Duration::from_secs(20);
+
+/// A running queue-proxy in a cgroup of its own.
+#[derive(Debug)]
+pub(super) struct QueueProxy {
+    _process: Process,
+    cgroup: TestCgroup,
+    address: SocketAddr,
+}
+
+impl QueueProxy {
+    /// Starts it in front of a server on 127.0.0.1.
+    ///
+    /// # Errors
+    /// There is no such program.
+    ///
+    /// # Panics
+    /// It does not listen in time.
+    pub(super) fn start(program: &Path, server: SocketAddr) -> Result<Self> {
+        if !program.is_file() {
+            bail!("{}: no such file", program.display());
+        }
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let mut command = Command::new(program);
+        command
+            .env("QUEUE_SERVING_PORT", address.port().to_string())
+            .env("QUEUE_SERVING_TLS_PORT", "8112")
+            .env("USER_PORT", server.port().to_string())
+            .env("CONTAINER_CONCURRENCY", "0")
+            .env("REVISION_TIMEOUT_SECONDS", "300")
+            .env("SERVING_NAMESPACE", "default")
+            .env("SERVING_SERVICE", "bench")
+            .env("SERVING_CONFIGURATION", "bench")
+            .env("SERVING_REVISION", "bench-00001")
+            .env("SERVING_POD", "bench-00001-deployment-0")
+            .env("SERVING_POD_IP", "127.0.0.1")
+            .env("SERVING_LOGGING_CONFIG", "")
+            // It says nothing of a request at any level.
+            .env("SERVING_LOGGING_LEVEL", "warn")
+            .env("SYSTEM_NAMESPACE", "knative-serving")
+            .stdout(Stdio::null());
+        let cgroup = TestCgroup::new();
+        let process = Process::start(command, Some(&cgroup));
+        eventually(&format!("queue-proxy at {address}"), LISTENS_WITHIN, || {
+            TcpStream::connect(address).ok()
+        });
+        Ok(Self {
+            _process: process,
+            cgroup,
+            address,
+        })
+    }
+
+    pub(super) fn cgroup(&self) -> &Path {
+        self.cgroup.path()
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}

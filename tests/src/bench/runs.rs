@@ -1,0 +1,197 @@
+//! How often the programs on a cgroup ran and for how long, by the kernel's own accounting.
+//!
+//! Read from `/proc/PID/fdinfo` of the process that holds their links (Linux 5.8): the program and
+//! the cgroup of a link, the runs of a program. So it is known what is measured, whatever the
+//! programs are called, and nothing of another process has to be opened. What a program spends in
+//! programs that it tail-calls is in its own time.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    ops::{Add, Sub},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::bpf::Hook;
+
+/// Runs of a program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Runs {
+    pub(super) count: u64,
+    /// Nanoseconds in all.
+    pub(super) time: u64,
+}
+
+impl Runs {
+    /// Nanoseconds a run; NaN of none.
+    pub(super) fn each(self) -> f64 {
+        self.time as f64 / self.count as f64
+    }
+}
+
+impl Add for Runs {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            time: self.time + other.time,
+        }
+    }
+}
+
+impl Sub for Runs {
+    type Output = Self;
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            count: self.count - earlier.count,
+            time: self.time - earlier.time,
+        }
+    }
+}
+
+/// Runs on one cgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Hooks {
+    pub(super) ingress: Runs,
+    pub(super) egress: Runs,
+    pub(super) sock_ops: Runs,
+}
+
+impl Hooks {
+    /// The runs so far of the programs that process `pid` has attached to `cgroup`.
+    ///
+    /// # Errors
+    /// It has none there, or there is no such process.
+    pub(super) fn read(pid: u32, cgroup: &Path) -> Result<Self> {
+        let id = fs::metadata(cgroup)
+            .with_context(|| cgroup.display().to_string())?
+            .ino();
+        let folder = format!("/proc/{pid}/fdinfo");
+        let mut links = Vec::new();
+        let mut programs = BTreeMap::new();
+        for entry in fs::read_dir(&folder).context(folder.clone())? {
+            // A descriptor that has been closed meanwhile.
+            let Ok(text) = fs::read_to_string(entry?.path()) else {
+                continue;
+            };
+            match Described::parse(&text) {
+                Some(Described::Link(link)) if link.cgroup == id => links.push(link),
+                Some(Described::Program { id, runs }) => {
+                    programs.insert(id, runs);
+                }
+                _ => {}
+            }
+        }
+        if links.is_empty() {
+            bail!("process {pid} has no program on {}", cgroup.display());
+        }
+        let mut hooks = Self::default();
+        for link in links {
+            let Some(runs) = programs.get(&link.program) else {
+                bail!("process {pid} has closed its program {}", link.program);
+            };
+            let hook = match link.attach_type {
+                hook if hook == Hook::Ingress as u32 => &mut hooks.ingress,
+                hook if hook == Hook::Egress as u32 => &mut hooks.egress,
+                hook if hook == Hook::SockOps as u32 => &mut hooks.sock_ops,
+                other => bail!("a program on attach type {other}: nobody knows its load"),
+            };
+            *hook = *hook + *runs;
+        }
+        Ok(hooks)
+    }
+
+    /// All of them.
+    pub(super) fn total(self) -> Runs {
+        self.ingress + self.egress + self.sock_ops
+    }
+}
+
+impl Sub for Hooks {
+    type Output = Self;
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            ingress: self.ingress - earlier.ingress,
+            egress: self.egress - earlier.egress,
+            sock_ops: self.sock_ops - earlier.sock_ops,
+        }
+    }
+}
+
+/// A link of a program to a cgroup.
+#[derive(Debug, PartialEq, Eq)]
+struct Link {
+    program: u32,
+    cgroup: u64,
+    attach_type: u32,
+}
+
+/// What an fdinfo is about.
+#[derive(Debug, PartialEq, Eq)]
+enum Described {
+    Link(Link),
+    Program { id: u32, runs: Runs },
+}
+
+impl Described {
+    /// Keys of `bpf_link_show_fdinfo`, `bpf_cgroup_link_show_fdinfo` and `bpf_prog_show_fdinfo`
+    /// (kernel/bpf/syscall.c and cgroup.c).
+    fn parse(text: &str) -> Option<Self> {
+        let field = |name: &str| {
+            text.lines()
+                .filter_map(|line| line.split_once(':'))
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.trim())
+        };
+        let program = field("prog_id")?.parse().ok()?;
+        if field("link_type").is_some() {
+            return Some(Self::Link(Link {
+                program,
+                cgroup: field("cgroup_id")?.parse().ok()?,
+                attach_type: field("attach_type")?.parse().ok()?,
+            }));
+        }
+        Some(Self::Program {
+            id: program,
+            runs: Runs {
+                count: field("run_cnt")?.parse().ok()?,
+                time: field("run_time_ns")?.parse().ok()?,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_of_a_descriptor_is_read() {
+        let program = "pos:\t0\nprog_type:\t8\nprog_id:\t8606\nrun_time_ns:\t900\nrun_cnt:\t3\n";
+        let runs = Runs {
+            count: 3,
+            time: 900,
+        };
+        assert_eq!(
+            Described::parse(program),
+            Some(Described::Program { id: 8606, runs })
+        );
+        assert_eq!(runs.each(), 300.0);
+        let link =
+            "link_type:\tcgroup\nlink_id:\t4\nprog_id:\t8606\ncgroup_id:\t46366\nattach_type:\t1\n";
+        assert_eq!(
+            Described::parse(link),
+            Some(Described::Link(Link {
+                program: 8606,
+                cgroup: 46366,
+                attach_type: 1,
+            }))
+        );
+        // A link to something that is no cgroup, and no program at all.
+        assert_eq!(Described::parse("link_type:\tperf\nprog_id:\t1\n"), None);
+        assert_eq!(Described::parse("pos:\t0\nflags:\t02\n"), None);
+    }
+}

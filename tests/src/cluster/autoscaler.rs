@@ -1,0 +1,191 @@
+//! One replica of `ebb-autoscaler`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Cluster, SOON, SYSTEM, start_process};
+use crate::harness::{Process, Signal, Wire, eventually, free_port, program};
+
+/// A running replica.
+#[derive(Debug)]
+pub struct Autoscaler {
+    process: Process,
+    folder: tempfile::TempDir,
+    identity: String,
+    report_port: u16,
+    status_port: u16,
+}
+
+impl Autoscaler {
+    /// Starts a replica as its own service account and waits until it is ready.
+    ///
+    /// # Panics
+    /// It does not get ready.
+    #[must_use]
+    #[track_caller]
+    pub fn start(cluster: &Cluster, identity: &str, options: &[&str]) -> Self {
+        let this = Self::launch(cluster, identity, options);
+        this.await_ready();
+        this
+    }
+
+    /// Starts a replica and does not wait.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn launch(cluster: &Cluster, identity: &str, options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let kubeconfig = folder.path().join("kubeconfig");
+        fs::write(&kubeconfig, cluster.api_as("ebb-autoscaler").kubeconfig()).expect("write");
+        let (report_port, status_port) = (free_port(), free_port());
+        let log = fs::File::create(folder.path().join("log")).expect("a log file");
+        let mut command = Command::new(program("ebb-autoscaler"));
+        command
+            .env("KUBECONFIG", &kubeconfig)
+            .args(["--namespace", SYSTEM, "--identity", identity])
+            .args(["--report-address", &format!("0.0.0.0:{report_port}")])
+            .args(["--status-address", &format!("127.0.0.1:{status_port}")])
+            .args([
+                "--tls-names",
+                "localhost,ebb-autoscaler-reports.ebb-system.svc",
+            ])
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        Self {
+            process: start_process(command),
+            folder,
+            identity: identity.to_owned(),
+            report_port,
+            status_port,
+        }
+    }
+
+    /// # Panics
+    /// It does not get ready.
+    #[track_caller]
+    pub fn await_ready(&self) {
+        eventually(&format!("{} ready", self.identity), SOON, || {
+            (self.get("/readyz")?.0 == 200).then_some(())
+        });
+    }
+
+    /// Waits until it leads.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn await_leading(&self) {
+        eventually(&format!("{} leading", self.identity), SOON, || {
+            self.is_leading().then_some(())
+        });
+    }
+
+    /// Whether it says that it leads.
+    #[must_use]
+    pub fn is_leading(&self) -> bool {
+        self.get("/v1/workloads").is_some_and(|(_, body)| {
+            serde_json::from_str::<Value>(&body).is_ok_and(|answer| answer["leading"] == true)
+        })
+    }
+
+    /// What it tells of a workload; null where it knows none of that name.
+    #[must_use]
+    pub fn workload(&self, namespace: &str, name: &str) -> Value {
+        let answer = self
+            .get("/v1/workloads")
+            .map(|(_, body)| body)
+            .unwrap_or_default();
+        let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+        let mut workloads = answer["workloads"].as_array().into_iter().flatten();
+        let found = workloads
+            .find(|workload| workload["namespace"] == namespace && workload["name"] == name);
+        found.cloned().unwrap_or_default()
+    }
+
+    /// Waits until what it tells of a workload is as wanted.
+    ///
+    /// # Panics
+    /// It is not `within` the time.
+    #[track_caller]
+    pub fn await_workload<T>(
+        &self,
+        what: &str,
+        within: Duration,
+        (namespace, name): (&str, &str),
+        mut wanted: impl FnMut(&Value) -> Option<T>,
+    ) -> T {
+        eventually(what, within, || wanted(&self.workload(namespace, name)))
+    }
+
+    /// Status and body of something on its status port.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let address = ([127, 0, 0, 1], self.status_port).into();
+        std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+        let mut wire = Wire::connect(address);
+        wire.get(path, "Connection: close\r\n");
+        let (status, body) = wire.response_with_body();
+        Some((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    /// Its port for reports.
+    #[must_use]
+    pub fn report_port(&self) -> u16 {
+        self.report_port
+    }
+
+    /// Where agents report.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.report_port)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Its log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Ends it as the kubelet would.
+    ///
+    /// # Panics
+    /// It does not end well.
+    #[track_caller]
+    pub fn finish(mut self) {
+        self.signal(Signal::SIGTERM);
+        let status = self.process.wait(SOON);
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    /// A folder of its own, for files next to it.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+}
+
+impl Drop for Autoscaler {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("log of {}:\n{}", self.identity, self.log());
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! A real Kubernetes control plane: etcd, kube-apiserver, controller-manager, scheduler.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::api::Api;
+use super::start_process;
+use crate::harness::{Process, eventually, free_port};
+
+/// Where envtest's tools put the programs.
+const USUAL: &str = "/usr/local/kubebuilder/bin";
+/// From the first start to ready: some ten seconds alone on two cores.
+const STARTS_WITHIN: Duration = Duration::from_secs(180);
+const ADMIN: &str = "real-admin";
+
+/// A running control plane.
+#[derive(Debug)]
+pub struct ControlPlane {
+    folder: tempfile::TempDir,
+    programs: PathBuf,
+    port: u16,
+    etcd_port: u16,
+    // Clients before servers: dropped in this order.
+    rest: Vec<Process>,
+    server: Option<Process>,
+    _etcd: Process,
+}
+
+/// The folder with the programs, where there is one: `KUBEBUILDER_ASSETS`, else envtest's default.
+#[must_use]
+pub fn programs() -> Option<PathBuf> {
+    let folder =
+        std::env::var_os("KUBEBUILDER_ASSETS").map_or_else(|| PathBuf::from(USUAL), PathBuf::from);
+    let all = [
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+    ];
+    all.iter()
+        .all(|name| folder.join(name).is_file())
+        .then_some(folder)
+}
+
+impl ControlPlane {
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start(programs: PathBuf) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (etcd_port, port) = (free_port(), free_port());
+        keys(folder.path());
+        fs::write(
+            folder.path().join("tokens.csv"),
+            format!("{ADMIN},admin,admin,system:masters\n"),
+        )
+        .expect("write");
+        let mut etcd = Command::new(programs.join("etcd"));
+        let client = format!("http://127.0.0.1:{etcd_port}");
+        etcd.arg(format!(
+            "--data-dir={}",
+            folder.path().join("etcd").display()
+        ))
+        .arg(format!("--listen-client-urls={client}"))
+        .arg(format!("--advertise-client-urls={client}"))
+        .arg("--listen-peer-urls=http://127.0.0.1:0")
+        // What a test writes need not outlive a power cut.
+        .arg("--unsafe-no-fsync");
+        let etcd = start(folder.path(), "etcd", etcd);
+        let mut this = Self {
+            folder,
+            programs,
+            port,
+            etcd_port,
+            rest: Vec::new(),
+            server: None,
+            _etcd: etcd,
+        };
+        this.come_up();
+        this.start_the_rest();
+        this
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// A token that may do everything.
+    #[must_use]
+    pub fn admin_token(&self) -> &'static str {
+        ADMIN
+    }
+
+    /// Stops the API server; etcd keeps what there was.
+    pub fn go_away(&mut self) {
+        self.server = None;
+    }
+
+    /// Starts the API server, where it was.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn come_up(&mut self) {
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
+        let mut server = Command::new(self.programs.join("kube-apiserver"));
+        server
+            .arg(format!(
+                "--etcd-servers=http://127.0.0.1:{}",
+                self.etcd_port
+            ))
+            .arg(format!("--cert-dir={}", path("certificates")))
+            .arg(format!("--secure-port={}", self.port))
+            .arg(format!("--bind-address={}", Ipv4Addr::LOCALHOST))
+            .arg("--service-account-issuer=https://kubernetes.default.svc")
+            .arg(format!(
+                "--service-account-key-file={}",
+                path("accounts.pub")
+            ))
+            .arg(format!(
+                "--service-account-signing-key-file={}",
+                path("accounts.key")
+            ))
+            .arg("--service-cluster-ip-range=10.96.0.0/16")
+            .arg("--authorization-mode=RBAC")
+            .arg("--disable-admission-plugins=ServiceAccount,TaintNodesByCondition")
+            .arg(format!("--token-auth-file={}", path("tokens.csv")));
+        self.server = Some(start(self.folder.path(), "kube-apiserver", server));
+        let api = Api::new(&self.url(), ADMIN);
+        eventually("a ready API server", STARTS_WITHIN, || {
+            let ready = api.get("/apis/apps/v1/deployments").is_ok();
+            // The roles RBAC starts with are written after the port opens.
+            let roles = api
+                .get("/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin")
+                .is_ok();
+            let space = api.get("/api/v1/namespaces/default").is_ok();
+            (ready && roles && space).then_some(())
+        });
+    }
+
+    fn start_the_rest(&mut self) {
+        let kubeconfig = self.folder.path().join("kubeconfig");
+        fs::write(&kubeconfig, Api::new(&self.url(), ADMIN).kubeconfig()).expect("write");
+        let config = format!("--kubeconfig={}", kubeconfig.display());
+        let common = [&*config, "--leader-elect=false", "--secure-port=0"];
+        let mut manager = Command::new(self.programs.join("kube-controller-manager"));
+        manager
+            .args(common)
+            .arg(format!("--service-account-private-key-file={}", self.folder.path().join("accounts.key").display()))
+            // Those that make and unmake pods; the rest costs start-up time and memory.
+            .arg("--controllers=deployment-controller,replicaset-controller,statefulset-controller,namespace-controller,garbage-collector-controller,serviceaccount-controller,clusterrole-aggregation-controller")
+            // Objects in a test come and go within seconds.
+            .args(["--concurrent-deployment-syncs=5", "--concurrent-replicaset-syncs=5"]);
+        let mut scheduler = Command::new(self.programs.join("kube-scheduler"));
+        scheduler.args(common);
+        for (name, command) in [
+            ("kube-controller-manager", manager),
+            ("kube-scheduler", scheduler),
+        ] {
+            self.rest.push(start(self.folder.path(), name, command));
+        }
+    }
+
+    /// The end of a component's log, for a test that fails.
+    #[must_use]
+    pub fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap_or_default()
+    }
+}
+
+fn start(folder: &Path, name: &str, mut command: Command) -> Process {
+    let log = fs::File::create(folder.join(format!("{name}.log"))).expect("a log file");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    start_process(command)
+}
+
+/// The key pair of service-account tokens.
+fn keys(folder: &Path) {
+    let key = rcgen::KeyPair::generate().expect("a key pair");
+    fs::write(folder.join("accounts.key"), key.serialize_pem()).expect("write");
+    fs::write(folder.join("accounts.pub"), key.public_key_pem()).expect("write");
+}

@@ -1,0 +1,238 @@
+//! Deployments become ReplicaSets, ReplicaSets become pods, pods get a node.
+//!
+//! Small beside the real ones, but they remove pods in the real one's order, since the autoscaler relies on it.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::kinds::Kind;
+use super::store::{Inner, Key, Store, key_of, owners};
+
+/// What the ReplicaSet controller removes pods by.
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// Works for as long as the store is there. While the API is away nothing moves, because the real ones are its clients.
+pub(super) async fn run(store: Arc<Store>, mut up: watch::Receiver<bool>) {
+    let mut changes = store.changes();
+    loop {
+        if up.wait_for(|up| *up).await.is_err() {
+            return;
+        }
+        changes.borrow_and_update();
+        store.with(reconcile);
+        // One's own changes are changes too.
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn reconcile(inner: &mut Inner) {
+    for deployment in all(inner, "apps/deployments") {
+        roll_out(inner, &deployment);
+    }
+    for set in all(inner, "apps/replicasets") {
+        fill(inner, &set);
+    }
+    for set in all(inner, "apps/statefulsets") {
+        fill_in_order(inner, &set);
+    }
+    schedule(inner);
+}
+
+fn all(inner: &Inner, resource: &str) -> Vec<Value> {
+    inner.list(resource, None).cloned().collect()
+}
+
+fn owned(inner: &Inner, resource: &str, owner: &Value) -> Vec<Value> {
+    let uid = &owner["metadata"]["uid"];
+    let within = owner["metadata"]["namespace"].as_str();
+    let objects = inner.list(resource, within);
+    objects
+        .filter(|object| owners(object).any(|owner| owner["uid"] == *uid))
+        .cloned()
+        .collect()
+}
+
+fn reference(owner: &Value) -> Value {
+    json!([{
+        "apiVersion": owner["apiVersion"], "kind": owner["kind"], "controller": true,
+        "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"],
+    }])
+}
+
+fn roll_out(inner: &mut Inner, deployment: &Value) {
+    let template = &deployment["spec"]["template"];
+    let mut hasher = DefaultHasher::new();
+    template.to_string().hash(&mut hasher);
+    let name = format!(
+        "{}-{:08x}",
+        text(&deployment["metadata"]["name"]),
+        hasher.finish() as u32
+    );
+    let replicas = &deployment["spec"]["replicas"];
+    let replicas = replicas.as_u64().unwrap_or(1);
+    let mut current = false;
+    for set in owned(inner, "apps/replicasets", deployment) {
+        let is_current = set["metadata"]["name"] == *name;
+        current |= is_current;
+        let wanted = if is_current { replicas } else { 0 };
+        set_field(inner, &key_of("apps/replicasets", &set), |set| {
+            set["spec"]["replicas"] = wanted.into()
+        });
+    }
+    if !current {
+        let kind = kind(inner, "apps", "replicasets");
+        let set = json!({
+            "metadata": {
+                "name": name, "labels": template["metadata"]["labels"], "ownerReferences": reference(deployment),
+            },
+            "spec": {"replicas": replicas, "selector": deployment["spec"]["selector"], "template": template},
+        });
+        inner
+            .create(&kind, text(&deployment["metadata"]["namespace"]), set)
+            .ok();
+    }
+    let (mut pods, mut ready) = (0, 0);
+    for set in owned(inner, "apps/replicasets", deployment) {
+        let present = present(inner, &set);
+        pods += present.len();
+        ready += present.iter().filter(|pod| is_ready(pod)).count();
+    }
+    let generation = deployment["metadata"]["generation"].clone();
+    set_field(
+        inner,
+        &key_of("apps/deployments", deployment),
+        |deployment| {
+            deployment["status"] =
+                json!({"observedGeneration": generation, "replicas": pods, "readyReplicas": ready});
+        },
+    );
+}
+
+/// A set's pods that are not on their way out.
+fn present(inner: &Inner, set: &Value) -> Vec<Value> {
+    let pods = owned(inner, "pods", set);
+    pods.into_iter()
+        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+        .collect()
+}
+
+fn fill(inner: &mut Inner, set: &Value) {
+    let wanted = set["spec"]["replicas"].as_u64().unwrap_or(1) as usize;
+    let mut pods = present(inner, set);
+    let kind = kind(inner, "", "pods");
+    for _ in pods.len()..wanted {
+        let pod = pod_of(
+            set,
+            json!({"generateName": format!("{}-", text(&set["metadata"]["name"]))}),
+        );
+        inner
+            .create(&kind, text(&set["metadata"]["namespace"]), pod)
+            .ok();
+    }
+    pods.sort_by_cached_key(rank);
+    let surplus = pods.len().saturating_sub(wanted);
+    for pod in &pods[..surplus] {
+        inner.delete(&key_of("pods", pod), None).ok();
+    }
+}
+
+fn fill_in_order(inner: &mut Inner, set: &Value) {
+    let wanted = set["spec"]["replicas"].as_u64().unwrap_or(1);
+    let kind = kind(inner, "", "pods");
+    let name = text(&set["metadata"]["name"]);
+    for pod in present(inner, set) {
+        let ordinal = text(&pod["metadata"]["name"])
+            .rsplit('-')
+            .next()
+            .and_then(|number| number.parse::<u64>().ok());
+        if ordinal.is_none_or(|ordinal| ordinal >= wanted) {
+            inner.delete(&key_of("pods", &pod), None).ok();
+        }
+    }
+    for ordinal in 0..wanted {
+        let pod = pod_of(set, json!({"name": format!("{name}-{ordinal}")}));
+        // There already is as good.
+        inner
+            .create(&kind, text(&set["metadata"]["namespace"]), pod)
+            .ok();
+    }
+}
+
+fn pod_of(set: &Value, mut metadata: Value) -> Value {
+    let template = &set["spec"]["template"];
+    metadata["labels"] = template["metadata"]["labels"].clone();
+    metadata["annotations"] = template["metadata"]["annotations"].clone();
+    metadata["ownerReferences"] = reference(set);
+    json!({"metadata": metadata, "spec": template["spec"], "status": {"phase": "Pending"}})
+}
+
+/// What goes first: not bound, not ready, of least cost, youngest.
+fn rank(pod: &Value) -> (bool, bool, i64, std::cmp::Reverse<String>) {
+    let cost = text(&pod["metadata"]["annotations"][DELETION_COST]);
+    (
+        !pod["spec"]["nodeName"].is_null(),
+        is_ready(pod),
+        cost.parse().unwrap_or(0),
+        std::cmp::Reverse(text(&pod["metadata"]["uid"]).to_owned()),
+    )
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|is| is["type"] == "Ready" && is["status"] == "True")
+}
+
+fn schedule(inner: &mut Inner) {
+    let mut load: HashMap<String, usize> = HashMap::new();
+    for node in inner.list("nodes", None) {
+        load.insert(text(&node["metadata"]["name"]).to_owned(), 0);
+    }
+    let mut waiting = Vec::new();
+    for pod in inner.list("pods", None) {
+        match pod["spec"]["nodeName"].as_str() {
+            Some(node) => *load.entry(node.to_owned()).or_default() += 1,
+            None => waiting.push(key_of("pods", pod)),
+        }
+    }
+    for key in waiting {
+        let Some((node, pods)) = load
+            .iter_mut()
+            .min_by_key(|(node, pods)| (**pods, (*node).clone()))
+        else {
+            return;
+        };
+        *pods += 1;
+        let node = node.clone();
+        set_field(inner, &key, |pod| pod["spec"]["nodeName"] = node.into());
+    }
+}
+
+fn set_field(inner: &mut Inner, key: &Key, set: impl FnOnce(&mut Value)) {
+    let changed = inner.update(key, |object| {
+        let mut object = object.clone();
+        set(&mut object);
+        Ok(object)
+    });
+    changed.ok();
+}
+
+fn kind(inner: &Inner, group: &str, plural: &str) -> Kind {
+    inner
+        .kinds
+        .find(group, "v1", plural)
+        .expect("a kind every cluster has")
+        .clone()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

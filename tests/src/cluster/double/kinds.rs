@@ -1,0 +1,207 @@
+//! The kinds the API double serves: those the autoscaler meets, and what CustomResourceDefinitions add.
+
+use serde_json::{Value, json};
+
+/// One kind.
+#[derive(Debug, Clone)]
+pub(super) struct Kind {
+    pub(super) group: String,
+    pub(super) version: String,
+    pub(super) kind: String,
+    pub(super) plural: String,
+    pub(super) namespaced: bool,
+    pub(super) scale: bool,
+}
+
+impl Kind {
+    /// What objects of it are filed under.
+    pub(super) fn resource(&self) -> String {
+        if self.group.is_empty() {
+            self.plural.clone()
+        } else {
+            format!("{}/{}", self.group, self.plural)
+        }
+    }
+
+    pub(super) fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Kinds(Vec<Kind>);
+
+/// Group, version, kind, plural, whether namespaced, whether it has a scale.
+const BUILTIN: &[(&str, &str, &str, &str, bool, bool)] = &[
+    ("", "v1", "Namespace", "namespaces", false, false),
+    ("", "v1", "Node", "nodes", false, false),
+    ("", "v1", "Pod", "pods", true, false),
+    ("", "v1", "ConfigMap", "configmaps", true, false),
+    ("", "v1", "Secret", "secrets", true, false),
+    ("", "v1", "Service", "services", true, false),
+    ("", "v1", "ServiceAccount", "serviceaccounts", true, false),
+    ("", "v1", "Event", "events", true, false),
+    ("apps", "v1", "Deployment", "deployments", true, true),
+    ("apps", "v1", "ReplicaSet", "replicasets", true, true),
+    ("apps", "v1", "StatefulSet", "statefulsets", true, true),
+    ("apps", "v1", "DaemonSet", "daemonsets", true, false),
+    (
+        "autoscaling",
+        "v2",
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+        true,
+        false,
+    ),
+    ("coordination.k8s.io", "v1", "Lease", "leases", true, false),
+    ("events.k8s.io", "v1", "Event", "events", true, false),
+    (
+        "policy",
+        "v1",
+        "PodDisruptionBudget",
+        "poddisruptionbudgets",
+        true,
+        false,
+    ),
+    (
+        "networking.k8s.io",
+        "v1",
+        "NetworkPolicy",
+        "networkpolicies",
+        true,
+        false,
+    ),
+    (
+        "scheduling.k8s.io",
+        "v1",
+        "PriorityClass",
+        "priorityclasses",
+        false,
+        false,
+    ),
+    (
+        "rbac.authorization.k8s.io",
+        "v1",
+        "Role",
+        "roles",
+        true,
+        false,
+    ),
+    (
+        "rbac.authorization.k8s.io",
+        "v1",
+        "RoleBinding",
+        "rolebindings",
+        true,
+        false,
+    ),
+    (
+        "rbac.authorization.k8s.io",
+        "v1",
+        "ClusterRole",
+        "clusterroles",
+        false,
+        false,
+    ),
+    (
+        "rbac.authorization.k8s.io",
+        "v1",
+        "ClusterRoleBinding",
+        "clusterrolebindings",
+        false,
+        false,
+    ),
+    (
+        "apiextensions.k8s.io",
+        "v1",
+        "CustomResourceDefinition",
+        "customresourcedefinitions",
+        false,
+        false,
+    ),
+];
+
+impl Kinds {
+    pub(super) fn new() -> Self {
+        let kinds = BUILTIN
+            .iter()
+            .map(|(group, version, kind, plural, namespaced, scale)| Kind {
+                group: (*group).to_owned(),
+                version: (*version).to_owned(),
+                kind: (*kind).to_owned(),
+                plural: (*plural).to_owned(),
+                namespaced: *namespaced,
+                scale: *scale,
+            });
+        Self(kinds.collect())
+    }
+
+    pub(super) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Kind> {
+        self.0
+            .iter()
+            .find(|kind| kind.group == group && kind.version == version && kind.plural == plural)
+    }
+
+    pub(super) fn of(&self, api_version: &str, kind: &str) -> Option<&Kind> {
+        self.0
+            .iter()
+            .find(|known| known.kind == kind && known.api_version() == api_version)
+    }
+
+    /// A CustomResourceDefinition brings a kind.
+    pub(super) fn learn(&mut self, object: &Value) {
+        if object["kind"] != "CustomResourceDefinition" {
+            return;
+        }
+        let spec = &object["spec"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        for version in spec["versions"].as_array().into_iter().flatten() {
+            let kind = Kind {
+                group: text(&spec["group"]),
+                version: text(&version["name"]),
+                kind: text(&spec["names"]["kind"]),
+                plural: text(&spec["names"]["plural"]),
+                namespaced: spec["scope"] == "Namespaced",
+                scale: version["subresources"]["scale"].is_object(),
+            };
+            if self
+                .find(&kind.group, &kind.version, &kind.plural)
+                .is_none()
+            {
+                self.0.push(kind);
+            }
+        }
+    }
+
+    /// The `APIResourceList` of a group and version.
+    pub(super) fn resources(&self, group: &str, version: &str) -> Option<Value> {
+        let kinds: Vec<_> = self
+            .0
+            .iter()
+            .filter(|kind| kind.group == group && kind.version == version)
+            .collect();
+        let api_version = kinds.first()?.api_version();
+        let verbs = json!([
+            "create", "delete", "get", "list", "patch", "update", "watch"
+        ]);
+        let mut resources = Vec::new();
+        for kind in kinds {
+            resources.push(json!({
+                "name": kind.plural, "singularName": "", "namespaced": kind.namespaced, "kind": kind.kind, "verbs": verbs,
+            }));
+            if kind.scale {
+                resources.push(json!({
+                    "name": format!("{}/scale", kind.plural), "singularName": "", "namespaced": kind.namespaced,
+                    "group": "autoscaling", "version": "v1", "kind": "Scale", "verbs": ["get", "patch", "update"],
+                }));
+            }
+        }
+        Some(json!({
+            "apiVersion": "v1", "kind": "APIResourceList", "groupVersion": api_version, "resources": resources,
+        }))
+    }
+}

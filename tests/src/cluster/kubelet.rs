@@ -1,0 +1,350 @@
+//! Nodes whose pods are processes.
+//!
+//! Each pod that is bound to one of its nodes becomes an `ebb-sample` in a cgroup of its own, ready when it listens. A
+//! pod that is deleted leaves the list of endpoints first, gets SIGTERM a moment later, and is gone when its process
+//! has ended, as with a real kubelet and a Service in front.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::{StreamExt, pin_mut};
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api as KubeApi, ResourceExt};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio::time;
+
+use super::api::{Api, path};
+use super::cgroup::Tree;
+use super::{runtime, start_process};
+use crate::harness::{Process, free_port, program};
+
+/// Between a pod's leaving the endpoints and its SIGTERM: what a proxy takes to hear of it.
+const LEAVES: Duration = Duration::from_millis(300);
+
+/// Nodes at work.
+pub struct Kubelet {
+    shared: Arc<Shared>,
+    nodes: Vec<String>,
+    task: JoinHandle<()>,
+    tree: Option<Arc<Tree>>,
+}
+
+struct Shared {
+    pods: Mutex<HashMap<String, RunningPod>>,
+}
+
+/// A pod that runs.
+#[derive(Debug, Clone)]
+pub struct RunningPod {
+    /// Namespace and name.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Uid.
+    pub uid: String,
+    /// Label `app`.
+    pub app: String,
+    /// The node it is on.
+    pub node: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether clients are sent to it.
+    pub serving: bool,
+    container: PathBuf,
+    process: Arc<Mutex<Process>>,
+}
+
+impl Shared {
+    fn pods(&self) -> MutexGuard<'_, HashMap<String, RunningPod>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kubelet {
+    /// Registers nodes and runs their pods.
+    ///
+    /// # Panics
+    /// The API server refuses.
+    #[must_use]
+    pub fn start(api: &Api, nodes: &[&str]) -> Self {
+        for node in nodes {
+            api.apply(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}}));
+            let room = json!({"pods": "500", "cpu": "64", "memory": "256Gi"});
+            let status = json!({"status": {"capacity": room, "allocatable": room}});
+            let path = format!("{}/status", path("v1", "Node", "", node));
+            api.merge(&path, &status)
+                .unwrap_or_else(|refused| panic!("{path}: {refused:?}"));
+        }
+        let shared = Arc::new(Shared {
+            pods: Mutex::default(),
+        });
+        let tree = Arc::new(Tree::new());
+        let nodes: Vec<String> = nodes.iter().map(|node| (*node).to_owned()).collect();
+        let work = work(
+            api.clone(),
+            nodes.clone(),
+            Arc::clone(&shared),
+            Arc::clone(&tree),
+        );
+        Self {
+            shared,
+            nodes,
+            task: runtime().spawn(work),
+            tree: Some(tree),
+        }
+    }
+
+    /// What stands for the cgroup v2 mount of its nodes.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn cgroup_root(&self) -> PathBuf {
+        self.tree
+            .as_ref()
+            .expect("there until dropped")
+            .root()
+            .to_owned()
+    }
+
+    /// Its nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[String] {
+        &self.nodes
+    }
+
+    /// All pods that run.
+    #[must_use]
+    pub fn pods(&self) -> Vec<RunningPod> {
+        self.shared.pods().values().cloned().collect()
+    }
+
+    /// Asks for the pods that run, at any time.
+    pub fn watcher(&self) -> impl Fn() -> Vec<RunningPod> + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.pods().values().cloned().collect()
+    }
+
+    /// Where clients of `app` are sent now.
+    pub fn endpoints(
+        &self,
+        namespace: &str,
+        app: &str,
+    ) -> impl Fn() -> Vec<SocketAddr> + Send + Sync + 'static {
+        let (shared, namespace, app) = (
+            Arc::clone(&self.shared),
+            namespace.to_owned(),
+            app.to_owned(),
+        );
+        move || {
+            let pods = shared.pods();
+            let ours = pods
+                .values()
+                .filter(|pod| pod.serving && pod.namespace == namespace && pod.app == app);
+            let mut addresses: Vec<_> = ours.map(|pod| pod.address).collect();
+            addresses.sort();
+            addresses
+        }
+    }
+}
+
+impl Drop for Kubelet {
+    fn drop(&mut self) {
+        self.task.abort();
+        // Kills the processes; then the tree can go.
+        self.shared.pods().clear();
+        self.tree = None;
+    }
+}
+
+async fn work(api: Api, nodes: Vec<String>, shared: Arc<Shared>, tree: Arc<Tree>) {
+    let pods: KubeApi<Pod> = KubeApi::all(api.client());
+    let changes = watcher(pods, watcher::Config::default()).default_backoff();
+    pin_mut!(changes);
+    while let Some(change) = changes.next().await {
+        match change {
+            Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => {
+                let on_our_nodes = pod
+                    .spec
+                    .as_ref()
+                    .and_then(|spec| spec.node_name.as_ref())
+                    .is_some_and(|node| nodes.contains(node));
+                if !on_our_nodes {
+                    continue;
+                }
+                let uid = pod.uid().unwrap_or_default();
+                let runs = shared.pods().get(&uid).cloned();
+                match (runs, pod.metadata.deletion_timestamp.is_some()) {
+                    (None, false) => begin(&api, &pod, &shared, &tree),
+                    (Some(running), true) if running.serving => {
+                        if let Some(pod) = shared.pods().get_mut(&uid) {
+                            pod.serving = false;
+                        }
+                        let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(30);
+                        let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+                        tokio::spawn(end(
+                            api.clone(),
+                            running,
+                            grace,
+                            Arc::clone(&shared),
+                            Arc::clone(&tree),
+                        ));
+                    }
+                    (None, true) => {
+                        tokio::spawn(forget(
+                            api.clone(),
+                            pod.namespace().unwrap_or_default(),
+                            pod.name_any(),
+                        ));
+                    }
+                    _ => {}
+                }
+            }
+            Ok(watcher::Event::Delete(pod)) => {
+                let running = shared.pods().remove(&pod.uid().unwrap_or_default());
+                if let Some(running) = running {
+                    let tree = Arc::clone(&tree);
+                    tokio::task::spawn_blocking(move || tree.remove(&running.container));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn begin(api: &Api, pod: &Pod, shared: &Arc<Shared>, tree: &Tree) {
+    let uid = pod.uid().unwrap_or_default();
+    let (container, id) = tree.container(&uid);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let mut command = Command::new("sh");
+    // In its cgroup before its first socket.
+    command
+        .args(["-c", "echo 0 > \"$0\"; exec \"$@\""])
+        .arg(container.join("cgroup.procs"))
+        .arg(program("ebb-sample"))
+        .args(["--port", &address.port().to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    let process = start_process(command);
+    let running = RunningPod {
+        namespace: pod.namespace().unwrap_or_default(),
+        name: pod.name_any(),
+        uid: uid.clone(),
+        app: pod.labels().get("app").cloned().unwrap_or_default(),
+        node: pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.node_name.clone())
+            .unwrap_or_default(),
+        address,
+        serving: false,
+        container,
+        process: Arc::new(Mutex::new(process)),
+    };
+    shared.pods().insert(uid.clone(), running.clone());
+    let (api, shared) = (api.clone(), Arc::clone(shared));
+    tokio::spawn(async move {
+        // The container runs before it is ready, and an agent may count from here.
+        report(&api, &running, &id, false).await;
+        while TcpStream::connect(address).is_err() {
+            time::sleep(Duration::from_millis(5)).await;
+        }
+        if let Some(pod) = shared.pods().get_mut(&uid) {
+            pod.serving = true;
+        }
+        report(&api, &running, &id, true).await;
+    });
+}
+
+/// Writes a pod's status, until the API server takes it.
+async fn report(api: &Api, pod: &RunningPod, container: &str, ready: bool) {
+    let now = k8s_openapi::jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string();
+    let truth = if ready { "True" } else { "False" };
+    let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "lastTransitionTime": now});
+    let status = json!({"status": {
+        "phase": "Running", "startTime": now, "podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}], "qosClass": "Burstable",
+        "conditions": [condition("PodScheduled", "True"), condition("Initialized", "True"),
+            condition("ContainersReady", truth), condition("Ready", truth)],
+        "containerStatuses": [{
+            "name": "app", "image": "ebb-sample", "imageID": "", "restartCount": 0, "ready": ready, "started": true,
+            "containerID": format!("containerd://{container}"), "state": {"running": {"startedAt": now}},
+        }],
+    }});
+    let path = format!("{}/status", path("v1", "Pod", &pod.namespace, &pod.name));
+    persist(api.clone(), "PATCH", path, status).await;
+}
+
+async fn end(api: Api, pod: RunningPod, grace: Duration, shared: Arc<Shared>, tree: Arc<Tree>) {
+    time::sleep(LEAVES).await;
+    let pid = pod
+        .process
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .pid();
+    let pid = Pid::from_raw(pid.cast_signed());
+    kill(pid, Signal::SIGTERM).ok();
+    let over = time::Instant::now() + grace;
+    loop {
+        if has_ended(pid) {
+            break;
+        }
+        if time::Instant::now() >= over {
+            kill(pid, Signal::SIGKILL).ok();
+        }
+        time::sleep(Duration::from_millis(10)).await;
+    }
+    let container = pod.container.clone();
+    tokio::task::spawn_blocking(move || tree.remove(&container))
+        .await
+        .ok();
+    shared.pods().remove(&pod.uid);
+    forget(api, pod.namespace, pod.name).await;
+}
+
+/// Whether a child has ended; it is reaped when its [`Process`] is dropped.
+fn has_ended(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // proc(5): the state follows the name, which may hold anything but is the last in brackets.
+    stat.rsplit(") ")
+        .next()
+        .is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
+}
+
+async fn forget(api: Api, namespace: String, name: String) {
+    persist(
+        api,
+        "DELETE",
+        path("v1", "Pod", &namespace, &name),
+        json!({"gracePeriodSeconds": 0}),
+    )
+    .await;
+}
+
+/// Asks until the API server answers, whatever it answers.
+async fn persist(api: Api, method: &'static str, path: String, body: Value) {
+    let kind = if method == "PATCH" {
+        "application/merge-patch+json"
+    } else {
+        "application/json"
+    };
+    loop {
+        let (api, path, body) = (api.clone(), path.clone(), body.clone());
+        let asked = tokio::task::spawn_blocking(move || api.ask(method, &path, kind, &body)).await;
+        match asked {
+            Ok(Err(refused)) if refused.code == 0 || refused.code == 409 => {
+                time::sleep(Duration::from_millis(200)).await
+            }
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! A cluster for end-to-end tests: an API server, nodes whose pods are processes, and our programs in it.
+//!
+//! Two back ends behind one face: a real control plane where its programs are found, a double in this process
+//! otherwise. What a test says holds for both; what only a real one can show says so in its needs.
+
+pub mod agent;
+pub mod api;
+mod autoscaler;
+pub mod cgroup;
+pub mod control_plane;
+pub mod double;
+pub mod kubelet;
+pub mod report;
+pub mod traffic;
+
+use std::process::Command;
+use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+pub use self::api::Api;
+pub use self::autoscaler::Autoscaler;
+use self::control_plane::ControlPlane;
+use self::double::Double;
+pub use self::kubelet::Kubelet;
+pub use self::traffic::Traffic;
+use crate::harness::Process;
+
+/// Where the program and its agents run.
+pub const SYSTEM: &str = "ebb-system";
+/// Pods start, a decision comes every two seconds, the machine may be loaded.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// One runtime for all fixtures.
+pub(crate) fn runtime() -> &'static Runtime {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    });
+    &RUNTIME
+}
+
+/// Starts a process that lives until it is dropped, whichever test asked for it: the kernel kills the children of a
+/// thread with the thread, and those of the test runner end before the clusters that tests share.
+pub(crate) fn start_process(command: Command) -> Process {
+    type Ask = (Command, mpsc::Sender<Process>);
+    static SPAWNER: LazyLock<Mutex<mpsc::Sender<Ask>>> = LazyLock::new(|| {
+        let (sender, asked) = mpsc::channel::<Ask>();
+        thread::spawn(move || {
+            for (command, answer) in asked {
+                answer.send(Process::start(command, None)).ok();
+            }
+        });
+        Mutex::new(sender)
+    });
+    let (answer, started) = mpsc::channel();
+    let spawner = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
+    spawner
+        .send((command, answer))
+        .expect("the thread that starts processes");
+    started.recv().expect("a process")
+}
+
+/// Which API server there is.
+#[derive(Debug)]
+enum BackEnd {
+    Real(Box<ControlPlane>),
+    Double(Double),
+}
+
+/// An API server with everything of ours in it but the programs.
+pub struct Cluster {
+    back_end: BackEnd,
+    api: Api,
+}
+
+/// Which back end tests run on: `EBB_TEST_CLUSTER=double` asks for the double where there is a real one.
+#[must_use]
+pub fn back_end() -> &'static str {
+    match (
+        std::env::var("EBB_TEST_CLUSTER").as_deref(),
+        control_plane::programs(),
+    ) {
+        (Ok("double"), _) | (_, None) => "double",
+        _ => "real",
+    }
+}
+
+impl Cluster {
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "it starts servers: not a value to default to"
+    )]
+    pub fn new() -> Self {
+        let back_end = match control_plane::programs().filter(|_| back_end() == "real") {
+            Some(programs) => BackEnd::Real(Box::new(ControlPlane::start(programs))),
+            None => BackEnd::Double(Double::new()),
+        };
+        Self::on(back_end)
+    }
+
+    /// A double with these objects, in which nothing happens by itself.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    #[must_use]
+    pub fn large(objects: impl IntoIterator<Item = Value>) -> Self {
+        let double = Double::without_controllers();
+        double.seed(objects);
+        Self::on(BackEnd::Double(double))
+    }
+
+    fn on(back_end: BackEnd) -> Self {
+        let api = match &back_end {
+            BackEnd::Real(real) => Api::new(&real.url(), real.admin_token()),
+            BackEnd::Double(double) => Api::new(&double.url(), double.admin_token()),
+        };
+        let this = Self { back_end, api };
+        this.namespace(SYSTEM);
+        for account in ["ebb-autoscaler", "ebb-agent", "somebody"] {
+            this.api.apply(&json!({
+                "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": SYSTEM},
+            }));
+        }
+        this
+    }
+
+    /// The administrator's way in.
+    #[must_use]
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// Another account's.
+    #[must_use]
+    pub fn api_as(&self, account: &str) -> Api {
+        let token = self.api.token(SYSTEM, account, None, None);
+        match &self.back_end {
+            BackEnd::Real(real) => Api::new(&real.url(), &token),
+            BackEnd::Double(double) => Api::new(&double.url(), &token),
+        }
+    }
+
+    /// Makes a namespace.
+    pub fn namespace(&self, name: &str) {
+        self.api
+            .apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
+    }
+
+    /// The API server goes away; what it knows stays.
+    pub fn go_away(&mut self) {
+        match &mut self.back_end {
+            BackEnd::Real(real) => real.go_away(),
+            BackEnd::Double(double) => double.go_away(),
+        }
+    }
+
+    /// It comes back.
+    pub fn come_up(&mut self) {
+        match &mut self.back_end {
+            BackEnd::Real(real) => real.come_up(),
+            BackEnd::Double(double) => double.come_up(),
+        }
+    }
+}
+
+/// A Deployment whose pods a [`Kubelet`] runs.
+#[must_use]
+pub fn deployment(namespace: &str, name: &str, replicas: u32, annotations: &Value) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}, "annotations": annotations},
+                "spec": {"containers": [{"name": "app", "image": "ebb-sample"}], "terminationGracePeriodSeconds": 30},
+            },
+        },
+    })
+}
+
+/// Annotations that opt in, with more of them.
+#[must_use]
+pub fn opted_in(more: &[(&str, &str)]) -> Value {
+    let mut annotations = json!({"autoscaling.knative.dev/class": "ebb.dev"});
+    for (key, value) in more {
+        annotations[*key] = (*value).into();
+    }
+    annotations
+}
+
+/// Runs something that waits, on the fixtures' runtime.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    runtime().block_on(future)
+}

@@ -1,0 +1,125 @@
+//! The report port, from outside: as an agent, and as somebody who should not.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use ebb_report::{Receipt, Report};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Request, StatusCode, body::Bytes};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+use super::api::{Api, path};
+use super::{SOON, SYSTEM};
+
+/// What trusts the certificate authority of the autoscaler, as it is published.
+///
+/// # Panics
+/// It is not published.
+#[must_use]
+pub fn trust(api: &Api) -> Arc<ClientConfig> {
+    let authority = authority(api);
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
+        roots.add(certificate.expect("PEM")).expect("a certificate");
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().expect("TLS");
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The authority, PEM.
+///
+/// # Panics
+/// It is not published.
+#[must_use]
+pub fn authority(api: &Api) -> String {
+    let path = path("v1", "ConfigMap", SYSTEM, "ebb-autoscaler-ca");
+    api.await_object("the published authority", SOON, &path, |map| {
+        map["data"]["ca.crt"].as_str().map(str::to_owned)
+    })
+}
+
+/// A connection to the report port.
+pub struct Line {
+    sender: SendRequest<Full<Bytes>>,
+}
+
+/// Connects with TLS, from an address of choice.
+///
+/// # Errors
+/// It breaks off.
+pub async fn tls(
+    trust: Arc<ClientConfig>,
+    from: IpAddr,
+    port: u16,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(from, 0))?;
+    let stream = socket.connect(([127, 0, 0, 1], port).into()).await?;
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from("localhost").expect("a name");
+    TlsConnector::from(trust).connect(name, stream).await
+}
+
+impl Line {
+    /// # Errors
+    /// The connection breaks off.
+    pub async fn connect(
+        trust: Arc<ClientConfig>,
+        from: IpAddr,
+        port: u16,
+    ) -> std::io::Result<Self> {
+        let stream = tls(trust, from, port).await?;
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(std::io::Error::other)?;
+        tokio::spawn(connection);
+        Ok(Self { sender })
+    }
+
+    /// Sends bytes; status and body of the answer.
+    ///
+    /// # Errors
+    /// The connection breaks off.
+    pub async fn post(
+        &mut self,
+        token: Option<&str>,
+        body: impl Into<Bytes>,
+    ) -> Result<(StatusCode, Bytes), hyper::Error> {
+        let mut request = Request::post(ebb_report::PATH)
+            .header(HOST, "localhost")
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(body.into())).expect("a request");
+        self.sender.ready().await?;
+        let answer = self.sender.send_request(request).await?;
+        let status = answer.status();
+        Ok((status, answer.into_body().collect().await?.to_bytes()))
+    }
+
+    /// Sends a report.
+    ///
+    /// # Errors
+    /// It is refused (then with the answer), or the connection breaks off.
+    pub async fn report(&mut self, token: &str, report: &Report) -> Result<Receipt, String> {
+        let body = serde_json::to_vec(report).expect("JSON");
+        let (status, answer) = self
+            .post(Some(token), body)
+            .await
+            .map_err(|error| error.to_string())?;
+        if status != StatusCode::OK {
+            return Err(format!("{status}: {}", String::from_utf8_lossy(&answer)));
+        }
+        serde_json::from_slice(&answer).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,14 @@
+//! Networks of a test's own, that lose, delay and double packets: network namespaces without a name,
+//! which are gone with the last file descriptor and process that hold them.
+
+mod faults;
+mod namespace;
+mod pair;
+mod relay;
+
+pub use faults::Faults;
+pub use namespace::NetNs;
+pub use pair::{CLIENT, Pair, SERVER};
+pub use relay::Relay;
+
+pub(super) use pair::loses_packets;

@@ -1,0 +1,111 @@
+//! A bad network: lost, doubled and overtaking packets change no count.
+
+use std::{net::SocketAddr, thread, time::Duration};
+
+use hyper::body::Bytes;
+use tokio::task::JoinSet;
+
+use super::{Check, shapes::as_the_server_says};
+use crate::{
+    harness::Wire,
+    kernel_check::{
+        Verdict,
+        counted::Counted,
+        http2::{Http2, block_on},
+        netem::{Faults, Netem},
+    },
+};
+
+pub(super) const CHECKS: &[Check] = &[
+    ("HTTP/1, 5 % of the packets lost", || http1(LOSS)),
+    ("HTTP/2, 5 % of the packets lost", || http2(LOSS)),
+    ("HTTP/1, 5 % of the packets doubled", || http1(DOUBLES)),
+    ("HTTP/2, 5 % of the packets doubled", || http2(DOUBLES)),
+    ("HTTP/1, 25 % of the packets overtake", || http1(HURRY)),
+    ("HTTP/2, 25 % of the packets overtake", || http2(HURRY)),
+    ("HTTP/1, all of these", || http1(ALL)),
+    ("HTTP/2, all of these", || http2(ALL)),
+];
+
+/// No fault.
+const NONE: Faults = Faults {
+    lost: 0,
+    doubled: 0,
+    hurried: 0,
+    delay: Duration::ZERO,
+};
+const LOSS: Faults = Faults { lost: 5, ..NONE };
+const DOUBLES: Faults = Faults { doubled: 5, ..NONE };
+const HURRY: Faults = Faults {
+    hurried: 25,
+    delay: Duration::from_millis(2),
+    ..NONE
+};
+const ALL: Faults = Faults {
+    lost: 2,
+    doubled: 2,
+    ..HURRY
+};
+
+/// Connections at once, and requests of each: enough for a hundred faults in a few seconds.
+const CONNECTIONS: u64 = 5;
+const REQUESTS: u64 = 20;
+
+fn http1(faults: Faults) -> Verdict {
+    under(faults, over_http1)
+}
+
+fn http2(faults: Faults) -> Verdict {
+    under(faults, |address| block_on(over_http2(address)))
+}
+
+fn under(faults: Faults, client: fn(SocketAddr)) -> Verdict {
+    let counted = Counted::new()?;
+    let sample = counted.sample();
+    let address = sample.address();
+    let netem = Netem::with(faults)?;
+    thread::scope(|scope| {
+        for _ in 0..CONNECTIONS {
+            scope.spawn(move || client(address));
+        }
+    });
+    drop(netem);
+    as_the_server_says(&counted, &sample, CONNECTIONS * REQUESTS);
+    Ok(())
+}
+
+fn over_http1(address: SocketAddr) {
+    let mut wire = Wire::connect(address);
+    for request in 0..REQUESTS {
+        // A head in pieces, then a body of either kind: gaps fall everywhere.
+        let chunked = request % 2;
+        wire.send(format!(
+            "POST /?bytes=3000&chunked={chunked} HTTP/1.1\r\nHo"
+        ));
+        wire.send("st: test\r\nContent-Length: 2000\r\n");
+        wire.send("X-Field: value\r\n\r\n");
+        wire.send("GET / HTTP/1.1\r\n\r\n".repeat(112).split_at(2000).0);
+        if chunked == 1 {
+            wire.header();
+            wire.to_end();
+        } else {
+            assert_eq!(wire.response(), 200);
+        }
+    }
+}
+
+/// Several streams at once, so that what overtakes belongs to another.
+async fn over_http2(address: SocketAddr) {
+    const STREAMS: u64 = 4;
+    let client = Http2::connect(address).await;
+    let body = [Bytes::from(vec![b'x'; 1000]), Bytes::from(vec![b'y'; 1000])];
+    for _ in 0..REQUESTS / STREAMS {
+        let mut streams = JoinSet::new();
+        for _ in 0..STREAMS {
+            let (client, body) = (client.clone(), body.clone());
+            streams.spawn(async move { client.fetch("/?bytes=3000", &body).await });
+        }
+        let lengths = streams.join_all().await;
+        assert!(lengths.iter().all(|length| *length == 3000));
+    }
+}

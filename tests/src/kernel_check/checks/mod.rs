@@ -1,0 +1,36 @@
+//! What is checked, in the order it is run.
+
+mod ends;
+mod http2;
+mod loss;
+mod mean;
+mod open;
+mod pins;
+mod programs;
+mod shapes;
+mod which;
+
+use super::Verdict;
+
+pub(super) use which::{FETCH, fetch};
+
+/// A check and its name.
+type Check = (&'static str, fn() -> Verdict);
+
+/// All checks. The first loads the programs for those after it.
+pub(super) fn all() -> impl Iterator<Item = Check> {
+    [
+        programs::CHECKS,
+        shapes::CHECKS,
+        ends::CHECKS,
+        which::CHECKS,
+        mean::CHECKS,
+        http2::CHECKS,
+        open::CHECKS,
+        pins::CHECKS,
+        loss::CHECKS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}

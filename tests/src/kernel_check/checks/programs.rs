@@ -1,0 +1,62 @@
+//! The kernel takes the programs.
+
+use aya::programs::loaded_programs;
+
+use crate::kernel_check::{
+    Verdict,
+    counted::{self, Counted},
+    measured::measured,
+};
+
+use super::Check;
+
+pub(super) const CHECKS: &[Check] = &[
+    ("programs load", load),
+    ("programs attach, and are detached", attach),
+];
+
+/// Loads them for all checks that follow, and says what that took.
+fn load() -> Verdict {
+    let before = ids();
+    let took = counted::load();
+    measured(
+        "loading all programs",
+        format!("{:.1} s", took.as_secs_f64()),
+    );
+    // By id is no harm with programs, as it is with maps.
+    let mut loaded: Vec<_> = loaded_programs()
+        .flatten()
+        .filter(|program| !before.contains(&program.id()))
+        .filter_map(|program| {
+            let name = program.name_as_str()?.to_owned();
+            // Linux 5.16 tells it.
+            let steps = program
+                .verified_instruction_count()
+                .filter(|count| *count > 0);
+            Some((
+                name,
+                steps.map_or("not told".to_owned(), |count| count.to_string()),
+            ))
+        })
+        .collect();
+    loaded.sort();
+    for (name, steps) in loaded {
+        measured(&format!("steps to verify {name}"), steps);
+    }
+    Ok(())
+}
+
+fn ids() -> Vec<u32> {
+    loaded_programs()
+        .flatten()
+        .map(|program| program.id())
+        .collect()
+}
+
+fn attach() -> Verdict {
+    // Twice, so that the second finds what the first left.
+    for _ in 0..2 {
+        drop(Counted::new()?);
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! Which replica acts.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ebb_tests::cluster::SOON;
+use ebb_tests::harness::{Case, Signal, eventually, note};
+
+use crate::world::{FAST, TEN, World};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::new("leader::killed_under_load", &[], killed_under_load),
+    Case::new("leader::ends_in_order", &[], ends_in_order),
+];
+
+const LEASE: Duration = Duration::from_secs(6);
+
+fn killed_under_load() {
+    let world = World::with(&["first", "second"], &["--lease-duration", "6s"]);
+    let app = world.app("killed", "web", 1, &[FAST, TEN]);
+    let traffic = app.traffic(35);
+    traffic.set(35);
+    app.await_replicas(SOON, |replicas| (4..=6).contains(&replicas));
+    thread::sleep(Duration::from_secs(10));
+    let before = app.replicas();
+    let standby = &world.replicas[1];
+    assert!(!standby.is_leading());
+    world.replicas[0].signal(Signal::SIGKILL);
+    let killed = Instant::now();
+    let desired = standby.workload("killed", "web")["desired"]
+        .as_u64()
+        .unwrap();
+    assert!(
+        desired.abs_diff(before) <= 1,
+        "its windows are warm: {desired} after {before}"
+    );
+    while !standby.is_leading() {
+        assert!(app.replicas() >= before, "scaled down while nobody led");
+        // A lease was renewed up to 2/15 of its length before, and candidates look as often.
+        assert!(
+            killed.elapsed() < LEASE * 3 / 2,
+            "nobody leads after {:?}",
+            killed.elapsed()
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+    let took = killed.elapsed();
+    app.assert_stays(before, Duration::from_secs(6));
+    // And it acts.
+    traffic.set(0);
+    app.await_replicas(SOON, |replicas| replicas == 1);
+    traffic.assert_all_ok();
+    note(format!(
+        "leader killed: the standby leads after {took:?} (lease {LEASE:?}), desired {desired} after {before}"
+    ));
+}
+
+fn ends_in_order() {
+    let mut world = World::with(&["first", "second"], &["--lease-duration", "60s"]);
+    world.replicas.remove(0).finish();
+    // Long before the lease would have run out: it was given up.
+    eventually("the standby leads", Duration::from_secs(20), || {
+        world.replicas[0].is_leading().then_some(())
+    });
+}

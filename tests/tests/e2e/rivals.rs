@@ -1,0 +1,49 @@
+//! One target, one autoscaler.
+
+use std::time::Duration;
+
+use ebb_tests::cluster::SOON;
+use ebb_tests::cluster::api::path;
+use ebb_tests::harness::Case;
+use serde_json::json;
+
+use crate::world::{FAST, TEN, shared};
+
+pub(crate) const CASES: &[Case] = &[Case::new(
+    "rivals::a_target_with_an_hpa_is_refused",
+    &[],
+    hpa,
+)];
+
+fn hpa() {
+    let world = shared();
+    world.cluster.namespace("rival");
+    world.api().apply(&json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "theirs", "namespace": "rival"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "minReplicas": 1, "maxReplicas": 3,
+        },
+    }));
+    let app = world.app("rival", "web", 1, &[FAST, TEN]);
+    let note = app.await_event("OwnerConflict");
+    assert!(
+        note.contains("HorizontalPodAutoscaler rival/theirs"),
+        "{note}"
+    );
+    let traffic = app.traffic(35);
+    traffic.set(35);
+    app.assert_stays(1, Duration::from_secs(7));
+    world
+        .api()
+        .delete(&path(
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            "rival",
+            "theirs",
+        ))
+        .unwrap();
+    // Its windows are warm.
+    app.await_replicas(SOON, |replicas| replicas >= 4);
+}

@@ -1,0 +1,240 @@
+//! Who may report, and what a stranger can do.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ebb_report::{Pod, Report};
+use ebb_tests::cluster::agent::agent_token;
+use ebb_tests::cluster::report::{Line, tls, trust};
+use ebb_tests::cluster::{SOON, SYSTEM, block_on};
+use ebb_tests::harness::{Case, eventually, note};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::world::{FAST, TEN, World, shared};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::new("security::only_agents_are_believed", &[], only_agents),
+    Case::new("security::a_node_speaks_for_its_own_pods", &[], own_pods),
+    Case::new(
+        "security::too_much_and_too_slow",
+        &[],
+        too_much_and_too_slow,
+    ),
+    Case::new(
+        "security::ten_thousand_connections",
+        &[],
+        ten_thousand_connections,
+    ),
+];
+
+/// Loopback too, and another address: a stranger's.
+const ABROAD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
+fn report(node: &str, uid: &str) -> Report {
+    Report {
+        node: node.to_owned(),
+        boot: "b".to_owned(),
+        pods: vec![Pod {
+            uid: uid.to_owned(),
+            since: 1,
+            at: 2,
+            ..Pod::default()
+        }],
+    }
+}
+
+/// Status of an answer to a report with this token.
+fn status(world: &World, token: Option<&str>, report: &Report) -> u16 {
+    let (trust, port) = (trust(world.api()), world.replica().report_port());
+    let body = serde_json::to_vec(report).unwrap();
+    block_on(async {
+        let mut line = Line::connect(trust, ABROAD, port).await.unwrap();
+        line.post(token, body).await.unwrap().0.as_u16()
+    })
+}
+
+fn only_agents() {
+    let world = shared();
+    let api = world.api();
+    let good = agent_token(api, "node-a");
+    let empty = report("node-a", "nobody");
+    let audience = Some(ebb_report::AUDIENCE);
+    assert_eq!(status(&world, Some(&good), &empty), 200);
+    assert_eq!(status(&world, None, &empty), 401, "no token");
+    assert_eq!(
+        status(&world, Some("nonsense"), &empty),
+        401,
+        "no token of this cluster's"
+    );
+    let other_audience = api.token(SYSTEM, "ebb-agent", None, None);
+    assert_eq!(
+        status(&world, Some(&other_audience), &empty),
+        401,
+        "made out for somebody else"
+    );
+    let somebody = api.token(SYSTEM, "somebody", audience, None);
+    assert_eq!(
+        status(&world, Some(&somebody), &empty),
+        403,
+        "another account's"
+    );
+    let unbound = api.token(SYSTEM, "ebb-agent", audience, None);
+    assert_eq!(
+        status(&world, Some(&unbound), &empty),
+        403,
+        "of nobody's pod"
+    );
+    // Logged, but not each time.
+    for _ in 0..20 {
+        status(&world, None, &empty);
+    }
+    let complaints = world
+        .replica()
+        .log()
+        .lines()
+        .filter(|line| line.contains("no bearer token"))
+        .count();
+    assert!(complaints <= 1, "{complaints} lines");
+}
+
+fn own_pods() {
+    let world = shared();
+    let app = world.app(
+        "foreign",
+        "web",
+        2,
+        &[FAST, TEN, ("autoscaling.knative.dev/min-scale", "2")],
+    );
+    let pods = world.kubelet.pods();
+    let of_b = pods
+        .iter()
+        .find(|pod| pod.namespace == "foreign" && pod.node == "node-b")
+        .expect("a pod on each node");
+    let token = agent_token(world.api(), "node-a");
+    assert_eq!(
+        status(&world, Some(&token), &report("node-b", &of_b.uid)),
+        403,
+        "another node's name"
+    );
+    let (trust, port) = (trust(world.api()), world.replica().report_port());
+    let mut lie = report("node-a", &of_b.uid);
+    lie.boot = "lie".to_owned();
+    lie.pods[0].in_flight = 1_000;
+    let receipt = block_on(async {
+        let mut line = Line::connect(trust, ABROAD, port).await.unwrap();
+        line.report(&token, &lie).await.unwrap()
+    });
+    assert_eq!(
+        (receipt.taken, receipt.foreign),
+        (0, 1),
+        "another node's pod"
+    );
+    app.assert_stays(2, Duration::from_secs(3));
+}
+
+fn too_much_and_too_slow() {
+    let world = shared();
+    let app = world.app("flood", "web", 1, &[FAST, TEN]);
+    let (trust, port) = (trust(world.api()), world.replica().report_port());
+    let token = agent_token(world.api(), "node-a");
+    block_on(async {
+        // 100 MB, announced.
+        let mut line = Line::connect(Arc::clone(&trust), ABROAD, port)
+            .await
+            .unwrap();
+        match line.post(Some(&token), vec![b' '; 100 << 20]).await {
+            Ok((status, _)) => assert_eq!(status, 413),
+            // It stopped reading: what was not sent yet had nowhere to go.
+            Err(error) => assert!(!error.is_timeout(), "{error}"),
+        }
+        // A head that trickles in.
+        let begun = Instant::now();
+        let mut stream = tls(Arc::clone(&trust), ABROAD, port).await.unwrap();
+        let mut ended = false;
+        for byte in b"POST /v1/report HTTP/1.1\r\nX-Slow: "
+            .iter()
+            .chain([b'a'; 10_000].iter())
+        {
+            if stream.write_all(&[*byte]).await.is_err()
+                || begun.elapsed() > Duration::from_secs(40)
+            {
+                ended = true;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(
+            ended && begun.elapsed() < Duration::from_secs(40),
+            "{:?}",
+            begun.elapsed()
+        );
+        // A body that does not come.
+        let begun = Instant::now();
+        let mut stream = tls(trust, ABROAD, port).await.unwrap();
+        let head = format!(
+            "POST /v1/report HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 1000\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let read =
+            tokio::time::timeout(Duration::from_secs(40), stream.read_to_end(&mut answer)).await;
+        assert!(read.is_ok() && begun.elapsed() < Duration::from_secs(40));
+        assert!(
+            answer.starts_with(b"HTTP/1.1 408"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+    });
+    nothing_is_lost(&world, &app);
+}
+
+fn ten_thousand_connections() {
+    let world = shared();
+    let app = world.app("crowd", "web", 1, &[FAST, TEN]);
+    let port = world.replica().report_port();
+    let crowd = block_on(async {
+        let mut crowd = Vec::new();
+        for _ in 0..10_000 {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind((ABROAD, 0).into()).unwrap();
+            // Accepted by the kernel at least; those there is no seat for are closed.
+            if let Ok(Ok(stream)) = tokio::time::timeout(
+                Duration::from_secs(1),
+                socket.connect(([127, 0, 0, 1], port).into()),
+            )
+            .await
+            {
+                crowd.push(stream);
+            }
+        }
+        crowd
+    });
+    nothing_is_lost(&world, &app);
+    let (_, metrics) = world.replica().get("/metrics").unwrap();
+    let turned_away = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("ebb_report_connections_turned_away_total "))
+        .and_then(|value| value.parse::<f64>().ok())
+        .unwrap();
+    assert!(turned_away > 9_000.0, "{turned_away}");
+    note(format!(
+        "{} connections of one stranger: {turned_away} turned away, agents unharmed",
+        crowd.len()
+    ));
+}
+
+/// The agents' figures come in as before.
+#[track_caller]
+fn nothing_is_lost(world: &World, app: &crate::world::App<'_>) {
+    let traffic = app.traffic(14);
+    traffic.set(14);
+    app.await_replicas(SOON, |replicas| replicas >= 2);
+    eventually("nobody silent", SOON, || {
+        (app.view()["silent_pods"] == 0).then_some(())
+    });
+    assert_eq!(
+        world.replica().get("/healthz").map(|(status, _)| status),
+        Some(200)
+    );
+}

@@ -1,0 +1,246 @@
+//! A cluster with two nodes and one replica, shared by the tests that leave it as they found it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ebb_tests::cluster::agent::Agent;
+use ebb_tests::cluster::api::path;
+use ebb_tests::cluster::{Api, Autoscaler, Cluster, Kubelet, SOON, Traffic, deployment, opted_in};
+use ebb_tests::harness::eventually;
+use serde_json::Value;
+
+/// Windows of six seconds, the shortest: a test can wait for them.
+pub(crate) const FAST: (&str, &str) = ("autoscaling.knative.dev/window", "6s");
+/// Seven in flight a pod, at 70 %.
+pub(crate) const TEN: (&str, &str) = ("autoscaling.knative.dev/target", "10");
+/// How long a request of the usual traffic takes.
+pub(crate) const REQUEST: Duration = Duration::from_millis(100);
+
+/// Everything. Dropped in this order: clients before servers.
+pub(crate) struct World {
+    pub(crate) agents: Vec<Agent>,
+    pub(crate) replicas: Vec<Autoscaler>,
+    pub(crate) kubelet: Kubelet,
+    pub(crate) cluster: Cluster,
+}
+
+static SHARED: Mutex<Option<World>> = Mutex::new(None);
+
+/// The shared one.
+pub(crate) struct Shared(MutexGuard<'static, Option<World>>);
+
+impl std::ops::Deref for Shared {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        self.0.as_ref().expect("made when it was taken")
+    }
+}
+
+/// The shared world, made for the first who asks. A test that failed may have left it in any state: then a new one.
+pub(crate) fn shared() -> Shared {
+    let mut world = SHARED.lock().unwrap_or_else(|poisoned| {
+        let mut world = PoisonError::into_inner(poisoned);
+        *world = None;
+        world
+    });
+    SHARED.clear_poison();
+    if world.is_none() {
+        *world = Some(World::new(&["first"]));
+    }
+    Shared(world)
+}
+
+/// Ends the shared world.
+pub(crate) fn end() {
+    drop(SHARED.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
+impl World {
+    /// With these replicas of the autoscaler, the first of which leads.
+    pub(crate) fn new(replicas: &[&str]) -> Self {
+        Self::with(replicas, &[])
+    }
+
+    /// And with these options for them.
+    pub(crate) fn with(replicas: &[&str], options: &[&str]) -> Self {
+        let cluster = Cluster::new();
+        super::rbac::apply(&cluster);
+        let kubelet = Kubelet::start(cluster.api(), &["node-a", "node-b"]);
+        let replicas: Vec<_> = replicas
+            .iter()
+            .map(|name| {
+                let replica = Autoscaler::start(&cluster, name, options);
+                if *name == replicas[0] {
+                    replica.await_leading();
+                }
+                replica
+            })
+            .collect();
+        let to: Vec<_> = replicas.iter().collect();
+        let nodes = kubelet.nodes().to_vec();
+        let agents = nodes
+            .iter()
+            .map(|node| Agent::start(cluster.api(), &kubelet, node, &to))
+            .collect();
+        Self {
+            agents,
+            replicas,
+            kubelet,
+            cluster,
+        }
+    }
+
+    pub(crate) fn api(&self) -> &Api {
+        self.cluster.api()
+    }
+
+    pub(crate) fn replica(&self) -> &Autoscaler {
+        &self.replicas[0]
+    }
+
+    /// A namespace of the test's own with a Deployment in it.
+    pub(crate) fn app(
+        &self,
+        namespace: &'static str,
+        name: &'static str,
+        replicas: u32,
+        annotations: &[(&str, &str)],
+    ) -> App<'_> {
+        self.cluster.namespace(namespace);
+        self.api().apply(&deployment(
+            namespace,
+            name,
+            replicas,
+            &opted_in(annotations),
+        ));
+        let app = App {
+            world: self,
+            namespace,
+            name,
+        };
+        app.await_serving(replicas as usize);
+        app
+    }
+}
+
+/// A Deployment under test; deleted when dropped.
+pub(crate) struct App<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) namespace: &'static str,
+    pub(crate) name: &'static str,
+}
+
+impl App<'_> {
+    pub(crate) fn path(&self) -> String {
+        path("apps/v1", "Deployment", self.namespace, self.name)
+    }
+
+    /// Pods it is asked to have.
+    pub(crate) fn replicas(&self) -> u64 {
+        self.world
+            .api()
+            .get(&self.path())
+            .ok()
+            .and_then(|object| object["spec"]["replicas"].as_u64())
+            .unwrap_or(u64::MAX)
+    }
+
+    #[track_caller]
+    pub(crate) fn await_replicas(&self, within: Duration, wanted: impl Fn(u64) -> bool) -> u64 {
+        let what = format!("{}/{} scaled as wanted", self.namespace, self.name);
+        eventually(&what, within, || {
+            Some(self.replicas()).filter(|replicas| wanted(*replicas))
+        })
+    }
+
+    #[track_caller]
+    pub(crate) fn await_serving(&self, pods: usize) {
+        let endpoints = self.world.kubelet.endpoints(self.namespace, self.name);
+        let what = format!("{pods} pods of {}/{} serving", self.namespace, self.name);
+        eventually(&what, SOON, || (endpoints().len() == pods).then_some(()));
+    }
+
+    /// Asserts that it stays at `pods` for a time.
+    #[track_caller]
+    pub(crate) fn assert_stays(&self, pods: u64, time: Duration) {
+        let until = std::time::Instant::now() + time;
+        while std::time::Instant::now() < until {
+            let replicas = self.replicas();
+            assert!(
+                replicas == pods || replicas == u64::MAX,
+                "{replicas} replicas, {pods} expected"
+            );
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    pub(crate) fn traffic(&self, most: usize) -> Traffic {
+        Traffic::new(
+            self.world.kubelet.endpoints(self.namespace, self.name),
+            most,
+            REQUEST,
+        )
+    }
+
+    /// What the first replica tells of it.
+    pub(crate) fn view(&self) -> Value {
+        self.world.replica().workload(self.namespace, self.name)
+    }
+
+    #[track_caller]
+    pub(crate) fn await_event(&self, reason: &str) -> String {
+        await_event(
+            self.world.api(),
+            self.namespace,
+            "Deployment",
+            self.name,
+            reason,
+        )
+    }
+}
+
+impl Drop for App<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}\nlog of the autoscaler:", self.view());
+            let log = self.world.replica().log();
+            for line in log.lines().filter(|line| line.contains(self.namespace)) {
+                eprintln!("{line}");
+            }
+        }
+        self.world.api().delete(&self.path()).ok();
+    }
+}
+
+/// Events on an object, as reason and note.
+pub(crate) fn events(api: &Api, namespace: &str, kind: &str, name: &str) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let events = api.list(&path("events.k8s.io/v1", "Event", namespace, ""));
+    events
+        .iter()
+        .filter(|event| event["regarding"]["kind"] == kind && event["regarding"]["name"] == name)
+        .map(|event| (text(&event["reason"]), text(&event["note"])))
+        .collect()
+}
+
+/// The note of the first Event of that reason on an object.
+#[track_caller]
+pub(crate) fn await_event(
+    api: &Api,
+    namespace: &str,
+    kind: &str,
+    name: &str,
+    reason: &str,
+) -> String {
+    eventually(
+        &format!("an Event {reason} on {kind} {namespace}/{name}"),
+        SOON,
+        || {
+            let mut events = events(api, namespace, kind, name).into_iter();
+            events
+                .find(|(found, _)| found == reason)
+                .map(|(_, note)| note)
+        },
+    )
+}

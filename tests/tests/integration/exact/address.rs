@@ -1,0 +1,37 @@
+//! IPv4, IPv6, and IPv4 on an IPv6 socket.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ebb_tests::harness::Case;
+use ebb_tests::harness::server::{Place, Sample};
+use ebb_tests::harness::watch::Ends;
+
+use super::{CURL, watched};
+use ebb_tests::harness::client::curl;
+
+pub(super) const CASES: &[Case] = &[
+    Case::beside("exact::ipv6", CURL, || {
+        served(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST.into());
+    }),
+    Case::beside("exact::ipv4_mapped", CURL, || {
+        served(Ipv6Addr::UNSPECIFIED, Ipv4Addr::LOCALHOST.into());
+    }),
+    Case::beside("exact::any_ipv4_address", CURL, || {
+        served(Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(127, 1, 2, 3).into());
+    }),
+];
+
+/// A server at `at`, asked at `from`.
+fn served(at: impl Into<IpAddr>, from: IpAddr) {
+    let at = at.into();
+    let totals = watched(
+        |cgroup| Sample::start(Place::at(cgroup, at)),
+        |server, _| {
+            let url = format!("http://{}/", SocketAddr::new(from, server.address().port()));
+            let fetched = curl(&[], &[&url, &url]);
+            assert!(fetched.iter().all(|f| f.status == 200), "{fetched:?}");
+            assert_eq!(server.stats().requests, 2);
+        },
+    );
+    assert_eq!(totals.ends(), Ends::answered(3));
+}

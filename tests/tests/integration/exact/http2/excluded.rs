@@ -1,0 +1,76 @@
+//! Probes and scrapes over HTTP/2. Their heads are compressed (RFC 7541): what a field says may be
+//! Huffman's code, or a place in a table that fields before it have filled.
+
+use ebb_tests::harness::client::Client;
+use ebb_tests::harness::h2::H2;
+use ebb_tests::harness::server::Sample;
+use ebb_tests::harness::{Case, Need};
+
+use crate::exact::probes::{METRICS, excluded};
+use crate::exact::{EBB, watched_with};
+
+const NGHTTP: &[Need] = &[Need::Ebb, Need::Tool("nghttp"), Need::Tool("h2load")];
+
+pub(super) const CASES: &[Case] = &[
+    Case::beside("exact::http2::kubelet_probe", EBB, || {
+        between(&[("user-agent", "kube-probe/1.30")], "/?sleep=300");
+    }),
+    Case::beside("exact::http2::knative_probe", EBB, || {
+        between(&[("k-network-probe", "queue")], "/?sleep=300");
+    }),
+    Case::beside("exact::http2::excluded_path", EBB, || {
+        between(&[], "/metrics?sleep=300");
+    }),
+    Case::beside("exact::http2::kubelet_probe_compressed", NGHTTP, || {
+        compressed("/", "user-agent: kube-probe/1.30");
+    }),
+    Case::beside("exact::http2::knative_probe_compressed", NGHTTP, || {
+        compressed("/", "k-network-probe: queue");
+    }),
+    Case::beside("exact::http2::excluded_path_compressed", NGHTTP, || {
+        compressed("/metrics", "x-a: b");
+    }),
+];
+
+/// One that is left out between two requests that count, on the same connection at the same time; sent
+/// as literals.
+fn between(fields: &[(&str, &str)], path: &str) {
+    let totals = watched_with(
+        METRICS,
+        |cgroup| Sample::start(cgroup),
+        |server, _| {
+            let mut h2 = H2::connect(server.address());
+            let streams = [
+                h2.get("/?sleep=300"),
+                h2.get_with(path, fields),
+                h2.get("/?sleep=300"),
+            ];
+            h2.answers(&streams);
+        },
+    );
+    assert_eq!(totals.ends(), excluded(1, 2));
+    assert!((0.58..0.75).contains(&totals.integral), "{totals:?}");
+}
+
+/// Some on one connection, as nghttp2 compresses them: the first of them fills the table, the others
+/// refer to it. And others that count, to see that those do.
+fn compressed(path: &str, field: &str) {
+    let totals = watched_with(
+        METRICS,
+        |cgroup| Sample::start(cgroup),
+        |server, _| {
+            let url = format!("http://{}{path}", server.address());
+            let other = format!("http://{}/other", server.address());
+            let plain = Client::start("nghttp", &["-v", "-n", "-m", "3", &other]).finish();
+            let left_out = Client::start("nghttp", &["-v", "-n", "-m", "4", "-H", field, &url]);
+            for report in [plain, left_out.finish()] {
+                assert!(report.contains(":status: 200"), "{report}");
+            }
+            let load = ["-c", "2", "-n", "100", "-m", "5", "-H", field, &url];
+            let report = Client::start("h2load", &load).finish();
+            assert!(report.contains("100 succeeded, 0 failed"), "{report}");
+            assert_eq!(server.stats().requests, 107);
+        },
+    );
+    assert_eq!(totals.ends(), excluded(104, 4));
+}

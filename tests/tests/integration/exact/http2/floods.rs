@@ -1,0 +1,50 @@
+//! Frames that are about no stream, by the thousand, in the middle of one.
+
+use ebb_tests::harness::Case;
+use ebb_tests::harness::h2::{Frame, H2, kind};
+
+use super::{FRAMES, all_answered_by_h2, all_answered_by_sample};
+use crate::exact::EBB;
+
+pub(super) const CASES: &[Case] = &[
+    Case::beside("exact::http2::ping_flood_from_a_client", EBB, || {
+        from_client(&Frame::new(kind::PING, 0, 0, *b"floodpin"));
+    }),
+    Case::beside("exact::http2::settings_flood_from_a_client", EBB, || {
+        from_client(&Frame::new(kind::SETTINGS, 0, 0, []));
+    }),
+    Case::beside("exact::http2::priority_flood_from_a_client", EBB, || {
+        from_client(&Frame::new(kind::PRIORITY, 0, 99, [0, 0, 0, 0, 3]));
+    }),
+    Case::beside("exact::http2::flood_from_a_server", FRAMES, from_server),
+];
+
+const FRAMES_AT_ONCE: usize = 200;
+
+/// 25 times [`FRAMES_AT_ONCE`], the answers read in between: a server that is not listened to stops
+/// reading.
+fn from_client(flood: &Frame) {
+    all_answered_by_sample(2, |server, _| {
+        let mut h2 = H2::connect(server.address());
+        let waits = h2.get("/?sleep=500");
+        for turn in 0..25_u64 {
+            h2.wire.send(flood.bytes().repeat(FRAMES_AT_ONCE));
+            h2.wire
+                .send(Frame::new(kind::PING, 0, 0, turn.to_be_bytes()).bytes());
+            h2.until(|frame| frame.kind == kind::PING && frame.payload == turn.to_be_bytes());
+        }
+        let then = h2.get("/");
+        h2.answers(&[waits, then]);
+    });
+}
+
+/// 4 000 frames between the head of each answer and its body.
+fn from_server() {
+    all_answered_by_h2(3, |server, _| {
+        let mut h2 = H2::connect(server.address());
+        for _ in 0..3 {
+            let stream = h2.get("/flood?n=2000");
+            h2.answers(&[stream]);
+        }
+    });
+}

@@ -1,0 +1,159 @@
+//! Connections that were open before anybody watched: counted from their next request on.
+
+use ebb_tests::harness::h2::H2;
+use ebb_tests::harness::server::Sample;
+use ebb_tests::harness::watch::{Ends, Watch};
+use ebb_tests::harness::{Case, TestCgroup, Wire};
+
+use super::{EBB, INTERVAL};
+
+pub(super) const CASES: &[Case] = &[
+    Case::beside("exact::joined_between_requests", EBB, between_requests),
+    Case::beside("exact::joined_while_a_request_waits", EBB, while_waiting),
+    Case::beside("exact::joined_in_a_download", EBB, in_a_download),
+    Case::beside("exact::joined_in_an_upload", EBB, in_an_upload),
+    Case::beside("exact::joined_in_a_head", EBB, in_a_head),
+    Case::beside("exact::joined_http2_between_requests", EBB, http2_idle),
+    Case::beside("exact::joined_http2_with_streams_open", EBB, http2_busy),
+];
+
+/// A server with a connection that has been used before the watch begins.
+///
+/// Its client has room for little: a download goes on for as long as the test does not read it.
+fn joined(first: impl FnOnce(&Sample, &mut Wire)) -> (TestCgroup, Sample, Wire, Watch) {
+    let cgroup = TestCgroup::new();
+    let server = Sample::start(&cgroup);
+    let mut wire = Wire::connect_narrow(server.address(), 4_096);
+    wire.get("/", "");
+    assert_eq!(wire.response(), 200);
+    first(&server, &mut wire);
+    let watch = Watch::start(&cgroup, INTERVAL, &[]);
+    (cgroup, server, wire, watch)
+}
+
+/// Three more requests on it.
+fn three(wire: &mut Wire) {
+    for _ in 0..3 {
+        wire.get("/?sleep=20", "");
+        assert_eq!(wire.response(), 200);
+    }
+}
+
+fn between_requests() {
+    let (_cgroup, _server, mut wire, mut watch) = joined(|_, _| {});
+    three(&mut wire);
+    let totals = watch.settle();
+    assert_eq!(totals.ends(), Ends::answered(3));
+    assert!(totals.integral > 0.06, "{totals:?}");
+    // Closed: nothing of it stays, and nothing goes below zero.
+    drop(wire);
+    let line = watch.until("closed", |_, line| line.connections == 0);
+    assert_eq!(line.in_flight, 0);
+}
+
+/// The answer to a request nobody saw is nobody's.
+fn while_waiting() {
+    let (_cgroup, server, mut wire, mut watch) = joined(|server, wire| {
+        server.pause();
+        wire.get("/", "");
+    });
+    server.resume();
+    assert_eq!(wire.response(), 200);
+    three(&mut wire);
+    assert_eq!(watch.settle().ends(), Ends::answered(3));
+}
+
+fn in_a_download() {
+    let (_cgroup, server, mut wire, mut watch) = joined(|_, wire| {
+        // More than the server's socket takes.
+        wire.get("/?bytes=8000000", "");
+    });
+    assert_eq!(server.stats().in_flight, 1, "still at it");
+    assert_eq!(wire.response(), 200);
+    three(&mut wire);
+    assert_eq!(
+        watch.settle().ends(),
+        Ends::answered(4),
+        "and one that asks"
+    );
+}
+
+/// Bytes of a body that nobody saw the head of, some of which would make a request.
+fn in_an_upload() {
+    let (_cgroup, _server, mut wire, mut watch) = joined(|_, wire| {
+        wire.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20000\r\n\r\n");
+        wire.send([b'x'; 1_000]);
+    });
+    wire.send([b'x'; 10_000]);
+    wire.send([b'\n'; 9_000]);
+    assert_eq!(wire.response(), 200);
+    three(&mut wire);
+    drop(wire);
+    // Where a body ends cannot be known: the next request is found, or the connection is opaque.
+    let totals = watch.settle();
+    let Ends {
+        answered,
+        aborted,
+        opaque,
+        excluded,
+    } = totals.ends();
+    assert!(
+        (answered == 3 && opaque == 0) || (answered <= 3 && opaque == 1),
+        "{totals:?}"
+    );
+    assert_eq!((aborted, excluded), (0, 0), "{totals:?}");
+}
+
+/// Half a head before, half of it after: it is no request that could be read; the next one is.
+fn in_a_head() {
+    let (_cgroup, _server, mut wire, mut watch) = joined(|_, wire| {
+        wire.send("GET / HTTP/1.1\r\nHost: te");
+    });
+    wire.send("st\r\nX-A: b\r\n\r\n");
+    assert_eq!(wire.response(), 200);
+    three(&mut wire);
+    drop(wire);
+    let totals = watch.settle();
+    let Ends {
+        answered,
+        aborted,
+        opaque,
+        excluded,
+    } = totals.ends();
+    assert!(
+        (answered == 3 && opaque == 0) || (answered <= 3 && opaque == 1),
+        "{totals:?}"
+    );
+    assert_eq!((aborted, excluded), (0, 0), "{totals:?}");
+}
+
+/// Ten more streams on an HTTP/2 connection that has had one: all ten of them, or the connection as
+/// one that cannot be read; never anything else.
+fn http2_joined(first: impl FnOnce(&mut H2) -> Vec<u32>) {
+    let cgroup = TestCgroup::new();
+    let server = Sample::start(&cgroup);
+    let mut h2 = H2::connect(server.address());
+    let stream = h2.get("/");
+    h2.answers(&[stream]);
+    let open = first(&mut h2);
+    let mut watch = Watch::start(&cgroup, INTERVAL, &[]);
+    h2.answers(&open);
+    let streams: Vec<_> = (0..10).map(|_| h2.get("/?sleep=100")).collect();
+    h2.answers(&streams);
+    watch.until("its frames are seen", |totals, _| totals.requests > 0);
+    drop(h2);
+    let ends = watch.settle().ends();
+    let opaque = Ends {
+        opaque: 1,
+        ..Ends::default()
+    };
+    assert!(ends == Ends::answered(10) || ends == opaque, "{ends:?}");
+}
+
+fn http2_idle() {
+    http2_joined(|_| Vec::new());
+}
+
+fn http2_busy() {
+    http2_joined(|h2| (0..5).map(|_| h2.get("/?bytes=8000000")).collect());
+}

@@ -1,0 +1,117 @@
+//! Mean concurrency against the oracle: the server's own exact integral.
+//!
+//! The kernel sees a request earlier than the server can (it waits in the socket until the server
+//! reads it), so on a loaded machine the kernel's figure is the higher one, and rightly. That is
+//! noise of the machine and not of the count, hence up to three tries; each is noted.
+
+use std::io::Write;
+use std::time::Duration;
+
+use ebb_tests::harness::client::Client;
+use ebb_tests::harness::server::Sample;
+use ebb_tests::harness::watch::Watch;
+use ebb_tests::harness::{Case, Need, TestCgroup, full, note};
+
+const NEEDS: &[Need] = &[Need::Ebb, Need::Tool("h2load")];
+const FULL: &[Need] = &[Need::Full, Need::Ebb, Need::Tool("h2load")];
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("exact::mean_of_1_http1", NEEDS, || within(Load::http1(1))),
+    Case::new("exact::mean_of_20_http1", FULL, || within(Load::http1(20))),
+    Case::new("exact::mean_of_500_http1", NEEDS, || {
+        within(Load::http1(500));
+    }),
+    Case::new("exact::mean_of_1_http2", NEEDS, || {
+        within(Load::http2(1, 1));
+    }),
+    Case::new("exact::mean_of_20_http2", FULL, || {
+        within(Load::http2(4, 5));
+    }),
+    Case::new("exact::mean_of_500_http2", NEEDS, || {
+        within(Load::http2(10, 50));
+    }),
+];
+
+/// What the product promises.
+const MOST_OFF: f64 = 0.005;
+const TRIES: u32 = 3;
+
+/// How many requests at once, and on what.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    http2: bool,
+    connections: u64,
+    streams: u64,
+}
+
+impl Load {
+    fn http1(connections: u64) -> Self {
+        Self {
+            http2: false,
+            connections,
+            streams: 1,
+        }
+    }
+
+    fn http2(connections: u64, streams: u64) -> Self {
+        Self {
+            http2: true,
+            connections,
+            streams,
+        }
+    }
+
+    fn in_flight(self) -> u64 {
+        self.connections * self.streams
+    }
+}
+
+fn within(load: Load) {
+    let time = Duration::from_secs(if full() { 20 } else { 3 });
+    let mut off = Vec::new();
+    for _ in 0..TRIES {
+        let (watched, oracle) = means(load, time);
+        off.push(watched / oracle - 1.0);
+        note(format!(
+            "mean of {} of about 500 ms over {time:?}, HTTP/{}: {watched:.3}, oracle {oracle:.3}, {:+.2} %",
+            load.in_flight(),
+            if load.http2 { 2 } else { 1 },
+            (watched / oracle - 1.0) * 100.0
+        ));
+        if off.iter().any(|off| off.abs() < MOST_OFF) {
+            return;
+        }
+    }
+    panic!("off by {off:?}, allowed is {MOST_OFF}");
+}
+
+/// The mean as watched and as the oracle has it.
+fn means(load: Load, time: Duration) -> (f64, f64) {
+    let cgroup = TestCgroup::new();
+    let server = Sample::start(&cgroup);
+    let mut watch = Watch::start(&cgroup, "250ms", &[]);
+    // Of slightly different lengths: clients that all begin at once would go on to come all at once,
+    // and the oracle would be measured by how fast the server takes them in.
+    let mut urls = tempfile::NamedTempFile::new().expect("a file");
+    for sleep in (470..=530).step_by(3) {
+        writeln!(urls, "http://{}/?sleep={sleep}", server.address()).expect("a list of URLs");
+    }
+    let (connections, streams) = (load.connections.to_string(), load.streams.to_string());
+    let urls = urls.path().to_str().expect("a path in UTF-8");
+    // Longer than measured: it is ended when the measure is taken.
+    let mut options = vec!["-D", "120", "-c", &connections, "-m", &streams, "-i", urls];
+    if !load.http2 {
+        options.push("--h1");
+    }
+    let client = Client::start("h2load", &options);
+    watch.until("all in flight", |_, line| {
+        line.in_flight == load.in_flight()
+    });
+    // Each reading of the oracle follows the line that bounds the measure by the same moment.
+    watch.line_after(Duration::from_secs(1));
+    let from = server.stats();
+    let watched = watch.measure(time);
+    let to = server.stats();
+    client.stop();
+    (watched.integral / watched.time, to.mean_since(&from))
+}

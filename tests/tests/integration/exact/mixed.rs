@@ -1,0 +1,116 @@
+//! Everything at once: several clients, servers and protocols in one cgroup. Totals are the servers',
+//! nothing is left in flight, and the kernel has its memory back.
+
+use std::fs;
+
+use ebb_tests::harness::client::Client;
+use ebb_tests::harness::server::{Nginx, Sample, Script, Service};
+use ebb_tests::harness::watch::{Ends, Watch};
+use ebb_tests::harness::{Case, Need, TestCgroup, full, note};
+
+use super::INTERVAL;
+
+pub(super) const CASES: &[Case] = &[Case::new(
+    "exact::mixed_requests_of_many_clients",
+    &[
+        Need::Ebb,
+        Need::Tool("nginx"),
+        Need::Tool("node"),
+        Need::Tool("h2load"),
+        Need::Tool("hey"),
+        Need::Tool("ab"),
+    ],
+    mixed,
+)];
+
+fn mixed() {
+    let all: u64 = if full() { 10_000_000 } else { 200_000 };
+    let percent = |share: u64| (all * share / 100).to_string();
+    let cgroup = TestCgroup::new();
+    let nginx = Nginx::start(&cgroup);
+    let sample = Sample::start(&cgroup);
+    let node = Service::start(Script::Node, &cgroup);
+    let mut watch = Watch::start(&cgroup, INTERVAL, &[]);
+    let before = nginx.requests();
+    let memory = unreclaimable();
+
+    let (http1, http2) = (nginx.address(), nginx.http2_address());
+    let short = percent(5);
+    let clients = [
+        (
+            "h2load",
+            format!("--h1 -c 20 -n {} http://{http1}/", percent(40)),
+        ),
+        (
+            "h2load",
+            format!("-c 10 -m 20 -n {} http://{http2}/", percent(35)),
+        ),
+        (
+            "h2load",
+            format!(
+                "-c 4 -m 10 -n {} http://{}/?bytes=3000&chunked=1",
+                percent(5),
+                sample.address()
+            ),
+        ),
+        (
+            "h2load",
+            format!(
+                "--h1 -c 4 -n {} http://{}/trailers",
+                percent(5),
+                node.address()
+            ),
+        ),
+        // HTTP/1.0; a connection each, which `ab` ends at the length and the server by closing.
+        (
+            "ab",
+            format!("-q -c 10 -n {short} http://{http1}/page.html"),
+        ),
+        (
+            "ab",
+            format!("-q -k -c 10 -n {short} http://{http1}/page.html"),
+        ),
+        (
+            "hey",
+            format!("-disable-keepalive -c 10 -n {short} http://{http1}/"),
+        ),
+    ]
+    .map(|(program, options)| {
+        let options: Vec<_> = options.split(' ').collect();
+        Client::start(program, &options)
+    });
+    for client in clients {
+        client.finish();
+    }
+    watch.settle();
+    let served = nginx.requests() - before + sample.stats().requests + node.requests() + 1;
+    assert_eq!(served, all + 2, "the servers' counts, and two that ask");
+    watch.until("all closed", |_, line| line.connections == 0);
+    let totals = watch.settle();
+    assert_eq!(totals.ends(), Ends::answered(served + 1));
+
+    let more = unreclaimable().saturating_sub(memory);
+    let connections = 2 * all * 5 / 100;
+    note(format!(
+        "{served} mixed requests: all counted, none left; {more} KiB more kernel memory than before, \
+         over {connections} connections"
+    ));
+    assert!(
+        more < connections * STORAGE_KIB / 4,
+        "{more} KiB of kernel memory not given back after {connections} connections"
+    );
+}
+
+/// Socket storage of a connection, at least, as slabs are cut: were it not given back, that would be
+/// what each costs. A quarter of it is the noise of a machine on which other things run.
+const STORAGE_KIB: u64 = 1;
+
+/// Kernel memory that stays until it is given back, in KiB: `SUnreclaim` of proc(5).
+fn unreclaimable() -> u64 {
+    fs::read_to_string("/proc/meminfo")
+        .expect("/proc/meminfo")
+        .lines()
+        .find_map(|line| line.strip_prefix("SUnreclaim:"))
+        .and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok())
+        .expect("SUnreclaim")
+}

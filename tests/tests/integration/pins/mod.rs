@@ -1,0 +1,15 @@
+//! Restart and upgrade: what is counted while no process looks, and while programs are exchanged.
+
+mod keeper;
+mod leftovers;
+mod restart;
+
+use ebb_tests::harness::Case;
+
+pub(crate) fn cases() -> Vec<Case> {
+    [leftovers::CASES, restart::CASES]
+        .into_iter()
+        .flatten()
+        .copied()
+        .collect()
+}

@@ -1,0 +1,221 @@
+//! The counting goes on while its process is killed, and while its programs are exchanged.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use ebb_tests::harness::client::Client;
+use ebb_tests::harness::server::{Nginx, Sample};
+use ebb_tests::harness::{Case, Need, TestCgroup, Wire, eventually, full, note};
+
+use super::keeper::{Keeper, SOON, start_and_kill, with_bpffs};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(
+        "pins::no_request_is_lost_or_doubled_by_kill_9",
+        &[Need::Ebb, Need::Tool("nginx"), Need::Tool("h2load")],
+        killed,
+    ),
+    Case::new(
+        "pins::no_request_is_lost_or_doubled_when_each_has_its_connection",
+        &[Need::Ebb, Need::Tool("nginx"), Need::Tool("hey")],
+        killed_with_short_connections,
+    ),
+    Case::new(
+        "pins::no_request_is_lost_or_doubled_when_programs_are_exchanged",
+        &[Need::Ebb, Need::Tool("nginx"), Need::Tool("h2load")],
+        exchanged,
+    ),
+    Case::new(
+        "pins::a_request_in_flight_stays_so_across_a_restart",
+        &[Need::Ebb],
+        in_flight,
+    ),
+    Case::new(
+        "pins::killed_at_any_moment_of_its_start",
+        &[Need::Ebb, Need::Tool("nginx"), Need::Tool("wrk")],
+        killed_early,
+    ),
+    Case::new("pins::rules_are_taken_over", &[Need::Ebb], rules),
+];
+
+/// The least number of restarts that makes a run worth something.
+const RESTARTS: usize = 3;
+
+fn killed() {
+    let requests: u64 = if full() { 1_000_000 } else { 200_000 };
+    let start = keep_alive(requests);
+    under_load(start, |pins, cgroup, _| {
+        let keeper = Keeper::start(pins, Some(cgroup), &[]);
+        assert_eq!((keeper.first().adopted, keeper.first().exchanged), (1, 0));
+        keeper
+    });
+}
+
+fn killed_with_short_connections() {
+    let requests = if full() { 200_000 } else { 30_000 };
+    let start = |address: SocketAddr| {
+        let (url, count) = (format!("http://{address}/"), requests.to_string());
+        let arguments = ["-disable-keepalive", "-c", "20", "-n", &count, &url];
+        Client::start("hey", &arguments)
+    };
+    under_load(start, |pins, cgroup, _| {
+        Keeper::start(pins, Some(cgroup), &[])
+    });
+}
+
+fn exchanged() {
+    let requests: u64 = if full() { 1_000_000 } else { 200_000 };
+    let start = keep_alive(requests);
+    under_load(start, |pins, cgroup, number| {
+        let build = format!("build{number}");
+        let keeper = Keeper::start(pins, Some(cgroup), &["--build", &build]);
+        // All three links have other programs now.
+        assert_eq!((keeper.first().adopted, keeper.first().exchanged), (1, 3));
+        let builds = std::fs::read_dir(pins).expect("pins");
+        let layout = builds.flatten().next().expect("a layout").path();
+        let builds = std::fs::read_dir(layout.join("programs")).expect("programs");
+        let builds: Vec<_> = builds.flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(builds, [build.as_str()]);
+        keeper
+    });
+}
+
+fn keep_alive(requests: u64) -> impl FnOnce(SocketAddr) -> Client + Send {
+    move |address| {
+        let (url, count) = (format!("http://{address}/"), requests.to_string());
+        Client::start("h2load", &["--h1", "-c", "50", "-n", &count, &url])
+    }
+}
+
+/// Kills the process that counts and has `again` start another, over and over while the load lasts.
+fn under_load(
+    start: impl FnOnce(SocketAddr) -> Client + Send,
+    again: impl Fn(&Path, &TestCgroup, usize) -> Keeper + Send + Sync,
+) {
+    with_bpffs(|pins| {
+        let cgroup = TestCgroup::new();
+        let server = Nginx::start(&cgroup);
+        let mut keeper = Keeper::start(pins, Some(&cgroup), &[]);
+        let since = keeper.first().reading().since;
+        assert_eq!(keeper.first().adopted, 0);
+        // The two times nginx is asked are requests too, both counted, and its answer has the one that asks.
+        let before = server.requests();
+        let began = std::time::Instant::now();
+        let mut load = start(server.address());
+        let mut restarts = 0;
+        while load.is_running() {
+            keeper.kill();
+            restarts += 1;
+            keeper = again(pins, &cgroup, restarts);
+        }
+        let took = began.elapsed();
+        assert!(restarts >= RESTARTS, "only {restarts} restarts");
+        let after = server.requests();
+        let reading = keeper.until("nothing in flight", |reading| reading.in_flight == 0);
+        assert_eq!(reading.since, since, "one count from beginning to end");
+        assert_eq!(
+            reading.started,
+            after - before + 1,
+            "nginx counted the right side, {restarts} restarts"
+        );
+        assert_eq!(reading.completed, reading.started);
+        assert_eq!(reading.connections, 0);
+        note(format!(
+            "{} requests at {:.0}/s, {restarts} restarts: nginx and the kernel counted the same",
+            reading.started,
+            reading.started as f64 / took.as_secs_f64()
+        ));
+    });
+}
+
+/// Neither a start from nothing nor an exchange of programs that is broken off leaves anything that the
+/// next process could not go on with.
+fn killed_early() {
+    let moments: u32 = if full() { 100 } else { 10 };
+    with_bpffs(|pins| {
+        let cgroup = TestCgroup::new();
+        let server = Nginx::start(&cgroup);
+        let timed = std::time::Instant::now();
+        Keeper::start(pins, Some(&cgroup), &["--detach"]).kill();
+        let start = timed.elapsed();
+        // From the first instruction to a little after the first line.
+        let moment = |number: u32| start * 11 / 10 * number / moments;
+        for number in 0..moments {
+            // Each layout begins from nothing.
+            let layout = (4_000_000 + number).to_string();
+            start_and_kill(pins, &cgroup, moment(number), &["--layout", &layout]);
+            start_and_kill(pins, &cgroup, moment(number), &["--layout", &layout]);
+        }
+        let keeper = Keeper::start(pins, Some(&cgroup), &[]);
+        let since = keeper.first().reading().since;
+        keeper.kill();
+        let before = server.requests();
+        let url = format!("http://{}/", server.address());
+        // Longer than needed: it is stopped.
+        let load = Client::start("wrk", &["-t", "1", "-c", "50", "-d", "600s", &url]);
+        for number in 0..moments {
+            let build = format!("build{number}");
+            start_and_kill(pins, &cgroup, moment(number), &["--build", &build]);
+        }
+        load.stop();
+        let mut keeper = Keeper::start(pins, Some(&cgroup), &[]);
+        assert_eq!(keeper.first().adopted, 1);
+        // Not sooner: a client that is gone may have left requests that nginx has not read yet.
+        keeper.until("nothing in flight", |reading| reading.connections == 0);
+        let after = server.requests();
+        let reading = keeper.until("nothing in flight", |reading| reading.in_flight == 0);
+        assert_eq!(reading.since, since, "one count from beginning to end");
+        assert_eq!(
+            reading.started,
+            after - before + 1,
+            "nginx counted the right side"
+        );
+    });
+}
+
+fn in_flight() {
+    with_bpffs(|pins| {
+        let cgroup = TestCgroup::new();
+        let server = Sample::start(&cgroup);
+        let keeper = Keeper::start(pins, Some(&cgroup), &[]);
+        let mut wire = Wire::connect(server.address());
+        // The server answers once it has the body: for as long as the test wants.
+        wire.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\n");
+        eventually("in flight at the server", SOON, || {
+            (server.stats().in_flight == 1).then_some(())
+        });
+        keeper.kill();
+        let mut keeper = Keeper::start(pins, Some(&cgroup), &["--build", "another"]);
+        // The server's own statistics are requests too.
+        let reading = keeper.until("in flight", |_| true);
+        assert_eq!(reading.in_flight, 1, "{reading:?}");
+        wire.send("body");
+        assert_eq!(wire.response(), 200);
+        drop(wire);
+        let reading = keeper.until("nothing in flight", |reading| {
+            reading.in_flight == 0 && reading.connections == 0
+        });
+        assert_eq!(reading.completed, reading.started);
+        assert_eq!(reading.aborted, 0);
+    });
+}
+
+fn rules() {
+    with_bpffs(|pins| {
+        let cgroup = TestCgroup::new();
+        let server = Sample::start(&cgroup);
+        let paths = ["--exclude-path", "/stats", "--exclude-path", "/metrics"];
+        let keeper = Keeper::start(pins, Some(&cgroup), &paths);
+        let _ = server.stats();
+        keeper.kill();
+        // Not told again: they are read back from the maps.
+        let mut keeper = Keeper::start(pins, Some(&cgroup), &[]);
+        let first = keeper.first().reading().clone();
+        assert_eq!(first.exclude_paths, ["/metrics", "/stats"]);
+        let _ = server.stats();
+        let reading = keeper.until("one more excluded", |reading| {
+            reading.excluded > first.excluded
+        });
+        assert_eq!(reading.started, first.started);
+    });
+}

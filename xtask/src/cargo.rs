@@ -75,6 +75,11 @@ impl Workspace {
         self.target.join("bpf").join("lints")
     }
 
+    /// Where the fuzzers are built: with flags of their own, so beside all else.
+    pub(crate) fn fuzz_dir(&self) -> PathBuf {
+        self.target.join("fuzz")
+    }
+
     /// The names of all test programs (the `tests/` folders of packages).
     pub(crate) fn test_programs(&self) -> impl Iterator<Item = &str> {
         let targets = self.packages.iter().flat_map(|package| &package.targets);
@@ -103,4 +108,11 @@ pub(crate) fn cargo() -> Command {
         }
     }
     command
+}
+
+/// The host's triple.
+pub(crate) fn host() -> Result<String> {
+    let about = exec::output(Command::new("rustc").arg("-vV")).context("rustc -vV failed")?;
+    let host = about.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc names no host")?.to_owned())
 }

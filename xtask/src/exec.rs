@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -117,8 +117,15 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Where the output of a watched program is kept.
+pub(crate) fn log(name: &str) -> PathBuf {
+    ebb_ebpf_build::cache_dir()
+        .join("log")
+        .join(format!("{name}.log"))
+}
+
 /// A program on `PATH`, or where programs for root are, which not every `PATH` holds.
-pub(crate) fn which(name: &str) -> Option<std::path::PathBuf> {
+pub(crate) fn which(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])

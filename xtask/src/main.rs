@@ -4,10 +4,13 @@
 //! for how long, and asks for root in one place ([`root`]) with the reason. What a command cannot do
 //! here is said and counted, never passed over.
 
+mod bench;
 mod build;
 mod cargo;
 mod demo;
 mod exec;
+mod fuzz;
+mod kernels;
 mod root;
 mod say;
 mod setup;
@@ -33,6 +36,9 @@ enum Command {
     Build,
     Test(test::Args),
     Demo(demo::Args),
+    Bench(bench::Args),
+    Kernels(kernels::Args),
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +47,9 @@ fn main() -> ExitCode {
         Command::Build => build::run(),
         Command::Test(args) => test::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args).map(|never| match never {}),
+        Command::Kernels(args) => kernels::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
     };
     match done {
         Ok(code) => code,

@@ -28,8 +28,8 @@ apt-get --option Acquire::Retries=3 update || echo "apt-get update failed: going
 apt-get --option DPkg::Lock::Timeout=120 --option Acquire::Retries=3 \
     install --yes --no-install-recommends --no-remove "$@"
 for package in "$@"; do
-    # The only one of ours that brings a service: it must not come up at the next boot either.
-    if [ "$package" = nginx ]; then update-rc.d nginx disable || true; fi
+    # Those of ours that bring a service: it must not come up at the next boot either.
+    case "$package" in haproxy | nginx) update-rc.d "$package" disable || true ;; esac
 done
 "#;
 

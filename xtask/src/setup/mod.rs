@@ -11,7 +11,7 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::{root::Root, say};
+use crate::{exec, root::Root, say};
 
 /// Install what building Ebb needs and this machine lacks
 #[derive(clap::Args)]
@@ -69,6 +69,25 @@ pub(crate) fn test_tools() -> Result<()> {
     )
 }
 
+/// Makes sure that other kernels can be fetched and booted.
+pub(crate) fn kernel_tools() -> Result<()> {
+    install(
+        &tools::missing_for_kernels(),
+        "install the emulator that other kernels are booted with",
+    )
+}
+
+/// Makes sure that there is a C++ compiler, which libFuzzer is built with.
+pub(crate) fn fuzz_tools() -> Result<()> {
+    if exec::which("c++").is_some() {
+        return Ok(());
+    }
+    install(
+        &["g++"],
+        "install the C++ compiler that libFuzzer is built with",
+    )
+}
+
 /// Installs those of `packages` that are not there; root is asked for only if there are any.
 fn install(packages: &[&str], reason: &str) -> Result<()> {
     let packages: Vec<_> = packages
@@ -84,7 +103,5 @@ fn install(packages: &[&str], reason: &str) -> Result<()> {
 
 /// Where the output of what is installed goes.
 fn log(name: &str) -> PathBuf {
-    ebb_ebpf_build::cache_dir()
-        .join("log")
-        .join(format!("setup-{name}.log"))
+    exec::log(&format!("setup-{name}"))
 }

@@ -5,6 +5,8 @@
 //! test runners, where a check that has no tests of its own (formatting, lints) counts as one.
 
 mod count;
+mod fuzz;
+mod kernels;
 mod leftovers;
 mod report;
 mod steps;

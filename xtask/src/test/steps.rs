@@ -7,9 +7,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{count::Counts, leftovers};
+use super::{count::Counts, fuzz, kernels, leftovers};
 use crate::{
-    cargo::{INTEGRATION, KERNEL_PACKAGE, Workspace},
+    cargo::{self, INTEGRATION, KERNEL_PACKAGE, Workspace},
     exec,
     root::Root,
     say, setup,
@@ -35,7 +35,9 @@ pub(super) fn plan(quick: bool) -> Vec<Step> {
     ];
     if !quick {
         plan.insert(1, step("test tools", test_tools));
+        plan.push(step("fuzzing", fuzz::run));
         plan.push(step("integration tests", integration_tests));
+        plan.push(step("other kernels", kernels::run));
     }
     plan
 }
@@ -132,7 +134,9 @@ fn integration_tests(workspace: &Workspace) -> Result<Counts> {
         match Root::ask("run the integration tests, which load kernel programs") {
             Ok(root) => {
                 if let Some(runner) = root.runner() {
-                    cargo.env(format!("CARGO_TARGET_{}_RUNNER", host()?), runner);
+                    // As cargo spells it in variables.
+                    let host = cargo::host()?.to_uppercase().replace('-', "_");
+                    cargo.env(format!("CARGO_TARGET_{host}_RUNNER"), runner);
                 }
             }
             // The harness skips what it cannot do, with its reason.
@@ -140,16 +144,6 @@ fn integration_tests(workspace: &Workspace) -> Result<Counts> {
         }
     }
     tests(&mut cargo)
-}
-
-/// The host's triple as cargo spells it in variables.
-fn host() -> Result<String> {
-    let about = exec::output(Command::new("rustc").arg("-vV")).context("rustc -vV failed")?;
-    let host = about.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host
-        .context("rustc names no host")?
-        .to_uppercase()
-        .replace('-', "_"))
 }
 
 /// A program that says yes or no.

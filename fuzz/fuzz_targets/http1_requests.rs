@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(
+    |bytes: &[u8]| (ebb_common_testing::targets::named("http1_requests").run)(bytes)
+);

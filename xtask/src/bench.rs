@@ -1,0 +1,51 @@
+//! `cargo xtask bench`: what the counter costs, measured on this machine.
+//!
+//! Only builds what takes part, and then becomes `ebb-bench` of the tests' package, which measures: so
+//! xtask stays light, and a Ctrl-C reaches the program that has something to take away.
+
+use std::{convert::Infallible, ffi::OsString, os::unix::process::CommandExt as _, time::Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    cargo::{TESTS_PACKAGE, Workspace},
+    exec,
+    root::Root,
+    say, setup,
+};
+
+/// The program that measures.
+const BENCH: &str = "ebb-bench";
+
+/// Measure what the counter costs: `bench kernel`, `bench overhead` (each with `--help`)
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Args {
+    /// Passed on to the program that measures
+    #[arg(
+        value_name = "kernel|overhead",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    arguments: Vec<OsString>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Infallible> {
+    setup::toolchain()?;
+    setup::test_tools()?;
+    let workspace = Workspace::find()?;
+    say::begin("building ebb and the program that measures");
+    let start = Instant::now();
+    let mut cargo = workspace.cargo(["build", "--no-default-features"]);
+    cargo.args(["--package", "ebb", "--package", TESTS_PACKAGE]);
+    for program in ["ebb", "ebb-sample", BENCH] {
+        cargo.args(["--bin", program]);
+    }
+    exec::run(&mut cargo)?;
+    say::done("built", start.elapsed());
+    let root = Root::ask("load kernel programs and have the kernel measure them")?;
+    let bench = workspace.bin_dir().join(BENCH);
+    let mut command = root.command(&bench);
+    command.args(&args.arguments);
+    Err(command.exec()).with_context(|| format!("cannot start {}", bench.display()))
+}

@@ -1,0 +1,88 @@
+//! `cargo xtask fuzz`: any bytes at the parsers, guided by what code they reach.
+//!
+//! The fuzzers are in `fuzz/`, in the layout of cargo-fuzz; what they do is in `ebpf/common-testing`. Neither
+//! cargo-fuzz nor a nightly is needed (see [`build`]). What they learn is kept in the user's cache, so that
+//! each run begins where the last one ended; a fresh checkout begins with seeds made by code. Bias: a finding is a
+//! failure, whatever it is about; a run without one proves nothing but that it ran.
+
+mod build;
+mod round;
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{cargo::Workspace, say, setup};
+pub(crate) use round::Round;
+
+/// Fuzz the parsers; findings are kept in fuzz/artifacts
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these targets
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+    /// How long, for each target
+    #[arg(long, default_value_t = SECONDS)]
+    seconds: u64,
+}
+
+/// How long each target is run unless told otherwise, s: what CI can spare.
+pub(crate) const SECONDS: u64 = 30;
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    setup::fuzz_tools()?;
+    let rounds = fuzz(&workspace, &args.targets, args.seconds)?;
+    Ok(if rounds.iter().all(Round::is_good) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Builds the fuzzers and runs those that are wanted, all of them for none, one after another.
+pub(crate) fn fuzz(workspace: &Workspace, wanted: &[String], seconds: u64) -> Result<Vec<Round>> {
+    let mut targets = targets(workspace)?;
+    if let Some(unknown) = wanted.iter().find(|name| !targets.contains(name)) {
+        bail!(
+            "target {unknown}: there is none of this name, only {}",
+            targets.join(", ")
+        );
+    }
+    if !wanted.is_empty() {
+        targets.retain(|name| wanted.contains(name));
+    }
+    let programs = build::build(workspace)?;
+    let corpus = ebb_ebpf_build::cache_dir().join("fuzz");
+    build::seeds(workspace, &corpus)?;
+    let mut rounds = Vec::new();
+    for name in targets {
+        let round = Round {
+            program: programs.join(&name),
+            corpus: corpus.join(&name),
+            findings: workspace.root.join("fuzz/artifacts").join(&name),
+            name,
+            found: None,
+        };
+        rounds.push(round.run(seconds)?);
+    }
+    for round in rounds.iter().filter(|round| !round.is_good()) {
+        say::failed(&round.to_string());
+    }
+    Ok(rounds)
+}
+
+/// The names of all targets: their files.
+fn targets(workspace: &Workspace) -> Result<Vec<String>> {
+    let dir = workspace.root.join("fuzz/fuzz_targets");
+    let entries = fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let path: PathBuf = entry.context("cannot read a folder")?.path();
+        if let Some(name) = path.file_stem().and_then(|name| name.to_str()) {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}

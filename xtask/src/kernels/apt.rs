@@ -1,0 +1,159 @@
+//! apt with folders of its own: what the system knows of packages is neither used nor changed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::debian::{Release, files_below};
+use crate::exec;
+
+/// Depends on the newest kernel of a release; the small variant, which has all that is needed.
+const META_PACKAGE: &str = "linux-image-cloud-amd64";
+
+/// Where a release is, or will be once it is old.
+const MIRRORS: [&str; 2] = [
+    "http://deb.debian.org/debian",
+    "http://archive.debian.org/debian",
+];
+
+/// What Debian signs with; of the package `debian-archive-keyring`.
+pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Ten minutes: some ten megabytes of lists, then up to sixty of packages, on a slow line.
+const LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// apt with folders of its own.
+pub(super) struct Apt<'a> {
+    release: &'a Release,
+    folder: PathBuf,
+}
+
+impl<'a> Apt<'a> {
+    pub(super) fn new(release: &'a Release, folder: &Path) -> Result<Self> {
+        for below in ["state/lists/partial", "cache/archives/partial", "packages"] {
+            create(&folder.join(below))?;
+        }
+        // No package is installed, as far as it knows.
+        fs::write(folder.join("status"), "").context("the list of what is installed")?;
+        Ok(Self {
+            release,
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// A command of apt's that looks into these folders only.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let folder = |below: &str| self.folder.join(below).display().to_string();
+        for (option, value) in [
+            ("APT::Architecture", "amd64".to_owned()),
+            ("APT::Architectures", "amd64".to_owned()),
+            ("APT::Sandbox::User", "root".to_owned()),
+            ("APT::Update::Error-Mode", "any".to_owned()),
+            ("Acquire::Languages", "none".to_owned()),
+            ("Acquire::Retries", "3".to_owned()),
+            ("Dir::Cache", folder("cache")),
+            ("Dir::Etc::SourceList", folder("sources.list")),
+            ("Dir::Etc::SourceParts", "-".to_owned()),
+            ("Dir::State", folder("state")),
+            ("Dir::State::status", folder("status")),
+        ] {
+            command.arg("--option").arg(format!("{option}={value}"));
+        }
+        command.current_dir(self.folder.join("packages"));
+        command
+    }
+
+    /// Gets the list of the release's packages.
+    pub(super) fn update(&self) -> Result<()> {
+        let mut last = Ok(());
+        for mirror in MIRRORS {
+            // A release that has gone to the archive is not signed anew.
+            let source = format!(
+                "deb [arch=amd64 target=Packages check-valid-until=no signed-by={KEYRING}] {mirror} {} main\n",
+                self.release.suite
+            );
+            fs::write(self.folder.join("sources.list"), source).context("the list of sources")?;
+            let what = format!("reading the package list of Debian {}", self.release.suite);
+            let mut command = self.command("apt-get");
+            last = self.watched(&what, command.arg("update"));
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
+    }
+
+    /// The packages that hold the newest kernel.
+    pub(super) fn kernel_packages(&self) -> Result<Vec<String>> {
+        let mut newest = self.depends(META_PACKAGE)?.into_iter();
+        let image = newest
+            .find(|name| name.starts_with("linux-image-"))
+            .with_context(|| format!("{META_PACKAGE} depends on no kernel"))?;
+        // From 7 on, the files are in packages of which that one is made up.
+        let parts = self
+            .depends(&image)?
+            .into_iter()
+            .filter(|name| name.starts_with("linux-binary-") || name.starts_with("linux-modules-"));
+        let mut packages: Vec<_> = parts.collect();
+        packages.push(image);
+        Ok(packages)
+    }
+
+    /// What a package depends on: names, without versions and alternatives.
+    fn depends(&self, package: &str) -> Result<Vec<String>> {
+        let about =
+            exec::output(
+                self.command("apt-cache")
+                    .args(["show", "--no-all-versions", package]),
+            )
+            .with_context(|| format!("Debian {} has no {package}", self.release.suite))?;
+        let depends = about
+            .lines()
+            .find_map(|line| line.strip_prefix("Depends: "));
+        let names = depends.unwrap_or_default().split(", ");
+        Ok(names
+            .filter_map(|name| name.split_whitespace().next())
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// Fetches packages and unpacks them.
+    pub(super) fn unpack(&self, packages: &[String], into: &Path) -> Result<()> {
+        let what = format!("fetching {}", packages.last().map_or("", String::as_str));
+        let mut command = self.command("apt-get");
+        self.watched(&what, command.arg("download").args(packages))?;
+        create(into)?;
+        let files = files_below(&self.folder.join("packages"));
+        if files.len() != packages.len() {
+            bail!(
+                "{} packages asked for, {} came",
+                packages.len(),
+                files.len()
+            );
+        }
+        for file in files {
+            exec::run(
+                Command::new("dpkg-deb")
+                    .arg("--extract")
+                    .arg(file)
+                    .arg(into),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn watched(&self, what: &str, command: &mut Command) -> Result<()> {
+        let log = exec::log(&format!("kernel-{}", self.release.version));
+        exec::watched(what, command, &log, LIMIT)
+    }
+}
+
+pub(super) fn create(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
+}

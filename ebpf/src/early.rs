@@ -13,7 +13,6 @@ use aya_ebpf::{
 };
 use ebb_common::{
     conn::{Conn, state},
-    direction::flag,
     stash::{EARLY_PIECES, EarlyKey, PIECE, PIECE_WORDS, PIECES, PieceKey, Place},
 };
 
@@ -114,7 +113,7 @@ pub fn adopt(
         let _ = EARLY.remove(key);
     }
     // SAFETY: as above.
-    unsafe { (*connection).requests.flags |= flag::STASHED };
+    unsafe { (*connection).requests.stashed = 1 };
     let (Some(pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
         return;
     };

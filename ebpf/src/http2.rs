@@ -71,7 +71,7 @@ pub fn run(
             http2.way(side).direction.flags |= flag::UNREADABLE;
         }
         leave(side, http2, &mut pod);
-        if side == Side::Requests && http2.requests.direction.has(flag::STASHED) {
+        if side == Side::Requests && http2.requests.direction.has_stash() {
             go_on_in(context, side, ingress::HTTP2_FILL);
         }
     }

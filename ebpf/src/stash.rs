@@ -90,7 +90,7 @@ fn store(context: &SkBuffContext, header: &Header, direction: &mut Direction) ->
         stash.done = 0;
         // SAFETY: the program's context.
         stash.socket = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
-        direction.flags |= flag::STASHED;
+        direction.stashed = 1;
     }
     direction.flags &= !flag::UNFINISHED;
     let segment = direction.arrived(header.segment);
@@ -221,7 +221,7 @@ fn next(stash: &mut Stash, direction: &mut Direction) -> Option<(*const Piece, S
             return Some((blank, direction.arrived(segment)));
         }
         if stash.is_empty() {
-            direction.flags &= !flag::STASHED;
+            direction.stashed = 0;
         }
         return None;
     }

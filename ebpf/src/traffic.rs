@@ -93,7 +93,7 @@ pub fn run(
             direction(connection, side).flags &= !flag::HTTP2;
         }
         leave(side, connection, &mut pod);
-        if side == Side::Requests && direction(connection, side).has(flag::STASHED) {
+        if side == Side::Requests && direction(connection, side).has_stash() {
             go_on_in(context, side, ingress::FILL);
         }
     }

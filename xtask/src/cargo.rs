@@ -20,6 +20,9 @@ pub(crate) const TESTS_PACKAGE: &str = "ebb-tests";
 /// Its test program: all that needs root, a kernel and other programs.
 pub(crate) const INTEGRATION: &str = "integration";
 
+/// The tests of the programs in a cluster. Not complete yet, and not part of a test run: by hand for now.
+pub(crate) const CLUSTER: &str = "e2e";
+
 /// The packages that hold programs for users.
 pub(crate) const PROGRAM_PACKAGES: [&str; 4] =
     ["ebb", "ebb-agent", "ebb-autoscaler", "ebb-activator"];

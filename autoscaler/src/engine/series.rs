@@ -136,7 +136,7 @@ impl Series {
     /// What to assume from where it was last told of up to `now`, where that is too long ago.
     pub(super) fn to_hold(&self, now: Timestamp) -> Option<Span> {
         let untold = now.since(self.feed.upto());
-        (self.measured && untold > HELD_AFTER).then(|| Span {
+        (self.measured && untold > HELD_AFTER).then_some(Span {
             concurrency: self.mean,
             requests: self.rate * untold.as_secs_f64(),
         })

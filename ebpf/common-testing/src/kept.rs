@@ -68,7 +68,7 @@ impl Kept {
                 return Some((Piece(Vec::new()), direction.arrived(segment)));
             }
             if self.stash.is_empty() {
-                direction.flags &= !flag::STASHED;
+                direction.stashed = 0;
             }
             return None;
         }
@@ -144,7 +144,7 @@ impl Wire {
         let direction = self.way_in()?;
         if !direction.has(flag::UNFINISHED) {
             kept.stash.done = 0;
-            direction.flags |= flag::STASHED;
+            direction.stashed = 1;
         }
         direction.flags &= !flag::UNFINISHED;
         let segment = direction.arrived(arrival.segment);

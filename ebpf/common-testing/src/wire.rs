@@ -197,7 +197,7 @@ impl Wire {
             }
             http1::leave(side, &mut self.conn, &mut self.ledger);
             if side == Side::Requests
-                && self.direction(side).has(flag::STASHED)
+                && self.direction(side).has_stash()
                 && let Some(arrival) = arrival.go_on()
             {
                 return self.fill_http1(arrival);
@@ -238,7 +238,7 @@ impl Wire {
             }
             http2::leave(side, http2, &mut self.ledger);
             if side == Side::Requests
-                && http2.requests.direction.has(flag::STASHED)
+                && http2.requests.direction.has_stash()
                 && let Some(arrival) = arrival.go_on()
             {
                 return self.fill_http2(arrival);

@@ -51,8 +51,6 @@ pub mod flag {
     pub const SHORT: u16 = 1 << 11;
     /// What follows is HTTP/2.
     pub const HTTP2: u16 = 1 << 12;
-    /// Segments that came before their turn are kept: see [`crate::stash`].
-    pub const STASHED: u16 = 1 << 14;
     /// The parser stands in the middle of something that was kept, with steps still to take.
     pub const MIDWAY: u16 = 1 << 15;
     /// The response names h2c as the protocol to go on with.
@@ -123,8 +121,9 @@ pub struct Direction {
     pub next: u32,
     /// One of [`phase`].
     pub phase: u8,
-    /// Keeps the layout free of padding.
-    pub reserved: u8,
+    /// 1 where segments that came before their turn are kept: see [`crate::stash`]. Not a flag: another CPU may keep
+    /// one while the one before it is still being read here, and two that change one word undo each other.
+    pub stashed: u8,
     /// Bits of [`flag`].
     pub flags: u16,
     /// Bytes of the body or chunk that are still to come.
@@ -144,7 +143,7 @@ impl Direction {
     pub const ZERO: Self = Self {
         next: 0,
         phase: 0,
-        reserved: 0,
+        stashed: 0,
         flags: 0,
         remaining: 0,
         status: 0,
@@ -251,6 +250,13 @@ impl Direction {
         now & flags == flags
     }
 
+    /// Whether segments are kept, as it is in memory now.
+    #[inline(always)]
+    pub fn has_stash(&self) -> bool {
+        // SAFETY: a reference is valid for reads.
+        unsafe { (&raw const self.stashed).read_volatile() != 0 }
+    }
+
     /// The phase, read from memory each time: a copy of it in a register that has been compared would be as many
     /// ways for the verifier to follow through all that comes after.
     #[inline(always)]
@@ -263,7 +269,7 @@ impl Direction {
     #[inline(always)]
     pub fn next_message(&mut self) {
         self.phase = phase::HEAD;
-        self.flags = (self.flags & flag::STASHED) | flag::START_LINE;
+        self.flags = flag::START_LINE;
         self.status = 0;
     }
 

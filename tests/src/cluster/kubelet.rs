@@ -272,7 +272,7 @@ async fn report(api: &Api, pod: &RunningPod, container: &str, ready: bool) {
     let truth = if ready { "True" } else { "False" };
     let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "lastTransitionTime": now});
     let status = json!({"status": {
-        "phase": "Running", "startTime": now, "podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}], "qosClass": "Burstable",
+        "phase": "Running", "startTime": now, "podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}],
         "conditions": [condition("PodScheduled", "True"), condition("Initialized", "True"),
             condition("ContainersReady", truth), condition("Ready", truth)],
         "containerStatuses": [{
@@ -343,6 +343,11 @@ async fn persist(api: Api, method: &'static str, path: String, body: Value) {
         match asked {
             Ok(Err(refused)) if refused.code == 0 || refused.code == 409 => {
                 time::sleep(Duration::from_millis(200)).await
+            }
+            // Gone meanwhile is what most of these ask for anyway.
+            Ok(Err(refused)) if refused.code != 404 => {
+                eprintln!("the API server refuses what a kubelet writes: {refused:?}");
+                return;
             }
             _ => return,
         }

@@ -184,7 +184,7 @@ pub fn deployment(namespace: &str, name: &str, replicas: u32, annotations: &Valu
             "selector": {"matchLabels": {"app": name}},
             "template": {
                 "metadata": {"labels": {"app": name}, "annotations": annotations},
-                "spec": {"containers": [{"name": "app", "image": "ebb-sample"}], "terminationGracePeriodSeconds": 30},
+                "spec": {"containers": [{"name": "app", "image": "ebb-sample", "resources": {"requests": {"cpu": "1m"}}}], "terminationGracePeriodSeconds": 30},
             },
         },
     })

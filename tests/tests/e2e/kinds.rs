@@ -16,7 +16,7 @@ pub(crate) const CASES: &[Case] = &[
 fn template(app: &str) -> Value {
     json!({
         "metadata": {"labels": {"app": app}, "annotations": opted_in(&[FAST, TEN])},
-        "spec": {"containers": [{"name": "app", "image": "ebb-sample"}]},
+        "spec": {"containers": [{"name": "app", "image": "ebb-sample", "resources": {"requests": {"cpu": "1m"}}}]},
     })
 }
 

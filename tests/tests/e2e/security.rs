@@ -107,18 +107,25 @@ fn own_pods() {
         &[FAST, TEN, ("autoscaling.knative.dev/min-scale", "2")],
     );
     let pods = world.kubelet.pods();
-    let of_b = pods
+    let pod = pods
         .iter()
-        .find(|pod| pod.namespace == "foreign" && pod.node == "node-b")
-        .expect("a pod on each node");
-    let token = agent_token(world.api(), "node-a");
+        .find(|pod| pod.namespace == "foreign")
+        .expect("a pod of this test");
+    // Whichever node a scheduler chose, this is not it.
+    let other = world
+        .kubelet
+        .nodes()
+        .iter()
+        .find(|node| **node != pod.node)
+        .expect("two nodes");
+    let token = agent_token(world.api(), other);
     assert_eq!(
-        status(&world, Some(&token), &report("node-b", &of_b.uid)),
+        status(&world, Some(&token), &report(&pod.node, &pod.uid)),
         403,
         "another node's name"
     );
     let (trust, port) = (trust(world.api()), world.replica().report_port());
-    let mut lie = report("node-a", &of_b.uid);
+    let mut lie = report(other, &pod.uid);
     lie.boot = "lie".to_owned();
     lie.pods[0].in_flight = 1_000;
     let receipt = block_on(async {

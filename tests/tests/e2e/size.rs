@@ -53,7 +53,14 @@ fn large_cluster() {
             let token = agent_token(cluster.api(), &node);
             let (trust, sent) = (Arc::clone(&trust), Arc::clone(&sent));
             let uids = on_node.remove(&node).unwrap();
-            block_on(async { tokio::spawn(agent(number, node, token, uids, trust, port, sent)) })
+            #[allow(
+                clippy::async_yields_async,
+                reason = "the task's handle is what is wanted"
+            )]
+            let task = block_on(async {
+                tokio::spawn(agent(number, node, token, uids, trust, port, sent))
+            });
+            task
         })
         .collect();
     eventually("all agents reporting", READY_WITHIN, || {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::{count::Counts, fuzz, kernels, leftovers};
 use crate::{
-    cargo::{self, INTEGRATION, KERNEL_PACKAGE, Workspace},
+    cargo::{self, CLUSTER, INTEGRATION, KERNEL_PACKAGE, Workspace},
     exec,
     root::Root,
     say, setup,
@@ -106,7 +106,7 @@ fn unit_tests(workspace: &Workspace) -> Result<Counts> {
     cargo.args(["--lib", "--bins"]);
     for name in workspace
         .test_programs()
-        .filter(|name| *name != INTEGRATION)
+        .filter(|name| *name != INTEGRATION && *name != CLUSTER)
     {
         cargo.args(["--test", name]);
     }

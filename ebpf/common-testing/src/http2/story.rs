@@ -216,7 +216,7 @@ impl Block {
 /// Whether a field is one that tells something.
 fn matters(field: Field<'_>) -> bool {
     match field {
-        Field::Named(index, ..) => index > STATIC || index < 15 || index == 58,
+        Field::Named(index, ..) => !(15..=STATIC).contains(&index) || index == 58,
         Field::Literal(name, ..) => name.starts_with([':', 'k', 'u']),
         Field::Indexed(_) | Field::Resize(_) | Field::Best(..) => false,
     }

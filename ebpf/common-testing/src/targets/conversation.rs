@@ -110,7 +110,7 @@ impl Half {
     }
 
     /// The bytes that can be read now.
-    fn new(&mut self, come: &[Range<usize>]) -> Range<usize> {
+    fn news(&mut self, come: &[Range<usize>]) -> Range<usize> {
         let from = self.known;
         self.came.extend_from_slice(come);
         while let Some(next) = self
@@ -134,7 +134,7 @@ fn play(arrivals: &[Arrival], byte_by_byte: bool) -> Figures {
     let comes = |wire: &mut Wire, side: Side, half: &mut Half, come: &[Range<usize>], flags| {
         wire.ledger.pass(PAUSE);
         let ranges: Vec<Range<usize>> = if byte_by_byte {
-            half.new(come).map(|at| at..at + 1).collect()
+            half.news(come).map(|at| at..at + 1).collect()
         } else {
             come.to_vec()
         };

@@ -1,5 +1,10 @@
 //! What the fuzzers run, on what they begin with and on what they have found before.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a test fails by panicking; .clippy.toml exempts only the test functions themselves"
+)]
+
 use std::{fs, path::Path};
 
 use ebb_common_testing::targets::{ALL, Target};

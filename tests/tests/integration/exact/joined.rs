@@ -3,18 +3,24 @@
 use ebb_tests::harness::h2::H2;
 use ebb_tests::harness::server::Sample;
 use ebb_tests::harness::watch::{Ends, Watch};
-use ebb_tests::harness::{Case, TestCgroup, Wire};
+use ebb_tests::harness::{Case, Need, TestCgroup, Wire};
 
-use super::{EBB, INTERVAL};
+use super::INTERVAL;
+
+/// The kernel side takes on a connection when it opens, and no other yet.
+const JOINS: &[Need] = &[
+    Need::Ebb,
+    Need::Unwritten("counting of connections that were open before the attach"),
+];
 
 pub(super) const CASES: &[Case] = &[
-    Case::beside("exact::joined_between_requests", EBB, between_requests),
-    Case::beside("exact::joined_while_a_request_waits", EBB, while_waiting),
-    Case::beside("exact::joined_in_a_download", EBB, in_a_download),
-    Case::beside("exact::joined_in_an_upload", EBB, in_an_upload),
-    Case::beside("exact::joined_in_a_head", EBB, in_a_head),
-    Case::beside("exact::joined_http2_between_requests", EBB, http2_idle),
-    Case::beside("exact::joined_http2_with_streams_open", EBB, http2_busy),
+    Case::beside("exact::joined_between_requests", JOINS, between_requests),
+    Case::beside("exact::joined_while_a_request_waits", JOINS, while_waiting),
+    Case::beside("exact::joined_in_a_download", JOINS, in_a_download),
+    Case::beside("exact::joined_in_an_upload", JOINS, in_an_upload),
+    Case::beside("exact::joined_in_a_head", JOINS, in_a_head),
+    Case::beside("exact::joined_http2_between_requests", JOINS, http2_idle),
+    Case::beside("exact::joined_http2_with_streams_open", JOINS, http2_busy),
 ];
 
 /// A server with a connection that has been used before the watch begins.

@@ -140,6 +140,10 @@ pub fn requests(mut stream: &[u8]) -> (u64, End) {
         let mut request = Request::new(&mut fields);
         let length = match request.parse(stream) {
             Ok(Status::Complete(length)) => length,
+            // As below: no method begins with another letter, so this is not followed.
+            Ok(Status::Partial) if !stream[0].is_ascii_uppercase() => {
+                return (begun, End::Unknown);
+            }
             Ok(Status::Partial) => {
                 // What may become HTTP/2 has not begun.
                 let preface = b"PRI * HTTP/2.0\r\n";

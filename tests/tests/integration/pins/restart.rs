@@ -42,7 +42,8 @@ pub(super) const CASES: &[Case] = &[
 const RESTARTS: usize = 3;
 
 fn killed() {
-    let requests: u64 = if full() { 1_000_000 } else { 200_000 };
+    // Long enough for some exchanges: with each the verifier looks at all programs.
+    let requests: u64 = if full() { 1_000_000 } else { 500_000 };
     let start = keep_alive(requests);
     under_load(start, |pins, cgroup, _| {
         let keeper = Keeper::start(pins, Some(cgroup), &[]);
@@ -64,7 +65,8 @@ fn killed_with_short_connections() {
 }
 
 fn exchanged() {
-    let requests: u64 = if full() { 1_000_000 } else { 200_000 };
+    // Long enough for some exchanges: with each the verifier looks at all programs.
+    let requests: u64 = if full() { 1_000_000 } else { 500_000 };
     let start = keep_alive(requests);
     under_load(start, |pins, cgroup, number| {
         let build = format!("build{number}");

@@ -79,6 +79,27 @@ pub struct Receipt {
     pub senseless: u32,
 }
 
+impl Receipt {
+    /// What became of pods, a word for each outcome there was, with how many: for both ends to count alike.
+    pub fn outcomes(self) -> impl Iterator<Item = (&'static str, u64)> {
+        let Self {
+            taken,
+            unknown,
+            foreign,
+            senseless,
+        } = self;
+        [
+            ("taken", taken),
+            ("unknown", unknown),
+            ("foreign", foreign),
+            ("senseless", senseless),
+        ]
+        .into_iter()
+        .filter(|(_, pods)| *pods > 0)
+        .map(|(outcome, pods)| (outcome, u64::from(pods)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,11 +2,12 @@
 
 use std::{fs, net::SocketAddr, process::Stdio, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use tempfile::TempDir;
 
 use super::program;
-use crate::harness::{Process, TestCgroup, Wire, eventually, free_port};
+use crate::harness::server::stub_status;
+use crate::harness::{Process, TestCgroup, eventually, free_port};
 
 /// Bytes of the small page.
 const SMALL: usize = 600;
@@ -89,18 +90,7 @@ impl Nginx {
     /// # Errors
     /// It does not say.
     pub(super) fn requests(&self) -> Result<u64> {
-        let mut wire = Wire::connect(self.http1);
-        wire.get("/status", "Connection: close\r\n");
-        let (_, body) = wire.response_with_body();
-        let text = String::from_utf8_lossy(&body).into_owned();
-        // Active connections: 1
-        // server accepts handled requests
-        //  7 7 12
-        text.lines()
-            .nth(2)
-            .and_then(|line| line.split_whitespace().nth(2))
-            .and_then(|count| count.parse().ok())
-            .with_context(|| format!("no count in {text:?}"))
+        stub_status(self.http1).map_err(|text| anyhow!("no count in {text:?}"))
     }
 }
 

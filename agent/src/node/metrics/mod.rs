@@ -141,22 +141,8 @@ impl Metrics {
 impl Sending {
     pub(super) fn taken(&self, receipt: Receipt) {
         self.count("taken");
-        let Receipt {
-            taken,
-            unknown,
-            foreign,
-            senseless,
-        } = receipt;
-        for (outcome, pods) in [
-            ("taken", taken),
-            ("unknown", unknown),
-            ("foreign", foreign),
-            ("senseless", senseless),
-        ] {
-            if pods > 0 {
-                let pods = u64::from(pods);
-                self.pods.get_or_create(&Outcome { outcome }).inc_by(pods);
-            }
+        for (outcome, pods) in receipt.outcomes() {
+            self.pods.get_or_create(&Outcome { outcome }).inc_by(pods);
         }
     }
 

@@ -91,22 +91,8 @@ impl Metrics {
     pub(super) fn reported(&self, receipt: Receipt, took: Duration) {
         count(&self.reports, "taken", 1);
         self.ingest.observe(took.as_secs_f64());
-        let Receipt {
-            taken,
-            unknown,
-            foreign,
-            senseless,
-        } = receipt;
-        let pods = [
-            ("taken", taken),
-            ("unknown", unknown),
-            ("foreign", foreign),
-            ("senseless", senseless),
-        ];
-        for (outcome, pods) in pods {
-            if pods > 0 {
-                count(&self.reported_pods, outcome, pods.into());
-            }
+        for (outcome, pods) in receipt.outcomes() {
+            count(&self.reported_pods, outcome, pods);
         }
     }
 

@@ -3,11 +3,11 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Place, listening};
+use super::Place;
 use crate::harness::{Process, Wire, find};
 
 /// A running Apache.
@@ -39,13 +39,8 @@ impl Apache {
         fs::write(&path, configuration).expect("apache.conf");
         fs::write(folder.path().join("page.html"), "<p>page</p>\n").expect("page.html");
         let mut command = Command::new(find::tool("apache2").expect("apache2"));
-        command
-            .args(["-D", "FOREGROUND", "-f"])
-            .arg(path)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let process = Process::start(command, Some(place.cgroup));
-        listening(address);
+        command.args(["-D", "FOREGROUND", "-f"]).arg(path);
+        let process = place.serve(command, address);
         Self {
             _process: process,
             _folder: folder,

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Place, listening};
+use super::Place;
 use crate::harness::{Process, find};
 
 /// A running HAProxy.
@@ -34,13 +34,8 @@ impl HaProxy {
         fs::write(&path, configuration).expect("haproxy.cfg");
         let mut command = Command::new(find::tool("haproxy").expect("haproxy"));
         // In the foreground.
-        command
-            .args(["-db", "-f"])
-            .arg(path)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let process = Process::start(command, Some(place.cgroup));
-        listening(address);
+        command.args(["-db", "-f"]).arg(path);
+        let process = place.serve(command, address);
         Self {
             _process: process,
             _folder: folder,

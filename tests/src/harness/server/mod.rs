@@ -9,17 +9,18 @@ mod sample;
 mod script;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 pub use apache::Apache;
 pub use haproxy::HaProxy;
 pub use nghttpd::Nghttpd;
-pub use nginx::{LARGE, Nginx, Setup};
+pub use nginx::{LARGE, Nginx, Setup, stub_status};
 pub use python::{Files, Reply, Scripted};
 pub use sample::{Sample, Stats};
 pub use script::{Script, Service};
 
-use super::{TestCgroup, eventually};
+use super::{Process, TestCgroup, eventually};
 
 /// Python on a loaded machine takes the longest, a second or two.
 const LISTENS_WITHIN: Duration = Duration::from_secs(20);
@@ -44,6 +45,15 @@ impl<'a> Place<'a> {
         TcpListener::bind((self.ip, 0))
             .and_then(|listener| listener.local_addr())
             .unwrap_or_else(|error| panic!("{}: {error}", self.ip))
+    }
+
+    /// Starts a server here, without its output, and waits until it listens.
+    #[track_caller]
+    fn serve(self, mut command: Command, address: SocketAddr) -> Process {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let process = Process::start(command, Some(self.cgroup));
+        listening(address);
+        process
     }
 }
 

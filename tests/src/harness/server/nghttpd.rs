@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Place, listening};
+use super::Place;
 use crate::harness::{Process, find};
 
 /// A running nghttpd.
@@ -35,11 +35,8 @@ impl Nghttpd {
             .arg(format!("--address={}", address.ip()))
             .arg("--htdocs")
             .arg(folder.path())
-            .arg(address.port().to_string())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let process = Process::start(command, Some(place.cgroup));
-        listening(address);
+            .arg(address.port().to_string());
+        let process = place.serve(command, address);
         Self {
             _process: process,
             _folder: folder,

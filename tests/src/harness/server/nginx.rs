@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Place, listening};
+use super::Place;
 use crate::harness::{Process, Wire, find};
 
 /// A running nginx.
@@ -90,10 +90,8 @@ impl Nginx {
         command
             .arg("-p")
             .arg(prefix.path())
-            .args(["-c", "nginx.conf", "-e", "error.log"])
-            .stderr(Stdio::null());
-        let process = Process::start(command, Some(place.cgroup));
-        listening(address);
+            .args(["-c", "nginx.conf", "-e", "error.log"]);
+        let process = place.serve(command, address);
         Self {
             _process: process,
             _prefix: prefix,
@@ -122,19 +120,28 @@ impl Nginx {
     /// It does not answer.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        let mut wire = Wire::connect(self.address);
-        wire.get("/status", "Connection: close\r\n");
-        let (_, body) = wire.response_with_body();
-        let text = String::from_utf8_lossy(&body).into_owned();
-        // Active connections: 1
-        // server accepts handled requests
-        //  7 7 12
-        text.lines()
-            .nth(2)
-            .and_then(|line| line.split_whitespace().nth(2))
-            .and_then(|count| count.parse().ok())
-            .unwrap_or_else(|| panic!("no count in {text:?}"))
+        stub_status(self.address).unwrap_or_else(|text| panic!("no count in {text:?}"))
     }
+}
+
+/// How many requests the nginx at `address`, whose `/status` is a `stub_status`, has had, the one that asks included.
+///
+/// # Errors
+/// What it says where that is no count.
+pub fn stub_status(address: SocketAddr) -> Result<u64, String> {
+    let mut wire = Wire::connect(address);
+    wire.get("/status", "Connection: close\r\n");
+    let (_, body) = wire.response_with_body();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    // Active connections: 1
+    // server accepts handled requests
+    //  7 7 12
+    let count = text
+        .lines()
+        .nth(2)
+        .and_then(|line| line.split_whitespace().nth(2))
+        .and_then(|count| count.parse().ok());
+    count.ok_or(text)
 }
 
 /// `user root`: the workers read the folder, which is the test's alone. `keepalive_requests` is

@@ -45,6 +45,23 @@ fn three(wire: &mut Wire) {
     }
 }
 
+/// Where what is going on ends cannot be known: the next three are found, or the connection is opaque.
+#[track_caller]
+fn three_or_opaque(watch: &mut Watch) {
+    let totals = watch.settle();
+    let Ends {
+        answered,
+        aborted,
+        opaque,
+        excluded,
+    } = totals.ends();
+    assert!(
+        (answered == 3 && opaque == 0) || (answered <= 3 && opaque == 1),
+        "{totals:?}"
+    );
+    assert_eq!((aborted, excluded), (0, 0), "{totals:?}");
+}
+
 fn between_requests() {
     let (_cgroup, _server, mut wire, mut watch) = joined(|_, _| {});
     three(&mut wire);
@@ -95,19 +112,7 @@ fn in_an_upload() {
     assert_eq!(wire.response(), 200);
     three(&mut wire);
     drop(wire);
-    // Where a body ends cannot be known: the next request is found, or the connection is opaque.
-    let totals = watch.settle();
-    let Ends {
-        answered,
-        aborted,
-        opaque,
-        excluded,
-    } = totals.ends();
-    assert!(
-        (answered == 3 && opaque == 0) || (answered <= 3 && opaque == 1),
-        "{totals:?}"
-    );
-    assert_eq!((aborted, excluded), (0, 0), "{totals:?}");
+    three_or_opaque(&mut watch);
 }
 
 /// Half a head before, half of it after: it is no request that could be read; the next one is.
@@ -119,18 +124,7 @@ fn in_a_head() {
     assert_eq!(wire.response(), 200);
     three(&mut wire);
     drop(wire);
-    let totals = watch.settle();
-    let Ends {
-        answered,
-        aborted,
-        opaque,
-        excluded,
-    } = totals.ends();
-    assert!(
-        (answered == 3 && opaque == 0) || (answered <= 3 && opaque == 1),
-        "{totals:?}"
-    );
-    assert_eq!((aborted, excluded), (0, 0), "{totals:?}");
+    three_or_opaque(&mut watch);
 }
 
 /// Ten more streams on an HTTP/2 connection that has had one: all ten of them, or the connection as

@@ -8,20 +8,20 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes},
+    helpers::generated::bpf_get_socket_cookie,
     programs::{SkBuffContext, SockOpsContext},
 };
 use ebb_common::{
     conn::{Conn, state},
-    stash::{EARLY_PIECES, EarlyKey, PIECE, PIECE_WORDS, PIECES, PieceKey, Place},
+    stash::{EARLY_PIECES, EarlyKey, PIECE, PIECE_WORDS, Place},
 };
 
 use crate::{
     maps::{EARLY, NO_PIECE, PIECES_KEPT, RULES, connection, http2, make_stash},
-    meter::{Pod, masked},
+    meter::Pod,
     segment::{Header, ends},
     sockets,
-    stash::Work,
+    stash::{self, Work},
 };
 
 /// Where a piece says what it is: in a word that no text is read from.
@@ -54,16 +54,17 @@ pub fn keep(context: &SkBuffContext) {
         } else {
             PIECE as u32
         };
-        let less = masked::<{ PIECE - 1 }>((length - 1) as usize) as u32;
-        // SAFETY: at most `PIECE` bytes into a piece, and its last word.
-        unsafe {
-            let offset = header.segment.offset.wrapping_add(done);
-            if bpf_skb_load_bytes(context.as_ptr().cast(), offset, piece.cast(), less + 1) != 0 {
-                return;
-            }
-            let first = header.segment.first.wrapping_add(done);
-            (*piece)[ABOUT] = u64::from(first) << 32 | u64::from(length);
+        if !stash::load(
+            context,
+            header.segment.offset.wrapping_add(done),
+            piece,
+            length,
+        ) {
+            return;
         }
+        let first = header.segment.first.wrapping_add(done);
+        // SAFETY: a value of the map.
+        unsafe { (*piece)[ABOUT] = u64::from(first) << 32 | u64::from(length) };
     }
 }
 
@@ -80,11 +81,11 @@ pub fn adopt(
     let Some(connection) = connection(socket) else {
         return;
     };
-    let Some(stash) = make_stash(socket) else {
+    let Some(stash_of) = make_stash(socket) else {
         return;
     };
-    // SAFETY: socket storage, as long as the program runs; `stash` is fresh.
-    let (slot, kept) = unsafe { ((*connection).slot, &mut *stash) };
+    // SAFETY: socket storage, as long as the program runs.
+    let (slot, own, kept) = unsafe { ((*connection).slot, &mut *connection, &mut *stash_of) };
     // SAFETY: the program's context.
     kept.socket = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
     let mut key = EarlyKey {
@@ -103,40 +104,42 @@ pub fn adopt(
             first: (about >> 32) as u32,
             length: about as u32,
         };
-        let kept_key = PieceKey {
-            socket: kept.socket,
-            first: u64::from(place.first),
-        };
-        if PIECES_KEPT.insert(kept_key, piece, 0).is_ok() {
-            kept.places[index as usize & (PIECES - 1)] = place;
+        if PIECES_KEPT
+            .insert(stash::key(kept, place.first), piece, 0)
+            .is_ok()
+        {
+            kept.settle(index, place);
         }
         let _ = EARLY.remove(key);
     }
-    // SAFETY: as above.
-    unsafe { (*connection).requests.stashed = 1 };
     let (Some(pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
         return;
     };
-    let mut work = Work {
-        socket,
-        stash,
-        connection,
-        pod,
-        rules,
-    };
-    http1(&mut work);
-    // SAFETY: as above.
-    if unsafe { !(*connection).is(state::HTTP2) } {
-        return;
+    own.turn.put_aside();
+    if own.turn.enter(&pod) {
+        own.turn.look(&pod);
+        let mut work = Work {
+            socket,
+            stash: stash_of,
+            turn: &raw mut own.turn,
+            connection,
+            pod: pod.again(),
+            rules,
+        };
+        http1(&mut work);
+        if own.is(state::HTTP2)
+            && let Some(http2) = http2(socket)
+        {
+            then(&mut Work {
+                socket,
+                stash: stash_of,
+                turn: work.turn,
+                connection: http2,
+                pod: work.pod,
+                rules,
+            });
+        }
     }
-    let Some(http2) = http2(socket) else {
-        return;
-    };
-    then(&mut Work {
-        socket,
-        stash,
-        connection: http2,
-        pod: work.pod,
-        rules,
-    });
+    // What is put aside meanwhile is looked at with the next packet: from here there is no way on.
+    own.turn.leave(&pod);
 }

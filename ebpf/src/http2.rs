@@ -6,17 +6,15 @@ use ebb_common::{
     conn::Conn,
     direction::{Segment, Side, flag},
     http2::{Http2, arrive, comes_early, leave, step},
+    steps as budget,
 };
 
 use crate::{
     maps::{RULES, connection, go_on_in, http2, make_http2},
     meter::Pod,
     segment::{Header, Ruled},
+    turn,
 };
-
-/// Steps (a frame's head, a field, a stretch of payload) of one run; what is left is for [`crate::long`], or for this
-/// program again. A packet of 64 KiB can have thousands.
-const STEPS: usize = 16;
 
 /// Counts what a packet begins and ends.
 #[inline(always)]
@@ -28,33 +26,24 @@ pub fn run(
     let Some(header) = Header::read(context) else {
         return;
     };
-    let Some(http2) = http2(header.socket) else {
+    let (Some(connection), Some(http2)) = (connection(header.socket), http2(header.socket)) else {
         return;
     };
     // SAFETY: socket storage lives as long as the socket; what both directions write is guarded.
-    let http2 = unsafe { &mut *http2 };
-    let Some(mut pod) = Pod::of(http2.slot) else {
+    let (connection, http2) = unsafe { (&mut *connection, &mut *http2) };
+    let (Some(mut pod), Some(rules)) = (Pod::of(http2.slot), RULES.get(http2.slot)) else {
         return;
     };
     let rules = match side {
-        Side::Requests => {
-            let Some(rules) = RULES.get(http2.slot) else {
-                return;
-            };
-            Some(rules)
-        }
+        Side::Requests => Some(rules),
         Side::Responses => {
             pod.sends(context, &mut http2.way(side).direction.stamp);
+            if http2.responses.direction.flags == 0 {
+                http2.follow(connection);
+            }
             None
         }
     };
-    if side == Side::Responses && http2.responses.direction.flags == 0 {
-        let Some(connection) = connection(header.socket) else {
-            return;
-        };
-        // SAFETY: as above.
-        http2.follow(unsafe { &*connection });
-    }
     let packet = Ruled { context, rules };
     let segment = http2.way(side).direction.arrived(header.segment);
     if side == Side::Requests && comes_early(side, http2, segment) {
@@ -71,16 +60,22 @@ pub fn run(
             http2.way(side).direction.flags |= flag::UNREADABLE;
         }
         leave(side, http2, &mut pod);
-        if side == Side::Requests && http2.requests.direction.has_stash() {
+        if side == Side::Requests && connection.turn.has_kept() {
             go_on_in(context, side, ingress::HTTP2_FILL);
         }
     }
-    if side == Side::Responses && segment.flags & Segment::FIN != 0 {
-        http2.finish(&mut pod);
+    match side {
+        Side::Requests => turn::give_up(context, connection, &pod),
+        Side::Responses => {
+            if segment.flags & Segment::FIN != 0 {
+                http2.finish(&mut pod);
+            }
+        }
     }
 }
 
-/// Steps through a segment, as far as one run goes. `true` if there is more to read in it.
+/// Steps through a segment, as far as one run goes. `true` if there is more to read in it: a packet of 64 KiB can have
+/// thousands. That is for [`crate::long`], or for this program again.
 #[inline(always)]
 pub fn steps(
     side: Side,
@@ -89,7 +84,7 @@ pub fn steps(
     pod: &mut Pod,
     segment: Segment,
 ) -> bool {
-    for _ in 0..STEPS {
+    for _ in 0..budget::HTTP2 {
         if !step(side, http2, packet, pod, segment) {
             return false;
         }

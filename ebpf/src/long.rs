@@ -13,12 +13,10 @@ use ebb_common::{
     direction::{Segment, Side},
     http1, http2,
     http2::Http2,
+    steps,
 };
 
 use crate::{meter::Pod, segment::Ruled};
-
-/// Steps that a packet can have: one a byte, and some to spare.
-const STEPS: u32 = 1 << 17;
 
 /// What a step needs. It lies on the stack of the program, where the verifier sees what the callback gets.
 struct Work<'a, T> {
@@ -79,8 +77,15 @@ fn all<T>(
         segment,
     };
     // SAFETY: the callback gets what it expects, and the verifier looks at it.
-    let steps = unsafe { bpf_loop(STEPS, callback as *mut c_void, (&raw mut work).cast(), 0) };
-    steps == i64::from(STEPS)
+    let taken = unsafe {
+        bpf_loop(
+            steps::LONG,
+            callback as *mut c_void,
+            (&raw mut work).cast(),
+            0,
+        )
+    };
+    taken == i64::from(steps::LONG)
 }
 
 /// Ends the loop.

@@ -32,6 +32,7 @@ mod segment;
 mod sockets;
 mod stash;
 mod traffic;
+mod turn;
 
 use aya_ebpf::{
     macros::{cgroup_skb, sock_ops},

@@ -7,6 +7,7 @@ use ebb_common::{
     direction::{Direction, Segment, Side, flag},
     http1::{arrive, comes_early, last_byte, leave, step},
     packet::Meter,
+    steps as budget,
 };
 
 use crate::{
@@ -14,14 +15,11 @@ use crate::{
     maps::{RULES, connection, go_on_in},
     meter::Pod,
     segment::{Header, Ruled},
+    turn,
 };
 
 /// BPF_TCP_LISTEN of include/uapi/linux/bpf.h.
 const TCP_LISTEN: u32 = 10;
-
-/// Steps (lines, or stretches of a body) of one run; few packets need ten. What is left is for [`crate::long`], or
-/// for this program again.
-const STEPS: usize = 8;
 
 /// Counts what a packet begins and ends. `steps` goes through the segment, and says whether there is more to read in it.
 #[inline(always)]
@@ -43,26 +41,25 @@ pub fn run(
         }
         return;
     };
-    // SAFETY: socket storage lives as long as the socket, and this direction's part of it is
-    // written by this program only, one packet at a time.
+    // SAFETY: socket storage lives as long as the socket. The way in is written by whoever has the turn, the way out by
+    // this program only, one packet at a time.
     let connection = unsafe { &mut *connection };
+    let (Some(mut pod), Some(rules)) = (Pod::of(connection.slot), RULES.get(connection.slot))
+    else {
+        return;
+    };
+    if side == Side::Requests && !turn::take(context, connection, &pod) {
+        return;
+    }
     // What has become opaque is read no further, though the server has begun HTTP/2.
     if connection.is(state::HTTP2)
         || (direction(connection, side).has(flag::HTTP2) && !connection.is(state::OPAQUE))
     {
         go_on_in(context, side, http2::this(side));
-        return;
+        return stop(context, side, connection, &pod);
     }
-    let Some(mut pod) = Pod::of(connection.slot) else {
-        return;
-    };
     let rules = match side {
-        Side::Requests => {
-            let Some(rules) = RULES.get(connection.slot) else {
-                return;
-            };
-            Some(rules)
-        }
+        Side::Requests => Some(rules),
         Side::Responses => {
             pod.sends(context, &mut direction(connection, side).stamp);
             None
@@ -81,28 +78,38 @@ pub fn run(
                 Side::Responses => egress::LONG,
             };
             go_on_in(context, side, this);
-            // Only on kernels without `long`, and with a packet of more than 33 * STEPS lines or chunks.
+            // Only on kernels without `long`, and with a packet of more than 33 runs.
             direction(connection, side).flags |= flag::UNREADABLE;
         }
         if direction(connection, side).has(flag::HTTP2) {
             if http2::take_over(side, connection, &mut pod, header.socket) {
                 go_on_in(context, side, http2::this(side));
-                return;
+                return stop(context, side, connection, &pod);
             }
             direction(connection, side).flags |= flag::UNREADABLE;
             direction(connection, side).flags &= !flag::HTTP2;
         }
         leave(side, connection, &mut pod);
-        if side == Side::Requests && direction(connection, side).has_stash() {
+        if side == Side::Requests && connection.turn.has_kept() {
             go_on_in(context, side, ingress::FILL);
         }
     }
     if side == Side::Responses && segment.flags & Segment::FIN != 0 {
         last_byte(connection, &mut pod, true);
     }
+    stop(context, side, connection, &pod);
 }
 
-/// Steps through a segment, as far as one run goes. `true` if there is more to read in it.
+/// The packet has been read, as far as it can be here.
+#[inline(always)]
+fn stop(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Pod) {
+    if side == Side::Requests {
+        turn::give_up(context, connection, pod);
+    }
+}
+
+/// Steps through a segment, as far as one run goes. `true` if there is more to read in it: that is for [`crate::long`],
+/// or for this program again.
 #[inline(always)]
 pub fn steps<M: Meter>(
     side: Side,
@@ -111,7 +118,7 @@ pub fn steps<M: Meter>(
     meter: &mut M,
     segment: Segment,
 ) -> bool {
-    for _ in 0..STEPS {
+    for _ in 0..budget::HTTP1 {
         if !step(side, connection, packet, meter, segment) {
             return false;
         }

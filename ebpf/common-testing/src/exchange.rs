@@ -133,15 +133,33 @@ impl Exchange {
     /// Plays the whole conversation, cut like this, and checks all that is known of it. `how` says for
     /// a failure what the cut was.
     pub fn play(&self, how: &dyn Debug, cut: Cut<'_>) -> Figures {
+        self.play_on(how, cut, false)
+    }
+
+    /// The same, with each two neighbouring pieces of the client's shown at once, on two CPUs.
+    pub fn play_at_once(&self, how: &dyn Debug, cut: Cut<'_>) -> Figures {
+        self.play_on(how, cut, true)
+    }
+
+    fn play_on(&self, how: &dyn Debug, cut: Cut<'_>, at_once: bool) -> Figures {
         let mut wire = Wire::open(FIRST[0], FIRST[1]);
         let sequence = |side: Side, at: usize| FIRST[side as usize].wrapping_add(at as u32);
         for (index, event) in self.events.iter().enumerate() {
             match event {
                 Event::Message(side, range) => {
                     wire.ledger.pass(PAUSE);
-                    for piece in cut(*side, range.clone()) {
-                        let bytes = &self.streams[*side as usize][piece.clone()];
-                        wire.deliver(*side, sequence(*side, piece.start), bytes, 0);
+                    let stream = &self.streams[*side as usize];
+                    let packet = |piece: &Range<usize>| {
+                        (sequence(*side, piece.start), &stream[piece.clone()])
+                    };
+                    let at_once = at_once && *side == Side::Requests;
+                    for pieces in cut(*side, range.clone()).chunks(if at_once { 2 } else { 1 }) {
+                        match pieces {
+                            [one, other] => wire.deliver_at_once(packet(one), packet(other)),
+                            _ => pieces.iter().map(packet).for_each(|(first, bytes)| {
+                                wire.deliver(*side, first, bytes, 0);
+                            }),
+                        }
                     }
                 }
                 Event::Flying(count, gauges) => {

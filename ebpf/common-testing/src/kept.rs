@@ -1,4 +1,4 @@
-//! What has come before its turn, kept and read as `ebpf/src/stash.rs` does.
+//! What has come before its turn, put aside and read as `ebpf/src/stash` does.
 //!
 //! One connection has all the memory to itself here: only its own limits are met.
 
@@ -11,20 +11,17 @@ use ebb_common::{
     http1,
     http2::{self, Http2},
     packet::Packet,
-    stash::{PIECE, PIECES, Place, Stash},
+    stash::{PIECE, Place, Stash},
+    steps,
+    turn::Turn,
     window::{LOAD, Window},
 };
 
 use crate::{
+    ledger::Ledger,
     packet::Slice,
     wire::{Arrival, Kernel, Wire},
 };
-
-/// Pieces kept in one run.
-const PIECES_A_RUN: usize = 2;
-
-/// Steps of one run through a piece.
-const STEPS: usize = 4;
 
 /// A connection's stash, and its pieces by their first bytes' sequence numbers.
 pub(crate) struct Kept {
@@ -34,28 +31,22 @@ pub(crate) struct Kept {
 
 impl Kept {
     fn new() -> Self {
-        let nothing = Place {
-            first: 0,
-            length: 0,
-        };
         Self {
-            stash: Box::new(Stash {
-                socket: 0,
-                done: 0,
-                found: 0,
-                places: [nothing; PIECES],
-            }),
+            stash: Box::new(Stash::EMPTY),
             pieces: HashMap::new(),
         }
     }
 
-    /// As `stash::next`.
-    fn next(&mut self, direction: &mut Direction) -> Option<(Piece, Segment)> {
+    /// As `fill::next`.
+    fn next(
+        &mut self,
+        direction: &mut Direction,
+        turn: &mut Turn,
+        ledger: &Ledger,
+    ) -> Option<(Piece, Segment)> {
         if self.stash.has_read(direction.next) {
-            // As `stash::forget`.
-            let place = self.stash.found();
-            self.pieces.remove(&place.first);
-            place.length = 0;
+            self.pieces.remove(&self.stash.found().first);
+            self.stash.free_found();
         }
         let mut segment = Segment {
             first: direction.next,
@@ -67,16 +58,42 @@ impl Kept {
             if direction.has(flag::MIDWAY) {
                 return Some((Piece(Vec::new()), direction.arrived(segment)));
             }
-            if self.stash.is_empty() {
-                direction.stashed = 0;
-            }
+            turn.keeps_nothing(ledger, || self.stash.is_empty());
             return None;
         }
-        let place = *self.stash.found();
+        let place = self.stash.found();
         let piece = self.pieces.get(&place.first)?;
         segment.first = place.first;
         segment.length = place.length;
         Some((Piece(piece.clone()), direction.arrived(segment)))
+    }
+}
+
+impl Kept {
+    /// As `keep::store`. `None` if it is to go on.
+    fn store(&mut self, arrival: &mut Arrival<'_>) -> Option<bool> {
+        let segment = arrival.segment;
+        for _ in 0..steps::PIECES {
+            let done = arrival.put_aside;
+            if done >= segment.length {
+                return Some(true);
+            }
+            let length = (segment.length - done).min(PIECE as u32);
+            let first = segment.first.wrapping_add(done);
+            let claim = self.stash.claim(first, length);
+            if claim.is_full() {
+                return Some(false);
+            }
+            if claim.there() != 0 {
+                arrival.put_aside = done + claim.there().min(length);
+                continue;
+            }
+            let bytes = &arrival.payload[done as usize..][..length as usize];
+            self.pieces.insert(first, bytes.to_vec());
+            self.stash.settle(claim.index(), Place { first, length });
+            arrival.put_aside = done + length;
+        }
+        None
     }
 }
 
@@ -107,105 +124,89 @@ impl Packet for Piece {
 }
 
 impl Wire {
-    /// The way in, where it is read now.
-    fn way_in(&mut self) -> Option<&mut Direction> {
-        if !self.conn.is(state::HTTP2) {
-            return Some(&mut self.conn.requests);
-        }
-        let http2 = self.http2.as_mut()?;
-        Some(&mut http2.requests.direction)
-    }
-
-    /// As `stash::keep`.
-    pub(crate) fn keep(&mut self, arrival: Arrival<'_>) {
-        let mut kept = self.kept.take().unwrap_or_else(Kept::new);
-        let stored = self.store_in(&mut kept, arrival);
-        self.kept = Some(kept);
-        let next = arrival.go_on();
-        match (stored, next) {
-            (None, Some(next)) => return self.keep(next),
-            (Some(true), _) => {}
-            (None | Some(false), _) => {
-                if let Some(direction) = self.way_in() {
-                    direction.flags |= flag::UNREADABLE;
-                }
+    /// As `keep::keep`.
+    pub(crate) fn keep(&mut self, mut arrival: Arrival<'_>) {
+        if !self.conn.is(state::TUNNEL | state::OPAQUE) {
+            let mut kept = self.kept.take().unwrap_or_else(Kept::new);
+            let stored = kept.store(&mut arrival);
+            self.kept = Some(kept);
+            match (stored, arrival.go_on()) {
+                (None, Some(next)) => return self.keep(next),
+                (Some(true), _) => self.conn.turn.put_aside(),
+                (None | Some(false), _) => self.conn.turn.lose(),
             }
         }
-        let Some(next) = next else { return };
+        self.go_on(arrival);
+    }
+
+    /// As `fill::fill_http1`, or `fill_all_http1`.
+    pub(crate) fn fill_http1(&mut self, mut arrival: Arrival<'_>) {
+        if !self.take_to_look(&mut arrival) {
+            return;
+        }
         if self.conn.is(state::HTTP2) {
-            self.fill_http2(next);
+            // Nothing of it is HTTP/1.
+        } else if self.conn.turn.has_lost() {
+            self.give_up_http1();
         } else {
-            self.fill_http1(next);
-        }
-    }
-
-    /// As `stash::store`. `None` if it is to go on.
-    fn store_in(&mut self, kept: &mut Kept, arrival: Arrival<'_>) -> Option<bool> {
-        let direction = self.way_in()?;
-        if !direction.has(flag::UNFINISHED) {
-            kept.stash.done = 0;
-            direction.stashed = 1;
-        }
-        direction.flags &= !flag::UNFINISHED;
-        let segment = direction.arrived(arrival.segment);
-        for _ in 0..PIECES_A_RUN {
-            let done = kept.stash.done;
-            if done >= segment.length {
-                return Some(true);
-            }
-            let length = (segment.length - done).min(PIECE as u32);
-            let first = segment.first.wrapping_add(done);
-            kept.stash.done = done + length;
-            if kept.stash.starts_at(first) {
-                if kept.stash.found().length >= length {
-                    continue;
-                }
-            } else if !kept.stash.has_room() {
-                return Some(false);
-            }
-            let bytes = &arrival.payload[done as usize..][..length as usize];
-            kept.pieces.insert(first, bytes.to_vec());
-            *kept.stash.found() = Place { first, length };
-        }
-        direction.flags |= flag::UNFINISHED;
-        None
-    }
-
-    /// As `stash::fill_http1`, or `fill_all_http1`.
-    pub(crate) fn fill_http1(&mut self, arrival: Arrival<'_>) {
-        match self.kernel {
-            Kernel::New => while self.read_http1() {},
-            Kernel::Old => {
-                if self.read_http1()
-                    && let Some(arrival) = arrival.go_on()
-                {
-                    return self.fill_http1(arrival);
+            match self.kernel {
+                Kernel::New => while self.read_http1() {},
+                Kernel::Old => {
+                    if self.read_http1() {
+                        if let Some(next) = arrival.go_on() {
+                            return self.fill_http1(next);
+                        }
+                        self.give_up_http1();
+                    }
                 }
             }
         }
-        // As `stash::go_on_in_http2`.
         if self.conn.is(state::HTTP2)
-            && let Some(arrival) = arrival.go_on()
+            && let Some(next) = arrival.go_on()
         {
-            self.fill_http2(arrival);
+            return self.fill_http2(next);
         }
+        self.give_up(arrival);
     }
 
-    /// As `stash::fill_http2`, or `fill_all_http2`.
+    /// As `fill::fill_http2`, or `fill_all_http2`.
     pub(crate) fn fill_http2(&mut self, arrival: Arrival<'_>) {
-        match self.kernel {
-            Kernel::New => while self.read_http2() {},
-            Kernel::Old => {
-                if self.read_http2()
-                    && let Some(arrival) = arrival.go_on()
-                {
-                    self.fill_http2(arrival);
+        if let Some(http2) = &mut self.http2 {
+            http2.requests.begin_packet();
+        }
+        if self.conn.turn.has_lost() {
+            self.give_up_http2();
+        } else {
+            match self.kernel {
+                Kernel::New => while self.read_http2() {},
+                Kernel::Old => {
+                    if self.read_http2() {
+                        if let Some(next) = arrival.go_on() {
+                            return self.fill_http2(next);
+                        }
+                        self.give_up_http2();
+                    }
                 }
             }
         }
+        self.give_up(arrival);
     }
 
-    /// As `stash::read_http1`.
+    /// As `fill::give_up_http1`.
+    fn give_up_http1(&mut self) {
+        self.conn.requests.flags |= flag::UNREADABLE;
+        http1::leave(Side::Requests, &mut self.conn, &mut self.ledger);
+    }
+
+    /// As `fill::give_up_http2`.
+    fn give_up_http2(&mut self) {
+        if let Some(http2) = &mut self.http2 {
+            http2.requests.direction.flags |= flag::UNREADABLE;
+            http2::leave(Side::Requests, http2, &mut self.ledger);
+        }
+    }
+
+    /// As `fill::read_http1`.
     fn read_http1(&mut self) -> bool {
         let Some(kept) = &mut self.kept else {
             return false;
@@ -214,11 +215,13 @@ impl Wire {
             http1::leave(Side::Requests, &mut self.conn, &mut self.ledger);
             return false;
         }
-        let Some((piece, segment)) = kept.next(&mut self.conn.requests) else {
+        let Some((piece, segment)) =
+            kept.next(&mut self.conn.requests, &mut self.conn.turn, &self.ledger)
+        else {
             return false;
         };
         self.conn.requests.flags &= !flag::MIDWAY;
-        let more = self.steps(STEPS, |wire| {
+        let more = self.steps(steps::PIECE, |wire| {
             let ledger = &mut wire.ledger;
             http1::step(Side::Requests, &mut wire.conn, &piece, ledger, segment)
         });
@@ -238,7 +241,7 @@ impl Wire {
         true
     }
 
-    /// As `stash::read_http2`.
+    /// As `fill::read_http2`.
     fn read_http2(&mut self) -> bool {
         let (Some(kept), Some(http2)) = (&mut self.kept, &mut self.http2) else {
             return false;
@@ -247,11 +250,15 @@ impl Wire {
             http2::leave(Side::Requests, http2, &mut self.ledger);
             return false;
         }
-        let Some((piece, segment)) = kept.next(&mut http2.requests.direction) else {
+        let Some((piece, segment)) = kept.next(
+            &mut http2.requests.direction,
+            &mut self.conn.turn,
+            &self.ledger,
+        ) else {
             return false;
         };
         http2.requests.direction.flags &= !flag::MIDWAY;
-        let more = self.steps(STEPS, |wire| {
+        let more = self.steps(steps::PIECE, |wire| {
             let Some(http2) = &mut wire.http2 else {
                 return false;
             };

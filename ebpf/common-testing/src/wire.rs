@@ -5,6 +5,7 @@ use ebb_common::{
     direction::{Direction, Segment, Side, flag},
     http1,
     http2::{self, Http2},
+    steps,
 };
 
 use crate::{
@@ -12,18 +13,6 @@ use crate::{
     ledger::{Figures, Ledger},
     packet::{HEADERS, SLOT, Slice},
 };
-
-/// Steps of one run of `traffic.rs`.
-const HTTP1_STEPS: usize = 16;
-
-/// Steps of one run of `http2.rs`.
-const HTTP2_STEPS: usize = 32;
-
-/// Steps of one run of `long.rs`.
-const LONG_STEPS: usize = 1 << 17;
-
-/// How often programs may go on in one another: the kernel's MAX_TAIL_CALL_CNT.
-const TAIL_CALLS: usize = 33;
 
 /// Steps beyond one a byte that a segment may take: a first look at what the one before left over, and
 /// a last one that finds nothing more; the same again where HTTP/2 takes over, and for what has been kept.
@@ -63,12 +52,15 @@ pub(crate) struct Arrival<'a> {
     long: bool,
     /// Tail calls so far.
     calls: usize,
+    /// What `turn.rs` has in the packet's control block.
+    has_turn: bool,
+    pub(crate) put_aside: u32,
 }
 
 impl Arrival<'_> {
     /// The packet in the next program. `None` if the kernel does not go on.
     pub(crate) fn go_on(self) -> Option<Self> {
-        (self.calls < TAIL_CALLS).then_some(Self {
+        (self.calls < steps::TAIL_CALLS).then_some(Self {
             calls: self.calls + 1,
             long: false,
             ..self
@@ -76,7 +68,11 @@ impl Arrival<'_> {
     }
 
     fn steps(self, usual: usize) -> usize {
-        if self.long { LONG_STEPS } else { usual }
+        if self.long {
+            steps::LONG as usize
+        } else {
+            usual
+        }
     }
 }
 
@@ -126,6 +122,28 @@ impl Wire {
 
     /// A packet comes, with these TCP flags.
     pub fn deliver(&mut self, side: Side, first: u32, payload: &[u8], flags: u32) {
+        let arrival = self.arrival(side, first, payload, flags);
+        self.traffic(arrival);
+    }
+
+    /// Two packets of the client's come at once, on two CPUs: the second while the first one has the turn, before it is
+    /// read.
+    pub fn deliver_at_once(&mut self, one: (u32, &[u8]), other: (u32, &[u8])) {
+        let mut one = self.arrival(Side::Requests, one.0, one.1, 0);
+        let other = self.arrival(Side::Requests, other.0, other.1, 0);
+        one.has_turn = self.conn.turn.enter(&self.ledger);
+        assert!(one.has_turn, "somebody has not left");
+        self.traffic(other);
+        self.traffic(one);
+    }
+
+    fn arrival<'a>(
+        &mut self,
+        side: Side,
+        first: u32,
+        payload: &'a [u8],
+        flags: u32,
+    ) -> Arrival<'a> {
         let segment = Segment {
             first,
             length: payload.len() as u32,
@@ -133,13 +151,72 @@ impl Wire {
             flags,
         };
         self.budget += payload.len() + SPARE_STEPS;
-        self.traffic(Arrival {
+        Arrival {
             side,
             segment,
             payload,
             long: false,
             calls: 0,
-        });
+            has_turn: false,
+            put_aside: 0,
+        }
+    }
+
+    /// As `turn::take`.
+    fn take(&mut self, arrival: &mut Arrival<'_>) -> bool {
+        if arrival.has_turn {
+            return true;
+        }
+        arrival.has_turn = self.conn.turn.enter(&self.ledger);
+        if !arrival.has_turn {
+            match arrival.go_on() {
+                Some(next) => self.keep(next),
+                None => {
+                    self.conn.turn.lose();
+                    self.give_up(*arrival);
+                }
+            }
+        }
+        arrival.has_turn
+    }
+
+    /// As `turn::take_to_look`.
+    pub(crate) fn take_to_look(&mut self, arrival: &mut Arrival<'_>) -> bool {
+        let has = arrival.has_turn || self.conn.turn.enter(&self.ledger);
+        if has {
+            arrival.has_turn = true;
+            self.conn.turn.look(&self.ledger);
+        } else {
+            self.give_up(*arrival);
+        }
+        has
+    }
+
+    /// As `turn::give_up`.
+    pub(crate) fn give_up(&mut self, mut arrival: Arrival<'_>) {
+        arrival.has_turn = false;
+        if self.conn.turn.leave(&self.ledger)
+            && let Some(next) = arrival.go_on()
+        {
+            self.fill_http1(next);
+        }
+    }
+
+    /// As `turn::go_on`.
+    pub(crate) fn go_on(&mut self, arrival: Arrival<'_>) {
+        if arrival.has_turn
+            && let Some(next) = arrival.go_on()
+        {
+            return self.fill_http1(next);
+        }
+        self.give_up(arrival);
+    }
+
+    /// As `traffic::stop`.
+    fn stop(&mut self, arrival: Arrival<'_>) {
+        if arrival.side == Side::Requests {
+            self.give_up(arrival);
+        }
     }
 
     /// One step is taken.
@@ -150,18 +227,21 @@ impl Wire {
     }
 
     /// As `traffic::run`.
-    fn traffic(&mut self, arrival: Arrival<'_>) {
+    fn traffic(&mut self, mut arrival: Arrival<'_>) {
         let Arrival { side, payload, .. } = arrival;
         let fin = arrival.segment.flags & Segment::FIN != 0;
         if arrival.segment.length == 0 && !fin {
             return;
         }
+        if side == Side::Requests && !self.take(&mut arrival) {
+            return;
+        }
         let begun = self.direction(side).has(flag::HTTP2);
         if self.conn.is(state::HTTP2) || (begun && !self.conn.is(state::OPAQUE)) {
-            if let Some(arrival) = arrival.go_on() {
-                self.http2(arrival);
-            }
-            return;
+            return match arrival.go_on() {
+                Some(next) => self.http2(next),
+                None => self.stop(arrival),
+            };
         }
         let segment = self.direction(side).arrived(arrival.segment);
         if side == Side::Requests
@@ -172,7 +252,7 @@ impl Wire {
         }
         if http1::arrive(side, &mut self.conn, segment) {
             let packet = Slice(payload);
-            let more = (0..arrival.steps(HTTP1_STEPS)).all(|_| {
+            let more = (0..arrival.steps(steps::HTTP1)).all(|_| {
                 Self::spend(&mut self.budget);
                 http1::step(side, &mut self.conn, &packet, &mut self.ledger, segment)
             });
@@ -187,17 +267,17 @@ impl Wire {
             if self.direction(side).has(flag::HTTP2) {
                 let http2 = self.http2.get_or_insert_with(|| Box::new(Http2::ZERO));
                 if http2.take_over(side, &mut self.conn, &mut self.ledger) {
-                    if let Some(arrival) = arrival.go_on() {
-                        self.http2(arrival);
-                    }
-                    return;
+                    return match arrival.go_on() {
+                        Some(next) => self.http2(next),
+                        None => self.stop(arrival),
+                    };
                 }
                 self.direction(side).flags |= flag::UNREADABLE;
                 self.direction(side).flags &= !flag::HTTP2;
             }
             http1::leave(side, &mut self.conn, &mut self.ledger);
             if side == Side::Requests
-                && self.direction(side).has_stash()
+                && self.conn.turn.has_kept()
                 && let Some(arrival) = arrival.go_on()
             {
                 return self.fill_http1(arrival);
@@ -206,6 +286,7 @@ impl Wire {
         if side == Side::Responses && fin {
             http1::last_byte(&mut self.conn, &mut self.ledger, true);
         }
+        self.stop(arrival);
     }
 
     /// As `http2::run`.
@@ -224,7 +305,7 @@ impl Wire {
         }
         if http2::arrive(side, http2, segment) {
             let packet = Slice(payload);
-            let more = (0..arrival.steps(HTTP2_STEPS)).all(|_| {
+            let more = (0..arrival.steps(steps::HTTP2)).all(|_| {
                 Self::spend(&mut self.budget);
                 http2::step(side, http2, &packet, &mut self.ledger, segment)
             });
@@ -238,7 +319,7 @@ impl Wire {
             }
             http2::leave(side, http2, &mut self.ledger);
             if side == Side::Requests
-                && http2.requests.direction.has_stash()
+                && self.conn.turn.has_kept()
                 && let Some(arrival) = arrival.go_on()
             {
                 return self.fill_http2(arrival);
@@ -247,6 +328,7 @@ impl Wire {
         if side == Side::Responses && segment.flags & Segment::FIN != 0 {
             http2.finish(&mut self.ledger);
         }
+        self.stop(arrival);
     }
 
     /// Steps through a piece that has been kept, as [`Self::spend`] allows. `true` if there is more to read in it.

@@ -12,6 +12,7 @@ use crate::{
     direction::Direction,
     latency,
     packet::{Gauge, Meter},
+    turn::Turn,
     window::forget,
 };
 
@@ -77,6 +78,8 @@ pub struct Conn {
     pub since: [u64; REMEMBERED as usize],
     /// Where the path of a request is cut out, to be looked up.
     pub exclusion: Exclusion,
+    /// Who reads what the client sends.
+    pub turn: Turn,
     /// From the client.
     pub requests: Direction,
     /// To the client.
@@ -100,6 +103,7 @@ impl Conn {
             slot: 0,
             path: [0; MAX_EXCLUDED_PATH / 8],
         },
+        turn: Turn::FREE,
         requests: Direction::ZERO,
         responses: Direction::ZERO,
     };
@@ -125,16 +129,16 @@ impl Conn {
         self.started.wrapping_sub(self.ended)
     }
 
-    /// The [`state`] in memory now: others change it.
+    /// Whether it is closed by now: another CPU may just have done so.
     #[inline(always)]
-    fn state_now(&self) -> u32 {
-        forget(&self.state)
+    pub fn is_closed_now(&self) -> bool {
+        forget(&self.state) & state::CLOSED != 0
     }
 
     /// A request begins.
     #[inline(always)]
     pub fn start<M: Meter>(&mut self, meter: &mut M) {
-        if self.state_now() & state::CLOSED != 0 {
+        if self.is_closed_now() {
             return;
         }
         let now = meter.now();
@@ -150,7 +154,7 @@ impl Conn {
         // Atomic: a server that speaks first starts one, too.
         meter.add(&raw mut self.started, 1);
         meter.start(1, now);
-        if self.state_now() & state::CLOSED != 0 {
+        if self.is_closed_now() {
             self.begun_too_late(meter, now);
         }
     }

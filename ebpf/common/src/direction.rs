@@ -121,9 +121,8 @@ pub struct Direction {
     pub next: u32,
     /// One of [`phase`].
     pub phase: u8,
-    /// 1 where segments that came before their turn are kept: see [`crate::stash`]. Not a flag: another CPU may keep
-    /// one while the one before it is still being read here, and two that change one word undo each other.
-    pub stashed: u8,
+    /// Keeps the layout free of padding.
+    reserved: u8,
     /// Bits of [`flag`].
     pub flags: u16,
     /// Bytes of the body or chunk that are still to come.
@@ -143,7 +142,7 @@ impl Direction {
     pub const ZERO: Self = Self {
         next: 0,
         phase: 0,
-        stashed: 0,
+        reserved: 0,
         flags: 0,
         remaining: 0,
         status: 0,
@@ -248,13 +247,6 @@ impl Direction {
         // SAFETY: a reference is valid for reads.
         let now = unsafe { (&raw const self.flags).read_volatile() };
         now & flags == flags
-    }
-
-    /// Whether segments are kept, as it is in memory now.
-    #[inline(always)]
-    pub fn has_stash(&self) -> bool {
-        // SAFETY: a reference is valid for reads.
-        unsafe { (&raw const self.stashed).read_volatile() != 0 }
     }
 
     /// The phase, read from memory each time: a copy of it in a register that has been compared would be as many

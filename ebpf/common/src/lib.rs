@@ -15,6 +15,8 @@ pub mod http2;
 pub mod latency;
 pub mod packet;
 pub mod stash;
+pub mod steps;
+pub mod turn;
 pub mod window;
 
 #[cfg(target_endian = "big")]

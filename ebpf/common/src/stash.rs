@@ -1,11 +1,15 @@
-//! Segments that have come before their turn, kept until what is missing has come.
+//! Segments that have come before their turn, put aside until what is missing has come.
 //!
 //! Where a body goes on its bytes do not matter, and nothing is kept. In a head, or where frames begin, they do: the kernel
 //! puts such a segment into the socket's queue and never shows it again. So it is copied, in pieces, and read when
-//! its turn comes. A connection has room for [`PIECES`]; one that needs more becomes opaque.
+//! its turn comes. The same is done with a segment that comes while another one is being read (see [`crate::turn`]).
+//! A connection has room for [`PIECES`]; one that needs more becomes opaque.
+//!
+//! Several may put aside at once: they claim a place under the lock, copy, and publish it. One reads, and frees.
 
 use crate::{
     abi::Ends,
+    conn::Lock,
     window::{LOAD, forget},
 };
 
@@ -52,118 +56,226 @@ pub struct EarlyKey {
 pub type Piece = [u64; PIECE_WORDS];
 
 /// Where a piece lies in its stream.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Sequence number of its first byte.
     pub first: u32,
-    /// Its bytes; 0: none.
+    /// Its bytes; 0: none. With [`CLAIMED`] while they are still being copied.
     pub length: u32,
+}
+
+/// In [`Place::length`]: somebody is copying the piece.
+const CLAIMED: u32 = 1 << 31;
+
+impl Place {
+    /// No piece.
+    pub const FREE: Self = Self {
+        first: 0,
+        length: 0,
+    };
+}
+
+/// What [`Stash::claim`] says in place of an index: there is no room.
+const FULL: u32 = u32::MAX;
+
+/// What [`Stash::claim`] adds to the length that is there already.
+const THERE: u32 = 1 << 30;
+
+/// What has become of a wish to put a piece aside. In one word, as each variant of an enumeration would be a way of
+/// its own for the verifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim(u32);
+
+impl Claim {
+    /// There is no room.
+    #[inline(always)]
+    pub fn is_full(self) -> bool {
+        self.0 == FULL
+    }
+
+    /// So many bytes from there on have been put aside before; 0 if none have.
+    #[inline(always)]
+    pub fn there(self) -> u32 {
+        if self.0 & THERE == 0 {
+            0
+        } else {
+            self.0 & !THERE
+        }
+    }
+
+    /// The place claimed.
+    #[inline(always)]
+    pub fn index(self) -> u32 {
+        self.0
+    }
 }
 
 /// What a connection has kept, in a storage of its socket that only such connections have.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Stash {
+    /// Guards which places are claimed.
+    pub lock: Lock,
+    /// The place that a search of the reader has found.
+    found: u32,
+    /// The place that a search under the lock has found.
+    free: u32,
+    /// The piece that one under the lock has found.
+    same: u32,
     /// The socket's cookie: the first part of each piece's key.
     pub socket: u64,
-    /// Bytes of the packet at hand that have been kept.
-    pub done: u32,
-    /// The place that a search has found.
-    pub found: u32,
     /// Where the pieces lie.
     pub places: [Place; PIECES],
 }
 
 impl Stash {
-    /// Looks for a place for which `wanted` is 1 and not 0; its index is in `found` then.
+    /// Without pieces: all zeros.
+    pub const EMPTY: Self = Self {
+        lock: Lock { val: 0 },
+        found: 0,
+        free: 0,
+        same: 0,
+        socket: 0,
+        places: [Place::FREE; PIECES],
+    };
+
+    /// Looks for a place for which `wanted` is 1 and not 0.
     ///
     /// Without branches: each would be two ways for the verifier to follow, for each of the places.
     #[inline(always)]
-    fn search(&mut self, wanted: impl Fn(Place) -> u32) -> bool {
-        let mut found = u32::MAX;
-        for (index, place) in self.places.iter().enumerate() {
-            let this = 0u32.wrapping_sub(wanted(*place));
-            found = (found & !this) | (index as u32 & this);
+    fn search(places: &[Place; PIECES], wanted: impl Fn(Place) -> u64) -> u32 {
+        let mut found = u64::from(FULL);
+        for (index, place) in places.iter().enumerate() {
+            let this = opaque(0u64.wrapping_sub(wanted(*place)));
+            found = (found & !this) | (index as u64 & this);
         }
-        self.found = found;
-        forget(&self.found) != u32::MAX
+        found as u32
+    }
+
+    /// Searches for the reader; the index is in `found` then.
+    #[inline(always)]
+    fn find(&mut self, wanted: impl Fn(Place) -> u64) -> bool {
+        self.found = Self::search(&self.places, wanted);
+        forget(&self.found) != FULL
+    }
+
+    /// Asks for a place for a piece of which this is the first byte. To be called under the lock.
+    #[inline(always)]
+    pub fn claim(&mut self, first: u32, length: u32) -> Claim {
+        self.same = Self::search(&self.places, |place| {
+            some(place.length) & (1 - some(place.first ^ first))
+        });
+        let same = forget(&self.same);
+        if same != FULL {
+            // What is sent again may reach farther: only that is kept anew.
+            return Claim(THERE | (self.places[same as usize & (PIECES - 1)].length & !CLAIMED));
+        }
+        self.free = Self::search(&self.places, |place| 1 - some(place.length));
+        let free = forget(&self.free);
+        if free != FULL {
+            self.places[free as usize & (PIECES - 1)] = Place {
+                first,
+                length: length | CLAIMED,
+            };
+        }
+        Claim(free)
+    }
+
+    /// Ends a claim: the piece is there, or ([`Place::FREE`]) it is not.
+    #[inline(always)]
+    pub fn settle(&mut self, index: u32, place: Place) {
+        let at = &raw mut self.places[index as usize & (PIECES - 1)];
+        // In one word, so that whoever reads sees all of it or nothing.
+        let word = u64::from(place.length) << 32 | u64::from(place.first);
+        // SAFETY: a place, of the size and alignment of a word.
+        unsafe { at.cast::<u64>().write_volatile(word) };
     }
 
     /// The place found last.
     #[inline(always)]
-    pub fn found(&mut self) -> &mut Place {
-        let found = forget(&self.found) as usize & (PIECES - 1);
-        &mut self.places[found]
+    pub fn found(&self) -> Place {
+        self.places[forget(&self.found) as usize & (PIECES - 1)]
+    }
+
+    /// Frees the place found last.
+    #[inline(always)]
+    pub fn free_found(&mut self) {
+        self.settle(forget(&self.found), Place::FREE);
     }
 
     /// Looks for the piece that holds the byte with this sequence number.
     #[inline(always)]
     pub fn holds(&mut self, next: u32) -> bool {
-        self.search(|place| below(next.wrapping_sub(place.first), place.length))
-    }
-
-    /// Looks for a piece that begins with this byte.
-    #[inline(always)]
-    pub fn starts_at(&mut self, first: u32) -> bool {
-        self.search(|place| some(place.length) & (1 - some(place.first ^ first)))
-    }
-
-    /// Looks for room for one more.
-    #[inline(always)]
-    pub fn has_room(&mut self) -> bool {
-        self.search(|place| 1 - some(place.length))
+        self.find(|place| below(next.wrapping_sub(place.first), published(place)))
     }
 
     /// Looks for a piece of which all has been read.
     #[inline(always)]
     pub fn has_read(&mut self, next: u32) -> bool {
-        self.search(|place| {
+        self.find(|place| {
             let behind = next.wrapping_sub(place.first.wrapping_add(place.length));
-            some(place.length) & (1 - (behind >> 31))
+            some(published(place)) & (1 - u64::from(behind >> 31))
         })
     }
 
     /// Whether nothing is kept.
     #[inline(always)]
     pub fn is_empty(&mut self) -> bool {
-        !self.search(|place| some(place.length))
+        !self.find(|place| some(place.length))
     }
+}
+
+/// A piece's length, or 0 while it is still being copied.
+#[inline(always)]
+fn published(place: Place) -> u32 {
+    let claimed = opaque(u64::from(place.length >> 31));
+    place.length & claimed.wrapping_sub(1) as u32
 }
 
 /// 1 if a number is not 0.
 #[inline(always)]
-fn some(number: u32) -> u32 {
-    (number | number.wrapping_neg()) >> 31
+fn some(number: u32) -> u64 {
+    opaque(0u64.wrapping_sub(u64::from(number))) >> 63
 }
 
 /// 1 if the one number is below the other.
 #[inline(always)]
-fn below(one: u32, other: u32) -> u32 {
-    (u64::from(one).wrapping_sub(u64::from(other)) >> 63) as u32
+fn below(one: u32, other: u32) -> u64 {
+    opaque(u64::from(one).wrapping_sub(u64::from(other))) >> 63
+}
+
+/// A number of which the compiler knows nothing: else it finds out what the arithmetic around it means, and
+/// makes branches of it.
+#[inline(always)]
+fn opaque(number: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut number = number;
+        // SAFETY: nothing is done.
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack)) };
+        number
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    number
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn put(stash: &mut Stash, first: u32, length: u32) {
+        let claim = stash.claim(first, length);
+        assert!(!claim.is_full() && claim.there() == 0);
+        stash.settle(claim.index(), Place { first, length });
+    }
+
     #[test]
     fn finds_what_holds_a_byte_and_what_has_been_read() {
-        let mut stash = Stash {
-            socket: 1,
-            done: 0,
-            found: 0,
-            places: [Place {
-                first: 0,
-                length: 0,
-            }; PIECES],
-        };
-        assert!(stash.is_empty() && stash.has_room());
+        let mut stash = Stash::EMPTY;
+        assert!(stash.is_empty());
         let near_the_end = u32::MAX - 10;
-        *stash.found() = Place {
-            first: near_the_end,
-            length: 20,
-        };
+        put(&mut stash, near_the_end, 20);
         assert!(!stash.is_empty());
         for (next, holds, read) in [
             (near_the_end.wrapping_sub(1), false, false),
@@ -178,12 +290,35 @@ mod tests {
                 "{next}"
             );
         }
-        for place in &mut stash.places {
-            *place = Place {
-                first: 5,
-                length: 1,
-            };
+    }
+
+    #[test]
+    fn what_is_claimed_is_taken_but_not_there_to_read() {
+        let mut stash = Stash::EMPTY;
+        let claim = stash.claim(100, 50);
+        assert!(!stash.holds(100) && !stash.has_read(1000) && !stash.is_empty());
+        assert_eq!(stash.claim(100, 70).there(), 50);
+        stash.settle(claim.index(), Place::FREE);
+        assert!(stash.is_empty());
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let mut stash = Stash::EMPTY;
+        for piece in 0..PIECES as u32 {
+            put(&mut stash, piece * 10, 10);
         }
-        assert!(!stash.has_room());
+        assert!(stash.claim(u32::MAX, 1).is_full());
+        assert_eq!(stash.claim(10, 30).there(), 10);
+        assert!(stash.has_read(10));
+        assert_eq!(
+            stash.found(),
+            Place {
+                first: 0,
+                length: 10
+            }
+        );
+        stash.free_found();
+        assert!(!stash.claim(u32::MAX, 1).is_full());
     }
 }

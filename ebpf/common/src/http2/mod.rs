@@ -72,6 +72,12 @@ impl Way {
         time: 0,
     };
 
+    /// Another packet is at hand.
+    #[inline(always)]
+    pub fn begin_packet(&mut self) {
+        self.time = 0;
+    }
+
     /// When the packet at hand came: one look at the clock for all the streams in it.
     #[inline(always)]
     fn now<M: Meter>(&mut self, meter: &M) -> u64 {
@@ -114,12 +120,12 @@ pub fn comes_early(side: Side, http2: &mut Http2, segment: Segment) -> bool {
 #[inline(always)]
 pub fn arrive(side: Side, http2: &mut Http2, segment: Segment) -> bool {
     let way = http2.way(side);
-    let direction = &mut way.direction;
-    if direction.has(flag::UNFINISHED) {
-        direction.flags &= !flag::UNFINISHED;
+    if way.direction.has(flag::UNFINISHED) {
+        way.direction.flags &= !flag::UNFINISHED;
         return true;
     }
-    way.time = 0;
+    way.begin_packet();
+    let direction = &mut way.direction;
     let gap = match direction.place(segment) {
         Place::Nothing => return false,
         Place::Next => return true,

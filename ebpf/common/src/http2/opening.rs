@@ -71,7 +71,6 @@ impl Way {
         let window = &from.window;
         let again = window.unread().wrapping_sub(earlier);
         self.direction.open_at(from.next.wrapping_sub(again));
-        self.direction.stashed = from.stashed;
         for index in 0..CARRY / 8 {
             self.direction.window.words[index as usize] = window.eight(window.start + index * 8);
         }

@@ -13,7 +13,7 @@ use crate::{cases::all, shared::config};
 /// sends it in two packets.
 fn play(exchange: &Exchange, how: &str, length: usize, order: impl Fn(&mut Vec<Range<usize>>)) {
     let whole = exchange.play_whole();
-    let disordered = exchange.play(&(how, length), &mut |side, message| {
+    let mut cut = |side: Side, message: Range<usize>| {
         if side == Side::Responses {
             return vec![message];
         }
@@ -31,8 +31,24 @@ fn play(exchange: &Exchange, how: &str, length: usize, order: impl Fn(&mut Vec<R
             pieces.insert(0, message.start..start);
         }
         pieces
-    });
+    };
+    let disordered = exchange.play(&(how, length), &mut cut);
     assert_eq!(disordered, whole, "{}, {how}, by {length}", exchange.name);
+    let at_once = exchange.play_at_once(&(how, length), &mut cut);
+    assert_eq!(
+        at_once, whole,
+        "{}, {how}, at once, by {length}",
+        exchange.name
+    );
+}
+
+#[test]
+fn two_at_once() {
+    for exchange in all() {
+        for length in [1, 7, 100, 1500, 5000] {
+            play(&exchange, "in order", length, |_| {});
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,310 @@
+//! Reads what has been put aside. Whoever does so has the turn.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{bindings::bpf_sock, helpers::generated::bpf_loop, programs::SkBuffContext};
+use ebb_common::{
+    abi::{PodRules, ingress},
+    conn::{Conn, state},
+    direction::{Direction, Segment, Side, flag},
+    http1,
+    http2::{self, Http2},
+    stash::{PIECE, PIECES, Piece, Stash},
+    steps,
+    turn::Turn,
+};
+
+use super::piece::{Kept, key};
+use crate::{
+    http2::take_over,
+    maps::{NO_PIECE, PIECES_KEPT, RULES, connection, go_on_in, http2, stash},
+    meter::Pod,
+    segment::Header,
+    turn,
+};
+
+/// Runs of a loop: enough for as many steps as there can be bytes.
+const RUNS: u32 = (PIECES * PIECE / steps::PIECE_IN_A_LOOP) as u32;
+
+/// What reading a piece needs.
+pub struct Work<'a, T> {
+    /// The socket.
+    pub socket: *mut bpf_sock,
+    /// What it has put aside.
+    pub stash: *mut Stash,
+    /// Who reads it.
+    pub turn: *mut Turn,
+    /// The connection, as its protocol has it.
+    pub connection: *mut T,
+    /// Where it is counted.
+    pub pod: Pod,
+    /// The pod's rules.
+    pub rules: &'a PodRules,
+}
+
+/// What is to be read next of what has been put aside.
+#[inline(always)]
+fn next(
+    stash: &mut Stash,
+    direction: &mut Direction,
+    turn: &mut Turn,
+    pod: &Pod,
+) -> Option<(*const Piece, Segment)> {
+    // One at a time: each time a piece is asked for, one has been read.
+    if stash.has_read(direction.next) {
+        let _ = PIECES_KEPT.remove(key(stash, stash.found().first));
+        stash.free_found();
+    }
+    if !stash.holds(direction.next) {
+        if direction.has(flag::MIDWAY) {
+            // All of the last one is in the window.
+            let blank = NO_PIECE.get_ptr(0)?;
+            let segment = Segment {
+                first: direction.next,
+                length: 0,
+                offset: 0,
+                flags: 0,
+            };
+            return Some((blank, direction.arrived(segment)));
+        }
+        turn.keeps_nothing(pod, || stash.is_empty());
+        return None;
+    }
+    let place = stash.found();
+    let piece = PIECES_KEPT.get_ptr(key(stash, place.first))?;
+    let segment = Segment {
+        first: place.first,
+        length: place.length,
+        offset: 0,
+        flags: 0,
+    };
+    Some((piece, direction.arrived(segment)))
+}
+
+/// Takes up to `STEPS` steps through what comes next, on HTTP/1. `false` if nothing does.
+#[inline(always)]
+fn read_http1<const STEPS: usize>(work: &mut Work<'_, Conn>) -> bool {
+    // SAFETY: socket storage; the turn and the rest of the connection are apart.
+    let (stash, turn, connection) =
+        unsafe { (&mut *work.stash, &mut *work.turn, &mut *work.connection) };
+    if connection.requests.has(flag::UNREADABLE) {
+        http1::leave(Side::Requests, connection, &mut work.pod);
+        return false;
+    }
+    let Some((piece, segment)) = next(stash, &mut connection.requests, turn, &work.pod) else {
+        return false;
+    };
+    let packet = Kept {
+        piece,
+        rules: work.rules,
+    };
+    connection.requests.flags &= !flag::MIDWAY;
+    for _ in 0..STEPS {
+        if !http1::step(Side::Requests, connection, &packet, &mut work.pod, segment) {
+            if connection.requests.has(flag::HTTP2) {
+                if take_over(Side::Requests, connection, &mut work.pod, work.socket) {
+                    return false;
+                }
+                connection.requests.flags |= flag::UNREADABLE;
+                connection.requests.flags &= !flag::HTTP2;
+            }
+            http1::leave(Side::Requests, connection, &mut work.pod);
+            return true;
+        }
+    }
+    connection.requests.flags |= flag::MIDWAY;
+    true
+}
+
+/// Takes up to `STEPS` steps through what comes next, on HTTP/2. `false` if nothing does.
+#[inline(always)]
+fn read_http2<const STEPS: usize>(work: &mut Work<'_, Http2>) -> bool {
+    // SAFETY: socket storage.
+    let (stash, turn, http2) =
+        unsafe { (&mut *work.stash, &mut *work.turn, &mut *work.connection) };
+    if http2.requests.direction.has(flag::UNREADABLE) {
+        http2::leave(Side::Requests, http2, &mut work.pod);
+        return false;
+    }
+    let Some((piece, segment)) = next(stash, &mut http2.requests.direction, turn, &work.pod) else {
+        return false;
+    };
+    let packet = Kept {
+        piece,
+        rules: work.rules,
+    };
+    http2.requests.direction.flags &= !flag::MIDWAY;
+    for _ in 0..STEPS {
+        if !http2::step(Side::Requests, http2, &packet, &mut work.pod, segment) {
+            http2::leave(Side::Requests, http2, &mut work.pod);
+            return true;
+        }
+    }
+    http2.requests.direction.flags |= flag::MIDWAY;
+    true
+}
+
+/// Makes the connection opaque: what was put aside cannot be read.
+#[inline(always)]
+fn give_up_http1(connection: &mut Conn, pod: &mut Pod) {
+    connection.requests.flags |= flag::UNREADABLE;
+    http1::leave(Side::Requests, connection, pod);
+}
+
+/// The same on HTTP/2.
+#[inline(always)]
+fn give_up_http2(http2: &mut Http2, pod: &mut Pod) {
+    http2.requests.direction.flags |= flag::UNREADABLE;
+    http2::leave(Side::Requests, http2, pod);
+}
+
+/// Reads a usual head of what has been put aside, where there is no `bpf_loop` and no way to go on. If there is more the
+/// connection is opaque.
+#[inline(always)]
+pub fn read_a_head(work: &mut Work<'_, Conn>) {
+    read_http1::<{ steps::HEAD }>(work);
+    // SAFETY: socket storage.
+    let connection = unsafe { &mut *work.connection };
+    if connection.requests.has(flag::MIDWAY) {
+        give_up_http1(connection, &mut work.pod);
+    }
+}
+
+/// The same on HTTP/2, which has no usual head: it is opaque.
+#[inline(always)]
+pub fn read_nothing(work: &mut Work<'_, Http2>) {
+    // SAFETY: socket storage.
+    give_up_http2(unsafe { &mut *work.connection }, &mut work.pod);
+}
+
+/// Reads all that has been put aside, on HTTP/1.
+#[inline(always)]
+pub fn read_all_http1(work: &mut Work<'_, Conn>) {
+    // SAFETY: the callback gets what it expects, and the verifier looks at it.
+    unsafe { bpf_loop(RUNS, http1_run as *mut c_void, (&raw mut *work).cast(), 0) };
+}
+
+/// The same on HTTP/2.
+#[inline(always)]
+pub fn read_all_http2(work: &mut Work<'_, Http2>) {
+    // SAFETY: as above.
+    unsafe { bpf_loop(RUNS, http2_run as *mut c_void, (&raw mut *work).cast(), 0) };
+}
+
+#[inline(never)]
+extern "C" fn http1_run(_run: u64, work: *mut Work<'_, Conn>) -> i64 {
+    // SAFETY: what `read_all_http1` has given; it outlives the loop.
+    i64::from(!read_http1::<{ steps::PIECE_IN_A_LOOP }>(unsafe {
+        &mut *work
+    }))
+}
+
+#[inline(never)]
+extern "C" fn http2_run(_run: u64, work: *mut Work<'_, Http2>) -> i64 {
+    // SAFETY: what `read_all_http2` has given; it outlives the loop.
+    i64::from(!read_http2::<{ steps::PIECE_IN_A_LOOP }>(unsafe {
+        &mut *work
+    }))
+}
+
+/// Reads what has been put aside, on HTTP/1, where there is no `bpf_loop`: a piece of it, and then itself.
+#[inline(always)]
+pub fn fill_http1(context: &SkBuffContext) {
+    fill_http1_by(context, |work| {
+        if read_http1::<{ steps::PIECE }>(work) {
+            go_on_in(context, Side::Requests, ingress::FILL);
+            // SAFETY: socket storage.
+            give_up_http1(unsafe { &mut *work.connection }, &mut work.pod);
+        }
+    });
+}
+
+/// Reads what has been put aside, on HTTP/1, all of it.
+#[inline(always)]
+pub fn fill_all_http1(context: &SkBuffContext) {
+    fill_http1_by(context, |work| read_all_http1(work));
+}
+
+/// The same on HTTP/2, as [`fill_http1`] does it.
+#[inline(always)]
+pub fn fill_http2(context: &SkBuffContext) {
+    fill_http2_by(context, |work| {
+        if read_http2::<{ steps::PIECE }>(work) {
+            go_on_in(context, Side::Requests, ingress::HTTP2_FILL);
+            // SAFETY: socket storage.
+            give_up_http2(unsafe { &mut *work.connection }, &mut work.pod);
+        }
+    });
+}
+
+/// The same on HTTP/2, as [`fill_all_http1`] does it.
+#[inline(always)]
+pub fn fill_all_http2(context: &SkBuffContext) {
+    fill_http2_by(context, |work| read_all_http2(work));
+}
+
+#[inline(always)]
+fn fill_http1_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Conn>)) {
+    let Some(header) = Header::read(context) else {
+        return;
+    };
+    let Some(connection) = connection(header.socket) else {
+        return;
+    };
+    // SAFETY: socket storage, as long as the program runs.
+    let (slot, own) = unsafe { ((*connection).slot, &mut *connection) };
+    let (Some(mut pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
+        return;
+    };
+    if !turn::take_to_look(context, own, &pod) {
+        return;
+    }
+    if own.is(state::HTTP2) {
+        go_on_in(context, Side::Requests, ingress::HTTP2_FILL);
+    } else if own.turn.has_lost() {
+        give_up_http1(own, &mut pod);
+    } else if let Some(stash) = stash(header.socket) {
+        read(&mut Work {
+            socket: header.socket,
+            stash,
+            turn: &raw mut own.turn,
+            connection,
+            pod: pod.again(),
+            rules,
+        });
+        // What was put aside may have begun with HTTP/1's last line.
+        if own.is(state::HTTP2) {
+            go_on_in(context, Side::Requests, ingress::HTTP2_FILL);
+        }
+    }
+    turn::give_up(context, own, &pod);
+}
+
+#[inline(always)]
+fn fill_http2_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Http2>)) {
+    let Some(header) = Header::read(context) else {
+        return;
+    };
+    let (Some(connection), Some(http2)) = (connection(header.socket), http2(header.socket)) else {
+        return;
+    };
+    // SAFETY: socket storage, as long as the program runs.
+    let (slot, connection, own) = unsafe { ((*connection).slot, &mut *connection, &mut *http2) };
+    let (Some(mut pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
+        return;
+    };
+    own.requests.begin_packet();
+    if connection.turn.has_lost() {
+        give_up_http2(own, &mut pod);
+    } else if let Some(stash) = stash(header.socket) {
+        read(&mut Work {
+            socket: header.socket,
+            stash,
+            turn: &raw mut connection.turn,
+            connection: http2,
+            pod: pod.again(),
+            rules,
+        });
+    }
+    turn::give_up(context, connection, &pod);
+}

@@ -1,7 +1,7 @@
 //! Ebb's kernel programs: they count what is in flight in the cgroups they are attached to.
 //!
-//! Three of them are attached to a pod's cgroup: `sockets` sees connections open and close, `requests` the bytes to
-//! them, `responses` the bytes from them. The others are called by these: one protocol on, for packets of very
+//! Four of them are attached to a pod's cgroup: `sockets` sees connections open and close, `requests` the bytes to
+//! them, `responses` the bytes from them, `released` the end of those that were open before. The others are called by these: one protocol on, for packets of very
 //! many steps, for segments that come before their turn. Oldest kernel: 5.10; those named `long…` and `adopt` use
 //! `bpf_loop` (5.17), and before it others stand in for them. None ever changes, holds or drops a packet:
 //! every path ends in 1, "let it pass".
@@ -25,6 +25,7 @@
 
 mod early;
 mod http2;
+mod join;
 mod long;
 mod maps;
 mod meter;
@@ -35,8 +36,8 @@ mod traffic;
 mod turn;
 
 use aya_ebpf::{
-    macros::{cgroup_skb, sock_ops},
-    programs::{SkBuffContext, SockOpsContext},
+    macros::{cgroup_skb, cgroup_sock, sock_ops},
+    programs::{SkBuffContext, SockContext, SockOpsContext},
 };
 use ebb_common::direction::Side;
 
@@ -140,6 +141,13 @@ pub fn http2_fill(context: SkBuffContext) -> i32 {
     1
 }
 
+/// Bytes that arrive at a connection that was open before; `requests` calls it.
+#[cgroup_skb(ingress)]
+pub fn join(context: SkBuffContext) -> i32 {
+    join::join(&context);
+    1
+}
+
 /// Bytes that leave a socket of the pod.
 #[cgroup_skb(egress)]
 pub fn responses(context: SkBuffContext) -> i32 {
@@ -180,6 +188,13 @@ pub fn http2_long_responses(context: SkBuffContext) -> i32 {
 #[sock_ops]
 pub fn sockets(context: SockOpsContext) -> u32 {
     sockets::run(&context);
+    1
+}
+
+/// Sockets of the pod that are given up.
+#[cgroup_sock(sock_release)]
+pub fn released(context: SockContext) -> i32 {
+    sockets::released(&context);
     1
 }
 

@@ -45,6 +45,10 @@ pub static EXCLUSIONS: HashMap<Exclusion, u32, { MAX_EXCLUSIONS as usize }> = Ha
 #[expect(deprecated, reason = "see the import")]
 pub static SLOT: CgroupStorage<u64> = CgroupStorage::new();
 
+/// The slots by their cgroups' ids: for sockets of which nothing is known but the cgroup.
+#[btf_map]
+pub static CGROUPS: HashMap<u64, u32, { MAX_PODS as usize }> = HashMap::new();
+
 /// Connections that were opened from inside a counted cgroup, between their two ends' being
 /// established: microseconds on one host. A slot is the value.
 #[btf_map]
@@ -75,6 +79,10 @@ static CONNECTIONS: SkStorage<Conn> = SkStorage::new();
 #[btf_map]
 static HTTP2: SkStorage<Http2> = SkStorage::new();
 
+/// Sockets that were open before, and serve nobody. The value means nothing.
+#[btf_map]
+static NOT_COUNTED: SkStorage<u32> = SkStorage::new();
+
 /// `BPF_SK_STORAGE_GET_F_CREATE` of include/uapi/linux/bpf.h.
 const CREATE: u64 = 1;
 
@@ -101,6 +109,18 @@ pub fn connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
 #[inline(always)]
 pub fn make_connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
     storage(&CONNECTIONS, socket, CREATE)
+}
+
+/// Whether a socket has been found to serve nobody.
+#[inline(always)]
+pub fn is_not_counted(socket: *mut bpf_sock) -> bool {
+    storage(&NOT_COUNTED, socket, 0).is_some()
+}
+
+/// Notes that it does not.
+#[inline(always)]
+pub fn do_not_count(socket: *mut bpf_sock) {
+    storage(&NOT_COUNTED, socket, CREATE);
 }
 
 /// The HTTP/2 side of a socket's connection, if it has one.

@@ -1,15 +1,22 @@
 //! Connections that open and close.
 
-use aya_ebpf::{bindings::bpf_sock, programs::SockOpsContext};
+use aya_ebpf::{
+    bindings::bpf_sock,
+    programs::{SockContext, SockOpsContext},
+};
 use ebb_common::{
-    abi::{Ends, NO_SLOT, sockets::ADOPT},
+    abi::{Ends, NO_SLOT, PodRules, sockets::ADOPT},
+    conn::{Conn, state},
     direction::flag,
     http1::last_byte,
+    http2::Http2,
     stash::EarlyKey,
 };
 
 use crate::{
-    maps::{EARLY, INNER, RULES, SLOT, SOCKETS, connection, http2, make_connection},
+    maps::{
+        EARLY, INNER, RULES, SLOT, SOCKETS, connection, http2, make_connection, stash as stash_of,
+    },
     meter::Pod,
     stash,
 };
@@ -94,6 +101,17 @@ fn opened_from_here(context: &SockOpsContext) {
     }
 }
 
+/// Whether a port is one of those that the rules name.
+#[inline(always)]
+pub fn serves(rules: &PodRules, local_port: u32) -> bool {
+    for (index, port) in rules.ports.iter().enumerate() {
+        if (index as u32) < rules.port_count && u32::from(*port) == local_port {
+            return true;
+        }
+    }
+    false
+}
+
 #[inline(always)]
 fn accepted(context: &SockOpsContext) {
     let slot = slot();
@@ -118,17 +136,8 @@ fn accepted(context: &SockOpsContext) {
             let _ = INNER.remove(there);
             return;
         }
-    } else {
-        let mut serves = false;
-        for (index, port) in rules.ports.iter().enumerate() {
-            if (index as u32) < rules.port_count && u32::from(*port) == here.local_port {
-                serves = true;
-                break;
-            }
-        }
-        if !serves {
-            return;
-        }
+    } else if !serves(rules, here.local_port) {
+        return;
     }
     let Some(socket) = socket(context) else {
         return;
@@ -158,21 +167,37 @@ fn accepted(context: &SockOpsContext) {
 
 #[inline(always)]
 fn closed(context: &SockOpsContext) {
-    let Some(socket) = socket(context) else {
+    if let Some(socket) = socket(context)
+        && let Some(connection) = connection(socket)
+    {
+        close(connection, http2(socket));
+        stash::clear(stash_of(socket));
+    }
+}
+
+/// A socket is given up by its last owner. For those that tell no more: connections that were open before.
+#[inline(always)]
+pub fn released(context: &SockContext) {
+    let Some(connection) = connection(context.sock) else {
         return;
     };
-    let Some(connection) = connection(socket) else {
-        return;
-    };
-    // SAFETY: as long as the socket lives; it is locked while its state changes.
+    // SAFETY: socket storage, as long as the program runs.
+    if unsafe { (*connection).is(state::JOINED) } {
+        close(connection, http2(context.sock));
+        stash::clear(stash_of(context.sock));
+    }
+}
+
+#[inline(always)]
+fn close(connection: *mut Conn, http2: Option<*mut Http2>) {
+    // SAFETY: as long as the socket lives; what others change meanwhile is guarded.
     let connection = unsafe { &mut *connection };
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
     pod.closed();
     last_byte(connection, &mut pod, false);
-    stash::clear(socket);
-    if let Some(http2) = http2(socket) {
+    if let Some(http2) = http2 {
         // SAFETY: as above.
         unsafe { &mut *http2 }.finish(&mut pod);
     }

@@ -18,8 +18,9 @@ use crate::{
     turn,
 };
 
-/// BPF_TCP_LISTEN of include/uapi/linux/bpf.h.
-const TCP_LISTEN: u32 = 10;
+// include/uapi/linux/bpf.h
+const TCP_ESTABLISHED: u32 = 1; // BPF_TCP_ESTABLISHED
+const TCP_LISTEN: u32 = 10; // BPF_TCP_LISTEN
 
 /// Counts what a packet begins and ends. `steps` goes through the segment, and says whether there is more to read in it.
 #[inline(always)]
@@ -35,9 +36,13 @@ pub fn run(
         return;
     }
     let Some(connection) = connection(header.socket) else {
-        // SAFETY: a field that every socket has.
-        if side == Side::Requests && unsafe { (*header.socket).state } == TCP_LISTEN {
-            go_on_in(context, side, ingress::EARLY);
+        if side == Side::Requests {
+            // SAFETY: a field that every socket has.
+            match unsafe { (*header.socket).state } {
+                TCP_LISTEN => go_on_in(context, side, ingress::EARLY),
+                TCP_ESTABLISHED => go_on_in(context, side, ingress::JOIN),
+                _ => {}
+            }
         }
         return;
     };
@@ -52,10 +57,14 @@ pub fn run(
         return;
     }
     // What has become opaque is read no further, though the server has begun HTTP/2.
-    if connection.is(state::HTTP2)
+    if connection.is(state::HTTP2 | state::JOINING)
         || (direction(connection, side).has(flag::HTTP2) && !connection.is(state::OPAQUE))
     {
-        go_on_in(context, side, http2::this(side));
+        if !connection.is(state::JOINING) {
+            go_on_in(context, side, http2::this(side));
+        } else if side == Side::Requests {
+            go_on_in(context, side, ingress::JOIN);
+        }
         return stop(context, side, connection, &pod);
     }
     let rules = match side {

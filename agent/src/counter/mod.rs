@@ -69,7 +69,8 @@ impl Counter {
         })
     }
 
-    /// Begins to count in a cgroup and all below it. Connections that are open already are not counted.
+    /// Begins to count in a cgroup and all below it. Connections that are open already are counted from their next
+    /// request on.
     ///
     /// # Errors
     /// If it is no cgroup or is being counted already, the rules cannot be kept, or the kernel refuses.
@@ -195,10 +196,7 @@ impl Counter {
     /// Takes away what a slot has in the kernel, as far as there is any.
     fn clear(&mut self, pod: PodId, cgroup: Option<u64>, rules: &Rules) {
         // The name first. It outlives the link, and would give the connections of a later link to this slot.
-        // Of a cgroup that is gone, the name is gone too.
-        if let Some(cgroup) = cgroup {
-            let _ = self.unname_slot(cgroup);
-        }
+        let _ = self.unname_slot(pod, cgroup);
         if let Some(pins) = &self.pins
             && let Err(error) = pins.forget(pod.0)
         {

@@ -91,14 +91,34 @@ impl Counter {
         Ok(Rules::from_kernel(pod.0, &rules, &exclusions))
     }
 
-    /// Tells `sockets` which slot a cgroup it is attached to has.
+    /// Tells the programs which slot a cgroup has that they are attached to.
     pub(super) fn name_slot(&mut self, cgroup: u64, pod: PodId) -> Result<(), CounterError> {
+        let mut map: HashMap<_, u64, u32> = self.kernel.map("CGROUPS")?;
+        map.insert(cgroup, pod.0, 0)
+            .map_err(|source| map_error("CGROUPS", source))?;
         self.set_name(cgroup, pod.0)
     }
 
-    /// Tells `sockets` to leave the connections of a cgroup alone.
-    pub(super) fn unname_slot(&mut self, cgroup: u64) -> Result<(), CounterError> {
-        self.set_name(cgroup, NO_SLOT)
+    /// Tells them to leave the connections of a slot's cgroup alone.
+    pub(super) fn unname_slot(
+        &mut self,
+        pod: PodId,
+        cgroup: Option<u64>,
+    ) -> Result<(), CounterError> {
+        let mut map: HashMap<_, u64, u32> = self.kernel.map("CGROUPS")?;
+        // Also that of a cgroup that is gone, and known to nobody.
+        let named: Vec<u64> = map
+            .iter()
+            .filter_map(Result::ok)
+            .filter(|(_, slot)| *slot == pod.0)
+            .map(|(cgroup, _)| cgroup)
+            .collect();
+        for cgroup in &named {
+            // Gone already is as good.
+            let _ = map.remove(cgroup);
+        }
+        // Of a cgroup that is gone, its storage is gone, too.
+        cgroup.map_or(Ok(()), |cgroup| self.set_name(cgroup, NO_SLOT))
     }
 
     fn set_name(&mut self, cgroup: u64, slot: u32) -> Result<(), CounterError> {

@@ -18,6 +18,8 @@ pub(crate) enum Hook {
     Egress = 1,
     /// Their opening and closing.
     SockOps = 3,
+    /// Their being given up by their last owner. Linux 5.9.
+    SockRelease = 34,
 }
 
 /// A program on a cgroup. Dropping the last of a link takes the program off, unless it is pinned.

@@ -13,7 +13,9 @@ use std::path::Path;
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, MapError, ProgramArray},
-    programs::{CgroupSkb, Program, ProgramError, ProgramFd, SockOps},
+    programs::{
+        CgroupSkb, CgroupSock, CgroupSockAttachType, Program, ProgramError, ProgramFd, SockOps,
+    },
 };
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
@@ -81,6 +83,7 @@ impl Kernel {
             let loaded = match program {
                 Program::CgroupSkb(program) => program.load(),
                 Program::SockOps(program) => program.load(),
+                Program::CgroupSock(program) => program.load(),
                 _ => Err(ProgramError::UnexpectedProgramType),
             };
             match loaded {
@@ -115,6 +118,9 @@ impl Kernel {
                     *program = CgroupSkb::from_pin(path, hook)?;
                 }
                 Program::SockOps(program) => *program = SockOps::from_pin(path)?,
+                Program::CgroupSock(program) => {
+                    *program = CgroupSock::from_pin(path, CgroupSockAttachType::SockRelease)?;
+                }
                 _ => return Err(ProgramError::UnexpectedProgramType),
             }
             Ok(())

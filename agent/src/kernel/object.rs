@@ -14,9 +14,10 @@ pub(super) const OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBB_KERNEL_OB
 
 /// The programs that a cgroup gets, in the order of attaching. Bytes first: a connection that
 /// `sockets` takes on must have none that are not seen.
-pub(crate) const ATTACHED: [(&str, Hook); 3] = [
+pub(crate) const ATTACHED: [(&str, Hook); 4] = [
     ("requests", Hook::Ingress),
     ("responses", Hook::Egress),
+    ("released", Hook::SockRelease),
     ("sockets", Hook::SockOps),
 ];
 
@@ -33,7 +34,7 @@ pub(super) struct Call {
 }
 
 /// All of them.
-pub(super) const CALLS: [Call; 11] = [
+pub(super) const CALLS: [Call; 12] = [
     Call::new("INGRESS", ingress::EARLY, "early", None),
     Call::new("INGRESS", ingress::HTTP2, "http2_requests", None),
     Call::new("INGRESS", ingress::KEEP, "keep", None),
@@ -51,6 +52,7 @@ pub(super) const CALLS: [Call; 11] = [
         "http2_long_requests",
         Some("http2_requests"),
     ),
+    Call::new("INGRESS", ingress::JOIN, "join", None),
     Call::new("SOCKETS", sockets::ADOPT, "adopt", Some("adopt_short")),
     Call::new("EGRESS", egress::HTTP2, "http2_responses", None),
     Call::new("EGRESS", egress::LONG, "long_responses", Some("responses")),

@@ -127,8 +127,10 @@ pub mod ingress {
     pub const FILL: u32 = 5;
     /// `http2_fill`, for the same.
     pub const HTTP2_FILL: u32 = 6;
+    /// `join`, for a connection that was open before it was counted.
+    pub const JOIN: u32 = 7;
     /// How many there are.
-    pub const PROGRAMS: u32 = 7;
+    pub const PROGRAMS: u32 = 8;
 }
 
 /// The programs that `sockets` calls: places in the map `SOCKETS`.

@@ -42,7 +42,14 @@ pub mod state {
     pub const FINISHED: u32 = 1 << 5;
     /// HTTP/2 from here: its streams are counted in a storage of their own.
     pub const HTTP2: u32 = 1 << 4;
+    /// Open before it was counted, and nothing has come yet that could be read.
+    pub const JOINING: u32 = 1 << 6;
+    /// Open before it was counted: the kernel does not tell how it closes.
+    pub const JOINED: u32 = 1 << 7;
 }
+
+/// After so many exchanges of which nobody knows the beginning a connection that was open before is opaque.
+const EXCHANGES: u64 = 3;
 
 /// Requests of one connection, the newest, whose start time is remembered for the latency.
 const REMEMBERED: u32 = 8;
@@ -115,6 +122,33 @@ impl Conn {
         self.exclusion.slot = u64::from(slot);
         self.requests.open_at(first_in);
         self.responses.open_at(first_out);
+    }
+
+    /// Gives a zeroed connection to a pod that was open before: where it stands is to be found out.
+    #[inline(always)]
+    pub fn open_late(&mut self, slot: u32, sent: u32) {
+        self.slot = slot;
+        self.state = state::JOINING | state::JOINED;
+        self.responses.next = sent;
+    }
+
+    /// Something has come that nobody knows, while the server had sent so much. `true` if that is so for the third time
+    /// that it has sent something in between: a protocol of its own, and no body.
+    #[inline(always)]
+    pub fn is_unknown(&mut self, sent: u32) -> bool {
+        if self.responses.next != sent {
+            self.responses.next = sent;
+            self.requests.remaining = self.requests.remaining.wrapping_add(1);
+        }
+        self.requests.remaining >= EXCHANGES
+    }
+
+    /// What comes now can be read, or never will be: the client's next byte and the server's.
+    #[inline(always)]
+    pub fn join(&mut self, next_in: u32, next_out: u32) {
+        self.requests.remaining = 0;
+        self.open_at(self.slot, next_in, next_out);
+        self.state &= !state::JOINING;
     }
 
     /// Whether it is in one of these [`state`]s.

@@ -12,6 +12,7 @@ pub mod conn;
 pub mod direction;
 pub mod http1;
 pub mod http2;
+pub mod joining;
 pub mod latency;
 pub mod packet;
 pub mod stash;

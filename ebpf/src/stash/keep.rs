@@ -1,8 +1,7 @@
 //! Puts segments aside. Several CPUs may do so at once, for one connection.
 
 use aya_ebpf::{
-    EbpfContext as _, bindings::bpf_sock, helpers::generated::bpf_get_socket_cookie,
-    programs::SkBuffContext,
+    EbpfContext as _, helpers::generated::bpf_get_socket_cookie, programs::SkBuffContext,
 };
 use ebb_common::{
     abi::ingress,
@@ -15,7 +14,7 @@ use ebb_common::{
 
 use super::piece::{key, load};
 use crate::{
-    maps::{NO_PIECE, PIECES_KEPT, connection, go_on_in, make_stash, stash},
+    maps::{NO_PIECE, PIECES_KEPT, connection, go_on_in, make_stash},
     meter::Pod,
     segment::Header,
     turn,
@@ -35,7 +34,7 @@ pub fn keep(context: &SkBuffContext) {
     let Some(pod) = Pod::of(connection.slot) else {
         return;
     };
-    if connection.is(state::TUNNEL | state::OPAQUE) {
+    if connection.is(state::TUNNEL | state::OPAQUE | state::JOINING) {
         // Nobody reads it.
     } else if store(context, &header, connection, &pod) {
         connection.turn.put_aside();
@@ -119,8 +118,8 @@ fn store_piece(
 
 /// Frees all that a connection has put aside, as it closes.
 #[inline(always)]
-pub fn clear(socket: *mut bpf_sock) {
-    let Some(stash) = stash(socket) else {
+pub fn clear(stash: Option<*mut Stash>) {
+    let Some(stash) = stash else {
         return;
     };
     // SAFETY: socket storage.

@@ -7,11 +7,7 @@ use ebb_tests::harness::{Case, Need, TestCgroup, Wire};
 
 use super::INTERVAL;
 
-/// The kernel side takes on a connection when it opens, and no other yet.
-const JOINS: &[Need] = &[
-    Need::Ebb,
-    Need::Unwritten("counting of connections that were open before the attach"),
-];
+const JOINS: &[Need] = &[Need::Ebb];
 
 pub(super) const CASES: &[Case] = &[
     Case::beside("exact::joined_between_requests", JOINS, between_requests),

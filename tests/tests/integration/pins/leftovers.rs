@@ -143,7 +143,10 @@ fn half_a_pod() {
         let reading = new.until("the request", |reading| reading.completed == 1);
         // Once, and by the rules of now.
         assert_eq!((reading.started, reading.excluded), (1, 0));
-        assert_eq!(list(&pod(pins)), ["requests", "responses", "sockets"]);
+        assert_eq!(
+            list(&pod(pins)),
+            ["released", "requests", "responses", "sockets"]
+        );
     });
 }
 

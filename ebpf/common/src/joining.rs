@@ -1,0 +1,151 @@
+//! What a segment of a connection begins with that was open before anybody counted.
+//!
+//! Nothing is known of what went before, so only what can hardly be anything else is taken for what it looks like.
+//! A body in the middle of which counting begins is passed over, as it does not look like anything.
+
+/// Bytes that are looked at.
+pub const LOOK: u32 = 16;
+
+/// What it looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// Nothing known: a body, or a protocol that nobody reads here.
+    Unknown,
+    /// The head of an HTTP/1 request, or the preface of HTTP/2.
+    Request,
+    /// A record of TLS, or a frame of HTTP/2: nobody can read it without what went before.
+    Opaque,
+}
+
+/// What a segment begins with, given its first [`LOOK`] bytes, the first one in the lowest bits.
+#[inline(always)]
+pub fn beginning(words: [u64; 2]) -> Beginning {
+    if is_request(words) {
+        Beginning::Request
+    } else if is_tls(words[0]) || is_frame(words) {
+        Beginning::Opaque
+    } else {
+        Beginning::Unknown
+    }
+}
+
+/// A method of three to eight capitals, a space, and a target (RFC 9112, 3.2).
+#[inline(always)]
+fn is_request(words: [u64; 2]) -> bool {
+    let mut capitals = 0;
+    // Bit by bit, so that the loop has one way through it.
+    let mut goes_on = 1u32;
+    for place in 0..8 {
+        let byte = (words[0] >> (place * 8)) as u8;
+        goes_on &= u32::from(byte.wrapping_sub(b'A') < 26);
+        capitals += goes_on;
+    }
+    let shift = (capitals & 7) * 8;
+    // The two bytes behind the method; behind eight capitals they are in the second word.
+    let behind = if capitals == 8 {
+        words[1]
+    } else {
+        (words[0] >> shift) | (words[1] << 8 << (56 - shift))
+    };
+    let target = (behind >> 8) as u8;
+    let is_target = target == b'/' || target == b'*' || target.is_ascii_alphanumeric();
+    capitals >= 3 && behind as u8 == b' ' && is_target
+}
+
+/// The head of a record (RFC 8446, 5.1): one of four types, and a version of 3.0 to 3.4.
+#[inline(always)]
+fn is_tls(word: u64) -> bool {
+    let [kind, major, minor, ..] = word.to_le_bytes();
+    (0x14..=0x17).contains(&kind) && major == 3 && minor <= 4
+}
+
+/// The head of a frame (RFC 9113, 4.1) as a client sends it, of a type and a length that go together.
+#[inline(always)]
+fn is_frame(words: [u64; 2]) -> bool {
+    const LONGEST: u64 = 1 << 14;
+    let length = words[0].swap_bytes() >> 40;
+    let kind = (words[0] >> 24) as u8;
+    let flags = (words[0] >> 32) as u8;
+    let stream = ((words[0] >> 40) | (words[1] << 24)) as u32;
+    let stream = stream.swap_bytes();
+    let of_a_stream = stream & 1 == 1 && stream >> 31 == 0;
+    match kind {
+        // DATA
+        0 => of_a_stream && length <= LONGEST && flags & !0b1001 == 0,
+        // HEADERS
+        1 => of_a_stream && length <= LONGEST && length > 0 && flags & !0b10_1101 == 0,
+        // RST_STREAM
+        3 => of_a_stream && length == 4,
+        // SETTINGS
+        4 => stream == 0 && length % 6 == 0 && length <= 6 * 16 && flags <= 1,
+        // PING
+        6 => stream == 0 && length == 8 && flags <= 1,
+        // WINDOW_UPDATE
+        8 => (of_a_stream || stream == 0) && length == 4 && flags == 0,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(bytes: &[u8]) -> Beginning {
+        let mut there = [0; 16];
+        let length = bytes.len().min(16);
+        there[..length].copy_from_slice(&bytes[..length]);
+        beginning([
+            u64::from_le_bytes(there[..8].try_into().unwrap()),
+            u64::from_le_bytes(there[8..].try_into().unwrap()),
+        ])
+    }
+
+    #[test]
+    fn requests() {
+        for line in [
+            "GET / HTTP/1.1\r\n",
+            "POST /x HTTP/1.1",
+            "OPTIONS * HTTP/1.1",
+            "PROPFIND /dav HTTP/1.1",
+            "CONNECT host:443 HTTP/1.1",
+            "GET http://host/ HTTP/1.1",
+            "PRI * HTTP/2.0\r\n",
+        ] {
+            assert_eq!(of(line.as_bytes()), Beginning::Request, "{line}");
+        }
+        for line in [
+            "HTTP/1.1 200 OK\r\n",
+            "GET\r\nmore of a text",
+            "A / and so on in it",
+            "get / HTTP/1.1\r\n",
+            "xxxxxxxxxxxxxxxx",
+            "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n",
+            "LONGMETHODS / HTTP",
+        ] {
+            assert_eq!(of(line.as_bytes()), Beginning::Unknown, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_read() {
+        for bytes in [
+            &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+            &b"\x17\x03\x03\x00\x20"[..],
+            // HEADERS that end stream 3, a PING, a WINDOW_UPDATE, SETTINGS with an acknowledgement.
+            &b"\x00\x00\x0a\x01\x05\x00\x00\x00\x03"[..],
+            &b"\x00\x00\x08\x06\x00\x00\x00\x00\x00"[..],
+            &b"\x00\x00\x04\x08\x00\x00\x00\x00\x00"[..],
+            &b"\x00\x00\x00\x04\x01\x00\x00\x00\x00"[..],
+        ] {
+            assert_eq!(of(bytes), Beginning::Opaque, "{bytes:?}");
+        }
+        // An even stream, a PING too long, zeros.
+        for bytes in [
+            &b"\x00\x00\x0a\x01\x05\x00\x00\x00\x02"[..],
+            &b"\x00\x00\x09\x06\x00\x00\x00\x00\x00"[..],
+            &[0; 16][..],
+        ] {
+            assert_eq!(of(bytes), Beginning::Unknown, "{bytes:?}");
+        }
+    }
+}

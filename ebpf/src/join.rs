@@ -1,0 +1,237 @@
+//! Connections that were open before their cgroup was counted.
+//!
+//! They are found by the bytes that arrive on them, and counted from their next request on; where nothing that comes can
+//! be read they are opaque. That they serve, and are not the pod's own to somebody else, is known by the ports that the
+//! rules name, or by a listening socket on theirs. How they close is not told to `sockets`, as only it could have asked
+//! for that when they opened: `released` sees it (Linux 5.9).
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{
+        BPF_F_CURRENT_NETNS, bpf_sock, bpf_sock_tuple,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as Ipv4,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as Ipv6,
+    },
+    helpers::generated::{
+        bpf_sk_ancestor_cgroup_id, bpf_sk_lookup_tcp, bpf_sk_release, bpf_skb_ancestor_cgroup_id,
+        bpf_skb_load_bytes, bpf_tcp_sock,
+    },
+    programs::SkBuffContext,
+};
+use ebb_common::{
+    abi::{Ends, ingress},
+    conn::{Conn, state},
+    direction::Side,
+    joining::{Beginning, LOOK, beginning},
+};
+
+use crate::{
+    maps::{CGROUPS, RULES, connection, do_not_count, go_on_in, is_not_counted, make_connection},
+    meter::Pod,
+    segment::{Header, ends},
+    sockets::serves,
+    turn,
+};
+
+/// How deep in the tree of cgroups a pod can be; kubelet's are at 3 or 4, those of a node in a container some deeper.
+const DEEPEST: i32 = 12;
+
+/// BPF_TCP_LISTEN of include/uapi/linux/bpf.h.
+const TCP_LISTEN: u32 = 10;
+
+/// Looks whether a packet's connection can be counted from here on.
+#[inline(always)]
+pub fn join(context: &SkBuffContext) {
+    let Some(header) = Header::read(context) else {
+        return;
+    };
+    let known = match connection(header.socket) {
+        Some(connection) => Some(connection),
+        None => take_in(context, header.socket),
+    };
+    let Some(connection) = known else {
+        return;
+    };
+    // SAFETY: socket storage, as long as the program runs.
+    let connection = unsafe { &mut *connection };
+    let Some(mut pod) = Pod::of(connection.slot) else {
+        return;
+    };
+    if !turn::take(context, connection, &pod) {
+        return;
+    }
+    if connection.is(state::JOINING) {
+        look(context, &header, connection, &mut pod);
+    }
+    if !connection.is(state::JOINING) {
+        go_on_in(context, Side::Requests, ingress::LONG);
+    }
+    turn::give_up(context, connection, &pod);
+}
+
+/// Looks at what a packet begins with.
+#[inline(always)]
+fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &mut Pod) {
+    let segment = header.segment;
+    // SAFETY: the socket of the packet at hand.
+    let tcp = unsafe { bpf_tcp_sock(header.socket) };
+    if tcp.is_null() || segment.length < LOOK {
+        return;
+    }
+    // SAFETY: fields of what the helper has given.
+    let (received, sent) = unsafe { ((*tcp).rcv_nxt, (*tcp).snd_nxt) };
+    if (segment.first.wrapping_sub(received) as i32) < 0 {
+        // Sent again: it has been read.
+        return;
+    }
+    let mut words = [0u64; LOOK as usize / 8];
+    // SAFETY: as many bytes as there is room for.
+    let loaded = unsafe {
+        bpf_skb_load_bytes(
+            context.as_ptr().cast(),
+            segment.offset,
+            words.as_mut_ptr().cast(),
+            LOOK,
+        )
+    };
+    if loaded != 0 {
+        return;
+    }
+    let is_opaque = match beginning(words) {
+        Beginning::Request => false,
+        Beginning::Opaque => true,
+        Beginning::Unknown => {
+            if !connection.is_unknown(sent) {
+                return;
+            }
+            true
+        }
+    };
+    connection.join(segment.first, sent);
+    if is_opaque {
+        connection.become_opaque(pod);
+    }
+}
+
+/// Makes room for a connection if it is one to be counted.
+#[inline(always)]
+fn take_in(context: &SkBuffContext, socket: *mut bpf_sock) -> Option<*mut Conn> {
+    if is_not_counted(socket) {
+        return None;
+    }
+    let Some(slot) = slot(context) else {
+        do_not_count(socket);
+        return None;
+    };
+    // SAFETY: the socket of the packet at hand.
+    let tcp = unsafe { bpf_tcp_sock(socket) };
+    if tcp.is_null() {
+        return None;
+    }
+    // SAFETY: a field of what the helper has given.
+    let sent = unsafe { (*tcp).snd_nxt };
+    let mut pod = Pod::of(slot)?;
+    let connection = make_connection(socket)?;
+    // SAFETY: fresh socket storage.
+    unsafe { &mut *connection }.open_late(slot, sent);
+    pod.opened();
+    Some(connection)
+}
+
+/// The slot in which a packet's connection is counted. `None` if it is not.
+#[inline(always)]
+fn slot(context: &SkBuffContext) -> Option<u32> {
+    let here = ends(context)?;
+    for up in 0..DEEPEST {
+        let level = DEEPEST - up;
+        // SAFETY: the program's context.
+        let cgroup = unsafe { bpf_skb_ancestor_cgroup_id(context.skb.skb, level) };
+        let Some(slot) = CGROUPS.get_ptr(cgroup) else {
+            continue;
+        };
+        // SAFETY: a value of the map, read once.
+        let slot = unsafe { *slot };
+        let rules = RULES.get(slot)?;
+        let counted = if rules.port_count != 0 {
+            serves(rules, here.local_port)
+        } else {
+            listens(context, &here) && !is_inner(context, &here, cgroup, level)
+        };
+        return counted.then_some(slot);
+    }
+    None
+}
+
+/// Whether something listens on a connection's own address.
+#[inline(always)]
+fn listens(context: &SkBuffContext, here: &Ends) -> bool {
+    // Nobody's address: so no connection is found, but who listens.
+    let nobody = Ends {
+        remote: [0; 4],
+        remote_port: 0,
+        ..*here
+    };
+    look_up(context, &nobody, |socket| {
+        // SAFETY: a field that every socket has.
+        unsafe { (*socket).state == TCP_LISTEN }
+    })
+}
+
+/// Whether the other end of a connection is in the same cgroup.
+#[inline(always)]
+fn is_inner(context: &SkBuffContext, here: &Ends, cgroup: u64, level: i32) -> bool {
+    let there = Ends {
+        local: here.remote,
+        remote: here.local,
+        local_port: here.remote_port,
+        remote_port: here.local_port,
+    };
+    look_up(context, &there, |socket| {
+        // SAFETY: a socket that is held while this runs.
+        unsafe { bpf_sk_ancestor_cgroup_id(socket.cast(), level) == cgroup }
+    })
+}
+
+/// Asks something of the socket that has these ends; `false` if there is none.
+#[inline(always)]
+fn look_up(context: &SkBuffContext, ends: &Ends, ask: impl Fn(*mut bpf_sock) -> bool) -> bool {
+    const IPV4_MAPPED: u32 = u32::to_be(0xffff);
+    let port = |port: u32| u16::to_be(port as u16);
+    // SAFETY: a union of plain numbers.
+    let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
+    let [first, second, third, last] = ends.local;
+    let length = if first | second == 0 && third == IPV4_MAPPED {
+        tuple.__bindgen_anon_1.ipv4 = Ipv4 {
+            saddr: ends.remote[3],
+            daddr: last,
+            sport: port(ends.remote_port),
+            dport: port(ends.local_port),
+        };
+        size_of::<Ipv4>()
+    } else {
+        tuple.__bindgen_anon_1.ipv6 = Ipv6 {
+            saddr: ends.remote,
+            daddr: ends.local,
+            sport: port(ends.remote_port),
+            dport: port(ends.local_port),
+        };
+        size_of::<Ipv6>()
+    };
+    // SAFETY: a tuple as the helper expects it; what it gives is released below.
+    let socket = unsafe {
+        bpf_sk_lookup_tcp(
+            context.as_ptr(),
+            &raw mut tuple,
+            length as u32,
+            BPF_F_CURRENT_NETNS as u64,
+            0,
+        )
+    };
+    if socket.is_null() {
+        return false;
+    }
+    let answer = ask(socket);
+    // SAFETY: held since the look-up.
+    unsafe { bpf_sk_release(socket.cast()) };
+    answer
+}

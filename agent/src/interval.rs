@@ -22,25 +22,67 @@ pub struct Interval {
     latency: [u64; BUCKETS],
 }
 
-impl Interval {
-    /// What happened from `earlier` to `later`, two readings of one pod.
-    pub fn between(earlier: &Reading, later: &Reading) -> Self {
+/// The intervals between the readings of one pod, one after the other.
+///
+/// A probe that shows itself in a later interval than it began in is taken back there. An interval has less than
+/// nothing in it then, which nobody could draw: it is given as nothing, and the next ones as less. What all of them
+/// add up to is right.
+#[derive(Clone, Debug)]
+pub struct Intervals {
+    last: Reading,
+    /// Requests that were given too many so far.
+    started_owed: u64,
+    /// Request-seconds that were given too many so far.
+    integral_owed: f64,
+}
+
+impl Intervals {
+    /// Those from this reading on.
+    pub fn after(first: Reading) -> Self {
         Self {
-            seconds: later.at.saturating_sub(earlier.at).as_secs_f64(),
-            concurrency: later.concurrency_since(earlier),
-            // A probe counted before the interval and taken back in it would make this negative.
-            started: later.started.saturating_sub(earlier.started),
-            completed: later.completed.saturating_sub(earlier.completed),
-            excluded: later.excluded.saturating_sub(earlier.excluded),
-            status: std::array::from_fn(|class| {
-                later.status[class].saturating_sub(earlier.status[class])
-            }),
-            latency: std::array::from_fn(|bucket| {
-                later.latency[bucket].saturating_sub(earlier.latency[bucket])
-            }),
+            last: first,
+            started_owed: 0,
+            integral_owed: 0.0,
         }
     }
 
+    /// What happened from the last reading to this one.
+    pub fn next(&mut self, later: Reading) -> Interval {
+        let last = &self.last;
+        let seconds = later.at.saturating_sub(last.at).as_secs_f64();
+        // More than 2^63 requests begin in no interval.
+        let started = later.started.wrapping_sub(last.started) as i64;
+        let started = started.saturating_sub_unsigned(self.started_owed);
+        let integral = later.integral_since(last) - self.integral_owed;
+        let interval = Interval {
+            seconds,
+            concurrency: if seconds > 0.0 {
+                integral.max(0.0) / seconds
+            } else {
+                0.0
+            },
+            started: u64::try_from(started).unwrap_or(0),
+            completed: later.completed.saturating_sub(last.completed),
+            excluded: later.excluded.saturating_sub(last.excluded),
+            status: std::array::from_fn(|class| {
+                later.status[class].saturating_sub(last.status[class])
+            }),
+            latency: std::array::from_fn(|bucket| {
+                later.latency[bucket].saturating_sub(last.latency[bucket])
+            }),
+        };
+        self.started_owed = started.min(0).unsigned_abs();
+        self.integral_owed = if seconds > 0.0 {
+            (-integral).max(0.0)
+        } else {
+            -integral
+        };
+        self.last = later;
+        interval
+    }
+}
+
+impl Interval {
     /// The latency in milliseconds that this share (0 to 1) of the requests that ended stayed under,
     /// interpolated within its bucket (within 12.5 %). `None` if none ended.
     pub fn percentile(&self, share: f64) -> Option<f64> {
@@ -64,7 +106,36 @@ impl Interval {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn reading(seconds: u64, started: u64, integral: i64) -> Reading {
+        Reading {
+            at: Duration::from_secs(seconds),
+            started,
+            integral: (integral * 1_000_000_000) as u64,
+            ..Reading::NOTHING
+        }
+    }
+
+    #[test]
+    fn what_is_taken_back_is_carried_over() {
+        let mut intervals = Intervals::after(reading(100, 10, -50));
+        let mut next = |reading| {
+            let interval = intervals.next(reading);
+            (interval.started, interval.concurrency)
+        };
+        // One begins, and is in flight for a second; it is taken back, and nothing else happens.
+        assert_eq!(next(reading(101, 11, -49)), (1, 1.0));
+        assert_eq!(next(reading(102, 10, -50)), (0, 0.0));
+        // Two begin: the line before has one of them too many, and a second.
+        assert_eq!(next(reading(104, 12, -46)), (1, 1.5));
+        assert_eq!(next(reading(105, 13, -44)), (1, 2.0));
+        // No time at all.
+        assert_eq!(next(reading(105, 14, -43)), (1, 0.0));
+        assert_eq!(next(reading(106, 14, -43)), (0, 1.0));
+    }
 
     #[test]
     fn percentiles_lie_in_their_bucket() {

@@ -14,6 +14,6 @@ mod reading;
 mod rules;
 
 pub use error::CounterError;
-pub use interval::Interval;
+pub use interval::{Interval, Intervals};
 pub use reading::Reading;
 pub use rules::{Rules, RulesError};

@@ -33,26 +33,38 @@ impl Mapped {
         let length = size_of::<PodCounters>() * MAX_PODS as usize;
         let memory = MmapOptions::new()
             .len(length)
-            .map_raw_read_only(map.fd().as_fd().as_raw_fd())
+            .map_raw(map.fd().as_fd().as_raw_fd())
             .map_err(CounterError::Mapping)?;
         Ok(Self { memory })
     }
 
     fn cell(&self, slot: u32, offset: usize) -> u64 {
+        self.at(slot, offset).load(Ordering::Acquire)
+    }
+
+    fn at(&self, slot: u32, offset: usize) -> &AtomicU64 {
         assert!(
             slot < MAX_PODS && offset + 8 <= size_of::<PodCounters>(),
             "within the map"
         );
         // SAFETY: within the mapping by the assertion, aligned because all cells are 64 bits wide and the
-        // mapping begins on a page; the kernel changes it with atomic adds only.
-        let cell = unsafe {
+        // mapping begins on a page; the kernel changes it with atomic adds and whole words only.
+        unsafe {
             &*self
                 .memory
                 .as_ptr()
                 .add(slot as usize * size_of::<PodCounters>() + offset)
                 .cast::<AtomicU64>()
-        };
-        cell.load(Ordering::Acquire)
+        }
+    }
+
+    /// Sets how many requests must have begun in a slot for the kernel to say so: as many more as there can be before
+    /// `in_flight` are in flight.
+    pub(crate) fn wake_at(&self, slot: u32, in_flight: u64) {
+        let started = self.cell(slot, offset_of!(PodCounters, started));
+        let more = in_flight.saturating_sub(self.in_flight(slot)).max(1);
+        self.at(slot, offset_of!(PodCounters, mark))
+            .store(started.saturating_add(more), Ordering::Release);
     }
 
     /// How many connections were opened and closed in a slot.
@@ -102,6 +114,8 @@ impl Mapped {
                 latency: std::array::from_fn::<_, BUCKETS, _>(|bucket| {
                     self.cell(slot, offset_of!(PodCounters, latency) + bucket * 8)
                 }),
+                mark: self.cell(slot, offset_of!(PodCounters, mark)),
+                slot: u64::from(slot),
             });
         }
         Err(CounterError::Unsteady(slot, TRIES))

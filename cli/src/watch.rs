@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use ebb_agent::{
-    Interval, Reading, Rules,
+    Interval, Intervals, Reading, Rules,
     counter::{Counter, PodId},
 };
 use serde::Serialize;
@@ -75,17 +75,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(watch(&args, &counter, pod))
+    runtime.block_on(watch(&args, &mut counter, pod))
 }
 
-async fn watch(args: &Args, counter: &Counter, pod: PodId) -> anyhow::Result<()> {
+async fn watch(args: &Args, counter: &mut Counter, pod: PodId) -> anyhow::Result<()> {
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let started = Instant::now();
     let mut ticks = interval_at(started + args.interval, args.interval);
     // After a stall the next line covers it; lines do not pile up.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut earlier = counter.read(pod)?;
+    let mut intervals = Intervals::after(counter.read(pod)?);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -93,10 +93,12 @@ async fn watch(args: &Args, counter: &Counter, pod: PodId) -> anyhow::Result<()>
             _ = terminate.recv() => return Ok(()),
         }
         let later = counter.read(pod)?;
+        counter.flush_log();
+        let interval = intervals.next(later.clone());
         let line = if args.json {
-            json(&earlier, &later)?
+            json(&interval, &later)?
         } else {
-            text(&earlier, &later)
+            text(&interval, &later)
         };
         if let Err(error) = writeln!(std::io::stdout(), "{line}") {
             // A reader that has seen enough, such as `head`.
@@ -106,7 +108,6 @@ async fn watch(args: &Args, counter: &Counter, pod: PodId) -> anyhow::Result<()>
                 Err(error.into())
             };
         }
-        earlier = later;
         if args
             .duration
             .is_some_and(|duration| started.elapsed() + args.interval / 2 > duration)
@@ -177,8 +178,7 @@ impl Latency {
     }
 }
 
-fn json(earlier: &Reading, later: &Reading) -> anyhow::Result<String> {
-    let interval = Interval::between(earlier, later);
+fn json(interval: &Interval, later: &Reading) -> anyhow::Result<String> {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -211,13 +211,12 @@ fn json(earlier: &Reading, later: &Reading) -> anyhow::Result<String> {
             client_error,
             server_error,
         },
-        latency_ms: Latency::of(&interval),
+        latency_ms: Latency::of(interval),
     };
     serde_json::to_string(&line).context("cannot write a line as JSON")
 }
 
-fn text(earlier: &Reading, later: &Reading) -> String {
-    let interval = Interval::between(earlier, later);
+fn text(interval: &Interval, later: &Reading) -> String {
     let per_second = if interval.seconds > 0.0 {
         interval.started as f64 / interval.seconds
     } else {
@@ -231,7 +230,7 @@ fn text(earlier: &Reading, later: &Reading) -> String {
         p50: Some(p50),
         p99: Some(p99),
         ..
-    } = Latency::of(&interval)
+    } = Latency::of(interval)
     {
         line += &format!(" p50 {p50:.1} ms, p99 {p99:.1} ms");
     }

@@ -5,6 +5,9 @@
 //! (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). It is kept; when the kernel makes
 //! the connection, a moment later, it is read there as if it came then (see [`adopt`]). If it never does, nothing has
 //! been counted, and the bytes are forgotten.
+//!
+//! The same is done with what comes on another CPU while the kernel makes the connection: its socket can be found by then,
+//! but `sockets` has not heard of it.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -12,12 +15,14 @@ use aya_ebpf::{
     programs::{SkBuffContext, SockOpsContext},
 };
 use ebb_common::{
+    abi::{Ends, ingress},
     conn::{Conn, state},
+    direction::Side,
     stash::{EARLY_PIECES, EarlyKey, PIECE, PIECE_WORDS, Place},
 };
 
 use crate::{
-    maps::{EARLY, NO_PIECE, PIECES_KEPT, RULES, connection, http2, make_stash},
+    maps::{EARLY, NO_PIECE, PIECES_KEPT, RULES, connection, go_on_in, http2, make_stash},
     meter::Pod,
     segment::{Header, ends},
     sockets,
@@ -36,6 +41,16 @@ pub fn keep(context: &SkBuffContext) {
     let Some(ends) = ends(context) else {
         return;
     };
+    store(context, &header, ends);
+    // Made meanwhile: it may have been taken on before there was anything to hand to it.
+    if connection(header.socket).is_some() {
+        forget(ends);
+        go_on_in(context, Side::Requests, ingress::LONG);
+    }
+}
+
+#[inline(always)]
+fn store(context: &SkBuffContext, header: &Header, ends: Ends) {
     let mut key = EarlyKey { ends, index: 0 };
     for index in 0..EARLY_PIECES {
         let done = index * PIECE as u32;
@@ -65,6 +80,18 @@ pub fn keep(context: &SkBuffContext) {
         let first = header.segment.first.wrapping_add(done);
         // SAFETY: a value of the map.
         unsafe { (*piece)[ABOUT] = u64::from(first) << 32 | u64::from(length) };
+    }
+}
+
+/// Forgets what was kept for a connection.
+#[inline(always)]
+fn forget(ends: Ends) {
+    let mut key = EarlyKey { ends, index: 0 };
+    for index in 0..EARLY_PIECES {
+        key.index = u64::from(index);
+        if EARLY.remove(key).is_err() {
+            break;
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{bindings::bpf_sock, programs::SkBuffContext};
 use ebb_common::{
-    abi::{egress, ingress},
+    abi::{egress, event, ingress},
     conn::Conn,
     direction::{Segment, Side, flag},
     http2::{Http2, arrive, comes_early, leave, step},
@@ -13,7 +13,7 @@ use crate::{
     maps::{RULES, connection, go_on_in, http2, make_http2},
     meter::Pod,
     segment::{Header, Ruled},
-    turn,
+    traffic::stop,
 };
 
 /// Counts what a packet begins and ends.
@@ -64,14 +64,13 @@ pub fn run(
             go_on_in(context, side, ingress::HTTP2_FILL);
         }
     }
-    match side {
-        Side::Requests => turn::give_up(context, connection, &pod),
-        Side::Responses => {
-            if segment.flags & Segment::FIN != 0 {
-                http2.finish(&mut pod);
-            }
-        }
+    if side == Side::Responses && segment.flags & Segment::FIN != 0 {
+        http2.finish(&mut pod);
     }
+    if http2.has_become_opaque() {
+        connection.turn.happened(event::UNREADABLE);
+    }
+    stop(context, side, connection, &pod);
 }
 
 /// Steps through a segment, as far as one run goes. `true` if there is more to read in it: a packet of 64 KiB can have

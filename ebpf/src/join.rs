@@ -19,15 +19,16 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use ebb_common::{
-    abi::{Ends, ingress},
+    abi::{Ends, event, ingress},
     conn::{Conn, state},
     direction::Side,
-    joining::{Beginning, LOOK, beginning},
+    joining::{Beginning, LEAST, LOOK, beginning},
+    packet::Meter as _,
 };
 
 use crate::{
     maps::{CGROUPS, RULES, connection, do_not_count, go_on_in, is_not_counted, make_connection},
-    meter::Pod,
+    meter::{Pod, masked},
     segment::{Header, ends},
     sockets::serves,
     turn,
@@ -57,7 +58,7 @@ pub fn join(context: &SkBuffContext) {
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
-    if !turn::take(context, connection, &pod) {
+    if !turn::take(context, connection, &mut pod) {
         return;
     }
     if connection.is(state::JOINING) {
@@ -75,7 +76,7 @@ fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &m
     let segment = header.segment;
     // SAFETY: the socket of the packet at hand.
     let tcp = unsafe { bpf_tcp_sock(header.socket) };
-    if tcp.is_null() || segment.length < LOOK {
+    if tcp.is_null() || segment.length < LEAST {
         return;
     }
     // SAFETY: fields of what the helper has given.
@@ -84,14 +85,20 @@ fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &m
         // Sent again: it has been read.
         return;
     }
-    let mut words = [0u64; LOOK as usize / 8];
-    // SAFETY: as many bytes as there is room for.
+    let mut words = [0u64; LOOK / 8];
+    let length = if segment.length < LOOK as u32 {
+        segment.length
+    } else {
+        LOOK as u32
+    };
+    let less = masked::<{ LOOK - 1 }>(length.wrapping_sub(1) as usize) as u32;
+    // SAFETY: at most as many bytes as there is room for.
     let loaded = unsafe {
         bpf_skb_load_bytes(
             context.as_ptr().cast(),
             segment.offset,
             words.as_mut_ptr().cast(),
-            LOOK,
+            less + 1,
         )
     };
     if loaded != 0 {
@@ -109,7 +116,7 @@ fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &m
     };
     connection.join(segment.first, sent);
     if is_opaque {
-        connection.become_opaque(pod);
+        connection.become_opaque(pod, event::NOT_JOINED);
     }
 }
 
@@ -131,7 +138,10 @@ fn take_in(context: &SkBuffContext, socket: *mut bpf_sock) -> Option<*mut Conn> 
     // SAFETY: a field of what the helper has given.
     let sent = unsafe { (*tcp).snd_nxt };
     let mut pod = Pod::of(slot)?;
-    let connection = make_connection(socket)?;
+    let Some(connection) = make_connection(socket) else {
+        pod.note(event::NO_STORAGE);
+        return None;
+    };
     // SAFETY: fresh socket storage.
     unsafe { &mut *connection }.open_late(slot, sent);
     pod.opened();

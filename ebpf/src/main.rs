@@ -29,6 +29,7 @@ mod join;
 mod long;
 mod maps;
 mod meter;
+mod note;
 mod segment;
 mod sockets;
 mod stash;
@@ -145,6 +146,27 @@ pub fn http2_fill(context: SkBuffContext) -> i32 {
 #[cgroup_skb(ingress)]
 pub fn join(context: SkBuffContext) -> i32 {
     join::join(&context);
+    1
+}
+
+/// Something rare has happened as bytes arrived.
+#[cgroup_skb(ingress)]
+pub fn note_request(context: SkBuffContext) -> i32 {
+    note::packet(&context);
+    1
+}
+
+/// Something rare has happened as bytes left.
+#[cgroup_skb(egress)]
+pub fn note_response(context: SkBuffContext) -> i32 {
+    note::packet(&context);
+    1
+}
+
+/// Something rare has happened as a connection opened.
+#[sock_ops]
+pub fn note_socket(context: SockOpsContext) -> u32 {
+    note::socket(&context);
     1
 }
 

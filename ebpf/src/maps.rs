@@ -7,14 +7,15 @@
 use aya_ebpf::btf_maps::CgroupStorage;
 use aya_ebpf::{
     bindings::bpf_sock,
-    btf_maps::{Array, HashMap, LruHashMap, ProgramArray, SkStorage},
+    btf_maps::{Array, HashMap, LruHashMap, ProgramArray, RingBuf, SkStorage},
     helpers::generated::bpf_sk_storage_get,
     macros::btf_map,
     programs::SkBuffContext,
 };
 use ebb_common::{
     abi::{
-        Ends, Exclusion, MAX_EXCLUSIONS, MAX_PODS, PodCounters, PodRules, egress, ingress, sockets,
+        Ends, EventCount, Exclusion, MAX_EXCLUSIONS, MAX_PODS, PodCounters, PodRules, egress,
+        event, ingress, sockets,
     },
     conn::Conn,
     direction::Side,
@@ -24,9 +25,6 @@ use ebb_common::{
 
 /// `BPF_F_MMAPABLE`: user space reads the counters without a system call. Linux 5.5.
 const MMAPABLE: usize = 1 << 10;
-
-/// `BPF_F_NO_PREALLOC`: memory for what there is only.
-const NO_PREALLOC: usize = 1;
 
 /// The counters of each pod, by slot.
 #[btf_map]
@@ -44,6 +42,14 @@ pub static EXCLUSIONS: HashMap<Exclusion, u32, { MAX_EXCLUSIONS as usize }> = Ha
 #[btf_map]
 #[expect(deprecated, reason = "see the import")]
 pub static SLOT: CgroupStorage<u64> = CgroupStorage::new();
+
+/// What rarely happens, by [`ebb_common::abi::event`].
+#[btf_map]
+pub static EVENTS: Array<EventCount, { event::KINDS }> = Array::new();
+
+/// Slots with as many requests as user space wants to be woken at.
+#[btf_map]
+pub static WAKES: RingBuf<u64, 4096> = RingBuf::new();
 
 /// The slots by their cgroups' ids: for sockets of which nothing is known but the cgroup.
 #[btf_map]
@@ -90,10 +96,10 @@ const CREATE: u64 = 1;
 #[btf_map]
 static STASH: SkStorage<Stash> = SkStorage::new();
 
-/// The pieces of those. Not allocated before there are any.
+/// The pieces of those. All allocated from the start: from 6.1 on the kernel has one of this size at hand for
+/// a program that asks for memory, and goes to look for the next one later (`bpf_mem_alloc`).
 #[btf_map]
-pub static PIECES_KEPT: HashMap<PieceKey, Piece, { MAX_PIECES as usize }, NO_PREALLOC> =
-    HashMap::new();
+pub static PIECES_KEPT: HashMap<PieceKey, Piece, { MAX_PIECES as usize }> = HashMap::new();
 
 /// Zeros: what a new piece is copied from.
 #[btf_map]
@@ -108,7 +114,7 @@ pub fn connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
 /// Makes room for the connection of a socket, filled with zeros.
 #[inline(always)]
 pub fn make_connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
-    storage(&CONNECTIONS, socket, CREATE)
+    create(&CONNECTIONS, socket)
 }
 
 /// Whether a socket has been found to serve nobody.
@@ -120,7 +126,7 @@ pub fn is_not_counted(socket: *mut bpf_sock) -> bool {
 /// Notes that it does not.
 #[inline(always)]
 pub fn do_not_count(socket: *mut bpf_sock) {
-    storage(&NOT_COUNTED, socket, CREATE);
+    create(&NOT_COUNTED, socket);
 }
 
 /// The HTTP/2 side of a socket's connection, if it has one.
@@ -132,7 +138,17 @@ pub fn http2(socket: *mut bpf_sock) -> Option<*mut Http2> {
 /// The HTTP/2 side of a socket's connection; filled with zeros if it had none.
 #[inline(always)]
 pub fn make_http2(socket: *mut bpf_sock) -> Option<*mut Http2> {
-    storage(&HTTP2, socket, CREATE)
+    create(&HTTP2, socket)
+}
+
+/// The storage of a socket, made if it is not there. To whoever comes second of two CPUs that make it at once the kernel
+/// gives none (`BPF_NOEXIST` in net/core/bpf_sk_storage.c): then it is there.
+#[inline(always)]
+fn create<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock) -> Option<*mut T> {
+    match storage(map, socket, CREATE) {
+        Some(made) => Some(made),
+        None => storage(map, socket, 0),
+    }
 }
 
 #[inline(always)]
@@ -158,7 +174,7 @@ pub fn stash(socket: *mut bpf_sock) -> Option<*mut Stash> {
 /// Where a socket's connection keeps what comes before its turn.
 #[inline(always)]
 pub fn make_stash(socket: *mut bpf_sock) -> Option<*mut Stash> {
-    storage(&STASH, socket, CREATE)
+    create(&STASH, socket)
 }
 
 /// Goes on in another program of the same side: it does not return, unless the kernel's limit of 33 is reached.

@@ -10,13 +10,13 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use ebb_common::{
-    abi::{MAX_PODS, PodCounters, ended::WAYS},
+    abi::{MAX_PODS, NO_MARK, PodCounters, ended::WAYS},
     conn::Lock,
     latency::BUCKETS,
     packet::{Gauge, Meter},
 };
 
-use crate::maps::PODS;
+use crate::maps::{EVENTS, PODS, WAKES};
 
 /// A pod's cells.
 pub struct Pod {
@@ -89,6 +89,20 @@ impl Pod {
         add(unsafe { &raw mut (*self.cells).closed }, 1);
     }
 
+    /// Wakes user space, once, when so many have begun as it has said.
+    #[inline(always)]
+    fn wake(&mut self) {
+        // SAFETY: cells of a map value; the mark is user space's to set, and ours to take away.
+        unsafe {
+            let mark = &raw mut (*self.cells).mark;
+            if (&raw const (*self.cells).started).read_volatile() >= mark.read_volatile() {
+                mark.write_volatile(NO_MARK);
+                // A full buffer has woken somebody.
+                let _ = WAKES.output(&(*self.cells).slot, 0);
+            }
+        }
+    }
+
     /// The last of the adds that make up starts or ends.
     #[inline(always)]
     fn settle(&mut self, count: u64) {
@@ -121,6 +135,7 @@ impl Meter for Pod {
             now.wrapping_mul(count).wrapping_neg(),
         );
         self.settle(count);
+        self.wake();
     }
 
     #[inline(always)]
@@ -160,6 +175,14 @@ impl Meter for Pod {
             }
         };
         add(cell, by);
+    }
+
+    #[inline(always)]
+    fn note(&mut self, event: usize) {
+        if let Some(cell) = EVENTS.get_ptr_mut(event as u32) {
+            // SAFETY: as in `add`.
+            add(unsafe { &raw mut (*cell).count }, 1);
+        }
     }
 
     #[inline(always)]

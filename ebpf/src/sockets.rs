@@ -5,11 +5,15 @@ use aya_ebpf::{
     programs::{SockContext, SockOpsContext},
 };
 use ebb_common::{
-    abi::{Ends, NO_SLOT, PodRules, sockets::ADOPT},
+    abi::{
+        Ends, NO_SLOT, PodRules, event,
+        sockets::{ADOPT, NOTE},
+    },
     conn::{Conn, state},
     direction::flag,
     http1::last_byte,
     http2::Http2,
+    packet::Meter as _,
     stash::EarlyKey,
 };
 
@@ -146,6 +150,9 @@ fn accepted(context: &SockOpsContext) {
     // SAFETY: fields of the program's context.
     let (next_in, next_out) = unsafe { ((*context.ops).rcv_nxt, (*context.ops).snd_nxt) };
     let Some(connection) = make_connection(socket) else {
+        pod.note(event::NO_STORAGE);
+        // SAFETY: a program of the same kind.
+        unsafe { SOCKETS.tail_call(context, NOTE) };
         return;
     };
     // SAFETY: fresh socket storage; no packet of this connection has been seen on it yet.

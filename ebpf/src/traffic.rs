@@ -20,6 +20,7 @@ use crate::{
 
 // include/uapi/linux/bpf.h
 const TCP_ESTABLISHED: u32 = 1; // BPF_TCP_ESTABLISHED
+const TCP_SYN_RECV: u32 = 3; // BPF_TCP_SYN_RECV
 const TCP_LISTEN: u32 = 10; // BPF_TCP_LISTEN
 
 /// Counts what a packet begins and ends. `steps` goes through the segment, and says whether there is more to read in it.
@@ -39,7 +40,7 @@ pub fn run(
         if side == Side::Requests {
             // SAFETY: a field that every socket has.
             match unsafe { (*header.socket).state } {
-                TCP_LISTEN => go_on_in(context, side, ingress::EARLY),
+                TCP_LISTEN | TCP_SYN_RECV => go_on_in(context, side, ingress::EARLY),
                 TCP_ESTABLISHED => go_on_in(context, side, ingress::JOIN),
                 _ => {}
             }
@@ -53,7 +54,7 @@ pub fn run(
     else {
         return;
     };
-    if side == Side::Requests && !turn::take(context, connection, &pod) {
+    if side == Side::Requests && !turn::take(context, connection, &mut pod) {
         return;
     }
     // What has become opaque is read no further, though the server has begun HTTP/2.
@@ -111,9 +112,14 @@ pub fn run(
 
 /// The packet has been read, as far as it can be here.
 #[inline(always)]
-fn stop(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Pod) {
-    if side == Side::Requests {
-        turn::give_up(context, connection, pod);
+pub fn stop(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Pod) {
+    match side {
+        Side::Requests => turn::give_up(context, connection, pod),
+        Side::Responses => {
+            if connection.turn.has_event() {
+                go_on_in(context, side, egress::NOTE);
+            }
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub fn set_put_aside(context: &SkBuffContext, bytes: u32) {
 
 /// Takes the turn for a packet that has come. `false` if another one has it: it has been put aside then.
 #[inline(always)]
-pub fn take(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) -> bool {
+pub fn take(context: &SkBuffContext, connection: &mut Conn, pod: &mut Pod) -> bool {
     if has_turn(context) {
         return true;
     }
@@ -59,7 +59,7 @@ pub fn take(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) -> bool {
         return true;
     }
     go_on_in(context, Side::Requests, ingress::KEEP);
-    connection.turn.lose();
+    connection.turn.lose(pod);
     give_up(context, connection, pod);
     false
 }
@@ -83,6 +83,9 @@ pub fn give_up(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
     set_turn(context, 0);
     if connection.turn.leave(pod) {
         go_on_in(context, Side::Requests, ingress::FILL);
+    }
+    if connection.turn.has_event() {
+        go_on_in(context, Side::Requests, ingress::NOTE);
     }
 }
 

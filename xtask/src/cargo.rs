@@ -20,12 +20,15 @@ pub(crate) const TESTS_PACKAGE: &str = "ebb-tests";
 /// Its test program: all that needs root, a kernel and other programs.
 pub(crate) const INTEGRATION: &str = "integration";
 
-/// The tests of the programs in a cluster. Not complete yet, and not part of a test run: by hand for now.
+/// The tests of the programs in a cluster: needs what the integration tests need.
 pub(crate) const CLUSTER: &str = "e2e";
 
 /// The packages that hold programs for users.
 pub(crate) const PROGRAM_PACKAGES: [&str; 4] =
     ["ebb", "ebb-agent", "ebb-autoscaler", "ebb-activator"];
+
+/// Those of them that run in a cluster.
+pub(crate) const IMAGE_PACKAGES: [&str; 3] = ["ebb-agent", "ebb-autoscaler", "ebb-activator"];
 
 /// `cargo metadata`, the parts in use.
 #[derive(Deserialize)]
@@ -53,7 +56,11 @@ struct Target {
 impl Workspace {
     /// Asks cargo, which alone knows all that configuration can do to these paths.
     pub(crate) fn find() -> Result<Self> {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        // As cargo says when it runs this: with one target directory for several clones, what was compiled in may be
+        // another one's.
+        let here =
+            env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let manifest = Path::new(&here).join("Cargo.toml");
         let text = exec::output(
             cargo()
                 .args([
@@ -76,6 +83,11 @@ impl Workspace {
     /// Where the kernel programs are looked at by clippy, beside where they are built.
     pub(crate) fn kernel_lint_dir(&self) -> PathBuf {
         self.target.join("bpf").join("lints")
+    }
+
+    /// Where the image of the programs is put together.
+    pub(crate) fn image_dir(&self) -> PathBuf {
+        self.target.join("image")
     }
 
     /// Where the fuzzers are built: with flags of their own, so beside all else.

@@ -4,6 +4,7 @@
 //! programs. With [`Pins`] the counting goes on, and the next process takes it over; see [`Counter::pinned`].
 
 mod adopt;
+mod news;
 mod slots;
 
 use std::{collections::BTreeMap, fs::File, os::fd::AsFd as _, path::Path, time::Duration};
@@ -17,7 +18,11 @@ use crate::{
     pins::Pins,
 };
 
-pub use self::adopt::Adoption;
+use self::news::KernelLog;
+pub use self::{
+    adopt::Adoption,
+    news::{Events, Wakes},
+};
 
 /// A cgroup that is being counted: its slot in the maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +43,7 @@ struct Attached {
 #[derive(Debug)]
 pub struct Counter {
     kernel: Kernel,
+    log: KernelLog,
     counters: Mapped,
     pods: BTreeMap<PodId, Attached>,
     /// The slot that was handed out last.
@@ -55,13 +61,15 @@ impl Counter {
         Self::new(Kernel::load()?, None)
     }
 
-    fn new(kernel: Kernel, pins: Option<Pins>) -> Result<Self, CounterError> {
+    fn new(mut kernel: Kernel, pins: Option<Pins>) -> Result<Self, CounterError> {
         let Map::Array(pods) = kernel.raw_map("PODS")? else {
             return Err(CounterError::Incomplete("array PODS"));
         };
         let counters = Mapped::new(pods)?;
+        let log = KernelLog::of(&mut kernel)?;
         Ok(Self {
             kernel,
+            log,
             counters,
             pods: BTreeMap::new(),
             last: 0,

@@ -37,7 +37,11 @@ impl Counter {
     /// Sets a slot's counters to zero.
     pub(super) fn zero(&mut self, pod: PodId) -> Result<(), CounterError> {
         let mut map: Array<_, PodCounters> = self.kernel.map("PODS")?;
-        map.set(pod.0, PodCounters::ZERO, 0)
+        let zero = PodCounters {
+            slot: u64::from(pod.0),
+            ..PodCounters::ZERO
+        };
+        map.set(pod.0, zero, 0)
             .map_err(|source| map_error("PODS", source))
     }
 

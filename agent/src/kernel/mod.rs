@@ -12,11 +12,12 @@ use std::path::Path;
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Map, MapError, ProgramArray},
+    maps::{Map, MapData, MapError, ProgramArray, RingBuf},
     programs::{
         CgroupSkb, CgroupSock, CgroupSockAttachType, Program, ProgramError, ProgramFd, SockOps,
     },
 };
+use aya_log::EbpfLogger;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use crate::CounterError;
@@ -199,6 +200,26 @@ impl Kernel {
     /// A map as it is.
     pub(crate) fn raw_map(&self, name: &'static str) -> Result<&Map, CounterError> {
         self.0.map(name).ok_or(CounterError::Incomplete(name))
+    }
+
+    /// The reading end of a ring buffer, for one taker.
+    pub(crate) fn ring_buffer(
+        &mut self,
+        name: &'static str,
+    ) -> Result<RingBuf<MapData>, CounterError> {
+        self.0
+            .take_map(name)
+            .ok_or(CounterError::Incomplete(name))?
+            .try_into()
+            .map_err(|source| map_error(name, source))
+    }
+
+    /// The programs' log, which goes to `logger`.
+    pub(crate) fn log<T: log::Log>(&mut self, logger: T) -> Result<EbpfLogger<T>, CounterError> {
+        EbpfLogger::init_with_logger(&mut self.0, logger).map_err(|error| match error {
+            aya_log::Error::MapError(source) => map_error("AYA_LOGS", source),
+            _ => CounterError::Incomplete("ring buffer AYA_LOGS"),
+        })
     }
 
     fn each_named(

@@ -34,7 +34,7 @@ pub(super) struct Call {
 }
 
 /// All of them.
-pub(super) const CALLS: [Call; 12] = [
+pub(super) const CALLS: [Call; 15] = [
     Call::new("INGRESS", ingress::EARLY, "early", None),
     Call::new("INGRESS", ingress::HTTP2, "http2_requests", None),
     Call::new("INGRESS", ingress::KEEP, "keep", None),
@@ -53,6 +53,9 @@ pub(super) const CALLS: [Call; 12] = [
         Some("http2_requests"),
     ),
     Call::new("INGRESS", ingress::JOIN, "join", None),
+    Call::new("INGRESS", ingress::NOTE, "note_request", None),
+    Call::new("EGRESS", egress::NOTE, "note_response", None),
+    Call::new("SOCKETS", sockets::NOTE, "note_socket", None),
     Call::new("SOCKETS", sockets::ADOPT, "adopt", Some("adopt_short")),
     Call::new("EGRESS", egress::HTTP2, "http2_responses", None),
     Call::new("EGRESS", egress::LONG, "long_responses", Some("responses")),

@@ -118,6 +118,7 @@ impl State {
             self.sums.add(&metered.last, &reading);
             metered.last = reading;
         }
+        self.counter.flush_log();
         Ok(in_flight)
     }
 

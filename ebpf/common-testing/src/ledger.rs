@@ -6,7 +6,7 @@
 use std::{cell::Cell, fmt};
 
 use ebb_common::{
-    abi::ended,
+    abi::{ended, event},
     conn::Lock,
     latency::BUCKETS,
     packet::{Gauge, Meter},
@@ -89,11 +89,14 @@ pub struct Ledger {
     origin: u64,
     figures: Figures,
     locked: Cell<bool>,
+    /// What has rarely happened, by [`event`].
+    pub events: [u64; event::KINDS],
 }
 
 impl Ledger {
-    /// A clock at which sums of times wrap soon, so that wrapping is part of every test.
-    const ORIGIN: u64 = u64::MAX - 5_000_000;
+    /// A clock as late as it can be, a thousand seconds before a stream's place has no bits for it; sums of sixteen
+    /// times wrap, so that wrapping is part of many tests.
+    const ORIGIN: u64 = (1 << 60) - 1_000_000_000_000;
 
     /// Nothing counted, at [`Self::ORIGIN`].
     pub fn new() -> Self {
@@ -102,6 +105,7 @@ impl Ledger {
             origin: Self::ORIGIN,
             figures: Figures::NOTHING,
             locked: Cell::new(false),
+            events: [0; event::KINDS],
         }
     }
 
@@ -201,6 +205,10 @@ impl Meter for Ledger {
         };
         *cell = cell.wrapping_add(by);
         self.check();
+    }
+
+    fn note(&mut self, event: usize) {
+        self.events[event] += 1;
     }
 
     #[expect(

@@ -41,6 +41,30 @@ pub mod ended {
     pub const WAYS: usize = 8;
 }
 
+/// What rarely happens, and should be known when it does: the index into the map `EVENTS`.
+pub mod event {
+    /// What came could not be understood: the connection is opaque from there.
+    pub const UNREADABLE: usize = 0;
+    /// A connection that was open before could not be joined: it is opaque.
+    pub const NOT_JOINED: usize = 1;
+    /// A segment came before its turn, or beside another, and there was no room to put it aside: opaque.
+    pub const NO_ROOM: usize = 2;
+    /// The kernel had no memory for a connection: it is not counted.
+    pub const NO_STORAGE: usize = 3;
+    /// How many kinds there are, a power of two.
+    pub const KINDS: usize = 4;
+}
+
+/// How often an event has happened, and what has been said about it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EventCount {
+    /// How often.
+    pub count: u64,
+    /// When it was last said in the log: `CLOCK_MONOTONIC`, ns.
+    pub said: u64,
+}
+
 /// What the kernel counts for one pod. All cells only grow (wrapping), except `area`, and are
 /// changed with plain atomic adds.
 ///
@@ -71,7 +95,14 @@ pub struct PodCounters {
     pub closed: u64,
     /// Requests by how long they were in flight; see [`crate::latency`].
     pub latency: [u64; BUCKETS],
+    /// User space's: when `started` gets here it is woken, once, and this set to [`NO_MARK`].
+    pub mark: u64,
+    /// User space's: which slot this is, as the ring buffer `WAKES` gets it.
+    pub slot: u64,
 }
+
+/// Nobody wants to be woken.
+pub const NO_MARK: u64 = u64::MAX;
 
 impl PodCounters {
     /// Nothing counted.
@@ -86,6 +117,8 @@ impl PodCounters {
         opened: 0,
         closed: 0,
         latency: [0; BUCKETS],
+        mark: NO_MARK,
+        slot: 0,
     };
 }
 
@@ -129,16 +162,20 @@ pub mod ingress {
     pub const HTTP2_FILL: u32 = 6;
     /// `join`, for a connection that was open before it was counted.
     pub const JOIN: u32 = 7;
+    /// `note_request`, when something rare has happened.
+    pub const NOTE: u32 = 8;
     /// How many there are.
-    pub const PROGRAMS: u32 = 8;
+    pub const PROGRAMS: u32 = 9;
 }
 
 /// The programs that `sockets` calls: places in the map `SOCKETS`.
 pub mod sockets {
     /// `adopt`; without `bpf_loop`, `adopt_short`.
     pub const ADOPT: u32 = 0;
+    /// `note_socket`, when something rare has happened.
+    pub const NOTE: u32 = 1;
     /// How many there are.
-    pub const PROGRAMS: u32 = 1;
+    pub const PROGRAMS: u32 = 2;
 }
 
 /// The programs that call each other where bytes leave: places in the map `EGRESS`.
@@ -149,8 +186,10 @@ pub mod egress {
     pub const HTTP2: u32 = 1;
     /// `http2_long_responses`; without `bpf_loop`, `http2_responses`.
     pub const HTTP2_LONG: u32 = 2;
+    /// `note_response`, when something rare has happened.
+    pub const NOTE: u32 = 3;
     /// How many there are.
-    pub const PROGRAMS: u32 = 3;
+    pub const PROGRAMS: u32 = 4;
 }
 
 /// Both ends of a connection, seen from one of them. IPv4 addresses are IPv4-mapped.
@@ -175,6 +214,8 @@ mod user {
     unsafe impl aya::Pod for super::PodRules {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Exclusion {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::EventCount {}
 }
 
 #[cfg(test)]
@@ -184,7 +225,7 @@ mod tests {
     /// The kernel and user space are compiled apart: the layout is what they agree on.
     #[test]
     fn layout() {
-        assert_eq!(size_of::<PodCounters>(), 8 * (16 + BUCKETS));
+        assert_eq!(size_of::<PodCounters>(), 8 * (18 + BUCKETS));
         assert_eq!(core::mem::offset_of!(PodCounters, area), 8);
         assert_eq!(core::mem::offset_of!(PodCounters, started), 80);
         assert_eq!(core::mem::offset_of!(PodCounters, latency), 128);

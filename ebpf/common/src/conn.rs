@@ -358,16 +358,20 @@ impl Conn {
         self.become_one(meter, state::TUNNEL, Gauge::Upgraded);
     }
 
-    /// What runs here cannot be read: from now on it is the connection that is in flight.
+    /// What runs here cannot be read: from now on it is the connection that is in flight. `why` is one of
+    /// [`crate::abi::event`].
     #[inline(always)]
-    pub fn become_opaque<M: Meter>(&mut self, meter: &mut M) {
-        self.become_one(meter, state::OPAQUE, Gauge::Opaque);
+    pub fn become_opaque<M: Meter>(&mut self, meter: &mut M, why: usize) {
+        if self.become_one(meter, state::OPAQUE, Gauge::Opaque) {
+            meter.note(why);
+            self.turn.happened(why);
+        }
     }
 
     #[inline(always)]
-    fn become_one<M: Meter>(&mut self, meter: &mut M, state: u32, gauge: Gauge) {
+    fn become_one<M: Meter>(&mut self, meter: &mut M, state: u32, gauge: Gauge) -> bool {
         if self.is(state::CLOSED | state::TUNNEL | state::OPAQUE) {
-            return;
+            return false;
         }
         if self.open() == 0 {
             self.start(meter);
@@ -388,6 +392,7 @@ impl Conn {
         if counted {
             meter.gauge(gauge, 1);
         }
+        counted
     }
 
     /// Breaks off what was in flight before the connection became a tunnel or opaque, but for one. For the

@@ -3,8 +3,11 @@
 //! Nothing is known of what went before, so only what can hardly be anything else is taken for what it looks like.
 //! A body in the middle of which counting begins is passed over, as it does not look like anything.
 
-/// Bytes that are looked at.
-pub const LOOK: u32 = 16;
+/// Bytes that are looked at, where there are as many.
+pub const LOOK: usize = 16;
+
+/// Bytes that there must be: the head of a frame.
+pub const LEAST: u32 = 9;
 
 /// What it looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +20,8 @@ pub enum Beginning {
     Opaque,
 }
 
-/// What a segment begins with, given its first [`LOOK`] bytes, the first one in the lowest bits.
+/// What a segment begins with, given its first [`LOOK`] bytes, the first one in the lowest bits; zeros behind
+/// its end.
 #[inline(always)]
 pub fn beginning(words: [u64; 2]) -> Beginning {
     if is_request(words) {
@@ -77,7 +81,7 @@ fn is_frame(words: [u64; 2]) -> bool {
         // RST_STREAM
         3 => of_a_stream && length == 4,
         // SETTINGS
-        4 => stream == 0 && length % 6 == 0 && length <= 6 * 16 && flags <= 1,
+        4 => stream == 0 && length.is_multiple_of(6) && length <= 6 * 16 && flags <= 1,
         // PING
         6 => stream == 0 && length == 8 && flags <= 1,
         // WINDOW_UPDATE

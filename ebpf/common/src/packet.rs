@@ -39,6 +39,8 @@ pub trait Meter {
     fn latency(&mut self, bucket: usize);
     /// Adds `by` (1 or -1, wrapping) to a gauge.
     fn gauge(&mut self, gauge: Gauge, by: u64);
+    /// Something rare has happened, one of [`crate::abi::event`].
+    fn note(&mut self, event: usize);
     /// Adds to a cell of a connection that others change, too. Whatever follows sees what they have done before
     /// they could see this.
     fn add(&self, cell: *mut u32, by: u32);

@@ -22,8 +22,8 @@ pub const PIECE_WORDS: usize = (PIECE + LOAD as usize) / 8 + 1;
 /// Pieces that one connection can have, a power of two. A packet of 1448 bytes takes one, one of 64 KiB takes 32.
 pub const PIECES: usize = 512;
 
-/// Pieces that all connections of a node can have, some 32 MiB.
-pub const MAX_PIECES: u32 = 8192;
+/// Pieces that all connections of a node can have: 9 MiB, and as much of the network's traffic out of turn at one time.
+pub const MAX_PIECES: u32 = 4096;
 
 /// Which piece it is.
 #[repr(C)]

@@ -8,7 +8,7 @@
 //! It takes an atomic add to come and one to leave, which each are a barrier. Of two that leave at once, the later one
 //! sees that nobody is left, and all that was put aside before. If two come at once, neither may read; both put aside.
 
-use crate::{packet::Meter, window::forget};
+use crate::{abi::event, packet::Meter, window::forget};
 
 /// A connection's way in, as those see it that want to read there.
 #[repr(C)]
@@ -24,8 +24,8 @@ pub struct Turn {
     news: u32,
     /// 1 where a segment could not be put aside: what follows it cannot be read.
     lost: u32,
-    /// Keeps the layout free of padding.
-    reserved: u32,
+    /// One of [`crate::abi::event`], and 1, that the log is to be told; 0: nothing.
+    event: u32,
 }
 
 impl Turn {
@@ -36,7 +36,7 @@ impl Turn {
         kept: 0,
         news: 0,
         lost: 0,
-        reserved: 0,
+        event: 0,
     };
 
     /// Comes to read. `false` if somebody else is here. [`Self::leave`] follows in either case.
@@ -62,7 +62,9 @@ impl Turn {
 
     /// Says that a segment could not be put aside.
     #[inline(always)]
-    pub fn lose(&mut self) {
+    pub fn lose<M: Meter>(&mut self, meter: &mut M) {
+        meter.note(event::NO_ROOM);
+        self.happened(event::NO_ROOM);
         set(&mut self.lost, 1);
         set(&mut self.news, 1);
     }
@@ -77,6 +79,26 @@ impl Turn {
     #[inline(always)]
     pub fn has_lost(&self) -> bool {
         forget(&self.lost) != 0
+    }
+
+    /// Something rare has happened: the log is to be told when the packet has been read.
+    #[inline(always)]
+    pub fn happened(&mut self, event: usize) {
+        set(&mut self.event, event as u32 + 1);
+    }
+
+    /// Whether something rare has happened.
+    #[inline(always)]
+    pub fn has_event(&self) -> bool {
+        forget(&self.event) != 0
+    }
+
+    /// What has happened, for once.
+    #[inline(always)]
+    pub fn take_event(&mut self) -> Option<usize> {
+        let event = forget(&self.event);
+        set(&mut self.event, 0);
+        (event as usize).checked_sub(1)
     }
 
     /// Begins to look at what is put aside: all that was before this is seen after it.

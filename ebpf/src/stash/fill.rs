@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{bindings::bpf_sock, helpers::generated::bpf_loop, programs::SkBuffContext};
 use ebb_common::{
-    abi::{PodRules, ingress},
+    abi::{PodRules, event, ingress},
     conn::{Conn, state},
     direction::{Direction, Segment, Side, flag},
     http1,
@@ -305,6 +305,9 @@ fn fill_http2_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Http2>)) {
             pod: pod.again(),
             rules,
         });
+    }
+    if own.has_become_opaque() {
+        connection.turn.happened(event::UNREADABLE);
     }
     turn::give_up(context, connection, &pod);
 }

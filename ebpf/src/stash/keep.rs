@@ -31,7 +31,7 @@ pub fn keep(context: &SkBuffContext) {
     };
     // SAFETY: socket storage, as long as the program runs.
     let connection = unsafe { &mut *connection };
-    let Some(pod) = Pod::of(connection.slot) else {
+    let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
     if connection.is(state::TUNNEL | state::OPAQUE | state::JOINING) {
@@ -39,7 +39,7 @@ pub fn keep(context: &SkBuffContext) {
     } else if store(context, &header, connection, &pod) {
         connection.turn.put_aside();
     } else {
-        connection.turn.lose();
+        connection.turn.lose(&mut pod);
     }
     turn::go_on(context, connection, &pod);
 }

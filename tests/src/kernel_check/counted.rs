@@ -8,7 +8,7 @@ use std::{
 
 use ebb_agent::{
     Reading, Rules,
-    counter::{Counter, PodId},
+    counter::{Counter, Events, PodId},
 };
 
 use super::Lacks;
@@ -140,6 +140,15 @@ impl Counted {
         let counter = counter.as_ref().expect("the programs are loaded");
         counter
             .read(self.pod)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// What has rarely happened, in all checks so far.
+    pub(super) fn events(&self) -> Events {
+        let mut counter = counter();
+        let counter = counter.as_mut().expect("the programs are loaded");
+        counter
+            .events()
             .unwrap_or_else(|error| panic!("{error}"))
     }
 

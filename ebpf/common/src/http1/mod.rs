@@ -10,6 +10,7 @@ mod response;
 pub use response::last_byte;
 
 use crate::{
+    abi::event,
     conn::{Conn, state},
     direction::{Direction, Place, Segment, Side, flag, phase},
     packet::{Meter, Packet},
@@ -100,7 +101,7 @@ pub fn leave<M: Meter>(side: Side, conn: &mut Conn, meter: &mut M) {
     if direction.has(flag::UNREADABLE) {
         direction.flags &= !flag::UNREADABLE;
         direction.ignore();
-        conn.become_opaque(meter);
+        conn.become_opaque(meter, event::UNREADABLE);
     }
     if side == Side::Responses && conn.responses.has(flag::GRANTED) {
         conn.responses.flags &= !flag::GRANTED;

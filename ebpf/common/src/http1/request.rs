@@ -38,16 +38,27 @@ pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
 /// The line that an HTTP/2 connection begins with (RFC 9113, 3.4), as far as it can be read at once.
 const PREFACE: u64 = text(b"PRI * HT");
 
+/// The last eight bytes of its line of 15, with one that both words have.
+const PREFACE_END: u64 = text(b"TTP/2.0\r");
+
 /// Whether all that is there could be the beginning of HTTP/2. No method begins so.
 #[inline(always)]
 fn may_be_preface(direction: &Direction) -> bool {
+    let start = direction.window.start;
     let there = direction.window.unread();
+    begins_as(direction.window.eight(start), PREFACE, there)
+        && (there < 8 || begins_as(direction.window.eight(start + 7), PREFACE_END, there - 7))
+}
+
+/// Whether as many bytes of a word as are there are those of another.
+#[inline(always)]
+fn begins_as(word: u64, other: u64, there: u32) -> bool {
     let compared = if there < 8 {
         (1u64 << ((there * 8) & 63)) - 1
     } else {
         u64::MAX
     };
-    (direction.window.eight(direction.window.start) ^ PREFACE) & compared == 0
+    (word ^ other) & compared == 0
 }
 
 /// Whether a line is all of that.
@@ -56,7 +67,7 @@ fn is_preface(window: &Window, line: Line) -> bool {
     line.whole
         && line.end == line.start + 15
         && window.eight(line.start) == PREFACE
-        && window.eight(line.start + 7) == text(b"TTP/2.0\r")
+        && window.eight(line.start + 7) == PREFACE_END
 }
 
 #[inline(always)]

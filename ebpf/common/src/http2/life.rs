@@ -5,11 +5,12 @@
 
 use super::{Streams, Way};
 use crate::{
-    abi::{Exclusion, MAX_EXCLUDED_PATH, ended},
+    abi::{Exclusion, MAX_EXCLUDED_PATH, ended, event},
     conn::Lock,
     direction::{Side, flag},
     latency,
     packet::{Gauge, Meter},
+    window::forget,
 };
 
 /// Closed: nothing more is counted.
@@ -34,8 +35,8 @@ pub struct Http2 {
     newest: u32,
     /// Streams in flight, those taken out of the count again left aside.
     open: u32,
-    /// Keeps the layout free of padding.
-    reserved: u32,
+    /// 1 when it has just become opaque.
+    became_opaque: u32,
     /// Where the path of a request is cut out, to be looked up.
     pub exclusion: Exclusion,
     /// From the client.
@@ -53,7 +54,7 @@ impl Http2 {
         state: 0,
         newest: 0,
         open: 0,
-        reserved: 0,
+        became_opaque: 0,
         exclusion: Exclusion {
             slot: 0,
             path: [0; MAX_EXCLUDED_PATH / 8],
@@ -206,6 +207,16 @@ impl Http2 {
             meter.end(ended::ABORTED, open - 1, now);
         }
         meter.gauge(Gauge::Opaque, 1);
+        meter.note(event::UNREADABLE);
+        self.became_opaque = 1;
+    }
+
+    /// Whether it has become opaque since this was last asked.
+    #[inline(always)]
+    pub fn has_become_opaque(&mut self) -> bool {
+        let became = forget(&self.became_opaque) != 0;
+        self.became_opaque = 0;
+        became
     }
 
     /// Nothing more can be answered: the connection is gone, or the server has sent its last byte.
@@ -230,3 +241,7 @@ impl Http2 {
         }
     }
 }
+
+/// What the kernel puts before a socket's storage, and some to spare (`struct bpf_local_storage_elem`).
+const BEFORE: usize = 256;
+const _: () = assert!(size_of::<Http2>() + BEFORE <= 8192);

@@ -14,14 +14,21 @@ const SETS: u32 = 64;
 const WAYS: u32 = 8;
 
 /// Most streams of one connection that can be in flight. Servers allow 100 to 250 where they set a limit. With them
-/// an [`super::Http2`] stays below 8 KiB, beyond which the kernel would have to look for whole pages.
+/// an [`super::Http2`], and what the kernel puts before it, stays below 8 KiB: more it does not allocate for a packet
+/// (from 6.18 on, `kmalloc_nolock` in mm/slub.c).
 pub const STREAMS: usize = (SETS * WAYS) as usize;
 
 /// The golden ratio's fraction in 32 bits: multiples of it are spread evenly (Knuth, volume 3, section 6.4).
 const GOLDEN: u32 = 0x9e37_79b1;
 
-/// Bit of a note: the stream has been taken out of the count again. Below it is the class of its status.
-const EXCLUDED: u8 = 1 << 3;
+/// The bits of a place's word that say when its stream began: enough for 36 years of uptime.
+const SINCE: u64 = (1 << CLASS) - 1;
+
+/// Above them is the class of its status, three bits of it,
+const CLASS: u32 = 60;
+
+/// and whether it has been taken out of the count again.
+const EXCLUDED: u64 = 1 << 63;
 
 /// All places of a connection.
 #[repr(C)]
@@ -29,10 +36,8 @@ const EXCLUDED: u8 = 1 << 3;
 pub struct Streams {
     /// Identifiers; 0: a free place.
     ids: [u32; STREAMS],
-    /// When each began, ns.
-    since: [u64; STREAMS],
-    /// The class of each one's status, 0 before it is known, and [`EXCLUDED`].
-    notes: [u8; STREAMS],
+    /// When each began, ns ([`SINCE`]), the class of its status, 0 before it is known, and [`EXCLUDED`].
+    notes: [u64; STREAMS],
 }
 
 /// Where a stream is in the table.
@@ -54,7 +59,6 @@ impl Streams {
     /// None in flight.
     pub(super) const NONE: Self = Self {
         ids: [0; STREAMS],
-        since: [0; STREAMS],
         notes: [0; STREAMS],
     };
 
@@ -119,8 +123,7 @@ impl Streams {
     #[inline(always)]
     pub(super) fn put(&mut self, place: Place, id: u32, since: u64, excluded: bool) {
         let at = place.index();
-        self.since[at] = since;
-        self.notes[at] = if excluded { EXCLUDED } else { 0 };
+        self.notes[at] = since & SINCE | u64::from(excluded) << 63;
         self.ids[at] = id;
     }
 
@@ -130,8 +133,8 @@ impl Streams {
         let at = place.index();
         let note = self.notes[at];
         Stream {
-            since: self.since[at],
-            class: note & (EXCLUDED - 1),
+            since: note & SINCE,
+            class: (note >> CLASS) as u8 & 7,
             excluded: note & EXCLUDED != 0,
         }
     }
@@ -140,7 +143,7 @@ impl Streams {
     #[inline(always)]
     pub(super) fn answered(&mut self, place: Place, class: u8) {
         let note = &mut self.notes[place.index()];
-        *note = *note & EXCLUDED | class;
+        *note = *note & (SINCE | EXCLUDED) | u64::from(class & 7) << CLASS;
     }
 
     /// The stream is taken out of the count again.

@@ -59,7 +59,7 @@ fn pinned() -> Verdict {
         ..Version::current()
     };
     let (counter, found) = adopt(&other);
-    assert_eq!((found.adopted, found.exchanged), (1, 3), "{found:?}");
+    assert_eq!((found.adopted, found.exchanged), (1, 4), "{found:?}");
     ask();
     drop(wire);
     eventually("every connection is closed", SOON, || {

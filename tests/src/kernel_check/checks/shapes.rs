@@ -203,7 +203,7 @@ fn close_delimited() -> Verdict {
 #[track_caller]
 pub(super) fn as_the_server_says(counted: &Counted, sample: &Sample, requests: u64) {
     let count = counted.at_rest();
-    assert_eq!(count, Count::of(requests));
+    assert_eq!(count, Count::of(requests), "{:?}", counted.events());
     // Asking is a request too, so it comes last.
     assert_eq!(
         count.started,

@@ -12,6 +12,7 @@ mod joined;
 mod loss;
 mod mean;
 mod mixed;
+mod news;
 mod probes;
 mod shared;
 mod tunnels;
@@ -39,6 +40,7 @@ pub(crate) fn cases() -> Vec<Case> {
             loss::CASES,
             mean::CASES,
             mixed::CASES,
+            news::CASES,
             probes::CASES,
             tunnels::CASES,
         ]

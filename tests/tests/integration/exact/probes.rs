@@ -5,7 +5,7 @@ use std::time::Duration;
 use ebb_tests::harness::client::curl;
 use ebb_tests::harness::server::Sample;
 use ebb_tests::harness::watch::{Ends, Totals};
-use ebb_tests::harness::{Case, Need, Wire};
+use ebb_tests::harness::{Case, Wire};
 
 use super::{CURL, EBB, watched, watched_with};
 
@@ -26,14 +26,7 @@ pub(super) const CASES: &[Case] = &[
         probe("k-kubelet-probe: value", 2_048);
     }),
     Case::beside("exact::probe_between_requests_in_a_pipeline", EBB, pipeline),
-    Case::beside(
-        "exact::probe_seconds_late",
-        &[
-            Need::Ebb,
-            Need::Unwritten("lines that carry over what is taken back of an earlier line"),
-        ],
-        seconds_late,
-    ),
+    Case::beside("exact::probe_seconds_late", EBB, seconds_late),
     Case::beside(
         "exact::what_only_looks_like_a_probe_counts",
         EBB,

@@ -106,7 +106,7 @@ fn halfway() {
         let build = programs.join(&list(&programs)[0]);
         fs::remove_file(build.join("requests")).expect("a pinned program");
         let mut new = Keeper::start(pins, Some(&cgroup), &[]);
-        assert_eq!((new.first().adopted, new.first().exchanged), (1, 3));
+        assert_eq!((new.first().adopted, new.first().exchanged), (1, 4));
         let _ = server.stats();
         new.until("another", |reading| {
             (reading.started, reading.completed) == (2, 2)

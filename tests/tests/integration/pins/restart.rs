@@ -71,8 +71,8 @@ fn exchanged() {
     under_load(start, |pins, cgroup, number| {
         let build = format!("build{number}");
         let keeper = Keeper::start(pins, Some(cgroup), &["--build", &build]);
-        // All three links have other programs now.
-        assert_eq!((keeper.first().adopted, keeper.first().exchanged), (1, 3));
+        // All four links have other programs now.
+        assert_eq!((keeper.first().adopted, keeper.first().exchanged), (1, 4));
         let builds = std::fs::read_dir(pins).expect("pins");
         let layout = builds.flatten().next().expect("a layout").path();
         let builds = std::fs::read_dir(layout.join("programs")).expect("programs");

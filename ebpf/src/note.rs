@@ -1,0 +1,78 @@
+//! Says in the log what rarely happens, at most once a second of each kind. It comes last, when the packet has been
+//! read, in programs of its own: what makes up a line would be in the way of all the others.
+
+use aya_ebpf::{
+    helpers::generated::bpf_ktime_get_ns,
+    programs::{SkBuffContext, SockOpsContext},
+};
+use aya_log_ebpf::warn;
+use ebb_common::abi::event;
+
+use crate::{
+    maps::{EVENTS, connection},
+    meter::masked,
+    segment::Header,
+};
+
+/// Least time between two lines of one kind, ns.
+const PAUSE: u64 = 1_000_000_000;
+
+/// Something has happened with a packet.
+#[inline(always)]
+pub fn packet(context: &SkBuffContext) {
+    let Some(header) = Header::read(context) else {
+        return;
+    };
+    let Some(connection) = connection(header.socket) else {
+        return;
+    };
+    // SAFETY: socket storage, as long as the program runs.
+    let connection = unsafe { &mut *connection };
+    let Some(event) = connection.turn.take_event() else {
+        return;
+    };
+    let Some(count) = due(event) else { return };
+    let slot = connection.slot;
+    match event {
+        event::UNREADABLE => warn!(
+            context,
+            "slot {}: a connection is opaque: what came could not be read ({} so far)", slot, count
+        ),
+        event::NOT_JOINED => warn!(
+            context,
+            "slot {}: a connection that was open before is opaque ({} so far)", slot, count
+        ),
+        _ => warn!(
+            context,
+            "slot {}: a connection is opaque: no room for a packet out of turn ({} so far)",
+            slot,
+            count
+        ),
+    }
+}
+
+/// A connection could not be taken on.
+#[inline(always)]
+pub fn socket(context: &SockOpsContext) {
+    if let Some(count) = due(event::NO_STORAGE) {
+        warn!(
+            context,
+            "a connection is not counted: no memory for it ({} so far)", count
+        );
+    }
+}
+
+/// How often an event has happened, if it is to be said.
+#[inline(always)]
+fn due(event: usize) -> Option<u64> {
+    let cell = EVENTS.get_ptr_mut(masked::<{ event::KINDS - 1 }>(event) as u32)?;
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // SAFETY: a value of the map. Two that say it at once do no harm.
+    let cell = unsafe { &mut *cell };
+    if cell.said != 0 && now.wrapping_sub(cell.said) < PAUSE {
+        return None;
+    }
+    cell.said = now;
+    Some(cell.count)
+}

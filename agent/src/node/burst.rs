@@ -25,9 +25,14 @@ impl Burst {
         self.ends = Some(now + LASTS);
     }
 
+    /// Whether more reports are to be sent.
+    pub(super) fn lasts(&self, now: Instant) -> bool {
+        self.ends.is_some_and(|ends| now <= ends)
+    }
+
     /// Whether a report is to be sent now; if so, it is taken for sent.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
-        let lasts = self.ends.is_some_and(|ends| now <= ends);
+        let lasts = self.lasts(now);
         let rested = self.sent.is_none_or(|sent| now >= sent + EVERY);
         if lasts && rested {
             self.sent = Some(now);

@@ -105,6 +105,10 @@ impl<M: Meter> Counting<M> {
         self.meter.as_ref()
     }
 
+    pub(super) fn meter_mut(&mut self) -> Option<&mut M> {
+        self.meter.as_mut()
+    }
+
     /// Whether the API server has told all pods of the node at least once.
     pub(super) fn is_synced(&self) -> bool {
         self.synced
@@ -220,7 +224,7 @@ impl<M: Meter> Counting<M> {
             };
             match meter.read(counted.pod) {
                 Ok(reading) => {
-                    counted.keep(reading, &entry.wanted);
+                    counted.keep(meter, reading, &entry.wanted);
                 }
                 Err(error) => {
                     self.missed += 1;
@@ -255,6 +259,16 @@ impl<M: Meter> Counting<M> {
             State::Counted(counted) => counted.bursts(meter),
             _ => false,
         })
+    }
+
+    /// Has the kernel wake the agent again: it has, and there was no burst.
+    pub(super) fn arm(&self) {
+        let Some(meter) = &self.meter else { return };
+        for entry in self.pods.values() {
+            if let State::Counted(counted) = &entry.state {
+                counted.arm(meter);
+            }
+        }
     }
 
     /// The figures of the last reading, those of pods that are just gone included.

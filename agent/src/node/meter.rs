@@ -26,6 +26,8 @@ pub(super) trait Meter {
     fn read(&self, pod: Self::Pod) -> Result<Reading, CounterError>;
     /// In flight now, about.
     fn peek(&self, pod: Self::Pod) -> u64;
+    /// Has the kernel wake the agent, once, when a pod has so many in flight, or earlier.
+    fn wake_at(&self, pod: Self::Pod, in_flight: u64);
     /// All that is being counted, also from before this process.
     fn pods(&self) -> Vec<Self::Pod>;
     /// What counts in the cgroup of that id.
@@ -59,6 +61,10 @@ impl Meter for Counter {
 
     fn peek(&self, pod: PodId) -> u64 {
         Self::peek(self, pod)
+    }
+
+    fn wake_at(&self, pod: PodId, in_flight: u64) {
+        Self::wake_at(self, pod, in_flight);
     }
 
     fn pods(&self) -> Vec<PodId> {

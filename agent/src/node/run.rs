@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use hyper::body::Bytes;
 use kube::runtime::watcher::Event;
 use tokio::{
+    io::unix::AsyncFd,
     sync::watch,
     task::{JoinHandle, spawn_blocking},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
@@ -25,14 +26,14 @@ use super::{
     pods::Pods,
     report::Reporter,
 };
-use ebb_agent::counter::Counter;
+use ebb_agent::counter::{Counter, Wakes};
 
 /// Readings and reports: the length of a bucket of the autoscaler's windows.
 const ROUND: Duration = Duration::from_secs(1);
 /// How soon a cgroup is found that kubelet has made: containers take longer to start.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How often a burst is looked for. A look at a pod is nine loads from memory; 110 pods cost less than a tenth of a
-/// per cent of a CPU. An event from the kernel would be some milliseconds earlier, and cost every request.
+/// How long to wait between two looks whether a burst has begun: the kernel wakes the agent after so many requests
+/// have begun, whether or not others have ended meanwhile, and on a busy pod would do so without end.
 const PEEK_EVERY: Duration = Duration::from_millis(20);
 /// What a node lacks is seldom given to it while it runs.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
@@ -56,9 +57,9 @@ impl Node {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut peeks = interval(PEEK_EVERY);
-        peeks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut burst = Burst::default();
+        let mut wakes = None;
+        let (mut look, mut looked): (Option<Instant>, _) = (None, Instant::now());
         let mut loading = Some(self.load());
         let mut again = Instant::now();
         loop {
@@ -78,19 +79,26 @@ impl Node {
                         self.round();
                     }
                 }
-                _ = peeks.tick() => {
+                () = woken(&mut wakes) => {
+                    look = Some(look.unwrap_or(looked + PEEK_EVERY));
+                }
+                () = at(look) => {
                     let now = Instant::now();
+                    looked = now;
                     if self.counting.bursts() {
                         self.metrics.woken();
                         burst.begins(now);
+                    } else {
+                        self.counting.arm();
                     }
                     if burst.is_due(now) {
                         self.round();
                     }
+                    look = burst.lasts(now).then_some(now + PEEK_EVERY);
                 }
                 loaded = joined(&mut loading) => {
                     loading = None;
-                    self.loaded(loaded?);
+                    wakes = self.loaded(loaded?);
                     again = Instant::now() + TRY_AGAIN;
                 }
                 () = sleep_until(again), if loading.is_none() && self.counting.meter().is_none() => {
@@ -106,13 +114,17 @@ impl Node {
         spawn_blocking(move || place.counter())
     }
 
-    fn loaded(&mut self, loaded: Result<Ready, Lack>) {
+    /// Answers where the kernel wakes the agent, if it counts now.
+    fn loaded(&mut self, loaded: Result<Ready, Lack>) -> Option<AsyncFd<Wakes>> {
         let lacked = match &self.view().standing {
             Standing::Lacks(_, why) => Some(why.clone()),
             _ => None,
         };
         match loaded {
-            Ok(ready) => {
+            Ok(mut ready) => {
+                let wakes = ready.counter.wakes().map_err(anyhow::Error::from);
+                // SAFETY: what is registered owns its descriptor, and keeps it open.
+                let wakes = wakes.and_then(|wakes| Ok(unsafe { AsyncFd::register(wakes) }?));
                 self.view().standing = Standing::Counts {
                     pinned: ready.pinned,
                     adoption: ready.adoption,
@@ -122,6 +134,9 @@ impl Node {
                 if lacked.is_some() {
                     self.announcer.counts();
                 }
+                wakes
+                    .inspect_err(|error| warn!(%error, "bursts are seen with the next round only"))
+                    .ok()
             }
             Err(lack) => {
                 let why = lack.to_string();
@@ -134,6 +149,7 @@ impl Node {
                 }
                 // Each time: Events are forgotten after an hour, by default.
                 self.announcer.lacks(&lack);
+                None
             }
         }
     }
@@ -167,7 +183,15 @@ impl Node {
             self.counting.is_synced(),
             self.counting.missed,
         );
+        let events = self.counting.meter_mut().and_then(|counter| {
+            counter.flush_log();
+            counter
+                .events()
+                .inspect_err(|error| warn!(%error, "rare events cannot be read"))
+                .ok()
+        });
         let mut view = self.view();
+        view.events = events.unwrap_or(view.events);
         view.figures = figures;
         view.tally = tally;
         view.missed = missed;
@@ -176,6 +200,32 @@ impl Node {
 
     fn view(&self) -> std::sync::MutexGuard<'_, super::metrics::View> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until the kernel wakes the agent.
+async fn woken(wakes: &mut Option<AsyncFd<Wakes>>) {
+    let ready = match wakes {
+        Some(wakes) => wakes.readable_mut().await,
+        None => return std::future::pending().await,
+    };
+    match ready {
+        Ok(mut ready) => {
+            while ready.get_inner_mut().next_pod().is_some() {}
+            ready.clear_ready();
+        }
+        Err(error) => {
+            warn!(%error, "bursts are seen with the next round only");
+            *wakes = None;
+        }
+    }
+}
+
+/// Waits until a time, if there is one.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

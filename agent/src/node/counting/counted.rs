@@ -36,14 +36,16 @@ impl<P: Copy> Counted<P> {
             None => meter.attach(&path, &wanted.rules)?,
         };
         let last = meter.read(pod).ok();
-        Ok(Self {
+        let counted = Self {
             pod,
             path,
             cgroup,
             since: meter.since(pod),
             mark: mark(last.as_ref().map_or(0, |last| last.in_flight), wanted),
             last,
-        })
+        };
+        counted.arm(meter);
+        Ok(counted)
     }
 
     /// Counts by these rules from now on.
@@ -56,9 +58,15 @@ impl<P: Copy> Counted<P> {
     }
 
     /// Keeps a reading, and measures the next burst from it.
-    pub(super) fn keep(&mut self, reading: Reading, wanted: &Wanted) {
+    pub(super) fn keep<M: Meter<Pod = P>>(&mut self, meter: &M, reading: Reading, wanted: &Wanted) {
         self.mark = mark(reading.in_flight, wanted);
         self.last = Some(reading);
+        self.arm(meter);
+    }
+
+    /// Has the kernel wake the agent when a burst may have begun.
+    pub(super) fn arm<M: Meter<Pod = P>>(&self, meter: &M) {
+        meter.wake_at(self.pod, self.mark);
     }
 
     /// Whether a burst has begun since the last reading.

@@ -1,7 +1,7 @@
 //! The pods of a node over their lives, against a counter that is a table.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -20,6 +20,8 @@ struct Table {
     next: u32,
     reads: Cell<u64>,
     in_flight: u64,
+    /// When each pod is to wake the agent.
+    marks: RefCell<BTreeMap<u32, u64>>,
 }
 
 impl Meter for Table {
@@ -60,6 +62,10 @@ impl Meter for Table {
 
     fn peek(&self, _pod: u32) -> u64 {
         self.in_flight
+    }
+
+    fn wake_at(&self, pod: u32, in_flight: u64) {
+        self.marks.borrow_mut().insert(pod, in_flight);
     }
 
     fn pods(&self) -> Vec<u32> {
@@ -314,5 +320,9 @@ fn a_burst_is_more_than_the_target_and_twice_what_was() {
         node.counting.meter.as_mut().unwrap().in_flight = in_flight;
         assert_eq!(node.counting.bursts(), bursts, "{in_flight}");
         node.read();
+        // From there on the kernel says so.
+        let mark = 7.max(in_flight * 2);
+        let marks = node.counting.meter.as_ref().unwrap().marks.borrow();
+        assert_eq!(marks.values().collect::<Vec<_>>(), [&mark]);
     }
 }

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use ebb_agent::counter::Adoption;
+use ebb_agent::counter::{Adoption, Events};
 use ebb_metrics::Format;
 use ebb_report::Receipt;
 use prometheus_client::{
@@ -32,6 +32,8 @@ pub(super) struct View {
     /// Whether the API server has told the pods of the node.
     pub(super) synced: bool,
     pub(super) standing: Standing,
+    /// What has rarely happened in the kernel.
+    pub(super) events: Events,
 }
 
 /// Whether this node can count.

@@ -28,6 +28,11 @@ struct For {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Happened {
+    event: &'static str,
+}
+
 impl Collector for State {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         // A gauge and no `info`: the older text format has no such type.
@@ -94,6 +99,20 @@ impl Collector for State {
             metric
                 .encode_family(&InState { state })?
                 .encode_gauge(&pods)?;
+        }
+        let help =
+            "What rarely happens in the kernel: connections that could not be read or counted";
+        let mut metric =
+            encoder.encode_descriptor("kernel_events", help, None, MetricType::Counter)?;
+        for (event, count) in [
+            ("unreadable", view.events.unreadable),
+            ("not_joined", view.events.not_joined),
+            ("no_room", view.events.no_room),
+            ("no_storage", view.events.no_storage),
+        ] {
+            metric
+                .encode_family(&Happened { event })?
+                .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
         let help = "Figures of a pod that could not be read";
         encoder

@@ -4,6 +4,8 @@ use std::{sync::Mutex, time::Duration};
 
 use ebb_agent::{Reading, Rules};
 
+use ebb_agent::counter::Events;
+
 use super::*;
 use crate::node::pod::Wanted;
 
@@ -39,6 +41,10 @@ fn shown() -> Shown {
         missed: 4,
         synced: true,
         standing: Standing::Lacks("KernelTooOld", "this node's kernel is 4.18".to_owned()),
+        events: Events {
+            unreadable: 3,
+            ..Events::default()
+        },
     }))
 }
 
@@ -62,6 +68,7 @@ fn a_pod_and_its_node_are_shown() {
         r#"ebb_agent_lack{reason="KernelTooOld"} 1"#,
         "ebb_agent_counting 0",
         "ebb_agent_missed_readings_total 4",
+        "ebb_agent_kernel_events_total{event=\"unreadable\"} 3",
         r#"ebb_agent_reported_pods_total{outcome="foreign"} 1"#,
         r#"ebb_agent_reports_total{outcome="taken"} 1"#,
     ] {

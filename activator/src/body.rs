@@ -1,4 +1,4 @@
-//! The two bodies of a request that passes through, and what their ends set free.
+//! The body of an answer on its way to the client, and what its end sets free.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,35 +8,6 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 
 use crate::backend::Connection;
 use crate::pool::Permit;
-
-/// What goes to a backend: the client's body as it comes, or none.
-#[derive(Debug)]
-pub(crate) struct Outgoing(pub(crate) Option<Incoming>);
-
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.0 {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
-    }
-}
 
 /// What goes to the client: the door's own text, or what the backend sends.
 #[derive(Debug)]

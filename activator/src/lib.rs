@@ -11,7 +11,8 @@
 //! door itself, with 503 or 504 and one line of text that says which; a backend that breaks off
 //! is answered with 502, or, once the response has begun, by breaking off too.
 //!
-//! Nothing is buffered but headers: bodies stream both ways at the pace of the slower side.
+//! Nothing is buffered but headers: bodies stream both ways at the pace of the slower side. HTTP/1 and
+//! HTTP/2 without TLS are told apart by their first bytes; what a backend speaks is its [`Protocol`].
 //!
 //! ```no_run
 //! use ebb_activator::{Limits, Pool, serve};
@@ -35,18 +36,29 @@
 //! # }
 //! ```
 
+mod acked;
 mod backend;
 mod body;
+#[cfg(feature = "kubernetes")]
+pub mod cluster;
+mod counts;
 mod forward;
+mod guard;
 mod headers;
 mod limits;
+mod memory;
+mod outgoing;
 mod pool;
+mod protocol;
 mod refusal;
+mod send;
 mod serve;
 mod session;
 mod socket;
 mod tunnel;
 
+pub use counts::{Counts, Reason};
 pub use limits::Limits;
 pub use pool::{Held, Pool};
+pub use protocol::Protocol;
 pub use serve::{ServeError, serve};

@@ -24,6 +24,9 @@ pub struct Limits {
     /// Bytes that the header of a request may have; longer ones are answered with 431. Default
     /// 64 KiB, which leaves room for the largest cookies in use. At least 8 KiB.
     pub max_header: usize,
+    /// The most requests that any one backend has at a time; the others wait, oldest first. Default 0,
+    /// which is no limit. Knative's `containerConcurrency`.
+    pub hard_limit: u32,
 }
 
 impl Default for Limits {
@@ -33,6 +36,7 @@ impl Default for Limits {
             max_wait: Duration::from_secs(60),
             header_timeout: Duration::from_secs(30),
             max_header: 64 * 1024,
+            hard_limit: 0,
         }
     }
 }

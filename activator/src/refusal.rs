@@ -5,10 +5,12 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use hyper::{Response, StatusCode};
+use hyper::{Response, StatusCode, Version};
 use thiserror::Error;
 
 use crate::body::Answer;
+use crate::counts::Reason;
+use crate::guard::Flaw;
 
 /// Seconds after which a client that met a full queue may ask again: the time a copy of a small
 /// service takes to start and empty it.
@@ -17,6 +19,8 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 /// Why the door answers a request itself.
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
+    #[error("bad request: {0}")]
+    Malformed(Flaw),
     #[error("bad request: host is given {count} times, exactly once is allowed")]
     Host { count: usize },
     #[error("bad request: host {0:?} is not a host name with an optional port")]
@@ -38,17 +42,40 @@ pub(crate) enum Refusal {
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
-            Refusal::Host { .. } | Refusal::Authority(_) | Refusal::BodyBrokeOff => {
-                StatusCode::BAD_REQUEST
+            Refusal::Malformed(Flaw::TooManyFields | Flaw::TooLong(_)) => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
-            Refusal::Connect => StatusCode::NOT_IMPLEMENTED,
+            // RFC 9112 section 6.1 has it for codings, RFC 9110 section 9.1 for methods.
+            Refusal::Malformed(Flaw::UnknownCoding) | Refusal::Connect => {
+                StatusCode::NOT_IMPLEMENTED
+            }
+            Refusal::Malformed(_)
+            | Refusal::Host { .. }
+            | Refusal::Authority(_)
+            | Refusal::BodyBrokeOff => StatusCode::BAD_REQUEST,
             Refusal::QueueFull { .. } | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::WaitedTooLong { .. } => StatusCode::GATEWAY_TIMEOUT,
             Refusal::BrokeOff => StatusCode::BAD_GATEWAY,
         }
     }
 
-    pub(crate) fn into_response(self) -> Response<Answer> {
+    /// What it is counted as.
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Refusal::Malformed(Flaw::TooManyFields | Flaw::TooLong(_)) => Reason::HeaderTooLarge,
+            Refusal::Malformed(_) | Refusal::Host { .. } | Refusal::Authority(_) => {
+                Reason::Malformed
+            }
+            Refusal::Connect => Reason::Unsupported,
+            Refusal::BodyBrokeOff => Reason::BodyBrokeOff,
+            Refusal::QueueFull { .. } => Reason::QueueFull,
+            Refusal::WaitedTooLong { .. } => Reason::WaitedTooLong,
+            Refusal::Stopping => Reason::Stopping,
+            Refusal::BrokeOff => Reason::BrokeOff,
+        }
+    }
+
+    pub(crate) fn into_response(self, version: Version) -> Response<Answer> {
         let status = self.status();
         let text = format!("ebb: {self}\n");
         let mut response = Response::new(Answer::Own(Full::new(Bytes::from(text))));
@@ -61,7 +88,9 @@ impl Refusal {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
-        if status == StatusCode::BAD_REQUEST {
+        let senseless = status == StatusCode::BAD_REQUEST
+            || matches!(self, Refusal::Malformed(_) | Refusal::Connect);
+        if senseless && version < Version::HTTP_2 {
             // What follows a request that makes no sense may be anything.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::memory::Memory;
 use crate::pool::Pool;
 use crate::session;
 
@@ -52,22 +53,25 @@ pub async fn serve(
     SockRef::from(&listener)
         .listen(BACKLOG)
         .map_err(ServeError::Listen)?;
-    let http = session::protocol(pool.limits());
+    let protocols = session::Protocols::new(pool.limits());
     let (stop, stopping) = watch::channel(false);
     let mut sessions = JoinSet::new();
+    let mut memory = Memory::default();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
             () = shutdown.as_mut() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
-                    let (http, pool, stopping) = (http.clone(), pool.clone(), stopping.clone());
-                    sessions.spawn(session::run(stream, address, http, pool, stopping));
+                    let (pool, stopping) = (pool.clone(), stopping.clone());
+                    let session = session::run(stream, address, protocols.clone(), pool, stopping);
+                    sessions.spawn(session);
+                    memory.note(sessions.len());
                 }
                 Err(error) => after_failure(error).await?,
             },
             // Only to forget those that have ended.
-            Some(_ended) = sessions.join_next() => {}
+            Some(_ended) = sessions.join_next() => memory.note(sessions.len()),
         }
     }
     drop(listener);

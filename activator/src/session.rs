@@ -3,23 +3,31 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hyper::header::HeaderValue;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
+use crate::counts::Reason;
 use crate::forward::forward;
+use crate::guard::{self, Flaw, Guarded};
+use crate::headers::Client;
 use crate::limits::Limits;
 use crate::pool::Pool;
+use crate::protocol::PREFACE;
 use crate::socket::Socket;
 use crate::tunnel::Tunnel;
 
 /// The smallest buffer that hyper takes.
 const SMALLEST_BUFFER: usize = 8 * 1024;
+
+/// Requests at a time on one HTTP/2 connection. RFC 9113 section 6.5.2 asks for 100 or more.
+const STREAMS: u32 = 256;
 
 /// hyper closes without a word when a header takes too long; RFC 9110 section 15.5.9 has one.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
@@ -27,12 +35,19 @@ const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
     content-type: text/plain; charset=utf-8\r\n\r\n\
     ebb: the header of the request took too long\n";
 
+/// How often a client that has sent a part of HTTP/2's first words is looked at: there is no event for
+/// more to come.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// What the requests of one connection share.
 pub(crate) struct Session {
     pub(crate) pool: Pool,
     pub(crate) socket: Socket,
-    /// The client's address, as `X-Forwarded-For` names it.
-    pub(crate) client: HeaderValue,
+    /// The client, as the backends are told of it.
+    pub(crate) client: Client,
+    pub(crate) guard: Arc<guard::Shared>,
+    /// Requests so far; counted for HTTP/1 only.
+    requests: AtomicU64,
     stopping: watch::Receiver<bool>,
     tunnel: Mutex<Option<Tunnel>>,
 }
@@ -41,6 +56,12 @@ impl Session {
     /// Resolves when the door closes.
     pub(crate) async fn stopping(&self) {
         closing(self.stopping.clone()).await;
+    }
+
+    /// Why the request that has just come must not be passed on. To be asked once for each.
+    pub(crate) fn refusal(&self) -> Option<Flaw> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        self.guard.refusal(number)
     }
 
     /// What is to run when the connection has ended as HTTP.
@@ -54,6 +75,10 @@ impl Session {
             .unwrap_or_else(PoisonError::into_inner)
             .take()
     }
+
+    fn count(&self, reason: Reason) {
+        self.pool.tally().refused(reason);
+    }
 }
 
 /// Resolves when the door closes, or is gone altogether, which is the error here.
@@ -61,45 +86,152 @@ async fn closing(mut stopping: watch::Receiver<bool>) {
     let _gone = stopping.wait_for(|stopping| *stopping).await;
 }
 
-/// How every connection is served.
-pub(crate) fn protocol(limits: &Limits) -> http1::Builder {
-    let max_header = limits.max_header.max(SMALLEST_BUFFER);
-    let mut http = http1::Builder::new();
-    // The buffer's bound is loose, as it grows by what one read brings; the header's is exact.
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_header_size(max_header)
-        .max_buf_size(max_header);
-    http
+/// How connections are served.
+#[derive(Clone)]
+pub(crate) struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    max_header: usize,
+}
+
+impl Protocols {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let max_header = limits.max_header.max(SMALLEST_BUFFER);
+        let mut http1 = http1::Builder::new();
+        // The buffer's bound is loose, as it grows by what one read brings; the header's is exact.
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_header_size(max_header)
+            .max_buf_size(max_header);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            // A client that is silent and does not answer either is gone.
+            .keep_alive_interval(limits.header_timeout)
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(max_header).unwrap_or(u32::MAX));
+        Protocols {
+            http1,
+            http2,
+            max_header,
+        }
+    }
 }
 
 /// Serves one connection to its end; `stopping` lets it finish what it has begun.
 pub(crate) async fn run(
     stream: TcpStream,
     address: SocketAddr,
-    http: http1::Builder,
+    protocols: Protocols,
     pool: Pool,
     stopping: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         return tracing::debug!(%address, %error, "client left before it was served");
     }
-    let Ok(client) = HeaderValue::try_from(address.ip().to_canonical().to_string()) else {
-        return;
-    };
+    let limit = pool.limits().header_timeout;
     let session = Arc::new(Session {
         pool,
         socket: Socket::new(stream),
-        client,
+        client: Client::new(address.ip(), false),
+        guard: Arc::default(),
+        requests: AtomicU64::new(0),
         stopping: stopping.clone(),
         tunnel: Mutex::new(None),
     });
+    let speaks_http2 = tokio::select! {
+        biased;
+        first = timeout(limit, speaks_http2(&session.socket)) => first,
+        () = closing(stopping.clone()) => return,
+    };
+    match speaks_http2 {
+        // Not all of what HTTP/2 begins with; or nothing, and then it is told nothing.
+        Err(_) if session.socket.has_unread() => {
+            session.count(Reason::HeaderTooSlow);
+            session.socket.last_word(REQUEST_TIMEOUT);
+            Box::pin(session.socket.linger()).await;
+        }
+        Err(_) => {}
+        Ok(true) => Box::pin(serve_http2(session, &protocols, address, stopping)).await,
+        Ok(false) => serve_http1(session, &protocols, address, stopping).await,
+    }
+}
+
+/// Whether a client begins as HTTP/2 does; what it has said stays to be read.
+async fn speaks_http2(socket: &Socket) -> bool {
+    let mut first = [0; PREFACE.len()];
+    loop {
+        match socket.peek(&mut first).await {
+            Ok(count @ 1..) if PREFACE.starts_with(&first[..count]) => {
+                if count == PREFACE.len() {
+                    return true;
+                }
+            }
+            _ => return false,
+        }
+        sleep(LOOK).await;
+    }
+}
+
+async fn serve_http1(
+    session: Arc<Session>,
+    protocols: &Protocols,
+    address: SocketAddr,
+    stopping: watch::Receiver<bool>,
+) {
+    let service = service_fn(|request| {
+        let session = Arc::clone(&session);
+        async move { Ok::<_, Infallible>(forward(&session, request).await) }
+    });
+    let guarded = Guarded::new(
+        session.socket.clone(),
+        protocols.max_header,
+        Arc::clone(&session.guard),
+    );
+    let io = TokioIo::new(guarded);
+    // In a box, and not twice in this function's own memory, which every connection has.
+    let mut connection = Box::pin(
+        protocols
+            .http1
+            .serve_connection(io, service)
+            .with_upgrades(),
+    );
+    let result = tokio::select! {
+        biased;
+        result = connection.as_mut() => result,
+        () = closing(stopping) => {
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().await
+        }
+    };
+    drop(connection);
+    if let Err(error) = result {
+        tracing::debug!(%address, %error, "client connection broke off");
+        if error.is_timeout() && session.socket.is_mid_request() {
+            session.count(Reason::HeaderTooSlow);
+            session.socket.last_word(REQUEST_TIMEOUT);
+        }
+    }
+    if let Some(tunnel) = session.take_tunnel() {
+        Box::pin(tunnel.run()).await;
+    } else if session.guard.has_refused() {
+        Box::pin(session.socket.linger()).await;
+    }
+}
+
+async fn serve_http2(
+    session: Arc<Session>,
+    protocols: &Protocols,
+    address: SocketAddr,
+    stopping: watch::Receiver<bool>,
+) {
     let service = service_fn(|request| {
         let session = Arc::clone(&session);
         async move { Ok::<_, Infallible>(forward(&session, request).await) }
     });
     let io = TokioIo::new(session.socket.clone());
-    let mut connection = pin!(http.serve_connection(io, service).with_upgrades());
+    let mut connection = pin!(protocols.http2.serve_connection(io, service));
     let result = tokio::select! {
         biased;
         result = connection.as_mut() => result,
@@ -110,11 +242,5 @@ pub(crate) async fn run(
     };
     if let Err(error) = result {
         tracing::debug!(%address, %error, "client connection broke off");
-        if error.is_timeout() && session.socket.is_mid_request() {
-            session.socket.last_word(REQUEST_TIMEOUT);
-        }
-    }
-    if let Some(tunnel) = session.take_tunnel() {
-        tunnel.run().await;
     }
 }

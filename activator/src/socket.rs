@@ -9,13 +9,15 @@ use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::acked::acked;
 
 /// How soon a client is missed that leaves a request whose body is unread. There is no event for
 /// it alone (data that is unread wakes a reader all the time), so it is looked at this often.
@@ -32,7 +34,18 @@ struct Inner {
     stream: TcpStream,
     /// Something was read since the last write.
     heard: AtomicBool,
+    /// Bytes written so far.
+    written: AtomicU64,
+    /// Of these the peer had taken in when it ended its side; [`NOT_ENDED`] while it has not.
+    taken_at_end: AtomicU64,
 }
+
+const NOT_ENDED: u64 = u64::MAX;
+
+/// How long, and for how many bytes, a client that was refused is listened to: a connection that is
+/// closed with bytes unread is reset, and the reset can overtake the refusal.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1 << 20;
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream) -> Self {
@@ -40,6 +53,8 @@ impl Socket {
             inner: Arc::new(Inner {
                 stream,
                 heard: AtomicBool::new(false),
+                written: AtomicU64::new(0),
+                taken_at_end: AtomicU64::new(NOT_ENDED),
             }),
         }
     }
@@ -52,6 +67,17 @@ impl Socket {
             Ok(_) => true,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
+    }
+
+    /// The peer has sent something that nobody has read.
+    pub(crate) fn has_unread(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        matches!(SockRef::from(&self.inner.stream).peek(&mut byte), Ok(1..))
+    }
+
+    /// The first bytes that wait to be read, 0 of them when the peer has closed.
+    pub(crate) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.stream.peek(buffer).await
     }
 
     /// Resolves when the peer has shut down its side, whether or not all it sent has been read.
@@ -70,6 +96,51 @@ impl Socket {
         self.inner.heard.load(Ordering::Relaxed)
     }
 
+    /// Bytes written so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.inner.written.load(Ordering::Relaxed)
+    }
+
+    /// The peer ended its side before it had taken in a single byte beyond the first `mark` written
+    /// to it: whatever was written since has not been seen by the program there.
+    ///
+    /// An end carries the number of the next byte that is expected (RFC 9293 section 3.10.7.4). A
+    /// reset proves nothing, and is answered with false.
+    pub(crate) fn ended_before(&self, mark: u64) -> bool {
+        let taken = self.inner.taken_at_end.load(Ordering::Relaxed);
+        taken != NOT_ENDED && taken <= mark
+    }
+
+    fn note_end(&self) {
+        if self.inner.taken_at_end.load(Ordering::Relaxed) == NOT_ENDED
+            && let Ok(taken) = acked(&self.inner.stream)
+        {
+            self.inner.taken_at_end.store(taken, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends the own side, then reads for a while what the peer still sends.
+    pub(crate) async fn linger(&self) {
+        if SockRef::from(&self.inner.stream)
+            .shutdown(Shutdown::Write)
+            .is_err()
+        {
+            return;
+        }
+        let mut socket = self.clone();
+        let rest = async {
+            let (mut buffer, mut read) = ([0; 4096], 0);
+            while let Ok(count @ 1..) = socket.read(&mut buffer).await {
+                read += count;
+                if read > LINGER_BYTES {
+                    break;
+                }
+            }
+        };
+        // Either way it is closed now.
+        let _over = tokio::time::timeout(LINGER, rest).await;
+    }
+
     /// Sends a last word, as far as the socket's buffer takes it, past whoever owns the stream.
     pub(crate) fn last_word(&self, bytes: &[u8]) {
         // The connection is given up: whether the peer still hears this is its own affair.
@@ -86,16 +157,41 @@ impl AsyncRead for Socket {
         let inner = &self.inner;
         loop {
             ready!(inner.stream.poll_read_ready(cx))?;
-            match inner.stream.try_read_buf(buffer) {
+            match self.try_read(buffer) {
                 Ok(count) => {
                     if count > 0 {
                         inner.heard.store(true, Ordering::Relaxed);
+                    } else {
+                        self.note_end();
                     }
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
+        }
+    }
+}
+
+impl Socket {
+    /// Reads what there is. As tokio's own streams do, it takes a read that did not fill the buffer for
+    /// the last one that there is something for, which saves the one that would say so: telling tokio
+    /// that this one would have had to wait makes it wait for the next event.
+    fn try_read(&self, buffer: &mut ReadBuf<'_>) -> io::Result<usize> {
+        let stream = &self.inner.stream;
+        let room = buffer.remaining();
+        let mut read = None;
+        let result = stream.try_io(Interest::READABLE, || {
+            let count = stream.try_read_buf(buffer)?;
+            read = Some(count);
+            if (1..room).contains(&count) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(())
+        });
+        match read {
+            Some(count) => Ok(count),
+            None => Err(result.err().unwrap_or(io::ErrorKind::WouldBlock.into())),
         }
     }
 }
@@ -111,9 +207,17 @@ impl Socket {
             ready!(inner.stream.poll_write_ready(cx))?;
             match write(&inner.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => {
+                Ok(count) => {
                     inner.heard.store(false, Ordering::Relaxed);
-                    return Poll::Ready(result);
+                    inner.written.fetch_add(count as u64, Ordering::Relaxed);
+                    return Poll::Ready(Ok(count));
+                }
+                Err(error) => {
+                    // EPIPE is for a peer that ended its side, and then refused more.
+                    if error.kind() == io::ErrorKind::BrokenPipe {
+                        self.note_end();
+                    }
+                    return Poll::Ready(Err(error));
                 }
             }
         }
@@ -148,5 +252,52 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(SockRef::from(&self.inner.stream).shutdown(Shutdown::Write))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (
+            Socket::new(client.expect("open")),
+            server.expect("accepted").0,
+        )
+    }
+
+    #[tokio::test]
+    async fn an_end_that_came_before_a_request_has_not_seen_it() {
+        let (mut client, mut server) = pair().await;
+        client.write_all(b"first").await.expect("open");
+        server.read_exact(&mut [0; 5]).await.expect("sent");
+        let mark = client.written();
+        assert!(!client.ended_before(mark), "it has not ended");
+        drop(server);
+        let mut first = [0];
+        assert_eq!(client.peek(&mut first).await.expect("an end"), 0);
+        client
+            .write_all(b"second")
+            .await
+            .expect("not known to be closed yet");
+        assert_eq!(client.read(&mut first).await.expect("an end"), 0);
+        assert!(client.ended_before(mark));
+    }
+
+    #[tokio::test]
+    async fn one_that_came_after_may_have() {
+        let (mut client, mut server) = pair().await;
+        let mark = client.written();
+        client.write_all(b"request").await.expect("open");
+        server.read_exact(&mut [0; 7]).await.expect("sent");
+        drop(server);
+        assert_eq!(client.read(&mut [0]).await.expect("an end"), 0);
+        assert!(!client.ended_before(mark));
     }
 }

@@ -6,6 +6,8 @@
 //! Bias: fields are only ever added. A reader passes over those it does not know; what a sender leaves out is zero,
 //! except the few that a decision rests on, which must be there.
 
+pub mod doors;
+
 use serde::{Deserialize, Serialize};
 
 /// Where reports are sent: `POST`, JSON.

@@ -17,13 +17,14 @@ use crate::{
 /// The program that measures.
 const BENCH: &str = "ebb-bench";
 
-/// Measure what the counter costs: `bench kernel`, `bench overhead` (each with `--help`)
+/// Measure what the counter costs: `bench kernel`, `bench overhead`, `bench door` (each with
+/// `--help`)
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
     /// Passed on to the program that measures
     #[arg(
-        value_name = "kernel|overhead",
+        value_name = "kernel|overhead|door",
         trailing_var_arg = true,
         allow_hyphen_values = true
     )]
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<Infallible> {
     let start = Instant::now();
     let mut cargo = workspace.cargo(["build", "--no-default-features"]);
     cargo.args(["--package", "ebb", "--package", TESTS_PACKAGE]);
-    for program in ["ebb", "ebb-sample", BENCH] {
+    for program in ["ebb", "ebb-sample", "ebb-test-door", BENCH] {
         cargo.args(["--bin", program]);
     }
     exec::run(&mut cargo)?;

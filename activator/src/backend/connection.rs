@@ -1,21 +1,24 @@
-//! An HTTP/1.1 connection to a backend, and whether it is fit for one more request.
+//! A connection to a backend that one request has.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use crate::body::Outgoing;
+use super::streams::Stream;
+use crate::outgoing::Outgoing;
 use crate::socket::Socket;
 
 /// One lost SYN is sent again after 1 s; a second loss means that nobody is there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Error)]
 pub(crate) enum ConnectError {
@@ -23,28 +26,82 @@ pub(crate) enum ConnectError {
     Timeout(#[from] Elapsed),
     #[error("cannot connect: {0}")]
     Io(#[from] io::Error),
-    #[error("cannot begin http/1.1: {0}")]
+    #[error("cannot begin http: {0}")]
     Handshake(#[from] hyper::Error),
 }
 
+/// What a request is sent on.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) sender: SendRequest<Outgoing>,
-    socket: Socket,
+pub(crate) enum Connection {
+    /// All of a connection.
+    Http1(Http1),
+    /// One stream of a connection that others use too.
+    Http2(Stream),
 }
 
 impl Connection {
+    /// Sends a request; what comes back with an error has not been sent.
+    pub(crate) async fn try_send(
+        &mut self,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+        match self {
+            Connection::Http1(connection) => connection.sender.try_send_request(request).await,
+            Connection::Http2(stream) => stream.try_send(request).await,
+        }
+    }
+
+    /// Where this connection is in what is written to it; to be asked before a request is.
+    pub(crate) fn mark(&self) -> u64 {
+        match self {
+            Connection::Http1(connection) => connection.socket.written(),
+            Connection::Http2(_) => 0,
+        }
+    }
+
+    /// Whether it is certain that the backend has seen nothing of the request that was sent at `mark`
+    /// and ended with `error`.
+    pub(crate) fn saw_nothing(&self, mark: u64, error: &hyper::Error) -> bool {
+        match self {
+            Connection::Http1(connection) => connection.socket.ended_before(mark),
+            Connection::Http2(_) => was_refused(error),
+        }
+    }
+}
+
+/// RFC 9113 section 8.7: a stream that was refused, and those after the last one that a GOAWAY names,
+/// have not been looked at.
+fn was_refused(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    source
+        .and_then(|source| source.downcast_ref::<h2::Error>())
+        .is_some_and(|error| {
+            error.is_remote()
+                && match error.reason() {
+                    Some(h2::Reason::REFUSED_STREAM) => error.is_reset(),
+                    Some(h2::Reason::NO_ERROR) => error.is_go_away(),
+                    _ => false,
+                }
+        })
+}
+
+/// An HTTP/1.1 connection, and whether it is fit for one more request.
+#[derive(Debug)]
+pub(crate) struct Http1 {
+    sender: SendRequest<Outgoing>,
+    socket: Socket,
+}
+
+impl Http1 {
     pub(super) async fn open(address: SocketAddr) -> Result<Self, ConnectError> {
-        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
-        stream.set_nodelay(true)?;
-        let socket = Socket::new(stream);
+        let socket = Socket::new(connect(address).await?);
         let (sender, driver) = http1::handshake(TokioIo::new(socket.clone())).await?;
         tokio::spawn(async move {
             if let Err(error) = driver.with_upgrades().await {
                 tracing::debug!(%address, %error, "connection to a backend ended");
             }
         });
-        Ok(Connection { sender, socket })
+        Ok(Http1 { sender, socket })
     }
 
     /// hyper has seen the end of the response before and waits for a request.
@@ -52,8 +109,19 @@ impl Connection {
         self.sender.is_ready()
     }
 
+    /// Closed as far as hyper knows.
+    pub(super) fn is_over(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Closed by either side, whether or not hyper has come to read it.
     pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed() || self.socket.is_closed_by_peer()
+        self.is_over() || self.socket.is_closed_by_peer()
     }
+}
+
+pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream, ConnectError> {
+    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }

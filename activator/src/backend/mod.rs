@@ -2,13 +2,19 @@
 
 mod connection;
 mod spare;
+mod streams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use tokio::sync::OnceCell;
+
+use self::connection::Http1;
 pub(crate) use self::connection::{ConnectError, Connection};
 use self::spare::Spare;
+use self::streams::Streams;
+use crate::protocol::{Protocol, speaks_http2};
 
 /// Counting is ordered by the pool's lock, so every access here can be relaxed.
 const COUNTED_UNDER_THE_LOCK: Ordering = Ordering::Relaxed;
@@ -20,18 +26,36 @@ pub(crate) struct Backend {
     in_flight: AtomicUsize,
     aside: AtomicBool,
     closed: AtomicBool,
+    protocol: Protocol,
+    /// Whether it was found to speak HTTP/2.
+    detected: OnceCell<bool>,
     spare: Arc<Spare>,
+    streams: Streams,
+}
+
+/// What a request's client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// It speaks HTTP/1.
+    Http1,
+    /// It speaks HTTP/2.
+    Http2,
+    /// An upgrade, which there is in HTTP/1.1 only.
+    Upgrade,
 }
 
 impl Backend {
-    pub(crate) fn new(id: u64, address: SocketAddr) -> Self {
+    pub(crate) fn new(id: u64, address: SocketAddr, protocol: Protocol) -> Self {
         Backend {
             id,
             address,
             in_flight: AtomicUsize::new(0),
             aside: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            protocol,
+            detected: OnceCell::new(),
             spare: Arc::default(),
+            streams: Streams::default(),
         }
     }
 
@@ -74,24 +98,57 @@ impl Backend {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.spare.close();
+        self.streams.close();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// A connection that was kept and is fit for a request.
-    pub(crate) fn spare_connection(&self) -> Option<Connection> {
-        self.spare.take()
+    /// Whether a request with this wish is to be sent as HTTP/2.
+    ///
+    /// # Errors
+    /// It had to be asked, and takes no connection.
+    pub(crate) async fn wants_http2(&self, wish: Wish) -> Result<bool, ConnectError> {
+        match (self.protocol, wish) {
+            (_, Wish::Upgrade) | (Protocol::Http1, _) | (Protocol::Detect, Wish::Http1) => {
+                Ok(false)
+            }
+            (Protocol::Http2, _) => Ok(true),
+            (Protocol::Detect, Wish::Http2) => {
+                let ask = || async { speaks_http2(self.address).await };
+                Ok(*self.detected.get_or_try_init(ask).await?)
+            }
+        }
     }
 
-    /// A new connection.
-    pub(crate) async fn connect(&self) -> Result<Connection, ConnectError> {
-        Connection::open(self.address).await
+    /// A connection for one request, and whether it is new: a kept one, unless `only_new`.
+    pub(crate) async fn connection(
+        &self,
+        http2: bool,
+        only_new: bool,
+    ) -> Result<(Connection, bool), ConnectError> {
+        if http2 {
+            let (stream, is_new) = self.streams.take(self.address).await?;
+            return Ok((Connection::Http2(stream), is_new));
+        }
+        match self.spare.take().filter(|_| !only_new) {
+            Some(kept) => Ok((Connection::Http1(kept), false)),
+            None => Ok((Connection::Http1(Http1::open(self.address).await?), true)),
+        }
+    }
+
+    /// Whether it takes connections; one that it took is kept for the next request.
+    pub(crate) async fn try_connect(&self) -> Result<(), ConnectError> {
+        self.spare.keep(Http1::open(self.address).await?);
+        Ok(())
     }
 
     /// Keeps a connection for the next request.
     pub(crate) fn keep(&self, connection: Connection) {
-        self.spare.keep(connection);
+        // A stream's end is its connection's own affair.
+        if let Connection::Http1(connection) = connection {
+            self.spare.keep(connection);
+        }
     }
 }

@@ -5,16 +5,19 @@
 //! use keeps it; right before it is used the socket is asked whether the other end has closed;
 //! and the newest is used first, so that those to spare grow old and go.
 //!
-//! Failure mode: a server that closes after a response without having said so, within the
-//! microseconds between that question and the send. A request that is not safe to send twice is
-//! then answered with 502.
+//! What is left is a server that closes within the microseconds between that question and the send.
+//! Its end then says that it had not seen the request (see [`Socket::ended_before`]), which goes
+//! again on a new connection. Failure mode: a server that resets instead; a request that is not safe
+//! to send twice is then answered with 502.
+//!
+//! [`Socket::ended_before`]: crate::socket::Socket::ended_before
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::Connection;
+use super::connection::Http1;
 
 /// How long a connection is kept: less than the shortest time-out of a server in common use
 /// (gunicorn's 2 s), by a margin that a busy machine does not eat up. A connect costs 0.1 ms.
@@ -28,7 +31,7 @@ pub(super) struct Spare {
 #[derive(Debug, Default)]
 struct List {
     /// Each with when it was kept, oldest first.
-    connections: Vec<(Instant, Connection)>,
+    connections: Vec<(Instant, Http1)>,
     /// A task is there to close the ones that grow old.
     swept: bool,
     /// No more are kept.
@@ -37,7 +40,7 @@ struct List {
 
 impl Spare {
     /// The newest that is fit for a request.
-    pub(super) fn take(&self) -> Option<Connection> {
+    pub(super) fn take(&self) -> Option<Http1> {
         let now = Instant::now();
         let mut list = self.lock();
         for index in (0..list.connections.len()).rev() {
@@ -52,9 +55,9 @@ impl Spare {
     }
 
     /// Drops the connection instead where it is of no more use.
-    pub(super) fn keep(self: &Arc<Self>, connection: Connection) {
+    pub(super) fn keep(self: &Arc<Self>, connection: Http1) {
         let mut list = self.lock();
-        if list.closed || connection.sender.is_closed() {
+        if list.closed || connection.is_over() {
             return;
         }
         list.connections.push((Instant::now(), connection));
@@ -76,7 +79,7 @@ impl Spare {
     }
 }
 
-fn is_over(kept: Instant, connection: &Connection, now: Instant) -> bool {
+fn is_over(kept: Instant, connection: &Http1, now: Instant) -> bool {
     now.saturating_duration_since(kept) >= KEEP || connection.is_closed()
 }
 

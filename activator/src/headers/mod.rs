@@ -1,37 +1,37 @@
 //! What a proxy changes in the header of a message, and nothing else.
 //!
-//! Hop-by-hop fields go (RFC 9110 section 7.6.1), `X-Forwarded-*` come, `Host` stays. `Via` is
-//! left out on purpose: the door stands in for the service, and nginx, for one, answers a request
-//! with `Via` without compression.
+//! Hop-by-hop fields go (RFC 9110 section 7.6.1), `Forwarded` (RFC 7239) and `X-Forwarded-*` come,
+//! `Host` stays. `Via` is left out on purpose: the door stands in for the service, and nginx, for
+//! one, answers a request with `Via` without compression.
+
+mod forwarded;
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
-use hyper::http::uri::PathAndQuery;
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
+pub(crate) use self::forwarded::Client;
 use crate::refusal::Refusal;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Makes a client's request one for a backend. True when it asks for an upgrade.
-///
-/// An `X-Forwarded-For` that is there is added to; `-Proto` and `-Host` that are there stay, as
-/// the proxy in front knows better.
+/// Makes a client's request one for a backend that speaks HTTP/1.1. True when it asks for an upgrade.
 pub(crate) fn prepare_request<B>(
     request: &mut Request<B>,
-    client: &HeaderValue,
+    client: &Client,
 ) -> Result<bool, Refusal> {
     if request.method() == Method::CONNECT {
         return Err(Refusal::Connect);
     }
     settle_host(request)?;
+    if request.version() == Version::HTTP_2 {
+        join_cookies(request.headers_mut());
+    }
     *request.version_mut() = Version::HTTP_11;
 
     let headers = request.headers_mut();
@@ -47,15 +47,7 @@ pub(crate) fn prepare_request<B>(
     let upgrades = upgrade.is_some();
     set_upgrade(headers, upgrade);
 
-    forwarded_for(headers, client);
-    if let Entry::Vacant(entry) = headers.entry(X_FORWARDED_PROTO) {
-        entry.insert(HeaderValue::from_static("http"));
-    }
-    if !headers.contains_key(X_FORWARDED_HOST)
-        && let Some(host) = headers.get(HOST).cloned()
-    {
-        headers.insert(X_FORWARDED_HOST, host);
-    }
+    forwarded::add(headers, client);
     Ok(upgrades)
 }
 
@@ -80,14 +72,36 @@ fn settle_host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
         return Err(Refusal::Host { count });
     }
     let Some(authority) = request.uri().authority() else {
-        return Ok(());
+        return match request.headers().get(HOST) {
+            Some(host) if !is_host(host) => Err(Refusal::Authority(
+                String::from_utf8_lossy(host.as_bytes()).into_owned(),
+            )),
+            _ => Ok(()),
+        };
     };
+    // RFC 9113 section 8.3.1: in HTTP/2 the two must say the same.
+    if request.version() == Version::HTTP_2
+        && let Some(host) = request.headers().get(HOST)
+        && !host
+            .as_bytes()
+            .eq_ignore_ascii_case(authority.as_str().as_bytes())
+    {
+        return Err(Refusal::Authority(
+            String::from_utf8_lossy(host.as_bytes()).into_owned(),
+        ));
+    }
     let host = HeaderValue::from_str(authority.as_str())
         .map_err(|_| Refusal::Authority(authority.to_string()))?;
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     request.headers_mut().insert(HOST, host);
     Ok(())
+}
+
+/// A name or address with an optional port, or nothing at all (RFC 9112 section 3.2).
+fn is_host(host: &HeaderValue) -> bool {
+    let host = host.as_bytes();
+    host.is_empty() || !host.contains(&b'@') && Authority::try_from(host).is_ok()
 }
 
 /// Takes out what is meant for this connection only; returns the upgrade that was asked for.
@@ -119,17 +133,58 @@ fn set_upgrade(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) {
     }
 }
 
-/// Adds the client's address at the end of the list, which keeps its order over several lines.
-fn forwarded_for(headers: &mut HeaderMap, client: &HeaderValue) {
-    let mut list: Vec<u8> = Vec::new();
-    for value in headers.get_all(X_FORWARDED_FOR) {
-        list.extend_from_slice(value.as_bytes());
-        list.extend_from_slice(b", ");
+/// Makes a request that was for HTTP/2 one for a backend that speaks HTTP/1.1.
+pub(crate) fn for_http1<B>(request: &mut Request<B>) {
+    if request.version() != Version::HTTP_2 {
+        return;
     }
-    list.extend_from_slice(client.as_bytes());
-    // A list of header values with commas between is a header value; if not, the client's is.
-    let list = HeaderValue::from_bytes(&list).unwrap_or_else(|_| client.clone());
-    headers.insert(X_FORWARDED_FOR, list);
+    let authority = request.uri().authority().map(Authority::as_str);
+    let host = authority.and_then(|authority| HeaderValue::from_str(authority).ok());
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    if let Some(host) = host {
+        request.headers_mut().insert(HOST, host);
+    }
+    *request.version_mut() = Version::HTTP_11;
+}
+
+/// HTTP/2 may send cookies one by one, HTTP/1.1 may not (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut all = headers.get_all(COOKIE).iter();
+    if all.next().is_none() || all.next().is_none() {
+        return;
+    }
+    let cookies: Vec<_> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    // Header values with a semicolon and a space between are a header value.
+    if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// Makes a request that was prepared one for a backend that speaks HTTP/2.
+pub(crate) fn for_http2<B>(request: &mut Request<B>) {
+    if request.version() == Version::HTTP_2 {
+        return;
+    }
+    let host = request.headers_mut().remove(HOST);
+    let path = request.uri().path_and_query().cloned();
+    let mut parts = hyper::http::uri::Parts::default();
+    parts.path_and_query = path.or_else(|| Some(PathAndQuery::from_static("/")));
+    // An HTTP/1.0 client need not say whom it asks; nor need HTTP/2.
+    if let Some(host) = host
+        && let Ok(authority) = Authority::try_from(host.as_bytes())
+    {
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(authority);
+    }
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    *request.version_mut() = Version::HTTP_2;
 }
 
 /// The elements of a comma-separated field, over all its lines.

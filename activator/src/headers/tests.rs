@@ -2,7 +2,9 @@
 
 use super::*;
 
-const CLIENT: HeaderValue = HeaderValue::from_static("192.0.2.7");
+fn client() -> Client {
+    Client::new([192, 0, 2, 7].into(), false)
+}
 
 fn request(uri: &str, fields: &[(&'static str, &'static str)]) -> Request<()> {
     let mut request = Request::new(());
@@ -17,7 +19,7 @@ fn request(uri: &str, fields: &[(&'static str, &'static str)]) -> Request<()> {
 
 fn prepared(uri: &str, fields: &[(&'static str, &'static str)]) -> (Request<()>, bool) {
     let mut request = request(uri, fields);
-    let upgrades = prepare_request(&mut request, &CLIENT).expect("a good request");
+    let upgrades = prepare_request(&mut request, &client()).expect("a good request");
     (request, upgrades)
 }
 
@@ -57,7 +59,7 @@ fn named_fields_go_but_not_those_that_delimit() {
     let forwarded = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
     assert_eq!(
         names,
-        [&["content-length", "host"], &forwarded[..]].concat()
+        [&["content-length", "forwarded", "host"], &forwarded[..]].concat()
     );
 }
 
@@ -114,4 +116,51 @@ fn of_a_response_with_two_lengths_the_coding_counts() {
     prepare_response(&mut response);
     let names: Vec<_> = response.headers().keys().map(HeaderName::as_str).collect();
     assert_eq!(names, ["etag"]);
+}
+
+#[test]
+fn forwarded_names_client_protocol_and_host() {
+    let (request, _) = prepared("/", &[("host", "a:81"), ("forwarded", "for=1.1.1.1")]);
+    assert_eq!(
+        all(request.headers(), "forwarded"),
+        ["for=1.1.1.1, for=192.0.2.7;proto=http;host=\"a:81\""]
+    );
+    let mut request = request.map(|()| ());
+    request.headers_mut().remove("forwarded");
+    let client = Client::new(std::net::Ipv6Addr::LOCALHOST.into(), true);
+    prepare_request(&mut request, &client).expect("a good request");
+    assert_eq!(
+        all(request.headers(), "forwarded"),
+        ["for=\"[::1]\";proto=https;host=\"a:81\""]
+    );
+}
+
+#[test]
+fn a_host_is_a_host() {
+    for host in ["a b", "a/b", "user@a", "a:b:c", "a\"b"] {
+        let mut request = request("/", &[]);
+        let value = HeaderValue::from_str(host).expect("text");
+        request.headers_mut().insert("host", value);
+        let refused = prepare_request(&mut request, &client());
+        assert!(refused.is_err(), "{host}");
+    }
+    for host in ["", "a", "a:80", "[::1]:80", "192.0.2.1"] {
+        let mut request = request("/", &[]);
+        let value = HeaderValue::from_str(host).expect("text");
+        request.headers_mut().insert("host", value);
+        prepare_request(&mut request, &client()).expect(host);
+    }
+}
+
+#[test]
+fn http2_becomes_http1_and_back() {
+    let mut request = request("http://shop/a?b", &[("cookie", "a=1"), ("cookie", "b=2")]);
+    *request.version_mut() = Version::HTTP_2;
+    prepare_request(&mut request, &client()).expect("a good request");
+    assert_eq!(all(request.headers(), "cookie"), ["a=1; b=2"]);
+    assert_eq!(all(request.headers(), "host"), ["shop"]);
+    assert_eq!(request.uri(), "/a?b");
+    for_http2(&mut request);
+    assert_eq!(request.uri(), "http://shop/a?b");
+    assert!(!request.headers().contains_key("host"));
 }

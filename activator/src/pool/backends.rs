@@ -1,12 +1,14 @@
 //! Which backends there are, and which of them is next.
 //!
-//! Least in flight wins; among equals they take turns. A backend that refused a connection is set
+//! Least in flight wins; among equals they take turns. One that has as many as the hard limit allows
+//! is passed over. A backend that refused a connection is set
 //! aside, which is not leaving: it is there, but nothing is sent to it until it accepts again.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::backend::Backend;
+use crate::protocol::Protocol;
 
 #[derive(Debug, Default)]
 pub(crate) struct Backends {
@@ -15,9 +17,27 @@ pub(crate) struct Backends {
     leaving: Vec<Arc<Backend>>,
     /// Where the next search starts, so that equals take turns.
     turn: usize,
+    /// The most requests one backend has at a time; 0 for no limit.
+    hard_limit: u32,
+    protocol: Protocol,
 }
 
 impl Backends {
+    pub(crate) fn new(hard_limit: u32) -> Self {
+        Backends {
+            hard_limit,
+            ..Backends::default()
+        }
+    }
+
+    pub(crate) fn set_hard_limit(&mut self, limit: u32) {
+        self.hard_limit = limit;
+    }
+
+    pub(crate) fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.here.is_empty()
     }
@@ -25,7 +45,8 @@ impl Backends {
     /// An `id` that is here already is replaced: the old one leaves.
     pub(crate) fn add(&mut self, id: u64, address: SocketAddr) {
         self.remove(id);
-        self.here.push(Arc::new(Backend::new(id, address)));
+        self.here
+            .push(Arc::new(Backend::new(id, address, self.protocol)));
     }
 
     /// False when there is none of this `id`.
@@ -44,10 +65,14 @@ impl Backends {
     /// The backend for one request more, which is counted on it.
     pub(crate) fn take(&mut self) -> Option<Arc<Backend>> {
         let count = self.here.len();
+        let limit = match self.hard_limit {
+            0 => usize::MAX,
+            limit => limit as usize,
+        };
         self.turn = self.turn.wrapping_add(1);
         let backend = (0..count)
             .map(|step| &self.here[self.turn.wrapping_add(step) % count])
-            .filter(|backend| !backend.is_aside())
+            .filter(|backend| !backend.is_aside() && backend.in_flight() < limit)
             .min_by_key(|backend| backend.in_flight())?;
         backend.begin();
         Some(Arc::clone(backend))
@@ -69,6 +94,12 @@ impl Backends {
         all.filter(|backend| backend.id() == id)
             .map(|backend| backend.in_flight())
             .sum()
+    }
+
+    /// Requests on all backends.
+    pub(crate) fn all_in_flight(&self) -> usize {
+        let all = self.here.iter().chain(&self.leaving);
+        all.map(|backend| backend.in_flight()).sum()
     }
 
     pub(crate) fn is_leaving(&self, id: u64) -> bool {

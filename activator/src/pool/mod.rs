@@ -22,7 +22,9 @@ pub use self::queue::Held;
 pub(crate) use self::queue::Place;
 use self::queue::Queue;
 use crate::backend::Backend;
+use crate::counts::{Counts, Tally};
 use crate::limits::Limits;
+use crate::protocol::Protocol;
 use crate::refusal::Refusal;
 
 /// The backends there are and the requests that wait for one. A clone is another handle.
@@ -36,6 +38,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     wanted: Notify,
     drained: Notify,
+    tally: Tally,
 }
 
 /// Between any two calls: if a request waits, no backend takes one. Whatever makes a backend take
@@ -50,7 +53,7 @@ impl Pool {
     #[must_use]
     pub fn new(limits: Limits) -> Pool {
         let state = State {
-            backends: Backends::default(),
+            backends: Backends::new(limits.hard_limit),
             queue: Queue::new(Instant::now()),
         };
         Pool {
@@ -59,8 +62,21 @@ impl Pool {
                 state: Mutex::new(state),
                 wanted: Notify::new(),
                 drained: Notify::new(),
+                tally: Tally::default(),
             }),
         }
+    }
+
+    /// What the backends that are added from now on speak. At first it is [`Protocol::Detect`].
+    pub fn set_protocol(&self, protocol: Protocol) {
+        self.shared.lock().backends.set_protocol(protocol);
+    }
+
+    /// The most requests that any one backend has at a time, 0 for no limit, in place of
+    /// [`Limits::hard_limit`]. A backend that has more keeps them, and gets no new ones.
+    pub fn set_hard_limit(&self, limit: u32) {
+        self.shared
+            .change(|state| state.backends.set_hard_limit(limit));
     }
 
     /// A backend that is ready; requests that wait go to it before this returns. An `id` that is
@@ -86,6 +102,12 @@ impl Pool {
     #[must_use]
     pub fn in_flight(&self, id: u64) -> usize {
         self.shared.lock().backends.in_flight(id)
+    }
+
+    /// The same for all backends together, those included that were removed.
+    #[must_use]
+    pub fn all_in_flight(&self) -> usize {
+        self.shared.lock().backends.all_in_flight()
     }
 
     /// Resolves when no backend of this `id` that was removed has a request left; at once for an
@@ -121,6 +143,16 @@ impl Pool {
                 return;
             }
         }
+    }
+
+    /// What became of requests so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.shared.tally.read()
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.shared.tally
     }
 
     /// The limits this pool was made with.
@@ -186,19 +218,20 @@ impl Shared {
     }
 
     /// Makes a change, then hands over what it has made possible.
-    fn change(self: &Arc<Self>, change: impl FnOnce(&mut State)) {
+    fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
-        change(&mut state);
+        let result = change(&mut state);
         let handed = state.match_up();
         drop(state);
         for (waiter, backend) in handed {
             // A waiter that has gone leaves the permit to be dropped here.
             let _gone = waiter.send(Permit::new(Arc::clone(self), backend));
         }
+        result
     }
 
     fn give_back(self: &Arc<Self>, backend: &Arc<Backend>) {
-        if self.lock().backends.give_back(backend) {
+        if self.change(|state| state.backends.give_back(backend)) {
             self.drained.notify_waiters();
         }
     }

@@ -22,9 +22,8 @@ pub(super) async fn until_it_accepts(pool: Weak<Shared>, backend: Arc<Backend>) 
         if backend.is_closed() || pool.strong_count() == 0 {
             return;
         }
-        match backend.connect().await {
-            Ok(connection) => {
-                backend.keep(connection);
+        match backend.try_connect().await {
+            Ok(()) => {
                 if let Some(pool) = pool.upgrade() {
                     pool.take_back(&backend);
                 }

@@ -15,6 +15,7 @@ mod metrics;
 mod options;
 mod owners;
 mod shared;
+pub mod slices;
 mod status;
 mod sync;
 mod watch;

@@ -80,7 +80,10 @@ async fn start(args: Args, settings: RunSettings, console: Console) -> anyhow::R
     let listener = listen((args.host, args.port).into()).await?;
     let address = listener.local_addr().context("cannot tell the port")?;
     let open_files = OpenFiles::raise().context("cannot raise the limit on open files")?;
-    let pool = Pool::new(Limits::default());
+    let pool = Pool::new(Limits {
+        hard_limit: settings.hard_limit,
+        ..Limits::default()
+    });
     let meter = Arc::new(Meter::load(pool.clone(), settings.exclude_paths.clone())?);
     let command = CommandLine::new(&args.command).context("COMMAND is empty")?;
     let spawner = Spawner::start(open_files).context("cannot start a thread")?;

@@ -22,6 +22,13 @@ const LOCAL_DEFAULTS: [(&str, &str); 3] = [
     ("pod-autoscaler-class", "ebb.dev"),
 ];
 
+/// The most requests that one copy has at a time; those beyond it wait at the door, oldest first. What
+/// `containerConcurrency` is to a Knative revision.
+const HARD_LIMIT: &str = "ebb.dev/hard-limit";
+
+/// As for `containerConcurrency` (`container-concurrency-max-limit` of Knative).
+const MOST_HARD_LIMIT: u32 = 1000;
+
 /// The settings of a run.
 #[derive(Debug)]
 pub(crate) struct RunSettings {
@@ -29,6 +36,8 @@ pub(crate) struct RunSettings {
     pub(crate) settings: Settings,
     /// Requests that are not counted.
     pub(crate) exclude_paths: Vec<String>,
+    /// Most requests that a copy has at a time; 0 for no limit.
+    pub(crate) hard_limit: u32,
 }
 
 /// Why there are no settings.
@@ -60,7 +69,14 @@ impl RunSettings {
             // The annotations are looked at all the same.
             Config::default()
         });
-        let given = args.annotations();
+        let mut given = args.annotations();
+        let hard_limit = given
+            .remove(HARD_LIMIT)
+            .map_or(Ok(0), |text| hard_limit(&text));
+        let hard_limit = hard_limit.unwrap_or_else(|problem| {
+            wrong.push(problem);
+            0
+        });
         let pairs = given
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()));
@@ -68,7 +84,7 @@ impl RunSettings {
             wrong.extend(lines("annotation", &problems));
             Annotations::default()
         });
-        let settings = Settings::resolve(&config, &annotations, 0);
+        let settings = Settings::resolve(&config, &annotations, hard_limit);
         wrong.extend(not_here(&annotations, &settings));
         if !wrong.is_empty() {
             return Err(SettingsError::Values(wrong));
@@ -76,6 +92,7 @@ impl RunSettings {
         Ok(RunSettings {
             settings,
             exclude_paths: annotations.exclude_paths,
+            hard_limit,
         })
     }
 
@@ -110,6 +127,17 @@ fn config(mut given: BTreeMap<String, String>) -> Result<Config, Problems> {
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str())),
     )
+}
+
+fn hard_limit(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|&limit| limit <= MOST_HARD_LIMIT)
+        .ok_or_else(|| {
+            format!(
+                "annotation {HARD_LIMIT}: {text:?}: must be a whole number from 0 to {MOST_HARD_LIMIT}, 0 for no limit"
+            )
+        })
 }
 
 /// What is right in a cluster and has no meaning here.
@@ -178,6 +206,17 @@ mod tests {
             "10",
         ];
         assert_eq!(settings(&options).unwrap().settings.total, 10.0);
+    }
+
+    #[test]
+    fn a_hard_limit_bounds_the_target() {
+        let options = ["--annotation", "ebb.dev/hard-limit=1", "--target", "10"];
+        let settings = settings(&options).unwrap();
+        assert_eq!((settings.hard_limit, settings.settings.total), (1, 1.0));
+        for value in ["-1", "x", "1001"] {
+            let annotation = format!("ebb.dev/hard-limit={value}");
+            assert_eq!(wrong(&["--annotation", &annotation]).len(), 1, "{value}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod bpf;
 mod counted;
+mod door;
 mod interrupt;
 mod kernel;
 mod load;
@@ -32,6 +33,7 @@ pub struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Bench {
+    Door(door::Options),
     Kernel(kernel::Options),
     Overhead(overhead::Options),
 }
@@ -46,6 +48,7 @@ enum Bench {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     interrupt::listen()?;
     let good = match &options.bench {
+        Bench::Door(options) => door::run(options)?,
         Bench::Kernel(options) => kernel::run(options)?,
         Bench::Overhead(options) => overhead::run(options)?,
     };

@@ -20,6 +20,34 @@ pub fn program(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// Where envtest's tools put the programs of a control plane.
+pub(super) const KUBEBUILDER: &str = "/usr/local/kubebuilder/bin";
+
+/// The folder with the programs of a Kubernetes control plane, where there is one: `KUBEBUILDER_ASSETS`, else envtest's
+/// default.
+#[must_use]
+pub fn control_plane() -> Option<PathBuf> {
+    let folder = env::var_os("KUBEBUILDER_ASSETS").unwrap_or_else(|| KUBEBUILDER.into());
+    let all = [
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+    ];
+    let folder = PathBuf::from(folder);
+    let whole = all.iter().all(|name| folder.join(name).is_file());
+    whole.then_some(folder)
+}
+
+/// `kubectl`: beside the control plane where there is one, else on the `PATH`.
+#[must_use]
+pub fn kubectl() -> Option<PathBuf> {
+    let beside = control_plane().map(|folder| folder.join("kubectl"));
+    beside
+        .filter(|program| program.is_file())
+        .or_else(|| tool("kubectl"))
+}
+
 /// A program of others. The `sbin` folders are looked at too: nginx lives there, and not every
 /// root has them on the `PATH`.
 pub(super) fn tool(name: &str) -> Option<PathBuf> {

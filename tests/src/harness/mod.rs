@@ -24,11 +24,13 @@ pub mod watch;
 mod wire;
 
 pub use cgroup::TestCgroup;
-pub use find::program;
+pub use find::{control_plane, kubectl, program};
 pub use needs::Need;
 pub use notes::note;
 pub use process::{Process, Signal};
 pub use remains::{Remains, dead_runs};
 pub use suite::{Case, full, main};
+#[cfg(feature = "cluster")]
+pub(crate) use wait::poll;
 pub use wait::{eventually, free_port};
 pub use wire::Wire;

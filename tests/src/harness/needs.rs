@@ -12,6 +12,14 @@ use super::{cgroup, find, full};
 pub enum Need {
     /// Root and a cgroup v2.
     Cgroup,
+    /// Root with the right to load programs on a cgroup v2.
+    Kernel,
+    /// The right to mount, in a mount namespace of the test's own.
+    Mounts,
+    /// A real Kubernetes control plane, where there is one and nobody asked for the double.
+    ControlPlane,
+    /// `kubectl`.
+    Kubectl,
     /// The `ebb` program, and root with the right to load programs on a cgroup v2.
     Ebb,
     /// A program of others, by the name it has on the `PATH`.
@@ -31,9 +39,17 @@ pub enum Need {
 impl Need {
     /// # Errors
     /// Why the machine does not have it, in one line.
-    pub(super) fn check(self) -> Result<(), String> {
+    pub fn check(self) -> Result<(), String> {
         match self {
             Self::Cgroup => cgroup(),
+            Self::Kernel => kernel(),
+            Self::Mounts if capabilities() & bit(21) == 0 => Err("no CAP_SYS_ADMIN".to_owned()),
+            Self::Mounts => Ok(()),
+            Self::ControlPlane => control_plane(),
+            Self::Kubectl => match find::kubectl() {
+                Some(_) => Ok(()),
+                None => Err("kubectl is neither in KUBEBUILDER_ASSETS nor on the PATH".to_owned()),
+            },
             Self::Ebb => ebb(),
             Self::Tool(name) => match find::tool(name) {
                 Some(_) => Ok(()),
@@ -83,6 +99,10 @@ fn ebb() -> Result<(), String> {
     if std::env::var_os("EBB_BIN_DIR").is_none() && !find::program("ebb").exists() {
         return Err("ebb is not built (cargo build, or set EBB_BIN_DIR)".to_owned());
     }
+    kernel()
+}
+
+fn kernel() -> Result<(), String> {
     cgroup()?;
     let missing: Vec<_> = CAPABILITIES
         .iter()
@@ -93,6 +113,21 @@ fn ebb() -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("no {}", missing.join(", no ")))
+    }
+}
+
+fn control_plane() -> Result<(), String> {
+    if std::env::var("EBB_TEST_CLUSTER").as_deref() == Ok("double") {
+        return Err(
+            "only a real control plane can show it, and EBB_TEST_CLUSTER=double".to_owned(),
+        );
+    }
+    match find::control_plane() {
+        Some(_) => Ok(()),
+        None => Err(format!(
+            "only a real control plane can show it, and there is none in KUBEBUILDER_ASSETS or {}",
+            find::KUBEBUILDER
+        )),
     }
 }
 

@@ -147,9 +147,7 @@ impl Counted {
     pub(super) fn events(&self) -> Events {
         let mut counter = counter();
         let counter = counter.as_mut().expect("the programs are loaded");
-        counter
-            .events()
-            .unwrap_or_else(|error| panic!("{error}"))
+        counter.events().unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// What is counted now.

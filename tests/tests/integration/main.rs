@@ -10,6 +10,7 @@
     reason = "tests panic, so that the backtrace stays"
 )]
 
+mod door;
 mod exact;
 mod fixtures;
 mod pins;
@@ -27,7 +28,8 @@ fn main() -> ExitCode {
         .chain(watch::cases())
         .chain(exact::cases())
         .chain(run::cases())
-        .chain(pins::cases());
+        .chain(pins::cases())
+        .chain(door::cases());
     let verdict = harness::main(cases);
     exact::end();
     verdict

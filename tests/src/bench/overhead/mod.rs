@@ -9,7 +9,7 @@
 
 mod cpu;
 mod print;
-mod queue_proxy;
+pub(super) mod queue_proxy;
 mod turns;
 
 use std::path::PathBuf;

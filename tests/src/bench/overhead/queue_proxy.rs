@@ -21,7 +21,7 @@ const LISTENS_WITHIN: Duration = Duration::from_secs(20);
 
 /// A running queue-proxy in a cgroup of its own.
 #[derive(Debug)]
-pub(super) struct QueueProxy {
+pub(in crate::bench) struct QueueProxy {
     _process: Process,
     cgroup: TestCgroup,
     address: SocketAddr,
@@ -35,7 +35,7 @@ impl QueueProxy {
     ///
     /// # Panics
     /// It does not listen in time.
-    pub(super) fn start(program: &Path, server: SocketAddr) -> Result<Self> {
+    pub(in crate::bench) fn start(program: &Path, server: SocketAddr) -> Result<Self> {
         if !program.is_file() {
             bail!("{}: no such file", program.display());
         }
@@ -75,7 +75,7 @@ impl QueueProxy {
     }
 
     /// Where it listens.
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(in crate::bench) fn address(&self) -> SocketAddr {
         self.address
     }
 }

@@ -1,0 +1,60 @@
+//! How much of what was written to a TCP peer it has taken in.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use tokio::net::TcpStream;
+
+/// `struct tcp_info` as far as `tcpi_bytes_acked`, which is there since Linux 4.1
+/// (include/uapi/linux/tcp.h). libc has the struct for glibc only.
+const BYTES_ACKED: usize = 120;
+const LEN: usize = BYTES_ACKED + size_of::<u64>();
+
+/// Bytes of a connection that was opened from here which its peer has acknowledged. The kernel
+/// counts the opening itself as one, which is taken off.
+pub(crate) fn acked(stream: &TcpStream) -> io::Result<u64> {
+    let mut info = [0_u8; LEN];
+    let mut len = LEN as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `info`, which has as many, and says in `len`
+    // how many it wrote; the descriptor is open as long as the stream is borrowed.
+    let result = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if (len as usize) < LEN {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let mut acked = [0; size_of::<u64>()];
+    acked.copy_from_slice(&info[BYTES_ACKED..]);
+    Ok(u64::from_ne_bytes(acked).saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_taken_in_is_counted_to_the_byte() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let mut client = TcpStream::connect(address).await.expect("open");
+        let (mut server, _) = listener.accept().await.expect("open");
+        assert_eq!(acked(&client).expect("linux 4.1"), 0);
+        client.write_all(b"12345").await.expect("open");
+        server.read_exact(&mut [0; 5]).await.expect("sent");
+        server.write_all(b"x").await.expect("open");
+        client.read_exact(&mut [0]).await.expect("sent");
+        assert_eq!(acked(&client).expect("linux 4.1"), 5);
+    }
+}

@@ -1,0 +1,111 @@
+//! The HTTP/2 connections to one backend, and the streams on them.
+//!
+//! A stream goes on a connection that has room; a new connection is opened when none has. Opening is
+//! one at a time, so that a thousand requests at once do not open a thousand.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::{Request, Response, body::Incoming};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+
+use super::connection::{ConnectError, connect};
+use crate::outgoing::Outgoing;
+
+/// Streams on one connection: what RFC 9113 section 6.5.2 wants servers to allow at least. Where a
+/// server allows fewer, the rest waits in its connection.
+const MOST_STREAMS: usize = 100;
+
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    open: Mutex<Vec<Shared>>,
+    opening: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Shared {
+    sender: SendRequest<Outgoing>,
+    streams: Arc<AtomicUsize>,
+}
+
+/// The right to one stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    sender: SendRequest<Outgoing>,
+    streams: Arc<AtomicUsize>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Stream {
+    pub(super) async fn try_send(
+        &mut self,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+        self.sender.try_send_request(request).await
+    }
+}
+
+impl Streams {
+    /// A stream, and whether its connection has just been opened for it.
+    pub(super) async fn take(&self, address: SocketAddr) -> Result<(Stream, bool), ConnectError> {
+        if let Some(stream) = self.on_an_open_one() {
+            return Ok((stream, false));
+        }
+        let _one_at_a_time = self.opening.lock().await;
+        if let Some(stream) = self.on_an_open_one() {
+            return Ok((stream, false));
+        }
+        let io = TokioIo::new(connect(address).await?);
+        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .handshake(io)
+            .await?;
+        tokio::spawn(async move {
+            if let Err(error) = driver.await {
+                tracing::debug!(%address, %error, "connection to a backend ended");
+            }
+        });
+        let shared = Shared {
+            sender,
+            streams: Arc::default(),
+        };
+        let stream = shared.stream();
+        self.lock().push(shared);
+        Ok((stream, true))
+    }
+
+    /// Opens no more, and lets those go that are open when their streams have ended.
+    pub(super) fn close(&self) {
+        self.lock().clear();
+    }
+
+    fn on_an_open_one(&self) -> Option<Stream> {
+        let mut open = self.lock();
+        open.retain(|shared| !shared.sender.is_closed());
+        open.iter()
+            .find(|shared| shared.streams.load(Ordering::Relaxed) < MOST_STREAMS)
+            .map(Shared::stream)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Shared>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn stream(&self) -> Stream {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Stream {
+            sender: self.sender.clone(),
+            streams: Arc::clone(&self.streams),
+        }
+    }
+}

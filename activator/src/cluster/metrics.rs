@@ -1,0 +1,138 @@
+//! What the doors have to tell, read from them when it is asked for.
+
+use std::fmt;
+
+use ebb_metrics::Format;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet},
+    metrics::MetricType,
+    registry::Registry,
+};
+
+use super::doors::{Doors, Seen};
+use crate::Reason;
+
+/// All metrics.
+#[derive(Debug)]
+pub(super) struct Metrics(Registry);
+
+impl Metrics {
+    pub(super) fn new(doors: Doors) -> Self {
+        let mut registry = Registry::with_prefix("ebb_activator");
+        registry.register_collector(Box::new(Figures(doors)));
+        Metrics(registry)
+    }
+
+    pub(super) fn text(&self, format: Format) -> Result<String, fmt::Error> {
+        format.encode(&self.0)
+    }
+}
+
+struct Figures(Doors);
+
+impl fmt::Debug for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Figures").finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Door {
+    namespace: String,
+    service: String,
+    port: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    namespace: String,
+    service: String,
+    port: String,
+    reason: String,
+}
+
+/// Name, help, value.
+type Figure = (&'static str, &'static str, fn(&Seen) -> f64);
+
+const GAUGES: &[Figure] = &[
+    ("held_requests", "Requests that wait", |seen| {
+        seen.pool.held().now as f64
+    }),
+    ("requests_in_flight", "Requests at pods", |seen| {
+        seen.pool.all_in_flight() as f64
+    }),
+    (
+        "in_path",
+        "Whether the Service's slice leads here",
+        |seen| f64::from(u8::from(seen.in_path)),
+    ),
+];
+
+const COUNTERS: &[Figure] = &[
+    ("held", "Requests that ever waited", |seen| {
+        seen.pool.held().total as f64
+    }),
+    (
+        "held_seconds",
+        "Time that requests have waited, added up",
+        |seen| seen.pool.held().integral.as_secs_f64(),
+    ),
+    ("answered", "Requests that pods answered", |seen| {
+        seen.pool.counts().answered as f64
+    }),
+    (
+        "resent",
+        "Requests that went a second time, because the first pod had not seen them",
+        |seen| seen.pool.counts().resent as f64,
+    ),
+];
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let doors = self.0.seen();
+        let labels: Vec<_> = doors.iter().map(labels).collect();
+        for (name, help, value) in GAUGES {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (seen, labels) in doors.iter().zip(&labels) {
+                metric.encode_family(labels)?.encode_gauge(&value(seen))?;
+            }
+        }
+        for (name, help, value) in COUNTERS {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (seen, labels) in doors.iter().zip(&labels) {
+                let mut family = metric.encode_family(labels)?;
+                family.encode_counter::<NoLabelSet, _, u64>(&value(seen), None)?;
+            }
+        }
+        let help = "Requests that the activator answered itself";
+        let mut metric = encoder.encode_descriptor("refused", help, None, MetricType::Counter)?;
+        for (seen, labels) in doors.iter().zip(&labels) {
+            for &reason in Reason::ALL {
+                let Door {
+                    namespace,
+                    service,
+                    port,
+                } = labels.clone();
+                let labels = Refused {
+                    namespace,
+                    service,
+                    port,
+                    reason: reason.label().to_owned(),
+                };
+                let count = seen.pool.counts().refused(reason) as f64;
+                let mut family = metric.encode_family(&labels)?;
+                family.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn labels(seen: &Seen) -> Door {
+    Door {
+        namespace: seen.key.service.namespace.clone(),
+        service: seen.key.service.name.clone(),
+        port: seen.key.port.clone(),
+    }
+}

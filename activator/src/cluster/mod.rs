@@ -1,0 +1,163 @@
+//! The activator of a cluster: the library, and Kubernetes around it. How traffic comes here, and who leads it here, is in
+//! `docs/activator.md`.
+//!
+//! It reads EndpointSlices and writes nothing. Failure mode: without an API server it goes on with the pods it knows;
+//! without an autoscaler it holds requests up to their limit, and says so in its log and metrics.
+
+mod doors;
+mod metrics;
+mod options;
+mod report;
+mod send;
+mod slice;
+mod status;
+mod watch;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use hyper::body::Bytes;
+use kube::Client;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch as channel,
+    time::{sleep, timeout},
+};
+use tracing::{info, warn};
+
+pub use self::options::Options;
+use self::{doors::Doors, metrics::Metrics, send::Autoscaler, status::Status};
+use crate::Limits;
+
+/// Why the activator cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// No way to the API server is configured.
+    #[error("no way to the API server: {0}")]
+    Client(#[from] kube::Error),
+    /// How to reach it cannot be told.
+    #[error("cannot tell how to reach the API server: {0}")]
+    Config(#[from] kube::config::InferConfigError),
+    /// The status port cannot be had.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Signals cannot be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(#[source] io::Error),
+    /// A task that should not end has ended.
+    #[error("{0} broke down")]
+    Broken(&'static str),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// If it cannot start, or a part of it breaks down.
+pub async fn run(options: Options) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
+    // As many connections as the system grants.
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _as_before = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+    let client = Client::try_from(kube::Config::infer().await?)?;
+    let address = options.status_address;
+    let status_port = TcpListener::bind(address)
+        .await
+        .map_err(|source| Failure::Listen { address, source })?;
+
+    let limits = Limits {
+        max_held: options.max_held,
+        max_wait: options.max_wait,
+        ..Limits::default()
+    };
+    let (end, closing) = channel::channel(false);
+    let (leave, leaving) = channel::channel(false);
+    let doors = Doors::new(limits, options.listen, options.pod_ip, closing);
+    let status = Arc::new(Status {
+        metrics: Metrics::new(doors.clone()),
+        ready: AtomicBool::new(false),
+    });
+    let (listed, mut all_listed) = channel::channel(false);
+    let (report, reports) = channel::channel(Bytes::new());
+    let sender = report::Sender {
+        activator: options.pod_name.clone(),
+        address: options.pod_ip.to_string(),
+        boot: boot(),
+        since: report::monotonic(),
+    };
+    let autoscaler = Autoscaler {
+        url: options.autoscaler.clone(),
+        authority: options.autoscaler_ca.clone(),
+        token: options.token_file.clone(),
+    };
+
+    let mut serving = tokio::spawn(Arc::clone(&status).serve(status_port));
+    let mut watching = tokio::spawn(watch::run(client, doors.clone(), listed));
+    let mut reporting = tokio::spawn(report::run(sender, doors.clone(), leaving, report));
+    let mut sending = tokio::spawn(send::run(autoscaler, reports));
+    let readiness = tokio::spawn({
+        let status = Arc::clone(&status);
+        async move {
+            if all_listed.wait_for(|listed| *listed).await.is_ok() {
+                status.ready.store(true, Ordering::Relaxed);
+                info!("ready");
+            }
+        }
+    });
+    tokio::select! {
+        _ = &mut serving => return Err(Failure::Broken("the status port")),
+        _ = &mut watching => return Err(Failure::Broken("the watch of slices")),
+        _ = &mut reporting => return Err(Failure::Broken("the reporter")),
+        _ = &mut sending => return Err(Failure::Broken("the sender of reports")),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+
+    info!(within = ?options.leave_within, "leaving the path");
+    readiness.abort();
+    status.ready.store(false, Ordering::Relaxed);
+    leave.send_replace(true);
+    tokio::select! {
+        () = sleep(options.leave_within) => {}
+        // A second one: at once.
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!("closing");
+    // No door is opened any more.
+    watching.abort();
+    end.send_replace(true);
+    let closed = async {
+        tokio::select! {
+            closed = timeout(options.drain_within, doors.closed()) => closed.is_ok(),
+            _ = terminate.recv() => false,
+            _ = interrupt.recv() => false,
+        }
+    };
+    if !closed.await {
+        warn!(within = ?options.drain_within, "some requests did not end; they are cut");
+    }
+    Ok(())
+}
+
+/// Text that is new with each start: counters begin anew then.
+fn boot() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = now.map_or(0.0, |now| now.as_secs_f64());
+    format!("{seconds:.6}-{}", std::process::id())
+}

@@ -1,0 +1,72 @@
+//! What the program is told when it starts. All else it reads from the API server, live.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Parser;
+use hyper::Uri;
+
+/// Holds the requests of workloads that have no pods, and passes on what they cannot carry alone.
+#[derive(Clone, Debug, Parser)]
+#[command(version)]
+pub struct Options {
+    /// Name of this replica: the name of its pod.
+    #[arg(long, env = "POD_NAME")]
+    pub pod_name: String,
+
+    /// Address at which this replica is reached: the IP of its pod.
+    #[arg(long, env = "POD_IP")]
+    pub pod_ip: IpAddr,
+
+    /// Address to listen on for the requests of Services.
+    #[arg(long, default_value = "::")]
+    pub listen: IpAddr,
+
+    /// The autoscaler's port for reports: all addresses of its name get them.
+    #[arg(long, value_name = "URL")]
+    pub autoscaler: Uri,
+
+    /// Who signed the autoscaler's certificate, PEM. Needed for https.
+    #[arg(long, value_name = "FILE")]
+    pub autoscaler_ca: Option<PathBuf>,
+
+    /// The service-account token to report with.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// Where /metrics, /healthz and /readyz are served.
+    #[arg(long, default_value = "[::]:9467")]
+    pub status_address: SocketAddr,
+
+    /// Most requests that wait at one port of one Service.
+    #[arg(long, default_value_t = 10_000)]
+    pub max_held: usize,
+
+    /// Longest that one waits.
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    pub max_wait: Duration,
+
+    /// After SIGTERM: how long it goes on, so that the autoscaler and every node's kube-proxy have time to lead
+    /// nobody here any more.
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    pub leave_within: Duration,
+
+    /// How long the requests that are under way then may take.
+    #[arg(long, default_value = "300s", value_parser = humantime::parse_duration)]
+    pub drain_within: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Options::command().debug_assert();
+    }
+}

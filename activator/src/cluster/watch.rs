@@ -1,0 +1,78 @@
+//! The EndpointSlices of the cluster, followed as long as the program runs.
+//!
+//! Bias: what was known stays until the server says otherwise. An API server that is away changes nothing: requests go
+//! to the pods that were there.
+
+use std::collections::HashSet;
+
+use futures_util::{StreamExt as _, pin_mut};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::doors::Doors;
+use super::slice;
+
+/// Slices a list brings at a time: up to 100 endpoints each, some 50 KB of JSON.
+const PAGE: u32 = 200;
+
+/// Tells `doors` of all slices; `listed` says when all there were have been told.
+pub(super) async fn run(client: Client, doors: Doors, listed: watch::Sender<bool>) {
+    let api: Api<EndpointSlice> = Api::all(client);
+    let config = watcher::Config::default().page_size(PAGE);
+    let stream = watcher::watcher(api, config).backoff(watcher::DefaultBackoff::default());
+    pin_mut!(stream);
+    let (mut known, mut list) = (HashSet::new(), HashSet::new());
+    let mut trouble = false;
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(Event::Init) => list = HashSet::new(),
+            Ok(Event::InitApply(slice)) => {
+                list.insert(tell(&doors, &slice));
+            }
+            Ok(Event::InitDone) => {
+                for gone in known.difference(&list) {
+                    forget(&doors, gone);
+                }
+                known = std::mem::take(&mut list);
+                listed.send_replace(true);
+            }
+            Ok(Event::Apply(slice)) => {
+                known.insert(tell(&doors, &slice));
+            }
+            Ok(Event::Delete(slice)) => {
+                let id = id(&slice);
+                forget(&doors, &id);
+                known.remove(&id);
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut trouble, true) {
+                    warn!(%error, "cannot watch EndpointSlices; trying again");
+                }
+                continue;
+            }
+        }
+        if std::mem::take(&mut trouble) {
+            info!("watching EndpointSlices again");
+        }
+    }
+}
+
+type Id = (String, String);
+
+fn id(slice: &EndpointSlice) -> Id {
+    (slice.namespace().unwrap_or_default(), slice.name_any())
+}
+
+fn tell(doors: &Doors, object: &EndpointSlice) -> Id {
+    let id = id(object);
+    doors.slice(&id.0, &id.1, slice::read(object));
+    id
+}
+
+fn forget(doors: &Doors, (namespace, name): &Id) {
+    doors.slice(namespace, name, None);
+}

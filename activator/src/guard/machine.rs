@@ -1,0 +1,291 @@
+//! Follows the bytes of one HTTP/1 connection from request to request. Pure: bytes in, verdict out.
+
+use super::head::{Flaw, Framing, Head, HeadReader, field};
+
+/// Bytes that a line with a chunk's size may have, extensions included. Nobody uses extensions;
+/// hyper allows 16 KiB of them over a whole body.
+const MAX_SIZE_LINE: usize = 256;
+
+/// What may be done with the bytes that were looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// All but the last so many, which begin a head that is not complete.
+    Keep(usize),
+    /// Up to here; the request that begins here is refused as a whole.
+    Refuse(usize, Flaw),
+    /// Up to here; the body that is under way is broken from here on.
+    Break(usize),
+    /// Up to here; whether what follows is HTTP depends on the answer.
+    Undecided(usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Within a head, of which the first `seen` bytes have been looked at; the line that is under way
+    /// begins at `line`.
+    Head {
+        reader: HeadReader,
+        line: usize,
+        seen: usize,
+    },
+    Body(u64),
+    /// Of the line with a chunk's size, so many bytes have been read.
+    Size {
+        size: u64,
+        digits: u8,
+        read: usize,
+        extension: bool,
+        cr: bool,
+    },
+    Chunk(u64),
+    ChunkCr,
+    ChunkLf,
+    /// In trailers; `read` counts all of them.
+    Trailers {
+        read: usize,
+    },
+    Undecided,
+}
+
+const HEAD: State = State::Head {
+    reader: HeadReader::NEW,
+    line: 0,
+    seen: 0,
+};
+const SIZE: State = State::Size {
+    size: 0,
+    digits: 0,
+    read: 0,
+    extension: false,
+    cr: false,
+};
+
+#[derive(Debug)]
+pub(super) struct Machine {
+    state: State,
+    max_header: usize,
+    /// An upgrade is asked for by the request whose body is under way.
+    upgrades: bool,
+    /// The line of a trailer that is under way.
+    trailer: Vec<u8>,
+    /// Heads that were passed on.
+    pub(super) heads: u64,
+}
+
+impl Machine {
+    pub(super) fn new(max_header: usize) -> Self {
+        Machine {
+            state: HEAD,
+            max_header,
+            upgrades: false,
+            trailer: Vec::new(),
+            heads: 0,
+        }
+    }
+
+    /// It was no upgrade after all: HTTP goes on.
+    pub(super) fn go_on(&mut self) {
+        self.state = HEAD;
+    }
+
+    /// Looks at bytes; those of a head that was not complete the last time come again first.
+    pub(super) fn look(&mut self, data: &[u8]) -> Verdict {
+        let mut at = 0;
+        // Where the head began whose body is looked at, if that was in `data`.
+        let mut began = None;
+        loop {
+            let rest = &data[at..];
+            match self.state {
+                State::Head { .. } => match self.head(rest) {
+                    Ok(None) => return Verdict::Keep(rest.len()),
+                    Ok(Some((skipped, length, head))) => {
+                        self.heads += 1;
+                        began = Some(at + skipped);
+                        at += length;
+                        self.upgrades = head.upgrades;
+                        self.state = match head.framing {
+                            Framing::Length(length) => State::Body(length),
+                            Framing::Chunked => SIZE,
+                        };
+                    }
+                    Err(flaw) => return Verdict::Refuse(at, flaw),
+                },
+                State::Body(0) => {
+                    self.state = self.after();
+                }
+                State::Undecided => return Verdict::Undecided(at),
+                _ if rest.is_empty() => return Verdict::Keep(0),
+                State::Body(left) => {
+                    let step = left.min(rest.len() as u64);
+                    at += step as usize;
+                    self.state = State::Body(left - step);
+                }
+                State::Chunk(0) => self.state = State::ChunkCr,
+                State::Chunk(left) => {
+                    let step = left.min(rest.len() as u64);
+                    at += step as usize;
+                    self.state = State::Chunk(left - step);
+                }
+                _ => match self.byte(rest[0]) {
+                    Ok(()) => at += 1,
+                    Err(flaw) => {
+                        return match began {
+                            Some(head) => {
+                                self.heads -= 1;
+                                Verdict::Refuse(head, flaw)
+                            }
+                            None => Verdict::Break(at),
+                        };
+                    }
+                },
+            }
+        }
+    }
+
+    fn after(&self) -> State {
+        if self.upgrades {
+            State::Undecided
+        } else {
+            HEAD
+        }
+    }
+
+    /// The head at the start of `data`, if it is complete: where it begins, where it ends, and what it
+    /// says.
+    fn head(&mut self, data: &[u8]) -> Result<Option<(usize, usize, Head)>, Flaw> {
+        let State::Head {
+            mut reader,
+            mut line,
+            mut seen,
+        } = self.state
+        else {
+            return Ok(None);
+        };
+        let mut began = 0;
+        while let Some(found) = memchr::memchr(b'\n', &data[seen..]) {
+            let end = seen + found;
+            let text = &data[line..end];
+            let Some((b'\r', text)) = text.split_last() else {
+                return Err(Flaw::BareLf);
+            };
+            if memchr::memchr2(b'\r', 0, text).is_some() {
+                return Err(if text.contains(&0) {
+                    Flaw::Field
+                } else {
+                    Flaw::BareCr
+                });
+            }
+            seen = end + 1;
+            line = seen;
+            if seen > self.max_header {
+                return Err(Flaw::TooLong(self.max_header));
+            }
+            if !text.is_empty() {
+                reader.line(text)?;
+            } else if reader.is_begun() {
+                return Ok(Some((began, seen, reader.end())));
+            } else {
+                // RFC 9112 section 2.2: an empty line before a request is passed over.
+                began = seen;
+            }
+        }
+        if data.len() > self.max_header {
+            return Err(Flaw::TooLong(self.max_header));
+        }
+        self.state = State::Head {
+            reader,
+            line,
+            seen: data.len(),
+        };
+        Ok(None)
+    }
+
+    /// One byte between the chunks of a body.
+    fn byte(&mut self, byte: u8) -> Result<(), Flaw> {
+        self.state = match (self.state, byte) {
+            (
+                State::Size {
+                    size,
+                    digits,
+                    cr: true,
+                    ..
+                },
+                b'\n',
+            ) if digits > 0 => match size {
+                0 => State::Trailers { read: 0 },
+                size => State::Chunk(size),
+            },
+            (
+                State::Size {
+                    size,
+                    digits,
+                    read,
+                    extension,
+                    cr: false,
+                },
+                byte,
+            ) if read < MAX_SIZE_LINE => {
+                let digit = (byte as char).to_digit(16);
+                match (extension, digit, byte) {
+                    // 15 digits are an exabyte, and cannot overflow.
+                    (false, Some(digit), _) if digits < 15 => State::Size {
+                        size: size << 4 | u64::from(digit),
+                        digits: digits + 1,
+                        read: read + 1,
+                        extension,
+                        cr: false,
+                    },
+                    (_, _, b'\r') => State::Size {
+                        size,
+                        digits,
+                        read: read + 1,
+                        extension,
+                        cr: true,
+                    },
+                    (false, _, b';') if digits > 0 => State::Size {
+                        size,
+                        digits,
+                        read: read + 1,
+                        extension: true,
+                        cr: false,
+                    },
+                    (true, _, b'\t' | b' '..=b'~' | 0x80..) => State::Size {
+                        size,
+                        digits,
+                        read: read + 1,
+                        extension,
+                        cr: false,
+                    },
+                    _ => return Err(Flaw::ChunkSize),
+                }
+            }
+            (State::Size { .. }, _) => return Err(Flaw::ChunkSize),
+            (State::ChunkCr, b'\r') => State::ChunkLf,
+            (State::ChunkLf, b'\n') => SIZE,
+            (State::ChunkCr | State::ChunkLf, _) => return Err(Flaw::ChunkEnd),
+            (State::Trailers { read }, byte) => return self.trailer(read + 1, byte),
+            (state, _) => state,
+        };
+        Ok(())
+    }
+
+    fn trailer(&mut self, read: usize, byte: u8) -> Result<(), Flaw> {
+        self.state = State::Trailers { read };
+        if read > self.max_header {
+            return Err(Flaw::TooLong(self.max_header));
+        }
+        if byte != b'\n' {
+            self.trailer.push(byte);
+            return Ok(());
+        }
+        let line = std::mem::take(&mut self.trailer);
+        match line.split_last() {
+            Some((b'\r', [])) => {
+                self.state = self.after();
+                Ok(())
+            }
+            Some((b'\r', line)) => field(line).map(drop).map_err(|_| Flaw::Trailer),
+            _ => Err(Flaw::Trailer),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The body of a request on its way to a backend.
+//!
+//! It streams. But what has been sent of it can be had back, as long as that is little, for a request
+//! that goes again because its backend has seen nothing of it.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// Bytes of a body that are kept until there is an answer. More than one read brings has seldom been
+/// sent when a kept connection turns out to be closed.
+const KEPT: usize = 64 * 1024;
+
+/// A connection that broke off gives its request's body up at once; a machine with a lot to do takes
+/// longer.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(1);
+
+/// The client's body as it comes, or none.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// What was sent before, in vain.
+    again: VecDeque<Bytes>,
+    body: Option<Incoming>,
+    kept: Option<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    sent: VecDeque<Bytes>,
+    size: usize,
+    back: oneshot::Sender<Outgoing>,
+}
+
+/// Where a body comes back to.
+#[derive(Debug)]
+pub(crate) struct Returns(oneshot::Receiver<Outgoing>);
+
+impl Returns {
+    /// The whole body as it was before it was sent; `None` when too much was.
+    pub(crate) async fn body(self) -> Option<Outgoing> {
+        timeout(GIVEN_UP_WITHIN, self.0).await.ok()?.ok()
+    }
+}
+
+impl Outgoing {
+    pub(crate) fn new(body: Incoming) -> Self {
+        Outgoing {
+            again: VecDeque::new(),
+            body: Some(body),
+            kept: None,
+        }
+    }
+
+    pub(crate) fn none() -> Self {
+        Outgoing {
+            again: VecDeque::new(),
+            body: None,
+            kept: None,
+        }
+    }
+
+    /// Keeps what is sent from now on.
+    pub(crate) fn keep(&mut self) -> Returns {
+        let (back, returns) = oneshot::channel();
+        self.kept = Some(Kept {
+            sent: VecDeque::new(),
+            size: 0,
+            back,
+        });
+        Returns(returns)
+    }
+}
+
+impl Kept {
+    /// Too much, or trailers, which come last: nothing is left to be had back.
+    fn note(mut self, frame: &Frame<Bytes>) -> Option<Self> {
+        let data = frame.data_ref()?;
+        self.size += data.len();
+        self.sent.push_back(data.clone());
+        (self.size <= KEPT).then_some(self)
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let Some(Kept { mut sent, back, .. }) = self.kept.take() {
+            sent.append(&mut self.again);
+            // Nobody wants it back: it was answered.
+            let _answered = back.send(Outgoing {
+                again: sent,
+                body: self.body.take(),
+                kept: None,
+            });
+        }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let frame = match (this.again.pop_front(), &mut this.body) {
+            (Some(bytes), _) => Some(Ok(Frame::data(bytes))),
+            (None, Some(body)) => ready!(Pin::new(body).poll_frame(cx)),
+            (None, None) => None,
+        };
+        if let Some(Ok(frame)) = &frame {
+            this.kept = this.kept.take().and_then(|kept| kept.note(frame));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.again.is_empty() && self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let again: u64 = self.again.iter().map(|bytes| bytes.len() as u64).sum();
+        let rest = self
+            .body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + again);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + again);
+        }
+        hint
+    }
+}

@@ -1,0 +1,161 @@
+//! From a request to a response: a backend, a connection, and again where that does no harm.
+//!
+//! Sent again is only
+//! - what is provably unsent: the backend took no connection, or hyper hands the request back;
+//! - what the backend has provably not seen: see [`Connection::saw_nothing`];
+//! - once, what RFC 9110 section 9.2.2 and Go's client allow too: a request with a safe method and no
+//!   body whose kept connection ends without an answer.
+
+use hyper::body::{Body, Incoming};
+use hyper::{Request, Response};
+
+use crate::backend::{ConnectError, Connection, Wish};
+use crate::body::Exchange;
+use crate::headers::{for_http1, for_http2};
+use crate::outgoing::{Outgoing, Returns};
+use crate::pool::{Permit, Place};
+use crate::refusal::Refusal;
+use crate::session::Session;
+
+/// How often a request is sent at most: a backend that refuses that many streams has no room.
+const MOST_TRIES: u32 = 4;
+
+/// Sends a request to the backend that it has a permit for, or to one after the other until one has
+/// it, and waits for the response.
+pub(crate) async fn send(
+    session: &Session,
+    mut request: Request<Outgoing>,
+    wish: Wish,
+    permit: Permit,
+    mut place: Option<Place>,
+) -> Result<(Response<Incoming>, Exchange), Refusal> {
+    let mut only_new = false;
+    let mut tries = 1;
+    let mut first = Some(permit);
+    loop {
+        let permit = match first.take() {
+            Some(permit) => permit,
+            None => acquire(session, !request.body().is_end_stream(), &mut place).await?,
+        };
+        let (mut connection, is_new) = match connect(&permit, wish, only_new).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                tracing::debug!(backend = permit.backend().id(), %error, "takes no connection");
+                permit.set_aside();
+                continue;
+            }
+        };
+        match connection {
+            Connection::Http1(_) => for_http1(&mut request),
+            Connection::Http2(_) => for_http2(&mut request),
+        }
+        // A connection that was opened for one request cannot be closing already; but a stream can be
+        // refused at any time.
+        let may_go_again =
+            tries < MOST_TRIES && (!is_new || matches!(connection, Connection::Http2(_)));
+        let spare_copy = may_go_again.then(|| Copy::of(&mut request));
+        let mark = connection.mark();
+        let mut error = match connection.try_send(request).await {
+            Ok(response) => return Ok((response, Exchange::new(connection, permit))),
+            Err(error) => error,
+        };
+        tracing::debug!(
+            backend = permit.backend().id(),
+            is_new,
+            error = %error.error(),
+            "no answer"
+        );
+        if let Some(unsent) = error.take_message() {
+            if is_new {
+                permit.set_aside();
+            }
+            request = unsent;
+            continue;
+        }
+        let error = error.error();
+        if error.is_user() {
+            return Err(Refusal::BodyBrokeOff);
+        }
+        let unseen = connection.saw_nothing(mark, error);
+        let copy = spare_copy.filter(|copy| unseen || (copy.is_harmless() && broke_off(error)));
+        let Some(copy) = copy else {
+            return Err(Refusal::BrokeOff);
+        };
+        // Its connection holds the body until it is gone.
+        drop(connection);
+        request = copy.whole().await.ok_or(Refusal::BrokeOff)?;
+        session.pool.tally().resent();
+        only_new = true;
+        tries += 1;
+    }
+}
+
+async fn connect(
+    permit: &Permit,
+    wish: Wish,
+    only_new: bool,
+) -> Result<(Connection, bool), ConnectError> {
+    let backend = permit.backend();
+    let http2 = backend.wants_http2(wish).await?;
+    backend.connection(http2, only_new).await
+}
+
+/// A permit: at once where there is a backend, else after a wait that ends when the client goes.
+///
+/// hyper itself sees a client go, unless there is a body that is `unread` yet.
+pub(crate) async fn acquire(
+    session: &Session,
+    unread: bool,
+    place: &mut Option<Place>,
+) -> Result<Permit, Refusal> {
+    if let Some(permit) = session.pool.take() {
+        return Ok(permit);
+    }
+    tokio::select! {
+        biased;
+        permit = session.pool.wait(place) => permit,
+        () = session.stopping() => Err(Refusal::Stopping),
+        () = session.socket.gone(), if unread => Err(Refusal::BodyBrokeOff),
+    }
+}
+
+/// A request that may have to go again.
+struct Copy {
+    head: Request<()>,
+    /// Where its body comes back to, if it has one.
+    body: Option<Returns>,
+}
+
+impl Copy {
+    fn of(request: &mut Request<Outgoing>) -> Self {
+        let mut head = Request::new(());
+        *head.method_mut() = request.method().clone();
+        *head.uri_mut() = request.uri().clone();
+        *head.version_mut() = request.version();
+        *head.headers_mut() = request.headers().clone();
+        let has_body = !request.body().is_end_stream();
+        Copy {
+            head,
+            body: has_body.then(|| request.body_mut().keep()),
+        }
+    }
+
+    /// To send it twice does no harm.
+    fn is_harmless(&self) -> bool {
+        self.head.method().is_safe() && self.body.is_none()
+    }
+
+    /// The request as it was, if too much of it has not gone.
+    async fn whole(self) -> Option<Request<Outgoing>> {
+        let body = match self.body {
+            Some(returns) => returns.body().await?,
+            None => Outgoing::none(),
+        };
+        Some(self.head.map(|()| body))
+    }
+}
+
+/// The connection ended before there was an answer, as opposed to an answer that made no sense.
+fn broke_off(error: &hyper::Error) -> bool {
+    !error.is_parse() && !error.is_user()
+}

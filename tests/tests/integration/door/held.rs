@@ -1,0 +1,141 @@
+//! Requests that wait: how many, how long, what memory they take, and what happens to them when the door dies.
+
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use ebb_tests::harness::server::Sample;
+use ebb_tests::harness::{Case, Need, TestCgroup, Wire, eventually, note};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::front::{Front, SOON};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("door::memory_of_ten_thousand_held", &[Need::Cgroup], memory),
+    Case::beside("door::queue_full_and_wait_too_long", &[], full_and_late),
+    Case::beside("door::killed_with_a_hundred_held", &[Need::Cgroup], killed),
+    Case::beside(
+        "door::server_killed_in_mid_answer",
+        &[Need::Cgroup],
+        server_killed,
+    ),
+];
+
+/// What is promised; and fewer where the system grants too few descriptors to ask for as many.
+const HELD: u64 = 10_000;
+/// Bound of the memory with that many, in MiB.
+const MEMORY: f64 = 200.0;
+/// Memory that may be left of it.
+const LEFT: f64 = 80.0;
+/// Descriptors of this process besides its connections, and with a margin.
+const SPARE: u64 = 500;
+
+fn ask(to: SocketAddr) -> Wire {
+    let mut wire = Wire::connect(to);
+    wire.get("/", "User-Agent: test\r\n");
+    wire
+}
+
+fn memory() {
+    let (soft, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit");
+    // The door needs one for each client and one for each request at the server.
+    let count = HELD.min(most / 2 - SPARE);
+    let mut front = Front::start(&[]);
+    let before = front.memory();
+    let mut wires: Vec<_> = (0..count).map(|_| ask(front.address())).collect();
+    front.holds(count);
+    let held = front.memory();
+    let cgroup = TestCgroup::new();
+    let sample = Sample::start(&cgroup);
+    front.add(1, sample.address());
+    for wire in &mut wires {
+        assert_eq!(wire.response(), 200);
+    }
+    let answered = front.memory();
+    drop(wires);
+    let after = eventually("memory returned", SOON, || {
+        let now = front.memory();
+        (now < LEFT).then_some(now)
+    });
+    setrlimit(Resource::RLIMIT_NOFILE, soft, most).expect("as before");
+    note(format!(
+        "memory of the door: {before:.0} MiB, with {count} held {held:.0}, all answered {answered:.0}, after {after:.0}"
+    ));
+    let each = (held - before) / count as f64;
+    assert!(
+        before + each * (HELD as f64) < MEMORY,
+        "{held} MiB with {count} held"
+    );
+}
+
+fn full_and_late() {
+    let mut front = Front::start(&["--max-held", "1", "--max-wait", "500ms"]);
+    let mut first = ask(front.address());
+    front.holds(1);
+    let (status, body) = ask(front.address()).response_with_body();
+    assert_eq!(status, 503);
+    assert!(
+        body.starts_with(b"ebb: 1 requests wait already"),
+        "{body:?}"
+    );
+    let (status, body) = first.response_with_body();
+    assert_eq!(status, 504);
+    assert_eq!(
+        body,
+        b"ebb: nothing was ready to serve the request within 500ms\n"
+    );
+    let refused = front.state().refused;
+    assert_eq!((refused["queue-full"], refused["waited-too-long"]), (1, 1));
+}
+
+fn killed() {
+    let cgroup = TestCgroup::new();
+    let sample = Sample::start(&cgroup);
+    let mut dies = Front::start(&[]);
+    let lives = Front::of(sample.address(), &[]);
+    let mut wires: Vec<_> = (0..100).map(|_| ask(dies.address())).collect();
+    dies.holds(100);
+    let going_on = thread::spawn({
+        let to = lives.address();
+        move || {
+            for _ in 0..50 {
+                assert_eq!(ask(to).response(), 200);
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+    });
+    dies.kill();
+    for wire in &mut wires {
+        assert_eq!(wire.drain(), 0, "bytes from a door that is dead");
+    }
+    going_on.join().expect("the other door went on");
+    // It comes up again, at the same address, and works.
+    let again = Front::of(sample.address(), &["--listen", &dies.address().to_string()]);
+    assert_eq!(ask(again.address()).response(), 200);
+}
+
+fn server_killed() {
+    let cgroup = TestCgroup::new();
+    let sample = Sample::start(&cgroup);
+    let mut front = Front::of(sample.address(), &["--max-wait", "500ms"]);
+    let mut before = Wire::connect(front.address());
+    before.get("/?sleep=60000", "");
+    let mut within = Wire::connect(front.address());
+    within.get("/?bytes=1000000&drip=50", "");
+    assert!(within.header().starts_with("HTTP/1.1 200"));
+    sample.kill();
+    let (status, body) = before.response_with_body();
+    assert_eq!(status, 502);
+    assert!(body.starts_with(b"ebb: the server broke off"), "{body:?}");
+    assert!(
+        within.drain() < 1_000_000,
+        "a whole answer of half a server"
+    );
+    // Nobody listens there any more: a request waits for somebody who does, to its limit.
+    eventually("the end of the server", SOON, || {
+        TcpStream::connect(sample.address()).err()
+    });
+    assert_eq!(ask(front.address()).response(), 504);
+    assert_eq!(front.state().refused["backend-broke-off"], 1);
+}

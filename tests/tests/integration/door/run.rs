@@ -1,0 +1,63 @@
+//! The same door in `ebb run`, where it is the whole product that stands behind it.
+
+use ebb_tests::harness::client::Client;
+use ebb_tests::harness::run::{Event, Run, SOON};
+use ebb_tests::harness::{Case, Need, Wire, full, note};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(
+        "door::run_a_thousand_at_once_at_zero_one_at_a_time",
+        &[Need::Ebb, Need::Tool("hey"), Need::Tool("h2load")],
+        burst,
+    ),
+    Case::new("door::run_adds_little_to_a_start", &[Need::Ebb], added),
+];
+
+/// Added to a copy's own start, median, in ms.
+const ADDED_MS: f64 = 10.0;
+
+fn burst() {
+    let run = Run::sample(&[
+        "--skip-trial",
+        "--max-scale",
+        "1",
+        "--annotation",
+        "ebb.dev/hard-limit=1",
+    ]);
+    let answers = Client::hey_requests(run.address(), "/?sleep=1", 1_000, 1_000).finish_hey();
+    answers.assert_all_ok();
+    assert_eq!(answers.ok(), 1_000);
+    let url = format!("http://{}/", run.address());
+    let arguments = ["-n", "2000", "-c", "10", "-m", "20", &url];
+    let report = Client::start("h2load", &arguments).finish();
+    assert!(report.contains("2000 succeeded, 0 failed"), "{report}");
+    run.finish();
+}
+
+fn added() {
+    let starts = if full() { 20 } else { 5 };
+    let mut added: Vec<_> = (0..starts).map(|_| start()).collect();
+    added.sort_by(f64::total_cmp);
+    let median = (added[(starts - 1) / 2] + added[starts / 2]) / 2.0;
+    note(format!(
+        "added to {starts} starts: {:.1} to {:.1} ms, median {median:.1}",
+        added[0],
+        added[starts - 1],
+    ));
+    assert!(median < ADDED_MS, "{added:.1?} ms");
+}
+
+/// What the first request waits beyond the start of the copy, in ms.
+fn start() -> f64 {
+    let mut run = Run::sample(&["--skip-trial"]);
+    let mut wire = Wire::connect(run.address());
+    wire.get("/", "");
+    assert_eq!(wire.response(), 200);
+    let cold = run.await_event("a cold start", SOON, |event| match event {
+        Event::ColdStart(cold) => Some(cold.added_ms),
+        _ => None,
+    });
+    drop(wire);
+    run.finish();
+    cold
+}

@@ -94,6 +94,8 @@ pub fn give_up(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
 pub fn go_on(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
     if has_turn(context) {
         go_on_in(context, Side::Requests, ingress::FILL);
+    } else {
+        connection.turn.wait();
     }
     give_up(context, connection, pod);
 }

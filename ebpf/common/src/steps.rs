@@ -10,7 +10,7 @@ pub const HTTP2: usize = 16;
 pub const LONG: u32 = 1 << 17;
 
 /// Through a piece of what was put aside, without `bpf_loop`.
-pub const PIECE: usize = 4;
+pub const PIECE: usize = 8;
 
 /// The same in each run of a loop: with each, the piece is looked for.
 pub const PIECE_IN_A_LOOP: usize = 2;

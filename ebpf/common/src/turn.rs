@@ -5,10 +5,16 @@
 //! while another one reads does not wait: it puts its segment aside (see [`crate::stash`]) and goes, and whoever leaves
 //! last looks whether something has been put aside that nobody has looked at yet.
 //!
+//! What is put aside while another one reads should be read before TCP has it, or the answer may leave first. So whoever
+//! has put something aside waits for the other one a moment, [`PATIENCE`], before it goes.
+//!
 //! It takes an atomic add to come and one to leave, which each are a barrier. Of two that leave at once, the later one
 //! sees that nobody is left, and all that was put aside before. If two come at once, neither may read; both put aside.
 
 use crate::{abi::event, packet::Meter, window::forget};
+
+/// Looks that are had whether the other one is gone: some microseconds, in which a packet is read.
+pub const PATIENCE: u32 = 2000;
 
 /// A connection's way in, as those see it that want to read there.
 #[repr(C)]
@@ -44,6 +50,16 @@ impl Turn {
     pub fn enter<M: Meter>(&mut self, meter: &M) -> bool {
         meter.add(&raw mut self.here, 1);
         forget(&self.here) == 1
+    }
+
+    /// Waits a moment for whoever else is here.
+    #[inline(always)]
+    pub fn wait(&self) {
+        for _ in 0..PATIENCE {
+            if forget(&self.here) <= 1 {
+                break;
+            }
+        }
     }
 
     /// Leaves. `true` if something is put aside that nobody has looked at, and nobody is here to do so.

@@ -1,6 +1,7 @@
 //! A cgroup with the real counter on it.
 
 use std::{
+    cell::Cell,
     net::{IpAddr, Ipv4Addr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -13,13 +14,13 @@ use ebb_agent::{
 
 use super::Lacks;
 use crate::harness::{
-    TestCgroup, eventually,
+    TestCgroup, poll,
     server::{Place, Sample},
 };
 
 /// Emulated machines are some 20 times slower than real ones, and a connection that was lost may take a
 /// few of TCP's timeouts to close.
-pub(super) const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_secs(60);
 
 /// Loaded once: on an emulated machine it takes seconds.
 static COUNTER: Mutex<Option<Counter>> = Mutex::new(None);
@@ -158,11 +159,12 @@ impl Counted {
     /// Waits until a condition holds.
     #[track_caller]
     pub(super) fn until(&self, what: &str, holds: impl Fn(&Count) -> bool) -> Count {
-        let mut last = Count::default();
-        eventually(&format!("{what} ({last:?} so far)"), SOON, || {
-            last = self.now();
-            holds(&last).then_some(last)
-        })
+        let last = Cell::new(Count::default());
+        let seen = || {
+            last.set(self.now());
+            holds(&last.get()).then_some(last.get())
+        };
+        poll(SOON, seen).unwrap_or_else(|| panic!("{what}: not within {SOON:?}: {:?}", last.get()))
     }
 
     /// Waits until every connection is closed, and gives what was counted up to then.

@@ -9,7 +9,7 @@ use super::{Check, shapes::as_the_server_says};
 use crate::{
     harness::Wire,
     kernel_check::{
-        Verdict,
+        Lacks, Verdict,
         counted::Counted,
         http2::{Http2, block_on},
         netem::{Faults, Netem},
@@ -63,6 +63,7 @@ fn under(faults: Faults, client: fn(SocketAddr)) -> Verdict {
     let counted = Counted::new()?;
     let sample = counted.sample();
     let address = sample.address();
+    let before = counted.events();
     let netem = Netem::with(faults)?;
     thread::scope(|scope| {
         for _ in 0..CONNECTIONS {
@@ -70,8 +71,26 @@ fn under(faults: Faults, client: fn(SocketAddr)) -> Verdict {
         }
     });
     drop(netem);
+    let opaque = counted.events().unreadable - before.unreadable;
+    if opaque > 0 && !has_loops() {
+        let count = counted.at_rest();
+        assert!(count.started < CONNECTIONS * REQUESTS, "{count:?}");
+        assert_eq!((count.completed, count.in_flight), (count.started, 0));
+        return Err(Lacks(format!(
+            "bpf_loop (5.17), without which {opaque} of {CONNECTIONS} connections became opaque"
+        )));
+    }
     as_the_server_says(&counted, &sample, CONNECTIONS * REQUESTS);
     Ok(())
+}
+
+/// Whether the kernel has `bpf_loop`. Where it has not, what was put aside is read by as many programs as may call
+/// one another, and a connection that had more of it is opaque.
+fn has_loops() -> bool {
+    let release = nix::sys::utsname::uname().expect("it has a name");
+    let release = release.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse().ok());
+    (numbers.next(), numbers.next()) >= (Some(5u32), Some(17u32))
 }
 
 fn over_http1(address: SocketAddr) {

@@ -89,7 +89,7 @@ impl Owners {
                     let key = target.map(|(key, _)| key);
                     return self
                         .shared
-                        .with(|engine, _| engine.resolved(&owner.uid, key));
+                        .with(|engine, now| engine.resolved(now, &owner.uid, key));
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut told, true) {

@@ -196,6 +196,7 @@ mod tests {
                 "ebb.dev".to_owned(),
             )]
             .into(),
+            owned: false,
             created: 0,
         };
         Entry::new(WorkloadId(id), target, Timestamp::from_secs(1_000))

@@ -48,6 +48,10 @@ impl Engine {
             // Another object of the same name.
             self.target_gone(&facts.key);
         }
+        if facts.owned && !self.owners_of.contains_key(&facts.key) {
+            self.not_led_to.insert(facts.key.clone(), facts);
+            return;
+        }
         let id = WorkloadId(self.next_id);
         self.next_id += 1;
         let key = facts.key.clone();
@@ -69,6 +73,7 @@ impl Engine {
 
     /// A scalable object is gone, or no longer asks to be scaled.
     pub fn target_gone(&mut self, key: &TargetKey) {
+        self.not_led_to.remove(key);
         let Some(id) = self.ids.remove(key) else {
             return;
         };
@@ -158,7 +163,7 @@ impl Engine {
     }
 
     /// What an owner leads to; `None`: nothing that can be scaled.
-    pub fn resolved(&mut self, owner: &str, target: Option<TargetKey>) {
+    pub fn resolved(&mut self, now: Timestamp, owner: &str, target: Option<TargetKey>) {
         let Some(owned) = self.owners.get_mut(owner) else {
             return;
         };
@@ -186,8 +191,11 @@ impl Engine {
         if let Some(entry) = id.and_then(|id| self.entries.get_mut(&id)) {
             entry.pods.extend(owned.pods.iter().cloned());
         }
-        let owners = self.owners_of.entry(key).or_default();
+        let owners = self.owners_of.entry(key.clone()).or_default();
         owners.insert(owner.into());
+        if let Some(facts) = self.not_led_to.remove(&key) {
+            self.target_seen(now, facts);
+        }
     }
 
     /// Whether somebody still waits to hear what an owner leads to.

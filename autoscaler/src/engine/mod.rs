@@ -62,6 +62,8 @@ pub struct Engine {
     owners: HashMap<Box<str>, Owned>,
     /// Uids of owners by what they lead to.
     owners_of: HashMap<TargetKey, BTreeSet<Box<str>>>,
+    /// Opted-in objects that others control, and to which no pod has led yet.
+    not_led_to: HashMap<TargetKey, TargetFacts>,
     /// How many workloads a namespace has.
     namespaces: HashMap<Box<str>, usize>,
     senders: HashMap<Box<str>, Sender>,

@@ -40,6 +40,7 @@ fn target(name: &str, replicas: u32, annotations: &[(&str, &str)]) -> TargetFact
         annotations: given
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect(),
+        owned: false,
         created: 0,
     }
 }
@@ -89,7 +90,9 @@ impl Cluster {
         });
         for effect in self.engine.effects() {
             match effect {
-                Effect::Resolve { owner, .. } => self.engine.resolved(&owner.uid, Some(key(of))),
+                Effect::Resolve { owner, .. } => {
+                    self.engine.resolved(self.now, &owner.uid, Some(key(of)));
+                }
                 other => self.effects.push(other),
             }
         }
@@ -532,4 +535,30 @@ fn a_pod_that_nothing_scales_is_told_of_once() {
     facts.opted_in = false;
     cluster.engine.pod_seen(facts);
     assert_eq!(notices(&cluster.engine.effects()).len(), 1);
+}
+
+#[test]
+fn what_another_object_controls_is_a_workload_only_where_pods_lead_to_it() {
+    let mut cluster = Cluster::new();
+    let mut of_deployment = target("web-1", 1, &[]);
+    of_deployment.owned = true;
+    cluster
+        .engine
+        .target_seen(cluster.now, target("web", 1, &[]));
+    cluster.engine.target_seen(cluster.now, of_deployment);
+    cluster.pod("web", "web-1-a", "n1", 1);
+    let names = |cluster: &Cluster| {
+        let views = cluster.engine.views();
+        views.map(|view| view.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&cluster), ["web"]);
+    // Its owner cannot be scaled: it is the topmost that can.
+    let mut topmost = target("made", 1, &[]);
+    topmost.owned = true;
+    cluster.engine.target_seen(cluster.now, topmost);
+    assert_eq!(names(&cluster), ["web"]);
+    cluster.pod("made", "made-a", "n1", 1);
+    assert_eq!(names(&cluster), ["web", "made"]);
+    cluster.engine.target_gone(&key("made"));
+    assert_eq!(names(&cluster), ["web"]);
 }

@@ -182,6 +182,19 @@ impl Api {
             .unwrap_or_else(|refused| panic!("apply {path}: {refused:?}"))
     }
 
+    /// Has the server check an object as strictly as it can, and keep nothing.
+    ///
+    /// # Panics
+    /// The server refuses, or does not know a field.
+    #[track_caller]
+    pub fn dry_run(&self, object: &Value) {
+        let path = path_of(object);
+        let patch =
+            format!("{path}?fieldManager=ebb-tests&force=true&dryRun=All&fieldValidation=Strict");
+        self.ask("PATCH", &patch, "application/apply-patch+yaml", object)
+            .unwrap_or_else(|refused| panic!("dry run of {path}: {refused:?}"));
+    }
+
     /// # Errors
     /// The server refuses.
     pub fn create(&self, path: &str, object: &Value) -> Result<Value, Refused> {
@@ -232,7 +245,23 @@ impl Api {
         audience: Option<&str>,
         pod: Option<&Value>,
     ) -> String {
-        let mut spec = json!({"expirationSeconds": 3600});
+        self.token_for(3600, namespace, account, audience, pod)
+    }
+
+    /// A token of a service account that is good for so many seconds.
+    ///
+    /// # Panics
+    /// The server refuses.
+    #[track_caller]
+    pub fn token_for(
+        &self,
+        seconds: u64,
+        namespace: &str,
+        account: &str,
+        audience: Option<&str>,
+        pod: Option<&Value>,
+    ) -> String {
+        let mut spec = json!({"expirationSeconds": seconds});
         if let Some(audience) = audience {
             spec["audiences"] = json!([audience]);
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Cluster, SOON, SYSTEM, start_process};
-use crate::harness::{Process, Signal, Wire, eventually, free_port, program};
+use super::{Cluster, SOON, SYSTEM, manifests, server_port, start_process};
+use crate::harness::{Process, Signal, Wire, eventually, program};
 
 /// A running replica.
 #[derive(Debug)]
@@ -42,12 +42,15 @@ impl Autoscaler {
         let folder = tempfile::tempdir().expect("a folder");
         let kubeconfig = folder.path().join("kubeconfig");
         fs::write(&kubeconfig, cluster.api_as("ebb-autoscaler").kubeconfig()).expect("write");
-        let (report_port, status_port) = (free_port(), free_port());
+        let (report_port, status_port) = (server_port(), server_port());
         let log = fs::File::create(folder.path().join("log")).expect("a log file");
         let mut command = Command::new(program("ebb-autoscaler"));
         command
             .env("KUBECONFIG", &kubeconfig)
-            .args(["--namespace", SYSTEM, "--identity", identity])
+            // As the Deployment has them from the downward API.
+            .env("POD_NAMESPACE", SYSTEM)
+            .env("POD_NAME", identity)
+            .args(manifests::arguments("Deployment", "ebb-autoscaler"))
             .args(["--report-address", &format!("0.0.0.0:{report_port}")])
             .args(["--status-address", &format!("127.0.0.1:{status_port}")])
             .args([

@@ -4,14 +4,16 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::api::Api;
-use super::start_process;
-use crate::harness::{Process, eventually, free_port};
+use serde_json::{Value, json};
 
-/// Where envtest's tools put the programs.
-const USUAL: &str = "/usr/local/kubebuilder/bin";
+use super::api::Api;
+use super::expired::expired;
+use super::{SYSTEM, server_port, start_process};
+use crate::harness::{Process, eventually};
+
 /// From the first start to ready: some ten seconds alone on two cores.
 const STARTS_WITHIN: Duration = Duration::from_secs(180);
 const ADMIN: &str = "real-admin";
@@ -25,24 +27,8 @@ pub struct ControlPlane {
     etcd_port: u16,
     // Clients before servers: dropped in this order.
     rest: Vec<Process>,
-    server: Option<Process>,
+    server: Mutex<Option<Process>>,
     _etcd: Process,
-}
-
-/// The folder with the programs, where there is one: `KUBEBUILDER_ASSETS`, else envtest's default.
-#[must_use]
-pub fn programs() -> Option<PathBuf> {
-    let folder =
-        std::env::var_os("KUBEBUILDER_ASSETS").map_or_else(|| PathBuf::from(USUAL), PathBuf::from);
-    let all = [
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kube-scheduler",
-    ];
-    all.iter()
-        .all(|name| folder.join(name).is_file())
-        .then_some(folder)
 }
 
 impl ControlPlane {
@@ -51,13 +37,14 @@ impl ControlPlane {
     #[must_use]
     pub fn start(programs: PathBuf) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (etcd_port, port) = (free_port(), free_port());
+        let (etcd_port, port) = (server_port(), server_port());
         keys(folder.path());
         fs::write(
             folder.path().join("tokens.csv"),
             format!("{ADMIN},admin,admin,system:masters\n"),
         )
         .expect("write");
+        fs::write(folder.path().join("audit.json"), audited().to_string()).expect("write");
         let mut etcd = Command::new(programs.join("etcd"));
         let client = format!("http://127.0.0.1:{etcd_port}");
         etcd.arg(format!(
@@ -76,7 +63,7 @@ impl ControlPlane {
             port,
             etcd_port,
             rest: Vec::new(),
-            server: None,
+            server: Mutex::default(),
             _etcd: etcd,
         };
         this.come_up();
@@ -97,15 +84,29 @@ impl ControlPlane {
     }
 
     /// Stops the API server; etcd keeps what there was.
-    pub fn go_away(&mut self) {
-        self.server = None;
+    pub fn go_away(&self) {
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// See [`super::Cluster::expired`].
+    pub(super) fn expired(&self, good: &str) -> String {
+        let key = fs::read_to_string(self.folder.path().join("accounts.key")).expect("read");
+        expired(good, &rcgen::KeyPair::from_pem(&key).expect("a key"))
+    }
+
+    /// See [`super::Cluster::audit`].
+    pub(super) fn audit(&self) -> Vec<Value> {
+        let log = fs::read_to_string(self.folder.path().join("audit.log")).unwrap_or_default();
+        log.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// Starts the API server, where it was.
     ///
     /// # Panics
     /// It does not come up.
-    pub fn come_up(&mut self) {
+    pub fn come_up(&self) {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let mut server = Command::new(self.programs.join("kube-apiserver"));
         server
@@ -128,8 +129,11 @@ impl ControlPlane {
             .arg("--service-cluster-ip-range=10.96.0.0/16")
             .arg("--authorization-mode=RBAC")
             .arg("--disable-admission-plugins=ServiceAccount,TaintNodesByCondition")
-            .arg(format!("--token-auth-file={}", path("tokens.csv")));
-        self.server = Some(start(self.folder.path(), "kube-apiserver", server));
+            .arg(format!("--token-auth-file={}", path("tokens.csv")))
+            .arg(format!("--audit-policy-file={}", path("audit.json")))
+            .arg(format!("--audit-log-path={}", path("audit.log")));
+        let server = start(self.folder.path(), "kube-apiserver", server);
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
         let api = Api::new(&self.url(), ADMIN);
         eventually("a ready API server", STARTS_WITHIN, || {
             let ready = api.get("/apis/apps/v1/deployments").is_ok();
@@ -179,6 +183,16 @@ fn start(folder: &Path, name: &str, mut command: Command) -> Process {
         .stdout(Stdio::null())
         .stderr(log);
     start_process(command)
+}
+
+/// Which requests are in the audit log: those of our accounts, with what they were for and what came of them.
+fn audited() -> Value {
+    let accounts = ["ebb-agent", "ebb-autoscaler"]
+        .map(|account| format!("system:serviceaccount:{SYSTEM}:{account}"));
+    json!({
+        "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata", "users": accounts}, {"level": "None"}],
+    })
 }
 
 /// The key pair of service-account tokens.

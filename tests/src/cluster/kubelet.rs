@@ -18,16 +18,20 @@ use kube::{Api as KubeApi, ResourceExt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time;
 
 use super::api::{Api, path};
 use super::cgroup::Tree;
-use super::{runtime, start_process};
-use crate::harness::{Process, free_port, program};
+use super::{SYSTEM, runtime, server_port, start_process};
+use crate::harness::server::Stats;
+use crate::harness::{Process, Wire, poll, program};
 
 /// Between a pod's leaving the endpoints and its SIGTERM: what a proxy takes to hear of it.
 const LEAVES: Duration = Duration::from_millis(300);
+
+/// Cgroups go within milliseconds once nothing runs in them; a loaded machine gets this long.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Nodes at work.
 pub struct Kubelet {
@@ -60,6 +64,22 @@ pub struct RunningPod {
     pub serving: bool,
     container: PathBuf,
     process: Arc<Mutex<Process>>,
+}
+
+impl RunningPod {
+    /// Requests its server has begun, by its own count. Asking is a request as well, and not in the answer.
+    ///
+    /// # Panics
+    /// It does not answer.
+    #[must_use]
+    #[track_caller]
+    pub fn requests(&self) -> u64 {
+        let mut wire = Wire::connect(self.address);
+        wire.get("/stats", "Connection: close\r\n");
+        let (_, body) = wire.response_with_body();
+        let stats: Stats = serde_json::from_slice(&body).expect("a server's counts");
+        stats.requests
+    }
 }
 
 impl Shared {
@@ -159,9 +179,16 @@ impl Kubelet {
 impl Drop for Kubelet {
     fn drop(&mut self) {
         self.task.abort();
+        // With it all that it does beside go; nothing is begun from here on.
+        runtime().block_on(&mut self.task).ok();
         // Kills the processes; then the tree can go.
         self.shared.pods().clear();
-        self.tree = None;
+        if let Some(tree) = self.tree.take() {
+            // A thread that removes a container's cgroup is not held up by anything for long.
+            poll(ENDS_WITHIN, || {
+                (Arc::strong_count(&tree) == 1).then_some(())
+            });
+        }
     }
 }
 
@@ -169,7 +196,10 @@ async fn work(api: Api, nodes: Vec<String>, shared: Arc<Shared>, tree: Arc<Tree>
     let pods: KubeApi<Pod> = KubeApi::all(api.client());
     let changes = watcher(pods, watcher::Config::default()).default_backoff();
     pin_mut!(changes);
+    // Ended with this.
+    let mut beside = JoinSet::new();
     while let Some(change) = changes.next().await {
+        while beside.try_join_next().is_some() {}
         match change {
             Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => {
                 let on_our_nodes = pod
@@ -177,20 +207,23 @@ async fn work(api: Api, nodes: Vec<String>, shared: Arc<Shared>, tree: Arc<Tree>
                     .as_ref()
                     .and_then(|spec| spec.node_name.as_ref())
                     .is_some_and(|node| nodes.contains(node));
-                if !on_our_nodes {
+                // Our own programs are the tests' to start.
+                if !on_our_nodes || pod.namespace().as_deref() == Some(SYSTEM) {
                     continue;
                 }
                 let uid = pod.uid().unwrap_or_default();
                 let runs = shared.pods().get(&uid).cloned();
                 match (runs, pod.metadata.deletion_timestamp.is_some()) {
-                    (None, false) => begin(&api, &pod, &shared, &tree),
+                    (None, false) => {
+                        beside.spawn(begin(&api, &pod, &shared, &tree));
+                    }
                     (Some(running), true) if running.serving => {
                         if let Some(pod) = shared.pods().get_mut(&uid) {
                             pod.serving = false;
                         }
                         let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(30);
                         let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
-                        tokio::spawn(end(
+                        beside.spawn(end(
                             api.clone(),
                             running,
                             grace,
@@ -199,7 +232,7 @@ async fn work(api: Api, nodes: Vec<String>, shared: Arc<Shared>, tree: Arc<Tree>
                         ));
                     }
                     (None, true) => {
-                        tokio::spawn(forget(
+                        beside.spawn(forget(
                             api.clone(),
                             pod.namespace().unwrap_or_default(),
                             pod.name_any(),
@@ -220,10 +253,16 @@ async fn work(api: Api, nodes: Vec<String>, shared: Arc<Shared>, tree: Arc<Tree>
     }
 }
 
-fn begin(api: &Api, pod: &Pod, shared: &Arc<Shared>, tree: &Tree) {
+/// Starts a pod; what is left to be done is the answer.
+fn begin(
+    api: &Api,
+    pod: &Pod,
+    shared: &Arc<Shared>,
+    tree: &Tree,
+) -> impl Future<Output = ()> + Send + use<> {
     let uid = pod.uid().unwrap_or_default();
     let (container, id) = tree.container(&uid);
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server_port()));
     let mut command = Command::new("sh");
     // In its cgroup before its first socket.
     command
@@ -251,7 +290,7 @@ fn begin(api: &Api, pod: &Pod, shared: &Arc<Shared>, tree: &Tree) {
     };
     shared.pods().insert(uid.clone(), running.clone());
     let (api, shared) = (api.clone(), Arc::clone(shared));
-    tokio::spawn(async move {
+    async move {
         // The container runs before it is ready, and an agent may count from here.
         report(&api, &running, &id, false).await;
         while TcpStream::connect(address).is_err() {
@@ -261,7 +300,7 @@ fn begin(api: &Api, pod: &Pod, shared: &Arc<Shared>, tree: &Tree) {
             pod.serving = true;
         }
         report(&api, &running, &id, true).await;
-    });
+    }
 }
 
 /// Writes a pod's status, until the API server takes it.

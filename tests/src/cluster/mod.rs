@@ -6,14 +6,19 @@
 pub mod agent;
 pub mod api;
 mod autoscaler;
+pub mod bpffs;
 pub mod cgroup;
 pub mod control_plane;
 pub mod double;
+mod expired;
 pub mod kubelet;
+pub mod manifests;
 pub mod report;
 pub mod traffic;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -22,12 +27,13 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 pub use self::api::Api;
+use self::api::path;
 pub use self::autoscaler::Autoscaler;
 use self::control_plane::ControlPlane;
 use self::double::Double;
 pub use self::kubelet::Kubelet;
 pub use self::traffic::Traffic;
-use crate::harness::Process;
+use crate::harness::{Process, control_plane};
 
 /// Where the program and its agents run.
 pub const SYSTEM: &str = "ebb-system";
@@ -67,6 +73,23 @@ pub(crate) fn start_process(command: Command) -> Process {
     started.recv().expect("a process")
 }
 
+/// A port for a server, below those that the kernel hands out to clients: thousands of connections are made while
+/// servers start, and one of them could take a port between its choice and its use.
+pub(crate) fn server_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 12_000;
+    const PORTS: u16 = 20_000;
+    // Test runs beside each other begin elsewhere.
+    let begin = std::process::id().wrapping_mul(97) % u32::from(PORTS);
+    loop {
+        let next = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = FIRST + ((begin + next) % u32::from(PORTS)) as u16;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// Which API server there is.
 #[derive(Debug)]
 enum BackEnd {
@@ -85,7 +108,7 @@ pub struct Cluster {
 pub fn back_end() -> &'static str {
     match (
         std::env::var("EBB_TEST_CLUSTER").as_deref(),
-        control_plane::programs(),
+        control_plane(),
     ) {
         (Ok("double"), _) | (_, None) => "double",
         _ => "real",
@@ -101,11 +124,17 @@ impl Cluster {
         reason = "it starts servers: not a value to default to"
     )]
     pub fn new() -> Self {
-        let back_end = match control_plane::programs().filter(|_| back_end() == "real") {
+        let back_end = match control_plane().filter(|_| back_end() == "real") {
             Some(programs) => BackEnd::Real(Box::new(ControlPlane::start(programs))),
             None => BackEnd::Double(Double::new()),
         };
         Self::on(back_end)
+    }
+
+    /// On the double, whatever else there is: where the API server is not what is looked at.
+    #[must_use]
+    pub fn double() -> Self {
+        Self::on(BackEnd::Double(Double::new()))
     }
 
     /// A double with these objects, in which nothing happens by itself.
@@ -126,11 +155,28 @@ impl Cluster {
         };
         let this = Self { back_end, api };
         this.namespace(SYSTEM);
-        for account in ["ebb-autoscaler", "ebb-agent", "somebody"] {
-            this.api.apply(&json!({
-                "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": SYSTEM},
-            }));
+        for object in manifests::objects(manifests::RENDERED) {
+            this.api.apply(&object);
         }
+        if let BackEnd::Real(_) = this.back_end {
+            // A controller sums them up; until then the autoscaler would be refused and try again, which takes seconds.
+            let role = path(
+                "rbac.authorization.k8s.io/v1",
+                "ClusterRole",
+                "",
+                "ebb-autoscaler-scales",
+            );
+            this.api
+                .await_object("the role summed up", SOON, &role, |role| {
+                    role["rules"]
+                        .as_array()
+                        .is_some_and(|rules| rules.len() >= 4)
+                        .then_some(())
+                });
+        }
+        this.api.apply(&json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "somebody", "namespace": SYSTEM},
+        }));
         this
     }
 
@@ -150,6 +196,31 @@ impl Cluster {
         }
     }
 
+    /// A token like `good`, which is good, but for that it has run out.
+    ///
+    /// # Panics
+    /// The API server makes out none.
+    #[must_use]
+    pub fn expired(&self, account: &str, pod: &Value, good: &str) -> String {
+        match &self.back_end {
+            BackEnd::Real(real) => real.expired(good),
+            BackEnd::Double(_) => {
+                let audience = Some(ebb_report::AUDIENCE);
+                self.api.token_for(0, SYSTEM, account, audience, Some(pod))
+            }
+        }
+    }
+
+    /// What accounts of this project have asked of a real API server so far, as its audit log has it; nothing of a
+    /// double.
+    #[must_use]
+    pub fn audit(&self) -> Vec<Value> {
+        match &self.back_end {
+            BackEnd::Real(real) => real.audit(),
+            BackEnd::Double(_) => Vec::new(),
+        }
+    }
+
     /// Makes a namespace.
     pub fn namespace(&self, name: &str) {
         self.api
@@ -157,16 +228,16 @@ impl Cluster {
     }
 
     /// The API server goes away; what it knows stays.
-    pub fn go_away(&mut self) {
-        match &mut self.back_end {
+    pub fn go_away(&self) {
+        match &self.back_end {
             BackEnd::Real(real) => real.go_away(),
             BackEnd::Double(double) => double.go_away(),
         }
     }
 
     /// It comes back.
-    pub fn come_up(&mut self) {
-        match &mut self.back_end {
+    pub fn come_up(&self) {
+        match &self.back_end {
             BackEnd::Real(real) => real.come_up(),
             BackEnd::Double(double) => double.come_up(),
         }

@@ -10,26 +10,33 @@ use hyper::Request;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time;
 
-use super::runtime;
+use super::{SOON, runtime};
+use crate::harness::eventually;
 
 /// Errors that are kept word for word.
 const KEPT: usize = 10;
 
+/// Until somebody is looked for again, where nobody serves.
+const NOBODY: Duration = Duration::from_millis(10);
+
 /// A load. Dropping it ends it.
 pub struct Traffic {
     shared: Arc<Shared>,
+    /// Workers with this number or a higher one rest.
+    busy: watch::Sender<usize>,
     workers: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
     endpoints: Box<dyn Fn() -> Vec<SocketAddr> + Send + Sync>,
     path: String,
-    /// Workers with a higher number rest.
-    busy: AtomicUsize,
     next: AtomicUsize,
+    /// Requests sent and not come back.
+    in_flight: AtomicUsize,
     answered: AtomicU64,
     failed: AtomicU64,
     errors: Mutex<Vec<String>>,
@@ -57,23 +64,39 @@ impl Traffic {
         let shared = Arc::new(Shared {
             endpoints: Box::new(endpoints),
             path: format!("/?sleep={}", sleep.as_millis()),
-            busy: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             errors: Mutex::default(),
         });
+        let busy = watch::Sender::new(0);
         let workers = (0..most)
-            .map(|number| runtime().spawn(Arc::clone(&shared).work(number)))
+            .map(|number| runtime().spawn(Arc::clone(&shared).work(number, busy.subscribe())))
             .collect();
-        Self { shared, workers }
+        Self {
+            shared,
+            busy,
+            workers,
+        }
     }
 
     /// From now on so many at a time; when that was.
     pub fn set(&self, in_flight: usize) -> Instant {
         let now = Instant::now();
-        self.shared.busy.store(in_flight, Ordering::Relaxed);
+        self.busy.send_replace(in_flight);
         now
+    }
+
+    /// Waits until nothing is in flight; meant for a load set to zero.
+    ///
+    /// # Panics
+    /// Something is for long.
+    #[track_caller]
+    pub fn await_all_answered(&self) {
+        eventually("all requests answered", SOON, || {
+            (self.shared.in_flight.load(Ordering::Acquire) == 0).then_some(())
+        });
     }
 
     /// What came back so far.
@@ -109,31 +132,40 @@ impl Drop for Traffic {
 }
 
 impl Shared {
-    async fn work(self: Arc<Self>, number: usize) {
-        loop {
-            if number >= self.busy.load(Ordering::Relaxed) {
-                time::sleep(Duration::from_millis(2)).await;
-                continue;
+    async fn work(self: Arc<Self>, number: usize, mut busy: watch::Receiver<usize>) {
+        // The load is ended by aborting this.
+        while busy.wait_for(|busy| number < *busy).await.is_ok() {
+            self.in_flight.fetch_add(1, Ordering::AcqRel);
+            // Asked again, for who waits until nothing is in flight has taken the work away first.
+            let works = number < *busy.borrow();
+            let asked = works && self.take_turn().await;
+            self.in_flight.fetch_sub(1, Ordering::AcqRel);
+            if works && !asked {
+                time::sleep(NOBODY).await;
             }
-            let endpoints = (self.endpoints)();
-            if endpoints.is_empty() {
-                time::sleep(Duration::from_millis(10)).await;
-                continue;
+        }
+    }
+
+    /// One request to whoever's turn it is; whether there was anybody.
+    async fn take_turn(&self) -> bool {
+        let endpoints = (self.endpoints)();
+        if endpoints.is_empty() {
+            return false;
+        }
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        match self.ask(endpoints[turn % endpoints.len()]).await {
+            Ok(()) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
             }
-            let turn = self.next.fetch_add(1, Ordering::Relaxed);
-            match self.ask(endpoints[turn % endpoints.len()]).await {
-                Ok(()) => {
-                    self.answered.fetch_add(1, Ordering::Relaxed);
-                }
-                Err(error) => {
-                    self.failed.fetch_add(1, Ordering::Relaxed);
-                    let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-                    if errors.len() < KEPT {
-                        errors.push(error);
-                    }
+            Err(error) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+                if errors.len() < KEPT {
+                    errors.push(error);
                 }
             }
         }
+        true
     }
 
     /// One request on a connection of its own: a kept one would tie its worker to a pod that may be ending.

@@ -6,18 +6,18 @@ use ebb_tests::cluster::SOON;
 use ebb_tests::harness::{Case, eventually};
 use serde_json::json;
 
-use crate::world::{FAST, TEN, shared};
+use crate::world::{FAST, NODES, TEN, shared};
 
 pub(crate) const CASES: &[Case] = &[
-    Case::new("annotations::removed_and_it_is_left_alone", &[], removed),
-    Case::new(
+    Case::beside("annotations::removed_and_it_is_left_alone", NODES, removed),
+    Case::beside(
         "annotations::a_bad_one_is_named_and_nothing_is_scaled",
-        &[],
+        NODES,
         bad,
     ),
-    Case::new(
+    Case::beside(
         "annotations::recommend_tells_and_does_not_write",
-        &[],
+        NODES,
         recommend,
     ),
 ];

@@ -5,11 +5,11 @@ use ebb_tests::cluster::{SOON, SYSTEM};
 use ebb_tests::harness::{Case, eventually};
 use serde_json::{Value, json};
 
-use crate::world::{FAST, await_event, shared};
+use crate::world::{FAST, NODES, await_event, shared};
 
-pub(crate) const CASES: &[Case] = &[Case::new(
+pub(crate) const CASES: &[Case] = &[Case::beside(
     "config::a_bad_one_is_refused_whole",
-    &[],
+    NODES,
     bad_is_refused_whole,
 )];
 

@@ -1,16 +1,17 @@
 //! Whatever has a scale subresource can be scaled.
 
 use ebb_tests::cluster::api::path;
-use ebb_tests::cluster::{SOON, Traffic, opted_in};
+use ebb_tests::cluster::{Api, SOON, Traffic, opted_in};
 use ebb_tests::harness::{Case, eventually};
 use serde_json::{Value, json};
 
-use crate::world::{FAST, REQUEST, TEN, World, await_event, shared};
+use crate::world::{FAST, NODES, REQUEST, TEN, World, await_event, shared};
 
 pub(crate) const CASES: &[Case] = &[
-    Case::new("kinds::a_stateful_set", &[], stateful_set),
-    Case::new("kinds::a_kind_of_somebody_elses", &[], custom),
-    Case::new("kinds::a_bare_pod_cannot_be_scaled", &[], bare_pod),
+    Case::beside("kinds::a_stateful_set", NODES, stateful_set),
+    Case::beside("kinds::a_replica_set_of_nobody", NODES, replica_set),
+    Case::beside("kinds::a_kind_of_somebody_elses", NODES, custom),
+    Case::beside("kinds::a_bare_pod_cannot_be_scaled", NODES, bare_pod),
 ];
 
 fn template(app: &str) -> Value {
@@ -41,26 +42,50 @@ fn follows_its_traffic(world: &World, namespace: &str, object: &str) {
 }
 
 fn stateful_set() {
-    let world = shared();
-    world.cluster.namespace("stateful");
+    stateful_set_in(&shared(), "stateful");
+}
+
+pub(crate) fn stateful_set_in(world: &World, namespace: &str) {
+    world.cluster.namespace(namespace);
     world.api().apply(&json!({
-        "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web", "namespace": "stateful"},
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web", "namespace": namespace},
         "spec": {
             "replicas": 1, "serviceName": "web", "podManagementPolicy": "Parallel",
             "selector": {"matchLabels": {"app": "web"}}, "template": template("web"),
         },
     }));
     follows_its_traffic(
-        &world,
-        "stateful",
-        &path("apps/v1", "StatefulSet", "stateful", "web"),
+        world,
+        namespace,
+        &path("apps/v1", "StatefulSet", namespace, "web"),
+    );
+}
+
+fn replica_set() {
+    replica_set_in(&shared(), "replicas");
+}
+
+/// One that nobody owns.
+pub(crate) fn replica_set_in(world: &World, namespace: &str) {
+    world.cluster.namespace(namespace);
+    world.api().apply(&json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "web", "namespace": namespace},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template("web")},
+    }));
+    follows_its_traffic(
+        world,
+        namespace,
+        &path("apps/v1", "ReplicaSet", namespace, "web"),
     );
 }
 
 /// A kind like Argo's Rollout: it owns ReplicaSets, and its controller (the test) makes them as big as its scale says.
 fn custom() {
-    let world = shared();
-    world.cluster.namespace("custom");
+    custom_in(&shared(), "custom");
+}
+
+pub(crate) fn custom_in(world: &World, namespace: &str) {
+    world.cluster.namespace(namespace);
     let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     world.api().apply(&json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -79,30 +104,30 @@ fn custom() {
             }],
         },
     }));
-    let rollout = path("argoproj.io/v1alpha1", "Rollout", "custom", "web");
+    let rollout = path("argoproj.io/v1alpha1", "Rollout", namespace, "web");
     let object = json!({
-        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web", "namespace": "custom"},
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web", "namespace": namespace},
         "spec": {"replicas": 1, "template": template("web")},
     });
     let created = eventually("the new kind served", SOON, || {
         world
             .api()
             .create(
-                &path("argoproj.io/v1alpha1", "Rollout", "custom", ""),
+                &path("argoproj.io/v1alpha1", "Rollout", namespace, ""),
                 &object,
             )
             .ok()
     });
     world.api().apply(&json!({
         "apiVersion": "apps/v1", "kind": "ReplicaSet",
-        "metadata": {"name": "web-1", "namespace": "custom", "ownerReferences": [{
+        "metadata": {"name": "web-1", "namespace": namespace, "ownerReferences": [{
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "web", "uid": created["metadata"]["uid"], "controller": true,
         }]},
         "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template("web")},
     }));
     let (api, set) = (
         world.api().clone(),
-        path("apps/v1", "ReplicaSet", "custom", "web-1"),
+        path("apps/v1", "ReplicaSet", namespace, "web-1"),
     );
     let ended = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let controller = {
@@ -120,7 +145,7 @@ fn custom() {
             }
         })
     };
-    follows_its_traffic(&world, "custom", &rollout);
+    follows_its_traffic(world, namespace, &rollout);
     ended.store(true, std::sync::atomic::Ordering::Relaxed);
     controller.join().unwrap();
 }
@@ -137,4 +162,26 @@ fn bare_pod() {
     let note = await_event(world.api(), "bare", "Pod", "alone", "NotScalable");
     assert!(note.contains("no scale subresource"), "{note}");
     world.api().delete(&path("v1", "Pod", "bare", "alone")).ok();
+}
+
+/// A kind of somebody else's that may be anything.
+pub(crate) fn define(api: &Api, group: &str, version: &str, kind: &str) {
+    let singular = kind.to_lowercase();
+    let plural = format!("{singular}s");
+    api.apply(&json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.{group}")},
+        "spec": {
+            "group": group, "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": singular, "listKind": format!("{kind}List")},
+            "versions": [{
+                "name": version, "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    }));
+    eventually("the new kind served", SOON, || {
+        let path = path(&format!("{group}/{version}"), kind, "", "");
+        api.get(&path).ok()
+    });
 }

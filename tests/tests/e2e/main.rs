@@ -11,14 +11,19 @@
     reason = "tests panic, so that the backtrace stays"
 )]
 
+mod agent;
 mod annotations;
 mod burst;
 mod config;
+mod cost;
+mod deploy;
 mod kinds;
+mod lack;
 mod leader;
 mod metrics;
 mod outage;
 mod rbac;
+mod restart;
 mod rivals;
 mod scale;
 mod security;
@@ -28,32 +33,40 @@ mod world;
 
 use std::process::ExitCode;
 
-use ebb_tests::cluster::{agent, back_end};
+use ebb_tests::cluster::{agent as agents, back_end, bpffs};
 use ebb_tests::harness;
 
 fn main() -> ExitCode {
     let listing = std::env::args().any(|argument| argument == "--list");
     if !listing {
-        let agents = if agent::is_real() {
-            "ebb-agent"
-        } else {
-            "a stand-in for ebb-agent"
+        // Before there are threads.
+        let pins = bpffs::mount_private();
+        let which = match (agents::is_real(), pins) {
+            (Ok(()), Ok(())) => "ebb-agent".to_owned(),
+            (Ok(()), Err(error)) => format!("ebb-agent without pins ({error})"),
+            (Err(why), _) => format!("a stand-in for ebb-agent ({why})"),
         };
-        harness::note(format!("back end: {} control plane, {agents}", back_end()));
+        harness::note(format!("back end: {} control plane, {which}", back_end()));
     }
     let code = harness::main(
         [
+            // The long ones of those that others run beside first.
+            silent::CASES,
+            outage::CASES,
+            leader::CASES,
+            rbac::CASES,
+            security::CASES,
             scale::CASES,
             annotations::CASES,
             rivals::CASES,
             config::CASES,
             kinds::CASES,
-            burst::CASES,
-            security::CASES,
             metrics::CASES,
-            silent::CASES,
-            leader::CASES,
-            outage::CASES,
+            lack::CASES,
+            deploy::CASES,
+            restart::CASES,
+            burst::CASES,
+            agent::CASES,
             size::CASES,
         ]
         .into_iter()

@@ -7,11 +7,11 @@ use ebb_tests::cluster::api::path;
 use ebb_tests::harness::Case;
 use serde_json::json;
 
-use crate::world::{FAST, TEN, shared};
+use crate::world::{FAST, FIVE, NODES, TEN, shared};
 
-pub(crate) const CASES: &[Case] = &[Case::new(
+pub(crate) const CASES: &[Case] = &[Case::beside(
     "rivals::a_target_with_an_hpa_is_refused",
-    &[],
+    NODES,
     hpa,
 )];
 
@@ -32,8 +32,8 @@ fn hpa() {
         note.contains("HorizontalPodAutoscaler rival/theirs"),
         "{note}"
     );
-    let traffic = app.traffic(35);
-    traffic.set(35);
+    let traffic = app.traffic(FIVE);
+    traffic.set(FIVE);
     app.assert_stays(1, Duration::from_secs(7));
     world
         .api()

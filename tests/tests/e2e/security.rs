@@ -6,24 +6,25 @@ use std::time::{Duration, Instant};
 
 use ebb_report::{Pod, Report};
 use ebb_tests::cluster::agent::agent_token;
+use ebb_tests::cluster::api::path;
 use ebb_tests::cluster::report::{Line, tls, trust};
 use ebb_tests::cluster::{SOON, SYSTEM, block_on};
 use ebb_tests::harness::{Case, eventually, note};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::world::{FAST, TEN, World, shared};
+use crate::world::{FAST, NODES, TEN, World, shared};
 
 pub(crate) const CASES: &[Case] = &[
-    Case::new("security::only_agents_are_believed", &[], only_agents),
-    Case::new("security::a_node_speaks_for_its_own_pods", &[], own_pods),
-    Case::new(
+    Case::beside("security::only_agents_are_believed", NODES, only_agents),
+    Case::beside("security::a_node_speaks_for_its_own_pods", NODES, own_pods),
+    Case::beside(
         "security::too_much_and_too_slow",
-        &[],
+        NODES,
         too_much_and_too_slow,
     ),
-    Case::new(
+    Case::beside(
         "security::ten_thousand_connections",
-        &[],
+        NODES,
         ten_thousand_connections,
     ),
 ];
@@ -46,11 +47,17 @@ fn report(node: &str, uid: &str) -> Report {
 
 /// Status of an answer to a report with this token.
 fn status(world: &World, token: Option<&str>, report: &Report) -> u16 {
+    answer(world, token, report).0
+}
+
+/// Status and text of an answer to a report with this token.
+fn answer(world: &World, token: Option<&str>, report: &Report) -> (u16, String) {
     let (trust, port) = (trust(world.api()), world.replica().report_port());
     let body = serde_json::to_vec(report).unwrap();
     block_on(async {
         let mut line = Line::connect(trust, ABROAD, port).await.unwrap();
-        line.post(token, body).await.unwrap().0.as_u16()
+        let (status, text) = line.post(token, body).await.unwrap();
+        (status.as_u16(), String::from_utf8_lossy(&text).into_owned())
     })
 }
 
@@ -84,6 +91,15 @@ fn only_agents() {
         status(&world, Some(&unbound), &empty),
         403,
         "of nobody's pod"
+    );
+    let pod = api
+        .get(&path("v1", "Pod", SYSTEM, "ebb-agent-node-a"))
+        .unwrap();
+    let expired = world.cluster.expired("ebb-agent", &pod, &good);
+    let (refused, why) = answer(&world, Some(&expired), &empty);
+    assert!(
+        refused == 401 && why.contains("expired"),
+        "{refused}: {why}"
     );
     // Logged, but not each time.
     for _ in 0..20 {

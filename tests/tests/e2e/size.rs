@@ -5,7 +5,6 @@
 //! own process.
 
 use std::collections::HashMap;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +18,8 @@ use ebb_tests::cluster::{Autoscaler, Cluster, block_on, opted_in};
 use ebb_tests::harness::{Case, eventually, full, note};
 use serde_json::{Value, json};
 use tokio::time;
+
+use crate::cost;
 
 pub(crate) const CASES: &[Case] = &[Case::new("size::a_large_cluster", &[], large_cluster)];
 
@@ -71,16 +72,16 @@ fn large_cluster() {
     // Windows fill, connections settle.
     thread::sleep(Duration::from_secs(if full() { 70 } else { 10 }));
     let (cpu, reports, begun, buckets) = (
-        cpu(&replica),
+        cost::cpu(replica.pid()),
         sent.load(Ordering::Relaxed),
         Instant::now(),
         ingest(&replica),
     );
     thread::sleep(Duration::from_secs(if full() { 60 } else { 10 }));
     let seconds = begun.elapsed().as_secs_f64();
-    let share = (self::cpu(&replica) - cpu) / seconds;
+    let share = (cost::cpu(replica.pid()) - cpu) / seconds;
     let rate = (sent.load(Ordering::Relaxed) - reports) as f64 / seconds;
-    let memory = resident(&replica);
+    let memory = cost::resident(replica.pid());
     let p99 = percentile(&buckets, &ingest(&replica), 0.99);
     let (_, answer) = replica.get("/v1/workloads").unwrap();
     let answer: Value = serde_json::from_str(&answer).unwrap();
@@ -89,7 +90,7 @@ fn large_cluster() {
     let decided = views.iter().filter(|view| view["desired"].is_u64()).count();
     assert_eq!(decided, workloads, "all are decided on");
     note(format!(
-        "{nodes} agents with {PODS_ON_A_NODE} pods, {workloads} workloads, {rate:.0} reports/s: {:.0} % of a core, {memory} MiB, \
+        "{nodes} agents with {PODS_ON_A_NODE} pods, {workloads} workloads, {rate:.0} reports/s: {:.0} % of a core, {memory:.0} MiB, \
          99 % of reports in the windows and decided on within {:.1} ms",
         share * 100.0,
         p99 * 1e3,
@@ -192,31 +193,6 @@ async fn agent(
             line = Some(open);
         }
     }
-}
-
-/// CPU seconds of the replica so far.
-fn cpu(replica: &Autoscaler) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", replica.pid())).unwrap();
-    // proc(5): after the name in brackets, utime and stime are the 12th and 13th field, in ticks.
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-    let ticks: f64 = fields[11..13]
-        .iter()
-        .map(|ticks| ticks.parse::<f64>().unwrap())
-        .sum();
-    ticks
-        / nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
-            .unwrap()
-            .unwrap() as f64
-}
-
-/// Resident memory of the replica, MiB.
-fn resident(replica: &Autoscaler) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", replica.pid())).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
 /// The buckets of the time reports take: upper bounds and how many reports, cumulative.

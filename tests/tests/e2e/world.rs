@@ -1,20 +1,26 @@
 //! A cluster with two nodes and one replica, shared by the tests that leave it as they found it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ebb_tests::cluster::agent::Agent;
 use ebb_tests::cluster::api::path;
 use ebb_tests::cluster::{Api, Autoscaler, Cluster, Kubelet, SOON, Traffic, deployment, opted_in};
-use ebb_tests::harness::eventually;
+use ebb_tests::harness::{Need, eventually};
 use serde_json::Value;
 
+/// What a test on nodes needs: their pods are processes in cgroups.
+pub(crate) const NODES: &[Need] = &[Need::Cgroup];
 /// Windows of six seconds, the shortest: a test can wait for them.
 pub(crate) const FAST: (&str, &str) = ("autoscaling.knative.dev/window", "6s");
 /// Seven in flight a pod, at 70 %.
 pub(crate) const TEN: (&str, &str) = ("autoscaling.knative.dev/target", "10");
 /// How long a request of the usual traffic takes.
-pub(crate) const REQUEST: Duration = Duration::from_millis(100);
+pub(crate) const REQUEST: Duration = Duration::from_millis(200);
+/// A load for about five pods, and not on the edge to six.
+pub(crate) const FIVE: usize = 32;
 
 /// Everything. Dropped in this order: clients before servers.
 pub(crate) struct World {
@@ -24,31 +30,39 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
 }
 
-static SHARED: Mutex<Option<World>> = Mutex::new(None);
+static SHARED: Mutex<Option<Arc<World>>> = Mutex::new(None);
 
-/// The shared one.
-pub(crate) struct Shared(MutexGuard<'static, Option<World>>);
+/// The shared one, held.
+pub(crate) struct Shared(Arc<World>);
 
 impl std::ops::Deref for Shared {
     type Target = World;
 
     fn deref(&self) -> &World {
-        self.0.as_ref().expect("made when it was taken")
+        &self.0
     }
 }
 
-/// The shared world, made for the first who asks. A test that failed may have left it in any state: then a new one.
-pub(crate) fn shared() -> Shared {
-    let mut world = SHARED.lock().unwrap_or_else(|poisoned| {
-        let mut world = PoisonError::into_inner(poisoned);
-        *world = None;
-        world
-    });
-    SHARED.clear_poison();
-    if world.is_none() {
-        *world = Some(World::new(&["first"]));
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // A test that failed may leave it in any state: those who ask from now on get a new one.
+        if thread::panicking() {
+            let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+            if shared
+                .as_ref()
+                .is_some_and(|world| Arc::ptr_eq(world, &self.0))
+            {
+                *shared = None;
+            }
+        }
     }
-    Shared(world)
+}
+
+/// The shared world, made for the first who asks. Tests beside each other in it have namespaces of their own.
+pub(crate) fn shared() -> Shared {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let world = shared.get_or_insert_with(|| Arc::new(World::new(&["first"])));
+    Shared(Arc::clone(world))
 }
 
 /// Ends the shared world.
@@ -64,8 +78,17 @@ impl World {
 
     /// And with these options for them.
     pub(crate) fn with(replicas: &[&str], options: &[&str]) -> Self {
+        Self::before(replicas, options, |_| ())
+    }
+
+    /// The same with something in the cluster before they start.
+    pub(crate) fn before(
+        replicas: &[&str],
+        options: &[&str],
+        prepare: impl FnOnce(&Cluster),
+    ) -> Self {
         let cluster = Cluster::new();
-        super::rbac::apply(&cluster);
+        prepare(&cluster);
         let kubelet = Kubelet::start(cluster.api(), &["node-a", "node-b"]);
         let replicas: Vec<_> = replicas
             .iter()
@@ -81,7 +104,7 @@ impl World {
         let nodes = kubelet.nodes().to_vec();
         let agents = nodes
             .iter()
-            .map(|node| Agent::start(cluster.api(), &kubelet, node, &to))
+            .map(|node| Agent::start(&cluster, &kubelet, node, &to))
             .collect();
         Self {
             agents,
@@ -99,11 +122,24 @@ impl World {
         &self.replicas[0]
     }
 
-    /// A namespace of the test's own with a Deployment in it.
+    /// A namespace of the test's own with a Deployment in it that serves.
     pub(crate) fn app(
         &self,
-        namespace: &'static str,
-        name: &'static str,
+        namespace: &str,
+        name: &str,
+        replicas: u32,
+        annotations: &[(&str, &str)],
+    ) -> App<'_> {
+        let app = self.deploy(namespace, name, replicas, annotations);
+        app.await_serving(replicas as usize);
+        app
+    }
+
+    /// The same, not waited for.
+    pub(crate) fn deploy(
+        &self,
+        namespace: &str,
+        name: &str,
         replicas: u32,
         annotations: &[(&str, &str)],
     ) -> App<'_> {
@@ -114,26 +150,24 @@ impl World {
             replicas,
             &opted_in(annotations),
         ));
-        let app = App {
+        App {
             world: self,
-            namespace,
-            name,
-        };
-        app.await_serving(replicas as usize);
-        app
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
     }
 }
 
 /// A Deployment under test; deleted when dropped.
 pub(crate) struct App<'a> {
     pub(crate) world: &'a World,
-    pub(crate) namespace: &'static str,
-    pub(crate) name: &'static str,
+    namespace: String,
+    name: String,
 }
 
 impl App<'_> {
     pub(crate) fn path(&self) -> String {
-        path("apps/v1", "Deployment", self.namespace, self.name)
+        path("apps/v1", "Deployment", &self.namespace, &self.name)
     }
 
     /// Pods it is asked to have.
@@ -154,9 +188,31 @@ impl App<'_> {
         })
     }
 
+    /// Waits until the number of pods is what the decision before last and the last one asked for, without haste:
+    /// then the windows hold nothing but the load there is. Answers the number.
+    #[track_caller]
+    pub(crate) fn await_steady(&self, wanted: RangeInclusive<u64>) -> u64 {
+        let what = format!("{}/{} steady", self.namespace, self.name);
+        let mut decided = Value::Null;
+        let steady = eventually(&what, SOON, || {
+            let (replicas, view) = (self.replicas(), self.view());
+            let calm = view["panic_mode"] == false
+                && view["desired"] == replicas
+                && view["ready"] == replicas;
+            if !calm {
+                decided = Value::Null;
+            } else if decided.is_null() {
+                decided = view["decided_at"].clone();
+            }
+            (calm && decided != view["decided_at"]).then_some(replicas)
+        });
+        assert!(wanted.contains(&steady), "{steady}: {}", self.view());
+        steady
+    }
+
     #[track_caller]
     pub(crate) fn await_serving(&self, pods: usize) {
-        let endpoints = self.world.kubelet.endpoints(self.namespace, self.name);
+        let endpoints = self.world.kubelet.endpoints(&self.namespace, &self.name);
         let what = format!("{pods} pods of {}/{} serving", self.namespace, self.name);
         eventually(&what, SOON, || (endpoints().len() == pods).then_some(()));
     }
@@ -164,20 +220,27 @@ impl App<'_> {
     /// Asserts that it stays at `pods` for a time.
     #[track_caller]
     pub(crate) fn assert_stays(&self, pods: u64, time: Duration) {
-        let until = std::time::Instant::now() + time;
-        while std::time::Instant::now() < until {
+        self.assert_within(pods..=pods, time);
+    }
+
+    /// Asserts that it has so many pods for a time.
+    #[track_caller]
+    pub(crate) fn assert_within(&self, pods: RangeInclusive<u64>, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
             let replicas = self.replicas();
             assert!(
-                replicas == pods || replicas == u64::MAX,
-                "{replicas} replicas, {pods} expected"
+                pods.contains(&replicas) || replicas == u64::MAX,
+                "{replicas} replicas, {pods:?} expected: {}",
+                self.view()
             );
-            std::thread::sleep(Duration::from_millis(200));
+            thread::sleep(Duration::from_millis(100));
         }
     }
 
     pub(crate) fn traffic(&self, most: usize) -> Traffic {
         Traffic::new(
-            self.world.kubelet.endpoints(self.namespace, self.name),
+            self.world.kubelet.endpoints(&self.namespace, &self.name),
             most,
             REQUEST,
         )
@@ -185,16 +248,16 @@ impl App<'_> {
 
     /// What the first replica tells of it.
     pub(crate) fn view(&self) -> Value {
-        self.world.replica().workload(self.namespace, self.name)
+        self.world.replica().workload(&self.namespace, &self.name)
     }
 
     #[track_caller]
     pub(crate) fn await_event(&self, reason: &str) -> String {
         await_event(
             self.world.api(),
-            self.namespace,
+            &self.namespace,
             "Deployment",
-            self.name,
+            &self.name,
             reason,
         )
     }
@@ -202,10 +265,10 @@ impl App<'_> {
 
 impl Drop for App<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if thread::panicking() {
             eprintln!("{}\nlog of the autoscaler:", self.view());
             let log = self.world.replica().log();
-            for line in log.lines().filter(|line| line.contains(self.namespace)) {
+            for line in log.lines().filter(|line| line.contains(&self.namespace)) {
                 eprintln!("{line}");
             }
         }

@@ -91,6 +91,12 @@ fn facts(kind: &ApiResource, object: &SlimTarget) -> TargetFacts {
             .replicas
             .map_or(1, |replicas| u32::try_from(replicas).unwrap_or(0)),
         annotations: annotations.unwrap_or_default(),
+        owned: object
+            .metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .any(|owner| owner.controller == Some(true)),
         created: created(object),
     }
 }

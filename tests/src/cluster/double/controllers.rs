@@ -199,7 +199,12 @@ fn schedule(inner: &mut Inner) {
     let mut waiting = Vec::new();
     for pod in inner.list("pods", None) {
         match pod["spec"]["nodeName"].as_str() {
-            Some(node) => *load.entry(node.to_owned()).or_default() += 1,
+            // One that is bound to a node that nobody has registered does not make it one.
+            Some(node) => {
+                if let Some(pods) = load.get_mut(node) {
+                    *pods += 1;
+                }
+            }
             None => waiting.push(key_of("pods", pod)),
         }
     }

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 use self::http::Server;
 use self::store::Store;
-use super::runtime;
+use super::{runtime, server_port};
 
 /// A running double; gone when dropped.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Double {
             admin: admin.clone(),
             up: is_up,
         });
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, super::super::harness::free_port()));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server_port()));
         let this = Self {
             address,
             admin,

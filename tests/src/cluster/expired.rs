@@ -1,0 +1,47 @@
+//! A service-account token of a real API server that has run out.
+//!
+//! The API server makes out none for less than ten minutes. So a good one is given another time and signed anew, with
+//! the key that the tests have made for the API server.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use rcgen::{KeyPair, SigningKey as _};
+use serde_json::{Value, json};
+
+/// Seconds since it ran out.
+const AGO: u64 = 3600;
+
+/// `good` as it would be an hour after its end. `key` is the key of the API server's tokens.
+///
+/// # Panics
+/// It is no such token.
+pub(super) fn expired(good: &str, key: &KeyPair) -> String {
+    let claims = good.split('.').nth(1).expect("a token with claims");
+    let claims = BASE64.decode(claims).expect("claims in Base64");
+    let mut claims: Value = serde_json::from_slice(&claims).expect("claims in JSON");
+    let ran_out = claims["iat"].as_u64().expect("when it was made out") - AGO;
+    claims["exp"] = ran_out.into();
+    for begin in ["iat", "nbf"] {
+        claims[begin] = (ran_out - AGO).into();
+    }
+    let head = json!({"alg": "ES256", "typ": "JWT"});
+    let signed = [head, claims].map(|part| BASE64.encode(part.to_string()));
+    let signed = signed.join(".");
+    let signature = key.sign(signed.as_bytes()).expect("a signature");
+    format!("{signed}.{}", BASE64.encode(fixed(&signature)))
+}
+
+/// A signature by P-256 as RFC 7518 section 3.4 wants it, two numbers of 32 bytes, of what ASN.1 makes of it: a
+/// sequence of two integers, each with its length, and a zero before where the first bit is set.
+fn fixed(der: &[u8]) -> Vec<u8> {
+    let mut numbers = Vec::new();
+    let mut rest = &der[2..];
+    while let [_, length, after @ ..] = rest {
+        let (number, next) = after.split_at((*length).into());
+        let number = number.strip_prefix(&[0]).unwrap_or(number);
+        numbers.resize(numbers.len() + 32 - number.len(), 0);
+        numbers.extend_from_slice(number);
+        rest = next;
+    }
+    numbers
+}

@@ -1,0 +1,53 @@
+//! What `deploy/` installs.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// The one file that people apply.
+pub const RENDERED: &str = "deploy/ebb.yaml";
+
+/// A file of this project.
+#[must_use]
+pub fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+}
+
+/// The objects of a manifest of this project.
+///
+/// # Panics
+/// It cannot be read.
+#[must_use]
+pub fn objects(name: &str) -> Vec<Value> {
+    let path = file(name);
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The objects of a manifest's text.
+///
+/// # Errors
+/// It is no YAML.
+pub fn parse(text: &str) -> anyhow::Result<Vec<Value>> {
+    Ok(serde_saphyr::from_multiple(text)?)
+}
+
+/// The arguments that the first container of an installed workload is started with.
+///
+/// # Panics
+/// There is no such workload.
+#[must_use]
+pub fn arguments(kind: &str, name: &str) -> Vec<String> {
+    let objects = objects(RENDERED);
+    let workload = objects
+        .iter()
+        .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+        .unwrap_or_else(|| panic!("{RENDERED} has no {kind} {name}"));
+    let arguments = &workload["spec"]["template"]["spec"]["containers"][0]["args"];
+    let arguments = arguments.as_array().into_iter().flatten();
+    arguments
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
+}

@@ -1,0 +1,94 @@
+//! What `deploy/` installs is what its parts say, and a Kubernetes API server takes it.
+
+use std::path::Path;
+use std::process::Command;
+
+use ebb_tests::cluster::manifests;
+use ebb_tests::harness::{Case, Need, kubectl};
+use serde_json::json;
+
+use crate::kinds;
+use crate::world::shared;
+
+pub(crate) const CASES: &[Case] = &[
+    Case::beside(
+        "deploy::the_one_file_is_the_base_rendered",
+        &[Need::Kubectl],
+        golden,
+    ),
+    Case::beside(
+        "deploy::every_manifest_is_accepted",
+        &[Need::Cgroup, Need::ControlPlane, Need::Kubectl],
+        accepted,
+    ),
+];
+
+/// What can be put on top of the base.
+const COMPONENTS: [&str; 3] = ["cert-manager", "prometheus-operator", "recommend"];
+
+/// Kinds of others that components use, as group, version, kind: what stands for their definitions.
+const THEIRS: [(&str, &str, &str); 3] = [
+    ("cert-manager.io", "v1", "Certificate"),
+    ("cert-manager.io", "v1", "Issuer"),
+    ("monitoring.coreos.com", "v1", "PodMonitor"),
+];
+
+fn rendered(folder: &Path) -> String {
+    let kubectl = kubectl().expect("it is asked for");
+    let output = Command::new(kubectl)
+        .arg("kustomize")
+        .arg(folder)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// `cargo xtask manifests` writes it anew.
+fn golden() {
+    let file = std::fs::read_to_string(manifests::file(manifests::RENDERED)).unwrap();
+    let rendered = rendered(&manifests::file("deploy/base"));
+    assert!(
+        file == rendered,
+        "{} is not what deploy/base renders to: run cargo xtask manifests",
+        manifests::RENDERED
+    );
+}
+
+/// Server-side dry run with strict validation: fields nobody knows are errors.
+fn accepted() {
+    let world = shared();
+    for (group, version, kind) in THEIRS {
+        kinds::define(world.api(), group, version, kind);
+    }
+    // Kustomize takes bases by relative paths only, and none above where it is told to look.
+    let beside = tempfile::tempdir().unwrap();
+    let deploy = manifests::file("deploy").canonicalize().unwrap();
+    let up = "../".repeat(beside.path().canonicalize().unwrap().components().count() - 1);
+    let place = |name: &str| format!("{up}{}/{name}", deploy.strip_prefix("/").unwrap().display());
+    for component in [None].into_iter().chain(COMPONENTS.map(Some)) {
+        let components: Vec<_> = component
+            .iter()
+            .map(|name| place(&format!("components/{name}")))
+            .collect();
+        let kustomization = json!({"resources": [place("base")], "components": components});
+        std::fs::write(
+            beside.path().join("kustomization.yaml"),
+            kustomization.to_string(),
+        )
+        .unwrap();
+        let objects = manifests::parse(&rendered(beside.path())).unwrap();
+        assert!(
+            objects.len() > 20,
+            "{component:?}: {} objects",
+            objects.len()
+        );
+        for object in objects {
+            world.api().dry_run(&object);
+        }
+    }
+}

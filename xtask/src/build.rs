@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
-    process::{ExitCode, Stdio},
+    process::{Command, ExitCode, Stdio},
     time::Instant,
 };
 
@@ -26,14 +26,29 @@ pub(crate) fn run() -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     say::begin("building all programs (release profile)");
     let start = Instant::now();
+    let programs = programs(&workspace, &PROGRAM_PACKAGES, |_| ())?;
+    say::done("all programs built", start.elapsed());
+    for program in programs {
+        println!("{}", program.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the programs of packages, release profile; where they are.
+pub(crate) fn programs(
+    workspace: &Workspace,
+    packages: &[&str],
+    prepare: impl FnOnce(&mut Command),
+) -> Result<Vec<PathBuf>> {
     let mut cargo = workspace.cargo([
         "build",
         "--release",
         "--message-format=json-render-diagnostics",
     ]);
-    for package in PROGRAM_PACKAGES {
+    for package in packages {
         cargo.args(["--package", package]);
     }
+    prepare(&mut cargo);
     let mut child = cargo
         .stdout(Stdio::piped())
         .spawn()
@@ -52,9 +67,5 @@ pub(crate) fn run() -> Result<ExitCode> {
     if !child.wait().context("cannot wait for cargo")?.success() {
         bail!("the programs do not build: see above");
     }
-    say::done("all programs built", start.elapsed());
-    for program in programs {
-        println!("{}", program.display());
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(programs)
 }

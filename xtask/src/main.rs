@@ -10,7 +10,9 @@ mod cargo;
 mod demo;
 mod exec;
 mod fuzz;
+mod image;
 mod kernels;
+mod manifests;
 mod root;
 mod say;
 mod setup;
@@ -34,6 +36,10 @@ enum Command {
     Setup(setup::Args),
     /// Build all programs for use (release profile) and say where they are
     Build,
+    /// Build the programs of a cluster, static, and put them into an OCI image (with buildah)
+    Image,
+    /// Render deploy/ebb.yaml anew (with kubectl)
+    Manifests,
     Test(test::Args),
     Demo(demo::Args),
     Bench(bench::Args),
@@ -45,6 +51,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Setup(args) => setup::run(&args),
         Command::Build => build::run(),
+        Command::Image => image::run(),
+        Command::Manifests => manifests::run().map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args).map(|never| match never {}),

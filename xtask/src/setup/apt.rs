@@ -29,7 +29,7 @@ apt-get --option DPkg::Lock::Timeout=120 --option Acquire::Retries=3 \
     install --yes --no-install-recommends --no-remove "$@"
 for package in "$@"; do
     # Those of ours that bring a service: it must not come up at the next boot either.
-    case "$package" in haproxy | nginx) update-rc.d "$package" disable || true ;; esac
+    case "$package" in haproxy | nginx | prometheus) update-rc.d "$package" disable || true ;; esac
 done
 "#;
 

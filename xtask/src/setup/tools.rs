@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Program and the package that has it.
-const TOOLS: [(&str, &str); 15] = [
+const TOOLS: [(&str, &str); 16] = [
     ("ab", "apache2-utils"),
     // The program without the service.
     ("apache2", "apache2-bin"),
@@ -23,6 +23,7 @@ const TOOLS: [(&str, &str); 15] = [
     ("nginx", "nginx"),
     ("node", "nodejs"),
     ("openssl", "openssl"),
+    ("promtool", "prometheus"),
     ("python3", "python3"),
     ("wrk", "wrk"),
 ];

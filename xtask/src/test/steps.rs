@@ -1,7 +1,9 @@
 //! The steps of a test run, cheap ones first.
 
 use std::{
+    env,
     io::{BufRead as _, BufReader},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -14,6 +16,12 @@ use crate::{
     root::Root,
     say, setup,
 };
+
+/// Which API server the end-to-end tests use: `double` or `real`.
+const BACK_END: &str = "EBB_TEST_CLUSTER";
+
+/// Where envtest's tools put the programs of a control plane.
+const KUBEBUILDER: &str = "/usr/local/kubebuilder/bin";
 
 /// One thing to try.
 pub(super) struct Step {
@@ -37,6 +45,11 @@ pub(super) fn plan(quick: bool) -> Vec<Step> {
         plan.insert(1, step("test tools", test_tools));
         plan.push(step("fuzzing", fuzz::run));
         plan.push(step("integration tests", integration_tests));
+        plan.push(step("end-to-end tests, API double", on_the_double));
+        plan.push(step(
+            "end-to-end tests, real control plane",
+            on_a_control_plane,
+        ));
         plan.push(step("other kernels", kernels::run));
     }
     plan
@@ -126,12 +139,43 @@ fn test_command(workspace: &Workspace) -> Command {
 }
 
 fn integration_tests(workspace: &Workspace) -> Result<Counts> {
+    as_root(workspace, INTEGRATION, |_| ())
+}
+
+/// Everywhere: the API server is a part of the tests.
+fn on_the_double(workspace: &Workspace) -> Result<Counts> {
+    as_root(workspace, CLUSTER, |cargo| {
+        cargo.env(BACK_END, "double");
+    })
+}
+
+fn on_a_control_plane(workspace: &Workspace) -> Result<Counts> {
+    let folder =
+        env::var_os("KUBEBUILDER_ASSETS").map_or_else(|| KUBEBUILDER.into(), PathBuf::from);
+    if !folder.join("kube-apiserver").is_file() {
+        return Ok(Counts::skipped(format!(
+            "end-to-end tests, real control plane: no kube-apiserver in {} (KUBEBUILDER_ASSETS; setup-envtest gets one)",
+            folder.display()
+        )));
+    }
+    as_root(workspace, CLUSTER, |cargo| {
+        cargo.env(BACK_END, "real");
+    })
+}
+
+/// A test program that loads kernel programs.
+fn as_root(
+    workspace: &Workspace,
+    program: &str,
+    prepare: impl FnOnce(&mut Command),
+) -> Result<Counts> {
     let mut cargo = test_command(workspace);
-    cargo.args(["--test", INTEGRATION]);
+    cargo.args(["--test", program]);
+    prepare(&mut cargo);
     cargo.env("EBB_BIN_DIR", workspace.bin_dir());
     leftovers::mark(&mut cargo);
     if !Root::is_already() {
-        match Root::ask("run the integration tests, which load kernel programs") {
+        match Root::ask("run tests that load kernel programs") {
             Ok(root) => {
                 if let Some(runner) = root.runner() {
                     // As cargo spells it in variables.

@@ -1,0 +1,98 @@
+//! `cargo xtask image`: the programs of a cluster as an OCI image, in one file.
+//!
+//! Static programs, so that there is nothing else in it that could be out of date. Buildah puts it together without an
+//! engine or a daemon, and keeps what it works with beside the build.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    build,
+    cargo::{self, IMAGE_PACKAGES, Workspace},
+    exec, say, setup,
+};
+
+/// What a person with Debian is told to install.
+const BUILDAH: &str = "buildah";
+
+/// Copying some megabytes; minutes would be a machine in trouble.
+const LIMIT: Duration = Duration::from_secs(600);
+
+pub(crate) fn run() -> Result<ExitCode> {
+    if exec::which(BUILDAH).is_none() {
+        bail!("no {BUILDAH} here, which puts the image together (apt-get install {BUILDAH})");
+    }
+    setup::toolchain()?;
+    let workspace = Workspace::find()?;
+    say::begin("building the programs, static (release profile)");
+    let start = Instant::now();
+    let programs = build_static(&workspace)?;
+    say::done("programs built", start.elapsed());
+
+    let folder = workspace.image_dir();
+    let context = folder.join("context");
+    // What an earlier build has put there may be called otherwise by now.
+    fs::remove_dir_all(&folder).ok();
+    fs::create_dir_all(&context).with_context(|| format!("cannot create {}", context.display()))?;
+    for program in &programs {
+        let name = program.file_name().context("a program has no name")?;
+        fs::copy(program, context.join(name))
+            .with_context(|| format!("cannot copy {}", program.display()))?;
+    }
+    say::begin("putting the image together");
+    let start = Instant::now();
+    let archive = folder.join("ebb.tar");
+    assemble(&workspace, &folder, &context, &archive)?;
+    say::done("image built", start.elapsed());
+    println!("{}", archive.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All of it: Rust's own libraries, and glibc. Only for the target's programs, which is why it is named though it is the
+/// host's: build scripts and macros are loaded by programs that are not static.
+fn build_static(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let host = cargo::host()?;
+    let variable = format!(
+        "CARGO_TARGET_{}_RUSTFLAGS",
+        host.to_uppercase().replace('-', "_")
+    );
+    let given = env::var(&variable).unwrap_or_default();
+    let flags = format!("{given} -C target-feature=+crt-static");
+    build::programs(workspace, &IMAGE_PACKAGES, |cargo| {
+        cargo.args(["--target", &host]).env(&variable, flags.trim());
+    })
+}
+
+fn assemble(workspace: &Workspace, folder: &Path, context: &Path, archive: &Path) -> Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let name = format!("ebb:{version}");
+    let buildah = || {
+        let mut command = Command::new(BUILDAH);
+        command.arg("--root").arg(folder.join("storage"));
+        command.arg("--runroot").arg(folder.join("run"));
+        // Needs no right, and no help of the kernel's.
+        command.args(["--storage-driver", "vfs"]);
+        command
+    };
+    let mut build = buildah();
+    build.args(["build", "--layers=false", "--isolation", "chroot"]);
+    // The same programs make the same image.
+    build.args(["--timestamp", "0", "--tag", &name, "--file"]);
+    build.arg(workspace.root.join("Dockerfile")).arg(context);
+    let log = folder.join("buildah.log");
+    exec::watched("buildah build", &mut build, &log, LIMIT)?;
+    let mut push = buildah();
+    push.args(["push", &name]);
+    push.arg(format!("oci-archive:{}:{name}", archive.display()));
+    exec::watched("buildah push", &mut push, &log, LIMIT)?;
+    for leftover in ["storage", "run", "context"] {
+        fs::remove_dir_all(folder.join(leftover)).ok();
+    }
+    Ok(())
+}

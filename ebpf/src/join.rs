@@ -19,7 +19,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use ebb_common::{
-    abi::{Ends, event, ingress},
+    abi::{Ends, NO_SLOT, event, ingress},
     conn::{Conn, state},
     direction::Side,
     joining::{Beginning, LEAST, LOOK, beginning},
@@ -142,9 +142,13 @@ fn take_in(context: &SkBuffContext, socket: *mut bpf_sock) -> Option<*mut Conn> 
         pod.note(event::NO_STORAGE);
         return None;
     };
-    // SAFETY: fresh socket storage.
-    unsafe { &mut *connection }.open_late(slot, sent);
-    pod.opened();
+    // SAFETY: socket storage, as long as the program runs.
+    let own = unsafe { &mut *connection };
+    // Another CPU may have come first.
+    if own.slot == NO_SLOT {
+        own.open_late(slot, sent);
+        pod.opened();
+    }
     Some(connection)
 }
 

@@ -106,7 +106,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         token: options.token_file.clone(),
     };
 
-    let mut serving = tokio::spawn(Arc::clone(&status).serve(status_port));
+    let mut serving = tokio::spawn(ebb_metrics::status::serve(status_port, Arc::clone(&status)));
     let mut watching = tokio::spawn(watch::run(client, doors.clone(), listed));
     let mut reporting = tokio::spawn(report::run(sender, doors.clone(), leaving, report));
     let mut sending = tokio::spawn(send::run(autoscaler, reports));

@@ -28,6 +28,7 @@ use ebb_agent::{cgroup, pins::Pins};
 use hyper::body::Bytes;
 use kube::Client;
 use tokio::{
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinSet,
@@ -59,14 +60,17 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         .context("cannot tell where the API server is")?;
     let shown = Arc::new(Mutex::new(View::default()));
     let metrics = Metrics::new(&shown);
-    let listener = Status::listen(args.status_address)
+    let listener = TcpListener::bind(args.status_address)
         .await
         .with_context(|| format!("cannot listen on {}", args.status_address))?;
 
     // Dropped at the end, which ends them.
     let mut tasks = JoinSet::new();
-    let status = Status::new(Arc::clone(&shown), Arc::clone(&metrics));
-    tasks.spawn(status.serve(listener));
+    let status = Status {
+        shown: Arc::clone(&shown),
+        metrics: Arc::clone(&metrics),
+    };
+    tasks.spawn(ebb_metrics::status::serve(listener, Arc::new(status)));
     let (reports, newest) = watch::channel(Bytes::new());
     let credentials = Arc::new(Credentials::new(args.token_file, args.autoscaler_ca));
     if args.autoscaler.is_empty() {

@@ -148,7 +148,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         identity: options.identity.clone(),
         leading: leading.clone(),
     });
-    tokio::spawn(Arc::clone(&status).serve(status_port));
+    tokio::spawn(ebb_metrics::status::serve(status_port, Arc::clone(&status)));
 
     let versions = {
         let kinds = Arc::clone(&kinds);

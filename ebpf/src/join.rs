@@ -126,10 +126,12 @@ fn take_in(context: &SkBuffContext, socket: *mut bpf_sock) -> Option<*mut Conn> 
     if is_not_counted(socket) {
         return None;
     }
-    let Some(slot) = slot(context) else {
+    // Without a slot the cgroup is being attached, or detached: another packet may know more.
+    let slot = slot(context)?;
+    if slot == NO_SLOT {
         do_not_count(socket);
         return None;
-    };
+    }
     // SAFETY: the socket of the packet at hand.
     let tcp = unsafe { bpf_tcp_sock(socket) };
     if tcp.is_null() {
@@ -152,7 +154,7 @@ fn take_in(context: &SkBuffContext, socket: *mut bpf_sock) -> Option<*mut Conn> 
     Some(connection)
 }
 
-/// The slot in which a packet's connection is counted. `None` if it is not.
+/// The slot in which a packet's connection is counted; [`NO_SLOT`] if it is not. `None` if its cgroup has none.
 #[inline(always)]
 fn slot(context: &SkBuffContext) -> Option<u32> {
     let here = ends(context)?;
@@ -171,7 +173,7 @@ fn slot(context: &SkBuffContext) -> Option<u32> {
         } else {
             listens(context, &here) && !is_inner(context, &here, cgroup, level)
         };
-        return counted.then_some(slot);
+        return Some(if counted { slot } else { NO_SLOT });
     }
     None
 }

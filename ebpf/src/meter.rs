@@ -98,7 +98,7 @@ impl Pod {
             if (&raw const (*self.cells).started).read_volatile() >= mark.read_volatile() {
                 mark.write_volatile(NO_MARK);
                 // A full buffer has woken somebody.
-                let _ = WAKES.output(&(*self.cells).slot, 0);
+                let _ = WAKES.output((*self.cells).slot, 0);
             }
         }
     }

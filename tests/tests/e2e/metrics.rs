@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use ebb_tests::cluster::{SOON, agent};
+use ebb_tests::cluster::{SOON, agent, manifests::file};
 use ebb_tests::harness::{Case, Need, eventually};
 
 use crate::world::{FAST, shared};
@@ -16,6 +16,11 @@ pub(crate) const CASES: &[Case] = &[
         promtool,
     ),
     Case::beside("metrics::labels_are_bounded", &[Need::Cgroup], labels),
+    Case::beside(
+        "metrics::the_docs_have_them_all",
+        &[Need::Cgroup],
+        documented,
+    ),
 ];
 
 /// Those whose values are objects of the cluster, and so as many as there are of these.
@@ -91,4 +96,48 @@ fn labels() {
             assert!(of.len() <= FEW, "{name}: {of:?}");
         }
     }
+}
+
+/// A metric: its name, without what a counter's has at its end, and its type.
+type Metric = (String, String);
+
+/// Those that a program may have and did not, in this test: there was no reason.
+const SELDOM: [&str; 2] = ["ebb_agent_lack", "ebb_autoscaler_scale_writes"];
+
+fn documented() {
+    let docs = std::fs::read_to_string(file("docs/metrics.md")).unwrap();
+    let metric = |name: &str, kind: &str| -> Metric {
+        let name = name.trim_end_matches("_total");
+        (name.to_owned(), kind.to_owned())
+    };
+    let described: BTreeSet<Metric> = docs
+        .lines()
+        .filter_map(|row| {
+            let (name, rest) = row.strip_prefix("| `")?.split_once("` | ")?;
+            let (kind, _) = rest.split_once(" |")?;
+            name.starts_with("ebb_").then(|| metric(name, kind))
+        })
+        .collect();
+    let mut there = BTreeSet::new();
+    for text in exposed("documented") {
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        there.extend(types.filter_map(|line| {
+            let (name, kind) = line.split_once(' ')?;
+            Some(metric(name, kind))
+        }));
+    }
+    let unknown: Vec<_> = there.difference(&described).collect();
+    assert!(unknown.is_empty(), "not in the docs: {unknown:?}");
+    let programs: BTreeSet<_> = there.iter().map(|(name, _)| program(name)).collect();
+    let gone: Vec<_> = described
+        .difference(&there)
+        .filter(|(name, _)| programs.contains(program(name)))
+        .filter(|(name, _)| !SELDOM.contains(&name.as_str()))
+        .collect();
+    assert!(gone.is_empty(), "in the docs only: {gone:?}");
+}
+
+/// Whose metric it is: the word behind `ebb_`.
+fn program(name: &str) -> &str {
+    name.split('_').nth(1).unwrap_or_default()
 }

@@ -237,7 +237,7 @@ fn ten_thousand_connections() {
     let (_, metrics) = world.replica().get("/metrics").unwrap();
     let turned_away = metrics
         .lines()
-        .find_map(|line| line.strip_prefix("ebb_report_connections_turned_away_total "))
+        .find_map(|line| line.strip_prefix("ebb_autoscaler_report_connections_turned_away_total "))
         .and_then(|value| value.parse::<f64>().ok())
         .unwrap();
     assert!(turned_away > 9_000.0, "{turned_away}");

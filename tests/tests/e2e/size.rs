@@ -201,7 +201,7 @@ fn ingest(replica: &Autoscaler) -> Vec<(f64, f64)> {
     text.lines()
         .filter_map(|line| {
             let (bound, count) = line
-                .strip_prefix("ebb_report_ingest_seconds_bucket{le=\"")?
+                .strip_prefix("ebb_autoscaler_report_ingest_seconds_bucket{le=\"")?
                 .split_once("\"} ")?;
             Some((bound.parse().unwrap_or(f64::INFINITY), count.parse().ok()?))
         })

@@ -40,7 +40,9 @@ struct Outcome {
 
 impl Metrics {
     pub(super) fn new(shared: &Arc<Shared>) -> Arc<Self> {
-        let mut registry = Registry::with_prefix("ebb");
+        let mut all = Registry::with_prefix("ebb");
+        all.register_collector(Box::new(workloads::Workloads(Arc::clone(shared))));
+        let registry = all.sub_registry_with_prefix("autoscaler");
         let metrics = Self {
             reports: Family::default(),
             reported_pods: Family::default(),
@@ -81,9 +83,8 @@ impl Metrics {
             "Whether this replica acts",
             metrics.leading.clone(),
         );
-        registry.register_collector(Box::new(workloads::Workloads(Arc::clone(shared))));
         Arc::new(Self {
-            registry,
+            registry: all,
             ..metrics
         })
     }

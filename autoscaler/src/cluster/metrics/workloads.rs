@@ -87,15 +87,15 @@ impl Collector for Workloads {
             .0
             .with(|engine, now| (engine.views().collect::<Vec<_>>(), engine.figures(now)));
         for (name, help, value) in [
-            ("workloads", "Workloads known", figures.workloads),
-            ("pods", "Pods known", figures.pods),
+            ("autoscaler_workloads", "Workloads known", figures.workloads),
+            ("autoscaler_pods", "Pods known", figures.pods),
             (
-                "report_senders",
+                "autoscaler_report_senders",
                 "Agents and other sources heard of in the last hour",
                 figures.senders,
             ),
             (
-                "report_senders_silent",
+                "autoscaler_report_senders_silent",
                 "Of these, those that are silent",
                 figures.silent_senders,
             ),

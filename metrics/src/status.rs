@@ -98,7 +98,10 @@ fn answer(status: &impl Status, request: &Request<Incoming>) -> Answer {
         },
         "/readyz" => match status.ready() {
             Ok(line) => text(StatusCode::OK, &line),
-            Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("not ready: {why}")),
+            Err(why) => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &format!("not ready: {why}"),
+            ),
         },
         "/metrics" => {
             let accept = request.headers().get(ACCEPT);

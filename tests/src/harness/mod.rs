@@ -30,7 +30,6 @@ pub use notes::note;
 pub use process::{Process, Signal};
 pub use remains::{Remains, dead_runs};
 pub use suite::{Case, full, main};
-#[cfg(feature = "cluster")]
 pub(crate) use wait::poll;
 pub use wait::{eventually, free_port};
 pub use wire::Wire;

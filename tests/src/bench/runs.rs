@@ -17,6 +17,9 @@ use anyhow::{Context as _, Result, bail};
 
 use super::bpf::Hook;
 
+/// `BPF_CGROUP_INET_SOCK_RELEASE`: a socket is given up. Once a connection, as what sock_ops sees of it.
+const SOCK_RELEASE: u32 = 34;
+
 /// Runs of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Runs {
@@ -96,7 +99,7 @@ impl Hooks {
             let hook = match link.attach_type {
                 hook if hook == Hook::Ingress as u32 => &mut hooks.ingress,
                 hook if hook == Hook::Egress as u32 => &mut hooks.egress,
-                hook if hook == Hook::SockOps as u32 => &mut hooks.sock_ops,
+                hook if hook == Hook::SockOps as u32 || hook == SOCK_RELEASE => &mut hooks.sock_ops,
                 other => bail!("a program on attach type {other}: nobody knows its load"),
             };
             *hook = *hook + *runs;

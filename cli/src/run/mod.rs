@@ -30,7 +30,7 @@ use anyhow::{Context as _, ensure};
 use ebb_activator::{Limits, Pool};
 use ebb_agent::cgroup::v2_mount;
 use nix::unistd;
-use tokio::{net::TcpListener, runtime};
+use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use self::args::Args;
@@ -66,24 +66,28 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         unistd::geteuid().is_root(),
         "not root: ebb run makes cgroups and loads kernel programs; run it as root (sudo ebb run …)"
     );
-    runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
+    let limits = Limits {
+        hard_limit: settings.hard_limit,
+        ..Limits::default()
+    };
+    ebb_activator::runtime(&limits)
         .context("cannot start")?
-        .block_on(start(args, settings, console))
+        .block_on(start(args, settings, limits, console))
 }
 
 /// Puts the parts together, from what costs nothing to what would have to be cleaned up.
-async fn start(args: Args, settings: RunSettings, console: Console) -> anyhow::Result<()> {
+async fn start(
+    args: Args,
+    settings: RunSettings,
+    limits: Limits,
+    console: Console,
+) -> anyhow::Result<()> {
     let signals = Signals::catch().context("cannot catch signals")?;
     let mount = v2_mount()?;
     let listener = listen((args.host, args.port).into()).await?;
     let address = listener.local_addr().context("cannot tell the port")?;
     let open_files = OpenFiles::raise().context("cannot raise the limit on open files")?;
-    let pool = Pool::new(Limits {
-        hard_limit: settings.hard_limit,
-        ..Limits::default()
-    });
+    let pool = Pool::new(limits);
     let meter = Arc::new(Meter::load(pool.clone(), settings.exclude_paths.clone())?);
     let command = CommandLine::new(&args.command).context("COMMAND is empty")?;
     let spawner = Spawner::start(open_files).context("cannot start a thread")?;

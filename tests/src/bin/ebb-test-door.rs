@@ -53,20 +53,18 @@ fn main() -> anyhow::Result<()> {
     // As many connections as the system grants.
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(run(options))
-}
-
-async fn run(options: Options) -> anyhow::Result<()> {
-    let pool = Pool::new(Limits {
+    let limits = Limits {
         max_held: options.max_held,
         max_wait: options.max_wait,
         header_timeout: options.header_timeout,
         hard_limit: options.hard_limit,
         ..Limits::default()
-    });
+    };
+    ebb_activator::runtime(&limits)?.block_on(run(options, limits))
+}
+
+async fn run(options: Options, limits: Limits) -> anyhow::Result<()> {
+    let pool = Pool::new(limits);
     pool.set_protocol(match options.protocol {
         Speech::Detect => Protocol::Detect,
         Speech::Http1 => Protocol::Http1,

@@ -20,9 +20,6 @@ pub(super) const CASES: &[Case] = &[Case::new(
 
 const NONE: &[Need] = &[];
 const CLIENTS: usize = 200;
-/// Between two requests: more than it takes two threads of a loaded machine to read one each, without which
-/// nobody could say which of them came first; little against the millisecond that each takes on the server.
-const APART: Duration = Duration::from_micros(300);
 /// Of places in the order, so many may be wrong.
 const OUT_OF_ORDER: usize = CLIENTS / 20;
 
@@ -63,19 +60,19 @@ fn one_at_a_time() {
         }
     });
     let mut front = Front::of(server, &["--hard-limit", "1"]);
-    // The order in which they are sent: each when the one before has been sent.
+    // The order in which they come, connection and request: each when the one before has been sent.
     let turn = Mutex::new(0);
     let door = front.address();
     thread::scope(|scope| {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
-                let mut wire = Wire::connect(door);
-                {
+                let mut wire = {
                     let mut number = turn.lock().expect("sound");
+                    let mut wire = Wire::connect(door);
                     wire.get(&format!("/{number}"), "");
                     *number += 1;
-                    thread::sleep(APART);
-                }
+                    wire
+                };
                 assert_eq!(wire.response(), 200);
             });
         }

@@ -31,11 +31,16 @@ pub fn run(
     };
     // SAFETY: socket storage lives as long as the socket; what both directions write is guarded.
     let (connection, http2) = unsafe { (&mut *connection, &mut *http2) };
-    let (Some(mut pod), Some(rules)) = (Pod::of(http2.slot), RULES.get(http2.slot)) else {
+    let Some(mut pod) = Pod::of(http2.slot) else {
         return;
     };
     let rules = match side {
-        Side::Requests => Some(rules),
+        Side::Requests => {
+            let Some(rules) = RULES.get(http2.slot) else {
+                return;
+            };
+            Some(rules)
+        }
         Side::Responses => {
             pod.sends(context, &mut http2.way(side).direction.stamp);
             if http2.responses.direction.flags == 0 {

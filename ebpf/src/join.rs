@@ -31,14 +31,12 @@ use crate::{
     meter::{Pod, masked},
     segment::{Header, ends},
     sockets::serves,
+    traffic::TCP_LISTEN,
     turn,
 };
 
 /// How deep in the tree of cgroups a pod can be; kubelet's are at 3 or 4, those of a node in a container some deeper.
 const DEEPEST: i32 = 12;
-
-/// BPF_TCP_LISTEN of include/uapi/linux/bpf.h.
-const TCP_LISTEN: u32 = 10;
 
 /// Looks whether a packet's connection can be counted from here on.
 #[inline(always)]

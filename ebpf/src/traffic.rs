@@ -21,7 +21,8 @@ use crate::{
 // include/uapi/linux/bpf.h
 const TCP_ESTABLISHED: u32 = 1; // BPF_TCP_ESTABLISHED
 const TCP_SYN_RECV: u32 = 3; // BPF_TCP_SYN_RECV
-const TCP_LISTEN: u32 = 10; // BPF_TCP_LISTEN
+/// A socket that waits for connections.
+pub const TCP_LISTEN: u32 = 10; // BPF_TCP_LISTEN
 
 /// Counts what a packet begins and ends. `steps` goes through the segment, and says whether there is more to read in it.
 #[inline(always)]
@@ -50,9 +51,17 @@ pub fn run(
     // SAFETY: socket storage lives as long as the socket. The way in is written by whoever has the turn, the way out by
     // this program only, one packet at a time.
     let connection = unsafe { &mut *connection };
-    let (Some(mut pod), Some(rules)) = (Pod::of(connection.slot), RULES.get(connection.slot))
-    else {
+    let Some(mut pod) = Pod::of(connection.slot) else {
         return;
+    };
+    let rules = match side {
+        Side::Requests => {
+            let Some(rules) = RULES.get(connection.slot) else {
+                return;
+            };
+            Some(rules)
+        }
+        Side::Responses => None,
     };
     if side == Side::Requests && !turn::take(context, connection, &mut pod) {
         return;
@@ -68,13 +77,9 @@ pub fn run(
         }
         return stop(context, side, connection, &pod);
     }
-    let rules = match side {
-        Side::Requests => Some(rules),
-        Side::Responses => {
-            pod.sends(context, &mut direction(connection, side).stamp);
-            None
-        }
-    };
+    if side == Side::Responses {
+        pod.sends(context, &mut direction(connection, side).stamp);
+    }
     let packet = Ruled { context, rules };
     let segment = direction(connection, side).arrived(header.segment);
     if side == Side::Requests && comes_early(side, connection, segment) {

@@ -2,8 +2,8 @@
 //!
 //! The kernel shows an arriving segment before it locks the socket, so two CPUs may show two segments of one connection
 //! at once: on loopback and between pods of one node they do. A parser has to read them one at a time. Whoever comes
-//! while another one reads does not wait: it puts its segment aside (see [`crate::stash`]) and goes, and whoever leaves
-//! last looks whether something has been put aside that nobody has looked at yet.
+//! while another one reads puts its segment aside (see [`crate::stash`]), and whoever leaves last looks whether something
+//! has been put aside that nobody has looked at yet.
 //!
 //! What is put aside while another one reads should be read before TCP has it, or the answer may leave first. So whoever
 //! has put something aside waits for the other one a moment, [`PATIENCE`], before it goes.

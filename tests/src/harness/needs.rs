@@ -32,8 +32,6 @@ pub enum Need {
     Tun,
     /// The patience for the long variants.
     Full,
-    /// A part of Ebb that is still to be written: what it is.
-    Unwritten(&'static str),
 }
 
 impl Need {
@@ -57,7 +55,6 @@ impl Need {
                     "{name} is not installed (cargo xtask setup --tests)"
                 )),
             },
-            Self::Unwritten(what) => Err(format!("not written yet: {what}")),
             Self::Full if full() => Ok(()),
             Self::Full => Err("only with EBB_TEST_FULL=1".to_owned()),
             Self::Python(module) => match find::python(module) {

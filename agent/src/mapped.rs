@@ -11,7 +11,7 @@ use std::{
 
 use aya::maps::MapData;
 use ebb_common::{
-    abi::{MAX_PODS, PodCounters, ended},
+    abi::{MAX_PODS, PodCounters, Sums, ended},
     latency::BUCKETS,
 };
 use memmap2::{MmapOptions, MmapRaw};
@@ -87,8 +87,13 @@ impl Mapped {
     pub(crate) fn read(&self, slot: u32) -> Result<PodCounters, CounterError> {
         for _ in 0..TRIES {
             // The order is what makes a change halfway visible: `settled` first, what begins a change last.
-            let settled = self.cell(slot, offset_of!(PodCounters, settled));
-            let area = self.cell(slot, offset_of!(PodCounters, area));
+            let [start, end] = [
+                offset_of!(PodCounters, starts),
+                offset_of!(PodCounters, ends),
+            ];
+            let settled =
+                [start, end].map(|sums| self.cell(slot, sums + offset_of!(Sums, settled)));
+            let area = [start, end].map(|sums| self.cell(slot, sums + offset_of!(Sums, area)));
             let ended: [u64; ended::WAYS] = std::array::from_fn(|way| {
                 self.cell(slot, offset_of!(PodCounters, ended) + way * 8)
             });
@@ -96,27 +101,30 @@ impl Mapped {
             let changes = ended
                 .iter()
                 .fold(started, |sum, ended| sum.wrapping_add(*ended));
-            if changes != settled {
+            if changes != settled[0].wrapping_add(settled[1]) {
                 std::hint::spin_loop();
                 continue;
             }
-            return Ok(PodCounters {
-                settled,
-                area,
-                ended,
-                started,
-                http2: self.cell(slot, offset_of!(PodCounters, http2)),
-                upgraded: self.cell(slot, offset_of!(PodCounters, upgraded)),
-                opaque: self.cell(slot, offset_of!(PodCounters, opaque)),
-                // A connection that closes in between must not seem never to have opened.
-                closed: self.cell(slot, offset_of!(PodCounters, closed)),
-                opened: self.cell(slot, offset_of!(PodCounters, opened)),
-                latency: std::array::from_fn::<_, BUCKETS, _>(|bucket| {
-                    self.cell(slot, offset_of!(PodCounters, latency) + bucket * 8)
-                }),
-                mark: self.cell(slot, offset_of!(PodCounters, mark)),
-                slot: u64::from(slot),
+            let http2 = [start, end].map(|sums| self.cell(slot, sums + offset_of!(Sums, http2)));
+            let sums = |of: usize| Sums {
+                settled: settled[of],
+                area: area[of],
+                http2: http2[of],
+            };
+            let mut cells = PodCounters::ZERO;
+            cells.starts = sums(0);
+            cells.ends = sums(1);
+            cells.started = started;
+            cells.ended = ended;
+            cells.upgraded = self.cell(slot, offset_of!(PodCounters, upgraded));
+            cells.opaque = self.cell(slot, offset_of!(PodCounters, opaque));
+            // A connection that closes in between must not seem never to have opened.
+            cells.closed = self.cell(slot, offset_of!(PodCounters, closed));
+            cells.opened = self.cell(slot, offset_of!(PodCounters, opened));
+            cells.latency = std::array::from_fn::<_, BUCKETS, _>(|bucket| {
+                self.cell(slot, offset_of!(PodCounters, latency) + bucket * 8)
             });
+            return Ok(cells);
         }
         Err(CounterError::Unsteady(slot, TRIES))
     }

@@ -68,7 +68,7 @@ impl Reading {
         Self {
             at,
             in_flight,
-            http2: cells.http2,
+            http2: cells.starts.http2.wrapping_add(cells.ends.http2),
             upgraded: cells.upgraded,
             opaque: cells.opaque,
             started: cells.started.wrapping_sub(excluded),
@@ -81,7 +81,10 @@ impl Reading {
             connections: cells.opened.wrapping_sub(cells.closed),
             status,
             latency: cells.latency,
-            integral: in_flight.wrapping_mul(now).wrapping_add(cells.area),
+            integral: in_flight
+                .wrapping_mul(now)
+                .wrapping_add(cells.starts.area)
+                .wrapping_add(cells.ends.area),
         }
     }
 
@@ -130,10 +133,10 @@ mod tests {
         // One request from second 2 to 6, another from 4 on.
         cells.started = 2;
         cells.ended[2] = 1;
-        cells.area = 0u64
+        cells.starts.area = 0u64
             .wrapping_sub(1_000_002 * SECOND)
-            .wrapping_sub(1_000_004 * SECOND)
-            .wrapping_add(1_000_006 * SECOND);
+            .wrapping_sub(1_000_004 * SECOND);
+        cells.ends.area = 1_000_006 * SECOND;
         let after = at(1_000_010, &cells);
         assert_eq!(after.in_flight, 1);
         assert_eq!(after.integral_since(&before), 4.0 + 6.0);
@@ -150,7 +153,8 @@ mod tests {
         let before = at(5, &cells);
         cells.started = 1;
         cells.ended[ended::EXCLUDED] = 1;
-        cells.area = (6 * SECOND).wrapping_neg().wrapping_add(6 * SECOND);
+        cells.starts.area = (6 * SECOND).wrapping_neg();
+        cells.ends.area = 6 * SECOND;
         let after = at(9, &cells);
         assert_eq!(after.integral_since(&before), 0.0);
         assert_eq!(

@@ -73,7 +73,7 @@ pub fn run(
         http2.finish(&mut pod);
     }
     if http2.has_become_opaque() {
-        connection.turn.happened(event::UNREADABLE);
+        connection.happened(event::UNREADABLE);
     }
     stop(context, side, connection, &pod);
 }

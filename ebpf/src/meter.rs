@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use ebb_common::{
-    abi::{MAX_PODS, NO_MARK, PodCounters, ended::WAYS},
+    abi::{MAX_PODS, NO_MARK, PodCounters, Sums, ended::WAYS},
     conn::Lock,
     latency::BUCKETS,
     packet::{Gauge, Meter},
@@ -30,6 +30,15 @@ pub struct Pod {
 fn add(cell: *mut u64, by: u64) {
     // SAFETY: the callers pass a cell of a map value that the verifier has seen looked up.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, by) };
+}
+
+/// The last of the adds that make up starts or ends.
+#[inline(always)]
+fn settle(sums: *mut Sums, count: u64, area: u64) {
+    // SAFETY: as in `add`.
+    add(unsafe { &raw mut (*sums).area }, area);
+    // SAFETY: as above.
+    add(unsafe { &raw mut (*sums).settled }, count);
 }
 
 /// An index bounded by a mask, a power of two less 1, that the compiler cannot leave out where it knows the
@@ -103,11 +112,18 @@ impl Pod {
         }
     }
 
-    /// The last of the adds that make up starts or ends.
+    /// Where starts add up.
     #[inline(always)]
-    fn settle(&mut self, count: u64) {
-        // SAFETY: as in `add`.
-        add(unsafe { &raw mut (*self.cells).settled }, count);
+    fn starts(&mut self) -> *mut Sums {
+        // SAFETY: the callers use it as `add` asks for.
+        unsafe { &raw mut (*self.cells).starts }
+    }
+
+    /// Where ends do.
+    #[inline(always)]
+    fn ends(&mut self) -> *mut Sums {
+        // SAFETY: as above.
+        unsafe { &raw mut (*self.cells).ends }
     }
 }
 
@@ -127,14 +143,9 @@ impl Meter for Pod {
 
     #[inline(always)]
     fn start(&mut self, count: u64, now: u64) {
-        // SAFETY: as in `add`, for both.
+        // SAFETY: as in `add`.
         add(unsafe { &raw mut (*self.cells).started }, count);
-        // SAFETY: as above.
-        add(
-            unsafe { &raw mut (*self.cells).area },
-            now.wrapping_mul(count).wrapping_neg(),
-        );
-        self.settle(count);
+        settle(self.starts(), count, now.wrapping_mul(count).wrapping_neg());
         self.wake();
     }
 
@@ -146,12 +157,7 @@ impl Meter for Pod {
             unsafe { (&raw mut (*self.cells).ended).cast::<u64>().add(way) },
             count,
         );
-        // SAFETY: as above.
-        add(
-            unsafe { &raw mut (*self.cells).area },
-            now.wrapping_mul(count),
-        );
-        self.settle(count);
+        settle(self.ends(), count, now.wrapping_mul(count));
     }
 
     #[inline(always)]
@@ -166,10 +172,11 @@ impl Meter for Pod {
 
     #[inline(always)]
     fn gauge(&mut self, gauge: Gauge, by: u64) {
-        // SAFETY: as in `add`, for both.
+        // SAFETY: as in `add`, for all.
         let cell = unsafe {
             match gauge {
-                Gauge::Http2 => &raw mut (*self.cells).http2,
+                Gauge::Http2 if by == 1 => &raw mut (*self.starts()).http2,
+                Gauge::Http2 => &raw mut (*self.ends()).http2,
                 Gauge::Upgraded => &raw mut (*self.cells).upgraded,
                 Gauge::Opaque => &raw mut (*self.cells).opaque,
             }

@@ -28,7 +28,7 @@ pub fn packet(context: &SkBuffContext) {
     };
     // SAFETY: socket storage, as long as the program runs.
     let connection = unsafe { &mut *connection };
-    let Some(event) = connection.turn.take_event() else {
+    let Some(event) = connection.take_event() else {
         return;
     };
     let Some(count) = due(event) else { return };

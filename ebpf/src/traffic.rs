@@ -121,7 +121,7 @@ pub fn stop(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Po
     match side {
         Side::Requests => turn::give_up(context, connection, pod),
         Side::Responses => {
-            if connection.turn.has_event() {
+            if connection.has_event() {
                 go_on_in(context, side, egress::NOTE);
             }
         }

@@ -59,7 +59,7 @@ pub fn take(context: &SkBuffContext, connection: &mut Conn, pod: &mut Pod) -> bo
         return true;
     }
     go_on_in(context, Side::Requests, ingress::KEEP);
-    connection.turn.lose(pod);
+    connection.lose(pod);
     give_up(context, connection, pod);
     false
 }
@@ -84,7 +84,7 @@ pub fn give_up(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
     if connection.turn.leave(pod) {
         go_on_in(context, Side::Requests, ingress::FILL);
     }
-    if connection.turn.has_event() {
+    if connection.has_event() {
         go_on_in(context, Side::Requests, ingress::NOTE);
     }
 }

@@ -37,10 +37,8 @@ impl Counter {
     /// Sets a slot's counters to zero.
     pub(super) fn zero(&mut self, pod: PodId) -> Result<(), CounterError> {
         let mut map: Array<_, PodCounters> = self.kernel.map("PODS")?;
-        let zero = PodCounters {
-            slot: u64::from(pod.0),
-            ..PodCounters::ZERO
-        };
+        let mut zero = PodCounters::ZERO;
+        zero.slot = u64::from(pod.0);
         map.set(pod.0, zero, 0)
             .map_err(|source| map_error("PODS", source))
     }

@@ -133,7 +133,7 @@ impl Wire {
             match (stored, arrival.go_on()) {
                 (None, Some(next)) => return self.keep(next),
                 (Some(true), _) => self.conn.turn.put_aside(),
-                (None | Some(false), _) => self.conn.turn.lose(&mut self.ledger),
+                (None | Some(false), _) => self.conn.lose(&mut self.ledger),
             }
         }
         self.go_on(arrival);

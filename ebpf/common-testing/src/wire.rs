@@ -172,7 +172,7 @@ impl Wire {
             match arrival.go_on() {
                 Some(next) => self.keep(next),
                 None => {
-                    self.conn.turn.lose(&mut self.ledger);
+                    self.conn.lose(&mut self.ledger);
                     self.give_up(*arrival);
                 }
             }

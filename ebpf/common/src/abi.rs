@@ -6,7 +6,7 @@
 use crate::latency::BUCKETS;
 
 /// Version of every layout in this crate.
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 4;
 
 /// How many pods one loaded set of programs can count: kubelet's default limit is 110 a node, some
 /// run 500.
@@ -65,26 +65,47 @@ pub struct EventCount {
     pub said: u64,
 }
 
-/// What the kernel counts for one pod. All cells only grow (wrapping), except `area`, and are
+/// What starts add up to, or ends: the sum of both is the pod's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Sums {
+    /// How many of them are completely written.
+    pub settled: u64,
+    /// `a` of the integral, ns.
+    pub area: u64,
+    /// In flight now that are HTTP/2 streams (a gauge, wrapping).
+    pub http2: u64,
+}
+
+impl Sums {
+    const ZERO: Self = Self {
+        settled: 0,
+        area: 0,
+        http2: 0,
+    };
+}
+
+/// What the kernel counts for one pod. All cells only grow (wrapping), except `area` and the gauges, and are
 /// changed with plain atomic adds.
 ///
 /// `area` is the cell `a` of the lock-free integral: a start subtracts the time, an end adds it, so
 /// at any time `t` (`CLOCK_MONOTONIC`, ns) the integral of "in flight" is `n * t + area`, with
 /// `n = started - Σ ended`. A reader that finds `settled == started + Σ ended`, having read
 /// `settled` first, has read no change halfway.
+///
+/// A request arrives on one CPU and is answered on another one, as a rule. Each writes to cache lines of its own, as
+/// a line that two write to goes to and fro between them, which costs as much as all the other adds together.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct PodCounters {
-    /// Starts and ends that are completely written.
-    pub settled: u64,
-    /// `a` of the integral, ns.
-    pub area: u64,
-    /// Ends of requests, by [`ended`].
-    pub ended: [u64; ended::WAYS],
+    /// What starts have added.
+    pub starts: Sums,
     /// Requests begun, excluded and opaque ones included.
     pub started: u64,
-    /// In flight now that are HTTP/2 streams (a gauge, wrapping).
-    pub http2: u64,
+    /// User space's: when `started` gets here it is woken, once, and this set to [`NO_MARK`].
+    pub mark: u64,
+    /// User space's: which slot this is, as the ring buffer `WAKES` gets it.
+    pub slot: u64,
     /// In flight now that are upgraded connections (a gauge, wrapping).
     pub upgraded: u64,
     /// In flight now that are opaque connections (a gauge, wrapping).
@@ -93,12 +114,16 @@ pub struct PodCounters {
     pub opened: u64,
     /// Connections closed.
     pub closed: u64,
+    /// Keeps the cells of ends off the lines of starts, and off the one that is fetched along with them.
+    reserved: [u64; 6],
+    /// What ends have added.
+    pub ends: Sums,
+    /// Ends of requests, by [`ended`].
+    pub ended: [u64; ended::WAYS],
+    /// Keeps the whole a multiple of a cache line.
+    reserved_too: [u64; 5],
     /// Requests by how long they were in flight; see [`crate::latency`].
     pub latency: [u64; BUCKETS],
-    /// User space's: when `started` gets here it is woken, once, and this set to [`NO_MARK`].
-    pub mark: u64,
-    /// User space's: which slot this is, as the ring buffer `WAKES` gets it.
-    pub slot: u64,
 }
 
 /// Nobody wants to be woken.
@@ -107,18 +132,19 @@ pub const NO_MARK: u64 = u64::MAX;
 impl PodCounters {
     /// Nothing counted.
     pub const ZERO: Self = Self {
-        settled: 0,
-        area: 0,
-        ended: [0; ended::WAYS],
+        starts: Sums::ZERO,
         started: 0,
-        http2: 0,
+        mark: NO_MARK,
+        slot: 0,
         upgraded: 0,
         opaque: 0,
         opened: 0,
         closed: 0,
+        reserved: [0; 6],
+        ends: Sums::ZERO,
+        ended: [0; ended::WAYS],
+        reserved_too: [0; 5],
         latency: [0; BUCKETS],
-        mark: NO_MARK,
-        slot: 0,
     };
 }
 
@@ -222,13 +248,18 @@ mod user {
 mod tests {
     use super::*;
 
+    /// Bytes of a cache line.
+    const LINE: usize = 64;
+
     /// The kernel and user space are compiled apart: the layout is what they agree on.
     #[test]
     fn layout() {
-        assert_eq!(size_of::<PodCounters>(), 8 * (18 + BUCKETS));
-        assert_eq!(core::mem::offset_of!(PodCounters, area), 8);
-        assert_eq!(core::mem::offset_of!(PodCounters, started), 80);
-        assert_eq!(core::mem::offset_of!(PodCounters, latency), 128);
+        assert_eq!(size_of::<PodCounters>(), 8 * (32 + BUCKETS));
+        assert_eq!(size_of::<PodCounters>() % LINE, 0);
+        assert_eq!(core::mem::offset_of!(PodCounters, started), 24);
+        // Two lines are fetched at a time.
+        assert_eq!(core::mem::offset_of!(PodCounters, ends), 2 * LINE);
+        assert_eq!(core::mem::offset_of!(PodCounters, latency), 4 * LINE);
         assert_eq!(size_of::<PodRules>(), 40);
         assert_eq!(size_of::<Exclusion>(), 48);
         assert_eq!(size_of::<Ends>(), 40);

@@ -7,13 +7,15 @@
 //! and they settle it under [`Lock`]. An end takes the lock only while the request's head is still being read, as
 //! only then it can be excluded at the same time.
 
+use core::mem::offset_of;
+
 use crate::{
-    abi::{Exclusion, MAX_EXCLUDED_PATH, ended},
-    direction::Direction,
+    abi::{Exclusion, MAX_EXCLUDED_PATH, ended, event},
+    direction::{Direction, flag},
     latency,
     packet::{Gauge, Meter},
     turn::Turn,
-    window::forget,
+    window::{forget, set},
 };
 
 /// The kernel's `struct bpf_spin_lock`; it knows it by this name in the BTF.
@@ -52,7 +54,7 @@ pub mod state {
 const EXCHANGES: u64 = 3;
 
 /// Requests of one connection, the newest, whose start time is remembered for the latency.
-const REMEMBERED: u32 = 8;
+const REMEMBERED: u32 = 4;
 
 /// Requests of one connection that can be told from one another as HEAD or CONNECT or excluded, one
 /// bit each. A request with as many before it shares the bit of the oldest: that is right as long as
@@ -60,6 +62,10 @@ const REMEMBERED: u32 = 8;
 const TOLD_APART: u32 = 64;
 
 /// One connection, kept in its socket's storage.
+///
+/// Its packets arrive on one CPU and leave on another, as a rule. A cache line that one writes and the other needs goes
+/// to and fro between them, for about as long as all of a short head takes to read. So the fields stand by who writes them:
+/// hardly anybody, the way in, or the way out. The kernel's storage begins 8 bytes into a line.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Conn {
@@ -69,10 +75,14 @@ pub struct Conn {
     pub slot: u32,
     /// Bits of [`state`].
     pub state: u32,
+    /// One of [`crate::abi::event`], and 1, that the log is to be told; 0: nothing.
+    event: u32,
+    /// 1 where the server has begun HTTP/2.
+    server_speaks_http2: u32,
+    reserved: [u32; 9],
+
     /// Requests begun.
     pub started: u32,
-    /// Requests ended, the oldest first.
-    pub ended: u32,
     /// Requests of which the head has been read, the oldest first.
     pub heads_read: u32,
     /// Which of the open requests are HEAD.
@@ -83,15 +93,32 @@ pub struct Conn {
     pub excluded: u64,
     /// When the newest ones began, ns.
     pub since: [u64; REMEMBERED as usize],
-    /// Where the path of a request is cut out, to be looked up.
-    pub exclusion: Exclusion,
+
     /// Who reads what the client sends.
     pub turn: Turn,
     /// From the client.
     pub requests: Direction,
+    /// Where the path of a request is cut out, to be looked up.
+    pub exclusion: Exclusion,
+    reserved_in: u64,
+
+    /// Requests ended, the oldest first.
+    pub ended: u32,
+    reserved_out: u32,
     /// To the client.
     pub responses: Direction,
 }
+
+/// Where a line begins in a [`Conn`]: 8 bytes of its first one are the kernel's (`struct bpf_local_storage_data`).
+const fn begins_a_line(offset: usize) -> bool {
+    (offset + 8).is_multiple_of(64)
+}
+
+const _: () = assert!(
+    begins_a_line(offset_of!(Conn, started))
+        && begins_a_line(offset_of!(Conn, turn))
+        && begins_a_line(offset_of!(Conn, ended))
+);
 
 impl Conn {
     /// A connection without a pod and without traffic: all zeros, as the kernel makes socket storage.
@@ -99,19 +126,24 @@ impl Conn {
         lock: Lock { val: 0 },
         slot: 0,
         state: 0,
+        event: 0,
+        server_speaks_http2: 0,
+        reserved: [0; 9],
         started: 0,
-        ended: 0,
         heads_read: 0,
         heads: 0,
         connects: 0,
         excluded: 0,
         since: [0; REMEMBERED as usize],
+        turn: Turn::FREE,
+        requests: Direction::ZERO,
         exclusion: Exclusion {
             slot: 0,
             path: [0; MAX_EXCLUDED_PATH / 8],
         },
-        turn: Turn::FREE,
-        requests: Direction::ZERO,
+        reserved_in: 0,
+        ended: 0,
+        reserved_out: 0,
         responses: Direction::ZERO,
     };
 
@@ -219,7 +251,7 @@ impl Conn {
     #[inline(always)]
     pub fn can_tell_one_more(&self) -> bool {
         let bit = 1u64 << (self.started % TOLD_APART);
-        self.open() < TOLD_APART || (self.heads | self.connects | self.excluded) & bit == 0
+        (self.heads | self.connects | self.excluded) & bit == 0 || self.open() < TOLD_APART
     }
 
     /// The bit of the request that is being read, if it has one of its own.
@@ -364,8 +396,49 @@ impl Conn {
     pub fn become_opaque<M: Meter>(&mut self, meter: &mut M, why: usize) {
         if self.become_one(meter, state::OPAQUE, Gauge::Opaque) {
             meter.note(why);
-            self.turn.happened(why);
+            self.happened(why);
         }
+    }
+
+    /// A segment could not be put aside.
+    #[inline(always)]
+    pub fn lose<M: Meter>(&mut self, meter: &mut M) {
+        meter.note(event::NO_ROOM);
+        self.happened(event::NO_ROOM);
+        self.turn.lose();
+    }
+
+    /// Something rare has happened: the log is to be told when the packet has been read.
+    #[inline(always)]
+    pub fn happened(&mut self, event: usize) {
+        set(&mut self.event, event as u32 + 1);
+    }
+
+    /// Whether something rare has happened.
+    #[inline(always)]
+    pub fn has_event(&self) -> bool {
+        forget(&self.event) != 0
+    }
+
+    /// What has happened, for once.
+    #[inline(always)]
+    pub fn take_event(&mut self) -> Option<usize> {
+        let event = forget(&self.event);
+        set(&mut self.event, 0);
+        (event as usize).checked_sub(1)
+    }
+
+    /// The server has begun HTTP/2. Requests look here: the server's own state is on lines that they have no need of.
+    #[inline(always)]
+    pub fn server_begins_http2(&mut self) {
+        self.responses.flags |= flag::HTTP2;
+        set(&mut self.server_speaks_http2, 1);
+    }
+
+    /// Whether it has.
+    #[inline(always)]
+    pub fn server_speaks_http2(&self) -> bool {
+        forget(&self.server_speaks_http2) != 0
     }
 
     #[inline(always)]

@@ -11,7 +11,10 @@
 //! It takes an atomic add to come and one to leave, which each are a barrier. Of two that leave at once, the later one
 //! sees that nobody is left, and all that was put aside before. If two come at once, neither may read; both put aside.
 
-use crate::{abi::event, packet::Meter, window::forget};
+use crate::{
+    packet::Meter,
+    window::{forget, set},
+};
 
 /// Looks that are had whether the other one is gone: some microseconds, in which a packet is read.
 pub const PATIENCE: u32 = 2000;
@@ -30,8 +33,8 @@ pub struct Turn {
     news: u32,
     /// 1 where a segment could not be put aside: what follows it cannot be read.
     lost: u32,
-    /// One of [`crate::abi::event`], and 1, that the log is to be told; 0: nothing.
-    event: u32,
+    /// Keeps what follows where it is aligned.
+    reserved: u32,
 }
 
 impl Turn {
@@ -42,7 +45,7 @@ impl Turn {
         kept: 0,
         news: 0,
         lost: 0,
-        event: 0,
+        reserved: 0,
     };
 
     /// Comes to read. `false` if somebody else is here. [`Self::leave`] follows in either case.
@@ -78,9 +81,7 @@ impl Turn {
 
     /// Says that a segment could not be put aside.
     #[inline(always)]
-    pub fn lose<M: Meter>(&mut self, meter: &mut M) {
-        meter.note(event::NO_ROOM);
-        self.happened(event::NO_ROOM);
+    pub fn lose(&mut self) {
         set(&mut self.lost, 1);
         set(&mut self.news, 1);
     }
@@ -95,26 +96,6 @@ impl Turn {
     #[inline(always)]
     pub fn has_lost(&self) -> bool {
         forget(&self.lost) != 0
-    }
-
-    /// Something rare has happened: the log is to be told when the packet has been read.
-    #[inline(always)]
-    pub fn happened(&mut self, event: usize) {
-        set(&mut self.event, event as u32 + 1);
-    }
-
-    /// Whether something rare has happened.
-    #[inline(always)]
-    pub fn has_event(&self) -> bool {
-        forget(&self.event) != 0
-    }
-
-    /// What has happened, for once.
-    #[inline(always)]
-    pub fn take_event(&mut self) -> Option<usize> {
-        let event = forget(&self.event);
-        set(&mut self.event, 0);
-        (event as usize).checked_sub(1)
     }
 
     /// Begins to look at what is put aside: all that was before this is seen after it.
@@ -133,11 +114,4 @@ impl Turn {
             set(&mut self.kept, 1);
         }
     }
-}
-
-/// Writes a number that others read.
-#[inline(always)]
-fn set(cell: &mut u32, value: u32) {
-    // SAFETY: a reference is valid for writes.
-    unsafe { core::ptr::from_mut(cell).write_volatile(value) };
 }

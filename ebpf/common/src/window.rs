@@ -4,6 +4,8 @@
 //! stack cannot be read at a variable offset before 5.12, and a program on the way out can be
 //! interrupted by another one on the same CPU.
 
+use crate::latency::count_ones;
+
 /// Bytes of an unfinished line that are kept for the next packet. A longer line is judged by these.
 pub const CARRY: u32 = 56;
 
@@ -14,11 +16,15 @@ pub const LOAD: u32 = 256;
 pub const SIZE: usize = 512;
 const _: () = assert!((CARRY + LOAD) as usize <= SIZE);
 
-/// Words of a window, with one more, as eight bytes can be read from each place.
-pub const WORDS: usize = SIZE / 8 + 1;
+/// Bytes that are searched at once for the ends of lines.
+const BLOCK: u32 = 32;
 
-/// Most pairs of words and ends of lines that are looked at in one search: those of a full window with eight lines.
-const ROUNDS: usize = (CARRY + LOAD) as usize / 16 + 9;
+/// Words of a window, with some more, as a block can be read from each place.
+pub const WORDS: usize = SIZE / 8 + BLOCK as usize / 8;
+
+/// Most blocks without an end of a line, and ends of lines, that are looked at in one search: those of a full window
+/// with eight lines.
+const ROUNDS: usize = (CARRY + LOAD) as usize / BLOCK as usize + 9;
 
 /// In place of a line's end: the search has not come that far.
 const NOT_SEEN: u32 = u32::MAX;
@@ -54,8 +60,12 @@ pub struct Window {
     line_end: u32,
     /// Which lines are wanted, for whoever looks for one.
     pub(crate) wanted: u32,
-    /// The newline found last.
-    newline: u32,
+    /// Behind the block that is searched.
+    searched: u32,
+    /// Newlines of that block that have not been looked at: bit 0 is its first byte.
+    newlines: u32,
+    /// Keeps the words aligned.
+    reserved: u32,
     /// The bytes. Public only for the kernel's load; others use the methods.
     pub words: [u64; WORDS],
 }
@@ -71,7 +81,9 @@ impl Window {
         line_start: 0,
         line_end: 0,
         wanted: 0,
-        newline: 0,
+        searched: 0,
+        newlines: 0,
+        reserved: 0,
         words: [0; WORDS],
     };
 
@@ -94,7 +106,26 @@ impl Window {
         let at = at as usize & (SIZE - 1);
         const { assert!(SIZE.is_power_of_two() && SIZE + 8 <= WORDS * 8) };
         // SAFETY: within the array by the mask and the assertion.
-        unsafe { load(self.words.as_ptr().cast::<u8>().add(at)) }
+        unsafe { load::<0>(self.words.as_ptr().cast::<u8>().add(at)) }
+    }
+
+    /// Where there are newlines in the block from `at`: bit 0 is its first byte.
+    #[inline(always)]
+    fn newlines(&self, at: u32) -> u32 {
+        let at = at as usize & (SIZE - 1);
+        const { assert!(SIZE + BLOCK as usize <= WORDS * 8 && BLOCK == 32) };
+        // SAFETY: within the array by the mask and the assertion.
+        let words = unsafe {
+            let block = self.words.as_ptr().cast::<u8>().add(at);
+            [
+                load::<0>(block),
+                load::<8>(block),
+                load::<16>(block),
+                load::<24>(block),
+            ]
+        };
+        let [first, second, third, fourth] = words.map(|word| bits(equal_bytes(word, b'\n')));
+        first | second << 8 | third << 16 | fourth << 24
     }
 
     /// The byte at `at`.
@@ -114,31 +145,32 @@ impl Window {
     pub fn read_line(&mut self, of_interest: impl Fn(&Self, u32) -> bool) -> Search {
         self.line_start = self.start;
         self.line_end = NOT_SEEN;
+        self.searched = self.start;
+        self.newlines = 0;
         for _ in 0..ROUNDS {
-            let at = forget(&self.start);
-            if at >= self.end {
-                self.line_end = NOT_THERE;
-                break;
+            // Blocks follow one another wherever lines end: a processor is in the next one while it looks at a line.
+            if forget(&self.newlines) == 0 {
+                let at = forget(&self.searched);
+                if at >= self.end {
+                    self.line_end = NOT_THERE;
+                    break;
+                }
+                self.newlines = self.newlines(at);
+                self.searched = at + BLOCK;
+                if forget(&self.newlines) == 0 {
+                    continue;
+                }
             }
-            let first = equal_bytes(self.eight(at), b'\n');
-            let second = equal_bytes(self.eight(at + 8), b'\n');
-            if first | second == 0 {
-                self.start = at + 16;
-                continue;
-            }
-            self.newline = if first != 0 {
-                at + lowest_byte(first)
-            } else {
-                at + 8 + lowest_byte(second)
-            };
-            let newline = forget(&self.newline);
+            let newlines = forget(&self.newlines);
+            self.newlines = newlines & newlines.wrapping_sub(1);
+            let newline = forget(&self.searched).wrapping_sub(BLOCK) + lowest_bit(newlines);
             if newline >= self.end {
                 self.line_end = NOT_THERE;
                 break;
             }
-            self.start = newline + 1;
             if of_interest(self, forget(&self.line_start)) {
                 self.line_end = newline;
+                self.start = newline + 1;
                 break;
             }
             self.line_start = newline + 1;
@@ -193,20 +225,20 @@ impl Window {
 /// # Safety
 /// The bytes must be readable.
 #[inline(always)]
-unsafe fn load(from: *const u8) -> u64 {
+unsafe fn load<const OFFSET: usize>(from: *const u8) -> u64 {
     #[cfg(target_arch = "bpf")]
     {
         let word;
         // SAFETY: one load.
         unsafe {
-            core::arch::asm!("{0} = *(u64 *)({1} + 0)", out(reg) word, in(reg) from, options(readonly, nostack, preserves_flags))
+            core::arch::asm!("{0} = *(u64 *)({1} + {offset})", out(reg) word, in(reg) from, offset = const OFFSET, options(readonly, nostack, preserves_flags))
         };
         word
     }
     #[cfg(not(target_arch = "bpf"))]
     // SAFETY: the caller's promise.
     unsafe {
-        from.cast::<u64>().read_unaligned()
+        from.add(OFFSET).cast::<u64>().read_unaligned()
     }
 }
 
@@ -217,11 +249,33 @@ pub fn forget(number: &u32) -> u32 {
     unsafe { core::ptr::from_ref(number).read_volatile() }
 }
 
+/// Writes a number that others read.
+#[inline(always)]
+pub(crate) fn set(cell: &mut u32, value: u32) {
+    // SAFETY: a reference is valid for writes.
+    unsafe { core::ptr::from_mut(cell).write_volatile(value) };
+}
+
 /// The high bit of each byte that is equal to `byte`, exactly (no borrow from one byte to the next).
 #[inline(always)]
 pub(crate) fn equal_bytes(word: u64, byte: u8) -> u64 {
     let word = word ^ (ONES * byte as u64);
     !(((word & LOW) + LOW) | word | LOW)
+}
+
+/// The high bits of eight bytes, the first byte's in bit 0.
+#[inline(always)]
+fn bits(high_bits: u64) -> u32 {
+    // Each bit comes to its place in the highest byte by one of the eight shifts that the product sums up; no two of
+    // its terms meet (Hacker's Delight, section 7-3).
+    ((high_bits >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
+}
+
+/// Index of the lowest bit that is set; `bits` is not 0.
+#[inline(always)]
+fn lowest_bit(bits: u32) -> u32 {
+    let below = bits.wrapping_sub(1) & !bits;
+    count_ones(u64::from(below)) as u32
 }
 
 /// Index of the lowest byte whose high bit is set; `high_bits` is not 0.

@@ -307,7 +307,7 @@ fn fill_http2_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Http2>)) {
         });
     }
     if own.has_become_opaque() {
-        connection.turn.happened(event::UNREADABLE);
+        connection.happened(event::UNREADABLE);
     }
     turn::give_up(context, connection, &pod);
 }

@@ -39,7 +39,7 @@ pub fn keep(context: &SkBuffContext) {
     } else if store(context, &header, connection, &pod) {
         connection.turn.put_aside();
     } else {
-        connection.turn.lose(&mut pod);
+        connection.lose(&mut pod);
     }
     turn::go_on(context, connection, &pod);
 }

@@ -203,7 +203,7 @@ fn read_line<P: Packet, M: Meter>(
         && response::is_settings(&conn.responses.window)
     {
         // Some servers of HTTP/2 speak first.
-        conn.responses.flags |= flag::HTTP2;
+        conn.server_begins_http2();
         return false;
     }
     let direction = conn.side(side);

@@ -124,11 +124,13 @@ fn start_line<P: Packet>(conn: &mut Conn, packet: &P, line: Line) {
         return;
     }
     let method = direction.window.eight(line.start);
+    let too_late = conn.server_speaks_http2();
+    let direction = &mut conn.requests;
     // A carriage return that ends no line is no beginning: nothing has been counted.
     // And the server may have begun HTTP/2 before the client had said anything.
     if !direction.has(flag::BEGUN)
         || (line.whole && !names_http1(&direction.window, line))
-        || conn.responses.has(flag::HTTP2)
+        || too_late
     {
         direction.flags |= flag::UNREADABLE;
         return;

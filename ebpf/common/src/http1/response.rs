@@ -90,7 +90,7 @@ fn status(conn: &Conn, line: Line) -> Option<u64> {
 fn head_end(conn: &mut Conn) {
     let status = conn.responses.status;
     if status == 101 && conn.responses.has(flag::H2C) {
-        conn.responses.flags |= flag::HTTP2;
+        conn.server_begins_http2();
         return;
     }
     if status == 101 || (conn.answers_connect() && status / 100 == 2 && conn.open() > 0) {

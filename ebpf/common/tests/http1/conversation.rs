@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Requests in flight on one connection up to which latencies are known.
-const REMEMBERED: usize = 8;
+const REMEMBERED: usize = 4;
 
 /// The messages of one direction behind one another.
 struct Stream {

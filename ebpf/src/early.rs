@@ -11,6 +11,7 @@
 
 use aya_ebpf::{
     EbpfContext as _,
+    bindings::BPF_NOEXIST,
     helpers::generated::bpf_get_socket_cookie,
     programs::{SkBuffContext, SockOpsContext},
 };
@@ -18,6 +19,7 @@ use ebb_common::{
     abi::{Ends, ingress},
     conn::{Conn, state},
     direction::Side,
+    packet::Meter as _,
     stash::{EARLY_PIECES, EarlyKey, PIECE, PIECE_WORDS, Place},
 };
 
@@ -31,6 +33,9 @@ use crate::{
 
 /// Where a piece says what it is: in a word that no text is read from.
 const ABOUT: usize = PIECE_WORDS - 1;
+
+/// The key is in the map already: `-EEXIST` of include/uapi/asm-generic/errno-base.h.
+const EEXIST: i32 = -17;
 
 /// Keeps what a packet brings for a connection to come.
 #[inline(always)]
@@ -115,6 +120,9 @@ pub fn adopt(
     let (slot, own, kept) = unsafe { ((*connection).slot, &mut *connection, &mut *stash_of) };
     // SAFETY: the program's context.
     kept.socket = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
+    let (Some(mut pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
+        return;
+    };
     let mut key = EarlyKey {
         ends: sockets::ends(context),
         index: 0,
@@ -131,17 +139,23 @@ pub fn adopt(
             first: (about >> 32) as u32,
             length: about as u32,
         };
-        if PIECES_KEPT
-            .insert(stash::key(kept, place.first), piece, 0)
-            .is_ok()
-        {
-            kept.settle(index, place);
+        // Others put aside meanwhile what comes now: from the last place on, and perhaps this once more.
+        let lock = &raw mut kept.lock;
+        let claimed = pod.locked(lock, || kept.claim_at(index, place.first, place.length));
+        if claimed {
+            match PIECES_KEPT.insert(stash::key(kept, place.first), piece, u64::from(BPF_NOEXIST)) {
+                Ok(()) => kept.settle(index, place),
+                Err(EEXIST) => kept.settle(index, Place::FREE),
+                Err(_) => {
+                    kept.settle(index, Place::FREE);
+                    own.lose(&mut pod);
+                }
+            }
+        } else {
+            own.lose(&mut pod);
         }
         let _ = EARLY.remove(key);
     }
-    let (Some(pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
-        return;
-    };
     own.turn.put_aside();
     if own.turn.enter(&pod) {
         own.turn.look(&pod);

@@ -182,6 +182,20 @@ impl Stash {
         Claim(free)
     }
 
+    /// Claims one place for a piece that nobody else has. `false` if it is taken. To be called under the lock.
+    #[inline(always)]
+    pub fn claim_at(&mut self, index: u32, first: u32, length: u32) -> bool {
+        let place = &mut self.places[index as usize & (PIECES - 1)];
+        let free = place.length == 0;
+        if free {
+            *place = Place {
+                first,
+                length: length | CLAIMED,
+            };
+        }
+        free
+    }
+
     /// Ends a claim: the piece is there, or ([`Place::FREE`]) it is not.
     #[inline(always)]
     pub fn settle(&mut self, index: u32, place: Place) {
@@ -298,8 +312,11 @@ mod tests {
         let claim = stash.claim(100, 50);
         assert!(!stash.holds(100) && !stash.has_read(1000) && !stash.is_empty());
         assert_eq!(stash.claim(100, 70).there(), 50);
+        assert!(!stash.claim_at(claim.index(), 200, 50));
         stash.settle(claim.index(), Place::FREE);
         assert!(stash.is_empty());
+        assert!(stash.claim_at(claim.index(), 200, 50));
+        assert!(!stash.holds(200) && !stash.is_empty());
     }
 
     #[test]

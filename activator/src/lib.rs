@@ -60,7 +60,7 @@ mod tunnel;
 
 pub use counts::{Counts, Reason};
 pub use limits::Limits;
-pub use pool::{Held, Pool};
+pub use pool::{ColdStarts, Held, Pool};
 pub use protocol::Protocol;
 pub use runtime::runtime;
 pub use serve::{ServeError, serve};

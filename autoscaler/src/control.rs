@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use ebb_autoscaler_core::{DECISION_TICK, Facts, Feed, Settings, Timestamp, Workload};
+use ebb_autoscaler_core::{DECISION_TICK, Facts, Feed, Metric, Settings, Timestamp, Workload};
 use tokio::time::{self, Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
@@ -48,6 +48,8 @@ struct Readings {
     decided: Load,
     /// The reading the current second began with.
     second: Load,
+    /// Requests counted while they were held that will be counted again where they reach a copy.
+    counted_ahead: f64,
     /// Whether the newest reading failed.
     stale: bool,
 }
@@ -77,6 +79,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             last: first,
             decided: first,
             second: first,
+            counted_ahead: 0.0,
             stale: false,
         };
         self.order(self.workload.initial_replicas()).await;
@@ -131,10 +134,13 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             readings.second = load;
         }
         let now = self.clock.at(load.at);
-        let (mut concurrency, requests) = (
+        let (mut concurrency, mut requests) = (
             load.concurrency_since(&earlier),
-            load.requests_since(&earlier),
+            load.requests_since(&earlier) as f64,
         );
+        let known = requests.min(readings.counted_ahead);
+        readings.counted_ahead -= known;
+        requests -= known;
         if asleep && load.is_idle_since(&earlier) {
             // Nothing there and nothing wanted: no figure, as from a revision without pods. So the first request
             // does not drown in an hour of zeros.
@@ -142,12 +148,17 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             return false;
         }
         if asleep && woken {
-            self.restart_feed(readings, now - WAKING);
+            let by_requests = self.workload.settings().metric == Metric::Rps;
+            let length = if by_requests { SECOND } else { WAKING };
+            self.restart_feed(readings, now - length);
             concurrency = concurrency.max(load.held as f64);
+            // Nothing has begun at a copy yet; when it does it is known.
+            readings.counted_ahead = load.held as f64;
+            requests = requests.max(load.held as f64);
         }
         let observed = self
             .workload
-            .observe(&mut readings.feed, now, concurrency, requests as f64);
+            .observe(&mut readings.feed, now, concurrency, requests);
         match observed {
             Ok(poke) => poke.is_some(),
             Err(error) => {

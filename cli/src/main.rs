@@ -6,6 +6,7 @@ mod option;
 mod problems;
 mod run;
 mod simulate;
+mod top;
 mod watch;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Top(top::Args),
     Watch(watch::Args),
     Simulate(simulate::Args),
     Lint(lint::Args),
@@ -31,6 +33,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Top(args) => top::run(args),
         Command::Watch(args) => watch::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Lint(args) => lint::run(args),

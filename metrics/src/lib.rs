@@ -4,11 +4,15 @@
 //! They differ, for what is used here, in where `_total` belongs: OpenMetrics names a counter without it in HELP and
 //! TYPE. promtool, and whoever does not ask for OpenMetrics, gets the older one.
 
+mod process;
 pub mod status;
 
 use std::fmt;
 
-use prometheus_client::{encoding::text::encode, registry::Registry};
+use prometheus_client::{
+    encoding::text::{encode_eof, encode_registry},
+    registry::Registry,
+};
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +40,15 @@ impl Format {
         }
     }
 
-    /// All that is registered, as text.
+    /// All that is registered, and what the process takes, as text.
     ///
     /// # Errors
     /// None in practice: writing to memory does not fail.
     pub fn encode(self, registry: &Registry) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, registry)?;
+        encode_registry(&mut text, registry)?;
+        encode_registry(&mut text, &process::PROCESS)?;
+        encode_eof(&mut text)?;
         Ok(match self {
             Self::OpenMetrics => text,
             Self::Prometheus => older(&text),
@@ -50,25 +56,34 @@ impl Format {
     }
 }
 
-/// A counter's name gets its `_total` in HELP and TYPE too; what 0.0.4 does not know is left out.
+/// A counter's name gets its `_total` in HELP and TYPE too; what 0.0.4 does not know is left out. Samples are most of the
+/// text, and are copied in one go from one comment to the next.
 fn older(text: &str) -> String {
-    let counters: Vec<_> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
-        .collect();
-    let mut older = String::with_capacity(text.len());
-    for line in text.lines() {
-        if line == "# EOF" || line.starts_with("# UNIT ") {
+    let mut older = String::with_capacity(text.len() + text.len() / 64);
+    let mut counter = None;
+    let mut rest = text;
+    while !rest.is_empty() {
+        if !rest.starts_with('#') {
+            let end = rest.find("\n#").map_or(rest.len(), |end| end + 1);
+            let (samples, after) = rest.split_at(end);
+            older.push_str(samples);
+            rest = after;
             continue;
         }
-        let of = line
-            .strip_prefix("# ")
-            .and_then(|line| line.split(' ').nth(1));
-        match of.filter(|name| counters.contains(name)) {
+        let end = rest.find('\n').map_or(rest.len(), |end| end + 1);
+        let (line, after) = rest.split_at(end);
+        if let Some(named) = line.strip_prefix("# HELP ") {
+            // Its type comes in the next line.
+            let name = named.split(' ').next().unwrap_or_default();
+            let is_counter = after.starts_with(&format!("# TYPE {name} counter"));
+            counter = is_counter.then_some(name);
+        }
+        rest = after;
+        match counter {
+            _ if line.starts_with("# EOF") || line.starts_with("# UNIT ") => {}
             Some(name) => older.push_str(&line.replacen(name, &format!("{name}_total"), 1)),
             None => older.push_str(line),
         }
-        older.push('\n');
     }
     older
 }
@@ -89,7 +104,9 @@ mod tests {
         let text = Format::Prometheus.encode(&registry).unwrap();
         let expected = "# HELP reports_total Reports.\n# TYPE reports_total counter\nreports_total 1\n\
             # HELP total_reports A gauge.\n# TYPE total_reports gauge\ntotal_reports 0\n";
-        assert_eq!(text, expected);
+        let (ours, process) = text.split_at(expected.len());
+        assert_eq!(ours, expected);
+        assert!(process.starts_with("# HELP process_"), "{process}");
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! The status port of a program: what the kubelet, Prometheus and people ask.
 
-use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
-use http_body_util::Full;
+use futures_util::{Stream, StreamExt};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     Method, Request, Response, StatusCode,
-    body::{Bytes, Incoming},
-    header::{ACCEPT, CONTENT_TYPE, HeaderValue},
+    body::{Bytes, Frame, Incoming},
+    header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
@@ -23,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A rest after an error of `accept`, which is one of resources.
 const REST: Duration = Duration::from_millis(100);
 
-/// An answer, all of it in memory.
-pub type Answer = Response<Full<Bytes>>;
+/// An answer: all of it in memory ([`page`]), or as it comes ([`stream`]).
+pub type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// How a program stands.
 pub trait Status: Send + Sync + 'static {
@@ -56,6 +62,7 @@ pub trait Status: Send + Sync + 'static {
 
 /// Answers on `listener`, without end.
 pub async fn serve(listener: TcpListener, status: Arc<impl Status>) {
+    LazyLock::force(&crate::process::BEGUN);
     let seats = Arc::new(Semaphore::new(SEATS));
     loop {
         let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
@@ -125,10 +132,23 @@ fn text(status: StatusCode, text: &str) -> Answer {
 }
 
 /// An answer with a body of this type.
-pub fn page(status: StatusCode, content_type: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Full::from(body));
+pub fn page(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()).boxed_unsync());
     *answer.status_mut() = status;
     let value = HeaderValue::from_static(content_type);
     answer.headers_mut().insert(CONTENT_TYPE, value);
+    answer
+}
+
+/// An answer that comes in pieces, until there are no more or nobody reads them.
+pub fn stream(
+    content_type: &'static str,
+    pieces: impl Stream<Item = Bytes> + Send + 'static,
+) -> Answer {
+    let frames = pieces.map(|piece| Ok(Frame::data(piece)));
+    let mut answer = Response::new(StreamBody::new(frames).boxed_unsync());
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }

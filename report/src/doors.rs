@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Where it is sent: `POST`, JSON.
 pub const PATH: &str = "/v1/doors";
 
+/// Longest body that is read, in bytes: ten thousand doors, all the ports there are, at some 300 bytes each.
+pub const MAX_BODY: usize = 4 << 20;
+
 /// The doors of one activator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doors {

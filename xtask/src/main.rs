@@ -7,6 +7,7 @@
 mod bench;
 mod build;
 mod cargo;
+mod dashboards;
 mod demo;
 mod exec;
 mod fuzz;
@@ -15,6 +16,7 @@ mod kernels;
 mod manifests;
 mod root;
 mod say;
+mod screenshots;
 mod setup;
 mod table;
 mod test;
@@ -38,10 +40,12 @@ enum Command {
     Build,
     /// Build the programs of a cluster, static, and put them into an OCI image (with buildah)
     Image,
-    /// Render deploy/ebb.yaml anew (with kubectl)
+    /// Make deploy/ebb.yaml (with kubectl), Prometheus' rules and Grafana's dashboards anew
     Manifests,
     Test(test::Args),
     Demo(demo::Args),
+    /// Take docs/page-light.png and docs/page-dark.png, the live page during a demonstration (two minutes)
+    Screenshots,
     Bench(bench::Args),
     Kernels(kernels::Args),
     Fuzz(fuzz::Args),
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         Command::Image => image::run(),
         Command::Manifests => manifests::run().map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),
+        Command::Screenshots => screenshots::run().map(|never| match never {}),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args).map(|never| match never {}),
         Command::Kernels(args) => kernels::run(&args),

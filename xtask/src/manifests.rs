@@ -1,22 +1,56 @@
-//! `cargo xtask manifests`: `deploy/ebb.yaml`, for those who have no Kustomize at hand.
+//! `cargo xtask manifests`: what in `deploy/` is made from something else there.
 //!
-//! A test of the end-to-end tests holds that it is what the base renders to.
+//! `ebb.yaml`, for those who have no Kustomize at hand; the rules as an object of the Prometheus operator; Grafana's
+//! dashboards. Tests hold that the files are what comes out here.
 
-use std::{fs, process::Command};
+use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{cargo::Workspace, exec, say};
+use crate::{cargo::Workspace, dashboards, exec, say};
+
+/// Before the rules, in their object.
+const RULES_HEAD: &str = "\
+# Made from deploy/prometheus/rules.yaml by `cargo xtask manifests`.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: ebb
+  namespace: ebb-system
+spec:
+";
 
 pub(crate) fn run() -> Result<()> {
     let deploy = Workspace::find()?.root.join("deploy");
+    rules(&deploy)?;
+    dashboards::write(&deploy.join("grafana"))?;
     let mut kubectl = Command::new("kubectl");
     kubectl.arg("kustomize").arg(deploy.join("base"));
     let Some(rendered) = exec::output(&mut kubectl) else {
         bail!("kubectl kustomize deploy/base failed, or there is no kubectl");
     };
-    let file = deploy.join("ebb.yaml");
-    fs::write(&file, rendered).with_context(|| format!("cannot write {}", file.display()))?;
+    write(&deploy.join("ebb.yaml"), &rendered)
+}
+
+/// The rules as the operator takes them.
+fn rules(deploy: &Path) -> Result<()> {
+    let source = deploy.join("prometheus/rules.yaml");
+    let rules =
+        fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
+    let mut object = RULES_HEAD.to_owned();
+    for line in rules.lines().skip_while(|line| line.starts_with('#')) {
+        let indent = if line.is_empty() { "" } else { "  " };
+        // Memory takes it.
+        let _ = writeln!(object, "{indent}{line}");
+    }
+    write(
+        &deploy.join("components/prometheus-operator/rules.yaml"),
+        &object,
+    )
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
     say::note(&format!("written: {}", file.display()));
     Ok(())
 }

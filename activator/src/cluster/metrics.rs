@@ -105,6 +105,17 @@ impl Collector for Figures {
                 family.encode_counter::<NoLabelSet, _, u64>(&value(seen), None)?;
             }
         }
+        let help = "How long the first request waited where there was no pod";
+        let kind = MetricType::Histogram;
+        let mut metric = encoder.encode_descriptor("cold_start_seconds", help, None, kind)?;
+        for (seen, labels) in doors.iter().zip(&labels) {
+            let cold = seen.pool.cold_starts();
+            let buckets: Vec<_> = cold.buckets().collect();
+            let (sum, count) = (cold.time.as_secs_f64(), cold.count);
+            metric
+                .encode_family(labels)?
+                .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
         let help = "Requests that the activator answered itself";
         let mut metric = encoder.encode_descriptor("refused", help, None, MetricType::Counter)?;
         for (seen, labels) in doors.iter().zip(&labels) {

@@ -5,6 +5,7 @@
 //! handed over outside the lock, because the one that is refused is dropped, and its drop locks.
 
 mod backends;
+mod cold;
 mod permit;
 mod probe;
 mod queue;
@@ -17,6 +18,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use self::backends::Backends;
+use self::cold::Cold;
+pub use self::cold::ColdStarts;
 pub(crate) use self::permit::Permit;
 pub use self::queue::Held;
 pub(crate) use self::queue::Place;
@@ -46,6 +49,7 @@ pub(crate) struct Shared {
 struct State {
     backends: Backends,
     queue: Queue,
+    cold: Cold,
 }
 
 impl Pool {
@@ -55,6 +59,7 @@ impl Pool {
         let state = State {
             backends: Backends::new(limits.hard_limit),
             queue: Queue::new(Instant::now()),
+            cold: Cold::default(),
         };
         Pool {
             shared: Arc::new(Shared {
@@ -130,6 +135,12 @@ impl Pool {
         self.shared.lock().queue.held(Instant::now())
     }
 
+    /// How long first requests have waited where there was no backend.
+    #[must_use]
+    pub fn cold_starts(&self) -> ColdStarts {
+        self.shared.lock().cold.so_far()
+    }
+
     /// Resolves when a request comes to be held while there is no backend at all, or when the last
     /// backend is removed while one is held: the wake-up.
     ///
@@ -193,6 +204,9 @@ impl Pool {
             };
             let receiver = state.queue.push(place, now);
             if state.is_wanting() {
+                if state.queue.len() == 1 {
+                    state.cold.begin(place.since);
+                }
                 self.shared.wanted.notify_one();
             }
             (place, receiver)
@@ -257,6 +271,11 @@ impl State {
             if let Some(waiter) = self.queue.pop(now) {
                 handed.push((waiter, backend));
             }
+        }
+        match (handed.is_empty(), self.queue.is_empty()) {
+            (false, _) => self.cold.end(now),
+            (true, true) => self.cold.give_up(),
+            (true, false) => {}
         }
         handed
     }

@@ -37,6 +37,8 @@ pub struct Settings {
     pub target: f64,
     /// Load a pod could carry.
     pub total: f64,
+    /// Requests in flight that a pod has at most; 0: no limit.
+    pub hard_limit: u32,
     /// Requests in flight kept in reserve; -1: the activator stays in the path.
     pub target_burst_capacity: f64,
     /// How the windows are averaged.
@@ -85,8 +87,9 @@ impl Default for Settings {
 impl Settings {
     /// Puts together what the cluster and the workload say.
     ///
-    /// `container_concurrency` is the workload's hard limit of requests in flight a pod, 0 for none
-    /// (`containerConcurrency` of a Knative revision).
+    /// `container_concurrency` is the workload's hard limit of requests in flight a pod where something
+    /// else than `ebb.dev/hard-limit` says it (`containerConcurrency` of a Knative revision); 0 where
+    /// nothing does.
     pub fn resolve(config: &Config, annotations: &Annotations, container_concurrency: u32) -> Self {
         let class = annotations
             .class
@@ -96,7 +99,11 @@ impl Settings {
             .metric
             .clone()
             .unwrap_or_else(|| class.default_metric());
-        let (target, total) = target(config, annotations, &metric, container_concurrency);
+        let hard_limit = match container_concurrency {
+            0 => annotations.hard_limit.unwrap_or(0),
+            limit => limit,
+        };
+        let (target, total) = target(config, annotations, &metric, hard_limit);
         let stable_window = annotations.window.unwrap_or(config.stable_window);
         let panic_percentage = annotations
             .panic_window_percentage
@@ -118,6 +125,7 @@ impl Settings {
         Self {
             target,
             total,
+            hard_limit,
             target_burst_capacity: annotations
                 .target_burst_capacity
                 .unwrap_or(config.target_burst_capacity),
@@ -151,9 +159,9 @@ fn target(
     config: &Config,
     annotations: &Annotations,
     metric: &Metric,
-    container_concurrency: u32,
+    hard_limit: u32,
 ) -> (f64, f64) {
-    let limit = (container_concurrency != 0).then(|| f64::from(container_concurrency));
+    let limit = (hard_limit != 0).then(|| f64::from(hard_limit));
     let (default, utilization) = match metric {
         Metric::Rps => (config.rps_target, OTHER_UTILIZATION),
         Metric::Concurrency | Metric::Named(_) => (

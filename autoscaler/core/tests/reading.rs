@@ -223,6 +223,7 @@ fn own_keys_and_foreign_ones() {
         ("ebb.dev/ports", "80, 8080"),
         ("ebb.dev/exclude-paths", "/metrics,/healthz"),
         ("ebb.dev/mode", "recommend"),
+        ("ebb.dev/hard-limit", "1000"),
         ("serving.knative.dev/progress-deadline", "5m"),
         ("prometheus.io/scrape", "true"),
         ("serving.knative.dev/creator", "me"),
@@ -230,11 +231,15 @@ fn own_keys_and_foreign_ones() {
     .unwrap();
     assert_eq!((read.ports, read.mode), (vec![80, 8080], Mode::Recommend));
     assert_eq!(read.exclude_paths, ["/metrics", "/healthz"]);
+    assert_eq!(read.hard_limit, Some(1000));
     for (key, value) in [
         ("ebb.dev/ports", "0"),
         ("ebb.dev/ports", ""),
         ("ebb.dev/exclude-paths", "metrics"),
         ("ebb.dev/port", "80"),
+        ("ebb.dev/hard-limit", "-1"),
+        ("ebb.dev/hard-limit", "1001"),
+        ("ebb.dev/hard-limit", "one"),
     ] {
         assert_eq!(
             annotations(&[(key, value)]).unwrap_err().len(),
@@ -297,4 +302,23 @@ fn keys_of_others_are_not_read() {
             "{key}"
         );
     }
+}
+
+#[test]
+fn a_hard_limit_bounds_the_target() {
+    let config = Config::default();
+    let total = |pairs: &[(&str, &str)], revision| {
+        let settings = Settings::resolve(&config, &annotations(pairs).unwrap(), revision);
+        (settings.hard_limit, settings.total)
+    };
+    let limit = ("ebb.dev/hard-limit", "5");
+    assert_eq!(total(&[], 0), (0, 100.0));
+    assert_eq!(total(&[limit], 0), (5, 5.0));
+    let target = ("autoscaling.knative.dev/target", "10");
+    assert_eq!(total(&[limit, target], 0), (5, 5.0));
+    assert_eq!(
+        total(&[limit], 2),
+        (2, 2.0),
+        "what a revision says goes first"
+    );
 }

@@ -14,8 +14,10 @@ mod lease;
 mod metrics;
 mod options;
 mod owners;
+mod page;
+mod paths;
 mod shared;
-pub mod slices;
+mod slices;
 mod status;
 mod sync;
 mod watch;
@@ -33,6 +35,7 @@ use std::{
 };
 
 use ebb_autoscaler_core::Timestamp;
+use ebb_page::Page;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::{Client, core::ApiResource};
 use tokio::{
@@ -60,7 +63,7 @@ use self::{
     shared::Shared,
     status::Status,
     sync::Sync,
-    watch::{config, pods, rivals, targets},
+    watch::{config, pods, rivals, services, targets},
     writer::Writer,
 };
 use crate::{
@@ -130,7 +133,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     info!(reports = ?reports.local_addr().ok(), status = ?status_port.local_addr().ok(), "listening");
 
     let (outbox, effects) = mpsc::unbounded_channel();
-    let engine = Engine::new(false);
+    let engine = Engine::new(options.activator_account.is_some());
     let engine = if options.recommend {
         engine.recommending()
     } else {
@@ -145,8 +148,11 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         shared: Arc::clone(&shared),
         metrics: Arc::clone(&metrics),
         ready: AtomicBool::new(false),
-        identity: options.identity.clone(),
-        leading: leading.clone(),
+        page: Page::new(page::Shown {
+            shared: Arc::clone(&shared),
+            identity: options.identity.clone(),
+            leading: leading.clone(),
+        }),
     });
     tokio::spawn(ebb_metrics::status::serve(status_port, Arc::clone(&status)));
 
@@ -193,7 +199,12 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         options.lease_duration,
     );
     let certificate = certificate(&options, client.clone()).await?;
-    let identities = Identities::new(client, &options.agent_account, &options.source_accounts);
+    let identities = Identities::new(
+        client,
+        &options.agent_account,
+        options.activator_account.as_deref(),
+        &options.source_accounts,
+    );
     let handler = Arc::new(Handler::new(
         Arc::clone(&shared),
         identities,
@@ -307,6 +318,23 @@ fn known_facts(
         known.part(),
     ));
     tokio::spawn(rivals::keda(client.clone(), Arc::clone(shared)));
+    if options.activator_account.is_some() {
+        tokio::spawn(services::run(
+            client.clone(),
+            Arc::clone(shared),
+            known.part(),
+        ));
+        tokio::spawn(services::slices(
+            client.clone(),
+            Arc::clone(shared),
+            known.part(),
+        ));
+        tokio::spawn(paths::run(
+            client.clone(),
+            Arc::clone(shared),
+            leading.clone(),
+        ));
+    }
     known
 }
 

@@ -54,6 +54,10 @@ pub struct Options {
     #[arg(long = "source-account", value_name = "NAMESPACE/NAME")]
     pub source_accounts: Vec<String>,
 
+    /// Service account of the activators. Without it none is taken to be there: every workload keeps a pod.
+    #[arg(long, env = "EBB_ACTIVATOR_ACCOUNT", value_name = "NAMESPACE/NAME")]
+    pub activator_account: Option<String>,
+
     /// ConfigMap with the settings of the whole cluster.
     #[arg(long, default_value = "config-autoscaler", value_name = "NAME")]
     pub config_map: String,

@@ -27,6 +27,8 @@ pub(super) struct Shared {
     outbox: mpsc::UnboundedSender<Effect>,
     /// Something is due earlier than was thought.
     pub(super) sooner: Notify,
+    /// Slices should be looked at.
+    pub(super) paths: Notify,
     beat: AtomicU64,
 }
 
@@ -37,6 +39,7 @@ impl Shared {
             clock,
             outbox,
             sooner: Notify::new(),
+            paths: Notify::new(),
             beat: AtomicU64::new(0),
         }
     }
@@ -52,6 +55,9 @@ impl Shared {
         // After the lock: time does not go back for the engine.
         let now = self.now();
         let result = act(&mut engine, now);
+        if engine.paths_changed() {
+            self.paths.notify_one();
+        }
         for effect in engine.effects() {
             // Nobody there any more: the program is ending.
             let _ = self.outbox.send(effect);

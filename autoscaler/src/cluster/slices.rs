@@ -1,223 +1,39 @@
-//! Which EndpointSlice a Service has besides its own: the one that leads to the activators. Pure, but for
-//! [`apply`]; the states a slice goes through are in `docs/activator.md`.
-//!
-//! The slice is the only record: ports are allotted by being written there, so a leader that takes over reads them back.
-//!
-//! Bias: towards stability. A port that is allotted stays; an activator that is in the path stays as long as it is heard
-//! of and listens. Failure mode: with no activator that listens nothing is led anywhere, and [`in_place`] says so, so
-//! that the last pod stays.
+//! The EndpointSlices that lead to activators, as the API server has them. What is in them is decided in
+//! [the engine](crate::engine).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    hash::{DefaultHasher, Hasher as _},
-    net::IpAddr,
-    ops::RangeInclusive,
-    time::Duration,
-};
-
-use ebb_autoscaler_core::Timestamp;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
+    Api, Client, Error,
+    api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
-use crate::engine::TargetKey;
+use crate::engine::{Wish, Written};
 
-/// Ports on the activators, below those that kernels give out by themselves (`net.ipv4.ip_local_port_range`).
-pub const PORTS: RangeInclusive<u16> = 20_000..=29_999;
+/// Label that names the Service of a slice.
+pub(super) const SERVICE: &str = "kubernetes.io/service-name";
+/// Label that says who writes a slice; and what ours say.
+pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(super) const MANAGER: &str = "ebb.dev";
 
-/// An activator that is not heard of for so long is not counted on: as a node's agent.
-pub const SILENT_AFTER: Duration = Duration::from_millis(3_500);
+/// What a slice is called after its Service's name.
+const SUFFIX: &str = "-ebb";
 
-/// Who writes these slices, for whoever looks.
-const MANAGER: &str = "ebb.dev";
-
-/// A Service in front of a workload, and what is to be done with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
-    /// The workload whose pods it leads to.
-    pub workload: TargetKey,
-    /// Name of the Service; its namespace is the workload's.
-    pub service: String,
-    /// Uid of the Service: the slice goes with it.
-    pub service_uid: String,
-    /// Its TCP ports: name and `appProtocol`.
-    pub ports: BTreeMap<String, Option<String>>,
-    /// Whether the activators are to be in the path (`Step::proxy`).
-    pub proxy: bool,
-    /// How many of them (`Step::activators`).
-    pub activators: u32,
-    /// Most requests on a pod at a time; 0 for no limit. With one, a single activator gives out all tokens.
-    pub hard_limit: u32,
-    /// The Service whose slices say where the pods are, where it is another one: a Service that leads to a workload with a
-    /// hard limit selects no pods itself, so that nobody goes past the activator.
-    pub pods_of: Option<String>,
-}
-
-/// What is written in a slice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Written {
-    /// Port on the activators by name of the Service's port.
-    pub ports: BTreeMap<String, u16>,
-    /// The activators that are led to.
-    pub endpoints: BTreeSet<IpAddr>,
-}
-
-/// An activator, as its reports tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
-    /// Name of its pod.
-    pub name: String,
-    /// Its address.
-    pub address: IpAddr,
-    /// When it was last heard of.
-    pub at: Timestamp,
-    /// It is about to go.
-    pub leaving: bool,
-    /// The doors at which it listens.
-    pub doors: BTreeMap<Door, bool>,
-}
-
-/// A door: namespace, Service, name of the port, number. Its value in [`Heard::doors`] is whether the activator has seen
-/// that the slice leads to it.
-pub type Door = (String, String, String, u16);
-
-/// What is to be written. `taken` are the ports of all other slices.
-#[must_use]
-pub fn decide(
-    wish: &Wish,
-    written: Option<&Written>,
-    taken: &BTreeSet<u16>,
-    heard: &[Heard],
-    now: Timestamp,
-) -> Written {
-    let ports = allot(wish, written, taken);
-    let endpoints = if wish.proxy && !ports.is_empty() {
-        choose(wish, &ports, written, heard, now)
-    } else {
-        BTreeSet::new()
-    };
-    Written { ports, endpoints }
-}
-
-/// Whether the activators are in the path, as far as the API server and they themselves can tell: the last pod may go
-/// once it has been so for the grace period. A fact for `Facts::activator_answers`.
-#[must_use]
-pub fn in_place(wish: &Wish, written: &Written, heard: &[Heard], now: Timestamp) -> bool {
-    !written.endpoints.is_empty()
-        && written.endpoints.iter().all(|address| {
-            heard
-                .iter()
-                .filter(|activator| activator.address == *address && is_there(activator, now))
-                .any(|activator| {
-                    doors(wish, &written.ports)
-                        .all(|door| activator.doors.get(&door) == Some(&true))
-                })
-        })
-}
-
-/// TLS cannot be held: its port is not fronted.
-fn is_fronted(protocol: Option<&str>) -> bool {
-    !matches!(protocol, Some("https" | "kubernetes.io/wss" | "tls"))
-}
-
-fn allot(wish: &Wish, written: Option<&Written>, taken: &BTreeSet<u16>) -> BTreeMap<String, u16> {
-    let mut ports = BTreeMap::new();
-    let mut used = taken.clone();
-    let fronted = wish
-        .ports
-        .iter()
-        .filter(|(_, protocol)| is_fronted(protocol.as_deref()))
-        .map(|(name, _)| name);
-    let (old, new): (Vec<_>, Vec<_>) = fronted.partition(|name| {
-        let number = written.and_then(|written| written.ports.get(*name));
-        number.is_some_and(|number| PORTS.contains(number) && !taken.contains(number))
-    });
-    for name in old {
-        if let Some(&number) = written.and_then(|written| written.ports.get(name)) {
-            used.insert(number);
-            ports.insert(name.clone(), number);
-        }
-    }
-    for name in new {
-        let size = u64::from(PORTS.end() - PORTS.start()) + 1;
-        let key = (&*wish.workload.namespace, &wish.service, name);
-        let first = hash(&key) % size;
-        // From a place of its own on, so that a port is seldom given to another Service soon after it came free.
-        let free = (0..size)
-            .map(|step| PORTS.start() + ((first + step) % size) as u16)
-            .find(|number| !used.contains(number));
-        // Ten thousand ports are fronted already: this one is not, and its workload keeps a pod.
-        if let Some(number) = free {
-            used.insert(number);
-            ports.insert(name.clone(), number);
-        }
-    }
-    ports
-}
-
-/// Those in the path stay; more are added in an order of the Service's own, which spreads Services over activators.
-fn choose(
-    wish: &Wish,
-    ports: &BTreeMap<String, u16>,
-    written: Option<&Written>,
-    heard: &[Heard],
-    now: Timestamp,
-) -> BTreeSet<IpAddr> {
-    let wanted = match wish.hard_limit {
-        0 => wish.activators.max(1) as usize,
-        _ => 1,
-    };
-    let mut able: Vec<_> = heard
-        .iter()
-        .filter(|activator| is_there(activator, now) && !activator.leaving)
-        .filter(|activator| doors(wish, ports).all(|door| activator.doors.contains_key(&door)))
-        .collect();
-    able.sort_by_key(|activator| {
-        let stays = written.is_some_and(|written| written.endpoints.contains(&activator.address));
-        (
-            !stays,
-            hash(&(&*wish.workload.namespace, &wish.service, &activator.name)),
-        )
-    });
-    able.iter()
-        .take(wanted)
-        .map(|activator| activator.address)
-        .collect()
-}
-
-fn is_there(activator: &Heard, now: Timestamp) -> bool {
-    now.since(activator.at) < SILENT_AFTER
-}
-
-fn doors<'a>(wish: &'a Wish, ports: &'a BTreeMap<String, u16>) -> impl Iterator<Item = Door> + 'a {
-    ports.iter().map(|(name, &number)| {
-        let namespace = wish.workload.namespace.to_string();
-        (namespace, wish.service.clone(), name.clone(), number)
-    })
-}
-
-/// The same in every replica of one build; another one only moves what is not written yet.
-fn hash(value: &impl std::hash::Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
-}
+const WORKLOAD: &str = "ebb.dev/workload";
+const HARD_LIMIT: &str = "ebb.dev/hard-limit";
+/// On our slices, and on the Services it is taken over from.
+pub(super) const PODS_OF: &str = "ebb.dev/pods-of";
 
 /// The slice as it is to be applied.
-#[must_use]
-pub fn object(wish: &Wish, written: &Written) -> Value {
+fn object(wish: &Wish, written: &Written) -> Value {
     let key = &wish.workload;
     let ports: Vec<_> = written
         .ports
         .iter()
         .map(|(name, number)| {
-            let protocol = wish.ports.get(name).cloned().flatten();
             let mut port = json!({"name": name, "port": number, "protocol": "TCP"});
-            if let Some(protocol) = protocol {
-                port["appProtocol"] = protocol.into();
+            if let Some(protocol) = written.protocols.get(name) {
+                port["appProtocol"] = protocol.as_str().into();
             }
             port
         })
@@ -227,14 +43,12 @@ pub fn object(wish: &Wish, written: &Written) -> Value {
         .iter()
         .map(|address| json!({"addresses": [address], "conditions": {"ready": true}}))
         .collect();
-    let six = written.endpoints.iter().any(IpAddr::is_ipv6);
-    let mut annotations =
-        json!({"ebb.dev/workload": format!("{}/{}/{}", key.group, key.kind, key.name)});
-    if wish.hard_limit > 0 {
-        annotations["ebb.dev/hard-limit"] = wish.hard_limit.to_string().into();
+    let mut annotations = json!({WORKLOAD: format!("{}/{}/{}", key.group, key.kind, key.name)});
+    if written.hard_limit > 0 {
+        annotations[HARD_LIMIT] = written.hard_limit.to_string().into();
     }
-    if let Some(other) = &wish.pods_of {
-        annotations["ebb.dev/pods-of"] = other.as_str().into();
+    if let Some(other) = &written.pods_of {
+        annotations[PODS_OF] = other.as_str().into();
     }
     json!({
         "apiVersion": "discovery.k8s.io/v1",
@@ -242,46 +56,60 @@ pub fn object(wish: &Wish, written: &Written) -> Value {
         "metadata": {
             "namespace": &*key.namespace,
             "name": name(&wish.service),
-            "labels": {
-                "kubernetes.io/service-name": wish.service,
-                "endpointslice.kubernetes.io/managed-by": MANAGER,
-            },
+            "labels": {SERVICE: wish.service, MANAGED_BY: MANAGER},
             "annotations": annotations,
             "ownerReferences": [{
                 "apiVersion": "v1", "kind": "Service", "name": wish.service, "uid": wish.service_uid,
             }],
         },
-        "addressType": if six { "IPv6" } else { "IPv4" },
+        "addressType": if wish.six { "IPv6" } else { "IPv4" },
         "ports": ports,
         "endpoints": endpoints,
     })
 }
 
 /// Name of a Service's slice. A Service's name has at most 63 characters, a slice's 253.
-#[must_use]
-pub fn name(service: &str) -> String {
-    format!("{service}-ebb")
+fn name(service: &str) -> String {
+    format!("{service}{SUFFIX}")
+}
+
+/// The Service that a slice of that name is for; `None` where the name is not one that is given here.
+pub(super) fn service(name: &str) -> Option<&str> {
+    name.strip_suffix(SUFFIX)
 }
 
 /// What a slice of ours says.
-#[must_use]
-pub fn read(slice: &EndpointSlice) -> Written {
-    let ports = slice.ports.iter().flatten().filter_map(|port| {
-        let number = u16::try_from(port.port?).ok()?;
-        Some((port.name.clone().unwrap_or_default(), number))
-    });
-    let endpoints = slice.endpoints.iter().flat_map(|one| &one.addresses);
-    Written {
-        ports: ports.collect(),
-        endpoints: endpoints.filter_map(|text| text.parse().ok()).collect(),
+pub(super) fn read(slice: &EndpointSlice) -> Written {
+    let annotation = |key: &str| slice.metadata.annotations.as_ref()?.get(key);
+    let mut written = Written {
+        endpoints: slice
+            .endpoints
+            .iter()
+            .flat_map(|one| &one.addresses)
+            .filter_map(|text| text.parse().ok())
+            .collect(),
+        hard_limit: annotation(HARD_LIMIT).map_or(0, |text| text.parse().unwrap_or(0)),
+        pods_of: annotation(PODS_OF).cloned(),
+        ..Written::default()
+    };
+    for port in slice.ports.iter().flatten() {
+        let Some(number) = port.port.and_then(|port| u16::try_from(port).ok()) else {
+            continue;
+        };
+        let name = port.name.clone().unwrap_or_default();
+        if let Some(protocol) = &port.app_protocol {
+            written.protocols.insert(name.clone(), protocol.clone());
+        }
+        written.ports.insert(name, number);
     }
+    written
 }
 
-/// Writes a slice, whether or not it is there. Only for the leader.
+/// Writes a slice, whether or not it is there.
 ///
 /// # Errors
 /// The API server refuses it, or is away.
-pub async fn apply(client: Client, wish: &Wish, written: &Written) -> Result<(), kube::Error> {
+pub(super) async fn apply(client: Client, wish: &Wish, written: &Written) -> Result<(), Error> {
     let api: Api<EndpointSlice> = Api::namespaced(client, &wish.workload.namespace);
     // Nobody else may own a field of it.
     let manager = PatchParams::apply("ebb-autoscaler").force();
@@ -291,137 +119,53 @@ pub async fn apply(client: Client, wish: &Wish, written: &Written) -> Result<(),
         .map(drop)
 }
 
+/// Takes a slice away.
+///
+/// # Errors
+/// The API server refuses, or is away.
+pub(super) async fn remove(client: Client, namespace: &str, service: &str) -> Result<(), Error> {
+    let api: Api<EndpointSlice> = Api::namespaced(client, namespace);
+    match api.delete(&name(service), &DeleteParams::default()).await {
+        Err(Error::Api(status)) if status.is_not_found() => Ok(()),
+        result => result.map(drop),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const NOW: Timestamp = Timestamp::from_secs(1_000);
-
-    fn wish(proxy: bool) -> Wish {
-        Wish {
-            workload: TargetKey::new("apps", "Deployment", "shop", "web"),
-            service: "web".to_owned(),
-            service_uid: "u".to_owned(),
-            ports: [("http".to_owned(), None)].into(),
-            proxy,
-            activators: 2,
-            hard_limit: 0,
-            pods_of: None,
-        }
-    }
-
-    fn ip(last: u8) -> IpAddr {
-        [10, 0, 3, last].into()
-    }
-
-    /// An activator that listens at these ports of `web`.
-    fn heard(last: u8, number: u16, in_path: bool) -> Heard {
-        let door = (
-            "shop".to_owned(),
-            "web".to_owned(),
-            "http".to_owned(),
-            number,
-        );
-        Heard {
-            name: format!("activator-{last}"),
-            address: ip(last),
-            at: NOW,
-            leaving: false,
-            doors: [(door, in_path)].into(),
-        }
-    }
-
-    fn fresh(wish: &Wish, heard: &[Heard]) -> Written {
-        decide(wish, None, &BTreeSet::new(), heard, NOW)
-    }
-
-    #[test]
-    fn first_allotted_then_in_the_path_of_those_that_listen_then_out_of_it() {
-        let allotted = fresh(&wish(true), &[]);
-        let number = allotted.ports["http"];
-        assert!(PORTS.contains(&number) && allotted.endpoints.is_empty());
-        let all = [
-            heard(1, number, false),
-            heard(2, number, false),
-            heard(3, 1, false),
-        ];
-        let next = |wish: &Wish, written: &Written, heard: &[Heard]| {
-            decide(wish, Some(written), &BTreeSet::new(), heard, NOW)
-        };
-        let written = next(&wish(true), &allotted, &all);
-        assert_eq!(written.endpoints, [ip(1), ip(2)].into());
-        assert!(
-            !in_place(&wish(true), &written, &all, NOW),
-            "they have not seen it"
-        );
-        let seen = [heard(1, number, true), heard(2, number, true)];
-        assert!(in_place(&wish(true), &written, &seen, NOW));
-        assert!(!in_place(&wish(true), &written, &seen[..1], NOW));
-        let out = next(&wish(false), &written, &seen);
-        assert_eq!((out.ports["http"], out.endpoints.len()), (number, 0));
-        assert!(!in_place(&wish(true), &out, &seen, NOW));
-    }
-
-    #[test]
-    fn those_in_the_path_stay_and_those_that_are_silent_or_leave_go() {
-        let number = fresh(&wish(true), &[]).ports["http"];
-        let mut all: Vec<_> = (1..=9).map(|last| heard(last, number, true)).collect();
-        let written = Written {
-            ports: [("http".to_owned(), number)].into(),
-            endpoints: [ip(7), ip(8)].into(),
-        };
-        let next = |all: &[Heard]| {
-            decide(&wish(true), Some(&written), &BTreeSet::new(), all, NOW).endpoints
-        };
-        assert_eq!(next(&all), written.endpoints);
-        all[6].leaving = true;
-        let after = next(&all);
-        assert!(after.contains(&ip(8)) && !after.contains(&ip(7)) && after.len() == 2);
-        all[7].at = Timestamp::from_secs(996);
-        assert!(!next(&all).contains(&ip(8)));
-        assert!(!in_place(&wish(true), &written, &all, NOW));
-    }
-
-    #[test]
-    fn one_activator_gives_out_the_tokens_of_a_hard_limit() {
-        let limited = Wish {
-            hard_limit: 1,
-            pods_of: Some("web-pods".to_owned()),
-            ..wish(true)
-        };
-        let number = fresh(&limited, &[]).ports["http"];
-        let all: Vec<_> = (1..=5).map(|last| heard(last, number, false)).collect();
-        assert_eq!(fresh(&limited, &all).endpoints.len(), 1);
-        let object = object(&limited, &fresh(&limited, &all));
-        let annotations = &object["metadata"]["annotations"];
-        assert_eq!(annotations["ebb.dev/hard-limit"], "1");
-        assert_eq!(annotations["ebb.dev/pods-of"], "web-pods");
-    }
-
-    #[test]
-    fn ports_are_never_given_twice_and_tls_is_not_held() {
-        let mut wish = wish(true);
-        wish.ports
-            .insert("tls".to_owned(), Some("https".to_owned()));
-        wish.ports
-            .insert("grpc".to_owned(), Some("kubernetes.io/h2c".to_owned()));
-        let first = fresh(&wish, &[]);
-        assert_eq!(first.ports.keys().collect::<Vec<_>>(), ["grpc", "http"]);
-        let taken: BTreeSet<_> = first.ports.values().copied().collect();
-        assert_eq!(taken.len(), 2);
-        // Somebody else has them: whoever is asked again gives way.
-        let second = decide(&wish, Some(&first), &taken, &[], NOW);
-        assert!(second.ports.values().all(|number| !taken.contains(number)));
-        let all: BTreeSet<_> = PORTS.collect();
-        assert!(decide(&wish, None, &all, &[], NOW).ports.is_empty());
-    }
+    use crate::engine::TargetKey;
 
     #[test]
     fn what_is_written_is_read_back() {
-        let number = fresh(&wish(true), &[]).ports["http"];
-        let written = fresh(&wish(true), &[heard(1, number, false)]);
-        let object = object(&wish(true), &written);
+        let written = Written {
+            ports: [("grpc".to_owned(), 20_001), ("http".to_owned(), 20_002)].into(),
+            protocols: [("grpc".to_owned(), "kubernetes.io/h2c".to_owned())].into(),
+            endpoints: [[10, 0, 3, 7].into()].into(),
+            hard_limit: 1,
+            pods_of: Some("web-pods".to_owned()),
+        };
+        let wish = Wish {
+            workload: TargetKey::new("apps", "Deployment", "shop", "web"),
+            service: "web".to_owned(),
+            service_uid: "u".to_owned(),
+            ports: [].into(),
+            proxy: true,
+            activators: 2,
+            six: false,
+            hard_limit: 1,
+            pods_of: written.pods_of.clone(),
+        };
+        let object = object(&wish, &written);
+        assert_eq!(
+            object["metadata"]["annotations"][WORKLOAD],
+            "apps/Deployment/web"
+        );
         let slice: EndpointSlice = serde_json::from_value(object).unwrap();
         assert_eq!(read(&slice), written);
+        assert_eq!(
+            slice.metadata.name.as_deref().and_then(service),
+            Some("web")
+        );
     }
 }

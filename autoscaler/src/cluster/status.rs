@@ -12,15 +12,10 @@ use std::{
     },
 };
 
-use ebb_metrics::{
-    Format,
-    status::{Answer, page},
-};
-use hyper::StatusCode;
-use serde_json::json;
-use tokio::sync::watch;
+use ebb_metrics::{Format, status::Answer};
+use ebb_page::Page;
 
-use super::{metrics::Metrics, shared::Shared};
+use super::{metrics::Metrics, page::Shown, shared::Shared};
 
 /// A loop that comes round every tenth of a second and did not for so long does not come round at all.
 const DEAD_AFTER: u64 = 20;
@@ -31,8 +26,7 @@ pub(super) struct Status {
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ready: AtomicBool,
-    pub(super) identity: String,
-    pub(super) leading: watch::Receiver<bool>,
+    pub(super) page: Page<Shown>,
 }
 
 impl ebb_metrics::status::Status for Status {
@@ -60,20 +54,6 @@ impl ebb_metrics::status::Status for Status {
     }
 
     fn page(&self, path: &str) -> Option<Answer> {
-        (path == "/v1/workloads").then(|| self.workloads())
-    }
-}
-
-impl Status {
-    fn workloads(&self) -> Answer {
-        let views = self
-            .shared
-            .with(|engine, _| engine.views().collect::<Vec<_>>());
-        let body = json!({
-            "replica": self.identity,
-            "leading": *self.leading.borrow(),
-            "workloads": views,
-        });
-        page(StatusCode::OK, "application/json", body.to_string())
+        self.page.answer(path)
     }
 }

@@ -171,6 +171,20 @@ async fn a_request_at_zero_copies_is_seen_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn so_it_is_where_requests_a_second_are_what_counts() {
+    let annotations = [("autoscaling.knative.dev/metric", "rps")];
+    let fake = play(&annotations, async |fake| {
+        seconds(30.5).await;
+        fake.load(20.0);
+        fake.wake.notify_one();
+        seconds(0.001).await;
+        assert_eq!(fake.orders(), [2], "20 requests, 10/s a copy");
+    })
+    .await;
+    drop(fake);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_is_seen_before_the_next_decision_and_not_overdone() {
     let fake = play(&[], async |fake| {
         seconds(10.0).await;

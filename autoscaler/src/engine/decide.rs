@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use ebb_autoscaler_core::{Facts, Timestamp, annotations::Mode};
+use ebb_autoscaler_core::{Facts, Timestamp, Workload, annotations::Mode};
+use ebb_page::Seen;
 
 use super::{
     Engine,
     effect::{Effect, Notice, Order},
-    entry::{Decided, Written},
+    entry::{Decided, Entry, Written},
     names::WorkloadId,
     victims,
 };
@@ -63,7 +64,16 @@ impl Engine {
             }
         }
         entry.schedule(now, None);
-        let replicas = entry.target.replicas;
+        let can_be_held = self.activator && self.fronts.can_be_held(entry);
+        if can_be_held != entry.can_be_held {
+            entry.can_be_held = can_be_held;
+            // What may be asked for depends on it.
+            self.judge(now, id);
+        }
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let replicas = entry.replicas();
         let Some(workload) = entry.begin(now, ready) else {
             return;
         };
@@ -89,20 +99,44 @@ impl Engine {
                 None => workload.settle(now, &mut series.feed),
             }
         }
+        let held = self.fronts.settle(now, entry);
+        let in_place = entry.can_be_held && self.fronts.in_place(entry, now);
+        entry.in_place_since = in_place.then(|| entry.in_place_since.unwrap_or(now));
+        let Some(workload) = &mut entry.workload else {
+            return;
+        };
         let facts = Facts {
             stale: !silent.is_empty(),
-            activator_answers: None,
+            activator_answers: Some(answers(now, workload, entry.in_place_since)),
+            proxying_since: entry.in_place_since,
             ..Facts::local(ready, replicas)
         };
         let decision = workload.decide(now, &facts);
+        let proxy = match decision.step.want {
+            // Nothing is known yet, as after a start: whoever is in the path stays, and nobody enters it.
+            None if replicas > 0 => entry.proxy,
+            _ => Some((decision.step.proxy, decision.step.activators)),
+        };
+        if entry.proxy != proxy {
+            entry.proxy = proxy;
+            self.fronts.changed();
+        }
         if let Some(again) = decision.step.again {
             entry.schedule(now, Some(again.max(BETWEEN_DECISIONS)));
         }
+        self.decisions.count(&decision.reason.basis);
+        let seen = Seen {
+            load: (in_flight + held) as f64,
+            ready: facts.ready,
+            replicas,
+        };
+        entry.memory.record(&decision, &seen);
         entry.last = Some(Decided {
             decision,
             facts,
             in_flight,
             opaque,
+            held,
             silent,
         });
         self.act(id);
@@ -116,13 +150,13 @@ impl Engine {
         let Some(last) = &entry.last else {
             return;
         };
-        if entry.refusal.is_some() || entry.is_paused(self.activator) || !self.leading {
+        if entry.refusal.is_some() || entry.is_paused() || !self.leading {
             return;
         }
-        let from = entry.target.replicas;
-        // Without an activator nobody would hear the request that should wake it.
+        let from = entry.replicas();
+        // Without an activator in place nobody would hear the request that should wake it.
         let to = last.decision.step.apply;
-        let to = to.filter(|&pods| pods > 0 || self.activator);
+        let to = to.filter(|&pods| pods > 0 || last.may_be_zero(entry));
         if entry.mode == Mode::Recommend || self.recommend_only {
             if to.is_some() && to != entry.recommended {
                 self.effects.push(Effect::Say(Notice {
@@ -147,6 +181,7 @@ impl Engine {
         } else {
             Vec::new()
         };
+        entry.ordered = Some(to);
         self.effects.push(Effect::Scale(Order {
             workload: id,
             target: entry.target.key.clone(),
@@ -163,6 +198,9 @@ impl Engine {
         let Some(entry) = self.entries.get_mut(&order.workload) else {
             return;
         };
+        if entry.ordered == Some(order.to) {
+            entry.ordered = None;
+        }
         if error.is_none() {
             // The watch will say the same in a moment; until then nothing need be ordered twice.
             entry.target.replicas = order.to;
@@ -173,4 +211,21 @@ impl Engine {
             error,
         });
     }
+}
+
+impl Decided {
+    /// Whether whoever holds the requests has been in place for long enough that nobody goes past.
+    fn may_be_zero(&self, entry: &Entry) -> bool {
+        let grace = entry.grace();
+        let since = self.facts.proxying_since;
+        entry.can_be_held && since.is_some_and(|since| self.decision.at.since(since) >= grace)
+    }
+}
+
+/// Whether the activators answer for a workload: they are in its path, and where nothing but that is still waited for, they
+/// have been for the grace period, in which every node's kube-proxy comes to know of them.
+fn answers(now: Timestamp, workload: &Workload, in_place_since: Option<Timestamp>) -> bool {
+    let grace = workload.settings().scale_to_zero_grace;
+    let idle = now.since(workload.status().since);
+    in_place_since.is_some_and(|since| idle < grace || now.since(since) >= grace)
 }

@@ -9,6 +9,7 @@ use ebb_autoscaler_core::{
     Activity, Annotations, Class, Config, Decision, Facts, Settings, Status, Timestamp, Workload,
     annotations::Mode,
 };
+use ebb_page::Memory;
 
 use super::{effect::Order, names::WorkloadId, target::TargetFacts};
 
@@ -32,6 +33,18 @@ pub(super) struct Entry {
     /// When to decide next.
     pub(super) due: Timestamp,
     pub(super) last: Option<Decided>,
+    /// Whether activators are to be in its path, and how many; `None` before its first decision.
+    pub(super) proxy: Option<(bool, u32)>,
+    /// Whether every way to it can be held, so that it may have no pod.
+    pub(super) can_be_held: bool,
+    /// Since when all that comes to it comes to activators.
+    pub(super) in_place_since: Option<Timestamp>,
+    /// Requests counted while they were held that will be counted again where they reach a pod.
+    pub(super) counted_ahead: f64,
+    /// What was ordered and is not carried out yet.
+    pub(super) ordered: Option<u32>,
+    /// Its last hour, to be shown.
+    pub(super) memory: Memory,
     /// Pods recommended last, where it may not be scaled.
     pub(super) recommended: Option<u32>,
     /// Result of the last write.
@@ -54,6 +67,8 @@ pub(super) struct Decided {
     pub(super) facts: Facts,
     pub(super) in_flight: u64,
     pub(super) opaque: u64,
+    /// Requests that activators hold.
+    pub(super) held: u64,
     /// Pods whose figures are missing.
     pub(super) silent: Vec<Box<str>>,
 }
@@ -78,6 +93,12 @@ impl Entry {
             workload: None,
             due: now,
             last: None,
+            proxy: None,
+            can_be_held: false,
+            in_place_since: None,
+            counted_ahead: 0.0,
+            ordered: None,
+            memory: Memory::default(),
             recommended: None,
             written: None,
         }
@@ -88,14 +109,13 @@ impl Entry {
         &mut self,
         now: Timestamp,
         config: &Config,
-        activator: bool,
         conflict: Option<&str>,
     ) -> bool {
         let pairs = self.target.annotations.iter();
         let pairs = pairs.map(|(key, value)| (key.as_str(), value.as_str()));
         let refusal = match Annotations::parse(config, pairs) {
             Ok(annotations) => {
-                self.configure(now, settings(config, &annotations, activator));
+                self.configure(now, settings(config, &annotations, self.can_be_held));
                 self.mode = annotations.mode;
                 conflict.map(|other| Refusal {
                     reason: "OwnerConflict",
@@ -127,7 +147,15 @@ impl Entry {
         if self.workload.is_none() {
             let settings = self.settings.clone()?;
             let age = now.second() - self.target.created;
-            self.workload = Some(if age <= NEW_FOR && ready == 0 {
+            self.workload = Some(if self.target.replicas == 0 {
+                // At zero on purpose, whoever brought it there.
+                let status = Status {
+                    activity: Activity::Inactive,
+                    since: now,
+                    initialized: true,
+                };
+                Workload::restored(now, settings, ready, status)
+            } else if age <= NEW_FOR && ready == 0 {
                 Workload::new(now, settings, ready)
             } else {
                 let activity = if ready > 0 {
@@ -148,8 +176,31 @@ impl Entry {
 
     /// Whether it has no pod on purpose and nobody could wake it: then it is left alone, as a HorizontalPodAutoscaler
     /// leaves a target of zero replicas alone.
-    pub(super) fn is_paused(&self, activator: bool) -> bool {
-        self.target.replicas == 0 && !activator
+    pub(super) fn is_paused(&self) -> bool {
+        // Where only a part of what comes can be held, that part wakes it all the same.
+        let waits = self.last.as_ref().is_some_and(|last| last.held > 0);
+        self.target.replicas == 0 && !self.can_be_held && !waits
+    }
+
+    /// Pods it is asked to have. An order to zero counts as carried out, so that a request that comes meanwhile has a pod
+    /// ordered at once.
+    pub(super) fn replicas(&self) -> u32 {
+        match self.ordered {
+            Some(0) => 0,
+            _ => self.target.replicas,
+        }
+    }
+
+    /// Time the activators must have been in its path before its last pod goes.
+    pub(super) fn grace(&self) -> Duration {
+        self.settings
+            .as_ref()
+            .map_or(Duration::MAX, |it| it.scale_to_zero_grace)
+    }
+
+    /// Most requests on a pod at a time; 0 for no limit.
+    pub(super) fn hard_limit(&self) -> u32 {
+        self.settings.as_ref().map_or(0, |it| it.hard_limit)
     }
 
     /// Decide again, at the next even or odd second by its number. In the middle of a second, when nearly every
@@ -166,16 +217,16 @@ impl Entry {
     }
 }
 
-/// What holds for a workload. Without an activator nothing could hold requests at zero or in a burst, so nothing may
-/// be taken for granted that only one that is always in the path allows.
-fn settings(config: &Config, annotations: &Annotations, activator: bool) -> Settings {
+/// What holds for a workload. Where requests cannot be held, at zero or in a burst, nothing may be taken for granted that
+/// only an activator that is always in the path allows.
+fn settings(config: &Config, annotations: &Annotations, can_be_held: bool) -> Settings {
     let mut settings = Settings::resolve(config, annotations, 0);
     debug_assert_eq!(
         settings.class,
         Class::Ebb,
         "only opted-in targets come here"
     );
-    if !activator && settings.target_burst_capacity < 0.0 {
+    if !can_be_held && settings.target_burst_capacity < 0.0 {
         settings.target_burst_capacity = 0.0;
     }
     settings
@@ -196,6 +247,7 @@ mod tests {
                 "ebb.dev".to_owned(),
             )]
             .into(),
+            labels: [].into(),
             owned: false,
             created: 0,
         };
@@ -234,13 +286,13 @@ mod tests {
         };
         let now = Timestamp::from_secs(1_000);
         let mut old = entry(0);
-        assert!(!old.judge(now, &config, false, None));
+        assert!(!old.judge(now, &config, None));
         let workload = old.begin(now, 2).unwrap();
         assert_eq!(workload.decide(now, &Facts::local(2, 2)).step.apply, None);
 
         let mut new = entry(1);
         new.target.created = 995;
-        new.judge(now, &config, false, None);
+        new.judge(now, &config, None);
         let workload = new.begin(now, 0).unwrap();
         assert_eq!(
             workload.decide(now, &Facts::local(0, 1)).step.apply,

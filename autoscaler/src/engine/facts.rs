@@ -39,7 +39,11 @@ impl Engine {
             };
             if entry.target.uid == facts.uid {
                 let judge = entry.target.annotations != facts.annotations;
+                let relabelled = entry.target.labels != facts.labels;
                 entry.target = facts;
+                if relabelled {
+                    self.fronts.workload_seen(id, entry);
+                }
                 if judge {
                     self.judge(now, id);
                 }
@@ -62,6 +66,7 @@ impl Engine {
             }
         }
         self.ids.insert(key.clone(), id);
+        self.fronts.workload_seen(id, &entry);
         self.entries.insert(id, entry);
         let workloads = self.namespaces.entry(key.namespace.clone()).or_default();
         *workloads += 1;
@@ -80,6 +85,7 @@ impl Engine {
         let Some(entry) = self.entries.remove(&id) else {
             return;
         };
+        self.fronts.workload_gone(id, &key.namespace);
         for uid in &entry.pods {
             if let Some(pod) = self.pods.get_mut(uid) {
                 // Its place in windows that are no more.
@@ -95,10 +101,14 @@ impl Engine {
     }
 
     /// A pod is there, or has changed.
-    pub fn pod_seen(&mut self, facts: PodFacts) {
+    pub fn pod_seen(&mut self, now: Timestamp, facts: PodFacts) {
         let uid = facts.uid.clone();
         if let Some(pod) = self.pods.get_mut(&uid) {
+            let serves_now = facts.ready && !pod.facts.ready;
             pod.facts = facts;
+            if serves_now {
+                self.capacity_back(now, &uid);
+            }
             return;
         }
         if let Some(owner) = facts.owner.clone() {
@@ -129,6 +139,20 @@ impl Engine {
             );
         }
         self.pods.insert(uid, Pod::new(facts));
+    }
+
+    /// One more pod serves: the activators may be needed no longer.
+    fn capacity_back(&mut self, now: Timestamp, uid: &str) {
+        let owner = self.pods.get(uid).and_then(|pod| pod.facts.owner.as_ref());
+        let owned = owner.and_then(|owner| self.owners.get(&owner.uid));
+        let key = owned.and_then(|owned| owned.leads_to.as_ref());
+        let Some(&id) = key.and_then(|key| self.ids.get(key)) else {
+            return;
+        };
+        let proxied = self.entries.get(&id).and_then(|entry| entry.proxy);
+        if self.activator && proxied.is_some_and(|(proxied, _)| proxied) {
+            self.press(now, id);
+        }
     }
 
     /// A pod is gone.

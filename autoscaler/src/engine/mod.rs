@@ -12,11 +12,13 @@ mod decide;
 mod effect;
 mod entry;
 mod facts;
+mod front;
 mod names;
 mod pod;
 mod reports;
 mod sender;
 mod series;
+mod tally;
 mod target;
 mod victims;
 mod view;
@@ -28,17 +30,23 @@ use std::{
 
 use ebb_autoscaler_core::{Config, Timestamp};
 
+/// One workload, as it is shown.
+pub use ebb_page::Workload as WorkloadView;
+
 pub use self::{
     effect::{DeletionCost, Effect, Notice, Order},
+    front::{Path, ServiceFacts, Wish, Written},
     names::{Owner, TargetKey, WorkloadId},
     pod::PodFacts,
     reports::Scope,
+    tally::Tally,
     target::{CLASS, TargetFacts, opted_in},
-    view::{Figures, WorkloadView},
+    view::Figures,
 };
 use self::{
     entry::{Entry, Refusal},
     facts::Owned,
+    front::Fronts,
     pod::Pod,
     sender::Sender,
 };
@@ -69,7 +77,10 @@ pub struct Engine {
     senders: HashMap<Box<str>, Sender>,
     /// Who else scales what.
     rivals: HashMap<TargetKey, BTreeSet<String>>,
+    /// How requests come to workloads.
+    fronts: Fronts,
     effects: Vec<Effect>,
+    decisions: Tally,
 }
 
 impl Engine {
@@ -98,6 +109,10 @@ impl Engine {
     /// Whether this replica acts. One that does not decides all the same, and keeps its orders to itself.
     pub fn lead(&mut self, leading: bool) {
         self.leading = leading;
+        for entry in self.entries.values_mut() {
+            // What is not carried out by now will not be.
+            entry.ordered = None;
+        }
         if leading {
             // What the last leader told is not known here: refusals are told again, which Events count as one series.
             for id in self.entries.keys().copied().collect::<Vec<_>>() {
@@ -123,6 +138,7 @@ impl Engine {
     pub fn sweep(&mut self, now: Timestamp) {
         self.senders
             .retain(|_, sender| now.since(sender.heard) < FORGET_SENDER_AFTER);
+        self.fronts.sweep(now, FORGET_SENDER_AFTER);
     }
 
     fn judge(&mut self, now: Timestamp, id: WorkloadId) {
@@ -137,7 +153,7 @@ impl Engine {
                 .collect::<Vec<_>>()
                 .join(" and ")
         });
-        if entry.judge(now, config, self.activator, rivals.as_deref()) {
+        if entry.judge(now, config, rivals.as_deref()) {
             self.tell_refusal(id);
         }
     }

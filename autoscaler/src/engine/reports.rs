@@ -117,10 +117,11 @@ impl Engine {
         let Some(entry) = workload_of(&self.owners, &self.ids, &mut self.entries, pod) else {
             return Taken::Unknown;
         };
+        let requests = entry.not_counted_ahead(span.requests);
         let (Some(workload), Some(series)) = (&mut entry.workload, &mut pod.series) else {
             return Taken::Yes;
         };
-        match workload.observe(&mut series.feed, read, span.concurrency, span.requests) {
+        match workload.observe(&mut series.feed, read, span.concurrency, requests) {
             Ok(Some(_)) => Taken::Pressing(entry.id),
             Ok(None) => Taken::Yes,
             Err(_) => Taken::Senseless,

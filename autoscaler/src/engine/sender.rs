@@ -24,6 +24,8 @@ pub(super) struct Sender {
     zero: i128,
     /// When it was last heard.
     pub(super) heard: Timestamp,
+    /// How much later than the least delayed one its last report came.
+    pub(super) lag: Duration,
 }
 
 impl Sender {
@@ -34,6 +36,7 @@ impl Sender {
             epoch: 0,
             zero: nanos(now) - i128::from(at),
             heard: now,
+            lag: Duration::ZERO,
         }
     }
 
@@ -51,6 +54,7 @@ impl Sender {
         } else {
             self.zero = zero.min(self.zero + drift.as_nanos() as i128);
         }
+        self.lag = now.since(self.time(now, at));
         self.heard = self.heard.max(now);
     }
 
@@ -86,6 +90,7 @@ mod tests {
         sender.hear("b", ms(102_700), 3_000 * MS);
         let time = sender.time(ms(102_700), 3_000 * MS);
         assert!(time >= ms(102_002) && time < ms(102_004), "{time:?}");
+        assert_eq!(sender.lag.as_millis(), 697);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct TargetFacts {
     pub replicas: u32,
     /// The annotations of its pod template; those of the object itself where it has no template.
     pub annotations: BTreeMap<String, String>,
+    /// The labels of its pods; none where it has no template.
+    pub labels: BTreeMap<String, String>,
     /// Whether another object controls it. Then it is scaled only where pods lead to it and no further: a ReplicaSet has
     /// the annotations of its Deployment's template too, and is the Deployment's to scale.
     pub owned: bool,

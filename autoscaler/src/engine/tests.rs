@@ -40,6 +40,7 @@ fn target(name: &str, replicas: u32, annotations: &[(&str, &str)]) -> TargetFact
         annotations: given
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect(),
+        labels: [("app".to_owned(), name.to_owned())].into(),
         owned: false,
         created: 0,
     }
@@ -80,7 +81,7 @@ impl Cluster {
             deletion_cost: None,
             created: 0,
         };
-        self.engine.pod_seen(facts.clone());
+        self.engine.pod_seen(self.now, facts.clone());
         self.pods.push(TestPod {
             facts,
             load,
@@ -430,7 +431,7 @@ fn pods_that_do_not_come_up_are_no_reason_to_want_fewer() {
     pod.silent = true;
     pod.facts.ready = false;
     let facts = pod.facts.clone();
-    cluster.engine.pod_seen(facts);
+    cluster.engine.pod_seen(cluster.now, facts);
     assert_eq!(cluster.pass(1_000), []);
 }
 
@@ -529,11 +530,11 @@ fn a_pod_that_nothing_scales_is_told_of_once() {
         created: 0,
     };
     for _ in 0..3 {
-        cluster.engine.pod_seen(facts.clone());
+        cluster.engine.pod_seen(cluster.now, facts.clone());
     }
     facts.uid = "v".into();
     facts.opted_in = false;
-    cluster.engine.pod_seen(facts);
+    cluster.engine.pod_seen(cluster.now, facts);
     assert_eq!(notices(&cluster.engine.effects()).len(), 1);
 }
 

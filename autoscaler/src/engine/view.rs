@@ -1,76 +1,17 @@
 //! What the engine sees and has decided, to be shown.
 
-use std::time::Duration;
+use std::{
+    ops::Bound::{Excluded, Unbounded},
+    time::Duration,
+};
 
-use ebb_autoscaler_core::{Metric, Timestamp, annotations::Mode};
-use serde::Serialize;
+use ebb_autoscaler_core::{Config, Metric, Timestamp, annotations::Mode};
+use ebb_page::{Detail, Given, Name, Scaled, Workload, settings};
 
-use super::{Engine, entry::Entry, series::SILENT_AFTER};
+use super::{Engine, TargetKey, WorkloadId, entry::Entry, series::SILENT_AFTER, tally::Tally};
 
 /// Silent pods that are named; the rest is a number.
 const NAMED: usize = 10;
-
-/// One workload, as `GET /v1/workloads` tells it.
-#[derive(Clone, Debug, Serialize)]
-pub struct WorkloadView {
-    /// Namespace.
-    pub namespace: String,
-    /// Kind of what is scaled.
-    pub kind: String,
-    /// API group of it.
-    pub group: String,
-    /// Name of it.
-    pub name: String,
-    /// `act`, `recommend`, `refused` or `paused`.
-    pub mode: &'static str,
-    /// Why it is not scaled, where it is refused.
-    pub refused: Option<String>,
-    /// Pods it is asked to have.
-    pub replicas: u32,
-    /// Pods that can take requests; `None` before the first decision.
-    pub ready: Option<u32>,
-    /// Pods wanted, bounds included; `None` as long as nothing is known.
-    pub desired: Option<u32>,
-    /// Why, in words.
-    pub reason: Option<String>,
-    /// When that was decided, seconds since 1970.
-    pub decided_at: Option<f64>,
-    /// What is compared with the target: `concurrency` or `rps`.
-    pub metric: Option<&'static str>,
-    /// Load a pod is meant to carry.
-    pub target: Option<f64>,
-    /// Average over the stable window; `None` without data.
-    pub stable: Option<f64>,
-    /// Average over the panic window.
-    pub panic: Option<f64>,
-    /// Whether it is a panic.
-    pub panic_mode: bool,
-    /// Requests in flight when its pods were last heard of.
-    pub in_flight: u64,
-    /// Of these, connections whose bytes cannot be read.
-    pub opaque: u64,
-    /// Pods that may be serving and are not heard of; while there are any the workload does not shrink.
-    pub silent_pods: usize,
-    /// Some of them by name.
-    pub silent: Vec<String>,
-    /// The last change of its scale.
-    pub scaled: Option<ScaledView>,
-}
-
-/// A change of a scale.
-#[derive(Clone, Debug, Serialize)]
-pub struct ScaledView {
-    /// When, seconds since 1970.
-    pub at: f64,
-    /// Pods before.
-    pub from: u32,
-    /// Pods after.
-    pub to: u32,
-    /// Why.
-    pub reason: String,
-    /// Why it could not be done, if so.
-    pub error: Option<String>,
-}
 
 /// Figures over all workloads.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,28 +24,85 @@ pub struct Figures {
     pub senders: usize,
     /// Senders that are silent.
     pub silent_senders: usize,
+    /// Activators heard of.
+    pub activators: usize,
+    /// Activators that were heard of in the last hour and are silent.
+    pub silent_activators: usize,
+    /// The most that the last report of a sender that is not silent was late.
+    pub lag: Duration,
+    /// Decisions so far.
+    pub decisions: Tally,
 }
 
 impl Engine {
     /// All workloads, by number.
-    pub fn views(&self) -> impl Iterator<Item = WorkloadView> + '_ {
+    pub fn views(&self) -> impl Iterator<Item = Workload> + '_ {
         self.entries.values().map(|entry| self.view(entry))
+    }
+
+    /// At most so many of the workloads after this one, by number; of the first where there is none.
+    pub fn views_after(
+        &self,
+        after: Option<WorkloadId>,
+        most: usize,
+    ) -> impl Iterator<Item = (WorkloadId, Workload)> + '_ {
+        let from = after.map_or(Unbounded, Excluded);
+        let entries = self.entries.range((from, Unbounded)).take(most);
+        entries.map(|(id, entry)| (*id, self.view(entry)))
+    }
+
+    /// All that is known of one workload.
+    #[must_use]
+    pub fn detail(&self, of: &Name) -> Option<Detail> {
+        let entry = match of.kind.split_once('.') {
+            Some((kind, group)) => {
+                let key = TargetKey::new(group, kind, &of.namespace, &of.name);
+                self.entries.get(self.ids.get(&key)?)?
+            }
+            None => self.entries.values().find(|entry| {
+                let key = &entry.target.key;
+                *key.namespace == *of.namespace && *key.name == *of.name && *key.kind == *of.kind
+            })?,
+        };
+        let config = self.config.as_ref()?;
+        let given = Given {
+            annotated: &|name| entry.target.annotations.contains_key(name),
+            config,
+            defaults: &Config::default(),
+        };
+        let workload = entry.workload.as_ref();
+        Some(Detail {
+            workload: self.view(entry),
+            settings: workload
+                .map(|workload| settings(workload.settings(), &given))
+                .unwrap_or_default(),
+            decisions: entry.memory.decisions(),
+            history: entry.memory.history(),
+        })
     }
 
     /// Figures over all.
     #[must_use]
     pub fn figures(&self, now: Timestamp) -> Figures {
-        let silent = self.senders.values();
-        let silent = silent.filter(|sender| now.since(sender.heard) > SILENT_AFTER);
+        let (silent, heard): (Vec<_>, Vec<_>) = self
+            .senders
+            .values()
+            .partition(|sender| now.since(sender.heard) > SILENT_AFTER);
+        let lag = heard.iter().map(|sender| sender.lag).max();
+        let (activators, silent_activators) = self.fronts.count(now);
         Figures {
+            activators,
+            silent_activators,
             workloads: self.entries.len(),
             pods: self.pods.len(),
             senders: self.senders.len(),
-            silent_senders: silent.count(),
+            silent_senders: silent.len(),
+            lag: lag.unwrap_or_default(),
+            decisions: self.decisions,
         }
     }
 
-    fn view(&self, entry: &Entry) -> WorkloadView {
+    fn view(&self, entry: &Entry) -> Workload {
         let key = &entry.target.key;
         let last = entry.last.as_ref();
         let settings = entry.workload.as_ref().map(|workload| workload.settings());
@@ -112,16 +110,16 @@ impl Engine {
         let silent = last.map_or(&[][..], |last| &last.silent);
         let mode = match entry.mode {
             _ if entry.refusal.is_some() => "refused",
-            _ if entry.is_paused(self.activator) => "paused",
+            _ if entry.is_paused() => "paused",
             Mode::Act if !self.recommend_only => "act",
             Mode::Act | Mode::Recommend => "recommend",
         };
-        WorkloadView {
+        Workload {
             namespace: key.namespace.to_string(),
             kind: key.kind.to_string(),
             group: key.group.to_string(),
             name: key.name.to_string(),
-            mode,
+            mode: mode.into(),
             refused: entry.refusal.as_ref().map(|refusal| refusal.note.clone()),
             replicas: entry.target.replicas,
             ready: last.and_then(|last| last.facts.ready),
@@ -129,22 +127,31 @@ impl Engine {
             reason: last.map(|last| last.decision.reason.to_string()),
             decided_at: last.map(|last| seconds(last.decision.at.since_epoch())),
             metric: settings.map(|settings| match settings.metric {
-                Metric::Rps => "rps",
-                Metric::Concurrency | Metric::Named(_) => "concurrency",
+                Metric::Rps => "rps".into(),
+                Metric::Concurrency | Metric::Named(_) => "concurrency".into(),
             }),
             target: settings.map(|settings| settings.target),
             stable: averages.map(|averages| averages.stable),
             panic: averages.map(|averages| averages.panic),
             panic_mode: last.is_some_and(|last| last.decision.panic_mode),
+            excess_burst_capacity: last.map(|last| last.decision.excess_burst_capacity),
             in_flight: last.map_or(0, |last| last.in_flight),
             opaque: last.map_or(0, |last| last.opaque),
+            held: last.map_or(0, |last| last.held),
+            hard_limit: Some(entry.hard_limit()).filter(|&limit| limit > 0),
+            services: match self.activator {
+                true => self.fronts.services(entry),
+                false => Vec::new(),
+            },
+            in_path: self.activator && entry.proxy.is_some_and(|(proxy, _)| proxy),
+            in_place: entry.in_place_since.is_some(),
             silent_pods: silent.len(),
             silent: silent
                 .iter()
                 .take(NAMED)
                 .map(|name| name.to_string())
                 .collect(),
-            scaled: entry.written.as_ref().map(|written| ScaledView {
+            scaled: entry.written.as_ref().map(|written| Scaled {
                 at: seconds(written.at.since_epoch()),
                 from: written.order.from,
                 to: written.order.to,

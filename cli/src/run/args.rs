@@ -64,6 +64,14 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) skip_trial: bool,
 
+    /// Port of the live page, on 127.0.0.1 [default: 9468, or a free one where that is taken]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) page_port: Option<u16>,
+
+    /// Serve no live page
+    #[arg(long, conflicts_with = "page_port")]
+    pub(crate) no_page: bool,
+
     /// Print one JSON object per line instead of text
     #[arg(long)]
     pub(crate) json: bool,

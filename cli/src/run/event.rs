@@ -25,6 +25,9 @@ pub(crate) enum Event {
 pub(crate) struct Listening {
     /// The address, the port never 0.
     pub(crate) address: SocketAddr,
+    /// Where the live page is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) page: Option<SocketAddr>,
 }
 
 /// One decision with what it rests on.
@@ -122,7 +125,13 @@ impl fmt::Display for CopyState {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Event::Listening(listening) => write!(f, "listening address={}", listening.address),
+            Event::Listening(listening) => {
+                write!(f, "listening address={}", listening.address)?;
+                match listening.page {
+                    Some(page) => write!(f, " page=http://{page}/"),
+                    None => Ok(()),
+                }
+            }
             Event::Decision(decision) => decision.fmt(f),
             Event::ColdStart(cold) => write!(
                 f,
@@ -214,7 +223,10 @@ mod tests {
         );
         let address = ([127, 0, 0, 1], 8080).into();
         assert_eq!(
-            json(Event::Listening(Listening { address })),
+            json(Event::Listening(Listening {
+                address,
+                page: None
+            })),
             r#"{"event":"listening","address":"127.0.0.1:8080"}"#
         );
         let copy = CopyEvent {

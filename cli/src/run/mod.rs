@@ -12,6 +12,7 @@ mod copy;
 mod event;
 mod files;
 mod meter;
+mod page;
 mod pause;
 mod port;
 mod report;
@@ -43,6 +44,7 @@ use self::{
     },
     files::OpenFiles,
     meter::Meter,
+    page::Shown,
     port::Ports,
     report::{Reporter, console::Console},
     session::Session,
@@ -78,7 +80,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 /// Puts the parts together, from what costs nothing to what would have to be cleaned up.
 async fn start(
     args: Args,
-    settings: RunSettings,
+    mut settings: RunSettings,
     limits: Limits,
     console: Console,
 ) -> anyhow::Result<()> {
@@ -86,6 +88,10 @@ async fn start(
     let mount = v2_mount()?;
     let listener = listen((args.host, args.port).into()).await?;
     let address = listener.local_addr().context("cannot tell the port")?;
+    let page = match args.no_page {
+        true => None,
+        false => page::listen(args.page_port).await?,
+    };
     let open_files = OpenFiles::raise().context("cannot raise the limit on open files")?;
     let pool = Pool::new(limits);
     let meter = Arc::new(Meter::load(pool.clone(), settings.exclude_paths.clone())?);
@@ -106,12 +112,25 @@ async fn start(
         console: console.clone(),
         ports: Mutex::new(Ports::new()),
     };
+    let shown = Shown::new(
+        args.command.first().map_or("", String::as_str),
+        &settings.settings,
+        std::mem::take(&mut settings.table),
+    );
+    let page_address = page
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
+    if let Some(listener) = page {
+        page::serve(listener, shown.clone());
+    }
     let reporter = Reporter::new(args.json, settings.summary(), console);
     Session {
         frame: Arc::new(frame),
         listener,
         address,
         settings: settings.settings,
+        page: shown,
+        page_address,
         trial: !args.skip_trial,
         reporter,
         signals,

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::{
     event::{Decision, Event},
+    page::Shown,
     report::Reporter,
     supervisor::{Status, Wanted},
 };
@@ -54,12 +55,21 @@ impl ScaleTarget for Copies {
 #[derive(Debug)]
 pub(crate) struct Narrator {
     reporter: Reporter,
+    page: Shown,
     status: watch::Receiver<Status>,
 }
 
 impl Narrator {
-    pub(crate) fn new(reporter: Reporter, status: watch::Receiver<Status>) -> Narrator {
-        Narrator { reporter, status }
+    pub(crate) fn new(
+        reporter: Reporter,
+        page: Shown,
+        status: watch::Receiver<Status>,
+    ) -> Narrator {
+        Narrator {
+            reporter,
+            page,
+            status,
+        }
     }
 }
 
@@ -70,6 +80,7 @@ impl Observer for Narrator {
 
     fn decided(&mut self, decided: &Decided<'_>) {
         let status = *self.status.borrow();
+        self.page.decided(decided, status.ready);
         let Load {
             requests,
             in_flight,

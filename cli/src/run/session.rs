@@ -24,6 +24,7 @@ use super::{
     copy::{failure::Failure, life::Frame},
     event::{Event, Listening},
     meter::RunLoad,
+    page::Shown,
     report::Reporter,
     scale::{Copies, Narrator},
     signals::Signals,
@@ -39,6 +40,9 @@ pub(crate) struct Session {
     pub(crate) listener: TcpListener,
     pub(crate) address: SocketAddr,
     pub(crate) settings: Settings,
+    /// The live page, and where it is.
+    pub(crate) page: Shown,
+    pub(crate) page_address: Option<SocketAddr>,
     pub(crate) trial: bool,
     pub(crate) reporter: Reporter,
     pub(crate) signals: Signals,
@@ -52,6 +56,8 @@ impl Session {
             listener,
             address,
             settings,
+            page,
+            page_address,
             trial,
             reporter,
             mut signals,
@@ -69,9 +75,12 @@ impl Session {
                 try_command(&want, status.clone()).await;
             }
             let opened = door.insert(Door::open(listener, frame.pool.clone()));
-            reporter.tell(&Event::Listening(Listening { address }));
+            reporter.tell(&Event::Listening(Listening {
+                address,
+                page: page_address,
+            }));
             let copies = Copies::new(want.clone(), status.clone());
-            let narrator = Narrator::new(reporter.clone(), status.clone());
+            let narrator = Narrator::new(reporter.clone(), page, status.clone());
             let load = RunLoad(Arc::clone(&frame.meter));
             let autoscaler = Autoscaler::new(settings, Clock::start(), load, copies, narrator);
             tokio::select! {

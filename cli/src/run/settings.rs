@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use ebb_autoscaler_core::{Annotations, Config, Metric, Problems, Settings, annotations::Mode};
+use ebb_page::{Given, model::Setting};
 
 use super::args::Args;
 use crate::{
@@ -38,6 +39,8 @@ pub(crate) struct RunSettings {
     pub(crate) exclude_paths: Vec<String>,
     /// Most requests that a copy has at a time; 0 for no limit.
     pub(crate) hard_limit: u32,
+    /// All that is in force and where it comes from, to be shown.
+    pub(crate) table: Vec<Setting>,
 }
 
 /// Why there are no settings.
@@ -63,6 +66,7 @@ impl RunSettings {
             .as_deref()
             .map_or(Ok(BTreeMap::new()), config_file::read)?;
         let mut wrong = Vec::new();
+        let local_defaults = config(BTreeMap::new()).unwrap_or_default();
         let config = config(file).unwrap_or_else(|problems| {
             let name = args.config.as_deref().unwrap_or(Path::new("defaults"));
             wrong.extend(lines(&format!("--config {}:", name.display()), &problems));
@@ -70,6 +74,7 @@ impl RunSettings {
             Config::default()
         });
         let mut given = args.annotations();
+        let all_given = given.clone();
         let hard_limit = given
             .remove(HARD_LIMIT)
             .map_or(Ok(0), |text| hard_limit(&text));
@@ -89,7 +94,17 @@ impl RunSettings {
         if !wrong.is_empty() {
             return Err(SettingsError::Values(wrong));
         }
+        let table = ebb_page::settings(
+            &settings,
+            &Given {
+                annotated: &|name| all_given.contains_key(name),
+                config: &config,
+                // What holds here is not what somebody has set.
+                defaults: &local_defaults,
+            },
+        );
         Ok(RunSettings {
+            table,
             settings,
             exclude_paths: annotations.exclude_paths,
             hard_limit,

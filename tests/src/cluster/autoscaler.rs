@@ -11,9 +11,10 @@ use super::{Cluster, SOON, SYSTEM, manifests, server_port, start_process};
 use crate::harness::{Process, Signal, Wire, eventually, program};
 
 /// A running replica.
-#[derive(Debug)]
 pub struct Autoscaler {
     process: Process,
+    /// How it is started, each time.
+    command: Box<dyn Fn() -> Command + Send + Sync>,
     folder: tempfile::TempDir,
     identity: String,
     report_port: u16,
@@ -44,25 +45,31 @@ impl Autoscaler {
         fs::write(&kubeconfig, cluster.api_as("ebb-autoscaler").kubeconfig()).expect("write");
         let (report_port, status_port) = (server_port(), server_port());
         let log = fs::File::create(folder.path().join("log")).expect("a log file");
-        let mut command = Command::new(program("ebb-autoscaler"));
-        command
-            .env("KUBECONFIG", &kubeconfig)
-            // As the Deployment has them from the downward API.
-            .env("POD_NAMESPACE", SYSTEM)
-            .env("POD_NAME", identity)
-            .args(manifests::arguments("Deployment", "ebb-autoscaler"))
-            .args(["--report-address", &format!("0.0.0.0:{report_port}")])
-            .args(["--status-address", &format!("127.0.0.1:{status_port}")])
-            .args([
-                "--tls-names",
-                "localhost,ebb-autoscaler-reports.ebb-system.svc",
-            ])
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
+        let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
+        let name = identity.to_owned();
+        let command = move || {
+            let mut command = Command::new(program("ebb-autoscaler"));
+            command
+                .env("KUBECONFIG", &kubeconfig)
+                // As the Deployment has them from the downward API.
+                .env("POD_NAMESPACE", SYSTEM)
+                .env("POD_NAME", &name)
+                .args(manifests::arguments("Deployment", "ebb-autoscaler"))
+                .args(["--report-address", &format!("0.0.0.0:{report_port}")])
+                .args(["--status-address", &format!("127.0.0.1:{status_port}")])
+                .args([
+                    "--tls-names",
+                    "localhost,ebb-autoscaler-reports.ebb-system.svc",
+                ])
+                .args(&options)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(log.try_clone().expect("the log file"));
+            command
+        };
         Self {
-            process: start_process(command),
+            process: start_process(command()),
+            command: Box::new(command),
             folder,
             identity: identity.to_owned(),
             report_port,
@@ -77,6 +84,18 @@ impl Autoscaler {
         eventually(&format!("{} ready", self.identity), SOON, || {
             (self.get("/readyz")?.0 == 200).then_some(())
         });
+    }
+
+    /// Ends it as by `kill -9`, and starts it anew with the same name and ports.
+    ///
+    /// # Panics
+    /// It does not get ready.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.process.wait(SOON);
+        self.process = start_process((self.command)());
+        self.await_ready();
     }
 
     /// Waits until it leads.
@@ -148,6 +167,12 @@ impl Autoscaler {
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://localhost:{}", self.report_port)
+    }
+
+    /// Its status port.
+    #[must_use]
+    pub fn status(&self) -> std::net::SocketAddr {
+        ([127, 0, 0, 1], self.status_port).into()
     }
 
     /// Its process id.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::expired::expired;
+use super::network::MACHINE;
 use super::{SYSTEM, server_port, start_process};
 use crate::harness::{Process, eventually};
 
@@ -117,6 +118,8 @@ impl ControlPlane {
             .arg(format!("--cert-dir={}", path("certificates")))
             .arg(format!("--secure-port={}", self.port))
             .arg(format!("--bind-address={}", Ipv4Addr::LOCALHOST))
+            // It asks for the default route otherwise, and a network of the test run's own has none.
+            .arg(format!("--advertise-address={MACHINE}"))
             .arg("--service-account-issuer=https://kubernetes.default.svc")
             .arg(format!(
                 "--service-account-key-file={}",
@@ -156,7 +159,7 @@ impl ControlPlane {
             .args(common)
             .arg(format!("--service-account-private-key-file={}", self.folder.path().join("accounts.key").display()))
             // Those that make and unmake pods; the rest costs start-up time and memory.
-            .arg("--controllers=deployment-controller,replicaset-controller,statefulset-controller,namespace-controller,garbage-collector-controller,serviceaccount-controller,clusterrole-aggregation-controller")
+            .arg("--controllers=deployment-controller,replicaset-controller,statefulset-controller,namespace-controller,garbage-collector-controller,serviceaccount-controller,clusterrole-aggregation-controller,endpointslice-controller")
             // Objects in a test come and go within seconds.
             .args(["--concurrent-deployment-syncs=5", "--concurrent-replicaset-syncs=5"]);
         let mut scheduler = Command::new(self.programs.join("kube-scheduler"));
@@ -187,7 +190,7 @@ fn start(folder: &Path, name: &str, mut command: Command) -> Process {
 
 /// Which requests are in the audit log: those of our accounts, with what they were for and what came of them.
 fn audited() -> Value {
-    let accounts = ["ebb-agent", "ebb-autoscaler"]
+    let accounts = ["ebb-agent", "ebb-autoscaler", "ebb-activator"]
         .map(|account| format!("system:serviceaccount:{SYSTEM}:{account}"));
     json!({
         "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],

@@ -23,9 +23,12 @@ use tokio::time;
 
 use super::api::{Api, path};
 use super::cgroup::Tree;
-use super::{SYSTEM, runtime, server_port, start_process};
+use super::{SYSTEM, network, runtime, server_port, start_process};
 use crate::harness::server::Stats;
 use crate::harness::{Process, Wire, poll, program};
+
+/// An annotation of a pod: how long its server takes to start.
+pub const START_DELAY: &str = "test/start-delay";
 
 /// Between a pod's leaving the endpoints and its SIGTERM: what a proxy takes to hear of it.
 const LEAVES: Duration = Duration::from_millis(300);
@@ -62,6 +65,7 @@ pub struct RunningPod {
     pub address: SocketAddr,
     /// Whether clients are sent to it.
     pub serving: bool,
+    ending: bool,
     container: PathBuf,
     process: Arc<Mutex<Process>>,
 }
@@ -217,9 +221,9 @@ async fn work(api: Api, nodes: Vec<String>, shared: Arc<Shared>, tree: Arc<Tree>
                     (None, false) => {
                         beside.spawn(begin(&api, &pod, &shared, &tree));
                     }
-                    (Some(running), true) if running.serving => {
+                    (Some(running), true) if !running.ending => {
                         if let Some(pod) = shared.pods().get_mut(&uid) {
-                            pod.serving = false;
+                            (pod.serving, pod.ending) = (false, true);
                         }
                         let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(30);
                         let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
@@ -262,14 +266,20 @@ fn begin(
 ) -> impl Future<Output = ()> + Send + use<> {
     let uid = pod.uid().unwrap_or_default();
     let (container, id) = tree.container(&uid);
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server_port()));
+    let address = match network::address() {
+        Some(own) => SocketAddr::new(own, network::PORT),
+        None => SocketAddr::from((Ipv4Addr::LOCALHOST, server_port())),
+    };
+    let delay = pod.annotations().get(START_DELAY).map_or("0s", |it| it);
     let mut command = Command::new("sh");
     // In its cgroup before its first socket.
     command
         .args(["-c", "echo 0 > \"$0\"; exec \"$@\""])
         .arg(container.join("cgroup.procs"))
         .arg(program("ebb-sample"))
+        .args(["--address", &address.ip().to_string()])
         .args(["--port", &address.port().to_string()])
+        .args(["--start-delay", delay])
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     let process = start_process(command);
@@ -285,6 +295,7 @@ fn begin(
             .unwrap_or_default(),
         address,
         serving: false,
+        ending: false,
         container,
         process: Arc::new(Mutex::new(process)),
     };
@@ -295,9 +306,13 @@ fn begin(
         report(&api, &running, &id, false).await;
         while TcpStream::connect(address).is_err() {
             time::sleep(Duration::from_millis(5)).await;
+            if shared.pods().get(&uid).is_none_or(|pod| pod.ending) {
+                return;
+            }
         }
-        if let Some(pod) = shared.pods().get_mut(&uid) {
-            pod.serving = true;
+        match shared.pods().get_mut(&uid) {
+            Some(pod) if !pod.ending => pod.serving = true,
+            _ => return,
         }
         report(&api, &running, &id, true).await;
     }
@@ -311,7 +326,7 @@ async fn report(api: &Api, pod: &RunningPod, container: &str, ready: bool) {
     let truth = if ready { "True" } else { "False" };
     let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "lastTransitionTime": now});
     let status = json!({"status": {
-        "phase": "Running", "startTime": now, "podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}],
+        "phase": "Running", "startTime": now, "podIP": pod.address.ip(), "podIPs": [{"ip": pod.address.ip()}],
         "conditions": [condition("PodScheduled", "True"), condition("Initialized", "True"),
             condition("ContainersReady", truth), condition("Ready", truth)],
         "containerStatuses": [{

@@ -39,11 +39,20 @@ pub fn parse(text: &str) -> anyhow::Result<Vec<Value>> {
 /// There is no such workload.
 #[must_use]
 pub fn arguments(kind: &str, name: &str) -> Vec<String> {
-    let objects = objects(RENDERED);
+    arguments_in(RENDERED, kind, name)
+}
+
+/// The same of a workload in another file.
+///
+/// # Panics
+/// There is no such workload.
+#[must_use]
+pub fn arguments_in(file: &str, kind: &str, name: &str) -> Vec<String> {
+    let objects = objects(file);
     let workload = objects
         .iter()
         .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
-        .unwrap_or_else(|| panic!("{RENDERED} has no {kind} {name}"));
+        .unwrap_or_else(|| panic!("{file} has no {kind} {name}"));
     let arguments = &workload["spec"]["template"]["spec"]["containers"][0]["args"];
     let arguments = arguments.as_array().into_iter().flatten();
     arguments

@@ -3,6 +3,7 @@
 //! Two back ends behind one face: a real control plane where its programs are found, a double in this process
 //! otherwise. What a test says holds for both; what only a real one can show says so in its needs.
 
+mod activator;
 pub mod agent;
 pub mod api;
 mod autoscaler;
@@ -13,7 +14,10 @@ pub mod double;
 mod expired;
 pub mod kubelet;
 pub mod manifests;
+pub mod network;
+mod proxy;
 pub mod report;
+mod scales;
 pub mod traffic;
 
 use std::net::{Ipv4Addr, TcpListener};
@@ -26,12 +30,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+pub use self::activator::{
+    ACCOUNT, Activator, install as install_activator, token as activator_token,
+};
 pub use self::api::Api;
 use self::api::path;
 pub use self::autoscaler::Autoscaler;
 use self::control_plane::ControlPlane;
 use self::double::Double;
 pub use self::kubelet::Kubelet;
+pub use self::proxy::{Endpoints, Proxy};
+pub use self::scales::Scales;
 pub use self::traffic::Traffic;
 use crate::harness::{Process, control_plane};
 

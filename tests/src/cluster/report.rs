@@ -94,7 +94,20 @@ impl Line {
         token: Option<&str>,
         body: impl Into<Bytes>,
     ) -> Result<(StatusCode, Bytes), hyper::Error> {
-        let mut request = Request::post(ebb_report::PATH)
+        self.post_to(ebb_report::PATH, token, body).await
+    }
+
+    /// The same to another path.
+    ///
+    /// # Errors
+    /// The connection breaks off.
+    pub async fn post_to(
+        &mut self,
+        path: &str,
+        token: Option<&str>,
+        body: impl Into<Bytes>,
+    ) -> Result<(StatusCode, Bytes), hyper::Error> {
+        let mut request = Request::post(path)
             .header(HOST, "localhost")
             .header(CONTENT_TYPE, "application/json");
         if let Some(token) = token {

@@ -73,3 +73,10 @@ pub(super) fn python(module: &str) -> Option<PathBuf> {
                 .is_ok_and(|status| status.success())
         })
 }
+
+/// A package of npm's, where `cargo xtask setup --tests` puts them: outside of the checkout.
+#[must_use]
+pub fn npm(package: &str) -> PathBuf {
+    let modules = ebb_ebpf_build::cache_dir().join("npm/node_modules");
+    modules.join(package)
+}

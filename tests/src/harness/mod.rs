@@ -5,6 +5,7 @@
 //! return errors. Nothing waits by sleeping for "long enough": there is an event to wait for, or
 //! a condition asked again until a deadline that only a broken product reaches.
 
+pub mod browser;
 mod cgroup;
 pub mod client;
 pub mod ebb;
@@ -24,7 +25,7 @@ pub mod watch;
 mod wire;
 
 pub use cgroup::TestCgroup;
-pub use find::{control_plane, kubectl, program};
+pub use find::{control_plane, kubectl, npm, program};
 pub use needs::Need;
 pub use notes::note;
 pub use process::{Process, Signal};

@@ -16,6 +16,9 @@ pub enum Need {
     Kernel,
     /// The right to mount, in a mount namespace of the test's own.
     Mounts,
+    /// A network of the test run's own, with addresses for pods.
+    #[cfg(feature = "cluster")]
+    Network,
     /// A real Kubernetes control plane, where there is one and nobody asked for the double.
     ControlPlane,
     /// `kubectl`.
@@ -24,6 +27,8 @@ pub enum Need {
     Ebb,
     /// A program of others, by the name it has on the `PATH`.
     Tool(&'static str),
+    /// A package of npm's.
+    Npm(&'static str),
     /// A Python with a module of others.
     Python(&'static str),
     /// A packet filter that can lose packets by chance, in a network namespace.
@@ -43,6 +48,10 @@ impl Need {
             Self::Kernel => kernel(),
             Self::Mounts if capabilities() & bit(21) == 0 => Err("no CAP_SYS_ADMIN".to_owned()),
             Self::Mounts => Ok(()),
+            #[cfg(feature = "cluster")]
+            Self::Network if crate::cluster::network::is_private() => Ok(()),
+            #[cfg(feature = "cluster")]
+            Self::Network => Err("no network namespace of the test run's own".to_owned()),
             Self::ControlPlane => control_plane(),
             Self::Kubectl => match find::kubectl() {
                 Some(_) => Ok(()),
@@ -55,6 +64,10 @@ impl Need {
                     "{name} is not installed (cargo xtask setup --tests)"
                 )),
             },
+            Self::Npm(package) if find::npm(package).is_dir() => Ok(()),
+            Self::Npm(package) => Err(format!(
+                "no {package} of npm's (cargo xtask setup --tests, with npm on the PATH)"
+            )),
             Self::Full if full() => Ok(()),
             Self::Full => Err("only with EBB_TEST_FULL=1".to_owned()),
             Self::Python(module) => match find::python(module) {

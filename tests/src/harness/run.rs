@@ -18,6 +18,8 @@ pub enum Event {
     Listening {
         /// Where.
         address: SocketAddr,
+        /// Where the live page is.
+        page: Option<SocketAddr>,
     },
     /// One decision.
     Decision(Decision),
@@ -72,6 +74,7 @@ pub struct Copy {
 pub struct Run {
     ebb: Ebb<Event>,
     address: SocketAddr,
+    page: Option<SocketAddr>,
 }
 
 impl Run {
@@ -82,24 +85,38 @@ impl Run {
     #[must_use]
     #[track_caller]
     pub fn sample(options: &[&str]) -> Self {
+        let sample = program("ebb-sample");
+        let sample = sample.to_str().expect("a path in UTF-8");
+        Self::start(options, &[sample, "--port", "{port}"])
+    }
+
+    /// Starts it over copies of a command and waits until its front door is open.
+    ///
+    /// # Panics
+    /// It does not open.
+    #[must_use]
+    #[track_caller]
+    pub fn start(options: &[&str], of: &[&str]) -> Self {
         let mut command = command(["run", "--json", "--port", "0"]);
-        command
-            .args(options)
-            .arg("--")
-            .arg(program("ebb-sample"))
-            .args(["--port", "{port}"]);
+        command.args(options).arg("--").args(of);
         let mut ebb = Ebb::start(command);
-        let address = ebb.await_line("the address of ebb run", SOON, |event| match event {
-            Event::Listening { address } => Some(*address),
+        let (address, page) = ebb.await_line("the address of ebb run", SOON, |event| match event {
+            Event::Listening { address, page } => Some((*address, *page)),
             _ => None,
         });
-        Self { ebb, address }
+        Self { ebb, address, page }
     }
 
     /// Where the front door is.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its live page is.
+    #[must_use]
+    pub fn page(&self) -> Option<SocketAddr> {
+        self.page
     }
 
     /// The first event `wanted` has an answer for.
@@ -142,6 +159,31 @@ impl Run {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The events that have come and were not read yet.
+    pub fn pending(&mut self) -> impl Iterator<Item = Event> + '_ {
+        self.ebb.pending()
+    }
+
+    /// The processes of its copies, ready or not.
+    ///
+    /// # Panics
+    /// `/proc` is not as proc(5) says.
+    #[must_use]
+    pub fn copies(&self) -> Vec<u32> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.ebb.pid()));
+        let tasks = tasks.expect("/proc/PID/task").flatten();
+        let children = tasks.filter_map(|task| {
+            let children = std::fs::read_to_string(task.path().join("children")).ok()?;
+            let children = children.split_whitespace();
+            Some(
+                children
+                    .filter_map(|pid| pid.parse().ok())
+                    .collect::<Vec<_>>(),
+            )
+        });
+        children.flatten().collect()
     }
 
     /// What would remain of it.

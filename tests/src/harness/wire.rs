@@ -25,6 +25,18 @@ impl Wire {
         Self::over(TcpStream::connect(to).unwrap_or_else(|error| panic!("{to}: {error}")))
     }
 
+    /// With answers that may take longer than usual.
+    ///
+    /// # Panics
+    /// Nobody listens there.
+    #[must_use]
+    pub fn patient(to: SocketAddr, answers_within: Duration) -> Self {
+        let wire = Self::connect(to);
+        let set = wire.stream.set_read_timeout(Some(answers_within));
+        set.expect("a read timeout");
+        wire
+    }
+
     /// With room for so few bytes that it has not read (the kernel doubles it, and has a least).
     ///
     /// # Panics

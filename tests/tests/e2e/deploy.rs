@@ -24,13 +24,20 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// What can be put on top of the base.
-const COMPONENTS: [&str; 3] = ["cert-manager", "prometheus-operator", "recommend"];
+const COMPONENTS: [&str; 5] = [
+    "components/activator",
+    "components/cert-manager",
+    "components/prometheus-operator",
+    "components/recommend",
+    "grafana",
+];
 
 /// Kinds of others that components use, as group, version, kind: what stands for their definitions.
-const THEIRS: [(&str, &str, &str); 3] = [
+const THEIRS: [(&str, &str, &str); 4] = [
     ("cert-manager.io", "v1", "Certificate"),
     ("cert-manager.io", "v1", "Issuer"),
     ("monitoring.coreos.com", "v1", "PodMonitor"),
+    ("monitoring.coreos.com", "v1", "PrometheusRule"),
 ];
 
 fn rendered(folder: &Path) -> String {
@@ -71,10 +78,7 @@ fn accepted() {
     let up = "../".repeat(beside.path().canonicalize().unwrap().components().count() - 1);
     let place = |name: &str| format!("{up}{}/{name}", deploy.strip_prefix("/").unwrap().display());
     for component in [None].into_iter().chain(COMPONENTS.map(Some)) {
-        let components: Vec<_> = component
-            .iter()
-            .map(|name| place(&format!("components/{name}")))
-            .collect();
+        let components: Vec<_> = component.iter().map(|name| place(name)).collect();
         let kustomization = json!({"resources": [place("base")], "components": components});
         std::fs::write(
             beside.path().join("kustomization.yaml"),

@@ -22,6 +22,8 @@ mod lack;
 mod leader;
 mod metrics;
 mod outage;
+mod page;
+mod prometheus;
 mod rbac;
 mod restart;
 mod rivals;
@@ -30,10 +32,11 @@ mod security;
 mod silent;
 mod size;
 mod world;
+mod zero;
 
 use std::process::ExitCode;
 
-use ebb_tests::cluster::{agent as agents, back_end, bpffs};
+use ebb_tests::cluster::{agent as agents, back_end, bpffs, network};
 use ebb_tests::harness;
 
 fn main() -> ExitCode {
@@ -41,12 +44,19 @@ fn main() -> ExitCode {
     if !listing {
         // Before there are threads.
         let pins = bpffs::mount_private();
+        let network = match network::enter() {
+            Ok(()) => "a network of its own".to_owned(),
+            Err(error) => format!("the machine's network ({error})"),
+        };
         let which = match (agents::is_real(), pins) {
             (Ok(()), Ok(())) => "ebb-agent".to_owned(),
             (Ok(()), Err(error)) => format!("ebb-agent without pins ({error})"),
             (Err(why), _) => format!("a stand-in for ebb-agent ({why})"),
         };
-        harness::note(format!("back end: {} control plane, {which}", back_end()));
+        harness::note(format!(
+            "back end: {} control plane, {which}, {network}",
+            back_end()
+        ));
     }
     let code = harness::main(
         [
@@ -62,17 +72,21 @@ fn main() -> ExitCode {
             config::CASES,
             kinds::CASES,
             metrics::CASES,
+            prometheus::CASES,
+            page::CASES,
             lack::CASES,
             deploy::CASES,
             restart::CASES,
             burst::CASES,
             agent::CASES,
             size::CASES,
+            zero::CASES,
         ]
         .into_iter()
         .flatten()
         .copied(),
     );
+    zero::end();
     world::end();
     code
 }

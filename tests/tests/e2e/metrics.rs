@@ -115,7 +115,8 @@ fn documented() {
         .filter_map(|row| {
             let (name, rest) = row.strip_prefix("| `")?.split_once("` | ")?;
             let (kind, _) = rest.split_once(" |")?;
-            name.starts_with("ebb_").then(|| metric(name, kind))
+            let of_a_program = name.starts_with("ebb_") || name.starts_with("process_");
+            of_a_program.then(|| metric(name, kind))
         })
         .collect();
     let mut there = BTreeSet::new();

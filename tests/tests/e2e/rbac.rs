@@ -7,7 +7,9 @@ use std::fmt;
 use std::process::Command;
 
 use ebb_tests::cluster::api::path;
-use ebb_tests::cluster::{Autoscaler, SOON, SYSTEM, manifests};
+use ebb_tests::cluster::{
+    ACCOUNT, Activator, Autoscaler, SOON, SYSTEM, install_activator, manifests,
+};
 use ebb_tests::harness::{Case, Need, eventually, kubectl};
 use serde_json::{Value, json};
 
@@ -17,7 +19,7 @@ use crate::world::{FAST, FIVE, TEN, World, shared};
 pub(crate) const CASES: &[Case] = &[
     Case::beside(
         "rbac::enough_and_no_more_than_used",
-        &[Need::Kernel, Need::ControlPlane],
+        &[Need::Kernel, Need::ControlPlane, Need::Network],
         enough_and_no_more,
     ),
     Case::beside(
@@ -27,12 +29,28 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-const ACCOUNTS: [&str; 2] = ["ebb-agent", "ebb-autoscaler"];
+/// Those of the base; and all that there may be.
+const BASE: [&str; 2] = ["ebb-agent", "ebb-autoscaler"];
+const ACCOUNTS: [&str; 3] = ["ebb-agent", "ebb-autoscaler", "ebb-activator"];
+/// What says which rights there are.
+const ROLES: [&str; 2] = [manifests::RENDERED, "deploy/components/activator/rbac.yaml"];
 
-/// What takes longer to come about than a test should: account, verb, resource.
-const SELDOM: [(&str, &str, &str); 1] = [
+/// What takes longer to come about than a test should, or is not seen in the log: account, verb, resource.
+const SELDOM: [(&str, &str, &str); 3] = [
     // An Event that is said again, a minute after the first.
     ("ebb-agent", "patch", "events.k8s.io/events"),
+    // Whoever applies what is not there is asked for this right too, and the audit log has it as a patch.
+    (
+        "ebb-autoscaler",
+        "create",
+        "discovery.k8s.io/endpointslices",
+    ),
+    // OpenShift's alone.
+    (
+        "ebb-autoscaler",
+        "create",
+        "discovery.k8s.io/endpointslices/restricted",
+    ),
 ];
 
 /// One right, or one use of it.
@@ -76,7 +94,7 @@ fn resource(group: &str, resource: &str) -> String {
 /// All that the installed roles allow. Their names begin with that of the account they are bound to.
 fn granted() -> BTreeSet<Right> {
     let mut rights = BTreeSet::new();
-    for role in manifests::objects(manifests::RENDERED) {
+    for role in ROLES.into_iter().flat_map(manifests::objects) {
         if !matches!(role["kind"].as_str(), Some("Role" | "ClusterRole")) {
             continue;
         }
@@ -129,7 +147,8 @@ fn asked(entry: &Value) -> Option<(Right, u64)> {
 
 /// Has the code do all that it does, and compares with what it may.
 fn enough_and_no_more() {
-    let world = World::before(&["first"], &[], |cluster| {
+    let world = World::before(&["first"], &[ACCOUNT], |cluster| {
+        install_activator(cluster.api());
         kinds::define(cluster.api(), "keda.sh", "v1alpha1", "ScaledObject");
     });
     everything(&world);
@@ -162,6 +181,7 @@ fn enough_and_no_more() {
 }
 
 fn everything(world: &World) {
+    in_the_path(world);
     // Every kind that is scaled as it comes: up and down, with the pods to go marked.
     let traffic = {
         let app = world.app("rights", "web", 1, &[FAST, TEN]);
@@ -198,6 +218,30 @@ fn everything(world: &World) {
     crate::lack::old_kernel_in(world);
 }
 
+/// A Service that is led to an activator, and then to nothing that is scaled.
+fn in_the_path(world: &World) {
+    let activator = Activator::start(&world.cluster, "activator-a", world.replica(), &[]);
+    let app = world.app("rights-path", "web", 1, &[FAST]);
+    world.api().apply(&json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "rights-path"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    }));
+    eventually("an activator in the path", SOON, || {
+        (app.view()["in_place"] == true).then_some(())
+    });
+    drop(app);
+    let slice = path(
+        "discovery.k8s.io/v1",
+        "EndpointSlice",
+        "rights-path",
+        "web-ebb",
+    );
+    eventually("the slice gone", SOON, || {
+        world.api().get(&slice).is_err().then_some(())
+    });
+    drop(activator);
+}
+
 /// The docs have, per account, what `kubectl auth can-i --list` says, without what every account may.
 fn documented() {
     let world = shared();
@@ -218,7 +262,7 @@ fn documented() {
         text.lines().map(single_spaced).collect::<BTreeSet<_>>()
     };
     let everybody = list("somebody");
-    for account in ACCOUNTS {
+    for account in BASE {
         let theirs: BTreeSet<_> = list(account).difference(&everybody).cloned().collect();
         let told = block(&docs, account);
         assert!(

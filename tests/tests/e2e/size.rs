@@ -101,7 +101,7 @@ fn large_cluster() {
 }
 
 /// Nodes, and Deployments in recommend mode with their ReplicaSets and ready pods.
-fn objects(nodes: usize, workloads: usize) -> Vec<Value> {
+pub(crate) fn objects(nodes: usize, workloads: usize) -> Vec<Value> {
     let named = |api: &str, kind: &str, name: String| json!({"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": "large"}});
     let mut objects = Vec::new();
     for node in 0..nodes {

@@ -66,7 +66,8 @@ pub(crate) fn test_tools() -> Result<()> {
     install(
         &packages,
         "install the servers and load generators of the tests",
-    )
+    )?;
+    tools::npm_packages()
 }
 
 /// Makes sure that other kernels can be fetched and booted.

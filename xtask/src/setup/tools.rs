@@ -1,17 +1,22 @@
 //! The programs that tests use, all from the distribution: servers, load generators, an emulator.
 
-use std::{path::Path, process::Command};
+use std::{path::Path, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result};
 
 use crate::{
     exec,
     kernels::{EMULATOR, KEYRING},
+    say,
+    setup::log,
 };
 
 /// Program and the package that has it.
-const TOOLS: [(&str, &str); 16] = [
+const TOOLS: [(&str, &str); 17] = [
     ("ab", "apache2-utils"),
     // The program without the service.
     ("apache2", "apache2-bin"),
+    ("chromium", "chromium"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("h2load", "nghttp2-client"),
@@ -60,3 +65,41 @@ pub(super) fn missing_for_kernels() -> Vec<&'static str> {
     }
     packages
 }
+
+/// Packages of npm's that tests use: what judges whether everybody can use a page, and Grafana's own types with what
+/// holds a dashboard against them.
+const NPM: [&str; 3] = ["axe-core@4", "@grafana/schema@11", "typescript@5"];
+
+/// Fetches what of npm's packages is not there, into the cache. Without npm the tests that use them are skipped.
+pub(super) fn npm_packages() -> Result<()> {
+    let folder = ebb_ebpf_build::cache_dir().join("npm");
+    let is_there = |package: &&str| {
+        let name = package.rsplit_once('@').map_or(*package, |(name, _)| name);
+        folder.join("node_modules").join(name).is_dir()
+    };
+    if NPM.iter().all(is_there) {
+        return Ok(());
+    }
+    if exec::which("npm").is_none() {
+        say::note(
+            "there is no npm: tests of the page's accessibility and of Grafana's types will be skipped",
+        );
+        return Ok(());
+    }
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot create {}", folder.display()))?;
+    let mut npm = Command::new("npm");
+    npm.args([
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--prefix",
+    ])
+    .arg(&folder)
+    .args(NPM);
+    exec::watched("fetching npm packages", &mut npm, &log("npm"), NPM_LIMIT)
+}
+
+/// Some 40 MB.
+const NPM_LIMIT: Duration = Duration::from_secs(5 * 60);

@@ -4,6 +4,7 @@
 //! of the last round, at most a second old; those of one that is gone are gone too.
 
 mod pods;
+mod programs;
 mod state;
 
 use std::{
@@ -85,6 +86,10 @@ impl Metrics {
         let registry = all.sub_registry_with_prefix("agent");
         let sending = Sending::default();
         let (wakeups, watch_errors) = (Counter::default(), Counter::default());
+        // From the start, so that the first of a kind is a rise.
+        for outcome in ["taken", "refused", "lost"] {
+            drop(sending.reports.get_or_create(&Outcome { outcome }));
+        }
         registry.register(
             "reports",
             "Reports to replicas of the autoscaler, by what became of them",
@@ -111,6 +116,7 @@ impl Metrics {
             watch_errors.clone(),
         );
         registry.register_collector(Box::new(state::State(Arc::clone(shown))));
+        registry.register_collector(Box::new(programs::Programs));
         Arc::new(Self {
             registry: all,
             sending,

@@ -50,6 +50,7 @@ keys! {
     Ports: EBB "ports",
     ExcludePaths: EBB "exclude-paths",
     Mode: EBB "mode",
+    HardLimit: EBB "hard-limit",
 }
 
 impl Key {

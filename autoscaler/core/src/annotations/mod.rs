@@ -67,6 +67,8 @@ pub struct Annotations {
     pub exclude_paths: Vec<String>,
     /// `ebb.dev/mode`.
     pub mode: Mode,
+    /// `ebb.dev/hard-limit`: requests in flight a pod at most, to 1000; 0: no limit.
+    pub hard_limit: Option<u32>,
 }
 
 /// Whether [`Annotations::parse`] judges an annotation of that name; all others it passes over.
@@ -162,6 +164,7 @@ impl Annotations {
             Key::Ports => self.ports = own::ports(text)?,
             Key::ExcludePaths => self.exclude_paths = own::exclude_paths(text)?,
             Key::Mode => self.mode = Mode::parse(text)?,
+            Key::HardLimit => self.hard_limit = Some(own::hard_limit(text)?),
         }
         Ok(())
     }

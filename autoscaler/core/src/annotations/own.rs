@@ -1,6 +1,6 @@
 //! The values of Ebb's own keys.
 
-use crate::problem::Fault;
+use crate::{problem::Fault, value};
 
 /// Whether a decision is carried out: `ebb.dev/mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,22 @@ impl Mode {
             }),
         }
     }
+}
+
+/// As for Knative's `containerConcurrency` (`container-concurrency-max-limit`).
+const MOST_HARD_LIMIT: u32 = 1000;
+
+/// The most requests a pod has at a time: 0 for no limit, to 1000.
+pub(super) fn hard_limit(text: &str) -> Result<u32, Fault> {
+    let number = value::integer(text, "a whole number from 0 to 1000, 0 for no limit")?;
+    u32::try_from(number)
+        .ok()
+        .filter(|&limit| limit <= MOST_HARD_LIMIT)
+        .ok_or_else(|| Fault::OutOfRange {
+            value: text.to_owned(),
+            low: "0".to_owned(),
+            high: MOST_HARD_LIMIT.to_string(),
+        })
 }
 
 /// The ports whose connections are counted: `80,8080`. Spaces around a comma are forgiven.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ebb_report::{MAX_BODY, PATH, Report};
+use ebb_report::{Receipt, Report, doors};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -47,14 +47,18 @@ pub(in crate::cluster) struct Handler {
 /// Why a report was not taken.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("nothing here; reports go to POST {PATH}")]
+    #[error(
+        "nothing here; reports go to POST {} and {}",
+        ebb_report::PATH,
+        doors::PATH
+    )]
     NotFound,
     #[error("only POST is taken here")]
     Method,
     #[error(transparent)]
     Identity(#[from] Refusal),
-    #[error("body longer than {MAX_BODY} bytes")]
-    TooLong,
+    #[error("body longer than {0} bytes")]
+    TooLong(usize),
     #[error("body not there within {BODY:?}")]
     TooSlow,
     #[error("body broke off: {0}")]
@@ -63,6 +67,10 @@ enum Failure {
     Unreadable(#[from] serde_json::Error),
     #[error("agent of node {agent:?} reports for node {report:?}; it may for its own only")]
     OtherNode { agent: String, report: String },
+    #[error("activator {activator:?} reports for {report:?}; it may for itself only")]
+    OtherActivator { activator: String, report: String },
+    #[error("only {0} may report here")]
+    OtherSender(&'static str),
 }
 
 impl Failure {
@@ -78,11 +86,13 @@ impl Failure {
                 (StatusCode::FORBIDDEN, "forbidden")
             }
             Self::Identity(Refusal::Unchecked(_)) => (StatusCode::SERVICE_UNAVAILABLE, "unchecked"),
-            Self::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "too_long"),
+            Self::TooLong(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_long"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "broken"),
             Self::Broken(_) => (StatusCode::BAD_REQUEST, "broken"),
             Self::Unreadable(_) => (StatusCode::BAD_REQUEST, "unreadable"),
-            Self::OtherNode { .. } => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::OtherNode { .. } | Self::OtherActivator { .. } | Self::OtherSender(_) => {
+                (StatusCode::FORBIDDEN, "forbidden")
+            }
         }
     }
 }
@@ -119,9 +129,11 @@ impl Handler {
     }
 
     async fn take(&self, request: Request<Incoming>, seat: &Seat) -> Result<Bytes, Failure> {
-        if request.uri().path() != PATH {
-            return Err(Failure::NotFound);
-        }
+        let longest = match request.uri().path() {
+            ebb_report::PATH => ebb_report::MAX_BODY,
+            doors::PATH => doors::MAX_BODY,
+            _ => return Err(Failure::NotFound),
+        };
         if request.method() != Method::POST {
             return Err(Failure::Method);
         }
@@ -131,10 +143,27 @@ impl Handler {
             .and_then(|value| value.strip_prefix("Bearer "));
         let identity = self.identities.of(token.unwrap_or_default().trim()).await?;
         seat.known();
-        let body = body(request.into_body()).await?;
+        let of_doors = request.uri().path() == doors::PATH;
+        let body = body(request.into_body(), longest).await?;
         let arrived = Instant::now();
-        let report: Report = serde_json::from_slice(&body)?;
-        let (scope, sender) = match &identity {
+        let receipt = match of_doors {
+            true => self.doors(&identity, &body)?,
+            false => self.report(&identity, &body)?,
+        };
+        // Doors are no pods.
+        let pods = if of_doors {
+            Receipt::default()
+        } else {
+            receipt
+        };
+        self.metrics.reported(pods, arrived.elapsed());
+        Ok(serde_json::to_vec(&receipt)?.into())
+    }
+
+    /// What pods serve, by whoever sees them.
+    fn report(&self, identity: &Identity, body: &[u8]) -> Result<Receipt, Failure> {
+        let report: Report = serde_json::from_slice(body)?;
+        let (scope, sender) = match identity {
             Identity::Agent(node) if **node == *report.node => (Scope::Node(node), &**node),
             Identity::Agent(node) => {
                 return Err(Failure::OtherNode {
@@ -143,12 +172,25 @@ impl Handler {
                 });
             }
             Identity::Source(account) => (Scope::Cluster, &**account),
+            Identity::Activator(_) => return Err(Failure::OtherSender("agents and other sources")),
         };
-        let receipt = self
-            .shared
-            .with(|engine, now| engine.report(now, scope, sender, &report));
-        self.metrics.reported(receipt, arrived.elapsed());
-        Ok(serde_json::to_vec(&receipt)?.into())
+        let shared = &self.shared;
+        Ok(shared.with(|engine, now| engine.report(now, scope, sender, &report)))
+    }
+
+    /// Who waits where, by an activator.
+    fn doors(&self, identity: &Identity, body: &[u8]) -> Result<Receipt, Failure> {
+        let Identity::Activator(name) = identity else {
+            return Err(Failure::OtherSender("activators"));
+        };
+        let report: doors::Doors = serde_json::from_slice(body)?;
+        if **name != *report.activator {
+            return Err(Failure::OtherActivator {
+                activator: name.to_string(),
+                report: report.activator,
+            });
+        }
+        Ok(self.shared.with(|engine, now| engine.doors(now, &report)))
     }
 
     fn refuse(&self, failure: &Failure, peer: SocketAddr) -> Answer {
@@ -201,15 +243,15 @@ impl Handler {
     }
 }
 
-async fn body(body: Incoming) -> Result<Bytes, Failure> {
+async fn body(body: Incoming, longest: usize) -> Result<Bytes, Failure> {
     // Before any of it is read.
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(Failure::TooLong);
+    if body.size_hint().lower() > longest as u64 {
+        return Err(Failure::TooLong(longest));
     }
-    let whole = Limited::new(body, MAX_BODY).collect();
+    let whole = Limited::new(body, longest).collect();
     match time::timeout(BODY, whole).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::TooLong),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::TooLong(longest)),
         Ok(Err(error)) => Err(Failure::Broken(error.to_string())),
         Err(_) => Err(Failure::TooSlow),
     }

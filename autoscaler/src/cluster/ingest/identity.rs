@@ -38,12 +38,15 @@ const LONGEST: usize = 8 << 10;
 
 /// Claims of a token that the API server tells, since Kubernetes 1.30 (the node since 1.32 by default).
 const NODE_CLAIM: &str = "authentication.kubernetes.io/node-name";
+const POD_CLAIM: &str = "authentication.kubernetes.io/pod-name";
 
 /// Who may report what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cluster) enum Identity {
     /// The agent of this node.
     Agent(Box<str>),
+    /// The activator in this pod.
+    Activator(Box<str>),
     /// Another source, which may report any pod; by its account.
     Source(Box<str>),
 }
@@ -59,7 +62,7 @@ pub(in crate::cluster) enum Refusal {
     BadToken(String),
     /// Somebody else's.
     #[error(
-        "account {0} may not report; the agents' account and those named by --source-account may"
+        "account {0} may not report; the agents' account may, and those named by --activator-account and --source-account"
     )]
     OtherAccount(String),
     /// An agent's token that does not say where the agent runs.
@@ -75,6 +78,7 @@ pub(in crate::cluster) enum Refusal {
 pub(in crate::cluster) struct Identities {
     api: Api<TokenReview>,
     agent: String,
+    activator: Option<String>,
     sources: Vec<String>,
     known: Mutex<HashMap<Box<str>, Known>>,
     slots: Semaphore,
@@ -88,10 +92,16 @@ struct Known {
 
 impl Identities {
     /// Accounts are `NAMESPACE/NAME`.
-    pub(in crate::cluster) fn new(client: Client, agent: &str, sources: &[String]) -> Self {
+    pub(in crate::cluster) fn new(
+        client: Client,
+        agent: &str,
+        activator: Option<&str>,
+        sources: &[String],
+    ) -> Self {
         Self {
             api: Api::all(client),
             agent: user_name(agent),
+            activator: activator.map(user_name),
             sources: sources.iter().map(|account| user_name(account)).collect(),
             known: Mutex::default(),
             slots: Semaphore::new(AT_A_TIME),
@@ -197,13 +207,22 @@ impl Identities {
         if self.sources.contains(&name) {
             return Ok(Identity::Source(name.into()));
         }
-        if name != self.agent {
+        let is_activator = self.activator.as_ref() == Some(&name);
+        if name != self.agent && !is_activator {
             return Err(Refusal::OtherAccount(name));
         }
         let claims: BTreeMap<String, Vec<String>> = user.extra.unwrap_or_default();
-        let node = claims.get(NODE_CLAIM).and_then(|nodes| nodes.first());
-        node.map(|node| Identity::Agent(node.as_str().into()))
-            .ok_or(Refusal::NotBound)
+        let claim = |key: &str| {
+            let values = claims.get(key);
+            values
+                .and_then(|values| values.first())
+                .map(|it| it.as_str().into())
+        };
+        let identity = match is_activator {
+            true => claim(POD_CLAIM).map(Identity::Activator),
+            false => claim(NODE_CLAIM).map(Identity::Agent),
+        };
+        identity.ok_or(Refusal::NotBound)
     }
 }
 

@@ -33,6 +33,18 @@ pub(super) struct Metrics {
     leading: Gauge,
 }
 
+/// What becomes of reports, as far as it should be seen to be none.
+const REPORTS: [&str; 6] = [
+    "taken",
+    "bad_token",
+    "forbidden",
+    "unchecked",
+    "unreadable",
+    "broken",
+];
+/// What becomes of orders to scale.
+const WRITES: [&str; 2] = ["done", "failed"];
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
@@ -83,6 +95,13 @@ impl Metrics {
             "Whether this replica acts",
             metrics.leading.clone(),
         );
+        // From the start, so that the first of a kind is a rise.
+        for outcome in REPORTS {
+            count(&metrics.reports, outcome, 0);
+        }
+        for outcome in WRITES {
+            count(&metrics.writes, outcome, 0);
+        }
         Arc::new(Self {
             registry: all,
             ..metrics

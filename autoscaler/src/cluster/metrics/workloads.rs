@@ -4,11 +4,13 @@ use std::{fmt, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet},
+    encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet},
     metrics::MetricType,
 };
 
-use crate::{cluster::shared::Shared, engine::WorkloadView};
+use ebb_page::Workload;
+
+use crate::cluster::{page::views, shared::Shared};
 
 #[derive(Debug)]
 pub(super) struct Workloads(pub(super) Arc<Shared>);
@@ -20,8 +22,13 @@ struct Labels {
     name: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
 /// Name, help and value of one gauge; no value, no sample.
-type Gauge = (&'static str, &'static str, fn(&WorkloadView) -> Option<f64>);
+type Gauge = (&'static str, &'static str, fn(&Workload) -> Option<f64>);
 
 const GAUGES: &[Gauge] = &[
     (
@@ -60,6 +67,11 @@ const GAUGES: &[Gauge] = &[
         |view| Some(u8::from(view.panic_mode).into()),
     ),
     (
+        "workload_excess_burst_capacity",
+        "Requests in flight there is room for beyond load and reserve; below zero an activator belongs in the path",
+        |view| view.excess_burst_capacity.map(Into::into),
+    ),
+    (
         "workload_requests_in_flight",
         "Requests in flight when the pods were last heard of",
         |view| Some(view.in_flight as f64),
@@ -68,6 +80,16 @@ const GAUGES: &[Gauge] = &[
         "workload_opaque_connections",
         "Connections in flight whose bytes cannot be read",
         |view| Some(view.opaque as f64),
+    ),
+    (
+        "workload_requests_held",
+        "Requests that wait for a pod, at activators",
+        |view| Some(view.held as f64),
+    ),
+    (
+        "workload_in_path",
+        "Whether activators are to be in the workload's path",
+        |view| Some(u8::from(view.in_path).into()),
     ),
     (
         "workload_silent_pods",
@@ -83,9 +105,8 @@ const GAUGES: &[Gauge] = &[
 
 impl Collector for Workloads {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let (views, figures) = self
-            .0
-            .with(|engine, now| (engine.views().collect::<Vec<_>>(), engine.figures(now)));
+        let figures = self.0.with(|engine, now| engine.figures(now));
+        let views = views(&self.0);
         for (name, help, value) in [
             ("autoscaler_workloads", "Workloads known", figures.workloads),
             ("autoscaler_pods", "Pods known", figures.pods),
@@ -99,9 +120,37 @@ impl Collector for Workloads {
                 "Of these, those that are silent",
                 figures.silent_senders,
             ),
+            (
+                "autoscaler_activators",
+                "Activators heard of",
+                figures.activators,
+            ),
+            (
+                "autoscaler_activators_silent",
+                "Activators that were heard of in the last hour and are silent",
+                figures.silent_activators,
+            ),
         ] {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             metric.encode_gauge(&(value as f64))?;
+        }
+        let help =
+            "The most that the last report of a sender came later than its least delayed one";
+        encoder
+            .encode_descriptor(
+                "autoscaler_report_lag_seconds",
+                help,
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&figures.lag.as_secs_f64())?;
+        let help = "Decisions, by what they rest on";
+        let mut metric =
+            encoder.encode_descriptor("autoscaler_decisions", help, None, MetricType::Counter)?;
+        for (reason, count) in figures.decisions.iter() {
+            metric
+                .encode_family(&Reason { reason })?
+                .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
         let labels: Vec<_> = views
             .iter()

@@ -6,6 +6,7 @@
 pub(super) mod config;
 pub(super) mod pods;
 pub(super) mod rivals;
+pub(super) mod services;
 pub(super) mod targets;
 
 use std::{collections::HashMap, fmt::Debug, time::Duration};

@@ -47,7 +47,7 @@ pub(in crate::cluster) async fn run(client: Client, shared: Arc<Shared>, listed:
         Change::Seen(pod) if pod.is_over() => {
             shared.with(|engine, _| engine.pod_gone(&pod.uid().unwrap_or_default()));
         }
-        Change::Seen(pod) => shared.with(|engine, _| engine.pod_seen(facts(&pod))),
+        Change::Seen(pod) => shared.with(|engine, now| engine.pod_seen(now, facts(&pod))),
         Change::Gone(id) => shared.with(|engine, _| engine.pod_gone(&id.uid)),
         Change::Listed => listed.done(),
     })

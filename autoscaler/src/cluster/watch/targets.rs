@@ -31,6 +31,7 @@ struct Template {
 #[derive(Clone, Debug, Default, Deserialize)]
 struct Metadata {
     annotations: Option<BTreeMap<String, String>>,
+    labels: Option<BTreeMap<String, String>>,
 }
 
 /// Tells the engine of all objects of a kind.
@@ -71,6 +72,9 @@ fn key(kind: &ApiResource, namespace: &str, name: &str) -> TargetKey {
 
 fn facts(kind: &ApiResource, object: &SlimTarget) -> TargetFacts {
     let template = object.spec.template.as_ref();
+    let labels = template
+        .and_then(|template| template.metadata.as_ref())
+        .and_then(|metadata| metadata.labels.clone());
     let annotations = match template {
         Some(template) => template
             .metadata
@@ -91,6 +95,7 @@ fn facts(kind: &ApiResource, object: &SlimTarget) -> TargetFacts {
             .replicas
             .map_or(1, |replicas| u32::try_from(replicas).unwrap_or(0)),
         annotations: annotations.unwrap_or_default(),
+        labels: labels.unwrap_or_default(),
         owned: object
             .metadata
             .owner_references

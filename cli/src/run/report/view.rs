@@ -41,7 +41,12 @@ impl View {
     /// Takes a new event in.
     pub(super) fn apply(&mut self, event: &Event) {
         match event {
-            Event::Listening(listening) => self.address = format!("http://{}", listening.address),
+            Event::Listening(listening) => {
+                self.address = format!("http://{}", listening.address);
+                if let Some(page) = listening.page {
+                    self.address += &format!("; live page http://{page}/");
+                }
+            }
             Event::Decision(decision) => self.decision = Some(decision.clone()),
             Event::ColdStart(cold) => self.cold_start = Some(*cold),
             Event::Copy(copy) => match copy.state {

@@ -178,6 +178,15 @@ impl Agent {
         Some((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
+    /// Its status port; `None` for a stand-in.
+    #[must_use]
+    pub fn status(&self) -> Option<std::net::SocketAddr> {
+        match &self.begin {
+            Begin::Real(real) => Some(real.status()),
+            Begin::StandIn(_) => None,
+        }
+    }
+
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use super::kinds::Kind;
 use super::store::{Inner, Key, Store, key_of, owners};
 
+/// What a Deployment's controller marks the pods of one template with.
+const TEMPLATE_HASH: &str = "pod-template-hash";
 /// What the ReplicaSet controller removes pods by.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
@@ -42,6 +44,73 @@ fn reconcile(inner: &mut Inner) {
         fill_in_order(inner, &set);
     }
     schedule(inner);
+    for service in all(inner, "services") {
+        publish(inner, &service);
+    }
+}
+
+/// The EndpointSlice of a Service that selects pods: those that are ready.
+fn publish(inner: &mut Inner, service: &Value) {
+    let Some(selector) = service["spec"]["selector"].as_object() else {
+        return;
+    };
+    let namespace = text(&service["metadata"]["namespace"]).to_owned();
+    let pods = inner.list("pods", Some(&namespace)).filter(|pod| {
+        let labels = &pod["metadata"]["labels"];
+        selector.iter().all(|(key, value)| labels[key] == *value)
+    });
+    let endpoints: Vec<_> = pods
+        .filter(|pod| pod["status"]["podIP"].is_string())
+        .map(|pod| {
+            let ends = !pod["metadata"]["deletionTimestamp"].is_null();
+            let ready = is_ready(pod);
+            json!({
+                "addresses": [pod["status"]["podIP"]],
+                "conditions": {"ready": ready && !ends, "serving": ready, "terminating": ends},
+                "targetRef": {"kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]},
+            })
+        })
+        .collect();
+    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+    let ports: Vec<_> = ports
+        .filter_map(|port| {
+            let target = match &port["targetPort"] {
+                Value::Null => &port["port"],
+                target => target,
+            };
+            // Those given by name are the business of containers, which pods here have none of.
+            target.is_number().then(|| {
+                json!({
+                    "name": text(&port["name"]), "port": target, "protocol": "TCP", "appProtocol": port["appProtocol"],
+                })
+            })
+        })
+        .collect();
+    let name = format!("{}-double", text(&service["metadata"]["name"]));
+    let key = (
+        "discovery.k8s.io/endpointslices".to_owned(),
+        namespace.clone(),
+        name.clone(),
+    );
+    if inner.get(&key).is_ok() {
+        set_field(inner, &key, |slice| {
+            slice["ports"] = ports.into();
+            slice["endpoints"] = endpoints.into();
+        });
+        return;
+    }
+    let kind = kind(inner, "discovery.k8s.io", "endpointslices");
+    let slice = json!({
+        "metadata": {
+            "name": name, "ownerReferences": reference(service),
+            "labels": {
+                "kubernetes.io/service-name": service["metadata"]["name"],
+                "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+            },
+        },
+        "addressType": "IPv4", "ports": ports, "endpoints": endpoints,
+    });
+    inner.create(&kind, &namespace, slice).ok();
 }
 
 fn all(inner: &Inner, resource: &str) -> Vec<Value> {
@@ -69,11 +138,8 @@ fn roll_out(inner: &mut Inner, deployment: &Value) {
     let template = &deployment["spec"]["template"];
     let mut hasher = DefaultHasher::new();
     template.to_string().hash(&mut hasher);
-    let name = format!(
-        "{}-{:08x}",
-        text(&deployment["metadata"]["name"]),
-        hasher.finish() as u32
-    );
+    let hash = format!("{:08x}", hasher.finish() as u32);
+    let name = format!("{}-{hash}", text(&deployment["metadata"]["name"]));
     let replicas = &deployment["spec"]["replicas"];
     let replicas = replicas.as_u64().unwrap_or(1);
     let mut current = false;
@@ -87,6 +153,8 @@ fn roll_out(inner: &mut Inner, deployment: &Value) {
     }
     if !current {
         let kind = kind(inner, "apps", "replicasets");
+        let mut template = template.clone();
+        template["metadata"]["labels"][TEMPLATE_HASH] = hash.into();
         let set = json!({
             "metadata": {
                 "name": name, "labels": template["metadata"]["labels"], "ownerReferences": reference(deployment),

@@ -57,6 +57,14 @@ const BUILTIN: &[(&str, &str, &str, &str, bool, bool)] = &[
         true,
         false,
     ),
+    (
+        "discovery.k8s.io",
+        "v1",
+        "EndpointSlice",
+        "endpointslices",
+        true,
+        false,
+    ),
     ("coordination.k8s.io", "v1", "Lease", "leases", true, false),
     ("events.k8s.io", "v1", "Event", "events", true, false),
     (

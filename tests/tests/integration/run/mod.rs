@@ -4,13 +4,20 @@ mod cold;
 mod scale;
 mod tidy;
 mod wrong;
+mod zero;
 
 use ebb_tests::harness::Case;
 
 pub(crate) fn cases() -> Vec<Case> {
-    [cold::CASES, scale::CASES, tidy::CASES, wrong::CASES]
-        .into_iter()
-        .flatten()
-        .copied()
-        .collect()
+    [
+        cold::CASES,
+        scale::CASES,
+        tidy::CASES,
+        wrong::CASES,
+        zero::CASES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+    .collect()
 }

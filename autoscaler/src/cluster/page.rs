@@ -1,0 +1,138 @@
+//! What the live page shows, read from the engine when it is asked for.
+
+use std::sync::Arc;
+
+use ebb_page::{About, Detail, Name, Source, Workload};
+use tokio::sync::watch;
+
+use super::shared::Shared;
+
+/// Workloads that are looked at in one go. The engine decides between two of these, so nobody who looks holds up a
+/// decision for longer than a fraction of a millisecond, however many workloads there are.
+const AT_A_TIME: usize = 128;
+
+/// The engine, as whoever looks at it sees it.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) shared: Arc<Shared>,
+    pub(super) identity: String,
+    pub(super) leading: watch::Receiver<bool>,
+}
+
+impl Source for Shown {
+    fn about(&self) -> About {
+        About {
+            program: "ebb-autoscaler".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            replica: self.identity.clone(),
+            leading: *self.leading.borrow(),
+        }
+    }
+
+    fn workloads(&self) -> Vec<Workload> {
+        views(&self.shared)
+    }
+
+    fn detail(&self, of: &Name) -> Option<Detail> {
+        self.shared.with(|engine, _| engine.detail(of))
+    }
+}
+
+/// All workloads, each as it stood when it was looked at.
+pub(super) fn views(shared: &Shared) -> Vec<Workload> {
+    let mut all = Vec::new();
+    let mut last = None;
+    loop {
+        let some: Vec<_> = shared.with(|engine, _| engine.views_after(last, AT_A_TIME).collect());
+        let Some((id, _)) = some.last() else {
+            return all;
+        };
+        last = Some(*id);
+        all.extend(some.into_iter().map(|(_, view)| view));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, AtomicU64, Ordering},
+        thread,
+    };
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        Clock,
+        engine::{Engine, TargetFacts, TargetKey},
+    };
+
+    const MANY: u64 = 10_000;
+
+    fn shared() -> Arc<Shared> {
+        let (outbox, _) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::new(Engine::new(false), Clock::start(), outbox));
+        shared.with(|engine, now| {
+            engine.configure(now, ebb_autoscaler_core::Config::default());
+            engine.begin();
+            for number in 0..MANY {
+                let class = ("autoscaling.knative.dev/class", "ebb.dev");
+                let facts = TargetFacts {
+                    key: TargetKey::new("apps", "Deployment", "many", &format!("web-{number:05}")),
+                    uid: format!("{number}").into(),
+                    replicas: 1,
+                    annotations: [class]
+                        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                        .into(),
+                    labels: [].into(),
+                    owned: false,
+                    created: 0,
+                };
+                engine.target_seen(now, facts);
+            }
+        });
+        shared
+    }
+
+    #[tokio::test]
+    async fn all_are_seen_in_order_and_each_once() {
+        let shared = shared();
+        let seen = views(&shared);
+        assert_eq!(seen.len() as u64, MANY);
+        assert!(seen.is_sorted_by(|one, next| one.name < next.name));
+        let shown = Shown {
+            shared,
+            identity: "first".to_owned(),
+            leading: watch::channel(true).1,
+        };
+        for kind in ["Deployment", "Deployment.apps"] {
+            let name = format!("many/{kind}/web-00042").parse().unwrap();
+            let detail = shown.detail(&name).unwrap();
+            assert_eq!(detail.workload.name, "web-00042");
+        }
+        let other = "many/Deployment.other/web-00042".parse().unwrap();
+        assert!(shown.detail(&other).is_none());
+    }
+
+    /// What is counted is how often somebody else has the engine while one looks at all of it: with one look under one
+    /// lock it would be never.
+    #[tokio::test]
+    async fn who_looks_at_all_holds_nobody_up() {
+        let shared = shared();
+        let (ended, between) = (AtomicBool::new(false), AtomicU64::new(0));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    shared.with(|_, _| between.fetch_add(1, Ordering::Relaxed));
+                    thread::yield_now();
+                }
+            });
+            for _ in 0..20 {
+                views(&shared);
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        let between = between.load(Ordering::Relaxed);
+        assert!(between > 20, "{between} times in 20 looks");
+    }
+}

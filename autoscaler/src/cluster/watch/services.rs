@@ -1,0 +1,146 @@
+//! The Services of the cluster, and the slices of ours that lead some of them to activators.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::{
+    core::v1::{Service, ServiceSpec},
+    discovery::v1::EndpointSlice,
+};
+use kube::{Api, Client, ResourceExt as _, runtime::watcher};
+
+use super::{Change, Id, follow};
+use crate::{
+    cluster::{
+        shared::Shared,
+        slices::{self, MANAGED_BY, MANAGER, PODS_OF, SERVICE},
+        sync::Part,
+    },
+    engine::ServiceFacts,
+};
+
+/// Tells the engine of all Services.
+pub(in crate::cluster) async fn run(client: Client, shared: Arc<Shared>, listed: Part) {
+    let api: Api<Service> = Api::all(client);
+    follow(api, watcher::Config::default(), |change| match change {
+        Change::Seen(service) => shared.with(|engine, _| engine.service_seen(facts(&service))),
+        Change::Gone(Id {
+            namespace, name, ..
+        }) => shared.with(|engine, _| engine.service_gone(&namespace, &name)),
+        Change::Listed => listed.done(),
+    })
+    .await;
+}
+
+/// Tells the engine of the slices of ours.
+pub(in crate::cluster) async fn slices(client: Client, shared: Arc<Shared>, listed: Part) {
+    let api: Api<EndpointSlice> = Api::all(client);
+    let ours = watcher::Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    follow(api, ours, |change| match change {
+        Change::Seen(slice) => {
+            // Whoever took the label away took the slice out of the Service.
+            if let Some(service) = slice.labels().get(SERVICE) {
+                let namespace = slice.namespace().unwrap_or_default();
+                let written = slices::read(&slice);
+                shared.with(|engine, _| engine.slice_seen(&namespace, service, written));
+            }
+        }
+        Change::Gone(Id {
+            namespace, name, ..
+        }) => {
+            if let Some(service) = slices::service(&name) {
+                shared.with(|engine, _| engine.slice_gone(&namespace, service));
+            }
+        }
+        Change::Listed => listed.done(),
+    })
+    .await;
+}
+
+fn facts(service: &Service) -> ServiceFacts {
+    let spec = service.spec.as_ref();
+    let ports = spec.and_then(|spec| spec.ports.as_ref());
+    let is_tcp = |protocol: &Option<String>| protocol.as_deref().unwrap_or("TCP") == "TCP";
+    let (tcp, others): (Vec<_>, Vec<_>) = ports
+        .into_iter()
+        .flatten()
+        .partition(|port| is_tcp(&port.protocol));
+    let families = spec.and_then(|spec| spec.ip_families.as_ref());
+    let kind = spec.and_then(|spec| spec.type_.as_deref());
+    let address = spec.and_then(|spec| spec.cluster_ip.as_deref());
+    ServiceFacts {
+        namespace: service.namespace().unwrap_or_default().into(),
+        name: service.name_any().into(),
+        uid: service.uid().unwrap_or_default().into(),
+        selector: spec
+            .and_then(|spec| spec.selector.clone())
+            .unwrap_or_default(),
+        ports: tcp
+            .into_iter()
+            .map(|port| {
+                (
+                    port.name.clone().unwrap_or_default(),
+                    port.app_protocol.clone(),
+                )
+            })
+            .collect(),
+        leaks: !others.is_empty() || spec.is_some_and(leaks),
+        // A name in the DNS has no address either.
+        headless: address == Some("None") || kind == Some("ExternalName"),
+        six: families.is_some_and(|families| families.first().is_some_and(|it| it == "IPv6")),
+        pods_of: service
+            .annotations()
+            .get(PODS_OF)
+            .map(|it| it.as_str().into()),
+    }
+}
+
+/// Whether nodes send what comes to a Service elsewhere than to all of its ready endpoints.
+fn leaks(spec: &ServiceSpec) -> bool {
+    let policies = [&spec.internal_traffic_policy, &spec.external_traffic_policy];
+    policies
+        .into_iter()
+        .any(|policy| policy.as_deref() == Some("Local"))
+        || spec.publish_not_ready_addresses == Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(spec: serde_json::Value) -> ServiceFacts {
+        let service = serde_json::json!({
+            "metadata": {"namespace": "shop", "name": "web", "uid": "u", "annotations": {"ebb.dev/pods-of": "pods"}},
+            "spec": spec,
+        });
+        facts(&serde_json::from_value(service).unwrap())
+    }
+
+    #[test]
+    fn a_service_with_an_address() {
+        let facts = read(serde_json::json!({
+            "clusterIP": "10.96.0.7", "ipFamilies": ["IPv4"], "selector": {"app": "web"},
+            "ports": [
+                {"name": "http", "port": 80},
+                {"name": "grpc", "port": 90, "appProtocol": "kubernetes.io/h2c"},
+            ],
+        }));
+        let grpc = Some("kubernetes.io/h2c".to_owned());
+        let ports = [("http".to_owned(), None), ("grpc".to_owned(), grpc)];
+        assert_eq!(facts.ports, ports.into());
+        assert!(!facts.leaks && !facts.headless && !facts.six);
+        assert_eq!(facts.selector["app"], "web");
+        assert_eq!(facts.pods_of.as_deref(), Some("pods"));
+    }
+
+    #[test]
+    fn others() {
+        let udp = serde_json::json!([{"port": 53, "protocol": "UDP"}]);
+        let facts = read(serde_json::json!({"ports": udp, "ipFamilies": ["IPv6", "IPv4"]}));
+        assert!(facts.ports.is_empty() && facts.leaks && facts.six);
+        assert!(read(serde_json::json!({"internalTrafficPolicy": "Local"})).leaks);
+        assert!(read(serde_json::json!({"publishNotReadyAddresses": true})).leaks);
+        assert!(!read(serde_json::json!({"externalTrafficPolicy": "Cluster"})).leaks);
+        assert!(read(serde_json::json!({"clusterIP": "None"})).headless);
+        assert!(read(serde_json::json!({"type": "ExternalName"})).headless);
+    }
+}

@@ -1,0 +1,280 @@
+//! What activators tell: where they listen, and who waits there.
+//!
+//! What is held is load that no kernel counts; once it has been passed on the pod's kernel counts it, and nothing here
+//! does. So the two add up and never overlap. Requests a second are counted where they reach a pod, with one exception:
+//! those held while there is no pod wake the workload, so they count at once, and are taken off again what the pods tell
+//! of later.
+//!
+//! Bias: a door at which nobody waits has no figures, rather than zeros: it does not know what the pods serve, and the first
+//! request at zero does not drown in an hour of them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    time::Duration,
+};
+
+use ebb_autoscaler_core::{Feed, Metric, Timestamp};
+use ebb_report::{Pod, Receipt, doors};
+
+use super::{Fronts, Heard, slice::is_there};
+use crate::engine::{
+    Engine,
+    entry::Entry,
+    names::WorkloadId,
+    sender::Sender,
+    series::{SILENT_AFTER, Series, Span, Told},
+};
+
+/// For this long the request that wakes a workload counts in full, as in [`crate::Autoscaler`].
+const WAKING: Duration = Duration::from_millis(1);
+/// The same where requests a second are what counts.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Namespace, Service and port.
+type Place = (Box<str>, Box<str>, Box<str>);
+
+/// One activator.
+#[derive(Debug)]
+pub(super) struct Activator {
+    pub(super) heard: Heard,
+    sender: Sender,
+    series: HashMap<Place, Waiting>,
+}
+
+/// Who waits at one door.
+#[derive(Debug)]
+struct Waiting {
+    /// Whom its figures were counted for.
+    workload: WorkloadId,
+    series: Series,
+}
+
+/// What became of one door's figures.
+enum Taken {
+    Yes,
+    Pressing(WorkloadId),
+    Unknown,
+    Senseless,
+}
+
+impl Engine {
+    /// Takes an activator's report. Workloads for which somebody waits are decided at once.
+    pub fn doors(&mut self, now: Timestamp, report: &doors::Doors) -> Receipt {
+        let mut receipt = Receipt::default();
+        let Ok(address) = report.address.parse() else {
+            receipt.senseless = u32::try_from(report.doors.len()).unwrap_or(u32::MAX);
+            return receipt;
+        };
+        self.fronts.hear(now, address, report);
+        let mut pressing = Vec::new();
+        for door in &report.doors {
+            let counted = match self.take_door(now, &report.activator, door) {
+                Taken::Pressing(id) => {
+                    pressing.push(id);
+                    &mut receipt.taken
+                }
+                Taken::Yes => &mut receipt.taken,
+                Taken::Unknown => &mut receipt.unknown,
+                Taken::Senseless => &mut receipt.senseless,
+            };
+            *counted += 1;
+        }
+        for id in pressing {
+            self.press(now, id);
+        }
+        receipt
+    }
+
+    fn take_door(&mut self, now: Timestamp, activator: &str, door: &doors::Door) -> Taken {
+        let space = self.fronts.spaces.get(&*door.namespace);
+        let entry = space
+            .and_then(|space| space.leads_to(&door.service))
+            .and_then(|id| self.entries.get_mut(&id));
+        let activator = self.fronts.activators.get_mut(activator);
+        let (Some(entry), Some(activator)) = (entry, activator) else {
+            return Taken::Unknown;
+        };
+        let asleep = entry.is_asleep();
+        let Some(workload) = &mut entry.workload else {
+            return Taken::Yes;
+        };
+        let read = activator.sender.time(now, door.at);
+        let told = Pod {
+            since: door.since,
+            at: door.at,
+            integral: door.held_integral,
+            in_flight: door.held,
+            started: door.held_ever,
+            ..Pod::default()
+        };
+        let place = (
+            door.namespace.as_str().into(),
+            door.service.as_str().into(),
+            door.port.as_str().into(),
+        );
+        let epoch = activator.sender.epoch;
+        let known = activator.series.get_mut(&place);
+        let known = known.filter(|it| it.workload == entry.id && it.series.continues(epoch, &told));
+        let result = match known {
+            Some(waiting) => waiting.series.take(&told, now),
+            None => {
+                let (series, result) = Series::begin(epoch, &told, read, now);
+                if result != Told::Senseless {
+                    let waiting = Waiting {
+                        workload: entry.id,
+                        series,
+                    };
+                    if let Some(ended) = activator.series.insert(place.clone(), waiting)
+                        && ended.workload == entry.id
+                    {
+                        workload.forget(ended.series.feed);
+                    }
+                }
+                result
+            }
+        };
+        let Some(waiting) = activator.series.get_mut(&place) else {
+            return Taken::Senseless;
+        };
+        let mut span = match result {
+            Told::Span(span) => span,
+            Told::Senseless => return Taken::Senseless,
+            Told::Old => return Taken::Yes,
+            Told::Baseline => Span {
+                concurrency: 0.0,
+                requests: 0.0,
+            },
+        };
+        let feed = &mut waiting.series.feed;
+        if door.held == 0 && span.concurrency <= 0.0 {
+            workload.forget(std::mem::replace(feed, Feed::starting(read)));
+            return Taken::Yes;
+        }
+        if asleep {
+            let by_requests = workload.settings().metric == Metric::Rps;
+            let length = if by_requests { SECOND } else { WAKING };
+            workload.forget(std::mem::replace(feed, Feed::starting(read - length)));
+            span.concurrency = span.concurrency.max(door.held as f64);
+            span.requests = span.requests.max(door.held as f64).max(1.0);
+            entry.counted_ahead = span.requests;
+        } else if result == Told::Baseline {
+            return Taken::Yes;
+        } else {
+            span.requests = 0.0;
+        }
+        match workload.observe(feed, read, span.concurrency, span.requests) {
+            Ok(Some(_)) => Taken::Pressing(entry.id),
+            Ok(None) => Taken::Yes,
+            Err(_) => Taken::Senseless,
+        }
+    }
+}
+
+impl Fronts {
+    /// An activator has told where it listens.
+    fn hear(&mut self, now: Timestamp, address: IpAddr, report: &doors::Doors) {
+        let at = report.doors.iter().map(|door| door.at).max();
+        let listens: BTreeMap<_, _> = report
+            .doors
+            .iter()
+            .map(|door| {
+                let names = (door.namespace.clone(), door.service.clone());
+                (
+                    (names.0, names.1, door.port.clone(), door.number),
+                    door.in_path,
+                )
+            })
+            .collect();
+        let known = self.activators.entry(report.activator.as_str().into());
+        let activator = known.or_insert_with(|| Activator {
+            heard: Heard {
+                name: report.activator.clone(),
+                address,
+                at: Timestamp::from_secs(0),
+                leaving: false,
+                doors: BTreeMap::new(),
+            },
+            sender: Sender::new(&report.boot, now, at.unwrap_or(0)),
+            series: HashMap::new(),
+        });
+        if let Some(at) = at {
+            activator.sender.hear(&report.boot, now, at);
+        }
+        let heard = &mut activator.heard;
+        let news = !is_there(heard, now)
+            || heard.address != address
+            || heard.leaving != report.leaving
+            || heard.doors != listens;
+        if news {
+            heard.address = address;
+            heard.leaving = report.leaving;
+            heard.doors = listens;
+            self.changed = true;
+        }
+        heard.at = now;
+    }
+
+    /// Before a decision at `now`: what is not heard of is held for a moment, and then gone with its activator. Answers how
+    /// many requests wait.
+    pub(in crate::engine) fn settle(&mut self, now: Timestamp, entry: &mut Entry) -> u64 {
+        let asleep = entry.is_asleep();
+        let Some(workload) = &mut entry.workload else {
+            return 0;
+        };
+        let space = self.spaces.get(&entry.target.key.namespace);
+        let mut held = 0;
+        for front in space.into_iter().flat_map(|space| space.fronts(entry.id)) {
+            for port in front.service.ports.keys() {
+                let place = (
+                    front.service.namespace.clone(),
+                    front.service.name.clone(),
+                    port.as_str().into(),
+                );
+                for activator in self.activators.values_mut() {
+                    let Some(waiting) = activator.series.get_mut(&place) else {
+                        continue;
+                    };
+                    let series = &mut waiting.series;
+                    if now.since(series.heard) > SILENT_AFTER {
+                        // Whoever waited there has been cut off.
+                        if let Some(waiting) = activator.series.remove(&place) {
+                            workload.forget(waiting.series.feed);
+                        }
+                        continue;
+                    }
+                    held += series.in_flight;
+                    match series.to_hold(now).filter(|_| !asleep) {
+                        Some(span) => {
+                            // What makes no sense was refused when it was told.
+                            let _ = workload.observe(&mut series.feed, now, span.concurrency, 0.0);
+                        }
+                        None => workload.settle(now, &mut series.feed),
+                    }
+                }
+            }
+        }
+        held
+    }
+
+    /// Forgets activators that have not been heard of for `after`.
+    pub(in crate::engine) fn sweep(&mut self, now: Timestamp, after: Duration) {
+        self.activators
+            .retain(|_, activator| now.since(activator.heard.at) < after);
+    }
+}
+
+impl Entry {
+    /// Whether it has no pod, and none is wanted.
+    fn is_asleep(&self) -> bool {
+        let wanted = self.workload.as_ref().and_then(|it| it.latest().desired);
+        self.replicas() == 0 && wanted.unwrap_or(0) == 0
+    }
+
+    /// Of the requests that reach pods, those that have not been counted at a door.
+    pub(in crate::engine) fn not_counted_ahead(&mut self, requests: f64) -> f64 {
+        let known = requests.min(self.counted_ahead);
+        self.counted_ahead -= known;
+        requests - known
+    }
+}

@@ -1,0 +1,513 @@
+//! The way to zero and back, with the activators' side of it played here.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ebb_autoscaler_core::{Config, Timestamp};
+use ebb_report::{Pod, Report, doors};
+
+use super::{Path, ServiceFacts, Written};
+use crate::engine::{
+    Effect, Engine, Order, Owner, PodFacts, Scope, TargetFacts, TargetKey, WorkloadView,
+};
+
+const SECOND: u64 = 1_000_000_000;
+const POD: &str = "uid-of-web-1";
+
+/// One workload with one pod and one Service, and an activator that does what slices say.
+struct World {
+    engine: Engine,
+    now: Timestamp,
+    /// As the API server has it.
+    slice: Option<Written>,
+    /// Whether it reports.
+    activator: bool,
+    held: u64,
+    held_ever: u64,
+    held_integral: u64,
+    /// Requests in flight at the pod, while there is one.
+    load: u64,
+    pod: bool,
+    integral: u64,
+    started: u64,
+    orders: Vec<Order>,
+}
+
+fn key() -> TargetKey {
+    TargetKey::new("apps", "Deployment", "shop", "web")
+}
+
+fn labels() -> BTreeMap<String, String> {
+    [("app".to_owned(), "web".to_owned())].into()
+}
+
+fn service() -> ServiceFacts {
+    ServiceFacts {
+        namespace: "shop".into(),
+        name: "web".into(),
+        uid: "u".into(),
+        selector: labels(),
+        ports: [("http".to_owned(), None)].into(),
+        ..ServiceFacts::default()
+    }
+}
+
+impl World {
+    fn new(annotations: &[(&str, &str)]) -> Self {
+        let mut this = Self::at(annotations, 1);
+        this.pod_comes();
+        this
+    }
+
+    /// With so many pods asked for, and none there.
+    fn at(annotations: &[(&str, &str)], replicas: u32) -> Self {
+        let mut engine = Engine::new(true);
+        let now = Timestamp::new(Duration::from_millis(1_000_000_900));
+        engine.configure(now, Config::default());
+        engine.lead(true);
+        engine.begin();
+        let class = ("autoscaling.knative.dev/class", "ebb.dev");
+        let given = [class].into_iter().chain(annotations.iter().copied());
+        engine.target_seen(
+            now,
+            TargetFacts {
+                key: key(),
+                uid: "uid".into(),
+                replicas,
+                annotations: given
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .collect(),
+                labels: labels(),
+                owned: false,
+                created: 0,
+            },
+        );
+        engine.service_seen(service());
+        Self {
+            engine,
+            now,
+            slice: None,
+            activator: true,
+            held: 0,
+            held_ever: 0,
+            held_integral: 0,
+            load: 0,
+            pod: false,
+            integral: 0,
+            started: 0,
+            orders: Vec::new(),
+        }
+    }
+
+    /// A pod is there, and then ready.
+    fn pod_comes(&mut self) {
+        let owner = Owner {
+            api_version: "apps/v1".into(),
+            kind: "ReplicaSet".into(),
+            name: "web-1".into(),
+            uid: "set".into(),
+        };
+        self.pod = true;
+        (self.integral, self.started) = (0, 0);
+        let mut facts = PodFacts {
+            uid: POD.into(),
+            namespace: "shop".into(),
+            name: "web-1".into(),
+            node: Some("n1".into()),
+            ready: false,
+            deleting: false,
+            opted_in: true,
+            owner: Some(owner),
+            deletion_cost: None,
+            created: 0,
+        };
+        self.engine.pod_seen(self.now, facts.clone());
+        self.collect();
+        facts.ready = true;
+        self.engine.pod_seen(self.now, facts);
+        self.collect();
+    }
+
+    fn pod_goes(&mut self) {
+        self.pod = false;
+        self.engine.pod_gone(POD);
+    }
+
+    /// Orders are kept; they are carried out when the test says so.
+    fn collect(&mut self) {
+        for effect in self.engine.effects() {
+            match effect {
+                Effect::Scale(order) => self.orders.push(order),
+                Effect::Resolve { owner, .. } => {
+                    self.engine.resolved(self.now, &owner.uid, Some(key()));
+                }
+                Effect::Say(_) => {}
+            }
+        }
+    }
+
+    fn carry_out(&mut self) -> u32 {
+        let order = self.orders.remove(0);
+        let to = order.to;
+        self.engine.written(self.now, order, None);
+        to
+    }
+
+    fn nanos(&self) -> u64 {
+        self.now.since_epoch().as_nanos() as u64
+    }
+
+    /// What the activator tells now.
+    fn tell(&mut self) {
+        let Some(slice) = self.slice.as_ref().filter(|_| self.activator) else {
+            return;
+        };
+        let address = [10, 0, 0, 1].into();
+        let report = doors::Doors {
+            activator: "a-1".to_owned(),
+            address: "10.0.0.1".to_owned(),
+            boot: "b".to_owned(),
+            leaving: false,
+            doors: vec![doors::Door {
+                namespace: "shop".to_owned(),
+                service: "web".to_owned(),
+                port: "http".to_owned(),
+                number: slice.ports["http"],
+                in_path: slice.endpoints.contains(&address),
+                since: 5,
+                at: self.nanos(),
+                held_integral: self.held_integral,
+                held: self.held,
+                held_ever: self.held_ever,
+                ..doors::Door::default()
+            }],
+        };
+        self.engine.doors(self.now, &report);
+        self.collect();
+    }
+
+    fn second(&mut self) {
+        self.now = self.now + Duration::from_millis(200);
+        self.held_integral += self.held * SECOND;
+        if self.pod {
+            self.integral += self.load * SECOND;
+            self.started += self.load;
+            let pod = Pod {
+                uid: POD.to_owned(),
+                since: 5,
+                at: self.nanos(),
+                integral: self.integral,
+                in_flight: self.load,
+                started: self.started,
+                ..Pod::default()
+            };
+            let report = Report {
+                node: "n1".to_owned(),
+                boot: "b".to_owned(),
+                pods: vec![pod],
+            };
+            let scope = Scope::Node("n1");
+            self.engine.report(self.now, scope, "n1", &report);
+        }
+        self.tell();
+        for path in self.engine.paths(self.now) {
+            if let Path::Write(_, written) = path {
+                self.engine.slice_seen("shop", "web", written.clone());
+                self.slice = Some(written);
+            }
+        }
+        // When all that is due in a second is due.
+        self.now = self.now + Duration::from_millis(800);
+        self.engine.decide_due(self.now);
+        self.collect();
+    }
+
+    fn seconds(&mut self, seconds: u32) {
+        for _ in 0..seconds {
+            self.second();
+        }
+    }
+
+    /// Seconds until the first order; `None` where none comes in `most`.
+    fn until_order(&mut self, most: u32) -> Option<u32> {
+        (1..=most).find(|_| {
+            self.second();
+            !self.orders.is_empty()
+        })
+    }
+
+    /// Without load, until the last pod is gone.
+    fn go_to_zero(&mut self) {
+        self.until_order(200).expect("an order");
+        assert_eq!(self.carry_out(), 0);
+        self.pod_goes();
+        self.seconds(10);
+    }
+
+    fn view(&self) -> WorkloadView {
+        self.engine.views().next().unwrap()
+    }
+
+    /// Requests come to be held, and the activator says so at once.
+    fn hold(&mut self, requests: u64) {
+        self.now = self.now + Duration::from_millis(100);
+        self.held = requests;
+        self.held_ever += requests;
+        self.tell();
+    }
+}
+
+#[test]
+fn the_last_pod_goes_when_activators_have_been_in_place_for_the_grace_period() {
+    let mut world = World::new(&[("autoscaling.knative.dev/target-burst-capacity", "0")]);
+    world.seconds(10);
+    let written = world.slice.clone().unwrap();
+    assert!(!written.ports.is_empty() && written.endpoints.is_empty());
+    // A stable window of a minute, then they enter the path, then half a minute.
+    let at = 10 + world.until_order(200).unwrap();
+    assert!((60 + 30..=60 + 30 + 8).contains(&at), "{at}");
+    assert!(!world.slice.as_ref().unwrap().endpoints.is_empty());
+    assert_eq!(world.carry_out(), 0);
+}
+
+#[test]
+fn nobody_there_to_hold_and_the_last_pod_stays() {
+    let mut world = World::new(&[]);
+    world.activator = false;
+    assert_eq!(world.until_order(200), None);
+    world.activator = true;
+    let again = world.until_order(60).unwrap();
+    assert!(again >= 30, "{again}: a whole grace period from here");
+
+    let mut world = World::new(&[("autoscaling.knative.dev/target-burst-capacity", "-1")]);
+    world.activator = false;
+    assert_eq!(
+        world.until_order(200),
+        None,
+        "also where it is taken to be in the path always"
+    );
+
+    let mut world = World::new(&[]);
+    let mut tls = service();
+    tls.ports.insert("tls".to_owned(), Some("https".to_owned()));
+    world.engine.service_seen(tls);
+    assert_eq!(world.until_order(200), None, "one way in cannot be held");
+}
+
+#[test]
+fn the_first_held_request_wakes_at_once_and_counts_in_full() {
+    let mut world = World::new(&[("autoscaling.knative.dev/target", "10")]);
+    world.go_to_zero();
+    world.hold(1);
+    assert_eq!(world.orders.len(), 1, "no tick in between");
+    assert_eq!(world.carry_out(), 1);
+
+    let mut world = World::new(&[("autoscaling.knative.dev/target", "10")]);
+    world.go_to_zero();
+    world.hold(100);
+    assert_eq!(world.carry_out(), 15, "100 requests, 7 a pod");
+}
+
+#[test]
+fn a_request_during_the_step_to_zero_has_a_pod_ordered_at_once() {
+    let mut world = World::new(&[]);
+    world.until_order(200).unwrap();
+    // The order is on its way, and not carried out.
+    world.hold(1);
+    assert_eq!(world.orders.len(), 2);
+    assert_eq!((world.carry_out(), world.carry_out()), (0, 1));
+}
+
+#[test]
+fn what_is_held_is_load_and_what_is_passed_on_is_the_pods() {
+    let mut world = World::new(&[("autoscaling.knative.dev/window", "6s")]);
+    world.seconds(10);
+    (world.load, world.held) = (3, 4);
+    world.seconds(12);
+    let stable = world.view().stable.unwrap();
+    assert!((stable - 7.0).abs() < 0.01, "{stable}");
+    assert_eq!(world.view().held, 4);
+    (world.load, world.held) = (7, 0);
+    world.seconds(12);
+    let stable = world.view().stable.unwrap();
+    assert!((stable - 7.0).abs() < 0.01, "{stable}");
+    // With its activator gone, whoever waited there is gone too.
+    (world.load, world.held) = (0, 5);
+    world.seconds(8);
+    world.activator = false;
+    world.seconds(16);
+    assert_eq!((world.view().stable, world.view().held), (Some(0.0), 0));
+}
+
+#[test]
+fn requests_a_second_are_counted_once() {
+    let mut world = World::new(&[
+        ("autoscaling.knative.dev/metric", "rps"),
+        ("autoscaling.knative.dev/target", "10"),
+        ("autoscaling.knative.dev/window", "6s"),
+    ]);
+    world.go_to_zero();
+    world.hold(20);
+    assert_eq!(world.carry_out(), 3, "20 requests, 7/s a pod");
+    // They reach the pod: it tells of 20 requests started, which are known.
+    world.held = 0;
+    world.pod_comes();
+    world.started = 20;
+    world.second();
+    world.seconds(1);
+    let stable = world.view().stable.unwrap();
+    assert!(stable <= 20.0, "{stable}");
+}
+
+#[test]
+fn the_path_is_left_as_soon_as_a_pod_gives_room() {
+    let annotations = [
+        ("autoscaling.knative.dev/target", "10"),
+        ("autoscaling.knative.dev/target-burst-capacity", "5"),
+    ];
+    let mut world = World::new(&annotations);
+    world.go_to_zero();
+    world.hold(1);
+    world.carry_out();
+    assert!(world.view().in_path);
+    world.held = 0;
+    world.now = world.now + Duration::from_millis(100);
+    world.pod_comes();
+    assert!(
+        !world.view().in_path,
+        "one pod has room for 10, 5 in reserve"
+    );
+    world.seconds(1);
+    assert!(world.slice.unwrap().endpoints.is_empty());
+}
+
+#[test]
+fn who_takes_over_at_zero_keeps_the_ports_and_wakes() {
+    let mut before = World::new(&[]);
+    before.go_to_zero();
+    let slice = before.slice.clone().unwrap();
+    let mut world = World::at(&[], 0);
+    world.engine.slice_seen("shop", "web", slice.clone());
+    world.slice = Some(slice.clone());
+    world.seconds(3);
+    assert_eq!(world.slice, Some(slice));
+    assert!(world.orders.is_empty());
+    world.hold(1);
+    assert_eq!(world.carry_out(), 1);
+}
+
+#[test]
+fn who_knows_nothing_yet_leaves_the_path_as_it_is() {
+    for in_path in [false, true] {
+        let mut before = World::new(&[]);
+        before.seconds(5);
+        let mut slice = before.slice.clone().unwrap();
+        assert_eq!(slice.endpoints.len(), 1, "a pod of 100 has no room for 211");
+        if !in_path {
+            slice.endpoints.clear();
+        }
+        let mut world = World::at(&[], 3);
+        world.engine.slice_seen("shop", "web", slice.clone());
+        world.slice = Some(slice.clone());
+        world.seconds(6);
+        assert_eq!(world.view().desired, None);
+        assert_eq!(world.slice, Some(slice));
+    }
+}
+
+#[test]
+fn what_can_be_held_wakes_also_where_not_all_can() {
+    let mut world = World::new(&[]);
+    world.go_to_zero();
+    let mut tls = service();
+    tls.ports.insert("tls".to_owned(), Some("https".to_owned()));
+    world.engine.service_seen(tls);
+    world.seconds(4);
+    assert_eq!(world.view().mode, "paused");
+    world.hold(1);
+    assert_eq!(world.carry_out(), 1);
+}
+
+#[test]
+fn a_service_that_leads_here_no_longer_loses_its_slice() {
+    let mut world = World::new(&[]);
+    world.seconds(3);
+    world.engine.service_gone("shop", "web");
+    let removed = Path::Remove {
+        namespace: "shop".into(),
+        service: "web".into(),
+    };
+    assert_eq!(world.engine.paths(world.now), [removed]);
+}
+
+/// Ten thousand workloads, each behind a Service, and one activator that has all doors.
+#[test]
+fn ten_thousand_services_have_a_door_each() {
+    const MANY: usize = 10_000;
+    let mut engine = Engine::new(true);
+    let now = Timestamp::from_secs(1_000_000);
+    engine.configure(now, Config::default());
+    engine.lead(true);
+    engine.begin();
+    for number in 0..MANY {
+        let name = format!("web-{number}");
+        let labels: BTreeMap<_, _> = [
+            ("app".to_owned(), name.clone()),
+            ("team".to_owned(), "all".to_owned()),
+        ]
+        .into();
+        engine.service_seen(ServiceFacts {
+            name: name.as_str().into(),
+            selector: labels.clone(),
+            ..service()
+        });
+        engine.target_seen(
+            now,
+            TargetFacts {
+                key: TargetKey::new("apps", "Deployment", "shop", &name),
+                uid: name.as_str().into(),
+                replicas: 0,
+                annotations: [(
+                    "autoscaling.knative.dev/class".to_owned(),
+                    "ebb.dev".to_owned(),
+                )]
+                .into(),
+                labels,
+                owned: false,
+                created: 0,
+            },
+        );
+    }
+    engine.decide_due(now);
+    let paths = engine.paths(now);
+    assert_eq!(paths.len(), MANY);
+    let mut doors = Vec::new();
+    let mut numbers = std::collections::BTreeSet::new();
+    for path in &paths {
+        let Path::Write(wish, written) = path else {
+            panic!("{path:?}");
+        };
+        engine.slice_seen("shop", &wish.service, written.clone());
+        assert!(numbers.insert(written.ports["http"]), "given out twice");
+        doors.push(doors::Door {
+            namespace: "shop".to_owned(),
+            service: wish.service.clone(),
+            port: "http".to_owned(),
+            number: written.ports["http"],
+            since: 5,
+            at: 1_000_000_000,
+            ..doors::Door::default()
+        });
+    }
+    let report = doors::Doors {
+        activator: "a-1".to_owned(),
+        address: "10.0.0.1".to_owned(),
+        boot: "b".to_owned(),
+        leaving: false,
+        doors,
+    };
+    let receipt = engine.doors(now, &report);
+    assert_eq!(receipt.taken as usize, MANY);
+    let paths = engine.paths(now);
+    assert_eq!(paths.len(), MANY, "all into the path");
+    assert!(engine.paths(now).is_empty(), "and that is all");
+}

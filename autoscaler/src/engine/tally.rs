@@ -1,0 +1,42 @@
+//! How many decisions rested on what.
+
+use ebb_autoscaler_core::reason::Basis;
+
+/// Decisions by what they rest on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally([u64; Self::WORDS.len()]);
+
+impl Tally {
+    /// What a decision can rest on, a word each.
+    pub const WORDS: [&'static str; 9] = [
+        "undecided",
+        "ready_unknown",
+        "no_data",
+        "stale",
+        "stable",
+        "panic",
+        "burst",
+        "panic_hold",
+        "delayed",
+    ];
+
+    pub(super) fn count(&mut self, basis: &Basis) {
+        let place = match basis {
+            Basis::Undecided => 0,
+            Basis::ReadyUnknown => 1,
+            Basis::NoData => 2,
+            Basis::Stale { .. } => 3,
+            Basis::Stable { .. } => 4,
+            Basis::Panic { burst: false, .. } => 5,
+            Basis::Panic { burst: true, .. } => 6,
+            Basis::PanicHold { .. } => 7,
+            Basis::Delayed { .. } => 8,
+        };
+        self.0[place] += 1;
+    }
+
+    /// Word and number.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Self::WORDS.into_iter().zip(self.0.iter().copied())
+    }
+}

@@ -1,0 +1,218 @@
+//! The live page of a run: the same as the autoscaler's, with one workload.
+//!
+//! Bias: the run comes first. Where the usual port is taken (another run), the page gets a free one; where there is
+//! none, the run goes on without a page.
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use anyhow::Context as _;
+use ebb_autoscaler::Decided;
+use ebb_autoscaler_core::{Metric, Settings};
+use ebb_metrics::{Format, status};
+use ebb_page::{About, Detail, Memory, Name, Page, Scaled, Seen, Source, Workload, model::Setting};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tracing::warn;
+
+/// The autoscaler's page is beside its metrics, on 9466; this one is beside nothing.
+const USUAL_PORT: u16 = 9468;
+
+/// What is shown. A clone is another handle.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    workload: Workload,
+    settings: Vec<Setting>,
+    memory: Memory,
+}
+
+impl Shown {
+    /// A run of `command` under these settings.
+    pub(crate) fn new(command: &str, settings: &Settings, table: Vec<Setting>) -> Self {
+        let name = command.rsplit('/').next().unwrap_or(command);
+        let metric = match settings.metric {
+            Metric::Rps => "rps",
+            _ => "concurrency",
+        };
+        let workload = Workload {
+            namespace: "local".to_owned(),
+            kind: "Command".to_owned(),
+            name: name.to_owned(),
+            mode: "act".into(),
+            metric: Some(metric.into()),
+            target: Some(settings.target),
+            hard_limit: Some(settings.hard_limit).filter(|&limit| limit > 0),
+            ..Workload::default()
+        };
+        Self(Arc::new(Mutex::new(State {
+            workload,
+            settings: table,
+            memory: Memory::default(),
+        })))
+    }
+
+    /// Shows a decision. `ready`: copies that serve.
+    pub(crate) fn decided(&self, decided: &Decided<'_>, ready: usize) {
+        let (decision, load, desired) = (decided.decision, decided.load, decided.desired());
+        let mut state = self.lock();
+        let State {
+            workload, memory, ..
+        } = &mut *state;
+        let at = decision.at.since_epoch().as_millis() as f64 / 1e3;
+        let reason = decision.reason.to_string();
+        if desired != workload.replicas {
+            workload.scaled = Some(Scaled {
+                at,
+                from: workload.replicas,
+                to: desired,
+                reason: reason.clone(),
+                error: None,
+            });
+        }
+        let ready = u32::try_from(ready).unwrap_or(u32::MAX);
+        workload.replicas = desired;
+        workload.ready = Some(ready);
+        workload.desired = Some(desired);
+        workload.reason = Some(reason);
+        workload.decided_at = Some(at);
+        workload.stable = decided.averages().map(|averages| averages.stable);
+        workload.panic = decided.averages().map(|averages| averages.panic);
+        workload.panic_mode = decision.panic_mode;
+        workload.in_flight = load.in_flight;
+        workload.held = load.held;
+        let seen = Seen {
+            load: decided.concurrency,
+            ready: Some(ready),
+            replicas: desired,
+        };
+        memory.record(decision, &seen);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A state that is half new is shown for two seconds at most.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Shown {
+    fn about(&self) -> About {
+        About {
+            program: "ebb run".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            replica: "this host".to_owned(),
+            leading: true,
+        }
+    }
+
+    fn workloads(&self) -> Vec<Workload> {
+        vec![self.lock().workload.clone()]
+    }
+
+    fn detail(&self, of: &Name) -> Option<Detail> {
+        let state = self.lock();
+        (state.workload.id() == *of).then(|| Detail {
+            workload: state.workload.clone(),
+            settings: state.settings.clone(),
+            decisions: state.memory.decisions(),
+            history: state.memory.history(),
+        })
+    }
+}
+
+/// Has a port listen for the page: the one asked for, else the usual one, else a free one.
+///
+/// # Errors
+/// The one asked for cannot be had.
+pub(crate) async fn listen(asked: Option<u16>) -> anyhow::Result<Option<TcpListener>> {
+    let bind = |port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    if let Some(port) = asked {
+        let listener = bind(port)
+            .await
+            .with_context(|| format!("cannot listen on 127.0.0.1:{port} for the page"))?;
+        return Ok(Some(listener));
+    }
+    match bind(USUAL_PORT).await {
+        Ok(listener) => return Ok(Some(listener)),
+        Err(_) => match bind(0).await {
+            Ok(listener) => return Ok(Some(listener)),
+            Err(error) => warn!(%error, "there is no port for the page"),
+        },
+    }
+    Ok(None)
+}
+
+/// Serves the page, until the run ends.
+pub(crate) fn serve(listener: TcpListener, shown: Shown) {
+    let status = Arc::new(Status(Page::new(shown)));
+    tokio::spawn(status::serve(listener, status));
+}
+
+struct Status(Page<Shown>);
+
+impl status::Status for Status {
+    fn ready(&self) -> Result<String, String> {
+        Ok("ready".to_owned())
+    }
+
+    fn metrics(&self, format: Format) -> Result<String, fmt::Error> {
+        // What the program takes; the rest is on the page.
+        format.encode(&Registry::default())
+    }
+
+    fn page(&self, path: &str) -> Option<status::Answer> {
+        self.0.answer(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    use ebb_autoscaler::Load;
+    use ebb_autoscaler_core::{Facts, Feed, Timestamp};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_decision_is_shown() {
+        let settings = Settings::default();
+        let shown = Shown::new("/usr/bin/serve", &settings, Vec::new());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = Timestamp::new(now);
+        let mut workload = ebb_autoscaler_core::Workload::new(now, settings, 0);
+        let mut feed = Feed::starting(now - Duration::from_secs(2));
+        workload.observe(&mut feed, now, 80.0, 80.0).unwrap();
+        let decision = workload.decide(now, &Facts::local(1, 1));
+        let load = Load {
+            at: Instant::now(),
+            integral: 0.0,
+            requests: 1,
+            in_flight: 80,
+            held: 3,
+        };
+        let decided = Decided {
+            decision: &decision,
+            load,
+            concurrency: 80.0,
+        };
+        shown.decided(&decided, 1);
+        let all = shown.workloads();
+        assert_eq!((all[0].name.as_str(), all[0].held), ("serve", 3));
+        assert!(
+            all[0]
+                .scaled
+                .as_ref()
+                .is_some_and(|scaled| scaled.from == 0)
+        );
+        let detail = shown.detail(&all[0].id()).unwrap();
+        assert_eq!(detail.history.len(), 1);
+        assert_eq!(detail.decisions.len(), 1);
+    }
+}

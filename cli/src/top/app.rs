@@ -1,0 +1,245 @@
+//! What is known, and what is chosen. No terminal, no network: keys and answers come in, and what to do comes out.
+
+use std::time::Duration;
+
+use ebb_page::{All, Detail, Name, Workload};
+use tokio::time::Instant;
+
+use super::keys::Key;
+
+/// Rows that a page is. The screen may have more or less; nobody minds.
+const PAGE: usize = 10;
+
+/// What to do after a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Nothing,
+    /// Ask again at once.
+    Look,
+    End,
+}
+
+/// The state of the view.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) address: String,
+    all: Option<All>,
+    heard: Option<Instant>,
+    /// Why the last look failed, if it did.
+    pub(super) trouble: Option<String>,
+    pub(super) filter: String,
+    pub(super) typing: bool,
+    /// The chosen one's name: rows move, it stays.
+    chosen: Option<Name>,
+    open: bool,
+    pub(super) detail: Option<Detail>,
+}
+
+impl App {
+    pub(super) fn new(address: String) -> Self {
+        Self {
+            address,
+            all: None,
+            heard: None,
+            trouble: None,
+            filter: String::new(),
+            typing: false,
+            chosen: None,
+            open: false,
+            detail: None,
+        }
+    }
+
+    /// What was told.
+    pub(super) fn heard(&mut self, mut all: All, now: Instant) {
+        // Those that need somebody first, then by name.
+        all.workloads
+            .sort_by_cached_key(|one| (!one.needs_attention(), !one.panic_mode, one.id()));
+        self.all = Some(all);
+        self.heard = Some(now);
+        self.trouble = None;
+        if self.position().is_none() {
+            self.choose(0);
+        }
+    }
+
+    /// What was told of the one that is open.
+    pub(super) fn shown(&mut self, detail: Detail) {
+        self.detail = Some(detail).filter(|_| self.open);
+    }
+
+    pub(super) fn missed(&mut self, error: &anyhow::Error) {
+        self.trouble = Some(format!("{error:#}"));
+    }
+
+    /// Who tells.
+    pub(super) fn all(&self) -> Option<&All> {
+        self.all.as_ref()
+    }
+
+    /// How long nothing was heard.
+    pub(super) fn silent_for(&self, now: Instant) -> Duration {
+        let heard = self.heard.map(|heard| now.saturating_duration_since(heard));
+        heard.unwrap_or_default()
+    }
+
+    /// The workloads that the filter leaves, in order.
+    pub(super) fn rows(&self) -> Vec<&Workload> {
+        let all = self.all.iter().flat_map(|all| &all.workloads);
+        let wanted = self.filter.to_lowercase();
+        all.filter(|one| wanted.is_empty() || one.id().to_string().to_lowercase().contains(&wanted))
+            .collect()
+    }
+
+    /// Which row is chosen.
+    pub(super) fn position(&self) -> Option<usize> {
+        let chosen = self.chosen.as_ref()?;
+        self.rows().iter().position(|one| one.id() == *chosen)
+    }
+
+    /// The one that is open.
+    pub(super) fn opened(&self) -> Option<Name> {
+        self.chosen.clone().filter(|_| self.open)
+    }
+
+    pub(super) fn key(&mut self, key: Key) -> Then {
+        match key {
+            Key::Break => return Then::End,
+            Key::Letter(letter) if self.typing => self.filter.push(letter),
+            Key::Erase if self.typing => drop(self.filter.pop()),
+            Key::Enter if self.typing => self.typing = false,
+            Key::Back if self.typing => {
+                self.typing = false;
+                self.filter.clear();
+            }
+            Key::Letter('q') => return Then::End,
+            Key::Letter('/') => self.typing = true,
+            Key::Up | Key::Letter('k') => return self.step(-1),
+            Key::Down | Key::Letter('j') => return self.step(1),
+            Key::PageUp => return self.step(-(PAGE as isize)),
+            Key::PageDown => return self.step(PAGE as isize),
+            Key::First => return self.step(isize::MIN),
+            Key::Last => return self.step(isize::MAX),
+            Key::Enter if self.chosen.is_some() => {
+                self.open = true;
+                return Then::Look;
+            }
+            Key::Back if self.open => {
+                self.open = false;
+                self.detail = None;
+            }
+            Key::Back => self.filter.clear(),
+            Key::Enter | Key::Erase | Key::Letter(_) | Key::Resized => {}
+        }
+        if self.position().is_none() {
+            self.choose(0);
+        }
+        Then::Nothing
+    }
+
+    fn step(&mut self, by: isize) -> Then {
+        let here = self.position().unwrap_or(0);
+        self.choose(here.saturating_add_signed(by));
+        self.detail = None;
+        match self.open {
+            true => Then::Look,
+            false => Then::Nothing,
+        }
+    }
+
+    /// Chooses that row, or the last one.
+    fn choose(&mut self, row: usize) {
+        let rows = self.rows();
+        let last = rows.len().saturating_sub(1);
+        self.chosen = rows.get(row.min(last)).map(|one| one.id());
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use ebb_page::About;
+
+    use super::*;
+
+    pub(in crate::top) fn all(names: &[&str]) -> All {
+        let workloads = names.iter().map(|name| Workload {
+            namespace: "shop".to_owned(),
+            kind: "Deployment".to_owned(),
+            group: "apps".to_owned(),
+            name: (*name).to_owned(),
+            mode: "act".into(),
+            replicas: 2,
+            ready: Some(2),
+            ..Workload::default()
+        });
+        All {
+            about: About {
+                program: "ebb-autoscaler".into(),
+                version: "0.1.0".into(),
+                replica: "first".to_owned(),
+                leading: true,
+            },
+            workloads: workloads.collect(),
+        }
+    }
+
+    pub(in crate::top) fn app(names: &[&str]) -> App {
+        let mut app = App::new("http://x".to_owned());
+        app.heard(all(names), Instant::now());
+        app
+    }
+
+    fn chosen(app: &App) -> &str {
+        &app.chosen.as_ref().unwrap().name
+    }
+
+    #[test]
+    fn those_that_need_somebody_come_first_and_the_choice_stays() {
+        let mut app = app(&["c", "a", "b"]);
+        assert_eq!(chosen(&app), "a");
+        app.key(Key::Down);
+        assert_eq!(chosen(&app), "b");
+        let mut later = all(&["a", "b", "c"]);
+        later.workloads[2].silent_pods = 1;
+        app.heard(later, Instant::now());
+        assert_eq!(app.rows()[0].name, "c");
+        assert_eq!((chosen(&app), app.position()), ("b", Some(2)));
+        app.heard(all(&["a"]), Instant::now());
+        assert_eq!(chosen(&app), "a");
+    }
+
+    #[test]
+    fn keys_do_what_they_say() {
+        let mut app = app(&["api", "web", "worker"]);
+        assert_eq!(app.key(Key::Last), Then::Nothing);
+        assert_eq!(chosen(&app), "worker");
+        app.key(Key::PageDown);
+        assert_eq!(chosen(&app), "worker");
+        app.key(Key::First);
+        assert_eq!(chosen(&app), "api");
+        assert_eq!(app.key(Key::Enter), Then::Look);
+        assert_eq!(app.opened().unwrap().name, "api");
+        assert_eq!(app.key(Key::Down), Then::Look);
+        app.key(Key::Back);
+        assert_eq!(app.opened(), None);
+        assert_eq!(app.key(Key::Letter('q')), Then::End);
+        assert_eq!(app.key(Key::Break), Then::End);
+    }
+
+    #[test]
+    fn a_filter_is_typed_and_cleared() {
+        let mut app = app(&["api", "web", "worker"]);
+        for key in [Key::Letter('/'), Key::Letter('W'), Key::Letter('o')] {
+            app.key(key);
+        }
+        assert_eq!((app.rows().len(), chosen(&app)), (1, "worker"));
+        // A letter that is typed is no command.
+        assert_eq!(app.key(Key::Letter('q')), Then::Nothing);
+        assert_eq!(app.rows().len(), 0);
+        app.key(Key::Erase);
+        app.key(Key::Enter);
+        assert_eq!(app.rows().len(), 1);
+        app.key(Key::Back);
+        assert_eq!(app.rows().len(), 3);
+    }
+}

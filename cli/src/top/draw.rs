@@ -1,0 +1,273 @@
+//! What is known, on a terminal of any size.
+
+use std::fmt::Write as _;
+
+use ebb_page::{Detail, Workload, model::Point};
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::{Color, Modifier, Style},
+    symbols::Marker,
+    text::{Line, Span},
+    widgets::{
+        Axis, Block, Cell, Chart, Dataset, GraphType, Paragraph, Row, Table, TableState, Wrap,
+    },
+};
+use tokio::time::Instant;
+
+use super::app::App;
+
+/// Not heard of for longer, it is said.
+const QUIET_SECONDS: u64 = 3;
+/// A load above its target.
+const OVER: Color = Color::Yellow;
+const BAD: Color = Color::Red;
+
+const COLUMNS: [(&str, u16); 7] = [
+    ("pods", 9),
+    ("wanted", 6),
+    ("in flight", 9),
+    ("held", 6),
+    ("load", 6),
+    ("mode", 9),
+    ("", 16),
+];
+
+/// All of it as lines, for who reads no terminal.
+pub(super) fn text(app: &App) -> String {
+    let mut text = String::new();
+    let rows = app.rows();
+    let width = rows.iter().map(|one| label(one).len()).max().unwrap_or(0);
+    // Memory takes it.
+    let _ = write!(text, "{:width$}", "workload");
+    for (name, size) in COLUMNS {
+        let _ = write!(text, "  {name:>size$}", size = size.into());
+    }
+    text.truncate(text.trim_end().len());
+    for one in rows {
+        let _ = write!(text, "\n{:width$}", label(one));
+        for (cell, (_, size)) in cells(one).iter().zip(COLUMNS) {
+            let _ = write!(text, "  {cell:>size$}", size = size.into());
+        }
+        text.truncate(text.trim_end().len());
+    }
+    text.push('\n');
+    text
+}
+
+pub(super) fn draw(frame: &mut Frame<'_>, app: &App, now: Instant) {
+    let (head, rest) = split(frame.area(), Constraint::Length(2), Constraint::Min(3));
+    let (middle, foot) = split(rest, Constraint::Min(3), Constraint::Length(1));
+    frame.render_widget(Paragraph::new(heading(app, now)), head);
+    frame.render_widget(Paragraph::new(footing(app)), foot);
+    match &app.detail {
+        Some(detail) if middle.height >= 16 => {
+            let (list, one) = split(middle, Constraint::Fill(1), Constraint::Fill(3));
+            list_of(frame, app, list);
+            detail_of(frame, detail, one);
+        }
+        Some(detail) => detail_of(frame, detail, middle),
+        None => list_of(frame, app, middle),
+    }
+}
+
+fn split(area: Rect, above: Constraint, below: Constraint) -> (Rect, Rect) {
+    let [above, below] = Layout::vertical([above, below]).areas(area);
+    (above, below)
+}
+
+fn heading(app: &App, now: Instant) -> Vec<Line<'static>> {
+    let Some(all) = app.all() else {
+        return vec![Line::from(app.address.clone())];
+    };
+    let about = &all.about;
+    let sum = |of: fn(&Workload) -> u64| all.workloads.iter().map(of).sum::<u64>();
+    let mut first = vec![Span::styled(
+        format!("{} {}  {}", about.program, about.version, about.replica),
+        Style::new().add_modifier(Modifier::BOLD),
+    )];
+    let silent = app.silent_for(now).as_secs();
+    if let (Some(trouble), true) = (&app.trouble, silent >= QUIET_SECONDS) {
+        let text = format!("  nothing heard for {silent} s: {trouble}");
+        first.push(Span::styled(text, Style::new().fg(BAD)));
+    } else if !about.leading {
+        first.push(Span::raw("  stands by"));
+    }
+    let second = format!(
+        "{} workloads, {} pods, {} in flight, {} in panic, {} need a look",
+        all.workloads.len(),
+        sum(|one| one.ready.unwrap_or(0).into()),
+        sum(|one| one.in_flight + one.held),
+        sum(|one| one.panic_mode.into()),
+        sum(|one| one.needs_attention().into()),
+    );
+    vec![Line::from(first), Line::from(second)]
+}
+
+fn footing(app: &App) -> Line<'static> {
+    let faint = Style::new().add_modifier(Modifier::DIM);
+    match (app.typing, &*app.filter) {
+        (true, filter) => Line::from(format!("/{filter}_")),
+        (false, "") => Line::styled(
+            "up, down: choose  Enter: show  /: filter  Esc: back  q: end",
+            faint,
+        ),
+        (false, filter) => Line::from(format!("only {filter:?}; Esc for all")),
+    }
+}
+
+fn list_of(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let rows = app.rows();
+    // Only what can be seen is made: there may be thousands.
+    let room = usize::from(area.height.saturating_sub(1)).max(1);
+    let here = app.position().unwrap_or(0);
+    let from = here
+        .saturating_sub(room / 2)
+        .min(rows.len().saturating_sub(room));
+    let seen = rows.iter().skip(from).take(room).map(|one| {
+        let cells = cells(one).map(|text| Cell::from(Line::from(text).right_aligned()));
+        let row = [Cell::from(label(one))].into_iter().chain(cells);
+        Row::new(row).style(style(one))
+    });
+    let widths = COLUMNS.map(|(_, size)| Constraint::Length(size));
+    let widths = [Constraint::Fill(1)].into_iter().chain(widths);
+    let names = COLUMNS.map(|(name, _)| Cell::from(Line::from(name).right_aligned()));
+    let names = [Cell::from("workload")].into_iter().chain(names);
+    let table = Table::new(seen, widths)
+        .header(Row::new(names).style(Style::new().add_modifier(Modifier::DIM)))
+        .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
+    let chosen = app.position().map(|position| position - from);
+    let mut state = TableState::default().with_selected(chosen);
+    frame.render_stateful_widget(table, area, &mut state);
+}
+
+fn label(one: &Workload) -> String {
+    format!("{}/{}", one.namespace, one.name)
+}
+
+fn cells(one: &Workload) -> [String; COLUMNS.len()] {
+    let number = |number: Option<u32>| number.map_or("-".to_owned(), |number| number.to_string());
+    let pods = match one.ready {
+        Some(ready) if ready == one.replicas => ready.to_string(),
+        ready => format!("{} of {}", number(ready), one.replicas),
+    };
+    let mut note = Vec::new();
+    if one.panic_mode {
+        note.push("panic".to_owned());
+    }
+    if one.silent_pods > 0 {
+        note.push(format!("{} silent", one.silent_pods));
+    }
+    [
+        pods,
+        number(one.desired),
+        one.in_flight.to_string(),
+        one.held.to_string(),
+        load(one).map_or("-".to_owned(), |load| format!("{:.0} %", load * 100.0)),
+        one.mode.to_string(),
+        note.join(", "),
+    ]
+}
+
+/// Share of what the ready pods are meant to carry.
+fn load(one: &Workload) -> Option<f64> {
+    let carry = one.target? * f64::from(one.ready?);
+    Some(one.panic? / carry).filter(|load| load.is_finite())
+}
+
+fn style(one: &Workload) -> Style {
+    if one.needs_attention() {
+        Style::new().fg(BAD)
+    } else if one.panic_mode || load(one).is_some_and(|load| load > 1.0) {
+        Style::new().fg(OVER)
+    } else {
+        Style::new()
+    }
+}
+
+fn detail_of(frame: &mut Frame<'_>, detail: &Detail, area: Rect) {
+    let one = &detail.workload;
+    let block = Block::bordered().title(format!(" {} ", label(one)));
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let (head, rest) = split(inner, Constraint::Length(2), Constraint::Min(1));
+    let why = one.refused.as_ref().or(one.reason.as_ref());
+    let mut lines = vec![Line::from(why.cloned().unwrap_or_default())];
+    if !one.silent.is_empty() {
+        let text = format!(
+            "not heard of, so it does not shrink: {}",
+            one.silent.join(", ")
+        );
+        lines.push(Line::styled(text, Style::new().fg(BAD)));
+    } else if let Some(scaled) = &one.scaled {
+        lines.push(Line::from(format!(
+            "last scaled from {} to {}: {}",
+            scaled.from, scaled.to, scaled.reason
+        )));
+    }
+    frame.render_widget(Paragraph::new(lines), head);
+    let (chart, decisions) = split(rest, Constraint::Fill(2), Constraint::Fill(1));
+    chart_of(frame, detail, chart);
+    let end = detail.history.last().map_or(0.0, |point| point.t as f64);
+    let lines: Vec<_> = detail
+        .decisions
+        .iter()
+        .take(decisions.height.into())
+        .map(|line| {
+            let wanted = line.desired.map_or("-".to_owned(), |pods| pods.to_string());
+            let ago = (end - line.at).max(0.0);
+            Line::from(format!(
+                "{ago:>5.0} s ago  {wanted:>4} wanted  {}",
+                line.reason
+            ))
+        })
+        .collect();
+    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), decisions);
+}
+
+fn chart_of(frame: &mut Frame<'_>, detail: &Detail, area: Rect) {
+    let (Some(first), Some(last)) = (detail.history.first(), detail.history.last()) else {
+        return;
+    };
+    let target = detail.workload.target.unwrap_or(0.0);
+    let line = |of: &dyn Fn(&Point) -> f64| -> Vec<(f64, f64)> {
+        let points = detail.history.iter();
+        let ago = |point: &Point| -(last.t.saturating_sub(point.t) as f64);
+        points
+            .map(|point| (ago(point), of(point).max(0.0)))
+            .collect()
+    };
+    let carry = line(&|point| f64::from(point.ready) * target);
+    let load = line(&|point| f64::from(point.load));
+    let stable = line(&|point| f64::from(point.stable));
+    let most = [&carry, &load, &stable].into_iter().flatten();
+    let most = most.map(|(_, value)| *value).fold(1.0, f64::max);
+    let span = last.t.saturating_sub(first.t).max(60) as f64;
+    let set = |name: &'static str, colour, data| {
+        Dataset::default()
+            .name(name)
+            .marker(Marker::Braille)
+            .graph_type(GraphType::Line)
+            .style(Style::new().fg(colour))
+            .data(data)
+    };
+    let chart = Chart::new(vec![
+        set("target of the ready pods", Color::DarkGray, &carry),
+        set("stable window", Color::Magenta, &stable),
+        set("in flight", Color::Cyan, &load),
+    ])
+    .x_axis(
+        Axis::default()
+            .bounds([-span, 0.0])
+            .labels([format!("{:.0} min ago", span / 60.0), "now".to_owned()]),
+    )
+    .y_axis(
+        Axis::default()
+            .bounds([0.0, most])
+            .labels(["0".to_owned(), format!("{most:.0}")]),
+    );
+    frame.render_widget(chart, area);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! `ebb top`: the live page in the terminal, against an autoscaler or an `ebb run`.
+//!
+//! It asks for what the page is fed from, once a second, and draws what fits. Failure mode: while nobody answers, what
+//! was last heard stays, with the time since; it goes on asking.
+
+mod app;
+mod client;
+mod draw;
+mod keys;
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use ratatui::crossterm::event::EventStream;
+use tokio::time::{self, Instant, MissedTickBehavior};
+
+use self::{
+    app::{App, Then},
+    client::Client,
+};
+
+/// Between two looks. Decisions come every two seconds.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Where an `ebb run` on this host is, and an autoscaler whose port is forwarded.
+const USUAL: [&str; 2] = ["http://127.0.0.1:9468", "http://127.0.0.1:9466"];
+
+/// Show workloads as they are scaled
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Keys: up and down choose, Enter shows one with its last hour and decisions, / filters, Esc goes back, q ends.
+
+Example, on a cluster:
+  kubectl -n ebb-system port-forward svc/ebb-autoscaler 9466 &
+  ebb top")]
+pub(crate) struct Args {
+    /// Address of an autoscaler's status port or of a run's page; without it, the usual ones on this host are tried
+    #[arg(value_name = "URL")]
+    url: Option<String>,
+    /// Print the workloads once and end; so too where stdout is no terminal
+    #[arg(long)]
+    once: bool,
+}
+
+/// Runs until `q` or Ctrl-C.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?
+        .block_on(top(args))
+}
+
+async fn top(args: Args) -> anyhow::Result<()> {
+    let client = reach(args.url).await?;
+    let mut app = App::new(client.address().to_owned());
+    app.heard(client.all().await?, Instant::now());
+    if args.once || !io::stdout().is_terminal() {
+        let text = draw::text(&app);
+        // Whoever reads may have read enough.
+        let _ = io::stdout().write_all(text.as_bytes());
+        return Ok(());
+    }
+    // Takes the terminal over, and gives it back when this ends, also by a panic.
+    let mut terminal = ratatui::try_init().context("cannot use the terminal")?;
+    let result = live(&mut terminal, &mut app, &client).await;
+    ratatui::restore();
+    result
+}
+
+async fn live(
+    terminal: &mut ratatui::DefaultTerminal,
+    app: &mut App,
+    client: &Client,
+) -> anyhow::Result<()> {
+    let mut keys = EventStream::new();
+    let mut look = time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        terminal
+            .draw(|frame| draw::draw(frame, app, Instant::now()))
+            .context("cannot write to the terminal")?;
+        let then = tokio::select! {
+            key = keys::next(&mut keys) => app.key(key.context("cannot read the terminal")?),
+            _ = look.tick() => Then::Look,
+        };
+        match then {
+            Then::End => return Ok(()),
+            Then::Nothing => {}
+            Then::Look => look_again(app, client).await,
+        }
+    }
+}
+
+/// What cannot be had is missing for a second.
+async fn look_again(app: &mut App, client: &Client) {
+    match client.all().await {
+        Ok(all) => app.heard(all, Instant::now()),
+        Err(error) => {
+            app.missed(&error);
+            return;
+        }
+    }
+    if let Some(name) = app.opened() {
+        match client.one(&name).await {
+            Ok(detail) => app.shown(detail),
+            Err(error) => app.missed(&error),
+        }
+    }
+}
+
+/// Somebody who answers.
+async fn reach(url: Option<String>) -> anyhow::Result<Client> {
+    if let Some(url) = url {
+        return Client::new(&url);
+    }
+    for url in USUAL {
+        let client = Client::new(url)?;
+        if client.all().await.is_ok() {
+            return Ok(client);
+        }
+    }
+    bail!(
+        "neither {} (ebb run) nor {} (a forwarded port of ebb-autoscaler) answers; give a URL",
+        USUAL[0],
+        USUAL[1]
+    )
+}

@@ -1,0 +1,218 @@
+//! Server-sent events: what has changed since the viewer was last told.
+//!
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>. A browser that loses the connection comes again by
+//! itself, and is told all anew: no state is kept for one that is away.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+use ebb_metrics::status::{Answer, stream};
+use futures_util::stream as streams;
+use hyper::body::Bytes;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{self, Interval, MissedTickBehavior},
+};
+
+use crate::{
+    model::{Detail, Name, Point, Workload},
+    serve::{Page, Source},
+};
+
+/// A viewer is told this often. Decisions come every two seconds; those of a burst at any time.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+/// With nothing to tell, a line is sent after so many rounds, so that whoever is gone is noticed.
+const QUIET_ROUNDS: u32 = 20;
+
+/// What is told of a workload in the list.
+#[derive(Serialize)]
+struct Row<'a> {
+    id: String,
+    namespace: &'a str,
+    kind: &'a str,
+    name: &'a str,
+    mode: &'a str,
+    replicas: u32,
+    ready: Option<u32>,
+    desired: Option<u32>,
+    /// Share of what the ready pods are meant to carry.
+    load: Option<f64>,
+    in_flight: u64,
+    held: u64,
+    panic: bool,
+    silent: usize,
+    attention: bool,
+}
+
+impl<'a> Row<'a> {
+    fn of(workload: &'a Workload) -> Self {
+        let carry = workload
+            .target
+            .zip(workload.ready)
+            .map(|(target, ready)| target * f64::from(ready));
+        let load = workload.panic.zip(carry.filter(|carry| *carry > 0.0));
+        Self {
+            id: workload.id().to_string(),
+            namespace: &workload.namespace,
+            kind: &workload.kind,
+            name: &workload.name,
+            mode: &workload.mode,
+            replicas: workload.replicas,
+            ready: workload.ready,
+            desired: workload.desired,
+            // To the per cent: what cannot be seen is no change.
+            load: load.map(|(load, carry)| (load / carry * 100.0).round() / 100.0),
+            in_flight: workload.in_flight,
+            held: workload.held,
+            panic: workload.panic_mode,
+            silent: workload.silent_pods,
+            attention: workload.needs_attention(),
+        }
+    }
+}
+
+/// The list: all of it, and then what changes.
+pub(crate) fn all<S: Source>(page: Page<S>, seat: OwnedSemaphorePermit) -> Answer {
+    let mut told: HashMap<String, u64> = HashMap::new();
+    let mut about = Value::Null;
+    events(seat, move || {
+        let workloads = page.workloads();
+        let mut gone = std::mem::take(&mut told);
+        let mut rows = Vec::new();
+        for workload in workloads.iter() {
+            let row = Row::of(workload);
+            let text = serde_json::to_string(&row).unwrap_or_default();
+            let seen = hash(&text);
+            if gone.remove(&row.id) != Some(seen) {
+                rows.push(text);
+            }
+            told.insert(row.id, seen);
+        }
+        let now = serde_json::to_value(page.about()).unwrap_or_default();
+        let is_new = std::mem::replace(&mut about, now) != about;
+        if rows.is_empty() && gone.is_empty() && !is_new {
+            return Some(None);
+        }
+        let gone: Vec<_> = gone.into_keys().collect();
+        let head = json!({"about": about, "gone": gone}).to_string();
+        // The rows are JSON already.
+        let head = head.trim_end_matches('}');
+        Some(Some((
+            "rows",
+            format!("{head},\"rows\":[{}]}}", rows.join(",")),
+        )))
+    })
+}
+
+/// One workload: all of it with its last hour, and then what changes.
+pub(crate) fn one<S: Source>(page: Page<S>, name: Name, seat: OwnedSemaphorePermit) -> Answer {
+    let mut last: Option<Detail> = None;
+    events(seat, move || {
+        let Some(detail) = page.detail(&name) else {
+            // It may come back, under this name.
+            let was = last.take();
+            return Some(was.map(|_| ("gone", "{}".to_owned())));
+        };
+        let news = match &last {
+            Some(last) => since(last, &detail),
+            None => serde_json::to_value(&detail).ok(),
+        };
+        let kind = if last.is_some() { "news" } else { "all" };
+        last = Some(detail);
+        Some(news.map(|news| (kind, news.to_string())))
+    })
+}
+
+/// What of it is other than it was.
+fn since(last: &Detail, now: &Detail) -> Option<Value> {
+    let mut news = serde_json::Map::new();
+    let mut add = |key: &str, value: Result<Value, serde_json::Error>| {
+        news.insert(key.to_owned(), value.unwrap_or_default());
+    };
+    if now.workload != last.workload {
+        add("workload", serde_json::to_value(&now.workload));
+    }
+    if now.settings != last.settings {
+        add("settings", serde_json::to_value(&now.settings));
+    }
+    if now.decisions != last.decisions {
+        add("decisions", serde_json::to_value(&now.decisions));
+    }
+    if now.history.last() != last.history.last() {
+        // The last one told may have grown since.
+        let from = last.history.last().map_or(0, |point| point.t);
+        let new: Vec<&Point> = now.history.iter().filter(|point| point.t >= from).collect();
+        add("history", serde_json::to_value(new));
+    }
+    (!news.is_empty()).then_some(Value::Object(news))
+}
+
+/// A stream of events, in its `seat` until nobody reads it: each round `next` says what to tell, if anything; `None` ends it.
+fn events(
+    seat: OwnedSemaphorePermit,
+    next: impl FnMut() -> Option<Option<(&'static str, String)>> + Send + Sync + 'static,
+) -> Answer {
+    let mut rounds = time::interval(TELL_EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let state = (rounds, next, QUIET_ROUNDS, seat);
+    let chunks = streams::unfold(
+        state,
+        |(mut rounds, mut next, mut quiet, seat)| async move {
+            loop {
+                Interval::tick(&mut rounds).await;
+                let text = match next()? {
+                    Some((kind, data)) => format!("event: {kind}\ndata: {data}\n\n"),
+                    None if quiet == 0 => ": still here\n\n".to_owned(),
+                    None => {
+                        quiet -= 1;
+                        continue;
+                    }
+                };
+                return Some((Bytes::from(text), (rounds, next, QUIET_ROUNDS, seat)));
+            }
+        },
+    );
+    stream("text/event-stream", chunks)
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(t: u64, load: f32) -> Point {
+        Point {
+            t,
+            load,
+            ..Point::default()
+        }
+    }
+
+    #[test]
+    fn only_what_is_other_is_told() {
+        let last = Detail {
+            history: vec![point(1, 1.0), point(2, 2.0)],
+            ..Detail::default()
+        };
+        assert_eq!(since(&last, &last.clone()), None);
+        let mut now = last.clone();
+        now.history[1].load = 3.0;
+        now.history.push(point(4, 4.0));
+        now.workload.replicas = 7;
+        let news = since(&last, &now).unwrap();
+        let keys: Vec<_> = news.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["history", "workload"]);
+        assert_eq!(news["history"].as_array().unwrap().len(), 2);
+        assert_eq!(news["history"][0]["load"], 3.0);
+    }
+}

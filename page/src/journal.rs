@@ -1,0 +1,77 @@
+//! The last decisions that were other than the one before.
+//!
+//! Every two seconds comes a decision, and nearly all of them say the same; what people ask is what changed, and why.
+//! They are kept as data and put into words when somebody looks.
+
+use std::{collections::VecDeque, mem::discriminant};
+
+use ebb_autoscaler_core::{Decision, Reason};
+
+use crate::model::Line;
+
+/// Entries kept: some minutes of a restless workload, days of a calm one.
+const KEPT: usize = 16;
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    ready: Option<u32>,
+    desired: Option<u32>,
+    panic_mode: bool,
+    reason: Reason,
+}
+
+/// The entries there are, newest last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Journal(VecDeque<Entry>);
+
+impl Journal {
+    pub(crate) fn record(&mut self, decision: &Decision, ready: Option<u32>) {
+        let entry = Entry {
+            ready,
+            desired: decision.step.want.or(decision.desired),
+            panic_mode: decision.panic_mode,
+            reason: decision.reason,
+        };
+        if self.0.back().is_some_and(|last| last.says_the_same(&entry)) {
+            return;
+        }
+        if self.0.len() == KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(entry);
+    }
+
+    /// In words, newest first.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        let newest_first = self.0.iter().rev();
+        newest_first
+            .map(|entry| Line {
+                at: seconds(&entry.reason),
+                ready: entry.ready,
+                desired: entry.desired,
+                panic_mode: entry.panic_mode,
+                reason: entry.reason.to_string(),
+            })
+            .collect()
+    }
+}
+
+impl Entry {
+    /// Whether nothing but figures differs.
+    fn says_the_same(&self, other: &Self) -> bool {
+        let kind = |entry: &Self| {
+            (
+                entry.desired,
+                entry.panic_mode,
+                discriminant(&entry.reason.basis),
+                entry.reason.bound,
+                entry.reason.to_zero.map(|step| discriminant(&step)),
+            )
+        };
+        kind(self) == kind(other)
+    }
+}
+
+fn seconds(reason: &Reason) -> f64 {
+    reason.at.since_epoch().as_millis() as f64 / 1e3
+}

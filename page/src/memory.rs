@@ -1,0 +1,108 @@
+//! What is remembered of one workload, to be shown.
+
+use ebb_autoscaler_core::Decision;
+
+use crate::{
+    history::History,
+    journal::Journal,
+    model::{Line, Point},
+};
+
+/// How a workload stood when it was decided.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// Requests in flight, those that wait included.
+    pub load: f64,
+    /// Pods that can take requests, where that is known.
+    pub ready: Option<u32>,
+    /// Pods it is asked to have.
+    pub replicas: u32,
+}
+
+/// The last hour of a workload, and its last decisions.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    history: History,
+    journal: Journal,
+}
+
+impl Memory {
+    /// Remembers a decision.
+    pub fn record(&mut self, decision: &Decision, seen: &Seen) {
+        let averages = decision.averages;
+        self.history.push(Point {
+            t: decision.at.since_epoch().as_secs(),
+            load: seen.load as f32,
+            stable: averages.map_or(-1.0, |averages| averages.stable as f32),
+            panic: averages.map_or(-1.0, |averages| averages.panic as f32),
+            ready: short(seen.ready.unwrap_or(0)),
+            replicas: short(seen.replicas),
+            desired: short(decision.step.want.or(decision.desired).unwrap_or(0)),
+            panicking: decision.panic_mode,
+        });
+        self.journal.record(decision, seen.ready);
+    }
+
+    /// The last hour, oldest first.
+    #[must_use]
+    pub fn history(&self) -> Vec<Point> {
+        self.history.points()
+    }
+
+    /// The last decisions that were other than the one before, newest first.
+    #[must_use]
+    pub fn decisions(&self) -> Vec<Line> {
+        self.journal.lines()
+    }
+}
+
+/// More pods than a chart can show are as many as it can.
+fn short(pods: u32) -> u16 {
+    u16::try_from(pods).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ebb_autoscaler_core::{Facts, Feed, Settings, Timestamp, Workload};
+
+    use super::*;
+
+    #[test]
+    fn a_burst_is_told_once_and_drawn_throughout() {
+        let start = Timestamp::from_secs(1_000_000);
+        let mut workload = Workload::new(start, Settings::default(), 1);
+        let mut feed = Feed::starting(start);
+        let mut memory = Memory::default();
+        for second in 1..=60 {
+            let now = start + Duration::from_secs(second);
+            let load = if second > 30 { 700.0 } else { 50.0 };
+            workload.observe(&mut feed, now, load, load).unwrap();
+            if second % 2 == 0 {
+                let decision = workload.decide(now, &Facts::local(1, 1));
+                let seen = Seen {
+                    load,
+                    ready: Some(1),
+                    replicas: 1,
+                };
+                memory.record(&decision, &seen);
+            }
+        }
+        let points = memory.history();
+        assert!(
+            points
+                .iter()
+                .any(|point| point.panicking && point.desired > 5)
+        );
+        assert!(points.iter().any(|point| !point.panicking));
+        let decisions = memory.decisions();
+        assert!(decisions.len() < 12, "{decisions:#?}");
+        assert!(
+            decisions
+                .iter()
+                .any(|line| line.reason.starts_with("panic: 6 s average"))
+        );
+        assert!(decisions.is_sorted_by(|newer, older| newer.at >= older.at));
+    }
+}

@@ -1,0 +1,136 @@
+//! Paths, and the events of a workload as it changes.
+
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+use super::*;
+
+struct Two(Mutex<u32>);
+
+impl Two {
+    fn workload(&self, name: &str) -> Workload {
+        Workload {
+            namespace: "shop".to_owned(),
+            kind: "Deployment".to_owned(),
+            group: "apps".to_owned(),
+            name: name.to_owned(),
+            replicas: *self.0.lock().unwrap(),
+            ..Workload::default()
+        }
+    }
+}
+
+impl Source for Arc<Two> {
+    fn about(&self) -> About {
+        About {
+            program: "test".into(),
+            version: "1".into(),
+            replica: "a".to_owned(),
+            leading: true,
+        }
+    }
+
+    fn workloads(&self) -> Vec<Workload> {
+        vec![self.workload("one"), self.workload("two")]
+    }
+
+    fn detail(&self, of: &Name) -> Option<Detail> {
+        let workload = self.workload(&of.name);
+        (of.name != "three").then(|| Detail {
+            workload,
+            ..Detail::default()
+        })
+    }
+}
+
+fn page_of(replicas: u32) -> (Arc<Two>, Page<Arc<Two>>) {
+    let source = Arc::new(Two(Mutex::new(replicas)));
+    (Arc::clone(&source), Page::new(source))
+}
+
+/// The next event of a stream, `:` lines left out.
+async fn next(answer: &mut Answer) -> (String, Value) {
+    loop {
+        let frame = answer.body_mut().frame().await.unwrap().unwrap();
+        let text = String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap();
+        let Some(text) = text.strip_prefix("event: ") else {
+            continue;
+        };
+        let (kind, data) = text.split_once("\ndata: ").unwrap();
+        return (kind.to_owned(), serde_json::from_str(data).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn nothing_comes_from_elsewhere() {
+    let (_, page) = page_of(1);
+    for (path, _, text) in FILES {
+        let answer = page.answer(path).unwrap();
+        let policy = &answer.headers()[CONTENT_SECURITY_POLICY];
+        assert!(policy.to_str().unwrap().starts_with("default-src 'none'"));
+        for elsewhere in ["http:", "https:", "//cdn", "@import", "url("] {
+            let found = text.replace("http://www.w3.org/", "").contains(elsewhere);
+            assert!(!found, "{path}: {elsewhere}");
+        }
+    }
+    assert!(page.answer("/favicon.ico").is_none());
+    assert!(page.answer("/v1/").is_none());
+    assert!(page.answer("/v1/workloads/shop").is_none());
+    let answer = page.answer("/v1/workloads/shop/Deployment/three").unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_list_is_told_once_and_then_what_changes() {
+    let (source, page) = page_of(1);
+    let mut answer = page.answer("/v1/events").unwrap();
+    let (kind, data) = next(&mut answer).await;
+    assert_eq!(
+        (&*kind, data["rows"].as_array().unwrap().len()),
+        ("rows", 2)
+    );
+    assert_eq!(data["about"]["replica"], "a");
+    assert_eq!(data["rows"][1]["id"], "shop/Deployment.apps/two");
+    *source.0.lock().unwrap() = 5;
+    let (_, data) = next(&mut answer).await;
+    assert_eq!(data["rows"][0]["replicas"], 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_is_told_whole_and_then_in_parts() {
+    let (source, page) = page_of(1);
+    let mut answer = page.answer("/v1/events/shop/Deployment/one").unwrap();
+    let (kind, data) = next(&mut answer).await;
+    assert_eq!(
+        (&*kind, &data["workload"]["replicas"]),
+        ("all", &Value::from(1))
+    );
+    assert!(data["settings"].is_array() && data["history"].is_array());
+    *source.0.lock().unwrap() = 2;
+    let (kind, data) = next(&mut answer).await;
+    assert_eq!(
+        (&*kind, &data["workload"]["replicas"]),
+        ("news", &Value::from(2))
+    );
+    assert!(data.get("settings").is_none());
+}
+
+#[tokio::test]
+async fn who_looks_on_leaves_room_for_others() {
+    let (_, page) = page_of(1);
+    let streams: Vec<_> = (0..STREAMS)
+        .map(|_| page.answer("/v1/events").unwrap())
+        .collect();
+    assert!(
+        streams
+            .iter()
+            .all(|answer| answer.status() == StatusCode::OK)
+    );
+    for path in ["/v1/events", "/v1/events/shop/Deployment/one"] {
+        let answer = page.answer(path).unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(page.answer("/").unwrap().status(), StatusCode::OK);
+    drop(streams);
+    assert_eq!(page.answer("/v1/events").unwrap().status(), StatusCode::OK);
+}

@@ -1,0 +1,220 @@
+//! What kube-proxy is to a client: the address a new connection to a Service ends up at.
+//!
+//! The ready endpoints of all slices of the Service are taken together, each with the port of its slice, and one of them
+//! is picked at random; with none the connection is refused. As the real one, it comes to know of changes a moment late.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, pin_mut};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api as KubeApi, ResourceExt};
+use tokio::task::JoinHandle;
+
+use super::api::Api;
+use super::runtime;
+
+/// How late it comes to know, which is how late nodes do: less than a pod takes from being told to end to its end.
+const LATE: Duration = Duration::from_millis(100);
+
+/// One node's kube-proxy, for all Services.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+/// Namespace and name of a Service.
+type Service = (String, String);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    random: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    slices: HashMap<(String, String), Slice>,
+}
+
+/// A slice, as it was and as it is to be.
+struct Slice {
+    service: Service,
+    ours: bool,
+    /// Endpoints, and from when on; the newest last.
+    endpoints: Vec<(Instant, Vec<SocketAddr>)>,
+}
+
+/// Where a Service leads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Straight to pods.
+    pub pods: Vec<SocketAddr>,
+    /// To activators.
+    pub activators: Vec<SocketAddr>,
+}
+
+impl Endpoints {
+    fn all(&self) -> Vec<SocketAddr> {
+        self.pods.iter().chain(&self.activators).copied().collect()
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn endpoints(&self, service: &Service, at: Instant) -> Endpoints {
+        let mut found = Endpoints::default();
+        for slice in self.state().slices.values() {
+            if slice.service != *service {
+                continue;
+            }
+            let known = slice.endpoints.iter().rev().find(|(since, _)| *since <= at);
+            let known = known.map(|(_, endpoints)| endpoints.clone());
+            match slice.ours {
+                true => found.activators.extend(known.unwrap_or_default()),
+                false => found.pods.extend(known.unwrap_or_default()),
+            }
+        }
+        found
+    }
+
+    /// A number nobody foresees, and the same in every run: xorshift of a counter.
+    fn random(&self) -> u64 {
+        let mut number = self.random.fetch_add(1, Ordering::Relaxed) + 88_172_645_463_325_252;
+        for _ in 0..3 {
+            number ^= number << 13;
+            number ^= number >> 7;
+            number ^= number << 17;
+        }
+        number
+    }
+}
+
+impl Proxy {
+    /// Follows the slices of a cluster.
+    #[must_use]
+    pub fn start(api: &Api) -> Self {
+        let shared = Arc::new(Shared::default());
+        let task = runtime().spawn(follow(api.clone(), Arc::clone(&shared)));
+        Self { shared, task }
+    }
+
+    /// Where a new connection to a Service goes; `None`: it is refused.
+    pub fn pick(
+        &self,
+        namespace: &str,
+        service: &str,
+    ) -> impl Fn() -> Option<SocketAddr> + Send + Sync + Clone + 'static {
+        let shared = Arc::clone(&self.shared);
+        let service = (namespace.to_owned(), service.to_owned());
+        move || {
+            let mut all = shared.endpoints(&service, Instant::now()).all();
+            all.sort();
+            let turn = shared.random() as usize;
+            (!all.is_empty()).then(|| all[turn % all.len()])
+        }
+    }
+
+    /// Where a Service leads, as it knows by now.
+    #[must_use]
+    pub fn endpoints(&self, namespace: &str, service: &str) -> Endpoints {
+        let service = (namespace.to_owned(), service.to_owned());
+        self.shared.endpoints(&service, Instant::now())
+    }
+
+    /// Where a Service leads, as the API server has told.
+    #[must_use]
+    pub fn newest(&self, namespace: &str, service: &str) -> Endpoints {
+        let service = (namespace.to_owned(), service.to_owned());
+        self.shared.endpoints(&service, Instant::now() + LATE)
+    }
+
+    /// Since when a Service has had pods, as the API server has told; `None`: it has none.
+    #[must_use]
+    pub fn pods_since(&self, namespace: &str, service: &str) -> Option<Instant> {
+        let service = (namespace.to_owned(), service.to_owned());
+        let state = self.shared.state();
+        let mut slices = state.slices.values();
+        let pods = slices.find(|slice| slice.service == service && !slice.ours)?;
+        let since = pods.endpoints.iter().rev();
+        let since = since.take_while(|(_, endpoints)| !endpoints.is_empty());
+        since.last().map(|(since, _)| *since - LATE)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn follow(api: Api, shared: Arc<Shared>) {
+    let slices: KubeApi<EndpointSlice> = KubeApi::all(api.client());
+    let changes = watcher(slices, watcher::Config::default()).default_backoff();
+    pin_mut!(changes);
+    while let Some(change) = changes.next().await {
+        match change {
+            Ok(watcher::Event::Apply(slice) | watcher::Event::InitApply(slice)) => {
+                shared.state().seen(&slice);
+            }
+            Ok(watcher::Event::Delete(slice)) => {
+                let id = (slice.namespace().unwrap_or_default(), slice.name_any());
+                shared.state().slices.remove(&id);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl State {
+    fn seen(&mut self, slice: &EndpointSlice) {
+        let labels: &BTreeMap<String, String> = slice.labels();
+        let Some(service) = labels.get("kubernetes.io/service-name") else {
+            return;
+        };
+        let namespace = slice.namespace().unwrap_or_default();
+        let manager = labels.get("endpointslice.kubernetes.io/managed-by");
+        let id = (namespace.clone(), slice.name_any());
+        let known = self.slices.entry(id).or_insert_with(|| Slice {
+            service: (namespace, service.clone()),
+            ours: manager.is_some_and(|manager| manager == "ebb.dev"),
+            endpoints: Vec::new(),
+        });
+        let endpoints = endpoints(slice);
+        if known
+            .endpoints
+            .last()
+            .is_none_or(|(_, last)| *last != endpoints)
+        {
+            known.endpoints.push((Instant::now() + LATE, endpoints));
+        }
+        // What is past need not be kept.
+        let past = known.endpoints.len().saturating_sub(8);
+        known.endpoints.drain(..past);
+    }
+}
+
+fn endpoints(slice: &EndpointSlice) -> Vec<SocketAddr> {
+    let port = slice
+        .ports
+        .iter()
+        .flatten()
+        .find_map(|port| u16::try_from(port.port?).ok());
+    let ready = slice.endpoints.iter().filter(|endpoint| {
+        let conditions = endpoint.conditions.as_ref();
+        conditions.is_none_or(|conditions| conditions.ready != Some(false))
+    });
+    let addresses = ready.flat_map(|endpoint| &endpoint.addresses);
+    let mut found: Vec<_> = addresses
+        .filter_map(|address| Some(SocketAddr::new(address.parse().ok()?, port?)))
+        .collect();
+    found.sort();
+    found
+}

@@ -1,0 +1,115 @@
+//! An activator with one door, which holds, answers and refuses: what its panels have to show. Its API server is a
+//! double of its own, because the slices are written here.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use ebb_tests::cluster::api::path;
+use ebb_tests::cluster::double::Double;
+use ebb_tests::cluster::{Api, SOON};
+use ebb_tests::harness::server::Sample;
+use ebb_tests::harness::{Process, TestCgroup, Wire, eventually, free_port, program};
+use serde_json::{Value, json};
+
+pub(super) struct Door {
+    api: Api,
+    namespace: String,
+    door: SocketAddr,
+    pub(super) status: SocketAddr,
+    _process: Process,
+    sample: Option<(Sample, TestCgroup)>,
+    _double: Double,
+    _folder: tempfile::TempDir,
+}
+
+impl Door {
+    /// The door of Service `web` of this namespace, without a pod.
+    pub(super) fn new(namespace: &str) -> Self {
+        let double = Double::without_controllers();
+        double.seed([json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "endpointslices.discovery.k8s.io"},
+            "spec": {
+                "group": "discovery.k8s.io", "scope": "Namespaced",
+                "names": {"kind": "EndpointSlice", "plural": "endpointslices"},
+                "versions": [{"name": "v1", "served": true, "storage": true}],
+            },
+        })]);
+        let api = Api::new(&double.url(), double.admin_token());
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
+        fs::write(&kubeconfig, api.kubeconfig()).unwrap();
+        let [status, door, nobody] =
+            std::array::from_fn(|_| SocketAddr::from(([127, 0, 0, 1], free_port())));
+        let mut command = Command::new(program("ebb-activator"));
+        command
+            .env("KUBECONFIG", &kubeconfig)
+            .env("POD_NAME", "activator-1")
+            .env("POD_IP", "127.0.0.1")
+            .args(["--listen", "127.0.0.1"])
+            .args(["--status-address", &status.to_string()])
+            // Reports go nowhere: what is looked at is on this side.
+            .args(["--autoscaler", &format!("http://{nobody}")])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        let this = Self {
+            api,
+            namespace: namespace.to_owned(),
+            door,
+            status,
+            _process: Process::start(command, None),
+            sample: None,
+            _double: double,
+            _folder: folder,
+        };
+        this.write("web-ebb", "ebb.dev", door.port(), &[door]);
+        eventually("the door listens", SOON, || {
+            std::net::TcpStream::connect(door).ok()
+        });
+        this
+    }
+
+    fn write(&self, name: &str, manager: &str, port: u16, endpoints: &[SocketAddr]) {
+        let endpoints: Vec<_> = endpoints
+            .iter()
+            .map(|at| json!({"addresses": [at.ip().to_string()], "conditions": {"ready": true}}))
+            .collect();
+        let slice: Value = json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {
+                "namespace": self.namespace, "name": name,
+                "labels": {
+                    "kubernetes.io/service-name": "web",
+                    "endpointslice.kubernetes.io/managed-by": manager,
+                },
+            },
+            "addressType": "IPv4",
+            "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
+            "endpoints": endpoints,
+        });
+        let all = path("discovery.k8s.io/v1", "EndpointSlice", &self.namespace, "");
+        self.api.create(&all, &slice).unwrap();
+    }
+
+    /// A request that begins to wait.
+    pub(super) fn ask(&self) -> Wire {
+        let mut wire = Wire::connect(self.door);
+        wire.get("/", "");
+        wire
+    }
+
+    /// A pod comes up.
+    pub(super) fn serve(&mut self) {
+        let cgroup = TestCgroup::new();
+        let sample = Sample::start(&cgroup);
+        let address = sample.address();
+        self.write(
+            "web-x",
+            "endpointslice-controller.k8s.io",
+            address.port(),
+            &[address],
+        );
+        self.sample = Some((sample, cgroup));
+    }
+}

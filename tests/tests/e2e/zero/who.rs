@@ -1,0 +1,68 @@
+//! Whose word the autoscaler takes for who waits where.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ebb_report::doors::{self, Doors};
+use ebb_tests::cluster::agent::agent_token;
+use ebb_tests::cluster::report::{Line, trust};
+use ebb_tests::cluster::{activator_token, block_on};
+
+use super::world::{Zero, shared};
+
+pub(super) fn may_tell() {
+    let zero = shared();
+    let api = zero.world.api();
+    let activator = activator_token(api, "activator-who");
+    let agent = agent_token(api, "node-a");
+    let own = report("activator-who");
+    assert_eq!(post(&zero, doors::PATH, &activator, &own), 200);
+    assert_eq!(
+        post(&zero, doors::PATH, &activator, &report("activator-a")),
+        403,
+        "for another one"
+    );
+    assert_eq!(post(&zero, doors::PATH, &agent, &own), 403, "an agent");
+    let pods = r#"{"node": "", "boot": "b", "pods": []}"#;
+    assert_eq!(
+        post(&zero, ebb_report::PATH, &activator, pods),
+        403,
+        "of pods"
+    );
+    assert_eq!(post(&zero, doors::PATH, "nonsense", &own), 401);
+    assert_eq!(post(&zero, doors::PATH, &activator, "nonsense"), 400);
+    let long = " ".repeat(doors::MAX_BODY + 1);
+    // Cut off, or told why: whichever comes to the client first.
+    assert!(matches!(
+        try_post(&zero, doors::PATH, &activator, &long),
+        Some(413) | None
+    ));
+}
+
+fn report(activator: &str) -> String {
+    let report = Doors {
+        activator: activator.to_owned(),
+        // Nobody is led there: it has no door.
+        address: "10.200.0.2".to_owned(),
+        boot: "b".to_owned(),
+        leaving: true,
+        doors: Vec::new(),
+    };
+    serde_json::to_string(&report).unwrap()
+}
+
+/// The status of the answer.
+#[track_caller]
+fn post(zero: &Zero, path: &str, token: &str, body: &str) -> u16 {
+    try_post(zero, path, token, body).expect("an answer")
+}
+
+/// The same; `None` where the connection broke off.
+fn try_post(zero: &Zero, path: &str, token: &str, body: &str) -> Option<u16> {
+    let (trust, port) = (trust(zero.world.api()), zero.world.replica().report_port());
+    block_on(async {
+        let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let mut line = Line::connect(trust, from, port).await.unwrap();
+        let answered = line.post_to(path, Some(token), body.to_owned()).await;
+        answered.ok().map(|(status, _)| status.as_u16())
+    })
+}

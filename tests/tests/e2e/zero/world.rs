@@ -1,0 +1,208 @@
+//! A cluster with two activators, in which workloads go to zero within some ten seconds.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ebb_tests::cluster::api::path;
+use ebb_tests::cluster::{
+    ACCOUNT, Activator, Endpoints, Proxy, SYSTEM, Scales, deployment, install_activator, opted_in,
+};
+use ebb_tests::harness::eventually;
+use serde_json::{Value, json};
+
+use crate::world::{FAST, World};
+
+/// To zero: a window of six seconds, a decision, the slice, the grace period, a decision. The machine may be loaded.
+pub(super) const TO_ZERO: Duration = Duration::from_secs(90);
+/// The longest a request waits here.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(20);
+
+/// Everything. Dropped in this order: clients before servers.
+pub(super) struct Zero {
+    pub(super) proxy: Proxy,
+    pub(super) scales: Scales,
+    pub(super) activators: Vec<Activator>,
+    pub(super) world: World,
+}
+
+static SHARED: Mutex<Option<Arc<Zero>>> = Mutex::new(None);
+
+/// The shared one, made for the first who asks; another one after a test that failed.
+pub(super) fn shared() -> Shared {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    Shared(Arc::clone(
+        shared.get_or_insert_with(|| Arc::new(Zero::new())),
+    ))
+}
+
+/// Ends it.
+pub(crate) fn end() {
+    drop(SHARED.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
+pub(super) struct Shared(Arc<Zero>);
+
+impl std::ops::Deref for Shared {
+    type Target = Zero;
+
+    fn deref(&self) -> &Zero {
+        &self.0
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+            if shared
+                .as_ref()
+                .is_some_and(|world| Arc::ptr_eq(world, &self.0))
+            {
+                *shared = None;
+            }
+        }
+    }
+}
+
+impl Zero {
+    fn new() -> Self {
+        let world = World::before(&["first"], &[ACCOUNT], |cluster| {
+            install_activator(cluster.api());
+            let settings = path("v1", "ConfigMap", SYSTEM, "config-autoscaler");
+            let grace = json!({"data": {"scale-to-zero-grace-period": "1s"}});
+            cluster.api().merge(&settings, &grace).unwrap();
+        });
+        let wait = format!("--max-wait={}s", MAX_WAIT.as_secs());
+        let options = [&*wait, "--leave-within=2s"];
+        let activators = ["activator-a", "activator-b"]
+            .map(|name| Activator::start(&world.cluster, name, world.replica(), &options));
+        Self {
+            proxy: Proxy::start(world.api()),
+            scales: Scales::start(world.api()),
+            activators: activators.into(),
+            world,
+        }
+    }
+
+    /// A Deployment with one pod and a Service, in a namespace of the test's own.
+    pub(super) fn app(&self, namespace: &str, name: &str, annotations: &[(&str, &str)]) -> App<'_> {
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+        });
+        self.app_behind(namespace, name, annotations, &[service])
+    }
+
+    /// The same behind other Services, one of which has its name.
+    pub(super) fn app_behind(
+        &self,
+        namespace: &str,
+        name: &str,
+        annotations: &[(&str, &str)],
+        services: &[Value],
+    ) -> App<'_> {
+        let annotations = annotations.iter().copied();
+        let given: Vec<_> = [FAST].into_iter().chain(annotations).collect();
+        let api = self.world.api();
+        self.world.cluster.namespace(namespace);
+        for service in services {
+            api.apply(service);
+        }
+        api.apply(&deployment(namespace, name, 1, &opted_in(&given)));
+        App {
+            zero: self,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// A figure of a Service, over all activators.
+    pub(super) fn metric(&self, name: &str, app: &App<'_>, further: &str) -> f64 {
+        let of = |activator: &Activator| activator.metric(name, &app.namespace, &app.name, further);
+        self.activators.iter().map(of).sum()
+    }
+}
+
+/// A workload under test; deleted when dropped.
+pub(super) struct App<'a> {
+    zero: &'a Zero,
+    namespace: String,
+    name: String,
+}
+
+impl App<'_> {
+    /// Where the next connection goes; `None`: it is refused.
+    pub(super) fn pick(&self) -> impl Fn() -> Option<SocketAddr> + Send + Sync + Clone + 'static {
+        self.zero.proxy.pick(&self.namespace, &self.name)
+    }
+
+    /// Pods it is asked to have, and since when.
+    pub(super) fn scale(&self) -> Option<(i32, Instant)> {
+        self.zero.scales.of(&self.namespace, &self.name)
+    }
+
+    pub(super) fn newest(&self) -> Endpoints {
+        self.zero.proxy.newest(&self.namespace, &self.name)
+    }
+
+    /// When the API server told of a ready pod.
+    pub(super) fn pod_told(&self) -> Option<Instant> {
+        self.zero.proxy.pods_since(&self.namespace, &self.name)
+    }
+
+    pub(super) fn endpoints(&self) -> Endpoints {
+        self.zero.proxy.endpoints(&self.namespace, &self.name)
+    }
+
+    pub(super) fn view(&self) -> Value {
+        self.zero
+            .world
+            .replica()
+            .workload(&self.namespace, &self.name)
+    }
+
+    pub(super) fn names(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+
+    /// Waits until it has no pod, and every node knows that requests go to activators.
+    #[track_caller]
+    pub(super) fn await_zero(&self) {
+        let what = format!("{}/{} at zero", self.namespace, self.name);
+        eventually(&what, TO_ZERO, || {
+            let at_zero = self.scale().is_some_and(|(pods, _)| pods == 0);
+            let endpoints = self.endpoints();
+            (at_zero && endpoints.pods.is_empty() && !endpoints.activators.is_empty()).then_some(())
+        });
+        let pods = self.zero.world.kubelet.watcher();
+        eventually(&what, TO_ZERO, || {
+            pods()
+                .iter()
+                .all(|pod| (&*pod.namespace, &*pod.app) != self.names())
+                .then_some(())
+        });
+    }
+}
+
+impl Drop for App<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!(
+                "{}\n{:?}\nlog of the autoscaler:",
+                self.view(),
+                self.newest()
+            );
+            let log = self.zero.world.replica().log();
+            for line in log.lines().filter(|line| line.contains(&self.namespace)) {
+                eprintln!("{line}");
+            }
+        }
+        let api = self.zero.world.api();
+        for (version, kind) in [("apps/v1", "Deployment"), ("v1", "Service")] {
+            api.delete(&path(version, kind, &self.namespace, &self.name))
+                .ok();
+        }
+    }
+}

@@ -31,29 +31,48 @@ pub(in crate::cluster) async fn run(client: Client, shared: Arc<Shared>, listed:
     .await;
 }
 
-/// Tells the engine of the slices of ours.
+/// Tells the engine of all slices: ours, and those that lead to pods.
 pub(in crate::cluster) async fn slices(client: Client, shared: Arc<Shared>, listed: Part) {
     let api: Api<EndpointSlice> = Api::all(client);
-    let ours = watcher::Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
-    follow(api, ours, |change| match change {
+    follow(api, watcher::Config::default(), |change| match change {
         Change::Seen(slice) => {
-            // Whoever took the label away took the slice out of the Service.
-            if let Some(service) = slice.labels().get(SERVICE) {
-                let namespace = slice.namespace().unwrap_or_default();
+            // Whoever took this label away took the slice out of the Service.
+            let Some(service) = slice.labels().get(SERVICE) else {
+                return;
+            };
+            let namespace = slice.namespace().unwrap_or_default();
+            let is_ours = slice
+                .labels()
+                .get(MANAGED_BY)
+                .is_some_and(|by| by == MANAGER);
+            if is_ours {
                 let written = slices::read(&slice);
                 shared.with(|engine, _| engine.slice_seen(&namespace, service, written));
+            } else {
+                let (name, ready) = (slice.name_any(), has_ready(&slice));
+                shared.with(|engine, _| engine.endpoints_seen(&namespace, &name, service, ready));
             }
         }
         Change::Gone(Id {
             namespace, name, ..
-        }) => {
+        }) => shared.with(|engine, _| {
+            engine.endpoints_gone(&namespace, &name);
             if let Some(service) = slices::service(&name) {
-                shared.with(|engine, _| engine.slice_gone(&namespace, service));
+                engine.slice_gone(&namespace, service);
             }
-        }
+        }),
         Change::Listed => listed.done(),
     })
     .await;
+}
+
+/// Whether a node may send something there. Readiness that is not told is to be taken for ready (`EndpointConditions` of
+/// discovery.k8s.io/v1).
+fn has_ready(slice: &EndpointSlice) -> bool {
+    slice.endpoints.iter().any(|endpoint| {
+        let conditions = endpoint.conditions.as_ref();
+        !endpoint.addresses.is_empty() && conditions.and_then(|it| it.ready) != Some(false)
+    })
 }
 
 fn facts(service: &Service) -> ServiceFacts {

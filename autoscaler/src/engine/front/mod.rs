@@ -10,6 +10,7 @@ mod doors;
 mod service;
 mod slice;
 mod space;
+mod told;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -22,6 +23,7 @@ use self::{
     doors::Activator,
     slice::{Heard, is_there},
     space::{Front, Space},
+    told::Told,
 };
 pub use self::{
     service::ServiceFacts,
@@ -60,6 +62,7 @@ pub(super) struct Fronts {
     spaces: HashMap<Box<str>, Space>,
     slices: HashMap<Name, Slice>,
     activators: BTreeMap<Box<str>, Activator>,
+    told: Told,
     /// Whether slices should be looked at soon.
     changed: bool,
 }
@@ -203,6 +206,18 @@ impl Engine {
         self.fronts.changed = true;
     }
 
+    /// A slice that somebody else writes for a Service is there, or has changed: whether an endpoint in it is ready.
+    pub fn endpoints_seen(&mut self, namespace: &str, slice: &str, service: &str, ready: bool) {
+        self.fronts.told.seen(namespace, slice, service, ready);
+        self.fronts.changed = true;
+    }
+
+    /// One of them is gone.
+    pub fn endpoints_gone(&mut self, namespace: &str, slice: &str) {
+        self.fronts.told.gone(namespace, slice);
+        self.fronts.changed = true;
+    }
+
     /// A slice could not be written; it is asked for again with the next look.
     pub fn slice_failed(&mut self, namespace: &str, service: &str) {
         let name = (namespace.into(), service.into());
@@ -225,6 +240,7 @@ impl Engine {
             spaces,
             slices,
             activators,
+            told,
             ..
         } = &mut self.fronts;
         let mut numbers: HashMap<u16, u32> = HashMap::new();
@@ -250,11 +266,15 @@ impl Engine {
             for front in space.into_iter().flat_map(|space| space.fronts(entry.id)) {
                 let name = (front.service.namespace.clone(), front.service.name.clone());
                 wished.insert(name.clone());
+                let leads_to_pods = told.leads_to_pods(&name);
                 let slice = slices.entry(name).or_default();
                 let current = slice.current();
                 // Nothing is known yet: what the leader before had written stays.
                 let is = || current.is_some_and(|it| !it.endpoints.is_empty());
-                let proxy = entry.wants_proxy().unwrap_or_else(is);
+                // And they do not leave before nodes are told of a pod to go to.
+                let proxy = entry
+                    .wants_proxy()
+                    .map_or_else(is, |wanted| wanted || (is() && !leads_to_pods));
                 let wish = wish(entry, front, proxy || front.pods_of.is_some());
                 let own = |number: u16| {
                     current.is_some_and(|it| it.ports.values().any(|port| *port == number))

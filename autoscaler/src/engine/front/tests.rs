@@ -125,11 +125,13 @@ impl World {
         facts.ready = true;
         self.engine.pod_seen(self.now, facts);
         self.collect();
+        self.engine.endpoints_seen("shop", "web-1", "web", true);
     }
 
     fn pod_goes(&mut self) {
         self.pod = false;
         self.engine.pod_gone(POD);
+        self.engine.endpoints_seen("shop", "web-1", "web", false);
     }
 
     /// Orders are kept; they are carried out when the test says so.
@@ -376,8 +378,13 @@ fn the_path_is_left_as_soon_as_a_pod_gives_room() {
         !world.view().in_path,
         "one pod has room for 10, 5 in reserve"
     );
+    world.engine.endpoints_seen("shop", "web-1", "web", false);
     world.seconds(1);
-    assert!(world.slice.unwrap().endpoints.is_empty());
+    let endpoints = |world: &World| world.slice.as_ref().unwrap().endpoints.len();
+    assert_eq!(endpoints(&world), 1, "no node knows of the pod yet");
+    world.engine.endpoints_seen("shop", "web-1", "web", true);
+    world.seconds(1);
+    assert_eq!(endpoints(&world), 0);
 }
 
 #[test]

@@ -165,6 +165,12 @@ function listen() {
   stream.addEventListener("all", (event) => show(JSON.parse(event.data)));
   stream.addEventListener("news", (event) => show(merged(shown, JSON.parse(event.data))));
   stream.addEventListener("gone", () => missing(`${id} is gone.`));
+  stream.addEventListener("error", () => ends(stream, () => id === chosen && listen()));
+}
+
+/** What answers with an error, as a proxy may, ends an EventSource for good. */
+function ends(source, again) {
+  if (source?.readyState === EventSource.CLOSED) setTimeout(again, 5000);
 }
 
 function missing(text) {
@@ -435,8 +441,7 @@ function follow() {
   all.addEventListener("error", () => {
     by("connection").textContent = "no answer; trying again";
     delete by("connection").dataset.live;
-    // A proxy's error page ends an EventSource for good.
-    if (all?.readyState === EventSource.CLOSED) setTimeout(follow, 5000);
+    ends(all, follow);
   });
   all.addEventListener("rows", (event) => {
     // After a new start those that are gone are not named.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::{PoisonError, RwLock};
 
 use libtest_mimic::{Arguments, Completion, Trial};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::{Need, cgroup, notes};
 
@@ -72,6 +73,7 @@ impl Case {
 /// Runs the cases as the command line asks and prints the figures they noted.
 #[must_use]
 pub fn main(cases: impl IntoIterator<Item = Case>) -> ExitCode {
+    heed_interrupts();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
     if !arguments.list {
@@ -83,6 +85,14 @@ pub fn main(cases: impl IntoIterator<Item = Case>) -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     notes::print();
     conclusion.exit_code()
+}
+
+/// Programs inherit which signals are ignored, and a shell without job control has what it starts in the background ignore
+/// SIGINT, by which clients here are stopped.
+fn heed_interrupts() {
+    // SAFETY: no handler of this process is replaced by one that could run.
+    let before = unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) };
+    before.expect("SIGINT can be handled");
 }
 
 /// Whether the long variants are asked for (`EBB_TEST_FULL=1`): the same tests with the numbers of

@@ -87,10 +87,17 @@ pub(super) fn burst() {
     browser.await_true(
         "one is left",
         SOON,
-        "document.querySelectorAll('#list tbody tr').length === 1",
+        "document.querySelectorAll('#list tbody tr').length === 1 && \
+         document.querySelector('#list a[href$=\"/third\"]') !== null",
     );
     browser.key("ArrowDown");
+    browser.await_true(
+        "it has the focus",
+        SOON,
+        "document.activeElement.matches('#list a[href$=\"/third\"]')",
+    );
     browser.key("Enter");
+    browser.await_true("it is chosen", SOON, "location.hash.endsWith('/third')");
     browser.await_true(
         "the third is shown",
         SOON,

@@ -53,6 +53,8 @@ impl Browser {
             .arg(format!("--window-size={width},{height}"))
             .arg(format!("--user-data-dir={}", folder.path().display()))
             .arg("about:blank")
+            // It makes a folder of its own there, and leaves it when it is killed.
+            .env("TMPDIR", folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());

@@ -15,7 +15,12 @@ use super::{Process, Signal, program};
 /// Lines kept to be shown when a wait fails; of lines that look the same, the first.
 const SHOWN: usize = 12;
 
-/// `ebb` running, with lines of type `L` on its stdout.
+/// An `ebb` that a failed test ends has so long to take away what it made; requests that it still
+/// answers are a test's, and short.
+const TIDIES_WITHIN: Duration = Duration::from_secs(10);
+
+/// `ebb` running, with lines of type `L` on its stdout. Dropping it ends it as Ctrl-C would: one that is
+/// killed leaves its cgroups, and there may be no next one to take them away.
 #[derive(Debug)]
 pub struct Ebb<L> {
     process: Process,
@@ -141,7 +146,9 @@ impl<L: DeserializeOwned + Debug + Send + 'static> Ebb<L> {
                         RecvTimeoutError::Disconnected => "ebb ended".to_owned(),
                     };
                     // Ended, so that its stderr ends too.
-                    self.process.signal(Signal::SIGKILL);
+                    if !self.process.ended(TIDIES_WITHIN) {
+                        self.process.signal(Signal::SIGKILL);
+                    }
                     let stderr = self.stderr();
                     let last = self.last.make_contiguous().join("\n  ");
                     return Err(format!("{why}; last lines:\n  {last}\nstderr:\n{stderr}"));
@@ -194,5 +201,11 @@ impl<L: DeserializeOwned + Debug + Send + 'static> Ebb<L> {
             .take()
             .and_then(|reader| reader.join().ok())
             .unwrap_or_default()
+    }
+}
+
+impl<L> Drop for Ebb<L> {
+    fn drop(&mut self) {
+        self.process.ended(TIDIES_WITHIN);
     }
 }

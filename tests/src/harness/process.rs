@@ -85,6 +85,15 @@ impl Process {
         }
     }
 
+    /// Asks it to end, as Ctrl-C does, and waits for it `within` the time; whether it has ended.
+    pub fn ended(&mut self, within: Duration) -> bool {
+        // A process that was waited for has no id any more.
+        if self.child.try_wait().is_ok_and(|end| end.is_none()) {
+            self.signal(Signal::SIGINT);
+        }
+        poll(within, || self.child.try_wait().ok().flatten()).is_some()
+    }
+
     fn as_pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
     }

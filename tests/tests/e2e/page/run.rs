@@ -16,7 +16,7 @@ pub(super) fn run() {
         SOON,
         "document.getElementById('name').textContent === 'local/ebb-sample'",
     );
-    let _load = Client::hey_for(run.address(), "/?sleep=100", Duration::from_secs(20), 40);
+    let load = Client::hey_for(run.address(), "/?sleep=100", Duration::from_secs(20), 40);
     browser.await_true(
         "its copies",
         SOON,
@@ -36,4 +36,6 @@ pub(super) fn run() {
         "[...document.querySelectorAll('#settings tbody tr')].some(row => \
          row.cells[1].textContent.startsWith('10 in flight') && row.cells[2].textContent === 'annotation')",
     );
+    drop(load);
+    run.finish();
 }

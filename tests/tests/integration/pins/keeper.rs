@@ -91,6 +91,12 @@ impl Keeper {
     }
 }
 
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.ebb.signal(Signal::SIGKILL);
+    }
+}
+
 /// Starts one and kills it with -9 after a time, wherever it is then.
 #[track_caller]
 pub(super) fn start_and_kill(

@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::link::Hook;
 
-/// The kernel programs, as built by this crate's build script.
-pub(super) const OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBB_KERNEL_OBJECT"));
+/// The kernel programs, as built by this crate's build script. A constant would be in the program as often as it is named.
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBB_KERNEL_OBJECT"));
 
 /// The programs that a cgroup gets, in the order of attaching. Bytes first: a connection that
 /// `sockets` takes on must have none that are not seen.

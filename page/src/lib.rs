@@ -1,7 +1,7 @@
 //! The live page: what a workload has done in the last hour and why, in a browser, as it happens.
 //!
 //! `ebb-autoscaler` serves it for all workloads of a cluster, `ebb run` for its one; both fill the same types
-//! ([`model`]), which are also what `ebb top` reads. The page is three files that are part of the program: nothing is
+//! ([`model`]), which are also what `ebb top` reads. The page is a few files that are part of the program: nothing is
 //! fetched from elsewhere, so it works where there is no Internet, and under a strict content security policy.
 //!
 //! Bias: bounded. A workload's memory ([`Memory`]) is the same few kilobytes whatever happens to it, a viewer costs a

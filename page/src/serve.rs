@@ -31,8 +31,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Prometheus must find a place, whoever looks on.
 const STREAMS: usize = 128;
 
-/// The page and what it is made of; nothing comes from elsewhere.
-const FILES: [(&str, &str, &str); 3] = [
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// The page and what it is made of; nothing comes from elsewhere. Scripts are modules that import each other.
+const FILES: [(&str, &str, &str); 8] = [
     (
         "/",
         "text/html; charset=utf-8",
@@ -43,11 +45,12 @@ const FILES: [(&str, &str, &str); 3] = [
         "text/css; charset=utf-8",
         include_str!("assets/page.css"),
     ),
-    (
-        "/page.js",
-        "text/javascript; charset=utf-8",
-        include_str!("assets/page.js"),
-    ),
+    ("/page.js", SCRIPT, include_str!("assets/page.js")),
+    ("/list.js", SCRIPT, include_str!("assets/list.js")),
+    ("/detail.js", SCRIPT, include_str!("assets/detail.js")),
+    ("/chart.js", SCRIPT, include_str!("assets/chart.js")),
+    ("/stream.js", SCRIPT, include_str!("assets/stream.js")),
+    ("/dom.js", SCRIPT, include_str!("assets/dom.js")),
 ];
 
 /// No script, style, frame or connection but of this port.

@@ -73,6 +73,13 @@ async fn nothing_comes_from_elsewhere() {
             assert!(!found, "{path}: {elsewhere}");
         }
     }
+    let imported = FILES
+        .iter()
+        .flat_map(|(_, _, text)| text.split("from \"./").skip(1))
+        .filter_map(|rest| rest.split('"').next());
+    for module in imported {
+        assert!(page.answer(&format!("/{module}")).is_some(), "{module}");
+    }
     assert!(page.answer("/favicon.ico").is_none());
     assert!(page.answer("/v1/").is_none());
     assert!(page.answer("/v1/workloads/shop").is_none());

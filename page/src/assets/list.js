@@ -1,0 +1,92 @@
+// The list of all workloads: those that need somebody first, as many as can be drawn.
+
+import { by, draw, figure, figures, make } from "./dom.js";
+
+/** Rows of the list that are drawn: more than fit on any screen, few enough for any browser. */
+const DRAWN = 200;
+
+const rows = new Map();
+let chosen = null;
+let isDue = false;
+
+/** What is told of them: rows that are new or other than before, and the names of those that are gone. */
+export function told(news, gone) {
+  for (const row of news) rows.set(row.id, row);
+  for (const id of gone) rows.delete(id);
+  changed();
+}
+
+/** Forgets all: what comes next is everything. */
+export function forget() {
+  rows.clear();
+}
+
+export function has(id) {
+  return rows.has(id);
+}
+
+/** Marks the one that is shown. */
+export function mark(id) {
+  chosen = id;
+  changed();
+}
+
+/** Those that need somebody first, then by name. */
+export function inOrder() {
+  const wanted = by("filter").value.trim().toLowerCase();
+  const found = [...rows.values()].filter((row) => row.id.toLowerCase().includes(wanted));
+  const rank = (row) => (row.attention ? 0 : row.panic ? 1 : 2);
+  return found.sort((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1));
+}
+
+function line(row) {
+  const name = make("a", { href: `#/${row.id}` });
+  name.append(make("span", { className: "namespace", text: `${row.namespace}/` }), row.name);
+  if (row.id === chosen) name.setAttribute("aria-current", "true");
+  const marks = [];
+  if (row.mode !== "act") marks.push(make("span", { className: "badge", text: row.mode }));
+  if (row.panic) marks.push(make("span", { className: "badge bad", text: "panic" }));
+  if (row.silent > 0) marks.push(make("span", { className: "badge bad", text: `${row.silent} silent` }));
+  const pods = row.ready === row.replicas ? figure(row.ready) : `${figure(row.ready)} of ${row.replicas}`;
+  const load = row.load === null ? "–" : `${Math.round(row.load * 100)} %`;
+  const bar = draw("svg", { class: "bar", "aria-hidden": "true", viewBox: "0 0 100 10", preserveAspectRatio: "none" });
+  bar.append(draw("rect", { width: Math.min(100, (row.load ?? 0) * 100), height: 10 }));
+  if (row.load > 1) bar.dataset.over = "";
+  const node = make("tr", {
+    of: [
+      make("td", { of: [name, ...marks] }),
+      make("td", { className: "number", text: pods }),
+      make("td", { className: "number", text: figure(row.in_flight + row.held) }),
+      make("td", { of: [make("span", { className: "unseen", text: load }), bar] }),
+    ],
+  });
+  node.dataset.id = row.id;
+  if (row.id === chosen) node.dataset.chosen = "";
+  return node;
+}
+
+function drawAll() {
+  isDue = false;
+  const found = inOrder();
+  const body = by("list").tBodies[0];
+  const focused = document.activeElement?.closest?.("#list tr")?.dataset.id;
+  body.replaceChildren(...found.slice(0, DRAWN).map(line));
+  if (focused) [...body.rows].find((row) => row.dataset.id === focused)?.querySelector("a").focus();
+  by("more").hidden = found.length <= DRAWN;
+  by("more").textContent = `${DRAWN} of ${found.length.toLocaleString("en")} are shown; filter for others.`;
+  const all = [...rows.values()];
+  const sum = (of) => all.reduce((total, row) => total + of(row), 0);
+  figures("totals", [
+    ["workloads", all.length],
+    ["pods", sum((row) => row.ready ?? 0)],
+    ["in flight", sum((row) => row.in_flight + row.held)],
+    ["in panic", sum((row) => (row.panic ? 1 : 0))],
+    ["need a look", sum((row) => (row.attention ? 1 : 0))],
+  ]);
+}
+
+/** Draws the list with the next frame, however much has changed until then. */
+export function changed() {
+  if (!isDue) requestAnimationFrame(drawAll);
+  isDue = true;
+}

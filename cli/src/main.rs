@@ -5,11 +5,16 @@ mod lint;
 mod option;
 mod problems;
 mod run;
+mod screen;
+mod signals;
 mod simulate;
 mod top;
 mod watch;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -43,7 +48,8 @@ fn main() -> ExitCode {
         Err(error) => {
             // One line per problem: some errors are several that were found at once.
             for line in text(&error).lines() {
-                eprintln!("error: {line}");
+                // Nobody may read it; the exit status says it, too.
+                let _ = writeln!(io::stderr(), "error: {line}");
             }
             ExitCode::FAILURE
         }

@@ -12,6 +12,20 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "must not be negative".to_owned())
 }
 
+/// A TCP port to listen on; 0 stands for a free one.
+pub(crate) fn port(text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| "must be a whole number from 0 to 65535".to_owned())
+}
+
+/// A TCP port that somebody listens on.
+pub(crate) fn served_port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(port @ 1..) => Ok(port),
+        _ => Err("must be a whole number from 1 to 65535".to_owned()),
+    }
+}
+
 /// An annotation, `KEY=VALUE`, that somebody reads.
 pub(crate) fn annotation(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
@@ -35,6 +49,16 @@ mod tests {
         assert_eq!(duration("0"), Ok(Duration::ZERO));
         assert!(duration("60").unwrap_err().contains("unit"));
         assert_eq!(duration("-1s").unwrap_err(), "must not be negative");
+    }
+
+    #[test]
+    fn ports_say_their_range() {
+        assert_eq!((port("0"), port("65535")), (Ok(0), Ok(65535)));
+        for bad in ["65536", "-1", "", "http", "80.0"] {
+            assert!(port(bad).unwrap_err().contains("0 to 65535"), "{bad}");
+        }
+        assert_eq!(served_port("80"), Ok(80));
+        assert!(served_port("0").unwrap_err().contains("1 to 65535"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use ebb_agent::{
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::option;
+use crate::{option, signals::Signals};
 
 /// A shorter interval would measure the printing.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     cgroup: PathBuf,
     /// Count these ports only; without it, every port that listens, except connections from inside the cgroup
-    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = option::served_port)]
     ports: Vec<u16>,
     /// Do not count requests to this path, whatever their query; can be given several times
     #[arg(long = "exclude-path", value_name = "PATH")]
@@ -79,8 +79,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn watch(args: &Args, counter: &mut Counter, pod: PodId) -> anyhow::Result<()> {
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut signals = Signals::catch()?;
     let started = Instant::now();
     let mut ticks = interval_at(started + args.interval, args.interval);
     // After a stall the next line covers it; lines do not pile up.
@@ -89,8 +88,7 @@ async fn watch(args: &Args, counter: &mut Counter, pod: PodId) -> anyhow::Result
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            _ = &mut interrupt => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
+            _ = signals.next() => return Ok(()),
         }
         let later = counter.read(pod)?;
         counter.flush_log();

@@ -73,7 +73,7 @@ fn workload(object: &Object, config: &Config) -> Vec<String> {
             }
             (LIMIT, Sort::Pod) => "it must be put under \"spec\" to work",
             (LIMIT, _) => {
-                "only a Knative revision has a hard limit; elsewhere use the annotation autoscaling.knative.dev/target"
+                "only a Knative revision has this field; elsewhere use the annotation ebb.dev/hard-limit"
             }
             (_, Sort::Pod) => {
                 "autoscaling annotations must be put under \"metadata.annotations\" to work"

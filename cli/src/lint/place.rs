@@ -11,6 +11,16 @@ use super::object::{Object, Sort};
 /// The field of a Knative revision that limits requests in flight.
 pub(super) const LIMIT: &str = "containerConcurrency";
 
+/// Keys of ours that are no settings of a workload: labels that select, what a Service says of its pods, and what is
+/// written on objects that Ebb makes.
+const OTHERS: [&str; 5] = [
+    "ebb.dev/aggregate-to-autoscaler",
+    "ebb.dev/made",
+    "ebb.dev/metrics",
+    "ebb.dev/pods-of",
+    "ebb.dev/workload",
+];
+
 /// The keys of an object, by where they stand.
 #[derive(Debug, Default)]
 pub(super) struct Places<'a> {
@@ -51,7 +61,7 @@ impl<'a> Places<'a> {
         }
         for (key, value) in fields {
             if is_read(key) {
-                if !count && !is_made(object) {
+                if !count && !OTHERS.contains(&key.as_str()) && !is_made(object) {
                     self.misplaced.push((key, value));
                 }
             } else if key == LIMIT {

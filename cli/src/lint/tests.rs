@@ -101,6 +101,19 @@ fn a_key_in_the_wrong_place_says_where_it_belongs() {
 }
 
 #[test]
+fn our_own_manifests_have_no_misplaced_keys() {
+    // Labels that a NetworkPolicy selects, an annotation of a Service.
+    for manifest in [
+        "kind: NetworkPolicy\nmetadata: {name: a}\nspec: {ingress: [{from: [{namespaceSelector: {matchLabels: \
+         {ebb.dev/metrics: \"true\"}}}]}]}\n",
+        "kind: Service\nmetadata: {name: a, annotations: {ebb.dev/pods-of: b}}\n",
+        include_str!("../../../deploy/ebb.yaml"),
+    ] {
+        assert_eq!(lint(manifest), [""; 0]);
+    }
+}
+
+#[test]
 fn the_hard_limit_is_a_revisions() {
     let service = |spec: &str| format!("{SERVICE}\nmetadata: {{name: shop}}\nspec: {spec}\n");
     let limit = |value: &str| {

@@ -25,7 +25,7 @@ pub(crate) struct Args {
     pub(crate) host: IpAddr,
 
     /// Port to take requests on; 0 takes a free one, which is printed
-    #[arg(long, short, default_value_t = 8080)]
+    #[arg(long, short, default_value_t = 8080, value_parser = option::port, allow_hyphen_values = true)]
     pub(crate) port: u16,
 
     /// Concurrency to aim at per copy, before the target utilization (short for the annotation `target`)
@@ -65,7 +65,7 @@ pub(crate) struct Args {
     pub(crate) skip_trial: bool,
 
     /// Port of the live page, on 127.0.0.1 [default: 9468, or a free one where that is taken]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = option::port, allow_hyphen_values = true)]
     pub(crate) page_port: Option<u16>,
 
     /// Serve no live page

@@ -19,7 +19,6 @@ mod report;
 mod scale;
 mod session;
 mod settings;
-mod signals;
 mod supervisor;
 
 use std::{
@@ -49,8 +48,8 @@ use self::{
     report::{Reporter, console::Console},
     session::Session,
     settings::RunSettings,
-    signals::Signals,
 };
+use crate::signals::Signals;
 
 /// Runs until Ctrl-C, SIGTERM, or an error.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {

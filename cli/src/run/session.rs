@@ -27,9 +27,9 @@ use super::{
     page::Shown,
     report::Reporter,
     scale::{Copies, Narrator},
-    signals::Signals,
     supervisor::{Status, Supervisor, Wanted},
 };
+use crate::signals::Signals;
 
 /// What "at once" may take: a killed copy is gone in milliseconds.
 const AT_ONCE: Duration = Duration::from_secs(1);

@@ -184,7 +184,8 @@ impl<'a> Output<'a> {
                     second: compared,
                     filled: trace.filled,
                 };
-                eprint!("{report}");
+                // Whoever reads may have read enough.
+                let _ = write!(io::stderr(), "{report}");
                 Ok(())
             }
         }

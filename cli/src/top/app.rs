@@ -63,9 +63,10 @@ impl App {
         }
     }
 
-    /// What was told of the one that is open.
-    pub(super) fn shown(&mut self, detail: Detail) {
-        self.detail = Some(detail).filter(|_| self.open);
+    /// What was told of the one that is open, if there is one.
+    pub(super) fn shown(&mut self, detail: Option<Detail>) {
+        // Another one may have been chosen since it was asked for.
+        self.detail = detail.filter(|detail| self.opened() == Some(detail.workload.id()));
     }
 
     pub(super) fn missed(&mut self, error: &anyhow::Error) {

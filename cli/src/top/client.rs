@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use ebb_page::{All, Detail, Name};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{StatusCode, Uri, body::Bytes};
@@ -28,14 +28,11 @@ impl Client {
     /// # Errors
     /// An address that is none.
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
-        let address = url.trim_end_matches('/');
-        let uri: Uri = address.parse().with_context(|| format!("URL {url:?}"))?;
-        ensure!(
-            uri.scheme_str() == Some("http") && uri.host().is_some(),
-            "URL {url:?}: expected http://HOST:PORT"
-        );
+        let address = base(url).with_context(|| {
+            format!("URL {url:?}: must be http://HOST:PORT, or http://HOST:PORT/PATH behind a proxy; no TLS")
+        })?;
         Ok(Self {
-            address: address.to_owned(),
+            address,
             http: Http::builder(TokioExecutor::new()).build_http(),
         })
     }
@@ -48,7 +45,7 @@ impl Client {
         self.get("/v1/workloads").await
     }
 
-    /// One workload; the answer to one that is gone is an error, too.
+    /// One workload; an error also where it is gone.
     pub(super) async fn one(&self, name: &Name) -> anyhow::Result<Detail> {
         self.get(&format!("/v1/workloads/{name}")).await
     }
@@ -56,9 +53,10 @@ impl Client {
     async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let url = format!("{}{path}", self.address);
         let answer = tokio::time::timeout(PATIENCE, self.fetch(&url)).await;
-        let body = answer
-            .with_context(|| format!("{url}: no answer within {PATIENCE:?}"))?
-            .with_context(|| url.clone())?;
+        let Ok(body) = answer else {
+            bail!("{url}: no answer within {PATIENCE:?}");
+        };
+        let body = body.with_context(|| url.clone())?;
         serde_json::from_slice(&body).with_context(|| format!("{url}: not what ebb tells"))
     }
 
@@ -68,9 +66,34 @@ impl Client {
         let body = Limited::new(answer.into_body(), LONGEST).collect().await;
         let body = body.map_err(anyhow::Error::from_boxed)?.to_bytes();
         if status != StatusCode::OK {
-            bail!("{status}: {}", String::from_utf8_lossy(&body).trim());
+            bail!("{status}{}", said(&body));
         }
         Ok(body)
+    }
+}
+
+/// What paths are put behind; `None` for a URL that is none of a status port.
+fn base(url: &str) -> Option<String> {
+    // As it stands in a browser, with the workload that is shown.
+    let address = url.split('#').next()?.trim_end_matches('/');
+    let uri: Uri = address.parse().ok()?;
+    let (authority, host) = (uri.authority()?.as_str(), uri.host()?);
+    let port = match uri.port() {
+        Some(port) => format!(":{port}"),
+        None => String::new(),
+    };
+    // A port above 65535 is none to `Uri`, and somebody's name and password are neither host nor port.
+    let plain = uri.query().is_none() && authority == format!("{host}{port}");
+    (plain && !host.is_empty() && uri.scheme_str() == Some("http")).then(|| address.to_owned())
+}
+
+/// What a server that is asked in vain says beside its status: one line that is no page of HTML.
+fn said(body: &[u8]) -> String {
+    match str::from_utf8(body).unwrap_or_default().trim() {
+        text if text.is_empty() || text.starts_with('<') || text.contains(char::is_control) => {
+            String::new()
+        }
+        text => format!(": {text}"),
     }
 }
 
@@ -80,10 +103,40 @@ mod tests {
 
     #[test]
     fn only_plain_http() {
-        assert!(Client::new("http://127.0.0.1:9466/").is_ok());
-        for bad in ["https://x", "x:1", "", "http://", "ftp://x"] {
-            let error = Client::new(bad).unwrap_err();
-            assert!(error.to_string().contains("URL"), "{bad}: {error}");
+        for (good, address) in [
+            ("http://127.0.0.1:9466/", "http://127.0.0.1:9466"),
+            ("http://[::1]:9466", "http://[::1]:9466"),
+            ("http://ebb", "http://ebb"),
+            ("http://x:1/proxy/", "http://x:1/proxy"),
+            ("http://x:1/#/shop/Deployment.apps/web", "http://x:1"),
+        ] {
+            assert_eq!(Client::new(good).unwrap().address(), address);
         }
+        for bad in [
+            "https://x",
+            "x:1",
+            "",
+            "http://",
+            "ftp://x",
+            "http://x:99999",
+            "http://me:word@x:1",
+            "http://x:1/?a=b",
+        ] {
+            let error = Client::new(bad).unwrap_err().to_string();
+            let expected = format!("URL {bad:?}: must be http://HOST:PORT");
+            assert!(error.starts_with(&expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_errors_is_not_repeated() {
+        assert_eq!(
+            said(b"no workload of that name\n"),
+            ": no workload of that name"
+        );
+        for page in ["", "<html>", "not\nfound"] {
+            assert_eq!(said(page.as_bytes()), "");
+        }
+        assert_eq!(said(b"\xff"), "");
     }
 }

@@ -9,11 +9,13 @@ mod draw;
 mod keys;
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
+    mem,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
+use ebb_page::{All, Detail, Name};
 use ratatui::crossterm::event::EventStream;
 use tokio::time::{self, Instant, MissedTickBehavior};
 
@@ -21,6 +23,7 @@ use self::{
     app::{App, Then},
     client::Client,
 };
+use crate::{screen, signals::Signals};
 
 /// Between two looks. Decisions come every two seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -39,7 +42,7 @@ pub(crate) struct Args {
     /// Address of an autoscaler's status port or of a run's page; without it, the usual ones on this host are tried
     #[arg(value_name = "URL")]
     url: Option<String>,
-    /// Print the workloads once and end; so too where stdout is no terminal
+    /// Print the workloads once and end; so too where stdout is no terminal to draw on
     #[arg(long)]
     once: bool,
 }
@@ -57,16 +60,24 @@ async fn top(args: Args) -> anyhow::Result<()> {
     let client = reach(args.url).await?;
     let mut app = App::new(client.address().to_owned());
     app.heard(client.all().await?, Instant::now());
-    if args.once || !io::stdout().is_terminal() {
+    if args.once || !screen::is_there() {
         let text = draw::text(&app);
         // Whoever reads may have read enough.
         let _ = io::stdout().write_all(text.as_bytes());
         return Ok(());
     }
+    let mut signals = Signals::catch().context("cannot catch signals")?;
     // Takes the terminal over, and gives it back when this ends, also by a panic.
     let mut terminal = ratatui::try_init().context("cannot use the terminal")?;
-    let result = live(&mut terminal, &mut app, &client).await;
-    ratatui::restore();
+    let result = tokio::select! {
+        result = live(&mut terminal, &mut app, &client) => result,
+        _ = signals.next() => Ok(()),
+    };
+    let restored = ratatui::try_restore();
+    if restored.and_then(|()| terminal.show_cursor()).is_err() {
+        // It is closed. Dropping it would complain on a stderr that is closed, too, and panic.
+        mem::forget(terminal);
+    }
     result
 }
 
@@ -76,39 +87,53 @@ async fn live(
     client: &Client,
 ) -> anyhow::Result<()> {
     let mut keys = EventStream::new();
-    let mut look = time::interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Moves the time since something was heard.
+    let mut tick = time::interval(LOOK_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looking = Box::pin(look(client, app.opened(), Duration::ZERO));
     loop {
         terminal
             .draw(|frame| draw::draw(frame, app, Instant::now()))
             .context("cannot write to the terminal")?;
-        let then = tokio::select! {
-            key = keys::next(&mut keys) => app.key(key.context("cannot read the terminal")?),
-            _ = look.tick() => Then::Look,
+        // Keys are read while nobody answers.
+        let after = tokio::select! {
+            key = keys::next(&mut keys) => {
+                match app.key(key.context("cannot read the terminal")?) {
+                    Then::End => return Ok(()),
+                    Then::Nothing => continue,
+                    Then::Look => Duration::ZERO,
+                }
+            }
+            seen = &mut looking => {
+                match seen {
+                    Ok((all, detail)) => {
+                        app.heard(all, Instant::now());
+                        app.shown(detail);
+                    }
+                    Err(error) => app.missed(&error),
+                }
+                LOOK_EVERY
+            }
+            _ = tick.tick() => continue,
         };
-        match then {
-            Then::End => return Ok(()),
-            Then::Nothing => {}
-            Then::Look => look_again(app, client).await,
-        }
+        looking = Box::pin(look(client, app.opened(), after));
     }
 }
 
-/// What cannot be had is missing for a second.
-async fn look_again(app: &mut App, client: &Client) {
-    match client.all().await {
-        Ok(all) => app.heard(all, Instant::now()),
-        Err(error) => {
-            app.missed(&error);
-            return;
-        }
-    }
-    if let Some(name) = app.opened() {
-        match client.one(&name).await {
-            Ok(detail) => app.shown(detail),
-            Err(error) => app.missed(&error),
-        }
-    }
+/// What there is after a time: all workloads, and the one that is open.
+async fn look(
+    client: &Client,
+    opened: Option<Name>,
+    after: Duration,
+) -> anyhow::Result<(All, Option<Detail>)> {
+    time::sleep(after).await;
+    let all = client.all().await?;
+    let detail = match opened {
+        // One that has just gone is not shown any more.
+        Some(name) => client.one(&name).await.ok(),
+        None => None,
+    };
+    Ok((all, detail))
 }
 
 /// Somebody who answers.

@@ -16,6 +16,7 @@ mod fixtures;
 mod pins;
 mod refused;
 mod run;
+mod top;
 mod watch;
 
 use std::process::ExitCode;
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
         .chain(exact::cases())
         .chain(run::cases())
         .chain(pins::cases())
-        .chain(door::cases());
+        .chain(door::cases())
+        .chain(top::CASES.iter().copied());
     let verdict = harness::main(cases);
     exact::end();
     verdict

@@ -8,7 +8,7 @@ mod view;
 
 use std::{
     fmt,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -16,6 +16,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use self::{console::Console, view::View};
 use super::event::Event;
+use crate::screen;
 
 /// How events are written.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl Reporter {
     pub(crate) fn new(json: bool, title: String, console: Console) -> Reporter {
         let form = if json {
             Form::Json
-        } else if io::stdout().is_terminal() {
+        } else if screen::is_there() {
             Form::Live(Box::new(Mutex::new(View::new(title))))
         } else {
             Form::Text

@@ -57,7 +57,11 @@ fn a_thousand_workloads_are_no_burden() {
 fn one_is_shown_with_its_hour_and_why() {
     let mut app = tests::app(&["api", "web"]);
     app.key(Key::Enter);
-    app.shown(detail());
+    // What was asked for before another one was chosen.
+    app.shown(Some(detail()));
+    assert!(app.detail.is_none());
+    app.key(Key::Down);
+    app.shown(Some(detail()));
     for size in [(120, 40), (80, 24), (40, 12), (10, 4)] {
         let screen = screen(&app, size);
         if size.0 >= 80 {

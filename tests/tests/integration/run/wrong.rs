@@ -1,12 +1,13 @@
 //! Wrong input to `ebb run`: one line that names the thing and what is allowed, and nothing left.
 
 use std::fs::{self, Permissions};
+use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use ebb_tests::harness::{Case, Need, ebb, program};
+use ebb_tests::harness::{Case, Need, Process, ebb, program, run};
 
 use crate::refused::{Refused, assert_refused};
 
@@ -18,6 +19,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("run::bad_config_is_named", EBB, config),
     Case::new("run::commands_that_fail_are_named", EBB, commands),
     Case::new("run::port_in_use_is_named", EBB, port_in_use),
+    Case::new("run::errors_nobody_reads", &[], nobody_reads),
     Case::new("run::not_root_is_named", EBB, not_root),
     Case::new(
         "run::no_cgroup_v2_is_named",
@@ -50,10 +52,14 @@ fn usage() {
         &[&["--start-timeout", "soon"][..], &FINE].concat(),
         &Refused::usage(&["--start-timeout", "soon"]),
     );
-    refused(
-        &[&["--port", "70000"][..], &FINE].concat(),
-        &Refused::usage(&["--port", "70000"]),
-    );
+    for option in ["--port", "--page-port"] {
+        for port in ["70000", "-1", "http", ""] {
+            refused(
+                &[&[option, port][..], &FINE].concat(),
+                &Refused::usage(&[option, port, "0 to 65535"]),
+            );
+        }
+    }
 }
 
 fn annotations() {
@@ -70,6 +76,10 @@ fn annotations() {
             &["min-scale", "many"],
         ),
         ("ebb.dev/no-such-key=1", &["ebb.dev/no-such-key", "unknown"]),
+        ("ebb.dev/hard-limit=-1", &["-1", "0 to 1000"]),
+        ("ebb.dev/hard-limit=1001", &["hard-limit", "1001"]),
+        ("ebb.dev/hard-limit=10m", &["hard-limit", "10m"]),
+        ("ebb.dev/hard-limit=", &["hard-limit", "whole number"]),
     ] {
         refused(
             &[&["--annotation", annotation][..], &FINE].concat(),
@@ -126,10 +136,21 @@ fn port_in_use() {
         .expect("its address")
         .port()
         .to_string();
-    refused(
-        &[&["--port", &port][..], &FINE].concat(),
-        &Refused::input(&[&port]),
-    );
+    for option in ["--port", "--page-port"] {
+        refused(
+            &[&[option, &port][..], &FINE].concat(),
+            &Refused::input(&[&port]),
+        );
+    }
+}
+
+fn nobody_reads() {
+    let (reader, writer) = io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = ebb::command(["top", "no-url"]);
+    command.stdin(Stdio::null()).stderr(writer);
+    let end = Process::start(command, None).wait(run::SOON);
+    assert_eq!(end.code(), Some(1));
 }
 
 fn not_root() {

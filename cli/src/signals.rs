@@ -1,4 +1,4 @@
-//! Ctrl-C and its kin: the first ends the run in order, the second at once.
+//! Ctrl-C and its kin, for the commands that go on until they are told to end.
 
 use std::io;
 

@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod control_plane;
 pub mod double;
 mod expired;
+mod follow;
 pub mod kubelet;
 pub mod manifests;
 pub mod network;

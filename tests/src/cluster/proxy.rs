@@ -9,14 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt, pin_mut};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api as KubeApi, ResourceExt};
-use tokio::task::JoinHandle;
+use kube::ResourceExt;
+use kube::runtime::watcher::Event;
 
 use super::api::Api;
-use super::runtime;
+use super::follow::{Following, follow};
 
 /// How late it comes to know, which is how late nodes do: less than a pod takes from being told to end to its end.
 const LATE: Duration = Duration::from_millis(100);
@@ -24,7 +22,7 @@ const LATE: Duration = Duration::from_millis(100);
 /// One node's kube-proxy, for all Services.
 pub struct Proxy {
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
+    _following: Following,
 }
 
 /// Namespace and name of a Service.
@@ -102,8 +100,12 @@ impl Proxy {
     #[must_use]
     pub fn start(api: &Api) -> Self {
         let shared = Arc::new(Shared::default());
-        let task = runtime().spawn(follow(api.clone(), Arc::clone(&shared)));
-        Self { shared, task }
+        let kept = Arc::clone(&shared);
+        let following = follow(api, move |change| kept.state().changed(change));
+        Self {
+            shared,
+            _following: following,
+        }
     }
 
     /// Where a new connection to a Service goes; `None`: it is refused.
@@ -149,31 +151,18 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn follow(api: Api, shared: Arc<Shared>) {
-    let slices: KubeApi<EndpointSlice> = KubeApi::all(api.client());
-    let changes = watcher(slices, watcher::Config::default()).default_backoff();
-    pin_mut!(changes);
-    while let Some(change) = changes.next().await {
+impl State {
+    fn changed(&mut self, change: Event<EndpointSlice>) {
         match change {
-            Ok(watcher::Event::Apply(slice) | watcher::Event::InitApply(slice)) => {
-                shared.state().seen(&slice);
-            }
-            Ok(watcher::Event::Delete(slice)) => {
+            Event::Apply(slice) | Event::InitApply(slice) => self.seen(&slice),
+            Event::Delete(slice) => {
                 let id = (slice.namespace().unwrap_or_default(), slice.name_any());
-                shared.state().slices.remove(&id);
+                self.slices.remove(&id);
             }
-            _ => {}
+            Event::Init | Event::InitDone => {}
         }
     }
-}
 
-impl State {
     fn seen(&mut self, slice: &EndpointSlice) {
         let labels: &BTreeMap<String, String> = slice.labels();
         let Some(service) = labels.get("kubernetes.io/service-name") else {

@@ -1,14 +1,13 @@
 //! A cluster with two nodes and one replica, shared by the tests that leave it as they found it.
 
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ebb_tests::cluster::agent::Agent;
 use ebb_tests::cluster::api::path;
 use ebb_tests::cluster::{Api, Autoscaler, Cluster, Kubelet, SOON, Traffic, deployment, opted_in};
-use ebb_tests::harness::{Need, eventually};
+use ebb_tests::harness::{Held, Need, Shared, eventually};
 use serde_json::Value;
 
 /// What a test on nodes needs: their pods are processes in cgroups.
@@ -30,44 +29,16 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
 }
 
-static SHARED: Mutex<Option<Arc<World>>> = Mutex::new(None);
+static SHARED: Shared<World> = Shared::new();
 
-/// The shared one, held.
-pub(crate) struct Shared(Arc<World>);
-
-impl std::ops::Deref for Shared {
-    type Target = World;
-
-    fn deref(&self) -> &World {
-        &self.0
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // A test that failed may leave it in any state: those who ask from now on get a new one.
-        if thread::panicking() {
-            let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-            if shared
-                .as_ref()
-                .is_some_and(|world| Arc::ptr_eq(world, &self.0))
-            {
-                *shared = None;
-            }
-        }
-    }
-}
-
-/// The shared world, made for the first who asks. Tests beside each other in it have namespaces of their own.
-pub(crate) fn shared() -> Shared {
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    let world = shared.get_or_insert_with(|| Arc::new(World::new(&["first"])));
-    Shared(Arc::clone(world))
+/// The shared world. Tests beside each other in it have namespaces of their own.
+pub(crate) fn shared() -> Held<World> {
+    SHARED.get(|| World::new(&["first"]))
 }
 
 /// Ends the shared world.
 pub(crate) fn end() {
-    drop(SHARED.lock().unwrap_or_else(PoisonError::into_inner).take());
+    SHARED.end();
 }
 
 impl World {

@@ -27,15 +27,6 @@ impl Door {
     /// The door of Service `web` of this namespace, without a pod.
     pub(super) fn new(namespace: &str) -> Self {
         let double = Double::without_controllers();
-        double.seed([json!({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": "endpointslices.discovery.k8s.io"},
-            "spec": {
-                "group": "discovery.k8s.io", "scope": "Namespaced",
-                "names": {"kind": "EndpointSlice", "plural": "endpointslices"},
-                "versions": [{"name": "v1", "served": true, "storage": true}],
-            },
-        })]);
         let api = Api::new(&double.url(), double.admin_token());
         let folder = tempfile::tempdir().unwrap();
         let kubeconfig = folder.path().join("kubeconfig");

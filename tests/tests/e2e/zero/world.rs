@@ -1,7 +1,6 @@
 //! A cluster with two activators, in which workloads go to zero within some ten seconds.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use ebb_tests::cluster::api::path;
 use ebb_tests::cluster::{
     ACCOUNT, Activator, Endpoints, Proxy, SYSTEM, Scales, deployment, install_activator, opted_in,
 };
-use ebb_tests::harness::eventually;
+use ebb_tests::harness::{Held, Shared, eventually};
 use serde_json::{Value, json};
 
 use crate::world::{FAST, World};
@@ -27,43 +26,16 @@ pub(super) struct Zero {
     pub(super) world: World,
 }
 
-static SHARED: Mutex<Option<Arc<Zero>>> = Mutex::new(None);
+static SHARED: Shared<Zero> = Shared::new();
 
-/// The shared one, made for the first who asks; another one after a test that failed.
-pub(super) fn shared() -> Shared {
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    Shared(Arc::clone(
-        shared.get_or_insert_with(|| Arc::new(Zero::new())),
-    ))
+/// The shared one.
+pub(super) fn shared() -> Held<Zero> {
+    SHARED.get(Zero::new)
 }
 
 /// Ends it.
 pub(crate) fn end() {
-    drop(SHARED.lock().unwrap_or_else(PoisonError::into_inner).take());
-}
-
-pub(super) struct Shared(Arc<Zero>);
-
-impl std::ops::Deref for Shared {
-    type Target = Zero;
-
-    fn deref(&self) -> &Zero {
-        &self.0
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-            if shared
-                .as_ref()
-                .is_some_and(|world| Arc::ptr_eq(world, &self.0))
-            {
-                *shared = None;
-            }
-        }
-    }
+    SHARED.end();
 }
 
 impl Zero {

@@ -33,19 +33,6 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// The API double learns the kind as it would learn any.
-fn slices_crd() -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "endpointslices.discovery.k8s.io"},
-        "spec": {
-            "group": "discovery.k8s.io", "scope": "Namespaced",
-            "names": {"kind": "EndpointSlice", "plural": "endpointslices"},
-            "versions": [{"name": "v1", "served": true, "storage": true}],
-        },
-    })
-}
-
 /// A slice of Service `shop/web`; ours where it has a manager.
 fn slice(name: &str, manager: &str, port: u16, endpoints: &[SocketAddr]) -> Value {
     let endpoints: Vec<_> = endpoints
@@ -136,7 +123,6 @@ impl World {
     /// One activator, one Service without pods, one port allotted to it.
     fn new() -> Self {
         let double = Double::without_controllers();
-        double.seed([slices_crd()]);
         let api = Api::new(&double.url(), double.admin_token());
         let autoscaler = Listener::new();
         let folder = tempfile::tempdir().expect("a folder");

@@ -6,18 +6,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use node::args::{Args, Command};
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_env("EBB_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
-        )
-        .with_ansi(false)
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
+    ebb_metrics::log::begin();
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

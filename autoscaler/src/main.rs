@@ -4,19 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use ebb_autoscaler::cluster::{self, Options};
-use tracing_subscriber::EnvFilter;
-
-/// What the client library warns of, this program says itself, and once.
-const LOG: &str = "info,kube_client=error,kube_runtime=error";
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_env("EBB_LOG").unwrap_or_else(|_| EnvFilter::new(LOG)))
-        .with_ansi(false)
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
+    ebb_metrics::log::begin();
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

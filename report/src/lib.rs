@@ -8,6 +8,8 @@
 
 pub mod doors;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// Where reports are sent: `POST`, JSON.
@@ -21,21 +23,26 @@ pub const MAX_BODY: usize = 1 << 20;
 
 /// The figures of the pods of one node, or of those that another source sees.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
+pub struct Report<'a> {
     /// Name of the Node the pods run on, as the API server knows it. Empty for a source that is not on a node.
-    pub node: String,
+    #[serde(borrow)]
+    pub node: Cow<'a, str>,
     /// Tells one start of the clock from the next: the node's boot id, or any text that is new whenever `at` of the
     /// pods may have gone back.
-    pub boot: String,
+    #[serde(borrow)]
+    pub boot: Cow<'a, str>,
     /// The pods, each once.
-    pub pods: Vec<Pod>,
+    #[serde(borrow)]
+    pub pods: Vec<Pod<'a>>,
 }
 
-/// What one pod has served up to one moment.
+/// What one pod has served up to one moment. Its uid is a part of what was read: a large cluster tells some hundred
+/// thousand a second.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pod {
+pub struct Pod<'a> {
     /// The pod's `metadata.uid`.
-    pub uid: String,
+    #[serde(borrow)]
+    pub uid: Cow<'a, str>,
     /// When counting began, ns. Another value says that all counters began anew at zero.
     pub since: u64,
     /// When the figures were read, ns. Never less than `since`.
@@ -70,6 +77,7 @@ pub struct Pod {
 /// The answer to a report that was read. Reports are refused as a whole by HTTP status; this says what became of
 /// the pods of one that was not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Receipt {
     /// Pods whose figures were taken.
     pub taken: u32,
@@ -110,9 +118,9 @@ mod tests {
     fn the_least_a_source_has_to_say() {
         let text = r#"{"node":"a","boot":"b","later":1,"pods":[
             {"uid":"u","since":5,"at":9,"integral":18446744073709551615,"in_flight":2,"started":3}]}"#;
-        let report: Report = serde_json::from_str(text).unwrap();
+        let report: Report<'_> = serde_json::from_str(text).unwrap();
         let pod = Pod {
-            uid: "u".to_owned(),
+            uid: "u".into(),
             since: 5,
             at: 9,
             integral: u64::MAX,
@@ -126,22 +134,22 @@ mod tests {
     #[test]
     fn what_decisions_rest_on_must_be_there() {
         let text = r#"{"node":"a","boot":"b","pods":[{"uid":"u","since":5,"at":9,"in_flight":2,"started":3}]}"#;
-        let error = serde_json::from_str::<Report>(text).unwrap_err();
+        let error = serde_json::from_str::<Report<'_>>(text).unwrap_err();
         assert!(error.to_string().contains("integral"), "{error}");
     }
 
     #[test]
     fn a_report_reads_back_as_it_was_written() {
         let report = Report {
-            node: "node-a".to_owned(),
-            boot: "0".to_owned(),
+            node: "node-a".into(),
+            boot: "0".into(),
             pods: vec![Pod {
-                uid: "u".to_owned(),
+                uid: "u".into(),
                 status: [0, 7, 0, 1, 0],
                 ..Pod::default()
             }],
         };
         let text = serde_json::to_string(&report).unwrap();
-        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+        assert_eq!(serde_json::from_str::<Report<'_>>(&text).unwrap(), report);
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use super::report::BURST;
 use super::slice::{Allotted, Ready, Says, Service, Slice};
 use crate::{Limits, Pool, serve};
 
@@ -257,11 +258,12 @@ async fn stand(
     }
 }
 
-/// Passes on that somebody waits, for ever.
+/// Passes on that somebody has come to wait, for ever; the next ones are in the reports of the burst that this begins.
 async fn wake(pool: Pool, wanted: Arc<Notify>) {
     loop {
         pool.wanted().await;
         wanted.notify_one();
+        tokio::time::sleep(BURST).await;
     }
 }
 

@@ -1,8 +1,9 @@
-//! What the doors have to tell, read from them when it is asked for.
+//! What the doors have to tell, read from them when it is asked for; and how reporting goes.
 
 use std::fmt;
 
 use ebb_metrics::Format;
+use ebb_report_client::Sending;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet},
@@ -15,17 +16,29 @@ use crate::Reason;
 
 /// All metrics.
 #[derive(Debug)]
-pub(super) struct Metrics(Registry);
+pub(super) struct Metrics {
+    registry: Registry,
+    sending: Sending,
+}
 
 impl Metrics {
     pub(super) fn new(doors: Doors) -> Self {
         let mut registry = Registry::with_prefix("ebb_activator");
         registry.register_collector(Box::new(Figures(doors)));
-        Metrics(registry)
+        let sending = Sending::registered(
+            &mut registry,
+            "reported_doors",
+            "Doors in reports, by what the autoscaler made of them",
+        );
+        Self { registry, sending }
+    }
+
+    pub(super) fn sending(&self) -> Sending {
+        self.sending.clone()
     }
 
     pub(super) fn text(&self, format: Format) -> Result<String, fmt::Error> {
-        format.encode(&self.0)
+        format.encode(&self.registry)
     }
 }
 

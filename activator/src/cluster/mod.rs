@@ -8,7 +8,6 @@ mod doors;
 mod metrics;
 mod options;
 mod report;
-mod send;
 mod slice;
 mod status;
 mod watch;
@@ -23,6 +22,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use ebb_report_client::{Credentials, send};
 use hyper::body::Bytes;
 use kube::Client;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -35,7 +35,7 @@ use tokio::{
 use tracing::{info, warn};
 
 pub use self::options::Options;
-use self::{doors::Doors, metrics::Metrics, send::Autoscaler, status::Status};
+use self::{doors::Doors, metrics::Metrics, status::Status};
 use crate::Limits;
 
 /// Why the activator cannot start or go on.
@@ -81,7 +81,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         .map_err(|source| Failure::Listen { address, source })?;
 
     let limits = Limits {
-        max_held: options.max_held,
+        max_held: options.max_held as usize,
         max_wait: options.max_wait,
         ..Limits::default()
     };
@@ -100,16 +100,19 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         boot: boot(),
         since: report::monotonic(),
     };
-    let autoscaler = Autoscaler {
-        url: options.autoscaler.clone(),
-        authority: options.autoscaler_ca.clone(),
-        token: options.token_file.clone(),
-    };
+    let credentials = Credentials::new(options.token_file, options.autoscaler_ca);
+    let sending = status.metrics.sending();
 
     let mut serving = tokio::spawn(ebb_metrics::status::serve(status_port, Arc::clone(&status)));
     let mut watching = tokio::spawn(watch::run(client, doors.clone(), listed));
     let mut reporting = tokio::spawn(report::run(sender, doors.clone(), leaving, report));
-    let mut sending = tokio::spawn(send::run(autoscaler, reports));
+    let mut sending = tokio::spawn(send(
+        options.autoscaler,
+        ebb_report::doors::PATH,
+        Arc::new(credentials),
+        reports,
+        sending,
+    ));
     let readiness = tokio::spawn({
         let status = Arc::clone(&status);
         async move {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
+use clap::{Parser, builder::NonEmptyStringValueParser, value_parser};
 use hyper::Uri;
 
 /// Holds the requests of workloads that have no pods, and passes on what they cannot carry alone.
@@ -14,7 +14,7 @@ use hyper::Uri;
 #[command(version)]
 pub struct Options {
     /// Name of this replica: the name of its pod.
-    #[arg(long, env = "POD_NAME")]
+    #[arg(long, env = "POD_NAME", value_parser = NonEmptyStringValueParser::new())]
     pub pod_name: String,
 
     /// Address at which this replica is reached: the IP of its pod.
@@ -26,7 +26,7 @@ pub struct Options {
     pub listen: IpAddr,
 
     /// The autoscaler's port for reports: all addresses of its name get them.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = ebb_report_client::url)]
     pub autoscaler: Uri,
 
     /// Who signed the autoscaler's certificate, PEM. Needed for https.
@@ -42,21 +42,32 @@ pub struct Options {
     pub status_address: SocketAddr,
 
     /// Most requests that wait at one port of one Service.
-    #[arg(long, default_value_t = 10_000)]
-    pub max_held: usize,
+    #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..))]
+    pub max_held: u32,
 
     /// Longest that one waits.
-    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "60s", value_parser = wait)]
     pub max_wait: Duration,
 
     /// After SIGTERM: how long it goes on, so that the autoscaler and every node's kube-proxy have time to lead
     /// nobody here any more.
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "10s", value_parser = duration)]
     pub leave_within: Duration,
 
     /// How long the requests that are under way then may take.
-    #[arg(long, default_value = "300s", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "300s", value_parser = duration)]
     pub drain_within: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "must be a duration, as 10s or 5m".to_owned())
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    match duration(text) {
+        Ok(wait) if !wait.is_zero() => Ok(wait),
+        _ => Err("must be a duration above zero, as 60s or 5m".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -68,5 +79,14 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Options::command().debug_assert();
+    }
+
+    #[test]
+    fn nobody_waits_for_no_time() {
+        assert_eq!(wait("60s"), Ok(Duration::from_secs(60)));
+        for bad in ["0s", "abc", "", "-1s"] {
+            assert!(wait(bad).unwrap_err().contains("above zero"), "{bad}");
+        }
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
     }
 }

@@ -1,4 +1,5 @@
-//! What the autoscalers are told, once a second and at once when somebody waits.
+//! What the autoscalers are told, once a second and at once when somebody comes to wait at a door, whatever is reported
+//! of others at that time.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use ebb_report::doors::{Door, Doors as Report};
 use hyper::body::Bytes;
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::error;
 
 use super::doors::{Doors, Seen};
@@ -15,7 +16,10 @@ use super::doors::{Doors, Seen};
 const EVERY: Duration = Duration::from_secs(1);
 /// After a wake-up the next reports follow each other so fast: what waits grows while the decision is made.
 const BURST_EVERY: Duration = Duration::from_millis(50);
-const BURST: u32 = 6;
+/// For so long.
+pub(super) const BURST: Duration = Duration::from_millis(300);
+/// Between two reports at the least: many doors at which somebody comes to wait one after the other share one.
+const LEAST: Duration = Duration::from_millis(5);
 
 /// Who reports.
 #[derive(Clone, Debug)]
@@ -82,18 +86,64 @@ pub(super) async fn run(
         }
         Err(error) => error!(%error, "a report cannot be written"),
     };
+    let mut burst_ends = Instant::now();
     loop {
-        let leaves = *leaving.borrow_and_update();
-        write(leaves);
+        write(*leaving.borrow_and_update());
+        let written = Instant::now();
         tokio::select! {
             _ = tick.tick() => {}
             Ok(()) = leaving.changed() => {}
             () = doors.wanted.notified() => {
-                for _ in 0..BURST {
-                    write(leaves);
-                    sleep(BURST_EVERY).await;
-                }
+                burst_ends = Instant::now() + BURST;
+                sleep_until(written + LEAST).await;
             }
+            () = sleep_until(written + BURST_EVERY), if written < burst_ends => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::Limits;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_to_wait_is_told_of_at_once_in_a_burst_too() {
+        let (_end, closing) = watch::channel(false);
+        let (_leave, leaving) = watch::channel(false);
+        let (out, mut reports) = watch::channel(Bytes::new());
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let doors = Doors::new(Limits::default(), here, here, closing);
+        let wanted = doors.wanted.clone();
+        let sender = Sender {
+            activator: "a".to_owned(),
+            address: "127.0.0.1".to_owned(),
+            boot: "b".to_owned(),
+            since: 0,
+        };
+        let reporting = tokio::spawn(run(sender, doors, leaving, out));
+        // Between two of those that come once a second.
+        sleep_until(Instant::now() + Duration::from_millis(500)).await;
+        reports.mark_unchanged();
+        let begun = Instant::now();
+        let after = move |ms| begun + Duration::from_millis(ms);
+        let wakings = tokio::spawn(async move {
+            for ms in [0, 70, 71] {
+                sleep_until(after(ms)).await;
+                wanted.notify_one();
+            }
+        });
+        let mut told = Vec::new();
+        while tokio::time::timeout_at(after(450), reports.changed())
+            .await
+            .is_ok()
+        {
+            told.push(begun.elapsed().as_millis());
+        }
+        assert_eq!(told, [0, 50, 70, 75, 125, 175, 225, 275, 325, 375]);
+        wakings.await.unwrap();
+        reporting.abort();
     }
 }

@@ -15,7 +15,6 @@ mod pod;
 mod pods;
 mod report;
 mod run;
-mod send;
 mod status;
 
 use std::{
@@ -25,6 +24,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use ebb_agent::{cgroup, pins::Pins};
+use ebb_report_client::{Credentials, send};
 use hyper::body::Bytes;
 use kube::Client;
 use tokio::{
@@ -42,7 +42,6 @@ use self::{
     lack::Place,
     metrics::{Metrics, View},
     report::Reporter,
-    send::Credentials,
     status::Status,
 };
 
@@ -78,8 +77,9 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     }
     for url in args.autoscaler {
         let credentials = Arc::clone(&credentials);
-        tasks.spawn(send::send(
+        tasks.spawn(send(
             url,
+            ebb_report::PATH,
             credentials,
             newest.clone(),
             metrics.sending(),

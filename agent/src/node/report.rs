@@ -34,22 +34,22 @@ impl Reporter {
         figures: impl Iterator<Item = Figures>,
     ) -> Result<Bytes, serde_json::Error> {
         let report = Report {
-            node: self.node.clone(),
-            boot: self.boot.clone(),
+            node: self.node.as_str().into(),
+            boot: self.boot.as_str().into(),
             pods: figures.map(pod).collect(),
         };
         serde_json::to_vec(&report).map(Bytes::from)
     }
 }
 
-fn pod(figures: Figures) -> Pod {
+fn pod(figures: Figures) -> Pod<'static> {
     let Figures {
         wanted,
         since,
         reading,
     } = figures;
     Pod {
-        uid: wanted.uid,
+        uid: wanted.uid.into(),
         // 2^64 ns are 584 years of uptime.
         since: since.as_nanos() as u64,
         at: reading.at.as_nanos() as u64,

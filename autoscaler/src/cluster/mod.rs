@@ -73,6 +73,9 @@ use crate::{
 
 /// The decision loop comes round this often at least; a decision that was due is that much late at most.
 const ROUND: Duration = Duration::from_millis(100);
+/// What falls due within so short a time is decided together: each round looks at every workload, and ten thousand of
+/// them fall due at a thousand different moments.
+const TOGETHER: Duration = Duration::from_millis(10);
 /// A certificate is looked at again this often. cert-manager replaces one weeks before its end.
 const CERTIFICATE_AGAIN: Duration = Duration::from_secs(60);
 /// At the start, owners that cannot be followed are waited for so long.
@@ -215,7 +218,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         reports,
         tls,
         handler,
-        options.max_connections,
+        options.max_connections as usize,
         ending.clone(),
     ));
     let mut deciding = tokio::spawn(decide(Arc::clone(&shared)));
@@ -359,7 +362,7 @@ async fn decide(shared: Arc<Shared>) {
             swept = Instant::now();
             shared.with(|engine, now: Timestamp| engine.sweep(now));
         }
-        let wait = next.map_or(ROUND, |next| next.min(ROUND));
+        let wait = next.map_or(ROUND, |next| next.clamp(TOGETHER, ROUND));
         tokio::select! {
             () = time::sleep(wait) => {}
             () = shared.sooner.notified() => {}

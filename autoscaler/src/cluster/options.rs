@@ -2,18 +2,18 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, builder::NonEmptyStringValueParser as NonEmpty, value_parser};
 
 /// Scales the workloads of a cluster on the requests they have in flight.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Options {
     /// Namespace this runs in: of its Lease, its ConfigMap and its Secret.
-    #[arg(long, env = "POD_NAMESPACE", default_value = "ebb-system")]
+    #[arg(long, env = "POD_NAMESPACE", default_value = "ebb-system", value_parser = NonEmpty::new())]
     pub namespace: String,
 
     /// Name of this replica, new for each: the name of its pod.
-    #[arg(long, env = "POD_NAME")]
+    #[arg(long, env = "POD_NAME", value_parser = NonEmpty::new())]
     pub identity: String,
 
     /// Where reports are taken, over TLS.
@@ -46,24 +46,25 @@ pub struct Options {
     #[arg(
         long,
         default_value = "ebb-system/ebb-agent",
-        value_name = "NAMESPACE/NAME"
+        value_name = "NAMESPACE/NAME",
+        value_parser = account
     )]
     pub agent_account: String,
 
     /// Service account that may report any pod, for other sources of figures.
-    #[arg(long = "source-account", value_name = "NAMESPACE/NAME")]
+    #[arg(long = "source-account", value_name = "NAMESPACE/NAME", value_parser = account)]
     pub source_accounts: Vec<String>,
 
     /// Service account of the activators. Without it none is taken to be there: every workload keeps a pod.
-    #[arg(long, env = "EBB_ACTIVATOR_ACCOUNT", value_name = "NAMESPACE/NAME")]
+    #[arg(long, env = "EBB_ACTIVATOR_ACCOUNT", value_name = "NAMESPACE/NAME", value_parser = account)]
     pub activator_account: Option<String>,
 
     /// ConfigMap with the settings of the whole cluster.
-    #[arg(long, default_value = "config-autoscaler", value_name = "NAME")]
+    #[arg(long, default_value = "config-autoscaler", value_name = "NAME", value_parser = NonEmpty::new())]
     pub config_map: String,
 
     /// Lease that says which replica acts.
-    #[arg(long, default_value = "ebb-autoscaler", value_name = "NAME")]
+    #[arg(long, default_value = "ebb-autoscaler", value_name = "NAME", value_parser = NonEmpty::new())]
     pub lease: String,
 
     /// Decide and tell, and scale nothing, as if every workload asked for `ebb.dev/mode: recommend`.
@@ -75,17 +76,31 @@ pub struct Options {
     pub lease_duration: Duration,
 
     /// Most connections to the report port at a time.
-    #[arg(long, default_value_t = 20_000)]
-    pub max_connections: usize,
+    #[arg(long, default_value_t = 20_000, value_parser = value_parser!(u32).range(1..))]
+    pub max_connections: u32,
+}
+
+/// A service account, in two parts.
+fn account(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        Some((namespace, name))
+            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("must be NAMESPACE/NAME".to_owned()),
+    }
 }
 
 /// The API keeps whole seconds, and a leader must be able to miss a renewal or two.
 fn lease_duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if duration.subsec_nanos() == 0 && (3..=3600).contains(&duration.as_secs()) {
+    match humantime::parse_duration(text) {
         Ok(duration)
-    } else {
-        Err("must be whole seconds from 3s to 1h".to_owned())
+            if duration.subsec_nanos() == 0 && (3..=3600).contains(&duration.as_secs()) =>
+        {
+            Ok(duration)
+        }
+        _ => Err("must be whole seconds from 3s to 1h".to_owned()),
     }
 }
 
@@ -101,9 +116,21 @@ mod tests {
     }
 
     #[test]
+    fn accounts_have_a_namespace_and_a_name() {
+        assert_eq!(account("ebb-system/a"), Ok("ebb-system/a".to_owned()));
+        for bad in ["", "a", "a/", "/a", "a/b/c"] {
+            assert!(account(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_lease_lasts_whole_seconds() {
         assert_eq!(lease_duration("15s"), Ok(Duration::from_secs(15)));
         assert!(lease_duration("1500ms").is_err());
         assert!(lease_duration("1s").is_err());
+        assert_eq!(
+            lease_duration("abc").unwrap_err(),
+            "must be whole seconds from 3s to 1h"
+        );
     }
 }

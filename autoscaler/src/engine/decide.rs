@@ -55,12 +55,12 @@ impl Engine {
         };
         let mut members: Vec<_> = Vec::with_capacity(entry.pods.len());
         let (mut ready, mut in_flight, mut opaque) = (0, 0, 0);
-        for uid in &entry.pods {
-            if let Some(pod) = self.pods.get(uid) {
+        for &id in &entry.pods {
+            if let Some(pod) = self.pods.get(id) {
                 ready += u32::from(pod.facts.ready);
                 in_flight += pod.in_flight();
                 opaque += pod.series.as_ref().map_or(0, |series| series.opaque);
-                members.push(uid.clone());
+                members.push(id);
             }
         }
         entry.schedule(now, None);
@@ -78,8 +78,8 @@ impl Engine {
             return;
         };
         let mut silent = Vec::new();
-        for uid in &members {
-            let Some(pod) = self.pods.get_mut(uid) else {
+        for member in members {
+            let Some(pod) = self.pods.get_mut(member) else {
                 continue;
             };
             let is_silent = pod.is_silent(now);
@@ -176,7 +176,7 @@ impl Engine {
         }
         let Some(to) = to else { return };
         let costs = if to < from && entry.target.minds_deletion_costs() {
-            let pods = entry.pods.iter().filter_map(|uid| self.pods.get(uid));
+            let pods = entry.pods.iter().filter_map(|&pod| self.pods.get(pod));
             victims::costs(pods, from - to)
         } else {
             Vec::new()

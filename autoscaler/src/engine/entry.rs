@@ -11,7 +11,7 @@ use ebb_autoscaler_core::{
 };
 use ebb_page::Memory;
 
-use super::{effect::Order, names::WorkloadId, target::TargetFacts};
+use super::{effect::Order, names::WorkloadId, pods::PodId, target::TargetFacts};
 
 /// A target that has been there for longer than this when it is first seen is not new: it keeps the pods it has and
 /// does not begin with its initial scale. Longer than a watch takes to tell, shorter than a restart of all replicas.
@@ -22,8 +22,8 @@ const NEW_FOR: i64 = 15;
 pub(super) struct Entry {
     pub(super) id: WorkloadId,
     pub(super) target: TargetFacts,
-    /// Uids of its pods.
-    pub(super) pods: BTreeSet<Box<str>>,
+    /// Its pods.
+    pub(super) pods: BTreeSet<PodId>,
     /// Why it is not scaled, if so; all reasons in one line.
     pub(super) refusal: Option<Refusal>,
     settings: Option<Settings>,

@@ -14,6 +14,7 @@ use super::{
     entry::Entry,
     names::{Owner, TargetKey, WorkloadId},
     pod::{Pod, PodFacts},
+    pods::{PodId, Pods},
     target::TargetFacts,
 };
 
@@ -24,7 +25,7 @@ pub(super) struct Owned {
     namespace: Box<str>,
     asked: bool,
     pub(super) leads_to: Option<TargetKey>,
-    pods: BTreeSet<Box<str>>,
+    pods: BTreeSet<PodId>,
 }
 
 impl Engine {
@@ -62,7 +63,7 @@ impl Engine {
         let mut entry = Entry::new(id, facts, now);
         for owner in self.owners_of.get(&key).into_iter().flatten() {
             if let Some(owned) = self.owners.get(owner) {
-                entry.pods.extend(owned.pods.iter().cloned());
+                join(&mut self.pods, &mut entry, &owned.pods);
             }
         }
         self.ids.insert(key.clone(), id);
@@ -86,10 +87,11 @@ impl Engine {
             return;
         };
         self.fronts.workload_gone(id, &key.namespace);
-        for uid in &entry.pods {
-            if let Some(pod) = self.pods.get_mut(uid) {
+        for &pod in &entry.pods {
+            if let Some(pod) = self.pods.get_mut(pod) {
                 // Its place in windows that are no more.
                 pod.series = None;
+                pod.workload = None;
             }
         }
         if let Some(workloads) = self.namespaces.get_mut(&key.namespace) {
@@ -102,53 +104,51 @@ impl Engine {
 
     /// A pod is there, or has changed.
     pub fn pod_seen(&mut self, now: Timestamp, facts: PodFacts) {
-        let uid = facts.uid.clone();
-        if let Some(pod) = self.pods.get_mut(&uid) {
-            let serves_now = facts.ready && !pod.facts.ready;
-            pod.facts = facts;
-            if serves_now {
-                self.capacity_back(now, &uid);
-            }
-            return;
-        }
-        if let Some(owner) = facts.owner.clone() {
-            let owned = self
-                .owners
-                .entry(owner.uid.clone())
-                .or_insert_with(|| Owned {
-                    owner,
-                    namespace: facts.namespace.clone(),
-                    asked: false,
-                    leads_to: None,
-                    pods: BTreeSet::new(),
-                });
-            owned.pods.insert(uid.clone());
-            if let Some(id) = owned.leads_to.as_ref().and_then(|key| self.ids.get(key)) {
-                if let Some(entry) = self.entries.get_mut(id) {
-                    entry.pods.insert(uid.clone());
+        let known = self.pods.find(&facts.uid);
+        if let Some(pod) = known.and_then(|id| self.pods.get_mut(id)) {
+            if pod.facts.owner == facts.owner {
+                let serves_now = facts.ready && !pod.facts.ready;
+                pod.facts = facts;
+                if let Some(workload) = pod.workload.filter(|_| serves_now) {
+                    self.capacity_back(now, workload);
                 }
-            } else if !owned.asked
-                && (facts.opted_in || self.namespaces.contains_key(&facts.namespace))
-            {
-                ask(&mut self.effects, owned);
+                return;
             }
-        } else if facts.opted_in {
+            // Released by one owner, and taken on by another.
+            self.pod_gone(&facts.uid);
+        }
+        let (owner, namespace, opted_in) =
+            (facts.owner.clone(), facts.namespace.clone(), facts.opted_in);
+        if owner.is_none() && opted_in {
             self.say_unscalable(
                 &TargetKey::new("", "Pod", &facts.namespace, &facts.name),
-                &uid,
+                &facts.uid,
             );
         }
-        self.pods.insert(uid, Pod::new(facts));
+        let id = self.pods.insert(Pod::new(facts));
+        let Some(owner) = owner else {
+            return;
+        };
+        let owned = self.owners.entry(owner.uid.clone());
+        let owned = owned.or_insert_with(|| Owned {
+            owner,
+            namespace,
+            asked: false,
+            leads_to: None,
+            pods: BTreeSet::new(),
+        });
+        owned.pods.insert(id);
+        if let Some(workload) = owned.leads_to.as_ref().and_then(|key| self.ids.get(key)) {
+            if let Some(entry) = self.entries.get_mut(workload) {
+                join(&mut self.pods, entry, &[id].into());
+            }
+        } else if !owned.asked && (opted_in || self.namespaces.contains_key(&owned.namespace)) {
+            ask(&mut self.effects, owned);
+        }
     }
 
     /// One more pod serves: the activators may be needed no longer.
-    fn capacity_back(&mut self, now: Timestamp, uid: &str) {
-        let owner = self.pods.get(uid).and_then(|pod| pod.facts.owner.as_ref());
-        let owned = owner.and_then(|owner| self.owners.get(&owner.uid));
-        let key = owned.and_then(|owned| owned.leads_to.as_ref());
-        let Some(&id) = key.and_then(|key| self.ids.get(key)) else {
-            return;
-        };
+    fn capacity_back(&mut self, now: Timestamp, id: WorkloadId) {
         let proxied = self.entries.get(&id).and_then(|entry| entry.proxy);
         if self.activator && proxied.is_some_and(|(proxied, _)| proxied) {
             self.press(now, id);
@@ -157,33 +157,33 @@ impl Engine {
 
     /// A pod is gone.
     pub fn pod_gone(&mut self, uid: &str) {
-        let Some(pod) = self.pods.remove(uid) else {
+        let Some((id, pod)) = self.pods.remove(uid) else {
             return;
         };
+        if let Some(entry) = pod.workload.and_then(|id| self.entries.get_mut(&id)) {
+            entry.pods.remove(&id);
+            if let (Some(workload), Some(series)) = (&mut entry.workload, pod.series) {
+                workload.forget(series.feed);
+            }
+        }
         let Some(owner) = &pod.facts.owner else {
             return;
         };
         let Some(owned) = self.owners.get_mut(&owner.uid) else {
             return;
         };
-        owned.pods.remove(uid);
-        let key = owned.leads_to.clone();
-        if owned.pods.is_empty() {
-            if let Some(owners) = key.as_ref().and_then(|key| self.owners_of.get_mut(key)) {
-                owners.remove(&owner.uid);
-                if owners.is_empty() {
-                    self.owners_of.retain(|_, owners| !owners.is_empty());
-                }
-            }
-            self.owners.remove(&owner.uid);
+        owned.pods.remove(&id);
+        if !owned.pods.is_empty() {
+            return;
         }
-        let id = key.and_then(|key| self.ids.get(&key).copied());
-        if let Some(entry) = id.and_then(|id| self.entries.get_mut(&id)) {
-            entry.pods.remove(uid);
-            if let (Some(workload), Some(series)) = (&mut entry.workload, pod.series) {
-                workload.forget(series.feed);
+        let key = owned.leads_to.take();
+        if let Some(owners) = key.as_ref().and_then(|key| self.owners_of.get_mut(key)) {
+            owners.remove(&owner.uid);
+            if owners.is_empty() {
+                self.owners_of.retain(|_, owners| !owners.is_empty());
             }
         }
+        self.owners.remove(&owner.uid);
     }
 
     /// What an owner leads to; `None`: nothing that can be scaled.
@@ -200,12 +200,8 @@ impl Engine {
             } = owned.owner.clone();
             let group = api_version.split_once('/').map_or("", |(group, _)| group);
             let about = TargetKey::new(group, &kind, &owned.namespace, &name);
-            let opted_in = |uid| {
-                self.pods
-                    .get(uid)
-                    .is_some_and(|pod: &Pod| pod.facts.opted_in)
-            };
-            if owned.pods.iter().any(opted_in) {
+            let mut pods = owned.pods.iter().filter_map(|&pod| self.pods.get(pod));
+            if pods.any(|pod| pod.facts.opted_in) {
                 self.say_unscalable(&about, &uid);
             }
             return;
@@ -213,7 +209,7 @@ impl Engine {
         owned.leads_to = Some(key.clone());
         let id = self.ids.get(&key).copied();
         if let Some(entry) = id.and_then(|id| self.entries.get_mut(&id)) {
-            entry.pods.extend(owned.pods.iter().cloned());
+            join(&mut self.pods, entry, &owned.pods);
         }
         let owners = self.owners_of.entry(key.clone()).or_default();
         owners.insert(owner.into());
@@ -268,6 +264,16 @@ impl Engine {
             if *owned.namespace == *namespace && !owned.asked {
                 ask(&mut self.effects, owned);
             }
+        }
+    }
+}
+
+/// Gives pods to the workload that they are of.
+fn join(all: &mut Pods, entry: &mut Entry, pods: &BTreeSet<PodId>) {
+    for &id in pods {
+        if let Some(pod) = all.get_mut(id) {
+            pod.workload = Some(entry.id);
+            entry.pods.insert(id);
         }
     }
 }

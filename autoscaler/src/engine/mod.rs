@@ -15,6 +15,7 @@ mod facts;
 mod front;
 mod names;
 mod pod;
+mod pods;
 mod reports;
 mod sender;
 mod series;
@@ -47,7 +48,7 @@ use self::{
     entry::{Entry, Refusal},
     facts::Owned,
     front::Fronts,
-    pod::Pod,
+    pods::Pods,
     sender::Sender,
 };
 
@@ -66,7 +67,7 @@ pub struct Engine {
     next_id: u64,
     ids: HashMap<TargetKey, WorkloadId>,
     entries: BTreeMap<WorkloadId, Entry>,
-    pods: HashMap<Box<str>, Pod>,
+    pods: Pods,
     owners: HashMap<Box<str>, Owned>,
     /// Uids of owners by what they lead to.
     owners_of: HashMap<TargetKey, BTreeSet<Box<str>>>,

@@ -2,7 +2,10 @@
 
 use ebb_autoscaler_core::Timestamp;
 
-use super::{names::Owner, series::Series};
+use super::{
+    names::{Owner, WorkloadId},
+    series::Series,
+};
 
 /// A pod as the API server tells it, reduced to what a decision needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct PodFacts {
 #[derive(Debug)]
 pub(super) struct Pod {
     pub(super) facts: PodFacts,
+    /// What it belongs to, and scales.
+    pub(super) workload: Option<WorkloadId>,
     pub(super) series: Option<Series>,
 }
 
@@ -40,6 +45,7 @@ impl Pod {
     pub(super) fn new(facts: PodFacts) -> Self {
         Self {
             facts,
+            workload: None,
             series: None,
         }
     }

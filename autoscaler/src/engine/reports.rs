@@ -1,6 +1,6 @@
 //! What the senders tell: how much each pod has served.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use ebb_autoscaler_core::Timestamp;
 use ebb_report::{Receipt, Report};
@@ -8,9 +8,8 @@ use ebb_report::{Receipt, Report};
 use super::{
     Engine,
     entry::Entry,
-    facts::Owned,
-    names::{TargetKey, WorkloadId},
-    pod::Pod,
+    names::WorkloadId,
+    pods::Pods,
     sender::Sender,
     series::{Series, Told},
 };
@@ -41,7 +40,7 @@ impl Engine {
         now: Timestamp,
         scope: Scope<'_>,
         sender: &str,
-        report: &Report,
+        report: &Report<'_>,
     ) -> Receipt {
         let mut receipt = Receipt::default();
         let Some(newest) = report.pods.iter().map(|pod| pod.at).max() else {
@@ -54,9 +53,13 @@ impl Engine {
                 self.senders.insert(sender.into(), new);
             }
         }
+        let Some(sender) = self.senders.get(sender) else {
+            return receipt;
+        };
         let mut pressing = Vec::new();
         for told in &report.pods {
-            let counted = match self.take(now, scope, sender, told) {
+            let (pods, entries) = (&mut self.pods, &mut self.entries);
+            let counted = match take(pods, entries, now, scope, sender, told) {
                 Taken::Pressing(id) => {
                     pressing.push(id);
                     &mut receipt.taken
@@ -73,69 +76,58 @@ impl Engine {
         }
         receipt
     }
-
-    fn take(
-        &mut self,
-        now: Timestamp,
-        scope: Scope<'_>,
-        sender: &str,
-        told: &ebb_report::Pod,
-    ) -> Taken {
-        let (Some(pod), Some(sender)) = (self.pods.get_mut(&*told.uid), self.senders.get(sender))
-        else {
-            return Taken::Unknown;
-        };
-        if let Scope::Node(node) = scope
-            && pod.facts.node.as_deref() != Some(node)
-        {
-            return Taken::Foreign;
-        }
-        let read = sender.time(now, told.at);
-        let known = pod.series.as_mut();
-        let told = match known.filter(|series| series.continues(sender.epoch, told)) {
-            Some(series) => series.take(told, now),
-            None => {
-                let (series, result) = Series::begin(sender.epoch, told, read, now);
-                if result == Told::Senseless {
-                    return Taken::Senseless;
-                }
-                let ended = pod.series.replace(series);
-                let workload = workload_of(&self.owners, &self.ids, &mut self.entries, pod);
-                if let (Some(ended), Some(workload)) =
-                    (ended, workload.and_then(|entry| entry.workload.as_mut()))
-                {
-                    workload.forget(ended.feed);
-                }
-                result
-            }
-        };
-        let span = match told {
-            Told::Span(span) => span,
-            Told::Senseless => return Taken::Senseless,
-            Told::Baseline | Told::Old => return Taken::Yes,
-        };
-        let Some(entry) = workload_of(&self.owners, &self.ids, &mut self.entries, pod) else {
-            return Taken::Unknown;
-        };
-        let requests = entry.not_counted_ahead(span.requests);
-        let (Some(workload), Some(series)) = (&mut entry.workload, &mut pod.series) else {
-            return Taken::Yes;
-        };
-        match workload.observe(&mut series.feed, read, span.concurrency, requests) {
-            Ok(Some(_)) => Taken::Pressing(entry.id),
-            Ok(None) => Taken::Yes,
-            Err(_) => Taken::Senseless,
-        }
-    }
 }
 
-fn workload_of<'a>(
-    owners: &HashMap<Box<str>, Owned>,
-    ids: &HashMap<TargetKey, WorkloadId>,
-    entries: &'a mut BTreeMap<WorkloadId, Entry>,
-    pod: &Pod,
-) -> Option<&'a mut Entry> {
-    let owner = pod.facts.owner.as_ref()?;
-    let key = owners.get(&owner.uid)?.leads_to.as_ref()?;
-    entries.get_mut(ids.get(key)?)
+/// Takes one pod's figures.
+fn take(
+    pods: &mut Pods,
+    entries: &mut BTreeMap<WorkloadId, Entry>,
+    now: Timestamp,
+    scope: Scope<'_>,
+    sender: &Sender,
+    told: &ebb_report::Pod<'_>,
+) -> Taken {
+    let Some(pod) = pods.find(&told.uid).and_then(|id| pods.get_mut(id)) else {
+        return Taken::Unknown;
+    };
+    if let Scope::Node(node) = scope
+        && pod.facts.node.as_deref() != Some(node)
+    {
+        return Taken::Foreign;
+    }
+    let mut entry = pod.workload.and_then(|id| entries.get_mut(&id));
+    let read = sender.time(now, told.at);
+    let known = pod.series.as_mut();
+    let told = match known.filter(|series| series.continues(sender.epoch, told)) {
+        Some(series) => series.take(told, now),
+        None => {
+            let (series, result) = Series::begin(sender.epoch, told, read, now);
+            if result == Told::Senseless {
+                return Taken::Senseless;
+            }
+            let ended = pod.series.replace(series);
+            let workload = entry.as_mut().and_then(|entry| entry.workload.as_mut());
+            if let (Some(ended), Some(workload)) = (ended, workload) {
+                workload.forget(ended.feed);
+            }
+            result
+        }
+    };
+    let span = match told {
+        Told::Span(span) => span,
+        Told::Senseless => return Taken::Senseless,
+        Told::Baseline | Told::Old => return Taken::Yes,
+    };
+    let Some(entry) = entry else {
+        return Taken::Unknown;
+    };
+    let requests = entry.not_counted_ahead(span.requests);
+    let (Some(workload), Some(series)) = (&mut entry.workload, &mut pod.series) else {
+        return Taken::Yes;
+    };
+    match workload.observe(&mut series.feed, read, span.concurrency, requests) {
+        Ok(Some(_)) => Taken::Pressing(entry.id),
+        Ok(None) => Taken::Yes,
+        Err(_) => Taken::Senseless,
+    }
 }

@@ -68,7 +68,12 @@ pub(super) enum Told {
 
 impl Series {
     /// A series' first report. `read` is our time of `pod.at`.
-    pub(super) fn begin(epoch: u32, pod: &Pod, read: Timestamp, now: Timestamp) -> (Self, Told) {
+    pub(super) fn begin(
+        epoch: u32,
+        pod: &Pod<'_>,
+        read: Timestamp,
+        now: Timestamp,
+    ) -> (Self, Told) {
         let mut series = Self {
             epoch,
             since: pod.since,
@@ -97,12 +102,12 @@ impl Series {
     }
 
     /// Whether `pod` continues these counters; else they have begun anew.
-    pub(super) fn continues(&self, epoch: u32, pod: &Pod) -> bool {
+    pub(super) fn continues(&self, epoch: u32, pod: &Pod<'_>) -> bool {
         self.epoch == epoch && self.since == pod.since
     }
 
     /// A further report of the same counters.
-    pub(super) fn take(&mut self, pod: &Pod, now: Timestamp) -> Told {
+    pub(super) fn take(&mut self, pod: &Pod<'_>, now: Timestamp) -> Told {
         if pod.at <= self.at {
             return Told::Old;
         }
@@ -124,7 +129,7 @@ impl Series {
         })
     }
 
-    fn keep(&mut self, pod: &Pod, now: Timestamp) {
+    fn keep(&mut self, pod: &Pod<'_>, now: Timestamp) {
         self.at = pod.at;
         self.integral = pod.integral;
         self.started = pod.started;
@@ -154,7 +159,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn pod(at: u64, integral: u64, started: u64) -> Pod {
+    fn pod(at: u64, integral: u64, started: u64) -> Pod<'static> {
         Pod {
             since: 100 * SECOND,
             at: at * SECOND,
@@ -164,7 +169,7 @@ mod tests {
         }
     }
 
-    fn begin(pod: &Pod) -> (Series, Told) {
+    fn begin(pod: &Pod<'_>) -> (Series, Told) {
         let now = Timestamp::from_secs(5_000);
         Series::begin(0, pod, now, now)
     }

@@ -157,7 +157,7 @@ impl Cluster {
                 pod.integral += pod.load * SECOND;
                 pod.started += pod.load;
                 Pod {
-                    uid: pod.facts.uid.to_string(),
+                    uid: pod.facts.uid.to_string().into(),
                     since: 1,
                     at,
                     integral: pod.integral,
@@ -167,8 +167,8 @@ impl Cluster {
                 }
             });
             let report = Report {
-                node: node.to_string(),
-                boot: "b".to_owned(),
+                node: node.to_string().into(),
+                boot: "b".into(),
                 pods: pods.collect(),
             };
             self.engine
@@ -239,6 +239,29 @@ fn two_workloads_do_not_mix() {
         (cluster.desired("blue"), cluster.desired("green")),
         (Some(10), Some(5))
     );
+}
+
+#[test]
+fn a_pod_goes_with_the_owner_that_takes_it_on() {
+    let mut cluster = Cluster::new();
+    for name in ["blue", "green"] {
+        cluster.engine.target_seen(
+            cluster.now,
+            target(name, 1, &[("autoscaling.knative.dev/target", "10")]),
+        );
+    }
+    cluster.pod("blue", "a", "n1", 70);
+    cluster.pod("green", "b", "n1", 0);
+    cluster.pass(70);
+    assert_eq!(cluster.desired("blue"), Some(10));
+    let green = cluster.find("b").facts.owner.clone();
+    let moved = cluster.find("a");
+    moved.facts.owner = green;
+    let facts = moved.facts.clone();
+    cluster.engine.pod_seen(cluster.now, facts);
+    cluster.pass(70);
+    assert_eq!(cluster.desired("green"), Some(10));
+    assert_eq!(cluster.desired("blue"), Some(10), "nobody speaks for it");
 }
 
 #[test]
@@ -456,14 +479,14 @@ fn a_node_speaks_for_its_own_pods_only() {
         .engine
         .target_seen(cluster.now, target("web", 1, &[]));
     cluster.pod("web", "a", "n1", 1);
-    let pod = |uid: &str| Pod {
-        uid: uid.to_owned(),
+    let pod = |uid: &'static str| Pod {
+        uid: uid.into(),
         at: SECOND,
         ..Pod::default()
     };
     let report = Report {
-        node: "n2".to_owned(),
-        boot: "b".to_owned(),
+        node: "n2".into(),
+        boot: "b".into(),
         pods: vec![pod("uid-of-a"), pod("nobody")],
     };
     let receipt = cluster
@@ -492,10 +515,10 @@ fn a_burst_is_decided_on_when_it_is_told() {
     cluster.pass(70);
     let at = (cluster.now.since_epoch().as_secs() - START + 5_000) * SECOND;
     let mut report = Report {
-        node: "n1".to_owned(),
-        boot: "b".to_owned(),
+        node: "n1".into(),
+        boot: "b".into(),
         pods: vec![Pod {
-            uid: "uid-of-a".to_owned(),
+            uid: "uid-of-a".into(),
             since: 1,
             at,
             in_flight: 50,

@@ -124,7 +124,7 @@ impl Line {
     ///
     /// # Errors
     /// It is refused (then with the answer), or the connection breaks off.
-    pub async fn report(&mut self, token: &str, report: &Report) -> Result<Receipt, String> {
+    pub async fn report(&mut self, token: &str, report: &Report<'_>) -> Result<Receipt, String> {
         let body = serde_json::to_vec(report).expect("JSON");
         let (status, answer) = self
             .post(Some(token), body)

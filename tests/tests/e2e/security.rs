@@ -32,12 +32,12 @@ pub(crate) const CASES: &[Case] = &[
 /// Loopback too, and another address: a stranger's.
 const ABROAD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
-fn report(node: &str, uid: &str) -> Report {
+fn report(node: &str, uid: &str) -> Report<'static> {
     Report {
-        node: node.to_owned(),
-        boot: "b".to_owned(),
+        node: node.to_owned().into(),
+        boot: "b".into(),
         pods: vec![Pod {
-            uid: uid.to_owned(),
+            uid: uid.to_owned().into(),
             since: 1,
             at: 2,
             ..Pod::default()
@@ -142,7 +142,7 @@ fn own_pods() {
     );
     let (trust, port) = (trust(world.api()), world.replica().report_port());
     let mut lie = report(other, &pod.uid);
-    lie.boot = "lie".to_owned();
+    lie.boot = "lie".into();
     lie.pods[0].in_flight = 1_000;
     let receipt = block_on(async {
         let mut line = Line::connect(trust, ABROAD, port).await.unwrap();

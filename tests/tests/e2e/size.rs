@@ -157,12 +157,12 @@ async fn agent(
     time::sleep(SECOND * (number as u32 % 1000) / 1000).await;
     let mut tick = time::interval(SECOND);
     let mut report = Report {
-        node,
-        boot: "b".to_owned(),
+        node: node.into(),
+        boot: "b".into(),
         pods: uids
             .into_iter()
             .map(|uid| Pod {
-                uid,
+                uid: uid.into(),
                 since: 1,
                 status: [0, 1_000, 0, 10, 0],
                 ..Pod::default()

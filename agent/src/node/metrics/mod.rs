@@ -14,12 +14,8 @@ use std::{
 
 use ebb_agent::counter::{Adoption, Events};
 use ebb_metrics::Format;
-use ebb_report::Receipt;
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
-};
+use ebb_report_client::Sending;
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
 use super::counting::{Figures, Tally};
 
@@ -61,50 +57,17 @@ pub(super) struct Metrics {
     watch_errors: Counter,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Host {
-    host: String,
-}
-
-/// What the senders count.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sending {
-    reports: Family<Outcome, Counter>,
-    pods: Family<Outcome, Counter>,
-    replicas: Family<Host, Gauge>,
-}
-
 impl Metrics {
     pub(super) fn new(shown: &Shown) -> Arc<Self> {
         let mut all = Registry::with_prefix("ebb");
         all.register_collector(Box::new(pods::Pods(Arc::clone(shown))));
         let registry = all.sub_registry_with_prefix("agent");
-        let sending = Sending::default();
-        let (wakeups, watch_errors) = (Counter::default(), Counter::default());
-        // From the start, so that the first of a kind is a rise.
-        for outcome in ["taken", "refused", "lost"] {
-            drop(sending.reports.get_or_create(&Outcome { outcome }));
-        }
-        registry.register(
-            "reports",
-            "Reports to replicas of the autoscaler, by what became of them",
-            sending.reports.clone(),
-        );
-        registry.register(
+        let sending = Sending::registered(
+            registry,
             "reported_pods",
             "Pods in reports, by what the autoscaler made of them",
-            sending.pods.clone(),
         );
-        registry.register(
-            "replicas",
-            "Addresses that reports are sent to, by the host of their URL",
-            sending.replicas.clone(),
-        );
+        let (wakeups, watch_errors) = (Counter::default(), Counter::default());
         registry.register(
             "wakeups",
             "Bursts that the kernel has told of before the next round",
@@ -143,35 +106,6 @@ impl Metrics {
     /// None in practice: writing to memory does not fail.
     pub(super) fn text(&self, format: Format) -> Result<String, fmt::Error> {
         format.encode(&self.registry)
-    }
-}
-
-impl Sending {
-    pub(super) fn taken(&self, receipt: Receipt) {
-        self.count("taken");
-        for (outcome, pods) in receipt.outcomes() {
-            self.pods.get_or_create(&Outcome { outcome }).inc_by(pods);
-        }
-    }
-
-    pub(super) fn refused(&self) {
-        self.count("refused");
-    }
-
-    pub(super) fn lost(&self) {
-        self.count("lost");
-    }
-
-    pub(super) fn replicas(&self, host: &str, number: usize) {
-        let host = Host {
-            host: host.to_owned(),
-        };
-        let number = i64::try_from(number).unwrap_or(i64::MAX);
-        self.replicas.get_or_create(&host).set(number);
-    }
-
-    fn count(&self, outcome: &'static str) {
-        self.reports.get_or_create(&Outcome { outcome }).inc();
     }
 }
 

@@ -162,13 +162,13 @@ impl Handler {
 
     /// What pods serve, by whoever sees them.
     fn report(&self, identity: &Identity, body: &[u8]) -> Result<Receipt, Failure> {
-        let report: Report = serde_json::from_slice(body)?;
+        let report: Report<'_> = serde_json::from_slice(body)?;
         let (scope, sender) = match identity {
             Identity::Agent(node) if **node == *report.node => (Scope::Node(node), &**node),
             Identity::Agent(node) => {
                 return Err(Failure::OtherNode {
                     agent: node.to_string(),
-                    report: report.node,
+                    report: report.node.into_owned(),
                 });
             }
             Identity::Source(account) => (Scope::Cluster, &**account),

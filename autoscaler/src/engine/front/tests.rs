@@ -194,7 +194,7 @@ impl World {
             self.integral += self.load * SECOND;
             self.started += self.load;
             let pod = Pod {
-                uid: POD.to_owned(),
+                uid: POD.into(),
                 since: 5,
                 at: self.nanos(),
                 integral: self.integral,
@@ -203,8 +203,8 @@ impl World {
                 ..Pod::default()
             };
             let report = Report {
-                node: "n1".to_owned(),
-                boot: "b".to_owned(),
+                node: "n1".into(),
+                boot: "b".into(),
                 pods: vec![pod],
             };
             let scope = Scope::Node("n1");

@@ -56,8 +56,8 @@ impl StandIn {
         loop {
             tick.tick().await;
             let mut report = Report {
-                node: self.node.clone(),
-                boot: format!("stand-in {:?}", self.start),
+                node: self.node.clone().into(),
+                boot: format!("stand-in {:?}", self.start).into(),
                 pods: Vec::new(),
             };
             for pod in pods().into_iter().filter(|pod| pod.node == self.node) {
@@ -69,7 +69,7 @@ impl StandIn {
                         .entry(pod.uid.clone())
                         .or_insert((EPOCH + now).saturating_sub(age));
                     report.pods.push(Pod {
-                        uid: pod.uid,
+                        uid: pod.uid.into(),
                         since,
                         at: since + age,
                         integral: (stats.integral * 1e9) as u64,
@@ -86,7 +86,7 @@ impl StandIn {
         }
     }
 
-    async fn tell(&mut self, port: u16, report: &Report) -> Result<(), String> {
+    async fn tell(&mut self, port: u16, report: &Report<'_>) -> Result<(), String> {
         let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let mut line = match self.lines.remove(&port) {
             Some(line) => line,

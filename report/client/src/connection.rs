@@ -17,7 +17,10 @@ use tokio::{
 };
 use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 
-use super::credentials::{Credentials, CredentialsError};
+use crate::{
+    address::host,
+    credentials::{Credentials, CredentialsError},
+};
 
 /// For TCP and TLS together; within a cluster it takes milliseconds.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
@@ -28,7 +31,7 @@ const LONGEST_ANSWER: usize = 4096;
 
 /// Why a report did not arrive.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SendError {
+pub(crate) enum SendError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     #[error("no connection: {0}")]
@@ -49,33 +52,40 @@ pub(super) enum SendError {
 
 /// What a replica answered.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     /// How long it asks to be left alone.
-    pub(super) retry_after: Option<Duration>,
-    pub(super) body: Bytes,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Bytes,
 }
 
 /// A replica, as it is spoken to.
 #[derive(Debug)]
-pub(super) struct Peer {
-    pub(super) address: SocketAddr,
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
     /// Its URL's host: what its certificate must be for.
     host: String,
     authority: String,
+    path: &'static str,
     secure: bool,
-    pub(super) credentials: Arc<Credentials>,
+    pub(crate) credentials: Arc<Credentials>,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Peer {
-    pub(super) fn new(address: SocketAddr, url: &Uri, credentials: Arc<Credentials>) -> Self {
+    pub(crate) fn new(
+        address: SocketAddr,
+        url: &Uri,
+        path: &'static str,
+        credentials: Arc<Credentials>,
+    ) -> Self {
         Self {
             address,
-            host: url.host().unwrap_or_default().to_owned(),
+            host: host(url).to_owned(),
             authority: url
                 .authority()
                 .map_or_else(String::new, ToString::to_string),
+            path,
             secure: url.scheme_str() == Some("https"),
             credentials,
             connection: None,
@@ -84,8 +94,8 @@ impl Peer {
 
     /// Sends a report and waits for the answer. A connection that the replica has closed meanwhile, as it may
     /// between two reports, is opened again.
-    pub(super) async fn post(&mut self, body: Bytes) -> Result<Answer, SendError> {
-        let mut request = Request::post(ebb_report::PATH)
+    pub(crate) async fn post(&mut self, body: Bytes) -> Result<Answer, SendError> {
+        let mut request = Request::post(self.path)
             .header(HOST, &self.authority)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(token) = self.credentials.authorization()? {

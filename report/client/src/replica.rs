@@ -10,8 +10,10 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::connection::{Answer, Peer};
-use crate::node::metrics::Sending;
+use crate::{
+    connection::{Answer, Peer},
+    sending::Sending,
+};
 
 /// A replica in trouble is tried no more often; reports of a burst come every 50 ms.
 const TRY_EVERY: Duration = Duration::from_secs(1);
@@ -20,10 +22,10 @@ const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// A replica.
 #[derive(Debug)]
-pub(super) struct Replica {
+pub(crate) struct Replica {
     peer: Peer,
     reports: watch::Receiver<Bytes>,
-    metrics: Sending,
+    sending: Sending,
     /// What is wrong, as last said in the log.
     wrong: Option<String>,
 }
@@ -36,17 +38,17 @@ enum Went {
 }
 
 impl Replica {
-    pub(super) fn new(peer: Peer, reports: watch::Receiver<Bytes>, metrics: Sending) -> Self {
+    pub(crate) fn new(peer: Peer, reports: watch::Receiver<Bytes>, sending: Sending) -> Self {
         Self {
             peer,
             reports,
-            metrics,
+            sending,
             wrong: None,
         }
     }
 
     /// Sends until there will be no more reports.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         // The first one is there already, most likely.
         self.reports.mark_changed();
         while self.reports.changed().await.is_ok() {
@@ -57,19 +59,19 @@ impl Replica {
             }
             let rest = match self.report(body).await {
                 Went::Taken(receipt) => {
-                    self.metrics.taken(receipt);
+                    self.sending.taken(receipt);
                     if self.wrong.take().is_some() {
                         info!(address = %self.peer.address, "reports are taken again");
                     }
                     continue;
                 }
                 Went::Refused(rest, why) => {
-                    self.metrics.refused();
+                    self.sending.refused();
                     self.say(why);
                     rest
                 }
                 Went::Lost(why) => {
-                    self.metrics.lost();
+                    self.sending.lost();
                     self.say(why);
                     TRY_EVERY
                 }
@@ -89,7 +91,8 @@ impl Replica {
                 Err(error) => Went::Lost(format!("not an answer of an autoscaler: {error}")),
             },
             status => {
-                if status == StatusCode::UNAUTHORIZED {
+                // Forbidden too: for whom it was made out is written in the token.
+                if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status) {
                     self.peer.credentials.doubt();
                 }
                 let (rest, why) = refusal(&answer);
@@ -115,4 +118,23 @@ fn refusal(answer: &Answer) -> (Duration, String) {
         rest.clamp(TRY_EVERY, LONGEST_REST),
         format!("answered {}: {line}", answer.status),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_is_left_alone_as_long_as_it_asks_within_bounds() {
+        for (asked, rest) in [(None, 1), (Some(0), 1), (Some(3), 3), (Some(3600), 10)] {
+            let answer = Answer {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                retry_after: asked.map(Duration::from_secs),
+                body: Bytes::from("the token cannot be checked\nnow\n"),
+            };
+            let why = "answered 503 Service Unavailable: the token cannot be checked";
+            let expected = (Duration::from_secs(rest), why.to_owned());
+            assert_eq!(refusal(&answer), expected, "{asked:?}");
+        }
+    }
 }

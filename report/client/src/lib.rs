@@ -1,4 +1,5 @@
-//! Reports, to every replica of the autoscaler.
+//! Reports, to every replica of the autoscaler: the sending side of `docs/report-api.md`, for the agent and the
+//! activator.
 //!
 //! Each address has a task of its own, and a slow replica holds up no other. Nothing is queued: what a replica gets is
 //! the newest report there is when it is ready for one, and as all figures are cumulative, what it missed is in it.
@@ -10,6 +11,7 @@ mod address;
 mod connection;
 mod credentials;
 mod replica;
+mod sending;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -19,16 +21,17 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-pub(super) use self::credentials::Credentials;
 use self::{address::Addresses, connection::Peer, replica::Replica};
-use super::metrics::Sending;
+pub use self::{address::url, credentials::Credentials, sending::Sending};
 
-/// Keeps one task for each address of one URL. Never ends; dropping it ends the tasks.
-pub(super) async fn send(
+/// Posts what comes out of `reports` to `path` at all addresses of the URL's host, over TLS where it is `https`. An
+/// empty report is none. Never ends; dropping it ends its tasks.
+pub async fn send(
     url: Uri,
+    path: &'static str,
     credentials: Arc<Credentials>,
     reports: watch::Receiver<Bytes>,
-    metrics: Sending,
+    sending: Sending,
 ) {
     let mut addresses = Addresses::of(&url);
     let mut replicas: Vec<(SocketAddr, AbortHandle)> = Vec::new();
@@ -48,13 +51,13 @@ pub(super) async fn send(
                 continue;
             }
             tracing::info!(%address, host = url.host(), "replica");
-            let peer = Peer::new(address, &url, Arc::clone(&credentials));
-            let replica = Replica::new(peer, reports.clone(), metrics.clone());
+            let peer = Peer::new(address, &url, path, Arc::clone(&credentials));
+            let replica = Replica::new(peer, reports.clone(), sending.clone());
             replicas.push((address, tasks.spawn(replica.run())));
         }
         // Aborted ones.
         while tasks.try_join_next().is_some() {}
-        metrics.replicas(url.host().unwrap_or_default(), replicas.len());
+        sending.replicas(url.host().unwrap_or_default(), replicas.len());
     }
 }
 

@@ -26,7 +26,7 @@ const FRESH: Duration = Duration::from_secs(30);
 
 /// Why there are no credentials.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CredentialsError {
+pub(crate) enum CredentialsError {
     /// A file could not be read.
     #[error("cannot read {path}: {source}")]
     File {
@@ -64,14 +64,16 @@ pub(super) enum CredentialsError {
 
 /// The files, and what was last read of them.
 #[derive(Debug)]
-pub(crate) struct Credentials {
+pub struct Credentials {
     token: Option<PathBuf>,
     authority: Option<PathBuf>,
     read: Mutex<Option<(Instant, HeaderValue)>>,
 }
 
 impl Credentials {
-    pub(crate) fn new(token: Option<PathBuf>, authority: Option<PathBuf>) -> Self {
+    /// The file of the token, and that of the certificates of who signs the autoscaler's; neither is needed for `http`.
+    /// They are read when they are used.
+    pub fn new(token: Option<PathBuf>, authority: Option<PathBuf>) -> Self {
         Self {
             token,
             authority,
@@ -80,7 +82,7 @@ impl Credentials {
     }
 
     /// The `Authorization` header; none where no token file was named.
-    pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, CredentialsError> {
+    pub(crate) fn authorization(&self) -> Result<Option<HeaderValue>, CredentialsError> {
         let Some(path) = &self.token else {
             return Ok(None);
         };
@@ -103,12 +105,12 @@ impl Credentials {
     }
 
     /// Has the token read again: it was refused.
-    pub(super) fn doubt(&self) {
+    pub(crate) fn doubt(&self) {
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// What opens TLS connections to an autoscaler that the authority has signed for.
-    pub(super) fn connector(&self) -> Result<TlsConnector, CredentialsError> {
+    pub(crate) fn connector(&self) -> Result<TlsConnector, CredentialsError> {
         let path = self
             .authority
             .as_ref()

@@ -2,11 +2,11 @@
 
 use std::{collections::VecDeque, convert::Infallible, path::Path, sync::Mutex, time::Duration};
 
-use ebb_metrics::Format;
 use ebb_report::Receipt;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::{
     net::TcpListener,
@@ -26,10 +26,17 @@ use tokio_rustls::{
 };
 
 use super::*;
-use crate::node::metrics::Metrics;
 
 /// What arrives arrives within this, on a loaded machine too.
 const SOON: Duration = Duration::from_secs(20);
+
+/// What the server makes of every report it takes.
+const RECEIPT: Receipt = Receipt {
+    taken: 2,
+    unknown: 0,
+    foreign: 1,
+    senseless: 0,
+};
 
 /// One request, as it arrived.
 #[derive(Debug)]
@@ -121,7 +128,7 @@ async fn accept(
                 };
                 sender.send(arrived).ok();
                 let status = script.next().await;
-                let receipt = serde_json::to_vec(&Receipt::default()).unwrap();
+                let receipt = serde_json::to_vec(&RECEIPT).unwrap();
                 let response = Response::builder()
                     .status(status)
                     .body(Full::new(Bytes::from(receipt)))
@@ -156,20 +163,22 @@ async fn accept(
 /// Reports going to a server.
 struct Sent {
     reports: watch::Sender<Bytes>,
-    metrics: Arc<Metrics>,
+    registry: Registry,
     _tasks: JoinSet<()>,
 }
 
 impl Sent {
     fn to(url: &str, credentials: Credentials) -> Self {
         let (reports, newest) = watch::channel(Bytes::new());
-        let metrics = Metrics::new(&Arc::default());
+        let mut registry = Registry::default();
+        let sending = Sending::registered(&mut registry, "reported_pods", "Pods in reports");
         let mut tasks = JoinSet::new();
         let url = url.parse().unwrap();
-        tasks.spawn(send(url, Arc::new(credentials), newest, metrics.sending()));
+        let credentials = Arc::new(credentials);
+        tasks.spawn(send(url, ebb_report::PATH, credentials, newest, sending));
         Self {
             reports,
-            metrics,
+            registry,
             _tasks: tasks,
         }
     }
@@ -178,15 +187,16 @@ impl Sent {
         self.reports.send_replace(Bytes::from(body));
     }
 
+    fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).unwrap();
+        text
+    }
+
     /// Waits for a line of the metrics.
     async fn shows(&self, line: &str) {
         let shown = async {
-            while !self
-                .metrics
-                .text(Format::Prometheus)
-                .unwrap()
-                .contains(line)
-            {
+            while !self.text().contains(line) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -212,8 +222,10 @@ async fn reports_arrive_on_one_connection() {
         );
         assert_eq!((arrived.connection, arrived.authorization), (0, None));
     }
-    sent.shows("ebb_agent_replicas{host=\"127.0.0.1\"} 1").await;
-    sent.shows("ebb_agent_reports_total{outcome=\"taken\"} 2")
+    sent.shows("replicas{host=\"127.0.0.1\"} 1").await;
+    sent.shows("reports_total{outcome=\"taken\"} 2").await;
+    sent.shows("reported_pods_total{outcome=\"taken\"} 4").await;
+    sent.shows("reported_pods_total{outcome=\"foreign\"} 2")
         .await;
 }
 
@@ -243,33 +255,33 @@ async fn only_the_newest_report_waits() {
     }
     server.script.push(&[200]);
     assert_eq!(server.next().await.body, "fourth");
-    sent.shows("ebb_agent_reports_total{outcome=\"taken\"} 2")
-        .await;
+    sent.shows("reports_total{outcome=\"taken\"} 2").await;
 }
 
 #[tokio::test]
 async fn a_refused_token_is_read_again() {
+    for status in [401, 403] {
+        refused_with(status).await;
+    }
+}
+
+async fn refused_with(status: u16) {
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
     std::fs::write(&token, "old\n").unwrap();
     let mut server = Server::start(None).await;
-    server.script.push(&[200, 401]);
+    server.script.push(&[200, status]);
     let url = format!("http://127.0.0.1:{}", server.port);
     let sent = Sent::to(&url, files(&token, None));
     sent.report("one");
-    assert_eq!(
-        server.next().await.authorization.as_deref(),
-        Some("Bearer old")
-    );
+    let arrived = server.next().await;
+    assert_eq!(arrived.authorization.as_deref(), Some("Bearer old"));
     std::fs::write(&token, "new\n").unwrap();
     sent.report("two");
+    let arrived = server.next().await;
     // Not read again while it serves.
-    assert_eq!(
-        server.next().await.authorization.as_deref(),
-        Some("Bearer old")
-    );
-    sent.shows("ebb_agent_reports_total{outcome=\"refused\"} 1")
-        .await;
+    assert_eq!(arrived.authorization.as_deref(), Some("Bearer old"));
+    sent.shows("reports_total{outcome=\"refused\"} 1").await;
     sent.report("three");
     let arrived = server.next().await;
     assert_eq!(arrived.authorization.as_deref(), Some("Bearer new"));
@@ -289,8 +301,7 @@ async fn a_replica_is_tried_until_it_is_there() {
         Credentials::new(None, None),
     );
     sent.report("one");
-    sent.shows("ebb_agent_reports_total{outcome=\"lost\"} 1")
-        .await;
+    sent.shows("reports_total{outcome=\"lost\"} 1").await;
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let (sender, mut arrived) = unbounded_channel();
     tokio::spawn(accept(listener, None, sender, Arc::default()));
@@ -335,8 +346,7 @@ async fn the_autoscaler_has_to_prove_its_name() {
     let url = format!("https://localhost:{}", server.port);
     let sent = Sent::to(&url, files(&token, Some(&authority)));
     sent.report("one");
-    sent.shows("ebb_agent_reports_total{outcome=\"lost\"} ")
-        .await;
+    sent.shows("reports_total{outcome=\"lost\"} ").await;
     assert!(
         server.arrived.try_recv().is_err(),
         "no token was sent to a stranger"

@@ -1,0 +1,121 @@
+//! The addresses of a host, as they come and go.
+//!
+//! Failure mode: a name that cannot be resolved keeps its last addresses, because a resolver that is away says nothing
+//! about the replicas.
+
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+
+use hyper::Uri;
+use tokio::{net::lookup_host, time::sleep};
+use tracing::warn;
+
+/// How often a name is resolved again: replicas change with roll-outs, and the cluster's DNS answers for 5 s
+/// from its cache (CoreDNS' default for a Service is a TTL of 5).
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// The URL of an autoscaler, as an option gives it. In the clear only to this host: a token is sent.
+///
+/// # Errors
+/// What it must be instead.
+pub fn url(text: &str) -> Result<Uri, String> {
+    let url: Uri = text
+        .parse()
+        .map_err(|error| format!("{error}: must be https://HOST[:PORT]"))?;
+    let host = url.host().unwrap_or_default();
+    match url.scheme_str() {
+        Some("https") if !host.is_empty() => Ok(url),
+        Some("http") if matches!(host, "localhost" | "127.0.0.1" | "[::1]") => Ok(url),
+        Some("http") => Err("http:// is for this host only: use https://".to_owned()),
+        _ => Err("must be https://HOST[:PORT]".to_owned()),
+    }
+}
+
+/// A URL's host as look-ups and certificates have it: IPv6 addresses without their brackets.
+pub(crate) fn host(url: &Uri) -> &str {
+    let host = url.host().unwrap_or_default();
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    bare.unwrap_or(host)
+}
+
+/// The addresses of one host.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    host: String,
+    port: u16,
+    known: BTreeSet<SocketAddr>,
+    asked: bool,
+    failed: bool,
+}
+
+impl Addresses {
+    pub(crate) fn of(url: &Uri) -> Self {
+        let secure = url.scheme_str() == Some("https");
+        Self {
+            host: host(url).to_owned(),
+            port: url.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+            known: BTreeSet::new(),
+            asked: false,
+            failed: false,
+        }
+    }
+
+    /// The addresses, as soon as they are others than before; at first, as soon as there are any.
+    pub(crate) async fn changed(&mut self) -> BTreeSet<SocketAddr> {
+        loop {
+            if self.asked {
+                sleep(AGAIN).await;
+            }
+            self.asked = true;
+            match lookup_host((self.host.as_str(), self.port)).await {
+                Ok(found) => {
+                    self.failed = false;
+                    let found: BTreeSet<_> = found.collect();
+                    if found != self.known {
+                        self.known = found;
+                        return self.known.clone();
+                    }
+                }
+                Err(error) => {
+                    if !self.failed {
+                        warn!(host = self.host, %error, "the autoscaler's name cannot be resolved");
+                    }
+                    self.failed = true;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_url_host_and_port_are_looked_up() {
+        for (url, host, port) in [
+            ("https://autoscaler.ebb:8443", "autoscaler.ebb", 8443),
+            ("http://autoscaler.ebb", "autoscaler.ebb", 80),
+            ("https://[fd00::7]", "fd00::7", 443),
+        ] {
+            let addresses = Addresses::of(&url.parse().unwrap());
+            assert_eq!((&*addresses.host, addresses.port), (host, port), "{url}");
+        }
+    }
+
+    #[test]
+    fn tokens_do_not_leave_the_host_in_the_clear() {
+        for good in [
+            "https://a.b.svc:8443",
+            "http://127.0.0.1:8080",
+            "http://[::1]:1",
+            "http://localhost",
+        ] {
+            assert!(url(good).is_ok(), "{good}");
+        }
+        for bad in ["http://a.b.svc", "a.b.svc:8443", "ftp://a", "https://", ""] {
+            assert!(url(bad).is_err(), "{bad}");
+        }
+    }
+}

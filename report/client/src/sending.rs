@@ -1,0 +1,80 @@
+//! What sending counts.
+//!
+//! Labels are bounded: by the outcomes there are, and by the URLs that a program was started with.
+
+use ebb_report::Receipt;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Host {
+    host: String,
+}
+
+/// Counts reports to all replicas, and what became of them; clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Sending {
+    reports: Family<Outcome, Counter>,
+    entries: Family<Outcome, Counter>,
+    replicas: Family<Host, Gauge>,
+}
+
+impl Sending {
+    /// Shown in a registry as `reports_total` and `replicas`, and, under a name and a help of the caller's, what
+    /// the autoscaler made of the entries of reports.
+    pub fn registered(registry: &mut Registry, entries: &str, help: &str) -> Self {
+        let sending = Self::default();
+        // From the start, so that the first of a kind is a rise.
+        for outcome in ["taken", "refused", "lost"] {
+            drop(sending.reports.get_or_create(&Outcome { outcome }));
+        }
+        registry.register(
+            "reports",
+            "Reports to replicas of the autoscaler, by what became of them",
+            sending.reports.clone(),
+        );
+        registry.register(entries, help, sending.entries.clone());
+        registry.register(
+            "replicas",
+            "Addresses that reports are sent to, by the host of their URL",
+            sending.replicas.clone(),
+        );
+        sending
+    }
+
+    pub(crate) fn taken(&self, receipt: Receipt) {
+        self.count("taken");
+        for (outcome, entries) in receipt.outcomes() {
+            let counter = self.entries.get_or_create(&Outcome { outcome });
+            counter.inc_by(entries);
+        }
+    }
+
+    pub(crate) fn refused(&self) {
+        self.count("refused");
+    }
+
+    pub(crate) fn lost(&self) {
+        self.count("lost");
+    }
+
+    pub(crate) fn replicas(&self, host: &str, number: usize) {
+        let host = Host {
+            host: host.to_owned(),
+        };
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        self.replicas.get_or_create(&host).set(number);
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.reports.get_or_create(&Outcome { outcome }).inc();
+    }
+}

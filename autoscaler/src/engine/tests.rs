@@ -223,8 +223,8 @@ fn a_workload_follows_its_load_up_and_down() {
     assert_eq!(orders(&effects).last().unwrap().1, 1, "{effects:?}");
 }
 
-#[test]
-fn two_workloads_do_not_mix() {
+/// Two workloads for seven in flight a pod.
+fn blue_and_green() -> Cluster {
     let mut cluster = Cluster::new();
     for name in ["blue", "green"] {
         cluster.engine.target_seen(
@@ -232,6 +232,12 @@ fn two_workloads_do_not_mix() {
             target(name, 1, &[("autoscaling.knative.dev/target", "10")]),
         );
     }
+    cluster
+}
+
+#[test]
+fn two_workloads_do_not_mix() {
+    let mut cluster = blue_and_green();
     cluster.pod("blue", "a", "n1", 70);
     cluster.pod("green", "b", "n1", 30);
     cluster.pass(70);
@@ -243,13 +249,7 @@ fn two_workloads_do_not_mix() {
 
 #[test]
 fn a_pod_goes_with_the_owner_that_takes_it_on() {
-    let mut cluster = Cluster::new();
-    for name in ["blue", "green"] {
-        cluster.engine.target_seen(
-            cluster.now,
-            target(name, 1, &[("autoscaling.knative.dev/target", "10")]),
-        );
-    }
+    let mut cluster = blue_and_green();
     cluster.pod("blue", "a", "n1", 70);
     cluster.pod("green", "b", "n1", 0);
     cluster.pass(70);

@@ -32,6 +32,9 @@ pub(crate) const CASES: &[Case] = &[
 /// Loopback too, and another address: a stranger's.
 const ABROAD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
+/// Where a crowd comes from: it takes all the seats that strangers of one address get, also from tests beside it.
+const CROWDED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+
 fn report(node: &str, uid: &str) -> Report<'static> {
     Report {
         node: node.to_owned().into(),
@@ -220,7 +223,7 @@ fn ten_thousand_connections() {
         let mut crowd = Vec::new();
         for _ in 0..10_000 {
             let socket = tokio::net::TcpSocket::new_v4().unwrap();
-            socket.bind((ABROAD, 0).into()).unwrap();
+            socket.bind((CROWDED, 0).into()).unwrap();
             // Accepted by the kernel at least; those there is no seat for are closed.
             if let Ok(Ok(stream)) = tokio::time::timeout(
                 Duration::from_secs(1),

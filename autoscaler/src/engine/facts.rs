@@ -63,7 +63,7 @@ impl Engine {
         let mut entry = Entry::new(id, facts, now);
         for owner in self.owners_of.get(&key).into_iter().flatten() {
             if let Some(owned) = self.owners.get(owner) {
-                join(&mut self.pods, &mut entry, &owned.pods);
+                join(&mut self.pods, &mut entry, owned.pods.iter().copied());
             }
         }
         self.ids.insert(key.clone(), id);
@@ -140,7 +140,7 @@ impl Engine {
         owned.pods.insert(id);
         if let Some(workload) = owned.leads_to.as_ref().and_then(|key| self.ids.get(key)) {
             if let Some(entry) = self.entries.get_mut(workload) {
-                join(&mut self.pods, entry, &[id].into());
+                join(&mut self.pods, entry, [id]);
             }
         } else if !owned.asked && (opted_in || self.namespaces.contains_key(&owned.namespace)) {
             ask(&mut self.effects, owned);
@@ -209,7 +209,7 @@ impl Engine {
         owned.leads_to = Some(key.clone());
         let id = self.ids.get(&key).copied();
         if let Some(entry) = id.and_then(|id| self.entries.get_mut(&id)) {
-            join(&mut self.pods, entry, &owned.pods);
+            join(&mut self.pods, entry, owned.pods.iter().copied());
         }
         let owners = self.owners_of.entry(key.clone()).or_default();
         owners.insert(owner.into());
@@ -269,8 +269,8 @@ impl Engine {
 }
 
 /// Gives pods to the workload that they are of.
-fn join(all: &mut Pods, entry: &mut Entry, pods: &BTreeSet<PodId>) {
-    for &id in pods {
+fn join(all: &mut Pods, entry: &mut Entry, pods: impl IntoIterator<Item = PodId>) {
+    for id in pods {
         if let Some(pod) = all.get_mut(id) {
             pod.workload = Some(entry.id);
             entry.pods.insert(id);

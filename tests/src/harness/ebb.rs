@@ -146,7 +146,7 @@ impl<L: DeserializeOwned + Debug + Send + 'static> Ebb<L> {
                         RecvTimeoutError::Disconnected => "ebb ended".to_owned(),
                     };
                     // Ended, so that its stderr ends too.
-                    if !self.process.ended(TIDIES_WITHIN) {
+                    if !self.process.end_within(TIDIES_WITHIN) {
                         self.process.signal(Signal::SIGKILL);
                     }
                     let stderr = self.stderr();
@@ -206,6 +206,6 @@ impl<L: DeserializeOwned + Debug + Send + 'static> Ebb<L> {
 
 impl<L> Drop for Ebb<L> {
     fn drop(&mut self) {
-        self.process.ended(TIDIES_WITHIN);
+        self.process.end_within(TIDIES_WITHIN);
     }
 }

@@ -85,8 +85,8 @@ impl Process {
         }
     }
 
-    /// Asks it to end, as Ctrl-C does, and waits for it `within` the time; whether it has ended.
-    pub fn ended(&mut self, within: Duration) -> bool {
+    /// Asks it to end, as Ctrl-C does, and waits so long for it; whether it has ended.
+    pub fn end_within(&mut self, within: Duration) -> bool {
         // A process that was waited for has no id any more.
         if self.child.try_wait().is_ok_and(|end| end.is_none()) {
             self.signal(Signal::SIGINT);

@@ -3,16 +3,17 @@
 //! That is so where the client's own last packet was lost, where the accept queue was full when it came, and always with
 //! `TCP_DEFER_ACCEPT`. The kernel shows such a packet to the listening socket only
 //! (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). It is kept; when the kernel makes
-//! the connection, a moment later, it is read there as if it came then (see [`adopt`]). If it never does, nothing has
-//! been counted, and the bytes are forgotten.
+//! the connection, a moment later and on the same CPU, it is read there as if it came then (see [`adopt`]). If it never
+//! does, nothing has been counted, and the bytes are forgotten. Of two such packets on two CPUs one makes the connection;
+//! the other is shown again, to its socket. So each CPU has a place of its own.
 //!
 //! The same is done with what comes on another CPU while the kernel makes the connection: its socket can be found by then,
-//! but `sockets` has not heard of it.
+//! but `sockets` has not heard of it. It is shown once only, and there can be several.
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::BPF_NOEXIST,
-    helpers::generated::bpf_get_socket_cookie,
+    bindings::{BPF_ANY, BPF_NOEXIST},
+    helpers::generated::{bpf_get_smp_processor_id, bpf_get_socket_cookie},
     programs::{SkBuffContext, SockOpsContext},
 };
 use ebb_common::{
@@ -20,7 +21,9 @@ use ebb_common::{
     conn::{Conn, state},
     direction::Side,
     packet::Meter as _,
-    stash::{EARLY_PIECES, EarlyKey, PIECE, PIECE_WORDS, Place},
+    stash::{
+        ADOPTED_PIECES, EARLY_PIECES, EARLY_REACH, EarlyKey, MEANWHILE, PIECE, PIECE_WORDS, Place,
+    },
 };
 
 use crate::{
@@ -29,6 +32,8 @@ use crate::{
     segment::{Header, ends},
     sockets,
     stash::{self, Work},
+    traffic::TCP_LISTEN,
+    turn,
 };
 
 /// Where a piece says what it is: in a word that no text is read from.
@@ -46,25 +51,55 @@ pub fn keep(context: &SkBuffContext) {
     let Some(ends) = ends(context) else {
         return;
     };
-    store(context, &header, ends);
-    // Made meanwhile: it may have been taken on before there was anything to hand to it.
+    // SAFETY: a field that every socket has.
+    if unsafe { (*header.socket).state } == TCP_LISTEN {
+        store(context, &header, first_of(ends), BPF_ANY);
+        return;
+    }
+    store(context, &header, meanwhile(ends), BPF_NOEXIST);
+    // Made meanwhile: it may have been taken on before there was anything to hand to it. What was kept is left to the
+    // map, as it may just be being handed over.
     if connection(header.socket).is_some() {
-        forget(ends);
+        turn::set_put_aside(context, 0);
         go_on_in(context, Side::Requests, ingress::LONG);
     }
 }
 
+/// The first piece of the packet that is at the listening socket on this CPU.
 #[inline(always)]
-fn store(context: &SkBuffContext, header: &Header, ends: Ends) {
-    let mut key = EarlyKey { ends, index: 0 };
+pub fn first_of(ends: Ends) -> EarlyKey {
+    EarlyKey {
+        ends,
+        // SAFETY: no arguments.
+        from: unsafe { bpf_get_smp_processor_id() },
+        index: 0,
+    }
+}
+
+/// The first piece that came while the connection was being made.
+#[inline(always)]
+pub fn meanwhile(ends: Ends) -> EarlyKey {
+    EarlyKey {
+        ends,
+        from: MEANWHILE,
+        index: 0,
+    }
+}
+
+/// Keeps a packet in pieces, from one place on; in free ones if `flags` say so.
+#[inline(always)]
+fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32) {
     for index in 0..EARLY_PIECES {
-        let done = index * PIECE as u32;
+        // From where the verifier does not know it: else each number of places taken would be a way of its own.
+        let done = turn::put_aside(context);
         if done >= header.segment.length {
             break;
         }
-        key.index = u64::from(index);
+        key.index = index;
         let Some(blank) = NO_PIECE.get(0) else { return };
-        let _ = EARLY.insert(key, blank, 0);
+        if EARLY.insert(key, blank, u64::from(flags)) == Err(EEXIST) {
+            continue;
+        }
         let Some(piece) = EARLY.get_ptr_mut(key) else {
             return;
         };
@@ -83,20 +118,12 @@ fn store(context: &SkBuffContext, header: &Header, ends: Ends) {
             return;
         }
         let first = header.segment.first.wrapping_add(done);
+        // Last, as another CPU may be taking it on.
         // SAFETY: a value of the map.
-        unsafe { (*piece)[ABOUT] = u64::from(first) << 32 | u64::from(length) };
-    }
-}
-
-/// Forgets what was kept for a connection.
-#[inline(always)]
-fn forget(ends: Ends) {
-    let mut key = EarlyKey { ends, index: 0 };
-    for index in 0..EARLY_PIECES {
-        key.index = u64::from(index);
-        if EARLY.remove(key).is_err() {
-            break;
+        unsafe {
+            (&raw mut (*piece)[ABOUT]).write_volatile(u64::from(first) << 32 | u64::from(length));
         }
+        turn::set_put_aside(context, done + PIECE as u32);
     }
 }
 
@@ -123,23 +150,31 @@ pub fn adopt(
     let (Some(mut pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
         return;
     };
-    let mut key = EarlyKey {
-        ends: sockets::ends(context),
-        index: 0,
-    };
-    for index in 0..EARLY_PIECES {
-        key.index = u64::from(index);
+    let mut key = first_of(sockets::ends(context));
+    kept.adopt_from(key.from);
+    for index in 0..ADOPTED_PIECES {
+        kept.next_early(&mut key);
         let Some(piece) = EARLY.get_ptr(key) else {
-            break;
+            if key.from == MEANWHILE {
+                break;
+            }
+            kept.adopt_from(MEANWHILE);
+            continue;
         };
         // SAFETY: a value of the map.
-        let piece = unsafe { &*piece };
-        let about = piece[ABOUT];
+        let about = unsafe { (&raw const (*piece)[ABOUT]).read_volatile() };
         let place = Place {
             first: (about >> 32) as u32,
             length: about as u32,
         };
+        if place.length == 0 || place.first.wrapping_sub(own.requests.next) >= EARLY_REACH {
+            // Another CPU is at it, and will see that there is a connection. Or an earlier one of these ends left it.
+            let _ = EARLY.remove(key);
+            continue;
+        }
         // Others put aside meanwhile what comes now: from the last place on, and perhaps this once more.
+        // SAFETY: as above.
+        let piece = unsafe { &*piece };
         let lock = &raw mut kept.lock;
         let claimed = pod.locked(lock, || kept.claim_at(index, place.first, place.length));
         if claimed {
@@ -155,6 +190,11 @@ pub fn adopt(
             own.lose(&mut pod);
         }
         let _ = EARLY.remove(key);
+    }
+    kept.next_early(&mut key);
+    if key.index >= EARLY_PIECES || EARLY.get_ptr(key).is_some() {
+        // There may have been more than there is room for.
+        own.lose(&mut pod);
     }
     own.turn.put_aside();
     if own.turn.enter(&pod) {

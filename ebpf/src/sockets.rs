@@ -14,10 +14,10 @@ use ebb_common::{
     http1::last_byte,
     http2::Http2,
     packet::Meter as _,
-    stash::EarlyKey,
 };
 
 use crate::{
+    early,
     maps::{
         EARLY, INNER, RULES, SLOT, SOCKETS, connection, http2, make_connection, stash as stash_of,
     },
@@ -161,11 +161,9 @@ fn accepted(context: &SockOpsContext) {
     if context.set_cb_flags(CALL_ON_STATE).is_ok() {
         pod.opened();
     }
-    let early = EarlyKey {
-        ends: here,
-        index: 0,
-    };
-    if EARLY.get_ptr(early).is_some() {
+    if EARLY.get_ptr(early::first_of(here)).is_some()
+        || EARLY.get_ptr(early::meanwhile(here)).is_some()
+    {
         // SAFETY: a program of the same kind.
         unsafe { SOCKETS.tail_call(context, ADOPT) };
         connection.requests.flags |= flag::UNREADABLE;

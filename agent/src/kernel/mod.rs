@@ -88,8 +88,10 @@ impl Kernel {
                 _ => Err(ProgramError::UnexpectedProgramType),
             };
             match loaded {
-                Err(ProgramError::LoadError { io_error, .. })
-                    if object::is_optional(name) && !object::is_substitute(name) =>
+                Err(ProgramError::LoadError {
+                    io_error,
+                    verifier_log,
+                }) if object::is_optional(name) && !object::is_substitute(name) =>
                 {
                     tracing::info!(
                         program = name,
@@ -97,6 +99,7 @@ impl Kernel {
                         "this kernel cannot run it (it needs Linux 5.17); packets of very many chunks or frames make \
                          their connection opaque"
                     );
+                    tracing::debug!("{verifier_log}");
                     Ok(())
                 }
                 loaded => loaded,

@@ -10,7 +10,7 @@
 use crate::{
     abi::Ends,
     conn::Lock,
-    window::{LOAD, forget},
+    window::{LOAD, forget, set},
 };
 
 /// Most bytes of a piece, a power of two.
@@ -38,9 +38,16 @@ pub struct PieceKey {
 /// Pieces of a packet that comes before its connection: those of 64 KiB.
 pub const EARLY_PIECES: u32 = 32;
 
+/// Pieces that a connection takes on as it is made: the packet that makes it, and what came on other CPUs meanwhile.
+pub const ADOPTED_PIECES: u32 = 48;
+
 /// Such pieces of all connections of a node that are kept. Each lives for as long as its packet takes to make the
 /// connection; one that is evicted makes that connection opaque.
 pub const MAX_EARLY_PIECES: u32 = 512;
+
+/// How far what came early can be ahead of what is first: a client sends no more before it has been answered. What is
+/// farther away was kept for an earlier connection with the same ends, which has not been made.
+pub const EARLY_REACH: u32 = 1 << 20;
 
 /// Which of such pieces it is.
 #[repr(C)]
@@ -48,9 +55,14 @@ pub const MAX_EARLY_PIECES: u32 = 512;
 pub struct EarlyKey {
     /// The connection's ends.
     pub ends: Ends,
-    /// Its index in the packet.
-    pub index: u64,
+    /// The CPU where its packet is at the listening socket, or [`MEANWHILE`].
+    pub from: u32,
+    /// Its index in the packet; of those that came meanwhile, among them all.
+    pub index: u32,
 }
+
+/// In [`EarlyKey::from`]: it came while another packet, which has its place, was making the connection.
+pub const MEANWHILE: u32 = u32::MAX;
 
 /// A piece: as plain words.
 pub type Piece = [u64; PIECE_WORDS];
@@ -123,6 +135,9 @@ pub struct Stash {
     free: u32,
     /// The piece that one under the lock has found.
     same: u32,
+    /// Where the next piece that came early is looked for, as in [`EarlyKey`].
+    early_from: u32,
+    early_index: u32,
     /// The socket's cookie: the first part of each piece's key.
     pub socket: u64,
     /// Where the pieces lie.
@@ -136,6 +151,8 @@ impl Stash {
         found: 0,
         free: 0,
         same: 0,
+        early_from: 0,
+        early_index: 0,
         socket: 0,
         places: [Place::FREE; PIECES],
     };
@@ -204,6 +221,22 @@ impl Stash {
         let word = u64::from(place.length) << 32 | u64::from(place.first);
         // SAFETY: a place, of the size and alignment of a word.
         unsafe { at.cast::<u64>().write_volatile(word) };
+    }
+
+    /// The first piece that came early is to be looked for here.
+    #[inline(always)]
+    pub fn adopt_from(&mut self, from: u32) {
+        set(&mut self.early_from, from);
+        set(&mut self.early_index, 0);
+    }
+
+    /// Says where to look for the next piece that came early. As it is in memory, so that the verifier takes one for
+    /// the other.
+    #[inline(always)]
+    pub fn next_early(&mut self, key: &mut EarlyKey) {
+        key.from = forget(&self.early_from);
+        key.index = forget(&self.early_index);
+        set(&mut self.early_index, key.index.wrapping_add(1));
     }
 
     /// The place found last.

@@ -33,6 +33,15 @@ struct Lacks(String);
 /// What a check comes to; a failure is a panic.
 type Verdict = Result<(), Lacks>;
 
+/// Whether the kernel has `bpf_loop`. Where it has not, what was put aside is read by as many programs as may call
+/// one another, and a connection that had more of it is opaque.
+fn has_loops() -> bool {
+    let release = nix::sys::utsname::uname().expect("it has a name");
+    let release = release.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse().ok());
+    (numbers.next(), numbers.next()) >= (Some(5u32), Some(17u32))
+}
+
 /// The program, which is several.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -11,6 +11,7 @@ use crate::{
     kernel_check::{
         Lacks, Verdict,
         counted::Counted,
+        has_loops,
         http2::{Http2, block_on},
         netem::{Faults, Netem},
     },
@@ -82,15 +83,6 @@ fn under(faults: Faults, client: fn(SocketAddr)) -> Verdict {
     }
     as_the_server_says(&counted, &sample, CONNECTIONS * REQUESTS);
     Ok(())
-}
-
-/// Whether the kernel has `bpf_loop`. Where it has not, what was put aside is read by as many programs as may call
-/// one another, and a connection that had more of it is opaque.
-fn has_loops() -> bool {
-    let release = nix::sys::utsname::uname().expect("it has a name");
-    let release = release.release().to_string_lossy();
-    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse().ok());
-    (numbers.next(), numbers.next()) >= (Some(5u32), Some(17u32))
 }
 
 fn over_http1(address: SocketAddr) {

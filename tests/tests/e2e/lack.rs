@@ -9,7 +9,7 @@ use ebb_tests::harness::{Case, Need, eventually};
 use crate::world::{World, await_event, shared};
 
 /// The kernel has a way to call itself 2.6 (`UNAME26` of personality(2)).
-const OLD: [&str; 2] = ["setarch", "--uname-2.6"];
+pub(crate) const OLD: [&str; 2] = ["setarch", "--uname-2.6"];
 
 pub(crate) const CASES: &[Case] = &[
     Case::beside(

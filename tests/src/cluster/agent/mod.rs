@@ -187,6 +187,22 @@ impl Agent {
         }
     }
 
+    /// Where it pins what it counts in; `None` for a stand-in, and where there is no bpffs.
+    #[must_use]
+    pub fn pins(&self) -> Option<&std::path::Path> {
+        match &self.begin {
+            Begin::Real(real) => real.pins(),
+            Begin::StandIn(_) => None,
+        }
+    }
+
+    /// It goes on after [`Self::silence`].
+    pub fn wake(&self) {
+        if let Some(Kind::Real(process)) = &*self.kind() {
+            process.signal(Signal::SIGCONT);
+        }
+    }
+
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {

@@ -91,6 +91,10 @@ impl Real {
         start_process(command)
     }
 
+    pub(super) fn pins(&self) -> Option<&Path> {
+        self.pins.as_deref()
+    }
+
     pub(super) fn status(&self) -> SocketAddr {
         self.status
     }

@@ -24,8 +24,8 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// The door of Service `web` of this namespace, without a pod.
-    pub(super) fn new(namespace: &str) -> Self {
+    /// The door of Service `web` of this namespace, without a pod. `options`: more of the activator's.
+    pub(super) fn new(namespace: &str, options: &[&str]) -> Self {
         let double = Double::without_controllers();
         let api = Api::new(&double.url(), double.admin_token());
         let folder = tempfile::tempdir().unwrap();
@@ -42,6 +42,7 @@ impl Door {
             .args(["--status-address", &status.to_string()])
             // Reports go nowhere: what is looked at is on this side.
             .args(["--autoscaler", &format!("http://{nobody}")])
+            .args(options)
             .stdin(Stdio::null())
             .stderr(Stdio::null());
         let this = Self {

@@ -1,6 +1,7 @@
 //! Dashboards, rules and alerts: that each of them fires, and that each query has data.
 
 mod boards;
+mod causes;
 mod door;
 mod live;
 mod rules;
@@ -23,5 +24,14 @@ pub(crate) const CASES: &[Case] = &[
         "prometheus::every_query_has_data",
         &[Need::Kernel, Need::Tool("prometheus")],
         live::queries,
+    ),
+    Case::new(
+        "prometheus::every_alert_fires_live",
+        &[
+            Need::Kernel,
+            Need::Tool("prometheus"),
+            Need::Tool("setarch"),
+        ],
+        causes::alerts,
     ),
 ];

@@ -6,7 +6,7 @@ use std::process::Command;
 use ebb_tests::cluster::manifests::{file, objects};
 use serde_json::Value;
 
-pub(super) const RULES: &str = "deploy/prometheus/rules.yaml";
+const RULES: &str = "deploy/prometheus/rules.yaml";
 
 /// All rules of the file.
 pub(super) fn rules() -> Vec<Value> {
@@ -15,6 +15,15 @@ pub(super) fn rules() -> Vec<Value> {
     groups
         .flat_map(|group| group["rules"].as_array().expect("rules").clone())
         .collect()
+}
+
+/// The file, with alerts that fire at once, not after minutes.
+pub(super) fn at_once() -> String {
+    let text = std::fs::read_to_string(file(RULES)).unwrap();
+    let lines = text
+        .lines()
+        .filter(|line| !line.starts_with("        for: "));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The names of all alerts.

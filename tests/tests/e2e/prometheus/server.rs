@@ -5,13 +5,31 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ebb_tests::cluster::{SOON, block_on};
+use ebb_tests::cluster::agent::Agent;
+use ebb_tests::cluster::{Autoscaler, SOON, block_on};
 use ebb_tests::harness::{Process, eventually, free_port};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
+
+use super::door::Door;
+
+/// What there is to scrape.
+pub(super) fn jobs<'a>(
+    agents: impl IntoIterator<Item = &'a Agent>,
+    replicas: impl IntoIterator<Item = &'a Autoscaler>,
+    door: &Door,
+) -> [(&'static str, Vec<SocketAddr>); 3] {
+    let agents = agents.into_iter().filter_map(Agent::status).collect();
+    let replicas = replicas.into_iter().map(Autoscaler::status).collect();
+    [
+        ("ebb-agent", agents),
+        ("ebb-autoscaler", replicas),
+        ("ebb-activator", vec![door.status]),
+    ]
+}
 
 pub(super) struct Prometheus {
     address: SocketAddr,
@@ -82,6 +100,12 @@ impl Prometheus {
             Some(series) => Ok(series.clone()),
             None => Err(answer.to_string()),
         }
+    }
+
+    /// Whether an alert fires, or has.
+    pub(super) fn fired(&self, alert: &str) -> bool {
+        let query = format!("ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}");
+        self.ask(&query).is_ok_and(|series| !series.is_empty())
     }
 
     fn get(&self, path: &str) -> Option<Value> {

@@ -1,0 +1,283 @@
+//! Each alert fires in a real Prometheus over the real programs, by what it is there to tell of.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aya::maps::{Array, MapData};
+use ebb_common::abi::PodCounters;
+use ebb_report::{Pod, Report};
+use ebb_tests::cluster::agent::{Agent, agent_token};
+use ebb_tests::cluster::report::{Line, trust};
+use ebb_tests::cluster::{Autoscaler, Cluster, SOON, Traffic, block_on, deployment, opted_in};
+use ebb_tests::harness::{Signal, Wire, eventually, free_port, note};
+use serde_json::Value;
+use tokio::net::TcpSocket;
+
+use super::door::Door;
+use super::rules;
+use super::server::{Prometheus, jobs};
+use crate::lack::OLD;
+use crate::world::{App, FAST, FIVE, TEN, World};
+
+const NAMESPACE: &str = "alerts";
+/// Between two tries to have something happen: a scrape and an evaluation.
+const AGAIN: Duration = Duration::from_secs(1);
+/// A cold start that is too slow: the alert's bound, and some.
+const SLOW: Duration = Duration::from_secs(12);
+/// Connections that cannot be read: more than the alert lets pass.
+const UNREADABLE: usize = 20;
+/// More than one stranger gets seats.
+const CROWD: usize = 200;
+/// The counter of no workload is in a higher slot, in a cluster as small as this.
+const SLOTS: u32 = 64;
+
+/// Alerts that fired, with the Prometheus that says so.
+struct Fired<'a> {
+    prometheus: &'a Prometheus,
+    by_cause: BTreeSet<&'static str>,
+}
+
+impl Fired<'_> {
+    /// Waits until these have fired, trying again and again to bring it about.
+    #[track_caller]
+    fn by(&mut self, alerts: &[&'static str], mut cause: impl FnMut()) {
+        for alert in alerts {
+            let begun = Instant::now();
+            while !self.prometheus.fired(alert) {
+                assert!(begun.elapsed() < SOON, "{alert} does not fire");
+                cause();
+                thread::sleep(AGAIN);
+            }
+            self.by_cause.insert(alert);
+        }
+    }
+
+    /// Waits until these have fired by what there is already.
+    #[track_caller]
+    fn wait(&mut self, alerts: &[&'static str]) {
+        self.by(alerts, || ());
+    }
+}
+
+pub(super) fn alerts() {
+    let world = World::with(&["first"], &["--lease-duration", "6s"]);
+    // One that leads in another cluster, and an agent that reports to it as well.
+    let elsewhere = Cluster::double();
+    let other = Autoscaler::start(&elsewhere, "other", &[]);
+    let both = [world.replica(), &other];
+    let node = |wrapper: &[&str], name: &str, replicas: &[&Autoscaler]| {
+        Agent::start_by(wrapper, &world.cluster, &world.kubelet, name, replicas)
+    };
+    let torn = node(&[], "node-torn", &both);
+    let old = node(&OLD, "node-old", &both[..1]);
+    let folder = tempfile::tempdir().unwrap();
+    let away = format!("KUBECONFIG={}", nobody_answers(folder.path()).display());
+    let blind = node(&["env", &away], "node-blind", &both[..1]);
+    let mut door = Door::new(NAMESPACE, &["--max-held", "2"]);
+    let agents = world.agents.iter().chain([&torn, &old, &blind]);
+    let prometheus = Prometheus::start(&jobs(agents, both, &door), &rules::at_once());
+    let mut fired = Fired {
+        prometheus: &prometheus,
+        by_cause: BTreeSet::new(),
+    };
+
+    let waiting = [door.ask(), door.ask()];
+    let held = Instant::now();
+    fired.wait(&["EbbTwoLeaders", "EbbNodeNotCounting", "EbbAgentNotSynced"]);
+    other.finish();
+    fired.wait(&["EbbTargetDown", "EbbReportsLost", "EbbRequestsWaitInVain"]);
+    fired.by(&["EbbRequestsRefused"], || {
+        assert_eq!(door.ask().response(), 503);
+    });
+
+    let wrong = world.deploy(NAMESPACE, "wrong", 1, &[("ebb.dev/ports", "http")]);
+    let stuck = pending(&world);
+    fired.wait(&[
+        "EbbWorkloadRefused",
+        "EbbPodsNotCounted",
+        "EbbWorkloadStuck",
+    ]);
+    drop((wrong, stuck));
+
+    by_reports(&world, &mut fired);
+    by_pods(&world, &mut fired);
+
+    thread::sleep(SLOW.saturating_sub(held.elapsed()));
+    door.serve();
+    for mut wire in waiting {
+        assert_eq!(wire.response(), 200);
+    }
+    fired.wait(&["EbbColdStartsSlow"]);
+
+    by_an_outage(&world, &mut fired);
+    world.replica().signal(Signal::SIGKILL);
+    fired.wait(&["EbbAutoscalerGone"]);
+
+    let all = rules::alerts();
+    let by_cause: BTreeSet<_> = fired.by_cause.iter().map(ToString::to_string).collect();
+    assert_eq!(by_cause, all, "each is made to fire");
+    note(format!("alerts that fired live: {}", all.len()));
+}
+
+/// A cluster's address where nobody listens.
+fn nobody_answers(folder: &Path) -> std::path::PathBuf {
+    let path = folder.join("kubeconfig");
+    let server = format!(
+        "http://{}",
+        SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()))
+    );
+    let config = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    });
+    // JSON is YAML.
+    fs::write(&path, config.to_string()).unwrap();
+    path
+}
+
+/// A workload whose pod is on a node that no kubelet runs.
+fn pending(world: &World) -> impl Drop {
+    struct Pending<'a>(&'a World, String);
+    impl Drop for Pending<'_> {
+        fn drop(&mut self) {
+            self.0.api().delete(&self.1).ok();
+        }
+    }
+    let mut object = deployment(NAMESPACE, "stuck", 1, &opted_in(&[FAST, TEN]));
+    object["spec"]["template"]["spec"]["nodeName"] = "node-nowhere".into();
+    world.api().apply(&object);
+    let path = ebb_tests::cluster::api::path("apps/v1", "Deployment", NAMESPACE, "stuck");
+    Pending(world, path)
+}
+
+/// What reports can have wrong with them.
+fn by_reports(world: &World, fired: &mut Fired<'_>) {
+    let (trust, port) = (trust(world.api()), world.replica().report_port());
+    let post = |token: &str, body: Vec<u8>| {
+        block_on(async {
+            let from = [127, 0, 0, 2].into();
+            let mut line = Line::connect(trust.clone(), from, port).await.unwrap();
+            let (status, _) = line.post(Some(token), body).await.unwrap();
+            status.as_u16()
+        })
+    };
+    fired.by(&["EbbReportsRefused"], || {
+        assert_eq!(post("nonsense", b"{}".to_vec()), 401);
+    });
+    // Its figures are as old each time as it has been heard of.
+    let pod = Pod {
+        uid: "nobody".into(),
+        since: 1,
+        at: 2,
+        ..Pod::default()
+    };
+    let late = serde_json::to_vec(&Report {
+        node: "node-late".into(),
+        boot: "b".into(),
+        pods: vec![pod],
+    });
+    let (late, token) = (late.unwrap(), agent_token(world.api(), "node-late"));
+    fired.by(&["EbbReportsLate"], || {
+        assert_eq!(post(&token, late.clone()), 200);
+    });
+    let mut crowd = Vec::new();
+    fired.by(&["EbbReportersTurnedAway"], || {
+        let more = (0..CROWD).filter_map(|_| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 0, 3], 0).into()).unwrap();
+            block_on(socket.connect(([127, 0, 0, 1], port).into())).ok()
+        });
+        crowd.extend(more);
+    });
+}
+
+/// What pods can have wrong with them, and the nodes they are on.
+fn by_pods(world: &World, fired: &mut Fired<'_>) {
+    let narrow = ("autoscaling.knative.dev/max-scale", "1");
+    let app = world.app(NAMESPACE, "narrow", 1, &[FAST, TEN, narrow]);
+    let traffic = app.traffic(FIVE);
+    traffic.set(FIVE);
+    fired.wait(&["EbbWorkloadOverloaded", "EbbWorkloadPanics"]);
+    traffic.set(0);
+    traffic.await_all_answered();
+
+    let agent = agent_of(world, &app, "narrow");
+    spoil(agent, fired);
+    let address = *world.kubelet.endpoints(NAMESPACE, "narrow")()
+        .first()
+        .unwrap();
+    let unreadable: Vec<Wire> = (0..UNREADABLE)
+        .map(|_| {
+            let mut wire = Wire::connect(address);
+            // A method that begins with a small letter is allowed and nobody's: the server takes it, and leaves the
+            // connection open, which the kernel programs do not read any further.
+            wire.send("get / HTTP/1.1\r\nHost: test\r\n\r\n");
+            wire
+        })
+        .collect();
+    fired.wait(&["EbbWorkloadOpaque", "EbbConnectionsNotFollowed"]);
+    drop(unreadable);
+
+    agent.silence();
+    fired.wait(&["EbbWorkloadStale", "EbbManySilent"]);
+    agent.wake();
+}
+
+/// The agent of the node where the only pod of an app is.
+fn agent_of<'a>(world: &'a World, app: &App<'_>, name: &str) -> &'a Agent {
+    app.await_serving(1);
+    let pods = world.kubelet.pods();
+    let pod = pods.iter().find(|pod| pod.app == name).expect("its pod");
+    let mut agents = world.agents.iter();
+    agents
+        .find(|agent| agent.node() == pod.node)
+        .expect("an agent")
+}
+
+/// Figures that never fit together, as if a CPU had stopped in the middle of a change: a start is noted of which nothing
+/// else is.
+fn spoil(agent: &Agent, fired: &mut Fired<'_>) {
+    let pins = agent.pins().expect("a bpffs");
+    let layout = fs::read_dir(pins).unwrap().flatten();
+    let map = layout
+        .map(|entry| entry.path().join("maps/PODS"))
+        .find(|path| path.exists())
+        .expect("the counters");
+    let mut pods: Array<_, PodCounters> =
+        aya::maps::Map::from_map_data(MapData::from_pin(map).unwrap())
+            .unwrap()
+            .try_into()
+            .unwrap();
+    let mut add = |by: u64| {
+        for slot in 0..SLOTS {
+            let mut cells = pods.get(&slot, 0).unwrap();
+            if cells.opened != 0 {
+                cells.started = cells.started.wrapping_add(by);
+                pods.set(slot, cells, 0).unwrap();
+            }
+        }
+    };
+    add(1);
+    fired.wait(&["EbbReadingsMissed"]);
+    add(u64::MAX);
+}
+
+/// What follows from an API server that is away.
+fn by_an_outage(world: &World, fired: &mut Fired<'_>) {
+    let app = world.app(NAMESPACE, "web", 1, &[FAST, TEN]);
+    let traffic: Traffic = app.traffic(FIVE);
+    world.cluster.go_away();
+    traffic.set(FIVE);
+    fired.wait(&["EbbScaleWritesFail", "EbbNoLeader"]);
+    world.cluster.come_up();
+    world.replica().await_leading();
+    eventually("the app is known again", SOON, || {
+        (app.view() != Value::Null).then_some(())
+    });
+}

@@ -111,7 +111,12 @@ impl Node {
     /// Loads the counter, on a thread of its own: the verifier takes its time.
     fn load(&self) -> JoinHandle<Result<Ready, Lack>> {
         let place = self.place.clone();
-        spawn_blocking(move || place.counter())
+        spawn_blocking(move || {
+            let counter = place.counter();
+            // The programs, read, linked and gone: two thirds of what an agent would have of its own.
+            ebb_metrics::memory::give_back();
+            counter
+        })
     }
 
     /// Answers where the kernel wakes the agent, if it counts now.

@@ -287,6 +287,8 @@ impl Start {
         self.shared.sooner.notify_one();
         self.status.ready.store(true, Ordering::Relaxed);
         info!("ready");
+        // The lists.
+        ebb_metrics::memory::give_back();
         let followed = follow_leading(lead.subscribe(), self.shared, self.metrics);
         tokio::join!(followed, candidate.run(lead, ending));
     }

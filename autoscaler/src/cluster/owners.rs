@@ -62,7 +62,7 @@ impl Owners {
     }
 
     /// Finds what `owner` leads to and tells the engine, in a task of its own.
-    pub(super) fn resolve(self: &Arc<Self>, namespace: Box<str>, owner: Owner) {
+    pub(super) fn resolve(self: &Arc<Self>, namespace: Box<str>, owner: Arc<Owner>) {
         self.under_way.begin();
         let this = Arc::clone(self);
         tokio::spawn(async move {

@@ -27,8 +27,7 @@ impl Engine {
             Some(last) => last.decision.at + BETWEEN_DECISIONS,
             None => now,
         };
-        entry.due = entry.due.min(earliest.max(now));
-        if entry.due <= now {
+        if self.sooner(id, earliest.max(now)) <= now {
             self.decide(now, id);
         }
     }
@@ -38,12 +37,19 @@ impl Engine {
         if !self.deciding || self.config.is_none() {
             return None;
         }
-        let due = self.entries.values().filter(|entry| entry.due <= now);
-        let due: Vec<_> = due.map(|entry| entry.id).collect();
+        let due = self.due.iter().filter(|(_, due)| **due <= now);
+        let due: Vec<_> = due.map(|(id, _)| *id).collect();
         for id in due {
             self.decide(now, id);
         }
-        self.entries.values().map(|entry| entry.due).min()
+        self.due.values().copied().min()
+    }
+
+    /// Has a workload decided at `at`, if not before; answers when.
+    pub(super) fn sooner(&mut self, id: WorkloadId, at: Timestamp) -> Timestamp {
+        let due = self.due.entry(id).or_insert(at);
+        *due = at.min(*due);
+        *due
     }
 
     fn decide(&mut self, now: Timestamp, id: WorkloadId) {
@@ -63,7 +69,7 @@ impl Engine {
                 members.push(id);
             }
         }
-        entry.schedule(now, None);
+        self.due.insert(id, entry.next(now, None));
         let can_be_held = self.activator && self.fronts.can_be_held(entry);
         if can_be_held != entry.can_be_held {
             entry.can_be_held = can_be_held;
@@ -122,7 +128,8 @@ impl Engine {
             self.fronts.changed();
         }
         if let Some(again) = decision.step.again {
-            entry.schedule(now, Some(again.max(BETWEEN_DECISIONS)));
+            let again = entry.next(now, Some(again.max(BETWEEN_DECISIONS)));
+            self.due.insert(id, again);
         }
         self.decisions.count(&decision.reason.basis);
         let seen = Seen {

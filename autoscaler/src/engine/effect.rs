@@ -1,5 +1,7 @@
 //! What the engine wants done. It does nothing itself.
 
+use std::sync::Arc;
+
 use super::names::{Owner, TargetKey, WorkloadId};
 
 /// Something to do outside.
@@ -14,7 +16,7 @@ pub enum Effect {
         /// Namespace of pod and owner.
         namespace: Box<str>,
         /// The pod's owner.
-        owner: Owner,
+        owner: Arc<Owner>,
     },
 }
 

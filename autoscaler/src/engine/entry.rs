@@ -30,8 +30,6 @@ pub(super) struct Entry {
     pub(super) mode: Mode,
     /// Its memory; `None` before its first decision.
     pub(super) workload: Option<Workload>,
-    /// When to decide next.
-    pub(super) due: Timestamp,
     pub(super) last: Option<Decided>,
     /// Whether activators are to be in its path, and how many; `None` before its first decision.
     pub(super) proxy: Option<(bool, u32)>,
@@ -60,6 +58,15 @@ pub(super) struct Refusal {
     pub(super) note: String,
 }
 
+/// What reading the annotations anew has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Judged {
+    /// Whether it is refused, or why.
+    pub(super) refusal: bool,
+    /// What decisions rest on.
+    pub(super) settings: bool,
+}
+
 /// A decision and what it saw.
 #[derive(Clone, Debug)]
 pub(super) struct Decided {
@@ -82,7 +89,7 @@ pub(super) struct Written {
 }
 
 impl Entry {
-    pub(super) fn new(id: WorkloadId, target: TargetFacts, now: Timestamp) -> Self {
+    pub(super) fn new(id: WorkloadId, target: TargetFacts) -> Self {
         Self {
             id,
             target,
@@ -91,7 +98,6 @@ impl Entry {
             settings: None,
             mode: Mode::Act,
             workload: None,
-            due: now,
             last: None,
             proxy: None,
             can_be_held: false,
@@ -104,18 +110,20 @@ impl Entry {
         }
     }
 
-    /// Reads the annotations under `config`; answers whether the refusal changed. `conflict`: who else scales it.
+    /// Reads the annotations under `config`. `conflict`: who else scales it.
     pub(super) fn judge(
         &mut self,
         now: Timestamp,
         config: &Config,
         conflict: Option<&str>,
-    ) -> bool {
+    ) -> Judged {
+        let mut changed = Judged::default();
         let pairs = self.target.annotations.iter();
         let pairs = pairs.map(|(key, value)| (key.as_str(), value.as_str()));
         let refusal = match Annotations::parse(config, pairs) {
             Ok(annotations) => {
-                self.configure(now, settings(config, &annotations, self.can_be_held));
+                changed.settings =
+                    self.configure(now, settings(config, &annotations, self.can_be_held));
                 self.mode = annotations.mode;
                 conflict.map(|other| Refusal {
                     reason: "OwnerConflict",
@@ -127,19 +135,20 @@ impl Entry {
                 note: format!("not scaled: {problems}"),
             }),
         };
-        let changed = self.refusal != refusal;
+        changed.refusal = self.refusal != refusal;
         self.refusal = refusal;
         changed
     }
 
-    fn configure(&mut self, now: Timestamp, settings: Settings) {
-        if self.settings.as_ref() != Some(&settings) {
-            if let Some(workload) = &mut self.workload {
-                workload.configure(now, settings.clone());
-            }
-            self.settings = Some(settings);
-            self.due = self.due.min(now);
+    fn configure(&mut self, now: Timestamp, settings: Settings) -> bool {
+        if self.settings.as_ref() == Some(&settings) {
+            return false;
         }
+        if let Some(workload) = &mut self.workload {
+            workload.configure(now, settings.clone());
+        }
+        self.settings = Some(settings);
+        true
     }
 
     /// Gives it a memory, if it has settings and none yet.
@@ -203,17 +212,17 @@ impl Entry {
         self.settings.as_ref().map_or(0, |it| it.hard_limit)
     }
 
-    /// Decide again, at the next even or odd second by its number. In the middle of a second, when nearly every
+    /// When to decide again: at the next even or odd second by its number. In the middle of a second, when nearly every
     /// source has reported up to the last full one; spread over the half of it, so that not all decide at once.
-    pub(super) fn schedule(&mut self, now: Timestamp, again: Option<Duration>) {
+    pub(super) fn next(&self, now: Timestamp, again: Option<Duration>) -> Timestamp {
         let seconds = now.since_epoch().as_secs();
         let parity = (seconds + self.id.0) % 2;
         let spread = Duration::from_millis(300 + self.id.0 * 37 % 500);
         let next = Timestamp::from_secs(seconds + 2 - parity) + spread;
-        self.due = match again {
+        match again {
             Some(again) => next.min(now + again),
             None => next,
-        };
+        }
     }
 }
 
@@ -251,31 +260,29 @@ mod tests {
             owned: false,
             created: 0,
         };
-        Entry::new(WorkloadId(id), target, Timestamp::from_secs(1_000))
+        Entry::new(WorkloadId(id), target)
     }
 
     #[test]
     fn decisions_are_two_seconds_apart_and_in_the_middle_of_one() {
         for id in 0..100 {
-            let mut entry = entry(id);
-            let mut now = Timestamp::from_secs(1_000);
-            entry.schedule(now, None);
+            let entry = entry(id);
+            let mut now = entry.next(Timestamp::from_secs(1_000), None);
             for _ in 0..5 {
-                let before = std::mem::replace(&mut now, entry.due);
                 let part = now.since_epoch().subsec_millis();
                 assert!((300..800).contains(&part), "{part}");
-                entry.schedule(now, None);
-                assert_eq!(entry.due.since(now), Duration::from_secs(2), "{before:?}");
+                let next = entry.next(now, None);
+                assert_eq!(next.since(now), Duration::from_secs(2), "{now:?}");
+                now = next;
             }
         }
     }
 
     #[test]
     fn a_step_that_says_when_comes_again_then() {
-        let mut entry = entry(0);
         let now = Timestamp::from_secs(1_000);
-        entry.schedule(now, Some(Duration::from_millis(10)));
-        assert_eq!(entry.due, now + Duration::from_millis(10));
+        let again = entry(0).next(now, Some(Duration::from_millis(10)));
+        assert_eq!(again, now + Duration::from_millis(10));
     }
 
     #[test]
@@ -286,7 +293,7 @@ mod tests {
         };
         let now = Timestamp::from_secs(1_000);
         let mut old = entry(0);
-        assert!(!old.judge(now, &config, None));
+        assert!(!old.judge(now, &config, None).refusal);
         let workload = old.begin(now, 2).unwrap();
         assert_eq!(workload.decide(now, &Facts::local(2, 2)).step.apply, None);
 

@@ -4,7 +4,7 @@
 //! be scaled; that is asked for only where somebody opted in, so that a cluster of which one namespace uses Ebb is not
 //! walked through as a whole.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ebb_autoscaler_core::Timestamp;
 
@@ -21,7 +21,7 @@ use super::{
 /// Pods with the same owner.
 #[derive(Debug)]
 pub(super) struct Owned {
-    owner: Owner,
+    owner: Arc<Owner>,
     namespace: Box<str>,
     asked: bool,
     pub(super) leads_to: Option<TargetKey>,
@@ -60,7 +60,7 @@ impl Engine {
         let id = WorkloadId(self.next_id);
         self.next_id += 1;
         let key = facts.key.clone();
-        let mut entry = Entry::new(id, facts, now);
+        let mut entry = Box::new(Entry::new(id, facts));
         for owner in self.owners_of.get(&key).into_iter().flatten() {
             if let Some(owned) = self.owners.get(owner) {
                 join(&mut self.pods, &mut entry, owned.pods.iter().copied());
@@ -69,6 +69,7 @@ impl Engine {
         self.ids.insert(key.clone(), id);
         self.fronts.workload_seen(id, &entry);
         self.entries.insert(id, entry);
+        self.due.insert(id, now);
         let workloads = self.namespaces.entry(key.namespace.clone()).or_default();
         *workloads += 1;
         if *workloads == 1 {
@@ -86,6 +87,7 @@ impl Engine {
         let Some(entry) = self.entries.remove(&id) else {
             return;
         };
+        self.due.remove(&id);
         self.fronts.workload_gone(id, &key.namespace);
         for &pod in &entry.pods {
             if let Some(pod) = self.pods.get_mut(pod) {
@@ -103,11 +105,13 @@ impl Engine {
     }
 
     /// A pod is there, or has changed.
-    pub fn pod_seen(&mut self, now: Timestamp, facts: PodFacts) {
+    pub fn pod_seen(&mut self, now: Timestamp, mut facts: PodFacts) {
         let known = self.pods.find(&facts.uid);
         if let Some(pod) = known.and_then(|id| self.pods.get_mut(id)) {
             if pod.facts.owner == facts.owner {
                 let serves_now = facts.ready && !pod.facts.ready;
+                // The one that its siblings have too.
+                facts.owner = pod.facts.owner.take();
                 pod.facts = facts;
                 if let Some(workload) = pod.workload.filter(|_| serves_now) {
                     self.capacity_back(now, workload);
@@ -117,26 +121,27 @@ impl Engine {
             // Released by one owner, and taken on by another.
             self.pod_gone(&facts.uid);
         }
-        let (owner, namespace, opted_in) =
-            (facts.owner.clone(), facts.namespace.clone(), facts.opted_in);
-        if owner.is_none() && opted_in {
-            self.say_unscalable(
-                &TargetKey::new("", "Pod", &facts.namespace, &facts.name),
-                &facts.uid,
-            );
-        }
-        let id = self.pods.insert(Pod::new(facts));
-        let Some(owner) = owner else {
+        let opted_in = facts.opted_in;
+        let Some(owner) = &mut facts.owner else {
+            if opted_in {
+                let about = TargetKey::new("", "Pod", &facts.namespace, &facts.name);
+                self.say_unscalable(&about, &facts.uid);
+            }
+            self.pods.insert(Pod::new(facts));
             return;
         };
         let owned = self.owners.entry(owner.uid.clone());
         let owned = owned.or_insert_with(|| Owned {
-            owner,
-            namespace,
+            owner: Arc::clone(owner),
+            namespace: facts.namespace.clone(),
             asked: false,
             leads_to: None,
             pods: BTreeSet::new(),
         });
+        if owned.owner == *owner {
+            *owner = Arc::clone(&owned.owner);
+        }
+        let id = self.pods.insert(Pod::new(facts));
         owned.pods.insert(id);
         if let Some(workload) = owned.leads_to.as_ref().and_then(|key| self.ids.get(key)) {
             if let Some(entry) = self.entries.get_mut(workload) {
@@ -192,17 +197,18 @@ impl Engine {
             return;
         };
         let Some(key) = target else {
+            let highest = Arc::clone(&owned.owner);
             let Owner {
                 api_version,
                 kind,
                 name,
                 uid,
-            } = owned.owner.clone();
+            } = &*highest;
             let group = api_version.split_once('/').map_or("", |(group, _)| group);
-            let about = TargetKey::new(group, &kind, &owned.namespace, &name);
+            let about = TargetKey::new(group, kind, &owned.namespace, name);
             let mut pods = owned.pods.iter().filter_map(|&pod| self.pods.get(pod));
             if pods.any(|pod| pod.facts.opted_in) {
-                self.say_unscalable(&about, &uid);
+                self.say_unscalable(&about, uid);
             }
             return;
         };
@@ -282,6 +288,6 @@ fn ask(effects: &mut Vec<Effect>, owned: &mut Owned) {
     owned.asked = true;
     effects.push(Effect::Resolve {
         namespace: owned.namespace.clone(),
-        owner: owned.owner.clone(),
+        owner: Arc::clone(&owned.owner),
     });
 }

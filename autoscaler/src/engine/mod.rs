@@ -66,7 +66,10 @@ pub struct Engine {
     deciding: bool,
     next_id: u64,
     ids: HashMap<TargetKey, WorkloadId>,
-    entries: BTreeMap<WorkloadId, Entry>,
+    /// Each in a place of its own: the tree's nodes have room for eleven, half of which is empty as they come in order.
+    entries: BTreeMap<WorkloadId, Box<Entry>>,
+    /// When to decide next: of each entry, and apart from it, as every round looks at all of them.
+    due: BTreeMap<WorkloadId, Timestamp>,
     pods: Pods,
     owners: HashMap<Box<str>, Owned>,
     /// Uids of owners by what they lead to.
@@ -154,7 +157,11 @@ impl Engine {
                 .collect::<Vec<_>>()
                 .join(" and ")
         });
-        if entry.judge(now, config, rivals.as_deref()) {
+        let changed = entry.judge(now, config, rivals.as_deref());
+        if changed.settings {
+            self.sooner(id, now);
+        }
+        if changed.refusal {
             self.tell_refusal(id);
         }
     }

@@ -1,5 +1,7 @@
 //! What is known of a pod: from the API server that it is there, from its node what it serves.
 
+use std::sync::Arc;
+
 use ebb_autoscaler_core::Timestamp;
 
 use super::{
@@ -24,8 +26,8 @@ pub struct PodFacts {
     pub deleting: bool,
     /// Whether its own annotations ask for this autoscaler.
     pub opted_in: bool,
-    /// Who made it; `None` for a bare pod.
-    pub owner: Option<Owner>,
+    /// Who made it; `None` for a bare pod. One for all pods that have it.
+    pub owner: Option<Arc<Owner>>,
     /// `controller.kubernetes.io/pod-deletion-cost`, as far as it is a number.
     pub deletion_cost: Option<i32>,
     /// `metadata.creationTimestamp`, Unix seconds.

@@ -81,7 +81,7 @@ impl Engine {
 /// Takes one pod's figures.
 fn take(
     pods: &mut Pods,
-    entries: &mut BTreeMap<WorkloadId, Entry>,
+    entries: &mut BTreeMap<WorkloadId, Box<Entry>>,
     now: Timestamp,
     scope: Scope<'_>,
     sender: &Sender,

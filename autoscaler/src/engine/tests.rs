@@ -77,7 +77,7 @@ impl Cluster {
             ready: true,
             deleting: false,
             opted_in: true,
-            owner: Some(owner.clone()),
+            owner: Some(owner.clone().into()),
             deletion_cost: None,
             created: 0,
         };

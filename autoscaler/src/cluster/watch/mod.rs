@@ -12,6 +12,7 @@ pub(super) mod targets;
 use std::{collections::HashMap, fmt::Debug, time::Duration};
 
 use futures_util::{StreamExt as _, pin_mut};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Resource, ResourceExt as _,
     runtime::{
@@ -49,16 +50,28 @@ pub(super) struct Id {
     pub(super) uid: String,
 }
 
-/// What is known, by namespace and name; the value says whether the list that is under way has it.
+impl Id {
+    fn key(&self) -> Box<str> {
+        format!("{}/{}", self.namespace, self.name).into()
+    }
+}
+
+/// What is known, by `namespace/name`: its uid, and whether the list that is under way has it.
 #[derive(Debug, Default)]
-struct Known(HashMap<(String, String), (String, bool)>);
+struct Known(HashMap<Box<str>, (Box<str>, bool)>);
 
 impl Known {
     fn seen(&mut self, id: &Id) -> Option<Id> {
-        let key = (id.namespace.clone(), id.name.clone());
-        let before = self.0.insert(key, (id.uid.clone(), true));
-        let (uid, _) = before.filter(|(uid, _)| *uid != id.uid)?;
-        Some(Id { uid, ..id.clone() })
+        let before = self.0.insert(id.key(), (id.uid.as_str().into(), true));
+        let (uid, _) = before.filter(|(uid, _)| **uid != *id.uid)?;
+        Some(Id {
+            uid: uid.into(),
+            ..id.clone()
+        })
+    }
+
+    fn gone(&mut self, id: &Id) {
+        self.0.remove(&id.key());
     }
 
     fn list_begins(&mut self) {
@@ -69,10 +82,13 @@ impl Known {
 
     fn list_ends(&mut self) -> Vec<Id> {
         let gone = self.0.extract_if(|_, (_, listed)| !*listed);
-        gone.map(|((namespace, name), (uid, _))| Id {
-            namespace,
-            name,
-            uid,
+        gone.map(|(key, (uid, _))| {
+            let (namespace, name) = key.split_once('/').unwrap_or(("", &key));
+            Id {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                uid: uid.into(),
+            }
         })
         .collect()
     }
@@ -112,7 +128,7 @@ where
             }
             Event::Delete(object) => {
                 let id = id(&object);
-                known.0.remove(&(id.namespace.clone(), id.name.clone()));
+                known.gone(&id);
                 tell(Change::Gone(id));
             }
             Event::Init => known.list_begins(),
@@ -134,9 +150,9 @@ fn id<K: Resource>(object: &K) -> Id {
     }
 }
 
-/// The annotations of an object that tell what it asks of us.
-pub(super) fn created<K: Resource>(object: &K) -> i64 {
-    let time = object.creation_timestamp();
+/// `metadata.creationTimestamp`, Unix seconds; 0 where there is none.
+pub(super) fn created(metadata: &ObjectMeta) -> i64 {
+    let time = metadata.creation_timestamp.as_ref();
     time.map_or(0, |time| time.0.as_second())
 }
 

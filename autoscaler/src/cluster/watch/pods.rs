@@ -1,13 +1,11 @@
 //! The pods of the cluster, reduced to what decisions need while they are read.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, Client, ResourceExt as _,
-    core::{ApiResource, Object},
-    runtime::watcher,
+use k8s_openapi::{
+    NamespaceResourceScope, api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use kube::{Api, Client, Resource, ResourceExt as _, runtime::watcher};
 use serde::Deserialize;
 
 use super::{Change, created, follow};
@@ -16,16 +14,22 @@ use crate::{
     engine::{Owner, PodFacts, opted_in},
 };
 
-/// A pod of which the containers, volumes and the like are not even kept while it is read.
-type SlimPod = Object<Spec, Status>;
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Spec {
-    node_name: Option<String>,
+/// What is read of a pod. It is gone before the next pod of a list is read: what is kept of each would lie between
+/// what was not, and a large cluster's memory would be a third holes.
+#[derive(Deserialize)]
+struct Read {
+    metadata: ObjectMeta,
+    spec: Spec,
+    status: Option<Status>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    node_name: Option<Box<str>>,
+}
+
+#[derive(Default, Deserialize)]
 struct Status {
     #[serde(default)]
     phase: String,
@@ -33,66 +37,115 @@ struct Status {
     conditions: Vec<Condition>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Condition {
     #[serde(rename = "type")]
     kind: String,
     status: String,
 }
 
+/// What is kept of a pod while the list it is in is read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Read")]
+struct SlimPod {
+    /// What it is called, and its version.
+    metadata: ObjectMeta,
+    /// Whether its containers have ended for good.
+    is_over: bool,
+    facts: PodFacts,
+}
+
+impl From<Read> for SlimPod {
+    fn from(pod: Read) -> Self {
+        let status = pod.status.unwrap_or_default();
+        Self {
+            is_over: matches!(&*status.phase, "Succeeded" | "Failed"),
+            facts: facts(&pod.metadata, pod.spec, &status.conditions),
+            metadata: ObjectMeta {
+                name: pod.metadata.name,
+                namespace: pod.metadata.namespace,
+                uid: pod.metadata.uid,
+                resource_version: pod.metadata.resource_version,
+                ..ObjectMeta::default()
+            },
+        }
+    }
+}
+
+impl Resource for SlimPod {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind(dynamic: &()) -> Cow<'_, str> {
+        Pod::kind(dynamic)
+    }
+
+    fn group(dynamic: &()) -> Cow<'_, str> {
+        Pod::group(dynamic)
+    }
+
+    fn version(dynamic: &()) -> Cow<'_, str> {
+        Pod::version(dynamic)
+    }
+
+    fn plural(dynamic: &()) -> Cow<'_, str> {
+        Pod::plural(dynamic)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
 /// Tells the engine of all pods.
 pub(in crate::cluster) async fn run(client: Client, shared: Arc<Shared>, listed: Part) {
-    let api: Api<SlimPod> = Api::all_with(client, &ApiResource::erase::<Pod>(&()));
+    let api: Api<SlimPod> = Api::all(client);
     follow(api, watcher::Config::default(), |change| match change {
-        Change::Seen(pod) if pod.is_over() => {
+        Change::Seen(pod) if pod.is_over => {
             shared.with(|engine, _| engine.pod_gone(&pod.uid().unwrap_or_default()));
         }
-        Change::Seen(pod) => shared.with(|engine, now| engine.pod_seen(now, facts(&pod))),
+        Change::Seen(pod) => shared.with(|engine, now| engine.pod_seen(now, pod.facts)),
         Change::Gone(id) => shared.with(|engine, _| engine.pod_gone(&id.uid)),
         Change::Listed => listed.done(),
     })
     .await;
 }
 
-trait Over {
-    fn is_over(&self) -> bool;
-}
-
-impl Over for SlimPod {
-    /// Whether its containers have ended for good.
-    fn is_over(&self) -> bool {
-        let phase = self.status.as_ref().map_or("", |status| &status.phase);
-        matches!(phase, "Succeeded" | "Failed")
-    }
-}
-
-fn facts(pod: &SlimPod) -> PodFacts {
-    let deleting = pod.metadata.deletion_timestamp.is_some();
-    let conditions = pod.status.iter().flat_map(|status| &status.conditions);
+fn facts(metadata: &ObjectMeta, spec: Spec, conditions: &[Condition]) -> PodFacts {
+    let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
+    let deleting = metadata.deletion_timestamp.is_some();
     let ready = conditions
-        .into_iter()
+        .iter()
         .any(|is| is.kind == "Ready" && is.status == "True");
-    let references = pod.metadata.owner_references.iter().flatten();
-    let owner = references
-        .into_iter()
+    let owner = metadata
+        .owner_references
+        .iter()
+        .flatten()
         .find(|reference| reference.controller == Some(true));
-    let cost = pod.annotations().get(DELETION_COST);
+    let annotations = metadata.annotations.as_ref();
+    let cost = annotations.and_then(|annotations| annotations.get(DELETION_COST));
     PodFacts {
-        uid: pod.uid().unwrap_or_default().into(),
-        namespace: pod.namespace().unwrap_or_default().into(),
-        name: pod.name_any().into(),
-        node: pod.spec.node_name.as_deref().map(Into::into),
+        uid: text(&metadata.uid),
+        namespace: text(&metadata.namespace),
+        name: text(&metadata.name),
+        node: spec.node_name,
         ready: ready && !deleting,
         deleting,
-        opted_in: opted_in(pod.annotations()),
-        owner: owner.map(|owner| Owner {
-            api_version: owner.api_version.as_str().into(),
-            kind: owner.kind.as_str().into(),
-            name: owner.name.as_str().into(),
-            uid: owner.uid.as_str().into(),
+        opted_in: annotations.is_some_and(opted_in),
+        owner: owner.map(|owner| {
+            Arc::new(Owner {
+                api_version: owner.api_version.as_str().into(),
+                kind: owner.kind.as_str().into(),
+                name: owner.name.as_str().into(),
+                uid: owner.uid.as_str().into(),
+            })
         }),
         deletion_cost: cost.and_then(|cost| cost.parse().ok()),
-        created: created(pod),
+        created: created(metadata),
     }
 }
 
@@ -124,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_ready_pod() {
-        let facts = facts(&read(|_| ()));
+        let facts = read(|_| ()).facts;
         assert!(facts.ready && facts.opted_in && !facts.deleting);
         assert_eq!(
             (facts.node.as_deref(), facts.deletion_cost),
@@ -136,17 +189,18 @@ mod tests {
     #[test]
     fn one_that_is_being_deleted_takes_no_requests() {
         let pod = read(|pod| pod["metadata"]["deletionTimestamp"] = "1970-01-01T00:01:40Z".into());
-        let facts = facts(&pod);
+        let facts = pod.facts;
         assert!(facts.deleting && !facts.ready);
     }
 
     #[test]
     fn one_that_is_not_bound_or_has_no_status_yet() {
-        let facts = facts(&read(|pod| {
+        let facts = read(|pod| {
             pod["spec"] = serde_json::json!({});
             pod["status"] = serde_json::json!({});
-        }));
+        })
+        .facts;
         assert_eq!((facts.node, facts.ready), (None, false));
-        assert!(read(|pod| pod["status"]["phase"] = "Failed".into()).is_over());
+        assert!(read(|pod| pod["status"]["phase"] = "Failed".into()).is_over);
     }
 }

@@ -102,7 +102,7 @@ fn facts(kind: &ApiResource, object: &SlimTarget) -> TargetFacts {
             .iter()
             .flatten()
             .any(|owner| owner.controller == Some(true)),
-        created: created(object),
+        created: created(&object.metadata),
     }
 }
 

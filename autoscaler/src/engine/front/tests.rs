@@ -116,7 +116,7 @@ impl World {
             ready: false,
             deleting: false,
             opted_in: true,
-            owner: Some(owner),
+            owner: Some(owner.into()),
             deletion_cost: None,
             created: 0,
         };

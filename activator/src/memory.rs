@@ -1,8 +1,7 @@
 //! Memory that a burst took, given back to the system when it is over.
 //!
-//! glibc gives memory back by itself only from the end of its heap, where something small that lives
-//! on is enough to keep 200 MB of what ten thousand requests had. Other C libraries do better, or
-//! have no such call, and are left alone.
+//! Else something small that lives on is enough to keep 200 MB of what ten thousand requests had: see
+//! [`ebb_metrics::memory::give_back`].
 
 use std::time::Duration;
 
@@ -28,18 +27,8 @@ impl Memory {
             self.peak = connections;
             tokio::spawn(async {
                 sleep(SETTLED).await;
-                tokio::task::spawn_blocking(give_back);
+                tokio::task::spawn_blocking(ebb_metrics::memory::give_back);
             });
         }
     }
 }
-
-#[cfg(target_env = "gnu")]
-fn give_back() {
-    // SAFETY: malloc_trim(3) may be called at any time from any thread.
-    let given = unsafe { libc::malloc_trim(0) };
-    tracing::debug!(given = given == 1, "memory of a burst given back");
-}
-
-#[cfg(not(target_env = "gnu"))]
-fn give_back() {}

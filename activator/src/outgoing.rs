@@ -26,7 +26,8 @@ pub(crate) struct Outgoing {
     /// What was sent before, in vain.
     again: VecDeque<Bytes>,
     body: Option<Incoming>,
-    kept: Option<Kept>,
+    /// In a box: a request is moved often on its way, and few have a body.
+    kept: Option<Box<Kept>>,
 }
 
 #[derive(Debug)]
@@ -67,18 +68,18 @@ impl Outgoing {
     /// Keeps what is sent from now on.
     pub(crate) fn keep(&mut self) -> Returns {
         let (back, returns) = oneshot::channel();
-        self.kept = Some(Kept {
+        self.kept = Some(Box::new(Kept {
             sent: VecDeque::new(),
             size: 0,
             back,
-        });
+        }));
         Returns(returns)
     }
 }
 
 impl Kept {
     /// Too much, or trailers, which come last: nothing is left to be had back.
-    fn note(mut self, frame: &Frame<Bytes>) -> Option<Self> {
+    fn note(mut self: Box<Self>, frame: &Frame<Bytes>) -> Option<Box<Self>> {
         let data = frame.data_ref()?;
         self.size += data.len();
         self.sent.push_back(data.clone());
@@ -88,7 +89,8 @@ impl Kept {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if let Some(Kept { mut sent, back, .. }) = self.kept.take() {
+        if let Some(kept) = self.kept.take() {
+            let Kept { mut sent, back, .. } = *kept;
             sent.append(&mut self.again);
             // Nobody wants it back: it was answered.
             let _answered = back.send(Outgoing {

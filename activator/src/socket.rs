@@ -238,7 +238,11 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_try_write(cx, |stream| stream.try_write_vectored(slices))
+        match slices {
+            // A plain write is the cheaper call.
+            [bytes] => self.poll_try_write(cx, |stream| stream.try_write(bytes)),
+            _ => self.poll_try_write(cx, |stream| stream.try_write_vectored(slices)),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -4,6 +4,7 @@
 //! and `-Host` that are there are believed, as that proxy knows better.
 
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 use hyper::header::{Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
 
@@ -12,12 +13,20 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The client of a connection as these fields name it. Made once for all its requests.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Client {
     address: HeaderValue,
     /// `for=…;proto=…`, to which the host is added.
     element: String,
     proto: &'static str,
+    last: Mutex<Option<Last>>,
+}
+
+/// The host that was asked for last, and the element that names it: a connection's requests mostly ask for one host.
+#[derive(Debug)]
+struct Last {
+    host: HeaderValue,
+    element: HeaderValue,
 }
 
 impl Client {
@@ -35,23 +44,40 @@ impl Client {
                 .unwrap_or(HeaderValue::from_static("unknown")),
             element,
             proto,
+            last: Mutex::new(None),
         }
+    }
+
+    /// The element of `Forwarded` for a request to `host`.
+    fn element(&self, host: Option<&HeaderValue>) -> Option<HeaderValue> {
+        let Some(host) = host.filter(|host| !host.is_empty()) else {
+            return HeaderValue::from_str(&self.element).ok();
+        };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last.as_ref().filter(|last| last.host == host) {
+            return Some(last.element.clone());
+        }
+        let mut element = self.element.clone().into_bytes();
+        // A host has no quotes and no backslash: see `is_host`.
+        element.extend_from_slice(b";host=\"");
+        element.extend_from_slice(host.as_bytes());
+        element.push(b'"');
+        let element = HeaderValue::from_bytes(&element).ok()?;
+        // A copy: the value would keep all of the header that it was read from.
+        if let Ok(host) = HeaderValue::from_bytes(host.as_bytes()) {
+            let element = element.clone();
+            *last = Some(Last { host, element });
+        }
+        Some(element)
     }
 }
 
 pub(super) fn add(headers: &mut HeaderMap, client: &Client) {
     let host = headers.get(HOST).cloned();
-    append(headers, X_FORWARDED_FOR, client.address.as_bytes());
-    let mut element = client.element.clone().into_bytes();
-    if let Some(host) = &host
-        && !host.is_empty()
-    {
-        // A host has no quotes and no backslash: see `is_host`.
-        element.extend_from_slice(b";host=\"");
-        element.extend_from_slice(host.as_bytes());
-        element.push(b'"');
+    append(headers, X_FORWARDED_FOR, client.address.clone());
+    if let Some(element) = client.element(host.as_ref()) {
+        append(headers, FORWARDED, element);
     }
-    append(headers, FORWARDED, &element);
     if let Entry::Vacant(entry) = headers.entry(X_FORWARDED_PROTO) {
         entry.insert(HeaderValue::from_static(client.proto));
     }
@@ -61,15 +87,22 @@ pub(super) fn add(headers: &mut HeaderMap, client: &Client) {
 }
 
 /// Adds an element at the end of a list, which keeps its order over several lines.
-fn append(headers: &mut HeaderMap, name: HeaderName, element: &[u8]) {
-    let mut list: Vec<u8> = Vec::new();
-    for value in headers.get_all(&name) {
-        list.extend_from_slice(value.as_bytes());
-        list.extend_from_slice(b", ");
-    }
-    list.extend_from_slice(element);
-    // A list of header values with commas between is a header value.
-    if let Ok(list) = HeaderValue::from_bytes(&list) {
-        headers.insert(name, list);
+fn append(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
+    match headers.entry(name) {
+        Entry::Vacant(entry) => {
+            entry.insert(element);
+        }
+        Entry::Occupied(mut entry) => {
+            let mut list: Vec<u8> = Vec::new();
+            for value in entry.iter() {
+                list.extend_from_slice(value.as_bytes());
+                list.extend_from_slice(b", ");
+            }
+            list.extend_from_slice(element.as_bytes());
+            // A list of header values with commas between is a header value.
+            if let Ok(list) = HeaderValue::from_bytes(&list) {
+                entry.insert(list);
+            }
+        }
     }
 }

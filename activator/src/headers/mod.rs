@@ -20,6 +20,16 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
+/// What is for one hop only, whether or not `Connection` names it.
+static HOP_BY_HOP: [HeaderName; 6] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
 /// Makes a client's request one for a backend that speaks HTTP/1.1. True when it asks for an upgrade.
 pub(crate) fn prepare_request<B>(
     request: &mut Request<B>,
@@ -101,14 +111,32 @@ fn settle_host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
 /// A name or address with an optional port, or nothing at all (RFC 9112 section 3.2).
 fn is_host(host: &HeaderValue) -> bool {
     let host = host.as_bytes();
-    host.is_empty() || !host.contains(&b'@') && Authority::try_from(host).is_ok()
+    is_plain(host) || !host.contains(&b'@') && Authority::try_from(host).is_ok()
+}
+
+/// The host of nearly every request, which needs no parser: letters, digits, dots and hyphens, and a port.
+fn is_plain(host: &[u8]) -> bool {
+    let colon = memchr::memchr(b':', host);
+    let (name, port) = host.split_at(colon.unwrap_or(host.len()));
+    let is_digits = |port: &[u8]| !port.is_empty() && port.iter().all(u8::is_ascii_digit);
+    name.iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+        && port
+            .split_first()
+            .is_none_or(|(_, port)| !name.is_empty() && port.len() <= 5 && is_digits(port))
 }
 
 /// Takes out what is meant for this connection only; returns the upgrade that was asked for.
 fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    // Messages have few fields and seldom one of these: comparing names is quicker than looking up each.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return None;
+    }
     let mut upgrades = false;
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
+            // What it says most often names no field, or one that goes anyway.
+            .filter(|token| !["close", "keep-alive"].contains(token))
             .filter_map(|token| token.parse().ok())
             .collect();
         for name in named {
@@ -120,10 +148,13 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
         }
         headers.remove(CONNECTION);
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING] {
-        headers.remove(name);
+    let upgrade = headers.remove(UPGRADE).filter(|_| upgrades);
+    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING] {
+            headers.remove(name);
+        }
     }
-    headers.remove(UPGRADE).filter(|_| upgrades)
+    upgrade
 }
 
 fn set_upgrade(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) {

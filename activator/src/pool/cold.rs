@@ -53,6 +53,11 @@ impl Cold {
         self.since = Some(now);
     }
 
+    /// One is under way.
+    pub(super) const fn is_begun(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// A request has been handed over.
     pub(super) fn end(&mut self, now: Instant) {
         if let Some(since) = self.since.take() {

@@ -264,6 +264,9 @@ impl State {
     /// Pairs those that wait with the backends there are, oldest first.
     fn match_up(&mut self) -> Vec<(oneshot::Sender<Permit>, Arc<Backend>)> {
         let mut handed = Vec::new();
+        if self.queue.is_empty() && !self.cold.is_begun() {
+            return handed;
+        }
         let now = Instant::now();
         while !self.queue.is_empty()
             && let Some(backend) = self.backends.take()

@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: what the counter costs, measured on this machine.
 //!
-//! Only builds what takes part, and then becomes `ebb-bench` of the tests' package, which measures: so
+//! Only builds what takes part, as it is shipped (release profile), and then becomes `ebb-bench` of the tests' package, which measures: so
 //! xtask stays light, and a Ctrl-C reaches the program that has something to take away.
 
 use std::{convert::Infallible, ffi::OsString, os::unix::process::CommandExt as _, time::Instant};
@@ -8,8 +8,8 @@ use std::{convert::Infallible, ffi::OsString, os::unix::process::CommandExt as _
 use anyhow::{Context as _, Result};
 
 use crate::{
+    build,
     cargo::{TESTS_PACKAGE, Workspace},
-    exec,
     root::Root,
     say, setup,
 };
@@ -37,16 +37,19 @@ pub(crate) fn run(args: &Args) -> Result<Infallible> {
     let workspace = Workspace::find()?;
     say::begin("building ebb and the program that measures");
     let start = Instant::now();
-    let mut cargo = workspace.cargo(["build", "--no-default-features"]);
-    cargo.args(["--package", "ebb", "--package", TESTS_PACKAGE]);
-    for program in ["ebb", "ebb-sample", "ebb-test-door", BENCH] {
-        cargo.args(["--bin", program]);
-    }
-    exec::run(&mut cargo)?;
+    let programs = build::programs(&workspace, &["ebb", TESTS_PACKAGE], |cargo| {
+        cargo.arg("--no-default-features");
+        for program in ["ebb", "ebb-sample", "ebb-test-door", BENCH] {
+            cargo.args(["--bin", program]);
+        }
+    })?;
+    let bench = programs
+        .iter()
+        .find(|program| program.ends_with(BENCH))
+        .with_context(|| format!("cargo has built no {BENCH}"))?;
     say::done("built", start.elapsed());
     let root = Root::ask("load kernel programs and have the kernel measure them")?;
-    let bench = workspace.bin_dir().join(BENCH);
-    let mut command = root.command(&bench);
+    let mut command = root.command(bench);
     command.args(&args.arguments);
     Err(command.exec()).with_context(|| format!("cannot start {}", bench.display()))
 }

@@ -77,7 +77,7 @@ pub(super) fn alerts() {
     let folder = tempfile::tempdir().unwrap();
     let away = format!("KUBECONFIG={}", nobody_answers(folder.path()).display());
     let blind = node(&["env", &away], "node-blind", &both[..1]);
-    let mut door = Door::new(NAMESPACE, &["--max-held", "2"]);
+    let mut door = Door::new(NAMESPACE, &["--max-held", "2", "--max-wait", "10m"]);
     let agents = world.agents.iter().chain([&torn, &old, &blind]);
     let prometheus = Prometheus::start(&jobs(agents, both, &door), &rules::at_once());
     let mut fired = Fired {

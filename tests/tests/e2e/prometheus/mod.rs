@@ -29,6 +29,7 @@ pub(crate) const CASES: &[Case] = &[
         "prometheus::every_alert_fires_live",
         &[
             Need::Kernel,
+            Need::Mounts,
             Need::Tool("prometheus"),
             Need::Tool("setarch"),
         ],

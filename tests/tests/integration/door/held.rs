@@ -124,6 +124,10 @@ fn server_killed() {
     let mut within = Wire::connect(front.address());
     within.get("/?bytes=1000000&drip=50", "");
     assert!(within.header().starts_with("HTTP/1.1 200"));
+    // What the server has not got yet would be sent to another one.
+    eventually("both at the server", SOON, || {
+        (sample.stats().in_flight == 2).then_some(())
+    });
     sample.kill();
     let (status, body) = before.response_with_body();
     assert_eq!(status, 502);

@@ -150,7 +150,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     }
     let upgrade = headers.remove(UPGRADE).filter(|_| upgrades);
     if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
-        for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING] {
+        for name in &HOP_BY_HOP {
             headers.remove(name);
         }
     }

@@ -86,36 +86,25 @@ impl Mapped {
     /// A whole reading of one pod's counters.
     pub(crate) fn read(&self, slot: u32) -> Result<PodCounters, CounterError> {
         for _ in 0..TRIES {
-            // The order is what makes a change halfway visible: `settled` first, what begins a change last.
+            // The order is what makes a change halfway visible: `area` first, what begins a change last.
             let [start, end] = [
                 offset_of!(PodCounters, starts),
                 offset_of!(PodCounters, ends),
             ];
-            let settled =
-                [start, end].map(|sums| self.cell(slot, sums + offset_of!(Sums, settled)));
-            let area = [start, end].map(|sums| self.cell(slot, sums + offset_of!(Sums, area)));
-            let ended: [u64; ended::WAYS] = std::array::from_fn(|way| {
+            let areas = || [start, end].map(|sums| self.cell(slot, sums + offset_of!(Sums, area)));
+            let mut cells = PodCounters::ZERO;
+            let area = areas();
+            [cells.starts.area, cells.ends.area] = area;
+            cells.ended = std::array::from_fn(|way| {
                 self.cell(slot, offset_of!(PodCounters, ended) + way * 8)
             });
-            let started = self.cell(slot, offset_of!(PodCounters, started));
-            let changes = ended
-                .iter()
-                .fold(started, |sum, ended| sum.wrapping_add(*ended));
-            if changes != settled[0].wrapping_add(settled[1]) {
+            cells.started = self.cell(slot, offset_of!(PodCounters, started));
+            if !cells.is_whole() || areas() != area {
                 std::hint::spin_loop();
                 continue;
             }
-            let http2 = [start, end].map(|sums| self.cell(slot, sums + offset_of!(Sums, http2)));
-            let sums = |of: usize| Sums {
-                settled: settled[of],
-                area: area[of],
-                http2: http2[of],
-            };
-            let mut cells = PodCounters::ZERO;
-            cells.starts = sums(0);
-            cells.ends = sums(1);
-            cells.started = started;
-            cells.ended = ended;
+            [cells.starts.http2, cells.ends.http2] =
+                [start, end].map(|sums| self.cell(slot, sums + offset_of!(Sums, http2)));
             cells.upgraded = self.cell(slot, offset_of!(PodCounters, upgraded));
             cells.opaque = self.cell(slot, offset_of!(PodCounters, opaque));
             // A connection that closes in between must not seem never to have opened.

@@ -58,10 +58,7 @@ impl Reading {
 
     pub(crate) fn new(at: Duration, cells: &PodCounters) -> Self {
         let excluded = cells.ended[ended::EXCLUDED];
-        let in_flight = cells
-            .ended
-            .iter()
-            .fold(cells.started, |left, ended| left.wrapping_sub(*ended));
+        let in_flight = cells.started.wrapping_sub(cells.ended_in_all());
         let status: [u64; 5] = std::array::from_fn(|class| cells.ended[class + 1]);
         // 2^64 ns are 584 years of uptime.
         let now = at.as_nanos() as u64;
@@ -81,10 +78,7 @@ impl Reading {
             connections: cells.opened.wrapping_sub(cells.closed),
             status,
             latency: cells.latency,
-            integral: in_flight
-                .wrapping_mul(now)
-                .wrapping_add(cells.starts.area)
-                .wrapping_add(cells.ends.area),
+            integral: in_flight.wrapping_mul(now).wrapping_add(cells.area()),
         }
     }
 
@@ -118,6 +112,8 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
+    use ebb_common::abi::Sums;
+
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;
@@ -133,10 +129,9 @@ mod tests {
         // One request from second 2 to 6, another from 4 on.
         cells.started = 2;
         cells.ended[2] = 1;
-        cells.starts.area = 0u64
-            .wrapping_sub(1_000_002 * SECOND)
-            .wrapping_sub(1_000_004 * SECOND);
-        cells.ends.area = 1_000_006 * SECOND;
+        cells.starts.area =
+            Sums::starts(1, 1_000_002 * SECOND).wrapping_add(Sums::starts(1, 1_000_004 * SECOND));
+        cells.ends.area = Sums::ends(1, 1_000_006 * SECOND);
         let after = at(1_000_010, &cells);
         assert_eq!(after.in_flight, 1);
         assert_eq!(after.integral_since(&before), 4.0 + 6.0);
@@ -153,8 +148,8 @@ mod tests {
         let before = at(5, &cells);
         cells.started = 1;
         cells.ended[ended::EXCLUDED] = 1;
-        cells.starts.area = (6 * SECOND).wrapping_neg();
-        cells.ends.area = 6 * SECOND;
+        cells.starts.area = Sums::starts(1, 6 * SECOND);
+        cells.ends.area = Sums::ends(1, 6 * SECOND);
         let after = at(9, &cells);
         assert_eq!(after.integral_since(&before), 0.0);
         assert_eq!(

@@ -16,7 +16,7 @@ use crate::{
     traffic::stop,
 };
 
-/// Counts what a packet begins and ends.
+/// Counts what a packet begins and ends, of a connection that another program has seen before.
 #[inline(always)]
 pub fn run(
     context: &SkBuffContext,
@@ -26,18 +26,36 @@ pub fn run(
     let Some(header) = Header::read(context) else {
         return;
     };
-    let (Some(connection), Some(http2)) = (connection(header.socket), http2(header.socket)) else {
+    let Some(connection) = connection(header.socket) else {
         return;
     };
     // SAFETY: socket storage lives as long as the socket; what both directions write is guarded.
-    let (connection, http2) = unsafe { (&mut *connection, &mut *http2) };
-    let Some(mut pod) = Pod::of(http2.slot) else {
+    let connection = unsafe { &mut *connection };
+    let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
+    packet(context, side, connection, &mut pod, header, steps);
+}
+
+/// Counts what a packet begins and ends.
+#[inline(always)]
+pub fn packet(
+    context: &SkBuffContext,
+    side: Side,
+    connection: &mut Conn,
+    pod: &mut Pod,
+    header: Header,
+    steps: impl Fn(Side, &mut Http2, &Ruled<'_>, &mut Pod, Segment) -> bool,
+) {
+    let Some(http2) = http2(header.socket) else {
+        return stop(context, side, connection, pod);
+    };
+    // SAFETY: as in `run`.
+    let http2 = unsafe { &mut *http2 };
     let rules = match side {
         Side::Requests => {
-            let Some(rules) = RULES.get(http2.slot) else {
-                return;
+            let Some(rules) = RULES.get(connection.slot) else {
+                return stop(context, side, connection, pod);
             };
             Some(rules)
         }
@@ -55,7 +73,7 @@ pub fn run(
         go_on_in(context, side, ingress::KEEP);
     }
     if arrive(side, http2, segment) {
-        if steps(side, http2, &packet, &mut pod, segment) {
+        if steps(side, http2, &packet, pod, segment) {
             http2.way(side).direction.flags |= flag::UNFINISHED;
             let rest = match side {
                 Side::Requests => ingress::HTTP2_LONG,
@@ -64,18 +82,29 @@ pub fn run(
             go_on_in(context, side, rest);
             http2.way(side).direction.flags |= flag::UNREADABLE;
         }
-        leave(side, http2, &mut pod);
+        leave(side, http2, pod);
         if side == Side::Requests && connection.turn.has_kept() {
             go_on_in(context, side, ingress::HTTP2_FILL);
         }
     }
     if side == Side::Responses && segment.flags & Segment::FIN != 0 {
-        http2.finish(&mut pod);
+        http2.finish(pod);
     }
     if http2.has_become_opaque() {
         connection.happened(event::UNREADABLE);
     }
-    stop(context, side, connection, &pod);
+    stop(context, side, connection, pod);
+}
+
+/// Leaves a packet to this side's program for HTTP/2.
+#[inline(always)]
+pub fn go_on(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Pod) {
+    let program = match side {
+        Side::Requests => ingress::HTTP2,
+        Side::Responses => egress::HTTP2,
+    };
+    go_on_in(context, side, program);
+    stop(context, side, connection, pod);
 }
 
 /// Steps through a segment, as far as one run goes. `true` if there is more to read in it: a packet of 64 KiB can have
@@ -94,15 +123,6 @@ pub fn steps(
         }
     }
     true
-}
-
-/// This program's place among those of its side.
-#[inline(always)]
-pub fn this(side: Side) -> u32 {
-    match side {
-        Side::Requests => ingress::HTTP2,
-        Side::Responses => egress::HTTP2,
-    }
 }
 
 /// HTTP/1 has found that HTTP/2 follows. `false` if that cannot be.

@@ -45,18 +45,24 @@ use ebb_common::direction::Side;
 /// Bytes that arrive at a socket of the pod.
 #[cgroup_skb(ingress)]
 pub fn requests(context: SkBuffContext) -> i32 {
-    traffic::run(&context, Side::Requests, |a, b, c, d, e| {
-        traffic::steps(a, b, c, d, e)
-    });
+    traffic::run(
+        &context,
+        Side::Requests,
+        |a, b, c, d, e| traffic::steps(a, b, c, d, e),
+        |a, b, c, d, e| http2::packet(a, b, c, d, e, |a, b, c, d, e| http2::steps(a, b, c, d, e)),
+    );
     1
 }
 
 /// The rest of a packet of many steps; `requests` calls it.
 #[cgroup_skb(ingress)]
 pub fn long_requests(context: SkBuffContext) -> i32 {
-    traffic::run(&context, Side::Requests, |a, b, c, d, e| {
-        long::http1(a, b, c, d, e)
-    });
+    traffic::run(
+        &context,
+        Side::Requests,
+        |a, b, c, d, e| long::http1(a, b, c, d, e),
+        |a, b, c, d, _| http2::go_on(a, b, c, d),
+    );
     1
 }
 
@@ -173,18 +179,24 @@ pub fn note_socket(context: SockOpsContext) -> u32 {
 /// Bytes that leave a socket of the pod.
 #[cgroup_skb(egress)]
 pub fn responses(context: SkBuffContext) -> i32 {
-    traffic::run(&context, Side::Responses, |a, b, c, d, e| {
-        traffic::steps(a, b, c, d, e)
-    });
+    traffic::run(
+        &context,
+        Side::Responses,
+        |a, b, c, d, e| traffic::steps(a, b, c, d, e),
+        |a, b, c, d, e| http2::packet(a, b, c, d, e, |a, b, c, d, e| http2::steps(a, b, c, d, e)),
+    );
     1
 }
 
 /// The rest of a packet of many steps; `responses` calls it.
 #[cgroup_skb(egress)]
 pub fn long_responses(context: SkBuffContext) -> i32 {
-    traffic::run(&context, Side::Responses, |a, b, c, d, e| {
-        long::http1(a, b, c, d, e)
-    });
+    traffic::run(
+        &context,
+        Side::Responses,
+        |a, b, c, d, e| long::http1(a, b, c, d, e),
+        |a, b, c, d, _| http2::go_on(a, b, c, d),
+    );
     1
 }
 

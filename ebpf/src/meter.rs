@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use ebb_common::{
-    abi::{MAX_PODS, NO_MARK, PodCounters, Sums, ended::WAYS},
+    abi::{ADDED, MAX_PODS, NO_MARK, PodCounters, Sums, ended::WAYS},
     conn::Lock,
     latency::BUCKETS,
     packet::{Gauge, Meter},
@@ -30,15 +30,6 @@ pub struct Pod {
 fn add(cell: *mut u64, by: u64) {
     // SAFETY: the callers pass a cell of a map value that the verifier has seen looked up.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, by) };
-}
-
-/// The last of the adds that make up starts or ends.
-#[inline(always)]
-fn settle(sums: *mut Sums, count: u64, area: u64) {
-    // SAFETY: as in `add`.
-    add(unsafe { &raw mut (*sums).area }, area);
-    // SAFETY: as above.
-    add(unsafe { &raw mut (*sums).settled }, count);
 }
 
 /// An index bounded by a mask, a power of two less 1, that the compiler cannot leave out where it knows the
@@ -127,6 +118,23 @@ impl Pod {
     }
 }
 
+impl Pod {
+    #[inline(always)]
+    fn add_ends(&mut self, way: usize, count: u64, now: u64) {
+        let way = masked::<{ WAYS - 1 }>(way);
+        // SAFETY: as in `add`; within the array by the mask.
+        add(
+            unsafe { (&raw mut (*self.cells).ended).cast::<u64>().add(way) },
+            count,
+        );
+        // SAFETY: as in `add`.
+        add(
+            unsafe { &raw mut (*self.ends()).area },
+            Sums::ends(count, now),
+        );
+    }
+}
+
 impl Meter for Pod {
     #[inline(always)]
     fn now(&self) -> u64 {
@@ -145,19 +153,26 @@ impl Meter for Pod {
     fn start(&mut self, count: u64, now: u64) {
         // SAFETY: as in `add`.
         add(unsafe { &raw mut (*self.cells).started }, count);
-        settle(self.starts(), count, now.wrapping_mul(count).wrapping_neg());
+        // SAFETY: as above.
+        add(
+            unsafe { &raw mut (*self.starts()).area },
+            Sums::starts(count, now),
+        );
         self.wake();
     }
 
     #[inline(always)]
     fn end(&mut self, way: usize, count: u64, now: u64) {
-        let way = masked::<{ WAYS - 1 }>(way);
-        // SAFETY: as in `add`; within the array by the mask.
-        add(
-            unsafe { (&raw mut (*self.cells).ended).cast::<u64>().add(way) },
-            count,
-        );
-        settle(self.ends(), count, now.wrapping_mul(count));
+        // As many would seem to be none: see `PodCounters`.
+        if count != 1 && count & ADDED == 0 {
+            if count == 0 {
+                return;
+            }
+            self.add_ends(way, 1, now);
+            self.add_ends(way, count - 1, now);
+            return;
+        }
+        self.add_ends(way, count, now);
     }
 
     #[inline(always)]

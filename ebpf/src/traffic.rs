@@ -24,12 +24,14 @@ const TCP_SYN_RECV: u32 = 3; // BPF_TCP_SYN_RECV
 /// A socket that waits for connections.
 pub const TCP_LISTEN: u32 = 10; // BPF_TCP_LISTEN
 
-/// Counts what a packet begins and ends. `steps` goes through the segment, and says whether there is more to read in it.
+/// Counts what a packet begins and ends. `steps` goes through the segment, and says whether there is more to read in it;
+/// `speaks_http2` counts one of a connection that speaks HTTP/2.
 #[inline(always)]
 pub fn run(
     context: &SkBuffContext,
     side: Side,
     steps: impl Fn(Side, &mut Conn, &Ruled<'_>, &mut Pod, Segment) -> bool,
+    speaks_http2: impl Fn(&SkBuffContext, Side, &mut Conn, &mut Pod, Header),
 ) {
     let Some(header) = Header::read(context) else {
         return;
@@ -71,8 +73,9 @@ pub fn run(
         || (direction(connection, side).has(flag::HTTP2) && !connection.is(state::OPAQUE))
     {
         if !connection.is(state::JOINING) {
-            go_on_in(context, side, http2::this(side));
-        } else if side == Side::Requests {
+            return speaks_http2(context, side, connection, &mut pod, header);
+        }
+        if side == Side::Requests {
             go_on_in(context, side, ingress::JOIN);
         }
         return stop(context, side, connection, &pod);
@@ -98,8 +101,7 @@ pub fn run(
         }
         if direction(connection, side).has(flag::HTTP2) {
             if http2::take_over(side, connection, &mut pod, header.socket) {
-                go_on_in(context, side, http2::this(side));
-                return stop(context, side, connection, &pod);
+                return http2::go_on(context, side, connection, &pod);
             }
             direction(connection, side).flags |= flag::UNREADABLE;
             direction(connection, side).flags &= !flag::HTTP2;

@@ -6,7 +6,7 @@
 use crate::latency::BUCKETS;
 
 /// Version of every layout in this crate.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 /// How many pods one loaded set of programs can count: kubelet's default limit is 110 a node, some
 /// run 500.
@@ -65,24 +65,33 @@ pub struct EventCount {
     pub said: u64,
 }
 
+/// The lowest bits of [`Sums::area`], which say how many have been added to it; the time is in those above.
+pub const ADDED: u64 = (1 << 10) - 1;
+
 /// What starts add up to, or ends: the sum of both is the pod's.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Sums {
-    /// How many of them are completely written.
-    pub settled: u64,
-    /// `a` of the integral, ns.
+    /// `a` of the integral, ns, each time in it a multiple of 1 024; and how many have been added, in [`ADDED`] exactly.
     pub area: u64,
     /// In flight now that are HTTP/2 streams (a gauge, wrapping).
     pub http2: u64,
 }
 
 impl Sums {
-    const ZERO: Self = Self {
-        settled: 0,
-        area: 0,
-        http2: 0,
-    };
+    const ZERO: Self = Self { area: 0, http2: 0 };
+
+    /// What `count` starts at a time add to `area`, ns.
+    #[inline(always)]
+    pub const fn starts(count: u64, now: u64) -> u64 {
+        count.wrapping_sub((now & !ADDED).wrapping_mul(count))
+    }
+
+    /// What `count` ends at a time add to it.
+    #[inline(always)]
+    pub const fn ends(count: u64, now: u64) -> u64 {
+        count.wrapping_add((now & !ADDED).wrapping_mul(count))
+    }
 }
 
 /// What the kernel counts for one pod. All cells only grow (wrapping), except `area` and the gauges, and are
@@ -90,8 +99,10 @@ impl Sums {
 ///
 /// `area` is the cell `a` of the lock-free integral: a start subtracts the time, an end adds it, so
 /// at any time `t` (`CLOCK_MONOTONIC`, ns) the integral of "in flight" is `n * t + area`, with
-/// `n = started - Σ ended`. A reader that finds `settled == started + Σ ended`, having read
-/// `settled` first, has read no change halfway.
+/// `n = started - Σ ended`. Of each time the lowest bits are left out, and 1 is added in their place: they say how many
+/// there have been, whatever the times were. `started` or `ended` is added to first, `area` last. A reader that has read
+/// `area` first and finds as many in it as in the others, and then `area` unchanged, has read no change halfway. (So what
+/// is added at once is never a multiple of 1 024.)
 ///
 /// A request arrives on one CPU and is answered on another one, as a rule. Each writes to cache lines of its own, as
 /// a line that two write to goes to and fro between them, which costs as much as all the other adds together.
@@ -115,13 +126,13 @@ pub struct PodCounters {
     /// Connections closed.
     pub closed: u64,
     /// Keeps the cells of ends off the lines of starts, and off the one that is fetched along with them.
-    reserved: [u64; 6],
+    reserved: [u64; 7],
     /// What ends have added.
     pub ends: Sums,
     /// Ends of requests, by [`ended`].
     pub ended: [u64; ended::WAYS],
     /// Keeps the whole a multiple of a cache line.
-    reserved_too: [u64; 5],
+    reserved_too: [u64; 6],
     /// Requests by how long they were in flight; see [`crate::latency`].
     pub latency: [u64; BUCKETS],
 }
@@ -140,12 +151,38 @@ impl PodCounters {
         opaque: 0,
         opened: 0,
         closed: 0,
-        reserved: [0; 6],
+        reserved: [0; 7],
         ends: Sums::ZERO,
         ended: [0; ended::WAYS],
-        reserved_too: [0; 5],
+        reserved_too: [0; 6],
         latency: [0; BUCKETS],
     };
+
+    /// How many have ended, in all.
+    pub fn ended_in_all(&self) -> u64 {
+        self.ended
+            .iter()
+            .fold(0, |sum: u64, way| sum.wrapping_add(*way))
+    }
+
+    /// `a` of the integral, ns.
+    pub fn area(&self) -> u64 {
+        let [starts, ends] = self.times();
+        starts.wrapping_add(ends)
+    }
+
+    /// Whether no start or end is halfway in these figures.
+    pub fn is_whole(&self) -> bool {
+        self.times().iter().all(|time| time & ADDED == 0)
+    }
+
+    /// The times in both areas, without the numbers of those added.
+    fn times(&self) -> [u64; 2] {
+        [
+            self.starts.area.wrapping_sub(self.started),
+            self.ends.area.wrapping_sub(self.ended_in_all()),
+        ]
+    }
 }
 
 /// What user space asks of a pod's counting.
@@ -256,12 +293,30 @@ mod tests {
     fn layout() {
         assert_eq!(size_of::<PodCounters>(), 8 * (32 + BUCKETS));
         assert_eq!(size_of::<PodCounters>() % LINE, 0);
-        assert_eq!(core::mem::offset_of!(PodCounters, started), 24);
+        assert_eq!(core::mem::offset_of!(PodCounters, started), 16);
         // Two lines are fetched at a time.
         assert_eq!(core::mem::offset_of!(PodCounters, ends), 2 * LINE);
         assert_eq!(core::mem::offset_of!(PodCounters, latency), 4 * LINE);
         assert_eq!(size_of::<PodRules>(), 40);
         assert_eq!(size_of::<Exclusion>(), 48);
         assert_eq!(size_of::<Ends>(), 40);
+    }
+
+    #[test]
+    fn an_area_tells_how_many_are_in_it() {
+        let mut cells = PodCounters::ZERO;
+        let mut area = 0u64;
+        for n in 0..5000u64 {
+            let now = n * 1_000_003;
+            cells.starts.area = cells.starts.area.wrapping_add(Sums::starts(3, now));
+            cells.ends.area = cells.ends.area.wrapping_add(Sums::ends(1, now));
+            area = area.wrapping_sub(2 * (now & !ADDED));
+            assert!(!cells.is_whole());
+            cells.started += 3;
+            assert!(!cells.is_whole());
+            cells.ended[2] += 1;
+            assert!(cells.is_whole());
+            assert_eq!(cells.area(), area);
+        }
     }
 }

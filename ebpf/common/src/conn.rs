@@ -2,8 +2,8 @@
 //!
 //! Three programs change it. The way out and the closing run under the socket's lock, and only they
 //! end requests; the way in does not. What happens with every request takes no lock all the same: a
-//! request is begun with one atomic add, which is a barrier, and then looks whether the connection has been
-//! closed; whoever closes says so first and then looks what has begun. So at least one of the two sees the other,
+//! request is noted here, then counted with an atomic add, which is a barrier, and then looks whether the connection has
+//! been closed; whoever closes says so first and then looks what has begun. So at least one of the two sees the other,
 //! and they settle it under [`Lock`]. An end takes the lock only while the request's head is still being read, as
 //! only then it can be excluded at the same time.
 
@@ -79,9 +79,11 @@ pub struct Conn {
     event: u32,
     /// 1 where the server has begun HTTP/2.
     server_speaks_http2: u32,
-    reserved: [u32; 9],
+    /// Begun without a request: a connection that cannot be read, or one that the server opens a tunnel on unasked.
+    unasked: u32,
+    reserved: [u32; 8],
 
-    /// Requests begun.
+    /// Requests begun. Written by the way in only.
     pub started: u32,
     /// Requests of which the head has been read, the oldest first.
     pub heads_read: u32,
@@ -128,7 +130,8 @@ impl Conn {
         state: 0,
         event: 0,
         server_speaks_http2: 0,
-        reserved: [0; 9],
+        unasked: 0,
+        reserved: [0; 8],
         started: 0,
         heads_read: 0,
         heads: 0,
@@ -192,7 +195,13 @@ impl Conn {
     /// Requests in flight.
     #[inline(always)]
     pub fn open(&self) -> u32 {
-        self.started.wrapping_sub(self.ended)
+        self.begun().wrapping_sub(self.ended)
+    }
+
+    /// All that has begun.
+    #[inline(always)]
+    fn begun(&self) -> u32 {
+        self.started.wrapping_add(forget(&self.unasked))
     }
 
     /// Whether it is closed by now: another CPU may just have done so.
@@ -201,24 +210,48 @@ impl Conn {
         forget(&self.state) & state::CLOSED != 0
     }
 
-    /// A request begins.
+    /// A request begins. For the way in.
     #[inline(always)]
     pub fn start<M: Meter>(&mut self, meter: &mut M) {
         if self.is_closed_now() {
             return;
         }
-        let now = meter.now();
-        let index = self.started;
+        let index = self.begun();
         // Its bits may still be those of the request 64 before it.
         let bit = 1u64 << (index % TOLD_APART);
         self.heads &= !bit;
         self.connects &= !bit;
         self.excluded &= !bit;
+        let now = meter.now();
+        self.remember(index, now);
+        let started = self.started.wrapping_add(1);
+        set(&mut self.started, started);
+        self.begin(meter, now);
+    }
+
+    /// What is in flight begins without a request, on either way.
+    #[inline(always)]
+    fn start_unasked<M: Meter>(&mut self, meter: &mut M) {
+        if self.is_closed_now() {
+            return;
+        }
+        let now = meter.now();
+        self.remember(self.begun(), now);
+        meter.add(&raw mut self.unasked, 1);
+        self.begin(meter, now);
+    }
+
+    /// Notes when one began.
+    #[inline(always)]
+    fn remember(&mut self, index: u32, now: u64) {
         if let Some(since) = self.since.get_mut((index % REMEMBERED) as usize) {
             *since = now;
         }
-        // Atomic: a server that speaks first starts one, too.
-        meter.add(&raw mut self.started, 1);
+    }
+
+    /// One has begun. The first atomic add is the barrier between that and the look whether the connection is closed.
+    #[inline(always)]
+    fn begin<M: Meter>(&mut self, meter: &mut M, now: u64) {
         meter.start(1, now);
         if self.is_closed_now() {
             self.begun_too_late(meter, now);
@@ -230,9 +263,9 @@ impl Conn {
     fn begun_too_late<M: Meter>(&mut self, meter: &mut M, now: u64) {
         let lock = &raw mut self.lock;
         let unseen = meter.locked(lock, || {
-            let unseen = self.state & state::FINISHED != 0 && self.started != self.ended;
+            let unseen = self.state & state::FINISHED != 0 && self.open() != 0;
             if unseen {
-                self.started = self.started.wrapping_sub(1);
+                self.ended = self.ended.wrapping_add(1);
             }
             unseen
         });
@@ -244,13 +277,13 @@ impl Conn {
     /// The head of the request that is being read is complete: from here on it cannot be excluded.
     #[inline(always)]
     pub fn head_read(&mut self) {
-        self.heads_read = self.started;
+        self.heads_read = self.begun();
     }
 
     /// Whether one more request can be told from those in flight: the one it would share its bit with is plain.
     #[inline(always)]
     pub fn can_tell_one_more(&self) -> bool {
-        let bit = 1u64 << (self.started % TOLD_APART);
+        let bit = 1u64 << (self.begun() % TOLD_APART);
         (self.heads | self.connects | self.excluded) & bit == 0 || self.open() < TOLD_APART
     }
 
@@ -261,7 +294,7 @@ impl Conn {
         if open == 0 || open > TOLD_APART {
             0
         } else {
-            1u64 << (self.started.wrapping_sub(1) % TOLD_APART)
+            1u64 << (self.begun().wrapping_sub(1) % TOLD_APART)
         }
     }
 
@@ -302,7 +335,7 @@ impl Conn {
         let bit = self.newest_bit();
         let since = match self
             .since
-            .get((self.started.wrapping_sub(1) % REMEMBERED) as usize)
+            .get((self.begun().wrapping_sub(1) % REMEMBERED) as usize)
         {
             Some(since) => *since,
             None => return,
@@ -364,7 +397,7 @@ impl Conn {
         let lock = &raw mut self.lock;
         meter.locked(lock, || {
             let living = self.state & (state::CLOSED | state::TUNNEL | state::OPAQUE) == 0
-                && self.started == self.ended;
+                && self.open() == 0;
             if living {
                 self.state |= state::HTTP2;
             }
@@ -447,7 +480,7 @@ impl Conn {
             return false;
         }
         if self.open() == 0 {
-            self.start(meter);
+            self.start_unasked(meter);
         }
         let newest = self.newest_bit();
         let lock = &raw mut self.lock;
@@ -504,7 +537,7 @@ impl Conn {
         let (index, open) = meter.locked(lock, || {
             let index = self.ended;
             let open = self.open();
-            self.ended = self.started;
+            self.ended = self.begun();
             self.state |= state::FINISHED;
             (index, open)
         });

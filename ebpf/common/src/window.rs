@@ -64,8 +64,9 @@ pub struct Window {
     searched: u32,
     /// Newlines of that block that have not been looked at: bit 0 is its first byte.
     newlines: u32,
-    /// Keeps the words aligned.
-    reserved: u32,
+    /// Where the next search begins if it can go on in that block. Never 0, where a search begins when bytes have been
+    /// loaded or moved.
+    resumed: u32,
     /// The bytes. Public only for the kernel's load; others use the methods.
     pub words: [u64; WORDS],
 }
@@ -83,7 +84,7 @@ impl Window {
         wanted: 0,
         searched: 0,
         newlines: 0,
-        reserved: 0,
+        resumed: 0,
         words: [0; WORDS],
     };
 
@@ -145,8 +146,10 @@ impl Window {
     pub fn read_line(&mut self, of_interest: impl Fn(&Self, u32) -> bool) -> Search {
         self.line_start = self.start;
         self.line_end = NOT_SEEN;
-        self.searched = self.start;
-        self.newlines = 0;
+        if forget(&self.resumed) != self.start || self.start == 0 {
+            self.searched = self.start;
+            self.newlines = 0;
+        }
         for _ in 0..ROUNDS {
             // Blocks follow one another wherever lines end: a processor is in the next one while it looks at a line.
             if forget(&self.newlines) == 0 {
@@ -171,6 +174,7 @@ impl Window {
             if of_interest(self, forget(&self.line_start)) {
                 self.line_end = newline;
                 self.start = newline + 1;
+                self.resumed = newline + 1;
                 break;
             }
             self.line_start = newline + 1;

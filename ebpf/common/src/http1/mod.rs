@@ -130,23 +130,20 @@ pub fn step<P: Packet, M: Meter>(
     if silent {
         direction.ignore();
     }
-    // The line of a chunk's size may still be going on, with an extension.
-    if matches!(direction.phase_now(), phase::BODY | phase::CHUNK_DATA)
-        && !direction.has(flag::SKIP_LINE)
-        && !skip(direction, segment)
-    {
-        return false;
-    }
-    // What follows a chunk is read in the same step: one packet on its way out can hold hundreds.
-    let more = match direction.phase_now() {
-        phase::UNTIL_CLOSE | phase::IGNORE => {
+    let mut more = true;
+    if !in_body(direction) {
+        if matches!(direction.phase_now(), phase::UNTIL_CLOSE | phase::IGNORE) {
             direction.window.clear();
             direction.next = segment.first.wrapping_add(segment.length);
-            false
+            return false;
         }
-        _ if direction.has(flag::COMPLETE) => true,
-        _ => read_line(side, conn, packet, meter, segment),
-    };
+        more = read_line(side, conn, packet, meter, segment);
+    }
+    // What a line announces is passed over in the same step: one packet on its way out can hold hundreds of chunks.
+    let direction = conn.side(side);
+    if in_body(direction) && !skip(direction, segment) {
+        return false;
+    }
     if conn.side(side).has(flag::COMPLETE) {
         match side {
             Side::Requests => conn.requests.next_message(),
@@ -156,6 +153,13 @@ pub fn step<P: Packet, M: Meter>(
     let direction = conn.side(side);
     more && !direction.has(flag::HTTP2)
         && (direction.window.unread() != 0 || segment.left(direction) != 0)
+}
+
+/// Whether the next bytes are a body's. The line of a chunk's size may still be going on, with an extension.
+#[inline(always)]
+fn in_body(direction: &Direction) -> bool {
+    matches!(direction.phase_now(), phase::BODY | phase::CHUNK_DATA)
+        && !direction.has(flag::SKIP_LINE)
 }
 
 /// Skips bytes of a body. `true` at its end.
@@ -205,6 +209,9 @@ fn read_line<P: Packet, M: Meter>(
         // Some servers of HTTP/2 speak first.
         conn.server_begins_http2();
         return false;
+    }
+    if side == Side::Responses && !response::begin(conn) {
+        return true;
     }
     let direction = conn.side(side);
     direction.window.wanted = if direction.has(flag::SKIP_LINE)

@@ -9,6 +9,33 @@ use crate::{
     window::{LOWER, Window, text},
 };
 
+/// Bytes of a status line up to the end of its status: `HTTP/1.x code`.
+const STATUS: u32 = 12;
+
+/// Reads the status as soon as it is there. The rest of its line is passed over like a field that is not known.
+/// `false` where it is no status line.
+#[inline(always)]
+pub(super) fn begin(conn: &mut Conn) -> bool {
+    let direction = &mut conn.responses;
+    if direction.phase_now() != phase::HEAD
+        || !direction.has(flag::START_LINE)
+        || direction.window.unread() < STATUS
+    {
+        return true;
+    }
+    match status(&direction.window) {
+        Some(status) => {
+            direction.status = status;
+            direction.flags &= !flag::START_LINE;
+            true
+        }
+        None => {
+            direction.flags |= flag::UNREADABLE;
+            false
+        }
+    }
+}
+
 #[inline(always)]
 pub(super) fn head_line(conn: &mut Conn, line: Line) {
     let direction = &mut conn.responses;
@@ -16,13 +43,8 @@ pub(super) fn head_line(conn: &mut Conn, line: Line) {
         return;
     }
     if direction.has(flag::START_LINE) {
-        match status(conn, line) {
-            Some(status) => {
-                conn.responses.status = status;
-                conn.responses.flags &= !flag::START_LINE;
-            }
-            None => conn.responses.flags |= flag::UNREADABLE,
-        }
+        // It has ended before its status.
+        direction.flags |= flag::UNREADABLE;
         return;
     }
     if fields::is_empty(&direction.window, line) {
@@ -63,16 +85,13 @@ pub(super) fn is_settings(window: &Window) -> bool {
         && window.byte(window.start + 8) == 0
 }
 
-/// The code of a line `HTTP/1.x code …`.
+/// The code of the line `HTTP/1.x code …` that begins here.
 #[inline(always)]
-fn status(conn: &Conn, line: Line) -> Option<u64> {
-    let window = &conn.responses.window;
-    if line.end < line.start + 12
-        || window.eight(line.start) & 0x00ff_ffff_ffff_ffff != text(b"HTTP/1.\0")
-    {
+fn status(window: &Window) -> Option<u64> {
+    if window.eight(window.start) & 0x00ff_ffff_ffff_ffff != text(b"HTTP/1.\0") {
         return None;
     }
-    let code = window.eight(line.start + 8);
+    let code = window.eight(window.start + 8);
     let hundreds = (code >> 8 & 0xff).wrapping_sub(u64::from(b'0'));
     let tens = (code >> 16 & 0xff).wrapping_sub(u64::from(b'0'));
     let ones = (code >> 24 & 0xff).wrapping_sub(u64::from(b'0'));

@@ -43,6 +43,10 @@ pub struct Http2 {
     pub requests: Way,
     /// To the client.
     pub responses: Way,
+    /// The stream whose response's head was read last, 0 once it has ended, and the class of its status. Most responses
+    /// follow their heads at once: only of the others the class is noted in `streams`, which takes the lock.
+    answered: u32,
+    class: u32,
     streams: Streams,
 }
 
@@ -61,6 +65,8 @@ impl Http2 {
         },
         requests: Way::ZERO,
         responses: Way::ZERO,
+        answered: 0,
+        class: 0,
         streams: Streams::NONE,
     };
 
@@ -137,6 +143,10 @@ impl Http2 {
         };
         let now = self.way(side).now(meter);
         let way = match class {
+            0 if side == Side::Responses && forget(&self.answered) == id => {
+                self.answered = 0;
+                self.class as usize
+            }
             0 => usize::from(found.class),
             RESET => ended::ABORTED,
             class => usize::from(class),
@@ -146,18 +156,24 @@ impl Http2 {
         meter.end(way, 1, now);
     }
 
-    /// A response's head has been read. An interim one (1xx) and one without a status (trailers) change nothing.
+    /// A response's head has been read. An interim one (1xx), one without a status (trailers)
+    /// and one that nobody has asked for change nothing.
     #[inline(always)]
     pub(super) fn answered<M: Meter>(&mut self, meter: &mut M, id: u32, class: u8) {
-        if class < 2 {
+        if class < 2 || id > forget(&self.newest) {
             return;
         }
-        let lock = &raw mut self.lock;
-        meter.locked(lock, || {
-            if let Some(place) = self.streams.find(id) {
-                self.streams.answered(place, class);
-            }
-        });
+        let before = forget(&self.answered);
+        if before != 0 && before != id {
+            let lock = &raw mut self.lock;
+            meter.locked(lock, || {
+                if let Some(place) = self.streams.find(before) {
+                    self.streams.answered(place, self.class as u8);
+                }
+            });
+        }
+        self.answered = id;
+        self.class = u32::from(class);
     }
 
     /// A request is to be taken out of the count, exactly, as if it had never come.

@@ -116,9 +116,8 @@ impl Pod {
         // SAFETY: as above.
         unsafe { &raw mut (*self.cells).ends }
     }
-}
 
-impl Pod {
+    /// Adds ends, as many as can be told in an area.
     #[inline(always)]
     fn add_ends(&mut self, way: usize, count: u64, now: u64) {
         let way = masked::<{ WAYS - 1 }>(way);
@@ -164,15 +163,11 @@ impl Meter for Pod {
     #[inline(always)]
     fn end(&mut self, way: usize, count: u64, now: u64) {
         // As many would seem to be none: see `PodCounters`.
-        if count != 1 && count & ADDED == 0 {
-            if count == 0 {
-                return;
-            }
-            self.add_ends(way, 1, now);
-            self.add_ends(way, count - 1, now);
-            return;
+        let apart = u64::from(count != 0 && count & ADDED == 0);
+        if apart != 0 {
+            self.add_ends(way, apart, now);
         }
-        self.add_ends(way, count, now);
+        self.add_ends(way, count - apart, now);
     }
 
     #[inline(always)]

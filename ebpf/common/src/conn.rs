@@ -216,14 +216,7 @@ impl Conn {
         if self.is_closed_now() {
             return;
         }
-        let index = self.begun();
-        // Its bits may still be those of the request 64 before it.
-        let bit = 1u64 << (index % TOLD_APART);
-        self.heads &= !bit;
-        self.connects &= !bit;
-        self.excluded &= !bit;
-        let now = meter.now();
-        self.remember(index, now);
+        let now = self.make_place(meter);
         let started = self.started.wrapping_add(1);
         set(&mut self.started, started);
         self.begin(meter, now);
@@ -235,18 +228,25 @@ impl Conn {
         if self.is_closed_now() {
             return;
         }
-        let now = meter.now();
-        self.remember(self.begun(), now);
+        let now = self.make_place(meter);
         meter.add(&raw mut self.unasked, 1);
         self.begin(meter, now);
     }
 
-    /// Notes when one began.
+    /// Gets ready what is kept of the next that begins, and returns when that is.
     #[inline(always)]
-    fn remember(&mut self, index: u32, now: u64) {
+    fn make_place<M: Meter>(&mut self, meter: &M) -> u64 {
+        let index = self.begun();
+        // Its bits may still be those of the request 64 before it.
+        let bit = 1u64 << (index % TOLD_APART);
+        self.heads &= !bit;
+        self.connects &= !bit;
+        self.excluded &= !bit;
+        let now = meter.now();
         if let Some(since) = self.since.get_mut((index % REMEMBERED) as usize) {
             *since = now;
         }
+        now
     }
 
     /// One has begun. The first atomic add is the barrier between that and the look whether the connection is closed.

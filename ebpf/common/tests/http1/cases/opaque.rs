@@ -4,6 +4,9 @@ use ebb_common_testing::exchange::{Exchange, exchange};
 
 use super::{GET, OK};
 
+/// [`ebb_common::abi::ended::EXCLUDED`].
+const EXCLUDED: usize = 6;
+
 /// [`ebb_common::abi::ended::OPAQUE`].
 const OPAQUE: usize = 7;
 
@@ -31,10 +34,27 @@ fn server(name: &'static str, bytes: impl AsRef<[u8]>) -> Exchange {
         .ended(OPAQUE, 1)
 }
 
+/// What begins now has the bit of a probe that was 64 before it.
+fn after_a_probe() -> Exchange {
+    let probe = "GET / HTTP/1.1\r\nUser-Agent: kube-probe/1.30\r\n\r\n";
+    let first = exchange("opaque, 64 after a probe")
+        .client(probe)
+        .server(OK);
+    (1..64)
+        .fold(first, |exchange, _| exchange.client(GET).server(OK))
+        .flying(0)
+        .client(HELLO)
+        .opaque()
+        .ended(EXCLUDED, 1)
+        .ended(2, 63)
+        .ended(OPAQUE, 1)
+}
+
 pub(super) fn all() -> Vec<Exchange> {
     let fields = "HTTP/1.1 200 OK\r\n";
     vec![
         client("TLS", HELLO),
+        after_a_probe(),
         client("redis", "*1\r\n$4\r\nPING\r\n"),
         client("redis, in a line", "PING\r\n"),
         client("HTTP/0.9", "GET /\r\n"),

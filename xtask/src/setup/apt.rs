@@ -14,10 +14,15 @@ use crate::{exec, root::Root, setup::log};
 /// `policy-rc.d` with exit 101 is Debian's way to forbid maintainer scripts to start services
 /// (`/usr/share/doc/init-system-helpers/README.policy-rc.d.gz`). One that exists is left alone.
 /// A failing update is not fatal: often it is some other repository that is out of reach.
+///
+/// What is there may be of the release's backports and go with its like only (`qemu-utils` breaks an older emulator): what
+/// cannot be installed beside it otherwise is taken from there.
 const SCRIPT: &str = r#"
 set -eu
 guard=/usr/sbin/policy-rc.d
+made=
 if [ ! -e "$guard" ]; then
+    made=yes
     trap 'rm -f "$guard"' EXIT
     trap 'exit 130' INT TERM HUP
     printf '#!/bin/sh\nexit 101\n' >"$guard"
@@ -25,8 +30,19 @@ if [ ! -e "$guard" ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get --option Acquire::Retries=3 update || echo "apt-get update failed: going on with the lists there are"
-apt-get --option DPkg::Lock::Timeout=120 --option Acquire::Retries=3 \
+set -- --option DPkg::Lock::Timeout=120 --option Acquire::Retries=3 \
     install --yes --no-install-recommends --no-remove "$@"
+if ! apt-get --simulate "$@" >/dev/null; then
+    echo "not from this release beside what is there: trying its backports"
+    . /etc/os-release
+    sources=$(mktemp)
+    trap 'rm -f "$sources" ${made:+"$guard"}' EXIT
+    cat /etc/apt/sources.list >"$sources" 2>/dev/null || true
+    echo "deb http://deb.debian.org/debian $VERSION_CODENAME-backports main" >>"$sources"
+    set -- --option "Dir::Etc::SourceList=$sources" --target-release "$VERSION_CODENAME-backports" "$@"
+    apt-get --option "Dir::Etc::SourceList=$sources" update
+fi
+apt-get "$@"
 for package in "$@"; do
     # Those of ours that bring a service: it must not come up at the next boot either.
     case "$package" in haproxy | nginx | prometheus) update-rc.d "$package" disable || true ;; esac

@@ -10,7 +10,7 @@ use ebb_common::{
 };
 
 use crate::{
-    maps::{RULES, connection, go_on_in, http2, make_http2},
+    maps::{connection, go_on_in, http2, make_http2},
     meter::Pod,
     segment::{Header, Ruled},
     traffic::stop,
@@ -52,22 +52,16 @@ pub fn packet(
     };
     // SAFETY: as in `run`.
     let http2 = unsafe { &mut *http2 };
-    let rules = match side {
-        Side::Requests => {
-            let Some(rules) = RULES.get(connection.slot) else {
-                return stop(context, side, connection, pod);
-            };
-            Some(rules)
+    if side == Side::Responses {
+        pod.sends(context, &mut http2.way(side).direction.stamp);
+        if http2.responses.direction.flags == 0 {
+            http2.follow(connection);
         }
-        Side::Responses => {
-            pod.sends(context, &mut http2.way(side).direction.stamp);
-            if http2.responses.direction.flags == 0 {
-                http2.follow(connection);
-            }
-            None
-        }
+    }
+    let packet = Ruled {
+        context,
+        slot: connection.slot,
     };
-    let packet = Ruled { context, rules };
     let segment = http2.way(side).direction.arrived(header.segment);
     if side == Side::Requests && comes_early(side, http2, segment) {
         go_on_in(context, side, ingress::KEEP);

@@ -8,7 +8,6 @@ use core::ffi::c_void;
 
 use aya_ebpf::{helpers::generated::bpf_loop, programs::SkBuffContext};
 use ebb_common::{
-    abi::PodRules,
     conn::Conn,
     direction::{Segment, Side},
     http1, http2,
@@ -22,7 +21,7 @@ use crate::{meter::Pod, segment::Ruled};
 struct Work<'a, T> {
     connection: *mut T,
     context: &'a SkBuffContext,
-    rules: Option<&'a PodRules>,
+    slot: u32,
     pod: Pod,
     segment: Segment,
 }
@@ -72,7 +71,7 @@ fn all<T>(
     let mut work = Work {
         connection,
         context: packet.context,
-        rules: packet.rules,
+        slot: packet.slot,
         pod: pod.again(),
         segment,
     };
@@ -101,7 +100,7 @@ macro_rules! callback {
             let connection = unsafe { &mut *work.connection };
             let packet = Ruled {
                 context: work.context,
-                rules: work.rules,
+                slot: work.slot,
             };
             let more = $protocol::step($side, connection, &packet, &mut work.pod, work.segment);
             if more { 0 } else { ENOUGH }

@@ -6,13 +6,13 @@ use aya_ebpf::{
     bindings::bpf_sock, helpers::generated::bpf_skb_load_bytes, programs::SkBuffContext,
 };
 use ebb_common::{
-    abi::{Ends, Exclusion, PodRules},
+    abi::{Ends, Exclusion},
     direction::Segment,
     packet::Packet,
     window::{CARRY, LOAD, WORDS, Window},
 };
 
-use crate::maps::EXCLUSIONS;
+use crate::maps::{EXCLUSIONS, RULES};
 
 const TCP: u8 = 6;
 const IPV6_HEADER: u32 = 40;
@@ -104,8 +104,8 @@ pub fn ends(context: &SkBuffContext) -> Option<Ends> {
 pub struct Ruled<'a> {
     /// The packet.
     pub context: &'a SkBuffContext,
-    /// The rules, where they matter.
-    pub rules: Option<&'a PodRules>,
+    /// The pod's index.
+    pub slot: u32,
 }
 
 impl Packet for Ruled<'_> {
@@ -139,6 +139,8 @@ impl Packet for Ruled<'_> {
 
     #[inline(always)]
     fn has_exclusions(&self) -> bool {
-        self.rules.is_some_and(|rules| rules.has_exclusions != 0)
+        RULES
+            .get(self.slot)
+            .is_some_and(|rules| rules.has_exclusions != 0)
     }
 }

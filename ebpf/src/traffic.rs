@@ -12,7 +12,7 @@ use ebb_common::{
 
 use crate::{
     http2,
-    maps::{RULES, connection, go_on_in},
+    maps::{connection, go_on_in},
     meter::Pod,
     segment::{Header, Ruled},
     turn,
@@ -56,15 +56,6 @@ pub fn run(
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
-    let rules = match side {
-        Side::Requests => {
-            let Some(rules) = RULES.get(connection.slot) else {
-                return;
-            };
-            Some(rules)
-        }
-        Side::Responses => None,
-    };
     if side == Side::Requests && !turn::take(context, connection, &mut pod) {
         return;
     }
@@ -83,7 +74,10 @@ pub fn run(
     if side == Side::Responses {
         pod.sends(context, &mut direction(connection, side).stamp);
     }
-    let packet = Ruled { context, rules };
+    let packet = Ruled {
+        context,
+        slot: connection.slot,
+    };
     let segment = direction(connection, side).arrived(header.segment);
     if side == Side::Requests && comes_early(side, connection, segment) {
         go_on_in(context, side, ingress::KEEP);

@@ -155,16 +155,16 @@ pub fn step<P: Packet, M: Meter>(
         direction.next = segment.first.wrapping_add(segment.length);
         return false;
     }
-    let more = match http2.way(side).direction.phase {
+    let more = match http2.way(side).direction.phase_now() {
         phase::HEAD => frame::head(side, http2, packet, meter, segment),
-        phase::PAYLOAD => {
-            let direction = &mut http2.way(side).direction;
-            let passed = direction.pass(segment, direction.remaining);
-            direction.remaining -= passed;
-            true
-        }
+        phase::PAYLOAD => true,
         _ => block::walk(side, http2, packet, segment),
     };
+    let direction = &mut http2.way(side).direction;
+    if direction.phase_now() == phase::PAYLOAD {
+        let passed = direction.pass(segment, direction.remaining);
+        direction.remaining -= passed;
+    }
     let direction = &http2.way(side).direction;
     if direction.phase != phase::HEAD && direction.remaining == 0 {
         frame::end(side, http2, meter);

@@ -1,12 +1,12 @@
 //! The values of the maps that user space reads and writes, and their limits.
 //!
-//! A change to any layout here, or to [`crate::conn::Conn`], needs a new [`LAYOUT`]: pinned maps of
+//! A change to any layout here, to [`crate::conn::Conn`] or to [`crate::http2::Http2`], needs a new [`LAYOUT`]: pinned maps of
 //! another layout must be replaced, not adopted.
 
 use crate::latency::BUCKETS;
 
 /// Version of every layout in this crate.
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
 
 /// How many pods one loaded set of programs can count: kubelet's default limit is 110 a node, some
 /// run 500.

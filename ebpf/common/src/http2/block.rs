@@ -305,7 +305,7 @@ pub(super) fn end<M: Meter>(side: Side, http2: &mut Http2, meter: &mut M) {
         }
         Side::Responses => {
             if ends {
-                http2.end(side, meter, stream, meaning);
+                http2.end(meter, stream, meaning);
             } else {
                 http2.answered(meter, stream, meaning);
             }

@@ -109,7 +109,10 @@ pub(super) fn head<P: Packet, M: Meter>(
             return true;
         }
         kind::RST_STREAM => {
-            http2.end(side, meter, stream, life::RESET);
+            match side {
+                Side::Requests => http2.reset(meter, stream),
+                Side::Responses => http2.end(meter, stream, life::RESET),
+            }
             return true;
         }
         _ => return true,
@@ -137,7 +140,7 @@ pub(super) fn end<M: Meter>(side: Side, http2: &mut Http2, meter: &mut M) {
     match kind {
         kind::DATA if side == Side::Responses && flags & END_STREAM != 0 => {
             let stream = way.frame.stream;
-            http2.end(side, meter, stream, 0);
+            http2.end(meter, stream, 0);
         }
         kind::HEADERS | kind::PUSH_PROMISE | kind::CONTINUATION => {
             if phase != phase::PAYLOAD {

@@ -1,16 +1,32 @@
 //! A connection's life: which streams begin, and how each one ends.
 //!
-//! Both directions and the closing change it, at the same time on several CPUs: what they share is
-//! guarded by the lock.
+//! The way in begins streams, and takes some out of the count (a probe, a stream that the client resets); the way out ends
+//! them; closing ends all that are left. They do so at the same time on several CPUs. Whatever happens with every stream takes
+//! no lock: it is noted here, then there is a barrier (an atomic add), and then a look whether somebody has noted something
+//! that does not go with it. Of two that note something so at least one sees the other, and what is to be done then is settled
+//! under [`Lock`]:
+//! - A stream begins: it is noted in `begun`. If the connection is closed or opaque by then, whoever made it so has counted it
+//!   out, or it ends here at once.
+//! - A stream ends: it is noted in `ending` and `ended`. If the connection is closed or opaque by then, whoever made it so has
+//!   counted it out, or it is counted here.
+//! - A stream is taken out of the count: it is noted in `taking`. If it is ending by then, its end is left alone.
 
-use super::{Streams, Way};
+#[cfg(test)]
+mod beside;
+
+use core::mem::offset_of;
+
+use super::{
+    Streams, Way,
+    streams::{Note, Place},
+};
 use crate::{
     abi::{Exclusion, MAX_EXCLUDED_PATH, ended, event},
     conn::Lock,
-    direction::{Side, flag},
+    direction::flag,
     latency,
     packet::{Gauge, Meter},
-    window::forget,
+    window::{forget, set},
 };
 
 /// Closed: nothing more is counted.
@@ -19,36 +35,78 @@ const CLOSED: u32 = 1;
 /// Not readable: in flight, as one, until it closes.
 const OPAQUE: u32 = 1 << 1;
 
+/// Closed or opaque, and what was in flight before has been counted out.
+const SETTLED: u32 = 1 << 2;
+
 /// In place of a class of status: the stream was reset.
 pub(super) const RESET: u8 = u8::MAX;
 
 /// One HTTP/2 connection, in a storage of its socket that only such connections have.
+///
+/// As in [`crate::conn::Conn`], the fields stand by who writes them.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Http2 {
-    /// Guards `state`, `open` and `streams`.
+    /// Guards `state`, `settled_begun`, `settled_ended`, `taken` and the notes in `streams`.
     pub lock: Lock,
     /// The pod's index.
     pub slot: u32,
     state: u32,
-    /// The client's newest stream.
-    newest: u32,
-    /// Streams in flight, those taken out of the count again left aside.
-    open: u32,
+    /// The stream that the way in is taking out of the count; 0: none.
+    taking: u32,
+    /// When the connection was [`SETTLED`]: `begun`, as far as it was counted out.
+    settled_begun: u32,
+    /// And `ended`, as it was seen.
+    settled_ended: u32,
     /// 1 when it has just become opaque.
     became_opaque: u32,
-    /// Where the path of a request is cut out, to be looked up.
-    pub exclusion: Exclusion,
+    reserved: [u32; 7],
+
+    /// The client's newest stream.
+    newest: u32,
+    /// Streams begun.
+    begun: u32,
+    /// Streams that have been taken out of the count by the way in.
+    taken: u32,
+    /// Counts up; what matters is the barrier that an atomic add is.
+    looked_in: u32,
     /// From the client.
     pub requests: Way,
+    /// Where the path of a request is cut out, to be looked up.
+    pub exclusion: Exclusion,
+    reserved_in: [u32; 8],
+
+    /// The stream that is ending; 0: none.
+    ending: u32,
+    /// Streams ended by the way out, that one included.
+    ended: u32,
+    /// As `looked_in`.
+    looked_out: u32,
+    /// The stream whose response's head was read last, 0 once it has ended,
+    answered: u32,
+    /// and the class of its status. Most responses follow their heads at once: only of the others the class is noted in
+    /// `streams`, which takes the lock.
+    class: u32,
+    /// The client's newest stream, when the way out last looked.
+    known: u32,
     /// To the client.
     pub responses: Way,
-    /// The stream whose response's head was read last, 0 once it has ended, and the class of its status. Most responses
-    /// follow their heads at once: only of the others the class is noted in `streams`, which takes the lock.
-    answered: u32,
-    class: u32,
+    reserved_both: [u32; 2],
+
+    /// Those in flight.
     streams: Streams,
 }
+
+/// Where a line begins in an [`Http2`]: see [`crate::conn::Conn`].
+const fn begins_a_line(offset: usize) -> bool {
+    (offset + 8).is_multiple_of(64)
+}
+
+const _: () = assert!(
+    begins_a_line(offset_of!(Http2, newest))
+        && begins_a_line(offset_of!(Http2, ending))
+        && begins_a_line(offset_of!(Http2, streams))
+);
 
 impl Http2 {
     /// A connection without a pod and without traffic: all zeros, as the kernel makes socket storage.
@@ -56,24 +114,36 @@ impl Http2 {
         lock: Lock { val: 0 },
         slot: 0,
         state: 0,
-        newest: 0,
-        open: 0,
+        taking: 0,
+        settled_begun: 0,
+        settled_ended: 0,
         became_opaque: 0,
+        reserved: [0; 7],
+        newest: 0,
+        begun: 0,
+        taken: 0,
+        looked_in: 0,
+        requests: Way::ZERO,
         exclusion: Exclusion {
             slot: 0,
             path: [0; MAX_EXCLUDED_PATH / 8],
         },
-        requests: Way::ZERO,
-        responses: Way::ZERO,
+        reserved_in: [0; 8],
+        ending: 0,
+        ended: 0,
+        looked_out: 0,
         answered: 0,
         class: 0,
+        known: 0,
+        responses: Way::ZERO,
+        reserved_both: [0; 2],
         streams: Streams::NONE,
     };
 
-    /// Whether it is being read: neither closed nor opaque.
+    /// Whether it is being read: neither closed nor opaque. Another CPU may just have changed that.
     #[inline(always)]
     pub fn is_read(&self) -> bool {
-        self.state & (CLOSED | OPAQUE) == 0
+        forget(&self.state) & (CLOSED | OPAQUE) == 0
     }
 
     /// Gives a zeroed connection to a pod.
@@ -82,20 +152,29 @@ impl Http2 {
         self.slot = slot;
     }
 
-    /// A request in flight on HTTP/1 has been upgraded: it is stream 1 from here (RFC 7540, 3.2).
+    /// Streams in flight, those taken out of the count again left aside.
+    #[inline(always)]
+    fn open(&self) -> u32 {
+        forget(&self.begun)
+            .wrapping_sub(forget(&self.ended))
+            .wrapping_sub(self.taken)
+    }
+
+    /// A request in flight on HTTP/1 has been upgraded: it is stream 1 from here (RFC 7540, 3.2). The client begins no
+    /// stream before it knows of that.
     #[inline(always)]
     pub fn adopt<M: Meter>(&mut self, meter: &mut M, since: u64, excluded: bool) {
         self.newest = 1;
         if let Some(place) = self.streams.free(1) {
             self.streams.put(place, 1, since, excluded);
             if !excluded {
-                self.open = self.open.wrapping_add(1);
+                self.begun = self.begun.wrapping_add(1);
                 meter.gauge(Gauge::Http2, 1);
             }
         }
     }
 
-    /// A head begins on this stream: a request's, if the stream is new.
+    /// A head begins on this stream: a request's, if the stream is new. For the way in.
     #[inline(always)]
     pub(super) fn begin<M: Meter>(&mut self, meter: &mut M, id: u32) {
         if id & 1 == 0 || id <= self.newest {
@@ -108,59 +187,110 @@ impl Http2 {
             self.requests.direction.flags |= flag::UNREADABLE;
             return;
         };
-        let lock = &raw mut self.lock;
-        let counted = meter.locked(lock, || {
-            let living = self.is_read();
-            if living {
-                self.streams.put(place, id, now, false);
-                self.open = self.open.wrapping_add(1);
-            }
-            living
-        });
-        if counted {
-            meter.start(1, now);
-            meter.gauge(Gauge::Http2, 1);
+        self.streams.put(place, id, now, false);
+        let begun = self.begun.wrapping_add(1);
+        set(&mut self.begun, begun);
+        // The first atomic add is the barrier.
+        meter.start(1, now);
+        meter.gauge(Gauge::Http2, 1);
+        if !self.is_read() {
+            self.begun_too_late(meter, now);
         }
     }
 
-    /// A stream ends. `class` is that of its status, or [`RESET`]; 0: what its head said.
+    /// A stream has begun while the connection was closed or became opaque. If it has not been seen there it ends here.
     #[inline(always)]
-    pub(super) fn end<M: Meter>(&mut self, side: Side, meter: &mut M, id: u32, class: u8) {
+    fn begun_too_late<M: Meter>(&mut self, meter: &mut M, now: u64) {
         let lock = &raw mut self.lock;
-        let found = meter.locked(lock, || {
-            let living = self.is_read();
-            let place = self.streams.find(id)?;
-            let stream = self.streams.at(place);
-            self.streams.remove(place);
-            if !living || stream.excluded {
-                return None;
+        let unseen = meter.locked(lock, || {
+            let unseen = self.state & SETTLED != 0 && self.settled_begun != self.begun;
+            if unseen {
+                self.settled_begun = self.begun;
             }
-            self.open = self.open.wrapping_sub(1);
-            Some(stream)
+            unseen
         });
-        let Some(found) = found else {
+        if unseen {
+            meter.gauge(Gauge::Http2, u64::MAX);
+            meter.end(ended::ABORTED, 1, now);
+        }
+    }
+
+    /// A stream ends. `class` is that of its status, or [`RESET`]; 0: what its head said. For the way out.
+    #[inline(always)]
+    pub(super) fn end<M: Meter>(&mut self, meter: &mut M, id: u32, class: u8) {
+        let Some(place) = self.streams.find(id) else {
             return;
         };
-        let now = self.way(side).now(meter);
+        set(&mut self.ending, id);
+        let ended = self.ended.wrapping_add(1);
+        set(&mut self.ended, ended);
+        meter.add(&raw mut self.looked_out, 1);
+        // In this order: whoever takes a stream is done with it before he says so.
+        let alone = forget(&self.taking) == 0 && self.is_read();
+        let note = self.streams.note(place);
+        let noted = if alone && self.streams.is_at(place, id) && !note.is_excluded() {
+            self.streams.remove(place);
+            Some(note)
+        } else {
+            self.ends_beside_others(meter, id)
+        };
+        set(&mut self.ending, 0);
+        let Some(noted) = noted else {
+            return;
+        };
+        let now = self.responses.now(meter);
         let way = match class {
-            0 if side == Side::Responses && forget(&self.answered) == id => {
+            0 if forget(&self.answered) == id => {
                 self.answered = 0;
                 self.class as usize
             }
-            0 => usize::from(found.class),
+            0 => noted.class(),
             RESET => ended::ABORTED,
             class => usize::from(class),
         };
         meter.gauge(Gauge::Http2, u64::MAX);
-        meter.latency(latency::bucket(latency::between(found.since, now)));
+        meter.latency(latency::bucket(latency::between(noted.since(), now)));
         meter.end(way, 1, now);
+    }
+
+    /// A stream is ending while something else is going on. Returns what is known of it if it is counted here.
+    #[inline(always)]
+    fn ends_beside_others<M: Meter>(&mut self, meter: &mut M, id: u32) -> Option<Note> {
+        let lock = &raw mut self.lock;
+        let (noted, missed) = meter.locked(lock, || {
+            let settled = self.state & SETTLED != 0;
+            let seen = self.settled_ended == self.ended;
+            let place = self.streams.find(id);
+            let noted = place.map(|place| self.streams.note(place));
+            if let Some(place) = place {
+                self.streams.remove(place);
+            }
+            let noted = noted.filter(|note| !note.is_excluded());
+            match (settled, noted) {
+                // Whoever has settled it has counted it out.
+                (true, _) if !seen => (None, false),
+                // Whoever has settled it has left it to us, though it was out already: one too few is counted out.
+                (true, None) => (None, true),
+                (false, None) => {
+                    self.ended = self.ended.wrapping_sub(1);
+                    (None, false)
+                }
+                (_, noted) => (noted, false),
+            }
+        });
+        if missed {
+            let now = self.responses.now(meter);
+            meter.gauge(Gauge::Http2, u64::MAX);
+            meter.end(ended::ABORTED, 1, now);
+        }
+        noted
     }
 
     /// A response's head has been read. An interim one (1xx), one without a status (trailers)
     /// and one that nobody has asked for change nothing.
     #[inline(always)]
     pub(super) fn answered<M: Meter>(&mut self, meter: &mut M, id: u32, class: u8) {
-        if class < 2 || id > forget(&self.newest) {
+        if class < 2 || !self.has_begun(id) {
             return;
         }
         let before = forget(&self.answered);
@@ -176,25 +306,82 @@ impl Http2 {
         self.class = u32::from(class);
     }
 
-    /// A request is to be taken out of the count, exactly, as if it had never come.
+    /// Whether the client has begun this stream. For the way out, which so looks at a line of the way in's only once in a while.
+    #[inline(always)]
+    fn has_begun(&mut self, id: u32) -> bool {
+        if id > self.known {
+            self.known = forget(&self.newest);
+        }
+        id <= forget(&self.known)
+    }
+
+    /// The client has reset a stream. For the way in.
+    #[inline(always)]
+    pub(super) fn reset<M: Meter>(&mut self, meter: &mut M, id: u32) {
+        let taken = self.take(meter, id, |streams, place| streams.remove(place));
+        if let Some(note) = taken {
+            let now = self.requests.now(meter);
+            meter.latency(latency::bucket(latency::between(note.since(), now)));
+            meter.end(ended::ABORTED, 1, now);
+        }
+    }
+
+    /// A request is to be taken out of the count, exactly, as if it had never come. For the way in.
     #[inline(always)]
     pub(super) fn exclude<M: Meter>(&mut self, meter: &mut M, id: u32) {
-        let lock = &raw mut self.lock;
-        let since = meter.locked(lock, || {
-            let living = self.is_read();
-            let place = self.streams.find(id)?;
-            let stream = self.streams.at(place);
-            if !living || stream.excluded {
-                return None;
-            }
-            self.streams.exclude(place);
-            self.open = self.open.wrapping_sub(1);
-            Some(stream.since)
-        });
-        if let Some(since) = since {
-            meter.gauge(Gauge::Http2, u64::MAX);
-            meter.end(ended::EXCLUDED, 1, since);
+        let taken = self.take(meter, id, |streams, place| streams.exclude(place));
+        if let Some(note) = taken {
+            meter.end(ended::EXCLUDED, 1, note.since());
         }
+    }
+
+    /// Takes a stream out of the count, unless it is ending. Returns what is known of it if it was counted.
+    #[inline(always)]
+    fn take<M: Meter>(
+        &mut self,
+        meter: &mut M,
+        id: u32,
+        change: impl FnOnce(&mut Streams, Place),
+    ) -> Option<Note> {
+        set(&mut self.taking, id);
+        meter.add(&raw mut self.looked_in, 1);
+        let taken = if forget(&self.ending) == id {
+            None
+        } else {
+            let lock = &raw mut self.lock;
+            meter.locked(lock, || {
+                let place = self.streams.find(id)?;
+                let note = self.streams.note(place);
+                if note.is_excluded() {
+                    change(&mut self.streams, place);
+                    return None;
+                }
+                if !self.is_read() {
+                    return None;
+                }
+                change(&mut self.streams, place);
+                self.taken = self.taken.wrapping_add(1);
+                Some(note)
+            })
+        };
+        set(&mut self.taking, 0);
+        if taken.is_some() {
+            meter.gauge(Gauge::Http2, u64::MAX);
+        }
+        taken
+    }
+
+    /// Says what is in flight to whoever counts it out. Under the lock, behind a barrier after `state` was changed.
+    #[inline(always)]
+    fn settle(&mut self) -> u64 {
+        self.state |= SETTLED;
+        self.settled_begun = forget(&self.begun);
+        self.settled_ended = forget(&self.ended);
+        let open = self
+            .settled_begun
+            .wrapping_sub(self.settled_ended)
+            .wrapping_sub(self.taken);
+        u64::from(open)
     }
 
     /// What runs here cannot be read: from now on it is the connection that is in flight. If only the server has
@@ -202,19 +389,20 @@ impl Http2 {
     #[inline(always)]
     pub(super) fn become_opaque<M: Meter>(&mut self, meter: &mut M) {
         let lock = &raw mut self.lock;
-        let (counts, open) = meter.locked(lock, || {
-            let open = self.open;
+        let counts = meter.locked(lock, || {
             let first = self.is_read();
-            let begun = open != 0 || self.requests.direction.flags != 0;
+            let begun = self.open() != 0 || self.requests.direction.flags != 0;
             if first {
                 self.state |= if begun { OPAQUE } else { CLOSED };
-                self.open = 0;
             }
-            (first && begun, u64::from(open))
+            first && begun
         });
         if !counts {
             return;
         }
+        // The lock is a barrier: what has not been seen to become opaque is seen here.
+        let lock = &raw mut self.lock;
+        let open = meter.locked(lock, || self.settle());
         let now = meter.now();
         if open == 0 {
             meter.start(1, now);
@@ -231,7 +419,9 @@ impl Http2 {
     #[inline(always)]
     pub fn has_become_opaque(&mut self) -> bool {
         let became = forget(&self.became_opaque) != 0;
-        self.became_opaque = 0;
+        if became {
+            self.became_opaque = 0;
+        }
         became
     }
 
@@ -239,22 +429,26 @@ impl Http2 {
     #[inline(always)]
     pub fn finish<M: Meter>(&mut self, meter: &mut M) {
         let lock = &raw mut self.lock;
-        let (state, open) = meter.locked(lock, || {
-            let state = self.state;
+        let was = meter.locked(lock, || {
+            let was = self.state;
             self.state |= CLOSED;
-            (state, u64::from(self.open))
+            was
         });
-        if state & CLOSED != 0 {
+        if was & CLOSED != 0 {
             return;
         }
-        let now = meter.now();
-        if state & OPAQUE != 0 {
+        if was & OPAQUE != 0 {
+            let now = meter.now();
             meter.gauge(Gauge::Opaque, u64::MAX);
             meter.end(ended::OPAQUE, 1, now);
-        } else {
-            meter.gauge(Gauge::Http2, open.wrapping_neg());
-            meter.end(ended::ABORTED, open, now);
+            return;
         }
+        // The lock is a barrier: what has not been seen to close is seen here.
+        let lock = &raw mut self.lock;
+        let open = meter.locked(lock, || self.settle());
+        let now = meter.now();
+        meter.gauge(Gauge::Http2, open.wrapping_neg());
+        meter.end(ended::ABORTED, open, now);
     }
 }
 

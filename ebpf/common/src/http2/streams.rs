@@ -5,7 +5,7 @@
 //! one set of four for each, 100 streams at a time, of random lives, filled some set after 460 streams; with two of eight,
 //! 250 at a time have filled none in 40 million.) What does not fit is not guessed: the connection becomes opaque.
 
-use crate::window::lowest_byte;
+use crate::window::{forget, lowest_byte, set};
 
 /// Sets of the table, a power of two.
 const SETS: u32 = 64;
@@ -46,13 +46,26 @@ pub(super) struct Place(usize);
 
 /// What is known of a stream.
 #[derive(Clone, Copy)]
-pub(super) struct Stream {
+pub(super) struct Note(u64);
+
+impl Note {
     /// When it began, ns.
-    pub(super) since: u64,
+    #[inline(always)]
+    pub(super) fn since(self) -> u64 {
+        self.0 & SINCE
+    }
+
     /// Class of the response's status, 0 before it is known.
-    pub(super) class: u8,
+    #[inline(always)]
+    pub(super) fn class(self) -> usize {
+        (self.0 >> CLASS) as usize & 7
+    }
+
     /// It has been taken out of the count again.
-    pub(super) excluded: bool,
+    #[inline(always)]
+    pub(super) fn is_excluded(self) -> bool {
+        self.0 & EXCLUDED != 0
+    }
 }
 
 impl Streams {
@@ -87,6 +100,17 @@ impl Streams {
         found
     }
 
+    /// Whether nothing is in a set.
+    #[inline(always)]
+    fn is_empty(&self, set: usize) -> bool {
+        let set = masked::<{ STREAMS - WAYS as usize }>(set);
+        let mut any = 0;
+        for way in 0..WAYS as usize {
+            any |= self.ids[set + way];
+        }
+        any == 0
+    }
+
     /// A stream in flight.
     #[inline(always)]
     pub(super) fn find(&self, id: u32) -> Option<Place> {
@@ -103,10 +127,20 @@ impl Streams {
         Some(Place(set + lowest_byte(found) as usize))
     }
 
+    /// Whether a stream is still where it was found.
+    #[inline(always)]
+    pub(super) fn is_at(&self, place: Place, id: u32) -> bool {
+        forget(&self.ids[place.index()]) == id
+    }
+
     /// A free place for a stream.
     #[inline(always)]
     pub(super) fn free(&self, id: u32) -> Option<Place> {
         let (set, other) = Self::sets(id);
+        // So it is, mostly, as streams are numbered in turn.
+        if self.is_empty(set) {
+            return Some(Place(set));
+        }
         let (free, free_there) = (self.with(set, 0), self.with(other, 0));
         let count = |places: u64| (places >> 7).wrapping_mul(0x0101_0101_0101_0101) >> 56;
         // All bits if the other set has more room.
@@ -124,19 +158,16 @@ impl Streams {
     pub(super) fn put(&mut self, place: Place, id: u32, since: u64, excluded: bool) {
         let at = place.index();
         self.notes[at] = since & SINCE | u64::from(excluded) << 63;
-        self.ids[at] = id;
+        // Others find it from here on.
+        set(&mut self.ids[at], id);
     }
 
-    /// What is known of the stream at a place.
+    /// What is known of the stream at a place. Read from memory each time, as another CPU may change it.
     #[inline(always)]
-    pub(super) fn at(&self, place: Place) -> Stream {
-        let at = place.index();
-        let note = self.notes[at];
-        Stream {
-            since: note & SINCE,
-            class: (note >> CLASS) as u8 & 7,
-            excluded: note & EXCLUDED != 0,
-        }
+    pub(super) fn note(&self, place: Place) -> Note {
+        let note = &raw const self.notes[place.index()];
+        // SAFETY: a reference is valid for reads.
+        Note(unsafe { note.read_volatile() })
     }
 
     /// The class of the status is known.
@@ -155,7 +186,7 @@ impl Streams {
     /// The stream ends.
     #[inline(always)]
     pub(super) fn remove(&mut self, place: Place) {
-        self.ids[place.index()] = 0;
+        set(&mut self.ids[place.index()], 0);
     }
 }
 
@@ -198,7 +229,7 @@ mod tests {
     }
 
     fn since(streams: &Streams, id: u32) -> Option<u64> {
-        streams.find(id).map(|place| streams.at(place).since)
+        streams.find(id).map(|place| streams.note(place).since())
     }
 
     #[test]
@@ -244,10 +275,10 @@ mod tests {
         streams.exclude(place);
         streams.answered(place, 5);
         streams.answered(place, 2);
-        let stream = streams.at(place);
-        assert_eq!((stream.class, stream.excluded), (2, true));
+        let note = streams.note(place);
+        assert_eq!((note.class(), note.is_excluded()), (2, true));
         streams.put(place, 9, 0, false);
-        let stream = streams.at(place);
-        assert_eq!((stream.class, stream.excluded), (0, false));
+        let note = streams.note(place);
+        assert_eq!((note.class(), note.is_excluded()), (0, false));
     }
 }

@@ -88,7 +88,11 @@ pub(super) fn is_settings(window: &Window) -> bool {
 /// The code of the line `HTTP/1.x code …` that begins here.
 #[inline(always)]
 fn status(window: &Window) -> Option<u64> {
-    if window.eight(window.start) & 0x00ff_ffff_ffff_ffff != text(b"HTTP/1.\0") {
+    let version = window.eight(window.start);
+    // Behind the dot is a digit: a newline would be the end of the line.
+    if version & 0x00ff_ffff_ffff_ffff != text(b"HTTP/1.\0")
+        || (version >> 56).wrapping_sub(u64::from(b'0')) > 9
+    {
         return None;
     }
     let code = window.eight(window.start + 8);

@@ -63,10 +63,11 @@ pub fn packet(
         slot: connection.slot,
     };
     let segment = http2.way(side).direction.arrived(header.segment);
-    if side == Side::Requests && comes_early(side, http2, segment) {
+    let is_next = http2.way(side).is_next(segment);
+    if side == Side::Requests && !is_next && comes_early(side, http2, segment) {
         go_on_in(context, side, ingress::KEEP);
     }
-    if arrive(side, http2, segment) {
+    if is_next || arrive(side, http2, segment) {
         if steps(side, http2, &packet, pod, segment) {
             http2.way(side).direction.flags |= flag::UNFINISHED;
             let rest = match side {

@@ -79,10 +79,11 @@ pub fn run(
         slot: connection.slot,
     };
     let segment = direction(connection, side).arrived(header.segment);
-    if side == Side::Requests && comes_early(side, connection, segment) {
+    let is_next = direction(connection, side).is_next(segment);
+    if side == Side::Requests && !is_next && comes_early(side, connection, segment) {
         go_on_in(context, side, ingress::KEEP);
     }
-    if arrive(side, connection, segment) {
+    if is_next || arrive(side, connection, segment) {
         if steps(side, connection, &packet, &mut pod, segment) {
             direction(connection, side).flags |= flag::UNFINISHED;
             let this = match side {

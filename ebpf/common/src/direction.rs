@@ -1,5 +1,7 @@
 //! One direction of a connection: where its parser stands.
 
+use core::mem::offset_of;
+
 use crate::{
     packet::Packet,
     window::{CARRY, LOAD, Window, forget},
@@ -175,6 +177,12 @@ impl Direction {
         }
     }
 
+    /// Whether a segment is all new, and what comes next. Most are.
+    #[inline(always)]
+    pub fn is_next(&self, segment: Segment) -> bool {
+        segment.first == self.next && segment.length != 0 && !self.has(flag::UNFINISHED)
+    }
+
     /// Looks where a segment lies.
     #[inline(always)]
     pub fn place(&self, segment: Segment) -> Place {
@@ -247,6 +255,33 @@ impl Direction {
         // SAFETY: a reference is valid for reads.
         let now = unsafe { (&raw const self.flags).read_volatile() };
         now & flags == flags
+    }
+
+    /// Whether unread bytes are those of a head's further lines, and whatever is known of it is of no consequence to how they
+    /// are read. One look at what would be a dozen.
+    #[inline(always)]
+    pub(crate) fn is_inside_head(&self) -> bool {
+        /// `reserved` is 0.
+        const PLAIN: u32 = ((flag::BEGUN
+            | flag::LENGTH
+            | flag::CHUNKED
+            | flag::CODED
+            | flag::EXCLUDED
+            | flag::H2C) as u32)
+            << 16;
+        const _: () = assert!(
+            offset_of!(Direction, flags) == offset_of!(Direction, phase) + 2
+                && offset_of!(Direction, phase).is_multiple_of(4)
+        );
+        // SAFETY: aligned, and the two fields beside it make it up.
+        let both = unsafe {
+            (&raw const *self)
+                .cast::<u8>()
+                .add(offset_of!(Self, phase))
+                .cast::<u32>()
+                .read_volatile()
+        };
+        both & !PLAIN == u32::from(phase::HEAD) && self.window.unread() != 0
     }
 
     /// The phase, read from memory each time: a copy of it in a register that has been compared would be as many

@@ -4,8 +4,6 @@
 //! stack cannot be read at a variable offset before 5.12, and a program on the way out can be
 //! interrupted by another one on the same CPU.
 
-use crate::latency::count_ones;
-
 /// Bytes of an unfinished line that are kept for the next packet. A longer line is judged by these.
 pub const CARRY: u32 = 56;
 
@@ -278,8 +276,24 @@ fn bits(high_bits: u64) -> u32 {
 /// Index of the lowest bit that is set; `bits` is not 0.
 #[inline(always)]
 fn lowest_bit(bits: u32) -> u32 {
-    let below = bits.wrapping_sub(1) & !bits;
-    count_ones(u64::from(below)) as u32
+    let mut ones = opaque(bits.wrapping_sub(1) & !bits);
+    ones -= (ones >> 1) & 0x5555_5555;
+    ones = (ones & 0x3333_3333) + ((ones >> 2) & 0x3333_3333);
+    ones = (ones + (ones >> 4)) & 0x0f0f_0f0f;
+    ones.wrapping_mul(0x0101_0101) >> 24
+}
+
+/// A number of which the compiler does not know where it comes from.
+#[inline(always)]
+fn opaque(number: u32) -> u32 {
+    #[cfg(target_arch = "bpf")]
+    let number = {
+        let mut number = number;
+        // SAFETY: one register, and nothing else.
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack)) };
+        number
+    };
+    number
 }
 
 /// Index of the lowest byte whose high bit is set; `high_bits` is not 0.

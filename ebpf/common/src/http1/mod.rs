@@ -124,21 +124,32 @@ pub fn step<P: Packet, M: Meter>(
 ) -> bool {
     let silent = conn.is(state::TUNNEL | state::OPAQUE);
     let direction = conn.side(side);
-    if direction.flags & (flag::UNREADABLE | flag::GRANTED | flag::HTTP2) != 0 {
-        return false;
-    }
-    if silent {
-        direction.ignore();
-    }
-    let mut more = true;
-    if !in_body(direction) {
+    // `None` while a line is to be read.
+    let mut more = None;
+    if !silent && direction.is_inside_head() {
+        direction.window.wanted = fields::KNOWN;
+    } else {
+        if direction.flags & (flag::UNREADABLE | flag::GRANTED | flag::HTTP2) != 0 {
+            return false;
+        }
+        if silent {
+            direction.ignore();
+        }
         if matches!(direction.phase_now(), phase::UNTIL_CLOSE | phase::IGNORE) {
             direction.window.clear();
             direction.next = segment.first.wrapping_add(segment.length);
             return false;
         }
-        more = read_line(side, conn, packet, meter, segment);
+        more = if in_body(direction) {
+            Some(true)
+        } else {
+            begin_line(side, conn, packet, meter, segment)
+        };
     }
+    let more = match more {
+        Some(more) => more,
+        None => read_line(side, conn, packet, meter, segment),
+    };
     // What a line announces is passed over in the same step: one packet on its way out can hold hundreds of chunks.
     let direction = conn.side(side);
     if in_body(direction) && !skip(direction, segment) {
@@ -178,14 +189,15 @@ fn skip(direction: &mut Direction, segment: Segment) -> bool {
     true
 }
 
+/// Gets ready to read a line. If there is none to be read, it says whether there is more behind that.
 #[inline(always)]
-fn read_line<P: Packet, M: Meter>(
+fn begin_line<P: Packet, M: Meter>(
     side: Side,
     conn: &mut Conn,
     packet: &P,
     meter: &mut M,
     segment: Segment,
-) -> bool {
+) -> Option<bool> {
     let direction = conn.side(side);
     if direction.window.unread() == 0 || direction.has(flag::SHORT) {
         direction.flags &= !flag::SHORT;
@@ -195,7 +207,7 @@ fn read_line<P: Packet, M: Meter>(
             direction.window.keep();
         }
         if !direction.load(packet, segment) {
-            return false;
+            return Some(false);
         }
     }
     if side == Side::Requests {
@@ -208,10 +220,10 @@ fn read_line<P: Packet, M: Meter>(
     {
         // Some servers of HTTP/2 speak first.
         conn.server_begins_http2();
-        return false;
+        return Some(false);
     }
     if side == Side::Responses && !response::begin(conn) {
-        return true;
+        return Some(true);
     }
     let direction = conn.side(side);
     direction.window.wanted = if direction.has(flag::SKIP_LINE)
@@ -224,6 +236,19 @@ fn read_line<P: Packet, M: Meter>(
     } else {
         fields::KNOWN
     };
+    None
+}
+
+/// Reads a line, and what it says.
+#[inline(always)]
+fn read_line<P: Packet, M: Meter>(
+    side: Side,
+    conn: &mut Conn,
+    packet: &P,
+    meter: &mut M,
+    segment: Segment,
+) -> bool {
+    let direction = conn.side(side);
     match direction
         .window
         .read_line(|window, at| fields::are_wanted(side, window, at))

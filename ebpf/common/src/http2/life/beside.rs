@@ -69,6 +69,19 @@ impl<'a> Cpu<'a> {
     }
 }
 
+/// Waits for the other thread, so that both go on within nanoseconds; on a busy machine it gets the processor.
+fn wait_until(is_so: impl Fn() -> bool) {
+    let mut looks = 0;
+    while !is_so() {
+        looks += 1;
+        if looks % 1000 == 0 {
+            thread::yield_now();
+        } else {
+            hint::spin_loop();
+        }
+    }
+}
+
 impl Meter for Cpu<'_> {
     fn now(&self) -> u64 {
         self.cells.now.fetch_add(1 << 20, SeqCst)
@@ -110,9 +123,7 @@ impl Meter for Cpu<'_> {
         self.place();
         // SAFETY: as in `add`.
         let lock = unsafe { AtomicU32::from_ptr(&raw mut (*lock).val) };
-        while lock.swap(1, SeqCst) != 0 {
-            hint::spin_loop();
-        }
+        wait_until(|| lock.swap(1, SeqCst) == 0);
         let result = change();
         lock.store(0, SeqCst);
         self.place();
@@ -264,9 +275,7 @@ fn at_the_same_time() {
         let go = |event: fn(&mut Http2, &mut Cpu<'_>)| {
             for (meeting, Shared(http2, cells)) in shared.iter().enumerate() {
                 arrived.fetch_add(1, SeqCst);
-                while arrived.load(SeqCst) < 2 * (meeting + 1) {
-                    hint::spin_loop();
-                }
+                wait_until(|| arrived.load(SeqCst) >= 2 * (meeting + 1));
                 // SAFETY: as at `Shared`.
                 unsafe { event(&mut **http2, &mut Cpu::alone(&**cells)) };
             }

@@ -111,8 +111,9 @@ pub struct Conn {
     pub responses: Direction,
 }
 
-/// Where a line begins in a [`Conn`]: 8 bytes of its first one are the kernel's (`struct bpf_local_storage_data`).
-const fn begins_a_line(offset: usize) -> bool {
+/// Whether a line begins here in a socket's storage: 8 bytes of its first one are the kernel's
+/// (`struct bpf_local_storage_data`).
+pub(crate) const fn begins_a_line(offset: usize) -> bool {
     (offset + 8).is_multiple_of(64)
 }
 

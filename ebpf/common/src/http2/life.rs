@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     abi::{Exclusion, MAX_EXCLUDED_PATH, ended, event},
-    conn::Lock,
+    conn::{Lock, begins_a_line},
     direction::flag,
     latency,
     packet::{Gauge, Meter},
@@ -95,11 +95,6 @@ pub struct Http2 {
 
     /// Those in flight.
     streams: Streams,
-}
-
-/// Where a line begins in an [`Http2`]: see [`crate::conn::Conn`].
-const fn begins_a_line(offset: usize) -> bool {
-    (offset + 8).is_multiple_of(64)
 }
 
 const _: () = assert!(
@@ -210,8 +205,7 @@ impl Http2 {
             unseen
         });
         if unseen {
-            meter.gauge(Gauge::Http2, u64::MAX);
-            meter.end(ended::ABORTED, 1, now);
+            count_out(meter, 1, now);
         }
     }
 
@@ -280,8 +274,7 @@ impl Http2 {
         });
         if missed {
             let now = self.responses.now(meter);
-            meter.gauge(Gauge::Http2, u64::MAX);
-            meter.end(ended::ABORTED, 1, now);
+            count_out(meter, 1, now);
         }
         noted
     }
@@ -389,21 +382,26 @@ impl Http2 {
     #[inline(always)]
     pub(super) fn become_opaque<M: Meter>(&mut self, meter: &mut M) {
         let lock = &raw mut self.lock;
-        let counts = meter.locked(lock, || {
+        let (first, begun) = meter.locked(lock, || {
             let first = self.is_read();
             let begun = self.open() != 0 || self.requests.direction.flags != 0;
             if first {
                 self.state |= if begun { OPAQUE } else { CLOSED };
             }
-            first && begun
+            (first, begun)
         });
-        if !counts {
+        if !first {
             return;
         }
         // The lock is a barrier: what has not been seen to become opaque is seen here.
         let lock = &raw mut self.lock;
         let open = meter.locked(lock, || self.settle());
         let now = meter.now();
+        if !begun {
+            // But the client may have begun meanwhile.
+            count_out(meter, open, now);
+            return;
+        }
         if open == 0 {
             meter.start(1, now);
         } else {
@@ -447,9 +445,15 @@ impl Http2 {
         let lock = &raw mut self.lock;
         let open = meter.locked(lock, || self.settle());
         let now = meter.now();
-        meter.gauge(Gauge::Http2, open.wrapping_neg());
-        meter.end(ended::ABORTED, open, now);
+        count_out(meter, open, now);
     }
+}
+
+/// Counts the ends of streams that are broken off with their connection.
+#[inline(always)]
+fn count_out<M: Meter>(meter: &mut M, open: u64, now: u64) {
+    meter.gauge(Gauge::Http2, open.wrapping_neg());
+    meter.end(ended::ABORTED, open, now);
 }
 
 /// What the kernel puts before a socket's storage, and some to spare (`struct bpf_local_storage_elem`).

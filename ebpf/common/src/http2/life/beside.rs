@@ -135,7 +135,7 @@ impl Meter for Cpu<'_> {
 type Event = (&'static str, fn(&mut Http2, &mut Cpu<'_>));
 
 const IN: [Event; 5] = [
-    ("begins", |http2, cpu| http2.begin(cpu, 5)),
+    ("begins", |http2, cpu| begin(http2, cpu, 5)),
     ("is reset", |http2, cpu| http2.reset(cpu, 1)),
     ("another is reset", |http2, cpu| http2.reset(cpu, 3)),
     ("is excluded", |http2, cpu| http2.exclude(cpu, 1)),
@@ -159,13 +159,16 @@ const OUT: [Event; 5] = [
 /// More than any event has.
 const PLACES: u32 = 12;
 
-/// A connection with the streams 1 and 3, and what `before` has made of it.
+/// A stream begins, behind the client's preface.
+fn begin(http2: &mut Http2, cpu: &mut Cpu<'_>, id: u32) {
+    http2.requests.direction.open_at(0);
+    http2.begin(cpu, id);
+}
+
+/// What `before` has made of a connection.
 fn connection(cells: &Cells, before: &[Event]) -> Box<Http2> {
     let mut http2 = Box::new(Http2::ZERO);
-    http2.requests.direction.open_at(0);
     let mut cpu = Cpu::alone(cells);
-    http2.begin(&mut cpu, 1);
-    http2.begin(&mut cpu, 3);
     for (_, event) in before {
         event(&mut http2, &mut cpu);
     }
@@ -173,7 +176,7 @@ fn connection(cells: &Cells, before: &[Event]) -> Box<Http2> {
 }
 
 /// All that is counted of a connection to which `story` has happened must go together.
-fn check(http2: &mut Http2, cells: &Cells, story: &str) {
+fn check(http2: &mut Http2, cells: &Cells, before: &[Event], story: &str) {
     let [streams, opaque] = cells.gauges();
     let in_flight = cells.in_flight();
     assert_eq!(streams + opaque, in_flight, "{story}");
@@ -193,7 +196,11 @@ fn check(http2: &mut Http2, cells: &Cells, story: &str) {
     );
     // A connection that became opaque is one more, if nothing was in flight then.
     let begun = cells.started.load(SeqCst);
-    assert!((2..=4).contains(&begun), "{story}: {begun} begun");
+    let least = before.len().min(2) as u64;
+    assert!(
+        (least..=least + 2).contains(&begun),
+        "{story}: {begun} begun"
+    );
     assert!(cells.latencies.load(SeqCst) <= begun, "{story}");
 }
 
@@ -219,16 +226,33 @@ fn overtake(before: &[Event], slow: Event, quick: Event, after: u32) {
         .chain([&slow, &quick])
         .map(|event| event.0)
         .collect();
-    check(&mut http2, &cells, &std::format!("{story:?} at {after}"));
+    check(
+        &mut http2,
+        &cells,
+        before,
+        &std::format!("{story:?} at {after}"),
+    );
 }
 
-/// What `before` can be.
-const BEFORE: [&[Event]; 3] = [
+const ONE: Event = ("1", |http2, cpu| begin(http2, cpu, 1));
+const THREE: Event = ("3", |http2, cpu| begin(http2, cpu, 3));
+
+/// What `before` can be; first, that only the server has spoken.
+const BEFORE: [&[Event]; 4] = [
     &[],
-    &[("excluded before", |http2, cpu| http2.exclude(cpu, 1))],
-    &[("another answered before", |http2, cpu| {
-        http2.answered(cpu, 3, 4)
-    })],
+    &[ONE, THREE],
+    &[
+        ONE,
+        THREE,
+        ("excluded before", |http2, cpu| http2.exclude(cpu, 1)),
+    ],
+    &[
+        ONE,
+        THREE,
+        ("another answered before", |http2, cpu| {
+            http2.answered(cpu, 3, 4)
+        }),
+    ],
 ];
 
 #[test]
@@ -286,7 +310,7 @@ fn at_the_same_time() {
         });
         let story = std::format!("{} beside {}", from_client.0, from_server.0);
         for (http2, cells) in connections.iter_mut().zip(&cells) {
-            check(http2, cells, &story);
+            check(http2, cells, before, &story);
         }
     }
 }

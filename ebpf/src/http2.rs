@@ -63,7 +63,10 @@ pub fn packet(
         slot: connection.slot,
     };
     let segment = http2.way(side).direction.arrived(header.segment);
-    let is_next = http2.way(side).is_next(segment);
+    let is_next = http2.way(side).direction.is_next(segment);
+    if is_next {
+        http2.way(side).begin_packet();
+    }
     if side == Side::Requests && !is_next && comes_early(side, http2, segment) {
         go_on_in(context, side, ingress::KEEP);
     }

@@ -124,10 +124,10 @@ pub fn step<P: Packet, M: Meter>(
 ) -> bool {
     let silent = conn.is(state::TUNNEL | state::OPAQUE);
     let direction = conn.side(side);
-    // `None` while a line is to be read.
-    let mut more = None;
-    if !silent && direction.is_inside_head() {
+    // `None` where a line is to be read.
+    let known = if !silent && direction.is_inside_head() {
         direction.window.wanted = fields::KNOWN;
+        None
     } else {
         if direction.flags & (flag::UNREADABLE | flag::GRANTED | flag::HTTP2) != 0 {
             return false;
@@ -140,13 +140,13 @@ pub fn step<P: Packet, M: Meter>(
             direction.next = segment.first.wrapping_add(segment.length);
             return false;
         }
-        more = if in_body(direction) {
+        if in_body(direction) {
             Some(true)
         } else {
             begin_line(side, conn, packet, meter, segment)
-        };
-    }
-    let more = match more {
+        }
+    };
+    let more = match known {
         Some(more) => more,
         None => read_line(side, conn, packet, meter, segment),
     };

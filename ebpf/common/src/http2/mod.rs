@@ -78,16 +78,6 @@ impl Way {
         self.time = 0;
     }
 
-    /// Whether a segment is all new, and what comes next; it is the packet at hand then.
-    #[inline(always)]
-    pub fn is_next(&mut self, segment: Segment) -> bool {
-        let is_next = self.direction.is_next(segment);
-        if is_next {
-            self.begin_packet();
-        }
-        is_next
-    }
-
     /// When the packet at hand came: one look at the clock for all the streams in it.
     #[inline(always)]
     fn now<M: Meter>(&mut self, meter: &M) -> u64 {

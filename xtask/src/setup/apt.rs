@@ -19,31 +19,33 @@ use crate::{exec, root::Root, setup::log};
 /// cannot be installed beside it otherwise is taken from there.
 const SCRIPT: &str = r#"
 set -eu
-guard=/usr/sbin/policy-rc.d
 made=
+trap 'rm -f $made' EXIT
+trap 'exit 130' INT TERM HUP
+guard=/usr/sbin/policy-rc.d
 if [ ! -e "$guard" ]; then
-    made=yes
-    trap 'rm -f "$guard"' EXIT
-    trap 'exit 130' INT TERM HUP
+    made=$guard
     printf '#!/bin/sh\nexit 101\n' >"$guard"
     chmod 755 "$guard"
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get --option Acquire::Retries=3 update || echo "apt-get update failed: going on with the lists there are"
-set -- --option DPkg::Lock::Timeout=120 --option Acquire::Retries=3 \
-    install --yes --no-install-recommends --no-remove "$@"
-if ! apt-get --simulate "$@" >/dev/null; then
+from=
+get() { apt-get $from --option DPkg::Lock::Timeout=120 --option Acquire::Retries=3 "$@"; }
+install() { get "$@" install --yes --no-install-recommends --no-remove $packages; }
+packages=$*
+get update || echo "apt-get update failed: going on with the lists there are"
+if ! install --simulate >/dev/null; then
     echo "not from this release beside what is there: trying its backports"
     . /etc/os-release
     sources=$(mktemp)
-    trap 'rm -f "$sources" ${made:+"$guard"}' EXIT
+    made="$made $sources"
     cat /etc/apt/sources.list >"$sources" 2>/dev/null || true
     echo "deb http://deb.debian.org/debian $VERSION_CODENAME-backports main" >>"$sources"
-    set -- --option "Dir::Etc::SourceList=$sources" --target-release "$VERSION_CODENAME-backports" "$@"
-    apt-get --option "Dir::Etc::SourceList=$sources" update
+    from="--option Dir::Etc::SourceList=$sources --target-release $VERSION_CODENAME-backports"
+    get update
 fi
-apt-get "$@"
-for package in "$@"; do
+install
+for package in $packages; do
     # Those of ours that bring a service: it must not come up at the next boot either.
     case "$package" in haproxy | nginx | prometheus) update-rc.d "$package" disable || true ;; esac
 done

@@ -102,7 +102,7 @@ pub struct Conn {
     pub requests: Direction,
     /// Where the path of a request is cut out, to be looked up.
     pub exclusion: Exclusion,
-    reserved_in: u64,
+    reserved_in: [u64; 2],
 
     /// Requests ended, the oldest first.
     pub ended: u32,
@@ -145,7 +145,7 @@ impl Conn {
             slot: 0,
             path: [0; MAX_EXCLUDED_PATH / 8],
         },
-        reserved_in: 0,
+        reserved_in: [0; 2],
         ended: 0,
         reserved_out: 0,
         responses: Direction::ZERO,
@@ -384,12 +384,12 @@ impl Conn {
     /// Counts the end of the request `index`, the oldest of `open`.
     #[inline(always)]
     fn account<M: Meter>(&mut self, meter: &mut M, index: u32, open: u32, way: usize, now: u64) {
+        meter.end(way, 1, now);
         if open <= REMEMBERED
             && let Some(since) = self.since.get((index % REMEMBERED) as usize)
         {
             meter.latency(latency::bucket(latency::between(*since, now)));
         }
-        meter.end(way, 1, now);
     }
 
     /// The client speaks HTTP/2 from here. `false` if the connection is closed, or still has requests of HTTP/1.

@@ -14,15 +14,15 @@ pub const LOAD: u32 = 256;
 pub const SIZE: usize = 512;
 const _: () = assert!((CARRY + LOAD) as usize <= SIZE);
 
-/// Bytes that are searched at once for the ends of lines.
+/// Most bytes that are searched for the end of a line in one look.
 const BLOCK: u32 = 32;
 
 /// Words of a window, with some more, as a block can be read from each place.
 pub const WORDS: usize = SIZE / 8 + BLOCK as usize / 8;
 
-/// Most blocks without an end of a line, and ends of lines, that are looked at in one search: those of a full window
-/// with eight lines.
-const ROUNDS: usize = (CARRY + LOAD) as usize / BLOCK as usize + 9;
+/// Most looks of one search. Each passes over a block or comes to the end of a line. A full window whose lines are of usual
+/// length takes fewer; of others the rest is searched in the next step.
+const LOOKS: usize = 15;
 
 /// In place of a line's end: the search has not come that far.
 const NOT_SEEN: u32 = u32::MAX;
@@ -58,19 +58,23 @@ pub struct Window {
     line_end: u32,
     /// Which lines are wanted, for whoever looks for one.
     pub(crate) wanted: u32,
-    /// Behind the block that is searched.
+    /// Behind the words that have been searched.
     searched: u32,
-    /// Newlines of that block that have not been looked at: bit 0 is its first byte.
-    newlines: u32,
-    /// Where the next search begins if it can go on in that block. Never 0, where a search begins when bytes have been
-    /// loaded or moved.
-    resumed: u32,
     /// The bytes. Public only for the kernel's load; others use the methods.
     pub words: [u64; WORDS],
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+/// One in each byte.
+pub(crate) const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// The high bit of each byte.
+pub(crate) const HIGH: u64 = ONES << 7;
+
+/// The others.
+pub(crate) const LOW: u64 = !HIGH;
+
+/// The character behind a newline, in each byte.
+const BEHIND_NEWLINE: u64 = ONES * (b'\n' as u64 + 1);
 
 impl Window {
     /// A window without bytes.
@@ -81,8 +85,6 @@ impl Window {
         line_end: 0,
         wanted: 0,
         searched: 0,
-        newlines: 0,
-        resumed: 0,
         words: [0; WORDS],
     };
 
@@ -108,14 +110,15 @@ impl Window {
         unsafe { load::<0>(self.words.as_ptr().cast::<u8>().add(at)) }
     }
 
-    /// Where there are newlines in the block from `at`: bit 0 is its first byte.
+    /// Looks for newlines from `at` on, up to the first word that has some, or to the end of a block. Those of that word are
+    /// told by the high bits of their bytes; the search has come to behind it.
     #[inline(always)]
-    fn newlines(&self, at: u32) -> u32 {
-        let at = at as usize & (SIZE - 1);
+    fn newlines(&mut self, at: u32) -> u64 {
         const { assert!(SIZE + BLOCK as usize <= WORDS * 8 && BLOCK == 32) };
         // SAFETY: within the array by the mask and the assertion.
         let words = unsafe {
-            let block = self.words.as_ptr().cast::<u8>().add(at);
+            let block = self.words.as_ptr().cast::<u8>();
+            let block = block.add(at as usize & (SIZE - 1));
             [
                 load::<0>(block),
                 load::<8>(block),
@@ -123,8 +126,20 @@ impl Window {
                 load::<24>(block),
             ]
         };
-        let [first, second, third, fourth] = words.map(|word| bits(equal_bytes(word, b'\n')));
-        first | second << 8 | third << 16 | fourth << 24
+        let mut newlines = 0;
+        let mut searched = at;
+        for word in words {
+            searched += 8;
+            // Of most words this says at once that there is none: those of ASCII characters that are not control ones.
+            if word.wrapping_sub(BEHIND_NEWLINE) & HIGH != 0 {
+                newlines = equal_bytes(word, b'\n');
+                if newlines != 0 {
+                    break;
+                }
+            }
+        }
+        self.searched = searched;
+        newlines
     }
 
     /// The byte at `at`.
@@ -144,27 +159,19 @@ impl Window {
     pub fn read_line(&mut self, of_interest: impl Fn(&Self, u32) -> bool) -> Search {
         self.line_start = self.start;
         self.line_end = NOT_SEEN;
-        if forget(&self.resumed) != self.start || self.start == 0 {
-            self.searched = self.start;
-            self.newlines = 0;
-        }
-        for _ in 0..ROUNDS {
-            // Blocks follow one another wherever lines end: a processor is in the next one while it looks at a line.
-            if forget(&self.newlines) == 0 {
-                let at = forget(&self.searched);
-                if at >= self.end {
-                    self.line_end = NOT_THERE;
-                    break;
-                }
-                self.newlines = self.newlines(at);
-                self.searched = at + BLOCK;
-                if forget(&self.newlines) == 0 {
-                    continue;
-                }
+        self.searched = self.start;
+        for _ in 0..LOOKS {
+            let at = forget(&self.searched);
+            if at >= self.end {
+                self.line_end = NOT_THERE;
+                break;
             }
-            let newlines = forget(&self.newlines);
-            self.newlines = newlines & newlines.wrapping_sub(1);
-            let newline = forget(&self.searched).wrapping_sub(BLOCK) + lowest_bit(newlines);
+            // Words follow one another wherever lines end in them: a processor is in the next one while it looks at a line.
+            let newlines = self.newlines(at);
+            if newlines == 0 {
+                continue;
+            }
+            let newline = forget(&self.searched).wrapping_sub(8) + lowest_byte(newlines);
             if newline >= self.end {
                 self.line_end = NOT_THERE;
                 break;
@@ -172,10 +179,13 @@ impl Window {
             if of_interest(self, forget(&self.line_start)) {
                 self.line_end = newline;
                 self.start = newline + 1;
-                self.resumed = newline + 1;
                 break;
             }
             self.line_start = newline + 1;
+            if newlines & newlines.wrapping_sub(1) != 0 {
+                // There is another one in this word.
+                self.searched = newline + 1;
+            }
         }
         match forget(&self.line_end) {
             // Of a line of which no end has been seen nothing has been read.
@@ -265,37 +275,6 @@ pub(crate) fn equal_bytes(word: u64, byte: u8) -> u64 {
     !(((word & LOW) + LOW) | word | LOW)
 }
 
-/// The high bits of eight bytes, the first byte's in bit 0.
-#[inline(always)]
-fn bits(high_bits: u64) -> u32 {
-    // Each bit comes to its place in the highest byte by one of the eight shifts that the product sums up; no two of
-    // its terms meet (Hacker's Delight, section 7-3).
-    ((high_bits >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
-}
-
-/// Index of the lowest bit that is set; `bits` is not 0.
-#[inline(always)]
-fn lowest_bit(bits: u32) -> u32 {
-    let mut ones = opaque(bits.wrapping_sub(1) & !bits);
-    ones -= (ones >> 1) & 0x5555_5555;
-    ones = (ones & 0x3333_3333) + ((ones >> 2) & 0x3333_3333);
-    ones = (ones + (ones >> 4)) & 0x0f0f_0f0f;
-    ones.wrapping_mul(0x0101_0101) >> 24
-}
-
-/// A number of which the compiler does not know where it comes from.
-#[inline(always)]
-fn opaque(number: u32) -> u32 {
-    #[cfg(target_arch = "bpf")]
-    let number = {
-        let mut number = number;
-        // SAFETY: one register, and nothing else.
-        unsafe { core::arch::asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack)) };
-        number
-    };
-    number
-}
-
 /// Index of the lowest byte whose high bit is set; `high_bits` is not 0.
 #[inline(always)]
 pub(crate) fn lowest_byte(high_bits: u64) -> u32 {
@@ -319,35 +298,40 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
-    fn window(start: u32, bytes: &[u8]) -> Window {
-        let mut window = Window {
-            start,
-            end: bytes.len() as u32,
-            ..Window::EMPTY
-        };
-        for (index, chunk) in bytes.chunks(8).enumerate() {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            window.words[index] = u64::from_le_bytes(word);
+    impl Window {
+        /// One with these bytes in it, of which those from `start` on are unread.
+        pub(crate) fn holding(start: u32, bytes: &[u8]) -> Self {
+            let mut window = Self {
+                start,
+                end: bytes.len() as u32,
+                ..Self::EMPTY
+            };
+            for (word, chunk) in window.words.iter_mut().zip(bytes.chunks(8)) {
+                let mut padded = [0; 8];
+                padded[..chunk.len()].copy_from_slice(chunk);
+                *word = u64::from_le_bytes(padded);
+            }
+            window
         }
-        window
     }
 
     #[test]
     fn newline_agrees_with_a_byte_search() {
-        // 0x0b after 0x0a is where the usual trick with a borrow goes wrong.
-        let text: Vec<u8> = b"ab\n\x0b\x8a\n0123456789\n\n\x0b"
-            .iter()
-            .copied()
-            .cycle()
-            .take(200)
-            .collect();
+        // 0x0b after 0x0a is where the usual trick with a borrow goes wrong, and bytes that are no ASCII, or control
+        // characters, are where a word without a newline needs a second look.
+        let text: Vec<u8> =
+            b"ab\n\x0b\x8a\n0123456789\n\n\x0b\xff\x0a\x00\x09caf\xc3\xa9 without one\x8a\x0b\r\n"
+                .iter()
+                .copied()
+                .cycle()
+                .take(200)
+                .collect();
         for start in 0..200u32 {
             let expected = text[start as usize..]
                 .iter()
                 .position(|b| *b == b'\n')
                 .map(|n| n as u32 + start);
-            let mut window = window(start, &text);
+            let mut window = Window::holding(start, &text);
             let found = (window.read_line(|_, _| true) == Search::Found).then(|| window.line());
             assert_eq!(found, expected.map(|end| (start, end)), "from {start}");
         }
@@ -355,7 +339,7 @@ mod tests {
 
     #[test]
     fn stale_bytes_behind_the_end_are_not_seen() {
-        let mut window = window(0, b"abc\ndef");
+        let mut window = Window::holding(0, b"abc\ndef");
         window.end = 3;
         assert_eq!(window.read_line(|_, _| true), Search::Nothing);
     }
@@ -366,14 +350,14 @@ mod tests {
         for at in 0..56u32 {
             let expected =
                 u64::from_le_bytes(bytes[at as usize..at as usize + 8].try_into().unwrap());
-            assert_eq!(window(0, &bytes).eight(at), expected);
+            assert_eq!(Window::holding(0, &bytes).eight(at), expected);
         }
     }
 
     #[test]
     fn keep_moves_the_rest_to_the_front() {
         let bytes: Vec<u8> = (0..100).collect();
-        let mut window = window(61, &bytes);
+        let mut window = Window::holding(61, &bytes);
         window.keep();
         assert_eq!((window.start, window.end), (0, 39));
         for at in 0..39 {

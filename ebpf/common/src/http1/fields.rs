@@ -3,7 +3,7 @@
 use super::Line;
 use crate::{
     direction::{Direction, Side, flag},
-    window::{LOWER, Window, equal_bytes, forget, lowest_byte, text},
+    window::{HIGH, LOWER, Window, equal_bytes, forget, lowest_byte, text},
 };
 
 /// Digits of a Content-Length that are read: 2^63 has 19.
@@ -119,7 +119,7 @@ pub(super) fn is_blank(byte: u8) -> bool {
 #[inline(always)]
 pub(super) fn leading_blanks(bytes: u64) -> u32 {
     let blanks = equal_bytes(bytes, b' ') | equal_bytes(bytes, b'\t');
-    lowest_byte(!blanks & 0x8080_8080_8080_8080)
+    lowest_byte(!blanks & HIGH)
 }
 
 /// The number behind `Content-Length:`.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     direction::{Segment, Side},
     packet::{Meter, Packet},
-    window::{equal_bytes, forget, lowest_byte},
+    window::{HIGH, equal_bytes, forget, lowest_byte},
 };
 
 /// The header block at hand, and what is known of its sender's table.
@@ -190,7 +190,7 @@ fn before<P: Packet>(way: &mut Way, packet: &P, segment: Segment) -> bool {
 fn skip_indexed(way: &mut Way) {
     let start = forget(&way.direction.window.start);
     let bytes = way.direction.window.eight(start);
-    let other = (!bytes & 0x8080_8080_8080_8080)
+    let other = (!bytes & HIGH)
         | equal_bytes(bytes, 0xff)
         | equal_bytes(bytes & 0xfefe_fefe_fefe_fefe, 0x84);
     let mut run = if other == 0 { 8 } else { lowest_byte(other) };

@@ -74,7 +74,7 @@ pub struct Http2 {
     pub requests: Way,
     /// Where the path of a request is cut out, to be looked up.
     pub exclusion: Exclusion,
-    reserved_in: [u32; 8],
+    reserved_in: [u32; 10],
 
     /// The stream that is ending; 0: none.
     ending: u32,
@@ -91,7 +91,7 @@ pub struct Http2 {
     known: u32,
     /// To the client.
     pub responses: Way,
-    reserved_both: [u32; 2],
+    reserved_both: [u32; 4],
 
     /// Those in flight.
     streams: Streams,
@@ -123,7 +123,7 @@ impl Http2 {
             slot: 0,
             path: [0; MAX_EXCLUDED_PATH / 8],
         },
-        reserved_in: [0; 8],
+        reserved_in: [0; 10],
         ending: 0,
         ended: 0,
         looked_out: 0,
@@ -131,7 +131,7 @@ impl Http2 {
         class: 0,
         known: 0,
         responses: Way::ZERO,
-        reserved_both: [0; 2],
+        reserved_both: [0; 4],
         streams: Streams::NONE,
     };
 

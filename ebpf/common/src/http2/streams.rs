@@ -5,7 +5,7 @@
 //! one set of four for each, 100 streams at a time, of random lives, filled some set after 460 streams; with two of eight,
 //! 250 at a time have filled none in 40 million.) What does not fit is not guessed: the connection becomes opaque.
 
-use crate::window::{forget, lowest_byte, set};
+use crate::window::{ONES, forget, lowest_byte, set};
 
 /// Sets of the table, a power of two.
 const SETS: u32 = 64;
@@ -142,7 +142,7 @@ impl Streams {
             return Some(Place(set));
         }
         let (free, free_there) = (self.with(set, 0), self.with(other, 0));
-        let count = |places: u64| (places >> 7).wrapping_mul(0x0101_0101_0101_0101) >> 56;
+        let count = |places: u64| (places >> 7).wrapping_mul(ONES) >> 56;
         // All bits if the other set has more room.
         let there = (count(free).wrapping_sub(count(free_there)) >> 63).wrapping_neg();
         let set = set ^ ((set ^ other) & there as usize);

@@ -3,7 +3,7 @@
 use super::Line;
 use crate::{
     direction::{Direction, Side, flag},
-    window::{HIGH, LOWER, Window, equal_bytes, forget, lowest_byte, text},
+    window::{HIGH, LOW, LOWER, ONES, Window, equal_bytes, forget, lowest_byte, text},
 };
 
 /// Digits of a Content-Length that are read: 2^63 has 19.
@@ -135,19 +135,43 @@ fn content_length(window: &Window, line: Line) -> Option<u64> {
         }
         at += 1;
     }
+    // The line ends in a newline, which is no digit.
     let first = at;
-    let mut value = 0u64;
-    for _ in 0..LENGTH_DIGITS {
-        let digit = window.byte(at).wrapping_sub(b'0');
-        if digit > 9 || at >= line.end {
-            break;
+    let digits = window.eight(at) ^ text(b"00000000");
+    let others = no_digits(digits);
+    let count = if others == 0 { 8 } else { lowest_byte(others) };
+    let mut value = eight_digits(digits.wrapping_shl(64 - 8 * count));
+    at += count;
+    if count == 8 {
+        for _ in 8..LENGTH_DIGITS {
+            let digit = window.byte(at).wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+            at += 1;
         }
-        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-        at += 1;
     }
     // A list of equal lengths, "5, 5", is allowed (RFC 9112, 6.3).
     let behind = window.byte(at);
     (at > first && (at >= line.end || is_blank(behind) || behind == b',')).then_some(value)
+}
+
+/// The high bit of each byte that is above 9.
+#[inline(always)]
+fn no_digits(bytes: u64) -> u64 {
+    (((bytes & LOW) + ONES * (0x7f - 9)) | bytes) & HIGH
+}
+
+/// The number of which these are the eight digits, each 0 to 9, the first in the lowest bits: two, four and eight of them
+/// put together at a time (Daniel Lemire, "Quickly parsing eight digits", 2018).
+#[inline(always)]
+fn eight_digits(digits: u64) -> u64 {
+    const EVERY_FOURTH: u64 = 0xff_0000_00ff;
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let left = (pairs & EVERY_FOURTH).wrapping_mul(100 + (1_000_000 << 32));
+    let right = (pairs >> 16 & EVERY_FOURTH).wrapping_mul(1 + (10_000 << 32));
+    left.wrapping_add(right) >> 32
 }
 
 /// Whether the last coding of a `Transfer-Encoding:` is `chunked`.
@@ -192,4 +216,60 @@ pub(super) fn chunk_size(window: &Window, line: Line) -> Option<u64> {
     }
     let behind = window.byte(at);
     (at > line.start && (at >= line.end || is_blank(behind) || behind == b';')).then_some(size)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::{format, string::String};
+
+    /// What is read of `Content-Length:` and `value` as a whole line.
+    fn read(value: &str) -> Option<u64> {
+        let text = format!("Content-Length:{value}\r\n");
+        let line = Line {
+            start: 0,
+            end: text.len() as u32 - 1,
+            whole: true,
+        };
+        content_length(&Window::holding(0, text.as_bytes()), line)
+    }
+
+    #[test]
+    fn lengths_of_all_sizes() {
+        let digits = "9080706050403020109";
+        for count in 1..=LENGTH_DIGITS as usize {
+            for first in 0..=digits.len() - count {
+                let number = &digits[first..first + count];
+                let expected = Some(number.parse().unwrap());
+                for (before, behind) in
+                    [("", ""), (" ", ""), ("\t ", " "), (" ", ", 5"), ("", "\t")]
+                {
+                    let value = format!("{before}{number}{behind}");
+                    assert_eq!(read(&value), expected, "{value:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_length() {
+        for value in [
+            "",
+            " ",
+            "-1",
+            "x",
+            "+5",
+            ",5",
+            "0x5",
+            "5;",
+            "5.0",
+            "12345678x",
+            "\u{b2}",
+        ] {
+            assert_eq!(read(value), None, "{value:?}");
+        }
+        let more: String = ["9"; LENGTH_DIGITS as usize + 1].concat();
+        assert_eq!(read(&more), None);
+    }
 }

@@ -6,7 +6,10 @@
 //! - once, what RFC 9110 section 9.2.2 and Go's client allow too: a request with a safe method and no
 //!   body whose kept connection ends without an answer.
 
+use std::pin::pin;
+
 use hyper::body::{Body, Incoming};
+use hyper::client::conn::TrySendError;
 use hyper::{Request, Response};
 
 use crate::backend::{ConnectError, Connection, Wish};
@@ -33,7 +36,7 @@ pub(crate) async fn send(
     let mut tries = 1;
     let mut first = Some(permit);
     loop {
-        let permit = match first.take() {
+        let mut permit = match first.take() {
             Some(permit) => permit,
             None => acquire(session, !request.body().is_end_stream(), &mut place).await?,
         };
@@ -55,8 +58,15 @@ pub(crate) async fn send(
             tries < MOST_TRIES && (!is_new || matches!(connection, Connection::Http2(_)));
         let spare_copy = may_go_again.then(|| Copy::of(&mut request));
         let mark = connection.mark();
-        let mut error = match connection.try_send(request).await {
-            Ok(response) => return Ok((response, Exchange::new(connection, permit))),
+        if !is_new {
+            permit.opened();
+        }
+        let result = try_send(&mut connection, request, &mut permit).await;
+        let mut error = match result {
+            Ok(response) => {
+                permit.opened();
+                return Ok((response, Exchange::new(connection, permit)));
+            }
             Err(error) => error,
         };
         tracing::debug!(
@@ -87,6 +97,24 @@ pub(crate) async fn send(
         session.pool.tally().resent();
         only_new = true;
         tries += 1;
+    }
+}
+
+/// Sends a request, and notes when the backend has taken the connection.
+async fn try_send(
+    connection: &mut Connection,
+    request: Request<Outgoing>,
+    permit: &mut Permit,
+) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+    let taken = connection.taken();
+    let mut sending = pin!(connection.try_send(request));
+    tokio::select! {
+        biased;
+        result = &mut sending => result,
+        () = taken, if permit.is_opening() => {
+            permit.opened();
+            sending.await
+        }
     }
 }
 

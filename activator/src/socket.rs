@@ -16,12 +16,17 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use crate::acked::acked;
 
 /// How soon a client is missed that leaves a request whose body is unread. There is no event for
 /// it alone (data that is unread wakes a reader all the time), so it is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How soon, and how often in the end, a peer is asked whether it has taken in what was written. There is no event for it.
+const SOON: Duration = Duration::from_millis(1);
+const LATER: Duration = Duration::from_millis(50);
 
 /// A handle of a stream; a clone is another handle of the same one.
 #[derive(Clone, Debug)]
@@ -36,6 +41,8 @@ struct Inner {
     heard: AtomicBool,
     /// Bytes written so far.
     written: AtomicU64,
+    /// The first of them.
+    begun: Notify,
     /// Of these the peer had taken in when it ended its side; [`NOT_ENDED`] while it has not.
     taken_at_end: AtomicU64,
 }
@@ -54,6 +61,7 @@ impl Socket {
                 stream,
                 heard: AtomicBool::new(false),
                 written: AtomicU64::new(0),
+                begun: Notify::new(),
                 taken_at_end: AtomicU64::new(NOT_ENDED),
             }),
         }
@@ -99,6 +107,18 @@ impl Socket {
     /// Bytes written so far.
     pub(crate) fn written(&self) -> u64 {
         self.inner.written.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when the peer has taken in something that was written to it; never, if nothing is or it cannot be told.
+    /// For one caller.
+    pub(crate) async fn is_taken(&self) {
+        self.inner.begun.notified().await;
+        // On one host it has by now; elsewhere it is a round trip.
+        let mut pause = SOON;
+        while !matches!(acked(&self.inner.stream), Ok(1..)) {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LATER);
+        }
     }
 
     /// The peer ended its side before it had taken in a single byte beyond the first `mark` written
@@ -209,7 +229,9 @@ impl Socket {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(count) => {
                     inner.heard.store(false, Ordering::Relaxed);
-                    inner.written.fetch_add(count as u64, Ordering::Relaxed);
+                    if inner.written.fetch_add(count as u64, Ordering::Relaxed) == 0 {
+                        inner.begun.notify_one();
+                    }
                     return Poll::Ready(Ok(count));
                 }
                 Err(error) => {

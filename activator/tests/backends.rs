@@ -2,13 +2,15 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use support::{Door, Server, listen, read_head, soon, split, text, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 /// Answers when told to.
 async fn slow_server() -> (Server, Arc<Notify>) {
@@ -243,4 +245,35 @@ async fn least_in_flight_is_picked() {
         go.notify_one();
     };
     soon(async { tokio::join!(slow, quick) }).await;
+}
+
+#[tokio::test]
+async fn one_that_does_not_accept_gets_few_and_the_others_go_elsewhere() {
+    const REQUESTS: u64 = 50;
+    /// In its queue, which has room for one more than asked for, and those that are being opened.
+    const STUCK: u64 = 2 + 4;
+    let full = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .expect("a port");
+    full.listen(1).expect("bound");
+    let address = full.local_addr().expect("bound").as_socket().expect("IPv4");
+    let door = Arc::new(Door::open().await);
+    let mut clients = JoinSet::new();
+    for _ in 0..REQUESTS {
+        let door = door.clone();
+        clients.spawn(async move { door.get("/").await.0 });
+    }
+    door.holds(REQUESTS).await;
+    door.pool.add(1, address);
+    soon(until(|| door.pool.in_flight(1) > 4)).await;
+    assert!(door.pool.held().now >= REQUESTS - STUCK);
+    let server = Server::http(|_| async { text("ok") }).await;
+    door.pool.add(2, server.address);
+    for _ in 0..REQUESTS - STUCK {
+        assert_eq!(
+            soon(clients.join_next()).await.expect("more").ok(),
+            Some(200)
+        );
+    }
+    assert_eq!(door.pool.held().now, 0);
 }

@@ -11,14 +11,18 @@ use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::error::Elapsed;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::streams::Stream;
 use crate::outgoing::Outgoing;
 use crate::socket::Socket;
 
-/// One lost SYN is sent again after 1 s; a second loss means that nobody is there.
+/// How long a backend is asked to take a connection.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The kernel says SYN again after 1 s. A listening socket whose queue was full has room much sooner: so it is asked anew
+/// after this time, then after twice that, and so on.
+const CONNECT_AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Error)]
 pub(crate) enum ConnectError {
@@ -48,6 +52,21 @@ impl Connection {
         match self {
             Connection::Http1(connection) => connection.sender.try_send_request(request).await,
             Connection::Http2(stream) => stream.try_send(request).await,
+        }
+    }
+
+    /// Resolves when the backend has taken the connection. Before the first request has been sent on it nobody knows: where
+    /// a listening socket's queue is full, Linux lets the client believe that it is connected.
+    pub(crate) fn taken(&self) -> impl Future<Output = ()> + use<> {
+        let socket = match self {
+            Connection::Http1(connection) => Some(connection.socket.clone()),
+            // It is many requests' connection, and counts as taken.
+            Connection::Http2(_) => None,
+        };
+        async move {
+            if let Some(socket) = socket {
+                socket.is_taken().await;
+            }
         }
     }
 
@@ -121,7 +140,19 @@ impl Http1 {
 }
 
 pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream, ConnectError> {
-    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    let end = Instant::now() + CONNECT_TIMEOUT;
+    let mut patience = CONNECT_AGAIN;
+    loop {
+        let last = Instant::now() + patience >= end;
+        let until = if last { end } else { Instant::now() + patience };
+        match timeout_at(until, TcpStream::connect(address)).await {
+            Ok(stream) => {
+                let stream = stream?;
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(elapsed) if last => return Err(elapsed.into()),
+            Err(_) => patience *= 2,
+        }
+    }
 }

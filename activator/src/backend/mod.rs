@@ -19,11 +19,18 @@ use crate::protocol::{Protocol, speaks_http2};
 /// Counting is ordered by the pool's lock, so every access here can be relaxed.
 const COUNTED_UNDER_THE_LOCK: Ordering = Ordering::Relaxed;
 
+/// Connections that a backend is asked to take at a time. What comes faster than it accepts waits in its listening socket's
+/// queue, which can be short (Python's `http.server` has room for 6); the kernel there drops what finds no room, and the one
+/// here tries again after 0.2, 0.4, 0.8 … seconds, while other backends may be idle. So the others wait here.
+const OPENING: usize = 4;
+
 #[derive(Debug)]
 pub(crate) struct Backend {
     id: u64,
     address: SocketAddr,
     in_flight: AtomicUsize,
+    /// Of those, requests for which it may have to take a connection, and has not yet.
+    opening: AtomicUsize,
     aside: AtomicBool,
     closed: AtomicBool,
     protocol: Protocol,
@@ -50,6 +57,7 @@ impl Backend {
             id,
             address,
             in_flight: AtomicUsize::new(0),
+            opening: AtomicUsize::new(0),
             aside: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             protocol,
@@ -71,9 +79,20 @@ impl Backend {
         self.in_flight.load(COUNTED_UNDER_THE_LOCK)
     }
 
-    /// Counts one request more.
+    /// Whether it has time for one more connection.
+    pub(crate) fn can_open(&self) -> bool {
+        self.opening.load(COUNTED_UNDER_THE_LOCK) < OPENING
+    }
+
+    /// Counts one request more, for which it may have to take a connection.
     pub(crate) fn begin(&self) {
         self.in_flight.fetch_add(1, COUNTED_UNDER_THE_LOCK);
+        self.opening.fetch_add(1, COUNTED_UNDER_THE_LOCK);
+    }
+
+    /// A request has its connection, or will never have one.
+    pub(crate) fn opened(&self) {
+        self.opening.fetch_sub(1, COUNTED_UNDER_THE_LOCK);
     }
 
     /// Counts one request less, and says how many are left.

@@ -1,7 +1,7 @@
 //! Which backends there are, and which of them is next.
 //!
-//! Least in flight wins; among equals they take turns. One that has as many as the hard limit allows
-//! is passed over. A backend that refused a connection is set
+//! Least in flight wins; among equals they take turns. One that has as many as the hard limit allows,
+//! or as many connections to take as it is asked for at a time, is passed over. A backend that refused a connection is set
 //! aside, which is not leaving: it is there, but nothing is sent to it until it accepts again.
 
 use std::net::SocketAddr;
@@ -72,7 +72,9 @@ impl Backends {
         self.turn = self.turn.wrapping_add(1);
         let backend = (0..count)
             .map(|step| &self.here[self.turn.wrapping_add(step) % count])
-            .filter(|backend| !backend.is_aside() && backend.in_flight() < limit)
+            .filter(|backend| {
+                !backend.is_aside() && backend.can_open() && backend.in_flight() < limit
+            })
             .min_by_key(|backend| backend.in_flight())?;
         backend.begin();
         Some(Arc::clone(backend))

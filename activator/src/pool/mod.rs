@@ -244,10 +244,22 @@ impl Shared {
         result
     }
 
-    fn give_back(self: &Arc<Self>, backend: &Arc<Backend>) {
-        if self.change(|state| state.backends.give_back(backend)) {
+    /// `opening`: it has never had a connection that was taken.
+    fn give_back(self: &Arc<Self>, backend: &Arc<Backend>, opening: bool) {
+        let drained = self.change(|state| {
+            if opening {
+                backend.opened();
+            }
+            state.backends.give_back(backend)
+        });
+        if drained {
             self.drained.notify_waiters();
         }
+    }
+
+    /// A backend has taken a connection.
+    fn opened(self: &Arc<Self>, backend: &Arc<Backend>) {
+        self.change(|_| backend.opened());
     }
 
     /// A backend that was set aside accepts again.

@@ -12,16 +12,34 @@ use crate::backend::Backend;
 pub(crate) struct Permit {
     shared: Arc<Shared>,
     backend: Arc<Backend>,
+    /// The backend may have a connection to take for it.
+    opening: bool,
 }
 
 impl Permit {
     /// For a request that is counted on `backend` already.
     pub(super) fn new(shared: Arc<Shared>, backend: Arc<Backend>) -> Self {
-        Permit { shared, backend }
+        Permit {
+            shared,
+            backend,
+            opening: true,
+        }
     }
 
     pub(crate) fn backend(&self) -> &Arc<Backend> {
         &self.backend
+    }
+
+    /// Nobody has said yet that the request has a connection.
+    pub(crate) fn is_opening(&self) -> bool {
+        self.opening
+    }
+
+    /// The request has a connection that the backend has taken: it has time for another one.
+    pub(crate) fn opened(&mut self) {
+        if std::mem::take(&mut self.opening) {
+            self.shared.opened(&self.backend);
+        }
     }
 
     /// The backend took no connection: nothing more goes to it until it does.
@@ -42,6 +60,6 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.shared.give_back(&self.backend);
+        self.shared.give_back(&self.backend, self.opening);
     }
 }

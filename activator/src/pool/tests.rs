@@ -112,3 +112,27 @@ async fn a_permit_for_one_that_left_is_given_back() {
     pool.remove(1);
     pool.drained(1).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_takes_few_connections_at_a_time() {
+    let pool = Pool::new(Limits::default());
+    let waiting: Vec<_> = (0..6).map(|_| request(&pool)).collect();
+    settle().await;
+    pool.add(1, ANYWHERE);
+    assert_eq!((pool.in_flight(1), pool.held().now), (4, 2));
+    assert!(pool.take().is_none(), "two wait");
+    let mut permits = Vec::new();
+    for waits in waiting {
+        let mut permit = waits.await.expect("a task").expect("in time");
+        permit.opened();
+        permit.opened();
+        permits.push(permit);
+    }
+    assert_eq!((pool.in_flight(1), pool.held().now), (6, 0));
+    // One that never came to be open makes room, too.
+    let more: Vec<_> = (0..4).filter_map(|_| pool.take()).collect();
+    assert_eq!(more.len(), 4);
+    assert!(pool.take().is_none());
+    drop(more);
+    assert!(pool.take().is_some());
+}

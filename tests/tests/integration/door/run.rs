@@ -10,6 +10,11 @@ pub(super) const CASES: &[Case] = &[
         &[Need::Ebb, Need::Tool("hey"), Need::Tool("h2load")],
         burst,
     ),
+    Case::new(
+        "door::run_a_burst_at_zero_of_a_server_with_a_short_queue",
+        &[Need::Ebb, Need::Tool("hey"), Need::Tool("python3")],
+        short_queue,
+    ),
     Case::new("door::run_adds_little_to_a_start", &[Need::Ebb], added),
 ];
 
@@ -31,6 +36,16 @@ fn burst() {
     let arguments = ["-n", "2000", "-c", "10", "-m", "20", &url];
     let report = Client::start("h2load", &arguments).finish();
     assert!(report.contains("2000 succeeded, 0 failed"), "{report}");
+    run.finish();
+}
+
+/// The example of the README, whose listening socket has room for six connections that have not been accepted.
+fn short_queue() {
+    let server = ["python3", "-m", "http.server", "-b", "127.0.0.1", "{port}"];
+    let run = Run::start(&["--target", "10"], &server);
+    let answers = Client::hey_requests(run.address(), "/", 200, 200).finish_hey();
+    answers.assert_all_ok();
+    assert_eq!(answers.ok(), 200);
     run.finish();
 }
 

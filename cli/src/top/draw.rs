@@ -94,14 +94,19 @@ fn heading(app: &App, now: Instant) -> Vec<Line<'static>> {
         first.push(Span::raw("  stands by"));
     }
     let second = format!(
-        "{} workloads, {} pods, {} in flight, {} in panic, {} need a look",
-        all.workloads.len(),
-        sum(|one| one.ready.unwrap_or(0).into()),
+        "{}, {}, {} in flight, {} in panic, {} need a look",
+        counted(all.workloads.len() as u64, "workload"),
+        counted(sum(|one| one.ready.unwrap_or(0).into()), "pod"),
         sum(|one| one.in_flight + one.held),
         sum(|one| one.panic_mode.into()),
         sum(|one| one.needs_attention().into()),
     );
     vec![Line::from(first), Line::from(second)]
+}
+
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 fn footing(app: &App) -> Line<'static> {

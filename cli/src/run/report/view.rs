@@ -17,6 +17,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 pub(super) struct View {
     title: String,
     address: String,
+    page: Option<String>,
     copies: BTreeMap<u64, CopyState>,
     decision: Option<Decision>,
     cold_start: Option<ColdStart>,
@@ -30,6 +31,7 @@ impl View {
         View {
             title,
             address: String::new(),
+            page: None,
             copies: BTreeMap::new(),
             decision: None,
             cold_start: None,
@@ -43,9 +45,7 @@ impl View {
         match event {
             Event::Listening(listening) => {
                 self.address = format!("http://{}", listening.address);
-                if let Some(page) = listening.page {
-                    self.address += &format!("; live page http://{page}/");
-                }
+                self.page = listening.page.map(|page| format!("http://{page}/"));
             }
             Event::Decision(decision) => self.decision = Some(decision.clone()),
             Event::ColdStart(cold) => self.cold_start = Some(*cold),
@@ -81,6 +81,9 @@ impl View {
             },
             line("copies", self.copies()),
         ];
+        if let Some(page) = &self.page {
+            lines.push(line("live page", page.clone()));
+        }
         if let Some(decision) = &self.decision {
             lines.push(line("load", load(decision)));
             lines.push(Line {

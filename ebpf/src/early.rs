@@ -28,7 +28,7 @@ use ebb_common::{
 
 use crate::{
     maps::{EARLY, NO_PIECE, PIECES_KEPT, RULES, connection, go_on_in, http2, make_stash},
-    meter::Pod,
+    meter::{Pod, add},
     segment::{Header, ends},
     sockets,
     stash::{self, Work},
@@ -118,11 +118,11 @@ fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32
             return;
         }
         let first = header.segment.first.wrapping_add(done);
-        // Last, as another CPU may be taking it on.
+        // Last, as another CPU may be taking it on. The add, to 0, is the barrier between that and the look whether there is
+        // a connection now.
         // SAFETY: a value of the map.
-        unsafe {
-            (&raw mut (*piece)[ABOUT]).write_volatile(u64::from(first) << 32 | u64::from(length));
-        }
+        let about = unsafe { &raw mut (*piece)[ABOUT] };
+        add(about, u64::from(first) << 32 | u64::from(length));
         turn::set_put_aside(context, done + PIECE as u32);
     }
 }

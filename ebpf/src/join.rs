@@ -144,9 +144,16 @@ fn take_in(context: &SkBuffContext, socket: *mut bpf_sock) -> Option<*mut Conn> 
     };
     // SAFETY: socket storage, as long as the program runs.
     let own = unsafe { &mut *connection };
-    // Another CPU may have come first.
-    if own.slot == NO_SLOT {
-        own.open_late(slot, sent);
+    let lock = &raw mut own.lock;
+    let first = pod.locked(lock, || {
+        // Another CPU may have come first.
+        let first = !own.is_open();
+        if first {
+            own.open_late(slot, sent);
+        }
+        first
+    });
+    if first {
         pod.opened();
     }
     Some(connection)

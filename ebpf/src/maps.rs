@@ -108,10 +108,12 @@ pub static NO_PIECE: Array<Piece, 1> = Array::new();
 /// The connection of a socket, if it is counted.
 #[inline(always)]
 pub fn connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
-    storage(&CONNECTIONS, socket, 0)
+    let connection = storage(&CONNECTIONS, socket, 0)?;
+    // SAFETY: socket storage lives as long as the socket.
+    unsafe { (*connection).is_open() }.then_some(connection)
 }
 
-/// Makes room for the connection of a socket, filled with zeros.
+/// Makes room for the connection of a socket, filled with zeros. It is one when it has been opened.
 #[inline(always)]
 pub fn make_connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
     create(&CONNECTIONS, socket)

@@ -27,7 +27,7 @@ pub struct Pod {
 
 /// One atomic add. Relaxed, so that it compiles to the instruction that every kernel has.
 #[inline(always)]
-fn add(cell: *mut u64, by: u64) {
+pub fn add(cell: *mut u64, by: u64) {
     // SAFETY: the callers pass a cell of a map value that the verifier has seen looked up.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, by) };
 }

@@ -155,7 +155,7 @@ fn accepted(context: &SockOpsContext) {
         unsafe { SOCKETS.tail_call(context, NOTE) };
         return;
     };
-    // SAFETY: fresh socket storage; no packet of this connection has been seen on it yet.
+    // SAFETY: fresh socket storage; to the packets of this connection it is none before it is open.
     let connection = unsafe { &mut *connection };
     connection.open_at(slot, next_in, next_out);
     if context.set_cb_flags(CALL_ON_STATE).is_ok() {

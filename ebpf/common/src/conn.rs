@@ -10,12 +10,12 @@
 use core::mem::offset_of;
 
 use crate::{
-    abi::{Exclusion, MAX_EXCLUDED_PATH, ended, event},
+    abi::{Exclusion, MAX_EXCLUDED_PATH, NO_SLOT, ended, event},
     direction::{Direction, flag},
     latency,
     packet::{Gauge, Meter},
     turn::Turn,
-    window::{forget, set},
+    window::{forget, in_order, set},
 };
 
 /// The kernel's `struct bpf_spin_lock`; it knows it by this name in the BTF.
@@ -154,18 +154,32 @@ impl Conn {
     /// Gives a zeroed connection to a pod. Its first bytes will have these sequence numbers.
     #[inline(always)]
     pub fn open_at(&mut self, slot: u32, first_in: u32, first_out: u32) {
-        self.slot = slot;
         self.exclusion.slot = u64::from(slot);
         self.requests.open_at(first_in);
         self.responses.open_at(first_out);
+        self.give_to(slot);
+    }
+
+    /// The last step of opening it.
+    #[inline(always)]
+    fn give_to(&mut self, slot: u32) {
+        in_order();
+        set(&mut self.slot, slot);
+    }
+
+    /// Whether it has been given to a pod. From the moment its storage is there, and all zeros, until then another CPU may
+    /// come upon it, with a packet that it has not been made for yet.
+    #[inline(always)]
+    pub fn is_open(&self) -> bool {
+        forget(&self.slot) != NO_SLOT
     }
 
     /// Gives a zeroed connection to a pod that was open before: where it stands is to be found out.
     #[inline(always)]
     pub fn open_late(&mut self, slot: u32, sent: u32) {
-        self.slot = slot;
         self.state = state::JOINING | state::JOINED;
         self.responses.next = sent;
+        self.give_to(slot);
     }
 
     /// Something has come that nobody knows, while the server had sent so much. `true` if that is so for the third time

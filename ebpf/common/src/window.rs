@@ -268,6 +268,17 @@ pub(crate) fn set(cell: &mut u32, value: u32) {
     unsafe { core::ptr::from_mut(cell).write_volatile(value) };
 }
 
+/// What is written before this is in memory before what is written after it.
+#[inline(always)]
+pub(crate) fn in_order() {
+    // On x86 it is enough that the compiler keeps the order.
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: nothing.
+    unsafe {
+        core::arch::asm!("", options(nostack, preserves_flags));
+    }
+}
+
 /// The high bit of each byte that is equal to `byte`, exactly (no borrow from one byte to the next).
 #[inline(always)]
 pub(crate) fn equal_bytes(word: u64, byte: u8) -> u64 {

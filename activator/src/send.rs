@@ -106,12 +106,15 @@ async fn try_send(
     request: Request<Outgoing>,
     permit: &mut Permit,
 ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+    if !permit.is_opening() {
+        return connection.try_send(request).await;
+    }
     let taken = connection.taken();
     let mut sending = pin!(connection.try_send(request));
     tokio::select! {
         biased;
         result = &mut sending => result,
-        () = taken, if permit.is_opening() => {
+        () = taken => {
             permit.opened();
             sending.await
         }

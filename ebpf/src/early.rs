@@ -1,7 +1,8 @@
-//! Bytes that come with the last packet of a handshake, before there is a connection to count them on.
+//! Bytes that come with a packet of the handshake, before there is a connection to count them on.
 //!
 //! That is so where the client's own last packet was lost, where the accept queue was full when it came, and always with
-//! `TCP_DEFER_ACCEPT`. The kernel shows such a packet to the listening socket only
+//! `TCP_DEFER_ACCEPT`; and with TCP Fast Open (RFC 7413), where the first packet brings them. The kernel shows such a packet
+//! to the listening socket only
 //! (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). It is kept; when the kernel makes
 //! the connection, a moment later and on the same CPU, it is read there as if it came then (see [`adopt`]). If it never
 //! does, nothing has been counted, and the bytes are forgotten. Of two such packets on two CPUs one makes the connection;
@@ -48,7 +49,7 @@ pub fn keep(context: &SkBuffContext) {
     let Some(header) = Header::read(context) else {
         return;
     };
-    let Some(ends) = ends(context) else {
+    let Some(ends) = ends(context, &header) else {
         return;
     };
     // SAFETY: a field that every socket has.
@@ -117,7 +118,7 @@ fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32
         ) {
             return;
         }
-        let first = header.segment.first.wrapping_add(done);
+        let first = header.segment.first_byte().wrapping_add(done);
         // Last, as another CPU may be taking it on. The add, to 0, is the barrier between that and the look whether there is
         // a connection now.
         // SAFETY: a value of the map.

@@ -46,7 +46,7 @@ pub fn join(context: &SkBuffContext) {
     };
     let known = match connection(header.socket) {
         Some(connection) => Some(connection),
-        None => take_in(context, header.socket),
+        None => take_in(context, &header),
     };
     let Some(connection) = known else {
         return;
@@ -120,12 +120,13 @@ fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &m
 
 /// Makes room for a connection if it is one to be counted.
 #[inline(always)]
-fn take_in(context: &SkBuffContext, socket: *mut bpf_sock) -> Option<*mut Conn> {
+fn take_in(context: &SkBuffContext, header: &Header) -> Option<*mut Conn> {
+    let socket = header.socket;
     if is_not_counted(socket) {
         return None;
     }
     // Without a slot the cgroup is being attached, or detached: another packet may know more.
-    let slot = slot(context)?;
+    let slot = slot(context, header)?;
     if slot == NO_SLOT {
         do_not_count(socket);
         return None;
@@ -161,8 +162,8 @@ fn take_in(context: &SkBuffContext, socket: *mut bpf_sock) -> Option<*mut Conn> 
 
 /// The slot in which a packet's connection is counted; [`NO_SLOT`] if it is not. `None` if its cgroup has none.
 #[inline(always)]
-fn slot(context: &SkBuffContext) -> Option<u32> {
-    let here = ends(context)?;
+fn slot(context: &SkBuffContext, header: &Header) -> Option<u32> {
+    let here = ends(context, header)?;
     for up in 0..DEEPEST {
         let level = DEEPEST - up;
         // SAFETY: the program's context.

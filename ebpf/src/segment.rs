@@ -14,8 +14,17 @@ use ebb_common::{
 
 use crate::maps::{EXCLUSIONS, RULES};
 
+// include/uapi/linux/in.h and in6.h
 const TCP: u8 = 6;
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const DESTINATION: u8 = 60;
+
 const IPV6_HEADER: u32 = 40;
+
+/// Extension headers of IPv6 that are passed over. The kernel itself puts one before what is longer than 64 KiB (BIG TCP,
+/// `ip6_xmit` in net/ipv6/ip6_output.c).
+const EXTENSIONS: usize = 2;
 
 /// What the headers of a packet say. They are read in place: a helper call would cost more than all of it.
 pub struct Header {
@@ -23,6 +32,8 @@ pub struct Header {
     pub socket: *mut bpf_sock,
     /// What it carries.
     pub segment: Segment,
+    /// Where its TCP header begins.
+    transport: u32,
 }
 
 impl Header {
@@ -46,19 +57,34 @@ impl Header {
                 }
                 u32::from(version & 15) * 4
             } else {
-                if data + IPV6_HEADER as usize > end || *((data + 6) as *const u8) != TCP {
+                if data + IPV6_HEADER as usize > end {
                     return None;
                 }
-                IPV6_HEADER
+                let mut next = *((data + 6) as *const u8);
+                let mut network = IPV6_HEADER;
+                for _ in 0..EXTENSIONS {
+                    if !matches!(next, HOP_BY_HOP | ROUTING | DESTINATION) {
+                        break;
+                    }
+                    let extension = data + network as usize;
+                    if extension + 8 > end {
+                        return None;
+                    }
+                    next = *(extension as *const u8);
+                    network += (u32::from(*((extension + 1) as *const u8)) + 1) * 8;
+                }
+                if next != TCP {
+                    return None;
+                }
+                network
             };
             let tcp = data + network as usize;
             if tcp + 20 > end {
                 return None;
             }
             let first = u32::from_be(*((tcp + 4) as *const u32));
-            let transport = u32::from(*((tcp + 12) as *const u8) >> 4) * 4;
+            let offset = network + u32::from(*((tcp + 12) as *const u8) >> 4) * 4;
             let flags = u32::from(*((tcp + 13) as *const u8));
-            let offset = network + transport;
             // The context knows the length of a GSO packet, whose IP header may hold 0 for it.
             let length = (*skb).len.wrapping_sub(offset);
             let socket = (*skb).__bindgen_anon_2.sk;
@@ -73,6 +99,7 @@ impl Header {
                     offset,
                     flags,
                 },
+                transport: network,
             })
         }
     }
@@ -80,18 +107,18 @@ impl Header {
 
 /// The two ends of an arriving TCP packet over IPv4 or IPv6, seen from here.
 #[inline(always)]
-pub fn ends(context: &SkBuffContext) -> Option<Ends> {
+pub fn ends(context: &SkBuffContext, header: &Header) -> Option<Ends> {
     let mapped = |address| [0, 0, u32::to_be(0xffff), address];
     let version: u8 = context.load(0).ok()?;
-    let (network, remote, local) = if version >> 4 == 4 {
+    let (remote, local) = if version >> 4 == 4 {
         let [from, to]: [u32; 2] = context.load(12).ok()?;
-        (usize::from(version & 15) * 4, mapped(from), mapped(to))
+        (mapped(from), mapped(to))
     } else {
         let from: [u32; 4] = context.load(8).ok()?;
         let to: [u32; 4] = context.load(24).ok()?;
-        (IPV6_HEADER as usize, from, to)
+        (from, to)
     };
-    let [remote_port, local_port]: [u16; 2] = context.load(network).ok()?;
+    let [remote_port, local_port]: [u16; 2] = context.load(header.transport as usize).ok()?;
     Some(Ends {
         local,
         remote,

@@ -80,6 +80,15 @@ impl Segment {
     /// The TCP flag FIN.
     pub const FIN: u32 = 1;
 
+    /// The TCP flag SYN.
+    pub const SYN: u32 = 1 << 1;
+
+    /// Sequence number of its first byte of payload: a SYN takes up one before it.
+    #[inline(always)]
+    pub fn first_byte(self) -> u32 {
+        self.first.wrapping_add(self.flags >> 1 & 1)
+    }
+
     /// Bytes that are neither in the window nor skipped. A segment that came before has none.
     #[inline(always)]
     pub(crate) fn left(self, direction: &Direction) -> u32 {

@@ -4,7 +4,7 @@
 //! program of our own is a reason to skip only where nobody said where it is; under
 //! `EBB_BIN_DIR` it is a failure, so that a broken build cannot turn a suite into skips.
 
-use super::net::loses_packets;
+use super::net::{NetNs, loses_packets};
 use super::{cgroup, find, full};
 
 /// One thing a test cannot do without.
@@ -33,6 +33,8 @@ pub enum Need {
     Python(&'static str),
     /// A packet filter that can lose packets by chance, in a network namespace.
     Loss,
+    /// IPv6 packets of more than 64 KiB (Linux 5.19), in a network namespace.
+    BigTcp,
     /// `/dev/net/tun`, and what makes a network namespace.
     Tun,
     /// The patience for the long variants.
@@ -81,6 +83,10 @@ impl Need {
                     Self::Tool(tool).check()?;
                 }
                 cgroup().and_then(|()| loses_packets())
+            }
+            Self::BigTcp => {
+                Self::Tool("ip").check()?;
+                cgroup().and_then(|()| NetNs::new().big_tcp())
             }
             Self::Tun => {
                 Self::Tool("ip").check()?;

@@ -30,13 +30,16 @@ pub(super) enum Then {
     Reset,
     /// As [`Then::Keep`], and make connections only once a request has come (`TCP_DEFER_ACCEPT`).
     Defer,
+    /// As [`Then::Keep`], and take a request with the first packet of a handshake (`TCP_FASTOPEN`).
+    FastOpen,
 }
 
-const THEN: [(&str, Then); 4] = [
+const THEN: [(&str, Then); 5] = [
     ("keep", Then::Keep),
     ("close", Then::Close),
     ("reset", Then::Reset),
     ("defer", Then::Defer),
+    ("fast-open", Then::FastOpen),
 ];
 
 /// A running server.
@@ -88,8 +91,10 @@ pub(super) fn serve(mut arguments: impl Iterator<Item = String>) -> Result<()> {
     };
     let pieces: &[Vec<u8>] = arguments.map(String::into_bytes).collect::<Vec<_>>().leak();
     let listener = TcpListener::bind(&address).with_context(|| address.clone())?;
-    if then == Then::Defer {
-        defer_accept(&listener).context("TCP_DEFER_ACCEPT")?;
+    match then {
+        Then::Defer => set(&listener, libc::TCP_DEFER_ACCEPT, DEFER_FOR)?,
+        Then::FastOpen => set(&listener, libc::TCP_FASTOPEN, FAST_OPEN_AT_ONCE)?,
+        Then::Keep | Then::Close | Then::Reset => {}
     }
     println!("{}", listener.local_addr()?);
     loop {
@@ -115,7 +120,7 @@ fn answer(mut client: TcpStream, then: Then, pieces: &[Vec<u8>]) -> std::io::Res
                 client.write_all(piece)?;
             }
             match then {
-                Then::Keep | Then::Defer => {}
+                Then::Keep | Then::Defer | Then::FastOpen => {}
                 Then::Close => return Ok(()),
                 Then::Reset => return SockRef::from(&client).set_linger(Some(Duration::ZERO)),
             }
@@ -126,15 +131,18 @@ fn answer(mut client: TcpStream, then: Then, pieces: &[Vec<u8>]) -> std::io::Res
 /// Seconds that the kernel waits for a request before it makes the connection all the same.
 const DEFER_FOR: libc::c_int = 10;
 
-fn defer_accept(listener: &TcpListener) -> std::io::Result<()> {
+/// Connections made by a first packet that have not been confirmed by a second one.
+const FAST_OPEN_AT_ONCE: libc::c_int = 16;
+
+/// Sets one of TCP's options.
+fn set(listener: &TcpListener, option: libc::c_int, value: libc::c_int) -> Result<()> {
     use std::os::fd::AsRawFd as _;
-    let value = DEFER_FOR;
     // SAFETY: an open socket, and a value that lives during the call with its own size.
     let failed = unsafe {
         libc::setsockopt(
             listener.as_fd().as_raw_fd(),
             libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
+            option,
             (&raw const value).cast(),
             size_of_val(&value) as libc::socklen_t,
         )
@@ -142,6 +150,6 @@ fn defer_accept(listener: &TcpListener) -> std::io::Result<()> {
     if failed == 0 {
         Ok(())
     } else {
-        Err(std::io::Error::last_os_error())
+        Err(std::io::Error::last_os_error()).context(format!("option {option} of TCP"))
     }
 }

@@ -89,23 +89,57 @@ impl NetNs {
         }
     }
 
-    /// How many TCP segments have been sent again in it: `RetransSegs` of `/proc/net/snmp`.
-    ///
-    /// # Panics
-    /// The file is not as proc(5) says.
+    /// How many TCP segments have been sent again in it.
     #[must_use]
     pub fn retransmissions(&self) -> u64 {
-        // Of the thread: `/proc/net` is that of the process.
-        let text = self.inside(|| std::fs::read_to_string("/proc/thread-self/net/snmp"));
-        let text = text.expect("/proc/net/snmp");
-        let mut rows = text.lines().filter(|line| line.starts_with("Tcp:"));
+        self.figure("snmp", "Tcp", "RetransSegs")
+    }
+
+    /// A figure of the kernel's, from `/proc/net/snmp` or `/proc/net/netstat`.
+    ///
+    /// # Panics
+    /// It is not there, or the file is not as proc(5) says.
+    #[must_use]
+    pub fn figure(&self, file: &str, protocol: &str, name: &str) -> u64 {
+        let text = self.figures(file);
+        let start = format!("{protocol}: ");
+        let mut rows = text.lines().filter_map(|line| line.strip_prefix(&start));
         let (names, values) = (rows.next().unwrap_or(""), rows.next().unwrap_or(""));
         names
             .split(' ')
             .zip(values.split(' '))
-            .find(|(name, _)| *name == "RetransSegs")
+            .find(|(this, _)| *this == name)
             .and_then(|(_, value)| value.parse().ok())
-            .expect("RetransSegs")
+            .unwrap_or_else(|| panic!("{file}: no {protocol} {name}"))
+    }
+
+    /// The same from `/proc/net/snmp6`, where each has a line.
+    ///
+    /// # Panics
+    /// As [`Self::figure`].
+    #[must_use]
+    pub fn figure6(&self, name: &str) -> u64 {
+        self.figures("snmp6")
+            .lines()
+            .filter_map(|line| line.split_once(char::is_whitespace))
+            .find(|(this, _)| *this == name)
+            .and_then(|(_, value)| value.trim().parse().ok())
+            .unwrap_or_else(|| panic!("snmp6: no {name}"))
+    }
+
+    fn figures(&self, file: &str) -> String {
+        // Of the thread: `/proc/net` is that of the process.
+        let path = format!("/proc/thread-self/net/{file}");
+        let text = self.inside(|| std::fs::read_to_string(&path));
+        text.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Lets the loopback have IPv6 packets that are longer than 64 KiB (BIG TCP).
+    ///
+    /// # Errors
+    /// What the kernel said where it cannot.
+    pub fn big_tcp(&self) -> Result<(), String> {
+        self.try_run("ip", "link set lo gso_max_size 190000 gro_max_size 190000")
     }
 
     /// A path that means it to other programs while this process lives.

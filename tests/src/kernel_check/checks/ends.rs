@@ -1,10 +1,12 @@
 //! Connections that end in the middle, and bytes that are no HTTP.
 
+use std::net::SocketAddr;
+
 use super::Check;
 use crate::{
     harness::Wire,
     kernel_check::{
-        Verdict,
+        Lacks, Verdict,
         counted::{Count, Counted},
         scripted::{Scripted, Then},
     },
@@ -19,6 +21,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("bytes that are no HTTP", no_http),
     ("an upgraded connection", upgraded),
     ("a request with the last packet of a handshake", early),
+    ("a request with the first packet of a handshake", fast_open),
 ];
 
 fn client_resets() -> Verdict {
@@ -130,12 +133,27 @@ fn upgraded() -> Verdict {
 }
 
 /// Which only the listening socket's programs are shown.
+const SIZED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
 fn early() -> Verdict {
+    two_on_each(Then::Defer, Wire::connect)
+}
+
+/// TCP Fast Open.
+fn fast_open() -> Verdict {
+    // Client and server, and both without a cookie from an earlier connection.
+    let both = 0x1 | 0x2 | 0x4 | 0x200;
+    std::fs::write("/proc/sys/net/ipv4/tcp_fastopen", format!("{both}"))
+        .map_err(|error| Lacks(format!("TCP Fast Open: {error}")))?;
+    two_on_each(Then::FastOpen, Wire::connect_fast)
+}
+
+/// Requests on connections that are made by bytes.
+fn two_on_each(then: Then, connect: fn(SocketAddr) -> Wire) -> Verdict {
     let counted = Counted::new()?;
-    let sized = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    let server = Scripted::start(counted.cgroup(), "127.0.0.1:0", Then::Defer, &[sized]);
+    let server = Scripted::start(counted.cgroup(), "127.0.0.1:0", then, &[SIZED]);
     for _ in 0..10 {
-        let mut wire = Wire::connect(server.address());
+        let mut wire = connect(server.address());
         for _ in 0..2 {
             wire.get("/", "");
             assert_eq!(wire.response(), 200);

@@ -13,6 +13,7 @@ mod loss;
 mod mean;
 mod mixed;
 mod news;
+mod packets;
 mod probes;
 mod shared;
 mod tunnels;
@@ -41,6 +42,7 @@ pub(crate) fn cases() -> Vec<Case> {
             mean::CASES,
             mixed::CASES,
             news::CASES,
+            packets::CASES,
             probes::CASES,
             tunnels::CASES,
         ]

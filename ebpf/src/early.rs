@@ -18,7 +18,7 @@ use aya_ebpf::{
     programs::{SkBuffContext, SockOpsContext},
 };
 use ebb_common::{
-    abi::{Ends, ingress},
+    abi::{Ends, event, ingress},
     conn::{Conn, state},
     direction::Side,
     packet::Meter as _,
@@ -184,18 +184,18 @@ pub fn adopt(
                 Err(EEXIST) => kept.settle(index, Place::FREE),
                 Err(_) => {
                     kept.settle(index, Place::FREE);
-                    own.lose(&mut pod);
+                    own.lose(&mut pod, event::NO_ROOM);
                 }
             }
         } else {
-            own.lose(&mut pod);
+            own.lose(&mut pod, event::NO_ROOM);
         }
         let _ = EARLY.remove(key);
     }
     kept.next_early(&mut key);
     if key.index >= EARLY_PIECES || EARLY.get_ptr(key).is_some() {
         // There may have been more than there is room for.
-        own.lose(&mut pod);
+        own.lose(&mut pod, event::NO_ROOM);
     }
     own.turn.put_aside();
     if own.turn.enter(&pod) {

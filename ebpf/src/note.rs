@@ -42,6 +42,12 @@ pub fn packet(context: &SkBuffContext) {
             context,
             "slot {}: a connection that was open before is opaque ({} so far)", slot, count
         ),
+        event::MISSED => warn!(
+            context,
+            "slot {}: a connection is opaque: TCP has taken bytes that were not seen ({} so far)",
+            slot,
+            count
+        ),
         _ => warn!(
             context,
             "slot {}: a connection is opaque: no room for a packet out of turn ({} so far)",

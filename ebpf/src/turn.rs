@@ -5,7 +5,11 @@
 //! include/linux/filter.h).
 
 use aya_ebpf::programs::SkBuffContext;
-use ebb_common::{abi::ingress, conn::Conn, direction::Side};
+use ebb_common::{
+    abi::{event, ingress},
+    conn::Conn,
+    direction::Side,
+};
 
 use crate::{maps::go_on_in, meter::Pod};
 
@@ -59,7 +63,7 @@ pub fn take(context: &SkBuffContext, connection: &mut Conn, pod: &mut Pod) -> bo
         return true;
     }
     go_on_in(context, Side::Requests, ingress::KEEP);
-    connection.lose(pod);
+    connection.lose(pod, event::NO_ROOM);
     give_up(context, connection, pod);
     false
 }

@@ -22,6 +22,8 @@ pub struct Events {
     pub not_joined: u64,
     /// Packets out of turn for which there was no room: their connections became opaque.
     pub no_room: u64,
+    /// Connections that became opaque, because TCP has taken bytes that the kernel programs were not shown.
+    pub missed: u64,
     /// Connections that are not counted, because the kernel had no memory for them.
     pub no_storage: u64,
 }
@@ -113,6 +115,7 @@ impl Counter {
             unreadable: count(event::UNREADABLE)?,
             not_joined: count(event::NOT_JOINED)?,
             no_room: count(event::NO_ROOM)?,
+            missed: count(event::MISSED)?,
             no_storage: count(event::NO_STORAGE)?,
         })
     }

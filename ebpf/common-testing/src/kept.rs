@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use ebb_common::{
-    abi::Exclusion,
+    abi::{Exclusion, event},
     conn::state,
     direction::{Direction, Segment, Side, flag},
     http1,
@@ -133,7 +133,7 @@ impl Wire {
             match (stored, arrival.go_on()) {
                 (None, Some(next)) => return self.keep(next),
                 (Some(true), _) => self.conn.turn.put_aside(),
-                (None | Some(false), _) => self.conn.lose(&mut self.ledger),
+                (None | Some(false), _) => self.conn.lose(&mut self.ledger, event::NO_ROOM),
             }
         }
         self.go_on(arrival);

@@ -1,6 +1,7 @@
 //! One connection, fed as `ebpf/src/{traffic,http2,long,sockets}.rs` feed it, tail calls included.
 
 use ebb_common::{
+    abi::event,
     conn::{Conn, state},
     direction::{Direction, Segment, Side, flag},
     http1,
@@ -172,7 +173,7 @@ impl Wire {
             match arrival.go_on() {
                 Some(next) => self.keep(next),
                 None => {
-                    self.conn.lose(&mut self.ledger);
+                    self.conn.lose(&mut self.ledger, event::NO_ROOM);
                     self.give_up(*arrival);
                 }
             }

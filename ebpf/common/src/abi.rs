@@ -6,7 +6,7 @@
 use crate::latency::BUCKETS;
 
 /// Version of every layout in this crate.
-pub const LAYOUT: u32 = 7;
+pub const LAYOUT: u32 = 8;
 
 /// How many pods one loaded set of programs can count: kubelet's default limit is 110 a node, some
 /// run 500.
@@ -51,8 +51,11 @@ pub mod event {
     pub const NO_ROOM: usize = 2;
     /// The kernel had no memory for a connection: it is not counted.
     pub const NO_STORAGE: usize = 3;
-    /// How many kinds there are, a power of two.
-    pub const KINDS: usize = 4;
+    /// TCP has taken bytes that the programs have not been shown: what follows them cannot be read, and the connection is
+    /// opaque.
+    pub const MISSED: usize = 4;
+    /// Room for the kinds there are, a power of two.
+    pub const KINDS: usize = 8;
 }
 
 /// How often an event has happened, and what has been said about it.

@@ -10,7 +10,7 @@
 use core::mem::offset_of;
 
 use crate::{
-    abi::{Exclusion, MAX_EXCLUDED_PATH, NO_SLOT, ended, event},
+    abi::{Exclusion, MAX_EXCLUDED_PATH, NO_SLOT, ended},
     direction::{Direction, flag},
     latency,
     packet::{Gauge, Meter},
@@ -448,11 +448,11 @@ impl Conn {
         }
     }
 
-    /// A segment could not be put aside.
+    /// A part of what the client sends is not there to be read: `why` is one of [`event`].
     #[inline(always)]
-    pub fn lose<M: Meter>(&mut self, meter: &mut M) {
-        meter.note(event::NO_ROOM);
-        self.happened(event::NO_ROOM);
+    pub fn lose<M: Meter>(&mut self, meter: &mut M, why: usize) {
+        meter.note(why);
+        self.happened(why);
         self.turn.lose();
     }
 

@@ -138,6 +138,9 @@ pub struct Stash {
     /// Where the next piece that came early is looked for, as in [`EarlyKey`].
     early_from: u32,
     early_index: u32,
+    /// Sequence number up to which TCP had taken what the client sends, when it was last asked.
+    taken: u32,
+    reserved: u32,
     /// The socket's cookie: the first part of each piece's key.
     pub socket: u64,
     /// Where the pieces lie.
@@ -153,6 +156,8 @@ impl Stash {
         same: 0,
         early_from: 0,
         early_index: 0,
+        taken: 0,
+        reserved: 0,
         socket: 0,
         places: [Place::FREE; PIECES],
     };
@@ -266,6 +271,22 @@ impl Stash {
         })
     }
 
+    /// TCP has taken what the client sends up to this sequence number. To be said before what is kept is read.
+    #[inline(always)]
+    pub fn tcp_has_taken(&mut self, up_to: u32) {
+        set(&mut self.taken, up_to);
+    }
+
+    /// Whether bytes from `next` on are missing that will not come: TCP had taken them when it was asked, and shows none
+    /// again that it has taken. What it had taken by then has been read, or is kept, or is just being copied by
+    /// somebody who came first with it.
+    #[inline(always)]
+    pub fn misses(&mut self, next: u32) -> bool {
+        // A FIN has a sequence number, too.
+        forget(&self.taken).wrapping_sub(next) as i32 > 1
+            && !self.find(|place| below(next.wrapping_sub(place.first), place.length & !CLAIMED))
+    }
+
     /// Whether nothing is kept.
     #[inline(always)]
     pub fn is_empty(&mut self) -> bool {
@@ -350,6 +371,34 @@ mod tests {
         assert!(stash.is_empty());
         assert!(stash.claim_at(claim.index(), 200, 50));
         assert!(!stash.holds(200) && !stash.is_empty());
+    }
+
+    #[test]
+    fn what_tcp_has_taken_and_nobody_has_is_missing() {
+        let mut stash = Stash::EMPTY;
+        let near_the_end = u32::MAX - 10;
+        put(&mut stash, 500, 20);
+        let copying = stash.claim(near_the_end, 20);
+        for (next, taken, missing) in [
+            (100, 100, false),
+            // What was asked before something was read, and a FIN.
+            (100, 50, false),
+            (100, 101, false),
+            (100, 102, true),
+            (500, 520, false),
+            (519, 600, false),
+            (520, 600, true),
+            (near_the_end, 9, false),
+            (8, 20, false),
+            (9, 20, true),
+            (near_the_end.wrapping_sub(1), 20, true),
+        ] {
+            stash.tcp_has_taken(taken);
+            assert_eq!(stash.misses(next), missing, "{next} {taken}");
+        }
+        stash.tcp_has_taken(9);
+        stash.settle(copying.index(), Place::FREE);
+        assert!(stash.misses(near_the_end));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct Turn {
     kept: u32,
     /// 1 where something was put aside since somebody last looked.
     news: u32,
-    /// 1 where a segment could not be put aside: what follows it cannot be read.
+    /// 1 where a segment could not be put aside, or was never shown: what follows it cannot be read.
     lost: u32,
     /// Keeps what follows where it is aligned.
     reserved: u32,
@@ -79,7 +79,7 @@ impl Turn {
         set(&mut self.news, 1);
     }
 
-    /// Says that a segment could not be put aside.
+    /// Says that a segment is not there to be read.
     #[inline(always)]
     pub fn lose(&mut self) {
         set(&mut self.lost, 1);
@@ -92,7 +92,7 @@ impl Turn {
         forget(&self.kept) != 0
     }
 
-    /// Whether a segment could not be put aside.
+    /// Whether a segment is not there to be read.
     #[inline(always)]
     pub fn has_lost(&self) -> bool {
         forget(&self.lost) != 0

@@ -2,7 +2,11 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{bindings::bpf_sock, helpers::generated::bpf_loop, programs::SkBuffContext};
+use aya_ebpf::{
+    bindings::bpf_sock,
+    helpers::generated::{bpf_loop, bpf_tcp_sock},
+    programs::SkBuffContext,
+};
 use ebb_common::{
     abi::{PodRules, event, ingress},
     conn::{Conn, state},
@@ -243,6 +247,30 @@ pub fn fill_all_http2(context: &SkBuffContext) {
     fill_http2_by(context, |work| read_all_http2(work));
 }
 
+/// Notes how far TCP is with what the client sends. In memory, as the verifier would follow what is known of it through all
+/// that is read then.
+#[inline(always)]
+fn ask_tcp(socket: *mut bpf_sock, stash: *mut Stash, next: u32) {
+    // SAFETY: the socket of the packet at hand.
+    let tcp = unsafe { bpf_tcp_sock(socket) };
+    let taken = if tcp.is_null() {
+        next
+    } else {
+        // SAFETY: a field of what the helper has given.
+        unsafe { (*tcp).rcv_nxt }
+    };
+    // SAFETY: socket storage.
+    unsafe { &mut *stash }.tcp_has_taken(taken);
+}
+
+/// Whether what comes next will not come any more, though TCP has it. That should not be; if it is, to wait for it would
+/// be to count nothing more on this connection, and to say nothing of it.
+#[inline(always)]
+fn has_missed(stash: *mut Stash, direction: &Direction) -> bool {
+    // SAFETY: socket storage.
+    unsafe { &mut *stash }.misses(direction.next)
+}
+
 #[inline(always)]
 fn fill_http1_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Conn>)) {
     let Some(header) = Header::read(context) else {
@@ -264,6 +292,7 @@ fn fill_http1_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Conn>)) {
     } else if own.turn.has_lost() {
         give_up_http1(own, &mut pod);
     } else if let Some(stash) = stash(header.socket) {
+        ask_tcp(header.socket, stash, own.requests.next);
         read(&mut Work {
             socket: header.socket,
             stash,
@@ -275,6 +304,10 @@ fn fill_http1_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Conn>)) {
         // What was put aside may have begun with HTTP/1's last line.
         if own.is(state::HTTP2) {
             go_on_in(context, Side::Requests, ingress::HTTP2_FILL);
+        }
+        let is_read = !own.is(state::CLOSED | state::TUNNEL | state::OPAQUE);
+        if is_read && has_missed(stash, &own.requests) {
+            own.lose(&mut pod, event::MISSED);
         }
     }
     turn::give_up(context, own, &pod);
@@ -297,6 +330,7 @@ fn fill_http2_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Http2>)) {
     if connection.turn.has_lost() {
         give_up_http2(own, &mut pod);
     } else if let Some(stash) = stash(header.socket) {
+        ask_tcp(header.socket, stash, own.requests.direction.next);
         read(&mut Work {
             socket: header.socket,
             stash,
@@ -305,6 +339,9 @@ fn fill_http2_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Http2>)) {
             pod: pod.again(),
             rules,
         });
+        if own.is_read() && has_missed(stash, &own.requests.direction) {
+            connection.lose(&mut pod, event::MISSED);
+        }
     }
     if own.has_become_opaque() {
         connection.happened(event::UNREADABLE);

@@ -4,7 +4,7 @@ use aya_ebpf::{
     EbpfContext as _, helpers::generated::bpf_get_socket_cookie, programs::SkBuffContext,
 };
 use ebb_common::{
-    abi::ingress,
+    abi::{event, ingress},
     conn::{Conn, state},
     direction::{Segment, Side},
     packet::Meter as _,
@@ -39,7 +39,7 @@ pub fn keep(context: &SkBuffContext) {
     } else if store(context, &header, connection, &pod) {
         connection.turn.put_aside();
     } else {
-        connection.lose(&mut pod);
+        connection.lose(&mut pod, event::NO_ROOM);
     }
     turn::go_on(context, connection, &pod);
 }

@@ -1,8 +1,9 @@
 //! What the kernel says on its own: that requests are many, and what rarely happens.
 
-use std::io::Write;
+use std::io::{BufRead as _, BufReader, Write};
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use ebb_agent::Rules;
 use ebb_agent::counter::{Counter, PodId, Wakes};
 use ebb_tests::harness::server::Sample;
 use ebb_tests::harness::watch::SOON;
-use ebb_tests::harness::{Case, TestCgroup, Wire, eventually};
+use ebb_tests::harness::{Case, Need, Process, TestCgroup, Wire, eventually};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::EBB;
@@ -18,7 +19,18 @@ use super::EBB;
 pub(super) const CASES: &[Case] = &[
     Case::beside("exact::burst_wakes_once", EBB, wakes_once),
     Case::beside("exact::rare_events_are_counted_and_said", EBB, said),
+    Case::beside("exact::bytes_not_seen_make_opaque_http1", UNSEEN, || {
+        let half = "GET / HTTP/1.1\r\nHo";
+        not_seen("GET / HTTP/1.1\r\n\r\n", half, "st: test\r\n\r\n");
+    }),
+    Case::beside("exact::bytes_not_seen_make_opaque_http2", UNSEEN, || {
+        // A frame of SETTINGS, and one of HEADERS for stream 1 with `:method: GET`.
+        let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        not_seen(preface, "\0\0\x01\x01", "\x05\0\0\0\x01\x02");
+    }),
 ];
+
+const UNSEEN: &[Need] = &[Need::Kernel, Need::Tool("python3")];
 
 fn counting(path: &Path) -> (Counter, PodId) {
     let mut counter = Counter::load().expect("the programs");
@@ -124,4 +136,40 @@ fn said() {
         said.contains("WARN") && said.contains("a connection is opaque"),
         "{said}"
     );
+}
+
+/// What should not be: TCP has bytes that no packet has shown us. The connection says that it cannot be read, and does not
+/// wait for them for ever.
+fn not_seen(first: &str, unseen: &str, last: &str) {
+    let cgroup = TestCgroup::new();
+    let (mut counter, pod) = counting(cgroup.path());
+    let (stdout, writer) = std::io::pipe().expect("a pipe");
+    let (reader, stdin) = std::io::pipe().expect("a pipe");
+    let mut command = Command::new("python3");
+    let source = include_str!("unseen.py");
+    command
+        .args(["-c", source])
+        .arg(cgroup.path())
+        .args([first, unseen, last].map(hexadecimal))
+        .stdin(reader)
+        .stdout(writer)
+        .stderr(Stdio::inherit());
+    let mut process = Process::start(command, None);
+    let mut said = String::new();
+    BufReader::new(stdout).read_line(&mut said).expect("a line");
+    assert_eq!(said, "received\n");
+    let events = counter.events().expect("they are there");
+    assert_eq!((events.missed, events.unreadable), (1, 1));
+    let now = counter.read(pod).expect("it is counted");
+    assert_eq!((now.in_flight, now.opaque), (1, 1));
+    drop(stdin);
+    assert!(process.wait(SOON).success());
+    eventually("it has closed", SOON, || {
+        let now = counter.read(pod).expect("it is counted");
+        ((now.in_flight, now.opaque, now.connections) == (0, 0, 0)).then_some(())
+    });
+}
+
+fn hexadecimal(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }

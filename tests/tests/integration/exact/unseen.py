@@ -1,0 +1,79 @@
+"""A server and its client, in one process, that have bytes of a connection in common which no packet has brought.
+
+TCP's repair mode (TCP_REPAIR of include/uapi/linux/tcp.h), made for moving connections from one machine to another, lets
+a process say what its socket has received, and where its peer has got to.
+
+Arguments: the server's cgroup, and what the client sends, in hexadecimal: first of all, without a packet, and after that.
+Ends with its standard input.
+"""
+
+import os
+import socket
+import sys
+
+REPAIR, REPAIR_QUEUE, QUEUE_SEQ, REPAIR_WINDOW = 19, 20, 21, 29
+WINDOW_SIZE = 20
+RECEIVED, SENT = 1, 2
+OFF_SILENTLY = -1
+
+
+def option(connection, name, value):
+    connection.setsockopt(socket.IPPROTO_TCP, name, value)
+
+
+def position(connection, queue):
+    option(connection, REPAIR_QUEUE, queue)
+    return connection.getsockopt(socket.IPPROTO_TCP, QUEUE_SEQ) % 2**32
+
+
+def signed(number):
+    return (number + 2**31) % 2**32 - 2**31
+
+
+def exactly(connection, size):
+    received = b""
+    while len(received) < size:
+        received += connection.recv(size - len(received))
+    return received
+
+
+cgroup = sys.argv[1]
+first, unseen, last = (bytes.fromhex(argument) for argument in sys.argv[2:])
+
+# A socket is of the cgroup in which it is made.
+client, moved = socket.socket(), socket.socket()
+with open(f"{cgroup}/cgroup.procs", "w") as procs:
+    procs.write(str(os.getpid()))
+listener = socket.create_server(("127.0.0.1", 0))
+client.connect(listener.getsockname())
+server, _ = listener.accept()
+client.sendall(first)
+exactly(server, len(first))
+
+# The client's end moves to another socket, which has sent so much more.
+option(client, REPAIR, 1)
+sent, received = position(client, SENT), position(client, RECEIVED)
+window = client.getsockopt(socket.IPPROTO_TCP, REPAIR_WINDOW, WINDOW_SIZE)
+address = client.getsockname()
+client.close()
+option(moved, REPAIR, 1)
+moved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+moved.bind(address)
+option(moved, REPAIR_QUEUE, SENT)
+option(moved, QUEUE_SEQ, signed(sent + len(unseen)))
+option(moved, REPAIR_QUEUE, RECEIVED)
+option(moved, QUEUE_SEQ, signed(received))
+moved.connect(listener.getsockname())
+option(moved, REPAIR_WINDOW, window)
+
+# And the server's has received it.
+option(server, REPAIR, 1)
+option(server, REPAIR_QUEUE, RECEIVED)
+server.sendall(unseen)
+option(server, REPAIR, OFF_SILENTLY)
+option(moved, REPAIR, 0)
+
+moved.sendall(last)
+assert exactly(server, len(unseen + last)) == unseen + last
+print("received", flush=True)
+sys.stdin.read()

@@ -1,4 +1,5 @@
-//! Events on the Node: what keeps requests from being counted there, and that nothing does any more.
+//! Events on the Node: what keeps requests from being counted there, and that nothing does any more. And on a pod that asks
+//! to be counted in a way that cannot be followed.
 //!
 //! Failure mode: an Event that cannot be written is logged and forgotten; the log and the metrics say the same.
 
@@ -9,12 +10,12 @@ use kube::{
 };
 use tracing::warn;
 
-use super::lack::Lack;
+use super::{lack::Lack, pod::Wanted};
 
 /// The longest note the API takes, in bytes.
 const LONGEST_NOTE: usize = 1024;
 
-/// Writes Events on one Node.
+/// Writes Events on one Node, and its pods.
 pub(super) struct Announcer {
     recorder: Recorder,
     node: ObjectReference,
@@ -42,16 +43,36 @@ impl Announcer {
     /// Nothing can be counted.
     pub(super) fn lacks(&self, lack: &Lack) {
         let note = format!("Requests to the pods of this node are not counted: {lack}");
-        self.publish(EventType::Warning, lack.reason(), note);
+        self.publish(self.node.clone(), EventType::Warning, lack.reason(), note);
     }
 
     /// Something could not be counted, and now is.
     pub(super) fn counts(&self) {
         let note = "Requests to the pods of this node are counted".to_owned();
-        self.publish(EventType::Normal, "Counting", note);
+        self.publish(self.node.clone(), EventType::Normal, "Counting", note);
     }
 
-    fn publish(&self, type_: EventType, reason: &'static str, mut note: String) {
+    /// One pod cannot be counted.
+    pub(super) fn refuses(&self, pod: &Wanted, why: &str) {
+        let regarding = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            namespace: Some(pod.namespace.clone()),
+            name: Some(pod.name.clone()),
+            uid: Some(pod.uid.clone()),
+            ..ObjectReference::default()
+        };
+        let note = format!("Requests to this pod are not counted: {why}");
+        self.publish(regarding, EventType::Warning, "NotCounted", note);
+    }
+
+    fn publish(
+        &self,
+        regarding: ObjectReference,
+        type_: EventType,
+        reason: &'static str,
+        mut note: String,
+    ) {
         note.truncate(note.floor_char_boundary(LONGEST_NOTE));
         let event = Event {
             type_,
@@ -60,11 +81,11 @@ impl Announcer {
             action: "Count".to_owned(),
             secondary: None,
         };
-        let (recorder, node) = (self.recorder.clone(), self.node.clone());
+        let recorder = self.recorder.clone();
         // The API server may be away, and nothing is to wait for it.
         tokio::spawn(async move {
-            if let Err(error) = recorder.publish(&event, &node).await {
-                warn!(%error, reason, "an Event on the Node could not be written");
+            if let Err(error) = recorder.publish(&event, &regarding).await {
+                warn!(%error, reason, "an Event could not be written");
             }
         });
     }

@@ -29,6 +29,9 @@ use super::{
 /// one of them gets them too.
 const LINGERS: Duration = Duration::from_secs(3);
 
+/// How often it is told that a pod cannot be counted: Events are forgotten after an hour, by default.
+const TELL_AGAIN: Duration = Duration::from_secs(30 * 60);
+
 /// The pods.
 #[derive(Debug)]
 pub(super) struct Counting<M: Meter> {
@@ -54,9 +57,21 @@ enum State<P> {
     /// Has no cgroup yet, or there is no counter.
     Waiting,
     /// Cannot be counted as it asks.
-    Refused(String),
+    Refused {
+        why: String,
+        /// When that was last told.
+        told: Option<Instant>,
+    },
     /// Is counted.
     Counted(Box<Counted<P>>),
+}
+
+impl<P> State<P> {
+    /// Refuses a pod, and says so in the log.
+    fn refuse(wanted: &Wanted, why: String) -> Self {
+        warn!(uid = wanted.uid, pod = %Named(wanted), why, "cannot be counted");
+        Self::Refused { why, told: None }
+    }
 }
 
 #[derive(Debug)]
@@ -156,11 +171,9 @@ impl<M: Meter> Counting<M> {
                 if let (State::Counted(counted), Some(meter)) = (&entry.state, &mut self.meter)
                     && let Err(error) = counted.obey(meter, &entry.wanted.rules)
                 {
-                    let why = error.to_string();
-                    refuse(&entry.wanted, &why);
                     meter.detach(counted.pod);
-                    entry.state = State::Refused(why);
-                } else if let State::Refused(_) = entry.state {
+                    entry.state = State::refuse(&entry.wanted, error.to_string());
+                } else if let State::Refused { .. } = entry.state {
                     entry.state = State::Waiting;
                 }
             }
@@ -176,13 +189,13 @@ impl<M: Meter> Counting<M> {
     fn refuse(&mut self, wanted: Wanted, why: String, now: Instant) {
         let known = self.pods.get(&wanted.uid);
         // Said once, not each time something else about the pod changes.
-        if known.is_some_and(|entry| matches!(&entry.state, State::Refused(known) if *known == why))
-        {
+        if known.is_some_and(
+            |entry| matches!(&entry.state, State::Refused { why: known, .. } if *known == why),
+        ) {
             return;
         }
         self.remove(&wanted.uid, now);
-        refuse(&wanted, &why);
-        let state = State::Refused(why);
+        let state = State::refuse(&wanted, why);
         self.pods
             .insert(wanted.uid.clone(), Entry { wanted, state });
     }
@@ -290,12 +303,26 @@ impl<M: Meter> Counting<M> {
         living.chain(gone.map(|gone| gone.figures.clone()))
     }
 
+    /// The pods that cannot be counted, and why: those of which nobody has been told, or long ago.
+    pub(super) fn refusals(&mut self, now: Instant) -> Vec<(Wanted, String)> {
+        let mut refused = Vec::new();
+        for entry in self.pods.values_mut() {
+            if let State::Refused { why, told } = &mut entry.state
+                && told.is_none_or(|told| now.duration_since(told) >= TELL_AGAIN)
+            {
+                *told = Some(now);
+                refused.push((entry.wanted.clone(), why.clone()));
+            }
+        }
+        refused
+    }
+
     pub(super) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         for entry in self.pods.values() {
             match entry.state {
                 State::Waiting => tally.waiting += 1,
-                State::Refused(_) => tally.refused += 1,
+                State::Refused { .. } => tally.refused += 1,
                 State::Counted(_) => tally.counted += 1,
             }
         }
@@ -339,9 +366,7 @@ impl<M: Meter> Counting<M> {
             // Gone again in this moment.
             Err(CounterError::Cgroup(_)) => {}
             Err(error) => {
-                let why = error.to_string();
-                refuse(&entry.wanted, &why);
-                entry.state = State::Refused(why);
+                entry.state = State::refuse(&entry.wanted, error.to_string());
             }
         }
     }
@@ -367,10 +392,6 @@ impl<M: Meter> Counting<M> {
             }
         }
     }
-}
-
-fn refuse(wanted: &Wanted, why: &str) {
-    warn!(uid = wanted.uid, pod = %Named(wanted), why, "cannot be counted");
 }
 
 /// `namespace/name`, for the log.

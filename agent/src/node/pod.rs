@@ -32,12 +32,25 @@ const UNSAID: u64 = 10;
 /// What a Deployment's controller adds to the name of a ReplicaSet.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
+/// In the names of runtime classes whose pods have a kernel of their own, as the runtimes' own documents name them
+/// (gVisor's handler is `runsc`). Their connections are none of this node's kernel: all that could be counted is nothing,
+/// and a workload that serves nothing is made smaller.
+const OWN_KERNEL: [&str; 3] = ["gvisor", "runsc", "kata"];
+
 /// A pod, as far as it is read.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Pod {
     metadata: ObjectMeta,
     #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
     status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    runtime_class_name: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -131,6 +144,13 @@ impl Pod {
             rules,
             carries: self.carries(),
         };
+        if let Some(class) = self.own_kernel() {
+            let why = format!(
+                "spec.runtimeClassName: {class:?}: a pod with a kernel of its own (gVisor, Kata Containers) cannot be \
+                 counted from the node's; must be a class whose containers run on that one"
+            );
+            return Asked::Wrong(wanted(Rules::default()), why);
+        }
         match Annotations::parse(&Config::default(), read) {
             Ok(annotations) => {
                 let mut exclude_paths = annotations.exclude_paths;
@@ -144,6 +164,16 @@ impl Pod {
             }
             Err(problems) => Asked::Wrong(wanted(Rules::default()), problems.to_string()),
         }
+    }
+
+    /// The name of its runtime class, if that says that it has a kernel of its own.
+    fn own_kernel(&self) -> Option<&str> {
+        let class = self.spec.runtime_class_name.as_deref()?;
+        let lower = class.to_ascii_lowercase();
+        OWN_KERNEL
+            .iter()
+            .any(|name| lower.contains(name))
+            .then_some(class)
     }
 
     /// The pod's target, as far as its annotations tell. Leniently: what is wrong with them is not said here, and all
@@ -320,6 +350,23 @@ mod tests {
             why.contains("ebb.dev/ports") && why.contains("http"),
             "{why}"
         );
+    }
+
+    #[test]
+    fn pods_with_a_kernel_of_their_own_are_refused() {
+        let of_class = |class: &str| pod(|pod| pod["spec"]["runtimeClassName"] = json!(class));
+        for class in ["gvisor", "kata-qemu", "my-Kata", "runsc"] {
+            let Asked::Wrong(_, why) = of_class(class) else {
+                panic!("{class}");
+            };
+            assert!(
+                why.contains("spec.runtimeClassName") && why.contains(class),
+                "{why}"
+            );
+        }
+        for class in ["nvidia", "crun", "wasmtime"] {
+            assert!(matches!(of_class(class), Asked::Count(_)), "{class}");
+        }
     }
 
     #[test]

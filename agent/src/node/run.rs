@@ -174,7 +174,11 @@ impl Node {
 
     /// Reads all pods, shows and reports them.
     fn round(&mut self) {
-        self.counting.read(Instant::now());
+        let now = Instant::now();
+        self.counting.read(now);
+        for (pod, why) in self.counting.refusals(now) {
+            self.announcer.refuses(&pod, &why);
+        }
         let figures: Vec<_> = self.counting.figures().collect();
         // Before both are there, an empty report would say that the node has no pods.
         if self.counting.is_synced() && self.counting.meter().is_some() {

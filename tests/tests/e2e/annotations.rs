@@ -6,7 +6,7 @@ use ebb_tests::cluster::SOON;
 use ebb_tests::harness::{Case, eventually};
 use serde_json::json;
 
-use crate::world::{FAST, NODES, TEN, shared};
+use crate::world::{FAST, NODES, TEN, await_event, shared};
 
 pub(crate) const CASES: &[Case] = &[
     Case::beside("annotations::removed_and_it_is_left_alone", NODES, removed),
@@ -14,6 +14,11 @@ pub(crate) const CASES: &[Case] = &[
         "annotations::a_bad_one_is_named_and_nothing_is_scaled",
         NODES,
         bad,
+    ),
+    Case::beside(
+        "annotations::a_pod_that_cannot_be_counted_says_so",
+        NODES,
+        not_counted,
     ),
     Case::beside(
         "annotations::recommend_tells_and_does_not_write",
@@ -37,6 +42,22 @@ fn removed() {
     let traffic = app.traffic(40);
     traffic.set(40);
     app.assert_stays(1, A_WHILE);
+}
+
+fn not_counted() {
+    let world = shared();
+    let _app = world.deploy("not-counted", "web", 1, &[("ebb.dev/ports", "http")]);
+    let pod = eventually("it has a pod", SOON, || {
+        let pods = world.api().list("/api/v1/namespaces/not-counted/pods");
+        pods.first()?["metadata"]["name"]
+            .as_str()
+            .map(ToOwned::to_owned)
+    });
+    let note = await_event(world.api(), "not-counted", "Pod", &pod, "NotCounted");
+    assert!(
+        note.contains("ebb.dev/ports") && note.contains("http"),
+        "{note}"
+    );
 }
 
 fn bad() {

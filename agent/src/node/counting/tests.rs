@@ -256,6 +256,10 @@ fn rules_change_in_place() {
     node.apply(&pod("a", &[("ebb.dev/ports", "1")]));
     assert_eq!(node.counting.tally(), tally(0, 0, 1));
     assert!(node.table().pods.is_empty());
+    let told = |node: &mut Node, after| node.counting.refusals(node.now + after).len();
+    assert_eq!(told(&mut node, Duration::ZERO), 1);
+    assert_eq!(told(&mut node, TELL_AGAIN / 2), 0, "once");
+    assert_eq!(told(&mut node, TELL_AGAIN), 1, "and again");
     // Refused by the annotations, then right again.
     node.apply(&pod("a", &[("ebb.dev/ports", "x")]));
     assert_eq!(node.counting.tally(), tally(0, 0, 1));

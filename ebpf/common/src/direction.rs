@@ -86,7 +86,8 @@ impl Segment {
     /// Sequence number of its first byte of payload: a SYN takes up one before it.
     #[inline(always)]
     pub fn first_byte(self) -> u32 {
-        self.first.wrapping_add(self.flags >> 1 & 1)
+        self.first
+            .wrapping_add(u32::from(self.flags & Self::SYN != 0))
     }
 
     /// Bytes that are neither in the window nor skipped. A segment that came before has none.

@@ -2,9 +2,9 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// Longer than any answer in these tests takes.
@@ -58,18 +58,7 @@ impl Wire {
     #[must_use]
     pub fn connect_fast(to: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("a socket");
-        let value: libc::c_int = 1;
-        // SAFETY: an open socket, and a value that lives during the call with its own size.
-        let failed = unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_FASTOPEN_CONNECT,
-                (&raw const value).cast(),
-                size_of_val(&value) as libc::socklen_t,
-            )
-        };
-        assert_eq!(failed, 0, "TCP_FASTOPEN_CONNECT");
+        setsockopt(&socket, sockopt::TcpFastOpenConnect, &true).expect("TCP_FASTOPEN_CONNECT");
         let connected = socket.connect(&to.into());
         connected.unwrap_or_else(|error| panic!("{to}: {error}"));
         Self::over(socket.into())

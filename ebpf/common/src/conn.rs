@@ -448,7 +448,7 @@ impl Conn {
         }
     }
 
-    /// A part of what the client sends is not there to be read: `why` is one of [`event`].
+    /// A part of what the client sends is not there to be read: `why` is one of [`crate::abi::event`].
     #[inline(always)]
     pub fn lose<M: Meter>(&mut self, meter: &mut M, why: usize) {
         meter.note(why);

@@ -7,7 +7,7 @@ mod pair;
 mod relay;
 
 pub use faults::Faults;
-pub use namespace::NetNs;
+pub use namespace::{NetNs, allow_fast_open};
 pub use pair::{CLIENT, Pair, SERVER};
 pub use relay::Relay;
 

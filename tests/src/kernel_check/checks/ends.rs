@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::Check;
+use super::{Check, shapes::SIZED};
 use crate::{
-    harness::Wire,
+    harness::{Wire, net::allow_fast_open},
     kernel_check::{
         Lacks, Verdict,
         counted::{Count, Counted},
@@ -133,18 +133,13 @@ fn upgraded() -> Verdict {
 }
 
 /// Which only the listening socket's programs are shown.
-const SIZED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-
 fn early() -> Verdict {
     two_on_each(Then::Defer, Wire::connect)
 }
 
 /// TCP Fast Open.
 fn fast_open() -> Verdict {
-    // Client and server, and both without a cookie from an earlier connection.
-    let both = 0x1 | 0x2 | 0x4 | 0x200;
-    std::fs::write("/proc/sys/net/ipv4/tcp_fastopen", format!("{both}"))
-        .map_err(|error| Lacks(format!("TCP Fast Open: {error}")))?;
+    allow_fast_open().map_err(|error| Lacks(format!("TCP Fast Open: {error}")))?;
     two_on_each(Then::FastOpen, Wire::connect_fast)
 }
 

@@ -23,7 +23,8 @@ pub(super) const CHECKS: &[Check] = &[
     ("a body that ends with the connection", close_delimited),
 ];
 
-const SIZED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+/// A whole response.
+pub(super) const SIZED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn keep_alive() -> Verdict {
     let counted = Counted::new()?;

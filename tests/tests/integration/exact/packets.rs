@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ebb_tests::harness::client::curl;
-use ebb_tests::harness::net::NetNs;
+use ebb_tests::harness::net::{NetNs, allow_fast_open};
 use ebb_tests::harness::server::{Nginx, Place, Sample};
 use ebb_tests::harness::watch::Ends;
 use ebb_tests::harness::{Case, Need, note};
@@ -35,13 +35,8 @@ fn fast_open() {
     /// Theirs, and one that asks for the count.
     const ALL: u64 = CONNECTIONS as u64 + 1;
     let namespace = NetNs::new();
-    namespace.inside(|| {
-        // Client and server, and both without a cookie from an earlier connection
-        // (Documentation/networking/ip-sysctl.rst).
-        let both = 0x1 | 0x2 | 0x4 | 0x200;
-        std::fs::write("/proc/sys/net/ipv4/tcp_fastopen", format!("{both}"))
-            .expect("root in this namespace");
-    });
+    let allowed = namespace.inside(allow_fast_open);
+    allowed.expect("root in this namespace");
     let totals = watched(
         |cgroup| {
             let place = Place::at(cgroup, Ipv4Addr::LOCALHOST);

@@ -17,7 +17,7 @@ mod settings;
 
 pub use self::{
     memory::{Memory, Seen},
-    model::{About, All, Detail, Name, Scaled, Workload},
+    model::{About, All, Detail, Name, Scaled, Unknown, Workload},
     serve::{Page, Source},
     settings::{Given, settings},
 };

@@ -122,8 +122,20 @@ pub struct Workload {
     pub silent_pods: usize,
     /// Some of them by name.
     pub silent: Vec<String>,
+    /// What is not known of it, and therefore keeps it from shrinking; `None` if all is known.
+    #[serde(default)]
+    pub unknown: Option<Unknown>,
     /// The last change of its scale.
     pub scaled: Option<Scaled>,
+}
+
+/// What is not known of a workload. While there is such a thing, the workload does not shrink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unknown {
+    /// For machines: `facts`, `owners`, `unmeasured` or `metrics`.
+    pub what: Word,
+    /// For people.
+    pub why: String,
 }
 
 impl Workload {
@@ -141,11 +153,12 @@ impl Workload {
         }
     }
 
-    /// Whether somebody should look at it: refused, not all heard of, or fewer pods than it asks for.
+    /// Whether somebody should look at it: refused, not all of it known, or fewer pods than it asks for.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
         self.refused.is_some()
             || self.silent_pods > 0
+            || self.unknown.is_some()
             || self.ready.is_some_and(|ready| ready < self.replicas)
     }
 }

@@ -159,7 +159,7 @@ impl fmt::Display for Basis {
             Self::Stale { needs, held } => {
                 write!(
                     f,
-                    "held: a source is silent, {} kept, {needs} needed by what is known",
+                    "held: not all of its load is known, {} kept, {needs} needed by what is known",
                     Pods(held)
                 )
             }

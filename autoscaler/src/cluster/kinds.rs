@@ -80,4 +80,32 @@ impl Kinds {
         known.insert((group.to_owned(), kind.to_owned()), found.clone());
         Ok(Some(found))
     }
+
+    /// Finds a kind of a group, in whichever version the cluster prefers; `None`: the cluster does not have it.
+    ///
+    /// # Errors
+    /// The API server cannot be asked.
+    pub(super) async fn find_in_group(
+        &self,
+        group: &str,
+        kind: &str,
+    ) -> Result<Option<Kind>, Error> {
+        if let Some(known) = self.known(group, kind) {
+            return Ok(Some(known));
+        }
+        let versions = match discovery::group(&self.client, group).await {
+            Ok(group) => group,
+            Err(Error::Discovery(_)) => return Ok(None),
+            Err(Error::Api(status)) if status.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let found = versions
+            .recommended_resources()
+            .into_iter()
+            .find(|(resource, _)| resource.kind == kind);
+        match found {
+            Some((resource, _)) => self.find(&resource.api_version, kind).await,
+            None => Ok(None),
+        }
+    }
 }

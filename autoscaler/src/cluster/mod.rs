@@ -78,8 +78,6 @@ const ROUND: Duration = Duration::from_millis(100);
 const TOGETHER: Duration = Duration::from_millis(10);
 /// A certificate is looked at again this often. cert-manager replaces one weeks before its end.
 const CERTIFICATE_AGAIN: Duration = Duration::from_secs(60);
-/// At the start, owners that cannot be followed are waited for so long.
-const OWNERS_WITHIN: Duration = Duration::from_secs(30);
 /// What is under way at the end has this long; the kubelet gives 30 s.
 const GRACE: Duration = Duration::from_secs(10);
 /// Senders that are gone are swept out this often.
@@ -137,6 +135,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
 
     let (outbox, effects) = mpsc::unbounded_channel();
     let engine = Engine::new(options.activator_account.is_some());
+    let engine = engine.with_most_workloads(options.max_workloads_per_namespace as usize);
     let engine = if options.recommend {
         engine.recommending()
     } else {
@@ -170,12 +169,13 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let (events, write_events) = Events::new(client.clone(), options.identity.clone(), versions);
     tokio::spawn(write_events);
     let known = known_facts(&options, &client, &shared, &events, &leading);
-    let owners = Arc::new(Owners::new(
+    let (owners, follower) = Owners::new(
         client.clone(),
         Arc::clone(&kinds),
         Arc::clone(&shared),
         every_cluster_has().map(|kind| (kind.group, kind.kind)),
-    ));
+    );
+    tokio::spawn(follower.run());
     let (orders, to_write) = mpsc::unbounded_channel();
     let writer = Writer {
         client: client.clone(),
@@ -186,13 +186,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         leading: leading.clone(),
     };
     tokio::spawn(Arc::new(writer).run(to_write));
-    tokio::spawn(dispatch(
-        effects,
-        Arc::clone(&owners),
-        events,
-        orders,
-        leading.clone(),
-    ));
+    tokio::spawn(dispatch(effects, owners, events, orders, leading.clone()));
 
     let candidate = Candidate::new(
         client.clone(),
@@ -225,7 +219,6 @@ pub async fn run(options: Options) -> Result<(), Failure> {
 
     let start = Start {
         known,
-        owners,
         shared,
         status,
         metrics,
@@ -255,10 +248,10 @@ async fn finish<T>(task: JoinHandle<T>) {
     }
 }
 
-/// The start: nothing is led, and nothing decided, before everything there is has been read.
+/// The start: nothing is led, and nothing decided, before everything there is has been read. Owners may be followed later:
+/// workloads that wait for one hold their replicas.
 struct Start {
     known: Sync,
-    owners: Arc<Owners>,
     shared: Arc<Shared>,
     status: Arc<Status>,
     metrics: Arc<Metrics>,
@@ -271,15 +264,8 @@ impl Start {
         lead: channel::Sender<bool>,
         mut ending: channel::Receiver<bool>,
     ) {
-        let all_known = async {
-            self.known.done().await;
-            let waited = Instant::now();
-            while !self.owners.under_way.is_none() && waited.elapsed() < OWNERS_WITHIN {
-                time::sleep(ROUND).await;
-            }
-        };
         tokio::select! {
-            () = all_known => {}
+            () = self.known.done() => {}
             _ = ending.wait_for(|end| *end) => return,
         }
         self.shared.beat();
@@ -375,7 +361,7 @@ async fn decide(shared: Arc<Shared>) {
 /// Passes on what the engine wants done.
 async fn dispatch(
     mut effects: mpsc::UnboundedReceiver<Effect>,
-    owners: Arc<Owners>,
+    owners: Owners,
     events: Events,
     orders: mpsc::UnboundedSender<crate::engine::Order>,
     leading: channel::Receiver<bool>,
@@ -383,7 +369,8 @@ async fn dispatch(
     while let Some(effect) = effects.recv().await {
         let leads = *leading.borrow();
         match effect {
-            Effect::Resolve { namespace, owner } => owners.resolve(namespace, owner),
+            Effect::Follow { namespace, owner } => owners.follow(namespace, owner),
+            Effect::Confirm(target) => owners.confirm(target),
             Effect::Scale(order) if leads => {
                 // Gone only at the very end.
                 let _ = orders.send(order);

@@ -71,6 +71,10 @@ pub struct Options {
     #[arg(long, env = "EBB_RECOMMEND")]
     pub recommend: bool,
 
+    /// Most workloads of one namespace that are scaled; an Event tells of those beyond.
+    #[arg(long, default_value_t = 2_000, value_parser = value_parser!(u32).range(1..))]
+    pub max_workloads_per_namespace: u32,
+
     /// How long a leader that is not heard of is waited for.
     #[arg(long, default_value = "15s", value_parser = lease_duration)]
     pub lease_duration: Duration,

@@ -71,7 +71,11 @@ mod tests {
 
     fn shared() -> Arc<Shared> {
         let (outbox, _) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared::new(Engine::new(false), Clock::start(), outbox));
+        let shared = Arc::new(Shared::new(
+            Engine::new(false).with_most_workloads(MANY as usize),
+            Clock::start(),
+            outbox,
+        ));
         shared.with(|engine, now| {
             engine.configure(now, ebb_autoscaler_core::Config::default());
             engine.begin();
@@ -85,6 +89,7 @@ mod tests {
                         .map(|(key, value)| (key.to_owned(), value.to_owned()))
                         .into(),
                     labels: [].into(),
+                    oversized: 0,
                     owned: false,
                     created: 0,
                 };

@@ -1,9 +1,6 @@
 //! Whether all there was to know at the start is known.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
@@ -50,23 +47,5 @@ impl Part {
         if let Some(left) = left {
             left.send_modify(|left| *left -= 1);
         }
-    }
-}
-
-/// Things under way, for those who wait until there are none.
-#[derive(Debug, Default)]
-pub(super) struct UnderWay(AtomicUsize);
-
-impl UnderWay {
-    pub(super) fn begin(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn end(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_none(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
     }
 }

@@ -1,6 +1,6 @@
 //! From what is known to what is to be done.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ebb_autoscaler_core::{Facts, Timestamp, Workload, annotations::Mode};
 use ebb_page::Seen;
@@ -10,6 +10,8 @@ use super::{
     effect::{Effect, Notice, Order},
     entry::{Decided, Entry, Written},
     names::WorkloadId,
+    owners::Owners,
+    unknown::{TOLD_AFTER, Unknown},
     victims,
 };
 
@@ -60,12 +62,13 @@ impl Engine {
             return;
         };
         let mut members: Vec<_> = Vec::with_capacity(entry.pods.len());
-        let (mut ready, mut in_flight, mut opaque) = (0, 0, 0);
+        let (mut ready, mut in_flight, mut opaque, mut measured) = (0, 0, 0, false);
         for &id in &entry.pods {
             if let Some(pod) = self.pods.get(id) {
                 ready += u32::from(pod.facts.ready);
                 in_flight += pod.in_flight();
                 opaque += pod.series.as_ref().map_or(0, |series| series.opaque);
+                measured |= pod.is_measured();
                 members.push(id);
             }
         }
@@ -108,11 +111,19 @@ impl Engine {
         let held = self.fronts.settle(now, entry);
         let in_place = entry.can_be_held && self.fronts.in_place(entry, now);
         entry.in_place_since = in_place.then(|| entry.in_place_since.unwrap_or(now));
+        let unknown = unknown(
+            self.stale_facts.as_ref(),
+            &self.owners,
+            entry,
+            &silent,
+            measured,
+        );
+        entry.knows(now, unknown, ready);
         let Some(workload) = &mut entry.workload else {
             return;
         };
         let facts = Facts {
-            stale: !silent.is_empty(),
+            stale: entry.unknown.is_some(),
             activator_answers: Some(answers(now, workload, entry.in_place_since)),
             proxying_since: entry.in_place_since,
             ..Facts::local(ready, replicas)
@@ -154,16 +165,22 @@ impl Engine {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let Some(last) = &entry.last else {
-            return;
-        };
         if entry.refusal.is_some() || entry.is_paused() || !self.leading {
             return;
         }
+        self.effects.extend(entry.tell_of_unknown());
+        let Some(last) = &entry.last else {
+            return;
+        };
         let from = entry.replicas();
         // Without an activator in place nobody would hear the request that should wake it.
-        let to = last.decision.step.apply;
+        let step = &last.decision.step;
+        // While the last pod is kept, further ones are of no use.
+        let only_last = || (step.want == Some(0) && from > 1).then_some(1);
+        let to = step.apply.or_else(only_last);
         let to = to.filter(|&pods| pods > 0 || last.may_be_zero(entry));
+        // The decision holds by itself; here is where it would do harm if it did not.
+        let to = to.filter(|&pods| pods >= from || entry.unknown.is_none());
         if entry.mode == Mode::Recommend || self.recommend_only {
             if to.is_some() && to != entry.recommended {
                 self.effects.push(Effect::Say(Notice {
@@ -218,6 +235,50 @@ impl Engine {
             error,
         });
     }
+}
+
+impl Entry {
+    /// An Event on what has been unknown for a while, once for as long as it stays so.
+    fn tell_of_unknown(&mut self) -> Option<Effect> {
+        let (unknown, since) = self.unknown.as_ref()?;
+        let at = self.last.as_ref()?.decision.at;
+        if self.unknown_told || !unknown.needs_attention() || at.since(*since) < TOLD_AFTER {
+            return None;
+        }
+        self.unknown_told = true;
+        Some(Effect::Say(Notice {
+            about: self.target.key.clone(),
+            uid: self.target.uid.clone(),
+            warning: true,
+            reason: "ScaleDownHeld",
+            note: format!("not scaled down until this is known: {unknown}"),
+        }))
+    }
+}
+
+/// The first thing that is not known of a workload. `measured`: whether any of its pods was.
+fn unknown(
+    stale_facts: Option<&Arc<str>>,
+    owners: &Owners,
+    entry: &Entry,
+    silent: &[Box<str>],
+    measured: bool,
+) -> Option<Unknown> {
+    if let Some(why) = stale_facts {
+        return Some(Unknown::Facts(Arc::clone(why)));
+    }
+    if let Some((count, owner)) = owners.pending(&entry.target.key.namespace) {
+        let example = format!("{} {}", owner.kind, owner.name).into();
+        return Some(Unknown::Owners { count, example });
+    }
+    if let Some(example) = silent.first() {
+        return Some(Unknown::Metrics {
+            count: silent.len(),
+            example: example.clone(),
+        });
+    }
+    let begins = !entry.was_known && entry.replicas() > 0;
+    (begins && !measured).then_some(Unknown::Unmeasured)
 }
 
 impl Decided {

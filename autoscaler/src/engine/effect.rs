@@ -12,12 +12,14 @@ pub enum Effect {
     /// Tell the users of an object.
     Say(Notice),
     /// Find out what is to be scaled where a pod of this owner is.
-    Resolve {
+    Follow {
         /// Namespace of pod and owner.
         namespace: Box<str>,
         /// The pod's owner.
         owner: Arc<Owner>,
     },
+    /// Find out whether this exists and is the topmost object that can be scaled: a slice of ours names it.
+    Confirm(TargetKey),
 }
 
 /// Have a workload scaled.

@@ -11,11 +11,14 @@ use ebb_autoscaler_core::{
 };
 use ebb_page::Memory;
 
-use super::{effect::Order, names::WorkloadId, pods::PodId, target::TargetFacts};
+use super::{effect::Order, names::WorkloadId, pods::PodId, target::TargetFacts, unknown::Unknown};
 
 /// A target that has been there for longer than this when it is first seen is not new: it keeps the pods it has and
 /// does not begin with its initial scale. Longer than a watch takes to tell, shorter than a restart of all replicas.
 const NEW_FOR: i64 = 15;
+
+/// Longest note that an Event takes, in bytes; nothing longer is kept.
+const LONGEST_NOTE: usize = 1024;
 
 /// A workload.
 #[derive(Debug)]
@@ -39,6 +42,12 @@ pub(super) struct Entry {
     pub(super) in_place_since: Option<Timestamp>,
     /// Requests counted while they were held that will be counted again where they reach a pod.
     pub(super) counted_ahead: f64,
+    /// What is not known of it, if anything, and since when.
+    pub(super) unknown: Option<(Unknown, Timestamp)>,
+    /// Whether an Event has told of what is unknown.
+    pub(super) unknown_told: bool,
+    /// Whether all of it was known once.
+    pub(super) was_known: bool,
     /// What was ordered and is not carried out yet.
     pub(super) ordered: Option<u32>,
     /// Its last hour, to be shown.
@@ -103,6 +112,9 @@ impl Entry {
             can_be_held: false,
             in_place_since: None,
             counted_ahead: 0.0,
+            unknown: None,
+            unknown_told: false,
+            was_known: false,
             ordered: None,
             memory: Memory::default(),
             recommended: None,
@@ -132,9 +144,14 @@ impl Entry {
             }
             Err(problems) => Some(Refusal {
                 reason: "BadAnnotations",
-                note: format!("not scaled: {problems}"),
+                note: shortened(format!("not scaled: {problems}")),
             }),
         };
+        let oversized = self.target.complaint().map(|note| Refusal {
+            reason: "BadAnnotations",
+            note,
+        });
+        let refusal = oversized.or(refusal);
         changed.refusal = self.refusal != refusal;
         self.refusal = refusal;
         changed
@@ -154,6 +171,8 @@ impl Entry {
     /// Gives it a memory, if it has settings and none yet.
     pub(super) fn begin(&mut self, now: Timestamp, ready: u32) -> Option<&mut Workload> {
         if self.workload.is_none() {
+            // Nobody knows yet what load the requested pods were started for, whether they are ready or not.
+            let held = ready.max(self.target.replicas);
             let settings = self.settings.clone()?;
             let age = now.second() - self.target.created;
             self.workload = Some(if self.target.replicas == 0 {
@@ -177,10 +196,27 @@ impl Entry {
                     since: now,
                     initialized: true,
                 };
-                Workload::restored(now, settings, ready, status)
+                Workload::restored(now, settings, held, status)
             });
         }
         self.workload.as_mut()
+    }
+
+    /// Takes in what is not known of it at `now`. Once all is known for the first time, the load of the past stable window
+    /// is not: the pods that were there are held for as long as it takes to measure one.
+    pub(super) fn knows(&mut self, now: Timestamp, unknown: Option<Unknown>, ready: u32) {
+        let since = self.unknown.as_ref().map_or(now, |(_, since)| *since);
+        self.unknown = unknown.map(|unknown| (unknown, since));
+        if self.unknown.is_some() {
+            return;
+        }
+        self.unknown_told = false;
+        if !std::mem::replace(&mut self.was_known, true) {
+            let replicas = self.replicas();
+            if let Some(workload) = &mut self.workload {
+                workload.hold_from(now, ready.max(replicas));
+            }
+        }
     }
 
     /// Whether it has no pod on purpose and nobody could wake it: then it is left alone, as a HorizontalPodAutoscaler
@@ -226,6 +262,12 @@ impl Entry {
     }
 }
 
+/// A note as long as an Event takes. What it quotes may be as long as an object.
+fn shortened(mut note: String) -> String {
+    note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+    note
+}
+
 /// What holds for a workload. Where requests cannot be held, at zero or in a burst, nothing may be taken for granted that
 /// only an activator that is always in the path allows.
 fn settings(config: &Config, annotations: &Annotations, can_be_held: bool) -> Settings {
@@ -257,6 +299,7 @@ mod tests {
             )]
             .into(),
             labels: [].into(),
+            oversized: 0,
             owned: false,
             created: 0,
         };

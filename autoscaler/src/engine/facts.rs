@@ -4,7 +4,7 @@
 //! be scaled; that is asked for only where somebody opted in, so that a cluster of which one namespace uses Ebb is not
 //! walked through as a whole.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use ebb_autoscaler_core::Timestamp;
 
@@ -13,33 +13,30 @@ use super::{
     effect::{Effect, Notice},
     entry::Entry,
     names::{Owner, TargetKey, WorkloadId},
+    owners::{Dead, Followed},
     pod::{Pod, PodFacts},
     pods::{PodId, Pods},
     target::TargetFacts,
 };
 
-/// Pods with the same owner.
-#[derive(Debug)]
-pub(super) struct Owned {
-    owner: Arc<Owner>,
-    namespace: Box<str>,
-    asked: bool,
-    pub(super) leads_to: Option<TargetKey>,
-    pods: BTreeSet<PodId>,
-}
-
 impl Engine {
     /// A scalable object is there, or has changed.
-    pub fn target_seen(&mut self, now: Timestamp, facts: TargetFacts) {
+    pub fn target_seen(&mut self, now: Timestamp, mut facts: TargetFacts) {
         if !facts.opted_in() {
-            return self.target_gone(&facts.key);
+            return self.target_gone(now, &facts.key);
         }
         if let Some(id) = self.ids.get(&facts.key).copied() {
             let Some(entry) = self.entries.get_mut(&id) else {
                 return;
             };
             if entry.target.uid == facts.uid {
-                let judge = entry.target.annotations != facts.annotations;
+                if facts.oversized > 0 {
+                    // What was good goes on.
+                    facts.annotations.clone_from(&entry.target.annotations);
+                    facts.labels.clone_from(&entry.target.labels);
+                }
+                let judge = entry.target.annotations != facts.annotations
+                    || entry.target.oversized != facts.oversized;
                 let relabelled = entry.target.labels != facts.labels;
                 entry.target = facts;
                 if relabelled {
@@ -51,36 +48,34 @@ impl Engine {
                 return;
             }
             // Another object of the same name.
-            self.target_gone(&facts.key);
+            self.target_gone(now, &facts.key);
         }
-        if facts.owned && !self.owners_of.contains_key(&facts.key) {
+        if facts.owned && !self.is_led_to(&facts.key) {
             self.not_led_to.insert(facts.key.clone(), facts);
             return;
         }
+        let Some(facts) = self.within_limit(facts) else {
+            return;
+        };
         let id = WorkloadId(self.next_id);
         self.next_id += 1;
         let key = facts.key.clone();
         let mut entry = Box::new(Entry::new(id, facts));
-        for owner in self.owners_of.get(&key).into_iter().flatten() {
-            if let Some(owned) = self.owners.get(owner) {
-                join(&mut self.pods, &mut entry, owned.pods.iter().copied());
-            }
-        }
+        join(&mut self.pods, &mut entry, self.owners.pods_of(&key));
         self.ids.insert(key.clone(), id);
         self.fronts.workload_seen(id, &entry);
         self.entries.insert(id, entry);
         self.due.insert(id, now);
-        let workloads = self.namespaces.entry(key.namespace.clone()).or_default();
-        *workloads += 1;
-        if *workloads == 1 {
-            self.ask_for_namespace(&key.namespace);
+        for owner in self.owners.workload_comes(&key.namespace) {
+            self.follow(&key.namespace, owner);
         }
         self.judge(now, id);
     }
 
     /// A scalable object is gone, or no longer asks to be scaled.
-    pub fn target_gone(&mut self, key: &TargetKey) {
+    pub fn target_gone(&mut self, now: Timestamp, key: &TargetKey) {
         self.not_led_to.remove(key);
+        self.beyond_limit.remove(key);
         let Some(id) = self.ids.remove(key) else {
             return;
         };
@@ -96,11 +91,9 @@ impl Engine {
                 pod.workload = None;
             }
         }
-        if let Some(workloads) = self.namespaces.get_mut(&key.namespace) {
-            *workloads = workloads.saturating_sub(1);
-            if *workloads == 0 {
-                self.namespaces.remove(&key.namespace);
-            }
+        self.owners.workload_goes(&key.namespace);
+        if let Some(next) = self.beyond_limit.next(&key.namespace) {
+            self.target_seen(now, next);
         }
     }
 
@@ -122,33 +115,26 @@ impl Engine {
             self.pod_gone(&facts.uid);
         }
         let opted_in = facts.opted_in;
-        let Some(owner) = &mut facts.owner else {
+        let Some(owner) = facts.owner.take() else {
             if opted_in {
                 let about = TargetKey::new("", "Pod", &facts.namespace, &facts.name);
-                self.say_unscalable(&about, &facts.uid);
+                let note = format!("not scaled: no object that can be scaled owns {about}");
+                self.say_unscalable(about, &facts.uid, note);
             }
             self.pods.insert(Pod::new(facts));
             return;
         };
-        let owned = self.owners.entry(owner.uid.clone());
-        let owned = owned.or_insert_with(|| Owned {
-            owner: Arc::clone(owner),
-            namespace: facts.namespace.clone(),
-            asked: false,
-            leads_to: None,
-            pods: BTreeSet::new(),
-        });
-        if owned.owner == *owner {
-            *owner = Arc::clone(&owned.owner);
-        }
+        let namespace = facts.namespace.clone();
+        let owner = self.owners.shared(&namespace, &owner);
+        facts.owner = Some(Arc::clone(&owner));
         let id = self.pods.insert(Pod::new(facts));
-        owned.pods.insert(id);
-        if let Some(workload) = owned.leads_to.as_ref().and_then(|key| self.ids.get(key)) {
-            if let Some(entry) = self.entries.get_mut(workload) {
-                join(&mut self.pods, entry, [id]);
-            }
-        } else if !owned.asked && (opted_in || self.namespaces.contains_key(&owned.namespace)) {
-            ask(&mut self.effects, owned);
+        if let Some(owner) = self.owners.add(&namespace, &owner, id, opted_in) {
+            self.follow(&namespace, owner);
+        }
+        let workload = self.owners.leads_to(&namespace, &owner);
+        let workload = workload.and_then(|key| self.ids.get(key));
+        if let Some(entry) = workload.and_then(|id| self.entries.get_mut(id)) {
+            join(&mut self.pods, entry, [id]);
         }
     }
 
@@ -171,63 +157,114 @@ impl Engine {
                 workload.forget(series.feed);
             }
         }
-        let Some(owner) = &pod.facts.owner else {
-            return;
-        };
-        let Some(owned) = self.owners.get_mut(&owner.uid) else {
-            return;
-        };
-        owned.pods.remove(&id);
-        if !owned.pods.is_empty() {
-            return;
+        if let Some(owner) = &pod.facts.owner {
+            self.owners.remove(&pod.facts.namespace, owner, id);
         }
-        let key = owned.leads_to.take();
-        if let Some(owners) = key.as_ref().and_then(|key| self.owners_of.get_mut(key)) {
-            owners.remove(&owner.uid);
-            if owners.is_empty() {
-                self.owners_of.retain(|_, owners| !owners.is_empty());
-            }
-        }
-        self.owners.remove(&owner.uid);
     }
 
-    /// What an owner leads to; `None`: nothing that can be scaled.
-    pub fn resolved(&mut self, now: Timestamp, owner: &str, target: Option<TargetKey>) {
-        let Some(owned) = self.owners.get_mut(owner) else {
+    /// What the owner of pods in `namespace` leads to. An answer may be followed by another one.
+    pub fn followed(
+        &mut self,
+        now: Timestamp,
+        namespace: &str,
+        owner: &Arc<Owner>,
+        followed: Followed,
+    ) {
+        let before = self.owners.leads_to(namespace, owner).cloned();
+        let Some(pods) = self.owners.followed(namespace, owner, followed.clone()) else {
             return;
         };
-        let Some(key) = target else {
-            let highest = Arc::clone(&owned.owner);
-            let Owner {
-                api_version,
-                kind,
-                name,
-                uid,
-            } = &*highest;
-            let group = api_version.split_once('/').map_or("", |(group, _)| group);
-            let about = TargetKey::new(group, kind, &owned.namespace, name);
-            let mut pods = owned.pods.iter().filter_map(|&pod| self.pods.get(pod));
-            if pods.any(|pod| pod.facts.opted_in) {
-                self.say_unscalable(&about, uid);
+        let key = match followed {
+            Followed::To(key) if *key.namespace == *namespace => key,
+            // No owner is in another namespace than its pods.
+            Followed::To(_) => return,
+            Followed::Nowhere(why) => {
+                let mut pods = pods.iter().filter_map(|&pod| self.pods.get(pod));
+                if pods.any(|pod| pod.facts.opted_in) {
+                    let about = TargetKey::new(owner.group(), &owner.kind, namespace, &owner.name);
+                    let note = format!("not scaled: {about}: {}", why.why());
+                    self.say_unscalable(about, &owner.uid, note);
+                }
+                return;
             }
-            return;
         };
-        owned.leads_to = Some(key.clone());
-        let id = self.ids.get(&key).copied();
-        if let Some(entry) = id.and_then(|id| self.entries.get_mut(&id)) {
-            join(&mut self.pods, entry, owned.pods.iter().copied());
+        let pods: Vec<_> = pods.iter().copied().collect();
+        if before.is_some_and(|before| before != key) {
+            // Somebody else owns its owner now.
+            for &pod in &pods {
+                self.leave(pod);
+            }
         }
-        let owners = self.owners_of.entry(key.clone()).or_default();
-        owners.insert(owner.into());
+        if let Some(entry) = self.ids.get(&key).and_then(|id| self.entries.get_mut(id)) {
+            join(&mut self.pods, entry, pods);
+        }
         if let Some(facts) = self.not_led_to.remove(&key) {
             self.target_seen(now, facts);
         }
     }
 
-    /// Whether somebody still waits to hear what an owner leads to.
+    /// An EndpointSlice that Ebb wrote names `key` as the workload of its Service. At zero no pod leads to a workload, so
+    /// after a restart this is all that does.
+    pub(super) fn slice_leads_to(&mut self, key: &TargetKey) {
+        if self.ids.contains_key(key) || self.led_by_slices.contains_key(key) {
+            return;
+        }
+        self.led_by_slices.insert(key.clone(), None);
+        self.effects.push(Effect::Confirm(key.clone()));
+    }
+
+    /// What the API server says of a workload that a slice named: whether it exists and is the topmost that can be scaled.
+    pub fn confirmed(&mut self, now: Timestamp, key: &TargetKey, followed: Followed) {
+        let Some(known) = self.led_by_slices.get_mut(key) else {
+            return;
+        };
+        *known = Some(followed);
+        if self.is_led_to(key)
+            && let Some(facts) = self.not_led_to.remove(key)
+        {
+            self.target_seen(now, facts);
+        }
+        self.fronts.changed();
+    }
+
+    /// Whether a slice that names `key` is still waiting to hear what that is.
     #[must_use]
-    pub fn is_owner(&self, owner: &str) -> bool {
-        self.owners.contains_key(owner)
+    pub fn is_named_by_slice(&self, key: &TargetKey) -> bool {
+        self.led_by_slices.contains_key(key)
+    }
+
+    /// All objects of a kind have been told once.
+    pub fn kind_listed(&mut self, group: &str, kind: &str) {
+        self.listed.insert((group.into(), kind.into()));
+        self.fronts.changed();
+    }
+
+    /// Whether it is certain that `key` is no workload, so that what was written for it may be taken away.
+    pub(super) fn is_no_workload(&self, key: &TargetKey) -> bool {
+        if self.ids.contains_key(key) {
+            return false;
+        }
+        let listed = self.listed.contains(&(key.group.clone(), key.kind.clone()));
+        match self.led_by_slices.get(key) {
+            Some(None) => false,
+            Some(Some(Followed::Nowhere(why))) => *why != Dead::Forbidden,
+            Some(Some(Followed::To(_))) | None => listed,
+        }
+    }
+
+    /// Whether pods, or a slice of ours, lead to an object that another one controls.
+    fn is_led_to(&self, key: &TargetKey) -> bool {
+        let by_slice = || {
+            let followed = self.led_by_slices.get(key).and_then(Option::as_ref);
+            followed.is_some_and(|followed| *followed == Followed::To(key.clone()))
+        };
+        self.owners.lead_to(key) || by_slice()
+    }
+
+    /// Whether some pod still has this owner.
+    #[must_use]
+    pub fn is_owner(&self, namespace: &str, owner: &Arc<Owner>) -> bool {
+        self.owners.has(namespace, owner)
     }
 
     /// Somebody else scales `target` from now on.
@@ -253,22 +290,37 @@ impl Engine {
         }
     }
 
-    fn say_unscalable(&mut self, about: &TargetKey, uid: &str) {
+    fn say_unscalable(&mut self, about: TargetKey, uid: &str, note: String) {
         self.effects.push(Effect::Say(Notice {
-            about: about.clone(),
+            about,
             uid: uid.into(),
             warning: true,
             reason: "NotScalable",
-            note: format!(
-                "not scaled: {about} has no scale subresource, and nothing that owns it has one that may be read"
-            ),
+            note,
         }));
     }
 
-    fn ask_for_namespace(&mut self, namespace: &str) {
-        for owned in self.owners.values_mut() {
-            if *owned.namespace == *namespace && !owned.asked {
-                ask(&mut self.effects, owned);
+    /// Has an owner followed.
+    fn follow(&mut self, namespace: &str, owner: Arc<Owner>) {
+        self.effects.push(Effect::Follow {
+            namespace: namespace.into(),
+            owner,
+        });
+    }
+
+    /// Takes a pod out of its workload, and its figures with it.
+    fn leave(&mut self, id: PodId) {
+        let Some(pod) = self.pods.get_mut(id) else {
+            return;
+        };
+        let Some(workload) = pod.workload.take() else {
+            return;
+        };
+        let series = pod.series.take();
+        if let Some(entry) = self.entries.get_mut(&workload) {
+            entry.pods.remove(&id);
+            if let (Some(workload), Some(series)) = (&mut entry.workload, series) {
+                workload.forget(series.feed);
             }
         }
     }
@@ -282,12 +334,4 @@ fn join(all: &mut Pods, entry: &mut Entry, pods: impl IntoIterator<Item = PodId>
             entry.pods.insert(id);
         }
     }
-}
-
-fn ask(effects: &mut Vec<Effect>, owned: &mut Owned) {
-    owned.asked = true;
-    effects.push(Effect::Resolve {
-        namespace: owned.namespace.clone(),
-        owner: Arc::clone(&owned.owner),
-    });
 }

@@ -13,7 +13,9 @@ mod effect;
 mod entry;
 mod facts;
 mod front;
+mod limit;
 mod names;
+mod owners;
 mod pod;
 mod pods;
 mod reports;
@@ -21,11 +23,13 @@ mod sender;
 mod series;
 mod tally;
 mod target;
+mod unknown;
 mod victims;
 mod view;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -38,16 +42,19 @@ pub use self::{
     effect::{DeletionCost, Effect, Notice, Order},
     front::{Path, ServiceFacts, Wish, Written},
     names::{Owner, TargetKey, WorkloadId},
+    owners::{Dead, Followed},
     pod::PodFacts,
     reports::Scope,
     tally::Tally,
     target::{CLASS, TargetFacts, opted_in},
+    unknown::Unknown,
     view::Figures,
 };
 use self::{
     entry::{Entry, Refusal},
-    facts::Owned,
     front::Fronts,
+    limit::BeyondLimit,
+    owners::Owners,
     pods::Pods,
     sender::Sender,
 };
@@ -56,7 +63,7 @@ use self::{
 const FORGET_SENDER_AFTER: Duration = Duration::from_secs(3600);
 
 /// The state of the autoscaler.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Engine {
     activator: bool,
     recommend_only: bool,
@@ -71,13 +78,20 @@ pub struct Engine {
     /// When to decide next: of each entry, and apart from it, as every round looks at all of them.
     due: BTreeMap<WorkloadId, Timestamp>,
     pods: Pods,
-    owners: HashMap<Box<str>, Owned>,
-    /// Uids of owners by what they lead to.
-    owners_of: HashMap<TargetKey, BTreeSet<Box<str>>>,
-    /// Opted-in objects that others control, and to which no pod has led yet.
+    /// The owners of pods, and what they lead to.
+    owners: Owners,
+    /// Opted-in objects that others control, and to which neither a pod nor a slice has led yet.
     not_led_to: HashMap<TargetKey, TargetFacts>,
-    /// How many workloads a namespace has.
-    namespaces: HashMap<Box<str>, usize>,
+    /// Workloads that slices of ours name, and what the API server says of them; `None`: not answered yet.
+    led_by_slices: HashMap<TargetKey, Option<Followed>>,
+    /// Group and kind of the objects that have all been told once.
+    listed: HashSet<(Box<str>, Box<str>)>,
+    /// Most workloads of a namespace.
+    most_workloads: usize,
+    /// Those that do not fit.
+    beyond_limit: BeyondLimit,
+    /// Why what the API server tells is out of date, if it is.
+    stale_facts: Option<Arc<str>>,
     senders: HashMap<Box<str>, Sender>,
     /// Who else scales what.
     rivals: HashMap<TargetKey, BTreeSet<String>>,
@@ -94,8 +108,33 @@ impl Engine {
     pub fn new(activator: bool) -> Self {
         Self {
             activator,
-            ..Self::default()
+            recommend_only: false,
+            leading: false,
+            config: None,
+            deciding: false,
+            next_id: 0,
+            ids: HashMap::new(),
+            entries: BTreeMap::new(),
+            due: BTreeMap::new(),
+            pods: Pods::default(),
+            owners: Owners::default(),
+            not_led_to: HashMap::new(),
+            led_by_slices: HashMap::new(),
+            listed: HashSet::new(),
+            most_workloads: limit::WORKLOADS,
+            beyond_limit: BeyondLimit::default(),
+            stale_facts: None,
+            senders: HashMap::new(),
+            rivals: HashMap::new(),
+            fronts: Fronts::default(),
+            effects: Vec::new(),
+            decisions: Tally::default(),
         }
+    }
+
+    /// Whether what the API server tells is up to date; if not, why not. Out of date, nothing shrinks.
+    pub fn facts_are(&mut self, stale: Option<String>) {
+        self.stale_facts = stale.map(Arc::from);
     }
 
     /// Decides and tells, and orders nothing, whatever workloads ask for.

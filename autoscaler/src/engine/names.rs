@@ -2,6 +2,13 @@
 
 use std::fmt;
 
+/// Longest name of an object: a DNS subdomain of [RFC 1123], as Kubernetes limits it. In bytes.
+///
+/// [RFC 1123]: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+const LONGEST_NAME: usize = 253;
+/// Longest kind or version: a DNS label, in bytes.
+const LONGEST_LABEL: usize = 63;
+
 /// An object that can be scaled. The version it is read in says nothing about which one it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetKey {
@@ -34,8 +41,12 @@ impl fmt::Display for TargetKey {
     }
 }
 
-/// Who made a pod: its controlling owner reference.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// The object that made a pod: the pod's controlling owner reference.
+///
+/// Whoever can create a pod writes this text. The API server checks neither that the owner exists nor that its name could
+/// be one, so an owner counts only within the pod's namespace, and only after the API server has shown an object with
+/// this kind, name and uid there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner {
     /// `apiVersion` of the reference.
     pub api_version: Box<str>,
@@ -47,6 +58,93 @@ pub struct Owner {
     pub uid: Box<str>,
 }
 
+impl Owner {
+    /// The owner that a reference names; `None` if no object can be called so. A name that is not a name could lead a
+    /// request to another path of the API server, and could be as long as a whole object may be.
+    #[must_use]
+    pub fn named(api_version: &str, kind: &str, name: &str, uid: &str) -> Option<Self> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let is_possible = (group.is_empty() || is_subdomain(group))
+            && is_label(version)
+            && is_kind(kind)
+            && is_subdomain(name)
+            && (1..=LONGEST_LABEL).contains(&uid.len());
+        is_possible.then(|| Self {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            name: name.into(),
+            uid: uid.into(),
+        })
+    }
+
+    /// The API group of `api_version`; empty for the core group.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        self.api_version
+            .split_once('/')
+            .map_or("", |(group, _)| group)
+    }
+}
+
+fn is_subdomain(text: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&text.len()) && text.split('.').all(is_part)
+}
+
+fn is_label(text: &str) -> bool {
+    text.len() <= LONGEST_LABEL && is_part(text)
+}
+
+/// Lower-case letters, digits and dashes, with a letter or digit at both ends.
+fn is_part(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let ends_are_plain = [bytes.first(), bytes.last()]
+        .into_iter()
+        .all(|end| end.is_some_and(|&byte| is_plain(byte)));
+    ends_are_plain && bytes.iter().all(|&byte| is_plain(byte) || byte == b'-')
+}
+
+fn is_kind(text: &str) -> bool {
+    (1..=LONGEST_LABEL).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// A workload's number in this process. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkloadId(pub(super) u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t4_and_t8_owners_that_cannot_exist_are_nobody() {
+        let named = |api_version: &str, kind: &str, name: &str| {
+            Owner::named(api_version, kind, name, "u").is_some()
+        };
+        assert!(named("apps/v1", "ReplicaSet", "web-5d4f8c"));
+        assert!(named("v1", "ReplicationController", "a.b-c.d"));
+        assert!(named("argoproj.io/v1alpha1", "Rollout", "web"));
+        for (api_version, kind, name) in [
+            ("apps/v1", "ReplicaSet", ""),
+            ("apps/v1", "ReplicaSet", "web/scale"),
+            ("apps/v1", "ReplicaSet", "../../secrets/x"),
+            ("apps/v1", "ReplicaSet", "Web"),
+            ("apps/v1", "ReplicaSet", "web?watch=1"),
+            ("apps/v1", "Replica/Set", "web"),
+            ("apps/v1", "", "web"),
+            ("apps/v1/x", "ReplicaSet", "web"),
+            ("/v1", "..", "web"),
+            ("ap ps/v1", "ReplicaSet", "web"),
+            ("apps/", "ReplicaSet", "web"),
+        ] {
+            assert!(
+                !named(api_version, kind, name),
+                "{api_version} {kind} {name}"
+            );
+        }
+        assert!(!named("apps/v1", "ReplicaSet", &"a".repeat(900_000)));
+        assert!(Owner::named("apps/v1", "ReplicaSet", "a", &"u".repeat(64)).is_none());
+        assert!(Owner::named("apps/v1", "ReplicaSet", "a", "").is_none());
+    }
+}

@@ -60,6 +60,11 @@ impl Pod {
         !self.facts.deleting && silent.unwrap_or(self.facts.ready)
     }
 
+    /// Whether two readings of it, or one that began with it, have told its load.
+    pub(super) fn is_measured(&self) -> bool {
+        self.series.as_ref().is_some_and(Series::is_measured)
+    }
+
     pub(super) fn in_flight(&self) -> u64 {
         self.series.as_ref().map_or(0, |series| series.in_flight)
     }

@@ -147,6 +147,11 @@ impl Series {
         })
     }
 
+    /// Whether there was a span yet.
+    pub(super) fn is_measured(&self) -> bool {
+        self.measured
+    }
+
     /// Whether it has not been heard of for too long, or not often enough to tell anything.
     pub(super) fn is_silent(&self, now: Timestamp) -> bool {
         !self.measured || now.since(self.heard) > SILENT_AFTER

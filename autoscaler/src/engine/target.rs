@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use ebb_autoscaler_core::annotations::KNATIVE;
+use ebb_autoscaler_core::annotations::{self, KNATIVE};
 
 use super::names::TargetKey;
 
 /// The class that asks for this autoscaler.
 pub const CLASS: &str = "ebb.dev";
+
+/// Annotations that are read and labels of one object may have this many bytes together. The API takes 256 KiB of
+/// annotations an object; all of Ebb's own keys with long values are a twentieth of that.
+const MOST_BYTES: usize = 16 * 1024;
 
 /// A scalable object as the API server tells it, reduced to what a decision needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +22,13 @@ pub struct TargetFacts {
     pub uid: Box<str>,
     /// Pods it is asked to have: `spec.replicas`, 1 where it does not say.
     pub replicas: u32,
-    /// The annotations of its pod template; those of the object itself where it has no template.
+    /// The annotations of its pod template; those of the object itself where it has no template. Only those that are
+    /// read here.
     pub annotations: BTreeMap<String, String>,
     /// The labels of its pods; none where it has no template.
     pub labels: BTreeMap<String, String>,
+    /// Bytes of annotations and labels, where these are more than are kept; then only its class is. 0 where they fit.
+    pub oversized: usize,
     /// Whether another object controls it. Then it is scaled only where pods lead to it and no further: a ReplicaSet has
     /// the annotations of its Deployment's template too, and is the Deployment's to scale.
     pub owned: bool,
@@ -30,6 +37,31 @@ pub struct TargetFacts {
 }
 
 impl TargetFacts {
+    /// Keeps what is read here, within bounds: whoever may write an object could fill the memory of all others.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.annotations.retain(|key, _| annotations::is_read(key));
+        let pairs = self.annotations.iter().chain(&self.labels);
+        let bytes = pairs.map(|(key, value)| key.len() + value.len()).sum();
+        if bytes > MOST_BYTES {
+            self.oversized = bytes;
+            self.annotations
+                .retain(|key, value| is_class(key) && value == CLASS);
+            self.labels.clear();
+        }
+        self
+    }
+
+    /// What is wrong where they do not fit.
+    pub(super) fn complaint(&self) -> Option<String> {
+        (self.oversized > 0).then(|| {
+            format!(
+                "not scaled: annotations and labels of its pod template have {} bytes; at most {MOST_BYTES} are allowed",
+                self.oversized
+            )
+        })
+    }
+
     /// Whether it asks for this autoscaler.
     #[must_use]
     pub fn opted_in(&self) -> bool {
@@ -45,8 +77,45 @@ impl TargetFacts {
 /// Whether annotations, of a pod or a pod template, ask for this autoscaler.
 #[must_use]
 pub fn opted_in(annotations: &BTreeMap<String, String>) -> bool {
-    let class = annotations
-        .iter()
-        .find(|(key, _)| key.strip_prefix(KNATIVE) == Some("class"));
+    let class = annotations.iter().find(|(key, _)| is_class(key));
     class.is_some_and(|(_, class)| class == CLASS)
+}
+
+fn is_class(key: &str) -> bool {
+    key.strip_prefix(KNATIVE) == Some("class")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t4_what_a_tenant_writes_is_bounded_and_said() {
+        let class = ("autoscaling.knative.dev/class".to_owned(), CLASS.to_owned());
+        let facts = TargetFacts {
+            key: TargetKey::new("apps", "Deployment", "shop", "web"),
+            uid: "u".into(),
+            replicas: 1,
+            annotations: [
+                class.clone(),
+                ("other.example/x".to_owned(), "x".repeat(200_000)),
+            ]
+            .into(),
+            labels: [("app".to_owned(), "web".to_owned())].into(),
+            oversized: 0,
+            owned: false,
+            created: 0,
+        };
+        let kept = facts.clone().bounded();
+        assert_eq!((kept.annotations.len(), kept.complaint()), (1, None));
+        let mut large = facts;
+        let value = "x".repeat(20_000);
+        large
+            .annotations
+            .insert("ebb.dev/exclude-paths".to_owned(), value);
+        let kept = large.bounded();
+        assert_eq!(kept.annotations, [class].into());
+        assert!(kept.opted_in() && kept.labels.is_empty());
+        assert!(kept.complaint().unwrap().contains("at most 16384"));
+    }
 }

@@ -18,6 +18,8 @@ const NAMED: usize = 10;
 pub struct Figures {
     /// Workloads.
     pub workloads: usize,
+    /// Workloads beyond the limits of their namespaces.
+    pub beyond_limit: usize,
     /// Pods known.
     pub pods: usize,
     /// Senders heard of lately.
@@ -32,6 +34,16 @@ pub struct Figures {
     pub lag: Duration,
     /// Decisions so far.
     pub decisions: Tally,
+}
+
+/// How much the engine keeps.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub(super) workloads: usize,
+    pub(super) due: usize,
+    pub(super) pods: usize,
+    pub(super) owners: usize,
 }
 
 impl Engine {
@@ -94,11 +106,23 @@ impl Engine {
             activators,
             silent_activators,
             workloads: self.entries.len(),
+            beyond_limit: self.beyond_limit.len(),
             pods: self.pods.len(),
             senders: self.senders.len(),
             silent_senders: silent.len(),
             lag: lag.unwrap_or_default(),
             decisions: self.decisions,
+        }
+    }
+
+    /// How much is kept, for a test that holds it against what there is.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes {
+            workloads: self.entries.len(),
+            due: self.due.len(),
+            pods: self.pods.len(),
+            owners: self.owners.len(),
         }
     }
 
@@ -151,6 +175,13 @@ impl Engine {
                 .take(NAMED)
                 .map(|name| name.to_string())
                 .collect(),
+            unknown: entry
+                .unknown
+                .as_ref()
+                .map(|(unknown, _)| ebb_page::Unknown {
+                    what: unknown.label().into(),
+                    why: unknown.to_string(),
+                }),
             scaled: entry.written.as_ref().map(|written| Scaled {
                 at: seconds(written.at.since_epoch()),
                 from: written.order.from,

@@ -63,12 +63,14 @@ export function show(detail) {
   announce(before, workload);
 }
 
-function problems({ refused, silent_pods, silent, scaled, opaque }) {
+function problems({ refused, unknown, silent_pods, silent, scaled, opaque }) {
   const all = [];
   if (refused) all.push(refused);
   if (silent_pods > 0) {
     const more = silent_pods > silent.length ? " …" : "";
     all.push(`It does not shrink: not heard of ${silent.join(", ")}${more}.`);
+  } else if (unknown) {
+    all.push(`It does not shrink until this is known: ${unknown.why}.`);
   }
   if (scaled?.error) all.push(`The last change was refused: ${scaled.error}`);
   if (opaque > 0) all.push(`${opaque} of its connections cannot be read and count as one request each.`);

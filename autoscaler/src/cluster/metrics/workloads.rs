@@ -23,6 +23,14 @@ struct Labels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Unknown {
+    namespace: String,
+    kind: String,
+    name: String,
+    what: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
 }
@@ -109,6 +117,11 @@ impl Collector for Workloads {
         let views = views(&self.0);
         for (name, help, value) in [
             ("autoscaler_workloads", "Workloads known", figures.workloads),
+            (
+                "autoscaler_workloads_beyond_limit",
+                "Workloads that are not scaled, because their namespace has too many",
+                figures.beyond_limit,
+            ),
             ("autoscaler_pods", "Pods known", figures.pods),
             (
                 "autoscaler_report_senders",
@@ -166,6 +179,20 @@ impl Collector for Workloads {
                 if let Some(value) = value(view) {
                     metric.encode_family(labels)?.encode_gauge(&value)?;
                 }
+            }
+        }
+        let help = "1 while something is not known that keeps the workload from shrinking, by what that is";
+        let mut metric =
+            encoder.encode_descriptor("workload_unknown", help, None, MetricType::Gauge)?;
+        for (view, labels) in views.iter().zip(&labels) {
+            if let Some(unknown) = &view.unknown {
+                let labels = Unknown {
+                    namespace: labels.namespace.clone(),
+                    kind: labels.kind.clone(),
+                    name: labels.name.clone(),
+                    what: unknown.what.to_string(),
+                };
+                metric.encode_family(&labels)?.encode_gauge(&1.0)?;
             }
         }
         Ok(())

@@ -136,14 +136,11 @@ fn facts(metadata: &ObjectMeta, spec: Spec, conditions: &[Condition]) -> PodFact
         ready: ready && !deleting,
         deleting,
         opted_in: annotations.is_some_and(opted_in),
-        owner: owner.map(|owner| {
-            Arc::new(Owner {
-                api_version: owner.api_version.as_str().into(),
-                kind: owner.kind.as_str().into(),
-                name: owner.name.as_str().into(),
-                uid: owner.uid.as_str().into(),
+        owner: owner
+            .and_then(|owner| {
+                Owner::named(&owner.api_version, &owner.kind, &owner.name, &owner.uid)
             })
-        }),
+            .map(Arc::new),
         deletion_cost: cost.and_then(|cost| cost.parse().ok()),
         created: created(metadata),
     }

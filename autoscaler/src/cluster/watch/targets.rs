@@ -55,13 +55,16 @@ pub(in crate::cluster) async fn run(
                 &object.namespace().unwrap_or_default(),
                 &object.name_any(),
             );
-            shared.with(|engine, _| engine.target_gone(&key));
+            shared.with(|engine, now| engine.target_gone(now, &key));
         }
         Change::Gone(id) => {
             let key = key(&kind, &id.namespace, &id.name);
-            shared.with(|engine, _| engine.target_gone(&key));
+            shared.with(|engine, now| engine.target_gone(now, &key));
         }
-        Change::Listed => listed.iter().for_each(Part::done),
+        Change::Listed => {
+            shared.with(|engine, _| engine.kind_listed(&kind.group, &kind.kind));
+            listed.iter().for_each(Part::done);
+        }
     })
     .await;
 }
@@ -96,6 +99,7 @@ fn facts(kind: &ApiResource, object: &SlimTarget) -> TargetFacts {
             .map_or(1, |replicas| u32::try_from(replicas).unwrap_or(0)),
         annotations: annotations.unwrap_or_default(),
         labels: labels.unwrap_or_default(),
+        oversized: 0,
         owned: object
             .metadata
             .owner_references
@@ -104,6 +108,7 @@ fn facts(kind: &ApiResource, object: &SlimTarget) -> TargetFacts {
             .any(|owner| owner.controller == Some(true)),
         created: created(&object.metadata),
     }
+    .bounded()
 }
 
 #[cfg(test)]
@@ -112,7 +117,7 @@ mod tests {
 
     fn read(spec: serde_json::Value) -> TargetFacts {
         let object = serde_json::json!({
-            "metadata": {"namespace": "shop", "name": "web", "uid": "u", "annotations": {"a": "own"}},
+            "metadata": {"namespace": "shop", "name": "web", "uid": "u", "annotations": {"ebb.dev/mode": "own"}},
             "spec": spec,
         });
         let kind = ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&());
@@ -122,10 +127,10 @@ mod tests {
     #[test]
     fn the_template_speaks_for_its_pods() {
         let facts = read(serde_json::json!({
-            "replicas": 3, "template": {"metadata": {"annotations": {"a": "template"}}, "spec": {}},
+            "replicas": 3, "template": {"metadata": {"annotations": {"ebb.dev/mode": "template"}}, "spec": {}},
         }));
         assert_eq!(
-            (facts.replicas, facts.annotations["a"].as_str()),
+            (facts.replicas, facts.annotations["ebb.dev/mode"].as_str()),
             (3, "template")
         );
         assert_eq!(
@@ -143,7 +148,7 @@ mod tests {
     fn without_a_template_the_object_speaks_for_itself() {
         let facts = read(serde_json::json!({}));
         assert_eq!(
-            (facts.replicas, facts.annotations["a"].as_str()),
+            (facts.replicas, facts.annotations["ebb.dev/mode"].as_str()),
             (1, "own")
         );
     }

@@ -7,7 +7,7 @@ use ebb_report::{Pod, Report, doors};
 
 use super::{Path, ServiceFacts, Written};
 use crate::engine::{
-    Effect, Engine, Order, Owner, PodFacts, Scope, TargetFacts, TargetKey, WorkloadView,
+    Effect, Engine, Followed, Order, Owner, PodFacts, Scope, TargetFacts, TargetKey, WorkloadView,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -77,6 +77,7 @@ impl World {
                     .map(|(key, value)| (key.to_owned(), value.to_owned()))
                     .collect(),
                 labels: labels(),
+                oversized: 0,
                 owned: false,
                 created: 0,
             },
@@ -139,8 +140,13 @@ impl World {
         for effect in self.engine.effects() {
             match effect {
                 Effect::Scale(order) => self.orders.push(order),
-                Effect::Resolve { owner, .. } => {
-                    self.engine.resolved(self.now, &owner.uid, Some(key()));
+                Effect::Confirm(target) => {
+                    let followed = Followed::To(target.clone());
+                    self.engine.confirmed(self.now, &target, followed);
+                }
+                Effect::Follow { namespace, owner } => {
+                    let followed = Followed::To(key());
+                    self.engine.followed(self.now, &namespace, &owner, followed);
                 }
                 Effect::Say(_) => {}
             }
@@ -450,7 +456,7 @@ fn a_service_that_leads_here_no_longer_loses_its_slice() {
 #[test]
 fn ten_thousand_services_have_a_door_each() {
     const MANY: usize = 10_000;
-    let mut engine = Engine::new(true);
+    let mut engine = Engine::new(true).with_most_workloads(10_000);
     let now = Timestamp::from_secs(1_000_000);
     engine.configure(now, Config::default());
     engine.lead(true);
@@ -479,6 +485,7 @@ fn ten_thousand_services_have_a_door_each() {
                 )]
                 .into(),
                 labels,
+                oversized: 0,
                 owned: false,
                 created: 0,
             },

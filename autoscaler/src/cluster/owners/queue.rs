@@ -1,0 +1,185 @@
+//! Whose turn it is to be asked for: namespaces take turns, so that one with thousands of odd pods delays nobody else.
+//!
+//! Pure, with the time passed in. Bias: a first question is asked at once, a repeated one slowly. Failure mode: a namespace
+//! with many owners that lead nowhere hears of new rights late; the others do not notice.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Questions of one namespace under way at a time: a quarter of all.
+const PER_NAMESPACE: usize = super::AT_A_TIME / 4;
+/// Repeated questions of one namespace are at least this far apart.
+const BETWEEN_IN_NAMESPACE: Duration = Duration::from_secs(1);
+/// Repeated questions of the whole cluster are at least this far apart: eight requests a second, of the some hundreds that
+/// an API server answers.
+const BETWEEN_IN_CLUSTER: Duration = Duration::from_millis(125);
+
+/// Questions, by namespace.
+#[derive(Debug)]
+pub(super) struct Queue<Q> {
+    /// Namespaces with questions to ask now, the next one first.
+    turn: VecDeque<Box<str>>,
+    now: HashMap<Box<str>, VecDeque<Q>>,
+    /// How many questions of a namespace are under way.
+    busy: HashMap<Box<str>, usize>,
+    /// Questions for later: by when, and by number, as two may fall on one moment.
+    later: BTreeMap<(Instant, u64), (Box<str>, Q)>,
+    number: u64,
+    /// When the last repeated question falls due, by namespace.
+    last: HashMap<Box<str>, Instant>,
+    last_of_all: Option<Instant>,
+}
+
+impl<Q> Default for Queue<Q> {
+    fn default() -> Self {
+        Self {
+            turn: VecDeque::new(),
+            now: HashMap::new(),
+            busy: HashMap::new(),
+            later: BTreeMap::new(),
+            number: 0,
+            last: HashMap::new(),
+            last_of_all: None,
+        }
+    }
+}
+
+impl<Q> Queue<Q> {
+    /// Asks as soon as it is the namespace's turn.
+    pub(super) fn ask(&mut self, namespace: Box<str>, question: Q) {
+        let questions = self.now.entry(namespace.clone()).or_default();
+        if questions.is_empty() {
+            self.turn.push_back(namespace);
+        }
+        questions.push_back(question);
+    }
+
+    /// Asks at `at`, and not before.
+    pub(super) fn ask_at(&mut self, at: Instant, namespace: Box<str>, question: Q) {
+        self.number += 1;
+        self.later.insert((at, self.number), (namespace, question));
+    }
+
+    /// Asks again after `wait`, or later: as soon as the repeated questions of the namespace and of the cluster allow.
+    pub(super) fn ask_again(
+        &mut self,
+        now: Instant,
+        wait: Duration,
+        namespace: Box<str>,
+        question: Q,
+    ) {
+        let mut at = now + wait;
+        if let Some(last) = self.last.get(&namespace) {
+            at = at.max(*last + BETWEEN_IN_NAMESPACE);
+        }
+        if let Some(last) = self.last_of_all.filter(|last| *last <= at) {
+            at = at.max(last + BETWEEN_IN_CLUSTER);
+        }
+        self.last.retain(|_, last| *last > now);
+        self.last.insert(namespace.clone(), at);
+        self.last_of_all = Some(self.last_of_all.map_or(at, |last| last.min(at).max(now)));
+        self.ask_at(at, namespace, question);
+    }
+
+    /// The next question to ask now. It is under way until [`Self::done`].
+    pub(super) fn next(&mut self, now: Instant) -> Option<(Box<str>, Q)> {
+        while let Some(first) = self.later.first_entry()
+            && first.key().0 <= now
+        {
+            let (namespace, question) = first.remove();
+            self.ask(namespace, question);
+        }
+        for _ in 0..self.turn.len() {
+            let namespace = self.turn.pop_front()?;
+            let busy = self.busy.entry(namespace.clone()).or_default();
+            if *busy >= PER_NAMESPACE {
+                self.turn.push_back(namespace);
+                continue;
+            }
+            let questions = self.now.get_mut(&namespace)?;
+            let question = questions.pop_front()?;
+            *busy += 1;
+            if questions.is_empty() {
+                self.now.remove(&namespace);
+            } else {
+                self.turn.push_back(namespace.clone());
+            }
+            return Some((namespace, question));
+        }
+        None
+    }
+
+    /// A question of the namespace has been answered.
+    pub(super) fn done(&mut self, namespace: &str) {
+        if let Some(busy) = self.busy.get_mut(namespace) {
+            *busy = busy.saturating_sub(1);
+            if *busy == 0 {
+                self.busy.remove(namespace);
+            }
+        }
+    }
+
+    /// When the next question for later falls due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.later.keys().next().map(|(at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(queue: &mut Queue<u32>, now: Instant) -> Vec<(String, u32)> {
+        let mut all = Vec::new();
+        while let Some((namespace, question)) = queue.next(now) {
+            all.push((namespace.to_string(), question));
+        }
+        all
+    }
+
+    #[test]
+    fn t8_a_namespace_with_thousands_of_questions_delays_nobody() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for question in 0..2_000 {
+            queue.ask("odd".into(), question);
+        }
+        queue.ask("shop".into(), 1);
+        let first = names(&mut queue, now);
+        assert_eq!(first.len(), PER_NAMESPACE + 1, "{first:?}");
+        assert_eq!(first[1], ("shop".to_owned(), 1));
+        queue.done("odd");
+        assert_eq!(names(&mut queue, now).len(), 1);
+    }
+
+    #[test]
+    fn t8_repeated_questions_are_few_however_many_there_are() {
+        let (mut queue, start) = (Queue::default(), Instant::now());
+        let wait = Duration::from_secs(45);
+        for question in 0..2_000 {
+            queue.ask_again(start, wait, "odd".into(), question);
+        }
+        queue.ask_again(start, wait, "shop".into(), 1);
+        let mut asked = 0;
+        for second in 0..60 {
+            let now = start + Duration::from_secs(second);
+            while let Some((namespace, _)) = queue.next(now) {
+                queue.done(&namespace);
+                asked += 1;
+                if &*namespace == "shop" {
+                    assert!(second >= 45, "not before");
+                }
+            }
+        }
+        assert!((10..=20).contains(&asked), "{asked}: one a second");
+        assert!(
+            !queue
+                .later
+                .values()
+                .any(|(namespace, _)| &**namespace == "shop")
+        );
+    }
+}

@@ -222,4 +222,6 @@ impl Engine {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

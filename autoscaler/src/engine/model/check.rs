@@ -1,0 +1,111 @@
+//! What must hold, judged by what really is.
+
+use std::time::Duration;
+
+use super::world::{Pod, World};
+use crate::engine::{Order, TargetKey};
+
+/// A pod counts as heard of for this long after a report: see `engine/series.rs`.
+const HEARD_FOR: Duration = Duration::from_millis(3_500);
+/// The stable window of the model's settings.
+const WINDOW: Duration = Duration::from_secs(6);
+
+impl World {
+    /// No order by a non-leader; none below the current replicas without complete and fresh knowledge.
+    pub(super) fn check_order(&self, order: &Order) {
+        self.must(self.leading, order, "only the leader orders");
+        if order.to >= order.from {
+            return;
+        }
+        self.must(self.fresh, order, "facts are up to date");
+        let namespace = &*order.target.namespace;
+        for pod in self.told_in(namespace) {
+            self.must(
+                !self.is_pending(pod),
+                order,
+                &format!("the owner of {} is followed", pod.uid),
+            );
+        }
+        for pod in self.told_of(&order.target) {
+            let Some(told) = &pod.told else { continue };
+            if !told.ready || told.deleting {
+                continue;
+            }
+            let heard = told
+                .reported
+                .is_some_and(|at| self.now.since(at) <= HEARD_FOR);
+            self.must(heard, order, &format!("{} has current metrics", pod.uid));
+        }
+        let known_for = self
+            .workloads
+            .get(&order.target)
+            .and_then(|workload| workload.told)
+            .map(|told| self.now.since(told));
+        self.must(
+            order.from <= 1 || known_for.is_some_and(|known| known >= WINDOW),
+            order,
+            "a stable window has passed since it is known",
+        );
+        self.must(order.to > 0, order, "without activators the last pod stays");
+    }
+
+    /// Memory is bounded by what there is.
+    pub(super) fn check_memory(&self) {
+        let sizes = self.engine.sizes();
+        let told = self.pods.values().filter(|pod| pod.told.is_some()).count();
+        assert!(
+            sizes.pods <= told && sizes.owners <= told,
+            "seed {} step {}: {sizes:?} for {told} pods",
+            self.seed,
+            self.step
+        );
+        assert!(
+            sizes.workloads <= self.workloads.len() && sizes.due == sizes.workloads,
+            "seed {} step {}: {sizes:?}",
+            self.seed,
+            self.step
+        );
+    }
+
+    fn told_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Pod> {
+        self.pods
+            .values()
+            .filter(move |pod| pod.told.is_some() && *pod.workload.namespace == *namespace)
+    }
+
+    fn told_of<'a>(&'a self, target: &'a TargetKey) -> impl Iterator<Item = &'a Pod> {
+        let namespace = &target.namespace;
+        self.told_in(namespace)
+            .filter(move |pod| pod.workload == *target && !self.is_dead(pod))
+    }
+
+    /// Whether the owner of a pod was asked for and never answered.
+    fn is_pending(&self, pod: &Pod) -> bool {
+        self.is_asked(pod) && !self.answered.contains(&pod.owner)
+    }
+
+    /// Whether the last answer was that its owner may not be read.
+    fn is_dead(&self, pod: &Pod) -> bool {
+        self.is_asked(pod) && self.answered.contains(&pod.owner)
+    }
+
+    fn is_asked(&self, pod: &Pod) -> bool {
+        let mut asked = self.asked.iter();
+        asked.any(|(_, owner)| *owner == pod.owner)
+    }
+
+    fn must(&self, holds: bool, order: &Order, what: &str) {
+        if !holds {
+            let events: Vec<_> = self.events.iter().map(String::as_str).collect();
+            panic!(
+                "seed {} step {}: {} from {} to {}, and it does not hold that {what}\n{}",
+                self.seed,
+                self.step,
+                order.target,
+                order.from,
+                order.to,
+                events.join("\n")
+            );
+        }
+    }
+}

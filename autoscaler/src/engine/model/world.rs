@@ -1,0 +1,534 @@
+//! What really is, and what of it the engine has been told.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use ebb_autoscaler_core::Timestamp;
+use ebb_report::{Pod as PodReport, Report};
+
+use super::{Random, config, start};
+use crate::engine::{
+    Dead, Effect, Engine, Followed, Order, Owner, PodFacts, Scope, TargetFacts, TargetKey,
+};
+
+const NODES: [&str; 3] = ["n1", "n2", "n3"];
+const NAMESPACES: [&str; 2] = ["shop", "bank"];
+const NAMES: [&str; 2] = ["web", "api"];
+/// ReplicaSets of a workload, as in a rollout.
+const SETS: usize = 2;
+/// Most pods of a workload: more tell nothing new.
+const MOST_PODS: usize = 6;
+/// Longest stall: longer than any lease.
+const LONGEST_STALL: Duration = Duration::from_secs(60);
+
+/// What the engine has been told of a pod.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) ready: bool,
+    pub(super) deleting: bool,
+    /// When it was last reported to this engine, and how often.
+    pub(super) reported: Option<Timestamp>,
+    pub(super) reports: u32,
+}
+
+/// A pod.
+#[derive(Clone, Debug)]
+pub(super) struct Pod {
+    pub(super) uid: String,
+    pub(super) workload: TargetKey,
+    pub(super) owner: Arc<Owner>,
+    node: &'static str,
+    ready: bool,
+    deleting: bool,
+    load: u64,
+    since: Duration,
+    integral: u64,
+    started: u64,
+    read: Duration,
+    /// `None`: not told of yet.
+    pub(super) told: Option<Told>,
+}
+
+/// A workload.
+#[derive(Clone, Debug)]
+pub(super) struct Workload {
+    pub(super) key: TargetKey,
+    uid: u32,
+    pub(super) replicas: u32,
+    opted_in: bool,
+    min_scale: u32,
+    /// Since when this engine has known of it as opted in.
+    pub(super) told: Option<Timestamp>,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) seed: u64,
+    pub(super) step: u64,
+    random: Random,
+    pub(super) now: Timestamp,
+    pub(super) engine: Engine,
+    pub(super) leading: bool,
+    pub(super) fresh: bool,
+    begun: bool,
+    pub(super) workloads: BTreeMap<TargetKey, Workload>,
+    pub(super) pods: BTreeMap<u32, Pod>,
+    next: u32,
+    /// Owners that were asked for and are not answered.
+    pub(super) asked: Vec<(Box<str>, Arc<Owner>)>,
+    /// Those that were answered at least once.
+    pub(super) answered: BTreeSet<Arc<Owner>>,
+    /// Orders that the API server has not answered.
+    orders: Vec<Order>,
+    /// Changes that no watch has told of yet, in the order in which they came about.
+    untold: VecDeque<Change>,
+    pub(super) events: VecDeque<String>,
+    /// Orders that were judged, and those of them that shrink something.
+    pub(super) orders_judged: u64,
+    pub(super) shrinking: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Workload(TargetKey),
+    Pod(u32),
+    PodGone(u32),
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut world = Self {
+            seed,
+            step: 0,
+            random: Random(seed),
+            now: start(),
+            engine: Engine::new(false),
+            leading: false,
+            fresh: true,
+            begun: false,
+            workloads: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            next: 0,
+            asked: Vec::new(),
+            answered: BTreeSet::new(),
+            orders: Vec::new(),
+            untold: VecDeque::new(),
+            events: VecDeque::new(),
+            orders_judged: 0,
+            shrinking: 0,
+        };
+        for namespace in NAMESPACES {
+            for name in NAMES {
+                let key = TargetKey::new("apps", "Deployment", namespace, name);
+                let replicas = world.random.below(MOST_PODS) as u32;
+                let workload = Workload {
+                    key: key.clone(),
+                    uid: world.number(),
+                    replicas,
+                    opted_in: world.random.once_in(2),
+                    min_scale: 0,
+                    told: None,
+                };
+                world.workloads.insert(key.clone(), workload);
+                for _ in 0..replicas {
+                    world.pod_comes(&key);
+                }
+            }
+        }
+        world.restart();
+        world
+    }
+
+    fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next
+    }
+
+    /// One thing happens.
+    pub(super) fn step(&mut self) {
+        self.step += 1;
+        match self.random.below(24) {
+            0..=5 => {
+                let time = self.random.below(1_500) as u64;
+                self.pass(Duration::from_millis(time));
+            }
+            6..=10 => self.report(),
+            11..=13 => self.tell(),
+            14 | 15 => self.answer_owner(),
+            16 | 17 => self.answer_order(),
+            18 => self.change_pod(),
+            19 => self.controller(),
+            20 => self.change_workload(),
+            21 => self.change_leader(),
+            22 if self.random.once_in(4) => self.stall(),
+            23 if self.random.once_in(20) => self.restart(),
+            23 if self.random.once_in(4) => self.change_freshness(),
+            _ => self.decide(),
+        }
+        self.collect();
+    }
+
+    fn note(&mut self, event: String) {
+        if self.events.len() == 60 {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.decide();
+    }
+
+    fn decide(&mut self) {
+        self.note(format!("{:?} decide", self.now));
+        self.engine.decide_due(self.now);
+    }
+
+    /// The program stands still, and nothing comes in; afterwards anything may be first.
+    fn stall(&mut self) {
+        let most = LONGEST_STALL.as_secs() as usize;
+        let time = Duration::from_secs(1 + self.random.below(most) as u64);
+        self.note(format!("stall of {time:?}"));
+        self.now = self.now + time;
+    }
+
+    /// The agent of a node reports all of its pods, or some.
+    fn report(&mut self) {
+        let node = NODES[self.random.below(NODES.len())];
+        let all = !self.random.once_in(6);
+        let at = self.now.since(start()) + Duration::from_secs(5_000);
+        let mut reported = Vec::new();
+        for (&id, pod) in &mut self.pods {
+            if pod.node != node || !(all || self.random.once_in(2)) || at <= pod.read {
+                continue;
+            }
+            let passed = at - pod.read.max(pod.since);
+            pod.integral = pod
+                .integral
+                .wrapping_add(pod.load * passed.as_nanos() as u64);
+            pod.started += pod.load;
+            pod.read = at;
+            reported.push((id, pod.uid.clone()));
+        }
+        let pods = reported.iter().map(|(id, uid)| {
+            let pod = &self.pods[id];
+            PodReport {
+                uid: uid.clone().into(),
+                since: pod.since.as_nanos() as u64,
+                at: at.as_nanos() as u64,
+                integral: pod.integral,
+                in_flight: pod.load,
+                started: pod.started,
+                ..PodReport::default()
+            }
+        });
+        let report = Report {
+            node: node.into(),
+            boot: "b".into(),
+            pods: pods.collect(),
+        };
+        self.engine
+            .report(self.now, Scope::Node(node), node, &report);
+        let names: Vec<_> = reported.iter().map(|(_, uid)| uid.as_str()).collect();
+        self.note(format!("{node} reports {names:?}"));
+        for (id, _) in reported {
+            if let Some(told) = self.pods.get_mut(&id).and_then(|pod| pod.told.as_mut()) {
+                told.reported = Some(self.now);
+                told.reports += 1;
+            }
+        }
+    }
+
+    /// Watches tell of the oldest change, or of all.
+    fn tell(&mut self) {
+        let all = self.random.once_in(3);
+        while let Some(change) = self.untold.pop_front() {
+            match change {
+                Change::Workload(key) => self.tell_workload(&key),
+                Change::Pod(id) => self.tell_pod(id),
+                Change::PodGone(id) => {
+                    self.engine.pod_gone(&format!("pod-{id}"));
+                    self.note(format!("pod-{id} is gone"));
+                    self.pods.remove(&id);
+                }
+            }
+            self.collect();
+            if !all {
+                return;
+            }
+        }
+    }
+
+    fn tell_workload(&mut self, key: &TargetKey) {
+        let Some(workload) = self.workloads.get_mut(key) else {
+            return;
+        };
+        let class = ("autoscaling.knative.dev/class", "ebb.dev".to_owned());
+        let min = (
+            "autoscaling.knative.dev/min-scale",
+            workload.min_scale.to_string(),
+        );
+        let annotations = [class, min].map(|(key, value)| (key.to_owned(), value));
+        let mut facts = TargetFacts {
+            key: key.clone(),
+            uid: format!("uid-{}", workload.uid).into(),
+            replicas: workload.replicas,
+            annotations: annotations.into(),
+            labels: [].into(),
+            oversized: 0,
+            owned: false,
+            created: 0,
+        };
+        if !workload.opted_in {
+            facts.annotations.clear();
+            workload.told = None;
+        } else if workload.told.is_none() {
+            workload.told = Some(self.now);
+        }
+        let event = format!(
+            "{key} told: {} opted in: {}",
+            facts.replicas, workload.opted_in
+        );
+        self.engine.target_seen(self.now, facts);
+        self.note(event);
+    }
+
+    fn tell_pod(&mut self, id: u32) {
+        let Some(pod) = self.pods.get_mut(&id) else {
+            return;
+        };
+        let facts = PodFacts {
+            uid: pod.uid.as_str().into(),
+            namespace: pod.workload.namespace.clone(),
+            name: pod.uid.as_str().into(),
+            node: Some(pod.node.into()),
+            ready: pod.ready && !pod.deleting,
+            deleting: pod.deleting,
+            opted_in: self.workloads[&pod.workload].opted_in,
+            owner: Some(Arc::clone(&pod.owner)),
+            deletion_cost: None,
+            created: 0,
+        };
+        let before = pod.told.take();
+        pod.told = Some(Told {
+            ready: facts.ready,
+            deleting: facts.deleting,
+            reported: before.as_ref().and_then(|told| told.reported),
+            reports: before.as_ref().map_or(0, |told| told.reports),
+        });
+        let event = format!("{} told: ready {}", pod.uid, facts.ready);
+        self.engine.pod_seen(self.now, facts);
+        self.note(event);
+    }
+
+    /// The API server answers who owns an owner: rightly, or that it may not be told.
+    fn answer_owner(&mut self) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let which = self.random.below(self.asked.len());
+        let (namespace, owner) = self.asked.swap_remove(which);
+        let name = owner.name.split('-').next().unwrap_or_default();
+        let key = TargetKey::new("apps", "Deployment", &namespace, name);
+        let followed = match self.random.once_in(12) {
+            true => Followed::Nowhere(Dead::Forbidden),
+            false => Followed::To(key),
+        };
+        if matches!(followed, Followed::Nowhere(_)) {
+            // It will be asked again, as the program does.
+            self.asked.push((namespace.clone(), Arc::clone(&owner)));
+        }
+        self.answered.insert(Arc::clone(&owner));
+        self.note(format!("{} leads {followed:?}", owner.name));
+        self.engine.followed(self.now, &namespace, &owner, followed);
+    }
+
+    /// The API server carries an order out, or refuses.
+    fn answer_order(&mut self) {
+        if self.orders.is_empty() {
+            return;
+        }
+        let which = self.random.below(self.orders.len());
+        let order = self.orders.swap_remove(which);
+        let workload = self.workloads.get_mut(&order.target);
+        let workload = workload.filter(|workload| workload.replicas == order.from);
+        let error = match workload {
+            Some(workload) if !self.random.once_in(6) => {
+                workload.replicas = order.to;
+                self.untold
+                    .push_back(Change::Workload(order.target.clone()));
+                None
+            }
+            _ => Some("conflict".to_owned()),
+        };
+        self.note(format!("order {} to {}: {error:?}", order.target, order.to));
+        self.engine.written(self.now, order, error);
+    }
+
+    /// A pod becomes ready or not, or has another load.
+    fn change_pod(&mut self) {
+        let Some(id) = self.any_pod() else { return };
+        let load = self.random.below(300) as u64;
+        let (ready, moves) = (self.random.once_in(2), self.random.once_in(2));
+        if let Some(pod) = self.pods.get_mut(&id) {
+            if moves {
+                pod.ready = ready;
+            } else {
+                pod.load = load;
+            }
+        }
+        self.untold.push_back(Change::Pod(id));
+    }
+
+    fn any_pod(&mut self) -> Option<u32> {
+        let which = self.random.below(self.pods.len());
+        self.pods.keys().nth(which).copied()
+    }
+
+    /// The controllers bring the pods of a workload nearer to what it requests.
+    fn controller(&mut self) {
+        let which = self.random.below(self.workloads.len());
+        let Some(workload) = self.workloads.values().nth(which).cloned() else {
+            return;
+        };
+        let mut own = self.pods.iter();
+        let own: Vec<_> = own
+            .by_ref()
+            .filter(|(_, pod)| pod.workload == workload.key && !pod.deleting)
+            .map(|(id, _)| *id)
+            .collect();
+        if own.len() < (workload.replicas as usize).min(MOST_PODS) {
+            self.pod_comes(&workload.key);
+        } else if own.len() > workload.replicas as usize {
+            let id = own[self.random.below(own.len())];
+            if let Some(pod) = self.pods.get_mut(&id) {
+                pod.deleting = true;
+            }
+            self.untold.push_back(Change::Pod(id));
+            self.untold.push_back(Change::PodGone(id));
+        }
+    }
+
+    fn pod_comes(&mut self, workload: &TargetKey) {
+        let id = self.number();
+        let set = self.random.below(SETS);
+        let name = format!("{}-{set}", workload.name);
+        let uid = format!("{}-{name}", workload.namespace);
+        let Some(owner) = Owner::named("apps/v1", "ReplicaSet", &name, &uid) else {
+            return;
+        };
+        let since = self.now.since(start()) + Duration::from_secs(5_000);
+        let pod = Pod {
+            uid: format!("pod-{id}"),
+            workload: workload.clone(),
+            owner: Arc::new(owner),
+            node: NODES[self.random.below(NODES.len())],
+            ready: false,
+            deleting: false,
+            load: 0,
+            since,
+            integral: 0,
+            started: 0,
+            read: Duration::ZERO,
+            told: None,
+        };
+        self.pods.insert(id, pod);
+        self.untold.push_back(Change::Pod(id));
+    }
+
+    /// Somebody changes a workload: its replicas, its annotations, or makes it anew.
+    fn change_workload(&mut self) {
+        let which = self.random.below(self.workloads.len());
+        let Some(key) = self.workloads.keys().nth(which).cloned() else {
+            return;
+        };
+        let (what, number) = (self.random.below(8), self.random.below(MOST_PODS));
+        let uid = self.number();
+        if let Some(workload) = self.workloads.get_mut(&key) {
+            match what {
+                0 => workload.opted_in = !workload.opted_in,
+                1 | 2 => workload.min_scale = number as u32,
+                3 => {
+                    workload.uid = uid;
+                    workload.told = None;
+                }
+                _ => workload.replicas = number as u32,
+            }
+        }
+        self.untold.push_back(Change::Workload(key));
+    }
+
+    fn change_leader(&mut self) {
+        self.leading = !self.leading;
+        self.note(format!("leading: {}", self.leading));
+        self.engine.lead(self.leading);
+    }
+
+    fn change_freshness(&mut self) {
+        self.fresh = !self.fresh;
+        self.note(format!("fresh: {}", self.fresh));
+        let why = (!self.fresh).then(|| "the watch of pods is silent".to_owned());
+        self.engine.facts_are(why);
+    }
+
+    /// The program starts anew: everything is listed, in any order, and then it begins.
+    fn restart(&mut self) {
+        self.note("restart".to_owned());
+        self.engine = Engine::new(false);
+        self.engine.configure(self.now, config());
+        (self.leading, self.fresh, self.begun) = (false, true, false);
+        self.asked.clear();
+        self.answered.clear();
+        self.orders.clear();
+        for pod in self.pods.values_mut() {
+            pod.told = None;
+        }
+        for workload in self.workloads.values_mut() {
+            workload.told = None;
+        }
+        let mut changes: Vec<_> = self
+            .workloads
+            .keys()
+            .cloned()
+            .map(Change::Workload)
+            .collect();
+        changes.extend(self.pods.keys().copied().map(Change::Pod));
+        let going = self.pods.iter().filter(|(_, pod)| pod.deleting);
+        let going: Vec<_> = going.map(|(id, _)| Change::PodGone(*id)).collect();
+        while !changes.is_empty() {
+            let which = self.random.below(changes.len());
+            self.untold.push_back(changes.swap_remove(which));
+        }
+        self.untold.extend(going);
+        // Lists are read to their end before anything is decided.
+        while !self.untold.is_empty() {
+            self.tell();
+        }
+        self.engine.begin();
+        self.begun = true;
+    }
+
+    /// Takes what the engine wants done, and judges it.
+    fn collect(&mut self) {
+        for effect in self.engine.effects() {
+            match effect {
+                Effect::Follow { namespace, owner } => self.asked.push((namespace, owner)),
+                Effect::Scale(order) => {
+                    self.check_order(&order);
+                    self.orders_judged += 1;
+                    self.shrinking += u64::from(order.to < order.from);
+                    self.orders.push(order);
+                }
+                Effect::Confirm(_) | Effect::Say(_) => {}
+            }
+        }
+        if self.step.is_multiple_of(64) {
+            self.check_memory();
+        }
+    }
+}

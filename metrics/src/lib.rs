@@ -1,5 +1,5 @@
-//! The status port of a program ([`status`]), its [`log`], the [`memory`] it has no use for, and the two text formats of
-//! its metrics: OpenMetrics, and the older one that every tool reads.
+//! The status port of a program ([`status`]), its long-lived [`tasks`], its [`log`], the [`memory`] it has no use for, and
+//! the two text formats of its metrics: OpenMetrics, and the older one that every tool reads.
 //!
 //! They differ, for what is used here, in where `_total` belongs: OpenMetrics names a counter without it in HELP and
 //! TYPE. promtool, and whoever does not ask for OpenMetrics, gets the older one.
@@ -8,6 +8,7 @@ pub mod log;
 pub mod memory;
 mod process;
 pub mod status;
+pub mod tasks;
 
 use std::fmt;
 

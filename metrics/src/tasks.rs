@@ -1,0 +1,137 @@
+//! The long-lived tasks of a program: the first that ends ends the program.
+//!
+//! A background task that ends leaves a program that lives on without it: a watch that nobody reads, a lease that
+//! nobody renews. So every task that is meant to run as long as the program is a member of one [`Tasks`], and `main`
+//! waits for [`Tasks::broken`]. Bias: a restart is better than a program that is deaf. Failure mode: a task that hangs
+//! does not end, so it is not noticed here; `/healthz` and the metrics have to tell.
+
+use std::{
+    any::Any, borrow::Cow, error::Error, fmt, future::Future, panic::AssertUnwindSafe, sync::Arc,
+};
+
+use futures_util::FutureExt as _;
+use tokio::{sync::watch, task::JoinHandle};
+
+/// The long-lived tasks of a program. Clones share one set.
+#[derive(Clone, Debug)]
+pub struct Tasks {
+    /// The first that ended.
+    first: Arc<watch::Sender<Option<TaskEnded>>>,
+}
+
+/// A task that was meant to run as long as the program, and ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskEnded {
+    /// Which one.
+    pub name: Cow<'static, str>,
+    /// How it ended, in words.
+    pub why: String,
+}
+
+impl Tasks {
+    /// An empty set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            first: Arc::new(watch::Sender::new(None)),
+        }
+    }
+
+    /// Starts a task that is meant to run as long as the program. `name` is what the error says if it ends.
+    ///
+    /// The handle is for a program that ends in order and waits for what is under way. Dropping it changes nothing.
+    pub fn spawn<F>(&self, name: impl Into<Cow<'static, str>>, future: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (first, name) = (Arc::clone(&self.first), name.into());
+        tokio::spawn(async move {
+            // The state that a panic leaves behind is not used again: the program ends.
+            let why = match AssertUnwindSafe(future).catch_unwind().await {
+                Ok(()) => "it returned".to_owned(),
+                Err(panic) => format!("it panicked: {}", message(&*panic)),
+            };
+            first.send_if_modified(|first| {
+                let is_first = first.is_none();
+                first.get_or_insert(TaskEnded { name, why });
+                is_first
+            });
+        })
+    }
+
+    /// Resolves when a task has ended, to the first that did.
+    pub async fn broken(&self) -> TaskEnded {
+        let mut first = self.first.subscribe();
+        loop {
+            if let Some(ended) = &*first.borrow_and_update() {
+                return ended.clone();
+            }
+            if first.changed().await.is_err() {
+                // The sender is in self, so it cannot be gone.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}
+
+impl fmt::Display for TaskEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, why } = self;
+        write!(
+            f,
+            "the task \"{name}\" ended, which it must not: {why}; the program ends so that it is started anew"
+        )
+    }
+}
+
+impl Error for TaskEnded {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn p9_the_first_task_that_ends_is_named() {
+        let tasks = Tasks::new();
+        tasks.spawn("stays", std::future::pending());
+        tasks.spawn("returns", async {});
+        let ended = tasks.broken().await;
+        assert_eq!(ended.name, "returns");
+        assert!(ended.to_string().contains("it returned"), "{ended}");
+        // The answer stays, whatever ends later.
+        let later = tasks.spawn("later", async {});
+        later.await.unwrap();
+        assert_eq!(tasks.broken().await.name, "returns");
+    }
+
+    #[tokio::test]
+    async fn p9_a_panic_is_told_with_its_message() {
+        let tasks = Tasks::new();
+        let from_a_task = tasks.clone();
+        // A task that another task starts is a member too.
+        tasks.spawn("outer", async move {
+            from_a_task.spawn("inner", async { panic!("no more {}", "memory") });
+            std::future::pending::<()>().await;
+        });
+        let ended = tasks.broken().await;
+        assert_eq!(
+            (&*ended.name, &*ended.why),
+            ("inner", "it panicked: no more memory")
+        );
+    }
+}

@@ -79,6 +79,8 @@ impl Engine {
             // What may be asked for depends on it.
             self.judge(now, id);
         }
+        let target = self.entries.get(&id).map(|entry| &entry.target.key);
+        let stale = target.and_then(|key| self.stale_facts(key));
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -112,7 +114,7 @@ impl Engine {
         let in_place = entry.can_be_held && self.fronts.in_place(entry, now);
         entry.in_place_since = in_place.then(|| entry.in_place_since.unwrap_or(now));
         let unknown = unknown(
-            self.stale_facts.as_ref(),
+            stale.as_ref(),
             &self.owners,
             entry,
             &silent,

@@ -90,8 +90,6 @@ pub struct Engine {
     most_workloads: usize,
     /// Those that do not fit.
     beyond_limit: BeyondLimit,
-    /// Why what the API server tells is out of date, if it is.
-    stale_facts: Option<Arc<str>>,
     senders: HashMap<Box<str>, Sender>,
     /// Who else scales what.
     rivals: HashMap<TargetKey, BTreeSet<String>>,
@@ -99,6 +97,10 @@ pub struct Engine {
     fronts: Fronts,
     effects: Vec<Effect>,
     decisions: Tally,
+    /// Why what the API server tells is out of date, if it is.
+    stale_facts: Option<Arc<str>>,
+    /// The same for the objects of one kind, by group and kind.
+    stale_kinds: HashMap<(Box<str>, Box<str>), Arc<str>>,
 }
 
 impl Engine {
@@ -124,17 +126,13 @@ impl Engine {
             most_workloads: limit::WORKLOADS,
             beyond_limit: BeyondLimit::default(),
             stale_facts: None,
+            stale_kinds: HashMap::new(),
             senders: HashMap::new(),
             rivals: HashMap::new(),
             fronts: Fronts::default(),
             effects: Vec::new(),
             decisions: Tally::default(),
         }
-    }
-
-    /// Whether what the API server tells is up to date; if not, why not. Out of date, nothing shrinks.
-    pub fn facts_are(&mut self, stale: Option<String>) {
-        self.stale_facts = stale.map(Arc::from);
     }
 
     /// Decides and tells, and orders nothing, whatever workloads ask for.
@@ -167,6 +165,30 @@ impl Engine {
     /// Begins to decide: all watches have told what there is.
     pub fn begin(&mut self) {
         self.deciding = true;
+    }
+
+    /// Whether what the API server tells is up to date; if not, why not. Out of date, nothing shrinks.
+    pub fn facts_are(&mut self, stale: Option<String>) {
+        self.stale_facts = stale.map(Arc::from);
+    }
+
+    /// The same for the objects of one kind: only workloads of that kind rest on it.
+    pub fn kind_facts_are(&mut self, group: &str, kind: &str, stale: Option<String>) {
+        let key = (group.into(), kind.into());
+        match stale {
+            None => self.stale_kinds.remove(&key),
+            Some(why) => self.stale_kinds.insert(key, why.into()),
+        };
+    }
+
+    /// Why what is known of a workload may be out of date; `None`: it is not.
+    #[must_use]
+    pub fn stale_facts(&self, of: &TargetKey) -> Option<Arc<str>> {
+        let of_kind = || match self.stale_kinds.is_empty() {
+            true => None,
+            false => self.stale_kinds.get(&(of.group.clone(), of.kind.clone())),
+        };
+        self.stale_facts.as_ref().or_else(of_kind).cloned()
     }
 
     /// The cluster's settings have changed.

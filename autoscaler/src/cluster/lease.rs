@@ -1,11 +1,14 @@
 //! Which replica acts: a Lease, kept as client-go's leader election keeps it.
 //!
-//! Bias: rather nobody than two. A holder that could not renew for two thirds of the lease steps down by itself, by its
-//! own monotonic clock; another takes over when it has not seen the Lease change for its whole length, by its own
-//! clock. So clocks that are wrong do not matter (the crates there are compare the times in the Lease with the wall
-//! clock), and the gap between the two is longer than any write is waited for.
+//! Bias: rather nobody than two. A holder that could not renew for two thirds of the lease steps down by itself; another
+//! takes over when it has not seen the Lease change for its whole length. Both go by a clock of their own that counts the
+//! time since boot, so wall clocks that are wrong do not matter (the crates there are compare the times in the Lease with
+//! the wall clock). Who may write until when is kept in [`Leadership`].
+//!
+//! Failure mode: an API server that hangs is asked again before the holder must step down, over another connection. If it
+//! goes on hanging nobody leads.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -19,6 +22,12 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
+use super::leadership::Leadership;
+
+/// Giving up the Lease may take this long. The kubelet kills 30 s after it asked for the end, and the Lease runs out by
+/// itself.
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(3);
+
 /// A candidate.
 #[derive(Debug)]
 pub(super) struct Candidate {
@@ -26,10 +35,9 @@ pub(super) struct Candidate {
     name: String,
     identity: String,
     duration: Duration,
-    /// The Lease as last seen, and when it was first seen so.
-    seen: Option<(Lease, Instant)>,
-    /// When it was last renewed by us; `None` while we do not hold it.
-    renewed: Option<Instant>,
+    leadership: Arc<Leadership>,
+    /// The Lease as last seen, and the time since boot when it was first seen so.
+    seen: Option<(Lease, Duration)>,
 }
 
 impl Candidate {
@@ -39,38 +47,40 @@ impl Candidate {
         name: &str,
         identity: &str,
         duration: Duration,
+        leadership: Arc<Leadership>,
     ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             name: name.to_owned(),
             identity: identity.to_owned(),
             duration,
+            leadership,
             seen: None,
-            renewed: None,
         }
     }
 
-    /// Stands for leadership until `end` is true, then gives it up. `leading` follows.
-    pub(super) async fn run(
-        mut self,
-        leading: watch::Sender<bool>,
-        mut end: watch::Receiver<bool>,
-    ) {
+    /// Stands for leadership until `end` is true, then gives it up.
+    pub(super) async fn run(mut self, mut end: watch::Receiver<bool>) {
+        // Of 15 s: asked every 2 s, stepped down after 10 s, as in client-go.
         let retry = self.duration * 2 / 15;
         let deadline = self.duration * 2 / 3;
+        // Half, so that a request that hangs leaves time for another one, over a new connection.
+        let one_try = deadline / 2;
         let mut trouble = false;
         while !*end.borrow_and_update() {
-            let asked = Instant::now();
+            let (asked, began) = (self.leadership.now(), Instant::now());
             // Not waited for beyond the time to step down.
-            let left = self.renewed.map_or(deadline, |renewed| {
-                deadline.saturating_sub(renewed.elapsed())
-            });
+            let left = self.leadership.left().unwrap_or(deadline).min(one_try);
             match time::timeout(left, self.try_to_hold()).await {
                 Ok(Ok(held)) => {
                     if std::mem::take(&mut trouble) {
                         info!(lease = %self.name, "the Lease can be reached again");
                     }
-                    self.renewed = held.then_some(asked);
+                    let changed = match held {
+                        true => self.leadership.renewed(asked, deadline, self.duration),
+                        false => self.leadership.lost(),
+                    };
+                    self.tell(changed);
                 }
                 Ok(Err(error)) => {
                     if !std::mem::replace(&mut trouble, true) {
@@ -79,35 +89,33 @@ impl Candidate {
                 }
                 Err(_) => debug!(lease = %self.name, "no answer about the Lease in time"),
             }
-            if self
-                .renewed
-                .is_some_and(|renewed| renewed.elapsed() >= deadline)
-            {
-                self.renewed = None;
-            }
-            self.tell(&leading);
+            let expired = self.leadership.expire();
+            self.tell(expired);
             // A holder steps down on time even when nothing answers.
-            let step_down = self.renewed.map(|renewed| renewed + deadline);
-            let next = asked + retry;
-            let next = step_down
-                .map_or(next, |step_down| next.min(step_down))
+            let next = began + retry;
+            let next = self
+                .leadership
+                .left()
+                .map_or(next, |left| next.min(Instant::now() + left))
                 .max(Instant::now() + retry / 4);
             tokio::select! {
                 () = time::sleep_until(next) => {}
                 _ = end.changed() => {}
             }
         }
-        leading.send_replace(false);
-        if self.renewed.is_some() {
+        // No write begins any more; those that are under way end before another replica may lead.
+        let led = self.leadership.leads();
+        self.leadership.lost();
+        if led {
+            self.leadership.drained().await;
             self.give_up().await;
         }
     }
 
-    fn tell(&self, leading: &watch::Sender<bool>) {
-        let lead = self.renewed.is_some();
-        let changed = leading.send_if_modified(|leading| std::mem::replace(leading, lead) != lead);
+    fn tell(&self, changed: bool) {
         if changed {
-            info!(lease = %self.name, "{}", if lead { "leading" } else { "not leading any more" });
+            let leads = *self.leadership.changes().borrow();
+            info!(lease = %self.name, "{}", if leads { "leading" } else { "not leading any more" });
         }
     }
 
@@ -134,7 +142,10 @@ impl Candidate {
             .lease_duration_seconds
             .and_then(|seconds| u64::try_from(seconds).ok());
         let length = length.map_or(self.duration, Duration::from_secs);
-        if !holder.is_empty() && holder != self.identity && since.elapsed() < length {
+        if !holder.is_empty()
+            && holder != self.identity
+            && self.leadership.now().saturating_sub(*since) < length
+        {
             return Ok(false);
         }
         let mine = self.held(Some(lease));
@@ -159,7 +170,7 @@ impl Candidate {
             .as_ref()
             .is_none_or(|(seen, _)| seen.spec != lease.spec)
         {
-            self.seen = Some((lease, Instant::now()));
+            self.seen = Some((lease, self.leadership.now()));
         } else if let Some((seen, _)) = &mut self.seen {
             seen.metadata = lease.metadata;
         }
@@ -206,15 +217,19 @@ impl Candidate {
             spec.lease_duration_seconds = Some(1);
             spec.renew_time = Some(MicroTime(Timestamp::now()));
         }
-        match self
-            .api
-            .replace(&self.name, &PostParams::default(), &lease)
-            .await
-        {
-            Ok(_) => info!(lease = %self.name, "Lease given up"),
-            Err(error) => {
+        let parameters = PostParams::default();
+        let given_up = self.api.replace(&self.name, &parameters, &lease);
+        match time::timeout(GIVE_UP_WITHIN, given_up).await {
+            Ok(Ok(_)) => info!(lease = %self.name, "Lease given up"),
+            Ok(Err(error)) => {
                 warn!(lease = %self.name, %error, "cannot give up the Lease; it runs out")
+            }
+            Err(_) => {
+                warn!(lease = %self.name, "no answer within {GIVE_UP_WITHIN:?} to giving up the Lease; it runs out")
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,12 +4,16 @@
 //! and decides; the one that holds the Lease acts.
 //!
 //! Failure mode: without an API server everything stands as it is. Watches and the Lease are tried again for ever,
-//! reports go on being taken, and nothing is written by anybody who might no longer be the leader.
+//! reports go on being taken, and nothing is written by anybody who might no longer be the leader. A task that is meant to
+//! run as long as the program and ends takes the program with it.
 
+mod api;
+mod boot;
 mod certificate;
 mod events;
 mod ingest;
 mod kinds;
+mod leadership;
 mod lease;
 mod metrics;
 mod options;
@@ -20,6 +24,8 @@ mod shared;
 mod slices;
 mod status;
 mod sync;
+#[cfg(test)]
+mod testing;
 mod watch;
 mod writer;
 
@@ -35,6 +41,7 @@ use std::{
 };
 
 use ebb_autoscaler_core::Timestamp;
+use ebb_metrics::tasks::{TaskEnded, Tasks};
 use ebb_page::Page;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::{Client, core::ApiResource};
@@ -42,13 +49,14 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch as channel},
-    task::JoinHandle,
     time::{self, Instant},
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 pub use self::options::Options;
 use self::{
+    api::Connections,
+    boot::BootClock,
     certificate::{CertificateError, Keeper},
     events::Events,
     ingest::{
@@ -57,6 +65,7 @@ use self::{
         tls::{Certificate, Pem, TlsError},
     },
     kinds::Kinds,
+    leadership::Leadership,
     lease::Candidate,
     metrics::Metrics,
     owners::Owners,
@@ -110,8 +119,8 @@ pub enum Failure {
     #[error("cannot catch signals: {0}")]
     Signals(#[source] io::Error),
     /// A task that should not end has ended.
-    #[error("{0} broke down")]
-    Broken(&'static str),
+    #[error(transparent)]
+    Broken(#[from] TaskEnded),
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -128,7 +137,11 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         let _ =
             nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, most, most);
     }
-    let client = Client::try_from(kube::Config::infer().await?)?;
+    let connections = Connections::new(kube::Config::infer().await?)?;
+    let client = connections.client()?;
+    let leadership = Leadership::new(BootClock::new());
+    // Everything that only the leader writes goes through this one.
+    let leaders_client = connections.client_of_leader(Arc::clone(&leadership))?;
     let reports = listen(options.report_address).await?;
     let status_port = listen(options.status_address).await?;
     info!(reports = ?reports.local_addr().ok(), status = ?status_port.local_addr().ok(), "listening");
@@ -142,9 +155,9 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         engine
     };
     let shared = Arc::new(Shared::new(engine, Clock::start(), outbox));
-    let metrics = Metrics::new(&shared);
+    let tasks = shared.tasks.clone();
+    let metrics = Metrics::new(&shared, &leadership);
     let kinds = Arc::new(Kinds::new(client.clone()));
-    let (lead, leading) = channel::channel(false);
     let (end, ending) = channel::channel(false);
     let status = Arc::new(Status {
         shared: Arc::clone(&shared),
@@ -153,10 +166,13 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         page: Page::new(page::Shown {
             shared: Arc::clone(&shared),
             identity: options.identity.clone(),
-            leading: leading.clone(),
+            leadership: Arc::clone(&leadership),
         }),
     });
-    tokio::spawn(ebb_metrics::status::serve(status_port, Arc::clone(&status)));
+    tasks.spawn(
+        "the status port",
+        ebb_metrics::status::serve(status_port, Arc::clone(&status)),
+    );
 
     let versions = {
         let kinds = Arc::clone(&kinds);
@@ -166,27 +182,44 @@ pub async fn run(options: Options) -> Result<(), Failure> {
                 .map(|kind| kind.resource.version)
         }
     };
-    let (events, write_events) = Events::new(client.clone(), options.identity.clone(), versions);
-    tokio::spawn(write_events);
-    let known = known_facts(&options, &client, &shared, &events, &leading);
+    let (events, write_events) =
+        Events::new(leaders_client.clone(), options.identity.clone(), versions);
+    tasks.spawn("writing Events", write_events);
+    let known = known_facts(&options, &client, &shared, &events, &leadership);
+    if options.activator_account.is_some() {
+        let (client, shared) = (leaders_client.clone(), Arc::clone(&shared));
+        tasks.spawn(
+            "writing slices",
+            paths::run(client, shared, Arc::clone(&leadership)),
+        );
+    }
     let (owners, follower) = Owners::new(
         client.clone(),
         Arc::clone(&kinds),
         Arc::clone(&shared),
         every_cluster_has().map(|kind| (kind.group, kind.kind)),
     );
-    tokio::spawn(follower.run());
+    tasks.spawn("following owners", follower.run());
     let (orders, to_write) = mpsc::unbounded_channel();
     let writer = Writer {
-        client: client.clone(),
+        client: leaders_client,
         kinds,
         shared: Arc::clone(&shared),
         events: events.clone(),
         metrics: Arc::clone(&metrics),
-        leading: leading.clone(),
+        leadership: Arc::clone(&leadership),
     };
-    tokio::spawn(Arc::new(writer).run(to_write));
-    tokio::spawn(dispatch(effects, owners, events, orders, leading.clone()));
+    tasks.spawn("writing scales", Arc::new(writer).run(to_write));
+    tasks.spawn(
+        "carrying out what the engine wants",
+        dispatch(
+            effects,
+            owners,
+            events,
+            orders,
+            Arc::clone(&leadership),
+        ),
+    );
 
     let candidate = Candidate::new(
         client.clone(),
@@ -194,8 +227,9 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         &options.lease,
         &options.identity,
         options.lease_duration,
+        Arc::clone(&leadership),
     );
-    let certificate = certificate(&options, client.clone()).await?;
+    let certificate = certificate(&options, client.clone(), &tasks).await?;
     let identities = Identities::new(
         client,
         &options.agent_account,
@@ -208,14 +242,19 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         Arc::clone(&metrics),
     ));
     let tls = Arc::clone(&certificate).config()?;
-    let mut serving = tokio::spawn(ingest::serve(
+    let serve = ingest::serve(
         reports,
         tls,
         handler,
         options.max_connections as usize,
         ending.clone(),
-    ));
-    let mut deciding = tokio::spawn(decide(Arc::clone(&shared)));
+    );
+    let serving = tasks.spawn("the report port", async move {
+        if let Err(error) = serve.await {
+            error!(%error, "reports cannot be taken any more");
+        }
+    });
+    tasks.spawn("the decision loop", decide(Arc::clone(&shared)));
 
     let start = Start {
         known,
@@ -223,29 +262,20 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         status,
         metrics,
     };
-    let mut standing = tokio::spawn(start.then_stand(candidate, lead, ending));
+    let standing = tasks.spawn(
+        "leader election",
+        start.then_stand(candidate, leadership.changes(), ending),
+    );
     let result = tokio::select! {
-        _ = &mut standing => Err(Failure::Broken("leader election")),
-        _ = &mut serving => Err(Failure::Broken("the report port")),
-        _ = &mut deciding => Err(Failure::Broken("the decision loop")),
+        ended = tasks.broken() => Err(ended.into()),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
     info!("ending");
     end.send_replace(true);
-    // The Lease is given up, and reports under way are answered.
-    let _ = time::timeout(GRACE, async {
-        tokio::join!(finish(standing), finish(serving))
-    })
-    .await;
+    // Writes under way are waited for, the Lease is given up, and reports under way are answered.
+    let _ = time::timeout(GRACE, async { tokio::join!(standing, serving) }).await;
     result
-}
-
-async fn finish<T>(task: JoinHandle<T>) {
-    if !task.is_finished() {
-        // Broken down is finished too.
-        let _ = task.await;
-    }
 }
 
 /// The start: nothing is led, and nothing decided, before everything there is has been read. Owners may be followed later:
@@ -261,7 +291,7 @@ impl Start {
     async fn then_stand(
         self,
         candidate: Candidate,
-        lead: channel::Sender<bool>,
+        leading: channel::Receiver<bool>,
         mut ending: channel::Receiver<bool>,
     ) {
         tokio::select! {
@@ -275,8 +305,12 @@ impl Start {
         info!("ready");
         // The lists.
         ebb_metrics::memory::give_back();
-        let followed = follow_leading(lead.subscribe(), self.shared, self.metrics);
-        tokio::join!(followed, candidate.run(lead, ending));
+        let followed = follow_leading(leading, self.shared, self.metrics);
+        // The leadership outlives the candidate, so the second one goes on for ever.
+        tokio::select! {
+            () = candidate.run(ending) => {}
+            () = followed => {}
+        }
     }
 }
 
@@ -286,45 +320,45 @@ fn known_facts(
     client: &Client,
     shared: &Arc<Shared>,
     events: &Events,
-    leading: &channel::Receiver<bool>,
+    leadership: &Leadership,
 ) -> Sync {
     let known = Sync::new();
-    tokio::spawn(config::run(
-        client.clone(),
-        options.namespace.clone(),
-        options.config_map.clone(),
-        Arc::clone(shared),
-        events.clone(),
-        leading.clone(),
-        known.part(),
-    ));
-    tokio::spawn(pods::run(client.clone(), Arc::clone(shared), known.part()));
+    let tasks = &shared.tasks;
+    let (client, shared) = (|| client.clone(), || Arc::clone(shared));
+    tasks.spawn(
+        "watching the ConfigMap",
+        config::run(
+            client(),
+            options.namespace.clone(),
+            options.config_map.clone(),
+            shared(),
+            events.clone(),
+            leadership.changes(),
+            known.part(),
+        ),
+    );
+    tasks.spawn("watching pods", pods::run(client(), shared(), known.part()));
     for kind in every_cluster_has() {
         let part = Some(known.part());
-        tokio::spawn(targets::run(client.clone(), kind, Arc::clone(shared), part));
+        tasks.spawn(
+            format!("watching {}", kind.plural),
+            targets::run(client(), kind, shared(), part),
+        );
     }
-    tokio::spawn(rivals::horizontal(
-        client.clone(),
-        Arc::clone(shared),
-        known.part(),
-    ));
-    tokio::spawn(rivals::keda(client.clone(), Arc::clone(shared)));
+    tasks.spawn(
+        "watching HorizontalPodAutoscalers",
+        rivals::horizontal(client(), shared(), known.part()),
+    );
+    tasks.spawn("watching ScaledObjects", rivals::keda(client(), shared()));
     if options.activator_account.is_some() {
-        tokio::spawn(services::run(
-            client.clone(),
-            Arc::clone(shared),
-            known.part(),
-        ));
-        tokio::spawn(services::slices(
-            client.clone(),
-            Arc::clone(shared),
-            known.part(),
-        ));
-        tokio::spawn(paths::run(
-            client.clone(),
-            Arc::clone(shared),
-            leading.clone(),
-        ));
+        tasks.spawn(
+            "watching Services",
+            services::run(client(), shared(), known.part()),
+        );
+        tasks.spawn(
+            "watching EndpointSlices",
+            services::slices(client(), shared(), known.part()),
+        );
     }
     known
 }
@@ -364,10 +398,10 @@ async fn dispatch(
     owners: Owners,
     events: Events,
     orders: mpsc::UnboundedSender<crate::engine::Order>,
-    leading: channel::Receiver<bool>,
+    leadership: Arc<Leadership>,
 ) {
     while let Some(effect) = effects.recv().await {
-        let leads = *leading.borrow();
+        let leads = leadership.leads();
         match effect {
             Effect::Follow { namespace, owner } => owners.follow(namespace, owner),
             Effect::Confirm(target) => owners.confirm(target),
@@ -404,7 +438,11 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 /// The certificate of the report port, kept up to date.
-async fn certificate(options: &Options, client: Client) -> Result<Arc<Certificate>, Failure> {
+async fn certificate(
+    options: &Options,
+    client: Client,
+    tasks: &Tasks,
+) -> Result<Arc<Certificate>, Failure> {
     let source = match (&options.tls_certificate, &options.tls_key) {
         (Some(chain), Some(key)) => CertificateSource::Files(chain.clone(), key.clone()),
         _ => CertificateSource::Made(Keeper {
@@ -416,7 +454,7 @@ async fn certificate(options: &Options, client: Client) -> Result<Arc<Certificat
     let mut used = source.read().await?;
     let certificate = Certificate::new(&used)?;
     let kept = Arc::clone(&certificate);
-    tokio::spawn(async move {
+    tasks.spawn("looking after the certificate", async move {
         loop {
             time::sleep(CERTIFICATE_AGAIN).await;
             match source.read().await {

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use ebb_page::{About, Detail, Name, Source, Workload};
-use tokio::sync::watch;
 
-use super::shared::Shared;
+use super::{leadership::Leadership, shared::Shared};
 
 /// Workloads that are looked at in one go. The engine decides between two of these, so nobody who looks holds up a
 /// decision for longer than a fraction of a millisecond, however many workloads there are.
@@ -16,7 +15,7 @@ const AT_A_TIME: usize = 128;
 pub(super) struct Shown {
     pub(super) shared: Arc<Shared>,
     pub(super) identity: String,
-    pub(super) leading: watch::Receiver<bool>,
+    pub(super) leadership: Arc<Leadership>,
 }
 
 impl Source for Shown {
@@ -25,7 +24,7 @@ impl Source for Shown {
             program: "ebb-autoscaler".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             replica: self.identity.clone(),
-            leading: *self.leading.borrow(),
+            leading: self.leadership.leads(),
         }
     }
 
@@ -64,6 +63,7 @@ mod tests {
     use super::*;
     use crate::{
         Clock,
+        cluster::boot::BootClock,
         engine::{Engine, TargetFacts, TargetKey},
     };
 
@@ -84,6 +84,7 @@ mod tests {
                 let facts = TargetFacts {
                     key: TargetKey::new("apps", "Deployment", "many", &format!("web-{number:05}")),
                     uid: format!("{number}").into(),
+                    resource_version: "1".into(),
                     replicas: 1,
                     annotations: [class]
                         .map(|(key, value)| (key.to_owned(), value.to_owned()))
@@ -108,7 +109,7 @@ mod tests {
         let shown = Shown {
             shared,
             identity: "first".to_owned(),
-            leading: watch::channel(true).1,
+            leadership: Leadership::new(BootClock::new()),
         };
         for kind in ["Deployment", "Deployment.apps"] {
             let name = format!("many/{kind}/web-00042").parse().unwrap();

@@ -8,13 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use kube::{Client, Error};
-use tokio::{
-    sync::watch,
-    time::{self, Instant},
-};
+use tokio::time::{self, Instant};
 use tracing::{info, warn};
 
-use super::{shared::Shared, slices};
+use super::{leadership::Leadership, shared::Shared, slices};
 use crate::engine::Path;
 
 /// Activators fall silent without anybody telling.
@@ -39,13 +36,13 @@ enum Failure {
     Timeout,
 }
 
-/// Writes slices whenever this replica leads, for ever.
-pub(super) async fn run(client: Client, shared: Arc<Shared>, leading: watch::Receiver<bool>) {
+/// Writes slices whenever this replica leads, for ever. `client` writes only then: it checks each write as it goes out.
+pub(super) async fn run(client: Client, shared: Arc<Shared>, leadership: Arc<Leadership>) {
     let mut complained: Option<Instant> = None;
     loop {
         let _ = time::timeout(LOOK_AGAIN, shared.paths.notified()).await;
         let mut took = Duration::ZERO;
-        if *leading.borrow() {
+        if leadership.leads() {
             let began = Instant::now();
             let paths = shared.with(|engine, now| engine.paths(now));
             took = began.elapsed();

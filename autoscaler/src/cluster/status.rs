@@ -1,8 +1,9 @@
 //! The status port: what the kubelet, Prometheus and people ask.
 //!
-//! Alive means that the decision loop comes round; an API server that is away is no reason to be restarted. Ready means
-//! that everything there was to know at the start is known and reports are taken; it stays so, because agents must be
-//! able to go on reporting.
+//! Alive means that the decision loop and the tasks of the watches come round; an API server that is away or silent is no
+//! reason to be restarted, because a restart would not bring it back and would cost the windows. Ready means that everything
+//! there was to know at the start is known and reports are taken; it stays so, because agents must be able to go on
+//! reporting. How old the facts are is told in the answer, and by `ebb_autoscaler_watch_age_seconds`.
 
 use std::{
     fmt,
@@ -15,7 +16,7 @@ use std::{
 use ebb_metrics::{Format, status::Answer};
 use ebb_page::Page;
 
-use super::{metrics::Metrics, page::Shown, shared::Shared};
+use super::{metrics::Metrics, page::Shown, shared::Shared, watch::heard::STALE_AFTER};
 
 /// A loop that comes round every tenth of a second and did not for so long does not come round at all.
 const DEAD_AFTER: u64 = 20;
@@ -29,8 +30,24 @@ pub(super) struct Status {
     pub(super) page: Page<Shown>,
 }
 
+impl Status {
+    /// A line for each watch that was not heard of lately.
+    fn old_watches(&self) -> impl Iterator<Item = String> {
+        let old = self.shared.watches.ages().into_iter();
+        old.filter(|(_, age)| *age > STALE_AFTER).map(|(kind, age)| {
+            format!(
+                "the API server has told nothing of {kind} for {} s, so nothing is scaled down; the log says why",
+                age.as_secs()
+            )
+        })
+    }
+}
+
 impl ebb_metrics::status::Status for Status {
     fn alive(&self) -> Result<(), String> {
+        if let Some(stuck) = self.shared.watches.stuck() {
+            return Err(stuck);
+        }
         let since = self.shared.since_beat();
         // Before the start is over there is nothing to decide.
         if since <= DEAD_AFTER || !self.ready.load(Ordering::Relaxed) {
@@ -44,7 +61,10 @@ impl ebb_metrics::status::Status for Status {
 
     fn ready(&self) -> Result<String, String> {
         match self.ready.load(Ordering::Relaxed) {
-            true => Ok("ready".to_owned()),
+            true => Ok(std::iter::once("ready".to_owned())
+                .chain(self.old_watches())
+                .collect::<Vec<_>>()
+                .join("\n")),
             false => Err("not all there is has been read yet".to_owned()),
         }
     }

@@ -1,10 +1,11 @@
 //! Has orders carried out: first the deletion costs, then the scale, then an Event that says so.
 //!
 //! One order of a workload at a time; of those that come meanwhile the last counts. Bias: when in doubt, not done. An
-//! order that failed, or was given by somebody who leads no longer, is dropped: the next decision orders what is still
-//! missing. A scale is never lowered before the pods to go are marked.
+//! order that failed is dropped: the next decision orders what is still missing. An order of a replica that does not lead
+//! any more is dropped too; the client refuses to send it ([`Leadership`]). A scale is never lowered before the pods to go
+//! are marked.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
@@ -14,34 +15,33 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::json;
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-    time,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 use tracing::debug;
 
-use super::{events::Events, kinds::Kinds, metrics::Metrics, shared::Shared};
+use super::{
+    events::Events,
+    kinds::Kinds,
+    leadership::{Leadership, NotLeading},
+    metrics::Metrics,
+    shared::Shared,
+};
 use crate::engine::{DeletionCost, Notice, Order, WorkloadId};
 
 /// The annotation a ReplicaSet's pods are removed by; beta and on since Kubernetes 1.22.
 pub(super) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-
-/// An answer is waited for this long. Well under the time between a leader's last renewal and its Lease's end, so that
-/// a write never outlives the leadership it was ordered under.
-const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Pods of an order that are marked at a time.
 const MARKS_AT_A_TIME: usize = 16;
 
 /// What orders are carried out with.
 pub(super) struct Writer {
+    /// Writes only while this replica leads, and gives each write its time limit.
     pub(super) client: Client,
     pub(super) kinds: Arc<Kinds>,
     pub(super) shared: Arc<Shared>,
     pub(super) events: Events,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) leading: watch::Receiver<bool>,
+    pub(super) leadership: Arc<Leadership>,
 }
 
 /// Why an order was not carried out.
@@ -51,10 +51,8 @@ enum Failure {
     Mark(Box<str>, #[source] Error),
     #[error("{0}")]
     Scale(#[source] Error),
-    #[error("no answer from the API server within {TIMEOUT:?}")]
-    Timeout,
-    #[error("not the leader any more")]
-    NotLeading,
+    #[error(transparent)]
+    NotLeading(#[from] NotLeading),
     #[error("its kind is not known")]
     Kind,
 }
@@ -91,14 +89,18 @@ impl Writer {
     async fn carry_out(&self, order: Order) -> WorkloadId {
         let workload = order.workload;
         let result = self.try_to(&order).await;
-        self.metrics.wrote(result.is_ok());
+        self.metrics.wrote(match &result {
+            Ok(()) => "done",
+            Err(Failure::NotLeading(_)) => "dropped",
+            Err(_) => "failed",
+        });
         let note = format!("from {} to {}: {}", order.from, order.to, order.reason);
         let (reason, note) = match &result {
             Ok(()) if order.to > order.from => ("ScaledUp", note),
             Ok(()) => ("ScaledDown", note),
             Err(error) => ("ScaleFailed", format!("{note}; {error}")),
         };
-        if !matches!(result, Err(Failure::NotLeading)) {
+        if !matches!(result, Err(Failure::NotLeading(_))) {
             self.events.say(Notice {
                 about: order.target.clone(),
                 uid: order.uid.clone(),
@@ -114,6 +116,10 @@ impl Writer {
     }
 
     async fn try_to(&self, order: &Order) -> Result<(), Failure> {
+        // Before the first pod is marked: each request is checked again when it goes out.
+        if !self.leadership.leads() {
+            return Err(NotLeading.into());
+        }
         let key = &order.target;
         let kind = self
             .kinds
@@ -124,17 +130,12 @@ impl Writer {
         for some in order.costs.chunks(MARKS_AT_A_TIME) {
             try_join_all(some.iter().map(|cost| self.mark(&pods, cost))).await?;
         }
-        if !*self.leading.borrow() {
-            return Err(Failure::NotLeading);
-        }
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &key.namespace, &kind.resource);
         let patch = Patch::Merge(json!({"spec": {"replicas": order.to}}));
-        let parameters = parameters();
-        let scaled = api.patch_scale(&key.name, &parameters, &patch);
-        match time::timeout(TIMEOUT, scaled).await {
-            Ok(result) => result.map(drop).map_err(Failure::Scale),
-            Err(_) => Err(Failure::Timeout),
+        match api.patch_scale(&key.name, &parameters(), &patch).await {
+            Err(error) if NotLeading::is_why(&error) => Err(NotLeading.into()),
+            result => result.map(drop).map_err(Failure::Scale),
         }
     }
 
@@ -145,15 +146,13 @@ impl Writer {
         let patch = Patch::Merge(json!({
             "metadata": {"uid": cost.uid, "annotations": {DELETION_COST: value}},
         }));
-        let parameters = parameters();
-        let marked = pods.patch_metadata(&cost.pod, &parameters, &patch);
-        match time::timeout(TIMEOUT, marked).await {
+        match pods.patch_metadata(&cost.pod, &parameters(), &patch).await {
             // A pod that is gone need not be told to go.
-            Ok(Err(Error::Api(status))) if status.is_not_found() || status.is_conflict() => Ok(()),
-            Ok(result) => result
+            Err(Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+            Err(error) if NotLeading::is_why(&error) => Err(NotLeading.into()),
+            result => result
                 .map(drop)
                 .map_err(|error| Failure::Mark(cost.pod.clone(), error)),
-            Err(_) => Err(Failure::Timeout),
         }
     }
 }

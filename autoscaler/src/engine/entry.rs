@@ -292,6 +292,7 @@ mod tests {
         let target = TargetFacts {
             key: TargetKey::new("apps", "Deployment", "shop", "web"),
             uid: "u".into(),
+            resource_version: "1".into(),
             replicas: 1,
             annotations: [(
                 "autoscaling.knative.dev/class".to_owned(),

@@ -76,6 +76,9 @@ impl Engine {
     pub fn target_gone(&mut self, now: Timestamp, key: &TargetKey) {
         self.not_led_to.remove(key);
         self.beyond_limit.remove(key);
+        if let Some(named) = self.led_by_slices.get_mut(key) {
+            *named = Some(Followed::Nowhere(Dead::Absent));
+        }
         let Some(id) = self.ids.remove(key) else {
             return;
         };
@@ -244,11 +247,14 @@ impl Engine {
         if self.ids.contains_key(key) {
             return false;
         }
-        let listed = self.listed.contains(&(key.group.clone(), key.kind.clone()));
         match self.led_by_slices.get(key) {
             Some(None) => false,
             Some(Some(Followed::Nowhere(why))) => *why != Dead::Forbidden,
-            Some(Some(Followed::To(_))) | None => listed,
+            // It exists. What another group's objects ask for may not have been told yet, though all of them were.
+            Some(Some(Followed::To(_))) if *key.group != *"apps" => false,
+            Some(Some(Followed::To(_))) | None => {
+                self.listed.contains(&(key.group.clone(), key.kind.clone()))
+            }
         }
     }
 

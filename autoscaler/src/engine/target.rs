@@ -20,6 +20,8 @@ pub struct TargetFacts {
     pub key: TargetKey,
     /// `metadata.uid`.
     pub uid: Box<str>,
+    /// `metadata.resourceVersion` of the state that is told here.
+    pub resource_version: Box<str>,
     /// Pods it is asked to have: `spec.replicas`, 1 where it does not say.
     pub replicas: u32,
     /// The annotations of its pod template; those of the object itself where it has no template. Only those that are

@@ -38,6 +38,7 @@ fn target(name: &str, replicas: u32, annotations: &[(&str, &str)]) -> TargetFact
     TargetFacts {
         key: key(name),
         uid: format!("uid-of-{name}").into(),
+        resource_version: "1".into(),
         replicas,
         annotations: given
             .map(|(key, value)| (key.to_owned(), value.to_owned()))

@@ -3,6 +3,7 @@
 //! Labels are bounded: by what is in the cluster (namespace, kind, name of a workload) and by what is written here.
 //! A workload's figures are read from the engine when they are asked for, so those of one that is gone are gone too.
 
+mod watches;
 mod workloads;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -20,7 +21,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::shared::Shared;
+use super::{leadership::Leadership, shared::Shared};
 
 /// Everything that is counted.
 pub(super) struct Metrics {
@@ -43,7 +44,7 @@ const REPORTS: [&str; 6] = [
     "broken",
 ];
 /// What becomes of orders to scale.
-const WRITES: [&str; 2] = ["done", "failed"];
+const WRITES: [&str; 3] = ["done", "failed", "dropped"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -51,9 +52,10 @@ struct Outcome {
 }
 
 impl Metrics {
-    pub(super) fn new(shared: &Arc<Shared>) -> Arc<Self> {
+    pub(super) fn new(shared: &Arc<Shared>, leadership: &Leadership) -> Arc<Self> {
         let mut all = Registry::with_prefix("ebb");
         all.register_collector(Box::new(workloads::Workloads(Arc::clone(shared))));
+        all.register_collector(Box::new(watches::Ages(Arc::clone(shared))));
         let registry = all.sub_registry_with_prefix("autoscaler");
         let metrics = Self {
             reports: Family::default(),
@@ -91,6 +93,11 @@ impl Metrics {
             metrics.writes.clone(),
         );
         registry.register(
+            "dropped_writes",
+            "Writes to the API server that were not sent, because this replica did not lead any more",
+            leadership.dropped(),
+        );
+        registry.register(
             "leader",
             "Whether this replica acts",
             metrics.leading.clone(),
@@ -125,8 +132,9 @@ impl Metrics {
         self.turned_away.inc();
     }
 
-    pub(super) fn wrote(&self, done: bool) {
-        count(&self.writes, if done { "done" } else { "failed" }, 1);
+    /// `outcome`: one of [`WRITES`].
+    pub(super) fn wrote(&self, outcome: &'static str) {
+        count(&self.writes, outcome, 1);
     }
 
     pub(super) fn leads(&self, leading: bool) {

@@ -203,12 +203,9 @@ impl Follower {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if watched.insert(name) {
             let (client, resource) = (self.client.clone(), kind.resource.clone());
-            tokio::spawn(targets::run(
-                client,
-                resource,
-                Arc::clone(&self.shared),
-                None,
-            ));
+            let name = format!("watching {}.{}", resource.plural, resource.group);
+            let watched = targets::run(client, resource, Arc::clone(&self.shared), None);
+            self.shared.tasks.spawn(name, watched);
         }
     }
 }

@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt as _, runtime::watcher};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{Change, follow};
+use super::{Change, follow, heard::RestsOnIt};
 use crate::{
     cluster::{events::Events, shared::Shared, sync::Part},
     engine::{Notice, TargetKey},
@@ -32,7 +32,8 @@ pub(in crate::cluster) async fn run(
     let (bad, what_is_bad) = watch::channel(None);
     let tell = tell_of_bad(what_is_bad, leading, events);
     let mut there = false;
-    let read = follow(api, only, |change| match change {
+    let watch = shared.watches.add("configmaps", RestsOnIt::Nothing);
+    let read = follow(api, only, &watch, |change| match change {
         Change::Seen(map) => {
             there = true;
             let data = map.data.iter().flatten();

@@ -8,7 +8,7 @@ use k8s_openapi::{
 use kube::{Api, Client, Resource, ResourceExt as _, runtime::watcher};
 use serde::Deserialize;
 
-use super::{Change, created, follow};
+use super::{Change, created, follow, heard::RestsOnIt};
 use crate::{
     cluster::{shared::Shared, sync::Part, writer::DELETION_COST},
     engine::{Owner, PodFacts, opted_in},
@@ -104,14 +104,20 @@ impl Resource for SlimPod {
 /// Tells the engine of all pods.
 pub(in crate::cluster) async fn run(client: Client, shared: Arc<Shared>, listed: Part) {
     let api: Api<SlimPod> = Api::all(client);
-    follow(api, watcher::Config::default(), |change| match change {
-        Change::Seen(pod) if pod.is_over => {
-            shared.with(|engine, _| engine.pod_gone(&pod.uid().unwrap_or_default()));
-        }
-        Change::Seen(pod) => shared.with(|engine, now| engine.pod_seen(now, pod.facts)),
-        Change::Gone(id) => shared.with(|engine, _| engine.pod_gone(&id.uid)),
-        Change::Listed => listed.done(),
-    })
+    let watch = shared.watches.add("pods", RestsOnIt::Everything);
+    follow(
+        api,
+        watcher::Config::default(),
+        &watch,
+        |change| match change {
+            Change::Seen(pod) if pod.is_over => {
+                shared.with(|engine, _| engine.pod_gone(&pod.uid().unwrap_or_default()));
+            }
+            Change::Seen(pod) => shared.with(|engine, now| engine.pod_seen(now, pod.facts)),
+            Change::Gone(id) => shared.with(|engine, _| engine.pod_gone(&id.uid)),
+            Change::Listed => listed.done(),
+        },
+    )
     .await;
 }
 

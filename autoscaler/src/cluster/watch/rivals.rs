@@ -14,8 +14,9 @@ use kube::{
 };
 use serde::Deserialize;
 use tokio::time;
+use tracing::{debug, warn};
 
-use super::{Change, follow};
+use super::{Change, follow, heard::RestsOnIt};
 use crate::{
     cluster::{shared::Shared, sync::Part},
     engine::TargetKey,
@@ -59,12 +60,20 @@ pub(in crate::cluster) async fn horizontal(client: Client, shared: Arc<Shared>, 
 /// Tells the engine of all ScaledObjects, as soon as the cluster knows what that is.
 pub(in crate::cluster) async fn keda(client: Client, shared: Arc<Shared>) {
     let kind = GroupVersionKind::gvk("keda.sh", "v1alpha1", "ScaledObject");
+    let mut refused = false;
     let kind = loop {
         match discovery::pinned_kind(&client, &kind).await {
             Ok((kind, _)) => break kind,
-            Err(Error::Api(status)) if status.is_forbidden() => return,
-            Err(_) => time::sleep(LOOK_FOR_KEDA).await,
+            // Rights may be given later.
+            Err(Error::Api(status)) if status.is_forbidden() => {
+                if !std::mem::replace(&mut refused, true) {
+                    warn!(%status, "cannot find out whether KEDA is installed, so its ScaledObjects are not respected; \
+                        give the autoscaler's account the right to read /apis/keda.sh");
+                }
+            }
+            Err(error) => debug!(%error, "KEDA is not installed"),
         }
+        time::sleep(LOOK_FOR_KEDA).await;
     };
     tell_all(client, kind, &shared, None).await;
 }
@@ -73,27 +82,33 @@ async fn tell_all(client: Client, kind: ApiResource, shared: &Shared, listed: Op
     let what = kind.kind.clone();
     let api: Api<Rival> = Api::all_with(client, &kind);
     let mut known: HashMap<String, (TargetKey, String)> = HashMap::new();
-    follow(api, watcher::Config::default(), |change| match change {
-        Change::Seen(rival) => {
-            let namespace = rival.namespace().unwrap_or_default();
-            let target = rival.spec.scale_target_ref.key(&namespace);
-            let name = format!("{what} {namespace}/{}", rival.name_any());
-            let now = (target.clone(), name.clone());
-            let before = known.insert(rival.uid().unwrap_or_default(), now.clone());
-            shared.with(|engine, at| {
-                if let Some((target, name)) = before.filter(|before| *before != now) {
-                    engine.rival_gone(at, &target, &name);
-                }
-                engine.rival_seen(at, target, name);
-            });
-        }
-        Change::Gone(id) => {
-            if let Some((target, name)) = known.remove(&id.uid) {
-                shared.with(|engine, now| engine.rival_gone(now, &target, &name));
+    let watch = shared.watches.add(&kind.plural, RestsOnIt::Nothing);
+    follow(
+        api,
+        watcher::Config::default(),
+        &watch,
+        |change| match change {
+            Change::Seen(rival) => {
+                let namespace = rival.namespace().unwrap_or_default();
+                let target = rival.spec.scale_target_ref.key(&namespace);
+                let name = format!("{what} {namespace}/{}", rival.name_any());
+                let now = (target.clone(), name.clone());
+                let before = known.insert(rival.uid().unwrap_or_default(), now.clone());
+                shared.with(|engine, at| {
+                    if let Some((target, name)) = before.filter(|before| *before != now) {
+                        engine.rival_gone(at, &target, &name);
+                    }
+                    engine.rival_seen(at, target, name);
+                });
             }
-        }
-        Change::Listed => listed.iter().for_each(Part::done),
-    })
+            Change::Gone(id) => {
+                if let Some((target, name)) = known.remove(&id.uid) {
+                    shared.with(|engine, now| engine.rival_gone(now, &target, &name));
+                }
+            }
+            Change::Listed => listed.iter().for_each(Part::done),
+        },
+    )
     .await;
 }
 

@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, ResourceExt as _, runtime::watcher};
 
-use super::{Change, Id, follow};
+use super::{Change, Id, follow, heard::RestsOnIt};
 use crate::{
     cluster::{
         shared::Shared,
@@ -21,48 +21,61 @@ use crate::{
 /// Tells the engine of all Services.
 pub(in crate::cluster) async fn run(client: Client, shared: Arc<Shared>, listed: Part) {
     let api: Api<Service> = Api::all(client);
-    follow(api, watcher::Config::default(), |change| match change {
-        Change::Seen(service) => shared.with(|engine, _| engine.service_seen(facts(&service))),
-        Change::Gone(Id {
-            namespace, name, ..
-        }) => shared.with(|engine, _| engine.service_gone(&namespace, &name)),
-        Change::Listed => listed.done(),
-    })
+    let watch = shared.watches.add("services", RestsOnIt::Everything);
+    follow(
+        api,
+        watcher::Config::default(),
+        &watch,
+        |change| match change {
+            Change::Seen(service) => shared.with(|engine, _| engine.service_seen(facts(&service))),
+            Change::Gone(Id {
+                namespace, name, ..
+            }) => shared.with(|engine, _| engine.service_gone(&namespace, &name)),
+            Change::Listed => listed.done(),
+        },
+    )
     .await;
 }
 
 /// Tells the engine of all slices: ours, and those that lead to pods.
 pub(in crate::cluster) async fn slices(client: Client, shared: Arc<Shared>, listed: Part) {
     let api: Api<EndpointSlice> = Api::all(client);
-    follow(api, watcher::Config::default(), |change| match change {
-        Change::Seen(slice) => {
-            // Whoever took this label away took the slice out of the Service.
-            let Some(service) = slice.labels().get(SERVICE) else {
-                return;
-            };
-            let namespace = slice.namespace().unwrap_or_default();
-            let is_ours = slice
-                .labels()
-                .get(MANAGED_BY)
-                .is_some_and(|by| by == MANAGER);
-            if is_ours {
-                let written = slices::read(&slice);
-                shared.with(|engine, _| engine.slice_seen(&namespace, service, written));
-            } else {
-                let (name, ready) = (slice.name_any(), has_ready(&slice));
-                shared.with(|engine, _| engine.endpoints_seen(&namespace, &name, service, ready));
+    let watch = shared.watches.add("endpointslices", RestsOnIt::Everything);
+    follow(
+        api,
+        watcher::Config::default(),
+        &watch,
+        |change| match change {
+            Change::Seen(slice) => {
+                // Whoever took this label away took the slice out of the Service.
+                let Some(service) = slice.labels().get(SERVICE) else {
+                    return;
+                };
+                let namespace = slice.namespace().unwrap_or_default();
+                let is_ours = slice
+                    .labels()
+                    .get(MANAGED_BY)
+                    .is_some_and(|by| by == MANAGER);
+                if is_ours {
+                    let written = slices::read(&slice);
+                    shared.with(|engine, _| engine.slice_seen(&namespace, service, written));
+                } else {
+                    let (name, ready) = (slice.name_any(), has_ready(&slice));
+                    shared
+                        .with(|engine, _| engine.endpoints_seen(&namespace, &name, service, ready));
+                }
             }
-        }
-        Change::Gone(Id {
-            namespace, name, ..
-        }) => shared.with(|engine, _| {
-            engine.endpoints_gone(&namespace, &name);
-            if let Some(service) = slices::service(&name) {
-                engine.slice_gone(&namespace, service);
-            }
-        }),
-        Change::Listed => listed.done(),
-    })
+            Change::Gone(Id {
+                namespace, name, ..
+            }) => shared.with(|engine, _| {
+                engine.endpoints_gone(&namespace, &name);
+                if let Some(service) = slices::service(&name) {
+                    engine.slice_gone(&namespace, service);
+                }
+            }),
+            Change::Listed => listed.done(),
+        },
+    )
     .await;
 }
 

@@ -1,25 +1,39 @@
 //! The objects of one kind that can be scaled.
+//!
+//! The replicas of Kubernetes' own kinds are in `spec.replicas`. Those of other kinds are wherever their definition says,
+//! so they are read from the [scale subresource](super::scaled).
+//!
+//! Bias: an object of somebody else's kind may hold anything. What cannot be read of it counts as absent, so that one
+//! odd object does not hide all others of its kind.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use kube::{
-    Api, Client, ResourceExt as _,
-    core::{ApiResource, Object},
+    Api, Client, Resource, ResourceExt as _,
+    core::{ApiResource, DynamicResourceScope, ObjectMeta},
     runtime::watcher,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
-use super::{Change, created, follow};
+use super::{Change, created, follow, heard::RestsOnIt, scaled::Scales};
 use crate::{
     cluster::{shared::Shared, sync::Part},
     engine::{TargetFacts, TargetKey},
 };
 
-type SlimTarget = Object<Spec, kube::core::object::NotUsed>;
+/// What is read of an object.
+#[derive(Clone, Debug, Deserialize)]
+struct SlimTarget {
+    metadata: ObjectMeta,
+    #[serde(default, deserialize_with = "lenient")]
+    spec: Spec,
+}
 
 #[derive(Clone, Debug, Default, Deserialize)]
 struct Spec {
+    #[serde(default, deserialize_with = "lenient")]
     replicas: Option<i64>,
+    #[serde(default, deserialize_with = "lenient")]
     template: Option<Template>,
 }
 
@@ -34,39 +48,113 @@ struct Metadata {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// Tells the engine of all objects of a kind.
+/// What is there, or the default where it is of another type.
+fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Default,
+{
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
+impl Resource for SlimTarget {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(dynamic: &ApiResource) -> Cow<'_, str> {
+        dynamic.kind.as_str().into()
+    }
+
+    fn group(dynamic: &ApiResource) -> Cow<'_, str> {
+        dynamic.group.as_str().into()
+    }
+
+    fn version(dynamic: &ApiResource) -> Cow<'_, str> {
+        dynamic.version.as_str().into()
+    }
+
+    fn plural(dynamic: &ApiResource) -> Cow<'_, str> {
+        dynamic.plural.as_str().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// Tells the engine of all objects of a kind, for ever. `listed`: a kind that every cluster has, so that every decision
+/// waits for it.
 pub(in crate::cluster) async fn run(
     client: Client,
     kind: ApiResource,
     shared: Arc<Shared>,
     listed: Option<Part>,
 ) {
-    let api: Api<SlimTarget> = Api::all_with(client, &kind);
-    follow(api, watcher::Config::default(), |change| match change {
-        Change::Seen(object) if object.metadata.deletion_timestamp.is_none() => {
-            let facts = facts(&kind, &object);
-            shared.with(|engine, now| engine.target_seen(now, facts));
-            // A new workload is due at once.
-            shared.sooner.notify_one();
-        }
-        Change::Seen(object) => {
-            let key = key(
+    let rests = match listed {
+        Some(_) => RestsOnIt::Everything,
+        None => RestsOnIt::Kind {
+            group: kind.group.as_str().into(),
+            kind: kind.kind.as_str().into(),
+        },
+    };
+    let name = match has_replicas_in_spec(&kind) {
+        true => kind.plural.clone(),
+        false => format!("{}.{}", kind.plural, kind.group),
+    };
+    let watch = shared.watches.add(&name, rests);
+    let scales = (!has_replicas_in_spec(&kind)).then(Scales::default);
+    let gone = |key: &TargetKey| {
+        scales.iter().for_each(|scales| scales.gone(key));
+        shared.with(|engine, now| engine.target_gone(now, key));
+    };
+    let api: Api<SlimTarget> = Api::all_with(client.clone(), &kind);
+    let followed = follow(
+        api,
+        watcher::Config::default(),
+        &watch,
+        |change| match change {
+            Change::Seen(object) if object.metadata.deletion_timestamp.is_none() => {
+                let facts = facts(&kind, &object);
+                match &scales {
+                    Some(scales) if facts.opted_in() => {
+                        scales.seen(&shared, facts, object.metadata.generation);
+                    }
+                    Some(_) => gone(&facts.key),
+                    None => {
+                        shared.with(|engine, now| engine.target_seen(now, facts));
+                        // A new workload is due at once.
+                        shared.sooner.notify_one();
+                    }
+                }
+            }
+            Change::Seen(object) => gone(&key(
                 &kind,
                 &object.namespace().unwrap_or_default(),
                 &object.name_any(),
-            );
-            shared.with(|engine, now| engine.target_gone(now, &key));
+            )),
+            Change::Gone(id) => gone(&key(&kind, &id.namespace, &id.name)),
+            Change::Listed => {
+                shared.with(|engine, _| engine.kind_listed(&kind.group, &kind.kind));
+                listed.iter().for_each(Part::done);
+            }
+        },
+    );
+    match &scales {
+        Some(scales) => {
+            tokio::join!(followed, scales.ask(client, &kind, &shared));
         }
-        Change::Gone(id) => {
-            let key = key(&kind, &id.namespace, &id.name);
-            shared.with(|engine, now| engine.target_gone(now, &key));
-        }
-        Change::Listed => {
-            shared.with(|engine, _| engine.kind_listed(&kind.group, &kind.kind));
-            listed.iter().for_each(Part::done);
-        }
-    })
-    .await;
+        None => followed.await,
+    }
+}
+
+/// Whether the replicas are in `spec.replicas`: so it is with Kubernetes' own kinds.
+fn has_replicas_in_spec(kind: &ApiResource) -> bool {
+    kind.group == "apps"
 }
 
 fn key(kind: &ApiResource, namespace: &str, name: &str) -> TargetKey {
@@ -92,6 +180,7 @@ fn facts(kind: &ApiResource, object: &SlimTarget) -> TargetFacts {
             &object.name_any(),
         ),
         uid: object.uid().unwrap_or_default().into(),
+        resource_version: object.resource_version().unwrap_or_default().into(),
         // What the API server itself assumes.
         replicas: object
             .spec
@@ -142,6 +231,16 @@ mod tests {
                 .annotations
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn what_is_of_another_type_counts_as_absent() {
+        let facts = read(serde_json::json!({"replicas": "many", "template": "none"}));
+        assert_eq!(
+            (facts.replicas, facts.annotations["a"].as_str()),
+            (1, "own")
+        );
+        assert_eq!(read(serde_json::json!([1])).replicas, 1);
     }
 
     #[test]

@@ -72,6 +72,7 @@ impl World {
             TargetFacts {
                 key: key(),
                 uid: "uid".into(),
+                resource_version: "1".into(),
                 replicas,
                 annotations: given
                     .map(|(key, value)| (key.to_owned(), value.to_owned()))
@@ -478,6 +479,7 @@ fn ten_thousand_services_have_a_door_each() {
             TargetFacts {
                 key: TargetKey::new("apps", "Deployment", "shop", &name),
                 uid: name.as_str().into(),
+                resource_version: "1".into(),
                 replicas: 0,
                 annotations: [(
                     "autoscaling.knative.dev/class".to_owned(),

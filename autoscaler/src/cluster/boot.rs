@@ -1,0 +1,43 @@
+//! The time since the machine booted, by which leadership and the age of watches are measured.
+//!
+//! `CLOCK_BOOTTIME` goes on while this process is stopped (SIGSTOP, a frozen cgroup) and while the machine is suspended.
+//! The monotonic clock, which Rust and tokio use, stands still during a suspend: a leader that slept for an hour would
+//! believe that it still leads. Neither clock jumps when the wall clock is set. See
+//! <https://man7.org/linux/man-pages/man2/clock_gettime.2.html>.
+//!
+//! Failure mode: if the kernel does not tell the time, it is later than everything. Then nobody leads.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use nix::time::{ClockId, clock_gettime};
+
+/// A clock that never stands still. Tests have one of their own.
+#[derive(Clone)]
+pub(super) struct BootClock(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl BootClock {
+    /// The kernel's.
+    pub(super) fn new() -> Self {
+        Self(Arc::new(|| {
+            clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::MAX, Duration::from)
+        }))
+    }
+
+    /// The time since the machine booted.
+    pub(super) fn now(&self) -> Duration {
+        (self.0)()
+    }
+
+    /// One that goes with tokio's clock, which tests pause and advance.
+    #[cfg(test)]
+    pub(super) fn of_tokio() -> Self {
+        let start = tokio::time::Instant::now();
+        Self(Arc::new(move || Duration::from_secs(1) + start.elapsed()))
+    }
+}
+
+impl fmt::Debug for BootClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BootClock").field(&self.now()).finish()
+    }
+}

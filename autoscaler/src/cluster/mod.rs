@@ -212,13 +212,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     tasks.spawn("writing scales", Arc::new(writer).run(to_write));
     tasks.spawn(
         "carrying out what the engine wants",
-        dispatch(
-            effects,
-            owners,
-            events,
-            orders,
-            Arc::clone(&leadership),
-        ),
+        dispatch(effects, owners, events, orders, Arc::clone(&leadership)),
     );
 
     let candidate = Candidate::new(

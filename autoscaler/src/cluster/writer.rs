@@ -4,6 +4,11 @@
 //! order that failed is dropped: the next decision orders what is still missing. An order of a replica that does not lead
 //! any more is dropped too; the client refuses to send it ([`Leadership`]). A scale is never lowered before the pods to go
 //! are marked.
+//!
+//! A scale carries the uid and the `resourceVersion` it was decided on, so one that was decided on an older state of the
+//! object is refused with 409 (<https://kubernetes.io/docs/reference/using-api/api-concepts/#updates-to-existing-resources>):
+//! somebody else has changed it, or its status has changed, or it is another object of the same name. That is no failure:
+//! it is decided anew.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -53,6 +58,8 @@ enum Failure {
     Scale(#[source] Error),
     #[error(transparent)]
     NotLeading(#[from] NotLeading),
+    #[error("the object has changed since the decision")]
+    Changed,
     #[error("its kind is not known")]
     Kind,
 }
@@ -86,18 +93,26 @@ impl Writer {
         }
     }
 
-    async fn carry_out(&self, order: Order) -> WorkloadId {
+    async fn carry_out(&self, mut order: Order) -> WorkloadId {
         let workload = order.workload;
         let result = self.try_to(&order).await;
         self.metrics.wrote(match &result {
-            Ok(()) => "done",
+            Ok(_) => "done",
             Err(Failure::NotLeading(_)) => "dropped",
+            Err(Failure::Changed) => "overtaken",
             Err(_) => "failed",
         });
+        if let Err(Failure::Changed) = result {
+            debug!(target = %order.target, "decided anew: the object has changed meanwhile");
+            self.shared
+                .with(|engine, now| engine.overtaken(now, &order));
+            self.shared.sooner.notify_one();
+            return workload;
+        }
         let note = format!("from {} to {}: {}", order.from, order.to, order.reason);
         let (reason, note) = match &result {
-            Ok(()) if order.to > order.from => ("ScaledUp", note),
-            Ok(()) => ("ScaledDown", note),
+            Ok(_) if order.to > order.from => ("ScaledUp", note),
+            Ok(_) => ("ScaledDown", note),
             Err(error) => ("ScaleFailed", format!("{note}; {error}")),
         };
         if !matches!(result, Err(Failure::NotLeading(_))) {
@@ -109,13 +124,20 @@ impl Writer {
                 note,
             });
         }
-        let error = result.err().map(|error| error.to_string());
+        let error = match result {
+            Ok(version) => {
+                order.resource_version = version;
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
         self.shared
             .with(|engine, now| engine.written(now, order, error));
         workload
     }
 
-    async fn try_to(&self, order: &Order) -> Result<(), Failure> {
+    /// Answers the `resourceVersion` of the object that has been scaled.
+    async fn try_to(&self, order: &Order) -> Result<Box<str>, Failure> {
         // Before the first pod is marked: each request is checked again when it goes out.
         if !self.leadership.leads() {
             return Err(NotLeading.into());
@@ -132,10 +154,15 @@ impl Writer {
         }
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &key.namespace, &kind.resource);
-        let patch = Patch::Merge(json!({"spec": {"replicas": order.to}}));
+        let patch = Patch::Merge(json!({
+            "metadata": {"uid": order.uid, "resourceVersion": order.resource_version},
+            "spec": {"replicas": order.to},
+        }));
         match api.patch_scale(&key.name, &parameters(), &patch).await {
+            Ok(scale) => Ok(scale.metadata.resource_version.unwrap_or_default().into()),
+            Err(Error::Api(status)) if status.is_conflict() => Err(Failure::Changed),
             Err(error) if NotLeading::is_why(&error) => Err(NotLeading.into()),
-            result => result.map(drop).map_err(Failure::Scale),
+            Err(error) => Err(Failure::Scale(error)),
         }
     }
 

@@ -113,13 +113,7 @@ impl Engine {
         let held = self.fronts.settle(now, entry);
         let in_place = entry.can_be_held && self.fronts.in_place(entry, now);
         entry.in_place_since = in_place.then(|| entry.in_place_since.unwrap_or(now));
-        let unknown = unknown(
-            stale.as_ref(),
-            &self.owners,
-            entry,
-            &silent,
-            measured,
-        );
+        let unknown = unknown(stale.as_ref(), &self.owners, entry, &silent, measured);
         entry.knows(now, unknown, ready);
         let Some(workload) = &mut entry.workload else {
             return;
@@ -212,6 +206,7 @@ impl Engine {
             workload: id,
             target: entry.target.key.clone(),
             uid: entry.target.uid.clone(),
+            resource_version: entry.target.resource_version.clone(),
             from,
             to,
             reason: last.decision.reason.to_string(),
@@ -230,6 +225,7 @@ impl Engine {
         if error.is_none() {
             // The watch will say the same in a moment; until then nothing need be ordered twice.
             entry.target.replicas = order.to;
+            entry.target.resource_version = order.resource_version.clone();
         }
         entry.written = Some(Written {
             at: now,
@@ -281,6 +277,23 @@ fn unknown(
     }
     let begins = !entry.was_known && entry.replicas() > 0;
     (begins && !measured).then_some(Unknown::Unmeasured)
+}
+
+impl Engine {
+    /// An order was refused, because the object has changed since the decision. It is decided anew: at once if the change
+    /// has been told meanwhile, else as soon as it is.
+    pub fn overtaken(&mut self, now: Timestamp, order: &Order) {
+        let Some(entry) = self.entries.get_mut(&order.workload) else {
+            return;
+        };
+        if entry.ordered == Some(order.to) {
+            entry.ordered = None;
+        }
+        entry.overtaken = entry.target.resource_version == order.resource_version;
+        if !entry.overtaken {
+            self.press(now, order.workload);
+        }
+    }
 }
 
 impl Decided {

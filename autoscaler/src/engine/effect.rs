@@ -31,6 +31,8 @@ pub struct Order {
     pub target: TargetKey,
     /// Its uid, so that a successor of the same name is not meant.
     pub uid: Box<str>,
+    /// `metadata.resourceVersion` of the state it was decided on; once it is carried out, of the state it has made.
+    pub resource_version: Box<str>,
     /// Pods it is asked to have now.
     pub from: u32,
     /// Pods it shall have.

@@ -50,6 +50,8 @@ pub(super) struct Entry {
     pub(super) was_known: bool,
     /// What was ordered and is not carried out yet.
     pub(super) ordered: Option<u32>,
+    /// Whether an order was refused because of a change that has not been told yet.
+    pub(super) overtaken: bool,
     /// Its last hour, to be shown.
     pub(super) memory: Memory,
     /// Pods recommended last, where it may not be scaled.
@@ -116,6 +118,7 @@ impl Entry {
             unknown_told: false,
             was_known: false,
             ordered: None,
+            overtaken: false,
             memory: Memory::default(),
             recommended: None,
             written: None,

@@ -38,12 +38,17 @@ impl Engine {
                 let judge = entry.target.annotations != facts.annotations
                     || entry.target.oversized != facts.oversized;
                 let relabelled = entry.target.labels != facts.labels;
+                let changed = entry.target.resource_version != facts.resource_version;
+                let anew = changed && std::mem::take(&mut entry.overtaken);
                 entry.target = facts;
                 if relabelled {
                     self.fronts.workload_seen(id, entry);
                 }
                 if judge {
                     self.judge(now, id);
+                }
+                if anew {
+                    self.press(now, id);
                 }
                 return;
             }

@@ -97,6 +97,7 @@ mod tests {
         let facts = TargetFacts {
             key: TargetKey::new("apps", "Deployment", "shop", "web"),
             uid: "u".into(),
+            resource_version: "1".into(),
             replicas: 1,
             annotations: [
                 class.clone(),

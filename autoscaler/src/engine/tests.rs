@@ -1,5 +1,7 @@
 //! The engine from end to end: facts and reports in, effects out.
 
+mod overtaken;
+
 use std::{sync::Arc, time::Duration};
 
 use ebb_autoscaler_core::{Config, Timestamp};

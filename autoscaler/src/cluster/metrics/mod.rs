@@ -44,7 +44,7 @@ const REPORTS: [&str; 6] = [
     "broken",
 ];
 /// What becomes of orders to scale.
-const WRITES: [&str; 3] = ["done", "failed", "dropped"];
+const WRITES: [&str; 4] = ["done", "failed", "dropped", "overtaken"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {

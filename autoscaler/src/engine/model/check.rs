@@ -40,7 +40,7 @@ impl World {
             .workloads
             .get(&order.target)
             .and_then(|workload| workload.told)
-            .map(|told| self.now.since(told));
+            .map(|(_, told)| self.now.since(told));
         self.must(
             order.from <= 1 || known_for.is_some_and(|known| known >= WINDOW),
             order,

@@ -60,8 +60,8 @@ pub(super) struct Workload {
     pub(super) replicas: u32,
     opted_in: bool,
     min_scale: u32,
-    /// Since when this engine has known of it as opted in.
-    pub(super) told: Option<Timestamp>,
+    /// The uid of the one that opted in, as this engine was told, and since when.
+    pub(super) told: Option<(u32, Timestamp)>,
 }
 
 /// Everything.
@@ -281,14 +281,15 @@ impl World {
             annotations: annotations.into(),
             labels: [].into(),
             oversized: 0,
+            resource_version: format!("{}", workload.replicas).into(),
             owned: false,
             created: 0,
         };
         if !workload.opted_in {
             facts.annotations.clear();
             workload.told = None;
-        } else if workload.told.is_none() {
-            workload.told = Some(self.now);
+        } else if workload.told.is_none_or(|(uid, _)| uid != workload.uid) {
+            workload.told = Some((workload.uid, self.now));
         }
         let event = format!(
             "{key} told: {} opted in: {}",
@@ -453,10 +454,7 @@ impl World {
             match what {
                 0 => workload.opted_in = !workload.opted_in,
                 1 | 2 => workload.min_scale = number as u32,
-                3 => {
-                    workload.uid = uid;
-                    workload.told = None;
-                }
+                3 => workload.uid = uid,
                 _ => workload.replicas = number as u32,
             }
         }

@@ -33,6 +33,7 @@ fn facts(version: &str) -> TargetFacts {
         )]
         .into(),
         labels: [].into(),
+        oversized: 0,
         owned: false,
         created: 0,
     }

@@ -237,7 +237,7 @@ mod tests {
     fn what_is_of_another_type_counts_as_absent() {
         let facts = read(serde_json::json!({"replicas": "many", "template": "none"}));
         assert_eq!(
-            (facts.replicas, facts.annotations["a"].as_str()),
+            (facts.replicas, facts.annotations["ebb.dev/mode"].as_str()),
             (1, "own")
         );
         assert_eq!(read(serde_json::json!([1])).replicas, 1);

@@ -132,7 +132,7 @@ pub struct Workload {
 /// What is not known of a workload. While there is such a thing, the workload does not shrink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unknown {
-    /// For machines: `facts`, `owners`, `unmeasured` or `metrics`.
+    /// For machines: `facts`, `owners`, `unmeasured`, `window` or `metrics`.
     pub what: Word,
     /// For people.
     pub why: String,
@@ -158,8 +158,15 @@ impl Workload {
     pub fn needs_attention(&self) -> bool {
         self.refused.is_some()
             || self.silent_pods > 0
-            || self.unknown.is_some()
+            || self.unknown.as_ref().is_some_and(Unknown::needs_attention)
             || self.ready.is_some_and(|ready| ready < self.replicas)
+    }
+}
+
+impl Unknown {
+    /// Whether somebody should look at it: pods that start, and time that passes, are no reason.
+    fn needs_attention(&self) -> bool {
+        !matches!(&*self.what, "unmeasured" | "window")
     }
 }
 

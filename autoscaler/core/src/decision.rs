@@ -64,14 +64,6 @@ impl Scaler {
         }
     }
 
-    /// Starts over with `pods` held, as if it had just been created over them; nothing that was asked for is given up.
-    pub fn hold_from(&mut self, now: Timestamp, pods: u32) {
-        if pods > 1 {
-            self.panicking_since = Some(now);
-            self.most = self.most.max(pods);
-        }
-    }
-
     /// Whether it is a panic.
     pub const fn is_panicking(&self) -> bool {
         self.panicking_since.is_some()

@@ -113,13 +113,6 @@ impl Reconciler {
         self.status
     }
 
-    /// A workload that is serving counts as busy up to `now`: nobody knows better.
-    pub fn idle_from(&mut self, now: Timestamp) {
-        if self.status.activity == Activity::Active {
-            self.status.since = now;
-        }
-    }
-
     /// One step. `desired` and `excess` are the latest decision's; `None` before the first.
     pub fn step(
         &mut self,

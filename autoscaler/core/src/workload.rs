@@ -91,13 +91,6 @@ impl Workload {
         }
     }
 
-    /// From `now` on the load is known, and not what it was before: `replicas` pods are held for a stable window, and idle
-    /// time begins now. As at a restart (section 2.4 of the KPA description, "Start").
-    pub fn hold_from(&mut self, now: Timestamp, replicas: u32) {
-        self.scaler.hold_from(now, replicas);
-        self.reconciler.idle_from(now);
-    }
-
     /// The settings in force.
     pub const fn settings(&self) -> &Settings {
         &self.settings

@@ -114,7 +114,7 @@ impl Engine {
         let in_place = entry.can_be_held && self.fronts.in_place(entry, now);
         entry.in_place_since = in_place.then(|| entry.in_place_since.unwrap_or(now));
         let unknown = unknown(stale.as_ref(), &self.owners, entry, &silent, measured);
-        entry.knows(now, unknown, ready);
+        entry.knows(now, unknown);
         let Some(workload) = &mut entry.workload else {
             return;
         };

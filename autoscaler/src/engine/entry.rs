@@ -48,6 +48,8 @@ pub(super) struct Entry {
     pub(super) unknown_told: bool,
     /// Whether all of it was known once.
     pub(super) was_known: bool,
+    /// When its load will have been measured for a stable window, if that is to come.
+    measured_from: Option<Timestamp>,
     /// What was ordered and is not carried out yet.
     pub(super) ordered: Option<u32>,
     /// Whether an order was refused because of a change that has not been told yet.
@@ -117,6 +119,7 @@ impl Entry {
             unknown: None,
             unknown_told: false,
             was_known: false,
+            measured_from: None,
             ordered: None,
             overtaken: false,
             memory: Memory::default(),
@@ -206,20 +209,19 @@ impl Entry {
     }
 
     /// Takes in what is not known of it at `now`. Once all is known for the first time, the load of the past stable window
-    /// is not: the pods that were there are held for as long as it takes to measure one.
-    pub(super) fn knows(&mut self, now: Timestamp, unknown: Option<Unknown>, ready: u32) {
+    /// is not: it is, when it has been measured for as long.
+    pub(super) fn knows(&mut self, now: Timestamp, unknown: Option<Unknown>) {
+        if unknown.is_none() && !std::mem::replace(&mut self.was_known, true) && self.replicas() > 0
+        {
+            let window = self.settings.as_ref().map(|it| it.stable_window);
+            self.measured_from = window.map(|window| now + window);
+        }
+        let unmeasured = self.measured_from.filter(|&from| now < from);
+        self.measured_from = unmeasured;
+        let unknown = unknown.or(unmeasured.map(|from| Unknown::Window(from.since(now))));
         let since = self.unknown.as_ref().map_or(now, |(_, since)| *since);
+        self.unknown_told &= unknown.is_some();
         self.unknown = unknown.map(|unknown| (unknown, since));
-        if self.unknown.is_some() {
-            return;
-        }
-        self.unknown_told = false;
-        if !std::mem::replace(&mut self.was_known, true) {
-            let replicas = self.replicas();
-            if let Some(workload) = &mut self.workload {
-                workload.hold_from(now, ready.max(replicas));
-            }
-        }
     }
 
     /// Whether it has no pod on purpose and nobody could wake it: then it is left alone, as a HorizontalPodAutoscaler

@@ -24,6 +24,8 @@ pub enum Unknown {
     },
     /// No pod of it has been measured yet.
     Unmeasured,
+    /// Its load has been measured for less than a stable window; for this much longer it will be.
+    Window(Duration),
     /// Pods that may be serving have no current metrics.
     Metrics {
         /// How many pods.
@@ -34,9 +36,6 @@ pub enum Unknown {
 }
 
 impl Unknown {
-    /// All labels of the metric that tells of it.
-    pub const LABELS: [&'static str; 4] = ["facts", "owners", "unmeasured", "metrics"];
-
     /// The label of the metric that tells of it.
     #[must_use]
     pub fn label(&self) -> &'static str {
@@ -44,13 +43,14 @@ impl Unknown {
             Self::Facts(_) => "facts",
             Self::Owners { .. } => "owners",
             Self::Unmeasured => "unmeasured",
+            Self::Window(_) => "window",
             Self::Metrics { .. } => "metrics",
         }
     }
 
-    /// Whether somebody should look at it. Pods that have not started yet tell of themselves.
+    /// Whether somebody should look at it. Pods that have not started yet tell of themselves, and time passes by itself.
     pub(super) fn needs_attention(&self) -> bool {
-        !matches!(self, Self::Unmeasured)
+        !matches!(self, Self::Unmeasured | Self::Window(_))
     }
 }
 
@@ -63,6 +63,11 @@ impl fmt::Display for Unknown {
                 "{count} owners of pods in its namespace are not resolved yet, {example} for one"
             ),
             Self::Unmeasured => f.write_str("none of its pods has been measured yet"),
+            Self::Window(left) => write!(
+                f,
+                "its load has not been measured for a whole stable window yet; {} s are left",
+                left.as_millis().div_ceil(1_000)
+            ),
             Self::Metrics { count, example } => write!(
                 f,
                 "{count} pods that may be serving have no current metrics, {example} for one; is ebb-agent running on their nodes?"

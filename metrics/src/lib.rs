@@ -1,12 +1,17 @@
-//! The status port of a program ([`status`]), its long-lived [`tasks`], its [`log`], the [`memory`] it has no use for, and
-//! the two text formats of its metrics: OpenMetrics, and the older one that every tool reads.
+//! The status port of a program ([`status`]), its port for probes ([`probe`]), its long-lived [`tasks`], its [`log`], the
+//! [`memory`] it has no use for, and the two text formats of its metrics: OpenMetrics, and the older one that every tool
+//! reads.
 //!
 //! They differ, for what is used here, in where `_total` belongs: OpenMetrics names a counter without it in HELP and
 //! TYPE. promtool, and whoever does not ask for OpenMetrics, gets the older one.
 
+mod connections;
+mod host;
 pub mod log;
 pub mod memory;
+pub mod probe;
 mod process;
+mod seats;
 pub mod status;
 pub mod tasks;
 
@@ -16,6 +21,8 @@ use prometheus_client::{
     encoding::text::{encode_eof, encode_registry},
     registry::Registry,
 };
+
+pub use self::host::Hosts;
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,8 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
+    mem,
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,6 +30,11 @@ use crate::{
 const TELL_EVERY: Duration = Duration::from_millis(500);
 /// With nothing to tell, a line is sent after so many rounds, so that whoever is gone is noticed.
 const QUIET_ROUNDS: u32 = 20;
+/// Workloads that are listed: more than anybody scrolls through. What a stream remembers of each is a few hundred bytes at
+/// most. `/v1/workloads` has all of them.
+const LISTED: usize = 10_000;
+/// Workloads that are looked at for one event.
+const PIECE: usize = 1_000;
 
 /// What is told of a workload in the list.
 #[derive(Serialize)]
@@ -76,37 +83,80 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The list: all of it, and then what changes.
+/// The list: all of it, and then what changes. It comes in pieces, so that no event is longer than a few hundred kilobytes.
 pub(crate) fn all<S: Source>(page: Page<S>, seat: OwnedSemaphorePermit) -> Answer {
-    let mut told: HashMap<String, u64> = HashMap::new();
-    let mut about = Value::Null;
-    events(seat, move || {
-        let workloads = page.workloads();
-        let mut gone = std::mem::take(&mut told);
-        let mut rows = Vec::new();
-        for workload in workloads.iter() {
-            let row = Row::of(workload);
-            let text = serde_json::to_string(&row).unwrap_or_default();
-            let seen = hash(&text);
-            if gone.remove(&row.id) != Some(seen) {
-                rows.push(text);
+    let mut list = List {
+        page,
+        told: HashMap::new(),
+        about: Value::Null,
+        round: None,
+    };
+    events(seat, move || Some(list.next()))
+}
+
+/// What a viewer of the list has been told.
+struct List<S> {
+    page: Page<S>,
+    /// The rows, by id; of each a hash of what was told.
+    told: HashMap<String, u64>,
+    about: Value,
+    round: Option<Round>,
+}
+
+/// One pass over all workloads, told in pieces.
+struct Round {
+    workloads: Arc<Vec<Workload>>,
+    /// How many of them have been looked at.
+    at: usize,
+    /// What was told before of those that have not been found yet in this pass.
+    before: HashMap<String, u64>,
+}
+
+impl<S: Source> List<S> {
+    fn next(&mut self) -> Next {
+        loop {
+            let mut round = self.round.take().unwrap_or_else(|| Round {
+                workloads: self.page.workloads(),
+                at: 0,
+                before: mem::take(&mut self.told),
+            });
+            let listed = round.workloads.len().min(LISTED);
+            let unlisted = round.workloads.len() - listed;
+            let end = listed.min(round.at + PIECE);
+            let mut rows = Vec::new();
+            for workload in &round.workloads[round.at..end] {
+                let row = Row::of(workload);
+                let text = serde_json::to_string(&row).unwrap_or_default();
+                let seen = hash(&text);
+                if round.before.remove(&row.id) != Some(seen) {
+                    rows.push(text);
+                }
+                self.told.insert(row.id, seen);
             }
-            told.insert(row.id, seen);
+            round.at = end;
+            let is_last = end == listed;
+            let gone: Vec<_> = match is_last {
+                true => mem::take(&mut round.before).into_keys().collect(),
+                false => Vec::new(),
+            };
+            if !is_last {
+                self.round = Some(round);
+            }
+            let now = serde_json::to_value(self.page.about()).unwrap_or_default();
+            let is_new = mem::replace(&mut self.about, now) != self.about;
+            if rows.is_empty() && gone.is_empty() && !is_new {
+                match is_last {
+                    true => return Next::Quiet,
+                    false => continue,
+                }
+            }
+            let head = json!({"about": self.about, "gone": gone, "unlisted": unlisted}).to_string();
+            // The rows are JSON already.
+            let head = head.trim_end_matches('}');
+            let data = format!("{head},\"rows\":[{}]}}", rows.join(","));
+            return Next::Tell("rows", data, !is_last);
         }
-        let now = serde_json::to_value(page.about()).unwrap_or_default();
-        let is_new = std::mem::replace(&mut about, now) != about;
-        if rows.is_empty() && gone.is_empty() && !is_new {
-            return Some(None);
-        }
-        let gone: Vec<_> = gone.into_keys().collect();
-        let head = json!({"about": about, "gone": gone}).to_string();
-        // The rows are JSON already.
-        let head = head.trim_end_matches('}');
-        Some(Some((
-            "rows",
-            format!("{head},\"rows\":[{}]}}", rows.join(",")),
-        )))
-    })
+    }
 }
 
 /// One workload: all of it with its last hour, and then what changes.
@@ -116,7 +166,10 @@ pub(crate) fn one<S: Source>(page: Page<S>, name: Name, seat: OwnedSemaphorePerm
         let Some(detail) = page.detail(&name) else {
             // It may come back, under this name.
             let was = last.take();
-            return Some(was.map(|_| ("gone", "{}".to_owned())));
+            return Some(match was {
+                Some(_) => Next::Tell("gone", "{}".to_owned(), false),
+                None => Next::Quiet,
+            });
         };
         let news = match &last {
             Some(last) => since(last, &detail),
@@ -124,7 +177,10 @@ pub(crate) fn one<S: Source>(page: Page<S>, name: Name, seat: OwnedSemaphorePerm
         };
         let kind = if last.is_some() { "news" } else { "all" };
         last = Some(detail);
-        Some(news.map(|news| (kind, news.to_string())))
+        Some(match news {
+            Some(news) => Next::Tell(kind, news.to_string(), false),
+            None => Next::Quiet,
+        })
     })
 }
 
@@ -152,28 +208,42 @@ fn since(last: &Detail, now: &Detail) -> Option<Value> {
     (!news.is_empty()).then_some(Value::Object(news))
 }
 
-/// A stream of events, in its `seat` until nobody reads it: each round `next` says what to tell, if anything; `None` ends it.
+/// What a stream tells next.
+enum Next {
+    /// An event of a kind, its data, and whether there is more to tell at once.
+    Tell(&'static str, String, bool),
+    /// Nothing in this round.
+    Quiet,
+}
+
+/// A stream of events, in its `seat` until nobody reads it. Each round asks `next` what to tell; `None` ends the stream.
 fn events(
     seat: OwnedSemaphorePermit,
-    next: impl FnMut() -> Option<Option<(&'static str, String)>> + Send + Sync + 'static,
+    next: impl FnMut() -> Option<Next> + Send + Sync + 'static,
 ) -> Answer {
     let mut rounds = time::interval(TELL_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let state = (rounds, next, QUIET_ROUNDS, seat);
+    let state = (rounds, next, QUIET_ROUNDS, false, seat);
     let chunks = streams::unfold(
         state,
-        |(mut rounds, mut next, mut quiet, seat)| async move {
+        |(mut rounds, mut next, mut quiet, mut more, seat)| async move {
             loop {
-                Interval::tick(&mut rounds).await;
+                if !more {
+                    Interval::tick(&mut rounds).await;
+                }
+                more = false;
                 let text = match next()? {
-                    Some((kind, data)) => format!("event: {kind}\ndata: {data}\n\n"),
-                    None if quiet == 0 => ": still here\n\n".to_owned(),
-                    None => {
+                    Next::Tell(kind, data, goes_on) => {
+                        more = goes_on;
+                        format!("event: {kind}\ndata: {data}\n\n")
+                    }
+                    Next::Quiet if quiet == 0 => ": still here\n\n".to_owned(),
+                    Next::Quiet => {
                         quiet -= 1;
                         continue;
                     }
                 };
-                return Some((Bytes::from(text), (rounds, next, QUIET_ROUNDS, seat)));
+                return Some((Bytes::from(text), (rounds, next, QUIET_ROUNDS, more, seat)));
             }
         },
     );

@@ -5,11 +5,14 @@
 //! fetched from elsewhere, so it works where there is no Internet, and under a strict content security policy.
 //!
 //! Bias: bounded. A workload's memory ([`Memory`]) is the same few kilobytes whatever happens to it, a viewer costs a
-//! look a second, and of ten thousand workloads a viewer is sent what has changed.
+//! look a second, and of ten thousand workloads a viewer is sent what has changed. Answers are bounded too: texts are cut,
+//! and a list that is too long comes in parts.
 
+mod bounds;
 mod events;
 mod history;
 mod journal;
+mod listing;
 mod memory;
 pub mod model;
 mod serve;

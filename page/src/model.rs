@@ -62,8 +62,11 @@ pub struct All {
     /// Who tells.
     #[serde(flatten)]
     pub about: About,
-    /// All workloads.
+    /// All workloads, or as many as an answer may have, in the order of their names.
     pub workloads: Vec<Workload>,
+    /// Where the next part begins: to be given as `continue` in the query. `None` if this is the last one.
+    #[serde(rename = "continue", default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// One workload.
@@ -274,6 +277,7 @@ mod tests {
                 leading: true,
             },
             workloads: vec![workload],
+            next: None,
         };
         let text = serde_json::to_string(&all).unwrap();
         assert!(text.contains(r#""replica":"r","leading":true,"workloads":[{"#));

@@ -6,13 +6,10 @@ use std::{
     time::Duration,
 };
 
-use ebb_metrics::status::{Answer, page};
+use ebb_metrics::status::{Answer, page, text};
 use hyper::{
     StatusCode,
-    header::{
-        CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY,
-        X_CONTENT_TYPE_OPTIONS,
-    },
+    header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -20,16 +17,18 @@ use tokio::{
 };
 
 use crate::{
-    events,
-    model::{About, All, Detail, Name, Workload},
+    bounds, events,
+    listing::{self, Part},
+    model::{About, Detail, Name, Workload},
 };
 
 /// All workloads are looked at this often at most, however many look at them.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Streams of events at a time, two for each viewer. Half the connections that the status port takes: the kubelet and
-/// Prometheus must find a place, whoever looks on.
-const STREAMS: usize = 128;
+/// Streams of events at a time, two for each viewer. A quarter of the connections that the status port takes: Prometheus
+/// must find a place, whoever looks on. A stream of the list remembers what it has sent, a few MiB at
+/// most.
+const STREAMS: usize = 64;
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
@@ -99,41 +98,47 @@ impl<S: Source> Page<S> {
     }
 
     pub(crate) fn detail(&self, of: &Name) -> Option<Detail> {
-        self.0.source.detail(of)
+        let mut detail = self.0.source.detail(of)?;
+        bounds::detail(&mut detail);
+        Some(detail)
     }
 
-    /// All workloads, as of half a second ago at most.
+    /// All workloads in the order of their names, as of half a second ago at most.
     pub(crate) fn workloads(&self) -> Arc<Vec<Workload>> {
         // Held while it looks: of many who ask at once one looks, and the others have what it saw.
         let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
             Some((at, workloads)) if at.elapsed() < LOOK_EVERY => Arc::clone(workloads),
             _ => {
-                let workloads = Arc::new(self.0.source.workloads());
+                let mut workloads = self.0.source.workloads();
+                workloads.iter_mut().for_each(bounds::workload);
+                workloads.sort_by_cached_key(listing::token);
+                let workloads = Arc::new(workloads);
                 *last = Some((Instant::now(), Arc::clone(&workloads)));
                 workloads
             }
         }
     }
 
-    /// The answer to a GET; `None` where there is nothing at this path.
+    /// The answer to a GET of this path and query; `None` where there is nothing at this path.
     #[must_use]
-    pub fn answer(&self, path: &str) -> Option<Answer> {
+    pub fn answer(&self, path: &str, query: Option<&str>) -> Option<Answer> {
         if let Some((_, kind, text)) = FILES.iter().find(|(at, _, _)| *at == path) {
             return Some(file(kind, text));
         }
         let found = match path.strip_prefix("/v1/")? {
-            "workloads" => json(&All {
-                about: self.about(),
-                workloads: self.0.source.workloads(),
-            }),
+            "workloads" => match Part::read(query) {
+                Ok(part) => json(part.json(&self.about(), &self.workloads())),
+                Err(allowed) => text(StatusCode::BAD_REQUEST, &allowed),
+            },
             "events" => match self.seat() {
                 Some(seat) => events::all(self.clone(), seat),
                 None => full(),
             },
             path => match path.split_once('/')? {
                 ("workloads", name) => match self.detail(&name.parse().ok()?) {
-                    Some(detail) => json(&detail),
+                    // Plain data with string keys always has a JSON form.
+                    Some(detail) => json(serde_json::to_string(&detail).unwrap_or_default()),
                     None => gone(),
                 },
                 ("events", name) => {
@@ -155,27 +160,22 @@ fn file(kind: &'static str, text: &'static str) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // A newer program has a newer page.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     answer
 }
 
-fn json(value: &impl serde::Serialize) -> Answer {
-    // Plain data with string keys always has a JSON form.
-    let body = serde_json::to_string(value).unwrap_or_default();
+fn json(body: String) -> Answer {
     page(StatusCode::OK, "application/json", body)
 }
 
 fn full() -> Answer {
-    let text = "too many look on already\n";
-    let kind = "text/plain; charset=utf-8";
-    page(StatusCode::SERVICE_UNAVAILABLE, kind, text)
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too many look on already; close other pages, or ask for /v1/workloads",
+    )
 }
 
 fn gone() -> Answer {
-    let text = "no workload of that name\n";
-    page(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", text)
+    text(StatusCode::NOT_FOUND, "no workload of that name")
 }
 
 impl<S> Clone for Page<S> {

@@ -22,6 +22,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use ebb_metrics::{Hosts, probe};
 use ebb_report_client::{Credentials, send};
 use hyper::body::Bytes;
 use kube::Client;
@@ -79,6 +80,12 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let status_port = TcpListener::bind(address)
         .await
         .map_err(|source| Failure::Listen { address, source })?;
+    let probe_port = probe::listen(options.probe_address, options::PROBES)
+        .await
+        .map_err(|source| Failure::Listen {
+            address: options.probe_address.unwrap_or(options::PROBES),
+            source,
+        })?;
 
     let limits = Limits {
         max_held: options.max_held as usize,
@@ -103,7 +110,10 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let credentials = Credentials::new(options.token_file, options.autoscaler_ca);
     let sending = status.metrics.sending();
 
-    let mut serving = tokio::spawn(ebb_metrics::status::serve(status_port, Arc::clone(&status)));
+    let hosts = Hosts::new(options.allowed_hosts);
+    let serving = ebb_metrics::status::serve(status_port, Arc::clone(&status), hosts);
+    let mut serving = tokio::spawn(serving);
+    let mut probes = tokio::spawn(probe::serve(probe_port, Arc::clone(&status)));
     let mut watching = tokio::spawn(watch::run(client, doors.clone(), listed));
     let mut reporting = tokio::spawn(report::run(sender, doors.clone(), leaving, report));
     let mut sending = tokio::spawn(send(
@@ -124,6 +134,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     });
     tokio::select! {
         _ = &mut serving => return Err(Failure::Broken("the status port")),
+        _ = &mut probes => return Err(Failure::Broken("the probe port")),
         _ = &mut watching => return Err(Failure::Broken("the watch of slices")),
         _ = &mut reporting => return Err(Failure::Broken("the reporter")),
         _ = &mut sending => return Err(Failure::Broken("the sender of reports")),

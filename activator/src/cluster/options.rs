@@ -1,13 +1,16 @@
 //! What the program is told when it starts. All else it reads from the API server, live.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
 use clap::{Parser, builder::NonEmptyStringValueParser, value_parser};
 use hyper::Uri;
+
+/// Where probes are answered unless another address is given.
+pub const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9477);
 
 /// Holds the requests of workloads that have no pods, and passes on what they cannot carry alone.
 #[derive(Clone, Debug, Parser)]
@@ -40,6 +43,15 @@ pub struct Options {
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, default_value = "[::]:9467")]
     pub status_address: SocketAddr,
+
+    /// Where /healthz and /readyz are served for the kubelet's probes, apart from all else. [default: [::]:9477]
+    #[arg(long, value_name = "ADDRESS")]
+    pub probe_address: Option<SocketAddr>,
+
+    /// Further names under which the status port answers. It always answers to IP addresses, localhost and the Services of
+    /// its own namespace. Can be given several times.
+    #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
+    pub allowed_hosts: Vec<String>,
 
     /// Most requests that wait at one port of one Service.
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..))]

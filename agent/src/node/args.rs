@@ -1,6 +1,9 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Parser, Subcommand};
 use hyper::Uri;
@@ -25,6 +28,9 @@ pub(crate) enum Command {
         pins: PathBuf,
     },
 }
+
+/// Where probes are answered unless another address is given.
+pub(crate) const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9475);
 
 /// In the place where every distribution mounts a bpffs.
 const PINS: &str = "/sys/fs/bpf/ebb";
@@ -63,6 +69,16 @@ pub(crate) struct Run {
     /// Where /metrics, /healthz and /readyz are served, in the clear.
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:9465")]
     pub(crate) status_address: SocketAddr,
+
+    /// Where /healthz and /readyz are served for the kubelet's probes, apart from all else. [default: [::]:9475] In the
+    /// host's network the port must be free on every node.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) probe_address: Option<SocketAddr>,
+
+    /// Further names under which the status port answers. It always answers to IP addresses, localhost and the Services of
+    /// its own namespace. Can be given several times.
+    #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) allowed_hosts: Vec<String>,
 }
 
 #[cfg(test)]

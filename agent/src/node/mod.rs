@@ -24,6 +24,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use ebb_agent::{cgroup, pins::Pins};
+use ebb_metrics::{Hosts, probe};
 use ebb_report_client::{Credentials, send};
 use hyper::body::Bytes;
 use kube::Client;
@@ -62,6 +63,12 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.status_address)
         .await
         .with_context(|| format!("cannot listen on {}", args.status_address))?;
+    let probe_port = probe::listen(args.probe_address, args::PROBES)
+        .await
+        .with_context(|| {
+            let address = args.probe_address.unwrap_or(args::PROBES);
+            format!("cannot listen on {address} (--probe-address)")
+        })?;
 
     // Dropped at the end, which ends them.
     let mut tasks = JoinSet::new();
@@ -69,7 +76,14 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         shown: Arc::clone(&shown),
         metrics: Arc::clone(&metrics),
     };
-    tasks.spawn(ebb_metrics::status::serve(listener, Arc::new(status)));
+    let status = Arc::new(status);
+    let hosts = Hosts::new(args.allowed_hosts);
+    tasks.spawn(ebb_metrics::status::serve(
+        listener,
+        Arc::clone(&status),
+        hosts,
+    ));
+    tasks.spawn(probe::serve(probe_port, status));
     let (reports, newest) = watch::channel(Bytes::new());
     let credentials = Arc::new(Credentials::new(args.token_file, args.autoscaler_ca));
     if args.autoscaler.is_empty() {

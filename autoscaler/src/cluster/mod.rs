@@ -41,7 +41,10 @@ use std::{
 };
 
 use ebb_autoscaler_core::Timestamp;
-use ebb_metrics::tasks::{TaskEnded, Tasks};
+use ebb_metrics::{
+    Hosts, probe,
+    tasks::{TaskEnded, Tasks},
+};
 use ebb_page::Page;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::{Client, core::ApiResource};
@@ -144,6 +147,12 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let leaders_client = connections.client_of_leader(Arc::clone(&leadership))?;
     let reports = listen(options.report_address).await?;
     let status_port = listen(options.status_address).await?;
+    let probe_port = probe::listen(options.probe_address, options::PROBES)
+        .await
+        .map_err(|source| Failure::Listen {
+            address: options.probe_address.unwrap_or(options::PROBES),
+            source,
+        })?;
     info!(reports = ?reports.local_addr().ok(), status = ?status_port.local_addr().ok(), "listening");
 
     let (outbox, effects) = mpsc::unbounded_channel();
@@ -169,9 +178,14 @@ pub async fn run(options: Options) -> Result<(), Failure> {
             leadership: Arc::clone(&leadership),
         }),
     });
+    let hosts = Hosts::new(options.allowed_hosts.iter().cloned());
     tasks.spawn(
         "the status port",
-        ebb_metrics::status::serve(status_port, Arc::clone(&status)),
+        ebb_metrics::status::serve(status_port, Arc::clone(&status), hosts),
+    );
+    tasks.spawn(
+        "the probe port",
+        probe::serve(probe_port, Arc::clone(&status)),
     );
 
     let versions = {

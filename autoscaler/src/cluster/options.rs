@@ -1,8 +1,15 @@
 //! What the program is told when it starts. All else it reads from the API server, live.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Parser, builder::NonEmptyStringValueParser as NonEmpty, value_parser};
+
+/// Where probes are answered unless another address is given.
+pub(super) const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9476);
 
 /// Scales the workloads of a cluster on the requests they have in flight.
 #[derive(Clone, Debug, Parser)]
@@ -23,6 +30,15 @@ pub struct Options {
     /// Where /metrics, /healthz, /readyz and /v1/workloads are served, in the clear.
     #[arg(long, default_value = "[::]:9466")]
     pub status_address: SocketAddr,
+
+    /// Where /healthz and /readyz are served for the kubelet's probes, apart from all else. [default: [::]:9476]
+    #[arg(long, value_name = "ADDRESS")]
+    pub probe_address: Option<SocketAddr>,
+
+    /// Further names under which the status port answers. It always answers to IP addresses, localhost and the Services of
+    /// its own namespace. Can be given several times.
+    #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
+    pub allowed_hosts: Vec<String>,
 
     /// Certificate chain and key of the report port, PEM; read again when they change. Without them a certificate is
     /// made and kept in a Secret, and its authority published in a ConfigMap.

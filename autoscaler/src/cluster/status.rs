@@ -73,7 +73,7 @@ impl ebb_metrics::status::Status for Status {
         self.metrics.text(format)
     }
 
-    fn page(&self, path: &str) -> Option<Answer> {
-        self.page.answer(path)
+    fn page(&self, path: &str, query: Option<&str>) -> Option<Answer> {
+        self.page.answer(path, query)
     }
 }

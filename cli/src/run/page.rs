@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 use ebb_autoscaler::Decided;
 use ebb_autoscaler_core::{Metric, Settings};
-use ebb_metrics::{Format, status};
+use ebb_metrics::{Format, Hosts, status};
 use ebb_page::{About, Detail, Memory, Name, Page, Scaled, Seen, Source, Workload, model::Setting};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -150,7 +150,8 @@ pub(crate) async fn listen(asked: Option<u16>) -> anyhow::Result<Option<TcpListe
 /// Serves the page, until the run ends.
 pub(crate) fn serve(listener: TcpListener, shown: Shown) {
     let status = Arc::new(Status(Page::new(shown)));
-    tokio::spawn(status::serve(listener, status));
+    // It listens on this host only, so nobody has another name for it.
+    tokio::spawn(status::serve(listener, status, Hosts::default()));
 }
 
 struct Status(Page<Shown>);
@@ -165,8 +166,8 @@ impl status::Status for Status {
         format.encode(&Registry::default())
     }
 
-    fn page(&self, path: &str) -> Option<status::Answer> {
-        self.0.answer(path)
+    fn page(&self, path: &str, query: Option<&str>) -> Option<status::Answer> {
+        self.0.answer(path, query)
     }
 }
 

@@ -181,6 +181,7 @@ pub(super) mod tests {
                 leading: true,
             },
             workloads: workloads.collect(),
+            next: None,
         }
     }
 

@@ -14,8 +14,10 @@ use serde::de::DeserializeOwned;
 
 /// An answer is there within this time, or it will not come.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Ten thousand workloads are some 8 MB.
+/// Of one answer, bytes; the program's own limit is 4 MiB and a workload.
 const LONGEST: usize = 64 << 20;
+/// Workloads that are shown. More than any cluster has; a server that never ends its list is not followed for ever.
+const MOST: usize = 100_000;
 
 /// Asks one address.
 #[derive(Debug)]
@@ -41,8 +43,18 @@ impl Client {
         &self.address
     }
 
+    /// All workloads, put together from as many answers as it takes.
     pub(super) async fn all(&self) -> anyhow::Result<All> {
-        self.get("/v1/workloads").await
+        let mut all: All = self.get("/v1/workloads").await?;
+        while let Some(next) = all.next.take() {
+            if all.workloads.len() >= MOST {
+                break;
+            }
+            let part: All = self.get(&format!("/v1/workloads?continue={next}")).await?;
+            all.workloads.extend(part.workloads);
+            all.next = part.next;
+        }
+        Ok(all)
     }
 
     /// One workload; an error also where it is gone.

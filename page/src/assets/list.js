@@ -8,9 +8,12 @@ const DRAWN = 200;
 const rows = new Map();
 let chosen = null;
 let isDue = false;
+/** Workloads that the program has and does not list. */
+let unlisted = 0;
 
-/** What is told of them: rows that are new or other than before, and the names of those that are gone. */
-export function told(news, gone) {
+/** What is told of them: rows that are new or other than before, the names of those that are gone, and how many more there are. */
+export function told(news, gone, more) {
+  unlisted = more;
   for (const row of news) rows.set(row.id, row);
   for (const id of gone) rows.delete(id);
   changed();
@@ -72,8 +75,11 @@ function drawAll() {
   const focused = document.activeElement?.closest?.("#list tr")?.dataset.id;
   body.replaceChildren(...found.slice(0, DRAWN).map(line));
   if (focused) [...body.rows].find((row) => row.dataset.id === focused)?.querySelector("a").focus();
-  by("more").hidden = found.length <= DRAWN;
-  by("more").textContent = `${DRAWN} of ${found.length.toLocaleString("en")} are shown; filter for others.`;
+  const notes = [];
+  if (found.length > DRAWN) notes.push(`${DRAWN} of ${found.length.toLocaleString("en")} are shown; filter for others.`);
+  if (unlisted > 0) notes.push(`${unlisted.toLocaleString("en")} more workloads are not listed here; /v1/workloads has all of them.`);
+  by("more").hidden = notes.length === 0;
+  by("more").textContent = notes.join(" ");
   const all = [...rows.values()];
   const sum = (of) => all.reduce((total, row) => total + of(row), 0);
   figures("totals", [

@@ -60,11 +60,11 @@ function hearAll() {
   });
 }
 
-function told({ about, rows, gone }) {
+function told({ about, rows, gone, unlisted }) {
   // One that runs on this host has nobody to stand by for.
   const leads = about.program === "ebb run" ? "" : about.leading ? ", leads" : ", stands by";
   by("who").textContent = `${about.program} ${about.version}, ${about.replica}${leads}`;
-  list.told(rows, gone);
+  list.told(rows, gone, unlisted);
   if (chosen === null || (!list.has(chosen) && !location.hash.startsWith("#/"))) {
     const first = list.inOrder()[0];
     if (first) choose(first.id);

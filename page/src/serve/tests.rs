@@ -65,7 +65,7 @@ async fn next(answer: &mut Answer) -> (String, Value) {
 async fn nothing_comes_from_elsewhere() {
     let (_, page) = page_of(1);
     for (path, _, text) in FILES {
-        let answer = page.answer(path).unwrap();
+        let answer = page.answer(path, None).unwrap();
         let policy = &answer.headers()[CONTENT_SECURITY_POLICY];
         assert!(policy.to_str().unwrap().starts_with("default-src 'none'"));
         for elsewhere in ["http:", "https:", "//cdn", "@import", "url("] {
@@ -78,19 +78,24 @@ async fn nothing_comes_from_elsewhere() {
         .flat_map(|(_, _, text)| text.split("from \"./").skip(1))
         .filter_map(|rest| rest.split('"').next());
     for module in imported {
-        assert!(page.answer(&format!("/{module}")).is_some(), "{module}");
+        assert!(
+            page.answer(&format!("/{module}"), None).is_some(),
+            "{module}"
+        );
     }
-    assert!(page.answer("/favicon.ico").is_none());
-    assert!(page.answer("/v1/").is_none());
-    assert!(page.answer("/v1/workloads/shop").is_none());
-    let answer = page.answer("/v1/workloads/shop/Deployment/three").unwrap();
+    assert!(page.answer("/favicon.ico", None).is_none());
+    assert!(page.answer("/v1/", None).is_none());
+    assert!(page.answer("/v1/workloads/shop", None).is_none());
+    let answer = page
+        .answer("/v1/workloads/shop/Deployment/three", None)
+        .unwrap();
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_list_is_told_once_and_then_what_changes() {
     let (source, page) = page_of(1);
-    let mut answer = page.answer("/v1/events").unwrap();
+    let mut answer = page.answer("/v1/events", None).unwrap();
     let (kind, data) = next(&mut answer).await;
     assert_eq!(
         (&*kind, data["rows"].as_array().unwrap().len()),
@@ -103,10 +108,46 @@ async fn the_list_is_told_once_and_then_what_changes() {
     assert_eq!(data["rows"][0]["replicas"], 5);
 }
 
+/// So many workloads.
+struct Many(usize);
+
+impl Source for Many {
+    fn about(&self) -> About {
+        Arc::new(Two(Mutex::default())).about()
+    }
+
+    fn workloads(&self) -> Vec<Workload> {
+        let two = Two(Mutex::default());
+        let name = "long-".repeat(50);
+        (0..self.0)
+            .map(|number| two.workload(&format!("{name}{number}")))
+            .collect()
+    }
+
+    fn detail(&self, _: &Name) -> Option<Detail> {
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t6_a_long_list_is_told_in_pieces_and_not_without_end() {
+    let page = Page::new(Many(12_000));
+    let mut answer = page.answer("/v1/events", None).unwrap();
+    let (mut listed, mut longest) = (0, 0);
+    while listed < 10_000 {
+        let (kind, data) = next(&mut answer).await;
+        assert_eq!((&*kind, &data["unlisted"]), ("rows", &Value::from(2_000)));
+        listed += data["rows"].as_array().unwrap().len();
+        longest = longest.max(data.to_string().len());
+    }
+    assert_eq!(listed, 10_000);
+    assert!(longest < 2 << 20, "{longest} bytes");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_workload_is_told_whole_and_then_in_parts() {
     let (source, page) = page_of(1);
-    let mut answer = page.answer("/v1/events/shop/Deployment/one").unwrap();
+    let mut answer = page.answer("/v1/events/shop/Deployment/one", None).unwrap();
     let (kind, data) = next(&mut answer).await;
     assert_eq!(
         (&*kind, &data["workload"]["replicas"]),
@@ -126,7 +167,7 @@ async fn a_workload_is_told_whole_and_then_in_parts() {
 async fn who_looks_on_leaves_room_for_others() {
     let (_, page) = page_of(1);
     let streams: Vec<_> = (0..STREAMS)
-        .map(|_| page.answer("/v1/events").unwrap())
+        .map(|_| page.answer("/v1/events", None).unwrap())
         .collect();
     assert!(
         streams
@@ -134,10 +175,13 @@ async fn who_looks_on_leaves_room_for_others() {
             .all(|answer| answer.status() == StatusCode::OK)
     );
     for path in ["/v1/events", "/v1/events/shop/Deployment/one"] {
-        let answer = page.answer(path).unwrap();
+        let answer = page.answer(path, None).unwrap();
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
-    assert_eq!(page.answer("/").unwrap().status(), StatusCode::OK);
+    assert_eq!(page.answer("/", None).unwrap().status(), StatusCode::OK);
     drop(streams);
-    assert_eq!(page.answer("/v1/events").unwrap().status(), StatusCode::OK);
+    assert_eq!(
+        page.answer("/v1/events", None).unwrap().status(),
+        StatusCode::OK
+    );
 }

@@ -67,6 +67,7 @@ impl Activator {
         let own = [
             format!("--autoscaler={}", autoscaler.url()),
             format!("--status-address={status}"),
+            "--probe-address=127.0.0.1:0".to_owned(),
             format!("--listen={address}"),
         ];
         let options = options.iter().map(|option| (*option).to_owned());

@@ -57,6 +57,7 @@ impl Autoscaler {
                 .args(manifests::arguments("Deployment", "ebb-autoscaler"))
                 .args(["--report-address", &format!("0.0.0.0:{report_port}")])
                 .args(["--status-address", &format!("127.0.0.1:{status_port}")])
+                .args(["--probe-address", "127.0.0.1:0"])
                 .args([
                     "--tls-names",
                     "localhost,ebb-autoscaler-reports.ebb-system.svc",
@@ -120,15 +121,28 @@ impl Autoscaler {
     /// What it tells of a workload; null where it knows none of that name.
     #[must_use]
     pub fn workload(&self, namespace: &str, name: &str) -> Value {
-        let answer = self
-            .get("/v1/workloads")
-            .map(|(_, body)| body)
-            .unwrap_or_default();
-        let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
-        let mut workloads = answer["workloads"].as_array().into_iter().flatten();
-        let found = workloads
+        let found = self
+            .workloads()
+            .into_iter()
             .find(|workload| workload["namespace"] == namespace && workload["name"] == name);
-        found.cloned().unwrap_or_default()
+        found.unwrap_or_default()
+    }
+
+    /// All workloads that it tells of, part by part.
+    #[must_use]
+    pub fn workloads(&self) -> Vec<Value> {
+        let (mut all, mut path) = (Vec::new(), "/v1/workloads".to_owned());
+        while let Some((_, body)) = self.get(&path) {
+            let mut answer: Value = serde_json::from_str(&body).unwrap_or_default();
+            if let Some(part) = answer["workloads"].as_array_mut() {
+                all.append(part);
+            }
+            match answer["continue"].as_str() {
+                Some(next) => path = format!("/v1/workloads?continue={next}"),
+                None => break,
+            }
+        }
+        all
     }
 
     /// Waits until what it tells of a workload is as wanted.

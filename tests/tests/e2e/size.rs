@@ -83,9 +83,7 @@ fn large_cluster() {
     let rate = (sent.load(Ordering::Relaxed) - reports) as f64 / seconds;
     let memory = cost::resident(replica.pid());
     let p99 = percentile(&buckets, &ingest(&replica), 0.99);
-    let (_, answer) = replica.get("/v1/workloads").unwrap();
-    let answer: Value = serde_json::from_str(&answer).unwrap();
-    let views = answer["workloads"].as_array().unwrap();
+    let views = replica.workloads();
     assert_eq!(views.len(), workloads);
     let decided = views.iter().filter(|view| view["desired"].is_u64()).count();
     assert_eq!(decided, workloads, "all are decided on");

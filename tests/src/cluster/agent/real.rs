@@ -56,6 +56,7 @@ impl Real {
             command.push(format!("--autoscaler={url}").into());
         }
         command.push(format!("--status-address={status}").into());
+        command.push("--probe-address=127.0.0.1:0".into());
         command.push("--cgroup-root".into());
         command.push(cgroups.into());
         command.push("--pins".into());

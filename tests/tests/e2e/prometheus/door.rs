@@ -40,6 +40,7 @@ impl Door {
             .env("POD_IP", "127.0.0.1")
             .args(["--listen", "127.0.0.1"])
             .args(["--status-address", &status.to_string()])
+            .args(["--probe-address", "127.0.0.1:0"])
             // Reports go nowhere: what is looked at is on this side.
             .args(["--autoscaler", &format!("http://{nobody}")])
             .args(options)

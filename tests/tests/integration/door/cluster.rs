@@ -137,6 +137,7 @@ impl World {
             .env("POD_IP", "127.0.0.1")
             .args(["--listen", "127.0.0.1", "--leave-within", "1s"])
             .args(["--status-address", &status.to_string()])
+            .args(["--probe-address", "127.0.0.1:0"])
             .args(["--autoscaler", &format!("http://{}", autoscaler.address)])
             .stdin(Stdio::null())
             .stderr(Stdio::null());

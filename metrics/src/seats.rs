@@ -1,0 +1,217 @@
+//! The connections that a port has at a time: bounded, and shared fairly by the addresses they come from.
+//!
+//! A new connection always gets a seat. If there is none left, an older connection is closed for it: one of the address
+//! that has the most, and of these the one that has been idle longest. So an address that opens many connections
+//! closes its own.
+//!
+//! Failure mode: whoever has many addresses can close the connections of others, each of which may simply connect again.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+use tracing::warn;
+
+/// Closing connections is logged once in so long: whoever causes it can do so thousands of times a second.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Of the port, for the log.
+    pub(crate) port: &'static str,
+    /// In all.
+    pub(crate) all: usize,
+    /// From one address.
+    pub(crate) per_address: usize,
+}
+
+/// The seats of one port.
+#[derive(Debug)]
+pub(crate) struct Seats {
+    limits: Limits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    taken: BTreeMap<u64, Taken>,
+    next: u64,
+    logged: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    address: IpAddr,
+    /// Whether a request is being answered.
+    busy: bool,
+    /// When that changed last.
+    since: Instant,
+    close: Arc<Notify>,
+}
+
+impl Seats {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            state: Mutex::default(),
+        })
+    }
+
+    /// A seat for a connection from `address`. Another connection is told to close if there is none left.
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Seat {
+        // A client over IPv4 has an IPv6 address at a socket for both.
+        let address = address.to_canonical();
+        let mut state = self.lock();
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for taken in state.taken.values() {
+            *counts.entry(taken.address).or_default() += 1;
+        }
+        let own_share_is_used = counts.get(&address) >= Some(&self.limits.per_address);
+        if own_share_is_used || state.taken.len() >= self.limits.all {
+            let candidates = state
+                .taken
+                .iter()
+                .filter(|(_, taken)| !own_share_is_used || taken.address == address);
+            let chosen = candidates.min_by_key(|(_, taken)| {
+                (Reverse(counts[&taken.address]), taken.busy, taken.since)
+            });
+            if let Some(number) = chosen.map(|(&number, _)| number) {
+                self.close(&mut state, number);
+            }
+        }
+        let close = Arc::new(Notify::new());
+        let number = state.next;
+        state.next += 1;
+        let taken = Taken {
+            address,
+            busy: false,
+            since: Instant::now(),
+            close: Arc::clone(&close),
+        };
+        state.taken.insert(number, taken);
+        Seat {
+            seats: Arc::clone(self),
+            number,
+            close,
+        }
+    }
+
+    fn close(&self, state: &mut State, number: u64) {
+        let Some(taken) = state.taken.remove(&number) else {
+            return;
+        };
+        taken.close.notify_one();
+        if state
+            .logged
+            .is_none_or(|logged| logged.elapsed() >= LOG_EVERY)
+        {
+            state.logged = Some(Instant::now());
+            let Limits {
+                port,
+                all,
+                per_address,
+            } = self.limits;
+            warn!(
+                address = %taken.address,
+                "the {port} port has all its connections ({all}, {per_address} of one address): the idlest of this address \
+                 is closed for a new one; see who opens so many, and limit who may reach the port by a NetworkPolicy"
+            );
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change is one insertion or removal: the map is whole whatever panicked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The seat of one connection, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    seats: Arc<Seats>,
+    number: u64,
+    close: Arc<Notify>,
+}
+
+impl Seat {
+    /// Resolves when the connection must be closed for another one.
+    pub(crate) async fn is_needed(&self) {
+        self.close.notified().await;
+    }
+
+    /// Notes that a request is being answered, or that none is.
+    pub(crate) fn set_busy(&self, busy: bool) {
+        if let Some(taken) = self.seats.lock().taken.get_mut(&self.number) {
+            taken.busy = busy;
+            taken.since = Instant::now();
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.seats.lock().taken.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future as _, pin::pin, task::Context, task::Waker};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        port: "test",
+        all: 4,
+        per_address: 3,
+    };
+
+    fn address(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    fn is_needed(seat: &Seat) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        pin!(seat.is_needed()).poll(&mut context).is_ready()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_the_most_connections_loses_the_idlest() {
+        let seats = Seats::new(LIMITS);
+        let mut many = Vec::new();
+        for _ in 0..3 {
+            many.push(seats.take(address(1)));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let other = seats.take(address(2));
+        // The oldest one answers a request.
+        many[0].set_busy(true);
+        let third = seats.take(address(3));
+        let closed: Vec<_> = many.iter().map(is_needed).collect();
+        assert_eq!(closed, [false, true, false]);
+        assert!(!is_needed(&other) && !is_needed(&third));
+    }
+
+    #[tokio::test]
+    async fn an_address_beyond_its_share_closes_its_own() {
+        let seats = Seats::new(LIMITS);
+        let many: Vec<_> = (0..3).map(|_| seats.take(address(1))).collect();
+        let mapped: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
+        let _fourth = seats.take(mapped);
+        assert_eq!(many.iter().filter(|seat| is_needed(seat)).count(), 1);
+        assert_eq!(seats.lock().taken.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_leaves_its_seat() {
+        let seats = Seats::new(LIMITS);
+        drop(seats.take(address(1)));
+        assert!(seats.lock().taken.is_empty());
+    }
+}

@@ -1,0 +1,90 @@
+//! How long the texts and lists of a workload may be when they are shown.
+//!
+//! Names, annotations and messages of the API server are written by others, and may be hundreds of kilobytes long. What is
+//! shown is for people: a text that is too long is cut, and a list too.
+
+use crate::model::{Detail, Workload};
+
+/// Bytes of a text. A Kubernetes name has at most 253 characters
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>), a sentence that explains fewer than 1 000.
+const TEXT: usize = 1_000;
+/// Entries of a list: as many as anybody reads.
+const LIST: usize = 100;
+
+/// Cuts what is too long.
+pub(crate) fn workload(workload: &mut Workload) {
+    for name in [
+        &mut workload.namespace,
+        &mut workload.kind,
+        &mut workload.group,
+        &mut workload.name,
+    ] {
+        text(name);
+    }
+    for reason in [&mut workload.refused, &mut workload.reason] {
+        reason.iter_mut().for_each(text);
+    }
+    for names in [&mut workload.services, &mut workload.silent] {
+        names.truncate(LIST);
+        names.iter_mut().for_each(text);
+    }
+    if let Some(scaled) = &mut workload.scaled {
+        text(&mut scaled.reason);
+        scaled.error.iter_mut().for_each(text);
+    }
+}
+
+/// Cuts what is too long.
+pub(crate) fn detail(detail: &mut Detail) {
+    workload(&mut detail.workload);
+    detail.settings.truncate(LIST);
+    for setting in &mut detail.settings {
+        text(&mut setting.value);
+    }
+    for decision in &mut detail.decisions {
+        text(&mut decision.reason);
+    }
+}
+
+fn text(text: &mut String) {
+    if text.len() > TEXT {
+        text.truncate(text.floor_char_boundary(TEXT));
+        text.push('…');
+        text.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t6_what_others_wrote_is_bounded() {
+        let long = "é".repeat(450_000);
+        let mut shown = Workload {
+            name: long.clone(),
+            refused: Some(long.clone()),
+            services: vec![long.clone(); 10_000],
+            ..Workload::default()
+        };
+        workload(&mut shown);
+        assert!(shown.name.ends_with("é…") && shown.name.len() <= TEXT + '…'.len_utf8());
+        let json = serde_json::to_string(&shown).unwrap();
+        assert!(
+            json.len() < (LIST + 5) * (TEXT + 10),
+            "{} bytes",
+            json.len()
+        );
+    }
+
+    #[test]
+    fn t6_what_is_short_stays_as_it_is() {
+        let before = Workload {
+            name: "web".to_owned(),
+            ..Workload::default()
+        };
+        let mut after = before.clone();
+        workload(&mut after);
+        assert_eq!(before, after);
+    }
+}

@@ -28,20 +28,17 @@ use ebb_common::{
 };
 
 use crate::{
-    maps::{EARLY, NO_PIECE, PIECES_KEPT, RULES, connection, go_on_in, http2, make_stash},
+    maps::{EARLY, EEXIST, NO_PIECE, PIECES_KEPT, RULES, connection, go_on_in, http2, make_stash},
     meter::{Pod, add},
     segment::{Header, ends},
     sockets,
-    stash::{self, Work},
+    stash::{self, Share, Work},
     traffic::TCP_LISTEN,
     turn,
 };
 
 /// Where a piece says what it is: in a word that no text is read from.
 const ABOUT: usize = PIECE_WORDS - 1;
-
-/// The key is in the map already: `-EEXIST` of include/uapi/asm-generic/errno-base.h.
-const EEXIST: i32 = -17;
 
 /// Keeps what a packet brings for a connection to come.
 #[inline(always)]
@@ -151,6 +148,9 @@ pub fn adopt(
     let (Some(mut pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
         return;
     };
+    let Some(share) = Share::of(&pod) else {
+        return;
+    };
     let mut key = first_of(sockets::ends(context));
     kept.adopt_from(key.from);
     for index in 0..ADOPTED_PIECES {
@@ -180,7 +180,11 @@ pub fn adopt(
         let claimed = pod.locked(lock, || kept.claim_at(index, place.first, place.length));
         if claimed {
             match PIECES_KEPT.insert(stash::key(kept, place.first), piece, u64::from(BPF_NOEXIST)) {
-                Ok(()) => kept.settle(index, place),
+                // Without a look at the pod's share: these pieces are few, and only the handshake brings them.
+                Ok(()) => {
+                    share.take();
+                    kept.settle(index, place);
+                }
                 Err(EEXIST) => kept.settle(index, Place::FREE),
                 Err(_) => {
                     kept.settle(index, Place::FREE);

@@ -23,6 +23,9 @@ use ebb_common::{
     stash::{EarlyKey, MAX_EARLY_PIECES, MAX_PIECES, Piece, PieceKey, Stash},
 };
 
+/// The key is in the map already: `-EEXIST` of include/uapi/asm-generic/errno-base.h.
+pub const EEXIST: i32 = -17;
+
 /// `BPF_F_MMAPABLE`: user space reads the counters without a system call. Linux 5.5.
 const MMAPABLE: usize = 1 << 10;
 

@@ -75,6 +75,13 @@ impl Pod {
         self.stamp = Some(stamp);
     }
 
+    /// How many pieces its connections have in the out-of-order buffer.
+    #[inline(always)]
+    pub fn kept(&self) -> *mut u64 {
+        // SAFETY: a field of a value of the map.
+        unsafe { &raw mut (*self.cells).kept }
+    }
+
     /// A connection opened.
     #[inline(always)]
     pub fn opened(&mut self) {

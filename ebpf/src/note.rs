@@ -48,6 +48,12 @@ pub fn packet(context: &SkBuffContext) {
             slot,
             count
         ),
+        event::NO_SHARE => warn!(
+            context,
+            "slot {}: a connection is opaque: its pod has its share of the out-of-order buffer ({} so far)",
+            slot,
+            count
+        ),
         _ => warn!(
             context,
             "slot {}: a connection is opaque: no room for a packet out of turn ({} so far)",

@@ -14,6 +14,7 @@ use ebb_common::{
     http1::last_byte,
     http2::Http2,
     packet::Meter as _,
+    stash::Stash,
 };
 
 use crate::{
@@ -175,8 +176,7 @@ fn closed(context: &SockOpsContext) {
     if let Some(socket) = socket(context)
         && let Some(connection) = connection(socket)
     {
-        close(connection, http2(socket));
-        stash::clear(stash_of(socket));
+        close(connection, http2(socket), stash_of(socket));
     }
 }
 
@@ -188,13 +188,12 @@ pub fn released(context: &SockContext) {
     };
     // SAFETY: socket storage, as long as the program runs.
     if unsafe { (*connection).is(state::JOINED) } {
-        close(connection, http2(context.sock));
-        stash::clear(stash_of(context.sock));
+        close(connection, http2(context.sock), stash_of(context.sock));
     }
 }
 
 #[inline(always)]
-fn close(connection: *mut Conn, http2: Option<*mut Http2>) {
+fn close(connection: *mut Conn, http2: Option<*mut Http2>, stash: Option<*mut Stash>) {
     // SAFETY: as long as the socket lives; what others change meanwhile is guarded.
     let connection = unsafe { &mut *connection };
     let Some(mut pod) = Pod::of(connection.slot) else {
@@ -206,4 +205,5 @@ fn close(connection: *mut Conn, http2: Option<*mut Http2>) {
         // SAFETY: as above.
         unsafe { &mut *http2 }.finish(&mut pod);
     }
+    stash::clear(stash, &pod);
 }

@@ -22,6 +22,8 @@ pub struct Events {
     pub not_joined: u64,
     /// Packets out of turn for which there was no room: their connections became opaque.
     pub no_room: u64,
+    /// Packets out of order whose pod has its share of the out-of-order buffer: their connections became opaque.
+    pub no_share: u64,
     /// Connections that became opaque, because TCP has taken bytes that the kernel programs were not shown.
     pub missed: u64,
     /// Connections that are not counted, because the kernel had no memory for them.
@@ -115,6 +117,7 @@ impl Counter {
             unreadable: count(event::UNREADABLE)?,
             not_joined: count(event::NOT_JOINED)?,
             no_room: count(event::NO_ROOM)?,
+            no_share: count(event::NO_SHARE)?,
             missed: count(event::MISSED)?,
             no_storage: count(event::NO_STORAGE)?,
         })

@@ -39,6 +39,11 @@ impl Counter {
         let mut map: Array<_, PodCounters> = self.kernel.map("PODS")?;
         let mut zero = PodCounters::ZERO;
         zero.slot = u64::from(pod.0);
+        // What connections of the slot's last pod have in the out-of-order buffer they will give back.
+        zero.kept = map
+            .get(&pod.0, 0)
+            .map_err(|source| map_error("PODS", source))?
+            .kept;
         map.set(pod.0, zero, 0)
             .map_err(|source| map_error("PODS", source))
     }

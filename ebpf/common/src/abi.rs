@@ -6,7 +6,7 @@
 use crate::latency::BUCKETS;
 
 /// Version of every layout in this crate.
-pub const LAYOUT: u32 = 8;
+pub const LAYOUT: u32 = 9;
 
 /// How many pods one loaded set of programs can count: kubelet's default limit is 110 a node, some
 /// run 500.
@@ -54,6 +54,8 @@ pub mod event {
     /// TCP has taken bytes that the programs have not been shown: what follows them cannot be read, and the connection is
     /// opaque.
     pub const MISSED: usize = 4;
+    /// A segment came out of order, and its pod has its share of the out-of-order buffer: the connection is opaque.
+    pub const NO_SHARE: usize = 5;
     /// Room for the kinds there are, a power of two.
     pub const KINDS: usize = 8;
 }
@@ -134,8 +136,11 @@ pub struct PodCounters {
     pub ends: Sums,
     /// Ends of requests, by [`ended`].
     pub ended: [u64; ended::WAYS],
+    /// Pieces that connections of the pod have in the out-of-order buffer (a gauge, wrapping). In slot [`NO_SLOT`] those of
+    /// all pods.
+    pub kept: u64,
     /// Keeps the whole a multiple of a cache line.
-    reserved_too: [u64; 6],
+    reserved_too: [u64; 5],
     /// Requests by how long they were in flight; see [`crate::latency`].
     pub latency: [u64; BUCKETS],
 }
@@ -157,7 +162,8 @@ impl PodCounters {
         reserved: [0; 7],
         ends: Sums::ZERO,
         ended: [0; ended::WAYS],
-        reserved_too: [0; 6],
+        kept: 0,
+        reserved_too: [0; 5],
         latency: [0; BUCKETS],
     };
 

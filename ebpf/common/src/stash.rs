@@ -3,7 +3,8 @@
 //! Where a body goes on its bytes do not matter, and nothing is kept. In a head, or where frames begin, they do: the kernel
 //! puts such a segment into the socket's queue and never shows it again. So it is copied, in pieces, and read when
 //! its turn comes. The same is done with a segment that comes while another one is being read (see [`crate::turn`]).
-//! A connection has room for [`PIECES`]; one that needs more becomes opaque.
+//! A connection has room for [`PIECES`], a pod for its share of all ([`share_has_room`]); a connection that needs more
+//! becomes opaque.
 //!
 //! Several may put aside at once: they claim a place under the lock, copy, and publish it. One reads, and frees.
 
@@ -24,6 +25,17 @@ pub const PIECES: usize = 512;
 
 /// Pieces that all connections of a node can have: 9 MiB, and as much of the network's traffic out of turn at one time.
 pub const MAX_PIECES: u32 = 4096;
+
+/// Whether a pod with so many pieces may have one more, if all pods of the node have `all`.
+///
+/// A pod may have as many as are free. So one alone gets half of the buffer, n that want all of it get one part in n + 1
+/// each, and as much stays free: whatever others do, there is room for a pod that begins to need some. (Choudhury and Hahne,
+/// "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
+#[inline(always)]
+pub fn share_has_room(own: u64, all: u64) -> bool {
+    // Either count may be below 0 for a moment, while CPUs add to it.
+    (own as i64) < i64::from(MAX_PIECES) - all as i64
+}
 
 /// Which piece it is.
 #[repr(C)]
@@ -399,6 +411,35 @@ mod tests {
         stash.tcp_has_taken(9);
         stash.settle(copying.index(), Place::FREE);
         assert!(stash.misses(near_the_end));
+    }
+
+    #[test]
+    fn t7_no_pod_can_take_all() {
+        for hostile in [1, 2, 10, 100] {
+            // All of them want whatever they can get.
+            let kept = &mut [0u64; 100][..hostile];
+            loop {
+                let before: u64 = kept.iter().sum();
+                for pod in 0..hostile {
+                    let all = kept.iter().sum();
+                    if share_has_room(kept[pod], all) {
+                        kept[pod] += 1;
+                    }
+                }
+                if kept.iter().sum::<u64>() == before {
+                    break;
+                }
+            }
+            let all: u64 = kept.iter().sum();
+            let free = u64::from(MAX_PIECES) - all;
+            assert!(
+                free >= u64::from(MAX_PIECES) / (hostile as u64 + 2),
+                "{free} free"
+            );
+            assert!(share_has_room(0, all) && share_has_room(free / 2, all + free / 2 - 1));
+        }
+        assert!(share_has_room(1u64.wrapping_neg(), 0));
+        assert!(!share_has_room(0, u64::from(MAX_PIECES)));
     }
 
     #[test]

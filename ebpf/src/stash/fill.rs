@@ -18,7 +18,11 @@ use ebb_common::{
     turn::Turn,
 };
 
-use super::piece::{Kept, key};
+use super::{
+    keep::remove,
+    piece::{Kept, key},
+    share::Share,
+};
 use crate::{
     http2::take_over,
     maps::{NO_PIECE, PIECES_KEPT, RULES, connection, go_on_in, http2, stash},
@@ -56,7 +60,7 @@ fn next(
 ) -> Option<(*const Piece, Segment)> {
     // One at a time: each time a piece is asked for, one has been read.
     if stash.has_read(direction.next) {
-        let _ = PIECES_KEPT.remove(key(stash, stash.found().first));
+        remove(key(stash, stash.found().first), &Share::of(pod)?);
         stash.free_found();
     }
     if !stash.holds(direction.next) {

@@ -1,20 +1,24 @@
 //! Puts segments aside. Several CPUs may do so at once, for one connection.
 
 use aya_ebpf::{
-    EbpfContext as _, helpers::generated::bpf_get_socket_cookie, programs::SkBuffContext,
+    EbpfContext as _, bindings::BPF_NOEXIST, helpers::generated::bpf_get_socket_cookie,
+    programs::SkBuffContext,
 };
 use ebb_common::{
     abi::{event, ingress},
     conn::{Conn, state},
     direction::{Segment, Side},
     packet::Meter as _,
-    stash::{PIECE, PIECES, Place, Stash},
+    stash::{PIECE, PIECES, PieceKey, Place, Stash},
     steps,
 };
 
-use super::piece::{key, load};
+use super::{
+    piece::{key, load},
+    share::Share,
+};
 use crate::{
-    maps::{NO_PIECE, PIECES_KEPT, connection, go_on_in, make_stash},
+    maps::{EEXIST, NO_PIECE, PIECES_KEPT, connection, go_on_in, make_stash},
     meter::Pod,
     segment::Header,
     turn,
@@ -36,19 +40,25 @@ pub fn keep(context: &SkBuffContext) {
     };
     if connection.is(state::TUNNEL | state::OPAQUE | state::JOINING) {
         // Nobody reads it.
-    } else if store(context, &header, connection, &pod) {
-        connection.turn.put_aside();
     } else {
-        connection.lose(&mut pod, event::NO_ROOM);
+        match store(context, &header, connection, &pod) {
+            Ok(()) => connection.turn.put_aside(),
+            Err(event) => connection.lose(&mut pod, event),
+        }
     }
     turn::go_on(context, connection, &pod);
 }
 
-/// `false` if there is no room.
+/// Fails with the event to report if there is no room.
 #[inline(always)]
-fn store(context: &SkBuffContext, header: &Header, connection: &Conn, pod: &Pod) -> bool {
-    let Some(stash) = make_stash(header.socket) else {
-        return false;
+fn store(
+    context: &SkBuffContext,
+    header: &Header,
+    connection: &Conn,
+    pod: &Pod,
+) -> Result<(), usize> {
+    let (Some(stash), Some(share)) = (make_stash(header.socket), Share::of(pod)) else {
+        return Err(event::NO_ROOM);
     };
     // SAFETY: socket storage; each writes to places of its own only.
     let stash = unsafe { &mut *stash };
@@ -58,29 +68,28 @@ fn store(context: &SkBuffContext, header: &Header, connection: &Conn, pod: &Pod)
     for _ in 0..steps::PIECES {
         let done = turn::put_aside(context);
         if done >= segment.length {
-            return true;
+            return Ok(());
         }
-        let Some(done) = store_piece(context, stash, connection, pod, segment, done) else {
-            return false;
-        };
+        let done = store_piece(context, stash, connection, pod, &share, segment, done)?;
         turn::set_put_aside(context, done);
     }
     go_on_in(context, Side::Requests, ingress::KEEP);
     // More than a packet can have.
-    false
+    Err(event::NO_ROOM)
 }
 
-/// Puts aside one piece of a segment, of which so many bytes have been. How many there are then; `None` if there is
-/// no room.
+/// Puts aside one piece of a segment, of which so many bytes have been. How many there are then. Fails with the event to
+/// report if there is no room.
 #[inline(always)]
 fn store_piece(
     context: &SkBuffContext,
     stash: &mut Stash,
     connection: &Conn,
     pod: &Pod,
+    share: &Share,
     segment: Segment,
     done: u32,
-) -> Option<u32> {
+) -> Result<u32, usize> {
     let left = segment.length - done;
     let length = if left < PIECE as u32 {
         left
@@ -91,15 +100,29 @@ fn store_piece(
     let lock = &raw mut stash.lock;
     let claim = pod.locked(lock, || stash.claim(first, length));
     if claim.is_full() {
-        return None;
+        return Err(event::NO_ROOM);
     }
     let there = claim.there();
     if there != 0 {
-        return Some(done + if there < length { there } else { length });
+        return Ok(done + if there < length { there } else { length });
+    }
+    if !share.has_room() {
+        stash.settle(claim.index(), Place::FREE);
+        return Err(event::NO_SHARE);
     }
     let key = key(stash, first);
-    let blank = NO_PIECE.get(0)?;
-    let stored = PIECES_KEPT.insert(key, blank, 0).is_ok()
+    let is_made = match NO_PIECE.get(0) {
+        Some(blank) => match PIECES_KEPT.insert(key, blank, u64::from(BPF_NOEXIST)) {
+            Ok(()) => {
+                share.take();
+                true
+            }
+            // `adopt` has just made it, and counted it.
+            Err(error) => error == EEXIST,
+        },
+        None => false,
+    };
+    let stored = is_made
         && PIECES_KEPT
             .get_ptr_mut(key)
             .is_some_and(|piece| load(context, segment.offset.wrapping_add(done), piece, length));
@@ -111,15 +134,27 @@ fn store_piece(
     stash.settle(claim.index(), place);
     // Closed meanwhile: what was there then has been freed, but perhaps not this.
     if !stored || connection.is_closed_now() {
-        let _ = PIECES_KEPT.remove(key);
+        remove(key, share);
     }
-    if stored { Some(done + length) } else { None }
+    if stored {
+        Ok(done + length)
+    } else {
+        Err(event::NO_ROOM)
+    }
+}
+
+/// Frees a piece, if it is there: of several that free it at once, one gives it back.
+#[inline(always)]
+pub fn remove(key: PieceKey, share: &Share) {
+    if PIECES_KEPT.remove(key).is_ok() {
+        share.give_back();
+    }
 }
 
 /// Frees all that a connection has put aside, as it closes.
 #[inline(always)]
-pub fn clear(stash: Option<*mut Stash>) {
-    let Some(stash) = stash else {
+pub fn clear(stash: Option<*mut Stash>, pod: &Pod) {
+    let (Some(stash), Some(share)) = (stash, Share::of(pod)) else {
         return;
     };
     // SAFETY: socket storage.
@@ -127,7 +162,7 @@ pub fn clear(stash: Option<*mut Stash>) {
     for index in 0..PIECES {
         let place = stash.places[index];
         if place != Place::FREE {
-            let _ = PIECES_KEPT.remove(key(stash, place.first));
+            remove(key(stash, place.first), &share);
             stash.settle(index as u32, Place::FREE);
         }
     }

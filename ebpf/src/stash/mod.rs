@@ -6,6 +6,7 @@
 mod fill;
 mod keep;
 mod piece;
+mod share;
 
 pub use fill::{
     Work, fill_all_http1, fill_all_http2, fill_http1, fill_http2, read_a_head, read_all_http1,
@@ -13,3 +14,4 @@ pub use fill::{
 };
 pub use keep::{clear, keep};
 pub use piece::{key, load};
+pub use share::Share;

@@ -108,6 +108,7 @@ impl Collector for State {
             ("unreadable", view.events.unreadable),
             ("not_joined", view.events.not_joined),
             ("no_room", view.events.no_room),
+            ("no_share", view.events.no_share),
             ("missed", view.events.missed),
             ("no_storage", view.events.no_storage),
         ] {

@@ -5,6 +5,7 @@
 //! missed, counted twice, left in flight or taken for something that cannot be read shows as itself.
 
 mod address;
+mod fair;
 mod hops;
 mod http1;
 mod http2;
@@ -36,6 +37,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(
         [
             address::CASES,
+            fair::CASES,
             hops::CASES,
             joined::CASES,
             loss::CASES,

@@ -11,8 +11,34 @@ pub enum PinsError {
         /// The directory.
         path: PathBuf,
     },
+    /// It is a file, or a symbolic link, which somebody could make to lead elsewhere.
+    #[error("{path}: not a directory; remove it, or name another one with --pins")]
+    NoDirectory {
+        /// What is there instead.
+        path: PathBuf,
+    },
+    /// Somebody else owns it, and could exchange what is in it.
+    #[error(
+        "{path}: belongs to uid {uid}, must belong to root; remove it, or name another one with --pins"
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Who owns it.
+        uid: u32,
+    },
+    /// It is a bpffs itself, and others may open it.
+    #[error(
+        "{path}: a whole bpf file system that others may use; name a directory in it with --pins"
+    )]
+    Shared {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Another process uses it.
-    #[error("{path}: another agent counts with these pins; one at a time is allowed")]
+    #[error(
+        "{path}: another agent counts with these pins (see /proc/locks for its process); one at a time is allowed"
+    )]
     InUse {
         /// The directory.
         path: PathBuf,

@@ -17,6 +17,7 @@
 //! Biased towards counting on: what can be adopted is. What was written halfway by a process that was
 //! killed is removed, and its cgroup counted anew; it had never been reported.
 
+mod directory;
 mod error;
 mod pods;
 mod remove;
@@ -74,7 +75,7 @@ impl Pins {
     /// Takes the directory, making it where it is not there.
     ///
     /// # Errors
-    /// If it is not in a bpffs, another process has it, or it cannot be made.
+    /// If it is not in a bpffs, somebody else than root may use it, another process has it, or it cannot be made.
     pub fn open(root: &Path) -> Result<Self, PinsError> {
         Self::open_as(root, Version::current())
     }
@@ -95,8 +96,7 @@ impl Pins {
         if kind != BPF_FS_MAGIC {
             return Err(PinsError::NotBpffs { path: root.into() });
         }
-        fs::create_dir_all(root).map_err(PinsError::io("make", root))?;
-        let directory = File::open(root).map_err(PinsError::io("open", root))?;
+        let directory = directory::open(root)?;
         let lock =
             Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
                 match errno {

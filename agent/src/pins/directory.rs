@@ -1,0 +1,127 @@
+//! The directory of pins, as nobody but root may open it.
+//!
+//! Whoever can open it can lock it, and keep every agent of the node from counting; whoever owns it can exchange what is in
+//! it. So it must be a directory of root's with mode 0700.
+//!
+//! Bias: towards correcting. A directory of root's that others may open, as older releases made it, gets mode 0700.
+//! Failure mode: a directory of somebody else, a symbolic link, or a bpffs itself that others use is refused.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use nix::{errno::Errno, fcntl::OFlag, unistd::geteuid};
+
+use super::PinsError;
+
+/// Root reads, writes and enters it; nobody else does anything.
+const MODE: u32 = 0o700;
+/// The bits of a mode that say what others may do.
+const OTHERS: u32 = 0o077;
+
+/// Opens it; makes it if it is not there.
+pub(super) fn open(root: &Path) -> Result<File, PinsError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(MODE)
+        .create(root)
+        .map_err(PinsError::io("make", root))?;
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    let directory = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(root)
+        .map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+            // Linux says the second of a link where both flags are given, POSIX the first.
+            Some(Errno::ELOOP | Errno::ENOTDIR) => PinsError::NoDirectory { path: root.into() },
+            _ => PinsError::io("open", root)(error),
+        })?;
+    // Asked of what is open: another one may have the name by now.
+    let found = directory
+        .metadata()
+        .map_err(PinsError::io("look at", root))?;
+    if found.uid() != 0 && found.uid() != geteuid().as_raw() {
+        return Err(PinsError::Foreign {
+            path: root.into(),
+            uid: found.uid(),
+        });
+    }
+    if found.mode() & OTHERS == 0 {
+        return Ok(directory);
+    }
+    if is_mount(root, found.dev())? {
+        return Err(PinsError::Shared { path: root.into() });
+    }
+    directory
+        .set_permissions(Permissions::from_mode(MODE))
+        .map_err(PinsError::io("set the mode of", root))?;
+    tracing::warn!(
+        path = %root.display(),
+        mode = format!("{:04o}", found.mode() & 0o7777),
+        "others could open the directory of pins, and lock it; its mode is {MODE:04o} now"
+    );
+    Ok(directory)
+}
+
+/// Whether a directory is a file system of its own: then others may pin there too.
+fn is_mount(root: &Path, device: u64) -> Result<bool, PinsError> {
+    let above: PathBuf = root.join("..");
+    let above = fs::metadata(&above).map_err(PinsError::io("look at", above))?;
+    Ok(above.dev() != device)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn t12_others_cannot_open_the_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("bpf/ebb");
+        open(&root).unwrap();
+        assert_eq!(mode(&root), MODE);
+        fs::set_permissions(&root, Permissions::from_mode(0o1777)).unwrap();
+        open(&root).unwrap();
+        assert_eq!(mode(&root), MODE);
+    }
+
+    #[test]
+    fn t12_a_link_and_a_file_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (there, link, file) = (
+            folder.path().join("there"),
+            folder.path().join("link"),
+            folder.path().join("file"),
+        );
+        fs::create_dir(&there).unwrap();
+        symlink(&there, &link).unwrap();
+        let error = open(&link).unwrap_err();
+        assert!(matches!(error, PinsError::NoDirectory { .. }), "{error}");
+        fs::write(&file, "").unwrap();
+        assert!(open(&file).is_err());
+    }
+
+    /// Only root can give a directory away.
+    #[test]
+    fn t12_a_directory_of_somebody_else_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("ebb");
+        fs::create_dir(&root).unwrap();
+        if chown(&root, Some(65_534), None).is_err() {
+            return;
+        }
+        let error = open(&root).unwrap_err();
+        assert!(
+            matches!(error, PinsError::Foreign { uid: 65_534, .. }),
+            "{error}"
+        );
+    }
+}

@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
+
 /// Where it is sent: `POST`, JSON.
 pub const PATH: &str = "/v1/doors";
 
@@ -16,10 +18,13 @@ pub const MAX_BODY: usize = 4 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doors {
     /// Name of the activator's pod.
+    #[serde(deserialize_with = "bounded::owned")]
     pub activator: String,
     /// Its address, as slices give it.
+    #[serde(deserialize_with = "bounded::owned")]
     pub address: String,
     /// Tells one start of the sender from the next.
+    #[serde(deserialize_with = "bounded::owned")]
     pub boot: String,
     /// It is about to go: nothing new should be led to it.
     #[serde(default)]
@@ -32,10 +37,13 @@ pub struct Doors {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Door {
     /// Namespace of the Service.
+    #[serde(deserialize_with = "bounded::owned")]
     pub namespace: String,
     /// Its name.
+    #[serde(deserialize_with = "bounded::owned")]
     pub service: String,
     /// Name of its port; empty where it has none.
+    #[serde(deserialize_with = "bounded::owned")]
     pub port: String,
     /// The port on the activator that stands for it, as allotted by the slice.
     pub number: u16,

@@ -4,13 +4,16 @@
 //! lost loses nothing, reports may come in any order, and no two clocks need agree.
 //!
 //! Bias: fields are only ever added. A reader passes over those it does not know; what a sender leaves out is zero,
-//! except the few that a decision rests on, which must be there.
+//! except the few that a decision rests on, which must be there. Texts are bounded ([`LONGEST`]).
 
+mod bounded;
 pub mod doors;
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::bounded::LONGEST;
 
 /// Where reports are sent: `POST`, JSON.
 pub const PATH: &str = "/v1/report";
@@ -25,11 +28,11 @@ pub const MAX_BODY: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report<'a> {
     /// Name of the Node the pods run on, as the API server knows it. Empty for a source that is not on a node.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::borrowed")]
     pub node: Cow<'a, str>,
     /// Tells one start of the clock from the next: the node's boot id, or any text that is new whenever `at` of the
     /// pods may have gone back.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::borrowed")]
     pub boot: Cow<'a, str>,
     /// The pods, each once.
     #[serde(borrow)]
@@ -41,7 +44,7 @@ pub struct Report<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod<'a> {
     /// The pod's `metadata.uid`.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::borrowed")]
     pub uid: Cow<'a, str>,
     /// When counting began, ns. Another value says that all counters began anew at zero.
     pub since: u64,
@@ -129,6 +132,29 @@ mod tests {
             ..Pod::default()
         };
         assert_eq!(report.pods, [pod]);
+    }
+
+    #[test]
+    fn t4_a_text_longer_than_a_name_is_refused() {
+        let longest = "n".repeat(LONGEST);
+        for (text, allowed) in [(longest.clone(), true), (longest + "n", false)] {
+            let pod = r#"{"uid":"u","since":5,"at":9,"integral":1,"in_flight":2,"started":3}"#;
+            for (node, boot, pod) in [
+                (&*text, "b", pod.to_owned()),
+                ("a", &*text, pod.to_owned()),
+                ("a", "b", pod.replace("\"u\"", &format!("{text:?}"))),
+            ] {
+                let report = format!(r#"{{"node":"{node}","boot":"{boot}","pods":[{pod}]}}"#);
+                let read = serde_json::from_str::<Report<'_>>(&report);
+                assert_eq!(read.is_ok(), allowed, "{read:?}");
+            }
+            let doors = format!(
+                r#"{{"activator":"a","address":"b","boot":"c","doors":[{{"namespace":"{text}","service":"s","port":"p",
+                "number":1,"in_path":true,"since":1,"at":1,"held_integral":1,"held":1,"held_ever":1}}]}}"#
+            );
+            let read = serde_json::from_str::<doors::Doors>(&doors);
+            assert_eq!(read.is_ok(), allowed, "{read:?}");
+        }
     }
 
     #[test]

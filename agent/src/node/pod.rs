@@ -29,6 +29,14 @@ const UTILIZATION: f64 = 70.0;
 /// smaller one.
 const UNSAID: u64 = 10;
 
+/// Longest name and kind of an object, in bytes: a DNS subdomain, and a DNS label
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>). They become labels of metrics.
+const LONGEST_NAME: usize = ebb_report::LONGEST;
+const LONGEST_KIND: usize = 63;
+
+/// Longest reason why a pod is not counted, in bytes. It repeats annotations, which may have 256 KiB.
+const LONGEST_REASON: usize = 1_000;
+
 /// What a Deployment's controller adds to the name of a ReplicaSet.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
@@ -149,7 +157,7 @@ impl Pod {
                 "spec.runtimeClassName: {class:?}: a pod with a kernel of its own (gVisor, Kata Containers) cannot be \
                  counted from the node's; must be a class whose containers run on that one"
             );
-            return Asked::Wrong(wanted(Rules::default()), why);
+            return Asked::Wrong(wanted(Rules::default()), cut(why));
         }
         match Annotations::parse(&Config::default(), read) {
             Ok(annotations) => {
@@ -162,7 +170,7 @@ impl Pod {
                     exclude_paths,
                 }))
             }
-            Err(problems) => Asked::Wrong(wanted(Rules::default()), problems.to_string()),
+            Err(problems) => Asked::Wrong(wanted(Rules::default()), cut(problems.to_string())),
         }
     }
 
@@ -200,7 +208,9 @@ impl Pod {
             .owner_references
             .iter()
             .flatten()
-            .find(|owner| owner.controller == Some(true));
+            .find(|owner| owner.controller == Some(true))
+            // Whoever made the pod wrote it. What no object can be called is the name of none.
+            .filter(|owner| owner.kind.len() <= LONGEST_KIND && owner.name.len() <= LONGEST_NAME);
         let Some(owner) = owner else {
             return (
                 "Pod".to_owned(),
@@ -223,9 +233,19 @@ impl Pod {
     }
 }
 
+/// As much of a reason as is told.
+fn cut(mut why: String) -> String {
+    if why.len() > LONGEST_REASON {
+        why.truncate(why.floor_char_boundary(LONGEST_REASON));
+        why.push('…');
+        why.shrink_to_fit();
+    }
+    why
+}
+
 /// Whether a uid can be part of a path: it becomes one.
 fn is_name(uid: &str) -> bool {
-    !uid.is_empty()
+    (1..=LONGEST_NAME).contains(&uid.len())
         && uid
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -279,6 +299,29 @@ mod tests {
             (&*wanted.namespace, &*wanted.name),
             ("shop", "web-7d4b9c6f5-x2x9q")
         );
+    }
+
+    #[test]
+    fn t4_what_a_tenant_wrote_is_bounded() {
+        for (field, length) in [("name", 900_000), ("name", 254), ("kind", 64)] {
+            let wanted = wanted(pod(|pod| {
+                pod["metadata"]["ownerReferences"][0][field] = json!("n".repeat(length));
+            }));
+            let itself = ("Pod".to_owned(), "web-7d4b9c6f5-x2x9q".to_owned());
+            assert_eq!(wanted.workload, itself, "{field} of {length}");
+        }
+        let Asked::Wrong(_, why) = annotated(json!({
+            "autoscaling.knative.dev/class": "ebb.dev",
+            "ebb.dev/ports": "é".repeat(100_000),
+        })) else {
+            panic!("its ports are none");
+        };
+        assert!(
+            why.ends_with('…') && why.len() < LONGEST_REASON + 10,
+            "{why}"
+        );
+        let strange = pod(|pod| pod["metadata"]["uid"] = json!("u".repeat(900_000)));
+        assert!(matches!(strange, Asked::Nothing));
     }
 
     #[test]

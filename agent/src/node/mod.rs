@@ -24,7 +24,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use ebb_agent::{cgroup, pins::Pins};
-use ebb_metrics::{Hosts, probe};
+use ebb_metrics::{Hosts, probe, tasks::Tasks};
 use ebb_report_client::{Credentials, send};
 use hyper::body::Bytes;
 use kube::Client;
@@ -32,7 +32,6 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
-    task::JoinSet,
 };
 
 use self::{
@@ -70,20 +69,18 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
             format!("cannot listen on {address} (--probe-address)")
         })?;
 
-    // Dropped at the end, which ends them.
-    let mut tasks = JoinSet::new();
+    let tasks = Tasks::new();
     let status = Status {
         shown: Arc::clone(&shown),
         metrics: Arc::clone(&metrics),
     };
     let status = Arc::new(status);
     let hosts = Hosts::new(args.allowed_hosts);
-    tasks.spawn(ebb_metrics::status::serve(
-        listener,
-        Arc::clone(&status),
-        hosts,
-    ));
-    tasks.spawn(probe::serve(probe_port, status));
+    tasks.spawn(
+        "the status port",
+        ebb_metrics::status::serve(listener, Arc::clone(&status), hosts),
+    );
+    tasks.spawn("the probe port", probe::serve(probe_port, status));
     let (reports, newest) = watch::channel(Bytes::new());
     let credentials = Arc::new(Credentials::new(args.token_file, args.autoscaler_ca));
     if args.autoscaler.is_empty() {
@@ -91,13 +88,16 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     }
     for url in args.autoscaler {
         let credentials = Arc::clone(&credentials);
-        tasks.spawn(send(
-            url,
-            ebb_report::PATH,
-            credentials,
-            newest.clone(),
-            metrics.sending(),
-        ));
+        tasks.spawn(
+            format!("reports to {url}"),
+            send(
+                url,
+                ebb_report::PATH,
+                credentials,
+                newest.clone(),
+                metrics.sending(),
+            ),
+        );
     }
 
     // Where v2 is not mounted, nothing will be looked for.
@@ -119,6 +119,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     };
     tokio::select! {
         result = node.run() => result,
+        ended = tasks.broken() => Err(ended.into()),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     }

@@ -34,6 +34,8 @@ reasons! {
     BodyBrokeOff => "body-broke-off",
     /// 503: too many waited already.
     QueueFull => "queue-full",
+    /// 503: the bytes that clients may take are used up.
+    BytesFull => "bytes-full",
     /// 504: nothing was ready in time.
     WaitedTooLong => "waited-too-long",
     /// 503: the door closed.

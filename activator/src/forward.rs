@@ -6,12 +6,15 @@ use hyper::{Request, Response, StatusCode, Version};
 
 use crate::backend::Wish;
 use crate::body::{Answer, Exchange};
+use crate::budget;
+use crate::guard::Flaw;
 use crate::headers::{prepare_request, prepare_response};
 use crate::outgoing::Outgoing;
 use crate::refusal::Refusal;
 use crate::send::{acquire, send};
 use crate::session::Session;
 use crate::tunnel::Tunnel;
+use crate::unread::Unread;
 
 /// Answers one request, by a backend or, with the reason, by itself.
 pub(crate) async fn forward(session: &Session, request: Request<Incoming>) -> Response<Answer> {
@@ -19,6 +22,7 @@ pub(crate) async fn forward(session: &Session, request: Request<Incoming>) -> Re
     // The guard goes by the same two, and has to be told what became of it.
     let undecided = version == Version::HTTP_11 && request.headers().contains_key(UPGRADE);
     let result = match session.refusal() {
+        Some(Flaw::NoMemory) => Err(Refusal::BytesFull),
         Some(flaw) => Err(Refusal::Malformed(flaw)),
         None => pass_on(session, request).await,
     };
@@ -49,13 +53,22 @@ async fn pass_on(
     } else {
         Wish::Http1
     };
+    let has_body = !request.body().is_end_stream();
+    let unread = session
+        .unread
+        .as_ref()
+        .filter(|_| has_body)
+        .map(Unread::begin);
+    // Until there is an answer.
+    let memory = session.pool.limits().memory.take(budget::request(&request));
+    let _memory = memory.ok_or(Refusal::BytesFull)?;
     let upgrades = prepare_request(&mut request, &session.client)?;
     let client_upgrade = upgrades.then(|| hyper::upgrade::on(&mut request));
     let wish = if upgrades { Wish::Upgrade } else { wish };
     let mut place = None;
-    let permit = acquire(session, !request.body().is_end_stream(), &mut place).await?;
+    let permit = acquire(session, has_body, &mut place).await?;
     // In a box, so that a request that waits is small: there may be ten thousand of them.
-    let request = request.map(Outgoing::new);
+    let request = request.map(|body| Outgoing::new(body, unread));
     let (mut response, exchange) = Box::pin(send(session, request, wish, permit, place)).await?;
 
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {

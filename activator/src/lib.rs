@@ -11,7 +11,8 @@
 //! door itself, with 503 or 504 and one line of text that says which; a backend that breaks off
 //! is answered with 502, or, once the response has begun, by breaking off too.
 //!
-//! Nothing is buffered but headers: bodies stream both ways at the pace of the slower side. HTTP/1 and
+//! Nothing is buffered but headers: bodies stream both ways at the pace of the slower side. What is kept for clients is
+//! bounded in bytes, over all doors of a process: see [`Budget`]. HTTP/1 and
 //! HTTP/2 without TLS are told apart by their first bytes; what a backend speaks is its [`Protocol`].
 //!
 //! ```no_run
@@ -39,6 +40,7 @@
 mod acked;
 mod backend;
 mod body;
+mod budget;
 #[cfg(feature = "kubernetes")]
 pub mod cluster;
 mod counts;
@@ -57,7 +59,9 @@ mod serve;
 mod session;
 mod socket;
 mod tunnel;
+mod unread;
 
+pub use budget::{Account, Budget};
 pub use counts::{Counts, Reason};
 pub use limits::Limits;
 pub use pool::{ColdStarts, Held, Pool};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::budget::Account;
+
 /// The bounds of one [`Pool`](crate::Pool) and of the connections served for it.
 ///
 /// ```
@@ -27,6 +29,9 @@ pub struct Limits {
     /// The most requests that any one backend has at a time; the others wait, oldest first. Default 0,
     /// which is no limit. Knative's `containerConcurrency`.
     pub hard_limit: u32,
+    /// The bytes that clients may take: connections, heads, bodies that wait. One more is answered with 503. Default
+    /// [`Account::unbounded`].
+    pub memory: Account,
 }
 
 impl Default for Limits {
@@ -37,6 +42,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(30),
             max_header: 64 * 1024,
             hard_limit: 0,
+            memory: Account::unbounded(),
         }
     }
 }

@@ -12,6 +12,9 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::budget::{Account, Charge};
+use crate::unread::Open;
+
 /// Bytes of a body that are kept until there is an answer. More than one read brings has seldom been
 /// sent when a kept connection turns out to be closed.
 const KEPT: usize = 64 * 1024;
@@ -26,6 +29,8 @@ pub(crate) struct Outgoing {
     /// What was sent before, in vain.
     again: VecDeque<Bytes>,
     body: Option<Incoming>,
+    /// Of a body on HTTP/2: who is told what has been read of it.
+    unread: Option<Open>,
     /// In a box: a request is moved often on its way, and few have a body.
     kept: Option<Box<Kept>>,
 }
@@ -34,6 +39,8 @@ pub(crate) struct Outgoing {
 struct Kept {
     sent: VecDeque<Bytes>,
     size: usize,
+    /// For so many bytes; none if there is no memory at all.
+    memory: Option<Charge>,
     back: oneshot::Sender<Outgoing>,
 }
 
@@ -49,10 +56,11 @@ impl Returns {
 }
 
 impl Outgoing {
-    pub(crate) fn new(body: Incoming) -> Self {
+    pub(crate) fn new(body: Incoming, unread: Option<Open>) -> Self {
         Outgoing {
             again: VecDeque::new(),
             body: Some(body),
+            unread,
             kept: None,
         }
     }
@@ -61,16 +69,18 @@ impl Outgoing {
         Outgoing {
             again: VecDeque::new(),
             body: None,
+            unread: None,
             kept: None,
         }
     }
 
-    /// Keeps what is sent from now on.
-    pub(crate) fn keep(&mut self) -> Returns {
+    /// Keeps what is sent from now on, as long as there is memory for it.
+    pub(crate) fn keep(&mut self, memory: &Account) -> Returns {
         let (back, returns) = oneshot::channel();
         self.kept = Some(Box::new(Kept {
             sent: VecDeque::new(),
             size: 0,
+            memory: memory.take(0),
             back,
         }));
         Returns(returns)
@@ -78,12 +88,13 @@ impl Outgoing {
 }
 
 impl Kept {
-    /// Too much, or trailers, which come last: nothing is left to be had back.
+    /// Too much for [`KEPT`] or for the budget, or trailers, which come last: nothing is left to be had back.
     fn note(mut self: Box<Self>, frame: &Frame<Bytes>) -> Option<Box<Self>> {
         let data = frame.data_ref()?;
         self.size += data.len();
         self.sent.push_back(data.clone());
-        (self.size <= KEPT).then_some(self)
+        let has_memory = self.memory.as_mut()?.set(self.size);
+        (self.size <= KEPT && has_memory).then_some(self)
     }
 }
 
@@ -96,6 +107,7 @@ impl Drop for Outgoing {
             let _answered = back.send(Outgoing {
                 again: sent,
                 body: self.body.take(),
+                unread: self.unread.take(),
                 kept: None,
             });
         }
@@ -113,7 +125,13 @@ impl Body for Outgoing {
         let this = &mut *self;
         let frame = match (this.again.pop_front(), &mut this.body) {
             (Some(bytes), _) => Some(Ok(Frame::data(bytes))),
-            (None, Some(body)) => ready!(Pin::new(body).poll_frame(cx)),
+            (None, Some(body)) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                if let (Some(Ok(frame)), Some(unread)) = (&frame, &this.unread) {
+                    unread.read(frame.data_ref().map_or(0, Bytes::len));
+                }
+                frame
+            }
             (None, None) => None,
         };
         if let Some(Ok(frame)) = &frame {

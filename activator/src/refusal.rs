@@ -31,6 +31,11 @@ pub(crate) enum Refusal {
     BodyBrokeOff,
     #[error("{max_held} requests wait already, no more are allowed; try again in 1 s")]
     QueueFull { max_held: usize },
+    #[error(
+        "the requests of this namespace take as much memory as they may; try again in 1 s (the limit: --queue-bytes of \
+         ebb-activator)"
+    )]
+    BytesFull,
     #[error("nothing was ready to serve the request within {limit:?}")]
     WaitedTooLong { limit: Duration },
     #[error("the door closes; the request was not begun")]
@@ -53,7 +58,9 @@ impl Refusal {
             | Refusal::Host { .. }
             | Refusal::Authority(_)
             | Refusal::BodyBrokeOff => StatusCode::BAD_REQUEST,
-            Refusal::QueueFull { .. } | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::QueueFull { .. } | Refusal::BytesFull | Refusal::Stopping => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Refusal::WaitedTooLong { .. } => StatusCode::GATEWAY_TIMEOUT,
             Refusal::BrokeOff => StatusCode::BAD_GATEWAY,
         }
@@ -63,6 +70,7 @@ impl Refusal {
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Refusal::Malformed(Flaw::TooManyFields | Flaw::TooLong(_)) => Reason::HeaderTooLarge,
+            Refusal::BytesFull => Reason::BytesFull,
             Refusal::Malformed(_) | Refusal::Host { .. } | Refusal::Authority(_) => {
                 Reason::Malformed
             }
@@ -90,8 +98,9 @@ impl Refusal {
         }
         let senseless = status == StatusCode::BAD_REQUEST
             || matches!(self, Refusal::Malformed(_) | Refusal::Connect);
-        if senseless && version < Version::HTTP_2 {
-            // What follows a request that makes no sense may be anything.
+        let ends = senseless || matches!(self, Refusal::BytesFull);
+        if ends && version < Version::HTTP_2 {
+            // What follows a request that makes no sense may be anything; and a connection keeps its buffers.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

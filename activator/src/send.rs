@@ -14,6 +14,7 @@ use hyper::{Request, Response};
 
 use crate::backend::{ConnectError, Connection, Wish};
 use crate::body::Exchange;
+use crate::budget::Account;
 use crate::headers::{for_http1, for_http2};
 use crate::outgoing::{Outgoing, Returns};
 use crate::pool::{Permit, Place};
@@ -56,7 +57,8 @@ pub(crate) async fn send(
         // refused at any time.
         let may_go_again =
             tries < MOST_TRIES && (!is_new || matches!(connection, Connection::Http2(_)));
-        let spare_copy = may_go_again.then(|| Copy::of(&mut request));
+        let memory = &session.pool.limits().memory;
+        let spare_copy = may_go_again.then(|| Copy::of(&mut request, memory));
         let mark = connection.mark();
         if !is_new {
             permit.opened();
@@ -158,7 +160,7 @@ struct Copy {
 }
 
 impl Copy {
-    fn of(request: &mut Request<Outgoing>) -> Self {
+    fn of(request: &mut Request<Outgoing>, memory: &Account) -> Self {
         let mut head = Request::new(());
         *head.method_mut() = request.method().clone();
         *head.uri_mut() = request.uri().clone();
@@ -167,7 +169,7 @@ impl Copy {
         let has_body = !request.body().is_end_stream();
         Copy {
             head,
-            body: has_body.then(|| request.body_mut().keep()),
+            body: has_body.then(|| request.body_mut().keep(memory)),
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use crate::budget::{CONNECTION, Charge};
 use crate::counts::Reason;
 use crate::forward::forward;
 use crate::guard::{self, Flaw, Guarded};
@@ -22,6 +23,7 @@ use crate::pool::Pool;
 use crate::protocol::PREFACE;
 use crate::socket::Socket;
 use crate::tunnel::Tunnel;
+use crate::unread::{Followed, Unread};
 
 /// The smallest buffer that hyper takes.
 const SMALLEST_BUFFER: usize = 8 * 1024;
@@ -29,11 +31,23 @@ const SMALLEST_BUFFER: usize = 8 * 1024;
 /// Requests at a time on one HTTP/2 connection. RFC 9113 section 6.5.2 asks for 100 or more.
 const STREAMS: u32 = 256;
 
+/// Bytes of bodies that a client may send on an HTTP/2 connection before they are read: enough for 100 MB/s over 10 ms.
+const WINDOW: u32 = 1 << 20;
+
 /// hyper closes without a word when a header takes too long; RFC 9110 section 15.5.9 has one.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
     connection: close\r\n\
     content-type: text/plain; charset=utf-8\r\n\r\n\
     ebb: the header of the request took too long\n";
+
+/// To a connection for which there is no memory. [`Refusal::BytesFull`](crate::refusal::Refusal::BytesFull) says the same to
+/// a request.
+const BYTES_FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    connection: close\r\n\
+    retry-after: 1\r\n\
+    content-length: 89\r\n\
+    content-type: text/plain; charset=utf-8\r\n\r\n\
+    ebb: the connections of this namespace take as much memory as they may; try again in 1 s\n";
 
 /// How often a client that has sent a part of HTTP/2's first words is looked at: there is no event for
 /// more to come.
@@ -46,6 +60,8 @@ pub(crate) struct Session {
     /// The client, as the backends are told of it.
     pub(crate) client: Client,
     pub(crate) guard: Arc<guard::Shared>,
+    /// What of bodies waits here, on HTTP/2.
+    pub(crate) unread: Option<Unread>,
     /// Requests so far; counted for HTTP/1 only.
     requests: AtomicU64,
     stopping: watch::Receiver<bool>,
@@ -110,6 +126,8 @@ impl Protocols {
             // A client that is silent and does not answer either is gone.
             .keep_alive_interval(limits.header_timeout)
             .max_concurrent_streams(STREAMS)
+            .initial_connection_window_size(WINDOW)
+            .initial_stream_window_size(WINDOW)
             .max_header_list_size(u32::try_from(max_header).unwrap_or(u32::MAX));
         Protocols {
             http1,
@@ -131,11 +149,15 @@ pub(crate) async fn run(
         return tracing::debug!(%address, %error, "client left before it was served");
     }
     let limit = pool.limits().header_timeout;
+    let Some(memory) = pool.limits().memory.take(CONNECTION) else {
+        return turn_away(stream, &pool).await;
+    };
     let session = Arc::new(Session {
         pool,
         socket: Socket::new(stream),
         client: Client::new(address.ip(), false),
         guard: Arc::default(),
+        unread: None,
         requests: AtomicU64::new(0),
         stopping: stopping.clone(),
         tunnel: Mutex::new(None),
@@ -153,9 +175,19 @@ pub(crate) async fn run(
             Box::pin(session.socket.linger()).await;
         }
         Err(_) => {}
-        Ok(true) => Box::pin(serve_http2(session, &protocols, address, stopping)).await,
-        Ok(false) => serve_http1(session, &protocols, address, stopping).await,
+        Ok(true) => {
+            Box::pin(serve_http2(session, &protocols, address, stopping, memory)).await;
+        }
+        Ok(false) => serve_http1(session, &protocols, address, stopping, memory).await,
     }
+}
+
+/// Answers a connection for which there is no memory, without a look at what it asks for.
+async fn turn_away(stream: TcpStream, pool: &Pool) {
+    pool.tally().refused(Reason::BytesFull);
+    let socket = Socket::new(stream);
+    socket.last_word(BYTES_FULL);
+    Box::pin(socket.linger()).await;
 }
 
 /// Whether a client begins as HTTP/2 does; what it has said stays to be read.
@@ -179,6 +211,7 @@ async fn serve_http1(
     protocols: &Protocols,
     address: SocketAddr,
     stopping: watch::Receiver<bool>,
+    memory: Charge,
 ) {
     let service = service_fn(|request| {
         let session = Arc::clone(&session);
@@ -188,6 +221,7 @@ async fn serve_http1(
         session.socket.clone(),
         protocols.max_header,
         Arc::clone(&session.guard),
+        memory,
     );
     let io = TokioIo::new(guarded);
     // In a box, and not twice in this function's own memory, which every connection has.
@@ -221,16 +255,22 @@ async fn serve_http1(
 }
 
 async fn serve_http2(
-    session: Arc<Session>,
+    mut session: Arc<Session>,
     protocols: &Protocols,
     address: SocketAddr,
     stopping: watch::Receiver<bool>,
+    memory: Charge,
 ) {
+    let unread = Unread::new(memory, CONNECTION);
+    // Nobody else has it yet.
+    if let Some(session) = Arc::get_mut(&mut session) {
+        session.unread = Some(unread.clone());
+    }
     let service = service_fn(|request| {
         let session = Arc::clone(&session);
         async move { Ok::<_, Infallible>(forward(&session, request).await) }
     });
-    let io = TokioIo::new(session.socket.clone());
+    let io = TokioIo::new(Followed::new(session.socket.clone(), unread));
     let mut connection = pin!(protocols.http2.serve_connection(io, service));
     let result = tokio::select! {
         biased;
@@ -242,5 +282,18 @@ async fn serve_http2(
     };
     if let Err(error) = result {
         tracing::debug!(%address, %error, "client connection broke off");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t11_the_answer_to_a_connection_has_the_length_that_it_says() {
+        let text = std::str::from_utf8(BYTES_FULL).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a body");
+        let length = format!("content-length: {}\r\n", body.len());
+        assert!(head.contains(&length), "{length}");
     }
 }

@@ -188,6 +188,7 @@ impl Doors {
     fn open(&self, key: &Key, number: u16, hard_limit: u32) -> Door {
         let pool = Pool::new(Limits {
             hard_limit,
+            memory: self.limits.memory.of(&key.service.namespace),
             ..self.limits.clone()
         });
         let (close, told) = watch::channel(false);

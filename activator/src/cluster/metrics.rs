@@ -12,7 +12,7 @@ use prometheus_client::{
 };
 
 use super::doors::{Doors, Seen};
-use crate::Reason;
+use crate::{Budget, Reason};
 
 /// All metrics.
 #[derive(Debug)]
@@ -22,9 +22,10 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new(doors: Doors) -> Self {
+    pub(super) fn new(doors: Doors, budget: Budget) -> Self {
         let mut registry = Registry::with_prefix("ebb_activator");
         registry.register_collector(Box::new(Figures(doors)));
+        registry.register_collector(Box::new(Bytes(budget)));
         let sending = Sending::registered(
             &mut registry,
             "reported_doors",
@@ -39,6 +40,32 @@ impl Metrics {
 
     pub(super) fn text(&self, format: Format) -> Result<String, fmt::Error> {
         format.encode(&self.registry)
+    }
+}
+
+/// What clients take of the memory that they may.
+#[derive(Debug)]
+struct Bytes(Budget);
+
+impl Collector for Bytes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for (name, help, bytes) in [
+            (
+                "client_bytes",
+                "Memory that clients take: connections, heads of requests, bodies that wait",
+                self.0.used(),
+            ),
+            (
+                "client_bytes_limit",
+                "Memory that clients may take, of all Services together",
+                self.0.most(),
+            ),
+        ] {
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Gauge)?
+                .encode_gauge(&(bytes as f64))?;
+        }
+        Ok(())
     }
 }
 

@@ -22,7 +22,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use ebb_metrics::{Hosts, probe};
+use ebb_metrics::{
+    Hosts, probe,
+    tasks::{TaskEnded, Tasks},
+};
 use ebb_report_client::{Credentials, send};
 use hyper::body::Bytes;
 use kube::Client;
@@ -37,7 +40,7 @@ use tracing::{info, warn};
 
 pub use self::options::Options;
 use self::{doors::Doors, metrics::Metrics, status::Status};
-use crate::Limits;
+use crate::{Budget, Limits};
 
 /// Why the activator cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -59,9 +62,9 @@ pub enum Failure {
     /// Signals cannot be caught.
     #[error("cannot catch signals: {0}")]
     Signals(#[source] io::Error),
-    /// A task that should not end has ended.
-    #[error("{0} broke down")]
-    Broken(&'static str),
+    /// A task that is meant to run as long as the program has ended.
+    #[error(transparent)]
+    Broken(#[from] TaskEnded),
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -87,16 +90,22 @@ pub async fn run(options: Options) -> Result<(), Failure> {
             source,
         })?;
 
+    let budget = options
+        .queue_bytes
+        .map_or_else(Budget::of_this_process, Budget::new);
+    info!(bytes = budget.most(), "memory for clients");
     let limits = Limits {
         max_held: options.max_held as usize,
         max_wait: options.max_wait,
+        // Each door takes the account of its namespace.
+        memory: budget.whole(),
         ..Limits::default()
     };
     let (end, closing) = channel::channel(false);
     let (leave, leaving) = channel::channel(false);
     let doors = Doors::new(limits, options.listen, options.pod_ip, closing);
     let status = Arc::new(Status {
-        metrics: Metrics::new(doors.clone()),
+        metrics: Metrics::new(doors.clone(), budget),
         ready: AtomicBool::new(false),
     });
     let (listed, mut all_listed) = channel::channel(false);
@@ -112,17 +121,30 @@ pub async fn run(options: Options) -> Result<(), Failure> {
 
     let hosts = Hosts::new(options.allowed_hosts);
     let serving = ebb_metrics::status::serve(status_port, Arc::clone(&status), hosts);
-    let mut serving = tokio::spawn(serving);
-    let mut probes = tokio::spawn(probe::serve(probe_port, Arc::clone(&status)));
-    let mut watching = tokio::spawn(watch::run(client, doors.clone(), listed));
-    let mut reporting = tokio::spawn(report::run(sender, doors.clone(), leaving, report));
-    let mut sending = tokio::spawn(send(
-        options.autoscaler,
-        ebb_report::doors::PATH,
-        Arc::new(credentials),
-        reports,
-        sending,
-    ));
+    let tasks = Tasks::new();
+    tasks.spawn("the status port", serving);
+    tasks.spawn(
+        "the probe port",
+        probe::serve(probe_port, Arc::clone(&status)),
+    );
+    let watching = tasks.spawn(
+        "the watch of EndpointSlices",
+        watch::run(client, doors.clone(), listed),
+    );
+    tasks.spawn(
+        "writing reports",
+        report::run(sender, doors.clone(), leaving, report),
+    );
+    tasks.spawn(
+        "sending reports",
+        send(
+            options.autoscaler,
+            ebb_report::doors::PATH,
+            Arc::new(credentials),
+            reports,
+            sending,
+        ),
+    );
     let readiness = tokio::spawn({
         let status = Arc::clone(&status);
         async move {
@@ -133,11 +155,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         }
     });
     tokio::select! {
-        _ = &mut serving => return Err(Failure::Broken("the status port")),
-        _ = &mut probes => return Err(Failure::Broken("the probe port")),
-        _ = &mut watching => return Err(Failure::Broken("the watch of slices")),
-        _ = &mut reporting => return Err(Failure::Broken("the reporter")),
-        _ = &mut sending => return Err(Failure::Broken("the sender of reports")),
+        ended = tasks.broken() => return Err(ended.into()),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

@@ -10,7 +10,7 @@ use clap::{Parser, builder::NonEmptyStringValueParser, value_parser};
 use hyper::Uri;
 
 /// Where probes are answered unless another address is given.
-pub const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9477);
+pub(super) const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9477);
 
 /// Holds the requests of workloads that have no pods, and passes on what they cannot carry alone.
 #[derive(Clone, Debug, Parser)]
@@ -57,6 +57,11 @@ pub struct Options {
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..))]
     pub max_held: u32,
 
+    /// Most bytes that clients may take: connections, heads of requests, bodies that wait; all Services together, and one
+    /// namespace two thirds of it. As 400Mi. [default: three fifths of the memory limit of the container, or of the machine]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub queue_bytes: Option<usize>,
+
     /// Longest that one waits.
     #[arg(long, default_value = "60s", value_parser = wait)]
     pub max_wait: Duration,
@@ -75,6 +80,28 @@ fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "must be a duration, as 10s or 5m".to_owned())
 }
 
+/// A quantity of memory, in the binary units of Kubernetes.
+fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit: usize = match &text[digits.len()..] {
+        "" => 1,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        _ => return Err(BYTES.to_owned()),
+    };
+    let bytes = digits
+        .parse()
+        .ok()
+        .and_then(|number: usize| number.checked_mul(unit));
+    bytes
+        .filter(|&bytes| bytes >= 1 << 20)
+        .ok_or_else(|| BYTES.to_owned())
+}
+
+/// What [`bytes`] takes.
+const BYTES: &str = "must be a number of bytes, at least 1Mi, as 400Mi or 2Gi";
+
 fn wait(text: &str) -> Result<Duration, String> {
     match duration(text) {
         Ok(wait) if !wait.is_zero() => Ok(wait),
@@ -91,6 +118,24 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Options::command().debug_assert();
+    }
+
+    #[test]
+    fn bytes_have_the_units_of_kubernetes() {
+        for (text, expected) in [("400Mi", 400 << 20), ("2Gi", 2 << 30), ("1048576", 1 << 20)] {
+            assert_eq!(bytes(text), Ok(expected));
+        }
+        for bad in [
+            "",
+            "Mi",
+            "1Ki",
+            "400MB",
+            "-1Gi",
+            "99999999999999999999",
+            "9999999999999Gi",
+        ] {
+            assert_eq!(bytes(bad), Err(BYTES.to_owned()), "{bad}");
+        }
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(crate) enum Flaw {
     TooManyFields,
     #[error("the header is longer than {0} bytes")]
     TooLong(usize),
+    #[error("the header needs more memory than there is")]
+    NoMemory,
     #[error("the size of a chunk is not a hexadecimal number followed by CR LF")]
     ChunkSize,
     #[error("a chunk does not end with CR LF")]

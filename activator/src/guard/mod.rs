@@ -27,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub(crate) use self::head::Flaw;
 use self::machine::{Machine, Verdict};
+use crate::budget::{self, Charge};
 
 /// Bytes that are kept of what comes before an upgrade is answered. A client that waits for the
 /// answer, as it should, sends none.
@@ -102,11 +103,15 @@ pub(crate) struct Guarded<S> {
     passed: Vec<u8>,
     read: usize,
     shared: Arc<Shared>,
+    /// For the connection, and for the largest buffer that it has needed so far: hyper keeps that until the end.
+    memory: Charge,
+    largest: usize,
 }
 
 impl<S> Guarded<S> {
-    /// Watches over HTTP/1 with heads of at most `max_header` bytes.
-    pub(crate) fn new(stream: S, max_header: usize, shared: Arc<Shared>) -> Self {
+    /// Watches over HTTP/1 with heads of at most `max_header` bytes. `memory` is charged with what the connection takes by
+    /// itself ([`budget::CONNECTION`]).
+    pub(crate) fn new(stream: S, max_header: usize, shared: Arc<Shared>, memory: Charge) -> Self {
         Guarded {
             stream,
             mode: Mode::Http(Machine::new(max_header)),
@@ -114,6 +119,8 @@ impl<S> Guarded<S> {
             passed: Vec::new(),
             read: 0,
             shared,
+            memory,
+            largest: 0,
         }
     }
 
@@ -122,8 +129,8 @@ impl<S> Guarded<S> {
         let Mode::Http(machine) = &mut self.mode else {
             return self.passed.extend_from_slice(&data);
         };
-        let verdict = machine.look(&data);
-        let (pass, own) = self.settle(verdict, data.len());
+        let (verdict, len) = (machine.look(&data), data.len());
+        let (pass, own) = self.settle(verdict, len);
         self.kept = data.split_off(pass);
         self.after(own);
         if self.passed.is_empty() {
@@ -131,6 +138,26 @@ impl<S> Guarded<S> {
         } else {
             self.passed.extend_from_slice(&data);
         }
+        self.passed.extend_from_slice(own);
+        self.charge(len);
+    }
+
+    /// Charges so many bytes that were there at a time. If there is no memory for them, a request that is not complete is
+    /// refused here, and another one by whoever answers it.
+    fn charge(&mut self, bytes: usize) {
+        if bytes <= self.largest {
+            return;
+        }
+        self.largest = bytes;
+        let charge = budget::connection(bytes);
+        if self.kept.is_empty() {
+            return self.memory.force(charge);
+        }
+        if self.memory.set(charge) {
+            return;
+        }
+        let (_, own) = self.settle(Verdict::Refuse(0, Flaw::NoMemory), 0);
+        self.after(own);
         self.passed.extend_from_slice(own);
     }
 
@@ -262,6 +289,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             buffer.set_filled(before + pass);
             this.after(own);
             this.passed.extend_from_slice(own);
+            this.charge(len);
             if pass > 0 {
                 return Poll::Ready(Ok(()));
             }

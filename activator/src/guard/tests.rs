@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncReadExt, BufReader};
 
 use super::*;
+use crate::budget::{Account, Budget};
 
 const MAX_HEADER: usize = 8 * 1024;
 
@@ -26,10 +27,19 @@ impl AsyncRead for Pieces {
     }
 }
 
+fn memory() -> Charge {
+    Account::unbounded().take(0).expect("no bound")
+}
+
 /// What comes through, and which request was refused for what.
 async fn through(pieces: Vec<Vec<u8>>) -> (Vec<u8>, Option<(u64, Flaw)>) {
     let shared = Arc::new(Shared::default());
-    let guarded = Guarded::new(Pieces(pieces.into()), MAX_HEADER, Arc::clone(&shared));
+    let guarded = Guarded::new(
+        Pieces(pieces.into()),
+        MAX_HEADER,
+        Arc::clone(&shared),
+        memory(),
+    );
     let mut out = Vec::new();
     // Each piece fits into its buffer. After a refusal it stays open, and nothing comes.
     let mut reader = BufReader::with_capacity(4 * MAX_HEADER, guarded);
@@ -239,7 +249,7 @@ async fn after_an_upgrade_nothing_is_looked_at_and_after_a_refused_one_all() {
     for (upgraded, expected) in [(true, frames.clone()), (false, STAND_IN.to_vec())] {
         let shared = Arc::new(Shared::default());
         let pieces = Pieces([ask.to_vec(), frames.clone()].into());
-        let mut guarded = Guarded::new(pieces, MAX_HEADER, Arc::clone(&shared));
+        let mut guarded = Guarded::new(pieces, MAX_HEADER, Arc::clone(&shared), memory());
         let mut head = vec![0; ask.len()];
         guarded.read_exact(&mut head).await.expect("the request");
         shared.decide(upgraded);
@@ -247,4 +257,22 @@ async fn after_an_upgrade_nothing_is_looked_at_and_after_a_refused_one_all() {
         guarded.read_exact(&mut out).await.expect("the rest");
         assert_eq!(out, expected);
     }
+}
+
+#[tokio::test]
+async fn t11_a_head_for_which_there_is_no_memory_is_refused() {
+    let shared = Arc::new(Shared::default());
+    // Enough for a head of 10 000 bytes, and not for twice as many.
+    let budget = Budget::new(budget::connection(15_000));
+    let memory = budget.whole().take(budget::CONNECTION).expect("as many");
+    let line = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(10_000));
+    let pieces = Pieces([line.into_bytes(), vec![b'y'; 10_000]].into());
+    let guarded = Guarded::new(pieces, 64 * 1024, Arc::clone(&shared), memory);
+    let mut out = vec![0; STAND_IN.len()];
+    let mut reader = BufReader::with_capacity(64 * 1024, guarded);
+    reader.read_exact(&mut out).await.expect("a stand-in");
+    assert_eq!(out, STAND_IN);
+    assert_eq!(shared.refusal(1), Some(Flaw::NoMemory));
+    drop(reader);
+    assert_eq!(budget.used(), 0);
 }

@@ -27,7 +27,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use ebb_activator::{Limits, Pool};
+use ebb_activator::{Budget, Limits, Pool};
 use ebb_agent::cgroup::v2_mount;
 use nix::unistd;
 use tokio::net::TcpListener;
@@ -69,6 +69,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     );
     let limits = Limits {
         hard_limit: settings.hard_limit,
+        memory: Budget::of_this_process().whole(),
         ..Limits::default()
     };
     ebb_activator::runtime(&limits)

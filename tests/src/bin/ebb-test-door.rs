@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, ValueEnum};
-use ebb_activator::{Limits, Pool, Protocol, Reason, serve};
+use ebb_activator::{Account, Budget, Limits, Pool, Protocol, Reason, serve};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -39,6 +39,9 @@ struct Options {
     /// Longest that a header takes.
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     header_timeout: Duration,
+    /// Bytes that clients may take.
+    #[arg(long)]
+    queue_bytes: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -58,6 +61,9 @@ fn main() -> anyhow::Result<()> {
         max_wait: options.max_wait,
         header_timeout: options.header_timeout,
         hard_limit: options.hard_limit,
+        memory: options
+            .queue_bytes
+            .map_or_else(Account::unbounded, |bytes| Budget::new(bytes).whole()),
         ..Limits::default()
     };
     ebb_activator::runtime(&limits)?.block_on(run(options, limits))

@@ -12,6 +12,7 @@ use super::front::{Front, SOON};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("door::memory_of_ten_thousand_held", &[Need::Cgroup], memory),
+    Case::new("door::t11_heads_of_60_kb", &[Need::Cgroup], t11_long_heads),
     Case::beside("door::queue_full_and_wait_too_long", &[], full_and_late),
     Case::beside("door::killed_with_a_hundred_held", &[Need::Cgroup], killed),
     Case::beside(
@@ -67,6 +68,58 @@ fn memory() {
         before + each * (HELD as f64) < MEMORY,
         "{held} MiB with {count} held"
     );
+}
+
+/// 6 000 requests with 60 KB of headers: 658 MB without a budget.
+fn t11_long_heads() {
+    /// MiB, three fifths of 600.
+    const BUDGET: usize = 360;
+    /// MiB that the program takes beside it: itself, the refusals under way, and what the allocator wastes.
+    const FIXED: f64 = 60.0;
+    const CLIENTS: u64 = 6_000;
+    let (soft, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit");
+    let count = CLIENTS.min(most / 2 - SPARE);
+    let bytes = (BUDGET << 20).to_string();
+    let mut front = Front::start(&["--queue-bytes", &bytes, "--max-wait", "300s"]);
+    let field = "y".repeat(6_000);
+    let fields: String = (0..10).map(|n| format!("X-{n}: {field}\r\n")).collect();
+    let mut wires: Vec<_> = (0..count)
+        .map(|_| {
+            let mut wire = Wire::connect(front.address());
+            wire.get("/", &fields);
+            wire
+        })
+        .collect();
+    let refused = eventually("each held or refused", SOON, || {
+        let state = front.state();
+        let refused = state.refused["bytes-full"];
+        (state.held + refused == count).then_some(refused)
+    });
+    let memory = front.memory();
+    let held = count - refused;
+    note(format!(
+        "{count} requests with 60 KB of headers: {held} held, {refused} refused, {memory:.0} MiB of a budget of {BUDGET}"
+    ));
+    assert!(
+        refused > 0 && held > 1_500,
+        "{held} held, {refused} refused"
+    );
+    assert!(memory < BUDGET as f64 + FIXED, "{memory} MiB");
+    // Who is held is served, and who was refused was told so.
+    let cgroup = TestCgroup::new();
+    let sample = Sample::start(&cgroup);
+    front.add(1, sample.address());
+    let mut statuses = [0u64; 2];
+    for wire in &mut wires {
+        match wire.response() {
+            200 => statuses[0] += 1,
+            503 => statuses[1] += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(statuses, [held, refused]);
+    setrlimit(Resource::RLIMIT_NOFILE, soft, most).expect("as before");
 }
 
 fn full_and_late() {

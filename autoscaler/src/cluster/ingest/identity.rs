@@ -5,11 +5,7 @@
 //! API server once vouched for is believed until it runs out while the API server does not answer, because figures
 //! that are missing hold every workload still; one it never saw is not.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use kube::{Api, Client, api::PostParams, core::ObjectMeta};
@@ -18,18 +14,10 @@ use tokio::{
     time::{self, Instant},
 };
 
-/// A good token is asked about again after this time: so long a token lives on whose pod was deleted. With 5 000
-/// agents it makes 17 reviews a second.
-const GOOD_FOR: Duration = Duration::from_secs(300);
-/// A bad one is refused unasked for this time.
-const BAD_FOR: Duration = Duration::from_secs(10);
-/// While the API server does not answer, a good token is believed for this time: the life of a kubelet's tokens.
-const GOOD_ANYWAY_FOR: Duration = Duration::from_secs(3600);
-/// Good tokens remembered: two of each of 5 000 agents.
-const REMEMBERED: usize = 12_000;
-/// Bad ones: a handful is a misconfiguration, more is an attack, and that should not fill memory.
-const BAD_REMEMBERED: usize = 500;
-/// Tokens asked about at a time.
+use super::remembered::Remembered;
+
+/// Tokens asked about at a time, of those that are known and of new ones each. They do not wait for each other: a
+/// flood of new ones must not look like an API server that does not answer.
 const AT_A_TIME: usize = 32;
 /// An answer is waited for this long.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -80,14 +68,9 @@ pub(in crate::cluster) struct Identities {
     agent: String,
     activator: Option<String>,
     sources: Vec<String>,
-    known: Mutex<HashMap<Box<str>, Known>>,
-    slots: Semaphore,
-}
-
-#[derive(Clone, Debug)]
-struct Known {
-    result: Result<Identity, Refusal>,
-    asked: Instant,
+    remembered: Remembered,
+    for_known: Semaphore,
+    for_new: Semaphore,
 }
 
 impl Identities {
@@ -103,8 +86,9 @@ impl Identities {
             agent: user_name(agent),
             activator: activator.map(user_name),
             sources: sources.iter().map(|account| user_name(account)).collect(),
-            known: Mutex::default(),
-            slots: Semaphore::new(AT_A_TIME),
+            remembered: Remembered::default(),
+            for_known: Semaphore::new(AT_A_TIME),
+            for_new: Semaphore::new(AT_A_TIME),
         }
     }
 
@@ -113,54 +97,23 @@ impl Identities {
         if token.is_empty() || token.len() > LONGEST {
             return Err(Refusal::NoToken);
         }
-        let before = self.remembered(token);
-        if let Some(known) = &before {
-            let life = if known.result.is_ok() {
-                GOOD_FOR
-            } else {
-                BAD_FOR
-            };
-            if known.asked.elapsed() < life {
-                return known.result.clone();
-            }
+        if let Some(answer) = self.remembered.current(token, Instant::now()) {
+            return answer;
         }
-        let result = match self.ask(token).await {
-            Err(unchecked @ Refusal::Unchecked(_)) => {
-                let known = before.filter(|known| known.asked.elapsed() < GOOD_ANYWAY_FOR);
-                return known.and_then(|known| known.result.ok()).ok_or(unchecked);
-            }
-            result => result,
+        let before = self.remembered.anyway(token, Instant::now());
+        let slots = match before {
+            Some(_) => &self.for_known,
+            None => &self.for_new,
         };
-        self.remember(token, result.clone());
-        result
-    }
-
-    fn remembered(&self, token: &str) -> Option<Known> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(token).cloned()
-    }
-
-    fn remember(&self, token: &str, result: Result<Identity, Refusal>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let most = if result.is_ok() {
-            REMEMBERED
-        } else {
-            BAD_REMEMBERED
-        };
-        let alike = |known: &Known| known.result.is_ok() == result.is_ok();
-        if known.values().filter(|known| alike(known)).count() >= most {
-            known.retain(|_, known| match known.result {
-                Ok(_) => known.asked.elapsed() < GOOD_FOR,
-                Err(_) => known.asked.elapsed() < BAD_FOR,
-            });
+        let answer = self.ask(token, slots).await;
+        if let Err(Refusal::Unchecked(_)) = answer {
+            return before.map_or(answer, Ok);
         }
-        if known.values().filter(|known| alike(known)).count() < most {
-            let asked = Instant::now();
-            known.insert(token.into(), Known { result, asked });
-        }
+        self.remembered.keep(token, answer.clone(), Instant::now());
+        answer
     }
 
-    async fn ask(&self, token: &str) -> Result<Identity, Refusal> {
+    async fn ask(&self, token: &str, slots: &Semaphore) -> Result<Identity, Refusal> {
         let review = TokenReview {
             metadata: ObjectMeta::default(),
             spec: TokenReviewSpec {
@@ -171,11 +124,7 @@ impl Identities {
         };
         let unchecked = |error: &dyn ToString| Refusal::Unchecked(error.to_string());
         let asked = async {
-            let _slot = self
-                .slots
-                .acquire()
-                .await
-                .map_err(|error| unchecked(&error))?;
+            let _slot = slots.acquire().await.map_err(|error| unchecked(&error))?;
             self.api
                 .create(&PostParams::default(), &review)
                 .await

@@ -7,6 +7,7 @@
 mod guard;
 mod handler;
 pub(super) mod identity;
+mod remembered;
 pub(super) mod tls;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};

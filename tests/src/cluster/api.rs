@@ -34,6 +34,8 @@ const CLUSTER_WIDE: &[&str] = &[
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
 ];
 
 /// The path of an object, or of all of its kind where `name` is empty.

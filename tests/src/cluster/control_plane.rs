@@ -26,6 +26,8 @@ pub struct ControlPlane {
     programs: PathBuf,
     port: u16,
     etcd_port: u16,
+    /// The option that says who may do what.
+    authorization: String,
     // Clients before servers: dropped in this order.
     rest: Vec<Process>,
     server: Mutex<Option<Process>>,
@@ -37,6 +39,20 @@ impl ControlPlane {
     /// It does not start.
     #[must_use]
     pub fn start(programs: PathBuf) -> Self {
+        Self::authorizing(programs, "--authorization-mode=RBAC".to_owned())
+    }
+
+    /// With a file that says who may do what.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn with_authorization(programs: PathBuf, file: &Path) -> Self {
+        let option = format!("--authorization-config={}", file.display());
+        Self::authorizing(programs, option)
+    }
+
+    fn authorizing(programs: PathBuf, authorization: String) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (etcd_port, port) = (server_port(), server_port());
         keys(folder.path());
@@ -63,6 +79,7 @@ impl ControlPlane {
             programs,
             port,
             etcd_port,
+            authorization,
             rest: Vec::new(),
             server: Mutex::default(),
             _etcd: etcd,
@@ -130,7 +147,7 @@ impl ControlPlane {
                 path("accounts.key")
             ))
             .arg("--service-cluster-ip-range=10.96.0.0/16")
-            .arg("--authorization-mode=RBAC")
+            .arg(&self.authorization)
             .arg("--disable-admission-plugins=ServiceAccount,TaintNodesByCondition")
             .arg(format!("--token-auth-file={}", path("tokens.csv")))
             .arg(format!("--audit-policy-file={}", path("audit.json")))

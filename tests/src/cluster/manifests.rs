@@ -13,6 +13,20 @@ pub fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
 }
 
+/// A file of this project as Kustomize takes it in a kustomization in `folder`: by a relative path.
+///
+/// # Panics
+/// One of the two is not there.
+#[must_use]
+pub fn from(folder: &Path, name: &str) -> String {
+    let folder = folder.canonicalize().expect("a folder");
+    let file = file(name).canonicalize().expect("a file of this project");
+    // The root is no step up.
+    let up = "../".repeat(folder.components().count() - 1);
+    let below = file.strip_prefix("/").expect("an absolute path");
+    format!("{up}{}", below.display())
+}
+
 /// The objects of a manifest of this project.
 ///
 /// # Panics

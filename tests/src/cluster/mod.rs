@@ -22,6 +22,7 @@ mod scales;
 pub mod traffic;
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
@@ -158,6 +159,26 @@ impl Cluster {
         Self::on(BackEnd::Double(double))
     }
 
+    /// A real one whose API server has this file of authorizers.
+    ///
+    /// # Panics
+    /// There is none, or it does not start.
+    #[must_use]
+    pub fn with_authorization(file: &Path) -> Self {
+        let programs = control_plane().expect("it is asked for");
+        let real = ControlPlane::with_authorization(programs, file);
+        Self::on(BackEnd::Real(Box::new(real)))
+    }
+
+    /// The same cluster, asked with another token.
+    #[must_use]
+    pub fn api_with(&self, token: &str) -> Api {
+        match &self.back_end {
+            BackEnd::Real(real) => Api::new(&real.url(), token),
+            BackEnd::Double(double) => Api::new(&double.url(), token),
+        }
+    }
+
     fn on(back_end: BackEnd) -> Self {
         let api = match &back_end {
             BackEnd::Real(real) => Api::new(&real.url(), real.admin_token()),
@@ -199,11 +220,7 @@ impl Cluster {
     /// Another account's.
     #[must_use]
     pub fn api_as(&self, account: &str) -> Api {
-        let token = self.api.token(SYSTEM, account, None, None);
-        match &self.back_end {
-            BackEnd::Real(real) => Api::new(&real.url(), &token),
-            BackEnd::Double(double) => Api::new(&double.url(), &token),
-        }
+        self.api_with(&self.api.token(SYSTEM, account, None, None))
     }
 
     /// A token like `good`, which is good, but for that it has run out.

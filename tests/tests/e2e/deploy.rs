@@ -72,11 +72,8 @@ fn accepted() {
     for (group, version, kind) in THEIRS {
         kinds::define(world.api(), group, version, kind);
     }
-    // Kustomize takes bases by relative paths only, and none above where it is told to look.
     let beside = tempfile::tempdir().unwrap();
-    let deploy = manifests::file("deploy").canonicalize().unwrap();
-    let up = "../".repeat(beside.path().canonicalize().unwrap().components().count() - 1);
-    let place = |name: &str| format!("{up}{}/{name}", deploy.strip_prefix("/").unwrap().display());
+    let place = |name: &str| manifests::from(beside.path(), &format!("deploy/{name}"));
     for component in [None].into_iter().chain(COMPONENTS.map(Some)) {
         let components: Vec<_> = component.iter().map(|name| place(name)).collect();
         let kustomization = json!({"resources": [place("base")], "components": components});

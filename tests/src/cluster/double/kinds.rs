@@ -131,6 +131,22 @@ const BUILTIN: &[(&str, &str, &str, &str, bool, bool)] = &[
         false,
         false,
     ),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingAdmissionPolicy",
+        "validatingadmissionpolicies",
+        false,
+        false,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingAdmissionPolicyBinding",
+        "validatingadmissionpolicybindings",
+        false,
+        false,
+    ),
 ];
 
 impl Kinds {

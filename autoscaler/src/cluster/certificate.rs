@@ -2,8 +2,9 @@
 //!
 //! An authority and a certificate it signed lie in a Secret that all replicas share; the authority's certificate is
 //! published in a ConfigMap that agents mount. The authority stays for as long as the Secret does, so a new
-//! certificate needs nothing of the agents. Failure mode: without its Secret a replica does not start, because agents
-//! would have no reason to trust it.
+//! certificate needs nothing of the agents. Both objects are part of the installation and are only filled here: a
+//! right to create Secrets is one to have a token made for any account of the namespace. Failure mode: without its
+//! Secret a replica does not start, because agents would have no reason to trust it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,7 +16,6 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Error,
     api::{Patch, PatchParams, PostParams},
-    core::ObjectMeta,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -26,10 +26,12 @@ use tracing::info;
 
 use super::ingest::tls::Pem;
 
+/// What installs the Secret and the ConfigMap.
+const MANIFEST: &str = "deploy/base/certificate.yaml";
 /// Name of the Secret, and of the ConfigMap with the authority.
 const SECRET: &str = "ebb-autoscaler-tls";
 const CONFIG_MAP: &str = "ebb-autoscaler-ca";
-/// Keys of the Secret; the first two are those of type `kubernetes.io/tls`.
+/// Keys of the Secret; the first two are those of type `kubernetes.io/tls`, which versions before this one made.
 const CHAIN: &str = "tls.crt";
 const KEY: &str = "tls.key";
 const AUTHORITY: &str = "ca.crt";
@@ -51,8 +53,22 @@ pub enum CertificateError {
     /// Not kept.
     #[error("cannot keep the certificate in the API server: {0}")]
     Api(#[from] Error),
+    /// Part of the installation is missing.
+    #[error(
+        "{kind} {name} is not in namespace {namespace:?}: apply {MANIFEST} again, or deploy/ebb.yaml, which has it too"
+    )]
+    Absent {
+        /// What it is.
+        kind: &'static str,
+        /// Its name.
+        name: &'static str,
+        /// Where it should be.
+        namespace: String,
+    },
     /// Somebody's Secret.
-    #[error("Secret {SECRET} has no {0}; delete it to have a new one made")]
+    #[error(
+        "Secret {SECRET} has no {0}; remove its annotation {MADE} to have a new certificate made"
+    )]
     Incomplete(&'static str),
     /// Too many at a time.
     #[error("Secret {SECRET} changed {TRIES} times while it was written")]
@@ -72,27 +88,32 @@ impl Keeper {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
         for _ in 0..TRIES {
             let found = api.get_opt(SECRET).await?;
+            let secret = found.ok_or_else(|| self.absent("Secret", SECRET))?;
             let now = Timestamp::now().as_second();
-            if let Some(secret) = found.as_ref().filter(|secret| self.is_good(secret, now)) {
-                self.publish(part(secret, AUTHORITY)?).await?;
+            if self.is_good(&secret, now) {
+                self.publish(part(&secret, AUTHORITY)?).await?;
                 return Ok(Pem {
-                    chain: part(secret, CHAIN)?,
-                    key: part(secret, KEY)?,
+                    chain: part(&secret, CHAIN)?,
+                    key: part(&secret, KEY)?,
                 });
             }
-            let made = self.make(found.as_ref(), now)?;
-            let written = match &found {
-                Some(_) => api.replace(SECRET, &PostParams::default(), &made).await,
-                None => api.create(&PostParams::default(), &made).await,
-            };
-            match written {
+            let made = self.make(secret, now)?;
+            match api.replace(SECRET, &PostParams::default(), &made).await {
                 Ok(_) => info!(names = ?self.names, "certificate made"),
                 // Another replica was faster: its certificate is as good.
-                Err(Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {}
+                Err(Error::Api(status)) if status.is_conflict() => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Err(CertificateError::Contended)
+    }
+
+    fn absent(&self, kind: &'static str, name: &'static str) -> CertificateError {
+        CertificateError::Absent {
+            kind,
+            name,
+            namespace: self.namespace.clone(),
+        }
     }
 
     fn is_good(&self, secret: &Secret, now: i64) -> bool {
@@ -107,14 +128,12 @@ impl Keeper {
         })
     }
 
-    /// A Secret with a new certificate, by the authority there is or a new one.
-    fn make(&self, before: Option<&Secret>, now: i64) -> Result<Secret, CertificateError> {
-        let old = before.and_then(|secret| {
-            Some((
-                part(secret, AUTHORITY).ok()?,
-                part(secret, AUTHORITY_KEY).ok()?,
-            ))
-        });
+    /// The Secret with a new certificate in it, by the authority there is or a new one. All else of it stays: its
+    /// type cannot be changed, and its labels and annotations are those of whoever installed it.
+    fn make(&self, mut secret: Secret, now: i64) -> Result<Secret, CertificateError> {
+        let old = part(&secret, AUTHORITY)
+            .ok()
+            .zip(part(&secret, AUTHORITY_KEY).ok());
         let (certificate, key) = match old {
             Some((certificate, key)) => (
                 certificate,
@@ -146,41 +165,22 @@ impl Keeper {
             (AUTHORITY, certificate),
             (AUTHORITY_KEY, key.serialize_pem().into_bytes()),
         ];
-        Ok(Secret {
-            metadata: ObjectMeta {
-                name: Some(SECRET.to_owned()),
-                annotations: Some([(MADE.to_owned(), made)].into()),
-                resource_version: before
-                    .and_then(|secret| secret.metadata.resource_version.clone()),
-                ..ObjectMeta::default()
-            },
-            data: Some(
-                data.map(|(name, value)| (name.to_owned(), ByteString(value)))
-                    .into(),
-            ),
-            type_: Some("kubernetes.io/tls".to_owned()),
-            ..Secret::default()
-        })
+        secret
+            .metadata
+            .annotations
+            .get_or_insert_default()
+            .insert(MADE.to_owned(), made);
+        let filled = secret.data.get_or_insert_default();
+        filled.extend(data.map(|(name, value)| (name.to_owned(), ByteString(value))));
+        Ok(secret)
     }
 
     async fn publish(&self, authority: Vec<u8>) -> Result<(), CertificateError> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
         let text = String::from_utf8_lossy(&authority).into_owned();
         let data: BTreeMap<_, _> = [(AUTHORITY.to_owned(), text)].into();
-        let Some(found) = api.get_opt(CONFIG_MAP).await? else {
-            let map = ConfigMap {
-                metadata: ObjectMeta {
-                    name: Some(CONFIG_MAP.to_owned()),
-                    ..ObjectMeta::default()
-                },
-                data: Some(data),
-                ..ConfigMap::default()
-            };
-            return match api.create(&PostParams::default(), &map).await {
-                Err(Error::Api(status)) if status.is_already_exists() => Ok(()),
-                result => Ok(result.map(drop)?),
-            };
-        };
+        let found = api.get_opt(CONFIG_MAP).await?;
+        let found = found.ok_or_else(|| self.absent("ConfigMap", CONFIG_MAP))?;
         if found.data.as_ref() != Some(&data) {
             let patch = Patch::Merge(json!({"data": data}));
             api.patch(CONFIG_MAP, &PatchParams::default(), &patch)
@@ -206,5 +206,6 @@ fn authority() -> Result<CertificateParams, rcgen::Error> {
 fn part(secret: &Secret, name: &'static str) -> Result<Vec<u8>, CertificateError> {
     let part = secret.data.as_ref().and_then(|data| data.get(name));
     part.map(|part| part.0.clone())
+        .filter(|part| !part.is_empty())
         .ok_or(CertificateError::Incomplete(name))
 }

@@ -16,6 +16,8 @@ use crate::harness::{Process, Signal, Wire, eventually, program};
 const MANIFEST: &str = "deploy/components/activator/activator.yaml";
 /// And its rights, and what it asks the autoscaler for.
 const RIGHTS: &str = "deploy/components/activator/rbac.yaml";
+/// And what limits them.
+const LIMITS: &str = "deploy/components/activator/admission.yaml";
 
 /// What the component tells the autoscaler, as an option.
 pub const ACCOUNT: &str = "--activator-account=ebb-system/ebb-activator";
@@ -33,7 +35,7 @@ pub struct Activator {
 
 /// Installs what the component brings but for its programs.
 pub fn install(api: &Api) {
-    for object in manifests::objects(RIGHTS) {
+    for object in [RIGHTS, LIMITS].into_iter().flat_map(manifests::objects) {
         api.apply(&object);
     }
 }

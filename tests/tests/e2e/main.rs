@@ -31,6 +31,7 @@ mod scale;
 mod security;
 mod silent;
 mod size;
+mod trust;
 mod world;
 mod zero;
 
@@ -83,9 +84,11 @@ fn main() -> ExitCode {
             zero::CASES,
         ]
         .into_iter()
+        .chain(trust::CASES.iter().copied())
         .flatten()
         .copied(),
     );
+    trust::end();
     zero::end();
     world::end();
     code

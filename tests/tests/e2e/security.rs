@@ -35,7 +35,7 @@ const ABROAD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 /// Where a crowd comes from: it takes all the seats that strangers of one address get, also from tests beside it.
 const CROWDED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 
-fn report(node: &str, uid: &str) -> Report<'static> {
+pub(crate) fn report(node: &str, uid: &str) -> Report<'static> {
     Report {
         node: node.to_owned().into(),
         boot: "b".into(),
@@ -49,7 +49,7 @@ fn report(node: &str, uid: &str) -> Report<'static> {
 }
 
 /// Status of an answer to a report with this token.
-fn status(world: &World, token: Option<&str>, report: &Report) -> u16 {
+pub(crate) fn status(world: &World, token: Option<&str>, report: &Report) -> u16 {
     answer(world, token, report).0
 }
 

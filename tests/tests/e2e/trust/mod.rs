@@ -1,0 +1,34 @@
+//! A control plane that can be trusted: the cases from the field, by their ids.
+
+mod certificate;
+mod network;
+mod node;
+mod rights;
+mod security_md;
+
+use ebb_tests::cluster::{Cluster, install_activator};
+use ebb_tests::harness::{Case, Held, Shared};
+
+pub(crate) const CASES: &[&[Case]] = &[
+    certificate::CASES,
+    network::CASES,
+    node::CASES,
+    rights::CASES,
+    security_md::CASES,
+];
+
+/// A cluster with all of ours in it but the programs.
+static INSTALLED: Shared<Cluster> = Shared::new();
+
+fn installed() -> Held<Cluster> {
+    INSTALLED.get(|| {
+        let cluster = Cluster::new();
+        install_activator(cluster.api());
+        cluster
+    })
+}
+
+/// Ends it.
+pub(crate) fn end() {
+    INSTALLED.end();
+}

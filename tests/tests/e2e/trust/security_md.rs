@@ -59,7 +59,7 @@ fn commands() {
         .iter()
         .filter_map(|example| {
             let printed = run(&example.command, programs, &kubeconfig);
-            (printed != example.prints).then(|| (&example.command, printed))
+            (printed != example.prints).then_some((&example.command, printed))
         })
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -208,6 +208,17 @@ impl Entry {
         self.workload.as_mut()
     }
 
+    /// Whether somebody else gives it pods that had none. What for, only their load can tell.
+    pub(super) fn is_raised_by_others(&self, replicas: u32) -> bool {
+        self.target.replicas == 0 && replicas > 0 && self.ordered != Some(replicas)
+    }
+
+    /// As if it had just been seen for the first time.
+    pub(super) fn is_unknown_again(&mut self) {
+        self.was_known = false;
+        self.measured_from = None;
+    }
+
     /// Takes in what is not known of it at `now`. Once all is known for the first time, the load of the past stable window
     /// is not: it is, when it has been measured for as long.
     pub(super) fn knows(&mut self, now: Timestamp, unknown: Option<Unknown>) {

@@ -38,6 +38,9 @@ impl Engine {
                 let judge = entry.target.annotations != facts.annotations
                     || entry.target.oversized != facts.oversized;
                 let relabelled = entry.target.labels != facts.labels;
+                if entry.is_raised_by_others(facts.replicas) {
+                    entry.is_unknown_again();
+                }
                 let changed = entry.target.resource_version != facts.resource_version;
                 let anew = changed && std::mem::take(&mut entry.overtaken);
                 entry.target = facts;

@@ -6,6 +6,7 @@
 //! Bias: fields are only ever added. A reader passes over those it does not know; what a sender leaves out is zero,
 //! except the few that a decision rests on, which must be there. Texts are bounded ([`LONGEST`]).
 
+pub mod allotments;
 mod bounded;
 pub mod doors;
 

@@ -7,6 +7,7 @@
 //! reports go on being taken, and nothing is written by anybody who might no longer be the leader. A task that is meant to
 //! run as long as the program and ends takes the program with it.
 
+mod allotments;
 mod api;
 mod boot;
 mod certificate;
@@ -156,8 +157,9 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     info!(reports = ?reports.local_addr().ok(), status = ?status_port.local_addr().ok(), "listening");
 
     let (outbox, effects) = mpsc::unbounded_channel();
-    let engine = Engine::new(options.activator_account.is_some());
-    let engine = engine.with_most_workloads(options.max_workloads_per_namespace as usize);
+    let engine = Engine::new(options.activator_account.is_some())
+        .with_most_workloads(options.max_workloads_per_namespace as usize)
+        .with_most_ports(options.max_ports_per_namespace as usize);
     let engine = if options.recommend {
         engine.recommending()
     } else {
@@ -204,7 +206,12 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         let (client, shared) = (leaders_client.clone(), Arc::clone(&shared));
         tasks.spawn(
             "writing slices",
-            paths::run(client, shared, Arc::clone(&leadership)),
+            paths::run(
+                client,
+                options.namespace.clone(),
+                shared,
+                Arc::clone(&leadership),
+            ),
         );
     }
     let (owners, follower) = Owners::new(
@@ -366,6 +373,10 @@ fn known_facts(
         tasks.spawn(
             "watching EndpointSlices",
             services::slices(client(), shared(), known.part()),
+        );
+        tasks.spawn(
+            "watching the record of ports",
+            services::records(client(), options.namespace.clone(), shared(), known.part()),
         );
     }
     known

@@ -75,6 +75,11 @@ pub struct Options {
     #[arg(long, env = "EBB_ACTIVATOR_ACCOUNT", value_name = "NAMESPACE/NAME", value_parser = account)]
     pub activator_account: Option<String>,
 
+    /// Most ports of Services of one namespace that are led through the activators, which have 10 000 in all. A Service
+    /// that does not fit is left alone, its workload keeps a pod, and an Event says so.
+    #[arg(long, default_value_t = 200, value_parser = value_parser!(u32).range(0..=2000))]
+    pub max_ports_per_namespace: u32,
+
     /// ConfigMap with the settings of the whole cluster.
     #[arg(long, default_value = "config-autoscaler", value_name = "NAME", value_parser = NonEmpty::new())]
     pub config_map: String,

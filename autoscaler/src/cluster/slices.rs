@@ -1,14 +1,14 @@
 //! The EndpointSlices that lead to activators, as the API server has them. What is in them is decided in
 //! [the engine](crate::engine).
 
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::{
     Api, Client, Error,
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
-use crate::engine::{Wish, Written};
+use crate::engine::{Wish, Written, service_of_slice, slice_name};
 
 /// Label that names the Service of a slice.
 pub(super) const SERVICE: &str = "kubernetes.io/service-name";
@@ -16,17 +16,16 @@ pub(super) const SERVICE: &str = "kubernetes.io/service-name";
 pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub(super) const MANAGER: &str = "ebb.dev";
 
-/// What a slice is called after its Service's name.
-const SUFFIX: &str = "-ebb";
-
 const WORKLOAD: &str = "ebb.dev/workload";
 const HARD_LIMIT: &str = "ebb.dev/hard-limit";
+/// Says that Ebb scaled the workload to zero, or is about to: then a request must be able to wake it.
+const SCALED_TO_ZERO: &str = "ebb.dev/scaled-to-zero";
 /// On our slices, and on the Services it is taken over from.
 pub(super) const PODS_OF: &str = "ebb.dev/pods-of";
 
 /// The slice as it is to be applied.
 fn object(wish: &Wish, written: &Written) -> Value {
-    let key = &wish.workload;
+    let namespace = &*wish.workload.namespace;
     let ports: Vec<_> = written
         .ports
         .iter()
@@ -43,7 +42,10 @@ fn object(wish: &Wish, written: &Written) -> Value {
         .iter()
         .map(|address| json!({"addresses": [address], "conditions": {"ready": true}}))
         .collect();
-    let mut annotations = json!({WORKLOAD: format!("{}/{}/{}", key.group, key.kind, key.name)});
+    let mut annotations = json!({WORKLOAD: written.workload});
+    if written.scaled_to_zero {
+        annotations[SCALED_TO_ZERO] = "true".into();
+    }
     if written.hard_limit > 0 {
         annotations[HARD_LIMIT] = written.hard_limit.to_string().into();
     }
@@ -54,8 +56,8 @@ fn object(wish: &Wish, written: &Written) -> Value {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
-            "namespace": &*key.namespace,
-            "name": name(&wish.service),
+            "namespace": namespace,
+            "name": slice_name(&wish.service),
             "labels": {SERVICE: wish.service, MANAGED_BY: MANAGER},
             "annotations": annotations,
             "ownerReferences": [{
@@ -68,19 +70,12 @@ fn object(wish: &Wish, written: &Written) -> Value {
     })
 }
 
-/// Name of a Service's slice. A Service's name has at most 63 characters, a slice's 253.
-fn name(service: &str) -> String {
-    format!("{service}{SUFFIX}")
-}
-
-/// The Service that a slice of that name is for; `None` where the name is not one that is given here.
-pub(super) fn service(name: &str) -> Option<&str> {
-    name.strip_suffix(SUFFIX)
-}
-
-/// What a slice of ours says.
+/// What a slice says that has the name of one of ours.
 pub(super) fn read(slice: &EndpointSlice) -> Written {
     let annotation = |key: &str| slice.metadata.annotations.as_ref()?.get(key);
+    let owners = slice.metadata.owner_references.iter().flatten();
+    let mut services = owners.filter(|owner| owner.kind == "Service");
+    let ready = |it: &Endpoint| it.conditions.as_ref().and_then(|it| it.ready) == Some(true);
     let mut written = Written {
         endpoints: slice
             .endpoints
@@ -90,12 +85,25 @@ pub(super) fn read(slice: &EndpointSlice) -> Written {
             .collect(),
         hard_limit: annotation(HARD_LIMIT).map_or(0, |text| text.parse().unwrap_or(0)),
         pods_of: annotation(PODS_OF).cloned(),
+        workload: annotation(WORKLOAD).cloned().unwrap_or_default(),
+        service_uid: services
+            .next()
+            .map(|owner| owner.uid.clone())
+            .unwrap_or_default(),
+        scaled_to_zero: annotation(SCALED_TO_ZERO).is_some_and(|text| text == "true"),
+        tampered: !is_labelled(slice)
+            || !slice
+                .endpoints
+                .iter()
+                .all(|it| ready(it) && it.addresses.len() == 1),
         ..Written::default()
     };
     for port in slice.ports.iter().flatten() {
         let Some(number) = port.port.and_then(|port| u16::try_from(port).ok()) else {
+            written.tampered = true;
             continue;
         };
+        written.tampered |= port.protocol.as_deref() != Some("TCP");
         let name = port.name.clone().unwrap_or_default();
         if let Some(protocol) = &port.app_protocol {
             written.protocols.insert(name.clone(), protocol.clone());
@@ -103,6 +111,13 @@ pub(super) fn read(slice: &EndpointSlice) -> Written {
         written.ports.insert(name, number);
     }
     written
+}
+
+/// Whether a slice has the labels of one of ours.
+fn is_labelled(slice: &EndpointSlice) -> bool {
+    let service = slice.metadata.name.as_deref().and_then(service_of_slice);
+    let label = |key: &str| slice.metadata.labels.as_ref()?.get(key).map(String::as_str);
+    service.is_some() && label(SERVICE) == service && label(MANAGED_BY) == Some(MANAGER)
 }
 
 /// Writes a slice, whether or not it is there.
@@ -114,7 +129,7 @@ pub(super) async fn apply(client: Client, wish: &Wish, written: &Written) -> Res
     // Nobody else may own a field of it.
     let manager = PatchParams::apply("ebb-autoscaler").force();
     let object = object(wish, written);
-    api.patch(&name(&wish.service), &manager, &Patch::Apply(object))
+    api.patch(&slice_name(&wish.service), &manager, &Patch::Apply(object))
         .await
         .map(drop)
 }
@@ -125,7 +140,10 @@ pub(super) async fn apply(client: Client, wish: &Wish, written: &Written) -> Res
 /// The API server refuses, or is away.
 pub(super) async fn remove(client: Client, namespace: &str, service: &str) -> Result<(), Error> {
     let api: Api<EndpointSlice> = Api::namespaced(client, namespace);
-    match api.delete(&name(service), &DeleteParams::default()).await {
+    match api
+        .delete(&slice_name(service), &DeleteParams::default())
+        .await
+    {
         Err(Error::Api(status)) if status.is_not_found() => Ok(()),
         result => result.map(drop),
     }
@@ -144,6 +162,10 @@ mod tests {
             endpoints: [[10, 0, 3, 7].into()].into(),
             hard_limit: 1,
             pods_of: Some("web-pods".to_owned()),
+            workload: "apps/Deployment/web".to_owned(),
+            service_uid: "u".to_owned(),
+            scaled_to_zero: true,
+            tampered: false,
         };
         let wish = Wish {
             workload: TargetKey::new("apps", "Deployment", "shop", "web"),
@@ -155,6 +177,8 @@ mod tests {
             six: false,
             hard_limit: 1,
             pods_of: written.pods_of.clone(),
+            scaled_to_zero: true,
+            is_last_way: false,
         };
         let object = object(&wish, &written);
         assert_eq!(
@@ -163,9 +187,16 @@ mod tests {
         );
         let slice: EndpointSlice = serde_json::from_value(object).unwrap();
         assert_eq!(read(&slice), written);
-        assert_eq!(
-            slice.metadata.name.as_deref().and_then(service),
-            Some("web")
-        );
+        let name = slice.metadata.name.as_deref();
+        assert_eq!(name.and_then(service_of_slice), Some("web"));
+        let mut other = slice.clone();
+        let labels = other.metadata.labels.get_or_insert_default();
+        labels.insert(SERVICE.to_owned(), "other".to_owned());
+        assert!(read(&other).tampered, "it leads another Service's clients");
+        let mut other = slice;
+        for endpoint in &mut other.endpoints {
+            endpoint.conditions = None;
+        }
+        assert!(read(&other).tampered);
     }
 }

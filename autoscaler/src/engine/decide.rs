@@ -36,6 +36,7 @@ impl Engine {
 
     /// Decides what is due; answers when to come again at the latest.
     pub fn decide_due(&mut self, now: Timestamp) -> Option<Timestamp> {
+        self.fronts.tick(now);
         if !self.deciding || self.config.is_none() {
             return None;
         }
@@ -130,10 +131,7 @@ impl Engine {
             None if replicas > 0 => entry.proxy,
             _ => Some((decision.step.proxy, decision.step.activators)),
         };
-        if entry.proxy != proxy {
-            entry.proxy = proxy;
-            self.fronts.changed();
-        }
+        entry.proxy = proxy;
         if let Some(again) = decision.step.again {
             let again = entry.next(now, Some(again.max(BETWEEN_DECISIONS)));
             self.due.insert(id, again);
@@ -153,6 +151,7 @@ impl Engine {
             held,
             silent,
         });
+        self.fronts.follow(now, entry);
         self.act(id);
     }
 
@@ -161,7 +160,15 @@ impl Engine {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        if entry.refusal.is_some() || entry.is_paused() || !self.leading {
+        if !self.leading {
+            return;
+        }
+        let decided = entry.last.as_ref().map(|last| last.decision.at);
+        if decided.is_some_and(|now| self.fronts.is_cut_off(entry, now)) {
+            self.effects.extend(entry.brought_back());
+            return;
+        }
+        if entry.refusal.is_some() || entry.is_paused() {
             return;
         }
         self.effects.extend(entry.tell_of_unknown());
@@ -174,7 +181,8 @@ impl Engine {
         // While the last pod is kept, further ones are of no use.
         let only_last = || (step.want == Some(0) && from > 1).then_some(1);
         let to = step.apply.or_else(only_last);
-        let to = to.filter(|&pods| pods > 0 || last.may_be_zero(entry));
+        let to = to
+            .filter(|&pods| pods > 0 || (last.may_be_zero(entry) && self.fronts.is_marked(entry)));
         // The decision holds by itself; here is where it would do harm if it did not.
         let to = to.filter(|&pods| pods >= from || entry.unknown.is_none());
         if entry.mode == Mode::Recommend || self.recommend_only {
@@ -236,6 +244,26 @@ impl Engine {
 }
 
 impl Entry {
+    /// The order that brings it back from zero, where Ebb brought it and no request can wake it any more. Neither wrong
+    /// annotations nor another autoscaler is a reason to leave it there.
+    fn brought_back(&mut self) -> Option<Effect> {
+        let replicas = self.min_scale().max(1);
+        if self.ordered == Some(replicas) {
+            return None;
+        }
+        self.ordered = Some(replicas);
+        Some(Effect::Scale(Order {
+            workload: self.id,
+            target: self.target.key.clone(),
+            uid: self.target.uid.clone(),
+            resource_version: self.target.resource_version.clone(),
+            from: self.target.replicas,
+            to: replicas,
+            reason: "brought back: it was scaled to zero, and no request can reach it through an activator".to_owned(),
+            costs: Vec::new(),
+        }))
+    }
+
     /// An Event on what has been unknown for a while, once for as long as it stays so.
     fn tell_of_unknown(&mut self) -> Option<Effect> {
         let (unknown, since) = self.unknown.as_ref()?;

@@ -259,6 +259,11 @@ impl Entry {
             .map_or(Duration::MAX, |it| it.scale_to_zero_grace)
     }
 
+    /// Fewest pods.
+    pub(super) fn min_scale(&self) -> u32 {
+        self.settings.as_ref().map_or(0, |it| it.min_scale)
+    }
+
     /// Most requests on a pod at a time; 0 for no limit.
     pub(super) fn hard_limit(&self) -> u32 {
         self.settings.as_ref().map_or(0, |it| it.hard_limit)

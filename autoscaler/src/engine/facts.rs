@@ -235,7 +235,6 @@ impl Engine {
         {
             self.target_seen(now, facts);
         }
-        self.fronts.changed();
     }
 
     /// Whether a slice that names `key` is still waiting to hear what that is.
@@ -247,7 +246,6 @@ impl Engine {
     /// All objects of a kind have been told once.
     pub fn kind_listed(&mut self, group: &str, kind: &str) {
         self.listed.insert((group.into(), kind.into()));
-        self.fronts.changed();
     }
 
     /// Whether it is certain that `key` is no workload, so that what was written for it may be taken away.

@@ -12,9 +12,16 @@ use super::{
     target::TargetFacts,
 };
 
-/// Workloads of one namespace unless the options say otherwise: Kubernetes' own limit of a cluster is 10 000 Services, and
-/// a namespace with a fifth of them is unusual.
-pub(super) const WORKLOADS: usize = 2_000;
+/// Most workloads of one namespace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MostWorkloads(usize);
+
+impl Default for MostWorkloads {
+    /// Kubernetes' own limit of a cluster is 10 000 Services, and a namespace with a fifth of them is unusual.
+    fn default() -> Self {
+        Self(2_000)
+    }
+}
 
 /// Workloads that do not fit, by namespace.
 #[derive(Debug, Default)]
@@ -58,13 +65,13 @@ impl Engine {
     /// Sets the most workloads that one namespace may have.
     #[must_use]
     pub fn with_most_workloads(mut self, most: usize) -> Self {
-        self.most_workloads = most;
+        self.most_workloads = MostWorkloads(most);
         self
     }
 
     /// Passes on what fits into its namespace.
     pub(super) fn within_limit(&mut self, facts: TargetFacts) -> Option<TargetFacts> {
-        if self.owners.workloads_in(&facts.key.namespace) < self.most_workloads {
+        if self.owners.workloads_in(&facts.key.namespace) < self.most_workloads.0 {
             return Some(facts);
         }
         let (about, uid) = (facts.key.clone(), facts.uid.clone());
@@ -73,7 +80,7 @@ impl Engine {
                 note: format!(
                     "not scaled: namespace {} has {} workloads already, the most that \
                      --max-workloads-per-namespace allows; further ones are not scaled either",
-                    about.namespace, self.most_workloads
+                    about.namespace, self.most_workloads.0
                 ),
                 about,
                 uid,

@@ -40,7 +40,10 @@ pub use ebb_page::Workload as WorkloadView;
 
 pub use self::{
     effect::{DeletionCost, Effect, Notice, Order},
-    front::{Path, ServiceFacts, Wish, Written},
+    front::{
+        FrontFigures, Outcome, Path, RecordChange, ServiceFacts, Wish, Written, service_of_slice,
+        slice_name,
+    },
     names::{Owner, TargetKey, WorkloadId},
     owners::{Dead, Followed},
     pod::PodFacts,
@@ -53,7 +56,7 @@ pub use self::{
 use self::{
     entry::{Entry, Refusal},
     front::Fronts,
-    limit::BeyondLimit,
+    limit::{BeyondLimit, MostWorkloads},
     owners::Owners,
     pods::Pods,
     sender::Sender,
@@ -63,7 +66,7 @@ use self::{
 const FORGET_SENDER_AFTER: Duration = Duration::from_secs(3600);
 
 /// The state of the autoscaler.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Engine {
     activator: bool,
     recommend_only: bool,
@@ -87,7 +90,7 @@ pub struct Engine {
     /// Group and kind of the objects that have all been told once.
     listed: HashSet<(Box<str>, Box<str>)>,
     /// Most workloads of a namespace.
-    most_workloads: usize,
+    most_workloads: MostWorkloads,
     /// Those that do not fit.
     beyond_limit: BeyondLimit,
     senders: HashMap<Box<str>, Sender>,
@@ -110,28 +113,7 @@ impl Engine {
     pub fn new(activator: bool) -> Self {
         Self {
             activator,
-            recommend_only: false,
-            leading: false,
-            config: None,
-            deciding: false,
-            next_id: 0,
-            ids: HashMap::new(),
-            entries: BTreeMap::new(),
-            due: BTreeMap::new(),
-            pods: Pods::default(),
-            owners: Owners::default(),
-            not_led_to: HashMap::new(),
-            led_by_slices: HashMap::new(),
-            listed: HashSet::new(),
-            most_workloads: limit::WORKLOADS,
-            beyond_limit: BeyondLimit::default(),
-            stale_facts: None,
-            stale_kinds: HashMap::new(),
-            senders: HashMap::new(),
-            rivals: HashMap::new(),
-            fronts: Fronts::default(),
-            effects: Vec::new(),
-            decisions: Tally::default(),
+            ..Self::default()
         }
     }
 
@@ -204,6 +186,8 @@ impl Engine {
         self.senders
             .retain(|_, sender| now.since(sender.heard) < FORGET_SENDER_AFTER);
         self.fronts.sweep(now, FORGET_SENDER_AFTER);
+        let named: HashSet<_> = self.fronts.workloads().collect();
+        self.led_by_slices.retain(|key, _| named.contains(key));
     }
 
     fn judge(&mut self, now: Timestamp, id: WorkloadId) {

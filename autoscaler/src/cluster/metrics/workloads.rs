@@ -113,7 +113,9 @@ const GAUGES: &[Gauge] = &[
 
 impl Collector for Workloads {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let figures = self.0.with(|engine, now| engine.figures(now));
+        let (figures, fronts) = self
+            .0
+            .with(|engine, now| (engine.figures(now), engine.front_figures()));
         let views = views(&self.0);
         for (name, help, value) in [
             ("autoscaler_workloads", "Workloads known", figures.workloads),
@@ -142,6 +144,31 @@ impl Collector for Workloads {
                 "autoscaler_activators_silent",
                 "Activators that were heard of in the last hour and are silent",
                 figures.silent_activators,
+            ),
+            (
+                "autoscaler_proxied_services",
+                "Services that have ports on the activators",
+                fronts.proxied_services,
+            ),
+            (
+                "autoscaler_short_services",
+                "Services that have not got all the ports they need; an Event PortLimit says why",
+                fronts.short_services,
+            ),
+            (
+                "autoscaler_foreign_slices",
+                "EndpointSlices that claim to be Ebb's and are ignored; an Event ForeignSlice tells of them",
+                fronts.foreign_slices,
+            ),
+            (
+                "autoscaler_senseless_records",
+                "Services whose record of ports cannot be read; the log names them",
+                fronts.senseless_records,
+            ),
+            (
+                "autoscaler_refused_slices",
+                "EndpointSlices that cannot be written or removed; an Event SliceRefused says why",
+                fronts.refused_slices,
             ),
         ] {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

@@ -1,22 +1,32 @@
-//! The Services of the cluster, and the slices of ours that lead some of them to activators.
+//! The Services of the cluster, the slices that lead them to pods and to activators, and the record of the ports on the
+//! activators.
+//!
+//! What a tenant writes is bounded here before it is kept: ports and selectors of a Service have a limit.
 
 use std::sync::Arc;
 
+use ebb_report::allotments::MOST_PORTS;
 use k8s_openapi::api::{
-    core::v1::{Service, ServiceSpec},
+    core::v1::{ConfigMap, Service, ServiceSpec},
     discovery::v1::EndpointSlice,
 };
 use kube::{Api, Client, ResourceExt as _, runtime::watcher};
+use tracing::warn;
 
 use super::{Change, Id, follow, heard::RestsOnIt};
 use crate::{
     cluster::{
+        allotments,
         shared::Shared,
         slices::{self, MANAGED_BY, MANAGER, PODS_OF, SERVICE},
         sync::Part,
     },
-    engine::ServiceFacts,
+    engine::{ServiceFacts, service_of_slice},
 };
+
+/// Labels that a Service may select pods by. A pod template of more than 64 labels is led to by no Service here (see
+/// `engine::front::space`), so a longer selector selects nothing.
+const MOST_SELECTED: usize = 64;
 
 /// Tells the engine of all Services.
 pub(in crate::cluster) async fn run(client: Client, shared: Arc<Shared>, listed: Part) {
@@ -46,36 +56,84 @@ pub(in crate::cluster) async fn slices(client: Client, shared: Arc<Shared>, list
         watcher::Config::default(),
         &watch,
         |change| match change {
-            Change::Seen(slice) => {
-                // Whoever took this label away took the slice out of the Service.
-                let Some(service) = slice.labels().get(SERVICE) else {
-                    return;
-                };
-                let namespace = slice.namespace().unwrap_or_default();
-                let is_ours = slice
-                    .labels()
-                    .get(MANAGED_BY)
-                    .is_some_and(|by| by == MANAGER);
-                if is_ours {
-                    let written = slices::read(&slice);
-                    shared.with(|engine, _| engine.slice_seen(&namespace, service, written));
-                } else {
-                    let (name, ready) = (slice.name_any(), has_ready(&slice));
-                    shared
-                        .with(|engine, _| engine.endpoints_seen(&namespace, &name, service, ready));
-                }
-            }
+            Change::Seen(slice) => slice_seen(&shared, &slice),
             Change::Gone(Id {
                 namespace, name, ..
             }) => shared.with(|engine, _| {
                 engine.endpoints_gone(&namespace, &name);
-                if let Some(service) = slices::service(&name) {
-                    engine.slice_gone(&namespace, service);
+                match service_of_slice(&name) {
+                    Some(service) => engine.slice_gone(&namespace, service),
+                    None => engine.foreign_slice_gone(&namespace, &name),
                 }
             }),
             Change::Listed => listed.done(),
         },
     )
+    .await;
+}
+
+fn slice_seen(shared: &Shared, slice: &EndpointSlice) {
+    let (namespace, name) = (slice.namespace().unwrap_or_default(), slice.name_any());
+    let uid = slice.uid().unwrap_or_default();
+    let manager = slice.labels().get(MANAGED_BY);
+    let claims = manager.is_some_and(|by| by == MANAGER);
+    // Whoever took this label away took the slice out of the Service.
+    let service = slice.labels().get(SERVICE);
+    shared.with(|engine, now| {
+        match (service_of_slice(&name), claims) {
+            (Some(of), _) => {
+                engine.slice_seen(&namespace, of, &uid, claims, slices::read(slice));
+            }
+            (None, true) => engine.foreign_slice_seen(now, &namespace, &name, &uid),
+            (None, false) => engine.foreign_slice_gone(&namespace, &name),
+        }
+        match service.filter(|_| !claims) {
+            Some(service) => engine.endpoints_seen(&namespace, &name, service, has_ready(slice)),
+            None => engine.endpoints_gone(&namespace, &name),
+        }
+    });
+}
+
+/// Tells the engine of the record of all namespaces' ports, which is in this namespace.
+pub(in crate::cluster) async fn records(
+    client: Client,
+    namespace: String,
+    shared: Arc<Shared>,
+    listed: Part,
+) {
+    let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
+    let only = watcher::Config::default().labels(&allotments::selector());
+    let watch = shared
+        .watches
+        .add("the record of ports", RestsOnIt::Everything);
+    follow(api, only, &watch, |change| match change {
+        Change::Seen(map) => {
+            let Some(record) = allotments::read(&map) else {
+                warn!(name = %map.name_any(), "a ConfigMap with the label of a record of ports has no name of one; ignored");
+                return;
+            };
+            for key in &record.senseless {
+                warn!(name = %map.name_any(), %key,
+                    "a record of ports cannot be read; it is ignored, and written anew if its Service needs ports");
+            }
+            let version = map.resource_version();
+            shared.with(|engine, now| {
+                engine.record_seen(
+                    now,
+                    &record.namespace,
+                    version.as_deref(),
+                    record.allotments,
+                    record.senseless.len(),
+                );
+            });
+        }
+        Change::Gone(Id { name, .. }) => {
+            if let Some(of) = ebb_report::allotments::namespace(&name) {
+                shared.with(|engine, now| engine.record_gone(now, of));
+            }
+        }
+        Change::Listed => listed.done(),
+    })
     .await;
 }
 
@@ -99,15 +157,18 @@ fn facts(service: &Service) -> ServiceFacts {
     let families = spec.and_then(|spec| spec.ip_families.as_ref());
     let kind = spec.and_then(|spec| spec.type_.as_deref());
     let address = spec.and_then(|spec| spec.cluster_ip.as_deref());
+    let too_many_ports = tcp.len() > MOST_PORTS;
+    let selector = spec.and_then(|spec| spec.selector.as_ref());
+    let selector = selector.filter(|selector| selector.len() <= MOST_SELECTED);
     ServiceFacts {
         namespace: service.namespace().unwrap_or_default().into(),
         name: service.name_any().into(),
         uid: service.uid().unwrap_or_default().into(),
-        selector: spec
-            .and_then(|spec| spec.selector.clone())
-            .unwrap_or_default(),
+        selector: selector.cloned().unwrap_or_default(),
+        too_many_ports,
         ports: tcp
             .into_iter()
+            .filter(|_| !too_many_ports)
             .map(|port| {
                 (
                     port.name.clone().unwrap_or_default(),
@@ -162,6 +223,15 @@ mod tests {
         assert!(!facts.leaks && !facts.headless && !facts.six);
         assert_eq!(facts.selector["app"], "web");
         assert_eq!(facts.pods_of.as_deref(), Some("pods"));
+    }
+
+    #[test]
+    fn t5_ten_thousand_ports_are_not_kept() {
+        let ports: Vec<_> = (1..=10_000)
+            .map(|port| serde_json::json!({"name": format!("p{port}"), "port": port}))
+            .collect();
+        let facts = read(serde_json::json!({"clusterIP": "10.96.0.7", "ports": ports}));
+        assert!(facts.too_many_ports && facts.ports.is_empty());
     }
 
     #[test]

@@ -17,7 +17,10 @@ use std::{
 use ebb_autoscaler_core::{Feed, Metric, Timestamp};
 use ebb_report::{Pod, Receipt, doors};
 
-use super::{Fronts, Heard, slice::is_there};
+use super::{
+    Fronts, Heard,
+    slice::{Door, is_there},
+};
 use crate::engine::{
     Engine,
     entry::Entry,
@@ -66,6 +69,7 @@ impl Engine {
             receipt.senseless = u32::try_from(report.doors.len()).unwrap_or(u32::MAX);
             return receipt;
         };
+        self.fronts.listening.tick(now);
         self.fronts.hear(now, address, report);
         let mut pressing = Vec::new();
         for door in &report.doors {
@@ -202,17 +206,28 @@ impl Fronts {
             activator.sender.hear(&report.boot, now, at);
         }
         let heard = &mut activator.heard;
-        let news = !is_there(heard, now)
-            || heard.address != address
-            || heard.leaving != report.leaving
-            || heard.doors != listens;
-        if news {
-            heard.address = address;
-            heard.leaving = report.leaving;
-            heard.doors = listens;
-            self.changed = true;
-        }
+        let all =
+            !is_there(heard, now) || heard.address != address || heard.leaving != report.leaving;
+        heard.address = address;
+        heard.leaving = report.leaving;
         heard.at = now;
+        let before = std::mem::replace(&mut heard.doors, listens);
+        if all {
+            self.mark_all();
+            return;
+        }
+        let now_there = &heard.doors;
+        let differs =
+            |door: &(&Door, &bool), other: &BTreeMap<Door, bool>| other.get(door.0) != Some(door.1);
+        let opened = now_there.iter().filter(|door| differs(door, &before));
+        let closed = before.iter().filter(|door| differs(door, now_there));
+        let changed: Vec<_> = opened
+            .chain(closed)
+            .map(|(door, _)| name_of(door))
+            .collect();
+        for name in changed {
+            self.mark(name);
+        }
     }
 
     /// Before a decision at `now`: what is not heard of is held for a moment, and then gone with its activator. Answers how
@@ -224,7 +239,8 @@ impl Fronts {
         };
         let space = self.spaces.get(&entry.target.key.namespace);
         let mut held = 0;
-        for front in space.into_iter().flat_map(|space| space.fronts(entry.id)) {
+        let fronts = space.map(|space| space.fronts(entry.id));
+        for front in fronts.into_iter().flatten() {
             for port in front.service.ports.keys() {
                 let place = (
                     front.service.namespace.clone(),
@@ -262,6 +278,11 @@ impl Fronts {
         self.activators
             .retain(|_, activator| now.since(activator.heard.at) < after);
     }
+}
+
+/// The Service of a door.
+fn name_of((namespace, service, _, _): &Door) -> super::Name {
+    (namespace.as_str().into(), service.as_str().into())
 }
 
 impl Entry {

@@ -17,6 +17,8 @@ pub struct ServiceFacts {
     pub selector: BTreeMap<String, String>,
     /// Its TCP ports: name and `appProtocol`.
     pub ports: BTreeMap<String, Option<String>>,
+    /// Whether it has more ports than are ever proxied. `ports` then has none of them.
+    pub too_many_ports: bool,
     /// Whether some of what comes to it goes past whoever holds requests: by ports that are not TCP, by a policy that keeps
     /// traffic on its node, or to pods that are not ready.
     pub leaks: bool,
@@ -29,18 +31,24 @@ pub struct ServiceFacts {
 }
 
 impl ServiceFacts {
-    /// Whether it leads to pods with these labels.
-    pub(super) fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+    /// Whether it leads to pods with these labels, which are sorted by key.
+    pub(super) fn selects(&self, labels: &[(String, String)]) -> bool {
         !self.selector.is_empty()
-            && self
-                .selector
-                .iter()
-                .all(|(key, value)| labels.get(key) == Some(value))
+            && self.selector.iter().all(|(key, value)| {
+                let found = labels.binary_search_by(|(label, _)| label.cmp(key));
+                found.is_ok_and(|index| labels[index].1 == *value)
+            })
+    }
+
+    /// The Service that selects the pods for this one, which selects none itself.
+    pub(super) fn pods_of(&self) -> Option<&str> {
+        self.pods_of.as_deref().filter(|_| self.selector.is_empty())
     }
 
     /// Whether all that comes to it can be held.
     pub(super) fn can_be_held(&self) -> bool {
         !self.leaks
+            && !self.too_many_ports
             && !self.ports.is_empty()
             && self
                 .ports
@@ -51,6 +59,7 @@ impl ServiceFacts {
     /// Whether anything that comes to it can.
     pub(super) fn can_be_fronted(&self) -> bool {
         !self.headless
+            && !self.too_many_ports
             && self
                 .ports
                 .values()

@@ -1,25 +1,22 @@
 //! Which EndpointSlice a Service has besides its own: the one that leads to the activators. Pure; the states a slice goes
 //! through are in `docs/activator.md`.
 //!
-//! The slice is the only record: ports are allotted by being written there, so a leader that takes over reads them back.
+//! The ports come from the record in Ebb's own namespace (`ebb_report::allotments`). The slice repeats them for kube-proxy.
 //!
-//! Bias: towards stability. A port that is allotted stays; an activator that is in the path stays as long as it is heard
-//! of and listens. Failure mode: with no activator that listens nothing is led anywhere, and [`in_place`] says so, so
+//! Bias: towards stability. An activator that is in the path stays as long as it is heard of and listens, or nobody was
+//! listening to it. Failure mode: with no activator that listens nothing new is led anywhere, and [`in_place`] says so, so
 //! that the last pod stays.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hasher as _},
     net::IpAddr,
-    ops::RangeInclusive,
 };
 
 use ebb_autoscaler_core::Timestamp;
 
+use super::listening::Listening;
 use crate::engine::{TargetKey, series::SILENT_AFTER};
-
-/// Ports on the activators, below those that kernels give out by themselves (`net.ipv4.ip_local_port_range`).
-pub(super) const PORTS: RangeInclusive<u16> = 20_000..=29_999;
 
 /// A Service in front of a workload, and what is to be done with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +40,11 @@ pub struct Wish {
     /// The Service whose slices say where the pods are, where it is another one: a Service that leads to a workload with a
     /// hard limit selects no pods itself, so that nobody goes past the activator.
     pub pods_of: Option<String>,
+    /// Whether the slice says that Ebb scaled the workload to zero, or is about to.
+    pub scaled_to_zero: bool,
+    /// Whether nobody but the activators in the slice serves the Service: it leads to no ready pod. Such a slice is not
+    /// emptied because its activators are silent.
+    pub is_last_way: bool,
 }
 
 /// What is written in a slice.
@@ -58,6 +60,14 @@ pub struct Written {
     pub hard_limit: u32,
     /// The Service that knows the pods, where it is another one.
     pub pods_of: Option<String>,
+    /// The workload, `GROUP/KIND/NAME`.
+    pub workload: String,
+    /// Uid of the Service that owns it.
+    pub service_uid: String,
+    /// Whether Ebb scaled the workload to zero.
+    pub scaled_to_zero: bool,
+    /// Whether somebody has changed something that is always the same: a label, an endpoint's conditions.
+    pub tampered: bool,
 }
 
 /// An activator, as its reports tell.
@@ -79,18 +89,24 @@ pub(super) struct Heard {
 /// that the slice leads to it.
 pub(super) type Door = (String, String, String, u16);
 
-/// What is to be written. `taken` tells the ports of all other slices.
+/// What is heard of activators, and since when somebody listens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ears<'a> {
+    pub(super) heard: &'a [&'a Heard],
+    pub(super) listening: Listening,
+    pub(super) now: Timestamp,
+}
+
+/// What is to be written for a Service that has these ports.
 #[must_use]
 pub(super) fn decide(
     wish: &Wish,
-    written: Option<&Written>,
-    taken: &dyn Fn(u16) -> bool,
-    heard: &[&Heard],
-    now: Timestamp,
+    ports: &BTreeMap<String, u16>,
+    current: Option<&Written>,
+    ears: Ears<'_>,
 ) -> Written {
-    let ports = allot(wish, written, taken);
     let endpoints = if wish.proxy && !ports.is_empty() {
-        choose(wish, &ports, written, heard, now)
+        choose(wish, ports, current, ears)
     } else {
         BTreeSet::new()
     };
@@ -100,28 +116,47 @@ pub(super) fn decide(
     });
     Written {
         protocols: protocols.collect(),
-        ports,
+        ports: ports.clone(),
         endpoints,
         hard_limit: wish.hard_limit,
         pods_of: wish.pods_of.clone(),
+        workload: wish.workload_text(),
+        service_uid: wish.service_uid.clone(),
+        scaled_to_zero: wish.scaled_to_zero,
+        tampered: false,
     }
 }
 
 /// Whether the activators are in the path, as far as the API server and they themselves can tell: the last pod may go
 /// once it has been so for the grace period. A fact for `Facts::activator_answers`.
 #[must_use]
-pub(super) fn in_place(wish: &Wish, written: &Written, heard: &[&Heard], now: Timestamp) -> bool {
+pub(super) fn in_place(wish: &Wish, written: &Written, ears: Ears<'_>) -> bool {
     !written.endpoints.is_empty()
         && wish.fronted().eq(written.ports.keys())
         && written.endpoints.iter().all(|address| {
-            heard
+            ears.heard
                 .iter()
-                .filter(|activator| activator.address == *address && is_there(activator, now))
+                .filter(|activator| activator.address == *address && is_there(activator, ears.now))
                 .any(|activator| {
                     doors(wish, &written.ports)
                         .all(|door| activator.doors.get(&door) == Some(&true))
                 })
         })
+}
+
+/// What a slice is called after its Service's name.
+const SUFFIX: &str = "-ebb";
+
+/// Name of a Service's slice. A Service's name has at most 63 characters, a slice's 253.
+#[must_use]
+pub fn slice_name(service: &str) -> String {
+    format!("{service}{SUFFIX}")
+}
+
+/// The Service that a slice of this name is for; `None` if Ebb gives no such name.
+#[must_use]
+pub fn service_of_slice(name: &str) -> Option<&str> {
+    name.strip_suffix(SUFFIX)
 }
 
 /// TLS cannot be held: its port is not fronted.
@@ -131,80 +166,109 @@ pub(super) fn is_fronted(protocol: Option<&str>) -> bool {
 
 impl Wish {
     /// The ports that are fronted, by name and in their order.
-    fn fronted(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn fronted(&self) -> impl Iterator<Item = &String> {
         self.ports
             .iter()
             .filter(|(_, protocol)| is_fronted(protocol.as_deref()))
             .map(|(name, _)| name)
     }
-}
 
-fn allot(
-    wish: &Wish,
-    written: Option<&Written>,
-    taken: &dyn Fn(u16) -> bool,
-) -> BTreeMap<String, u16> {
-    let mut ports = BTreeMap::new();
-    let mut used = BTreeSet::new();
-    let (old, new): (Vec<_>, Vec<_>) = wish.fronted().partition(|name| {
-        let number = written.and_then(|written| written.ports.get(*name));
-        number.is_some_and(|&number| PORTS.contains(&number) && !taken(number))
-    });
-    for name in old {
-        if let Some(&number) = written.and_then(|written| written.ports.get(name)) {
-            used.insert(number);
-            ports.insert(name.clone(), number);
-        }
+    /// The workload as slices and records name it.
+    pub(super) fn workload_text(&self) -> String {
+        let key = &self.workload;
+        format!("{}/{}/{}", key.group, key.kind, key.name)
     }
-    for name in new {
-        let size = u64::from(PORTS.end() - PORTS.start()) + 1;
-        let key = (&*wish.workload.namespace, &wish.service, name);
-        let first = hash(&key) % size;
-        // From a place of its own on, so that a port is seldom given to another Service soon after it came free.
-        let free = (0..size)
-            .map(|step| PORTS.start() + ((first + step) % size) as u16)
-            .find(|number| !used.contains(number) && !taken(*number));
-        // Ten thousand ports are fronted already: this one is not, and its workload keeps a pod.
-        if let Some(number) = free {
-            used.insert(number);
-            ports.insert(name.clone(), number);
-        }
-    }
-    ports
 }
 
 /// Those in the path stay; more are added in an order of the Service's own, which spreads Services over activators.
 fn choose(
     wish: &Wish,
     ports: &BTreeMap<String, u16>,
-    written: Option<&Written>,
-    heard: &[&Heard],
-    now: Timestamp,
+    current: Option<&Written>,
+    ears: Ears<'_>,
 ) -> BTreeSet<IpAddr> {
     let wanted = match wish.hard_limit {
         0 => wish.activators.max(1) as usize,
         _ => 1,
     };
-    let mut able: Vec<_> = heard
+    let Ears { listening, now, .. } = ears;
+    let of_family = |address: &IpAddr| address.is_ipv6() == wish.six;
+    let is_able = |activator: &Heard| {
+        !activator.leaving
+            && of_family(&activator.address)
+            && doors(wish, ports).all(|door| activator.doors.contains_key(&door))
+    };
+    let in_path: Vec<(IpAddr, Option<&Heard>)> = current
+        .into_iter()
+        .flat_map(|written| &written.endpoints)
+        .filter(|address| of_family(address))
+        .map(|address| (*address, ears.newest_at(*address)))
+        .collect();
+    let mut able: Vec<&Heard> = ears
+        .heard
         .iter()
-        .filter(|activator| is_there(activator, now) && !activator.leaving)
-        .filter(|activator| activator.address.is_ipv6() == wish.six)
-        .filter(|activator| doors(wish, ports).all(|door| activator.doors.contains_key(&door)))
+        .copied()
+        .filter(|activator| {
+            let stays = in_path
+                .iter()
+                .any(|(_, known)| known.is_some_and(|known| std::ptr::eq(known, *activator)));
+            let there = match stays {
+                true => !listening.is_silent(activator, now),
+                false => is_there(activator, now),
+            };
+            there && is_able(activator)
+        })
         .collect();
     able.sort_by_key(|activator| {
-        let stays = written.is_some_and(|written| written.endpoints.contains(&activator.address));
+        let stays = in_path
+            .iter()
+            .any(|(address, _)| *address == activator.address);
         (
             !stays,
             hash(&(&*wish.workload.namespace, &wish.service, &activator.name)),
         )
     });
-    able.iter()
+    let mut chosen: BTreeSet<_> = able
+        .iter()
         .take(wanted)
         .map(|activator| activator.address)
-        .collect()
+        .collect();
+    // Of whom nothing was heard yet nothing is known: they stay beside the others, and alone where only one may be.
+    let unheard = in_path
+        .iter()
+        .filter(|(_, known)| known.is_none() && !listening.is_unheard(now))
+        .map(|(address, _)| *address);
+    if wish.hard_limit == 0 {
+        chosen.extend(unheard.take(wanted));
+    } else if chosen
+        .iter()
+        .all(|it| !in_path.iter().any(|(address, _)| address == it))
+    {
+        // One that is in the path already has given out tokens.
+        if let Some(address) = unheard.take(1).next() {
+            chosen = [address].into();
+        }
+    }
+    if chosen.is_empty() && wish.is_last_way {
+        // Silence is no reason to lead a Service nowhere; that one leaves is.
+        let stay = in_path
+            .iter()
+            .filter(|(_, known)| known.is_none_or(|known| !known.leaving));
+        chosen.extend(stay.take(wanted).map(|(address, _)| *address));
+    }
+    chosen
 }
 
-/// Whether it can be counted on.
+impl<'a> Ears<'a> {
+    /// Who was last heard of at an address.
+    fn newest_at(&self, address: IpAddr) -> Option<&'a Heard> {
+        let here = self.heard.iter().copied();
+        here.filter(|activator| activator.address == address)
+            .max_by_key(|activator| activator.at)
+    }
+}
+
+/// Whether it has been heard of lately.
 pub(super) fn is_there(activator: &Heard, now: Timestamp) -> bool {
     now.since(activator.at) < SILENT_AFTER
 }
@@ -225,9 +289,12 @@ fn hash(value: &impl std::hash::Hash) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000);
+    const NUMBER: u16 = 20_001;
 
     fn wish(proxy: bool) -> Wish {
         Wish {
@@ -240,6 +307,8 @@ mod tests {
             six: false,
             hard_limit: 0,
             pods_of: None,
+            scaled_to_zero: false,
+            is_last_way: false,
         }
     }
 
@@ -264,63 +333,136 @@ mod tests {
         }
     }
 
-    fn fresh(wish: &Wish, heard: &[Heard]) -> Written {
-        next(wish, None, heard)
+    fn allotted() -> BTreeMap<String, u16> {
+        [("http".to_owned(), NUMBER)].into()
     }
 
-    fn next(wish: &Wish, written: Option<&Written>, heard: &[Heard]) -> Written {
-        decide(wish, written, &|_| false, &all(heard), NOW)
+    /// Listened for this long up to now.
+    fn listened(time: Duration) -> Listening {
+        let mut listening = Listening::default();
+        let mut at = NOW - time;
+        while at < NOW {
+            listening.tick(at);
+            at = at + Duration::from_millis(500);
+        }
+        listening.tick(NOW);
+        listening
     }
 
-    fn all(heard: &[Heard]) -> Vec<&Heard> {
-        heard.iter().collect()
+    fn next_after(
+        listening: Listening,
+        wish: &Wish,
+        current: Option<&Written>,
+        heard: &[Heard],
+    ) -> Written {
+        let heard: Vec<_> = heard.iter().collect();
+        let ears = Ears {
+            heard: &heard,
+            listening,
+            now: NOW,
+        };
+        decide(wish, &allotted(), current, ears)
     }
 
-    fn in_place(wish: &Wish, written: &Written, heard: &[Heard], now: Timestamp) -> bool {
-        super::in_place(wish, written, &all(heard), now)
+    fn next(wish: &Wish, current: Option<&Written>, heard: &[Heard]) -> Written {
+        next_after(listened(Duration::from_secs(60)), wish, current, heard)
+    }
+
+    fn in_place(wish: &Wish, written: &Written, heard: &[Heard]) -> bool {
+        let heard: Vec<_> = heard.iter().collect();
+        let ears = Ears {
+            heard: &heard,
+            listening: Listening::default(),
+            now: NOW,
+        };
+        super::in_place(wish, written, ears)
+    }
+
+    fn leading_to(last: &[u8]) -> Written {
+        Written {
+            ports: allotted(),
+            endpoints: last.iter().copied().map(ip).collect(),
+            ..Written::default()
+        }
     }
 
     #[test]
     fn first_allotted_then_in_the_path_of_those_that_listen_then_out_of_it() {
-        let allotted = fresh(&wish(true), &[]);
-        let number = allotted.ports["http"];
-        assert!(PORTS.contains(&number) && allotted.endpoints.is_empty());
+        let first = next(&wish(true), None, &[]);
+        assert_eq!((&first.ports, first.endpoints.len()), (&allotted(), 0));
         let all = [
-            heard(1, number, false),
-            heard(2, number, false),
+            heard(1, NUMBER, false),
+            heard(2, NUMBER, false),
             heard(3, 1, false),
         ];
-        let written = next(&wish(true), Some(&allotted), &all);
+        let written = next(&wish(true), Some(&first), &all);
         assert_eq!(written.endpoints, [ip(1), ip(2)].into());
         assert!(
-            !in_place(&wish(true), &written, &all, NOW),
+            !in_place(&wish(true), &written, &all),
             "they have not seen it"
         );
-        let seen = [heard(1, number, true), heard(2, number, true)];
-        assert!(in_place(&wish(true), &written, &seen, NOW));
-        assert!(!in_place(&wish(true), &written, &seen[..1], NOW));
+        let seen = [heard(1, NUMBER, true), heard(2, NUMBER, true)];
+        assert!(in_place(&wish(true), &written, &seen));
+        assert!(!in_place(&wish(true), &written, &seen[..1]));
         let out = next(&wish(false), Some(&written), &seen);
-        assert_eq!((out.ports["http"], out.endpoints.len()), (number, 0));
-        assert!(!in_place(&wish(true), &out, &seen, NOW));
+        assert_eq!((out.ports["http"], out.endpoints.len()), (NUMBER, 0));
+        assert!(!in_place(&wish(true), &out, &seen));
     }
 
     #[test]
     fn those_in_the_path_stay_and_those_that_are_silent_or_leave_go() {
-        let number = fresh(&wish(true), &[]).ports["http"];
-        let mut all: Vec<_> = (1..=9).map(|last| heard(last, number, true)).collect();
-        let written = Written {
-            ports: [("http".to_owned(), number)].into(),
-            endpoints: [ip(7), ip(8)].into(),
-            ..Written::default()
-        };
-        let next = |all: &[Heard]| next(&wish(true), Some(&written), all).endpoints;
-        assert_eq!(next(&all), written.endpoints);
+        let mut all: Vec<_> = (1..=9).map(|last| heard(last, NUMBER, true)).collect();
+        let written = leading_to(&[7, 8]);
+        let endpoints = |all: &[Heard]| next(&wish(true), Some(&written), all).endpoints;
+        assert_eq!(endpoints(&all), written.endpoints);
         all[6].leaving = true;
-        let after = next(&all);
+        let after = endpoints(&all);
         assert!(after.contains(&ip(8)) && !after.contains(&ip(7)) && after.len() == 2);
         all[7].at = Timestamp::from_secs(996);
-        assert!(!next(&all).contains(&ip(8)));
-        assert!(!in_place(&wish(true), &written, &all, NOW));
+        assert!(!endpoints(&all).contains(&ip(8)));
+        assert!(!in_place(&wish(true), &written, &all));
+    }
+
+    #[test]
+    fn p3_who_has_not_listened_takes_nobody_out() {
+        let written = leading_to(&[7, 8]);
+        let mut silent = [heard(7, NUMBER, true), heard(8, NUMBER, true)];
+        for one in &mut silent {
+            one.at = Timestamp::from_secs(990);
+        }
+        let after = |seconds, heard: &[Heard]| {
+            let listening = listened(Duration::from_millis(seconds));
+            next_after(listening, &wish(true), Some(&written), heard).endpoints
+        };
+        // Just started, or stopped for some seconds.
+        for heard in [&silent[..], &silent[..1], &[]] {
+            assert_eq!(after(0, heard), written.endpoints);
+            assert_eq!(after(3_000, heard), written.endpoints);
+        }
+        assert_eq!(after(3_500, &silent), [].into());
+        // Nothing was ever heard of them.
+        assert_eq!(after(14_500, &[]), written.endpoints);
+        assert_eq!(after(15_000, &[]), [].into());
+    }
+
+    #[test]
+    fn p3_the_last_way_is_not_given_up_for_silence() {
+        let last = Wish {
+            is_last_way: true,
+            ..wish(true)
+        };
+        let written = leading_to(&[7, 8]);
+        assert_eq!(
+            next(&last, Some(&written), &[]).endpoints,
+            written.endpoints
+        );
+        let mut both = [heard(7, NUMBER, true), heard(8, NUMBER, true)];
+        both[0].at = Timestamp::from_secs(900);
+        both[1].leaving = true;
+        assert_eq!(next(&last, Some(&written), &both).endpoints, [ip(7)].into());
+        // With another one that answers there is no need.
+        let one = [heard(1, NUMBER, true)];
+        assert_eq!(next(&last, Some(&written), &one).endpoints, [ip(1)].into());
     }
 
     #[test]
@@ -330,37 +472,22 @@ mod tests {
             pods_of: Some("web-pods".to_owned()),
             ..wish(true)
         };
-        let number = fresh(&limited, &[]).ports["http"];
-        let all: Vec<_> = (1..=5).map(|last| heard(last, number, false)).collect();
-        assert_eq!(fresh(&limited, &all).endpoints.len(), 1);
-    }
-
-    #[test]
-    fn ports_are_never_given_twice_and_tls_is_not_held() {
-        let mut wish = wish(true);
-        wish.ports
-            .insert("tls".to_owned(), Some("https".to_owned()));
-        wish.ports
-            .insert("grpc".to_owned(), Some("kubernetes.io/h2c".to_owned()));
-        let first = fresh(&wish, &[]);
-        assert_eq!(first.ports.keys().collect::<Vec<_>>(), ["grpc", "http"]);
-        let taken: BTreeSet<_> = first.ports.values().copied().collect();
-        assert_eq!(taken.len(), 2);
-        // Somebody else has them: whoever is asked again gives way.
-        let second = decide(&wish, Some(&first), &|port| taken.contains(&port), &[], NOW);
-        assert!(second.ports.values().all(|number| !taken.contains(number)));
-        assert!(decide(&wish, None, &|_| true, &[], NOW).ports.is_empty());
+        let all: Vec<_> = (1..=5).map(|last| heard(last, NUMBER, false)).collect();
+        assert_eq!(next(&limited, None, &all).endpoints.len(), 1);
+        // One that was not heard of yet has given out tokens.
+        let written = leading_to(&[9]);
+        let fresh = next_after(Listening::default(), &limited, Some(&written), &all);
+        assert_eq!(fresh.endpoints, [ip(9)].into());
     }
 
     #[test]
     fn a_port_that_has_just_come_is_not_in_place() {
         let mut wish = wish(true);
-        let number = fresh(&wish, &[]).ports["http"];
-        let seen = [heard(1, number, true)];
-        let written = fresh(&wish, &seen);
-        assert!(in_place(&wish, &written, &seen, NOW));
+        let seen = [heard(1, NUMBER, true)];
+        let written = next(&wish, None, &seen);
+        assert!(in_place(&wish, &written, &seen));
         wish.ports.insert("admin".to_owned(), None);
-        assert!(!in_place(&wish, &written, &seen, NOW));
+        assert!(!in_place(&wish, &written, &seen));
     }
 
     #[test]
@@ -369,7 +496,7 @@ mod tests {
             six: true,
             ..wish(true)
         };
-        let number = fresh(&six, &[]).ports["http"];
-        assert!(fresh(&six, &[heard(1, number, true)]).endpoints.is_empty());
+        let none = next(&six, None, &[heard(1, NUMBER, true)]);
+        assert!(none.endpoints.is_empty());
     }
 }

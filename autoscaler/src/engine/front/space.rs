@@ -1,7 +1,11 @@
 //! Which Services of a namespace lead to which workloads.
 //!
-//! By the labels of pod templates and not of pods, because a workload at zero has none. Bias: a Service that leads to
-//! several workloads says of none that it waits, so it fronts none of them.
+//! By the labels of pod templates and not of pods, because a workload at zero has none. Nothing is kept for each pair of
+//! a Service and a workload, because a tenant can make millions of pairs of some thousand objects. A question looks at a
+//! bounded number of objects instead, so one namespace of thousands of odd objects costs the others nothing.
+//!
+//! Bias: a Service that leads to several workloads says of none that it waits, so it fronts none of them. What needs more
+//! looks than the bounds allow counts as leading to several: its workload keeps a pod.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,6 +13,15 @@ use super::service::ServiceFacts;
 use crate::engine::names::WorkloadId;
 
 type Pair = (String, String);
+
+/// Services looked at for one workload. Few workloads are behind more than three.
+const MOST_SERVICES: usize = 16;
+/// Workloads looked at for one Service. They share the rarest label that the Service selects by; the second one that it
+/// selects ends the search.
+const MOST_WORKLOADS: usize = 16;
+/// Labels of a pod template that are looked at. Kubernetes' own and Helm's are some ten; a template of more is led to by
+/// no Service here, and its workload keeps a pod.
+const MOST_LABELS: usize = 64;
 
 /// One namespace.
 #[derive(Debug, Default)]
@@ -18,8 +31,8 @@ pub(super) struct Space {
     by_selector: HashMap<Pair, BTreeSet<Box<str>>>,
     /// Services that select no pods themselves, by the Service that does it for them.
     by_pods_of: HashMap<Box<str>, BTreeSet<Box<str>>>,
-    /// Opted-in workloads, with the labels of their pods.
-    workloads: HashMap<WorkloadId, Workload>,
+    /// Opted-in workloads, with the labels of their pods, sorted.
+    workloads: HashMap<WorkloadId, Vec<Pair>>,
     by_label: HashMap<Pair, BTreeSet<WorkloadId>>,
 }
 
@@ -28,13 +41,15 @@ struct Known {
     facts: ServiceFacts,
     /// What it is found by in `by_selector`.
     filed: Option<Pair>,
-    leads_to: BTreeSet<WorkloadId>,
 }
 
-#[derive(Debug)]
-struct Workload {
-    labels: BTreeMap<String, String>,
-    services: BTreeSet<Box<str>>,
+/// What a Service's selector leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeadsTo {
+    Nothing,
+    One(WorkloadId),
+    /// Two of them, or more than were looked at.
+    Several([Option<WorkloadId>; 2]),
 }
 
 /// A Service through which a workload can be reached, and at which its requests can be held.
@@ -46,8 +61,9 @@ pub(super) struct Front<'a> {
 }
 
 impl Space {
-    pub(super) fn service_seen(&mut self, facts: ServiceFacts) {
-        self.service_gone(&facts.name);
+    /// A Service is there, or has changed. Answers the Services whose way may have changed by it.
+    pub(super) fn service_seen(&mut self, facts: ServiceFacts) -> BTreeSet<Box<str>> {
+        let mut touched = self.service_gone(&facts.name);
         let name = facts.name.clone();
         let pairs = facts.selector.iter();
         let filed = pairs
@@ -57,147 +73,238 @@ impl Space {
             let services = self.by_selector.entry(pair.clone()).or_default();
             services.insert(name.clone());
         }
-        if let Some(other) = &facts.pods_of {
-            let fronts = self.by_pods_of.entry(other.clone()).or_default();
+        if let Some(other) = facts.pods_of() {
+            let fronts = self.by_pods_of.entry(other.into()).or_default();
             fronts.insert(name.clone());
         }
-        // The rarest pair leaves the fewest to look at.
-        let candidates = facts
-            .selector
-            .iter()
-            .map(|(key, value)| self.by_label.get(&(key.clone(), value.clone())))
-            .min_by_key(|found| found.map_or(0, BTreeSet::len))
-            .flatten();
-        let mut leads_to = BTreeSet::new();
-        for id in candidates.into_iter().flatten() {
-            if let Some(workload) = self.workloads.get_mut(id)
-                && facts.selects(&workload.labels)
-            {
-                workload.services.insert(name.clone());
-                leads_to.insert(*id);
-            }
-        }
-        let known = Known {
-            facts,
-            filed,
-            leads_to,
-        };
-        self.services.insert(name, known);
+        self.services.insert(name.clone(), Known { facts, filed });
+        self.touched_by_service(&name, &mut touched);
+        touched
     }
 
-    pub(super) fn service_gone(&mut self, name: &str) {
+    /// A Service is gone. Answers the Services whose way may have changed by it.
+    pub(super) fn service_gone(&mut self, name: &str) -> BTreeSet<Box<str>> {
+        let mut touched = BTreeSet::new();
+        touched.insert(name.into());
+        self.touched_by_service(name, &mut touched);
         let Some(known) = self.services.remove(name) else {
-            return;
+            return touched;
         };
+        if let Some(other) = known.facts.pods_of() {
+            remove(&mut self.by_pods_of, other.into(), name);
+        }
         if let Some(pair) = known.filed {
             remove(&mut self.by_selector, pair, name);
         }
-        if let Some(other) = known.facts.pods_of {
-            remove(&mut self.by_pods_of, other, name);
-        }
-        for id in known.leads_to {
-            if let Some(workload) = self.workloads.get_mut(&id) {
-                workload.services.remove(name);
-            }
-        }
+        touched
     }
 
-    pub(super) fn workload_seen(&mut self, id: WorkloadId, labels: &BTreeMap<String, String>) {
-        if self
-            .workloads
-            .get(&id)
-            .is_some_and(|known| known.labels == *labels)
-        {
-            return;
+    /// A workload is there, or has changed. Answers the Services whose way may have changed by it.
+    pub(super) fn workload_seen(
+        &mut self,
+        id: WorkloadId,
+        labels: &BTreeMap<String, String>,
+    ) -> BTreeSet<Box<str>> {
+        let known = self.workloads.get(&id);
+        if known.is_some_and(|known| known.iter().map(|(key, value)| (key, value)).eq(labels)) {
+            return BTreeSet::new();
         }
-        self.workload_gone(id);
-        let mut services = BTreeSet::new();
-        for (key, value) in labels {
-            let pair = (key.clone(), value.clone());
-            for name in self.by_selector.get(&pair).into_iter().flatten() {
-                if let Some(known) = self.services.get_mut(name)
-                    && known.facts.selects(labels)
-                {
-                    known.leads_to.insert(id);
-                    services.insert(name.clone());
-                }
-            }
-            self.by_label.entry(pair).or_default().insert(id);
-        }
-        let labels = labels.clone();
-        self.workloads.insert(id, Workload { labels, services });
-    }
-
-    pub(super) fn workload_gone(&mut self, id: WorkloadId) {
-        let Some(workload) = self.workloads.remove(&id) else {
-            return;
+        let mut touched = self.workload_gone(id);
+        let labels: Vec<Pair> = match labels.len() {
+            0..=MOST_LABELS => labels
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+            _ => Vec::new(),
         };
-        for (key, value) in workload.labels {
-            remove(&mut self.by_label, (key, value), &id);
+        for pair in &labels {
+            self.by_label.entry(pair.clone()).or_default().insert(id);
         }
-        for name in workload.services {
-            if let Some(known) = self.services.get_mut(&name) {
-                known.leads_to.remove(&id);
-            }
+        self.workloads.insert(id, labels);
+        self.touched_by_workload(id, &mut touched);
+        touched
+    }
+
+    /// A workload is gone. Answers the Services whose way may have changed by it.
+    pub(super) fn workload_gone(&mut self, id: WorkloadId) -> BTreeSet<Box<str>> {
+        let mut touched = BTreeSet::new();
+        self.touched_by_workload(id, &mut touched);
+        for pair in self.workloads.remove(&id).into_iter().flatten() {
+            remove(&mut self.by_label, pair, &id);
         }
+        touched
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.services.is_empty() && self.workloads.is_empty()
     }
 
-    /// The Services through which a workload, and it alone, can be reached and fronted.
-    pub(super) fn fronts(&self, id: WorkloadId) -> impl Iterator<Item = Front<'_>> {
-        self.services_of(id)
-            .filter(|known| known.leads_to.len() == 1)
-            .flat_map(|known| {
-                let own = Front {
-                    service: &known.facts,
-                    pods_of: None,
-                };
-                let name: &str = &known.facts.name;
-                let others = self.by_pods_of.get(name).into_iter().flatten();
-                let others = others.filter_map(|other| self.services.get(other));
-                let others = others.map(move |other| Front {
-                    service: &other.facts,
-                    pods_of: Some(name),
-                });
-                [own].into_iter().chain(others)
-            })
-            .filter(|front| front.service.can_be_fronted())
+    /// The Service of this name.
+    pub(super) fn service(&self, name: &str) -> Option<&ServiceFacts> {
+        self.services.get(name).map(|known| &known.facts)
+    }
+
+    /// Up to `most` Services after this one, by name.
+    pub(super) fn services_after(
+        &self,
+        after: &str,
+        most: usize,
+    ) -> impl Iterator<Item = &Box<str>> {
+        let range = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        self.services
+            .range::<str, _>(range)
+            .take(most)
+            .map(|(name, _)| name)
+    }
+
+    /// The Services through which a workload, and it alone, can be reached and fronted. None of them if there are too many
+    /// Services to look at.
+    pub(super) fn fronts(&self, id: WorkloadId) -> Vec<Front<'_>> {
+        self.ways(id).map_or_else(Vec::new, |(_, fronts)| fronts)
     }
 
     /// Whether no request to a workload can come past whoever holds them, so that it may have no pod.
     pub(super) fn can_be_held(&self, id: WorkloadId) -> bool {
-        let unheld = self
-            .services_of(id)
-            .any(|known| !known.facts.headless && known.leads_to.len() > 1);
-        let mut fronts = self.fronts(id).peekable();
-        let direct = self
-            .services_of(id)
-            .filter(|known| !known.facts.headless)
-            .all(|known| known.facts.can_be_held());
-        !unheld
-            && direct
-            && fronts.peek().is_some()
-            && fronts.all(|front| front.service.can_be_held())
+        let Some((services, fronts)) = self.ways(id) else {
+            return false;
+        };
+        let mut direct = services.iter().filter(|service| !service.headless);
+        direct.all(|service| service.can_be_held() && self.selected(service) == LeadsTo::One(id))
+            && !fronts.is_empty()
+            && fronts.iter().all(|front| front.service.can_be_held())
     }
 
     /// The workload a Service leads to, itself or by another one; `None` where it is none, or not one alone.
     pub(super) fn leads_to(&self, service: &str) -> Option<WorkloadId> {
-        let known = self.services.get(service)?;
-        let selects = match &known.facts.pods_of {
-            Some(other) => self.services.get(other)?,
-            None => known,
+        let facts = self.service(service)?;
+        let selects = match facts.pods_of() {
+            Some(other) => self.service(other)?,
+            None => facts,
         };
-        let mut all = selects.leads_to.iter();
-        all.next().copied().filter(|_| all.next().is_none())
+        match self.selected(selects) {
+            LeadsTo::One(id) => Some(id),
+            LeadsTo::Nothing | LeadsTo::Several(_) => None,
+        }
     }
 
-    fn services_of(&self, id: WorkloadId) -> impl Iterator<Item = &Known> {
-        let workload = self.workloads.get(&id);
-        let names = workload.into_iter().flat_map(|known| &known.services);
-        names.filter_map(|name| self.services.get(name))
+    /// How a Service leads to a workload that it fronts.
+    pub(super) fn front(&self, service: &str) -> Option<(WorkloadId, Front<'_>)> {
+        let id = self.leads_to(service)?;
+        let fronts = self.fronts(id);
+        let front = fronts
+            .into_iter()
+            .find(|front| *front.service.name == *service)?;
+        Some((id, front))
+    }
+
+    /// The Services that select a workload, and those of them, or in front of them, that front it; `None` if there are too
+    /// many to look at.
+    fn ways(&self, id: WorkloadId) -> Option<(Vec<&ServiceFacts>, Vec<Front<'_>>)> {
+        let (services, all) = self.services_of(id);
+        if !all {
+            return None;
+        }
+        let mut fronts = Vec::new();
+        for &service in &services {
+            if self.selected(service) != LeadsTo::One(id) {
+                continue;
+            }
+            fronts.push(Front {
+                service,
+                pods_of: None,
+            });
+            let others = self.by_pods_of.get(&service.name).into_iter().flatten();
+            for other in others.filter_map(|other| self.service(other)) {
+                fronts.push(Front {
+                    service: other,
+                    pods_of: Some(&service.name),
+                });
+                if fronts.len() > MOST_SERVICES {
+                    return None;
+                }
+            }
+        }
+        fronts.retain(|front| front.service.can_be_fronted());
+        Some((services, fronts))
+    }
+
+    /// Services that select a workload, and whether that is all of them.
+    fn services_of(&self, id: WorkloadId) -> (Vec<&ServiceFacts>, bool) {
+        let mut services = Vec::new();
+        let Some(labels) = self.workloads.get(&id) else {
+            return (services, true);
+        };
+        let mut looked_at = 0;
+        for name in labels
+            .iter()
+            .filter_map(|pair| self.by_selector.get(pair))
+            .flatten()
+        {
+            if looked_at == MOST_SERVICES {
+                return (services, false);
+            }
+            looked_at += 1;
+            services.extend(self.service(name).filter(|facts| facts.selects(labels)));
+        }
+        (services, true)
+    }
+
+    fn selected(&self, facts: &ServiceFacts) -> LeadsTo {
+        // The rarest pair leaves the fewest to look at.
+        let mut rarest: Option<&BTreeSet<WorkloadId>> = None;
+        for (key, value) in &facts.selector {
+            let Some(found) = self.by_label.get(&(key.clone(), value.clone())) else {
+                return LeadsTo::Nothing;
+            };
+            if rarest.is_none_or(|rarest| found.len() < rarest.len()) {
+                rarest = Some(found);
+            }
+        }
+        let mut first = None;
+        for (looked_at, id) in rarest.into_iter().flatten().enumerate() {
+            if looked_at == MOST_WORKLOADS {
+                return LeadsTo::Several([first, None]);
+            }
+            let labels = self.workloads.get(id);
+            if labels.is_some_and(|labels| facts.selects(labels)) {
+                if first.is_some() {
+                    return LeadsTo::Several([first, Some(*id)]);
+                }
+                first = Some(*id);
+            }
+        }
+        first.map_or(LeadsTo::Nothing, LeadsTo::One)
+    }
+
+    /// Adds the Services whose way may depend on this one.
+    fn touched_by_service(&self, name: &str, touched: &mut BTreeSet<Box<str>>) {
+        let Some(facts) = self.service(name) else {
+            return;
+        };
+        let workloads = match self.selected(facts) {
+            LeadsTo::Nothing => [None, None],
+            LeadsTo::One(id) => [Some(id), None],
+            LeadsTo::Several(some) => some,
+        };
+        self.add_with_fronts(name, touched);
+        for id in workloads.into_iter().flatten() {
+            self.touched_by_workload(id, touched);
+        }
+    }
+
+    /// Adds the Services whose way may depend on a workload.
+    fn touched_by_workload(&self, id: WorkloadId, touched: &mut BTreeSet<Box<str>>) {
+        let (services, _) = self.services_of(id);
+        for service in services {
+            self.add_with_fronts(&service.name, touched);
+        }
+    }
+
+    /// Adds a Service and those in front of its pods.
+    fn add_with_fronts(&self, name: &str, touched: &mut BTreeSet<Box<str>>) {
+        touched.insert(name.into());
+        let fronts = self.by_pods_of.get(name).into_iter().flatten();
+        touched.extend(fronts.take(MOST_SERVICES).cloned());
     }
 }
 
@@ -242,6 +349,7 @@ mod tests {
     fn names(space: &Space, id: WorkloadId) -> Vec<(String, Option<String>)> {
         space
             .fronts(id)
+            .into_iter()
             .map(|front| {
                 (
                     front.service.name.to_string(),
@@ -327,5 +435,55 @@ mod tests {
         assert_eq!(names(&space, WEB), expected);
         assert_eq!(space.leads_to("web"), Some(WEB));
         assert!(space.can_be_held(WEB));
+    }
+
+    /// 3 000 Deployments at zero and as many Services, headless or not, with one selector: what is kept grows with the
+    /// objects and not with their pairs, and a question looks at some of them only.
+    #[test]
+    fn t3_thousands_of_services_of_thousands_of_workloads_cost_no_pairs() {
+        const MANY: usize = 3_000;
+        let mut space = Space::default();
+        space.workload_seen(WEB, &labels(&[("app", "web")]));
+        space.service_seen(service("web", &[("app", "web")]));
+        for number in 0..MANY {
+            let mut odd = service(&format!("odd-{number}"), &[("app", "odd")]);
+            odd.headless = number % 2 == 0;
+            let touched = space.service_seen(odd);
+            assert!(touched.len() <= 2 * MOST_SERVICES * 2, "{}", touched.len());
+            let id = WorkloadId(10 + number as u64);
+            let touched = space.workload_seen(id, &labels(&[("app", "odd")]));
+            assert!(touched.len() <= 2 * MOST_SERVICES, "{}", touched.len());
+        }
+        let filed: usize = space.by_selector.values().map(BTreeSet::len).sum();
+        let labelled: usize = space.by_label.values().map(BTreeSet::len).sum();
+        assert_eq!((filed, labelled), (MANY + 1, MANY + 1));
+        let odd = WorkloadId(10);
+        assert_eq!(space.services_of(odd).0.len(), MOST_SERVICES);
+        assert!(space.fronts(odd).is_empty() && !space.can_be_held(odd));
+        assert_eq!(space.leads_to("odd-1"), None);
+        assert!(space.can_be_held(WEB), "the others are as they were");
+        for number in 0..MANY {
+            space.workload_gone(WorkloadId(10 + number as u64));
+            space.service_gone(&format!("odd-{number}"));
+        }
+        assert_eq!((space.services.len(), space.by_label.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_changes_the_way_of_a_service_is_told() {
+        let mut space = Space::default();
+        let touched = space.service_seen(service("web", &[("app", "web")]));
+        assert_eq!(touched, [Box::from("web")].into());
+        let mut front = service("front", &[]);
+        front.pods_of = Some("web".into());
+        space.service_seen(front);
+        let both = BTreeSet::from([Box::from("front"), Box::from("web")]);
+        let web = labels(&[("app", "web")]);
+        assert_eq!(space.workload_seen(WEB, &web), both);
+        assert_eq!(space.workload_seen(WEB, &web), [].into(), "nothing new");
+        assert_eq!(space.workload_seen(OTHER, &web), both);
+        assert_eq!(space.workload_gone(OTHER), both);
+        assert_eq!(space.front("front").map(|(id, _)| id), Some(WEB));
+        assert_eq!(space.service_gone("web"), both);
     }
 }

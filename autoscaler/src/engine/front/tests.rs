@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use ebb_autoscaler_core::{Config, Timestamp};
 use ebb_report::{Pod, Report, doors};
 
-use super::{Path, ServiceFacts, Written};
+use ebb_report::allotments::Allotment;
+
+use super::{Outcome, Path, RecordChange, ServiceFacts, Written};
 use crate::engine::{
     Effect, Engine, Followed, Order, Owner, PodFacts, Scope, TargetFacts, TargetKey, WorkloadView,
 };
@@ -17,8 +19,13 @@ const POD: &str = "uid-of-web-1";
 struct World {
     engine: Engine,
     now: Timestamp,
-    /// As the API server has it.
+    /// As the API server has them.
+    record: Option<Allotment>,
     slice: Option<Written>,
+    /// What was asked of the API server so far.
+    asked: Vec<Path>,
+    /// It refuses slices.
+    refuses: bool,
     /// Whether it reports.
     activator: bool,
     held: u64,
@@ -87,7 +94,10 @@ impl World {
         Self {
             engine,
             now,
+            record: None,
             slice: None,
+            asked: Vec::new(),
+            refuses: false,
             activator: true,
             held: 0,
             held_ever: 0,
@@ -167,10 +177,11 @@ impl World {
 
     /// What the activator tells now.
     fn tell(&mut self) {
-        let Some(slice) = self.slice.as_ref().filter(|_| self.activator) else {
+        let Some(record) = self.record.as_ref().filter(|_| self.activator) else {
             return;
         };
         let address = [10, 0, 0, 1].into();
+        let slice = self.slice.as_ref();
         let report = doors::Doors {
             activator: "a-1".to_owned(),
             address: "10.0.0.1".to_owned(),
@@ -180,8 +191,8 @@ impl World {
                 namespace: "shop".to_owned(),
                 service: "web".to_owned(),
                 port: "http".to_owned(),
-                number: slice.ports["http"],
-                in_path: slice.endpoints.contains(&address),
+                number: record.ports["http"],
+                in_path: slice.is_some_and(|slice| slice.endpoints.contains(&address)),
                 since: 5,
                 at: self.nanos(),
                 held_integral: self.held_integral,
@@ -218,16 +229,49 @@ impl World {
             self.engine.report(self.now, scope, "n1", &report);
         }
         self.tell();
-        for path in self.engine.paths(self.now) {
-            if let Path::Write(_, written) = path {
-                self.engine.slice_seen("shop", "web", written.clone());
-                self.slice = Some(written);
-            }
-        }
+        self.write();
         // When all that is due in a second is due.
         self.now = self.now + Duration::from_millis(800);
         self.engine.decide_due(self.now);
         self.collect();
+    }
+
+    /// The API server answers what is to be written, and the watches tell of it.
+    fn write(&mut self) {
+        for path in self.engine.paths(self.now) {
+            let mut outcome = done();
+            match &path {
+                Path::Record(change) if *change.namespace != *"shop" => {}
+                Path::Record(change) => {
+                    self.record = change.changes.get("web").cloned().flatten();
+                }
+                Path::Write(..) if self.refuses => outcome = refused(),
+                Path::Write(_, written) => {
+                    self.engine
+                        .slice_seen("shop", "web", "s", true, written.clone());
+                    self.slice = Some(written.clone());
+                }
+                Path::Remove { .. } => self.slice = None,
+            }
+            self.engine.path_done(self.now, &path, &outcome);
+            self.asked.push(path);
+        }
+    }
+
+    /// Another engine, which knows from the watches what the API server has.
+    fn known(&mut self, record: Option<Allotment>, slice: Option<Written>) {
+        if let Some(record) = record.clone() {
+            let all = [("web".into(), record)].into();
+            self.engine.record_seen(self.now, "shop", Some("7"), all, 0);
+        }
+        if let Some(slice) = slice.clone() {
+            self.engine.slice_seen("shop", "web", "s", true, slice);
+        }
+        (self.record, self.slice) = (record, slice);
+    }
+
+    fn endpoints(&self) -> usize {
+        self.slice.as_ref().map_or(0, |slice| slice.endpoints.len())
     }
 
     fn seconds(&mut self, seconds: u32) {
@@ -262,6 +306,17 @@ impl World {
         self.held = requests;
         self.held_ever += requests;
         self.tell();
+    }
+}
+
+fn done() -> Outcome {
+    Outcome::Done(Some("8".into()))
+}
+
+fn refused() -> Outcome {
+    Outcome::Refused {
+        why: "exceeded quota".to_owned(),
+        terminating: false,
     }
 }
 
@@ -387,11 +442,10 @@ fn the_path_is_left_as_soon_as_a_pod_gives_room() {
     );
     world.engine.endpoints_seen("shop", "web-1", "web", false);
     world.seconds(1);
-    let endpoints = |world: &World| world.slice.as_ref().unwrap().endpoints.len();
-    assert_eq!(endpoints(&world), 1, "no node knows of the pod yet");
+    assert_eq!(world.endpoints(), 1, "no node knows of the pod yet");
     world.engine.endpoints_seen("shop", "web-1", "web", true);
     world.seconds(1);
-    assert_eq!(endpoints(&world), 0);
+    assert_eq!(world.endpoints(), 0);
 }
 
 #[test]
@@ -400,8 +454,7 @@ fn who_takes_over_at_zero_keeps_the_ports_and_wakes() {
     before.go_to_zero();
     let slice = before.slice.clone().unwrap();
     let mut world = World::at(&[], 0);
-    world.engine.slice_seen("shop", "web", slice.clone());
-    world.slice = Some(slice.clone());
+    world.known(before.record, Some(slice.clone()));
     world.seconds(3);
     assert_eq!(world.slice, Some(slice));
     assert!(world.orders.is_empty());
@@ -420,8 +473,7 @@ fn who_knows_nothing_yet_leaves_the_path_as_it_is() {
             slice.endpoints.clear();
         }
         let mut world = World::at(&[], 3);
-        world.engine.slice_seen("shop", "web", slice.clone());
-        world.slice = Some(slice.clone());
+        world.known(before.record, Some(slice.clone()));
         world.seconds(6);
         assert_eq!(world.view().desired, None);
         assert_eq!(world.slice, Some(slice));
@@ -450,26 +502,44 @@ fn a_service_that_leads_here_no_longer_loses_its_slice() {
         namespace: "shop".into(),
         service: "web".into(),
     };
-    assert_eq!(world.engine.paths(world.now), [removed]);
+    assert_eq!(world.engine.paths(world.now), [removed.clone()]);
+    world.engine.path_done(world.now, &removed, &done());
+    // Then its ports are its own no longer.
+    let paths = world.engine.paths(world.now);
+    let [
+        Path::Record(RecordChange {
+            changes, empties, ..
+        }),
+    ] = &paths[..]
+    else {
+        panic!("{paths:?}");
+    };
+    assert_eq!((changes["web"].as_ref(), *empties), (None, true));
+    world.engine.path_done(world.now, &paths[0], &done());
+    assert_eq!(world.engine.paths(world.now), []);
+    assert!(world.engine.fronts.routes.is_empty());
 }
 
-/// Ten thousand workloads, each behind a Service, and one activator that has all doors.
+/// Ten thousand workloads, each behind a Service, in fifty namespaces, and one activator that has all doors.
 #[test]
 fn ten_thousand_services_have_a_door_each() {
     const MANY: usize = 10_000;
-    let mut engine = Engine::new(true).with_most_workloads(10_000);
+    const EACH: usize = 200;
+    let mut engine = Engine::new(true);
     let now = Timestamp::from_secs(1_000_000);
     engine.configure(now, Config::default());
     engine.lead(true);
     engine.begin();
     for number in 0..MANY {
         let name = format!("web-{number}");
+        let namespace = format!("n-{}", number / EACH);
         let labels: BTreeMap<_, _> = [
             ("app".to_owned(), name.clone()),
             ("team".to_owned(), "all".to_owned()),
         ]
         .into();
         engine.service_seen(ServiceFacts {
+            namespace: namespace.as_str().into(),
             name: name.as_str().into(),
             selector: labels.clone(),
             ..service()
@@ -477,7 +547,7 @@ fn ten_thousand_services_have_a_door_each() {
         engine.target_seen(
             now,
             TargetFacts {
-                key: TargetKey::new("apps", "Deployment", "shop", &name),
+                key: TargetKey::new("apps", "Deployment", &namespace, &name),
                 uid: name.as_str().into(),
                 resource_version: "1".into(),
                 replicas: 0,
@@ -494,26 +564,42 @@ fn ten_thousand_services_have_a_door_each() {
         );
     }
     engine.decide_due(now);
-    let paths = engine.paths(now);
-    assert_eq!(paths.len(), MANY);
-    let mut doors = Vec::new();
+    let (mut slices, mut recorded, mut doors) = (0, 0, Vec::new());
     let mut numbers = std::collections::BTreeSet::new();
-    for path in &paths {
-        let Path::Write(wish, written) = path else {
-            panic!("{path:?}");
-        };
-        engine.slice_seen("shop", &wish.service, written.clone());
-        assert!(numbers.insert(written.ports["http"]), "given out twice");
-        doors.push(doors::Door {
-            namespace: "shop".to_owned(),
-            service: wish.service.clone(),
-            port: "http".to_owned(),
-            number: written.ports["http"],
-            since: 5,
-            at: 1_000_000_000,
-            ..doors::Door::default()
-        });
-    }
+    let mut all = |engine: &mut Engine, doors: &mut Vec<doors::Door>| {
+        loop {
+            let paths = engine.paths(now);
+            if paths.is_empty() && !engine.paths_changed() {
+                return (slices, recorded);
+            }
+            for path in &paths {
+                match path {
+                    Path::Record(change) => recorded += change.changes.len(),
+                    Path::Write(wish, written) => {
+                        slices += 1;
+                        let namespace = &wish.workload.namespace;
+                        engine.slice_seen(namespace, &wish.service, "s", true, written.clone());
+                        if !numbers.insert(written.ports["http"]) {
+                            assert!(!written.endpoints.is_empty(), "given out twice");
+                            continue;
+                        }
+                        doors.push(doors::Door {
+                            namespace: namespace.to_string(),
+                            service: wish.service.clone(),
+                            port: "http".to_owned(),
+                            number: written.ports["http"],
+                            since: 5,
+                            at: 1_000_000_000,
+                            ..doors::Door::default()
+                        });
+                    }
+                    Path::Remove { .. } => panic!("{path:?}"),
+                }
+                engine.path_done(now, path, &done());
+            }
+        }
+    };
+    assert_eq!(all(&mut engine, &mut doors), (MANY, MANY));
     let report = doors::Doors {
         activator: "a-1".to_owned(),
         address: "10.0.0.1".to_owned(),
@@ -523,7 +609,12 @@ fn ten_thousand_services_have_a_door_each() {
     };
     let receipt = engine.doors(now, &report);
     assert_eq!(receipt.taken as usize, MANY);
-    let paths = engine.paths(now);
-    assert_eq!(paths.len(), MANY, "all into the path");
-    assert!(engine.paths(now).is_empty(), "and that is all");
+    let again = all(&mut engine, &mut Vec::new());
+    assert_eq!(
+        again,
+        (2 * MANY, MANY),
+        "all into the path, and that is all"
+    );
 }
+
+mod trust;

@@ -17,27 +17,36 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn seen(&mut self, namespace: &str, slice: &str, service: &str, ready: bool) {
+    /// A slice is there, or has changed. Answers whether its Service may lead elsewhere than before.
+    pub(super) fn seen(
+        &mut self,
+        namespace: &str,
+        slice: &str,
+        service: &str,
+        ready: bool,
+    ) -> bool {
+        let of: Name = (namespace.into(), service.into());
+        let before = self.leads_to_pods(&of);
         self.gone(namespace, slice);
         let name = (namespace.into(), slice.into());
         self.slices.insert(name, (service.into(), ready));
         if ready {
-            let service = (namespace.into(), service.into());
-            *self.ready.entry(service).or_default() += 1;
+            *self.ready.entry(of.clone()).or_default() += 1;
         }
+        before != self.leads_to_pods(&of)
     }
 
-    pub(super) fn gone(&mut self, namespace: &str, slice: &str) {
-        let Some((service, ready)) = self.slices.remove(&(namespace.into(), slice.into())) else {
-            return;
-        };
-        let service = (namespace.into(), service);
-        if ready && let Some(count) = self.ready.get_mut(&service) {
+    /// A slice is gone. Answers its Service.
+    pub(super) fn gone(&mut self, namespace: &str, slice: &str) -> Option<Box<str>> {
+        let (service, ready) = self.slices.remove(&(namespace.into(), slice.into()))?;
+        let of = (namespace.into(), service.clone());
+        if ready && let Some(count) = self.ready.get_mut(&of) {
             *count -= 1;
             if *count == 0 {
-                self.ready.remove(&service);
+                self.ready.remove(&of);
             }
         }
+        Some(service)
     }
 
     /// Whether a Service leads to a ready pod.

@@ -1,0 +1,80 @@
+//! How often something that the API server refuses, or that somebody undoes, is tried again.
+//!
+//! Bias: the first try again comes soon, because most trouble is over in a moment; then the waits double up to a minute,
+//! so that trouble that stays costs the API server one request a minute.
+
+use std::time::Duration;
+
+use ebb_autoscaler_core::Timestamp;
+
+/// First wait.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// Longest wait.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Longest wait if there was no answer at all: an API server that was away is back for everybody at once.
+const LONGEST_UNANSWERED: Duration = Duration::from_secs(5);
+/// After this long without trouble the next trouble is a new one.
+const OVER_AFTER: Duration = Duration::from_secs(120);
+
+/// The tries of one thing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    wait: Duration,
+    last: Option<Timestamp>,
+}
+
+impl Pace {
+    /// It went wrong at `now`.
+    pub(super) fn failed(&mut self, now: Timestamp, answered: bool) {
+        if self.last.is_none_or(|last| now.since(last) > OVER_AFTER) {
+            self.wait = Duration::ZERO;
+        }
+        let longest = if answered {
+            LONGEST
+        } else {
+            LONGEST_UNANSWERED
+        };
+        self.wait = (self.wait * 2).clamp(SHORTEST, longest);
+        self.last = Some(now);
+    }
+
+    /// When it may be tried again; `None`: at once.
+    pub(super) fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        let again = self.last? + self.wait;
+        (again > now).then_some(again)
+    }
+
+    /// It went well.
+    pub(super) fn over(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether there is trouble.
+    pub(super) fn is_in_trouble(&self) -> bool {
+        self.last.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_minute() {
+        let mut pace = Pace::default();
+        let mut now = Timestamp::from_secs(1_000);
+        assert_eq!(pace.until(now), None);
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            pace.failed(now, true);
+            let again = pace.until(now).unwrap();
+            waits.push(again.since(now).as_secs());
+            now = again;
+            assert_eq!(pace.until(now), None);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        pace.over();
+        pace.failed(now, false);
+        assert_eq!(pace.until(now), Some(now + Duration::from_secs(1)));
+    }
+}

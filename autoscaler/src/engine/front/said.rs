@@ -1,0 +1,63 @@
+//! What people are told of what tenants make, bounded for each namespace.
+//!
+//! Bias: towards few words. A tenant with thousands of odd objects gets the first Events of each kind; metrics count the
+//! rest. Otherwise the Events of one namespace would crowd out those of the others.
+
+use std::{collections::HashMap, time::Duration};
+
+use ebb_autoscaler_core::Timestamp;
+
+/// Events of one kind for one namespace within [`AGAIN`].
+const MOST: u32 = 10;
+/// As long as kube-apiserver keeps an Event (`--event-ttl`, 1 h by default).
+const AGAIN: Duration = Duration::from_secs(3600);
+/// Namespaces and kinds that are remembered: beyond it those are forgotten whose hour is over.
+const REMEMBERED: usize = 10_000;
+
+/// How much was said.
+#[derive(Debug, Default)]
+pub(super) struct Said(HashMap<(Box<str>, &'static str), (Timestamp, u32)>);
+
+impl Said {
+    /// Whether one more may be said now; if so, it counts as said.
+    pub(super) fn may_say(
+        &mut self,
+        namespace: &str,
+        reason: &'static str,
+        now: Timestamp,
+    ) -> bool {
+        if self.0.len() >= REMEMBERED {
+            self.0.retain(|_, (since, _)| now.since(*since) < AGAIN);
+        }
+        if self.0.len() >= 2 * REMEMBERED {
+            return false;
+        }
+        let known = self.0.entry((namespace.into(), reason));
+        let (since, count) = known.or_insert((now, 0));
+        if now.since(*since) >= AGAIN {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= MOST
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_told_some_and_the_others_as_much() {
+        let mut said = Said::default();
+        let now = Timestamp::from_secs(1_000);
+        let mut count = |namespace, now| {
+            (0..100)
+                .filter(|_| said.may_say(namespace, "ForeignSlice", now))
+                .count()
+        };
+        assert_eq!(count("hostile", now), 10);
+        assert_eq!(count("shop", now), 10);
+        assert_eq!(count("hostile", now), 0);
+        assert_eq!(count("hostile", now + AGAIN), 10);
+    }
+}

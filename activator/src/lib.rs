@@ -67,4 +67,4 @@ pub use limits::Limits;
 pub use pool::{ColdStarts, Held, Pool};
 pub use protocol::Protocol;
 pub use runtime::runtime;
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, serve, serve_until};

@@ -4,11 +4,12 @@
 //! out; only a listener that cannot accept any more ends the door with an error.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::SockRef;
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -23,6 +24,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// `net.core.somaxconn`, 4096 by default. With std's 128 a burst of 1000 clients at zero copies
 /// waits 1 s or more for the second SYN of most.
 const BACKLOG: i32 = 4096;
+
+/// How often a door that takes no new connections looks whether requests still wait. They wait for a minute at most, and
+/// nobody waits for the door.
+const EMPTY_AGAIN: Duration = Duration::from_millis(100);
 
 /// What ends the door before it is told to close.
 #[derive(Debug, Error)]
@@ -49,6 +54,20 @@ pub async fn serve(
     pool: Pool,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    serve_until(listener, pool, std::future::pending(), shutdown).await
+}
+
+/// The same; when `closed` resolves it accepts no more, and the requests that wait are served before it ends.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub async fn serve_until(
+    listener: TcpListener,
+    pool: Pool,
+    closed: impl Future<Output = ()>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
     // On a socket that listens already, this sets the length of its queue.
     SockRef::from(&listener)
         .listen(BACKLOG)
@@ -57,11 +76,19 @@ pub async fn serve(
     let (stop, stopping) = watch::channel(false);
     let mut sessions = JoinSet::new();
     let mut memory = Memory::default();
+    let mut closed = std::pin::pin!(closed);
     let mut shutdown = std::pin::pin!(shutdown);
+    let mut listener = Some(listener);
     loop {
         tokio::select! {
             () = shutdown.as_mut() => break,
-            accepted = listener.accept() => match accepted {
+            () = closed.as_mut(), if listener.is_some() => listener = None,
+            () = tokio::time::sleep(EMPTY_AGAIN), if listener.is_none() => {
+                if pool.held().now == 0 {
+                    break;
+                }
+            }
+            accepted = accept(listener.as_ref()) => match accepted {
                 Ok((stream, address)) => {
                     let (pool, stopping) = (pool.clone(), stopping.clone());
                     let session = session::run(stream, address, protocols.clone(), pool, stopping);
@@ -78,6 +105,14 @@ pub async fn serve(
     stop.send_replace(true);
     while sessions.join_next().await.is_some() {}
     Ok(())
+}
+
+/// The next connection; never one where nothing listens.
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Linux hands a connection's own errors to `accept`, see accept(2).

@@ -1,23 +1,30 @@
-//! The doors of this activator: one for each port of a Service that a slice allots.
+//! The doors of this activator: one for each port of a Service that the record allots.
 //!
-//! Slices come in any order; after each the Service it is of is looked at as a whole. A door that is allotted no more
-//! takes no new connections, and what runs through it goes on.
+//! Records and slices come in any order; after each the Service it is of is looked at as a whole. A door that is allotted
+//! no more, or has another number now, takes new connections for a moment longer, because nodes come to know late. Its
+//! pool goes on following the Service's pods, and is told of in reports, until nobody waits in it: who is queued is served.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use ebb_report::allotments::Allotment;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::report::BURST;
-use super::slice::{Allotted, Ready, Says, Service, Slice};
-use crate::{Limits, Pool, serve};
+use super::slice::{Ready, Says, Service, Slice};
+use crate::{Limits, Pool, serve_until};
 
 /// Between two tries to listen on a port that somebody else has.
-const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A door that is allotted no more takes new connections for so long. Every node's kube-proxy hears of a slice within
+/// seconds, and the autoscaler gives the number to nobody else for a minute.
+const LINGERS: Duration = Duration::from_secs(10);
 
 /// Whose requests come in at a door.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,6 +49,7 @@ pub(super) struct Doors {
     limits: Limits,
     listen: IpAddr,
     own: IpAddr,
+    lingers: Duration,
     /// A request waits somewhere, and there is no pod.
     pub(super) wanted: Arc<Notify>,
     closing: watch::Receiver<bool>,
@@ -49,10 +57,13 @@ pub(super) struct Doors {
 
 #[derive(Default)]
 struct State {
-    /// By namespace and name.
-    slices: HashMap<(String, String), Slice>,
+    /// What slices say, by Service and by name.
+    slices: HashMap<Service, BTreeMap<String, Says>>,
+    /// Which Service a slice is of, by namespace and name.
+    of_slice: HashMap<(String, String), Service>,
+    records: BTreeMap<Service, Allotment>,
     doors: BTreeMap<Key, Door>,
-    /// Doors that were closed, with requests in them still.
+    /// What listens or listened at earlier numbers, with requests in it still.
     leaving: Vec<JoinHandle<()>>,
     next_id: u64,
 }
@@ -61,10 +72,23 @@ struct Door {
     pool: Pool,
     number: u16,
     in_path: bool,
+    /// Allotted no more; it is there until nobody waits in it.
+    closed: bool,
+    /// It is, or was last, the only door of its Service.
+    alone: bool,
     listening: watch::Receiver<bool>,
     close: watch::Sender<bool>,
     task: JoinHandle<()>,
+    /// Tells of those that come to wait; ends with the door.
+    wake: JoinHandle<()>,
     pods: BTreeMap<SocketAddr, u64>,
+}
+
+/// What listens at one number.
+struct Listener {
+    listening: watch::Receiver<bool>,
+    close: watch::Sender<bool>,
+    task: JoinHandle<()>,
 }
 
 impl Doors {
@@ -80,6 +104,7 @@ impl Doors {
             limits,
             listen,
             own,
+            lingers: LINGERS,
             wanted: Arc::default(),
             closing,
         }
@@ -89,32 +114,63 @@ impl Doors {
     pub(super) fn slice(&self, namespace: &str, name: &str, slice: Option<Slice>) {
         let mut state = self.lock();
         let key = (namespace.to_owned(), name.to_owned());
-        let after = slice.as_ref().map(|slice| slice.service.clone());
-        let before = match slice {
-            Some(slice) => state.slices.insert(key, slice),
-            None => state.slices.remove(&key),
-        };
-        let before = before.map(|slice| slice.service);
-        for service in [
-            before.filter(|before| Some(before) != after.as_ref()),
-            after,
-        ]
-        .into_iter()
-        .flatten()
+        let before = state.of_slice.remove(&key);
+        if let Some(service) = &before
+            && let Some(slices) = state.slices.get_mut(service)
         {
+            slices.remove(name);
+            if slices.is_empty() {
+                state.slices.remove(service);
+            }
+        }
+        let after = slice.map(|Slice { service, says }| {
+            let slices = state.slices.entry(service.clone()).or_default();
+            slices.insert(name.to_owned(), says);
+            state.of_slice.insert(key, service.clone());
+            service
+        });
+        let concerned: HashSet<_> = before.into_iter().chain(after).collect();
+        for service in concerned {
             for service in state.concerned(&service) {
                 self.look(&mut state, &service);
             }
         }
     }
 
-    /// The doors that listen.
+    /// The record of a namespace's ports, by Service; empty: there is none.
+    pub(super) fn record(&self, namespace: &str, record: BTreeMap<String, Allotment>) {
+        let mut state = self.lock();
+        let mut changed: Vec<_> = state
+            .recorded(namespace)
+            .filter(|(service, _)| !record.contains_key(&service.name))
+            .map(|(service, _)| service.clone())
+            .collect();
+        for service in &changed {
+            state.records.remove(service);
+        }
+        for (name, allotment) in record {
+            let service = Service {
+                namespace: namespace.to_owned(),
+                name,
+            };
+            if state.records.get(&service) != Some(&allotment) {
+                state.records.insert(service.clone(), allotment);
+                changed.push(service);
+            }
+        }
+        for service in changed {
+            self.look(&mut state, &service);
+        }
+    }
+
+    /// The doors that listen, and those that are closed in which somebody still waits.
     pub(super) fn seen(&self) -> Vec<Seen> {
-        let state = self.lock();
-        let listening = state
-            .doors
-            .iter()
-            .filter(|(_, door)| *door.listening.borrow());
+        let mut state = self.lock();
+        state.sweep();
+        let listening = state.doors.iter().filter(|(_, door)| match door.closed {
+            true => door.pool.held().now > 0,
+            false => *door.listening.borrow(),
+        });
         listening
             .map(|(key, door)| Seen {
                 key: key.clone(),
@@ -131,10 +187,11 @@ impl Doors {
             let mut state = self.lock();
             let leaving = std::mem::take(&mut state.leaving);
             let doors = std::mem::take(&mut state.doors);
-            leaving
-                .into_iter()
-                .chain(doors.into_values().map(|door| door.task))
-                .collect()
+            let doors = doors.into_values().map(|door| {
+                door.wake.abort();
+                door.task
+            });
+            leaving.into_iter().chain(doors).collect()
         };
         for task in tasks {
             // One that broke down is closed too.
@@ -142,46 +199,63 @@ impl Doors {
         }
     }
 
-    /// Has the doors of a Service be as its slices say.
+    /// Has the doors of a Service be as its record and its slices say.
     fn look(&self, state: &mut State, service: &Service) {
-        let allotted = state.allotted(service);
+        state.sweep();
+        let record = state.records.get(service).cloned().unwrap_or_default();
+        let in_path = state.leads_to(service, &record, self.own);
         let pods_of = Service {
             namespace: service.namespace.clone(),
-            name: allotted
-                .pods_of
-                .clone()
-                .unwrap_or_else(|| service.name.clone()),
+            name: record.pods_of.unwrap_or_else(|| service.name.clone()),
         };
         let ready = state.ready(&pods_of);
-        let gone: Vec<_> = state
-            .doors
-            .iter()
-            .filter(|(key, door)| {
-                key.service == *service && allotted.ports.get(&key.port) != Some(&door.number)
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in gone {
-            if let Some(door) = state.doors.remove(&key) {
-                info!(namespace = %key.service.namespace, service = %key.service.name, port = %key.port,
-                    number = door.number, "door closed");
-                door.close.send_replace(true);
-                state.leaving.retain(|task| !task.is_finished());
-                state.leaving.push(door.task);
-            }
-        }
-        for (port, &number) in &allotted.ports {
+        let State {
+            doors,
+            leaving,
+            next_id,
+            ..
+        } = state;
+        for (port, &number) in &record.ports {
             let key = Key {
                 service: service.clone(),
                 port: port.clone(),
             };
-            let State { doors, next_id, .. } = state;
-            let door = doors
-                .entry(key.clone())
-                .or_insert_with(|| self.open(&key, number, allotted.hard_limit));
-            door.in_path = allotted.in_path.contains(&self.own);
-            door.pool.set_hard_limit(allotted.hard_limit);
-            door.follow(ready.get(port), next_id);
+            match doors.get_mut(&key) {
+                None => {
+                    let door = self.open(&key, number, record.hard_limit);
+                    doors.insert(key, door);
+                }
+                Some(door) if door.closed || door.number != number => {
+                    // Who waits is in the pool, wherever the next ones come in.
+                    door.close.send_replace(true);
+                    let listener = self.listen(&key, number, &door.pool);
+                    let before = std::mem::replace(&mut door.task, listener.task);
+                    leaving.push(before);
+                    door.close = listener.close;
+                    door.listening = listener.listening;
+                    (door.number, door.closed) = (number, false);
+                }
+                Some(_) => {}
+            }
+        }
+        for (key, door) in doors.iter_mut().filter(|(key, _)| key.service == *service) {
+            if !record.ports.contains_key(&key.port) && !door.closed {
+                info!(namespace = %key.service.namespace, service = %key.service.name, port = %key.port,
+                    number = door.number, "door closed");
+                door.close.send_replace(true);
+                door.closed = true;
+            }
+            door.in_path = in_path && !door.closed;
+            if !door.closed {
+                door.alone = record.ports.len() == 1;
+                door.pool.set_hard_limit(record.hard_limit);
+            }
+            let at_port = ready.get(&key.port);
+            // The one port of a Service may have another name now.
+            let renamed = (door.closed && door.alone && ready.len() == 1)
+                .then(|| ready.values().next())
+                .flatten();
+            door.follow(at_port.or(renamed), next_id);
         }
     }
 
@@ -191,27 +265,41 @@ impl Doors {
             memory: self.limits.memory.of(&key.service.namespace),
             ..self.limits.clone()
         });
-        let (close, told) = watch::channel(false);
-        let (listens, listening) = watch::channel(false);
-        let address = SocketAddr::new(self.listen, number);
-        let at_door = stand(address, pool.clone(), listens, told, self.closing.clone());
-        let wanted = wake(pool.clone(), Arc::clone(&self.wanted));
-        let key = key.clone();
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                () = at_door => {}
-                () = wanted => {}
-            }
-            info!(namespace = %key.service.namespace, service = %key.service.name, port = %key.port, number, "door empty");
-        });
+        let wake = tokio::spawn(wake(pool.clone(), Arc::clone(&self.wanted)));
+        let listener = self.listen(key, number, &pool);
         Door {
             pool,
             number,
             in_path: false,
+            closed: false,
+            alone: false,
+            listening: listener.listening,
+            close: listener.close,
+            task: listener.task,
+            wake,
+            pods: BTreeMap::new(),
+        }
+    }
+
+    fn listen(&self, key: &Key, number: u16, pool: &Pool) -> Listener {
+        let (close, told) = watch::channel(false);
+        let (listens, listening) = watch::channel(false);
+        let address = SocketAddr::new(self.listen, number);
+        let told = Told {
+            close: told,
+            lingers: self.lingers,
+            closing: self.closing.clone(),
+        };
+        let at_door = stand(address, pool.clone(), listens, told);
+        let key = key.clone();
+        let task = tokio::spawn(async move {
+            at_door.await;
+            info!(namespace = %key.service.namespace, service = %key.service.name, port = %key.port, number, "door empty");
+        });
+        Listener {
             listening,
             close,
             task,
-            pods: BTreeMap::new(),
         }
     }
 
@@ -220,28 +308,21 @@ impl Doors {
     }
 }
 
-/// Listens as soon as the port can be had, and serves until it is told to close.
-async fn stand(
-    address: SocketAddr,
-    pool: Pool,
-    listens: watch::Sender<bool>,
-    mut told: watch::Receiver<bool>,
-    mut closing: watch::Receiver<bool>,
-) {
-    let mut close = std::pin::pin!(async move {
-        tokio::select! {
-            // Gone is as good as told.
-            _ = told.wait_for(|told| *told) => {}
-            _ = closing.wait_for(|closing| *closing) => {}
-        }
-    });
+/// Listens as soon as the port can be had. When it is told to close it goes on for a moment, and then until nobody waits.
+/// When all doors close it ends at once.
+async fn stand(address: SocketAddr, pool: Pool, listens: watch::Sender<bool>, told: Told) {
+    let mut shutdown = std::pin::pin!(is_so(told.closing.clone()));
     let mut said = false;
     loop {
         let error = match TcpListener::bind(address).await {
             Ok(listener) => {
                 info!(%address, "listening");
                 listens.send_replace(true);
-                match serve(listener, pool.clone(), close.as_mut()).await {
+                let closed = async {
+                    is_so(told.close.clone()).await;
+                    tokio::time::sleep(told.lingers).await;
+                };
+                match serve_until(listener, pool.clone(), closed, shutdown.as_mut()).await {
                     Ok(()) => return,
                     Err(error) => error.to_string(),
                 }
@@ -254,9 +335,25 @@ async fn stand(
         }
         tokio::select! {
             () = tokio::time::sleep(AGAIN) => {}
-            () = close.as_mut() => return,
+            () = is_so(told.close.clone()) => return,
+            () = shutdown.as_mut() => return,
         }
     }
+}
+
+/// What tells a listener to end.
+struct Told {
+    /// It is allotted no more.
+    close: watch::Receiver<bool>,
+    /// How long it goes on then.
+    lingers: Duration,
+    /// All doors close.
+    closing: watch::Receiver<bool>,
+}
+
+/// Resolves when it is so; whoever would tell being gone is as good.
+async fn is_so(mut told: watch::Receiver<bool>) {
+    let _gone = told.wait_for(|told| *told).await;
 }
 
 /// Passes on that somebody has come to wait, for ever; the next ones are in the reports of the burst that this begins.
@@ -269,50 +366,61 @@ async fn wake(pool: Pool, wanted: Arc<Notify>) {
 }
 
 impl State {
+    /// Forgets doors that are closed and empty.
+    fn sweep(&mut self) {
+        self.leaving.retain(|task| !task.is_finished());
+        self.doors.retain(|_, door| {
+            let stays = !door.closed || !door.task.is_finished();
+            if !stays {
+                door.wake.abort();
+            }
+            stays
+        });
+    }
+
+    /// What is recorded of a namespace.
+    fn recorded(&self, namespace: &str) -> impl Iterator<Item = (&Service, &Allotment)> {
+        let first = Service {
+            namespace: namespace.to_owned(),
+            name: String::new(),
+        };
+        let from = self.records.range(first..);
+        from.take_while(move |(service, _)| service.namespace == namespace)
+    }
+
     /// A Service, and those whose pods are this one's.
     fn concerned(&self, service: &Service) -> Vec<Service> {
-        let others = self.slices.values().filter_map(|slice| match &slice.says {
-            Says::Allotted(allotted)
-                if slice.service.namespace == service.namespace
-                    && allotted.pods_of.as_ref() == Some(&service.name) =>
-            {
-                Some(slice.service.clone())
-            }
-            _ => None,
-        });
+        let others = self.recorded(&service.namespace);
+        let others = others
+            .filter(|(_, allotment)| allotment.pods_of.as_ref() == Some(&service.name))
+            .map(|(other, _)| other.clone());
         let mut all: Vec<_> = others.chain([service.clone()]).collect();
         all.sort();
         all.dedup();
         all
     }
 
-    /// What our slices of a Service say together: one for each kind of address.
-    fn allotted(&self, service: &Service) -> Allotted {
-        let mut all = Allotted::default();
-        for slice in self
-            .slices
-            .values()
-            .filter(|slice| slice.service == *service)
-        {
-            if let Says::Allotted(one) = &slice.says {
-                all.ports.extend(one.ports.clone());
-                all.in_path.extend(&one.in_path);
-                all.hard_limit = all.hard_limit.max(one.hard_limit);
-                all.pods_of = all.pods_of.or_else(|| one.pods_of.clone());
+    /// Whether the slice that Ebb writes for a Service leads to this address.
+    fn leads_to(&self, service: &Service, record: &Allotment, own: IpAddr) -> bool {
+        let slices = self.slices.get(service).into_iter().flatten();
+        slices.into_iter().any(|(_, says)| match says {
+            Says::InPath(in_path) => {
+                in_path.service_uid == record.service_uid && in_path.addresses.contains(&own)
             }
-        }
-        all
+            Says::Ready(_) => false,
+        })
     }
 
     /// Where the pods of a Service are ready, by name of the port.
     fn ready(&self, service: &Service) -> BTreeMap<String, Ready> {
         let mut all: BTreeMap<String, Ready> = BTreeMap::new();
-        for slice in self
+        for says in self
             .slices
-            .values()
-            .filter(|slice| slice.service == *service)
+            .get(service)
+            .into_iter()
+            .flat_map(BTreeMap::values)
         {
-            let Says::Ready(ports) = &slice.says else {
+            let Says::Ready(ports) = says else {
                 continue;
             };
             for (name, ready) in ports {
@@ -351,124 +459,4 @@ impl Door {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::Protocol;
-
-    const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-    fn service(name: &str) -> Service {
-        Service {
-            namespace: "shop".to_owned(),
-            name: name.to_owned(),
-        }
-    }
-
-    fn allotted(of: &str, number: u16, in_path: &[IpAddr]) -> Slice {
-        Slice {
-            service: service(of),
-            says: Says::Allotted(Allotted {
-                ports: [("http".to_owned(), number)].into(),
-                in_path: in_path.to_vec(),
-                ..Allotted::default()
-            }),
-        }
-    }
-
-    fn ready(of: &str, addresses: &[&str]) -> Slice {
-        let addresses = addresses
-            .iter()
-            .map(|text| text.parse().expect("an address"));
-        let ready = Ready {
-            protocol: Protocol::Detect,
-            addresses: addresses.collect(),
-        };
-        Slice {
-            service: service(of),
-            says: Says::Ready([("http".to_owned(), ready)].into()),
-        }
-    }
-
-    fn free_port() -> u16 {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.local_addr().expect("bound").port()
-    }
-
-    /// The doors that listen, once there are as many.
-    async fn until_seen(doors: &Doors, count: usize) -> Vec<Seen> {
-        let seen = async {
-            loop {
-                let seen = doors.seen();
-                if seen.len() == count {
-                    return seen;
-                }
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        let seen = tokio::time::timeout(Duration::from_secs(20), seen).await;
-        seen.expect("it happens")
-    }
-
-    #[tokio::test]
-    async fn a_door_is_opened_followed_and_closed_as_slices_say() {
-        let (end, closing) = watch::channel(false);
-        let doors = Doors::new(Limits::default(), OWN, OWN, closing);
-        let number = free_port();
-        doors.slice(
-            "shop",
-            "web-x",
-            Some(ready("web", &["127.0.0.1:1", "127.0.0.1:2"])),
-        );
-        assert!(
-            doors.seen().is_empty(),
-            "a Service that nothing was allotted for"
-        );
-        doors.slice("shop", "web-ebb", Some(allotted("web", number, &[])));
-        let seen = until_seen(&doors, 1).await;
-        assert_eq!((seen[0].number, seen[0].in_path), (number, false));
-        let pods = |doors: &Doors| {
-            let state = doors.lock();
-            state
-                .doors
-                .values()
-                .flat_map(|door| door.pods.keys().copied())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(pods(&doors).len(), 2);
-        doors.slice("shop", "web-ebb", Some(allotted("web", number, &[OWN])));
-        assert!(doors.seen()[0].in_path);
-        doors.slice("shop", "web-x", Some(ready("web", &["127.0.0.1:2"])));
-        assert_eq!(pods(&doors), ["127.0.0.1:2".parse().expect("an address")]);
-        doors.slice("shop", "web-x", None);
-        assert!(pods(&doors).is_empty());
-        doors.slice("shop", "web-ebb", None);
-        until_seen(&doors, 0).await;
-        end.send_replace(true);
-        doors.closed().await;
-        std::net::TcpListener::bind(("127.0.0.1", number)).expect("the port is free again");
-    }
-
-    #[tokio::test]
-    async fn pods_may_be_those_of_another_service() {
-        let (_end, closing) = watch::channel(false);
-        let doors = Doors::new(Limits::default(), OWN, OWN, closing);
-        let mut slice = allotted("web", free_port(), &[OWN]);
-        if let Says::Allotted(allotted) = &mut slice.says {
-            allotted.pods_of = Some("web-pods".to_owned());
-            allotted.hard_limit = 1;
-        }
-        doors.slice("shop", "web-ebb", Some(slice));
-        doors.slice("shop", "p", Some(ready("web-pods", &["127.0.0.1:1"])));
-        let state = doors.lock();
-        assert_eq!(
-            state
-                .doors
-                .values()
-                .map(|door| door.pods.len())
-                .sum::<usize>(),
-            1
-        );
-    }
-}
+mod tests;

@@ -1,12 +1,13 @@
 //! The activator of a cluster: the library, and Kubernetes around it. How traffic comes here, and who leads it here, is in
 //! `docs/activator.md`.
 //!
-//! It reads EndpointSlices and writes nothing. Failure mode: without an API server it goes on with the pods it knows;
+//! It reads EndpointSlices and the record of its ports, and writes nothing. Failure mode: without an API server it goes on with the pods it knows;
 //! without an autoscaler it holds requests up to their limit, and says so in its log and metrics.
 
 mod doors;
 mod metrics;
 mod options;
+mod record;
 mod report;
 mod slice;
 mod status;
@@ -109,6 +110,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         ready: AtomicBool::new(false),
     });
     let (listed, mut all_listed) = channel::channel(false);
+    let (recorded, mut all_recorded) = channel::channel(false);
     let (report, reports) = channel::channel(Bytes::new());
     let sender = report::Sender {
         activator: options.pod_name.clone(),
@@ -129,7 +131,11 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     );
     let watching = tasks.spawn(
         "the watch of EndpointSlices",
-        watch::run(client, doors.clone(), listed),
+        watch::run(client.clone(), doors.clone(), listed),
+    );
+    let following = tasks.spawn(
+        "the watch of the record of ports",
+        record::run(client, options.namespace, doors.clone(), recorded),
     );
     tasks.spawn(
         "writing reports",
@@ -148,7 +154,9 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let readiness = tokio::spawn({
         let status = Arc::clone(&status);
         async move {
-            if all_listed.wait_for(|listed| *listed).await.is_ok() {
+            if all_listed.wait_for(|listed| *listed).await.is_ok()
+                && all_recorded.wait_for(|recorded| *recorded).await.is_ok()
+            {
                 status.ready.store(true, Ordering::Relaxed);
                 info!("ready");
             }
@@ -173,6 +181,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     info!("closing");
     // No door is opened any more.
     watching.abort();
+    following.abort();
     end.send_replace(true);
     let closed = async {
         tokio::select! {

@@ -20,6 +20,15 @@ pub struct Options {
     #[arg(long, env = "POD_NAME", value_parser = NonEmptyStringValueParser::new())]
     pub pod_name: String,
 
+    /// Namespace this runs in: of the record of which ports are whose.
+    #[arg(
+        long,
+        env = "POD_NAMESPACE",
+        default_value = "ebb-system",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    pub namespace: String,
+
     /// Address at which this replica is reached: the IP of its pod.
     #[arg(long, env = "POD_IP")]
     pub pod_ip: IpAddr,

@@ -1,7 +1,8 @@
 //! What an EndpointSlice says to an activator. Pure.
 //!
-//! Two kinds matter: those that this project manages allot ports and say who is in the path, all others say where pods
-//! are ready. Bias: what cannot be read (another kind of address, a port without a number) is passed over, never guessed.
+//! Two kinds matter: the one that Ebb writes for a Service says who is in the path, all others say where pods are ready.
+//! None of them allots a port: tenants may be able to write slices, so ports come from the record alone (`record`).
+//! Bias: what cannot be read (another kind of address, a port without a number) is passed over, never guessed.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,10 +16,8 @@ pub(super) const SERVICE: &str = "kubernetes.io/service-name";
 /// Names who writes a slice.
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const OURS: &str = "ebb.dev";
-/// On our slices: the most requests on a pod at a time.
-const HARD_LIMIT: &str = "ebb.dev/hard-limit";
-/// On our slices: the Service whose slices say where the pods are, if it is another one.
-const PODS_OF: &str = "ebb.dev/pods-of";
+/// What Ebb calls a slice after its Service's name.
+const SUFFIX: &str = "-ebb";
 
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,23 +35,19 @@ pub(super) struct Slice {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Says {
-    /// One of ours.
-    Allotted(Allotted),
+    /// One that may be Ebb's.
+    InPath(InPath),
     /// Where pods are ready, by name of the port.
     Ready(BTreeMap<String, Ready>),
 }
 
-/// The ports of a Service here.
+/// Who is led to, as a slice says that has the name and the labels of one of Ebb's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Allotted {
-    /// Port on the activators by name of the Service's port.
-    pub(super) ports: BTreeMap<String, u16>,
+pub(super) struct InPath {
+    /// Uid of the Service that owns it. It counts if the record has the same.
+    pub(super) service_uid: String,
     /// The activators that are led to.
-    pub(super) in_path: Vec<IpAddr>,
-    /// 0 for no limit.
-    pub(super) hard_limit: u32,
-    /// Whose pods these are; `None`: the Service's own.
-    pub(super) pods_of: Option<String>,
+    pub(super) addresses: Vec<IpAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +69,10 @@ pub(super) fn read(slice: &EndpointSlice) -> Option<Slice> {
     let ours = labels.get(MANAGED_BY).is_some_and(|by| by == OURS);
     let ports = slice.ports.iter().flatten().filter(|port| is_tcp(port));
     let says = if ours {
-        Says::Allotted(allotted(slice, ports))
+        let name = slice.metadata.name.as_deref()?;
+        // Of another name, somebody else wrote it.
+        name.strip_suffix(SUFFIX).filter(|of| *of == service.name)?;
+        Says::InPath(in_path(slice))
     } else {
         let addresses: Vec<_> = ready(slice).collect();
         let on = |number: u16| addresses.iter().map(move |&ip| SocketAddr::new(ip, number));
@@ -93,16 +91,15 @@ pub(super) fn read(slice: &EndpointSlice) -> Option<Slice> {
     Some(Slice { service, says })
 }
 
-fn allotted<'a>(slice: &EndpointSlice, ports: impl Iterator<Item = &'a EndpointPort>) -> Allotted {
-    let annotations = slice.metadata.annotations.as_ref();
-    let annotation = |key| annotations.and_then(|all| all.get(key));
-    Allotted {
-        ports: ports
-            .filter_map(|port| Some((port.name.clone().unwrap_or_default(), number(port)?)))
-            .collect(),
-        in_path: ready(slice).collect(),
-        hard_limit: annotation(HARD_LIMIT).map_or(0, |text| text.parse().unwrap_or(0)),
-        pods_of: annotation(PODS_OF).cloned(),
+fn in_path(slice: &EndpointSlice) -> InPath {
+    let owners = slice.metadata.owner_references.iter().flatten();
+    let mut services = owners.filter(|owner| owner.kind == "Service");
+    InPath {
+        service_uid: services
+            .next()
+            .map(|owner| owner.uid.clone())
+            .unwrap_or_default(),
+        addresses: ready(slice).collect(),
     }
 }
 
@@ -185,32 +182,31 @@ mod tests {
         assert_eq!(ports["grpc"].protocol, Protocol::Http2);
     }
 
-    #[test]
-    fn ports_that_are_allotted() {
-        let slice = slice(serde_json::json!({
+    fn claims(name: &str, service: &str) -> Option<Slice> {
+        slice(serde_json::json!({
             "metadata": {
-                "namespace": "shop", "name": "web-ebb",
-                "labels": {SERVICE: "web", MANAGED_BY: OURS},
-                "annotations": {HARD_LIMIT: "1", PODS_OF: "web-pods"},
+                "namespace": "shop", "name": name, "labels": {SERVICE: service, MANAGED_BY: OURS},
+                "ownerReferences": [{"apiVersion": "v1", "kind": "Service", "name": "web", "uid": "u"}],
             },
             "addressType": "IPv4",
             "ports": [{"name": "", "port": 20001}],
             "endpoints": [{"addresses": ["10.0.3.7"]}],
-        }));
-        let allotted = Allotted {
-            ports: [(String::new(), 20001)].into(),
-            in_path: vec![[10, 0, 3, 7].into()],
-            hard_limit: 1,
-            pods_of: Some("web-pods".to_owned()),
+        }))
+    }
+
+    #[test]
+    fn t2_a_slice_says_who_is_in_the_path_and_allots_nothing() {
+        let in_path = InPath {
+            service_uid: "u".to_owned(),
+            addresses: vec![[10, 0, 3, 7].into()],
         };
-        let says = Says::Allotted(allotted);
-        assert_eq!(
-            slice,
-            Some(Slice {
-                service: web(),
-                says
-            })
-        );
+        let ours = Slice {
+            service: web(),
+            says: Says::InPath(in_path),
+        };
+        assert_eq!(claims("web-ebb", "web"), Some(ours));
+        assert_eq!(claims("forged", "web"), None, "not as Ebb calls it");
+        assert_eq!(claims("web-ebb", "other"), None, "of another Service");
     }
 
     #[test]

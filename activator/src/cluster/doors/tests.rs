@@ -1,0 +1,284 @@
+//! Doors that open, follow and close as records and slices say, with connections of loopback.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::super::slice::InPath;
+use super::*;
+use crate::Protocol;
+
+const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+fn service(name: &str) -> Service {
+    Service {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+/// What is recorded of a Service with one port.
+fn allotted(number: u16) -> Allotment {
+    Allotment {
+        service_uid: "u".to_owned(),
+        ports: [("http".to_owned(), number)].into(),
+        ..Allotment::default()
+    }
+}
+
+fn record(doors: &Doors, of: &str, allotment: Allotment) {
+    doors.record("shop", [(of.to_owned(), allotment)].into());
+}
+
+fn leads_to(of: &str, addresses: &[IpAddr]) -> Slice {
+    Slice {
+        service: service(of),
+        says: Says::InPath(InPath {
+            service_uid: "u".to_owned(),
+            addresses: addresses.to_vec(),
+        }),
+    }
+}
+
+fn ready(of: &str, addresses: &[&str]) -> Slice {
+    let addresses = addresses
+        .iter()
+        .map(|text| text.parse().expect("an address"));
+    let ready = Ready {
+        protocol: Protocol::Detect,
+        addresses: addresses.collect(),
+    };
+    Slice {
+        service: service(of),
+        says: Says::Ready([("http".to_owned(), ready)].into()),
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound").port()
+}
+
+async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(20), found).await;
+    found.expect("it happens")
+}
+
+/// The doors that listen, once there are as many.
+async fn until_seen(doors: &Doors, count: usize) -> Vec<Seen> {
+    until(|| Some(doors.seen()).filter(|seen| seen.len() == count)).await
+}
+
+fn pods(doors: &Doors) -> Vec<SocketAddr> {
+    let state = doors.lock();
+    let all = state.doors.values();
+    all.flat_map(|door| door.pods.keys().copied()).collect()
+}
+
+/// A server that answers each connection once.
+async fn pod() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                let _read = stream.read(&mut buffer).await;
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+                let _sent = stream.write_all(answer).await;
+            });
+        }
+    });
+    address
+}
+
+/// Sends a request; its status.
+async fn ask(number: u16) -> Result<u16, String> {
+    let stream = TcpStream::connect(("127.0.0.1", number))
+        .await
+        .map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
+    tokio::spawn(connection);
+    let request = hyper::Request::get("/")
+        .header("host", "web")
+        .body(Empty::<Bytes>::new())
+        .expect("a request");
+    let answer = sender.send_request(request).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    let status = answer.status().as_u16();
+    let _body = answer.into_body().collect().await;
+    Ok(status)
+}
+
+#[tokio::test]
+async fn a_door_is_opened_followed_and_closed_as_the_record_says() {
+    let (end, closing) = watch::channel(false);
+    let doors = Doors::new(Limits::default(), OWN, OWN, closing);
+    let number = free_port();
+    doors.slice(
+        "shop",
+        "web-x",
+        Some(ready("web", &["127.0.0.1:1", "127.0.0.1:2"])),
+    );
+    doors.slice("shop", "web-ebb", Some(leads_to("web", &[OWN])));
+    assert!(
+        doors.seen().is_empty(),
+        "a Service that nothing is recorded of"
+    );
+    record(&doors, "web", allotted(number));
+    let seen = until_seen(&doors, 1).await;
+    assert_eq!((seen[0].number, seen[0].in_path), (number, true));
+    assert_eq!(pods(&doors).len(), 2);
+    doors.slice("shop", "web-ebb", Some(leads_to("web", &[])));
+    assert!(!doors.seen()[0].in_path);
+    doors.slice("shop", "web-x", Some(ready("web", &["127.0.0.1:2"])));
+    assert_eq!(pods(&doors), ["127.0.0.1:2".parse().expect("an address")]);
+    doors.slice("shop", "web-x", None);
+    assert!(pods(&doors).is_empty());
+    doors.record("shop", BTreeMap::new());
+    until_seen(&doors, 0).await;
+    end.send_replace(true);
+    doors.closed().await;
+    std::net::TcpListener::bind(("127.0.0.1", number)).expect("the port is free again");
+}
+
+#[tokio::test]
+async fn t2_the_slice_of_a_service_of_another_uid_leads_nobody() {
+    let (_end, closing) = watch::channel(false);
+    let doors = Doors::new(Limits::default(), OWN, OWN, closing);
+    let mut other = allotted(free_port());
+    other.service_uid = "another".to_owned();
+    record(&doors, "web", other);
+    doors.slice("shop", "web-ebb", Some(leads_to("web", &[OWN])));
+    assert!(!until_seen(&doors, 1).await[0].in_path);
+}
+
+#[tokio::test]
+async fn pods_may_be_those_of_another_service() {
+    let (_end, closing) = watch::channel(false);
+    let doors = Doors::new(Limits::default(), OWN, OWN, closing);
+    let mut limited = allotted(free_port());
+    limited.pods_of = Some("web-pods".to_owned());
+    limited.hard_limit = 1;
+    record(&doors, "web", limited);
+    doors.slice("shop", "p", Some(ready("web-pods", &["127.0.0.1:1"])));
+    assert_eq!(pods(&doors).len(), 1);
+}
+
+#[tokio::test]
+async fn p12_who_is_queued_when_the_number_changes_is_served() {
+    let (_end, closing) = watch::channel(false);
+    let doors = Doors::new(Limits::default(), OWN, OWN, closing);
+    let (before, after) = (free_port(), free_port());
+    record(&doors, "web", allotted(before));
+    until_seen(&doors, 1).await;
+    let queued: Vec<_> = (0..5).map(|_| tokio::spawn(ask(before))).collect();
+    let held = |doors: &Doors| {
+        doors
+            .seen()
+            .iter()
+            .map(|seen| seen.pool.held().now)
+            .sum::<u64>()
+    };
+    until(|| (held(&doors) == 5).then_some(())).await;
+    record(&doors, "web", allotted(after));
+    until(|| {
+        doors
+            .seen()
+            .iter()
+            .any(|seen| seen.number == after)
+            .then_some(())
+    })
+    .await;
+    assert_eq!(held(&doors), 5, "they are told of where the next ones are");
+    // A node that does not know yet still sends to the old number.
+    let late = tokio::spawn(ask(before));
+    let new = tokio::spawn(ask(after));
+    until(|| (held(&doors) == 7).then_some(())).await;
+    let pod = pod().await.to_string();
+    doors.slice("shop", "web-x", Some(ready("web", &[&pod])));
+    for request in queued.into_iter().chain([late, new]) {
+        assert_eq!(request.await.expect("no panic"), Ok(200));
+    }
+}
+
+#[tokio::test]
+async fn p12_who_is_queued_when_the_door_closes_is_served_and_then_it_is_gone() {
+    let (_end, closing) = watch::channel(false);
+    let mut doors = Doors::new(Limits::default(), OWN, OWN, closing);
+    doors.lingers = Duration::ZERO;
+    let number = free_port();
+    record(&doors, "web", allotted(number));
+    until_seen(&doors, 1).await;
+    let queued: Vec<_> = (0..5).map(|_| tokio::spawn(ask(number))).collect();
+    let held = |doors: &Doors| {
+        doors
+            .seen()
+            .iter()
+            .map(|seen| seen.pool.held().now)
+            .sum::<u64>()
+    };
+    until(|| (held(&doors) == 5).then_some(())).await;
+    doors.record("shop", BTreeMap::new());
+    assert_eq!(held(&doors), 5, "they are told of, so that a pod comes");
+    let pod = pod().await.to_string();
+    doors.slice("shop", "web-x", Some(ready("web", &[&pod])));
+    for request in queued {
+        assert_eq!(request.await.expect("no panic"), Ok(200));
+    }
+    until_seen(&doors, 0).await;
+    until(|| {
+        let gone = std::net::TcpListener::bind(("127.0.0.1", number)).is_ok();
+        gone.then_some(())
+    })
+    .await;
+    doors.seen();
+    assert!(doors.lock().doors.is_empty());
+}
+
+#[tokio::test]
+async fn p12_who_is_queued_when_the_port_is_renamed_is_served() {
+    let (_end, closing) = watch::channel(false);
+    let doors = Doors::new(Limits::default(), OWN, OWN, closing);
+    let number = free_port();
+    record(&doors, "web", allotted(number));
+    until_seen(&doors, 1).await;
+    let queued = tokio::spawn(ask(number));
+    let held = |doors: &Doors| {
+        doors
+            .seen()
+            .iter()
+            .map(|seen| seen.pool.held().now)
+            .sum::<u64>()
+    };
+    until(|| (held(&doors) == 1).then_some(())).await;
+    let mut renamed = allotted(free_port());
+    let new = renamed.ports.remove("http").expect("its port");
+    renamed.ports.insert("web".to_owned(), new);
+    record(&doors, "web", renamed);
+    let pod = Ready {
+        protocol: Protocol::Detect,
+        addresses: vec![pod().await],
+    };
+    let says = Says::Ready([("web".to_owned(), pod)].into());
+    let slice = Slice {
+        service: service("web"),
+        says,
+    };
+    doors.slice("shop", "web-x", Some(slice));
+    assert_eq!(queued.await.expect("no panic"), Ok(200));
+}

@@ -1,0 +1,81 @@
+//! The record of which ports here are whose, followed as long as the program runs. The autoscaler writes it into the
+//! namespace that Ebb runs in; nobody else can.
+//!
+//! Bias: what was known stays until the server says otherwise, and what cannot be read is passed over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ebb_report::allotments::{self, Allotment, LABEL};
+use futures_util::{StreamExt as _, pin_mut};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::doors::Doors;
+
+/// Tells `doors` of all records in a namespace; `listed` says when all there were have been told.
+pub(super) async fn run(
+    client: Client,
+    namespace: String,
+    doors: Doors,
+    listed: watch::Sender<bool>,
+) {
+    let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
+    let config = watcher::Config::default().labels(&format!("{LABEL}=true"));
+    let stream = watcher::watcher(api, config).backoff(watcher::DefaultBackoff::default());
+    pin_mut!(stream);
+    let (mut known, mut list) = (BTreeSet::new(), BTreeSet::new());
+    let mut trouble = false;
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(Event::Init) => list = BTreeSet::new(),
+            Ok(Event::InitApply(map)) => list.extend(tell(&doors, &map)),
+            Ok(Event::InitDone) => {
+                for gone in known.difference(&list) {
+                    doors.record(gone, BTreeMap::new());
+                }
+                known = std::mem::take(&mut list);
+                listed.send_replace(true);
+            }
+            Ok(Event::Apply(map)) => known.extend(tell(&doors, &map)),
+            Ok(Event::Delete(map)) => {
+                if let Some(of) = allotments::namespace(&map.name_any()) {
+                    doors.record(of, BTreeMap::new());
+                    known.remove(of);
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut trouble, true) {
+                    warn!(%error, %namespace, "cannot watch the ConfigMaps that say which ports are whose; trying again");
+                }
+                continue;
+            }
+        }
+        if std::mem::take(&mut trouble) {
+            info!("watching the ConfigMaps of ports again");
+        }
+    }
+}
+
+/// Tells of one; answers whose it is.
+fn tell(doors: &Doors, map: &ConfigMap) -> Option<String> {
+    let name = map.name_any();
+    let Some(of) = allotments::namespace(&name) else {
+        warn!(%name, "a ConfigMap with the label of a record of ports has no name of one; ignored");
+        return None;
+    };
+    let mut record = BTreeMap::new();
+    for (service, text) in map.data.iter().flatten() {
+        match serde_json::from_str::<Allotment>(text) {
+            Ok(allotment) if allotment.is_sound() => {
+                record.insert(service.clone(), allotment);
+            }
+            _ => warn!(%name, %service, "the ports of a Service cannot be read; there is none"),
+        }
+    }
+    doors.record(of, record);
+    Some(of.to_owned())
+}

@@ -1,6 +1,7 @@
 //! A control plane that can be trusted: the cases from the field, by their ids.
 
 mod certificate;
+mod front;
 mod network;
 mod node;
 mod rights;
@@ -11,6 +12,7 @@ use ebb_tests::harness::{Case, Held, Shared};
 
 pub(crate) const CASES: &[&[Case]] = &[
     certificate::CASES,
+    front::CASES,
     network::CASES,
     node::CASES,
     rights::CASES,

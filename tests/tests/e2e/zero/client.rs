@@ -15,17 +15,17 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
     /// Who was asked.
-    pub(super) from: SocketAddr,
-    pub(super) sent: Instant,
-    pub(super) received: Instant,
+    pub(crate) from: SocketAddr,
+    pub(crate) sent: Instant,
+    pub(crate) received: Instant,
 }
 
 /// Where the next connection goes.
-pub(super) trait Pick: Fn() -> Option<SocketAddr> + Send + Sync + 'static {}
+pub(crate) trait Pick: Fn() -> Option<SocketAddr> + Send + Sync + 'static {}
 
 impl<F: Fn() -> Option<SocketAddr> + Send + Sync + 'static> Pick for F {}
 
@@ -33,7 +33,7 @@ impl<F: Fn() -> Option<SocketAddr> + Send + Sync + 'static> Pick for F {}
 ///
 /// # Errors
 /// The connection is refused, or breaks off.
-pub(super) async fn get(pick: impl Pick, path: String) -> Result<Answer, String> {
+pub(crate) async fn get(pick: impl Pick, path: String) -> Result<Answer, String> {
     let sent = Instant::now();
     let asked = async {
         let to = pick().ok_or("refused: the Service has no endpoints")?;
@@ -69,7 +69,7 @@ pub(super) async fn get(pick: impl Pick, path: String) -> Result<Answer, String>
 }
 
 /// Sends as many requests at once.
-pub(super) fn many(
+pub(crate) fn many(
     count: usize,
     pick: &(impl Pick + Clone),
     path: &str,
@@ -82,12 +82,12 @@ pub(super) fn many(
 }
 
 /// Sends one, and does not wait.
-pub(super) fn one(pick: &(impl Pick + Clone), path: &str) -> JoinHandle<Result<Answer, String>> {
+pub(crate) fn one(pick: &(impl Pick + Clone), path: &str) -> JoinHandle<Result<Answer, String>> {
     many(1, pick, path).remove(0)
 }
 
 /// What came of requests.
-pub(super) fn all(
+pub(crate) fn all(
     requests: Vec<JoinHandle<Result<Answer, String>>>,
 ) -> Vec<Result<Answer, String>> {
     ebb_tests::cluster::block_on(async {
@@ -102,7 +102,7 @@ pub(super) fn all(
 /// # Panics
 /// A request was not answered with 200.
 #[track_caller]
-pub(super) fn assert_all_ok(answers: &[Result<Answer, String>]) {
+pub(crate) fn assert_all_ok(answers: &[Result<Answer, String>]) {
     let bad: Vec<_> = answers
         .iter()
         .filter(|answer| !answer.as_ref().is_ok_and(|answer| answer.status == 200))

@@ -1,13 +1,13 @@
 //! To zero and back, in a cluster: the activators enter the path of an ordinary Service, hold what comes, and leave it.
 
-mod client;
+pub(crate) mod client;
 mod failures;
 mod limit;
 mod path;
 mod race;
 mod wake;
 mod who;
-mod world;
+pub(crate) mod world;
 
 use ebb_tests::harness::{Case, Need};
 

@@ -14,22 +14,22 @@ use serde_json::{Value, json};
 use crate::world::{FAST, World};
 
 /// To zero: a window of six seconds, a decision, the slice, the grace period, a decision. The machine may be loaded.
-pub(super) const TO_ZERO: Duration = Duration::from_secs(90);
+pub(crate) const TO_ZERO: Duration = Duration::from_secs(90);
 /// The longest a request waits here.
-pub(super) const MAX_WAIT: Duration = Duration::from_secs(20);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(20);
 
 /// Everything. Dropped in this order: clients before servers.
-pub(super) struct Zero {
-    pub(super) proxy: Proxy,
-    pub(super) scales: Scales,
-    pub(super) activators: Vec<Activator>,
-    pub(super) world: World,
+pub(crate) struct Zero {
+    pub(crate) proxy: Proxy,
+    pub(crate) scales: Scales,
+    pub(crate) activators: Vec<Activator>,
+    pub(crate) world: World,
 }
 
 static SHARED: Shared<Zero> = Shared::new();
 
 /// The shared one.
-pub(super) fn shared() -> Held<Zero> {
+pub(crate) fn shared() -> Held<Zero> {
     SHARED.get(Zero::new)
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn end() {
 }
 
 impl Zero {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = World::before(&["first"], &[ACCOUNT], |cluster| {
             install_activator(cluster.api());
             let settings = path("v1", "ConfigMap", SYSTEM, "config-autoscaler");
@@ -59,7 +59,7 @@ impl Zero {
     }
 
     /// A Deployment with one pod and a Service, in a namespace of the test's own.
-    pub(super) fn app(&self, namespace: &str, name: &str, annotations: &[(&str, &str)]) -> App<'_> {
+    pub(crate) fn app(&self, namespace: &str, name: &str, annotations: &[(&str, &str)]) -> App<'_> {
         let service = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
             "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
@@ -68,7 +68,7 @@ impl Zero {
     }
 
     /// The same behind other Services, one of which has its name.
-    pub(super) fn app_behind(
+    pub(crate) fn app_behind(
         &self,
         namespace: &str,
         name: &str,
@@ -91,14 +91,14 @@ impl Zero {
     }
 
     /// A figure of a Service, over all activators.
-    pub(super) fn metric(&self, name: &str, app: &App<'_>, further: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str, app: &App<'_>, further: &str) -> f64 {
         let of = |activator: &Activator| activator.metric(name, &app.namespace, &app.name, further);
         self.activators.iter().map(of).sum()
     }
 }
 
 /// A workload under test; deleted when dropped.
-pub(super) struct App<'a> {
+pub(crate) struct App<'a> {
     zero: &'a Zero,
     namespace: String,
     name: String,
@@ -106,42 +106,42 @@ pub(super) struct App<'a> {
 
 impl App<'_> {
     /// Where the next connection goes; `None`: it is refused.
-    pub(super) fn pick(&self) -> impl Fn() -> Option<SocketAddr> + Send + Sync + Clone + 'static {
+    pub(crate) fn pick(&self) -> impl Fn() -> Option<SocketAddr> + Send + Sync + Clone + 'static {
         self.zero.proxy.pick(&self.namespace, &self.name)
     }
 
     /// Pods it is asked to have, and since when.
-    pub(super) fn scale(&self) -> Option<(i32, Instant)> {
+    pub(crate) fn scale(&self) -> Option<(i32, Instant)> {
         self.zero.scales.of(&self.namespace, &self.name)
     }
 
-    pub(super) fn newest(&self) -> Endpoints {
+    pub(crate) fn newest(&self) -> Endpoints {
         self.zero.proxy.newest(&self.namespace, &self.name)
     }
 
     /// When the API server told of a ready pod.
-    pub(super) fn pod_told(&self) -> Option<Instant> {
+    pub(crate) fn pod_told(&self) -> Option<Instant> {
         self.zero.proxy.pods_since(&self.namespace, &self.name)
     }
 
-    pub(super) fn endpoints(&self) -> Endpoints {
+    pub(crate) fn endpoints(&self) -> Endpoints {
         self.zero.proxy.endpoints(&self.namespace, &self.name)
     }
 
-    pub(super) fn view(&self) -> Value {
+    pub(crate) fn view(&self) -> Value {
         self.zero
             .world
             .replica()
             .workload(&self.namespace, &self.name)
     }
 
-    pub(super) fn names(&self) -> (&str, &str) {
+    pub(crate) fn names(&self) -> (&str, &str) {
         (&self.namespace, &self.name)
     }
 
     /// Waits until it has no pod, and every node knows that requests go to activators.
     #[track_caller]
-    pub(super) fn await_zero(&self) {
+    pub(crate) fn await_zero(&self) {
         let what = format!("{}/{} at zero", self.namespace, self.name);
         eventually(&what, TO_ZERO, || {
             let at_zero = self.scale().is_some_and(|(pods, _)| pods == 0);

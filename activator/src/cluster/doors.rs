@@ -163,6 +163,17 @@ impl Doors {
         }
     }
 
+    /// Whether slices lead to activators although nothing is recorded at all: the autoscaler is of a release that keeps no
+    /// record, or has not written it yet.
+    pub(super) fn lacks_record(&self) -> bool {
+        let state = self.lock();
+        let leads = |says: &Says| match says {
+            Says::InPath(in_path) => !in_path.addresses.is_empty(),
+            Says::Ready(_) => false,
+        };
+        state.records.is_empty() && state.slices.values().flat_map(BTreeMap::values).any(leads)
+    }
+
     /// The doors that listen, and those that are closed in which somebody still waits.
     pub(super) fn seen(&self) -> Vec<Seen> {
         let mut state = self.lock();
@@ -201,7 +212,6 @@ impl Doors {
 
     /// Has the doors of a Service be as its record and its slices say.
     fn look(&self, state: &mut State, service: &Service) {
-        state.sweep();
         let record = state.records.get(service).cloned().unwrap_or_default();
         let in_path = state.leads_to(service, &record, self.own);
         let pods_of = Service {
@@ -238,7 +248,12 @@ impl Doors {
                 Some(_) => {}
             }
         }
-        for (key, door) in doors.iter_mut().filter(|(key, _)| key.service == *service) {
+        let first = Key {
+            service: service.clone(),
+            port: String::new(),
+        };
+        let its = doors.range_mut(first..);
+        for (key, door) in its.take_while(|(key, _)| key.service == *service) {
             if !record.ports.contains_key(&key.port) && !door.closed {
                 info!(namespace = %key.service.namespace, service = %key.service.name, port = %key.port,
                     number = door.number, "door closed");

@@ -20,7 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use ebb_metrics::{
@@ -35,13 +35,20 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch as channel,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{info, warn};
 
 pub use self::options::Options;
 use self::{doors::Doors, metrics::Metrics, status::Status};
 use crate::{Budget, Limits};
+
+/// An activator that is ready ends one of the release before it. So, when slices lead to activators and no port is recorded,
+/// the autoscaler has this long to begin to lead and to record them: its Lease lasts 15 s, and a Deployment replaces two
+/// replicas in some 30 s.
+const RECORDED_WITHIN: Duration = Duration::from_secs(60);
+/// And it is looked so often whether it has.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the activator cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -153,10 +160,15 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     );
     let readiness = tokio::spawn({
         let status = Arc::clone(&status);
+        let recorded_in = doors.clone();
         async move {
             if all_listed.wait_for(|listed| *listed).await.is_ok()
                 && all_recorded.wait_for(|recorded| *recorded).await.is_ok()
             {
+                let listed = Instant::now();
+                while recorded_in.lacks_record() && listed.elapsed() < RECORDED_WITHIN {
+                    sleep(LOOK_AGAIN).await;
+                }
                 status.ready.store(true, Ordering::Relaxed);
                 info!("ready");
             }

@@ -139,7 +139,9 @@ async fn a_door_is_opened_followed_and_closed_as_the_record_says() {
         doors.seen().is_empty(),
         "a Service that nothing is recorded of"
     );
+    assert!(doors.lacks_record());
     record(&doors, "web", allotted(number));
+    assert!(!doors.lacks_record());
     let seen = until_seen(&doors, 1).await;
     assert_eq!((seen[0].number, seen[0].in_path), (number, true));
     assert_eq!(pods(&doors).len(), 2);
@@ -246,8 +248,11 @@ async fn p12_who_is_queued_when_the_door_closes_is_served_and_then_it_is_gone() 
         gone.then_some(())
     })
     .await;
-    doors.seen();
-    assert!(doors.lock().doors.is_empty());
+    until(|| {
+        doors.seen();
+        doors.lock().doors.is_empty().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -17,6 +18,9 @@ const TEMPLATE_HASH: &str = "pod-template-hash";
 /// What the ReplicaSet controller removes pods by.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
+/// Between two looks at everything: hundreds of pods get ready one by one.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Works for as long as the store is there. While the API is away nothing moves, because the real ones are its clients.
 pub(super) async fn run(store: Arc<Store>, mut up: watch::Receiver<bool>) {
     let mut changes = store.changes();
@@ -26,6 +30,8 @@ pub(super) async fn run(store: Arc<Store>, mut up: watch::Receiver<bool>) {
         }
         changes.borrow_and_update();
         store.with(reconcile);
+        // What comes meanwhile is done together, as from a real one's queue.
+        tokio::time::sleep(PAUSE).await;
         // One's own changes are changes too.
         if changes.changed().await.is_err() {
             return;
@@ -34,6 +40,7 @@ pub(super) async fn run(store: Arc<Store>, mut up: watch::Receiver<bool>) {
 }
 
 fn reconcile(inner: &mut Inner) {
+    inner.finish_namespaces();
     for deployment in all(inner, "apps/deployments") {
         roll_out(inner, &deployment);
     }
@@ -113,14 +120,14 @@ fn publish(inner: &mut Inner, service: &Value) {
     inner.create(&kind, &namespace, slice).ok();
 }
 
-fn all(inner: &Inner, resource: &str) -> Vec<Value> {
-    inner.list(resource, None).cloned().collect()
+fn all(inner: &Inner, resource: &str) -> Vec<Arc<Value>> {
+    inner.shared(resource, None).cloned().collect()
 }
 
-fn owned(inner: &Inner, resource: &str, owner: &Value) -> Vec<Value> {
+fn owned(inner: &Inner, resource: &str, owner: &Value) -> Vec<Arc<Value>> {
     let uid = &owner["metadata"]["uid"];
     let within = owner["metadata"]["namespace"].as_str();
-    let objects = inner.list(resource, within);
+    let objects = inner.shared(resource, within);
     objects
         .filter(|object| owners(object).any(|owner| owner["uid"] == *uid))
         .cloned()
@@ -143,10 +150,22 @@ fn roll_out(inner: &mut Inner, deployment: &Value) {
     let replicas = &deployment["spec"]["replicas"];
     let replicas = replicas.as_u64().unwrap_or(1);
     let mut current = false;
-    for set in owned(inner, "apps/replicasets", deployment) {
-        let is_current = set["metadata"]["name"] == *name;
+    let sets = owned(inner, "apps/replicasets", deployment);
+    let is_current = |set: &Arc<Value>| set["metadata"]["name"] == *name;
+    let serving = sets.iter().filter(|set| is_current(set));
+    let serving = serving.flat_map(|set| present(inner, set));
+    // Old pods go as new ones get ready, as with a surge of all.
+    let mut old = replicas.saturating_sub(serving.filter(|pod| is_ready(pod)).count() as u64);
+    for set in sets {
+        let is_current = is_current(&set);
         current |= is_current;
-        let wanted = if is_current { replicas } else { 0 };
+        let wanted = if is_current {
+            replicas
+        } else {
+            let kept = set["spec"]["replicas"].as_u64().unwrap_or(0).min(old);
+            old -= kept;
+            kept
+        };
         set_field(inner, &key_of("apps/replicasets", &set), |set| {
             set["spec"]["replicas"] = wanted.into()
         });
@@ -183,7 +202,7 @@ fn roll_out(inner: &mut Inner, deployment: &Value) {
 }
 
 /// A set's pods that are not on their way out.
-fn present(inner: &Inner, set: &Value) -> Vec<Value> {
+fn present(inner: &Inner, set: &Value) -> Vec<Arc<Value>> {
     let pods = owned(inner, "pods", set);
     pods.into_iter()
         .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
@@ -203,7 +222,7 @@ fn fill(inner: &mut Inner, set: &Value) {
             .create(&kind, text(&set["metadata"]["namespace"]), pod)
             .ok();
     }
-    pods.sort_by_cached_key(rank);
+    pods.sort_by_cached_key(|pod| rank(pod));
     let surplus = pods.len().saturating_sub(wanted);
     for pod in &pods[..surplus] {
         inner.delete(&key_of("pods", pod), None).ok();
@@ -259,29 +278,36 @@ fn is_ready(pod: &Value) -> bool {
         .any(|is| is["type"] == "Ready" && is["status"] == "True")
 }
 
+/// Binds each pod to the node with the fewest of those that its `nodeSelector` allows.
 fn schedule(inner: &mut Inner) {
-    let mut load: HashMap<String, usize> = HashMap::new();
+    let mut load: HashMap<String, (usize, Value)> = HashMap::new();
     for node in inner.list("nodes", None) {
-        load.insert(text(&node["metadata"]["name"]).to_owned(), 0);
+        let labels = node["metadata"]["labels"].clone();
+        load.insert(text(&node["metadata"]["name"]).to_owned(), (0, labels));
     }
     let mut waiting = Vec::new();
     for pod in inner.list("pods", None) {
         match pod["spec"]["nodeName"].as_str() {
             // One that is bound to a node that nobody has registered does not make it one.
             Some(node) => {
-                if let Some(pods) = load.get_mut(node) {
+                if let Some((pods, _)) = load.get_mut(node) {
                     *pods += 1;
                 }
             }
-            None => waiting.push(key_of("pods", pod)),
+            None => waiting.push((key_of("pods", pod), pod["spec"]["nodeSelector"].clone())),
         }
     }
-    for key in waiting {
-        let Some((node, pods)) = load
+    for (key, selector) in waiting {
+        let allowed = |labels: &Value| {
+            let mut wanted = selector.as_object().into_iter().flatten();
+            wanted.all(|(label, value)| labels[label] == *value)
+        };
+        let found = load
             .iter_mut()
-            .min_by_key(|(node, pods)| (**pods, (*node).clone()))
-        else {
-            return;
+            .filter(|(_, (_, labels))| allowed(labels))
+            .min_by_key(|(node, (pods, _))| (*pods, (*node).clone()));
+        let Some((node, (pods, _))) = found else {
+            continue;
         };
         *pods += 1;
         let node = node.clone();

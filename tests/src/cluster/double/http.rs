@@ -1,32 +1,41 @@
 //! The API double over HTTP.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Bytes, Frame, Incoming};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::audit::Audit;
+use super::pages::{self, Pages};
 use super::refusal::Refusal;
-use super::store::{Change, Store};
+use super::selector::Selector;
+use super::store::Store;
 use super::tokens::Tokens;
-use super::verbs::{Call, Selector, carry_out};
+use super::verbs::{Call, carry_out};
+use super::watching;
 
-/// A watch ends after this time and is begun again by its client, as with a real one (there: 5 to 10 minutes).
-const WATCH: Duration = Duration::from_secs(60);
+/// Longest body that is read:
+/// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apiserver/pkg/server/config.go> (`MaxRequestBodyBytes`)
+const BODY: usize = 3 << 20;
 
-type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// What requests are answered from.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) store: Arc<Store>,
     pub(super) tokens: Tokens,
+    pub(super) pages: Pages,
+    pub(super) audit: Audit,
+    pub(super) refused: Refused,
     pub(super) admin: String,
     /// Requests are answered as long as it is true; then connections break off.
     pub(super) up: watch::Receiver<bool>,
@@ -34,47 +43,55 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        match self.try_to_answer(request).await {
-            Ok(answer) => answer,
-            Err(refusal) => json_answer(refusal.code(), &refusal.status()),
+        let (method, uri) = (request.method().as_str().to_owned(), request.uri().clone());
+        let header = request.headers().get(AUTHORIZATION);
+        let header = header.and_then(|value| value.to_str().ok());
+        let token = header.and_then(|value| value.strip_prefix("Bearer "));
+        let token = token.unwrap_or_default().to_owned();
+        let user = match token == self.admin {
+            true => Some("admin".to_owned()),
+            false => self.tokens.opens_api(&token),
+        };
+        let answer = match (&user, uri.path()) {
+            (_, "/readyz") => Ok(json_answer(200, &json!("ok"))),
+            (None, _) => Err(Refusal::Unauthorized),
+            (Some(_), path) => match self.refused.status(path).filter(|_| token != self.admin) {
+                Some(403) => Err(Refusal::Forbidden(format!("{path} is forbidden"), "")),
+                Some(status) => Err(Refusal::Broken(status)),
+                None => self.try_to_answer(request).await,
+            },
+        };
+        let answer = answer.unwrap_or_else(|refusal| match refusal {
+            Refusal::NoSuchPath => no_such_path(),
+            refusal => json_answer(refusal.code(), &refusal.status()),
+        });
+        if let Some(user) = user.filter(|user| user != "admin") {
+            let (uri, code) = (uri.to_string(), answer.status().as_u16());
+            self.audit.keep((&user, &token), &method, &uri, code);
         }
+        answer
     }
 
     async fn try_to_answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
         let header = |name| {
-            request
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-                .to_owned()
+            let value = request.headers().get(name);
+            let value = value.and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
         };
-        let (accept, content_type, authorization) =
-            (header(ACCEPT), header(CONTENT_TYPE), header(AUTHORIZATION));
-        let token = authorization.strip_prefix("Bearer ").unwrap_or_default();
+        let (accept, content_type) = (header(ACCEPT), header(CONTENT_TYPE));
         let (method, uri) = (request.method().as_str().to_owned(), request.uri().clone());
-        if uri.path() == "/readyz" {
-            return Ok(json_answer(200, &json!("ok")));
-        }
-        if token != self.admin && !self.tokens.opens_api(token) {
-            return Err(Refusal::Unauthorized);
-        }
-        let query: Vec<(String, String)> =
-            form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
-                .into_owned()
-                .collect();
-        let asked = |key: &str| {
-            query
-                .iter()
-                .find(|(name, _)| name == key)
-                .map(|(_, value)| value.as_str())
-        };
+        let query = Query::new(uri.query().unwrap_or_default());
         let bytes = request
             .into_body()
             .collect()
             .await
             .map_err(|error| Refusal::BadRequest(error.to_string()))?
             .to_bytes();
+        if bytes.len() > BODY {
+            return Err(Refusal::TooLarge(format!(
+                "Request entity is too large: limit is {BODY}"
+            )));
+        }
         let body: Value = match bytes.is_empty() {
             true => Value::Null,
             // Apply patches are YAML in name; what clients send is JSON.
@@ -95,7 +112,7 @@ impl Server {
                     &json!({"major": "1", "minor": "36", "gitVersion": "v1.36.0-double"}),
                 ));
             }
-            _ => return Err(Refusal::NotFound(uri.path().to_owned())),
+            _ => return Err(Refusal::NoSuchPath),
         };
         if rest.is_empty() {
             let resources = self
@@ -103,7 +120,7 @@ impl Server {
                 .with(|inner| inner.kinds.resources(group, version));
             return resources
                 .map(|list| json_answer(200, &list))
-                .ok_or_else(|| Refusal::NotFound(group.to_owned()));
+                .ok_or(Refusal::NoSuchPath);
         }
         if group == "authentication.k8s.io" && rest == ["tokenreviews"] {
             let mut review = body.clone();
@@ -116,122 +133,157 @@ impl Server {
             }
             rest => ("", rest),
         };
-        let kind = self
-            .store
-            .with(|inner| inner.kinds.find(group, version, rest[0]).cloned());
+        let found = self.store.with(|inner| {
+            let kind = inner.kinds.find(group, version, rest[0]).cloned();
+            // A group of the server's own says itself what it does not have; nobody speaks for any other.
+            kind.ok_or(match inner.kinds.is_builtin(group, version) {
+                true => Refusal::NoSuchResource,
+                false => Refusal::NoSuchPath,
+            })
+        });
+        let kind = found?;
         let call = Call {
             method: &method,
-            kind: kind.ok_or_else(|| Refusal::NotFound(rest[0].to_owned()))?,
             namespace: namespace.to_owned(),
             name: rest.get(1).unwrap_or(&"").to_string(),
             subresource: rest.get(2).unwrap_or(&"").to_string(),
             content_type: &content_type,
             body,
-            selector: Selector {
-                namespace: namespace.to_owned(),
-                fields: pairs(asked("fieldSelector")),
-                labels: pairs(asked("labelSelector")),
-            },
+            kind,
         };
-        if method == "GET" && matches!(asked("watch"), Some("true" | "1")) {
-            let from = asked("resourceVersion")
-                .and_then(|version| version.parse().ok())
-                .unwrap_or(0);
-            return self.watch(&call, from);
+        let metadata_only = accept.contains("as=PartialObjectMetadata");
+        if method == "GET" && call.name.is_empty() {
+            return self.many(&call, &query, metadata_only);
         }
-        let (status, mut object) = carry_out(&self.store, &self.tokens, call)?;
-        if accept.contains("as=PartialObjectMetadata;") {
-            object = json!({
-                "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"],
-            });
-        }
+        let (status, object) = carry_out(&self.store, &self.tokens, call)?;
+        let object = match metadata_only {
+            true => metadata_of(&object),
+            false => object,
+        };
         Ok(json_answer(status, &object))
     }
 
-    fn watch(&self, call: &Call<'_>, from: u64) -> Result<Response<Body>, Refusal> {
-        let resource = call.kind.resource();
-        // Too old is told at once; later it cannot be, because the history is longer than a watch is slow.
-        self.store
-            .with(|inner| inner.since(from, &resource).map(drop))?;
-        let selector = call.selector.clone();
-        let state = Watching {
-            store: Arc::clone(&self.store),
-            changes: self.store.changes(),
-            up: self.up.clone(),
-            resource,
-            seen: from,
-            until: tokio::time::Instant::now() + WATCH,
+    /// A list or a watch.
+    fn many(
+        &self,
+        call: &Call<'_>,
+        query: &Query,
+        metadata_only: bool,
+    ) -> Result<Response<Body>, Refusal> {
+        let selector = Selector::new(
+            &call.kind.resource(),
+            &call.namespace,
+            query.get("fieldSelector"),
+            query.get("labelSelector"),
+        )?;
+        let version = query.get("resourceVersion").filter(|it| !it.is_empty());
+        if matches!(query.get("watch"), Some("true" | "1")) {
+            let from = version.map(|version| {
+                version.parse::<u64>().map_err(|_| {
+                    Refusal::BadRequest(format!("Invalid value: {version:?}: resource version"))
+                })
+            });
+            let timeout = query
+                .number("timeoutSeconds")
+                .filter(|seconds| *seconds > 0);
+            let asked = watching::Asked {
+                from: from.transpose()?,
+                bookmarks: query.get("allowWatchBookmarks") == Some("true"),
+                timeout: timeout.map(Duration::from_secs),
+                metadata_only,
+            };
+            let up = self.up.clone();
+            return Ok(watching::answer(
+                &self.store,
+                up,
+                &call.kind,
+                &selector,
+                &asked,
+            ));
+        }
+        let limit = query.number("limit").unwrap_or(0);
+        let asked = pages::Asked {
+            // Whatever is in memory is given at once.
+            limit: if version == Some("0") {
+                0
+            } else {
+                usize::try_from(limit).unwrap_or(0)
+            },
+            token: query.get("continue").unwrap_or_default().to_owned(),
         };
-        let stream = futures_util::stream::unfold(state, move |mut state| {
-            let selector = selector.clone();
-            async move {
-                loop {
-                    let changes = state.next().await?;
-                    let mut lines = Vec::new();
-                    for change in changes {
-                        state.seen = change.version;
-                        if selector.selects(&change.object) {
-                            serde_json::to_writer(
-                                &mut lines,
-                                &json!({"type": change.kind, "object": change.object}),
-                            )
-                            .ok()?;
-                            lines.push(b'\n');
-                        }
-                    }
-                    if !lines.is_empty() {
-                        return Some((Ok(Frame::data(Bytes::from(lines))), state));
-                    }
-                }
-            }
-        });
-        let mut answer = Response::new(StreamBody::new(stream).boxed_unsync());
-        answer
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Ok(answer)
-    }
-}
-
-struct Watching {
-    store: Arc<Store>,
-    changes: watch::Receiver<u64>,
-    up: watch::Receiver<bool>,
-    resource: String,
-    seen: u64,
-    until: tokio::time::Instant,
-}
-
-impl Watching {
-    /// The next changes; `None`: the watch is over.
-    async fn next(&mut self) -> Option<Vec<Change>> {
-        loop {
-            self.changes.borrow_and_update();
-            let changes = self
-                .store
-                .with(|inner| inner.since(self.seen, &self.resource))
-                .ok()?;
-            if !changes.is_empty() {
-                return Some(changes);
-            }
-            tokio::select! {
-                changed = self.changes.changed() => changed.ok()?,
-                _ = self.up.wait_for(|up| !up) => return None,
-                () = tokio::time::sleep_until(self.until) => return None,
+        let mut list = self
+            .pages
+            .list(&self.store, &call.kind, &selector, &asked)?;
+        if metadata_only {
+            list["apiVersion"] = "meta.k8s.io/v1".into();
+            list["kind"] = "PartialObjectMetadataList".into();
+            for item in list["items"].as_array_mut().into_iter().flatten() {
+                *item = metadata_of(item);
             }
         }
+        Ok(json_answer(200, &list))
     }
 }
 
-fn pairs(selector: Option<&str>) -> Vec<(String, String)> {
-    let selector = selector
-        .unwrap_or_default()
-        .split(',')
-        .filter(|pair| !pair.is_empty());
-    selector
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(key, value)| (key.to_owned(), value.trim_start_matches('=').to_owned()))
-        .collect()
+/// What a test wants refused: parts of paths, and with which status.
+#[derive(Debug, Default)]
+pub(super) struct Refused(Mutex<HashMap<String, u16>>);
+
+impl Refused {
+    pub(super) fn set(&self, fragment: &str, status: u16) {
+        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if status == 0 {
+            refused.remove(fragment);
+        } else {
+            refused.insert(fragment.to_owned(), status);
+        }
+    }
+
+    fn status(&self, path: &str) -> Option<u16> {
+        let refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = refused.iter();
+        let found = refused.find(|(fragment, _)| path.contains(&***fragment));
+        found.map(|(_, status)| *status)
+    }
+}
+
+/// The parameters of a request.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn new(text: &str) -> Self {
+        Self(
+            form_urlencoded::parse(text.as_bytes())
+                .into_owned()
+                .collect(),
+        )
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        let mut pairs = self.0.iter();
+        let found = pairs.find(|(name, _)| name == key);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        self.get(key).and_then(|value| value.parse().ok())
+    }
+}
+
+/// An object's metadata alone.
+pub(super) fn metadata_of(object: &Value) -> Value {
+    json!({
+        "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"],
+    })
+}
+
+/// What Go's `http.NotFound` writes.
+fn no_such_path() -> Response<Body> {
+    let mut answer = Response::new(Full::from("404 page not found\n").boxed_unsync());
+    *answer.status_mut() = StatusCode::NOT_FOUND;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(CONTENT_TYPE, text);
+    answer
 }
 
 fn json_answer(status: u16, body: &Value) -> Response<Body> {

@@ -10,7 +10,35 @@ pub(super) struct Kind {
     pub(super) kind: String,
     pub(super) plural: String,
     pub(super) namespaced: bool,
-    pub(super) scale: bool,
+    /// Where its scale subresource finds its figures; `None`: it has none.
+    pub(super) scale: Option<Scale>,
+    /// Whether a CustomResourceDefinition brought it.
+    pub(super) custom: bool,
+}
+
+/// The paths of a scale subresource, as a CustomResourceDefinition gives them.
+#[derive(Debug, Clone)]
+pub(super) struct Scale {
+    pub(super) spec: Vec<String>,
+    pub(super) status: Vec<String>,
+}
+
+impl Scale {
+    /// Those that Kubernetes' own kinds have.
+    fn usual() -> Self {
+        Self::new(".spec.replicas", ".status.replicas")
+    }
+
+    fn new(spec: &str, status: &str) -> Self {
+        let fields = |path: &str| {
+            let fields = path.split('.').filter(|field| !field.is_empty());
+            fields.map(str::to_owned).collect()
+        };
+        Self {
+            spec: fields(spec),
+            status: fields(status),
+        }
+    }
 }
 
 impl Kind {
@@ -45,6 +73,7 @@ const BUILTIN: &[(&str, &str, &str, &str, bool, bool)] = &[
     ("", "v1", "Service", "services", true, false),
     ("", "v1", "ServiceAccount", "serviceaccounts", true, false),
     ("", "v1", "Event", "events", true, false),
+    ("", "v1", "ResourceQuota", "resourcequotas", true, false),
     ("apps", "v1", "Deployment", "deployments", true, true),
     ("apps", "v1", "ReplicaSet", "replicasets", true, true),
     ("apps", "v1", "StatefulSet", "statefulsets", true, true),
@@ -159,7 +188,8 @@ impl Kinds {
                 kind: (*kind).to_owned(),
                 plural: (*plural).to_owned(),
                 namespaced: *namespaced,
-                scale: *scale,
+                scale: scale.then(Scale::usual),
+                custom: false,
             });
         Self(kinds.collect())
     }
@@ -168,6 +198,12 @@ impl Kinds {
         self.0
             .iter()
             .find(|kind| kind.group == group && kind.version == version && kind.plural == plural)
+    }
+
+    /// Whether the API server itself has this group and version.
+    pub(super) fn is_builtin(&self, group: &str, version: &str) -> bool {
+        let mut own = self.0.iter().filter(|kind| !kind.custom);
+        own.any(|kind| kind.group == group && kind.version == version)
     }
 
     pub(super) fn of(&self, api_version: &str, kind: &str) -> Option<&Kind> {
@@ -190,14 +226,36 @@ impl Kinds {
                 kind: text(&spec["names"]["kind"]),
                 plural: text(&spec["names"]["plural"]),
                 namespaced: spec["scope"] == "Namespaced",
-                scale: version["subresources"]["scale"].is_object(),
+                scale: version["subresources"]["scale"].as_object().map(|scale| {
+                    let path = |of: &str| scale.get(of).and_then(Value::as_str).unwrap_or_default();
+                    Scale::new(path("specReplicasPath"), path("statusReplicasPath"))
+                }),
+                custom: true,
             };
+            // A definition that changes counts from then on.
+            self.0.retain(|known| {
+                !known.custom
+                    || (&known.group, &known.version, &known.plural)
+                        != (&kind.group, &kind.version, &kind.plural)
+            });
             if self
                 .find(&kind.group, &kind.version, &kind.plural)
                 .is_none()
             {
                 self.0.push(kind);
             }
+        }
+    }
+
+    /// A CustomResourceDefinition is gone, and its kind with it.
+    pub(super) fn forget(&mut self, object: &Value) {
+        if object["kind"] == "CustomResourceDefinition" {
+            let spec = &object["spec"];
+            self.0.retain(|kind| {
+                !kind.custom
+                    || spec["group"] != *kind.group
+                    || spec["names"]["plural"] != *kind.plural
+            });
         }
     }
 
@@ -217,7 +275,7 @@ impl Kinds {
             resources.push(json!({
                 "name": kind.plural, "singularName": "", "namespaced": kind.namespaced, "kind": kind.kind, "verbs": verbs,
             }));
-            if kind.scale {
+            if kind.scale.is_some() {
                 resources.push(json!({
                     "name": format!("{}/scale", kind.plural), "singularName": "", "namespaced": kind.namespaced,
                     "group": "autoscaling", "version": "v1", "kind": "Scale", "verbs": ["get", "patch", "update"],

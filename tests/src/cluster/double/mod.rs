@@ -1,18 +1,25 @@
 //! An API server in this process, for machines without a real one.
 //!
 //! It serves the HTTP the autoscaler speaks: list, watch, patch, scale, leases, token requests and reviews, discovery,
-//! with resource versions and the refusals that matter. Behind it run the controllers that make pods of Deployments.
+//! with resource versions, pages, bookmarks, selectors and the refusals that matter. Behind it run the controllers that make pods of Deployments.
 //! Bias: where it is simpler than the real one it is stricter, and it never checks who may do what; what RBAC allows
 //! only a real one can tell.
 
+mod admission;
+mod audit;
 mod controllers;
 mod http;
 mod kinds;
+mod pages;
 mod patch;
 mod refusal;
+mod selector;
 mod store;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod verbs;
+mod watching;
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,6 +34,10 @@ use tokio::sync::watch;
 use self::http::Server;
 use self::store::Store;
 use super::{runtime, server_port};
+
+/// Bytes of a request's head, `net/http`'s `DefaultMaxHeaderBytes` and its slack:
+/// <https://pkg.go.dev/net/http#pkg-constants>.
+const HEAD: usize = (1 << 20) + 4096;
 
 /// A running double; gone when dropped.
 #[derive(Debug)]
@@ -64,6 +75,9 @@ impl Double {
         let server = Arc::new(Server {
             store,
             tokens: tokens::Tokens::default(),
+            pages: pages::Pages::default(),
+            audit: audit::Audit::default(),
+            refused: http::Refused::default(),
             admin: admin.clone(),
             up: is_up,
         });
@@ -96,7 +110,7 @@ impl Double {
     /// One is of a kind nobody knows, or there already.
     pub fn seed(&self, objects: impl IntoIterator<Item = Value>) -> Vec<Value> {
         self.server.store.with(|inner| {
-            objects
+            let seeded: Vec<_> = objects
                 .into_iter()
                 .map(|object| {
                     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -106,11 +120,49 @@ impl Double {
                         .of(&text(&object["apiVersion"]), &text(&object["kind"]));
                     let kind = kind.cloned().expect("a known kind");
                     inner
-                        .create(&kind, &namespace, object)
+                        .insert(&kind, &namespace, object)
                         .expect("a new object")
                 })
-                .collect()
+                .collect();
+            for object in &seeded {
+                if let Some(namespace) = object["metadata"]["namespace"].as_str() {
+                    inner.make_namespace(namespace);
+                }
+            }
+            seeded
         })
+    }
+
+    /// Takes objects away at once, and nothing with them.
+    pub fn unseed<'a>(&self, objects: impl IntoIterator<Item = &'a Value>) {
+        self.server.store.with(|inner| {
+            for object in objects {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let of = (text(&object["apiVersion"]), text(&object["kind"]));
+                let Some(kind) = inner.kinds.of(&of.0, &of.1).cloned() else {
+                    continue;
+                };
+                // Somebody else may have been faster.
+                inner.take(&store::key_of(&kind.resource(), object)).ok();
+            }
+        });
+    }
+
+    /// Requests of service accounts whose path has `fragment` in it are refused with this status from now on, 403 or one
+    /// from 500 on; with 0 as before.
+    pub fn refuse(&self, fragment: &str, status: u16) {
+        self.server.refused.set(fragment, status);
+    }
+
+    /// Forgets what happened so far: a watch that begins before now is too old.
+    pub fn compact(&self) {
+        self.server.store.with(store::Inner::compact);
+    }
+
+    /// What service accounts have asked so far, as an audit log has it.
+    #[must_use]
+    pub fn audit(&self) -> Vec<Value> {
+        self.server.audit.entries()
     }
 
     /// Goes away: the port is closed, connections break off. Nothing is forgotten.
@@ -143,7 +195,9 @@ impl Double {
                         let server = Arc::clone(&server);
                         async move { Ok::<_, Infallible>(server.answer(request).await) }
                     });
-                    let connection = hyper::server::conn::http1::Builder::new();
+                    let mut connection = hyper::server::conn::http1::Builder::new();
+                    // What Go's server reads of a request's head: a name may be as long.
+                    connection.max_buf_size(HEAD);
                     let connection = connection.serve_connection(TokioIo::new(stream), service);
                     tokio::select! {
                         _ = connection => {}

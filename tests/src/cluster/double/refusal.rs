@@ -5,48 +5,92 @@ use serde_json::{Value, json};
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
-    NotFound(String),
+    /// There is no such object. Group, plural and name.
+    NotFound(String, String, String),
+    /// Nobody serves this path: plain text, from the server's outermost handler.
+    /// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apiserver/pkg/util/notfoundhandler/not_found_handler.go>
+    NoSuchPath,
+    /// A group of the API server's own does not have this resource.
+    NoSuchResource,
     AlreadyExists(String),
     Conflict(String),
     Invalid(String),
     BadRequest(String),
+    /// By admission: a quota, or a namespace that is being deleted. What, why, and the cause's word for it.
+    Forbidden(String, &'static str),
     Unauthorized,
-    Gone,
+    /// A watch or a page of a list that is too old.
+    Gone(String),
     NotAllowed,
+    TooLarge(String),
+    Internal(String),
+    /// Because a test wants it.
+    Broken(u16),
 }
 
 impl Refusal {
+    /// An object that is not there, by what objects are filed under.
+    pub(super) fn none_at((resource, _, name): &super::store::Key) -> Self {
+        let (group, plural) = resource.split_once('/').unwrap_or(("", resource));
+        Self::NotFound(group.to_owned(), plural.to_owned(), name.clone())
+    }
+
     /// The HTTP status.
     pub(super) fn code(&self) -> u16 {
         match self {
-            Self::NotFound(_) => 404,
+            Self::NotFound(..) | Self::NoSuchPath | Self::NoSuchResource => 404,
             Self::AlreadyExists(_) | Self::Conflict(_) => 409,
             Self::Invalid(_) => 422,
             Self::BadRequest(_) => 400,
+            Self::Forbidden(..) => 403,
             Self::Unauthorized => 401,
-            Self::Gone => 410,
+            Self::Gone(_) => 410,
             Self::NotAllowed => 405,
+            Self::TooLarge(_) => 413,
+            Self::Internal(_) => 500,
+            Self::Broken(code) => *code,
         }
     }
 
     /// The `Status` object that says so.
     pub(super) fn status(&self) -> Value {
+        let mut details = json!({});
         let (reason, message) = match self {
-            Self::NotFound(name) => ("NotFound", format!("{name:?} not found")),
+            Self::NotFound(group, plural, name) => {
+                details = json!({"name": name, "group": group, "kind": plural});
+                let resource = match &**group {
+                    "" => plural.clone(),
+                    group => format!("{plural}.{group}"),
+                };
+                ("NotFound", format!("{resource} {name:?} not found"))
+            }
+            Self::NoSuchPath | Self::NoSuchResource => (
+                "NotFound",
+                "the server could not find the requested resource".to_owned(),
+            ),
             Self::AlreadyExists(name) => ("AlreadyExists", format!("{name:?} already exists")),
             Self::Conflict(why) => ("Conflict", format!("Operation cannot be fulfilled: {why}")),
             Self::Invalid(why) => ("Invalid", why.clone()),
             Self::BadRequest(why) => ("BadRequest", why.clone()),
+            Self::Forbidden(why, cause) => {
+                if !cause.is_empty() {
+                    details = json!({"causes": [{"reason": cause, "message": why}]});
+                }
+                ("Forbidden", why.clone())
+            }
             Self::Unauthorized => ("Unauthorized", "Unauthorized".to_owned()),
-            Self::Gone => ("Expired", "too old resource version".to_owned()),
+            Self::Gone(why) => ("Expired", why.clone()),
             Self::NotAllowed => (
                 "MethodNotAllowed",
-                "the server does not allow this method".to_owned(),
+                "the server does not allow this method on the requested resource".to_owned(),
             ),
+            Self::TooLarge(why) => ("RequestEntityTooLarge", why.clone()),
+            Self::Broken(_) => ("ServiceUnavailable", "not now".to_owned()),
+            Self::Internal(why) => ("InternalError", format!("Internal error occurred: {why}")),
         };
         json!({
             "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
-            "reason": reason, "message": message, "code": self.code(),
+            "reason": reason, "message": message, "details": details, "code": self.code(),
         })
     }
 }

@@ -1,16 +1,21 @@
 //! The objects of the API double, with resource versions and a history for watches.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ops::Bound::{Included, Unbounded};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::admission;
 use super::kinds::{Kind, Kinds};
 use super::refusal::Refusal;
 
 /// Changes kept for watches that come back; older ones get `410 Gone`, as from a compacted etcd.
 const HISTORY: usize = 10_000;
+
+/// Namespaces that every cluster has.
+const NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 /// Where an object is: resource (`apps/deployments`), namespace, name.
 pub(super) type Key = (String, String, String);
@@ -22,7 +27,9 @@ pub(super) struct Change {
     pub(super) resource: String,
     /// `ADDED`, `MODIFIED` or `DELETED`.
     pub(super) kind: &'static str,
-    pub(super) object: Value,
+    pub(super) object: Arc<Value>,
+    /// The object as it was: a watch by labels tells of one that has left them.
+    pub(super) before: Option<Arc<Value>>,
 }
 
 /// All objects.
@@ -36,24 +43,31 @@ pub(super) struct Store {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) kinds: Kinds,
-    pub(super) objects: BTreeMap<Key, Value>,
+    pub(super) objects: BTreeMap<Key, Arc<Value>>,
     history: VecDeque<Change>,
+    /// The version of the newest change that is not in the history any more.
+    forgotten: u64,
     version: u64,
     uids: u64,
 }
 
 impl Store {
     pub(super) fn new() -> Self {
+        let mut inner = Inner {
+            kinds: Kinds::new(),
+            objects: BTreeMap::new(),
+            history: VecDeque::new(),
+            forgotten: 0,
+            // A fresh etcd is at 1.
+            version: 1,
+            uids: 0,
+        };
+        for name in NAMESPACES {
+            inner.make_namespace(name);
+        }
         Self {
-            inner: Mutex::new(Inner {
-                kinds: Kinds::new(),
-                objects: BTreeMap::new(),
-                history: VecDeque::new(),
-                // A fresh etcd is at 1.
-                version: 1,
-                uids: 0,
-            }),
-            newest: watch::Sender::new(1),
+            newest: watch::Sender::new(inner.version),
+            inner: Mutex::new(inner),
         }
     }
 
@@ -84,27 +98,33 @@ impl Inner {
 
     /// What happened to a resource since `version`.
     pub(super) fn since(&self, version: u64, resource: &str) -> Result<Vec<Change>, Refusal> {
-        let oldest = self
-            .history
-            .front()
-            .map_or(self.version, |change| change.version);
-        if version + 1 < oldest && self.history.len() == HISTORY {
-            return Err(Refusal::Gone);
+        if version < self.forgotten {
+            return Err(Refusal::Gone(format!(
+                "too old resource version: {version} ({})",
+                self.forgotten
+            )));
         }
-        let since = self
+        let from = self
             .history
-            .iter()
-            .filter(|change| change.version > version);
+            .partition_point(|change| change.version <= version);
+        let since = self.history.range(from..);
         Ok(since
             .filter(|change| change.resource == resource)
             .cloned()
             .collect())
     }
 
+    /// Forgets what happened so far, as etcd does when it is compacted.
+    pub(super) fn compact(&mut self) {
+        self.history.clear();
+        self.forgotten = self.version;
+    }
+
     pub(super) fn get(&self, key: &Key) -> Result<&Value, Refusal> {
-        self.objects
-            .get(key)
-            .ok_or_else(|| Refusal::NotFound(key.2.clone()))
+        let object = self.objects.get(key);
+        object
+            .map(|object| &**object)
+            .ok_or_else(|| Refusal::none_at(key))
     }
 
     /// Those of one resource, in all namespaces or one.
@@ -112,16 +132,64 @@ impl Inner {
         &self,
         resource: &str,
         namespace: Option<&str>,
-    ) -> impl Iterator<Item = &Value> {
+    ) -> impl Iterator<Item = &Value> + use<'_> {
+        self.shared(resource, namespace).map(|object| &**object)
+    }
+
+    /// The same, to be kept.
+    pub(super) fn shared(
+        &self,
+        resource: &str,
+        namespace: Option<&str>,
+    ) -> impl Iterator<Item = &Arc<Value>> + use<'_> {
+        let from = (
+            resource.to_owned(),
+            namespace.unwrap_or_default().to_owned(),
+            String::new(),
+        );
+        let within = from.1.clone();
+        let all = namespace.is_none();
         self.objects
-            .iter()
-            .filter(move |((of, within, _), _)| {
-                of == resource && namespace.is_none_or(|namespace| within == namespace)
+            .range((Included(from.clone()), Unbounded))
+            .take_while(move |((of, namespace, _), _)| {
+                *of == from.0 && (all || *namespace == within)
             })
             .map(|(_, object)| object)
     }
 
+    /// Makes a namespace without asking anybody; its uid is not one of those that are counted.
+    pub(super) fn make_namespace(&mut self, name: &str) {
+        let key = ("namespaces".to_owned(), String::new(), name.to_owned());
+        if self.objects.contains_key(&key) {
+            return;
+        }
+        let object = json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {
+                "name": name, "creationTimestamp": now(), "generation": 1,
+                "uid": format!("00000000-0000-4000-9000-{:012x}", self.version),
+                "labels": {"kubernetes.io/metadata.name": name},
+            },
+            "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
+        });
+        // A fresh key: nothing can refuse it.
+        self.put(key, "ADDED", object).ok();
+    }
+
+    /// Creates an object if admission lets it in.
     pub(super) fn create(
+        &mut self,
+        kind: &Kind,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Value, Refusal> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        admission::creates(self, kind, namespace, name)?;
+        self.insert(kind, namespace, object)
+    }
+
+    /// Creates an object without asking admission.
+    pub(super) fn insert(
         &mut self,
         kind: &Kind,
         namespace: &str,
@@ -152,6 +220,9 @@ impl Inner {
         if kind.namespaced {
             metadata.insert("namespace".into(), namespace.into());
         }
+        // A user can set neither: both are taken out without a word.
+        metadata.remove("deletionTimestamp");
+        metadata.remove("deletionGracePeriodSeconds");
         self.uids += 1;
         metadata.insert(
             "uid".into(),
@@ -165,6 +236,12 @@ impl Inner {
             // The real one works it out, and lets nobody change it; pods of these tests ask for a little CPU.
             object["status"]["qosClass"] = "Burstable".into();
         }
+        if kind.plural == "namespaces" {
+            object["spec"]["finalizers"] = json!(["kubernetes"]);
+            object["status"]["phase"] = "Active".into();
+            object["metadata"]["labels"]["kubernetes.io/metadata.name"] = key.2.clone().into();
+        }
+        admission::valid(&object)?;
         self.put(key, "ADDED", object)
     }
 
@@ -198,22 +275,28 @@ impl Inner {
             let generation = old["metadata"]["generation"].as_u64().unwrap_or(1);
             new["metadata"]["generation"] = (generation + 1).into();
         }
-        self.put(key.clone(), "MODIFIED", new)
+        admission::valid(&new)?;
+        let ended = !new["metadata"]["deletionTimestamp"].is_null()
+            && has_finalizers(&old)
+            && !has_finalizers(&new)
+            && !is_bound(key, &new);
+        let changed = self.put(key.clone(), "MODIFIED", new)?;
+        if ended {
+            return self.remove(key);
+        }
+        Ok(changed)
     }
 
     /// Takes an object away, and what it owns.
     pub(super) fn remove(&mut self, key: &Key) -> Result<Value, Refusal> {
-        let mut object = self
-            .objects
-            .remove(key)
-            .ok_or_else(|| Refusal::NotFound(key.2.clone()))?;
-        self.version += 1;
-        object["metadata"]["resourceVersion"] = self.version.to_string().into();
-        self.record(key, "DELETED", object.clone());
+        let object = self.take(key)?;
         let uid = object["metadata"]["uid"].clone();
+        // An owner that has a namespace owns in it alone:
+        // https://kubernetes.io/docs/concepts/overview/working-with-objects/owners-dependents/
         let owned: Vec<Key> = self
             .objects
             .iter()
+            .filter(|((_, namespace, _), _)| key.1.is_empty() || *namespace == key.1)
             .filter(|(_, object)| owners(object).any(|owner| owner["uid"] == uid))
             .map(|(key, _)| key.clone())
             .collect();
@@ -223,11 +306,27 @@ impl Inner {
         Ok(object)
     }
 
-    /// Deletes as a user does: a pod on a node ends in order first, unless told otherwise.
+    /// Takes an object away, and nothing with it.
+    pub(super) fn take(&mut self, key: &Key) -> Result<Value, Refusal> {
+        let before = self
+            .objects
+            .remove(key)
+            .ok_or_else(|| Refusal::none_at(key))?;
+        let mut object = Value::clone(&before);
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.kinds.forget(&object);
+        self.record(key, "DELETED", Arc::new(object.clone()), Some(before));
+        Ok(object)
+    }
+
+    /// Deletes as a user does: a pod on a node ends in order first, unless told otherwise; a namespace when it is empty;
+    /// what has finalizers when they are gone.
     pub(super) fn delete(&mut self, key: &Key, grace: Option<u64>) -> Result<Value, Refusal> {
         let object = self.get(key)?;
-        let bound = key.0 == "pods" && object["spec"]["nodeName"].is_string();
-        if !bound || grace == Some(0) {
+        let ends_later = is_bound(key, object) && grace != Some(0);
+        let namespace = key.0 == "namespaces";
+        if !ends_later && !namespace && !has_finalizers(object) {
             return self.remove(key);
         }
         if !object["metadata"]["deletionTimestamp"].is_null() {
@@ -239,31 +338,79 @@ impl Inner {
         self.update(key, |object| {
             let mut object = object.clone();
             object["metadata"]["deletionTimestamp"] = now().into();
-            object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+            if ends_later {
+                object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+            }
+            if namespace {
+                object["status"]["phase"] = "Terminating".into();
+            }
             Ok(object)
         })
+    }
+
+    /// Empties the namespaces that are being deleted, and takes away those that are empty.
+    pub(super) fn finish_namespaces(&mut self) {
+        let terminating: Vec<_> = self
+            .list("namespaces", None)
+            .filter(|namespace| !namespace["metadata"]["deletionTimestamp"].is_null())
+            .map(|namespace| key_of("namespaces", namespace))
+            .collect();
+        for key in terminating {
+            let within: Vec<_> = self
+                .objects
+                .keys()
+                .filter(|(_, namespace, _)| *namespace == key.2)
+                .cloned()
+                .collect();
+            if within.is_empty() {
+                self.remove(&key).ok();
+            }
+            for object in within {
+                self.delete(&object, None).ok();
+            }
+        }
     }
 
     fn put(&mut self, key: Key, kind: &'static str, mut object: Value) -> Result<Value, Refusal> {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.kinds.learn(&object);
-        self.objects.insert(key.clone(), object.clone());
-        self.record(&key, kind, object.clone());
+        let shared = Arc::new(object.clone());
+        let before = self.objects.insert(key.clone(), Arc::clone(&shared));
+        self.record(&key, kind, shared, before);
         Ok(object)
     }
 
-    fn record(&mut self, key: &Key, kind: &'static str, object: Value) {
+    fn record(
+        &mut self,
+        key: &Key,
+        kind: &'static str,
+        object: Arc<Value>,
+        before: Option<Arc<Value>>,
+    ) {
         if self.history.len() == HISTORY {
-            self.history.pop_front();
+            let oldest = self.history.pop_front();
+            self.forgotten = oldest.map_or(0, |change| change.version);
         }
         self.history.push_back(Change {
             version: self.version,
             resource: key.0.clone(),
             kind,
             object,
+            before,
         });
     }
+}
+
+fn has_finalizers(object: &Value) -> bool {
+    object["metadata"]["finalizers"]
+        .as_array()
+        .is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+/// Whether it is a pod that a kubelet runs.
+fn is_bound(key: &Key, object: &Value) -> bool {
+    key.0 == "pods" && object["spec"]["nodeName"].is_string()
 }
 
 /// The owners of an object.

@@ -88,12 +88,15 @@ impl Tokens {
         })
     }
 
-    /// Whether a token opens the API itself.
-    pub(super) fn opens_api(&self, text: &str) -> bool {
+    /// Whose token opens the API itself; `None`: it does not.
+    pub(super) fn opens_api(&self, text: &str) -> Option<String> {
         let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let token = tokens.get(text);
-        token.is_some_and(|token| {
+        let token = tokens.get(text).filter(|token| {
             token.expires > Instant::now() && token.audiences.iter().any(|audience| audience == API)
-        })
+        })?;
+        Some(format!(
+            "system:serviceaccount:{}:{}",
+            token.namespace, token.account
+        ))
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::kinds::Kind;
+use super::kinds::{Kind, Scale};
 use super::patch::merge;
 use super::refusal::Refusal;
 use super::store::{Inner, Key, Store, key_of};
@@ -20,7 +20,6 @@ pub(super) struct Call<'a> {
     pub(super) subresource: String,
     pub(super) content_type: &'a str,
     pub(super) body: Value,
-    pub(super) selector: Selector,
 }
 
 impl Call<'_> {
@@ -30,36 +29,6 @@ impl Call<'_> {
             self.namespace.clone(),
             self.name.clone(),
         )
-    }
-}
-
-/// Which objects of a kind are meant.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Selector {
-    /// Empty: all.
-    pub(super) namespace: String,
-    /// `fieldSelector`, as pairs.
-    pub(super) fields: Vec<(String, String)>,
-    /// `labelSelector`, as pairs.
-    pub(super) labels: Vec<(String, String)>,
-}
-
-impl Selector {
-    /// Whether an object is one of them.
-    pub(super) fn selects(&self, object: &Value) -> bool {
-        let within =
-            self.namespace.is_empty() || object["metadata"]["namespace"] == *self.namespace;
-        let fields = self.fields.iter().all(|(path, wanted)| {
-            let found = path.split('.').fold(object, |object, field| &object[field]);
-            found.as_str().unwrap_or_default() == wanted
-        });
-        let labels = &object["metadata"]["labels"];
-        within
-            && fields
-            && self
-                .labels
-                .iter()
-                .all(|(key, wanted)| labels[key] == **wanted)
     }
 }
 
@@ -77,9 +46,11 @@ pub(super) fn carry_out(
         return token(store, tokens, &call);
     }
     store.with(|inner| match (call.method, &*call.subresource) {
-        ("GET", "") if call.name.is_empty() => Ok((200, list(inner, &call))),
         ("GET", "" | "status") => Ok((200, inner.get(&call.key())?.clone())),
-        ("GET", "scale") => Ok((200, scale_of(inner.get(&call.key())?))),
+        ("GET", "scale") => {
+            let paths = paths(&call.kind)?;
+            Ok((200, scale_of(paths, inner.get(&call.key())?)?))
+        }
         ("POST", "") => Ok((201, inner.create(&call.kind, &call.namespace, call.body)?)),
         ("PUT" | "PATCH", subresource) => {
             change(inner, &call, subresource).map(|object| (200, object))
@@ -98,28 +69,19 @@ pub(super) fn carry_out(
     })
 }
 
-fn list(inner: &Inner, call: &Call<'_>) -> Value {
-    let items: Vec<_> = inner
-        .list(&call.kind.resource(), None)
-        .filter(|object| call.selector.selects(object))
-        .cloned()
-        .collect();
-    json!({
-        "apiVersion": call.kind.api_version(), "kind": format!("{}List", call.kind.kind),
-        "metadata": {"resourceVersion": inner.version().to_string()}, "items": items,
-    })
-}
-
 fn change(inner: &mut Inner, call: &Call<'_>, subresource: &str) -> Result<Value, Refusal> {
     let key = call.key();
     if call.content_type.starts_with("application/apply-patch") && inner.get(&key).is_err() {
         return inner.create(&call.kind, &call.namespace, call.body.clone());
     }
+    let scale = match subresource {
+        "scale" => Some(paths(&call.kind)?),
+        _ => None,
+    };
     let changed = inner.update(&key, |old| {
-        let before = if subresource == "scale" {
-            scale_of(old)
-        } else {
-            old.clone()
+        let before = match scale {
+            Some(paths) => scale_of(paths, old)?,
+            None => old.clone(),
         };
         let after = if call.method == "PUT" {
             call.body.clone()
@@ -129,50 +91,80 @@ fn change(inner: &mut Inner, call: &Call<'_>, subresource: &str) -> Result<Value
             merge(&mut after, &call.body);
             after
         };
-        same("uid", old, &after)?;
-        same("resourceVersion", old, &after)?;
+        same_uid(old, &after)?;
+        same_version(old, &after)?;
         let mut new = old.clone();
-        match subresource {
-            "" => {
+        match (subresource, scale) {
+            ("", _) => {
                 new = after;
-                if call.kind.scale || call.kind.plural == "pods" {
+                if call.kind.scale.is_some() || call.kind.plural == "pods" {
                     new["status"] = old["status"].clone();
                 }
             }
-            "status" => new["status"] = after["status"].clone(),
-            "scale" => {
-                let replicas = after["spec"]["replicas"].as_u64().unwrap_or(0);
-                if i32::try_from(replicas).is_err() {
+            ("status", _) => new["status"] = after["status"].clone(),
+            ("scale", Some(paths)) => {
+                // Left out, as at zero, it is zero.
+                let replicas = after["spec"]["replicas"].as_i64().unwrap_or(0);
+                if u64::try_from(replicas).is_err() || i32::try_from(replicas).is_err() {
                     return Err(Refusal::Invalid(format!(
                         "spec.replicas: Invalid value: {replicas}"
                     )));
                 }
-                new["spec"]["replicas"] = replicas.into();
+                let at = paths
+                    .spec
+                    .iter()
+                    .fold(&mut new, |at, field| &mut at[&**field]);
+                *at = replicas.into();
             }
-            _ => return Err(Refusal::NotFound(subresource.to_owned())),
+            _ => return Err(Refusal::NoSuchResource),
         }
         Ok(new)
     })?;
-    Ok(if subresource == "scale" {
-        scale_of(&changed)
-    } else {
-        changed
-    })
-}
-
-/// A field of the metadata that a change must leave as it is, where it names it at all.
-fn same(field: &str, old: &Value, new: &Value) -> Result<(), Refusal> {
-    let (old, new) = (&old["metadata"][field], &new["metadata"][field]);
-    if new.is_null() || new == "" || old == new {
-        Ok(())
-    } else {
-        Err(Refusal::Conflict(format!(
-            "metadata.{field} is {old}, not {new}"
-        )))
+    match scale {
+        Some(paths) => scale_of(paths, &changed),
+        None => Ok(changed),
     }
 }
 
-fn scale_of(object: &Value) -> Value {
+/// A change of another object than the one that is meant is refused, where a uid is named:
+/// <https://kubernetes.io/docs/reference/using-api/api-concepts/>.
+fn same_uid(old: &Value, new: &Value) -> Result<(), Refusal> {
+    let (old, new) = (&old["metadata"]["uid"], &new["metadata"]["uid"]);
+    if new.is_null() || new == "" || old == new {
+        return Ok(());
+    }
+    Err(Refusal::Conflict(format!(
+        "Precondition failed: UID in precondition: {new}, UID in object meta: {old}"
+    )))
+}
+
+/// And a change of an object that has changed since, where a resource version is named.
+fn same_version(old: &Value, new: &Value) -> Result<(), Refusal> {
+    let field = "resourceVersion";
+    let (old, new) = (&old["metadata"][field], &new["metadata"][field]);
+    if new.is_null() || new == "" || old == new {
+        return Ok(());
+    }
+    Err(Refusal::Conflict(
+        "the object has been modified; please apply your changes to the latest version and try again"
+            .to_owned(),
+    ))
+}
+
+fn paths(kind: &Kind) -> Result<&Scale, Refusal> {
+    kind.scale.as_ref().ok_or(Refusal::NoSuchResource)
+}
+
+/// The scale of an object.
+///
+/// A custom one whose replicas are not where its definition says has none:
+/// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apiextensions-apiserver/pkg/registry/customresource/etcd.go>
+fn scale_of(paths: &Scale, object: &Value) -> Result<Value, Refusal> {
+    let at = |path: &[String]| {
+        path.iter()
+            .try_fold(object, |object, field| object.get(field))
+            .and_then(Value::as_u64)
+    };
     let metadata = &object["metadata"];
     let mut scale = json!({
         "apiVersion": "autoscaling/v1", "kind": "Scale",
@@ -180,16 +172,20 @@ fn scale_of(object: &Value) -> Value {
             "name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"],
             "resourceVersion": metadata["resourceVersion"], "creationTimestamp": metadata["creationTimestamp"],
         },
-        "spec": {}, "status": {"replicas": object["status"]["replicas"].as_u64().unwrap_or(0)},
+        "spec": {}, "status": {"replicas": at(&paths.status).unwrap_or(0)},
     });
+    let builtin = object["apiVersion"] == "apps/v1";
+    let Some(replicas) = at(&paths.spec).or(builtin.then_some(1)) else {
+        let path: String = paths.spec.iter().map(|field| format!(".{field}")).collect();
+        return Err(Refusal::Internal(format!(
+            "the spec replicas field {path:?} does not exist"
+        )));
+    };
     // Left out at zero, as by the real one.
-    if let Some(replicas) = object["spec"]["replicas"]
-        .as_u64()
-        .filter(|replicas| *replicas > 0)
-    {
+    if replicas > 0 {
         scale["spec"]["replicas"] = replicas.into();
     }
-    scale
+    Ok(scale)
 }
 
 fn token(store: &Store, tokens: &Tokens, call: &Call<'_>) -> Result<(u16, Value), Refusal> {

@@ -1,0 +1,78 @@
+//! Who asked the API double for what, as a real one's audit log has it.
+//!
+//! Kept for service accounts only, the last of them: tests ask what a program did, and when.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// Requests that are kept; some 100 bytes each.
+const KEPT: usize = 200_000;
+
+/// The log.
+#[derive(Debug, Default)]
+pub(super) struct Audit(Mutex<VecDeque<Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    user: String,
+    credential: String,
+    method: String,
+    uri: String,
+    at: Timestamp,
+    code: u16,
+}
+
+impl Audit {
+    /// Keeps a request and its answer.
+    pub(super) fn keep(
+        &self,
+        (user, credential): (&str, &str),
+        method: &str,
+        uri: &str,
+        code: u16,
+    ) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() == KEPT {
+            entries.pop_front();
+        }
+        entries.push_back(Entry {
+            user: user.to_owned(),
+            credential: credential.to_owned(),
+            method: method.to_owned(),
+            // A name can be as long as the client likes.
+            uri: uri.chars().take(300).collect(),
+            at: Timestamp::now(),
+            code,
+        });
+    }
+
+    /// What was kept, in the form of `audit.k8s.io/v1` as far as tests read it.
+    pub(super) fn entries(&self) -> Vec<Value> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries
+            .iter()
+            .map(|entry| {
+                let verb = match &*entry.method {
+                    "GET" if entry.uri.contains("watch=") => "watch",
+                    "GET" => "get",
+                    "POST" => "create",
+                    "PUT" => "update",
+                    "PATCH" => "patch",
+                    _ => "delete",
+                };
+                json!({
+                    "kind": "Event", "stage": "ResponseComplete", "verb": verb, "requestURI": entry.uri,
+                    "user": {
+                        "username": entry.user,
+                        "extra": {"authentication.kubernetes.io/credential-id": [entry.credential]},
+                    },
+                    "responseStatus": {"code": entry.code},
+                    "requestReceivedTimestamp": entry.at.to_string(),
+                })
+            })
+            .collect()
+    }
+}

@@ -105,6 +105,12 @@ impl Api {
         self.client.clone()
     }
 
+    /// Whose credential it is.
+    #[must_use]
+    pub fn token_text(&self) -> &str {
+        &self.token
+    }
+
     /// As a kubeconfig.
     #[must_use]
     pub fn kubeconfig(&self) -> String {

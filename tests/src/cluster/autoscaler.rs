@@ -1,13 +1,16 @@
 //! One replica of `ebb-autoscaler`.
 
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::{Cluster, SOON, SYSTEM, manifests, server_port, start_process};
+use super::{Api, Cluster, SOON, SYSTEM, manifests, server_port, start_process};
 use crate::harness::{Process, Signal, Wire, eventually, program};
 
 /// A running replica.
@@ -17,9 +20,24 @@ pub struct Autoscaler {
     command: Box<dyn Fn() -> Command + Send + Sync>,
     folder: tempfile::TempDir,
     identity: String,
-    report_port: u16,
+    reports: SocketAddr,
     status_port: u16,
+    /// The name that its reports are sent to.
+    host: String,
+    credential: String,
 }
+
+/// Where a replica runs, and how it reaches the API server.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// The API server's URL; `None`: straight.
+    pub api: Option<String>,
+    /// A name that other replicas may have too, and an address of the replica's own. `None`: the machine's.
+    pub host: Option<(String, IpAddr)>,
+}
+
+/// Where reports come in at an address of a replica's own.
+const REPORT_PORT: u16 = 8443;
 
 impl Autoscaler {
     /// Starts a replica as its own service account and waits until it is ready.
@@ -40,10 +58,35 @@ impl Autoscaler {
     /// It cannot be started.
     #[must_use]
     pub fn launch(cluster: &Cluster, identity: &str, options: &[&str]) -> Self {
+        Self::launch_at(&Place::default(), cluster, identity, options)
+    }
+
+    /// Starts a replica somewhere and does not wait.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn launch_at(place: &Place, cluster: &Cluster, identity: &str, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let kubeconfig = folder.path().join("kubeconfig");
-        fs::write(&kubeconfig, cluster.api_as("ebb-autoscaler").kubeconfig()).expect("write");
-        let (report_port, status_port) = (server_port(), server_port());
+        let mut api = cluster.api_as("ebb-autoscaler");
+        if let Some(url) = &place.api {
+            api = Api::new(url, api.token_text());
+        }
+        fs::write(&kubeconfig, api.kubeconfig()).expect("write");
+        let status_port = server_port();
+        let (host, listen, reports) = match &place.host {
+            Some((name, address)) => {
+                let at = SocketAddr::new(*address, REPORT_PORT);
+                (name.clone(), at, at)
+            }
+            None => {
+                let port = server_port();
+                let all = SocketAddr::from(([0, 0, 0, 0], port));
+                ("localhost".to_owned(), all, ([127, 0, 0, 1], port).into())
+            }
+        };
+        let tls_names = format!("localhost,ebb-autoscaler-reports.ebb-system.svc,{host}");
         let log = fs::File::create(folder.path().join("log")).expect("a log file");
         let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
         let name = identity.to_owned();
@@ -55,13 +98,10 @@ impl Autoscaler {
                 .env("POD_NAMESPACE", SYSTEM)
                 .env("POD_NAME", &name)
                 .args(manifests::arguments("Deployment", "ebb-autoscaler"))
-                .args(["--report-address", &format!("0.0.0.0:{report_port}")])
+                .args(["--report-address", &listen.to_string()])
                 .args(["--status-address", &format!("127.0.0.1:{status_port}")])
                 .args(["--probe-address", "127.0.0.1:0"])
-                .args([
-                    "--tls-names",
-                    "localhost,ebb-autoscaler-reports.ebb-system.svc",
-                ])
+                .args(["--tls-names", &tls_names])
                 .args(&options)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
@@ -73,8 +113,10 @@ impl Autoscaler {
             command: Box::new(command),
             folder,
             identity: identity.to_owned(),
-            report_port,
+            reports,
             status_port,
+            host,
+            credential: credential(api.token_text()),
         }
     }
 
@@ -93,10 +135,24 @@ impl Autoscaler {
     /// It does not get ready.
     #[track_caller]
     pub fn restart(&mut self) {
+        self.kill();
+        self.begin();
+        self.await_ready();
+    }
+
+    /// Ends it as by `kill -9`, and waits for its end.
+    ///
+    /// # Panics
+    /// It does not end.
+    #[track_caller]
+    pub fn kill(&mut self) {
         self.signal(Signal::SIGKILL);
         self.process.wait(SOON);
+    }
+
+    /// Starts it anew, with the same name and ports, and does not wait.
+    pub fn begin(&mut self) {
         self.process = start_process((self.command)());
-        self.await_ready();
     }
 
     /// Waits until it leads.
@@ -174,18 +230,30 @@ impl Autoscaler {
     /// Its port for reports.
     #[must_use]
     pub fn report_port(&self) -> u16 {
-        self.report_port
+        self.reports.port()
+    }
+
+    /// Where it takes reports.
+    #[must_use]
+    pub fn reports(&self) -> SocketAddr {
+        self.reports
+    }
+
+    /// What the audit log calls its token: of several replicas with one account, this one.
+    #[must_use]
+    pub fn credential(&self) -> &str {
+        &self.credential
     }
 
     /// Where agents report.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("https://localhost:{}", self.report_port)
+        format!("https://{}:{}", self.host, self.reports.port())
     }
 
     /// Its status port.
     #[must_use]
-    pub fn status(&self) -> std::net::SocketAddr {
+    pub fn status(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.status_port).into()
     }
 
@@ -229,5 +297,17 @@ impl Drop for Autoscaler {
         if std::thread::panicking() {
             eprintln!("log of {}:\n{}", self.identity, self.log());
         }
+    }
+}
+
+/// What an audit log calls a token: `JTI=` and the claim `jti` of a real one
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/>), all of the double's.
+fn credential(token: &str) -> String {
+    let claims = token.split('.').nth(1).unwrap_or_default();
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap_or_default();
+    let claims: Value = serde_json::from_slice(&claims).unwrap_or_default();
+    match claims["jti"].as_str() {
+        Some(id) => format!("JTI={id}"),
+        None => token.to_owned(),
     }
 }

@@ -27,6 +27,8 @@ use super::{SYSTEM, network, runtime, server_port, start_process};
 use crate::harness::server::Stats;
 use crate::harness::{Process, Wire, poll, program};
 
+/// A label of its nodes, for the `nodeSelector` of pods that are to run as processes where there are other nodes too.
+pub const LABEL: &str = "test/processes";
 /// An annotation of a pod: how long its server takes to start.
 pub const START_DELAY: &str = "test/start-delay";
 
@@ -100,7 +102,8 @@ impl Kubelet {
     #[must_use]
     pub fn start(api: &Api, nodes: &[&str]) -> Self {
         for node in nodes {
-            api.apply(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}}));
+            let labels = json!({LABEL: "true"});
+            api.apply(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": labels}}));
             let room = json!({"pods": "500", "cpu": "64", "memory": "256Gi"});
             let status = json!({"status": {"capacity": room, "allocatable": room}});
             let path = format!("{}/status", path("v1", "Node", "", node));

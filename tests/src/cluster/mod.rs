@@ -12,13 +12,16 @@ pub mod cgroup;
 pub mod control_plane;
 pub mod double;
 mod expired;
+pub mod faults;
 mod follow;
+pub mod hosts;
 pub mod kubelet;
 pub mod manifests;
 pub mod network;
 mod proxy;
 pub mod report;
 mod scales;
+pub mod simulated;
 pub mod traffic;
 
 use std::net::{Ipv4Addr, TcpListener};
@@ -37,12 +40,14 @@ pub use self::activator::{
 };
 pub use self::api::Api;
 use self::api::path;
-pub use self::autoscaler::Autoscaler;
+pub use self::autoscaler::{Autoscaler, Place};
 use self::control_plane::ControlPlane;
 use self::double::Double;
+pub use self::faults::{ApiWay, Mode};
 pub use self::kubelet::Kubelet;
 pub use self::proxy::{Endpoints, Proxy};
 pub use self::scales::Scales;
+pub use self::simulated::Simulated;
 pub use self::traffic::Traffic;
 use crate::harness::{Process, control_plane};
 
@@ -244,6 +249,24 @@ impl Cluster {
         match &self.back_end {
             BackEnd::Real(real) => real.audit(),
             BackEnd::Double(double) => double.audit(),
+        }
+    }
+
+    /// The API server's URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.back_end {
+            BackEnd::Real(real) => real.url(),
+            BackEnd::Double(double) => double.url(),
+        }
+    }
+
+    /// The double, if it is one: for what only it can be made to do.
+    #[must_use]
+    pub fn as_double(&self) -> Option<&Double> {
+        match &self.back_end {
+            BackEnd::Double(double) => Some(double),
+            BackEnd::Real(_) => None,
         }
     }
 

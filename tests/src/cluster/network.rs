@@ -59,7 +59,8 @@ pub fn is_private() -> bool {
 }
 
 /// An address that nobody had before; `None` where there is no private network.
-pub(super) fn address() -> Option<IpAddr> {
+#[must_use]
+pub fn address() -> Option<IpAddr> {
     static NEXT: AtomicU16 = AtomicU16::new(256);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
     let [high, low] = next.max(256).to_be_bytes();

@@ -61,9 +61,21 @@ pub async fn tls(
     from: IpAddr,
     port: u16,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    tls_to(trust, from, ([127, 0, 0, 1], port).into()).await
+}
+
+/// The same to any address.
+///
+/// # Errors
+/// It breaks off.
+pub async fn tls_to(
+    trust: Arc<ClientConfig>,
+    from: IpAddr,
+    to: SocketAddr,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::new(from, 0))?;
-    let stream = socket.connect(([127, 0, 0, 1], port).into()).await?;
+    let stream = socket.connect(to).await?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from("localhost").expect("a name");
     TlsConnector::from(trust).connect(name, stream).await
@@ -77,7 +89,19 @@ impl Line {
         from: IpAddr,
         port: u16,
     ) -> std::io::Result<Self> {
-        let stream = tls(trust, from, port).await?;
+        Self::connect_to(trust, from, ([127, 0, 0, 1], port).into()).await
+    }
+
+    /// The same to any address.
+    ///
+    /// # Errors
+    /// The connection breaks off.
+    pub async fn connect_to(
+        trust: Arc<ClientConfig>,
+        from: IpAddr,
+        to: SocketAddr,
+    ) -> std::io::Result<Self> {
+        let stream = tls_to(trust, from, to).await?;
         let (sender, connection) = handshake(TokioIo::new(stream))
             .await
             .map_err(std::io::Error::other)?;

@@ -15,10 +15,10 @@ use super::follow::{Following, follow};
 type Scale = (i32, Instant);
 
 #[derive(Default)]
-struct Shared(Mutex<HashMap<(String, String), Scale>>);
+struct Shared(Mutex<HashMap<(String, String), Vec<Scale>>>);
 
 impl Shared {
-    fn known(&self) -> MutexGuard<'_, HashMap<(String, String), Scale>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<(String, String), Vec<Scale>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -27,11 +27,9 @@ impl Shared {
         let replicas = object.spec.as_ref().and_then(|spec| spec.replicas);
         let replicas = replicas.unwrap_or(1);
         let mut known = self.known();
-        if known
-            .get(&key)
-            .is_none_or(|(before, _)| *before != replicas)
-        {
-            known.insert(key, (replicas, Instant::now()));
+        let known = known.entry(key).or_default();
+        if known.last().is_none_or(|(before, _)| *before != replicas) {
+            known.push((replicas, Instant::now()));
         }
     }
 }
@@ -63,6 +61,13 @@ impl Scales {
     #[must_use]
     pub fn of(&self, namespace: &str, name: &str) -> Option<Scale> {
         let key = (namespace.to_owned(), name.to_owned());
-        self.shared.known().get(&key).copied()
+        self.shared.known().get(&key)?.last().copied()
+    }
+
+    /// Each number of pods it has been asked to have, in order, and since when.
+    #[must_use]
+    pub fn history(&self, namespace: &str, name: &str) -> Vec<(i32, Instant)> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.shared.known().get(&key).cloned().unwrap_or_default()
     }
 }

@@ -28,7 +28,7 @@ mod wire;
 pub use cgroup::TestCgroup;
 pub use find::{control_plane, kubectl, npm, program};
 pub use needs::Need;
-pub use notes::note;
+pub use notes::{note, row};
 pub use process::{Process, Signal};
 pub use remains::{Remains, dead_runs};
 pub use shared::{Held, Shared};

@@ -83,16 +83,13 @@ impl Agent {
             return Self::start_by(&[], cluster, kubelet, node, replicas);
         }
         let token = agent_token(cluster.api(), node);
-        let ports: Vec<_> = replicas
-            .iter()
-            .map(|replica| replica.report_port())
-            .collect();
+        let addresses: Vec<_> = replicas.iter().map(|replica| replica.reports()).collect();
         let trust = trust(cluster.api());
         let pods = Arc::new(kubelet.watcher());
         let name = node.to_owned();
         let begin = Begin::StandIn(Box::new(move || {
             let (node, token) = (name.clone(), token.clone());
-            let stand_in = StandIn::new(node, token, Arc::clone(&trust), ports.clone());
+            let stand_in = StandIn::new(node, token, Arc::clone(&trust), addresses.clone());
             let pods = Arc::clone(&pods);
             runtime().spawn(stand_in.run(move || pods()))
         }));
@@ -111,7 +108,9 @@ impl Agent {
         node: &str,
         replicas: &[&Autoscaler],
     ) -> Self {
-        let urls: Vec<_> = replicas.iter().map(|replica| replica.url()).collect();
+        let mut urls: Vec<_> = replicas.iter().map(|replica| replica.url()).collect();
+        // Replicas that share a name are all told by it.
+        urls.dedup();
         let cgroups = kubelet.cgroup_root();
         let real = Real::new(wrapper, cluster, &cgroups, node, &urls);
         Self::new(node, Begin::Real(real))

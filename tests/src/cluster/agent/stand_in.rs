@@ -22,9 +22,9 @@ pub(super) struct StandIn {
     node: String,
     token: String,
     trust: Arc<ClientConfig>,
-    ports: Vec<u16>,
+    addresses: Vec<SocketAddr>,
     start: Instant,
-    lines: HashMap<u16, Line>,
+    lines: HashMap<SocketAddr, Line>,
 }
 
 /// What this node's clock shows when the stand-in starts, ns: pods may be older.
@@ -37,13 +37,13 @@ impl StandIn {
         node: String,
         token: String,
         trust: Arc<ClientConfig>,
-        ports: Vec<u16>,
+        addresses: Vec<SocketAddr>,
     ) -> Self {
         Self {
             node,
             token,
             trust,
-            ports,
+            addresses,
             start: Instant::now(),
             lines: HashMap::new(),
         }
@@ -79,23 +79,23 @@ impl StandIn {
                     });
                 }
             }
-            for port in self.ports.clone() {
+            for address in self.addresses.clone() {
                 // What cannot be said now is said the next time.
-                let _ = self.tell(port, &report).await;
+                let _ = self.tell(address, &report).await;
             }
         }
     }
 
-    async fn tell(&mut self, port: u16, report: &Report<'_>) -> Result<(), String> {
-        let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let mut line = match self.lines.remove(&port) {
+    async fn tell(&mut self, address: SocketAddr, report: &Report<'_>) -> Result<(), String> {
+        let from = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let mut line = match self.lines.remove(&address) {
             Some(line) => line,
-            None => Line::connect(Arc::clone(&self.trust), from, port)
+            None => Line::connect_to(Arc::clone(&self.trust), from, address)
                 .await
                 .map_err(|error| error.to_string())?,
         };
         line.report(&self.token, report).await?;
-        self.lines.insert(port, line);
+        self.lines.insert(address, line);
         Ok(())
     }
 }

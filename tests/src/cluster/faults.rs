@@ -1,0 +1,200 @@
+//! What can go wrong between a program and its API server: a relay in front of it that freezes, delays, refuses, or takes
+//! connections and never answers.
+//!
+//! It knows bytes only, so it stands before a real API server as before the double. A program is led through it by its
+//! kubeconfig; the test itself goes past it, and sees what really is.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::{runtime, server_port};
+
+/// Bytes that are read at a time.
+const CHUNK: usize = 64 << 10;
+/// Chunks that are under way in one direction of a delayed connection.
+const UNDER_WAY: usize = 64;
+
+/// How the way to the API server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// As without the relay.
+    Open,
+    /// Answers come so much later.
+    Late(Duration),
+    /// Connections break off, new ones are refused.
+    Refused,
+    /// Connections are taken, and nothing comes through any of them.
+    Silent,
+}
+
+/// A relay; connections end when it is dropped.
+#[derive(Debug)]
+pub struct ApiWay {
+    address: SocketAddr,
+    scheme: String,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    to: SocketAddr,
+    mode: watch::Sender<Mode>,
+    /// Connections with a lower number are frozen: they stay open, and nothing comes through.
+    frozen_below: watch::Sender<u64>,
+    next: AtomicU64,
+}
+
+impl ApiWay {
+    /// Relays to an API server.
+    ///
+    /// # Panics
+    /// The URL has no address.
+    #[must_use]
+    pub fn to(url: &str) -> Self {
+        let (scheme, to) = url.split_once("://").expect("a URL");
+        let shared = Arc::new(Shared {
+            to: to.trim_end_matches('/').parse().expect("an address"),
+            mode: watch::Sender::new(Mode::Open),
+            frozen_below: watch::Sender::new(0),
+            next: AtomicU64::new(0),
+        });
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server_port()));
+        let task = runtime().spawn(Arc::clone(&shared).listen(address));
+        Self {
+            address,
+            scheme: scheme.to_owned(),
+            shared,
+            task,
+        }
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// From now on.
+    pub fn set(&self, mode: Mode) {
+        self.shared.mode.send_replace(mode);
+    }
+
+    /// The connections there are freeze for ever; new ones work.
+    pub fn freeze(&self) {
+        let next = self.shared.next.load(Ordering::SeqCst);
+        self.shared.frozen_below.send_replace(next);
+    }
+}
+
+impl Drop for ApiWay {
+    fn drop(&mut self) {
+        self.set(Mode::Refused);
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    async fn listen(self: Arc<Self>, address: SocketAddr) {
+        let mut mode = self.mode.subscribe();
+        loop {
+            if mode.wait_for(|mode| *mode != Mode::Refused).await.is_err() {
+                return;
+            }
+            let Ok(listener) = TcpListener::bind(address).await else {
+                return;
+            };
+            loop {
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    _ = mode.wait_for(|mode| *mode == Mode::Refused) => break,
+                };
+                let Ok((client, _)) = accepted else { continue };
+                tokio::spawn(Arc::clone(&self).relay(client));
+            }
+        }
+    }
+
+    async fn relay(self: Arc<Self>, client: TcpStream) {
+        let number = self.next.fetch_add(1, Ordering::SeqCst);
+        let mut mode = self.mode.subscribe();
+        let both = async {
+            let server = TcpStream::connect(self.to).await?;
+            client.set_nodelay(true)?;
+            server.set_nodelay(true)?;
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            // Whichever side ends first ends both.
+            tokio::select! {
+                result = self.carry(number, from_client, to_server, false) => result,
+                result = self.carry(number, from_server, to_client, true) => result,
+            }
+        };
+        tokio::select! {
+            result = both => drop::<std::io::Result<()>>(result),
+            _ = mode.wait_for(|mode| *mode == Mode::Refused) => {}
+        }
+    }
+
+    /// Carries one direction.
+    async fn carry(
+        &self,
+        number: u64,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        answers: bool,
+    ) -> std::io::Result<()> {
+        let (sender, mut chunks) = mpsc::channel::<(Instant, Vec<u8>)>(UNDER_WAY);
+        let read = async {
+            loop {
+                let mut chunk = vec![0; CHUNK];
+                let bytes = from.read(&mut chunk).await?;
+                chunk.truncate(bytes);
+                if bytes == 0 || sender.send((Instant::now(), chunk)).await.is_err() {
+                    // What is under way arrives before the end.
+                    drop(sender);
+                    return std::future::pending::<std::io::Result<()>>().await;
+                }
+            }
+        };
+        let write = async {
+            while let Some((since, chunk)) = chunks.recv().await {
+                self.passes(number).await;
+                let mode = *self.mode.borrow();
+                if let (Mode::Late(by), true) = (mode, answers) {
+                    sleep_until(since + by).await;
+                    self.passes(number).await;
+                }
+                to.write_all(&chunk).await?;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            result = read => result,
+            result = write => result,
+        }
+    }
+
+    /// Waits while nothing comes through a connection.
+    async fn passes(&self, number: u64) {
+        let mut frozen_below = self.frozen_below.subscribe();
+        if *frozen_below.borrow_and_update() > number {
+            // For ever.
+            std::future::pending::<()>().await;
+        }
+        let mut mode = self.mode.subscribe();
+        // The relay is there as long as its connections.
+        let _ = mode.wait_for(|mode| *mode != Mode::Silent).await;
+        if *frozen_below.borrow_and_update() > number {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! Nodes whose pods are objects only, with agents that report what a test says is in flight.
+//!
+//! For more pods than a machine has room for as processes. A pod that is bound to one of the nodes is running and ready at
+//! once; one that is deleted is gone at once. The load of an app is spread evenly over its pods that are ready, without
+//! a jitter, so that a decision can be foreseen exactly.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ebb_report::{Pod as PodReport, Report};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::runtime::watcher::Event;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time;
+use tokio_rustls::rustls::ClientConfig;
+
+use super::agent::agent_token;
+use super::api::{Api, path};
+use super::follow::{Following, follow};
+use super::report::{Line, trust};
+use super::{Autoscaler, Cluster, SYSTEM, runtime};
+
+/// A label of the nodes, for the `nodeSelector` of pods that are to run here.
+pub const LABEL: &str = "test/simulated";
+/// An annotation of a pod: it never gets ready.
+pub const NEVER_READY: &str = "test/never-ready";
+
+/// As the agent's.
+const TICK: Duration = Duration::from_secs(1);
+/// A report that is not answered is given up, and the connection with it.
+const ANSWER: Duration = Duration::from_secs(3);
+/// What the clocks of these nodes show at the start, ns.
+const EPOCH: u64 = 1_000_000_000_000;
+
+/// An app: namespace, and the label `app` of its pods.
+type App = (String, String);
+
+/// Nodes at work.
+pub struct Simulated {
+    shared: Arc<Shared>,
+    agents: Vec<JoinHandle<()>>,
+    kubelet: JoinHandle<()>,
+    nodes: Vec<String>,
+    _following: Following,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Whether the agents run.
+    reporting: watch::Sender<bool>,
+    start: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    pods: BTreeMap<String, SimulatedPod>,
+    /// Requests in flight, in all.
+    load: HashMap<App, f64>,
+    /// How long reports took to be answered.
+    took: Vec<Duration>,
+    /// Nodes whose agent is silent.
+    silent: Vec<String>,
+}
+
+struct SimulatedPod {
+    app: App,
+    node: String,
+    ready: bool,
+    /// Whether agents count it.
+    counted: bool,
+    /// By the clock of its node, since its agent counts it.
+    since: u64,
+    at: u64,
+    integral: f64,
+    started: f64,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Now, by the clock of the nodes.
+    fn now(&self) -> u64 {
+        EPOCH + self.start.elapsed().as_nanos() as u64
+    }
+}
+
+impl State {
+    /// Counts up to `now` what was in flight until then.
+    fn advance(&mut self, now: u64) {
+        let mut ready: HashMap<App, usize> = HashMap::new();
+        for pod in self.pods.values().filter(|pod| pod.ready) {
+            *ready.entry(pod.app.clone()).or_default() += 1;
+        }
+        for pod in self.pods.values_mut() {
+            let nanoseconds = now.saturating_sub(pod.at) as f64;
+            let share = match ready.get(&pod.app) {
+                Some(pods) if pod.ready => {
+                    self.load.get(&pod.app).copied().unwrap_or(0.0) / *pods as f64
+                }
+                _ => 0.0,
+            };
+            pod.integral += share * nanoseconds;
+            // A request takes a fifth of a second.
+            pod.started += share * nanoseconds / 2e8;
+            pod.at = now;
+        }
+    }
+
+    fn in_flight(&self, pod: &SimulatedPod) -> u64 {
+        let ready = self
+            .pods
+            .values()
+            .filter(|it| it.ready && it.app == pod.app);
+        let load = self.load.get(&pod.app).copied().unwrap_or(0.0);
+        match (pod.ready, ready.count()) {
+            (true, pods) if pods > 0 => (load / pods as f64).round() as u64,
+            _ => 0,
+        }
+    }
+}
+
+impl Simulated {
+    /// Registers nodes, and runs their pods and agents, which report to all these replicas once they are told to.
+    ///
+    /// # Panics
+    /// The API server refuses.
+    #[must_use]
+    pub fn start(cluster: &Cluster, nodes: &[&str], replicas: &[&Autoscaler]) -> Self {
+        let this = Self::without_agents(cluster, nodes);
+        let addresses: Vec<_> = replicas.iter().map(|replica| replica.reports()).collect();
+        this.with_agents(cluster, &addresses)
+    }
+
+    /// Registers nodes and runs their pods; agents come later.
+    ///
+    /// # Panics
+    /// The API server refuses.
+    #[must_use]
+    pub fn without_agents(cluster: &Cluster, nodes: &[&str]) -> Self {
+        let api = cluster.api();
+        for node in nodes {
+            let labels = json!({LABEL: "true"});
+            api.apply(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": labels}}));
+            let room = json!({"pods": "5000", "cpu": "640", "memory": "2560Gi"});
+            let status = json!({"status": {"capacity": room, "allocatable": room}});
+            let at = format!("{}/status", path("v1", "Node", "", node));
+            api.merge(&at, &status)
+                .unwrap_or_else(|refused| panic!("{at}: {refused:?}"));
+        }
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            reporting: watch::Sender::new(false),
+            start: Instant::now(),
+        });
+        let nodes: Vec<String> = nodes.iter().map(|node| (*node).to_owned()).collect();
+        let (to_kubelet, asked) = mpsc::unbounded_channel();
+        let (kept, ours) = (Arc::clone(&shared), nodes.clone());
+        let following = follow(api, move |change| seen(&kept, &ours, &to_kubelet, change));
+        Self {
+            kubelet: runtime().spawn(work(api.clone(), asked)),
+            shared,
+            agents: Vec::new(),
+            nodes,
+            _following: following,
+        }
+    }
+
+    /// Makes the agents, which report to these addresses once they are told to.
+    #[must_use]
+    pub fn with_agents(mut self, cluster: &Cluster, addresses: &[SocketAddr]) -> Self {
+        let trust = trust(cluster.api());
+        for node in &self.nodes {
+            let token = agent_token(cluster.api(), node);
+            for address in addresses {
+                let agent = SimulatedAgent {
+                    shared: Arc::clone(&self.shared),
+                    node: node.clone(),
+                    token: token.clone(),
+                    trust: Arc::clone(&trust),
+                    address: *address,
+                };
+                self.agents.push(runtime().spawn(agent.run()));
+            }
+        }
+        self
+    }
+
+    /// The agents start, and count from here on.
+    pub fn report(&self) {
+        let now = self.shared.now();
+        let mut state = self.shared.state();
+        for pod in state.pods.values_mut() {
+            (pod.since, pod.at, pod.integral, pod.started) = (now, now, 0.0, 0.0);
+        }
+        drop(state);
+        self.shared.reporting.send_replace(true);
+    }
+
+    /// The agents end.
+    pub fn silence(&self) {
+        self.shared.reporting.send_replace(false);
+    }
+
+    /// The agent of one node falls silent.
+    pub fn silence_node(&self, node: &str) {
+        self.shared.state().silent.push(node.to_owned());
+    }
+
+    /// So many requests are in flight on the pods of an app from now on; when that was.
+    pub fn load(&self, namespace: &str, app: &str, in_flight: f64) -> Instant {
+        let mut state = self.shared.state();
+        state.advance(self.shared.now());
+        let app = (namespace.to_owned(), app.to_owned());
+        state.load.insert(app, in_flight);
+        Instant::now()
+    }
+
+    /// How many pods of an app are ready.
+    #[must_use]
+    pub fn ready(&self, namespace: &str, app: &str) -> usize {
+        let state = self.shared.state();
+        let ours = state
+            .pods
+            .values()
+            .filter(|pod| pod.ready && (&*pod.app.0, &*pod.app.1) == (namespace, app));
+        ours.count()
+    }
+
+    /// How long the reports took to be answered since this was asked last.
+    #[must_use]
+    pub fn took(&self) -> Vec<Duration> {
+        std::mem::take(&mut self.shared.state().took)
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        for agent in &self.agents {
+            agent.abort();
+        }
+        self.kubelet.abort();
+    }
+}
+
+/// What a kubelet is to do.
+enum Do {
+    Begin(Pod),
+    End(Pod),
+}
+
+fn seen(
+    shared: &Shared,
+    nodes: &[String],
+    kubelet: &mpsc::UnboundedSender<Do>,
+    change: Event<Pod>,
+) {
+    let pod = match change {
+        Event::Apply(pod) | Event::InitApply(pod) => pod,
+        Event::Delete(pod) => {
+            let now = shared.now();
+            let mut state = shared.state();
+            state.advance(now);
+            state.pods.remove(&pod.uid().unwrap_or_default());
+            return;
+        }
+        Event::Init | Event::InitDone => return,
+    };
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+    let Some(node) = node.filter(|node| nodes.contains(node)) else {
+        return;
+    };
+    if pod.namespace().as_deref() == Some(SYSTEM) {
+        return;
+    }
+    let uid = pod.uid().unwrap_or_default();
+    let ends = pod.metadata.deletion_timestamp.is_some();
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.clone());
+    let ready = conditions.into_iter().flatten();
+    let ready = ready
+        .into_iter()
+        .any(|is| is.type_ == "Ready" && is.status == "True");
+    let now = shared.now();
+    let mut state = shared.state();
+    state.advance(now);
+    let known = state.pods.contains_key(&uid);
+    let app = pod.labels().get("app").cloned().unwrap_or_default();
+    let entry = state.pods.entry(uid).or_insert_with(|| SimulatedPod {
+        app: (pod.namespace().unwrap_or_default(), app),
+        node,
+        ready: false,
+        counted: false,
+        since: now,
+        at: now,
+        integral: 0.0,
+        started: 0.0,
+    });
+    entry.ready = ready && !ends;
+    let class = pod.annotations().get("autoscaling.knative.dev/class");
+    entry.counted = class.is_some_and(|class| class == "ebb.dev");
+    // Nobody is there any more once the nodes are gone.
+    if ends {
+        let _ = kubelet.send(Do::End(pod));
+    } else if !known && !ready {
+        let _ = kubelet.send(Do::Begin(pod));
+    }
+}
+
+/// Pods that are begun or ended at a time.
+const AT_A_TIME: usize = 8;
+
+/// Does what a kubelet does, several pods at a time.
+async fn work(api: Api, mut asked: mpsc::UnboundedReceiver<Do>) {
+    let mut address = 0_u16;
+    let mut under_way = JoinSet::new();
+    while let Some(what) = asked.recv().await {
+        if under_way.len() >= AT_A_TIME {
+            under_way.join_next().await;
+        }
+        let api = api.clone();
+        address = address.wrapping_add(1);
+        let ip = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 201, 0, 0)) + u32::from(address));
+        under_way.spawn_blocking(move || {
+            let done = match what {
+                Do::Begin(pod) => begin(&api, &pod, ip),
+                Do::End(pod) => {
+                    let namespace = pod.namespace().unwrap_or_default();
+                    let at = path("v1", "Pod", &namespace, &pod.name_any());
+                    let at_once = json!({"gracePeriodSeconds": 0});
+                    api.ask("DELETE", &at, "application/json", &at_once)
+                        .map(drop)
+                }
+            };
+            if let Err(refused) = done
+                && refused.code != 404
+                && refused.code != 409
+            {
+                eprintln!("the API server refuses what a kubelet writes: {refused:?}");
+            }
+        });
+    }
+}
+
+fn begin(api: &Api, pod: &Pod, ip: Ipv4Addr) -> Result<(), super::api::Refused> {
+    let ready = if pod.annotations().contains_key(NEVER_READY) {
+        "False"
+    } else {
+        "True"
+    };
+    let now = k8s_openapi::jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string();
+    let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "lastTransitionTime": now});
+    let status = json!({"status": {
+        "phase": "Running", "startTime": now, "podIP": ip, "podIPs": [{"ip": ip}],
+        "conditions": [condition("PodScheduled", "True"), condition("Initialized", "True"),
+            condition("ContainersReady", ready), condition("Ready", ready)],
+    }});
+    let at = path(
+        "v1",
+        "Pod",
+        &pod.namespace().unwrap_or_default(),
+        &pod.name_any(),
+    );
+    api.merge(&format!("{at}/status"), &status).map(drop)
+}
+
+/// The agent of a node, as one replica hears it.
+struct SimulatedAgent {
+    shared: Arc<Shared>,
+    node: String,
+    token: String,
+    trust: Arc<ClientConfig>,
+    address: SocketAddr,
+}
+
+impl SimulatedAgent {
+    async fn run(self) {
+        let mut reporting = self.shared.reporting.subscribe();
+        let mut tick = time::interval(TICK);
+        tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut line = None;
+        loop {
+            if reporting.wait_for(|reporting| *reporting).await.is_err() {
+                return;
+            }
+            tick.tick().await;
+            let Some(report) = self.read() else { continue };
+            let told = time::timeout(ANSWER, self.tell(&mut line, &report)).await;
+            if !matches!(told, Ok(Ok(()))) {
+                // What cannot be said now is said the next time.
+                line = None;
+            }
+        }
+    }
+
+    fn read(&self) -> Option<Report<'static>> {
+        let now = self.shared.now();
+        let mut state = self.shared.state();
+        if state.silent.contains(&self.node) {
+            return None;
+        }
+        state.advance(now);
+        let ours = state
+            .pods
+            .iter()
+            .filter(|(_, pod)| pod.node == self.node && pod.counted);
+        let pods = ours.map(|(uid, pod)| PodReport {
+            uid: uid.clone().into(),
+            since: pod.since,
+            at: pod.at,
+            integral: pod.integral as u64,
+            in_flight: state.in_flight(pod),
+            started: pod.started as u64,
+            completed: pod.started as u64,
+            ..PodReport::default()
+        });
+        Some(Report {
+            node: self.node.clone().into(),
+            boot: format!("simulated {:?}", self.shared.start).into(),
+            pods: pods.collect(),
+        })
+    }
+
+    async fn tell(&self, line: &mut Option<Line>, report: &Report<'_>) -> Result<(), String> {
+        let mut open = match line.take() {
+            Some(open) => open,
+            None => {
+                let from = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+                Line::connect_to(Arc::clone(&self.trust), from, self.address)
+                    .await
+                    .map_err(|error| error.to_string())?
+            }
+        };
+        let asked = Instant::now();
+        open.report(&self.token, report).await?;
+        self.shared.state().took.push(asked.elapsed());
+        *line = Some(open);
+        Ok(())
+    }
+}

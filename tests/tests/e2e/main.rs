@@ -20,6 +20,7 @@ mod deploy;
 mod kinds;
 mod lack;
 mod leader;
+mod light;
 mod metrics;
 mod outage;
 mod page;
@@ -37,7 +38,7 @@ mod zero;
 
 use std::process::ExitCode;
 
-use ebb_tests::cluster::{agent as agents, back_end, bpffs, network};
+use ebb_tests::cluster::{agent as agents, back_end, bpffs, hosts, network};
 use ebb_tests::harness;
 
 fn main() -> ExitCode {
@@ -45,6 +46,11 @@ fn main() -> ExitCode {
     if !listing {
         // Before there are threads.
         let pins = bpffs::mount_private();
+        if pins.is_ok()
+            && let Err(error) = hosts::own()
+        {
+            harness::note(format!("no names of the test run's own: {error}"));
+        }
         let network = match network::enter() {
             Ok(()) => "a network of its own".to_owned(),
             Err(error) => format!("the machine's network ({error})"),

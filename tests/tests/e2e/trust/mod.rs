@@ -1,16 +1,20 @@
 //! A control plane that can be trusted: the cases from the field, by their ids.
 
 mod certificate;
+mod cluster;
 mod front;
 mod network;
 mod node;
 mod rights;
 mod security_md;
+mod tenants;
 
 use ebb_tests::cluster::{Cluster, install_activator};
 use ebb_tests::harness::{Case, Held, Shared};
 
 pub(crate) const CASES: &[&[Case]] = &[
+    cluster::CASES,
+    tenants::CASES,
     certificate::CASES,
     front::CASES,
     network::CASES,

@@ -11,7 +11,8 @@ pub(crate) mod world;
 
 use ebb_tests::harness::{Case, Need};
 
-pub(crate) use self::world::end;
+pub(crate) use self::client::get;
+pub(crate) use self::world::{TO_ZERO, Zero, end};
 
 /// Pods are processes in cgroups, at addresses of their own.
 const NEEDS: &[Need] = &[Need::Cgroup, Need::Network];
@@ -45,3 +46,13 @@ pub(crate) const CASES: &[Case] = &[
         failures::activator_restarted,
     ),
 ];
+
+/// Sends so many requests at once to wherever a Service leads.
+///
+/// # Panics
+/// One is not answered with 200.
+#[track_caller]
+pub(crate) fn assert_answered(zero: &Zero, namespace: &str, service: &str, requests: usize) {
+    let pick = zero.proxy.pick(namespace, service);
+    client::assert_all_ok(&client::all(client::many(requests, &pick, "/")));
+}

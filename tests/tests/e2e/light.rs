@@ -1,0 +1,164 @@
+//! A cluster whose pods are objects only, for what is decided rather than what is served: it takes many pods and starts
+//! fast.
+
+use std::time::{Duration, Instant};
+
+use ebb_tests::cluster::api::path;
+use ebb_tests::cluster::simulated::LABEL;
+use ebb_tests::cluster::{Api, Autoscaler, Cluster, SOON, Scales, Simulated, deployment};
+use ebb_tests::harness::eventually;
+use serde_json::{Value, json};
+
+use crate::world::FAST;
+
+/// The window of [`FAST`].
+pub(crate) const WINDOW: Duration = Duration::from_secs(6);
+/// A window's buckets are of one second, and the first one is not full.
+pub(crate) const BUCKET: Duration = Duration::from_secs(1);
+/// Of [`crate::world::TEN`]: what one pod carries.
+pub(crate) const CARRIES: f64 = 7.0;
+
+/// Everything. Dropped in this order: clients before servers.
+pub(crate) struct Light {
+    pub(crate) scales: Scales,
+    pub(crate) nodes: Simulated,
+    pub(crate) replicas: Vec<Autoscaler>,
+    pub(crate) cluster: Cluster,
+}
+
+impl Light {
+    /// With one replica that leads, and agents that report.
+    pub(crate) fn new() -> Self {
+        Self::on(Cluster::new())
+    }
+
+    /// The same on a cluster that is there.
+    pub(crate) fn on(cluster: Cluster) -> Self {
+        Self::with(cluster, &["first"])
+    }
+
+    /// With several replicas, the first of which leads.
+    pub(crate) fn with(cluster: Cluster, replicas: &[&str]) -> Self {
+        let replicas: Vec<_> = replicas
+            .iter()
+            .map(|name| {
+                let replica = Autoscaler::start(&cluster, name, &[]);
+                if *name == replicas[0] {
+                    replica.await_leading();
+                }
+                replica
+            })
+            .collect();
+        let to: Vec<_> = replicas.iter().collect();
+        let nodes = Simulated::start(&cluster, &["sim-a", "sim-b"], &to);
+        nodes.report();
+        Self {
+            scales: Scales::start(cluster.api()),
+            nodes,
+            replicas,
+            cluster,
+        }
+    }
+
+    pub(crate) fn api(&self) -> &Api {
+        self.cluster.api()
+    }
+
+    pub(crate) fn replica(&self) -> &Autoscaler {
+        &self.replicas[0]
+    }
+
+    /// A Deployment on the simulated nodes, in a namespace of the test's own, with its pods ready.
+    pub(crate) fn app(&self, namespace: &str, name: &str, replicas: u32, annotations: &Value) {
+        self.cluster.namespace(namespace);
+        self.api().apply(&on_simulated(deployment(
+            namespace,
+            name,
+            replicas,
+            annotations,
+        )));
+        self.await_ready(namespace, name, replicas as usize);
+    }
+
+    /// Waits until so many pods are ready.
+    #[track_caller]
+    pub(crate) fn await_ready(&self, namespace: &str, name: &str, pods: usize) {
+        let what = format!("{pods} pods of {namespace}/{name} ready");
+        eventually(&what, SOON, || {
+            (self.nodes.ready(namespace, name) == pods).then_some(())
+        });
+    }
+
+    /// Pods a Deployment is asked to have.
+    pub(crate) fn replicas_of(&self, namespace: &str, name: &str) -> u64 {
+        let at = path("apps/v1", "Deployment", namespace, name);
+        let object = self.api().get(&at).unwrap_or_default();
+        object["spec"]["replicas"].as_u64().unwrap_or(u64::MAX)
+    }
+
+    /// Waits until a Deployment is asked to have so many pods.
+    #[track_caller]
+    pub(crate) fn await_replicas(&self, namespace: &str, name: &str, within: Duration, pods: u64) {
+        let what = format!("{namespace}/{name} asked to have {pods} pods");
+        eventually(&what, within, || {
+            (self.replicas_of(namespace, name) == pods).then_some(())
+        });
+    }
+
+    /// Watches for a time that a Deployment never has fewer pods.
+    ///
+    /// # Panics
+    /// It has.
+    #[track_caller]
+    pub(crate) fn assert_never_below(
+        &self,
+        namespace: &str,
+        name: &str,
+        least: i32,
+        time: Duration,
+    ) {
+        std::thread::sleep(time);
+        let history = self.scales.history(namespace, name);
+        let pods: Vec<_> = history.iter().map(|(pods, _)| *pods).collect();
+        assert!(
+            !pods.is_empty() && pods.iter().all(|pods| *pods >= least),
+            "{namespace}/{name}: {pods:?}, at least {least} expected; {}",
+            self.replica().workload(namespace, name)
+        );
+    }
+
+    /// When a Deployment was first asked to have fewer pods.
+    pub(crate) fn first_below(&self, namespace: &str, name: &str, least: i32) -> Option<Instant> {
+        let history = self.scales.history(namespace, name);
+        let below = history.iter().find(|(pods, _)| *pods < least);
+        below.map(|(_, since)| *since)
+    }
+}
+
+/// What a test prints of a failure.
+impl Drop for Light {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for replica in &self.replicas {
+                let log = replica.log();
+                let lines: Vec<_> = log.lines().rev().take(40).collect();
+                for line in lines.iter().rev() {
+                    eprintln!("{line}");
+                }
+            }
+        }
+    }
+}
+
+/// The same object with its pods on simulated nodes.
+pub(crate) fn on_simulated(mut object: Value) -> Value {
+    object["spec"]["template"]["spec"]["nodeSelector"] = json!({LABEL: "true"});
+    object
+}
+
+/// Annotations that opt in, with the shortest window, a target of ten, and more.
+pub(crate) fn fast(more: &[(&str, &str)]) -> Value {
+    let given = [FAST, crate::world::TEN];
+    let all: Vec<_> = given.iter().chain(more).copied().collect();
+    ebb_tests::cluster::opted_in(&all)
+}

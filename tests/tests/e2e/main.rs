@@ -21,6 +21,7 @@ mod kinds;
 mod lack;
 mod leader;
 mod light;
+mod matrix;
 mod metrics;
 mod outage;
 mod page;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
     let code = harness::main(
         [
             // The long ones of those that others run beside first.
+            matrix::CASES,
             silent::CASES,
             outage::CASES,
             leader::CASES,

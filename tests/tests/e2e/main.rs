@@ -17,6 +17,7 @@ mod burst;
 mod config;
 mod cost;
 mod deploy;
+mod hostile;
 mod kinds;
 mod lack;
 mod leader;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
             burst::CASES,
             agent::CASES,
             size::CASES,
+            hostile::CASES,
             zero::CASES,
         ]
         .into_iter()

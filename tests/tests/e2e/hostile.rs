@@ -1,0 +1,417 @@
+//! One hostile namespace next to many ordinary workloads: the others pay nothing.
+//!
+//! The API server is the double and pods are objects, so what is measured is the autoscaler's own process. Phases without
+//! and with the hostile objects alternate, and medians over phases are held against each other, so that what else the
+//! machine does weighs on both alike. `EBB_TEST_FULL=1`: 1 000 ordinary workloads and ten minutes of it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ebb_tests::cluster::simulated::LABEL;
+use ebb_tests::cluster::{Autoscaler, Cluster, Simulated, opted_in};
+use ebb_tests::harness::{Case, eventually, full, note};
+use serde_json::{Value, json};
+
+use crate::cost;
+
+pub(crate) const CASES: &[Case] = &[Case::new(
+    "hostile::one_namespace_costs_the_others_nothing",
+    &[],
+    costs_nothing,
+)];
+
+/// The namespace.
+const HOSTILE: &str = "hostile";
+/// What is promised: so many times what it was before.
+const AT_MOST: f64 = 1.2;
+/// Bytes of an owner's name; with two of the others it fills what etcd takes.
+const NAME: usize = 900 << 10;
+const READY_WITHIN: Duration = Duration::from_secs(300);
+/// Short, because it is waited for.
+const LEASE: &str = "6s";
+
+/// How much of everything.
+struct Strength {
+    workloads: usize,
+    nodes: usize,
+    /// T3.
+    at_zero: usize,
+    /// T4.
+    long: usize,
+    /// T5: Services, and ports of each.
+    services: usize,
+    ports: usize,
+    /// T8.
+    odd: usize,
+    phases: usize,
+    phase: Duration,
+}
+
+fn strength() -> Strength {
+    let (workloads, nodes, phases, phase) = match full() {
+        true => (1_000, 50, 10, Duration::from_secs(60)),
+        false => (300, 30, 4, Duration::from_secs(5)),
+    };
+    Strength {
+        workloads,
+        nodes,
+        at_zero: 3_000,
+        long: 20,
+        services: 10,
+        ports: 1_000,
+        odd: 2_000,
+        phases,
+        phase,
+    }
+}
+
+/// What one phase showed of the others.
+#[derive(Debug, Default)]
+struct Shown {
+    /// Seconds from sending a report to the answer, which comes when it is in the windows and decided on.
+    report_p50: f64,
+    report_p99: f64,
+    /// Seconds of a scrape, and its bytes.
+    scrape: f64,
+    scrape_bytes: f64,
+    /// Requests a second to the API server.
+    requests: f64,
+    /// Seconds of CPU a second.
+    cpu: f64,
+    /// MiB.
+    memory: f64,
+}
+
+fn costs_nothing() {
+    let strength = strength();
+    let cluster = Cluster::large(ordinary(&strength));
+    let double = cluster.as_double().expect("it is the double");
+    let options = ["--lease-duration", LEASE];
+    let mut replicas = ["first", "second"].map(|name| {
+        let replica = Autoscaler::launch(&cluster, name, &options);
+        eventually("ready", READY_WITHIN, || {
+            (replica.get("/readyz")?.0 == 200).then_some(())
+        });
+        replica
+    });
+    eventually("leading", READY_WITHIN, || {
+        replicas[0].is_leading().then_some(())
+    });
+    let names: Vec<_> = (0..strength.nodes)
+        .map(|node| format!("node-{node}"))
+        .collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let nodes = Simulated::start(&cluster, &names, &[&replicas[0], &replicas[1]]);
+    eventually("all pods known", READY_WITHIN, || {
+        (nodes.ready("shop-0", "web-0") > 0).then_some(())
+    });
+    for number in 0..strength.workloads {
+        nodes.load(
+            &shop(number),
+            &format!("web-{number}"),
+            (number % 20) as f64,
+        );
+    }
+    nodes.report();
+    eventually("all decided on", READY_WITHIN, || {
+        let decided = decided(&replicas[0]);
+        (decided == strength.workloads).then_some(())
+    });
+    // Windows fill.
+    thread::sleep(Duration::from_secs(10));
+    let (mut calm, mut under) = (Vec::new(), Vec::new());
+    let (mut calm_takes_over, mut under_takes_over) = (Duration::ZERO, Duration::ZERO);
+    for phase in 0..strength.phases {
+        calm.push(measure(&cluster, &replicas[0], &nodes, strength.phase));
+        let last = phase + 1 == strength.phases;
+        if last {
+            calm_takes_over = fail_over(&mut replicas);
+        }
+        let objects = hostile(&strength);
+        let seeded = double.seed(objects);
+        under.push(measure(&cluster, &replicas[0], &nodes, strength.phase));
+        if last {
+            under_takes_over = fail_over(&mut replicas);
+        }
+        double.unseed(&seeded);
+        // What it costs to hear that they are gone is the hostile phase's, not that of the next.
+        settle(&replicas[0], strength.workloads);
+    }
+    let ratios = [
+        ratio(
+            "report to decision, p50",
+            &calm,
+            &under,
+            1e3,
+            "ms",
+            |shown| shown.report_p50,
+        ),
+        ratio(
+            "report to decision, p99",
+            &calm,
+            &under,
+            1e3,
+            "ms",
+            |shown| shown.report_p99,
+        ),
+        ratio("scrape", &calm, &under, 1e3, "ms", |shown| shown.scrape),
+        ratio("scrape's size", &calm, &under, 1e-3, "kB", |shown| {
+            shown.scrape_bytes
+        }),
+    ];
+    for (what, scale, unit, of) in [
+        (
+            "requests to the API server",
+            1.0,
+            "/s",
+            (|shown| shown.requests) as fn(&Shown) -> f64,
+        ),
+        ("CPU", 100.0, "%", |shown| shown.cpu),
+        ("memory", 1.0, "MiB", |shown| shown.memory),
+    ] {
+        ratio(what, &calm, &under, scale, unit, of);
+    }
+    let (before, during) = (
+        calm_takes_over.as_secs_f64(),
+        under_takes_over.as_secs_f64(),
+    );
+    note(format!(
+        "hostile namespace, fail-over: {before:.1} s before, {during:.1} s during"
+    ));
+    // A candidate looks every fifth of two thirds of the lease: two that are alike differ by that.
+    let step = 0.8;
+    assert!(
+        during <= before * AT_MOST + step,
+        "fail-over: {before} s, {during} s"
+    );
+    let over: Vec<_> = ratios.into_iter().flatten().collect();
+    assert!(over.is_empty(), "{over:#?}");
+}
+
+/// Notes a figure before and during, and answers what is wrong with it.
+///
+/// Two phases that are alike differ too: what the worst quiet phase reached is no one's fault.
+fn ratio(
+    what: &str,
+    calm: &[Shown],
+    under: &[Shown],
+    scale: f64,
+    unit: &str,
+    of: impl Fn(&Shown) -> f64,
+) -> Option<String> {
+    let figures = |phases: &[Shown]| {
+        let mut figures: Vec<_> = phases.iter().map(&of).collect();
+        figures.sort_by(f64::total_cmp);
+        figures
+    };
+    let (calm, under) = (figures(calm), figures(under));
+    let (before, during) = (calm[calm.len() / 2], under[under.len() / 2]);
+    let worst = calm[calm.len() - 1];
+    let line = format!(
+        "hostile namespace, {what}: {:.2} {unit} before (at most {:.2}), {:.2} during: {:.2} times",
+        before * scale,
+        worst * scale,
+        during * scale,
+        during / before
+    );
+    note(line.clone());
+    (during > (before * AT_MOST).max(worst)).then_some(line)
+}
+
+fn measure(cluster: &Cluster, replica: &Autoscaler, nodes: &Simulated, time: Duration) -> Shown {
+    drop(nodes.took());
+    let (begun, cpu, asked) = (Instant::now(), cost::cpu(replica.pid()), requests(cluster));
+    let (mut scrapes, mut bytes) = (Vec::new(), Vec::new());
+    while begun.elapsed() < time {
+        let asked = Instant::now();
+        let (status, text) = replica.get("/metrics").unwrap();
+        assert_eq!(status, 200);
+        scrapes.push(asked.elapsed().as_secs_f64());
+        bytes.push(text.len() as f64);
+        thread::sleep(Duration::from_millis(250));
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let mut took: Vec<_> = nodes.took().iter().map(Duration::as_secs_f64).collect();
+    for list in [&mut took, &mut scrapes, &mut bytes] {
+        list.sort_by(f64::total_cmp);
+    }
+    let at = |list: &[f64], share: f64| {
+        let index = (list.len() as f64 * share) as usize;
+        list.get(index.min(list.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or(f64::INFINITY)
+    };
+    Shown {
+        report_p50: at(&took, 0.5),
+        report_p99: at(&took, 0.99),
+        scrape: at(&scrapes, 0.5),
+        scrape_bytes: at(&bytes, 0.5),
+        requests: (requests(cluster) - asked) as f64 / seconds,
+        cpu: (cost::cpu(replica.pid()) - cpu) / seconds,
+        memory: cost::own(replica.pid()),
+    }
+}
+
+fn requests(cluster: &Cluster) -> usize {
+    let log = cluster.audit();
+    let ours = log.iter().filter(|entry| {
+        let user = entry["user"]["username"].as_str().unwrap_or_default();
+        user.ends_with(":ebb-autoscaler")
+    });
+    ours.count()
+}
+
+/// Kills the leader, and has it start anew as the standby; how long nobody led.
+fn fail_over(replicas: &mut [Autoscaler; 2]) -> Duration {
+    replicas[0].kill();
+    let killed = Instant::now();
+    eventually("the standby leads", READY_WITHIN, || {
+        replicas[1].is_leading().then_some(())
+    });
+    let took = killed.elapsed();
+    replicas[0].begin();
+    eventually("ready", READY_WITHIN, || {
+        (replicas[0].get("/readyz")?.0 == 200).then_some(())
+    });
+    // The first is the one that is measured: who leads next is the one that was killed.
+    replicas.swap(0, 1);
+    took
+}
+
+/// Ordinary workloads that have been decided on.
+fn decided(replica: &Autoscaler) -> usize {
+    let (_, body) = replica.get("/metrics").unwrap_or_default();
+    let of = |line: &&str| {
+        line.starts_with("ebb_workload_desired_pods{") && line.contains("namespace=\"shop-")
+    };
+    body.lines().filter(of).count()
+}
+
+fn settle(replica: &Autoscaler, workloads: usize) {
+    eventually("the hostile ones forgotten", READY_WITHIN, || {
+        let (_, body) = replica.get("/metrics")?;
+        (!body.contains(&format!("namespace=\"{HOSTILE}\"")) && decided(replica) == workloads)
+            .then_some(())
+    });
+    thread::sleep(Duration::from_secs(2));
+}
+
+fn shop(number: usize) -> String {
+    format!("shop-{}", number % 20)
+}
+
+/// The nodes, and Deployments in recommend mode with their ReplicaSets and three ready pods each.
+fn ordinary(strength: &Strength) -> Vec<Value> {
+    const PODS: usize = 3;
+    let mut objects = Vec::new();
+    for node in 0..strength.nodes {
+        let labels = json!({LABEL: "true"});
+        objects.push(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("node-{node}"), "labels": labels}}));
+    }
+    let annotations = opted_in(&[("ebb.dev/mode", "recommend")]);
+    // The double numbers uids in order: an object's is known before it is there.
+    let uid = |number: usize| format!("00000000-0000-4000-8000-{number:012x}");
+    for number in 0..strength.workloads {
+        let (namespace, name) = (shop(number), format!("web-{number}"));
+        let template = json!({"metadata": {"annotations": annotations, "labels": {"app": name}}});
+        objects.push(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"replicas": PODS, "selector": {"matchLabels": {"app": name}}, "template": template},
+        }));
+        let owner = |kind: &str, name: &str, number| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid(number), "controller": true}]);
+        let set = format!("{name}-1");
+        let by = owner("Deployment", &name, objects.len());
+        objects.push(json!({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": set, "namespace": namespace, "ownerReferences": by},
+        }));
+        let by = owner("ReplicaSet", &set, objects.len());
+        for pod in 0..PODS {
+            let node = (number * PODS + pod) % strength.nodes;
+            objects.push(json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {
+                    "name": format!("{set}-{pod}"), "namespace": namespace, "labels": {"app": name},
+                    "annotations": annotations, "ownerReferences": by,
+                },
+                "spec": {"nodeName": format!("node-{node}"), "containers": [{"name": "app", "image": "x"}]},
+                "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+            }));
+        }
+    }
+    objects
+}
+
+/// T3, T4, T5 and T8 at once.
+fn hostile(strength: &Strength) -> Vec<Value> {
+    let mut objects = Vec::new();
+    let annotations = opted_in(&[]);
+    let named = |name: String| json!({"name": name, "namespace": HOSTILE});
+    // T3: one selector for all.
+    let labels = json!({"app": "all"});
+    for number in 0..strength.at_zero {
+        let name = format!("zero-{number}");
+        objects.push(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": named(name.clone()),
+            "spec": {"replicas": 0, "selector": {"matchLabels": labels},
+                "template": {"metadata": {"annotations": annotations, "labels": labels}}},
+        }));
+        objects.push(json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": named(name),
+            "spec": {"clusterIP": "None", "selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+        }));
+    }
+    // T5.
+    for number in 0..strength.services {
+        let ports = (0..strength.ports)
+            .map(|port| json!({"name": format!("p{port}"), "port": port + 1, "targetPort": 8080}));
+        objects.push(json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": named(format!("ports-{number}")),
+            "spec": {"selector": labels, "ports": ports.collect::<Vec<_>>()},
+        }));
+    }
+    let pod = |name: String, owner: Value, more: Value| {
+        let mut metadata = named(name);
+        metadata["annotations"] = annotations.clone();
+        metadata["labels"] = json!({"app": "l".repeat(63)});
+        metadata["ownerReferences"] = json!([owner]);
+        if more.is_string() {
+            metadata["annotations"]["more"] = more;
+        }
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": metadata,
+            "spec": {"nodeName": "nowhere", "containers": [{"name": "app", "image": "x"}]},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+        })
+    };
+    let reference = |api: String, kind: &str, name: String, uid: String| json!({"apiVersion": api, "kind": kind, "name": name, "uid": uid, "controller": true});
+    // T4: as long as the API allows.
+    for number in 0..strength.long {
+        let name = format!("{}{number}", "n".repeat(NAME));
+        let owner = reference(
+            "apps/v1".into(),
+            "ReplicaSet",
+            name,
+            format!("long-{number}"),
+        );
+        objects.push(pod(
+            format!("long-{number}"),
+            owner,
+            json!("a".repeat(255 << 10)),
+        ));
+    }
+    // T8.
+    for number in 0..strength.odd {
+        let uid = format!("odd-{number}");
+        let owner = match number % 2 {
+            0 => reference(format!("g{number}.example/v1"), "Thing", "x".into(), uid),
+            _ => reference(
+                "apps/v1".into(),
+                "ReplicaSet",
+                format!("not a name {number}"),
+                uid,
+            ),
+        };
+        objects.push(pod(format!("odd-{number}"), owner, Value::Null));
+    }
+    objects
+}

@@ -17,6 +17,18 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(6);
 pub(crate) const BUCKET: Duration = Duration::from_secs(1);
 /// Of [`crate::world::TEN`]: what one pod carries.
 pub(crate) const CARRIES: f64 = 7.0;
+/// How exactly a load is known. A report may be half a second late before what is missing is filled in, and half a second
+/// of a window of six looks idle until then.
+const EXACT: f64 = 0.9;
+
+/// The fewest pods that a load calls for, so long after it has ended: the average falls as the window moves on.
+pub(crate) fn needs(load: f64, ended: Duration) -> i32 {
+    let left = match ended {
+        Duration::ZERO => 1.0,
+        ended => 1.0 - (ended + BUCKET).as_secs_f64() / WINDOW.as_secs_f64(),
+    };
+    (load * EXACT * left.max(0.0) / CARRIES).ceil() as i32
+}
 
 /// Everything. Dropped in this order: clients before servers.
 pub(crate) struct Light {
@@ -127,11 +139,25 @@ impl Light {
         );
     }
 
-    /// When a Deployment was first asked to have fewer pods.
-    pub(crate) fn first_below(&self, namespace: &str, name: &str, least: i32) -> Option<Instant> {
+    /// Asserts that a Deployment never had fewer pods than its load called for, which ended at a time.
+    ///
+    /// # Panics
+    /// It had.
+    #[track_caller]
+    pub(crate) fn assert_fell_with_its_load(
+        &self,
+        namespace: &str,
+        name: &str,
+        load: f64,
+        ended: Instant,
+    ) {
         let history = self.scales.history(namespace, name);
-        let below = history.iter().find(|(pods, _)| *pods < least);
-        below.map(|(_, since)| *since)
+        let early: Vec<_> = history
+            .iter()
+            .map(|(pods, at)| (*pods, at.saturating_duration_since(ended)))
+            .filter(|(pods, after)| *pods < needs(load, *after))
+            .collect();
+        assert!(early.is_empty(), "{namespace}/{name}: {early:?}");
     }
 }
 

@@ -6,7 +6,7 @@ use ebb_tests::cluster::simulated::LABEL;
 use ebb_tests::cluster::{deployment, kubelet};
 use serde_json::{Value, json};
 
-use crate::light::{BUCKET, CARRIES, WINDOW, fast};
+use crate::light::{BUCKET, CARRIES, WINDOW, fast, needs};
 
 /// Replicas and traffic of one Deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +27,6 @@ pub(super) const CELLS: [Cell; 8] = [
     Cell::new(200, true),
 ];
 
-/// How exactly a load is known whose reports come late: a window of 6 s of which one report is 0.3 s late.
-const EXACT: f64 = 0.95;
 /// The namespace of all.
 pub(super) const NAMESPACE: &str = "matrix";
 
@@ -55,11 +53,6 @@ impl Cell {
     /// The load its replicas carry, where they are simulated: well between one pod less and one more.
     pub(super) fn load(self) -> f64 {
         (f64::from(self.replicas) - 0.5) * CARRIES
-    }
-
-    /// The fewest replicas that carry the load, but for what the clocks of a loaded machine are apart.
-    fn needs(self) -> i32 {
-        (self.load() * EXACT / CARRIES).ceil() as i32
     }
 
     /// The Deployment, with so many pods.
@@ -100,6 +93,8 @@ pub(super) struct Times {
     pub(super) from: Instant,
     /// The end of the load of those without traffic, or when it could first be known.
     pub(super) idle: Instant,
+    /// Whether they had a load before.
+    pub(super) loaded_before: bool,
     /// Whether anybody scales after that.
     pub(super) scaled: bool,
 }
@@ -132,8 +127,14 @@ impl Cell {
                     woken && *number == 0
                 }
                 (false, 0) => *number > 1,
-                (true, _) => *number < self.needs(),
-                (false, _) if !times.scaled => *number < replicas,
+                (true, _) => *number < needs(self.load(), Duration::ZERO),
+                (false, _) if !times.scaled || *at < times.idle => {
+                    *number < needs(self.load(), Duration::ZERO)
+                }
+                (false, _) if times.loaded_before => {
+                    *number < needs(self.load(), at.duration_since(times.idle))
+                }
+                // Nothing is known of what was before: a whole window says it.
                 (false, _) => *number < replicas && *at < earliest,
             };
             // Without a Service nobody would hear a request.

@@ -1,9 +1,9 @@
 //! The matrix: what goes wrong, times how many replicas, with and without traffic, in either order of starting.
 //!
 //! All numbers of replicas of one scenario run side by side in one cluster. A watch on the API server sees every number of
-//! replicas that is ever asked for. Held against it: replicas never fall while load does not; without load they fall once
-//! it has been known to be zero for the whole window, never before; a request is answered whatever happens, at zero
-//! too. Rows of 20 and 200 replicas are simulated ([`Simulated`](ebb_tests::cluster::Simulated)); those of 0 and 1 are
+//! replicas that is ever asked for. Held against it: replicas never fall while load does not; when the load ends they fall no
+//! faster than its average over the window; where nothing is known of before, they fall once the load has been known to be
+//! zero for the whole window, never earlier; a request is answered whatever happens, at zero too. Rows of 20 and 200 replicas are simulated ([`Simulated`](ebb_tests::cluster::Simulated)); those of 0 and 1 are
 //! processes behind a Service, with agents and activators as they are installed.
 
 mod cells;

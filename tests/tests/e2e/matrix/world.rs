@@ -64,6 +64,7 @@ pub(super) fn run(scenario: Scenario, order: Order) {
     let times = Times {
         from,
         idle,
+        loaded_before: !scenario.is_idle_from_the_start(),
         scaled: scenario.scales_afterwards(),
     };
     let shrunk = world.await_shrunk(&times);

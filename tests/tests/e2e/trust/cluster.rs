@@ -8,7 +8,7 @@ use ebb_tests::cluster::{Cluster, SOON, Scales, deployment, opted_in};
 use ebb_tests::harness::{Case, Need, eventually, note};
 use serde_json::{Value, json};
 
-use crate::light::{BUCKET, CARRIES, Light, WINDOW, fast, on_simulated};
+use crate::light::{CARRIES, Light, fast, on_simulated};
 use crate::world::{FAST, TEN, events};
 use crate::zero::{self, Zero};
 
@@ -67,15 +67,7 @@ fn p1_opt_in_keeps_20() {
     // The load is known by now, and so is its end.
     let ended = light.nodes.load("opt-in", "web", 0.0);
     light.await_replicas("opt-in", "web", SOON, 1);
-    let fell = light.first_below("opt-in", "web", 20).unwrap();
-    let after = fell.saturating_duration_since(ended);
-    assert!(
-        after >= WINDOW - BUCKET,
-        "shrunk {after:?} after the load ended"
-    );
-    note(format!(
-        "P1: opted in with 20 pods under load: 20 kept; shrunk {after:.1?} after the load had ended"
-    ));
+    light.assert_fell_with_its_load("opt-in", "web", for_pods(20), ended);
 }
 
 fn p1_restart_with_none_of_50_ready() {

@@ -175,11 +175,11 @@ fn p11_owner_forbidden_then_granted() {
     let light = Light::new();
     light.cluster.namespace("granted");
     if let Some(double) = light.cluster.as_double() {
-        double.refuse("/shops", 403);
+        double.refuse("/namespaces/granted/shops/", 403);
     }
     define(&light.cluster, "shops.example.com", "Shop", true);
     let shop = json!({
-        "apiVersion": "shops.example.com/v1", "kind": "Shop", "metadata": {"name": "web", "namespace": "granted"},
+        "apiVersion": "shops.example.com/v1", "kind": "Shop", "metadata": {"name": "web", "namespace": "granted", "annotations": fast(&[])},
         "spec": {"replicas": 2},
     });
     let shops = path("shops.example.com/v1", "Shop", "granted", "");
@@ -199,7 +199,7 @@ fn p11_owner_forbidden_then_granted() {
     });
     assert!(refused, "the owner was asked for");
     match light.cluster.as_double() {
-        Some(double) => double.refuse("/shops", 0),
+        Some(double) => double.refuse("/namespaces/granted/shops/", 0),
         None => {
             light.api().apply(&json!({
                 "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",

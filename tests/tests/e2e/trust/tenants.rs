@@ -161,6 +161,10 @@ fn t4_long_names() {
     assert!(grown < COSTS, "{grown} MiB");
 }
 
+/// Requests a second that one namespace may cost for good: a question a second, which takes up to four of them, and as many
+/// again for everything else.
+const RATE: f64 = 8.0;
+
 fn t8_owners_that_cannot_be() {
     let pods = if full() { 2_000 } else { 200 };
     let light = Light::new();
@@ -198,7 +202,7 @@ fn t8_owners_that_cannot_be() {
     note(format!(
         "T8: {pods} pods with owners that cannot be: {rate:.1} requests/s to the API server afterwards"
     ));
-    assert!(rate <= 5.0, "{rate} requests/s");
+    assert!(rate <= RATE, "{rate} requests/s");
     light.nodes.load("victim", "web", 2.5 * CARRIES);
     light.await_replicas("victim", "web", SOON, 3);
 }

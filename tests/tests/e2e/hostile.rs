@@ -4,11 +4,12 @@
 //! and with the hostile objects alternate, and medians over phases are held against each other, so that what else the
 //! machine does weighs on both alike. `EBB_TEST_FULL=1`: 1 000 ordinary workloads and ten minutes of it.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ebb_tests::cluster::simulated::LABEL;
-use ebb_tests::cluster::{Autoscaler, Cluster, Simulated, opted_in};
+use ebb_tests::cluster::{ACCOUNT, Autoscaler, Cluster, Simulated, opted_in};
 use ebb_tests::harness::{Case, eventually, full, note};
 use serde_json::{Value, json};
 
@@ -86,7 +87,8 @@ fn costs_nothing() {
     let strength = strength();
     let cluster = Cluster::large(ordinary(&strength));
     let double = cluster.as_double().expect("it is the double");
-    let options = ["--lease-duration", LEASE];
+    // With activators, so that Services are looked at too.
+    let options = [ACCOUNT, "--lease-duration", LEASE];
     let mut replicas = ["first", "second"].map(|name| {
         let replica = Autoscaler::launch(&cluster, name, &options);
         eventually("ready", READY_WITHIN, || {
@@ -129,8 +131,13 @@ fn costs_nothing() {
         }
         let objects = hostile(&strength);
         let seeded = double.seed(objects);
+        let asked = cluster.audit().len();
         under.push(measure(&cluster, &replicas[0], &nodes, strength.phase));
         if last {
+            let most = most_asked(&cluster.audit()[asked..]);
+            note(format!(
+                "hostile namespace, asked most of the API server: {most}"
+            ));
             under_takes_over = fail_over(&mut replicas);
         }
         double.unseed(&seeded);
@@ -250,6 +257,23 @@ fn measure(cluster: &Cluster, replica: &Autoscaler, nodes: &Simulated, time: Dur
         cpu: (cost::cpu(replica.pid()) - cpu) / seconds,
         memory: cost::own(replica.pid()),
     }
+}
+
+/// What was asked of the API server most, for whoever looks for the reason.
+fn most_asked(log: &[Value]) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in log {
+        let uri = entry["requestURI"].as_str().unwrap_or_default();
+        let mut parts = uri.split('?').next().unwrap_or_default().split('/');
+        let after = parts.by_ref().find(|part| *part == "namespaces");
+        let resource = after.and_then(|_| parts.nth(1)).unwrap_or(uri);
+        let what = format!("{} {resource}", entry["verb"].as_str().unwrap_or_default());
+        *counts.entry(what.chars().take(60).collect()).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.truncate(4);
+    format!("{counts:?}")
 }
 
 fn requests(cluster: &Cluster) -> usize {

@@ -149,6 +149,7 @@ impl Server {
             subresource: rest.get(2).unwrap_or(&"").to_string(),
             content_type: &content_type,
             body,
+            manager: query.get("fieldManager").unwrap_or_default().to_owned(),
             kind,
         };
         let metadata_only = accept.contains("as=PartialObjectMetadata");

@@ -22,6 +22,23 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
+/// Takes away what a manager has applied before and applies no more: server-side apply, as far as objects go. Lists are
+/// replaced as a whole.
+pub(super) fn withdraw(target: &mut Value, before: &Value, now: &Value) {
+    let (Value::Object(target), Value::Object(before)) = (target, before) else {
+        return;
+    };
+    for (key, before) in before {
+        match (now.get(key), target.get_mut(key)) {
+            (None, Some(_)) => {
+                target.remove(key);
+            }
+            (Some(now), Some(target)) => withdraw(target, before, now),
+            (_, None) => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -36,5 +53,13 @@ mod tests {
             &json!({"a": {"b": null, "e": {"f": null, "g": 3}}, "d": [2]}),
         );
         assert_eq!(target, json!({"a": {"c": 2, "e": {"g": 3}}, "d": [2]}));
+    }
+
+    #[test]
+    fn what_is_applied_no_more_goes_and_what_others_have_set_stays() {
+        let mut target = json!({"a": {"ours": 1, "theirs": 2}, "b": 3});
+        let (before, now) = (json!({"a": {"ours": 1}, "b": 3}), json!({"a": {}}));
+        withdraw(&mut target, &before, &now);
+        assert_eq!(target, json!({"a": {"theirs": 2}}));
     }
 }

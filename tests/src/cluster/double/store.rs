@@ -44,6 +44,8 @@ pub(super) struct Store {
 pub(super) struct Inner {
     pub(super) kinds: Kinds,
     pub(super) objects: BTreeMap<Key, Arc<Value>>,
+    /// What each manager has applied last to an object.
+    pub(super) applied: BTreeMap<(Key, String), Value>,
     history: VecDeque<Change>,
     /// The version of the newest change that is not in the history any more.
     forgotten: u64,
@@ -56,6 +58,7 @@ impl Store {
         let mut inner = Inner {
             kinds: Kinds::new(),
             objects: BTreeMap::new(),
+            applied: BTreeMap::new(),
             history: VecDeque::new(),
             forgotten: 0,
             // A fresh etcd is at 1.
@@ -312,6 +315,7 @@ impl Inner {
             .objects
             .remove(key)
             .ok_or_else(|| Refusal::none_at(key))?;
+        self.applied.retain(|(of, _), _| of != key);
         let mut object = Value::clone(&before);
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kinds::{Kind, Scale};
-use super::patch::merge;
+use super::patch::{merge, withdraw};
 use super::refusal::Refusal;
 use super::store::{Inner, Key, Store, key_of};
 use super::tokens::Tokens;
@@ -20,6 +20,8 @@ pub(super) struct Call<'a> {
     pub(super) subresource: String,
     pub(super) content_type: &'a str,
     pub(super) body: Value,
+    /// `fieldManager`: whose fields an apply patch has.
+    pub(super) manager: String,
 }
 
 impl Call<'_> {
@@ -71,7 +73,14 @@ pub(super) fn carry_out(
 
 fn change(inner: &mut Inner, call: &Call<'_>, subresource: &str) -> Result<Value, Refusal> {
     let key = call.key();
-    if call.content_type.starts_with("application/apply-patch") && inner.get(&key).is_err() {
+    let applies = call.content_type.starts_with("application/apply-patch");
+    let mut applied = Value::Null;
+    if applies {
+        let last = (key.clone(), call.manager.clone());
+        let kept = inner.applied.insert(last, call.body.clone());
+        applied = kept.unwrap_or_default();
+    }
+    if applies && inner.get(&key).is_err() {
         return inner.create(&call.kind, &call.namespace, call.body.clone());
     }
     let scale = match subresource {
@@ -87,6 +96,7 @@ fn change(inner: &mut Inner, call: &Call<'_>, subresource: &str) -> Result<Value
             call.body.clone()
         } else {
             let mut after = before.clone();
+            withdraw(&mut after, &applied, &call.body);
             // The lists of a strategic merge patch are not merged here; nobody sends any.
             merge(&mut after, &call.body);
             after

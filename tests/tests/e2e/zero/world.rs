@@ -39,7 +39,6 @@ pub(crate) fn end() {
 }
 
 impl Zero {
-    /// One of the test's own.
     pub(crate) fn new() -> Self {
         let world = World::before(&["first"], &[ACCOUNT], |cluster| {
             install_activator(cluster.api());

@@ -128,8 +128,8 @@ mod tests {
         assert!(!with(|it| it.service_uid.clear()));
         assert!(!with(|it| it.workload = "x".repeat(900_000)));
         assert!(!with(|it| it.pods_of = Some(String::new())));
-        assert!(!with(|it| drop(it.ports.insert("a".to_owned(), 20_017))));
-        assert!(!with(|it| drop(it.ports.insert("a".to_owned(), 443))));
+        assert!(!with(|it| it.ports.extend([("a".to_owned(), 20_017)])));
+        assert!(!with(|it| it.ports.extend([("a".to_owned(), 443)])));
         assert!(!with(|it| it.ports = (0..101)
             .map(|port| (port.to_string(), 20_000 + port))
             .collect()));

@@ -22,7 +22,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::leadership::Leadership;
+use super::{api::NoAnswer, leadership::Leadership};
 
 /// Giving up the Lease may take this long. The kubelet kills 30 s after it asked for the end, and the Lease runs out by
 /// itself.
@@ -64,13 +64,11 @@ impl Candidate {
         // Of 15 s: asked every 2 s, stepped down after 10 s, as in client-go.
         let retry = self.duration * 2 / 15;
         let deadline = self.duration * 2 / 3;
-        // Half, so that a request that hangs leaves time for another one, over a new connection.
-        let one_try = deadline / 2;
         let mut trouble = false;
         while !*end.borrow_and_update() {
             let (asked, began) = (self.leadership.now(), Instant::now());
             // Not waited for beyond the time to step down.
-            let left = self.leadership.left().unwrap_or(deadline).min(one_try);
+            let left = self.leadership.left().unwrap_or(deadline);
             match time::timeout(left, self.try_to_hold()).await {
                 Ok(Ok(held)) => {
                     if std::mem::take(&mut trouble) {
@@ -121,9 +119,22 @@ impl Candidate {
 
     /// Takes or renews the Lease if it may be; whether we hold it.
     async fn try_to_hold(&mut self) -> Result<bool, Error> {
-        let Some(found) = self.api.get_opt(&self.name).await? else {
+        // A holder need not look first, as in client-go: one request instead of two is what a slow API server has time for.
+        if let (true, Some((lease, _))) = (self.leadership.leads(), &self.seen) {
+            let mine = self.held(Some(lease));
+            match self.replace(&mine).await {
+                Ok(lease) => {
+                    self.see(lease);
+                    return Ok(true);
+                }
+                Err(Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(found) = self.within(self.api.get_opt(&self.name)).await? else {
             let new = self.held(None);
-            return match self.api.create(&PostParams::default(), &new).await {
+            let parameters = PostParams::default();
+            return match self.within(self.api.create(&parameters, &new)).await {
                 Ok(lease) => {
                     self.see(lease);
                     Ok(true)
@@ -149,11 +160,7 @@ impl Candidate {
             return Ok(false);
         }
         let mine = self.held(Some(lease));
-        match self
-            .api
-            .replace(&self.name, &PostParams::default(), &mine)
-            .await
-        {
+        match self.replace(&mine).await {
             Ok(lease) => {
                 self.see(lease);
                 Ok(true)
@@ -161,6 +168,22 @@ impl Candidate {
             // Somebody else was faster.
             Err(Error::Api(status)) if status.is_conflict() => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    async fn replace(&self, lease: &Lease) -> Result<Lease, Error> {
+        let parameters = PostParams::default();
+        self.within(self.api.replace(&self.name, &parameters, lease))
+            .await
+    }
+
+    /// Waits for an answer for half of the time a holder has, so that a request that hangs leaves time for another one, over
+    /// a new connection.
+    async fn within<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let limit = self.duration / 3;
+        match time::timeout(limit, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::Service(NoAnswer(limit).into())),
         }
     }
 

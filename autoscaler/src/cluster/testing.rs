@@ -30,6 +30,8 @@ pub(super) enum Answer {
     Ends(Vec<Value>),
     /// It answers with nothing, and ends after this time.
     EndsAfter(Duration),
+    /// It does so after this time.
+    Late(Duration, Box<Self>),
     /// It never answers.
     Never,
 }
@@ -47,12 +49,17 @@ pub(super) fn client(
             let body = serde_json::from_slice(&body).unwrap_or_default();
             let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
             let forever = Duration::from_secs(u32::MAX.into());
-            let (status, lines, goes_on) = match answer(parts.method.as_str(), path, &body) {
+            let mut answer = answer(parts.method.as_str(), path, &body);
+            while let Answer::Late(by, then) = answer {
+                time::sleep(by).await;
+                answer = *then;
+            }
+            let (status, lines, goes_on) = match answer {
                 Answer::Json(status, value) => (status, vec![value], Duration::ZERO),
                 Answer::Lines(lines) => (200, lines, forever),
                 Answer::Ends(lines) => (200, lines, Duration::ZERO),
                 Answer::EndsAfter(time) => (200, Vec::new(), time),
-                Answer::Never => std::future::pending().await,
+                Answer::Never | Answer::Late(..) => std::future::pending().await,
             };
             let lines = stream::iter(lines.into_iter().map(|line| format!("{line}\n").into()));
             let frames = lines.map(|line: Bytes| Ok::<_, Infallible>(Frame::data(line)));

@@ -16,8 +16,8 @@ use crate::cluster::leadership::Permit;
 
 /// No answer, or not all of it, within the time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no answer from the API server within {0:?}")]
-pub(in crate::cluster) struct NoAnswer(pub(super) Duration);
+#[error("no answer from the API server within {} ms", .0.as_millis())]
+pub(in crate::cluster) struct NoAnswer(pub(in crate::cluster) Duration);
 
 /// The body of a request. hyper asks for it when it has a connection and is about to send, which may be long after the
 /// request was handed to it; so the leader's permit is checked here.

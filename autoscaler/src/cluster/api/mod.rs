@@ -16,6 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use kube::{Client, Config, Error, client::ConfigExt as _};
 use tower::Layer as _;
 
+pub(super) use self::body::NoAnswer;
 use self::{pools::Pools, service::Requests};
 use super::leadership::Leadership;
 

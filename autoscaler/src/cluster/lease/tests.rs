@@ -18,6 +18,7 @@ struct Server {
     lease: Mutex<Value>,
     version: Mutex<u64>,
     hangs: AtomicBool,
+    slow: Mutex<Duration>,
 }
 
 impl Server {
@@ -26,6 +27,7 @@ impl Server {
             lease: Mutex::new(Value::Null),
             version: Mutex::new(0),
             hangs: AtomicBool::new(false),
+            slow: Mutex::default(),
         })
     }
 
@@ -33,6 +35,15 @@ impl Server {
         if self.hangs.load(Ordering::Relaxed) {
             return Answer::Never;
         }
+        let answer = self.decide(method, body);
+        let slow = *self.slow.lock().unwrap();
+        match slow.is_zero() {
+            true => answer,
+            false => Answer::Late(slow, Box::new(answer)),
+        }
+    }
+
+    fn decide(&self, method: &str, body: &Value) -> Answer {
         let mut lease = self.lease.lock().unwrap();
         if method == "GET" {
             return match lease.is_null() {
@@ -96,7 +107,20 @@ async fn p5_a_holder_whose_requests_hang_steps_down_before_another_may_lead() {
     assert!(first.leads(), "by itself");
 }
 
-/// Each try has a limit, so one that hangs leaves time for another.
+/// An API server that takes three seconds for each answer.
+#[tokio::test(start_paused = true)]
+async fn p5_a_slow_server_does_not_cost_the_leadership() {
+    let server = Server::new();
+    *server.slow.lock().unwrap() = Duration::from_secs(3);
+    let (first, _end) = stand(&server, "first");
+    seconds(10).await;
+    for _ in 0..60 {
+        assert!(first.leads());
+        seconds(1).await;
+    }
+}
+
+/// Each request has a limit, so one that hangs leaves time for another.
 #[tokio::test(start_paused = true)]
 async fn p5_one_request_that_hangs_does_not_cost_the_leadership() {
     let server = Server::new();

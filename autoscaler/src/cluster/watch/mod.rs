@@ -6,6 +6,7 @@
 pub(super) mod config;
 mod follow;
 pub(super) mod heard;
+mod lenient;
 mod pace;
 pub(super) mod pods;
 pub(super) mod rivals;

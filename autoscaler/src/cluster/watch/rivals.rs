@@ -114,7 +114,79 @@ async fn tell_all(client: Client, kind: ApiResource, shared: &Shared, listed: Op
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json;
+
     use super::*;
+    use crate::{
+        cluster::testing::{Answer, client, refusal, shared},
+        engine::TargetFacts,
+    };
+
+    /// What is forbidden at first is asked for again, and found when rights are given.
+    #[tokio::test(start_paused = true)]
+    async fn p9_keda_is_looked_for_again_where_it_was_forbidden() {
+        let (shared, _effects) = shared();
+        shared.with(|engine, now| {
+            engine.configure(now, ebb_autoscaler_core::Config::default());
+            let facts = TargetFacts {
+                key: TargetKey::new("apps", "Deployment", "shop", "web"),
+                uid: "u".into(),
+                resource_version: "1".into(),
+                replicas: 1,
+                annotations: [(
+                    "autoscaling.knative.dev/class".to_owned(),
+                    "ebb.dev".to_owned(),
+                )]
+                .into(),
+                labels: [].into(),
+                oversized: 0,
+                owned: false,
+                created: 0,
+            };
+            engine.target_seen(now, facts);
+        });
+        let asked = AtomicUsize::new(0);
+        let client = client(move |_, path, _| match path {
+            "/apis/keda.sh/v1alpha1" if asked.fetch_add(1, Ordering::Relaxed) < 3 => {
+                refusal(403, "Forbidden")
+            }
+            "/apis/keda.sh/v1alpha1" => Answer::Json(
+                200,
+                json!({
+                    "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "keda.sh/v1alpha1",
+                    "resources": [{
+                        "name": "scaledobjects", "singularName": "", "namespaced": true,
+                        "kind": "ScaledObject", "verbs": ["list", "watch"],
+                    }],
+                }),
+            ),
+            path if path.contains("watch=true") => Answer::Lines(Vec::new()),
+            _ => Answer::Json(
+                200,
+                json!({
+                    "kind": "ScaledObjectList", "apiVersion": "keda.sh/v1alpha1",
+                    "metadata": {"resourceVersion": "5"},
+                    "items": [{
+                        "metadata": {"namespace": "shop", "name": "other", "uid": "o", "resourceVersion": "4"},
+                        "spec": {"scaleTargetRef": {"name": "web"}},
+                    }],
+                }),
+            ),
+        });
+        let refused = {
+            let shared = Arc::clone(&shared);
+            move || shared.with(|engine, _| engine.views().next().and_then(|view| view.refused))
+        };
+        let watched = tokio::spawn(keda(client, Arc::clone(&shared)));
+        time::sleep(LOOK_FOR_KEDA).await;
+        assert_eq!(refused(), None);
+        time::sleep(3 * LOOK_FOR_KEDA).await;
+        let refused = refused().unwrap();
+        assert!(refused.contains("ScaledObject shop/other"), "{refused}");
+        assert!(!watched.is_finished());
+    }
 
     #[test]
     fn what_is_left_out_is_a_deployment() {

@@ -13,9 +13,18 @@ use kube::{
     core::{ApiResource, DynamicResourceScope, ObjectMeta},
     runtime::watcher,
 };
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess},
+};
+use serde_json::Value;
 
-use super::{Change, created, follow, heard::RestsOnIt, scaled::Scales};
+use super::{
+    Change, created, follow,
+    heard::RestsOnIt,
+    lenient::{Fields, Lenient},
+    scaled::Scales,
+};
 use crate::{
     cluster::{shared::Shared, sync::Part},
     engine::{TargetFacts, TargetKey},
@@ -25,21 +34,19 @@ use crate::{
 #[derive(Clone, Debug, Deserialize)]
 struct SlimTarget {
     metadata: ObjectMeta,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "spec")]
     spec: Spec,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default)]
 struct Spec {
-    #[serde(default, deserialize_with = "lenient")]
     replicas: Option<i64>,
-    #[serde(default, deserialize_with = "lenient")]
     template: Option<Template>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default)]
 struct Template {
-    metadata: Option<Metadata>,
+    metadata: Metadata,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -48,14 +55,39 @@ struct Metadata {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// What is there, or the default where it is of another type.
-fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned + Default,
-{
-    let value = serde_json::Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).unwrap_or_default())
+fn spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Spec, D::Error> {
+    let spec = Lenient::<Spec>::deserialize(deserializer)?;
+    Ok(spec.0.unwrap_or_default())
+}
+
+impl Fields for Spec {
+    fn of<'de, A: MapAccess<'de>>(mut fields: A) -> Result<Self, A::Error> {
+        let mut spec = Self::default();
+        while let Some(name) = fields.next_key::<String>()? {
+            match &*name {
+                "replicas" => spec.replicas = fields.next_value::<Value>()?.as_i64(),
+                "template" => spec.template = fields.next_value::<Lenient<Template>>()?.0,
+                _ => drop(fields.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(spec)
+    }
+}
+
+impl Fields for Template {
+    fn of<'de, A: MapAccess<'de>>(mut fields: A) -> Result<Self, A::Error> {
+        let mut template = Self::default();
+        while let Some(name) = fields.next_key::<String>()? {
+            match &*name {
+                "metadata" => {
+                    let metadata = fields.next_value::<Value>()?;
+                    template.metadata = serde_json::from_value(metadata).unwrap_or_default();
+                }
+                _ => drop(fields.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(template)
+    }
 }
 
 impl Resource for SlimTarget {
@@ -163,14 +195,9 @@ fn key(kind: &ApiResource, namespace: &str, name: &str) -> TargetKey {
 
 fn facts(kind: &ApiResource, object: &SlimTarget) -> TargetFacts {
     let template = object.spec.template.as_ref();
-    let labels = template
-        .and_then(|template| template.metadata.as_ref())
-        .and_then(|metadata| metadata.labels.clone());
+    let labels = template.and_then(|template| template.metadata.labels.clone());
     let annotations = match template {
-        Some(template) => template
-            .metadata
-            .as_ref()
-            .and_then(|metadata| metadata.annotations.clone()),
+        Some(template) => template.metadata.annotations.clone(),
         None => object.metadata.annotations.clone(),
     };
     TargetFacts {
@@ -204,7 +231,7 @@ fn facts(kind: &ApiResource, object: &SlimTarget) -> TargetFacts {
 mod tests {
     use super::*;
 
-    fn read(spec: serde_json::Value) -> TargetFacts {
+    fn read(spec: Value) -> TargetFacts {
         let object = serde_json::json!({
             "metadata": {"namespace": "shop", "name": "web", "uid": "u", "annotations": {"ebb.dev/mode": "own"}},
             "spec": spec,

@@ -3,6 +3,7 @@
 mod certificate;
 mod cluster;
 mod front;
+mod io;
 mod network;
 mod node;
 mod rights;
@@ -17,6 +18,7 @@ pub(crate) const CASES: &[&[Case]] = &[
     tenants::CASES,
     certificate::CASES,
     front::CASES,
+    io::CASES,
     network::CASES,
     node::CASES,
     rights::CASES,

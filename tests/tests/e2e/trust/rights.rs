@@ -162,6 +162,19 @@ fn slices() {
     }
     let empty = account.merge(&own, &json!({"endpoints": []}));
     empty.expect("its job");
+    // What somebody else has changed of it is written back.
+    let at_own = format!("{own}?fieldManager=ebb-autoscaler&force=true");
+    let apply = || {
+        let slice = of_ours("web-ebb", 20_000);
+        account.ask("PATCH", &at_own, "application/apply-patch+yaml", &slice)
+    };
+    apply().expect("its job");
+    for label in [SERVICE, MANAGED_BY] {
+        let taken = json!({"metadata": {"labels": {label: "another"}}});
+        everybody.merge(&own, &taken).expect("an administrator");
+        let back = apply().expect("its job");
+        assert_ne!(back["metadata"]["labels"][label], "another");
+    }
     account.delete(&own).expect("its job");
     // Somebody else's, also under the name that ours would have.
     for name in ["web-abcde", "web-ebb"] {

@@ -285,10 +285,8 @@ fn seen(
         .status
         .as_ref()
         .and_then(|status| status.conditions.clone());
-    let ready = conditions.into_iter().flatten();
-    let ready = ready
-        .into_iter()
-        .any(|is| is.type_ == "Ready" && is.status == "True");
+    let mut conditions = conditions.into_iter().flatten();
+    let ready = conditions.any(|is| is.type_ == "Ready" && is.status == "True");
     let now = shared.now();
     let mut state = shared.state();
     state.advance(now);

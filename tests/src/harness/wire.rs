@@ -132,7 +132,9 @@ impl Wire {
     /// # Panics
     /// The connection is broken.
     pub fn get(&mut self, path: &str, fields: &str) {
-        self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n{fields}\r\n"));
+        self.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"
+        ));
     }
 
     /// The header of the next response, `\r\n\r\n` included.

@@ -70,9 +70,9 @@ impl Book {
         now: Timestamp,
     ) -> RecordChange {
         self.asked = Some(now);
-        let stays = |service: &Box<str>| !matches!(changes.get(service), Some(None));
+        let goes = |service: &str| matches!(changes.get(service), Some(None));
         let empties = self.senseless == 0
-            && !self.services.iter().any(stays)
+            && self.services.iter().all(|service| goes(service))
             && changes.values().all(Option::is_none);
         RecordChange {
             namespace: namespace.into(),

@@ -234,16 +234,14 @@ impl Space {
         let Some(labels) = self.workloads.get(&id) else {
             return (services, true);
         };
-        let mut looked_at = 0;
-        for name in labels
+        let filed = labels
             .iter()
             .filter_map(|pair| self.by_selector.get(pair))
-            .flatten()
-        {
+            .flatten();
+        for (looked_at, name) in filed.enumerate() {
             if looked_at == MOST_SERVICES {
                 return (services, false);
             }
-            looked_at += 1;
             services.extend(self.service(name).filter(|facts| facts.selects(labels)));
         }
         (services, true)

@@ -502,7 +502,10 @@ fn a_service_that_leads_here_no_longer_loses_its_slice() {
         namespace: "shop".into(),
         service: "web".into(),
     };
-    assert_eq!(world.engine.paths(world.now), [removed.clone()]);
+    assert_eq!(
+        world.engine.paths(world.now),
+        std::slice::from_ref(&removed)
+    );
     world.engine.path_done(world.now, &removed, &done());
     // Then its ports are its own no longer.
     let paths = world.engine.paths(world.now);

@@ -106,6 +106,10 @@ impl Server {
         let (group, version, rest) = match &path[..] {
             ["api", version, rest @ ..] => ("", *version, rest),
             ["apis", group, version, rest @ ..] => (*group, *version, rest),
+            ["apis"] => {
+                let groups = self.store.with(|inner| inner.kinds.groups());
+                return Ok(json_answer(200, &groups));
+            }
             ["version"] => {
                 return Ok(json_answer(
                     200,

@@ -1,5 +1,7 @@
 //! The kinds the API double serves: those the autoscaler meets, and what CustomResourceDefinitions add.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 /// One kind.
@@ -257,6 +259,25 @@ impl Kinds {
                     || spec["names"]["plural"] != *kind.plural
             });
         }
+    }
+
+    /// The `APIGroupList`: the groups there are, and their versions.
+    pub(super) fn groups(&self) -> Value {
+        let mut groups: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+        for kind in self.0.iter().filter(|kind| !kind.group.is_empty()) {
+            let version = json!({"groupVersion": kind.api_version(), "version": kind.version});
+            let versions = groups.entry(&*kind.group).or_default();
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
+        }
+        let groups: Vec<Value> = groups
+            .into_iter()
+            .map(|(name, versions)| {
+                json!({"name": name, "versions": versions, "preferredVersion": versions[0]})
+            })
+            .collect();
+        json!({"apiVersion": "v1", "kind": "APIGroupList", "groups": groups})
     }
 
     /// The `APIResourceList` of a group and version.

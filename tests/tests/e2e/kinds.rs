@@ -160,7 +160,7 @@ fn bare_pod() {
     pod["metadata"]["namespace"] = "bare".into();
     world.api().apply(&pod);
     let note = await_event(world.api(), "bare", "Pod", "alone", "NotScalable");
-    assert!(note.contains("no scale subresource"), "{note}");
+    assert!(note.contains("no object that can be scaled owns"), "{note}");
     world.api().delete(&path("v1", "Pod", "bare", "alone")).ok();
 }
 

@@ -46,7 +46,31 @@ impl World {
             order,
             "a stable window has passed since it is known",
         );
-        self.must(order.to > 0, order, "without activators the last pod stays");
+        if order.to == 0 {
+            let marked = self
+                .doors
+                .as_ref()
+                .is_some_and(|doors| doors.is_marked(&order.target));
+            self.must(marked, order, "a slice says that Ebb scales it to zero");
+        }
+    }
+
+    /// No workload that Ebb brought to zero is without an endpoint: it can be reached, or it has pods again.
+    pub(super) fn check_settled(&self) {
+        let Some(doors) = &self.doors else { return };
+        for key in &doors.brought_to_zero {
+            let workload = self.workloads.get(key);
+            let asleep = workload.is_some_and(|it| it.replicas == 0 && it.told.is_some());
+            if asleep && !doors.is_reachable(key) {
+                let events: Vec<_> = self.events.iter().map(String::as_str).collect();
+                panic!(
+                    "seed {}: {key} is at zero, and no activator is in its path: {:?}\n{}",
+                    self.seed,
+                    doors.slices,
+                    events.join("\n")
+                );
+            }
+        }
     }
 
     /// Memory is bounded by what there is.

@@ -7,6 +7,7 @@
 //! `EBB_TEST_FULL=1` takes ten million steps; otherwise it is a hundredth of that.
 
 mod check;
+mod door;
 mod world;
 
 use std::time::Duration;
@@ -60,13 +61,14 @@ fn config() -> Config {
     Config::from_map(pairs).expect("good settings")
 }
 
-/// Orders that were judged in a run, and those of them that shrink something.
-fn run(seed: u64, steps: u64) -> (u64, u64) {
+/// Orders that were judged in a run, those of them that shrink something, and those to zero.
+fn run(seed: u64, steps: u64) -> [u64; 3] {
     let mut world = World::new(seed);
     for _ in 0..steps {
         world.step();
     }
-    (world.orders_judged, world.shrinking)
+    world.settle();
+    [world.orders_judged, world.shrinking, world.to_zero]
 }
 
 #[test]
@@ -78,13 +80,14 @@ fn nothing_shrinks_on_what_is_not_known() {
         Some(_) => FULL,
         None => ALWAYS,
     };
-    let (mut judged, mut shrinking) = (0, 0);
+    let mut sums = [0; 3];
     for seed in 0..all / STEPS {
-        let (orders, shrink) = run(seed, STEPS);
-        judged += orders;
-        shrinking += shrink;
+        for (sum, of_run) in sums.iter_mut().zip(run(seed, STEPS)) {
+            *sum += of_run;
+        }
     }
-    println!("{all} steps, {judged} orders, {shrinking} of them shrink a workload");
+    let [judged, shrinking, to_zero] = sums;
+    println!("{all} steps, {judged} orders, {shrinking} shrink a workload, {to_zero} to zero");
     assert!(
         shrinking > all / 10_000,
         "a model in which nothing shrinks shows nothing"

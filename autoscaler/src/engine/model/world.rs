@@ -9,7 +9,7 @@ use std::{
 use ebb_autoscaler_core::Timestamp;
 use ebb_report::{Pod as PodReport, Report};
 
-use super::{Random, config, start};
+use super::{Random, config, door::Doors, start};
 use crate::engine::{
     Dead, Effect, Engine, Followed, Order, Owner, PodFacts, Scope, TargetFacts, TargetKey,
 };
@@ -21,6 +21,9 @@ const NAMES: [&str; 2] = ["web", "api"];
 const SETS: usize = 2;
 /// Most pods of a workload: more tell nothing new.
 const MOST_PODS: usize = 6;
+/// Seconds after which all has come about that must: a stable window and a grace period of 6 s each, the longest wait before
+/// a write is tried again (60 s), and what silence takes to be noticed.
+const SETTLED_AFTER: u32 = 120;
 /// Longest stall: longer than any lease.
 const LONGEST_STALL: Duration = Duration::from_secs(60);
 
@@ -87,9 +90,12 @@ pub(super) struct World {
     /// Changes that no watch has told of yet, in the order in which they came about.
     untold: VecDeque<Change>,
     pub(super) events: VecDeque<String>,
+    /// `None`: no activators are installed.
+    pub(super) doors: Option<Doors>,
     /// Orders that were judged, and those of them that shrink something.
     pub(super) orders_judged: u64,
     pub(super) shrinking: u64,
+    pub(super) to_zero: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -107,6 +113,7 @@ impl World {
             random: Random(seed),
             now: start(),
             engine: Engine::new(false),
+            doors: (seed % 2 == 1).then(Doors::default),
             leading: false,
             fresh: true,
             begun: false,
@@ -120,6 +127,7 @@ impl World {
             events: VecDeque::new(),
             orders_judged: 0,
             shrinking: 0,
+            to_zero: 0,
         };
         for namespace in NAMESPACES {
             for name in NAMES {
@@ -156,7 +164,10 @@ impl World {
                 let time = self.random.below(1_500) as u64;
                 self.pass(Duration::from_millis(time));
             }
-            6..=10 => self.report(),
+            6..=10 => {
+                self.report(None);
+                self.act_on_doors();
+            }
             11..=13 => self.tell(),
             14 | 15 => self.answer_owner(),
             16 | 17 => self.answer_order(),
@@ -165,6 +176,7 @@ impl World {
             20 => self.change_workload(),
             21 => self.change_leader(),
             22 if self.random.once_in(4) => self.stall(),
+            22 => self.change_doors(),
             23 if self.random.once_in(20) => self.restart(),
             23 if self.random.once_in(4) => self.change_freshness(),
             _ => self.decide(),
@@ -198,9 +210,9 @@ impl World {
     }
 
     /// The agent of a node reports all of its pods, or some.
-    fn report(&mut self) {
-        let node = NODES[self.random.below(NODES.len())];
-        let all = !self.random.once_in(6);
+    fn report(&mut self, of: Option<&'static str>) {
+        let node = of.unwrap_or_else(|| NODES[self.random.below(NODES.len())]);
+        let all = of.is_some() || !self.random.once_in(6);
         let at = self.now.since(start()) + Duration::from_secs(5_000);
         let mut reported = Vec::new();
         for (&id, pod) in &mut self.pods {
@@ -244,6 +256,71 @@ impl World {
         }
     }
 
+    /// One thing happens on the path through the activators.
+    fn act_on_doors(&mut self) {
+        let Some(doors) = &mut self.doors else { return };
+        let (engine, now) = (&mut self.engine, self.now);
+        match self.random.below(5) {
+            0 => doors.look(engine, now),
+            1 => {
+                doors.answer(engine, now, &mut self.random, false);
+            }
+            2 => doors.tell(engine, now),
+            which => doors.report(engine, now, which - 3),
+        }
+    }
+
+    /// An activator goes or comes back, or requests come to be queued.
+    fn change_doors(&mut self) {
+        let which = self.random.below(self.workloads.len());
+        let key = self.workloads.keys().nth(which).cloned();
+        let (goes, requests) = (self.random.once_in(2), self.random.below(3) as u64);
+        let (Some(doors), Some(key)) = (&mut self.doors, key) else {
+            return;
+        };
+        if goes {
+            let which = which % doors.there.len();
+            doors.there[which] ^= true;
+        } else {
+            doors.hold(&key, requests);
+        }
+    }
+
+    /// Nothing goes wrong for a while; what must come about in the end has come about then.
+    pub(super) fn settle(&mut self) {
+        self.leading = true;
+        self.engine.lead(true);
+        self.fresh = true;
+        self.engine.facts_are(None);
+        for _ in 0..SETTLED_AFTER {
+            self.note("settling".to_owned());
+            while !self.untold.is_empty() {
+                self.tell();
+            }
+            while let Some((namespace, owner)) = self.asked.pop() {
+                self.answer_rightly(&namespace, &owner);
+            }
+            for node in NODES {
+                self.report(Some(node));
+            }
+            if let Some(doors) = &mut self.doors {
+                let (engine, now) = (&mut self.engine, self.now);
+                doors.report(engine, now, 0);
+                doors.report(engine, now, 1);
+                doors.look(engine, now);
+                while doors.answer(engine, now, &mut self.random, true) {}
+                doors.tell(engine, now);
+            }
+            self.collect();
+            while let Some(order) = self.orders.pop() {
+                self.carry_out(order, true);
+            }
+            self.pass(Duration::from_secs(1));
+            self.collect();
+        }
+        self.check_settled();
+    }
+
     /// Watches tell of the oldest change, or of all.
     fn tell(&mut self) {
         let all = self.random.once_in(3);
@@ -279,7 +356,7 @@ impl World {
             uid: format!("uid-{}", workload.uid).into(),
             replicas: workload.replicas,
             annotations: annotations.into(),
-            labels: [].into(),
+            labels: [("app".to_owned(), key.name.to_string())].into(),
             oversized: 0,
             resource_version: format!("{}", workload.replicas).into(),
             owned: false,
@@ -334,19 +411,24 @@ impl World {
         }
         let which = self.random.below(self.asked.len());
         let (namespace, owner) = self.asked.swap_remove(which);
-        let name = owner.name.split('-').next().unwrap_or_default();
-        let key = TargetKey::new("apps", "Deployment", &namespace, name);
-        let followed = match self.random.once_in(12) {
-            true => Followed::Nowhere(Dead::Forbidden),
-            false => Followed::To(key),
-        };
-        if matches!(followed, Followed::Nowhere(_)) {
-            // It will be asked again, as the program does.
-            self.asked.push((namespace.clone(), Arc::clone(&owner)));
+        if !self.random.once_in(12) {
+            return self.answer_rightly(&namespace, &owner);
         }
+        let followed = Followed::Nowhere(Dead::Forbidden);
+        // It will be asked again, as the program does.
+        self.asked.push((namespace.clone(), Arc::clone(&owner)));
         self.answered.insert(Arc::clone(&owner));
         self.note(format!("{} leads {followed:?}", owner.name));
         self.engine.followed(self.now, &namespace, &owner, followed);
+    }
+
+    fn answer_rightly(&mut self, namespace: &str, owner: &Arc<Owner>) {
+        let name = owner.name.split('-').next().unwrap_or_default();
+        let key = TargetKey::new("apps", "Deployment", namespace, name);
+        self.answered.insert(Arc::clone(owner));
+        self.note(format!("{} leads to {key}", owner.name));
+        let followed = Followed::To(key);
+        self.engine.followed(self.now, namespace, owner, followed);
     }
 
     /// The API server carries an order out, or refuses.
@@ -356,11 +438,22 @@ impl World {
         }
         let which = self.random.below(self.orders.len());
         let order = self.orders.swap_remove(which);
+        let well = !self.random.once_in(6);
+        self.carry_out(order, well);
+    }
+
+    fn carry_out(&mut self, order: Order, well: bool) {
         let workload = self.workloads.get_mut(&order.target);
         let workload = workload.filter(|workload| workload.replicas == order.from);
         let error = match workload {
-            Some(workload) if !self.random.once_in(6) => {
+            Some(workload) if well => {
                 workload.replicas = order.to;
+                if let Some(doors) = &mut self.doors {
+                    match order.to {
+                        0 => doors.brought_to_zero.insert(order.target.clone()),
+                        _ => doors.brought_to_zero.remove(&order.target),
+                    };
+                }
                 self.untold
                     .push_back(Change::Workload(order.target.clone()));
                 None
@@ -455,7 +548,13 @@ impl World {
                 0 => workload.opted_in = !workload.opted_in,
                 1 | 2 => workload.min_scale = number as u32,
                 3 => workload.uid = uid,
-                _ => workload.replicas = number as u32,
+                _ => {
+                    workload.replicas = number as u32;
+                    if let Some(doors) = &mut self.doors {
+                        // A person decides from here on.
+                        doors.brought_to_zero.remove(&key);
+                    }
+                }
             }
         }
         self.untold.push_back(Change::Workload(key));
@@ -477,7 +576,7 @@ impl World {
     /// The program starts anew: everything is listed, in any order, and then it begins.
     fn restart(&mut self) {
         self.note("restart".to_owned());
-        self.engine = Engine::new(false);
+        self.engine = Engine::new(self.doors.is_some());
         self.engine.configure(self.now, config());
         (self.leading, self.fresh, self.begun) = (false, true, false);
         self.asked.clear();
@@ -503,6 +602,14 @@ impl World {
             self.untold.push_back(changes.swap_remove(which));
         }
         self.untold.extend(going);
+        if let Some(doors) = &mut self.doors {
+            doors.restart(&mut self.random);
+            for key in self.workloads.keys() {
+                self.engine.service_seen(Doors::service(key));
+            }
+            doors.tell(&mut self.engine, self.now);
+        }
+        self.engine.kind_listed("apps", "Deployment");
         // Lists are read to their end before anything is decided.
         while !self.untold.is_empty() {
             self.tell();
@@ -520,9 +627,14 @@ impl World {
                     self.check_order(&order);
                     self.orders_judged += 1;
                     self.shrinking += u64::from(order.to < order.from);
+                    self.to_zero += u64::from(order.to == 0);
                     self.orders.push(order);
                 }
-                Effect::Confirm(_) | Effect::Say(_) => {}
+                Effect::Confirm(target) => {
+                    let followed = Followed::To(target.clone());
+                    self.engine.confirmed(self.now, &target, followed);
+                }
+                Effect::Say(_) => {}
             }
         }
         if self.step.is_multiple_of(64) {

@@ -164,6 +164,7 @@ fn p4_the_slice_of_a_workload_that_is_not_known_yet_stays() {
     assert_eq!((world.endpoints(), world.asked.len()), (1, 0));
     // One of a kind whose objects are all known, and it is none of them.
     let mut world = World::at(&[], 0);
+    world.engine.kind_listed("apps", "Deployment");
     world.known(before.record, before.slice);
     world.engine.target_gone(world.now, &key());
     world.seconds(5);

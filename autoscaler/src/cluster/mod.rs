@@ -198,8 +198,12 @@ pub async fn run(options: Options) -> Result<(), Failure> {
                 .map(|kind| kind.resource.version)
         }
     };
-    let (events, write_events) =
-        Events::new(leaders_client.clone(), options.identity.clone(), versions);
+    let (events, write_events) = Events::new(
+        leaders_client.clone(),
+        options.identity.clone(),
+        metrics.dropped_events(),
+        versions,
+    );
     tasks.spawn("writing Events", write_events);
     let known = known_facts(&options, &client, &shared, &events, &leadership);
     if options.activator_account.is_some() {
@@ -314,7 +318,7 @@ impl Start {
             _ = ending.wait_for(|end| *end) => return,
         }
         self.shared.beat();
-        self.shared.with(|engine, _| engine.begin());
+        self.shared.with(|engine, now| engine.begin(now));
         self.shared.sooner.notify_one();
         self.status.ready.store(true, Ordering::Relaxed);
         info!("ready");

@@ -78,7 +78,7 @@ mod tests {
         ));
         shared.with(|engine, now| {
             engine.configure(now, ebb_autoscaler_core::Config::default());
-            engine.begin();
+            engine.begin(now);
             for number in 0..MANY {
                 let class = ("autoscaling.knative.dev/class", "ebb.dev");
                 let facts = TargetFacts {

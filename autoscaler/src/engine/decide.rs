@@ -19,6 +19,13 @@ use super::{
 /// nodes at once, and each of them says so.
 const BETWEEN_DECISIONS: Duration = Duration::from_millis(50);
 
+/// A workload that somebody has scaled to zero is looked at this often, and as soon as it has pods or requests again.
+const PAUSED_AGAIN: Duration = Duration::from_secs(10);
+
+/// Why a workload is brought back.
+const CUT_OFF: &str = "no request can reach it through an activator";
+const OPTED_OUT: &str = "it does not ask to be scaled any more";
+
 impl Engine {
     /// Decides at once, or as soon as it is long enough since the last time.
     pub(super) fn press(&mut self, now: Timestamp, id: WorkloadId) {
@@ -152,7 +159,14 @@ impl Engine {
             silent,
         });
         self.fronts.follow(now, entry);
+        if entry.is_paused() {
+            self.due.insert(id, now + PAUSED_AGAIN);
+        }
         self.act(id);
+        let left = self.entries.get(&id).filter(|entry| self.may_leave(entry));
+        if let Some(key) = left.map(|entry| entry.target.key.clone()) {
+            self.target_gone(now, &key);
+        }
     }
 
     /// Turns the last decision into an order, or a recommendation.
@@ -165,7 +179,13 @@ impl Engine {
         }
         let decided = entry.last.as_ref().map(|last| last.decision.at);
         if decided.is_some_and(|now| self.fronts.is_cut_off(entry, now)) {
-            self.effects.extend(entry.brought_back());
+            self.effects.extend(entry.brought_back(CUT_OFF));
+            return;
+        }
+        if entry.is_leaving {
+            if entry.replicas() == 0 {
+                self.effects.extend(entry.brought_back(OPTED_OUT));
+            }
             return;
         }
         if entry.refusal.is_some() || entry.is_paused() {
@@ -246,7 +266,7 @@ impl Engine {
 impl Entry {
     /// The order that brings it back from zero, where Ebb brought it and no request can wake it any more. Neither wrong
     /// annotations nor another autoscaler is a reason to leave it there.
-    fn brought_back(&mut self) -> Option<Effect> {
+    fn brought_back(&mut self, why: &str) -> Option<Effect> {
         let replicas = self.min_scale().max(1);
         if self.ordered == Some(replicas) {
             return None;
@@ -259,7 +279,7 @@ impl Entry {
             resource_version: self.target.resource_version.clone(),
             from: self.target.replicas,
             to: replicas,
-            reason: "brought back: it was scaled to zero, and no request can reach it through an activator".to_owned(),
+            reason: format!("brought back from zero: {why}"),
             costs: Vec::new(),
         }))
     }

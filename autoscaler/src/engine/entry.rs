@@ -50,6 +50,8 @@ pub(super) struct Entry {
     pub(super) was_known: bool,
     /// When its load will have been measured for a stable window, if that is to come.
     measured_from: Option<Timestamp>,
+    /// Whether it has opted out, and gets a pod before it is left alone.
+    pub(super) is_leaving: bool,
     /// What was ordered and is not carried out yet.
     pub(super) ordered: Option<u32>,
     /// Whether an order was refused because of a change that has not been told yet.
@@ -120,6 +122,7 @@ impl Entry {
             unknown_told: false,
             was_known: false,
             measured_from: None,
+            is_leaving: false,
             ordered: None,
             overtaken: false,
             memory: Memory::default(),

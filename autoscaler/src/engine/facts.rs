@@ -23,7 +23,7 @@ impl Engine {
     /// A scalable object is there, or has changed.
     pub fn target_seen(&mut self, now: Timestamp, mut facts: TargetFacts) {
         if !facts.opted_in() {
-            return self.target_gone(now, &facts.key);
+            return self.target_opted_out(now, facts);
         }
         if let Some(id) = self.ids.get(&facts.key).copied() {
             let Some(entry) = self.entries.get_mut(&id) else {
@@ -38,6 +38,8 @@ impl Engine {
                 let judge = entry.target.annotations != facts.annotations
                     || entry.target.oversized != facts.oversized;
                 let relabelled = entry.target.labels != facts.labels;
+                entry.is_leaving = false;
+                let rescaled = entry.is_paused() && entry.target.replicas != facts.replicas;
                 if entry.is_raised_by_others(facts.replicas) {
                     entry.is_unknown_again();
                 }
@@ -52,6 +54,8 @@ impl Engine {
                 }
                 if anew {
                     self.press(now, id);
+                } else if rescaled {
+                    self.sooner(id, now);
                 }
                 return;
             }
@@ -62,6 +66,11 @@ impl Engine {
             self.not_led_to.insert(facts.key.clone(), facts);
             return;
         }
+        self.take_on(now, facts);
+    }
+
+    /// A workload more.
+    pub(super) fn take_on(&mut self, now: Timestamp, facts: TargetFacts) {
         let Some(facts) = self.within_limit(facts) else {
             return;
         };
@@ -84,6 +93,7 @@ impl Engine {
     pub fn target_gone(&mut self, now: Timestamp, key: &TargetKey) {
         self.not_led_to.remove(key);
         self.beyond_limit.remove(key);
+        self.opted_out_at_zero.remove(key);
         if let Some(named) = self.led_by_slices.get_mut(key) {
             *named = Some(Followed::Nowhere(Dead::Absent));
         }

@@ -13,6 +13,7 @@ mod effect;
 mod entry;
 mod facts;
 mod front;
+mod leaving;
 mod limit;
 mod names;
 mod owners;
@@ -87,6 +88,8 @@ pub struct Engine {
     not_led_to: HashMap<TargetKey, TargetFacts>,
     /// Workloads that slices of ours name, and what the API server says of them; `None`: not answered yet.
     led_by_slices: HashMap<TargetKey, Option<Followed>>,
+    /// At the start: objects at zero that do not ask to be scaled, until it is known which of them Ebb scaled there.
+    opted_out_at_zero: HashMap<TargetKey, TargetFacts>,
     /// Group and kind of the objects that have all been told once.
     listed: HashSet<(Box<str>, Box<str>)>,
     /// Most workloads of a namespace.
@@ -145,7 +148,8 @@ impl Engine {
     }
 
     /// Begins to decide: all watches have told what there is.
-    pub fn begin(&mut self) {
+    pub fn begin(&mut self, now: Timestamp) {
+        self.take_on_opted_out(now);
         self.deciding = true;
     }
 

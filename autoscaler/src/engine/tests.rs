@@ -58,7 +58,7 @@ impl Cluster {
         let now = Timestamp::from_secs(START);
         engine.configure(now, Config::default());
         engine.lead(true);
-        engine.begin();
+        engine.begin(now);
         Self {
             engine,
             now,

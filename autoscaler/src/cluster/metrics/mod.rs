@@ -31,6 +31,7 @@ pub(super) struct Metrics {
     turned_away: Counter,
     ingest: Histogram,
     writes: Family<Outcome, Counter>,
+    dropped_events: Counter,
     leading: Gauge,
 }
 
@@ -64,6 +65,7 @@ impl Metrics {
             // 20 µs, a report of a few pods, to 80 ms.
             ingest: Histogram::new(exponential_buckets(20e-6, 4.0, 7)),
             writes: Family::default(),
+            dropped_events: Counter::default(),
             leading: Gauge::default(),
             registry: Registry::default(),
         };
@@ -96,6 +98,11 @@ impl Metrics {
             "dropped_writes",
             "Writes to the API server that were not sent, because this replica did not lead any more",
             leadership.dropped(),
+        );
+        registry.register(
+            "dropped_events",
+            "Events that were not written, because there were too many of one namespace or at once",
+            metrics.dropped_events.clone(),
         );
         registry.register(
             "leader",
@@ -135,6 +142,11 @@ impl Metrics {
     /// `outcome`: one of [`WRITES`].
     pub(super) fn wrote(&self, outcome: &'static str) {
         count(&self.writes, outcome, 1);
+    }
+
+    /// Counts Events that are not written.
+    pub(super) fn dropped_events(&self) -> Counter {
+        self.dropped_events.clone()
     }
 
     pub(super) fn leads(&self, leading: bool) {

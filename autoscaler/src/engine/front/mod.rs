@@ -436,6 +436,21 @@ impl Fronts {
         routes.filter_map(|((namespace, _), route)| route.workload(namespace))
     }
 
+    /// Workloads whose slices say that Ebb scaled them to zero.
+    pub(super) fn workloads_at_zero(&self) -> impl Iterator<Item = TargetKey> + '_ {
+        let routes = self.routes.iter().filter(|(_, route)| {
+            let confirmed = route.confirmed();
+            confirmed.is_some_and(|written| written.scaled_to_zero)
+        });
+        routes.filter_map(|((namespace, _), route)| route.workload(namespace))
+    }
+
+    /// Whether nodes are told of a pod for each Service of a workload.
+    pub(super) fn all_lead_to_pods(&self, entry: &Entry) -> bool {
+        let names = self.names(entry);
+        names.iter().all(|name| self.told.leads_to_pods(name))
+    }
+
     /// What is recorded of a Service.
     fn record(&mut self, now: Timestamp, name: Name, record: Option<Allotment>) {
         if record.is_none() && !self.routes.contains_key(&name) {

@@ -71,7 +71,7 @@ impl World {
         let now = Timestamp::new(Duration::from_millis(1_000_000_900));
         engine.configure(now, Config::default());
         engine.lead(true);
-        engine.begin();
+        engine.begin(now);
         let class = ("autoscaling.knative.dev/class", "ebb.dev");
         let given = [class].into_iter().chain(annotations.iter().copied());
         engine.target_seen(
@@ -532,7 +532,7 @@ fn ten_thousand_services_have_a_door_each() {
     let now = Timestamp::from_secs(1_000_000);
     engine.configure(now, Config::default());
     engine.lead(true);
-    engine.begin();
+    engine.begin(now);
     for number in 0..MANY {
         let name = format!("web-{number}");
         let namespace = format!("n-{}", number / EACH);

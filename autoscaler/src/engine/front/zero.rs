@@ -88,7 +88,7 @@ impl Fronts {
     }
 
     /// Whether Ebb scaled a workload to zero, as far as this replica knows.
-    pub(super) fn is_ours_at_zero(&self, id: WorkloadId) -> bool {
+    pub(in crate::engine) fn is_ours_at_zero(&self, id: WorkloadId) -> bool {
         self.zeros.contains_key(&id)
     }
 

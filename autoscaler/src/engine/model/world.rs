@@ -614,7 +614,7 @@ impl World {
         while !self.untold.is_empty() {
             self.tell();
         }
-        self.engine.begin();
+        self.engine.begin(self.now);
         self.begun = true;
     }
 

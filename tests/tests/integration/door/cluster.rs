@@ -1,5 +1,5 @@
-//! `ebb-activator` in a cluster of one API server (the double) and one autoscaler that only listens: the slices are
-//! written here, as the leader would.
+//! `ebb-activator` in a cluster of one API server (the double) and one autoscaler that only listens: the record of ports
+//! and the slices are written here, as the leader would.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ebb_tests::cluster::Api;
 use ebb_tests::cluster::api::path;
 use ebb_tests::cluster::double::Double;
+use ebb_tests::cluster::{Api, SYSTEM};
 use ebb_tests::harness::server::Sample;
 use ebb_tests::harness::{
     Case, Need, Process, Signal, TestCgroup, Wire, eventually, free_port, note, program,
@@ -49,6 +49,27 @@ fn slice(name: &str, manager: &str, port: u16, endpoints: &[SocketAddr]) -> Valu
         "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
         "endpoints": endpoints,
     })
+}
+
+/// The record of the ports of namespace `shop`: one of Service `web`.
+fn record(port: u16) -> Value {
+    let allotment = json!({
+        "serviceUid": "u", "workload": "apps/Deployment/web", "ports": {"http": port}, "since": 1,
+    });
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {
+            "namespace": SYSTEM, "name": "ebb-ports.shop", "labels": {"ebb.dev/allotments": "true"},
+        },
+        "data": {"web": allotment.to_string()},
+    })
+}
+
+/// A free port of those that are allotted.
+fn door_port() -> u16 {
+    let begin = 20_000 + (std::process::id() % 9_000) as u16;
+    let free = (begin..30_000).find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+    free.expect("a free port")
 }
 
 /// Takes reports, and keeps the last.
@@ -129,7 +150,7 @@ impl World {
         let kubeconfig = folder.path().join("kubeconfig");
         fs::write(&kubeconfig, api.kubeconfig()).expect("write");
         let status = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let door = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let door = SocketAddr::from(([127, 0, 0, 1], door_port()));
         let mut command = Command::new(program("ebb-activator"));
         command
             .env("KUBECONFIG", &kubeconfig)
@@ -151,6 +172,10 @@ impl World {
             door,
             _folder: folder,
         };
+        world
+            .api
+            .create(&path("v1", "ConfigMap", SYSTEM, ""), &record(door.port()))
+            .expect("written");
         world.write(&slice("web-ebb", "ebb.dev", door.port(), &[]));
         world
             .autoscaler

@@ -427,3 +427,58 @@ fn t3_a_look_does_not_walk_over_all_workloads() {
         "{slowly} looked at though nothing has changed"
     );
 }
+
+/// The workload without its class.
+fn opt_out(world: &mut World, replicas: u32) {
+    let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+    facts.annotations.clear();
+    facts.replicas = replicas;
+    world.now = world.now + Duration::from_millis(100);
+    world.engine.target_seen(world.now, facts);
+    world.collect();
+}
+
+#[test]
+fn z1_who_opts_out_at_zero_gets_a_pod_before_the_path_is_given_up() {
+    let mut world = World::new(&[]);
+    world.go_to_zero();
+    opt_out(&mut world, 0);
+    assert_eq!(world.carry_out(), 1);
+    world.seconds(20);
+    assert_eq!(world.endpoints(), 1, "its pod is not ready yet");
+    opt_out(&mut world, 1);
+    world.engine.kind_listed("apps", "Deployment");
+    world.pod_comes();
+    world.seconds(10);
+    assert_eq!(world.engine.views().count(), 0);
+    assert!(world.slice.is_none() && world.record.is_none());
+    assert!(world.orders.is_empty(), "{:?}", world.orders);
+}
+
+#[test]
+fn z1_a_new_leader_finds_who_has_opted_out_at_zero() {
+    for slice_first in [true, false] {
+        let mut before = World::new(&[]);
+        before.go_to_zero();
+        let mut world = World::at(&[], 0);
+        let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+        facts.annotations.clear();
+        world.engine = Engine::new(true);
+        world.engine.configure(world.now, Config::default());
+        world.engine.service_seen(service());
+        world.engine.lead(true);
+        let (record, slice) = (before.record.clone(), before.slice.clone());
+        if slice_first {
+            world.known(record, slice);
+            world.engine.target_seen(world.now, facts);
+        } else {
+            world.engine.target_seen(world.now, facts);
+            world.known(record, slice);
+        }
+        world.engine.kind_listed("apps", "Deployment");
+        world.engine.begin(world.now);
+        world.seconds(3);
+        assert_eq!(world.carry_out(), 1);
+        assert_eq!(world.endpoints(), 1);
+    }
+}

@@ -3,7 +3,13 @@
 //! What is said again within some minutes is one Event whose series counts on, as everywhere in Kubernetes. Failure
 //! mode: an Event that cannot be written is logged and forgotten; nothing waits for it.
 
-use std::{collections::HashMap, time::Duration};
+mod rate;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
@@ -14,10 +20,12 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
 };
+use prometheus_client::metrics::counter::Counter;
 use serde_json::json;
 use tokio::{sync::mpsc, time::Instant};
 use tracing::{info, warn};
 
+use self::rate::{Rates, Verdict};
 use crate::engine::{Notice, TargetKey};
 
 /// Said again within this time, it is the same Event: kube-apiserver keeps Events for an hour, client-go counts series
@@ -32,13 +40,19 @@ const WAITING: usize = 1024;
 
 /// Where notices are handed in.
 #[derive(Clone, Debug)]
-pub(super) struct Events(mpsc::Sender<Notice>);
+pub(super) struct Events {
+    sender: mpsc::Sender<Notice>,
+    rates: Arc<Mutex<Rates>>,
+    /// Counts those that are not written.
+    dropped: Counter,
+}
 
 impl Events {
     /// A way in, and the task that writes what comes in.
     pub(super) fn new(
         client: Client,
         identity: String,
+        dropped: Counter,
         versions: impl Fn(&TargetKey) -> Option<String> + Send + 'static,
     ) -> (Self, impl Future<Output = ()>) {
         let (sender, receiver) = mpsc::channel(WAITING);
@@ -47,10 +61,15 @@ impl Events {
             identity,
             said: HashMap::new(),
         };
-        (Self(sender), writer.run(receiver, versions))
+        let events = Self {
+            sender,
+            rates: Arc::default(),
+            dropped,
+        };
+        (events, writer.run(receiver, versions))
     }
 
-    /// Has a notice written. It is dropped where too many wait already.
+    /// Has a notice written. It is dropped if its namespace has had too many, or too many wait already.
     pub(super) fn say(&self, notice: Notice) {
         let Notice {
             about,
@@ -58,8 +77,23 @@ impl Events {
             note,
             ..
         } = &notice;
-        info!(%about, %reason, "{note}");
-        if self.0.try_send(notice).is_err() {
+        let rates = self.rates.lock();
+        let mut rates = rates.unwrap_or_else(PoisonError::into_inner);
+        match rates.take(&about.namespace, Instant::now()) {
+            Verdict::Write => info!(%about, %reason, "{note}"),
+            Verdict::FirstTooMany => {
+                warn!(namespace = %about.namespace, "too many Events of one namespace; further ones are dropped");
+                self.dropped.inc();
+                return;
+            }
+            Verdict::TooMany => {
+                self.dropped.inc();
+                return;
+            }
+        }
+        drop(rates);
+        if self.sender.try_send(notice).is_err() {
+            self.dropped.inc();
             warn!("too many Events at once; one is dropped");
         }
     }

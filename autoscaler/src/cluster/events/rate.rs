@@ -1,0 +1,96 @@
+//! How many Events a namespace may have: one with thousands of odd objects must not keep the API server busy, nor crowd
+//! out the Events of others.
+//!
+//! A token bucket for each namespace. Failure mode: what exceeds it is counted and not written; the namespace has had a
+//! hundred Events by then.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio::time::Instant;
+
+/// Events of a namespace that may come at once: a rollout of all workloads of a large namespace.
+const AT_ONCE: f64 = 100.0;
+/// Events a second after that.
+const A_SECOND: f64 = 2.0;
+/// Time in which an empty bucket is full again.
+const FULL_AFTER: Duration = Duration::from_secs((AT_ONCE / A_SECOND) as u64);
+
+/// What is left of a namespace's Events.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    left: f64,
+    at: Instant,
+    /// Whether it was told that there are too many.
+    told: bool,
+}
+
+/// Whether an Event may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Write,
+    /// It is the first one too many.
+    FirstTooMany,
+    TooMany,
+}
+
+/// The buckets of all namespaces that had Events lately.
+#[derive(Debug, Default)]
+pub(super) struct Rates {
+    buckets: HashMap<Box<str>, Bucket>,
+    swept: Option<Instant>,
+}
+
+impl Rates {
+    /// Takes one Event of a namespace.
+    pub(super) fn take(&mut self, namespace: &str, now: Instant) -> Verdict {
+        if self.swept.is_none_or(|at| now - at > FULL_AFTER) {
+            self.swept = Some(now);
+            self.buckets
+                .retain(|_, bucket| now - bucket.at <= FULL_AFTER);
+        }
+        let bucket = self.buckets.entry(namespace.into()).or_insert(Bucket {
+            left: AT_ONCE,
+            at: now,
+            told: false,
+        });
+        let gained = (now - bucket.at).as_secs_f64() * A_SECOND;
+        bucket.left = (bucket.left + gained).min(AT_ONCE);
+        bucket.at = now;
+        if bucket.left >= 1.0 {
+            bucket.left -= 1.0;
+            // Told again when it has been calm for a while.
+            bucket.told &= bucket.left < AT_ONCE / 2.0;
+            return Verdict::Write;
+        }
+        match std::mem::replace(&mut bucket.told, true) {
+            false => Verdict::FirstTooMany,
+            true => Verdict::TooMany,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t8_a_namespace_has_so_many_events_and_others_have_theirs() {
+        let (mut rates, start) = (Rates::default(), Instant::now());
+        let mut written = 0;
+        let mut told = 0;
+        for number in 0..2_000_u32 {
+            let now = start + Duration::from_millis(u64::from(number) * 5);
+            match rates.take("odd", now) {
+                Verdict::Write => written += 1,
+                Verdict::FirstTooMany => told += 1,
+                Verdict::TooMany => {}
+            }
+        }
+        assert!((118..=121).contains(&written), "{written} in ten seconds");
+        assert_eq!(told, 1);
+        assert_eq!(rates.take("shop", start), Verdict::Write);
+        let later = start + Duration::from_secs(100);
+        assert_eq!(rates.take("odd", later), Verdict::Write);
+        assert_eq!(rates.buckets.len(), 1, "the idle are forgotten");
+    }
+}

@@ -18,7 +18,7 @@ impl Engine {
         let known = self.ids.get(&facts.key).copied();
         let entry = known.and_then(|id| self.entries.get_mut(&id));
         if let Some(entry) = entry.filter(|entry| entry.target.uid == facts.uid)
-            && (entry.is_leaving || self.fronts.is_ours_at_zero(entry.id))
+            && (entry.is_leaving || facts.replicas == 0 && self.fronts.is_ours_at_zero(entry))
         {
             entry.is_leaving = true;
             entry.target.replicas = facts.replicas;

@@ -204,7 +204,10 @@ impl Engine {
         };
         match self.ids.get(&key) {
             // It gets a pod first; see `zero`.
-            Some(id) => !self.fronts.is_ours_at_zero(*id),
+            Some(id) => {
+                let entry = self.entries.get(id);
+                entry.is_none_or(|entry| !self.fronts.is_ours_at_zero(entry))
+            }
             None => self.is_no_workload(&key),
         }
     }

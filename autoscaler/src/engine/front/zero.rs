@@ -11,7 +11,7 @@ use std::time::Duration;
 use ebb_autoscaler_core::{Timestamp, annotations::Mode};
 
 use super::Fronts;
-use crate::engine::{entry::Entry, names::WorkloadId};
+use crate::engine::entry::Entry;
 
 /// A path that has not been in place for this long is cut off. An activator counts as silent after 3.5 s, a decision comes
 /// within 2 s, and a write to the API server may take 3 s: a path that one of two activators leaves is in place again
@@ -87,9 +87,9 @@ impl Fronts {
             })
     }
 
-    /// Whether Ebb scaled a workload to zero, as far as this replica knows.
-    pub(in crate::engine) fn is_ours_at_zero(&self, id: WorkloadId) -> bool {
-        self.zeros.contains_key(&id)
+    /// Whether Ebb scaled a workload to zero, as far as this replica knows: by its own order, or by what the slice says.
+    pub(in crate::engine) fn is_ours_at_zero(&self, entry: &Entry) -> bool {
+        self.zeros.contains_key(&entry.id) || entry.replicas() == 0 && entry.was_scaled_to_zero()
     }
 
     /// Whether a slice says that Ebb scaled a workload to zero, and it was not a person who did so first.

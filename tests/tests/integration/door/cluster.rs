@@ -172,6 +172,12 @@ impl World {
             door,
             _folder: folder,
         };
+        for namespace in [SYSTEM, "shop"] {
+            let object = json!({
+                "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace},
+            });
+            world.api.apply(&object);
+        }
         world
             .api
             .create(&path("v1", "ConfigMap", SYSTEM, ""), &record(door.port()))

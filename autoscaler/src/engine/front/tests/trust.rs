@@ -456,6 +456,17 @@ fn z1_who_opts_out_at_zero_gets_a_pod_before_the_path_is_given_up() {
 }
 
 #[test]
+fn z1_who_opts_out_as_soon_as_the_last_pod_is_gone_gets_one() {
+    let mut world = World::new(&[]);
+    world.until_order(200).expect("an order");
+    assert_eq!(world.carry_out(), 0);
+    world.pod_goes();
+    // No decision has been made since.
+    opt_out(&mut world, 0);
+    assert_eq!(world.carry_out(), 1);
+}
+
+#[test]
 fn z1_a_new_leader_finds_who_has_opted_out_at_zero() {
     for slice_first in [true, false] {
         let mut before = World::new(&[]);

@@ -126,7 +126,7 @@ impl Writer {
         }
         let error = match result {
             Ok(version) => {
-                order.resource_version = version;
+                order.written_version = Some(version);
                 None
             }
             Err(error) => Some(error.to_string()),

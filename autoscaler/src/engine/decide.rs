@@ -235,6 +235,7 @@ impl Engine {
             target: entry.target.key.clone(),
             uid: entry.target.uid.clone(),
             resource_version: entry.target.resource_version.clone(),
+            written_version: None,
             from,
             to,
             reason: last.decision.reason.to_string(),
@@ -250,10 +251,13 @@ impl Engine {
         if entry.ordered == Some(order.to) {
             entry.ordered = None;
         }
-        if error.is_none() {
-            // The watch will say the same in a moment; until then nothing need be ordered twice.
+        // The watch will say the same in a moment; until then nothing need be ordered twice. If it has told of a change since
+        // the decision, that is our own write or a later one: a version from before would be refused for ever.
+        if error.is_none() && entry.target.resource_version == order.resource_version {
             entry.target.replicas = order.to;
-            entry.target.resource_version = order.resource_version.clone();
+            if let Some(version) = &order.written_version {
+                entry.target.resource_version.clone_from(version);
+            }
         }
         entry.written = Some(Written {
             at: now,
@@ -277,6 +281,7 @@ impl Entry {
             target: self.target.key.clone(),
             uid: self.target.uid.clone(),
             resource_version: self.target.resource_version.clone(),
+            written_version: None,
             from: self.target.replicas,
             to: replicas,
             reason: format!("brought back from zero: {why}"),

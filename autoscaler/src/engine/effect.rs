@@ -33,6 +33,8 @@ pub struct Order {
     pub uid: Box<str>,
     /// `metadata.resourceVersion` of the state it was decided on; once it is carried out, of the state it has made.
     pub resource_version: Box<str>,
+    /// The version that the write has made, once it is done.
+    pub written_version: Option<Box<str>>,
     /// Pods it is asked to have now.
     pub from: u32,
     /// Pods it shall have.

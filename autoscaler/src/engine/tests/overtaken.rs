@@ -59,9 +59,27 @@ fn p7_the_next_order_follows_the_version_that_ours_has_made() {
     cluster.pass(70);
     cluster.find("a").load = 35;
     let mut first = order(&cluster.pass(10)).unwrap();
-    first.resource_version = "9".into();
+    first.written_version = Some("9".into());
     cluster.engine.written(cluster.now, first, None);
     cluster.find("a").load = 90;
     let second = order(&cluster.pass(4)).unwrap();
     assert_eq!(&*second.resource_version, "9");
+}
+
+/// A Deployment's status is written all the time while it scales: the watch may tell of that before our write is answered.
+#[test]
+fn p7_a_change_that_is_told_before_our_answer_stays_the_newer_one() {
+    let mut cluster = Cluster::new();
+    let facts = target("web", 1, &[TEN]);
+    cluster.engine.target_seen(cluster.now, facts);
+    cluster.pod("web", "a", "n1", 2);
+    cluster.pass(70);
+    cluster.find("a").load = 35;
+    let mut first = order(&cluster.pass(10)).unwrap();
+    told(&mut cluster, first.to, "10");
+    first.written_version = Some("9".into());
+    cluster.engine.written(cluster.now, first, None);
+    cluster.find("a").load = 90;
+    let second = order(&cluster.pass(4)).unwrap();
+    assert_eq!(&*second.resource_version, "10");
 }

@@ -61,6 +61,8 @@ pub(super) struct Workload {
     pub(super) key: TargetKey,
     uid: u32,
     pub(super) replicas: u32,
+    /// `metadata.resourceVersion`.
+    version: u64,
     opted_in: bool,
     min_scale: u32,
     /// The uid of the one that opted in, as this engine was told, and since when.
@@ -137,6 +139,7 @@ impl World {
                     key: key.clone(),
                     uid: world.number(),
                     replicas,
+                    version: 1,
                     opted_in: world.random.once_in(2),
                     min_scale: 0,
                     told: None,
@@ -358,7 +361,7 @@ impl World {
             annotations: annotations.into(),
             labels: [("app".to_owned(), key.name.to_string())].into(),
             oversized: 0,
-            resource_version: format!("{}", workload.replicas).into(),
+            resource_version: workload.version.to_string().into(),
             owned: false,
             created: 0,
         };
@@ -443,11 +446,20 @@ impl World {
     }
 
     fn carry_out(&mut self, order: Order, well: bool) {
-        let workload = self.workloads.get_mut(&order.target);
-        let workload = workload.filter(|workload| workload.replicas == order.from);
-        let error = match workload {
-            Some(workload) if well => {
+        let mut order = order;
+        let Some(workload) = self.workloads.get_mut(&order.target) else {
+            return;
+        };
+        let is_current = workload.version.to_string() == *order.resource_version;
+        if !is_current || *order.uid != *format!("uid-{}", workload.uid) {
+            self.note(format!("order {} to {}: conflict", order.target, order.to));
+            return self.engine.overtaken(self.now, &order);
+        }
+        let error = match well {
+            true => {
                 workload.replicas = order.to;
+                workload.version += 1;
+                order.written_version = Some(workload.version.to_string().into());
                 if let Some(doors) = &mut self.doors {
                     match order.to {
                         0 => doors.brought_to_zero.insert(order.target.clone()),
@@ -458,7 +470,7 @@ impl World {
                     .push_back(Change::Workload(order.target.clone()));
                 None
             }
-            _ => Some("conflict".to_owned()),
+            false => Some("quota".to_owned()),
         };
         self.note(format!("order {} to {}: {error:?}", order.target, order.to));
         self.engine.written(self.now, order, error);
@@ -548,6 +560,8 @@ impl World {
                 0 => workload.opted_in = !workload.opted_in,
                 1 | 2 => workload.min_scale = number as u32,
                 3 => workload.uid = uid,
+                // The controller writes its status.
+                4 => {}
                 _ => {
                     workload.replicas = number as u32;
                     if let Some(doors) = &mut self.doors {
@@ -556,6 +570,9 @@ impl World {
                     }
                 }
             }
+        }
+        if let Some(workload) = self.workloads.get_mut(&key) {
+            workload.version += 1;
         }
         self.untold.push_back(Change::Workload(key));
     }

@@ -93,7 +93,7 @@ pub struct Options {
     pub recommend: bool,
 
     /// Most workloads of one namespace that are scaled; an Event tells of those beyond.
-    #[arg(long, default_value_t = 2_000, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..))]
     pub max_workloads_per_namespace: u32,
 
     /// How long a leader that is not heard of is waited for.

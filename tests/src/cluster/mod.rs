@@ -5,6 +5,7 @@
 
 mod activator;
 pub mod agent;
+mod allotment;
 pub mod api;
 mod autoscaler;
 pub mod bpffs;
@@ -38,6 +39,7 @@ use tokio::runtime::Runtime;
 pub use self::activator::{
     ACCOUNT, Activator, install as install_activator, token as activator_token,
 };
+pub use self::allotment::{allotted_port, record_port};
 pub use self::api::Api;
 use self::api::path;
 pub use self::autoscaler::{Autoscaler, Place};

@@ -191,7 +191,11 @@ fn costs_nothing() {
         during <= before * AT_MOST + step,
         "fail-over: {before} s, {during} s"
     );
-    let over: Vec<_> = ratios.into_iter().flatten().collect();
+    // Times say something only over phases of a minute, in which thousands of new objects are told of once. What is counted
+    // holds in a short run as well.
+    let [times @ .., size] = ratios;
+    let times = times.into_iter().flatten().filter(|_| full());
+    let over: Vec<_> = times.chain(size).collect();
     assert!(over.is_empty(), "{over:#?}");
 }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use ebb_tests::cluster::api::path;
 use ebb_tests::cluster::double::Double;
-use ebb_tests::cluster::{Api, SOON};
+use ebb_tests::cluster::{Api, SOON, allotted_port, record_port};
 use ebb_tests::harness::server::Sample;
 use ebb_tests::harness::{Process, TestCgroup, Wire, eventually, free_port, program};
 use serde_json::{Value, json};
@@ -31,8 +31,9 @@ impl Door {
         let folder = tempfile::tempdir().unwrap();
         let kubeconfig = folder.path().join("kubeconfig");
         fs::write(&kubeconfig, api.kubeconfig()).unwrap();
-        let [status, door, nobody] =
+        let [status, nobody] =
             std::array::from_fn(|_| SocketAddr::from(([127, 0, 0, 1], free_port())));
+        let door = SocketAddr::from(([127, 0, 0, 1], allotted_port()));
         let mut command = Command::new(program("ebb-activator"));
         command
             .env("KUBECONFIG", &kubeconfig)
@@ -56,6 +57,7 @@ impl Door {
             _double: double,
             _folder: folder,
         };
+        record_port(&this.api, namespace, "web", door.port());
         this.write("web-ebb", "ebb.dev", door.port(), &[door]);
         eventually("the door listens", SOON, || {
             std::net::TcpStream::connect(door).ok()

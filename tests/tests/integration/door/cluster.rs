@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ebb_tests::cluster::api::path;
 use ebb_tests::cluster::double::Double;
-use ebb_tests::cluster::{Api, SYSTEM};
+use ebb_tests::cluster::{Api, allotted_port, record_port};
 use ebb_tests::harness::server::Sample;
 use ebb_tests::harness::{
     Case, Need, Process, Signal, TestCgroup, Wire, eventually, free_port, note, program,
@@ -49,27 +49,6 @@ fn slice(name: &str, manager: &str, port: u16, endpoints: &[SocketAddr]) -> Valu
         "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
         "endpoints": endpoints,
     })
-}
-
-/// The record of the ports of namespace `shop`: one of Service `web`.
-fn record(port: u16) -> Value {
-    let allotment = json!({
-        "serviceUid": "u", "workload": "apps/Deployment/web", "ports": {"http": port}, "since": 1,
-    });
-    json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {
-            "namespace": SYSTEM, "name": "ebb-ports.shop", "labels": {"ebb.dev/allotments": "true"},
-        },
-        "data": {"web": allotment.to_string()},
-    })
-}
-
-/// A free port of those that are allotted.
-fn door_port() -> u16 {
-    let begin = 20_000 + (std::process::id() % 9_000) as u16;
-    let free = (begin..30_000).find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok());
-    free.expect("a free port")
 }
 
 /// Takes reports, and keeps the last.
@@ -150,7 +129,7 @@ impl World {
         let kubeconfig = folder.path().join("kubeconfig");
         fs::write(&kubeconfig, api.kubeconfig()).expect("write");
         let status = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let door = SocketAddr::from(([127, 0, 0, 1], door_port()));
+        let door = SocketAddr::from(([127, 0, 0, 1], allotted_port()));
         let mut command = Command::new(program("ebb-activator"));
         command
             .env("KUBECONFIG", &kubeconfig)
@@ -172,16 +151,7 @@ impl World {
             door,
             _folder: folder,
         };
-        for namespace in [SYSTEM, "shop"] {
-            let object = json!({
-                "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace},
-            });
-            world.api.apply(&object);
-        }
-        world
-            .api
-            .create(&path("v1", "ConfigMap", SYSTEM, ""), &record(door.port()))
-            .expect("written");
+        record_port(&world.api, "shop", "web", door.port());
         world.write(&slice("web-ebb", "ebb.dev", door.port(), &[]));
         world
             .autoscaler

@@ -1,0 +1,49 @@
+//! The record of ports of a Service, written as the leader would: for tests of one activator, which listens by it.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use ebb_report::allotments::{Allotment, LABEL, PORTS, name};
+use serde_json::json;
+
+use super::api::path;
+use super::{Api, SYSTEM};
+
+/// A free port of those that are allotted.
+///
+/// # Panics
+/// There is none.
+#[must_use]
+pub fn allotted_port() -> u16 {
+    // Test runs beside each other begin elsewhere.
+    let begin = PORTS.start() + (std::process::id() % 9_000) as u16;
+    (begin..=*PORTS.end())
+        .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+        .expect("a free port")
+}
+
+/// Records that port `http` of a Service is this one on the activators. Its namespace is made.
+///
+/// # Panics
+/// The API server refuses.
+pub fn record_port(api: &Api, namespace: &str, service: &str, port: u16) {
+    for namespace in [SYSTEM, namespace] {
+        api.apply(
+            &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+        );
+    }
+    let allotment = Allotment {
+        service_uid: "u".to_owned(),
+        workload: format!("apps/Deployment/{service}"),
+        ports: [("http".to_owned(), port)].into(),
+        since: 1,
+        ..Allotment::default()
+    };
+    let text = serde_json::to_string(&allotment).expect("JSON");
+    let record = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"namespace": SYSTEM, "name": name(namespace), "labels": {LABEL: "true"}},
+        "data": {service: text},
+    });
+    api.create(&path("v1", "ConfigMap", SYSTEM, ""), &record)
+        .expect("written");
+}

@@ -44,6 +44,8 @@ fn slice(name: &str, manager: &str, port: u16, endpoints: &[SocketAddr]) -> Valu
         "metadata": {
             "namespace": "shop", "name": name,
             "labels": {"kubernetes.io/service-name": "web", "endpointslice.kubernetes.io/managed-by": manager},
+            // The uid that the record has.
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Service", "name": "web", "uid": "u"}],
         },
         "addressType": "IPv4",
         "ports": [{"name": "http", "port": port, "protocol": "TCP"}],

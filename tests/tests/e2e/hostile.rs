@@ -51,7 +51,7 @@ struct Strength {
 fn strength() -> Strength {
     let (workloads, nodes, phases, phase) = match full() {
         true => (1_000, 50, 10, Duration::from_secs(60)),
-        false => (300, 30, 4, Duration::from_secs(5)),
+        false => (300, 30, 2, Duration::from_secs(5)),
     };
     Strength {
         workloads,

@@ -183,7 +183,7 @@ impl Engine {
             return;
         }
         if entry.is_leaving {
-            if entry.replicas() == 0 {
+            if entry.replicas() == 0 && self.fronts.is_ours_at_zero(entry) {
                 self.effects.extend(entry.brought_back(OPTED_OUT));
             }
             return;
@@ -328,7 +328,7 @@ fn unknown(
             example: example.clone(),
         });
     }
-    let begins = !entry.was_known && entry.replicas() > 0;
+    let begins = entry.known_since.is_none() && entry.replicas() > 0;
     (begins && !measured).then_some(Unknown::Unmeasured)
 }
 

@@ -46,8 +46,8 @@ pub(super) struct Entry {
     pub(super) unknown: Option<(Unknown, Timestamp)>,
     /// Whether an Event has told of what is unknown.
     pub(super) unknown_told: bool,
-    /// Whether all of it was known once.
-    pub(super) was_known: bool,
+    /// Since when all of it has been known once.
+    pub(super) known_since: Option<Timestamp>,
     /// When its load will have been measured for a stable window, if that is to come.
     measured_from: Option<Timestamp>,
     /// Whether it has opted out, and gets a pod before it is left alone.
@@ -120,7 +120,7 @@ impl Entry {
             counted_ahead: 0.0,
             unknown: None,
             unknown_told: false,
-            was_known: false,
+            known_since: None,
             measured_from: None,
             is_leaving: false,
             ordered: None,
@@ -211,23 +211,32 @@ impl Entry {
         self.workload.as_mut()
     }
 
-    /// Whether somebody else gives it pods that had none. What for, only their load can tell.
-    pub(super) fn is_raised_by_others(&self, replicas: u32) -> bool {
-        self.target.replicas == 0 && replicas > 0 && self.ordered != Some(replicas)
+    /// Whether somebody else gives it more pods while it has none, or before its load was measured for a stable window. What
+    /// for, only their load can tell.
+    pub(super) fn is_raised_by_others(&self, now: Timestamp, replicas: u32) -> bool {
+        let window = self.settings.as_ref().map(|it| it.stable_window);
+        let is_measured = self
+            .known_since
+            .zip(window)
+            .is_some_and(|(since, window)| now.since(since) >= window);
+        replicas > self.target.replicas
+            && self.ordered != Some(replicas)
+            && (self.target.replicas == 0 || !is_measured)
     }
 
     /// As if it had just been seen for the first time.
     pub(super) fn is_unknown_again(&mut self) {
-        self.was_known = false;
+        self.known_since = None;
         self.measured_from = None;
     }
 
     /// Takes in what is not known of it at `now`. Once all is known for the first time, the load of the past stable window
     /// is not: it is, when it has been measured for as long.
     pub(super) fn knows(&mut self, now: Timestamp, unknown: Option<Unknown>) {
-        if unknown.is_none() && !std::mem::replace(&mut self.was_known, true) && self.replicas() > 0
-        {
+        if unknown.is_none() && self.known_since.is_none() {
+            self.known_since = Some(now);
             let window = self.settings.as_ref().map(|it| it.stable_window);
+            let window = window.filter(|_| self.replicas() > 0);
             self.measured_from = window.map(|window| now + window);
         }
         let unmeasured = self.measured_from.filter(|&from| now < from);

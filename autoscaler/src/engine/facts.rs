@@ -38,9 +38,9 @@ impl Engine {
                 let judge = entry.target.annotations != facts.annotations
                     || entry.target.oversized != facts.oversized;
                 let relabelled = entry.target.labels != facts.labels;
-                entry.is_leaving = false;
                 let rescaled = entry.is_paused() && entry.target.replicas != facts.replicas;
-                if entry.is_raised_by_others(facts.replicas) {
+                let opts_in_again = std::mem::take(&mut entry.is_leaving);
+                if opts_in_again || entry.is_raised_by_others(now, facts.replicas) {
                     entry.is_unknown_again();
                 }
                 let changed = entry.target.resource_version != facts.resource_version;

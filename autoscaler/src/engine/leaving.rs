@@ -8,6 +8,7 @@ use ebb_autoscaler_core::{Timestamp, annotations::KNATIVE};
 use super::{
     Engine,
     entry::Entry,
+    front::Fronts,
     names::TargetKey,
     target::{CLASS, TargetFacts},
 };
@@ -18,7 +19,8 @@ impl Engine {
         let known = self.ids.get(&facts.key).copied();
         let entry = known.and_then(|id| self.entries.get_mut(&id));
         if let Some(entry) = entry.filter(|entry| entry.target.uid == facts.uid)
-            && (entry.is_leaving || facts.replicas == 0 && self.fronts.is_ours_at_zero(entry))
+            && (entry.is_leaving
+                || needs_a_pod(&self.fronts, self.activator, entry, facts.replicas))
         {
             entry.is_leaving = true;
             entry.target.replicas = facts.replicas;
@@ -51,8 +53,22 @@ impl Engine {
         }
     }
 
-    /// Whether a leaving workload may be left: nodes are told of a pod of it wherever requests come in.
+    /// Whether a leaving workload may be left: nodes are told of a pod of it wherever requests come in, or somebody else has
+    /// scaled it to zero meanwhile.
     pub(super) fn may_leave(&self, entry: &Entry) -> bool {
-        entry.is_leaving && entry.replicas() > 0 && self.fronts.all_lead_to_pods(entry)
+        let has_what_it_needs = match entry.replicas() {
+            0 => !self.fronts.is_ours_at_zero(entry),
+            _ => self.fronts.all_lead_to_pods(entry),
+        };
+        entry.is_leaving && has_what_it_needs
+    }
+}
+
+/// Whether requests to a workload that has opted out would find nobody, if it were left now.
+fn needs_a_pod(fronts: &Fronts, activator: bool, entry: &Entry, replicas: u32) -> bool {
+    match replicas {
+        0 => fronts.is_ours_at_zero(entry),
+        // It has just been woken.
+        _ => activator && !fronts.all_lead_to_pods(entry),
     }
 }

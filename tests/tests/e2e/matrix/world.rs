@@ -220,7 +220,7 @@ impl World {
                 self.await_leading(0);
             }
         }
-        let options = ["--max-wait=30s", "--leave-within=2s"];
+        let options = ["--max-wait=60s", "--leave-within=2s"];
         self.activators = ["activator-a", "activator-b"]
             .map(|name| Activator::start(&self.cluster, name, &self.replicas[0], &options))
             .into();

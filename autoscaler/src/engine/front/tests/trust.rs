@@ -467,6 +467,36 @@ fn z1_who_opts_out_as_soon_as_the_last_pod_is_gone_gets_one() {
 }
 
 #[test]
+fn z1_who_opts_out_while_it_is_being_woken_keeps_its_path_until_a_pod_is_ready() {
+    let mut world = World::new(&[]);
+    world.go_to_zero();
+    world.hold(1);
+    assert_eq!(world.carry_out(), 1);
+    world.engine.kind_listed("apps", "Deployment");
+    opt_out(&mut world, 1);
+    world.seconds(10);
+    assert_eq!(world.endpoints(), 1, "its pod is not ready yet");
+    world.pod_comes();
+    world.seconds(10);
+    assert!(world.slice.is_none(), "left alone");
+}
+
+#[test]
+fn z1_who_is_scaled_to_zero_by_a_person_and_opts_out_stays_there() {
+    let mut world = World::new(&[]);
+    world.load = 1;
+    world.seconds(10);
+    let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+    facts.replicas = 0;
+    world.engine.target_seen(world.now, facts);
+    world.pod_goes();
+    opt_out(&mut world, 0);
+    world.seconds(20);
+    assert!(world.orders.is_empty(), "{:?}", world.orders);
+    assert_eq!(world.engine.views().count(), 0);
+}
+
+#[test]
 fn z1_a_new_leader_finds_who_has_opted_out_at_zero() {
     for slice_first in [true, false] {
         let mut before = World::new(&[]);

@@ -29,7 +29,7 @@ pub(crate) struct Outgoing {
     /// What was sent before, in vain.
     again: VecDeque<Bytes>,
     body: Option<Incoming>,
-    /// Of a body on HTTP/2: who is told what has been read of it.
+    /// Counts the bytes of an HTTP/2 body that nobody has read yet. `None` on HTTP/1.
     unread: Option<Open>,
     /// In a box: a request is moved often on its way, and few have a body.
     kept: Option<Box<Kept>>,

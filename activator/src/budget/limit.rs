@@ -1,7 +1,7 @@
 //! How much memory this process may have.
 //!
-//! The least of the limits of its cgroup and of those above it, as far as they are seen, and of the machine's memory.
-//! Failure mode: where nothing of this can be read, a limit of [`UNKNOWN`] is taken for granted.
+//! The smallest of three limits: its own cgroup's, those of the cgroups above that it can read, and the machine's memory.
+//! Failure mode: if none of them can be read, the limit is [`UNKNOWN`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub(super) fn memory() -> usize {
 /// (<https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files>).
 fn of_cgroup(root: &Path, own: &str) -> Option<usize> {
     let read = |file: PathBuf| -> Option<usize> {
-        // `max` is none.
+        // `max` means that there is no limit; it does not parse as a number.
         fs::read_to_string(file).ok()?.trim().parse().ok()
     };
     let path = |line: &str| line.splitn(3, ':').nth(2).unwrap_or_default().to_owned();

@@ -1,6 +1,6 @@
 //! The bytes that the doors of a process may keep for their clients: connections, heads, bodies that wait.
 //!
-//! One budget for all doors, and an account in it for each namespace. An account may have at most twice of what is free. So
+//! All doors share one budget, and each namespace has an account in it. An account may hold at most twice the free bytes. So
 //! one namespace alone gets two thirds, n that want everything get 2/(2n+1) each, and there is always something left for
 //! one that begins to need it. (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet
 //! switches", 1998.)

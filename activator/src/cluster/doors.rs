@@ -2,7 +2,7 @@
 //!
 //! Records and slices come in any order; after each the Service it is of is looked at as a whole. A door that is allotted
 //! no more, or has another number now, takes new connections for a moment longer, because nodes come to know late. Its
-//! pool goes on following the Service's pods, and is told of in reports, until nobody waits in it: who is queued is served.
+//! pool follows the Service's pods, and stays in the reports, until its queue is empty. So queued requests are served.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -137,7 +137,7 @@ impl Doors {
         }
     }
 
-    /// The record of a namespace's ports, by Service; empty: there is none.
+    /// The record of a namespace's ports, by Service. An empty map means that the namespace has no record.
     pub(super) fn record(&self, namespace: &str, record: BTreeMap<String, Allotment>) {
         let mut state = self.lock();
         let mut changed: Vec<_> = state
@@ -323,8 +323,8 @@ impl Doors {
     }
 }
 
-/// Listens as soon as the port can be had. When it is told to close it goes on for a moment, and then until nobody waits.
-/// When all doors close it ends at once.
+/// Listens as soon as the port is free. After the order to close, it accepts connections for a moment longer, and then serves
+/// until its queue is empty. When all doors close, it ends at once.
 async fn stand(address: SocketAddr, pool: Pool, listens: watch::Sender<bool>, told: Told) {
     let mut shutdown = std::pin::pin!(is_so(told.closing.clone()));
     let mut said = false;

@@ -20,7 +20,7 @@ pub struct Options {
     #[arg(long, env = "POD_NAME", value_parser = NonEmptyStringValueParser::new())]
     pub pod_name: String,
 
-    /// Namespace this runs in: of the record of which ports are whose.
+    /// Namespace this runs in. The autoscaler records there which port belongs to which Service.
     #[arg(
         long,
         env = "POD_NAMESPACE",

@@ -1,5 +1,5 @@
-//! The record of which ports here are whose, followed as long as the program runs. The autoscaler writes it into the
-//! namespace that Ebb runs in; nobody else can.
+//! The record of ports: which port of this activator belongs to which Service. It is watched as long as the program runs. The
+//! autoscaler writes it into the namespace that Ebb runs in; tenants cannot.
 //!
 //! Bias: what was known stays until the server says otherwise, and what cannot be read is passed over.
 
@@ -73,7 +73,9 @@ fn tell(doors: &Doors, map: &ConfigMap) -> Option<String> {
             Ok(allotment) if allotment.is_sound() => {
                 record.insert(service.clone(), allotment);
             }
-            _ => warn!(%name, %service, "the ports of a Service cannot be read; there is none"),
+            _ => {
+                warn!(%name, %service, "the record of a Service's ports cannot be read; this activator does not listen for it")
+            }
         }
     }
     doors.record(of, record);

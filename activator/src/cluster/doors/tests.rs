@@ -206,7 +206,11 @@ async fn p12_who_is_queued_when_the_number_changes_is_served() {
             .then_some(())
     })
     .await;
-    assert_eq!(held(&doors), 5, "they are told of where the next ones are");
+    assert_eq!(
+        held(&doors),
+        5,
+        "queued requests are reported where new ones are"
+    );
     // A node that does not know yet still sends to the old number.
     let late = tokio::spawn(ask(before));
     let new = tokio::spawn(ask(after));
@@ -236,7 +240,11 @@ async fn p12_who_is_queued_when_the_door_closes_is_served_and_then_it_is_gone() 
     };
     until(|| (held(&doors) == 5).then_some(())).await;
     doors.record("shop", BTreeMap::new());
-    assert_eq!(held(&doors), 5, "they are told of, so that a pod comes");
+    assert_eq!(
+        held(&doors),
+        5,
+        "queued requests are reported, so that a pod comes"
+    );
     let pod = pod().await.to_string();
     doors.slice("shop", "web-x", Some(ready("web", &[&pod])));
     for request in queued {

@@ -99,7 +99,7 @@ impl Watches {
         }
     }
 
-    /// A watch whose task is stuck, and what to do; `None`: there is none.
+    /// Names a watch whose task is stuck, and says what to do. `None` if no task is stuck.
     pub(in crate::cluster) fn stuck(&self) -> Option<String> {
         let now = milliseconds(self.clock.now());
         let all = self.all();

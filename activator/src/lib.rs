@@ -59,6 +59,7 @@ mod serve;
 mod session;
 mod socket;
 mod tunnel;
+mod turned_away;
 mod unread;
 
 pub use budget::{Account, Budget};

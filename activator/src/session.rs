@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::budget::{CONNECTION, Charge};
 use crate::counts::Reason;
@@ -20,9 +20,10 @@ use crate::guard::{self, Flaw, Guarded};
 use crate::headers::Client;
 use crate::limits::Limits;
 use crate::pool::Pool;
-use crate::protocol::PREFACE;
+use crate::protocol::begins_as_http2;
 use crate::socket::Socket;
 use crate::tunnel::Tunnel;
+use crate::turned_away::turn_away;
 use crate::unread::{Followed, Unread};
 
 /// The smallest buffer that hyper takes.
@@ -39,19 +40,6 @@ const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
     connection: close\r\n\
     content-type: text/plain; charset=utf-8\r\n\r\n\
     ebb: the header of the request took too long\n";
-
-/// To a connection for which there is no memory. [`Refusal::BytesFull`](crate::refusal::Refusal::BytesFull) says the same to
-/// a request.
-const BYTES_FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    connection: close\r\n\
-    retry-after: 1\r\n\
-    content-length: 89\r\n\
-    content-type: text/plain; charset=utf-8\r\n\r\n\
-    ebb: the connections of this namespace take as much memory as they may; try again in 1 s\n";
-
-/// How often a client that has sent a part of HTTP/2's first words is looked at: there is no event for
-/// more to come.
-const LOOK: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// What the requests of one connection share.
 pub(crate) struct Session {
@@ -164,7 +152,7 @@ pub(crate) async fn run(
     });
     let speaks_http2 = tokio::select! {
         biased;
-        first = timeout(limit, speaks_http2(&session.socket)) => first,
+        first = timeout(limit, begins_as_http2(&session.socket)) => first,
         () = closing(stopping.clone()) => return,
     };
     match speaks_http2 {
@@ -179,30 +167,6 @@ pub(crate) async fn run(
             Box::pin(serve_http2(session, &protocols, address, stopping, memory)).await;
         }
         Ok(false) => serve_http1(session, &protocols, address, stopping, memory).await,
-    }
-}
-
-/// Answers a connection for which there is no memory, without a look at what it asks for.
-async fn turn_away(stream: TcpStream, pool: &Pool) {
-    pool.tally().refused(Reason::BytesFull);
-    let socket = Socket::new(stream);
-    socket.last_word(BYTES_FULL);
-    Box::pin(socket.linger()).await;
-}
-
-/// Whether a client begins as HTTP/2 does; what it has said stays to be read.
-async fn speaks_http2(socket: &Socket) -> bool {
-    let mut first = [0; PREFACE.len()];
-    loop {
-        match socket.peek(&mut first).await {
-            Ok(count @ 1..) if PREFACE.starts_with(&first[..count]) => {
-                if count == PREFACE.len() {
-                    return true;
-                }
-            }
-            _ => return false,
-        }
-        sleep(LOOK).await;
     }
 }
 
@@ -282,18 +246,5 @@ async fn serve_http2(
     };
     if let Err(error) = result {
         tracing::debug!(%address, %error, "client connection broke off");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn t11_the_answer_to_a_connection_has_the_length_that_it_says() {
-        let text = std::str::from_utf8(BYTES_FULL).expect("text");
-        let (head, body) = text.split_once("\r\n\r\n").expect("a body");
-        let length = format!("content-length: {}\r\n", body.len());
-        assert!(head.contains(&length), "{length}");
     }
 }

@@ -129,7 +129,18 @@ async fn t11_bodies_that_wait_are_charged_on_http2() {
     door.pool.add(1, server.address);
     let mut served = 0;
     for (_h2, response, _body) in senders {
-        let response = soon(response).await.expect("an answer");
+        let response = match soon(response).await {
+            Ok(response) => response,
+            // There was no memory for the connection either.
+            Err(error) => {
+                assert_eq!(
+                    error.reason(),
+                    Some(h2::Reason::ENHANCE_YOUR_CALM),
+                    "{error}"
+                );
+                continue;
+            }
+        };
         let is_served = response.status() == 200;
         assert!(is_served || response.status() == 503);
         let mut body = response.into_body();
@@ -138,5 +149,34 @@ async fn t11_bodies_that_wait_are_charged_on_http2() {
         served += u64::from(is_served);
     }
     assert_eq!(served, held);
+    soon(until(|| budget.used() == 0)).await;
+}
+
+/// A client of HTTP/2 took the text of HTTP/1 for a broken frame.
+#[tokio::test]
+async fn t11_a_connection_that_is_turned_away_is_told_so_in_its_protocol() {
+    let budget = Budget::new(100);
+    let door = door(&budget).await;
+    let answer = door.say("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(split(&answer).0, 503);
+
+    let stream = TcpStream::connect(door.address).await.expect("open");
+    let (mut h2, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::get("http://a/").body(()).expect("sound");
+    let (response, _) = h2.send_request(request, true).expect("sent");
+    let error = soon(response).await.expect_err("nothing serves it");
+    assert!(error.is_go_away() && error.is_remote(), "{error:?}");
+    assert_eq!(error.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM));
+    let error = soon(connection).await.expect("no panic").expect_err("over");
+    assert!(
+        format!("{error:?}").contains("ebb: the connections of"),
+        "{error:?}"
+    );
+
+    // One that says nothing is answered all the same.
+    let answer = door.say("").await;
+    assert_eq!(split(&answer).0, 503);
+    assert_eq!(door.pool.counts().refused(Reason::BytesFull), 3);
     soon(until(|| budget.used() == 0)).await;
 }

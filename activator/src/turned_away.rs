@@ -1,0 +1,57 @@
+//! The answer to a connection for which there is no memory.
+//!
+//! It is answered in the protocol that the client speaks, as text of HTTP/1 is a broken frame to a client of HTTP/2, and
+//! the client would take it for a fault of the server. What the client asks for is not read, so nothing of it was begun.
+
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::counts::Reason;
+use crate::pool::Pool;
+use crate::protocol::{SETTINGS, begins_as_http2};
+use crate::socket::Socket;
+
+/// [`Refusal::BytesFull`](crate::refusal::Refusal::BytesFull) says the same to a request.
+const HTTP1: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    connection: close\r\n\
+    retry-after: 1\r\n\
+    content-length: 89\r\n\
+    content-type: text/plain; charset=utf-8\r\n\r\n\
+    ebb: the connections of this namespace take as much memory as they may; try again in 1 s\n";
+
+/// The first bytes of a GOAWAY frame (RFC 9113 section 6.8): 96 bytes follow the header of nine; no stream was begun; the
+/// reason is `ENHANCE_YOUR_CALM`. A client may send every request again on another connection.
+const GOAWAY: &[u8; 17] = &[0, 0, 96, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
+/// The rest of it, which clients show to people.
+const GOAWAY_TEXT: &[u8; 88] =
+    b"ebb: the connections of this namespace take as much memory as they may; try again in 1 s";
+
+/// How long a client is waited for that has not said which protocol it speaks.
+const SPEAKS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Answers the connection and closes it.
+pub(crate) async fn turn_away(stream: TcpStream, pool: &Pool) {
+    pool.tally().refused(Reason::BytesFull);
+    let socket = Socket::new(stream);
+    match timeout(SPEAKS_WITHIN, begins_as_http2(&socket)).await {
+        Ok(true) => socket.last_word(&[&SETTINGS[..], GOAWAY, GOAWAY_TEXT].concat()),
+        Ok(false) | Err(_) => socket.last_word(HTTP1),
+    }
+    Box::pin(socket.linger()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t11_the_answers_have_the_lengths_that_they_say() {
+        let text = std::str::from_utf8(HTTP1).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a body");
+        let length = format!("content-length: {}\r\n", body.len());
+        assert!(head.contains(&length), "{length}");
+        assert_eq!(usize::from(GOAWAY[2]), 8 + GOAWAY_TEXT.len());
+    }
+}

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use ebb_autoscaler_core::{DECISION_TICK, Facts, Feed, Metric, Settings, Timestamp, Workload};
+use ebb_autoscaler_core::{DECISION_TICK, Facts, Feed, Settings, Timestamp, Workload};
 use tokio::time::{self, Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
@@ -23,9 +23,6 @@ const READINGS_PER_BURST_WINDOW: u32 = 5;
 const CALM_READING: Duration = Duration::from_millis(200);
 /// No shorter, however short the burst window: a reading takes microseconds, and waking up costs more than that.
 const SHORTEST_READING: Duration = Duration::from_millis(10);
-/// For this long the request that wakes a workload counts in full. It has just come, so it weighs nothing in any
-/// mean yet; Knative's activator reports such a request as a concurrency of 1 for the same reason.
-const WAKING: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// One workload under control.
@@ -88,11 +85,11 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         let mut regular = Instant::now() + DECISION_TICK;
         let mut asked = None;
         loop {
-            let woken = tokio::select! {
-                () = self.source.woken() => true,
-                _ = tick.tick() => false,
-            };
-            let poked = self.read(&mut readings, woken).await;
+            tokio::select! {
+                () = self.source.woken() => {}
+                _ = tick.tick() => {}
+            }
+            let poked = self.read(&mut readings).await;
             let now = Instant::now();
             let due = now >= regular;
             if due {
@@ -116,7 +113,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
     }
 
     /// Reads the load and records it. Whether to decide at once.
-    async fn read(&mut self, readings: &mut Readings, woken: bool) -> bool {
+    async fn read(&mut self, readings: &mut Readings) -> bool {
         let load = match self.source.load().await {
             Ok(load) => load,
             Err(error) => {
@@ -134,7 +131,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             readings.second = load;
         }
         let now = self.clock.at(load.at);
-        let (mut concurrency, mut requests) = (
+        let (concurrency, mut requests) = (
             load.concurrency_since(&earlier),
             load.requests_since(&earlier) as f64,
         );
@@ -147,18 +144,18 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             self.restart_feed(readings, now);
             return false;
         }
-        if asleep && woken {
-            let by_requests = self.workload.settings().metric == Metric::Rps;
-            let length = if by_requests { SECOND } else { WAKING };
-            self.restart_feed(readings, now - length);
-            concurrency = concurrency.max(load.held as f64);
+        let (workload, feed) = (&mut self.workload, &mut readings.feed);
+        let observed = if asleep {
             // Nothing has begun at a copy yet; when it does it is known.
             readings.counted_ahead = load.held as f64;
-            requests = requests.max(load.held as f64);
-        }
-        let observed = self
-            .workload
-            .observe(&mut readings.feed, now, concurrency, requests);
+            let (concurrency, requests) = (
+                concurrency.max(load.held as f64),
+                requests.max(load.held as f64),
+            );
+            workload.observe_waiting(feed, now, concurrency, requests)
+        } else {
+            workload.observe(feed, now, concurrency, requests)
+        };
         match observed {
             Ok(poke) => poke.is_some(),
             Err(error) => {

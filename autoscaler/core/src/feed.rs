@@ -16,6 +16,10 @@ use crate::{
     window::{BadSample, Windows, sample::checked},
 };
 
+/// For this long a level is told as a mean, until the next report says more: short, so that it hardly weighs in the mean
+/// of a second that is measured.
+const LEVEL: Duration = Duration::from_millis(1);
+
 /// One source's place in the time line of one workload: a node's agent, or the kernel counter of a
 /// process.
 #[derive(Clone, Debug)]
@@ -111,6 +115,43 @@ impl Feed {
                 self.open = Second::default();
             }
         }
+        Ok(())
+    }
+
+    /// Takes how many requests there are at `at`, and how many of them begin a second, where nothing is measured yet. It
+    /// stands for the second `at` lies in, and replaces what was told of that second before: a level that is told
+    /// several times counts once. A report from before the last one is passed over.
+    pub(crate) fn level(
+        &mut self,
+        windows: &mut Windows,
+        at: Timestamp,
+        concurrency: f64,
+        rate: f64,
+        burst_window: Duration,
+    ) -> Result<(), BadSample> {
+        checked("concurrency", concurrency)?;
+        checked("requests", rate)?;
+        if at < self.upto {
+            return Ok(());
+        }
+        let from = at - LEVEL;
+        let is_same_second = self.upto.second() == at.second();
+        self.flush(windows);
+        let given = if is_same_second {
+            self.open.given
+        } else {
+            (0.0, 0.0)
+        };
+        self.open = Second {
+            integral: concurrency * LEVEL.as_secs_f64(),
+            requests: rate * LEVEL.as_secs_f64(),
+            covered: LEVEL,
+            given,
+        };
+        self.upto = at;
+        self.burst = Burst::default();
+        self.burst_mean = self.burst.push(from, at, concurrency, burst_window);
+        self.flush(windows);
         Ok(())
     }
 

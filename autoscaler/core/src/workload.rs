@@ -150,15 +150,42 @@ impl Workload {
             longest,
             self.settings.burst_window,
         )?;
+        let poke = self.told(feed, before, to, concurrency);
+        if poke == Some(Poke::Wake) {
+            feed.flush(&mut self.windows);
+        }
+        Ok(poke)
+    }
+
+    /// While there is no pod: takes how many requests wait at a source. They count in full at once, as concurrency and as
+    /// requests a second, although they have just come and weigh nothing in a mean yet; Knative's activator reports such a
+    /// request as a concurrency of 1 for the same reason. Reports that say the same of one second count once.
+    ///
+    /// # Errors
+    /// Figures that are no measurement; nothing is recorded then.
+    pub fn observe_waiting(
+        &mut self,
+        feed: &mut Feed,
+        at: Timestamp,
+        concurrency: f64,
+        rate: f64,
+    ) -> Result<Option<Poke>, BadSample> {
+        let before = feed.burst_mean;
+        let burst_window = self.settings.burst_window;
+        feed.level(&mut self.windows, at, concurrency, rate, burst_window)?;
+        Ok(self.told(feed, before, at, concurrency))
+    }
+
+    /// After a report up to `to`: why a decision should not wait. `before` was the source's burst mean.
+    fn told(&mut self, feed: &Feed, before: f64, to: Timestamp, concurrency: f64) -> Option<Poke> {
         self.burst = (
             (self.burst.0 + feed.burst_mean - before).max(0.0),
             self.burst.1.max(to),
         );
         if concurrency > 0.0 && self.is_down() {
-            feed.flush(&mut self.windows);
-            return Ok(Some(Poke::Wake));
+            return Some(Poke::Wake);
         }
-        Ok(self.is_burst(to).then_some(Poke::Burst))
+        self.is_burst(to).then_some(Poke::Burst)
     }
 
     /// Before a decision at `now`: has a source that has not reported up to the last full second count in it with the
@@ -284,7 +311,7 @@ impl Workload {
     fn fresh_burst(&self, now: Timestamp) -> Option<f64> {
         let (mean, at) = self.burst;
         let on = self.settings.class == Class::Ebb && !self.settings.burst_window.is_zero();
-        (on && now.since(at) <= DECISION_TICK).then_some(mean)
+        (on && now.since(at) <= DECISION_TICK).then_some(without_noise(mean))
     }
 
     /// Whether the burst mean is over the threshold, and a decision would raise the figure for it.
@@ -304,4 +331,12 @@ impl Workload {
     pub fn footprint(&self) -> usize {
         size_of::<Self>() + self.windows.heap_bytes() + self.scaler.heap_bytes()
     }
+}
+
+/// Without what adding and taking away the parts of many sources leaves in the last digits: 4.000000000001 requests in
+/// flight would need a fifth pod where each may have one.
+fn without_noise(mean: f64) -> f64 {
+    const DIGITS: f64 = 1e9;
+    let rounded = (mean * DIGITS).round() / DIGITS;
+    if rounded.is_finite() { rounded } else { mean }
 }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use ebb_autoscaler_core::{Config, Facts, Feed, Settings, Timestamp, Workload};
+use ebb_autoscaler_core::{Class, Config, Facts, Feed, Settings, Timestamp, Workload};
 
 const REPORT: Duration = Duration::from_secs(1);
 
@@ -70,4 +70,51 @@ fn what_was_settled_is_not_counted_twice() {
         .observe(&mut feed, start + REPORT, 30.0, 15.0)
         .unwrap();
     assert_eq!(stable(&mut workload, &mut feed, start + REPORT), 20.0);
+}
+
+/// A workload without a pod, of class `ebb.dev`, where each pod may have one request.
+fn at_zero(start: Timestamp) -> Workload {
+    let mut settings = Settings::resolve(&Config::default(), &Default::default(), 0);
+    settings.class = Class::Ebb;
+    settings.target = 1.0;
+    settings.burst_window = Duration::from_millis(250);
+    Workload::new(start, settings, 0)
+}
+
+#[test]
+fn a_level_that_is_told_again_replaces_what_it_was_in_that_second() {
+    let start = Timestamp::from_secs(1_000);
+    let mut workload = at_zero(start);
+    let mut feed = Feed::starting(start);
+    for (millis, waiting) in [(100, 1.0), (110, 4.0), (500, 0.0), (510, 4.0), (510, 4.0)] {
+        let at = start + Duration::from_millis(millis);
+        workload
+            .observe_waiting(&mut feed, at, waiting, waiting)
+            .unwrap();
+    }
+    let decided = workload.decide(start + Duration::from_millis(520), &Facts::local(0, 0));
+    assert_eq!(decided.averages.unwrap().stable, 4.0);
+    assert_eq!(decided.desired, Some(4));
+    // From here on it is measured: half a second at 4 is all that this second is known to have had.
+    workload
+        .observe(&mut feed, start + REPORT, 4.0, 0.0)
+        .unwrap();
+    let decided = workload.decide(start + REPORT, &Facts::local(0, 4));
+    assert_eq!(decided.averages.unwrap().stable, 4.0);
+}
+
+#[test]
+fn a_burst_needs_no_pod_for_what_rounding_adds() {
+    let start = Timestamp::from_secs(1_000);
+    let mut workload = at_zero(start);
+    let mut feed = Feed::starting(start);
+    workload
+        .observe_waiting(&mut feed, start, 4.0, 4.0)
+        .unwrap();
+    for tenth in 1..20 {
+        let at = start + Duration::from_millis(100) * tenth;
+        workload.observe(&mut feed, at, 4.0, 0.0).unwrap();
+        let desired = workload.decide(at, &Facts::local(0, 4)).desired;
+        assert_eq!(desired, Some(4), "after {tenth} tenths");
+    }
 }

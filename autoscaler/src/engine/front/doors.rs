@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use ebb_autoscaler_core::{Feed, Metric, Timestamp};
+use ebb_autoscaler_core::{Feed, Timestamp};
 use ebb_report::{Pod, Receipt, doors};
 
 use super::{
@@ -28,11 +28,6 @@ use crate::engine::{
     sender::Sender,
     series::{SILENT_AFTER, Series, Span, Told},
 };
-
-/// For this long the request that wakes a workload counts in full, as in [`crate::Autoscaler`].
-const WAKING: Duration = Duration::from_millis(1);
-/// The same where requests a second are what counts.
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Namespace, Service and port.
 type Place = (Box<str>, Box<str>, Box<str>);
@@ -51,6 +46,8 @@ struct Waiting {
     /// Whom its figures were counted for.
     workload: WorkloadId,
     series: Series,
+    /// Of [`Entry::counted_ahead`], those that wait here.
+    ahead: f64,
 }
 
 /// What became of one door's figures.
@@ -128,6 +125,7 @@ impl Engine {
                     let waiting = Waiting {
                         workload: entry.id,
                         series,
+                        ahead: 0.0,
                     };
                     if let Some(ended) = activator.series.insert(place.clone(), waiting)
                         && ended.workload == entry.id
@@ -141,7 +139,7 @@ impl Engine {
         let Some(waiting) = activator.series.get_mut(&place) else {
             return Taken::Senseless;
         };
-        let mut span = match result {
+        let span = match result {
             Told::Span(span) => span,
             Told::Senseless => return Taken::Senseless,
             Told::Old => return Taken::Yes,
@@ -152,22 +150,26 @@ impl Engine {
         };
         let feed = &mut waiting.series.feed;
         if door.held == 0 && span.concurrency <= 0.0 {
+            if asleep {
+                // Who left without an answer reaches no pod.
+                count_ahead(&mut entry.counted_ahead, &mut waiting.ahead, 0.0);
+            }
+            waiting.ahead = 0.0;
             workload.forget(std::mem::replace(feed, Feed::starting(read)));
             return Taken::Yes;
         }
-        if asleep {
-            let by_requests = workload.settings().metric == Metric::Rps;
-            let length = if by_requests { SECOND } else { WAKING };
-            workload.forget(std::mem::replace(feed, Feed::starting(read - length)));
-            span.concurrency = span.concurrency.max(door.held as f64);
-            span.requests = span.requests.max(door.held as f64).max(1.0);
-            entry.counted_ahead = span.requests;
+        let told = if asleep {
+            let concurrency = span.concurrency.max(door.held as f64);
+            let requests = span.requests.max(door.held as f64).max(1.0);
+            count_ahead(&mut entry.counted_ahead, &mut waiting.ahead, requests);
+            workload.observe_waiting(feed, read, concurrency, requests)
         } else if result == Told::Baseline {
             return Taken::Yes;
         } else {
-            span.requests = 0.0;
-        }
-        match workload.observe(feed, read, span.concurrency, span.requests) {
+            waiting.ahead = 0.0;
+            workload.observe(feed, read, span.concurrency, 0.0)
+        };
+        match told {
             Ok(Some(_)) => Taken::Pressing(entry.id),
             Ok(None) => Taken::Yes,
             Err(_) => Taken::Senseless,
@@ -278,6 +280,12 @@ impl Fronts {
         self.activators
             .retain(|_, activator| now.since(activator.heard.at) < after);
     }
+}
+
+/// Of all that is counted ahead, `ahead` was counted at one door, and now it is `requests`.
+fn count_ahead(all: &mut f64, ahead: &mut f64, requests: f64) {
+    *all = (*all + requests - *ahead).max(0.0);
+    *ahead = requests;
 }
 
 /// The Service of a door.

@@ -371,6 +371,37 @@ fn the_first_held_request_wakes_at_once_and_counts_in_full() {
     assert_eq!(world.carry_out(), 15, "100 requests, 7 a pod");
 }
 
+/// A decision that was made a moment ago has the next one wait.
+#[test]
+fn requests_that_are_reported_several_times_before_a_decision_count_once() {
+    for metric in ["concurrency", "rps"] {
+        let mut world = World::new(&[
+            ("autoscaling.knative.dev/metric", metric),
+            ("autoscaling.knative.dev/target", "1"),
+            (
+                "autoscaling.knative.dev/target-utilization-percentage",
+                "100",
+            ),
+            ("autoscaling.knative.dev/window", "6s"),
+        ]);
+        world.go_to_zero();
+        world.now = world.engine.decide_due(world.now).expect("it is due later");
+        world.engine.decide_due(world.now);
+        for more in [2, 2, 0, 0] {
+            world.now = world.now + Duration::from_millis(10);
+            world.held += more;
+            world.held_ever += more;
+            world.held_integral += world.held * SECOND / 100;
+            world.tell();
+            assert!(world.orders.is_empty(), "{metric}: no decision yet");
+        }
+        world.now = world.now + Duration::from_millis(20);
+        world.engine.decide_due(world.now);
+        world.collect();
+        assert_eq!(world.carry_out(), 4, "{metric}");
+    }
+}
+
 #[test]
 fn a_request_during_the_step_to_zero_has_a_pod_ordered_at_once() {
     let mut world = World::new(&[]);

@@ -68,21 +68,21 @@ pub fn packet(
         http2.way(side).begin_packet();
     }
     if side == Side::Requests && !is_next && comes_early(side, http2, segment) {
-        go_on_in(context, side, ingress::KEEP);
+        go_on_in(context, side, ingress::OUT_OF_ORDER_STORE);
     }
     if is_next || arrive(side, http2, segment) {
         if steps(side, http2, &packet, pod, segment) {
             http2.way(side).direction.flags |= flag::UNFINISHED;
             let rest = match side {
-                Side::Requests => ingress::HTTP2_LONG,
-                Side::Responses => egress::HTTP2_LONG,
+                Side::Requests => ingress::HTTP2_INGRESS_LOOP,
+                Side::Responses => egress::HTTP2_EGRESS_LOOP,
             };
             go_on_in(context, side, rest);
             http2.way(side).direction.flags |= flag::UNREADABLE;
         }
         leave(side, http2, pod);
         if side == Side::Requests && connection.turn.has_kept() {
-            go_on_in(context, side, ingress::HTTP2_FILL);
+            go_on_in(context, side, ingress::HTTP2_DRAIN_LOOP);
         }
     }
     if side == Side::Responses && segment.flags & Segment::FIN != 0 {
@@ -98,8 +98,8 @@ pub fn packet(
 #[inline(always)]
 pub fn go_on(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Pod) {
     let program = match side {
-        Side::Requests => ingress::HTTP2,
-        Side::Responses => egress::HTTP2,
+        Side::Requests => ingress::HTTP2_INGRESS,
+        Side::Responses => egress::HTTP2_EGRESS,
     };
     go_on_in(context, side, program);
     stop(context, side, connection, pod);

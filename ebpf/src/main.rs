@@ -1,10 +1,11 @@
-//! Ebb's kernel programs: they count what is in flight in the cgroups they are attached to.
+//! The kernel programs: they count requests in flight in the cgroups that they are attached to.
 //!
-//! Four of them are attached to a pod's cgroup: `sockets` sees connections open and close, `requests` the bytes to
-//! them, `responses` the bytes from them, `released` the end of those that were open before. The others are called by these: one protocol on, for packets of very
-//! many steps, for segments that come before their turn. Oldest kernel: 5.10; those named `long…` and `adopt` use
-//! `bpf_loop` (5.17), and before it others stand in for them. None ever changes, holds or drops a packet:
-//! every path ends in 1, "let it pass".
+//! Four programs are attached to the cgroup of a pod: `connections` (connections that open and close), `http1_ingress` and
+//! `http1_egress` (packets to and from its sockets), and `socket_release`. The other programs are reached by tail calls, and
+//! are for what is rare. Names end in `_loop` where a program uses `bpf_loop` (Linux 5.17); on older kernels the program of the
+//! same name without `_loop` has its slot. Oldest kernel: 5.10.
+//!
+//! Bias: no program ever changes, delays or drops a packet: every path ends in 1, "let it pass".
 
 #![no_std]
 #![no_main]
@@ -23,18 +24,18 @@
 )]
 #![feature(asm_experimental_arch, core_intrinsics)]
 
-mod early;
+mod attach;
+mod handshake;
 mod http2;
-mod join;
-mod long;
+mod log;
+mod loops;
 mod maps;
 mod meter;
-mod note;
+mod out_of_order;
 mod segment;
+mod serialisation;
 mod sockets;
-mod stash;
 mod traffic;
-mod turn;
 
 use aya_ebpf::{
     macros::{cgroup_skb, cgroup_sock, sock_ops},
@@ -42,11 +43,11 @@ use aya_ebpf::{
 };
 use ebb_common::direction::Side;
 
-/// Bytes that arrive at a socket of the pod.
+/// Ingress of a pod: packets to its sockets. HTTP/2 is read here too, once a connection speaks it.
 #[cgroup_skb(ingress)]
 // A call of its own would cost each packet without data a third of an empty program.
 #[inline(always)]
-pub fn requests(context: SkBuffContext) -> i32 {
+pub fn http1_ingress(context: SkBuffContext) -> i32 {
     traffic::run(
         &context,
         Side::Requests,
@@ -56,133 +57,133 @@ pub fn requests(context: SkBuffContext) -> i32 {
     1
 }
 
-/// The rest of a packet of many steps; `requests` calls it.
+/// The rest of an ingress packet that has more steps than one run. Called by `http1_ingress`.
 #[cgroup_skb(ingress)]
-pub fn long_requests(context: SkBuffContext) -> i32 {
+pub fn http1_ingress_loop(context: SkBuffContext) -> i32 {
     traffic::run(
         &context,
         Side::Requests,
-        |a, b, c, d, e| long::http1(a, b, c, d, e),
+        |a, b, c, d, e| loops::http1(a, b, c, d, e),
         |a, b, c, d, _| http2::go_on(a, b, c, d),
     );
     1
 }
 
-/// Bytes that arrive for a connection that is not made yet; `requests` calls it.
+/// Keeps data that arrives before its connection is established. Called by `http1_ingress`.
 #[cgroup_skb(ingress)]
-pub fn early(context: SkBuffContext) -> i32 {
-    early::keep(&context);
+pub fn handshake_store(context: SkBuffContext) -> i32 {
+    handshake::store_packet(&context);
     1
 }
 
-/// What came before its connection, read now that there is one; `sockets` calls it.
+/// Reads the data that arrived before the connection was established. Called by `connections`.
 #[sock_ops]
-pub fn adopt(context: SockOpsContext) -> u32 {
-    early::adopt(
+pub fn handshake_drain_loop(context: SockOpsContext) -> u32 {
+    handshake::drain(
         &context,
-        |work| stash::read_all_http1(work),
-        |work| stash::read_all_http2(work),
+        |work| out_of_order::read_all_http1(work),
+        |work| out_of_order::read_all_http2(work),
     );
     1
 }
 
-/// The same without `bpf_loop`: of what is longer than a usual head the connection becomes opaque.
+/// The same without `bpf_loop`: if more than a typical head is buffered, the connection becomes opaque.
 #[sock_ops]
-pub fn adopt_short(context: SockOpsContext) -> u32 {
-    early::adopt(
+pub fn handshake_drain(context: SockOpsContext) -> u32 {
+    handshake::drain(
         &context,
-        |work| stash::read_a_head(work),
-        |work| stash::read_nothing(work),
+        |work| out_of_order::read_a_head(work),
+        |work| out_of_order::read_nothing(work),
     );
     1
 }
 
-/// Bytes that arrive at a connection that speaks HTTP/2; `requests` calls it.
+/// Ingress of a connection on which HTTP/2 begins within a packet. Called by `http1_ingress`.
 #[cgroup_skb(ingress)]
-pub fn http2_requests(context: SkBuffContext) -> i32 {
+pub fn http2_ingress(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Requests, |a, b, c, d, e| {
         http2::steps(a, b, c, d, e)
     });
     1
 }
 
-/// The rest of a packet of many steps; `http2_requests` calls it.
+/// The rest of an HTTP/2 ingress packet that has more steps than one run. Called by `http2_ingress`.
 #[cgroup_skb(ingress)]
-pub fn http2_long_requests(context: SkBuffContext) -> i32 {
+pub fn http2_ingress_loop(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Requests, |a, b, c, d, e| {
-        long::http2(a, b, c, d, e)
+        loops::http2(a, b, c, d, e)
     });
     1
 }
 
-/// Bytes that arrive before their turn; `requests` and `http2_requests` call it.
+/// Copies a segment to the out-of-order buffer. Called by `http1_ingress` and `http2_ingress`.
 #[cgroup_skb(ingress)]
-pub fn keep(context: SkBuffContext) -> i32 {
-    stash::keep(&context);
+pub fn out_of_order_store(context: SkBuffContext) -> i32 {
+    out_of_order::store_packet(&context);
     1
 }
 
-/// What was kept, when its turn may have come; `requests` calls it.
+/// Reads the out-of-order buffer, a few pieces a run, where there is no `bpf_loop`. Called by `http1_ingress`.
 #[cgroup_skb(ingress)]
-pub fn fill(context: SkBuffContext) -> i32 {
-    stash::fill_http1(&context);
+pub fn http1_drain(context: SkBuffContext) -> i32 {
+    out_of_order::drain_http1(&context);
     1
 }
 
-/// The same in one go.
+/// Reads the out-of-order buffer in one run.
 #[cgroup_skb(ingress)]
-pub fn long_fill(context: SkBuffContext) -> i32 {
-    stash::fill_all_http1(&context);
+pub fn http1_drain_loop(context: SkBuffContext) -> i32 {
+    out_of_order::drain_all_http1(&context);
     1
 }
 
-/// The same in one go, on HTTP/2.
+/// Reads the out-of-order buffer in one run, on HTTP/2.
 #[cgroup_skb(ingress)]
-pub fn http2_long_fill(context: SkBuffContext) -> i32 {
-    stash::fill_all_http2(&context);
+pub fn http2_drain_loop(context: SkBuffContext) -> i32 {
+    out_of_order::drain_all_http2(&context);
     1
 }
 
-/// What was kept, when its turn may have come; `http2_requests` calls it.
+/// Reads the out-of-order buffer, a few pieces a run, where there is no `bpf_loop`, on HTTP/2. Called by `http2_ingress`.
 #[cgroup_skb(ingress)]
-pub fn http2_fill(context: SkBuffContext) -> i32 {
-    stash::fill_http2(&context);
+pub fn http2_drain(context: SkBuffContext) -> i32 {
+    out_of_order::drain_http2(&context);
     1
 }
 
-/// Bytes that arrive at a connection that was open before; `requests` calls it.
+/// Begins to count a connection that was open before its cgroup was counted. Called by `http1_ingress`.
 #[cgroup_skb(ingress)]
-pub fn join(context: SkBuffContext) -> i32 {
-    join::join(&context);
+pub fn attach_mid_stream(context: SkBuffContext) -> i32 {
+    attach::mid_stream(&context);
     1
 }
 
-/// Something rare has happened as bytes arrived.
+/// Logs a rare event of an ingress program.
 #[cgroup_skb(ingress)]
-pub fn note_request(context: SkBuffContext) -> i32 {
-    note::packet(&context);
+pub fn log_ingress(context: SkBuffContext) -> i32 {
+    log::packet(&context);
     1
 }
 
-/// Something rare has happened as bytes left.
+/// Logs a rare event of an egress program.
 #[cgroup_skb(egress)]
-pub fn note_response(context: SkBuffContext) -> i32 {
-    note::packet(&context);
+pub fn log_egress(context: SkBuffContext) -> i32 {
+    log::packet(&context);
     1
 }
 
-/// Something rare has happened as a connection opened.
+/// Logs a rare event of `connections`.
 #[sock_ops]
-pub fn note_socket(context: SockOpsContext) -> u32 {
-    note::socket(&context);
+pub fn log_sock_ops(context: SockOpsContext) -> u32 {
+    log::socket(&context);
     1
 }
 
-/// Bytes that leave a socket of the pod.
+/// Egress of a pod: packets from its sockets. HTTP/2 is read here too, once a connection speaks it.
 #[cgroup_skb(egress)]
 // A call of its own would cost each packet without data a third of an empty program.
 #[inline(always)]
-pub fn responses(context: SkBuffContext) -> i32 {
+pub fn http1_egress(context: SkBuffContext) -> i32 {
     traffic::run(
         &context,
         Side::Responses,
@@ -192,46 +193,46 @@ pub fn responses(context: SkBuffContext) -> i32 {
     1
 }
 
-/// The rest of a packet of many steps; `responses` calls it.
+/// The rest of an egress packet that has more steps than one run. Called by `http1_egress`.
 #[cgroup_skb(egress)]
-pub fn long_responses(context: SkBuffContext) -> i32 {
+pub fn http1_egress_loop(context: SkBuffContext) -> i32 {
     traffic::run(
         &context,
         Side::Responses,
-        |a, b, c, d, e| long::http1(a, b, c, d, e),
+        |a, b, c, d, e| loops::http1(a, b, c, d, e),
         |a, b, c, d, _| http2::go_on(a, b, c, d),
     );
     1
 }
 
-/// Bytes that leave a connection that speaks HTTP/2; `responses` calls it.
+/// Egress of a connection on which HTTP/2 begins within a packet. Called by `http1_egress`.
 #[cgroup_skb(egress)]
-pub fn http2_responses(context: SkBuffContext) -> i32 {
+pub fn http2_egress(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Responses, |a, b, c, d, e| {
         http2::steps(a, b, c, d, e)
     });
     1
 }
 
-/// The rest of a packet of many steps; `http2_responses` calls it.
+/// The rest of an HTTP/2 egress packet that has more steps than one run. Called by `http2_egress`.
 #[cgroup_skb(egress)]
-pub fn http2_long_responses(context: SkBuffContext) -> i32 {
+pub fn http2_egress_loop(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Responses, |a, b, c, d, e| {
-        long::http2(a, b, c, d, e)
+        loops::http2(a, b, c, d, e)
     });
     1
 }
 
-/// Connections of the pod that open and close.
+/// Connections of a pod that are established and that close.
 #[sock_ops]
-pub fn sockets(context: SockOpsContext) -> u32 {
+pub fn connections(context: SockOpsContext) -> u32 {
     sockets::run(&context);
     1
 }
 
-/// Sockets of the pod that are given up.
+/// Sockets of a pod that are released: the end of connections that were attached mid-stream.
 #[cgroup_sock(sock_release)]
-pub fn released(context: SockContext) -> i32 {
+pub fn socket_release(context: SockContext) -> i32 {
     sockets::released(&context);
     1
 }

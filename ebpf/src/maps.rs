@@ -20,7 +20,7 @@ use ebb_common::{
     conn::Conn,
     direction::Side,
     http2::Http2,
-    stash::{EarlyKey, MAX_EARLY_PIECES, MAX_PIECES, Piece, PieceKey, Stash},
+    out_of_order::{EarlyKey, MAX_EARLY_PIECES, MAX_PIECES, Piece, PieceKey, Stash},
 };
 
 /// The key is in the map already: `-EEXIST` of include/uapi/asm-generic/errno-base.h.

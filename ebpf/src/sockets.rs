@@ -7,23 +7,23 @@ use aya_ebpf::{
 use ebb_common::{
     abi::{
         Ends, NO_SLOT, PodRules, event,
-        sockets::{ADOPT, NOTE},
+        sockets::{HANDSHAKE_DRAIN_LOOP, LOG_SOCK_OPS},
     },
     conn::{Conn, state},
     direction::flag,
     http1::last_byte,
     http2::Http2,
+    out_of_order::Stash,
     packet::Meter as _,
-    stash::Stash,
 };
 
 use crate::{
-    early,
+    handshake,
     maps::{
         EARLY, INNER, RULES, SLOT, SOCKETS, connection, http2, make_connection, stash as stash_of,
     },
     meter::Pod,
-    stash,
+    out_of_order,
 };
 
 // include/uapi/linux/bpf.h
@@ -153,7 +153,7 @@ fn accepted(context: &SockOpsContext) {
     let Some(connection) = make_connection(socket) else {
         pod.note(event::NO_STORAGE);
         // SAFETY: a program of the same kind.
-        unsafe { SOCKETS.tail_call(context, NOTE) };
+        unsafe { SOCKETS.tail_call(context, LOG_SOCK_OPS) };
         return;
     };
     // SAFETY: fresh socket storage; to the packets of this connection it is none before it is open.
@@ -162,11 +162,11 @@ fn accepted(context: &SockOpsContext) {
     if context.set_cb_flags(CALL_ON_STATE).is_ok() {
         pod.opened();
     }
-    if EARLY.get_ptr(early::first_of(here)).is_some()
-        || EARLY.get_ptr(early::meanwhile(here)).is_some()
+    if EARLY.get_ptr(handshake::first_of(here)).is_some()
+        || EARLY.get_ptr(handshake::meanwhile(here)).is_some()
     {
         // SAFETY: a program of the same kind.
-        unsafe { SOCKETS.tail_call(context, ADOPT) };
+        unsafe { SOCKETS.tail_call(context, HANDSHAKE_DRAIN_LOOP) };
         connection.requests.flags |= flag::UNREADABLE;
     }
 }
@@ -205,5 +205,5 @@ fn close(connection: *mut Conn, http2: Option<*mut Http2>, stash: Option<*mut St
         // SAFETY: as above.
         unsafe { &mut *http2 }.finish(&mut pod);
     }
-    stash::clear(stash, &pod);
+    out_of_order::clear(stash, &pod);
 }

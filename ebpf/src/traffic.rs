@@ -15,7 +15,7 @@ use crate::{
     maps::{connection, go_on_in},
     meter::Pod,
     segment::{Header, Ruled},
-    turn,
+    serialisation,
 };
 
 // include/uapi/linux/bpf.h
@@ -43,8 +43,8 @@ pub fn run(
         if side == Side::Requests {
             // SAFETY: a field that every socket has.
             match unsafe { (*header.socket).state } {
-                TCP_LISTEN | TCP_SYN_RECV => go_on_in(context, side, ingress::EARLY),
-                TCP_ESTABLISHED => go_on_in(context, side, ingress::JOIN),
+                TCP_LISTEN | TCP_SYN_RECV => go_on_in(context, side, ingress::HANDSHAKE_STORE),
+                TCP_ESTABLISHED => go_on_in(context, side, ingress::ATTACH_MID_STREAM),
                 _ => {}
             }
         }
@@ -56,7 +56,7 @@ pub fn run(
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
-    if side == Side::Requests && !turn::take(context, connection, &mut pod) {
+    if side == Side::Requests && !serialisation::take(context, connection, &mut pod) {
         return;
     }
     // What has become opaque is read no further, though the server has begun HTTP/2.
@@ -67,7 +67,7 @@ pub fn run(
             return speaks_http2(context, side, connection, &mut pod, header);
         }
         if side == Side::Requests {
-            go_on_in(context, side, ingress::JOIN);
+            go_on_in(context, side, ingress::ATTACH_MID_STREAM);
         }
         return stop(context, side, connection, &pod);
     }
@@ -81,14 +81,14 @@ pub fn run(
     let segment = direction(connection, side).arrived(header.segment);
     let is_next = direction(connection, side).is_next(segment);
     if side == Side::Requests && !is_next && comes_early(side, connection, segment) {
-        go_on_in(context, side, ingress::KEEP);
+        go_on_in(context, side, ingress::OUT_OF_ORDER_STORE);
     }
     if is_next || arrive(side, connection, segment) {
         if steps(side, connection, &packet, &mut pod, segment) {
             direction(connection, side).flags |= flag::UNFINISHED;
             let this = match side {
-                Side::Requests => ingress::LONG,
-                Side::Responses => egress::LONG,
+                Side::Requests => ingress::HTTP1_INGRESS_LOOP,
+                Side::Responses => egress::HTTP1_EGRESS_LOOP,
             };
             go_on_in(context, side, this);
             // Only on kernels without `long`, and with a packet of more than 33 runs.
@@ -103,7 +103,7 @@ pub fn run(
         }
         leave(side, connection, &mut pod);
         if side == Side::Requests && connection.turn.has_kept() {
-            go_on_in(context, side, ingress::FILL);
+            go_on_in(context, side, ingress::HTTP1_DRAIN_LOOP);
         }
     }
     if side == Side::Responses && segment.flags & Segment::FIN != 0 {
@@ -116,10 +116,10 @@ pub fn run(
 #[inline(always)]
 pub fn stop(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Pod) {
     match side {
-        Side::Requests => turn::give_up(context, connection, pod),
+        Side::Requests => serialisation::give_up(context, connection, pod),
         Side::Responses => {
             if connection.has_event() {
-                go_on_in(context, side, egress::NOTE);
+                go_on_in(context, side, egress::LOG_EGRESS);
             }
         }
     }

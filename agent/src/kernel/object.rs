@@ -1,6 +1,7 @@
-//! What is in the compiled object, and how its parts belong together.
+//! The programs of the compiled object: which are attached, and which are called.
 //!
-//! The one list of programs on the user side. The maps are not listed: they are what the object has.
+//! The only list of programs in user space. A program has one name: its function in `ebpf/src/main.rs`, its slot in
+//! `ebb_common::abi`, and its row here.
 
 use std::fmt::Write as _;
 
@@ -12,58 +13,88 @@ use super::link::Hook;
 /// The kernel programs, as built by this crate's build script. A constant would be in the program as often as it is named.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBB_KERNEL_OBJECT"));
 
-/// The programs that a cgroup gets, in the order of attaching. Bytes first: a connection that
-/// `sockets` takes on must have none that are not seen.
+/// The programs that are attached to a cgroup, in this order. Those that see bytes come first, so that no byte of a connection
+/// that `connections` begins to count is missed.
 pub(crate) const ATTACHED: [(&str, Hook); 4] = [
-    ("requests", Hook::Ingress),
-    ("responses", Hook::Egress),
-    ("released", Hook::SockRelease),
-    ("sockets", Hook::SockOps),
+    ("http1_ingress", Hook::Ingress),
+    ("http1_egress", Hook::Egress),
+    ("socket_release", Hook::SockRelease),
+    ("connections", Hook::SockOps),
 ];
 
-/// A program that others call, through a place of a program array.
+/// A program that others call, and its slot in a program array.
 pub(super) struct Call {
     /// The array.
     pub(super) array: &'static str,
-    /// The place.
+    /// The slot.
     pub(super) place: u32,
     /// The program.
     pub(super) program: &'static str,
-    /// What is called instead where the kernel cannot load it: before Linux 5.17 there is no `bpf_loop`.
+    /// The program in this slot if the kernel cannot load `program`: before Linux 5.17 there is no `bpf_loop`.
     pub(super) instead: Option<&'static str>,
 }
 
-/// All of them.
+/// All programs that others call.
 pub(super) const CALLS: [Call; 15] = [
-    Call::new("INGRESS", ingress::EARLY, "early", None),
-    Call::new("INGRESS", ingress::HTTP2, "http2_requests", None),
-    Call::new("INGRESS", ingress::KEEP, "keep", None),
-    Call::new("INGRESS", ingress::FILL, "long_fill", Some("fill")),
+    Call::new("INGRESS", ingress::HANDSHAKE_STORE, "handshake_store", None),
+    Call::new("INGRESS", ingress::HTTP2_INGRESS, "http2_ingress", None),
     Call::new(
         "INGRESS",
-        ingress::HTTP2_FILL,
-        "http2_long_fill",
-        Some("http2_fill"),
+        ingress::OUT_OF_ORDER_STORE,
+        "out_of_order_store",
+        None,
     ),
-    Call::new("INGRESS", ingress::LONG, "long_requests", Some("requests")),
     Call::new(
         "INGRESS",
-        ingress::HTTP2_LONG,
-        "http2_long_requests",
-        Some("http2_requests"),
+        ingress::HTTP1_DRAIN_LOOP,
+        "http1_drain_loop",
+        Some("http1_drain"),
     ),
-    Call::new("INGRESS", ingress::JOIN, "join", None),
-    Call::new("INGRESS", ingress::NOTE, "note_request", None),
-    Call::new("EGRESS", egress::NOTE, "note_response", None),
-    Call::new("SOCKETS", sockets::NOTE, "note_socket", None),
-    Call::new("SOCKETS", sockets::ADOPT, "adopt", Some("adopt_short")),
-    Call::new("EGRESS", egress::HTTP2, "http2_responses", None),
-    Call::new("EGRESS", egress::LONG, "long_responses", Some("responses")),
+    Call::new(
+        "INGRESS",
+        ingress::HTTP2_DRAIN_LOOP,
+        "http2_drain_loop",
+        Some("http2_drain"),
+    ),
+    Call::new(
+        "INGRESS",
+        ingress::HTTP1_INGRESS_LOOP,
+        "http1_ingress_loop",
+        Some("http1_ingress"),
+    ),
+    Call::new(
+        "INGRESS",
+        ingress::HTTP2_INGRESS_LOOP,
+        "http2_ingress_loop",
+        Some("http2_ingress"),
+    ),
+    Call::new(
+        "INGRESS",
+        ingress::ATTACH_MID_STREAM,
+        "attach_mid_stream",
+        None,
+    ),
+    Call::new("INGRESS", ingress::LOG_INGRESS, "log_ingress", None),
+    Call::new("EGRESS", egress::LOG_EGRESS, "log_egress", None),
+    Call::new("SOCKETS", sockets::LOG_SOCK_OPS, "log_sock_ops", None),
+    Call::new(
+        "SOCKETS",
+        sockets::HANDSHAKE_DRAIN_LOOP,
+        "handshake_drain_loop",
+        Some("handshake_drain"),
+    ),
+    Call::new("EGRESS", egress::HTTP2_EGRESS, "http2_egress", None),
     Call::new(
         "EGRESS",
-        egress::HTTP2_LONG,
-        "http2_long_responses",
-        Some("http2_responses"),
+        egress::HTTP1_EGRESS_LOOP,
+        "http1_egress_loop",
+        Some("http1_egress"),
+    ),
+    Call::new(
+        "EGRESS",
+        egress::HTTP2_EGRESS_LOOP,
+        "http2_egress_loop",
+        Some("http2_egress"),
     ),
 ];
 

@@ -10,10 +10,10 @@ use ebb_common::{
     direction::{Direction, Segment, Side, flag},
     http1,
     http2::{self, Http2},
+    out_of_order::{PIECE, Place, Stash},
     packet::Packet,
-    stash::{PIECE, Place, Stash},
+    serialisation::Turn,
     steps,
-    turn::Turn,
     window::{LOAD, Window},
 };
 

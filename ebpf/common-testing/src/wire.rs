@@ -163,7 +163,7 @@ impl Wire {
         }
     }
 
-    /// As `turn::take`.
+    /// As `serialisation::take`.
     fn take(&mut self, arrival: &mut Arrival<'_>) -> bool {
         if arrival.has_turn {
             return true;
@@ -181,7 +181,7 @@ impl Wire {
         arrival.has_turn
     }
 
-    /// As `turn::take_to_look`.
+    /// As `serialisation::take_to_look`.
     pub(crate) fn take_to_look(&mut self, arrival: &mut Arrival<'_>) -> bool {
         let has = arrival.has_turn || self.conn.turn.enter(&self.ledger);
         if has {
@@ -193,7 +193,7 @@ impl Wire {
         has
     }
 
-    /// As `turn::give_up`.
+    /// As `serialisation::give_up`.
     pub(crate) fn give_up(&mut self, mut arrival: Arrival<'_>) {
         arrival.has_turn = false;
         if self.conn.turn.leave(&self.ledger)
@@ -203,7 +203,7 @@ impl Wire {
         }
     }
 
-    /// As `turn::go_on`.
+    /// As `serialisation::go_on`.
     pub(crate) fn go_on(&mut self, arrival: Arrival<'_>) {
         if arrival.has_turn
             && let Some(next) = arrival.go_on()

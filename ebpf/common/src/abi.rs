@@ -216,51 +216,51 @@ pub struct Exclusion {
     pub path: [u64; MAX_EXCLUDED_PATH / 8],
 }
 
-/// The programs that call each other where bytes arrive: places in the map `INGRESS`.
+/// Slots of the program array `INGRESS`: what ingress programs call. Each slot has the name of its program.
 pub mod ingress {
-    /// `long_requests`, to go on in with a packet of more steps than one run has; without `bpf_loop`, `requests`.
-    pub const LONG: u32 = 0;
-    /// `early`, for a connection that is not made yet.
-    pub const EARLY: u32 = 1;
-    /// `http2_requests`.
-    pub const HTTP2: u32 = 2;
-    /// `http2_long_requests`; without `bpf_loop`, `http2_requests`.
-    pub const HTTP2_LONG: u32 = 3;
-    /// `keep`, for a segment that comes before its turn.
-    pub const KEEP: u32 = 4;
-    /// `fill`, when the turn of what has been kept may have come.
-    pub const FILL: u32 = 5;
-    /// `http2_fill`, for the same.
-    pub const HTTP2_FILL: u32 = 6;
-    /// `join`, for a connection that was open before it was counted.
-    pub const JOIN: u32 = 7;
-    /// `note_request`, when something rare has happened.
-    pub const NOTE: u32 = 8;
-    /// How many there are.
+    /// The rest of a packet that has more steps than one run. Without `bpf_loop`: `http1_ingress`.
+    pub const HTTP1_INGRESS_LOOP: u32 = 0;
+    /// Data before the connection is established.
+    pub const HANDSHAKE_STORE: u32 = 1;
+    /// HTTP/2 that begins within a packet.
+    pub const HTTP2_INGRESS: u32 = 2;
+    /// The rest of a packet that has more steps than one run. Without `bpf_loop`: `http2_ingress`.
+    pub const HTTP2_INGRESS_LOOP: u32 = 3;
+    /// A segment that cannot be read yet: earlier bytes are missing, or another CPU is reading.
+    pub const OUT_OF_ORDER_STORE: u32 = 4;
+    /// Reads the out-of-order buffer as far as it can be read. Without `bpf_loop`: `http1_drain`.
+    pub const HTTP1_DRAIN_LOOP: u32 = 5;
+    /// The same on HTTP/2. Without `bpf_loop`: `http2_drain`.
+    pub const HTTP2_DRAIN_LOOP: u32 = 6;
+    /// A connection that was open before its cgroup was counted.
+    pub const ATTACH_MID_STREAM: u32 = 7;
+    /// Logs a rare event.
+    pub const LOG_INGRESS: u32 = 8;
+    /// Number of slots.
     pub const PROGRAMS: u32 = 9;
 }
 
-/// The programs that `sockets` calls: places in the map `SOCKETS`.
+/// Slots of the program array `SOCKETS`: what `connections` calls.
 pub mod sockets {
-    /// `adopt`; without `bpf_loop`, `adopt_short`.
-    pub const ADOPT: u32 = 0;
-    /// `note_socket`, when something rare has happened.
-    pub const NOTE: u32 = 1;
-    /// How many there are.
+    /// Reads what came before the connection was established. Without `bpf_loop`: `handshake_drain`.
+    pub const HANDSHAKE_DRAIN_LOOP: u32 = 0;
+    /// Logs a rare event.
+    pub const LOG_SOCK_OPS: u32 = 1;
+    /// Number of slots.
     pub const PROGRAMS: u32 = 2;
 }
 
-/// The programs that call each other where bytes leave: places in the map `EGRESS`.
+/// Slots of the program array `EGRESS`: what egress programs call.
 pub mod egress {
-    /// `long_responses`, to go on in with a packet of more steps than one run has; without `bpf_loop`, `responses`.
-    pub const LONG: u32 = 0;
-    /// `http2_responses`.
-    pub const HTTP2: u32 = 1;
-    /// `http2_long_responses`; without `bpf_loop`, `http2_responses`.
-    pub const HTTP2_LONG: u32 = 2;
-    /// `note_response`, when something rare has happened.
-    pub const NOTE: u32 = 3;
-    /// How many there are.
+    /// The rest of a packet that has more steps than one run. Without `bpf_loop`: `http1_egress`.
+    pub const HTTP1_EGRESS_LOOP: u32 = 0;
+    /// HTTP/2 that begins within a packet.
+    pub const HTTP2_EGRESS: u32 = 1;
+    /// The rest of a packet that has more steps than one run. Without `bpf_loop`: `http2_egress`.
+    pub const HTTP2_EGRESS_LOOP: u32 = 2;
+    /// Logs a rare event.
+    pub const LOG_EGRESS: u32 = 3;
+    /// Number of slots.
     pub const PROGRAMS: u32 = 4;
 }
 

@@ -14,7 +14,7 @@ use crate::{
     direction::{Direction, flag},
     latency,
     packet::{Gauge, Meter},
-    turn::Turn,
+    serialisation::Turn,
     window::{forget, in_order, set},
 };
 

@@ -8,16 +8,16 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod abi;
+pub mod attaching;
 pub mod conn;
 pub mod direction;
 pub mod http1;
 pub mod http2;
-pub mod joining;
 pub mod latency;
+pub mod out_of_order;
 pub mod packet;
-pub mod stash;
+pub mod serialisation;
 pub mod steps;
-pub mod turn;
 pub mod window;
 
 #[cfg(target_endian = "big")]

@@ -104,7 +104,7 @@ fn halfway() {
         new.kill();
         let programs = layout(pins).join("programs");
         let build = programs.join(&list(&programs)[0]);
-        fs::remove_file(build.join("requests")).expect("a pinned program");
+        fs::remove_file(build.join("http1_ingress")).expect("a pinned program");
         let mut new = Keeper::start(pins, Some(&cgroup), &[]);
         assert_eq!((new.first().adopted, new.first().exchanged), (1, 4));
         let _ = server.stats();
@@ -135,7 +135,7 @@ fn half_a_pod() {
         let cgroup = TestCgroup::new();
         let server = Sample::start(&cgroup);
         Keeper::start(pins, Some(&cgroup), &["--exclude-path", "/stats"]).kill();
-        fs::remove_file(pod(pins).join("responses")).expect("a pinned link");
+        fs::remove_file(pod(pins).join("http1_egress")).expect("a pinned link");
         let mut new = Keeper::start(pins, Some(&cgroup), &[]);
         let first = new.first().clone();
         assert_eq!((first.adopted, first.dropped, first.counted), (0, 1, 1));
@@ -145,7 +145,12 @@ fn half_a_pod() {
         assert_eq!((reading.started, reading.excluded), (1, 0));
         assert_eq!(
             list(&pod(pins)),
-            ["released", "requests", "responses", "sockets"]
+            [
+                "connections",
+                "http1_egress",
+                "http1_ingress",
+                "socket_release"
+            ]
         );
     });
 }

@@ -8,8 +8,8 @@ use ebb_common::{
     abi::{event, ingress},
     conn::{Conn, state},
     direction::{Segment, Side},
+    out_of_order::{PIECE, PIECES, PieceKey, Place, Stash},
     packet::Meter as _,
-    stash::{PIECE, PIECES, PieceKey, Place, Stash},
     steps,
 };
 
@@ -21,12 +21,12 @@ use crate::{
     maps::{EEXIST, NO_PIECE, PIECES_KEPT, connection, go_on_in, make_stash},
     meter::Pod,
     segment::Header,
-    turn,
+    serialisation,
 };
 
 /// Puts aside what a packet brings.
 #[inline(always)]
-pub fn keep(context: &SkBuffContext) {
+pub fn store_packet(context: &SkBuffContext) {
     let Some(header) = Header::read(context) else {
         return;
     };
@@ -46,7 +46,7 @@ pub fn keep(context: &SkBuffContext) {
             Err(event) => connection.lose(&mut pod, event),
         }
     }
-    turn::go_on(context, connection, &pod);
+    serialisation::go_on(context, connection, &pod);
 }
 
 /// Fails with the event to report if there is no room.
@@ -66,14 +66,14 @@ fn store(
     stash.socket = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
     let segment = header.segment;
     for _ in 0..steps::PIECES {
-        let done = turn::put_aside(context);
+        let done = serialisation::put_aside(context);
         if done >= segment.length {
             return Ok(());
         }
         let done = store_piece(context, stash, connection, pod, &share, segment, done)?;
-        turn::set_put_aside(context, done);
+        serialisation::set_put_aside(context, done);
     }
-    go_on_in(context, Side::Requests, ingress::KEEP);
+    go_on_in(context, Side::Requests, ingress::OUT_OF_ORDER_STORE);
     // More than a packet can have.
     Err(event::NO_ROOM)
 }

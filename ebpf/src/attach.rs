@@ -20,9 +20,9 @@ use aya_ebpf::{
 };
 use ebb_common::{
     abi::{Ends, NO_SLOT, event, ingress},
+    attaching::{Beginning, LEAST, LOOK, beginning},
     conn::{Conn, state},
     direction::Side,
-    joining::{Beginning, LEAST, LOOK, beginning},
     packet::Meter as _,
 };
 
@@ -30,9 +30,9 @@ use crate::{
     maps::{CGROUPS, RULES, connection, do_not_count, go_on_in, is_not_counted, make_connection},
     meter::{Pod, masked},
     segment::{Header, ends},
+    serialisation,
     sockets::serves,
     traffic::TCP_LISTEN,
-    turn,
 };
 
 /// How deep in the tree of cgroups a pod can be; kubelet's are at 3 or 4, those of a node in a container some deeper.
@@ -40,7 +40,7 @@ const DEEPEST: i32 = 12;
 
 /// Looks whether a packet's connection can be counted from here on.
 #[inline(always)]
-pub fn join(context: &SkBuffContext) {
+pub fn mid_stream(context: &SkBuffContext) {
     let Some(header) = Header::read(context) else {
         return;
     };
@@ -56,16 +56,16 @@ pub fn join(context: &SkBuffContext) {
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
-    if !turn::take(context, connection, &mut pod) {
+    if !serialisation::take(context, connection, &mut pod) {
         return;
     }
     if connection.is(state::JOINING) {
         look(context, &header, connection, &mut pod);
     }
     if !connection.is(state::JOINING) {
-        go_on_in(context, Side::Requests, ingress::LONG);
+        go_on_in(context, Side::Requests, ingress::HTTP1_INGRESS_LOOP);
     }
-    turn::give_up(context, connection, &pod);
+    serialisation::give_up(context, connection, &pod);
 }
 
 /// Looks at what a packet begins with.

@@ -13,22 +13,22 @@ use ebb_common::{
     direction::{Direction, Segment, Side, flag},
     http1,
     http2::{self, Http2},
-    stash::{PIECE, PIECES, Piece, Stash},
+    out_of_order::{PIECE, PIECES, Piece, Stash},
+    serialisation::Turn,
     steps,
-    turn::Turn,
 };
 
 use super::{
-    keep::remove,
     piece::{Kept, key},
     share::Share,
+    store::remove,
 };
 use crate::{
     http2::take_over,
     maps::{NO_PIECE, PIECES_KEPT, RULES, connection, go_on_in, http2, stash},
     meter::Pod,
     segment::Header,
-    turn,
+    serialisation,
 };
 
 /// Runs of a loop: enough for as many steps as there can be bytes.
@@ -217,10 +217,10 @@ extern "C" fn http2_run(_run: u64, work: *mut Work<'_, Http2>) -> i64 {
 
 /// Reads what has been put aside, on HTTP/1, where there is no `bpf_loop`: a piece of it, and then itself.
 #[inline(always)]
-pub fn fill_http1(context: &SkBuffContext) {
-    fill_http1_by(context, |work| {
+pub fn drain_http1(context: &SkBuffContext) {
+    drain_http1_by(context, |work| {
         if read_http1::<{ steps::PIECE }>(work) {
-            go_on_in(context, Side::Requests, ingress::FILL);
+            go_on_in(context, Side::Requests, ingress::HTTP1_DRAIN_LOOP);
             // SAFETY: socket storage.
             give_up_http1(unsafe { &mut *work.connection }, &mut work.pod);
         }
@@ -229,26 +229,26 @@ pub fn fill_http1(context: &SkBuffContext) {
 
 /// Reads what has been put aside, on HTTP/1, all of it.
 #[inline(always)]
-pub fn fill_all_http1(context: &SkBuffContext) {
-    fill_http1_by(context, |work| read_all_http1(work));
+pub fn drain_all_http1(context: &SkBuffContext) {
+    drain_http1_by(context, |work| read_all_http1(work));
 }
 
-/// The same on HTTP/2, as [`fill_http1`] does it.
+/// The same on HTTP/2, as [`drain_http1`] does it.
 #[inline(always)]
-pub fn fill_http2(context: &SkBuffContext) {
-    fill_http2_by(context, |work| {
+pub fn drain_http2(context: &SkBuffContext) {
+    drain_http2_by(context, |work| {
         if read_http2::<{ steps::PIECE }>(work) {
-            go_on_in(context, Side::Requests, ingress::HTTP2_FILL);
+            go_on_in(context, Side::Requests, ingress::HTTP2_DRAIN_LOOP);
             // SAFETY: socket storage.
             give_up_http2(unsafe { &mut *work.connection }, &mut work.pod);
         }
     });
 }
 
-/// The same on HTTP/2, as [`fill_all_http1`] does it.
+/// The same on HTTP/2, as [`drain_all_http1`] does it.
 #[inline(always)]
-pub fn fill_all_http2(context: &SkBuffContext) {
-    fill_http2_by(context, |work| read_all_http2(work));
+pub fn drain_all_http2(context: &SkBuffContext) {
+    drain_http2_by(context, |work| read_all_http2(work));
 }
 
 /// Notes how far TCP is with what the client sends. In memory, as the verifier would follow what is known of it through all
@@ -276,7 +276,7 @@ fn has_missed(stash: *mut Stash, direction: &Direction) -> bool {
 }
 
 #[inline(always)]
-fn fill_http1_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Conn>)) {
+fn drain_http1_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Conn>)) {
     let Some(header) = Header::read(context) else {
         return;
     };
@@ -288,11 +288,11 @@ fn fill_http1_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Conn>)) {
     let (Some(mut pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
         return;
     };
-    if !turn::take_to_look(context, own, &pod) {
+    if !serialisation::take_to_look(context, own, &pod) {
         return;
     }
     if own.is(state::HTTP2) {
-        go_on_in(context, Side::Requests, ingress::HTTP2_FILL);
+        go_on_in(context, Side::Requests, ingress::HTTP2_DRAIN_LOOP);
     } else if own.turn.has_lost() {
         give_up_http1(own, &mut pod);
     } else if let Some(stash) = stash(header.socket) {
@@ -307,18 +307,18 @@ fn fill_http1_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Conn>)) {
         });
         // What was put aside may have begun with HTTP/1's last line.
         if own.is(state::HTTP2) {
-            go_on_in(context, Side::Requests, ingress::HTTP2_FILL);
+            go_on_in(context, Side::Requests, ingress::HTTP2_DRAIN_LOOP);
         }
         let is_read = !own.is(state::CLOSED | state::TUNNEL | state::OPAQUE);
         if is_read && has_missed(stash, &own.requests) {
             own.lose(&mut pod, event::MISSED);
         }
     }
-    turn::give_up(context, own, &pod);
+    serialisation::give_up(context, own, &pod);
 }
 
 #[inline(always)]
-fn fill_http2_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Http2>)) {
+fn drain_http2_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Http2>)) {
     let Some(header) = Header::read(context) else {
         return;
     };
@@ -350,5 +350,5 @@ fn fill_http2_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Http2>)) {
     if own.has_become_opaque() {
         connection.happened(event::UNREADABLE);
     }
-    turn::give_up(context, connection, &pod);
+    serialisation::give_up(context, connection, &pod);
 }

@@ -3,7 +3,7 @@
 //! The counts are atomic adds, and are looked at before a piece is taken. So CPUs that look at once may take a piece each
 //! beyond the share: a few, which the next look sees.
 
-use ebb_common::{abi::NO_SLOT, stash::share_has_room};
+use ebb_common::{abi::NO_SLOT, out_of_order::share_has_room};
 
 use crate::{
     maps::PODS,

@@ -21,20 +21,19 @@ use ebb_common::{
     abi::{Ends, event, ingress},
     conn::{Conn, state},
     direction::Side,
-    packet::Meter as _,
-    stash::{
+    out_of_order::{
         ADOPTED_PIECES, EARLY_PIECES, EARLY_REACH, EarlyKey, MEANWHILE, PIECE, PIECE_WORDS, Place,
     },
+    packet::Meter as _,
 };
 
 use crate::{
     maps::{EARLY, EEXIST, NO_PIECE, PIECES_KEPT, RULES, connection, go_on_in, http2, make_stash},
     meter::{Pod, add},
+    out_of_order::{self, Share, Work},
     segment::{Header, ends},
-    sockets,
-    stash::{self, Share, Work},
+    serialisation, sockets,
     traffic::TCP_LISTEN,
-    turn,
 };
 
 /// Where a piece says what it is: in a word that no text is read from.
@@ -42,7 +41,7 @@ const ABOUT: usize = PIECE_WORDS - 1;
 
 /// Keeps what a packet brings for a connection to come.
 #[inline(always)]
-pub fn keep(context: &SkBuffContext) {
+pub fn store_packet(context: &SkBuffContext) {
     let Some(header) = Header::read(context) else {
         return;
     };
@@ -58,8 +57,8 @@ pub fn keep(context: &SkBuffContext) {
     // Made meanwhile: it may have been taken on before there was anything to hand to it. What was kept is left to the
     // map, as it may just be being handed over.
     if connection(header.socket).is_some() {
-        turn::set_put_aside(context, 0);
-        go_on_in(context, Side::Requests, ingress::LONG);
+        serialisation::set_put_aside(context, 0);
+        go_on_in(context, Side::Requests, ingress::HTTP1_INGRESS_LOOP);
     }
 }
 
@@ -89,7 +88,7 @@ pub fn meanwhile(ends: Ends) -> EarlyKey {
 fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32) {
     for index in 0..EARLY_PIECES {
         // From where the verifier does not know it: else each number of places taken would be a way of its own.
-        let done = turn::put_aside(context);
+        let done = serialisation::put_aside(context);
         if done >= header.segment.length {
             break;
         }
@@ -107,7 +106,7 @@ fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32
         } else {
             PIECE as u32
         };
-        if !stash::load(
+        if !out_of_order::load(
             context,
             header.segment.offset.wrapping_add(done),
             piece,
@@ -121,13 +120,13 @@ fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32
         // SAFETY: a value of the map.
         let about = unsafe { &raw mut (*piece)[ABOUT] };
         add(about, u64::from(first) << 32 | u64::from(length));
-        turn::set_put_aside(context, done + PIECE as u32);
+        serialisation::set_put_aside(context, done + PIECE as u32);
     }
 }
 
 /// Hands what was kept to the connection that has been made, and has it read by `http1` and `http2`.
 #[inline(always)]
-pub fn adopt(
+pub fn drain(
     context: &SockOpsContext,
     http1: impl Fn(&mut Work<'_, Conn>),
     then: impl Fn(&mut Work<'_, ebb_common::http2::Http2>),
@@ -179,7 +178,11 @@ pub fn adopt(
         let lock = &raw mut kept.lock;
         let claimed = pod.locked(lock, || kept.claim_at(index, place.first, place.length));
         if claimed {
-            match PIECES_KEPT.insert(stash::key(kept, place.first), piece, u64::from(BPF_NOEXIST)) {
+            match PIECES_KEPT.insert(
+                out_of_order::key(kept, place.first),
+                piece,
+                u64::from(BPF_NOEXIST),
+            ) {
                 // Without a look at the pod's share: these pieces are few, and only the handshake brings them.
                 Ok(()) => {
                     share.take();

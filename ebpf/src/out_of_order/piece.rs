@@ -5,8 +5,8 @@ use core::arch::asm;
 use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_skb_load_bytes, programs::SkBuffContext};
 use ebb_common::{
     abi::{Exclusion, PodRules},
+    out_of_order::{PIECE, PIECE_WORDS, Piece, PieceKey, Stash},
     packet::Packet,
-    stash::{PIECE, PIECE_WORDS, Piece, PieceKey, Stash},
     window::{CARRY, LOAD, Window},
 };
 

@@ -1,4 +1,4 @@
-//! A packet's turn to be read, where it has one: see [`ebb_common::turn`].
+//! A packet's turn to be read, where it has one: see [`ebb_common::serialisation`].
 //!
 //! What must outlast a call of the next program is in the packet's control block (`cb` of `struct __sk_buff`), which is zero
 //! when the first program of a packet begins and its own again after the last (`bpf_prog_run_save_cb` in
@@ -62,7 +62,7 @@ pub fn take(context: &SkBuffContext, connection: &mut Conn, pod: &mut Pod) -> bo
         set_turn(context, 1);
         return true;
     }
-    go_on_in(context, Side::Requests, ingress::KEEP);
+    go_on_in(context, Side::Requests, ingress::OUT_OF_ORDER_STORE);
     connection.lose(pod, event::NO_ROOM);
     give_up(context, connection, pod);
     false
@@ -86,10 +86,10 @@ pub fn take_to_look(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) -
 pub fn give_up(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
     set_turn(context, 0);
     if connection.turn.leave(pod) {
-        go_on_in(context, Side::Requests, ingress::FILL);
+        go_on_in(context, Side::Requests, ingress::HTTP1_DRAIN_LOOP);
     }
     if connection.has_event() {
-        go_on_in(context, Side::Requests, ingress::NOTE);
+        go_on_in(context, Side::Requests, ingress::LOG_INGRESS);
     }
 }
 
@@ -97,7 +97,7 @@ pub fn give_up(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
 #[inline(always)]
 pub fn go_on(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
     if has_turn(context) {
-        go_on_in(context, Side::Requests, ingress::FILL);
+        go_on_in(context, Side::Requests, ingress::HTTP1_DRAIN_LOOP);
     } else {
         connection.turn.wait();
     }

@@ -9,14 +9,14 @@ use crate::budget::Account;
 /// ```
 /// use ebb_activator::Limits;
 ///
-/// let limits = Limits { max_held: 100, ..Limits::default() };
+/// let limits = Limits { max_queued: 100, ..Limits::default() };
 /// assert_eq!(limits.max_wait.as_secs(), 60);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Requests that may wait at a time; one more is answered with 503. Default 10 000, the depth
     /// of the queue in Knative's activator. 0 refuses whatever cannot be served at once.
-    pub max_held: usize,
+    pub max_queued: usize,
     /// How long one request may wait, in all; then it is answered with 504. Default 60 s: a cold
     /// start that takes longer outlasts the patience of most clients too.
     pub max_wait: Duration,
@@ -37,7 +37,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            max_held: 10_000,
+            max_queued: 10_000,
             max_wait: Duration::from_secs(60),
             header_timeout: Duration::from_secs(30),
             max_header: 64 * 1024,

@@ -25,12 +25,12 @@ pub(crate) enum Refusal {
     Host { count: usize },
     #[error("bad request: host {0:?} is not a host name with an optional port")]
     Authority(String),
-    #[error("method CONNECT is not for a server behind a door; all others are allowed")]
+    #[error("method CONNECT is not supported; all other methods are allowed")]
     Connect,
-    #[error("the body of the request broke off")]
+    #[error("the body of the request was aborted")]
     BodyBrokeOff,
-    #[error("{max_held} requests wait already, no more are allowed; try again in 1 s")]
-    QueueFull { max_held: usize },
+    #[error("{max_queued} requests are queued already, no more are allowed; try again in 1 s")]
+    QueueFull { max_queued: usize },
     #[error(
         "the requests of this namespace take as much memory as they may; try again in 1 s (the limit: --queue-bytes of \
          ebb-activator)"
@@ -38,9 +38,9 @@ pub(crate) enum Refusal {
     BytesFull,
     #[error("nothing was ready to serve the request within {limit:?}")]
     WaitedTooLong { limit: Duration },
-    #[error("the door closes; the request was not begun")]
+    #[error("the activator is stopping; the request was not sent to a server")]
     Stopping,
-    #[error("the server broke off before it answered; the request may have been begun")]
+    #[error("the server aborted the connection before it answered; it may have begun the request")]
     BrokeOff,
 }
 

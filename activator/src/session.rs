@@ -205,7 +205,7 @@ async fn serve_http1(
     };
     drop(connection);
     if let Err(error) = result {
-        tracing::debug!(%address, %error, "client connection broke off");
+        tracing::debug!(%address, %error, "client connection aborted");
         if error.is_timeout() && session.socket.is_mid_request() {
             session.count(Reason::HeaderTooSlow);
             session.socket.last_word(REQUEST_TIMEOUT);
@@ -245,6 +245,6 @@ async fn serve_http2(
         }
     };
     if let Err(error) = result {
-        tracing::debug!(%address, %error, "client connection broke off");
+        tracing::debug!(%address, %error, "client connection aborted");
     }
 }

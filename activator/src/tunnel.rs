@@ -26,12 +26,12 @@ impl Tunnel {
     pub(crate) async fn run(self) {
         let (client, backend) = match tokio::try_join!(self.client, self.backend) {
             Ok(both) => both,
-            Err(error) => return tracing::debug!(%error, "upgrade broke off"),
+            Err(error) => return tracing::debug!(%error, "upgrade aborted"),
         };
         let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
         match copy_bidirectional(&mut client, &mut backend).await {
             Ok((sent, received)) => tracing::debug!(sent, received, "upgraded connection ended"),
-            Err(error) => tracing::debug!(%error, "upgraded connection broke off"),
+            Err(error) => tracing::debug!(%error, "upgraded connection aborted"),
         }
     }
 }

@@ -204,7 +204,7 @@ async fn a_backend_killed_before_its_answer_is_a_bad_gateway() {
     door.pool.add(1, server.address);
     let (status, body) = door.get("/").await;
     assert_eq!(status, 502);
-    assert!(body.starts_with("ebb: the server broke off"), "{body}");
+    assert!(body.starts_with("ebb: the server aborted"), "{body}");
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ async fn a_thousand_at_once_at_zero() {
 #[tokio::test]
 async fn a_full_queue_says_when_to_come_back() {
     let door = Door::with(Limits {
-        max_held: 1,
+        max_queued: 1,
         ..Limits::default()
     })
     .await;
@@ -61,7 +61,7 @@ async fn a_full_queue_says_when_to_come_back() {
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
     assert!(answer.ends_with(
-        "\r\n\r\nebb: 1 requests wait already, no more are allowed; try again in 1 s\n"
+        "\r\n\r\nebb: 1 requests are queued already, no more are allowed; try again in 1 s\n"
     ));
 }
 

@@ -3,7 +3,7 @@
 //! Decides every [`DECISION_TICK`], and at once when a request finds nothing to serve it or a burst begins.
 //!
 //! Bias: no data is not zero. While the load cannot be read the workload may grow and does not shrink; while nobody
-//! knows how many copies are ready, it stays as it is. What could not be done is tried again with the next decision,
+//! knows how many replicas are ready, it stays as it is. What could not be done is tried again with the next decision,
 //! because each one compares what there is with what is wanted.
 
 use std::time::Duration;
@@ -45,14 +45,14 @@ struct Readings {
     decided: Load,
     /// The reading the current second began with.
     second: Load,
-    /// Requests counted while they were held that will be counted again where they reach a copy.
+    /// Requests counted while they were held that will be counted again where they reach a replica.
     counted_ahead: f64,
     /// Whether the newest reading failed.
     stale: bool,
 }
 
 impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
-    /// Control over a workload that has no copy yet.
+    /// Control over a workload that has no replica yet.
     pub fn new(settings: Settings, clock: Clock, source: L, target: T, observer: O) -> Self {
         Autoscaler {
             workload: Workload::new(clock.at(Instant::now()), settings, 0),
@@ -146,7 +146,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         }
         let (workload, feed) = (&mut self.workload, &mut readings.feed);
         let observed = if asleep {
-            // Nothing has begun at a copy yet; when it does it is known.
+            // Nothing has begun at a replica yet; when it does it is known.
             readings.counted_ahead = load.held as f64;
             let (concurrency, requests) = (
                 concurrency.max(load.held as f64),
@@ -165,7 +165,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         }
     }
 
-    /// Whether there is no copy and none is asked for.
+    /// Whether there is no replica and none is asked for.
     async fn is_asleep(&mut self) -> bool {
         let facts = self.target.facts().await;
         facts.is_ok_and(|facts| facts.ready == Some(0) && facts.replicas == 0)
@@ -184,7 +184,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
                 ..facts
             },
             Err(error) => {
-                self.trouble(&format!("cannot tell how many copies are ready: {error}"));
+                self.trouble(&format!("cannot tell how many replicas are ready: {error}"));
                 Facts {
                     ready: None,
                     ..Facts::local(0, 0)
@@ -198,18 +198,18 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             load: readings.last,
             concurrency: readings.last.concurrency_since(&earlier),
         });
-        if let Some(copies) = decision.step.apply {
-            self.order(copies).await;
+        if let Some(replicas) = decision.step.apply {
+            self.order(replicas).await;
         } else if !readings.stale && facts.ready.is_some() {
             self.well();
         }
         decision.step.again
     }
 
-    async fn order(&mut self, copies: u32) {
-        match self.target.scale(copies).await {
+    async fn order(&mut self, replicas: u32) {
+        match self.target.scale(replicas).await {
             Ok(()) => self.well(),
-            Err(error) => self.trouble(&format!("cannot scale to {copies}: {error}")),
+            Err(error) => self.trouble(&format!("cannot scale to {replicas}: {error}")),
         }
     }
 

@@ -17,7 +17,7 @@ pub struct Load {
     pub requests: u64,
     /// Requests in flight at this moment.
     pub in_flight: u64,
-    /// Requests that wait for a copy at this moment.
+    /// Requests that wait for a replica at this moment.
     pub held: u64,
 }
 
@@ -77,8 +77,8 @@ pub trait ScaleTarget {
     /// How the workload stands.
     fn facts(&mut self) -> impl Future<Output = Result<Facts, Self::Error>> + Send;
 
-    /// Have this many copies. Asks for it and does not wait until it is so.
-    fn scale(&mut self, copies: u32) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    /// Have this many replicas. Asks for it and does not wait until it is so.
+    fn scale(&mut self, replicas: u32) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// Who is told what happens.
@@ -108,7 +108,7 @@ impl Decided<'_> {
         self.decision.averages
     }
 
-    /// Copies wanted, bounds and the way to zero included.
+    /// Replicas wanted, bounds and the way to zero included.
     #[must_use]
     pub fn desired(&self) -> u32 {
         let decision = self.decision;

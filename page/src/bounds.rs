@@ -21,10 +21,10 @@ pub(crate) fn workload(workload: &mut Workload) {
     ] {
         text(name);
     }
-    for reason in [&mut workload.refused, &mut workload.reason] {
+    for reason in [&mut workload.not_scaled, &mut workload.reason] {
         reason.iter_mut().for_each(text);
     }
-    for names in [&mut workload.services, &mut workload.silent] {
+    for names in [&mut workload.services, &mut workload.without_metrics] {
         names.truncate(LIST);
         names.iter_mut().for_each(text);
     }
@@ -63,7 +63,7 @@ mod tests {
         let long = "é".repeat(450_000);
         let mut shown = Workload {
             name: long.clone(),
-            refused: Some(long.clone()),
+            not_scaled: Some(long.clone()),
             services: vec![long.clone(); 10_000],
             ..Workload::default()
         };

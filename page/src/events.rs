@@ -44,41 +44,43 @@ struct Row<'a> {
     kind: &'a str,
     name: &'a str,
     mode: &'a str,
-    replicas: u32,
-    ready: Option<u32>,
-    desired: Option<u32>,
-    /// Share of what the ready pods are meant to carry.
-    load: Option<f64>,
+    requested_replicas: u32,
+    ready_replicas: Option<u32>,
+    desired_replicas: Option<u32>,
+    /// The average over the panic window, as a share of the capacity of the ready pods at target.
+    utilization: Option<f64>,
     in_flight: u64,
-    held: u64,
-    panic: bool,
-    silent: usize,
-    attention: bool,
+    queued: u64,
+    panic_mode: bool,
+    pods_without_metrics: usize,
+    needs_attention: bool,
 }
 
 impl<'a> Row<'a> {
     fn of(workload: &'a Workload) -> Self {
-        let carry = workload
+        let capacity = workload
             .target
-            .zip(workload.ready)
+            .zip(workload.ready_replicas)
             .map(|(target, ready)| target * f64::from(ready));
-        let load = workload.panic.zip(carry.filter(|carry| *carry > 0.0));
+        let used = workload
+            .panic
+            .zip(capacity.filter(|capacity| *capacity > 0.0));
         Self {
             id: workload.id().to_string(),
             namespace: &workload.namespace,
             kind: &workload.kind,
             name: &workload.name,
             mode: &workload.mode,
-            replicas: workload.replicas,
-            ready: workload.ready,
-            desired: workload.desired,
-            // To the per cent: what cannot be seen is no change.
-            load: load.map(|(load, carry)| (load / carry * 100.0).round() / 100.0),
+            requested_replicas: workload.requested_replicas,
+            ready_replicas: workload.ready_replicas,
+            desired_replicas: workload.desired_replicas,
+            // Rounded to one per cent: a change that cannot be seen is not sent.
+            utilization: used.map(|(used, capacity)| (used / capacity * 100.0).round() / 100.0),
             in_flight: workload.in_flight,
-            held: workload.held,
-            panic: workload.panic_mode,
-            silent: workload.silent_pods,
-            attention: workload.needs_attention(),
+            queued: workload.queued,
+            panic_mode: workload.panic_mode,
+            pods_without_metrics: workload.pods_without_metrics,
+            needs_attention: workload.needs_attention(),
         }
     }
 }
@@ -263,7 +265,7 @@ mod tests {
     fn point(t: u64, load: f32) -> Point {
         Point {
             t,
-            load,
+            concurrency: load,
             ..Point::default()
         }
     }
@@ -276,13 +278,13 @@ mod tests {
         };
         assert_eq!(since(&last, &last.clone()), None);
         let mut now = last.clone();
-        now.history[1].load = 3.0;
+        now.history[1].concurrency = 3.0;
         now.history.push(point(4, 4.0));
-        now.workload.replicas = 7;
+        now.workload.requested_replicas = 7;
         let news = since(&last, &now).unwrap();
         let keys: Vec<_> = news.as_object().unwrap().keys().collect();
         assert_eq!(keys, ["history", "workload"]);
         assert_eq!(news["history"].as_array().unwrap().len(), 2);
-        assert_eq!(news["history"][0]["load"], 3.0);
+        assert_eq!(news["history"][0]["concurrency"], 3.0);
     }
 }

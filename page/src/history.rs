@@ -85,11 +85,11 @@ fn same(one: &Point, other: &Point) -> bool {
 fn merged(earlier: &Point, later: &Point) -> Point {
     Point {
         t: earlier.t.max(later.t),
-        load: earlier.load.max(later.load),
+        concurrency: earlier.concurrency.max(later.concurrency),
         stable: earlier.stable.max(later.stable),
         panic: earlier.panic.max(later.panic),
         desired: earlier.desired.max(later.desired),
-        panicking: earlier.panicking || later.panicking,
+        panic_mode: earlier.panic_mode || later.panic_mode,
         ..*later
     }
 }
@@ -101,7 +101,7 @@ mod tests {
     fn busy(t: u64) -> Point {
         Point {
             t,
-            load: (t % 97) as f32,
+            concurrency: (t % 97) as f32,
             ..Point::default()
         }
     }
@@ -140,13 +140,13 @@ mod tests {
             let load = if t == 200 { 500.0 } else { (t % 7) as f32 };
             history.push(Point {
                 t,
-                load,
-                panicking: t == 200,
+                concurrency: load,
+                panic_mode: t == 200,
                 ..Point::default()
             });
         }
         let mut points = history.points().into_iter();
-        let peak = points.find(|point| point.load == 500.0).unwrap();
-        assert!(peak.t.abs_diff(200) <= COARSE_STEP && peak.panicking);
+        let peak = points.find(|point| point.concurrency == 500.0).unwrap();
+        assert!(peak.t.abs_diff(200) <= COARSE_STEP && peak.panic_mode);
     }
 }

@@ -47,8 +47,8 @@ impl Journal {
         newest_first
             .map(|entry| Line {
                 at: seconds(&entry.reason),
-                ready: entry.ready,
-                desired: entry.desired,
+                ready_replicas: entry.ready,
+                desired_replicas: entry.desired,
                 panic_mode: entry.panic_mode,
                 reason: entry.reason.to_string(),
             })

@@ -32,13 +32,13 @@ impl Memory {
         let averages = decision.averages;
         self.history.push(Point {
             t: decision.at.since_epoch().as_secs(),
-            load: seen.load as f32,
+            concurrency: seen.load as f32,
             stable: averages.map_or(-1.0, |averages| averages.stable as f32),
             panic: averages.map_or(-1.0, |averages| averages.panic as f32),
             ready: short(seen.ready.unwrap_or(0)),
-            replicas: short(seen.replicas),
+            requested: short(seen.replicas),
             desired: short(decision.step.want.or(decision.desired).unwrap_or(0)),
-            panicking: decision.panic_mode,
+            panic_mode: decision.panic_mode,
         });
         self.journal.record(decision, seen.ready);
     }
@@ -93,9 +93,9 @@ mod tests {
         assert!(
             points
                 .iter()
-                .any(|point| point.panicking && point.desired > 5)
+                .any(|point| point.panic_mode && point.desired > 5)
         );
-        assert!(points.iter().any(|point| !point.panicking));
+        assert!(points.iter().any(|point| !point.panic_mode));
         let decisions = memory.decisions();
         assert!(decisions.len() < 12, "{decisions:#?}");
         assert!(

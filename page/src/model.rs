@@ -1,4 +1,4 @@
-//! What is shown: the JSON of `/v1/workloads` and of the events. Keys are an interface; add, but do not rename.
+//! The JSON of `/v1/workloads` and of the event streams. Other programs read these keys.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -43,23 +43,23 @@ impl FromStr for Name {
     }
 }
 
-/// Who tells.
+/// The program that answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     /// `ebb-autoscaler` or `ebb run`.
     pub program: Word,
-    /// Of the program.
+    /// Its version.
     pub version: Word,
-    /// Which replica.
+    /// Name of the replica.
     pub replica: String,
-    /// Whether it is the one that acts.
+    /// True if this replica is the leader.
     pub leading: bool,
 }
 
 /// The answer to `GET /v1/workloads`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct All {
-    /// Who tells.
+    /// The program that answers.
     #[serde(flatten)]
     pub about: About,
     /// All workloads, or as many as an answer may have, in the order of their names.
@@ -74,65 +74,65 @@ pub struct All {
 pub struct Workload {
     /// Namespace.
     pub namespace: String,
-    /// Kind of what is scaled.
+    /// Kind.
     pub kind: String,
-    /// API group of it.
+    /// API group of the kind.
     pub group: String,
-    /// Name of it.
+    /// Name.
     pub name: String,
-    /// `act`, `recommend`, `refused` or `paused`.
+    /// `act`, `recommend`, `paused` or `not_scaled`.
     pub mode: Word,
-    /// Why it is not scaled, where it is refused.
-    pub refused: Option<String>,
-    /// Pods it is asked to have.
-    pub replicas: u32,
-    /// Pods that can take requests; `None` before the first decision.
-    pub ready: Option<u32>,
-    /// Pods wanted, bounds included; `None` as long as nothing is known.
-    pub desired: Option<u32>,
-    /// Why, in words.
+    /// Why it is not scaled: invalid configuration, or a conflicting autoscaler.
+    pub not_scaled: Option<String>,
+    /// Requested replicas (`spec.replicas`).
+    pub requested_replicas: u32,
+    /// Ready replicas; `None` before the first decision.
+    pub ready_replicas: Option<u32>,
+    /// Desired replicas, within `min-scale` and `max-scale`; `None` before the first decision with data.
+    pub desired_replicas: Option<u32>,
+    /// Why these replicas are desired, in words.
     pub reason: Option<String>,
-    /// When that was decided, seconds since 1970.
+    /// Time of the last decision, seconds since 1970.
     pub decided_at: Option<f64>,
-    /// What is compared with the target: `concurrency` or `rps`.
+    /// The metric that is compared with the target: `concurrency` or `rps`.
     pub metric: Option<Word>,
-    /// Load a pod is meant to carry.
+    /// Target per pod, in units of `metric`.
     pub target: Option<f64>,
-    /// Average over the stable window; `None` without data.
+    /// Average of `metric` over the stable window; `None` without data.
     pub stable: Option<f64>,
-    /// Average over the panic window.
+    /// Average of `metric` over the panic window; `None` without data.
     pub panic: Option<f64>,
-    /// Whether it is a panic.
+    /// True in panic mode: the workload is not scaled down because of a burst.
     pub panic_mode: bool,
-    /// Requests in flight that there is room for beyond the load and the reserve; below zero an activator belongs in
-    /// the path.
+    /// Excess burst capacity, in requests: the capacity of the ready pods, less concurrency and `target-burst-capacity`. Below
+    /// zero the activator joins the request path.
     pub excess_burst_capacity: Option<i32>,
-    /// Requests in flight when its pods were last heard of.
+    /// Requests in flight, from the last reports of its pods.
     pub in_flight: u64,
-    /// Of these, connections whose bytes cannot be read.
+    /// Part of `in_flight`: connections that cannot be read, one request each.
     pub opaque: u64,
-    /// Requests that wait for a pod, at activators.
-    pub held: u64,
-    /// Most requests on a pod at a time; `None` for no limit.
+    /// Requests queued at activators, waiting for a pod.
+    pub queued: u64,
+    /// Hard limit: the most requests in flight at one pod; `None` for no limit.
     pub hard_limit: Option<u32>,
-    /// Services at which its requests can be held.
+    /// Services at which its requests can be queued.
     pub services: Vec<String>,
-    /// Whether activators are to be in its path.
-    pub in_path: bool,
-    /// Whether they are, as far as they and the API server can tell.
-    pub in_place: bool,
-    /// Pods that may be serving and are not heard of; while there are any the workload does not shrink.
-    pub silent_pods: usize,
-    /// Some of them by name.
-    pub silent: Vec<String>,
-    /// What is not known of it, and therefore keeps it from shrinking; `None` if all is known.
+    /// True if the activators are to be in its request path.
+    pub activator_in_path: bool,
+    /// True if the path switch is confirmed: activators and EndpointSlices both say so.
+    pub path_confirmed: bool,
+    /// Pods that may be serving and have no current metrics. While there are any, the workload is not scaled down.
+    pub pods_without_metrics: usize,
+    /// Names of some of the pods without current metrics.
+    pub without_metrics: Vec<String>,
+    /// What is not known of the workload, so that it is not scaled down; `None` if all is known.
     #[serde(default)]
     pub unknown: Option<Unknown>,
     /// The last change of its scale.
     pub scaled: Option<Scaled>,
 }
 
-/// What is not known of a workload. While there is such a thing, the workload does not shrink.
+/// What is not known of a workload. While something is not known, the workload is not scaled down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unknown {
     /// For machines: `facts`, `owners`, `unmeasured`, `window` or `metrics`.
@@ -156,18 +156,21 @@ impl Workload {
         }
     }
 
-    /// Whether somebody should look at it: refused, not all of it known, or fewer pods than it asks for.
+    /// True if a person should look at it: it is not scaled, something is not known of it, or it has fewer ready than
+    /// requested replicas.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
-        self.refused.is_some()
-            || self.silent_pods > 0
+        self.not_scaled.is_some()
+            || self.pods_without_metrics > 0
             || self.unknown.as_ref().is_some_and(Unknown::needs_attention)
-            || self.ready.is_some_and(|ready| ready < self.replicas)
+            || self
+                .ready_replicas
+                .is_some_and(|ready| ready < self.requested_replicas)
     }
 }
 
 impl Unknown {
-    /// Whether somebody should look at it: pods that start, and time that passes, are no reason.
+    /// True if a person should look at it. Pods that start and windows that fill are no reason.
     fn needs_attention(&self) -> bool {
         !matches!(&*self.what, "unmeasured" | "window")
     }
@@ -178,9 +181,9 @@ impl Unknown {
 pub struct Scaled {
     /// When, seconds since 1970.
     pub at: f64,
-    /// Pods before.
+    /// Replicas before.
     pub from: u32,
-    /// Pods after.
+    /// Replicas after.
     pub to: u32,
     /// Why.
     pub reason: String,
@@ -217,35 +220,35 @@ pub struct Setting {
 pub struct Line {
     /// When, seconds since 1970.
     pub at: f64,
-    /// Pods that were ready.
-    pub ready: Option<u32>,
-    /// Pods wanted.
-    pub desired: Option<u32>,
-    /// Whether it was a panic.
+    /// Ready replicas.
+    pub ready_replicas: Option<u32>,
+    /// Desired replicas.
+    pub desired_replicas: Option<u32>,
+    /// True in panic mode.
     pub panic_mode: bool,
     /// Why, in words.
     pub reason: String,
 }
 
-/// How a workload stood at a time.
+/// Figures of a workload at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Seconds since 1970.
     pub t: u64,
-    /// Requests in flight, those that wait included; the most where a point stands for a stretch of time.
-    pub load: f32,
+    /// Requests in flight, queued ones included. A point that covers several seconds has their maximum.
+    pub concurrency: f32,
     /// Average over the stable window; less than 0 without data.
     pub stable: f32,
     /// Average over the panic window; less than 0 without data.
     pub panic: f32,
-    /// Pods that could take requests.
+    /// Ready replicas.
     pub ready: u16,
-    /// Pods it was asked to have.
-    pub replicas: u16,
-    /// Pods wanted.
+    /// Requested replicas.
+    pub requested: u16,
+    /// Desired replicas.
     pub desired: u16,
-    /// Whether it was a panic.
-    pub panicking: bool,
+    /// True in panic mode.
+    pub panic_mode: bool,
 }
 
 #[cfg(test)]
@@ -265,8 +268,8 @@ mod tests {
     fn what_is_written_can_be_read() {
         let workload = Workload {
             mode: "act".into(),
-            ready: Some(2),
-            replicas: 3,
+            ready_replicas: Some(2),
+            requested_replicas: 3,
             ..Workload::default()
         };
         let all = All {

@@ -9,13 +9,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ebb_report::allotments::Allotment;
+use ebb_contract::{allotments::Allotment, burst};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::report::BURST;
 use super::slice::{Ready, Says, Service, Slice};
 use crate::{Limits, Pool, serve_until};
 
@@ -256,7 +255,7 @@ impl Doors {
         for (key, door) in its.take_while(|(key, _)| key.service == *service) {
             if !record.ports.contains_key(&key.port) && !door.closed {
                 info!(namespace = %key.service.namespace, service = %key.service.name, port = %key.port,
-                    number = door.number, "door closed");
+                    number = door.number, "proxied Service port closed");
                 door.close.send_replace(true);
                 door.closed = true;
             }
@@ -309,7 +308,7 @@ impl Doors {
         let key = key.clone();
         let task = tokio::spawn(async move {
             at_door.await;
-            info!(namespace = %key.service.namespace, service = %key.service.name, port = %key.port, number, "door empty");
+            info!(namespace = %key.service.namespace, service = %key.service.name, port = %key.port, number, "proxied Service port has no queued request left");
         });
         Listener {
             listening,
@@ -376,7 +375,7 @@ async fn wake(pool: Pool, wanted: Arc<Notify>) {
     loop {
         pool.wanted().await;
         wanted.notify_one();
-        tokio::time::sleep(BURST).await;
+        tokio::time::sleep(burst::LASTS).await;
     }
 }
 

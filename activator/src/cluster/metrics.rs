@@ -28,8 +28,8 @@ impl Metrics {
         registry.register_collector(Box::new(Bytes(budget)));
         let sending = Sending::registered(
             &mut registry,
-            "reported_doors",
-            "Doors in reports, by what the autoscaler made of them",
+            "reported_ports",
+            "Proxied Service ports in reports, by outcome at the autoscaler",
         );
         Self { registry, sending }
     }
@@ -52,12 +52,12 @@ impl Collector for Bytes {
         for (name, help, bytes) in [
             (
                 "client_bytes",
-                "Memory that clients take: connections, heads of requests, bodies that wait",
+                "Memory for clients in use: connections, request heads, and bodies that wait to be sent",
                 self.0.used(),
             ),
             (
                 "client_bytes_limit",
-                "Memory that clients may take, of all Services together",
+                "Limit of the memory for clients, over all Services (--queue-bytes)",
                 self.0.most(),
             ),
         ] {
@@ -96,34 +96,34 @@ struct Refused {
 type Figure = (&'static str, &'static str, fn(&Seen) -> f64);
 
 const GAUGES: &[Figure] = &[
-    ("held_requests", "Requests that wait", |seen| {
+    ("queued_requests", "Requests that are queued", |seen| {
         seen.pool.held().now as f64
     }),
-    ("requests_in_flight", "Requests at pods", |seen| {
+    ("requests_in_flight", "Requests in flight at pods", |seen| {
         seen.pool.all_in_flight() as f64
     }),
     (
         "in_path",
-        "Whether the Service's slice leads here",
+        "1 if the EndpointSlice of the Service names this activator",
         |seen| f64::from(u8::from(seen.in_path)),
     ),
 ];
 
 const COUNTERS: &[Figure] = &[
-    ("held", "Requests that ever waited", |seen| {
+    ("queued", "Requests that were queued", |seen| {
         seen.pool.held().total as f64
     }),
     (
-        "held_seconds",
-        "Time that requests have waited, added up",
+        "queued_seconds",
+        "Time that requests were queued, summed",
         |seen| seen.pool.held().integral.as_secs_f64(),
     ),
     ("answered", "Requests that pods answered", |seen| {
         seen.pool.counts().answered as f64
     }),
     (
-        "resent",
-        "Requests that went a second time, because the first pod had not seen them",
+        "retried",
+        "Requests that were sent to a second pod, because the first one had not received them",
         |seen| seen.pool.counts().resent as f64,
     ),
 ];
@@ -145,7 +145,7 @@ impl Collector for Figures {
                 family.encode_counter::<NoLabelSet, _, u64>(&value(seen), None)?;
             }
         }
-        let help = "How long the first request waited where there was no pod";
+        let help = "Time that the first request was queued while there was no pod";
         let kind = MetricType::Histogram;
         let mut metric = encoder.encode_descriptor("cold_start_seconds", help, None, kind)?;
         for (seen, labels) in doors.iter().zip(&labels) {
@@ -156,7 +156,7 @@ impl Collector for Figures {
                 .encode_family(labels)?
                 .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
         }
-        let help = "Requests that the activator answered itself";
+        let help = "Requests that the activator refused, by reason";
         let mut metric = encoder.encode_descriptor("refused", help, None, MetricType::Counter)?;
         for (seen, labels) in doors.iter().zip(&labels) {
             for &reason in Reason::ALL {

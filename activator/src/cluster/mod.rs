@@ -103,7 +103,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         .map_or_else(Budget::of_this_process, Budget::new);
     info!(bytes = budget.most(), "memory for clients");
     let limits = Limits {
-        max_held: options.max_held as usize,
+        max_queued: options.max_queued as usize,
         max_wait: options.max_wait,
         // Each door takes the account of its namespace.
         memory: budget.whole(),
@@ -152,7 +152,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         "sending reports",
         send(
             options.autoscaler,
-            ebb_report::doors::PATH,
+            ebb_contract::doors::PATH,
             Arc::new(credentials),
             reports,
             sending,

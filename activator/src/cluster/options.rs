@@ -12,7 +12,7 @@ use hyper::Uri;
 /// Where probes are answered unless another address is given.
 pub(super) const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9477);
 
-/// Holds the requests of workloads that have no pods, and passes on what they cannot carry alone.
+/// Queues requests while a workload has no pod, and forwards requests during bursts.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Options {
@@ -20,7 +20,7 @@ pub struct Options {
     #[arg(long, env = "POD_NAME", value_parser = NonEmptyStringValueParser::new())]
     pub pod_name: String,
 
-    /// Namespace this runs in. The autoscaler records there which port belongs to which Service.
+    /// Namespace of the activator. The autoscaler records in it which port belongs to which Service.
     #[arg(
         long,
         env = "POD_NAMESPACE",
@@ -29,7 +29,7 @@ pub struct Options {
     )]
     pub namespace: String,
 
-    /// Address at which this replica is reached: the IP of its pod.
+    /// Address of this replica: the IP of its pod.
     #[arg(long, env = "POD_IP")]
     pub pod_ip: IpAddr,
 
@@ -37,50 +37,49 @@ pub struct Options {
     #[arg(long, default_value = "::")]
     pub listen: IpAddr,
 
-    /// The autoscaler's port for reports: all addresses of its name get them.
+    /// URL of the report port of the autoscaler. Every address of its host gets the reports.
     #[arg(long, value_name = "URL", value_parser = ebb_report_client::url)]
     pub autoscaler: Uri,
 
-    /// Who signed the autoscaler's certificate, PEM. Needed for https.
+    /// Authority of the autoscaler's certificate (PEM). Needed for https.
     #[arg(long, value_name = "FILE")]
     pub autoscaler_ca: Option<PathBuf>,
 
-    /// The service-account token to report with.
+    /// File with the service-account token for reports.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// Where /metrics, /healthz and /readyz are served.
+    /// Address of the status port: /metrics, /healthz and /readyz.
     #[arg(long, default_value = "[::]:9467")]
     pub status_address: SocketAddr,
 
-    /// Where /healthz and /readyz are served for the kubelet's probes, apart from all else. [default: [::]:9477]
+    /// Address of the port for the kubelet's probes alone: /healthz and /readyz. [default: [::]:9477]
     #[arg(long, value_name = "ADDRESS")]
     pub probe_address: Option<SocketAddr>,
 
-    /// Further names under which the status port answers. It always answers to IP addresses, localhost and the Services of
+    /// Further host names that the status port answers to. It always answers to IP addresses, localhost and the Services of
     /// its own namespace. Can be given several times.
     #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
 
-    /// Most requests that wait at one port of one Service.
+    /// Limit of queued requests per Service port.
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..))]
-    pub max_held: u32,
+    pub max_queued: u32,
 
-    /// Most bytes that clients may take: connections, heads of requests, bodies that wait; all Services together, and one
-    /// namespace two thirds of it. As 400Mi. [default: three fifths of the memory limit of the container, or of the machine]
+    /// Limit of the memory for clients, over all Services: connections, request heads, bodies that wait. One namespace may use
+    /// two thirds of it. For example 400Mi. [default: three fifths of the memory limit of the container, or of the machine]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub queue_bytes: Option<usize>,
 
-    /// Longest that one waits.
+    /// Longest time that a request is queued.
     #[arg(long, default_value = "60s", value_parser = wait)]
     pub max_wait: Duration,
 
-    /// After SIGTERM: how long it goes on, so that the autoscaler and every node's kube-proxy have time to lead
-    /// nobody here any more.
+    /// Time to go on after SIGTERM, until the autoscaler and the kube-proxy of every node send no more requests here.
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub leave_within: Duration,
 
-    /// How long the requests that are under way then may take.
+    /// Time for the requests that are in flight after that.
     #[arg(long, default_value = "300s", value_parser = duration)]
     pub drain_within: Duration,
 }

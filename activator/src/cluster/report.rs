@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use ebb_report::doors::{Door, Doors as Report};
+use ebb_contract::{
+    burst,
+    doors::{Door, Doors as Report},
+};
 use hyper::body::Bytes;
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
@@ -14,10 +17,6 @@ use super::doors::{Doors, Seen};
 
 /// As the agents.
 const EVERY: Duration = Duration::from_secs(1);
-/// After a wake-up the next reports follow each other so fast: what waits grows while the decision is made.
-const BURST_EVERY: Duration = Duration::from_millis(50);
-/// For so long.
-pub(super) const BURST: Duration = Duration::from_millis(300);
 /// Between two reports at the least: many doors at which somebody comes to wait one after the other share one.
 const LEAST: Duration = Duration::from_millis(5);
 
@@ -94,10 +93,10 @@ pub(super) async fn run(
             _ = tick.tick() => {}
             Ok(()) = leaving.changed() => {}
             () = doors.wanted.notified() => {
-                burst_ends = Instant::now() + BURST;
+                burst_ends = Instant::now() + burst::LASTS;
                 sleep_until(written + LEAST).await;
             }
-            () = sleep_until(written + BURST_EVERY), if written < burst_ends => {}
+            () = sleep_until(written + burst::INTERVAL), if written < burst_ends => {}
         }
     }
 }

@@ -7,17 +7,10 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use ebb_contract::slices;
 use k8s_openapi::api::discovery::v1::{EndpointPort, EndpointSlice};
 
 use crate::Protocol;
-
-/// Names the Service of a slice.
-pub(super) const SERVICE: &str = "kubernetes.io/service-name";
-/// Names who writes a slice.
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-const OURS: &str = "ebb.dev";
-/// What Ebb calls a slice after its Service's name.
-const SUFFIX: &str = "-ebb";
 
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,17 +54,19 @@ pub(super) fn read(slice: &EndpointSlice) -> Option<Slice> {
     let labels = slice.metadata.labels.as_ref()?;
     let service = Service {
         namespace: slice.metadata.namespace.clone()?,
-        name: labels.get(SERVICE)?.clone(),
+        name: labels.get(slices::SERVICE)?.clone(),
     };
     if !matches!(slice.address_type.as_str(), "IPv4" | "IPv6") {
         return None;
     }
-    let ours = labels.get(MANAGED_BY).is_some_and(|by| by == OURS);
+    let ours = labels
+        .get(slices::MANAGED_BY)
+        .is_some_and(|by| by == slices::MANAGER);
     let ports = slice.ports.iter().flatten().filter(|port| is_tcp(port));
     let says = if ours {
         let name = slice.metadata.name.as_deref()?;
         // Of another name, somebody else wrote it.
-        name.strip_suffix(SUFFIX).filter(|of| *of == service.name)?;
+        slices::service(name).filter(|of| *of == service.name)?;
         Says::InPath(in_path(slice))
     } else {
         let addresses: Vec<_> = ready(slice).collect();
@@ -126,11 +121,11 @@ fn number(port: &EndpointPort) -> Option<u16> {
         .filter(|&port| port != 0)
 }
 
-/// What a port speaks; `None` where it is nothing that can be held here.
+/// The protocol of a port; `None` if its requests cannot be queued.
 fn protocol(app: Option<&str>) -> Option<Protocol> {
     match app {
+        _ if !slices::is_proxied(app) => None,
         Some("kubernetes.io/h2c") => Some(Protocol::Http2),
-        Some("https" | "kubernetes.io/wss" | "tls") => None,
         _ => Some(Protocol::Detect),
     }
 }
@@ -153,7 +148,7 @@ mod tests {
     #[test]
     fn pods_that_are_ready() {
         let slice = slice(serde_json::json!({
-            "metadata": {"namespace": "shop", "name": "web-x", "labels": {SERVICE: "web"}},
+            "metadata": {"namespace": "shop", "name": "web-x", "labels": {slices::SERVICE: "web"}},
             "addressType": "IPv4",
             "ports": [
                 {"name": "http", "port": 8080},
@@ -185,7 +180,7 @@ mod tests {
     fn claims(name: &str, service: &str) -> Option<Slice> {
         slice(serde_json::json!({
             "metadata": {
-                "namespace": "shop", "name": name, "labels": {SERVICE: service, MANAGED_BY: OURS},
+                "namespace": "shop", "name": name, "labels": {slices::SERVICE: service, slices::MANAGED_BY: slices::MANAGER},
                 "ownerReferences": [{"apiVersion": "v1", "kind": "Service", "name": "web", "uid": "u"}],
             },
             "addressType": "IPv4",
@@ -218,6 +213,6 @@ mod tests {
             }))
         };
         assert_eq!(other("app", "IPv4"), None);
-        assert_eq!(other(SERVICE, "FQDN"), None);
+        assert_eq!(other(slices::SERVICE, "FQDN"), None);
     }
 }

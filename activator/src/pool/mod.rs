@@ -195,9 +195,9 @@ impl Pool {
             let now = Instant::now();
             let place = match *place {
                 Some(place) => place,
-                None if state.queue.len() >= limits.max_held => {
+                None if state.queue.len() >= limits.max_queued => {
                     return Err(Refusal::QueueFull {
-                        max_held: limits.max_held,
+                        max_queued: limits.max_queued,
                     });
                 }
                 None => *place.insert(state.queue.place(now)),

@@ -68,14 +68,14 @@ async fn too_long_is_counted_from_the_first_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_but_not_those_who_were_in_it() {
     let pool = Pool::new(Limits {
-        max_held: 1,
+        max_queued: 1,
         ..Limits::default()
     });
     let held = request(&pool);
     settle().await;
     assert!(matches!(
         pool.wait(&mut None).await,
-        Err(Refusal::QueueFull { max_held: 1 })
+        Err(Refusal::QueueFull { max_queued: 1 })
     ));
     held.abort();
     let _ = held.await;

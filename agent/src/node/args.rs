@@ -18,12 +18,12 @@ pub(crate) struct Args {
     pub(crate) run: Run,
 }
 
-/// What to do instead.
+/// Other commands.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
-    /// End the counting of all pods of this node that an agent has left, and remove the pins.
+    /// Stop counting all pods of this node, after the agent has ended, and remove the pins.
     Detach {
-        /// The directory of pins.
+        /// Directory of the pins.
         #[arg(long, value_name = "DIR", default_value = PINS)]
         pins: PathBuf,
     },
@@ -38,44 +38,44 @@ const PINS: &str = "/sys/fs/bpf/ebb";
 /// Of a running agent.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Run {
-    /// Name of the Node this runs on: the pod's spec.nodeName.
+    /// Name of the Node that the agent runs on: spec.nodeName of its pod.
     #[arg(long, env = "NODE_NAME", default_value = "", value_name = "NAME")]
     pub(crate) node: String,
 
-    /// Where reports go; every address of its host gets them. Can be given several times.
+    /// URL of the report port of the autoscaler. Every address of its host gets the reports. Can be given several times.
     #[arg(long, value_name = "URL", value_delimiter = ',', value_parser = ebb_report_client::url)]
     pub(crate) autoscaler: Vec<Uri>,
 
-    /// Certificates that may have signed the autoscaler's, PEM; read again for each connection.
+    /// Authorities of the autoscaler's certificate (PEM), read again for each connection.
     #[arg(long, value_name = "FILE")]
     pub(crate) autoscaler_ca: Option<PathBuf>,
 
-    /// Service-account token that says who reports; read again as kubelet renews it.
+    /// File with the service-account token for reports, read again when kubelet renews it.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// Where kernel objects are pinned, so that counting goes on while no agent runs.
+    /// Directory for pinned kernel objects. With them, counting continues while no agent runs.
     #[arg(long, value_name = "DIR", default_value = PINS)]
     pub(crate) pins: PathBuf,
 
-    /// The host's cgroup v2 directory; without it, where one is mounted.
+    /// Mount point of the host's cgroup v2. By default it is found in the list of mounts.
     #[arg(long, value_name = "DIR")]
     pub(crate) cgroup_root: Option<PathBuf>,
 
-    /// Kubelet's own --cgroup-root, if it has one.
+    /// The --cgroup-root of kubelet.
     #[arg(long, value_name = "PATH", default_value = "/")]
     pub(crate) kubelet_cgroup_root: String,
 
-    /// Where /metrics, /healthz and /readyz are served, in the clear.
+    /// Address of the status port: /metrics, /healthz and /readyz (no TLS).
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:9465")]
     pub(crate) status_address: SocketAddr,
 
-    /// Where /healthz and /readyz are served for the kubelet's probes, apart from all else. [default: [::]:9475] In the
-    /// host's network the port must be free on every node.
+    /// Address of the port for the kubelet's probes alone: /healthz and /readyz. [default: [::]:9475] In the host's network
+    /// the port must be free on every node.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) probe_address: Option<SocketAddr>,
 
-    /// Further names under which the status port answers. It always answers to IP addresses, localhost and the Services of
+    /// Further host names that the status port answers to. It always answers to IP addresses, localhost and the Services of
     /// its own namespace. Can be given several times.
     #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
     pub(crate) allowed_hosts: Vec<String>,

@@ -1,16 +1,9 @@
 //! How often to report while a burst goes on.
 //!
-//! The autoscaler decides on the exact mean of a quarter of a second, `burst-window`. It can do so where readings lie at
-//! its ends and within it.
+//! See [`ebb_contract::burst`] for the times.
 
-use std::time::Duration;
-
+use ebb_contract::burst::{INTERVAL, LASTS};
 use tokio::time::Instant;
-
-/// Between two reports: a fifth of the burst window.
-const EVERY: Duration = Duration::from_millis(50);
-/// As long as the burst window, and one report more.
-const LASTS: Duration = Duration::from_millis(300);
 
 /// A burst, if there is one.
 #[derive(Debug, Default)]
@@ -20,7 +13,7 @@ pub(super) struct Burst {
 }
 
 impl Burst {
-    /// A pod has more in flight than it is meant to carry.
+    /// A pod has more requests in flight than its target.
     pub(super) fn begins(&mut self, now: Instant) {
         self.ends = Some(now + LASTS);
     }
@@ -33,7 +26,7 @@ impl Burst {
     /// Whether a report is to be sent now; if so, it is taken for sent.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         let lasts = self.lasts(now);
-        let rested = self.sent.is_none_or(|sent| now >= sent + EVERY);
+        let rested = self.sent.is_none_or(|sent| now >= sent + INTERVAL);
         if lasts && rested {
             self.sent = Some(now);
         }
@@ -43,6 +36,8 @@ impl Burst {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

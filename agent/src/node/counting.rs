@@ -387,7 +387,10 @@ impl<M: Meter> Counting<M> {
             .collect();
         for pod in meter.pods() {
             if !claimed.contains(&pod) {
-                info!(?pod, "left by an earlier agent and not wanted: let go");
+                info!(
+                    ?pod,
+                    "no longer opted in: counting that an earlier agent began is stopped"
+                );
                 meter.detach(pod);
             }
         }

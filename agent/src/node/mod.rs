@@ -92,7 +92,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
             format!("reports to {url}"),
             send(
                 url,
-                ebb_report::PATH,
+                ebb_contract::PATH,
                 credentials,
                 newest.clone(),
                 metrics.sending(),

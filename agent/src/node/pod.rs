@@ -8,7 +8,8 @@
 use std::borrow::Cow;
 
 use ebb_agent::Rules;
-use ebb_autoscaler_core::{Annotations, Class, Config, annotations::KNATIVE};
+use ebb_autoscaler_core::{Annotations, Config, annotations::KNATIVE};
+use ebb_contract::opt_in;
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::Resource;
 use serde::Deserialize;
@@ -16,11 +17,7 @@ use serde::Deserialize;
 use super::kubelet::Qos;
 
 /// The annotations that say what to count. All others are the autoscaler's to judge.
-const READ: [&str; 3] = [
-    "autoscaling.knative.dev/class",
-    "ebb.dev/ports",
-    "ebb.dev/exclude-paths",
-];
+const READ: [&str; 3] = [opt_in::CLASS_KEY, "ebb.dev/ports", "ebb.dev/exclude-paths"];
 
 /// Knative's default of the annotation and of `container-concurrency-target-percentage`, in per cent.
 const UTILIZATION: f64 = 70.0;
@@ -31,7 +28,7 @@ const UNSAID: u64 = 10;
 
 /// Longest name and kind of an object, in bytes: a DNS subdomain, and a DNS label
 /// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>). They become labels of metrics.
-const LONGEST_NAME: usize = ebb_report::LONGEST;
+const LONGEST_NAME: usize = ebb_contract::LONGEST;
 const LONGEST_KIND: usize = 63;
 
 /// Longest reason why a pod is not counted, in bytes. It repeats annotations, which may have 256 KiB.
@@ -137,8 +134,8 @@ impl Pod {
             READ.contains(&key.as_str())
                 .then_some((key.as_str(), text.as_str()))
         });
-        let class = given.and_then(|given| given.get(READ[0]));
-        let opted_in = class.is_some_and(|class| matches!(Class::parse(class), Ok(Class::Ebb)));
+        let class = given.and_then(|given| given.get(opt_in::CLASS_KEY));
+        let opted_in = opt_in::is_opted_in(class.map(String::as_str));
         let ended = matches!(self.status.phase.as_str(), "Succeeded" | "Failed");
         if !opted_in || ended || !is_name(self.uid()) {
             return Asked::Nothing;

@@ -1,8 +1,8 @@
-//! The report of one round: see [`ebb_report`].
+//! The report of one round: see [`ebb_contract`].
 
 use std::fs;
 
-use ebb_report::{Pod, Report};
+use ebb_contract::{Pod, Report};
 use hyper::body::Bytes;
 
 use super::counting::Figures;

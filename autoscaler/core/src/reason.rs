@@ -154,12 +154,12 @@ impl fmt::Display for Basis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Undecided => f.write_str("nothing measured yet"),
-            Self::ReadyUnknown => f.write_str("held: number of ready pods unknown"),
-            Self::NoData => f.write_str("held: no data for a whole stable window"),
+            Self::ReadyUnknown => f.write_str("unchanged: number of ready pods unknown"),
+            Self::NoData => f.write_str("unchanged: no data for a whole stable window"),
             Self::Stale { needs, held } => {
                 write!(
                     f,
-                    "held: not all of its load is known, {} kept, {needs} needed by what is known",
+                    "not scaled down: some pods have no current metrics, {} kept, {needs} needed by the others",
                     Pods(held)
                 )
             }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use ebb_report::allotments::{self, Allotment, LABEL};
+use ebb_contract::allotments::{self, Allotment, LABEL};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client, Error,

@@ -23,33 +23,33 @@ pub struct Options {
     #[arg(long, env = "POD_NAME", value_parser = NonEmpty::new())]
     pub identity: String,
 
-    /// Where reports are taken, over TLS.
+    /// Address of the report port (TLS).
     #[arg(long, default_value = "[::]:8443")]
     pub report_address: SocketAddr,
 
-    /// Where /metrics, /healthz, /readyz and /v1/workloads are served, in the clear.
+    /// Address of the status port: /metrics, /healthz, /readyz, /v1/workloads and the live page (no TLS).
     #[arg(long, default_value = "[::]:9466")]
     pub status_address: SocketAddr,
 
-    /// Where /healthz and /readyz are served for the kubelet's probes, apart from all else. [default: [::]:9476]
+    /// Address of the port for the kubelet's probes alone: /healthz and /readyz. [default: [::]:9476]
     #[arg(long, value_name = "ADDRESS")]
     pub probe_address: Option<SocketAddr>,
 
-    /// Further names under which the status port answers. It always answers to IP addresses, localhost and the Services of
+    /// Further host names that the status port answers to. It always answers to IP addresses, localhost and the Services of
     /// its own namespace. Can be given several times.
     #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
 
-    /// Certificate chain and key of the report port, PEM; read again when they change. Without them a certificate is
-    /// made and kept in a Secret, and its authority published in a ConfigMap.
+    /// Certificate chain of the report port (PEM), read again when it changes. Without it the autoscaler makes a certificate,
+    /// keeps it in a Secret, and publishes its authority in a ConfigMap.
     #[arg(long, requires = "tls_key", value_name = "FILE")]
     pub tls_certificate: Option<PathBuf>,
 
-    /// See --tls-certificate.
+    /// Key of --tls-certificate (PEM).
     #[arg(long, requires = "tls_certificate", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
-    /// Names the made certificate is for.
+    /// DNS names in the certificate that the autoscaler makes.
     #[arg(
         long,
         value_delimiter = ',',
@@ -67,16 +67,16 @@ pub struct Options {
     )]
     pub agent_account: String,
 
-    /// Service account that may report any pod, for other sources of figures.
+    /// Service account that may report any pod, for other sources of metrics. Can be given several times.
     #[arg(long = "source-account", value_name = "NAMESPACE/NAME", value_parser = account)]
     pub source_accounts: Vec<String>,
 
-    /// Service account of the activators. Without it none is taken to be there: every workload keeps a pod.
+    /// Service account of the activators. Without it there are no activators, and every workload keeps one pod.
     #[arg(long, env = "EBB_ACTIVATOR_ACCOUNT", value_name = "NAMESPACE/NAME", value_parser = account)]
     pub activator_account: Option<String>,
 
-    /// Most ports of Services of one namespace that are led through the activators, which have 10 000 in all. A Service
-    /// that does not fit is left alone, its workload keeps a pod, and an Event says so.
+    /// Limit of proxied Service ports per namespace. The activators have 10 000 ports in all. A Service beyond the limit is
+    /// not proxied, its workload keeps one pod, and an Event says so.
     #[arg(long, default_value_t = 200, value_parser = value_parser!(u32).range(0..=2000))]
     pub max_ports_per_namespace: u32,
 
@@ -84,23 +84,23 @@ pub struct Options {
     #[arg(long, default_value = "config-autoscaler", value_name = "NAME", value_parser = NonEmpty::new())]
     pub config_map: String,
 
-    /// Lease that says which replica acts.
+    /// Name of the Lease for leader election.
     #[arg(long, default_value = "ebb-autoscaler", value_name = "NAME", value_parser = NonEmpty::new())]
     pub lease: String,
 
-    /// Decide and tell, and scale nothing, as if every workload asked for `ebb.dev/mode: recommend`.
+    /// Show recommendations and scale nothing, as if every workload had `ebb.dev/mode: recommend`.
     #[arg(long, env = "EBB_RECOMMEND")]
     pub recommend: bool,
 
-    /// Most workloads of one namespace that are scaled; an Event tells of those beyond.
+    /// Limit of scaled workloads per namespace. Workloads beyond the limit are not scaled, and have an Event.
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..))]
     pub max_workloads_per_namespace: u32,
 
-    /// How long a leader that is not heard of is waited for.
+    /// Duration of the Lease: without a renewal for so long, another replica becomes the leader.
     #[arg(long, default_value = "15s", value_parser = lease_duration)]
     pub lease_duration: Duration,
 
-    /// Most connections to the report port at a time.
+    /// Limit of open connections to the report port.
     #[arg(long, default_value_t = 20_000, value_parser = value_parser!(u32).range(1..))]
     pub max_connections: u32,
 }

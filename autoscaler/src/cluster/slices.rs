@@ -1,6 +1,9 @@
 //! The EndpointSlices that lead to activators, as the API server has them. What is in them is decided in
 //! [the engine](crate::engine).
 
+use ebb_contract::slices::{
+    self, HARD_LIMIT, MANAGED_BY, MANAGER, PODS_OF, SCALED_TO_ZERO, SERVICE, WORKLOAD,
+};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::{
     Api, Client, Error,
@@ -8,20 +11,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::engine::{Wish, Written, service_of_slice, slice_name};
-
-/// Label that names the Service of a slice.
-pub(super) const SERVICE: &str = "kubernetes.io/service-name";
-/// Label that says who writes a slice; and what ours say.
-pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-pub(super) const MANAGER: &str = "ebb.dev";
-
-const WORKLOAD: &str = "ebb.dev/workload";
-const HARD_LIMIT: &str = "ebb.dev/hard-limit";
-/// Says that Ebb scaled the workload to zero, or is about to: then a request must be able to wake it.
-const SCALED_TO_ZERO: &str = "ebb.dev/scaled-to-zero";
-/// On our slices, and on the Services it is taken over from.
-pub(super) const PODS_OF: &str = "ebb.dev/pods-of";
+use crate::engine::{Wish, Written};
 
 /// The slice as it is to be applied.
 fn object(wish: &Wish, written: &Written) -> Value {
@@ -57,7 +47,7 @@ fn object(wish: &Wish, written: &Written) -> Value {
         "kind": "EndpointSlice",
         "metadata": {
             "namespace": namespace,
-            "name": slice_name(&wish.service),
+            "name": slices::name(&wish.service),
             "labels": {SERVICE: wish.service, MANAGED_BY: MANAGER},
             "annotations": annotations,
             "ownerReferences": [{
@@ -115,7 +105,7 @@ pub(super) fn read(slice: &EndpointSlice) -> Written {
 
 /// Whether a slice has the labels of one of ours.
 fn is_labelled(slice: &EndpointSlice) -> bool {
-    let service = slice.metadata.name.as_deref().and_then(service_of_slice);
+    let service = slice.metadata.name.as_deref().and_then(slices::service);
     let label = |key: &str| slice.metadata.labels.as_ref()?.get(key).map(String::as_str);
     service.is_some() && label(SERVICE) == service && label(MANAGED_BY) == Some(MANAGER)
 }
@@ -129,9 +119,13 @@ pub(super) async fn apply(client: Client, wish: &Wish, written: &Written) -> Res
     // Nobody else may own a field of it.
     let manager = PatchParams::apply("ebb-autoscaler").force();
     let object = object(wish, written);
-    api.patch(&slice_name(&wish.service), &manager, &Patch::Apply(object))
-        .await
-        .map(drop)
+    api.patch(
+        &slices::name(&wish.service),
+        &manager,
+        &Patch::Apply(object),
+    )
+    .await
+    .map(drop)
 }
 
 /// Takes a slice away.
@@ -141,7 +135,7 @@ pub(super) async fn apply(client: Client, wish: &Wish, written: &Written) -> Res
 pub(super) async fn remove(client: Client, namespace: &str, service: &str) -> Result<(), Error> {
     let api: Api<EndpointSlice> = Api::namespaced(client, namespace);
     match api
-        .delete(&slice_name(service), &DeleteParams::default())
+        .delete(&slices::name(service), &DeleteParams::default())
         .await
     {
         Err(Error::Api(status)) if status.is_not_found() => Ok(()),
@@ -188,7 +182,7 @@ mod tests {
         let slice: EndpointSlice = serde_json::from_value(object).unwrap();
         assert_eq!(read(&slice), written);
         let name = slice.metadata.name.as_deref();
-        assert_eq!(name.and_then(service_of_slice), Some("web"));
+        assert_eq!(name.and_then(slices::service), Some("web"));
         let mut other = slice.clone();
         let labels = other.metadata.labels.get_or_insert_default();
         labels.insert(SERVICE.to_owned(), "other".to_owned());

@@ -99,7 +99,7 @@ impl Writer {
         self.metrics.wrote(match &result {
             Ok(_) => "done",
             Err(Failure::NotLeading(_)) => "dropped",
-            Err(Failure::Changed) => "overtaken",
+            Err(Failure::Changed) => "conflict",
             Err(_) => "failed",
         });
         if let Err(Failure::Changed) = result {

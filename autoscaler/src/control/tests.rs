@@ -19,7 +19,7 @@ struct World {
     integral: f64,
     at: Instant,
     readable: bool,
-    copies: u32,
+    replicas: u32,
     /// All orders in turn.
     orders: Vec<u32>,
     decisions: usize,
@@ -49,7 +49,7 @@ impl Fake {
             integral: 0.0,
             at: Instant::now(),
             readable: true,
-            copies: 0,
+            replicas: 0,
             orders: Vec::new(),
             decisions: 0,
         };
@@ -81,7 +81,7 @@ impl LoadSource for Fake {
 
     async fn load(&mut self) -> Result<Load, Unreadable> {
         self.with(|world| {
-            let held = if world.copies == 0 {
+            let held = if world.replicas == 0 {
                 world.concurrency
             } else {
                 0.0
@@ -106,15 +106,15 @@ impl ScaleTarget for Fake {
     type Error = Infallible;
 
     async fn facts(&mut self) -> Result<Facts, Infallible> {
-        Ok(self.with(|world| Facts::local(world.copies, world.copies)))
+        Ok(self.with(|world| Facts::local(world.replicas, world.replicas)))
     }
 
-    async fn scale(&mut self, copies: u32) -> Result<(), Infallible> {
+    async fn scale(&mut self, replicas: u32) -> Result<(), Infallible> {
         self.with(|world| {
-            if world.copies != copies {
-                world.orders.push(copies);
+            if world.replicas != replicas {
+                world.orders.push(replicas);
             }
-            world.copies = copies;
+            world.replicas = replicas;
         });
         Ok(())
     }
@@ -128,7 +128,7 @@ impl Observer for Fake {
     }
 }
 
-/// Runs the loop beside `story`, with a target of 10 requests a copy.
+/// Runs the loop beside `story`, with a target of 10 requests a replica.
 async fn play(annotations: &[(&str, &str)], story: impl AsyncFnOnce(&Fake)) -> Fake {
     let config =
         Config::from_map([("allow-zero-initial-scale", "true"), ("initial-scale", "0")]).unwrap();
@@ -178,7 +178,7 @@ async fn so_it_is_where_requests_a_second_are_what_counts() {
         fake.load(20.0);
         fake.wake.notify_one();
         seconds(0.001).await;
-        assert_eq!(fake.orders(), [2], "20 requests, 10/s a copy");
+        assert_eq!(fake.orders(), [2], "20 requests, 10/s a replica");
     })
     .await;
     drop(fake);
@@ -224,7 +224,7 @@ async fn silence_is_not_zero() {
         seconds(300.0).await;
     })
     .await;
-    assert_eq!(fake.with(|world| world.copies), 5);
+    assert_eq!(fake.with(|world| world.replicas), 5);
 }
 
 #[tokio::test(start_paused = true)]

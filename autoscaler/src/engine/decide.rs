@@ -301,7 +301,7 @@ impl Entry {
             about: self.target.key.clone(),
             uid: self.target.uid.clone(),
             warning: true,
-            reason: "ScaleDownHeld",
+            reason: "ScaleDownBlocked",
             note: format!("not scaled down until this is known: {unknown}"),
         }))
     }

@@ -147,17 +147,17 @@ impl Entry {
                     self.configure(now, settings(config, &annotations, self.can_be_held));
                 self.mode = annotations.mode;
                 conflict.map(|other| Refusal {
-                    reason: "OwnerConflict",
+                    reason: "ConflictingAutoscaler",
                     note: format!("not scaled: {other} scales it too; delete one of the two"),
                 })
             }
             Err(problems) => Some(Refusal {
-                reason: "BadAnnotations",
+                reason: "InvalidAnnotations",
                 note: shortened(format!("not scaled: {problems}")),
             }),
         };
         let oversized = self.target.complaint().map(|note| Refusal {
-            reason: "BadAnnotations",
+            reason: "InvalidAnnotations",
             note,
         });
         let refusal = oversized.or(refusal);

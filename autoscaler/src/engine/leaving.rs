@@ -3,15 +3,10 @@
 //! Bias: towards a pod. Failure mode: while its pod does not become ready, the workload goes on being led through the
 //! activators, which queue its requests.
 
-use ebb_autoscaler_core::{Timestamp, annotations::KNATIVE};
+use ebb_autoscaler_core::Timestamp;
+use ebb_contract::opt_in;
 
-use super::{
-    Engine,
-    entry::Entry,
-    front::Fronts,
-    names::TargetKey,
-    target::{CLASS, TargetFacts},
-};
+use super::{Engine, entry::Entry, front::Fronts, names::TargetKey, target::TargetFacts};
 
 impl Engine {
     /// Takes in an object that does not ask to be scaled. One that Ebb has scaled to zero is left later.
@@ -44,7 +39,7 @@ impl Engine {
                 continue;
             };
             // Its settings are gone with its class; the defaults do to bring it back.
-            facts.annotations = [(format!("{KNATIVE}class"), CLASS.to_owned())].into();
+            facts.annotations = [(opt_in::CLASS_KEY.to_owned(), opt_in::CLASS.to_owned())].into();
             self.take_on(now, facts);
             let entry = self.ids.get(&key).and_then(|id| self.entries.get_mut(id));
             if let Some(entry) = entry {

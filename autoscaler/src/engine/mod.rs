@@ -41,16 +41,13 @@ pub use ebb_page::Workload as WorkloadView;
 
 pub use self::{
     effect::{DeletionCost, Effect, Notice, Order},
-    front::{
-        FrontFigures, Outcome, Path, RecordChange, ServiceFacts, Wish, Written, service_of_slice,
-        slice_name,
-    },
+    front::{FrontFigures, Outcome, Path, RecordChange, ServiceFacts, Wish, Written},
     names::{Owner, TargetKey, WorkloadId},
     owners::{Dead, Followed},
     pod::PodFacts,
     reports::Scope,
     tally::Tally,
-    target::{CLASS, TargetFacts, opted_in},
+    target::{TargetFacts, opted_in},
     unknown::Unknown,
     view::Figures,
 };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ebb_autoscaler_core::Timestamp;
-use ebb_report::{Receipt, Report};
+use ebb_contract::{Receipt, Report};
 
 use super::{
     Engine,
@@ -85,7 +85,7 @@ fn take(
     now: Timestamp,
     scope: Scope<'_>,
     sender: &Sender,
-    told: &ebb_report::Pod<'_>,
+    told: &ebb_contract::Pod<'_>,
 ) -> Taken {
     let Some(pod) = pods.find(&told.uid).and_then(|id| pods.get_mut(id)) else {
         return Taken::Unknown;

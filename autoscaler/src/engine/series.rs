@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use ebb_autoscaler_core::{Feed, Timestamp};
-use ebb_report::Pod;
+use ebb_contract::Pod;
 
 /// Counters that began this long ago at most are counted from their beginning: two reports, one of which was lost.
 const YOUNG: Duration = Duration::from_secs(3);

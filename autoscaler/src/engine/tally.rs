@@ -12,7 +12,7 @@ impl Tally {
         "undecided",
         "ready_unknown",
         "no_data",
-        "stale",
+        "metrics_stale",
         "stable",
         "panic",
         "burst",

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ebb_autoscaler_core::annotations::{self, KNATIVE};
+use ebb_autoscaler_core::annotations;
+use ebb_contract::opt_in;
 
 use super::names::TargetKey;
-
-/// The class that asks for this autoscaler.
-pub const CLASS: &str = "ebb.dev";
 
 /// Annotations that are read and labels of one object may have this many bytes together. The API takes 256 KiB of
 /// annotations an object; all of Ebb's own keys with long values are a twentieth of that.
@@ -48,7 +46,7 @@ impl TargetFacts {
         if bytes > MOST_BYTES {
             self.oversized = bytes;
             self.annotations
-                .retain(|key, value| is_class(key) && value == CLASS);
+                .retain(|key, value| is_class(key) && value == opt_in::CLASS);
             self.labels.clear();
         }
         self
@@ -79,12 +77,11 @@ impl TargetFacts {
 /// Whether annotations, of a pod or a pod template, ask for this autoscaler.
 #[must_use]
 pub fn opted_in(annotations: &BTreeMap<String, String>) -> bool {
-    let class = annotations.iter().find(|(key, _)| is_class(key));
-    class.is_some_and(|(_, class)| class == CLASS)
+    opt_in::is_opted_in(annotations.get(opt_in::CLASS_KEY).map(String::as_str))
 }
 
 fn is_class(key: &str) -> bool {
-    key.strip_prefix(KNATIVE) == Some("class")
+    key == opt_in::CLASS_KEY
 }
 
 #[cfg(test)]
@@ -93,7 +90,7 @@ mod tests {
 
     #[test]
     fn t4_what_a_tenant_writes_is_bounded_and_said() {
-        let class = ("autoscaling.knative.dev/class".to_owned(), CLASS.to_owned());
+        let class = (opt_in::CLASS_KEY.to_owned(), opt_in::CLASS.to_owned());
         let facts = TargetFacts {
             key: TargetKey::new("apps", "Deployment", "shop", "web"),
             uid: "u".into(),

@@ -6,7 +6,7 @@ mod overtaken;
 use std::time::Duration;
 
 use ebb_autoscaler_core::{Config, Timestamp};
-use ebb_report::{Pod, Receipt, Report};
+use ebb_contract::{Pod, Receipt, Report};
 
 use super::{
     Effect, Engine, Followed, Notice, Order, Owner, PodFacts, Scope, TargetFacts, TargetKey,
@@ -190,7 +190,7 @@ impl Cluster {
             .views()
             .find(|view| view.name == name)
             .unwrap()
-            .desired
+            .desired_replicas
     }
 }
 
@@ -287,7 +287,10 @@ fn a_silent_node_never_shrinks_a_workload_and_may_not_hide_growth() {
     cluster.find("a").load = 1;
     assert_eq!(orders(&cluster.pass(300)), []);
     let view = cluster.engine.views().next().unwrap();
-    assert_eq!((view.silent_pods, view.silent[0].as_str()), (1, "b"));
+    assert_eq!(
+        (view.pods_without_metrics, view.without_metrics[0].as_str()),
+        (1, "b")
+    );
     // What is held counts: 7 of the silent one and 21 here need 4.
     cluster.find("a").load = 21;
     assert_eq!(orders(&cluster.pass(70)).last().unwrap().1, 4);
@@ -364,7 +367,7 @@ fn bad_annotations_are_told_and_nothing_is_scaled() {
     let [(reason, note)] = notices(&effects)[..] else {
         panic!("{effects:?}");
     };
-    assert_eq!(reason, "BadAnnotations");
+    assert_eq!(reason, "InvalidAnnotations");
     assert!(note.contains("autoscaling.knative.dev/targett"), "{note}");
     assert_eq!(orders(&effects), []);
     // Mended, it is scaled at once.
@@ -412,7 +415,7 @@ fn a_rival_is_refused_until_it_is_gone() {
     let effects = cluster.pass(30);
     assert_eq!(
         (notices(&effects)[0].0, orders(&effects).len()),
-        ("OwnerConflict", 0)
+        ("ConflictingAutoscaler", 0)
     );
     assert!(notices(&effects)[0].1.contains(&hpa));
     cluster.engine.rival_gone(cluster.now, &key("web"), &hpa);

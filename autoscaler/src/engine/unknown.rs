@@ -65,7 +65,7 @@ impl fmt::Display for Unknown {
             Self::Unmeasured => f.write_str("none of its pods has been measured yet"),
             Self::Window(left) => write!(
                 f,
-                "its load has not been measured for a whole stable window yet; {} s are left",
+                "its traffic has not been measured for a whole stable window yet; {} s are left",
                 left.as_millis().div_ceil(1_000)
             ),
             Self::Metrics { count, example } => write!(

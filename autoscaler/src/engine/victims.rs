@@ -85,7 +85,7 @@ fn is_ours(cost: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use ebb_autoscaler_core::Timestamp;
-    use ebb_report::Pod as Report;
+    use ebb_contract::Pod as Report;
 
     use super::*;
     use crate::engine::{pod::PodFacts, series::Series};

@@ -133,7 +133,7 @@ impl Engine {
         let averages = last.and_then(|last| last.decision.averages);
         let silent = last.map_or(&[][..], |last| &last.silent);
         let mode = match entry.mode {
-            _ if entry.refusal.is_some() => "refused",
+            _ if entry.refusal.is_some() => "not_scaled",
             _ if entry.is_paused() => "paused",
             Mode::Act if !self.recommend_only => "act",
             Mode::Act | Mode::Recommend => "recommend",
@@ -144,10 +144,11 @@ impl Engine {
             group: key.group.to_string(),
             name: key.name.to_string(),
             mode: mode.into(),
-            refused: entry.refusal.as_ref().map(|refusal| refusal.note.clone()),
-            replicas: entry.target.replicas,
-            ready: last.and_then(|last| last.facts.ready),
-            desired: last.and_then(|last| last.decision.step.want.or(last.decision.desired)),
+            not_scaled: entry.refusal.as_ref().map(|refusal| refusal.note.clone()),
+            requested_replicas: entry.target.replicas,
+            ready_replicas: last.and_then(|last| last.facts.ready),
+            desired_replicas: last
+                .and_then(|last| last.decision.step.want.or(last.decision.desired)),
             reason: last.map(|last| last.decision.reason.to_string()),
             decided_at: last.map(|last| seconds(last.decision.at.since_epoch())),
             metric: settings.map(|settings| match settings.metric {
@@ -161,16 +162,16 @@ impl Engine {
             excess_burst_capacity: last.map(|last| last.decision.excess_burst_capacity),
             in_flight: last.map_or(0, |last| last.in_flight),
             opaque: last.map_or(0, |last| last.opaque),
-            held: last.map_or(0, |last| last.held),
+            queued: last.map_or(0, |last| last.held),
             hard_limit: Some(entry.hard_limit()).filter(|&limit| limit > 0),
             services: match self.activator {
                 true => self.fronts.services(entry),
                 false => Vec::new(),
             },
-            in_path: self.activator && entry.proxy.is_some_and(|(proxy, _)| proxy),
-            in_place: entry.in_place_since.is_some(),
-            silent_pods: silent.len(),
-            silent: silent
+            activator_in_path: self.activator && entry.proxy.is_some_and(|(proxy, _)| proxy),
+            path_confirmed: entry.in_place_since.is_some(),
+            pods_without_metrics: silent.len(),
+            without_metrics: silent
                 .iter()
                 .take(NAMED)
                 .map(|name| name.to_string())

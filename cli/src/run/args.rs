@@ -4,15 +4,15 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use crate::option;
 
-/// Autoscale a command on this host: 0 to N copies on the HTTP concurrency the kernel counts.
+/// Autoscale a command on this host: 0 to N replicas on the HTTP concurrency the kernel counts.
 ///
-/// Requests to --port are spread over the copies there are, and held while there is none. A run starts with
-/// no copy and goes back to none when idle (`allow-zero-initial-scale` is on here); --min-scale or the
-/// annotation autoscaling.knative.dev/initial-scale ask for more. Needs root: each copy lives in a cgroup of its
+/// Requests to --port are spread over the replicas, and queued while there is none. A run starts with
+/// no replica and goes back to none when idle (`allow-zero-initial-scale` is on here); --min-scale or the
+/// annotation autoscaling.knative.dev/initial-scale ask for more. Needs root: each replica lives in a cgroup of its
 /// own with the kernel counter attached.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each `{port}` in COMMAND is replaced by the port the copy has to listen on (on 127.0.0.1), and PORT in its \
+Each `{port}` in COMMAND is replaced by the port the replica has to listen on (on 127.0.0.1), and PORT in its \
 environment is set to it.
 
 Example:
@@ -28,15 +28,15 @@ pub(crate) struct Args {
     #[arg(long, short, default_value_t = 8080, value_parser = option::port, allow_hyphen_values = true)]
     pub(crate) port: u16,
 
-    /// Concurrency to aim at per copy, before the target utilization (short for the annotation `target`)
+    /// Concurrency to aim at per replica, before the target utilization (short for the annotation `target`)
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) target: Option<String>,
 
-    /// Fewest copies to keep (short for the annotation `min-scale`)
+    /// Fewest replicas to keep (short for the annotation `min-scale`)
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) min_scale: Option<String>,
 
-    /// Most copies to start; 0 is no limit (short for the annotation `max-scale`)
+    /// Most replicas to start; 0 is no limit (short for the annotation `max-scale`)
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) max_scale: Option<String>,
 
@@ -48,19 +48,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// A copy is ready when it answers 2xx here, instead of when it accepts a connection
+    /// A replica is ready when it answers 2xx here, instead of when it accepts a connection
     #[arg(long, value_name = "PATH", value_parser = parse_path)]
     pub(crate) ready_path: Option<String>,
 
-    /// How long a copy may take to get ready
+    /// How long a replica may take to get ready
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = option::duration)]
     pub(crate) start_timeout: Duration,
 
-    /// How long a copy may take to end after SIGTERM, before SIGKILL
+    /// How long a replica may take to end after SIGTERM, before SIGKILL
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = option::duration)]
     pub(crate) stop_grace: Duration,
 
-    /// Do not start one copy at the beginning to find out whether the command works
+    /// Do not start one replica at the beginning to find out whether the command works
     #[arg(long)]
     pub(crate) skip_trial: bool,
 
@@ -76,7 +76,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// The command to run copies of
+    /// The command to run replicas of
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
 }

@@ -14,10 +14,10 @@ pub(crate) enum Event {
     Listening(Listening),
     /// The decision code has decided.
     Decision(Decision),
-    /// The first copy after none was ready.
+    /// The first replica after none was ready.
     ColdStart(ColdStart),
-    /// A copy has a new state.
-    Copy(CopyEvent),
+    /// A replica has a new state.
+    Replica(ReplicaEvent),
 }
 
 /// Where requests are taken.
@@ -37,21 +37,21 @@ pub(crate) struct Decision {
     #[serde(serialize_with = "thousandths")]
     pub(crate) t: f64,
     /// Processes alive.
-    pub(crate) copies: usize,
+    pub(crate) replicas: usize,
     /// Of them ready, those that leave not counted.
     pub(crate) ready: usize,
-    /// Mean requests in flight and held since the last decision.
+    /// Mean requests in flight and queued since the last decision.
     #[serde(serialize_with = "thousandths")]
     pub(crate) concurrency: f64,
-    /// Requests in flight at the copies now.
+    /// Requests in flight at the replicas now.
     pub(crate) in_flight: u64,
-    /// Requests held at the door now.
-    pub(crate) held: u64,
+    /// Requests queued at the door now.
+    pub(crate) queued: u64,
     /// Average over the stable window, if there is data.
     pub(crate) stable: Option<f64>,
     /// Average over the panic window, if there is data.
     pub(crate) panic: Option<f64>,
-    /// Copies wanted.
+    /// Replicas wanted.
     pub(crate) desired: u32,
     /// Whether the panic window rules.
     pub(crate) panic_mode: bool,
@@ -61,42 +61,42 @@ pub(crate) struct Decision {
     pub(crate) reason: String,
 }
 
-/// How long the first request at zero copies waited.
+/// How long the first request at zero replicas waited.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct ColdStart {
     /// Seconds since the start.
     #[serde(serialize_with = "thousandths")]
     pub(crate) t: f64,
-    /// From the spawn of the copy until it was ready, in ms.
+    /// From the spawn of the replica until it was ready, in ms.
     #[serde(serialize_with = "thousandths")]
     pub(crate) start_ms: f64,
-    /// From the arrival of the request until it was handed to the copy, in ms.
+    /// From the arrival of the request until it was handed to the replica, in ms.
     #[serde(serialize_with = "thousandths")]
     pub(crate) waited_ms: f64,
-    /// What ebb added to the copy's own start, in ms.
+    /// What ebb added to the replica's own start, in ms.
     #[serde(serialize_with = "thousandths")]
     pub(crate) added_ms: f64,
 }
 
-/// A copy and its state.
+/// A replica and its state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct CopyEvent {
+pub(crate) struct ReplicaEvent {
     /// Seconds since the start.
     #[serde(serialize_with = "thousandths")]
     pub(crate) t: f64,
-    /// The copy's number, counted from 1.
-    pub(crate) copy: u64,
+    /// The replica's number, counted from 1.
+    pub(crate) replica: u64,
     /// Its new state.
-    pub(crate) state: CopyState,
+    pub(crate) state: ReplicaState,
     /// More about it, such as why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<String>,
 }
 
-/// Where a copy is in its life.
+/// Where a replica is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum CopyState {
+pub(crate) enum ReplicaState {
     /// Its process runs.
     Started,
     /// It serves.
@@ -109,14 +109,14 @@ pub(crate) enum CopyState {
     Failed,
 }
 
-impl fmt::Display for CopyState {
+impl fmt::Display for ReplicaState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            CopyState::Started => "started",
-            CopyState::Ready => "ready",
-            CopyState::Draining => "draining",
-            CopyState::Stopped => "stopped",
-            CopyState::Failed => "failed",
+            ReplicaState::Started => "started",
+            ReplicaState::Ready => "ready",
+            ReplicaState::Draining => "draining",
+            ReplicaState::Stopped => "stopped",
+            ReplicaState::Failed => "failed",
         })
     }
 }
@@ -138,13 +138,13 @@ impl fmt::Display for Event {
                 "cold-start t={:.3} start_ms={:.1} waited_ms={:.1} added_ms={:.1}",
                 cold.t, cold.start_ms, cold.waited_ms, cold.added_ms
             ),
-            Event::Copy(copy) => {
+            Event::Replica(replica) => {
                 write!(
                     f,
-                    "copy t={:.3} copy={} state={}",
-                    copy.t, copy.copy, copy.state
+                    "replica t={:.3} replica={} state={}",
+                    replica.t, replica.replica, replica.state
                 )?;
-                match &copy.detail {
+                match &replica.detail {
                     Some(detail) => write!(f, " detail={detail:?}"),
                     None => Ok(()),
                 }
@@ -157,14 +157,14 @@ impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "decision t={:.1} copies={} ready={} concurrency={:.2} in_flight={} held={} stable={} panic={} desired={} \
+            "decision t={:.1} replicas={} ready={} concurrency={:.2} in_flight={} queued={} stable={} panic={} desired={} \
              panic_mode={} requests={} reason={:?}",
             self.t,
-            self.copies,
+            self.replicas,
             self.ready,
             self.concurrency,
             self.in_flight,
-            self.held,
+            self.queued,
             Average(self.stable),
             Average(self.panic),
             self.desired,
@@ -199,11 +199,11 @@ mod tests {
     fn decision() -> Decision {
         Decision {
             t: 12.0,
-            copies: 3,
+            replicas: 3,
             ready: 3,
             concurrency: 27.125,
             in_flight: 28,
-            held: 0,
+            queued: 0,
             stable: Some(12.5),
             panic: None,
             desired: 3,
@@ -218,7 +218,7 @@ mod tests {
         let json = |event| serde_json::to_string(&event).unwrap();
         assert_eq!(
             json(Event::Decision(decision())),
-            r#"{"event":"decision","t":12.0,"copies":3,"ready":3,"concurrency":27.125,"in_flight":28,"held":0,"#.to_owned()
+            r#"{"event":"decision","t":12.0,"replicas":3,"ready":3,"concurrency":27.125,"in_flight":28,"queued":0,"#.to_owned()
                 + r#""stable":12.5,"panic":null,"desired":3,"panic_mode":true,"requests":1234,"reason":"panic"}"#
         );
         let address = ([127, 0, 0, 1], 8080).into();
@@ -229,15 +229,15 @@ mod tests {
             })),
             r#"{"event":"listening","address":"127.0.0.1:8080"}"#
         );
-        let copy = CopyEvent {
+        let replica = ReplicaEvent {
             t: 1.5,
-            copy: 7,
-            state: CopyState::Draining,
+            replica: 7,
+            state: ReplicaState::Draining,
             detail: None,
         };
         assert_eq!(
-            json(Event::Copy(copy)),
-            r#"{"event":"copy","t":1.5,"copy":7,"state":"draining"}"#
+            json(Event::Replica(replica)),
+            r#"{"event":"replica","t":1.5,"replica":7,"state":"draining"}"#
         );
     }
 
@@ -245,7 +245,7 @@ mod tests {
     fn text_is_key_and_value() {
         assert_eq!(
             Event::Decision(decision()).to_string(),
-            "decision t=12.0 copies=3 ready=3 concurrency=27.12 in_flight=28 held=0 stable=12.50 panic=- desired=3 \
+            "decision t=12.0 replicas=3 ready=3 concurrency=27.12 in_flight=28 queued=0 stable=12.50 panic=- desired=3 \
              panic_mode=true requests=1234 reason=\"panic\""
         );
         let cold = ColdStart {

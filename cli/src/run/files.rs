@@ -1,7 +1,7 @@
-//! The limit on open files: raised for ebb, left as it was for the copies.
+//! The limit on open files: raised for ebb, left as it was for the replicas.
 //!
 //! The door needs two connections for each request in flight, and the usual soft limit of 1024 would end that at about
-//! 500. Copies get the limit back that ebb was started with, because programs that use select(2) break above 1024.
+//! 500. Replicas get the limit back that ebb was started with, because programs that use select(2) break above 1024.
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 

@@ -1,9 +1,9 @@
-//! The load of the run: what the kernel counts at the copies, and what the door holds.
+//! The load of the run: what the kernel counts at the replicas, and what the door holds.
 //!
 //! Everything is cumulative, so that whoever reads does so at a pace of his own and a reading that is missed
-//! loses nothing. A copy's last figures are taken over before its counter goes.
+//! loses nothing. A replica's last figures are taken over before its counter goes.
 //!
-//! Failure mode: a copy whose counter cannot be read makes the whole reading an error; no data is not zero.
+//! Failure mode: a replica whose counter cannot be read makes the whole reading an error; no data is not zero.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use ebb_autoscaler::{Load, LoadSource};
 use tokio::time::Instant;
 use tracing::warn;
 
-/// Counts at the copies of one run.
+/// Counts at the replicas of one run.
 pub(crate) struct Meter {
     pool: Pool,
     exclude_paths: Vec<String>,
@@ -30,18 +30,18 @@ pub(crate) struct Meter {
 
 struct State {
     counter: Counter,
-    copies: BTreeMap<u64, Metered>,
+    replicas: BTreeMap<u64, Metered>,
     sums: Sums,
 }
 
-/// A copy with a counter attached.
+/// A replica with a counter attached.
 struct Metered {
     pod: PodId,
     /// The reading that is in the sums.
     last: Reading,
 }
 
-/// Over all copies there are and have been.
+/// Over all replicas there are and have been.
 #[derive(Debug, Default, Clone, Copy)]
 struct Sums {
     /// Request-seconds in flight.
@@ -55,7 +55,7 @@ impl Meter {
     pub(crate) fn load(pool: Pool, exclude_paths: Vec<String>) -> Result<Meter, CounterError> {
         let state = State {
             counter: Counter::load()?,
-            copies: BTreeMap::new(),
+            replicas: BTreeMap::new(),
             sums: Sums::default(),
         };
         Ok(Meter {
@@ -65,10 +65,10 @@ impl Meter {
         })
     }
 
-    /// Counts what a copy serves on `port`, until the returned value is dropped.
+    /// Counts what a replica serves on `port`, until the returned value is dropped.
     pub(crate) fn add(
         self: &Arc<Meter>,
-        copy: u64,
+        replica: u64,
         cgroup: &Path,
         port: u16,
     ) -> Result<Attached, CounterError> {
@@ -79,10 +79,10 @@ impl Meter {
         let mut state = self.lock();
         let pod = state.counter.attach(cgroup, &rules)?;
         let last = state.counter.read(pod)?;
-        state.copies.insert(copy, Metered { pod, last });
+        state.replicas.insert(replica, Metered { pod, last });
         Ok(Attached {
             meter: Arc::clone(self),
-            copy,
+            replica,
         })
     }
 
@@ -112,7 +112,7 @@ impl State {
     /// Brings the sums up to now; answers the requests in flight.
     fn update(&mut self) -> Result<u64, CounterError> {
         let mut in_flight = 0;
-        for metered in self.copies.values_mut() {
+        for metered in self.replicas.values_mut() {
             let reading = self.counter.read(metered.pod)?;
             in_flight += reading.in_flight;
             self.sums.add(&metered.last, &reading);
@@ -122,13 +122,13 @@ impl State {
         Ok(in_flight)
     }
 
-    fn remove(&mut self, copy: u64) {
-        let Some(metered) = self.copies.remove(&copy) else {
+    fn remove(&mut self, replica: u64) {
+        let Some(metered) = self.replicas.remove(&replica) else {
             return;
         };
         match self.counter.read(metered.pod) {
             Ok(reading) => self.sums.add(&metered.last, &reading),
-            Err(error) => warn!(copy, %error, "the last figures of a copy are lost"),
+            Err(error) => warn!(replica, %error, "the last figures of a replica are lost"),
         }
         self.counter.detach(metered.pod);
     }
@@ -143,15 +143,15 @@ impl Sums {
     }
 }
 
-/// A copy's counter. Dropping it takes the last figures over and detaches.
+/// A replica's counter. Dropping it takes the last figures over and detaches.
 pub(crate) struct Attached {
     meter: Arc<Meter>,
-    copy: u64,
+    replica: u64,
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        self.meter.lock().remove(self.copy);
+        self.meter.lock().remove(self.replica);
     }
 }
 

@@ -1,20 +1,20 @@
 //! `ebb run`: autoscale a command on this host.
 //!
-//! The whole product on one machine: the front door holds and spreads requests, the kernel counts them at each copy,
-//! the decision code of the autoscaler says how many copies there shall be, and the supervisor sees to it.
+//! The whole product on one machine: the front door holds and spreads requests, the kernel counts them at each replica,
+//! the decision code of the autoscaler says how many replicas there shall be, and the supervisor sees to it.
 //!
-//! Failure mode: nothing is left behind, however it ends. In order: the door closes, requests are answered, copies
-//! end, cgroups go. Killed: the kernel kills the copies, and the next run takes the cgroups away.
+//! Failure mode: nothing is left behind, however it ends. In order: the door closes, requests are answered, replicas
+//! end, cgroups go. Killed: the kernel kills the replicas, and the next run takes the cgroups away.
 
 mod args;
 mod cgroup;
-mod copy;
 mod event;
 mod files;
 mod meter;
 mod page;
 mod pause;
 mod port;
+mod replica;
 mod report;
 mod scale;
 mod session;
@@ -36,15 +36,15 @@ use tracing_subscriber::EnvFilter;
 pub(crate) use self::args::Args;
 use self::{
     cgroup::{Tree, sweep},
-    copy::{
-        life::Frame,
-        ready::Readiness,
-        spawn::{CommandLine, Spawner},
-    },
     files::OpenFiles,
     meter::Meter,
     page::Shown,
     port::Ports,
+    replica::{
+        life::Frame,
+        ready::Readiness,
+        spawn::{CommandLine, Spawner},
+    },
     report::{Reporter, console::Console},
     session::Session,
     settings::RunSettings,

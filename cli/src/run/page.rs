@@ -57,7 +57,7 @@ impl Shown {
         })))
     }
 
-    /// Shows a decision. `ready`: copies that serve.
+    /// Shows a decision. `ready`: replicas that serve.
     pub(crate) fn decided(&self, decided: &Decided<'_>, ready: usize) {
         let (decision, load, desired) = (decided.decision, decided.load, decided.desired());
         let mut state = self.lock();
@@ -66,26 +66,26 @@ impl Shown {
         } = &mut *state;
         let at = decision.at.since_epoch().as_millis() as f64 / 1e3;
         let reason = decision.reason.to_string();
-        if desired != workload.replicas {
+        if desired != workload.requested_replicas {
             workload.scaled = Some(Scaled {
                 at,
-                from: workload.replicas,
+                from: workload.requested_replicas,
                 to: desired,
                 reason: reason.clone(),
                 error: None,
             });
         }
         let ready = u32::try_from(ready).unwrap_or(u32::MAX);
-        workload.replicas = desired;
-        workload.ready = Some(ready);
-        workload.desired = Some(desired);
+        workload.requested_replicas = desired;
+        workload.ready_replicas = Some(ready);
+        workload.desired_replicas = Some(desired);
         workload.reason = Some(reason);
         workload.decided_at = Some(at);
         workload.stable = decided.averages().map(|averages| averages.stable);
         workload.panic = decided.averages().map(|averages| averages.panic);
         workload.panic_mode = decision.panic_mode;
         workload.in_flight = load.in_flight;
-        workload.held = load.held;
+        workload.queued = load.held;
         let seen = Seen {
             load: decided.concurrency,
             ready: Some(ready),
@@ -205,7 +205,7 @@ mod tests {
         };
         shown.decided(&decided, 1);
         let all = shown.workloads();
-        assert_eq!((all[0].name.as_str(), all[0].held), ("serve", 3));
+        assert_eq!((all[0].name.as_str(), all[0].queued), ("serve", 3));
         assert!(
             all[0]
                 .scaled

@@ -9,7 +9,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// …doubling up to this: a dependency that is back is noticed within half a minute.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// When the next copy may start.
+/// When the next replica may start.
 #[derive(Debug, Default)]
 pub(crate) struct Pause {
     /// How long the last one was; zero before the first.
@@ -19,9 +19,9 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    /// Begins after a failure of a copy that had `served` for so long; answers the pause.
+    /// Begins after a failure of a replica that had `served` for so long; answers the pause.
     ///
-    /// Copies that fail together count once, and one that served for longer than the longest pause starts afresh.
+    /// Replicas that fail together count once, and one that served for longer than the longest pause starts afresh.
     pub(crate) fn begin(&mut self, served: Duration) -> Duration {
         if self.until.is_none() {
             if served >= LONGEST {
@@ -33,7 +33,7 @@ impl Pause {
         self.last
     }
 
-    /// Whether no copy may start now.
+    /// Whether no replica may start now.
     pub(crate) fn is_on(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() < until)
     }
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn copies_that_fail_together_count_once() {
+    async fn replicas_that_fail_together_count_once() {
         let mut pause = Pause::default();
         assert_eq!(pause.begin(Duration::ZERO), pause.begin(Duration::ZERO));
     }

@@ -1,10 +1,10 @@
-//! Free ports for copies.
+//! Free ports for replicas.
 //!
-//! A port is found free, given back, and taken again by the copy a moment later: in between, anything may take
+//! A port is found free, given back, and taken again by the replica a moment later: in between, anything may take
 //! it. What would do that by itself is the kernel, for outgoing connections, and under load there are many of
 //! them. So ports are picked outside its range for those, and each is used once until all have been.
 //!
-//! Failure mode: another program takes the port in between; the copy then cannot listen, and
+//! Failure mode: another program takes the port in between; the replica then cannot listen, and
 //! [`is_taken`] tells so.
 
 use std::{
@@ -17,7 +17,7 @@ use std::{
 
 /// Ports below belong to well-known services on many hosts.
 const LOWEST: u16 = 10_000;
-/// The range that is left must have room for as many copies as a host can run.
+/// The range that is left must have room for as many replicas as a host can run.
 const FEWEST: u16 = 1_000;
 
 /// Hands out ports, each once until the range is through.

@@ -13,26 +13,26 @@ use super::{
     supervisor::{Status, Wanted},
 };
 
-/// The copies: asked for by way of the supervisor.
+/// The replicas: asked for by way of the supervisor.
 #[derive(Debug)]
-pub(crate) struct Copies {
+pub(crate) struct Replicas {
     want: watch::Sender<Wanted>,
     status: watch::Receiver<Status>,
 }
 
-impl Copies {
-    pub(crate) fn new(want: watch::Sender<Wanted>, status: watch::Receiver<Status>) -> Copies {
-        Copies { want, status }
+impl Replicas {
+    pub(crate) fn new(want: watch::Sender<Wanted>, status: watch::Receiver<Status>) -> Replicas {
+        Replicas { want, status }
     }
 }
 
-impl ScaleTarget for Copies {
+impl ScaleTarget for Replicas {
     type Error = Infallible;
 
     async fn facts(&mut self) -> Result<Facts, Infallible> {
         let ready = self.status.borrow().ready;
         let asked = match *self.want.borrow() {
-            Wanted::Copies(copies) => copies,
+            Wanted::Replicas(replicas) => replicas,
             Wanted::End(_) | Wanted::Kill => 0,
         };
         Ok(Facts::local(
@@ -41,9 +41,9 @@ impl ScaleTarget for Copies {
         ))
     }
 
-    async fn scale(&mut self, copies: u32) -> Result<(), Infallible> {
+    async fn scale(&mut self, replicas: u32) -> Result<(), Infallible> {
         self.want.send_if_modified(|wanted| match wanted {
-            Wanted::Copies(old) => std::mem::replace(old, copies) != copies,
+            Wanted::Replicas(old) => std::mem::replace(old, replicas) != replicas,
             // The run is ending.
             Wanted::End(_) | Wanted::Kill => false,
         });
@@ -89,11 +89,11 @@ impl Observer for Narrator {
         } = decided.load;
         self.reporter.tell(&Event::Decision(Decision {
             t: self.reporter.seconds(),
-            copies: status.alive,
+            replicas: status.alive,
             ready: status.ready,
             concurrency: decided.concurrency,
             in_flight,
-            held,
+            queued: held,
             stable: decided.averages().map(|averages| averages.stable),
             panic: decided.averages().map(|averages| averages.panic),
             desired: decided.desired(),

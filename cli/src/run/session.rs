@@ -1,9 +1,9 @@
 //! One run from its start to its end.
 //!
-//! The trial: before it takes requests, a run that starts with no copy starts one and stops it again. A command that
+//! The trial: before it takes requests, a run that starts with no replica starts one and stops it again. A command that
 //! does not work so shows at once, and not to the first visitor.
 //!
-//! The end, in order: the door takes no more requests and those it has are answered (for `--stop-grace` at most), copies
+//! The end, in order: the door takes no more requests and those it has are answered (for `--stop-grace` at most), replicas
 //! get SIGTERM, and what is left after `--stop-grace` SIGKILL. A second signal skips the waiting.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -21,17 +21,17 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    copy::{failure::Failure, life::Frame},
     event::{Event, Listening},
     meter::RunLoad,
     page::Shown,
+    replica::{failure::Failure, life::Frame},
     report::Reporter,
-    scale::{Copies, Narrator},
+    scale::{Narrator, Replicas},
     supervisor::{Status, Supervisor, Wanted},
 };
 use crate::signals::Signals;
 
-/// What "at once" may take: a killed copy is gone in milliseconds.
+/// What "at once" may take: a killed replica is gone in milliseconds.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Everything a run needs, ready to go.
@@ -62,7 +62,7 @@ impl Session {
             reporter,
             mut signals,
         } = self;
-        let (want, wanted) = watch::channel(Wanted::Copies(0));
+        let (want, wanted) = watch::channel(Wanted::Replicas(0));
         let (publish, status) = watch::channel(Status::default());
         let (supervisor, news) =
             Supervisor::new(Arc::clone(&frame), reporter.clone(), wanted, publish);
@@ -79,10 +79,10 @@ impl Session {
                 address,
                 page: page_address,
             }));
-            let copies = Copies::new(want.clone(), status.clone());
+            let replicas = Replicas::new(want.clone(), status.clone());
             let narrator = Narrator::new(reporter.clone(), page, status.clone());
             let load = RunLoad(Arc::clone(&frame.meter));
-            let autoscaler = Autoscaler::new(settings, Clock::start(), load, copies, narrator);
+            let autoscaler = Autoscaler::new(settings, Clock::start(), load, replicas, narrator);
             tokio::select! {
                 ended = autoscaler.run() => ended.context("cannot read the load"),
                 ended = opened.ended() => ended,
@@ -125,18 +125,18 @@ impl Session {
     }
 }
 
-/// Starts one copy and stops it when it is ready. Where it fails, the supervisor ends the run.
+/// Starts one replica and stops it when it is ready. Where it fails, the supervisor ends the run.
 async fn try_command(want: &watch::Sender<Wanted>, mut status: watch::Receiver<Status>) {
-    want.send_replace(Wanted::Copies(1));
+    want.send_replace(Wanted::Replicas(1));
     if status.wait_for(|status| status.proven).await.is_err() {
         // The supervisor has ended: whoever looks at it ends this too.
         std::future::pending::<()>().await;
     }
-    want.send_replace(Wanted::Copies(0));
+    want.send_replace(Wanted::Replicas(0));
 }
 
 fn flatten(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> anyhow::Result<()> {
-    Ok(ended.context("the keeper of the copies broke down")??)
+    Ok(ended.context("the supervisor of the replicas failed")??)
 }
 
 /// The front door at work.
@@ -160,7 +160,7 @@ impl Door {
 
     /// Resolves when the door can serve no more.
     async fn ended(&mut self) -> anyhow::Result<()> {
-        (&mut self.task).await.context("the door broke down")??;
+        (&mut self.task).await.context("the activator failed")??;
         Ok(())
     }
 

@@ -16,14 +16,14 @@ use crate::{
 
 /// What holds here unless --config says otherwise; all the rest is as in Knative.
 const LOCAL_DEFAULTS: [(&str, &str); 3] = [
-    // A run starts with nothing: a request brings the first copy.
+    // A run starts with nothing: a request brings the first replica.
     ("allow-zero-initial-scale", "true"),
     ("initial-scale", "0"),
     // Who runs `ebb run` has opted in, so bursts are seen at once.
     ("pod-autoscaler-class", "ebb.dev"),
 ];
 
-/// The most requests that one copy has at a time; those beyond it wait at the door, oldest first. What
+/// The most requests that one replica has at a time; those beyond it wait at the door, oldest first. What
 /// `containerConcurrency` is to a Knative revision.
 const HARD_LIMIT: &str = "ebb.dev/hard-limit";
 
@@ -37,7 +37,7 @@ pub(crate) struct RunSettings {
     pub(crate) settings: Settings,
     /// Requests that are not counted.
     pub(crate) exclude_paths: Vec<String>,
-    /// Most requests that a copy has at a time; 0 for no limit.
+    /// Most requests that a replica has at a time; 0 for no limit.
     pub(crate) hard_limit: u32,
     /// All that is in force and where it comes from, to be shown.
     pub(crate) table: Vec<Setting>,
@@ -123,7 +123,7 @@ impl RunSettings {
             _ => "requests in flight",
         };
         format!(
-            "{} to {most} copies, {:.1} {unit} each, window {} s",
+            "{} to {most} replicas, {:.1} {unit} each, window {} s",
             settings.min_scale,
             settings.target,
             settings.stable_window.as_secs()
@@ -167,13 +167,13 @@ fn not_here(annotations: &Annotations, settings: &Settings) -> Vec<String> {
     }
     if !annotations.ports.is_empty() {
         wrong.push(
-            "annotation ebb.dev/ports: ebb run gives each copy a port of its own and counts there; leave it out"
+            "annotation ebb.dev/ports: ebb run gives each replica a port of its own and counts there; leave it out"
                 .to_owned(),
         );
     }
     if annotations.mode == Mode::Recommend {
         wrong.push(
-            "annotation ebb.dev/mode: ebb run has nothing to recommend to: it starts the copies; leave it out"
+            "annotation ebb.dev/mode: ebb run has nothing to recommend to: it starts the replicas; leave it out"
                 .to_owned(),
         );
     }

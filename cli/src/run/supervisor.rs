@@ -1,9 +1,9 @@
-//! Keeps as many copies as are wanted.
+//! Keeps as many replicas as are wanted.
 //!
-//! One task owns the set: orders go to copies, news come back, and what it knows is published as a [`Status`].
-//! Copies that leave no longer count; their work is finished without them being in the way of new ones.
+//! One task owns the set: orders go to replicas, news come back, and what it knows is published as a [`Status`].
+//! Replicas that leave no longer count; their work is finished without them being in the way of new ones.
 //!
-//! Failure mode: while no copy has ever been ready, the first failure ends the run, because the command cannot be
+//! Failure mode: while no replica has ever been ready, the first failure ends the run, because the command cannot be
 //! right. Later failures are told, and the next start waits, longer each time.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -16,58 +16,58 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    copy::{
+    event::{ColdStart, Event, ReplicaEvent, ReplicaState},
+    pause::Pause,
+    replica::{
         failure::Failure,
         life::{self, Frame, News, Order},
     },
-    event::{ColdStart, CopyEvent, CopyState, Event},
-    pause::Pause,
     report::Reporter,
 };
 
-/// How long a copy that scale-down takes away may go on with the requests it has: the longest a Knative revision
+/// How long a replica that scale-down takes away may go on with the requests it has: the longest a Knative revision
 /// gives a request by default (`max-revision-timeout-seconds` and `timeoutSeconds`, 300 s and up).
 const DRAIN_LIMIT: Duration = Duration::from_secs(300);
-/// How many copies there are.
+/// How many replicas there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Status {
     /// Alive, those that leave included.
     pub(crate) alive: usize,
     /// Serving, those that leave not included.
     pub(crate) ready: usize,
-    /// Whether any copy has ever been ready.
+    /// Whether any replica has ever been ready.
     pub(crate) proven: bool,
 }
 
 /// What the run wants of the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// This many copies.
-    Copies(u32),
+    /// This many replicas.
+    Replicas(u32),
     /// None; what is in flight has this long.
     End(Duration),
     /// None, at once.
     Kill,
 }
 
-/// One copy as the supervisor knows it.
+/// One replica as the supervisor knows it.
 #[derive(Debug)]
-struct Copy {
-    state: CopyState,
+struct Replica {
+    state: ReplicaState,
     /// Since when it serves.
     ready: Option<Instant>,
     order: watch::Sender<Order>,
 }
 
-/// The set of copies.
+/// The set of replicas.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     frame: Arc<Frame>,
     reporter: Reporter,
     wanted: watch::Receiver<Wanted>,
     status: watch::Sender<Status>,
-    copies: BTreeMap<u64, Copy>,
-    /// The number of the copy started last.
+    replicas: BTreeMap<u64, Replica>,
+    /// The number of the replica started last.
     last: u64,
     news: mpsc::UnboundedSender<(u64, News)>,
     tasks: JoinSet<()>,
@@ -76,7 +76,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor without copies; publishes to `status`.
+    /// A supervisor without replicas; publishes to `status`.
     pub(crate) fn new(
         frame: Arc<Frame>,
         reporter: Reporter,
@@ -89,7 +89,7 @@ impl Supervisor {
             reporter,
             wanted,
             status,
-            copies: BTreeMap::new(),
+            replicas: BTreeMap::new(),
             last: 0,
             news,
             tasks: JoinSet::new(),
@@ -99,11 +99,11 @@ impl Supervisor {
         (supervisor, coming)
     }
 
-    /// Works until it is told to end and all copies are gone.
+    /// Works until it is told to end and all replicas are gone.
     ///
     /// # Errors
     ///
-    /// The failure of the first copy, once all others are gone too.
+    /// The failure of the first replica, once all others are gone too.
     pub(crate) async fn run(
         mut self,
         mut coming: mpsc::UnboundedReceiver<(u64, News)>,
@@ -115,7 +115,7 @@ impl Supervisor {
                 None => *self.wanted.borrow_and_update(),
             };
             self.match_up(wanted);
-            if !matches!(wanted, Wanted::Copies(_)) && self.copies.is_empty() {
+            if !matches!(wanted, Wanted::Replicas(_)) && self.replicas.is_empty() {
                 break;
             }
             tokio::select! {
@@ -134,10 +134,10 @@ impl Supervisor {
         fatal.map_or(Ok(()), Err)
     }
 
-    /// Starts and stops copies until there are, or will be, as many as wanted.
+    /// Starts and stops replicas until there are, or will be, as many as wanted.
     fn match_up(&mut self, wanted: Wanted) {
         match wanted {
-            Wanted::Copies(wanted) => self.scale(usize::try_from(wanted).unwrap_or(usize::MAX)),
+            Wanted::Replicas(wanted) => self.scale(usize::try_from(wanted).unwrap_or(usize::MAX)),
             Wanted::End(limit) => self.order_all(Order::Stop(limit)),
             Wanted::Kill => self.order_all(Order::Kill),
         }
@@ -156,13 +156,13 @@ impl Supervisor {
         }
     }
 
-    /// The copies that are not on their way out: number, whether ready, requests in flight.
+    /// The replicas that are not on their way out: number, whether ready, requests in flight.
     fn staying(&self) -> Vec<(u64, bool, usize)> {
-        self.copies
+        self.replicas
             .iter()
-            .filter(|(_, copy)| copy.state != CopyState::Draining)
-            .map(|(number, copy)| {
-                let ready = copy.state == CopyState::Ready;
+            .filter(|(_, replica)| replica.state != ReplicaState::Draining)
+            .map(|(number, replica)| {
+                let ready = replica.state == ReplicaState::Ready;
                 (*number, ready, self.frame.pool.in_flight(*number))
             })
             .collect()
@@ -171,13 +171,13 @@ impl Supervisor {
     fn start(&mut self) {
         self.last += 1;
         let (order, orders) = watch::channel(Order::Serve);
-        let state = CopyState::Started;
-        let copy = Copy {
+        let state = ReplicaState::Started;
+        let replica = Replica {
             state,
             ready: None,
             order,
         };
-        self.copies.insert(self.last, copy);
+        self.replicas.insert(self.last, replica);
         let life = life::live(
             Arc::clone(&self.frame),
             self.last,
@@ -188,21 +188,22 @@ impl Supervisor {
     }
 
     fn order_all(&mut self, order: Order) {
-        let all: Vec<u64> = self.copies.keys().copied().collect();
+        let all: Vec<u64> = self.replicas.keys().copied().collect();
         for number in all {
             self.order(number, order);
         }
     }
 
     fn order(&mut self, number: u64, order: Order) {
-        let Some(copy) = self.copies.get_mut(&number) else {
+        let Some(replica) = self.replicas.get_mut(&number) else {
             return;
         };
-        copy.order
+        replica
+            .order
             .send_if_modified(|old| std::mem::replace(old, order) != order);
-        if copy.state != CopyState::Draining {
-            copy.state = CopyState::Draining;
-            self.tell(number, CopyState::Draining, None);
+        if replica.state != ReplicaState::Draining {
+            replica.state = ReplicaState::Draining;
+            self.tell(number, ReplicaState::Draining, None);
         }
     }
 
@@ -211,19 +212,19 @@ impl Supervisor {
         match news {
             News::Started { pid } => {
                 let detail = pid.map(|pid| format!("pid {pid}"));
-                self.tell(number, CopyState::Started, detail);
+                self.tell(number, ReplicaState::Started, detail);
             }
             News::Ready { start, waited } => self.ready(number, start, waited),
             News::Ended(end) => {
-                let Some(left) = self.copies.remove(&number) else {
+                let Some(left) = self.replicas.remove(&number) else {
                     return Ok(());
                 };
-                // Whatever happens to a copy that was told to go is its end.
-                let leaving = left.state == CopyState::Draining;
+                // Whatever happens to a replica that was told to go is its end.
+                let leaving = left.state == ReplicaState::Draining;
                 match end {
-                    Ok(()) => self.tell(number, CopyState::Stopped, None),
+                    Ok(()) => self.tell(number, ReplicaState::Stopped, None),
                     Err(failure) if leaving => {
-                        self.tell(number, CopyState::Stopped, Some(failure.to_string()));
+                        self.tell(number, ReplicaState::Stopped, Some(failure.to_string()));
                     }
                     Err(failure) => {
                         let served = left.ready.map_or(Duration::ZERO, |since| since.elapsed());
@@ -238,16 +239,16 @@ impl Supervisor {
     fn ready(&mut self, number: u64, start: Duration, waited: Option<Duration>) {
         let first = self.count_ready() == 0;
         self.proven = true;
-        let Some(copy) = self.copies.get_mut(&number) else {
+        let Some(replica) = self.replicas.get_mut(&number) else {
             return;
         };
-        // A copy that was told to go while it got ready stays on its way out.
-        if copy.state == CopyState::Started {
-            copy.state = CopyState::Ready;
-            copy.ready = Some(Instant::now());
+        // A replica that was told to go while it got ready stays on its way out.
+        if replica.state == ReplicaState::Started {
+            replica.state = ReplicaState::Ready;
+            replica.ready = Some(Instant::now());
             self.tell(
                 number,
-                CopyState::Ready,
+                ReplicaState::Ready,
                 Some(format!("after {} ms", start.as_millis())),
             );
         }
@@ -262,23 +263,23 @@ impl Supervisor {
     }
 
     fn failed(&mut self, number: u64, failure: Failure, served: Duration) -> Result<(), Failure> {
-        self.tell(number, CopyState::Failed, Some(failure.to_string()));
+        self.tell(number, ReplicaState::Failed, Some(failure.to_string()));
         if !self.proven {
             return Err(failure);
         }
         let pause = self.pause.begin(served);
-        warn!(copy = number, %failure, next_start_in = ?pause, "a copy failed");
+        warn!(replica = number, %failure, next_start_in = ?pause, "a replica failed");
         Ok(())
     }
 
     fn count_ready(&self) -> usize {
-        let ready = |copy: &&Copy| copy.state == CopyState::Ready;
-        self.copies.values().filter(ready).count()
+        let ready = |replica: &&Replica| replica.state == ReplicaState::Ready;
+        self.replicas.values().filter(ready).count()
     }
 
     fn publish(&self) {
         let status = Status {
-            alive: self.copies.len(),
+            alive: self.replicas.len(),
             ready: self.count_ready(),
             proven: self.proven,
         };
@@ -286,22 +287,23 @@ impl Supervisor {
             .send_if_modified(|old| std::mem::replace(old, status) != status);
     }
 
-    fn tell(&self, copy: u64, state: CopyState, detail: Option<String>) {
-        self.reporter.tell(&Event::Copy(CopyEvent {
+    fn tell(&self, replica: u64, state: ReplicaState, detail: Option<String>) {
+        self.reporter.tell(&Event::Replica(ReplicaEvent {
             t: self.reporter.seconds(),
-            copy,
+            replica,
             state,
             detail,
         }));
     }
 }
 
-/// Which of the copies (number, whether ready, requests in flight) go when only `wanted` shall stay: those that
+/// Which of the replicas (number, whether ready, requests in flight) go when only `wanted` shall stay: those that
 /// are not ready yet, then those with the least in flight, of these the newest.
-fn leavers(mut copies: Vec<(u64, bool, usize)>, wanted: usize) -> Vec<u64> {
-    copies.sort_by_key(|&(number, ready, in_flight)| (ready, in_flight, std::cmp::Reverse(number)));
-    let surplus = copies.len().saturating_sub(wanted);
-    copies
+fn leavers(mut replicas: Vec<(u64, bool, usize)>, wanted: usize) -> Vec<u64> {
+    replicas
+        .sort_by_key(|&(number, ready, in_flight)| (ready, in_flight, std::cmp::Reverse(number)));
+    let surplus = replicas.len().saturating_sub(wanted);
+    replicas
         .iter()
         .take(surplus)
         .map(|&(number, ..)| number)
@@ -318,16 +320,16 @@ mod tests {
 
     #[test]
     fn those_not_ready_go_first_then_those_with_the_least_in_flight_then_the_newest() {
-        let copies = vec![
+        let replicas = vec![
             (1, true, 0),
             (2, true, 3),
             (3, true, 0),
             (4, false, 0),
             (5, false, 0),
         ];
-        assert!(leavers(copies.clone(), 5).is_empty());
-        assert_eq!(leavers(copies.clone(), 3), [5, 4]);
-        assert_eq!(leavers(copies.clone(), 1), [5, 4, 3, 1]);
-        assert_eq!(leavers(copies, 0), [5, 4, 3, 1, 2]);
+        assert!(leavers(replicas.clone(), 5).is_empty());
+        assert_eq!(leavers(replicas.clone(), 3), [5, 4]);
+        assert_eq!(leavers(replicas.clone(), 1), [5, 4, 3, 1]);
+        assert_eq!(leavers(replicas, 0), [5, 4, 3, 1, 2]);
     }
 }

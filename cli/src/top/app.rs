@@ -169,8 +169,8 @@ pub(super) mod tests {
             group: "apps".to_owned(),
             name: (*name).to_owned(),
             mode: "act".into(),
-            replicas: 2,
-            ready: Some(2),
+            requested_replicas: 2,
+            ready_replicas: Some(2),
             ..Workload::default()
         });
         All {
@@ -202,7 +202,7 @@ pub(super) mod tests {
         app.key(Key::Down);
         assert_eq!(chosen(&app), "b");
         let mut later = all(&["a", "b", "c"]);
-        later.workloads[2].silent_pods = 1;
+        later.workloads[2].pods_without_metrics = 1;
         app.heard(later, Instant::now());
         assert_eq!(app.rows()[0].name, "c");
         assert_eq!((chosen(&app), app.position()), ("b", Some(2)));

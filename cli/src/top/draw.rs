@@ -1,4 +1,4 @@
-//! What is known, on a terminal of any size.
+//! Draws the list and one workload on a terminal of any size.
 
 use std::fmt::Write as _;
 
@@ -17,20 +17,20 @@ use tokio::time::Instant;
 
 use super::app::App;
 
-/// Not heard of for longer, it is said.
+/// Without an answer for longer, the heading says so.
 const QUIET_SECONDS: u64 = 3;
-/// A load above its target.
+/// Above the capacity at target.
 const OVER: Color = Color::Yellow;
 const BAD: Color = Color::Red;
 
 const COLUMNS: [(&str, u16); 7] = [
-    ("pods", 9),
-    ("wanted", 6),
+    ("ready", 9),
+    ("desired", 7),
     ("in flight", 9),
-    ("held", 6),
-    ("load", 6),
-    ("mode", 9),
-    ("", 16),
+    ("queued", 6),
+    ("used", 6),
+    ("mode", 10),
+    ("", 21),
 ];
 
 /// All of it as lines, for who reads no terminal.
@@ -86,18 +86,21 @@ fn heading(app: &App, now: Instant) -> Vec<Line<'static>> {
         format!("{} {}  {}", about.program, about.version, about.replica),
         Style::new().add_modifier(Modifier::BOLD),
     )];
-    let silent = app.silent_for(now).as_secs();
-    if let (Some(trouble), true) = (&app.trouble, silent >= QUIET_SECONDS) {
-        let text = format!("  nothing heard for {silent} s: {trouble}");
+    let quiet = app.silent_for(now).as_secs();
+    if let (Some(trouble), true) = (&app.trouble, quiet >= QUIET_SECONDS) {
+        let text = format!("  no answer for {quiet} s: {trouble}");
         first.push(Span::styled(text, Style::new().fg(BAD)));
     } else if !about.leading {
-        first.push(Span::raw("  stands by"));
+        first.push(Span::raw("  standby"));
     }
     let second = format!(
-        "{}, {}, {} in flight, {} in panic, {} need a look",
+        "{}, {}, {} in flight, {} in panic mode, {} need attention",
         counted(all.workloads.len() as u64, "workload"),
-        counted(sum(|one| one.ready.unwrap_or(0).into()), "pod"),
-        sum(|one| one.in_flight + one.held),
+        counted(
+            sum(|one| one.ready_replicas.unwrap_or(0).into()),
+            "ready replica"
+        ),
+        sum(|one| one.in_flight + one.queued),
         sum(|one| one.panic_mode.into()),
         sum(|one| one.needs_attention().into()),
     );
@@ -152,38 +155,38 @@ fn label(one: &Workload) -> String {
 
 fn cells(one: &Workload) -> [String; COLUMNS.len()] {
     let number = |number: Option<u32>| number.map_or("-".to_owned(), |number| number.to_string());
-    let pods = match one.ready {
-        Some(ready) if ready == one.replicas => ready.to_string(),
-        ready => format!("{} of {}", number(ready), one.replicas),
+    let pods = match one.ready_replicas {
+        Some(ready) if ready == one.requested_replicas => ready.to_string(),
+        ready => format!("{} of {}", number(ready), one.requested_replicas),
     };
     let mut note = Vec::new();
     if one.panic_mode {
         note.push("panic".to_owned());
     }
-    if one.silent_pods > 0 {
-        note.push(format!("{} silent", one.silent_pods));
+    if one.pods_without_metrics > 0 {
+        note.push(format!("{} without metrics", one.pods_without_metrics));
     }
     [
         pods,
-        number(one.desired),
+        number(one.desired_replicas),
         one.in_flight.to_string(),
-        one.held.to_string(),
-        load(one).map_or("-".to_owned(), |load| format!("{:.0} %", load * 100.0)),
+        one.queued.to_string(),
+        utilization(one).map_or("-".to_owned(), |share| format!("{:.0} %", share * 100.0)),
         one.mode.to_string(),
         note.join(", "),
     ]
 }
 
-/// Share of what the ready pods are meant to carry.
-fn load(one: &Workload) -> Option<f64> {
-    let carry = one.target? * f64::from(one.ready?);
-    Some(one.panic? / carry).filter(|load| load.is_finite())
+/// The average over the panic window, as a share of the capacity of the ready pods at target.
+fn utilization(one: &Workload) -> Option<f64> {
+    let capacity = one.target? * f64::from(one.ready_replicas?);
+    Some(one.panic? / capacity).filter(|share| share.is_finite())
 }
 
 fn style(one: &Workload) -> Style {
     if one.needs_attention() {
         Style::new().fg(BAD)
-    } else if one.panic_mode || load(one).is_some_and(|load| load > 1.0) {
+    } else if one.panic_mode || utilization(one).is_some_and(|share| share > 1.0) {
         Style::new().fg(OVER)
     } else {
         Style::new()
@@ -196,12 +199,12 @@ fn detail_of(frame: &mut Frame<'_>, detail: &Detail, area: Rect) {
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let (head, rest) = split(inner, Constraint::Length(2), Constraint::Min(1));
-    let why = one.refused.as_ref().or(one.reason.as_ref());
+    let why = one.not_scaled.as_ref().or(one.reason.as_ref());
     let mut lines = vec![Line::from(why.cloned().unwrap_or_default())];
-    if !one.silent.is_empty() {
+    if !one.without_metrics.is_empty() {
         let text = format!(
-            "not heard of, so it does not shrink: {}",
-            one.silent.join(", ")
+            "not scaled down, because these pods have no current metrics: {}",
+            one.without_metrics.join(", ")
         );
         lines.push(Line::styled(text, Style::new().fg(BAD)));
     } else if let Some(scaled) = &one.scaled {
@@ -219,10 +222,12 @@ fn detail_of(frame: &mut Frame<'_>, detail: &Detail, area: Rect) {
         .iter()
         .take(decisions.height.into())
         .map(|line| {
-            let wanted = line.desired.map_or("-".to_owned(), |pods| pods.to_string());
+            let desired = line
+                .desired_replicas
+                .map_or("-".to_owned(), |pods| pods.to_string());
             let ago = (end - line.at).max(0.0);
             Line::from(format!(
-                "{ago:>5.0} s ago  {wanted:>4} wanted  {}",
+                "{ago:>5.0} s ago  {desired:>4} desired  {}",
                 line.reason
             ))
         })
@@ -242,10 +247,10 @@ fn chart_of(frame: &mut Frame<'_>, detail: &Detail, area: Rect) {
             .map(|point| (ago(point), of(point).max(0.0)))
             .collect()
     };
-    let carry = line(&|point| f64::from(point.ready) * target);
-    let load = line(&|point| f64::from(point.load));
+    let capacity = line(&|point| f64::from(point.ready) * target);
+    let concurrency = line(&|point| f64::from(point.concurrency));
     let stable = line(&|point| f64::from(point.stable));
-    let most = [&carry, &load, &stable].into_iter().flatten();
+    let most = [&capacity, &concurrency, &stable].into_iter().flatten();
     let most = most.map(|(_, value)| *value).fold(1.0, f64::max);
     let span = last.t.saturating_sub(first.t).max(60) as f64;
     let set = |name: &'static str, colour, data| {
@@ -257,9 +262,9 @@ fn chart_of(frame: &mut Frame<'_>, detail: &Detail, area: Rect) {
             .data(data)
     };
     let chart = Chart::new(vec![
-        set("target of the ready pods", Color::DarkGray, &carry),
+        set("capacity at target", Color::DarkGray, &capacity),
         set("stable window", Color::Magenta, &stable),
-        set("in flight", Color::Cyan, &load),
+        set("in flight", Color::Cyan, &concurrency),
     ])
     .x_axis(
         Axis::default()

@@ -1,4 +1,4 @@
-// The charts of the last hour, and the moment of it that is looked at.
+// The charts of the last hour, and the moment that is chosen in them.
 
 import { by, clock, draw, figure, make } from "./dom.js";
 
@@ -7,17 +7,18 @@ export const HOUR = 3600;
 /** A chart shows at least so much, in seconds: a point or two are no curve. */
 const SHORTEST = 60;
 
-/** What is drawn, each from a point of the hour; `target` is what a pod is meant to carry. */
-const load = (target) => [
-  { name: "in flight", tone: "load", of: (point) => point.load, area: true },
+/** The series of the first chart. `target` is the target per pod. */
+const concurrency = (target) => [
+  { name: "in flight", tone: "load", of: (point) => point.concurrency, area: true },
   { name: "panic window", tone: "short thin", of: (point) => point.panic },
   { name: "stable window", tone: "long thin", of: (point) => point.stable },
-  { name: "target of the ready pods", tone: "limit dashed", of: (point) => point.ready * (target ?? 0), step: true },
+  { name: "capacity at target", tone: "limit dashed", of: (point) => point.ready * (target ?? 0), step: true },
 ];
-const PODS = [
+/** The series of the second chart. */
+const REPLICAS = [
   { name: "ready", tone: "ready", of: (point) => point.ready, area: true, step: true },
-  { name: "asked for", tone: "asked thin", of: (point) => point.replicas, step: true },
-  { name: "wanted", tone: "wanted dashed thin", of: (point) => point.desired, step: true },
+  { name: "requested", tone: "requested thin", of: (point) => point.requested, step: true },
+  { name: "desired", tone: "desired dashed thin", of: (point) => point.desired, step: true },
 ];
 
 /** The time that is drawn. */
@@ -64,7 +65,7 @@ function drawChart(id, all, points, moment) {
   const y = (value) => bottom - (value / ceiling) * (bottom - top);
   const parts = [];
   points.forEach((point, index) => {
-    if (!point.panicking || point.t < begin) return;
+    if (!point.panic_mode || point.t < begin) return;
     const from = x(points[index - 1]?.t ?? point.t);
     parts.push(draw("rect", { class: "shade", x: from, y: top, width: x(point.t) - from, height: bottom - top }));
   });
@@ -124,8 +125,8 @@ export function drawCharts(points, target) {
   const text = share === 1 ? "now" : clock(moment.t);
   by("at").textContent = text;
   slider.setAttribute("aria-valuetext", text);
-  drawChart("load", load(target), points, moment);
-  drawChart("pods", PODS, points, moment);
+  drawChart("load", concurrency(target), points, moment);
+  drawChart("pods", REPLICAS, points, moment);
 }
 
 /** Looks at the newest again. */

@@ -1,4 +1,4 @@
-// The workload that is shown: its figures, what is wrong with it, its settings, and why it was scaled.
+// One workload: its figures, its problems, its settings, and its last decisions.
 
 import { HOUR, drawCharts } from "./chart.js";
 import { by, clock, figure, figures, make } from "./dom.js";
@@ -9,7 +9,7 @@ const SAY_EVERY = 5000;
 let shown = null;
 let saidAt = 0;
 
-/** There is nothing to show, and why. */
+/** Shows a text instead of a workload. */
 export function missing(text) {
   shown = null;
   by("shown").hidden = true;
@@ -17,12 +17,12 @@ export function missing(text) {
   by("nothing").textContent = text;
 }
 
-/** What is new of the one that is shown. */
+/** Takes an event about the workload that is shown. */
 export function news(news) {
   show(merged(shown, news));
 }
 
-/** What was known with what is new; of the hour, what is new takes the place of what was of the same time. */
+/** Adds an event to what is known. New points of the history replace those of the same time. */
 function merged(known, news) {
   const all = { ...known, ...news };
   if (news.history) {
@@ -34,7 +34,7 @@ function merged(known, news) {
   return all;
 }
 
-/** All that is known of it. */
+/** Shows a workload with all that is known of it. */
 export function show(detail) {
   const before = shown;
   shown = detail;
@@ -45,16 +45,16 @@ export function show(detail) {
   document.title = `${workload.name} · Ebb`;
   by("mode").textContent = workload.mode;
   by("panic").hidden = !workload.panic_mode;
-  by("why").textContent = workload.reason ?? "nothing decided yet";
+  by("why").textContent = workload.reason ?? "no decision yet";
   problems(workload);
   figures("figures", [
-    ["ready", workload.ready],
-    ["asked for", workload.replicas],
-    ["wanted", workload.desired],
+    ["ready replicas", workload.ready_replicas],
+    ["requested replicas", workload.requested_replicas],
+    ["desired replicas", workload.desired_replicas],
     ["in flight", workload.in_flight],
-    ["held", workload.held],
-    ["target a pod", workload.target],
-    ["burst room", workload.excess_burst_capacity === null ? null : String(workload.excess_burst_capacity)],
+    ["queued", workload.queued],
+    ["target per pod", workload.target],
+    ["excess burst capacity", workload.excess_burst_capacity === null ? null : String(workload.excess_burst_capacity)],
     ["last scaled", scaled(workload.scaled)],
   ]);
   if (before?.settings !== detail.settings) drawSettings(detail.settings);
@@ -63,17 +63,17 @@ export function show(detail) {
   announce(before, workload);
 }
 
-function problems({ refused, unknown, silent_pods, silent, scaled, opaque }) {
+function problems({ not_scaled, unknown, pods_without_metrics, without_metrics, scaled, opaque }) {
   const all = [];
-  if (refused) all.push(refused);
-  if (silent_pods > 0) {
-    const more = silent_pods > silent.length ? " …" : "";
-    all.push(`It does not shrink: not heard of ${silent.join(", ")}${more}.`);
+  if (not_scaled) all.push(not_scaled);
+  if (pods_without_metrics > 0) {
+    const more = pods_without_metrics > without_metrics.length ? " …" : "";
+    all.push(`Not scaled down: no current metrics of ${without_metrics.join(", ")}${more}.`);
   } else if (unknown) {
-    all.push(`It does not shrink until this is known: ${unknown.why}.`);
+    all.push(`Not scaled down until this is known: ${unknown.why}.`);
   }
-  if (scaled?.error) all.push(`The last change was refused: ${scaled.error}`);
-  if (opaque > 0) all.push(`${opaque} of its connections cannot be read and count as one request each.`);
+  if (scaled?.error) all.push(`The last scale write failed: ${scaled.error}`);
+  if (opaque > 0) all.push(`${opaque} connections cannot be read. Each counts as one request in flight.`);
   by("problem").hidden = all.length === 0;
   by("problem").textContent = all.join(" ");
 }
@@ -82,12 +82,12 @@ function scaled(change) {
   return change ? `${change.from} → ${change.to} at ${clock(change.at)}` : "–";
 }
 
-/** For those who do not see the numbers move. */
+/** For screen readers. */
 function announce(before, workload) {
-  const other = before && before.workload.desired !== workload.desired;
+  const other = before && before.workload.desired_replicas !== workload.desired_replicas;
   if (!other || Date.now() - saidAt < SAY_EVERY) return;
   saidAt = Date.now();
-  by("said").textContent = `${workload.name}: ${workload.desired} pods wanted. ${workload.reason}`;
+  by("said").textContent = `${workload.name}: ${workload.desired_replicas} replicas desired. ${workload.reason}`;
 }
 
 function drawSettings(settings) {
@@ -98,14 +98,14 @@ function drawSettings(settings) {
 }
 
 function drawDecisions(decisions) {
-  const line = ({ at, ready, desired, panic_mode, reason }) => {
+  const line = ({ at, ready_replicas, desired_replicas, panic_mode, reason }) => {
     const why = make("td", { text: reason });
-    if (panic_mode) why.prepend(make("span", { className: "badge bad", text: "panic" }), " ");
+    if (panic_mode) why.prepend(make("span", { className: "badge bad", text: "panic mode" }), " ");
     return make("tr", {
       of: [
         make("td", { text: clock(at) }),
-        make("td", { className: "number", text: figure(ready) }),
-        make("td", { className: "number", text: figure(desired) }),
+        make("td", { className: "number", text: figure(ready_replicas) }),
+        make("td", { className: "number", text: figure(desired_replicas) }),
         why,
       ],
     });
@@ -113,7 +113,7 @@ function drawDecisions(decisions) {
   by("decisions").tBodies[0].replaceChildren(...decisions.map(line));
 }
 
-/** Draws the charts anew, where the page or the moment is another one. */
+/** Draws the charts again after a change of the size or of the chosen moment. */
 export function redraw() {
   if (shown?.history.length) drawCharts(shown.history, shown.workload.target);
 }

@@ -1,4 +1,4 @@
-// The list of all workloads: those that need somebody first, as many as can be drawn.
+// The list of all workloads: those that need attention first, as many as can be drawn.
 
 import { by, draw, figure, figures, make } from "./dom.js";
 
@@ -8,10 +8,10 @@ const DRAWN = 200;
 const rows = new Map();
 let chosen = null;
 let isDue = false;
-/** Workloads that the program has and does not list. */
+/** Number of workloads that the program knows and does not list. */
 let unlisted = 0;
 
-/** What is told of them: rows that are new or other than before, the names of those that are gone, and how many more there are. */
+/** Takes an event: rows that are new or have changed, ids of workloads that are gone, and how many more are not listed. */
 export function told(news, gone, more) {
   unlisted = more;
   for (const row of news) rows.set(row.id, row);
@@ -19,7 +19,7 @@ export function told(news, gone, more) {
   changed();
 }
 
-/** Forgets all: what comes next is everything. */
+/** Removes all rows: the next events bring all of them. */
 export function forget() {
   rows.clear();
 }
@@ -28,17 +28,17 @@ export function has(id) {
   return rows.has(id);
 }
 
-/** Marks the one that is shown. */
+/** Marks the workload that is shown. */
 export function mark(id) {
   chosen = id;
   changed();
 }
 
-/** Those that need somebody first, then by name. */
+/** Workloads that need attention first, then those in panic mode, then by name. */
 export function inOrder() {
-  const wanted = by("filter").value.trim().toLowerCase();
-  const found = [...rows.values()].filter((row) => row.id.toLowerCase().includes(wanted));
-  const rank = (row) => (row.attention ? 0 : row.panic ? 1 : 2);
+  const filter = by("filter").value.trim().toLowerCase();
+  const found = [...rows.values()].filter((row) => row.id.toLowerCase().includes(filter));
+  const rank = (row) => (row.needs_attention ? 0 : row.panic_mode ? 1 : 2);
   return found.sort((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1));
 }
 
@@ -48,19 +48,24 @@ function line(row) {
   if (row.id === chosen) name.setAttribute("aria-current", "true");
   const marks = [];
   if (row.mode !== "act") marks.push(make("span", { className: "badge", text: row.mode }));
-  if (row.panic) marks.push(make("span", { className: "badge bad", text: "panic" }));
-  if (row.silent > 0) marks.push(make("span", { className: "badge bad", text: `${row.silent} silent` }));
-  const pods = row.ready === row.replicas ? figure(row.ready) : `${figure(row.ready)} of ${row.replicas}`;
-  const load = row.load === null ? "–" : `${Math.round(row.load * 100)} %`;
+  if (row.panic_mode) marks.push(make("span", { className: "badge bad", text: "panic mode" }));
+  if (row.pods_without_metrics > 0) {
+    marks.push(make("span", { className: "badge bad", text: `${row.pods_without_metrics} without metrics` }));
+  }
+  const replicas =
+    row.ready_replicas === row.requested_replicas
+      ? figure(row.ready_replicas)
+      : `${figure(row.ready_replicas)} of ${row.requested_replicas}`;
+  const used = row.utilization === null ? "–" : `${Math.round(row.utilization * 100)} %`;
   const bar = draw("svg", { class: "bar", "aria-hidden": "true", viewBox: "0 0 100 10", preserveAspectRatio: "none" });
-  bar.append(draw("rect", { width: Math.min(100, (row.load ?? 0) * 100), height: 10 }));
-  if (row.load > 1) bar.dataset.over = "";
+  bar.append(draw("rect", { width: Math.min(100, (row.utilization ?? 0) * 100), height: 10 }));
+  if (row.utilization > 1) bar.dataset.over = "";
   const node = make("tr", {
     of: [
       make("td", { of: [name, ...marks] }),
-      make("td", { className: "number", text: pods }),
-      make("td", { className: "number", text: figure(row.in_flight + row.held) }),
-      make("td", { of: [make("span", { className: "unseen", text: load }), bar] }),
+      make("td", { className: "number", text: replicas }),
+      make("td", { className: "number", text: figure(row.in_flight + row.queued) }),
+      make("td", { of: [make("span", { className: "unseen", text: used }), bar] }),
     ],
   });
   node.dataset.id = row.id;
@@ -84,10 +89,10 @@ function drawAll() {
   const sum = (of) => all.reduce((total, row) => total + of(row), 0);
   figures("totals", [
     ["workloads", all.length],
-    ["pods", sum((row) => row.ready ?? 0)],
-    ["in flight", sum((row) => row.in_flight + row.held)],
-    ["in panic", sum((row) => (row.panic ? 1 : 0))],
-    ["need a look", sum((row) => (row.attention ? 1 : 0))],
+    ["ready replicas", sum((row) => row.ready_replicas ?? 0)],
+    ["in flight", sum((row) => row.in_flight + row.queued)],
+    ["in panic mode", sum((row) => (row.panic_mode ? 1 : 0))],
+    ["need attention", sum((row) => (row.needs_attention ? 1 : 0))],
   ]);
 }
 

@@ -12,7 +12,7 @@ let chosen = null;
 let deafToAll = () => {};
 let deafToOne = () => {};
 
-/** Its name is in the address, so that it can be sent to somebody. */
+/** The id of the workload is in the address, so that a link leads to it. */
 function route() {
   if (!location.hash.startsWith("#/")) return;
   const id = decodeURIComponent(location.hash.slice(2));
@@ -22,12 +22,12 @@ function route() {
 function choose(id) {
   chosen = id;
   lookAtNow();
-  detail.missing(`${id}: nothing heard yet.`);
+  detail.missing(`${id}: no data yet.`);
   hearOne();
   list.mark(id);
 }
 
-/** Hears of the one that is chosen, from the beginning. */
+/** Opens the stream of events about the chosen workload. */
 function hearOne() {
   const id = chosen;
   deafToOne();
@@ -52,7 +52,7 @@ function hearAll() {
       delete by("connection").dataset.live;
     },
     rows: (all) => {
-      // After a new start those that are gone are not named.
+      // After a reconnect the events do not name workloads that are gone.
       if (fresh) list.forget();
       fresh = false;
       told(all);
@@ -61,8 +61,8 @@ function hearAll() {
 }
 
 function told({ about, rows, gone, unlisted }) {
-  // One that runs on this host has nobody to stand by for.
-  const leads = about.program === "ebb run" ? "" : about.leading ? ", leads" : ", stands by";
+  // `ebb run` has no other replica.
+  const leads = about.program === "ebb run" ? "" : about.leading ? ", leads" : ", standby";
   by("who").textContent = `${about.program} ${about.version}, ${about.replica}${leads}`;
   list.told(rows, gone, unlisted);
   if (chosen === null || (!list.has(chosen) && !location.hash.startsWith("#/"))) {
@@ -71,19 +71,19 @@ function told({ about, rows, gone, unlisted }) {
   }
 }
 
-/** Hears of all workloads, and of the one that is chosen. */
+/** Opens both streams of events. */
 function follow() {
   hearAll();
   if (chosen !== null) hearOne();
 }
 
-/** A page nobody sees takes none of the few connections that a browser makes to one program. */
+/** A hidden page closes its streams: a browser opens only a few connections to one server. */
 function rest() {
   deafToAll();
   deafToOne();
 }
 
-/** Keys that do not take anything from somebody who types. */
+/** Handles keys, except for those that a person types into the filter. */
 function key(event) {
   const typing = event.target.matches("input[type=search]");
   if (event.key === "/" && !typing) {
@@ -101,7 +101,7 @@ function key(event) {
   }
 }
 
-/** Asked for once, it stays so in this browser. */
+/** Sets the theme, and remembers it in this browser. */
 function theme(next) {
   const order = ["system", "light", "dark"];
   let now = "system";

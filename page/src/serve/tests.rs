@@ -14,7 +14,7 @@ impl Two {
             kind: "Deployment".to_owned(),
             group: "apps".to_owned(),
             name: name.to_owned(),
-            replicas: *self.0.lock().unwrap(),
+            requested_replicas: *self.0.lock().unwrap(),
             ..Workload::default()
         }
     }
@@ -105,7 +105,7 @@ async fn the_list_is_told_once_and_then_what_changes() {
     assert_eq!(data["rows"][1]["id"], "shop/Deployment.apps/two");
     *source.0.lock().unwrap() = 5;
     let (_, data) = next(&mut answer).await;
-    assert_eq!(data["rows"][0]["replicas"], 5);
+    assert_eq!(data["rows"][0]["requested_replicas"], 5);
 }
 
 /// So many workloads.
@@ -150,14 +150,14 @@ async fn a_workload_is_told_whole_and_then_in_parts() {
     let mut answer = page.answer("/v1/events/shop/Deployment/one", None).unwrap();
     let (kind, data) = next(&mut answer).await;
     assert_eq!(
-        (&*kind, &data["workload"]["replicas"]),
+        (&*kind, &data["workload"]["requested_replicas"]),
         ("all", &Value::from(1))
     );
     assert!(data["settings"].is_array() && data["history"].is_array());
     *source.0.lock().unwrap() = 2;
     let (kind, data) = next(&mut answer).await;
     assert_eq!(
-        (&*kind, &data["workload"]["replicas"]),
+        (&*kind, &data["workload"]["requested_replicas"]),
         ("news", &Value::from(2))
     );
     assert!(data.get("settings").is_none());

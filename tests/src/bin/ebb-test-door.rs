@@ -32,7 +32,7 @@ struct Options {
     hard_limit: u32,
     /// Most requests that wait.
     #[arg(long, default_value_t = 10_000)]
-    max_held: usize,
+    max_queued: usize,
     /// Longest that one waits.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     max_wait: Duration,
@@ -57,7 +57,7 @@ fn main() -> anyhow::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let limits = Limits {
-        max_held: options.max_held,
+        max_queued: options.max_queued,
         max_wait: options.max_wait,
         header_timeout: options.header_timeout,
         hard_limit: options.hard_limit,

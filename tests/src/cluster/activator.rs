@@ -201,7 +201,7 @@ pub fn token(api: &Api, name: &str) -> String {
     api.token(
         SYSTEM,
         "ebb-activator",
-        Some(ebb_report::AUDIENCE),
+        Some(ebb_contract::AUDIENCE),
         Some(&pod),
     )
 }

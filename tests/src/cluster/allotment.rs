@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use ebb_report::allotments::{Allotment, LABEL, PORTS, name};
+use ebb_contract::allotments::{Allotment, LABEL, PORTS, name};
 use serde_json::json;
 
 use super::api::path;

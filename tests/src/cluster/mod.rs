@@ -239,7 +239,7 @@ impl Cluster {
         match &self.back_end {
             BackEnd::Real(real) => real.expired(good),
             BackEnd::Double(_) => {
-                let audience = Some(ebb_report::AUDIENCE);
+                let audience = Some(ebb_contract::AUDIENCE);
                 self.api.token_for(0, SYSTEM, account, audience, Some(pod))
             }
         }

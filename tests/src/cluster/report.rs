@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use ebb_report::{Receipt, Report};
+use ebb_contract::{Receipt, Report};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -118,7 +118,7 @@ impl Line {
         token: Option<&str>,
         body: impl Into<Bytes>,
     ) -> Result<(StatusCode, Bytes), hyper::Error> {
-        self.post_to(ebb_report::PATH, token, body).await
+        self.post_to(ebb_contract::PATH, token, body).await
     }
 
     /// The same to another path.

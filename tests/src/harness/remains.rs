@@ -40,19 +40,19 @@ impl Remains {
         let me = started(ebb).expect("a living ebb");
         remains.processes.insert((ebb, me));
         remains.descriptors(ebb);
-        for copy in children(ebb) {
+        for replica in children(ebb) {
             // A child that is being started still has its parent's cgroup and no name of its own.
-            if let Some(start) = started(copy) {
-                remains.processes.insert((copy, start));
-                remains.cgroup_of(copy);
+            if let Some(start) = started(replica) {
+                remains.processes.insert((replica, start));
+                remains.cgroup_of(replica);
             }
         }
         remains
     }
 
-    /// How many copies there were.
+    /// How many replicas there were.
     #[must_use]
-    pub fn copies(&self) -> usize {
+    pub fn replicas(&self) -> usize {
         self.processes.len() - 1
     }
 
@@ -118,9 +118,9 @@ impl Remains {
         }
     }
 
-    /// The cgroup of a copy, and the one of its run above it.
-    fn cgroup_of(&mut self, copy: u32) {
-        let text = fs::read_to_string(format!("/proc/{copy}/cgroup")).unwrap_or_default();
+    /// The cgroup of a replica, and the one of its run above it.
+    fn cgroup_of(&mut self, replica: u32) {
+        let text = fs::read_to_string(format!("/proc/{replica}/cgroup")).unwrap_or_default();
         let own = text.lines().find_map(|line| line.strip_prefix("0::/"));
         let (Some(mount), Some(own)) = (v2_mount(), own) else {
             return;

@@ -23,10 +23,10 @@ pub enum Event {
     },
     /// One decision.
     Decision(Decision),
-    /// The first request while there was no copy.
+    /// The first request while there was no replica.
     ColdStart(ColdStart),
-    /// A copy changed its state.
-    Copy(Copy),
+    /// A replica changed its state.
+    Replica(Replica),
     /// Events these tests have no use for.
     #[serde(other)]
     Other,
@@ -38,33 +38,33 @@ pub struct Decision {
     /// Seconds since the start.
     pub t: f64,
     /// Processes alive.
-    pub copies: u64,
+    pub replicas: u64,
     /// Of them ready.
     pub ready: u64,
-    /// Mean in flight and held since the decision before.
+    /// Mean in flight, queued ones included, since the decision before.
     pub concurrency: f64,
-    /// Copies wanted.
+    /// Replicas wanted.
     pub desired: u64,
     /// Requests counted since the start.
     pub requests: u64,
 }
 
-/// What the first request at zero copies cost.
+/// What the first request at zero replicas cost.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub struct ColdStart {
-    /// From its spawn until the copy was ready.
+    /// From its spawn until the replica was ready.
     pub start_ms: f64,
     /// From the request's arrival until it was handed over.
     pub waited_ms: f64,
-    /// What of it was not the copy's own start.
+    /// What of it was not the replica's own start.
     pub added_ms: f64,
 }
 
-/// A copy's new state.
+/// A replica's new state.
 #[derive(Debug, Clone, serde::Deserialize)]
-pub struct Copy {
+pub struct Replica {
     /// Its number.
-    pub copy: u64,
+    pub replica: u64,
     /// `started`, `ready`, `draining`, `stopped` or `failed`.
     pub state: String,
 }
@@ -78,7 +78,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts it over copies of `ebb-sample` and waits until its front door is open.
+    /// Starts it over replicas of `ebb-sample` and waits until its front door is open.
     ///
     /// # Panics
     /// It does not open.
@@ -90,7 +90,7 @@ impl Run {
         Self::start(options, &[sample, "--port", "{port}"])
     }
 
-    /// Starts it over copies of a command and waits until its front door is open.
+    /// Starts it over replicas of a command and waits until its front door is open.
     ///
     /// # Panics
     /// It does not open.
@@ -166,12 +166,12 @@ impl Run {
         self.ebb.pending()
     }
 
-    /// The processes of its copies, ready or not.
+    /// The processes of its replicas, ready or not.
     ///
     /// # Panics
     /// `/proc` is not as proc(5) says.
     #[must_use]
-    pub fn copies(&self) -> Vec<u32> {
+    pub fn replicas(&self) -> Vec<u32> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.ebb.pid()));
         let tasks = tasks.expect("/proc/PID/task").flatten();
         let children = tasks.filter_map(|task| {

@@ -42,7 +42,7 @@ fn with_110_pods() {
         metrics.lines().any(|line| line == counted).then_some(())
     });
     eventually("all reported", READY_WITHIN, || {
-        (replica.workload("many", "web")["ready"] == PODS).then_some(())
+        (replica.workload("many", "web")["ready_replicas"] == PODS).then_some(())
     });
     let pid = agent.pid().expect("a real agent");
     let (cpu, begun) = (cost::cpu(pid), Instant::now());

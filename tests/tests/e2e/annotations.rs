@@ -68,12 +68,12 @@ fn bad() {
         1,
         &[FAST, ("autoscaling.knative.dev/target", "ten")],
     );
-    let note = app.await_event("BadAnnotations");
+    let note = app.await_event("InvalidAnnotations");
     assert!(note.contains("autoscaling.knative.dev/target"), "{note}");
     let traffic = app.traffic(40);
     traffic.set(40);
     app.assert_stays(1, A_WHILE);
-    assert_eq!(app.view()["mode"], "refused");
+    assert_eq!(app.view()["mode"], "not_scaled");
     // Mended, it is scaled.
     let mended = json!({"spec": {"template": {"metadata": {"annotations": {"autoscaling.knative.dev/target": "10"}}}}});
     world.api().merge(&app.path(), &mended).unwrap();
@@ -94,7 +94,7 @@ fn recommend() {
     assert!(note.starts_with("from 1 to "), "{note}");
     eventually("it says what it would do", SOON, || {
         let view = app.view();
-        (view["mode"] == "recommend" && view["desired"].as_u64() >= Some(4)).then_some(())
+        (view["mode"] == "recommend" && view["desired_replicas"].as_u64() >= Some(4)).then_some(())
     });
     app.assert_stays(1, A_WHILE);
     traffic.assert_all_ok();

@@ -32,7 +32,7 @@ fn to_the_written_scale() {
         .map(|app| {
             app.await_serving(1);
             eventually("a decision on the idle one", SOON, || {
-                (app.view()["ready"] == 1).then_some(())
+                (app.view()["ready_replicas"] == 1).then_some(())
             });
             let traffic = app.traffic(AT_ONCE);
             let start = traffic.set(AT_ONCE);

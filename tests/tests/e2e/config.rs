@@ -35,7 +35,7 @@ fn bad_is_refused_whole() {
         SYSTEM,
         "ConfigMap",
         "config-autoscaler",
-        "BadSettings",
+        "InvalidSettings",
     );
     assert!(note.contains("max-scale-up-rate"), "{note}");
     assert_eq!(

@@ -310,7 +310,7 @@ fn fail_over(replicas: &mut [Autoscaler; 2]) -> Duration {
 fn decided(replica: &Autoscaler) -> usize {
     let (_, body) = replica.get("/metrics").unwrap_or_default();
     let of = |line: &&str| {
-        line.starts_with("ebb_workload_desired_pods{") && line.contains("namespace=\"shop-")
+        line.starts_with("ebb_workload_desired_replicas{") && line.contains("namespace=\"shop-")
     };
     body.lines().filter(of).count()
 }

@@ -67,7 +67,7 @@ fn says(world: &World, wrapper: &[&str], reason: &str, words: &str) {
     });
     assert!(ready.1.contains(words), "{ready:?}");
     let (_, metrics) = agent.get("/metrics").unwrap();
-    let lack = format!("ebb_agent_lack{{reason=\"{reason}\"}} 1");
+    let lack = format!("ebb_agent_unavailable{{reason=\"{reason}\"}} 1");
     assert!(metrics.lines().any(|line| line == lack), "{metrics}");
     assert!(
         metrics.lines().any(|line| line == "ebb_agent_counting 0"),

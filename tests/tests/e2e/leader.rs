@@ -26,7 +26,7 @@ fn killed_under_load() {
     assert!(!standby.is_leading());
     world.replicas[0].signal(Signal::SIGKILL);
     let killed = Instant::now();
-    let desired = standby.workload("killed", "web")["desired"]
+    let desired = standby.workload("killed", "web")["desired_replicas"]
         .as_u64()
         .unwrap();
     assert!(

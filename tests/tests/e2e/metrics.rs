@@ -47,7 +47,7 @@ fn exposed(namespace: &str) -> Vec<String> {
         text.contains(has).then_some(text)
     };
     let mut all = vec![eventually("the workload's metrics", SOON, || {
-        let has = format!("ebb_workload_stable_load{{namespace=\"{namespace}\"");
+        let has = format!("ebb_workload_stable_average{{namespace=\"{namespace}\"");
         text(world.replica().get("/metrics"), &has)
     })];
     if agent::is_real().is_ok() {
@@ -102,7 +102,7 @@ fn labels() {
 type Metric = (String, String);
 
 /// Those that a program may have and did not, in this test: there was no reason.
-const SELDOM: [&str; 2] = ["ebb_agent_lack", "ebb_autoscaler_scale_writes"];
+const SELDOM: [&str; 2] = ["ebb_agent_unavailable", "ebb_autoscaler_scale_writes"];
 
 fn documented() {
     let docs = std::fs::read_to_string(file("docs/metrics.md")).unwrap();

@@ -199,13 +199,13 @@ fn everything(world: &World) {
     traffic.assert_all_ok();
     // An Event, and the same again.
     let app = world.app("rights", "bad", 1, &[("ebb.dev/mode", "nonsense")]);
-    app.await_event("BadAnnotations");
+    app.await_event("InvalidAnnotations");
     for (mode, refused) in [(Value::Null, false), ("nonsense".into(), true)] {
         let annotations = json!({"ebb.dev/mode": mode});
         let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
         world.api().merge(&app.path(), &patch).unwrap();
         eventually("judged again", SOON, || {
-            ((app.view()["mode"] == "refused") == refused).then_some(())
+            ((app.view()["mode"] == "not_scaled") == refused).then_some(())
         });
     }
     // Another certificate, and an authority that somebody has changed.
@@ -227,7 +227,7 @@ fn in_the_path(world: &World) {
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
     }));
     eventually("an activator in the path", SOON, || {
-        (app.view()["in_place"] == true).then_some(())
+        (app.view()["path_confirmed"] == true).then_some(())
     });
     drop(app);
     let slice = path(

@@ -32,7 +32,7 @@ fn loses_nothing() {
         ],
     );
     eventually("all counted", SOON, || {
-        (app.view()["ready"] == 4 && app.view()["silent_pods"] == 0).then_some(())
+        (app.view()["ready_replicas"] == 4 && app.view()["pods_without_metrics"] == 0).then_some(())
     });
     let traffic = app.traffic(20);
     traffic.set(20);
@@ -42,7 +42,7 @@ fn loses_nothing() {
             agent.restart();
         }
         eventually("all heard of again", SOON, || {
-            (app.view()["silent_pods"] == 0).then_some(())
+            (app.view()["pods_without_metrics"] == 0).then_some(())
         });
     }
     traffic.set(0);

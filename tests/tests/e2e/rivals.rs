@@ -27,7 +27,7 @@ fn hpa() {
         },
     }));
     let app = world.app("rival", "web", 1, &[FAST, TEN]);
-    let note = app.await_event("OwnerConflict");
+    let note = app.await_event("ConflictingAutoscaler");
     assert!(
         note.contains("HorizontalPodAutoscaler rival/theirs"),
         "{note}"

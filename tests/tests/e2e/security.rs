@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ebb_report::{Pod, Report};
+use ebb_contract::{Pod, Report};
 use ebb_tests::cluster::agent::agent_token;
 use ebb_tests::cluster::api::path;
 use ebb_tests::cluster::report::{Line, tls, trust};
@@ -69,7 +69,7 @@ fn only_agents() {
     let api = world.api();
     let good = agent_token(api, "node-a");
     let empty = report("node-a", "nobody");
-    let audience = Some(ebb_report::AUDIENCE);
+    let audience = Some(ebb_contract::AUDIENCE);
     assert_eq!(status(&world, Some(&good), &empty), 200);
     assert_eq!(status(&world, None, &empty), 401, "no token");
     assert_eq!(
@@ -240,7 +240,7 @@ fn ten_thousand_connections() {
     let (_, metrics) = world.replica().get("/metrics").unwrap();
     let turned_away = metrics
         .lines()
-        .find_map(|line| line.strip_prefix("ebb_autoscaler_report_connections_turned_away_total "))
+        .find_map(|line| line.strip_prefix("ebb_autoscaler_report_connections_rejected_total "))
         .and_then(|value| value.parse::<f64>().ok())
         .unwrap();
     assert!(turned_away > 9_000.0, "{turned_away}");
@@ -257,7 +257,7 @@ fn nothing_is_lost(world: &World, app: &crate::world::App<'_>) {
     traffic.set(14);
     app.await_replicas(SOON, |replicas| replicas >= 2);
     eventually("nobody silent", SOON, || {
-        (app.view()["silent_pods"] == 0).then_some(())
+        (app.view()["pods_without_metrics"] == 0).then_some(())
     });
     assert_eq!(
         world.replica().get("/healthz").map(|(status, _)| status),

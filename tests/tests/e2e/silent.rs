@@ -40,14 +40,14 @@ fn never_shrinks() {
     let unheard = pods(agent.node()) as u64;
     agent.silence();
     eventually("its pods are missed", SOON, || {
-        (app.view()["silent_pods"].as_u64() >= Some(unheard)).then_some(())
+        (app.view()["pods_without_metrics"].as_u64() >= Some(unheard)).then_some(())
     });
     // May grow, does not shrink.
     app.assert_within(most..=u64::MAX, silence);
     let during = app.replicas();
     agent.restart();
     eventually("nobody silent", SOON, || {
-        (app.view()["silent_pods"] == 0).then_some(())
+        (app.view()["pods_without_metrics"] == 0).then_some(())
     });
     // It goes on: also down again.
     traffic.set(0);

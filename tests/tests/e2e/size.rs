@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ebb_report::{Pod, Report};
+use ebb_contract::{Pod, Report};
 use ebb_tests::cluster::agent::agent_token;
 use ebb_tests::cluster::report::{Line, trust};
 use ebb_tests::cluster::{Autoscaler, Cluster, block_on, opted_in};
@@ -85,7 +85,10 @@ fn large_cluster() {
     let p99 = percentile(&buckets, &ingest(&replica), 0.99);
     let views = replica.workloads();
     assert_eq!(views.len(), workloads);
-    let decided = views.iter().filter(|view| view["desired"].is_u64()).count();
+    let decided = views
+        .iter()
+        .filter(|view| view["desired_replicas"].is_u64())
+        .count();
     assert_eq!(decided, workloads, "all are decided on");
     note(format!(
         "{nodes} agents with {PODS_ON_A_NODE} pods, {workloads} workloads, {rate:.0} reports/s: {:.0} % of a core, {memory:.0} MiB, \

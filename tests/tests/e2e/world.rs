@@ -168,8 +168,8 @@ impl App<'_> {
         let steady = eventually(&what, SOON, || {
             let (replicas, view) = (self.replicas(), self.view());
             let calm = view["panic_mode"] == false
-                && view["desired"] == replicas
-                && view["ready"] == replicas;
+                && view["desired_replicas"] == replicas
+                && view["ready_replicas"] == replicas;
             if !calm {
                 decided = Value::Null;
             } else if decided.is_null() {

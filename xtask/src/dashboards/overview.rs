@@ -1,8 +1,8 @@
-//! All workloads: what they cost, which need somebody, and whether those who count and decide are well.
+//! All workloads: what they cost, which need attention, and whether agents and autoscaler work.
 
 use super::{Dashboard, annotation, link, panel::Panel};
 
-/// Every replica of the autoscaler tells of every workload: one series of them.
+/// Every replica of the autoscaler exports every workload: the maximum makes one series of them.
 macro_rules! once {
     ($metric:literal) => {
         concat!(
@@ -20,10 +20,10 @@ pub(super) fn dashboard() -> Dashboard {
         description: "All workloads that Ebb scales, and Ebb itself.",
         variables: vec![],
         annotations: vec![annotation(
-            "Another leader",
+            "Leader change",
             "purple",
             "sum(changes(ebb_autoscaler_leader[1m])) > 0",
-            "another leader",
+            "leader change",
         )],
         links: vec![link("A workload", "ebb-workload")],
         rows: vec![
@@ -32,7 +32,7 @@ pub(super) fn dashboard() -> Dashboard {
             ("Workloads", vec![workloads()]),
             ("At zero and in a burst: the activator", activator()),
             ("Counting and deciding", machinery()),
-            ("What Ebb takes", cost()),
+            ("Resources of Ebb", cost()),
         ],
     }
 }
@@ -42,64 +42,68 @@ fn now() -> Vec<Panel> {
         Panel::number(
             "Workloads",
             "short",
-            "That opted in.",
+            "Workloads that opted in.",
             "max(ebb_autoscaler_workloads)",
         ),
         Panel::number(
-            "Pods",
+            "Requested replicas",
             "short",
-            "That all of them together are asked to have.",
-            concat!("sum(", once!("replicas"), ")"),
+            "Requested replicas of all workloads together.",
+            concat!("sum(", once!("requested_replicas"), ")"),
         ),
         Panel::number(
-            "In flight",
+            "Concurrency",
             "short",
-            "Requests in flight, in all.",
+            "Requests in flight at all workloads together.",
             concat!("sum(", once!("requests_in_flight"), ")"),
         ),
         Panel::number(
             "Saved against peak",
             "percentunit",
-            "Pods saved in the time shown, against every workload having its peak of that time throughout.",
+            "Share of replicas saved in the time shown, compared with every workload running its peak of that time throughout.",
             concat!(
                 "1 - sum(avg_over_time(",
-                once!("replicas"),
+                once!("requested_replicas"),
                 "[$__range:])) / (sum(max_over_time(",
-                once!("replicas"),
+                once!("requested_replicas"),
                 "[$__range:])) > 0)"
             ),
         ),
         Panel::number(
-            "In panic",
+            "In panic mode",
             "short",
-            "Workloads that a burst keeps from shrinking.",
-            concat!("sum(", once!("panicking"), ")"),
+            "Workloads that are not scaled down because of a burst.",
+            concat!("sum(", once!("panic_mode"), ")"),
         ),
         Panel::number(
             "Stuck",
             "short",
-            "Workloads that have fewer pods ready than they are asked to have.",
+            "Workloads with fewer ready replicas than requested replicas.",
             concat!(
                 "count(",
-                once!("replicas"),
+                once!("requested_replicas"),
                 " > ",
-                once!("ready_pods"),
+                once!("ready_replicas"),
                 ") or vector(0)"
             ),
         )
         .bad_above(1.0),
         Panel::number(
-            "Stale",
+            "Metrics stale",
             "short",
-            "Workloads with pods that are not heard of: they may grow and do not shrink.",
-            concat!("count(", once!("silent_pods"), " > 0) or vector(0)"),
+            "Workloads with pods without current metrics. They are scaled up and not down.",
+            concat!(
+                "count(",
+                once!("pods_without_metrics"),
+                " > 0) or vector(0)"
+            ),
         )
         .bad_above(1.0),
         Panel::number(
-            "Refused",
+            "Not scaled",
             "short",
-            "Workloads that are not scaled: wrong annotations, or another autoscaler.",
-            concat!("sum(", once!("refused"), ")"),
+            "Workloads that are not scaled: invalid configuration, or a conflicting autoscaler.",
+            concat!("sum(", once!("not_scaled"), ")"),
         )
         .bad_above(1.0),
     ]
@@ -107,22 +111,22 @@ fn now() -> Vec<Panel> {
 
 fn traffic() -> Vec<Panel> {
     vec![
-        Panel::lines("Pods", "short", "Asked for, ready, and wanted by the load.")
-            .query("asked for", concat!("sum(", once!("replicas"), ")"))
-            .query("ready", concat!("sum(", once!("ready_pods"), ")"))
-            .query("wanted", concat!("sum(", once!("desired_pods"), ")"))
-            .dashed("wanted"),
+        Panel::lines("Replicas", "short", "Requested, ready and desired replicas of all workloads together.")
+            .query("requested", concat!("sum(", once!("requested_replicas"), ")"))
+            .query("ready", concat!("sum(", once!("ready_replicas"), ")"))
+            .query("desired", concat!("sum(", once!("desired_replicas"), ")"))
+            .dashed("desired"),
         Panel::lines(
-            "Requests in flight",
+            "Concurrency",
             "short",
-            "The exact mean, from the kernel's integral, of the ten busiest workloads.",
+            "Exact mean of the ten busiest workloads, from the kernel's integral.",
         )
         .query(
             "{{namespace}}/{{workload}}",
             "topk(10, sum by (namespace, workload) (rate(ebb_pod_in_flight_seconds_total[$__rate_interval])))",
         )
         .stacked(),
-        Panel::lines("Responses", "reqps", "By class of status, over all pods.")
+        Panel::lines("Responses", "reqps", "Responses of all pods, by status class.")
             .query(
                 "{{class}}",
                 "sum by (class) (rate(ebb_pod_responses_total[$__rate_interval]))",
@@ -134,36 +138,36 @@ fn traffic() -> Vec<Panel> {
 fn workloads() -> Panel {
     Panel::table(
         "Workloads",
-        "Those that need somebody first; a name leads to its board.",
+        "Workloads that need attention come first. A name links to the dashboard of its workload.",
         "name",
         "/d/ebb-workload?var-datasource=${datasource}&var-namespace=${__data.fields.namespace}\
          &var-kind=${__data.fields.kind}&var-name=${__data.fields.name}&${__url_time_range}",
     )
-    .query("asked for", once!("replicas"))
-    .query("ready", once!("ready_pods"))
-    .query("wanted", once!("desired_pods"))
-    .query("load", once!("stable_load"))
-    .query("target a pod", once!("target_load"))
+    .query("requested replicas", once!("requested_replicas"))
+    .query("ready replicas", once!("ready_replicas"))
+    .query("desired replicas", once!("desired_replicas"))
+    .query("stable average", once!("stable_average"))
+    .query("target per pod", once!("target_per_pod"))
     .query("in flight", once!("requests_in_flight"))
-    .query("panic", once!("panicking"))
-    .query("silent pods", once!("silent_pods"))
-    .query("refused", once!("refused"))
+    .query("panic mode", once!("panic_mode"))
+    .query("pods without metrics", once!("pods_without_metrics"))
+    .query("not scaled", once!("not_scaled"))
 }
 
 fn activator() -> Vec<Panel> {
     vec![
-        Panel::lines("Requests held", "short", "That wait for a pod, by Service.")
+        Panel::lines("Queued requests", "short", "Requests that wait for a pod, by Service.")
             .query(
                 "{{namespace}}/{{service}}",
-                "sum by (namespace, service) (ebb_activator_held_requests)",
+                "sum by (namespace, service) (ebb_activator_queued_requests)",
             ),
-        Panel::lines("Cold starts", "s", "How long the first request waited at zero pods.")
-            .query("half", "histogram_quantile(0.5, sum by (le) (increase(ebb_activator_cold_start_seconds_bucket[$__range])))")
-            .query("nine in ten", "histogram_quantile(0.9, sum by (le) (increase(ebb_activator_cold_start_seconds_bucket[$__range])))"),
+        Panel::lines("Cold starts", "s", "Time that the first request was queued at zero pods.")
+            .query("median", "histogram_quantile(0.5, sum by (le) (increase(ebb_activator_cold_start_seconds_bucket[$__range])))")
+            .query("90 %", "histogram_quantile(0.9, sum by (le) (increase(ebb_activator_cold_start_seconds_bucket[$__range])))"),
         Panel::lines(
             "Answered, refused",
             "reqps",
-            "Requests that came by way of the activator.",
+            "Requests that went through the activators.",
         )
         .query("answered by pods", "sum(rate(ebb_activator_answered_total[$__rate_interval]))")
         .query("refused: {{reason}}", "sum by (reason) (rate(ebb_activator_refused_total[$__rate_interval]))"),
@@ -172,23 +176,23 @@ fn activator() -> Vec<Panel> {
 
 fn machinery() -> Vec<Panel> {
     vec![
-        Panel::lines("Pods counted", "short", "Of those that opted in, by what the agents make of them.")
+        Panel::lines("Counted pods", "short", "Pods that opted in, by their state at the agents; and nodes on which no request is counted.")
             .query("{{state}}", "sum by (state) (ebb_agent_pods)")
             .query("nodes that do not count", "count(ebb_agent_counting == 0) or vector(0)"),
-        Panel::lines("Reports", "reqps", "From agents, by what became of them.")
-            .query("taken", "sum(rate(ebb_autoscaler_reports_total{outcome=\"taken\"}[$__rate_interval]))")
+        Panel::lines("Reports", "reqps", "Reports of agents, by outcome.")
+            .query("accepted", "sum(rate(ebb_autoscaler_reports_total{outcome=\"accepted\"}[$__rate_interval]))")
             .query("{{outcome}} (at the agent)", "sum by (outcome) (rate(ebb_agent_reports_total[$__rate_interval]))"),
-        Panel::lines("Who reports", "short", "Agents and other sources heard of in the last hour.")
+        Panel::lines("Senders of reports", "short", "Agents and other sources that reported in the last hour.")
             .query("all", "max(ebb_autoscaler_report_senders)")
-            .query("silent", "max(ebb_autoscaler_report_senders_silent)")
+            .query("stale", "max(ebb_autoscaler_report_senders_stale)")
             .query("activators", "max(ebb_autoscaler_activators)"),
-        Panel::lines("From report to decision", "s", "How late reports come, and how long they take to be in the windows.")
-            .query("latest report", "max(ebb_autoscaler_report_lag_seconds)")
-            .query("taken in (99 %)", "histogram_quantile(0.99, sum by (le) (rate(ebb_autoscaler_report_ingest_seconds_bucket[$__rate_interval])))"),
-        Panel::lines("Decisions", "ops", "By what they rest on.")
+        Panel::lines("From report to decision", "s", "How late reports arrive, and how long the autoscaler takes to record them.")
+            .query("largest delay", "max(ebb_autoscaler_report_lag_seconds)")
+            .query("recorded in (99 %)", "histogram_quantile(0.99, sum by (le) (rate(ebb_autoscaler_report_ingest_seconds_bucket[$__rate_interval])))"),
+        Panel::lines("Decisions", "ops", "Decisions of the autoscaler, by their basis.")
             .query("{{reason}}", "sum by (reason) (rate(ebb_autoscaler_decisions_total[$__rate_interval]))")
             .stacked(),
-        Panel::lines("Orders to scale", "ops", "By outcome.")
+        Panel::lines("Scale writes", "ops", "Writes of replicas to the API server, by outcome.")
             .query("{{outcome}}", "sum by (outcome) (rate(ebb_autoscaler_scale_writes_total[$__rate_interval]))"),
     ]
 }
@@ -199,20 +203,20 @@ fn cost() -> Vec<Panel> {
         Panel::lines(
             "CPU",
             "short",
-            "Cores, by program; what counting takes in the kernel is not in it.",
+            "CPU cores in use, by program. Without the time of the kernel programs.",
         )
         .query(
             "{{job}}",
             &format!("sum by (job) (rate(process_cpu_seconds_total{{{ours}}}[$__rate_interval]))"),
         ),
-        Panel::lines("Memory", "bytes", "Resident, by program.").query(
+        Panel::lines("Memory", "bytes", "Resident memory, by program.").query(
             "{{job}}",
             &format!("sum by (job) (process_resident_memory_bytes{{{ours}}})"),
         ),
         Panel::lines(
-            "What rarely happens in the kernel",
+            "Unreadable connections",
             "ops",
-            "Connections that cannot be read or followed.",
+            "Connections that the kernel programs could not read or store, by event.",
         )
         .query(
             "{{event}}",

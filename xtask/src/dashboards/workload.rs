@@ -1,15 +1,15 @@
-//! One workload: its load against its target, its pods, and what its clients see.
+//! One workload: its concurrency against its target, its replicas, and what its clients see.
 
 use serde_json::Value;
 
 use super::{Dashboard, annotation, link, panel::Panel, variable};
 
-/// The workload, as the autoscaler names it.
+/// The workload, by the labels of the autoscaler.
 const CHOSEN: &str = "namespace=\"$namespace\", kind=\"$kind\", name=\"$name\"";
-/// The same as the agents name it.
+/// The same workload, by the labels of the agents.
 const ITS_PODS: &str = "namespace=\"$namespace\", workload_kind=\"$kind\", workload=\"$name\"";
-/// The doors of Services that may lead to it.
-const ITS_DOORS: &str = "namespace=\"$namespace\", service=~\"$service\"";
+/// The proxied ports of the Services that may lead to it.
+const ITS_PORTS: &str = "namespace=\"$namespace\", service=~\"$service\"";
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -24,7 +24,7 @@ pub(super) fn dashboard() -> Dashboard {
         links: vec![link("All workloads", "ebb-overview")],
         rows: vec![
             ("Now", now()),
-            ("Why it has the pods it has", scaling()),
+            ("Why it has these replicas", scaling()),
             ("What its clients see", clients()),
             ("Its pods", pods()),
             ("At zero and in a burst: the activator", activator()),
@@ -34,7 +34,7 @@ pub(super) fn dashboard() -> Dashboard {
 
 fn variables() -> Vec<Value> {
     let workload = |label: &str, matching: &str| {
-        format!("label_values(ebb_workload_replicas{{{matching}}}, {label})")
+        format!("label_values(ebb_workload_requested_replicas{{{matching}}}, {label})")
     };
     vec![
         variable("namespace", "Namespace", &workload("namespace", ""), false),
@@ -59,85 +59,84 @@ fn variables() -> Vec<Value> {
     ]
 }
 
-/// Every replica of the autoscaler tells of it: one series of them.
-fn told(metric: &str) -> String {
+/// Every replica of the autoscaler exports it: the maximum makes one series of them.
+fn one(metric: &str) -> String {
     format!("max(ebb_workload_{metric}{{{CHOSEN}}})")
 }
 
-/// Where the number of pods is another than a scrape before.
+/// Where the requested replicas differ from those one scrape before.
 fn scaled(how: &str) -> String {
     format!(
-        "max(ebb_workload_replicas{{{CHOSEN}}}) - max(ebb_workload_replicas{{{CHOSEN}}} offset 15s) {how}"
+        "max(ebb_workload_requested_replicas{{{CHOSEN}}}) - max(ebb_workload_requested_replicas{{{CHOSEN}}} offset 15s) {how}"
     )
 }
 
 fn now() -> Vec<Panel> {
-    let number = |title, description, metric: &str| {
-        Panel::number(title, "short", description, &told(metric))
-    };
+    let number =
+        |title, description, metric: &str| Panel::number(title, "short", description, &one(metric));
     vec![
-        number("Asked for", "Pods it is asked to have.", "replicas"),
-        number("Ready", "Pods that can take requests.", "ready_pods"),
-        number("Wanted", "Pods wanted, bounds included.", "desired_pods"),
+        number("Requested", "Requested replicas.", "requested_replicas"),
+        number("Ready", "Ready replicas.", "ready_replicas"),
+        number("Desired", "Desired replicas, within min-scale and max-scale.", "desired_replicas"),
         number(
-            "In flight",
-            "Requests in flight when its pods were last heard of.",
+            "Concurrency",
+            "Requests in flight, from the last reports of its pods.",
             "requests_in_flight",
         ),
         number(
-            "Target a pod",
-            "Load a pod is meant to carry.",
-            "target_load",
+            "Target per pod",
+            "Concurrency, or requests per second, that each pod is meant to have.",
+            "target_per_pod",
         ),
         number(
-            "Burst room",
-            "Requests in flight there is room for beyond load and reserve; below zero an activator belongs in the path.",
+            "Excess burst capacity",
+            "Capacity of the ready pods, less concurrency and target-burst-capacity. Below zero the activator joins the request path.",
             "excess_burst_capacity",
         ),
         number(
-            "Silent pods",
-            "Pods that may be serving and are not heard of.",
-            "silent_pods",
+            "Pods without metrics",
+            "Pods that may be serving and have no current metrics.",
+            "pods_without_metrics",
         )
         .bad_above(1.0),
         number(
-            "Refused",
-            "Whether it is not scaled, for a reason that its Events tell.",
-            "refused",
+            "Not scaled",
+            "1 if it is not scaled: invalid configuration, or a conflicting autoscaler. Its Events say which.",
+            "not_scaled",
         )
         .bad_above(1.0),
     ]
 }
 
 fn scaling() -> Vec<Panel> {
-    let capacity = format!("{} * {}", told("target_load"), told("ready_pods"));
+    let capacity = format!("{} * {}", one("target_per_pod"), one("ready_replicas"));
     let concurrency =
         format!("sum(rate(ebb_pod_in_flight_seconds_total{{{ITS_PODS}}}[$__rate_interval]))");
     vec![
         Panel::lines(
-            "Load against target",
+            "Averages against capacity",
             "short",
-            "What the ready pods are meant to carry (dashed), and the averages that are held against it. Shaded: panic.",
+            "Capacity of the ready pods at target (dashed), and the averages that are compared with it. Shaded: panic mode.",
         )
-        .query("stable window", &told("stable_load"))
-        .query("panic window", &told("panic_load"))
-        .query("exact mean", &concurrency)
-        .query("target", &capacity)
-        .query("panic", &told("panicking"))
-        .dashed("target")
-        .shaded("panic", "red")
+        .query("stable window", &one("stable_average"))
+        .query("panic window", &one("panic_average"))
+        .query("exact mean concurrency", &concurrency)
+        .query("capacity at target", &capacity)
+        .query("panic mode", &one("panic_mode"))
+        .dashed("capacity at target")
+        .shaded("panic mode", "red")
         .wide(12),
         Panel::lines(
-            "Pods",
+            "Replicas",
             "short",
-            "Wanted (dashed), asked for and ready. Shaded: panic.",
+            "Desired (dashed), requested and ready replicas. Shaded: panic mode.",
         )
-        .query("wanted", &told("desired_pods"))
-        .query("asked for", &told("replicas"))
-        .query("ready", &told("ready_pods"))
-        .query("panic", &told("panicking"))
-        .dashed("wanted")
-        .shaded("panic", "red")
+        .query("desired", &one("desired_replicas"))
+        .query("requested", &one("requested_replicas"))
+        .query("ready", &one("ready_replicas"))
+        .query("panic mode", &one("panic_mode"))
+        .dashed("desired")
+        .shaded("panic mode", "red")
         .wide(12),
     ]
 }
@@ -149,7 +148,7 @@ fn clients() -> Vec<Panel> {
         )
     };
     vec![
-        Panel::lines("Responses", "reqps", "By class of status.")
+        Panel::lines("Responses", "reqps", "Responses of its pods, by status class.")
             .query(
                 "{{class}}",
                 &format!(
@@ -157,21 +156,21 @@ fn clients() -> Vec<Panel> {
                 ),
             )
             .stacked(),
-        Panel::lines("Latency", "s", "Time in flight at the pods.")
-            .query("half", &quantile("0.5"))
-            .query("nine in ten", &quantile("0.9"))
-            .query("99 in 100", &quantile("0.99")),
+        Panel::lines("Latency", "s", "Time that requests were in flight at its pods.")
+            .query("median", &quantile("0.5"))
+            .query("90 %", &quantile("0.9"))
+            .query("99 %", &quantile("0.99")),
         Panel::lines(
-            "Broken off, left out",
+            "Aborted, excluded",
             "reqps",
-            "Requests whose connection ended before their response did; probes and excluded paths.",
+            "Aborted: the connection ended before the response. Excluded: probes and excluded paths.",
         )
         .query(
-            "broken off",
+            "aborted",
             &format!("sum(rate(ebb_pod_requests_aborted_total{{{ITS_PODS}}}[$__rate_interval]))"),
         )
         .query(
-            "left out",
+            "excluded",
             &format!("sum(rate(ebb_pod_requests_excluded_total{{{ITS_PODS}}}[$__rate_interval]))"),
         ),
     ]
@@ -179,27 +178,27 @@ fn clients() -> Vec<Panel> {
 
 fn pods() -> Vec<Panel> {
     vec![
-        Panel::lines("Requests in flight", "short", "The exact mean, pod by pod.")
+        Panel::lines("Concurrency", "short", "Exact mean of each pod.")
             .query("{{pod}}", &format!("sum by (pod) (rate(ebb_pod_in_flight_seconds_total{{{ITS_PODS}}}[$__rate_interval]))")),
-        Panel::lines("What is spoken", "short", "Requests in flight by protocol; opaque ones are connections that cannot be read.")
+        Panel::lines("Protocols", "short", "Requests in flight, by protocol. Opaque: connections that cannot be read, one request each.")
             .query("{{protocol}}", &format!("sum by (protocol) (ebb_pod_requests_in_flight{{{ITS_PODS}}})"))
             .stacked(),
-        Panel::lines("Connections", "short", "Open, pod by pod.")
+        Panel::lines("Connections", "short", "Open connections of each pod.")
             .query("{{pod}}", &format!("sum by (pod) (ebb_pod_connections{{{ITS_PODS}}})")),
     ]
 }
 
 fn activator() -> Vec<Panel> {
     vec![
-        Panel::lines("Held", "short", "Requests that wait for a pod, and whether traffic is led to the activator.")
-            .query("held", &format!("sum(ebb_activator_held_requests{{{ITS_DOORS}}})"))
-            .query("in the path", &format!("max(ebb_activator_in_path{{{ITS_DOORS}}})"))
-            .shaded("in the path", "orange"),
-        Panel::lines("Waiting", "s", "Mean time that requests which waited did, and how long the first one did at zero pods.")
-            .query("mean wait", &format!("sum(increase(ebb_activator_held_seconds_total{{{ITS_DOORS}}}[$__range])) / (sum(increase(ebb_activator_held_total{{{ITS_DOORS}}}[$__range])) > 0)"))
-            .query("cold start, nine in ten", &format!("histogram_quantile(0.9, sum by (le) (increase(ebb_activator_cold_start_seconds_bucket{{{ITS_DOORS}}}[$__range])))")),
-        Panel::lines("Answered, refused", "reqps", "Requests that came by way of the activator.")
-            .query("answered by pods", &format!("sum(rate(ebb_activator_answered_total{{{ITS_DOORS}}}[$__rate_interval]))"))
-            .query("refused: {{reason}}", &format!("sum by (reason) (rate(ebb_activator_refused_total{{{ITS_DOORS}}}[$__rate_interval]))")),
+        Panel::lines("Queued requests", "short", "Requests that wait for a pod. Shaded: an activator is in the request path.")
+            .query("queued", &format!("sum(ebb_activator_queued_requests{{{ITS_PORTS}}})"))
+            .query("activator in the request path", &format!("max(ebb_activator_in_path{{{ITS_PORTS}}})"))
+            .shaded("activator in the request path", "orange"),
+        Panel::lines("Time in the queue", "s", "Mean over all queued requests, and over the first requests at zero pods.")
+            .query("mean", &format!("sum(increase(ebb_activator_queued_seconds_total{{{ITS_PORTS}}}[$__range])) / (sum(increase(ebb_activator_queued_total{{{ITS_PORTS}}}[$__range])) > 0)"))
+            .query("cold start, 90 %", &format!("histogram_quantile(0.9, sum by (le) (increase(ebb_activator_cold_start_seconds_bucket{{{ITS_PORTS}}}[$__range])))")),
+        Panel::lines("Answered, refused", "reqps", "Requests that went through the activators.")
+            .query("answered by pods", &format!("sum(rate(ebb_activator_answered_total{{{ITS_PORTS}}}[$__rate_interval]))"))
+            .query("refused: {{reason}}", &format!("sum by (reason) (rate(ebb_activator_refused_total{{{ITS_PORTS}}}[$__rate_interval]))")),
     ]
 }

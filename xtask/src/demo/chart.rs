@@ -1,4 +1,4 @@
-//! The demo as two charts for a terminal: the load, and the copies under it.
+//! The demo as two charts for a terminal: the load, and the replicas under it.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub(super) struct Chart<'a>(pub(super) &'a Timeline);
 /// Braille dots across: 80 columns with the labels.
 const WIDTH: u32 = 140;
 
-/// Braille dots down: ten lines for the load, six for the copies.
+/// Braille dots down: ten lines for the load, six for the replicas.
 const LOAD_HEIGHT: u32 = 40;
 const COPIES_HEIGHT: u32 = 24;
 
@@ -28,8 +28,8 @@ impl fmt::Display for Chart<'_> {
             TickDisplay::Sparse,
             &steps::concurrency(self.0),
         )?;
-        writeln!(f, "copies ready")?;
-        // Ticks between would be fractions of a copy.
+        writeln!(f, "replicas ready")?;
+        // Ticks between would be fractions of a replica.
         self.plot(f, COPIES_HEIGHT, TickDisplay::None, &steps::ready(self.0))
     }
 }
@@ -81,7 +81,7 @@ mod tests {
         assert!(
             Chart(&Timeline::default())
                 .to_string()
-                .contains("copies ready")
+                .contains("replicas ready")
         );
     }
 }

@@ -11,15 +11,15 @@ pub(super) enum Event {
         /// Host and port.
         address: String,
     },
-    /// It decided how many copies there should be.
+    /// It decided how many replicas there should be.
     Decision(Decision),
-    /// A request arrived while there was no copy.
+    /// A request arrived while there was no replica.
     ColdStart(ColdStart),
-    /// A copy came or went.
-    Copy {
+    /// A replica came or went.
+    Replica {
         t: f64,
         /// Its number.
-        copy: u64,
+        replica: u64,
         /// `started`, `ready`, `draining`, `stopped` or `failed`.
         state: State,
     },
@@ -28,7 +28,7 @@ pub(super) enum Event {
     Other,
 }
 
-/// Where a copy is in its life.
+/// Where a replica is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum State {
@@ -44,13 +44,13 @@ pub(super) enum State {
 pub(super) struct Decision {
     pub(super) t: f64,
     /// Processes alive, and of them ready.
-    pub(super) copies: u32,
+    pub(super) replicas: u32,
     pub(super) ready: u32,
-    /// Mean since the decision before: in flight in the copies, and held.
+    /// Mean since the decision before: in flight in the replicas, and queued.
     pub(super) concurrency: f64,
     /// At this instant.
     pub(super) in_flight: u64,
-    pub(super) held: u64,
+    pub(super) queued: u64,
     /// Averages over the two windows; none while there is no data.
     pub(super) stable: Option<f64>,
     pub(super) panic: Option<f64>,
@@ -62,15 +62,15 @@ pub(super) struct Decision {
     pub(super) reason: String,
 }
 
-/// The first request at zero copies, in milliseconds.
+/// The first request at zero replicas, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(super) struct ColdStart {
     pub(super) t: f64,
-    /// From the start of the copy until it was ready.
+    /// From the start of the replica until it was ready.
     pub(super) start_ms: f64,
-    /// From the request's arrival until a copy had it.
+    /// From the request's arrival until a replica had it.
     pub(super) waited_ms: f64,
-    /// What Ebb added to the copy's own start.
+    /// What Ebb added to the replica's own start.
     pub(super) added_ms: f64,
 }
 
@@ -80,7 +80,7 @@ impl Event {
         match self {
             Self::Decision(decision) => Some(decision.t),
             Self::ColdStart(cold) => Some(cold.t),
-            Self::Copy { t, .. } => Some(*t),
+            Self::Replica { t, .. } => Some(*t),
             Self::Listening { .. } | Self::Other => None,
         }
     }
@@ -94,9 +94,9 @@ mod tests {
     fn the_lines_of_ebb_run_are_understood() {
         let lines = [
             r#"{"event":"listening","address":"127.0.0.1:8080"}"#,
-            r#"{"event":"copy","t":1.0,"copy":1,"state":"ready","detail":"after 12 ms"}"#,
+            r#"{"event":"replica","t":1.0,"replica":1,"state":"ready","detail":"after 12 ms"}"#,
             r#"{"event":"cold-start","t":1.0,"start_ms":12.5,"waited_ms":13,"added_ms":0.5}"#,
-            r#"{"event":"decision","t":2.0,"copies":1,"ready":1,"concurrency":0.5,"in_flight":1,"held":0,
+            r#"{"event":"decision","t":2.0,"replicas":1,"ready":1,"concurrency":0.5,"in_flight":1,"queued":0,
                 "stable":0.5,"panic":null,"desired":1,"panic_mode":false,"requests":1,"reason":"steady"}"#,
             r#"{"event":"from-the-future","x":1}"#,
         ];
@@ -104,8 +104,8 @@ mod tests {
         assert!(matches!(&events[0], Event::Listening { address } if address == "127.0.0.1:8080"));
         assert!(matches!(
             events[1],
-            Event::Copy {
-                copy: 1,
+            Event::Replica {
+                replica: 1,
                 state: State::Ready,
                 ..
             }

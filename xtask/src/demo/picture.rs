@@ -1,7 +1,7 @@
 //! The demo as a picture: `timeline.svg`.
 //!
 //! Two panels on one time axis. Above, the load as the kernel counted it and the averages that were
-//! decided on; below, the copies there were and the copies that were wanted. Panic mode is shaded
+//! decided on; below, the replicas there were and the replicas that were wanted. Panic mode is shaded
 //! through both. Colours are Okabe and Ito's, which colour-blind readers tell apart.
 
 use std::path::Path;
@@ -18,7 +18,7 @@ use super::{event::Decision, script::Played, steps, timeline::Timeline};
 
 /// Pixels: fits a README column twice over, and its text stays legible when halved.
 const SIZE: (u32, u32) = (1200, 680);
-/// Pixels of the title with the legend under it, and of the panel of the copies.
+/// Pixels of the title with the legend under it, and of the panel of the replicas.
 const HEADER: u32 = 76;
 const LOWER: u32 = 200;
 /// Pixels left for the labels of the axes.
@@ -44,7 +44,7 @@ pub(super) fn draw(path: &Path, played: &Played) -> Result<()> {
         let (upper, lower) = panels.split_vertically(SIZE.1 - HEADER - LOWER);
         draw_header(&header)?;
         draw_load(&upper, &played.timeline)?;
-        draw_copies(&lower, &played.timeline)?;
+        draw_replicas(&lower, &played.timeline)?;
         root.present()?;
         Ok(())
     };
@@ -70,8 +70,8 @@ fn draw_header(area: &Area<'_>) -> Result<()> {
         ("stable average", GREEN, Mark::Line),
         ("panic average", ORANGE, Mark::Line),
         ("panic mode", RED, Mark::Shade),
-        ("copies ready", BLUE, Mark::Fill),
-        ("copies wanted", INK, Mark::Dashes),
+        ("replicas ready", BLUE, Mark::Fill),
+        ("replicas wanted", INK, Mark::Dashes),
     ];
     let mut x = left;
     for (name, colour, mark) in entries {
@@ -152,7 +152,7 @@ fn draw_load(area: &Area<'_>, timeline: &Timeline) -> Result<()> {
     Ok(())
 }
 
-fn draw_copies(area: &Area<'_>, timeline: &Timeline) -> Result<()> {
+fn draw_replicas(area: &Area<'_>, timeline: &Timeline) -> Result<()> {
     let most = timeline
         .decisions
         .iter()
@@ -162,7 +162,7 @@ fn draw_copies(area: &Area<'_>, timeline: &Timeline) -> Result<()> {
     let mut panel = panel(area, timeline, top, LABELS - 18)?;
     mesh(
         &mut panel,
-        "copies",
+        "replicas",
         "seconds since the start of ebb run",
         most.unwrap_or(1).min(6) as usize + 1,
     )?;
@@ -273,7 +273,7 @@ mod tests {
         }
         for word in [
             "stable average",
-            "copies wanted",
+            "replicas wanted",
             "second wave",
             "requests in flight",
         ] {

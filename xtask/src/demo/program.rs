@@ -23,7 +23,7 @@ use crate::{exec, root::Root};
 /// `ebb run` tries the command before it listens, which takes as long as the command's start.
 const LISTENS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Its own grace for copies is 10 s (`--stop-grace`); some more to tidy up after them.
+/// Its own grace for replicas is 10 s (`--stop-grace`); some more to tidy up after them.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
 /// How often to look whether it has ended.

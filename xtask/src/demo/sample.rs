@@ -9,7 +9,7 @@ use super::{
     timeline::{Span, Timeline},
 };
 
-/// Seconds, clients, copies at the end of it.
+/// Seconds, clients, replicas at the end of it.
 const PHASES: [(&str, f64, usize, u32); 7] = [
     ("idle", 4.0, 0, 0),
     ("one request", 0.4, 1, 1),
@@ -24,7 +24,7 @@ const PHASES: [(&str, f64, usize, u32); 7] = [
 pub(super) fn played() -> Played {
     let mut timeline = Timeline::default();
     let mut outcomes = Vec::new();
-    let (mut from, mut stable, mut panic, mut copies) = (0.0, 0.0, 0.0, 0_u32);
+    let (mut from, mut stable, mut panic, mut replicas) = (0.0, 0.0, 0.0, 0_u32);
     for (name, length, clients, target) in PHASES {
         let to = from + length;
         timeline.spans.push(Span {
@@ -48,36 +48,36 @@ pub(super) fn played() -> Played {
             let concurrency = clients as f64 * 0.97;
             stable += (concurrency - stable) / 5.0;
             panic += (concurrency - panic) / 1.5;
-            let before = copies;
+            let before = replicas;
             // Down only once the average has come down, as the real one does.
-            if target > copies || stable < 3.0 {
-                copies = if target > copies {
-                    target.min(copies * 3 + 1)
+            if target > replicas || stable < 3.0 {
+                replicas = if target > replicas {
+                    target.min(replicas * 3 + 1)
                 } else {
                     target
                 };
             }
-            for copy in before.min(copies)..before.max(copies) {
-                let state = if copies > before {
+            for replica in before.min(replicas)..before.max(replicas) {
+                let state = if replicas > before {
                     State::Ready
                 } else {
                     State::Draining
                 };
-                timeline.take_in(Event::Copy {
+                timeline.take_in(Event::Replica {
                     t,
-                    copy: copy.into(),
+                    replica: replica.into(),
                     state,
                 });
             }
             timeline.decisions.push(Decision {
                 t,
-                copies,
-                ready: copies,
+                replicas,
+                ready: replicas,
                 concurrency,
                 in_flight: clients as u64,
                 stable: Some(stable),
                 panic: Some(panic),
-                desired: target.max(copies),
+                desired: target.max(replicas),
                 panic_mode: name == "burst" && t < from + 8.0,
                 ..Decision::default()
             });
@@ -86,7 +86,7 @@ pub(super) fn played() -> Played {
         from = to;
     }
     if let Some(last) = timeline.decisions.last_mut() {
-        (last.copies, last.ready, last.desired) = (0, 0, 0);
+        (last.replicas, last.ready, last.desired) = (0, 0, 0);
     }
     timeline.cold_starts.push(ColdStart {
         t: 4.2,

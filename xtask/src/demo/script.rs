@@ -23,13 +23,13 @@ const HANDLER_MS: u32 = 100;
 /// Milliseconds it takes to start: a stand-in for a real service's, so that the picture shows it.
 const START_MS: u32 = 200;
 
-/// Requests in flight that one copy is to have. With a utilization of 100 %, 50 clients make 5 copies.
+/// Requests in flight that one replica is to have. With a utilization of 100 %, 50 clients make 5 replicas.
 const TARGET: u32 = 10;
 
 /// The shortest stable window there may be; Knative's default of a minute would make a long demo.
 const WINDOW: &str = "6s";
 
-/// Time at zero traffic before the last copy goes; 30 s by default.
+/// Time at zero traffic before the last replica goes; 30 s by default.
 const GRACE: &str = "4s";
 
 /// How long the way back to zero may take: window, grace and a few decisions are about 15 s.
@@ -47,7 +47,7 @@ enum Length {
     For(u64),
     /// One request, however long it takes.
     OneRequest,
-    /// Until there is no copy.
+    /// Until there is no replica.
     UntilZero,
 }
 
@@ -99,7 +99,7 @@ pub(super) struct Played {
 /// Says what will be run, and what is not as it is by default.
 pub(super) fn announce() {
     say::note(&format!(
-        "target {TARGET} requests in flight per copy; {HANDLER_MS} ms a response, {START_MS} ms to start a copy"
+        "target {TARGET} requests in flight per replica; {HANDLER_MS} ms a response, {START_MS} ms to start a replica"
     ));
     say::note(&format!(
         "shorter than the defaults, so that you need not wait: window {WINDOW} (60s), grace period {GRACE} (30s)"
@@ -169,8 +169,8 @@ impl Phase {
         match self.length {
             Length::For(seconds) if self.clients == 0 => format!("no request for {seconds} s"),
             Length::For(seconds) => format!("{} clients for {seconds} s", self.clients),
-            Length::OneRequest => "the first, while there is no copy".to_owned(),
-            Length::UntilZero => "no request until there is no copy".to_owned(),
+            Length::OneRequest => "the first, while there is no replica".to_owned(),
+            Length::UntilZero => "no request until there is no replica".to_owned(),
         }
     }
 
@@ -216,18 +216,18 @@ fn beside(
     })
 }
 
-/// Takes in events until a decision finds no copy alive.
+/// Takes in events until a decision finds no replica alive.
 fn until_zero(program: &Program<'_>, timeline: &mut Timeline) -> Result<()> {
     let until = Instant::now() + BACK_WITHIN;
     while let Some(event) = program.next(until)? {
-        let over = matches!(&event, Event::Decision(decision) if decision.copies == 0);
+        let over = matches!(&event, Event::Decision(decision) if decision.replicas == 0);
         take_in(timeline, event);
         if over {
             return Ok(());
         }
     }
     bail!(
-        "there still were copies {} s after the last request",
+        "there still were replicas {} s after the last request",
         BACK_WITHIN.as_secs()
     )
 }
@@ -239,11 +239,11 @@ fn take_in(timeline: &mut Timeline, event: Event) {
             "woken by a request: {:.0} ms, of which {:.1} ms are ours",
             cold.waited_ms, cold.added_ms
         )),
-        Event::Copy {
-            copy,
+        Event::Replica {
+            replica,
             state: State::Failed,
             ..
-        } => say::note(&format!("copy {copy} failed")),
+        } => say::note(&format!("replica {replica} failed")),
         _ => {}
     }
     timeline.take_in(event);
@@ -254,13 +254,13 @@ fn progress(decision: &Decision) -> String {
     let average =
         |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
     format!(
-        "{:5.1} s  concurrency {:5.1}  stable {:>5}  panic {:>5}{}  copies {} → {}",
+        "{:5.1} s  concurrency {:5.1}  stable {:>5}  panic {:>5}{}  replicas {} → {}",
         decision.t,
         decision.concurrency,
         average(decision.stable),
         average(decision.panic),
         if decision.panic_mode { "!" } else { " " },
-        decision.copies,
+        decision.replicas,
         decision.desired,
     )
 }

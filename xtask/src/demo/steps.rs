@@ -35,7 +35,7 @@ pub(super) fn concurrency(timeline: &Timeline) -> Vec<(f64, f64)> {
     steps([(0.0, 0.0)].into_iter().chain(means), Holds::Before)
 }
 
-/// The copies that were ready, from zero until the end.
+/// The replicas that were ready, from zero until the end.
 pub(super) fn ready(timeline: &Timeline) -> Vec<(f64, f64)> {
     let changes = timeline
         .ready()
@@ -48,7 +48,7 @@ pub(super) fn ready(timeline: &Timeline) -> Vec<(f64, f64)> {
     )
 }
 
-/// The copies that were wanted.
+/// The replicas that were wanted.
 pub(super) fn wanted(timeline: &Timeline) -> Vec<(f64, f64)> {
     let wanted = timeline
         .decisions

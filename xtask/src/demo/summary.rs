@@ -53,7 +53,7 @@ impl fmt::Display for Summary<'_> {
             "p50 ms",
             "p99 ms",
             "in flight",
-            "copies",
+            "replicas",
         ];
         let phases = self.0.timeline.spans.iter().zip(&self.0.outcomes);
         let table = table(
@@ -64,7 +64,7 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "{table}")?;
         write!(
             f,
-            "in flight: the mean that the kernel counted; copies: those ready at the end of the phase"
+            "in flight: the mean that the kernel counted; replicas: those ready at the end of the phase"
         )
     }
 }

@@ -13,11 +13,11 @@ struct Row<'a> {
     t: f64,
     phase: &'a str,
     clients: usize,
-    copies: u32,
+    replicas: u32,
     ready: u32,
     concurrency: f64,
     in_flight: u64,
-    held: u64,
+    queued: u64,
     stable: Option<f64>,
     panic: Option<f64>,
     desired: u32,
@@ -43,7 +43,7 @@ pub(super) struct Timeline {
     pub(super) decisions: Vec<Decision>,
     pub(super) cold_starts: Vec<ColdStart>,
     pub(super) spans: Vec<Span>,
-    /// The copies that are ready, from each change until the next: exact, where decisions only look
+    /// The replicas that are ready, from each change until the next: exact, where decisions only look
     /// from time to time.
     ready: Vec<(f64, u32)>,
     ready_now: BTreeSet<u64>,
@@ -55,11 +55,11 @@ impl Timeline {
         match event {
             Event::Decision(decision) => self.decisions.push(decision),
             Event::ColdStart(cold) => self.cold_starts.push(cold),
-            Event::Copy { t, copy, state } => {
+            Event::Replica { t, replica, state } => {
                 let changed = match state {
-                    State::Ready => self.ready_now.insert(copy),
+                    State::Ready => self.ready_now.insert(replica),
                     State::Draining | State::Stopped | State::Failed => {
-                        self.ready_now.remove(&copy)
+                        self.ready_now.remove(&replica)
                     }
                     State::Started => false,
                 };
@@ -72,12 +72,12 @@ impl Timeline {
         }
     }
 
-    /// How many copies were ready, from each change on.
+    /// How many replicas were ready, from each change on.
     pub(super) fn ready(&self) -> &[(f64, u32)] {
         &self.ready
     }
 
-    /// How many copies were ready at a time.
+    /// How many replicas were ready at a time.
     pub(super) fn ready_at(&self, t: f64) -> u32 {
         self.ready
             .iter()
@@ -152,11 +152,11 @@ impl Timeline {
             t: decision.t,
             phase: span.map_or("", |span| span.name),
             clients: span.map_or(0, |span| span.clients),
-            copies: decision.copies,
+            replicas: decision.replicas,
             ready: decision.ready,
             concurrency: decision.concurrency,
             in_flight: decision.in_flight,
-            held: decision.held,
+            queued: decision.queued,
             stable: decision.stable,
             panic: decision.panic,
             desired: decision.desired,
@@ -172,9 +172,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn copies_are_ready_until_they_drain() {
+    fn replicas_are_ready_until_they_drain() {
         let mut timeline = Timeline::default();
-        for (t, copy, state) in [
+        for (t, replica, state) in [
             (1.0, 1, State::Started),
             (1.2, 1, State::Ready),
             (2.0, 2, State::Ready),
@@ -182,7 +182,7 @@ mod tests {
             (3.5, 1, State::Stopped),
             (4.0, 2, State::Failed),
         ] {
-            timeline.take_in(Event::Copy { t, copy, state });
+            timeline.take_in(Event::Replica { t, replica, state });
         }
         assert_eq!(timeline.ready(), [(1.2, 1), (2.0, 2), (3.0, 1), (4.0, 0)]);
         assert_eq!(timeline.peak_ready(), 2);

@@ -37,31 +37,31 @@ impl Verdict {
         let idle = ready_after("idle");
         check(
             idle == Some(0),
-            format!("0: {} before the first request", copies(idle)),
+            format!("0: {} before the first request", replicas(idle)),
         );
         let woken = ready_after("one request");
         match timeline.cold_starts.first() {
             Some(cold) => check(
                 woken == Some(1),
                 format!(
-                    "1: the first request waited {:.0} ms for {}: {:.0} ms were the copy's own start, {:.1} ms Ebb",
+                    "1: the first request waited {:.0} ms for {}: {:.0} ms were the replica's own start, {:.1} ms Ebb",
                     cold.waited_ms,
-                    copies(woken),
+                    replicas(woken),
                     cold.start_ms,
                     cold.added_ms
                 ),
             ),
             None => check(
                 false,
-                format!("1: no cold start was seen, {}", copies(woken)),
+                format!("1: no cold start was seen, {}", replicas(woken)),
             ),
         }
         check(
             peak > 1,
-            format!("N: {} ready at the most", copies(Some(peak))),
+            format!("N: {} ready at the most", replicas(Some(peak))),
         );
-        let end = timeline.decisions.last().map(|decision| decision.copies);
-        check(end == Some(0), format!("0: {} at the end", copies(end)));
+        let end = timeline.decisions.last().map(|decision| decision.replicas);
+        check(end == Some(0), format!("0: {} at the end", replicas(end)));
         let first = failures.first().map_or_else(String::new, |failure| {
             format!("; the first other: {failure}")
         });
@@ -79,12 +79,12 @@ impl Verdict {
     }
 }
 
-fn copies(number: Option<u32>) -> String {
+fn replicas(number: Option<u32>) -> String {
     match number {
         None => "no decision".to_owned(),
-        Some(0) => "no copy".to_owned(),
-        Some(1) => "one copy".to_owned(),
-        Some(number) => format!("{number} copies"),
+        Some(0) => "no replica".to_owned(),
+        Some(1) => "one replica".to_owned(),
+        Some(number) => format!("{number} replicas"),
     }
 }
 
@@ -106,7 +106,7 @@ mod tests {
         let verdict = Verdict::of(&sample::played());
         assert!(verdict.is_good(), "{verdict}");
         assert!(
-            verdict.to_string().contains("5 copies ready at the most"),
+            verdict.to_string().contains("5 replicas ready at the most"),
             "{verdict}"
         );
     }
@@ -119,7 +119,7 @@ mod tests {
         assert!(text.contains("the first other: status 503"), "{text}");
 
         let mut played = sample::played();
-        played.timeline.decisions.last_mut().unwrap().copies = 1;
+        played.timeline.decisions.last_mut().unwrap().replicas = 1;
         assert!(!Verdict::of(&played).is_good());
     }
 

@@ -65,17 +65,17 @@ impl Metrics {
         let sending = Sending::registered(
             registry,
             "reported_pods",
-            "Pods in reports, by what the autoscaler made of them",
+            "Pods in reports, by outcome at the autoscaler",
         );
         let (wakeups, watch_errors) = (Counter::default(), Counter::default());
         registry.register(
             "wakeups",
-            "Bursts that the kernel has told of before the next round",
+            "Bursts that the kernel reported before the next reading was due",
             wakeups.clone(),
         );
         registry.register(
             "watch_errors",
-            "Breaks in the watch on the API server",
+            "Interruptions of the watch on the API server",
             watch_errors.clone(),
         );
         registry.register_collector(Box::new(state::State(Arc::clone(shown))));

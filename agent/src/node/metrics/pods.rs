@@ -52,22 +52,22 @@ type Number = (&'static str, &'static str, fn(&Reading) -> f64);
 const COUNTERS: &[Number] = &[
     (
         "pod_requests",
-        "Requests begun, without probes and excluded paths",
+        "Requests started, without probes and excluded paths",
         |reading| reading.started as f64,
     ),
     (
         "pod_requests_aborted",
-        "Requests whose connection ended before their response did",
+        "Requests whose connection ended before the response",
         |reading| reading.aborted as f64,
     ),
     (
         "pod_requests_excluded",
-        "Probes and requests to excluded paths",
+        "Probes, and requests to excluded paths",
         |reading| reading.excluded as f64,
     ),
     (
         "pod_in_flight_seconds",
-        "Seconds in flight, of all requests together: its rate is the exact mean concurrency",
+        "Time in flight, summed over all requests; its rate is the exact mean concurrency",
         // Wraps after 584 years of requests.
         |reading| reading.integral as f64 / 1e9,
     ),
@@ -94,7 +94,7 @@ impl Collector for Pods {
                     .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
             }
         }
-        let help = "Responses by class of status";
+        let help = "Responses, by status class";
         let mut metric =
             encoder.encode_descriptor("pod_responses", help, None, MetricType::Counter)?;
         for (pod, reading) in &pods {
@@ -106,7 +106,7 @@ impl Collector for Pods {
                     .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
             }
         }
-        let help = "Requests in flight, by what is spoken; opaque ones are connections that cannot be read";
+        let help = "Requests in flight, by protocol; opaque: connections that cannot be read, one request each";
         let mut metric =
             encoder.encode_descriptor("pod_requests_in_flight", help, None, MetricType::Gauge)?;
         for (pod, reading) in &pods {
@@ -120,7 +120,7 @@ impl Collector for Pods {
                 metric.encode_family(&labels)?.encode_gauge(&value)?;
             }
         }
-        let help = "Connections open";
+        let help = "Open connections";
         let mut metric =
             encoder.encode_descriptor("pod_connections", help, None, MetricType::Gauge)?;
         for (pod, reading) in &pods {
@@ -128,7 +128,8 @@ impl Collector for Pods {
                 .encode_family(pod)?
                 .encode_gauge(&reading.connections)?;
         }
-        let help = "How long requests were in flight; the sum has those still in flight too";
+        let help =
+            "Time that requests were in flight; the sum includes requests that are still in flight";
         let mut metric = encoder.encode_descriptor(
             "pod_request_duration_seconds",
             help,

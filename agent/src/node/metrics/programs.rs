@@ -33,7 +33,8 @@ const HOOKS: [(u64, &str); 3] = [(8, "packet"), (9, "socket"), (13, "socket")];
 impl Collector for Programs {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let taken = taken();
-        let help = "Time that the kernel's programs took, where kernel.bpf_stats_enabled is 1";
+        let help =
+            "Time that the kernel programs ran; no sample unless kernel.bpf_stats_enabled is 1";
         let kind = MetricType::Counter;
         let mut metric = encoder.encode_descriptor("program_seconds", help, None, kind)?;
         for (&hook, taken) in &taken {
@@ -42,7 +43,7 @@ impl Collector for Programs {
                 .encode_family(&Hook { hook })?
                 .encode_counter::<NoLabelSet, _, u64>(&seconds, None)?;
         }
-        let help = "Runs of the kernel's programs, where kernel.bpf_stats_enabled is 1";
+        let help = "Runs of the kernel programs; no sample unless kernel.bpf_stats_enabled is 1";
         let mut metric = encoder.encode_descriptor("program_runs", help, None, kind)?;
         for (&hook, taken) in &taken {
             metric

@@ -1,4 +1,4 @@
-//! How the agent itself stands, when it is asked.
+//! Metrics of the agent itself, read at each scrape.
 
 use std::{fmt, sync::PoisonError};
 
@@ -38,7 +38,12 @@ impl Collector for State {
         // A gauge and no `info`: the older text format has no such type.
         let version = env!("CARGO_PKG_VERSION");
         encoder
-            .encode_descriptor("build_info", "The program", None, MetricType::Gauge)?
+            .encode_descriptor(
+                "build_info",
+                "Version of the program",
+                None,
+                MetricType::Gauge,
+            )?
             .encode_family(&Version { version })?
             .encode_gauge(&1u64)?;
         let view = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,69 +59,68 @@ impl Collector for State {
         };
         gauge(
             "counting",
-            "Whether requests are counted on this node",
+            "1 if requests are counted on this node",
             counts.into(),
         )?;
         gauge(
             "pinned",
-            "Whether counting goes on while no agent runs",
+            "1 if counting continues while no agent runs",
             pinned.into(),
         )?;
         gauge(
             "synced",
-            "Whether the pods of the node are known",
+            "1 if the agent has listed the pods of the node",
             view.synced.into(),
         )?;
         let number = |number: Option<usize>| number.unwrap_or_default() as u64;
         gauge(
             "adopted_pods",
-            "Pods whose counting the agent took over when it started",
+            "Pods whose counters the agent took over at its start",
             number(adoption.map(|adoption| adoption.adopted)),
         )?;
         gauge(
-            "exchanged_programs",
-            "Programs that the agent exchanged in place when it started",
+            "replaced_programs",
+            "Attached kernel programs that the agent replaced at its start",
             number(adoption.map(|adoption| adoption.exchanged)),
         )?;
         gauge(
-            "replaced_layouts",
-            "Layouts of pins that the agent could not take over when it started",
+            "discarded_pin_layouts",
+            "Layouts of pinned maps that the agent could not take over at its start",
             number(adoption.map(|adoption| adoption.layouts.len() + usize::from(adoption.halfway))),
         )?;
-        let help = "Why requests cannot be counted on this node; no sample where they are";
-        let mut metric = encoder.encode_descriptor("lack", help, None, MetricType::Gauge)?;
+        let help = "1 for the reason why no request is counted on this node; no sample while requests are counted";
+        let mut metric = encoder.encode_descriptor("unavailable", help, None, MetricType::Gauge)?;
         if let Some(reason) = lack {
             metric.encode_family(&For { reason })?.encode_gauge(&1u64)?;
         }
-        let help = "Pods of the node that opted in";
+        let help = "Pods of the node that opted in, by state";
         let mut metric = encoder.encode_descriptor("pods", help, None, MetricType::Gauge)?;
         for (state, pods) in [
             ("counted", view.tally.counted),
             ("waiting", view.tally.waiting),
-            ("refused", view.tally.refused),
+            ("rejected", view.tally.refused),
         ] {
             let pods = pods as u64;
             metric
                 .encode_family(&InState { state })?
                 .encode_gauge(&pods)?;
         }
-        let help =
-            "What rarely happens in the kernel: connections that could not be read or counted";
+        let help = "Connections that the kernel programs could not read or store, by event";
         let mut metric =
             encoder.encode_descriptor("kernel_events", help, None, MetricType::Counter)?;
         for (event, count) in [
             ("unreadable", view.events.unreadable),
-            ("not_joined", view.events.not_joined),
-            ("no_room", view.events.no_room),
-            ("no_share", view.events.no_share),
-            ("missed", view.events.missed),
-            ("no_storage", view.events.no_storage),
+            ("attach_failed", view.events.not_joined),
+            ("out_of_order_full", view.events.no_room),
+            ("out_of_order_share_full", view.events.no_share),
+            ("bytes_missed", view.events.missed),
+            ("no_memory", view.events.no_storage),
         ] {
             metric
                 .encode_family(&Happened { event })?
                 .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
-        let help = "Figures of a pod that could not be read";
+        let help = "Readings of counters that failed";
         encoder
             .encode_descriptor("missed_readings", help, None, MetricType::Counter)?
             .encode_counter::<NoLabelSet, _, u64>(&view.missed, None)

@@ -60,7 +60,7 @@ fn a_pod_and_its_node_are_shown() {
         &format!(r#"ebb_pod_requests_in_flight{{{pod},protocol="opaque"}} 1"#),
         &format!(r#"ebb_pod_request_duration_seconds_bucket{{le="+Inf",{pod}}} 0"#),
         r#"ebb_agent_pods{state="waiting"} 2"#,
-        r#"ebb_agent_lack{reason="KernelTooOld"} 1"#,
+        r#"ebb_agent_unavailable{reason="KernelTooOld"} 1"#,
         "ebb_agent_counting 0",
         "ebb_agent_missed_readings_total 4",
         "ebb_agent_kernel_events_total{event=\"unreadable\"} 3",

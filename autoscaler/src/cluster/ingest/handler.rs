@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ebb_report::{Receipt, Report, doors};
+use ebb_contract::{Receipt, Report, doors};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -49,7 +49,7 @@ pub(in crate::cluster) struct Handler {
 enum Failure {
     #[error(
         "nothing here; reports go to POST {} and {}",
-        ebb_report::PATH,
+        ebb_contract::PATH,
         doors::PATH
     )]
     NotFound,
@@ -61,7 +61,7 @@ enum Failure {
     TooLong(usize),
     #[error("body not there within {BODY:?}")]
     TooSlow,
-    #[error("body broke off: {0}")]
+    #[error("body aborted: {0}")]
     Broken(String),
     #[error("not a report: {0}")]
     Unreadable(#[from] serde_json::Error),
@@ -130,7 +130,7 @@ impl Handler {
 
     async fn take(&self, request: Request<Incoming>, seat: &Seat) -> Result<Bytes, Failure> {
         let longest = match request.uri().path() {
-            ebb_report::PATH => ebb_report::MAX_BODY,
+            ebb_contract::PATH => ebb_contract::MAX_BODY,
             doors::PATH => doors::MAX_BODY,
             _ => return Err(Failure::NotFound),
         };

@@ -1,6 +1,6 @@
 //! Who sends: a service-account token, asked of the API server and remembered.
 //!
-//! A token counts only if it was made out for [`ebb_report::AUDIENCE`], and for an account that may report. A token of
+//! A token counts only if it was made out for [`ebb_contract::AUDIENCE`], and for an account that may report. A token of
 //! the agents' account speaks for the node that the token says its pod runs on, and for no other. Bias: a token the
 //! API server once vouched for is believed until it runs out while the API server does not answer, because figures
 //! that are missing hold every workload still; one it never saw is not.
@@ -117,7 +117,7 @@ impl Identities {
         let review = TokenReview {
             metadata: ObjectMeta::default(),
             spec: TokenReviewSpec {
-                audiences: Some(vec![ebb_report::AUDIENCE.to_owned()]),
+                audiences: Some(vec![ebb_contract::AUDIENCE.to_owned()]),
                 token: Some(token.to_owned()),
             },
             status: None,
@@ -139,7 +139,7 @@ impl Identities {
             .audiences
             .iter()
             .flatten()
-            .any(|audience| audience == ebb_report::AUDIENCE);
+            .any(|audience| audience == ebb_contract::AUDIENCE);
         match (status.authenticated, status.user) {
             (Some(true), Some(user)) if ours => self.judge(user),
             _ => {

@@ -8,8 +8,8 @@ mod workloads;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use ebb_contract::Receipt;
 use ebb_metrics::Format;
-use ebb_report::Receipt;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -35,17 +35,17 @@ pub(super) struct Metrics {
     leading: Gauge,
 }
 
-/// What becomes of reports, as far as it should be seen to be none.
+/// Outcomes of reports that are exported from the start, also as zero.
 const REPORTS: [&str; 6] = [
-    "taken",
+    "accepted",
     "bad_token",
     "forbidden",
     "unchecked",
     "unreadable",
     "broken",
 ];
-/// What becomes of orders to scale.
-const WRITES: [&str; 4] = ["done", "failed", "dropped", "overtaken"];
+/// Outcomes of scale writes.
+const WRITES: [&str; 4] = ["done", "failed", "dropped", "conflict"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -69,44 +69,40 @@ impl Metrics {
             leading: Gauge::default(),
             registry: Registry::default(),
         };
-        registry.register(
-            "reports",
-            "Reports by what became of them",
-            metrics.reports.clone(),
-        );
+        registry.register("reports", "Reports, by outcome", metrics.reports.clone());
         registry.register(
             "reported_pods",
-            "Pods in reports by what became of their figures",
+            "Pods in reports, by outcome",
             metrics.reported_pods.clone(),
         );
         registry.register(
-            "report_connections_turned_away",
-            "Connections to the report port for which there was no seat",
+            "report_connections_rejected",
+            "Connections to the report port that were rejected, because too many were open",
             metrics.turned_away.clone(),
         );
         registry.register(
             "report_ingest_seconds",
-            "Time from a whole report to its figures in the windows, decisions it caused included",
+            "Time to record a complete report, with the decisions that it caused",
             metrics.ingest.clone(),
         );
         registry.register(
             "scale_writes",
-            "Orders to scale by outcome",
+            "Scale writes, by outcome",
             metrics.writes.clone(),
         );
         registry.register(
             "dropped_writes",
-            "Writes to the API server that were not sent, because this replica did not lead any more",
+            "Writes to the API server that were not sent, because this replica was no longer the leader",
             leadership.dropped(),
         );
         registry.register(
             "dropped_events",
-            "Events that were not written, because there were too many of one namespace or at once",
+            "Events that were not written, because one namespace had too many of them",
             metrics.dropped_events.clone(),
         );
         registry.register(
             "leader",
-            "Whether this replica acts",
+            "1 if this replica is the leader",
             metrics.leading.clone(),
         );
         // From the start, so that the first of a kind is a rise.
@@ -123,7 +119,7 @@ impl Metrics {
     }
 
     pub(super) fn reported(&self, receipt: Receipt, took: Duration) {
-        count(&self.reports, "taken", 1);
+        count(&self.reports, "accepted", 1);
         self.ingest.observe(took.as_secs_f64());
         for (outcome, pods) in receipt.outcomes() {
             count(&self.reported_pods, outcome, pods);

@@ -22,7 +22,7 @@ impl Collector for Ages {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(
             "autoscaler_watch_age_seconds",
-            "Time since the watch on objects of this kind was last heard of; up to 15 is normal",
+            "Time since the last message of the watch on objects of this kind; up to 15 s is normal",
             None,
             MetricType::Gauge,
         )?;

@@ -1,4 +1,4 @@
-//! A workload's figures, read from the engine when they are asked for.
+//! Metrics of workloads, read from the engine at each scrape.
 
 use std::{fmt, sync::Arc};
 
@@ -40,74 +40,72 @@ type Gauge = (&'static str, &'static str, fn(&Workload) -> Option<f64>);
 
 const GAUGES: &[Gauge] = &[
     (
-        "workload_replicas",
-        "Pods the workload is asked to have",
-        |view| Some(view.replicas.into()),
+        "workload_requested_replicas",
+        "Requested replicas (spec.replicas)",
+        |view| Some(view.requested_replicas.into()),
+    ),
+    ("workload_ready_replicas", "Ready replicas", |view| {
+        view.ready_replicas.map(Into::into)
+    }),
+    (
+        "workload_desired_replicas",
+        "Desired replicas, within min-scale and max-scale",
+        |view| view.desired_replicas.map(Into::into),
     ),
     (
-        "workload_ready_pods",
-        "Pods that can take requests",
-        |view| view.ready.map(Into::into),
-    ),
-    (
-        "workload_desired_pods",
-        "Pods wanted, bounds included",
-        |view| view.desired.map(Into::into),
-    ),
-    (
-        "workload_stable_load",
-        "Average over the stable window, of what the workload scales on (requests in flight, or a second)",
+        "workload_stable_average",
+        "Average over the stable window of the metric that the workload is scaled on (concurrency, or requests per second)",
         |view| view.stable,
     ),
     (
-        "workload_panic_load",
-        "Average over the panic window, of what the workload scales on",
+        "workload_panic_average",
+        "Average over the panic window of the metric that the workload is scaled on (concurrency, or requests per second)",
         |view| view.panic,
     ),
     (
-        "workload_target_load",
-        "Load a pod is meant to carry",
+        "workload_target_per_pod",
+        "Target per pod, of the metric that the workload is scaled on (concurrency, or requests per second)",
         |view| view.target,
     ),
     (
-        "workload_panicking",
-        "Whether a burst keeps the workload from shrinking",
+        "workload_panic_mode",
+        "1 in panic mode: the workload is not scaled down because of a burst",
         |view| Some(u8::from(view.panic_mode).into()),
     ),
     (
         "workload_excess_burst_capacity",
-        "Requests in flight there is room for beyond load and reserve; below zero an activator belongs in the path",
+        "Capacity of the ready pods, less concurrency and target-burst-capacity; below zero the activator joins the request path",
         |view| view.excess_burst_capacity.map(Into::into),
     ),
     (
         "workload_requests_in_flight",
-        "Requests in flight when the pods were last heard of",
+        "Requests in flight, from the last reports of the pods",
         |view| Some(view.in_flight as f64),
     ),
     (
         "workload_opaque_connections",
-        "Connections in flight whose bytes cannot be read",
+        "Open connections that cannot be read; each counts as one request in flight",
         |view| Some(view.opaque as f64),
     ),
     (
-        "workload_requests_held",
-        "Requests that wait for a pod, at activators",
-        |view| Some(view.held as f64),
+        "workload_requests_queued",
+        "Requests queued at activators, waiting for a pod",
+        |view| Some(view.queued as f64),
     ),
     (
-        "workload_in_path",
-        "Whether activators are to be in the workload's path",
-        |view| Some(u8::from(view.in_path).into()),
+        "workload_activator_in_path",
+        "1 if the activators are to be in the request path of the workload",
+        |view| Some(u8::from(view.activator_in_path).into()),
     ),
     (
-        "workload_silent_pods",
-        "Pods that may be serving and are not heard of",
-        |view| Some(view.silent_pods as f64),
+        "workload_pods_without_metrics",
+        "Pods that may be serving and have no current metrics",
+        |view| Some(view.pods_without_metrics as f64),
     ),
     (
-        "workload_refused",
-        "Whether the workload is not scaled, for a reason its Events tell",
-        |view| Some(u8::from(view.refused.is_some()).into()),
+        "workload_not_scaled",
+        "1 if the workload is not scaled: invalid configuration, or a conflicting autoscaler; its Events say which",
+        |view| Some(u8::from(view.not_scaled.is_some()).into()),
     ),
 ];
 
@@ -120,64 +118,67 @@ impl Collector for Workloads {
         // Somebody scaled them to zero, and Ebb leaves them alone: thousands of them must not make every scrape long.
         views.retain(|view| view.mode != "paused");
         for (name, help, value) in [
-            ("autoscaler_workloads", "Workloads known", figures.workloads),
+            (
+                "autoscaler_workloads",
+                "Workloads that opted in",
+                figures.workloads,
+            ),
             (
                 "autoscaler_workloads_beyond_limit",
-                "Workloads that are not scaled, because their namespace has too many",
+                "Workloads that are not scaled, because their namespace has too many of them",
                 figures.beyond_limit,
             ),
-            ("autoscaler_pods", "Pods known", figures.pods),
+            ("autoscaler_pods", "Pods that opted in", figures.pods),
             (
                 "autoscaler_report_senders",
-                "Agents and other sources heard of in the last hour",
+                "Agents and other sources that reported in the last hour",
                 figures.senders,
             ),
             (
-                "autoscaler_report_senders_silent",
-                "Of these, those that are silent",
+                "autoscaler_report_senders_stale",
+                "Agents and other sources that reported in the last hour and have stopped",
                 figures.silent_senders,
             ),
             (
                 "autoscaler_activators",
-                "Activators heard of",
+                "Activators that reported in the last hour",
                 figures.activators,
             ),
             (
-                "autoscaler_activators_silent",
-                "Activators that were heard of in the last hour and are silent",
+                "autoscaler_activators_stale",
+                "Activators that reported in the last hour and have stopped",
                 figures.silent_activators,
             ),
             (
                 "autoscaler_proxied_services",
-                "Services that have ports on the activators",
+                "Services with ports on the activators",
                 fronts.proxied_services,
             ),
             (
-                "autoscaler_short_services",
-                "Services that have not got all the ports they need; an Event PortLimit says why",
+                "autoscaler_port_limited_services",
+                "Services with fewer ports on the activators than they need; an Event PortLimit says why",
                 fronts.short_services,
             ),
             (
                 "autoscaler_foreign_slices",
-                "EndpointSlices that claim to be Ebb's and are ignored; an Event ForeignSlice tells of them",
+                "EndpointSlices that are labelled as Ebb's, are not, and are ignored; each has an Event ForeignSlice",
                 fronts.foreign_slices,
             ),
             (
-                "autoscaler_senseless_records",
-                "Services whose record of ports cannot be read; the log names them",
+                "autoscaler_invalid_port_records",
+                "Services whose record of ports is invalid; the log names them",
                 fronts.senseless_records,
             ),
             (
-                "autoscaler_refused_slices",
-                "EndpointSlices that cannot be written or removed; an Event SliceRefused says why",
+                "autoscaler_rejected_slices",
+                "EndpointSlices that the API server did not accept or delete; an Event SliceRejected says why",
                 fronts.refused_slices,
             ),
         ] {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             metric.encode_gauge(&(value as f64))?;
         }
-        let help =
-            "The most that the last report of a sender came later than its least delayed one";
+        let help = "Delay of the latest report compared with the least delayed one of the same sender, the largest over all senders";
         encoder
             .encode_descriptor(
                 "autoscaler_report_lag_seconds",
@@ -186,7 +187,7 @@ impl Collector for Workloads {
                 MetricType::Gauge,
             )?
             .encode_gauge(&figures.lag.as_secs_f64())?;
-        let help = "Decisions, by what they rest on";
+        let help = "Decisions, by their basis";
         let mut metric =
             encoder.encode_descriptor("autoscaler_decisions", help, None, MetricType::Counter)?;
         for (reason, count) in figures.decisions.iter() {
@@ -210,7 +211,7 @@ impl Collector for Workloads {
                 }
             }
         }
-        let help = "1 while something is not known that keeps the workload from shrinking, by what that is";
+        let help = "1 while the workload is not scaled down because something is not known, by what that is";
         let mut metric =
             encoder.encode_descriptor("workload_unknown", help, None, MetricType::Gauge)?;
         for (view, labels) in views.iter().zip(&labels) {

@@ -142,7 +142,7 @@ impl Follower {
                         self.take(&mut queue, namespace, question, answer);
                     }
                     Err(error) => {
-                        warn!(%error, "following an owner broke down");
+                        warn!(%error, "looking for the owner of an object failed");
                         return;
                     }
                 },

@@ -49,8 +49,10 @@ pub(in crate::cluster) async fn run(
                         about: TargetKey::new("", "ConfigMap", &namespace, &name),
                         uid: map.uid().unwrap_or_default().into(),
                         warning: true,
-                        reason: "BadSettings",
-                        note: format!("refused whole, the settings before stay: {problems}"),
+                        reason: "InvalidSettings",
+                        note: format!(
+                            "rejected as a whole; the previous settings stay in force: {problems}"
+                        ),
                     }));
                 }
             }

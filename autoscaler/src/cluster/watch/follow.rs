@@ -166,7 +166,7 @@ where
             let event = match event {
                 // Skipped, not asked for again: it would be the same.
                 Err(error) if is_unreadable(&error) => {
-                    warn!(kind = %self.watch.kind(), ?error, "an object cannot be read and is left out");
+                    warn!(kind = %self.watch.kind(), ?error, "an object cannot be read and is ignored");
                     self.heard();
                     continue;
                 }

@@ -177,7 +177,7 @@ mod tests {
         });
         let refused = {
             let shared = Arc::clone(&shared);
-            move || shared.with(|engine, _| engine.views().next().and_then(|view| view.refused))
+            move || shared.with(|engine, _| engine.views().next().and_then(|view| view.not_scaled))
         };
         let watched = tokio::spawn(keda(client, Arc::clone(&shared)));
         time::sleep(LOOK_FOR_KEDA).await;

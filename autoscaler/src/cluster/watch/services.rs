@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use ebb_report::allotments::MOST_PORTS;
+use ebb_contract::allotments::MOST_PORTS;
+use ebb_contract::slices::{self as names, MANAGED_BY, MANAGER, PODS_OF, SERVICE};
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Service, ServiceSpec},
     discovery::v1::EndpointSlice,
@@ -15,13 +16,8 @@ use tracing::warn;
 
 use super::{Change, Id, follow, heard::RestsOnIt};
 use crate::{
-    cluster::{
-        allotments,
-        shared::Shared,
-        slices::{self, MANAGED_BY, MANAGER, PODS_OF, SERVICE},
-        sync::Part,
-    },
-    engine::{ServiceFacts, service_of_slice},
+    cluster::{allotments, shared::Shared, slices, sync::Part},
+    engine::ServiceFacts,
 };
 
 /// Labels that a Service may select pods by. A pod template of more than 64 labels is led to by no Service here (see
@@ -61,7 +57,7 @@ pub(in crate::cluster) async fn slices(client: Client, shared: Arc<Shared>, list
                 namespace, name, ..
             }) => shared.with(|engine, _| {
                 engine.endpoints_gone(&namespace, &name);
-                match service_of_slice(&name) {
+                match names::service(&name) {
                     Some(service) => engine.slice_gone(&namespace, service),
                     None => engine.foreign_slice_gone(&namespace, &name),
                 }
@@ -80,7 +76,7 @@ fn slice_seen(shared: &Shared, slice: &EndpointSlice) {
     // Whoever took this label away took the slice out of the Service.
     let service = slice.labels().get(SERVICE);
     shared.with(|engine, now| {
-        match (service_of_slice(&name), claims) {
+        match (names::service(&name), claims) {
             (Some(of), _) => {
                 engine.slice_seen(&namespace, of, &uid, claims, slices::read(slice));
             }
@@ -128,7 +124,7 @@ pub(in crate::cluster) async fn records(
             });
         }
         Change::Gone(Id { name, .. }) => {
-            if let Some(of) = ebb_report::allotments::namespace(&name) {
+            if let Some(of) = ebb_contract::allotments::namespace(&name) {
                 shared.with(|engine, now| engine.record_gone(now, of));
             }
         }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ebb_autoscaler_core::Timestamp;
-use ebb_report::allotments::Allotment;
+use ebb_contract::allotments::Allotment;
 
 use super::{pace::Pace, route::ASKED_FOR};
 

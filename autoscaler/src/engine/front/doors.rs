@@ -15,7 +15,7 @@ use std::{
 };
 
 use ebb_autoscaler_core::{Feed, Timestamp};
-use ebb_report::{Pod, Receipt, doors};
+use ebb_contract::{Pod, Receipt, doors};
 
 use super::{
     Fronts, Heard,

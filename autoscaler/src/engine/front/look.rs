@@ -6,13 +6,16 @@
 use std::collections::BTreeMap;
 
 use ebb_autoscaler_core::Timestamp;
-use ebb_report::allotments::{Allotment, MOST_PORTS, PORTS};
+use ebb_contract::{
+    allotments::{Allotment, MOST_PORTS, PORTS},
+    slices,
+};
 
 use super::{
     Fronts, Name, RecordChange, Wish, Written,
     numbers::Shortage,
     plan::{Plan, Step},
-    slice::{is_there, slice_name},
+    slice::is_there,
 };
 use crate::engine::{
     Engine,
@@ -157,14 +160,14 @@ impl Engine {
             Step::Foreign => {
                 let seen = route.seen.as_ref();
                 let uid = seen.map_or_else(Box::default, |seen| seen.uid.clone());
-                let slice = slice_name(&name.1);
+                let slice = slices::name(&name.1);
                 if fronts.foreign.seen(&name.0, &slice, &uid) {
                     self.say_foreign(now, &name.0, &slice, &uid);
                 }
                 return;
             }
         }
-        self.fronts.foreign.gone(&name.0, &slice_name(&name.1));
+        self.fronts.foreign.gone(&name.0, &slices::name(&name.1));
     }
 
     /// Keeps what a plan has found out.
@@ -200,7 +203,7 @@ impl Engine {
             warning: true,
             reason: "PortLimit",
             note: format!(
-                "no further port of it is led through the activators, and the workload behind it keeps a pod: {why}"
+                "no further port of this Service goes through the activators, and its workload keeps one pod: {why}"
             ),
         }));
     }
@@ -252,7 +255,7 @@ impl Engine {
             None => {}
         }
         if let Some(why) = say
-            && self.fronts.said.may_say(&name.0, "SliceRefused", now)
+            && self.fronts.said.may_say(&name.0, "SliceRejected", now)
         {
             let id = self.ids.get(about).and_then(|id| self.entries.get(id));
             let verb = if removed { "removed" } else { "written" };
@@ -260,10 +263,10 @@ impl Engine {
                 about: about.clone(),
                 uid: id.map_or_else(Box::default, |entry| entry.target.uid.clone()),
                 warning: true,
-                reason: "SliceRefused",
+                reason: "SliceRejected",
                 note: format!(
                     "EndpointSlice {} cannot be {verb}, trying again: {why}",
-                    slice_name(&name.1)
+                    slices::name(&name.1)
                 ),
             }));
         }

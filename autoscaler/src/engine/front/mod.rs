@@ -28,7 +28,7 @@ mod zero;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ebb_autoscaler_core::Timestamp;
-use ebb_report::allotments::Allotment;
+use ebb_contract::allotments::Allotment;
 
 use self::{
     book::Book,
@@ -47,7 +47,7 @@ pub use self::{
     book::RecordChange,
     look::{Outcome, Path},
     service::ServiceFacts,
-    slice::{Wish, Written, service_of_slice, slice_name},
+    slice::{Wish, Written},
 };
 use super::{
     Engine,
@@ -493,7 +493,7 @@ impl Entry {
         let scales_elsewhere = matches!(
             &self.refusal,
             Some(Refusal {
-                reason: "OwnerConflict",
+                reason: "ConflictingAutoscaler",
                 ..
             })
         );

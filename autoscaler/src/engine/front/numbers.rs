@@ -14,7 +14,7 @@ use std::{
 };
 
 use ebb_autoscaler_core::Timestamp;
-use ebb_report::allotments::PORTS;
+use ebb_contract::allotments::PORTS;
 
 use super::Name;
 

@@ -4,7 +4,7 @@
 //! activators in it.
 
 use ebb_autoscaler_core::{Timestamp, annotations::Mode};
-use ebb_report::allotments::Allotment;
+use ebb_contract::allotments::Allotment;
 
 use super::{
     Name,

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use ebb_autoscaler_core::Timestamp;
-use ebb_report::allotments::Allotment;
+use ebb_contract::allotments::Allotment;
 
 use super::{
     Name,

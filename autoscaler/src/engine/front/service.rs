@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::slice::is_fronted;
+use ebb_contract::slices;
 
 /// A Service as the API server tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl ServiceFacts {
             && self
                 .ports
                 .values()
-                .all(|protocol| is_fronted(protocol.as_deref()))
+                .all(|protocol| slices::is_proxied(protocol.as_deref()))
     }
 
     /// Whether anything that comes to it can.
@@ -63,6 +63,6 @@ impl ServiceFacts {
             && self
                 .ports
                 .values()
-                .any(|protocol| is_fronted(protocol.as_deref()))
+                .any(|protocol| slices::is_proxied(protocol.as_deref()))
     }
 }

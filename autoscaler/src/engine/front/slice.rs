@@ -1,7 +1,7 @@
 //! Which EndpointSlice a Service has besides its own: the one that leads to the activators. Pure; the states a slice goes
 //! through are in `docs/activator.md`.
 //!
-//! The ports come from the record in Ebb's own namespace (`ebb_report::allotments`). The slice repeats them for kube-proxy.
+//! The ports come from the record in Ebb's own namespace (`ebb_contract::allotments`). The slice repeats them for kube-proxy.
 //!
 //! Bias: towards stability. An activator that is in the path stays as long as it is heard of and listens, or nobody was
 //! listening to it. Failure mode: with no activator that listens nothing new is led anywhere, and [`in_place`] says so, so
@@ -14,6 +14,7 @@ use std::{
 };
 
 use ebb_autoscaler_core::Timestamp;
+use ebb_contract::slices;
 
 use super::listening::Listening;
 use crate::engine::{TargetKey, series::SILENT_AFTER};
@@ -144,32 +145,12 @@ pub(super) fn in_place(wish: &Wish, written: &Written, ears: Ears<'_>) -> bool {
         })
 }
 
-/// What a slice is called after its Service's name.
-const SUFFIX: &str = "-ebb";
-
-/// Name of a Service's slice. A Service's name has at most 63 characters, a slice's 253.
-#[must_use]
-pub fn slice_name(service: &str) -> String {
-    format!("{service}{SUFFIX}")
-}
-
-/// The Service that a slice of this name is for; `None` if Ebb gives no such name.
-#[must_use]
-pub fn service_of_slice(name: &str) -> Option<&str> {
-    name.strip_suffix(SUFFIX)
-}
-
-/// TLS cannot be held: its port is not fronted.
-pub(super) fn is_fronted(protocol: Option<&str>) -> bool {
-    !matches!(protocol, Some("https" | "kubernetes.io/wss" | "tls"))
-}
-
 impl Wish {
     /// The ports that are fronted, by name and in their order.
     pub(super) fn fronted(&self) -> impl Iterator<Item = &String> {
         self.ports
             .iter()
-            .filter(|(_, protocol)| is_fronted(protocol.as_deref()))
+            .filter(|(_, protocol)| slices::is_proxied(protocol.as_deref()))
             .map(|(name, _)| name)
     }
 

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use ebb_autoscaler_core::{Config, Timestamp};
-use ebb_report::{Pod, Report, doors};
+use ebb_contract::{Pod, Report, doors};
 
-use ebb_report::allotments::Allotment;
+use ebb_contract::allotments::Allotment;
 
 use super::{Outcome, Path, RecordChange, ServiceFacts, Written};
 use crate::engine::{
@@ -420,7 +420,7 @@ fn what_is_held_is_load_and_what_is_passed_on_is_the_pods() {
     world.seconds(12);
     let stable = world.view().stable.unwrap();
     assert!((stable - 7.0).abs() < 0.01, "{stable}");
-    assert_eq!(world.view().held, 4);
+    assert_eq!(world.view().queued, 4);
     (world.load, world.held) = (7, 0);
     world.seconds(12);
     let stable = world.view().stable.unwrap();
@@ -430,7 +430,7 @@ fn what_is_held_is_load_and_what_is_passed_on_is_the_pods() {
     world.seconds(8);
     world.activator = false;
     world.seconds(16);
-    assert_eq!((world.view().stable, world.view().held), (Some(0.0), 0));
+    assert_eq!((world.view().stable, world.view().queued), (Some(0.0), 0));
 }
 
 #[test]
@@ -463,12 +463,12 @@ fn the_path_is_left_as_soon_as_a_pod_gives_room() {
     world.go_to_zero();
     world.hold(1);
     world.carry_out();
-    assert!(world.view().in_path);
+    assert!(world.view().activator_in_path);
     world.held = 0;
     world.now = world.now + Duration::from_millis(100);
     world.pod_comes();
     assert!(
-        !world.view().in_path,
+        !world.view().activator_in_path,
         "one pod has room for 10, 5 in reserve"
     );
     world.engine.endpoints_seen("shop", "web-1", "web", false);
@@ -506,7 +506,7 @@ fn who_knows_nothing_yet_leaves_the_path_as_it_is() {
         let mut world = World::at(&[], 3);
         world.known(before.record, Some(slice.clone()));
         world.seconds(6);
-        assert_eq!(world.view().desired, None);
+        assert_eq!(world.view().desired_replicas, None);
         assert_eq!(world.slice, Some(slice));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ebb_autoscaler_core::Timestamp;
-use ebb_report::{allotments::Allotment, doors};
+use ebb_contract::{allotments::Allotment, doors};
 
 use super::{
     super::{Engine, Outcome, Path, ServiceFacts, TargetKey, Written},

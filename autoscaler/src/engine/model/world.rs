@@ -7,7 +7,7 @@ use std::{
 };
 
 use ebb_autoscaler_core::Timestamp;
-use ebb_report::{Pod as PodReport, Report};
+use ebb_contract::{Pod as PodReport, Report};
 
 use super::{Random, config, door::Doors, start};
 use crate::engine::{

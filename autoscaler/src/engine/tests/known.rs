@@ -33,7 +33,7 @@ fn p1_opting_in_keeps_what_is_there_until_its_load_is_known() {
     assert_eq!(unknown(&cluster).as_deref(), Some("metrics"));
     let said = notices(&effects);
     assert_eq!(said.len(), 1, "once: {said:?}");
-    assert_eq!(said[0].0, "ScaleDownHeld");
+    assert_eq!(said[0].0, "ScaleDownBlocked");
     for pod in &mut cluster.pods {
         pod.silent = false;
     }
@@ -124,7 +124,10 @@ fn p11_rights_that_are_given_later_bring_the_pods_along() {
     let to = Followed::To(key("web"));
     cluster.engine.followed(cluster.now, "shop", &owner, to);
     cluster.pass(3);
-    assert_eq!(cluster.engine.views().next().unwrap().ready, Some(1));
+    assert_eq!(
+        cluster.engine.views().next().unwrap().ready_replicas,
+        Some(1)
+    );
 }
 
 #[test]
@@ -149,7 +152,7 @@ fn t1_an_owner_of_another_namespace_leads_nowhere() {
     cluster.engine.followed(cluster.now, "evil", &owner, to);
     cluster.pass(3);
     let view = cluster.engine.views().next().unwrap();
-    assert_eq!(view.ready, Some(1));
+    assert_eq!(view.ready_replicas, Some(1));
     assert_eq!(view.unknown.unwrap().what, "window", "no owner is missing");
 }
 

@@ -1,6 +1,6 @@
 //! One cgroup: who is in it, when it is empty, and its end.
 //!
-//! Everything here takes "it is gone already" for success: copies die on their own, and a sweep of another run
+//! Everything here takes "it is gone already" for success: replicas die on their own, and a sweep of another run
 //! may be at work in the tree of a dead one.
 //!
 //! Failure mode: a process in uninterruptible sleep survives SIGKILL until the kernel lets go of it; waiting

@@ -1,4 +1,4 @@
-//! The run's place in the cgroup v2 tree: `<mount>/ebb/run-<id>/copy-<n>`.
+//! The run's place in the cgroup v2 tree: `<mount>/ebb/run-<id>/replica-<n>`.
 //!
 //! The tree is the only state a run keeps outside its own process, and it says by itself whether its run is
 //! alive: the run holds an `flock` on its directory, which the kernel drops on any kind of death. So there is
@@ -89,9 +89,9 @@ impl Tree {
         Err(TreeError::Contended { path: parent })
     }
 
-    /// Makes the empty cgroup of copy number `copy`.
-    pub(crate) fn add_copy(&self, copy: u64) -> Result<Group, TreeError> {
-        let path = self.group.path().join(format!("copy-{copy}"));
+    /// Makes the empty cgroup of replica number `replica`.
+    pub(crate) fn add_replica(&self, replica: u64) -> Result<Group, TreeError> {
+        let path = self.group.path().join(format!("replica-{replica}"));
         fs::create_dir(&path).map_err(TreeError::io("create it", &path))?;
         Ok(Group::new(path))
     }

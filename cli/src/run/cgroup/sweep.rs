@@ -1,7 +1,7 @@
 //! The leftovers of dead runs: found by their cgroups, killed and removed.
 //!
-//! A run that was killed with SIGKILL cannot clean up; its copies die with it (PR_SET_PDEATHSIG), but what the
-//! copies started, and the cgroups, stay. The next run takes them away before it does anything else.
+//! A run that was killed with SIGKILL cannot clean up; its replicas die with it (PR_SET_PDEATHSIG), but what the
+//! replicas started, and the cgroups, stay. The next run takes them away before it does anything else.
 //!
 //! Bias: a run whose lock cannot be taken is alive, and nothing of it is touched. Failure mode: a leftover that
 //! cannot be removed is logged and left for the next sweep; it does not keep this run from starting.

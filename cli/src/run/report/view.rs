@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::console::Line;
-use crate::run::event::{Average, ColdStart, CopyState, Decision, Event};
+use crate::run::event::{Average, ColdStart, Decision, Event, ReplicaState};
 
 /// Seconds of history in the chart: the default stable window.
 const HISTORY: usize = 60;
@@ -18,7 +18,7 @@ pub(super) struct View {
     title: String,
     address: String,
     page: Option<String>,
-    copies: BTreeMap<u64, CopyState>,
+    replicas: BTreeMap<u64, ReplicaState>,
     decision: Option<Decision>,
     cold_start: Option<ColdStart>,
     /// Mean concurrency of each of the last seconds, newest last.
@@ -32,7 +32,7 @@ impl View {
             title,
             address: String::new(),
             page: None,
-            copies: BTreeMap::new(),
+            replicas: BTreeMap::new(),
             decision: None,
             cold_start: None,
             history: VecDeque::from(vec![0.0; HISTORY]),
@@ -49,12 +49,12 @@ impl View {
             }
             Event::Decision(decision) => self.decision = Some(decision.clone()),
             Event::ColdStart(cold) => self.cold_start = Some(*cold),
-            Event::Copy(copy) => match copy.state {
-                CopyState::Stopped | CopyState::Failed => {
-                    self.copies.remove(&copy.copy);
+            Event::Replica(replica) => match replica.state {
+                ReplicaState::Stopped | ReplicaState::Failed => {
+                    self.replicas.remove(&replica.replica);
                 }
                 state => {
-                    self.copies.insert(copy.copy, state);
+                    self.replicas.insert(replica.replica, state);
                 }
             },
         }
@@ -79,7 +79,7 @@ impl View {
                 strong: true,
                 ..line("ebb run", format!("{}  {}", self.address, self.title))
             },
-            line("copies", self.copies()),
+            line("replicas", self.replicas()),
         ];
         if let Some(page) = &self.page {
             lines.push(line("live page", page.clone()));
@@ -103,19 +103,19 @@ impl View {
         lines
     }
 
-    fn copies(&self) -> String {
+    fn replicas(&self) -> String {
         let count = |state| {
-            self.copies
+            self.replicas
                 .values()
                 .filter(|there| **there == state)
                 .count()
         };
-        let dots: String = self.copies.values().map(|state| dot(*state)).collect();
+        let dots: String = self.replicas.values().map(|state| dot(*state)).collect();
         format!(
             "{} ready, {} starting, {} draining  {dots}",
-            count(CopyState::Ready),
-            count(CopyState::Started),
-            count(CopyState::Draining),
+            count(ReplicaState::Ready),
+            count(ReplicaState::Started),
+            count(ReplicaState::Draining),
         )
     }
 
@@ -128,14 +128,14 @@ impl View {
 
 fn load(decision: &Decision) -> String {
     format!(
-        "{:.1} concurrent on average, {} in flight now, {} held, {} requests in all",
-        decision.concurrency, decision.in_flight, decision.held, decision.requests
+        "{:.1} concurrent on average, {} in flight now, {} queued, {} requests in all",
+        decision.concurrency, decision.in_flight, decision.queued, decision.requests
     )
 }
 
 fn averages(decision: &Decision) -> String {
     format!(
-        "{} wanted; stable average {}, panic average {}{}",
+        "{} desired; stable average {}, panic average {}{}",
         decision.desired,
         Average(decision.stable),
         Average(decision.panic),
@@ -149,16 +149,16 @@ fn averages(decision: &Decision) -> String {
 
 fn cold_start(cold: &ColdStart) -> String {
     format!(
-        "first request waited {:.0} ms, {:.1} ms more than the copy took to start",
+        "first request waited {:.0} ms, {:.1} ms more than the replica took to start",
         cold.waited_ms, cold.added_ms
     )
 }
 
-fn dot(state: CopyState) -> char {
+fn dot(state: ReplicaState) -> char {
     match state {
-        CopyState::Ready => '●',
-        CopyState::Started => '○',
-        CopyState::Draining | CopyState::Stopped | CopyState::Failed => '◌',
+        ReplicaState::Ready => '●',
+        ReplicaState::Started => '○',
+        ReplicaState::Draining | ReplicaState::Stopped | ReplicaState::Failed => '◌',
     }
 }
 
@@ -176,12 +176,12 @@ fn bar(value: f64, most: f64) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::event::CopyEvent;
+    use crate::run::event::ReplicaEvent;
 
-    fn copy(copy: u64, state: CopyState) -> Event {
-        Event::Copy(CopyEvent {
+    fn replica(replica: u64, state: ReplicaState) -> Event {
+        Event::Replica(ReplicaEvent {
             t: 0.0,
-            copy,
+            replica,
             state,
             detail: None,
         })
@@ -193,14 +193,20 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_shown_by_state() {
+    fn replicas_are_shown_by_state() {
         let mut view = View::new(String::new());
-        view.apply(&copy(1, CopyState::Started));
-        view.apply(&copy(1, CopyState::Ready));
-        view.apply(&copy(2, CopyState::Started));
-        assert_eq!(text(&view, "copies"), "1 ready, 1 starting, 0 draining  ●○");
-        view.apply(&copy(1, CopyState::Stopped));
-        assert_eq!(text(&view, "copies"), "0 ready, 1 starting, 0 draining  ○");
+        view.apply(&replica(1, ReplicaState::Started));
+        view.apply(&replica(1, ReplicaState::Ready));
+        view.apply(&replica(2, ReplicaState::Started));
+        assert_eq!(
+            text(&view, "replicas"),
+            "1 ready, 1 starting, 0 draining  ●○"
+        );
+        view.apply(&replica(1, ReplicaState::Stopped));
+        assert_eq!(
+            text(&view, "replicas"),
+            "0 ready, 1 starting, 0 draining  ○"
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ fn screen(app: &App, (width, height): (u16, u16)) -> String {
 fn detail() -> Detail {
     let point = |t| Point {
         t,
-        load: t as f32,
+        concurrency: t as f32,
         stable: 5.0,
         ready: 2,
         ..Point::default()
@@ -30,8 +30,8 @@ fn detail() -> Detail {
         workload,
         decisions: vec![Line {
             at: 50.0,
-            ready: Some(1),
-            desired: Some(2),
+            ready_replicas: Some(1),
+            desired_replicas: Some(2),
             panic_mode: true,
             reason: "panic: 6 s average 14 needs 2 pods, 1 ready, threshold 2x".to_owned(),
         }],
@@ -49,7 +49,10 @@ fn a_thousand_workloads_are_no_burden() {
     let begun = Clock::now();
     let screen = screen(&app, (100, 30));
     assert!(begun.elapsed() < Duration::from_millis(500));
-    assert!(screen.contains("1000 workloads, 2000 pods"), "{screen}");
+    assert!(
+        screen.contains("1000 workloads, 2000 ready replicas"),
+        "{screen}"
+    );
     assert!(screen.contains("shop/web-0999") && !screen.contains("shop/web-0001"));
 }
 
@@ -81,7 +84,7 @@ fn what_is_wrong_is_said() {
     terminal.draw(|frame| draw(frame, &app, later)).unwrap();
     let screen = terminal.backend().to_string();
     assert!(
-        screen.contains("nothing heard for 10 s: connection refused"),
+        screen.contains("no answer for 10 s: connection refused"),
         "{screen}"
     );
 }
@@ -89,13 +92,13 @@ fn what_is_wrong_is_said() {
 #[test]
 fn without_a_terminal_it_is_a_table() {
     let mut all = tests::all(&["web"]);
-    all.workloads[0].ready = Some(1);
+    all.workloads[0].ready_replicas = Some(1);
     let mut app = App::new(String::new());
     app.heard(all, Instant::now());
     let text = text(&app);
     let lines: Vec<_> = text.lines().collect();
     assert!(
-        lines[0].starts_with("workload       pods  wanted"),
+        lines[0].starts_with("workload      ready  desired"),
         "{text}"
     );
     assert!(lines[1].starts_with("shop/web     1 of 2"), "{text}");

@@ -64,7 +64,12 @@ pub fn agent_token(api: &Api, node: &str) -> String {
         });
         api.create(&path("v1", "Pod", SYSTEM, ""), &pod).unwrap_or_else(|refused| panic!("{name}: {refused:?}"))
     });
-    api.token(SYSTEM, "ebb-agent", Some(ebb_report::AUDIENCE), Some(&pod))
+    api.token(
+        SYSTEM,
+        "ebb-agent",
+        Some(ebb_contract::AUDIENCE),
+        Some(&pod),
+    )
 }
 
 impl Agent {

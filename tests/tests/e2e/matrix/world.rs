@@ -251,8 +251,9 @@ impl World {
             } else if cell.busy || !scenario.is_idle_from_the_start() {
                 eventually(&format!("{name} known"), SETTLES_WITHIN, || {
                     let view = leader.workload(NAMESPACE, &name);
-                    let desired = view["desired"].as_u64()?;
-                    (desired >= cell.replicas.into() && view["silent_pods"] == 0).then_some(())
+                    let desired = view["desired_replicas"].as_u64()?;
+                    (desired >= cell.replicas.into() && view["pods_without_metrics"] == 0)
+                        .then_some(())
                 });
             }
         }

@@ -46,10 +46,10 @@ pub(super) fn burst() {
         web.world
             .replica()
             .await_workload("the burst decided", SOON, ("shop", "web"), |view| {
-                (view["desired"].as_u64() >= Some(5)).then_some(())
+                (view["desired_replicas"].as_u64() >= Some(5)).then_some(())
             });
         let decided = Instant::now();
-        browser.await_true("five are wanted", AT_ONCE, &wanted("Number(value) >= 5"));
+        browser.await_true("five are wanted", AT_ONCE, &desired("Number(value) >= 5"));
         note(format!(
             "the page shows a burst {} ms after the API does",
             decided.elapsed().as_millis()
@@ -139,11 +139,11 @@ fn click(browser: &mut Browser, name: &str) {
     ));
 }
 
-/// Whether what is told beside "wanted" is so.
-fn wanted(condition: &str) -> String {
+/// A condition on the value of "desired replicas".
+fn desired(condition: &str) -> String {
     format!(
         "[...document.querySelectorAll('#figures div')].some(pair => {{ \
          const value = pair.children[1].textContent; \
-         return pair.children[0].textContent === 'wanted' && ({condition}); }})"
+         return pair.children[0].textContent === 'desired replicas' && ({condition}); }})"
     )
 }

@@ -34,7 +34,7 @@ pub(super) fn many() {
         let text = replica.get("/metrics")?.1;
         let decided = text
             .lines()
-            .filter(|line| line.starts_with("ebb_workload_ready_pods{"));
+            .filter(|line| line.starts_with("ebb_workload_ready_replicas{"));
         (decided.count() == WORKLOADS).then_some(())
     });
     let mut times: Vec<_> = (0..TIMES)

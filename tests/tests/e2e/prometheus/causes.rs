@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{Array, MapData};
 use ebb_common::abi::PodCounters;
-use ebb_report::{Pod, Report};
+use ebb_contract::{Pod, Report};
 use ebb_tests::cluster::agent::{Agent, agent_token};
 use ebb_tests::cluster::report::{Line, trust};
 use ebb_tests::cluster::{Autoscaler, Cluster, SOON, block_on, deployment, opted_in};
@@ -76,7 +76,7 @@ pub(super) fn alerts() {
     let folder = tempfile::tempdir().unwrap();
     let away = format!("KUBECONFIG={}", nobody_answers(folder.path()).display());
     let blind = node(&["env", &away], "node-blind", &both[..1]);
-    let mut door = Door::new(NAMESPACE, &["--max-held", "2", "--max-wait", "10m"]);
+    let mut door = Door::new(NAMESPACE, &["--max-queued", "2", "--max-wait", "10m"]);
     let agents = world.agents.iter().chain([&torn, &old, &blind]);
     let prometheus = Prometheus::start(&jobs(agents, both, &door), &rules::at_once());
     let mut fired = Fired {
@@ -88,7 +88,7 @@ pub(super) fn alerts() {
     let held = Instant::now();
     fired.wait(&["EbbTwoLeaders", "EbbNodeNotCounting", "EbbAgentNotSynced"]);
     other.finish();
-    fired.wait(&["EbbTargetDown", "EbbReportsLost", "EbbRequestsWaitInVain"]);
+    fired.wait(&["EbbTargetDown", "EbbReportsLost", "EbbRequestsNotServed"]);
     fired.by(&["EbbRequestsRefused"], || {
         assert_eq!(door.ask().response(), 503);
     });
@@ -96,7 +96,7 @@ pub(super) fn alerts() {
     let wrong = world.deploy(NAMESPACE, "wrong", 1, &[("ebb.dev/ports", "http")]);
     pending(&world);
     fired.wait(&[
-        "EbbWorkloadRefused",
+        "EbbWorkloadNotScaled",
         "EbbPodsNotCounted",
         "EbbWorkloadStuck",
     ]);
@@ -158,7 +158,7 @@ fn by_reports(world: &World, fired: &mut Fired<'_>) {
             status.as_u16()
         })
     };
-    fired.by(&["EbbReportsRefused"], || {
+    fired.by(&["EbbReportsRejected"], || {
         assert_eq!(post("nonsense", b"{}".to_vec()), 401);
     });
     // Its figures are as old each time as it has been heard of.
@@ -178,7 +178,7 @@ fn by_reports(world: &World, fired: &mut Fired<'_>) {
         assert_eq!(post(&token, late.clone()), 200);
     });
     let mut crowd = Vec::new();
-    fired.by(&["EbbReportersTurnedAway"], || {
+    fired.by(&["EbbReportConnectionsRejected"], || {
         let more = (0..CROWD).filter_map(|_| {
             let socket = TcpSocket::new_v4().unwrap();
             socket.bind(([127, 0, 0, 3], 0).into()).unwrap();
@@ -194,7 +194,7 @@ fn by_pods(world: &World, fired: &mut Fired<'_>) {
     let app = world.app(NAMESPACE, "narrow", 1, &[FAST, TEN, narrow]);
     let traffic = app.traffic(FIVE);
     traffic.set(FIVE);
-    fired.wait(&["EbbWorkloadOverloaded", "EbbWorkloadPanics"]);
+    fired.wait(&["EbbWorkloadOverloaded", "EbbWorkloadPanicMode"]);
     traffic.set(0);
     traffic.await_all_answered();
 
@@ -212,11 +212,11 @@ fn by_pods(world: &World, fired: &mut Fired<'_>) {
             wire
         })
         .collect();
-    fired.wait(&["EbbWorkloadOpaque", "EbbConnectionsNotFollowed"]);
+    fired.wait(&["EbbWorkloadOpaque", "EbbConnectionsUnreadable"]);
     drop(unreadable);
 
     agent.silence();
-    fired.wait(&["EbbWorkloadStale", "EbbManySilent"]);
+    fired.wait(&["EbbMetricsStale", "EbbManyAgentsStale"]);
     agent.wake();
 }
 
@@ -255,7 +255,7 @@ fn spoil(agent: &Agent, fired: &mut Fired<'_>) {
         }
     };
     add(1);
-    fired.wait(&["EbbReadingsMissed"]);
+    fired.wait(&["EbbReadingsFailed"]);
     add(u64::MAX);
 }
 

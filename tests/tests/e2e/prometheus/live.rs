@@ -25,9 +25,9 @@ pub(super) fn queries() {
     {
         let app = world.app(NAMESPACE, "web", 1, &[FAST, TEN]);
         let refused = world.deploy("wrong", "web", 1, &[("ebb.dev/mode", "never")]);
-        refused.await_event("BadAnnotations");
+        refused.await_event("InvalidAnnotations");
         eventually("the activator is scraped", SOON, || {
-            let held = prometheus.ask("ebb_activator_held_total").ok()?;
+            let held = prometheus.ask("ebb_activator_queued_total").ok()?;
             (!held.is_empty()).then_some(())
         });
         let waiting = [door.ask(), door.ask()];
@@ -44,7 +44,7 @@ pub(super) fn queries() {
         app.await_replicas(SOON, |replicas| replicas < 5);
         world.agents[0].silence();
         eventually("a silent pod", SOON, || {
-            (app.view()["silent_pods"].as_u64() > Some(0)).then_some(())
+            (app.view()["pods_without_metrics"].as_u64() > Some(0)).then_some(())
         });
         thread::sleep(Duration::from_secs(3));
         drop(app);

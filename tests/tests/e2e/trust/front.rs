@@ -109,7 +109,7 @@ fn p12_renamed() {
     app.await_zero();
     let requests = many(6, &app.pick(), "/");
     eventually("all of them queued", TO_ZERO, || {
-        let held = zero.metric("ebb_activator_held_requests", &app, "");
+        let held = zero.metric("ebb_activator_queued_requests", &app, "");
         (held as usize == 6).then_some(())
     });
     let renamed = json!({"spec": {"ports": [{"name": "web", "port": 80, "targetPort": 8080}]}});

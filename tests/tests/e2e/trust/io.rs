@@ -73,8 +73,8 @@ fn three(light: &Light, namespace: &str) {
     light
         .replica()
         .await_workload(what, SOON, (namespace, "web"), |view| {
-            let calm = view["panic_mode"] == false && view["ready"] == 3;
-            (calm && view["desired"] == 3).then_some(())
+            let calm = view["panic_mode"] == false && view["ready_replicas"] == 3;
+            (calm && view["desired_replicas"] == 3).then_some(())
         });
 }
 
@@ -190,8 +190,9 @@ fn p6_a_leader_that_was_stopped() {
         light.app("stopped", name, 1, &fast(&[]));
     }
     eventually("both know all of them", SOON, || {
-        let known =
-            |replica: &Autoscaler, name: &String| replica.workload("stopped", name)["ready"] == 1;
+        let known = |replica: &Autoscaler, name: &String| {
+            replica.workload("stopped", name)["ready_replicas"] == 1
+        };
         names
             .iter()
             .all(|name| known(first, name) && known(second, name))
@@ -242,7 +243,7 @@ fn p7_somebody_else_changes_replicas() {
     let nine = json!({"spec": {"replicas": 9}});
     light.api().merge(&at, &nine).unwrap();
     light.nodes.load("meanwhile", "web", for_pods(12));
-    let sample = "ebb_autoscaler_scale_writes_total{outcome=\"overtaken\"}";
+    let sample = "ebb_autoscaler_scale_writes_total{outcome=\"conflict\"}";
     eventually("an order refused", SOON, || {
         (metric(replica, sample) >= 1.0).then_some(())
     });
@@ -312,7 +313,9 @@ fn p8_replicas_where_the_kind_says() {
     light.await_ready("fleet", "web", 5);
     light.nodes.load("fleet", "web", for_pods(5));
     let replicas = |number: u64| {
-        move |view: &Value| (view["replicas"] == number && view["ready"] == 5).then_some(())
+        move |view: &Value| {
+            (view["requested_replicas"] == number && view["ready_replicas"] == 5).then_some(())
+        }
     };
     let name = ("fleet", "web");
     light

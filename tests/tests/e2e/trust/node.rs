@@ -92,7 +92,12 @@ fn deleted_pod() {
     let world = shared();
     let api = world.api();
     let pod = agent_pod(api, "agent-to-be-deleted", "node-a");
-    let token = api.token(SYSTEM, "ebb-agent", Some(ebb_report::AUDIENCE), Some(&pod));
+    let token = api.token(
+        SYSTEM,
+        "ebb-agent",
+        Some(ebb_contract::AUDIENCE),
+        Some(&pod),
+    );
     let report = security::report("node-a", "nobody");
     assert_eq!(security::status(&world, Some(&token), &report), 200);
     let at = path("v1", "Pod", SYSTEM, "agent-to-be-deleted");
@@ -106,7 +111,7 @@ fn deleted_pod() {
 /// A token that is bound to no pod names no node.
 fn no_pod() {
     let world = shared();
-    let audience = Some(ebb_report::AUDIENCE);
+    let audience = Some(ebb_contract::AUDIENCE);
     let token = world.api().token(SYSTEM, "ebb-agent", audience, None);
     let report = security::report("node-a", "nobody");
     eventually("refused", SOON, || {

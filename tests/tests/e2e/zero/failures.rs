@@ -88,7 +88,7 @@ pub(super) fn activator_killed() {
     });
     let requests = many(REQUESTS, &app.pick(), "/");
     eventually("all of them held", TO_ZERO, || {
-        let held = zero.metric("ebb_activator_held_requests", &app, "");
+        let held = zero.metric("ebb_activator_queued_requests", &app, "");
         (held as usize == REQUESTS).then_some(())
     });
     let victim = &zero.activators[0];

@@ -52,7 +52,7 @@ pub(super) fn one_at_a_time() {
     let begun = Instant::now();
     let requests = ask();
     eventually("most of them held", TO_ZERO, || {
-        (zero.metric("ebb_activator_held_requests", &app, "") > 0.0).then_some(())
+        (zero.metric("ebb_activator_queued_requests", &app, "") > 0.0).then_some(())
     });
     let answers = all(requests);
     let took = begun.elapsed();

@@ -60,7 +60,7 @@ pub(super) fn comes_back_in_a_burst() {
         let endpoints = app.endpoints();
         // What begins before its agent knows it is seen from the next request on.
         let view = app.view();
-        let counted = view["ready"] == 1 && view["silent_pods"] == 0;
+        let counted = view["ready_replicas"] == 1 && view["pods_without_metrics"] == 0;
         (counted && endpoints.pods.len() == 1 && endpoints.activators.is_empty()).then_some(())
     });
     let begun = Instant::now();

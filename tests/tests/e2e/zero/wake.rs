@@ -70,7 +70,7 @@ pub(super) fn thousand_at_once() {
     let answers = all(many(1_000, &app.pick(), "/?sleep=20"));
     let took = begun.elapsed();
     assert_all_ok(&answers);
-    let held = zero.metric("ebb_activator_held_total", &app, "");
+    let held = zero.metric("ebb_activator_queued_total", &app, "");
     assert!(held > 0.0);
     note(format!(
         "1000 requests at once at zero: all 200 within {:.2} s; {held} were held",

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ebb_report::doors::{self, Doors};
+use ebb_contract::doors::{self, Doors};
 use ebb_tests::cluster::agent::agent_token;
 use ebb_tests::cluster::report::{Line, trust};
 use ebb_tests::cluster::{activator_token, block_on};
@@ -24,7 +24,7 @@ pub(super) fn may_tell() {
     assert_eq!(post(&zero, doors::PATH, &agent, &own), 403, "an agent");
     let pods = r#"{"node": "", "boot": "b", "pods": []}"#;
     assert_eq!(
-        post(&zero, ebb_report::PATH, &activator, pods),
+        post(&zero, ebb_contract::PATH, &activator, pods),
         403,
         "of pods"
     );

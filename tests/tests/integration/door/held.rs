@@ -123,13 +123,13 @@ fn t11_long_heads() {
 }
 
 fn full_and_late() {
-    let mut front = Front::start(&["--max-held", "1", "--max-wait", "500ms"]);
+    let mut front = Front::start(&["--max-queued", "1", "--max-wait", "500ms"]);
     let mut first = ask(front.address());
     front.holds(1);
     let (status, body) = ask(front.address()).response_with_body();
     assert_eq!(status, 503);
     assert!(
-        body.starts_with(b"ebb: 1 requests wait already"),
+        body.starts_with(b"ebb: 1 requests are queued already"),
         "{body:?}"
     );
     let (status, body) = first.response_with_body();
@@ -184,7 +184,7 @@ fn server_killed() {
     sample.kill();
     let (status, body) = before.response_with_body();
     assert_eq!(status, 502);
-    assert!(body.starts_with(b"ebb: the server broke off"), "{body:?}");
+    assert!(body.starts_with(b"ebb: the server aborted"), "{body:?}");
     assert!(
         within.drain() < 1_000_000,
         "a whole answer of half a server"

@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("door::run_adds_little_to_a_start", &[Need::Ebb], added),
 ];
 
-/// Added to a copy's own start, median, in ms.
+/// Added to a replica's own start, median, in ms.
 const ADDED_MS: f64 = 10.0;
 
 fn burst() {
@@ -62,7 +62,7 @@ fn added() {
     assert!(median < ADDED_MS, "{added:.1?} ms");
 }
 
-/// What the first request waits beyond the start of the copy, in ms.
+/// What the first request waits beyond the start of the replica, in ms.
 fn start() -> f64 {
     let mut run = Run::sample(&["--skip-trial"]);
     let mut wire = Wire::connect(run.address());

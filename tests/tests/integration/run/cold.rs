@@ -1,10 +1,10 @@
-//! The first request while there is no copy: answered, and soon.
+//! The first request while there is no replica: answered, and soon.
 
 use ebb_tests::harness::run::{Event, Run, SOON};
 use ebb_tests::harness::{Case, Need, Wire, note};
 
 pub(super) const CASES: &[Case] = &[Case::new(
-    "run::first_request_at_zero_is_answered_within_30_ms_of_the_copy",
+    "run::first_request_at_zero_is_answered_within_30_ms_of_the_replica",
     &[Need::Ebb],
     first_request,
 )];
@@ -20,10 +20,14 @@ fn first_request() {
         let mut run = Run::sample(&["--target", "10"]);
         // The one it started to try the command is gone again.
         run.await_event("the end of the trial", SOON, |event| match event {
-            Event::Copy(copy) => (copy.state == "stopped").then_some(()),
+            Event::Replica(replica) => (replica.state == "stopped").then_some(()),
             _ => None,
         });
-        assert_eq!(run.remains().copies(), 0, "copies before the first request");
+        assert_eq!(
+            run.remains().replicas(),
+            0,
+            "replicas before the first request"
+        );
         let mut wire = Wire::connect(run.address());
         wire.get("/", "");
         assert_eq!(wire.response(), 200);

@@ -1,8 +1,8 @@
-//! Scaling on real load: to the number of copies the figures call for, and never at the cost of a
+//! Scaling on real load: to the number of replicas the figures call for, and never at the cost of a
 //! response.
 //!
 //! Where it is not the promise itself that is shown in full, the stable window is 6 s, the shortest
-//! there is (60 s by default), and the grace period before the last copy goes 1 s (30 s): the same
+//! there is (60 s by default), and the grace period before the last replica goes 1 s (30 s): the same
 //! decisions, sooner.
 
 use std::io::Write;
@@ -16,9 +16,9 @@ const NEEDS: &[Need] = &[Need::Ebb, Need::Tool("hey")];
 
 pub(super) const CASES: &[Case] = &[
     Case::new(
-        "run::fifty_clients_at_target_10_make_5_copies",
+        "run::fifty_clients_at_target_10_make_5_replicas",
         NEEDS,
-        five_copies,
+        five_replicas,
     ),
     Case::new(
         "run::min_1_max_3_makes_3_copies_and_leaves_1",
@@ -29,7 +29,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("run::every_response_is_200_while_it_scales", NEEDS, all_200),
 ];
 
-/// As many in flight a copy as the target says, not 70 % of it.
+/// As many in flight a replica as the target says, not 70 % of it.
 const OPTIONS: [&str; 4] = [
     "--target",
     "10",
@@ -62,27 +62,27 @@ fn as_promised(options: &[&str]) -> Run {
     }
 }
 
-/// Follows the decisions until the load ends; gives the most copies seen.
+/// Follows the decisions until the load ends; gives the most replicas seen.
 fn follow(run: &mut Run, load: &mut Client) -> u64 {
     let mut most = 0;
     while load.is_running() {
         let decision = run.await_decision("the next decision", SOON, |_| true);
-        most = most.max(decision.copies).max(decision.desired);
+        most = most.max(decision.replicas).max(decision.desired);
     }
     most
 }
 
-fn five_copies() {
+fn five_replicas() {
     let mut run = as_promised(&[]);
     let time = Duration::from_secs(if full() { 30 } else { 12 });
     let mut load = Client::hey_for(run.address(), "/?sleep=100", time, 50);
-    let five = run.await_decision("5 copies ready", SOON, |decision| decision.ready == 5);
+    let five = run.await_decision("5 replicas ready", SOON, |decision| decision.ready == 5);
     let most = follow(&mut run, &mut load);
-    assert_eq!(most, 5, "copies at any time");
+    assert_eq!(most, 5, "replicas at any time");
     let answers = load.finish_hey();
     answers.assert_all_ok();
     note(format!(
-        "50 clients of 100 ms at target 10: 5 copies after {:.1} s, {answers}",
+        "50 clients of 100 ms at target 10: 5 replicas after {:.1} s, {answers}",
         five.t
     ));
     run.finish();
@@ -92,20 +92,22 @@ fn min_and_max() {
     let mut run = as_promised(&["--min-scale", "1", "--max-scale", "3"]);
     let time = Duration::from_secs(if full() { 30 } else { 8 });
     let mut load = Client::hey_for(run.address(), "/?sleep=100", time, 50);
-    run.await_decision("3 copies ready", SOON, |decision| decision.ready == 3);
+    run.await_decision("3 replicas ready", SOON, |decision| decision.ready == 3);
     let most = follow(&mut run, &mut load);
-    assert_eq!(most, 3, "copies at any time");
+    assert_eq!(most, 3, "replicas at any time");
     load.finish_hey().assert_all_ok();
     let down_within = if full() {
         COMES_DOWN_BY_DEFAULT_WITHIN
     } else {
         COMES_DOWN_WITHIN
     };
-    run.await_decision("1 copy left", down_within, |decision| decision.copies == 1);
+    run.await_decision("1 replica left", down_within, |decision| {
+        decision.replicas == 1
+    });
     // A window and a grace period more: the one stays.
     let until = last(&mut run).t + 8.0;
     let stays = run.await_decision("decisions go on", SOON, |decision| {
-        assert_eq!(decision.copies, 1, "min-scale is 1");
+        assert_eq!(decision.replicas, 1, "min-scale is 1");
         decision.t > until
     });
     assert_eq!(stays.desired, 1);
@@ -117,8 +119,8 @@ fn to_zero() {
     for _ in 0..2 {
         let load = Client::hey_requests(run.address(), "/?sleep=20", 100, 10);
         load.finish_hey().assert_all_ok();
-        run.await_decision("no copy", COMES_DOWN_WITHIN, |decision| {
-            decision.copies == 0
+        run.await_decision("no replica", COMES_DOWN_WITHIN, |decision| {
+            decision.replicas == 0
         });
     }
     run.finish();
@@ -130,21 +132,21 @@ fn all_200() {
     let requests = if full() { 100_000 } else { 50_000 };
     let mut run = quick(&[]);
     let steady = Client::hey_requests(run.address(), "/?sleep=20", requests, 50);
-    run.await_decision("copies for the steady load", SOON, |decision| {
+    run.await_decision("replicas for the steady load", SOON, |decision| {
         decision.ready >= 2
     });
     let pulse = Client::hey_for(run.address(), "/?sleep=50", Duration::from_secs(3), 70);
-    let up = run.await_decision("copies for both", SOON, |decision| decision.ready >= 8);
+    let up = run.await_decision("replicas for both", SOON, |decision| decision.ready >= 8);
     pulse.finish_hey().assert_all_ok();
-    let down = run.await_decision("fewer copies", COMES_DOWN_WITHIN, |decision| {
-        decision.copies <= up.ready - 2
+    let down = run.await_decision("fewer replicas", COMES_DOWN_WITHIN, |decision| {
+        decision.replicas <= up.ready - 2
     });
     let answers = steady.finish_hey();
     answers.assert_all_ok();
     assert_eq!(answers.ok(), requests);
     note(format!(
-        "{answers} while copies went to {} and down to {}",
-        up.ready, down.copies
+        "{answers} while replicas went to {} and down to {}",
+        up.ready, down.replicas
     ));
     run.finish();
 }

@@ -33,18 +33,18 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// A run with so many copies that stay.
-fn with_copies(number: &str) -> Run {
+/// A run with so many replicas that stay.
+fn with_replicas(number: &str) -> Run {
     let mut run = Run::sample(&["--min-scale", number]);
     let wanted: u64 = number.parse().expect("a number");
-    run.await_decision("its copies", SOON, |decision| decision.ready == wanted);
+    run.await_decision("its replicas", SOON, |decision| decision.ready == wanted);
     run
 }
 
 fn ends_well(signal: Signal) {
-    let mut run = with_copies("2");
+    let mut run = with_replicas("2");
     let remains = run.remains();
-    assert_eq!(remains.copies(), 2);
+    assert_eq!(remains.replicas(), 2);
     assert!(remains.programs() > 0, "its programs can be seen");
     let mut wire = Wire::connect(run.address());
     wire.get("/?sleep=1500", "");
@@ -60,12 +60,12 @@ fn ends_well(signal: Signal) {
 }
 
 fn killed() {
-    let mut run = with_copies("2");
+    let mut run = with_replicas("2");
     let remains = run.remains();
     run.signal(Signal::SIGKILL);
     run.wait();
     // The next one cleans up before it opens its door.
-    let next = with_copies("1");
+    let next = with_replicas("1");
     remains.assert_gone();
     next.finish();
     assert_eq!(dead_runs(), Vec::<String>::new());
@@ -73,17 +73,23 @@ fn killed() {
 
 fn side_by_side() {
     let mut busy = Run::sample(&["--target", "1"]);
-    let mut idle = with_copies("1");
+    let mut idle = with_replicas("1");
     let alive = idle.remains();
     let load = Client::hey_for(busy.address(), "/?sleep=50", Duration::from_secs(4), 6);
-    busy.await_decision("copies for the load", SOON, |decision| decision.ready >= 3);
+    busy.await_decision("replicas for the load", SOON, |decision| {
+        decision.ready >= 3
+    });
     load.finish_hey().assert_all_ok();
     for decision in idle.decisions() {
-        assert_eq!((decision.copies, decision.requests), (1, 0), "{decision:?}");
+        assert_eq!(
+            (decision.replicas, decision.requests),
+            (1, 0),
+            "{decision:?}"
+        );
     }
     // The end of one, and the start of a third that sweeps, leave the other alone.
     busy.finish();
-    with_copies("1").finish();
+    with_replicas("1").finish();
     alive.assert_there();
     let mut wire = Wire::connect(idle.address());
     wire.get("/", "");

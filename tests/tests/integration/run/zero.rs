@@ -1,4 +1,4 @@
-//! The way to zero and back of `ebb run`, when something comes in between: a request, a death, a copy that never gets ready.
+//! The way to zero and back of `ebb run`, when something comes in between: a request, a death, a replica that never gets ready.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -13,14 +13,18 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 pub(super) const CASES: &[Case] = &[
-    Case::beside("run::copy_that_never_gets_ready", &[Need::Ebb], never_ready),
+    Case::beside(
+        "run::replica_that_never_gets_ready",
+        &[Need::Ebb],
+        never_ready,
+    ),
     Case::new(
         "run::requests_racing_the_step_to_zero_are_answered",
         &[Need::Ebb],
         racing,
     ),
     Case::new(
-        "run::copy_killed_in_mid_start_is_replaced",
+        "run::replica_killed_in_mid_start_is_replaced",
         &[Need::Ebb],
         killed,
     ),
@@ -61,7 +65,7 @@ fn racing() {
     });
     let sum = |of: fn(&(u64, u64)) -> u64| outcomes.iter().map(of).sum::<u64>();
     note(format!(
-        "{} requests that raced the step to zero, each answered: {} before the last copy was told to end, {} after it; {:.0} s",
+        "{} requests that raced the step to zero, each answered: {} before the last replica was told to end, {} after it; {:.0} s",
         sum(|(before, after)| before + after),
         sum(|(before, _)| *before),
         sum(|(_, after)| *after),
@@ -112,7 +116,7 @@ fn race(mut run: Run, number: u64, rounds: u64) -> (u64, u64) {
 }
 
 fn is_step(event: &Event) -> bool {
-    matches!(event, Event::Copy(copy) if copy.state == "draining")
+    matches!(event, Event::Replica(replica) if replica.state == "draining")
 }
 
 #[track_caller]
@@ -122,7 +126,7 @@ fn ask(to: SocketAddr) {
     assert_eq!(wire.response(), 200);
 }
 
-/// Copies of `ebb-sample` of which the first one, the trial, starts at once; what those after it do is in `later`.
+/// Replicas of `ebb-sample` of which the first one, the trial, starts at once; what those after it do is in `later`.
 fn later(options: &[&str], later: &str) -> (Run, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let tried = folder.path().join("tried");
@@ -133,7 +137,7 @@ fn later(options: &[&str], later: &str) -> (Run, tempfile::TempDir) {
         format!(r#"if [ -e "$0" ]; then {later}; fi; : > "$0"; exec "$1" --port {{port}}"#);
     let mut run = Run::start(options, &["sh", "-c", &script, tried, sample]);
     run.await_event("the end of the trial", SOON, |event| match event {
-        Event::Copy(copy) => (copy.state == "stopped").then_some(()),
+        Event::Replica(replica) => (replica.state == "stopped").then_some(()),
         _ => None,
     });
     (run, folder)
@@ -148,14 +152,14 @@ fn killed() {
             wire
         })
         .collect();
-    let copy = eventually("a copy that starts", SOON, || {
-        run.copies().into_iter().next()
+    let replica = eventually("a replica that starts", SOON, || {
+        run.replicas().into_iter().next()
     });
-    kill(Pid::from_raw(copy.cast_signed()), Signal::SIGKILL).expect("killed");
+    kill(Pid::from_raw(replica.cast_signed()), Signal::SIGKILL).expect("killed");
     for wire in &mut wires {
         assert_eq!(wire.response(), 200);
     }
-    note("copy killed in mid-start: its 10 requests were answered by another one".to_owned());
+    note("replica killed in mid-start: its 10 requests were answered by another one".to_owned());
     drop(wires);
     run.finish();
 }
@@ -165,8 +169,8 @@ fn never_ready() {
     let begun = Instant::now();
     let mut wire = Wire::patient(run.address(), MAX_WAIT * 2);
     wire.get("/", "");
-    run.await_event("a copy given up", SOON, |event| match event {
-        Event::Copy(copy) => (copy.state == "failed").then_some(()),
+    run.await_event("a replica given up", SOON, |event| match event {
+        Event::Replica(replica) => (replica.state == "failed").then_some(()),
         _ => None,
     });
     let (status, body) = wire.response_with_body();

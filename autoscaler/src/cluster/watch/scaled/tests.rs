@@ -55,7 +55,7 @@ fn scale(replicas: u32, version: &str) -> Reply {
 }
 
 fn replicas_of(shared: &Shared) -> Option<u32> {
-    shared.with(|engine, _| engine.views().next().map(|view| view.replicas))
+    shared.with(|engine, _| engine.views().next().map(|view| view.requested_replicas))
 }
 
 /// Lets the asking go on until it waits.

@@ -180,7 +180,7 @@ fn p10_a_refused_slice_is_tried_less_and_less_and_then_never_again() {
         world.now = world.now + Duration::from_millis(500);
         world.tell();
         world.write();
-        notices += said(&mut world.engine, "SliceRefused").len();
+        notices += said(&mut world.engine, "SliceRejected").len();
     }
     let writes = |world: &World| {
         let asked = world.asked.iter();

@@ -2,7 +2,7 @@
 //!
 //! Labels are bounded: by the outcomes there are, and by the URLs that a program was started with.
 
-use ebb_report::Receipt;
+use ebb_contract::Receipt;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -28,30 +28,30 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// Shown in a registry as `reports_total` and `replicas`, and, under a name and a help of the caller's, what
+    /// Shown in a registry as `reports_total` and `autoscaler_addresses`, and, under a name and a help of the caller's, what
     /// the autoscaler made of the entries of reports.
     pub fn registered(registry: &mut Registry, entries: &str, help: &str) -> Self {
         let sending = Self::default();
         // From the start, so that the first of a kind is a rise.
-        for outcome in ["taken", "refused", "lost"] {
+        for outcome in ["accepted", "rejected", "lost"] {
             drop(sending.reports.get_or_create(&Outcome { outcome }));
         }
         registry.register(
             "reports",
-            "Reports to replicas of the autoscaler, by what became of them",
+            "Reports to replicas of the autoscaler, by outcome",
             sending.reports.clone(),
         );
         registry.register(entries, help, sending.entries.clone());
         registry.register(
-            "replicas",
-            "Addresses that reports are sent to, by the host of their URL",
+            "autoscaler_addresses",
+            "Addresses of autoscaler replicas that reports go to, by the host of the URL",
             sending.replicas.clone(),
         );
         sending
     }
 
     pub(crate) fn taken(&self, receipt: Receipt) {
-        self.count("taken");
+        self.count("accepted");
         for (outcome, entries) in receipt.outcomes() {
             let counter = self.entries.get_or_create(&Outcome { outcome });
             counter.inc_by(entries);
@@ -59,7 +59,7 @@ impl Sending {
     }
 
     pub(crate) fn refused(&self) {
-        self.count("refused");
+        self.count("rejected");
     }
 
     pub(crate) fn lost(&self) {

@@ -1,19 +1,19 @@
-//! What copies print, line by line on ebb's stderr with the copy's number before it.
+//! What replicas print, line by line on ebb's stderr with the replica's number before it.
 //!
-//! Failure mode: a line without an end is cut into pieces of [`LONGEST_LINE`], so that a copy cannot make ebb
+//! Failure mode: a line without an end is cut into pieces of [`LONGEST_LINE`], so that a replica cannot make ebb
 //! keep an unbounded amount.
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
 use super::super::report::console::Console;
 
-/// Bytes of one line before it is cut: longer than log lines are, and little to keep per copy.
+/// Bytes of one line before it is cut: longer than log lines are, and little to keep per replica.
 const LONGEST_LINE: usize = 16 * 1024;
 
-/// Forwards until the copy closes its end.
-pub(crate) async fn forward(output: impl AsyncRead + Unpin, copy: u64, console: Console) {
+/// Forwards until the replica closes its end.
+pub(crate) async fn forward(output: impl AsyncRead + Unpin, replica: u64, console: Console) {
     let mut reader = BufReader::with_capacity(LONGEST_LINE, output);
-    let prefix = format!("[copy {copy}] ").into_bytes();
+    let prefix = format!("[replica {replica}] ").into_bytes();
     let mut line = prefix.clone();
     // A broken pipe is the same end as a closed one.
     while let Ok(read) = reader.fill_buf().await {
@@ -49,7 +49,7 @@ mod tests {
     async fn each_line_has_the_number_before_it() {
         assert_eq!(
             forwarded(b"one\n\ntwo").await,
-            ["[copy 3] one", "[copy 3] ", "[copy 3] two"]
+            ["[replica 3] one", "[replica 3] ", "[replica 3] two"]
         );
     }
 
@@ -57,7 +57,7 @@ mod tests {
     async fn a_line_without_an_end_is_cut() {
         let lines = forwarded(&vec![b'x'; LONGEST_LINE + 1]).await;
         assert_eq!(lines.len(), 2);
-        assert_eq!(lines[0].len(), "[copy 3] ".len() + LONGEST_LINE);
-        assert_eq!(lines[1], "[copy 3] x");
+        assert_eq!(lines[0].len(), "[replica 3] ".len() + LONGEST_LINE);
+        assert_eq!(lines[1], "[replica 3] x");
     }
 }

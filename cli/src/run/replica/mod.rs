@@ -1,4 +1,4 @@
-//! One copy of the command: how it starts, when it is ready, how it ends.
+//! One replica of the command: how it starts, when it is ready, how it ends.
 
 pub(crate) mod failure;
 pub(crate) mod life;

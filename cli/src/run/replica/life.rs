@@ -1,6 +1,6 @@
-//! The life of one copy, from its empty cgroup to its removed cgroup.
+//! The life of one replica, from its empty cgroup to its removed cgroup.
 //!
-//! The kernel counter is attached before the process exists, so that no connection is missed; and the copy
+//! The kernel counter is attached before the process exists, so that no connection is missed; and the replica
 //! leaves the door before it is asked to end, so that no request is cut.
 //!
 //! Failure mode: whatever goes wrong, what runs in the cgroup is killed and the cgroup removed before the end is
@@ -35,13 +35,13 @@ use crate::run::{
     report::console::Console,
 };
 
-/// Ports to try when another program takes one between its choice and the copy's listen.
+/// Ports to try when another program takes one between its choice and the replica's listen.
 const PORT_ATTEMPTS: u32 = 3;
-/// How long to wait for the last lines of a copy that has been killed. Only a process that left the cgroup can
+/// How long to wait for the last lines of a replica that has been killed. Only a process that left the cgroup can
 /// still hold its pipes then.
 const LAST_LINES: Duration = Duration::from_millis(100);
 
-/// What all copies of a run have in common.
+/// What all replicas of a run have in common.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) tree: Tree,
@@ -56,7 +56,7 @@ pub(crate) struct Frame {
     pub(crate) ports: std::sync::Mutex<Ports>,
 }
 
-/// What the supervisor wants of a copy. Later ones are stronger.
+/// What the supervisor wants of a replica. Later ones are stronger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Order {
     /// Start and serve.
@@ -67,7 +67,7 @@ pub(crate) enum Order {
     Kill,
 }
 
-/// What a copy tells the supervisor.
+/// What a replica tells the supervisor.
 #[derive(Debug)]
 pub(crate) enum News {
     /// Its process runs.
@@ -86,8 +86,8 @@ pub(crate) enum News {
     Ended(Result<(), Failure>),
 }
 
-/// A copy at work.
-struct Copy<'a> {
+/// A replica at work.
+struct Replica<'a> {
     frame: &'a Frame,
     number: u64,
     group: &'a Group,
@@ -102,20 +102,20 @@ pub(crate) async fn live(
     order: watch::Receiver<Order>,
     news: mpsc::UnboundedSender<(u64, News)>,
 ) {
-    let end = match frame.tree.add_copy(number) {
+    let end = match frame.tree.add_replica(number) {
         Ok(group) => {
-            let copy = Copy {
+            let replica = Replica {
                 frame: &frame,
                 number,
                 group: &group,
                 order,
                 news: news.clone(),
             };
-            let end = copy.run().await;
+            let end = replica.run().await;
             frame.pool.remove(number);
             let removed = group.kill_and_remove().await;
             if let Err(error) = removed {
-                warn!(copy = number, %error, "something of a copy stays behind");
+                warn!(replica = number, %error, "something of a replica stays behind");
             }
             end
         }
@@ -125,7 +125,7 @@ pub(crate) async fn live(
     let _ = news.send((number, News::Ended(end)));
 }
 
-impl Copy<'_> {
+impl Replica<'_> {
     async fn run(mut self) -> Result<(), Failure> {
         for _ in 1..PORT_ATTEMPTS {
             let port = self.take_port()?;
@@ -133,7 +133,7 @@ impl Copy<'_> {
                 // Not this command's fault: somebody else listens where it should.
                 Err(Failure::EndedEarly { .. }) if port::is_taken(port)? => {
                     warn!(
-                        copy = self.number,
+                        replica = self.number,
                         port, "another program took the port; trying the next one"
                     );
                 }
@@ -223,7 +223,7 @@ impl Copy<'_> {
             () = self.frame.pool.drained(self.number) => {}
             () = drain_limit(&mut order) => {
                 let cut = self.frame.pool.in_flight(self.number);
-                warn!(copy = self.number, requests = cut, "draining took too long; these requests are cut");
+                warn!(replica = self.number, requests = cut, "draining took too long; these requests are cut");
             }
         }
         Ok(())
@@ -277,13 +277,13 @@ impl Copy<'_> {
     }
 }
 
-/// Resolves when a copy is ordered to end.
+/// Resolves when a replica is ordered to end.
 async fn leave(order: &mut watch::Receiver<Order>) {
-    // A supervisor that is gone cannot want a copy any more.
+    // A supervisor that is gone cannot want a replica any more.
     let _ = order.wait_for(|order| *order > Order::Serve).await;
 }
 
-/// Resolves when a copy that drains has had its time; a later order may shorten it.
+/// Resolves when a replica that drains has had its time; a later order may shorten it.
 async fn drain_limit(order: &mut watch::Receiver<Order>) {
     let start = Instant::now();
     loop {
@@ -298,7 +298,7 @@ async fn drain_limit(order: &mut watch::Receiver<Order>) {
     }
 }
 
-/// Waits for the last lines of a copy that has ended.
+/// Waits for the last lines of a replica that has ended.
 async fn finish(mut lines: JoinSet<()>) {
     let all = async { while lines.join_next().await.is_some() {} };
     // Whoever keeps the pipes open from outside the cgroup is not waited for.

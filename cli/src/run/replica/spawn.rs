@@ -1,7 +1,7 @@
-//! Starts the process of a copy: in its cgroup before it runs, and bound to die with ebb.
+//! Starts the process of a replica: in its cgroup before it runs, and bound to die with ebb.
 //!
 //! All processes are started by one thread that lives as long as the run. PR_SET_PDEATHSIG is about the
-//! *thread* that forked, not its process (prctl(2)): a copy started by a thread of a pool would be killed when the
+//! *thread* that forked, not its process (prctl(2)): a replica started by a thread of a pool would be killed when the
 //! pool lets that thread go.
 
 use std::{fs::File, io, process::Stdio, sync::mpsc, thread};
@@ -41,7 +41,7 @@ impl CommandLine {
         &self.program
     }
 
-    /// The process to start for a copy that shall listen on `port`.
+    /// The process to start for a replica that shall listen on `port`.
     fn for_port(&self, port: u16) -> Command {
         let port = port.to_string();
         let fill = |word: &String| word.replace("{port}", &port);
@@ -52,7 +52,7 @@ impl CommandLine {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own: Ctrl-C in the terminal is for ebb, which then stops the copies in order.
+            // A group of its own: Ctrl-C in the terminal is for ebb, which then stops the replicas in order.
             .process_group(0)
             .kill_on_drop(true);
         command

@@ -1,6 +1,6 @@
-//! When a copy is ready: it accepts a connection, or answers 2xx at a path.
+//! When a replica is ready: it accepts a connection, or answers 2xx at a path.
 //!
-//! Bias: towards finding out soon, because a held request waits for it: a probe every millisecond at first.
+//! Bias: towards finding out soon, because a queued request waits for it: a probe every millisecond at first.
 //! Failure mode: a server that listens before it can serve counts as ready too early; `--ready-path` is for it.
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -19,19 +19,19 @@ const QUICK_EVERY: Duration = Duration::from_millis(1);
 const QUICK_FOR: Duration = Duration::from_millis(200);
 /// …and a slow one at most this late.
 const SLOW_EVERY: Duration = Duration::from_millis(10);
-/// Between probes that are answered with something else than 2xx: they are work for the copy and lines in its log.
+/// Between probes that are answered with something else than 2xx: they are work for the replica and lines in its log.
 const ANSWERED_EVERY: Duration = Duration::from_millis(50);
 /// What one probe may take: the kubelet's default (`timeoutSeconds: 1`).
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 /// The counter takes `kube-probe/…` for a probe and leaves it out of the concurrency.
 const USER_AGENT: &str = "kube-probe/ebb";
 
-/// What a probe met instead of a copy that is ready.
+/// What a probe met instead of a replica that is ready.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProbeError {
     /// Nobody accepted the connection.
     #[error(
-        "it does not accept connections ({0}); it has to listen on the port in place of {{port}} or in PORT"
+        "it does not accept connections ({0}); it has to listen on the port that {{port}} and PORT give"
     )]
     Connect(#[source] io::Error),
     /// The connection broke, or the answer was no HTTP.
@@ -48,7 +48,7 @@ pub(crate) enum ProbeError {
     Path(#[from] hyper::http::Error),
 }
 
-/// What makes a copy ready.
+/// What makes a replica ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Readiness {
     /// It accepts a connection.
@@ -58,7 +58,7 @@ pub(crate) enum Readiness {
 }
 
 impl Readiness {
-    /// Probes until the copy is ready or `limit` is over; then what the last probe met.
+    /// Probes until the replica is ready or `limit` is over; then what the last probe met.
     pub(crate) async fn wait(
         &self,
         address: SocketAddr,

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, convert::Infallible, path::Path, sync::Mutex, time::Duration};
 
-use ebb_report::Receipt;
+use ebb_contract::Receipt;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -175,7 +175,7 @@ impl Sent {
         let mut tasks = JoinSet::new();
         let url = url.parse().unwrap();
         let credentials = Arc::new(credentials);
-        tasks.spawn(send(url, ebb_report::PATH, credentials, newest, sending));
+        tasks.spawn(send(url, ebb_contract::PATH, credentials, newest, sending));
         Self {
             reports,
             registry,
@@ -218,13 +218,15 @@ async fn reports_arrive_on_one_connection() {
         let arrived = server.next().await;
         assert_eq!(
             (&*arrived.path, &*arrived.body),
-            (ebb_report::PATH, body.as_bytes())
+            (ebb_contract::PATH, body.as_bytes())
         );
         assert_eq!((arrived.connection, arrived.authorization), (0, None));
     }
-    sent.shows("replicas{host=\"127.0.0.1\"} 1").await;
-    sent.shows("reports_total{outcome=\"taken\"} 2").await;
-    sent.shows("reported_pods_total{outcome=\"taken\"} 4").await;
+    sent.shows("autoscaler_addresses{host=\"127.0.0.1\"} 1")
+        .await;
+    sent.shows("reports_total{outcome=\"accepted\"} 2").await;
+    sent.shows("reported_pods_total{outcome=\"accepted\"} 4")
+        .await;
     sent.shows("reported_pods_total{outcome=\"foreign\"} 2")
         .await;
 }
@@ -255,7 +257,7 @@ async fn only_the_newest_report_waits() {
     }
     server.script.push(&[200]);
     assert_eq!(server.next().await.body, "fourth");
-    sent.shows("reports_total{outcome=\"taken\"} 2").await;
+    sent.shows("reports_total{outcome=\"accepted\"} 2").await;
 }
 
 #[tokio::test]
@@ -281,7 +283,7 @@ async fn refused_with(status: u16) {
     let arrived = server.next().await;
     // Not read again while it serves.
     assert_eq!(arrived.authorization.as_deref(), Some("Bearer old"));
-    sent.shows("reports_total{outcome=\"refused\"} 1").await;
+    sent.shows("reports_total{outcome=\"rejected\"} 1").await;
     sent.report("three");
     let arrived = server.next().await;
     assert_eq!(arrived.authorization.as_deref(), Some("Bearer new"));

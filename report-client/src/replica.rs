@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ebb_report::Receipt;
+use ebb_contract::Receipt;
 use hyper::{StatusCode, body::Bytes};
 use tokio::{
     sync::watch,

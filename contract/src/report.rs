@@ -1,20 +1,16 @@
-//! What a source of figures tells the autoscaler: a public interface, written up in `docs/report-api.md`.
+//! The report of a source of metrics to the autoscaler: a public interface, described in `docs/report-api.md`.
 //!
 //! Everything but the gauges is cumulative, and every time is the sender's own `CLOCK_MONOTONIC`. So a report that is
 //! lost loses nothing, reports may come in any order, and no two clocks need agree.
 //!
 //! Bias: fields are only ever added. A reader passes over those it does not know; what a sender leaves out is zero,
-//! except the few that a decision rests on, which must be there. Texts are bounded ([`LONGEST`]).
-
-pub mod allotments;
-mod bounded;
-pub mod doors;
+//! except the few that a decision rests on, which must be there. Texts are bounded ([`LONGEST`](crate::LONGEST)).
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::bounded::LONGEST;
+use crate::bounded;
 
 /// Where reports are sent: `POST`, JSON.
 pub const PATH: &str = "/v1/report";
@@ -103,10 +99,10 @@ impl Receipt {
             senseless,
         } = self;
         [
-            ("taken", taken),
+            ("accepted", taken),
             ("unknown", unknown),
             ("foreign", foreign),
-            ("senseless", senseless),
+            ("invalid", senseless),
         ]
         .into_iter()
         .filter(|(_, pods)| *pods > 0)
@@ -117,6 +113,7 @@ impl Receipt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doors;
 
     #[test]
     fn the_least_a_source_has_to_say() {
@@ -137,7 +134,7 @@ mod tests {
 
     #[test]
     fn t4_a_text_longer_than_a_name_is_refused() {
-        let longest = "n".repeat(LONGEST);
+        let longest = "n".repeat(crate::LONGEST);
         for (text, allowed) in [(longest.clone(), true), (longest + "n", false)] {
             let pod = r#"{"uid":"u","since":5,"at":9,"integral":1,"in_flight":2,"started":3}"#;
             for (node, boot, pod) in [

@@ -1,6 +1,6 @@
-//! Why a copy is of no use.
+//! Why a replica is of no use.
 //!
-//! The first copy's failure ends the run, and its text is all the user gets: so each names the command or the
+//! The first replica's failure ends the run, and its text is all the user gets: so each names the command or the
 //! address, what was seen, and what is expected instead.
 
 use std::{io, net::SocketAddr, process::ExitStatus, time::Duration};
@@ -9,7 +9,7 @@ use ebb_agent::CounterError;
 
 use super::{super::cgroup::TreeError, ready::ProbeError};
 
-/// Why a copy never got ready, or ended without being told to.
+/// Why a replica never got ready, or ended without being told to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The program could not be executed.
@@ -23,7 +23,7 @@ pub(crate) enum Failure {
     /// It ended before it was ready.
     #[error(
         "{program:?} ended ({status}) before it was ready; the command has to stay in the foreground and listen on \
-         the port it finds in place of {{port}} or in PORT"
+         the port that {{port}} and PORT give"
     )]
     EndedEarly {
         /// The first word of the command.
@@ -56,10 +56,10 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Cgroup(#[from] TreeError),
     /// The kernel counter.
-    #[error("cannot count the requests of a copy: {0}")]
+    #[error("cannot count the requests of a replica: {0}")]
     Counter(#[from] CounterError),
     /// No port to give it, or no way to know how it ended.
-    #[error("cannot run a copy: {0}")]
+    #[error("cannot run a replica: {0}")]
     Io(#[from] io::Error),
 }
 

@@ -10,6 +10,7 @@ mod kernels;
 mod leftovers;
 mod report;
 mod steps;
+mod words;
 
 use std::process::ExitCode;
 

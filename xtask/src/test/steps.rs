@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{count::Counts, fuzz, kernels, leftovers};
+use super::{count::Counts, fuzz, kernels, leftovers, words};
 use crate::{
     cargo::{self, CLUSTER, INTEGRATION, KERNEL_PACKAGE, Workspace},
     exec,
@@ -35,6 +35,7 @@ pub(super) fn plan(quick: bool) -> Vec<Step> {
     let mut plan = vec![
         step("set-up", set_up as fn(&Workspace) -> Result<Counts>),
         step("formatting", formatting),
+        step("words that users read", words::check),
         step("programs build, kernel side included", build),
         step("lints", lints),
         step("lints of the kernel programs", kernel_lints),

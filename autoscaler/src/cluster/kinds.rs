@@ -8,7 +8,7 @@ use std::{
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use kube::{
     Client, Error,
-    core::{ApiResource, GroupVersionKind},
+    core::{ApiResource, GroupVersionKind, Status},
     discovery,
 };
 
@@ -25,6 +25,12 @@ pub(super) struct Kinds {
     client: Client,
     /// By group and kind.
     known: Mutex<HashMap<(String, String), Kind>>,
+}
+
+/// True if the API server has no such object, or serves no such group. Of a group that it does not serve it says so in
+/// plain text (`404 page not found`), which kube's `Status::is_not_found` does not know.
+pub(super) fn is_absent(status: &Status) -> bool {
+    status.code == 404
 }
 
 impl Kinds {
@@ -73,7 +79,7 @@ impl Kinds {
                     .any(|(subresource, _)| subresource.plural == "scale"),
             },
             Err(Error::Discovery(_)) => return Ok(None),
-            Err(Error::Api(status)) if status.is_not_found() => return Ok(None),
+            Err(Error::Api(status)) if is_absent(&status) => return Ok(None),
             Err(error) => return Err(error),
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +102,7 @@ impl Kinds {
         let versions = match discovery::group(&self.client, group).await {
             Ok(group) => group,
             Err(Error::Discovery(_)) => return Ok(None),
-            Err(Error::Api(status)) if status.is_not_found() => return Ok(None),
+            Err(Error::Api(status)) if is_absent(&status) => return Ok(None),
             Err(error) => return Err(error),
         };
         let found = versions
@@ -107,5 +113,27 @@ impl Kinds {
             Some((resource, _)) => self.find(&resource.api_version, kind).await,
             None => Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_is_not_served_is_absent() {
+        // As kube makes it of the plain text that an API server answers.
+        let status = Status {
+            code: 404,
+            message: "404 page not found".to_owned(),
+            reason: "Failed to parse error data".to_owned(),
+            ..Status::default()
+        };
+        assert!(is_absent(&status));
+        let forbidden = Status {
+            code: 403,
+            ..status
+        };
+        assert!(!is_absent(&forbidden));
     }
 }

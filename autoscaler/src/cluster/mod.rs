@@ -403,6 +403,11 @@ async fn decide(shared: Arc<Shared>) {
             due.map(|due| due.since(now))
         });
         shared.beat();
+        if next == Some(Duration::ZERO) {
+            // More are due. Whoever waits for the engine comes first.
+            tokio::task::yield_now().await;
+            continue;
+        }
         if swept.elapsed() > SWEEP {
             swept = Instant::now();
             shared.with(|engine, now: Timestamp| engine.sweep(now));

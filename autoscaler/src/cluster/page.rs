@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ebb_page::{About, Detail, Name, Source, Workload};
 
 use super::{leadership::Leadership, shared::Shared};
+use crate::engine::WorkloadId;
 
 /// Workloads that are looked at in one go. The engine decides between two of these, so nobody who looks holds up a
 /// decision for longer than a fraction of a millisecond, however many workloads there are.
@@ -39,15 +40,27 @@ impl Source for Shown {
 
 /// All workloads, each as it stood when it was looked at.
 pub(super) fn views(shared: &Shared) -> Vec<Workload> {
-    let mut all = Vec::new();
-    let mut last = None;
+    in_pieces(|last| shared.with(|engine, _| engine.views_after(last, AT_A_TIME).collect()))
+}
+
+/// The workloads that have metrics of their own.
+pub(super) fn measured_views(shared: &Shared) -> Vec<Workload> {
+    let all = in_pieces(|last| {
+        shared.with(|engine, _| engine.measured_views_after(last, AT_A_TIME).collect())
+    });
+    all.into_iter().flatten().collect()
+}
+
+/// Reads on after the last workload of each piece, until there is no more.
+fn in_pieces<T>(read: impl Fn(Option<WorkloadId>) -> Vec<(WorkloadId, T)>) -> Vec<T> {
+    let (mut all, mut last) = (Vec::new(), None);
     loop {
-        let some: Vec<_> = shared.with(|engine, _| engine.views_after(last, AT_A_TIME).collect());
-        let Some((id, _)) = some.last() else {
+        let piece = read(last);
+        let Some((id, _)) = piece.last() else {
             return all;
         };
         last = Some(*id);
-        all.extend(some.into_iter().map(|(_, view)| view));
+        all.extend(piece.into_iter().map(|(_, view)| view));
     }
 }
 

@@ -19,6 +19,10 @@ use super::{
 /// nodes at once, and each of them says so.
 const BETWEEN_DECISIONS: Duration = Duration::from_millis(50);
 
+/// Workloads that are decided at a time, in half a millisecond. Thousands that are due at once (one namespace can create
+/// them) must not keep the reports of others waiting.
+const AT_A_TIME: usize = 64;
+
 /// A workload that somebody has scaled to zero is looked at this often, and as soon as it has pods or requests again.
 const PAUSED_AGAIN: Duration = Duration::from_secs(10);
 
@@ -41,14 +45,15 @@ impl Engine {
         }
     }
 
-    /// Decides what is due; answers when to come again at the latest.
+    /// Decides what is due, at most [`AT_A_TIME`] workloads; answers when to come again at the latest, which is `now` if more
+    /// are due.
     pub fn decide_due(&mut self, now: Timestamp) -> Option<Timestamp> {
         self.fronts.tick(now);
         if !self.deciding || self.config.is_none() {
             return None;
         }
         let due = self.due.iter().filter(|(_, due)| **due <= now);
-        let due: Vec<_> = due.map(|(id, _)| *id).collect();
+        let due: Vec<_> = due.map(|(id, _)| *id).take(AT_A_TIME).collect();
         for id in due {
             self.decide(now, id);
         }
@@ -67,6 +72,7 @@ impl Engine {
             return;
         }
         let Some(entry) = self.entries.get_mut(&id) else {
+            self.due.remove(&id);
             return;
         };
         let mut members: Vec<_> = Vec::with_capacity(entry.pods.len());

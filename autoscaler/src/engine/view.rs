@@ -63,6 +63,21 @@ impl Engine {
         entries.map(|(id, entry)| (*id, self.view(entry)))
     }
 
+    /// The same for metrics: `None` for a workload that somebody scaled to zero and that Ebb leaves alone. Thousands of those
+    /// must not make a scrape long.
+    pub fn measured_views_after(
+        &self,
+        after: Option<WorkloadId>,
+        most: usize,
+    ) -> impl Iterator<Item = (WorkloadId, Option<Workload>)> + '_ {
+        let from = after.map_or(Unbounded, Excluded);
+        let entries = self.entries.range((from, Unbounded)).take(most);
+        entries.map(|(id, entry)| {
+            let is_left_alone = entry.is_paused() && entry.refusal.is_none();
+            (*id, (!is_left_alone).then(|| self.view(entry)))
+        })
+    }
+
     /// All that is known of one workload.
     #[must_use]
     pub fn detail(&self, of: &Name) -> Option<Detail> {

@@ -10,7 +10,7 @@ use prometheus_client::{
 
 use ebb_page::Workload;
 
-use crate::cluster::{page::views, shared::Shared};
+use crate::cluster::{page::measured_views, shared::Shared};
 
 #[derive(Debug)]
 pub(super) struct Workloads(pub(super) Arc<Shared>);
@@ -114,9 +114,7 @@ impl Collector for Workloads {
         let (figures, fronts) = self
             .0
             .with(|engine, now| (engine.figures(now), engine.front_figures()));
-        let mut views = views(&self.0);
-        // Somebody scaled them to zero, and Ebb leaves them alone: thousands of them must not make every scrape long.
-        views.retain(|view| view.mode != "paused");
+        let views = measured_views(&self.0);
         for (name, help, value) in [
             (
                 "autoscaler_workloads",

@@ -14,7 +14,7 @@ use kube::{
 use tokio::time;
 
 use crate::{
-    cluster::kinds::{Kind, Kinds},
+    cluster::kinds::{Kind, Kinds, is_absent},
     engine::{Dead, Followed, Owner, TargetKey},
 };
 
@@ -134,7 +134,7 @@ async fn climb(
                 climbed.end = Some(Dead::Forbidden);
                 break;
             }
-            Err(Failure::Api(Error::Api(status))) if status.is_not_found() => {
+            Err(Failure::Api(Error::Api(status))) if is_absent(&status) => {
                 climbed.end = Some(Dead::Absent);
                 break;
             }

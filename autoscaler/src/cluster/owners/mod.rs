@@ -8,7 +8,7 @@ mod climb;
 mod queue;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -43,6 +43,9 @@ const AGAIN: Duration = Duration::from_secs(45);
 /// A kind that the cluster does not serve is asked for this often, then left until another pod names it.
 const TRIES_OF_UNKNOWN_KINDS: u32 = 5;
 
+/// Warnings about one namespace are at least this far apart.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+
 /// What to find out.
 #[derive(Clone, Debug)]
 enum Subject {
@@ -71,6 +74,8 @@ pub(super) struct Follower {
     questions: mpsc::UnboundedReceiver<(Box<str>, Subject)>,
     /// Kinds whose objects are watched, by group and kind.
     watched: Mutex<HashSet<(String, String)>>,
+    /// When a namespace last had a warning.
+    warned: Mutex<HashMap<Box<str>, Instant>>,
 }
 
 impl Owners {
@@ -88,6 +93,7 @@ impl Owners {
             shared,
             questions,
             watched: Mutex::new(watched.into_iter().collect()),
+            warned: Mutex::default(),
         };
         (Self(sender), follower)
     }
@@ -173,7 +179,7 @@ impl Follower {
             Ok(climbed) => climbed,
             Err(error) => {
                 if question.asked == 1 {
-                    warn!(%namespace, subject = ?question.subject, %error, "cannot follow an owner; trying again");
+                    self.warn(&namespace, &question.subject, &error);
                 }
                 let wait = RETRY * 2_u32.saturating_pow(question.asked.min(8) - 1);
                 return queue.ask_at(now + wait.min(LONGEST_RETRY), namespace, question);
@@ -195,6 +201,23 @@ impl Follower {
             Some(Dead::UnknownKind) if question.asked >= TRIES_OF_UNKNOWN_KINDS => {}
             Some(_) => queue.ask_again(now, AGAIN, namespace, question),
         }
+    }
+
+    /// Logs a failure. A namespace gets one warning a minute, because it may have thousands of owners.
+    fn warn(&self, namespace: &str, subject: &Subject, error: &Failure) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        warned.retain(|_, at| at.elapsed() < BETWEEN_WARNINGS);
+        if warned.contains_key(namespace) {
+            debug!(namespace, ?subject, %error, "cannot follow an owner; trying again");
+            return;
+        }
+        warned.insert(namespace.into(), Instant::now());
+        warn!(
+            namespace,
+            ?subject,
+            %error,
+            "cannot follow an owner; trying again (further ones of this namespace are logged at level debug for a minute)"
+        );
     }
 
     /// Sees to it that objects of that kind are watched.

@@ -3,8 +3,8 @@
 //! Sent again is only
 //! - what is provably unsent: the backend took no connection, or hyper hands the request back;
 //! - what the backend has provably not seen: see [`Connection::saw_nothing`];
-//! - once, what RFC 9110 section 9.2.2 and Go's client allow too: a request with a safe method and no
-//!   body whose kept connection ends without an answer.
+//! - what RFC 9110 section 9.2.2 and Go's client allow too: a request with a safe method and no body whose kept
+//!   connection ends without an answer (at most [`MOST_TRIES`] times in all).
 
 use std::pin::pin;
 

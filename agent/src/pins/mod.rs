@@ -5,7 +5,7 @@
 //!   v1/                       one layout of the maps (ebb_common::abi::LAYOUT)
 //!     maps/PODS …             every map, the program arrays too: the kernel empties one that nobody holds
 //!     programs/5f0c…/…        the programs of one build; for a moment, those of two
-//!     pods/17/requests …      the three links of the cgroup in slot 17
+//!     pods/17/http1_ingress … the four links of the cgroup in slot 17
 //! ```
 //!
 //! Nothing is kept beside what the kernel needs anyway, so nothing can disagree with it: a pod's cgroup and

@@ -2,8 +2,8 @@
 //!
 //! A [`Problem`] names the key, the value and what is allowed; where Knative has a message for the
 //! same mistake, its wording is kept, because people search for it. All problems of an object are
-//! collected ([`Problems`]), so that one run of `ebb lint` or one refusal by the webhook is enough
-//! to mend it.
+//! collected ([`Problems`]), so that one run of `ebb lint`, or one Event, is enough to
+//! mend it.
 
 use std::fmt;
 

@@ -4,6 +4,7 @@
 //! has no effect, and its author does not know.
 
 use ebb_autoscaler_core::annotations::is_read;
+use ebb_contract::{allotments, slices};
 use serde_json::{Map, Value};
 
 use super::object::{Object, Sort};
@@ -13,12 +14,14 @@ pub(super) const LIMIT: &str = "containerConcurrency";
 
 /// Keys of ours that are no settings of a workload: labels that select, what a Service says of its pods, and what is
 /// written on objects that Ebb makes.
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 7] = [
     "ebb.dev/aggregate-to-autoscaler",
     "ebb.dev/made",
     "ebb.dev/metrics",
-    "ebb.dev/pods-of",
-    "ebb.dev/workload",
+    allotments::LABEL,
+    slices::PODS_OF,
+    slices::SCALED_TO_ZERO,
+    slices::WORKLOAD,
 ];
 
 /// The keys of an object, by where they stand.

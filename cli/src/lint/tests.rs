@@ -107,6 +107,10 @@ fn our_own_manifests_have_no_misplaced_keys() {
         "kind: NetworkPolicy\nmetadata: {name: a}\nspec: {ingress: [{from: [{namespaceSelector: {matchLabels: \
          {ebb.dev/metrics: \"true\"}}}]}]}\n",
         "kind: Service\nmetadata: {name: a, annotations: {ebb.dev/pods-of: b}}\n",
+        // What Ebb itself writes.
+        "kind: ConfigMap\nmetadata: {name: ebb-ports.shop, labels: {ebb.dev/allotments: \"true\"}}\n",
+        "kind: EndpointSlice\nmetadata: {name: a-ebb, annotations: {ebb.dev/scaled-to-zero: \"true\", ebb.dev/workload: \
+         apps/Deployment/a}}\n",
         include_str!("../../../deploy/ebb.yaml"),
     ] {
         assert_eq!(lint(manifest), [""; 0]);

@@ -1,7 +1,7 @@
 //! The settings of the whole cluster: Knative's `config-autoscaler`, and Ebb's one key beside it.
 //!
-//! Bias: a config map is taken whole or not at all. A bad one is refused with all of its problems,
-//! and the caller keeps the one before; that is fatal only where there was none.
+//! Bias: a ConfigMap applies as a whole or not at all. An invalid one is rejected with all of its problems, and the caller
+//! keeps the previous settings. Without previous settings no decision is made.
 
 mod check;
 mod parse;

@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Longer than any token, in bytes: those of service accounts have some 1 200.
 const LONGEST: usize = 8 << 10;
 
-/// Claims of a token that the API server tells, since Kubernetes 1.30 (the node since 1.32 by default).
+/// Claims of a token in the answer of a TokenReview: by default since Kubernetes 1.30 (beta of KEP-4193).
 const NODE_CLAIM: &str = "authentication.kubernetes.io/node-name";
 const POD_CLAIM: &str = "authentication.kubernetes.io/pod-name";
 

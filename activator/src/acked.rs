@@ -1,22 +1,22 @@
-//! How much of what was written to a TCP peer it has taken in.
+//! The number of written bytes that a TCP peer has acknowledged.
 
 use std::io;
 use std::os::fd::AsRawFd;
 
 use tokio::net::TcpStream;
 
-/// `struct tcp_info` as far as `tcpi_bytes_acked`, which is there since Linux 4.1
-/// (include/uapi/linux/tcp.h). libc has the struct for glibc only.
+/// Offset of `tcpi_bytes_acked` in `struct tcp_info`; the field exists since Linux 4.1 (include/uapi/linux/tcp.h). libc
+/// defines the struct for glibc only.
 const BYTES_ACKED: usize = 120;
 const LEN: usize = BYTES_ACKED + size_of::<u64>();
 
-/// Bytes of a connection that was opened from here which its peer has acknowledged. The kernel
-/// counts the opening itself as one, which is taken off.
+/// Returns the bytes that the peer has acknowledged, for a connection that this process opened. The kernel counts the
+/// SYN as one byte, which is subtracted here.
 pub(crate) fn acked(stream: &TcpStream) -> io::Result<u64> {
     let mut info = [0_u8; LEN];
     let mut len = LEN as libc::socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes to `info`, which has as many, and says in `len`
-    // how many it wrote; the descriptor is open as long as the stream is borrowed.
+    // SAFETY: `info` has `len` bytes. The kernel writes at most `len` bytes to it, and stores the number of written
+    // bytes in `len`. The descriptor is open as long as the stream is borrowed.
     let result = unsafe {
         libc::getsockopt(
             stream.as_raw_fd(),

@@ -1,4 +1,4 @@
-//! The body of an answer on its way to the client, and what its end sets free.
+//! The body of a response on its way to the client, and what is released at its end.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,17 +9,17 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use crate::backend::Connection;
 use crate::pool::Permit;
 
-/// What goes to the client: the door's own text, or what the backend sends.
+/// A response body: the proxy's own text, or the backend's body.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Own(Full<Bytes>),
     Backend { body: Incoming, exchange: Exchange },
 }
 
-/// A request that is being answered: its connection and its permit.
+/// A request whose response is being sent: its connection and its permit.
 ///
-/// At the response's end the connection is kept for the next request; dropped before, it is
-/// closed, because the rest of the response is still on it.
+/// At the end of the response the connection is kept for the next request. If this value is dropped before the end, the
+/// connection is closed, because it still carries the rest of the response.
 #[derive(Debug)]
 pub(crate) struct Exchange(Option<(Connection, Permit)>);
 
@@ -34,7 +34,7 @@ impl Exchange {
         }
     }
 
-    /// The permit alone: the connection has become something else.
+    /// Returns the permit without the connection, which now carries another protocol.
     pub(crate) fn into_permit(mut self) -> Option<Permit> {
         self.0.take().map(|(_, permit)| permit)
     }
@@ -42,7 +42,7 @@ impl Exchange {
 
 impl Answer {
     pub(crate) fn from_backend(body: Incoming, mut exchange: Exchange) -> Self {
-        // hyper does not poll a body that says it has ended.
+        // hyper does not poll a body that reports its end.
         if body.is_end_stream() {
             exchange.finish();
         }

@@ -1,18 +1,18 @@
-//! What became of requests, in numbers that only grow.
+//! Counters of request outcomes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! reasons {
     ($($(#[$doc:meta])+ $variant:ident => $label:literal,)+) => {
-        /// Why the door answered a request itself.
+        /// Why the proxy answered a request itself.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Reason { $($(#[$doc])+ $variant,)+ }
 
         impl Reason {
-            /// All of them.
+            /// All reasons.
             pub const ALL: &[Reason] = &[$(Reason::$variant,)+];
 
-            /// As metrics name it.
+            /// The value of the metric label.
             #[must_use]
             pub const fn label(self) -> &'static str {
                 match self { $(Reason::$variant => $label,)+ }
@@ -22,29 +22,29 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// 400: it was no request, or could be read as two.
+    /// 400, or 501 for an unknown transfer coding: the request was malformed, or could be read as two requests.
     Malformed => "malformed",
-    /// 431: its header was too long.
+    /// 431: the header was too long.
     HeaderTooLarge => "header-too-large",
-    /// 408: its header did not come to an end in time.
+    /// 408: the header was not complete in time.
     HeaderTooSlow => "header-too-slow",
-    /// 501: its method is not for this.
+    /// 501: the method is not supported.
     Unsupported => "unsupported",
-    /// 400: its body broke off.
+    /// 400: the body was aborted.
     BodyBrokeOff => "body-broke-off",
-    /// 503: too many waited already.
+    /// 503: the queue was full.
     QueueFull => "queue-full",
-    /// 503: the bytes that clients may take are used up.
+    /// 503: the memory budget for clients was used up.
     BytesFull => "bytes-full",
-    /// 504: nothing was ready in time.
+    /// 504: no backend was ready in time.
     WaitedTooLong => "waited-too-long",
-    /// 503: the door closed.
+    /// 503: the proxy was stopping.
     Stopping => "stopping",
-    /// 502: its backend broke off before an answer.
+    /// 502: the backend aborted before it responded.
     BrokeOff => "backend-broke-off",
 }
 
-/// The numbers, as they are kept.
+/// The counters behind [`Counts`].
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     answered: AtomicU64,
@@ -53,12 +53,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// A backend has answered.
+    /// Counts a response of a backend.
     pub(crate) fn answered(&self) {
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request goes a second time.
+    /// Counts a request that is sent again.
     pub(crate) fn resent(&self) {
         self.resent.fetch_add(1, Ordering::Relaxed);
     }
@@ -77,18 +77,18 @@ impl Tally {
     }
 }
 
-/// What became of the requests of one [`Pool`](crate::Pool) so far.
+/// The outcomes of the requests of one [`Pool`](crate::Pool) so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests that a backend answered.
     pub answered: u64,
-    /// Requests that were sent a second time, each time counted.
+    /// Requests that were sent again; each repetition counts.
     pub resent: u64,
     refused: [u64; Reason::ALL.len()],
 }
 
 impl Counts {
-    /// Requests that the door answered itself, for this reason.
+    /// Returns the requests that the proxy answered itself for this reason.
     #[must_use]
     pub fn refused(&self, reason: Reason) -> u64 {
         self.refused[reason as usize]

@@ -1,4 +1,4 @@
-//! One request's way through the door: checked, sent, answered.
+//! The path of one request through the proxy: validated, sent, answered.
 
 use hyper::body::{Body, Incoming};
 use hyper::header::UPGRADE;
@@ -16,10 +16,10 @@ use crate::session::Session;
 use crate::tunnel::Tunnel;
 use crate::unread::Unread;
 
-/// Answers one request, by a backend or, with the reason, by itself.
+/// Answers one request: with a backend's response, or with a refusal.
 pub(crate) async fn forward(session: &Session, request: Request<Incoming>) -> Response<Answer> {
     let version = request.version();
-    // The guard goes by the same two, and has to be told what became of it.
+    // The guard detects an upgrade by the same two conditions, and waits for the decision below.
     let undecided = version == Version::HTTP_11 && request.headers().contains_key(UPGRADE);
     let result = match session.refusal() {
         Some(Flaw::NoMemory) => Err(Refusal::BytesFull),
@@ -59,7 +59,7 @@ async fn pass_on(
         .as_ref()
         .filter(|_| has_body)
         .map(Unread::begin);
-    // Until there is an answer.
+    // Charged until there is a response.
     let memory = session.pool.limits().memory.take(budget::request(&request));
     let _memory = memory.ok_or(Refusal::BytesFull)?;
     let upgrades = prepare_request(&mut request, &session.client)?;
@@ -67,7 +67,7 @@ async fn pass_on(
     let wish = if upgrades { Wish::Upgrade } else { wish };
     let mut place = None;
     let permit = acquire(session, has_body, &mut place).await?;
-    // In a box, so that a request that waits is small: there may be ten thousand of them.
+    // In a box, so that a queued request is small: there may be ten thousand queued requests.
     let request = request.map(|body| Outgoing::new(body, unread));
     let (mut response, exchange) = Box::pin(send(session, request, wish, permit, place)).await?;
 
@@ -78,7 +78,7 @@ async fn pass_on(
     Ok(response.map(|body| Answer::from_backend(body, exchange)))
 }
 
-/// From here on the connection is no HTTP.
+/// Turns the connection into a tunnel: it carries no HTTP any more.
 fn switch(
     session: &Session,
     mut response: Response<Incoming>,
@@ -86,7 +86,7 @@ fn switch(
     exchange: Exchange,
 ) -> Result<Response<Answer>, Refusal> {
     let (Some(client), Some(permit)) = (client, exchange.into_permit()) else {
-        return Err(Refusal::BrokeOff); // it switches to what nobody asked for
+        return Err(Refusal::BrokeOff); // the backend switches protocols without a request to do so
     };
     let backend = hyper::upgrade::on(&mut response);
     session.set_tunnel(Tunnel::new(client, backend, permit));

@@ -1,24 +1,23 @@
-//! The front door: an HTTP reverse proxy that holds requests while there is nothing to serve them.
+//! An HTTP reverse proxy that queues requests while no backend is ready to serve them.
 //!
-//! `ebb run` listens with it on one host; the Kubernetes activator is the same library behind a
-//! different source of backends. Whoever owns the backends tells the [`Pool`] when one is ready
-//! and when one leaves; [`serve()`] takes connections and sends each request to the backend with
-//! the least in flight.
+//! `ebb run` uses this proxy on one host. The Kubernetes activator is the same library with a different source of
+//! backends. The owner of the backends tells the [`Pool`] when a backend is ready and when it leaves. [`serve()`]
+//! accepts connections and sends each request to the backend with the fewest requests in flight.
 //!
-//! Bias: towards answering. A request that nothing has reached is held and tried again until
-//! [`Limits::max_wait`] is over; one that may have reached a backend is sent again only where
-//! HTTP says that this is safe. Failure mode: a full queue or a wait too long is answered by the
-//! door itself, with 503 or 504 and one line of text that says which; a backend that breaks off
-//! is answered with 502, or, once the response has begun, by breaking off too.
+//! Bias: towards answering. A request that has reached no backend is queued and tried again for up to
+//! [`Limits::max_wait`]. A request that may have reached a backend is sent again only where HTTP says that a retry is
+//! safe. Failure mode: the proxy answers a full queue with 503 and too long a wait with 504, each with one line of text
+//! that names the reason. If a backend aborts, the proxy answers with 502, or aborts the response if it has already
+//! begun.
 //!
-//! Nothing is buffered but headers: bodies stream both ways at the pace of the slower side. What is kept for clients is
-//! bounded in bytes, over all doors of a process: see [`Budget`]. HTTP/1 and
-//! HTTP/2 without TLS are told apart by their first bytes; what a backend speaks is its [`Protocol`].
+//! Only headers are buffered: bodies stream in both directions at the pace of the slower side. The memory used for
+//! clients is limited in bytes over all listeners of a process: see [`Budget`]. The first bytes of a connection tell
+//! HTTP/1 from HTTP/2 without TLS. The [`Protocol`] of a pool says which protocol its backends speak.
 //!
 //! ```no_run
 //! use ebb_activator::{Limits, Pool, serve};
 //!
-//! # async fn start_a_copy() -> std::net::SocketAddr { ([127, 0, 0, 1], 9000).into() }
+//! # async fn start_a_replica() -> std::net::SocketAddr { ([127, 0, 0, 1], 9000).into() }
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let pool = Pool::new(Limits::default());
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
@@ -26,12 +25,12 @@
 //!     let _ = tokio::signal::ctrl_c().await;
 //! }));
 //!
-//! pool.wanted().await; // a request waits, and there is nothing to serve it
-//! let address = start_a_copy().await; // ready: it accepts connections
-//! pool.add(1, address); // whatever waits goes to it at once
+//! pool.wanted().await; // a request is queued, and there is no backend
+//! let address = start_a_replica().await; // ready: it accepts connections
+//! pool.add(1, address); // queued requests go to it at once
 //!
 //! pool.remove(1); // no new requests
-//! pool.drained(1).await; // those it had are answered: it can be stopped
+//! pool.drained(1).await; // its requests are answered: it can be stopped
 //! door.await??;
 //! # Ok(())
 //! # }

@@ -1,10 +1,10 @@
-//! What the door puts up with before it refuses.
+//! The limits beyond which the proxy refuses requests.
 
 use std::time::Duration;
 
 use crate::budget::Account;
 
-/// The bounds of one [`Pool`](crate::Pool) and of the connections served for it.
+/// The limits of one [`Pool`](crate::Pool) and of the connections served for it.
 ///
 /// ```
 /// use ebb_activator::Limits;
@@ -14,23 +14,23 @@ use crate::budget::Account;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Requests that may wait at a time; one more is answered with 503. Default 10 000, the depth
-    /// of the queue in Knative's activator. 0 refuses whatever cannot be served at once.
+    /// Most queued requests; further ones are answered with 503. Default 10 000, the queue depth of Knative's
+    /// activator. With 0, a request that cannot be served at once is refused.
     pub max_queued: usize,
-    /// How long one request may wait, in all; then it is answered with 504. Default 60 s: a cold
-    /// start that takes longer outlasts the patience of most clients too.
+    /// Longest total time that one request may be queued; then it is answered with 504. Default 60 s: most clients give
+    /// up before a longer cold start ends.
     pub max_wait: Duration,
-    /// How long a client may take to send the header of a request, and how long a connection may
-    /// idle between two. Default 30 s. (The two are one clock in hyper.)
+    /// How long a client may take to send the header of a request, and how long a connection may be idle between two
+    /// requests. Default 30 s. (hyper uses one timer for both.)
     pub header_timeout: Duration,
-    /// Bytes that the header of a request may have; longer ones are answered with 431. Default
-    /// 64 KiB, which leaves room for the largest cookies in use. At least 8 KiB.
+    /// Maximum header size in bytes; a longer header is answered with 431. Default 64 KiB, which leaves room for the
+    /// largest cookies in use. At least 8 KiB.
     pub max_header: usize,
-    /// The most requests that any one backend has at a time; the others wait, oldest first. Default 0,
-    /// which is no limit. Knative's `containerConcurrency`.
+    /// Most concurrent requests per backend; further requests are queued, oldest first. Default 0, which is no limit.
+    /// It corresponds to Knative's `containerConcurrency`.
     pub hard_limit: u32,
-    /// The bytes that clients may take: connections, heads, bodies that wait. One more is answered with 503. Default
-    /// [`Account::unbounded`].
+    /// The memory for clients: connections, request heads, queued bodies. A request beyond it is answered with 503.
+    /// Default [`Account::unbounded`].
     pub memory: Account,
 }
 

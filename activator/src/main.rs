@@ -1,4 +1,4 @@
-//! `ebb-activator`: holds the requests of workloads that have no pods, in a cluster.
+//! `ebb-activator`: queues the requests of workloads that have no pods, in a cluster.
 
 use std::process::ExitCode;
 

@@ -1,26 +1,26 @@
-//! Memory that a burst took, given back to the system when it is over.
+//! Returns memory to the system after a burst of connections.
 //!
-//! Else something small that lives on is enough to keep 200 MB of what ten thousand requests had: see
+//! Without this, one small long-lived allocation can keep the 200 MB that ten thousand requests used: see
 //! [`ebb_metrics::memory::give_back`].
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-/// A burst: fewer connections than that are not worth the milliseconds of a look at the whole heap.
+/// Connections that count as a burst. Below that number, a walk over the whole heap is not worth its milliseconds.
 const BURST: usize = 1000;
 
-/// The last connections of the burst, and those to backends that are spare now, are gone by then.
+/// Delay until the last connections of the burst, and idle ones to backends, are closed.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// Watches the number of connections there are.
+/// Watches the number of connections.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     peak: usize,
 }
 
 impl Memory {
-    /// There are so many connections now.
+    /// Records the current number of connections.
     pub(crate) fn note(&mut self, connections: usize) {
         self.peak = self.peak.max(connections);
         if self.peak >= BURST && connections <= self.peak / 8 {

@@ -1,7 +1,7 @@
 //! The body of a request on its way to a backend.
 //!
-//! It streams. But what has been sent of it can be had back, as long as that is little, for a request
-//! that goes again because its backend has seen nothing of it.
+//! The body streams. The bytes sent so far are kept while they are few, for a request that is sent again because its
+//! backend has seen nothing of it.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -15,23 +15,23 @@ use tokio::time::timeout;
 use crate::budget::{Account, Charge};
 use crate::unread::Open;
 
-/// Bytes of a body that are kept until there is an answer. More than one read brings has seldom been
-/// sent when a kept connection turns out to be closed.
+/// Bytes of a body that are kept until there is a response. When an idle connection turns out to be closed, seldom more
+/// than one read has been sent.
 const KEPT: usize = 64 * 1024;
 
-/// A connection that broke off gives its request's body up at once; a machine with a lot to do takes
+/// How long to wait for the body. An aborted connection gives the body of its request up at once; a busy machine needs
 /// longer.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(1);
 
-/// The client's body as it comes, or none.
+/// The client's body as it arrives, or an empty body.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    /// What was sent before, in vain.
+    /// Data that an earlier attempt has sent in vain; sent first.
     again: VecDeque<Bytes>,
     body: Option<Incoming>,
-    /// Counts the bytes of an HTTP/2 body that nobody has read yet. `None` on HTTP/1.
+    /// Counts the bytes of an HTTP/2 body that are not read yet. `None` on HTTP/1.
     unread: Option<Open>,
-    /// In a box: a request is moved often on its way, and few have a body.
+    /// In a box: a request is moved often, and few requests have a body.
     kept: Option<Box<Kept>>,
 }
 
@@ -39,17 +39,17 @@ pub(crate) struct Outgoing {
 struct Kept {
     sent: VecDeque<Bytes>,
     size: usize,
-    /// For so many bytes; none if there is no memory at all.
+    /// The charge for `size` bytes; `None` if the budget has no memory.
     memory: Option<Charge>,
     back: oneshot::Sender<Outgoing>,
 }
 
-/// Where a body comes back to.
+/// Receives a body after an attempt that failed.
 #[derive(Debug)]
 pub(crate) struct Returns(oneshot::Receiver<Outgoing>);
 
 impl Returns {
-    /// The whole body as it was before it was sent; `None` when too much was.
+    /// Resolves to the whole body as it was before it was sent; `None` if too much was sent to keep it.
     pub(crate) async fn body(self) -> Option<Outgoing> {
         timeout(GIVEN_UP_WITHIN, self.0).await.ok()?.ok()
     }
@@ -74,7 +74,7 @@ impl Outgoing {
         }
     }
 
-    /// Keeps what is sent from now on, as long as there is memory for it.
+    /// Keeps the data that is sent from now on, as long as there is memory for it.
     pub(crate) fn keep(&mut self, memory: &Account) -> Returns {
         let (back, returns) = oneshot::channel();
         self.kept = Some(Box::new(Kept {
@@ -88,7 +88,8 @@ impl Outgoing {
 }
 
 impl Kept {
-    /// Too much for [`KEPT`] or for the budget, or trailers, which come last: nothing is left to be had back.
+    /// Keeps one frame. Returns `None` if the data exceeds [`KEPT`] or the budget, or if the frame is trailers, which
+    /// are last: then the body cannot be replayed.
     fn note(mut self: Box<Self>, frame: &Frame<Bytes>) -> Option<Box<Self>> {
         let data = frame.data_ref()?;
         self.size += data.len();
@@ -103,7 +104,7 @@ impl Drop for Outgoing {
         if let Some(kept) = self.kept.take() {
             let Kept { mut sent, back, .. } = *kept;
             sent.append(&mut self.again);
-            // Nobody wants it back: it was answered.
+            // An error means that there is no receiver any more: the request was answered.
             let _answered = back.send(Outgoing {
                 again: sent,
                 body: self.body.take(),

@@ -1,4 +1,4 @@
-//! Which HTTP a client or a backend speaks.
+//! Detection of the HTTP version that a client or a backend speaks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,35 +10,34 @@ use tokio::time::{sleep, timeout};
 
 use crate::socket::Socket;
 
-/// What the client says first (RFC 9113 section 3.4), followed by settings.
+/// The connection preface of an HTTP/2 client (RFC 9113 section 3.4); a SETTINGS frame follows it.
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Settings that ask for nothing: no payload, type 4, no flags, stream 0.
+/// An empty SETTINGS frame: no payload, type 4, no flags, stream 0.
 pub(crate) const SETTINGS: &[u8; 9] = &[0, 0, 0, SETTINGS_TYPE, 0, 0, 0, 0, 0];
 const SETTINGS_TYPE: u8 = 4;
 
-/// A server that speaks HTTP/2 says so with its own first frame, at once; one that does not says
-/// something else, or closes. One that says nothing for so long is taken for the second.
+/// How long to wait for a server's first frame. A server that speaks HTTP/2 sends SETTINGS at once; any other server
+/// sends something else or closes. A server that sends nothing in this time counts as HTTP/1.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// How often a client that has sent a part of HTTP/2's first words is looked at: there is no event for
-/// more to come.
+/// How often to check a client that has sent a part of the HTTP/2 preface: there is no event for further bytes.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Which HTTP the backends of a pool speak.
+/// The HTTP version that the backends of a pool speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// What the client speaks. A backend is asked once whether it speaks HTTP/2 too, when the first
-    /// client that does comes to it; where it does not, it gets HTTP/1.1.
+    /// The client's version. At the first HTTP/2 request for a backend, the proxy checks once whether the backend
+    /// speaks HTTP/2. If not, the backend gets HTTP/1.1.
     #[default]
     Detect,
     /// HTTP/1.1, whatever the client speaks.
     Http1,
-    /// HTTP/2 without TLS and with prior knowledge (`kubernetes.io/h2c`), whatever the client speaks.
-    /// Upgrades, which HTTP/2 does not have, are asked for with HTTP/1.1 all the same.
+    /// HTTP/2 without TLS and with prior knowledge (`kubernetes.io/h2c`), whatever the client speaks. Upgrades use
+    /// HTTP/1.1, because HTTP/2 does not have them.
     Http2,
 }
 
-/// Asks a server whether it speaks HTTP/2.
+/// Checks whether a server speaks HTTP/2.
 pub(crate) async fn speaks_http2(address: SocketAddr) -> io::Result<bool> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(&[&PREFACE[..], SETTINGS].concat()).await?;
@@ -47,7 +46,7 @@ pub(crate) async fn speaks_http2(address: SocketAddr) -> io::Result<bool> {
     Ok(matches!(read, Ok(Ok(_))) && head[3] == SETTINGS_TYPE && head[5..] == [0; 4])
 }
 
-/// Whether a client begins as HTTP/2 does. Resolves when it has sent enough to tell; what it has said stays to be read.
+/// Resolves when a client has sent enough bytes to tell whether it speaks HTTP/2. The bytes stay unread.
 pub(crate) async fn begins_as_http2(socket: &Socket) -> bool {
     let mut first = [0; PREFACE.len()];
     loop {

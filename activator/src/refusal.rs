@@ -1,4 +1,4 @@
-//! The answers that are the door's own: a status, and one line that says why and what is allowed.
+//! The responses that the proxy generates itself: a status, and one line of text with the reason and the limit.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::body::Answer;
 use crate::counts::Reason;
 use crate::guard::Flaw;
 
-/// Seconds after which a client that met a full queue may ask again: the time a copy of a small
-/// service takes to start and empty it.
+/// Seconds after which a client that met a full queue may retry: the time in which a replica of a small service starts
+/// and empties the queue.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
-/// Why the door answers a request itself.
+/// Why the proxy answers a request itself.
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
     #[error("bad request: {0}")]
@@ -50,7 +50,8 @@ impl Refusal {
             Refusal::Malformed(Flaw::TooManyFields | Flaw::TooLong(_)) => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
-            // RFC 9112 section 6.1 has it for codings, RFC 9110 section 9.1 for methods.
+            // 501 is the status for unknown transfer codings (RFC 9112 section 6.1) and for methods (RFC 9110 section
+            // 9.1).
             Refusal::Malformed(Flaw::UnknownCoding) | Refusal::Connect => {
                 StatusCode::NOT_IMPLEMENTED
             }
@@ -66,7 +67,7 @@ impl Refusal {
         }
     }
 
-    /// What it is counted as.
+    /// The reason under which the refusal is counted.
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Refusal::Malformed(Flaw::TooManyFields | Flaw::TooLong(_)) => Reason::HeaderTooLarge,
@@ -100,7 +101,8 @@ impl Refusal {
             || matches!(self, Refusal::Malformed(_) | Refusal::Connect);
         let ends = senseless || matches!(self, Refusal::BytesFull);
         if ends && version < Version::HTTP_2 {
-            // What follows a request that makes no sense may be anything; and a connection keeps its buffers.
+            // The bytes after an invalid request cannot be interpreted. After `BytesFull`, closing the connection frees
+            // its buffers.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

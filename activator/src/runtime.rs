@@ -6,16 +6,16 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::Limits;
 
-/// A runtime to serve doors with these limits on.
+/// Creates a runtime that serves listeners with these limits.
 ///
-/// With a hard limit, requests wait and are served in the order in which they came, so that order has to be known: one
-/// thread takes the sockets in the order in which the kernel says that they are ready. Two threads would each read one,
-/// and whichever the scheduler stops in between, for tens of milliseconds on a loaded machine, comes late with it.
-/// One thread is no bottleneck there: the backends are.
+/// With a hard limit, requests are served in the order in which they arrive, so this order must be known. One thread
+/// therefore reads the sockets in the order in which the kernel reports them ready. With two threads, each reads one
+/// socket, and the scheduler can stop one of them for tens of milliseconds on a loaded machine: its request then
+/// arrives late. One thread is no bottleneck with a hard limit: the backends are.
 ///
 /// # Errors
 ///
-/// The system gives no thread or no epoll instance.
+/// The system provides no thread or no epoll instance.
 pub fn runtime(limits: &Limits) -> io::Result<Runtime> {
     let mut builder = match limits.hard_limit {
         0 => Builder::new_multi_thread(),

@@ -1,10 +1,10 @@
-//! From a request to a response: a backend, a connection, and again where that does no harm.
+//! Sends a request to a backend, and sends it again where that does no harm.
 //!
-//! Sent again is only
-//! - what is provably unsent: the backend took no connection, or hyper hands the request back;
-//! - what the backend has provably not seen: see [`Connection::saw_nothing`];
-//! - what RFC 9110 section 9.2.2 and Go's client allow too: a request with a safe method and no body whose kept
-//!   connection ends without an answer (at most [`MOST_TRIES`] times in all).
+//! A request is sent again only in these cases:
+//! - It is provably unsent: the backend accepted no connection, or hyper returns the request.
+//! - The backend has provably not seen it: see [`Connection::saw_nothing`].
+//! - RFC 9110 section 9.2.2 and Go's client allow it too: the request has a safe method and no body, and its idle
+//!   connection   ended without a response (at most [`MOST_TRIES`] times in total).
 
 use std::pin::pin;
 
@@ -21,11 +21,10 @@ use crate::pool::{Permit, Place};
 use crate::refusal::Refusal;
 use crate::session::Session;
 
-/// How often a request is sent at most: a backend that refuses that many streams has no room.
+/// How often a request is sent at most: a backend that refuses so many streams has no room.
 const MOST_TRIES: u32 = 4;
 
-/// Sends a request to the backend that it has a permit for, or to one after the other until one has
-/// it, and waits for the response.
+/// Sends a request to the backend of `permit`, and if that fails to further backends, and waits for the response.
 pub(crate) async fn send(
     session: &Session,
     mut request: Request<Outgoing>,
@@ -53,8 +52,8 @@ pub(crate) async fn send(
             Connection::Http1(_) => for_http1(&mut request),
             Connection::Http2(_) => for_http2(&mut request),
         }
-        // A connection that was opened for one request cannot be closing already; but a stream can be
-        // refused at any time.
+        // A connection that was opened for this request cannot be closing already, but a stream can be refused at any
+        // time.
         let may_go_again =
             tries < MOST_TRIES && (!is_new || matches!(connection, Connection::Http2(_)));
         let memory = &session.pool.limits().memory;
@@ -93,7 +92,7 @@ pub(crate) async fn send(
         let Some(copy) = copy else {
             return Err(Refusal::BrokeOff);
         };
-        // Its connection holds the body until it is gone.
+        // The connection keeps the body until it is dropped.
         drop(connection);
         request = copy.whole().await.ok_or(Refusal::BrokeOff)?;
         session.pool.tally().resent();
@@ -102,7 +101,7 @@ pub(crate) async fn send(
     }
 }
 
-/// Sends a request, and notes when the backend has taken the connection.
+/// Sends a request, and records on the permit when the backend has accepted the connection.
 async fn try_send(
     connection: &mut Connection,
     request: Request<Outgoing>,
@@ -133,9 +132,9 @@ async fn connect(
     backend.connection(http2, only_new).await
 }
 
-/// A permit: at once where there is a backend, else after a wait that ends when the client goes.
+/// Returns a permit: at once if a backend is available, otherwise after a wait. The wait ends early if the client goes.
 ///
-/// hyper itself sees a client go, unless there is a body that is `unread` yet.
+/// hyper itself detects that a client has gone, unless the request has an `unread` body.
 pub(crate) async fn acquire(
     session: &Session,
     unread: bool,
@@ -152,10 +151,10 @@ pub(crate) async fn acquire(
     }
 }
 
-/// A request that may have to go again.
+/// A copy of a request, kept because the request may be sent again.
 struct Copy {
     head: Request<()>,
-    /// Where its body comes back to, if it has one.
+    /// Receives the body after a failed attempt; `None` without a body.
     body: Option<Returns>,
 }
 
@@ -173,12 +172,12 @@ impl Copy {
         }
     }
 
-    /// To send it twice does no harm.
+    /// True if the request may be repeated without harm.
     fn is_harmless(&self) -> bool {
         self.head.method().is_safe() && self.body.is_none()
     }
 
-    /// The request as it was, if too much of it has not gone.
+    /// Returns the original request, or `None` if too much of its body was sent to keep it.
     async fn whole(self) -> Option<Request<Outgoing>> {
         let body = match self.body {
             Some(returns) => returns.body().await?,
@@ -188,7 +187,7 @@ impl Copy {
     }
 }
 
-/// The connection ended before there was an answer, as opposed to an answer that made no sense.
+/// True if the connection ended before a response; false if the response was invalid.
 fn broke_off(error: &hyper::Error) -> bool {
     !error.is_parse() && !error.is_user()
 }

@@ -1,7 +1,7 @@
 //! The accept loop.
 //!
-//! Bias: towards going on. A connection that fails, or a process out of descriptors, is waited
-//! out; only a listener that cannot accept any more ends the door with an error.
+//! Bias: towards continuing. If a connection fails, or the process is out of descriptors, the loop waits and goes on.
+//! Failure mode: the loop ends with an error only if the listener cannot accept any more.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,38 +17,37 @@ use crate::memory::Memory;
 use crate::pool::Pool;
 use crate::session;
 
-/// Out of descriptors or memory: long enough for some to come free, short to a client.
+/// Pause when the process is out of descriptors or memory: long enough for some to be freed, short for a client.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Connections the kernel may queue for `accept`; it takes the smaller of this and its own
-/// `net.core.somaxconn`, 4096 by default. With std's 128 a burst of 1000 clients at zero copies
-/// waits 1 s or more for the second SYN of most.
+/// Connections that the kernel may queue for `accept`. The kernel uses the smaller of this value and
+/// `net.core.somaxconn`, 4096 by default. With the 128 of Rust's standard library, a burst of 1000 clients at zero
+/// replicas makes most of them wait 1 s or more for the second SYN.
 const BACKLOG: i32 = 4096;
 
-/// How often a door that takes no new connections looks whether requests still wait. They wait for a minute at most, and
-/// nobody waits for the door.
+/// How often a closed listener checks whether requests are still queued. Requests are queued for a minute at most, and
+/// nothing waits for the listener.
 const EMPTY_AGAIN: Duration = Duration::from_millis(100);
 
-/// What ends the door before it is told to close.
+/// Why [`serve`] ended before it was stopped.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// Its queue cannot be made long enough for a burst.
+    /// The accept queue cannot be made long enough for a burst.
     #[error("cannot listen with room for {BACKLOG} connections")]
     Listen(#[source] io::Error),
-    /// The listener is of no use any more.
+    /// The listener cannot accept any more.
     #[error("cannot accept connections")]
     Accept(#[source] io::Error),
 }
 
-/// Accepts connections and passes their requests on to the backends of `pool`, until `shutdown`
-/// resolves; then it accepts no more, answers the requests that wait with 503, and returns when
-/// those at a backend, upgraded connections included, have ended. To set that a time limit, drop
-/// the future: it takes every connection with it.
+/// Accepts connections and forwards their requests to the backends of `pool`, until `shutdown` resolves. Then it
+/// accepts no more connections and answers queued requests with 503. It returns when the requests at a backend have
+/// ended, upgraded connections included. To limit this time, drop the future: all its connections are dropped too.
 ///
 /// # Errors
 ///
-/// [`ServeError`] when the listener fails for good.
+/// [`ServeError`] if the listener fails permanently.
 pub async fn serve(
     listener: TcpListener,
     pool: Pool,
@@ -57,7 +56,8 @@ pub async fn serve(
     serve_until(listener, pool, std::future::pending(), shutdown).await
 }
 
-/// The same; when `closed` resolves it accepts no more, and the requests that wait are served before it ends.
+/// Like [`serve`], with a second signal. When `closed` resolves, it accepts no more connections, serves the queued
+/// requests, and then ends as after `shutdown`.
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub async fn serve_until(
     closed: impl Future<Output = ()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    // On a socket that listens already, this sets the length of its queue.
+    // On a listening socket, this sets the length of the accept queue.
     SockRef::from(&listener)
         .listen(BACKLOG)
         .map_err(ServeError::Listen)?;
@@ -97,7 +97,7 @@ pub async fn serve_until(
                 }
                 Err(error) => after_failure(error).await?,
             },
-            // Only to forget those that have ended.
+            // Removes ended sessions from the set.
             Some(_ended) = sessions.join_next() => memory.note(sessions.len()),
         }
     }
@@ -107,7 +107,7 @@ pub async fn serve_until(
     Ok(())
 }
 
-/// The next connection; never one where nothing listens.
+/// Accepts the next connection. Never resolves without a listener.
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
     match listener {
         Some(listener) => listener.accept().await,
@@ -115,7 +115,7 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
     }
 }
 
-/// Linux hands a connection's own errors to `accept`, see accept(2).
+/// Handles an error of `accept`. Linux reports a connection's own errors through `accept`, see accept(2).
 async fn after_failure(error: io::Error) -> Result<(), ServeError> {
     use io::ErrorKind as Kind;
     match error.kind() {

@@ -29,46 +29,47 @@ use crate::unread::{Followed, Unread};
 /// The smallest buffer that hyper takes.
 const SMALLEST_BUFFER: usize = 8 * 1024;
 
-/// Requests at a time on one HTTP/2 connection. RFC 9113 section 6.5.2 asks for 100 or more.
+/// Concurrent requests on one HTTP/2 connection. RFC 9113 section 6.5.2 recommends at least 100.
 const STREAMS: u32 = 256;
 
-/// Bytes of bodies that a client may send on an HTTP/2 connection before they are read: enough for 100 MB/s over 10 ms.
+/// Flow-control window of an HTTP/2 connection, in bytes that a client may send before they are read: enough for 100
+/// MB/s at 10 ms round-trip time.
 const WINDOW: u32 = 1 << 20;
 
-/// hyper closes without a word when a header takes too long; RFC 9110 section 15.5.9 has one.
+/// The response to a header that takes too long (RFC 9110 section 15.5.9); hyper closes without a response.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
     connection: close\r\n\
     content-type: text/plain; charset=utf-8\r\n\r\n\
     ebb: the header of the request took too long\n";
 
-/// What the requests of one connection share.
+/// State that the requests of one connection share.
 pub(crate) struct Session {
     pub(crate) pool: Pool,
     pub(crate) socket: Socket,
-    /// The client, as the backends are told of it.
+    /// The client, as it is reported to the backends.
     pub(crate) client: Client,
     pub(crate) guard: Arc<guard::Shared>,
-    /// What of bodies waits here, on HTTP/2.
+    /// Unread bytes of bodies; HTTP/2 only.
     pub(crate) unread: Option<Unread>,
-    /// Requests so far; counted for HTTP/1 only.
+    /// Requests so far; HTTP/1 only.
     requests: AtomicU64,
     stopping: watch::Receiver<bool>,
     tunnel: Mutex<Option<Tunnel>>,
 }
 
 impl Session {
-    /// Resolves when the door closes.
+    /// Resolves when the proxy stops.
     pub(crate) async fn stopping(&self) {
         closing(self.stopping.clone()).await;
     }
 
-    /// Why the request that has just come must not be passed on. To be asked once for each.
+    /// Returns why the current request must not be forwarded. Call it once for each request.
     pub(crate) fn refusal(&self) -> Option<Flaw> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         self.guard.refusal(number)
     }
 
-    /// What is to run when the connection has ended as HTTP.
+    /// Sets the tunnel to run after the HTTP part of the connection has ended.
     pub(crate) fn set_tunnel(&self, tunnel: Tunnel) {
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
     }
@@ -85,12 +86,12 @@ impl Session {
     }
 }
 
-/// Resolves when the door closes, or is gone altogether, which is the error here.
+/// Resolves when the proxy stops, or when its sender is gone, which is an error here.
 async fn closing(mut stopping: watch::Receiver<bool>) {
     let _gone = stopping.wait_for(|stopping| *stopping).await;
 }
 
-/// How connections are served.
+/// The HTTP/1 and HTTP/2 settings for client connections.
 #[derive(Clone)]
 pub(crate) struct Protocols {
     http1: http1::Builder,
@@ -102,7 +103,7 @@ impl Protocols {
     pub(crate) fn new(limits: &Limits) -> Self {
         let max_header = limits.max_header.max(SMALLEST_BUFFER);
         let mut http1 = http1::Builder::new();
-        // The buffer's bound is loose, as it grows by what one read brings; the header's is exact.
+        // The buffer may exceed its limit by one read; the limit of the header is exact.
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
@@ -111,7 +112,7 @@ impl Protocols {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
-            // A client that is silent and does not answer either is gone.
+            // A client that sends nothing and does not answer a ping is gone.
             .keep_alive_interval(limits.header_timeout)
             .max_concurrent_streams(STREAMS)
             .initial_connection_window_size(WINDOW)
@@ -125,7 +126,7 @@ impl Protocols {
     }
 }
 
-/// Serves one connection to its end; `stopping` lets it finish what it has begun.
+/// Serves one connection until it ends. After `stopping`, only requests that have begun are finished.
 pub(crate) async fn run(
     stream: TcpStream,
     address: SocketAddr,
@@ -156,7 +157,7 @@ pub(crate) async fn run(
         () = closing(stopping.clone()) => return,
     };
     match speaks_http2 {
-        // Not all of what HTTP/2 begins with; or nothing, and then it is told nothing.
+        // Only a part of the HTTP/2 preface arrived. A client that has sent nothing gets no response.
         Err(_) if session.socket.has_unread() => {
             session.count(Reason::HeaderTooSlow);
             session.socket.last_word(REQUEST_TIMEOUT);
@@ -188,7 +189,7 @@ async fn serve_http1(
         memory,
     );
     let io = TokioIo::new(guarded);
-    // In a box, and not twice in this function's own memory, which every connection has.
+    // In a box: otherwise this function's future, which every connection has, contains it twice.
     let mut connection = Box::pin(
         protocols
             .http1
@@ -226,7 +227,7 @@ async fn serve_http2(
     memory: Charge,
 ) {
     let unread = Unread::new(memory, CONNECTION);
-    // Nobody else has it yet.
+    // The `Arc` is not shared yet.
     if let Some(session) = Arc::get_mut(&mut session) {
         session.unread = Some(unread.clone());
     }

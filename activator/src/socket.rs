@@ -1,8 +1,8 @@
-//! A TCP stream that can still be asked about its other end while hyper owns it.
+//! A TCP stream whose peer state can be queried while hyper owns the stream.
 //!
-//! hyper learns that a peer has gone only when it reads, and it does not read a body that nobody
-//! asks for: neither while a request is held, nor between two requests on a kept connection on a
-//! busy machine. The questions here go to the kernel, past hyper's buffers.
+//! hyper learns that a peer has closed only when it reads. It does not read a body that no code asks for: neither while
+//! a request is queued, nor, on a busy machine, between two requests on an idle connection. The queries here go to the
+//! kernel and bypass hyper's buffers.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,15 +20,15 @@ use tokio::sync::Notify;
 
 use crate::acked::acked;
 
-/// How soon a client is missed that leaves a request whose body is unread. There is no event for
-/// it alone (data that is unread wakes a reader all the time), so it is looked at this often.
+/// How often to check whether a client has closed while the body of its request is unread. There is no event for the
+/// close alone: unread data wakes a reader all the time.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How soon, and how often in the end, a peer is asked whether it has taken in what was written. There is no event for it.
+/// First and longest interval between checks whether the peer has acknowledged written bytes. There is no event for it.
 const SOON: Duration = Duration::from_millis(1);
 const LATER: Duration = Duration::from_millis(50);
 
-/// A handle of a stream; a clone is another handle of the same one.
+/// A handle of a stream; a clone is another handle of the same stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Socket {
     inner: Arc<Inner>,
@@ -37,20 +37,20 @@ pub(crate) struct Socket {
 #[derive(Debug)]
 struct Inner {
     stream: TcpStream,
-    /// Something was read since the last write.
+    /// True if bytes were read since the last write.
     heard: AtomicBool,
     /// Bytes written so far.
     written: AtomicU64,
-    /// The first of them.
+    /// Notified at the first written byte.
     begun: Notify,
-    /// Of these the peer had taken in when it ended its side; [`NOT_ENDED`] while it has not.
+    /// Written bytes that the peer had acknowledged when it closed its side; [`NOT_ENDED`] before that.
     taken_at_end: AtomicU64,
 }
 
 const NOT_ENDED: u64 = u64::MAX;
 
-/// How long, and for how many bytes, a client that was refused is listened to: a connection that is
-/// closed with bytes unread is reset, and the reset can overtake the refusal.
+/// How long, and for how many bytes, to read from a client that was refused. If a connection is closed with unread
+/// bytes, the kernel sends a reset, which can overtake the response.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
@@ -67,8 +67,8 @@ impl Socket {
         }
     }
 
-    /// True when the peer has closed, or has sent what nobody asked for: either way it is no
-    /// connection to send a request on.
+    /// True if the peer has closed, or has sent bytes without a request. In both cases the connection is unusable for a
+    /// request.
     pub(crate) fn is_closed_by_peer(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         match SockRef::from(&self.inner.stream).peek(&mut byte) {
@@ -77,18 +77,18 @@ impl Socket {
         }
     }
 
-    /// The peer has sent something that nobody has read.
+    /// True if the peer has sent bytes that are not read yet.
     pub(crate) fn has_unread(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         matches!(SockRef::from(&self.inner.stream).peek(&mut byte), Ok(1..))
     }
 
-    /// The first bytes that wait to be read, 0 of them when the peer has closed.
+    /// Copies the first unread bytes without consuming them; returns 0 if the peer has closed.
     pub(crate) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.inner.stream.peek(buffer).await
     }
 
-    /// Resolves when the peer has shut down its side, whether or not all it sent has been read.
+    /// Resolves when the peer has shut down its side, even if sent bytes are still unread.
     pub(crate) async fn gone(&self) {
         loop {
             tokio::time::sleep(LOOK).await;
@@ -99,7 +99,7 @@ impl Socket {
         }
     }
 
-    /// The peer has begun to say something that was not answered.
+    /// True if the peer has sent bytes after the last write: a request that is not answered yet.
     pub(crate) fn is_mid_request(&self) -> bool {
         self.inner.heard.load(Ordering::Relaxed)
     }
@@ -109,11 +109,11 @@ impl Socket {
         self.inner.written.load(Ordering::Relaxed)
     }
 
-    /// Resolves when the peer has taken in something that was written to it; never, if nothing is or it cannot be told.
-    /// For one caller.
+    /// Resolves when the peer has acknowledged at least one written byte. Never resolves if no byte is written, or if
+    /// the kernel does not report acknowledgements. Only one task may wait for it.
     pub(crate) async fn is_taken(&self) {
         self.inner.begun.notified().await;
-        // On one host it has by now; elsewhere it is a round trip.
+        // On one host the acknowledgement is there by now; between hosts it takes a round trip.
         let mut pause = SOON;
         while !matches!(acked(&self.inner.stream), Ok(1..)) {
             tokio::time::sleep(pause).await;
@@ -121,11 +121,11 @@ impl Socket {
         }
     }
 
-    /// The peer ended its side before it had taken in a single byte beyond the first `mark` written
-    /// to it: whatever was written since has not been seen by the program there.
+    /// True if the peer closed its side before it had acknowledged any byte after the first `mark` written bytes. The
+    /// program there has then seen none of the later bytes.
     ///
-    /// An end carries the number of the next byte that is expected (RFC 9293 section 3.10.7.4). A
-    /// reset proves nothing, and is answered with false.
+    /// A FIN carries the number of the next expected byte (RFC 9293 section 3.10.7.4). A reset proves nothing; the
+    /// result is then false.
     pub(crate) fn ended_before(&self, mark: u64) -> bool {
         let taken = self.inner.taken_at_end.load(Ordering::Relaxed);
         taken != NOT_ENDED && taken <= mark
@@ -139,7 +139,7 @@ impl Socket {
         }
     }
 
-    /// Ends the own side, then reads for a while what the peer still sends.
+    /// Shuts down the sending side, then reads for a while what the peer still sends.
     pub(crate) async fn linger(&self) {
         if SockRef::from(&self.inner.stream)
             .shutdown(Shutdown::Write)
@@ -157,13 +157,13 @@ impl Socket {
                 }
             }
         };
-        // Either way it is closed now.
+        // The connection is closed now, with or without a time-out.
         let _over = tokio::time::timeout(LINGER, rest).await;
     }
 
-    /// Sends a last word, as far as the socket's buffer takes it, past whoever owns the stream.
+    /// Sends final bytes, as far as the socket's buffer has room, and bypasses the owner of the stream.
     pub(crate) fn last_word(&self, bytes: &[u8]) {
-        // The connection is given up: whether the peer still hears this is its own affair.
+        // The connection is given up, so an error does not matter.
         let _unheard = self.inner.stream.try_write(bytes);
     }
 }
@@ -194,9 +194,9 @@ impl AsyncRead for Socket {
 }
 
 impl Socket {
-    /// Reads what there is. As tokio's own streams do, it takes a read that did not fill the buffer for
-    /// the last one that there is something for, which saves the one that would say so: telling tokio
-    /// that this one would have had to wait makes it wait for the next event.
+    /// Reads the available bytes. Like tokio's own streams, it assumes that a read which did not fill the buffer has
+    /// emptied the socket. The `WouldBlock` error tells tokio to wait for the next event, which saves a read that finds
+    /// nothing.
     fn try_read(&self, buffer: &mut ReadBuf<'_>) -> io::Result<usize> {
         let stream = &self.inner.stream;
         let room = buffer.remaining();
@@ -235,7 +235,7 @@ impl Socket {
                     return Poll::Ready(Ok(count));
                 }
                 Err(error) => {
-                    // EPIPE is for a peer that ended its side, and then refused more.
+                    // EPIPE: the peer has closed its side and then refused more bytes.
                     if error.kind() == io::ErrorKind::BrokenPipe {
                         self.note_end();
                     }

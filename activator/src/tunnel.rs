@@ -1,4 +1,4 @@
-//! An upgraded connection: after 101 the door knows nothing of what is said, and passes it on.
+//! An upgraded connection: after a 101 response the proxy copies bytes in both directions and does not interpret them.
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -6,7 +6,7 @@ use tokio::io::copy_bidirectional;
 
 use crate::pool::Permit;
 
-/// Both ends of an upgrade that has been agreed. It is one request in flight until it ends.
+/// Both ends of an upgrade that client and backend have agreed on. It counts as one request in flight until it ends.
 pub(crate) struct Tunnel {
     client: OnUpgrade,
     backend: OnUpgrade,
@@ -22,7 +22,7 @@ impl Tunnel {
         }
     }
 
-    /// Runs until both ends have closed, or one breaks off.
+    /// Runs until both ends have closed or one of them aborts.
     pub(crate) async fn run(self) {
         let (client, backend) = match tokio::try_join!(self.client, self.backend) {
             Ok(both) => both,

@@ -1,10 +1,10 @@
-//! What HTTP/2 clients have sent of bodies that nobody has read yet: while a request waits, hyper keeps it.
+//! Memory accounting for unread HTTP/2 request bodies: while a request is queued, hyper buffers its body.
 //!
-//! HTTP/1 bodies stay in the kernel until somebody asks for them. Of HTTP/2, hyper reads all that the windows let a client
-//! send, up to 1 MiB a connection. So the frames are followed as they come, and DATA is charged until it is read; beyond
-//! the budget nothing more is read from the connection.
+//! HTTP/1 bodies stay in the kernel until they are read. For HTTP/2, hyper reads as much as the flow-control windows
+//! let a client send, up to 1 MiB a connection. So this module parses the frames as they arrive, and charges DATA until
+//! it is read. Beyond the budget, no more bytes are read from the connection.
 //!
-//! Failure mode: what a request leaves unread that is given up stays charged until the connection has no request left.
+//! Failure mode: if a request is given up, its unread bytes stay charged until the connection has no request left.
 
 use std::io;
 use std::pin::Pin;
@@ -18,29 +18,29 @@ use tokio::time::{Sleep, sleep};
 use crate::budget::Charge;
 use crate::protocol::PREFACE;
 
-/// How soon a connection beyond the budget is looked at again.
+/// How long to wait before a connection beyond the budget is checked again.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// Bytes of a frame's header (RFC 9113 section 4.1), and the type of DATA.
+/// Length of a frame header (RFC 9113 section 4.1), and the frame type DATA.
 const FRAME_HEADER: usize = 9;
 const DATA: u8 = 0;
 
-/// The bytes of one connection. A clone is another handle.
+/// The unread bytes of one connection. A clone is another handle.
 #[derive(Clone, Debug)]
 pub(crate) struct Unread(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     charge: Charge,
-    /// What the connection takes by itself.
+    /// Bytes that the connection itself takes.
     fixed: usize,
     bytes: usize,
-    /// Requests whose bodies may be unread.
+    /// Open requests whose bodies may be unread.
     open: usize,
 }
 
 impl Unread {
-    /// Of a connection that is charged with what it takes by itself.
+    /// Starts the accounting. `charge` already covers the `fixed` bytes of the connection itself.
     pub(crate) fn new(charge: Charge, fixed: usize) -> Self {
         Unread(Arc::new(Mutex::new(State {
             charge,
@@ -58,12 +58,12 @@ impl Unread {
         result
     }
 
-    /// So much of a body has been read.
+    /// Records that `bytes` of a body have been read.
     pub(crate) fn read(&self, bytes: usize) {
         self.change(|state| state.bytes = state.bytes.saturating_sub(bytes));
     }
 
-    /// A request has come with a body.
+    /// Records a new request with a body.
     pub(crate) fn begin(&self) -> Open {
         self.change(|state| state.open += 1);
         Open(self.clone())
@@ -71,24 +71,24 @@ impl Unread {
 
     fn came(&self, bytes: usize) {
         self.change(|state| match state.open {
-            // With a request that is just coming; or of one that was refused, and then nobody keeps it.
+            // The bytes belong to a request that is just arriving, or to a refused one, whose bytes are not kept.
             0 => state.bytes = bytes,
             _ => state.bytes += bytes,
         });
     }
 
-    /// Whether more may be read. A connection on which nothing waits always may.
+    /// True if more may be read. A connection without unread bytes or open requests may always read.
     fn has_room(&self) -> bool {
         self.change(|state| state.open == 0 || state.bytes == 0 || state.charge.has_room())
     }
 }
 
-/// A request with a body, until nobody will read that any more.
+/// An open request with a body; dropped when its body will not be read any more.
 #[derive(Debug)]
 pub(crate) struct Open(Unread);
 
 impl Open {
-    /// So much of the body has been read.
+    /// Records that `bytes` of the body have been read.
     pub(crate) fn read(&self, bytes: usize) {
         self.0.read(bytes);
     }
@@ -105,7 +105,7 @@ impl Drop for Open {
     }
 }
 
-/// A connection whose bytes are followed.
+/// A connection whose bytes are accounted.
 #[derive(Debug)]
 pub(crate) struct Followed<S> {
     stream: S,
@@ -115,7 +115,7 @@ pub(crate) struct Followed<S> {
 }
 
 impl<S> Followed<S> {
-    /// Follows an HTTP/2 connection from its first byte.
+    /// Accounts an HTTP/2 connection from its first byte.
     pub(crate) fn new(stream: S, unread: Unread) -> Self {
         Followed {
             stream,
@@ -126,21 +126,21 @@ impl<S> Followed<S> {
     }
 }
 
-/// Where the bytes that come next belong.
+/// The parser's position in the stream of frames.
 #[derive(Debug, Default)]
 struct Frames {
-    /// Of the preface.
+    /// Bytes of the preface that have arrived.
     greeted: usize,
     header: [u8; FRAME_HEADER],
-    /// Bytes of the header that have come.
+    /// Bytes of the frame header that have arrived.
     filled: usize,
-    /// Bytes of the payload that have not.
+    /// Bytes of the payload that have not arrived yet.
     left: usize,
     is_data: bool,
 }
 
 impl Frames {
-    /// How many of these bytes are DATA.
+    /// Parses `bytes` and returns how many of them are DATA.
     fn data(&mut self, mut bytes: &[u8]) -> usize {
         let greeting = bytes.len().min(PREFACE.len() - self.greeted);
         self.greeted += greeting;
@@ -266,7 +266,7 @@ mod tests {
         unread.came(800);
         assert_eq!(budget.used(), 900);
         assert!(unread.has_room());
-        // What has come is there, also beyond the budget.
+        // Received bytes are charged even beyond the budget.
         unread.came(200);
         assert!(!unread.has_room());
         one.read(300);

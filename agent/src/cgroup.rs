@@ -1,4 +1,4 @@
-//! Where this host's cgroup v2 hierarchy is.
+//! The cgroup v2 hierarchy of this host.
 
 use std::{
     fs,
@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Why there is no cgroup to work with.
+/// Why a cgroup cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
     /// The list of mounts could not be read.
     #[error("cannot read {path}: {source}")]
     Mounts {
-        /// The list.
+        /// The file with the list.
         path: &'static str,
         /// Why.
         #[source]
@@ -24,7 +24,7 @@ pub enum CgroupError {
          (mount one beside v1 with: mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified)"
     )]
     NotMounted,
-    /// The directory is not there.
+    /// The directory does not exist.
     #[error("cgroup {path}: {source}")]
     Missing {
         /// The directory.
@@ -33,24 +33,24 @@ pub enum CgroupError {
         #[source]
         source: std::io::Error,
     },
-    /// The directory is something else.
+    /// The directory is not a cgroup.
     #[error(
         "cgroup {path}: not a cgroup v2 directory (it has no cgroup.procs); those of this host are under {mount}"
     )]
     NotACgroup {
         /// The directory.
         path: PathBuf,
-        /// Where such directories are.
+        /// The mount point of cgroup v2.
         mount: PathBuf,
     },
 }
 
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// Where cgroup v2 is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` beside v1.
+/// Returns the mount point of cgroup v2: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` beside v1.
 ///
 /// # Errors
-/// If the mounts cannot be read, or no cgroup v2 is among them.
+/// The mounts cannot be read, or no cgroup v2 is mounted.
 pub fn v2_mount() -> Result<PathBuf, CgroupError> {
     let mounts = fs::read_to_string(MOUNTS).map_err(|source| CgroupError::Mounts {
         path: MOUNTS,
@@ -59,7 +59,7 @@ pub fn v2_mount() -> Result<PathBuf, CgroupError> {
     mount_in(&mounts).ok_or(CgroupError::NotMounted)
 }
 
-/// The mount point of the first `cgroup2` in a mountinfo (proc_pid_mountinfo(5)).
+/// Returns the mount point of the first `cgroup2` in a mountinfo (proc_pid_mountinfo(5)).
 fn mount_in(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let (fields, file_system) = line.split_once(" - ")?;
@@ -69,10 +69,10 @@ fn mount_in(mounts: &str) -> Option<PathBuf> {
     })
 }
 
-/// Checks that a directory is a cgroup v2 one, and gives its inode: the kernel's id of the cgroup.
+/// Checks that a directory is a cgroup v2 directory, and returns its inode: the kernel's id of the cgroup.
 ///
 /// # Errors
-/// If it is not there, or is something else.
+/// The directory does not exist, or is not a cgroup.
 pub fn id(path: &Path) -> Result<u64, CgroupError> {
     let missing = |source| CgroupError::Missing {
         path: path.to_owned(),

@@ -1,4 +1,4 @@
-//! Why counting does not work.
+//! Errors of the kernel counter.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::{cgroup::CgroupError, pins::PinsError, rules::RulesError};
 /// Why the kernel counter cannot be loaded, attached or read.
 #[derive(Debug, thiserror::Error)]
 pub enum CounterError {
-    /// The process may not load kernel programs.
+    /// The process lacks the permission to load kernel programs.
     #[error(
         "not root: loading the kernel programs needs root, or the capabilities CAP_BPF and CAP_NET_ADMIN"
     )]
@@ -18,8 +18,8 @@ pub enum CounterError {
     /// The object lacks a program or a map: it was built from other sources.
     #[error("the kernel object has no {0}")]
     Incomplete(&'static str),
-    /// The verifier refused a program, or it could not be attached. The verifier's own words, many
-    /// lines, are in the debug log.
+    /// The verifier refused a program, or it could not be attached. The verifier's message has many lines and is in the
+    /// debug log.
     #[error("kernel program {name}: {reason}")]
     Program {
         /// The program.
@@ -39,16 +39,16 @@ pub enum CounterError {
     /// The counters could not be mapped into this process.
     #[error("cannot map the counters: {0}")]
     Mapping(#[source] std::io::Error),
-    /// The cgroup is none.
+    /// The directory is not a cgroup, or cgroup v2 is not mounted.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// The rules cannot be kept.
+    /// The rules are invalid.
     #[error(transparent)]
     Rules(#[from] RulesError),
-    /// What is pinned cannot be used.
+    /// The directory of pins cannot be used.
     #[error(transparent)]
     Pins(#[from] PinsError),
-    /// One cgroup, asked for twice: each request would be counted twice.
+    /// The cgroup is already counted: a second counter would count each request twice.
     #[error("cgroup {0} is being counted already, as pod {1}")]
     Twice(PathBuf, u32),
     /// All slots are in use.
@@ -57,7 +57,7 @@ pub enum CounterError {
     /// There is no such pod.
     #[error("pod {0} is not being counted")]
     Unknown(u32),
-    /// No reading came out whole.
+    /// No attempt gave a consistent reading.
     #[error("the counters of pod {0} changed during each of {1} readings")]
     Unsteady(u32, u32),
     /// The clock could not be read.

@@ -1,4 +1,4 @@
-//! What happened between two readings of one pod.
+//! The activity of one pod between two readings.
 
 use ebb_common::latency::{BUCKETS, lower};
 
@@ -7,37 +7,37 @@ use crate::Reading;
 /// The difference of two readings.
 #[derive(Clone, Debug)]
 pub struct Interval {
-    /// Its length in seconds.
+    /// Length in seconds.
     pub seconds: f64,
     /// Mean concurrency.
     pub concurrency: f64,
-    /// Requests begun in it.
+    /// Requests started in the interval.
     pub started: u64,
-    /// Requests completed in it.
+    /// Requests completed in the interval.
     pub completed: u64,
-    /// Requests excluded in it.
+    /// Requests excluded in the interval.
     pub excluded: u64,
     /// Completed requests by status class, 1xx to 5xx.
     pub status: [u64; 5],
     latency: [u64; BUCKETS],
 }
 
-/// The intervals between the readings of one pod, one after the other.
+/// The consecutive intervals between the readings of one pod.
 ///
-/// A probe that shows itself in a later interval than it began in is taken back there. An interval has less than
-/// nothing in it then, which nobody could draw: it is given as nothing, and the next ones as less. What all of them
-/// add up to is right.
+/// A probe may be recognised in a later interval than the one in which it began, and is subtracted there. The figures
+/// of that interval can become negative, which no chart can show: they are reported as zero, and the following
+/// intervals are reduced by the difference. The sum over all intervals is correct.
 #[derive(Clone, Debug)]
 pub struct Intervals {
     last: Reading,
-    /// Requests that were given too many so far.
+    /// Requests reported in excess so far.
     started_owed: u64,
-    /// Request-seconds that were given too many so far.
+    /// Request-seconds reported in excess so far.
     integral_owed: f64,
 }
 
 impl Intervals {
-    /// Those from this reading on.
+    /// Starts with this reading.
     pub fn after(first: Reading) -> Self {
         Self {
             last: first,
@@ -46,11 +46,11 @@ impl Intervals {
         }
     }
 
-    /// What happened from the last reading to this one.
+    /// Returns the interval from the last reading to this one.
     pub fn next(&mut self, later: Reading) -> Interval {
         let last = &self.last;
         let seconds = later.at.saturating_sub(last.at).as_secs_f64();
-        // More than 2^63 requests begin in no interval.
+        // No interval has more than 2^63 requests.
         let started = later.started.wrapping_sub(last.started) as i64;
         let started = started.saturating_sub_unsigned(self.started_owed);
         let integral = later.integral_since(last) - self.integral_owed;
@@ -83,8 +83,8 @@ impl Intervals {
 }
 
 impl Interval {
-    /// The latency in milliseconds that this share (0 to 1) of the requests that ended stayed under,
-    /// interpolated within its bucket (within 12.5 %). `None` if none ended.
+    /// Returns the latency percentile in milliseconds: the latency below which this share (0 to 1) of the ended
+    /// requests stayed, interpolated within its bucket (accurate to 12.5 %). `None` if no request ended.
     pub fn percentile(&self, share: f64) -> Option<f64> {
         let total: u64 = self.latency.iter().sum();
         if total == 0 {
@@ -126,10 +126,10 @@ mod tests {
             let interval = intervals.next(reading);
             (interval.started, interval.concurrency)
         };
-        // One begins, and is in flight for a second; it is taken back, and nothing else happens.
+        // One request begins and is in flight for a second; then it is subtracted, and nothing else happens.
         assert_eq!(next(reading(101, 11, -49)), (1, 1.0));
         assert_eq!(next(reading(102, 10, -50)), (0, 0.0));
-        // Two begin: the line before has one of them too many, and a second.
+        // Two requests begin; the line before has one request and one second too many.
         assert_eq!(next(reading(104, 12, -46)), (1, 1.5));
         assert_eq!(next(reading(105, 13, -44)), (1, 2.0));
         // No time at all.

@@ -1,7 +1,7 @@
-//! The node's side of Ebb: loads the kernel programs, attaches them to cgroups, reads what they count.
+//! The node side of Ebb: loads the kernel programs, attaches them to cgroups, and reads their counters.
 //!
-//! It never samples: every figure is a difference of two cumulative readings. When a reading cannot
-//! be had, that is an error, never a zero.
+//! It never samples: every figure is a difference of two cumulative readings. A failed reading is an error, never a
+//! zero.
 
 pub mod cgroup;
 pub mod counter;

@@ -23,7 +23,7 @@ fn run(args: Args) -> anyhow::Result<()> {
     if let Some(Command::Detach { pins }) = &args.command {
         return node::detach(pins);
     }
-    // One thread: an agent is to cost next to nothing, and what it waits for it waits for in turn.
+    // One thread, because an agent must cost next to nothing. Its tasks wait for their events in turn.
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?

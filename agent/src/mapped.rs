@@ -1,7 +1,7 @@
-//! The pods' counters, as the kernel programs write them, mapped into this process.
+//! The counters of the pods, which the kernel programs write, mapped into this process.
 //!
-//! A reading costs no system call, and takes place while the kernel counts on. It is whole or it is
-//! taken again; see [`PodCounters`].
+//! A reading costs no system call and happens while the kernel keeps counting. An inconsistent reading is repeated; see
+//! [`PodCounters`].
 
 use std::{
     mem::offset_of,
@@ -18,7 +18,7 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::CounterError;
 
-/// How often a reading is tried. At a million changes a second about one try in ten is spoiled.
+/// Most attempts at a reading. At a million changes a second about one attempt in ten fails.
 const TRIES: u32 = 1000;
 
 /// The mapped counters of all pods.
@@ -47,8 +47,9 @@ impl Mapped {
             slot < MAX_PODS && offset + 8 <= size_of::<PodCounters>(),
             "within the map"
         );
-        // SAFETY: within the mapping by the assertion, aligned because all cells are 64 bits wide and the
-        // mapping begins on a page; the kernel changes it with atomic adds and whole words only.
+        // SAFETY: the assertion keeps the address within the mapping. The address is aligned, because all counters are
+        // 64 bits wide and the mapping begins on a page. The kernel changes it with atomic additions and whole words
+        // only.
         unsafe {
             &*self
                 .memory
@@ -58,8 +59,8 @@ impl Mapped {
         }
     }
 
-    /// Sets how many requests must have begun in a slot for the kernel to say so: as many more as there can be before
-    /// `in_flight` are in flight.
+    /// Sets the number of started requests at which the kernel wakes the agent: the current number, plus the difference
+    /// between `in_flight` and the requests in flight now.
     pub(crate) fn wake_at(&self, slot: u32, in_flight: u64) {
         let started = self.cell(slot, offset_of!(PodCounters, started));
         let more = in_flight.saturating_sub(self.in_flight(slot)).max(1);
@@ -67,15 +68,15 @@ impl Mapped {
             .store(started.saturating_add(more), Ordering::Release);
     }
 
-    /// How many connections were opened and closed in a slot.
+    /// Returns how many connections were opened and closed in a slot.
     pub(crate) fn connections(&self, slot: u32) -> (u64, u64) {
         let closed = self.cell(slot, offset_of!(PodCounters, closed));
         (self.cell(slot, offset_of!(PodCounters, opened)), closed)
     }
 
-    /// How many are in flight in a slot, give or take what changes meanwhile.
+    /// Returns the approximate number of requests in flight in a slot; changes during the call may be missing.
     pub(crate) fn in_flight(&self, slot: u32) -> u64 {
-        // What ends first: a request that does both meanwhile must not make it negative.
+        // Ends are read first: a request that starts and ends during the call must not make the result negative.
         let ended = (0..ended::WAYS)
             .map(|way| self.cell(slot, offset_of!(PodCounters, ended) + way * 8))
             .fold(0u64, u64::wrapping_add);
@@ -83,10 +84,11 @@ impl Mapped {
             .wrapping_sub(ended)
     }
 
-    /// A whole reading of one pod's counters.
+    /// Reads a consistent state of one pod's counters.
     pub(crate) fn read(&self, slot: u32) -> Result<PodCounters, CounterError> {
         for _ in 0..TRIES {
-            // The order is what makes a change halfway visible: `area` first, what begins a change last.
+            // This order detects a change in progress. A change writes `started` or `ended` first and `area` last, so
+            // `area` is read first and `started` and `ended` after it.
             let [start, end] = [
                 offset_of!(PodCounters, starts),
                 offset_of!(PodCounters, ends),
@@ -107,7 +109,8 @@ impl Mapped {
                 [start, end].map(|sums| self.cell(slot, sums + offset_of!(Sums, http2)));
             cells.upgraded = self.cell(slot, offset_of!(PodCounters, upgraded));
             cells.opaque = self.cell(slot, offset_of!(PodCounters, opaque));
-            // A connection that closes in between must not seem never to have opened.
+            // `closed` is read first, so that a connection that opens and closes meanwhile cannot make the difference
+            // negative.
             cells.closed = self.cell(slot, offset_of!(PodCounters, closed));
             cells.opened = self.cell(slot, offset_of!(PodCounters, opened));
             cells.latency = std::array::from_fn::<_, BUCKETS, _>(|bucket| {

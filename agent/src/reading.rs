@@ -1,4 +1,4 @@
-//! What one pod has served, up to one moment.
+//! The figures of one pod at one moment.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use ebb_common::{
 /// The cumulative figures of one pod since it was attached.
 #[derive(Clone, Debug)]
 pub struct Reading {
-    /// When it was read: `CLOCK_MONOTONIC`.
+    /// Time of the reading, `CLOCK_MONOTONIC`.
     pub at: Duration,
-    /// In flight at that moment.
+    /// Requests in flight at that moment.
     pub in_flight: u64,
-    /// Of these, HTTP/2 streams.
+    /// HTTP/2 streams among the requests in flight.
     pub http2: u64,
-    /// Of these, upgraded connections and tunnels.
+    /// Upgraded connections and tunnels among the requests in flight.
     pub upgraded: u64,
-    /// Of these, connections whose bytes cannot be read.
+    /// Opaque connections (their bytes cannot be parsed) among the requests in flight.
     pub opaque: u64,
-    /// Requests begun, without the excluded ones.
+    /// Requests started, without excluded ones.
     pub started: u64,
-    /// Requests whose response is complete, opaque connections that have ended included.
+    /// Requests whose response is complete, plus opaque connections that have ended.
     pub completed: u64,
-    /// Requests whose connection ended first.
+    /// Requests whose connection ended before the response was complete.
     pub aborted: u64,
     /// Probes and requests to excluded paths.
     pub excluded: u64,
@@ -32,14 +32,14 @@ pub struct Reading {
     pub connections: u64,
     /// Completed requests by status class, 1xx to 5xx.
     pub status: [u64; 5],
-    /// Requests by how long they were in flight; the buckets are [`ebb_common::latency`]'s.
+    /// Ended requests by their time in flight; the buckets are those of [`ebb_common::latency`].
     pub latency: [u64; BUCKETS],
     /// Integral of "in flight" over time since the pod was attached, in request-nanoseconds; wraps.
     pub integral: u64,
 }
 
 impl Reading {
-    /// What a pod has served that has served nothing.
+    /// The reading of a pod that has served nothing.
     pub const NOTHING: Self = Self {
         at: Duration::ZERO,
         in_flight: 0,
@@ -82,9 +82,9 @@ impl Reading {
         }
     }
 
-    /// Of those in flight, HTTP/1 requests.
+    /// Returns the HTTP/1 requests in flight.
     pub fn http1(&self) -> u64 {
-        // The gauges are read a moment after the rest.
+        // Saturates, because the gauges are read a moment after the other counters.
         self.in_flight.saturating_sub(
             self.http2
                 .wrapping_add(self.upgraded)
@@ -92,14 +92,13 @@ impl Reading {
         )
     }
 
-    /// Integral of "in flight" since an earlier reading of the same pod, in seconds: requests times
-    /// their seconds in flight.
+    /// Returns the integral of "in flight" since an earlier reading of the same pod, in request-seconds.
     pub fn integral_since(&self, earlier: &Self) -> f64 {
-        // A probe that is taken back now may have begun before: the difference can be negative.
+        // The difference can be negative: a probe may be subtracted now that was counted before the earlier reading.
         self.integral.wrapping_sub(earlier.integral) as i64 as f64 / 1e9
     }
 
-    /// Exact mean concurrency since an earlier reading of the same pod; 0 if no time has passed.
+    /// Returns the exact mean concurrency since an earlier reading of the same pod; 0 if no time has passed.
     pub fn concurrency_since(&self, earlier: &Self) -> f64 {
         let seconds = self.at.saturating_sub(earlier.at).as_secs_f64();
         if seconds > 0.0 {

@@ -1,8 +1,8 @@
-//! What is counted of a pod: its ports, and the paths that are left out.
+//! The counting rules of a pod: its ports and its excluded paths.
 
 use ebb_common::abi::{Exclusion, HUFFMAN, MAX_EXCLUDED_PATH, MAX_PORTS, PodRules};
 
-/// What is counted of a pod.
+/// The counting rules of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// Serving ports (`ebb.dev/ports`). Empty: every port that listens, except connections from inside the pod.
@@ -11,7 +11,7 @@ pub struct Rules {
     pub exclude_paths: Vec<String>,
 }
 
-/// A rule that cannot be kept.
+/// An invalid rule.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RulesError {
     /// Too many ports.
@@ -20,7 +20,7 @@ pub enum RulesError {
     /// Port 0.
     #[error("ports: 0 is no port, 1 to 65535 are allowed")]
     PortZero,
-    /// Not a path that can be compared.
+    /// A path that cannot be matched.
     #[error(
         "exclude-path: {0:?} must begin with / and be of at most {MAX_EXCLUDED_PATH} bytes without blanks and ?"
     )]
@@ -28,10 +28,10 @@ pub enum RulesError {
 }
 
 impl Rules {
-    /// The rules as the kernel programs read them.
+    /// Converts the rules to the format of the kernel programs.
     ///
     /// # Errors
-    /// If a rule cannot be kept.
+    /// A rule is invalid.
     pub(crate) fn for_kernel(&self, slot: u32) -> Result<(PodRules, Vec<Exclusion>), RulesError> {
         if self.ports.len() > MAX_PORTS {
             return Err(RulesError::TooManyPorts(self.ports.len()));
@@ -55,8 +55,7 @@ impl Rules {
         Ok((rules, exclusions))
     }
 
-    /// The rules of a slot, read back from the maps; the paths in their order as text. `exclusions` are
-    /// those of all slots.
+    /// Converts the rules of a slot back from the maps; the paths are sorted. `exclusions` are those of all slots.
     pub(crate) fn from_kernel(slot: u32, rules: &PodRules, exclusions: &[Exclusion]) -> Self {
         let ports = rules.ports.iter().take(rules.port_count as usize);
         let mut exclude_paths: Vec<_> = exclusions
@@ -72,7 +71,7 @@ impl Rules {
     }
 }
 
-/// The path of a zero-filled key.
+/// Returns the path of a zero-filled key.
 fn path(exclusion: &Exclusion) -> String {
     exclusion
         .path
@@ -97,7 +96,7 @@ fn exclusion(slot: u32, path: &str) -> Result<Exclusion, RulesError> {
     })
 }
 
-/// The key of a path as HTTP/2 compresses it. `None` if that is longer than a key.
+/// Returns the key of a path in the Huffman code of HTTP/2, or `None` if the code is longer than a key.
 fn compressed(slot: u32, path: &str) -> Option<Exclusion> {
     let mut code = Vec::new();
     httlib_huffman::encode(path.as_bytes(), &mut code).ok()?;
@@ -107,7 +106,7 @@ fn compressed(slot: u32, path: &str) -> Option<Exclusion> {
     })
 }
 
-/// Bytes as the kernel side fills its words on every machine, zeros behind them; see [`path`] for the way back.
+/// Packs bytes into words as the kernel programs do on every machine, filled with zeros; [`path`] is the inverse.
 fn words(bytes: &[u8]) -> [u64; MAX_EXCLUDED_PATH / 8] {
     let mut words = [0; MAX_EXCLUDED_PATH / 8];
     for (word, chunk) in words.iter_mut().zip(bytes.chunks(8)) {

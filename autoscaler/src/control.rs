@@ -1,10 +1,10 @@
-//! The loop: read the load, decide, have it done.
+//! The decision loop of one workload: read the load, decide, scale.
 //!
-//! Decides every [`DECISION_TICK`], and at once when a request finds nothing to serve it or a burst begins.
+//! It decides every [`DECISION_TICK`], and at once when a request finds no replica or a burst begins.
 //!
-//! Bias: no data is not zero. While the load cannot be read the workload may grow and does not shrink; while nobody
-//! knows how many replicas are ready, it stays as it is. What could not be done is tried again with the next decision,
-//! because each one compares what there is with what is wanted.
+//! Bias: no data is not zero. While the load cannot be read, the workload may grow and does not shrink. While the
+//! number of ready replicas is unknown, it stays as it is. A failed change is tried again with the next decision,
+//! because each decision compares the requested with the desired replicas.
 
 use std::time::Duration;
 
@@ -17,15 +17,16 @@ use crate::{
     ports::{Decided, Load, LoadSource, Observer, ScaleTarget},
 };
 
-/// Readings in a burst window: one that began just after a reading is seen a fifth of the window late at most.
+/// Readings in one burst window: a burst that begins just after a reading is seen at most a fifth of the window late.
 const READINGS_PER_BURST_WINDOW: u32 = 5;
-/// Time between readings where there is no burst window: a second's mean enters the windows this late at most.
+/// Time between readings without a burst window: a second's mean enters the windows at most this late.
 const CALM_READING: Duration = Duration::from_millis(200);
-/// No shorter, however short the burst window: a reading takes microseconds, and waking up costs more than that.
+/// Shortest time between readings, however short the burst window is. A reading takes microseconds, and a wake-up costs
+/// more than that.
 const SHORTEST_READING: Duration = Duration::from_millis(10);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// One workload under control.
+/// The decision loop of one workload.
 #[derive(Debug)]
 pub struct Autoscaler<L, T, O> {
     clock: Clock,
@@ -33,26 +34,26 @@ pub struct Autoscaler<L, T, O> {
     source: L,
     target: T,
     observer: O,
-    /// Whether the last reading or the last order failed; for a log line at each change only.
+    /// Whether the last reading or the last change of replicas failed. Only a change of this value is logged.
     troubled: bool,
 }
 
-/// What is known from reading to reading.
+/// State that is kept between readings.
 struct Readings {
     feed: Feed,
     last: Load,
     /// The reading at the last decision.
     decided: Load,
-    /// The reading the current second began with.
+    /// The reading at which the current second began.
     second: Load,
-    /// Requests counted while they were held that will be counted again where they reach a replica.
+    /// Requests already counted while they were queued. They will be counted a second time when they reach a replica.
     counted_ahead: f64,
     /// Whether the newest reading failed.
     stale: bool,
 }
 
 impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
-    /// Control over a workload that has no replica yet.
+    /// Creates the loop for a workload without replicas.
     pub fn new(settings: Settings, clock: Clock, source: L, target: T, observer: O) -> Self {
         Autoscaler {
             workload: Workload::new(clock.at(Instant::now()), settings, 0),
@@ -64,11 +65,11 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         }
     }
 
-    /// Works for ever; dropping the future stops it and leaves the workload as it is.
+    /// Runs for ever. Dropping the future stops the loop and leaves the workload as it is.
     ///
     /// # Errors
     ///
-    /// Only when the load cannot be read at the very start; later that is waited out.
+    /// Only if the load cannot be read at the very start; later failures are retried.
     pub async fn run(mut self) -> Result<(), L::Error> {
         let first = self.source.load().await?;
         let mut readings = Readings {
@@ -93,7 +94,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             let now = Instant::now();
             let due = now >= regular;
             if due {
-                // On the beat, whatever came in between; beats that were missed are not made up for.
+                // Regular decisions keep their rhythm, whatever happened between them; missed ones are not made up for.
                 regular = (regular + DECISION_TICK).max(now);
             }
             if poked || due || asked.is_some_and(|asked| now >= asked) {
@@ -112,7 +113,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         }
     }
 
-    /// Reads the load and records it. Whether to decide at once.
+    /// Reads the load and records it. Returns whether to decide at once.
     async fn read(&mut self, readings: &mut Readings) -> bool {
         let load = match self.source.load().await {
             Ok(load) => load,
@@ -139,14 +140,14 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         readings.counted_ahead -= known;
         requests -= known;
         if asleep && load.is_idle_since(&earlier) {
-            // Nothing there and nothing wanted: no figure, as from a revision without pods. So the first request
-            // does not drown in an hour of zeros.
+            // No replica is there and none is desired: nothing is recorded, as for a revision without pods. So the
+            // first request is not averaged with an hour of zeros.
             self.restart_feed(readings, now);
             return false;
         }
         let (workload, feed) = (&mut self.workload, &mut readings.feed);
         let observed = if asleep {
-            // Nothing has begun at a replica yet; when it does it is known.
+            // No replica has begun a queued request yet; these requests must not be counted again when one does.
             readings.counted_ahead = load.held as f64;
             let (concurrency, requests) = (
                 concurrency.max(load.held as f64),
@@ -165,7 +166,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         }
     }
 
-    /// Whether there is no replica and none is asked for.
+    /// Returns whether there is no replica and none is requested.
     async fn is_asleep(&mut self) -> bool {
         let facts = self.target.facts().await;
         facts.is_ok_and(|facts| facts.ready == Some(0) && facts.replicas == 0)
@@ -176,7 +177,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         self.workload.forget(ended);
     }
 
-    /// Decides and has it done; how soon to come again.
+    /// Decides and applies the decision. Returns after what time to decide again at the latest.
     async fn decide(&mut self, readings: &mut Readings) -> Option<Duration> {
         let facts = match self.target.facts().await {
             Ok(facts) => Facts {

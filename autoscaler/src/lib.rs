@@ -1,7 +1,7 @@
-//! The autoscaler around the decision code: what it sees, what it moves, and the loop between.
+//! The autoscaler around the decision code: its inputs, its outputs and the decision loop.
 //!
-//! Ports and adapters: [`LoadSource`], [`ScaleTarget`] and [`Observer`] are all the loop knows of the world.
-//! `ebb run` fills them with processes and a front door. A cluster's ten thousand workloads share one loop instead,
+//! Ports and adapters: the loop uses only [`LoadSource`], [`ScaleTarget`] and [`Observer`]. `ebb run` implements them
+//! for processes and a front door. A cluster's ten thousand workloads share one loop instead,
 #![cfg_attr(
     feature = "kubernetes",
     doc = "the [`engine`], with adapters of its own: [`cluster`]."

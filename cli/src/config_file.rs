@@ -1,6 +1,6 @@
-//! The file of `--config`: `config-autoscaler` as a ConfigMap, or just its keys, in YAML or JSON.
+//! The file of `--config`: the ConfigMap `config-autoscaler`, or just its keys, in YAML or JSON.
 //!
-//! Only its form is looked at here; the settings themselves are the decision code's to judge.
+//! Only the form of the file is checked here; the decision code validates the settings.
 
 use std::{
     collections::BTreeMap,
@@ -10,18 +10,18 @@ use std::{
 
 use serde_json::Value;
 
-/// Why the file has no settings.
+/// Why no settings can be read from the file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
-    /// --config could not be read.
+    /// --config cannot be read.
     #[error("--config {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// --config is not of a form that is known.
+    /// --config does not have one of the two forms.
     #[error(
         "--config {}: expected a config-autoscaler ConfigMap or its keys, in YAML or JSON: {}",
         path.display(), one_line(reason)
@@ -29,7 +29,7 @@ pub(crate) enum FileError {
     Form {
         /// The file.
         path: PathBuf,
-        /// What the parser says.
+        /// The message of the parser.
         reason: String,
     },
 }
@@ -46,7 +46,7 @@ pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, String>, FileError> {
     })
 }
 
-/// The keys and values of a file; YAML, of which JSON is a part. A ConfigMap has them in `data`.
+/// Returns the keys and values of a file in YAML, which includes JSON. A ConfigMap has them in `data`.
 fn keys(text: &str) -> Result<BTreeMap<String, String>, String> {
     let file: Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
     let Value::Object(mut file) = file else {
@@ -68,7 +68,7 @@ fn keys(text: &str) -> Result<BTreeMap<String, String>, String> {
     keys.into_iter().map(pair).collect()
 }
 
-/// Parsers point at the place with a drawing of several lines; the first says what is wrong.
+/// Returns the first line of a parser's message: it says what is wrong; the other lines show where.
 fn one_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }

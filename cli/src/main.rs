@@ -18,7 +18,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-/// Scales what serves HTTP on the requests it really has in flight, counted in the kernel.
+/// Autoscales HTTP servers on the requests they really have in flight, counted in the kernel.
 #[derive(Debug, Parser)]
 #[command(name = "ebb", version)]
 struct Cli {
@@ -46,9 +46,9 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line per problem: some errors are several that were found at once.
+            // One line per problem: one error may contain several problems.
             for line in text(&error).lines() {
-                // Nobody may read it; the exit status says it, too.
+                // Writing may fail if nothing reads stderr; the exit status reports the error too.
                 let _ = writeln!(io::stderr(), "error: {line}");
             }
             ExitCode::FAILURE
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The error with its causes, those left out whose text is in it already.
+/// Returns the error and its causes, without causes whose text the error already contains.
 fn text(error: &anyhow::Error) -> String {
     error
         .chain()

@@ -1,10 +1,10 @@
-//! Values of options that several commands take. A value that cannot be used says what can.
+//! Values of options that several commands have. The error for an invalid value says which values are valid.
 
 use std::time::Duration;
 
 use ebb_autoscaler_core::{GoDuration, annotations};
 
-/// A duration as the annotations have them: Go's form, such as `30s` or `1m30s`; not negative.
+/// Parses a duration in Go's form, as in annotations, such as `30s` or `1m30s`; not negative.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let duration: GoDuration = text.parse().map_err(|error| format!("{error}"))?;
     duration
@@ -12,13 +12,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "must not be negative".to_owned())
 }
 
-/// A TCP port to listen on; 0 stands for a free one.
+/// Parses a TCP port to listen on; 0 means a free port.
 pub(crate) fn port(text: &str) -> Result<u16, String> {
     text.parse()
         .map_err(|_| "must be a whole number from 0 to 65535".to_owned())
 }
 
-/// A TCP port that somebody listens on.
+/// Parses a TCP port that a server listens on.
 pub(crate) fn served_port(text: &str) -> Result<u16, String> {
     match text.parse() {
         Ok(port @ 1..) => Ok(port),
@@ -26,10 +26,10 @@ pub(crate) fn served_port(text: &str) -> Result<u16, String> {
     }
 }
 
-/// An annotation, `KEY=VALUE`, that somebody reads.
+/// Parses an annotation of the form `KEY=VALUE` that Ebb reads.
 pub(crate) fn annotation(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    // The decision code passes over other groups' keys; on a command line that would be a slip unnoticed.
+    // The decision code ignores keys of other groups; on a command line, such a key is probably a mistake.
     if annotations::is_read(key) {
         Ok((key.to_owned(), value.to_owned()))
     } else {

@@ -1,10 +1,10 @@
-//! Problems of settings as an error's text: one line each, all that were found.
+//! The problems of settings as the text of an error: all of them, one line each.
 
 use std::fmt;
 
 use ebb_autoscaler_core::Problems;
 
-/// One line per problem, each beginning with `what` has it.
+/// Returns one line per problem, each with `what` at its start.
 pub(crate) fn lines(what: &str, problems: &Problems) -> Vec<String> {
     problems
         .iter()
@@ -12,7 +12,7 @@ pub(crate) fn lines(what: &str, problems: &Problems) -> Vec<String> {
         .collect()
 }
 
-/// Shows the lines of several problems.
+/// Displays the lines of several problems.
 pub(crate) struct Lines<'a>(pub(crate) &'a [String]);
 
 impl fmt::Display for Lines<'_> {

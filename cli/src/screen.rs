@@ -1,4 +1,4 @@
-//! Whether stdout is something to draw on.
+//! Whether stdout is a terminal that can show a live view.
 
 use std::{
     env,
@@ -6,7 +6,7 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
-/// A terminal, and none that says it only prints (`TERM=dumb`: an editor's shell, some CI systems).
+/// Returns true for a terminal, unless it says that it only prints (`TERM=dumb`: an editor's shell, some CI systems).
 pub(crate) fn is_there() -> bool {
     io::stdout().is_terminal() && draws(env::var_os("TERM").as_deref())
 }

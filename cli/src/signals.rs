@@ -1,4 +1,4 @@
-//! Ctrl-C and its kin, for the commands that go on until they are told to end.
+//! Ctrl-C and similar signals, for commands that run until a signal ends them.
 
 use std::io;
 
@@ -13,7 +13,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Catches them.
+    /// Installs the signal handlers.
     pub(crate) fn catch() -> io::Result<Signals> {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
@@ -22,7 +22,7 @@ impl Signals {
         })
     }
 
-    /// Resolves at the next one; which it was.
+    /// Waits for the next signal and returns its name.
     pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",

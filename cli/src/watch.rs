@@ -1,7 +1,6 @@
 //! `ebb watch`: attach to a cgroup and print what the kernel counts, one line per interval.
 //!
-//! Each line is a difference of two cumulative readings, so a late line is still right. Only whole
-//! intervals are printed.
+//! Each line is a difference of two cumulative readings, so a late line is still correct. Only whole intervals are printed.
 
 use std::{
     io::Write as _,
@@ -19,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{option, signals::Signals};
 
-/// A shorter interval would measure the printing.
+/// In a shorter interval, the printing itself would dominate the result.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Show what the kernel counts in a cgroup
@@ -64,7 +63,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    // Before the kernel programs are loaded, which takes a moment.
+    // Checked before the kernel programs are loaded, which takes a moment.
     ebb_agent::cgroup::id(&args.cgroup)?;
     let mut counter = Counter::load()?;
     let rules = Rules {
@@ -82,7 +81,7 @@ async fn watch(args: &Args, counter: &mut Counter, pod: PodId) -> anyhow::Result
     let mut signals = Signals::catch()?;
     let started = Instant::now();
     let mut ticks = interval_at(started + args.interval, args.interval);
-    // After a stall the next line covers it; lines do not pile up.
+    // After a stall, one line covers the whole time; lines do not pile up.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut intervals = Intervals::after(counter.read(pod)?);
     loop {
@@ -99,7 +98,7 @@ async fn watch(args: &Args, counter: &mut Counter, pod: PodId) -> anyhow::Result
             text(&interval, &later)
         };
         if let Err(error) = writeln!(std::io::stdout(), "{line}") {
-            // A reader that has seen enough, such as `head`.
+            // The reader has seen enough, such as `head`.
             return if error.kind() == std::io::ErrorKind::BrokenPipe {
                 Ok(())
             } else {
@@ -115,7 +114,7 @@ async fn watch(args: &Args, counter: &mut Counter, pod: PodId) -> anyhow::Result
     }
 }
 
-/// The promised JSON (see the README).
+/// A line of JSON. Its keys are a stable interface (see the README).
 #[derive(Serialize)]
 struct Line {
     t: f64,
@@ -153,7 +152,7 @@ struct ByStatus {
     server_error: u64,
 }
 
-/// Milliseconds; `null` where nothing was completed.
+/// Percentiles in milliseconds; `null` if no request was completed.
 #[derive(Serialize)]
 struct Latency {
     p50: Option<f64>,

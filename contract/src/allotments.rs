@@ -1,18 +1,18 @@
-//! Which ports on the activators belong to which Service: the record that the autoscaler keeps in its own namespace.
+//! The record of ports: which activator ports belong to which Service. The autoscaler writes it in its own namespace.
 //!
-//! One ConfigMap for each namespace with Services, one key for each Service, one [`Allotment`] as JSON for each key.
-//! Activators listen by this record and by nothing else, because only Ebb can write it. Tenants may be able to write
-//! EndpointSlices in their own namespaces, so those allot nothing.
+//! There is one ConfigMap for each namespace with Services, and one key for each Service, whose value is an
+//! [`Allotment`] as JSON. Activators listen on the ports of this record alone, because only Ebb can write it. Tenants
+//! may be able to write EndpointSlices in their own namespaces, so EndpointSlices assign no ports.
 //!
-//! Bias: an allotment that is not sound is no allotment. The Service then has no proxied port, and its workload keeps a
+//! Bias: an invalid allotment is ignored. Failure mode: the Service then has no proxied port, and its workload keeps a
 //! pod.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::{Deserialize, Serialize};
 
-/// Ports on the activators. They lie below the ports that kernels give out by themselves
-/// (`net.ipv4.ip_local_port_range`, 32768 and up by default).
+/// The range of activator ports. It is below the ports that kernels assign themselves (`net.ipv4.ip_local_port_range`,
+/// 32768 and up by default).
 pub const PORTS: RangeInclusive<u16> = 20_000..=29_999;
 
 /// Most proxied ports of one Service. The API reference of EndpointSlice allows 100 ports a slice.
@@ -21,7 +21,7 @@ pub const MOST_PORTS: usize = 100;
 /// Label of the ConfigMaps, `ebb.dev/allotments=true`.
 pub const LABEL: &str = "ebb.dev/allotments";
 
-/// What the name of a namespace's ConfigMap begins with; the rest is the namespace.
+/// Prefix of the name of a ConfigMap; the rest is the namespace.
 const PREFIX: &str = "ebb-ports.";
 
 /// Longest name of a Kubernetes object, in bytes (RFC 1123 subdomain).
@@ -33,30 +33,30 @@ const LONGEST_PORT: usize = 63;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Allotment {
-    /// Uid of the Service. A Service of the same name that was created later is another one.
+    /// Uid of the Service. A Service that was created later with the same name has another uid.
     pub service_uid: String,
-    /// The workload behind it, `GROUP/KIND/NAME`; its namespace is the Service's.
+    /// The workload behind the Service, `GROUP/KIND/NAME`, in the namespace of the Service.
     pub workload: String,
-    /// Port on the activators, by name of the Service's port.
+    /// Activator port, by name of the Service's port.
     pub ports: BTreeMap<String, u16>,
-    /// When the first of these ports was allotted, in Unix seconds. Of two records that claim one number the older
-    /// one holds.
+    /// When the first of these ports was assigned, in Unix seconds. If two records claim one number, the older record
+    /// is valid.
     #[serde(default)]
     pub since: u64,
-    /// Most requests on a pod at a time; 0 for no limit.
+    /// Most requests in flight at one pod; 0 for no limit.
     #[serde(default)]
     pub hard_limit: u32,
-    /// The Service that selects the pods, if it is another one.
+    /// The Service that selects the pods, if it is a different one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods_of: Option<String>,
-    /// Whether the Service has IPv6 addresses first of all.
+    /// True if the Service's first address family is IPv6.
     #[serde(default)]
     pub ipv6: bool,
 }
 
 impl Allotment {
-    /// Whether it can be used: ports within [`PORTS`], each once, no more than [`MOST_PORTS`], and names that
-    /// Kubernetes would take.
+    /// True if the allotment is valid: ports within [`PORTS`], each once, no more than [`MOST_PORTS`], and names that
+    /// Kubernetes could accept.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let mut numbers: Vec<_> = self.ports.values().collect();
@@ -68,19 +68,19 @@ impl Allotment {
             && numbers.len() <= MOST_PORTS
             && numbers.into_iter().all(|number| PORTS.contains(number))
             && self.ports.keys().all(|name| name.len() <= LONGEST_PORT)
-            // Three names and what separates them.
+            // Three names and two separators.
             && names.into_iter().all(|name| !name.is_empty() && name.len() <= 3 * LONGEST_NAME + 2)
             && pods_of.into_iter().all(|name| !name.is_empty() && name.len() <= LONGEST_NAME)
     }
 }
 
-/// Name of the ConfigMap that records a namespace's ports. A namespace's name has at most 63 characters.
+/// Returns the name of the ConfigMap with the ports of a namespace. A namespace's name has at most 63 characters.
 #[must_use]
 pub fn name(namespace: &str) -> String {
     format!("{PREFIX}{namespace}")
 }
 
-/// The namespace whose ports a ConfigMap of this name records; `None` if the name is not one of a record.
+/// Returns the namespace whose ports a ConfigMap of this name records; `None` if it is not the name of a record.
 #[must_use]
 pub fn namespace(name: &str) -> Option<&str> {
     name.strip_prefix(PREFIX)

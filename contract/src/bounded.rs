@@ -1,24 +1,24 @@
-//! The texts of a report, as short as names are.
+//! Length limit of the texts in a report.
 //!
-//! What is read is kept, shown and becomes a label of metrics. So a text that is longer than any name of Kubernetes is an
-//! error of the whole report.
+//! Texts from reports are stored, shown and used as metric labels. So a text that is longer than any Kubernetes name
+//! makes the whole report invalid.
 
 use std::{borrow::Cow, fmt};
 
 use serde::{Deserializer, de::Error, de::Visitor};
 
-/// Longest text, in bytes. A name of Kubernetes has at most 253 characters, all of them ASCII
+/// Longest text, in bytes. A Kubernetes name has at most 253 characters, all of them ASCII
 /// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>); a boot id has 36.
 pub const LONGEST: usize = 253;
 
-/// Reads a text as a part of what is read, where it needs no decoding.
+/// Deserializes a text, borrowed from the input if it has no escapes.
 pub(crate) fn borrowed<'de: 'a, 'a, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Cow<'a, str>, D::Error> {
     deserializer.deserialize_str(Text)
 }
 
-/// Reads a text that outlives what is read.
+/// Deserializes a text into an owned string.
 pub(crate) fn owned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     borrowed(deserializer).map(Cow::into_owned)
 }

@@ -1,7 +1,7 @@
-//! What the programs of Ebb, and others, have agreed on: each of it is defined here and nowhere else.
+//! The interfaces between the programs of Ebb, and with other programs. Each is defined here and nowhere else.
 //!
-//! The wire types of the report API, the opt-in rule, the labels and annotations of EndpointSlices, the record of ports,
-//! and how often a burst is reported. No I/O and no decision is made here.
+//! They are the wire types of the report API, the opt-in rule, the labels and annotations of EndpointSlices, the record
+//! of ports, and the pace of reports during a burst. This crate does no I/O and makes no decisions.
 //!
 //! Bias: names and fields are only ever added, so that programs one release apart understand each other.
 

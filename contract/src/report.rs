@@ -1,10 +1,10 @@
 //! The report of a source of metrics to the autoscaler: a public interface, described in `docs/report-api.md`.
 //!
-//! Everything but the gauges is cumulative, and every time is the sender's own `CLOCK_MONOTONIC`. So a report that is
-//! lost loses nothing, reports may come in any order, and no two clocks need agree.
+//! Everything but the gauges is cumulative, and every time is the sender's own `CLOCK_MONOTONIC`. So a lost report
+//! loses no data, reports may arrive in any order, and clocks need not agree.
 //!
-//! Bias: fields are only ever added. A reader passes over those it does not know; what a sender leaves out is zero,
-//! except the few that a decision rests on, which must be there. Texts are bounded ([`LONGEST`](crate::LONGEST)).
+//! Bias: fields are only ever added. A reader ignores unknown fields. A missing field is zero, except the few that a
+//! decision depends on, which are required. Texts are bounded ([`LONGEST`](crate::LONGEST)).
 
 use std::borrow::Cow;
 
@@ -12,23 +12,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded;
 
-/// Where reports are sent: `POST`, JSON.
+/// The path for reports: `POST`, JSON.
 pub const PATH: &str = "/v1/report";
 
-/// The audience that a service-account token must have been made out for.
+/// The audience that a service-account token must be issued for.
 pub const AUDIENCE: &str = "ebb-autoscaler";
 
-/// Longest body that is read, in bytes: 1 024 pods a node at some 500 bytes each, and as much again.
+/// Longest accepted body, in bytes: 1 024 pods a node at about 500 bytes each, and as much again.
 pub const MAX_BODY: usize = 1 << 20;
 
-/// The figures of the pods of one node, or of those that another source sees.
+/// The figures of the pods of one node, or of the pods that another source sees.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report<'a> {
-    /// Name of the Node the pods run on, as the API server knows it. Empty for a source that is not on a node.
+    /// Name of the Node that the pods run on, as in the API server. Empty for a source that is not on a node.
     #[serde(borrow, deserialize_with = "bounded::borrowed")]
     pub node: Cow<'a, str>,
-    /// Tells one start of the clock from the next: the node's boot id, or any text that is new whenever `at` of the
-    /// pods may have gone back.
+    /// Identifies one run of the clock: the node's boot id, or any text that is new whenever the pods' `at` may have
+    /// gone back.
     #[serde(borrow, deserialize_with = "bounded::borrowed")]
     pub boot: Cow<'a, str>,
     /// The pods, each once.
@@ -36,14 +36,14 @@ pub struct Report<'a> {
     pub pods: Vec<Pod<'a>>,
 }
 
-/// What one pod has served up to one moment. Its uid is a part of what was read: a large cluster tells some hundred
-/// thousand a second.
+/// The figures of one pod at one moment. Its uid is borrowed from the input: a large cluster reports a hundred thousand
+/// or more a second.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod<'a> {
     /// The pod's `metadata.uid`.
     #[serde(borrow, deserialize_with = "bounded::borrowed")]
     pub uid: Cow<'a, str>,
-    /// When counting began, ns. Another value says that all counters began anew at zero.
+    /// When counting began, ns. A new value means that all counters began again at zero.
     pub since: u64,
     /// When the figures were read, ns. Never less than `since`.
     pub at: u64,
@@ -52,18 +52,18 @@ pub struct Pod<'a> {
     pub integral: u64,
     /// Requests in flight at `at`.
     pub in_flight: u64,
-    /// Requests begun since `since`, without excluded ones.
+    /// Requests started since `since`, without excluded ones.
     pub started: u64,
-    /// Requests answered in full since `since`.
+    /// Requests with a complete response since `since`.
     #[serde(default)]
     pub completed: u64,
-    /// Requests whose connection ended first.
+    /// Requests whose connection ended before the response was complete.
     #[serde(default)]
     pub aborted: u64,
-    /// Probes and requests to excluded paths; in none of the other figures.
+    /// Probes and requests to excluded paths; not included in any other figure.
     #[serde(default)]
     pub excluded: u64,
-    /// Of those in flight: connections whose bytes cannot be read (TLS, other protocols).
+    /// Part of `in_flight`: connections whose bytes cannot be parsed (TLS, other protocols).
     #[serde(default)]
     pub opaque: u64,
     /// Connections open at `at`.
@@ -74,23 +74,23 @@ pub struct Pod<'a> {
     pub status: [u64; 5],
 }
 
-/// The answer to a report that was read. Reports are refused as a whole by HTTP status; this says what became of
-/// the pods of one that was not.
+/// The response to an accepted report, with the outcome for its pods. A report that is refused as a whole gets an HTTP
+/// error status instead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Receipt {
-    /// Pods whose figures were taken.
+    /// Pods whose figures were accepted.
     pub taken: u32,
-    /// Pods that nobody scales on, or that the autoscaler has not heard of yet. Send them again next time.
+    /// Pods of no scaled workload, or pods that the autoscaler does not know yet. Send them again in the next report.
     pub unknown: u32,
-    /// Pods that do not run on the sender's node: passed over.
+    /// Pods that do not run on the sender's node: ignored.
     pub foreign: u32,
-    /// Pods whose figures contradict themselves or those before: passed over.
+    /// Pods whose figures are inconsistent in themselves or with earlier ones: ignored.
     pub senseless: u32,
 }
 
 impl Receipt {
-    /// What became of pods, a word for each outcome there was, with how many: for both ends to count alike.
+    /// Returns each outcome that occurred, as one word with the number of pods, so that both ends count the same.
     pub fn outcomes(self) -> impl Iterator<Item = (&'static str, u64)> {
         let Self {
             taken,

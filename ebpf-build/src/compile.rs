@@ -1,9 +1,8 @@
-//! One build of the kernel programs, from within a build script.
+//! Builds the kernel programs from within a build script.
 //!
-//! It runs a second cargo inside the first. Three things keep the two apart: a target folder of its
-//! own (two cargos on one folder wait for each other for ever), an environment without the outer
-//! one's compiler and wrappers, and a profile set here rather than taken from the workspace, so that
-//! a change of the programs' profile does not change what the verifier sees.
+//! The build runs a second cargo inside the first one. Three things keep the two apart: a target folder of its own (two cargos in
+//! one folder wait for each other for ever), an environment without the compiler and wrappers of the outer cargo, and a profile
+//! that is set here and not in the workspace, so that a change of the workspace's profile does not change what the verifier sees.
 
 use std::{
     env, fmt, fs, io,
@@ -19,15 +18,15 @@ const PACKAGE: &str = "ebb-ebpf";
 /// Why the kernel programs were not built.
 #[derive(Debug)]
 pub enum BuildError {
-    /// There is no toolchain for them.
+    /// No toolchain was found.
     Toolchain(Missing),
-    /// A variable that cargo gives every build script is not there.
+    /// A variable that cargo sets for every build script is missing.
     NotABuildScript(&'static str),
-    /// The machine has a byte order that BPF has no target for.
+    /// The machine's byte order has no BPF target.
     Endian(String),
-    /// A file or a program could not be used: what was to be done, and why it did not work.
+    /// A file or a program could not be used: the action that failed, and the cause.
     Io(String, io::Error),
-    /// The compiler said no; what it said is on stderr.
+    /// The compilation failed. The compiler's messages are on stderr.
     Failed(String),
 }
 
@@ -55,16 +54,16 @@ impl fmt::Display for BuildError {
     }
 }
 
-// No `source()`: the text already holds it, for a build script prints one line.
+// No `source()`: the text already contains the source, as a build script prints one line.
 impl std::error::Error for BuildError {}
 
-/// Builds the kernel programs of the package in `folder` (relative to the calling package) and
-/// returns the object, a copy in the caller's `OUT_DIR`.
+/// Builds the kernel programs of the package in `folder` (relative to the calling package). Returns the path of the object file,
+/// a copy in the caller's `OUT_DIR`.
 ///
-/// All host profiles share the build below it, so a second profile costs well under a second.
+/// All host profiles share this build, so a second profile takes well under a second.
 ///
 /// # Errors
-/// When called outside a build script, without a toolchain, or when the programs do not compile.
+/// If called outside a build script, without a toolchain, or if the programs do not compile.
 pub fn build(folder: &str) -> Result<PathBuf, BuildError> {
     let toolchain = find().map_err(BuildError::Toolchain)?;
     let out_dir = PathBuf::from(script_variable("OUT_DIR")?);
@@ -77,7 +76,7 @@ pub fn build(folder: &str) -> Result<PathBuf, BuildError> {
         "big" => "bpfeb-unknown-none",
         other => return Err(BuildError::Endian(other.to_owned())),
     };
-    // The architecture is a compiler flag; a folder for each keeps one from undoing the other.
+    // The architecture is a compiler flag. With one folder for each architecture, one build does not overwrite another.
     let target_dir = workspace_target(&out_dir).join("bpf").join(&arch);
 
     let mut cargo = toolchain.compiler.cargo();
@@ -85,18 +84,18 @@ pub fn build(folder: &str) -> Result<PathBuf, BuildError> {
     cargo.args(["--target", target, "-Z", "build-std=core"]);
     cargo.arg("--manifest-path").arg(&manifest);
     cargo.arg("--target-dir").arg(&target_dir);
-    // A `build.build-dir` of the user would be shared with the outer cargo, and locked by it.
+    // A `build.build-dir` in the user's configuration would be shared with the outer cargo, which locks it.
     cargo.env("CARGO_BUILD_BUILD_DIR", &target_dir);
     let linker_variable = format!(
         "CARGO_TARGET_{}_LINKER",
         target.to_uppercase().replace('-', "_")
     );
     cargo.env(linker_variable, &toolchain.linker.path);
-    // BTF is what describes socket-storage maps to the kernel; it is made from the debug info.
+    // BTF describes the socket-storage maps to the kernel. It is made from the debug info.
     let flags = [
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
-        // 32-bit registers and jumps, which the verifier follows better; every kernel from 5.1 on has them.
+        // 32-bit registers and jumps, which the verifier follows better. Every kernel from 5.1 on has them.
         "-Ctarget-cpu=v3".to_owned(),
         format!("--cfg=bpf_target_arch=\"{arch}\""),
     ];
@@ -111,8 +110,8 @@ pub fn build(folder: &str) -> Result<PathBuf, BuildError> {
         cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
     }
 
-    // On stdout the outer cargo expects directives; what the inner one says belongs on stderr,
-    // which cargo shows when a build script fails.
+    // The outer cargo expects directives on stdout. The output of the inner cargo belongs on stderr, which cargo shows when a
+    // build script fails.
     cargo.stdin(Stdio::null()).stdout(Stdio::null());
     eprintln!("building the kernel programs with {toolchain}");
     let status = cargo.status().map_err(|error| {
@@ -139,7 +138,7 @@ fn script_variable(name: &'static str) -> Result<String, BuildError> {
 
 /// aya's name for the architecture whose kernel runs the programs.
 fn bpf_arch(target_arch: &str) -> String {
-    // rustc appends the extensions for this one only: riscv64gc, riscv64a23.
+    // rustc appends the extensions for this architecture only: riscv64gc, riscv64a23.
     if target_arch.starts_with("riscv64") {
         "riscv64".to_owned()
     } else {
@@ -147,8 +146,8 @@ fn bpf_arch(target_arch: &str) -> String {
     }
 }
 
-/// The target folder of the workspace, wherever configuration put it: cargo marks it with a
-/// `CACHEDIR.TAG`. `OUT_DIR` itself, which is always right but not shared, if there is no mark.
+/// The target folder of the workspace, wherever the configuration puts it: cargo marks it with a `CACHEDIR.TAG`. Without a mark:
+/// `OUT_DIR` itself, which is always correct but not shared.
 fn workspace_target(out_dir: &Path) -> PathBuf {
     let marked = |dir: &&Path| dir.join("CACHEDIR.TAG").is_file();
     out_dir

@@ -1,8 +1,7 @@
-//! The compilers there are for the BPF target.
+//! Finds the compilers for the BPF target.
 //!
-//! Two ways are known to work: a rustup nightly with its `rust-src` component, or a distribution's
-//! `/usr/bin/rustc` with its library sources (Debian: `rustc-web`, `rust-web-src`). The rustup way is
-//! preferred: it asks for no root.
+//! Two kinds are known to work: a rustup nightly with its `rust-src` component, or a distribution's `/usr/bin/rustc` with its
+//! library sources (Debian: `rustc-web`, `rust-web-src`). The rustup kind is preferred: it does not need root.
 
 use std::{
     env, fmt,
@@ -15,22 +14,22 @@ use crate::linker::Linker;
 /// The oldest compiler known to build the kernel programs: 1.96, which Debian 12 ships.
 pub const MIN_RUSTC: (u32, u32) = (1, 96);
 
-/// Chooses the compiler instead of letting [`find`] do it: a rustup toolchain's name, or `system`.
+/// Environment variable that chooses the compiler instead of [`find`]: the name of a rustup toolchain, or `system`.
 const CHOICE: &str = "EBB_BPF_TOOLCHAIN";
 
 /// The distribution's compiler. Not looked up on `PATH`, where rustup's proxy usually hides it.
 pub(crate) const SYSTEM_RUSTC: &str = "/usr/bin/rustc";
 
-/// A compiler that could build for the BPF target, whether or not it has all it needs.
+/// A compiler that could build for the BPF target, whether or not it has everything that this needs.
 #[derive(Clone, Debug)]
 pub struct Compiler {
     /// Where it comes from.
     pub origin: Origin,
-    /// Its version as `rustc -vV` gives it, for example `1.97.0-nightly`.
+    /// Its version as `rustc -vV` prints it, for example `1.97.0-nightly`.
     pub release: String,
-    /// The major of the LLVM in it; 0 if it does not say.
+    /// Major version of its LLVM; 0 if it prints none.
     pub llvm: u32,
-    /// Whether the sources of `core` are there, which `-Z build-std` compiles.
+    /// Whether the sources of `core` are installed, which `-Z build-std` compiles.
     pub has_sources: bool,
 }
 
@@ -72,7 +71,7 @@ impl Compiler {
         Some(Self {
             release: field("release:")?,
             llvm: llvm.unwrap_or(0),
-            // The file cargo itself looks for.
+            // The file that cargo itself looks for.
             has_sources: sysroot
                 .join("lib/rustlib/src/rust/library/Cargo.lock")
                 .is_file(),
@@ -107,7 +106,7 @@ impl Compiler {
         })
     }
 
-    /// A `cargo` that uses this compiler, free of what an outer cargo set for its own.
+    /// A `cargo` that uses this compiler, without the variables that an outer cargo has set for its own compiler.
     #[must_use]
     pub fn cargo(&self) -> Command {
         let mut command = match &self.origin {
@@ -130,7 +129,7 @@ impl Compiler {
             command.env_remove(name);
         }
         if let Origin::System(rustc) = &self.origin {
-            // A stable compiler: `-Z build-std` has to be let in.
+            // A stable compiler: `-Z build-std` has to be enabled.
             command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
         }
         command
@@ -146,7 +145,7 @@ impl fmt::Display for Compiler {
     }
 }
 
-/// Every compiler worth a look, the preferred one first.
+/// All candidate compilers, the preferred one first.
 #[must_use]
 pub fn compilers() -> Vec<Compiler> {
     let choice = env::var(CHOICE).ok().filter(|choice| !choice.is_empty());
@@ -162,7 +161,7 @@ pub fn compilers() -> Vec<Compiler> {
                 .filter(|name| name.starts_with("nightly"))
                 .map(str::to_owned)
                 .collect();
-            // Dated ones first, newest first: someone put them there to stay as they are.
+            // Dated nightlies first, the newest first: a user has pinned them.
             names.sort_by(|a, b| b.cmp(a));
             names.sort_by_key(|name| !name.starts_with("nightly-2"));
             origins.extend(names.into_iter().map(Origin::Rustup));
@@ -174,13 +173,13 @@ pub fn compilers() -> Vec<Compiler> {
     origins.into_iter().filter_map(Compiler::probe).collect()
 }
 
-/// Major and minor of a version; (0, 0) for what is none, which is older than anything.
+/// Major and minor version; (0, 0) if the text is not a version, so that it is older than every version.
 fn version(release: &str) -> (u32, u32) {
     let mut parts = release.split('.').map(|part| part.parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
-/// What a program prints, or `None` if it is not there or fails.
+/// The stdout of a program, or `None` if the program is missing or fails.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command
         .stdin(Stdio::null())

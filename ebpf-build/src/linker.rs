@@ -1,6 +1,6 @@
 //! The linker for the BPF target, bpf-linker.
 //!
-//! Its LLVM must be at least the compiler's, because bitcode is only readable forwards.
+//! Its LLVM must be at least as new as the compiler's: an older LLVM cannot read newer bitcode.
 
 use std::{
     env, iter,
@@ -13,11 +13,10 @@ use crate::compiler::output;
 /// The release of bpf-linker that `cargo xtask setup` installs.
 pub const LINKER_VERSION: &str = "0.13.0";
 
-/// The LLVM major that linker is built against: the newest that Debian 12 packages.
+/// Major version of the LLVM that this linker is built with: the newest that Debian 12 packages.
 pub const LINKER_LLVM: u32 = 22;
 
-/// Where tools and downloads are kept outside the checkout: `$EBB_CACHE`, else
-/// `$XDG_CACHE_HOME/ebb`, else `~/.cache/ebb`.
+/// The folder for tools and downloads, outside the checkout: `$EBB_CACHE`, else `$XDG_CACHE_HOME/ebb`, else `~/.cache/ebb`.
 #[must_use]
 pub fn cache_dir() -> PathBuf {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty());
@@ -27,7 +26,7 @@ pub fn cache_dir() -> PathBuf {
     if let Some(dir) = set("XDG_CACHE_HOME") {
         return PathBuf::from(dir).join("ebb");
     }
-    // Without a home (some containers) the temporary folder is better than the checkout.
+    // Without a home (as in some containers), the temporary folder is better than the checkout.
     let home = set("HOME").map_or_else(env::temp_dir, PathBuf::from);
     home.join(".cache").join("ebb")
 }
@@ -37,12 +36,12 @@ pub fn cache_dir() -> PathBuf {
 pub struct Linker {
     /// The program.
     pub path: PathBuf,
-    /// The LLVM major it was built against; `None` for one that somebody else installed.
+    /// Major version of the LLVM that it was built with; `None` if Ebb did not install it.
     pub llvm: Option<u32>,
 }
 
 impl Linker {
-    /// The one that `cargo xtask setup` installs, whether or not it is there yet.
+    /// The linker that `cargo xtask setup` installs, whether or not it is installed yet.
     #[must_use]
     pub fn ours() -> Self {
         Self {
@@ -52,9 +51,9 @@ impl Linker {
     }
 }
 
-/// The linker that `cargo xtask setup` installed, else the one on `PATH`.
+/// The linker that `cargo xtask setup` installed, else the first one on `PATH`.
 ///
-/// One that does not start is none: a cache may have been carried to a machine without its LLVM.
+/// A linker that does not start is skipped: a cache may have been copied to a machine without its LLVM.
 #[must_use]
 pub fn linker() -> Option<Linker> {
     let path = env::var_os("PATH").unwrap_or_default();

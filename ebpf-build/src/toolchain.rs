@@ -1,4 +1,4 @@
-//! A compiler and a linker that go together, or what is missing.
+//! Finds a compiler and a linker that work together, or reports what is missing.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::{
     linker::{Linker, linker},
 };
 
-/// A compiler and a linker that go together.
+/// A compiler and a linker that work together.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
     /// The compiler.
@@ -22,7 +22,7 @@ impl fmt::Display for Toolchain {
     }
 }
 
-/// What a build of the kernel programs lacks, and how to get it.
+/// What is missing for a build of the kernel programs, and how to install it.
 #[derive(Clone, Debug)]
 pub struct Missing(Vec<String>);
 
@@ -38,10 +38,10 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-/// The toolchain to build the kernel programs with.
+/// Finds the toolchain for the kernel programs.
 ///
 /// # Errors
-/// [`Missing`] lists everything that is not there, not only the first.
+/// [`Missing`] lists everything that is missing, not only the first item.
 pub fn find() -> Result<Toolchain, Missing> {
     let linker = linker();
     let mut reasons = Vec::new();

@@ -1,9 +1,10 @@
 //! Connections that were open before their cgroup was counted.
 //!
-//! They are found by the bytes that arrive on them, and counted from their next request on; where nothing that comes can
-//! be read they are opaque. That they serve, and are not the pod's own to somebody else, is known by the ports that the
-//! rules name, or by a listening socket on theirs. How they close is not told to `sockets`, as only it could have asked
-//! for that when they opened: `released` sees it (Linux 5.9).
+//! The programs find such a connection by a packet that arrives on it, and count it from its next request on. If nothing that
+//! arrives can be read, the connection becomes opaque. A connection is counted if the pod is its server, and not its client: if
+//! its local port is one that the rules name; or, if the rules name none, if a socket listens on its local address and its other
+//! end is not in the same cgroup. `connections` does not see it close, as that callback has to be requested when a connection
+//! opens: `socket_release` sees it (Linux 5.9).
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -35,10 +36,10 @@ use crate::{
     traffic::TCP_LISTEN,
 };
 
-/// How deep in the tree of cgroups a pod can be; kubelet's are at 3 or 4, those of a node in a container some deeper.
+/// Greatest depth of a pod's cgroup that is looked at. Kubelet's are at 3 or 4, those of a node in a container somewhat deeper.
 const DEEPEST: i32 = 12;
 
-/// Looks whether a packet's connection can be counted from here on.
+/// Decides whether the connection of a packet can be counted from this packet on.
 #[inline(always)]
 pub fn mid_stream(context: &SkBuffContext) {
     let Some(header) = Header::read(context) else {
@@ -68,19 +69,19 @@ pub fn mid_stream(context: &SkBuffContext) {
     serialisation::give_up(context, connection, &pod);
 }
 
-/// Looks at what a packet begins with.
+/// Decides by the first bytes of a packet: a request, opaque, or not known yet.
 #[inline(always)]
 fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &mut Pod) {
     let segment = header.segment;
-    // SAFETY: the socket of the packet at hand.
+    // SAFETY: the socket of the current packet.
     let tcp = unsafe { bpf_tcp_sock(header.socket) };
     if tcp.is_null() || segment.length < LEAST {
         return;
     }
-    // SAFETY: fields of what the helper has given.
+    // SAFETY: fields of the structure that the helper has returned.
     let (received, sent) = unsafe { ((*tcp).rcv_nxt, (*tcp).snd_nxt) };
     if (segment.first.wrapping_sub(received) as i32) < 0 {
-        // Sent again: it has been read.
+        // A retransmission: the server has these bytes already.
         return;
     }
     let mut words = [0u64; LOOK / 8];
@@ -118,25 +119,25 @@ fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &m
     }
 }
 
-/// Makes room for a connection if it is one to be counted.
+/// Creates the connection of a packet, if it is to be counted.
 #[inline(always)]
 fn take_in(context: &SkBuffContext, header: &Header) -> Option<*mut Conn> {
     let socket = header.socket;
     if is_not_counted(socket) {
         return None;
     }
-    // Without a slot the cgroup is being attached, or detached: another packet may know more.
+    // Without a slot, the cgroup is being attached or detached: another packet may find one.
     let slot = slot(context, header)?;
     if slot == NO_SLOT {
         do_not_count(socket);
         return None;
     }
-    // SAFETY: the socket of the packet at hand.
+    // SAFETY: the socket of the current packet.
     let tcp = unsafe { bpf_tcp_sock(socket) };
     if tcp.is_null() {
         return None;
     }
-    // SAFETY: a field of what the helper has given.
+    // SAFETY: a field of the structure that the helper has returned.
     let sent = unsafe { (*tcp).snd_nxt };
     let mut pod = Pod::of(slot)?;
     let Some(connection) = make_connection(socket) else {
@@ -147,7 +148,7 @@ fn take_in(context: &SkBuffContext, header: &Header) -> Option<*mut Conn> {
     let own = unsafe { &mut *connection };
     let lock = &raw mut own.lock;
     let first = pod.locked(lock, || {
-        // Another CPU may have come first.
+        // Another CPU may have opened it first.
         let first = !own.is_open();
         if first {
             own.open_late(slot, sent);
@@ -160,7 +161,8 @@ fn take_in(context: &SkBuffContext, header: &Header) -> Option<*mut Conn> {
     Some(connection)
 }
 
-/// The slot in which a packet's connection is counted; [`NO_SLOT`] if it is not. `None` if its cgroup has none.
+/// The slot that counts the connection of a packet; [`NO_SLOT`] if the connection is not counted. `None` if its cgroup has no
+/// slot.
 #[inline(always)]
 fn slot(context: &SkBuffContext, header: &Header) -> Option<u32> {
     let here = ends(context, header)?;
@@ -184,10 +186,10 @@ fn slot(context: &SkBuffContext, header: &Header) -> Option<u32> {
     None
 }
 
-/// Whether something listens on a connection's own address.
+/// Whether a socket listens on the local address and port of a connection.
 #[inline(always)]
 fn listens(context: &SkBuffContext, here: &Ends) -> bool {
-    // Nobody's address: so no connection is found, but who listens.
+    // With an unused remote address the lookup finds no connection, only a listening socket.
     let nobody = Ends {
         remote: [0; 4],
         remote_port: 0,
@@ -209,12 +211,12 @@ fn is_inner(context: &SkBuffContext, here: &Ends, cgroup: u64, level: i32) -> bo
         remote_port: here.local_port,
     };
     look_up(context, &there, |socket| {
-        // SAFETY: a socket that is held while this runs.
+        // SAFETY: a socket that is referenced while this runs.
         unsafe { bpf_sk_ancestor_cgroup_id(socket.cast(), level) == cgroup }
     })
 }
 
-/// Asks something of the socket that has these ends; `false` if there is none.
+/// Calls `ask` with the socket that has these ends; `false` if there is none.
 #[inline(always)]
 fn look_up(context: &SkBuffContext, ends: &Ends, ask: impl Fn(*mut bpf_sock) -> bool) -> bool {
     const IPV4_MAPPED: u32 = u32::to_be(0xffff);
@@ -239,7 +241,7 @@ fn look_up(context: &SkBuffContext, ends: &Ends, ask: impl Fn(*mut bpf_sock) -> 
         };
         size_of::<Ipv6>()
     };
-    // SAFETY: a tuple as the helper expects it; what it gives is released below.
+    // SAFETY: a tuple as the helper expects it; the socket that the helper returns is released below.
     let socket = unsafe {
         bpf_sk_lookup_tcp(
             context.as_ptr(),
@@ -253,7 +255,7 @@ fn look_up(context: &SkBuffContext, ends: &Ends, ask: impl Fn(*mut bpf_sock) -> 
         return false;
     }
     let answer = ask(socket);
-    // SAFETY: held since the look-up.
+    // SAFETY: referenced since the lookup.
     unsafe { bpf_sk_release(socket.cast()) };
     answer
 }

@@ -1,15 +1,16 @@
-//! Bytes that come with a packet of the handshake, before there is a connection to count them on.
+//! Data that arrives with a packet of the handshake, before its connection is established.
 //!
-//! That is so where the client's own last packet was lost, where the accept queue was full when it came, and always with
-//! `TCP_DEFER_ACCEPT`; and with TCP Fast Open (RFC 7413), where the first packet brings them. The kernel shows such a packet
-//! to the listening socket only
-//! (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). It is kept; when the kernel makes
-//! the connection, a moment later and on the same CPU, it is read there as if it came then (see [`adopt`]). If it never
-//! does, nothing has been counted, and the bytes are forgotten. Of two such packets on two CPUs one makes the connection;
-//! the other is shown again, to its socket. So each CPU has a place of its own.
+//! This happens in four cases: the client's last packet of the handshake was lost; the accept queue was full when that packet
+//! arrived; the listener uses `TCP_DEFER_ACCEPT` (always); the client uses TCP Fast Open (RFC 7413), where the first packet
+//! carries data. The kernel shows such a packet only to the listening socket
+//! (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). So the data is stored. When the kernel
+//! establishes the connection, a moment later and on the same CPU, the data is read as if it arrived then (see [`drain`]). If the
+//! kernel never establishes the connection, nothing has been counted, and the data is never read. If two such packets arrive on
+//! two CPUs, one of them establishes the connection, and the kernel shows the other one again, to the new socket. So each CPU has
+//! its own keys.
 //!
-//! The same is done with what comes on another CPU while the kernel makes the connection: its socket can be found by then,
-//! but `sockets` has not heard of it. It is shown once only, and there can be several.
+//! Data that arrives on another CPU while the kernel establishes the connection is stored, too: its socket can be found by then,
+//! but `connections` has not run for it yet. The kernel shows such a packet only once, and there can be several.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -36,10 +37,10 @@ use crate::{
     traffic::TCP_LISTEN,
 };
 
-/// Where a piece says what it is: in a word that no text is read from.
+/// Index of the word in which a piece holds its sequence number and length. The parsers read no data from this word.
 const ABOUT: usize = PIECE_WORDS - 1;
 
-/// Keeps what a packet brings for a connection to come.
+/// Stores the data of a packet whose connection is not established yet.
 #[inline(always)]
 pub fn store_packet(context: &SkBuffContext) {
     let Some(header) = Header::read(context) else {
@@ -54,15 +55,15 @@ pub fn store_packet(context: &SkBuffContext) {
         return;
     }
     store(context, &header, meanwhile(ends), BPF_NOEXIST);
-    // Made meanwhile: it may have been taken on before there was anything to hand to it. What was kept is left to the
-    // map, as it may just be being handed over.
+    // The connection was established in the meantime, perhaps before this data could be found: the packet is read now. The stored
+    // data stays in the map, as `handshake_drain` may be reading it.
     if connection(header.socket).is_some() {
         serialisation::set_put_aside(context, 0);
         go_on_in(context, Side::Requests, ingress::HTTP1_INGRESS_LOOP);
     }
 }
 
-/// The first piece of the packet that is at the listening socket on this CPU.
+/// Key of the first piece of the packet that is at the listening socket on this CPU.
 #[inline(always)]
 pub fn first_of(ends: Ends) -> EarlyKey {
     EarlyKey {
@@ -73,7 +74,7 @@ pub fn first_of(ends: Ends) -> EarlyKey {
     }
 }
 
-/// The first piece that came while the connection was being made.
+/// Key of the first piece that arrived while the connection was being established.
 #[inline(always)]
 pub fn meanwhile(ends: Ends) -> EarlyKey {
     EarlyKey {
@@ -83,11 +84,12 @@ pub fn meanwhile(ends: Ends) -> EarlyKey {
     }
 }
 
-/// Keeps a packet in pieces, from one place on; in free ones if `flags` say so.
+/// Stores a packet in pieces, from `key` on. With `BPF_NOEXIST` in `flags`, keys that are in the map already are skipped.
 #[inline(always)]
 fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32) {
     for index in 0..EARLY_PIECES {
-        // From where the verifier does not know it: else each number of places taken would be a way of its own.
+        // Read from the control block, where the verifier does not know the value. Otherwise it would follow one path for each
+        // number of keys that are taken.
         let done = serialisation::put_aside(context);
         if done >= header.segment.length {
             break;
@@ -115,8 +117,8 @@ fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32
             return;
         }
         let first = header.segment.first_byte().wrapping_add(done);
-        // Last, as another CPU may be taking it on. The add, to 0, is the barrier between that and the look whether there is
-        // a connection now.
+        // Written last, as another CPU may be reading the piece. The atomic add (to 0) is also the barrier between this write and
+        // the check whether the connection exists now.
         // SAFETY: a value of the map.
         let about = unsafe { &raw mut (*piece)[ABOUT] };
         add(about, u64::from(first) << 32 | u64::from(length));
@@ -124,7 +126,8 @@ fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32
     }
 }
 
-/// Hands what was kept to the connection that has been made, and has it read by `http1` and `http2`.
+/// Moves the stored data to the out-of-order buffer of the connection that has been established, and lets `http1`, then `then`
+/// read it.
 #[inline(always)]
 pub fn drain(
     context: &SockOpsContext,
@@ -168,11 +171,13 @@ pub fn drain(
             length: about as u32,
         };
         if place.length == 0 || place.first.wrapping_sub(own.requests.next) >= EARLY_REACH {
-            // Another CPU is at it, and will see that there is a connection. Or an earlier one of these ends left it.
+            // Length 0: another CPU is storing the piece, and will see that the connection exists. Too far ahead: the piece is
+            // left from an earlier connection with the same ends.
             let _ = EARLY.remove(key);
             continue;
         }
-        // Others put aside meanwhile what comes now: from the last place on, and perhaps this once more.
+        // Other CPUs store later segments in the out-of-order buffer at the same time. They use the places from the last one on,
+        // and may store this piece as well.
         // SAFETY: as above.
         let piece = unsafe { &*piece };
         let lock = &raw mut kept.lock;
@@ -183,7 +188,7 @@ pub fn drain(
                 piece,
                 u64::from(BPF_NOEXIST),
             ) {
-                // Without a look at the pod's share: these pieces are few, and only the handshake brings them.
+                // The pod's share is not checked: these pieces are few, and only the handshake brings them.
                 Ok(()) => {
                     share.take();
                     kept.settle(index, place);
@@ -201,7 +206,7 @@ pub fn drain(
     }
     kept.next_early(&mut key);
     if key.index >= EARLY_PIECES || EARLY.get_ptr(key).is_some() {
-        // There may have been more than there is room for.
+        // More pieces may have arrived than there is room for.
         own.lose(&mut pod, event::NO_ROOM);
     }
     own.turn.put_aside();
@@ -229,6 +234,7 @@ pub fn drain(
             });
         }
     }
-    // What is put aside meanwhile is looked at with the next packet: from here there is no way on.
+    // Segments that are stored in the meantime are read with the next packet: no tail call leads from here to the ingress
+    // programs.
     own.turn.leave(&pod);
 }

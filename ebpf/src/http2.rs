@@ -1,4 +1,4 @@
-//! A packet of a connection that speaks HTTP/2, in either direction.
+//! Handles a packet of a connection that speaks HTTP/2, in either direction.
 
 use aya_ebpf::{bindings::bpf_sock, programs::SkBuffContext};
 use ebb_common::{
@@ -16,7 +16,7 @@ use crate::{
     traffic::stop,
 };
 
-/// Counts what a packet begins and ends, of a connection that another program has seen before.
+/// Counts the streams that a packet begins or ends, in a program that was reached by a tail call.
 #[inline(always)]
 pub fn run(
     context: &SkBuffContext,
@@ -29,7 +29,7 @@ pub fn run(
     let Some(connection) = connection(header.socket) else {
         return;
     };
-    // SAFETY: socket storage lives as long as the socket; what both directions write is guarded.
+    // SAFETY: socket storage lives as long as the socket; a lock guards what both directions write.
     let connection = unsafe { &mut *connection };
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
@@ -37,7 +37,7 @@ pub fn run(
     packet(context, side, connection, &mut pod, header, steps);
 }
 
-/// Counts what a packet begins and ends.
+/// Counts the streams that a packet begins or ends. `steps` parses the segment and returns whether more of it is left to read.
 #[inline(always)]
 pub fn packet(
     context: &SkBuffContext,
@@ -94,7 +94,7 @@ pub fn packet(
     stop(context, side, connection, pod);
 }
 
-/// Leaves a packet to this side's program for HTTP/2.
+/// Continues in the HTTP/2 program of this direction.
 #[inline(always)]
 pub fn go_on(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Pod) {
     let program = match side {
@@ -105,8 +105,8 @@ pub fn go_on(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &P
     stop(context, side, connection, pod);
 }
 
-/// Steps through a segment, as far as one run goes. `true` if there is more to read in it: a packet of 64 KiB can have
-/// thousands. That is for [`crate::long`], or for this program again.
+/// Parses a segment, with as many steps as one run can take. Returns `true` if more of it is left to read: a packet of 64 KiB can
+/// need thousands of steps. [`crate::loops`] or another run of this program reads the rest.
 #[inline(always)]
 pub fn steps(
     side: Side,
@@ -123,7 +123,7 @@ pub fn steps(
     true
 }
 
-/// HTTP/1 has found that HTTP/2 follows. `false` if that cannot be.
+/// Turns a connection into an HTTP/2 connection, after the HTTP/1 parser has found that HTTP/2 follows. `false` if it cannot.
 #[inline(always)]
 pub fn take_over(side: Side, connection: &mut Conn, pod: &mut Pod, socket: *mut bpf_sock) -> bool {
     let Some(http2) = make_http2(socket) else {

@@ -1,5 +1,5 @@
-//! Says in the log what rarely happens, at most once a second of each kind. It comes last, when the packet has been
-//! read, in programs of its own: what makes up a line would be in the way of all the others.
+//! Logs rare events, at most once a second for each kind. Logging is the last thing done with a packet, and has programs of its
+//! own: the code that formats a line would make all other programs larger.
 
 use aya_ebpf::{
     helpers::generated::bpf_ktime_get_ns,
@@ -14,10 +14,10 @@ use crate::{
     segment::Header,
 };
 
-/// Least time between two lines of one kind, ns.
+/// Least time between two lines of one kind, in ns.
 const PAUSE: u64 = 1_000_000_000;
 
-/// Something has happened with a packet.
+/// Logs the rare event that is recorded in the packet's connection.
 #[inline(always)]
 pub fn packet(context: &SkBuffContext) {
     let Some(header) = Header::read(context) else {
@@ -63,7 +63,7 @@ pub fn packet(context: &SkBuffContext) {
     }
 }
 
-/// A connection could not be taken on.
+/// Logs that a connection is not counted, for lack of memory.
 #[inline(always)]
 pub fn socket(context: &SockOpsContext) {
     if let Some(count) = due(event::NO_STORAGE) {
@@ -74,13 +74,13 @@ pub fn socket(context: &SockOpsContext) {
     }
 }
 
-/// How often an event has happened, if it is to be said.
+/// The count of an event, if a line about it is due; `None` if the last line is too recent.
 #[inline(always)]
 fn due(event: usize) -> Option<u64> {
     let cell = EVENTS.get_ptr_mut(masked::<{ event::KINDS - 1 }>(event) as u32)?;
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    // SAFETY: a value of the map. Two that say it at once do no harm.
+    // SAFETY: a value of the map. Two CPUs that log at once do no harm.
     let cell = unsafe { &mut *cell };
     if cell.said != 0 && now.wrapping_sub(cell.said) < PAUSE {
         return None;

@@ -1,8 +1,8 @@
-//! Packets of very many steps: thousands of chunks, frames or pipelined requests in one write.
+//! Packets with very many steps: thousands of chunks, frames or pipelined requests in one write.
 //!
-//! With `bpf_loop` (Linux 5.17) the verifier looks at a step once, however many there are. It costs a call
-//! a step, so only what is left after a first run of the usual program comes here. On older kernels that program calls
-//! itself instead, as often as the kernel allows.
+//! With `bpf_loop` (Linux 5.17) the verifier checks a step once, however many steps run. `bpf_loop` costs a call for each step,
+//! so it reads only what is left after a first run of the usual program. On older kernels the usual program calls itself instead,
+//! as often as the kernel allows.
 
 use core::ffi::c_void;
 
@@ -17,7 +17,7 @@ use ebb_common::{
 
 use crate::{meter::Pod, segment::Ruled};
 
-/// What a step needs. It lies on the stack of the program, where the verifier sees what the callback gets.
+/// What a step needs. It is on the stack of the program, where the verifier sees what the callback gets.
 struct Work<'a, T> {
     connection: *mut T,
     context: &'a SkBuffContext,
@@ -26,7 +26,7 @@ struct Work<'a, T> {
     segment: Segment,
 }
 
-/// Takes all steps through a segment.
+/// Parses a segment to its end, on HTTP/1. Returns `true` if the limit of steps is reached.
 #[inline(always)]
 pub fn http1(
     side: Side,
@@ -42,7 +42,7 @@ pub fn http1(
     all(callback, connection, packet, pod, segment)
 }
 
-/// Takes all steps through a segment.
+/// Parses a segment to its end, on HTTP/2. Returns `true` if the limit of steps is reached.
 #[inline(always)]
 pub fn http2(
     side: Side,
@@ -75,7 +75,7 @@ fn all<T>(
         pod: pod.again(),
         segment,
     };
-    // SAFETY: the callback gets what it expects, and the verifier looks at it.
+    // SAFETY: the callback gets the type that it expects, and the verifier checks it.
     let taken = unsafe {
         bpf_loop(
             steps::LONG,
@@ -87,14 +87,14 @@ fn all<T>(
     taken == i64::from(steps::LONG)
 }
 
-/// Ends the loop.
+/// Return value of a callback that ends the loop.
 const ENOUGH: i64 = 1;
 
 macro_rules! callback {
     ($name:ident, $connection:ty, $protocol:ident, $side:expr) => {
         #[inline(never)]
         extern "C" fn $name(_step: u64, work: *mut Work<'_, $connection>) -> i64 {
-            // SAFETY: what `all` has given; it outlives the loop.
+            // SAFETY: the pointer that `all` has passed; it outlives the loop.
             let work = unsafe { &mut *work };
             // SAFETY: as in the program that calls.
             let connection = unsafe { &mut *work.connection };

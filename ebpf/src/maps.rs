@@ -1,4 +1,4 @@
-//! The maps. Their values are in `ebb_common`.
+//! The BPF maps. The types of their values are in `ebb_common`.
 
 #[expect(
     deprecated,
@@ -23,10 +23,10 @@ use ebb_common::{
     out_of_order::{EarlyKey, MAX_EARLY_PIECES, MAX_PIECES, Piece, PieceKey, Stash},
 };
 
-/// The key is in the map already: `-EEXIST` of include/uapi/asm-generic/errno-base.h.
+/// Error of an insertion: the key is already in the map. `-EEXIST` of include/uapi/asm-generic/errno-base.h.
 pub const EEXIST: i32 = -17;
 
-/// `BPF_F_MMAPABLE`: user space reads the counters without a system call. Linux 5.5.
+/// `BPF_F_MMAPABLE`: user space maps the counters into its memory and reads them without a system call. Linux 5.5.
 const MMAPABLE: usize = 1 << 10;
 
 /// The counters of each pod, by slot.
@@ -37,78 +37,79 @@ pub static PODS: Array<PodCounters, { MAX_PODS as usize }, MMAPABLE> = Array::ne
 #[btf_map]
 pub static RULES: Array<PodRules, { MAX_PODS as usize }> = Array::new();
 
-/// The paths that are not counted. The value means nothing.
+/// The excluded paths. The value has no meaning.
 #[btf_map]
 pub static EXCLUSIONS: HashMap<Exclusion, u32, { MAX_EXCLUSIONS as usize }> = HashMap::new();
 
-/// The slot of the cgroup that `sockets` is attached to.
+/// The slot of the cgroup that `connections` is attached to.
 #[btf_map]
 #[expect(deprecated, reason = "see the import")]
 pub static SLOT: CgroupStorage<u64> = CgroupStorage::new();
 
-/// What rarely happens, by [`ebb_common::abi::event`].
+/// Counts of rare events, by [`ebb_common::abi::event`].
 #[btf_map]
 pub static EVENTS: Array<EventCount, { event::KINDS }> = Array::new();
 
-/// Slots with as many requests as user space wants to be woken at.
+/// Wake-ups for user space: slots whose number of started requests has reached the burst threshold.
 #[btf_map]
 pub static WAKES: RingBuf<u64, 4096> = RingBuf::new();
 
-/// The slots by their cgroups' ids: for sockets of which nothing is known but the cgroup.
+/// The slots, by cgroup id. For sockets without a counted connection: their cgroup is all that is known of them.
 #[btf_map]
 pub static CGROUPS: HashMap<u64, u32, { MAX_PODS as usize }> = HashMap::new();
 
-/// Connections that were opened from inside a counted cgroup, between their two ends' being
-/// established: microseconds on one host. A slot is the value.
+/// Connections that were opened from inside a counted cgroup. An entry is needed from the moment at which the active end is
+/// established until the passive end is established: microseconds on one host. The value is the slot.
 #[btf_map]
 pub static INNER: LruHashMap<Ends, u64, 4096> = LruHashMap::new();
 
-/// The programs that see bytes arrive, by [`ebb_common::abi::ingress`]. Not in one array with the others: the
-/// kernel (6.17 and later) wants one attach type in an array.
+/// The ingress programs, by [`ebb_common::abi::ingress`]. Not in one array with the others: since Linux 6.17 all programs of an
+/// array must have the same attach type.
 #[btf_map]
 pub static INGRESS: ProgramArray<{ ingress::PROGRAMS as usize }> = ProgramArray::new();
 
-/// The programs that see bytes leave, by [`ebb_common::abi::egress`].
+/// The egress programs, by [`ebb_common::abi::egress`].
 #[btf_map]
 pub static EGRESS: ProgramArray<{ egress::PROGRAMS as usize }> = ProgramArray::new();
 
-/// The programs that `sockets` calls, by [`ebb_common::abi::sockets`].
+/// The programs that `connections` calls, by [`ebb_common::abi::sockets`].
 #[btf_map]
 pub static SOCKETS: ProgramArray<{ sockets::PROGRAMS as usize }> = ProgramArray::new();
 
-/// What has come before its connection: see `early`.
+/// Data that arrived before its connection was established: see `handshake`.
 #[btf_map]
 pub static EARLY: LruHashMap<EarlyKey, Piece, { MAX_EARLY_PIECES as usize }> = LruHashMap::new();
 
-/// The connections that are counted.
+/// The counted connections.
 #[btf_map]
 static CONNECTIONS: SkStorage<Conn> = SkStorage::new();
 
-/// Those of them that speak HTTP/2.
+/// The HTTP/2 state of counted connections that speak HTTP/2.
 #[btf_map]
 static HTTP2: SkStorage<Http2> = SkStorage::new();
 
-/// Sockets that were open before, and serve nobody. The value means nothing.
+/// Sockets that were open before their cgroup was counted, and are not counted: they are not server connections. The value has no
+/// meaning.
 #[btf_map]
 static NOT_COUNTED: SkStorage<u32> = SkStorage::new();
 
 /// `BPF_SK_STORAGE_GET_F_CREATE` of include/uapi/linux/bpf.h.
 const CREATE: u64 = 1;
 
-/// What connections have kept of their segments that came before their turn.
+/// The out-of-order buffer of each connection that has used one: which pieces it holds.
 #[btf_map]
 static STASH: SkStorage<Stash> = SkStorage::new();
 
-/// The pieces of those. All allocated from the start: from 6.1 on the kernel has one of this size at hand for
-/// a program that asks for memory, and goes to look for the next one later (`bpf_mem_alloc`).
+/// The pieces of the out-of-order buffers. All are allocated when the map is created: from Linux 6.1 on, a program that asks for
+/// memory can count on only one piece of this size, and the kernel refills its cache later (`bpf_mem_alloc`).
 #[btf_map]
 pub static PIECES_KEPT: HashMap<PieceKey, Piece, { MAX_PIECES as usize }> = HashMap::new();
 
-/// Zeros: what a new piece is copied from.
+/// A piece of zeros, from which a new piece is copied.
 #[btf_map]
 pub static NO_PIECE: Array<Piece, 1> = Array::new();
 
-/// The connection of a socket, if it is counted.
+/// The connection of a socket, if the connection is counted.
 #[inline(always)]
 pub fn connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
     let connection = storage(&CONNECTIONS, socket, 0)?;
@@ -116,38 +117,38 @@ pub fn connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
     unsafe { (*connection).is_open() }.then_some(connection)
 }
 
-/// Makes room for the connection of a socket, filled with zeros. It is one when it has been opened.
+/// Creates the connection of a socket, filled with zeros. `connection` finds it only after it has been opened.
 #[inline(always)]
 pub fn make_connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
     create(&CONNECTIONS, socket)
 }
 
-/// Whether a socket has been found to serve nobody.
+/// Whether a socket has been marked by `do_not_count`.
 #[inline(always)]
 pub fn is_not_counted(socket: *mut bpf_sock) -> bool {
     storage(&NOT_COUNTED, socket, 0).is_some()
 }
 
-/// Notes that it does not.
+/// Marks a socket that is not counted.
 #[inline(always)]
 pub fn do_not_count(socket: *mut bpf_sock) {
     create(&NOT_COUNTED, socket);
 }
 
-/// The HTTP/2 side of a socket's connection, if it has one.
+/// The HTTP/2 state of a socket's connection, if it has one.
 #[inline(always)]
 pub fn http2(socket: *mut bpf_sock) -> Option<*mut Http2> {
     storage(&HTTP2, socket, 0)
 }
 
-/// The HTTP/2 side of a socket's connection; filled with zeros if it had none.
+/// The HTTP/2 state of a socket's connection; created and filled with zeros if it has none.
 #[inline(always)]
 pub fn make_http2(socket: *mut bpf_sock) -> Option<*mut Http2> {
     create(&HTTP2, socket)
 }
 
-/// The storage of a socket, made if it is not there. To whoever comes second of two CPUs that make it at once the kernel
-/// gives none (`BPF_NOEXIST` in net/core/bpf_sk_storage.c): then it is there.
+/// The storage of a socket, created if it does not exist. If two CPUs create it at once, the kernel returns null to the second
+/// one (`BPF_NOEXIST` in net/core/bpf_sk_storage.c); by then the storage exists.
 #[inline(always)]
 fn create<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock) -> Option<*mut T> {
     match storage(map, socket, CREATE) {
@@ -170,22 +171,23 @@ fn storage<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock, flags: u64) -> 
     }
 }
 
-/// What a socket's connection has kept, if it has.
+/// The out-of-order buffer of a socket's connection, if it has one.
 #[inline(always)]
 pub fn stash(socket: *mut bpf_sock) -> Option<*mut Stash> {
     storage(&STASH, socket, 0)
 }
 
-/// Where a socket's connection keeps what comes before its turn.
+/// The out-of-order buffer of a socket's connection; created and filled with zeros if it has none.
 #[inline(always)]
 pub fn make_stash(socket: *mut bpf_sock) -> Option<*mut Stash> {
     create(&STASH, socket)
 }
 
-/// Goes on in another program of the same side: it does not return, unless the kernel's limit of 33 is reached.
+/// Continues in another program of the same direction. Does not return, except when the kernel's limit of 33 tail calls is
+/// reached.
 #[inline(always)]
 pub fn go_on_in(context: &SkBuffContext, side: Side, program: u32) {
-    // SAFETY: programs of the same kind, which look at everything anew.
+    // SAFETY: programs of the same type, which read everything anew.
     unsafe {
         match side {
             Side::Requests => INGRESS.tail_call(context, program),

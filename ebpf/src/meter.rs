@@ -1,4 +1,4 @@
-//! Counting in a pod's cells: plain atomic adds, no lock (see [`PodCounters`]).
+//! Counts in a pod's counters: plain atomic adds, no lock (see [`PodCounters`]).
 
 use core::{
     arch::asm,
@@ -18,26 +18,26 @@ use ebb_common::{
 
 use crate::maps::{EVENTS, PODS, WAKES};
 
-/// A pod's cells.
+/// The counters of a pod.
 pub struct Pod {
     cells: *mut PodCounters,
-    /// Where it stands when TCP sent the packet at hand, ns; 0 where that is not known.
+    /// Points to the time at which TCP sent the current packet, ns. `None`, or a time of 0: not known.
     stamp: Option<*const u64>,
 }
 
 /// One atomic add. Relaxed, so that it compiles to the instruction that every kernel has.
 #[inline(always)]
 pub fn add(cell: *mut u64, by: u64) {
-    // SAFETY: the callers pass a cell of a map value that the verifier has seen looked up.
+    // SAFETY: the callers pass a counter of a map value; the verifier has seen the lookup.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, by) };
 }
 
-/// An index bounded by a mask, a power of two less 1, that the compiler cannot leave out where it knows the
-/// bound already: the verifier does not.
+/// Bounds an index with a mask: a power of two, less 1. In assembly, because the compiler would remove the mask where it knows
+/// the bound already, and the verifier does not know that bound.
 #[inline(always)]
 pub fn masked<const MASK: usize>(mut index: usize) -> usize {
     const { assert!((MASK + 1).is_power_of_two()) };
-    // SAFETY: one register, and nothing else.
+    // SAFETY: changes one register, and nothing else.
     unsafe {
         asm!("{0} &= {mask}", inout(reg) index, mask = const MASK, options(pure, nomem, nostack))
     };
@@ -45,7 +45,7 @@ pub fn masked<const MASK: usize>(mut index: usize) -> usize {
 }
 
 impl Pod {
-    /// The cells of a slot.
+    /// The counters of a slot. `None` if the slot is out of range.
     #[inline(always)]
     pub fn of(slot: u32) -> Option<Self> {
         if slot >= MAX_PODS {
@@ -55,7 +55,7 @@ impl Pod {
             .map(|cells| Self { cells, stamp: None })
     }
 
-    /// The same cells once more.
+    /// Another handle to the same counters.
     #[inline(always)]
     pub fn again(&self) -> Self {
         Self {
@@ -64,10 +64,10 @@ impl Pod {
         }
     }
 
-    /// Takes the time from the packet, which saves asking for it. TCP stamps what it sends with
-    /// `CLOCK_MONOTONIC` (`tcp_wstamp_ns` in net/ipv4/tcp_output.c): the time it may leave, where the connection is paced.
+    /// Takes the time from the packet, which saves a helper call. TCP stamps each packet that it sends with `CLOCK_MONOTONIC`
+    /// (`tcp_wstamp_ns` in net/ipv4/tcp_output.c). On a paced connection the stamp is the time at which the packet may leave.
     ///
-    /// It is kept in memory: of a number that has been compared with 0 the verifier would follow both ways to the end.
+    /// The time is kept in memory: the verifier would follow both branches of a comparison of a register with 0 to the end.
     #[inline(always)]
     pub fn sends(&mut self, context: &SkBuffContext, stamp: &mut u64) {
         // SAFETY: a field of the program's context; it needs CAP_BPF, as loading does.
@@ -75,56 +75,56 @@ impl Pod {
         self.stamp = Some(stamp);
     }
 
-    /// How many pieces its connections have in the out-of-order buffer.
+    /// The counter of pieces that the pod's connections have in the out-of-order buffer.
     #[inline(always)]
     pub fn kept(&self) -> *mut u64 {
         // SAFETY: a field of a value of the map.
         unsafe { &raw mut (*self.cells).kept }
     }
 
-    /// A connection opened.
+    /// Counts a connection that has opened.
     #[inline(always)]
     pub fn opened(&mut self) {
         // SAFETY: as in `add`.
         add(unsafe { &raw mut (*self.cells).opened }, 1);
     }
 
-    /// A connection closed.
+    /// Counts a connection that has closed.
     #[inline(always)]
     pub fn closed(&mut self) {
         // SAFETY: as in `add`.
         add(unsafe { &raw mut (*self.cells).closed }, 1);
     }
 
-    /// Wakes user space, once, when so many have begun as it has said.
+    /// Wakes user space once, when the number of started requests reaches the burst threshold that user space has set.
     #[inline(always)]
     fn wake(&mut self) {
-        // SAFETY: cells of a map value; the mark is user space's to set, and ours to take away.
+        // SAFETY: counters of a map value. User space sets the burst threshold; this program removes it.
         unsafe {
             let mark = &raw mut (*self.cells).mark;
             if (&raw const (*self.cells).started).read_volatile() >= mark.read_volatile() {
                 mark.write_volatile(NO_MARK);
-                // A full buffer has woken somebody.
+                // If the ring buffer is full, user space has been woken already.
                 let _ = WAKES.output((*self.cells).slot, 0);
             }
         }
     }
 
-    /// Where starts add up.
+    /// The sums of starts.
     #[inline(always)]
     fn starts(&mut self) -> *mut Sums {
-        // SAFETY: the callers use it as `add` asks for.
+        // SAFETY: the callers use the pointer as `add` requires.
         unsafe { &raw mut (*self.cells).starts }
     }
 
-    /// Where ends do.
+    /// The sums of ends.
     #[inline(always)]
     fn ends(&mut self) -> *mut Sums {
         // SAFETY: as above.
         unsafe { &raw mut (*self.cells).ends }
     }
 
-    /// Adds ends, as many as can be told in an area.
+    /// Adds `count` ends. `count` must not be a multiple of 1 024, except 0: the lowest bits of `area` could not show it.
     #[inline(always)]
     fn add_ends(&mut self, way: usize, count: u64, now: u64) {
         let way = masked::<{ WAYS - 1 }>(way);
@@ -169,7 +169,7 @@ impl Meter for Pod {
 
     #[inline(always)]
     fn end(&mut self, way: usize, count: u64, now: u64) {
-        // As many would seem to be none: see `PodCounters`.
+        // A multiple of 1 024 would look like no end at all in `area` (see `PodCounters`). So one end is added separately.
         let apart = u64::from(count != 0 && count & ADDED == 0);
         if apart != 0 {
             self.add_ends(way, apart, now);
@@ -212,13 +212,13 @@ impl Meter for Pod {
     #[inline(always)]
     fn add(&self, cell: *mut u32, by: u32) {
         // On x86 every atomic add is a full barrier.
-        // SAFETY: a cell of a map value.
+        // SAFETY: a field of a map value.
         unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(cell, by) };
     }
 
     #[inline(always)]
     fn locked<R>(&self, lock: *mut Lock, change: impl FnOnce() -> R) -> R {
-        // SAFETY: the lock is that of a map value; the verifier sees to it that it is released.
+        // SAFETY: the lock is part of a map value; the verifier checks that it is released.
         unsafe { bpf_spin_lock(lock.cast()) };
         let result = change();
         // SAFETY: as above.

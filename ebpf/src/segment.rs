@@ -1,4 +1,4 @@
-//! A packet as a TCP segment.
+//! Reads a packet as a TCP segment.
 
 use core::arch::asm;
 
@@ -22,28 +22,29 @@ const DESTINATION: u8 = 60;
 
 const IPV6_HEADER: u32 = 40;
 
-/// Extension headers of IPv6 that are passed over. The kernel itself puts one before what is longer than 64 KiB (BIG TCP,
+/// Number of IPv6 extension headers that are skipped. The kernel itself adds one to a packet longer than 64 KiB (BIG TCP,
 /// `ip6_xmit` in net/ipv6/ip6_output.c).
 const EXTENSIONS: usize = 2;
 
-/// What the headers of a packet say. They are read in place: a helper call would cost more than all of it.
+/// The headers of a packet, as far as they are needed. They are read from the packet directly: one helper call would cost more
+/// than all these reads.
 pub struct Header {
-    /// The socket it belongs to.
+    /// The socket of the packet.
     pub socket: *mut bpf_sock,
-    /// What it carries.
+    /// The TCP segment in the packet.
     pub segment: Segment,
-    /// Where its TCP header begins.
+    /// Offset of the TCP header in the packet, in bytes.
     transport: u32,
 }
 
 impl Header {
-    /// Reads the headers of a TCP packet over IPv4 or IPv6. `None` for what is not one, or has no
-    /// socket. In a cgroup_skb program the packet begins with its IP header.
+    /// Reads the headers of a TCP packet over IPv4 or IPv6. `None` for any other packet, and for a packet without a socket. In a
+    /// `cgroup_skb` program the packet begins with its IP header.
     #[inline(always)]
     pub fn read(context: &SkBuffContext) -> Option<Self> {
         let skb = context.skb.skb;
-        // SAFETY: fields of the program's context, and bytes of the packet that have just been
-        // compared with its end, which is what the verifier asks for.
+        // SAFETY: fields of the program's context, and bytes of the packet that have just been compared with its end, as the
+        // verifier requires.
         unsafe {
             let data = (*skb).data as usize;
             let end = (*skb).data_end as usize;
@@ -85,7 +86,7 @@ impl Header {
             let first = u32::from_be(*((tcp + 4) as *const u32));
             let offset = network + u32::from(*((tcp + 12) as *const u8) >> 4) * 4;
             let flags = u32::from(*((tcp + 13) as *const u8));
-            // The context knows the length of a GSO packet, whose IP header may hold 0 for it.
+            // The length is taken from the context: in a GSO packet the length in the IP header may be 0.
             let length = (*skb).len.wrapping_sub(offset);
             let socket = (*skb).__bindgen_anon_2.sk;
             if socket.is_null() {
@@ -105,7 +106,7 @@ impl Header {
     }
 }
 
-/// The two ends of an arriving TCP packet over IPv4 or IPv6, seen from here.
+/// The addresses and ports of an ingress TCP packet over IPv4 or IPv6. `local` is the pod's end.
 #[inline(always)]
 pub fn ends(context: &SkBuffContext, header: &Header) -> Option<Ends> {
     let mapped = |address| [0, 0, u32::to_be(0xffff), address];
@@ -131,18 +132,19 @@ pub fn ends(context: &SkBuffContext, header: &Header) -> Option<Ends> {
 pub struct Ruled<'a> {
     /// The packet.
     pub context: &'a SkBuffContext,
-    /// The pod's index.
+    /// The pod slot.
     pub slot: u32,
 }
 
 impl Packet for Ruled<'_> {
     #[inline(always)]
     fn load(&self, offset: u32, window: &mut Window, at: u32, length: u32) -> bool {
-        // Before 6.8 the verifier learns nothing of a length from `!= 0`, and forgets the bounds of a number
-        // of which a copy was compared. So both are bounded in a way that it follows and the compiler cannot undo.
+        // Before Linux 6.8 the verifier learns no bound of a length from `!= 0`, and it loses the bounds of a number if a copy of
+        // the number is compared. So both numbers are bounded by instructions that the verifier follows and the compiler cannot
+        // remove.
         let mut less = u64::from(length);
         let mut at = u64::from(at);
-        // SAFETY: two registers, and nothing else.
+        // SAFETY: changes two registers, and nothing else.
         unsafe {
             asm!("{0} += -1", inout(reg) less, options(pure, nomem, nostack));
             asm!("{0} &= 63", inout(reg) at, options(pure, nomem, nostack));

@@ -1,7 +1,7 @@
-//! A packet's turn to be read, where it has one: see [`ebb_common::serialisation`].
+//! Ingress serialisation of packets: one CPU at a time reads the ingress of a connection, see [`ebb_common::serialisation`].
 //!
-//! What must outlast a call of the next program is in the packet's control block (`cb` of `struct __sk_buff`), which is zero
-//! when the first program of a packet begins and its own again after the last (`bpf_prog_run_save_cb` in
+//! State that must survive a tail call is in the packet's control block (`cb` of `struct __sk_buff`). The control block is zero
+//! when the first program of a packet begins, and the kernel restores it after the last one (`bpf_prog_run_save_cb` in
 //! include/linux/filter.h).
 
 use aya_ebpf::programs::SkBuffContext;
@@ -13,10 +13,10 @@ use ebb_common::{
 
 use crate::{maps::go_on_in, meter::Pod};
 
-/// In the control block: 1 while the packet has its turn.
+/// Word of the control block: 1 while this packet is the one that is read.
 const HAS_TURN: usize = 0;
 
-/// In the control block: bytes of the packet that have been put aside.
+/// Word of the control block: bytes of the packet that have been stored.
 const PUT_ASIDE: usize = 1;
 
 #[inline(always)]
@@ -25,7 +25,7 @@ fn word<const INDEX: usize>(context: &SkBuffContext) -> *mut u32 {
     unsafe { &raw mut (*context.skb.skb).cb[INDEX] }
 }
 
-/// Whether the packet has its turn.
+/// Whether this packet is the one that is read.
 #[inline(always)]
 fn has_turn(context: &SkBuffContext) -> bool {
     // SAFETY: as in `word`.
@@ -38,21 +38,22 @@ fn set_turn(context: &SkBuffContext, has: u32) {
     unsafe { word::<HAS_TURN>(context).write_volatile(has) };
 }
 
-/// Bytes of the packet that have been put aside.
+/// Bytes of the packet that have been stored in the out-of-order buffer, or before the connection is established.
 #[inline(always)]
 pub fn put_aside(context: &SkBuffContext) -> u32 {
     // SAFETY: as in `word`.
     unsafe { word::<PUT_ASIDE>(context).read_volatile() }
 }
 
-/// Notes them.
+/// Sets the number of bytes that have been stored.
 #[inline(always)]
 pub fn set_put_aside(context: &SkBuffContext, bytes: u32) {
     // SAFETY: as in `word`.
     unsafe { word::<PUT_ASIDE>(context).write_volatile(bytes) };
 }
 
-/// Takes the turn for a packet that has come. `false` if another one has it: it has been put aside then.
+/// Begins to read a packet. `false` if another CPU is reading the connection: then the packet has been stored in the out-of-order
+/// buffer.
 #[inline(always)]
 pub fn take(context: &SkBuffContext, connection: &mut Conn, pod: &mut Pod) -> bool {
     if has_turn(context) {
@@ -68,7 +69,7 @@ pub fn take(context: &SkBuffContext, connection: &mut Conn, pod: &mut Pod) -> bo
     false
 }
 
-/// Takes the turn to look at what others have put aside. `false` if somebody else is here to do so.
+/// Begins to read the out-of-order buffer. `false` if another CPU is reading the connection: that CPU reads the buffer.
 #[inline(always)]
 pub fn take_to_look(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) -> bool {
     let has = has_turn(context) || connection.turn.enter(pod);
@@ -81,7 +82,8 @@ pub fn take_to_look(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) -
     has
 }
 
-/// Gives the turn up, or the wish for it. What others have put aside meanwhile is looked at then.
+/// Ends the reading of a packet, or the attempt to read it. Reads the out-of-order buffer if others have stored segments in the
+/// meantime, and logs a rare event if one is recorded.
 #[inline(always)]
 pub fn give_up(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
     set_turn(context, 0);
@@ -93,7 +95,8 @@ pub fn give_up(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
     }
 }
 
-/// What follows once a packet has been put aside: whoever has the turn looks.
+/// Continues after a packet has been stored: reads the out-of-order buffer if this CPU is reading the connection. Otherwise waits
+/// a moment for the CPU that is.
 #[inline(always)]
 pub fn go_on(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
     if has_turn(context) {

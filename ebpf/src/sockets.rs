@@ -1,4 +1,4 @@
-//! Connections that open and close.
+//! Handles connections that open and close.
 
 use aya_ebpf::{
     bindings::bpf_sock,
@@ -58,13 +58,13 @@ fn slot() -> u32 {
     unsafe { *SLOT.get_ptr_mut() as u32 }
 }
 
-/// The connection's two ends. A v4-mapped IPv6 socket and an IPv4 one agree on them.
+/// The addresses and ports of a connection. An IPv4-mapped IPv6 socket and an IPv4 socket have the same ones.
 #[inline(always)]
 pub fn ends(context: &SockOpsContext) -> Ends {
     let mapped = u32::to_be(0xffff);
     let ops = context.ops;
-    // The verifier takes no address that is computed from the context's. So all fields are read, each
-    // for itself: else the compiler chooses between two addresses first and reads then.
+    // The verifier accepts no computed address into the context. So every field is read on its own: otherwise the compiler would
+    // first choose between two addresses and then read.
     macro_rules! field {
         ($($field:tt)+) => {
             // SAFETY: a field of the program's context.
@@ -97,7 +97,7 @@ pub fn ends(context: &SockOpsContext) -> Ends {
     }
 }
 
-/// The active end is established before the passive one: it has the SYN-ACK, the other end waits for the ACK.
+/// The active end is established before the passive end: the active end has the SYN-ACK, the passive end waits for the ACK.
 #[inline(always)]
 fn opened_from_here(context: &SockOpsContext) {
     let slot = slot();
@@ -132,7 +132,7 @@ fn accepted(context: &SockOpsContext) {
             local_port: here.remote_port,
             remote_port: here.local_port,
         };
-        // A proxy and its application in one pod: the application's side would count each request again.
+        // A proxy and its application in one pod: counting the application's connection, too, would count each request twice.
         let opener = INNER.get_ptr(there).map(|slot| {
             // SAFETY: a value of the map, read once.
             unsafe { *slot }
@@ -152,11 +152,11 @@ fn accepted(context: &SockOpsContext) {
     let (next_in, next_out) = unsafe { ((*context.ops).rcv_nxt, (*context.ops).snd_nxt) };
     let Some(connection) = make_connection(socket) else {
         pod.note(event::NO_STORAGE);
-        // SAFETY: a program of the same kind.
+        // SAFETY: a program of the same type.
         unsafe { SOCKETS.tail_call(context, LOG_SOCK_OPS) };
         return;
     };
-    // SAFETY: fresh socket storage; to the packets of this connection it is none before it is open.
+    // SAFETY: fresh socket storage; the packet programs do not find the connection before it is open.
     let connection = unsafe { &mut *connection };
     connection.open_at(slot, next_in, next_out);
     if context.set_cb_flags(CALL_ON_STATE).is_ok() {
@@ -165,7 +165,7 @@ fn accepted(context: &SockOpsContext) {
     if EARLY.get_ptr(handshake::first_of(here)).is_some()
         || EARLY.get_ptr(handshake::meanwhile(here)).is_some()
     {
-        // SAFETY: a program of the same kind.
+        // SAFETY: a program of the same type.
         unsafe { SOCKETS.tail_call(context, HANDSHAKE_DRAIN_LOOP) };
         connection.requests.flags |= flag::UNREADABLE;
     }
@@ -180,7 +180,8 @@ fn closed(context: &SockOpsContext) {
     }
 }
 
-/// A socket is given up by its last owner. For those that tell no more: connections that were open before.
+/// Handles a socket that its last owner releases. Used for connections that were attached mid-stream, as `connections` does not
+/// see them close.
 #[inline(always)]
 pub fn released(context: &SockContext) {
     let Some(connection) = connection(context.sock) else {
@@ -194,7 +195,7 @@ pub fn released(context: &SockContext) {
 
 #[inline(always)]
 fn close(connection: *mut Conn, http2: Option<*mut Http2>, stash: Option<*mut Stash>) {
-    // SAFETY: as long as the socket lives; what others change meanwhile is guarded.
+    // SAFETY: socket storage lives as long as the socket; a lock guards what other CPUs change at the same time.
     let connection = unsafe { &mut *connection };
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;

@@ -1,4 +1,4 @@
-//! A packet of a counted connection, in either direction.
+//! Handles a packet of a counted connection, in either direction.
 
 use aya_ebpf::programs::SkBuffContext;
 use ebb_common::{
@@ -21,11 +21,11 @@ use crate::{
 // include/uapi/linux/bpf.h
 const TCP_ESTABLISHED: u32 = 1; // BPF_TCP_ESTABLISHED
 const TCP_SYN_RECV: u32 = 3; // BPF_TCP_SYN_RECV
-/// A socket that waits for connections.
+/// State of a listening socket.
 pub const TCP_LISTEN: u32 = 10; // BPF_TCP_LISTEN
 
-/// Counts what a packet begins and ends. `steps` goes through the segment, and says whether there is more to read in it;
-/// `speaks_http2` counts one of a connection that speaks HTTP/2.
+/// Counts the requests that a packet begins or ends. `steps` parses the segment and returns whether more of it is left to read.
+/// `speaks_http2` handles a packet of a connection that speaks HTTP/2.
 #[inline(always)]
 pub fn run(
     context: &SkBuffContext,
@@ -50,8 +50,8 @@ pub fn run(
         }
         return;
     };
-    // SAFETY: socket storage lives as long as the socket. The way in is written by whoever has the turn, the way out by
-    // this program only, one packet at a time.
+    // SAFETY: socket storage lives as long as the socket. Ingress state is written by one CPU at a time (ingress serialisation).
+    // Egress state is written by this program only, one packet at a time.
     let connection = unsafe { &mut *connection };
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
@@ -59,7 +59,7 @@ pub fn run(
     if side == Side::Requests && !serialisation::take(context, connection, &mut pod) {
         return;
     }
-    // What has become opaque is read no further, though the server has begun HTTP/2.
+    // An opaque connection is read no further, even if the server has begun HTTP/2.
     if connection.is(state::HTTP2 | state::JOINING)
         || (direction(connection, side).has(flag::HTTP2) && !connection.is(state::OPAQUE))
     {
@@ -91,7 +91,7 @@ pub fn run(
                 Side::Responses => egress::HTTP1_EGRESS_LOOP,
             };
             go_on_in(context, side, this);
-            // Only on kernels without `long`, and with a packet of more than 33 runs.
+            // Reached only on kernels without `bpf_loop`, by a packet that needs more than 33 runs.
             direction(connection, side).flags |= flag::UNREADABLE;
         }
         if direction(connection, side).has(flag::HTTP2) {
@@ -112,7 +112,7 @@ pub fn run(
     stop(context, side, connection, &pod);
 }
 
-/// The packet has been read, as far as it can be here.
+/// Ends the work on a packet: leaves ingress serialisation, and calls the logging program if a rare event is recorded.
 #[inline(always)]
 pub fn stop(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Pod) {
     match side {
@@ -125,8 +125,8 @@ pub fn stop(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Po
     }
 }
 
-/// Steps through a segment, as far as one run goes. `true` if there is more to read in it: that is for [`crate::long`],
-/// or for this program again.
+/// Parses a segment, with as many steps as one run can take. Returns `true` if more of it is left to read: [`crate::loops`] or
+/// another run of this program reads the rest.
 #[inline(always)]
 pub fn steps<M: Meter>(
     side: Side,

@@ -1,6 +1,6 @@
 //! The accept loop of the status port and of the probe port.
 //!
-//! Failure mode: if `accept` fails, for lack of descriptors or memory, it is tried again after a rest.
+//! Failure mode: if `accept` fails for lack of descriptors or memory, it is tried again after a pause.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,10 +12,10 @@ use tracing::warn;
 
 use crate::seats::{Limits, Seat, Seats};
 
-/// A rest after an error of `accept`, which is one of resources.
+/// Pause after an error of `accept`, which is an error of resources.
 const REST: Duration = Duration::from_millis(100);
 
-/// Accepts connections without end and serves each, until it ends or its seat is needed.
+/// Accepts connections forever. Each is served until it ends or its seat is needed for another one.
 pub(crate) async fn serve<F>(
     listener: TcpListener,
     limits: Limits,

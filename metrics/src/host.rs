@@ -1,10 +1,11 @@
-//! The names under which a status port answers.
+//! The host names that a status port answers to.
 //!
-//! A page in a browser may ask for any name, and whoever owns that name may have it lead to an address of this cluster (DNS
-//! rebinding); the browser then takes the answers for the page's own. So a port answers only to names that nobody
-//! outside can own: IP addresses, `localhost`, Services of its own namespace, and what `--allowed-host` adds.
+//! Protects against DNS rebinding: a page in a browser can request its own name, the owner of that name can let it
+//! resolve to an address of this cluster, and the browser then treats the responses as the page's own. So a port
+//! answers only to names that nobody outside can own: IP addresses, `localhost`, Services of its own namespace, and
+//! names from `--allowed-host`.
 //!
-//! Failure mode: a client that uses another name is refused with 421 and told of `--allowed-host`.
+//! Failure mode: a client that uses another name is refused with 421, and the text names `--allowed-host`.
 
 use std::{collections::HashSet, fs, net::IpAddr};
 
@@ -14,23 +15,23 @@ use hyper::{
     http::uri::{Authority, PathAndQuery},
 };
 
-/// Where a pod's resolver finds the suffixes of its namespace:
+/// The file with the DNS suffixes of a pod's namespace:
 /// <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#namespaces-of-services>.
 const RESOLVER: &str = "/etc/resolv.conf";
 
-/// Longest part of a refused name that is repeated, in characters. A name has at most 253.
+/// Longest part of a refused name that is quoted, in characters. A name has at most 253.
 const REPEATED: usize = 253;
 
-/// Names that are answered to.
+/// The accepted host names.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
     names: HashSet<String>,
-    /// Ends of names, each after one label: `.ebb-system.svc`.
+    /// Accepted suffixes after one label, such as `.ebb-system.svc`.
     suffixes: Vec<String>,
 }
 
 impl Hosts {
-    /// IP addresses and `localhost`, the Services of the namespace that this pod runs in, and these names.
+    /// Accepts IP addresses, `localhost`, the Services of this pod's namespace, and these names.
     #[must_use]
     pub fn new(allowed: impl IntoIterator<Item = String>) -> Self {
         let resolver = fs::read_to_string(RESOLVER).unwrap_or_default();
@@ -40,19 +41,19 @@ impl Hosts {
         }
     }
 
-    /// Checks whom a request is for.
+    /// Checks the host of a request.
     ///
     /// # Errors
-    /// The name, if it is not answered to.
+    /// The name, if it is not accepted.
     pub fn check<B>(&self, request: &Request<B>) -> Result<(), String> {
-        // A target with a host overrides the header (RFC 9112 section 3.2.2).
+        // The host of the request target overrides the header (RFC 9112 section 3.2.2).
         let given = match (request.uri().authority(), request.headers().get(HOST)) {
             (Some(authority), _) => authority.as_str(),
             (None, Some(host)) => match host.to_str() {
                 Ok(host) => host,
                 Err(_) => return Err("(not text)".to_owned()),
             },
-            // HTTP/1.0. Every browser sends one.
+            // HTTP/1.0 without a host. Every browser sends one.
             (None, None) => return Ok(()),
         };
         let refused = || given.chars().take(REPEATED).collect();
@@ -76,13 +77,13 @@ impl Hosts {
     }
 }
 
-/// Names are the same in capitals, and with a dot at the end.
+/// Normalises a name: case and a dot at the end make no difference.
 fn normal(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// What the Services of a pod's namespace end with: `.NAMESPACE`, `.NAMESPACE.svc`, `.NAMESPACE.svc.CLUSTER`. Nothing
-/// outside a pod.
+/// Returns the suffixes of the Services of a pod's namespace: `.NAMESPACE`, `.NAMESPACE.svc`, `.NAMESPACE.svc.CLUSTER`.
+/// Empty outside a pod.
 fn suffixes(resolver: &str) -> Vec<String> {
     let search = resolver
         .lines()
@@ -107,7 +108,7 @@ fn suffixes(resolver: &str) -> Vec<String> {
     suffixes
 }
 
-/// The query of a request's target.
+/// Returns the query of the request target.
 pub(crate) fn query<B>(request: &Request<B>) -> Option<&str> {
     request.uri().path_and_query().and_then(PathAndQuery::query)
 }

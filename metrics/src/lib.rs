@@ -1,9 +1,10 @@
-//! The status port of a program ([`status`]), its port for probes ([`probe`]), its long-lived [`tasks`], its [`log`], the
-//! [`memory`] it has no use for, and the two text formats of its metrics: OpenMetrics, and the older one that every tool
-//! reads.
+//! Common parts of the programs: the status port ([`status`]), the probe port ([`probe`]), long-lived [`tasks`], the
+//! [`log`], giving free [`memory`] back, and the two text formats of metrics: OpenMetrics, and the older Prometheus
+//! format that every tool reads.
 //!
-//! They differ, for what is used here, in where `_total` belongs: OpenMetrics names a counter without it in HELP and
-//! TYPE. promtool, and whoever does not ask for OpenMetrics, gets the older one.
+//! The metrics used here differ between the formats only in the place of `_total`: OpenMetrics omits it from a
+//! counter's name in HELP and TYPE. promtool, and every client that does not ask for OpenMetrics, gets the older
+//! format.
 
 mod connections;
 mod host;
@@ -24,17 +25,17 @@ use prometheus_client::{
 
 pub use self::host::Hosts;
 
-/// A text format.
+/// A text format for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// OpenMetrics 1.0.
     OpenMetrics,
-    /// Prometheus' own, version 0.0.4.
+    /// The Prometheus text format, version 0.0.4.
     Prometheus,
 }
 
 impl Format {
-    /// What an `Accept` header asks for.
+    /// Returns the format that an `Accept` header asks for.
     pub fn accepted(accept: Option<&str>) -> Self {
         match accept {
             Some(accept) if accept.contains("application/openmetrics-text") => Self::OpenMetrics,
@@ -42,7 +43,7 @@ impl Format {
         }
     }
 
-    /// The `Content-Type` of the answer.
+    /// The `Content-Type` of the response.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -50,7 +51,7 @@ impl Format {
         }
     }
 
-    /// All that is registered, and what the process takes, as text.
+    /// Returns the registered metrics and those of the process as text.
     ///
     /// # Errors
     /// None in practice: writing to memory does not fail.
@@ -66,8 +67,8 @@ impl Format {
     }
 }
 
-/// A counter's name gets its `_total` in HELP and TYPE too; what 0.0.4 does not know is left out. Samples are most of the
-/// text, and are copied in one go from one comment to the next.
+/// Converts OpenMetrics to the older format: a counter's name gets `_total` in HELP and TYPE too, and lines that 0.0.4
+/// does not know are removed. Samples are most of the text and are copied in one piece from one comment to the next.
 fn older(text: &str) -> String {
     let mut older = String::with_capacity(text.len() + text.len() / 64);
     let mut counter = None;
@@ -83,7 +84,7 @@ fn older(text: &str) -> String {
         let end = rest.find('\n').map_or(rest.len(), |end| end + 1);
         let (line, after) = rest.split_at(end);
         if let Some(named) = line.strip_prefix("# HELP ") {
-            // Its type comes in the next line.
+            // The type is in the next line.
             let name = named.split(' ').next().unwrap_or_default();
             let is_counter = after.starts_with(&format!("# TYPE {name} counter"));
             counter = is_counter.then_some(name);

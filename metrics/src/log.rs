@@ -1,13 +1,14 @@
-//! The log of a program: lines on stderr, where the container's runtime takes them up.
+//! The log of a program: lines on stderr, which the container runtime collects.
 //!
-//! Failure mode: an `EBB_LOG` that cannot be read is passed over.
+//! Failure mode: an invalid `EBB_LOG` is ignored.
 
 use tracing_subscriber::EnvFilter;
 
-/// What the client library of Kubernetes warns of, the programs say themselves, and once.
+/// The default filter. Warnings of the Kubernetes client library are excluded: the programs log the same problems,
+/// once.
 const UNLESS_ASKED: &str = "info,kube_client=error,kube_runtime=error";
 
-/// Begins it, with as much as `EBB_LOG` asks for, in the words of [`EnvFilter`]. To be called once, before all else.
+/// Starts the log with the filter in `EBB_LOG`, in the syntax of [`EnvFilter`]. Call it once, before anything else.
 pub fn begin() {
     let filter =
         EnvFilter::try_from_env("EBB_LOG").unwrap_or_else(|_| EnvFilter::new(UNLESS_ASKED));

@@ -1,10 +1,10 @@
-//! Memory that is free again, and is kept for later by the allocator.
+//! Free memory that the allocator keeps for later.
 
-/// Gives it back to the system: for after work that takes much and is not soon done again. Looks at the whole heap, which
-/// takes milliseconds.
+/// Returns free memory to the system. Call it after work that takes much memory and is seldom repeated. It walks the
+/// whole heap, which takes milliseconds.
 ///
-/// glibc gives memory back by itself only from the end of its heap, where something small that lives on is enough to keep
-/// all that is before it. Other C libraries do better, or have no such call, and are left alone.
+/// glibc returns memory by itself only from the end of its heap, where one small long-lived allocation keeps all memory
+/// before it. Other C libraries do better or have no such call; for them this does nothing.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim(3) may be called at any time from any thread.

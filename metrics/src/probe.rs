@@ -1,10 +1,10 @@
 //! The probe port of a program: `/healthz` and `/readyz` for the kubelet, and nothing else.
 //!
-//! It has a thread and a runtime of its own, so that neither a busy program nor a full status port keeps a probe waiting.
-//! The thread looks whether the program's own runtime still makes progress: if not, `/healthz` says so.
+//! The port has its own thread and runtime, so that neither a busy program nor a full status port delays a probe. The
+//! thread checks whether the program's own runtime makes progress; if not, `/healthz` fails.
 //!
-//! Any `Host` is answered: the answers are a word about this process, and whoever may change something has no use for them.
-//! Failure mode: if the port's thread ends, so does [`serve`], and its caller ends the process.
+//! Any `Host` is accepted: the responses only say whether this process is alive and ready, which is of no use to an
+//! attacker. Failure mode: if the port's thread ends, [`serve`] ends too, and its caller ends the process.
 
 use std::{
     convert::Infallible,
@@ -33,23 +33,23 @@ use crate::{
     status::{self, Answer, Status},
 };
 
-/// The kubelet has one connection for each probe; the rest is room for people and load balancers.
+/// The kubelet uses one connection for each probe; the rest is for people and load balancers.
 const LIMITS: Limits = Limits {
     port: "probe",
     all: 64,
     per_address: 32,
 };
-/// A probe is one packet in each direction. The kubelet's own limit is a few seconds, too.
+/// Time limit of a probe, which is one packet in each direction. The kubelet's own limit is a few seconds, too.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The smallest buffer that hyper takes, and far more than a probe has.
+/// The smallest buffer that hyper accepts, far larger than a probe.
 const BUFFER: usize = 8 * 1024;
 
-/// The program's runtime shows this often that it makes progress.
+/// How often the program's runtime records progress.
 const BEAT: Duration = Duration::from_secs(1);
-/// A runtime without progress for so long does not recover: the longest task here takes far less than a second.
+/// A runtime without progress for this long does not recover: the longest task here takes far less than a second.
 const DEAD_AFTER: Duration = Duration::from_secs(30);
 
-/// When the program's runtime made progress last, in ms since `begun`.
+/// The last progress of the program's runtime, in ms since `begun`.
 struct Progress {
     begun: Instant,
     last: AtomicU64,
@@ -78,11 +78,11 @@ impl Progress {
     }
 }
 
-/// Has the probe port listen. If its usual address is taken and no other was asked for, the answer is `None`: the program
-/// does its work, and its log says why probes fail.
+/// Opens the probe port. Returns `None` if the default address is in use and no other was requested: the program then
+/// runs without probes, and its log says why they fail.
 ///
 /// # Errors
-/// The address asked for cannot be listened on.
+/// The requested address cannot be opened, or the default one for another reason than being in use.
 pub async fn listen(
     asked: Option<SocketAddr>,
     usual: SocketAddr,
@@ -102,7 +102,7 @@ pub async fn listen(
     }
 }
 
-/// Answers probes on `listener`, without end; if there is none, does nothing.
+/// Answers probes on `listener`, forever; without a listener it does nothing.
 pub async fn serve(listener: Option<TcpListener>, status: Arc<impl Status>) {
     let Some(listener) = listener else {
         return future::pending().await;
@@ -158,7 +158,7 @@ async fn answer_all(
     }
 }
 
-/// One request, one answer.
+/// Serves one request per connection.
 async fn connection(
     stream: TcpStream,
     seat: Arc<Seat>,
@@ -176,7 +176,7 @@ async fn connection(
         .max_buf_size(BUFFER)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // The second limit is for a client that does not read its answer.
+    // The outer limit is for a client that does not read its response.
     match time::timeout(2 * PATIENCE, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "probe connection"),
@@ -250,7 +250,7 @@ mod tests {
         assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
         assert!(ready.contains("nosniff") && ready.contains("no-store"));
         assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 404"));
-        // Far below the time after which an idle connection is closed for being idle.
+        // Far below the time-out of an idle connection.
         assert!(asked.elapsed() < PATIENCE, "{:?}", asked.elapsed());
         serving.abort();
     }

@@ -1,6 +1,6 @@
-//! What the program itself takes, under the names that every Prometheus library uses.
+//! Metrics of the process, under the names that every Prometheus library uses.
 //!
-//! Failure mode: what the system does not tell has no sample.
+//! Failure mode: a value that the system does not report has no sample.
 
 use std::{
     fmt, fs,
@@ -16,10 +16,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// When it began; what asks first is the status port, which a program opens first of all.
+/// Start of the program. The status port reads it first, and a program opens its status port at the start.
 pub(crate) static BEGUN: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 
-/// The same for every program.
+/// The registry of these metrics, the same for every program.
 pub(crate) static PROCESS: LazyLock<Registry> = LazyLock::new(|| {
     let mut registry = Registry::with_prefix("process");
     registry.register_collector(Box::new(Process));
@@ -50,7 +50,7 @@ impl Collector for Process {
     }
 }
 
-/// In user and kernel mode, seconds.
+/// Returns the CPU time in user and kernel mode, in seconds.
 fn cpu() -> Option<f64> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
     let [user, system] = [usage.user_time(), usage.system_time()]

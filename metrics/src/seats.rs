@@ -1,10 +1,10 @@
-//! The connections that a port has at a time: bounded, and shared fairly by the addresses they come from.
+//! Limits the connections of a port and shares them fairly between client addresses.
 //!
-//! A new connection always gets a seat. If there is none left, an older connection is closed for it: one of the address
-//! that has the most, and of these the one that has been idle longest. So an address that opens many connections
-//! closes its own.
+//! A new connection always gets a seat. If none is left, an older connection is closed: one of the address with the
+//! most connections, and of these the one that has been idle longest. So an address that opens many connections closes
+//! its own.
 //!
-//! Failure mode: whoever has many addresses can close the connections of others, each of which may simply connect again.
+//! Failure mode: a client with many addresses can close the connections of others, which may simply connect again.
 
 use std::{
     cmp::Reverse,
@@ -17,17 +17,17 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 use tracing::warn;
 
-/// Closing connections is logged once in so long: whoever causes it can do so thousands of times a second.
+/// Least time between two log lines about closed connections: a client can cause thousands a second.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// How many connections there may be.
+/// The connection limits of a port.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Of the port, for the log.
+    /// Name of the port, for the log.
     pub(crate) port: &'static str,
-    /// In all.
+    /// Connections in total.
     pub(crate) all: usize,
-    /// From one address.
+    /// Connections from one address.
     pub(crate) per_address: usize,
 }
 
@@ -48,9 +48,9 @@ struct State {
 #[derive(Debug)]
 struct Taken {
     address: IpAddr,
-    /// Whether a request is being answered.
+    /// True while a request is being answered.
     busy: bool,
-    /// When that changed last.
+    /// When `busy` changed last.
     since: Instant,
     close: Arc<Notify>,
 }
@@ -63,9 +63,9 @@ impl Seats {
         })
     }
 
-    /// A seat for a connection from `address`. Another connection is told to close if there is none left.
+    /// Takes a seat for a connection from `address`. If none is left, another connection is asked to close.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Seat {
-        // A client over IPv4 has an IPv6 address at a socket for both.
+        // On a dual-stack socket an IPv4 client has an IPv6 address.
         let address = address.to_canonical();
         let mut state = self.lock();
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
@@ -126,12 +126,12 @@ impl Seats {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Each change is one insertion or removal: the map is whole whatever panicked.
+        // Each change is one insertion or removal, so the map is consistent after any panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The seat of one connection, given back when dropped.
+/// The seat of one connection; it is given back on drop.
 #[derive(Debug)]
 pub(crate) struct Seat {
     seats: Arc<Seats>,
@@ -145,7 +145,7 @@ impl Seat {
         self.close.notified().await;
     }
 
-    /// Notes that a request is being answered, or that none is.
+    /// Records whether a request is being answered.
     pub(crate) fn set_busy(&self, busy: bool) {
         if let Some(taken) = self.seats.lock().taken.get_mut(&self.number) {
             taken.busy = busy;

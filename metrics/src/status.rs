@@ -1,6 +1,7 @@
-//! The status port of a program: what Prometheus and people ask. The kubelet has a port of its own ([`crate::probe`]).
+//! The status port of a program, for Prometheus and people. The kubelet has its own port ([`crate::probe`]).
 //!
-//! Bias: towards a new connection. If the port is full, the idlest connection of whoever has the most is closed.
+//! Bias: towards a new connection. Failure mode: if the port is full, the longest-idle connection of the address with
+//! the most connections is closed.
 
 use std::{
     convert::Infallible,
@@ -33,52 +34,52 @@ use crate::{
     seats::{Limits, Seat},
 };
 
-/// A few Prometheus servers, and people: a browser has up to six connections, and all whose port is forwarded have one
-/// address.
+/// Room for a few Prometheus servers and for people: a browser opens up to six connections, and all users of a
+/// port-forward have one address.
 const LIMITS: Limits = Limits {
     port: "status",
     all: 256,
     per_address: 128,
 };
-/// For a request's header, and for a connection without one.
+/// Time limit for a request's header and for an idle connection.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// For the header of a request, bytes: the cookies of `localhost` come along from a browser.
+/// Limit of a request's header in bytes: a browser adds the cookies of `localhost`.
 const BUFFER: usize = 64 * 1024;
 
-/// The body of an answer.
+/// The body of a response.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
-/// An answer: all of it in memory ([`page`]), or as it comes ([`stream`]).
+/// A response: completely in memory ([`page`]), or streamed ([`stream`]).
 pub type Answer = Response<Body>;
 
-/// How a program stands.
+/// The state of a program, as its status port shows it.
 pub trait Status: Send + Sync + 'static {
-    /// Whether it works; if not, why a restart would be better.
+    /// Checks whether the program works.
     ///
     /// # Errors
-    /// Why it does not.
+    /// Why it does not work and should be restarted.
     fn alive(&self) -> Result<(), String> {
         Ok(())
     }
 
-    /// Whether it does what it is there for: a line about it.
+    /// Checks whether the program does its job; returns a line about it.
     ///
     /// # Errors
-    /// What it waits for.
+    /// What the program waits for.
     fn ready(&self) -> Result<String, String>;
 
-    /// Its metrics.
+    /// Returns the metrics.
     ///
     /// # Errors
     /// None in practice: writing to memory does not fail.
     fn metrics(&self, format: Format) -> Result<String, fmt::Error>;
 
-    /// What there is beside `/healthz`, `/readyz` and `/metrics`, by path and query.
+    /// Returns the response for a path other than `/healthz`, `/readyz` and `/metrics`; `None` if there is none.
     fn page(&self, _path: &str, _query: Option<&str>) -> Option<Answer> {
         None
     }
 }
 
-/// Answers on `listener`, without end, to whoever asks for one of `hosts`.
+/// Answers requests for one of `hosts` on `listener`, forever.
 pub async fn serve(listener: TcpListener, status: Arc<impl Status>, hosts: Hosts) {
     LazyLock::force(&crate::process::BEGUN);
     let hosts = Arc::new(hosts);
@@ -111,7 +112,7 @@ async fn connection(
     }
 }
 
-/// The body of an answer that is on its way. Its connection is not idle until it has been sent.
+/// The body of a response that is being sent. Its connection is not idle until then.
 struct Sending {
     body: Body,
     _busy: Busy,
@@ -175,7 +176,7 @@ fn answer(status: &impl Status, hosts: &Hosts, request: &Request<Incoming>) -> A
     }
 }
 
-/// The answer at `/healthz`.
+/// The response at `/healthz`.
 pub(crate) fn healthz(alive: Result<(), String>) -> Answer {
     match alive {
         Ok(()) => text(StatusCode::OK, "alive"),
@@ -183,7 +184,7 @@ pub(crate) fn healthz(alive: Result<(), String>) -> Answer {
     }
 }
 
-/// The answer at `/readyz`.
+/// The response at `/readyz`.
 pub(crate) fn readyz(ready: Result<String, String>) -> Answer {
     match ready {
         Ok(line) => text(StatusCode::OK, &line),
@@ -194,13 +195,13 @@ pub(crate) fn readyz(ready: Result<String, String>) -> Answer {
     }
 }
 
-/// The answer where there is nothing.
+/// The response for an unknown path.
 pub(crate) fn nothing(what: &str) -> Answer {
     text(StatusCode::NOT_FOUND, what)
 }
 
-/// An answer with what keeps browsers and caches from taking it for something else: no guess of its type, no copy
-/// (figures are of this moment, and may be secret), and no script unless the answer brings a policy of its own.
+/// Adds security headers: no guessing of the content type, no caching (figures are momentary and may be secret), and no
+/// scripts unless the response brings its own policy.
 pub(crate) fn hardened(mut answer: Answer) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -213,12 +214,12 @@ pub(crate) fn hardened(mut answer: Answer) -> Answer {
     answer
 }
 
-/// An answer of one line.
+/// Returns a response of one line.
 pub fn text(status: StatusCode, text: &str) -> Answer {
     page(status, "text/plain; charset=utf-8", format!("{text}\n"))
 }
 
-/// An answer with a body of this type.
+/// Returns a response with a body of this content type.
 pub fn page(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()).boxed_unsync());
     *answer.status_mut() = status;
@@ -227,7 +228,7 @@ pub fn page(status: StatusCode, content_type: &'static str, body: impl Into<Byte
     answer
 }
 
-/// An answer that comes in pieces, until there are no more or nobody reads them.
+/// Returns a streamed response. It ends with the last piece, or when the client stops reading.
 pub fn stream(
     content_type: &'static str,
     pieces: impl Stream<Item = Bytes> + Send + 'static,

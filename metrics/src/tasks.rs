@@ -1,9 +1,9 @@
 //! The long-lived tasks of a program: the first that ends ends the program.
 //!
-//! A background task that ends leaves a program that lives on without it: a watch that nobody reads, a lease that
-//! nobody renews. So every task that is meant to run as long as the program is a member of one [`Tasks`], and `main`
-//! waits for [`Tasks::broken`]. Bias: a restart is better than a program that is deaf. Failure mode: a task that hangs
-//! does not end, so it is not noticed here; `/healthz` and the metrics have to tell.
+//! If a background task ends, the program could continue without it: with a watch that no task reads, or a Lease that
+//! no task renews. So every task that must run as long as the program is in one [`Tasks`], and `main` waits for
+//! [`Tasks::broken`]. Bias: a restart is better than a program that has stopped working. Failure mode: a task that
+//! hangs does not end, so it is not detected here; `/healthz` and the metrics must show it.
 
 use std::{
     any::Any, borrow::Cow, error::Error, fmt, future::Future, panic::AssertUnwindSafe, sync::Arc,
@@ -15,21 +15,21 @@ use tokio::{sync::watch, task::JoinHandle};
 /// The long-lived tasks of a program. Clones share one set.
 #[derive(Clone, Debug)]
 pub struct Tasks {
-    /// The first that ended.
+    /// The first task that ended.
     first: Arc<watch::Sender<Option<TaskEnded>>>,
 }
 
-/// A task that was meant to run as long as the program, and ended.
+/// A task that ended although it must run as long as the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskEnded {
-    /// Which one.
+    /// The name of the task.
     pub name: Cow<'static, str>,
-    /// How it ended, in words.
+    /// How the task ended, as text.
     pub why: String,
 }
 
 impl Tasks {
-    /// An empty set.
+    /// Creates an empty set.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -37,16 +37,16 @@ impl Tasks {
         }
     }
 
-    /// Starts a task that is meant to run as long as the program. `name` is what the error says if it ends.
+    /// Starts a task that must run as long as the program. The error carries `name` if the task ends.
     ///
-    /// The handle is for a program that ends in order and waits for what is under way. Dropping it changes nothing.
+    /// The handle is for an orderly end of the program, to wait for work in progress. Dropping it changes nothing.
     pub fn spawn<F>(&self, name: impl Into<Cow<'static, str>>, future: F) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let (first, name) = (Arc::clone(&self.first), name.into());
         tokio::spawn(async move {
-            // The state that a panic leaves behind is not used again: the program ends.
+            // The state after a panic is not used again, because the program ends.
             let why = match AssertUnwindSafe(future).catch_unwind().await {
                 Ok(()) => "it returned".to_owned(),
                 Err(panic) => format!("it panicked: {}", message(&*panic)),
@@ -59,7 +59,7 @@ impl Tasks {
         })
     }
 
-    /// Resolves when a task has ended, to the first that did.
+    /// Resolves when a task has ended, with the first one.
     pub async fn broken(&self) -> TaskEnded {
         let mut first = self.first.subscribe();
         loop {
@@ -67,7 +67,7 @@ impl Tasks {
                 return ended.clone();
             }
             if first.changed().await.is_err() {
-                // The sender is in self, so it cannot be gone.
+                // The sender is in `self`, so it still exists.
                 std::future::pending::<()>().await;
             }
         }
@@ -80,7 +80,7 @@ impl Default for Tasks {
     }
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 fn message(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
@@ -113,7 +113,7 @@ mod tests {
         let ended = tasks.broken().await;
         assert_eq!(ended.name, "returns");
         assert!(ended.to_string().contains("it returned"), "{ended}");
-        // The answer stays, whatever ends later.
+        // The result stays the same, whichever task ends later.
         let later = tasks.spawn("later", async {});
         later.await.unwrap();
         assert_eq!(tasks.broken().await.name, "returns");
@@ -123,7 +123,7 @@ mod tests {
     async fn p9_a_panic_is_told_with_its_message() {
         let tasks = Tasks::new();
         let from_a_task = tasks.clone();
-        // A task that another task starts is a member too.
+        // A task that is started by another task is a member, too.
         tasks.spawn("outer", async move {
             from_a_task.spawn("inner", async { panic!("no more {}", "memory") });
             std::future::pending::<()>().await;

@@ -1,17 +1,18 @@
-//! How long the texts and lists of a workload may be when they are shown.
+//! Length limits of the texts and lists of a workload when they are shown.
 //!
-//! Names, annotations and messages of the API server are written by others, and may be hundreds of kilobytes long. What is
-//! shown is for people: a text that is too long is cut, and a list too.
+//! Names, annotations and messages of the API server are written by others and may have hundreds of kilobytes. The page
+//! is for people, so long texts and lists are truncated.
 
 use crate::model::{Detail, Workload};
 
-/// Bytes of a text. A Kubernetes name has at most 253 characters
-/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>), a sentence that explains fewer than 1 000.
+/// Longest text in bytes. A Kubernetes name has at most 253 characters
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>), an explaining sentence fewer than 1
+/// 000.
 const TEXT: usize = 1_000;
-/// Entries of a list: as many as anybody reads.
+/// Most entries of a list: more than a person reads.
 const LIST: usize = 100;
 
-/// Cuts what is too long.
+/// Truncates texts and lists that are too long.
 pub(crate) fn workload(workload: &mut Workload) {
     for name in [
         &mut workload.namespace,
@@ -34,7 +35,7 @@ pub(crate) fn workload(workload: &mut Workload) {
     }
 }
 
-/// Cuts what is too long.
+/// Truncates texts and lists that are too long.
 pub(crate) fn detail(detail: &mut Detail) {
     workload(&mut detail.workload);
     detail.settings.truncate(LIST);

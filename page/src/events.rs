@@ -1,7 +1,7 @@
-//! Server-sent events: what has changed since the viewer was last told.
+//! Server-sent events: the changes since the last event to a viewer.
 //!
-//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>. A browser that loses the connection comes again by
-//! itself, and is told all anew: no state is kept for one that is away.
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>. A browser that loses the connection reconnects by
+//! itself and gets everything again: no state is kept for a viewer that is away.
 
 use std::{
     collections::HashMap,
@@ -26,17 +26,17 @@ use crate::{
     serve::{Page, Source},
 };
 
-/// A viewer is told this often. Decisions come every two seconds; those of a burst at any time.
+/// Interval of the rounds of a stream. Decisions are made every two seconds, and in a burst at any time.
 const TELL_EVERY: Duration = Duration::from_millis(500);
-/// With nothing to tell, a line is sent after so many rounds, so that whoever is gone is noticed.
+/// After so many rounds without a change, a comment line is sent, so that a closed connection is noticed.
 const QUIET_ROUNDS: u32 = 20;
-/// Workloads that are listed: more than anybody scrolls through. What a stream remembers of each is a few hundred bytes at
-/// most. `/v1/workloads` has all of them.
+/// Most workloads in the list: more than a person scrolls through. A stream stores at most a few hundred bytes of each.
+/// `/v1/workloads` returns all of them.
 const LISTED: usize = 10_000;
-/// Workloads that are looked at for one event.
+/// Workloads that are compared for one event.
 const PIECE: usize = 1_000;
 
-/// What is told of a workload in the list.
+/// A workload in the list.
 #[derive(Serialize)]
 struct Row<'a> {
     id: String,
@@ -47,7 +47,7 @@ struct Row<'a> {
     requested_replicas: u32,
     ready_replicas: Option<u32>,
     desired_replicas: Option<u32>,
-    /// The average over the panic window, as a share of the capacity of the ready pods at target.
+    /// The average over the panic window, divided by the capacity of the ready pods at target.
     utilization: Option<f64>,
     in_flight: u64,
     queued: u64,
@@ -74,7 +74,7 @@ impl<'a> Row<'a> {
             requested_replicas: workload.requested_replicas,
             ready_replicas: workload.ready_replicas,
             desired_replicas: workload.desired_replicas,
-            // Rounded to one per cent: a change that cannot be seen is not sent.
+            // Rounded to one per cent, so that invisible changes are not sent.
             utilization: used.map(|(used, capacity)| (used / capacity * 100.0).round() / 100.0),
             in_flight: workload.in_flight,
             queued: workload.queued,
@@ -85,7 +85,8 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The list: all of it, and then what changes. It comes in pieces, so that no event is longer than a few hundred kilobytes.
+/// Streams the list: first all workloads, then the changes. It is sent in pieces, so that no event is longer than a few
+/// hundred kilobytes.
 pub(crate) fn all<S: Source>(page: Page<S>, seat: OwnedSemaphorePermit) -> Answer {
     let mut list = List {
         page,
@@ -96,21 +97,21 @@ pub(crate) fn all<S: Source>(page: Page<S>, seat: OwnedSemaphorePermit) -> Answe
     events(seat, move || Some(list.next()))
 }
 
-/// What a viewer of the list has been told.
+/// The state of a list stream: what its viewer has received.
 struct List<S> {
     page: Page<S>,
-    /// The rows, by id; of each a hash of what was told.
+    /// A hash of each sent row, by id.
     told: HashMap<String, u64>,
     about: Value,
     round: Option<Round>,
 }
 
-/// One pass over all workloads, told in pieces.
+/// One pass over all workloads, sent in pieces.
 struct Round {
     workloads: Arc<Vec<Workload>>,
-    /// How many of them have been looked at.
+    /// Workloads compared so far.
     at: usize,
-    /// What was told before of those that have not been found yet in this pass.
+    /// Hashes from the previous pass of workloads that this pass has not reached yet.
     before: HashMap<String, u64>,
 }
 
@@ -153,7 +154,7 @@ impl<S: Source> List<S> {
                 }
             }
             let head = json!({"about": self.about, "gone": gone, "unlisted": unlisted}).to_string();
-            // The rows are JSON already.
+            // The rows are already JSON.
             let head = head.trim_end_matches('}');
             let data = format!("{head},\"rows\":[{}]}}", rows.join(","));
             return Next::Tell("rows", data, !is_last);
@@ -161,12 +162,12 @@ impl<S: Source> List<S> {
     }
 }
 
-/// One workload: all of it with its last hour, and then what changes.
+/// Streams one workload: first everything with its last hour, then the changes.
 pub(crate) fn one<S: Source>(page: Page<S>, name: Name, seat: OwnedSemaphorePermit) -> Answer {
     let mut last: Option<Detail> = None;
     events(seat, move || {
         let Some(detail) = page.detail(&name) else {
-            // It may come back, under this name.
+            // The workload may be created again with this name.
             let was = last.take();
             return Some(match was {
                 Some(_) => Next::Tell("gone", "{}".to_owned(), false),
@@ -186,7 +187,7 @@ pub(crate) fn one<S: Source>(page: Page<S>, name: Name, seat: OwnedSemaphorePerm
     })
 }
 
-/// What of it is other than it was.
+/// Returns the parts that have changed; `None` if there are none.
 fn since(last: &Detail, now: &Detail) -> Option<Value> {
     let mut news = serde_json::Map::new();
     let mut add = |key: &str, value: Result<Value, serde_json::Error>| {
@@ -202,7 +203,7 @@ fn since(last: &Detail, now: &Detail) -> Option<Value> {
         add("decisions", serde_json::to_value(&now.decisions));
     }
     if now.history.last() != last.history.last() {
-        // The last one told may have grown since.
+        // The last point that was sent may have changed since.
         let from = last.history.last().map_or(0, |point| point.t);
         let new: Vec<&Point> = now.history.iter().filter(|point| point.t >= from).collect();
         add("history", serde_json::to_value(new));
@@ -210,15 +211,16 @@ fn since(last: &Detail, now: &Detail) -> Option<Value> {
     (!news.is_empty()).then_some(Value::Object(news))
 }
 
-/// What a stream tells next.
+/// The next step of a stream.
 enum Next {
-    /// An event of a kind, its data, and whether there is more to tell at once.
+    /// An event: its kind, its data, and whether another one follows at once.
     Tell(&'static str, String, bool),
-    /// Nothing in this round.
+    /// No event in this round.
     Quiet,
 }
 
-/// A stream of events, in its `seat` until nobody reads it. Each round asks `next` what to tell; `None` ends the stream.
+/// Returns a stream of events that occupies `seat` until its reader is gone. Each round calls `next`; `None` ends the
+/// stream.
 fn events(
     seat: OwnedSemaphorePermit,
     next: impl FnMut() -> Option<Next> + Send + Sync + 'static,

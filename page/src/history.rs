@@ -1,28 +1,30 @@
 //! The last hour of a workload, in a few kilobytes.
 //!
-//! Two rings: every second of decisions for two minutes, and a point for every quarter minute before that, in which
-//! what rises is the highest there was, so that no burst is lost. Where nothing changes two points are enough, so an
-//! idle workload takes next to nothing.
+//! Two rings: a point for every two seconds of the last two minutes, and a point for every 15 seconds before that. A
+//! point that covers several decisions has the maximum of the values that rise in a burst, so that no burst is lost. A
+//! stretch without changes needs two points, so an idle workload takes nearly no memory.
 //!
-//! Bound: [`MOST`] points of 40 bytes, 12 KiB a workload; 120 MB for ten thousand that are all busy for an hour.
+//! Bound: [`MOST`] points of 40 bytes, 12 KiB a workload; 120 MB for ten thousand workloads that are all busy for an
+//! hour.
 
 use std::collections::VecDeque;
 
 use crate::model::Point;
 
-/// What is looked back on, s.
+/// Length of the history, s.
 const SPAN: u64 = 3600;
-/// How far back points are as they came, s.
+/// Length of the fine ring, s.
 const FINE: u64 = 120;
-/// Decisions come every two seconds, and at once in a burst; those of one step are one point. s
+/// Step of the fine ring, s. Decisions are made every two seconds, and at once in a burst; those of one step are one
+/// point.
 const FINE_STEP: u64 = 2;
-/// What one point stands for before that, s.
+/// Step of the coarse ring, s.
 const COARSE_STEP: u64 = 15;
-/// Points at most.
+/// Most points.
 #[cfg(test)]
 const MOST: usize = (FINE / FINE_STEP + SPAN / COARSE_STEP + 4) as usize;
 
-/// The points there are.
+/// The points of a workload.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     fine: VecDeque<Point>,
@@ -30,7 +32,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Adds a point. One that is older than the last is taken to be of the same time.
+    /// Adds a point. A point that is older than the last is merged into it.
     pub(crate) fn push(&mut self, point: Point) {
         add(&mut self.fine, point, FINE_STEP);
         while let Some(first) = self.fine.front().copied()
@@ -53,7 +55,7 @@ impl History {
     }
 }
 
-/// Adds a point to those of one step each.
+/// Adds a point to a ring with one point per step.
 fn add(ring: &mut VecDeque<Point>, point: Point, step: u64) {
     let length = ring.len();
     let Some(last) = ring.back_mut() else {
@@ -65,7 +67,7 @@ fn add(ring: &mut VecDeque<Point>, point: Point, step: u64) {
         return;
     }
     let flat = same(last, &point);
-    // Of a stretch in which nothing changes its first and its last point stay.
+    // Of a stretch without changes, the first and the last point are kept.
     if flat
         && length > 1
         && ring
@@ -81,7 +83,7 @@ fn same(one: &Point, other: &Point) -> bool {
     Point { t: 0, ..*one } == Point { t: 0, ..*other }
 }
 
-/// Two points of one step: the later, with the peaks of both.
+/// Merges two points of one step: the later one, with the maxima of both.
 fn merged(earlier: &Point, later: &Point) -> Point {
     Point {
         t: earlier.t.max(later.t),

@@ -1,7 +1,7 @@
-//! The last decisions that were other than the one before.
+//! The last decisions that differed from the decision before.
 //!
-//! Every two seconds comes a decision, and nearly all of them say the same; what people ask is what changed, and why.
-//! They are kept as data and put into words when somebody looks.
+//! A decision is made every two seconds, and nearly all are the same; people ask what changed, and why. Entries are
+//! kept as data and formatted when they are read.
 
 use std::{collections::VecDeque, mem::discriminant};
 
@@ -9,7 +9,7 @@ use ebb_autoscaler_core::{Decision, Reason};
 
 use crate::model::Line;
 
-/// Entries kept: some minutes of a restless workload, days of a calm one.
+/// Most entries: some minutes of an unsteady workload, days of a steady one.
 const KEPT: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ struct Entry {
     reason: Reason,
 }
 
-/// The entries there are, newest last.
+/// The entries, newest last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Journal(VecDeque<Entry>);
 
@@ -41,7 +41,7 @@ impl Journal {
         self.0.push_back(entry);
     }
 
-    /// In words, newest first.
+    /// Returns the entries as text, newest first.
     pub(crate) fn lines(&self) -> Vec<Line> {
         let newest_first = self.0.iter().rev();
         newest_first
@@ -57,7 +57,7 @@ impl Journal {
 }
 
 impl Entry {
-    /// Whether nothing but figures differs.
+    /// True if the entries differ in figures only.
     fn says_the_same(&self, other: &Self) -> bool {
         let kind = |entry: &Self| {
             (

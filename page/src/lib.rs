@@ -1,12 +1,12 @@
-//! The live page: what a workload has done in the last hour and why, in a browser, as it happens.
+//! The live page: shows in a browser what a workload has done in the last hour, and why.
 //!
-//! `ebb-autoscaler` serves it for all workloads of a cluster, `ebb run` for its one; both fill the same types
-//! ([`model`]), which are also what `ebb top` reads. The page is a few files that are part of the program: nothing is
-//! fetched from elsewhere, so it works where there is no Internet, and under a strict content security policy.
+//! `ebb-autoscaler` serves the page for all workloads of a cluster, `ebb run` for its one workload. Both fill the same
+//! types ([`model`]), which `ebb top` reads, too. The page is a few files inside the program. Nothing is fetched from
+//! elsewhere, so the page works without Internet access and under a strict content security policy.
 //!
-//! Bias: bounded. A workload's memory ([`Memory`]) is the same few kilobytes whatever happens to it, a viewer costs a
-//! look a second, and of ten thousand workloads a viewer is sent what has changed. Answers are bounded too: texts are cut,
-//! and a list that is too long comes in parts.
+//! Bias: bounded. A workload's memory ([`Memory`]) is always the same few kilobytes. A viewer costs two checks a
+//! second, and gets only the changes, even of ten thousand workloads. Failure mode: texts that are too long are
+//! truncated, and a list that is too long is sent in parts.
 
 mod bounds;
 mod events;

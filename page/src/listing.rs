@@ -1,17 +1,18 @@
-//! The answer to `GET /v1/workloads?limit=&continue=`: a part of all workloads, and where the next one begins.
+//! The response to `GET /v1/workloads?limit=&continue=`: a part of all workloads, and where the next part begins.
 //!
-//! Bounded in workloads and in bytes, whatever there is. A reader that finds `continue` in an answer asks again with it.
-//! Failure mode: a workload that appears between two parts, before the place that the reader has come to, is missed.
+//! A part is limited in workloads and in bytes. A reader that finds `continue` in a response sends the next request
+//! with it. Failure mode: a workload is missed if it is created between two requests and sorts before the current
+//! position.
 
 use crate::model::{About, Workload};
 
-/// Most workloads of an answer, and how many there are without `limit`.
+/// Most workloads in a response, and the number without `limit`.
 const MOST: usize = 5_000;
-/// An answer ends with the workload that reaches so many bytes: 5 000 usual workloads. A reader that does not read keeps
-/// that much memory of the program.
+/// A response ends with the workload that reaches this size in bytes: 5 000 usual workloads. A client that does not
+/// read its response keeps that much memory of the program in use.
 const BYTES: usize = 4 << 20;
 
-/// What is asked for.
+/// The requested part.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Part {
     limit: Option<usize>,
@@ -19,10 +20,10 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Reads a query; keys that are unknown mean nothing.
+    /// Parses a query; unknown keys are ignored.
     ///
     /// # Errors
-    /// What is allowed.
+    /// The allowed values.
     pub(crate) fn read(query: Option<&str>) -> Result<Self, String> {
         let mut part = Self::default();
         for pair in query.unwrap_or_default().split('&') {
@@ -43,7 +44,7 @@ impl Part {
         Ok(part)
     }
 
-    /// The answer, of workloads in the order of their [tokens](token).
+    /// Returns the response. `all` must be sorted by [token](token).
     pub(crate) fn json(&self, about: &About, all: &[Workload]) -> String {
         let begin = self.after.as_ref().map_or(0, |after| {
             all.partition_point(|workload| token(workload) <= *after)
@@ -74,7 +75,8 @@ impl Part {
     }
 }
 
-/// The place of a workload among all. It needs no escaping in a query, because no name of Kubernetes has a `~`.
+/// Returns the sort key of a workload. It needs no escaping in a query: `~` replaces `/`, and no Kubernetes name has a
+/// `~`.
 pub(crate) fn token(workload: &Workload) -> String {
     workload.id().to_string().replace('/', "~")
 }
@@ -97,7 +99,7 @@ mod tests {
         all
     }
 
-    /// All parts, and the length of the longest.
+    /// Reads all parts. Returns the workloads, the number of parts, and the length of the longest.
     fn read(all: &[Workload], limit: &str) -> (Vec<Workload>, usize, usize) {
         let about = About {
             program: "test".into(),

@@ -1,4 +1,4 @@
-//! What is remembered of one workload, to be shown.
+//! The history of one workload, for the page.
 
 use ebb_autoscaler_core::Decision;
 
@@ -8,18 +8,18 @@ use crate::{
     model::{Line, Point},
 };
 
-/// How a workload stood when it was decided.
+/// The state of a workload at a decision.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
-    /// Requests in flight, those that wait included.
+    /// Requests in flight, including queued ones.
     pub load: f64,
-    /// Pods that can take requests, where that is known.
+    /// Ready replicas, if known.
     pub ready: Option<u32>,
-    /// Pods it is asked to have.
+    /// Requested replicas.
     pub replicas: u32,
 }
 
-/// The last hour of a workload, and its last decisions.
+/// The last hour of a workload and its last decisions.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     history: History,
@@ -27,7 +27,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Remembers a decision.
+    /// Records a decision.
     pub fn record(&mut self, decision: &Decision, seen: &Seen) {
         let averages = decision.averages;
         self.history.push(Point {
@@ -43,20 +43,20 @@ impl Memory {
         self.journal.record(decision, seen.ready);
     }
 
-    /// The last hour, oldest first.
+    /// Returns the last hour, oldest first.
     #[must_use]
     pub fn history(&self) -> Vec<Point> {
         self.history.points()
     }
 
-    /// The last decisions that were other than the one before, newest first.
+    /// Returns the last decisions that differed from the decision before, newest first.
     #[must_use]
     pub fn decisions(&self) -> Vec<Line> {
         self.journal.lines()
     }
 }
 
-/// More pods than a chart can show are as many as it can.
+/// Limits a number of pods to what a chart can show.
 fn short(pods: u32) -> u16 {
     u16::try_from(pods).unwrap_or(u16::MAX)
 }

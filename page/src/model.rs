@@ -4,22 +4,22 @@ use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A word of a fixed set, owned only where it was read from JSON.
+/// A word of a fixed set; owned only if it was read from JSON.
 pub type Word = Cow<'static, str>;
 
-/// Which workload.
+/// Identifies a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name {
     /// Namespace.
     pub namespace: String,
-    /// Kind; where two groups have the same, with the group behind it: `Deployment.apps`.
+    /// Kind. The group can follow, to distinguish equal kinds of two groups: `Deployment.apps`.
     pub kind: String,
     /// Name.
     pub name: String,
 }
 
 impl fmt::Display for Name {
-    /// As in paths: `shop/Deployment/web`.
+    /// The form in paths: `shop/Deployment/web`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.namespace, self.kind, self.name)
     }
@@ -48,7 +48,7 @@ impl FromStr for Name {
 pub struct About {
     /// `ebb-autoscaler` or `ebb run`.
     pub program: Word,
-    /// Its version.
+    /// Version of the program.
     pub version: Word,
     /// Name of the replica.
     pub replica: String,
@@ -56,15 +56,15 @@ pub struct About {
     pub leading: bool,
 }
 
-/// The answer to `GET /v1/workloads`.
+/// The response to `GET /v1/workloads`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct All {
     /// The program that answers.
     #[serde(flatten)]
     pub about: About,
-    /// All workloads, or as many as an answer may have, in the order of their names.
+    /// The workloads in the order of their names: all, or as many as one response may have.
     pub workloads: Vec<Workload>,
-    /// Where the next part begins: to be given as `continue` in the query. `None` if this is the last one.
+    /// Start of the next part, to be passed as `continue` in the query. `None` if this is the last part.
     #[serde(rename = "continue", default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -102,7 +102,7 @@ pub struct Workload {
     pub stable: Option<f64>,
     /// Average of `metric` over the panic window; `None` without data.
     pub panic: Option<f64>,
-    /// True in panic mode: the workload is not scaled down because of a burst.
+    /// True in panic mode: during a burst the workload is not scaled down.
     pub panic_mode: bool,
     /// Excess burst capacity, in requests: the capacity of the ready pods, less concurrency and `target-burst-capacity`. Below
     /// zero the activator joins the request path.
@@ -115,9 +115,9 @@ pub struct Workload {
     pub queued: u64,
     /// Hard limit: the most requests in flight at one pod; `None` for no limit.
     pub hard_limit: Option<u32>,
-    /// Services at which its requests can be queued.
+    /// Services whose requests for this workload can be queued.
     pub services: Vec<String>,
-    /// True if the activators are to be in its request path.
+    /// True if the activators must be in the request path of the workload.
     pub activator_in_path: bool,
     /// True if the path switch is confirmed: activators and EndpointSlices both say so.
     pub path_confirmed: bool,
@@ -125,24 +125,24 @@ pub struct Workload {
     pub pods_without_metrics: usize,
     /// Names of some of the pods without current metrics.
     pub without_metrics: Vec<String>,
-    /// What is not known of the workload, so that it is not scaled down; `None` if all is known.
+    /// Missing information, because of which the workload is not scaled down; `None` if nothing is missing.
     #[serde(default)]
     pub unknown: Option<Unknown>,
     /// The last change of its scale.
     pub scaled: Option<Scaled>,
 }
 
-/// What is not known of a workload. While something is not known, the workload is not scaled down.
+/// Missing information about a workload. While any is missing, the workload is not scaled down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unknown {
-    /// For machines: `facts`, `owners`, `unmeasured`, `window` or `metrics`.
+    /// The kind, for programs: `facts`, `owners`, `unmeasured`, `window` or `metrics`.
     pub what: Word,
-    /// For people.
+    /// The explanation, for people.
     pub why: String,
 }
 
 impl Workload {
-    /// Its name, the group behind the kind.
+    /// Returns the name of the workload, with the group after the kind.
     #[must_use]
     pub fn id(&self) -> Name {
         let kind = match &*self.group {
@@ -156,8 +156,8 @@ impl Workload {
         }
     }
 
-    /// True if a person should look at it: it is not scaled, something is not known of it, or it has fewer ready than
-    /// requested replicas.
+    /// True if the workload needs attention: it is not scaled, pods have no current metrics, other information is
+    /// missing, or it has fewer ready than requested replicas.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
         self.not_scaled.is_some()
@@ -170,7 +170,7 @@ impl Workload {
 }
 
 impl Unknown {
-    /// True if a person should look at it. Pods that start and windows that fill are no reason.
+    /// True if the missing information needs attention. Starting pods and filling windows do not.
     fn needs_attention(&self) -> bool {
         !matches!(&*self.what, "unmeasured" | "window")
     }
@@ -187,16 +187,16 @@ pub struct Scaled {
     pub to: u32,
     /// Why.
     pub reason: String,
-    /// Why it could not be done, if so.
+    /// The error, if the change failed.
     pub error: Option<String>,
 }
 
-/// The answer to `GET /v1/workloads/NAMESPACE/KIND/NAME`.
+/// The response to `GET /v1/workloads/NAMESPACE/KIND/NAME`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
-    /// How it stands.
+    /// The current state.
     pub workload: Workload,
-    /// What holds for it.
+    /// The settings in force.
     pub settings: Vec<Setting>,
     /// The last decisions that differed from the one before, newest first.
     pub decisions: Vec<Line>,
@@ -207,11 +207,11 @@ pub struct Detail {
 /// A setting in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
-    /// As in `config-autoscaler`, or as the annotation has it.
+    /// The key, as in `config-autoscaler` or in the annotation.
     pub key: Word,
-    /// Its value.
+    /// The value.
     pub value: String,
-    /// `annotation`, `config` or `default`.
+    /// The source: `annotation`, `config` or `default`.
     pub from: Word,
 }
 

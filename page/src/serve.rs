@@ -1,4 +1,4 @@
-//! What is answered at which path.
+//! The paths of the page and their responses.
 
 use std::{
     fmt,
@@ -22,17 +22,16 @@ use crate::{
     model::{About, Detail, Name, Workload},
 };
 
-/// All workloads are looked at this often at most, however many look at them.
+/// Least time between two reads of all workloads, for any number of viewers.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Streams of events at a time, two for each viewer. A quarter of the connections that the status port takes: Prometheus
-/// must find a place, whoever looks on. A stream of the list remembers what it has sent, a few MiB at
-/// most.
+/// Most event streams at a time; each viewer uses two. They are a quarter of the connections of the status port, so
+/// that Prometheus can always connect. A list stream stores what it has sent, a few MiB at most.
 const STREAMS: usize = 64;
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// The page and what it is made of; nothing comes from elsewhere. Scripts are modules that import each other.
+/// The files of the page; nothing is loaded from elsewhere. Scripts are modules that import each other.
 const FILES: [(&str, &str, &str); 8] = [
     (
         "/",
@@ -52,34 +51,34 @@ const FILES: [(&str, &str, &str); 8] = [
     ("/dom.js", SCRIPT, include_str!("assets/dom.js")),
 ];
 
-/// No script, style, frame or connection but of this port.
+/// Scripts, styles and connections from this port only; no frames.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'",
 );
 
-/// Where it comes from what is shown.
+/// The source of the data that is shown.
 pub trait Source: Send + Sync + 'static {
-    /// Who tells.
+    /// Returns the program that answers.
     fn about(&self) -> About;
-    /// All workloads, always in the same order.
+    /// Returns all workloads, always in the same order.
     fn workloads(&self) -> Vec<Workload>;
-    /// One of them with all that is remembered of it; `None` where there is none of that name.
+    /// Returns one workload with its history; `None` if there is none with this name.
     fn detail(&self, of: &Name) -> Option<Detail>;
 }
 
-/// What is served. A clone is another handle.
+/// The page. A clone is another handle.
 pub struct Page<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
     source: S,
-    /// Streams of events that there may be yet.
+    /// The event streams that are still free.
     seats: Arc<Semaphore>,
     last: Mutex<Option<(Instant, Arc<Vec<Workload>>)>>,
 }
 
 impl<S: Source> Page<S> {
-    /// A page that shows this.
+    /// Creates a page that shows `source`.
     pub fn new(source: S) -> Self {
         Self(Arc::new(Shared {
             source,
@@ -88,7 +87,7 @@ impl<S: Source> Page<S> {
         }))
     }
 
-    /// A place for a stream, if there is one left.
+    /// Takes the seat of an event stream, if one is free.
     fn seat(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0.seats).try_acquire_owned().ok()
     }
@@ -103,9 +102,9 @@ impl<S: Source> Page<S> {
         Some(detail)
     }
 
-    /// All workloads in the order of their names, as of half a second ago at most.
+    /// Returns all workloads in the order of their names, at most half a second old.
     pub(crate) fn workloads(&self) -> Arc<Vec<Workload>> {
-        // Held while it looks: of many who ask at once one looks, and the others have what it saw.
+        // The lock is held during the read: of many concurrent callers one reads, and the others get its result.
         let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
             Some((at, workloads)) if at.elapsed() < LOOK_EVERY => Arc::clone(workloads),
@@ -120,7 +119,7 @@ impl<S: Source> Page<S> {
         }
     }
 
-    /// The answer to a GET of this path and query; `None` where there is nothing at this path.
+    /// Returns the response to a GET of this path and query; `None` for an unknown path.
     #[must_use]
     pub fn answer(&self, path: &str, query: Option<&str>) -> Option<Answer> {
         if let Some((_, kind, text)) = FILES.iter().find(|(at, _, _)| *at == path) {

@@ -6,19 +6,20 @@ use ebb_autoscaler_core::{Config, GoDuration, Metric, Settings, annotations::KNA
 
 use crate::model::Setting;
 
-/// What the settings came from.
+/// The sources of the settings.
 #[derive(Clone, Copy)]
 pub struct Given<'a> {
-    /// Whether the workload has an annotation of this name.
+    /// True if the workload has an annotation of this name.
     pub annotated: &'a dyn Fn(&str) -> bool,
     /// The cluster's settings.
     pub config: &'a Config,
-    /// What they would be if nobody had set any.
+    /// The built-in defaults.
     pub defaults: &'a Config,
 }
 
 impl Given<'_> {
-    /// `key`: of the annotation, group included. `differs`: whether the cluster's settings say something of their own.
+    /// Returns a row. `key` is the annotation with its group. `differs` formats the setting of a configuration, to
+    /// compare the cluster's settings with the defaults.
     fn row(
         &self,
         key: &'static str,
@@ -49,7 +50,7 @@ macro_rules! knative {
     };
 }
 
-/// The settings in force, those people ask for first.
+/// Returns the settings in force, the most frequently asked ones first.
 #[must_use]
 pub fn settings(settings: &Settings, given: &Given<'_>) -> Vec<Setting> {
     let none = |_: &Config| String::new();
@@ -168,12 +169,12 @@ fn time(time: Duration) -> String {
     GoDuration::from(time).to_string()
 }
 
-/// To two decimals at most.
+/// Formats a number with at most two decimals.
 fn short(number: f64) -> String {
     ((number * 100.0).round() / 100.0).to_string()
 }
 
-/// The second spelling that Knative allows.
+/// Returns the camel-case spelling, which Knative allows, too.
 fn camel(kebab: &str) -> String {
     let mut camel = String::new();
     let mut up = false;

@@ -1,7 +1,7 @@
-//! The addresses of a host, as they come and go.
+//! Resolves the addresses of a host and follows their changes.
 //!
-//! Failure mode: a name that cannot be resolved keeps its last addresses, because a resolver that is away says nothing
-//! about the replicas.
+//! Failure mode: a name that cannot be resolved keeps its last addresses, because a failed resolver says nothing about
+//! the replicas.
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
@@ -9,14 +9,14 @@ use hyper::Uri;
 use tokio::{net::lookup_host, time::sleep};
 use tracing::warn;
 
-/// How often a name is resolved again: replicas change with roll-outs, and the cluster's DNS answers for 5 s
-/// from its cache (CoreDNS' default for a Service is a TTL of 5).
+/// How often a name is resolved again: replicas change with roll-outs, and the cluster's DNS caches answers for 5 s
+/// (CoreDNS' default TTL for a Service).
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// The URL of an autoscaler, as an option gives it. In the clear only to this host: a token is sent.
+/// Parses the URL of an autoscaler from an option. Plain HTTP is allowed to this host only, because a token is sent.
 ///
 /// # Errors
-/// What it must be instead.
+/// Why the URL is invalid, and what is allowed.
 pub fn url(text: &str) -> Result<Uri, String> {
     let url: Uri = text
         .parse()
@@ -30,7 +30,7 @@ pub fn url(text: &str) -> Result<Uri, String> {
     }
 }
 
-/// A URL's host as look-ups and certificates have it: IPv6 addresses without their brackets.
+/// Returns a URL's host in the form for DNS and certificates: IPv6 addresses without brackets.
 pub(crate) fn host(url: &Uri) -> &str {
     let host = url.host().unwrap_or_default();
     let bare = host
@@ -61,7 +61,7 @@ impl Addresses {
         }
     }
 
-    /// The addresses, as soon as they are others than before; at first, as soon as there are any.
+    /// Waits until the addresses change, and returns them. The first call waits until there are any.
     pub(crate) async fn changed(&mut self) -> BTreeSet<SocketAddr> {
         loop {
             if self.asked {

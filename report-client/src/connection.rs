@@ -22,11 +22,12 @@ use crate::{
     credentials::{Credentials, CredentialsError},
 };
 
-/// For TCP and TLS together; within a cluster it takes milliseconds.
+/// Time limit for TCP and TLS together; within a cluster they take milliseconds.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
-/// From the first byte of a report to the last of its answer. Longer, and the next report is what is needed.
+/// Time limit from the first byte of a report to the last byte of its response. After longer, the next report is more
+/// useful.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
-/// More of an answer is not read: a receipt is 60 bytes, a refusal one line.
+/// Longest response that is read, in bytes: a receipt has 60 bytes, a refusal one line.
 const LONGEST_ANSWER: usize = 4096;
 
 /// Why a report did not arrive.
@@ -50,20 +51,20 @@ pub(crate) enum SendError {
     Answer(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What a replica answered.
+/// The response of a replica.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    /// How long it asks to be left alone.
+    /// How long the replica asks to wait before the next report.
     pub(crate) retry_after: Option<Duration>,
     pub(crate) body: Bytes,
 }
 
-/// A replica, as it is spoken to.
+/// A replica and the connection to it.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
-    /// Its URL's host: what its certificate must be for.
+    /// The host of the URL, which the certificate must be for.
     host: String,
     authority: String,
     path: &'static str,
@@ -92,8 +93,8 @@ impl Peer {
         }
     }
 
-    /// Sends a report and waits for the answer. A connection that the replica has closed meanwhile, as it may
-    /// between two reports, is opened again.
+    /// Sends a report and waits for the response. If the replica has closed the connection between two reports, a new
+    /// one is opened.
     pub(crate) async fn post(&mut self, body: Bytes) -> Result<Answer, SendError> {
         let mut request = Request::post(self.path)
             .header(HOST, &self.authority)
@@ -123,7 +124,7 @@ impl Peer {
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, SendError> {
         let stream = TcpStream::connect(self.address).await?;
-        // A report is one write; waiting to fill a packet could only delay it.
+        // A report is one write; waiting to fill a packet would only delay it.
         stream.set_nodelay(true)?;
         if !self.secure {
             return speak(stream).await;
@@ -139,7 +140,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    // Ends with the sender. That it breaks is told to who sends.
+    // Ends with the sender. The sender gets the error of a broken connection.
     tokio::spawn(async move { connection.await.ok() });
     Ok(sender)
 }

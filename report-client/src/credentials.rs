@@ -1,7 +1,7 @@
-//! What a report is sent with: a token that says who we are, and whom we take for the autoscaler.
+//! The credentials for reports: the token of the sender, and the certificate authority of the autoscaler.
 //!
-//! Both are files that kubelet or cert-manager renew while we run. They are read when they are used, the token at most
-//! every half minute: a token of an hour is renewed after 48 minutes, so an old one is good for long after.
+//! Both are files that kubelet or cert-manager renew during the run. They are read when they are used, the token at
+//! most every half minute. A token of an hour is renewed after 48 minutes, so an old token stays valid for minutes.
 
 use std::{
     fs, io,
@@ -21,10 +21,10 @@ use tokio_rustls::{
     },
 };
 
-/// How long a token is used without a look at its file.
+/// How long a token is used before its file is read again.
 const FRESH: Duration = Duration::from_secs(30);
 
-/// Why there are no credentials.
+/// Why credentials cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CredentialsError {
     /// A file could not be read.
@@ -36,7 +36,7 @@ pub(crate) enum CredentialsError {
         #[source]
         source: io::Error,
     },
-    /// The token cannot be sent.
+    /// The token is not valid in a header.
     #[error("{path}: holds no token: {source}")]
     Token {
         /// The file.
@@ -45,7 +45,7 @@ pub(crate) enum CredentialsError {
         #[source]
         source: InvalidHeaderValue,
     },
-    /// No certificates in PEM.
+    /// The file has no certificates in PEM format.
     #[error("{path}: holds no certificates: {source}")]
     Certificates {
         /// The file.
@@ -54,15 +54,15 @@ pub(crate) enum CredentialsError {
         #[source]
         source: rustls::pki_types::pem::Error,
     },
-    /// Certificates that cannot be used.
+    /// The certificates cannot be used.
     #[error("certificates cannot be used: {0}")]
     Tls(#[from] rustls::Error),
-    /// There is nothing to check the autoscaler's certificate with.
+    /// No authority for the autoscaler's certificate was given.
     #[error("no --autoscaler-ca given: https:// needs one")]
     NoAuthority,
 }
 
-/// The files, and what was last read of them.
+/// The paths of the files, and the token as last read.
 #[derive(Debug)]
 pub struct Credentials {
     token: Option<PathBuf>,
@@ -71,8 +71,8 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// The file of the token, and that of the certificates of who signs the autoscaler's; neither is needed for `http`.
-    /// They are read when they are used.
+    /// Creates credentials from the token file and the file with the authority of the autoscaler's certificate; neither
+    /// is needed for `http`. The files are read when they are used.
     pub fn new(token: Option<PathBuf>, authority: Option<PathBuf>) -> Self {
         Self {
             token,
@@ -81,7 +81,7 @@ impl Credentials {
         }
     }
 
-    /// The `Authorization` header; none where no token file was named.
+    /// Returns the `Authorization` header; `None` without a token file.
     pub(crate) fn authorization(&self) -> Result<Option<HeaderValue>, CredentialsError> {
         let Some(path) = &self.token else {
             return Ok(None);
@@ -104,12 +104,12 @@ impl Credentials {
         Ok(Some(header))
     }
 
-    /// Has the token read again: it was refused.
+    /// Discards the cached token after a refusal, so that the file is read again.
     pub(crate) fn doubt(&self) {
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// What opens TLS connections to an autoscaler that the authority has signed for.
+    /// Returns a connector that accepts an autoscaler whose certificate the authority has signed.
     pub(crate) fn connector(&self) -> Result<TlsConnector, CredentialsError> {
         let path = self
             .authority

@@ -1,11 +1,11 @@
-//! Reports, to every replica of the autoscaler: the sending side of `docs/report-api.md`, for the agent and the
+//! Sends reports to every replica of the autoscaler: the sending side of `docs/report-api.md`, for the agent and the
 //! activator.
 //!
-//! Each address has a task of its own, and a slow replica holds up no other. Nothing is queued: what a replica gets is
-//! the newest report there is when it is ready for one, and as all figures are cumulative, what it missed is in it.
+//! Each address has its own task, so a slow replica delays no other. Nothing is queued: each replica gets the newest
+//! report when it is ready for one. All figures are cumulative, so the newest report covers the missed ones.
 //!
-//! Failure mode: a replica that does not answer is tried again with each report, at most once a second; said once
-//! in the log, counted in the metrics.
+//! Failure mode: a replica that does not answer is tried again with each report, at most once a second. The failure is
+//! logged once and counted in the metrics.
 
 mod address;
 mod connection;
@@ -24,8 +24,8 @@ use tokio::{
 use self::{address::Addresses, connection::Peer, replica::Replica};
 pub use self::{address::url, credentials::Credentials, sending::Sending};
 
-/// Posts what comes out of `reports` to `path` at all addresses of the URL's host, over TLS where it is `https`. An
-/// empty report is none. Never ends; dropping it ends its tasks.
+/// Posts each report of `reports` to `path` at all addresses of the URL's host, over TLS for `https`. An empty report
+/// is not sent. Never ends; dropping the future ends its tasks.
 pub async fn send(
     url: Uri,
     path: &'static str,
@@ -55,7 +55,7 @@ pub async fn send(
             let replica = Replica::new(peer, reports.clone(), sending.clone());
             replicas.push((address, tasks.spawn(replica.run())));
         }
-        // Aborted ones.
+        // Removes aborted tasks from the set.
         while tasks.try_join_next().is_some() {}
         sending.replicas(url.host().unwrap_or_default(), replicas.len());
     }

@@ -1,4 +1,4 @@
-//! Reports to one replica, for as long as it has its address.
+//! Sends reports to one replica while it has its address.
 
 use std::time::Duration;
 
@@ -15,22 +15,22 @@ use crate::{
     sending::Sending,
 };
 
-/// A replica in trouble is tried no more often; reports of a burst come every 50 ms.
+/// Least time between attempts at a failing replica; reports of a burst are sent every 50 ms.
 const TRY_EVERY: Duration = Duration::from_secs(1);
-/// The longest a replica can ask to be left alone: figures older than this are stale to it.
+/// Longest wait that a replica can ask for: figures older than this are stale to it.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
-/// A replica.
+/// The sender of reports to one replica.
 #[derive(Debug)]
 pub(crate) struct Replica {
     peer: Peer,
     reports: watch::Receiver<Bytes>,
     sending: Sending,
-    /// What is wrong, as last said in the log.
+    /// The last error that was logged; `None` if reports are accepted.
     wrong: Option<String>,
 }
 
-/// How a report went.
+/// The outcome of a report.
 enum Went {
     Taken(Receipt),
     Refused(Duration, String),
@@ -47,9 +47,9 @@ impl Replica {
         }
     }
 
-    /// Sends until there will be no more reports.
+    /// Sends reports until their source is closed.
     pub(crate) async fn run(mut self) {
-        // The first one is there already, most likely.
+        // Most likely there is already a first report.
         self.reports.mark_changed();
         while self.reports.changed().await.is_ok() {
             let began = Instant::now();
@@ -91,7 +91,7 @@ impl Replica {
                 Err(error) => Went::Lost(format!("not an answer of an autoscaler: {error}")),
             },
             status => {
-                // Forbidden too: for whom it was made out is written in the token.
+                // 403 too, because the token contains its audience.
                 if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status) {
                     self.peer.credentials.doubt();
                 }
@@ -101,7 +101,7 @@ impl Replica {
         }
     }
 
-    /// Into the log, once for each thing that is wrong.
+    /// Logs an error, once until it changes.
     fn say(&mut self, why: String) {
         if self.wrong.as_ref() != Some(&why) {
             warn!(address = %self.peer.address, why, "reports do not arrive");

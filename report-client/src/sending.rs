@@ -1,6 +1,6 @@
-//! What sending counts.
+//! Metrics of sending reports.
 //!
-//! Labels are bounded: by the outcomes there are, and by the URLs that a program was started with.
+//! Label values are bounded: the outcomes, and the hosts of the URLs that the program was started with.
 
 use ebb_contract::Receipt;
 use prometheus_client::{
@@ -19,7 +19,7 @@ struct Host {
     host: String,
 }
 
-/// Counts reports to all replicas, and what became of them; clones count together.
+/// Counts reports to all replicas by outcome; clones share the counters.
 #[derive(Clone, Debug, Default)]
 pub struct Sending {
     reports: Family<Outcome, Counter>,
@@ -28,11 +28,11 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// Shown in a registry as `reports_total` and `autoscaler_addresses`, and, under a name and a help of the caller's, what
-    /// the autoscaler made of the entries of reports.
+    /// Registers `reports_total`, `autoscaler_addresses`, and a counter with the caller's name and help for the
+    /// outcomes of the entries of reports.
     pub fn registered(registry: &mut Registry, entries: &str, help: &str) -> Self {
         let sending = Self::default();
-        // From the start, so that the first of a kind is a rise.
+        // Created at the start, so that the first event shows as an increase.
         for outcome in ["accepted", "rejected", "lost"] {
             drop(sending.reports.get_or_create(&Outcome { outcome }));
         }

@@ -1,4 +1,4 @@
-//! Reports to a server that answers as it is told, in the clear and over TLS.
+//! Reports to a server whose answers the test sets, in plain text and over TLS.
 
 use std::{collections::VecDeque, convert::Infallible, path::Path, sync::Mutex, time::Duration};
 
@@ -27,10 +27,10 @@ use tokio_rustls::{
 
 use super::*;
 
-/// What arrives arrives within this, on a loaded machine too.
+/// Time limit for everything that must arrive, even on a loaded machine.
 const SOON: Duration = Duration::from_secs(20);
 
-/// What the server makes of every report it takes.
+/// The server's receipt for every report that it accepts.
 const RECEIPT: Receipt = Receipt {
     taken: 2,
     unknown: 0,
@@ -38,27 +38,27 @@ const RECEIPT: Receipt = Receipt {
     senseless: 0,
 };
 
-/// One request, as it arrived.
+/// A received request.
 #[derive(Debug)]
 struct Arrived {
     path: String,
     authorization: Option<String>,
     body: Bytes,
-    /// Which connection it came on.
+    /// The number of the connection.
     connection: usize,
 }
 
-/// An autoscaler that answers from a list, and 200 afterwards.
+/// An autoscaler that answers with a list of statuses, and with 200 afterwards.
 struct Server {
     port: u16,
     arrived: UnboundedReceiver<Arrived>,
     script: Arc<Script>,
 }
 
-/// What a server answers.
+/// The answers of a server.
 #[derive(Default)]
 struct Script {
-    /// The next statuses; none: 200. At [`HOLD`] it waits to be told more.
+    /// The next statuses; 200 if empty. At [`HOLD`] the server waits for a signal.
     answers: Mutex<VecDeque<u16>>,
     more: Notify,
 }
@@ -160,7 +160,7 @@ async fn accept(
     }
 }
 
-/// Reports going to a server.
+/// A task that sends reports to a server.
 struct Sent {
     reports: watch::Sender<Bytes>,
     registry: Registry,
@@ -193,7 +193,7 @@ impl Sent {
         text
     }
 
-    /// Waits for a line of the metrics.
+    /// Waits until the metrics contain a line.
     async fn shows(&self, line: &str) {
         let shown = async {
             while !self.text().contains(line) {
@@ -233,7 +233,7 @@ async fn reports_arrive_on_one_connection() {
 
 #[tokio::test]
 async fn every_address_of_a_name_gets_each_report() {
-    // Both loopbacks have the name; a server listens on one of them.
+    // `localhost` has both loopback addresses; a server listens on one of them.
     let mut server = Server::start(None).await;
     let url = format!("http://localhost:{}", server.port);
     let sent = Sent::to(&url, Credentials::new(None, None));
@@ -281,7 +281,7 @@ async fn refused_with(status: u16) {
     std::fs::write(&token, "new\n").unwrap();
     sent.report("two");
     let arrived = server.next().await;
-    // Not read again while it serves.
+    // The file is not read again while the token is accepted.
     assert_eq!(arrived.authorization.as_deref(), Some("Bearer old"));
     sent.shows("reports_total{outcome=\"rejected\"} 1").await;
     sent.report("three");
@@ -342,7 +342,7 @@ async fn the_autoscaler_has_to_prove_its_name() {
         Some("Bearer secret")
     );
 
-    // Signed by an authority we know, for somebody else.
+    // Signed by the known authority, but for another name.
     let (acceptor, authority) = certificate(folder.path(), "elsewhere");
     let mut server = Server::start(Some(acceptor)).await;
     let url = format!("https://localhost:{}", server.port);
@@ -354,7 +354,7 @@ async fn the_autoscaler_has_to_prove_its_name() {
         "no token was sent to a stranger"
     );
 
-    // The files have been renewed: read again for the next connection.
+    // The files have been renewed; they are read again for the next connection.
     let (acceptor, _) = certificate(folder.path(), "localhost");
     let mut server = Server::start(Some(acceptor)).await;
     let url = format!("https://localhost:{}", server.port);

@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: what the counter costs, measured on this machine.
+//! `cargo xtask bench`: the cost of the counter, measured on this machine.
 //!
-//! Only builds what takes part, as it is shipped (release profile), and then becomes `ebb-bench` of the tests' package, which measures: so
-//! xtask stays light, and a Ctrl-C reaches the program that has something to take away.
+//! Builds the programs that take part in the release profile, as they are shipped, and then executes `ebb-bench` of the tests'
+//! package, which measures. So xtask needs few dependencies, and a Ctrl-C reaches the program that has to clean up.
 
 use std::{convert::Infallible, ffi::OsString, os::unix::process::CommandExt as _, time::Instant};
 
@@ -17,7 +17,7 @@ use crate::{
 /// The program that measures.
 const BENCH: &str = "ebb-bench";
 
-/// Measure what the counter costs: `bench kernel`, `bench overhead`, `bench door` (each with
+/// Measure the cost of the counter: `bench kernel`, `bench overhead`, `bench door` (each with
 /// `--help`)
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]

@@ -15,7 +15,7 @@ use crate::{
     say, setup,
 };
 
-/// A line of `cargo build --message-format=json`, the part in use.
+/// The field that is used of a line of `cargo build --message-format=json`.
 #[derive(Deserialize)]
 struct Message {
     executable: Option<PathBuf>,
@@ -34,7 +34,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the programs of packages, release profile; where they are.
+/// Builds the programs of packages in the release profile and returns their paths.
 pub(crate) fn programs(
     workspace: &Workspace,
     packages: &[&str],
@@ -57,7 +57,7 @@ pub(crate) fn programs(
     let mut programs = Vec::new();
     for line in BufReader::new(messages).lines() {
         let line = line.context("cannot read what cargo says")?;
-        // Other kinds of message have no such field, or are no JSON at all.
+        // Other kinds of message do not have this field, or are not JSON.
         programs.extend(
             serde_json::from_str::<Message>(&line)
                 .ok()

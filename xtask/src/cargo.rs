@@ -1,4 +1,4 @@
-//! The workspace as cargo knows it, and cargo itself.
+//! The workspace as cargo describes it, and cargo itself.
 
 use std::{
     env,
@@ -11,32 +11,32 @@ use serde::Deserialize;
 
 use crate::exec;
 
-/// The programs for which there is no host: only the agent's build script can build them.
+/// The package of the kernel programs. They cannot be built for the host: only the agent's build script builds them.
 pub(crate) const KERNEL_PACKAGE: &str = "ebb-ebpf";
 
-/// The integration tests and what they need.
+/// The package of the integration tests and of the programs that they need.
 pub(crate) const TESTS_PACKAGE: &str = "ebb-tests";
 
-/// Its test program: all that needs root, a kernel and other programs.
+/// Its test program with all tests that need root, a kernel and other programs.
 pub(crate) const INTEGRATION: &str = "integration";
 
-/// The tests of the programs in a cluster: needs what the integration tests need.
+/// The tests of the programs in a cluster; their requirements are those of the integration tests.
 pub(crate) const CLUSTER: &str = "e2e";
 
-/// The packages that hold programs for users.
+/// The packages of the programs for users.
 pub(crate) const PROGRAM_PACKAGES: [&str; 4] =
     ["ebb", "ebb-agent", "ebb-autoscaler", "ebb-activator"];
 
-/// Those of them that run in a cluster.
+/// The packages of the programs that run in a cluster.
 pub(crate) const IMAGE_PACKAGES: [&str; 3] = ["ebb-agent", "ebb-autoscaler", "ebb-activator"];
 
-/// `cargo metadata`, the parts in use.
+/// The fields of `cargo metadata` that are used here.
 #[derive(Deserialize)]
 pub(crate) struct Workspace {
     /// The folder of the workspace.
     #[serde(rename = "workspace_root")]
     pub(crate) root: PathBuf,
-    /// Where cargo builds.
+    /// The folder of cargo's build output.
     #[serde(rename = "target_directory")]
     target: PathBuf,
     packages: Vec<Package>,
@@ -54,10 +54,10 @@ struct Target {
 }
 
 impl Workspace {
-    /// Asks cargo, which alone knows all that configuration can do to these paths.
+    /// Runs cargo metadata: only cargo knows how its configuration changes these paths.
     pub(crate) fn find() -> Result<Self> {
-        // As cargo says when it runs this: with one target directory for several clones, what was compiled in may be
-        // another one's.
+        // The folder that cargo sets when it runs this program. If several clones share a target directory, the folder that was
+        // compiled in may be that of another clone.
         let here =
             env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let manifest = Path::new(&here).join("Cargo.toml");
@@ -75,27 +75,27 @@ impl Workspace {
         serde_json::from_str(&text).context("cargo metadata is not as expected")
     }
 
-    /// Where programs of the dev profile are.
+    /// The folder of programs of the dev profile.
     pub(crate) fn bin_dir(&self) -> PathBuf {
         self.target.join("debug")
     }
 
-    /// Where the kernel programs are looked at by clippy, beside where they are built.
+    /// The folder in which clippy checks the kernel programs, beside their build folder.
     pub(crate) fn kernel_lint_dir(&self) -> PathBuf {
         self.target.join("bpf").join("lints")
     }
 
-    /// Where the image of the programs is put together.
+    /// The folder in which the image of the programs is built.
     pub(crate) fn image_dir(&self) -> PathBuf {
         self.target.join("image")
     }
 
-    /// Where the fuzzers are built: with flags of their own, so beside all else.
+    /// The folder of the fuzzers. They are built with flags of their own, so their folder is separate.
     pub(crate) fn fuzz_dir(&self) -> PathBuf {
         self.target.join("fuzz")
     }
 
-    /// The names of all test programs (the `tests/` folders of packages).
+    /// Returns the names of all test programs (the `tests/` folders of packages).
     pub(crate) fn test_programs(&self) -> impl Iterator<Item = &str> {
         let targets = self.packages.iter().flat_map(|package| &package.targets);
         targets
@@ -103,7 +103,7 @@ impl Workspace {
             .map(|target| target.name.as_str())
     }
 
-    /// A cargo command in the workspace.
+    /// Returns a cargo command that runs in the workspace.
     pub(crate) fn cargo<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = cargo();
         command.args(args).current_dir(&self.root);
@@ -111,10 +111,10 @@ impl Workspace {
     }
 }
 
-/// The cargo that runs this, else the one on `PATH`.
+/// Returns the cargo that runs this program, or else the one on `PATH`.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // These describe this program's own build, and would make an inner build look changed.
+    // These variables describe the build of this program, and would make an inner build look changed.
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(|name| {
             name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
@@ -125,7 +125,7 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// The host's triple.
+/// Returns the host's target triple.
 pub(crate) fn host() -> Result<String> {
     let about = exec::output(Command::new("rustc").arg("-vV")).context("rustc -vV failed")?;
     let host = about.lines().find_map(|line| line.strip_prefix("host: "));

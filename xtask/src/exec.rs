@@ -1,4 +1,4 @@
-//! Running other programs: in the open, or watched with their output kept in a log.
+//! Runs other programs, with their output visible or in a log.
 
 use std::{
     fs::{self, File},
@@ -13,16 +13,16 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::say;
 
-/// How often a watched program is looked at.
+/// How often a watched program is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How often a line says that it still runs, where nobody watches (a CI log).
+/// How often a line says that the program still runs, if stderr is not a terminal (a CI log).
 const SAY_EVERY: Duration = Duration::from_secs(15);
 
 /// Lines of the log that are shown when a watched program fails.
 const TAIL: usize = 20;
 
-/// Runs a program with its output in the open.
+/// Runs a program with its output visible.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = status(command)?;
     if !status.success() {
@@ -31,7 +31,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program with its output in the open; how it ended is for the caller to judge.
+/// Runs a program with its output visible and returns its exit status, which the caller evaluates.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
     command
         .stdin(Stdio::null())
@@ -39,8 +39,8 @@ pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
         .with_context(|| format!("cannot start {}", command.get_program().display()))
 }
 
-/// Runs a program that says too much, its output in `log`; shows that it runs and for how long, and
-/// the end of the log if it fails. One that takes longer than `limit` is ended.
+/// Runs a program with much output, which goes to `log`. Shows the time that it has taken, and the end of the log if it
+/// fails. Ends it if it takes longer than `limit`.
 pub(crate) fn watched(
     what: &str,
     command: &mut Command,
@@ -54,7 +54,7 @@ pub(crate) fn watched(
     let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let also = file.try_clone().context("cannot share the log")?;
     command.stdin(Stdio::null()).stdout(file).stderr(also);
-    // The end of the log is to say what went wrong, not where in the tool.
+    // The end of the log is to show the error, without the backtrace of the tool.
     command.env_remove("RUST_BACKTRACE");
 
     let start = Instant::now();
@@ -104,7 +104,7 @@ pub(crate) fn watched(
     Ok(())
 }
 
-/// What a program prints, or `None` if it is not there or fails.
+/// Returns what a program prints, or `None` if it does not exist or fails.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command
         .stdin(Stdio::null())
@@ -117,14 +117,14 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Where the output of a watched program is kept.
+/// Returns the path of a watched program's log.
 pub(crate) fn log(name: &str) -> PathBuf {
     ebb_ebpf_build::cache_dir()
         .join("log")
         .join(format!("{name}.log"))
 }
 
-/// A program on `PATH`, or where programs for root are, which not every `PATH` holds.
+/// Finds a program on `PATH`, or in the folders of programs for root, which not every `PATH` contains.
 pub(crate) fn which(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -139,7 +139,7 @@ fn clear() {
     }
 }
 
-/// The program and its first argument: enough to know which of ours it was.
+/// Returns the program and its first argument, which identify the command.
 fn display(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy()];
     words.extend(
@@ -152,7 +152,7 @@ fn display(command: &Command) -> String {
 }
 
 fn last_line(log: &Path) -> String {
-    // What fits beside the time on a terminal of 80 columns.
+    // The space beside the time on a terminal of 80 columns.
     const WIDTH: usize = 64;
     let line = tail(log).pop().unwrap_or_default();
     line.chars()

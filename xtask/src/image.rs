@@ -1,7 +1,7 @@
-//! `cargo xtask image`: the programs of a cluster as an OCI image, in one file.
+//! `cargo xtask image`: an OCI image of the cluster's programs, in one file.
 //!
-//! Static programs, so that there is nothing else in it that could be out of date. Buildah puts it together without an
-//! engine or a daemon, and keeps what it works with beside the build.
+//! The programs are static, so nothing else in the image can be out of date. Buildah builds it without an engine or a
+//! daemon, and keeps its working files beside the build.
 
 use std::{
     env, fs,
@@ -18,10 +18,10 @@ use crate::{
     exec, say, setup,
 };
 
-/// What a person with Debian is told to install.
+/// The program that builds the image, and its package in Debian.
 const BUILDAH: &str = "buildah";
 
-/// Copying some megabytes; minutes would be a machine in trouble.
+/// Time limit: the build copies some megabytes, so minutes mean a machine in trouble.
 const LIMIT: Duration = Duration::from_secs(600);
 
 pub(crate) fn run() -> Result<ExitCode> {
@@ -37,7 +37,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 
     let folder = workspace.image_dir();
     let context = folder.join("context");
-    // What an earlier build has put there may be called otherwise by now.
+    // The programs of an earlier build may have had other names.
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&context).with_context(|| format!("cannot create {}", context.display()))?;
     for program in &programs {
@@ -54,8 +54,8 @@ pub(crate) fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All of it: Rust's own libraries, and glibc. Only for the target's programs, which is why it is named though it is the
-/// host's: build scripts and macros are loaded by programs that are not static.
+/// Builds static programs: Rust's own libraries and glibc are linked statically. The target is named, though it is the host's,
+/// so that only the programs are static: build scripts and macros are loaded by programs that are not static.
 fn build_static(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     let host = cargo::host()?;
     let variable = format!(
@@ -76,13 +76,13 @@ fn assemble(workspace: &Workspace, folder: &Path, context: &Path, archive: &Path
         let mut command = Command::new(BUILDAH);
         command.arg("--root").arg(folder.join("storage"));
         command.arg("--runroot").arg(folder.join("run"));
-        // Needs no right, and no help of the kernel's.
+        // Needs no privileges and no support of the kernel.
         command.args(["--storage-driver", "vfs"]);
         command
     };
     let mut build = buildah();
     build.args(["build", "--layers=false", "--isolation", "chroot"]);
-    // The same programs make the same image.
+    // The same programs give the same image.
     build.args(["--timestamp", "0", "--tag", &name, "--file"]);
     build.arg(workspace.root.join("Dockerfile")).arg(context);
     let log = folder.join("buildah.log");

@@ -1,8 +1,8 @@
-//! `cargo xtask`: everything a contributor does to Ebb that is not editing it.
+//! `cargo xtask`: all tasks of a contributor except editing.
 //!
-//! Bias: a newcomer's machine. Each command first sets up what it lacks, says what it is doing and
-//! for how long, and asks for root in one place ([`root`]) with the reason. What a command cannot do
-//! here is said and counted, never passed over.
+//! Bias: a newcomer's machine. Each command first sets up what the machine lacks, and says what it does and for how
+//! long. Root is requested in one place ([`root`]), with the reason. What a command cannot do on this machine is reported
+//! and counted, never silently skipped.
 
 mod bench;
 mod build;
@@ -40,7 +40,7 @@ enum Command {
     Build,
     /// Build the programs of a cluster, static, and put them into an OCI image (with buildah)
     Image,
-    /// Make deploy/ebb.yaml (with kubectl), Prometheus' rules and Grafana's dashboards anew
+    /// Regenerate deploy/ebb.yaml (with kubectl), Prometheus' rules and Grafana's dashboards
     Manifests,
     Test(test::Args),
     Demo(demo::Args),
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            // One line: what could not be done, and why. Not anyhow's backtrace.
+            // One line: what failed, and why. Without anyhow's backtrace.
             say::failed(&format!("{error:#}"));
             ExitCode::FAILURE
         }

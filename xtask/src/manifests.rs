@@ -1,7 +1,7 @@
-//! `cargo xtask manifests`: what in `deploy/` is made from something else there.
+//! `cargo xtask manifests`: generates the files in `deploy/` that are made from other files there.
 //!
-//! `ebb.yaml`, for those who have no Kustomize at hand; the rules as an object of the Prometheus operator; Grafana's
-//! dashboards. Tests hold that the files are what comes out here.
+//! They are `ebb.yaml`, for users without Kustomize; the rules as an object of the Prometheus operator; and Grafana's
+//! dashboards. Tests check that the files are up to date.
 
 use std::{fmt::Write as _, fs, path::Path, process::Command};
 
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{cargo::Workspace, dashboards, exec, say};
 
-/// Before the rules, in their object.
+/// The head of the object with the rules.
 const RULES_HEAD: &str = "\
 # Made from deploy/prometheus/rules.yaml by `cargo xtask manifests`.
 apiVersion: monitoring.coreos.com/v1
@@ -32,7 +32,7 @@ pub(crate) fn run() -> Result<()> {
     write(&deploy.join("ebb.yaml"), &rendered)
 }
 
-/// The rules as the operator takes them.
+/// Writes the rules as an object of the operator.
 fn rules(deploy: &Path) -> Result<()> {
     let source = deploy.join("prometheus/rules.yaml");
     let rules =
@@ -40,7 +40,7 @@ fn rules(deploy: &Path) -> Result<()> {
     let mut object = RULES_HEAD.to_owned();
     for line in rules.lines().skip_while(|line| line.starts_with('#')) {
         let indent = if line.is_empty() { "" } else { "  " };
-        // Memory takes it.
+        // Writing to memory does not fail.
         let _ = writeln!(object, "{indent}{line}");
     }
     write(

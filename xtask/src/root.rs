@@ -1,7 +1,7 @@
-//! The one place where root is asked for.
+//! The one place that requests root.
 //!
-//! Installing packages and loading kernel programs need it. Whoever is root already notices
-//! nothing; anyone else is told what it is for, and sudo asks once (it remembers for a while).
+//! Installing packages and loading kernel programs require root. A user who is root already notices nothing. Other users see
+//! the reason, and sudo asks for the password once (it remembers it for a while).
 
 use std::{
     ffi::OsStr,
@@ -13,16 +13,16 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{exec, say};
 
-/// The right to run programs as root.
+/// Permission to run programs as root.
 pub(crate) struct Root {
     sudo: Option<PathBuf>,
 }
 
 impl Root {
-    /// Asks for root, saying what for.
+    /// Requests root and shows the reason.
     ///
     /// # Errors
-    /// Not root and no sudo, or sudo refused.
+    /// If the user is not root, and there is no sudo or sudo refuses.
     pub(crate) fn ask(reason: &str) -> Result<Self> {
         if nix::unistd::geteuid().is_root() {
             return Ok(Self { sudo: None });
@@ -33,7 +33,7 @@ impl Root {
         say::note(&format!(
             "root is needed to {reason}; sudo may ask for your password"
         ));
-        // stdin stays: without a terminal of its own sudo reads the password there.
+        // stdin is inherited: without a terminal, sudo reads the password from it.
         let status = Command::new(&sudo)
             .arg("--validate")
             .stdin(Stdio::inherit())
@@ -45,12 +45,12 @@ impl Root {
         Ok(Self { sudo: Some(sudo) })
     }
 
-    /// Whether this is root without any help.
+    /// Whether this process is root already.
     pub(crate) fn is_already() -> bool {
         nix::unistd::geteuid().is_root()
     }
 
-    /// A program that will run as root. Through sudo it gets a fresh environment.
+    /// Returns a command that will run as root. Through sudo it gets a fresh environment.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         match &self.sudo {
             None => Command::new(program),
@@ -62,7 +62,7 @@ impl Root {
         }
     }
 
-    /// The same as words to put before a command line, for tools that take a "runner".
+    /// Returns the same as a prefix of a command line, for tools that accept a "runner".
     pub(crate) fn runner(&self) -> Option<String> {
         self.sudo
             .as_ref()

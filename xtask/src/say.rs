@@ -1,28 +1,28 @@
-//! What the tasks tell whoever waits for them: on stderr, so that stdout holds results only.
+//! Progress messages of the tasks, on stderr, so that stdout has results only.
 
 use std::{io::IsTerminal as _, time::Duration};
 
-/// Something begins that may take a while.
+/// Reports the start of a task that may take a while.
 pub(crate) fn begin(what: &str) {
     eprintln!("{} {what}", paint("1;36", "▸"));
 }
 
-/// It worked, and took this long.
+/// Reports success and the time taken.
 pub(crate) fn done(what: &str, took: Duration) {
     eprintln!("{} {what} ({})", paint("1;32", "✓"), duration(took));
 }
 
-/// It did not work.
+/// Reports a failure.
 pub(crate) fn failed(what: &str) {
     eprintln!("{} {what}", paint("1;31", "✗"));
 }
 
-/// Something to know; nothing went wrong.
+/// Reports information; nothing has failed.
 pub(crate) fn note(what: &str) {
     eprintln!("  {what}");
 }
 
-/// A duration as people say it: `0.3 s`, `12 s`, `2 min 05 s`.
+/// Formats a duration: `0.3 s`, `12 s`, `2 min 05 s`.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     if seconds < 10.0 {
@@ -35,12 +35,12 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
-/// Whether somebody watches.
+/// Whether stderr is a terminal.
 pub(crate) fn on_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// Wraps `text` in an SGR code of ECMA-48 where somebody watches.
+/// Wraps `text` in an SGR code of ECMA-48 if stderr is a terminal.
 fn paint(code: &str, text: &str) -> String {
     if on_terminal() && std::env::var_os("NO_COLOR").is_none() {
         format!("\x1b[{code}m{text}\x1b[0m")

@@ -1,6 +1,6 @@
-//! `cargo xtask screenshots`: the pictures of the live page that the README shows.
+//! `cargo xtask screenshots`: takes the pictures of the live page in the README.
 //!
-//! Only builds, and then becomes `ebb-screenshots` of the tests' package, which has a browser's fixture.
+//! Builds the programs, and then executes `ebb-screenshots` of the tests' package, which has a fixture with a browser.
 
 use std::{convert::Infallible, os::unix::process::CommandExt as _, time::Instant};
 

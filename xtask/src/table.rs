@@ -1,4 +1,4 @@
-//! How tables look here: two rules and a header line, words to the left and figures to the right.
+//! The style of tables: two rules and a header line, text left-aligned and numbers right-aligned.
 
 use comfy_table::{CellAlignment, LineStyle, Row, Table, TableStyle};
 
@@ -7,7 +7,7 @@ const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
-/// A table of `rows`, of which the first `words` columns are text.
+/// Builds a table of `rows`; the first `words` columns are text.
 pub(crate) fn table(
     header: impl Into<Row>,
     words: usize,

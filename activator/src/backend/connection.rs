@@ -1,4 +1,4 @@
-//! A connection to a backend that one request has.
+//! A connection to a backend, in use by one request.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,11 +17,11 @@ use super::streams::Stream;
 use crate::outgoing::Outgoing;
 use crate::socket::Socket;
 
-/// How long a backend is asked to take a connection.
+/// How long to try to connect to a backend.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The kernel says SYN again after 1 s. A listening socket whose queue was full has room much sooner: so it is asked anew
-/// after this time, then after twice that, and so on.
+/// How long to wait before the first new connection attempt; each further wait is twice as long. The kernel repeats a
+/// SYN only after 1 s, and a listening socket whose queue was full has room much earlier.
 const CONNECT_AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Error)]
@@ -34,17 +34,17 @@ pub(crate) enum ConnectError {
     Handshake(#[from] hyper::Error),
 }
 
-/// What a request is sent on.
+/// The connection that a request is sent on.
 #[derive(Debug)]
 pub(crate) enum Connection {
-    /// All of a connection.
+    /// A whole HTTP/1.1 connection.
     Http1(Http1),
-    /// One stream of a connection that others use too.
+    /// One stream of an HTTP/2 connection, which is shared with other requests.
     Http2(Stream),
 }
 
 impl Connection {
-    /// Sends a request; what comes back with an error has not been sent.
+    /// Sends a request. A request that is returned with the error has not been sent.
     pub(crate) async fn try_send(
         &mut self,
         request: Request<Outgoing>,
@@ -55,12 +55,13 @@ impl Connection {
         }
     }
 
-    /// Resolves when the backend has taken the connection. Before the first request has been sent on it nobody knows: where
-    /// a listening socket's queue is full, Linux lets the client believe that it is connected.
+    /// Resolves when the backend has acknowledged data on this connection. Before the first request is sent, it is
+    /// unknown whether the backend accepted the connection: if a listening socket's queue is full, Linux lets the
+    /// client believe that it is connected.
     pub(crate) fn taken(&self) -> impl Future<Output = ()> + use<> {
         let socket = match self {
             Connection::Http1(connection) => Some(connection.socket.clone()),
-            // It is many requests' connection, and counts as taken.
+            // The connection is shared by many requests and counts as accepted.
             Connection::Http2(_) => None,
         };
         async move {
@@ -70,7 +71,7 @@ impl Connection {
         }
     }
 
-    /// Where this connection is in what is written to it; to be asked before a request is.
+    /// Returns the number of bytes written to this connection so far. Call it before a request is sent.
     pub(crate) fn mark(&self) -> u64 {
         match self {
             Connection::Http1(connection) => connection.socket.written(),
@@ -78,8 +79,8 @@ impl Connection {
         }
     }
 
-    /// Whether it is certain that the backend has seen nothing of the request that was sent at `mark`
-    /// and ended with `error`.
+    /// True if the backend has certainly seen nothing of a request: the one that was sent after `mark` bytes and ended
+    /// with `error`.
     pub(crate) fn saw_nothing(&self, mark: u64, error: &hyper::Error) -> bool {
         match self {
             Connection::Http1(connection) => connection.socket.ended_before(mark),
@@ -88,8 +89,8 @@ impl Connection {
     }
 }
 
-/// RFC 9113 section 8.7: a stream that was refused, and those after the last one that a GOAWAY names,
-/// have not been looked at.
+/// True if the server has not processed the stream (RFC 9113 section 8.7): it refused the stream, or the stream's
+/// number is above the last one that a GOAWAY names.
 fn was_refused(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error);
     source
@@ -104,7 +105,7 @@ fn was_refused(error: &hyper::Error) -> bool {
         })
 }
 
-/// An HTTP/1.1 connection, and whether it is fit for one more request.
+/// An HTTP/1.1 connection; it can say whether it is usable for another request.
 #[derive(Debug)]
 pub(crate) struct Http1 {
     sender: SendRequest<Outgoing>,
@@ -123,17 +124,17 @@ impl Http1 {
         Ok(Http1 { sender, socket })
     }
 
-    /// hyper has seen the end of the response before and waits for a request.
+    /// True if hyper has read the end of the previous response and waits for a request.
     pub(super) fn is_ready(&self) -> bool {
         self.sender.is_ready()
     }
 
-    /// Closed as far as hyper knows.
+    /// True if hyper knows that the connection is closed.
     pub(super) fn is_over(&self) -> bool {
         self.sender.is_closed()
     }
 
-    /// Closed by either side, whether or not hyper has come to read it.
+    /// True if either side has closed the connection, even if hyper has not read the end yet.
     pub(super) fn is_closed(&self) -> bool {
         self.is_over() || self.socket.is_closed_by_peer()
     }

@@ -1,4 +1,4 @@
-//! One backend: how many requests it has, and whether it takes more.
+//! One backend: its requests in flight, and whether it accepts more.
 
 mod connection;
 mod spare;
@@ -16,12 +16,13 @@ use self::spare::Spare;
 use self::streams::Streams;
 use crate::protocol::{Protocol, speaks_http2};
 
-/// Counting is ordered by the pool's lock, so every access here can be relaxed.
+/// Ordering of all counter accesses. They happen under the pool's lock, so relaxed is enough.
 const COUNTED_UNDER_THE_LOCK: Ordering = Ordering::Relaxed;
 
-/// Connections that a backend is asked to take at a time. What comes faster than it accepts waits in its listening socket's
-/// queue, which can be short (Python's `http.server` has room for 6); the kernel there drops what finds no room, and the one
-/// here tries again after 0.2, 0.4, 0.8 … seconds, while other backends may be idle. So the others wait here.
+/// Connection attempts to one backend at a time; further requests wait in the pool. Connections that a backend has not
+/// accepted yet wait in its listening socket's queue, which can be short (Python's `http.server` has room for 6). The
+/// kernel there drops connections that find no room, and the kernel here tries again after 0.2, 0.4, 0.8 … seconds,
+/// while other backends may be idle.
 const OPENING: usize = 4;
 
 #[derive(Debug)]
@@ -29,25 +30,25 @@ pub(crate) struct Backend {
     id: u64,
     address: SocketAddr,
     in_flight: AtomicUsize,
-    /// Of those, requests for which it may have to take a connection, and has not yet.
+    /// Those requests in flight that may need a new connection and do not have it yet.
     opening: AtomicUsize,
     aside: AtomicBool,
     closed: AtomicBool,
     protocol: Protocol,
-    /// Whether it was found to speak HTTP/2.
+    /// Whether the backend speaks HTTP/2, once this has been detected.
     detected: OnceCell<bool>,
     spare: Arc<Spare>,
     streams: Streams,
 }
 
-/// What a request's client asks for.
+/// The protocol that a request's client uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// It speaks HTTP/1.
+    /// The client speaks HTTP/1.
     Http1,
-    /// It speaks HTTP/2.
+    /// The client speaks HTTP/2.
     Http2,
-    /// An upgrade, which there is in HTTP/1.1 only.
+    /// The client requests an upgrade, which exists in HTTP/1.1 only.
     Upgrade,
 }
 
@@ -79,28 +80,28 @@ impl Backend {
         self.in_flight.load(COUNTED_UNDER_THE_LOCK)
     }
 
-    /// Whether it has time for one more connection.
+    /// True if one more connection to this backend may be opened.
     pub(crate) fn can_open(&self) -> bool {
         self.opening.load(COUNTED_UNDER_THE_LOCK) < OPENING
     }
 
-    /// Counts one request more, for which it may have to take a connection.
+    /// Counts one more request in flight, which may need a new connection.
     pub(crate) fn begin(&self) {
         self.in_flight.fetch_add(1, COUNTED_UNDER_THE_LOCK);
         self.opening.fetch_add(1, COUNTED_UNDER_THE_LOCK);
     }
 
-    /// A request has its connection, or will never have one.
+    /// Records that a request has its connection, or will never get one.
     pub(crate) fn opened(&self) {
         self.opening.fetch_sub(1, COUNTED_UNDER_THE_LOCK);
     }
 
-    /// Counts one request less, and says how many are left.
+    /// Counts one request less and returns the number of requests still in flight.
     pub(crate) fn end(&self) -> usize {
         self.in_flight.fetch_sub(1, COUNTED_UNDER_THE_LOCK) - 1
     }
 
-    /// False when it was aside already.
+    /// Sets the backend aside. Returns false if it was aside already.
     pub(crate) fn set_aside(&self) -> bool {
         !self.aside.swap(true, Ordering::AcqRel)
     }
@@ -113,7 +114,7 @@ impl Backend {
         self.aside.load(Ordering::Acquire)
     }
 
-    /// It leaves: its spare connections are closed, and no more are kept.
+    /// Closes the backend's idle connections and keeps no more of them, because the backend leaves.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.spare.close();
@@ -124,10 +125,10 @@ impl Backend {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Whether a request with this wish is to be sent as HTTP/2.
+    /// Returns whether a request with this wish must be sent as HTTP/2.
     ///
     /// # Errors
-    /// It had to be asked, and takes no connection.
+    /// The protocol had to be detected, and the backend accepts no connection.
     pub(crate) async fn wants_http2(&self, wish: Wish) -> Result<bool, ConnectError> {
         match (self.protocol, wish) {
             (_, Wish::Upgrade) | (Protocol::Http1, _) | (Protocol::Detect, Wish::Http1) => {
@@ -141,7 +142,8 @@ impl Backend {
         }
     }
 
-    /// A connection for one request, and whether it is new: a kept one, unless `only_new`.
+    /// Returns a connection for one request, and whether the connection is new. An idle connection is reused unless
+    /// `only_new` is set.
     pub(crate) async fn connection(
         &self,
         http2: bool,
@@ -157,7 +159,7 @@ impl Backend {
         }
     }
 
-    /// Whether it takes connections; one that it took is kept for the next request.
+    /// Tries to connect to the backend. On success the connection is kept for the next request.
     pub(crate) async fn try_connect(&self) -> Result<(), ConnectError> {
         self.spare.keep(Http1::open(self.address).await?);
         Ok(())
@@ -165,7 +167,7 @@ impl Backend {
 
     /// Keeps a connection for the next request.
     pub(crate) fn keep(&self, connection: Connection) {
-        // A stream's end is its connection's own affair.
+        // The end of a stream is handled by its HTTP/2 connection.
         if let Connection::Http1(connection) = connection {
             self.spare.keep(connection);
         }

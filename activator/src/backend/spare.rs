@@ -1,14 +1,14 @@
-//! The connections kept for the next requests.
+//! The idle connections to one backend, kept for the next requests.
 //!
-//! The classic race of a kept connection is that its server closes it just as a request is sent.
-//! Three things stand against it: a connection is kept for less time than any server in common
-//! use keeps it; right before it is used the socket is asked whether the other end has closed;
-//! and the newest is used first, so that those to spare grow old and go.
+//! The known race of an idle connection: the server closes it just when a request is sent. Three measures reduce the
+//! race. An idle connection is kept for less time than any server in common use keeps it. Right before a connection is
+//! used, the socket is asked whether the peer has closed. The newest connection is used first, so that surplus
+//! connections grow old and are closed.
 //!
-//! What is left is a server that closes within the microseconds between that question and the send.
-//! Its end then says that it had not seen the request (see [`Socket::ended_before`]), which goes
-//! again on a new connection. Failure mode: a server that resets instead; a request that is not safe
-//! to send twice is then answered with 502.
+//! The remaining case is a server that closes within the microseconds between this check and the send. The server's FIN
+//! then shows that the server had not seen the request (see [`Socket::ended_before`]), and the request is sent again on
+//! a new connection. Failure mode: if the server sends a reset instead, a request that is not safe to repeat is
+//! answered with 502.
 //!
 //! [`Socket::ended_before`]: crate::socket::Socket::ended_before
 
@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::Http1;
 
-/// How long a connection is kept: less than the shortest time-out of a server in common use
-/// (gunicorn's 2 s), by a margin that a busy machine does not eat up. A connect costs 0.1 ms.
+/// How long an idle connection is kept: less than the shortest time-out of a server in common use (gunicorn's 2 s),
+/// with a margin for a busy machine. A new connection costs 0.1 ms.
 const KEEP: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
@@ -30,16 +30,16 @@ pub(super) struct Spare {
 
 #[derive(Debug, Default)]
 struct List {
-    /// Each with when it was kept, oldest first.
+    /// Each connection with the time since which it is idle, oldest first.
     connections: Vec<(Instant, Http1)>,
-    /// A task is there to close the ones that grow old.
+    /// True while a task runs that closes old connections.
     swept: bool,
-    /// No more are kept.
+    /// True if no more connections are kept.
     closed: bool,
 }
 
 impl Spare {
-    /// The newest that is fit for a request.
+    /// Returns the newest connection that is usable for a request.
     pub(super) fn take(&self) -> Option<Http1> {
         let now = Instant::now();
         let mut list = self.lock();
@@ -54,7 +54,7 @@ impl Spare {
         None
     }
 
-    /// Drops the connection instead where it is of no more use.
+    /// Keeps an idle connection, or drops it if it is closed or the backend has left.
     pub(super) fn keep(self: &Arc<Self>, connection: Http1) {
         let mut list = self.lock();
         if list.closed || connection.is_over() {
@@ -67,7 +67,7 @@ impl Spare {
         }
     }
 
-    /// Closes all there are, and keeps no more.
+    /// Closes all idle connections and keeps no more.
     pub(super) fn close(&self) {
         let mut list = self.lock();
         list.closed = true;
@@ -83,7 +83,7 @@ fn is_over(kept: Instant, connection: &Http1, now: Instant) -> bool {
     now.saturating_duration_since(kept) >= KEEP || connection.is_closed()
 }
 
-/// Closes connections that grow old, as long as there are any.
+/// Closes connections that are idle for too long; ends when none is left.
 async fn sweep(spare: Weak<Spare>) {
     loop {
         sleep(KEEP).await;

@@ -1,7 +1,7 @@
 //! The HTTP/2 connections to one backend, and the streams on them.
 //!
-//! A stream goes on a connection that has room; a new connection is opened when none has. Opening is
-//! one at a time, so that a thousand requests at once do not open a thousand.
+//! A stream uses a connection with room for it. If no connection has room, a new one is opened. Only one connection is
+//! opened at a time, so that a thousand concurrent requests do not open a thousand connections.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,8 +15,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use super::connection::{ConnectError, connect};
 use crate::outgoing::Outgoing;
 
-/// Streams on one connection: what RFC 9113 section 6.5.2 wants servers to allow at least. Where a
-/// server allows fewer, the rest waits in its connection.
+/// Streams on one connection: the minimum that RFC 9113 section 6.5.2 recommends for servers. If a server allows fewer,
+/// the other streams wait in hyper's connection.
 const MOST_STREAMS: usize = 100;
 
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ struct Shared {
     streams: Arc<AtomicUsize>,
 }
 
-/// The right to one stream.
+/// The right to use one stream of a connection.
 #[derive(Debug)]
 pub(crate) struct Stream {
     sender: SendRequest<Outgoing>,
@@ -54,7 +54,7 @@ impl Stream {
 }
 
 impl Streams {
-    /// A stream, and whether its connection has just been opened for it.
+    /// Returns a stream, and whether its connection was opened for it just now.
     pub(super) async fn take(&self, address: SocketAddr) -> Result<(Stream, bool), ConnectError> {
         if let Some(stream) = self.on_an_open_one() {
             return Ok((stream, false));
@@ -82,7 +82,7 @@ impl Streams {
         Ok((stream, true))
     }
 
-    /// Opens no more, and lets those go that are open when their streams have ended.
+    /// Opens no more streams. Connections that are open end after their last stream.
     pub(super) fn close(&self) {
         self.lock().clear();
     }

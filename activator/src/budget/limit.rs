@@ -1,4 +1,4 @@
-//! How much memory this process may have.
+//! The memory limit of this process.
 //!
 //! The smallest of three limits: its own cgroup's, those of the cgroups above that it can read, and the machine's memory.
 //! Failure mode: if none of them can be read, the limit is [`UNKNOWN`].
@@ -6,10 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bytes, where nothing is known: the limit of the Deployment in `deploy/`.
+/// The limit in bytes if none can be read: the memory limit of the Deployment in `deploy/`.
 const UNKNOWN: usize = 600 << 20;
 
-/// Bytes.
+/// The memory limit of this process, in bytes.
 pub(super) fn memory() -> usize {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -21,7 +21,7 @@ pub(super) fn memory() -> usize {
         .unwrap_or(UNKNOWN)
 }
 
-/// The least limit on the way from a process' cgroup to the root; `own` is its `/proc/self/cgroup`
+/// Returns the smallest limit of the process' cgroup and its ancestors. `own` is the content of `/proc/self/cgroup`
 /// (<https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files>).
 fn of_cgroup(root: &Path, own: &str) -> Option<usize> {
     let read = |file: PathBuf| -> Option<usize> {

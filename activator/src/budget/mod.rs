@@ -1,13 +1,13 @@
-//! The bytes that the doors of a process may keep for their clients: connections, heads, bodies that wait.
+//! The memory budget of a process for its clients: connections, request heads, queued bodies.
 //!
-//! All doors share one budget, and each namespace has an account in it. An account may hold at most twice the free bytes. So
-//! one namespace alone gets two thirds, n that want everything get 2/(2n+1) each, and there is always something left for
-//! one that begins to need it. (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet
-//! switches", 1998.)
+//! All listeners share one budget, and each namespace has an account in it. An account may use at most twice the free
+//! bytes. So one namespace alone gets two thirds, n namespaces that want everything get 2/(2n+1) each, and some bytes
+//! always stay free for a namespace that begins to need them. (Choudhury and Hahne, "Dynamic queue length thresholds
+//! for shared-memory packet switches", 1998.)
 //!
-//! What is charged is meant to be at least what it takes: [`connection()`], [`request()`], and what of bodies is kept. Bias: towards
-//! refusing early, as a process beyond its memory limit is killed with all it has. Failure mode: a request beyond the budget
-//! is answered with 503 and told so.
+//! The charge is intended to be at least the memory in use: [`connection()`], [`request()`], and buffered parts of
+//! bodies. Bias: towards refusing early, because a process beyond its memory limit is killed with all its requests.
+//! Failure mode: a request beyond the budget is answered with 503, and the text names the reason.
 
 mod limit;
 
@@ -18,35 +18,34 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use hyper::{Request, Version};
 
-/// What a connection takes before it has asked for anything, in bytes: hyper's buffers, and the task. Measured with 10 000 of
-/// them.
+/// Bytes of a connection before its first request: hyper's buffers and the task. Measured with 10 000 connections.
 pub(crate) const CONNECTION: usize = 16 * 1024;
 
-/// What a request takes beside its head: its place in the queue, and tables of its fields.
+/// Bytes of a request beside its head: its place in the queue, and the tables of its header fields.
 const REQUEST: usize = 2 * 1024;
 
-/// As much of a buffer is in [`CONNECTION`] already: hyper's first one.
+/// Bytes of hyper's first buffer, which [`CONNECTION`] already includes.
 const FIRST_BUFFER: usize = 8 * 1024;
 
-/// How often a head is there at a time: in a buffer that grows by doubling, and in what the allocator keeps of smaller
-/// ones. Measured: 179 KB for a request with a head of 60 KB.
+/// How many times a head is in memory: in a buffer that grows by doubling, and in smaller buffers that the allocator
+/// keeps. Measured: 179 KB for a request with a head of 60 KB.
 const COPIES: usize = 3;
 
-/// What a head has for each field beside its name and value.
+/// Bytes of a header field beside its name and value.
 const FIELD: usize = 32;
 
-/// The bytes of one process. A clone is another handle.
+/// The memory budget of one process. A clone is another handle.
 #[derive(Clone)]
 pub struct Budget(Arc<All>);
 
 struct All {
     most: usize,
     used: AtomicUsize,
-    /// By namespace; those that are used.
+    /// Accounts in use, by namespace.
     accounts: Mutex<HashMap<String, Weak<Own>>>,
 }
 
-/// Whose bytes are counted together, and in which budget. A clone is another handle.
+/// An account in a budget: bytes that are counted together. A clone is another handle.
 #[derive(Clone)]
 pub struct Account {
     budget: Budget,
@@ -55,12 +54,12 @@ pub struct Account {
 
 struct Own {
     used: AtomicUsize,
-    /// Whether it must leave something for others.
+    /// True if the account must leave bytes for others.
     shares: bool,
 }
 
 impl Budget {
-    /// So many bytes.
+    /// Creates a budget of `most` bytes.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Budget(Arc::new(All {
@@ -70,14 +69,15 @@ impl Budget {
         }))
     }
 
-    /// Three fifths of the memory that this process may have: the limit of its cgroup, else the machine's memory. The rest is
-    /// for the program itself, for connections to backends and answers under way, and for what the allocator wastes.
+    /// Creates a budget of three fifths of this process' memory limit: the smallest limit of its cgroups and the
+    /// machine's memory. The rest is for the program itself, for connections to backends, for responses being sent, and
+    /// for allocator overhead.
     #[must_use]
     pub fn of_this_process() -> Self {
         Budget::new(limit::memory() / 5 * 3)
     }
 
-    /// The account of a namespace, the same for all that ask for it.
+    /// Returns the account of a namespace. All callers with the same namespace get the same account.
     #[must_use]
     pub fn account(&self, namespace: &str) -> Account {
         let mut accounts = self
@@ -87,7 +87,7 @@ impl Budget {
             .unwrap_or_else(PoisonError::into_inner);
         let known = accounts.get(namespace).and_then(Weak::upgrade);
         let own = known.unwrap_or_else(|| {
-            // Those of namespaces that are gone.
+            // Removes the accounts of namespaces that are not in use any more.
             accounts.retain(|_, own| own.strong_count() > 0);
             let own = Arc::new(Own {
                 used: AtomicUsize::new(0),
@@ -102,7 +102,7 @@ impl Budget {
         }
     }
 
-    /// One account for all of it, where there is nobody to share with.
+    /// Returns one account for the whole budget, for a process without namespaces to share it.
     #[must_use]
     pub fn whole(&self) -> Account {
         Account {
@@ -114,13 +114,13 @@ impl Budget {
         }
     }
 
-    /// Bytes there may be.
+    /// The size of the budget, in bytes.
     #[must_use]
     pub fn most(&self) -> usize {
         self.0.most
     }
 
-    /// Bytes there are.
+    /// The bytes in use.
     #[must_use]
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
@@ -128,25 +128,25 @@ impl Budget {
 }
 
 impl Account {
-    /// Without a bound: for tests, and for whoever has one of their own.
+    /// Creates an account without a limit: for tests, and for callers with their own limit.
     #[must_use]
     pub fn unbounded() -> Self {
         Budget::new(usize::MAX).whole()
     }
 
-    /// The account of a namespace in the same budget.
+    /// Returns the account of a namespace in the same budget.
     #[must_use]
     pub fn of(&self, namespace: &str) -> Self {
         self.budget.account(namespace)
     }
 
-    /// The budget that it is a part of.
+    /// The budget that the account belongs to.
     #[must_use]
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    /// Takes so many bytes until the charge is dropped; `None` if there are not as many.
+    /// Takes `bytes` until the charge is dropped. Returns `None` if fewer bytes are free.
     pub(crate) fn take(&self, bytes: usize) -> Option<Charge> {
         self.add(bytes).then(|| Charge {
             account: self.clone(),
@@ -154,7 +154,7 @@ impl Account {
         })
     }
 
-    /// Counts first and looks then, so that two at once cannot both have the last bytes.
+    /// Adds the bytes first and checks afterwards, so that two concurrent callers cannot both take the last bytes.
     fn add(&self, bytes: usize) -> bool {
         let Account { budget, own } = self;
         let all = budget
@@ -167,7 +167,7 @@ impl Account {
             .fetch_add(bytes, Ordering::Relaxed)
             .saturating_add(bytes);
         let fits = budget.0.most.checked_sub(all).is_some_and(|free| {
-            // What others have is free for nobody; of the rest it may have twice what it leaves.
+            // An account that shares may use twice the bytes that are still free.
             !own.shares || mine <= free.saturating_mul(2)
         });
         if !fits {
@@ -182,14 +182,14 @@ impl Account {
     }
 }
 
-/// Bytes that are taken, given back when dropped.
+/// Bytes taken from an account; they are given back on drop.
 pub(crate) struct Charge {
     account: Account,
     bytes: usize,
 }
 
 impl Charge {
-    /// Makes it so many bytes in all. `false` if there are not as many: then it stays as it is.
+    /// Changes the charge to `bytes` in total. Returns `false` if fewer bytes are free; the charge then stays as it is.
     pub(crate) fn set(&mut self, bytes: usize) -> bool {
         if bytes > self.bytes {
             if !self.account.add(bytes - self.bytes) {
@@ -202,7 +202,7 @@ impl Charge {
         true
     }
 
-    /// Makes it so many bytes more or less, also beyond what there may be: for what is there already.
+    /// Changes the charge to `bytes` in total, even beyond the budget: for bytes that are already in memory.
     pub(crate) fn force(&mut self, bytes: usize) {
         if bytes > self.bytes {
             let more = bytes - self.bytes;
@@ -218,7 +218,7 @@ impl Charge {
         }
     }
 
-    /// Whether the account could have one byte more.
+    /// True if the account could take one more byte.
     pub(crate) fn has_room(&self) -> bool {
         self.account.take(1).is_some()
     }
@@ -230,17 +230,17 @@ impl Drop for Charge {
     }
 }
 
-/// What an HTTP/1 connection takes on which so many bytes of heads, or of a body, were there at a time.
+/// Returns the bytes that an HTTP/1 connection takes, if up to `bytes` of heads or of a body were buffered at a time.
 pub(crate) const fn connection(bytes: usize) -> usize {
     CONNECTION + head(bytes.saturating_sub(FIRST_BUFFER))
 }
 
-/// What a head of so many bytes takes.
+/// Returns the memory that a head of `bytes` takes.
 const fn head(bytes: usize) -> usize {
     bytes.saturating_mul(COPIES)
 }
 
-/// What a request takes while it waits. An HTTP/1 head is in the connection's buffer, and charged with that.
+/// Returns the bytes that a queued request takes. An HTTP/1 head is in the connection's buffer and is charged there.
 pub(crate) fn request<B>(request: &Request<B>) -> usize {
     if request.version() < Version::HTTP_2 {
         return REQUEST;
@@ -278,7 +278,7 @@ impl fmt::Debug for Charge {
 mod tests {
     use super::*;
 
-    /// Takes pieces of one byte until there are no more.
+    /// Takes single bytes until none is left.
     fn all(account: &Account) -> Vec<Charge> {
         std::iter::from_fn(|| account.take(1)).collect()
     }
@@ -289,7 +289,7 @@ mod tests {
         let one = budget.account("one");
         let of_one = all(&one);
         assert_eq!(of_one.len(), 600);
-        // The same account, whoever asks for it.
+        // The same account for every caller.
         assert!(budget.account("one").take(1).is_none());
         let of_other = all(&budget.account("other"));
         assert_eq!(of_other.len(), 200);

@@ -1,8 +1,9 @@
-//! The doors of this activator: one for each port of a Service that the record allots.
+//! The listeners of this activator: one for each proxied Service port in the record.
 //!
-//! Records and slices come in any order; after each the Service it is of is looked at as a whole. A door that is allotted
-//! no more, or has another number now, takes new connections for a moment longer, because nodes come to know late. Its
-//! pool follows the Service's pods, and stays in the reports, until its queue is empty. So queued requests are served.
+//! Records and slices arrive in any order; after each, the Service is evaluated as a whole. If a port leaves the record
+//! or gets another number, its old listener accepts connections a little longer, because nodes learn of the change
+//! late. The pool follows the Service's pods, and stays in the reports, until its queue is empty. So queued requests
+//! are served.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -18,14 +19,14 @@ use tracing::{info, warn};
 use super::slice::{Ready, Says, Service, Slice};
 use crate::{Limits, Pool, serve_until};
 
-/// Between two tries to listen on a port that somebody else has.
+/// Pause between attempts to listen on a port that another program uses.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// A door that is allotted no more takes new connections for so long. Every node's kube-proxy hears of a slice within
-/// seconds, and the autoscaler gives the number to nobody else for a minute.
+/// How long a listener accepts new connections after its port has left the record. The kube-proxy of every node learns
+/// of a slice within seconds, and the autoscaler does not reuse the number for a minute.
 const LINGERS: Duration = Duration::from_secs(10);
 
-/// Whose requests come in at a door.
+/// The Service port whose requests arrive at a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) service: Service,
@@ -33,7 +34,7 @@ pub(super) struct Key {
     pub(super) port: String,
 }
 
-/// A door, as others see it.
+/// A snapshot of a proxied Service port, for reports and metrics.
 pub(super) struct Seen {
     pub(super) key: Key,
     pub(super) number: u16,
@@ -41,7 +42,7 @@ pub(super) struct Seen {
     pub(super) pool: Pool,
 }
 
-/// All doors. A clone is another handle.
+/// All listeners. A clone is another handle.
 #[derive(Clone)]
 pub(super) struct Doors {
     state: Arc<Mutex<State>>,
@@ -49,20 +50,20 @@ pub(super) struct Doors {
     listen: IpAddr,
     own: IpAddr,
     lingers: Duration,
-    /// A request waits somewhere, and there is no pod.
+    /// Notified when a request is queued and its pool has no pod.
     pub(super) wanted: Arc<Notify>,
     closing: watch::Receiver<bool>,
 }
 
 #[derive(Default)]
 struct State {
-    /// What slices say, by Service and by name.
+    /// The content of slices, by Service and slice name.
     slices: HashMap<Service, BTreeMap<String, Says>>,
-    /// Which Service a slice is of, by namespace and name.
+    /// The Service of each slice, by the slice's namespace and name.
     of_slice: HashMap<(String, String), Service>,
     records: BTreeMap<Service, Allotment>,
     doors: BTreeMap<Key, Door>,
-    /// What listens or listened at earlier numbers, with requests in it still.
+    /// Listeners at earlier numbers that still have requests.
     leaving: Vec<JoinHandle<()>>,
     next_id: u64,
 }
@@ -71,19 +72,19 @@ struct Door {
     pool: Pool,
     number: u16,
     in_path: bool,
-    /// Allotted no more; it is there until nobody waits in it.
+    /// True if the port has left the record; the entry stays until its queue is empty.
     closed: bool,
-    /// It is, or was last, the only door of its Service.
+    /// True if this is the only recorded port of its Service, or was at its last record.
     alone: bool,
     listening: watch::Receiver<bool>,
     close: watch::Sender<bool>,
     task: JoinHandle<()>,
-    /// Tells of those that come to wait; ends with the door.
+    /// Passes on wake-ups; ends with the listener.
     wake: JoinHandle<()>,
     pods: BTreeMap<SocketAddr, u64>,
 }
 
-/// What listens at one number.
+/// The listener at one port number.
 struct Listener {
     listening: watch::Receiver<bool>,
     close: watch::Sender<bool>,
@@ -91,7 +92,8 @@ struct Listener {
 }
 
 impl Doors {
-    /// None yet. They listen at `listen`, are reached at `own`, and close when `closing` says so.
+    /// Creates an empty set. Listeners use the address `listen`, EndpointSlices name this activator by `own`, and all
+    /// close on `closing`.
     pub(super) fn new(
         limits: Limits,
         listen: IpAddr,
@@ -109,7 +111,7 @@ impl Doors {
         }
     }
 
-    /// A slice is there, or has changed; `None`: it is gone, or of no use any more.
+    /// Records a new or changed slice; `None` if the slice is deleted or cannot be used.
     pub(super) fn slice(&self, namespace: &str, name: &str, slice: Option<Slice>) {
         let mut state = self.lock();
         let key = (namespace.to_owned(), name.to_owned());
@@ -136,7 +138,7 @@ impl Doors {
         }
     }
 
-    /// The record of a namespace's ports, by Service. An empty map means that the namespace has no record.
+    /// Records the ports of a namespace, by Service. An empty map means that the namespace has no record.
     pub(super) fn record(&self, namespace: &str, record: BTreeMap<String, Allotment>) {
         let mut state = self.lock();
         let mut changed: Vec<_> = state
@@ -162,7 +164,7 @@ impl Doors {
         }
     }
 
-    /// Whether slices lead to activators although nothing is recorded at all: the autoscaler is of a release that keeps no
+    /// True if slices route to activators although no port is recorded at all: the autoscaler is of a release without a
     /// record, or has not written it yet.
     pub(super) fn lacks_record(&self) -> bool {
         let state = self.lock();
@@ -173,7 +175,7 @@ impl Doors {
         state.records.is_empty() && state.slices.values().flat_map(BTreeMap::values).any(leads)
     }
 
-    /// The doors that listen, and those that are closed in which somebody still waits.
+    /// Returns the ports that listen, and the closed ones that still have queued requests.
     pub(super) fn seen(&self) -> Vec<Seen> {
         let mut state = self.lock();
         state.sweep();
@@ -191,7 +193,7 @@ impl Doors {
             .collect()
     }
 
-    /// Resolves when all doors have closed and what ran through them has ended.
+    /// Resolves when all listeners have closed and their requests have ended.
     pub(super) async fn closed(&self) {
         let tasks: Vec<_> = {
             let mut state = self.lock();
@@ -204,12 +206,12 @@ impl Doors {
             leaving.into_iter().chain(doors).collect()
         };
         for task in tasks {
-            // One that broke down is closed too.
+            // A task that panicked is closed too.
             let _closed = task.await;
         }
     }
 
-    /// Has the doors of a Service be as its record and its slices say.
+    /// Updates the listeners of a Service from its record and its slices.
     fn look(&self, state: &mut State, service: &Service) {
         let record = state.records.get(service).cloned().unwrap_or_default();
         let in_path = state.leads_to(service, &record, self.own);
@@ -235,7 +237,7 @@ impl Doors {
                     doors.insert(key, door);
                 }
                 Some(door) if door.closed || door.number != number => {
-                    // Who waits is in the pool, wherever the next ones come in.
+                    // Queued requests stay in the pool, whichever listener accepts the next ones.
                     door.close.send_replace(true);
                     let listener = self.listen(&key, number, &door.pool);
                     let before = std::mem::replace(&mut door.task, listener.task);
@@ -265,7 +267,7 @@ impl Doors {
                 door.pool.set_hard_limit(record.hard_limit);
             }
             let at_port = ready.get(&key.port);
-            // The one port of a Service may have another name now.
+            // The only port of a Service may have been renamed.
             let renamed = (door.closed && door.alone && ready.len() == 1)
                 .then(|| ready.values().next())
                 .flatten();
@@ -322,8 +324,8 @@ impl Doors {
     }
 }
 
-/// Listens as soon as the port is free. After the order to close, it accepts connections for a moment longer, and then serves
-/// until its queue is empty. When all doors close, it ends at once.
+/// Listens as soon as the port is free. After `close`, it accepts connections a little longer, and then serves until
+/// its queue is empty. When all listeners close, it ends at once.
 async fn stand(address: SocketAddr, pool: Pool, listens: watch::Sender<bool>, told: Told) {
     let mut shutdown = std::pin::pin!(is_so(told.closing.clone()));
     let mut said = false;
@@ -355,22 +357,23 @@ async fn stand(address: SocketAddr, pool: Pool, listens: watch::Sender<bool>, to
     }
 }
 
-/// What tells a listener to end.
+/// Signals that end a listener.
 struct Told {
-    /// It is allotted no more.
+    /// The port has left the record.
     close: watch::Receiver<bool>,
-    /// How long it goes on then.
+    /// How long the listener accepts connections after `close`.
     lingers: Duration,
-    /// All doors close.
+    /// All listeners close.
     closing: watch::Receiver<bool>,
 }
 
-/// Resolves when it is so; whoever would tell being gone is as good.
+/// Resolves when the value is true, or when its sender is gone.
 async fn is_so(mut told: watch::Receiver<bool>) {
     let _gone = told.wait_for(|told| *told).await;
 }
 
-/// Passes on that somebody has come to wait, for ever; the next ones are in the reports of the burst that this begins.
+/// Passes on the wake-ups of a pool, forever. After a wake-up it pauses for the burst that it begins: further queued
+/// requests are in the reports of that burst.
 async fn wake(pool: Pool, wanted: Arc<Notify>) {
     loop {
         pool.wanted().await;
@@ -380,7 +383,7 @@ async fn wake(pool: Pool, wanted: Arc<Notify>) {
 }
 
 impl State {
-    /// Forgets doors that are closed and empty.
+    /// Removes listeners that are closed and empty.
     fn sweep(&mut self) {
         self.leaving.retain(|task| !task.is_finished());
         self.doors.retain(|_, door| {
@@ -392,7 +395,7 @@ impl State {
         });
     }
 
-    /// What is recorded of a namespace.
+    /// Returns the records of a namespace.
     fn recorded(&self, namespace: &str) -> impl Iterator<Item = (&Service, &Allotment)> {
         let first = Service {
             namespace: namespace.to_owned(),
@@ -402,7 +405,7 @@ impl State {
         from.take_while(move |(service, _)| service.namespace == namespace)
     }
 
-    /// A Service, and those whose pods are this one's.
+    /// Returns a Service, and the Services that use its pods.
     fn concerned(&self, service: &Service) -> Vec<Service> {
         let others = self.recorded(&service.namespace);
         let others = others
@@ -414,7 +417,7 @@ impl State {
         all
     }
 
-    /// Whether the slice that Ebb writes for a Service leads to this address.
+    /// True if the slice that Ebb writes for a Service routes to this address.
     fn leads_to(&self, service: &Service, record: &Allotment, own: IpAddr) -> bool {
         let slices = self.slices.get(service).into_iter().flatten();
         slices.into_iter().any(|(_, says)| match says {
@@ -425,7 +428,7 @@ impl State {
         })
     }
 
-    /// Where the pods of a Service are ready, by name of the port.
+    /// Returns the ready addresses of a Service, by port name.
     fn ready(&self, service: &Service) -> BTreeMap<String, Ready> {
         let mut all: BTreeMap<String, Ready> = BTreeMap::new();
         for says in self
@@ -448,7 +451,7 @@ impl State {
 }
 
 impl Door {
-    /// Has the pool know the pods that are ready, and no others.
+    /// Updates the pool to contain exactly the ready pods.
     fn follow(&mut self, ready: Option<&Ready>, next_id: &mut u64) {
         let addresses = ready.map_or(&[][..], |ready| &ready.addresses);
         let pool = &self.pool;

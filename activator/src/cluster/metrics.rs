@@ -1,4 +1,4 @@
-//! What the doors have to tell, read from them when it is asked for; and how reporting goes.
+//! Metrics of the proxied Service ports, read from the pools at each scrape, and metrics of the reports.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ impl Metrics {
     }
 }
 
-/// What clients take of the memory that they may.
+/// The memory for clients: in use, and the limit.
 #[derive(Debug)]
 struct Bytes(Budget);
 
@@ -123,7 +123,7 @@ const COUNTERS: &[Figure] = &[
     }),
     (
         "retried",
-        "Requests that were sent to a second pod, because the first one had not received them",
+        "Requests that were sent again, because the connection ended without an answer",
         |seen| seen.pool.counts().resent as f64,
     ),
 ];

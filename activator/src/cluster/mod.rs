@@ -1,8 +1,9 @@
-//! The activator of a cluster: the library, and Kubernetes around it. How traffic comes here, and who leads it here, is in
-//! `docs/activator.md`.
+//! The activator of a cluster: the proxy library with Kubernetes around it. `docs/activator.md` explains how traffic
+//! reaches the activator and what routes it there.
 //!
-//! It reads EndpointSlices and the record of its ports, and writes nothing. Failure mode: without an API server it goes on with the pods it knows;
-//! without an autoscaler it holds requests up to their limit, and says so in its log and metrics.
+//! It reads EndpointSlices and the record of its ports, and writes nothing. Failure mode: without an API server it goes
+//! on with the pods that it knows. Without an autoscaler it queues requests up to their limits, and says so in its log
+//! and metrics.
 
 mod doors;
 mod metrics;
@@ -43,34 +44,34 @@ pub use self::options::Options;
 use self::{doors::Doors, metrics::Metrics, status::Status};
 use crate::{Budget, Limits};
 
-/// An activator that is ready ends one of the release before it. So, when slices lead to activators and no port is recorded,
-/// the autoscaler has this long to begin to lead and to record them: its Lease lasts 15 s, and a Deployment replaces two
-/// replicas in some 30 s.
+/// How long a new activator waits for a record of ports before it is ready. Its readiness ends an activator of the
+/// previous release. If slices route to activators and no port is recorded, the autoscaler has this time to become
+/// leader and to write the record. Its Lease lasts 15 s, and a Deployment replaces two replicas in about 30 s.
 const RECORDED_WITHIN: Duration = Duration::from_secs(60);
-/// And it is looked so often whether it has.
+/// How often to check for the record.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Why the activator cannot start or go on.
+/// Why the activator cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// No way to the API server is configured.
+    /// A client for the API server cannot be created.
     #[error("no way to the API server: {0}")]
     Client(#[from] kube::Error),
-    /// How to reach it cannot be told.
+    /// The configuration for the API server cannot be determined.
     #[error("cannot tell how to reach the API server: {0}")]
     Config(#[from] kube::config::InferConfigError),
-    /// The status port cannot be had.
+    /// The status port or the probe port cannot be opened.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// Where.
+        /// The address of the port.
         address: SocketAddr,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// Signals cannot be caught.
     #[error("cannot catch signals: {0}")]
     Signals(#[source] io::Error),
-    /// A task that is meant to run as long as the program has ended.
+    /// A task ended that must run as long as the program.
     #[error(transparent)]
     Broken(#[from] TaskEnded),
 }
@@ -78,11 +79,11 @@ pub enum Failure {
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// If it cannot start, or a part of it breaks down.
+/// The activator cannot start, or one of its tasks has ended.
 pub async fn run(options: Options) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
-    // As many connections as the system grants.
+    // Raises the limit of open files to the system's maximum.
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _as_before = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
@@ -105,7 +106,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let limits = Limits {
         max_queued: options.max_queued as usize,
         max_wait: options.max_wait,
-        // Each door takes the account of its namespace.
+        // Each listener uses the account of its namespace.
         memory: budget.whole(),
         ..Limits::default()
     };
@@ -186,12 +187,12 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     leave.send_replace(true);
     tokio::select! {
         () = sleep(options.leave_within) => {}
-        // A second one: at once.
+        // A second signal ends the wait at once.
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     info!("closing");
-    // No door is opened any more.
+    // No listener is opened any more.
     watching.abort();
     following.abort();
     end.send_replace(true);
@@ -208,7 +209,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Text that is new with each start: counters begin anew then.
+/// Returns a text that is different at each start, because counters then start at 0.
 fn boot() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = now.map_or(0.0, |now| now.as_secs_f64());

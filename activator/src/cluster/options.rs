@@ -1,4 +1,4 @@
-//! What the program is told when it starts. All else it reads from the API server, live.
+//! The command-line options. Everything else is read live from the API server.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -9,7 +9,7 @@ use std::{
 use clap::{Parser, builder::NonEmptyStringValueParser, value_parser};
 use hyper::Uri;
 
-/// Where probes are answered unless another address is given.
+/// The default address for probes.
 pub(super) const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9477);
 
 /// Queues requests while a workload has no pod, and forwards requests during bursts.
@@ -107,7 +107,7 @@ fn bytes(text: &str) -> Result<usize, String> {
         .ok_or_else(|| BYTES.to_owned())
 }
 
-/// What [`bytes`] takes.
+/// The error of [`bytes`].
 const BYTES: &str = "must be a number of bytes, at least 1Mi, as 400Mi or 2Gi";
 
 fn wait(text: &str) -> Result<Duration, String> {

@@ -1,7 +1,8 @@
-//! The record of ports: which port of this activator belongs to which Service. It is watched as long as the program runs. The
-//! autoscaler writes it into the namespace that Ebb runs in; tenants cannot.
+//! Watches the record of ports: which port of this activator belongs to which Service. The autoscaler writes the record
+//! into the namespace that Ebb runs in; tenants cannot write it.
 //!
-//! Bias: what was known stays until the server says otherwise, and what cannot be read is passed over.
+//! Bias: what was known stays valid until the server says otherwise. Failure mode: an entry that cannot be parsed is
+//! skipped, with a warning.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,7 @@ use tracing::{info, warn};
 
 use super::doors::Doors;
 
-/// Tells `doors` of all records in a namespace; `listed` says when all there were have been told.
+/// Passes all records in `namespace` to `doors`. `listed` becomes true after the first complete list.
 pub(super) async fn run(
     client: Client,
     namespace: String,
@@ -60,7 +61,7 @@ pub(super) async fn run(
     }
 }
 
-/// Tells of one; answers whose it is.
+/// Passes one record to `doors`. Returns the namespace that the record is for.
 fn tell(doors: &Doors, map: &ConfigMap) -> Option<String> {
     let name = map.name_any();
     let Some(of) = allotments::namespace(&name) else {

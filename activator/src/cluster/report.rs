@@ -1,5 +1,5 @@
-//! What the autoscalers are told, once a second and at once when somebody comes to wait at a door, whatever is reported
-//! of others at that time.
+//! Writes the reports for the autoscalers: once a second, and at once when a request is queued without a pod, even
+//! during the frequent reports of a burst.
 
 use std::time::Duration;
 
@@ -15,19 +15,19 @@ use tracing::error;
 
 use super::doors::{Doors, Seen};
 
-/// As the agents.
+/// The interval between reports, the same as that of the agents.
 const EVERY: Duration = Duration::from_secs(1);
-/// Between two reports at the least: many doors at which somebody comes to wait one after the other share one.
+/// Least time between two reports: requests that are queued shortly after each other at many ports share one report.
 const LEAST: Duration = Duration::from_millis(5);
 
-/// Who reports.
+/// The identity of this activator in reports.
 #[derive(Clone, Debug)]
 pub(super) struct Sender {
     pub(super) activator: String,
     pub(super) address: String,
-    /// New with each start.
+    /// Different at each start.
     pub(super) boot: String,
-    /// When this program began to count, ns.
+    /// When this program started to count, in ns.
     pub(super) since: u64,
 }
 
@@ -52,7 +52,7 @@ impl Sender {
             in_path: seen.in_path,
             since: self.since,
             at: monotonic(),
-            // Wraps after 2^64 ns, as the interface says.
+            // Wraps after 2^64 ns, as the report's contract says.
             held_integral: held.integral.as_nanos() as u64,
             held: held.now,
             held_ever: held.total,
@@ -62,15 +62,16 @@ impl Sender {
     }
 }
 
-/// `CLOCK_MONOTONIC`, ns.
+/// Returns `CLOCK_MONOTONIC` in ns.
 pub(super) fn monotonic() -> u64 {
-    // It is there since Linux 2.6; without it all times are the same, and nothing is taken from reports.
+    // The clock exists since Linux 2.6. Without it all times would be equal, and the autoscaler would ignore the
+    // reports.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
         u64::try_from(Duration::from(time).as_nanos()).unwrap_or(0)
     })
 }
 
-/// Puts a report into `out` when it is time to, for ever.
+/// Publishes a report on `out` whenever one is due, forever.
 pub(super) async fn run(
     sender: Sender,
     doors: Doors,
@@ -123,7 +124,7 @@ mod tests {
             since: 0,
         };
         let reporting = tokio::spawn(run(sender, doors, leaving, out));
-        // Between two of those that come once a second.
+        // Between two of the reports that are written once a second.
         sleep_until(Instant::now() + Duration::from_millis(500)).await;
         reports.mark_unchanged();
         let begun = Instant::now();

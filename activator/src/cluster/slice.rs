@@ -1,8 +1,9 @@
-//! What an EndpointSlice says to an activator. Pure.
+//! Reads EndpointSlices for the activator. Pure.
 //!
-//! Two kinds matter: the one that Ebb writes for a Service says who is in the path, all others say where pods are ready.
-//! None of them allots a port: tenants may be able to write slices, so ports come from the record alone (`record`).
-//! Bias: what cannot be read (another kind of address, a port without a number) is passed over, never guessed.
+//! There are two kinds. The slice that Ebb writes for a Service says which activators are in the request path. All
+//! other slices say where pods are ready. No slice assigns a port: tenants may be able to write slices, so ports come
+//! from the record alone (`record`). Bias: an entry that cannot be used (another address type, a port without a number)
+//! is skipped and never guessed.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +20,7 @@ pub(super) struct Service {
     pub(super) name: String,
 }
 
-/// A slice, as far as it matters.
+/// The relevant content of a slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Slice {
     pub(super) service: Service,
@@ -28,18 +29,18 @@ pub(super) struct Slice {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Says {
-    /// One that may be Ebb's.
+    /// A slice that has the name and the labels of a slice of Ebb.
     InPath(InPath),
-    /// Where pods are ready, by name of the port.
+    /// The ready addresses, by port name.
     Ready(BTreeMap<String, Ready>),
 }
 
-/// Who is led to, as a slice says that has the name and the labels of one of Ebb's.
+/// The activators in the request path, according to a slice with the name and the labels of a slice of Ebb.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct InPath {
-    /// Uid of the Service that owns it. It counts if the record has the same.
+    /// Uid of the Service that owns the slice. The slice counts if the record has the same uid.
     pub(super) service_uid: String,
-    /// The activators that are led to.
+    /// The addresses of the activators.
     pub(super) addresses: Vec<IpAddr>,
 }
 
@@ -49,7 +50,7 @@ pub(super) struct Ready {
     pub(super) addresses: Vec<SocketAddr>,
 }
 
-/// Reads a slice; `None` where it is of no Service, or of no use.
+/// Reads a slice. Returns `None` if it belongs to no Service or cannot be used.
 pub(super) fn read(slice: &EndpointSlice) -> Option<Slice> {
     let labels = slice.metadata.labels.as_ref()?;
     let service = Service {
@@ -65,7 +66,7 @@ pub(super) fn read(slice: &EndpointSlice) -> Option<Slice> {
     let ports = slice.ports.iter().flatten().filter(|port| is_tcp(port));
     let says = if ours {
         let name = slice.metadata.name.as_deref()?;
-        // Of another name, somebody else wrote it.
+        // A slice with another name was not written by Ebb.
         slices::service(name).filter(|of| *of == service.name)?;
         Says::InPath(in_path(slice))
     } else {
@@ -98,7 +99,7 @@ fn in_path(slice: &EndpointSlice) -> InPath {
     }
 }
 
-/// The addresses that take traffic. A condition that is not there counts as true (see the API's reference).
+/// Returns the addresses that are ready. A missing condition counts as true (see the API's reference).
 fn ready(slice: &EndpointSlice) -> impl Iterator<Item = IpAddr> + '_ {
     slice
         .endpoints

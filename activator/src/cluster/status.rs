@@ -1,6 +1,7 @@
 //! `/metrics`, `/healthz` and `/readyz`.
 //!
-//! Healthy: the process answers. Ready: all slices there are have been read, and it is not about to go.
+//! Healthy: the process answers. Ready: all EndpointSlices and records of ports have been read, no record is missing
+//! (or the wait for it is over), and the process is not stopping.
 
 use std::{
     fmt,
@@ -11,7 +12,7 @@ use ebb_metrics::Format;
 
 use super::metrics::Metrics;
 
-/// Answers questions about the activator.
+/// The state behind the status port.
 #[derive(Debug)]
 pub(super) struct Status {
     pub(super) metrics: Metrics,

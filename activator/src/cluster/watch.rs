@@ -1,7 +1,7 @@
-//! The EndpointSlices of the cluster, followed as long as the program runs.
+//! Watches the EndpointSlices of the cluster.
 //!
-//! Bias: what was known stays until the server says otherwise. An API server that is away changes nothing: requests go
-//! to the pods that were there.
+//! Bias: what was known stays valid until the server says otherwise. Failure mode: while the API server is away,
+//! requests go to the pods that were known.
 
 use std::collections::HashSet;
 
@@ -16,10 +16,10 @@ use tracing::{info, warn};
 use super::doors::Doors;
 use super::slice;
 
-/// Slices a list brings at a time: up to 100 endpoints each, some 50 KB of JSON.
+/// Slices per page of a list: up to 100 endpoints each, about 50 KB of JSON.
 const PAGE: u32 = 200;
 
-/// Tells `doors` of all slices; `listed` says when all there were have been told.
+/// Passes all slices to `doors`. `listed` becomes true after the first complete list.
 pub(super) async fn run(client: Client, doors: Doors, listed: watch::Sender<bool>) {
     let api: Api<EndpointSlice> = Api::all(client);
     let config = watcher::Config::default().page_size(PAGE);

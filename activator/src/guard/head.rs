@@ -1,14 +1,14 @@
-//! What a request's head must be like to be passed on, and how long the body after it is.
+//! Validates the head of a request, and finds the length of the body after it.
 //!
-//! Stricter than RFC 9112 asks for wherever two readers could take one head for two different
-//! requests: what is refused here is what request smuggling is made of.
+//! Stricter than RFC 9112 wherever two readers could interpret one head as two different requests: request smuggling
+//! needs such heads.
 
 use thiserror::Error;
 
-/// Fields a head may have: hyper reads no more, and Apache, for one, neither.
+/// Maximum number of fields in a head: the limit of hyper and, for example, Apache.
 pub(super) const MAX_FIELDS: usize = 100;
 
-/// What is wrong with a request's bytes.
+/// Why the bytes of a request are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Flaw {
     #[error("a line of the header ends with LF alone, CR LF is needed")]
@@ -45,23 +45,23 @@ pub(crate) enum Flaw {
     Trailer,
 }
 
-/// Where a request ends.
+/// How the length of a body is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// After so many bytes; 0 without a body.
+    /// So many bytes; 0 without a body.
     Length(u64),
     Chunked,
 }
 
-/// What matters of a head to whoever follows the bytes.
+/// The content of a head that the parser needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) framing: Framing,
-    /// An upgrade is asked for: what follows the request may be no HTTP.
+    /// True if the request asks for an upgrade: the bytes after it may not be HTTP.
     pub(super) upgrades: bool,
 }
 
-/// Reads a head line by line; lines come without their CR LF.
+/// Parses a head line by line; lines are passed without CR LF.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeadReader {
     lines: usize,
@@ -80,7 +80,7 @@ impl HeadReader {
         upgrades: false,
     };
 
-    /// Whether the request line has been read.
+    /// True if the request line has been read.
     pub(super) fn is_begun(&self) -> bool {
         self.lines > 0
     }
@@ -111,8 +111,8 @@ impl HeadReader {
         Ok(())
     }
 
-    /// RFC 9112 section 6.1. Any coding besides chunked would have to be passed on as it is, and the
-    /// backend would be told nothing of it, because the field is this hop's own.
+    /// Parses `Transfer-Encoding` (RFC 9112 section 6.1). Only chunked is supported. Another coding would be forwarded
+    /// unchanged, but the backend would not know of it, because the field is hop-by-hop.
     fn coding(&mut self, value: &[u8]) -> Result<(), Flaw> {
         let last = value.rsplit(|&byte| byte == b',').next();
         let ends_chunked = last.is_some_and(|last| trim(last).eq_ignore_ascii_case(b"chunked"));
@@ -126,7 +126,7 @@ impl HeadReader {
         Ok(())
     }
 
-    /// The empty line has come.
+    /// Ends the head after its empty line.
     pub(super) fn end(self) -> Head {
         Head {
             framing: match self.length {
@@ -138,7 +138,7 @@ impl HeadReader {
     }
 }
 
-/// True for HTTP/1.0.
+/// Validates the request line. Returns true for HTTP/1.0.
 fn request_line(line: &[u8]) -> Result<bool, Flaw> {
     let mut parts = line.split(|&byte| byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -157,7 +157,7 @@ fn request_line(line: &[u8]) -> Result<bool, Flaw> {
     }
 }
 
-/// Name and value, RFC 9110 section 5.
+/// Parses a field line into name and value (RFC 9110 section 5).
 pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Flaw> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(Flaw::Folded);
@@ -183,7 +183,7 @@ fn length(value: &[u8]) -> Result<u64, Flaw> {
         .try_fold(0_u64, |sum, digit| {
             sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
         })
-        // hyper keeps the two largest numbers for other meanings.
+        // hyper uses the two largest numbers for other meanings.
         .filter(|&length| length < u64::MAX - 1)
         .ok_or(Flaw::Length)
 }
@@ -198,13 +198,13 @@ fn trim(text: &[u8]) -> &[u8] {
     }
 }
 
-/// RFC 9110 section 5.6.2.
+/// True if the byte may be in a token (RFC 9110 section 5.6.2).
 fn is_token(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&'
         | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
-/// RFC 9110 section 5.5: no control characters but the tab.
+/// True if the byte may be in a field value (RFC 9110 section 5.5): no control characters but the tab.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }

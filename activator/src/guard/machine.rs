@@ -1,35 +1,34 @@
-//! Follows the bytes of one HTTP/1 connection from request to request. Pure: bytes in, verdict out.
+//! Parses the bytes of one HTTP/1 connection from request to request. Pure: bytes in, verdict out.
 
 use super::head::{Flaw, Framing, Head, HeadReader, field};
 
-/// Bytes that a line with a chunk's size may have, extensions included. Nobody uses extensions;
-/// hyper allows 16 KiB of them over a whole body.
+/// Maximum length of a line with a chunk size, extensions included. Extensions are not in use; hyper allows 16 KiB of
+/// them over a whole body.
 const MAX_SIZE_LINE: usize = 256;
 
-/// What may be done with the bytes that were looked at.
+/// What may be done with the bytes that were parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// All but the last so many, which begin a head that is not complete.
+    /// All bytes pass except the last so many, which begin an incomplete head.
     Keep(usize),
-    /// Up to here; the request that begins here is refused as a whole.
+    /// The bytes up to this offset pass; the request that begins there is refused.
     Refuse(usize, Flaw),
-    /// Up to here; the body that is under way is broken from here on.
+    /// The bytes up to this offset pass; the current body is invalid from there on.
     Break(usize),
-    /// Up to here; whether what follows is HTTP depends on the answer.
+    /// The bytes up to this offset pass; whether the following bytes are HTTP depends on the response.
     Undecided(usize),
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Within a head, of which the first `seen` bytes have been looked at; the line that is under way
-    /// begins at `line`.
+    /// Within a head: `seen` bytes are parsed, and the current line begins at `line`.
     Head {
         reader: HeadReader,
         line: usize,
         seen: usize,
     },
     Body(u64),
-    /// Of the line with a chunk's size, so many bytes have been read.
+    /// In the line with a chunk size; `read` bytes of it are parsed.
     Size {
         size: u64,
         digits: u8,
@@ -40,7 +39,7 @@ enum State {
     Chunk(u64),
     ChunkCr,
     ChunkLf,
-    /// In trailers; `read` counts all of them.
+    /// In trailers; `read` is their total length so far.
     Trailers {
         read: usize,
     },
@@ -64,11 +63,11 @@ const SIZE: State = State::Size {
 pub(super) struct Machine {
     state: State,
     max_header: usize,
-    /// An upgrade is asked for by the request whose body is under way.
+    /// True if the current request asks for an upgrade.
     upgrades: bool,
-    /// The line of a trailer that is under way.
+    /// The current line of a trailer.
     trailer: Vec<u8>,
-    /// Heads that were passed on.
+    /// Number of heads that passed.
     pub(super) heads: u64,
 }
 
@@ -83,15 +82,15 @@ impl Machine {
         }
     }
 
-    /// It was no upgrade after all: HTTP goes on.
+    /// Continues with HTTP after an upgrade was declined.
     pub(super) fn go_on(&mut self) {
         self.state = HEAD;
     }
 
-    /// Looks at bytes; those of a head that was not complete the last time come again first.
+    /// Parses `data`. The bytes of a head that was incomplete at the last call must be passed again first.
     pub(super) fn look(&mut self, data: &[u8]) -> Verdict {
         let mut at = 0;
-        // Where the head began whose body is looked at, if that was in `data`.
+        // Start of the current request's head, if it is in `data`.
         let mut began = None;
         loop {
             let rest = &data[at..];
@@ -150,8 +149,7 @@ impl Machine {
         }
     }
 
-    /// The head at the start of `data`, if it is complete: where it begins, where it ends, and what it
-    /// says.
+    /// Returns the head at the start of `data` if it is complete: its start, its end and its content.
     fn head(&mut self, data: &[u8]) -> Result<Option<(usize, usize, Head)>, Flaw> {
         let State::Head {
             mut reader,
@@ -185,7 +183,7 @@ impl Machine {
             } else if reader.is_begun() {
                 return Ok(Some((began, seen, reader.end())));
             } else {
-                // RFC 9112 section 2.2: an empty line before a request is passed over.
+                // An empty line before a request is skipped (RFC 9112 section 2.2).
                 began = seen;
             }
         }
@@ -200,7 +198,7 @@ impl Machine {
         Ok(None)
     }
 
-    /// One byte between the chunks of a body.
+    /// Parses one byte between the chunks of a body.
     fn byte(&mut self, byte: u8) -> Result<(), Flaw> {
         self.state = match (self.state, byte) {
             (
@@ -227,7 +225,7 @@ impl Machine {
             ) if read < MAX_SIZE_LINE => {
                 let digit = (byte as char).to_digit(16);
                 match (extension, digit, byte) {
-                    // 15 digits are an exabyte, and cannot overflow.
+                    // 15 digits are an exabyte and cannot overflow.
                     (false, Some(digit), _) if digits < 15 => State::Size {
                         size: size << 4 | u64::from(digit),
                         digits: digits + 1,

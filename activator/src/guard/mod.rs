@@ -1,16 +1,15 @@
-//! Watches over what HTTP/1 clients send, before hyper reads it.
+//! Checks the bytes of HTTP/1 clients before hyper reads them.
 //!
-//! hyper is made to be lenient where RFC 9112 lets it: of two lengths it takes one, it reads lines
-//! that end with LF alone, it passes over codings it does not know. A proxy must not be: what two
-//! readers can take in two ways is how a request is smuggled past one of them. So the bytes are
-//! followed here from head to head, and a request that leaves a doubt does not reach hyper.
+//! hyper is lenient where RFC 9112 allows it: given two lengths it uses one, it accepts lines that end with LF alone,
+//! it ignores unknown codings. A proxy must not be lenient: if two readers can interpret a message differently, a
+//! request can be smuggled past one of them. So this module follows the bytes from head to head, and an ambiguous
+//! request does not reach hyper.
 //!
-//! A head passes when it is complete, a body as it comes. A refused request is replaced by one of
-//! the guard's own, so that hyper answers it in its turn, after those before it; nothing after it is
-//! read. A body that breaks off in mid-way is made to look broken to hyper as well.
+//! A head is passed on when it is complete, a body as it arrives. A refused request is replaced by a stand-in request,
+//! so that hyper answers it in order, after the requests before it; nothing after it is read. An invalid body is also
+//! made invalid for hyper.
 //!
-//! Bias: towards refusing. Failure mode: an upgrade that has not been answered yet stops the reading
-//! of what follows once [`UNDECIDED`] bytes have come.
+//! Bias: towards refusing. Failure mode: while an upgrade is unanswered, reading stops after [`UNDECIDED`] bytes.
 
 mod head;
 mod machine;
@@ -29,31 +28,30 @@ pub(crate) use self::head::Flaw;
 use self::machine::{Machine, Verdict};
 use crate::budget::{self, Charge};
 
-/// Bytes that are kept of what comes before an upgrade is answered. A client that waits for the
-/// answer, as it should, sends none.
+/// Most bytes kept while an upgrade is unanswered. A correct client waits for the response and sends none.
 const UNDECIDED: usize = 16 * 1024;
 
-/// What hyper is given instead of a request that is refused.
+/// The stand-in that hyper gets for a refused request.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
-/// No size of a chunk, no end of one, no extension, and no trailer.
+/// Bytes that are invalid as chunk size, end of a chunk, extension and trailer.
 const BROKEN: &[u8] = b"\0\n\0\r\n\r\n";
 
 const HTTP: u8 = 0;
 const UPGRADED: u8 = 1;
 const DECLINED: u8 = 2;
 
-/// What the guard and those who answer have to tell each other.
+/// State shared by the guard and the code that answers the requests.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    /// Which request is refused, counted from 1, and why.
+    /// The number of the refused request, counted from 1, and the reason.
     refused: Mutex<Option<(u64, Flaw)>>,
     decision: AtomicU8,
     waits: Mutex<Option<Waker>>,
 }
 
 impl Shared {
-    /// Why the `number`th request must not be passed on.
+    /// Returns why the `number`th request must not be forwarded.
     pub(crate) fn refusal(&self, number: u64) -> Option<Flaw> {
         let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused
@@ -61,7 +59,7 @@ impl Shared {
             .map(|(_, flaw)| flaw)
     }
 
-    /// Whether any request was refused.
+    /// True if any request was refused.
     pub(crate) fn has_refused(&self) -> bool {
         self.refused
             .lock()
@@ -69,8 +67,8 @@ impl Shared {
             .is_some()
     }
 
-    /// The last request asked for an upgrade, and this is the answer: whether what comes next is no
-    /// HTTP.
+    /// Reports the response to the upgrade that the last request asked for. `upgraded` means that the following bytes
+    /// are not HTTP.
     pub(crate) fn decide(&self, upgraded: bool) {
         let decision = if upgraded { UPGRADED } else { DECLINED };
         self.decision.store(decision, Ordering::Release);
@@ -84,33 +82,33 @@ impl Shared {
 #[derive(Debug)]
 enum Mode {
     Http(Machine),
-    /// Whether it is HTTP that comes next is not known yet.
+    /// An upgrade is unanswered: whether the following bytes are HTTP is not known yet.
     Undecided(Machine),
-    /// Nothing is looked at.
+    /// All bytes pass unchecked.
     Through,
     /// Nothing more is read.
     Over,
 }
 
-/// A stream of which only what may be passed on can be read.
+/// A stream from which only checked bytes can be read.
 #[derive(Debug)]
 pub(crate) struct Guarded<S> {
     stream: S,
     mode: Mode,
-    /// A head that is not complete, or what came while an upgrade is undecided.
+    /// An incomplete head, or the bytes that arrived while an upgrade is undecided.
     kept: Vec<u8>,
-    /// Passed, but not read yet: from `read` on.
+    /// Checked bytes; those from `read` on are not read yet.
     passed: Vec<u8>,
     read: usize,
     shared: Arc<Shared>,
-    /// For the connection, and for the largest buffer that it has needed so far: hyper keeps that until the end.
+    /// Charge for the connection and for the largest buffer so far, which hyper keeps until the end.
     memory: Charge,
     largest: usize,
 }
 
 impl<S> Guarded<S> {
-    /// Watches over HTTP/1 with heads of at most `max_header` bytes. `memory` is charged with what the connection takes by
-    /// itself ([`budget::CONNECTION`]).
+    /// Guards an HTTP/1 stream with heads of at most `max_header` bytes. `memory` is already charged with the fixed
+    /// memory of a connection ([`budget::CONNECTION`]).
     pub(crate) fn new(stream: S, max_header: usize, shared: Arc<Shared>, memory: Charge) -> Self {
         Guarded {
             stream,
@@ -124,7 +122,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// Puts what may be passed on of `data` into `passed`, and keeps the rest.
+    /// Moves the part of `data` that may pass into `passed`, and keeps the rest.
     fn take_in(&mut self, mut data: Vec<u8>) {
         let Mode::Http(machine) = &mut self.mode else {
             return self.passed.extend_from_slice(&data);
@@ -142,8 +140,8 @@ impl<S> Guarded<S> {
         self.charge(len);
     }
 
-    /// Charges so many bytes that were there at a time. If there is no memory for them, a request that is not complete is
-    /// refused here, and another one by whoever answers it.
+    /// Charges a buffer of `bytes`. If there is no memory for it, an incomplete request is refused here. A complete
+    /// request is charged anyway; the code that answers it may refuse it.
     fn charge(&mut self, bytes: usize) {
         if bytes <= self.largest {
             return;
@@ -161,7 +159,7 @@ impl<S> Guarded<S> {
         self.passed.extend_from_slice(own);
     }
 
-    /// What a verdict on `len` bytes means: how many pass, and what of the guard's own follows them.
+    /// Applies a verdict on `len` bytes. Returns how many bytes pass, and the guard's own bytes that follow them.
     fn settle(&mut self, verdict: Verdict, len: usize) -> (usize, &'static [u8]) {
         match verdict {
             Verdict::Keep(count) => (len - count, b""),
@@ -186,7 +184,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// After bytes of the guard's own nothing follows.
+    /// Ends the reading after the guard's own bytes.
     fn after(&mut self, own: &[u8]) {
         if !own.is_empty() {
             self.mode = Mode::Over;
@@ -194,7 +192,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// Moves what has passed into `buffer`; false when there is none.
+    /// Moves checked bytes into `buffer`; returns false if there are none.
     fn hand_out(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let waiting = &self.passed[self.read..];
         if waiting.is_empty() {
@@ -210,7 +208,7 @@ impl<S> Guarded<S> {
         true
     }
 
-    /// Acts on the answer to an upgrade; false while there is none.
+    /// Applies the response to an upgrade; returns false while there is none.
     fn is_decided(&mut self, cx: &Context<'_>) -> bool {
         *self
             .shared
@@ -249,7 +247,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             }
             match &this.mode {
                 Mode::Through => return Pin::new(&mut this.stream).poll_read(cx, buffer),
-                // An end would make hyper leave without a word.
+                // An end of the stream would make hyper close without a response.
                 Mode::Over => return Poll::Pending,
                 Mode::Undecided(_) => {
                     if this.is_decided(cx) {
@@ -279,7 +277,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 this.take_in(data);
                 continue;
             }
-            // The usual case: whole heads and pieces of bodies, which stay where they are.
+            // The usual case: whole heads and pieces of bodies, which are not copied.
             let Mode::Http(machine) = &mut this.mode else {
                 return Poll::Ready(Ok(()));
             };

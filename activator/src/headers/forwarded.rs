@@ -1,7 +1,7 @@
-//! Who asked, told to the backend: `Forwarded` (RFC 7239) and what came before it.
+//! Tells the backend who the client is: `Forwarded` (RFC 7239) and the older `X-Forwarded-*` fields.
 //!
-//! What a proxy in front has said stays: lists are added to at their ends, and `X-Forwarded-Proto`
-//! and `-Host` that are there are believed, as that proxy knows better.
+//! The values of a proxy in front are kept: this proxy appends to lists, and does not change existing
+//! `X-Forwarded-Proto` and `X-Forwarded-Host`, because the proxy in front knows better.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The client of a connection as these fields name it. Made once for all its requests.
+/// The client of a connection, in the form of these fields. Created once for all requests of the connection.
 #[derive(Debug)]
 pub(crate) struct Client {
     address: HeaderValue,
@@ -22,7 +22,7 @@ pub(crate) struct Client {
     last: Mutex<Option<Last>>,
 }
 
-/// The host that was asked for last, and the element that names it: a connection's requests mostly ask for one host.
+/// The host of the last request and its element: most requests of a connection are for the same host.
 #[derive(Debug)]
 struct Last {
     host: HeaderValue,
@@ -35,11 +35,11 @@ impl Client {
         let proto = if secure { "https" } else { "http" };
         let element = match address {
             IpAddr::V4(address) => format!("for={address};proto={proto}"),
-            // RFC 7239 section 6: in brackets, and because of its colons in quotes.
+            // An IPv6 address is in brackets, and in quotes because of its colons (RFC 7239 section 6).
             IpAddr::V6(address) => format!("for=\"[{address}]\";proto={proto}"),
         };
         Client {
-            // Digits, letters, dots and colons are a header value.
+            // Digits, letters, dots and colons are a valid header value.
             address: HeaderValue::try_from(address.to_string())
                 .unwrap_or(HeaderValue::from_static("unknown")),
             element,
@@ -48,7 +48,7 @@ impl Client {
         }
     }
 
-    /// The element of `Forwarded` for a request to `host`.
+    /// Returns the `Forwarded` element for a request to `host`.
     fn element(&self, host: Option<&HeaderValue>) -> Option<HeaderValue> {
         let Some(host) = host.filter(|host| !host.is_empty()) else {
             return HeaderValue::from_str(&self.element).ok();
@@ -63,7 +63,7 @@ impl Client {
         element.extend_from_slice(host.as_bytes());
         element.push(b'"');
         let element = HeaderValue::from_bytes(&element).ok()?;
-        // A copy: the value would keep all of the header that it was read from.
+        // A copy, because the original value would keep the whole header in memory.
         if let Ok(host) = HeaderValue::from_bytes(host.as_bytes()) {
             let element = element.clone();
             *last = Some(Last { host, element });
@@ -86,7 +86,7 @@ pub(super) fn add(headers: &mut HeaderMap, client: &Client) {
     }
 }
 
-/// Adds an element at the end of a list, which keeps its order over several lines.
+/// Appends an element to a list; the order over several lines is kept.
 fn append(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
     match headers.entry(name) {
         Entry::Vacant(entry) => {
@@ -99,7 +99,7 @@ fn append(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
                 list.extend_from_slice(b", ");
             }
             list.extend_from_slice(element.as_bytes());
-            // A list of header values with commas between is a header value.
+            // Header values joined with commas are a valid header value.
             if let Ok(list) = HeaderValue::from_bytes(&list) {
                 entry.insert(list);
             }

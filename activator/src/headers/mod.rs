@@ -1,8 +1,8 @@
-//! What a proxy changes in the header of a message, and nothing else.
+//! The changes that a proxy makes to the header of a message.
 //!
-//! Hop-by-hop fields go (RFC 9110 section 7.6.1), `Forwarded` (RFC 7239) and `X-Forwarded-*` come,
-//! `Host` stays. `Via` is left out on purpose: the door stands in for the service, and nginx, for
-//! one, answers a request with `Via` without compression.
+//! Hop-by-hop fields are removed (RFC 9110 section 7.6.1), `Forwarded` (RFC 7239) and `X-Forwarded-*` are added, `Host`
+//! is kept. `Via` is not added on purpose: the proxy represents the service, and some servers, nginx among them, answer
+//! a request with `Via` without compression.
 
 mod forwarded;
 
@@ -20,7 +20,7 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// What is for one hop only, whether or not `Connection` names it.
+/// Hop-by-hop fields, which are removed whether or not `Connection` names them.
 static HOP_BY_HOP: [HeaderName; 6] = [
     CONNECTION,
     KEEP_ALIVE,
@@ -30,7 +30,7 @@ static HOP_BY_HOP: [HeaderName; 6] = [
     UPGRADE,
 ];
 
-/// Makes a client's request one for a backend that speaks HTTP/1.1. True when it asks for an upgrade.
+/// Converts a client's request for a backend that speaks HTTP/1.1. Returns true if the request asks for an upgrade.
 pub(crate) fn prepare_request<B>(
     request: &mut Request<B>,
     client: &Client,
@@ -47,7 +47,7 @@ pub(crate) fn prepare_request<B>(
     let headers = request.headers_mut();
     let wants_trailers = tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
     let upgrade = strip_hop_by_hop(headers).filter(|protocol| {
-        // What is in an h2c connection would pass by every check made here.
+        // Requests inside an h2c connection would bypass every check here.
         !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")
     });
     headers.remove(HTTP2_SETTINGS);
@@ -61,23 +61,24 @@ pub(crate) fn prepare_request<B>(
     Ok(upgrades)
 }
 
-/// Makes a backend's response one for the client.
+/// Converts a backend's response for the client.
 pub(crate) fn prepare_response<B>(response: &mut Response<B>) {
     *response.version_mut() = Version::HTTP_11;
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     if headers.contains_key(TRANSFER_ENCODING) {
-        // Of the two the transfer coding counts (RFC 9112 section 6.3).
+        // `Transfer-Encoding` overrides `Content-Length` (RFC 9112 section 6.3).
         headers.remove(CONTENT_LENGTH);
     }
     let upgrade = strip_hop_by_hop(headers);
     set_upgrade(headers, upgrade.filter(|_| switches));
 }
 
-/// RFC 9112 section 3.2: exactly one `Host` in HTTP/1.1, and the target's authority outranks it.
+/// Validates `Host` (RFC 9112 section 3.2): HTTP/1.1 needs exactly one, and the authority of the request target
+/// overrides it.
 fn settle_host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     let count = request.headers().get_all(HOST).iter().count();
-    // HTTP/1.0 knows no Host; what it does not say cannot be passed on.
+    // HTTP/1.0 does not require Host; without it none is forwarded.
     if count > 1 || (count == 0 && request.version() == Version::HTTP_11) {
         return Err(Refusal::Host { count });
     }
@@ -89,7 +90,7 @@ fn settle_host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
             _ => Ok(()),
         };
     };
-    // RFC 9113 section 8.3.1: in HTTP/2 the two must say the same.
+    // In HTTP/2, `:authority` and `Host` must be equal (RFC 9113 section 8.3.1).
     if request.version() == Version::HTTP_2
         && let Some(host) = request.headers().get(HOST)
         && !host
@@ -108,13 +109,14 @@ fn settle_host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A name or address with an optional port, or nothing at all (RFC 9112 section 3.2).
+/// True for a name or address with an optional port, and for an empty value (RFC 9112 section 3.2).
 fn is_host(host: &HeaderValue) -> bool {
     let host = host.as_bytes();
     is_plain(host) || !host.contains(&b'@') && Authority::try_from(host).is_ok()
 }
 
-/// The host of nearly every request, which needs no parser: letters, digits, dots and hyphens, and a port.
+/// True for the form that nearly every host has, which needs no parser: letters, digits, dots and hyphens, and an
+/// optional port.
 fn is_plain(host: &[u8]) -> bool {
     let colon = memchr::memchr(b':', host);
     let (name, port) = host.split_at(colon.unwrap_or(host.len()));
@@ -126,22 +128,22 @@ fn is_plain(host: &[u8]) -> bool {
             .is_none_or(|(_, port)| !name.is_empty() && port.len() <= 5 && is_digits(port))
 }
 
-/// Takes out what is meant for this connection only; returns the upgrade that was asked for.
+/// Removes the hop-by-hop fields. Returns the protocol of an upgrade that `Connection` asks for.
 fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    // Messages have few fields and seldom one of these: comparing names is quicker than looking up each.
+    // Messages have few fields, and seldom one of these: comparing names is faster than looking up each.
     if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
         return None;
     }
     let mut upgrades = false;
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
-            // What it says most often names no field, or one that goes anyway.
+            // The usual tokens name no field, or one that is removed anyway.
             .filter(|token| !["close", "keep-alive"].contains(token))
             .filter_map(|token| token.parse().ok())
             .collect();
         for name in named {
             upgrades |= name == UPGRADE;
-            // Those that delimit or direct a message are never one hop's own.
+            // Fields that delimit or route a message are never hop-by-hop.
             if ![UPGRADE, HOST, CONTENT_LENGTH].contains(&name) {
                 headers.remove(name);
             }
@@ -164,7 +166,7 @@ fn set_upgrade(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) {
     }
 }
 
-/// Makes a request that was for HTTP/2 one for a backend that speaks HTTP/1.1.
+/// Converts an HTTP/2 request for a backend that speaks HTTP/1.1.
 pub(crate) fn for_http1<B>(request: &mut Request<B>) {
     if request.version() != Version::HTTP_2 {
         return;
@@ -179,7 +181,7 @@ pub(crate) fn for_http1<B>(request: &mut Request<B>) {
     *request.version_mut() = Version::HTTP_11;
 }
 
-/// HTTP/2 may send cookies one by one, HTTP/1.1 may not (RFC 9113 section 8.2.3).
+/// Joins cookies: HTTP/2 may send them in several fields, HTTP/1.1 may not (RFC 9113 section 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut all = headers.get_all(COOKIE).iter();
     if all.next().is_none() || all.next().is_none() {
@@ -190,13 +192,13 @@ fn join_cookies(headers: &mut HeaderMap) {
         .iter()
         .map(HeaderValue::as_bytes)
         .collect();
-    // Header values with a semicolon and a space between are a header value.
+    // Header values joined with a semicolon and a space are a valid header value.
     if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
         headers.insert(COOKIE, joined);
     }
 }
 
-/// Makes a request that was prepared one for a backend that speaks HTTP/2.
+/// Converts a prepared request for a backend that speaks HTTP/2.
 pub(crate) fn for_http2<B>(request: &mut Request<B>) {
     if request.version() == Version::HTTP_2 {
         return;
@@ -205,7 +207,7 @@ pub(crate) fn for_http2<B>(request: &mut Request<B>) {
     let path = request.uri().path_and_query().cloned();
     let mut parts = hyper::http::uri::Parts::default();
     parts.path_and_query = path.or_else(|| Some(PathAndQuery::from_static("/")));
-    // An HTTP/1.0 client need not say whom it asks; nor need HTTP/2.
+    // Host is optional in HTTP/1.0, and the authority is optional in HTTP/2.
     if let Some(host) = host
         && let Ok(authority) = Authority::try_from(host.as_bytes())
     {
@@ -218,7 +220,7 @@ pub(crate) fn for_http2<B>(request: &mut Request<B>) {
     *request.version_mut() = Version::HTTP_2;
 }
 
-/// The elements of a comma-separated field, over all its lines.
+/// Returns the elements of a comma-separated field, over all its lines.
 fn tokens<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator<Item = &'a str> {
     let lines = headers
         .get_all(name)

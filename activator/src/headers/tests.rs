@@ -1,4 +1,4 @@
-//! Field by field, as RFC 9110 and 9112 name them.
+//! Tests of single fields, as RFC 9110 and 9112 define them.
 
 use super::*;
 
@@ -48,7 +48,7 @@ fn named_fields_go_but_not_those_that_delimit() {
             ("connection", "content-length, host"),
             ("x-private", "1"),
             ("content-length", "0"),
-            ("upgrade", "websocket"), // not named, so not asked for
+            ("upgrade", "websocket"), // not named in `Connection`, so no upgrade is requested
             ("proxy-connection", "x"),
             ("te", "deflate"),
         ],

@@ -1,8 +1,8 @@
-//! Which backends there are, and which of them is next.
+//! The backends of a pool, and the choice of a backend for the next request.
 //!
-//! Least in flight wins; among equals they take turns. One that has as many as the hard limit allows,
-//! or as many connections to take as it is asked for at a time, is passed over. A backend that refused a connection is set
-//! aside, which is not leaving: it is there, but nothing is sent to it until it accepts again.
+//! The backend with the fewest requests in flight is chosen; equals take turns. A backend is skipped if it has reached
+//! the hard limit, or the limit of connection attempts at a time. A backend that refused a connection is set aside: it
+//! stays in the pool, but gets no requests until it accepts connections again.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use crate::protocol::Protocol;
 #[derive(Debug, Default)]
 pub(crate) struct Backends {
     here: Vec<Arc<Backend>>,
-    /// Removed, with requests still on them.
+    /// Removed backends that still have requests.
     leaving: Vec<Arc<Backend>>,
-    /// Where the next search starts, so that equals take turns.
+    /// Start of the next search, so that equals take turns.
     turn: usize,
-    /// The most requests one backend has at a time; 0 for no limit.
+    /// The most concurrent requests of one backend; 0 for no limit.
     hard_limit: u32,
     protocol: Protocol,
 }
@@ -42,14 +42,14 @@ impl Backends {
         self.here.is_empty()
     }
 
-    /// An `id` that is here already is replaced: the old one leaves.
+    /// Adds a backend. If `id` is already in use, the old backend leaves.
     pub(crate) fn add(&mut self, id: u64, address: SocketAddr) {
         self.remove(id);
         self.here
             .push(Arc::new(Backend::new(id, address, self.protocol)));
     }
 
-    /// False when there is none of this `id`.
+    /// Removes a backend. Returns false if there is none with this `id`.
     pub(crate) fn remove(&mut self, id: u64) -> bool {
         let Some(index) = self.here.iter().position(|backend| backend.id() == id) else {
             return false;
@@ -62,7 +62,7 @@ impl Backends {
         true
     }
 
-    /// The backend for one request more, which is counted on it.
+    /// Chooses the backend for one more request and counts the request on it.
     pub(crate) fn take(&mut self) -> Option<Arc<Backend>> {
         let count = self.here.len();
         let limit = match self.hard_limit {
@@ -80,7 +80,7 @@ impl Backends {
         Some(Arc::clone(backend))
     }
 
-    /// One request less. True when a backend that leaves has none left.
+    /// Counts one request less. Returns true if a removed backend has no request left.
     pub(crate) fn give_back(&mut self, backend: &Arc<Backend>) -> bool {
         let left = backend.end();
         if left > 0 || !backend.is_closed() {
@@ -90,7 +90,7 @@ impl Backends {
         true
     }
 
-    /// Requests on all the backends that have or had this `id`.
+    /// Returns the requests in flight at all current and removed backends with this `id`.
     pub(crate) fn in_flight(&self, id: u64) -> usize {
         let all = self.here.iter().chain(&self.leaving);
         all.filter(|backend| backend.id() == id)
@@ -98,7 +98,7 @@ impl Backends {
             .sum()
     }
 
-    /// Requests on all backends.
+    /// Returns the requests in flight at all backends.
     pub(crate) fn all_in_flight(&self) -> usize {
         let all = self.here.iter().chain(&self.leaving);
         all.map(|backend| backend.in_flight()).sum()

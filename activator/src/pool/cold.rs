@@ -1,13 +1,14 @@
-//! Cold starts: how long the first request waited where there was no backend at all.
+//! Cold starts: how long the first request was queued while there was no backend at all.
 //!
-//! Pure: the time is handed in. One begins with a request that finds no backend and nobody waiting, and ends when the
-//! first of those that wait is handed over. Bias: one whose requests have all gone away before is none.
+//! Pure: the caller passes the time. A cold start begins with a request that finds neither a backend nor a queued
+//! request. It ends when the first queued request gets a backend. Bias: a cold start whose requests have all gone away
+//! before is not counted.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Upper bounds of the histogram in ms: from a process that is just spawned to a pod with a large image.
+/// Upper bounds of the histogram in ms: from a newly started process to a pod with a large image.
 const BOUNDS_MS: [u64; 10] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000,
 ];
@@ -15,16 +16,16 @@ const BOUNDS_MS: [u64; 10] = [
 /// The cold starts so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ColdStarts {
-    /// How many there were.
+    /// Number of cold starts.
     pub count: u64,
-    /// How long they took, added up.
+    /// Total duration.
     pub time: Duration,
-    /// By length; the last are those above all bounds.
+    /// Counts per bucket; the last bucket is above all bounds.
     counts: [u64; BOUNDS_MS.len() + 1],
 }
 
 impl ColdStarts {
-    /// Upper bound in seconds, and how many lie between it and the bound before.
+    /// Returns each bucket: its upper bound in seconds, and the number of cold starts above the previous bound.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let bounds = BOUNDS_MS.iter().map(|&ms| ms as f64 / 1e3);
         bounds
@@ -40,7 +41,7 @@ impl ColdStarts {
     }
 }
 
-/// The cold starts of a pool, and the one that may be under way.
+/// The cold starts of a pool, and the current one if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Cold {
     since: Option<Instant>,
@@ -48,24 +49,24 @@ pub(super) struct Cold {
 }
 
 impl Cold {
-    /// The first request waits, and there is no backend.
+    /// Begins a cold start: the first request is queued, and there is no backend.
     pub(super) fn begin(&mut self, now: Instant) {
         self.since = Some(now);
     }
 
-    /// One is under way.
+    /// True while a cold start is in progress.
     pub(super) const fn is_begun(&self) -> bool {
         self.since.is_some()
     }
 
-    /// A request has been handed over.
+    /// Ends the cold start: a request has got a backend.
     pub(super) fn end(&mut self, now: Instant) {
         if let Some(since) = self.since.take() {
             self.so_far.add(now.saturating_duration_since(since));
         }
     }
 
-    /// Nobody waits any more.
+    /// Discards the cold start: no request is queued any more.
     pub(super) fn give_up(&mut self) {
         self.since = None;
     }
@@ -101,7 +102,7 @@ mod tests {
         let start = Instant::now();
         let mut cold = Cold::default();
         cold.begin(start);
-        // All went away; much later somebody comes.
+        // All requests have gone away; much later a new one arrives.
         cold.begin(start + Duration::from_secs(100));
         cold.end(start + Duration::from_secs(101));
         cold.begin(start);

@@ -1,8 +1,8 @@
-//! The meeting point of backends and requests.
+//! Matches backends and requests.
 //!
-//! One short lock holds both the backends and the queue, so a request either has a backend or is
-//! in the queue: there is no moment in which a new backend can miss one that waits. Permits are
-//! handed over outside the lock, because the one that is refused is dropped, and its drop locks.
+//! One lock, held briefly, covers both the backends and the queue. So a request either has a backend or is in the
+//! queue, and a new backend cannot miss a queued request. Permits are handed over outside the lock: a permit whose
+//! receiver is gone is dropped, and its drop takes the lock.
 
 mod backends;
 mod cold;
@@ -30,7 +30,7 @@ use crate::limits::Limits;
 use crate::protocol::Protocol;
 use crate::refusal::Refusal;
 
-/// The backends there are and the requests that wait for one. A clone is another handle.
+/// The backends and the queued requests. A clone is another handle.
 #[derive(Clone)]
 pub struct Pool {
     shared: Arc<Shared>,
@@ -44,8 +44,8 @@ pub(crate) struct Shared {
     tally: Tally,
 }
 
-/// Between any two calls: if a request waits, no backend takes one. Whatever makes a backend take
-/// requests goes through [`Shared::change`], which keeps it so.
+/// Invariant between any two calls: while a request is queued, no backend accepts one. Everything that can make a
+/// backend accept requests goes through [`Shared::change`], which keeps the invariant.
 struct State {
     backends: Backends,
     queue: Queue,
@@ -53,7 +53,7 @@ struct State {
 }
 
 impl Pool {
-    /// A pool with no backend: every request waits until one is [added](Pool::add).
+    /// Creates a pool without backends: every request is queued until a backend is [added](Pool::add).
     #[must_use]
     pub fn new(limits: Limits) -> Pool {
         let state = State {
@@ -72,25 +72,25 @@ impl Pool {
         }
     }
 
-    /// What the backends that are added from now on speak. At first it is [`Protocol::Detect`].
+    /// Sets the protocol of the backends that are added from now on. The default is [`Protocol::Detect`].
     pub fn set_protocol(&self, protocol: Protocol) {
         self.shared.lock().backends.set_protocol(protocol);
     }
 
-    /// The most requests that any one backend has at a time, 0 for no limit, in place of
-    /// [`Limits::hard_limit`]. A backend that has more keeps them, and gets no new ones.
+    /// Replaces [`Limits::hard_limit`]: the most concurrent requests per backend, 0 for no limit. A backend with more
+    /// requests keeps them and gets no new ones.
     pub fn set_hard_limit(&self, limit: u32) {
         self.shared
             .change(|state| state.backends.set_hard_limit(limit));
     }
 
-    /// A backend that is ready; requests that wait go to it before this returns. An `id` that is
-    /// there already is replaced: its old backend leaves as in [`Pool::remove`].
+    /// Adds a ready backend. Queued requests go to it before this returns. If `id` is already in the pool, the new
+    /// backend replaces the old one, which leaves as in [`Pool::remove`].
     pub fn add(&self, id: u64, address: SocketAddr) {
         self.shared.change(|state| state.backends.add(id, address));
     }
 
-    /// No new requests for this backend; those it has go on (see [`Pool::drained`]). Idle
+    /// Removes a backend: it gets no new requests, and its current requests continue (see [`Pool::drained`]). Idle
     /// connections to it are closed. An unknown `id` is no error.
     pub fn remove(&self, id: u64) {
         let mut state = self.shared.lock();
@@ -102,25 +102,25 @@ impl Pool {
         self.shared.drained.notify_waiters();
     }
 
-    /// Requests this backend has from the door at this moment: from the pick until the last byte
-    /// of the response, and for an upgraded connection until it ends. 0 for an unknown `id`.
+    /// Returns the requests in flight at this backend: each counts from the choice of the backend until the last byte
+    /// of the response, an upgraded connection until it ends. 0 for an unknown `id`.
     #[must_use]
     pub fn in_flight(&self, id: u64) -> usize {
         self.shared.lock().backends.in_flight(id)
     }
 
-    /// The same for all backends together, those included that were removed.
+    /// Returns the requests in flight at all backends, including removed ones.
     #[must_use]
     pub fn all_in_flight(&self) -> usize {
         self.shared.lock().backends.all_in_flight()
     }
 
-    /// Resolves when no backend of this `id` that was removed has a request left; at once for an
-    /// `id` that was never removed. It has no time limit: that is the caller's to set.
+    /// Resolves when no removed backend with this `id` has a request left; at once for an `id` that was never removed.
+    /// There is no time limit: the caller sets one.
     pub async fn drained(&self, id: u64) {
         loop {
             let mut change = std::pin::pin!(self.shared.drained.notified());
-            // Listens before it looks, so that no change falls in between.
+            // Registers for the notification before the check, so that no change is missed in between.
             change.as_mut().enable();
             if !self.shared.lock().backends.is_leaving(id) {
                 return;
@@ -129,34 +129,34 @@ impl Pool {
         }
     }
 
-    /// The requests that wait, and how long they have; exact at the moment of the call.
+    /// Returns the queued requests and how long they have been queued; exact at the moment of the call.
     #[must_use]
     pub fn held(&self) -> Held {
         self.shared.lock().queue.held(Instant::now())
     }
 
-    /// How long first requests have waited where there was no backend.
+    /// Returns how long first requests were queued while there was no backend.
     #[must_use]
     pub fn cold_starts(&self) -> ColdStarts {
         self.shared.lock().cold.so_far()
     }
 
-    /// Resolves when a request comes to be held while there is no backend at all, or when the last
-    /// backend is removed while one is held: the wake-up.
+    /// Resolves on a wake-up: when a request is queued while there is no backend at all, or when the last backend is
+    /// removed while a request is queued.
     ///
-    /// Once for each such event (several since the last call count as one), not all the while a
-    /// request is held: after a start that failed, the next request asks again. For one caller.
+    /// Resolves once for each event, not all the time while a request is queued; several events since the last call
+    /// count as one. After a failed start, the next request causes a new wake-up. Only one task may wait for it.
     pub async fn wanted(&self) {
         loop {
             self.shared.wanted.notified().await;
-            // The one that asked may have gone or been served since.
+            // The request that caused the wake-up may have gone or been served since.
             if self.shared.lock().is_wanting() {
                 return;
             }
         }
     }
 
-    /// What became of requests so far.
+    /// Returns the outcomes of requests so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.shared.tally.read()
@@ -166,24 +166,23 @@ impl Pool {
         &self.shared.tally
     }
 
-    /// The limits this pool was made with.
+    /// Returns the limits that this pool was created with.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.shared.limits
     }
 
-    /// A backend for a request, if there is one this moment. Whoever waits is not overtaken: see
-    /// [`State`].
+    /// Returns a permit if a backend is available now. No queued request is overtaken: see [`State`].
     pub(crate) fn take(&self) -> Option<Permit> {
         let backend = self.shared.lock().backends.take()?;
         Some(Permit::new(Arc::clone(&self.shared), backend))
     }
 
-    /// A backend for a request, waited for in the order of arrival.
+    /// Waits for a backend, in the order of arrival.
     ///
-    /// `place` is empty at first and filled when the request is held, so that one that has to
-    /// wait again (its backend took no connection) neither loses its turn nor gains time. Dropping
-    /// the future gives the place up.
+    /// `place` is `None` at first and is set when the request is queued. A request that has to wait again (its backend
+    /// accepted no connection) passes the same `place`: it keeps both its position and its deadline. Dropping the
+    /// future gives the position up.
     pub(crate) async fn wait(&self, place: &mut Option<Place>) -> Result<Permit, Refusal> {
         let limits = &self.shared.limits;
         let (place, receiver) = {
@@ -225,26 +224,26 @@ impl Pool {
 }
 
 impl Shared {
-    /// A panic elsewhere must not take the door down with it: the state is whole between any two
-    /// of its methods.
+    /// Takes the lock even if another task has panicked with it: the state is consistent between any two of its
+    /// methods, and the proxy goes on.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a change, then hands over what it has made possible.
+    /// Applies a change, then hands queued requests to the backends that it made available.
     fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = change(&mut state);
         let handed = state.match_up();
         drop(state);
         for (waiter, backend) in handed {
-            // A waiter that has gone leaves the permit to be dropped here.
+            // If the receiver is gone, the permit is dropped here.
             let _gone = waiter.send(Permit::new(Arc::clone(self), backend));
         }
         result
     }
 
-    /// `opening`: it has never had a connection that was taken.
+    /// Ends a request. `opening` is true if the request never had an accepted connection.
     fn give_back(self: &Arc<Self>, backend: &Arc<Backend>, opening: bool) {
         let drained = self.change(|state| {
             if opening {
@@ -257,12 +256,12 @@ impl Shared {
         }
     }
 
-    /// A backend has taken a connection.
+    /// Records that a backend has accepted a connection.
     fn opened(self: &Arc<Self>, backend: &Arc<Backend>) {
         self.change(|_| backend.opened());
     }
 
-    /// A backend that was set aside accepts again.
+    /// Makes a backend available again that was set aside.
     fn take_back(self: &Arc<Self>, backend: &Arc<Backend>) {
         self.change(|_| backend.take_back());
     }
@@ -273,7 +272,7 @@ impl State {
         self.backends.is_empty() && !self.queue.is_empty()
     }
 
-    /// Pairs those that wait with the backends there are, oldest first.
+    /// Pairs queued requests with available backends, oldest first.
     fn match_up(&mut self) -> Vec<(oneshot::Sender<Permit>, Arc<Backend>)> {
         let mut handed = Vec::new();
         if self.queue.is_empty() && !self.cold.is_begun() {
@@ -296,7 +295,7 @@ impl State {
     }
 }
 
-/// Gives the place in the queue up when a request stops waiting, for whatever reason.
+/// Removes a request from the queue when it stops waiting, for any reason.
 struct Leave<'a> {
     shared: &'a Shared,
     place: Place,

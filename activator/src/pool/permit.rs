@@ -1,7 +1,7 @@
 //! The right to have one request at one backend.
 //!
-//! RAII: however a request ends (answered, broken off, its client gone, its task dropped), its
-//! permit is dropped, so what the door says is in flight can never leak.
+//! RAII: the permit is dropped however a request ends (answered, aborted, client gone, task dropped). So the proxy's
+//! count of requests in flight cannot leak.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use crate::backend::Backend;
 pub(crate) struct Permit {
     shared: Arc<Shared>,
     backend: Arc<Backend>,
-    /// The backend may have a connection to take for it.
+    /// True if the request may still need a new connection.
     opening: bool,
 }
 
 impl Permit {
-    /// For a request that is counted on `backend` already.
+    /// Creates a permit for a request that is already counted on `backend`.
     pub(super) fn new(shared: Arc<Shared>, backend: Arc<Backend>) -> Self {
         Permit {
             shared,
@@ -30,19 +30,20 @@ impl Permit {
         &self.backend
     }
 
-    /// Nobody has said yet that the request has a connection.
+    /// True until [`Permit::opened`] is called.
     pub(crate) fn is_opening(&self) -> bool {
         self.opening
     }
 
-    /// The request has a connection that the backend has taken: it has time for another one.
+    /// Records that the backend has accepted the request's connection, so another connection may be opened.
     pub(crate) fn opened(&mut self) {
         if std::mem::take(&mut self.opening) {
             self.shared.opened(&self.backend);
         }
     }
 
-    /// The backend took no connection: nothing more goes to it until it does.
+    /// Sets the backend aside because it accepted no connection. It gets no requests until it accepts connections
+    /// again.
     pub(crate) fn set_aside(self) {
         if self.backend.set_aside() {
             tracing::debug!(

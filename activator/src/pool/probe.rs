@@ -1,8 +1,8 @@
-//! Asks a backend that refused a connection until it accepts one.
+//! Probes a backend that refused a connection until it accepts one.
 //!
-//! Bias: towards asking often at first, because a copy that has just been started is the usual
-//! case and a request waits for it. Failure mode: one that accepts and then breaks off goes in
-//! and out of the pool at this pace; its requests wait, up to their limit, rather than spin.
+//! Bias: towards probing often at first, because the usual case is a replica that has just started, and a request waits
+//! for it. Failure mode: a backend that accepts connections and then aborts them leaves and re-enters the pool at the
+//! pace of the probes. Its requests wait up to their limit, and no loop spins.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::Shared;
 use crate::backend::Backend;
 
-/// Short against the start of any process, long against a connect on the same host (0.1 ms).
+/// First pause: short compared with the start of any process, long compared with a connect on the same host (0.1 ms).
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// The longest a backend that is back waits for its next request.
+/// Longest pause, and so the longest time that a recovered backend waits for its next request.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn until_it_accepts(pool: Weak<Shared>, backend: Arc<Backend>) {

@@ -1,8 +1,7 @@
-//! The requests that wait, oldest first, and exactly how long they do.
+//! The queued requests, oldest first, and the exact time that they are queued.
 //!
-//! Pure: the time is handed in. The integral of the number held is kept at every change, so a
-//! reading is exact and not a sample; a request that leaves the queue by itself (its client went
-//! away) frees its place at once.
+//! Pure: the caller passes the time. The integral of the queue length is updated at every change, so a reading is exact
+//! and not a sample. A request that leaves the queue by itself (its client has gone) frees its place at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,23 +11,23 @@ use tokio::time::Instant;
 
 use super::Permit;
 
-/// The requests held at the door: a reading of [`Pool::held`](crate::Pool::held).
+/// The state of the queue, as [`Pool::held`](crate::Pool::held) returns it.
 ///
-/// All but `now` and `oldest` is cumulative, so the mean number held between two readings is the
-/// difference of their integrals over the time between them.
+/// All fields except `now` and `oldest` are cumulative. So the mean queue length between two readings is the difference
+/// of their integrals, divided by the time between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// Requests held at this moment.
+    /// Requests queued at this moment.
     pub now: u64,
-    /// ∫ held dt since the pool was made, in request-seconds; exact.
+    /// ∫ queued dt since the pool was created, in request-seconds; exact.
     pub integral: Duration,
-    /// Requests ever held, each once.
+    /// Requests ever queued, each counted once.
     pub total: u64,
-    /// Since when the one held longest has been held.
+    /// Since when the oldest queued request is queued.
     pub oldest: Option<Instant>,
 }
 
-/// A request's place in the order of arrival. It keeps it when it has to wait a second time.
+/// A request's position in the order of arrival. The request keeps it when it has to wait again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) number: u64,
@@ -44,10 +43,10 @@ struct Waiter {
 #[derive(Debug)]
 pub(crate) struct Queue {
     waiting: BTreeMap<u64, Waiter>,
-    /// Places given out so far: the next place's number.
+    /// Positions assigned so far, which is also the number of the next position.
     total: u64,
     integral: Duration,
-    /// Up to when `integral` is counted.
+    /// The time up to which `integral` is computed.
     counted: Instant,
 }
 
@@ -69,14 +68,14 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Gives out the next place.
+    /// Assigns the next position.
     pub(crate) fn place(&mut self, now: Instant) -> Place {
         let number = self.total;
         self.total += 1;
         Place { number, since: now }
     }
 
-    /// Waits at `place`; what comes out of the channel is the permit to go on.
+    /// Queues a request at `place`. The channel delivers the permit to continue.
     pub(crate) fn push(&mut self, place: Place, now: Instant) -> oneshot::Receiver<Permit> {
         self.count(now);
         let (hand_over, receiver) = oneshot::channel();
@@ -90,13 +89,13 @@ impl Queue {
         receiver
     }
 
-    /// The one that has waited longest.
+    /// Removes the oldest request.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<oneshot::Sender<Permit>> {
         self.count(now);
         self.waiting.pop_first().map(|(_, waiter)| waiter.hand_over)
     }
 
-    /// Gives up a place; nothing happens when its turn has come already.
+    /// Removes the request at `place`; does nothing if the request has already left the queue.
     pub(crate) fn leave(&mut self, place: Place, now: Instant) {
         self.count(now);
         self.waiting.remove(&place.number);
@@ -115,10 +114,10 @@ impl Queue {
         }
     }
 
-    /// Brings the integral up to `now`, with the number that has been held until then.
+    /// Advances the integral to `now` with the current queue length. Call it before every change of the length.
     fn count(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.counted);
-        // Saturates after 136 years with 2^32 held; the queue is bounded far below that.
+        // The sum saturates after 136 years with 2^32 queued requests; the queue limit is far below that.
         let held = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
         self.integral = self.integral.saturating_add(elapsed.saturating_mul(held));
         self.counted = now;

@@ -1,4 +1,4 @@
-//! Holding and handing over, on a clock that the tests move.
+//! Queueing and handing over, on a clock that the tests control.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use super::*;
 const ANYWHERE: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
 
-/// A request that waits; it tells which backend it got.
+/// Starts a queued request; the handle returns its permit.
 fn request(pool: &Pool) -> JoinHandle<Result<Permit, Refusal>> {
     let pool = pool.clone();
     tokio::spawn(async move { pool.wait(&mut None).await })
 }
 
-/// Lets every task go as far as it can.
+/// Lets every task run until it waits.
 async fn settle() {
     sleep(Duration::from_nanos(1)).await;
 }
@@ -129,7 +129,7 @@ async fn a_backend_takes_few_connections_at_a_time() {
         permits.push(permit);
     }
     assert_eq!((pool.in_flight(1), pool.held().now), (6, 0));
-    // One that never came to be open makes room, too.
+    // A connection attempt that failed makes room, too.
     let more: Vec<_> = (0..4).filter_map(|_| pool.take()).collect();
     assert_eq!(more.len(), 4);
     assert!(pool.take().is_none());

@@ -1,10 +1,10 @@
-//! Taking over what an earlier process has left counting.
+//! Adopts the counting of an earlier process.
 //!
-//! In this order, so that at any moment the process may be killed and the next one finds its way: other
-//! layouts go; the maps are opened; this build's programs are loaded and put into the program arrays, then
-//! into the links, one by one; then other builds go. Between two of these steps old and new programs run side by
-//! side on the same maps, as their layout allows. No packet goes by uncounted, because no link is ever
-//! taken off, and none is counted twice, because a link has one program.
+//! The order of the steps lets the next process continue wherever this one is killed. Other layouts are removed. The
+//! maps are opened. This build's programs are loaded and put into the program arrays, then into the links, one by one.
+//! Then other builds are removed. Between two steps old and new programs run side by side on the same maps, as their
+//! common layout allows. No packet is missed, because no link is ever detached, and none is counted twice, because a
+//! link has one program.
 
 use std::os::fd::AsFd as _;
 
@@ -17,27 +17,27 @@ use crate::{
     pins::{Kept, Pins, has_all},
 };
 
-/// What a start with pins has found and done.
+/// The result of a start with pins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adoption {
-    /// Cgroups that were counted on meanwhile, and still are.
+    /// Cgroups whose counting continued meanwhile and still continues.
     pub adopted: usize,
-    /// Links whose program was exchanged for this build's.
+    /// Links whose program was replaced by this build's.
     pub exchanged: usize,
-    /// Cgroups that are gone, or whose links had been pinned halfway: no longer counted.
+    /// Cgroups that are deleted, or whose links were only partly pinned: no longer counted.
     pub dropped: usize,
-    /// Other layouts that were there: their cgroups are no longer counted.
+    /// Other layouts that were removed: their cgroups are no longer counted.
     pub layouts: Vec<String>,
-    /// Whether the own layout was there halfway, or with maps of other shapes, and was removed.
+    /// True if this build's layout was incomplete, or had maps of other shapes, and was removed.
     pub halfway: bool,
 }
 
 impl Counter {
-    /// Takes over what is pinned, or begins with nothing; from now on everything is pinned, and goes on
-    /// counting when this process ends. Needs what [`Counter::load`] needs.
+    /// Adopts what is pinned, or begins empty. From now on everything is pinned, and counting continues when this
+    /// process ends. Needs the same as [`Counter::load`].
     ///
     /// # Errors
-    /// If the process may not, or the kernel refuses. What was counted before is counted on.
+    /// The process lacks the permissions, or the kernel refuses. The counting of an earlier process continues.
     pub fn pinned(pins: Pins) -> Result<(Self, Adoption), CounterError> {
         let mut found = Adoption {
             layouts: pins.remove_other_layouts()?,
@@ -95,7 +95,7 @@ impl Counter {
         Ok((self, found))
     }
 
-    /// Goes on with one cgroup; answers how many of its links have other programs now.
+    /// Adopts one cgroup. Returns how many of its links got another program.
     fn adopt(&mut self, pod: PodId, cgroup: u64, kept: Kept) -> Result<usize, CounterError> {
         let mut exchanged = 0;
         for ((link, about), (name, _)) in kept.links.iter().zip(ATTACHED) {
@@ -106,7 +106,7 @@ impl Counter {
             }
         }
         let rules = self.read_rules(pod)?;
-        // Done before, unless the process that attached it was killed right then.
+        // Usually already written; missing if the process that attached the cgroup was killed just before it.
         self.name_slot(cgroup, pod)?;
         self.pods.insert(
             pod,
@@ -121,7 +121,7 @@ impl Counter {
     }
 }
 
-/// The pinned maps with this build's programs, which are loaded if they are not pinned whole.
+/// Opens the pinned maps with this build's programs, which are loaded unless all of them are pinned.
 fn open_kernel(pins: &Pins, maps: &[Shape]) -> Result<Kernel, CounterError> {
     pins.make()?;
     let mut kernel = Kernel::with_pinned_maps(&pins.maps(), maps)?;
@@ -131,7 +131,7 @@ fn open_kernel(pins: &Pins, maps: &[Shape]) -> Result<Kernel, CounterError> {
         kernel.load_programs()?;
         pins.replace_programs(|directory| kernel.pin_programs(directory))?;
     }
-    // Also where nothing was loaded: the process that pinned them may have been killed before it did this.
+    // Also done if no program was loaded: the process that pinned them may have been killed before this step.
     kernel.connect_calls()?;
     Ok(kernel)
 }

@@ -1,7 +1,7 @@
 //! The kernel counter: one set of programs, attached to any number of cgroups.
 //!
-//! By itself it lives as long as its process: when that ends, however it ends, the kernel detaches the
-//! programs. With [`Pins`] the counting goes on, and the next process takes it over; see [`Counter::pinned`].
+//! Without pins the counter lives as long as its process: when the process ends, however it ends, the kernel detaches
+//! the programs. With [`Pins`] the counting continues, and the next process adopts it; see [`Counter::pinned`].
 
 mod adopt;
 mod news;
@@ -24,18 +24,18 @@ pub use self::{
     news::{Events, Wakes},
 };
 
-/// A cgroup that is being counted: its slot in the maps.
+/// A counted cgroup, identified by its slot in the maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PodId(u32);
 
-/// What is known of a cgroup that is being counted.
+/// The state of a counted cgroup.
 #[derive(Debug)]
 struct Attached {
-    /// Its inode.
+    /// The inode of the cgroup.
     cgroup: u64,
     rules: Rules,
     since: Duration,
-    /// Dropping them detaches the programs, unless they are pinned.
+    /// Links of the programs. Dropping them detaches the programs, unless they are pinned.
     _links: Vec<Link>,
 }
 
@@ -46,17 +46,17 @@ pub struct Counter {
     log: KernelLog,
     counters: Mapped,
     pods: BTreeMap<PodId, Attached>,
-    /// The slot that was handed out last.
+    /// The slot that was assigned last.
     last: u32,
     pins: Option<Pins>,
 }
 
 impl Counter {
-    /// Loads the programs, for the life of this process. Needs Linux 5.10, and root or CAP_BPF and
-    /// CAP_NET_ADMIN.
+    /// Loads the programs for the lifetime of this process. Needs Linux 5.10, and root or `CAP_BPF` and
+    /// `CAP_NET_ADMIN`.
     ///
     /// # Errors
-    /// If the process may not, or the kernel refuses them.
+    /// The process lacks the permissions, or the kernel refuses the programs.
     pub fn load() -> Result<Self, CounterError> {
         Self::new(Kernel::load()?, None)
     }
@@ -77,11 +77,11 @@ impl Counter {
         })
     }
 
-    /// Begins to count in a cgroup and all below it. Connections that are open already are counted from their next
+    /// Begins to count in a cgroup and its descendants. Connections that are already open are counted from their next
     /// request on.
     ///
     /// # Errors
-    /// If it is no cgroup or is being counted already, the rules cannot be kept, or the kernel refuses.
+    /// The path is not a cgroup or is already counted, the rules are invalid, or the kernel refuses.
     pub fn attach(&mut self, path: &Path, rules: &Rules) -> Result<PodId, CounterError> {
         let cgroup = cgroup::id(path)?;
         if let Some(pod) = self.find(cgroup) {
@@ -106,7 +106,7 @@ impl Counter {
     ) -> Result<Attached, CounterError> {
         self.zero(pod)?;
         let since = now()?;
-        // What a process that was killed did not get to remove.
+        // Rules that a killed process did not remove.
         let left = self.read_rules(pod)?;
         self.write_rules(pod, rules, &left)?;
         let directory = File::open(path).map_err(|source| cgroup::CgroupError::Missing {
@@ -123,8 +123,8 @@ impl Counter {
         if let Some(pins) = &self.pins {
             pins.keep(pod.0, since, &links)?;
         }
-        // Last: from here on connections are counted. A process that is killed before it leaves a slot
-        // without a name, which the next one gives it.
+        // The name is written last: from here on connections are counted. If the process is killed before, the slot has
+        // no name, and the next process writes it.
         self.name_slot(cgroup, pod)?;
         Ok(Attached {
             cgroup,
@@ -134,17 +134,17 @@ impl Counter {
         })
     }
 
-    /// Ends the counting of a cgroup. Its figures are gone.
+    /// Stops counting a cgroup. Its figures are lost.
     pub fn detach(&mut self, pod: PodId) {
         if let Some(attached) = self.pods.remove(&pod) {
             self.clear(pod, Some(attached.cgroup), &attached.rules);
         }
     }
 
-    /// Changes what is counted of a cgroup, from the next request on.
+    /// Changes the rules of a cgroup, from the next request on.
     ///
     /// # Errors
-    /// If it is not being counted, or the rules cannot be kept.
+    /// The cgroup is not counted, or the rules are invalid.
     pub fn set_rules(&mut self, pod: PodId, rules: &Rules) -> Result<(), CounterError> {
         let attached = self.pods.get(&pod).ok_or(CounterError::Unknown(pod.0))?;
         let old = attached.rules.clone();
@@ -155,21 +155,21 @@ impl Counter {
         Ok(())
     }
 
-    /// The figures of a cgroup now.
+    /// Reads the current figures of a cgroup.
     ///
     /// # Errors
-    /// If it is not being counted.
+    /// The cgroup is not counted.
     pub fn read(&self, pod: PodId) -> Result<Reading, CounterError> {
         if !self.pods.contains_key(&pod) {
             return Err(CounterError::Unknown(pod.0));
         }
         let cells = self.counters.read(pod.0)?;
-        // Read last: what is in the cells has happened by then.
+        // The clock is read last, so everything in the counters happened before.
         Ok(Reading::new(now()?, &cells))
     }
 
-    /// How many requests a cgroup has in flight, give or take those that begin or end in this moment; 0 if
-    /// it is not being counted. Costs a few loads from memory: made to be asked often.
+    /// Returns the approximate number of requests in flight: requests that begin or end during the call may be missing.
+    /// 0 if the cgroup is not counted. Costs a few memory loads, so it can be called often.
     pub fn peek(&self, pod: PodId) -> u64 {
         match self.pods.contains_key(&pod) {
             true => self.counters.in_flight(pod.0),
@@ -177,12 +177,12 @@ impl Counter {
         }
     }
 
-    /// The cgroups that are being counted, those taken over from an earlier process included.
+    /// Returns the counted cgroups, including those adopted from an earlier process.
     pub fn pods(&self) -> impl Iterator<Item = PodId> + '_ {
         self.pods.keys().copied()
     }
 
-    /// The one that counts in the cgroup of that id (see [`cgroup::id`]).
+    /// Finds a counted cgroup by its id (see [`cgroup::id`]).
     pub fn find(&self, cgroup: u64) -> Option<PodId> {
         self.pods
             .iter()
@@ -190,20 +190,21 @@ impl Counter {
             .map(|(pod, _)| *pod)
     }
 
-    /// What is counted of a cgroup.
+    /// Returns the rules of a cgroup.
     pub fn rules(&self, pod: PodId) -> Option<&Rules> {
         self.pods.get(&pod).map(|attached| &attached.rules)
     }
 
-    /// When the counting of a cgroup began, all figures at zero: `CLOCK_MONOTONIC`. Readings with the same
-    /// one continue each other, also those of different processes.
+    /// Returns when the counting of a cgroup began with all figures at zero, `CLOCK_MONOTONIC`. Readings with the same
+    /// start continue each other, even across processes.
     pub fn since(&self, pod: PodId) -> Option<Duration> {
         self.pods.get(&pod).map(|attached| attached.since)
     }
 
-    /// Takes away what a slot has in the kernel, as far as there is any.
+    /// Removes everything that a slot has in the kernel.
     fn clear(&mut self, pod: PodId, cgroup: Option<u64>, rules: &Rules) {
-        // The name first. It outlives the link, and would give the connections of a later link to this slot.
+        // The name is removed first: it outlives the link, and would assign the connections of a later link to this
+        // slot.
         let _ = self.unname_slot(pod, cgroup);
         if let Some(pins) = &self.pins
             && let Err(error) = pins.forget(pod.0)

@@ -1,4 +1,4 @@
-//! What the kernel programs say on their own: that a pod's requests are many, and what rarely happens.
+//! Messages from the kernel programs: wake-ups of busy pods, counts of rare events, and their log.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
@@ -13,29 +13,30 @@ use crate::{
     kernel::{Kernel, map_error},
 };
 
-/// How often each kind of a rare event has happened on this node.
+/// Counts of each kind of rare event on this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events {
-    /// Connections that became opaque, because what came could not be read.
+    /// Connections that became opaque because their bytes could not be parsed.
     pub unreadable: u64,
-    /// Connections that were open before and became opaque, because where they stand could not be found out.
+    /// Connections that were open before the programs were attached and became opaque, because their position in the
+    /// stream could not be determined.
     pub not_joined: u64,
-    /// Packets out of turn for which there was no room: their connections became opaque.
+    /// Out-of-order packets for which the buffer had no room: their connections became opaque.
     pub no_room: u64,
-    /// Packets out of order whose pod has its share of the out-of-order buffer: their connections became opaque.
+    /// Out-of-order packets whose pod had used its share of the out-of-order buffer: their connections became opaque.
     pub no_share: u64,
-    /// Connections that became opaque, because TCP has taken bytes that the kernel programs were not shown.
+    /// Connections that became opaque because TCP has accepted bytes that the kernel programs never saw.
     pub missed: u64,
-    /// Connections that are not counted, because the kernel had no memory for them.
+    /// Connections that are not counted because the kernel had no memory for them.
     pub no_storage: u64,
 }
 
-/// The pods whose requests have become as many as [`Counter::wake_at`] said. Readable when there is one:
-/// made to be polled.
+/// The pods that have reached the number of requests set by [`Counter::wake_at`]. The descriptor is readable when there
+/// is one, so it can be polled.
 pub struct Wakes(RingBuf<MapData>);
 
 impl Wakes {
-    /// The next one; none if there is none yet. One that was detached meanwhile may be among them.
+    /// Returns the next pod, or `None` if there is none yet. The pod may have been detached meanwhile.
     pub fn next_pod(&mut self) -> Option<PodId> {
         loop {
             let record = self.0.next()?;
@@ -70,7 +71,7 @@ impl AsRawFd for Wakes {
     }
 }
 
-/// What the kernel programs write for people: it goes where this process's own log goes.
+/// The log of the kernel programs; forwarded to the log of this process.
 pub(super) struct KernelLog(EbpfLogger<LogTracer>);
 
 impl std::fmt::Debug for KernelLog {
@@ -86,26 +87,27 @@ impl KernelLog {
 }
 
 impl Counter {
-    /// Has the kernel say so, once, through [`Self::wakes`], when a pod has `in_flight` requests in flight. It may say so
-    /// earlier: requests that end meanwhile do not count against those that begin. Never later.
+    /// Asks the kernel for one wake-up through [`Self::wakes`] when a pod has `in_flight` requests in flight. The
+    /// wake-up may be early, because requests that end meanwhile are not subtracted from those that begin. It is never
+    /// late.
     pub fn wake_at(&self, pod: PodId, in_flight: u64) {
         if self.pods.contains_key(&pod) {
             self.counters.wake_at(pod.0, in_flight);
         }
     }
 
-    /// Where the kernel says so. For one taker: the next gets none.
+    /// Returns the source of the wake-ups. It can be taken once.
     ///
     /// # Errors
-    /// If it has been taken.
+    /// It has already been taken.
     pub fn wakes(&mut self) -> Result<Wakes, CounterError> {
         self.kernel.ring_buffer("WAKES").map(Wakes)
     }
 
-    /// How often what rarely happens has happened on this node since the programs were first loaded.
+    /// Returns the counts of rare events on this node since the programs were first loaded.
     ///
     /// # Errors
-    /// If the kernel does not give the figures.
+    /// The map cannot be read.
     pub fn events(&mut self) -> Result<Events, CounterError> {
         let map: Array<_, EventCount> = self.kernel.map("EVENTS")?;
         let count = |kind: usize| {
@@ -123,8 +125,8 @@ impl Counter {
         })
     }
 
-    /// Hands on to this process's log what the kernel programs have written since. To be called now and then: what
-    /// nobody fetches is lost when its buffer is full.
+    /// Forwards the kernel programs' log messages to the log of this process. Call it regularly: when the buffer is
+    /// full, new messages are lost.
     pub fn flush_log(&mut self) {
         self.log.0.flush();
     }

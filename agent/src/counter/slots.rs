@@ -1,4 +1,4 @@
-//! The slots of the maps: which are free, and what is written into one.
+//! The slots of the maps: choosing a free one, and writing its contents.
 
 #[expect(
     deprecated,
@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl Counter {
-    /// A slot to hand out: in turn, and not one whose last pod has left connections open, which may count
-    /// in it yet. If all have, the one that has waited longest.
+    /// Returns a free slot. Slots are used in rotation. A slot whose last pod has left connections open is avoided,
+    /// because they may still count in it. If all free slots are like this, the next one in rotation is used.
     pub(super) fn free_slot(&self) -> Result<PodId, CounterError> {
         let slots = MAX_PODS - 1;
         let free = || {
@@ -39,7 +39,7 @@ impl Counter {
         let mut map: Array<_, PodCounters> = self.kernel.map("PODS")?;
         let mut zero = PodCounters::ZERO;
         zero.slot = u64::from(pod.0);
-        // What connections of the slot's last pod have in the out-of-order buffer they will give back.
+        // The slot's last pod may still have bytes in the out-of-order buffer; its connections give them back later.
         zero.kept = map
             .get(&pod.0, 0)
             .map_err(|source| map_error("PODS", source))?
@@ -48,7 +48,7 @@ impl Counter {
             .map_err(|source| map_error("PODS", source))
     }
 
-    /// Puts new rules in the place of old ones.
+    /// Replaces the rules of a slot.
     pub(super) fn write_rules(
         &mut self,
         pod: PodId,
@@ -63,7 +63,7 @@ impl Counter {
                 .map_err(|source| map_error("EXCLUSIONS", source))?;
         }
         for exclusion in old.iter().filter(|old| !exclusions.contains(old)) {
-            // Gone already is as good.
+            // An entry that is already gone is fine.
             let _ = map.remove(exclusion);
         }
         let mut map: Array<_, PodRules> = self.kernel.map("RULES")?;
@@ -71,20 +71,20 @@ impl Counter {
             .map_err(|source| map_error("RULES", source))
     }
 
-    /// Takes away a slot's excluded paths.
+    /// Removes the excluded paths of a slot.
     pub(super) fn remove_exclusions(&mut self, pod: PodId, rules: &Rules) {
         let Ok((_, exclusions)) = rules.for_kernel(pod.0) else {
             return;
         };
         if let Ok(mut map) = self.kernel.map::<HashMap<_, Exclusion, u32>>("EXCLUSIONS") {
             for exclusion in &exclusions {
-                // Gone already is as good.
+                // An entry that is already gone is fine.
                 let _ = map.remove(exclusion);
             }
         }
     }
 
-    /// The rules of a slot, as they are in the kernel.
+    /// Reads the rules of a slot from the kernel.
     pub(super) fn read_rules(&mut self, pod: PodId) -> Result<Rules, CounterError> {
         let map: Array<_, PodRules> = self.kernel.map("RULES")?;
         let rules = map
@@ -98,7 +98,7 @@ impl Counter {
         Ok(Rules::from_kernel(pod.0, &rules, &exclusions))
     }
 
-    /// Tells the programs which slot a cgroup has that they are attached to.
+    /// Assigns a slot to a cgroup that the programs are attached to.
     pub(super) fn name_slot(&mut self, cgroup: u64, pod: PodId) -> Result<(), CounterError> {
         let mut map: HashMap<_, u64, u32> = self.kernel.map("CGROUPS")?;
         map.insert(cgroup, pod.0, 0)
@@ -106,14 +106,14 @@ impl Counter {
         self.set_name(cgroup, pod.0)
     }
 
-    /// Tells them to leave the connections of a slot's cgroup alone.
+    /// Makes the programs ignore the connections of a slot's cgroup.
     pub(super) fn unname_slot(
         &mut self,
         pod: PodId,
         cgroup: Option<u64>,
     ) -> Result<(), CounterError> {
         let mut map: HashMap<_, u64, u32> = self.kernel.map("CGROUPS")?;
-        // Also that of a cgroup that is gone, and known to nobody.
+        // Includes the entry of a deleted cgroup whose id is not known.
         let named: Vec<u64> = map
             .iter()
             .filter_map(Result::ok)
@@ -121,10 +121,10 @@ impl Counter {
             .map(|(cgroup, _)| cgroup)
             .collect();
         for cgroup in &named {
-            // Gone already is as good.
+            // An entry that is already gone is fine.
             let _ = map.remove(cgroup);
         }
-        // Of a cgroup that is gone, its storage is gone, too.
+        // A deleted cgroup has no storage any more.
         cgroup.map_or(Ok(()), |cgroup| self.set_name(cgroup, NO_SLOT))
     }
 

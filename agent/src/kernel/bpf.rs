@@ -1,8 +1,8 @@
-//! The commands of bpf(2) that aya lacks: putting another program into a link, asking a link for its
-//! cgroup, and opening a pinned link as a plain file descriptor.
+//! The commands of bpf(2) that aya lacks: replacing the program of a link, reading the cgroup of a link, and opening a
+//! pinned link as a plain file descriptor.
 //!
-//! Everything unsafe about them is in this room. The structures are those of `union bpf_attr` in
-//! `include/uapi/linux/bpf.h`, as far as a command reads them: the kernel takes the rest as zeros.
+//! All unsafe code for these commands is in this module. The structures are prefixes of `union bpf_attr` in
+//! `include/uapi/linux/bpf.h`, up to the last field that a command reads: the kernel treats the rest as zeros.
 
 use std::{
     ffi::CString,
@@ -24,9 +24,9 @@ const BPF_LINK_UPDATE: libc::c_long = 29;
 /// Calls bpf(2).
 ///
 /// # Safety
-/// `A` must be what the command reads, without padding, and its pointers valid for it.
+/// `A` must be the structure that the command reads, without padding, and its pointers must be valid for the command.
 unsafe fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long> {
-    // SAFETY: a live structure of the size given; the rest is the caller's promise.
+    // SAFETY: `attr` is a live structure of the given size; the caller guarantees the rest.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr as *mut A, size_of::<A>()) };
     match result {
         -1 => Err(io::Error::last_os_error()),
@@ -34,15 +34,15 @@ unsafe fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long
     }
 }
 
-/// The same, for the commands that answer with a new file descriptor.
+/// Calls bpf(2) for a command that returns a new file descriptor.
 ///
 /// # Safety
-/// As for [`bpf`], and the command must be such a one.
+/// As for [`bpf`], and the command must return a file descriptor.
 unsafe fn bpf_fd<A>(command: libc::c_long, attr: &mut A) -> io::Result<OwnedFd> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let fd = unsafe { bpf(command, attr)? };
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just made it for us; it is closed on exec by itself.
+    // SAFETY: the kernel has just created the descriptor for this call; it is close-on-exec.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -55,7 +55,7 @@ struct LinkCreate {
     program: u32,
     target: u32,
     attach_type: u32,
-    /// Links to a cgroup must have none; that several share a cgroup is implied.
+    /// Must be 0 for a cgroup link; several programs per cgroup are always allowed.
     flags: u32,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn link_create(
         attach_type,
         flags: 0,
     };
-    // SAFETY: as the command reads it; no pointers.
+    // SAFETY: the structure is the one that the command reads; it has no pointers.
     unsafe { bpf_fd(BPF_LINK_CREATE, &mut attr) }
 }
 
@@ -83,9 +83,8 @@ struct LinkUpdate {
     old_program: u32,
 }
 
-/// Puts another program of the same type into a link. A packet sees the one or the other: the kernel
-/// exchanges one pointer. Linux 5.7
-/// (<https://elixir.bootlin.com/linux/v5.10/source/kernel/bpf/cgroup.c#L559>).
+/// Replaces the program of a link by one of the same type. A packet sees either program, because the kernel exchanges
+/// one pointer. Linux 5.7 (<https://elixir.bootlin.com/linux/v5.10/source/kernel/bpf/cgroup.c#L559>).
 pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = LinkUpdate {
         link: raw(link),
@@ -93,7 +92,7 @@ pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
         flags: 0,
         old_program: 0,
     };
-    // SAFETY: as the command reads it; no pointers.
+    // SAFETY: the structure is the one that the command reads; it has no pointers.
     unsafe { bpf(BPF_LINK_UPDATE, &mut attr) }.map(drop)
 }
 
@@ -116,11 +115,11 @@ pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
         fd: raw(object),
         flags: 0,
     };
-    // SAFETY: as the command reads it; the path lives until after the call.
+    // SAFETY: the structure is the one that the command reads; the path outlives the call.
     unsafe { bpf(BPF_OBJ_PIN, &mut attr) }.map(drop)
 }
 
-/// Opens what is pinned at a path. Linux 4.4.
+/// Opens the object that is pinned at a path. Linux 4.4.
 pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
     let path = path_of(path)?;
     let mut attr = Object {
@@ -128,7 +127,7 @@ pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
         fd: 0,
         flags: 0,
     };
-    // SAFETY: as the command reads it; the path lives until after the call.
+    // SAFETY: the structure is the one that the command reads; the path outlives the call.
     unsafe { bpf_fd(BPF_OBJ_GET, &mut attr) }
 }
 
@@ -139,7 +138,7 @@ struct GetInfo {
     info: u64,
 }
 
-/// `struct bpf_link_info` as far as a cgroup's link fills it.
+/// The prefix of `struct bpf_link_info` that is filled for a cgroup link.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LinkInfo {
@@ -152,7 +151,7 @@ pub(super) struct LinkInfo {
     _more: u32,
 }
 
-/// What the kernel says of a link. Linux 5.8.
+/// Reads the kernel's information about a link. Linux 5.8.
 pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     let mut info = LinkInfo::default();
     let mut attr = GetInfo {
@@ -160,7 +159,8 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
         length: size_of::<LinkInfo>() as u32,
         info: (&raw mut info) as u64,
     };
-    // SAFETY: as the command reads it; `info` is of the length given and valid for every bit pattern.
+    // SAFETY: the structure is the one that the command reads; `info` has the given length and is valid for every bit
+    // pattern.
     unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
     Ok(info)
 }

@@ -1,4 +1,4 @@
-//! A program on a cgroup.
+//! Links of programs to cgroups.
 
 use std::{
     io,
@@ -14,37 +14,38 @@ use super::bpf;
 pub(crate) enum Hook {
     /// Packets to the sockets of a cgroup.
     Ingress = 0,
-    /// Packets from them.
+    /// Packets from these sockets.
     Egress = 1,
-    /// Their opening and closing.
+    /// Opening and closing of these sockets.
     SockOps = 3,
-    /// Their being given up by their last owner. Linux 5.9.
+    /// Release of these sockets by their last owner. Linux 5.9.
     SockRelease = 34,
 }
 
-/// A program on a cgroup. Dropping the last of a link takes the program off, unless it is pinned.
+/// The link of a program to a cgroup. When the last descriptor of a link is dropped, the program is detached, unless
+/// the link is pinned.
 #[derive(Debug)]
 pub(crate) struct Link(OwnedFd);
 
-/// What a link is about, by the kernel's own account.
+/// The kernel's information about a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct About {
-    /// The id of its program.
+    /// The id of the program.
     pub(crate) program: u32,
-    /// The inode of its cgroup; 0 once that is gone.
+    /// The inode of the cgroup; 0 if the cgroup is deleted.
     pub(crate) cgroup: u64,
     hook: u32,
 }
 
 impl About {
-    /// Whether it is a link of that hook to a cgroup that is there.
+    /// True if the link is on this hook of an existing cgroup.
     pub(crate) fn is_on(&self, hook: Hook) -> bool {
         self.hook == hook as u32 && self.cgroup != 0
     }
 }
 
 impl Link {
-    /// Puts a program on a cgroup, beside whatever others are there.
+    /// Attaches a program to a cgroup, beside the programs that are already attached.
     pub(crate) fn attach(
         program: BorrowedFd<'_>,
         cgroup: BorrowedFd<'_>,
@@ -53,22 +54,22 @@ impl Link {
         bpf::link_create(program, cgroup, hook as u32).map(Self)
     }
 
-    /// The link that is pinned there.
+    /// Opens a pinned link.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         bpf::open(path).map(Self)
     }
 
-    /// Lets it outlive this process.
+    /// Pins the link, so that it outlives this process.
     pub(crate) fn pin(&self, path: &Path) -> io::Result<()> {
         bpf::pin(self.0.as_fd(), path)
     }
 
-    /// Puts another program in the place of its own; each packet sees exactly one of the two.
+    /// Replaces the program of the link; each packet sees exactly one of the two programs.
     pub(crate) fn replace(&self, program: BorrowedFd<'_>) -> io::Result<()> {
         bpf::link_update(self.0.as_fd(), program)
     }
 
-    /// What it is about. An error if it is no link to a cgroup.
+    /// Reads the kernel's information about the link. Returns an error if it is not a cgroup link.
     pub(crate) fn about(&self) -> io::Result<About> {
         const CGROUP: u32 = 3; // BPF_LINK_TYPE_CGROUP
         let info = bpf::link_info(self.0.as_fd())?;

@@ -1,7 +1,7 @@
-//! The programs and maps in the kernel, loaded anew or found pinned.
+//! The programs and maps in the kernel, newly loaded or opened from pins.
 //!
-//! Maps are never looked up by their ids: on Linux 6.18 a program array that someone opens while its last
-//! owner ends is never freed.
+//! Maps are never opened by their ids: on Linux 6.18 a program array that is opened while its last owner ends is never
+//! freed.
 
 mod bpf;
 mod link;
@@ -33,7 +33,7 @@ pub(crate) use self::{
 pub(crate) struct Kernel(Ebpf);
 
 impl Kernel {
-    /// Loads programs and maps of our own. Needs Linux 5.10, and root or CAP_BPF and CAP_NET_ADMIN.
+    /// Loads new programs and maps. Needs Linux 5.10, and root or `CAP_BPF` and `CAP_NET_ADMIN`.
     pub(crate) fn load() -> Result<Self, CounterError> {
         let mut kernel = Self::with_maps(&mut EbpfLoader::new())?;
         kernel.load_programs()?;
@@ -41,8 +41,8 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// The maps that are pinned in `directory`; those that are not there yet are made and pinned. Its
-    /// programs are still to come.
+    /// Opens the maps that are pinned in `directory`; missing ones are created and pinned. The programs are loaded or
+    /// opened separately.
     pub(crate) fn with_pinned_maps(directory: &Path, maps: &[Shape]) -> Result<Self, CounterError> {
         let mut loader = EbpfLoader::new();
         for Shape { name, .. } in maps {
@@ -52,7 +52,8 @@ impl Kernel {
     }
 
     fn with_maps(loader: &mut EbpfLoader<'_>) -> Result<Self, CounterError> {
-        // Before 5.11 maps count as locked memory. Where it may not be raised it need not be.
+        // Before Linux 5.11 maps count as locked memory. An error is ignored: later kernels do not need the higher
+        // limit.
         let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
         loader.load(object::OBJECT).map(Self).map_err(|error| {
             if nix::unistd::geteuid().is_root() {
@@ -63,8 +64,8 @@ impl Kernel {
         })
     }
 
-    /// Has the verifier look at the programs, and loads them: those that there must be, those that this kernel can
-    /// run, and substitutes for the others.
+    /// Verifies and loads the programs: the required ones, the optional ones that this kernel can run, and substitutes
+    /// for the others.
     pub(crate) fn load_programs(&mut self) -> Result<(), CounterError> {
         self.load_those(|name| !object::is_substitute(name))?;
         let wanted: Vec<_> = object::CALLS
@@ -107,7 +108,7 @@ impl Kernel {
         })
     }
 
-    /// Takes the programs that are pinned in `directory`.
+    /// Opens the programs that are pinned in `directory`.
     pub(crate) fn open_programs(&mut self, directory: &Path) -> Result<(), CounterError> {
         self.each_named(|name, program| {
             let path = directory.join(name);
@@ -143,7 +144,7 @@ impl Kernel {
         })
     }
 
-    /// Puts the programs into the arrays through which they call each other.
+    /// Fills the program arrays through which the programs call each other.
     pub(crate) fn connect_calls(&mut self) -> Result<(), CounterError> {
         for call in object::CALLS {
             let program = match (self.program(call.program), call.instead) {
@@ -161,7 +162,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// The names of the programs that there must be.
+    /// Returns the names of the required programs.
     pub(crate) fn program_names(&self) -> impl Iterator<Item = &str> {
         self.0
             .programs()
@@ -169,7 +170,7 @@ impl Kernel {
             .filter(|name| !object::is_optional(name))
     }
 
-    /// A loaded program.
+    /// Returns a loaded program.
     pub(crate) fn program(&self, name: &'static str) -> Result<&ProgramFd, CounterError> {
         self.0
             .program(name)
@@ -178,7 +179,7 @@ impl Kernel {
             .map_err(|source| refused(name, source))
     }
 
-    /// The kernel's id of a loaded program.
+    /// Returns the kernel's id of a loaded program.
     pub(crate) fn program_id(&self, name: &'static str) -> Result<u32, CounterError> {
         self.0
             .program(name)
@@ -188,7 +189,7 @@ impl Kernel {
             .map_err(|source| refused(name, source))
     }
 
-    /// A map, for reading and writing.
+    /// Returns a map for reading and writing.
     pub(crate) fn map<'a, M>(&'a mut self, name: &'static str) -> Result<M, CounterError>
     where
         M: TryFrom<&'a mut Map, Error = MapError>,
@@ -200,12 +201,12 @@ impl Kernel {
             .map_err(|source| map_error(name, source))
     }
 
-    /// A map as it is.
+    /// Returns a map without a type.
     pub(crate) fn raw_map(&self, name: &'static str) -> Result<&Map, CounterError> {
         self.0.map(name).ok_or(CounterError::Incomplete(name))
     }
 
-    /// The reading end of a ring buffer, for one taker.
+    /// Takes the reading end of a ring buffer; this is possible once.
     pub(crate) fn ring_buffer(
         &mut self,
         name: &'static str,
@@ -217,7 +218,7 @@ impl Kernel {
             .map_err(|source| map_error(name, source))
     }
 
-    /// The programs' log, which goes to `logger`.
+    /// Connects the programs' log to `logger`.
     pub(crate) fn log<T: log::Log>(&mut self, logger: T) -> Result<EbpfLogger<T>, CounterError> {
         EbpfLogger::init_with_logger(&mut self.0, logger).map_err(|error| match error {
             aya_log::Error::MapError(source) => map_error("AYA_LOGS", source),
@@ -235,7 +236,7 @@ impl Kernel {
     }
 }
 
-/// A program the kernel does not take.
+/// Returns the error for a program that the kernel refuses.
 pub(crate) fn refused(name: &str, source: ProgramError) -> CounterError {
     if !nix::unistd::geteuid().is_root() {
         return CounterError::NotPermitted;
@@ -256,7 +257,7 @@ pub(crate) fn refused(name: &str, source: ProgramError) -> CounterError {
     }
 }
 
-/// A map the kernel does not let us use.
+/// Returns the error for a map that cannot be used.
 pub(crate) fn map_error(name: &'static str, source: MapError) -> CounterError {
     CounterError::Map {
         name,

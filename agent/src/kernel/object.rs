@@ -10,11 +10,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::link::Hook;
 
-/// The kernel programs, as built by this crate's build script. A constant would be in the program as often as it is named.
+/// The kernel programs, as built by this crate's build script. Not a constant, because each use of a constant would
+/// copy it into the program.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBB_KERNEL_OBJECT"));
 
-/// The programs that are attached to a cgroup, in this order. Those that see bytes come first, so that no byte of a connection
-/// that `connections` begins to count is missed.
+/// The programs that are attached to a cgroup, in this order. The programs that see bytes are first, so that no byte of
+/// a connection that `connections` begins to count is missed.
 pub(crate) const ATTACHED: [(&str, Hook); 4] = [
     ("http1_ingress", Hook::Ingress),
     ("http1_egress", Hook::Egress),
@@ -114,14 +115,14 @@ impl Call {
     }
 }
 
-/// Whether a program is only for kernels that cannot run another one.
+/// True if a program is only for kernels that cannot run another one.
 pub(super) fn is_substitute(program: &str) -> bool {
     CALLS.iter().any(|call| call.instead == Some(program))
         && !ATTACHED.iter().any(|(name, _)| *name == program)
         && !CALLS.iter().any(|call| call.program == program)
 }
 
-/// Whether counting goes on without this program.
+/// True if counting works without this program.
 pub(super) fn is_optional(program: &str) -> bool {
     CALLS
         .iter()
@@ -129,8 +130,8 @@ pub(super) fn is_optional(program: &str) -> bool {
         || is_substitute(program)
 }
 
-/// Names this build of the programs: the first 64 bits of the object's SHA-256, as hex. That many
-/// tell the handful of builds that meet on one node apart.
+/// Returns the name of this build of the programs: the first 64 bits of the object's SHA-256, as hex. 64 bits
+/// distinguish the few builds that meet on one node.
 pub(crate) fn build() -> String {
     Sha256::digest(OBJECT)
         .iter()
@@ -158,7 +159,7 @@ mod tests {
         for (program, _) in ATTACHED {
             assert!(object.programs.contains_key(program), "{program}");
         }
-        // Whatever else there is could never run.
+        // Any other program could never run.
         for program in object.programs.keys() {
             let attached = ATTACHED.iter().any(|(name, _)| name == program);
             let called = CALLS

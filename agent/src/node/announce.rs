@@ -1,7 +1,8 @@
-//! Events on the Node: what keeps requests from being counted there, and that nothing does any more. And on a pod that asks
-//! to be counted in a way that cannot be followed.
+//! Writes Events: on the Node, when requests cannot be counted there and when they are counted again; on a pod, when
+//! the pod cannot be counted as its annotations ask.
 //!
-//! Failure mode: an Event that cannot be written is logged and forgotten; the log and the metrics say the same.
+//! Failure mode: an Event that cannot be written is logged and dropped. The log and the metrics carry the same
+//! information.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -12,10 +13,10 @@ use tracing::warn;
 
 use super::{lack::Lack, pod::Wanted};
 
-/// The longest note the API takes, in bytes.
+/// The longest note that the API accepts, in bytes.
 const LONGEST_NOTE: usize = 1024;
 
-/// Writes Events on one Node, and its pods.
+/// Writes Events on one Node and its pods.
 pub(super) struct Announcer {
     recorder: Recorder,
     node: ObjectReference,
@@ -33,26 +34,26 @@ impl Announcer {
                 api_version: Some("v1".to_owned()),
                 kind: Some("Node".to_owned()),
                 name: Some(node.to_owned()),
-                // As kubelet's own Events have it: `kubectl describe node` finds them by it.
+                // The Node's name as uid, like in kubelet's own Events: `kubectl describe node` selects Events by it.
                 uid: Some(node.to_owned()),
                 ..ObjectReference::default()
             },
         }
     }
 
-    /// Nothing can be counted.
+    /// Writes that nothing can be counted.
     pub(super) fn lacks(&self, lack: &Lack) {
         let note = format!("Requests to the pods of this node are not counted: {lack}");
         self.publish(self.node.clone(), EventType::Warning, lack.reason(), note);
     }
 
-    /// Something could not be counted, and now is.
+    /// Writes that counting works again.
     pub(super) fn counts(&self) {
         let note = "Requests to the pods of this node are counted".to_owned();
         self.publish(self.node.clone(), EventType::Normal, "Counting", note);
     }
 
-    /// One pod cannot be counted.
+    /// Writes that one pod cannot be counted.
     pub(super) fn refuses(&self, pod: &Wanted, why: &str) {
         let regarding = ObjectReference {
             api_version: Some("v1".to_owned()),
@@ -82,7 +83,7 @@ impl Announcer {
             secondary: None,
         };
         let recorder = self.recorder.clone();
-        // The API server may be away, and nothing is to wait for it.
+        // In its own task, because the API server may be unavailable.
         tokio::spawn(async move {
             if let Err(error) = recorder.publish(&event, &regarding).await {
                 warn!(%error, reason, "an Event could not be written");

@@ -29,13 +29,13 @@ pub(crate) enum Command {
     },
 }
 
-/// Where probes are answered unless another address is given.
+/// The default address for probes.
 pub(crate) const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9475);
 
-/// In the place where every distribution mounts a bpffs.
+/// The default directory of the pins: every distribution mounts a bpffs at `/sys/fs/bpf`.
 const PINS: &str = "/sys/fs/bpf/ebb";
 
-/// Of a running agent.
+/// Options of a running agent.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Run {
     /// Name of the Node that the agent runs on: spec.nodeName of its pod.

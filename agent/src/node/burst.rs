@@ -1,11 +1,11 @@
-//! How often to report while a burst goes on.
+//! The pace of reports during a burst.
 //!
 //! See [`ebb_contract::burst`] for the times.
 
 use ebb_contract::burst::{INTERVAL, LASTS};
 use tokio::time::Instant;
 
-/// A burst, if there is one.
+/// The current burst, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Burst {
     ends: Option<Instant>,
@@ -13,17 +13,17 @@ pub(super) struct Burst {
 }
 
 impl Burst {
-    /// A pod has more requests in flight than its target.
+    /// Records that a burst begins: a pod has more requests in flight than its target.
     pub(super) fn begins(&mut self, now: Instant) {
         self.ends = Some(now + LASTS);
     }
 
-    /// Whether more reports are to be sent.
+    /// True while the burst lasts and more reports are due.
     pub(super) fn lasts(&self, now: Instant) -> bool {
         self.ends.is_some_and(|ends| now <= ends)
     }
 
-    /// Whether a report is to be sent now; if so, it is taken for sent.
+    /// Returns true if a report is due now; the report then counts as sent.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         let lasts = self.lasts(now);
         let rested = self.sent.is_none_or(|sent| now >= sent + INTERVAL);
@@ -51,7 +51,7 @@ mod tests {
             .filter(|ms| burst.is_due(start + Duration::from_millis(*ms)))
             .collect();
         assert_eq!(sent, [0, 50, 100, 150, 200, 250, 300]);
-        // Another one, soon after: not more often for it.
+        // Another burst soon afterwards does not make reports more frequent.
         burst.begins(start + Duration::from_millis(510));
         assert!(burst.is_due(start + Duration::from_millis(510)));
         burst.begins(start + Duration::from_millis(520));

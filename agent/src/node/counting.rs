@@ -1,9 +1,10 @@
-//! The pods of this node that are counted, or are to be.
+//! The pods of this node that are counted or will be counted.
 //!
-//! Two things come together here: what the API server says is wanted, and what cgroups there are. A pod is
-//! bound before kubelet has made its cgroup, so it waits; its cgroup goes before the API server says that the pod is
-//! gone, so its last figures are taken at each round and shown a while longer. What an earlier agent has
-//! left counting is taken over when a wanted pod has that cgroup, and let go once the list of wanted pods is whole.
+//! This module matches two sources: the pods that have opted in, from the API server, and the existing cgroups. A pod
+//! is bound before kubelet has created its cgroup, so the pod waits. Its cgroup is deleted before the API server
+//! reports the pod as deleted, so its last figures are read in each round and reported a little longer. The counting of
+//! an earlier agent is adopted if an opted-in pod has that cgroup; after the first complete list of pods, the rest is
+//! stopped.
 //!
 //! Failure mode: a pod whose figures cannot be read is missing from a round; missing is not zero.
 
@@ -25,24 +26,24 @@ use super::{
     pod::{Asked, Pod, Wanted},
 };
 
-/// How long the last figures of a pod that is gone are repeated: three reports, so that a replica that was slow for
-/// one of them gets them too.
+/// How long the last figures of a deleted pod are repeated: three reports, so that a replica of the autoscaler that
+/// misses one of them gets another.
 const LINGERS: Duration = Duration::from_secs(3);
 
-/// How often it is told that a pod cannot be counted: Events are forgotten after an hour, by default.
+/// How often to write an Event that a pod cannot be counted: by default Events are deleted after an hour.
 const TELL_AGAIN: Duration = Duration::from_secs(30 * 60);
 
-/// The pods.
+/// The pods of the node and their counters.
 #[derive(Debug)]
 pub(super) struct Counting<M: Meter> {
     kubelet: Kubelet,
     meter: Option<M>,
     pods: BTreeMap<String, Entry<M::Pod>>,
     gone: Vec<Gone>,
-    /// Uids seen in a list that is not whole yet.
+    /// Uids in a list that is not complete yet.
     listed: Option<BTreeSet<String>>,
     synced: bool,
-    /// Readings that could not be had, so far.
+    /// Failed readings so far.
     pub(super) missed: u64,
 }
 
@@ -54,20 +55,20 @@ struct Entry<P> {
 
 #[derive(Debug)]
 enum State<P> {
-    /// Has no cgroup yet, or there is no counter.
+    /// The pod has no cgroup yet, or the counter is not loaded.
     Waiting,
-    /// Cannot be counted as it asks.
+    /// The pod cannot be counted as its annotations ask.
     Refused {
         why: String,
-        /// When that was last told.
+        /// When the last Event was written.
         told: Option<Instant>,
     },
-    /// Is counted.
+    /// The pod is counted.
     Counted(Box<Counted<P>>),
 }
 
 impl<P> State<P> {
-    /// Refuses a pod, and says so in the log.
+    /// Marks a pod as refused, and logs it.
     fn refuse(wanted: &Wanted, why: String) -> Self {
         warn!(uid = wanted.uid, pod = %Named(wanted), why, "cannot be counted");
         Self::Refused { why, told: None }
@@ -84,12 +85,12 @@ struct Gone {
 #[derive(Clone, Debug)]
 pub(super) struct Figures {
     pub(super) wanted: Wanted,
-    /// When its counting began: `CLOCK_MONOTONIC`.
+    /// Start of the counting, `CLOCK_MONOTONIC`.
     pub(super) since: Duration,
     pub(super) reading: Reading,
 }
 
-/// How many pods are in which state.
+/// The number of pods in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) counted: usize,
@@ -124,17 +125,17 @@ impl<M: Meter> Counting<M> {
         self.meter.as_mut()
     }
 
-    /// Whether the API server has told all pods of the node at least once.
+    /// True if the API server has listed all pods of the node at least once.
     pub(super) fn is_synced(&self) -> bool {
         self.synced
     }
 
-    /// A list of all pods begins.
+    /// Records the start of a list of all pods.
     pub(super) fn list_begins(&mut self) {
         self.listed = Some(BTreeSet::new());
     }
 
-    /// The list is whole: what is not in it is gone.
+    /// Records the end of the list: pods that are not in it are gone.
     pub(super) fn list_ends(&mut self, now: Instant) {
         let listed = self.listed.take().unwrap_or_default();
         let gone: Vec<_> = self
@@ -150,7 +151,7 @@ impl<M: Meter> Counting<M> {
         self.settle();
     }
 
-    /// A pod is there, or has changed.
+    /// Records a new or changed pod.
     pub(super) fn apply(&mut self, pod: &Pod, now: Instant) {
         if let Some(listed) = &mut self.listed {
             listed.insert(pod.uid().to_owned());
@@ -185,10 +186,10 @@ impl<M: Meter> Counting<M> {
         self.try_one(&uid);
     }
 
-    /// A pod wants to be counted in a way that cannot be followed.
+    /// Records a pod whose request to be counted is invalid.
     fn refuse(&mut self, wanted: Wanted, why: String, now: Instant) {
         let known = self.pods.get(&wanted.uid);
-        // Said once, not each time something else about the pod changes.
+        // Logged once, not at each unrelated change of the pod.
         if known.is_some_and(
             |entry| matches!(&entry.state, State::Refused { why: known, .. } if *known == why),
         ) {
@@ -200,7 +201,7 @@ impl<M: Meter> Counting<M> {
             .insert(wanted.uid.clone(), Entry { wanted, state });
     }
 
-    /// A pod is gone, or no longer wants to be counted.
+    /// Removes a pod that is deleted or no longer opted in.
     pub(super) fn remove(&mut self, uid: &str, now: Instant) {
         let Some(entry) = self.pods.remove(uid) else {
             return;
@@ -210,7 +211,7 @@ impl<M: Meter> Counting<M> {
         }
     }
 
-    /// Tries again to find the cgroups of the pods that wait. Whether one was found.
+    /// Looks again for the cgroups of waiting pods. Returns true if one was found.
     pub(super) fn try_waiting(&mut self) -> bool {
         let waiting: Vec<_> = self
             .pods
@@ -226,7 +227,7 @@ impl<M: Meter> Counting<M> {
         self.tally().waiting < before
     }
 
-    /// Reads all pods, and takes leave of those whose cgroup is gone.
+    /// Reads all pods, and stops counting those whose cgroup is gone.
     pub(super) fn read(&mut self, now: Instant) {
         self.gone.retain(|gone| gone.until > now);
         let Some(meter) = &self.meter else { return };
@@ -245,14 +246,14 @@ impl<M: Meter> Counting<M> {
                     warn!(uid, %error, "a pod's figures cannot be read");
                 }
             }
-            // After the reading: what the pod did last is in it.
+            // Checked after the reading, so that the reading includes the pod's last requests.
             if !meter.is_still(&counted.path, counted.cgroup) {
                 lost.push(uid.clone());
             }
         }
         for uid in lost {
             if let Some(entry) = self.pods.get_mut(&uid) {
-                // It may get another one, with the same name.
+                // The pod may get a new cgroup with the same name.
                 let state = std::mem::replace(&mut entry.state, State::Waiting);
                 let wanted = entry.wanted.clone();
                 if let State::Counted(counted) = state {
@@ -262,8 +263,8 @@ impl<M: Meter> Counting<M> {
         }
     }
 
-    /// Whether a burst has begun since the last reading: a pod has more in flight than it is meant to carry, and
-    /// twice what it had. Costs no system call.
+    /// True if a burst has begun since the last reading: a pod has more requests in flight than its target, and at
+    /// least twice as many as at the last reading. Costs no system call.
     pub(super) fn bursts(&self) -> bool {
         let Some(meter) = &self.meter else {
             return false;
@@ -274,7 +275,7 @@ impl<M: Meter> Counting<M> {
         })
     }
 
-    /// Has the kernel wake the agent again: it has, and there was no burst.
+    /// Arms the kernel's wake-up again after one without a burst.
     pub(super) fn arm(&self) {
         let Some(meter) = &self.meter else { return };
         for entry in self.pods.values() {
@@ -284,7 +285,7 @@ impl<M: Meter> Counting<M> {
         }
     }
 
-    /// The figures of the last reading, those of pods that are just gone included.
+    /// Returns the figures of the last reading, including those of recently deleted pods.
     pub(super) fn figures(&self) -> impl Iterator<Item = Figures> + '_ {
         let living = self.pods.values().filter_map(|entry| match &entry.state {
             State::Counted(counted) => Some(Figures {
@@ -294,7 +295,7 @@ impl<M: Meter> Counting<M> {
             }),
             _ => None,
         });
-        // A pod that was counted anew has one entry, its newest.
+        // A pod that is counted again has one entry, the newest.
         let gone = self.gone.iter().filter(|gone| {
             self.pods
                 .get(&gone.figures.wanted.uid)
@@ -303,7 +304,8 @@ impl<M: Meter> Counting<M> {
         living.chain(gone.map(|gone| gone.figures.clone()))
     }
 
-    /// The pods that cannot be counted, and why: those of which nobody has been told, or long ago.
+    /// Returns the pods that cannot be counted and the reason, if an Event is due: none was written yet, or the last
+    /// one long ago.
     pub(super) fn refusals(&mut self, now: Instant) -> Vec<(Wanted, String)> {
         let mut refused = Vec::new();
         for entry in self.pods.values_mut() {
@@ -329,7 +331,7 @@ impl<M: Meter> Counting<M> {
         tally
     }
 
-    /// Takes the last figures of a pod and lets its counter go.
+    /// Reads the last figures of a pod and detaches its counter.
     fn take_leave(&mut self, wanted: Wanted, counted: Counted<M::Pod>, now: Instant) {
         let Some(meter) = &mut self.meter else { return };
         let last = meter.read(counted.pod).ok().or(counted.last);
@@ -363,7 +365,7 @@ impl<M: Meter> Counting<M> {
                 info!(uid, pod = %Named(&entry.wanted), %cgroup, "counted");
                 entry.state = State::Counted(Box::new(counted));
             }
-            // Gone again in this moment.
+            // The cgroup was deleted just now.
             Err(CounterError::Cgroup(_)) => {}
             Err(error) => {
                 entry.state = State::refuse(&entry.wanted, error.to_string());
@@ -371,7 +373,7 @@ impl<M: Meter> Counting<M> {
         }
     }
 
-    /// Lets go what an earlier agent has left and nobody wants; what waits for its cgroup may want it yet.
+    /// Stops the counting of an earlier agent that no pod has adopted. A waiting pod may still adopt its own.
     fn settle(&mut self) {
         let Some(meter) = &mut self.meter else { return };
         if !self.synced {

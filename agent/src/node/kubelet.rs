@@ -1,12 +1,12 @@
-//! Where kubelet puts a pod's cgroup.
+//! Locates the cgroup that kubelet creates for a pod.
 //!
-//! Names are made as kubelet makes them, for both of its drivers, and looked for; nothing is searched, so that a
-//! directory that happens to bear a pod's uid is not taken for it. The pod's own directory is what counts: the names
-//! that containerd (`cri-containerd-….scope`) and CRI-O (`crio-….scope`, `crio-conmon-….scope`) give to those of its
-//! containers are below it, whatever they are.
+//! The path is built as kubelet builds it, for both of its cgroup drivers, and checked. The tree is not searched, so
+//! another directory that contains a pod's uid is never mistaken for its cgroup. Only the pod's own directory matters:
+//! the container cgroups of containerd (`cri-containerd-….scope`) and CRI-O (`crio-….scope`, `crio-conmon-….scope`) are
+//! below it.
 //!
-//! Failure mode: kubelet told to make no cgroups for pods (`--cgroups-per-qos=false`), or static pods, whose
-//! directories are not named by their uid in the API: not found, and said so.
+//! Failure mode: the cgroup is not found, and this is reported, for a kubelet without cgroups for pods
+//! (`--cgroups-per-qos=false`), and for static pods, whose directories do not carry their uid in the API.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ pub(crate) enum Qos {
 impl Qos {
     const ALL: [Self; 3] = [Self::Guaranteed, Self::Burstable, Self::BestEffort];
 
-    /// Reads `status.qosClass`.
+    /// Parses `status.qosClass`.
     pub(crate) fn parse(class: &str) -> Option<Self> {
         match class {
             "Guaranteed" => Some(Self::Guaranteed),
@@ -31,7 +31,7 @@ impl Qos {
         }
     }
 
-    /// The level of the cgroup tree it has; guaranteed pods have none of their own.
+    /// Returns the level in the cgroup tree; guaranteed pods have none.
     fn level(self) -> Option<&'static str> {
         match self {
             Self::Guaranteed => None,
@@ -41,17 +41,17 @@ impl Qos {
     }
 }
 
-/// The cgroup tree as kubelet lays it out.
+/// The layout of kubelet's cgroup tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Kubelet {
     /// The cgroup v2 mount.
     root: PathBuf,
-    /// The levels of kubelet's own `--cgroup-root`.
+    /// The levels of kubelet's `--cgroup-root`.
     above: Vec<String>,
 }
 
 impl Kubelet {
-    /// `root` is the cgroup v2 mount, `cgroup_root` kubelet's setting of that name (`/` if it has none).
+    /// Creates the layout. `root` is the cgroup v2 mount; `cgroup_root` is kubelet's `--cgroup-root` (`/` by default).
     pub(crate) fn new(root: PathBuf, cgroup_root: &str) -> Self {
         let above = cgroup_root
             .split('/')
@@ -61,9 +61,9 @@ impl Kubelet {
         Self { root, above }
     }
 
-    /// The directory of a pod's cgroup, if it is there.
+    /// Returns the directory of a pod's cgroup if it exists.
     pub(crate) fn find(&self, uid: &str, qos: Option<Qos>) -> Option<PathBuf> {
-        // The class does not change, but it is not known at once.
+        // The class does not change, but is unknown at first.
         let classes = match qos {
             Some(qos) => vec![qos],
             None => Qos::ALL.to_vec(),
@@ -77,13 +77,13 @@ impl Kubelet {
             .find(|path| path.is_dir())
     }
 
-    /// Whether kubelet keeps any pods in this tree.
+    /// True if kubelet keeps pods in this tree.
     pub(crate) fn is_used(&self) -> bool {
         let levels = self.pods();
         self.by_systemd(&levels).is_dir() || self.by_cgroupfs(&levels).is_dir()
     }
 
-    /// `…/kubepods[/burstable]/podUID`, level by level.
+    /// Returns `…/kubepods[/burstable]/podUID`, level by level.
     fn levels(&self, uid: &str, qos: Qos) -> Vec<String> {
         let mut levels = self.pods();
         levels.extend(qos.level().map(str::to_owned));
@@ -103,8 +103,8 @@ impl Kubelet {
             .fold(self.root.clone(), |path, level| path.join(level))
     }
 
-    /// A slice's name holds those of all above it, joined by dashes; a dash of its own becomes an underscore
-    /// (systemd.slice(5), kubelet's `NewCgroupName` and `ToSystemd`).
+    /// Builds a path for the systemd driver. The name of a slice contains the names of all slices above it, joined by
+    /// dashes; a dash in a name becomes an underscore (systemd.slice(5), kubelet's `NewCgroupName` and `ToSystemd`).
     fn by_systemd(&self, levels: &[String]) -> PathBuf {
         let mut name = String::new();
         let mut path = self.root.clone();
@@ -119,7 +119,7 @@ impl Kubelet {
     }
 }
 
-/// Whether kubelet keeps pods in a cgroup v1 tree, beside the v2 one or without any.
+/// True if kubelet keeps pods in a cgroup v1 tree, with or without a v2 tree beside it.
 pub(crate) fn is_v1(mounts: &str, cgroup_root: &str) -> bool {
     mounts
         .lines()
@@ -137,8 +137,7 @@ mod tests {
 
     const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
 
-    /// Directories as they are on nodes, the pod's and one of a container's: driver, runtime, kubelet's
-    /// cgroup root, class, path.
+    /// Directories on real nodes, each of a container in a pod: driver and runtime, kubelet's cgroup root, class, path.
     const NODES: [(&str, &str, Qos, &str); 8] = [
         (
             "systemd, containerd",
@@ -236,7 +235,7 @@ mod tests {
             )
         };
         assert!(is_v1(&mounts("cgroup"), "/"));
-        // Of another type, or of another kubelet.
+        // A tree of another type, or of another kubelet.
         assert!(!is_v1(&mounts("cgroup2"), "/"));
         assert!(!is_v1(&mounts("cgroup"), "/kubelet"));
     }

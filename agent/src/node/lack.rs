@@ -1,7 +1,7 @@
-//! What a node lacks, so that nothing can be counted on it.
+//! Reasons why nothing can be counted on a node.
 //!
-//! An agent on such a node stays up and says why: in its log, its metrics, `/readyz` and an Event on the Node. It
-//! tries again, for a bpffs may be mounted late and rights be given later.
+//! An agent on such a node keeps running and reports the reason: in its log, its metrics, `/readyz` and an Event on the
+//! Node. It tries again, because a bpffs may be mounted later and permissions may be granted later.
 
 use std::{fs, path::PathBuf};
 
@@ -39,7 +39,7 @@ pub(super) enum Lack {
 }
 
 impl Lack {
-    /// One word for it: the label of a metric, the reason of an Event.
+    /// Returns the reason as one word: the label of a metric, and the reason of an Event.
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::CgroupV1 => "CgroupV1",
@@ -51,7 +51,7 @@ impl Lack {
     }
 }
 
-/// A counter, and whether it goes on counting without the agent.
+/// A loaded counter, and whether it continues without the agent.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) counter: Counter,
@@ -59,7 +59,7 @@ pub(super) struct Ready {
     pub(super) pinned: bool,
 }
 
-/// Where the parts of a node are.
+/// The paths of a node.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     /// The directory of pins.
@@ -69,7 +69,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Loads the counter, or says what keeps it from being loaded. Takes seconds: the verifier's.
+    /// Loads the counter, or returns why it cannot be loaded. Takes seconds, because of the verifier.
     pub(super) fn counter(&self) -> Result<Ready, Lack> {
         let release = nix::sys::utsname::uname()
             .map(|name| name.release().to_string_lossy().into_owned())
@@ -92,7 +92,7 @@ impl Place {
                     pinned: true,
                 })
             }
-            // Worse than with pins, better than nothing.
+            // Counting without pins is better than none.
             Err(error @ PinsError::NotBpffs { .. }) => {
                 warn!(%error, "counting ends with this process: a restart loses what happens meanwhile");
                 Ok(Ready {
@@ -106,7 +106,7 @@ impl Place {
     }
 }
 
-/// The first two numbers of a kernel's release, such as `5.10.0-28-amd64`.
+/// Returns the first two numbers of a kernel release such as `5.10.0-28-amd64`.
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release
         .split(|byte: char| !byte.is_ascii_digit())
@@ -127,7 +127,7 @@ mod tests {
             ("5.10.0-28-amd64", false),
             ("6.1.0-18-cloud-amd64", false),
             ("10.0", false),
-            // Not a reason to refuse to try.
+            // An unknown release is not refused.
             ("next", false),
         ] {
             let is_old = version(release).is_some_and(|version| version < OLDEST);

@@ -1,4 +1,4 @@
-//! What the agent asks of a counter: the kernel's, or a test's.
+//! The interface to a counter: the kernel's, or a test's.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
@@ -7,36 +7,36 @@ use ebb_agent::{
     counter::{Counter, PodId},
 };
 
-/// Counts in cgroups.
+/// Counts requests in cgroups.
 pub(super) trait Meter {
     /// A cgroup that is being counted.
     type Pod: Copy + Ord + std::fmt::Debug;
 
-    /// The id of a cgroup.
+    /// Returns the id of a cgroup.
     fn id(&self, path: &Path) -> Result<u64, CounterError>;
-    /// Whether the cgroup at a path is still the one of that id. Asked of every pod each second.
+    /// True if the cgroup at a path still has that id. Called for every pod once a second.
     fn is_still(&self, path: &Path, id: u64) -> bool {
         fs::metadata(path).is_ok_and(|directory| directory.ino() == id)
     }
-    /// Begins to count.
+    /// Begins to count in a cgroup.
     fn attach(&mut self, path: &Path, rules: &Rules) -> Result<Self::Pod, CounterError>;
-    /// Ends the counting.
+    /// Stops the counting.
     fn detach(&mut self, pod: Self::Pod);
-    /// The figures now.
+    /// Reads the current figures.
     fn read(&self, pod: Self::Pod) -> Result<Reading, CounterError>;
-    /// In flight now, about.
+    /// Returns the approximate number of requests in flight.
     fn peek(&self, pod: Self::Pod) -> u64;
-    /// Has the kernel wake the agent, once, when a pod has so many in flight, or earlier.
+    /// Asks the kernel to wake the agent once, when a pod has so many requests in flight, or earlier.
     fn wake_at(&self, pod: Self::Pod, in_flight: u64);
-    /// All that is being counted, also from before this process.
+    /// Returns all counted cgroups, including those of earlier agents.
     fn pods(&self) -> Vec<Self::Pod>;
-    /// What counts in the cgroup of that id.
+    /// Returns the counter of the cgroup with that id.
     fn find(&self, cgroup: u64) -> Option<Self::Pod>;
-    /// Whether these are its rules.
+    /// True if the pod has these rules.
     fn has_rules(&self, pod: Self::Pod, rules: &Rules) -> bool;
-    /// Changes its rules.
+    /// Changes the rules of a pod.
     fn set_rules(&mut self, pod: Self::Pod, rules: &Rules) -> Result<(), CounterError>;
-    /// When its counting began.
+    /// Returns the start of the counting, `CLOCK_MONOTONIC`.
     fn since(&self, pod: Self::Pod) -> Duration;
 }
 

@@ -1,7 +1,7 @@
-//! The agent of one node: watches its pods, counts those that opted in, reports.
+//! The agent of one node: watches the node's pods, counts those that opted in, and sends reports.
 //!
-//! One task does it all in turn, so that nothing here needs a lock but what is shown to others. It holds nothing back and
-//! resends nothing: every report is cumulative.
+//! One task does all the work, so only the state shown to other tasks needs a lock. The agent buffers and resends
+//! nothing: every report is cumulative.
 
 mod announce;
 pub(crate) mod args;
@@ -45,7 +45,7 @@ use self::{
     status::Status,
 };
 
-/// Runs the agent until SIGTERM or SIGINT. The counting goes on afterwards.
+/// Runs the agent until SIGTERM or SIGINT. Counting with pinned programs continues afterwards.
 pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     if args.node.is_empty() {
         bail!(
@@ -100,7 +100,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         );
     }
 
-    // Where v2 is not mounted, nothing will be looked for.
+    // Without a cgroup v2 mount the path is empty and no cgroup is looked up.
     let root = args
         .cgroup_root
         .unwrap_or_else(|| cgroup::v2_mount().unwrap_or_default());
@@ -125,7 +125,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     }
 }
 
-/// Ends the counting of all that an agent has left on this node.
+/// Stops all counting that an agent has left on this node.
 pub(crate) fn detach(pins: &Path) -> anyhow::Result<()> {
     if !pins.exists() {
         return Ok(());

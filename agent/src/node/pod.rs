@@ -1,9 +1,9 @@
-//! A pod of the API server, and what is to be counted of it.
+//! A pod of the API server, and what its annotations ask to count.
 //!
-//! Only what is needed is read of it: an agent is on every node, and a pod is some 10 KiB.
+//! Only the fields in use are parsed: an agent runs on every node, and a pod is about 10 KiB.
 //!
-//! Bias: a pod is counted only if its annotations say so without a mistake. One that asks for it in a way
-//! that cannot be followed is not counted by guess; it is shown as refused.
+//! Bias: a pod is counted only if its annotations are valid. Failure mode: a pod with invalid annotations is not
+//! counted by guess; it is shown as refused.
 
 use std::borrow::Cow;
 
@@ -16,33 +16,33 @@ use serde::Deserialize;
 
 use super::kubelet::Qos;
 
-/// The annotations that say what to count. All others are the autoscaler's to judge.
+/// The annotations that select what to count. The autoscaler validates all others.
 const READ: [&str; 3] = [opt_in::CLASS_KEY, "ebb.dev/ports", "ebb.dev/exclude-paths"];
 
 /// Knative's default of the annotation and of `container-concurrency-target-percentage`, in per cent.
 const UTILIZATION: f64 = 70.0;
 
-/// What a pod that names no target carries at least: a tenth of Knative's default, as the cluster may have a
-/// smaller one.
+/// Assumed target of a pod without a target annotation: a tenth of Knative's default, because the cluster's own default
+/// may be smaller.
 const UNSAID: u64 = 10;
 
-/// Longest name and kind of an object, in bytes: a DNS subdomain, and a DNS label
-/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>). They become labels of metrics.
+/// Longest name and kind of an object, in bytes: a DNS subdomain and a DNS label
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>). They become metric labels.
 const LONGEST_NAME: usize = ebb_contract::LONGEST;
 const LONGEST_KIND: usize = 63;
 
-/// Longest reason why a pod is not counted, in bytes. It repeats annotations, which may have 256 KiB.
+/// Longest reason why a pod is not counted, in bytes. The reason quotes annotations, which may have 256 KiB.
 const LONGEST_REASON: usize = 1_000;
 
-/// What a Deployment's controller adds to the name of a ReplicaSet.
+/// The label with the hash that a Deployment's controller appends to the name of a ReplicaSet.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// In the names of runtime classes whose pods have a kernel of their own, as the runtimes' own documents name them
-/// (gVisor's handler is `runsc`). Their connections are none of this node's kernel: all that could be counted is nothing,
-/// and a workload that serves nothing is made smaller.
+/// Parts of the names of runtime classes whose pods have their own kernel, as the runtimes' documents name them
+/// (gVisor's handler is `runsc`). The node's kernel does not see their connections: the count would be zero, and Ebb
+/// would scale down a workload that serves traffic.
 const OWN_KERNEL: [&str; 3] = ["gvisor", "runsc", "kata"];
 
-/// A pod, as far as it is read.
+/// The parsed part of a pod.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Pod {
     metadata: ObjectMeta,
@@ -97,37 +97,37 @@ impl Resource for Pod {
 /// A pod that opted in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// `metadata.uid`, which also names its cgroup.
+    /// `metadata.uid`, which is also in the name of its cgroup.
     pub(crate) uid: String,
     pub(crate) namespace: String,
     pub(crate) name: String,
-    /// Kind and name of what it is a copy of.
+    /// Kind and name of the workload that the pod is a replica of.
     pub(crate) workload: (String, String),
-    /// Tells where its cgroup is; not known before the API server has set it.
+    /// Needed to locate the cgroup; unknown until the API server has set it.
     pub(crate) qos: Option<Qos>,
     pub(crate) rules: Rules,
-    /// Requests in flight below which no burst can begin: what the pod is meant to carry.
+    /// The pod's target in requests in flight; no burst begins below it.
     pub(crate) carries: u64,
 }
 
 /// What a pod's annotations ask for.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    /// Nothing: it did not opt in, or has ended.
+    /// The pod did not opt in, has ended, or has an invalid uid.
     Nothing,
-    /// To be counted.
+    /// The pod asks to be counted.
     Count(Wanted),
-    /// To be counted, in a way that cannot be followed.
+    /// The pod asks to be counted, but cannot be; with the reason.
     Wrong(Wanted, String),
 }
 
 impl Pod {
-    /// Its `metadata.uid`; empty where it has none.
+    /// Returns `metadata.uid`; empty if the pod has none.
     pub(crate) fn uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
     }
 
-    /// What it asks for.
+    /// Returns what the pod asks for.
     pub(crate) fn asked(&self) -> Asked {
         let given = self.metadata.annotations.as_ref();
         let read = given.into_iter().flatten().filter_map(|(key, text)| {
@@ -159,7 +159,7 @@ impl Pod {
         match Annotations::parse(&Config::default(), read) {
             Ok(annotations) => {
                 let mut exclude_paths = annotations.exclude_paths;
-                // In one order, so that rules read back from the kernel compare equal.
+                // Sorted, so that rules read back from the kernel compare equal.
                 exclude_paths.sort();
                 exclude_paths.dedup();
                 Asked::Count(wanted(Rules {
@@ -171,7 +171,7 @@ impl Pod {
         }
     }
 
-    /// The name of its runtime class, if that says that it has a kernel of its own.
+    /// Returns the runtime class if its name says that the pod has its own kernel.
     fn own_kernel(&self) -> Option<&str> {
         let class = self.spec.runtime_class_name.as_deref()?;
         let lower = class.to_ascii_lowercase();
@@ -181,8 +181,8 @@ impl Pod {
             .then_some(class)
     }
 
-    /// The pod's target, as far as its annotations tell. Leniently: what is wrong with them is not said here, and all
-    /// that depends on it is how early a burst is seen.
+    /// Returns the target from the pod's annotations. Errors in them are ignored here: the value only decides how early
+    /// a burst is detected.
     fn carries(&self) -> u64 {
         let given = self.metadata.annotations.as_ref();
         let number = |name: &str| {
@@ -192,7 +192,7 @@ impl Pod {
         match number("target") {
             Some(target) => {
                 let share = number("target-utilization-percentage").unwrap_or(UTILIZATION) / 100.0;
-                // Saturates where it is too large for a number of requests.
+                // Saturates for a target above `u64::MAX`.
                 (target * share).ceil() as u64
             }
             None => UNSAID,
@@ -206,7 +206,7 @@ impl Pod {
             .iter()
             .flatten()
             .find(|owner| owner.controller == Some(true))
-            // Whoever made the pod wrote it. What no object can be called is the name of none.
+            // The creator of the pod wrote the owner. A kind or name that no object can have is ignored.
             .filter(|owner| owner.kind.len() <= LONGEST_KIND && owner.name.len() <= LONGEST_NAME);
         let Some(owner) = owner else {
             return (
@@ -214,7 +214,7 @@ impl Pod {
                 self.metadata.name.clone().unwrap_or_default(),
             );
         };
-        // The ReplicaSet's own owner would have to be asked for; its name is made so
+        // The ReplicaSet's own owner would need an API request, but its name can be derived
         // (<https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>).
         let of_deployment = self
             .metadata
@@ -230,7 +230,7 @@ impl Pod {
     }
 }
 
-/// As much of a reason as is told.
+/// Shortens a reason to [`LONGEST_REASON`].
 fn cut(mut why: String) -> String {
     if why.len() > LONGEST_REASON {
         why.truncate(why.floor_char_boundary(LONGEST_REASON));
@@ -240,7 +240,7 @@ fn cut(mut why: String) -> String {
     why
 }
 
-/// Whether a uid can be part of a path: it becomes one.
+/// True if a uid is safe as a part of a path.
 fn is_name(uid: &str) -> bool {
     (1..=LONGEST_NAME).contains(&uid.len())
         && uid
@@ -350,7 +350,7 @@ mod tests {
             "autoscaling.knative.dev/class": "ebb.dev",
             "ebb.dev/ports": "80, 8080",
             "ebb.dev/exclude-paths": "/metrics,/healthz,/metrics",
-            // The autoscaler's to report; what is counted does not depend on it.
+            // The autoscaler reports this error; counting does not depend on the target.
             "autoscaling.knative.dev/target": "many",
         })));
         assert_eq!(wanted.rules.ports, [80, 8080]);

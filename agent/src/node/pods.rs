@@ -1,4 +1,4 @@
-//! The pods of this node, as the API server tells of them.
+//! The watch of this node's pods.
 
 use std::pin::Pin;
 
@@ -13,11 +13,11 @@ use kube::{
 
 use super::pod::Pod;
 
-/// Pods that a list brings at a time. One may have 1.5 MiB, as much as etcd takes, and each answer is in memory as a whole:
-/// 30 MiB of the 128 that an agent has.
+/// Pods per page of a list. A pod may have 1.5 MiB, the limit of etcd, and each page is in memory as a whole: 30 MiB of
+/// the 128 MiB that an agent has.
 const PAGE: u32 = 20;
 
-/// What happens to them, without end: the watch begins anew, with rests that grow, as often as it breaks.
+/// The endless stream of pod events: after an error the watch restarts, with growing back-off.
 pub(super) type Pods = Pin<Box<dyn Stream<Item = Result<Event<Pod>, watcher::Error>> + Send>>;
 
 /// Watches the pods that are bound to a node.

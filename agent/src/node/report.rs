@@ -7,10 +7,10 @@ use hyper::body::Bytes;
 
 use super::counting::Figures;
 
-/// Where the kernel tells one boot from another.
+/// The kernel's boot id, which is different at each boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Who reports.
+/// The identity of this agent in reports.
 #[derive(Clone, Debug)]
 pub(super) struct Reporter {
     node: String,
@@ -19,16 +19,16 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// # Errors
-    /// If the kernel does not tell its boot id.
+    /// The kernel's boot id cannot be read.
     pub(super) fn new(node: String) -> std::io::Result<Self> {
         let boot = fs::read_to_string(BOOT_ID)?.trim().to_owned();
         Ok(Self { node, boot })
     }
 
-    /// The body of a report of these figures.
+    /// Returns the body of a report with these figures.
     ///
     /// # Errors
-    /// None in practice: numbers and names can be written as JSON.
+    /// None in practice: numbers and names can always be written as JSON.
     pub(super) fn body(
         &self,
         figures: impl Iterator<Item = Figures>,

@@ -1,4 +1,4 @@
-//! The rounds of an agent.
+//! The main loop of the agent.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -28,17 +28,17 @@ use super::{
 };
 use ebb_agent::counter::{Counter, Wakes};
 
-/// Readings and reports: the length of a bucket of the autoscaler's windows.
+/// Interval of readings and reports: the length of a bucket in the autoscaler's windows.
 const ROUND: Duration = Duration::from_secs(1);
-/// How soon a cgroup is found that kubelet has made: containers take longer to start.
+/// How often to look for missing cgroups; containers take longer to start than kubelet takes to create the cgroup.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long to wait between two looks whether a burst has begun: the kernel wakes the agent after so many requests
-/// have begun, whether or not others have ended meanwhile, and on a busy pod would do so without end.
+/// Least interval between two checks for a burst. The kernel wakes the agent after a number of requests have begun,
+/// even if others have ended meanwhile; on a busy pod these wake-ups would be endless.
 const PEEK_EVERY: Duration = Duration::from_millis(20);
-/// What a node lacks is seldom given to it while it runs.
+/// How often to try again to load the counter; the cause of a failure is seldom removed while the node runs.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
-/// All that a node's agent works with.
+/// The state of the agent of a node.
 pub(super) struct Node {
     pub(super) pods: Pods,
     pub(super) announcer: Announcer,
@@ -51,7 +51,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Works without end.
+    /// Runs forever; returns only an error.
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
         let mut rounds = interval(ROUND);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -74,7 +74,7 @@ impl Node {
                 },
                 _ = rounds.tick() => self.round(),
                 _ = looks.tick(), if self.counting.tally().waiting > 0 => {
-                    // Figures of a new pod at once: its activator waits for it.
+                    // Reports the figures of a new pod at once, because its activator waits for them.
                     if self.counting.try_waiting() {
                         self.round();
                     }
@@ -108,18 +108,18 @@ impl Node {
         }
     }
 
-    /// Loads the counter, on a thread of its own: the verifier takes its time.
+    /// Loads the counter on its own thread, because the verifier takes seconds.
     fn load(&self) -> JoinHandle<Result<Ready, Lack>> {
         let place = self.place.clone();
         spawn_blocking(move || {
             let counter = place.counter();
-            // The programs, read, linked and gone: two thirds of what an agent would have of its own.
+            // Frees the memory of reading and linking the programs: two thirds of the agent's own memory.
             ebb_metrics::memory::give_back();
             counter
         })
     }
 
-    /// Answers where the kernel wakes the agent, if it counts now.
+    /// Handles the result of loading. Returns the source of kernel wake-ups if counting has begun.
     fn loaded(&mut self, loaded: Result<Ready, Lack>) -> Option<AsyncFd<Wakes>> {
         let lacked = match &self.view().standing {
             Standing::Lacks(_, why) => Some(why.clone()),
@@ -128,7 +128,7 @@ impl Node {
         match loaded {
             Ok(mut ready) => {
                 let wakes = ready.counter.wakes().map_err(anyhow::Error::from);
-                // SAFETY: what is registered owns its descriptor, and keeps it open.
+                // SAFETY: the registered value owns its descriptor and keeps it open.
                 let wakes = wakes.and_then(|wakes| Ok(unsafe { AsyncFd::register(wakes) }?));
                 self.view().standing = Standing::Counts {
                     pinned: ready.pinned,
@@ -152,7 +152,7 @@ impl Node {
                         why, "requests cannot be counted on this node"
                     );
                 }
-                // Each time: Events are forgotten after an hour, by default.
+                // Written each time: by default Events are deleted after an hour.
                 self.announcer.lacks(&lack);
                 None
             }
@@ -172,7 +172,7 @@ impl Node {
         }
     }
 
-    /// Reads all pods, shows and reports them.
+    /// Reads all pods, and publishes and reports the figures.
     fn round(&mut self) {
         let now = Instant::now();
         self.counting.read(now);
@@ -180,7 +180,7 @@ impl Node {
             self.announcer.refuses(&pod, &why);
         }
         let figures: Vec<_> = self.counting.figures().collect();
-        // Before both are there, an empty report would say that the node has no pods.
+        // Without both, an empty report would say that the node has no pods.
         if self.counting.is_synced() && self.counting.meter().is_some() {
             match self.reporter.body(figures.iter().cloned()) {
                 Ok(body) => drop(self.reports.send_replace(body)),
@@ -230,7 +230,7 @@ async fn woken(wakes: &mut Option<AsyncFd<Wakes>>) {
     }
 }
 
-/// Waits until a time, if there is one.
+/// Waits until a time; forever without one.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,

@@ -1,7 +1,7 @@
 //! `/metrics`, `/healthz` and `/readyz`.
 //!
-//! Healthy: the process answers. Ready: it does what it can on this node, which may be nothing; then the answer says
-//! why. A node that cannot count is to be seen, not to hold up the roll-out on all others.
+//! Healthy: the process answers. Ready: the agent does what it can on this node, which may be nothing; the response
+//! then says why. A node that cannot count must be visible, but must not block the roll-out on other nodes.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use ebb_metrics::Format;
 
 use super::metrics::{Metrics, Shown, Standing};
 
-/// Answers questions about the agent.
+/// The state behind the status port.
 #[derive(Debug)]
 pub(super) struct Status {
     pub(super) shown: Shown,

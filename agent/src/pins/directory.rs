@@ -1,10 +1,11 @@
-//! The directory of pins, as nobody but root may open it.
+//! Opens the directory of pins, to which only root may have access.
 //!
-//! Whoever can open it can lock it, and keep every agent of the node from counting; whoever owns it can exchange what is in
-//! it. So it must be a directory of root's with mode 0700.
+//! A user who can open the directory can lock it, and so keep every agent of the node from counting. The owner can
+//! replace its contents. So it must be a directory of root with mode 0700.
 //!
-//! Bias: towards correcting. A directory of root's that others may open, as older releases made it, gets mode 0700.
-//! Failure mode: a directory of somebody else, a symbolic link, or a bpffs itself that others use is refused.
+//! Bias: towards correcting. A directory of root that other users may open, as older releases created it, gets mode
+//! 0700. Failure mode: a directory of another user, a symbolic link, and a bpffs itself that other users may use are
+//! refused.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -16,12 +17,12 @@ use nix::{errno::Errno, fcntl::OFlag, unistd::geteuid};
 
 use super::PinsError;
 
-/// Root reads, writes and enters it; nobody else does anything.
+/// Read, write and search for root; nothing for others.
 const MODE: u32 = 0o700;
-/// The bits of a mode that say what others may do.
+/// The mode bits of group and others.
 const OTHERS: u32 = 0o077;
 
-/// Opens it; makes it if it is not there.
+/// Opens the directory; creates it if it is missing.
 pub(super) fn open(root: &Path) -> Result<File, PinsError> {
     DirBuilder::new()
         .recursive(true)
@@ -34,11 +35,11 @@ pub(super) fn open(root: &Path) -> Result<File, PinsError> {
         .custom_flags(flags.bits())
         .open(root)
         .map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
-            // Linux says the second of a link where both flags are given, POSIX the first.
+            // With both flags, Linux returns `ENOTDIR` for a symbolic link, POSIX `ELOOP`.
             Some(Errno::ELOOP | Errno::ENOTDIR) => PinsError::NoDirectory { path: root.into() },
             _ => PinsError::io("open", root)(error),
         })?;
-    // Asked of what is open: another one may have the name by now.
+    // Read from the open descriptor, because another directory may have the name by now.
     let found = directory
         .metadata()
         .map_err(PinsError::io("look at", root))?;
@@ -65,7 +66,7 @@ pub(super) fn open(root: &Path) -> Result<File, PinsError> {
     Ok(directory)
 }
 
-/// Whether a directory is a file system of its own: then others may pin there too.
+/// True if a directory is a file system of its own; other programs may then pin there, too.
 fn is_mount(root: &Path, device: u64) -> Result<bool, PinsError> {
     let above: PathBuf = root.join("..");
     let above = fs::metadata(&above).map_err(PinsError::io("look at", above))?;
@@ -109,7 +110,7 @@ mod tests {
         assert!(open(&file).is_err());
     }
 
-    /// Only root can give a directory away.
+    /// Only root can change the owner of a directory.
     #[test]
     fn t12_a_directory_of_somebody_else_is_refused() {
         let folder = tempfile::tempdir().unwrap();

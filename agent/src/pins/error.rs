@@ -1,4 +1,4 @@
-//! Why nothing can be pinned.
+//! Errors of the directory of pins.
 
 use std::{io, path::PathBuf};
 
@@ -11,23 +11,23 @@ pub enum PinsError {
         /// The directory.
         path: PathBuf,
     },
-    /// It is a file, or a symbolic link, which somebody could make to lead elsewhere.
+    /// The path is a file, or a symbolic link, which another user could redirect.
     #[error("{path}: not a directory; remove it, or name another one with --pins")]
     NoDirectory {
-        /// What is there instead.
+        /// The path.
         path: PathBuf,
     },
-    /// Somebody else owns it, and could exchange what is in it.
+    /// Another user owns the directory and could replace its contents.
     #[error(
         "{path}: belongs to uid {uid}, must belong to root; remove it, or name another one with --pins"
     )]
     Foreign {
         /// The directory.
         path: PathBuf,
-        /// Who owns it.
+        /// The owner.
         uid: u32,
     },
-    /// It is a bpffs itself, and others may open it.
+    /// The directory is a bpffs itself, and other users may open it.
     #[error(
         "{path}: a whole bpf file system that others may use; name a directory in it with --pins"
     )]
@@ -35,7 +35,7 @@ pub enum PinsError {
         /// The directory.
         path: PathBuf,
     },
-    /// Another process uses it.
+    /// Another process uses the directory.
     #[error(
         "{path}: another agent counts with these pins (see /proc/locks for its process); one at a time is allowed"
     )]
@@ -43,21 +43,21 @@ pub enum PinsError {
         /// The directory.
         path: PathBuf,
     },
-    /// A file or directory could not be made, read or removed.
+    /// A file or directory could not be created, read or removed.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// What was to be done.
+        /// The action that failed.
         action: &'static str,
-        /// With what.
+        /// The file or directory.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 }
 
 impl PinsError {
-    /// For `map_err`: what was to be done, and with what.
+    /// Returns a converter for `map_err` that adds the action and the path.
     pub(super) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,

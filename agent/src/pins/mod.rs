@@ -1,21 +1,21 @@
-//! A directory in a bpffs that keeps maps, programs and links alive while no process does.
+//! A directory in a bpffs that keeps maps, programs and links alive while no process holds them.
 //!
 //! ```text
-//! /sys/fs/bpf/ebb/            locked by the one agent that uses it
+//! /sys/fs/bpf/ebb/            locked by the agent that uses it
 //!   v1/                       one layout of the maps (ebb_common::abi::LAYOUT)
-//!     maps/PODS …             every map, the program arrays too: the kernel empties one that nobody holds
-//!     programs/5f0c…/…        the programs of one build; for a moment, those of two
+//!     maps/PODS …             every map, also the program arrays: the kernel empties an array that is not held
+//!     programs/5f0c…/…        the programs of one build; of two builds during an update
 //!     pods/17/http1_ingress … the four links of the cgroup in slot 17
 //! ```
 //!
-//! Nothing is kept beside what the kernel needs anyway, so nothing can disagree with it: a pod's cgroup and
-//! the programs it has are asked of its links, its rules are read back from the maps.
+//! Nothing is stored besides what the kernel needs anyway, so no copy can become inconsistent: a pod's cgroup and
+//! programs are read from its links, and its rules from the maps.
 //!
-//! A directory of the same layout whose maps have other shapes all the same, as of a build between two releases, is
+//! A directory of the same layout whose maps have other shapes, for example from a build between two releases, is
 //! replaced like one of another layout.
 //!
-//! Biased towards counting on: what can be adopted is. What was written halfway by a process that was
-//! killed is removed, and its cgroup counted anew; it had never been reported.
+//! Bias: towards continuing to count. Everything that can be adopted is adopted. Failure mode: what a killed process
+//! has written only partly is removed, and its cgroup is counted from zero; it had never been reported.
 
 mod directory;
 mod error;
@@ -39,20 +39,20 @@ pub use self::error::PinsError;
 pub(crate) use self::pods::Kept;
 use crate::kernel;
 
-/// The name of a build's directory until all of its programs are in it.
+/// Name of a build's directory until all programs are pinned in it.
 const UNFINISHED: &str = "unfinished";
 
-/// What pins must agree in with a process that adopts them.
+/// What must match between pins and a process that adopts them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// Of the maps. Pins of another one are replaced.
+    /// Layout of the maps. Pins of another layout are replaced.
     pub layout: u32,
-    /// Of the programs. Those of another one are exchanged in their links. Must be a file name without dots.
+    /// Build of the programs. Programs of another build are replaced in their links. Must be a file name without dots.
     pub build: String,
 }
 
 impl Version {
-    /// That of this program. Only a test has reason for another.
+    /// Returns the version of this program. Only tests use another.
     #[must_use]
     pub fn current() -> Self {
         Self {
@@ -62,30 +62,31 @@ impl Version {
     }
 }
 
-/// The directory of pins, locked.
+/// The locked directory of pins.
 #[derive(Debug)]
 pub struct Pins {
     root: PathBuf,
     version: Version,
-    /// The kernel lets go of it when the process ends, however it ends.
+    /// The kernel releases the lock when the process ends, however it ends.
     _lock: Flock<File>,
 }
 
 impl Pins {
-    /// Takes the directory, making it where it is not there.
+    /// Locks the directory, and creates it if it is missing.
     ///
     /// # Errors
-    /// If it is not in a bpffs, somebody else than root may use it, another process has it, or it cannot be made.
+    /// It is not in a bpffs, other users than root have access to it, another process has locked it, or it cannot be
+    /// created.
     pub fn open(root: &Path) -> Result<Self, PinsError> {
         Self::open_as(root, Version::current())
     }
 
-    /// The same, pretending to be another version. For tests.
+    /// Like [`Pins::open`], as another version. For tests.
     ///
     /// # Errors
     /// As [`Pins::open`].
     pub fn open_as(root: &Path, version: Version) -> Result<Self, PinsError> {
-        // Looked for where it is going to be: in another file system nothing is to be made at all.
+        // The nearest existing ancestor is checked: in another file system nothing may be created.
         let there = root
             .ancestors()
             .find(|path| path.exists())
@@ -111,12 +112,12 @@ impl Pins {
         })
     }
 
-    /// Where the layout's maps are.
+    /// Returns the directory of the layout's maps.
     pub(crate) fn maps(&self) -> PathBuf {
         self.layout().join("maps")
     }
 
-    /// Where this build's programs are.
+    /// Returns the directory of this build's programs.
     pub(crate) fn programs(&self) -> PathBuf {
         self.all_programs().join(&self.version.build)
     }
@@ -133,15 +134,15 @@ impl Pins {
         self.root.join(format!("v{}", self.version.layout))
     }
 
-    /// Makes the directories that are not there.
+    /// Creates the missing directories.
     pub(crate) fn make(&self) -> Result<(), PinsError> {
         [self.maps(), self.all_programs(), self.all_pods()]
             .iter()
             .try_for_each(|path| fs::create_dir_all(path).map_err(PinsError::io("make", path)))
     }
 
-    /// Has this build's programs pinned in a directory that gets its name when they all are: some programs are
-    /// not on every kernel, so that one that is missing does not show.
+    /// Pins this build's programs in a directory that gets its final name when all are pinned. Some programs do not
+    /// exist on every kernel, so a missing file would not show an incomplete directory.
     pub(crate) fn replace_programs<E: From<PinsError>>(
         &self,
         pin: impl FnOnce(&Path) -> Result<(), E>,
@@ -156,12 +157,12 @@ impl Pins {
     }
 }
 
-/// Whether all of these are pinned in a directory.
+/// True if all these names are pinned in a directory.
 pub(crate) fn has_all<'a>(directory: &Path, names: impl IntoIterator<Item = &'a str>) -> bool {
     names.into_iter().all(|name| directory.join(name).exists())
 }
 
-/// The names in a directory; none where it is not there.
+/// Returns the names in a directory; none if it does not exist.
 fn names(directory: &Path) -> Result<Vec<String>, PinsError> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,24 +1,24 @@
-//! The links of each counted cgroup, in a directory named by its slot and by when its counting began: the
-//! one thing that neither links nor maps tell.
+//! The links of each counted cgroup. The directory name has the slot and the start of the counting: neither links nor
+//! maps store the start.
 
 use std::time::Duration;
 
 use super::{Pins, PinsError, names, remove::remove};
 use crate::kernel::{ATTACHED, About, Link};
 
-/// A cgroup that was counted on while no process looked.
+/// A cgroup whose counting continued while no process ran.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// Its slot.
+    /// The slot.
     pub(crate) slot: u32,
-    /// When its counting began: `CLOCK_MONOTONIC`, which goes no further back than any pin.
+    /// Start of the counting, `CLOCK_MONOTONIC`. Neither the clock nor the pins survive a reboot.
     pub(crate) since: Duration,
-    /// Its links, in the order of [`ATTACHED`], with what the kernel says of each.
+    /// The links, in the order of [`ATTACHED`], with the kernel's information about each.
     pub(crate) links: Vec<(Link, About)>,
 }
 
 impl Kept {
-    /// The inode of its cgroup, if all of its links are there and on that one.
+    /// Returns the inode of the cgroup if all links exist and are on this cgroup.
     pub(crate) fn cgroup(&self) -> Option<u64> {
         let cgroup = self.links.first()?.1.cgroup;
         let whole = self.links.len() == ATTACHED.len()
@@ -30,7 +30,7 @@ impl Kept {
         whole.then_some(cgroup)
     }
 
-    /// The inode of the cgroup that any of its links is still on.
+    /// Returns the inode of the cgroup of any link.
     pub(crate) fn some_cgroup(&self) -> Option<u64> {
         self.links
             .iter()
@@ -40,9 +40,9 @@ impl Kept {
 }
 
 impl Pins {
-    /// Pins the links of a slot, which are in the order of [`ATTACHED`].
+    /// Pins the links of a slot; they must be in the order of [`ATTACHED`].
     pub(crate) fn keep(&self, slot: u32, since: Duration, links: &[Link]) -> Result<(), PinsError> {
-        // Whatever is there is of a process that did not get to the end of removing it.
+        // Removes what a process has left that was killed while it removed the slot.
         self.forget(slot)?;
         let directory = self.all_pods().join(name(slot, since));
         std::fs::create_dir(&directory).map_err(PinsError::io("make", &directory))?;
@@ -61,7 +61,7 @@ impl Pins {
             .try_for_each(|name| remove(&self.all_pods().join(name)))
     }
 
-    /// What is pinned, whole or not. What is no slot's directory is removed.
+    /// Returns the pinned slots, complete or not. Removes entries that are not the directory of a slot.
     pub(crate) fn kept(&self) -> Result<Vec<Kept>, PinsError> {
         let mut all = Vec::new();
         for name in names(&self.all_pods())? {

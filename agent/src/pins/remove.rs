@@ -1,19 +1,19 @@
-//! Taking pins away, in the order that leaves no program running on maps that are gone.
+//! Removes pins, in an order that never leaves a program running with missing maps.
 
 use std::{fs, io, path::Path};
 
 use super::{Pins, PinsError, names};
 
 impl Pins {
-    /// Takes away all there is, and the directory: nothing is counted any more.
+    /// Removes all pins and the directory: nothing is counted any more.
     ///
     /// # Errors
-    /// If something cannot be removed.
+    /// A file or directory cannot be removed.
     pub fn remove(self) -> Result<(), PinsError> {
         self.remove_other_layouts()?;
         self.remove_own_layout()?;
         match fs::remove_dir(&self.root) {
-            // Somebody has put something of his own there.
+            // The directory contains files that are not Ebb's.
             Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
                 Err(PinsError::io("remove", &self.root)(error))
             }
@@ -21,11 +21,11 @@ impl Pins {
         }
     }
 
-    /// Takes away what other layouts have left: their cgroups are no longer counted. Answers their names.
+    /// Removes other layouts: their cgroups are no longer counted. Returns their names.
     pub(crate) fn remove_other_layouts(&self) -> Result<Vec<String>, PinsError> {
         let mine = self.layout();
         let mut removed = names(&self.root)?;
-        // Nothing but what can only be ours: someone may have named /sys/fs/bpf itself, where others pin too.
+        // Only names that must be Ebb's: the user may have named /sys/fs/bpf itself, where other programs pin, too.
         removed.retain(|name| is_layout(name) && self.root.join(name) != mine);
         for name in &removed {
             remove_layout(&self.root.join(name))?;
@@ -33,13 +33,12 @@ impl Pins {
         Ok(removed)
     }
 
-    /// Takes away all of the own layout.
+    /// Removes this build's layout.
     pub(crate) fn remove_own_layout(&self) -> Result<(), PinsError> {
         remove_layout(&self.layout())
     }
 
-    /// Takes away the programs of other builds; the links must have those of this one by now. Answers
-    /// the builds.
+    /// Removes the programs of other builds; the links must have this build's programs by now. Returns the builds.
     pub(crate) fn remove_other_programs(&self) -> Result<Vec<String>, PinsError> {
         let mut removed = names(&self.all_programs())?;
         removed.retain(|build| *build != self.version.build);
@@ -55,14 +54,14 @@ fn is_layout(name: &str) -> bool {
         .is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
-/// Links go first, so that no program is left that would find its program arrays empty.
+/// Removes links first, so that no running program finds its program arrays empty.
 fn remove_layout(layout: &Path) -> Result<(), PinsError> {
     remove(&layout.join("pods"))?;
     remove(&layout.join("programs"))?;
     remove(layout)
 }
 
-/// Removes a file, or a directory with all in it. That it is not there is as good.
+/// Removes a file, or a directory with its contents. A missing path is fine.
 pub(super) fn remove(path: &Path) -> Result<(), PinsError> {
     let result = match fs::symlink_metadata(path) {
         Ok(file) if file.is_dir() => fs::remove_dir_all(path),

@@ -7,11 +7,11 @@ use crate::time::Timestamp;
 /// Whether a workload is serving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
-    /// Wanted, but not enough pods are ready yet (`Active=Unknown`).
+    /// Pods are desired, but not enough of them are ready yet (`Active=Unknown`).
     Activating,
     /// Serving (`Active=True`).
     Active,
-    /// Without traffic, on its way to zero or there (`Active=False`).
+    /// Without traffic, on its way to zero or at zero (`Active=False`).
     Inactive,
 }
 
@@ -20,14 +20,14 @@ pub enum Activity {
 pub struct Status {
     /// Whether it is serving.
     pub activity: Activity,
-    /// Since when.
+    /// Since when the activity is unchanged.
     pub since: Timestamp,
-    /// Whether it ever had as many pods ready as it is to start with.
+    /// Whether it ever had as many ready pods as it is to start with.
     pub initialized: bool,
 }
 
 impl Status {
-    /// A workload that has just been made.
+    /// The status of a workload that was just created.
     pub const fn new(now: Timestamp) -> Self {
         Self {
             activity: Activity::Activating,
@@ -36,15 +36,15 @@ impl Status {
         }
     }
 
-    /// For how long it has been so.
+    /// Returns how long the activity has been unchanged.
     pub(crate) const fn lasted(&self, now: Timestamp) -> Duration {
         now.since(self.since)
     }
 
-    /// Takes in what is wanted and what is there. Knative's `computeActiveCondition`.
+    /// Takes in the desired and the ready pods. Knative's `computeActiveCondition`.
     ///
-    /// `threshold` is the number of ready pods from which it counts as serving; 0 for a workload
-    /// that may start without any.
+    /// `threshold` is the number of ready pods from which it counts as serving; 0 for a workload that may start without
+    /// any.
     pub(crate) fn observe(
         &mut self,
         now: Timestamp,
@@ -56,7 +56,7 @@ impl Status {
         let next = if want == Some(0) || threshold == 0 {
             Activity::Inactive
         } else if want.is_none() && self.activity == Activity::Inactive {
-            // Freshly restarted: nothing is known, so what was idle stays idle.
+            // After a restart nothing is known yet, so an inactive workload stays inactive.
             Activity::Inactive
         } else if ready < threshold {
             Activity::Activating

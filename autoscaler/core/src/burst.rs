@@ -1,23 +1,23 @@
 //! The burst window of class `ebb.dev`: the exact mean over the last moment.
 //!
-//! Beside the one-second buckets, for one question only: did a burst just start? Each source of
-//! figures keeps its own, because sources do not report at the same instants. Bias: until a source
-//! has reported for a whole window, the time before counts as idle, so a start is never mistaken
-//! for a burst. Exact where spans end on the window's edge; a span that crosses it counts by its
-//! share.
+//! It complements the one-second buckets to answer one question: has a burst just begun? Each source has its own
+//! burst window, because sources do not report at the same instants.
+//!
+//! Bias: until a source has reported for a whole window, the time before counts as idle, so that its start is never
+//! mistaken for a burst. The mean is exact if spans end at the window's edge; a span across the edge counts
+//! proportionally.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::time::Timestamp;
 
-/// Spans shorter than this part of the window are merged, so that the memory is bounded however
-/// often a source reports.
+/// Spans shorter than this fraction of the window are merged, so that memory is bounded however often a source reports.
 const FINEST: u32 = 8;
 
-/// The last moment of one source.
+/// The recent spans of one source.
 #[derive(Clone, Debug, Default)]
 pub struct Burst {
-    /// Oldest first, one after the other.
+    /// In order of time, oldest first.
     spans: VecDeque<Span>,
 }
 
@@ -25,7 +25,7 @@ pub struct Burst {
 struct Span {
     from: Timestamp,
     to: Timestamp,
-    /// Requests in flight times seconds.
+    /// Requests in flight multiplied by seconds.
     integral: f64,
 }
 
@@ -36,8 +36,8 @@ impl Span {
 }
 
 impl Burst {
-    /// Adds the mean over `from..to`, and returns the mean over the `window` that ends at `to`. A
-    /// window of zero is off: 0.
+    /// Adds the mean over `from..to`, and returns the mean over the `window` that ends at `to`. A zero window is off
+    /// and returns 0.
     pub fn push(&mut self, from: Timestamp, to: Timestamp, mean: f64, window: Duration) -> f64 {
         if window.is_zero() {
             self.spans = VecDeque::new();
@@ -75,7 +75,7 @@ impl Burst {
         integral / window.as_secs_f64()
     }
 
-    /// Bytes held beyond the struct itself.
+    /// Memory on the heap, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.spans.capacity() * size_of::<Span>()
     }

@@ -1,15 +1,15 @@
-//! Who carries a burst: the capacity in reserve, and how many activators it takes.
+//! Excess burst capacity, and the number of activators for a workload.
 
 use crate::settings::Settings;
 
-/// Fewest activators in a path: one may fail.
+/// Fewest activators in a request path: one of them may fail.
 const LEAST_ACTIVATORS: u32 = 2;
 
-/// Room the ready pods have beyond the load and the reserve that was asked for, in the metric's
+/// Excess burst capacity: what the ready pods can serve beyond the load and the target burst capacity, in the metric's
 /// unit.
 ///
-/// Below zero the activator belongs in the path, and only the sign matters to it. 0 and -1 when the
-/// reserve is 0 (only at zero pods) and -1 (always).
+/// Below zero, the activator belongs in the request path; only the sign matters for that. The result is 0 if the target
+/// burst capacity is 0 (activator only at zero pods), and -1 if it is -1 (always).
 pub fn excess_burst_capacity(settings: &Settings, ready: u32, load: f64) -> i32 {
     let reserve = settings.target_burst_capacity;
     if reserve == 0.0 {
@@ -21,7 +21,7 @@ pub fn excess_burst_capacity(settings: &Settings, ready: u32, load: f64) -> i32 
     }
 }
 
-/// The same before there was any load to go by: what the initial pods will have.
+/// The same before any load is known, from the initial pods.
 pub(crate) fn initial_excess(settings: &Settings) -> i32 {
     let reserve = settings.target_burst_capacity;
     if reserve == 0.0 {
@@ -33,7 +33,7 @@ pub(crate) fn initial_excess(settings: &Settings) -> i32 {
     }
 }
 
-/// Activators to put in the path of a workload with `ready` pods.
+/// Number of activators for the request path of a workload with `ready` pods.
 pub fn activators(settings: &Settings, ready: u32) -> u32 {
     if settings.target_burst_capacity == 0.0 {
         return LEAST_ACTIVATORS;

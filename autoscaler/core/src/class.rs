@@ -1,29 +1,28 @@
-//! Who scales a workload, on what, and how its samples are averaged.
+//! Which autoscaler scales a workload, on which metric, and how its samples are averaged.
 //!
-//! Names are matched exactly, case included, as Knative does: a near miss is an error to report,
-//! not something to guess at.
+//! Names are matched exactly and case-sensitively, as in Knative. A similar name is an error, never a guess.
 
 use crate::problem::Fault;
 
-/// Who scales the workload: the `autoscaling.knative.dev/class` annotation.
+/// The autoscaler of the workload: the `autoscaling.knative.dev/class` annotation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Class {
-    /// `kpa.autoscaling.knative.dev`: Knative's algorithm, as there.
+    /// `kpa.autoscaling.knative.dev`: Knative's algorithm, unchanged.
     #[default]
     Kpa,
-    /// `hpa.autoscaling.knative.dev`: a HorizontalPodAutoscaler made for the workload.
+    /// `hpa.autoscaling.knative.dev`: a HorizontalPodAutoscaler that is created for the workload.
     Hpa,
-    /// `ebb.dev`: Knative's algorithm, and the burst window on top.
+    /// `ebb.dev`: Knative's algorithm, plus the burst window.
     Ebb,
-    /// Somebody else's: left alone.
+    /// The class of another autoscaler: Ebb leaves the workload alone.
     Other(Box<str>),
 }
 
 impl Class {
-    /// Reads a class name.
+    /// Parses a class name.
     ///
     /// # Errors
-    /// A name under `.knative.dev` that is not one of Knative's two.
+    /// A name under `.knative.dev` that is not one of Knative's two classes.
     pub fn parse(value: &str) -> Result<Self, Fault> {
         match value {
             "kpa.autoscaling.knative.dev" => Ok(Self::Kpa),
@@ -37,12 +36,12 @@ impl Class {
         }
     }
 
-    /// True when this crate's decision is the one that counts.
+    /// Returns whether this crate decides for workloads of this class.
     pub const fn is_ours(&self) -> bool {
         matches!(self, Self::Kpa | Self::Ebb)
     }
 
-    /// The metric of a workload that names none.
+    /// Returns the metric of a workload that names none.
     pub(crate) fn default_metric(&self) -> Metric {
         match self {
             Self::Hpa => Metric::Named("cpu".into()),
@@ -50,7 +49,7 @@ impl Class {
         }
     }
 
-    /// Reads a metric name, as far as this class restricts them.
+    /// Parses a metric name, as far as this class restricts the names.
     pub(crate) fn metric(&self, value: &str) -> Result<Metric, Fault> {
         match (self, value) {
             (_, "concurrency") => Ok(Metric::Concurrency),
@@ -71,30 +70,30 @@ impl Class {
 /// What is compared with the target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Metric {
-    /// Mean requests in flight.
+    /// Mean number of requests in flight.
     #[default]
     Concurrency,
     /// Requests per second.
     Rps,
-    /// A metric this crate does not decide on, e.g. `cpu`.
+    /// A metric on which this crate does not decide, e.g. `cpu`.
     Named(Box<str>),
 }
 
-/// How the samples of a window become one figure.
+/// How the samples of a window are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Aggregation {
-    /// The plain mean of the seconds.
+    /// The plain mean over the seconds.
     #[default]
     Linear,
-    /// Newest second first, each further one weighing less.
+    /// A mean in which the newest second has most weight, and each older one less.
     WeightedExponential,
 }
 
 impl Aggregation {
-    /// Reads an algorithm's name; the empty one is the default.
+    /// Parses an algorithm's name; an empty name is the default.
     ///
     /// # Errors
-    /// A name that Knative does not have.
+    /// A name that Knative does not know.
     pub fn parse(value: &str) -> Result<Self, Fault> {
         match value {
             "" | "linear" => Ok(Self::Linear),

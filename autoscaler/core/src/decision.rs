@@ -1,10 +1,8 @@
-//! One decision: from averages to a number of pods. Section 2.4 of the KPA description, Knative's
-//! `autoscaler.Scale`.
+//! One decision: from averages to a number of pods. Section 2.4 of the KPA description, Knative's `autoscaler.Scale`.
 //!
-//! Bias: up at once, down slowly. While panicking the figure never falls, and a scaler that is
-//! created over more than one pod starts panicking, because it knows nothing of the load they were
-//! started for. Minimum, maximum and the way to zero are not applied here but in
-//! [`crate::reconcile`].
+//! Bias: up at once, down slowly. In panic mode the figure never falls. A scaler that is created for more than one pod
+//! starts in panic mode, because it does not know for what load these pods were started. Minimum, maximum and scale to
+//! zero are not applied here but in [`crate::reconcile`].
 
 use crate::{
     capacity::excess_burst_capacity,
@@ -16,46 +14,47 @@ use crate::{
     window::Averages,
 };
 
-/// What a decision is made on.
+/// The input of a decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Observation {
-    /// Pods that can take requests.
+    /// Ready pods.
     pub ready: u32,
     /// Whether anything routes to the workload.
     pub reachable: bool,
-    /// Load over stable and panic window, summed over the workload.
+    /// Load over the stable and the panic window, summed over the workload.
     pub averages: Averages,
-    /// Load over the burst window, where the class has one and it is to be looked at.
+    /// Load over the burst window; `None` if the class has none or the value is out of date.
     pub burst: Option<f64>,
 }
 
-/// What was decided.
+/// The result of a decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
-    /// Pods wanted, before minimum, maximum and the way to zero.
+    /// Desired pods, before minimum, maximum and scale to zero.
     pub desired: u32,
-    /// Whether it is a panic.
+    /// Whether panic mode is on.
     pub panic_mode: bool,
-    /// Room beyond load and reserve; below zero the activator belongs in the path.
+    /// Excess burst capacity; below zero, the activator belongs in the request path.
     pub excess_burst_capacity: i32,
-    /// Why this many.
+    /// What the figure is based on.
     pub basis: Basis,
-    /// What one decision may change at most, where that is less than what the load calls for.
+    /// The limit that kept this decision from what the load needs; `None`: no limit applied.
     pub limit: Option<Limit>,
 }
 
-/// The memory from one decision to the next.
+/// The state that is kept between decisions.
 #[derive(Clone, Debug)]
 pub struct Scaler {
-    /// When the load was last over the threshold; `None` in calm.
+    /// When the load was last over the threshold; `None` outside panic mode.
     panicking_since: Option<Timestamp>,
-    /// The most pods asked for in this panic.
+    /// Most pods desired since panic mode began.
     most: u32,
     delay: DelayWindow,
 }
 
 impl Scaler {
-    /// A scaler over a workload with `ready` pods: in panic from `now` when there is more than one.
+    /// Creates a scaler for a workload with `ready` pods. It starts in panic mode at `now` if there is more than one
+    /// pod.
     pub fn new(now: Timestamp, ready: u32) -> Self {
         Self {
             panicking_since: (ready > 1).then_some(now),
@@ -64,22 +63,21 @@ impl Scaler {
         }
     }
 
-    /// Whether it is a panic.
+    /// Whether panic mode is on.
     pub const fn is_panicking(&self) -> bool {
         self.panicking_since.is_some()
     }
 
-    /// The most pods asked for in this panic; what it started over when it is one from the start.
+    /// Most pods desired since panic mode began; the initial pods if the scaler started in panic mode.
     pub const fn most_in_panic(&self) -> u32 {
         self.most
     }
 
-    /// Decides.
+    /// Makes a decision at `now`.
     pub fn scale(&mut self, now: Timestamp, settings: &Settings, seen: &Observation) -> Scale {
         let ready = f64::from(seen.ready.max(1));
         let averages = seen.averages;
-        // A burst counts only from the threshold on; below it the workload behaves exactly as class
-        // kpa.
+        // A burst counts only from the threshold on. Below it, the workload behaves exactly as in class kpa.
         let burst = seen.burst.filter(|&burst| {
             burst > averages.panic
                 && (burst / settings.target).ceil() / ready >= settings.panic_threshold
@@ -171,17 +169,17 @@ impl Scaler {
         }
     }
 
-    /// Bytes held beyond the struct itself.
+    /// Memory on the heap, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.delay.heap_bytes()
     }
 }
 
-/// `needs`, within what one decision may change, then raised to the activation scale where there is
-/// any load; and what moved it.
+/// Limits `needs` to what one decision may change, then raises it to the activation scale if there is any load. Returns
+/// the number and the limit that changed it.
 ///
-/// Floor before ceiling, as in Knative: at the lowest rates `up` is never below `down`, but if it
-/// were, it would win.
+/// The lower limit is applied before the upper one, as in Knative. Even at the lowest rates, `up` is never below
+/// `down`; if it were, `up` would win.
 fn bounded(needs: f64, down: f64, up: f64, activation: u32) -> (u32, Option<Limit>) {
     let bounded = pods(needs.max(down).min(up));
     if activation > bounded && activation > 1 && needs > 0.0 {
@@ -195,7 +193,7 @@ fn bounded(needs: f64, down: f64, up: f64, activation: u32) -> (u32, Option<Limi
     }
 }
 
-/// A number of pods that Kubernetes can hold. NaN is none.
+/// Converts to a number of pods that Kubernetes can store. NaN becomes 0.
 fn pods(number: f64) -> u32 {
     (number as u32).min(MAX_PODS)
 }

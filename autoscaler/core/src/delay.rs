@@ -1,9 +1,9 @@
-//! The greatest recent figure: what holds a scale-down back until it has lasted.
+//! The largest recent figure, which delays a scale-down until a lower figure has lasted.
 //!
 //! A sliding maximum over slots of two seconds (the "ascending minima" algorithm, as in Knative's
-//! `pkg/autoscaler/aggregation/max`): entries are kept only while they can still become the
-//! maximum, so they are in falling order. Two figures in one slot: the larger counts. A clock that
-//! steps back writes to the newest slot.
+//! `pkg/autoscaler/aggregation/max`). An entry is kept only while it can still become the maximum, so the entries are
+//! in falling order. Of two figures in one slot, the larger one counts. If the clock steps back, the figure goes into
+//! the newest slot.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -25,12 +25,12 @@ struct Entry {
 }
 
 impl DelayWindow {
-    /// Records the figure of `now` and returns the greatest of the last `delay`.
+    /// Records the figure at `now`, and returns the largest one of the last `delay`.
     ///
-    /// `delay` may differ from one call to the next. Zero forgets everything and returns `pods`.
+    /// `delay` may differ from call to call. Zero removes all entries and returns `pods`.
     pub fn record(&mut self, now: Timestamp, delay: Duration, pods: u32) -> u32 {
         if delay.is_zero() {
-            // Gives the memory back too: few workloads ever use it.
+            // This frees the memory too: few workloads ever use a delay.
             self.entries = VecDeque::new();
             return pods;
         }
@@ -43,7 +43,7 @@ impl DelayWindow {
         self.record_slot(now.second() / SLOT_SECONDS, slots, pods)
     }
 
-    /// The same by slot number, with a window of `slots`.
+    /// The same with slot numbers: records a figure, and returns the largest one of the last `slots` slots.
     pub fn record_slot(&mut self, slot: i64, slots: i64, mut pods: u32) -> u32 {
         let slot = self
             .entries
@@ -69,7 +69,7 @@ impl DelayWindow {
         self.entries.front().map_or(pods, |greatest| greatest.pods)
     }
 
-    /// Bytes held beyond the struct itself.
+    /// Memory on the heap, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>()
     }

@@ -1,9 +1,10 @@
 //! Durations as Go writes them: `1h30m`, `1.5s`, `250ms`, `0`.
 //!
 //! Settings are shared with Knative, so the grammar is that of Go's `time.ParseDuration`
-//! (<https://pkg.go.dev/time#ParseDuration>) and the output that of `Duration.String`. Bias: a
-//! number without a unit is refused, as there, because nobody knows whether `60` was meant as
-//! seconds. Fails on anything past ±292 years, where Go's 64-bit nanoseconds end.
+//! (<https://pkg.go.dev/time#ParseDuration>), and the output that of `Duration.String`.
+//!
+//! Bias: a number without a unit is refused, as in Go, because nobody knows whether `60` means seconds. Failure mode: a
+//! duration beyond ±292 years, the range of Go's 64-bit nanoseconds, is refused.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -25,22 +26,22 @@ pub struct GoDuration(i64);
 pub struct NotADuration;
 
 impl GoDuration {
-    /// `seconds` as a duration; the longest there is where that overflows.
+    /// Creates a duration from `seconds`; the longest one if that overflows.
     pub const fn from_secs(seconds: i64) -> Self {
         Self(seconds.saturating_mul(SECOND))
     }
 
-    /// Signed nanoseconds.
+    /// The duration in nanoseconds, signed.
     pub const fn nanos(self) -> i64 {
         self.0
     }
 
-    /// True for a whole number of seconds.
+    /// Returns whether it is a whole number of seconds.
     pub const fn is_whole_seconds(self) -> bool {
         self.0 % SECOND == 0
     }
 
-    /// The same length unsigned; `None` when negative.
+    /// Returns the same duration unsigned; `None` if it is negative.
     pub fn unsigned(self) -> Option<Duration> {
         u64::try_from(self.0).ok().map(Duration::from_nanos)
     }
@@ -78,8 +79,8 @@ impl FromStr for GoDuration {
     }
 }
 
-/// One number and its unit at the start of `text`: its nanoseconds (cut to whole ones, as Go does),
-/// and what follows.
+/// Parses one number and its unit at the start of `text`. Returns its whole nanoseconds (truncated, as in Go) and the
+/// rest of the text.
 fn term(text: &str) -> Result<(i128, &str), NotADuration> {
     let (whole, rest) = digits(text);
     let (fraction, rest) = match rest.strip_prefix('.') {
@@ -95,7 +96,7 @@ fn term(text: &str) -> Result<(i128, &str), NotADuration> {
     let (unit, rest) = rest.split_at(end);
     let unit = i128::from(match unit {
         "ns" => 1,
-        // Both code points that are drawn as a micro sign, as in Go.
+        // Both code points that look like a micro sign, as in Go.
         "us" | "\u{b5}s" | "\u{3bc}s" => MICROSECOND,
         "ms" => MILLISECOND,
         "s" => SECOND,
@@ -108,8 +109,7 @@ fn term(text: &str) -> Result<(i128, &str), NotADuration> {
     } else {
         i64::from_str(whole).map_err(|_| NotADuration)?.into()
     };
-    // 18 digits of a fraction of an hour are far below a nanosecond, and keep the product inside
-    // 128 bits.
+    // 18 digits of a fraction of an hour are far below a nanosecond, and the product with them fits into 128 bits.
     let fraction = &fraction[..fraction.len().min(18)];
     let part = match fraction.len() {
         0 => 0,
@@ -159,7 +159,7 @@ impl fmt::Display for GoDuration {
     }
 }
 
-/// `value / unit` in decimal without trailing zeros; `unit` is a power of ten.
+/// Returns `value / unit` in decimal without trailing zeros; `unit` is a power of ten.
 fn decimal(value: u64, unit: u64) -> String {
     let width = unit.ilog10() as usize;
     let text = format!("{}.{:0width$}", value / unit, value % unit);
@@ -239,7 +239,7 @@ mod tests {
         #[test]
         fn what_is_written_reads_back(nanos in proptest::num::i64::ANY) {
             let duration = GoDuration(nanos);
-            // Go itself cannot read back the one value whose magnitude does not fit.
+            // Go cannot parse its own output for the one value whose magnitude does not fit into 64 bits.
             if nanos != i64::MIN {
                 proptest::prop_assert_eq!(duration.to_string().parse(), Ok(duration));
             }

@@ -1,33 +1,32 @@
-//! What only the caller can see of a workload.
+//! Facts about a workload that only the caller can know.
 
 use crate::time::Timestamp;
 
-/// The outside world at the time of a decision.
+/// The state of the cluster around one workload at the time of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// Pods that can take requests: running, ready, not being deleted. `None` when it cannot be
-    /// told; then nothing is decided.
+    /// Ready pods: running, ready and not being deleted. `None` if the number is unknown; then nothing is decided.
     pub ready: Option<u32>,
-    /// Pods the workload is asked to have now (`spec.replicas`).
+    /// Requested replicas of the workload (`spec.replicas`).
     pub replicas: u32,
-    /// Whether anything routes to the workload; unknown counts as yes. See [`Facts::is_reachable`].
+    /// Whether anything routes to the workload; unknown counts as true. See [`Facts::is_reachable`].
     pub reachable: bool,
-    /// Since when the activator is in the path; `None` while it is not.
+    /// Since when the activator is in the request path; `None` while it is not.
     pub proxying_since: Option<Timestamp>,
-    /// Whether the activator is what answers at the workload's address: the result of the probe
-    /// that the step before asked for. `None` when it has not been tried.
+    /// Whether the activator answers at the workload's address: the result of the probe that the last step requested.
+    /// `None` if there was no probe.
     pub activator_answers: Option<bool>,
-    /// Whether a source of figures has gone silent, so that what is known may be too little. A
-    /// workload does not shrink then.
+    /// Whether a source has no current metrics, so that the known load may be too low. The workload does not shrink
+    /// then.
     pub stale: bool,
 }
 
 impl Facts {
-    /// The facts of plain processes behind a door that all requests go through: reachable, and the
-    /// door answers always.
+    /// Facts about plain processes behind a front door that all requests go through: the workload is reachable, and the
+    /// front door always answers.
     ///
-    /// The last copy then goes when it was idle for the stable window and the grace period (or the
-    /// retention where that is longer).
+    /// The last replica is then removed when the workload was idle for the stable window and then for the grace period,
+    /// or for the retention period if that is longer.
     pub const fn local(ready: u32, replicas: u32) -> Self {
         Self {
             ready: Some(ready),
@@ -39,8 +38,8 @@ impl Facts {
         }
     }
 
-    /// Whether a Knative revision is reachable: not when its routing state is `reserve`, nor when
-    /// its infrastructure failed while it wants pods and none is ready.
+    /// Returns whether a Knative revision is reachable. It is not if its routing state is `reserve`, or if its
+    /// infrastructure failed while it requests pods and none is ready.
     pub const fn is_reachable(
         reserve: bool,
         infrastructure_failed: bool,

@@ -1,12 +1,11 @@
-//! From means over odd stretches of time to one sample a second.
+//! From means over arbitrary periods to one sample a second.
 //!
-//! Knative records whatever a scrape brings into the second in which it comes, so two scrapes in
-//! one second and none in the next double one bucket and empty the other (knative/serving#6743). A
-//! [`Feed`] cuts a source's means at the seconds instead: each second gets one sample, its own
-//! mean, when it is over. Like a scrape, it is stamped with the second in which it ends.
+//! Knative records a scrape in the second in which it arrives. So two scrapes in one second and none in the next double
+//! one bucket and empty the other (knative/serving#6743). A [`Feed`] cuts a source's means at full seconds instead.
+//! Each second gets one sample, its own mean, when it is over. Like a scrape, the sample is stamped with the second in
+//! which it ends.
 //!
-//! Bias: time a source did not report is not zero, it is not there; the mean is over the time that
-//! was.
+//! Bias: time that a source did not report is missing, not zero; the mean is over the reported time.
 
 use std::time::Duration;
 
@@ -16,15 +15,14 @@ use crate::{
     window::{BadSample, Windows, sample::checked},
 };
 
-/// For this long a level is told as a mean, until the next report says more: short, so that it hardly weighs in the mean
-/// of a second that is measured.
+/// The period for which a level counts as a mean, until the next report. It is short, so that it has hardly any weight
+/// in the mean of a second that is measured.
 const LEVEL: Duration = Duration::from_millis(1);
 
-/// One source's place in the time line of one workload: a node's agent, or the kernel counter of a
-/// process.
+/// The state of one source of a workload: a node's agent, or the kernel counter of a process.
 #[derive(Clone, Debug)]
 pub struct Feed {
-    /// Reported up to here.
+    /// The end of the last report.
     upto: Timestamp,
     open: Second,
     burst: Burst,
@@ -32,19 +30,19 @@ pub struct Feed {
     pub(crate) burst_mean: f64,
 }
 
-/// The second that is not over yet.
+/// The current second, which is not over yet.
 #[derive(Clone, Copy, Debug, Default)]
 struct Second {
-    /// Requests in flight times seconds.
+    /// Requests in flight multiplied by seconds.
     integral: f64,
     requests: f64,
     covered: Duration,
-    /// What of it was recorded before it was over.
+    /// The part of its means that was recorded before it was over.
     given: (f64, f64),
 }
 
 impl Second {
-    /// What is still to be recorded: the means over the part that is covered, less what was given.
+    /// Returns what is still to be recorded: the means over the reported part, less what was already recorded.
     fn take(&mut self) -> Option<(f64, f64)> {
         let seconds = self.covered.as_secs_f64();
         if seconds <= 0.0 {
@@ -58,7 +56,7 @@ impl Second {
 }
 
 impl Feed {
-    /// A source that begins to report at `now`.
+    /// Creates the feed of a source that begins to report at `now`.
     pub fn starting(now: Timestamp) -> Self {
         Self {
             upto: now,
@@ -68,14 +66,14 @@ impl Feed {
         }
     }
 
-    /// Up to when it has reported.
+    /// The end of the last report.
     pub const fn upto(&self) -> Timestamp {
         self.upto
     }
 
-    /// Takes the mean concurrency since the last report, and the requests started since.
+    /// Takes in the mean concurrency since the last report, and the number of requests started since.
     ///
-    /// A report that ends before the last one did is passed over: its time is already told.
+    /// A report that ends before the last one is ignored: its time has already been reported.
     pub(crate) fn report(
         &mut self,
         windows: &mut Windows,
@@ -93,8 +91,8 @@ impl Feed {
         }
         self.burst_mean = self.burst.push(reported, to, concurrency, burst_window);
         let rate = requests / to.since(reported).as_secs_f64();
-        // What lies further back than any window is of no use, and a clock that leapt must not cost
-        // a walk over years.
+        // Time before the longest window is of no use. Without this limit, a clock that jumped could cost a loop over
+        // years of seconds.
         let mut from = reported;
         if to.since(from) > longest {
             self.close(windows);
@@ -102,7 +100,7 @@ impl Feed {
         }
         while from < to {
             let end = Timestamp::from_secs(from.since_epoch().as_secs().saturating_add(1));
-            // At the very end of time there is no next second.
+            // At the largest possible time there is no next second.
             let until = if end > from { end.min(to) } else { to };
             let length = until.since(from);
             self.open.integral += concurrency * length.as_secs_f64();
@@ -118,9 +116,9 @@ impl Feed {
         Ok(())
     }
 
-    /// Takes how many requests there are at `at`, and how many of them begin a second, where nothing is measured yet. It
-    /// stands for the second `at` lies in, and replaces what was told of that second before: a level that is told
-    /// several times counts once. A report from before the last one is passed over.
+    /// Takes in the number of requests at `at`, and how many requests begin per second, while nothing is measured yet.
+    /// The values stand for the second that contains `at`, and replace what was reported for that second before, so a
+    /// level that is reported several times counts once. A report from before the last one is ignored.
     pub(crate) fn level(
         &mut self,
         windows: &mut Windows,
@@ -155,7 +153,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Records the open second as it stands, for a decision that cannot wait for its end.
+    /// Records the current second as far as it is reported, for a decision that cannot wait for its end.
     pub(crate) fn flush(&mut self, windows: &mut Windows) {
         let end = Timestamp::from_secs(self.upto.since_epoch().as_secs().saturating_add(1));
         if self.open.covered > Duration::ZERO {
@@ -163,7 +161,7 @@ impl Feed {
         }
     }
 
-    /// Ends the open second early.
+    /// Ends the current second early.
     fn close(&mut self, windows: &mut Windows) {
         self.flush(windows);
         self.open = Second::default();
@@ -175,7 +173,7 @@ impl Feed {
         }
     }
 
-    /// Bytes this feed takes in memory, heap included.
+    /// Memory of this feed in bytes, heap included.
     pub fn footprint(&self) -> usize {
         size_of::<Self>() + self.burst.heap_bytes()
     }

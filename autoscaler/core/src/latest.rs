@@ -1,18 +1,18 @@
-//! The latest figure, and whether anybody needs to hear of it.
+//! The latest figure, and whether it differs from the one before.
 
 use crate::{capacity, settings::Settings};
 
-/// What the latest decision came to. Knative's `DeciderStatus`.
+/// The result of the latest decision. Knative's `DeciderStatus`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latest {
-    /// Pods the load calls for; `None` before the first decision (Knative writes -1).
+    /// Pods that the load needs; `None` before the first decision (Knative writes -1).
     pub desired: Option<u32>,
-    /// Room beyond load and reserve.
+    /// Excess burst capacity.
     pub excess_burst_capacity: i32,
 }
 
 impl Latest {
-    /// Before the first decision.
+    /// The values before the first decision.
     pub fn new(settings: &Settings) -> Self {
         Self {
             desired: None,
@@ -20,14 +20,15 @@ impl Latest {
         }
     }
 
-    /// True when watchers must be told: another number of pods, or the activator changes sides.
+    /// Returns whether observers must be notified: the number of pods changed, or the activator enters or leaves the
+    /// request path.
     pub fn differs_from(&self, before: &Self) -> bool {
         self.desired != before.desired
             || !same_sign(self.excess_burst_capacity, before.excess_burst_capacity)
     }
 }
 
-/// Whether both call for the same side of the activator. Zero is on the side of the positive.
+/// Returns whether both values put the activator on the same side: in the request path (below zero) or out of it.
 pub const fn same_sign(a: i32, b: i32) -> bool {
     a.is_negative() == b.is_negative()
 }

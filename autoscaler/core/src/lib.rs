@@ -1,15 +1,13 @@
-//! Ebb's decisions: how many pods a workload should have. Knative's KPA, number by number, and the
-//! burst window on top.
+//! Ebb's decisions: how many pods a workload should have. Knative's KPA, number by number, plus the burst window.
 //!
-//! Pure: no clock, no I/O, no threads. Time and facts are passed in, orders come back, and the same
-//! input gives the same output bit for bit; so `ebb run`, `ebb simulate` and the cluster's
-//! autoscaler share every line of it.
+//! Pure: no clock, no I/O, no threads. The caller passes time and facts, and gets steps back. The same input gives the
+//! same output, bit for bit. So `ebb run`, `ebb simulate` and the cluster's autoscaler share all of this code.
 //!
 //! ```
 //! use std::time::Duration;
 //! use ebb_autoscaler_core::{Annotations, Config, Facts, Feed, Settings, Timestamp, Workload};
 //!
-//! // Cluster-wide settings and a workload's own, both as text; all that is wrong with them is reported at once.
+//! // Settings of the cluster and of a workload, both as text. All errors in them are reported at once.
 //! let config = Config::from_map([("stable-window", "30s")])?;
 //! let annotations = Annotations::parse(&config, [
 //!     ("autoscaling.knative.dev/class", "ebb.dev"),
@@ -17,13 +15,13 @@
 //! ])?;
 //! let settings = Settings::resolve(&config, &annotations, 0);
 //!
-//! // One copy is up and nothing is known yet.
+//! // One replica is ready and nothing has been measured yet.
 //! let start = Timestamp::from_secs(1_000);
 //! let mut workload = Workload::new(start, settings, 1);
 //! let mut feed = Feed::starting(start);
 //!
-//! // Every so often: the exact mean concurrency since the last time, and the requests started since.
-//! // `Some(_)` means: decide now. Otherwise every `DECISION_TICK`.
+//! // At each report: the exact mean concurrency since the last report, and the requests started since.
+//! // `Some(_)`: decide now. `None`: decide every `DECISION_TICK`.
 //! let poke = workload.observe(&mut feed, start + Duration::from_millis(250), 40.0, 100.0)?;
 //! assert!(poke.is_some());
 //! let decision = workload.decide(start + Duration::from_millis(250), &Facts::local(1, 1));
@@ -32,9 +30,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A map: [`Config`] and [`Annotations`] read text and become [`Settings`]; [`window`] remembers
-//! load, a [`Feed`] brings it; [`decision`] turns averages into a number; [`reconcile`] turns the
-//! number into an order; [`Workload`] is all of it.
+//! Overview: [`Config`] and [`Annotations`] parse text and become [`Settings`]. A [`Feed`] records load in the
+//! [`window`]s. [`decision`] turns averages into a number of pods, and [`reconcile`] turns that number into a step.
+//! [`Workload`] combines all of them.
 
 #![forbid(unsafe_code)]
 

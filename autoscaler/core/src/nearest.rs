@@ -1,12 +1,11 @@
-//! The known key a mistyped one was most likely meant to be.
+//! The known key that a mistyped key most likely stands for.
 
-/// How far a key may be off, in letters, to be called a slip: past a third of its length it is
-/// another word.
+/// Largest edit distance at which a key counts as a typing error. Beyond a third of its length, it is another word.
 fn tolerance(key: &str) -> usize {
     key.len() / 3
 }
 
-/// The one of `known` nearest to `key`, if any is near.
+/// Returns the one of `known` that is most similar to `key`, if one is similar enough.
 pub(crate) fn nearest<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     known
         .into_iter()

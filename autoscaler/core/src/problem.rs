@@ -1,58 +1,57 @@
-//! What is wrong with a setting, in one line.
+//! Errors in settings, one line each.
 //!
-//! A [`Problem`] names the key, the value and what is allowed; where Knative has a message for the
-//! same mistake, its wording is kept, because people search for it. All problems of an object are
-//! collected ([`Problems`]), so that one run of `ebb lint`, or one Event, is enough to
-//! mend it.
+//! A [`Problem`] names the key, the value and the allowed values. If Knative has a message for the same error, its
+//! wording is kept, because people search for it. All problems of an object are collected ([`Problems`]), so that one
+//! run of `ebb lint`, or one Event, is enough to correct all of them.
 
 use std::fmt;
 
-/// One thing wrong with one setting: displayed as `KEY: what is wrong and what is allowed`.
+/// One error in one setting, displayed as `KEY: what is wrong and what is allowed`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {fault}")]
 pub struct Problem {
     /// The full key as the user wrote it, e.g. `autoscaling.knative.dev/minScale`.
     pub key: String,
-    /// What is wrong with its value.
+    /// The error in its value.
     pub fault: Fault,
 }
 
-/// What is wrong with a value.
+/// The error in a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It cannot be read as what the key wants.
+    /// It cannot be parsed as a value of the key.
     #[error("invalid value {value:?}: must be {allowed}")]
     Invalid {
         /// The value as written.
         value: String,
-        /// What the key takes.
+        /// The values that the key accepts.
         allowed: &'static str,
     },
-    /// It was read, and lies outside what is allowed.
+    /// It was parsed, but is outside the allowed range.
     #[error("expected {low} <= {value} <= {high}")]
     OutOfRange {
         /// The value as written.
         value: String,
-        /// The least value allowed.
+        /// The smallest allowed value.
         low: String,
-        /// The greatest value allowed.
+        /// The largest allowed value.
         high: String,
     },
-    /// It is a duration with a fraction of a second where none can be used.
+    /// It is a duration with a fraction of a second, and only whole seconds are allowed.
     #[error("{value} must be specified with at most second precision")]
     NotWholeSeconds {
         /// The value as written.
         value: String,
     },
-    /// It contradicts another setting, or a rule that is no plain range.
+    /// It contradicts another setting, or a rule that is not a simple range.
     #[error("{0}")]
     Conflict(String),
-    /// Nobody reads this key.
+    /// There is no such key.
     #[error("unknown key (value {value:?}){}", suggest(.nearest.as_deref()))]
     Unknown {
         /// The value as written.
         value: String,
-        /// The known key nearest in spelling, if one is near.
+        /// The most similar known key, if one is similar enough.
         nearest: Option<String>,
     },
 }
@@ -61,12 +60,12 @@ fn suggest(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |key| format!("; did you mean {key}?"))
 }
 
-/// All problems of one object, in the order in which they were found; at least one.
+/// All problems of one object, in the order in which they were found; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// `Ok(value)` when nothing was found wrong, all that was found otherwise.
+    /// Returns `Ok(value)` if there are no problems, otherwise all of them.
     pub(crate) fn none_or<T>(found: Vec<Problem>, value: T) -> Result<T, Self> {
         if found.is_empty() {
             Ok(value)
@@ -100,7 +99,7 @@ impl<'a> IntoIterator for &'a Problems {
 }
 
 impl fmt::Display for Problems {
-    /// All on one line, joined by `; `: for logs and one-line errors. Iterate for one line each.
+    /// Writes all problems on one line, joined by `; `, for logs and one-line errors. Iterate to get one line for each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, problem) in self.0.iter().enumerate() {
             if at > 0 {

@@ -1,85 +1,84 @@
-//! Why a decision came out as it did, as data and in words.
+//! The reason of a decision, as data and as text.
 //!
-//! Typed, so that a metric or a test need not take the words apart. A reason is what made the
-//! figure ([`Basis`]) and, where it did not stay so, what became of it ([`Limit`], [`Bound`],
-//! [`ToZero`]).
+//! It is typed, so that a metric or a test need not parse the text. A reason has the basis of the figure ([`Basis`])
+//! and, if the figure was changed afterwards, the cause ([`Limit`], [`Bound`], [`ToZero`]).
 
 use std::{fmt, time::Duration};
 
 use crate::{duration::GoDuration, reconcile::ToZero, time::Timestamp};
 
-/// What the averages are held against.
+/// What the averages are compared with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Load {
-    /// Pods that can take requests.
+    /// Ready pods.
     pub ready: u32,
-    /// Load a pod is meant to carry.
+    /// Target per pod.
     pub target: f64,
 }
 
-/// What the figure rests on.
+/// The basis of the figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Basis {
     /// Nothing was decided yet.
     Undecided,
-    /// Nobody knows how many pods are ready: the figure before stands.
+    /// The number of ready pods is unknown: the last figure stays.
     ReadyUnknown,
-    /// Nothing was measured for longer than the stable window: the figure before stands.
+    /// Nothing was measured for longer than the stable window: the last figure stays.
     NoData,
-    /// A source is silent, and what it was last heard of is held: never fewer pods than before.
+    /// A source has no current metrics, and its last figures are kept: never fewer pods than before.
     Stale {
-        /// Pods the remaining sources call for.
+        /// Pods that the load of the remaining sources needs.
         needs: u32,
         /// Pods kept.
         held: u32,
     },
-    /// Calm: the stable window decides.
+    /// No panic: the average over the stable window decides.
     Stable {
-        /// What the average is held against.
+        /// What the average is compared with.
         load: Load,
         /// The average over the window.
         average: f64,
-        /// Its length.
+        /// Length of the window.
         window: Duration,
-        /// Pods it calls for, before the limits of one decision.
+        /// Pods that the average needs, before the limits of one decision.
         needs: u32,
     },
-    /// Panic: a short window is over the threshold.
+    /// Panic: the average over a short window is over the threshold.
     Panic {
-        /// What the average is held against.
+        /// What the average is compared with.
         load: Load,
         /// The average over the window.
         average: f64,
-        /// Its length.
+        /// Length of the window.
         window: Duration,
-        /// Pods it calls for, before the limits of one decision.
+        /// Pods that the average needs, before the limits of one decision.
         needs: u32,
-        /// Multiple of the ready pods from which it is a panic.
+        /// Panic threshold, as a multiple of the ready pods.
         threshold: f64,
         /// Whether the window is the burst window.
         burst: bool,
     },
-    /// Panic that is waiting for calm: the most pods asked for in it stay.
+    /// Panic mode without new load over the threshold: the most pods desired in it stay.
     PanicHold {
-        /// When calm will be back, if it stays as it is.
+        /// When panic mode ends if the load stays below the threshold.
         until: Timestamp,
-        /// Pods held.
+        /// Pods kept.
         most: u32,
-        /// Pods called for now.
+        /// Pods that the load needs now.
         needs: u32,
     },
-    /// A lower figure has not lasted long enough.
+    /// A lower figure has not lasted for the scale-down delay yet.
     Delayed {
-        /// Pods called for.
+        /// Pods that the load needs.
         from: u32,
         /// Pods kept.
         to: u32,
-        /// How long it must last.
+        /// The scale-down delay.
         delay: Duration,
     },
 }
 
-/// What kept one decision from what the load calls for, and to how many pods.
+/// The limit that kept one decision from what the load needs, with the resulting number of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// `max-scale-up-rate`.
@@ -90,29 +89,29 @@ pub enum Limit {
     Activation(u32),
 }
 
-/// Which bound moved the figure.
+/// The bound that changed the figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// Raised to the minimum.
     Min(u32),
     /// Lowered to the maximum.
     Max(u32),
-    /// Raised to what a new revision starts with.
+    /// Raised to the initial scale of a new revision.
     Initial(u32),
 }
 
-/// Why a decision came out as it did.
+/// The reason of a decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reason {
-    /// When it was decided, for times to be told from there.
+    /// When it was decided; remaining times in the text count from here.
     pub at: Timestamp,
-    /// What the figure rests on.
+    /// The basis of the figure.
     pub basis: Basis,
-    /// What kept the decision from it.
+    /// The limit of one decision that changed the figure.
     pub limit: Option<Limit>,
-    /// The bound that moved it.
+    /// The bound that changed the figure.
     pub bound: Option<Bound>,
-    /// Where it stands on the way to zero, when it is on it.
+    /// State on the way to zero; `None`: it is not on that way.
     pub to_zero: Option<ToZero>,
 }
 
@@ -208,7 +207,7 @@ impl fmt::Display for Basis {
     }
 }
 
-/// A count with its noun.
+/// A count with its noun, in singular or plural.
 struct Pods(u32);
 
 impl fmt::Display for Pods {
@@ -217,12 +216,12 @@ impl fmt::Display for Pods {
     }
 }
 
-/// A figure to one decimal, or as many as a small one takes.
+/// A figure with one decimal, or with two significant digits if it is below one.
 struct Figure(f64);
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Below one, two digits that say something: a load of 0.0017 needs a pod, and 0 would not.
+        // Two significant digits below one: a load of 0.0017 needs a pod, and a printed 0 would not.
         let decimals = if self.0 > 0.0 && self.0 < 1.0 {
             1 - self.0.log10().floor() as i32
         } else {

@@ -1,9 +1,10 @@
-//! From a decision to an order: bounds, initial scale and the way to zero. Section 2.6 of the KPA
+//! From a decision to a change of replicas: bounds, initial scale and scale to zero. Section 2.6 of the KPA
 //! description.
 //!
-//! A state machine without I/O. The caller brings the [`Facts`], gets a [`Step`] back, does what it
-//! says and comes again when it says so. Bias: the last pod goes only when it is sure that the
-//! activator is there to hold the next request.
+//! A state machine without I/O. The caller passes the [`Facts`], gets a [`Step`], carries it out and calls again at the
+//! time that the step names.
+//!
+//! Bias: the last pod is removed only when it is certain that the activator can queue the next request.
 
 use std::{fmt, time::Duration};
 
@@ -17,42 +18,41 @@ use crate::{
     time::Timestamp,
 };
 
-/// Added to the progress deadline: the deployment's own verdict must come first, so that the pods
-/// are still there to tell why they failed. Knative's `activationTimeoutBuffer`.
+/// Added to the progress deadline: the Deployment must be declared failed first, so that its pods are still there to
+/// show why they failed. Knative's `activationTimeoutBuffer`.
 const ACTIVATION_BUFFER: Duration = Duration::from_secs(30);
 
-/// When to look again after a workload was found idle while the activator is already in its path,
-/// so that nothing else would make anybody look: long enough for this step to be over. As in
-/// Knative.
+/// When to decide again after a workload became idle while the activator was already in its request path. Nothing else
+/// would cause a decision then. The time is long enough for this step to be over. As in Knative.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
-/// Where a workload stands on the way to zero.
+/// State of a workload on its way to zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToZero {
-    /// The last pod may not go: `enable-scale-to-zero` is false.
+    /// The last pod must stay: `enable-scale-to-zero` is false.
     Disabled,
-    /// It has not come up yet, and is waited for.
+    /// No pod has become ready yet; the start is still waited for.
     Activating,
-    /// It did not come up in time: given up.
+    /// No pod became ready in time; the start has failed.
     ActivationTimedOut,
-    /// It was busy a while ago: one pod is kept this much longer.
+    /// It was busy recently: one pod is kept for this much longer.
     Idle(Duration),
-    /// It is idle; the activator now enters the path.
+    /// It is idle; the activator now enters the request path.
     Deactivated,
-    /// The activator has not been seen in the path yet.
+    /// The path switch to the activator is not confirmed yet.
     AwaitingActivator,
-    /// The last pod is kept this much longer, as asked for.
+    /// The last pod is kept for this much longer, by its retention period.
     Retained(Duration),
-    /// The activator must stay in the path this much longer.
+    /// The activator must stay in the request path for this much longer.
     Grace(Duration),
-    /// The last pod goes.
+    /// The last pod is removed.
     Gone,
 }
 
 impl fmt::Display for ToZero {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let left = |f: &mut fmt::Formatter<'_>, what: &str, left: Duration| {
-            // Whole seconds, up: nobody cares for more, and "0s" would say that it is over.
+            // Whole seconds, rounded up: more precision is of no use, and "0s" would say that the time is over.
             let seconds = left.as_nanos().div_ceil(1_000_000_000);
             write!(
                 f,
@@ -74,46 +74,46 @@ impl fmt::Display for ToZero {
     }
 }
 
-/// What to do.
+/// What the caller is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Pods wanted, within bounds; `None` when nothing is known yet.
+    /// Desired pods, within bounds; `None` if nothing is known yet.
     pub want: Option<u32>,
-    /// Ask for this many pods; `None`: leave them as they are.
+    /// Set `spec.replicas` to this number; `None`: leave it as it is.
     pub apply: Option<u32>,
-    /// Whether the activator is to be in the path.
+    /// Whether the activator is to be in the request path.
     pub proxy: bool,
-    /// How many activators are to be in it.
+    /// Number of activators that are to be in the request path.
     pub activators: u32,
-    /// Whether to find out if the activator answers at the workload's address, and come again with
-    /// the result.
+    /// Whether to probe if the activator answers at the workload's address, and to pass the result to the next step.
     pub probe: bool,
-    /// Come again after this time at the latest, even if nothing else happens.
+    /// Decide again after this time at the latest, even if nothing else happens.
     pub again: Option<Duration>,
-    /// The bound that moved the figure.
+    /// The bound that changed the figure.
     pub bound: Option<Bound>,
-    /// Where it stands on the way to zero, when it is on it.
+    /// State on the way to zero; `None`: it is not on that way.
     pub to_zero: Option<ToZero>,
 }
 
-/// The memory from one step to the next.
+/// The state that is kept between steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reconciler {
     status: Status,
 }
 
 impl Reconciler {
-    /// A reconciler of a workload that stands as `status` says.
+    /// Creates a reconciler for a workload with this status.
     pub const fn new(status: Status) -> Self {
         Self { status }
     }
 
-    /// How the workload stands.
+    /// The status of the workload.
     pub const fn status(&self) -> Status {
         self.status
     }
 
-    /// One step. `desired` and `excess` are the latest decision's; `None` before the first.
+    /// Makes one step. `desired` and `excess` are those of the latest decision; `desired` is `None` before the first
+    /// one.
     pub fn step(
         &mut self,
         now: Timestamp,
@@ -125,7 +125,7 @@ impl Reconciler {
     ) -> Step {
         let mut step = self.aim(now, settings, facts, desired);
         step.apply = step.apply.filter(|&pods| pods != facts.replicas);
-        // The activator leaves the path only when pods are wanted and can bear a burst without it.
+        // The activator leaves the request path only if pods are desired and they can serve a burst without it.
         step.proxy = !(step.want.is_some_and(|pods| pods > 0) && excess >= 0);
         step.activators = activators(settings, ready);
         self.status.observe(
@@ -137,7 +137,7 @@ impl Reconciler {
         step
     }
 
-    /// Number of pods wanted and whether to apply it. Knative's `scaler.scale`.
+    /// Returns the number of desired pods and whether to apply it. Knative's `scaler.scale`.
     fn aim(
         &self,
         now: Timestamp,
@@ -157,8 +157,7 @@ impl Reconciler {
         Step { bound, ..step }
     }
 
-    /// The figure within minimum and maximum. The minimum is looked at first, and is none for the
-    /// unreachable.
+    /// Returns the figure within minimum and maximum. The minimum is applied first; an unreachable workload has none.
     fn bounded(
         &self,
         settings: &Settings,
@@ -178,7 +177,7 @@ impl Reconciler {
                 (min, Bound::Min(min))
             };
         match desired {
-            // Unknown is below any minimum, also 0.
+            // An unknown figure is below any minimum, even below 0.
             None => (min, (min > 0).then_some(raised)),
             Some(desired) if desired < min => (min, Some(raised)),
             Some(desired) if settings.max_scale != 0 && desired > settings.max_scale => {
@@ -188,7 +187,7 @@ impl Reconciler {
         }
     }
 
-    /// The way to zero. Knative's `handleScaleToZero`.
+    /// Returns the next step to zero. Knative's `handleScaleToZero`.
     fn toward_zero(&self, now: Timestamp, settings: &Settings, facts: &Facts) -> Step {
         if !settings.scale_to_zero {
             return Step {
@@ -232,7 +231,7 @@ impl Reconciler {
         }
     }
 
-    /// Whether the last pod of an idle workload may go.
+    /// Returns the step for the last pod of an idle workload: keep it, or remove it.
     fn last_pod(&self, now: Timestamp, settings: &Settings, facts: &Facts) -> Step {
         let wait = |again: Duration, to_zero| Step {
             again: Some(again),
@@ -265,12 +264,11 @@ impl Reconciler {
             let left = retention - idle;
             return wait(left, ToZero::Retained(left));
         }
-        // The activator may have been in the path for longer than the workload was idle.
+        // The activator may have been in the request path for longer than the workload has been idle.
         let proxied = facts
             .proxying_since
             .map_or(Duration::ZERO, |since| now.since(since));
-        // Whichever of the two ends first; Knative waits for the second alone, and so may come too
-        // late.
+        // The earlier end of the two counts. Knative waits only for the second one, and so may act too late.
         let left = grace.saturating_sub(proxied.max(idle));
         if left.is_zero() {
             gone
@@ -279,7 +277,7 @@ impl Reconciler {
         }
     }
 
-    /// Ready pods from which the workload counts as serving.
+    /// Number of ready pods from which the workload counts as serving.
     fn serving_threshold(&self, settings: &Settings, facts: &Facts) -> u32 {
         let min = if facts.reachable {
             settings.min_scale
@@ -295,7 +293,7 @@ impl Reconciler {
 }
 
 impl Step {
-    /// Have `pods` pods.
+    /// Sets `spec.replicas` to `pods`.
     const fn apply(pods: u32) -> Self {
         Self {
             apply: Some(pods),
@@ -303,7 +301,7 @@ impl Step {
         }
     }
 
-    /// Want as many, but leave the workload as it is.
+    /// Desires as many pods as `want` says, but leaves `spec.replicas` as it is.
     pub(crate) const fn hold(want: Option<u32>) -> Self {
         Self {
             want,

@@ -1,8 +1,7 @@
-//! What holds for one workload, once cluster and annotations are put together.
+//! The settings of one workload, from the cluster's config and the workload's annotations.
 //!
-//! Everything the decision reads is here and nothing else, resolved to the units it computes in:
-//! fractions, not percentages; lengths, not shares of other lengths. May be replaced while the
-//! workload runs.
+//! This is everything that a decision reads, and nothing else. Values are in the units of the computation: fractions,
+//! not percentages; durations, not shares of other durations. The settings may be replaced while the workload runs.
 
 use std::time::Duration;
 
@@ -12,69 +11,68 @@ use crate::{
     config::Config,
 };
 
-/// The least target there is, in requests in flight or requests/s a pod. Knative's `TargetMin`.
+/// The lowest target, in requests in flight per pod or requests/s per pod. Knative's `TargetMin`.
 pub const TARGET_MIN: f64 = 0.01;
 
 /// Utilisation for metrics other than concurrency. Not configurable in Knative either.
 const OTHER_UTILIZATION: f64 = 0.7;
 
-/// Time a deployment may take to make progress when the workload does not say: the default of
-/// Kubernetes.
+/// Time in which a Deployment must make progress if its annotations do not say: the default of Kubernetes.
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
 
-/// Least panic window: one bucket.
+/// The shortest panic window: one bucket.
 const BUCKET: Duration = Duration::from_secs(1);
 
 /// The settings of one workload. `Settings::default()` is a workload without annotations under an
 /// empty config map.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Who scales it.
+    /// Which autoscaler scales it.
     pub class: Class,
     /// What is compared with the target.
     pub metric: Metric,
-    /// Load a pod is meant to carry: `total` times the utilisation. ≥ 0.01.
+    /// Target per pod: `total` times the utilisation. ≥ 0.01.
     pub target: f64,
-    /// Load a pod could carry.
+    /// Load that a pod could serve.
     pub total: f64,
-    /// Requests in flight that a pod has at most; 0: no limit.
+    /// Hard limit of concurrent requests on one pod; 0: no limit.
     pub hard_limit: u32,
-    /// Requests in flight kept in reserve; -1: the activator stays in the path.
+    /// Target burst capacity, in requests in flight; -1: the activator always stays in the request path.
     pub target_burst_capacity: f64,
-    /// How the windows are averaged.
+    /// How the samples of a window are averaged.
     pub aggregation: Aggregation,
     /// Length of the stable window. Whole seconds.
     pub stable_window: Duration,
     /// Length of the panic window. Whole seconds, ≥ 1 s.
     pub panic_window: Duration,
-    /// Load, as a multiple of what the ready pods are meant to carry, from which it is a panic.
+    /// Panic threshold: load as a multiple of the capacity at target of the ready pods.
     pub panic_threshold: f64,
     /// Length of the burst window; zero when it is off or the class has none.
     pub burst_window: Duration,
-    /// The most one decision multiplies the ready pods by. > 1.
+    /// Largest factor by which one decision multiplies the ready pods. > 1.
     pub max_scale_up_rate: f64,
-    /// The most one decision divides the ready pods by. > 1.
+    /// Largest factor by which one decision divides the ready pods. > 1.
     pub max_scale_down_rate: f64,
-    /// Time for which a lower figure must last; zero: none.
+    /// Time for which a lower figure must last before it is applied; zero: none.
     pub scale_down_delay: Duration,
-    /// Fewest pods.
+    /// Minimum number of pods.
     pub min_scale: u32,
-    /// Most pods; 0: no limit.
+    /// Maximum number of pods; 0: no limit.
     pub max_scale: u32,
-    /// Pods it starts with.
+    /// Number of pods that a new workload starts with.
     pub initial_scale: u32,
-    /// Fewest pods when there is any load; 0 or 1: off.
+    /// Minimum number of pods while there is any load; 0 or 1: off.
     pub activation_scale: u32,
-    /// Whether the last pod may go.
+    /// Whether the last pod may be removed.
     pub scale_to_zero: bool,
-    /// Time the activator must have been in the path before the last pod goes.
+    /// Time that the activator must have been in the request path before the last pod is removed.
     pub scale_to_zero_grace: Duration,
-    /// Time the last pod is kept after it became idle.
+    /// Time for which the last pod is kept after the workload became idle.
     pub last_pod_retention: Duration,
     /// Time a start may take before it counts as failed (30 s are added to it, see
     /// [`crate::reconcile`]).
     pub progress_deadline: Duration,
-    /// Requests in flight one activator can hold.
+    /// Requests in flight that one activator can serve.
     pub activator_capacity: f64,
 }
 
@@ -85,11 +83,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Puts together what the cluster and the workload say.
+    /// Combines the settings of the cluster and the annotations of the workload.
     ///
-    /// `container_concurrency` is the workload's hard limit of requests in flight a pod where something
-    /// else than `ebb.dev/hard-limit` says it (`containerConcurrency` of a Knative revision); 0 where
-    /// nothing does.
+    /// `container_concurrency` is the workload's hard limit of concurrent requests per pod if it is not set by
+    /// `ebb.dev/hard-limit` but elsewhere (`containerConcurrency` of a Knative revision); 0 if it is not.
     pub fn resolve(config: &Config, annotations: &Annotations, container_concurrency: u32) -> Self {
         let class = annotations
             .class
@@ -112,8 +109,7 @@ impl Settings {
             .panic_threshold_percentage
             .unwrap_or(config.panic_threshold_percentage);
         let initial_scale = match annotations.initial_scale {
-            // Knative falls back when the permission was withdrawn after the annotation was
-            // written.
+            // As in Knative, if the permission was withdrawn after the annotation was written.
             Some(0) if !config.allow_zero_initial_scale => config.initial_scale,
             Some(pods) => pods,
             None => config.initial_scale,
@@ -154,7 +150,7 @@ impl Settings {
     }
 }
 
-/// Target and total of a pod. Knative's `ResolveMetricTarget`.
+/// Returns target and total per pod. Knative's `ResolveMetricTarget`.
 fn target(
     config: &Config,
     annotations: &Annotations,
@@ -171,7 +167,7 @@ fn target(
     };
     let total = match (annotations.target, limit) {
         (None, _) => default,
-        // Never aim for more than a pod lets in at once.
+        // A target above the hard limit of a pod could not be reached.
         (Some(target), Some(limit)) if *metric == Metric::Concurrency => target.min(limit),
         (Some(target), _) => target,
     };
@@ -181,10 +177,10 @@ fn target(
     ((total * utilization).max(TARGET_MIN), total)
 }
 
-/// The panic window: its share of the stable one, to the nearest second, halves up, and at least
-/// one bucket.
+/// Returns the panic window: its percentage of the stable window, rounded to the nearest second (halves up), and at
+/// least one bucket.
 pub fn panic_window(stable: Duration, percentage: f64) -> Duration {
-    // In nanoseconds and in this order, as Go computes it, so that halves fall the same way.
+    // In nanoseconds and in this order, as Go computes it, so that halves are rounded in the same direction.
     let nanos = stable.as_nanos() as f64 * percentage / 100.0;
     let seconds = (nanos.trunc() / 1e9).round();
     Duration::try_from_secs_f64(seconds)

@@ -1,9 +1,10 @@
-//! Points in time, as the caller tells them.
+//! Points in time, passed in by the caller.
 //!
-//! Nothing in this crate reads a clock. A [`Timestamp`] counts from the Unix epoch because
-//! Knative's one-second buckets and two-second delay slots are cut at Unix seconds. Bias: a clock
-//! that steps back yields an elapsed time of zero, never an underflow, so a decision waits rather
-//! than jumps ahead.
+//! Nothing in this crate reads a clock. A [`Timestamp`] counts from the Unix epoch because Knative cuts its one-second
+//! buckets and its two-second delay slots at Unix seconds.
+//!
+//! Bias: if the clock steps back, the elapsed time is zero and never underflows, so a decision waits and does not come
+//! too early.
 
 use std::{
     ops::{Add, Sub},
@@ -33,14 +34,14 @@ impl Timestamp {
         self.0
     }
 
-    /// The Unix second this point lies in.
+    /// The Unix second that contains this point.
     ///
-    /// Signed, because ring arithmetic looks back past the epoch in simulated time.
+    /// It is signed, because in simulated time the ring arithmetic goes back to before the epoch.
     pub fn second(self) -> i64 {
         i64::try_from(self.0.as_secs()).unwrap_or(i64::MAX)
     }
 
-    /// The time from `earlier` to here; zero when `earlier` is later.
+    /// The time from `earlier` to this point; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
@@ -49,7 +50,7 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
 
-    /// The point `later` after this one; the end of time where that overflows.
+    /// The point `later` after this one; the largest time if that overflows.
     fn add(self, later: Duration) -> Self {
         Self(self.0.saturating_add(later))
     }
@@ -58,7 +59,7 @@ impl Add<Duration> for Timestamp {
 impl Sub<Duration> for Timestamp {
     type Output = Self;
 
-    /// The point `earlier` before this one; the epoch where that is before it.
+    /// The point `earlier` before this one; the epoch if the result would be before it.
     fn sub(self, earlier: Duration) -> Self {
         Self(self.0.saturating_sub(earlier))
     }

@@ -1,7 +1,7 @@
-//! Reading single values out of text, the way both annotations and the config map need it.
+//! Parsing of single values, for annotations and for the config map.
 //!
-//! Bias: what could be read in two ways is refused. NaN and infinities, which Knative lets through,
-//! are refused here once and for all, so that no arithmetic downstream has to think of them.
+//! Bias: an ambiguous value is refused. NaN and infinities, which Knative accepts, are refused here, so that no later
+//! arithmetic has to handle them.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::{duration::GoDuration, problem::Fault};
 /// The longest window, delay or retention: one hour, as in Knative (`WindowMax`).
 pub(crate) const HOUR: GoDuration = GoDuration::from_secs(3600);
 
-/// The most pods that can be asked for: Kubernetes keeps replicas in a signed 32-bit field.
+/// Most pods that can be requested: Kubernetes stores replicas in a signed 32-bit field.
 pub(crate) const MAX_PODS: u32 = i32::MAX as u32;
 
-/// A finite number.
+/// Parses a finite number.
 pub(crate) fn float(value: &str, allowed: &'static str) -> Result<f64, Fault> {
     match value.parse::<f64>() {
         Ok(number) if number.is_finite() => Ok(number),
@@ -24,7 +24,7 @@ pub(crate) fn float(value: &str, allowed: &'static str) -> Result<f64, Fault> {
     }
 }
 
-/// A finite number in `low..=high`.
+/// Parses a finite number in `low..=high`.
 pub(crate) fn float_in(
     value: &str,
     low: f64,
@@ -43,7 +43,7 @@ pub(crate) fn float_in(
     }
 }
 
-/// A target burst capacity: -1 for "always through the activator", or a finite number from 0.
+/// Parses a target burst capacity: -1 for "always through the activator", or a finite number from 0.
 pub(crate) fn burst_capacity(value: &str) -> Result<f64, Fault> {
     const ALLOWED: &str = "a number >= 0, or -1 to keep the activator in the path always";
     match float(value, ALLOWED)? {
@@ -55,10 +55,10 @@ pub(crate) fn burst_capacity(value: &str) -> Result<f64, Fault> {
     }
 }
 
-/// A whole number, of whatever size: what it may be is for the caller to say.
+/// Parses a whole number of any size; the caller checks its range.
 ///
-/// Values past 64 bits come back as the largest there is of their sign, so that they are reported
-/// as out of range and not as unreadable.
+/// A value beyond 64 bits becomes the largest or the smallest 64-bit value, so that it is reported as out of range and
+/// not as unreadable.
 pub(crate) fn integer(value: &str, allowed: &'static str) -> Result<i64, Fault> {
     use std::num::IntErrorKind::{NegOverflow, PosOverflow};
     value.parse::<i64>().or_else(|error| match error.kind() {
@@ -71,7 +71,7 @@ pub(crate) fn integer(value: &str, allowed: &'static str) -> Result<i64, Fault> 
     })
 }
 
-/// A number of pods: 0 to 2147483647.
+/// Parses a number of pods: 0 to 2147483647.
 pub(crate) fn pods(value: &str) -> Result<u32, Fault> {
     let number = integer(value, "a whole number from 0 to 2147483647")?;
     u32::try_from(number)
@@ -84,7 +84,7 @@ pub(crate) fn pods(value: &str) -> Result<u32, Fault> {
         })
 }
 
-/// A duration in `low..=high`.
+/// Parses a duration in `low..=high`.
 pub(crate) fn duration_in(
     value: &str,
     low: GoDuration,
@@ -105,7 +105,7 @@ pub(crate) fn duration_in(
     }
 }
 
-/// A duration in `low..=high` of whole seconds.
+/// Parses a duration of whole seconds in `low..=high`.
 pub(crate) fn seconds_in(
     value: &str,
     low: GoDuration,
@@ -121,7 +121,7 @@ pub(crate) fn seconds_in(
     }
 }
 
-/// A truth value in any spelling Go's `strconv.ParseBool` takes, in any case.
+/// Parses a boolean in any spelling that Go's `strconv.ParseBool` accepts, in upper or lower case.
 pub(crate) fn boolean(value: &str) -> Result<bool, Fault> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "t" | "1" => Ok(true),
@@ -133,10 +133,10 @@ pub(crate) fn boolean(value: &str) -> Result<bool, Fault> {
     }
 }
 
-/// A burst window: 0 for off, or 50 ms to 6 s.
+/// Parses a burst window: 0 for off, or 50 ms to 6 s.
 ///
-/// Below 50 ms a mean is the accident of a few requests; 6 s is the default panic window, past
-/// which it adds nothing.
+/// Below 50 ms a mean depends on a few requests by chance. 6 s is the default panic window; a longer burst window adds
+/// nothing.
 pub(crate) fn burst_window(value: &str) -> Result<Duration, Fault> {
     const LOW: Duration = Duration::from_millis(50);
     let length = duration_in(value, GoDuration::default(), GoDuration::from_secs(6))?;

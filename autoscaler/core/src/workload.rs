@@ -1,8 +1,9 @@
 //! One workload from end to end: samples in, decisions out.
 //!
-//! The composition that every loop uses (`ebb run`, `ebb simulate`, the autoscaler), so that all of
-//! them decide the same. Bias: missing knowledge never shrinks a workload. Without data, or without
-//! knowing what is ready, the figure before stands; with a silent source it may rise and not fall.
+//! Every caller uses this composition (`ebb run`, `ebb simulate`, the autoscaler), so that all of them decide the same.
+//!
+//! Bias: missing knowledge never shrinks a workload. Without data, or without the number of ready pods, the last figure
+//! stays. While a source has no current metrics, the figure may rise but not fall.
 
 use std::time::Duration;
 
@@ -21,10 +22,10 @@ use crate::{
     window::{Averages, BadSample, Sample, Windows},
 };
 
-/// Time from one decision to the next when nothing asks for one earlier.
+/// Time between decisions if nothing requests an earlier one.
 pub const DECISION_TICK: Duration = Duration::from_secs(2);
 
-/// What is known of one workload and decided about it.
+/// The state of one workload: its settings, its windows and its last decision.
 #[derive(Clone, Debug)]
 pub struct Workload {
     settings: Settings,
@@ -32,7 +33,7 @@ pub struct Workload {
     scaler: Scaler,
     reconciler: Reconciler,
     latest: Latest,
-    /// Sum of its feeds' burst means, and when one last reported.
+    /// Sum of the burst means of its feeds, and when a feed last reported.
     burst: (f64, Timestamp),
     /// Ready pods at the last decision.
     ready: u32,
@@ -41,44 +42,43 @@ pub struct Workload {
 /// Why a decision should not wait for the next tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Poke {
-    /// There are requests, and no pod is wanted yet.
+    /// There are requests, and no pod is desired yet.
     Wake,
     /// A burst has begun.
     Burst,
 }
 
-/// One decision, from the averages to what is to be done.
+/// One decision, with its input, its result and its reason.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decision {
     /// When it was made.
     pub at: Timestamp,
-    /// What the windows said; `None` without data.
+    /// Averages of the windows; `None` without data.
     pub averages: Option<Averages>,
-    /// Pods the load calls for, before bounds and the way to zero; `None` as long as nothing was
-    /// ever decided.
+    /// Pods that the load needs, before bounds and scale to zero; `None` until the first decision.
     pub desired: Option<u32>,
-    /// Whether it is a panic.
+    /// Whether panic mode is on.
     pub panic_mode: bool,
-    /// Room beyond load and reserve; below zero the activator belongs in the path.
+    /// Excess burst capacity; below zero, the activator belongs in the request path.
     pub excess_burst_capacity: i32,
-    /// Whether `desired`, or the sign of the excess, differs from the decision before.
+    /// Whether `desired`, or the sign of the excess burst capacity, differs from the last decision.
     pub changed: bool,
     /// What to do.
     pub step: Step,
-    /// How the workload stands now.
+    /// Activity of the workload after this decision.
     pub status: Status,
     /// Why.
     pub reason: Reason,
 }
 
 impl Workload {
-    /// A workload that has just been found with `ready` pods. Have it start with
-    /// [`Self::initial_replicas`] when it is new.
+    /// Creates a workload that has just been found with `ready` pods. A new workload is to be started with
+    /// [`Self::initial_replicas`].
     pub fn new(now: Timestamp, settings: Settings, ready: u32) -> Self {
         Self::restored(now, settings, ready, Status::new(now))
     }
 
-    /// A workload of which it is known how it stood, e.g. after a restart.
+    /// Creates a workload with a known status, e.g. after a restart.
     pub fn restored(now: Timestamp, settings: Settings, ready: u32, status: Status) -> Self {
         Self {
             windows: Windows::new(&settings),
@@ -96,43 +96,42 @@ impl Workload {
         &self.settings
     }
 
-    /// How it stands.
+    /// The status of the workload.
     pub const fn status(&self) -> Status {
         self.reconciler.status()
     }
 
-    /// The latest figure and excess.
+    /// The last desired figure and excess burst capacity.
     pub const fn latest(&self) -> Latest {
         self.latest
     }
 
-    /// Pods a new workload is to start with.
+    /// Replicas that a new workload is to be started with.
     pub fn initial_replicas(&self) -> u32 {
         self.settings.initial_scale.max(self.settings.min_scale)
     }
 
-    /// Changes the settings at once: windows are resized and keep what they hold.
+    /// Changes the settings at once. Windows are resized and keep their samples as far as these fit.
     pub fn configure(&mut self, now: Timestamp, settings: Settings) {
         self.windows.configure(now, &settings);
         self.settings = settings;
     }
 
-    /// Records a figure for the second `at` lies in, from a source that brings one a second (a
-    /// scrape, a trace). A source that reports more often, or not quite on the second, goes through
-    /// [`Self::observe`].
+    /// Records a sample for the second that contains `at`, from a source with one sample a second (a scrape, a trace).
+    /// A source that reports more often, or not exactly at the second, uses [`Self::observe`].
     ///
     /// # Errors
-    /// A sample that is no measurement; nothing is recorded then.
+    /// A sample that cannot be a measurement; nothing is recorded then.
     pub fn record(&mut self, at: Timestamp, sample: &Sample) -> Result<Option<Poke>, BadSample> {
         self.windows.record(at, sample)?;
         Ok((sample.concurrency > 0.0 && self.is_down()).then_some(Poke::Wake))
     }
 
-    /// Takes a source's report: the exact mean concurrency since its last one, and the requests
-    /// started since.
+    /// Takes in a source's report: the exact mean concurrency since its last report, and the number of requests started
+    /// since.
     ///
     /// # Errors
-    /// Figures that are no measurement; nothing is recorded then.
+    /// Figures that cannot be a measurement; nothing is recorded then.
     pub fn observe(
         &mut self,
         feed: &mut Feed,
@@ -157,12 +156,13 @@ impl Workload {
         Ok(poke)
     }
 
-    /// While there is no pod: takes how many requests wait at a source. They count in full at once, as concurrency and as
-    /// requests a second, although they have just come and weigh nothing in a mean yet; Knative's activator reports such a
-    /// request as a concurrency of 1 for the same reason. Reports that say the same of one second count once.
+    /// Takes in how many requests are queued at a source while there is no pod. They count in full at once, both as
+    /// concurrency and as requests per second, although they have just arrived and have no weight in a mean yet.
+    /// Knative's activator reports such a request as a concurrency of 1 for the same reason. Equal reports within one
+    /// second count once.
     ///
     /// # Errors
-    /// Figures that are no measurement; nothing is recorded then.
+    /// Figures that cannot be a measurement; nothing is recorded then.
     pub fn observe_waiting(
         &mut self,
         feed: &mut Feed,
@@ -176,7 +176,8 @@ impl Workload {
         Ok(self.told(feed, before, at, concurrency))
     }
 
-    /// After a report up to `to`: why a decision should not wait. `before` was the source's burst mean.
+    /// Returns why a decision should not wait, after a report up to `to`. `before` is the source's burst mean before
+    /// the report.
     fn told(&mut self, feed: &Feed, before: f64, to: Timestamp, concurrency: f64) -> Option<Poke> {
         self.burst = (
             (self.burst.0 + feed.burst_mean - before).max(0.0),
@@ -188,30 +189,29 @@ impl Workload {
         self.is_burst(to).then_some(Poke::Burst)
     }
 
-    /// Before a decision at `now`: has a source that has not reported up to the last full second count in it with the
-    /// part it has reported. Otherwise the newest bucket would hold the load of those sources alone that report
-    /// earlier in a second. What the next report adds is recorded as the difference.
+    /// Prepares a source for a decision at `now`: if it has not reported up to the last full second, that second counts
+    /// with the part that it has reported. Otherwise the newest bucket would have only the load of sources that report
+    /// earlier in a second. The next report then adds only the difference.
     pub fn settle(&mut self, now: Timestamp, feed: &mut Feed) {
         if feed.upto().second() < now.second() {
             feed.flush(&mut self.windows);
         }
     }
 
-    /// Takes a source out that will not report again, its open second included.
+    /// Removes a source that will not report again, after recording its open second.
     pub fn forget(&mut self, mut feed: Feed) {
         feed.flush(&mut self.windows);
         self.burst.0 = (self.burst.0 - feed.burst_mean).max(0.0);
     }
 
-    /// Decides. To be called every [`DECISION_TICK`], after a [`Poke`], and when the last [`Step`]
-    /// said so.
+    /// Decides. To be called every [`DECISION_TICK`], after a [`Poke`], and when the last [`Step`] requested it.
     pub fn decide(&mut self, now: Timestamp, facts: &Facts) -> Decision {
         let averages = self.windows.averages(now, &self.settings.metric);
         self.decide_on(now, facts, averages)
     }
 
-    /// Decides on averages from elsewhere, e.g. recorded ones, instead of the workload's own
-    /// windows. `None`: there is no data.
+    /// Decides on averages from elsewhere, e.g. recorded ones, and not on the workload's own windows. `None`: there is
+    /// no data.
     pub fn decide_on(
         &mut self,
         now: Timestamp,
@@ -219,7 +219,7 @@ impl Workload {
         averages: Option<Averages>,
     ) -> Decision {
         let always_proxied = self.settings.target_burst_capacity == -1.0;
-        // Without a scrape target Knative reads silence as no load: the activator would have told.
+        // Without a scrape target, Knative treats missing data as no load: the activator would have reported any.
         let averages_to_go_by = averages.or_else(|| always_proxied.then(Averages::default));
         let before = self.latest;
         let (basis, limit) = match (facts.ready, averages_to_go_by) {
@@ -265,7 +265,7 @@ impl Workload {
         }
     }
 
-    /// The figure for `averages`, kept as the latest.
+    /// Computes the figure for `averages`, and keeps it as the latest one.
     fn scale(
         &mut self,
         now: Timestamp,
@@ -302,19 +302,19 @@ impl Workload {
         why
     }
 
-    /// True while no pod is wanted.
+    /// Returns whether no pod is desired.
     const fn is_down(&self) -> bool {
         matches!(self.latest.desired, None | Some(0))
     }
 
-    /// The burst mean, where the class has one and it is not from a source that fell silent.
+    /// Returns the burst mean, if the class has a burst window and the mean is not out of date.
     fn fresh_burst(&self, now: Timestamp) -> Option<f64> {
         let (mean, at) = self.burst;
         let on = self.settings.class == Class::Ebb && !self.settings.burst_window.is_zero();
         (on && now.since(at) <= DECISION_TICK).then_some(without_noise(mean))
     }
 
-    /// Whether the burst mean is over the threshold, and a decision would raise the figure for it.
+    /// Returns whether the burst mean is over the threshold, and a decision would raise the figure because of it.
     fn is_burst(&self, now: Timestamp) -> bool {
         let Some(mean) = self.fresh_burst(now) else {
             return false;
@@ -326,15 +326,14 @@ impl Workload {
             && reach > f64::from(self.latest.desired.unwrap_or(0))
     }
 
-    /// Bytes this workload takes in memory, heap included; its feeds take theirs on top
-    /// ([`Feed::footprint`]).
+    /// Memory of this workload in bytes, heap included. Its feeds are not included ([`Feed::footprint`]).
     pub fn footprint(&self) -> usize {
         size_of::<Self>() + self.windows.heap_bytes() + self.scaler.heap_bytes()
     }
 }
 
-/// Without what adding and taking away the parts of many sources leaves in the last digits: 4.000000000001 requests in
-/// flight would need a fifth pod where each may have one.
+/// Removes the rounding error that remains after adding and subtracting the figures of many sources: 4.000000000001
+/// requests in flight would need a fifth pod at a target of one request per pod.
 fn without_noise(mean: f64) -> f64 {
     const DIGITS: f64 = 1e9;
     let rounded = (mean * DIGITS).round() / DIGITS;

@@ -1,8 +1,8 @@
-//! The record of the ports on the activators, as the API server has it: a ConfigMap in Ebb's own namespace for each
-//! namespace. What is in it is decided in [the engine](crate::engine).
+//! The record of the activators' ports in the API server: one ConfigMap in Ebb's own namespace for each namespace. The
+//! [engine](crate::engine) decides its contents.
 //!
-//! Bias: what cannot be read is passed over, never guessed. A change names the version that it changes, so that of two
-//! that know different records one is refused.
+//! Bias: an entry that cannot be read is skipped, never guessed. A change names the version that it changes, so if two
+//! writers know different records, one of them is refused.
 
 use std::collections::BTreeMap;
 
@@ -21,16 +21,16 @@ use crate::engine::RecordChange;
 pub(super) struct Record {
     pub(super) namespace: String,
     pub(super) allotments: BTreeMap<Box<str>, Allotment>,
-    /// Keys that cannot be read.
+    /// Keys whose value cannot be read.
     pub(super) senseless: Vec<String>,
 }
 
-/// What selects the records.
+/// The label selector of the records.
 pub(super) fn selector() -> String {
     format!("{LABEL}=true")
 }
 
-/// Reads a record; `None` if its name is not one of a record.
+/// Reads a record; `None` if the name is not that of a record.
 pub(super) fn read(map: &ConfigMap) -> Option<Record> {
     let name = map.metadata.name.as_deref().unwrap_or_default();
     let mut record = Record {
@@ -49,10 +49,10 @@ pub(super) fn read(map: &ConfigMap) -> Option<Record> {
     Some(record)
 }
 
-/// Carries a change out; the version of the record that is there now.
+/// Writes a change and returns the new version of the record, or `None` if the record was deleted.
 ///
 /// # Errors
-/// The API server refuses, because somebody else has changed the record or for another reason, or is away.
+/// If the API server refuses the change, for example because of a conflict, or cannot be reached.
 pub(super) async fn write(
     client: Client,
     own: &str,
@@ -106,7 +106,7 @@ pub(super) async fn write(
 
 const MANAGER: &str = "ebb-autoscaler";
 
-/// The keys that change; null: taken away.
+/// The keys that change; null deletes a key.
 fn data(change: &RecordChange) -> Result<serde_json::Map<String, Value>, Error> {
     let changes = change.changes.iter();
     changes

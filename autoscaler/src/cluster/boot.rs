@@ -1,22 +1,22 @@
-//! The time since the machine booted, by which leadership and the age of watches are measured.
+//! The clock of the time since boot, for leadership and the age of watches.
 //!
 //! `CLOCK_BOOTTIME` goes on while this process is stopped (SIGSTOP, a frozen cgroup) and while the machine is suspended.
 //! The monotonic clock, which Rust and tokio use, stands still during a suspend: a leader that slept for an hour would
 //! believe that it still leads. Neither clock jumps when the wall clock is set. See
 //! <https://man7.org/linux/man-pages/man2/clock_gettime.2.html>.
 //!
-//! Failure mode: if the kernel does not tell the time, it is later than everything. Then nobody leads.
+//! Failure mode: if the kernel does not return the time, the clock shows the latest time possible. Then no replica leads.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use nix::time::{ClockId, clock_gettime};
 
-/// A clock that never stands still. Tests have one of their own.
+/// A clock that never stands still. Tests replace it.
 #[derive(Clone)]
 pub(super) struct BootClock(Arc<dyn Fn() -> Duration + Send + Sync>);
 
 impl BootClock {
-    /// The kernel's.
+    /// The kernel's clock.
     pub(super) fn new() -> Self {
         Self(Arc::new(|| {
             clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::MAX, Duration::from)
@@ -28,7 +28,7 @@ impl BootClock {
         (self.0)()
     }
 
-    /// One that goes with tokio's clock, which tests pause and advance.
+    /// A clock that follows tokio's clock, which tests pause and advance.
     #[cfg(test)]
     pub(super) fn of_tokio() -> Self {
         let start = tokio::time::Instant::now();

@@ -1,10 +1,10 @@
-//! A certificate of our own making, for clusters without cert-manager.
+//! A certificate that the autoscaler makes itself, for clusters without cert-manager.
 //!
-//! An authority and a certificate it signed lie in a Secret that all replicas share; the authority's certificate is
-//! published in a ConfigMap that agents mount. The authority stays for as long as the Secret does, so a new
-//! certificate needs nothing of the agents. Both objects are part of the installation and are only filled here: a
-//! right to create Secrets is one to have a token made for any account of the namespace. Failure mode: without its
-//! Secret a replica does not start, because agents would have no reason to trust it.
+//! A certificate authority and a certificate that it signed are kept in a Secret that all replicas share. The authority's
+//! certificate is published in a ConfigMap that agents mount. The authority lasts as long as the Secret, so agents need no
+//! change for a new certificate. Both objects are part of the installation, and this module only fills them: whoever may
+//! create Secrets can have a token made for any account of the namespace. Failure mode: without its Secret a replica does
+//! not start, because agents would have no reason to trust it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -26,31 +26,32 @@ use tracing::info;
 
 use super::ingest::tls::Pem;
 
-/// What installs the Secret and the ConfigMap.
+/// The manifest that installs the Secret and the ConfigMap.
 const MANIFEST: &str = "deploy/base/certificate.yaml";
 /// Name of the Secret, and of the ConfigMap with the authority.
 const SECRET: &str = "ebb-autoscaler-tls";
 const CONFIG_MAP: &str = "ebb-autoscaler-ca";
-/// Keys of the Secret; the first two are those of type `kubernetes.io/tls`, which versions before this one made.
+/// Keys of the Secret; the first two are those of type `kubernetes.io/tls`, the type that earlier versions created.
 const CHAIN: &str = "tls.crt";
 const KEY: &str = "tls.key";
 const AUTHORITY: &str = "ca.crt";
 const AUTHORITY_KEY: &str = "ca.key";
-/// Annotation with the names a certificate is for and when it is to be replaced, so that neither need be read out of it.
+/// Annotation with the time of the replacement and the names of the certificate, so that nothing must be parsed from the
+/// certificate.
 const MADE: &str = "ebb.dev/made";
 
-/// A certificate is replaced after this time, and is good for twice as long.
+/// A certificate is replaced after this time, and is valid for twice as long.
 const REPLACED_AFTER: Duration = Duration::from_secs(180 * 86_400);
-/// Times it is tried when another replica writes at the same time.
+/// Attempts to write the Secret while other replicas write it too.
 const TRIES: usize = 5;
 
-/// A certificate that cannot be had.
+/// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// Not made.
+    /// The certificate cannot be generated.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
-    /// Not kept.
+    /// The Secret or the ConfigMap cannot be read or written.
     #[error("cannot keep the certificate in the API server: {0}")]
     Api(#[from] Error),
     /// Part of the installation is missing.
@@ -58,24 +59,24 @@ pub enum CertificateError {
         "{kind} {name} is not in namespace {namespace:?}: apply {MANIFEST} again, or deploy/ebb.yaml, which has it too"
     )]
     Absent {
-        /// What it is.
+        /// The kind of the object.
         kind: &'static str,
-        /// Its name.
+        /// The name of the object.
         name: &'static str,
-        /// Where it should be.
+        /// The namespace that it is missing from.
         namespace: String,
     },
-    /// Somebody's Secret.
+    /// The Secret has no value under the given key.
     #[error(
         "Secret {SECRET} has no {0}; remove its annotation {MADE} to have a new certificate made"
     )]
     Incomplete(&'static str),
-    /// Too many at a time.
+    /// Other writers changed the Secret at each attempt.
     #[error("Secret {SECRET} changed {TRIES} times while it was written")]
     Contended,
 }
 
-/// Where the certificate is kept.
+/// Keeps the certificate in the Secret and publishes its authority.
 pub(super) struct Keeper {
     pub(super) client: Client,
     pub(super) namespace: String,
@@ -83,7 +84,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// The certificate to use now; made, replaced and published as need be.
+    /// Returns the current certificate; makes, replaces and publishes it if necessary.
     pub(super) async fn certificate(&self) -> Result<Pem, CertificateError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
         for _ in 0..TRIES {
@@ -100,7 +101,7 @@ impl Keeper {
             let made = self.make(secret, now)?;
             match api.replace(SECRET, &PostParams::default(), &made).await {
                 Ok(_) => info!(names = ?self.names, "certificate made"),
-                // Another replica was faster: its certificate is as good.
+                // Another replica was faster: the next attempt uses its certificate.
                 Err(Error::Api(status)) if status.is_conflict() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -128,8 +129,8 @@ impl Keeper {
         })
     }
 
-    /// The Secret with a new certificate in it, by the authority there is or a new one. All else of it stays: its
-    /// type cannot be changed, and its labels and annotations are those of whoever installed it.
+    /// Puts a new certificate into the Secret, signed by the Secret's authority or by a new one. Everything else in the Secret
+    /// stays: its type cannot be changed, and its labels and annotations belong to whoever installed it.
     fn make(&self, mut secret: Secret, now: i64) -> Result<Secret, CertificateError> {
         let old = part(&secret, AUTHORITY)
             .ok()
@@ -152,7 +153,7 @@ impl Keeper {
             .distinguished_name
             .push(DnType::CommonName, "ebb-autoscaler");
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        // A day back, for clocks that are behind.
+        // Valid from a day ago, for agents whose clock is behind.
         let today = date_time_ymd(1970, 1, 1) + Duration::from_secs(now.unsigned_abs());
         server.not_before = today - Duration::from_secs(86_400);
         server.not_after = today + 2 * REPLACED_AFTER;
@@ -190,7 +191,7 @@ impl Keeper {
     }
 }
 
-/// The same each time, so that one key makes one authority.
+/// The parameters of the authority. They are the same each time, so one key always gives the same authority.
 fn authority() -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::new())?;
     params

@@ -1,4 +1,4 @@
-//! Which kinds there are, and which of them can be scaled.
+//! The kinds of objects in the cluster, and whether they can be scaled.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use kube::{
     discovery,
 };
 
-/// What is known of a kind.
+/// A kind and its properties.
 #[derive(Clone, Debug)]
 pub(super) struct Kind {
     pub(super) resource: ApiResource,
@@ -20,15 +20,15 @@ pub(super) struct Kind {
     pub(super) scalable: bool,
 }
 
-/// The kinds asked for so far. Those every cluster has are known without asking.
+/// The kinds found so far. The kinds of every cluster are known from the start.
 pub(super) struct Kinds {
     client: Client,
     /// By group and kind.
     known: Mutex<HashMap<(String, String), Kind>>,
 }
 
-/// True if the API server has no such object, or serves no such group. Of a group that it does not serve it says so in
-/// plain text (`404 page not found`), which kube's `Status::is_not_found` does not know.
+/// Returns true if the API server has no such object, or serves no such group. For an unserved group the answer is plain text
+/// (`404 page not found`), which kube's `Status::is_not_found` does not recognise.
 pub(super) fn is_absent(status: &Status) -> bool {
     status.code == 404
 }
@@ -54,16 +54,16 @@ impl Kinds {
         }
     }
 
-    /// A kind that was found before.
+    /// Returns a kind that was found before.
     pub(super) fn known(&self, group: &str, kind: &str) -> Option<Kind> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&(group.to_owned(), kind.to_owned())).cloned()
     }
 
-    /// Finds a kind; `None`: the cluster does not have it.
+    /// Finds a kind; `None` if the cluster does not have it.
     ///
     /// # Errors
-    /// The API server cannot be asked.
+    /// If the API server does not answer or refuses.
     pub(super) async fn find(&self, api_version: &str, kind: &str) -> Result<Option<Kind>, Error> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         if let Some(known) = self.known(group, kind) {
@@ -87,10 +87,10 @@ impl Kinds {
         Ok(Some(found))
     }
 
-    /// Finds a kind of a group, in whichever version the cluster prefers; `None`: the cluster does not have it.
+    /// Finds a kind of a group, in the version that the cluster prefers; `None` if the cluster does not have it.
     ///
     /// # Errors
-    /// The API server cannot be asked.
+    /// If the API server does not answer or refuses.
     pub(super) async fn find_in_group(
         &self,
         group: &str,
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_group_that_is_not_served_is_absent() {
-        // As kube makes it of the plain text that an API server answers.
+        // As kube represents an API server's answer in plain text.
         let status = Status {
             code: 404,
             message: "404 page not found".to_owned(),

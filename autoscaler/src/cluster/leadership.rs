@@ -1,11 +1,11 @@
 //! Whether this replica may write, and until when.
 //!
-//! The Lease is renewed by a [candidate](super::lease); everybody who writes asks here just before a request goes out,
-//! and gets a [`Permit`] that says how long the request may take. So a replica that was stopped for longer than its
-//! Lease writes nothing when it goes on: the clock says so before any task has looked at the Lease again.
+//! A [candidate](super::lease) renews the Lease. Every writer asks here just before a request is sent, and gets a [`Permit`]
+//! that limits the time of the request. So a replica that was stopped for longer than its Lease writes nothing when it
+//! continues: the clock ends the leadership before any task has checked the Lease again.
 //!
-//! Bias: rather nobody than two. A write must be over before another replica may take the Lease. What remains: a
-//! request that left this machine in time and is carried out late. The `resourceVersion` in it refuses most of these.
+//! Bias: rather no leader than two. A write must be over before another replica may take the Lease. What remains is a
+//! request that left this machine in time and is carried out late; the `resourceVersion` in it makes most of these fail.
 
 use std::{
     error::Error,
@@ -19,44 +19,44 @@ use tokio::{sync::watch, time};
 
 use super::boot::BootClock;
 
-/// A write is waited for this long at most. A healthy API server answers within milliseconds; etcd's own limit for a
-/// write is 5 s, but a scale that takes longer than this is decided anew.
+/// Longest time that a write may take. A healthy API server answers within milliseconds. etcd's own limit for a write is
+/// 5 s, but a scale that takes longer than this limit is decided again.
 pub(super) const WRITE_WITHIN: Duration = Duration::from_secs(3);
 
-/// A write is over by so much before another replica may take the Lease: for clocks that run at different speeds
-/// (500 ppm, the most that NTP corrects, is 8 ms in 15 s) and for the way to the API server.
+/// Time between the end of the last write and the moment at which another replica may take the Lease. It covers clocks that
+/// run at different speeds (500 ppm, the most that NTP corrects, is 8 ms in 15 s) and the way to the API server.
 const MARGIN: Duration = Duration::from_millis(250);
 
-/// A write that could not have this much time is not begun: it would be broken off halfway, and nobody would know
-/// whether it was done.
+/// Shortest time for a write. A write with less time left does not begin: it would be aborted halfway, with its result
+/// unknown.
 const LEAST: Duration = Duration::from_millis(500);
 
-/// Whether this replica leads.
+/// Whether this replica leads, until when, and the writes under way.
 #[derive(Debug)]
 pub(super) struct Leadership {
     clock: BootClock,
     term: Mutex<Option<Term>>,
     leads: watch::Sender<bool>,
-    /// Writes that have been permitted and are not over.
+    /// Number of writes that have a permit and are not over.
     under_way: watch::Sender<usize>,
-    /// Writes that were not begun, because this replica does not lead.
+    /// Writes that did not begin, because this replica does not lead.
     dropped: Counter,
 }
 
-/// The time since boot until which this replica holds the Lease.
+/// Until when this replica holds the Lease, as time since boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Term {
-    /// It acts until then.
+    /// This replica leads until then.
     acts_until: Duration,
-    /// No other replica may take the Lease before.
+    /// No other replica may take the Lease before then.
     alone_until: Duration,
 }
 
-/// Leave to send one write. The write counts as under way until this is dropped.
+/// Permission to send one write. The write counts as under way until the permit is dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
     leadership: Arc<Leadership>,
-    /// The write must be over by then, time since boot.
+    /// The write must be over by then, as time since boot.
     until: Duration,
 }
 
@@ -80,44 +80,44 @@ impl Leadership {
         self.clock.now()
     }
 
-    /// Whether this replica leads at this moment, by the clock.
+    /// Returns whether this replica leads at this moment, by the clock.
     pub(super) fn leads(&self) -> bool {
         let now = self.now();
         self.term().is_some_and(|term| now < term.acts_until)
     }
 
-    /// Tells when a replica begins or ceases to lead. Late by as much as this process was stopped: whoever writes asks
-    /// [`Self::leads`] or [`Self::permit`].
+    /// Signals each begin and end of the leadership. The signal is late by as much as this process was stopped, so writers must
+    /// ask [`Self::leads`] or [`Self::permit`].
     pub(super) fn changes(&self) -> watch::Receiver<bool> {
         self.leads.subscribe()
     }
 
-    /// The time that is left to act; `None`: this replica does not lead.
+    /// The time until this replica stops leading; `None` if it does not lead.
     pub(super) fn left(&self) -> Option<Duration> {
         let now = self.now();
         let term = *self.term();
         term.map(|term| term.acts_until.saturating_sub(now))
     }
 
-    /// The Lease was renewed by a request that was sent at `asked`. This replica acts for `acts`, and no other may take
-    /// the Lease for `alone`. Whether that is new.
+    /// Records that a request sent at `asked` has renewed the Lease. This replica leads for `acts` from then on, and no other may
+    /// take the Lease for `alone`. Returns whether the leadership has changed.
     pub(super) fn renewed(&self, asked: Duration, acts: Duration, alone: Duration) -> bool {
         *self.term() = Some(Term {
             acts_until: asked.saturating_add(acts),
             alone_until: asked.saturating_add(alone),
         });
-        // The answer may have come too late.
+        // False if the answer came too late.
         let leads = self.leads();
         self.tell(leads)
     }
 
-    /// This replica does not lead any more. Whether that is new.
+    /// Ends the leadership. Returns whether that is a change.
     pub(super) fn lost(&self) -> bool {
         *self.term() = None;
         self.tell(false)
     }
 
-    /// Ceases to lead if the time is over. Whether that is new.
+    /// Ends the leadership if its time is over. Returns whether that is a change.
     pub(super) fn expire(&self) -> bool {
         !self.leads() && self.lost()
     }
@@ -127,12 +127,12 @@ impl Leadership {
             .send_if_modified(|told| std::mem::replace(told, leads) != leads)
     }
 
-    /// Leave to write, now.
+    /// Returns the permission to send one write now.
     ///
     /// # Errors
-    /// This replica does not lead, or not for long enough.
+    /// If this replica does not lead, or not for long enough.
     pub(super) fn permit(self: &Arc<Self>) -> Result<Permit, NotLeading> {
-        // Counted first: whoever gives up the Lease ends the term, and then waits for those that are counted.
+        // Counted first: releasing the Lease ends the term, then waits for the writes that are counted.
         self.under_way.send_modify(|writes| *writes += 1);
         let mut permit = Permit {
             leadership: Arc::clone(self),
@@ -152,14 +152,14 @@ impl Leadership {
         Ok(permit)
     }
 
-    /// Waits until all writes that were permitted are over.
+    /// Waits until all writes with a permit are over, for at most `WRITE_WITHIN`.
     pub(super) async fn drained(&self) {
-        // Each of them is over within this time; the sender is in self and cannot be gone.
+        // Each write is over within this time. The sender lives in self, so the channel cannot close.
         let mut under_way = self.under_way.subscribe();
         let _ = time::timeout(WRITE_WITHIN, under_way.wait_for(|writes| *writes == 0)).await;
     }
 
-    /// Counts writes that were not begun.
+    /// Returns the counter of writes that did not begin.
     pub(super) fn dropped(&self) -> Counter {
         self.dropped.clone()
     }
@@ -170,12 +170,12 @@ impl Leadership {
 }
 
 impl Permit {
-    /// How long the write may take from now on.
+    /// How much time is left for the write.
     pub(super) fn left(&self) -> Duration {
         self.until.saturating_sub(self.leadership.now())
     }
 
-    /// Whether the write may still be sent: asked again when a connection has been found, which may take a while.
+    /// Checks whether the write may still be sent. Needed again once a connection is ready, which may take a while.
     pub(super) fn check(&self) -> Result<(), NotLeading> {
         if self.leadership.leads() && !self.left().is_zero() {
             Ok(())
@@ -203,7 +203,7 @@ impl fmt::Display for NotLeading {
 impl Error for NotLeading {}
 
 impl NotLeading {
-    /// Whether a request failed because this replica does not lead.
+    /// Returns whether a request failed because this replica does not lead.
     pub(super) fn is_why(error: &(dyn Error + 'static)) -> bool {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -233,7 +233,7 @@ mod tests {
     async fn p6_a_leader_that_was_stopped_does_not_write() {
         let leadership = leading();
         assert!(leadership.permit().is_ok());
-        // Nothing runs meanwhile, as after SIGSTOP: no task tells that the time is over.
+        // Nothing runs meanwhile, as after SIGSTOP: no task reports that the time is over.
         time::advance(Duration::from_secs(22)).await;
         assert!(*leadership.changes().borrow(), "nobody has looked yet");
         assert_eq!(leadership.permit().err(), Some(NotLeading));

@@ -1,12 +1,12 @@
-//! Which replica acts: a Lease, kept as client-go's leader election keeps it.
+//! Leader election with a Lease, kept as client-go's leader election keeps it.
 //!
-//! Bias: rather nobody than two. A holder that could not renew for two thirds of the lease steps down by itself; another
-//! takes over when it has not seen the Lease change for its whole length. Both go by a clock of their own that counts the
-//! time since boot, so wall clocks that are wrong do not matter (the crates there are compare the times in the Lease with
-//! the wall clock). Who may write until when is kept in [`Leadership`].
+//! Bias: rather no leader than two. A holder that could not renew for two thirds of the lease duration steps down by itself.
+//! Another replica takes over when it has not seen the Lease change for the whole duration. Both use their own clock of the
+//! time since boot, so a wrong wall clock does no harm (the existing crates compare the times in the Lease with the wall
+//! clock). [`Leadership`] records until when this replica may write.
 //!
-//! Failure mode: an API server that hangs is asked again before the holder must step down, over another connection. If it
-//! goes on hanging nobody leads.
+//! Failure mode: if the API server hangs, the holder sends a second request over another connection before it must step down.
+//! If the API server still hangs, no replica leads.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,11 +24,11 @@ use tracing::{debug, info, warn};
 
 use super::{api::NoAnswer, leadership::Leadership};
 
-/// Giving up the Lease may take this long. The kubelet kills 30 s after it asked for the end, and the Lease runs out by
-/// itself.
+/// Time limit for releasing the Lease. The kubelet kills the process 30 s after SIGTERM, and a Lease that is not released
+/// expires by itself.
 const GIVE_UP_WITHIN: Duration = Duration::from_secs(3);
 
-/// A candidate.
+/// A candidate for leadership.
 #[derive(Debug)]
 pub(super) struct Candidate {
     api: Api<Lease>,
@@ -59,15 +59,15 @@ impl Candidate {
         }
     }
 
-    /// Stands for leadership until `end` is true, then gives it up.
+    /// Stands for leadership until `end` is true, then releases the Lease.
     pub(super) async fn run(mut self, mut end: watch::Receiver<bool>) {
-        // Of 15 s: asked every 2 s, stepped down after 10 s, as in client-go.
+        // For 15 s: retries every 2 s and steps down after 10 s, as in client-go.
         let retry = self.duration * 2 / 15;
         let deadline = self.duration * 2 / 3;
         let mut trouble = false;
         while !*end.borrow_and_update() {
             let (asked, began) = (self.leadership.now(), Instant::now());
-            // Not waited for beyond the time to step down.
+            // The request must not outlast the time at which this replica steps down.
             let left = self.leadership.left().unwrap_or(deadline);
             match time::timeout(left, self.try_to_hold()).await {
                 Ok(Ok(held)) => {
@@ -89,7 +89,7 @@ impl Candidate {
             }
             let expired = self.leadership.expire();
             self.tell(expired);
-            // A holder steps down on time even when nothing answers.
+            // The loop wakes up when the time is over, so a holder steps down even if nothing answers.
             let next = began + retry;
             let next = self
                 .leadership
@@ -101,7 +101,7 @@ impl Candidate {
                 _ = end.changed() => {}
             }
         }
-        // No write begins any more; those that are under way end before another replica may lead.
+        // No new write begins; the writes under way end before another replica may lead.
         let led = self.leadership.leads();
         self.leadership.lost();
         if led {
@@ -117,9 +117,9 @@ impl Candidate {
         }
     }
 
-    /// Takes or renews the Lease if it may be; whether we hold it.
+    /// Takes or renews the Lease if possible, and returns whether this replica holds it.
     async fn try_to_hold(&mut self) -> Result<bool, Error> {
-        // A holder need not look first, as in client-go: one request instead of two is what a slow API server has time for.
+        // As in client-go, a holder does not read first: a slow API server has time for one request, not two.
         if let (true, Some((lease, _))) = (self.leadership.leads(), &self.seen) {
             let mine = self.held(Some(lease));
             match self.replace(&mine).await {
@@ -165,7 +165,7 @@ impl Candidate {
                 self.see(lease);
                 Ok(true)
             }
-            // Somebody else was faster.
+            // Another replica was faster.
             Err(Error::Api(status)) if status.is_conflict() => Ok(false),
             Err(error) => Err(error),
         }
@@ -177,8 +177,8 @@ impl Candidate {
             .await
     }
 
-    /// Waits for an answer for half of the time a holder has, so that a request that hangs leaves time for another one, over
-    /// a new connection.
+    /// Limits a request to a third of the lease duration, half of the time before a holder steps down. So after a request that
+    /// hangs there is time for another one, over a new connection.
     async fn within<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let limit = self.duration / 3;
         match time::timeout(limit, asked).await {
@@ -199,7 +199,7 @@ impl Candidate {
         }
     }
 
-    /// The Lease, held by us from now on.
+    /// Returns the Lease with this replica as the holder, renewed now.
     fn held(&self, before: Option<&Lease>) -> Lease {
         let now = MicroTime(Timestamp::now());
         let spec = before
@@ -230,7 +230,7 @@ impl Candidate {
         }
     }
 
-    /// Leaves the Lease to whoever comes next, so that nobody has to wait.
+    /// Releases the Lease, so the next leader need not wait for its expiry.
     async fn give_up(&mut self) {
         let Some((mut lease, _)) = self.seen.take() else {
             return;

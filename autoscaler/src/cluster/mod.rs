@@ -1,11 +1,11 @@
-//! The autoscaler of a cluster: the [engine](crate::engine), and Kubernetes around it.
+//! The autoscaler of a cluster: the [engine](crate::engine), and the Kubernetes clients around it.
 //!
-//! Facts come in by watches, figures by the report port; orders leave through the writer. Every replica takes both in
-//! and decides; the one that holds the Lease acts.
+//! Watches supply the facts of the cluster, the report port supplies the metrics, and the writer carries out the scale
+//! orders. Every replica receives facts and metrics and decides; only the replica that holds the Lease writes.
 //!
-//! Failure mode: without an API server everything stands as it is. Watches and the Lease are tried again for ever,
-//! reports go on being taken, and nothing is written by anybody who might no longer be the leader. A task that is meant to
-//! run as long as the program and ends takes the program with it.
+//! Failure mode: without an API server every workload keeps its replicas. Watches and the Lease are retried without end, and
+//! reports are still received. A replica that may no longer be the leader writes nothing. If a task that must run as long as
+//! the program ends, the program ends too.
 
 mod allotments;
 mod api;
@@ -84,45 +84,45 @@ use crate::{
     engine::{Effect, Engine, TargetKey},
 };
 
-/// The decision loop comes round this often at least; a decision that was due is that much late at most.
+/// Longest sleep of the decision loop between two rounds, hence also the most by which a due decision is late.
 const ROUND: Duration = Duration::from_millis(100);
-/// What falls due within so short a time is decided together: each round looks at every workload, and ten thousand of
-/// them fall due at a thousand different moments.
+/// Shortest sleep of the decision loop unless it is woken: decisions that are due within this time are taken in one round.
+/// Each round looks at every workload, and ten thousand workloads are due at ten thousand different moments.
 const TOGETHER: Duration = Duration::from_millis(10);
-/// A certificate is looked at again this often. cert-manager replaces one weeks before its end.
+/// How often the certificate is read again. cert-manager replaces one weeks before it expires.
 const CERTIFICATE_AGAIN: Duration = Duration::from_secs(60);
-/// What is under way at the end has this long; the kubelet gives 30 s.
+/// How long writes and reports under way may take at shutdown; the kubelet allows 30 s.
 const GRACE: Duration = Duration::from_secs(10);
-/// Senders that are gone are swept out this often.
+/// How often senders that no longer report are removed.
 const SWEEP: Duration = Duration::from_secs(600);
 
-/// Why the autoscaler cannot start or go on.
+/// Why the autoscaler cannot start or cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// No way to the API server is configured.
+    /// No client for the API server can be built from the configuration.
     #[error("no way to the API server: {0}")]
     Client(#[from] kube::Error),
-    /// How to reach it cannot be told.
+    /// The configuration of the client cannot be inferred.
     #[error("cannot tell how to reach the API server: {0}")]
     Config(#[from] kube::config::InferConfigError),
-    /// A port cannot be had.
+    /// A port cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// Where.
+        /// The address to listen on.
         address: SocketAddr,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The certificate cannot be used.
+    /// The certificate cannot be used for TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The certificate cannot be had.
+    /// The certificate cannot be read or made.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// Signals cannot be caught.
+    /// Signal handlers cannot be installed.
     #[error("cannot catch signals: {0}")]
     Signals(#[source] io::Error),
-    /// A task that should not end has ended.
+    /// A task that must not end has ended.
     #[error(transparent)]
     Broken(#[from] TaskEnded),
 }
@@ -130,11 +130,11 @@ pub enum Failure {
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// If it cannot start, or a part of it breaks down.
+/// If it cannot start, or if a task that must not end has ended.
 pub async fn run(options: Options) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
-    // As many connections as the system grants.
+    // Raises the limit of open files to the hard limit: each connection needs a file.
     if let Ok((_, most)) =
         nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
     {
@@ -144,7 +144,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let connections = Connections::new(kube::Config::infer().await?)?;
     let client = connections.client()?;
     let leadership = Leadership::new(BootClock::new());
-    // Everything that only the leader writes goes through this one.
+    // The client for everything that only the leader writes.
     let leaders_client = connections.client_of_leader(Arc::clone(&leadership))?;
     let reports = listen(options.report_address).await?;
     let status_port = listen(options.status_address).await?;
@@ -292,13 +292,13 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     };
     info!("ending");
     end.send_replace(true);
-    // Writes under way are waited for, the Lease is given up, and reports under way are answered.
+    // Waits for the writes under way, the release of the Lease and the answers to reports under way.
     let _ = time::timeout(GRACE, async { tokio::join!(standing, serving) }).await;
     result
 }
 
-/// The start: nothing is led, and nothing decided, before everything there is has been read. Owners may be followed later:
-/// workloads that wait for one hold their replicas.
+/// The start: this replica neither leads nor decides before all initial lists have been read. Owner references may be
+/// resolved later: workloads that wait for an owner keep their replicas.
 struct Start {
     known: Sync,
     shared: Arc<Shared>,
@@ -322,10 +322,10 @@ impl Start {
         self.shared.sooner.notify_one();
         self.status.ready.store(true, Ordering::Relaxed);
         info!("ready");
-        // The lists.
+        // The initial lists are processed: returns their memory to the system.
         ebb_metrics::memory::give_back();
         let followed = follow_leading(leading, self.shared, self.metrics);
-        // The leadership outlives the candidate, so the second one goes on for ever.
+        // `Leadership` outlives the candidate, so `followed` does not end before it.
         tokio::select! {
             () = candidate.run(ending) => {}
             () = followed => {}
@@ -333,7 +333,7 @@ impl Start {
     }
 }
 
-/// Watches what is there; the answer tells when all of it has been read once.
+/// Starts the watches; the returned `Sync` is done when each required watch has read its list once.
 fn known_facts(
     options: &Options,
     client: &Client,
@@ -386,7 +386,7 @@ fn known_facts(
     known
 }
 
-/// Kinds that are watched without being asked for: a workload may have no pod that leads to it.
+/// Kinds that are watched from the start, because a workload may have no pod whose owner references lead to it.
 fn every_cluster_has() -> [ApiResource; 2] {
     [
         ApiResource::erase::<Deployment>(&()),
@@ -394,7 +394,7 @@ fn every_cluster_has() -> [ApiResource; 2] {
     ]
 }
 
-/// Decides what is due, for ever.
+/// Takes the decisions that are due, without end.
 async fn decide(shared: Arc<Shared>) {
     let mut swept = Instant::now();
     loop {
@@ -404,7 +404,7 @@ async fn decide(shared: Arc<Shared>) {
         });
         shared.beat();
         if next == Some(Duration::ZERO) {
-            // More are due. Whoever waits for the engine comes first.
+            // More decisions are due. Tasks that wait for the engine go first.
             tokio::task::yield_now().await;
             continue;
         }
@@ -420,7 +420,7 @@ async fn decide(shared: Arc<Shared>) {
     }
 }
 
-/// Passes on what the engine wants done.
+/// Passes the effects of the engine to the tasks that carry them out.
 async fn dispatch(
     mut effects: mpsc::UnboundedReceiver<Effect>,
     owners: Owners,
@@ -434,7 +434,7 @@ async fn dispatch(
             Effect::Follow { namespace, owner } => owners.follow(namespace, owner),
             Effect::Confirm(target) => owners.confirm(target),
             Effect::Scale(order) if leads => {
-                // Gone only at the very end.
+                // The receiver is gone only at shutdown.
                 let _ = orders.send(order);
             }
             Effect::Say(notice) if leads => events.say(notice),
@@ -443,7 +443,7 @@ async fn dispatch(
     }
 }
 
-/// Tells the engine and the metric who leads.
+/// Passes each change of leadership to the engine and to the metric.
 async fn follow_leading(
     mut leading: channel::Receiver<bool>,
     shared: Arc<Shared>,
@@ -465,7 +465,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
         .map_err(|source| Failure::Listen { address, source })
 }
 
-/// The certificate of the report port, kept up to date.
+/// The certificate of the report port; a task keeps it up to date.
 async fn certificate(
     options: &Options,
     client: Client,

@@ -1,4 +1,4 @@
-//! What the program is told when it starts. All else it reads from the API server, live.
+//! The command line. All other settings are read from the API server, live.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -105,7 +105,7 @@ pub struct Options {
     pub max_connections: u32,
 }
 
-/// A service account, in two parts.
+/// Validates a service account of the form `NAMESPACE/NAME`.
 fn account(text: &str) -> Result<String, String> {
     match text.split_once('/') {
         Some((namespace, name))
@@ -117,7 +117,7 @@ fn account(text: &str) -> Result<String, String> {
     }
 }
 
-/// The API keeps whole seconds, and a leader must be able to miss a renewal or two.
+/// Parses the duration of the Lease. The API stores whole seconds, and a leader must be able to miss a renewal or two.
 fn lease_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration)

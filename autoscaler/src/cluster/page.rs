@@ -1,4 +1,4 @@
-//! What the live page shows, read from the engine when it is asked for.
+//! The data of the live page, read from the engine on each request.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use ebb_page::{About, Detail, Name, Source, Workload};
 use super::{leadership::Leadership, shared::Shared};
 use crate::engine::WorkloadId;
 
-/// Workloads that are looked at in one go. The engine decides between two of these, so nobody who looks holds up a
-/// decision for longer than a fraction of a millisecond, however many workloads there are.
+/// Workloads that are read under one lock. The engine can decide between two batches, so a reader delays a decision by a
+/// fraction of a millisecond at most, however many workloads there are.
 const AT_A_TIME: usize = 128;
 
-/// The engine, as whoever looks at it sees it.
+/// The engine as a source of the live page.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) shared: Arc<Shared>,
@@ -38,12 +38,12 @@ impl Source for Shown {
     }
 }
 
-/// All workloads, each as it stood when it was looked at.
+/// Returns all workloads, each as it was when its batch was read.
 pub(super) fn views(shared: &Shared) -> Vec<Workload> {
     in_pieces(|last| shared.with(|engine, _| engine.views_after(last, AT_A_TIME).collect()))
 }
 
-/// The workloads that have metrics of their own.
+/// Returns the workloads that have metrics of their own.
 pub(super) fn measured_views(shared: &Shared) -> Vec<Workload> {
     let all = in_pieces(|last| {
         shared.with(|engine, _| engine.measured_views_after(last, AT_A_TIME).collect())
@@ -51,7 +51,7 @@ pub(super) fn measured_views(shared: &Shared) -> Vec<Workload> {
     all.into_iter().flatten().collect()
 }
 
-/// Reads on after the last workload of each piece, until there is no more.
+/// Reads batch after batch, each from the last workload of the one before, until a batch is empty.
 fn in_pieces<T>(read: impl Fn(Option<WorkloadId>) -> Vec<(WorkloadId, T)>) -> Vec<T> {
     let (mut all, mut last) = (Vec::new(), None);
     loop {
@@ -133,8 +133,8 @@ mod tests {
         assert!(shown.detail(&other).is_none());
     }
 
-    /// What is counted is how often somebody else has the engine while one looks at all of it: with one look under one
-    /// lock it would be never.
+    /// Counts how often another thread gets the engine while all workloads are read. If they were read under one lock, the count
+    /// would be zero.
     #[tokio::test]
     async fn who_looks_at_all_holds_nobody_up() {
         let shared = shared();

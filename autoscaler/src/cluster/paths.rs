@@ -1,8 +1,8 @@
-//! Has the leader's records and slices written: which ports are whose, and who is in the path of which Service.
+//! Writes the leader's records and slices: which Service has which ports, and which activators are in its request path.
 //!
-//! Looked at once a second, and at once when something changes that they depend on. Bias: what could not be written is
-//! looked at anew, never queued, so that an API server that was away gets what is wanted by then. Failure mode: while it
-//! is away traffic goes the way it went.
+//! Runs once a second, and at once if something changes that the records or slices depend on. Bias: a failed write is
+//! computed anew, never queued, so an API server that was away receives the state desired by then. Failure mode: while the
+//! API server is away, traffic keeps its path.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,21 +14,21 @@ use tracing::{info, warn};
 use super::{allotments, leadership::Leadership, shared::Shared, slices};
 use crate::engine::{Outcome, Path};
 
-/// Activators fall silent without anybody telling.
+/// Longest wait between two rounds: an activator that stops reporting triggers no round.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Not more often than this, however much changes.
+/// Shortest wait between two rounds, however much changes.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
-/// Nor more of the time than one part in so many: others want the engine too.
+/// A round is followed by a wait of this many times the time that the engine took: other tasks need the engine too.
 const SHARE: u32 = 10;
-/// Records and slices written at a time.
+/// Records and slices written at the same time.
 const AT_A_TIME: usize = 16;
-/// An answer is waited for this long; see the writer of scales.
+/// Time limit of a write; see the writer of scales.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// The same complaint is logged once in this time.
+/// The same failure is logged once in this time.
 const LOGGED_AGAIN: Duration = Duration::from_secs(60);
 
-/// Writes records and slices whenever this replica leads, for ever. `client` writes only then: it checks each write as it
-/// goes out. `namespace`: where the records are.
+/// Writes records and slices while this replica leads, without end. `client` refuses a write at any other time: it checks each
+/// write as it is sent. `namespace`: where the records are.
 pub(super) async fn run(
     client: Client,
     namespace: String,
@@ -64,7 +64,7 @@ pub(super) async fn run(
     }
 }
 
-/// Does one, and tells the engine what came of it; why it was not done, if it was not.
+/// Writes one record or slice and passes the outcome to the engine; returns the failure, if any.
 async fn one(client: &Client, own: &str, shared: &Shared, path: Path) -> Option<String> {
     let client = client.clone();
     let done = async {
@@ -95,9 +95,9 @@ async fn one(client: &Client, own: &str, shared: &Shared, path: Path) -> Option<
     }
 }
 
-/// What an error says of the write.
+/// Converts an error into the outcome of the write.
 fn outcome(error: &Error) -> Outcome {
-    /// Cause of a refusal in a namespace that is about to go (`NamespaceTerminatingCause` of `k8s.io/api/core/v1`).
+    /// Cause of a refusal in a namespace that is being deleted (`NamespaceTerminatingCause` of `k8s.io/api/core/v1`).
     const TERMINATING: &str = "NamespaceTerminating";
     let Error::Api(status) = error else {
         return Outcome::Unanswered;
@@ -109,12 +109,12 @@ fn outcome(error: &Error) -> Outcome {
             .into_iter()
             .flatten()
             .any(|cause| cause.reason == TERMINATING)
-            // Before Kubernetes 1.17 there was no such cause.
+            // The cause does not exist before Kubernetes 1.17.
             || status.message.contains("because it is being terminated"),
     }
 }
 
-/// A write, in words.
+/// Describes a write for the log.
 fn what(path: &Path) -> String {
     match path {
         Path::Record(change) => {

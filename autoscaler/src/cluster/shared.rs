@@ -1,8 +1,8 @@
 //! The engine, shared by the tasks around it.
 //!
-//! One lock, held for microseconds and never across an await. What the engine wants done leaves through one channel,
-//! in order. Whenever somebody has the engine it is told first whether what it knows is fresh: after this process was
-//! stopped for a while, the first to come round may be anybody.
+//! One lock guards the engine: a task holds it for microseconds, and never across an await. The effects of the engine leave
+//! through one channel, in order. At each access the engine first learns which watches are stale: after this process was
+//! stopped for a while, any task may be the first to run.
 
 use std::{
     collections::BTreeSet,
@@ -28,24 +28,24 @@ use crate::{
     engine::{Effect, Engine, Notice},
 };
 
-/// The engine and the time.
+/// The engine, its clock and its outbox.
 #[derive(Debug)]
 pub(super) struct Shared {
     engine: Mutex<Told>,
     clock: Clock,
     outbox: mpsc::UnboundedSender<Effect>,
-    /// Something is due earlier than was thought.
+    /// Wakes the decision loop: a decision is due earlier than expected.
     pub(super) sooner: Notify,
-    /// Slices should be looked at.
+    /// Wakes the task that writes slices.
     pub(super) paths: Notify,
-    /// How old what the API server tells is.
+    /// When each watch last heard from the API server.
     pub(super) watches: Watches,
     /// The long-lived tasks of the program.
     pub(super) tasks: Tasks,
     beat: AtomicU64,
 }
 
-/// The engine, and the watches that it was told are stale.
+/// The engine, and the watches that it knows to be stale.
 #[derive(Debug)]
 struct Told {
     engine: Engine,
@@ -73,38 +73,38 @@ impl Shared {
         self.clock.at(Instant::now())
     }
 
-    /// Does something with the engine and passes on what it wants done.
+    /// Runs `act` on the engine, then passes on the effects.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Engine, Timestamp) -> T) -> T {
-        // The engine is whole between any two of its methods, whatever panicked meanwhile.
+        // A panic elsewhere cannot leave the engine half changed: it is consistent between any two of its methods.
         let mut told = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         told.freshness(&self.watches);
         let engine = &mut told.engine;
-        // After the lock: time does not go back for the engine.
+        // Read after the lock is taken, so the engine never sees the time go backwards.
         let now = self.now();
         let result = act(engine, now);
         if engine.paths_changed() {
             self.paths.notify_one();
         }
         for effect in engine.effects() {
-            // Nobody there any more: the program is ending.
+            // The receiver is gone only at shutdown.
             let _ = self.outbox.send(effect);
         }
         result
     }
 
-    /// Tells the users of an object something, if this replica leads.
+    /// Publishes an Event about an object, if this replica leads.
     pub(super) fn say(&self, notice: Notice) {
-        // Nobody there any more: the program is ending.
+        // The receiver is gone only at shutdown.
         let _ = self.outbox.send(Effect::Say(notice));
     }
 
-    /// The decision loop has come round.
+    /// Records that the decision loop has run a round.
     pub(super) fn beat(&self) {
         let seconds = self.now().since_epoch().as_secs();
         self.beat.store(seconds, Ordering::Relaxed);
     }
 
-    /// Seconds since the decision loop last came round.
+    /// Seconds since the last round of the decision loop.
     pub(super) fn since_beat(&self) -> u64 {
         let now = self.now().since_epoch().as_secs();
         now.saturating_sub(self.beat.load(Ordering::Relaxed))
@@ -112,7 +112,7 @@ impl Shared {
 }
 
 impl Told {
-    /// Tells the engine which of its facts are stale, where that has changed.
+    /// Updates which facts the engine knows to be stale, if that has changed.
     fn freshness(&mut self, watches: &Watches) {
         let mut changed = false;
         watches.each(|watch, fresh| {
@@ -143,5 +143,5 @@ impl Told {
 }
 
 fn why(kind: &str) -> String {
-    format!("the API server has told nothing of {kind} for more than {STALE_AFTER:?}")
+    format!("no message from the API server about {kind} for more than {STALE_AFTER:?}")
 }

@@ -1,5 +1,4 @@
-//! The EndpointSlices that lead to activators, as the API server has them. What is in them is decided in
-//! [the engine](crate::engine).
+//! The EndpointSlices that route to activators, in the API server. The [engine](crate::engine) decides their contents.
 
 use ebb_contract::slices::{
     self, HARD_LIMIT, MANAGED_BY, MANAGER, PODS_OF, SCALED_TO_ZERO, SERVICE, WORKLOAD,
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::engine::{Wish, Written};
 
-/// The slice as it is to be applied.
+/// Builds the EndpointSlice to apply.
 fn object(wish: &Wish, written: &Written) -> Value {
     let namespace = &*wish.workload.namespace;
     let ports: Vec<_> = written
@@ -60,7 +59,7 @@ fn object(wish: &Wish, written: &Written) -> Value {
     })
 }
 
-/// What a slice says that has the name of one of ours.
+/// Reads a slice that has the name of one of Ebb's.
 pub(super) fn read(slice: &EndpointSlice) -> Written {
     let annotation = |key: &str| slice.metadata.annotations.as_ref()?.get(key);
     let owners = slice.metadata.owner_references.iter().flatten();
@@ -103,20 +102,20 @@ pub(super) fn read(slice: &EndpointSlice) -> Written {
     written
 }
 
-/// Whether a slice has the labels of one of ours.
+/// Whether a slice has the labels of one of Ebb's.
 fn is_labelled(slice: &EndpointSlice) -> bool {
     let service = slice.metadata.name.as_deref().and_then(slices::service);
     let label = |key: &str| slice.metadata.labels.as_ref()?.get(key).map(String::as_str);
     service.is_some() && label(SERVICE) == service && label(MANAGED_BY) == Some(MANAGER)
 }
 
-/// Writes a slice, whether or not it is there.
+/// Creates or updates a slice.
 ///
 /// # Errors
-/// The API server refuses it, or is away.
+/// If the API server refuses the slice, or cannot be reached.
 pub(super) async fn apply(client: Client, wish: &Wish, written: &Written) -> Result<(), Error> {
     let api: Api<EndpointSlice> = Api::namespaced(client, &wish.workload.namespace);
-    // Nobody else may own a field of it.
+    // Takes over fields that another field manager owns.
     let manager = PatchParams::apply("ebb-autoscaler").force();
     let object = object(wish, written);
     api.patch(
@@ -128,10 +127,10 @@ pub(super) async fn apply(client: Client, wish: &Wish, written: &Written) -> Res
     .map(drop)
 }
 
-/// Takes a slice away.
+/// Deletes a slice; an absent one is no error.
 ///
 /// # Errors
-/// The API server refuses, or is away.
+/// If the API server refuses, or cannot be reached.
 pub(super) async fn remove(client: Client, namespace: &str, service: &str) -> Result<(), Error> {
     let api: Api<EndpointSlice> = Api::namespaced(client, namespace);
     match api

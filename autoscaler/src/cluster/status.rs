@@ -1,9 +1,9 @@
-//! The status port: what the kubelet, Prometheus and people ask.
+//! The status port, for the kubelet, Prometheus and people.
 //!
-//! Alive means that the decision loop and the tasks of the watches come round; an API server that is away or silent is no
-//! reason to be restarted, because a restart would not bring it back and would cost the windows. Ready means that everything
-//! there was to know at the start is known and reports are taken; it stays so, because agents must be able to go on
-//! reporting. How old the facts are is told in the answer, and by `ebb_autoscaler_watch_age_seconds`.
+//! Alive means that the decision loop and the tasks of the watches run. An API server that is away or silent is no reason for
+//! a restart: a restart would not bring it back, and the metric windows would be lost. Ready means that all initial lists
+//! have been read and reports are received. The replica then stays ready, because agents must be able to report. The
+//! answer and `ebb_autoscaler_watch_age_seconds` say how old the facts are.
 
 use std::{
     fmt,
@@ -18,10 +18,10 @@ use ebb_page::Page;
 
 use super::{metrics::Metrics, page::Shown, shared::Shared, watch::heard::STALE_AFTER};
 
-/// A loop that comes round every tenth of a second and did not for so long does not come round at all.
+/// Seconds without a decision round after which the loop counts as stuck; normally a round starts every 100 ms.
 const DEAD_AFTER: u64 = 20;
 
-/// What is served.
+/// The state that the status port serves.
 #[derive(Debug)]
 pub(super) struct Status {
     pub(super) shared: Arc<Shared>,
@@ -31,12 +31,12 @@ pub(super) struct Status {
 }
 
 impl Status {
-    /// A line for each watch that was not heard of lately.
+    /// Returns one line for each stale watch.
     fn old_watches(&self) -> impl Iterator<Item = String> {
         let old = self.shared.watches.ages().into_iter();
         old.filter(|(_, age)| *age > STALE_AFTER).map(|(kind, age)| {
             format!(
-                "the API server has told nothing of {kind} for {} s, so nothing is scaled down; the log says why",
+                "no message from the API server about {kind} for {} s, so nothing is scaled down; the log says why",
                 age.as_secs()
             )
         })
@@ -49,7 +49,7 @@ impl ebb_metrics::status::Status for Status {
             return Err(stuck);
         }
         let since = self.shared.since_beat();
-        // Before the start is over there is nothing to decide.
+        // Nothing is decided before the start is over.
         if since <= DEAD_AFTER || !self.ready.load(Ordering::Relaxed) {
             Ok(())
         } else {

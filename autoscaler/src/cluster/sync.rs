@@ -1,4 +1,4 @@
-//! Whether all there was to know at the start is known.
+//! Whether all initial lists have been read.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +10,7 @@ pub(super) struct Sync {
     left: Arc<watch::Sender<usize>>,
 }
 
-/// One part of the start. Done once is done.
+/// One part of the start. Only the first call of `done` counts.
 #[derive(Debug)]
 pub(super) struct Part {
     left: Mutex<Option<Arc<watch::Sender<usize>>>>,
@@ -32,7 +32,7 @@ impl Sync {
 
     /// Resolves when all parts are done.
     pub(super) async fn done(&self) {
-        // The sender is in self: it cannot be gone.
+        // The sender lives in self, so the channel cannot close.
         let _ = self.left.subscribe().wait_for(|left| *left == 0).await;
     }
 }

@@ -20,23 +20,23 @@ use crate::{
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// What the API server does with a request.
+/// How the API server answers a request.
 pub(super) enum Answer {
-    /// It answers with this.
+    /// Answers with this status and body.
     Json(u16, Value),
-    /// It answers with these lines, one after the other, and with nothing more.
+    /// Answers with these lines, then keeps the answer open without any more.
     Lines(Vec<Value>),
-    /// It answers with these lines and ends.
+    /// Answers with these lines and ends the answer.
     Ends(Vec<Value>),
-    /// It answers with nothing, and ends after this time.
+    /// Answers with an empty body that ends after this time.
     EndsAfter(Duration),
-    /// It does so after this time.
+    /// Answers in the given way after this time.
     Late(Duration, Box<Self>),
-    /// It never answers.
+    /// Never answers.
     Never,
 }
 
-/// A client whose API server is `answer`, which is given method, path with query, and body.
+/// A client whose API server is the function `answer` of method, path with query, and body.
 pub(super) fn client(
     answer: impl Fn(&str, &str, &Value) -> Answer + Send + Sync + 'static,
 ) -> Client {
@@ -76,7 +76,7 @@ pub(super) fn client(
     Client::new(service, "default")
 }
 
-/// A refusal, as the API server words it.
+/// A refusal in the form of the API server.
 pub(super) fn refusal(code: u16, reason: &str) -> Answer {
     let status = json!({
         "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
@@ -85,7 +85,7 @@ pub(super) fn refusal(code: u16, reason: &str) -> Answer {
     Answer::Json(code, status)
 }
 
-/// An engine that decides, and what it wants done.
+/// An engine, and the receiver of its effects.
 pub(super) fn shared() -> (Arc<Shared>, mpsc::UnboundedReceiver<Effect>) {
     let (outbox, effects) = mpsc::unbounded_channel();
     let shared = Shared::new(Engine::new(false), Clock::start(), outbox);

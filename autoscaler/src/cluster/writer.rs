@@ -1,14 +1,14 @@
-//! Has orders carried out: first the deletion costs, then the scale, then an Event that says so.
+//! Carries out scale orders: first the pod deletion costs, then the scale, then an Event.
 //!
-//! One order of a workload at a time; of those that come meanwhile the last counts. Bias: when in doubt, not done. An
-//! order that failed is dropped: the next decision orders what is still missing. An order of a replica that does not lead
-//! any more is dropped too; the client refuses to send it ([`Leadership`]). A scale is never lowered before the pods to go
-//! are marked.
+//! A workload has one order under way at a time; of the orders that arrive meanwhile only the last is kept. Bias: when in
+//! doubt, do not scale. A failed order is dropped: the next decision orders the difference that remains. An order of a
+//! replica that no longer leads is dropped too; the client refuses to send it ([`Leadership`]). A scale is never lowered
+//! before the scale-down candidates have their deletion cost.
 //!
-//! A scale carries the uid and the `resourceVersion` it was decided on, so one that was decided on an older state of the
-//! object is refused with 409 (<https://kubernetes.io/docs/reference/using-api/api-concepts/#updates-to-existing-resources>):
-//! somebody else has changed it, or its status has changed, or it is another object of the same name. That is no failure:
-//! it is decided anew.
+//! A scale carries the uid and the `resourceVersion` that the decision is based on. So the API server refuses a decision on an
+//! older state with 409 (<https://kubernetes.io/docs/reference/using-api/api-concepts/#updates-to-existing-resources>):
+//! the object or its status has changed, or it is another object of the same name. That is no failure: the engine decides
+//! again.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -32,15 +32,15 @@ use super::{
 };
 use crate::engine::{DeletionCost, Notice, Order, WorkloadId};
 
-/// The annotation a ReplicaSet's pods are removed by; beta and on since Kubernetes 1.22.
+/// The annotation that orders a ReplicaSet's scale-down; beta and on by default since Kubernetes 1.22.
 pub(super) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-/// Pods of an order that are marked at a time.
+/// Pods of an order whose deletion cost is written at the same time.
 const MARKS_AT_A_TIME: usize = 16;
 
-/// What orders are carried out with.
+/// Clients and shared state for carrying out orders.
 pub(super) struct Writer {
-    /// Writes only while this replica leads, and gives each write its time limit.
+    /// Writes only while this replica leads, and limits the time of each write.
     pub(super) client: Client,
     pub(super) kinds: Arc<Kinds>,
     pub(super) shared: Arc<Shared>,
@@ -65,7 +65,7 @@ enum Failure {
 }
 
 impl Writer {
-    /// Carries out orders for as long as some come.
+    /// Carries out orders until the sender is gone.
     pub(super) async fn run(self: Arc<Self>, mut orders: mpsc::UnboundedReceiver<Order>) {
         let mut under_way = JoinSet::new();
         let mut waiting: HashMap<WorkloadId, Option<Order>> = HashMap::new();
@@ -136,9 +136,9 @@ impl Writer {
         workload
     }
 
-    /// Answers the `resourceVersion` of the object that has been scaled.
+    /// Carries out an order and returns the new `resourceVersion` of the scaled object.
     async fn try_to(&self, order: &Order) -> Result<Box<str>, Failure> {
-        // Before the first pod is marked: each request is checked again when it goes out.
+        // Checked before the first deletion cost is written; the client checks again before each request.
         if !self.leadership.leads() {
             return Err(NotLeading.into());
         }
@@ -169,12 +169,12 @@ impl Writer {
     /// Sets a pod's deletion cost.
     async fn mark(&self, pods: &Api<Pod>, cost: &DeletionCost) -> Result<(), Failure> {
         let value = cost.cost.map(|cost| cost.to_string());
-        // With the uid, so that a successor of the same name is not meant.
+        // With the uid, so a new pod of the same name is not changed.
         let patch = Patch::Merge(json!({
             "metadata": {"uid": cost.uid, "annotations": {DELETION_COST: value}},
         }));
         match pods.patch_metadata(&cost.pod, &parameters(), &patch).await {
-            // A pod that is gone need not be told to go.
+            // The pod is gone already: no cost is needed.
             Err(Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
             Err(error) if NotLeading::is_why(&error) => Err(NotLeading.into()),
             result => result

@@ -1,4 +1,4 @@
-//! From what is known to what is to be done.
+//! Decides due workloads, and turns decisions into effects.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,23 +15,24 @@ use super::{
     victims,
 };
 
-/// Decisions of one workload are at least this far apart, however many sources ask for one: a burst reaches many
-/// nodes at once, and each of them says so.
+/// Decisions of one workload are at least this far apart, however many sources request one: a burst reaches many nodes
+/// at once, and each of them requests a decision.
 const BETWEEN_DECISIONS: Duration = Duration::from_millis(50);
 
-/// Workloads that are decided at a time, in half a millisecond. Thousands that are due at once (one namespace can create
-/// them) must not keep the reports of others waiting.
+/// Most workloads that are decided in one call, which takes half a millisecond. Thousands of workloads can be due at
+/// once (one namespace can create them), and they must not delay the reports of others.
 const AT_A_TIME: usize = 64;
 
-/// A workload that somebody has scaled to zero is looked at this often, and as soon as it has pods or requests again.
+/// A workload that somebody else has scaled to zero is decided this often, and at once when it has pods or requests
+/// again.
 const PAUSED_AGAIN: Duration = Duration::from_secs(10);
 
-/// Why a workload is brought back.
+/// Why a workload is brought back from zero.
 const CUT_OFF: &str = "no request can reach it through an activator";
 const OPTED_OUT: &str = "it does not ask to be scaled any more";
 
 impl Engine {
-    /// Decides at once, or as soon as it is long enough since the last time.
+    /// Requests a decision: at once, or as soon as `BETWEEN_DECISIONS` has passed since the last one.
     pub(super) fn press(&mut self, now: Timestamp, id: WorkloadId) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
@@ -45,8 +46,8 @@ impl Engine {
         }
     }
 
-    /// Decides what is due, at most [`AT_A_TIME`] workloads; answers when to come again at the latest, which is `now` if more
-    /// are due.
+    /// Decides the workloads that are due, at most [`AT_A_TIME`] of them. Returns when to call again at the latest;
+    /// this is `now` or earlier if more are due.
     pub fn decide_due(&mut self, now: Timestamp) -> Option<Timestamp> {
         self.fronts.tick(now);
         if !self.deciding || self.config.is_none() {
@@ -60,7 +61,7 @@ impl Engine {
         self.due.values().copied().min()
     }
 
-    /// Has a workload decided at `at`, if not before; answers when.
+    /// Schedules a decision at `at`, unless an earlier one is scheduled. Returns the scheduled time.
     pub(super) fn sooner(&mut self, id: WorkloadId, at: Timestamp) -> Timestamp {
         let due = self.due.entry(id).or_insert(at);
         *due = at.min(*due);
@@ -90,7 +91,7 @@ impl Engine {
         let can_be_held = self.activator && self.fronts.can_be_held(entry);
         if can_be_held != entry.can_be_held {
             entry.can_be_held = can_be_held;
-            // What may be asked for depends on it.
+            // The resolved settings depend on it.
             self.judge(now, id);
         }
         let target = self.entries.get(&id).map(|entry| &entry.target.key);
@@ -117,7 +118,7 @@ impl Engine {
             };
             match series.to_hold(now).filter(|_| !deleting) {
                 Some(span) => {
-                    // What makes no sense was refused when it was told.
+                    // Values that make no sense were refused when they were reported.
                     let _ =
                         workload.observe(&mut series.feed, now, span.concurrency, span.requests);
                 }
@@ -140,7 +141,7 @@ impl Engine {
         };
         let decision = workload.decide(now, &facts);
         let proxy = match decision.step.want {
-            // Nothing is known yet, as after a start: whoever is in the path stays, and nobody enters it.
+            // Nothing is known yet, for example after a start: activators in the request path stay, and none is added.
             None if replicas > 0 => entry.proxy,
             _ => Some((decision.step.proxy, decision.step.activators)),
         };
@@ -175,7 +176,7 @@ impl Engine {
         }
     }
 
-    /// Turns the last decision into an order, or a recommendation.
+    /// Turns the last decision into an order or a recommendation.
     fn act(&mut self, id: WorkloadId) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
@@ -202,14 +203,15 @@ impl Engine {
             return;
         };
         let from = entry.replicas();
-        // Without an activator in place nobody would hear the request that should wake it.
+        // Zero is ordered only while an activator is in the request path: otherwise nothing would receive the request
+        // that wakes the workload.
         let step = &last.decision.step;
-        // While the last pod is kept, further ones are of no use.
+        // While only the last pod has to stay, further pods are of no use.
         let only_last = || (step.want == Some(0) && from > 1).then_some(1);
         let to = step.apply.or_else(only_last);
         let to = to
             .filter(|&pods| pods > 0 || (last.may_be_zero(entry) && self.fronts.is_marked(entry)));
-        // The decision holds by itself; here is where it would do harm if it did not.
+        // The decision already guarantees this. It is enforced here as well, because here a violation would do harm.
         let to = to.filter(|&pods| pods >= from || entry.unknown.is_none());
         if entry.mode == Mode::Recommend || self.recommend_only {
             if to.is_some() && to != entry.recommended {
@@ -249,7 +251,7 @@ impl Engine {
         }));
     }
 
-    /// How an order went. What was not done is decided anew with the next decision.
+    /// Records the result of an order. What was not done is decided again with the next decision.
     pub fn written(&mut self, now: Timestamp, order: Order, error: Option<String>) {
         let Some(entry) = self.entries.get_mut(&order.workload) else {
             return;
@@ -257,8 +259,9 @@ impl Engine {
         if entry.ordered == Some(order.to) {
             entry.ordered = None;
         }
-        // The watch will say the same in a moment; until then nothing need be ordered twice. If it has told of a change since
-        // the decision, that is our own write or a later one: a version from before would be refused for ever.
+        // The watch will soon report the same state; until then nothing has to be ordered twice. If the watch has
+        // reported a change since the decision, that change is this write or a later one, and an older version must not
+        // overwrite it: every further write with it would be refused.
         if error.is_none() && entry.target.resource_version == order.resource_version {
             entry.target.replicas = order.to;
             if let Some(version) = &order.written_version {
@@ -274,8 +277,8 @@ impl Engine {
 }
 
 impl Entry {
-    /// The order that brings it back from zero, where Ebb brought it and no request can wake it any more. Neither wrong
-    /// annotations nor another autoscaler is a reason to leave it there.
+    /// Returns the order that brings it back from zero, for a workload that Ebb scaled to zero and that no request can
+    /// wake any more. Neither invalid annotations nor a conflicting autoscaler is a reason to leave it at zero.
     fn brought_back(&mut self, why: &str) -> Option<Effect> {
         let replicas = self.min_scale().max(1);
         if self.ordered == Some(replicas) {
@@ -295,7 +298,7 @@ impl Entry {
         }))
     }
 
-    /// An Event on what has been unknown for a while, once for as long as it stays so.
+    /// Returns an Event about what has been unknown for `TOLD_AFTER`, once for as long as something stays unknown.
     fn tell_of_unknown(&mut self) -> Option<Effect> {
         let (unknown, since) = self.unknown.as_ref()?;
         let at = self.last.as_ref()?.decision.at;
@@ -313,7 +316,7 @@ impl Entry {
     }
 }
 
-/// The first thing that is not known of a workload. `measured`: whether any of its pods was.
+/// Returns the first thing that is not known about a workload. `measured`: whether any of its pods has been measured.
 fn unknown(
     stale_facts: Option<&Arc<str>>,
     owners: &Owners,
@@ -339,8 +342,8 @@ fn unknown(
 }
 
 impl Engine {
-    /// An order was refused, because the object has changed since the decision. It is decided anew: at once if the change
-    /// has been told meanwhile, else as soon as it is.
+    /// Records that an order was refused because the object has changed since the decision. A new decision follows at
+    /// once if the watch has already reported the change, otherwise as soon as it does.
     pub fn overtaken(&mut self, now: Timestamp, order: &Order) {
         let Some(entry) = self.entries.get_mut(&order.workload) else {
             return;
@@ -356,7 +359,8 @@ impl Engine {
 }
 
 impl Decided {
-    /// Whether whoever holds the requests has been in place for long enough that nobody goes past.
+    /// Returns whether the activators have been in the request path for the grace period, so that no request bypasses
+    /// them.
     fn may_be_zero(&self, entry: &Entry) -> bool {
         let grace = entry.grace();
         let since = self.facts.proxying_since;
@@ -364,8 +368,9 @@ impl Decided {
     }
 }
 
-/// Whether the activators answer for a workload: they are in its path, and where nothing but that is still waited for, they
-/// have been for the grace period, in which every node's kube-proxy comes to know of them.
+/// Returns whether the activators answer for a workload: they are in its request path. Once the workload has been idle
+/// for the grace period, they must also have been there for the grace period, in which every node's kube-proxy learns
+/// their addresses.
 fn answers(now: Timestamp, workload: &Workload, in_place_since: Option<Timestamp>) -> bool {
     let grace = workload.settings().scale_to_zero_grace;
     let idle = now.since(workload.status().since);

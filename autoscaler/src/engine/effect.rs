@@ -1,47 +1,48 @@
-//! What the engine wants done. It does nothing itself.
+//! Effects: what the engine wants done. The engine does nothing itself.
 
 use std::sync::Arc;
 
 use super::names::{Owner, TargetKey, WorkloadId};
 
-/// Something to do outside.
+/// An action for the caller of the engine.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Have a workload scaled.
+    /// Scale a workload.
     Scale(Order),
-    /// Tell the users of an object.
+    /// Publish an Event about an object.
     Say(Notice),
-    /// Find out what is to be scaled where a pod of this owner is.
+    /// Find the object that is to be scaled for the pods of this owner.
     Follow {
-        /// Namespace of pod and owner.
+        /// Namespace of the pods and of their owner.
         namespace: Box<str>,
-        /// The pod's owner.
+        /// The owner of the pods.
         owner: Arc<Owner>,
     },
-    /// Find out whether this exists and is the topmost object that can be scaled: a slice of ours names it.
+    /// Find out whether this object exists and is the topmost one that can be scaled: one of Ebb's slices names it.
     Confirm(TargetKey),
 }
 
-/// Have a workload scaled.
+/// An order to scale a workload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Order {
-    /// Which one.
+    /// The workload.
     pub workload: WorkloadId,
-    /// What to scale.
+    /// The object to scale.
     pub target: TargetKey,
-    /// Its uid, so that a successor of the same name is not meant.
+    /// Uid of the object, so that a later object of the same name is not scaled.
     pub uid: Box<str>,
-    /// `metadata.resourceVersion` of the state it was decided on; once it is carried out, of the state it has made.
+    /// `metadata.resourceVersion` of the state that the decision was made on; after the write, of the state that the
+    /// write has made.
     pub resource_version: Box<str>,
-    /// The version that the write has made, once it is done.
+    /// `metadata.resourceVersion` that the write has made; `None` before the write.
     pub written_version: Option<Box<str>>,
-    /// Pods it is asked to have now.
+    /// Requested replicas before the order.
     pub from: u32,
-    /// Pods it shall have.
+    /// Requested replicas after the order.
     pub to: u32,
-    /// Why, in words.
+    /// The reason, as text.
     pub reason: String,
-    /// What the pods' deletion costs must be before, so that the right ones go.
+    /// Deletion costs to set on pods before the write, so that the right pods are removed.
     pub costs: Vec<DeletionCost>,
 }
 
@@ -52,21 +53,21 @@ pub struct DeletionCost {
     pub pod: Box<str>,
     /// Its uid.
     pub uid: Box<str>,
-    /// The cost to set; `None`: take it away.
+    /// The cost to set; `None`: remove the annotation.
     pub cost: Option<i32>,
 }
 
-/// What an Event says.
+/// The content of an Event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Notice {
-    /// Whom it regards.
+    /// The object that the Event is about.
     pub about: TargetKey,
-    /// Its uid; empty where it is not known.
+    /// Uid of the object; empty if it is not known.
     pub uid: Box<str>,
-    /// Whether somebody should look at it.
+    /// Whether it needs attention (Event type `Warning`).
     pub warning: bool,
-    /// For machines, e.g. `ScaledUp`.
+    /// Reason for programs, e.g. `ScaledUp`.
     pub reason: &'static str,
-    /// For people.
+    /// Note for people.
     pub note: String,
 }

@@ -1,7 +1,7 @@
-//! One workload: its settings, its memory, and whether it may be scaled.
+//! One workload: its settings, its metric windows, and whether it may be scaled.
 //!
-//! Bias: a workload that is refused (bad annotations, another autoscaler) is still measured, so that its windows are
-//! warm when the refusal ends. Settings that were good stay in force until there are better ones.
+//! Bias: a workload that is not scaled (invalid annotations, or a conflicting autoscaler) is still measured, so that
+//! its windows are filled when the reason ends. Valid settings stay in force until there are new valid ones.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -13,11 +13,12 @@ use ebb_page::Memory;
 
 use super::{effect::Order, names::WorkloadId, pods::PodId, target::TargetFacts, unknown::Unknown};
 
-/// A target that has been there for longer than this when it is first seen is not new: it keeps the pods it has and
-/// does not begin with its initial scale. Longer than a watch takes to tell, shorter than a restart of all replicas.
+/// A target older than this when it is first seen, in seconds, is not new: it keeps its replicas and does not begin
+/// with its initial scale. The value is longer than a watch takes to report an object, and shorter than a restart of
+/// all autoscaler replicas.
 const NEW_FOR: i64 = 15;
 
-/// Longest note that an Event takes, in bytes; nothing longer is kept.
+/// Longest note of an Event, in bytes; anything longer is cut.
 const LONGEST_NOTE: usize = 1024;
 
 /// A workload.
@@ -25,77 +26,76 @@ const LONGEST_NOTE: usize = 1024;
 pub(super) struct Entry {
     pub(super) id: WorkloadId,
     pub(super) target: TargetFacts,
-    /// Its pods.
     pub(super) pods: BTreeSet<PodId>,
-    /// Why it is not scaled, if so; all reasons in one line.
+    /// Why it is not scaled, with all reasons in one line; `None`: it is scaled.
     pub(super) refusal: Option<Refusal>,
     settings: Option<Settings>,
     pub(super) mode: Mode,
-    /// Its memory; `None` before its first decision.
+    /// Its windows and decision state; `None` before its first decision.
     pub(super) workload: Option<Workload>,
     pub(super) last: Option<Decided>,
-    /// Whether activators are to be in its path, and how many; `None` before its first decision.
+    /// Whether activators are to be in its request path, and how many; `None` before its first decision.
     pub(super) proxy: Option<(bool, u32)>,
-    /// Whether every way to it can be held, so that it may have no pod.
+    /// Whether the activators can queue every request to it, so that it may have no pod.
     pub(super) can_be_held: bool,
-    /// Since when all that comes to it comes to activators.
+    /// Since when all requests to it go through activators (path switch confirmed).
     pub(super) in_place_since: Option<Timestamp>,
-    /// Requests counted while they were held that will be counted again where they reach a pod.
+    /// Requests counted while they were queued. They will be counted a second time when they reach a pod.
     pub(super) counted_ahead: f64,
-    /// What is not known of it, if anything, and since when.
+    /// The first thing that is not known about it, and since when something has been unknown.
     pub(super) unknown: Option<(Unknown, Timestamp)>,
-    /// Whether an Event has told of what is unknown.
+    /// Whether an Event has reported what is unknown.
     pub(super) unknown_told: bool,
-    /// Since when all of it has been known once.
+    /// When everything about it was known for the first time.
     pub(super) known_since: Option<Timestamp>,
-    /// When its load will have been measured for a stable window, if that is to come.
+    /// When its load will have been measured for a whole stable window; `None`: that is not waited for.
     measured_from: Option<Timestamp>,
-    /// Whether it has opted out, and gets a pod before it is left alone.
+    /// Whether it has opted out and still needs a pod before it is left alone.
     pub(super) is_leaving: bool,
-    /// What was ordered and is not carried out yet.
+    /// Replicas of the last order, until the order is carried out.
     pub(super) ordered: Option<u32>,
-    /// Whether an order was refused because of a change that has not been told yet.
+    /// Whether an order was refused because of a change that no watch has reported yet.
     pub(super) overtaken: bool,
-    /// Its last hour, to be shown.
+    /// Its last hour, for the status page.
     pub(super) memory: Memory,
-    /// Pods recommended last, where it may not be scaled.
+    /// Replicas recommended last, if the mode only allows recommendations.
     pub(super) recommended: Option<u32>,
-    /// Result of the last write.
+    /// Result of the last write of `spec.replicas`.
     pub(super) written: Option<Written>,
 }
 
 /// Why a workload is not scaled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// For machines.
+    /// Reason of the Event, for programs.
     pub(super) reason: &'static str,
-    /// For people.
+    /// Note of the Event, for people.
     pub(super) note: String,
 }
 
-/// What reading the annotations anew has changed.
+/// What a new validation of the annotations has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Judged {
-    /// Whether it is refused, or why.
+    /// Whether the refusal is a different one: it began, ended or has another reason.
     pub(super) refusal: bool,
-    /// What decisions rest on.
+    /// Whether the settings that decisions depend on changed.
     pub(super) settings: bool,
 }
 
-/// A decision and what it saw.
+/// A decision and the input that it was made from.
 #[derive(Clone, Debug)]
 pub(super) struct Decided {
     pub(super) decision: Decision,
     pub(super) facts: Facts,
     pub(super) in_flight: u64,
     pub(super) opaque: u64,
-    /// Requests that activators hold.
+    /// Requests queued in activators.
     pub(super) held: u64,
-    /// Pods whose figures are missing.
+    /// Names of pods without current metrics.
     pub(super) silent: Vec<Box<str>>,
 }
 
-/// How the last write went.
+/// Result of the last write of `spec.replicas`.
 #[derive(Clone, Debug)]
 pub(super) struct Written {
     pub(super) at: Timestamp,
@@ -131,7 +131,7 @@ impl Entry {
         }
     }
 
-    /// Reads the annotations under `config`. `conflict`: who else scales it.
+    /// Validates the annotations under `config`. `conflict`: names of conflicting autoscalers.
     pub(super) fn judge(
         &mut self,
         now: Timestamp,
@@ -177,15 +177,16 @@ impl Entry {
         true
     }
 
-    /// Gives it a memory, if it has settings and none yet.
+    /// Creates the decision state if it does not exist yet; `None` without valid settings.
     pub(super) fn begin(&mut self, now: Timestamp, ready: u32) -> Option<&mut Workload> {
         if self.workload.is_none() {
-            // Nobody knows yet what load the requested pods were started for, whether they are ready or not.
+            // Nobody knows yet for what load the requested replicas were started, so all of them are kept, ready or
+            // not.
             let held = ready.max(self.target.replicas);
             let settings = self.settings.clone()?;
             let age = now.second() - self.target.created;
             self.workload = Some(if self.target.replicas == 0 {
-                // At zero on purpose, whoever brought it there.
+                // It is at zero on purpose, whoever scaled it there.
                 let status = Status {
                     activity: Activity::Inactive,
                     since: now,
@@ -211,8 +212,8 @@ impl Entry {
         self.workload.as_mut()
     }
 
-    /// Whether somebody else gives it more pods while it has none, or before its load was measured for a stable window. What
-    /// for, only their load can tell.
+    /// Returns whether somebody else raises `spec.replicas` while it is 0, or before its load was measured for a stable
+    /// window. Only the load of the new pods can show what they are for.
     pub(super) fn is_raised_by_others(&self, now: Timestamp, replicas: u32) -> bool {
         let window = self.settings.as_ref().map(|it| it.stable_window);
         let is_measured = self
@@ -224,14 +225,14 @@ impl Entry {
             && (self.target.replicas == 0 || !is_measured)
     }
 
-    /// As if it had just been seen for the first time.
+    /// Resets what is known about it, as if it had just been seen for the first time.
     pub(super) fn is_unknown_again(&mut self) {
         self.known_since = None;
         self.measured_from = None;
     }
 
-    /// Takes in what is not known of it at `now`. Once all is known for the first time, the load of the past stable window
-    /// is not: it is, when it has been measured for as long.
+    /// Records at `now` what is not known about it. When everything is known for the first time, the load of the past
+    /// stable window is still unknown; it becomes known after a stable window of measurement.
     pub(super) fn knows(&mut self, now: Timestamp, unknown: Option<Unknown>) {
         if unknown.is_none() && self.known_since.is_none() {
             self.known_since = Some(now);
@@ -247,16 +248,16 @@ impl Entry {
         self.unknown = unknown.map(|unknown| (unknown, since));
     }
 
-    /// Whether it has no pod on purpose and nobody could wake it: then it is left alone, as a HorizontalPodAutoscaler
-    /// leaves a target of zero replicas alone.
+    /// Returns whether it has no pod on purpose and no request can wake it. Then it is left alone, as a
+    /// HorizontalPodAutoscaler leaves a target with zero replicas alone.
     pub(super) fn is_paused(&self) -> bool {
-        // Where only a part of what comes can be held, that part wakes it all the same.
+        // If only some of the requests can be queued, those requests still wake it.
         let waits = self.last.as_ref().is_some_and(|last| last.held > 0);
         self.target.replicas == 0 && !self.can_be_held && !waits
     }
 
-    /// Pods it is asked to have. An order to zero counts as carried out, so that a request that comes meanwhile has a pod
-    /// ordered at once.
+    /// Returns its requested replicas. An order to zero counts as carried out, so that a request that arrives in the
+    /// meantime gets a pod at once.
     pub(super) fn replicas(&self) -> u32 {
         match self.ordered {
             Some(0) => 0,
@@ -264,25 +265,26 @@ impl Entry {
         }
     }
 
-    /// Time the activators must have been in its path before its last pod goes.
+    /// Time that the activators must have been in its request path before its last pod is removed.
     pub(super) fn grace(&self) -> Duration {
         self.settings
             .as_ref()
             .map_or(Duration::MAX, |it| it.scale_to_zero_grace)
     }
 
-    /// Fewest pods.
+    /// Minimum scale, in replicas.
     pub(super) fn min_scale(&self) -> u32 {
         self.settings.as_ref().map_or(0, |it| it.min_scale)
     }
 
-    /// Most requests on a pod at a time; 0 for no limit.
+    /// Hard limit of concurrent requests on one pod; 0 for no limit.
     pub(super) fn hard_limit(&self) -> u32 {
         self.settings.as_ref().map_or(0, |it| it.hard_limit)
     }
 
-    /// When to decide again: at the next even or odd second by its number. In the middle of a second, when nearly every
-    /// source has reported up to the last full one; spread over the half of it, so that not all decide at once.
+    /// Returns when to decide again: in an even or an odd second, by its id, so that decisions are two seconds apart.
+    /// The time is 300 ms to 800 ms into that second: nearly every source has then reported up to the last full second,
+    /// and not all workloads are decided at once.
     pub(super) fn next(&self, now: Timestamp, again: Option<Duration>) -> Timestamp {
         let seconds = now.since_epoch().as_secs();
         let parity = (seconds + self.id.0) % 2;
@@ -295,14 +297,14 @@ impl Entry {
     }
 }
 
-/// A note as long as an Event takes. What it quotes may be as long as an object.
+/// Cuts a note to the length that an Event accepts. The quoted text may be as long as an object.
 fn shortened(mut note: String) -> String {
     note.truncate(note.floor_char_boundary(LONGEST_NOTE));
     note
 }
 
-/// What holds for a workload. Where requests cannot be held, at zero or in a burst, nothing may be taken for granted that
-/// only an activator that is always in the path allows.
+/// Resolves the settings of a workload. If some requests cannot be queued, a negative target burst capacity (activator
+/// always in the request path) becomes 0, because neither scale to zero nor a burst can rely on the activator then.
 fn settings(config: &Config, annotations: &Annotations, can_be_held: bool) -> Settings {
     let mut settings = Settings::resolve(config, annotations, 0);
     debug_assert_eq!(

@@ -1,8 +1,8 @@
-//! What the API server tells: which objects ask to be scaled, which pods there are, and which belongs to which.
+//! Facts from the API server: which objects have opted in, which pods exist, and which pod belongs to which workload.
 //!
-//! Facts may come in any order. A pod belongs to a workload when its owner has been followed up to an object that can
-//! be scaled; that is asked for only where somebody opted in, so that a cluster of which one namespace uses Ebb is not
-//! walked through as a whole.
+//! Facts may arrive in any order. A pod belongs to a workload once its owner references have been followed up to an
+//! object that can be scaled. They are followed only where somebody opted in, so that the API server is not asked about
+//! every owner of a cluster in which one namespace uses Ebb.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::{
 };
 
 impl Engine {
-    /// A scalable object is there, or has changed.
+    /// Takes in a scalable object that is new or has changed.
     pub fn target_seen(&mut self, now: Timestamp, mut facts: TargetFacts) {
         if !facts.opted_in() {
             return self.target_opted_out(now, facts);
@@ -31,7 +31,7 @@ impl Engine {
             };
             if entry.target.uid == facts.uid {
                 if facts.oversized > 0 {
-                    // What was good goes on.
+                    // The valid values stay in force.
                     facts.annotations.clone_from(&entry.target.annotations);
                     facts.labels.clone_from(&entry.target.labels);
                 }
@@ -59,7 +59,7 @@ impl Engine {
                 }
                 return;
             }
-            // Another object of the same name.
+            // Another object with the same name.
             self.target_gone(now, &facts.key);
         }
         if facts.owned && !self.is_led_to(&facts.key) {
@@ -69,7 +69,7 @@ impl Engine {
         self.take_on(now, facts);
     }
 
-    /// A workload more.
+    /// Adds a workload.
     pub(super) fn take_on(&mut self, now: Timestamp, facts: TargetFacts) {
         let Some(facts) = self.within_limit(facts) else {
             return;
@@ -89,7 +89,7 @@ impl Engine {
         self.judge(now, id);
     }
 
-    /// A scalable object is gone, or no longer asks to be scaled.
+    /// Takes in that a scalable object was deleted or has opted out.
     pub fn target_gone(&mut self, now: Timestamp, key: &TargetKey) {
         self.not_led_to.remove(key);
         self.beyond_limit.remove(key);
@@ -107,7 +107,7 @@ impl Engine {
         self.fronts.workload_gone(id, &key.namespace);
         for &pod in &entry.pods {
             if let Some(pod) = self.pods.get_mut(pod) {
-                // Its place in windows that are no more.
+                // The windows that the series belongs to no longer exist.
                 pod.series = None;
                 pod.workload = None;
             }
@@ -118,13 +118,13 @@ impl Engine {
         }
     }
 
-    /// A pod is there, or has changed.
+    /// Takes in a pod that is new or has changed.
     pub fn pod_seen(&mut self, now: Timestamp, mut facts: PodFacts) {
         let known = self.pods.find(&facts.uid);
         if let Some(pod) = known.and_then(|id| self.pods.get_mut(id)) {
             if pod.facts.owner == facts.owner {
                 let serves_now = facts.ready && !pod.facts.ready;
-                // The one that its siblings have too.
+                // Keeps the allocation that pods of the same owner share.
                 facts.owner = pod.facts.owner.take();
                 pod.facts = facts;
                 if let Some(workload) = pod.workload.filter(|_| serves_now) {
@@ -132,7 +132,7 @@ impl Engine {
                 }
                 return;
             }
-            // Released by one owner, and taken on by another.
+            // One owner released it and another one adopted it.
             self.pod_gone(&facts.uid);
         }
         let opted_in = facts.opted_in;
@@ -159,7 +159,7 @@ impl Engine {
         }
     }
 
-    /// One more pod serves: the activators may be needed no longer.
+    /// Requests a decision after one more pod became ready: the activators may no longer be needed in the request path.
     fn capacity_back(&mut self, now: Timestamp, id: WorkloadId) {
         let proxied = self.entries.get(&id).and_then(|entry| entry.proxy);
         if self.activator && proxied.is_some_and(|(proxied, _)| proxied) {
@@ -167,7 +167,7 @@ impl Engine {
         }
     }
 
-    /// A pod is gone.
+    /// Takes in that a pod was deleted.
     pub fn pod_gone(&mut self, uid: &str) {
         let Some((id, pod)) = self.pods.remove(uid) else {
             return;
@@ -183,7 +183,7 @@ impl Engine {
         }
     }
 
-    /// What the owner of pods in `namespace` leads to. An answer may be followed by another one.
+    /// Takes in what the owner of pods in `namespace` leads to. A later call may replace the answer.
     pub fn followed(
         &mut self,
         now: Timestamp,
@@ -197,7 +197,7 @@ impl Engine {
         };
         let key = match followed {
             Followed::To(key) if *key.namespace == *namespace => key,
-            // No owner is in another namespace than its pods.
+            // An owner is always in the namespace of its pods.
             Followed::To(_) => return,
             Followed::Nowhere(why) => {
                 let mut pods = pods.iter().filter_map(|&pod| self.pods.get(pod));
@@ -211,7 +211,7 @@ impl Engine {
         };
         let pods: Vec<_> = pods.iter().copied().collect();
         if before.is_some_and(|before| before != key) {
-            // Somebody else owns its owner now.
+            // The owner has another controller now.
             for &pod in &pods {
                 self.leave(pod);
             }
@@ -224,8 +224,8 @@ impl Engine {
         }
     }
 
-    /// An EndpointSlice that Ebb wrote names `key` as the workload of its Service. At zero no pod leads to a workload, so
-    /// after a restart this is all that does.
+    /// Takes in that one of Ebb's EndpointSlices names `key` as the workload of its Service. At zero no pod leads to
+    /// the workload, so after a restart only the slice does.
     pub(super) fn slice_leads_to(&mut self, key: &TargetKey) {
         if self.ids.contains_key(key) || self.led_by_slices.contains_key(key) {
             return;
@@ -234,7 +234,8 @@ impl Engine {
         self.effects.push(Effect::Confirm(key.clone()));
     }
 
-    /// What the API server says of a workload that a slice named: whether it exists and is the topmost that can be scaled.
+    /// Takes in what the API server says about a workload that a slice named: whether it exists and is the topmost
+    /// object that can be scaled.
     pub fn confirmed(&mut self, now: Timestamp, key: &TargetKey, followed: Followed) {
         let Some(known) = self.led_by_slices.get_mut(key) else {
             return;
@@ -247,18 +248,18 @@ impl Engine {
         }
     }
 
-    /// Whether a slice that names `key` is still waiting to hear what that is.
+    /// Returns whether a slice named `key`, so that an answer about it is still of use.
     #[must_use]
     pub fn is_named_by_slice(&self, key: &TargetKey) -> bool {
         self.led_by_slices.contains_key(key)
     }
 
-    /// All objects of a kind have been told once.
+    /// Takes in that the initial list of the objects of a kind is complete.
     pub fn kind_listed(&mut self, group: &str, kind: &str) {
         self.listed.insert((group.into(), kind.into()));
     }
 
-    /// Whether it is certain that `key` is no workload, so that what was written for it may be taken away.
+    /// Returns whether `key` is certainly no workload, so that its record and its slice may be removed.
     pub(super) fn is_no_workload(&self, key: &TargetKey) -> bool {
         if self.ids.contains_key(key) {
             return false;
@@ -266,7 +267,8 @@ impl Engine {
         match self.led_by_slices.get(key) {
             Some(None) => false,
             Some(Some(Followed::Nowhere(why))) => *why != Dead::Forbidden,
-            // It exists. What another group's objects ask for may not have been told yet, though all of them were.
+            // It exists. For a group other than `apps`, its opt-in may not be known yet although its kind has been
+            // listed.
             Some(Some(Followed::To(_))) if *key.group != *"apps" => false,
             Some(Some(Followed::To(_))) | None => {
                 self.listed.contains(&(key.group.clone(), key.kind.clone()))
@@ -274,7 +276,7 @@ impl Engine {
         }
     }
 
-    /// Whether pods, or a slice of ours, lead to an object that another one controls.
+    /// Returns whether pods, or one of Ebb's slices, lead to an object that another one controls.
     fn is_led_to(&self, key: &TargetKey) -> bool {
         let by_slice = || {
             let followed = self.led_by_slices.get(key).and_then(Option::as_ref);
@@ -283,13 +285,13 @@ impl Engine {
         self.owners.lead_to(key) || by_slice()
     }
 
-    /// Whether some pod still has this owner.
+    /// Returns whether some pod still has this owner.
     #[must_use]
     pub fn is_owner(&self, namespace: &str, owner: &Arc<Owner>) -> bool {
         self.owners.has(namespace, owner)
     }
 
-    /// Somebody else scales `target` from now on.
+    /// Takes in that a conflicting autoscaler scales `target` from now on.
     pub fn rival_seen(&mut self, now: Timestamp, target: TargetKey, name: String) {
         if self.rivals.entry(target.clone()).or_default().insert(name)
             && let Some(id) = self.ids.get(&target).copied()
@@ -298,7 +300,7 @@ impl Engine {
         }
     }
 
-    /// Somebody else scales `target` no longer.
+    /// Takes in that a conflicting autoscaler no longer scales `target`.
     pub fn rival_gone(&mut self, now: Timestamp, target: &TargetKey, name: &str) {
         let Some(names) = self.rivals.get_mut(target) else {
             return;
@@ -322,7 +324,7 @@ impl Engine {
         }));
     }
 
-    /// Has an owner followed.
+    /// Requests that an owner is followed.
     fn follow(&mut self, namespace: &str, owner: Arc<Owner>) {
         self.effects.push(Effect::Follow {
             namespace: namespace.into(),
@@ -330,7 +332,7 @@ impl Engine {
         });
     }
 
-    /// Takes a pod out of its workload, and its figures with it.
+    /// Removes a pod from its workload, together with its figures.
     fn leave(&mut self, id: PodId) {
         let Some(pod) = self.pods.get_mut(id) else {
             return;
@@ -348,7 +350,7 @@ impl Engine {
     }
 }
 
-/// Gives pods to the workload that they are of.
+/// Adds pods to the workload that they belong to.
 fn join(all: &mut Pods, entry: &mut Entry, pods: impl IntoIterator<Item = PodId>) {
     for id in pods {
         if let Some(pod) = all.get_mut(id) {

@@ -1,7 +1,7 @@
-//! How many workloads a namespace may have: memory and decisions are shared by all namespaces.
+//! The limit of workloads in a namespace: all namespaces share memory and decision time.
 //!
-//! Bias: who came first stays. What is beyond the limit is not scaled, an Event says so, and it is taken in when there is
-//! room. Failure mode: none of it costs more than its place in a map.
+//! Bias: the workloads that came first stay. A workload beyond the limit is not scaled, an Event says so, and it is
+//! taken in when there is room. Failure mode: a workload beyond the limit costs no more than its entry in a map.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,18 +17,18 @@ use super::{
 pub(super) struct MostWorkloads(usize);
 
 impl Default for MostWorkloads {
-    /// Kubernetes itself is tested with 10 000 Services in a cluster; no namespace needs more workloads than that.
+    /// Kubernetes itself is tested with 10 000 Services in a cluster, and no namespace needs more workloads than that.
     fn default() -> Self {
         Self(10_000)
     }
 }
 
-/// Workloads that do not fit, by namespace.
+/// Workloads beyond the limit, by namespace.
 #[derive(Debug, Default)]
 pub(super) struct BeyondLimit(HashMap<Box<str>, BTreeMap<TargetKey, TargetFacts>>);
 
 impl BeyondLimit {
-    /// Takes in what does not fit; whether it is the first of its namespace.
+    /// Adds a workload beyond the limit. Returns whether it is the first one of its namespace.
     fn add(&mut self, facts: TargetFacts) -> bool {
         let namespace = self.0.entry(facts.key.namespace.clone()).or_default();
         let first = namespace.is_empty();
@@ -45,7 +45,7 @@ impl BeyondLimit {
         }
     }
 
-    /// The next one to be taken in, now that there is room in its namespace.
+    /// Removes and returns the next workload to take in, when its namespace has room again.
     pub(super) fn next(&mut self, namespace: &str) -> Option<TargetFacts> {
         let waiting = self.0.get_mut(namespace)?;
         let next = waiting.pop_first().map(|(_, facts)| facts);
@@ -55,21 +55,21 @@ impl BeyondLimit {
         next
     }
 
-    /// How many do not fit, in all namespaces.
+    /// Returns the number of workloads beyond the limit, over all namespaces.
     pub(super) fn len(&self) -> usize {
         self.0.values().map(BTreeMap::len).sum()
     }
 }
 
 impl Engine {
-    /// Sets the most workloads that one namespace may have.
+    /// Sets the limit of workloads in one namespace.
     #[must_use]
     pub fn with_most_workloads(mut self, most: usize) -> Self {
         self.most_workloads = MostWorkloads(most);
         self
     }
 
-    /// Passes on what fits into its namespace.
+    /// Returns the facts if their namespace has room; otherwise stores them, with an Event for the first one.
     pub(super) fn within_limit(&mut self, facts: TargetFacts) -> Option<TargetFacts> {
         if self.owners.workloads_in(&facts.key.namespace) < self.most_workloads.0 {
             return Some(facts);

@@ -1,12 +1,12 @@
-//! All workloads of a cluster: facts and reports go in, orders come out.
+//! The state of all workloads of a cluster: facts and reports go in, scale orders and Events come out.
 //!
-//! No I/O, no clock, no tasks: every fact is told, with the time, and what is wanted done is taken out as
-//! [`Effect`]s. One engine holds everything behind one lock, because a report touches some thirty pods and ten
-//! thousand loops of their own would wake up for nothing most of the time; so this is the cluster's counterpart of
-//! [`crate::Autoscaler`], which is one workload's loop. The decisions are the same code.
+//! The engine does no I/O, reads no clock and starts no task. The caller passes each fact with the time, and takes out
+//! what is to be done as [`Effect`]s. One engine behind one lock holds all workloads, because one report touches some
+//! thirty pods, and ten thousand separate loops would mostly wake up for nothing. [`crate::Autoscaler`] is the
+//! counterpart for a single workload; both use the same decision code.
 //!
-//! Bias: no data is not zero. A pod that may be serving and is not heard of keeps its last figures, and its workload
-//! does not shrink.
+//! Bias: no data is not zero. A pod that may be serving and has no current metrics keeps its last figures, and its
+//! workload does not shrink.
 
 mod decide;
 mod effect;
@@ -36,7 +36,7 @@ use std::{
 
 use ebb_autoscaler_core::{Config, Timestamp};
 
-/// One workload, as it is shown.
+/// One workload, as the status page and the API show it.
 pub use ebb_page::Workload as WorkloadView;
 
 pub use self::{
@@ -60,55 +60,57 @@ use self::{
     sender::Sender,
 };
 
-/// Senders not heard of for this long are forgotten: nodes come and go.
+/// Senders without a report for this long are removed: nodes come and go.
 const FORGET_SENDER_AFTER: Duration = Duration::from_secs(3600);
 
-/// The state of the autoscaler.
+/// The state of the autoscaler for the whole cluster.
 #[derive(Debug, Default)]
 pub struct Engine {
     activator: bool,
     recommend_only: bool,
     leading: bool,
-    /// `None` until a good one is known: nobody asked for decisions by other settings.
+    /// `None` until a valid one is known. Until then nothing is decided, because the defaults may not be what the user
+    /// has set.
     config: Option<Config>,
     deciding: bool,
     next_id: u64,
     ids: HashMap<TargetKey, WorkloadId>,
-    /// Each in a place of its own: the tree's nodes have room for eleven, half of which is empty as they come in order.
+    /// Boxed: a node of the tree has room for eleven values, and about half of them stay empty because ids are inserted
+    /// in ascending order.
     entries: BTreeMap<WorkloadId, Box<Entry>>,
-    /// When to decide next: of each entry, and apart from it, as every round looks at all of them.
+    /// When each workload is decided next. Kept apart from `entries`, because every round reads all of these times.
     due: BTreeMap<WorkloadId, Timestamp>,
     pods: Pods,
-    /// The owners of pods, and what they lead to.
+    /// The owners of pods, and the workloads that they lead to.
     owners: Owners,
-    /// Opted-in objects that others control, and to which neither a pod nor a slice has led yet.
+    /// Opted-in objects that another object controls, and to which neither a pod nor a slice has led yet.
     not_led_to: HashMap<TargetKey, TargetFacts>,
-    /// Workloads that slices of ours name, and what the API server says of them; `None`: not answered yet.
+    /// Workloads that Ebb's slices name, and what the API server says about them; `None`: not answered yet.
     led_by_slices: HashMap<TargetKey, Option<Followed>>,
-    /// At the start: objects at zero that do not ask to be scaled, until it is known which of them Ebb scaled there.
+    /// During the start: objects at zero that have not opted in, until it is known which of them Ebb scaled to zero.
     opted_out_at_zero: HashMap<TargetKey, TargetFacts>,
-    /// Group and kind of the objects that have all been told once.
+    /// Group and kind of the objects whose initial list is complete.
     listed: HashSet<(Box<str>, Box<str>)>,
-    /// Most workloads of a namespace.
+    /// Most workloads that one namespace may have.
     most_workloads: MostWorkloads,
-    /// Those that do not fit.
+    /// Workloads beyond that limit.
     beyond_limit: BeyondLimit,
     senders: HashMap<Box<str>, Sender>,
-    /// Who else scales what.
+    /// Conflicting autoscalers of each target, by name.
     rivals: HashMap<TargetKey, BTreeSet<String>>,
-    /// How requests come to workloads.
+    /// How requests reach each workload: directly, or through the activators.
     fronts: Fronts,
     effects: Vec<Effect>,
     decisions: Tally,
-    /// Why what the API server tells is out of date, if it is.
+    /// Why the facts from the API server are stale; `None`: they are current.
     stale_facts: Option<Arc<str>>,
-    /// The same for the objects of one kind, by group and kind.
+    /// Why the facts about one kind are stale, by group and kind.
     stale_kinds: HashMap<(Box<str>, Box<str>), Arc<str>>,
 }
 
 impl Engine {
-    /// An engine that knows nothing. `activator`: whether one is there to hold requests, so that a workload may have
-    /// no pod.
+    /// Creates an engine that knows nothing yet. `activator`: whether the cluster has an activator that queues
+    /// requests, so that a workload may have no pod.
     #[must_use]
     pub fn new(activator: bool) -> Self {
         Self {
@@ -117,45 +119,47 @@ impl Engine {
         }
     }
 
-    /// Decides and tells, and orders nothing, whatever workloads ask for.
+    /// Makes the engine decide and report, and never scale, whatever the workloads ask for.
     #[must_use]
     pub fn recommending(mut self) -> Self {
         self.recommend_only = true;
         self
     }
 
-    /// What is to be done since this was last asked.
+    /// Takes out the effects since the last call.
     pub fn effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }
 
-    /// Whether this replica acts. One that does not decides all the same, and keeps its orders to itself.
+    /// Sets whether this replica leads. A replica that does not lead still decides, but gives out no orders.
     pub fn lead(&mut self, leading: bool) {
         self.leading = leading;
         for entry in self.entries.values_mut() {
-            // What is not carried out by now will not be.
+            // An order that is still open when leadership changes is never carried out.
             entry.ordered = None;
         }
         if leading {
-            // What the last leader told is not known here: refusals are told again, which Events count as one series.
+            // This replica does not know what the last leader reported, so it reports every refusal again. The Events
+            // API counts repeated Events as one series.
             for id in self.entries.keys().copied().collect::<Vec<_>>() {
                 self.tell_refusal(id);
             }
         }
     }
 
-    /// Begins to decide: all watches have told what there is.
+    /// Begins to decide. To be called when the initial lists of all watches are complete.
     pub fn begin(&mut self, now: Timestamp) {
         self.take_on_opted_out(now);
         self.deciding = true;
     }
 
-    /// Whether what the API server tells is up to date; if not, why not. Out of date, nothing shrinks.
+    /// Sets why the facts from the API server are stale; `None`: they are current. While they are stale, nothing
+    /// shrinks.
     pub fn facts_are(&mut self, stale: Option<String>) {
         self.stale_facts = stale.map(Arc::from);
     }
 
-    /// The same for the objects of one kind: only workloads of that kind rest on it.
+    /// Sets why the facts about the objects of one kind are stale. Only workloads of that kind depend on them.
     pub fn kind_facts_are(&mut self, group: &str, kind: &str, stale: Option<String>) {
         let key = (group.into(), kind.into());
         match stale {
@@ -164,7 +168,7 @@ impl Engine {
         };
     }
 
-    /// Why what is known of a workload may be out of date; `None`: it is not.
+    /// Returns why the facts about a workload may be stale; `None`: they are current.
     #[must_use]
     pub fn stale_facts(&self, of: &TargetKey) -> Option<Arc<str>> {
         let of_kind = || match self.stale_kinds.is_empty() {
@@ -174,7 +178,7 @@ impl Engine {
         self.stale_facts.as_ref().or_else(of_kind).cloned()
     }
 
-    /// The cluster's settings have changed.
+    /// Takes in new cluster-wide settings.
     pub fn configure(&mut self, now: Timestamp, config: Config) {
         self.config = Some(config);
         for id in self.entries.keys().copied().collect::<Vec<_>>() {
@@ -182,7 +186,7 @@ impl Engine {
         }
     }
 
-    /// Forgets senders that have not been heard of for an hour.
+    /// Removes senders without a report for an hour.
     pub fn sweep(&mut self, now: Timestamp) {
         self.senders
             .retain(|_, sender| now.since(sender.heard) < FORGET_SENDER_AFTER);

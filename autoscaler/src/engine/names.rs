@@ -1,15 +1,15 @@
-//! What things are called, so that facts from different watches meet.
+//! Names of objects and ids, under which facts from different watches meet.
 
 use std::fmt;
 
-/// Longest name of an object: a DNS subdomain of [RFC 1123], as Kubernetes limits it. In bytes.
+/// Longest name of an object, in bytes: a DNS subdomain of [RFC 1123], as Kubernetes limits it.
 ///
 /// [RFC 1123]: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 const LONGEST_NAME: usize = 253;
-/// Longest kind or version: a DNS label, in bytes.
+/// Longest kind, version or uid, in bytes: a DNS label.
 const LONGEST_LABEL: usize = 63;
 
-/// An object that can be scaled. The version it is read in says nothing about which one it is.
+/// The key of an object that can be scaled. The API version is not part of it: every version shows the same object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetKey {
     /// API group; empty for the core group.
@@ -23,7 +23,7 @@ pub struct TargetKey {
 }
 
 impl TargetKey {
-    /// The object of that group, kind, namespace and name.
+    /// Creates the key of the object with this group, kind, namespace and name.
     pub fn new(group: &str, kind: &str, namespace: &str, name: &str) -> Self {
         Self {
             group: group.into(),
@@ -35,7 +35,7 @@ impl TargetKey {
 }
 
 impl fmt::Display for TargetKey {
-    /// As on kubectl's command line: `deployment/web -n shop` is `Deployment shop/web` here.
+    /// Writes `KIND NAMESPACE/NAME`: kubectl's `deployment/web -n shop` is `Deployment shop/web` here.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
     }
@@ -43,9 +43,9 @@ impl fmt::Display for TargetKey {
 
 /// The object that made a pod: the pod's controlling owner reference.
 ///
-/// Whoever can create a pod writes this text. The API server checks neither that the owner exists nor that its name could
-/// be one, so an owner counts only within the pod's namespace, and only after the API server has shown an object with
-/// this kind, name and uid there.
+/// Anybody who can create a pod can write this text. The API server checks neither that the owner exists nor that the
+/// name is possible. So an owner counts only within the pod's namespace, and only after the API server has returned an
+/// object with this kind, name and uid there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner {
     /// `apiVersion` of the reference.
@@ -59,8 +59,8 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// The owner that a reference names; `None` if no object can be called so. A name that is not a name could lead a
-    /// request to another path of the API server, and could be as long as a whole object may be.
+    /// Creates the owner that a reference names; `None` if no object can have this name. An impossible name could
+    /// redirect a request to another path of the API server, and could be as long as an object may be.
     #[must_use]
     pub fn named(api_version: &str, kind: &str, name: &str, uid: &str) -> Option<Self> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -77,7 +77,7 @@ impl Owner {
         })
     }
 
-    /// The API group of `api_version`; empty for the core group.
+    /// Returns the API group of `api_version`; empty for the core group.
     #[must_use]
     pub fn group(&self) -> &str {
         self.api_version
@@ -94,7 +94,7 @@ fn is_label(text: &str) -> bool {
     text.len() <= LONGEST_LABEL && is_part(text)
 }
 
-/// Lower-case letters, digits and dashes, with a letter or digit at both ends.
+/// Returns whether the text has only lower-case letters, digits and dashes, with a letter or a digit at both ends.
 fn is_part(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = text.as_bytes();
@@ -109,7 +109,7 @@ fn is_kind(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// A workload's number in this process. Never used again.
+/// A workload's number in this process. It is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkloadId(pub(super) u64);
 

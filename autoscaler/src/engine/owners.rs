@@ -1,8 +1,10 @@
-//! The owners of pods, by namespace: which pods each has, and which workload it leads to.
+//! The owners of pods, by namespace: which pods each owner has, and which workload it leads to.
 //!
-//! Bias: an owner that has not been followed yet may lead to any workload of its namespace, so all of them wait. An owner
-//! of another namespace never leads anywhere. Failure mode: an owner that the API server does not answer for keeps the
-//! workloads of its namespace from shrinking, and says so by its name.
+//! Bias: an owner that has not been followed yet may lead to any workload of its namespace, so none of these workloads
+//! shrinks. An owner never leads to another namespace.
+//!
+//! Failure mode: if the API server does not answer for an owner, the workloads of that namespace do not shrink, and
+//! their status names the owner.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,30 +16,30 @@ use super::{
     pods::PodId,
 };
 
-/// What an owner leads to, as the API server told.
+/// What an owner leads to, as the API server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Followed {
-    /// To this object: the topmost that can be scaled.
+    /// This object: the topmost one that can be scaled.
     To(TargetKey),
-    /// To nothing that can be scaled, for this reason. It may be asked for again.
+    /// Nothing that can be scaled, for this reason. The owner may be followed again.
     Nowhere(Dead),
 }
 
-/// Why an owner leads to nothing.
+/// Why an owner leads to nothing that can be scaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dead {
-    /// The cluster has no such kind.
+    /// The cluster does not serve its kind.
     UnknownKind,
-    /// There is no object of this name with the uid of the reference in the pod's namespace.
+    /// The pod's namespace has no object with this name and with the uid of the owner reference.
     Absent,
-    /// The autoscaler's account may not read it.
+    /// The autoscaler's service account may not read it.
     Forbidden,
-    /// It exists, and neither it nor anything above it has a scale subresource.
+    /// The object exists, but neither it nor any of its owners has a scale subresource.
     NotScalable,
 }
 
 impl Dead {
-    /// For people: what is wrong and what to do.
+    /// Returns the cause and the remedy, for people.
     #[must_use]
     pub fn why(self) -> &'static str {
         match self {
@@ -63,10 +65,10 @@ pub(super) struct Owned {
 /// How far an owner has been followed.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum State {
-    /// Nobody has asked: no workload is in its namespace, and none of its pods opted in.
+    /// Not followed: no workload is in its namespace, and none of its pods has opted in.
     #[default]
     Unasked,
-    /// Asked, and not answered yet.
+    /// Requested from the API server, and not answered yet.
     Pending,
     /// Answered.
     Done(Followed),
@@ -75,21 +77,21 @@ enum State {
 /// The owners of one namespace.
 #[derive(Debug, Default)]
 struct Space {
-    /// Workloads in it.
+    /// Number of workloads in the namespace.
     workloads: usize,
     owners: BTreeMap<Arc<Owner>, Owned>,
-    /// Those that are asked and not answered.
+    /// Owners that were requested and are not answered yet.
     pending: BTreeSet<Arc<Owner>>,
-    /// Owners by what they lead to.
+    /// Owners by the workload that they lead to.
     by_target: HashMap<TargetKey, BTreeSet<Arc<Owner>>>,
 }
 
-/// All owners.
+/// All owners, by namespace.
 #[derive(Debug, Default)]
 pub(super) struct Owners(HashMap<Box<str>, Space>);
 
 impl Owners {
-    /// Adds a pod. The owner to ask the API server for, if it has to be followed now.
+    /// Adds a pod. Returns the owner if it has to be requested from the API server now.
     pub(super) fn add(
         &mut self,
         namespace: &str,
@@ -107,14 +109,14 @@ impl Owners {
         })
     }
 
-    /// The one allocation that all pods of an owner share.
+    /// Returns the one allocation that all pods of an owner share.
     pub(super) fn shared(&self, namespace: &str, owner: &Arc<Owner>) -> Arc<Owner> {
         let space = self.0.get(namespace);
         let known = space.and_then(|space| space.owners.get_key_value(owner));
         Arc::clone(known.map_or(owner, |(known, _)| known))
     }
 
-    /// Takes a pod out.
+    /// Removes a pod.
     pub(super) fn remove(&mut self, namespace: &str, owner: &Arc<Owner>, pod: PodId) {
         let Some(space) = self.0.get_mut(namespace) else {
             return;
@@ -136,7 +138,7 @@ impl Owners {
         }
     }
 
-    /// What an owner leads to; the pods that it brings along. `None` if nobody waits to know.
+    /// Records what an owner leads to, and returns the pods of the owner; `None` if no pod has this owner any more.
     pub(super) fn followed(
         &mut self,
         namespace: &str,
@@ -159,7 +161,7 @@ impl Owners {
         space.owners.get(owner).map(|owned| &owned.pods)
     }
 
-    /// What an owner leads to, as far as it is known.
+    /// Returns the workload that an owner leads to, as far as it is known.
     pub(super) fn leads_to(&self, namespace: &str, owner: &Arc<Owner>) -> Option<&TargetKey> {
         match &self.0.get(namespace)?.owners.get(owner)?.state {
             State::Done(Followed::To(key)) => Some(key),
@@ -167,13 +169,13 @@ impl Owners {
         }
     }
 
-    /// Whether some pod has this owner.
+    /// Returns whether some pod has this owner.
     pub(super) fn has(&self, namespace: &str, owner: &Arc<Owner>) -> bool {
         let space = self.0.get(namespace);
         space.is_some_and(|space| space.owners.contains_key(owner))
     }
 
-    /// The pods whose owners lead to `key`.
+    /// Returns the pods whose owners lead to `key`.
     pub(super) fn pods_of(&self, key: &TargetKey) -> impl Iterator<Item = PodId> + '_ {
         let space = self.0.get(&key.namespace);
         let owners = space.and_then(|space| Some((space, space.by_target.get(key)?)));
@@ -183,19 +185,19 @@ impl Owners {
         })
     }
 
-    /// Whether pods lead to `key`.
+    /// Returns whether the owners of pods lead to `key`.
     pub(super) fn lead_to(&self, key: &TargetKey) -> bool {
         let space = self.0.get(&key.namespace);
         space.is_some_and(|space| space.by_target.contains_key(key))
     }
 
-    /// How many owners of a namespace are not followed yet, and the first of them.
+    /// Returns how many owners of a namespace have not been followed yet, and the first of them.
     pub(super) fn pending(&self, namespace: &str) -> Option<(usize, &Owner)> {
         let pending = &self.0.get(namespace)?.pending;
         Some((pending.len(), pending.first()?))
     }
 
-    /// A workload is in the namespace from now on. The owners to ask the API server for.
+    /// Counts a workload more in the namespace. Returns the owners to request from the API server.
     pub(super) fn workload_comes(&mut self, namespace: &str) -> Vec<Arc<Owner>> {
         let space = self.0.entry(namespace.into()).or_default();
         space.workloads += 1;
@@ -211,7 +213,7 @@ impl Owners {
         unasked
     }
 
-    /// One workload of the namespace is gone.
+    /// Counts a workload less in the namespace.
     pub(super) fn workload_goes(&mut self, namespace: &str) {
         if let Some(space) = self.0.get_mut(namespace) {
             space.workloads = space.workloads.saturating_sub(1);
@@ -219,12 +221,12 @@ impl Owners {
         }
     }
 
-    /// Workloads in a namespace.
+    /// Returns the number of workloads in a namespace.
     pub(super) fn workloads_in(&self, namespace: &str) -> usize {
         self.0.get(namespace).map_or(0, |space| space.workloads)
     }
 
-    /// Owners kept.
+    /// Returns the number of known owners.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.values().map(|space| space.owners.len()).sum()
@@ -253,7 +255,7 @@ impl Space {
 }
 
 impl Owned {
-    /// Whether it is to be asked for now, which happens once.
+    /// Marks the owner as requested. Returns whether it has to be requested now, which is true only once.
     fn ask(&mut self) -> bool {
         let unasked = self.state == State::Unasked;
         if unasked {

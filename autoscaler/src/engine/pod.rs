@@ -1,4 +1,4 @@
-//! What is known of a pod: from the API server that it is there, from its node what it serves.
+//! One pod: its existence from the API server, and its figures from its node.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::{
     series::Series,
 };
 
-/// A pod as the API server tells it, reduced to what a decision needs.
+/// A pod as the API server reports it, reduced to what a decision needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFacts {
     /// `metadata.uid`.
@@ -18,17 +18,17 @@ pub struct PodFacts {
     pub namespace: Box<str>,
     /// Name.
     pub name: Box<str>,
-    /// The node it was bound to.
+    /// The node that it is bound to; `None` before it is scheduled.
     pub node: Option<Box<str>>,
-    /// Whether it can take requests: ready, and not being deleted.
+    /// Whether it can take requests: it is ready and is not being deleted.
     pub ready: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// Whether its own annotations ask for this autoscaler.
+    /// Whether its own annotations opt in.
     pub opted_in: bool,
-    /// Who made it; `None` for a bare pod. One for all pods that have it.
+    /// Its controlling owner; `None` for a bare pod. All pods of an owner share one allocation.
     pub owner: Option<Arc<Owner>>,
-    /// `controller.kubernetes.io/pod-deletion-cost`, as far as it is a number.
+    /// `controller.kubernetes.io/pod-deletion-cost`; `None` if it is missing or not a number.
     pub deletion_cost: Option<i32>,
     /// `metadata.creationTimestamp`, Unix seconds.
     pub created: i64,
@@ -38,7 +38,7 @@ pub struct PodFacts {
 #[derive(Debug)]
 pub(super) struct Pod {
     pub(super) facts: PodFacts,
-    /// What it belongs to, and scales.
+    /// The workload that it belongs to.
     pub(super) workload: Option<WorkloadId>,
     pub(super) series: Option<Series>,
 }
@@ -52,15 +52,16 @@ impl Pod {
         }
     }
 
-    /// Whether it may be serving and nobody says how much. One that has just become ready counts too: its workload has
-    /// just grown, and can wait a second before it shrinks. One that is being deleted gets no new requests, and one
-    /// that is not ready and was never heard of never got any.
+    /// Returns whether it may be serving and has no current metrics. This includes a pod that has just become ready:
+    /// its workload has just grown, and can wait a second before it shrinks. It excludes a pod that is being deleted,
+    /// which gets no new requests, and a pod that is not ready and has never been reported, which never got any.
     pub(super) fn is_silent(&self, now: Timestamp) -> bool {
         let silent = self.series.as_ref().map(|series| series.is_silent(now));
         !self.facts.deleting && silent.unwrap_or(self.facts.ready)
     }
 
-    /// Whether two readings of it, or one that began with it, have told its load.
+    /// Returns whether its load has been measured, by two reports or by one that covers its counters from their
+    /// beginning.
     pub(super) fn is_measured(&self) -> bool {
         self.series.as_ref().is_some_and(Series::is_measured)
     }

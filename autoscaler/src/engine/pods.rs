@@ -1,5 +1,5 @@
-//! All pods, by number: whoever works through the pods of a workload, some hundred thousand a second in a large cluster,
-//! looks none of them up by name.
+//! All pods, by number. A large cluster works through some hundred thousand pods of workloads a second, and none of
+//! them is looked up by name.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,11 @@ use slab::Slab;
 
 use super::pod::Pod;
 
-/// A pod's number in this process: of those there are no two have the same. Given anew when a pod is gone.
+/// A pod's number in this process, unique among the pods that exist. It is reused when the pod is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PodId(usize);
 
-/// The pods.
+/// The table of all pods.
 #[derive(Debug, Default)]
 pub(super) struct Pods {
     by_uid: HashMap<Box<str>, PodId>,
@@ -19,12 +19,12 @@ pub(super) struct Pods {
 }
 
 impl Pods {
-    /// The number of the pod with this `metadata.uid`.
+    /// Returns the number of the pod with this `metadata.uid`.
     pub(super) fn find(&self, uid: &str) -> Option<PodId> {
         self.by_uid.get(uid).copied()
     }
 
-    /// Adds a pod; its uid is not known yet.
+    /// Adds a pod whose uid must not be known yet.
     pub(super) fn insert(&mut self, pod: Pod) -> PodId {
         let uid = pod.facts.uid.clone();
         let id = PodId(self.table.insert(pod));
@@ -32,7 +32,7 @@ impl Pods {
         id
     }
 
-    /// Takes the pod with this uid out.
+    /// Removes the pod with this uid.
     pub(super) fn remove(&mut self, uid: &str) -> Option<(PodId, Pod)> {
         let id = self.by_uid.remove(uid)?;
         Some((id, self.table.try_remove(id.0)?))

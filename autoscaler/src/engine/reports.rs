@@ -1,4 +1,4 @@
-//! What the senders tell: how much each pod has served.
+//! Reports of the senders: how many requests each pod has served.
 
 use std::collections::BTreeMap;
 
@@ -14,19 +14,19 @@ use super::{
     series::{Series, Told},
 };
 
-/// Which pods a sender may report.
+/// The pods that a sender may report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope<'a> {
-    /// Those that run on this node.
+    /// Pods that run on this node.
     Node(&'a str),
-    /// All.
+    /// All pods of the cluster.
     Cluster,
 }
 
-/// What became of one pod's figures.
+/// The result for the figures of one pod.
 enum Taken {
     Yes,
-    /// And its workload should be decided now.
+    /// Taken, and the workload should be decided at once.
     Pressing(WorkloadId),
     Unknown,
     Foreign,
@@ -34,7 +34,7 @@ enum Taken {
 }
 
 impl Engine {
-    /// Takes a report. Workloads that should not wait are decided at once.
+    /// Takes in a report, and requests decisions for the workloads that should not wait.
     pub fn report(
         &mut self,
         now: Timestamp,
@@ -78,7 +78,7 @@ impl Engine {
     }
 }
 
-/// Takes one pod's figures.
+/// Takes in the figures of one pod.
 fn take(
     pods: &mut Pods,
     entries: &mut BTreeMap<WorkloadId, Box<Entry>>,

@@ -1,35 +1,38 @@
-//! The clock of whoever sends reports, held against ours.
+//! The clock of a sender of reports, compared with the autoscaler's clock.
 //!
-//! A report says when its figures were read, by the sender's monotonic clock; windows are cut by ours. The difference
-//! is the least that was seen between arrival and reading: that report was the least delayed. Bias: a delay that stays
-//! puts figures that much too late, never too early, and the means themselves are by the sender's clock alone.
+//! A report says by the sender's monotonic clock when its figures were read; windows use the autoscaler's clock. The
+//! offset is the smallest difference seen between arrival and reading, because that report was delayed least.
+//!
+//! Bias: a delay that is always there places figures too late by that delay, never too early. The means themselves
+//! depend only on the sender's clock.
 
 use std::time::Duration;
 
 use ebb_autoscaler_core::Timestamp;
 
-/// Clocks may drift apart by this much: 500 ppm, what NTP allows a clock to be off at the worst.
+/// Inverse of the largest clock drift: 500 ppm, the largest frequency error that NTP corrects.
 const DRIFT: u32 = 2_000;
 
-/// A reading this much off the line says that one of the clocks leapt (suspend, a restore of a virtual machine).
+/// A difference this far from the known offset shows that one of the clocks jumped (suspend, or a restored virtual
+/// machine).
 const LEAP: Duration = Duration::from_secs(30);
 
-/// What is known of a sender.
+/// State of one sender.
 #[derive(Debug)]
 pub(super) struct Sender {
     boot: Box<str>,
-    /// Counts the starts of its clock.
+    /// Number of restarts of its clock.
     pub(super) epoch: u32,
-    /// Our time when its clock showed zero, ns since 1970; may lie before 1970 in theory.
+    /// The autoscaler's time at which its clock showed zero, in ns since 1970. It may lie before 1970 in theory.
     zero: i128,
-    /// When it was last heard.
+    /// When the last report arrived.
     pub(super) heard: Timestamp,
-    /// How much later than the least delayed one its last report came.
+    /// How much later the last report arrived than the least delayed one.
     pub(super) lag: Duration,
 }
 
 impl Sender {
-    /// A sender whose clock shows `at` ns now.
+    /// Creates a sender whose clock shows `at` ns at `now`.
     pub(super) fn new(boot: &str, now: Timestamp, at: u64) -> Self {
         Self {
             boot: boot.into(),
@@ -40,7 +43,7 @@ impl Sender {
         }
     }
 
-    /// A report came in whose newest figure was read at `at` ns.
+    /// Takes in a report whose newest figure was read at `at` ns of the sender's clock.
     pub(super) fn hear(&mut self, boot: &str, now: Timestamp, at: u64) {
         let zero = nanos(now) - i128::from(at);
         let drift = now.since(self.heard) / DRIFT;
@@ -58,7 +61,7 @@ impl Sender {
         self.heard = self.heard.max(now);
     }
 
-    /// Our time of its time `at`; never later than `now`.
+    /// Converts the sender's time `at` in ns to the autoscaler's time; never later than `now`.
     pub(super) fn time(&self, now: Timestamp, at: u64) -> Timestamp {
         let nanos = u64::try_from(self.zero + i128::from(at)).unwrap_or(0);
         Timestamp::new(Duration::from_nanos(nanos)).min(now)
@@ -66,7 +69,7 @@ impl Sender {
 }
 
 fn nanos(time: Timestamp) -> i128 {
-    // 2^127 ns are longer than there is time.
+    // 2^127 ns exceed any time that a clock can show.
     time.since_epoch().as_nanos() as i128
 }
 
@@ -83,10 +86,10 @@ mod tests {
     #[test]
     fn the_least_delayed_report_tells_the_difference() {
         let mut sender = Sender::new("b", ms(100_050), 1_000 * MS);
-        // This one took 2 ms, the first 50.
+        // This report took 2 ms, the first one 50 ms.
         sender.hear("b", ms(101_002), 2_000 * MS);
         assert_eq!(sender.time(ms(101_002), 2_000 * MS), ms(101_002));
-        // A late one does not move it by more than the clocks may drift.
+        // A late report does not move the offset by more than the clocks may drift.
         sender.hear("b", ms(102_700), 3_000 * MS);
         let time = sender.time(ms(102_700), 3_000 * MS);
         assert!(time >= ms(102_002) && time < ms(102_004), "{time:?}");

@@ -1,28 +1,30 @@
-//! One pod's cumulative figures, from report to report.
+//! The cumulative figures of one pod, from report to report.
 //!
-//! Bias: what contradicts itself is passed over, never guessed at, and the next report is held against the last one
-//! that made sense. A series that begins anew counts from its beginning where that was just now, else from its first
-//! report: nobody knows how what it brings along spreads over the time before.
+//! Bias: a report that contradicts itself is ignored, never corrected, and the next report is compared with the last
+//! one that made sense. A new series counts from its beginning if that was just now, otherwise from its first report:
+//! nobody knows how the earlier figures were spread over the time before.
 
 use std::time::Duration;
 
 use ebb_autoscaler_core::{Feed, Timestamp};
 use ebb_contract::Pod;
 
-/// Counters that began this long ago at most are counted from their beginning: two reports, one of which was lost.
+/// Counters that began at most this long ago are counted from their beginning: this covers two reports, one of them
+/// lost.
 const YOUNG: Duration = Duration::from_secs(3);
 
-/// A pod that is not heard of for this long is silent: three reports of one second, and half of one for the way.
+/// A pod without a report for this long has no current metrics: three reports of one second each, and half a second for
+/// the transfer.
 pub(super) const SILENT_AFTER: Duration = Duration::from_millis(3500);
 
-/// What is not told for this long is taken to be as it was last, for the time being: a report of one second that is
-/// half a second late. Without it the seconds it is late would look idle.
+/// Time after the last figures from which a pod's last figures are assumed to continue: a report of one second that is
+/// half a second late. Without this, the delay would look like idle seconds.
 const HELD_AFTER: Duration = Duration::from_millis(1500);
 
-/// More requests in flight than connections and streams a node can hold: 2^32 says that a counter ran wild.
+/// More requests in flight than a node can have connections and streams: 2^32 shows that a counter is corrupt.
 const ABSURD: f64 = 4_294_967_296.0;
 
-/// What a pod was last heard of.
+/// The last report about a pod.
 #[derive(Debug)]
 pub(super) struct Series {
     epoch: u32,
@@ -32,42 +34,42 @@ pub(super) struct Series {
     started: u64,
     pub(super) in_flight: u64,
     pub(super) opaque: u64,
-    /// The place of its figures in the workload's windows.
+    /// Position of the figures in the workload's windows.
     pub(super) feed: Feed,
     /// Mean concurrency between the last two reports.
     mean: f64,
     /// Requests started a second between the last two reports.
     rate: f64,
-    /// Whether there was a span yet.
+    /// Whether two reports have given a span yet.
     measured: bool,
-    /// When it was last heard of.
+    /// When the last report arrived.
     pub(super) heard: Timestamp,
 }
 
-/// What a report adds to a series.
+/// The figures that a report adds to a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Span {
-    /// Mean requests in flight.
+    /// Mean concurrency.
     pub(super) concurrency: f64,
-    /// Requests started.
+    /// Requests started, as a count.
     pub(super) requests: f64,
 }
 
-/// What a report says of a pod, held against the report before.
+/// The result of comparing a report with the report before.
 #[derive(Debug, PartialEq)]
 pub(super) enum Told {
-    /// Something new since the last report.
+    /// New figures since the last report.
     Span(Span),
-    /// Nothing to go by yet: the next report is held against this one.
+    /// Nothing to compare with yet: the next report is compared with this one.
     Baseline,
-    /// A report that was overtaken by a later one.
+    /// A report that a later one has overtaken.
     Old,
-    /// Figures that contradict themselves or those before.
+    /// Figures that contradict themselves or earlier ones.
     Senseless,
 }
 
 impl Series {
-    /// A series' first report. `read` is our time of `pod.at`.
+    /// Begins a series with its first report. `read` is `pod.at` by the autoscaler's clock.
     pub(super) fn begin(
         epoch: u32,
         pod: &Pod<'_>,
@@ -101,18 +103,18 @@ impl Series {
         (series, Told::Baseline)
     }
 
-    /// Whether `pod` continues these counters; else they have begun anew.
+    /// Returns whether `pod` continues these counters; otherwise the counters have begun again.
     pub(super) fn continues(&self, epoch: u32, pod: &Pod<'_>) -> bool {
         self.epoch == epoch && self.since == pod.since
     }
 
-    /// A further report of the same counters.
+    /// Takes in a further report of the same counters.
     pub(super) fn take(&mut self, pod: &Pod<'_>, now: Timestamp) -> Told {
         if pod.at <= self.at {
             return Told::Old;
         }
         let seconds = (pod.at - self.at) as f64 / 1e9;
-        // A probe that is taken back may have begun in an earlier span: the difference can be negative.
+        // A withdrawn probe request may have begun in an earlier span, so the difference can be negative.
         let integral = pod.integral.wrapping_sub(self.integral).cast_signed() as f64 / 1e9;
         let concurrency = (integral / seconds).max(0.0);
         let requests = pod.started.wrapping_sub(self.started).cast_signed().max(0) as f64;
@@ -138,7 +140,8 @@ impl Series {
         self.heard = now;
     }
 
-    /// What to assume from where it was last told of up to `now`, where that is too long ago.
+    /// Returns the figures to assume from the last reported time up to `now`, if that time is more than `HELD_AFTER`
+    /// ago.
     pub(super) fn to_hold(&self, now: Timestamp) -> Option<Span> {
         let untold = now.since(self.feed.upto());
         (self.measured && untold > HELD_AFTER).then_some(Span {
@@ -147,12 +150,12 @@ impl Series {
         })
     }
 
-    /// Whether there was a span yet.
+    /// Returns whether two reports have given a span yet.
     pub(super) fn is_measured(&self) -> bool {
         self.measured
     }
 
-    /// Whether it has not been heard of for too long, or not often enough to tell anything.
+    /// Returns whether there has been no report for too long, or not yet enough reports to measure anything.
     pub(super) fn is_silent(&self, now: Timestamp) -> bool {
         !self.measured || now.since(self.heard) > SILENT_AFTER
     }

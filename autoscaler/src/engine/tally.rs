@@ -1,13 +1,13 @@
-//! How many decisions rested on what.
+//! Counts of decisions, by their basis.
 
 use ebb_autoscaler_core::reason::Basis;
 
-/// Decisions by what they rest on.
+/// Number of decisions by the basis that they depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally([u64; Self::WORDS.len()]);
 
 impl Tally {
-    /// What a decision can rest on, a word each.
+    /// The name of each basis of a decision.
     pub const WORDS: [&'static str; 9] = [
         "undecided",
         "ready_unknown",
@@ -35,7 +35,7 @@ impl Tally {
         self.0[place] += 1;
     }
 
-    /// Word and number.
+    /// Returns each name with its count.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         Self::WORDS.into_iter().zip(self.0.iter().copied())
     }

@@ -1,4 +1,4 @@
-//! What is known of an object that can be scaled.
+//! An object that can be scaled, as the API server reports it.
 
 use std::collections::BTreeMap;
 
@@ -7,37 +7,39 @@ use ebb_contract::opt_in;
 
 use super::names::TargetKey;
 
-/// Annotations that are read and labels of one object may have this many bytes together. The API takes 256 KiB of
-/// annotations an object; all of Ebb's own keys with long values are a twentieth of that.
+/// Most bytes of labels and of annotations that Ebb reads, together, for one object. The API allows 256 KiB of
+/// annotations for an object; all of Ebb's own keys with long values are a twentieth of that.
 const MOST_BYTES: usize = 16 * 1024;
 
-/// A scalable object as the API server tells it, reduced to what a decision needs.
+/// A scalable object as the API server reports it, reduced to what a decision needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetFacts {
-    /// What it is called.
+    /// Group, kind, namespace and name.
     pub key: TargetKey,
     /// `metadata.uid`.
     pub uid: Box<str>,
-    /// `metadata.resourceVersion` of the state that is told here.
+    /// `metadata.resourceVersion` of the state that is described here.
     pub resource_version: Box<str>,
-    /// Pods it is asked to have: `spec.replicas`, 1 where it does not say.
+    /// Requested replicas: `spec.replicas`, 1 if it is not set.
     pub replicas: u32,
-    /// The annotations of its pod template; those of the object itself where it has no template. Only those that are
-    /// read here.
+    /// The annotations of its pod template, or those of the object itself if it has no template. Only the keys that Ebb
+    /// reads.
     pub annotations: BTreeMap<String, String>,
-    /// The labels of its pods; none where it has no template.
+    /// The labels of its pod template; empty if it has no template.
     pub labels: BTreeMap<String, String>,
-    /// Bytes of annotations and labels, where these are more than are kept; then only its class is. 0 where they fit.
+    /// Size of annotations and labels in bytes if it exceeds the limit; then only the class annotation is kept. 0 if
+    /// they fit.
     pub oversized: usize,
-    /// Whether another object controls it. Then it is scaled only where pods lead to it and no further: a ReplicaSet has
-    /// the annotations of its Deployment's template too, and is the Deployment's to scale.
+    /// Whether another object controls it. It is then scaled only if the owners of pods lead to it as the topmost
+    /// object: a ReplicaSet has the annotations of its Deployment's pod template too, but the Deployment scales it.
     pub owned: bool,
     /// `metadata.creationTimestamp`, Unix seconds.
     pub created: i64,
 }
 
 impl TargetFacts {
-    /// Keeps what is read here, within bounds: whoever may write an object could fill the memory of all others.
+    /// Keeps only what Ebb reads, up to a size limit. Without the limit, anybody who can write an object could fill the
+    /// memory that all workloads share.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         self.annotations.retain(|key, _| annotations::is_read(key));
@@ -52,7 +54,7 @@ impl TargetFacts {
         self
     }
 
-    /// What is wrong where they do not fit.
+    /// Returns the error message if the annotations and labels exceed the limit.
     pub(super) fn complaint(&self) -> Option<String> {
         (self.oversized > 0).then(|| {
             format!(
@@ -62,19 +64,19 @@ impl TargetFacts {
         })
     }
 
-    /// Whether it asks for this autoscaler.
+    /// Returns whether it has opted in.
     #[must_use]
     pub fn opted_in(&self) -> bool {
         opted_in(&self.annotations)
     }
 
-    /// Whether pods are removed by their deletion cost. A StatefulSet removes the highest ordinal.
+    /// Returns whether its controller removes pods by their deletion cost. A StatefulSet removes the highest ordinal.
     pub(super) fn minds_deletion_costs(&self) -> bool {
         *self.key.kind != *"StatefulSet"
     }
 }
 
-/// Whether annotations, of a pod or a pod template, ask for this autoscaler.
+/// Returns whether the annotations of a pod or of a pod template opt in to this autoscaler.
 #[must_use]
 pub fn opted_in(annotations: &BTreeMap<String, String>) -> bool {
     opt_in::is_opted_in(annotations.get(opt_in::CLASS_KEY).map(String::as_str))

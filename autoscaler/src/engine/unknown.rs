@@ -1,42 +1,44 @@
-//! What is not known of a workload, and therefore keeps it from shrinking.
+//! What is not known about a workload, and therefore keeps it from shrinking.
 //!
-//! Bias: missing knowledge never shrinks anything. A workload may grow on what is known, and holds its replicas until the
-//! rest is known. Failure mode: what stays unknown keeps replicas that may not be needed; an Event, `/v1/workloads`, the
-//! live page and a metric say what it is.
+//! Bias: missing knowledge never shrinks a workload. The workload may grow on what is known, and keeps its replicas
+//! until the rest is known.
+//!
+//! Failure mode: what stays unknown keeps replicas that may not be needed. An Event, `/v1/workloads`, the live page and
+//! a metric say what it is.
 
 use std::{fmt, sync::Arc, time::Duration};
 
-/// An Event tells of what is unknown for longer than this: a new ReplicaSet or a node that restarts its agent is over by
-/// then.
+/// An Event reports what has been unknown for at least this long. A new ReplicaSet, or a node that restarts its agent,
+/// is known again by then.
 pub(super) const TOLD_AFTER: Duration = Duration::from_secs(30);
 
-/// The first thing that is not known.
+/// The first thing that is not known about a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unknown {
-    /// The API server has not been heard of for too long, so nobody knows what has changed.
+    /// The facts from the API server are stale, so nobody knows what has changed.
     Facts(Arc<str>),
-    /// Owners of pods in its namespace are not followed yet: some of its pods may not be known as its own.
+    /// Owners of pods in its namespace have not been followed yet, so some of its pods may not be known as its own.
     Owners {
-        /// How many owners.
+        /// Number of these owners.
         count: usize,
-        /// Kind and name of one.
+        /// Kind and name of one of them.
         example: Box<str>,
     },
-    /// No pod of it has been measured yet.
+    /// None of its pods has been measured yet.
     Unmeasured,
-    /// Its load has been measured for less than a stable window; for this much longer it will be.
+    /// Its load has been measured for less than a stable window; this is the time that is left.
     Window(Duration),
     /// Pods that may be serving have no current metrics.
     Metrics {
-        /// How many pods.
+        /// Number of these pods.
         count: usize,
-        /// Name of one.
+        /// Name of one of them.
         example: Box<str>,
     },
 }
 
 impl Unknown {
-    /// The label of the metric that tells of it.
+    /// Returns its label value in the metric.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -48,7 +50,8 @@ impl Unknown {
         }
     }
 
-    /// Whether somebody should look at it. Pods that have not started yet tell of themselves, and time passes by itself.
+    /// Returns whether it needs attention. `Unmeasured` does not: pods that have not started yet report that
+    /// themselves. `Window` does not: it ends by itself.
     pub(super) fn needs_attention(&self) -> bool {
         !matches!(self, Self::Unmeasured | Self::Window(_))
     }

@@ -1,12 +1,12 @@
-//! Which pods are to go: those with the least in flight.
+//! Scale-down candidates: the pods with the fewest requests in flight.
 //!
-//! The ReplicaSet controller removes pods that are not ready first, then those of the least
-//! `controller.kubernetes.io/pod-deletion-cost` ([ranking][1]). So the pods that shall go get a cost below everything
-//! users set, and nobody else is touched: one write per pod that goes. Among equals, those go whose node holds most
-//! pods of the workload, then the youngest, as the controller itself would choose.
+//! The ReplicaSet controller removes pods that are not ready first, then those with the lowest
+//! `controller.kubernetes.io/pod-deletion-cost` ([ranking][1]). So each candidate gets a cost below everything that
+//! users set, and no other pod is changed: one write for each pod that is removed. Among equals, the candidates are on
+//! the node with most pods of the workload, and then the youngest, as the controller itself would choose.
 //!
-//! Failure mode: a request that reaches a chosen pod between the choice and its removal finds a pod that is ending in
-//! order, as in any scale-down.
+//! Failure mode: a request that reaches a candidate between the choice and its removal reaches a pod that terminates
+//! gracefully, as in any scale-down.
 //!
 //! [1]: https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/controller/controller_utils.go
 
@@ -14,10 +14,11 @@ use std::{cmp::Reverse, collections::HashMap};
 
 use super::{effect::DeletionCost, pod::Pod};
 
-/// Below what users give; the number in flight is added, so that even among the chosen the busiest goes last.
+/// Base cost, below what users set. The number of requests in flight is added, so that even among the candidates the
+/// busiest pod is removed last.
 const CHOSEN: i32 = -1_000_000;
 
-/// The costs to change so that, of `pods`, the right ones go when `surplus` of them are removed.
+/// Returns the deletion costs to change so that the right ones of `pods` are removed when `surplus` pods are removed.
 pub(super) fn costs<'a>(
     pods: impl Iterator<Item = &'a Pod> + Clone,
     surplus: u32,
@@ -25,7 +26,7 @@ pub(super) fn costs<'a>(
     let present = pods.filter(|pod| !pod.facts.deleting);
     let mut on_node: HashMap<&str, usize> = HashMap::new();
     let mut ready = Vec::new();
-    // These go first anyway.
+    // Pods that are not ready are removed first in any case.
     let mut others = 0;
     for pod in present.clone() {
         if pod.facts.ready {
@@ -50,7 +51,7 @@ pub(super) fn costs<'a>(
         .iter()
         .take(go)
         .map(|pod| (*pod, Some(CHOSEN.saturating_add(small(pod.in_flight())))));
-    // Chosen once and still there: its removal did not come to be.
+    // An earlier candidate that still exists: its removal did not happen.
     let spared = ready
         .iter()
         .skip(go)
@@ -77,7 +78,7 @@ fn small(in_flight: u64) -> i32 {
         .min(-CHOSEN / 2)
 }
 
-/// Whether a cost is one that was set here.
+/// Returns whether Ebb set this cost.
 fn is_ours(cost: i32) -> bool {
     (CHOSEN..=CHOSEN / 2).contains(&cost)
 }

@@ -1,4 +1,4 @@
-//! What the engine sees and has decided, to be shown.
+//! Views of the engine's state, for the page, the API and metrics.
 
 use std::{
     ops::Bound::{Excluded, Unbounded},
@@ -10,33 +10,33 @@ use ebb_page::{Detail, Given, Name, Scaled, Workload, settings};
 
 use super::{Engine, TargetKey, WorkloadId, entry::Entry, series::SILENT_AFTER, tally::Tally};
 
-/// Silent pods that are named; the rest is a number.
+/// Most pods without current metrics that are listed by name; a count covers all of them.
 const NAMED: usize = 10;
 
 /// Figures over all workloads.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
-    /// Workloads.
+    /// Number of workloads.
     pub workloads: usize,
     /// Workloads beyond the limits of their namespaces.
     pub beyond_limit: usize,
-    /// Pods known.
+    /// Number of known pods.
     pub pods: usize,
-    /// Senders heard of lately.
+    /// Senders with a report in the last hour.
     pub senders: usize,
-    /// Senders that are silent.
+    /// Senders whose last report is too old.
     pub silent_senders: usize,
-    /// Activators heard of.
+    /// Activators with a current report.
     pub activators: usize,
-    /// Activators that were heard of in the last hour and are silent.
+    /// Activators that reported within the last hour and have no current report.
     pub silent_activators: usize,
-    /// The most that the last report of a sender that is not silent was late.
+    /// Longest delay of the last report, over the senders with a current report.
     pub lag: Duration,
     /// Decisions so far.
     pub decisions: Tally,
 }
 
-/// How much the engine keeps.
+/// Sizes of the engine's collections.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
@@ -47,12 +47,13 @@ pub(super) struct Sizes {
 }
 
 impl Engine {
-    /// All workloads, by number.
+    /// Returns all workloads, by id.
     pub fn views(&self) -> impl Iterator<Item = Workload> + '_ {
         self.entries.values().map(|entry| self.view(entry))
     }
 
-    /// At most so many of the workloads after this one, by number; of the first where there is none.
+    /// Returns at most `most` workloads after the one with the id `after`, by id; from the first one on if there is no
+    /// id.
     pub fn views_after(
         &self,
         after: Option<WorkloadId>,
@@ -63,8 +64,8 @@ impl Engine {
         entries.map(|(id, entry)| (*id, self.view(entry)))
     }
 
-    /// The same for metrics: `None` for a workload that somebody scaled to zero and that Ebb leaves alone. Thousands of those
-    /// must not make a scrape long.
+    /// Like `views_after`, for metrics: `None` for a workload that somebody else scaled to zero and that Ebb
+    /// leaves alone. Thousands of such workloads must not make a scrape long.
     pub fn measured_views_after(
         &self,
         after: Option<WorkloadId>,
@@ -78,7 +79,7 @@ impl Engine {
         })
     }
 
-    /// All that is known of one workload.
+    /// Returns all that is known about one workload.
     #[must_use]
     pub fn detail(&self, of: &Name) -> Option<Detail> {
         let entry = match of.kind.split_once('.') {
@@ -108,7 +109,7 @@ impl Engine {
         })
     }
 
-    /// Figures over all.
+    /// Returns the figures over all workloads.
     #[must_use]
     pub fn figures(&self, now: Timestamp) -> Figures {
         let (silent, heard): (Vec<_>, Vec<_>) = self
@@ -130,7 +131,7 @@ impl Engine {
         }
     }
 
-    /// How much is kept, for a test that holds it against what there is.
+    /// Returns the sizes of the collections, for a test that compares them with the cluster.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> Sizes {
         Sizes {
@@ -209,7 +210,7 @@ impl Engine {
     }
 }
 
-/// To the millisecond: nobody needs more, and it prints short.
+/// Seconds, in whole milliseconds: more precision is of no use, and the number prints short.
 fn seconds(time: Duration) -> f64 {
     time.as_millis() as f64 / 1e3
 }

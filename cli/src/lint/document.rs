@@ -1,16 +1,16 @@
-//! Documents of a YAML file; JSON is a part of YAML.
+//! Documents of a YAML file; YAML includes JSON.
 //!
-//! Failure mode: after a document that breaks YAML's grammar nothing can be read any more, and what stood before it is
-//! judged all the same.
+//! Failure mode: after a document with a syntax error nothing more can be read; the documents before it are checked
+//! nevertheless.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// A document that is no YAML.
+/// A document that is not valid YAML.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unreadable {
-    /// Line and column, counted from 1, where they are known.
+    /// Line and column, counted from 1, if known.
     at: Option<(u64, u64)>,
     reason: String,
 }
@@ -24,7 +24,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// The documents of a file, without the empty ones, and what could not be read.
+/// Returns the documents of a file, without the empty ones, and those that could not be read.
 pub(super) fn read(bytes: &[u8]) -> (Vec<Value>, Vec<Unreadable>) {
     let (mut documents, mut unreadable) = (Vec::new(), Vec::new());
     let mut reader = bytes;
@@ -42,14 +42,14 @@ fn reason(error: &serde_saphyr::Error) -> Unreadable {
     let error = error.without_snippet();
     let location = error.location();
     let reason = match error {
-        // Its own words are for programmers.
+        // The message of the library is for programmers.
         serde_saphyr::Error::DuplicateMappingKey { key, .. } => {
             format!("key {:?} is there twice", key.as_deref().unwrap_or("?"))
         }
         error => {
             let text = error.to_string();
             let text = text.lines().next().unwrap_or_default();
-            // The place is told once.
+            // The position is already in `at`.
             let told = location.map(|at| format!(" at line {}, column {}", at.line(), at.column()));
             told.and_then(|told| text.strip_suffix(&told))
                 .unwrap_or(text)

@@ -1,7 +1,7 @@
-//! What is wrong with one object, each as `KEY: message`.
+//! Finds the problems of one object, each as `KEY: message`.
 //!
-//! Keys and values are the decision code's to judge; here is what only a manifest can have wrong: the place, the type, the
-//! hard limit.
+//! The decision code validates keys and values. This module checks what only a manifest can have wrong: the place, the type
+//! and the hard limit.
 
 use ebb_autoscaler_core::{Annotations, Config, Problem, annotations::is_read};
 use serde_json::{Map, Value};
@@ -11,10 +11,10 @@ use super::{
     place::{LIMIT, Places},
 };
 
-/// The greatest hard limit: Knative's `container-concurrency-max-limit`, in requests in flight.
+/// The highest hard limit: Knative's `container-concurrency-max-limit`, in requests in flight.
 const LARGEST_LIMIT: u64 = 1000;
 
-/// The fields a ConfigMap has.
+/// The fields of a ConfigMap.
 const CONFIG_MAP_FIELDS: [&str; 6] = [
     "apiVersion",
     "kind",
@@ -24,7 +24,7 @@ const CONFIG_MAP_FIELDS: [&str; 6] = [
     "immutable",
 ];
 
-/// All problems of `object` in a cluster with `config`.
+/// Returns all problems of `object` in a cluster with `config`.
 pub(super) fn problems(object: &Object, config: &Config) -> Vec<String> {
     match object.sort {
         Sort::ConfigMap | Sort::Keys => settings(object),
@@ -55,7 +55,7 @@ fn settings(object: &Object) -> Vec<String> {
         }
     }
     if let Some(keys) = object.settings() {
-        // Alone, the keys are what `--config` takes, which minds no missing quotes.
+        // Keys without a ConfigMap are a file for `--config`, which accepts values without quotes.
         let quoted = object.sort == Sort::ConfigMap;
         let judge = |texts: &[(&str, &str)]| Config::from_map_lossy(texts.iter().copied()).1;
         found.extend(judged(keys, |_| quoted, judge));
@@ -103,8 +103,8 @@ fn misplaced(key: &str, value: &Value, remedy: &str) -> String {
     )
 }
 
-/// The problems of `map`: what `judge` finds, and values of keys that `quoted` names which are no strings; Kubernetes
-/// refuses those. One line a key.
+/// Returns the problems of `map`: those that `judge` finds, and values that are not strings under keys that `quoted`
+/// selects, because Kubernetes rejects them. Each key has one line per problem at most.
 fn judged(
     map: &Map<String, Value>,
     quoted: impl Fn(&str) -> bool,
@@ -140,10 +140,10 @@ fn judged(
     found
 }
 
-/// A hard limit that is none.
+/// Returns the problem of an invalid hard limit.
 fn limit(value: &Value) -> Option<String> {
     let allowed = match value {
-        // As an absent one.
+        // Null is the same as an absent limit.
         Value::Null => return None,
         Value::Number(number) => number.as_u64().is_some_and(|limit| limit <= LARGEST_LIMIT),
         _ => false,

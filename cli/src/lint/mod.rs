@@ -1,8 +1,8 @@
-//! `ebb lint`: what is wrong with the autoscaling settings of manifests, before a cluster says so, or silently does not.
+//! `ebb lint`: finds errors in the autoscaling settings of manifests before a cluster rejects or silently ignores them.
 //!
-//! One line per problem on stdout, `FILE: KIND/NAME: KEY: message`. All files are looked at before the first is judged,
-//! because a `config-autoscaler` ConfigMap in one decides what annotations in another may say. Bias: what is not known to
-//! be right is told; objects without any autoscaling key are passed over.
+//! One line per problem on stdout, `FILE: KIND/NAME: KEY: message`. All files are read before the first is checked, because
+//! a `config-autoscaler` ConfigMap in one file decides which annotations are valid in another. Bias: what is not known to be
+//! right is reported; objects without any autoscaling key are skipped.
 
 mod document;
 mod judge;
@@ -22,9 +22,9 @@ use self::object::Object;
 
 /// Check the autoscaling settings of manifests.
 ///
-/// Reads the annotations of anything with a pod template (Deployments, Knative Services, bare pods and templates …),
+/// Reads the annotations of every object with a pod template (Deployments, Knative Services, bare pods and templates …),
 /// containerConcurrency, and config-autoscaler ConfigMaps, in YAML with any number of documents, or JSON. Annotations are
-/// held against the ConfigMap where one is among the files, against the defaults otherwise.
+/// checked against the ConfigMap if one is among the files, otherwise against the defaults.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Prints one line per problem, FILE: KIND/NAME: KEY: message.
@@ -36,18 +36,18 @@ pub(crate) struct Args {
     files: Vec<PathBuf>,
 }
 
-/// A file with what is in it.
+/// A file and its contents.
 struct File {
     name: String,
     objects: Vec<Object>,
-    /// What could not be read of it.
+    /// The documents that could not be read.
     unreadable: Vec<document::Unreadable>,
 }
 
-/// Checks the files; problems are an error.
+/// Checks the files; returns an error if there are problems.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let files: Vec<_> = args.files.iter().map(|path| read(path)).collect();
-    // The last one, as with `kubectl apply`.
+    // The last ConfigMap wins, as with `kubectl apply`.
     let config = files
         .iter()
         .flatten()
@@ -95,7 +95,7 @@ fn read(path: &Path) -> anyhow::Result<File> {
     })
 }
 
-/// The problems of a file, in its order.
+/// Returns the problems of a file: those of its objects, then the documents that could not be read.
 fn lines(file: &File, config: &Config) -> Vec<String> {
     let judged = file.objects.iter().flat_map(|object| {
         let problems = judge::problems(object, config);
@@ -106,12 +106,12 @@ fn lines(file: &File, config: &Config) -> Vec<String> {
     let unreadable = file.unreadable.iter().map(ToString::to_string);
     judged
         .chain(unreadable)
-        // Values may have line feeds; a problem has one line.
+        // A value may contain line feeds, but a problem has one line.
         .map(|problem| format!("{}: {}", file.name, problem.replace('\n', "\\n")))
         .collect()
 }
 
-/// Prints a line; a reader that has seen enough, such as `head`, is no error.
+/// Prints a line; it is no error if the reader has seen enough, such as `head`.
 fn say(line: &str) -> anyhow::Result<()> {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -1,36 +1,37 @@
-//! What a document is: whose settings it has, and what it is called in a problem.
+//! The kind of a document: which settings it contains, and its name in a problem.
 
 use std::fmt;
 
 use ebb_autoscaler_core::Config;
 use serde_json::{Map, Value};
 
-/// An object, or what stands for one.
+/// An object, or a document that stands for one (bare keys, a bare pod template).
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Object {
     pub(super) value: Value,
     pub(super) sort: Sort,
 }
 
-/// What an object is to the autoscaler.
+/// The role of an object for the autoscaler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sort {
-    /// The settings of the cluster, as ConfigMap.
+    /// The settings of the cluster, in a ConfigMap.
     ConfigMap,
-    /// The same, its keys alone.
+    /// The settings of the cluster, as keys without a ConfigMap.
     Keys,
-    /// It is what runs, or stands for one that does: its own annotations count, and its hard limit is in its spec.
+    /// A pod, a bare pod template, a Knative revision, or an object that Knative makes for a revision: its own annotations
+    /// count, and its hard limit is in its spec.
     Pod,
-    /// It has a template of what runs.
+    /// An object with a template.
     Templated {
         /// Whether the template is of a Knative revision.
         revision: bool,
     },
-    /// No object at all.
+    /// No Kubernetes object.
     Nothing,
 }
 
-/// The name of the cluster's settings.
+/// The name of the ConfigMap with the cluster's settings.
 const CONFIG_MAP: &str = "config-autoscaler";
 
 impl Object {
@@ -43,7 +44,7 @@ impl Object {
         self.value.get("kind")?.as_str()
     }
 
-    /// The settings in it as far as they can be read, if it has the cluster's.
+    /// Returns the cluster's settings as far as they are valid, if the object contains them.
     pub(super) fn config(&self) -> Option<Config> {
         let texts: Vec<_> = self
             .settings()?
@@ -54,7 +55,7 @@ impl Object {
         Some(Config::from_map_lossy(texts).0)
     }
 
-    /// The cluster's settings, key by key, if it has them.
+    /// Returns the cluster's settings by key, if the object contains them.
     pub(super) fn settings(&self) -> Option<&Map<String, Value>> {
         match self.sort {
             Sort::ConfigMap => self.value.get("data")?.as_object(),
@@ -79,7 +80,7 @@ impl fmt::Display for Object {
     }
 }
 
-/// The objects in a document: lists are taken apart.
+/// Returns the objects in a document; a list is split into its items.
 pub(super) fn flatten(document: Value) -> Vec<Object> {
     let is_list = |value: &Value| {
         let kind = value.get("kind").and_then(Value::as_str);
@@ -112,7 +113,7 @@ fn sort(value: &Value) -> Sort {
         ("", _) if !fields.is_empty() && fields.values().all(is_single) => Sort::Keys,
         ("", _) => Sort::Nothing,
         ("ConfigMap", "") if name == Some(CONFIG_MAP) => Sort::ConfigMap,
-        // Knative puts a revision's annotations on all it makes for it.
+        // Knative puts a revision's annotations on every object that it makes for the revision.
         ("Pod", "") | ("Revision", "serving.knative.dev") => Sort::Pod,
         (_, group) if group.ends_with(".internal.knative.dev") => Sort::Pod,
         (_, "serving.knative.dev") => Sort::Templated { revision: true },
@@ -124,7 +125,7 @@ fn is_single(value: &Value) -> bool {
     !matches!(value, Value::Array(_) | Value::Object(_))
 }
 
-/// A value as it would be written in quotes.
+/// Returns a value as it would be written in quotes.
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

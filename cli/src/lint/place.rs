@@ -1,7 +1,7 @@
-//! Where autoscaling keys stand in an object, and whether anybody reads them there.
+//! The places of autoscaling keys in an object, and whether Ebb reads them there.
 //!
-//! Annotations count on a pod template, wherever in the object it is, and on what runs itself; a key of ours anywhere else
-//! has no effect, and its author does not know.
+//! Annotations count on a pod template, at any place in the object, and on a pod itself. An Ebb key at any other place has no
+//! effect, and its author does not notice.
 
 use ebb_autoscaler_core::annotations::is_read;
 use ebb_contract::{allotments, slices};
@@ -12,8 +12,8 @@ use super::object::{Object, Sort};
 /// The field of a Knative revision that limits requests in flight.
 pub(super) const LIMIT: &str = "containerConcurrency";
 
-/// Keys of ours that are no settings of a workload: labels that select, what a Service says of its pods, and what is
-/// written on objects that Ebb makes.
+/// Keys of Ebb that are not settings of a workload: labels for selectors, what a Service says about its pods, and keys on
+/// objects that Ebb makes.
 const OTHERS: [&str; 7] = [
     "ebb.dev/aggregate-to-autoscaler",
     "ebb.dev/made",
@@ -24,19 +24,19 @@ const OTHERS: [&str; 7] = [
     slices::WORKLOAD,
 ];
 
-/// The keys of an object, by where they stand.
+/// The keys of an object, by place.
 #[derive(Debug, Default)]
 pub(super) struct Places<'a> {
-    /// Annotations that count; more than one map only where an object has several templates.
+    /// Annotations that count; more than one map only if an object has several templates.
     pub(super) annotations: Vec<&'a Map<String, Value>>,
     /// Hard limits that count.
     pub(super) limits: Vec<&'a Value>,
-    /// Keys that nobody reads where they are.
+    /// Keys at a place where Ebb does not read them.
     pub(super) misplaced: Vec<(&'a str, &'a Value)>,
 }
 
 impl<'a> Places<'a> {
-    /// All places in `object`.
+    /// Finds all keys in `object`.
     pub(super) fn of(object: &'a Object) -> Places<'a> {
         let mut places = Places::default();
         places.walk(&object.value, &mut Vec::new(), object);
@@ -81,7 +81,7 @@ impl<'a> Places<'a> {
         match (sort, path) {
             (Sort::Templated { revision: true }, ["spec", "template", "spec"])
             | (Sort::Pod, ["spec"]) => self.limits.push(value),
-            // Fields of that name in others' objects are theirs (KServe has one), but for those of a workload.
+            // Other objects may have a field of that name for their own use (KServe has one), except in a workload.
             (Sort::Templated { revision: true } | Sort::Pod, _) => {
                 self.misplaced.push((LIMIT, value));
             }
@@ -102,7 +102,7 @@ fn counts(path: &[&str], sort: Sort) -> bool {
     }
 }
 
-/// Whether a controller made the object: then it copied the annotations, and nobody can put them elsewhere.
+/// Whether a controller made the object. The controller copied the annotations, and nobody can move them.
 fn is_made(object: &Object) -> bool {
     let owners = object.value.pointer("/metadata/ownerReferences");
     owners

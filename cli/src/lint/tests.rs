@@ -1,6 +1,6 @@
 use super::*;
 
-/// The problems of `text`, without the name of the file.
+/// Returns the problems of `text`, without the name of the file.
 fn lint(text: &str) -> Vec<String> {
     let (documents, unreadable) = document::read(text.as_bytes());
     let file = File {
@@ -15,7 +15,7 @@ fn lint(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// An object of `kind` whose template has `annotations`, each in quotes.
+/// Returns an object of `kind` whose template has `annotations`, each in quotes.
 fn templated(head: &str, annotations: &[(&str, &str)]) -> String {
     let annotations: String = annotations
         .iter()
@@ -92,7 +92,7 @@ fn a_key_in_the_wrong_place_says_where_it_belongs() {
              under \"spec.template.metadata.annotations\" to work",
         ]
     );
-    // What Knative made for a revision carries the revision's annotations.
+    // Objects that Knative makes for a revision have the revision's annotations.
     let made = deployment.replace(
         "  name: shop\n",
         "  name: shop\n  ownerReferences: [{kind: Revision}]\n",
@@ -102,12 +102,12 @@ fn a_key_in_the_wrong_place_says_where_it_belongs() {
 
 #[test]
 fn our_own_manifests_have_no_misplaced_keys() {
-    // Labels that a NetworkPolicy selects, an annotation of a Service.
+    // Labels that a NetworkPolicy selects, and an annotation of a Service.
     for manifest in [
         "kind: NetworkPolicy\nmetadata: {name: a}\nspec: {ingress: [{from: [{namespaceSelector: {matchLabels: \
          {ebb.dev/metrics: \"true\"}}}]}]}\n",
         "kind: Service\nmetadata: {name: a, annotations: {ebb.dev/pods-of: b}}\n",
-        // What Ebb itself writes.
+        // Labels and annotations that Ebb itself writes.
         "kind: ConfigMap\nmetadata: {name: ebb-ports.shop, labels: {ebb.dev/allotments: \"true\"}}\n",
         "kind: EndpointSlice\nmetadata: {name: a-ebb, annotations: {ebb.dev/scaled-to-zero: \"true\", ebb.dev/workload: \
          apps/Deployment/a}}\n",
@@ -189,10 +189,10 @@ fn a_config_map_is_judged_key_by_key() {
         ]
         .map(|line| format!("{name}{line}"))
     );
-    // The keys alone, as `--config` takes them, need no quotes.
+    // Keys without a ConfigMap, as in a file for `--config`, need no quotes.
     assert_eq!(lint("stable-window: 30s\nmax-scale: 3\n"), [""; 0]);
     assert_eq!(lint("stable-window: 3s\n").len(), 1);
-    // Other ConfigMaps are others'.
+    // A ConfigMap with another name is not checked.
     assert_eq!(
         lint("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {stable-window: 1s}\n"),
         [""; 0]

@@ -1,4 +1,4 @@
-//! What `ebb run` takes on its command line.
+//! The command line of `ebb run`.
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -6,10 +6,10 @@ use crate::option;
 
 /// Autoscale a command on this host: 0 to N replicas on the HTTP concurrency the kernel counts.
 ///
-/// Requests to --port are spread over the replicas, and queued while there is none. A run starts with
-/// no replica and goes back to none when idle (`allow-zero-initial-scale` is on here); --min-scale or the
-/// annotation autoscaling.knative.dev/initial-scale ask for more. Needs root: each replica lives in a cgroup of its
-/// own with the kernel counter attached.
+/// Requests to --port are distributed over the replicas, and queued while there is none. A run starts without
+/// replicas and scales to zero when idle (`allow-zero-initial-scale` is on here); --min-scale or the annotation
+/// autoscaling.knative.dev/initial-scale request more. Needs root: each replica lives in a cgroup of its own with the
+/// kernel counter attached.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Each `{port}` in COMMAND is replaced by the port the replica has to listen on (on 127.0.0.1), and PORT in its \
@@ -20,11 +20,11 @@ Example:
 
 Exit status: 0 after Ctrl-C or SIGTERM (graceful; a second one ends it at once), 1 on errors, 2 for wrong usage.")]
 pub(crate) struct Args {
-    /// Address to take requests on
+    /// Address to receive requests on
     #[arg(long, default_value = "127.0.0.1")]
     pub(crate) host: IpAddr,
 
-    /// Port to take requests on; 0 takes a free one, which is printed
+    /// Port to receive requests on; 0 takes a free one, which is printed
     #[arg(long, short, default_value_t = 8080, value_parser = option::port, allow_hyphen_values = true)]
     pub(crate) port: u16,
 
@@ -32,11 +32,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) target: Option<String>,
 
-    /// Fewest replicas to keep (short for the annotation `min-scale`)
+    /// Lowest number of replicas (short for the annotation `min-scale`)
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) min_scale: Option<String>,
 
-    /// Most replicas to start; 0 is no limit (short for the annotation `max-scale`)
+    /// Highest number of replicas; 0 is no limit (short for the annotation `max-scale`)
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) max_scale: Option<String>,
 
@@ -48,11 +48,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// A replica is ready when it answers 2xx here, instead of when it accepts a connection
+    /// A replica is ready when it answers 2xx at this path, instead of when it accepts a connection
     #[arg(long, value_name = "PATH", value_parser = parse_path)]
     pub(crate) ready_path: Option<String>,
 
-    /// How long a replica may take to get ready
+    /// How long a replica may take to become ready
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = option::duration)]
     pub(crate) start_timeout: Duration,
 
@@ -60,11 +60,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = option::duration)]
     pub(crate) stop_grace: Duration,
 
-    /// Do not start one replica at the beginning to find out whether the command works
+    /// Do not start one replica at the beginning to check that the command works
     #[arg(long)]
     pub(crate) skip_trial: bool,
 
-    /// Port of the live page, on 127.0.0.1 [default: 9468, or a free one where that is taken]
+    /// Port of the live page, on 127.0.0.1 [default: 9468, or a free one if that is taken]
     #[arg(long, value_name = "PORT", value_parser = option::port, allow_hyphen_values = true)]
     pub(crate) page_port: Option<u16>,
 
@@ -76,15 +76,15 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// The command to run replicas of
+    /// The command that each replica runs
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
 }
 
 impl Args {
-    /// The annotations of the workload, those that have an option of their own included.
+    /// Returns the annotations of the workload, including those given by an option of their own.
     ///
-    /// An option wins over --annotation of the same key, the last --annotation over those before it.
+    /// An option wins over --annotation of the same key; a later --annotation wins over an earlier one.
     pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
         let options = [
             ("target", &self.target),

@@ -1,6 +1,6 @@
-//! What a run tells: the promised output of `ebb run`, one event a line.
+//! The events of a run: the documented output of `ebb run`, one event per line.
 //!
-//! The JSON keys are an interface (others read them); add, but do not rename.
+//! The JSON keys are a stable interface that other programs read; keys may be added, but not renamed.
 
 use std::{fmt, net::SocketAddr};
 
@@ -10,58 +10,58 @@ use serde::{Serialize, Serializer};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(crate) enum Event {
-    /// Requests are taken from now on.
+    /// Requests are accepted from now on.
     Listening(Listening),
-    /// The decision code has decided.
+    /// The decision code has made a decision.
     Decision(Decision),
-    /// The first replica after none was ready.
+    /// The first replica became ready after there was none.
     ColdStart(ColdStart),
     /// A replica has a new state.
     Replica(ReplicaEvent),
 }
 
-/// Where requests are taken.
+/// Where requests are accepted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Listening {
-    /// The address, the port never 0.
+    /// The address; its port is never 0.
     pub(crate) address: SocketAddr,
-    /// Where the live page is.
+    /// The address of the live page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) page: Option<SocketAddr>,
 }
 
-/// One decision with what it rests on.
+/// One decision and its basis.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Decision {
     /// Seconds since the start.
     #[serde(serialize_with = "thousandths")]
     pub(crate) t: f64,
-    /// Processes alive.
+    /// Replicas that are alive.
     pub(crate) replicas: usize,
-    /// Of them ready, those that leave not counted.
+    /// Of those, ready replicas, without replicas that are leaving.
     pub(crate) ready: usize,
     /// Mean requests in flight and queued since the last decision.
     #[serde(serialize_with = "thousandths")]
     pub(crate) concurrency: f64,
     /// Requests in flight at the replicas now.
     pub(crate) in_flight: u64,
-    /// Requests queued at the door now.
+    /// Requests queued at the activator now.
     pub(crate) queued: u64,
     /// Average over the stable window, if there is data.
     pub(crate) stable: Option<f64>,
     /// Average over the panic window, if there is data.
     pub(crate) panic: Option<f64>,
-    /// Replicas wanted.
+    /// Desired replicas.
     pub(crate) desired: u32,
-    /// Whether the panic window rules.
+    /// Whether the run is in panic mode.
     pub(crate) panic_mode: bool,
     /// Requests counted so far.
     pub(crate) requests: u64,
-    /// Why, in words.
+    /// The reason, in words.
     pub(crate) reason: String,
 }
 
-/// How long the first request at zero replicas waited.
+/// How long the first request waited while there were zero replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct ColdStart {
     /// Seconds since the start.
@@ -88,24 +88,24 @@ pub(crate) struct ReplicaEvent {
     pub(crate) replica: u64,
     /// Its new state.
     pub(crate) state: ReplicaState,
-    /// More about it, such as why it failed.
+    /// A detail, such as why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<String>,
 }
 
-/// Where a replica is in its life.
+/// The state of a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ReplicaState {
     /// Its process runs.
     Started,
-    /// It serves.
+    /// It is ready and serves requests.
     Ready,
-    /// It gets no new requests and ends when those it has are answered.
+    /// It gets no new requests, and ends when its requests are answered.
     Draining,
-    /// It ended as it should.
+    /// It ended as ordered.
     Stopped,
-    /// It ended as it should not.
+    /// It failed.
     Failed,
 }
 
@@ -121,7 +121,7 @@ impl fmt::Display for ReplicaState {
     }
 }
 
-/// The text form: `event key=value …`, words that have spaces last and in quotes.
+/// The text form: `event key=value …`; a value that may contain spaces is last and in quotes.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -175,12 +175,12 @@ impl fmt::Display for Decision {
     }
 }
 
-/// To three decimals: nothing here is known to more, and lines stay readable.
+/// Serialises with three decimals: no value is known more precisely, and lines stay readable.
 fn thousandths<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((value * 1_000.0).round() / 1_000.0)
 }
 
-/// An average, or `-` where there is no data.
+/// Displays an average, or `-` without data.
 pub(crate) struct Average(pub(crate) Option<f64>);
 
 impl fmt::Display for Average {

@@ -1,7 +1,7 @@
-//! The limit on open files: raised for ebb, left as it was for the replicas.
+//! The limit on open files: raised for ebb, unchanged for the replicas.
 //!
-//! The door needs two connections for each request in flight, and the usual soft limit of 1024 would end that at about
-//! 500. Replicas get the limit back that ebb was started with, because programs that use select(2) break above 1024.
+//! The activator needs two connections for each request in flight, so the usual soft limit of 1024 would allow about 500
+//! requests. Replicas get the limits that ebb was started with, because programs that use select(2) break above 1024.
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
@@ -13,14 +13,14 @@ pub(crate) struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// Raises the soft limit to the hard one; what they were.
+    /// Raises the soft limit to the hard limit, and returns the limits before that.
     pub(crate) fn raise() -> nix::Result<OpenFiles> {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
         Ok(OpenFiles { soft, hard })
     }
 
-    /// Puts them back, in a process that is about to execute a program. One system call, nothing else.
+    /// Restores the limits in a process that is about to execute a program. One system call, nothing else.
     pub(crate) fn restore(self) -> nix::Result<()> {
         setrlimit(Resource::RLIMIT_NOFILE, self.soft, self.hard)
     }

@@ -1,9 +1,9 @@
-//! The load of the run: what the kernel counts at the replicas, and what the door holds.
+//! The load of the run: the requests that the kernel counts at the replicas, and the requests queued at the activator.
 //!
-//! Everything is cumulative, so that whoever reads does so at a pace of his own and a reading that is missed
-//! loses nothing. A replica's last figures are taken over before its counter goes.
+//! All values are cumulative, so each reader has its own pace, and a missed reading loses nothing. The last values of a
+//! replica are added to the sums before its counter is removed.
 //!
-//! Failure mode: a replica whose counter cannot be read makes the whole reading an error; no data is not zero.
+//! Failure mode: if the counter of a replica cannot be read, the whole reading is an error; no data is not zero.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use ebb_autoscaler::{Load, LoadSource};
 use tokio::time::Instant;
 use tracing::warn;
 
-/// Counts at the replicas of one run.
+/// Counts the requests at the replicas of one run.
 pub(crate) struct Meter {
     pool: Pool,
     exclude_paths: Vec<String>,
@@ -37,21 +37,21 @@ struct State {
 /// A replica with a counter attached.
 struct Metered {
     pod: PodId,
-    /// The reading that is in the sums.
+    /// The reading that the sums include.
     last: Reading,
 }
 
-/// Over all replicas there are and have been.
+/// Sums over all replicas, also those that are gone.
 #[derive(Debug, Default, Clone, Copy)]
 struct Sums {
     /// Request-seconds in flight.
     integral: f64,
-    /// Requests that began.
+    /// Requests started.
     started: u64,
 }
 
 impl Meter {
-    /// Loads the kernel programs. Requests to `exclude_paths` are left out.
+    /// Loads the kernel programs. Requests to `exclude_paths` are excluded.
     pub(crate) fn load(pool: Pool, exclude_paths: Vec<String>) -> Result<Meter, CounterError> {
         let state = State {
             counter: Counter::load()?,
@@ -65,7 +65,7 @@ impl Meter {
         })
     }
 
-    /// Counts what a replica serves on `port`, until the returned value is dropped.
+    /// Counts the requests of a replica on `port` until the returned value is dropped.
     pub(crate) fn add(
         self: &Arc<Meter>,
         replica: u64,
@@ -103,13 +103,13 @@ impl Meter {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is whole between any two of its methods, whatever panicked meanwhile.
+        // The state is consistent between any two of its methods, whatever panicked meanwhile.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Brings the sums up to now; answers the requests in flight.
+    /// Updates the sums; returns the requests in flight.
     fn update(&mut self) -> Result<u64, CounterError> {
         let mut in_flight = 0;
         for metered in self.replicas.values_mut() {
@@ -137,13 +137,13 @@ impl State {
 impl Sums {
     fn add(&mut self, earlier: &Reading, later: &Reading) {
         self.integral += later.integral_since(earlier);
-        // Wraps back where a probe that was counted is taken out again.
+        // Wraps back if a probe that was counted is subtracted again.
         let started = later.started.wrapping_sub(earlier.started);
         self.started = self.started.wrapping_add(started);
     }
 }
 
-/// A replica's counter. Dropping it takes the last figures over and detaches.
+/// A replica's counter. Dropping it adds the last values to the sums and detaches the counter.
 pub(crate) struct Attached {
     meter: Arc<Meter>,
     replica: u64,
@@ -155,7 +155,7 @@ impl Drop for Attached {
     }
 }
 
-/// The meter as the decision loop sees it.
+/// The meter as the load source of the decision loop.
 #[derive(Debug)]
 pub(crate) struct RunLoad(pub(crate) Arc<Meter>);
 

@@ -1,10 +1,10 @@
 //! `ebb run`: autoscale a command on this host.
 //!
-//! The whole product on one machine: the front door holds and spreads requests, the kernel counts them at each replica,
-//! the decision code of the autoscaler says how many replicas there shall be, and the supervisor sees to it.
+//! The whole product on one machine: the activator queues and distributes requests, the kernel counts them at each replica,
+//! the decision code of the autoscaler determines the desired replicas, and the supervisor starts and stops them.
 //!
-//! Failure mode: nothing is left behind, however it ends. In order: the door closes, requests are answered, replicas
-//! end, cgroups go. Killed: the kernel kills the replicas, and the next run takes the cgroups away.
+//! Failure mode: every run cleans up, however it ends. In order: the port is closed, requests are answered, replicas end,
+//! cgroups are removed. After SIGKILL, the kernel kills the replicas, and the next run removes the cgroups.
 
 mod args;
 mod cgroup;
@@ -51,7 +51,7 @@ use self::{
 };
 use crate::signals::Signals;
 
-/// Runs until Ctrl-C, SIGTERM, or an error.
+/// Runs until Ctrl-C, SIGTERM, SIGHUP, the end of the reader of stdout, or an error.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let console = Console::new();
     tracing_subscriber::fmt()
@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         .block_on(start(args, settings, limits, console))
 }
 
-/// Puts the parts together, from what costs nothing to what would have to be cleaned up.
+/// Builds the parts in an order that keeps the clean-up small: parts that leave something behind come last.
 async fn start(
     args: Args,
     mut settings: RunSettings,

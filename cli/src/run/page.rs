@@ -1,7 +1,7 @@
 //! The live page of a run: the same as the autoscaler's, with one workload.
 //!
-//! Bias: the run comes first. Where the usual port is taken (another run), the page gets a free one; where there is
-//! none, the run goes on without a page.
+//! Bias: the run has priority. If the usual port is taken (by another run), the page gets a free one. If there is none, the
+//! run continues without a page.
 
 use std::{
     fmt,
@@ -18,10 +18,10 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tracing::warn;
 
-/// The autoscaler's page is beside its metrics, on 9466; this one is beside nothing.
+/// Port of the page of a run. The autoscaler's page shares port 9466 with its metrics; this page has a port of its own.
 const USUAL_PORT: u16 = 9468;
 
-/// What is shown. A clone is another handle.
+/// The data of the page. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Shown(Arc<Mutex<State>>);
 
@@ -33,7 +33,7 @@ struct State {
 }
 
 impl Shown {
-    /// A run of `command` under these settings.
+    /// Creates the data of a run of `command` with these settings.
     pub(crate) fn new(command: &str, settings: &Settings, table: Vec<Setting>) -> Self {
         let name = command.rsplit('/').next().unwrap_or(command);
         let metric = match settings.metric {
@@ -57,7 +57,7 @@ impl Shown {
         })))
     }
 
-    /// Shows a decision. `ready`: replicas that serve.
+    /// Records a decision. `ready`: ready replicas.
     pub(crate) fn decided(&self, decided: &Decided<'_>, ready: usize) {
         let (decision, load, desired) = (decided.decision, decided.load, decided.desired());
         let mut state = self.lock();
@@ -95,7 +95,7 @@ impl Shown {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A state that is half new is shown for two seconds at most.
+        // A panic may leave a partly updated state, which is shown for two seconds at most.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -125,10 +125,10 @@ impl Source for Shown {
     }
 }
 
-/// Has a port listen for the page: the one asked for, else the usual one, else a free one.
+/// Listens on a port for the page: the given port, or else the usual one, or else a free one.
 ///
 /// # Errors
-/// The one asked for cannot be had.
+/// If the given port cannot be listened on.
 pub(crate) async fn listen(asked: Option<u16>) -> anyhow::Result<Option<TcpListener>> {
     let bind = |port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     if let Some(port) = asked {
@@ -150,7 +150,7 @@ pub(crate) async fn listen(asked: Option<u16>) -> anyhow::Result<Option<TcpListe
 /// Serves the page, until the run ends.
 pub(crate) fn serve(listener: TcpListener, shown: Shown) {
     let status = Arc::new(Status(Page::new(shown)));
-    // It listens on this host only, so nobody has another name for it.
+    // The page listens on this host only, so no other host name needs to be allowed.
     tokio::spawn(status::serve(listener, status, Hosts::default()));
 }
 
@@ -162,7 +162,7 @@ impl status::Status for Status {
     }
 
     fn metrics(&self, format: Format) -> Result<String, fmt::Error> {
-        // What the program takes; the rest is on the page.
+        // The metrics of this process only; the other data is on the page.
         format.encode(&Registry::default())
     }
 

@@ -1,27 +1,27 @@
-//! The pause before the next start after failures, longer each time.
+//! The pause after failures before the next start, longer each time.
 
 use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
-/// After the first failure…
+/// Pause after the first failure; it doubles with each failure.
 const FIRST: Duration = Duration::from_secs(1);
-/// …doubling up to this: a dependency that is back is noticed within half a minute.
+/// Longest pause: a dependency that works again is noticed within half a minute.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// When the next replica may start.
+/// Determines when the next replica may start.
 #[derive(Debug, Default)]
 pub(crate) struct Pause {
-    /// How long the last one was; zero before the first.
+    /// The length of the last pause; zero before the first.
     last: Duration,
-    /// No start before this.
+    /// No replica starts before this time.
     until: Option<Instant>,
 }
 
 impl Pause {
-    /// Begins after a failure of a replica that had `served` for so long; answers the pause.
+    /// Starts a pause after the failure of a replica that had `served` for this long; returns its length.
     ///
-    /// Replicas that fail together count once, and one that served for longer than the longest pause starts afresh.
+    /// Replicas that fail together count once. A replica that served for at least the longest pause resets the length.
     pub(crate) fn begin(&mut self, served: Duration) -> Duration {
         if self.until.is_none() {
             if served >= LONGEST {
@@ -38,7 +38,7 @@ impl Pause {
         self.until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Resolves at its end; never while there is none. Dropping the future changes nothing.
+    /// Resolves at the end of the pause; never if there is none. Dropping the future changes nothing.
     pub(crate) async fn over(&mut self) {
         match self.until {
             Some(until) => time::sleep_until(until).await,

@@ -1,11 +1,10 @@
 //! Free ports for replicas.
 //!
-//! A port is found free, given back, and taken again by the replica a moment later: in between, anything may take
-//! it. What would do that by itself is the kernel, for outgoing connections, and under load there are many of
-//! them. So ports are picked outside its range for those, and each is used once until all have been.
+//! A port is found free, released, and taken by the replica a moment later; in between, another program may take it. The most
+//! likely taker is the kernel, for outgoing connections, and under load there are many of them. So ports are
+//! chosen outside the kernel's range for those, and no port is used again before all others have been used.
 //!
-//! Failure mode: another program takes the port in between; the replica then cannot listen, and
-//! [`is_taken`] tells so.
+//! Failure mode: another program takes the port in between. Then the replica cannot listen, and [`is_taken`] detects it.
 
 use std::{
     fs,
@@ -15,12 +14,12 @@ use std::{
     process,
 };
 
-/// Ports below belong to well-known services on many hosts.
+/// Lowest port: ports below it belong to well-known services on many hosts.
 const LOWEST: u16 = 10_000;
-/// The range that is left must have room for as many replicas as a host can run.
+/// Smallest size of the range: as many replicas as a host can run need a port each.
 const FEWEST: u16 = 1_000;
 
-/// Hands out ports, each once until the range is through.
+/// Hands out ports, each once until all have been used.
 #[derive(Debug)]
 pub(crate) struct Ports {
     range: RangeInclusive<u16>,
@@ -28,11 +27,11 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Ports outside the range the kernel uses for outgoing connections.
+    /// Uses the ports outside the kernel's range for outgoing connections.
     pub(crate) fn new() -> Ports {
         let range = outside(ephemeral().unwrap_or(32_768..=60_999));
         let size = range.end() - range.start() + 1;
-        // Runs side by side start at different places.
+        // Runs side by side start at different ports.
         let offset = u16::try_from(process::id() % u32::from(size)).unwrap_or_default();
         Ports {
             next: range.start() + offset,
@@ -40,11 +39,11 @@ impl Ports {
         }
     }
 
-    /// A port nobody listens on now, on any address.
+    /// Returns a port that no program listens on now, on any address.
     ///
     /// # Errors
     ///
-    /// When none is left, or sockets cannot be made at all.
+    /// If no port is free, or if sockets cannot be made at all.
     pub(crate) fn take(&mut self) -> io::Result<u16> {
         for _ in self.range.clone() {
             let port = self.next;
@@ -68,7 +67,7 @@ impl Ports {
     }
 }
 
-/// Whether somebody listens on the port, on any address of IPv4 or IPv6.
+/// Whether a program listens on the port, on any address of IPv4 or IPv6.
 pub(crate) fn is_taken(port: u16) -> io::Result<bool> {
     for host in [
         IpAddr::from(Ipv6Addr::UNSPECIFIED),
@@ -92,7 +91,7 @@ fn ephemeral() -> Option<RangeInclusive<u16>> {
     Some(bounds.next()?.ok()?..=bounds.next()?.ok()?)
 }
 
-/// The larger part of the unprivileged ports that is not in `ephemeral`; all of them if too little is left.
+/// Returns the larger part of the unprivileged ports outside `ephemeral`; all of them if too few are left.
 fn outside(ephemeral: RangeInclusive<u16>) -> RangeInclusive<u16> {
     let below = LOWEST..=ephemeral.start().saturating_sub(1);
     let above = LOWEST.max(ephemeral.end().saturating_add(1))..=u16::MAX;

@@ -1,4 +1,4 @@
-//! The run as the decision loop sees it: what it scales, and who is told.
+//! The run as the decision loop sees it: the scale target, and the observer of decisions.
 
 use std::convert::Infallible;
 
@@ -13,7 +13,7 @@ use super::{
     supervisor::{Status, Wanted},
 };
 
-/// The replicas: asked for by way of the supervisor.
+/// The replicas of the run as the scale target; the supervisor starts and stops them.
 #[derive(Debug)]
 pub(crate) struct Replicas {
     want: watch::Sender<Wanted>,
@@ -51,7 +51,7 @@ impl ScaleTarget for Replicas {
     }
 }
 
-/// Tells the decisions.
+/// Publishes the decisions to the output and the live page.
 #[derive(Debug)]
 pub(crate) struct Narrator {
     reporter: Reporter,

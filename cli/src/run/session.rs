@@ -1,10 +1,10 @@
 //! One run from its start to its end.
 //!
-//! The trial: before it takes requests, a run that starts with no replica starts one and stops it again. A command that
-//! does not work so shows at once, and not to the first visitor.
+//! The trial: before it accepts requests, a run that starts without replicas starts one and stops it again. So a command that
+//! does not work fails at once, and not at the first request.
 //!
-//! The end, in order: the door takes no more requests and those it has are answered (for `--stop-grace` at most), replicas
-//! get SIGTERM, and what is left after `--stop-grace` SIGKILL. A second signal skips the waiting.
+//! The end, in order: no more requests are accepted, and those under way are answered (for `--stop-grace` at most); replicas
+//! get SIGTERM; what is left after `--stop-grace` gets SIGKILL. A second signal skips the waiting.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -31,16 +31,16 @@ use super::{
 };
 use crate::signals::Signals;
 
-/// What "at once" may take: a killed replica is gone in milliseconds.
+/// Time limit of an immediate end: a killed replica is gone in milliseconds.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// Everything a run needs, ready to go.
+/// All parts of a run.
 pub(crate) struct Session {
     pub(crate) frame: Arc<Frame>,
     pub(crate) listener: TcpListener,
     pub(crate) address: SocketAddr,
     pub(crate) settings: Settings,
-    /// The live page, and where it is.
+    /// The live page, and its address.
     pub(crate) page: Shown,
     pub(crate) page_address: Option<SocketAddr>,
     pub(crate) trial: bool,
@@ -116,7 +116,7 @@ impl Session {
             signal = signals.next() => {
                 warn!(signal, "ending at once");
                 want.send_replace(Wanted::Kill);
-                // What is not gone by then goes with the tree.
+                // Replicas that are not gone by then are killed with the tree.
                 time::timeout(AT_ONCE, supervisor).await.map_or(Ok(()), flatten)
             }
         };
@@ -125,11 +125,11 @@ impl Session {
     }
 }
 
-/// Starts one replica and stops it when it is ready. Where it fails, the supervisor ends the run.
+/// Starts one replica and stops it when it is ready. If it fails, the supervisor ends the run.
 async fn try_command(want: &watch::Sender<Wanted>, mut status: watch::Receiver<Status>) {
     want.send_replace(Wanted::Replicas(1));
     if status.wait_for(|status| status.proven).await.is_err() {
-        // The supervisor has ended: whoever looks at it ends this too.
+        // The supervisor has ended; the caller waits for it and drops this future.
         std::future::pending::<()>().await;
     }
     want.send_replace(Wanted::Replicas(0));
@@ -139,7 +139,7 @@ fn flatten(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> anyhow
     Ok(ended.context("the supervisor of the replicas failed")??)
 }
 
-/// The front door at work.
+/// The activator's server on the run's port.
 struct Door {
     close: oneshot::Sender<()>,
     task: JoinHandle<Result<(), ServeError>>,
@@ -149,7 +149,7 @@ impl Door {
     fn open(listener: TcpListener, pool: Pool) -> Door {
         let (close, closing) = oneshot::channel();
         let shutdown = async {
-            // Dropped is as good as told.
+            // A dropped sender means the same as a message.
             let _ = closing.await;
         };
         Door {
@@ -158,15 +158,15 @@ impl Door {
         }
     }
 
-    /// Resolves when the door can serve no more.
+    /// Resolves when the server can serve no more.
     async fn ended(&mut self) -> anyhow::Result<()> {
         (&mut self.task).await.context("the activator failed")??;
         Ok(())
     }
 
-    /// Takes no more requests and waits until those there are have been answered, for `limit` at most.
+    /// Accepts no more requests, and waits until those under way have been answered, for `limit` at most.
     async fn close(mut self, limit: Duration) {
-        // Gone already is closed.
+        // If the server has ended, it is closed.
         let _ = self.close.send(());
         if self.task.is_finished() {
             return;

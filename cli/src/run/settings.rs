@@ -1,7 +1,7 @@
-//! What decides: the settings of `--config`, the annotations, and the options that stand for annotations.
+//! The settings of a run: those of `--config`, the annotations, and the options that stand for annotations.
 //!
-//! Bias: everything wrong is told at once, one line each, and what `ebb run` cannot honour is refused rather than
-//! ignored.
+//! Bias: all problems are reported together, one line each, and a setting that `ebb run` cannot support is an error rather
+//! than ignored.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,52 +14,52 @@ use crate::{
     problems::{Lines, lines},
 };
 
-/// What holds here unless --config says otherwise; all the rest is as in Knative.
+/// Defaults that differ from Knative's, unless --config sets the keys.
 const LOCAL_DEFAULTS: [(&str, &str); 3] = [
-    // A run starts with nothing: a request brings the first replica.
+    // A run starts without replicas: a request starts the first one.
     ("allow-zero-initial-scale", "true"),
     ("initial-scale", "0"),
-    // Who runs `ebb run` has opted in, so bursts are seen at once.
+    // The user of `ebb run` has opted in, so bursts are detected at once.
     ("pod-autoscaler-class", "ebb.dev"),
 ];
 
-/// The most requests that one replica has at a time; those beyond it wait at the door, oldest first. What
-/// `containerConcurrency` is to a Knative revision.
+/// Most requests that one replica has at a time; further requests are queued at the activator, oldest first. The same as
+/// `containerConcurrency` of a Knative revision.
 const HARD_LIMIT: &str = "ebb.dev/hard-limit";
 
-/// As for `containerConcurrency` (`container-concurrency-max-limit` of Knative).
+/// The highest hard limit, as for `containerConcurrency` (`container-concurrency-max-limit` of Knative).
 const MOST_HARD_LIMIT: u32 = 1000;
 
 /// The settings of a run.
 #[derive(Debug)]
 pub(crate) struct RunSettings {
-    /// For the decision code.
+    /// The settings for the decision code.
     pub(crate) settings: Settings,
-    /// Requests that are not counted.
+    /// Paths whose requests are not counted.
     pub(crate) exclude_paths: Vec<String>,
     /// Most requests that a replica has at a time; 0 for no limit.
     pub(crate) hard_limit: u32,
-    /// All that is in force and where it comes from, to be shown.
+    /// All settings in force and their sources, for the live page.
     pub(crate) table: Vec<Setting>,
 }
 
-/// Why there are no settings.
+/// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
-    /// --config has none.
+    /// --config cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Values that are not allowed; one line each.
+    /// Values are invalid; one line each.
     #[error("{}", Lines(.0))]
     Values(Vec<String>),
 }
 
 impl RunSettings {
-    /// Puts together what the command line says.
+    /// Builds the settings from the command line.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it.
+    /// All problems of the settings.
     pub(crate) fn from_args(args: &Args) -> Result<RunSettings, SettingsError> {
         let file = args
             .config
@@ -70,7 +70,7 @@ impl RunSettings {
         let config = config(file).unwrap_or_else(|problems| {
             let name = args.config.as_deref().unwrap_or(Path::new("defaults"));
             wrong.extend(lines(&format!("--config {}:", name.display()), &problems));
-            // The annotations are looked at all the same.
+            // The annotations are validated nevertheless.
             Config::default()
         });
         let mut given = args.annotations();
@@ -99,7 +99,7 @@ impl RunSettings {
             &Given {
                 annotated: &|name| all_given.contains_key(name),
                 config: &config,
-                // What holds here is not what somebody has set.
+                // A local default does not count as set by the user.
                 defaults: &local_defaults,
             },
         );
@@ -111,7 +111,7 @@ impl RunSettings {
         })
     }
 
-    /// The settings that matter most, in a few words.
+    /// Returns the most important settings in a few words.
     pub(crate) fn summary(&self) -> String {
         let settings = &self.settings;
         let most = match settings.max_scale {
@@ -155,7 +155,7 @@ fn hard_limit(text: &str) -> Result<u32, String> {
         })
 }
 
-/// What is right in a cluster and has no meaning here.
+/// Returns the problems of settings that are valid in a cluster and have no meaning here.
 fn not_here(annotations: &Annotations, settings: &Settings) -> Vec<String> {
     let mut wrong = Vec::new();
     if !settings.class.is_ours() {

@@ -1,10 +1,10 @@
-//! Keeps as many replicas as are wanted.
+//! Keeps the desired number of replicas.
 //!
-//! One task owns the set: orders go to replicas, news come back, and what it knows is published as a [`Status`].
-//! Replicas that leave no longer count; their work is finished without them being in the way of new ones.
+//! One task owns the set of replicas: it sends orders to them, receives their messages, and publishes a [`Status`].
+//! Replicas that are leaving no longer count; they finish their requests, and new replicas need not wait for them.
 //!
 //! Failure mode: while no replica has ever been ready, the first failure ends the run, because the command cannot be
-//! right. Later failures are told, and the next start waits, longer each time.
+//! right. Later failures are reported, and the next start waits, longer each time.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -25,36 +25,36 @@ use super::{
     report::Reporter,
 };
 
-/// How long a replica that scale-down takes away may go on with the requests it has: the longest a Knative revision
-/// gives a request by default (`max-revision-timeout-seconds` and `timeoutSeconds`, 300 s and up).
+/// How long a replica may finish its requests after a scale-down: the longest time that a Knative revision gives a request by
+/// default (`max-revision-timeout-seconds` and `timeoutSeconds`, 300 s and up).
 const DRAIN_LIMIT: Duration = Duration::from_secs(300);
-/// How many replicas there are.
+/// The numbers of replicas.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Status {
-    /// Alive, those that leave included.
+    /// Replicas that are alive, including those that are leaving.
     pub(crate) alive: usize,
-    /// Serving, those that leave not included.
+    /// Replicas that are ready, without those that are leaving.
     pub(crate) ready: usize,
     /// Whether any replica has ever been ready.
     pub(crate) proven: bool,
 }
 
-/// What the run wants of the supervisor.
+/// The desired state of the set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// This many replicas.
     Replicas(u32),
-    /// None; what is in flight has this long.
+    /// No replicas; requests in flight have this long.
     End(Duration),
-    /// None, at once.
+    /// No replicas, at once.
     Kill,
 }
 
-/// One replica as the supervisor knows it.
+/// The supervisor's state of one replica.
 #[derive(Debug)]
 struct Replica {
     state: ReplicaState,
-    /// Since when it serves.
+    /// Since when it is ready.
     ready: Option<Instant>,
     order: watch::Sender<Order>,
 }
@@ -76,7 +76,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor without replicas; publishes to `status`.
+    /// Creates a supervisor without replicas, which publishes to `status`.
     pub(crate) fn new(
         frame: Arc<Frame>,
         reporter: Reporter,
@@ -99,11 +99,11 @@ impl Supervisor {
         (supervisor, coming)
     }
 
-    /// Works until it is told to end and all replicas are gone.
+    /// Works until the desired state is an end and all replicas are gone.
     ///
     /// # Errors
     ///
-    /// The failure of the first replica, once all others are gone too.
+    /// The failure of a replica while none has ever been ready, once all others are gone too.
     pub(crate) async fn run(
         mut self,
         mut coming: mpsc::UnboundedReceiver<(u64, News)>,
@@ -126,7 +126,7 @@ impl Supervisor {
                 }
                 changed = self.wanted.changed(), if fatal.is_none() => if changed.is_err() { break },
                 () = self.pause.over() => {}
-                // Only to forget those that have ended.
+                // Removes tasks that have ended from the set.
                 Some(_) = self.tasks.join_next() => {}
             }
         }
@@ -134,7 +134,7 @@ impl Supervisor {
         fatal.map_or(Ok(()), Err)
     }
 
-    /// Starts and stops replicas until there are, or will be, as many as wanted.
+    /// Starts and stops replicas until there are as many as desired, or will be.
     fn match_up(&mut self, wanted: Wanted) {
         match wanted {
             Wanted::Replicas(wanted) => self.scale(usize::try_from(wanted).unwrap_or(usize::MAX)),
@@ -156,7 +156,7 @@ impl Supervisor {
         }
     }
 
-    /// The replicas that are not on their way out: number, whether ready, requests in flight.
+    /// Returns the replicas that are not leaving: number, whether ready, requests in flight.
     fn staying(&self) -> Vec<(u64, bool, usize)> {
         self.replicas
             .iter()
@@ -207,7 +207,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes news in. An error is a failure that ends the run.
+    /// Handles a message of a replica. Returns the failure if it ends the run.
     fn hear(&mut self, number: u64, news: News) -> Result<(), Failure> {
         match news {
             News::Started { pid } => {
@@ -219,7 +219,7 @@ impl Supervisor {
                 let Some(left) = self.replicas.remove(&number) else {
                     return Ok(());
                 };
-                // Whatever happens to a replica that was told to go is its end.
+                // If a replica is leaving, its failure is an ordinary end.
                 let leaving = left.state == ReplicaState::Draining;
                 match end {
                     Ok(()) => self.tell(number, ReplicaState::Stopped, None),
@@ -242,7 +242,7 @@ impl Supervisor {
         let Some(replica) = self.replicas.get_mut(&number) else {
             return;
         };
-        // A replica that was told to go while it got ready stays on its way out.
+        // A replica that was ordered to leave while it became ready is still leaving.
         if replica.state == ReplicaState::Started {
             replica.state = ReplicaState::Ready;
             replica.ready = Some(Instant::now());
@@ -297,8 +297,8 @@ impl Supervisor {
     }
 }
 
-/// Which of the replicas (number, whether ready, requests in flight) go when only `wanted` shall stay: those that
-/// are not ready yet, then those with the least in flight, of these the newest.
+/// Returns the replicas (number, whether ready, requests in flight) that leave so that `wanted` stay: first those that are
+/// not ready yet, then those with the fewest requests in flight, of these the newest.
 fn leavers(mut replicas: Vec<(u64, bool, usize)>, wanted: usize) -> Vec<u64> {
     replicas
         .sort_by_key(|&(number, ready, in_flight)| (ready, in_flight, std::cmp::Reverse(number)));

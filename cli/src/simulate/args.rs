@@ -1,4 +1,4 @@
-//! What `ebb simulate` takes on its command line.
+//! The command line of `ebb simulate`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,9 +9,9 @@ use crate::option::{annotation, duration};
 
 /// Replay recorded traffic through the decision code of the autoscaler.
 ///
-/// With --trace, a model of the workload goes with it: pods become ready --pod-start after they are asked for, and go
-/// at once when they are not wanted. With --steps, each row is one decision on the averages it names.
-/// One line per decision goes to stdout; the summary of a trace to stderr.
+/// With --trace, the workload's pods are simulated too: they become ready --pod-start after they are requested, and end
+/// at once when they are no longer desired. With --steps, each row is one decision on the averages in it.
+/// Each decision is one line on stdout; the summary of a trace goes to stderr.
 #[derive(Debug, clap::Args)]
 #[command(
     group = clap::ArgGroup::new("input").required(true),
@@ -46,29 +46,29 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) container_concurrency: u32,
 
-    /// Time from asking for a pod until it is ready
+    /// Time from the request for a pod until the pod is ready
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, conflicts_with = "steps")]
     pub(super) pod_start: Duration,
 
-    /// Ready pods that the autoscaler finds when it starts; from 2 on it starts in panic. Without it, --trace starts a
+    /// Ready pods that the autoscaler finds when it starts; from 2 on it starts in panic mode. Without it, --trace starts a
     /// new workload, whose first pods have yet to start
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(i32::MAX)))]
     pub(super) initial_ready: Option<u32>,
 
-    /// How the workload stands at the start, and for how long: activating, active or inactive[:DURATION]
+    /// State of the workload at the start, and for how long already: activating, active or inactive[:DURATION]
     #[arg(long, value_name = "STATE", default_value = "activating", value_parser = state)]
     pub(super) initial_state: (Activity, Duration),
 
-    /// Whether anything routes to the workload, where the rows do not say
+    /// Whether anything routes to the workload, if the rows do not say
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub(super) reachable: bool,
 
-    /// Take seconds that a trace lacks to be as the row before them, at most an hour in a row; without it, a gap is an
+    /// Fill seconds that are missing in a trace with the row before them, at most an hour in a row; without it, a gap is an
     /// error
     #[arg(long, conflicts_with = "steps")]
     pub(super) fill_gaps: bool,
 
-    /// Replay the trace a second time with this annotation changed, and set both side by side; can be given several
+    /// Replay the trace a second time with this annotation changed, and show both results side by side; can be given several
     /// times
     #[arg(long, value_name = "K=V", value_parser = annotation, conflicts_with = "steps")]
     pub(super) compare: Vec<(String, String)>,
@@ -89,7 +89,7 @@ pub(crate) struct Args {
     #[arg(long, short)]
     pub(super) quiet: bool,
 
-    /// Where a trace's summary goes: as text to stderr, or as JSON to stdout, after the decisions
+    /// Where the summary of a trace goes: as text to stderr, or as JSON to stdout, after the decisions
     #[arg(long, value_enum, default_value_t = SummaryForm::Text, conflicts_with = "steps")]
     pub(super) summary: SummaryForm,
 }
@@ -101,12 +101,12 @@ pub(super) enum SummaryForm {
     Text,
     /// One line `{"summary":{…}}` on stdout.
     Json,
-    /// None.
+    /// No summary.
     None,
 }
 
 impl Args {
-    /// Whether there is a second run.
+    /// Whether there is a second run to compare with.
     pub(super) fn compares(&self) -> bool {
         !self.compare.is_empty() || self.compare_config.is_some()
     }

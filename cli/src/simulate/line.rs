@@ -1,6 +1,6 @@
-//! One decision as it is printed.
+//! One decision in the printed form.
 //!
-//! The columns of the text form, and the keys of the same names in JSON, are an interface; more keys may come.
+//! The columns of the text form and the JSON keys of the same names are a stable interface; keys may be added.
 
 use ebb_autoscaler_core::{Decision, reason::Bound};
 use serde::Serialize;
@@ -11,39 +11,39 @@ pub(super) const HEADER: &str = "t,ready,stable,panic,desired,panic_mode,excess_
 /// One decision.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Line {
-    /// When, in the seconds of the recording.
+    /// Time of the decision, in seconds of the recording.
     pub(super) t: f64,
-    /// Ready pods it was made on, if known.
+    /// Ready pods at the decision, if known.
     pub(super) ready: Option<u32>,
     /// Average over the stable window, if there was data.
     pub(super) stable: Option<f64>,
     /// Average over the panic window, if there was data.
     pub(super) panic: Option<f64>,
-    /// Pods the load calls for, within initial, minimum and maximum scale; before the way to zero, on which the last pod
-    /// stays for a while. None as long as nothing was decided.
+    /// Desired pods for the load, within initial, minimum and maximum scale, but before the scale-to-zero rules, by which the
+    /// last pod stays for a while. `None` as long as there was no decision.
     pub(super) desired: Option<u32>,
-    /// Whether it is a panic.
+    /// Whether the workload is in panic mode.
     pub(super) panic_mode: bool,
-    /// Room beyond load and reserve; below zero the activator belongs in the path.
+    /// Excess burst capacity; if it is below zero, the activator belongs in the request path.
     pub(super) excess_burst_capacity: i32,
-    /// Pods wanted, the way to zero included.
+    /// Desired pods after the scale-to-zero rules.
     pub(super) want: Option<u32>,
-    /// Pods asked for now, where that changes.
+    /// Newly requested replicas, if they change.
     pub(super) apply: Option<u32>,
-    /// Whether the activator is to be in the path.
+    /// Whether the activator is to be in the request path.
     pub(super) proxy: bool,
-    /// How many activators are to be in it.
+    /// How many activators are to be in the request path.
     pub(super) activators: u32,
-    /// Whether to find out if the activator answers.
+    /// Whether to check that the activator answers.
     pub(super) probe: bool,
-    /// Seconds until it has to be looked at again, if that is not only the next tick.
+    /// Seconds until the next decision, if it must be earlier than the next tick.
     pub(super) again: Option<f64>,
-    /// Why, in words.
+    /// The reason, in words.
     pub(super) reason: String,
 }
 
 impl Line {
-    /// The line for a decision at second `t` of the recording, on `ready` pods.
+    /// Creates the line of a decision at second `t` of the recording, made with `ready` pods.
     pub(super) fn new(t: f64, ready: Option<u32>, decision: &Decision) -> Line {
         let step = decision.step;
         let bounded = step.bound.map(|bound| match bound {
@@ -67,7 +67,7 @@ impl Line {
         }
     }
 
-    /// The text form; `-` is what is not known.
+    /// Returns the text form; `-` means unknown.
     pub(super) fn csv(&self) -> String {
         format!(
             "{},{},{},{},{},{},{}",

@@ -1,7 +1,7 @@
 //! `ebb simulate`: the autoscaler's own decision code on recorded traffic.
 //!
-//! Input is read and checked as a whole before the first decision is printed, so that a bad row never leaves half a
-//! result behind. The same input gives the same output, byte for byte, pictures included.
+//! The whole input is read and checked before the first decision is printed, so a bad row never leaves half a result. The
+//! same input gives the same output, byte for byte, pictures included.
 
 mod args;
 mod clock;
@@ -34,12 +34,12 @@ use self::{
     summary::Summary,
 };
 
-/// Replays what the arguments name.
+/// Replays the trace or the steps.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match (&args.trace, &args.steps) {
         (Some(path), _) => run_trace(&args, path),
         (None, Some(path)) => run_steps(&args, path),
-        // clap asks for one of them.
+        // clap requires one of the two.
         (None, None) => Ok(()),
     }
 }
@@ -100,25 +100,25 @@ fn run_trace(args: &Args, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How the workload stands at the start.
+/// Returns the status of the workload at the start.
 fn status(args: &Args, now: Timestamp) -> Status {
     let (activity, lasted) = args.initial_state;
     Status {
         activity,
         since: now - lasted,
-        // What serves, or served and is idle now, had its first pods.
+        // A workload that serves, or has served and is idle now, has had its first pods.
         initialized: activity != Activity::Activating,
     }
 }
 
-/// Standard output. A reader that has seen enough, such as `head`, is no error.
+/// Standard output. It is no error if the reader has seen enough, such as `head`.
 struct Output<'a> {
     args: &'a Args,
     stdout: BufWriter<io::Stdout>,
     headed: bool,
 }
 
-/// A decision of one of two runs.
+/// A decision, with the name of its run if there are two.
 #[derive(Serialize)]
 struct OfRun<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,7 +127,7 @@ struct OfRun<'a> {
     line: &'a Line,
 }
 
-/// The last line of JSON.
+/// The last line of the JSON output.
 #[derive(Serialize)]
 struct Closing<'a> {
     summary: &'a Summary,
@@ -144,7 +144,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Prints the decisions of a run, by its name where there are two.
+    /// Prints the decisions of a run, with its name if there are two.
     fn lines(&mut self, run: Option<&str>, lines: &[Line]) -> anyhow::Result<()> {
         if self.args.quiet {
             return Ok(());
@@ -167,7 +167,7 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Prints the summary where it is wanted.
+    /// Prints the summary in the chosen form.
     fn summary(
         &mut self,
         trace: &Trace,
@@ -184,7 +184,7 @@ impl<'a> Output<'a> {
                     second: compared,
                     filled: trace.filled,
                 };
-                // Whoever reads may have read enough.
+                // The reader may have seen enough.
                 let _ = write!(io::stderr(), "{report}");
                 Ok(())
             }
@@ -205,7 +205,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Passes over that nobody listens any more.
+/// Ignores the error that nothing reads stdout any more.
 fn heard(result: io::Result<()>) -> anyhow::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

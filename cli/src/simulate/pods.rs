@@ -1,23 +1,23 @@
-//! A model of a workload's pods: ready a fixed time after they are asked for, gone at once when not wanted.
+//! A model of a workload's pods: ready a fixed time after they are requested, gone at once when no longer desired.
 //!
-//! Bias: no pod ever fails to start. Those that have not started yet go first, the newest before the others, as a
-//! ReplicaSet picks them.
+//! Bias: no pod ever fails to start. On a scale-down, pods that are still starting go first, the newest before the others,
+//! as a ReplicaSet chooses them.
 
 use std::{collections::VecDeque, time::Duration};
 
 use ebb_autoscaler_core::Timestamp;
 
-/// The pods there are.
+/// The pods of the workload.
 #[derive(Clone, Debug)]
 pub(super) struct Pods {
     start: Duration,
     ready: u32,
-    /// When how many will be ready, the earliest first.
+    /// When how many pods become ready, the earliest first.
     starting: VecDeque<(Timestamp, u32)>,
 }
 
 impl Pods {
-    /// `ready` pods, which others join `start` after they are asked for.
+    /// Creates a model with `ready` pods; each new pod becomes ready `start` after its request.
     pub(super) fn new(start: Duration, ready: u32) -> Pods {
         Pods {
             start,
@@ -26,12 +26,12 @@ impl Pods {
         }
     }
 
-    /// Those that can take requests.
+    /// Returns the number of ready pods.
     pub(super) fn ready(&self) -> u32 {
         self.ready
     }
 
-    /// All, those that are starting included.
+    /// Returns the number of all pods, including those that are starting.
     pub(super) fn all(&self) -> u32 {
         self.ready + self.starting()
     }
@@ -40,7 +40,7 @@ impl Pods {
         self.starting.iter().map(|(_, pods)| pods).sum()
     }
 
-    /// Lets those get ready whose time has come.
+    /// Makes pods ready whose start is complete.
     pub(super) fn advance(&mut self, now: Timestamp) {
         while let Some(&(at, pods)) = self.starting.front()
             && at <= now
@@ -50,7 +50,7 @@ impl Pods {
         }
     }
 
-    /// Makes it `wanted` in all.
+    /// Scales to `wanted` pods in all.
     pub(super) fn scale(&mut self, now: Timestamp, wanted: u32) {
         let all = self.all();
         if wanted > all {

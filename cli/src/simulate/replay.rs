@@ -1,8 +1,8 @@
-//! A trace against a model of the workload: the loop of the autoscaler, with its time taken from the recording.
+//! Replays a trace against a model of the workload: the autoscaler's loop, with the time of the recording.
 //!
-//! It decides when the autoscaler would: every two seconds, at once when a request finds no pod wanted or (class
-//! `ebb.dev`) a burst begins, and when the step before asked for it; always at the end of a row. Bias: the load is what
-//! was recorded, whatever the pods are; a real one would have queued or failed where they are too few.
+//! Decisions are made at the same times as in the autoscaler: every two seconds; at once if a request arrives with no pod
+//! desired, or a burst begins (class `ebb.dev`); and when the step before requested it; always at the end of a row. Bias: the
+//! load is the recorded one, whatever the pods are; with too few pods, real requests would have been queued or failed.
 
 use std::time::Duration;
 
@@ -18,45 +18,45 @@ use super::{
     summary::{Summary, Tally},
 };
 
-/// How a workload stands before the first row.
+/// The workload before the first row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Start {
-    /// Time a pod takes to be ready.
+    /// Time that a pod takes to become ready.
     pub(super) pod_start: Duration,
-    /// Ready pods there are already; `None` for a new workload.
+    /// Pods that are ready already; `None` for a new workload.
     pub(super) ready: Option<u32>,
-    /// Whether it is reachable, where the rows do not say.
+    /// Whether the workload is reachable, if the rows do not say.
     pub(super) reachable: bool,
 }
 
-/// What came of a trace.
+/// The result of a replay.
 #[derive(Debug)]
 pub(super) struct Replay {
     /// The decisions.
     pub(super) lines: Vec<Line>,
     /// Ready pods during each second of the trace.
     pub(super) ready: Vec<u32>,
-    /// What it comes to.
+    /// The summary.
     pub(super) summary: Summary,
 }
 
 /// Why a trace cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReplayError {
-    /// The metric is not in the trace.
+    /// The trace does not have the metric.
     #[error("the metric is rps, and the trace has no column rps")]
     NoRps,
-    /// A figure the decision code does not take.
+    /// The decision code does not accept a value.
     #[error("row with t={t}: {source}")]
     Sample {
-        /// Its time.
+        /// Time of the row.
         t: f64,
-        /// Why not.
+        /// The reason.
         source: BadSample,
     },
 }
 
-/// A row is a decision's when it is nearer to it than the next one: half the second a row stands for.
+/// Half a row's second: a tick is handled by the row that is closest to it.
 const NEAR: Duration = Duration::from_millis(500);
 
 struct World {
@@ -70,7 +70,7 @@ struct World {
     tally: Tally,
 }
 
-/// Replays `trace` from `start`. `status` says how the workload stands then.
+/// Replays `trace` from `start`. `status` returns the workload's status at the first row.
 pub(super) fn replay(
     trace: &Trace,
     settings: Settings,
@@ -107,7 +107,7 @@ pub(super) fn replay(
 }
 
 impl World {
-    /// A workload whose first second ends at `now`.
+    /// Creates a workload whose first second ends at `now`.
     fn new(now: Timestamp, settings: Settings, start: Start, status: Status) -> World {
         let found = start.ready.unwrap_or(0);
         let workload = Workload::restored(now, settings, found, status);
@@ -127,7 +127,7 @@ impl World {
         }
     }
 
-    /// Lets a row's second pass. Whether to decide at once.
+    /// Simulates the second of a row. Returns whether to decide at once.
     fn pass(&mut self, second: &Second, now: Timestamp) -> Result<bool, ReplayError> {
         let length = now.since(self.until);
         self.until = now;
@@ -135,8 +135,8 @@ impl World {
         let asleep = self.pods.all() == 0;
         self.pods.advance(now);
         if asleep && second.concurrency == 0.0 && second.rps.unwrap_or(0.0) == 0.0 {
-            // Nothing there and nothing wanted: no figure, as from a revision without pods. So the first request does not
-            // drown in an hour of zeros.
+            // No pods and no requests: no sample, as from a revision without pods. Otherwise the first request would be averaged
+            // with an hour of zeros.
             let ended = std::mem::replace(&mut self.feed, Feed::starting(now));
             self.workload.forget(ended);
             return Ok(false);
@@ -152,7 +152,7 @@ impl World {
         Ok(poke.is_some())
     }
 
-    /// Decides, and has it done.
+    /// Makes a decision and applies it.
     fn decide(&mut self, second: &Second, now: Timestamp) -> Decision {
         let facts = Facts {
             ready: Some(self.pods.ready()),
@@ -194,7 +194,7 @@ mod tests {
         Settings::resolve(&config, &Annotations::parse(&config, given).unwrap(), 0)
     }
 
-    /// `spans` of seconds under a load each.
+    /// Builds a trace of `spans`: a number of seconds and the load in them.
     fn trace(spans: &[(usize, f64)]) -> Trace {
         let loads = spans
             .iter()
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn pods_are_ready_when_they_have_started() {
         let replay = run(&trace(&[(60, 100.0)]), &[("target", "10")], None);
-        // The first is asked for at second 0 and takes five, as do the fourteen that follow.
+        // The first pod is requested at second 0 and takes five seconds; so do the fourteen that follow.
         assert_eq!(replay.lines[0].ready, Some(0));
         assert_eq!(replay.ready[5..=6], [0, 15]);
         assert_eq!(replay.lines.last().unwrap().desired, Some(15));
@@ -253,7 +253,7 @@ mod tests {
         let trace = trace(&[(20, 1.0), (301, 0.0), (9, 1.0)]);
         let replay = run(&trace, &[], Some(1));
         assert_eq!(replay.ready[320], 0);
-        // Second 321, between two ticks; and the zeros before do not weigh.
+        // Second 321 is between two ticks; and the zeros before it do not count.
         let wake = replay.lines.iter().find(|line| line.t == 321.0).unwrap();
         assert_eq!((wake.stable, wake.apply), (Some(1.0), Some(1)));
         assert_eq!(replay.ready[327], 1);

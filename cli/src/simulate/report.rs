@@ -1,10 +1,10 @@
-//! The summary for people: one column, or two side by side with what changed.
+//! The summary as text: one column, or two side by side with the change.
 
 use std::fmt;
 
 use super::summary::Summary;
 
-/// A summary, and the one it is compared with.
+/// A summary, and the one to compare it with.
 pub(super) struct Report<'a> {
     /// The run.
     pub(super) first: &'a Summary,
@@ -14,7 +14,7 @@ pub(super) struct Report<'a> {
     pub(super) filled: usize,
 }
 
-/// A line: what it says, and its figure.
+/// A line: its name and its value.
 type Figure = (&'static str, fn(&Summary) -> f64);
 
 const FIGURES: [Figure; 11] = [
@@ -74,7 +74,7 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// To one decimal at most, to three below one; `-` for none.
+/// Formats with one decimal at most, three below one; `-` without a value.
 fn figure(value: f64) -> String {
     if value.is_nan() {
         return "-".to_owned();
@@ -83,7 +83,7 @@ fn figure(value: f64) -> String {
     ((value * scale).round() / scale).to_string()
 }
 
-/// In per cent of the first where that has a meaning.
+/// Formats the change in per cent of the first value, if that has a meaning.
 fn change(first: f64, second: f64) -> String {
     if first == second {
         "=".to_owned()

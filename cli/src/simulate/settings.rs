@@ -1,6 +1,6 @@
-//! What decides in a run: `config-autoscaler`, the annotations and the hard limit, put together.
+//! The settings of a run: `config-autoscaler`, the annotations and the hard limit together.
 //!
-//! Bias: everything wrong with them is told at once, one line each, and nothing is replayed.
+//! Bias: all problems are reported together, one line each, and nothing is replayed.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -12,18 +12,18 @@ use crate::{
     problems::{Lines, lines},
 };
 
-/// Why there are no settings.
+/// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SettingsError {
-    /// A settings file has none.
+    /// A settings file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Values that are not allowed; one line each.
+    /// Values are invalid; one line each.
     #[error("{}", Lines(.0))]
     Values(Vec<String>),
 }
 
-/// The settings of the run.
+/// Returns the settings of the run.
 pub(super) fn first(args: &Args) -> Result<Settings, SettingsError> {
     resolve(
         args.config.as_deref(),
@@ -32,14 +32,14 @@ pub(super) fn first(args: &Args) -> Result<Settings, SettingsError> {
     )
 }
 
-/// The settings of the run it is compared with: the same but for what --compare changes.
+/// Returns the settings of the second run: those of the first with the changes of --compare and --compare-config.
 pub(super) fn second(args: &Args) -> Result<Settings, SettingsError> {
     let config = args.compare_config.as_deref().or(args.config.as_deref());
     let annotations = [args.annotation.as_slice(), &args.compare];
     resolve(config, &annotations, args.container_concurrency)
 }
 
-/// Later annotations replace earlier ones of the same key.
+/// Resolves the settings. A later annotation replaces an earlier one of the same key.
 fn resolve(
     file: Option<&Path>,
     annotations: &[&[(String, String)]],
@@ -50,7 +50,7 @@ fn resolve(
     let config = Config::from_map(texts(&keys)).unwrap_or_else(|problems| {
         let name = file.unwrap_or(Path::new("defaults")).display();
         wrong.extend(lines(&format!("--config {name}:"), &problems));
-        // The annotations are judged all the same, against what can be read.
+        // The annotations are validated nevertheless, with the settings that are valid.
         Config::from_map_lossy(texts(&keys)).0
     });
     let given: BTreeMap<String, String> = annotations.concat().into_iter().collect();

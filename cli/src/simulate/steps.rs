@@ -1,11 +1,11 @@
-//! Decisions on averages that are given, one per row. Nothing is modelled: what is not in a row is as the decision
-//! before left it.
+//! Decisions on given averages, one per row. There is no model of the pods: a value that a row does not give stays as after
+//! the decision before.
 
 use ebb_autoscaler_core::{Facts, Settings, Status, Timestamp, Workload};
 
 use super::{clock::at, input::Steps, line::Line};
 
-/// Decides row by row, on a workload that the autoscaler finds with `ready` pods and standing as `status` says.
+/// Makes one decision per row, for a workload that the autoscaler finds with `ready` pods and in the state `status`.
 pub(super) fn replay(
     steps: &Steps,
     settings: Settings,

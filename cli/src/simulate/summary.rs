@@ -1,7 +1,7 @@
-//! What a trace comes to: what the pods cost, and what the requests had to bear.
+//! The summary of a trace: the cost of the pods, and the effect on the requests.
 //!
-//! A second counts as under-provisioned when its load is more than the ready pods could carry (their total, not the
-//! target below it). Bias: a pod costs from when it is asked for.
+//! A second counts as under-provisioned if its load is more than the total capacity of the ready pods (not their capacity at
+//! target, which is lower). Bias: a pod costs from its request on.
 
 use std::time::Duration;
 
@@ -10,54 +10,54 @@ use serde::Serialize;
 
 use super::{input::Second, pods::Pods};
 
-/// The closing figures.
+/// The summary of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Summary {
     /// Length of the trace.
     pub(super) seconds: f64,
-    /// Decisions made.
+    /// Number of decisions.
     pub(super) decisions: u64,
-    /// Pods times seconds, those that were starting included.
+    /// Pods times seconds, including pods that are starting.
     pub(super) pod_seconds: f64,
-    /// The most pods there were.
+    /// Highest number of pods.
     pub(super) most_pods: u32,
-    /// Seconds with more load than the ready pods could carry.
+    /// Seconds with more load than the total capacity of the ready pods.
     pub(super) under_provisioned_seconds: f64,
-    /// Of those, seconds with no ready pod at all: requests were held.
+    /// Of those, seconds without any ready pod: requests were queued.
     pub(super) held_seconds: f64,
-    /// The most requests in flight for each ready pod, over a second; none when no pod was ever ready.
+    /// Highest mean of requests in flight per ready pod over a second; `None` if no pod was ever ready.
     pub(super) highest_concurrency_per_ready_pod: Option<f64>,
-    /// Orders that raised the number of pods.
+    /// Orders that increased the number of pods.
     pub(super) scale_ups: u64,
-    /// Orders that lowered it.
+    /// Orders that decreased it.
     pub(super) scale_downs: u64,
-    /// Seconds in panic.
+    /// Seconds in panic mode.
     pub(super) panic_seconds: f64,
-    /// What decided.
+    /// The settings of the run.
     pub(super) settings: InForce,
 }
 
-/// The settings that the figures are measured by.
+/// The settings that the summary refers to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct InForce {
-    /// What is compared with the target.
+    /// The metric that the workload is scaled on.
     pub(super) metric: &'static str,
-    /// Load a pod is meant to carry.
+    /// Target load per pod.
     pub(super) target: f64,
-    /// Load a pod could carry.
+    /// Total capacity per pod.
     pub(super) total: f64,
-    /// Seconds.
+    /// Stable window, in seconds.
     pub(super) stable_window: u64,
-    /// Seconds.
+    /// Panic window, in seconds.
     pub(super) panic_window: u64,
 }
 
-/// Takes the figures, second by second.
+/// Computes the summary, second by second.
 #[derive(Debug)]
 pub(super) struct Tally {
     metric: Metric,
     panicking: bool,
-    /// In time as it is counted, so that thousands of seconds add up exactly.
+    /// Counted as `Duration`s, so that thousands of seconds add up exactly.
     passed: Duration,
     under_provisioned: Duration,
     held: Duration,
@@ -66,7 +66,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Nothing yet, of a workload with `settings`.
+    /// Creates an empty summary for a workload with `settings`.
     pub(super) fn new(settings: &Settings) -> Tally {
         Tally {
             metric: settings.metric.clone(),
@@ -100,7 +100,7 @@ impl Tally {
         }
     }
 
-    /// A row of `length`, through which there were `pods`.
+    /// Counts a row of `length`, during which there were `pods`.
     pub(super) fn second(&mut self, length: Duration, row: &Second, pods: &Pods) {
         let summary = &mut self.summary;
         self.passed += length;
@@ -129,7 +129,7 @@ impl Tally {
         }
     }
 
-    /// A decision, when there are `pods`.
+    /// Counts a decision that was made with `pods` pods.
     pub(super) fn decided(&mut self, decision: &Decision, pods: u32) {
         self.summary.decisions += 1;
         self.panicking = decision.panic_mode;
@@ -140,7 +140,7 @@ impl Tally {
         }
     }
 
-    /// What it came to.
+    /// Returns the summary.
     pub(super) fn finish(self) -> Summary {
         Summary {
             seconds: self.passed.as_secs_f64(),

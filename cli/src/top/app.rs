@@ -1,4 +1,4 @@
-//! What is known, and what is chosen. No terminal, no network: keys and answers come in, and what to do comes out.
+//! The state of the view: the data and the selection. No terminal and no network: keys and answers in, actions out.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 use super::keys::Key;
 
-/// Rows that a page is. The screen may have more or less; nobody minds.
+/// Rows of a page for the page keys, whatever the height of the screen.
 const PAGE: usize = 10;
 
-/// What to do after a key.
+/// The action that follows a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     Nothing,
-    /// Ask again at once.
+    /// Request the data again at once.
     Look,
     End,
 }
@@ -25,11 +25,11 @@ pub(super) struct App {
     pub(super) address: String,
     all: Option<All>,
     heard: Option<Instant>,
-    /// Why the last look failed, if it did.
+    /// Why the last request failed, if it did.
     pub(super) trouble: Option<String>,
     pub(super) filter: String,
     pub(super) typing: bool,
-    /// The chosen one's name: rows move, it stays.
+    /// The name of the selected workload, so the selection stays when rows move.
     chosen: Option<Name>,
     open: bool,
     pub(super) detail: Option<Detail>,
@@ -50,9 +50,9 @@ impl App {
         }
     }
 
-    /// What was told.
+    /// Takes an answer with all workloads.
     pub(super) fn heard(&mut self, mut all: All, now: Instant) {
-        // Those that need somebody first, then by name.
+        // Workloads that need attention first, then those in panic mode, then by name.
         all.workloads
             .sort_by_cached_key(|one| (!one.needs_attention(), !one.panic_mode, one.id()));
         self.all = Some(all);
@@ -63,9 +63,9 @@ impl App {
         }
     }
 
-    /// What was told of the one that is open, if there is one.
+    /// Takes the answer about the open workload, if one is open.
     pub(super) fn shown(&mut self, detail: Option<Detail>) {
-        // Another one may have been chosen since it was asked for.
+        // Another workload may have been selected since the request.
         self.detail = detail.filter(|detail| self.opened() == Some(detail.workload.id()));
     }
 
@@ -73,18 +73,18 @@ impl App {
         self.trouble = Some(format!("{error:#}"));
     }
 
-    /// Who tells.
+    /// Returns the last answer.
     pub(super) fn all(&self) -> Option<&All> {
         self.all.as_ref()
     }
 
-    /// How long nothing was heard.
+    /// Returns the time since the last answer.
     pub(super) fn silent_for(&self, now: Instant) -> Duration {
         let heard = self.heard.map(|heard| now.saturating_duration_since(heard));
         heard.unwrap_or_default()
     }
 
-    /// The workloads that the filter leaves, in order.
+    /// Returns the workloads that pass the filter, in order.
     pub(super) fn rows(&self) -> Vec<&Workload> {
         let all = self.all.iter().flat_map(|all| &all.workloads);
         let wanted = self.filter.to_lowercase();
@@ -92,13 +92,13 @@ impl App {
             .collect()
     }
 
-    /// Which row is chosen.
+    /// Returns the row of the selected workload.
     pub(super) fn position(&self) -> Option<usize> {
         let chosen = self.chosen.as_ref()?;
         self.rows().iter().position(|one| one.id() == *chosen)
     }
 
-    /// The one that is open.
+    /// Returns the name of the open workload.
     pub(super) fn opened(&self) -> Option<Name> {
         self.chosen.clone().filter(|_| self.open)
     }
@@ -148,7 +148,7 @@ impl App {
         }
     }
 
-    /// Chooses that row, or the last one.
+    /// Selects that row, or the last one.
     fn choose(&mut self, row: usize) {
         let rows = self.rows();
         let last = rows.len().saturating_sub(1);
@@ -235,7 +235,7 @@ pub(super) mod tests {
             app.key(key);
         }
         assert_eq!((app.rows().len(), chosen(&app)), (1, "worker"));
-        // A letter that is typed is no command.
+        // While the filter is typed, a letter is no command.
         assert_eq!(app.key(Key::Letter('q')), Then::Nothing);
         assert_eq!(app.rows().len(), 0);
         app.key(Key::Erase);

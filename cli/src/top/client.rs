@@ -1,4 +1,4 @@
-//! Asks for JSON over plain HTTP: status ports speak nothing else.
+//! A client for JSON over plain HTTP: status ports have no TLS.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use hyper_util::{
 };
 use serde::de::DeserializeOwned;
 
-/// An answer is there within this time, or it will not come.
+/// Time limit of a request.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Of one answer, bytes; the program's own limit is 4 MiB and a workload.
+/// Longest answer in bytes; the server's own limit is 4 MiB plus one workload.
 const LONGEST: usize = 64 << 20;
-/// Workloads that are shown. More than any cluster has; a server that never ends its list is not followed for ever.
+/// Most workloads shown. It is more than any cluster has, and ends the requests to a server whose list never ends.
 const MOST: usize = 100_000;
 
-/// Asks one address.
+/// A client for one address.
 #[derive(Debug)]
 pub(super) struct Client {
     address: String,
@@ -28,7 +28,7 @@ pub(super) struct Client {
 
 impl Client {
     /// # Errors
-    /// An address that is none.
+    /// If the URL is not that of a status port.
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
         let address = base(url).with_context(|| {
             format!("URL {url:?}: must be http://HOST:PORT, or http://HOST:PORT/PATH behind a proxy; no TLS")
@@ -43,7 +43,7 @@ impl Client {
         &self.address
     }
 
-    /// All workloads, put together from as many answers as it takes.
+    /// Requests all workloads, page by page.
     pub(super) async fn all(&self) -> anyhow::Result<All> {
         let mut all: All = self.get("/v1/workloads").await?;
         while let Some(next) = all.next.take() {
@@ -57,7 +57,7 @@ impl Client {
         Ok(all)
     }
 
-    /// One workload; an error also where it is gone.
+    /// Requests one workload; an error if it is gone.
     pub(super) async fn one(&self, name: &Name) -> anyhow::Result<Detail> {
         self.get(&format!("/v1/workloads/{name}")).await
     }
@@ -84,9 +84,9 @@ impl Client {
     }
 }
 
-/// What paths are put behind; `None` for a URL that is none of a status port.
+/// Returns the base of all paths; `None` if the URL is not that of a status port.
 fn base(url: &str) -> Option<String> {
-    // As it stands in a browser, with the workload that is shown.
+    // A browser's address has a fragment with the open workload.
     let address = url.split('#').next()?.trim_end_matches('/');
     let uri: Uri = address.parse().ok()?;
     let (authority, host) = (uri.authority()?.as_str(), uri.host()?);
@@ -94,12 +94,12 @@ fn base(url: &str) -> Option<String> {
         Some(port) => format!(":{port}"),
         None => String::new(),
     };
-    // A port above 65535 is none to `Uri`, and somebody's name and password are neither host nor port.
+    // `Uri` has no port if it is above 65535; a user name and password are part of neither host nor port.
     let plain = uri.query().is_none() && authority == format!("{host}{port}");
     (plain && !host.is_empty() && uri.scheme_str() == Some("http")).then(|| address.to_owned())
 }
 
-/// What a server that is asked in vain says beside its status: one line that is no page of HTML.
+/// Returns the message of a failed request after its status: a single line that is not HTML.
 fn said(body: &[u8]) -> String {
     match str::from_utf8(body).unwrap_or_default().trim() {
         text if text.is_empty() || text.starts_with('<') || text.contains(char::is_control) => {

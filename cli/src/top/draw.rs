@@ -17,9 +17,9 @@ use tokio::time::Instant;
 
 use super::app::App;
 
-/// Without an answer for longer, the heading says so.
+/// After this time without an answer, the heading says so.
 const QUIET_SECONDS: u64 = 3;
-/// Above the capacity at target.
+/// Colour above the capacity at target.
 const OVER: Color = Color::Yellow;
 const BAD: Color = Color::Red;
 
@@ -33,12 +33,12 @@ const COLUMNS: [(&str, u16); 7] = [
     ("", 21),
 ];
 
-/// All of it as lines, for who reads no terminal.
+/// Returns the list as lines of text, for output that is not a terminal.
 pub(super) fn text(app: &App) -> String {
     let mut text = String::new();
     let rows = app.rows();
     let width = rows.iter().map(|one| label(one).len()).max().unwrap_or(0);
-    // Memory takes it.
+    // Writing to memory does not fail.
     let _ = write!(text, "{:width$}", "workload");
     for (name, size) in COLUMNS {
         let _ = write!(text, "  {name:>size$}", size = size.into());
@@ -126,7 +126,7 @@ fn footing(app: &App) -> Line<'static> {
 
 fn list_of(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let rows = app.rows();
-    // Only what can be seen is made: there may be thousands.
+    // Only visible rows are made: there may be thousands.
     let room = usize::from(area.height.saturating_sub(1)).max(1);
     let here = app.position().unwrap_or(0);
     let from = here

@@ -1,4 +1,4 @@
-//! Keys, as far as they mean anything here.
+//! The keys that the view uses.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use ratatui::crossterm::event::{
     Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers,
 };
 
-/// What is pressed.
+/// A key press.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Up,
@@ -22,14 +22,14 @@ pub(super) enum Key {
     Letter(char),
     /// Ctrl-C.
     Break,
-    /// Something changed that is drawn anew.
+    /// The size of the terminal has changed: everything is drawn again.
     Resized,
 }
 
-/// The next key.
+/// Waits for the next key that the view uses.
 ///
 /// # Errors
-/// The terminal is gone.
+/// If the terminal is gone.
 pub(super) async fn next(events: &mut EventStream) -> io::Result<Key> {
     while let Some(event) = events.next().await {
         match event? {

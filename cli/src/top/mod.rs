@@ -1,7 +1,7 @@
-//! `ebb top`: the live page in the terminal, against an autoscaler or an `ebb run`.
+//! `ebb top`: the live page in the terminal, for an autoscaler or an `ebb run`.
 //!
-//! It asks for what the page is fed from, once a second, and draws what fits. Failure mode: while nobody answers, what
-//! was last heard stays, with the time since; it goes on asking.
+//! Once a second it requests the data of the page and draws what fits. Failure mode: without an answer, the last data stays on
+//! the screen, with the time since it arrived, and the requests continue.
 
 mod app;
 mod client;
@@ -25,9 +25,9 @@ use self::{
 };
 use crate::{screen, signals::Signals};
 
-/// Between two looks. Decisions come every two seconds.
+/// Interval between two requests. Decisions are made every two seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Where an `ebb run` on this host is, and an autoscaler whose port is forwarded.
+/// The addresses of an `ebb run` on this host, and of an autoscaler whose port is forwarded.
 const USUAL: [&str; 2] = ["http://127.0.0.1:9468", "http://127.0.0.1:9466"];
 
 /// Show workloads as they are scaled
@@ -39,15 +39,15 @@ Example, on a cluster:
   kubectl -n ebb-system port-forward svc/ebb-autoscaler 9466 &
   ebb top")]
 pub(crate) struct Args {
-    /// Address of an autoscaler's status port or of a run's page; without it, the usual ones on this host are tried
+    /// Address of an autoscaler's status port or of a run's page; without it, the usual addresses on this host are tried
     #[arg(value_name = "URL")]
     url: Option<String>,
-    /// Print the workloads once and end; so too where stdout is no terminal to draw on
+    /// Print the workloads once and end; this is the default if stdout is not a terminal that can be drawn on
     #[arg(long)]
     once: bool,
 }
 
-/// Runs until `q` or Ctrl-C.
+/// Runs until `q`, Ctrl-C or another signal.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -62,12 +62,12 @@ async fn top(args: Args) -> anyhow::Result<()> {
     app.heard(client.all().await?, Instant::now());
     if args.once || !screen::is_there() {
         let text = draw::text(&app);
-        // Whoever reads may have read enough.
+        // The reader may have seen enough.
         let _ = io::stdout().write_all(text.as_bytes());
         return Ok(());
     }
     let mut signals = Signals::catch().context("cannot catch signals")?;
-    // Takes the terminal over, and gives it back when this ends, also by a panic.
+    // Takes over the terminal, and restores it at the end, also after a panic.
     let mut terminal = ratatui::try_init().context("cannot use the terminal")?;
     let result = tokio::select! {
         result = live(&mut terminal, &mut app, &client) => result,
@@ -75,7 +75,7 @@ async fn top(args: Args) -> anyhow::Result<()> {
     };
     let restored = ratatui::try_restore();
     if restored.and_then(|()| terminal.show_cursor()).is_err() {
-        // It is closed. Dropping it would complain on a stderr that is closed, too, and panic.
+        // The terminal is closed. Dropping it would write to stderr, which is closed too, and panic.
         mem::forget(terminal);
     }
     result
@@ -87,7 +87,7 @@ async fn live(
     client: &Client,
 ) -> anyhow::Result<()> {
     let mut keys = EventStream::new();
-    // Moves the time since something was heard.
+    // Updates the time since the last answer.
     let mut tick = time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looking = Box::pin(look(client, app.opened(), Duration::ZERO));
@@ -95,7 +95,7 @@ async fn live(
         terminal
             .draw(|frame| draw::draw(frame, app, Instant::now()))
             .context("cannot write to the terminal")?;
-        // Keys are read while nobody answers.
+        // Keys are handled while a request is under way.
         let after = tokio::select! {
             key = keys::next(&mut keys) => {
                 match app.key(key.context("cannot read the terminal")?) {
@@ -120,7 +120,7 @@ async fn live(
     }
 }
 
-/// What there is after a time: all workloads, and the one that is open.
+/// Waits for `after`, then requests all workloads and the open one.
 async fn look(
     client: &Client,
     opened: Option<Name>,
@@ -129,14 +129,14 @@ async fn look(
     time::sleep(after).await;
     let all = client.all().await?;
     let detail = match opened {
-        // One that has just gone is not shown any more.
+        // A workload that has just gone is no longer shown.
         Some(name) => client.one(&name).await.ok(),
         None => None,
     };
     Ok((all, detail))
 }
 
-/// Somebody who answers.
+/// Returns a client for an address that answers.
 async fn reach(url: Option<String>) -> anyhow::Result<Client> {
     if let Some(url) = url {
         return Client::new(&url);

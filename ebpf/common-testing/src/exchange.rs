@@ -1,4 +1,4 @@
-//! A conversation told by hand, and what is to be counted of it at every point.
+//! A conversation written by hand, and what has to be counted at every point of it.
 
 use std::{fmt::Debug, ops::Range};
 
@@ -13,32 +13,32 @@ use crate::{
     wire::Wire,
 };
 
-/// Time between two messages, ns. All of a message's segments come at one time, so that the integral
-/// and the latencies, too, must be the same however it is cut.
+/// Time between two messages, ns. All segments of a message arrive at the same time. So the integral and the latencies, too, must
+/// be the same however the message is cut.
 const PAUSE: u64 = 3_000_000;
 
-/// The sequence numbers of the first bytes: both wrap within most exchanges.
+/// Sequence numbers of the first bytes. Both wrap in most exchanges.
 const FIRST: [u32; 2] = [u32::MAX - 30, u32::MAX - 50];
 
 enum Event {
-    /// These bytes of one direction's stream come.
+    /// These bytes of one direction's stream arrive.
     Message(Side, Range<usize>),
-    /// There must be so many in flight, and the gauges must read this.
+    /// This many must be in flight, and the gauges must have these values.
     Flying(u64, [u64; 3]),
     /// The server ends its side.
     Fin,
 }
 
-/// A conversation. Ends with the connection.
+/// A conversation. At its end the connection closes.
 pub struct Exchange {
-    /// What it is about.
+    /// Its name, for failures.
     pub name: &'static str,
     events: Vec<Event>,
     streams: [Vec<u8>; 2],
     ended: Option<[u64; ended::WAYS]>,
 }
 
-/// A conversation to be told.
+/// A new conversation without messages.
 pub fn exchange(name: &'static str) -> Exchange {
     Exchange {
         name,
@@ -48,12 +48,12 @@ pub fn exchange(name: &'static str) -> Exchange {
     }
 }
 
-/// How a message is cut: given the side it is from and where in that side's stream it lies, the ranges of the
-/// stream that come, in this order. They may reach back into earlier messages.
+/// Cuts a message. The arguments are the side that sends it, and its range in the stream of that side. Returns the ranges of the
+/// stream that arrive, in this order. They may reach back into earlier messages.
 pub type Cut<'a> = &'a mut dyn FnMut(Side, Range<usize>) -> Vec<Range<usize>>;
 
 impl Exchange {
-    /// One side sends this.
+    /// One side sends these bytes.
     pub fn message(mut self, side: Side, bytes: impl AsRef<[u8]>) -> Self {
         let stream = &mut self.streams[side as usize];
         let start = stream.len();
@@ -62,17 +62,17 @@ impl Exchange {
         self
     }
 
-    /// The client sends this.
+    /// The client sends these bytes.
     pub fn client(self, bytes: impl AsRef<[u8]>) -> Self {
         self.message(Side::Requests, bytes)
     }
 
-    /// The server sends this.
+    /// The server sends these bytes.
     pub fn server(self, bytes: impl AsRef<[u8]>) -> Self {
         self.message(Side::Responses, bytes)
     }
 
-    /// The server says that this was all.
+    /// The server sends a FIN.
     pub fn fin(mut self) -> Self {
         self.events.push(Event::Fin);
         self
@@ -83,27 +83,27 @@ impl Exchange {
         self
     }
 
-    /// There must now be so many requests in flight on HTTP/1.
+    /// At this point, `count` HTTP/1 requests must be in flight.
     pub fn flying(self, count: u64) -> Self {
         self.check(count, [0; 3])
     }
 
-    /// There must now be so many streams in flight on HTTP/2.
+    /// At this point, `count` HTTP/2 streams must be in flight.
     pub fn streams(self, count: u64) -> Self {
         self.check(count, [count, 0, 0])
     }
 
-    /// The connection must now be a tunnel, one in flight.
+    /// At this point, the connection must be a tunnel: one in flight.
     pub fn tunnel(self) -> Self {
         self.check(1, [0, 1, 0])
     }
 
-    /// The connection must now be opaque, one in flight.
+    /// At this point, the connection must be opaque: one in flight.
     pub fn opaque(self) -> Self {
         self.check(1, [0, 0, 1])
     }
 
-    /// So many have ended this way, when the connection has closed.
+    /// When the connection has closed, `count` more must have ended this way.
     pub fn ended(mut self, way: usize, count: u64) -> Self {
         if let Some(ended) = &mut self.ended {
             ended[way] += count;
@@ -111,13 +111,13 @@ impl Exchange {
         self
     }
 
-    /// Nobody knows how its requests end.
+    /// How the requests end is not known, and not checked.
     pub fn unjudged(mut self) -> Self {
         self.ended = None;
         self
     }
 
-    /// The messages: who sends, and which bytes of his stream.
+    /// The messages: the sender, and the range in its stream.
     pub fn messages(&self) -> impl Iterator<Item = (Side, Range<usize>)> {
         self.events.iter().filter_map(|event| match event {
             Event::Message(side, range) => Some((*side, range.clone())),
@@ -125,18 +125,18 @@ impl Exchange {
         })
     }
 
-    /// All that one side says.
+    /// All bytes that one side sends.
     pub fn stream(&self, side: Side) -> &[u8] {
         &self.streams[side as usize]
     }
 
-    /// Plays the whole conversation, cut like this, and checks all that is known of it. `how` says for
-    /// a failure what the cut was.
+    /// Plays the whole conversation with its messages cut by `cut`, and checks everything that is known of it. `how` describes
+    /// the cut in a failure.
     pub fn play(&self, how: &dyn Debug, cut: Cut<'_>) -> Figures {
         self.play_on(how, cut, false)
     }
 
-    /// The same, with each two neighbouring pieces of the client's shown at once, on two CPUs.
+    /// Like `play`, with every two neighbouring pieces of the client shown at once, on two CPUs.
     pub fn play_at_once(&self, how: &dyn Debug, cut: Cut<'_>) -> Figures {
         self.play_on(how, cut, true)
     }
@@ -197,12 +197,12 @@ impl Exchange {
         figures.clone()
     }
 
-    /// Plays it with each message cut into these pieces.
+    /// Plays the conversation with each message cut into these pieces.
     pub fn play_in(&self, pieces: &[Piece]) -> Figures {
         self.play(&pieces, &mut |_, message| cut(message, pieces))
     }
 
-    /// Plays it with each message in one segment.
+    /// Plays the conversation with each message in one segment.
     pub fn play_whole(&self) -> Figures {
         self.play_in(&[Piece::WHOLE])
     }

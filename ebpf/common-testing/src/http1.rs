@@ -1,13 +1,13 @@
-//! What HTTP/1 messages are to be counted, found with `httparse` and by the rules of RFC 9112, section 6.3.
+//! Finds what has to be counted of HTTP/1 messages, with `httparse` and by the rules of RFC 9112, section 6.3.
 //!
-//! Bias: where those leave it to the recipient, or `httparse` refuses, there is no answer here.
+//! Bias: where these rules leave a choice to the recipient, or `httparse` rejects a message, the result is unknown.
 
 use httparse::{EMPTY_HEADER, Header, Request, Response, Status, parse_chunk_size, parse_headers};
 
-/// Fields of one head that are read; one with more has no answer.
+/// Fields of one head that are read. With more fields, the result is unknown.
 const FIELDS: usize = 256;
 
-/// Chunk sizes are read to so many digits by the parser; whoever sends more has no answer.
+/// Most digits of a chunk size that the kernel's parser reads. With more digits, the result is unknown.
 const CHUNK_DIGITS: usize = 15;
 
 /// What follows a head.
@@ -15,15 +15,15 @@ const CHUNK_DIGITS: usize = 15;
 pub enum Framing {
     /// The next message.
     Nothing,
-    /// So many bytes.
+    /// This many bytes.
     Length(u64),
     /// Chunks and trailers.
     Chunks,
-    /// All that comes until the connection closes.
+    /// All bytes until the connection closes.
     UntilClose,
 }
 
-/// RFC 9112, section 6.3, cases 3 to 8. `None` where it is the recipient's choice, or an error.
+/// What follows a head, by RFC 9112, section 6.3, cases 3 to 8. `None` if the recipient may choose, or if the head is in error.
 pub fn framing(fields: &[Header<'_>], response: bool) -> Option<Framing> {
     let list = |name: &'static str| {
         let values = fields
@@ -67,13 +67,13 @@ pub enum End {
     Between,
     /// To its end, which is within a message.
     Within,
-    /// The rest is no HTTP/1 any more, or nobody's: a body until the close, a tunnel.
+    /// The rest is not HTTP/1 messages: a body until the close, or a tunnel.
     Rest,
-    /// Up to something that there is no answer for.
+    /// Up to something whose result is unknown.
     Unknown,
 }
 
-/// How a body ends that begins here: the bytes behind it. `Err` says how the stream ends instead.
+/// Finds the end of a body: returns the bytes after it. `Err` says how the stream ends instead.
 fn behind(body: &[u8], framing: Framing) -> Result<&[u8], End> {
     match framing {
         Framing::Nothing => Ok(body),
@@ -95,7 +95,7 @@ fn behind_chunks(mut body: &[u8]) -> Result<&[u8], End> {
         if digits > CHUNK_DIGITS {
             return Err(End::Unknown);
         }
-        // A bare newline in an extension ends the line for some recipients, for others not.
+        // A bare newline in an extension ends the line for some recipients and not for others.
         let line = body.iter().position(|byte| *byte == b'\n');
         if line.is_some_and(|end| end == 0 || body[end - 1] != b'\r') {
             return Err(End::Unknown);
@@ -125,11 +125,11 @@ fn behind_chunks(mut body: &[u8]) -> Result<&[u8], End> {
     }
 }
 
-/// The requests that begin in a stream, and how far it could be read.
+/// Number of requests that begin in a stream, and how far the stream could be read.
 pub fn requests(mut stream: &[u8]) -> (u64, End) {
     let mut begun = 0;
     loop {
-        // Empty lines before a request (RFC 9112, 2.2). `httparse` passes over them, too.
+        // Empty lines before a request (RFC 9112, 2.2). `httparse` skips them, too.
         while let [b'\r', b'\n', rest @ ..] | [b'\n', rest @ ..] = stream {
             stream = rest;
         }
@@ -140,12 +140,12 @@ pub fn requests(mut stream: &[u8]) -> (u64, End) {
         let mut request = Request::new(&mut fields);
         let length = match request.parse(stream) {
             Ok(Status::Complete(length)) => length,
-            // As below: no method begins with another letter, so this is not followed.
+            // As below: no method begins with another byte, so this stream is not followed.
             Ok(Status::Partial) if !stream[0].is_ascii_uppercase() => {
                 return (begun, End::Unknown);
             }
             Ok(Status::Partial) => {
-                // What may become HTTP/2 has not begun.
+                // Bytes that may become HTTP/2 do not begin a request.
                 let preface = b"PRI * HTTP/2.0\r\n";
                 let begins = !stream
                     .iter()
@@ -170,18 +170,18 @@ pub fn requests(mut stream: &[u8]) -> (u64, End) {
     }
 }
 
-/// What a request asks that matters for the length of its response.
+/// The kind of a request, as far as it matters for the length of its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// Nothing special.
     Plain,
-    /// A head without its body.
+    /// HEAD: a response without its body.
     Head,
-    /// A tunnel.
+    /// CONNECT: a tunnel.
     Connect,
 }
 
-/// The statuses of the final responses to these requests that are complete in a stream, and how far it could be read.
+/// The statuses of the complete final responses to these requests in a stream, and how far the stream could be read.
 pub fn responses(asked: &[Asked], mut stream: &[u8]) -> (Vec<u16>, End) {
     let mut complete = Vec::new();
     loop {
@@ -210,7 +210,7 @@ pub fn responses(asked: &[Asked], mut stream: &[u8]) -> (Vec<u16>, End) {
             Ok(rest) => stream = rest,
             Err(end) => return (complete, end),
         }
-        // An answer that nobody asked for is none.
+        // A response without a request does not count.
         if status >= 200 && question.is_some() {
             complete.push(status);
         }

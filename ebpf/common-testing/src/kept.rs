@@ -1,6 +1,6 @@
-//! What has come before its turn, put aside and read as `ebpf/src/stash` does.
+//! The out-of-order buffer, stored and read as in `ebpf/src/out_of_order`.
 //!
-//! One connection has all the memory to itself here: only its own limits are met.
+//! One connection has all the memory here, so only its own limits apply.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ use crate::{
     wire::{Arrival, Kernel, Wire},
 };
 
-/// A connection's stash, and its pieces by their first bytes' sequence numbers.
+/// A connection's out-of-order buffer, and its pieces by the sequence numbers of their first bytes.
 pub(crate) struct Kept {
     stash: Box<Stash>,
     pieces: HashMap<u32, Vec<u8>>,
@@ -37,7 +37,7 @@ impl Kept {
         }
     }
 
-    /// As `fill::next`.
+    /// Like `drain::next`.
     fn next(
         &mut self,
         direction: &mut Direction,
@@ -70,7 +70,7 @@ impl Kept {
 }
 
 impl Kept {
-    /// As `keep::store`. `None` if it is to go on.
+    /// Like `store::store`. `None` if another run has to continue.
     fn store(&mut self, arrival: &mut Arrival<'_>) -> Option<bool> {
         let segment = arrival.segment;
         for _ in 0..steps::PIECES {
@@ -97,7 +97,7 @@ impl Kept {
     }
 }
 
-/// A piece as the bytes of a packet.
+/// A piece that the parsers read like a packet.
 struct Piece(Vec<u8>);
 
 impl Packet for Piece {
@@ -107,7 +107,7 @@ impl Packet for Piece {
             offset + length as usize <= self.0.len(),
             "behind a piece's end"
         );
-        // So much is always copied, with what lies behind the piece.
+        // The kernel always copies this many bytes, including those after the piece.
         let mut bytes = self.0[offset..].to_vec();
         bytes.resize(LOAD as usize, 0);
         Slice::copy(&bytes, window, at);
@@ -124,7 +124,7 @@ impl Packet for Piece {
 }
 
 impl Wire {
-    /// As `keep::keep`.
+    /// Like `store::store_packet`.
     pub(crate) fn keep(&mut self, mut arrival: Arrival<'_>) {
         if !self.conn.is(state::TUNNEL | state::OPAQUE) {
             let mut kept = self.kept.take().unwrap_or_else(Kept::new);
@@ -139,13 +139,13 @@ impl Wire {
         self.go_on(arrival);
     }
 
-    /// As `fill::fill_http1`, or `fill_all_http1`.
+    /// Like `drain::drain_http1`, or `drain_all_http1`.
     pub(crate) fn fill_http1(&mut self, mut arrival: Arrival<'_>) {
         if !self.take_to_look(&mut arrival) {
             return;
         }
         if self.conn.is(state::HTTP2) {
-            // Nothing of it is HTTP/1.
+            // Nothing in the buffer is HTTP/1.
         } else if self.conn.turn.has_lost() {
             self.give_up_http1();
         } else {
@@ -169,7 +169,7 @@ impl Wire {
         self.give_up(arrival);
     }
 
-    /// As `fill::fill_http2`, or `fill_all_http2`.
+    /// Like `drain::drain_http2`, or `drain_all_http2`.
     pub(crate) fn fill_http2(&mut self, arrival: Arrival<'_>) {
         if let Some(http2) = &mut self.http2 {
             http2.requests.begin_packet();
@@ -192,13 +192,13 @@ impl Wire {
         self.give_up(arrival);
     }
 
-    /// As `fill::give_up_http1`.
+    /// Like `drain::give_up_http1`.
     fn give_up_http1(&mut self) {
         self.conn.requests.flags |= flag::UNREADABLE;
         http1::leave(Side::Requests, &mut self.conn, &mut self.ledger);
     }
 
-    /// As `fill::give_up_http2`.
+    /// Like `drain::give_up_http2`.
     fn give_up_http2(&mut self) {
         if let Some(http2) = &mut self.http2 {
             http2.requests.direction.flags |= flag::UNREADABLE;
@@ -206,7 +206,7 @@ impl Wire {
         }
     }
 
-    /// As `fill::read_http1`.
+    /// Like `drain::read_http1`.
     fn read_http1(&mut self) -> bool {
         let Some(kept) = &mut self.kept else {
             return false;
@@ -241,7 +241,7 @@ impl Wire {
         true
     }
 
-    /// As `fill::read_http2`.
+    /// Like `drain::read_http2`.
     fn read_http2(&mut self) -> bool {
         let (Some(kept), Some(http2)) = (&mut self.kept, &mut self.http2) else {
             return false;

@@ -1,7 +1,7 @@
-//! A pod's cells as plain numbers, with a clock that is set by hand.
+//! A pod's counters as plain numbers, with a clock that the test sets.
 //!
-//! Each change checks what must hold at any moment: nothing negative in flight, no gauge above what is
-//! in flight, no end that lies before its start or in the future.
+//! Each change checks what must always hold: nothing in flight is negative, no gauge is above the number in flight, no end is
+//! before its start or in the future.
 
 use std::{cell::Cell, fmt};
 
@@ -12,14 +12,14 @@ use ebb_common::{
     packet::{Gauge, Meter},
 };
 
-/// What is counted; the cells of `abi::PodCounters` that traffic changes.
+/// What has been counted: the counters of `abi::PodCounters` that traffic changes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Figures {
-    /// Requests begun.
+    /// Requests started.
     pub started: u64,
     /// Requests ended, by [`ended`].
     pub ended: [u64; ended::WAYS],
-    /// The cell `a` of the integral, ns, wrapping.
+    /// The term `a` of the integral, ns, wrapping.
     pub area: u64,
     /// Gauge of HTTP/2 streams.
     pub http2: u64,
@@ -32,7 +32,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Nothing has happened.
+    /// Figures without any traffic.
     pub const NOTHING: Self = Self {
         started: 0,
         ended: [0; ended::WAYS],
@@ -43,7 +43,7 @@ impl Figures {
         latency: [0; BUCKETS],
     };
 
-    /// In flight, as `ebb_agent::Reading` has it. Negative would be a wrapped, huge number there.
+    /// Number in flight, computed as in `ebb_agent::Reading`. A negative number would be a huge, wrapped number there.
     pub fn in_flight(&self) -> i64 {
         self.ended
             .iter()
@@ -55,7 +55,7 @@ impl Figures {
         [self.http2, self.upgraded, self.opaque]
     }
 
-    /// The integral at a time, ns, as `ebb_agent::Reading` has it: from the first start on.
+    /// The integral at a time, ns, computed as in `ebb_agent::Reading`: from the first start on.
     pub fn integral(&self, now: u64) -> i64 {
         (self.in_flight() as u64)
             .wrapping_mul(now)
@@ -81,24 +81,24 @@ impl fmt::Debug for Figures {
     }
 }
 
-/// The counting side of a connection.
+/// The meter of a connection.
 #[derive(Debug)]
 pub struct Ledger {
     clock: u64,
-    /// When counting began: no start is older.
+    /// Time at which counting began: no start is earlier.
     origin: u64,
     figures: Figures,
     locked: Cell<bool>,
-    /// What has rarely happened, by [`event`].
+    /// Counts of rare events, by [`event`].
     pub events: [u64; event::KINDS],
 }
 
 impl Ledger {
-    /// A clock as late as it can be, a thousand seconds before a stream's place has no bits for it; sums of sixteen
-    /// times wrap, so that wrapping is part of many tests.
+    /// The latest possible clock: a thousand seconds before a stream's note has too few bits for it. Sums of sixteen such times
+    /// wrap, so that many tests include wrapping.
     const ORIGIN: u64 = (1 << 60) - 1_000_000_000_000;
 
-    /// Nothing counted, at [`Self::ORIGIN`].
+    /// A ledger without traffic, with its clock at [`Self::ORIGIN`].
     pub fn new() -> Self {
         Self {
             clock: Self::ORIGIN,
@@ -109,7 +109,7 @@ impl Ledger {
         }
     }
 
-    /// What is counted.
+    /// What has been counted.
     pub fn figures(&self) -> &Figures {
         &self.figures
     }
@@ -119,7 +119,7 @@ impl Ledger {
         self.clock
     }
 
-    /// Nanoseconds since counting began.
+    /// Time since counting began, ns.
     pub fn elapsed(&self) -> u64 {
         self.clock.wrapping_sub(self.origin)
     }
@@ -147,8 +147,8 @@ impl Ledger {
             special <= in_flight as u64,
             "gauges above the {in_flight} in flight: {figures:?}"
         );
-        // One that has been granted an upgrade to HTTP/2, of which the client then makes no use and the server
-        // nonsense, is opaque on both.
+        // A connection is opaque on both protocols if it was granted an upgrade to HTTP/2, the client then does not use it, and
+        // the server sends what cannot be parsed.
         assert!(
             figures.upgraded <= 1 && figures.opaque <= 2,
             "one connection, counted as several: {figures:?}"
@@ -216,7 +216,7 @@ impl Meter for Ledger {
         reason = "so the parsers call it; its cells are those of the connection they have"
     )]
     fn add(&self, cell: *mut u32, by: u32) {
-        // SAFETY: a cell of the connection at hand, which this one thread changes.
+        // SAFETY: a field of the connection, which only this thread changes.
         unsafe { *cell = (*cell).wrapping_add(by) };
     }
 

@@ -1,10 +1,9 @@
-//! The parsers of `ebb-common`, driven on the host exactly as the kernel programs drive them, and what
-//! is to be counted, found in other ways.
+//! Drives the parsers of `ebb-common` on the host exactly as the kernel programs drive them, and finds in other ways what they
+//! have to count.
 //!
-//! Tests and fuzzers stand on this one driver. [`wire`] follows `ebpf/src/traffic.rs`, `http2.rs` and
-//! `sockets.rs`; a change there belongs here, too. It fails by panicking, at the first thing that can
-//! never be: a count below zero, a helper called under the lock, a step too many. Not covered: what two
-//! CPUs do at once.
+//! Tests and fuzzers share this driver. [`wire`] follows `ebpf/src/traffic.rs`, `http2.rs` and `sockets.rs`: a change there
+//! belongs here, too. Failure mode: it panics at the first impossible event: a count below zero, a helper called under the lock,
+//! a step too many. Not covered: two CPUs that run at the same time.
 
 #![allow(
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! A packet in memory, and the rules of the pod that all tests are about.
+//! A packet in memory, and the rules of the pod that all tests use.
 
 use ebb_common::{
     abi::{Exclusion, HUFFMAN, MAX_EXCLUDED_PATH},
@@ -6,24 +6,24 @@ use ebb_common::{
     window::{CARRY, LOAD, Window},
 };
 
-/// What lies before the payload: an IPv4 and a TCP header with options.
+/// Bytes before the payload: an IPv4 header, and a TCP header with options.
 pub(crate) const HEADERS: u32 = 20 + 32;
 
 /// The pod's slot.
 pub(crate) const SLOT: u32 = 7;
 
-/// The paths that the pod excludes; the last is as long as can be.
+/// The paths that the pod excludes. The last one has the maximum length.
 pub const EXCLUDED: [&str; 3] = [
     "/metrics",
     "/health/live",
     "/a-path-of-forty-bytes-which-is-the-most",
 ];
 
-/// A packet over a slice, and the pod's excluded paths.
+/// A packet in a slice, with the pod's excluded paths.
 pub(crate) struct Slice<'a>(pub(crate) &'a [u8]);
 
 impl Slice<'_> {
-    /// Puts bytes into a window.
+    /// Copies bytes into a window.
     pub(crate) fn copy(bytes: &[u8], window: &mut Window, at: u32) {
         for (to, byte) in (at as usize..).zip(bytes) {
             let (word, shift) = (&mut window.words[to / 8], to % 8 * 8);
@@ -58,7 +58,7 @@ impl Packet for Slice<'_> {
     }
 }
 
-/// A path as user space puts it into the map: zero-filled. `None` if it does not fit.
+/// A path as user space writes it to the map: zero-filled. `None` if it does not fit.
 fn key(path: &str, huffman: bool) -> Option<Vec<u8>> {
     let mut key = Vec::new();
     if huffman {

@@ -1,23 +1,23 @@
-//! How TCP may cut a stream: into pieces of any length, that overlap and repeat.
+//! How TCP may cut a stream: into pieces of any length, which may overlap and repeat.
 
 use std::ops::Range;
 
 /// One piece of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece {
-    /// How much of the message it brings, at least 1.
+    /// Number of bytes of the message in it, at least 1.
     pub length: usize,
-    /// How far it reaches back into what came before.
+    /// Number of earlier bytes that it repeats before them.
     pub back: usize,
-    /// Whether something from before comes again behind it.
+    /// Whether earlier bytes are sent once more after it.
     pub again: bool,
 }
 
 impl Piece {
-    /// All of a message, once.
+    /// A whole message, once.
     pub const WHOLE: Self = Self::of(usize::MAX);
 
-    /// So many bytes, once.
+    /// This many bytes, once.
     pub const fn of(length: usize) -> Self {
         Self {
             length,
@@ -27,8 +27,8 @@ impl Piece {
     }
 }
 
-/// Cuts a message into such pieces, in turn: ranges of its stream, in the order of their arrival. They may
-/// reach back into earlier messages.
+/// Cuts a message into these pieces, used in turn. Returns ranges of its stream, in the order of their arrival. They may reach
+/// back into earlier messages.
 pub fn cut(message: Range<usize>, pieces: &[Piece]) -> Vec<Range<usize>> {
     let mut cuts = Vec::new();
     let mut at = message.start;

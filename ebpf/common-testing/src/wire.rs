@@ -1,4 +1,4 @@
-//! One connection, fed as `ebpf/src/{traffic,http2,long,sockets}.rs` feed it, tail calls included.
+//! One connection, with packets handled as in `ebpf/src/{traffic,http2,loops,sockets}.rs`, including the tail calls.
 
 use ebb_common::{
     abi::event,
@@ -15,51 +15,51 @@ use crate::{
     packet::{HEADERS, SLOT, Slice},
 };
 
-/// Steps beyond one a byte that a segment may take: a first look at what the one before left over, and
-/// a last one that finds nothing more; the same again where HTTP/2 takes over, and for what has been kept.
+/// Steps that a segment may take in addition to one per byte: a first one for what the segment before left over, and a last one
+/// that finds nothing more. The same again if HTTP/2 takes over, and for the out-of-order buffer.
 const SPARE_STEPS: usize = 8;
 
-/// What the kernel can do.
+/// The abilities of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernel {
-    /// From 5.17 on: a loop of as many steps as there are.
+    /// Linux 5.17 and later: a loop of as many steps as needed.
     New,
-    /// Before: as many as tail calls have.
+    /// Older: as many steps as the tail calls allow.
     Old,
 }
 
 /// A connection and its ledger.
 pub struct Wire {
-    /// Its HTTP/1 side.
+    /// Its HTTP/1 state.
     pub conn: Box<Conn>,
-    /// Its HTTP/2 side, if it has one.
+    /// Its HTTP/2 state, if it has one.
     pub http2: Option<Box<Http2>>,
-    /// What is counted.
+    /// What has been counted.
     pub ledger: Ledger,
-    /// What has come before its turn.
+    /// The out-of-order buffer.
     pub(crate) kept: Option<Kept>,
     pub(crate) kernel: Kernel,
-    /// Steps that may still be taken: see [`SPARE_STEPS`].
+    /// Remaining steps: see [`SPARE_STEPS`].
     budget: usize,
 }
 
-/// The packet at hand.
+/// The current packet.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival<'a> {
     pub(crate) side: Side,
     pub(crate) segment: Segment,
     pub(crate) payload: &'a [u8],
-    /// It is in `long.rs`.
+    /// The packet is in a program of `loops.rs`.
     long: bool,
-    /// Tail calls so far.
+    /// Number of tail calls so far.
     calls: usize,
-    /// What `turn.rs` has in the packet's control block.
+    /// What `serialisation.rs` keeps in the packet's control block.
     has_turn: bool,
     pub(crate) put_aside: u32,
 }
 
 impl Arrival<'_> {
-    /// The packet in the next program. `None` if the kernel does not go on.
+    /// The packet in the next program. `None` if the kernel allows no more tail calls.
     pub(crate) fn go_on(self) -> Option<Self> {
         (self.calls < steps::TAIL_CALLS).then_some(Self {
             calls: self.calls + 1,
@@ -78,12 +78,13 @@ impl Arrival<'_> {
 }
 
 impl Wire {
-    /// As `sockets::accepted`, on a new kernel. The first bytes will have these sequence numbers.
+    /// Opens a connection like `sockets::accepted`, on a new kernel. The next bytes of the two directions have these sequence
+    /// numbers.
     pub fn open(first_in: u32, first_out: u32) -> Self {
         Self::open_on(Kernel::New, first_in, first_out)
     }
 
-    /// As `sockets::accepted`.
+    /// Opens a connection like `sockets::accepted`, on this kernel.
     pub fn open_on(kernel: Kernel, first_in: u32, first_out: u32) -> Self {
         let mut conn = Box::new(Conn::ZERO);
         conn.open_at(SLOT, first_in, first_out);
@@ -97,7 +98,7 @@ impl Wire {
         }
     }
 
-    /// One direction of its HTTP/1 side.
+    /// One direction of its HTTP/1 state.
     pub fn direction(&mut self, side: Side) -> &mut Direction {
         match side {
             Side::Requests => &mut self.conn.requests,
@@ -105,7 +106,7 @@ impl Wire {
         }
     }
 
-    /// The sequence number of the next byte that is expected.
+    /// Sequence number of the next byte that is expected.
     pub fn next(&mut self, side: Side) -> u32 {
         if let Some(http2) = &mut self.http2 {
             let direction = &http2.way(side).direction;
@@ -116,19 +117,19 @@ impl Wire {
         self.direction(side).next
     }
 
-    /// What is counted.
+    /// What has been counted.
     pub fn figures(&self) -> &Figures {
         self.ledger.figures()
     }
 
-    /// A packet comes, with these TCP flags.
+    /// Delivers a packet with these TCP flags.
     pub fn deliver(&mut self, side: Side, first: u32, payload: &[u8], flags: u32) {
         let arrival = self.arrival(side, first, payload, flags);
         self.traffic(arrival);
     }
 
-    /// Two packets of the client's come at once, on two CPUs: the second while the first one has the turn, before it is
-    /// read.
+    /// Delivers two packets of the client at once, on two CPUs: the second one arrives after the first CPU has entered ingress
+    /// serialisation, and before it has read the first packet.
     pub fn deliver_at_once(&mut self, one: (u32, &[u8]), other: (u32, &[u8])) {
         let mut one = self.arrival(Side::Requests, one.0, one.1, 0);
         let other = self.arrival(Side::Requests, other.0, other.1, 0);
@@ -163,7 +164,7 @@ impl Wire {
         }
     }
 
-    /// As `serialisation::take`.
+    /// Like `serialisation::take`.
     fn take(&mut self, arrival: &mut Arrival<'_>) -> bool {
         if arrival.has_turn {
             return true;
@@ -181,7 +182,7 @@ impl Wire {
         arrival.has_turn
     }
 
-    /// As `serialisation::take_to_look`.
+    /// Like `serialisation::take_to_look`.
     pub(crate) fn take_to_look(&mut self, arrival: &mut Arrival<'_>) -> bool {
         let has = arrival.has_turn || self.conn.turn.enter(&self.ledger);
         if has {
@@ -193,7 +194,7 @@ impl Wire {
         has
     }
 
-    /// As `serialisation::give_up`.
+    /// Like `serialisation::give_up`.
     pub(crate) fn give_up(&mut self, mut arrival: Arrival<'_>) {
         arrival.has_turn = false;
         if self.conn.turn.leave(&self.ledger)
@@ -203,7 +204,7 @@ impl Wire {
         }
     }
 
-    /// As `serialisation::go_on`.
+    /// Like `serialisation::go_on`.
     pub(crate) fn go_on(&mut self, arrival: Arrival<'_>) {
         if arrival.has_turn
             && let Some(next) = arrival.go_on()
@@ -213,21 +214,21 @@ impl Wire {
         self.give_up(arrival);
     }
 
-    /// As `traffic::stop`.
+    /// Like `traffic::stop`.
     fn stop(&mut self, arrival: Arrival<'_>) {
         if arrival.side == Side::Requests {
             self.give_up(arrival);
         }
     }
 
-    /// One step is taken.
+    /// Takes one step from the budget.
     pub(crate) fn spend(budget: &mut usize) {
         *budget = budget
             .checked_sub(1)
             .expect("more steps than there have been bytes");
     }
 
-    /// As `traffic::run`.
+    /// Like `traffic::run`.
     fn traffic(&mut self, mut arrival: Arrival<'_>) {
         let Arrival { side, payload, .. } = arrival;
         let fin = arrival.segment.flags & Segment::FIN != 0;
@@ -290,7 +291,7 @@ impl Wire {
         self.stop(arrival);
     }
 
-    /// As `http2::run`.
+    /// Like `http2::run`.
     fn http2(&mut self, arrival: Arrival<'_>) {
         let Arrival { side, payload, .. } = arrival;
         let Some(http2) = &mut self.http2 else { return };
@@ -332,7 +333,8 @@ impl Wire {
         self.stop(arrival);
     }
 
-    /// Steps through a piece that has been kept, as [`Self::spend`] allows. `true` if there is more to read in it.
+    /// Takes steps through a piece of the out-of-order buffer, as far as [`Self::spend`] allows. `true` if there is more to read
+    /// in it.
     pub(crate) fn steps(&mut self, most: usize, mut step: impl FnMut(&mut Self) -> bool) -> bool {
         (0..most).all(|_| {
             Self::spend(&mut self.budget);
@@ -340,7 +342,7 @@ impl Wire {
         })
     }
 
-    /// As `sockets::closed`: whatever came before, nothing is left in flight.
+    /// Closes the connection, like `sockets::closed`. Whatever arrived before, nothing may be left in flight.
     pub fn close(&mut self) {
         http1::last_byte(&mut self.conn, &mut self.ledger, false);
         if let Some(http2) = &mut self.http2 {

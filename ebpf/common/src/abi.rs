@@ -1,155 +1,157 @@
 //! The values of the maps that user space reads and writes, and their limits.
 //!
-//! A change to any layout here, to [`crate::conn::Conn`] or to [`crate::http2::Http2`], needs a new [`LAYOUT`]: pinned maps of
-//! another layout must be replaced, not adopted.
+//! A change to any layout here, to [`crate::conn::Conn`] or to [`crate::http2::Http2`] needs a new [`LAYOUT`]: pinned maps of
+//! another layout must be replaced, not reused.
 
 use crate::latency::BUCKETS;
 
 /// Version of every layout in this crate.
 pub const LAYOUT: u32 = 9;
 
-/// How many pods one loaded set of programs can count: kubelet's default limit is 110 a node, some
-/// run 500.
+/// Most pods that one loaded set of programs can count. Kubelet's default limit is 110 pods a node; some clusters run 500.
 pub const MAX_PODS: u32 = 1024;
 
-/// Slot 0 is never handed out: a cgroup's storage reads 0 until user space has named its slot.
+/// Never assigned to a pod: the storage of a cgroup reads 0 until user space has set its slot.
 pub const NO_SLOT: u32 = 0;
 
-/// How many ports `ebb.dev/ports` can name.
+/// Most ports that `ebb.dev/ports` can name.
 pub const MAX_PORTS: usize = 16;
 
-/// Longest excluded path, in bytes. It fits, with the method before it, in what is kept of a line
-/// ([`crate::window::CARRY`]).
+/// Longest excluded path, in bytes. The path, with the method before it, fits in the part of a line that is kept for the next
+/// packet ([`crate::window::CARRY`]).
 pub const MAX_EXCLUDED_PATH: usize = 40;
 
-/// Added to the slot in [`Exclusion::slot`] where the path is in the Huffman code of HTTP/2 (RFC 7541,
-/// appendix B). A query cannot be told from the path there: such a key matches paths without one.
+/// Added to the slot in [`Exclusion::slot`] if the path is in the Huffman code of HTTP/2 (RFC 7541, appendix B). In that code the
+/// query cannot be separated from the path: such a key matches only paths without a query.
 pub const HUFFMAN: u64 = 1 << 32;
 
-/// How many excluded paths all pods of a node can have together.
+/// Most excluded paths of all pods of a node together.
 pub const MAX_EXCLUSIONS: u32 = 8192;
 
 /// How a request ended: the index into [`PodCounters::ended`].
 pub mod ended {
-    /// The connection ended first.
+    /// Aborted: the connection ended, or the stream was reset, before the response was complete.
     pub const ABORTED: usize = 0;
-    /// A probe or an excluded path, taken out of all other figures again.
+    /// A probe, or a request to an excluded path: removed from all other figures.
     pub const EXCLUDED: usize = 6;
     /// The end of an opaque connection.
     pub const OPAQUE: usize = 7;
-    /// How many ways there are. 1 to 5 are the status classes 1xx to 5xx.
+    /// Number of ways. 1 to 5 are the status classes 1xx to 5xx.
     pub const WAYS: usize = 8;
 }
 
-/// What rarely happens, and should be known when it does: the index into the map `EVENTS`.
+/// Rare events that users should know of: the index into the map `EVENTS`.
 pub mod event {
-    /// What came could not be understood: the connection is opaque from there.
+    /// The data could not be parsed: the connection is opaque from there on.
     pub const UNREADABLE: usize = 0;
-    /// A connection that was open before could not be joined: it is opaque.
+    /// A connection that was open before its cgroup was counted could not be attached mid-stream: the connection is opaque.
     pub const NOT_JOINED: usize = 1;
-    /// A segment came before its turn, or beside another, and there was no room to put it aside: opaque.
+    /// A segment arrived out of order, or while another CPU was reading, and the out-of-order buffer had no room for it: the
+    /// connection is opaque.
     pub const NO_ROOM: usize = 2;
     /// The kernel had no memory for a connection: it is not counted.
     pub const NO_STORAGE: usize = 3;
-    /// TCP has taken bytes that the programs have not been shown: what follows them cannot be read, and the connection is
+    /// TCP has accepted bytes that the programs were not shown. What follows these bytes cannot be read: the connection is
     /// opaque.
     pub const MISSED: usize = 4;
-    /// A segment came out of order, and its pod has its share of the out-of-order buffer: the connection is opaque.
+    /// A segment arrived out of order, and its pod has used up its share of the out-of-order buffer: the connection is opaque.
     pub const NO_SHARE: usize = 5;
-    /// Room for the kinds there are, a power of two.
+    /// Number of entries: at least the number of kinds, a power of two.
     pub const KINDS: usize = 8;
 }
 
-/// How often an event has happened, and what has been said about it.
+/// How often an event has happened, and when it was last logged.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EventCount {
-    /// How often.
+    /// Number of times that the event has happened.
     pub count: u64,
-    /// When it was last said in the log: `CLOCK_MONOTONIC`, ns.
+    /// Time of the last log line: `CLOCK_MONOTONIC`, ns; 0: none yet.
     pub said: u64,
 }
 
-/// The lowest bits of [`Sums::area`], which say how many have been added to it; the time is in those above.
+/// Mask of the lowest bits of [`Sums::area`]. They say how many starts or ends have been added, modulo 1 024. The bits above are
+/// of the time.
 pub const ADDED: u64 = (1 << 10) - 1;
 
-/// What starts add up to, or ends: the sum of both is the pod's.
+/// The sums over all starts of a pod, or over all its ends. The pod's figure is the sum of the two.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Sums {
-    /// `a` of the integral, ns, each time in it a multiple of 1 024; and how many have been added, in [`ADDED`] exactly.
+    /// The term `a` of the integral, ns. Each time in it is a multiple of 1 024. The number of starts or ends is added, too: the
+    /// bits of [`ADDED`] show exactly that number.
     pub area: u64,
-    /// In flight now that are HTTP/2 streams (a gauge, wrapping).
+    /// HTTP/2 streams in flight (a gauge, wrapping).
     pub http2: u64,
 }
 
 impl Sums {
     const ZERO: Self = Self { area: 0, http2: 0 };
 
-    /// What `count` starts at a time add to `area`, ns.
+    /// What `count` starts at the time `now` (ns) add to `area`.
     #[inline(always)]
     pub const fn starts(count: u64, now: u64) -> u64 {
         count.wrapping_sub((now & !ADDED).wrapping_mul(count))
     }
 
-    /// What `count` ends at a time add to it.
+    /// What `count` ends at the time `now` (ns) add to `area`.
     #[inline(always)]
     pub const fn ends(count: u64, now: u64) -> u64 {
         count.wrapping_add((now & !ADDED).wrapping_mul(count))
     }
 }
 
-/// What the kernel counts for one pod. All cells only grow (wrapping), except `area` and the gauges, and are
-/// changed with plain atomic adds.
+/// The counters of one pod. They only grow (wrapping), except `area` and the gauges, and are changed with plain atomic adds.
 ///
-/// `area` is the cell `a` of the lock-free integral: a start subtracts the time, an end adds it, so
-/// at any time `t` (`CLOCK_MONOTONIC`, ns) the integral of "in flight" is `n * t + area`, with
-/// `n = started - Σ ended`. Of each time the lowest bits are left out, and 1 is added in their place: they say how many
-/// there have been, whatever the times were. `started` or `ended` is added to first, `area` last. A reader that has read
-/// `area` first and finds as many in it as in the others, and then `area` unchanged, has read no change halfway. (So what
-/// is added at once is never a multiple of 1 024.)
+/// `area` is the term `a` of the lock-free integral: a start subtracts its time, an end adds its time. So at any time `t`
+/// (`CLOCK_MONOTONIC`, ns) the integral of "in flight" is `n * t + area`, with `n = started - Σ ended`. The lowest bits of each
+/// time are dropped, and 1 is added instead: these bits say how many starts or ends have been added, whatever their times were. A
+/// start or an end adds to `started` or `ended` first, and to `area` last. A reader reads `area`, then the other counters, then
+/// `area` again. If `area` says as many as the other counters, and has not changed, no change is halfway in what was read. (So
+/// the number that is added at once is never a multiple of 1 024.)
 ///
-/// A request arrives on one CPU and is answered on another one, as a rule. Each writes to cache lines of its own, as
-/// a line that two write to goes to and fro between them, which costs as much as all the other adds together.
+/// A request usually arrives on one CPU and is answered on another one. Each of the two writes to cache lines of its own: a line
+/// that both write to moves between them, which costs as much as all the other adds together.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct PodCounters {
-    /// What starts have added.
+    /// Sums over all starts.
     pub starts: Sums,
-    /// Requests begun, excluded and opaque ones included.
+    /// Requests started, including excluded and opaque ones.
     pub started: u64,
-    /// User space's: when `started` gets here it is woken, once, and this set to [`NO_MARK`].
+    /// The burst threshold, set by user space. When `started` reaches it, user space is woken once, and this is set to
+    /// [`NO_MARK`].
     pub mark: u64,
-    /// User space's: which slot this is, as the ring buffer `WAKES` gets it.
+    /// The number of this slot, set by user space. The kernel writes it to the ring buffer `WAKES`.
     pub slot: u64,
-    /// In flight now that are upgraded connections (a gauge, wrapping).
+    /// Upgraded connections in flight (a gauge, wrapping).
     pub upgraded: u64,
-    /// In flight now that are opaque connections (a gauge, wrapping).
+    /// Opaque connections in flight (a gauge, wrapping).
     pub opaque: u64,
     /// Connections opened.
     pub opened: u64,
     /// Connections closed.
     pub closed: u64,
-    /// Keeps the cells of ends off the lines of starts, and off the one that is fetched along with them.
+    /// Keeps the counters of ends off the cache lines of starts, and off the line that the CPU fetches along with them.
     reserved: [u64; 7],
-    /// What ends have added.
+    /// Sums over all ends.
     pub ends: Sums,
     /// Ends of requests, by [`ended`].
     pub ended: [u64; ended::WAYS],
-    /// Pieces that connections of the pod have in the out-of-order buffer (a gauge, wrapping). In slot [`NO_SLOT`] those of
-    /// all pods.
+    /// Pieces that the pod's connections have in the out-of-order buffer (a gauge, wrapping). In slot [`NO_SLOT`]: those of all
+    /// pods.
     pub kept: u64,
     /// Keeps the whole a multiple of a cache line.
     reserved_too: [u64; 5],
-    /// Requests by how long they were in flight; see [`crate::latency`].
+    /// Requests by the time that they were in flight; see [`crate::latency`].
     pub latency: [u64; BUCKETS],
 }
 
-/// Nobody wants to be woken.
+/// No burst threshold: user space is not woken.
 pub const NO_MARK: u64 = u64::MAX;
 
 impl PodCounters {
-    /// Nothing counted.
+    /// Counters of a pod without traffic.
     pub const ZERO: Self = Self {
         starts: Sums::ZERO,
         started: 0,
@@ -167,25 +169,25 @@ impl PodCounters {
         latency: [0; BUCKETS],
     };
 
-    /// How many have ended, in all.
+    /// Number of ended requests, over all ways.
     pub fn ended_in_all(&self) -> u64 {
         self.ended
             .iter()
             .fold(0, |sum: u64, way| sum.wrapping_add(*way))
     }
 
-    /// `a` of the integral, ns.
+    /// The term `a` of the integral, ns.
     pub fn area(&self) -> u64 {
         let [starts, ends] = self.times();
         starts.wrapping_add(ends)
     }
 
-    /// Whether no start or end is halfway in these figures.
+    /// Whether every start and end in these figures has been added completely.
     pub fn is_whole(&self) -> bool {
         self.times().iter().all(|time| time & ADDED == 0)
     }
 
-    /// The times in both areas, without the numbers of those added.
+    /// The times in both areas, without the numbers of starts and ends.
     fn times(&self) -> [u64; 2] {
         [
             self.starts.area.wrapping_sub(self.started),
@@ -194,13 +196,13 @@ impl PodCounters {
     }
 }
 
-/// What user space asks of a pod's counting.
+/// The rules by which user space wants a pod to be counted.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PodRules {
-    /// How many of `ports` are set; 0: every port that listens.
+    /// Number of `ports` that are set. 0: every port that a socket listens on is counted.
     pub port_count: u32,
-    /// 1 where the pod has excluded paths.
+    /// 1 if the pod has excluded paths.
     pub has_exclusions: u32,
     /// Serving ports, host byte order.
     pub ports: [u16; MAX_PORTS],
@@ -230,7 +232,7 @@ pub mod ingress {
     pub const OUT_OF_ORDER_STORE: u32 = 4;
     /// Reads the out-of-order buffer as far as it can be read. Without `bpf_loop`: `http1_drain`.
     pub const HTTP1_DRAIN_LOOP: u32 = 5;
-    /// The same on HTTP/2. Without `bpf_loop`: `http2_drain`.
+    /// Reads the out-of-order buffer on HTTP/2. Without `bpf_loop`: `http2_drain`.
     pub const HTTP2_DRAIN_LOOP: u32 = 6;
     /// A connection that was open before its cgroup was counted.
     pub const ATTACH_MID_STREAM: u32 = 7;
@@ -242,7 +244,7 @@ pub mod ingress {
 
 /// Slots of the program array `SOCKETS`: what `connections` calls.
 pub mod sockets {
-    /// Reads what came before the connection was established. Without `bpf_loop`: `handshake_drain`.
+    /// Reads the data that arrived before the connection was established. Without `bpf_loop`: `handshake_drain`.
     pub const HANDSHAKE_DRAIN_LOOP: u32 = 0;
     /// Logs a rare event.
     pub const LOG_SOCK_OPS: u32 = 1;
@@ -268,13 +270,13 @@ pub mod egress {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    /// Address here, network byte order.
+    /// Local address, network byte order.
     pub local: [u32; 4],
-    /// Address there, network byte order.
+    /// Remote address, network byte order.
     pub remote: [u32; 4],
-    /// Port here, host byte order.
+    /// Local port, host byte order.
     pub local_port: u32,
-    /// Port there, host byte order.
+    /// Remote port, host byte order.
     pub remote_port: u32,
 }
 
@@ -297,13 +299,13 @@ mod tests {
     /// Bytes of a cache line.
     const LINE: usize = 64;
 
-    /// The kernel and user space are compiled apart: the layout is what they agree on.
+    /// The kernel programs and user space are compiled separately: both rely on this layout.
     #[test]
     fn layout() {
         assert_eq!(size_of::<PodCounters>(), 8 * (32 + BUCKETS));
         assert_eq!(size_of::<PodCounters>() % LINE, 0);
         assert_eq!(core::mem::offset_of!(PodCounters, started), 16);
-        // Two lines are fetched at a time.
+        // The CPU fetches two lines at a time.
         assert_eq!(core::mem::offset_of!(PodCounters, ends), 2 * LINE);
         assert_eq!(core::mem::offset_of!(PodCounters, latency), 4 * LINE);
         assert_eq!(size_of::<PodRules>(), 40);

@@ -1,27 +1,28 @@
-//! What a segment of a connection begins with that was open before anybody counted.
+//! Attaching mid-stream: what the first bytes of a segment look like, on a connection that was open before its cgroup was
+//! counted.
 //!
-//! Nothing is known of what went before, so only what can hardly be anything else is taken for what it looks like.
-//! A body in the middle of which counting begins is passed over, as it does not look like anything.
+//! Bias: nothing is known of the bytes before the segment, so only bytes that can hardly be anything else are recognised. If
+//! counting begins in the middle of a body, the body is skipped, as it looks like nothing known.
 
-/// Bytes that are looked at, where there are as many.
+/// Most bytes that are examined.
 pub const LOOK: usize = 16;
 
-/// Bytes that there must be: the head of a frame.
+/// Fewest bytes that are examined: the head of an HTTP/2 frame.
 pub const LEAST: u32 = 9;
 
-/// What it looks like.
+/// What the first bytes of a segment look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beginning {
-    /// Nothing known: a body, or a protocol that nobody reads here.
+    /// Nothing known: a body, or a protocol that Ebb does not read.
     Unknown,
     /// The head of an HTTP/1 request, or the preface of HTTP/2.
     Request,
-    /// A record of TLS, or a frame of HTTP/2: nobody can read it without what went before.
+    /// A TLS record, or an HTTP/2 frame: it cannot be read without the bytes before it.
     Opaque,
 }
 
-/// What a segment begins with, given its first [`LOOK`] bytes, the first one in the lowest bits; zeros behind
-/// its end.
+/// What a segment looks like, by its first [`LOOK`] bytes. The first byte is in the lowest bits; zeros follow the end of the
+/// segment.
 #[inline(always)]
 pub fn beginning(words: [u64; 2]) -> Beginning {
     if is_request(words) {
@@ -33,11 +34,11 @@ pub fn beginning(words: [u64; 2]) -> Beginning {
     }
 }
 
-/// A method of three to eight capitals, a space, and a target (RFC 9112, 3.2).
+/// Whether the bytes are a method of three to eight capitals, a space, and a target (RFC 9112, 3.2).
 #[inline(always)]
 fn is_request(words: [u64; 2]) -> bool {
     let mut capitals = 0;
-    // Bit by bit, so that the loop has one way through it.
+    // Without branches, so that the loop has one path.
     let mut goes_on = 1u32;
     for place in 0..8 {
         let byte = (words[0] >> (place * 8)) as u8;
@@ -45,7 +46,7 @@ fn is_request(words: [u64; 2]) -> bool {
         capitals += goes_on;
     }
     let shift = (capitals & 7) * 8;
-    // The two bytes behind the method; behind eight capitals they are in the second word.
+    // The two bytes after the method; after eight capitals they are in the second word.
     let behind = if capitals == 8 {
         words[1]
     } else {
@@ -56,14 +57,15 @@ fn is_request(words: [u64; 2]) -> bool {
     capitals >= 3 && behind as u8 == b' ' && is_target
 }
 
-/// The head of a record (RFC 8446, 5.1): one of four types, and a version of 3.0 to 3.4.
+/// Whether the bytes are the head of a TLS record (RFC 8446, 5.1): one of four types, and a version of 3.0 to 3.4.
 #[inline(always)]
 fn is_tls(word: u64) -> bool {
     let [kind, major, minor, ..] = word.to_le_bytes();
     (0x14..=0x17).contains(&kind) && major == 3 && minor <= 4
 }
 
-/// The head of a frame (RFC 9113, 4.1) as a client sends it, of a type and a length that go together.
+/// Whether the bytes are the head of an HTTP/2 frame (RFC 9113, 4.1) as a client sends it, with a type and a length that are
+/// valid together.
 #[inline(always)]
 fn is_frame(words: [u64; 2]) -> bool {
     const LONGEST: u64 = 1 << 14;

@@ -1,11 +1,11 @@
 //! A connection's life: which of its requests are in flight, and how each one ends.
 //!
-//! Three programs change it. The way out and the closing run under the socket's lock, and only they
-//! end requests; the way in does not. What happens with every request takes no lock all the same: a
-//! request is noted here, then counted with an atomic add, which is a barrier, and then looks whether the connection has
-//! been closed; whoever closes says so first and then looks what has begun. So at least one of the two sees the other,
-//! and they settle it under [`Lock`]. An end takes the lock only while the request's head is still being read, as
-//! only then it can be excluded at the same time.
+//! Three programs change a connection: ingress, egress and close. Egress and close run under the socket's lock, and only they end
+//! requests. Ingress does not run under the socket's lock. Still, the work for every request takes no lock. Ingress records a
+//! request here, then counts it with an atomic add, which is a barrier, and then checks whether the connection has been closed.
+//! Close records first that the connection is closed, and then checks which requests have begun. So at least one of the two sees
+//! the other, and they resolve the conflict under [`Lock`]. An end takes the lock only while the request's head is still being
+//! read: only then can the request be excluded at the same time.
 
 use core::mem::offset_of;
 
@@ -18,12 +18,12 @@ use crate::{
     window::{forget, in_order, set},
 };
 
-/// The kernel's `struct bpf_spin_lock`; it knows it by this name in the BTF.
+/// The kernel's `struct bpf_spin_lock`. The kernel finds it by this name in the BTF.
 #[repr(C)]
 #[allow(non_camel_case_types, reason = "the kernel looks for this name")]
 #[derive(Debug)]
 pub struct bpf_spin_lock {
-    /// The kernel's.
+    /// For the kernel only.
     pub val: u32,
 }
 
@@ -36,82 +36,82 @@ pub mod state {
     pub const CLOSED: u32 = 1;
     /// A tunnel after 101 or CONNECT: in flight until it closes.
     pub const TUNNEL: u32 = 1 << 1;
-    /// Not readable: in flight until it closes.
+    /// Opaque (cannot be read): in flight until it closes.
     pub const OPAQUE: u32 = 1 << 2;
     /// A tunnel or opaque, and begun by an excluded request: not in flight, and in no gauge.
     pub const EXCLUDED: u32 = 1 << 3;
-    /// Closed, and what was in flight then has ended.
+    /// Closed, and everything that was in flight has been ended.
     pub const FINISHED: u32 = 1 << 5;
-    /// HTTP/2 from here: its streams are counted in a storage of their own.
+    /// HTTP/2 from here on: the streams are counted in a separate storage.
     pub const HTTP2: u32 = 1 << 4;
-    /// Open before it was counted, and nothing has come yet that could be read.
+    /// Attached mid-stream, and nothing that could be read has arrived yet.
     pub const JOINING: u32 = 1 << 6;
-    /// Open before it was counted: the kernel does not tell how it closes.
+    /// Attached mid-stream: the kernel does not report its close to `connections`.
     pub const JOINED: u32 = 1 << 7;
 }
 
-/// After so many exchanges of which nobody knows the beginning a connection that was open before is opaque.
+/// Exchanges with unknown beginnings after which a connection that was attached mid-stream becomes opaque.
 const EXCHANGES: u64 = 3;
 
-/// Requests of one connection, the newest, whose start time is remembered for the latency.
+/// Number of requests of one connection, the newest ones, whose start time is kept for the latency.
 const REMEMBERED: u32 = 4;
 
-/// Requests of one connection that can be told from one another as HEAD or CONNECT or excluded, one
-/// bit each. A request with as many before it shares the bit of the oldest: that is right as long as
-/// both are plain ones, and what is not leads to an opaque connection.
+/// Number of requests of one connection that can be marked as HEAD, CONNECT or excluded: one bit each. A request with as many
+/// requests before it shares the bit of the oldest one. That is correct as long as both are plain requests; otherwise the
+/// connection becomes opaque.
 const TOLD_APART: u32 = 64;
 
-/// One connection, kept in its socket's storage.
+/// One connection, in its socket's storage.
 ///
-/// Its packets arrive on one CPU and leave on another, as a rule. A cache line that one writes and the other needs goes
-/// to and fro between them, for about as long as all of a short head takes to read. So the fields stand by who writes them:
-/// hardly anybody, the way in, or the way out. The kernel's storage begins 8 bytes into a line.
+/// Its packets usually arrive on one CPU and leave on another one. A cache line that one CPU writes and the other one needs moves
+/// between them, which takes about as long as reading a whole short head. So the fields are grouped by who writes them: hardly
+/// any program, ingress, or egress. The kernel's storage begins 8 bytes into a line.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Conn {
-    /// Guards `state`, and `excluded` and `ended` against a request's being excluded as it ends.
+    /// Guards `state`. Guards `excluded` and `ended`, too, against a request that is excluded as it ends.
     pub lock: Lock,
-    /// The pod's index.
+    /// The pod slot.
     pub slot: u32,
     /// Bits of [`state`].
     pub state: u32,
-    /// One of [`crate::abi::event`], and 1, that the log is to be told; 0: nothing.
+    /// The rare event to log: one of [`crate::abi::event`] plus 1; 0: none.
     event: u32,
-    /// 1 where the server has begun HTTP/2.
+    /// 1 if the server has begun HTTP/2.
     server_speaks_http2: u32,
-    /// Begun without a request: a connection that cannot be read, or one that the server opens a tunnel on unasked.
+    /// Number of starts without a request: the connection cannot be read, or the server opened a tunnel without a request.
     unasked: u32,
     reserved: [u32; 8],
 
-    /// Requests begun. Written by the way in only.
+    /// Requests started. Written by ingress only.
     pub started: u32,
-    /// Requests of which the head has been read, the oldest first.
+    /// Requests whose head has been read; counted from the oldest.
     pub heads_read: u32,
-    /// Which of the open requests are HEAD.
+    /// Bits of the open requests that are HEAD.
     pub heads: u64,
-    /// Which of them are CONNECT.
+    /// Bits of the open requests that are CONNECT.
     pub connects: u64,
-    /// Which of them have been taken out of the count again.
+    /// Bits of the open requests that have been excluded.
     pub excluded: u64,
-    /// When the newest ones began, ns.
+    /// Start times of the newest requests, ns.
     pub since: [u64; REMEMBERED as usize],
 
-    /// Who reads what the client sends.
+    /// Ingress serialisation: which CPU reads what the client sends.
     pub turn: Turn,
-    /// From the client.
+    /// The direction from the client.
     pub requests: Direction,
-    /// Where the path of a request is cut out, to be looked up.
+    /// Key for the lookup of an excluded path. The path of the request is copied to it.
     pub exclusion: Exclusion,
     reserved_in: [u64; 2],
 
-    /// Requests ended, the oldest first.
+    /// Requests ended; counted from the oldest.
     pub ended: u32,
     reserved_out: u32,
-    /// To the client.
+    /// The direction to the client.
     pub responses: Direction,
 }
 
-/// Whether a line begins here in a socket's storage: 8 bytes of its first one are the kernel's
+/// Whether a cache line begins at this offset of a socket's storage: the first 8 bytes of its first line are the kernel's
 /// (`struct bpf_local_storage_data`).
 pub(crate) const fn begins_a_line(offset: usize) -> bool {
     (offset + 8).is_multiple_of(64)
@@ -124,7 +124,7 @@ const _: () = assert!(
 );
 
 impl Conn {
-    /// A connection without a pod and without traffic: all zeros, as the kernel makes socket storage.
+    /// A connection without a pod and without traffic: all zeros, as the kernel creates socket storage.
     pub const ZERO: Self = Self {
         lock: Lock { val: 0 },
         slot: 0,
@@ -151,7 +151,8 @@ impl Conn {
         responses: Direction::ZERO,
     };
 
-    /// Gives a zeroed connection to a pod. Its first bytes will have these sequence numbers.
+    /// Assigns a zeroed connection to a pod. `first_in` and `first_out` are the sequence numbers of its next bytes from and to
+    /// the client.
     #[inline(always)]
     pub fn open_at(&mut self, slot: u32, first_in: u32, first_out: u32) {
         self.exclusion.slot = u64::from(slot);
@@ -160,21 +161,22 @@ impl Conn {
         self.give_to(slot);
     }
 
-    /// The last step of opening it.
+    /// Sets the slot: the last step of opening a connection.
     #[inline(always)]
     fn give_to(&mut self, slot: u32) {
         in_order();
         set(&mut self.slot, slot);
     }
 
-    /// Whether it has been given to a pod. From the moment its storage is there, and all zeros, until then another CPU may
-    /// come upon it, with a packet that it has not been made for yet.
+    /// Whether the connection has been assigned to a pod. Before that, its storage is all zeros, and another CPU may find it with
+    /// a packet that it is not ready for.
     #[inline(always)]
     pub fn is_open(&self) -> bool {
         forget(&self.slot) != NO_SLOT
     }
 
-    /// Gives a zeroed connection to a pod that was open before: where it stands is to be found out.
+    /// Assigns a zeroed connection that was open before to a pod. `sent` is the sequence number of the server's next byte. Where
+    /// the parsers begin is not known yet.
     #[inline(always)]
     pub fn open_late(&mut self, slot: u32, sent: u32) {
         self.state = state::JOINING | state::JOINED;
@@ -182,8 +184,9 @@ impl Conn {
         self.give_to(slot);
     }
 
-    /// Something has come that nobody knows, while the server had sent so much. `true` if that is so for the third time
-    /// that it has sent something in between: a protocol of its own, and no body.
+    /// Records data from the client that looks like no known beginning. `sent` is the sequence number up to which the server had
+    /// sent. `true` if the server has sent something between such data for the third time: the connection carries another
+    /// protocol, and not a body.
     #[inline(always)]
     pub fn is_unknown(&mut self, sent: u32) -> bool {
         if self.responses.next != sent {
@@ -193,7 +196,8 @@ impl Conn {
         self.requests.remaining >= EXCHANGES
     }
 
-    /// What comes now can be read, or never will be: the client's next byte and the server's.
+    /// Ends the search for a beginning: what follows can be read, or never will be. `next_in` and `next_out` are the sequence
+    /// numbers of the next bytes from and to the client.
     #[inline(always)]
     pub fn join(&mut self, next_in: u32, next_out: u32) {
         self.requests.remaining = 0;
@@ -201,31 +205,31 @@ impl Conn {
         self.state &= !state::JOINING;
     }
 
-    /// Whether it is in one of these [`state`]s.
+    /// Whether the connection is in one of these [`state`]s.
     #[inline(always)]
     pub fn is(&self, states: u32) -> bool {
         self.state & states != 0
     }
 
-    /// Requests in flight.
+    /// Number of requests in flight.
     #[inline(always)]
     pub fn open(&self) -> u32 {
         self.begun().wrapping_sub(self.ended)
     }
 
-    /// All that has begun.
+    /// Number of starts, with and without a request.
     #[inline(always)]
     fn begun(&self) -> u32 {
         self.started.wrapping_add(forget(&self.unasked))
     }
 
-    /// Whether it is closed by now: another CPU may just have done so.
+    /// Whether the connection is closed by now: another CPU may just have closed it.
     #[inline(always)]
     pub fn is_closed_now(&self) -> bool {
         forget(&self.state) & state::CLOSED != 0
     }
 
-    /// A request begins. For the way in.
+    /// Starts a request. For ingress.
     #[inline(always)]
     pub fn start<M: Meter>(&mut self, meter: &mut M) {
         if self.is_closed_now() {
@@ -237,7 +241,7 @@ impl Conn {
         self.begin(meter, now);
     }
 
-    /// What is in flight begins without a request, on either way.
+    /// Starts the connection itself as one in flight, without a request. For ingress and egress.
     #[inline(always)]
     fn start_unasked<M: Meter>(&mut self, meter: &mut M) {
         if self.is_closed_now() {
@@ -248,11 +252,11 @@ impl Conn {
         self.begin(meter, now);
     }
 
-    /// Gets ready what is kept of the next that begins, and returns when that is.
+    /// Prepares the bits and the start time of the next start. Returns that time, ns.
     #[inline(always)]
     fn make_place<M: Meter>(&mut self, meter: &M) -> u64 {
         let index = self.begun();
-        // Its bits may still be those of the request 64 before it.
+        // The bits may still be those of the request 64 before it.
         let bit = 1u64 << (index % TOLD_APART);
         self.heads &= !bit;
         self.connects &= !bit;
@@ -264,7 +268,8 @@ impl Conn {
         now
     }
 
-    /// One has begun. The first atomic add is the barrier between that and the look whether the connection is closed.
+    /// Counts a start. The first atomic add is the barrier between the record of the start and the check whether the connection
+    /// is closed.
     #[inline(always)]
     fn begin<M: Meter>(&mut self, meter: &mut M, now: u64) {
         meter.start(1, now);
@@ -273,7 +278,7 @@ impl Conn {
         }
     }
 
-    /// A request has begun while the connection was being closed. If it has not been seen there it ends here.
+    /// Handles a start while the connection was being closed. If close has not seen the request, the request ends here.
     #[inline(always)]
     fn begun_too_late<M: Meter>(&mut self, meter: &mut M, now: u64) {
         let lock = &raw mut self.lock;
@@ -289,20 +294,20 @@ impl Conn {
         }
     }
 
-    /// The head of the request that is being read is complete: from here on it cannot be excluded.
+    /// Records that the head of the request that is being read is complete: from here on the request cannot be excluded.
     #[inline(always)]
     pub fn head_read(&mut self) {
         self.heads_read = self.begun();
     }
 
-    /// Whether one more request can be told from those in flight: the one it would share its bit with is plain.
+    /// Whether one more request can be marked: the request whose bit it would share is a plain one.
     #[inline(always)]
     pub fn can_tell_one_more(&self) -> bool {
         let bit = 1u64 << (self.begun() % TOLD_APART);
         (self.heads | self.connects | self.excluded) & bit == 0 || self.open() < TOLD_APART
     }
 
-    /// The bit of the request that is being read, if it has one of its own.
+    /// The bit of the request that is being read; 0 if it has no bit of its own.
     #[inline(always)]
     fn newest_bit(&self) -> u64 {
         let open = self.open();
@@ -313,14 +318,14 @@ impl Conn {
         }
     }
 
-    /// The request that is being read is HEAD. `false` if that cannot be kept in mind.
+    /// Marks the request that is being read as HEAD. `false` if there is no bit for it.
     #[inline(always)]
     pub fn mark_head(&mut self) -> bool {
         self.heads |= self.newest_bit();
         self.open() <= TOLD_APART
     }
 
-    /// The request that is being read is CONNECT. `false` if that cannot be kept in mind.
+    /// Marks the request that is being read as CONNECT. `false` if there is no bit for it.
     #[inline(always)]
     pub fn mark_connect(&mut self) -> bool {
         self.connects |= self.newest_bit();
@@ -339,12 +344,12 @@ impl Conn {
         self.open() > 0 && self.connects & (1u64 << (self.ended % TOLD_APART)) != 0
     }
 
-    /// The request that is being read is to be taken out of the count, exactly, as if it had never come.
+    /// Excludes the request that is being read: takes it out of the count exactly, as if it had never arrived.
     #[inline(always)]
     pub fn exclude<M: Meter>(&mut self, meter: &mut M) {
         let open = self.open();
         if open == 0 || open > TOLD_APART {
-            // Answered before its head was complete, or too deep in a pipeline to be told apart.
+            // Answered before its head was complete, or too deep in a pipeline to have a bit of its own.
             return;
         }
         let bit = self.newest_bit();
@@ -370,12 +375,12 @@ impl Conn {
         }
     }
 
-    /// The oldest request in flight ends, one of [`ended`] ways.
+    /// Ends the oldest request in flight, in one of the [`ended`] ways.
     #[inline(always)]
     pub fn end<M: Meter>(&mut self, meter: &mut M, way: usize, now: u64) {
         let open = self.open();
         if open == 0 {
-            // An answer nobody asked for, such as 408 on an idle connection.
+            // A response without a request, such as 408 on an idle connection.
             return;
         }
         let index = self.ended;
@@ -406,7 +411,7 @@ impl Conn {
         }
     }
 
-    /// The client speaks HTTP/2 from here. `false` if the connection is closed, or still has requests of HTTP/1.
+    /// Marks the connection as HTTP/2 from here on. `false` if it is closed, a tunnel or opaque, or still has HTTP/1 requests.
     #[inline(always)]
     pub fn become_http2<M: Meter>(&mut self, meter: &mut M) -> bool {
         let lock = &raw mut self.lock;
@@ -420,7 +425,8 @@ impl Conn {
         })
     }
 
-    /// The request being answered becomes a stream of HTTP/2: when it began, and whether it is excluded. It stays counted.
+    /// Turns the request being answered into an HTTP/2 stream: returns its start time (ns), and whether it is excluded. The
+    /// request stays counted. `None` unless it is the only one in flight.
     #[inline(always)]
     pub fn hand_over(&mut self) -> Option<(u64, bool)> {
         if self.open() != 1 {
@@ -432,13 +438,14 @@ impl Conn {
         Some((since, self.excluded & (1u64 << (index % TOLD_APART)) != 0))
     }
 
-    /// The answer was 101, or CONNECT was granted: the request stays in flight until the connection closes.
+    /// Makes the connection a tunnel, after a 101 response or a granted CONNECT: the request stays in flight until the connection
+    /// closes.
     #[inline(always)]
     pub fn become_tunnel<M: Meter>(&mut self, meter: &mut M) {
         self.become_one(meter, state::TUNNEL, Gauge::Upgraded);
     }
 
-    /// What runs here cannot be read: from now on it is the connection that is in flight. `why` is one of
+    /// Makes the connection opaque, as it cannot be read: from now on the connection itself is in flight. `why` is one of
     /// [`crate::abi::event`].
     #[inline(always)]
     pub fn become_opaque<M: Meter>(&mut self, meter: &mut M, why: usize) {
@@ -448,7 +455,7 @@ impl Conn {
         }
     }
 
-    /// A part of what the client sends is not there to be read: `why` is one of [`crate::abi::event`].
+    /// Records that a part of what the client sends is lost for the parsers. `why` is one of [`crate::abi::event`].
     #[inline(always)]
     pub fn lose<M: Meter>(&mut self, meter: &mut M, why: usize) {
         meter.note(why);
@@ -456,19 +463,19 @@ impl Conn {
         self.turn.lose();
     }
 
-    /// Something rare has happened: the log is to be told when the packet has been read.
+    /// Records a rare event, to be logged when the packet has been read.
     #[inline(always)]
     pub fn happened(&mut self, event: usize) {
         set(&mut self.event, event as u32 + 1);
     }
 
-    /// Whether something rare has happened.
+    /// Whether a rare event is recorded.
     #[inline(always)]
     pub fn has_event(&self) -> bool {
         forget(&self.event) != 0
     }
 
-    /// What has happened, for once.
+    /// Takes the recorded event, so that it is logged once.
     #[inline(always)]
     pub fn take_event(&mut self) -> Option<usize> {
         let event = forget(&self.event);
@@ -476,14 +483,15 @@ impl Conn {
         (event as usize).checked_sub(1)
     }
 
-    /// The server has begun HTTP/2. Requests look here: the server's own state is on lines that they have no need of.
+    /// Records that the server has begun HTTP/2. Ingress reads a separate field: otherwise it would need cache lines that egress
+    /// writes.
     #[inline(always)]
     pub fn server_begins_http2(&mut self) {
         self.responses.flags |= flag::HTTP2;
         set(&mut self.server_speaks_http2, 1);
     }
 
-    /// Whether it has.
+    /// Whether the server has begun HTTP/2.
     #[inline(always)]
     pub fn server_speaks_http2(&self) -> bool {
         forget(&self.server_speaks_http2) != 0
@@ -516,8 +524,8 @@ impl Conn {
         counted
     }
 
-    /// Breaks off what was in flight before the connection became a tunnel or opaque, but for one. For the
-    /// way out: only it ends requests.
+    /// Aborts all requests but one that were in flight before the connection became a tunnel or opaque. For egress: only egress
+    /// ends requests.
     #[inline(always)]
     pub fn settle<M: Meter>(&mut self, meter: &mut M) {
         if self.is(state::TUNNEL | state::OPAQUE) && self.open() > 1 {
@@ -528,8 +536,8 @@ impl Conn {
         }
     }
 
-    /// Nothing more can be answered: the server has sent its last byte (`way` says how the request
-    /// being answered ended), or the connection is gone.
+    /// Ends everything in flight: the server has sent its last byte (`way` says how the request being answered ended), or the
+    /// connection is gone.
     #[inline(always)]
     pub fn finish<M: Meter>(&mut self, meter: &mut M, way: usize) {
         let lock = &raw mut self.lock;
@@ -547,7 +555,7 @@ impl Conn {
         if was & (state::OPAQUE | state::EXCLUDED) == state::OPAQUE {
             meter.gauge(Gauge::Opaque, u64::MAX);
         }
-        // The lock is a barrier: what has not been seen to close is seen here.
+        // The lock is a barrier: a start that has not seen the close is seen here.
         let lock = &raw mut self.lock;
         let (index, open) = meter.locked(lock, || {
             let index = self.ended;
@@ -571,13 +579,13 @@ impl Conn {
         self.break_off(meter, index.wrapping_add(1), open - 1, now);
     }
 
-    /// Counts the ends of `count` requests from `index` on, all at once.
+    /// Counts `count` requests from `index` on as aborted, all at once.
     #[inline(always)]
     fn break_off<M: Meter>(&mut self, meter: &mut M, index: u32, count: u32, now: u64) {
         if count == 0 {
             return;
         }
-        // Those of them that are excluded are out of the count already. A bit that two share is not set.
+        // Excluded requests are out of the count already. A bit that two requests share is not set.
         let told_apart = if count < TOLD_APART {
             count
         } else {

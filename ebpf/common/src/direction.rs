@@ -1,4 +1,4 @@
-//! One direction of a connection: where its parser stands.
+//! One direction of a connection: the state of its parser.
 
 use core::mem::offset_of;
 
@@ -7,7 +7,7 @@ use crate::{
     window::{CARRY, LOAD, Window, forget},
 };
 
-/// What the next bytes are.
+/// What the next bytes are: the values of `Direction::phase`.
 pub mod phase {
     /// Lines of a head: a start line, then fields up to an empty line.
     pub const HEAD: u8 = 0;
@@ -15,23 +15,23 @@ pub mod phase {
     pub const BODY: u8 = 1;
     /// The line that opens a chunk.
     pub const CHUNK_HEAD: u8 = 2;
-    /// `remaining` bytes of a chunk, its closing CRLF included.
+    /// `remaining` bytes of a chunk, including its closing CRLF.
     pub const CHUNK_DATA: u8 = 3;
     /// Lines after the last chunk, up to an empty one.
     pub const TRAILER: u8 = 4;
     /// A body that ends with the connection.
     pub const UNTIL_CLOSE: u8 = 5;
-    /// Bytes that nobody reads: a tunnel, an opaque connection.
+    /// Bytes that are not read: a tunnel, or an opaque connection.
     pub const IGNORE: u8 = 6;
 }
 
-/// What is known of the message at hand.
+/// What is known of the current message: the bits of `Direction::flags`.
 pub mod flag {
     /// The start line has not been read.
     pub const START_LINE: u16 = 1;
     /// The message has been counted (its first byte was seen).
     pub const BEGUN: u16 = 1 << 1;
-    /// The line at hand was too long to keep and has been judged by its beginning; skip to its end.
+    /// The current line was too long to keep, and was handled by its beginning: skip to its end.
     pub const SKIP_LINE: u16 = 1 << 2;
     /// A Content-Length was read into `remaining`.
     pub const LENGTH: u16 = 1 << 3;
@@ -39,30 +39,30 @@ pub mod flag {
     pub const CHUNKED: u16 = 1 << 4;
     /// There is a transfer coding, and the last one is not chunked.
     pub const CODED: u16 = 1 << 5;
-    /// More steps were needed than one run has; the rest follows in the next.
+    /// The segment needs more steps than one run has; the next run continues.
     pub const UNFINISHED: u16 = 1 << 6;
-    /// The request is a probe or goes to an excluded path.
+    /// The request is a probe, or is for an excluded path.
     pub const EXCLUDED: u16 = 1 << 7;
-    /// What came cannot be understood: the connection is opaque from here.
+    /// The data cannot be parsed: the connection is opaque from here on.
     pub const UNREADABLE: u16 = 1 << 8;
-    /// The response grants an upgrade or a CONNECT: the connection is a tunnel from here.
+    /// The response grants an upgrade or a CONNECT: the connection is a tunnel from here on.
     pub const GRANTED: u16 = 1 << 9;
     /// The message is complete.
     pub const COMPLETE: u16 = 1 << 10;
-    /// The line at hand does not end in the window: more must be loaded behind it.
+    /// The current line does not end in the window: more must be loaded after it.
     pub const SHORT: u16 = 1 << 11;
     /// What follows is HTTP/2.
     pub const HTTP2: u16 = 1 << 12;
-    /// The parser stands in the middle of something that was kept, with steps still to take.
+    /// The parser is in the middle of a piece of the out-of-order buffer, with steps left to take.
     pub const MIDWAY: u16 = 1 << 15;
-    /// The response names h2c as the protocol to go on with.
+    /// The response names h2c as the protocol to switch to.
     pub const H2C: u16 = 1 << 13;
 }
 
 /// A TCP segment that has arrived.
 ///
-/// It is noted in the direction it belongs to and read back from there, so that the verifier
-/// forgets by which way (IPv4 or IPv6, for one) its numbers were found.
+/// It is written to its direction and read back from there, so that the verifier loses track of the path (for example IPv4 or
+/// IPv6) by which its numbers were computed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
@@ -70,7 +70,7 @@ pub struct Segment {
     pub first: u32,
     /// Bytes of payload.
     pub length: u32,
-    /// Where the payload begins in the packet.
+    /// Offset of the payload in the packet, in bytes.
     pub offset: u32,
     /// Its TCP flags.
     pub flags: u32,
@@ -83,14 +83,14 @@ impl Segment {
     /// The TCP flag SYN.
     pub const SYN: u32 = 1 << 1;
 
-    /// Sequence number of its first byte of payload: a SYN takes up one before it.
+    /// Sequence number of the first byte of payload. A SYN takes one sequence number before it.
     #[inline(always)]
     pub fn first_byte(self) -> u32 {
         self.first
             .wrapping_add(u32::from(self.flags & Self::SYN != 0))
     }
 
-    /// Bytes that are neither in the window nor skipped. A segment that came before has none.
+    /// Number of bytes that are neither in the window nor skipped. A segment that was read before has none.
     #[inline(always)]
     pub(crate) fn left(self, direction: &Direction) -> u32 {
         let left = self
@@ -101,22 +101,22 @@ impl Segment {
     }
 }
 
-/// How far a segment is ahead of the parser beyond which it is not taken for one of this
-/// connection's: receive windows are smaller.
+/// Largest distance of a segment ahead of the parser, in bytes. A segment farther ahead is not taken for one of this connection:
+/// receive windows are smaller.
 const FARTHEST: u32 = 1 << 28;
 
-/// Where a segment lies, seen from where the parser stands.
+/// Position of a segment, relative to the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// It brings nothing.
+    /// It has no new bytes.
     Nothing,
-    /// It is next, or a repetition of which the end is new.
+    /// It is next, or a retransmission whose end is new.
     Next,
-    /// Bytes before it have not been seen: lost, or overtaken by it. So many.
+    /// This many bytes before it have not been seen: they are lost, or the segment has overtaken them.
     Ahead(u32),
 }
 
-/// Which direction is read.
+/// The direction that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// From the client.
@@ -129,7 +129,7 @@ pub enum Side {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Direction {
-    /// Sequence number of the first byte that is neither in the window nor behind us.
+    /// Sequence number of the first byte that is neither in the window nor already passed.
     pub next: u32,
     /// One of [`phase`].
     pub phase: u8,
@@ -137,15 +137,15 @@ pub struct Direction {
     reserved: u8,
     /// Bits of [`flag`].
     pub flags: u16,
-    /// Bytes of the body or chunk that are still to come.
+    /// Remaining bytes of the body or chunk.
     pub remaining: u64,
-    /// Status code of the response at hand, 0 before its status line.
+    /// Status code of the current response; 0 before its status line.
     pub status: u64,
-    /// When the packet at hand was sent, ns, where it tells.
+    /// Time at which the current packet was sent, ns; 0: not known.
     pub stamp: u64,
-    /// The segment at hand.
+    /// The current segment.
     pub segment: Segment,
-    /// The bytes under examination.
+    /// The bytes that are being parsed.
     pub window: Window,
 }
 
@@ -168,14 +168,14 @@ impl Direction {
         window: Window::EMPTY,
     };
 
-    /// Makes a zeroed direction ready for its first byte, which has this sequence number.
+    /// Prepares a zeroed direction for its first byte. `next` is the sequence number of that byte.
     #[inline(always)]
     pub fn open_at(&mut self, next: u32) {
         self.next = next;
         self.flags = flag::START_LINE;
     }
 
-    /// Notes the segment that has arrived.
+    /// Stores the segment that has arrived, and reads it back.
     #[inline(always)]
     pub fn arrived(&mut self, segment: Segment) -> Segment {
         self.segment = segment;
@@ -187,13 +187,13 @@ impl Direction {
         }
     }
 
-    /// Whether a segment is all new, and what comes next. Most are.
+    /// Whether a segment is all new, and is the next one. Most segments are.
     #[inline(always)]
     pub fn is_next(&self, segment: Segment) -> bool {
         segment.first == self.next && segment.length != 0 && !self.has(flag::UNFINISHED)
     }
 
-    /// Looks where a segment lies.
+    /// Finds the position of a segment, relative to the parser.
     #[inline(always)]
     pub fn place(&self, segment: Segment) -> Place {
         let gap = segment.first.wrapping_sub(self.next);
@@ -210,7 +210,7 @@ impl Direction {
         Place::Ahead(gap)
     }
 
-    /// Whether bytes are missing before a segment, other than the next `passable` ones, which nobody reads.
+    /// Whether bytes are missing before a segment. The next `passable` bytes do not matter, as they are not read.
     #[inline(always)]
     pub(crate) fn lacks(&self, segment: Segment, passable: u64) -> bool {
         !self.has(flag::UNFINISHED)
@@ -220,7 +220,7 @@ impl Direction {
             }
     }
 
-    /// Loads what follows the bytes in the window. `false` if there is nothing.
+    /// Loads the bytes that follow those in the window. `false` if there are none.
     #[inline(always)]
     pub(crate) fn load<P: Packet>(&mut self, packet: &P, segment: Segment) -> bool {
         let left = segment.left(self);
@@ -243,7 +243,7 @@ impl Direction {
         true
     }
 
-    /// Passes over at most `count` bytes: those in the window first, then those that are not loaded. Returns how many.
+    /// Skips at most `count` bytes: those in the window first, then those that are not loaded. Returns how many were skipped.
     #[inline(always)]
     pub(crate) fn pass(&mut self, segment: Segment, count: u64) -> u64 {
         let unread = u64::from(self.window.unread());
@@ -259,7 +259,7 @@ impl Direction {
         unread + beyond
     }
 
-    /// Whether all of these flags are set. Read from memory each time, as [`Self::phase_now`] is.
+    /// Whether all of these flags are set. Read from memory each time, like [`Self::phase_now`].
     #[inline(always)]
     pub fn has(&self, flags: u16) -> bool {
         // SAFETY: a reference is valid for reads.
@@ -267,8 +267,8 @@ impl Direction {
         now & flags == flags
     }
 
-    /// Whether unread bytes are those of a head's further lines, and whatever is known of it is of no consequence to how they
-    /// are read. One look at what would be a dozen.
+    /// Whether the unread bytes are further lines of a head, and no flag changes how they are read. One comparison instead of a
+    /// dozen.
     #[inline(always)]
     pub(crate) fn is_inside_head(&self) -> bool {
         /// `reserved` is 0.
@@ -283,7 +283,7 @@ impl Direction {
             offset_of!(Direction, flags) == offset_of!(Direction, phase) + 2
                 && offset_of!(Direction, phase).is_multiple_of(4)
         );
-        // SAFETY: aligned, and the two fields beside it make it up.
+        // SAFETY: aligned; the two fields that follow belong to the same word.
         let both = unsafe {
             (&raw const *self)
                 .cast::<u8>()
@@ -294,15 +294,15 @@ impl Direction {
         both & !PLAIN == u32::from(phase::HEAD) && self.window.unread() != 0
     }
 
-    /// The phase, read from memory each time: a copy of it in a register that has been compared would be as many
-    /// ways for the verifier to follow through all that comes after.
+    /// The phase, read from memory each time. If the program compared a copy in a register, the verifier would follow one path
+    /// for each value through all the code that follows.
     #[inline(always)]
     pub fn phase_now(&self) -> u8 {
         // SAFETY: a reference is valid for reads.
         unsafe { (&raw const self.phase).read_volatile() }
     }
 
-    /// Gets ready for the head of the next message.
+    /// Prepares for the head of the next message.
     #[inline(always)]
     pub fn next_message(&mut self) {
         self.phase = phase::HEAD;

@@ -1,14 +1,14 @@
-//! The latency histogram: four buckets to each power of two, so a percentile is within 12.5 %.
+//! The latency histogram: four buckets for each power of two, so that a percentile is within 12.5 %.
 //!
 //! The unit is 1 024 ns: a shift instead of a division in the kernel.
 
-/// Number of buckets; the last holds all that took longer than about two hours.
+/// Number of buckets. The last one holds everything that took longer than about two hours.
 pub const BUCKETS: usize = 128;
 
-/// The bucket of a duration in nanoseconds. Without branches: each would be two ways for the verifier to follow.
+/// The bucket of a duration in nanoseconds. Without branches: the verifier would follow two paths for each.
 #[inline(always)]
 pub fn bucket(nanoseconds: u64) -> usize {
-    // Values below 4 are taken as one power of two, of which the quarters are the values.
+    // Values below 4 are treated as one power of two, whose quarters are the values.
     let value = nanoseconds >> 10;
     let mut ones = value | 3;
     ones |= ones >> 1;
@@ -26,14 +26,15 @@ pub fn bucket(nanoseconds: u64) -> usize {
     index.min(BUCKETS as u64 - 1) as usize
 }
 
-/// From one time to another, ns; 0 where the second is the earlier one, as two clocks of a packet may have it.
+/// Time from `since` to `now`, ns; 0 if `now` is earlier: the two may come from different sources (a packet's stamp, the kernel's
+/// clock).
 #[inline(always)]
 pub(crate) fn between(since: u64, now: u64) -> u64 {
     let passed = now.wrapping_sub(since);
     passed & !((passed as i64 >> 63) as u64)
 }
 
-/// How many bits are set. BPF has no instruction for it; this is Hacker's Delight's, section 5-1.
+/// Number of bits that are set. BPF has no instruction for it; the algorithm is from Hacker's Delight, section 5-1.
 #[inline(always)]
 pub(crate) fn count_ones(mut bits: u64) -> u64 {
     bits -= (bits >> 1) & 0x5555_5555_5555_5555;

@@ -1,8 +1,8 @@
-//! What Ebb's kernel programs and its user space share: the layout of the maps and the parsers.
+//! The code that Ebb's kernel programs and its user space share: the layout of the maps, and the parsers.
 //!
-//! The parsers are written once, for packets in the kernel and for slices in tests. They bias
-//! towards honesty: what they cannot follow becomes an *opaque* connection, counted as one in
-//! flight until it closes, and never a guess. No input makes them loop or read outside their window.
+//! The parsers are written once, for packets in the kernel and for slices in tests. Bias: they never guess. A connection that
+//! they cannot follow becomes *opaque*, and counts as one in flight until it closes. No input makes them loop or read outside
+//! their window.
 
 #![no_std]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]

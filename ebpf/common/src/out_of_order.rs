@@ -1,12 +1,12 @@
-//! Segments that have come before their turn, put aside until what is missing has come.
+//! The out-of-order buffer: segments that cannot be read yet are stored until the missing bytes have arrived.
 //!
-//! Where a body goes on its bytes do not matter, and nothing is kept. In a head, or where frames begin, they do: the kernel
-//! puts such a segment into the socket's queue and never shows it again. So it is copied, in pieces, and read when
-//! its turn comes. The same is done with a segment that comes while another one is being read (see [`crate::turn`]).
-//! A connection has room for [`PIECES`], a pod for its share of all ([`share_has_room`]); a connection that needs more
-//! becomes opaque.
+//! In the middle of a body, the bytes do not matter, and nothing is stored. In a head, or where frames begin, they do: the kernel
+//! puts such a segment into the socket's queue and never shows it again. So the segment is copied, in pieces, and read when all
+//! bytes before it have been read. A segment that arrives while another CPU is reading is stored, too (see
+//! [`crate::serialisation`]). A connection has room for [`PIECES`] pieces, a pod for its share of all ([`share_has_room`]). A
+//! connection that needs more becomes opaque.
 //!
-//! Several may put aside at once: they claim a place under the lock, copy, and publish it. One reads, and frees.
+//! Several CPUs may store at once: each claims a place under the lock, copies, and publishes the place. One CPU reads, and frees.
 
 use crate::{
     abi::Ends,
@@ -17,79 +17,81 @@ use crate::{
 /// Most bytes of a piece, a power of two.
 pub const PIECE: usize = 2048;
 
-/// Words of a piece: as many as can be read from its last byte on are there, too.
+/// Words of a piece. A full load from the last byte of the piece stays within it.
 pub const PIECE_WORDS: usize = (PIECE + LOAD as usize) / 8 + 1;
 
-/// Pieces that one connection can have, a power of two. A packet of 1448 bytes takes one, one of 64 KiB takes 32.
+/// Most pieces of one connection, a power of two. A packet of 1448 bytes takes one, one of 64 KiB takes 32.
 pub const PIECES: usize = 512;
 
-/// Pieces that all connections of a node can have: 9 MiB, and as much of the network's traffic out of turn at one time.
+/// Most pieces of all connections of a node: 9 MiB. That is how much of the node's traffic can be out of order at one time.
 pub const MAX_PIECES: u32 = 4096;
 
-/// Whether a pod with so many pieces may have one more, if all pods of the node have `all`.
+/// Whether a pod with `own` pieces may have one more, if all pods of the node have `all`.
 ///
-/// A pod may have as many as are free. So one alone gets half of the buffer, n that want all of it get one part in n + 1
-/// each, and as much stays free: whatever others do, there is room for a pod that begins to need some. (Choudhury and Hahne,
-/// "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
+/// A pod may have as many pieces as are free. So one pod alone gets half of the buffer, n pods that want all of it get one part
+/// in n + 1 each, and as much stays free: whatever other pods do, there is room for a pod that begins to need some. (Choudhury
+/// and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
 #[inline(always)]
 pub fn share_has_room(own: u64, all: u64) -> bool {
     // Either count may be below 0 for a moment, while CPUs add to it.
     (own as i64) < i64::from(MAX_PIECES) - all as i64
 }
 
-/// Which piece it is.
+/// Key of a piece.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PieceKey {
     /// The socket's cookie.
     pub socket: u64,
-    /// Sequence number of its first byte; 64 bits, so that the key has no padding.
+    /// Sequence number of the piece's first byte; 64 bits, so that the key has no padding.
     pub first: u64,
 }
 
-/// Pieces of a packet that comes before its connection: those of 64 KiB.
+/// Most pieces of a packet that arrives before its connection is established: those of 64 KiB.
 pub const EARLY_PIECES: u32 = 32;
 
-/// Pieces that a connection takes on as it is made: the packet that makes it, and what came on other CPUs meanwhile.
+/// Most pieces that a new connection takes over: those of the packet that establishes it, and those that arrived on other CPUs in
+/// the meantime.
 pub const ADOPTED_PIECES: u32 = 48;
 
-/// Such pieces of all connections of a node that are kept. Each lives for as long as its packet takes to make the
-/// connection; one that is evicted makes that connection opaque.
+/// Most pieces of all connections of a node that arrived before their connections were established. Each is needed until its
+/// packet has established the connection. An evicted piece makes its connection opaque.
 pub const MAX_EARLY_PIECES: u32 = 512;
 
-/// How far what came early can be ahead of what is first: a client sends no more before it has been answered. What is
-/// farther away was kept for an earlier connection with the same ends, which has not been made.
+/// Largest distance of a piece ahead of the first byte of a new connection, in bytes: a client sends no more before the server
+/// has answered. A piece farther ahead was stored for an earlier connection with the same ends that was never established.
 pub const EARLY_REACH: u32 = 1 << 20;
 
-/// Which of such pieces it is.
+/// Key of a piece that arrived before its connection was established.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EarlyKey {
     /// The connection's ends.
     pub ends: Ends,
-    /// The CPU where its packet is at the listening socket, or [`MEANWHILE`].
+    /// The CPU on which the packet is at the listening socket, or [`MEANWHILE`].
     pub from: u32,
-    /// Its index in the packet; of those that came meanwhile, among them all.
+    /// Index of the piece in its packet. With `MEANWHILE`: index among all such pieces.
     pub index: u32,
 }
 
-/// In [`EarlyKey::from`]: it came while another packet, which has its place, was making the connection.
+/// In [`EarlyKey::from`]: the piece arrived while another packet was establishing the connection. That packet has keys of its
+/// own.
 pub const MEANWHILE: u32 = u32::MAX;
 
-/// A piece: as plain words.
+/// The data of a piece, as plain words.
 pub type Piece = [u64; PIECE_WORDS];
 
-/// Where a piece lies in its stream.
+/// Position of a piece in its stream.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Sequence number of its first byte.
     pub first: u32,
-    /// Its bytes; 0: none. With [`CLAIMED`] while they are still being copied.
+    /// Its length in bytes; 0: no piece. With [`CLAIMED`] while the bytes are still being copied.
     pub length: u32,
 }
 
-/// In [`Place::length`]: somebody is copying the piece.
+/// In [`Place::length`]: a CPU is copying the piece.
 const CLAIMED: u32 = 1 << 31;
 
 impl Place {
@@ -100,14 +102,13 @@ impl Place {
     };
 }
 
-/// What [`Stash::claim`] says in place of an index: there is no room.
+/// Returned by [`Stash::claim`] instead of an index: there is no room.
 const FULL: u32 = u32::MAX;
 
-/// What [`Stash::claim`] adds to the length that is there already.
+/// Added by [`Stash::claim`] to the length of a piece that is stored already.
 const THERE: u32 = 1 << 30;
 
-/// What has become of a wish to put a piece aside. In one word, as each variant of an enumeration would be a way of
-/// its own for the verifier.
+/// Result of a claim for a place. In one word: the verifier would follow one path for each variant of an enumeration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim(u32);
 
@@ -118,7 +119,7 @@ impl Claim {
         self.0 == FULL
     }
 
-    /// So many bytes from there on have been put aside before; 0 if none have.
+    /// Number of bytes from the same first byte on that are stored already; 0: none.
     #[inline(always)]
     pub fn there(self) -> u32 {
         if self.0 & THERE == 0 {
@@ -128,39 +129,39 @@ impl Claim {
         }
     }
 
-    /// The place claimed.
+    /// Index of the claimed place.
     #[inline(always)]
     pub fn index(self) -> u32 {
         self.0
     }
 }
 
-/// What a connection has kept, in a storage of its socket that only such connections have.
+/// The out-of-order buffer of a connection, in a separate socket storage that only connections with stored pieces have.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Stash {
     /// Guards which places are claimed.
     pub lock: Lock,
-    /// The place that a search of the reader has found.
+    /// The place found by the last search of the reader.
     found: u32,
-    /// The place that a search under the lock has found.
+    /// The free place found by the last search under the lock.
     free: u32,
-    /// The piece that one under the lock has found.
+    /// The place with the same first byte found by the last search under the lock.
     same: u32,
-    /// Where the next piece that came early is looked for, as in [`EarlyKey`].
+    /// Where the next piece from before the connection was established is looked for, as in [`EarlyKey`].
     early_from: u32,
     early_index: u32,
-    /// Sequence number up to which TCP had taken what the client sends, when it was last asked.
+    /// Sequence number up to which TCP had accepted what the client sends, when it was last read.
     taken: u32,
     reserved: u32,
-    /// The socket's cookie: the first part of each piece's key.
+    /// The socket's cookie: the first part of the key of each piece.
     pub socket: u64,
-    /// Where the pieces lie.
+    /// Positions of the pieces.
     pub places: [Place; PIECES],
 }
 
 impl Stash {
-    /// Without pieces: all zeros.
+    /// A buffer without pieces: all zeros.
     pub const EMPTY: Self = Self {
         lock: Lock { val: 0 },
         found: 0,
@@ -174,9 +175,9 @@ impl Stash {
         places: [Place::FREE; PIECES],
     };
 
-    /// Looks for a place for which `wanted` is 1 and not 0.
+    /// Searches for a place for which `wanted` is 1 and not 0.
     ///
-    /// Without branches: each would be two ways for the verifier to follow, for each of the places.
+    /// Without branches: the verifier would follow two paths for each of the places.
     #[inline(always)]
     fn search(places: &[Place; PIECES], wanted: impl Fn(Place) -> u64) -> u32 {
         let mut found = u64::from(FULL);
@@ -187,14 +188,14 @@ impl Stash {
         found as u32
     }
 
-    /// Searches for the reader; the index is in `found` then.
+    /// Searches for the reader, and stores the index in `found`.
     #[inline(always)]
     fn find(&mut self, wanted: impl Fn(Place) -> u64) -> bool {
         self.found = Self::search(&self.places, wanted);
         forget(&self.found) != FULL
     }
 
-    /// Asks for a place for a piece of which this is the first byte. To be called under the lock.
+    /// Claims a place for a piece that begins with the sequence number `first`. To be called under the lock.
     #[inline(always)]
     pub fn claim(&mut self, first: u32, length: u32) -> Claim {
         self.same = Self::search(&self.places, |place| {
@@ -202,7 +203,7 @@ impl Stash {
         });
         let same = forget(&self.same);
         if same != FULL {
-            // What is sent again may reach farther: only that is kept anew.
+            // A retransmission may reach farther: only the new part is stored again.
             return Claim(THERE | (self.places[same as usize & (PIECES - 1)].length & !CLAIMED));
         }
         self.free = Self::search(&self.places, |place| 1 - some(place.length));
@@ -216,7 +217,7 @@ impl Stash {
         Claim(free)
     }
 
-    /// Claims one place for a piece that nobody else has. `false` if it is taken. To be called under the lock.
+    /// Claims one given place, for a piece that no other CPU stores. `false` if the place is taken. To be called under the lock.
     #[inline(always)]
     pub fn claim_at(&mut self, index: u32, first: u32, length: u32) -> bool {
         let place = &mut self.places[index as usize & (PIECES - 1)];
@@ -230,25 +231,25 @@ impl Stash {
         free
     }
 
-    /// Ends a claim: the piece is there, or ([`Place::FREE`]) it is not.
+    /// Ends a claim: the piece is stored, or it is not ([`Place::FREE`]).
     #[inline(always)]
     pub fn settle(&mut self, index: u32, place: Place) {
         let at = &raw mut self.places[index as usize & (PIECES - 1)];
-        // In one word, so that whoever reads sees all of it or nothing.
+        // In one word, so that a reader sees all of it or nothing.
         let word = u64::from(place.length) << 32 | u64::from(place.first);
         // SAFETY: a place, of the size and alignment of a word.
         unsafe { at.cast::<u64>().write_volatile(word) };
     }
 
-    /// The first piece that came early is to be looked for here.
+    /// Sets where to look for pieces from before the connection was established: from the first index on.
     #[inline(always)]
     pub fn adopt_from(&mut self, from: u32) {
         set(&mut self.early_from, from);
         set(&mut self.early_index, 0);
     }
 
-    /// Says where to look for the next piece that came early. As it is in memory, so that the verifier takes one for
-    /// the other.
+    /// Sets `key` to the next piece from before the connection was established. Values from memory: to the verifier, all of them
+    /// are alike.
     #[inline(always)]
     pub fn next_early(&mut self, key: &mut EarlyKey) {
         key.from = forget(&self.early_from);
@@ -256,25 +257,25 @@ impl Stash {
         set(&mut self.early_index, key.index.wrapping_add(1));
     }
 
-    /// The place found last.
+    /// The place that was found last.
     #[inline(always)]
     pub fn found(&self) -> Place {
         self.places[forget(&self.found) as usize & (PIECES - 1)]
     }
 
-    /// Frees the place found last.
+    /// Frees the place that was found last.
     #[inline(always)]
     pub fn free_found(&mut self) {
         self.settle(forget(&self.found), Place::FREE);
     }
 
-    /// Looks for the piece that holds the byte with this sequence number.
+    /// Searches for a piece that holds the byte with this sequence number.
     #[inline(always)]
     pub fn holds(&mut self, next: u32) -> bool {
         self.find(|place| below(next.wrapping_sub(place.first), published(place)))
     }
 
-    /// Looks for a piece of which all has been read.
+    /// Searches for a piece that has been read completely.
     #[inline(always)]
     pub fn has_read(&mut self, next: u32) -> bool {
         self.find(|place| {
@@ -283,23 +284,23 @@ impl Stash {
         })
     }
 
-    /// TCP has taken what the client sends up to this sequence number. To be said before what is kept is read.
+    /// Records that TCP has accepted what the client sends up to this sequence number. To be called before the pieces are read.
     #[inline(always)]
     pub fn tcp_has_taken(&mut self, up_to: u32) {
         set(&mut self.taken, up_to);
     }
 
-    /// Whether bytes from `next` on are missing that will not come: TCP had taken them when it was asked, and shows none
-    /// again that it has taken. What it had taken by then has been read, or is kept, or is just being copied by
-    /// somebody who came first with it.
+    /// True if bytes from `next` on are missing and will not arrive: TCP had accepted them when its progress was read, and the
+    /// kernel does not show accepted bytes again. All other bytes that TCP had accepted have been read, are stored, or are just
+    /// being copied by the CPU that got them first.
     #[inline(always)]
     pub fn misses(&mut self, next: u32) -> bool {
-        // A FIN has a sequence number, too.
+        // A FIN takes one sequence number, too.
         forget(&self.taken).wrapping_sub(next) as i32 > 1
             && !self.find(|place| below(next.wrapping_sub(place.first), place.length & !CLAIMED))
     }
 
-    /// Whether nothing is kept.
+    /// Whether no piece is stored.
     #[inline(always)]
     pub fn is_empty(&mut self) -> bool {
         !self.find(|place| some(place.length))
@@ -325,14 +326,14 @@ fn below(one: u32, other: u32) -> u64 {
     opaque(u64::from(one).wrapping_sub(u64::from(other))) >> 63
 }
 
-/// A number of which the compiler knows nothing: else it finds out what the arithmetic around it means, and
-/// makes branches of it.
+/// Hides what the compiler knows of a number. Otherwise it would understand the arithmetic around the number, and turn it into
+/// branches.
 #[inline(always)]
 fn opaque(number: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     {
         let mut number = number;
-        // SAFETY: nothing is done.
+        // SAFETY: changes nothing.
         unsafe { core::arch::asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack)) };
         number
     }
@@ -393,7 +394,7 @@ mod tests {
         let copying = stash.claim(near_the_end, 20);
         for (next, taken, missing) in [
             (100, 100, false),
-            // What was asked before something was read, and a FIN.
+            // A position of TCP that was read before a piece was read, and a FIN.
             (100, 50, false),
             (100, 101, false),
             (100, 102, true),
@@ -416,7 +417,7 @@ mod tests {
     #[test]
     fn t7_no_pod_can_take_all() {
         for hostile in [1, 2, 10, 100] {
-            // All of them want whatever they can get.
+            // Each pod takes all that it can get.
             let kept = &mut [0u64; 100][..hostile];
             loop {
                 let before: u64 = kept.iter().sum();

@@ -1,44 +1,45 @@
-//! Whose turn it is to read what a client sends.
+//! Ingress serialisation: one CPU at a time reads what a client sends.
 //!
-//! The kernel shows an arriving segment before it locks the socket, so two CPUs may show two segments of one connection
-//! at once: on loopback and between pods of one node they do. A parser has to read them one at a time. Whoever comes
-//! while another one reads puts its segment aside (see [`crate::stash`]), and whoever leaves last looks whether something
-//! has been put aside that nobody has looked at yet.
+//! The kernel shows an arriving segment before it locks the socket. So two CPUs may show two segments of one connection at once:
+//! this happens on loopback, and between pods of one node. A parser has to read them one at a time. A CPU that arrives while
+//! another one is reading stores its segment in the out-of-order buffer (see [`crate::out_of_order`]). The CPU that leaves last
+//! checks whether a segment has been stored that has not been looked at yet.
 //!
-//! What is put aside while another one reads should be read before TCP has it, or the answer may leave first. So whoever
-//! has put something aside waits for the other one a moment, [`PATIENCE`], before it goes.
+//! A stored segment should be read before TCP accepts it, or the response may leave first. So a CPU that has stored a segment
+//! waits a moment, [`PATIENCE`], for the reading CPU before it leaves.
 //!
-//! It takes an atomic add to come and one to leave, which each are a barrier. Of two that leave at once, the later one
-//! sees that nobody is left, and all that was put aside before. If two come at once, neither may read; both put aside.
+//! Entering takes one atomic add, and leaving takes one; each is a barrier. If two CPUs leave at once, the later one sees that no
+//! CPU is left, and sees all segments that were stored before. If two CPUs enter at once, neither may read, and both store their
+//! segments.
 
 use crate::{
     packet::Meter,
     window::{forget, set},
 };
 
-/// Looks that are had whether the other one is gone: some microseconds, in which a packet is read.
+/// Number of checks whether the reading CPU is gone: some microseconds, in which a packet is read.
 pub const PATIENCE: u32 = 2000;
 
-/// A connection's way in, as those see it that want to read there.
+/// The ingress serialisation of one connection.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Turn {
-    /// How many are here.
+    /// Number of CPUs that have entered.
     here: u32,
-    /// Counts up; what matters is the barrier that an atomic add is.
+    /// Counts up. Only the barrier matters that an atomic add is.
     looked: u32,
-    /// 1 where segments are put aside.
+    /// 1 if segments are stored in the out-of-order buffer.
     kept: u32,
-    /// 1 where something was put aside since somebody last looked.
+    /// 1 if a segment was stored since a CPU last looked.
     news: u32,
-    /// 1 where a segment could not be put aside, or was never shown: what follows it cannot be read.
+    /// 1 if a segment could not be stored, or was never shown: what follows it cannot be read.
     lost: u32,
-    /// Keeps what follows where it is aligned.
+    /// Keeps the next field aligned.
     reserved: u32,
 }
 
 impl Turn {
-    /// Nobody is here, and nothing is put aside.
+    /// No CPU has entered, and no segment is stored.
     pub const FREE: Self = Self {
         here: 0,
         looked: 0,
@@ -48,14 +49,14 @@ impl Turn {
         reserved: 0,
     };
 
-    /// Comes to read. `false` if somebody else is here. [`Self::leave`] follows in either case.
+    /// Enters to read. `false` if another CPU has entered already. [`Self::leave`] must follow in both cases.
     #[inline(always)]
     pub fn enter<M: Meter>(&mut self, meter: &M) -> bool {
         meter.add(&raw mut self.here, 1);
         forget(&self.here) == 1
     }
 
-    /// Waits a moment for whoever else is here.
+    /// Waits a moment for the other CPUs to leave.
     #[inline(always)]
     pub fn wait(&self) {
         for _ in 0..PATIENCE {
@@ -65,47 +66,47 @@ impl Turn {
         }
     }
 
-    /// Leaves. `true` if something is put aside that nobody has looked at, and nobody is here to do so.
+    /// Leaves. `true` if a segment is stored that has not been looked at, and no other CPU has entered.
     #[inline(always)]
     pub fn leave<M: Meter>(&mut self, meter: &M) -> bool {
         meter.add(&raw mut self.here, u32::MAX);
         forget(&self.news) != 0 && forget(&self.here) == 0
     }
 
-    /// Says that a segment has been put aside.
+    /// Records that a segment has been stored.
     #[inline(always)]
     pub fn put_aside(&mut self) {
         set(&mut self.kept, 1);
         set(&mut self.news, 1);
     }
 
-    /// Says that a segment is not there to be read.
+    /// Records that a segment is lost for the parsers.
     #[inline(always)]
     pub fn lose(&mut self) {
         set(&mut self.lost, 1);
         set(&mut self.news, 1);
     }
 
-    /// Whether segments are put aside.
+    /// Whether segments are stored.
     #[inline(always)]
     pub fn has_kept(&self) -> bool {
         forget(&self.kept) != 0
     }
 
-    /// Whether a segment is not there to be read.
+    /// Whether a segment is lost for the parsers.
     #[inline(always)]
     pub fn has_lost(&self) -> bool {
         forget(&self.lost) != 0
     }
 
-    /// Begins to look at what is put aside: all that was before this is seen after it.
+    /// Begins to look at the stored segments: all segments that were stored before this call are visible after it.
     #[inline(always)]
     pub fn look<M: Meter>(&mut self, meter: &M) {
         set(&mut self.news, 0);
         meter.add(&raw mut self.looked, 1);
     }
 
-    /// Nothing seems to be put aside any longer; `is_so` looks once more.
+    /// Records that no segment is stored any longer. `is_so` checks that once more.
     #[inline(always)]
     pub fn keeps_nothing<M: Meter>(&mut self, meter: &M, is_so: impl FnOnce() -> bool) {
         set(&mut self.kept, 0);

@@ -1,66 +1,65 @@
 //! The few bytes of a stream that a parser looks at, as 64-bit words.
 //!
-//! A window lives in the connection's socket storage, not on the stack or in per-CPU memory: the
-//! stack cannot be read at a variable offset before 5.12, and a program on the way out can be
-//! interrupted by another one on the same CPU.
+//! A window is in the connection's socket storage, and not on the stack or in per-CPU memory: before Linux 5.12 the stack cannot
+//! be read at a variable offset, and another program on the same CPU can interrupt an egress program.
 
-/// Bytes of an unfinished line that are kept for the next packet. A longer line is judged by these.
+/// Most bytes of an unfinished line that are kept for the next packet. A longer line is handled by these bytes.
 pub const CARRY: u32 = 56;
 
-/// Most bytes loaded at once: the head of a usual response. Two loads cost more than one of twice the length.
+/// Most bytes loaded at once: a typical response head. Two loads cost more than one load of twice the length.
 pub const LOAD: u32 = 256;
 
-/// Bytes of a window, a power of two, so that an index is bounded by a mask, which costs the verifier no second path.
+/// Bytes of a window. A power of two, so that a mask bounds an index: a mask gives the verifier no second path.
 pub const SIZE: usize = 512;
 const _: () = assert!((CARRY + LOAD) as usize <= SIZE);
 
-/// Most bytes that are searched for the end of a line in one look.
+/// Bytes that are searched for the end of a line in one iteration.
 const BLOCK: u32 = 32;
 
-/// Words of a window, with some more, as a block can be read from each place.
+/// Words of a window, and some more, so that a block can be read from every position.
 pub const WORDS: usize = SIZE / 8 + BLOCK as usize / 8;
 
-/// Most looks of one search. Each passes over a block or comes to the end of a line. A full window whose lines are of usual
-/// length takes fewer; of others the rest is searched in the next step.
+/// Most iterations of one search. Each one skips a block or reaches the end of a line. A full window with lines of typical length
+/// takes fewer; otherwise the next step searches the rest.
 const LOOKS: usize = 15;
 
-/// In place of a line's end: the search has not come that far.
+/// Instead of a line's end: the search has not reached it.
 const NOT_SEEN: u32 = u32::MAX;
 
-/// In place of a line's end: it is not in the window.
+/// Instead of a line's end: the end is not in the window.
 const NOT_THERE: u32 = u32::MAX - 1;
 
-/// How the search for a line has ended.
+/// Result of the search for a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Search {
-    /// With a line.
+    /// A line was found.
     Found,
-    /// There is none among the unread bytes.
+    /// No line ends in the unread bytes.
     Nothing,
-    /// There are many lines: it goes on with the next call.
+    /// There are many lines: the next call continues the search.
     Unfinished,
 }
 
-/// Bytes under examination: those at `start .. end` are unread.
+/// Bytes that are being parsed: those at `start .. end` are unread.
 ///
-/// The line found last is kept here, too, and read back from here: a number that has been in memory
-/// is just a number to the verifier, so that all the ways by which it may have come about are one.
+/// The line that was found last is stored here, too, and read back from here. To the verifier, a number that has been in memory
+/// is just a number: all the paths by which it was computed become one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     /// First unread byte.
     pub start: u32,
-    /// Behind the last byte.
+    /// After the last byte.
     pub end: u32,
-    /// The line at hand: its first byte.
+    /// The current line: its first byte.
     line_start: u32,
-    /// The line at hand: behind its last byte.
+    /// The current line: after its last byte.
     line_end: u32,
-    /// Which lines are wanted, for whoever looks for one.
+    /// The lines that the caller wants.
     pub(crate) wanted: u32,
-    /// Behind the words that have been searched.
+    /// After the words that have been searched.
     searched: u32,
-    /// The bytes. Public only for the kernel's load; others use the methods.
+    /// The bytes. Public only for the load in the kernel; other code uses the methods.
     pub words: [u64; WORDS],
 }
 
@@ -70,10 +69,10 @@ pub(crate) const ONES: u64 = 0x0101_0101_0101_0101;
 /// The high bit of each byte.
 pub(crate) const HIGH: u64 = ONES << 7;
 
-/// The others.
+/// The other bits of each byte.
 pub(crate) const LOW: u64 = !HIGH;
 
-/// The character behind a newline, in each byte.
+/// The character code after the newline, in each byte.
 const BEHIND_NEWLINE: u64 = ONES * (b'\n' as u64 + 1);
 
 impl Window {
@@ -88,20 +87,20 @@ impl Window {
         words: [0; WORDS],
     };
 
-    /// Unread bytes.
+    /// Number of unread bytes.
     #[inline(always)]
     pub fn unread(&self) -> u32 {
         self.end.wrapping_sub(self.start)
     }
 
-    /// Forgets all bytes.
+    /// Drops all bytes.
     #[inline(always)]
     pub fn clear(&mut self) {
         self.start = 0;
         self.end = 0;
     }
 
-    /// The eight bytes from `at`, the first in the lowest bits.
+    /// The eight bytes from `at` on, the first one in the lowest bits.
     #[inline(always)]
     pub fn eight(&self, at: u32) -> u64 {
         let at = at as usize & (SIZE - 1);
@@ -110,8 +109,8 @@ impl Window {
         unsafe { load::<0>(self.words.as_ptr().cast::<u8>().add(at)) }
     }
 
-    /// Looks for newlines from `at` on, up to the first word that has some, or to the end of a block. Those of that word are
-    /// told by the high bits of their bytes; the search has come to behind it.
+    /// Searches for newlines from `at` on, up to the first word that has one, or to the end of a block. Returns the newlines of
+    /// that word as the high bits of their bytes. Then `searched` is after that word.
     #[inline(always)]
     fn newlines(&mut self, at: u32) -> u64 {
         const { assert!(SIZE + BLOCK as usize <= WORDS * 8 && BLOCK == 32) };
@@ -130,7 +129,8 @@ impl Window {
         let mut searched = at;
         for word in words {
             searched += 8;
-            // Of most words this says at once that there is none: those of ASCII characters that are not control ones.
+            // For most words this test alone shows that there is no newline: words of ASCII characters that are not control
+            // characters.
             if word.wrapping_sub(BEHIND_NEWLINE) & HIGH != 0 {
                 newlines = equal_bytes(word, b'\n');
                 if newlines != 0 {
@@ -150,11 +150,10 @@ impl Window {
         unsafe { *self.words.as_ptr().cast::<u8>().add(at) }
     }
 
-    /// Reads the next line that is of interest by what it begins with; [`Self::line`] tells where it is. Lines
-    /// before it are passed over.
+    /// Reads the next line whose beginning is of interest; [`Self::line`] returns its position. Lines before it are skipped.
     ///
-    /// Most lines of a head are of none: to look at them here costs least. `of_interest` gets the window and
-    /// where a line begins.
+    /// Most lines of a head are of no interest: here it costs least to check them. `of_interest` gets the window and the position
+    /// at which a line begins.
     #[inline(always)]
     pub fn read_line(&mut self, of_interest: impl Fn(&Self, u32) -> bool) -> Search {
         self.line_start = self.start;
@@ -166,7 +165,8 @@ impl Window {
                 self.line_end = NOT_THERE;
                 break;
             }
-            // Words follow one another wherever lines end in them: a processor is in the next one while it looks at a line.
+            // Words are read one after the other, wherever lines end in them: a processor works on the next word while it checks
+            // a line.
             let newlines = self.newlines(at);
             if newlines == 0 {
                 continue;
@@ -183,12 +183,12 @@ impl Window {
             }
             self.line_start = newline + 1;
             if newlines & newlines.wrapping_sub(1) != 0 {
-                // There is another one in this word.
+                // There is another newline in this word.
                 self.searched = newline + 1;
             }
         }
         match forget(&self.line_end) {
-            // Of a line of which no end has been seen nothing has been read.
+            // If the end of a line has not been found, nothing of the line has been read.
             NOT_SEEN => {
                 self.start = forget(&self.line_start);
                 Search::Unfinished
@@ -201,7 +201,7 @@ impl Window {
         }
     }
 
-    /// Reads all there is as the beginning of a line that does not end here.
+    /// Reads all unread bytes as the beginning of a line that ends later.
     #[inline(always)]
     pub fn read_beginning(&mut self) {
         self.line_start = self.start;
@@ -209,7 +209,7 @@ impl Window {
         self.clear();
     }
 
-    /// Where the line at hand begins and ends, without its newline.
+    /// Start and end of the current line, without its newline.
     #[inline(always)]
     pub fn line(&self) -> (u32, u32) {
         (forget(&self.line_start), forget(&self.line_end))
@@ -231,8 +231,8 @@ impl Window {
     }
 }
 
-/// Eight bytes from anywhere, in one instruction: kernels of machines that can, which all of today's are, let
-/// programs do so. From plain Rust comes code that reads byte by byte.
+/// Loads eight bytes from any address, in one instruction. The kernel allows programs to do so on machines that support it, as
+/// all current ones do. Plain Rust would compile to code that reads byte by byte.
 ///
 /// # Safety
 /// The bytes must be readable.
@@ -254,26 +254,26 @@ unsafe fn load<const OFFSET: usize>(from: *const u8) -> u64 {
     }
 }
 
-/// A number as it is in memory, whatever the compiler or the verifier know of how it got there.
+/// Reads a number from memory: widens it, so that neither the compiler nor the verifier knows how it was computed.
 #[inline(always)]
 pub fn forget(number: &u32) -> u32 {
     // SAFETY: a reference is valid for reads.
     unsafe { core::ptr::from_ref(number).read_volatile() }
 }
 
-/// Writes a number that others read.
+/// Writes a number that other CPUs read.
 #[inline(always)]
 pub(crate) fn set(cell: &mut u32, value: u32) {
     // SAFETY: a reference is valid for writes.
     unsafe { core::ptr::from_mut(cell).write_volatile(value) };
 }
 
-/// What is written before this is in memory before what is written after it.
+/// Orders writes: what is written before this call is in memory before what is written after it.
 #[inline(always)]
 pub(crate) fn in_order() {
     // On x86 it is enough that the compiler keeps the order.
     #[cfg(target_arch = "bpf")]
-    // SAFETY: nothing.
+    // SAFETY: no instruction at all.
     unsafe {
         core::arch::asm!("", options(nostack, preserves_flags));
     }
@@ -300,7 +300,7 @@ pub const fn text(bytes: &[u8; 8]) -> u64 {
     u64::from_le_bytes(*bytes)
 }
 
-/// Sets the bit that makes ASCII letters lower case. `-`, `:`, space and digits keep theirs.
+/// Sets the bit that makes ASCII letters lower case. `-`, `:`, space and digits have it already.
 pub const LOWER: u64 = 0x2020_2020_2020_2020;
 
 #[cfg(test)]
@@ -310,7 +310,7 @@ mod tests {
     use std::vec::Vec;
 
     impl Window {
-        /// One with these bytes in it, of which those from `start` on are unread.
+        /// A window with these bytes; those from `start` on are unread.
         pub(crate) fn holding(start: u32, bytes: &[u8]) -> Self {
             let mut window = Self {
                 start,
@@ -328,8 +328,8 @@ mod tests {
 
     #[test]
     fn newline_agrees_with_a_byte_search() {
-        // 0x0b after 0x0a is where the usual trick with a borrow goes wrong, and bytes that are no ASCII, or control
-        // characters, are where a word without a newline needs a second look.
+        // 0x0b after 0x0a is where the usual trick with a borrow goes wrong. Bytes outside ASCII, and control characters, are
+        // where a word without a newline needs a second look.
         let text: Vec<u8> =
             b"ab\n\x0b\x8a\n0123456789\n\n\x0b\xff\x0a\x00\x09caf\xc3\xa9 without one\x8a\x0b\r\n"
                 .iter()

@@ -1,4 +1,4 @@
-//! Reads what has been put aside. Whoever does so has the turn.
+//! Reads the out-of-order buffer. Only the CPU that is reading the connection (ingress serialisation) does so.
 
 use core::ffi::c_void;
 
@@ -31,26 +31,26 @@ use crate::{
     serialisation,
 };
 
-/// Runs of a loop: enough for as many steps as there can be bytes.
+/// Iterations of a loop: enough for one step per byte of the buffer.
 const RUNS: u32 = (PIECES * PIECE / steps::PIECE_IN_A_LOOP) as u32;
 
 /// What reading a piece needs.
 pub struct Work<'a, T> {
-    /// The socket.
+    /// The socket of the connection.
     pub socket: *mut bpf_sock,
-    /// What it has put aside.
+    /// The out-of-order buffer of the connection.
     pub stash: *mut Stash,
-    /// Who reads it.
+    /// The ingress serialisation of the connection.
     pub turn: *mut Turn,
-    /// The connection, as its protocol has it.
+    /// The state of the connection in its protocol.
     pub connection: *mut T,
-    /// Where it is counted.
+    /// The counters of the pod.
     pub pod: Pod,
     /// The pod's rules.
     pub rules: &'a PodRules,
 }
 
-/// What is to be read next of what has been put aside.
+/// The piece to be read next, and its segment. `None` if the next byte is not in the buffer.
 #[inline(always)]
 fn next(
     stash: &mut Stash,
@@ -58,14 +58,14 @@ fn next(
     turn: &mut Turn,
     pod: &Pod,
 ) -> Option<(*const Piece, Segment)> {
-    // One at a time: each time a piece is asked for, one has been read.
+    // At most one piece is freed: each call follows the reading of one piece.
     if stash.has_read(direction.next) {
         remove(key(stash, stash.found().first), &Share::of(pod)?);
         stash.free_found();
     }
     if !stash.holds(direction.next) {
         if direction.has(flag::MIDWAY) {
-            // All of the last one is in the window.
+            // All of the last piece is in the window already.
             let blank = NO_PIECE.get_ptr(0)?;
             let segment = Segment {
                 first: direction.next,
@@ -89,10 +89,10 @@ fn next(
     Some((piece, direction.arrived(segment)))
 }
 
-/// Takes up to `STEPS` steps through what comes next, on HTTP/1. `false` if nothing does.
+/// Takes up to `STEPS` steps through the next piece, on HTTP/1. `false` if there is nothing more to read on HTTP/1.
 #[inline(always)]
 fn read_http1<const STEPS: usize>(work: &mut Work<'_, Conn>) -> bool {
-    // SAFETY: socket storage; the turn and the rest of the connection are apart.
+    // SAFETY: socket storage; `turn` and the other fields of the connection that are used here do not overlap.
     let (stash, turn, connection) =
         unsafe { (&mut *work.stash, &mut *work.turn, &mut *work.connection) };
     if connection.requests.has(flag::UNREADABLE) {
@@ -124,7 +124,7 @@ fn read_http1<const STEPS: usize>(work: &mut Work<'_, Conn>) -> bool {
     true
 }
 
-/// Takes up to `STEPS` steps through what comes next, on HTTP/2. `false` if nothing does.
+/// Takes up to `STEPS` steps through the next piece, on HTTP/2. `false` if there is nothing more to read.
 #[inline(always)]
 fn read_http2<const STEPS: usize>(work: &mut Work<'_, Http2>) -> bool {
     // SAFETY: socket storage.
@@ -152,22 +152,22 @@ fn read_http2<const STEPS: usize>(work: &mut Work<'_, Http2>) -> bool {
     true
 }
 
-/// Makes the connection opaque: what was put aside cannot be read.
+/// Makes the connection opaque: the out-of-order buffer cannot be read.
 #[inline(always)]
 fn give_up_http1(connection: &mut Conn, pod: &mut Pod) {
     connection.requests.flags |= flag::UNREADABLE;
     http1::leave(Side::Requests, connection, pod);
 }
 
-/// The same on HTTP/2.
+/// Makes the connection opaque, on HTTP/2.
 #[inline(always)]
 fn give_up_http2(http2: &mut Http2, pod: &mut Pod) {
     http2.requests.direction.flags |= flag::UNREADABLE;
     http2::leave(Side::Requests, http2, pod);
 }
 
-/// Reads a usual head of what has been put aside, where there is no `bpf_loop` and no way to go on. If there is more the
-/// connection is opaque.
+/// Reads one typical head from the out-of-order buffer, without `bpf_loop` and without a tail call. If more is left to read, the
+/// connection becomes opaque.
 #[inline(always)]
 pub fn read_a_head(work: &mut Work<'_, Conn>) {
     read_http1::<{ steps::HEAD }>(work);
@@ -178,21 +178,21 @@ pub fn read_a_head(work: &mut Work<'_, Conn>) {
     }
 }
 
-/// The same on HTTP/2, which has no usual head: it is opaque.
+/// Makes an HTTP/2 connection opaque: HTTP/2 has no typical head that could be read in one run.
 #[inline(always)]
 pub fn read_nothing(work: &mut Work<'_, Http2>) {
     // SAFETY: socket storage.
     give_up_http2(unsafe { &mut *work.connection }, &mut work.pod);
 }
 
-/// Reads all that has been put aside, on HTTP/1.
+/// Reads all of the out-of-order buffer, on HTTP/1.
 #[inline(always)]
 pub fn read_all_http1(work: &mut Work<'_, Conn>) {
-    // SAFETY: the callback gets what it expects, and the verifier looks at it.
+    // SAFETY: the callback gets the type that it expects, and the verifier checks it.
     unsafe { bpf_loop(RUNS, http1_run as *mut c_void, (&raw mut *work).cast(), 0) };
 }
 
-/// The same on HTTP/2.
+/// Reads all of the out-of-order buffer, on HTTP/2.
 #[inline(always)]
 pub fn read_all_http2(work: &mut Work<'_, Http2>) {
     // SAFETY: as above.
@@ -201,7 +201,7 @@ pub fn read_all_http2(work: &mut Work<'_, Http2>) {
 
 #[inline(never)]
 extern "C" fn http1_run(_run: u64, work: *mut Work<'_, Conn>) -> i64 {
-    // SAFETY: what `read_all_http1` has given; it outlives the loop.
+    // SAFETY: the pointer that `read_all_http1` has passed; it outlives the loop.
     i64::from(!read_http1::<{ steps::PIECE_IN_A_LOOP }>(unsafe {
         &mut *work
     }))
@@ -209,13 +209,13 @@ extern "C" fn http1_run(_run: u64, work: *mut Work<'_, Conn>) -> i64 {
 
 #[inline(never)]
 extern "C" fn http2_run(_run: u64, work: *mut Work<'_, Http2>) -> i64 {
-    // SAFETY: what `read_all_http2` has given; it outlives the loop.
+    // SAFETY: the pointer that `read_all_http2` has passed; it outlives the loop.
     i64::from(!read_http2::<{ steps::PIECE_IN_A_LOOP }>(unsafe {
         &mut *work
     }))
 }
 
-/// Reads what has been put aside, on HTTP/1, where there is no `bpf_loop`: a piece of it, and then itself.
+/// Reads the out-of-order buffer without `bpf_loop`, on HTTP/1: at most one piece, then the program calls itself.
 #[inline(always)]
 pub fn drain_http1(context: &SkBuffContext) {
     drain_http1_by(context, |work| {
@@ -227,13 +227,13 @@ pub fn drain_http1(context: &SkBuffContext) {
     });
 }
 
-/// Reads what has been put aside, on HTTP/1, all of it.
+/// Reads the out-of-order buffer with `bpf_loop`, on HTTP/1: all of it in one run.
 #[inline(always)]
 pub fn drain_all_http1(context: &SkBuffContext) {
     drain_http1_by(context, |work| read_all_http1(work));
 }
 
-/// The same on HTTP/2, as [`drain_http1`] does it.
+/// Reads the out-of-order buffer on HTTP/2, as [`drain_http1`] does on HTTP/1.
 #[inline(always)]
 pub fn drain_http2(context: &SkBuffContext) {
     drain_http2_by(context, |work| {
@@ -245,30 +245,30 @@ pub fn drain_http2(context: &SkBuffContext) {
     });
 }
 
-/// The same on HTTP/2, as [`drain_all_http1`] does it.
+/// Reads the out-of-order buffer on HTTP/2, as [`drain_all_http1`] does on HTTP/1.
 #[inline(always)]
 pub fn drain_all_http2(context: &SkBuffContext) {
     drain_http2_by(context, |work| read_all_http2(work));
 }
 
-/// Notes how far TCP is with what the client sends. In memory, as the verifier would follow what is known of it through all
-/// that is read then.
+/// Records the sequence number up to which TCP has accepted what the client sends. The number goes through memory: otherwise the
+/// verifier would track what it knows of the number through all the parsing that follows.
 #[inline(always)]
 fn ask_tcp(socket: *mut bpf_sock, stash: *mut Stash, next: u32) {
-    // SAFETY: the socket of the packet at hand.
+    // SAFETY: the socket of the current packet.
     let tcp = unsafe { bpf_tcp_sock(socket) };
     let taken = if tcp.is_null() {
         next
     } else {
-        // SAFETY: a field of what the helper has given.
+        // SAFETY: a field of the structure that the helper has returned.
         unsafe { (*tcp).rcv_nxt }
     };
     // SAFETY: socket storage.
     unsafe { &mut *stash }.tcp_has_taken(taken);
 }
 
-/// Whether what comes next will not come any more, though TCP has it. That should not be; if it is, to wait for it would
-/// be to count nothing more on this connection, and to say nothing of it.
+/// True if TCP has accepted the next bytes and the programs never saw them. That should not happen. If it does happen, waiting
+/// for these bytes would mean that nothing more is counted on this connection, without any report.
 #[inline(always)]
 fn has_missed(stash: *mut Stash, direction: &Direction) -> bool {
     // SAFETY: socket storage.
@@ -305,7 +305,7 @@ fn drain_http1_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Conn>)) {
             pod: pod.again(),
             rules,
         });
-        // What was put aside may have begun with HTTP/1's last line.
+        // The buffer may have begun with the last line of HTTP/1.
         if own.is(state::HTTP2) {
             go_on_in(context, Side::Requests, ingress::HTTP2_DRAIN_LOOP);
         }

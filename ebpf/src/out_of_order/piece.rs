@@ -1,4 +1,4 @@
-//! A piece: some bytes of a stream in a map.
+//! A piece of the out-of-order buffer: up to `PIECE` bytes of a stream, in a map.
 
 use core::arch::asm;
 
@@ -12,7 +12,7 @@ use ebb_common::{
 
 use crate::{maps::EXCLUSIONS, meter::masked};
 
-/// The key of a connection's piece that begins with this byte.
+/// The key of a connection's piece. `first` is the sequence number of the piece's first byte.
 #[inline(always)]
 pub fn key(stash: &Stash, first: u32) -> PieceKey {
     PieceKey {
@@ -29,7 +29,7 @@ pub fn load(context: &SkBuffContext, offset: u32, piece: *mut Piece, length: u32
     unsafe { bpf_skb_load_bytes(context.as_ptr().cast(), offset, piece.cast(), less + 1) == 0 }
 }
 
-/// A piece as the bytes of a packet.
+/// A piece that the parsers read like a packet.
 pub(super) struct Kept<'a> {
     pub(super) piece: *const Piece,
     pub(super) rules: &'a PodRules,
@@ -44,7 +44,7 @@ impl Packet for Kept<'_> {
         let at = masked::<63>(at as usize);
         let offset = masked::<{ PIECE - 1 }>(offset as usize);
         const { assert!(PIECE + LOAD as usize <= PIECE_WORDS * 8) };
-        // SAFETY: within both by the masks. What is behind the piece's end is copied, but not read.
+        // SAFETY: within both by the masks. Bytes after the piece's end are copied, but not read.
         unsafe {
             let from = self.piece.cast::<u8>().add(offset);
             let to = (&raw mut window.words).cast::<u8>().add(at);
@@ -69,7 +69,7 @@ impl Packet for Kept<'_> {
 /// Copies eight bytes, in two instructions.
 ///
 /// # Safety
-/// They must be readable, and writable.
+/// Eight bytes must be readable at `from`, and writable at `to`.
 #[inline(always)]
 unsafe fn copy(from: *const u8, to: *mut u8) {
     // SAFETY: the caller's promise.

@@ -1,7 +1,7 @@
-//! The share of a pod in the node's out-of-order buffer: how many pieces it may have, and how many it has.
+//! The share of a pod in the node's out-of-order buffer: how many pieces the pod may have, and how many it has.
 //!
-//! The counts are atomic adds, and are looked at before a piece is taken. So CPUs that look at once may take a piece each
-//! beyond the share: a few, which the next look sees.
+//! The counts are atomic adds, and are read before a piece is taken. So CPUs that read them at once may each take one piece more
+//! than the share: a few pieces, which the next check counts.
 
 use ebb_common::{abi::NO_SLOT, out_of_order::share_has_room};
 
@@ -10,7 +10,7 @@ use crate::{
     meter::{Pod, add},
 };
 
-/// The two counts: of one pod, and of all pods of the node.
+/// The number of pieces of one pod, and of all pods of the node.
 pub struct Share {
     own: *mut u64,
     all: *mut u64,
@@ -32,18 +32,18 @@ impl Share {
     /// Whether the pod may have one more piece.
     #[inline(always)]
     pub fn has_room(&self) -> bool {
-        // SAFETY: fields of values of the map, which others change meanwhile.
+        // SAFETY: fields of values of the map, which other CPUs change at the same time.
         unsafe { share_has_room(self.own.read_volatile(), self.all.read_volatile()) }
     }
 
-    /// A piece has been taken.
+    /// Counts a piece that has been taken.
     #[inline(always)]
     pub fn take(&self) {
         add(self.own, 1);
         add(self.all, 1);
     }
 
-    /// A piece has been freed.
+    /// Counts a piece that has been freed.
     #[inline(always)]
     pub fn give_back(&self) {
         add(self.own, 1u64.wrapping_neg());

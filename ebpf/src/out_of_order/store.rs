@@ -1,4 +1,4 @@
-//! Puts segments aside. Several CPUs may do so at once, for one connection.
+//! Stores segments in the out-of-order buffer. Several CPUs may do so at once for one connection.
 
 use aya_ebpf::{
     EbpfContext as _, bindings::BPF_NOEXIST, helpers::generated::bpf_get_socket_cookie,
@@ -24,7 +24,7 @@ use crate::{
     serialisation,
 };
 
-/// Puts aside what a packet brings.
+/// Stores the segment of a packet in the out-of-order buffer of its connection.
 #[inline(always)]
 pub fn store_packet(context: &SkBuffContext) {
     let Some(header) = Header::read(context) else {
@@ -39,7 +39,7 @@ pub fn store_packet(context: &SkBuffContext) {
         return;
     };
     if connection.is(state::TUNNEL | state::OPAQUE | state::JOINING) {
-        // Nobody reads it.
+        // The segment would not be read.
     } else {
         match store(context, &header, connection, &pod) {
             Ok(()) => connection.turn.put_aside(),
@@ -49,7 +49,7 @@ pub fn store_packet(context: &SkBuffContext) {
     serialisation::go_on(context, connection, &pod);
 }
 
-/// Fails with the event to report if there is no room.
+/// Stores a segment in pieces. Fails with the event to report if there is no room.
 #[inline(always)]
 fn store(
     context: &SkBuffContext,
@@ -60,7 +60,7 @@ fn store(
     let (Some(stash), Some(share)) = (make_stash(header.socket), Share::of(pod)) else {
         return Err(event::NO_ROOM);
     };
-    // SAFETY: socket storage; each writes to places of its own only.
+    // SAFETY: socket storage; each CPU writes only to places that it has claimed.
     let stash = unsafe { &mut *stash };
     // SAFETY: the program's context.
     stash.socket = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
@@ -74,12 +74,12 @@ fn store(
         serialisation::set_put_aside(context, done);
     }
     go_on_in(context, Side::Requests, ingress::OUT_OF_ORDER_STORE);
-    // More than a packet can have.
+    // Reached only with more pieces than a packet can have.
     Err(event::NO_ROOM)
 }
 
-/// Puts aside one piece of a segment, of which so many bytes have been. How many there are then. Fails with the event to
-/// report if there is no room.
+/// Stores one piece of a segment. `done` bytes of the segment have been stored before. Returns how many bytes are stored then.
+/// Fails with the event to report if there is no room.
 #[inline(always)]
 fn store_piece(
     context: &SkBuffContext,
@@ -117,7 +117,7 @@ fn store_piece(
                 share.take();
                 true
             }
-            // `adopt` has just made it, and counted it.
+            // `handshake_drain` has just stored and counted the same piece.
             Err(error) => error == EEXIST,
         },
         None => false,
@@ -132,7 +132,7 @@ fn store_piece(
         Place::FREE
     };
     stash.settle(claim.index(), place);
-    // Closed meanwhile: what was there then has been freed, but perhaps not this.
+    // The connection was closed in the meantime: the pieces that existed then have been freed, but perhaps not this one.
     if !stored || connection.is_closed_now() {
         remove(key, share);
     }
@@ -143,7 +143,7 @@ fn store_piece(
     }
 }
 
-/// Frees a piece, if it is there: of several that free it at once, one gives it back.
+/// Frees a piece, if it exists. If several CPUs free it at once, one of them gives it back to the share.
 #[inline(always)]
 pub fn remove(key: PieceKey, share: &Share) {
     if PIECES_KEPT.remove(key).is_ok() {
@@ -151,7 +151,7 @@ pub fn remove(key: PieceKey, share: &Share) {
     }
 }
 
-/// Frees all that a connection has put aside, as it closes.
+/// Frees all pieces of a connection, as it closes.
 #[inline(always)]
 pub fn clear(stash: Option<*mut Stash>, pod: &Pod) {
     let (Some(stash), Some(share)) = (stash, Share::of(pod)) else {

@@ -51,7 +51,7 @@ async fn t6_idle_connections_keep_nobody_out() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
     assert!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
-    // The first of them was closed for others, and the last is still there.
+    // The first connection was closed for others, and the last still exists.
     assert_eq!(idle[0].read(&mut [0]).await.unwrap(), 0);
     let mut last = idle.pop().unwrap();
     last.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -48,7 +48,7 @@ fn page_of(replicas: u32) -> (Arc<Two>, Page<Arc<Two>>) {
     (Arc::clone(&source), Page::new(source))
 }
 
-/// The next event of a stream, `:` lines left out.
+/// Returns the next event of a stream, without `:` lines.
 async fn next(answer: &mut Answer) -> (String, Value) {
     loop {
         let frame = answer.body_mut().frame().await.unwrap().unwrap();
@@ -108,7 +108,7 @@ async fn the_list_is_told_once_and_then_what_changes() {
     assert_eq!(data["rows"][0]["requested_replicas"], 5);
 }
 
-/// So many workloads.
+/// A source with so many workloads.
 struct Many(usize);
 
 impl Source for Many {

@@ -1,8 +1,7 @@
-//! `cargo xtask manifests`: Grafana's dashboards, written from the few things that differ between their panels.
+//! `cargo xtask manifests`: Grafana's dashboards, generated from the few properties in which their panels differ.
 //!
-//! A dashboard as Grafana exports it is mostly repetition, and nobody can review it. Here a panel is its title, its
-//! queries and its place. `ebb-tests` runs every query against a real Prometheus, and holds the files against Grafana's
-//! own types.
+//! A dashboard as Grafana exports it is mostly repetition, and cannot be reviewed. Here a panel is its title, its queries and
+//! its place. `ebb-tests` runs every query against a real Prometheus, and checks the files against Grafana's own types.
 
 mod overview;
 mod panel;
@@ -15,10 +14,10 @@ use serde_json::{Value, json};
 
 use self::panel::Panel;
 
-/// The schema of Grafana 11; newer ones bring a dashboard up to theirs when it is loaded.
+/// The schema of Grafana 11; newer versions convert a dashboard when they load it.
 const SCHEMA: u32 = 39;
 
-/// A dashboard before it is laid out.
+/// A dashboard without a layout.
 struct Dashboard {
     uid: &'static str,
     title: &'static str,
@@ -89,14 +88,14 @@ impl Dashboard {
     }
 }
 
-/// A variable with the values that a label has.
+/// A dashboard variable with the values of a label.
 fn variable(name: &str, label: &str, query: &str, several: bool) -> Value {
     let mut variable = json!({
         "name": name, "label": label, "type": "query", "hide": 0,
         "datasource": panel::source(),
         "query": {"query": query, "refId": "A"},
         "definition": query,
-        // When the time range changes: workloads come and go.
+        // Refreshed when the time range changes, because workloads are created and deleted.
         "refresh": 2, "sort": 1, "multi": several, "includeAll": several,
     });
     if several {
@@ -106,7 +105,7 @@ fn variable(name: &str, label: &str, query: &str, several: bool) -> Value {
     variable
 }
 
-/// Marks on every chart, where `query` has a value.
+/// Marks on every chart, at the times when `query` has a value.
 fn annotation(name: &str, colour: &str, query: &str, title: &str) -> Value {
     json!({
         "name": name, "enable": true, "hide": false, "iconColor": colour,
@@ -115,7 +114,7 @@ fn annotation(name: &str, colour: &str, query: &str, title: &str) -> Value {
     })
 }
 
-/// A link to another dashboard in the board's head, which keeps time and data source.
+/// A link to another dashboard in the dashboard's header, which keeps time and data source.
 fn link(title: &str, uid: &str) -> Value {
     json!({
         "title": title, "type": "link", "url": format!("/d/{uid}"), "icon": "external link", "tooltip": "",

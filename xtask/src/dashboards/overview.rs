@@ -1,4 +1,4 @@
-//! All workloads: what they cost, which need attention, and whether agents and autoscaler work.
+//! The dashboard of all workloads: their cost, which need attention, and whether agents and autoscaler work.
 
 use super::{Dashboard, annotation, link, panel::Panel};
 

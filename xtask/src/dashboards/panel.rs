@@ -1,4 +1,4 @@
-//! One panel: what it asks, and how the answer is drawn.
+//! One panel: its queries, and how their results are drawn.
 
 use serde_json::{Value, json};
 
@@ -23,19 +23,19 @@ enum Draw {
     Table { link: Value },
 }
 
-/// A query, and what its series are called.
+/// A query, and the name of its series.
 struct Query {
     expression: String,
     legend: &'static str,
 }
 
-/// The data source that is chosen in the board's head.
+/// The data source that is selected in the dashboard's header.
 pub(super) fn source() -> Value {
     json!({"type": "prometheus", "uid": "${datasource}"})
 }
 
 impl Panel {
-    /// Lines over time, a third of the board wide.
+    /// Lines over time; a third of the dashboard wide.
     pub(super) fn lines(
         title: &'static str,
         unit: &'static str,
@@ -53,7 +53,7 @@ impl Panel {
         }
     }
 
-    /// One number, an eighth of the board wide.
+    /// One number; an eighth of the dashboard wide.
     pub(super) fn number(
         title: &'static str,
         unit: &'static str,
@@ -69,7 +69,7 @@ impl Panel {
         .query("", query)
     }
 
-    /// A row for each workload; the column `linked` leads to `url`.
+    /// A row for each workload; the column `linked` links to `url`.
     pub(super) fn table(
         title: &'static str,
         description: &'static str,
@@ -88,7 +88,7 @@ impl Panel {
         }
     }
 
-    /// A query more. In a table the legend is the column's name.
+    /// Adds a query. In a table, the legend is the column's name.
     pub(super) fn query(mut self, legend: &'static str, expression: &str) -> Self {
         self.queries.push(Query {
             expression: expression.to_owned(),
@@ -97,13 +97,13 @@ impl Panel {
         self
     }
 
-    /// Areas on top of one another.
+    /// Draws areas on top of one another.
     pub(super) fn stacked(mut self) -> Self {
         self.draw = Draw::Lines { stacked: true };
         self
     }
 
-    /// Red above this.
+    /// Draws the number in red above this value.
     pub(super) fn bad_above(mut self, bad_above: f64) -> Self {
         self.draw = Draw::Number {
             bad_above: Some(bad_above),
@@ -116,7 +116,7 @@ impl Panel {
         self
     }
 
-    /// A series of 0 and 1 that shades the chart where it is 1.
+    /// Shades the chart where a series of 0 and 1 is 1.
     pub(super) fn shaded(mut self, legend: &str, colour: &str) -> Self {
         let property = |id: &str, value: Value| json!({"id": id, "value": value});
         self.overrides.push(json!({
@@ -135,7 +135,7 @@ impl Panel {
         self
     }
 
-    /// A series that is a limit: dashed.
+    /// Draws a series that is a limit as a dashed line.
     pub(super) fn dashed(mut self, legend: &str) -> Self {
         self.overrides.push(json!({
             "matcher": {"id": "byName", "options": legend},
@@ -196,7 +196,7 @@ impl Panel {
             .collect()
     }
 
-    /// One row for each set of labels, one column for each query, named as its legend.
+    /// One row for each set of labels, one column for each query, with the legend as its name.
     fn joined(&self) -> Value {
         let names: serde_json::Map<_, _> = ('A'..='Z')
             .zip(&self.queries)

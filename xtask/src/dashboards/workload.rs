@@ -1,14 +1,14 @@
-//! One workload: its concurrency against its target, its replicas, and what its clients see.
+//! The dashboard of one workload: its concurrency and target, its replicas, and what its clients see.
 
 use serde_json::Value;
 
 use super::{Dashboard, annotation, link, panel::Panel, variable};
 
-/// The workload, by the labels of the autoscaler.
+/// Selects the workload by the labels of the autoscaler.
 const CHOSEN: &str = "namespace=\"$namespace\", kind=\"$kind\", name=\"$name\"";
-/// The same workload, by the labels of the agents.
+/// Selects the same workload by the labels of the agents.
 const ITS_PODS: &str = "namespace=\"$namespace\", workload_kind=\"$kind\", workload=\"$name\"";
-/// The proxied ports of the Services that may lead to it.
+/// Selects the proxied ports of the Services that may route to it.
 const ITS_PORTS: &str = "namespace=\"$namespace\", service=~\"$service\"";
 
 pub(super) fn dashboard() -> Dashboard {
@@ -59,12 +59,12 @@ fn variables() -> Vec<Value> {
     ]
 }
 
-/// Every replica of the autoscaler exports it: the maximum makes one series of them.
+/// The metric of the workload. Every replica of the autoscaler exports it: the maximum makes one series of them.
 fn one(metric: &str) -> String {
     format!("max(ebb_workload_{metric}{{{CHOSEN}}})")
 }
 
-/// Where the requested replicas differ from those one scrape before.
+/// The times at which the requested replicas differ from those one scrape before.
 fn scaled(how: &str) -> String {
     format!(
         "max(ebb_workload_requested_replicas{{{CHOSEN}}}) - max(ebb_workload_requested_replicas{{{CHOSEN}}} offset 15s) {how}"

@@ -1,4 +1,4 @@
-//! The demo as two charts for a terminal: the load, and the replicas under it.
+//! The demo as two charts for a terminal: the load, and below it the replicas.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ use super::{steps, timeline::Timeline};
 /// Both charts, one above the other on the same time axis.
 pub(super) struct Chart<'a>(pub(super) &'a Timeline);
 
-/// Braille dots across: 80 columns with the labels.
+/// Width in braille dots: 80 columns with the labels.
 const WIDTH: u32 = 140;
 
-/// Braille dots down: ten lines for the load, six for the replicas.
+/// Heights in braille dots: ten lines for the load, six for the replicas.
 const LOAD_HEIGHT: u32 = 40;
 const COPIES_HEIGHT: u32 = 24;
 
@@ -46,7 +46,7 @@ impl Chart<'_> {
             .iter()
             .map(|(t, y)| (*t as f32, *y as f32))
             .collect();
-        // An empty axis is none: textplots divides by its length.
+        // The axis needs a length above zero: textplots divides by it.
         let end = (self.0.end() as f32).max(1.0);
         let top = corners.iter().map(|(_, y)| *y).fold(1.0, f32::max);
         let line = Shape::Lines(&corners);

@@ -1,4 +1,4 @@
-//! The lines of `ebb run --json`: the reader's side of that interface.
+//! The lines of `ebb run --json`, from the reader's side.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,29 +6,29 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(super) enum Event {
-    /// It takes requests.
+    /// It accepts requests.
     Listening {
         /// Host and port.
         address: String,
     },
-    /// It decided how many replicas there should be.
+    /// A decision on the number of replicas.
     Decision(Decision),
     /// A request arrived while there was no replica.
     ColdStart(ColdStart),
-    /// A replica came or went.
+    /// The wait of a request that arrived while there was no replica.
     Replica {
         t: f64,
-        /// Its number.
+        /// The number of the replica.
         replica: u64,
         /// `started`, `ready`, `draining`, `stopped` or `failed`.
         state: State,
     },
-    /// Something newer than this reader.
+    /// An event that this reader does not know.
     #[serde(other)]
     Other,
 }
 
-/// Where a replica is in its life.
+/// The state of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum State {
@@ -39,43 +39,43 @@ pub(super) enum State {
     Failed,
 }
 
-/// A decision with the figures it rests on.
+/// A decision and its basis.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub(super) struct Decision {
     pub(super) t: f64,
-    /// Processes alive, and of them ready.
+    /// Replicas that are alive, and of those the ready ones.
     pub(super) replicas: u32,
     pub(super) ready: u32,
-    /// Mean since the decision before: in flight in the replicas, and queued.
+    /// Mean since the decision before: requests in flight at the replicas, and queued.
     pub(super) concurrency: f64,
-    /// At this instant.
+    /// Requests at this instant.
     pub(super) in_flight: u64,
     pub(super) queued: u64,
-    /// Averages over the two windows; none while there is no data.
+    /// Averages over the two windows; `None` without data.
     pub(super) stable: Option<f64>,
     pub(super) panic: Option<f64>,
     pub(super) desired: u32,
     pub(super) panic_mode: bool,
-    /// All that were counted so far.
+    /// All requests counted so far.
     pub(super) requests: u64,
     #[serde(default)]
     pub(super) reason: String,
 }
 
-/// The first request at zero replicas, in milliseconds.
+/// The wait of the first request at zero replicas, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(super) struct ColdStart {
     pub(super) t: f64,
     /// From the start of the replica until it was ready.
     pub(super) start_ms: f64,
-    /// From the request's arrival until a replica had it.
+    /// From the request's arrival until a replica received it.
     pub(super) waited_ms: f64,
-    /// What Ebb added to the replica's own start.
+    /// The time that Ebb added to the replica's own start.
     pub(super) added_ms: f64,
 }
 
 impl Event {
-    /// Its time, if it has one.
+    /// Returns its time, if it has one.
     pub(super) fn t(&self) -> Option<f64> {
         match self {
             Self::Decision(decision) => Some(decision.t),

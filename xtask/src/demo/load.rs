@@ -1,32 +1,32 @@
-//! The clients of the demo: each sends a request, waits for the response, sends the next.
+//! The clients of the demo: each sends a request, waits for the response, and sends the next one.
 //!
-//! Threads with blocking sockets, one for each client: fifty are nothing, and the demo builds
-//! without an async runtime. Bias: anything but a 200 counts as a failure, and says what it was.
+//! Each client is a thread with a blocking socket: fifty threads cost little, and the demo builds without an async runtime.
+//! Bias: anything but a 200 counts as a failure, with a description.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// How long a request may take. A cold start is a fraction of a second, so this is a hang.
+/// Time limit of a request. A cold start takes a fraction of a second, so a longer request hangs.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
-    /// Time from request to the end of its response, for each 200; sorted.
+    /// Time from a request to the end of its response, for each 200; sorted.
     pub(super) latencies: Vec<Duration>,
-    /// Everything else.
+    /// Descriptions of all other results.
     pub(super) failures: Vec<String>,
 }
 
 impl Outcome {
-    /// All requests that were sent.
+    /// Number of requests that were sent.
     pub(super) fn requests(&self) -> usize {
         self.latencies.len() + self.failures.len()
     }
 
-    /// The latency that `share` (0 to 1) of the responses did not exceed.
+    /// Returns the latency that `share` (0 to 1) of the responses did not exceed.
     pub(super) fn quantile(&self, share: f64) -> Option<Duration> {
         let last = self.latencies.len().checked_sub(1)?;
         // Nearest rank, within the bounds of the list by construction.
@@ -42,13 +42,13 @@ impl Outcome {
     }
 }
 
-/// `clients` at once for `time`.
+/// Runs `clients` at the same time for `time`.
 pub(super) fn steady(url: &str, clients: usize, time: Duration) -> Outcome {
     let until = Instant::now() + time;
     load(url, clients, &|_| Instant::now() < until)
 }
 
-/// A single request.
+/// Sends a single request.
 pub(super) fn once(url: &str) -> Outcome {
     load(url, 1, &|sent| sent == 0)
 }
@@ -72,19 +72,19 @@ fn load(url: &str, clients: usize, more: &(dyn Fn(usize) -> bool + Sync)) -> Out
     all
 }
 
-/// One client with a connection of its own, which it keeps.
+/// Runs one client with its own persistent connection.
 fn client(url: &str, more: &dyn Fn(usize) -> bool) -> Outcome {
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .http_status_as_error(false)
-        // A proxy of the machine has no business between us and ourselves.
+        // A proxy of the machine must not be used for connections to this host.
         .proxy(None);
     let agent = ureq::Agent::new_with_config(config.build());
     let mut outcome = Outcome::default();
     while more(outcome.requests()) {
         let start = Instant::now();
         let response = agent.get(url).call().and_then(|mut response| {
-            // The response ends with its body, and only then may the connection be kept.
+            // The response ends with its body; only after that can the connection be reused.
             response.body_mut().read_to_vec()?;
             Ok(response.status())
         });
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_refused_connection_is_a_failure_with_its_reason() {
-        // A port that was free a moment ago, and is not listened on.
+        // A port that was free a moment ago, so nothing listens on it.
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()

@@ -1,8 +1,7 @@
-//! `cargo xtask demo`: one service goes 0 → 1 → N → 0 on the concurrency the kernel counted.
+//! `cargo xtask demo`: one service scales 0 → 1 → N → 0 on the concurrency that the kernel counts.
 //!
-//! It runs `ebb run` on the bundled sample server, drives it with a scripted load and keeps every
-//! decision. It ends by itself and is a check too: exit 0 only if the service did what the title
-//! says and every response was a 200.
+//! It starts `ebb run` with the bundled sample server, sends a scripted load and records every decision. It ends by itself and
+//! is a check too: exit 0 only if the service scaled as the title says and every response was a 200.
 
 mod chart;
 mod event;
@@ -73,7 +72,7 @@ fn build(workspace: &Workspace) -> Result<()> {
     exec::run(&mut workspace.cargo([
         "build",
         "--bins",
-        // Without the PNGs of `ebb simulate`: a newcomer would wait for 45 crates more.
+        // Without the PNGs of `ebb simulate`: they would make a newcomer wait for 45 more crates.
         "--no-default-features",
         "--package",
         "ebb",

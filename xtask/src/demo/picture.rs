@@ -1,8 +1,8 @@
 //! The demo as a picture: `timeline.svg`.
 //!
-//! Two panels on one time axis. Above, the load as the kernel counted it and the averages that were
-//! decided on; below, the replicas there were and the replicas that were wanted. Panic mode is shaded
-//! through both. Colours are Okabe and Ito's, which colour-blind readers tell apart.
+//! Two panels share one time axis. The upper one shows the load as the kernel counted it and the averages of the decisions;
+//! the lower one shows the replicas and the desired replicas. Panic mode is shaded in both. The colours are those of Okabe
+//! and Ito, which colour-blind readers can distinguish.
 
 use std::path::Path;
 
@@ -16,12 +16,12 @@ use plotters::{
 
 use super::{event::Decision, script::Played, steps, timeline::Timeline};
 
-/// Pixels: fits a README column twice over, and its text stays legible when halved.
+/// Size in pixels: twice the width of a README column, and the text stays legible at half size.
 const SIZE: (u32, u32) = (1200, 680);
-/// Pixels of the title with the legend under it, and of the panel of the replicas.
+/// Heights in pixels of the title with the legend below it, and of the panel of the replicas.
 const HEADER: u32 = 76;
 const LOWER: u32 = 200;
-/// Pixels left for the labels of the axes.
+/// Space in pixels for the labels of the axes.
 const LABELS: u32 = 62;
 
 const INK: RGBColor = RGBColor(40, 44, 52);
@@ -62,7 +62,7 @@ fn draw_header(area: &Area<'_>) -> Result<()> {
         &font(22, INK),
         (left, 14),
     )?;
-    // Pixels per letter of the legend's font; the SVG's reader has the real one, so be generous.
+    // Pixels per letter of the legend's font. The font of the SVG's viewer may be wider, so this is generous.
     const LETTER: i32 = 7;
     let entries: [(&str, RGBColor, Mark); 7] = [
         ("requests in flight", SKY, Mark::Fill),
@@ -82,7 +82,7 @@ fn draw_header(area: &Area<'_>) -> Result<()> {
     Ok(())
 }
 
-/// How a series looks in the legend.
+/// The form of a series in the legend.
 enum Mark {
     Fill,
     Line,
@@ -120,14 +120,14 @@ fn draw_load(area: &Area<'_>, timeline: &Timeline) -> Result<()> {
             .flatten()
     });
     let clients = timeline.spans.iter().map(|span| span.clients as f64);
-    // A quarter more than needed: the names of the phases stand there.
+    // A quarter more than needed, for the names of the phases.
     let top = values.chain(clients).fold(4.0, f64::max) * 1.25;
     let mut panel = panel(area, timeline, top, 0)?;
     mesh(&mut panel, "requests in flight", "", 8)?;
     shade_panics(&mut panel, timeline, top)?;
     name_phases(&mut panel, timeline, top)?;
 
-    // The mean of an interval is drawn over that interval: it ends at its decision.
+    // A mean is drawn over its interval, which ends at its decision.
     panel.draw_series(
         AreaSeries::new(steps::concurrency(timeline), 0.0, SKY.mix(0.3))
             .border_style(SKY.stroke_width(1)),
@@ -227,7 +227,7 @@ fn shade_panics(panel: &mut Panel<'_, '_>, timeline: &Timeline, top: f64) -> Res
     Ok(())
 }
 
-/// A line where each phase begins, with its name; every other one lower, for some are short.
+/// Draws a line at the start of each phase, with its name; every second name is lower, because some phases are short.
 fn name_phases(panel: &mut Panel<'_, '_>, timeline: &Timeline, top: f64) -> Result<()> {
     let begins = timeline.spans.iter().skip(1).map(|span| {
         DashedPathElement::new(
@@ -267,7 +267,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("ebb-picture-{}.svg", std::process::id()));
         draw(&path, &sample::played()).unwrap();
         let svg = std::fs::read_to_string(&path).unwrap();
-        // Kept where one wants to look at it.
+        // Kept if a developer wants to look at it.
         if std::env::var_os("EBB_KEEP_PICTURE").is_none() {
             std::fs::remove_file(&path).unwrap();
         }

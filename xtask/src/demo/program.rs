@@ -1,4 +1,4 @@
-//! The `ebb run` under demonstration: started, read line by line, ended.
+//! The `ebb run` of the demonstration: started, read line by line, ended.
 
 use std::{
     cell::Cell,
@@ -20,28 +20,28 @@ use nix::{
 use super::event::Event;
 use crate::{exec, root::Root};
 
-/// `ebb run` tries the command before it listens, which takes as long as the command's start.
+/// Time limit until `ebb run` listens. Before that it tries the command, which takes as long as the command's start.
 const LISTENS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Its own grace for replicas is 10 s (`--stop-grace`); some more to tidy up after them.
+/// Time limit for its end. Its own grace period for replicas is 10 s (`--stop-grace`), and the clean-up takes some more.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
-/// How often to look whether it has ended.
+/// How often to check whether it has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// A running `ebb run`. Dropping it asks it to end.
+/// A running `ebb run`. Dropping it sends SIGTERM.
 pub(super) struct Program<'a> {
     child: Child,
     root: &'a Root,
-    /// With the time each was read.
+    /// Events, each with the time at which it was read.
     events: mpsc::Receiver<(Instant, Event)>,
-    /// When its clock was at zero, as near as events tell.
+    /// The time at which its clock was at zero, as closely as the events show.
     origin: Cell<Instant>,
     log: String,
 }
 
 impl<'a> Program<'a> {
-    /// Starts `ebb` (its stderr goes to `log`), and waits until it listens; the address it listens on.
+    /// Starts `ebb` with its stderr in `log`, waits until it listens, and returns its address.
     pub(super) fn start(
         root: &'a Root,
         ebb: &Path,
@@ -60,7 +60,7 @@ impl<'a> Program<'a> {
             .with_context(|| format!("cannot start {}", ebb.display()))?;
         let stdout = child.stdout.take().context("ebb has no output")?;
         let (sender, events) = mpsc::channel();
-        // Ends with the pipe, that is with ebb.
+        // Ends with the pipe, that is, when ebb ends.
         thread::spawn(move || {
             for line in BufReader::new(stdout)
                 .lines()
@@ -97,14 +97,14 @@ impl<'a> Program<'a> {
         )
     }
 
-    /// A moment on the clock of its events, in seconds. The more events were read, the better.
+    /// Converts a moment to the clock of its events, in seconds. It becomes more precise with each event read.
     pub(super) fn t(&self, moment: Instant) -> f64 {
         moment
             .saturating_duration_since(self.origin.get())
             .as_secs_f64()
     }
 
-    /// An event is read after it happened, never before: the earliest origin is the best.
+    /// Updates the origin of the clock. An event is read after it happened, never before, so the earliest origin is the best.
     fn set_clock(&self, read: Instant, event: &Event) {
         let since = event.t().and_then(|t| Duration::try_from_secs_f64(t).ok());
         if let Some(origin) = since.and_then(|since| read.checked_sub(since)) {
@@ -112,10 +112,10 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// The next event, or `None` at `until`.
+    /// Returns the next event, or `None` at `until`.
     ///
     /// # Errors
-    /// It has ended, which it should not by itself.
+    /// If it has ended, which it should not do by itself.
     pub(super) fn next(&self, until: Instant) -> Result<Option<Event>> {
         match self
             .events
@@ -137,7 +137,7 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM and waits for the end.
     pub(super) fn end(mut self) -> Result<()> {
         self.terminate();
         let until = Instant::now() + ENDS_WITHIN;
@@ -159,10 +159,10 @@ impl<'a> Program<'a> {
     fn terminate(&mut self) {
         let pid = self.child.id();
         if Root::is_already() {
-            // Dead already is what is wanted.
+            // If it has ended already, nothing is to be done.
             kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM).ok();
         } else {
-            // It belongs to root; sudo passes the signal on to it.
+            // It belongs to root, so the signal is sent as root; sudo passes the signal on to it.
             let mut command: Command = self.root.command("kill");
             exec::output(command.args(["-TERM", &pid.to_string()]));
         }

@@ -1,4 +1,4 @@
-//! A demo as it should be, made up: for the tests of what is shown of one.
+//! An artificial demo with the expected course, for the tests of the output.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{
     timeline::{Span, Timeline},
 };
 
-/// Seconds, clients, replicas at the end of it.
+/// Name, seconds, clients, replicas at the end of the phase.
 const PHASES: [(&str, f64, usize, u32); 7] = [
     ("idle", 4.0, 0, 0),
     ("one request", 0.4, 1, 1),
@@ -20,7 +20,7 @@ const PHASES: [(&str, f64, usize, u32); 7] = [
     ("idle to zero", 14.0, 0, 0),
 ];
 
-/// The whole of it, a decision a second.
+/// Returns the whole demo, with one decision per second.
 pub(super) fn played() -> Played {
     let mut timeline = Timeline::default();
     let mut outcomes = Vec::new();
@@ -49,7 +49,7 @@ pub(super) fn played() -> Played {
             stable += (concurrency - stable) / 5.0;
             panic += (concurrency - panic) / 1.5;
             let before = replicas;
-            // Down only once the average has come down, as the real one does.
+            // Scales down only once the average has decreased, as the real autoscaler does.
             if target > replicas || stable < 3.0 {
                 replicas = if target > replicas {
                     target.min(replicas * 3 + 1)

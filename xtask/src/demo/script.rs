@@ -1,4 +1,4 @@
-//! What the demo plays: the settings, the load, and when it is over.
+//! The script of the demo: the settings, the load, and its end.
 
 use std::{
     fs,
@@ -17,25 +17,25 @@ use super::{
 };
 use crate::{root::Root, say};
 
-/// Milliseconds that the sample server takes for a response.
+/// Time in milliseconds that the sample server takes for a response.
 const HANDLER_MS: u32 = 100;
 
-/// Milliseconds it takes to start: a stand-in for a real service's, so that the picture shows it.
+/// Time in milliseconds that it takes to start: like a real service, so that the picture shows the start.
 const START_MS: u32 = 200;
 
-/// Requests in flight that one replica is to have. With a utilization of 100 %, 50 clients make 5 replicas.
+/// Target of requests in flight per replica. With a utilization of 100 %, 50 clients need 5 replicas.
 const TARGET: u32 = 10;
 
-/// The shortest stable window there may be; Knative's default of a minute would make a long demo.
+/// The shortest valid stable window; Knative's default of a minute would make a long demo.
 const WINDOW: &str = "6s";
 
-/// Time at zero traffic before the last replica goes; 30 s by default.
+/// Scale-to-zero grace period, after which the last replica ends; 30 s by default.
 const GRACE: &str = "4s";
 
-/// How long the way back to zero may take: window, grace and a few decisions are about 15 s.
+/// Time limit to scale back to zero: window, grace period and a few decisions are about 15 s.
 const BACK_WITHIN: Duration = Duration::from_secs(45);
 
-/// The load, a stretch of it.
+/// One phase of the load.
 pub(super) struct Phase {
     pub(super) name: &'static str,
     clients: usize,
@@ -89,14 +89,14 @@ const PHASES: [Phase; 7] = [
     },
 ];
 
-/// What was sent in a phase, and what came back.
+/// The course of a whole demo: its timeline and the results of its loads.
 pub(super) struct Played {
     pub(super) timeline: Timeline,
     /// In the order of the timeline's spans.
     pub(super) outcomes: Vec<Outcome>,
 }
 
-/// Says what will be run, and what is not as it is by default.
+/// Shows the settings of the demo, and which of them differ from the defaults.
 pub(super) fn announce() {
     say::note(&format!(
         "target {TARGET} requests in flight per replica; {HANDLER_MS} ms a response, {START_MS} ms to start a replica"
@@ -106,7 +106,7 @@ pub(super) fn announce() {
     ));
 }
 
-/// Plays it all.
+/// Plays the whole script.
 pub(super) fn play(root: &Root, bin_dir: &Path, dir: &Path) -> Result<Played> {
     let config = dir.join("config.yaml");
     fs::write(&config, format!("scale-to-zero-grace-period: {GRACE}\n"))
@@ -130,7 +130,7 @@ pub(super) fn play(root: &Root, bin_dir: &Path, dir: &Path) -> Result<Played> {
         moments.push(Instant::now());
         played.outcomes.push(outcome);
     }
-    // Placed on ebb's clock at the end, when it is known best.
+    // Converted to ebb's clock at the end, when the conversion is most precise.
     for (phase, between) in PHASES.iter().zip(moments.windows(2)) {
         let [from, to] = between else { continue };
         let (from, to) = (program.t(*from), program.t(*to));
@@ -174,7 +174,7 @@ impl Phase {
         }
     }
 
-    /// Sends the load of this phase while the events come in.
+    /// Sends the load of this phase, and records events meanwhile.
     fn play(&self, url: &str, program: &Program<'_>, timeline: &mut Timeline) -> Result<Outcome> {
         match self.length {
             Length::UntilZero => {
@@ -196,13 +196,13 @@ impl Phase {
     }
 }
 
-/// Runs a load in a thread of its own and takes in events until it is done.
+/// Runs a load in a thread of its own, and records events until it is done.
 fn beside(
     program: &Program<'_>,
     timeline: &mut Timeline,
     load: impl FnOnce() -> Outcome + Send,
 ) -> Result<Outcome> {
-    // The end of a load is noticed this much later at most, which the spans are blurred by.
+    // The end of a load is noticed this much later at most, so the ends of the spans are that imprecise.
     const LOOK_EVERY: Duration = Duration::from_millis(20);
     thread::scope(|scope| {
         let load = scope.spawn(load);
@@ -216,7 +216,7 @@ fn beside(
     })
 }
 
-/// Takes in events until a decision finds no replica alive.
+/// Records events until a decision finds no replica alive.
 fn until_zero(program: &Program<'_>, timeline: &mut Timeline) -> Result<()> {
     let until = Instant::now() + BACK_WITHIN;
     while let Some(event) = program.next(until)? {
@@ -249,7 +249,7 @@ fn take_in(timeline: &mut Timeline, event: Event) {
     timeline.take_in(event);
 }
 
-/// A decision as one line.
+/// Formats a decision as one line.
 fn progress(decision: &Decision) -> String {
     let average =
         |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));

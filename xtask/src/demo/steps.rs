@@ -1,17 +1,17 @@
-//! Step lines: what was measured holds for a while, it does not glide to the next value.
+//! Step lines: a measured value holds for some time; it does not change gradually to the next one.
 
 use super::timeline::Timeline;
 
-/// Which side of its time a value holds for.
+/// On which side of its time a value holds.
 #[derive(Clone, Copy)]
 pub(super) enum Holds {
-    /// A mean: over the interval that ends then.
+    /// A mean holds over the interval that ends at its time.
     Before,
-    /// A state: from then on.
+    /// A state holds from its time on.
     After,
 }
 
-/// The corners of the step line through points in the order of time.
+/// Returns the corners of the step line through `points`, which are in order of time.
 pub(super) fn steps(points: impl IntoIterator<Item = (f64, f64)>, holds: Holds) -> Vec<(f64, f64)> {
     let mut corners: Vec<(f64, f64)> = Vec::new();
     for (t, y) in points {
@@ -26,7 +26,7 @@ pub(super) fn steps(points: impl IntoIterator<Item = (f64, f64)>, holds: Holds) 
     corners
 }
 
-/// The concurrency, each mean over its interval.
+/// Returns the concurrency: each mean over its interval.
 pub(super) fn concurrency(timeline: &Timeline) -> Vec<(f64, f64)> {
     let means = timeline
         .decisions
@@ -35,7 +35,7 @@ pub(super) fn concurrency(timeline: &Timeline) -> Vec<(f64, f64)> {
     steps([(0.0, 0.0)].into_iter().chain(means), Holds::Before)
 }
 
-/// The replicas that were ready, from zero until the end.
+/// Returns the ready replicas, from zero until the end.
 pub(super) fn ready(timeline: &Timeline) -> Vec<(f64, f64)> {
     let changes = timeline
         .ready()
@@ -48,7 +48,7 @@ pub(super) fn ready(timeline: &Timeline) -> Vec<(f64, f64)> {
     )
 }
 
-/// The replicas that were wanted.
+/// Returns the desired replicas.
 pub(super) fn wanted(timeline: &Timeline) -> Vec<(f64, f64)> {
     let wanted = timeline
         .decisions

@@ -1,11 +1,11 @@
-//! The demo as a table: what was sent in each phase, what came back, what Ebb made of it.
+//! The demo as a table: the requests of each phase, their responses, and the decisions of Ebb.
 
 use std::{fmt, time::Duration};
 
 use super::{load::Outcome, script::Played, timeline::Span};
 use crate::table::table;
 
-/// A table with a row per phase.
+/// A table with a row for each phase.
 pub(super) struct Summary<'a>(pub(super) &'a Played);
 
 impl Summary<'_> {

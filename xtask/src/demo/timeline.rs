@@ -1,4 +1,4 @@
-//! What was seen of a demo, in order: the material of everything it shows.
+//! The recorded course of a demo, in order; all output is made from it.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::event::{ColdStart, Decision, Event, State};
 
-/// A row of `timeline.csv`: a decision and what the load was doing.
+/// A row of `timeline.csv`: a decision and the load at that time.
 #[derive(Serialize)]
 struct Row<'a> {
     t: f64,
@@ -26,31 +26,31 @@ struct Row<'a> {
     reason: &'a str,
 }
 
-/// A stretch of the load.
+/// A phase of the load.
 #[derive(Clone, Debug)]
 pub(super) struct Span {
     pub(super) name: &'static str,
-    /// Clients at once.
+    /// Clients at the same time.
     pub(super) clients: usize,
     /// Seconds since the start of `ebb run`.
     pub(super) from: f64,
     pub(super) to: f64,
 }
 
-/// Everything that was seen.
+/// All recorded events.
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     pub(super) decisions: Vec<Decision>,
     pub(super) cold_starts: Vec<ColdStart>,
     pub(super) spans: Vec<Span>,
-    /// The replicas that are ready, from each change until the next: exact, where decisions only look
-    /// from time to time.
+    /// The number of ready replicas, from each change until the next. It is exact; decisions see the number only from time to
+    /// time.
     ready: Vec<(f64, u32)>,
     ready_now: BTreeSet<u64>,
 }
 
 impl Timeline {
-    /// Keeps what there is to keep of an event.
+    /// Records an event.
     pub(super) fn take_in(&mut self, event: Event) {
         match event {
             Event::Decision(decision) => self.decisions.push(decision),
@@ -72,12 +72,12 @@ impl Timeline {
         }
     }
 
-    /// How many replicas were ready, from each change on.
+    /// Returns the number of ready replicas, from each change on.
     pub(super) fn ready(&self) -> &[(f64, u32)] {
         &self.ready
     }
 
-    /// How many replicas were ready at a time.
+    /// Returns the number of ready replicas at a time.
     pub(super) fn ready_at(&self, t: f64) -> u32 {
         self.ready
             .iter()
@@ -86,7 +86,7 @@ impl Timeline {
             .map_or(0, |(_, number)| *number)
     }
 
-    /// How many there were at the most.
+    /// Returns the highest number of ready replicas.
     pub(super) fn peak_ready(&self) -> u32 {
         self.ready
             .iter()
@@ -95,7 +95,7 @@ impl Timeline {
             .unwrap_or(0)
     }
 
-    /// The mean concurrency over a stretch, from the means of the decisions that overlap it.
+    /// Returns the mean concurrency of a phase, from the means of the decisions that overlap it.
     pub(super) fn mean_concurrency(&self, span: &Span) -> f64 {
         let mut since = 0.0;
         let (mut integral, mut covered) = (0.0, 0.0);
@@ -112,12 +112,12 @@ impl Timeline {
         }
     }
 
-    /// The last moment seen, in seconds.
+    /// Returns the time of the last decision, in seconds.
     pub(super) fn end(&self) -> f64 {
         self.decisions.last().map_or(0.0, |last| last.t)
     }
 
-    /// Intervals of panic mode, in seconds: each decision holds until the next.
+    /// Returns the intervals of panic mode, in seconds: each decision holds until the next.
     pub(super) fn panics(&self) -> Vec<(f64, f64)> {
         let mut intervals: Vec<(f64, f64)> = Vec::new();
         for pair in self.decisions.windows(2) {

@@ -1,10 +1,10 @@
-//! Whether the demo showed what it says: 0 → 1 → N → 0, and every response a 200.
+//! Checks whether the demo showed the expected course: 0 → 1 → N → 0, and every response a 200.
 
 use std::fmt;
 
 use super::script::Played;
 
-/// The checks, each with what was seen.
+/// The checks, each with the observed result.
 pub(super) struct Verdict(Vec<Check>);
 
 struct Check {
@@ -13,7 +13,7 @@ struct Check {
 }
 
 impl Verdict {
-    /// Judges a demo.
+    /// Checks a demo.
     pub(super) fn of(played: &Played) -> Self {
         let timeline = &played.timeline;
         let ready_after = |name: &str| {
@@ -73,7 +73,7 @@ impl Verdict {
         Self(checks)
     }
 
-    /// Whether all of it is good.
+    /// Whether all checks have passed.
     pub(super) fn is_good(&self) -> bool {
         self.0.iter().all(|check| check.good)
     }

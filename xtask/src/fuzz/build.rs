@@ -1,8 +1,7 @@
-//! Building the fuzzers with the workspace's own compiler.
+//! Builds the fuzzers with the workspace's own compiler.
 //!
-//! libFuzzer needs each branch of the code to tell that it has been taken. The compiler's flags for that
-//! are stable; what cargo-fuzz needs a nightly for is a sanitizer, of which code almost without `unsafe` has
-//! little use.
+//! libFuzzer needs each branch of the code to report that it has been taken. The compiler's flags for that are stable.
+//! cargo-fuzz needs a nightly only for a sanitizer, which is of little use for code with almost no `unsafe`.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,8 +12,8 @@ use anyhow::Result;
 
 use crate::{cargo, cargo::Workspace, exec};
 
-/// What cargo-fuzz 0.13 passes with `--sanitizer none` (its src/project.rs): counters for each branch, the values
-/// that are compared, and branches left as they are written.
+/// The flags that cargo-fuzz 0.13 passes with `--sanitizer none` (its src/project.rs): counters for each branch, the values
+/// that are compared, and branches that are not merged.
 const FLAGS: [&str; 8] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -26,10 +25,10 @@ const FLAGS: [&str; 8] = [
     "--cfg=fuzzing",
 ];
 
-/// Half an hour for a build that takes two minutes on two cores.
+/// Time limit of a build that takes two minutes on two cores.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// Builds all of them. Returns where they are.
+/// Builds all fuzzers and returns their folder.
 pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
     let host = cargo::host()?;
     let target_dir = workspace.fuzz_dir();
@@ -37,7 +36,7 @@ pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
     cargo
         .args(["--manifest-path", "fuzz/Cargo.toml", "--target-dir"])
         .arg(&target_dir)
-        // With a target named, what runs while building (macros, build scripts) is built without the flags.
+        // With an explicit target, build scripts and macros are built without the flags.
         .args(["--target", &host])
         .env("RUSTFLAGS", FLAGS.join(" "));
     exec::watched(
@@ -49,7 +48,7 @@ pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
     Ok(target_dir.join(host).join("release"))
 }
 
-/// Writes what the fuzzers begin with beside what they have kept.
+/// Writes the seeds of the fuzzers into their corpus, beside the inputs of earlier runs.
 pub(super) fn seeds(workspace: &Workspace, corpus: &Path) -> Result<()> {
     let mut cargo = workspace.cargo(["run", "--quiet", "--package", "ebb-common-testing"]);
     cargo.args(["--bin", "seeds", "--"]).arg(corpus);

@@ -1,9 +1,9 @@
-//! `cargo xtask fuzz`: any bytes at the parsers, guided by what code they reach.
+//! `cargo xtask fuzz`: arbitrary bytes at the parsers, guided by the code that they reach.
 //!
-//! The fuzzers are in `fuzz/`, in the layout of cargo-fuzz; what they do is in `ebpf/common-testing`. Neither
-//! cargo-fuzz nor a nightly is needed (see [`build`]). What they learn is kept in the user's cache, so that
-//! each run begins where the last one ended; a fresh checkout begins with seeds made by code. Bias: a finding is a
-//! failure, whatever it is about; a run without one proves nothing but that it ran.
+//! The fuzzers are in `fuzz/`, in the layout of cargo-fuzz; their code is in `ebpf/common-testing`. Neither cargo-fuzz nor a
+//! nightly is needed (see [`build`]). The inputs found are kept in the user's cache, so each run begins where the last one
+//! ended; a fresh checkout begins with generated seeds. Bias: a finding is a failure, whatever it concerns; a run
+//! without one proves only that it ran.
 
 mod build;
 mod round;
@@ -18,15 +18,15 @@ pub(crate) use round::Round;
 /// Fuzz the parsers; findings are kept in fuzz/artifacts
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only these targets
+    /// Only these targets; all of them if none is named
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
-    /// How long, for each target
+    /// Time for each target
     #[arg(long, default_value_t = SECONDS)]
     seconds: u64,
 }
 
-/// How long each target is run unless told otherwise, s: what CI can spare.
+/// Default time for each target in seconds: what CI can spare.
 pub(crate) const SECONDS: u64 = 30;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// Builds the fuzzers and runs those that are wanted, all of them for none, one after another.
+/// Builds the fuzzers and runs the `wanted` ones, or all if `wanted` is empty, one after another.
 pub(crate) fn fuzz(workspace: &Workspace, wanted: &[String], seconds: u64) -> Result<Vec<Round>> {
     let mut targets = targets(workspace)?;
     if let Some(unknown) = wanted.iter().find(|name| !targets.contains(name)) {
@@ -72,7 +72,7 @@ pub(crate) fn fuzz(workspace: &Workspace, wanted: &[String], seconds: u64) -> Re
     Ok(rounds)
 }
 
-/// The names of all targets: their files.
+/// Returns the names of all targets, which are those of their files.
 fn targets(workspace: &Workspace) -> Result<Vec<String>> {
     let dir = workspace.root.join("fuzz/fuzz_targets");
     let entries = fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;

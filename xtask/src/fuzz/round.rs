@@ -1,4 +1,4 @@
-//! One fuzzer, run for a while.
+//! One fuzzer, run for a limited time.
 
 use std::{
     fmt, fs,
@@ -11,36 +11,36 @@ use anyhow::{Context as _, Result};
 
 use crate::exec;
 
-/// Longest input, bytes: a few packets, and what surrounds them.
+/// Longest input in bytes: a few packets and their headers.
 const LONGEST: u32 = 4096;
 
-/// What one input may take, s: thousands of times what any should.
+/// Time limit for one input in seconds: thousands of times the expected time.
 const ONE_INPUT: u32 = 10;
 
-/// Time that starting, reading what was kept and ending may take on top.
+/// Extra time to start, to read the corpus and to end.
 const MARGIN: Duration = Duration::from_secs(120);
 
-/// A fuzzer and what becomes of it.
+/// One run of a fuzzer, and its result.
 pub(crate) struct Round {
     /// The target's name.
     pub(crate) name: String,
     /// The program.
     pub(super) program: PathBuf,
-    /// Where what it learns is kept.
+    /// The folder of the inputs that it has found.
     pub(super) corpus: PathBuf,
-    /// Where its findings go.
+    /// The folder of its findings.
     pub(super) findings: PathBuf,
-    /// What it found.
+    /// The finding of this run, if any.
     pub(super) found: Option<PathBuf>,
 }
 
 impl Round {
-    /// Whether nothing was found.
+    /// Whether the run has no finding.
     pub(crate) fn is_good(&self) -> bool {
         self.found.is_none()
     }
 
-    /// Runs it. An error is one of its surroundings; a finding is none.
+    /// Runs the fuzzer. A finding is not an error; an error means that the fuzzer could not run.
     pub(super) fn run(mut self, seconds: u64) -> Result<Self> {
         fs::create_dir_all(&self.findings)
             .with_context(|| format!("cannot create {}", self.findings.display()))?;
@@ -51,7 +51,7 @@ impl Round {
             .arg(format!("-max_total_time={seconds}"))
             .arg(format!("-max_len={LONGEST}"))
             .arg(format!("-timeout={ONE_INPUT}"))
-            // The end of the separator makes it a folder.
+            // The separator at the end makes it a folder.
             .arg(format!("-artifact_prefix={}/", self.findings.display()));
         let ran = exec::watched(
             &format!("fuzzing {} for {seconds} s", self.name),
@@ -86,7 +86,7 @@ impl fmt::Display for Round {
     }
 }
 
-/// The newest file of a folder that is not older than this.
+/// Returns the newest file of a folder that is not older than `since`.
 fn newest(dir: &Path, since: SystemTime) -> Option<PathBuf> {
     let entries = fs::read_dir(dir).ok()?.flatten();
     let dated = entries.filter_map(|entry| {

@@ -1,4 +1,4 @@
-//! apt with folders of its own: what the system knows of packages is neither used nor changed.
+//! apt with folders of its own: the system's package state is neither used nor changed.
 
 use std::{
     fs,
@@ -12,19 +12,19 @@ use anyhow::{Context as _, Result, bail};
 use super::debian::{Release, files_below};
 use crate::exec;
 
-/// Depends on the newest kernel of a release; the small variant, which has all that is needed.
+/// The package that depends on the newest kernel of a release, in the small variant, which is sufficient.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
-/// Where a release is, or will be once it is old.
+/// Mirrors of a release: the current one, and the archive of old releases.
 const MIRRORS: [&str; 2] = [
     "http://deb.debian.org/debian",
     "http://archive.debian.org/debian",
 ];
 
-/// What Debian signs with; of the package `debian-archive-keyring`.
+/// The keys that Debian signs with, from the package `debian-archive-keyring`.
 pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Ten minutes: some ten megabytes of lists, then up to sixty of packages, on a slow line.
+/// Time limit: some ten megabytes of lists and up to sixty of packages, on a slow line.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// apt with folders of its own.
@@ -38,7 +38,7 @@ impl<'a> Apt<'a> {
         for below in ["state/lists/partial", "cache/archives/partial", "packages"] {
             create(&folder.join(below))?;
         }
-        // No package is installed, as far as it knows.
+        // An empty status file: for this apt, no package is installed.
         fs::write(folder.join("status"), "").context("the list of what is installed")?;
         Ok(Self {
             release,
@@ -46,7 +46,7 @@ impl<'a> Apt<'a> {
         })
     }
 
-    /// A command of apt's that looks into these folders only.
+    /// Returns a command of apt's that uses these folders only.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         let folder = |below: &str| self.folder.join(below).display().to_string();
@@ -69,11 +69,11 @@ impl<'a> Apt<'a> {
         command
     }
 
-    /// Gets the list of the release's packages.
+    /// Fetches the release's package list.
     pub(super) fn update(&self) -> Result<()> {
         let mut last = Ok(());
         for mirror in MIRRORS {
-            // A release that has gone to the archive is not signed anew.
+            // The archive does not renew the signatures of old releases.
             let source = format!(
                 "deb [arch=amd64 target=Packages check-valid-until=no signed-by={KEYRING}] {mirror} {} main\n",
                 self.release.suite
@@ -89,13 +89,13 @@ impl<'a> Apt<'a> {
         last
     }
 
-    /// The packages that hold the newest kernel.
+    /// Returns the packages of the newest kernel.
     pub(super) fn kernel_packages(&self) -> Result<Vec<String>> {
         let mut newest = self.depends(META_PACKAGE)?.into_iter();
         let image = newest
             .find(|name| name.starts_with("linux-image-"))
             .with_context(|| format!("{META_PACKAGE} depends on no kernel"))?;
-        // From 7 on, the files are in packages of which that one is made up.
+        // From kernel 7 on, the files are in packages that the image package depends on.
         let parts = self
             .depends(&image)?
             .into_iter()
@@ -105,7 +105,7 @@ impl<'a> Apt<'a> {
         Ok(packages)
     }
 
-    /// What a package depends on: names, without versions and alternatives.
+    /// Returns the dependencies of a package: names, without versions and alternatives.
     fn depends(&self, package: &str) -> Result<Vec<String>> {
         let about =
             exec::output(

@@ -1,4 +1,4 @@
-//! An emulated machine with one kernel, from the start to its own switching off.
+//! Boots one kernel on an emulated machine and waits until the machine switches itself off.
 
 use std::{
     fs,
@@ -12,31 +12,31 @@ use anyhow::{Context as _, Result};
 use super::{debian::Kernel, image::PROGRAM_FOLDER};
 use crate::exec;
 
-/// The emulator, of the package `qemu-system-x86`.
+/// The emulator, from the package `qemu-system-x86`.
 pub(crate) const EMULATOR: &str = "qemu-system-x86_64";
 
-/// All that can be emulated, but for cmpxchg16b: QEMU 7.2 gets its flags wrong (seen: a direction flag out of
-/// nowhere, and memory overwritten in the kernel's allocator). Kernels have another way where a CPU lacks it.
+/// A CPU with all features that can be emulated except cmpxchg16b: QEMU 7.2 computes its flags wrongly (seen: a direction
+/// flag that nothing had set, and memory overwritten in the kernel's allocator). Kernels have another method for CPUs without it.
 const CPU: &str = "max,-cx16";
 
-/// A kernel of Debian without cmpxchg16b gives no memory to socket storage from 6.18 on, but where its allocator checks
-/// itself (`kmalloc_nolock`, <https://elixir.bootlin.com/linux/v6.18/source/mm/slub.c>). So it does.
+/// From 6.18 on, a Debian kernel on a CPU without cmpxchg16b gives no memory to socket storage unless its allocator checks
+/// itself (`kmalloc_nolock`, <https://elixir.bootlin.com/linux/v6.18/source/mm/slub.c>). This parameter enables the checks.
 const ALLOCATOR: &str = "slub_debug=F,kmalloc-*";
 
-/// A run takes half a minute on an idle machine. One that takes this long does not end any more.
+/// Time limit: a run takes half a minute on an idle machine, so a run that takes this long does not end.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// What is left of a run.
+/// The results of a run.
 pub(super) struct Finished {
-    /// What the checks printed.
+    /// The output of the checks.
     pub(super) results: String,
-    /// What the kernel and the verifier said.
+    /// The output of the kernel and the verifier.
     pub(super) console: PathBuf,
-    /// How long it took, the boot included.
+    /// The time taken, including the boot.
     pub(super) took: Duration,
 }
 
-/// Boots a kernel and waits for its end. What it says is kept in `folder`.
+/// Boots a kernel and waits for its end. The output is kept in `folder`.
 pub(super) fn boot(
     kernel: &Kernel,
     initramfs: &Path,
@@ -45,11 +45,11 @@ pub(super) fn boot(
 ) -> Result<Finished> {
     let results = folder.join(format!("{}-results.log", kernel.version));
     let console = folder.join(format!("{}-console.log", kernel.version));
-    // Where a run before this one ended is nobody's business.
+    // The console of an earlier run must not be mixed with this one.
     fs::remove_file(&console).ok();
 
     let mut command = Command::new(EMULATOR);
-    // Emulated also where there is KVM: what works everywhere, and comes out the same.
+    // Emulated even if there is KVM: that works on every machine, with the same results.
     command.args(["-accel", "tcg", "-machine", "q35", "-cpu", CPU]);
     command.args([
         "-smp",
@@ -61,7 +61,7 @@ pub(super) fn boot(
         "none",
         "-no-reboot",
     ]);
-    // The first serial line is the console's, the second the results'.
+    // The first serial line is the console, the second one is for the results.
     command
         .arg("-serial")
         .arg(format!("file:{}", console.display()));
@@ -85,9 +85,9 @@ pub(super) fn boot(
     })
 }
 
-/// The kernel's parameters. What it does not know, and has a value, becomes the first process's environment.
+/// Returns the kernel's parameters. An unknown parameter with a value becomes a variable of the first process.
 fn parameters(only: Option<&str>) -> String {
-    // A panic ends the machine (it would reboot at once, which -no-reboot makes an end).
+    // A panic ends the machine: it would reboot at once, and -no-reboot turns the reboot into an end.
     let mut parameters =
         format!("console=ttyS0 quiet panic=-1 {ALLOCATOR} EBB_BIN_DIR={PROGRAM_FOLDER}");
     if let Some(only) = only {

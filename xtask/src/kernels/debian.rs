@@ -1,7 +1,7 @@
-//! Debian's kernels: fetched with apt, unpacked and kept, never installed.
+//! Debian's kernels: fetched with apt, unpacked and cached, never installed.
 //!
-//! Each kernel has a package list of its own, apart from the system's, which knows one release only. What
-//! has been fetched once is used until somebody asks for an update, so a test run does not change by itself.
+//! Each kernel has a package list of its own; the system's list contains only one release. A fetched kernel is used until the
+//! user requests an update, so a test run does not change by itself.
 
 use std::{
     fs,
@@ -15,12 +15,12 @@ use super::apt::{Apt, create};
 /// A kernel, and the Debian release that has it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Release {
-    /// Its version as far as it is promised.
+    /// The part of its version that does not change within the release.
     pub(crate) version: &'static str,
     pub(super) suite: &'static str,
 }
 
-/// From the oldest that Ebb supports to Debian's newest.
+/// All kernels, from the oldest that Ebb supports to Debian's newest.
 pub(crate) const KERNELS: &[Release] = &[
     Release {
         version: "5.10",
@@ -41,7 +41,7 @@ pub(crate) const KERNELS: &[Release] = &[
 ];
 
 impl Release {
-    /// That of a version such as `5.10`, `6.12.9` or `7.x`.
+    /// Finds the release of a version such as `5.10`, `6.12.9` or `7.x`.
     pub(crate) fn find(version: &str) -> Option<&'static Self> {
         KERNELS.iter().find(|release| {
             version
@@ -51,25 +51,25 @@ impl Release {
     }
 }
 
-/// Modules that the checks need: the network emulator.
+/// Modules that the checks need: the network emulator (netem).
 const MODULES: [&str; 1] = ["sch_netem"];
 
 /// A kernel in the cache.
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    /// Its version as far as it was asked for.
+    /// Its version, as in `Release`.
     pub(super) version: &'static str,
-    /// What to boot.
+    /// The kernel image to boot.
     pub(super) image: PathBuf,
-    /// Its modules that are to be loaded.
+    /// The modules to load.
     pub(super) modules: Vec<PathBuf>,
 }
 
 impl Kernel {
-    /// The kernel of a release, from the cache or else from Debian.
+    /// Returns the kernel of a release, from the cache or else from Debian.
     ///
     /// # Errors
-    /// Debian is out of reach, or has it no more.
+    /// If Debian cannot be reached, or no longer has the kernel.
     pub(crate) fn get(release: &Release, update: bool) -> Result<Self> {
         let all = ebb_ebpf_build::cache_dir().join("kernels");
         let folder = all.join(release.version);
@@ -98,7 +98,7 @@ impl Kernel {
 
 const IMAGE: &str = "vmlinuz";
 
-/// Fetches what is needed into a new folder, which takes the place of the old one when all is there.
+/// Fetches the files into a new folder, which replaces the old one when it is complete.
 fn fetch(release: &Release, all: &Path, folder: &Path) -> Result<()> {
     let work = all.join(format!("{}.new", release.version));
     if work.exists() {
@@ -117,7 +117,7 @@ fn fetch(release: &Release, all: &Path, folder: &Path) -> Result<()> {
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        // With its release behind it in /boot, or alone beside its modules.
+        // In /boot, the name has the version as a suffix; beside the modules, it has none.
         let to = if name.starts_with(IMAGE) {
             IMAGE
         } else if MODULES.iter().any(|module| is_module(&file, module)) {
@@ -142,7 +142,7 @@ fn is_module(file: &Path, name: &str) -> bool {
         .is_some_and(|rest| rest == ".ko" || rest.starts_with(".ko."))
 }
 
-/// All files in a folder and its folders; none where it cannot be read.
+/// Returns all files in a folder and its subfolders; none if it cannot be read.
 pub(super) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -1,4 +1,4 @@
-//! The initramfs: all files of the machine, a cpio archive that the kernel unpacks into its memory
+//! Builds the initramfs: all files of the machine, in a cpio archive that the kernel unpacks into its memory
 //! (<https://docs.kernel.org/driver-api/early-userspace/buffer-format.html>).
 
 use std::{
@@ -15,27 +15,27 @@ use cpio::newc;
 use super::debian::Kernel;
 use crate::{cargo::Workspace, exec};
 
-/// The programs, and where they are looked for: the kernel starts `/init`, which starts the others.
+/// The programs and their paths in the machine: the kernel starts `/init`, which starts the others.
 const PROGRAMS: [(&str, &str); 2] = [
     ("ebb-kernel-check", "/init"),
     ("ebb-sample", "/bin/ebb-sample"),
 ];
 pub(super) const PROGRAM_FOLDER: &str = "/bin";
 
-/// What has to be built.
+/// Returns the names of the programs to build.
 pub(super) fn programs() -> impl Iterator<Item = &'static str> {
     PROGRAMS.into_iter().map(|(name, _)| name)
 }
 
-/// Where it finds the modules to load.
+/// The folder in which `/init` finds the modules to load.
 const MODULE_FOLDER: &str = "/modules";
 
-/// File modes: a folder, a program, anything else.
+/// File modes of a folder, a program and any other file.
 const FOLDER: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const PLAIN: u32 = 0o100_644;
 
-/// Writes the initramfs of a kernel into `folder`; where it is.
+/// Writes the initramfs of a kernel into `folder` and returns its path.
 pub(super) fn initramfs(workspace: &Workspace, kernel: &Kernel, folder: &Path) -> Result<PathBuf> {
     let mut files = Vec::new();
     let mut libraries = BTreeSet::new();
@@ -70,15 +70,15 @@ pub(super) fn initramfs(workspace: &Workspace, kernel: &Kernel, folder: &Path) -
     Ok(path)
 }
 
-/// A copy of a program without its debug information, which is most of its size.
+/// Copies a program without its debug information, which is most of its size.
 fn stripped(program: &Path, folder: &Path) -> Result<PathBuf> {
     let to = folder.join(program.file_name().unwrap_or_default());
-    // Of binutils, without which nothing would have been linked.
+    // strip is part of binutils, which linking requires anyway.
     exec::run(Command::new("strip").arg("-o").arg(&to).arg(program))?;
     Ok(to)
 }
 
-/// The shared libraries of a program, and what loads them.
+/// Returns the shared libraries of a program, and the dynamic loader.
 fn libraries_of(program: &Path) -> Result<Vec<PathBuf>> {
     let list = exec::output(Command::new("ldd").arg(program))
         .with_context(|| format!("ldd {} failed", program.display()))?;
@@ -89,7 +89,7 @@ fn libraries_of(program: &Path) -> Result<Vec<PathBuf>> {
     Ok(libraries)
 }
 
-/// From `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7f…)` or `/lib64/ld-linux-x86-64.so.2 (0x7f…)`; the
+/// Parses a line such as `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7f…)` or `/lib64/ld-linux-x86-64.so.2 (0x7f…)`; the
 /// kernel's own `linux-vdso.so.1` has no file.
 fn library(line: &str) -> Option<PathBuf> {
     let (path, _address) = line.trim().rsplit_once(" (")?;
@@ -97,7 +97,7 @@ fn library(line: &str) -> Option<PathBuf> {
     path.starts_with('/').then(|| path.into())
 }
 
-/// A cpio archive that has a file's folders before the file, as the kernel wants them.
+/// A cpio archive in which a file's folders come before the file, as the kernel requires.
 struct Archive<W: Write> {
     writer: W,
     folders: Vec<PathBuf>,
@@ -114,7 +114,7 @@ impl<W: Write> Archive<W> {
     fn add(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
         let mut folders: Vec<_> = Path::new(path).ancestors().skip(1).collect();
         folders.reverse();
-        // The first is the root, which is there.
+        // The first is the root, which exists already.
         for folder in folders.into_iter().skip(1) {
             if !self.folders.iter().any(|known| known == folder) {
                 self.folders.push(folder.to_owned());

@@ -1,9 +1,8 @@
-//! `cargo xtask kernels`: the counter on older and newer kernels than this machine's.
+//! `cargo xtask kernels`: checks the counter on older and newer kernels than this machine's.
 //!
-//! Debian's own kernels, each with a first process that loads the real programs and checks what they count
-//! (`ebb-kernel-check` of the tests' package), on an emulated machine: no root, no KVM, nothing installed
-//! but the emulator. A kernel that is not to be had is said to be so and counted as skipped; one that does
-//! not come to its end has failed.
+//! Debian's own kernels boot on an emulated machine, with a first process that loads the real programs and checks their counts
+//! (`ebb-kernel-check` of the tests' package). This needs no root, no KVM and no package but the emulator. A kernel that
+//! cannot be fetched is reported and counted as skipped; a kernel whose checks do not end has failed.
 
 mod apt;
 mod boot;
@@ -32,13 +31,13 @@ pub(crate) use self::{
 /// Boot other kernels and check that the programs load and count there
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Which kernels; all of them if none is named
+    /// Kernels to check; all of them if none is named
     #[arg(value_name = "VERSION", value_parser = release)]
     versions: Vec<&'static Release>,
     /// Fetch Debian's newest packages of them, instead of using those fetched before
     #[arg(long)]
     update: bool,
-    /// Only the checks whose names hold this, and the first, which loads the programs
+    /// Only the checks whose names contain this, and the first, which loads the programs
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
 }
@@ -82,12 +81,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// Boots one kernel with the checks, which have been built.
+/// Boots one kernel with the checks, which must have been built.
 ///
 /// # Errors
-/// It cannot be booted, or does not end.
+/// If the kernel cannot be booted, or does not end.
 pub(crate) fn check(workspace: &Workspace, kernel: &Kernel, only: Option<&str>) -> Result<Outcome> {
-    // Beside the programs, not in the cache: two checkouts may do this at the same time.
+    // Beside the programs, not in the cache: two checkouts may run this at the same time.
     let folder = workspace.bin_dir().join("kernels");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let initramfs = image::initramfs(workspace, kernel, &folder).context("no initramfs")?;

@@ -1,46 +1,46 @@
-//! What the checks came to on one kernel, read from what they printed.
+//! The results of the checks on one kernel, read from their output.
 
 use std::{fs, path::Path, time::Duration};
 
 use super::boot::Finished;
 
-/// Lines of the console that are shown when the programs are refused: the verifier's last words.
+/// Lines of the console that are shown if the kernel rejects the programs: the end of the verifier's output.
 const TAIL: usize = 40;
 
-/// A check, and what it came to.
+/// A check and its result.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Check {
     pub(crate) name: String,
     pub(crate) verdict: Verdict,
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The counts are right.
+    /// The counts are correct.
     Passed,
-    /// They are not, or the kernel refuses something.
+    /// The counts are wrong, or the kernel rejects something.
     Failed,
-    /// The kernel has not what it takes.
+    /// The kernel lacks a feature that the check needs.
     Lacking(String),
 }
 
-/// What the checks came to on one kernel.
+/// The results of all checks on one kernel.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    /// Its version: as it was asked for, or in full once it has run.
+    /// Its version: the one of the release, or the full one after a run.
     pub(crate) kernel: String,
     pub(crate) checks: Vec<Check>,
-    /// Figures, by what they are of.
+    /// Measured values, by name.
     pub(super) measured: Vec<(String, String)>,
-    /// What went wrong, for people.
+    /// Descriptions of the failures.
     pub(super) failures: Vec<String>,
     pub(super) took: Duration,
     ended: bool,
 }
 
 impl Outcome {
-    /// Of a kernel that could not be booted.
+    /// Creates the outcome of a kernel that could not be booted.
     pub(super) fn not_run(version: &str) -> Self {
         Self {
             kernel: version.to_owned(),
@@ -48,7 +48,7 @@ impl Outcome {
         }
     }
 
-    /// Reads what the checks have printed.
+    /// Reads the output of the checks.
     pub(super) fn read(version: &str, finished: &Finished) -> Self {
         let mut outcome = Self::not_run(version);
         outcome.took = finished.took;
@@ -73,7 +73,7 @@ impl Outcome {
                 self.checks.extend(check(rest));
                 self.ended |= rest.starts_with("result: ");
             } else if let Some(version) = line.strip_prefix("kernel: ") {
-                // `5.10.0-32-cloud-amd64`: the first word is what people know it by.
+                // `5.10.0-32-cloud-amd64`: the first word is the version that people know.
                 self.kernel = version.to_owned();
             } else if let Some((what, figure)) = line
                 .strip_prefix("measured: ")
@@ -81,7 +81,7 @@ impl Outcome {
             {
                 self.measured.push((what.to_owned(), figure.to_owned()));
             } else if line.starts_with("---- ") {
-                // The reasons follow, up to the names once more.
+                // The reasons follow, until the list of names is repeated.
                 self.failures.push(line.to_owned());
                 let reasons = lines.by_ref().take_while(|line| *line != "failures:");
                 self.failures
@@ -96,7 +96,7 @@ impl Outcome {
             .is_some_and(|check| check.verdict == Verdict::Failed)
     }
 
-    /// Whether all was run, and nothing failed.
+    /// Whether all checks have run, and none has failed.
     pub(crate) fn is_good(&self) -> bool {
         self.ended
             && self
@@ -106,7 +106,7 @@ impl Outcome {
     }
 }
 
-/// One line of a test runner, without its first word: `NAME ... ok`.
+/// Parses one line of a test runner, without its first word: `NAME ... ok`.
 fn check(line: &str) -> Option<Check> {
     let (name, outcome) = line.split_once(" ... ")?;
     let verdict = match outcome {

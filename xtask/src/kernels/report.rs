@@ -1,11 +1,11 @@
-//! What the checks came to, as a table: a row for each, a column for each kernel.
+//! The results of the checks as a table: a row for each check, a column for each kernel.
 
 use std::fmt;
 
 use super::outcome::{Outcome, Verdict};
 use crate::{say, table::table};
 
-/// All kernels' outcomes.
+/// The outcomes of all kernels.
 pub(crate) struct Report<'a>(pub(crate) &'a [Outcome]);
 
 impl fmt::Display for Report<'_> {
@@ -39,7 +39,7 @@ impl Report<'_> {
                 .map(|(what, _)| what.as_str())
                 .collect()
         });
-        // Not all kernels have the same programs.
+        // Different kernels may have different programs.
         figures.sort_unstable();
         let mut rows = Vec::new();
         for name in checks {
@@ -55,7 +55,7 @@ impl Report<'_> {
         table(header, 1, rows)
     }
 
-    /// What was lacking, by kernel.
+    /// Writes what each kernel lacks.
     fn lacking(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for outcome in self.0 {
             let mut reasons: Vec<_> = outcome
@@ -75,7 +75,7 @@ impl Report<'_> {
     }
 }
 
-/// The names that any kernel has, each once, in the order of the first that has it.
+/// Returns the names of all kernels, each once, in the order of the first kernel that has it.
 fn names<'a>(outcomes: &'a [Outcome], of: impl Fn(&'a Outcome) -> Vec<&'a str>) -> Vec<&'a str> {
     let mut names = Vec::new();
     for name in outcomes.iter().flat_map(of) {
@@ -108,7 +108,7 @@ fn figure(outcome: &Outcome, name: &str) -> String {
     found.map_or("-", |(_, figure)| figure).to_owned()
 }
 
-/// `5.10.0-32-cloud-amd64` as people call it: without the variant of the package.
+/// Shortens `5.10.0-32-cloud-amd64`: removes the variant of the package.
 fn short(kernel: &str) -> String {
     kernel.split("-cloud").next().unwrap_or(kernel).to_owned()
 }

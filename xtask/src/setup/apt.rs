@@ -1,7 +1,7 @@
-//! Packages of Debian and its kin.
+//! Packages of Debian and its derivatives.
 //!
-//! Bias: leave the machine as it was but for the files. No service is started or enabled by what is
-//! installed here, and nothing that is there is removed to make room.
+//! Bias: nothing on the machine changes except for new files. No service of these packages is started or enabled, and no
+//! installed package is removed to make room.
 
 use std::{process::Command, time::Duration};
 
@@ -9,14 +9,14 @@ use anyhow::{Result, bail};
 
 use crate::{exec, root::Root, setup::log};
 
-/// One root shell for all of it, so that sudo is asked once and the guard goes away even on Ctrl-C.
+/// One root shell does everything, so sudo asks once, and the guard is removed even on Ctrl-C.
 ///
-/// `policy-rc.d` with exit 101 is Debian's way to forbid maintainer scripts to start services
-/// (`/usr/share/doc/init-system-helpers/README.policy-rc.d.gz`). One that exists is left alone.
-/// A failing update is not fatal: often it is some other repository that is out of reach.
+/// `policy-rc.d` with exit 101 is Debian's way to prevent maintainer scripts from starting services
+/// (`/usr/share/doc/init-system-helpers/README.policy-rc.d.gz`). An existing one stays unchanged.
+/// A failed update is not fatal: often it is some other repository that cannot be reached.
 ///
-/// What is there may be of the release's backports and go with its like only (`qemu-utils` breaks an older emulator): what
-/// cannot be installed beside it otherwise is taken from there.
+/// Installed packages may be from the release's backports and fit only packages from there (`qemu-utils` breaks an older
+/// emulator). So packages that cannot be installed otherwise are taken from the backports.
 const SCRIPT: &str = r#"
 set -eu
 made=
@@ -51,10 +51,10 @@ for package in $packages; do
 done
 "#;
 
-/// Half an hour: a few hundred megabytes on a slow line.
+/// Time limit: a few hundred megabytes on a slow line.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// Installs packages; `root` is asked once it is clear that there is an apt to use it.
+/// Installs packages; `root` is called only if there is an apt to install them.
 pub(super) fn install(packages: &[&str], root: &dyn Fn() -> Result<Root>) -> Result<()> {
     let list = packages.join(" ");
     if exec::which("apt-get").is_none() {
@@ -71,7 +71,7 @@ pub(super) fn install(packages: &[&str], root: &dyn Fn() -> Result<Root>) -> Res
     )
 }
 
-/// Whether a package is there, completely.
+/// Whether a package is completely installed.
 pub(super) fn is_installed(package: &str) -> bool {
     exec::output(Command::new("dpkg-query").args([
         "--show",

@@ -1,7 +1,7 @@
 //! The compiler and the linker for the kernel programs.
 //!
-//! rustup is tried first, for it needs no root; where it has no nightly to give, the distribution's
-//! compiler is next. `ebb-ebpf-build` decides what is good enough, here it is only fetched.
+//! rustup is tried first, because it needs no root. If it cannot provide a nightly, the distribution's compiler is tried.
+//! `ebb-ebpf-build` decides which compiler is good enough; this module only fetches it.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -10,35 +10,35 @@ use ebb_ebpf_build::{LINKER_LLVM, LINKER_VERSION, Linker, Origin};
 
 use crate::{cargo, exec, say, setup::log};
 
-/// A nightly whose LLVM is the linker's, and that compiles the aya of this workspace.
+/// A nightly with the same LLVM as the linker. It can compile the aya of this workspace.
 const NIGHTLY: &str = "nightly-2026-05-20";
 
-/// Debian 12's newest compiler and its library sources (made for its browsers, hence the names).
+/// Debian 12's newest compiler and its library sources (packaged for Debian's browsers, hence the names).
 pub(super) const COMPILER_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 
-/// What building bpf-linker takes. It links LLVM as a shared library, so nothing that LLVM itself
+/// The package that building bpf-linker requires. bpf-linker links LLVM as a shared library, so no library that LLVM itself
 /// links is needed.
 pub(super) const LINKER_PACKAGES: [&str; 1] = ["llvm-22-dev"];
 
-/// Where Debian puts that LLVM. Without it, the linker's build picks a wrong library folder.
+/// The folder of that LLVM in Debian. Without it, the linker's build selects a wrong library folder.
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
-/// Five minutes: a compiler is some 100 MB, and one that does not come can be had elsewhere.
+/// Time limit: a compiler is some 100 MB, and if rustup fails there is another source.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// Half an hour for a build that takes 45 s on two cores.
+/// Time limit of a build that takes 45 s on two cores.
 const LINKER_LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// What to do where there is neither rustup's nor Debian's way.
+/// The instruction for machines on which neither rustup nor Debian's packages work.
 pub(super) const BY_HAND: &str = "to set this machine up by hand, put a bpf-linker on PATH \
     (https://github.com/aya-rs/bpf-linker) and run `rustup toolchain install nightly --component rust-src`";
 
-/// Whether a compiler is there after all that could be done without root.
+/// Whether there is a compiler after the attempts that need no root.
 pub(super) struct Compiler {
     pub(super) is_there: bool,
 }
 
-/// Gets a compiler by rustup, if there is none and rustup can.
+/// Gets a compiler by rustup, if there is none yet.
 pub(super) fn compiler() -> Compiler {
     let chosen = std::env::var_os("EBB_BPF_TOOLCHAIN").is_some();
     if !is_usable()
@@ -62,7 +62,7 @@ fn is_usable() -> bool {
         .any(|compiler| compiler.objection(Some(&linker)).is_none())
 }
 
-/// Completes a nightly that only lacks the sources, else installs one.
+/// Completes a nightly that lacks only the sources, or else installs one.
 fn by_rustup() -> Result<()> {
     let incomplete = ebb_ebpf_build::compilers().into_iter().find(|compiler| {
         !compiler.has_sources && compiler.llvm <= LINKER_LLVM && compiler.is_new_enough()
@@ -88,7 +88,7 @@ fn by_rustup() -> Result<()> {
     exec::watched(&what, &mut rustup, &log("rustup"), RUSTUP_LIMIT)
 }
 
-/// Builds bpf-linker into the cache.
+/// Builds bpf-linker and installs it into the cache.
 pub(super) fn install_linker() -> Result<()> {
     let mut cargo = cargo::cargo();
     cargo.args([
@@ -110,7 +110,7 @@ pub(super) fn install_linker() -> Result<()> {
     if Path::new(LLVM_PREFIX).is_dir() {
         cargo.env("LLVM_PREFIX", LLVM_PREFIX);
     }
-    // It is not part of this workspace's build.
+    // bpf-linker is not part of this workspace's build.
     cargo.env_remove("CARGO_TARGET_DIR");
     let what = format!("building bpf-linker {LINKER_VERSION} (about a minute)");
     exec::watched(&what, &mut cargo, &log("bpf-linker"), LINKER_LIMIT)

@@ -1,7 +1,7 @@
-//! `cargo xtask setup`: installs what this machine lacks, and says what it does.
+//! `cargo xtask setup`: installs what this machine lacks, and reports it.
 //!
-//! What is there already is left alone, so a second run takes well under a second. Tools are kept
-//! in the user's cache, outside the checkout; packages come from the distribution.
+//! Installed programs stay unchanged, so a second run takes well under a second. Tools are kept in the user's cache, outside
+//! the checkout; packages come from the distribution.
 
 mod apt;
 mod kernel;
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{exec, root::Root, say};
 
-/// Install what building Ebb needs and this machine lacks
+/// Install what this machine lacks to build Ebb
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Also the servers and load generators that the integration tests use
@@ -60,7 +60,7 @@ pub(crate) fn toolchain() -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that the programs the integration tests use are there.
+/// Makes sure that the programs of the integration tests are installed.
 pub(crate) fn test_tools() -> Result<()> {
     let packages = tools::missing_packages();
     install(
@@ -89,7 +89,7 @@ pub(crate) fn fuzz_tools() -> Result<()> {
     )
 }
 
-/// Installs those of `packages` that are not there; root is asked for only if there are any.
+/// Installs the missing ones of `packages`; root is requested only if there are any.
 fn install(packages: &[&str], reason: &str) -> Result<()> {
     let packages: Vec<_> = packages
         .iter()
@@ -102,7 +102,7 @@ fn install(packages: &[&str], reason: &str) -> Result<()> {
     apt::install(&packages, &|| Root::ask(reason))
 }
 
-/// Where the output of what is installed goes.
+/// Returns the path of an installation's log.
 fn log(name: &str) -> PathBuf {
     exec::log(&format!("setup-{name}"))
 }

@@ -1,4 +1,4 @@
-//! The programs that tests use, all from the distribution: servers, load generators, an emulator.
+//! The programs that tests use: servers, load generators and an emulator, all from the distribution.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -11,10 +11,10 @@ use crate::{
     setup::log,
 };
 
-/// Program and the package that has it.
+/// A program and its package.
 const TOOLS: [(&str, &str); 17] = [
     ("ab", "apache2-utils"),
-    // The program without the service.
+    // The package with the program but without the service.
     ("apache2", "apache2-bin"),
     ("chromium", "chromium"),
     ("curl", "curl"),
@@ -33,17 +33,17 @@ const TOOLS: [(&str, &str); 17] = [
     ("wrk", "wrk"),
 ];
 
-/// Module of the distribution's Python and the package that has it.
+/// A module of the distribution's Python and its package.
 const MODULES: [(&str, &str); 3] = [
     ("grpc", "python3-grpcio"),
     ("h2", "python3-h2"),
     ("websockets", "python3-websockets"),
 ];
 
-/// The one that sees the distribution's modules, whichever comes first on the `PATH`.
+/// The distribution's Python, which finds these modules, whichever Python is first on the `PATH`.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// The packages of those that are not there.
+/// Returns the packages of the tools that are missing.
 pub(super) fn missing_packages() -> Vec<&'static str> {
     let tools = TOOLS
         .iter()
@@ -54,7 +54,7 @@ pub(super) fn missing_packages() -> Vec<&'static str> {
     tools.chain(modules).map(|(_, package)| *package).collect()
 }
 
-/// The packages that fetching and booting other kernels takes and that are not there.
+/// Returns the missing packages that are required to fetch and boot other kernels.
 pub(super) fn missing_for_kernels() -> Vec<&'static str> {
     let mut packages = Vec::new();
     if exec::which(EMULATOR).is_none() {
@@ -66,11 +66,11 @@ pub(super) fn missing_for_kernels() -> Vec<&'static str> {
     packages
 }
 
-/// Packages of npm's that tests use: what judges whether everybody can use a page, and Grafana's own types with what
-/// holds a dashboard against them.
+/// npm packages that tests use: a checker of a page's accessibility, and Grafana's own types with the compiler that checks a
+/// dashboard against them.
 const NPM: [&str; 3] = ["axe-core@4", "@grafana/schema@11", "typescript@5"];
 
-/// Fetches what of npm's packages is not there, into the cache. Without npm the tests that use them are skipped.
+/// Fetches the missing npm packages into the cache. Without npm, the tests that use them are skipped.
 pub(super) fn npm_packages() -> Result<()> {
     let folder = ebb_ebpf_build::cache_dir().join("npm");
     let is_there = |package: &&str| {
@@ -101,5 +101,5 @@ pub(super) fn npm_packages() -> Result<()> {
     exec::watched("fetching npm packages", &mut npm, &log("npm"), NPM_LIMIT)
 }
 
-/// Some 40 MB.
+/// Time limit for some 40 MB.
 const NPM_LIMIT: Duration = Duration::from_secs(5 * 60);

@@ -1,24 +1,24 @@
-//! Counting tests by what their runners print.
+//! Counts tests by the output of their runners.
 //!
-//! libtest, rustdoc and libtest-mimic print the same lines, and cargo has no stable machine form of
-//! them. Bias: a runner that dies without a result counts as a failed test, see [`Counts::settle`].
+//! libtest, rustdoc and libtest-mimic print the same lines, and cargo has no stable machine-readable form of them. Bias: a
+//! runner that dies without a result counts as a failed test, see [`Counts::settle`].
 
 use std::ops::AddAssign;
 
-/// Tests by outcome, and why those that were skipped were.
+/// Number of tests by outcome, and the reasons of those that were skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) passed: u64,
     pub(super) failed: u64,
     pub(super) skipped: u64,
-    /// One line each: `name: reason`, or `name` alone where the runner gives none.
+    /// One line each: `name: reason`, or `name` alone if the runner gives no reason.
     pub(super) reasons: Vec<String>,
-    /// The names of those that failed.
+    /// The names of the tests that failed.
     pub(super) failures: Vec<String>,
 }
 
 impl Counts {
-    /// A check that is one thing.
+    /// Counts one check.
     pub(super) fn one(passed: bool) -> Self {
         Self {
             passed: passed.into(),
@@ -27,7 +27,7 @@ impl Counts {
         }
     }
 
-    /// Something that could not be tried.
+    /// Counts a check that could not run.
     pub(super) fn skipped(reason: String) -> Self {
         Self {
             skipped: 1,
@@ -36,7 +36,7 @@ impl Counts {
         }
     }
 
-    /// Takes in one line of a runner's output.
+    /// Counts one line of a runner's output.
     pub(super) fn read(&mut self, line: &str) {
         if let Some(result) = line.strip_prefix("test result: ") {
             for (number, what) in result
@@ -71,7 +71,7 @@ impl Counts {
         }
     }
 
-    /// The end of the step: a run that failed has at least one failure, whatever was printed.
+    /// Ends the step: a run that failed has at least one failure, whatever was printed.
     pub(super) fn settle(mut self, success: bool) -> Self {
         if !success && self.failed == 0 {
             self.failed = 1;

@@ -1,11 +1,11 @@
-//! The fuzzers, for a short while: each target is one test.
+//! The fuzzers, for a short time: each target counts as one test.
 
 use anyhow::Result;
 
 use super::count::Counts;
 use crate::{cargo::Workspace, fuzz, setup};
 
-/// Runs them all.
+/// Runs all fuzzers.
 pub(super) fn run(workspace: &Workspace) -> Result<Counts> {
     if let Err(error) = setup::fuzz_tools() {
         return Ok(Counts::skipped(format!("fuzzing: {error:#}")));

@@ -1,9 +1,8 @@
-//! What a test run left on the machine: processes, cgroups, pins, network namespaces.
+//! Finds what a test run has left on the machine: processes, cgroups, pins, network namespaces.
 //!
-//! Compared with what was there before, so that a run of Ebb beside the tests is not taken for
-//! theirs. One that began meanwhile shares its folders with those of the tests: then only what can be
-//! told apart is compared, and it is said. Programs in the kernel are not listed: without a pin, a process or a cgroup there is
-//! nothing that could hold one.
+//! The state is compared with the one before, so that a run of Ebb beside the tests does not count as theirs. A run of Ebb that
+//! began meanwhile shares its folders with those of the tests: then only distinguishable things are compared, and a
+//! message says so. Programs in the kernel are not listed: nothing can hold one except a pin, a process or a cgroup.
 
 use std::{
     collections::BTreeSet,
@@ -17,23 +16,22 @@ use std::{
 use super::count::Counts;
 use crate::{cargo::Workspace, say};
 
-/// Set on test runners: whatever they start inherits it, and is found by it even when it has become
-/// an orphan.
+/// Variable set on test runners: every process that they start inherits it, and is found by it even if it has become an
+/// orphan.
 const MARK: &str = "EBB_TEST_RUN";
 
-/// What is on its way out gets this long; the kernel removes cgroups and namespaces later than the
-/// processes in them.
+/// Time for removals under way to end; the kernel removes cgroups and namespaces later than the processes in them.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 
-/// How often to look meanwhile.
+/// Interval between checks in that time.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Marks what `command` will start.
+/// Marks all processes that `command` will start.
 pub(super) fn mark(command: &mut Command) {
     command.env(MARK, std::process::id().to_string());
 }
 
-/// What there is of Ebb on the machine, one line each.
+/// The things of Ebb on the machine, one line each.
 pub(super) struct Snapshot(BTreeSet<String>);
 
 impl Snapshot {
@@ -49,7 +47,7 @@ impl Snapshot {
         Self(found)
     }
 
-    /// One passed check if nothing was added since, else a failure for each thing that was.
+    /// Returns one passed check if nothing was added since, otherwise a failure for each added thing.
     pub(super) fn compare(&self, workspace: &Workspace) -> Counts {
         let start = Instant::now();
         let left = loop {
@@ -76,7 +74,7 @@ impl Snapshot {
     }
 }
 
-/// Whether a line is about a folder that all runs on a machine share: `ebb`, and what is in it.
+/// Whether a line is about a folder that all runs on a machine share: `ebb` and its contents.
 fn is_shared(line: &str) -> bool {
     Path::new(line)
         .components()
@@ -84,7 +82,7 @@ fn is_shared(line: &str) -> bool {
         && !line.starts_with("process")
 }
 
-/// Whether an `ebb` runs that is neither a test's nor started from this build.
+/// Whether an `ebb` runs that neither a test nor this build has started.
 fn another_run(bin_dir: &Path) -> bool {
     let ours = processes(bin_dir);
     all_processes().any(|(pid, program)| {
@@ -97,7 +95,7 @@ fn describe(pid: u32, program: &Path) -> String {
     format!("process {pid} {}", program.display())
 }
 
-/// Process ids with what they run. Kernel threads and zombies run nothing, and are not among them.
+/// Returns all process ids with their programs. Kernel threads and zombies have no program and are not included.
 fn all_processes() -> impl Iterator<Item = (u32, PathBuf)> {
     fs::read_dir("/proc")
         .into_iter()
@@ -109,8 +107,7 @@ fn all_processes() -> impl Iterator<Item = (u32, PathBuf)> {
         })
 }
 
-/// Where cgroup v2 is mounted (proc(5): fields, then " - ", then the type). Further mounts show the
-/// same tree.
+/// Returns the mount point of cgroup v2 (proc(5): fields, then " - ", then the type). Further mounts show the same tree.
 fn cgroup_mount() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let (fields, _) = mounts
@@ -120,7 +117,7 @@ fn cgroup_mount() -> Option<PathBuf> {
     fields.split(' ').nth(4).map(PathBuf::from)
 }
 
-/// Entries that bear our name, and all below them: `ebb`, `ebb-test-…`, and `run-…` in the first.
+/// Returns the entries with a name of Ebb, and all below them: `ebb`, `ebb-test-…`, and `run-…` in the first.
 fn named_ebb(dir: &Path, kind: &str) -> Vec<String> {
     let ours = |path: &Path| {
         path.components()
@@ -134,7 +131,7 @@ fn named_ebb(dir: &Path, kind: &str) -> Vec<String> {
             continue;
         }
         let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        // The files in a cgroup are the kernel's.
+        // The files in a cgroup belong to the kernel.
         if is_dir || kind != "cgroup" {
             found.push(format!("{kind} {}", path.display()));
         }
@@ -145,7 +142,7 @@ fn named_ebb(dir: &Path, kind: &str) -> Vec<String> {
     found
 }
 
-/// Processes that run one of our programs, or that a marked test started.
+/// Returns the processes that run a program of this build, or that a marked test started.
 fn processes(bin_dir: &Path) -> Vec<String> {
     let mark = format!("{MARK}={}", std::process::id());
     let marked = |pid: u32| {

@@ -1,8 +1,8 @@
-//! `cargo xtask test`: everything that says whether this checkout is good, in one command.
+//! `cargo xtask test`: all checks of this checkout, in one command.
 //!
-//! A step that fails does not hide those after it. What cannot run here is counted as skipped with
-//! its reason. The last line is the verdict alone: `N passed, N failed, N skipped`, summed over all
-//! test runners, where a check that has no tests of its own (formatting, lints) counts as one.
+//! A step that fails does not stop those after it. A step that cannot run on this machine counts as skipped, with its
+//! reason. The last line is the verdict alone: `N passed, N failed, N skipped`, summed over all test runners; a check
+//! without tests of its own (formatting, lints) counts as one.
 
 mod count;
 mod fuzz;
@@ -22,7 +22,7 @@ use report::Report;
 /// Set up, check, build and test everything; the last line is the sum
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only what needs neither root nor the kernel: no integration tests
+    /// Only tests that need neither root nor the kernel: no integration tests
     #[arg(long)]
     quick: bool,
 }

@@ -10,21 +10,21 @@ use anyhow::Result;
 use super::count::Counts;
 use crate::{say, table::table};
 
-/// One step, done.
+/// The result of one step.
 struct Line {
     name: &'static str,
     took: Duration,
     counts: Counts,
 }
 
-/// What all steps came to.
+/// The results of all steps.
 #[derive(Default)]
 pub(super) struct Report {
     lines: Vec<Line>,
 }
 
 impl Report {
-    /// Runs a step and keeps its outcome. One that cannot even run has failed.
+    /// Runs a step and records its outcome. A step that cannot run has failed.
     pub(super) fn add(&mut self, name: &'static str, step: impl FnOnce() -> Result<Counts>) {
         let start = Instant::now();
         let mut counts = step().unwrap_or_else(|error| {

@@ -20,16 +20,16 @@ use crate::{
 /// Which API server the end-to-end tests use: `double` or `real`.
 const BACK_END: &str = "EBB_TEST_CLUSTER";
 
-/// Where envtest's tools put the programs of a control plane.
+/// The folder in which envtest's tools put the programs of a control plane.
 const KUBEBUILDER: &str = "/usr/local/kubebuilder/bin";
 
-/// One thing to try.
+/// One step of a test run.
 pub(super) struct Step {
     pub(super) name: &'static str,
     pub(super) run: fn(&Workspace) -> Result<Counts>,
 }
 
-/// What is run, in order. The integration tests need root and a kernel; `quick` leaves them out.
+/// Returns the steps in order. The integration tests need root and a kernel; `quick` omits them.
 pub(super) fn plan(quick: bool) -> Vec<Step> {
     let step = |name, run| Step { name, run };
     let mut plan = vec![
@@ -60,7 +60,7 @@ fn set_up(_: &Workspace) -> Result<Counts> {
     setup::toolchain().map(|()| Counts::one(true))
 }
 
-/// Not a failure: the tests that lack a tool are skipped, and each says what it lacks.
+/// Installs the test tools. An error is no failure: a test that lacks a tool is skipped, and says which one it lacks.
 fn test_tools(_: &Workspace) -> Result<Counts> {
     Ok(match setup::test_tools() {
         Ok(()) => Counts::one(true),
@@ -72,7 +72,7 @@ fn formatting(workspace: &Workspace) -> Result<Counts> {
     check(workspace.cargo(["fmt", "--all", "--check"]))
 }
 
-/// Once, before anything is run: the integration tests start these programs.
+/// Builds all programs once, before any test runs: the integration tests start these programs.
 fn build(workspace: &Workspace) -> Result<Counts> {
     check(workspace.cargo([
         "build",
@@ -89,9 +89,9 @@ fn lints(workspace: &Workspace) -> Result<Counts> {
     check(cargo)
 }
 
-/// With the host's clippy and for the host, since the compilers that build these programs bring none.
-/// What the BPF target gives them has to be stood in for: unstable features and panics that abort. In a
-/// folder of its own, for these settings would have everything else built again.
+/// Lints the kernel programs with the host's clippy and for the host, because the compilers that build these programs have no
+/// clippy. Settings replace what the BPF target provides: unstable features and panics that abort. The step uses a folder
+/// of its own, because with these settings everything else would be rebuilt.
 fn kernel_lints(workspace: &Workspace) -> Result<Counts> {
     let mut cargo = workspace.cargo(["clippy", "--package", KERNEL_PACKAGE]);
     cargo.arg("--target-dir").arg(workspace.kernel_lint_dir());
@@ -108,13 +108,12 @@ fn dependencies(workspace: &Workspace) -> Result<Counts> {
             "dependencies and licences: cargo-deny is not installed (cargo install cargo-deny)";
         return Ok(Counts::skipped(reason.to_owned()));
     }
-    // Advisories change without a change here and come from the network: not what says whether this
-    // checkout is good.
+    // Advisories come from the network and change without a change here, so they do not say whether this checkout is good.
     check(workspace.cargo(["deny", "check", "bans", "licenses", "sources"]))
 }
 
-/// All but the integration tests, of the same packages as those: cargo unites the features of what
-/// it is asked for, and another selection would build the dependencies another time.
+/// Runs all tests but the integration tests, of the same packages as those: cargo unifies the features of the selected
+/// packages, and another selection would build the dependencies again.
 fn unit_tests(workspace: &Workspace) -> Result<Counts> {
     let mut cargo = test_command(workspace);
     cargo.args(["--lib", "--bins"]);
@@ -143,7 +142,7 @@ fn integration_tests(workspace: &Workspace) -> Result<Counts> {
     as_root(workspace, INTEGRATION, |_| ())
 }
 
-/// Everywhere: the API server is a part of the tests.
+/// Runs on every machine: the API server is a part of the tests.
 fn on_the_double(workspace: &Workspace) -> Result<Counts> {
     as_root(workspace, CLUSTER, |cargo| {
         cargo.env(BACK_END, "double");
@@ -164,7 +163,7 @@ fn on_a_control_plane(workspace: &Workspace) -> Result<Counts> {
     })
 }
 
-/// A test program that loads kernel programs.
+/// Runs a test program that loads kernel programs.
 fn as_root(
     workspace: &Workspace,
     program: &str,
@@ -179,7 +178,7 @@ fn as_root(
         match Root::ask("run tests that load kernel programs") {
             Ok(root) => {
                 if let Some(runner) = root.runner() {
-                    // As cargo spells it in variables.
+                    // The form that cargo uses in variables.
                     let host = cargo::host()?.to_uppercase().replace('-', "_");
                     cargo.env(format!("CARGO_TARGET_{host}_RUNNER"), runner);
                 }
@@ -191,12 +190,12 @@ fn as_root(
     tests(&mut cargo)
 }
 
-/// A program that says yes or no.
+/// Runs a program whose exit status is the result.
 fn check(mut command: Command) -> Result<Counts> {
     Ok(Counts::one(exec::status(&mut command)?.success()))
 }
 
-/// Test runners: their output goes on, counted line by line.
+/// Runs test runners; their output is printed and counted line by line.
 fn tests(command: &mut Command) -> Result<Counts> {
     let mut child = command
         .stdin(Stdio::null())

@@ -1,8 +1,8 @@
-//! Finds words that people should not meet: one word for one thing, the field's own.
+//! Finds words that users should not see: one word for one thing, the standard term.
 //!
-//! Checked is what users read: documents, summaries of alerts, dashboards, the live page, and the messages, metric names and
-//! help texts in the programs. Comments are for reviewers. Failure mode: a word that is right in one place is reported too;
-//! then another word is right there as well.
+//! Checks the texts that users read: documents, summaries of alerts, dashboards, the live page, and the messages, metric
+//! names and help texts in the programs. Comments are for reviewers and are not checked. Failure mode: a word that is
+//! correct in one place is reported too; then another word is correct there as well.
 
 use std::{fs, path::Path, process::Command};
 
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use super::count::Counts;
 use crate::{cargo::Workspace, exec, say};
 
-/// What is not said, and what is said instead.
+/// Words to avoid, and the words to use.
 const WORDS: &[(&str, &str)] = &[
     ("asked for", "requested"),
     ("asked to have", "requested"),
@@ -39,7 +39,7 @@ const WORDS: &[(&str, &str)] = &[
     ("way out", "egress"),
 ];
 
-/// The same for messages, help texts, dashboards and the page. In documents these are also common English.
+/// More words to avoid in messages, help texts, dashboards and the page. In documents they are also common English.
 const SHORT_TEXTS: &[(&str, &str)] = &[
     ("copies", "replicas"),
     ("copy", "replica"),
@@ -78,10 +78,10 @@ pub(super) fn check(workspace: &Workspace) -> Result<Counts> {
     Ok(Counts::one(found.is_empty()))
 }
 
-/// Lines that people read, with their numbers.
+/// Returns the lines that users read, with their numbers.
 type Reader = fn(&str) -> Vec<(usize, String)>;
 
-/// How the texts in a file are found; `None` if nobody but its authors reads it.
+/// Returns the reader of a file's texts; `None` if only its authors read the file.
 fn reader(name: &str) -> Option<Reader> {
     let path = Path::new(name);
     let is_product = [
@@ -99,7 +99,7 @@ fn reader(name: &str) -> Option<Reader> {
     .any(|folder| name.starts_with(folder));
     let is_test = name.contains("tests") || name.contains("/model/");
     match path.extension()?.to_str()? {
-        // The changelog has the old names.
+        // The changelog contains the old names.
         "md" => (name != "CHANGELOG.md").then_some(prose),
         "rs" => (is_product && !is_test).then_some(literals),
         "html" | "js" => is_product.then_some(lines_without_comments),
@@ -116,7 +116,7 @@ fn lines(text: &str) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// Lines of a document without code, whose names the tests of programs check.
+/// Returns the lines of a document without its code; the names in code are checked by the tests of programs.
 fn prose(text: &str) -> Vec<(usize, String)> {
     let mut is_code = false;
     let mut all = lines(text);
@@ -126,7 +126,7 @@ fn prose(text: &str) -> Vec<(usize, String)> {
         if is_code || is_fence || line.starts_with("    ") {
             return false;
         }
-        // Every second part is between backticks.
+        // Every second part is in backticks.
         *line = line.split('`').step_by(2).collect::<Vec<_>>().join(" ");
         true
     });
@@ -153,7 +153,7 @@ fn titles(text: &str) -> Vec<(usize, String)> {
     all
 }
 
-/// String literals of more than one word, up to the tests of the file.
+/// Returns the string literals of more than one word, up to the tests of the file.
 fn literals(text: &str) -> Vec<(usize, String)> {
     let code = text
         .split_once("#[cfg(test)]\nmod")
@@ -171,11 +171,11 @@ fn literals(text: &str) -> Vec<(usize, String)> {
                 (Some(_), '"') => all.extend(open.take()),
                 (Some((_, literal)), '\\') => match letters.next() {
                     Some(escaped) => literal.push(escaped),
-                    // It goes on in the next line.
+                    // The literal continues on the next line.
                     None => literal.push(' '),
                 },
                 (Some((_, literal)), letter) => literal.push(letter),
-                // A character, which may be a quotation mark.
+                // A character literal, which may be a quotation mark.
                 (None, '\'') if line.contains("'\"'") => drop(letters.nth(1)),
                 (None, _) => {}
             }
@@ -188,7 +188,7 @@ fn literals(text: &str) -> Vec<(usize, String)> {
     all
 }
 
-/// A format string without the names of its arguments, which nobody reads.
+/// Returns a format string without the names of its arguments, which users do not see.
 fn without_arguments(literal: &str) -> String {
     let mut parts = literal.split('{');
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -198,7 +198,7 @@ fn without_arguments(literal: &str) -> String {
     text
 }
 
-/// The first phrase of [`WORDS`], or of some more, in a text, at the boundaries of words.
+/// Returns the first phrase of [`WORDS`] or `also` that a text contains as whole words.
 fn wrong(
     text: &str,
     also: &'static [(&'static str, &'static str)],

@@ -1,4 +1,4 @@
-//! Doors that open, follow and close as records and slices say, with connections of loopback.
+//! Listeners that open, change and close with records and slices; the connections use loopback.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn service(name: &str) -> Service {
     }
 }
 
-/// What is recorded of a Service with one port.
+/// The record of a Service with one port.
 fn allotted(number: u16) -> Allotment {
     Allotment {
         service_uid: "u".to_owned(),
@@ -76,7 +76,7 @@ async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     found.expect("it happens")
 }
 
-/// The doors that listen, once there are as many.
+/// Waits until so many ports listen, and returns them.
 async fn until_seen(doors: &Doors, count: usize) -> Vec<Seen> {
     until(|| Some(doors.seen()).filter(|seen| seen.len() == count)).await
 }
@@ -104,7 +104,7 @@ async fn pod() -> SocketAddr {
     address
 }
 
-/// Sends a request; its status.
+/// Sends a request and returns the status.
 async fn ask(number: u16) -> Result<u16, String> {
     let stream = TcpStream::connect(("127.0.0.1", number))
         .await
@@ -211,7 +211,7 @@ async fn p12_who_is_queued_when_the_number_changes_is_served() {
         5,
         "queued requests are reported where new ones are"
     );
-    // A node that does not know yet still sends to the old number.
+    // A node that has not seen the change yet still sends to the old number.
     let late = tokio::spawn(ask(before));
     let new = tokio::spawn(ask(after));
     until(|| (held(&doors) == 7).then_some(())).await;

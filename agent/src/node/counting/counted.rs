@@ -6,22 +6,22 @@ use ebb_agent::{CounterError, Reading, Rules};
 
 use crate::node::{meter::Meter, pod::Wanted};
 
-/// A pod, as it is counted.
+/// The counter of a pod and its last reading.
 #[derive(Debug)]
 pub(super) struct Counted<P> {
     pub(super) pod: P,
     pub(super) path: PathBuf,
     pub(super) cgroup: u64,
-    /// When its counting began: `CLOCK_MONOTONIC`.
+    /// Start of the counting, `CLOCK_MONOTONIC`.
     pub(super) since: Duration,
-    /// None where it could not be read.
+    /// `None` if the last reading failed.
     pub(super) last: Option<Reading>,
-    /// In flight from which on it is a burst.
+    /// Burst threshold, in requests in flight.
     mark: u64,
 }
 
 impl<P: Copy> Counted<P> {
-    /// Begins to count a pod, or goes on where an earlier agent has begun.
+    /// Begins to count a pod, or continues the counting of an earlier agent.
     pub(super) fn begin<M: Meter<Pod = P>>(
         meter: &mut M,
         path: PathBuf,
@@ -48,7 +48,7 @@ impl<P: Copy> Counted<P> {
         Ok(counted)
     }
 
-    /// Counts by these rules from now on.
+    /// Applies these rules from now on.
     pub(super) fn obey<M: Meter<Pod = P>>(
         &self,
         meter: &mut M,
@@ -57,19 +57,19 @@ impl<P: Copy> Counted<P> {
         obey(meter, self.pod, rules)
     }
 
-    /// Keeps a reading, and measures the next burst from it.
+    /// Stores a reading and derives the next burst threshold from it.
     pub(super) fn keep<M: Meter<Pod = P>>(&mut self, meter: &M, reading: Reading, wanted: &Wanted) {
         self.mark = mark(reading.in_flight, wanted);
         self.last = Some(reading);
         self.arm(meter);
     }
 
-    /// Has the kernel wake the agent when a burst may have begun.
+    /// Asks the kernel to wake the agent when a burst may have begun.
     pub(super) fn arm<M: Meter<Pod = P>>(&self, meter: &M) {
         meter.wake_at(self.pod, self.mark);
     }
 
-    /// Whether a burst has begun since the last reading.
+    /// True if a burst has begun since the last reading.
     pub(super) fn bursts<M: Meter<Pod = P>>(&self, meter: &M) -> bool {
         meter.peek(self.pod) >= self.mark
     }
@@ -82,7 +82,7 @@ fn obey<M: Meter>(meter: &mut M, pod: M::Pod, rules: &Rules) -> Result<(), Count
     }
 }
 
-/// From how many in flight on it is a burst, given how many there are.
+/// Returns the burst threshold, in requests in flight, for the current number in flight.
 fn mark(in_flight: u64, wanted: &Wanted) -> u64 {
     in_flight.saturating_mul(2).max(wanted.carries).max(2)
 }

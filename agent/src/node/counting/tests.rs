@@ -1,4 +1,4 @@
-//! The pods of a node over their lives, against a counter that is a table.
+//! The pods of a node over their lifetime, with a counter that is a table.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,14 +13,14 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Counts one request for each time it is read.
+/// A counter that counts one request per reading.
 #[derive(Debug, Default)]
 struct Table {
     pods: BTreeMap<u32, (u64, Rules)>,
     next: u32,
     reads: Cell<u64>,
     in_flight: u64,
-    /// When each pod is to wake the agent.
+    /// The wake-up threshold of each pod.
     marks: RefCell<BTreeMap<u32, u64>>,
 }
 
@@ -138,7 +138,7 @@ impl Node {
         self.counting.apply(pod, self.now);
     }
 
-    /// Uids and how many requests each has, after a reading.
+    /// Reads all pods; returns their uids and request counts.
     fn read(&mut self) -> Vec<(String, u64)> {
         self.counting.read(self.now);
         self.shown()
@@ -205,7 +205,7 @@ fn last_figures_stay_a_while() {
     node.make_cgroup("a");
     node.apply(&pod("a", &[]));
     node.read();
-    // The cgroup goes first; it is seen at the next reading.
+    // The cgroup is deleted first; the next reading notices it.
     fs::remove_dir(node.cgroup("a")).unwrap();
     let last = node.read();
     assert_eq!(last.len(), 1);
@@ -252,7 +252,7 @@ fn rules_change_in_place() {
     node.apply(&pod("a", &[]));
     node.apply(&pod("a", &[("ebb.dev/ports", "80")]));
     assert_eq!(node.table().pods[&1].1.ports, [80]);
-    // Refused by the counter: not counted by other rules than it asks for.
+    // Refused by the counter: a pod is never counted by other rules than its own.
     node.apply(&pod("a", &[("ebb.dev/ports", "1")]));
     assert_eq!(node.counting.tally(), tally(0, 0, 1));
     assert!(node.table().pods.is_empty());
@@ -260,7 +260,7 @@ fn rules_change_in_place() {
     assert_eq!(told(&mut node, Duration::ZERO), 1);
     assert_eq!(told(&mut node, TELL_AGAIN / 2), 0, "once");
     assert_eq!(told(&mut node, TELL_AGAIN), 1, "and again");
-    // Refused by the annotations, then right again.
+    // Refused because of its annotations, then valid again.
     node.apply(&pod("a", &[("ebb.dev/ports", "x")]));
     assert_eq!(node.counting.tally(), tally(0, 0, 1));
     node.apply(&pod("a", &[("ebb.dev/ports", "81")]));
@@ -282,7 +282,7 @@ fn what_an_earlier_agent_left_is_taken_over_or_let_go() {
     node.counting.set_meter(left);
     node.counting.list_begins();
     node.counting.apply(&pod("a", &[]), node.now);
-    // Not yet: pod b may be further down the list.
+    // Not stopped yet: pod b may be later in the list.
     assert_eq!(node.table().pods(), [mine, stray]);
     node.counting.list_ends(node.now);
     assert_eq!(node.table().pods(), [mine]);
@@ -301,7 +301,7 @@ fn a_list_tells_who_is_gone() {
     }
     node.list(&[pod("b", &[])]);
     assert_eq!(node.counting.tally(), tally(1, 0, 0));
-    // The connection is broken in the middle of a list: it begins again.
+    // The connection is lost within a list: the list begins again.
     node.counting.list_begins();
     node.list(&[pod("b", &[])]);
     assert_eq!(node.counting.tally(), tally(1, 0, 0));
@@ -312,7 +312,7 @@ fn a_burst_is_more_than_the_target_and_twice_what_was() {
     let mut node = Node::with_counter();
     node.make_cgroup("a");
     node.apply(&pod("a", &[("autoscaling.knative.dev/target", "10")]));
-    // Seven are what the pod is meant to carry. Each step after a reading of the one before.
+    // The pod's target is 7. Each step follows a reading of the step before.
     for (in_flight, bursts) in [
         (6, false),
         (12, true),
@@ -324,7 +324,7 @@ fn a_burst_is_more_than_the_target_and_twice_what_was() {
         node.counting.meter.as_mut().unwrap().in_flight = in_flight;
         assert_eq!(node.counting.bursts(), bursts, "{in_flight}");
         node.read();
-        // From there on the kernel says so.
+        // The kernel wakes the agent from this number on.
         let mark = 7.max(in_flight * 2);
         let marks = node.counting.meter.as_ref().unwrap().marks.borrow();
         assert_eq!(marks.values().collect::<Vec<_>>(), [&mark]);

@@ -1,7 +1,7 @@
-//! What Prometheus is told.
+//! The metrics of the agent.
 //!
-//! Labels are bounded: by the pods of the node that are counted, and by what is written here. A pod's figures are those
-//! of the last round, at most a second old; those of one that is gone are gone too.
+//! Label values are bounded: one set per counted pod, plus the constants below. A pod's figures are those of the last
+//! round, at most a second old. The figures of a deleted pod disappear a few seconds later.
 
 mod pods;
 mod programs;
@@ -19,36 +19,36 @@ use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
 use super::counting::{Figures, Tally};
 
-/// How things stand, as of the last round.
+/// The state of the node after the last round.
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) figures: Vec<Figures>,
     pub(super) tally: Tally,
-    /// Readings that could not be had, so far.
+    /// Failed readings so far.
     pub(super) missed: u64,
-    /// Whether the API server has told the pods of the node.
+    /// True if the API server has listed the pods of the node.
     pub(super) synced: bool,
     pub(super) standing: Standing,
-    /// What has rarely happened in the kernel.
+    /// Counts of rare events in the kernel.
     pub(super) events: Events,
 }
 
 /// Whether this node can count.
 #[derive(Debug, Default)]
 pub(super) enum Standing {
-    /// Not known yet: the counter is being loaded.
+    /// Unknown: the counter is being loaded.
     #[default]
     Loading,
-    /// It counts; and, if the counting does not go on without the agent, `pinned` is false.
+    /// The node counts. `pinned` is true if the counting continues without the agent.
     Counts { pinned: bool, adoption: Adoption },
-    /// It cannot: the reason as one word, and in full.
+    /// The node cannot count: the reason as one word, and in full.
     Lacks(&'static str, String),
 }
 
-/// The last round, shared with whoever shows it.
+/// The state after the last round, shared with the tasks that show it.
 pub(super) type Shown = Arc<Mutex<View>>;
 
-/// Everything that is counted about the agent itself.
+/// All metrics of the agent.
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
@@ -100,7 +100,7 @@ impl Metrics {
         self.watch_errors.inc();
     }
 
-    /// All of it as text.
+    /// Returns all metrics as text.
     ///
     /// # Errors
     /// None in practice: writing to memory does not fail.

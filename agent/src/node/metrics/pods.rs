@@ -1,4 +1,4 @@
-//! The figures of the node's pods.
+//! Metrics of the node's pods.
 
 use std::{fmt, sync::PoisonError};
 
@@ -73,8 +73,8 @@ const COUNTERS: &[Number] = &[
     ),
 ];
 
-/// Upper bounds of the histogram, each the end of one of the kernel's buckets: 2^n units of 1 024 ns.
-/// Four times the one before, from 1 ms to 17 s.
+/// Upper bounds of the histogram, as indexes of the kernel's buckets; each bound ends a bucket at 2^n units of 1 024
+/// ns. Each is four times the one before, from 1 ms to 17 s.
 const BOUNDS: [usize; 8] = [36, 44, 52, 60, 68, 76, 84, 92];
 
 impl Collector for Pods {
@@ -147,7 +147,7 @@ impl Collector for Pods {
     }
 }
 
-/// The number of requests, and how many of them there are between one bound and the next.
+/// Returns the number of requests, and the number in each bucket of the histogram.
 fn histogram(reading: &Reading) -> (u64, Vec<(f64, u64)>) {
     let mut from = 0;
     let mut buckets: Vec<_> = BOUNDS

@@ -1,8 +1,9 @@
-//! What the counting takes in the kernel, by the kernel's own accounting.
+//! Metrics of the kernel programs' run time, by the kernel's own accounting.
 //!
-//! The kernel measures programs where `kernel.bpf_stats_enabled` is 1, and says so in the `fdinfo` of whoever holds them
-//! (<https://docs.kernel.org/admin-guide/sysctl/kernel.html>); measuring costs some 60 ns a run, so it is off by default,
-//! and there is no sample then. From 5.10 on. What is read is this process' own descriptors, nothing is opened by id.
+//! The kernel measures programs if `kernel.bpf_stats_enabled` is 1, and shows the result in the `fdinfo` of their
+//! descriptors (<https://docs.kernel.org/admin-guide/sysctl/kernel.html>), from Linux 5.10 on. Measuring costs about 60
+//! ns a run, so it is off by default, and there is no sample then. Only this process' own descriptors are read; nothing
+//! is opened by id.
 
 use std::{collections::BTreeMap, fmt, fs};
 
@@ -20,14 +21,14 @@ struct Hook {
     hook: &'static str,
 }
 
-/// What programs of one kind have taken.
+/// Run time and runs of the programs of one hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Taken {
     nanoseconds: u64,
     runs: u64,
 }
 
-/// Numbers of `enum bpf_prog_type` (`include/uapi/linux/bpf.h`), and what they hook.
+/// Numbers of `enum bpf_prog_type` (`include/uapi/linux/bpf.h`) and the name of their hook.
 const HOOKS: [(u64, &str); 3] = [(8, "packet"), (9, "socket"), (13, "socket")];
 
 impl Collector for Programs {
@@ -54,16 +55,16 @@ impl Collector for Programs {
     }
 }
 
-/// By hook; what was never measured is not in it.
+/// Returns the sums by hook, without programs that were never measured.
 fn taken() -> BTreeMap<&'static str, Taken> {
-    // By the program's id: one may be held twice.
+    // Keyed by the program's id, because a program may have two descriptors.
     let mut programs = BTreeMap::new();
     for entry in fs::read_dir("/proc/self/fdinfo")
         .into_iter()
         .flatten()
         .flatten()
     {
-        // One that is closed meanwhile is none of ours.
+        // A descriptor that was closed meanwhile is skipped.
         let text = fs::read_to_string(entry.path()).unwrap_or_default();
         programs.extend(program(&text));
     }
@@ -76,7 +77,7 @@ fn taken() -> BTreeMap<&'static str, Taken> {
     taken
 }
 
-/// A program's id, its hook and what it took, where it is one and was measured.
+/// Returns the id, the hook and the run time, if the descriptor is a measured program.
 fn program(fdinfo: &str) -> Option<(u64, (&'static str, Taken))> {
     let field = |name: &str| -> Option<u64> {
         let mut lines = fdinfo.lines();

@@ -1,4 +1,4 @@
-//! What is shown of a node.
+//! The metrics of a node.
 
 use std::{sync::Mutex, time::Duration};
 

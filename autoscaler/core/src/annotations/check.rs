@@ -1,4 +1,4 @@
-//! Rules across keys: what the class allows, and how the bounds must lie to each other.
+//! Rules across keys: what the class allows, and the order of the bounds.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,18 @@ use crate::{
     problem::{Fault, Problem},
 };
 
-/// The class that decides what other keys may say.
+/// The class that determines which values other keys may have.
 pub(super) struct ClassInForce {
     class: Class,
     named: bool,
 }
 
 impl ClassInForce {
-    /// Reads an averaging algorithm, which is checked only for a class that is named and ours.
+    /// Parses an aggregation algorithm. An unknown one is an error only if a class is named for which this
+    /// crate decides.
     ///
-    /// Knative leaves it to custom autoscalers to have others, and reads one it does not know as
-    /// linear; so it is here.
+    /// Knative lets custom autoscalers have other algorithms, and treats one that it does not know as linear. So does
+    /// this function.
     pub(super) fn aggregation(&self, text: &str) -> Result<Option<Aggregation>, Fault> {
         match Aggregation::parse(text) {
             Err(fault) if self.named && self.class.is_ours() => Err(fault),
@@ -31,8 +32,8 @@ impl ClassInForce {
     }
 }
 
-/// Reads class and metric, which other keys depend on. A bad class counts as the default one for
-/// those.
+/// Parses class and metric, which other keys depend on. If the class is invalid, the default class counts for these
+/// keys.
 pub(super) fn class_and_metric(
     config: &Config,
     given: &BTreeMap<&str, &str>,
@@ -57,7 +58,7 @@ pub(super) fn class_and_metric(
         .map(|text| class.metric(text))
     {
         Some(Ok(metric)) => read.metric = Some(metric),
-        // With a class that is itself wrong there is nothing to hold the metric against.
+        // If the class itself is invalid, there is no class to check the metric with.
         Some(Err(_)) if class_text.is_some() && read.class.is_none() => {}
         Some(Err(fault)) => keep(Key::Metric, fault),
         None => {}
@@ -68,16 +69,16 @@ pub(super) fn class_and_metric(
     }
 }
 
-/// How minimum, maximum, activation scale and the cluster's limit must lie. Knative compares the
-/// annotations with each other and not with the config map's defaults: an absent minimum is 0 here,
-/// an absent maximum no limit.
+/// Checks minimum, maximum, activation scale and the cluster's limit against each other. Like Knative, it compares the
+/// annotations only with each other and not with the defaults of the config map: an absent minimum is 0 here, and an
+/// absent maximum means no limit.
 pub(super) fn bounds(
     config: &Config,
     given: &BTreeMap<&str, &str>,
     read: &Annotations,
     problems: &mut Vec<Problem>,
 ) {
-    // The name the user gave it.
+    // The spelling that the user wrote.
     let written = |key: Key| {
         given
             .keys()
@@ -117,7 +118,7 @@ pub(super) fn bounds(
         }
     }
     if let Some(activation) = read.activation_scale {
-        // As written: a negative one is kept as 0 in `read`.
+        // The text that the user wrote, because `read` has 0 for a negative value.
         let text = given
             .get(format!("{KNATIVE}activation-scale").as_str())
             .copied()

@@ -1,24 +1,24 @@
-//! The keys that are read, and their second spellings.
+//! The known annotation keys, and their alternative spellings.
 
 use crate::nearest::nearest;
 
-/// Knative's group; the promise is that a key means here what it means there.
+/// Knative's group. Each key has the same meaning here as in Knative.
 pub const KNATIVE: &str = "autoscaling.knative.dev/";
 /// Ebb's own group.
 pub const EBB: &str = "ebb.dev/";
-/// The one key that is read from Knative's serving group.
+/// The only key that is read from Knative's serving group.
 pub(super) const PROGRESS_DEADLINE: &str = "serving.knative.dev/progress-deadline";
 
 macro_rules! keys {
     ($($variant:ident: $group:ident $kebab:literal $(or $camel:literal)?,)+) => {
-        /// A key that is read.
+        /// A known key.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(super) enum Key { $($variant,)+ }
 
         impl Key {
             const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// Group and name; the kebab spelling first, which wins where both are given.
+            /// Returns group, kebab-case name and camelCase alias. If both are given, the kebab-case name wins.
             const fn spelling(self) -> (&'static str, &'static str, Option<&'static str>) {
                 match self {
                     $(Self::$variant => ($group, $kebab, keys!(@alias $($camel)?)),)+
@@ -54,13 +54,13 @@ keys! {
 }
 
 impl Key {
-    /// The full key, in the spelling to prefer.
+    /// Returns the full key, in the preferred spelling.
     pub(super) fn name(self) -> String {
         let (group, kebab, _) = self.spelling();
         format!("{group}{kebab}")
     }
 
-    /// The key of that name, in either spelling.
+    /// Returns the key with this name, in either spelling.
     pub(super) fn find(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|key| {
             let (group, kebab, camel) = key.spelling();
@@ -69,13 +69,13 @@ impl Key {
         })
     }
 
-    /// True when `name` is this key's lower-camel alias.
+    /// Returns whether `name` is the camelCase alias of this key.
     pub(super) fn is_alias(self, name: &str) -> bool {
         let (group, _, camel) = self.spelling();
         camel.is_some() && name.strip_prefix(group) == camel
     }
 
-    /// The key whose spelling is nearest to `name`, an unknown one.
+    /// Returns the known key that is most similar to the unknown key `name`.
     pub(super) fn nearest(name: &str) -> Option<String> {
         let group = if name.starts_with(EBB) { EBB } else { KNATIVE };
         let names = Self::ALL

@@ -1,8 +1,7 @@
-//! The annotations of one workload: what it asks for itself.
+//! The annotations of one workload: its own settings.
 //!
-//! Bias: nothing is ignored silently. A key in a group we own that nobody reads is reported as well
-//! as a value that cannot be used, and all at once. Keys of other groups belong to others and are
-//! passed over.
+//! Bias: nothing is ignored silently. An unknown key in Knative's or Ebb's group is reported, like an invalid value,
+//! and all errors are reported at once. Keys of other groups are ignored.
 
 mod check;
 mod keys;
@@ -24,14 +23,14 @@ use crate::{
     value,
 };
 
-/// What a workload's annotations say; `None` and empty where they say nothing.
+/// The parsed annotations of a workload; `None` or empty if an annotation is missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Annotations {
     /// `class`.
     pub class: Option<Class>,
     /// `metric`.
     pub metric: Option<Metric>,
-    /// `target`: requests in flight or requests/s a pod, ≥ 0.01.
+    /// `target`: requests in flight per pod or requests/s per pod, ≥ 0.01.
     pub target: Option<f64>,
     /// `target-utilization-percentage`: 1 to 100.
     pub target_utilization: Option<f64>,
@@ -61,26 +60,26 @@ pub struct Annotations {
     pub progress_deadline: Option<Duration>,
     /// `ebb.dev/burst-window`: 0, or 50 ms to 6 s.
     pub burst_window: Option<Duration>,
-    /// `ebb.dev/ports`: what to count; empty: every port that listens.
+    /// `ebb.dev/ports`: ports whose connections are counted; empty: every listening port.
     pub ports: Vec<u16>,
-    /// `ebb.dev/exclude-paths`: requests not to count.
+    /// `ebb.dev/exclude-paths`: paths whose requests are not counted.
     pub exclude_paths: Vec<String>,
     /// `ebb.dev/mode`.
     pub mode: Mode,
-    /// `ebb.dev/hard-limit`: requests in flight a pod at most, to 1000; 0: no limit.
+    /// `ebb.dev/hard-limit`: hard limit of concurrent requests on one pod, at most 1000; 0: no limit.
     pub hard_limit: Option<u32>,
 }
 
-/// Whether [`Annotations::parse`] judges an annotation of that name; all others it passes over.
+/// Returns whether [`Annotations::parse`] validates an annotation with this name. It ignores all others.
 pub fn is_read(name: &str) -> bool {
     name.starts_with(KNATIVE) || name.starts_with(EBB) || name == keys::PROGRESS_DEADLINE
 }
 
 impl Annotations {
-    /// Reads a workload's annotations; `config` supplies what they are checked against.
+    /// Parses a workload's annotations, and checks them with the cluster's `config`.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All errors in the annotations.
     pub fn parse<'a>(
         config: &Config,
         annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -91,7 +90,7 @@ impl Annotations {
         let class = check::class_and_metric(config, &given, &mut read, &mut problems);
         for (&name, &text) in &given {
             let result = match Key::find(name) {
-                // Both spellings given: the kebab one wins, so this one says nothing.
+                // Both spellings are given: the kebab-case one wins, so this one is ignored.
                 Some(key) if key.is_alias(name) && given.contains_key(key.name().as_str()) => {
                     Ok(())
                 }
@@ -116,7 +115,7 @@ impl Annotations {
         Problems::none_or(problems, read)
     }
 
-    /// Puts the value of one key in its place. `class` is the one in force.
+    /// Sets the value of one key. `class` is the class in force.
     fn set(
         &mut self,
         key: Key,
@@ -126,7 +125,7 @@ impl Annotations {
     ) -> Result<(), Fault> {
         let (zero, hour) = (GoDuration::default(), value::HOUR);
         match key {
-            // Read before all others, because what they may say depends on it.
+            // Already parsed before all other keys, because these depend on them.
             Key::Class | Key::Metric => {}
             Key::Target => self.target = Some(target(text)?),
             Key::TargetUtilization => {
@@ -195,8 +194,7 @@ fn initial_scale(text: &str, config: &Config) -> Result<u32, Fault> {
     }
 }
 
-/// Only whether it is a number of pods; that it is at least 2 is checked last of its rules, as in
-/// Knative.
+/// Checks only that it is a number of pods. As in Knative, that it is at least 2 is the last rule to be checked.
 fn activation_scale(text: &str) -> Result<u32, Fault> {
     let number = value::integer(text, "a whole number from 2 to 2147483647")?;
     if number > i64::from(value::MAX_PODS) {
@@ -206,7 +204,7 @@ fn activation_scale(text: &str) -> Result<u32, Fault> {
             high: value::MAX_PODS.to_string(),
         });
     }
-    // A negative one is below 2, whichever it is.
+    // Any negative value is below 2, so 0 stands for it.
     Ok(u32::try_from(number).unwrap_or(0))
 }
 

@@ -2,13 +2,13 @@
 
 use crate::{problem::Fault, value};
 
-/// Whether a decision is carried out: `ebb.dev/mode`.
+/// Whether decisions are applied: `ebb.dev/mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Decide and act; there is no value for it, it is what happens without the key.
+    /// Decide and scale. This is the default without the key; there is no value for it.
     #[default]
     Act,
-    /// Decide and show, and leave the workload alone.
+    /// Decide and show the decision, but do not scale the workload.
     Recommend,
 }
 
@@ -24,10 +24,10 @@ impl Mode {
     }
 }
 
-/// As for Knative's `containerConcurrency` (`container-concurrency-max-limit`).
+/// Same limit as for Knative's `containerConcurrency` (`container-concurrency-max-limit`).
 const MOST_HARD_LIMIT: u32 = 1000;
 
-/// The most requests a pod has at a time: 0 for no limit, to 1000.
+/// Parses the hard limit of concurrent requests on one pod: 0 for no limit, at most 1000.
 pub(super) fn hard_limit(text: &str) -> Result<u32, Fault> {
     let number = value::integer(text, "a whole number from 0 to 1000, 0 for no limit")?;
     u32::try_from(number)
@@ -40,7 +40,7 @@ pub(super) fn hard_limit(text: &str) -> Result<u32, Fault> {
         })
 }
 
-/// The ports whose connections are counted: `80,8080`. Spaces around a comma are forgiven.
+/// Parses the ports whose connections are counted: `80,8080`. Spaces around a comma are allowed.
 pub(super) fn ports(text: &str) -> Result<Vec<u16>, Fault> {
     let invalid = || Fault::Invalid {
         value: text.to_owned(),
@@ -57,7 +57,7 @@ pub(super) fn ports(text: &str) -> Result<Vec<u16>, Fault> {
         .collect()
 }
 
-/// The paths whose requests are not counted: `/metrics,/healthz`.
+/// Parses the paths whose requests are not counted: `/metrics,/healthz`.
 pub(super) fn exclude_paths(text: &str) -> Result<Vec<String>, Fault> {
     text.split(',')
         .map(str::trim)

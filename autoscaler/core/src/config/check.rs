@@ -7,8 +7,7 @@ use crate::{
 };
 
 pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
-    // A key that was refused on its own stands at its default here: nothing is to be learnt from
-    // comparing that.
+    // A key that was refused by itself has its default here, and comparing the default would say nothing.
     let refused: Vec<String> = problems.iter().map(|problem| problem.key.clone()).collect();
     let mut conflict = |keys: &[&str], message: String| {
         if !keys
@@ -32,7 +31,7 @@ pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
         ..
     } = *config;
     let target = target_fraction * concurrency_target;
-    // Written so that a product that is not a number fails too.
+    // Written so that a NaN product fails too.
     if !(target >= TARGET_MIN && target.is_finite()) {
         conflict(
             &[

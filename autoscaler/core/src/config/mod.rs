@@ -1,7 +1,7 @@
-//! The settings of the whole cluster: Knative's `config-autoscaler`, and Ebb's one key beside it.
+//! The cluster-wide settings: Knative's `config-autoscaler`, plus one key of Ebb.
 //!
-//! Bias: a ConfigMap applies as a whole or not at all. An invalid one is rejected with all of its problems, and the caller
-//! keeps the previous settings. Without previous settings no decision is made.
+//! Bias: a ConfigMap applies as a whole or not at all. An invalid one is rejected with all of its problems, and the
+//! caller keeps the previous settings. Without previous settings no decision is made.
 
 mod check;
 mod parse;
@@ -13,60 +13,60 @@ use crate::{
     problem::{Problem, Problems},
 };
 
-/// `config-autoscaler`, read and checked. `Config::default()` is an empty config map.
+/// `config-autoscaler`, parsed and checked. `Config::default()` is an empty config map.
 ///
-/// Fields are public for a caller that builds one in code (a test, a simulation);
-/// [`Config::from_map`] is what guards the ranges.
+/// Fields are public for a caller that builds one in code (a test, a simulation); only [`Config::from_map`] checks the
+/// ranges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Share of the target at which a pod counts as busy, for concurrency. Fraction in (0, 1].
+    /// Target utilisation for concurrency, as a fraction in (0, 1].
     pub target_fraction: f64,
-    /// Target of a workload that names none and has no hard limit. Requests in flight a pod, > 0.
+    /// Concurrency target of a workload without its own target and without a hard limit. Requests in flight per pod, >
+    /// 0.
     pub concurrency_target: f64,
-    /// Target of a workload that scales on requests per second and names none. Requests/s a pod, ≥
+    /// Target of a workload that scales on requests per second and has no target of its own. Requests/s per pod, ≥
     /// 0.01.
     pub rps_target: f64,
-    /// Requests in flight kept in reserve before the activator leaves the path; -1: it never
-    /// leaves.
+    /// Target burst capacity, in requests in flight; -1: the activator always stays in the request path.
     pub target_burst_capacity: f64,
-    /// Length of the window for calm decisions. Whole seconds, 6 s to 1 h.
+    /// Length of the stable window, for decisions outside panic mode. Whole seconds, 6 s to 1 h.
     pub stable_window: Duration,
-    /// Length of the window that sees bursts. Per cent of the stable window, 1 to 100.
+    /// Length of the panic window, which detects bursts. Per cent of the stable window, 1 to 100.
     pub panic_window_percentage: f64,
-    /// Load, in per cent of what the ready pods can bear, from which it is a panic. 110 to 1000.
+    /// Panic threshold: load in per cent of the capacity at target of the ready pods. 110 to 1000.
     pub panic_threshold_percentage: f64,
-    /// The most one decision multiplies the ready pods by. > 1.
+    /// Largest factor by which one decision multiplies the ready pods. > 1.
     pub max_scale_up_rate: f64,
-    /// The most one decision divides the ready pods by. > 1.
+    /// Largest factor by which one decision divides the ready pods. > 1.
     pub max_scale_down_rate: f64,
-    /// Whether the last pod may go.
+    /// Whether the last pod may be removed.
     pub scale_to_zero: bool,
-    /// Time the activator must have been in the path before the last pod goes. > 0.
+    /// Time that the activator must have been in the request path before the last pod is removed. > 0.
     pub scale_to_zero_grace: Duration,
-    /// Time the last pod is kept after it became idle. 0 to 1 h.
+    /// Time for which the last pod is kept after the workload became idle. 0 to 1 h.
     pub last_pod_retention: Duration,
-    /// Time for which a lower figure must last before it is acted on. Whole seconds, 0 to 1 h.
+    /// Time for which a lower figure must last before it is applied. Whole seconds, 0 to 1 h.
     pub scale_down_delay: Duration,
     /// Class of a workload that names none.
     pub class: Class,
-    /// Requests in flight one activator can hold. ≥ 1.
+    /// Requests in flight that one activator can serve. ≥ 1.
     pub activator_capacity: f64,
-    /// Pods a new revision starts with.
+    /// Number of pods that a new revision starts with.
     pub initial_scale: u32,
-    /// Whether a revision may start with no pod.
+    /// Whether a revision may start with zero pods.
     pub allow_zero_initial_scale: bool,
-    /// Fewest pods of a workload that names no bound.
+    /// Minimum number of pods of a workload without `min-scale`.
     pub min_scale: u32,
-    /// Most pods of a workload that names no bound; 0: no limit.
+    /// Maximum number of pods of a workload without `max-scale`; 0: no limit.
     pub max_scale: u32,
-    /// Greatest `max-scale` a workload may ask for; 0: no limit.
+    /// Largest `max-scale` that a workload may set; 0: no limit.
     pub max_scale_limit: u32,
     /// Length of the burst window of class `ebb.dev` (key `burst-window`); 0 turns it off.
     pub burst_window: Duration,
 }
 
 impl Default for Config {
-    /// Knative Serving 1.23's defaults.
+    /// The defaults of Knative Serving 1.23.
     fn default() -> Self {
         Self {
             target_fraction: 0.7,
@@ -89,7 +89,7 @@ impl Default for Config {
             min_scale: 0,
             max_scale: 0,
             max_scale_limit: 0,
-            // A quarter second tells a burst from a lone slow request, and is gone before a person
+            // A quarter of a second distinguishes a burst from a single slow request, and is over before a person
             // notices.
             burst_window: Duration::from_millis(250),
         }
@@ -97,12 +97,11 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the `data` of a `config-autoscaler` ConfigMap. Keys that are absent keep their
-    /// default; `_example`, which Knative ships in its own, is skipped.
+    /// Parses the `data` of a `config-autoscaler` ConfigMap. Absent keys have their default; `_example`, which
+    /// Knative's own ConfigMap has, is ignored.
     ///
     /// # Errors
-    /// Everything that is wrong with it: unreadable values, values out of range, keys that
-    /// contradict each other, and keys that nobody reads.
+    /// All errors in it: invalid values, values out of range, keys that contradict each other, and unknown keys.
     pub fn from_map<'a>(
         data: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, Problems> {
@@ -110,9 +109,9 @@ impl Config {
         Problems::none_or(problems, config)
     }
 
-    /// Reads what can be read, for a checker that goes on to judge workloads under this config map.
-    /// Keys that are refused stand at their default; what contradicts another key stands as
-    /// written. Never to be decided with.
+    /// Parses as much as possible, for a checker that goes on to validate workloads under this config map. An invalid
+    /// key has its default; a value that contradicts another key stays as written. The result must not be used for
+    /// decisions.
     pub fn from_map_lossy<'a>(
         data: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> (Self, Vec<Problem>) {

@@ -1,7 +1,6 @@
-//! Key by key: from text to a `Config`, each value within its own range.
+//! Parsing of each key into a `Config`, within the key's own range.
 //!
-//! A value that is refused leaves the default in place, so that the checks across keys can still
-//! run and report.
+//! If a value is refused, the default stays, so that the checks across keys can still run and report.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +13,7 @@ use crate::{
     value,
 };
 
-/// Every key there is, for the search of a near spelling.
+/// All known keys, for the search for a similar one.
 const KEYS: &[&str] = &[
     "container-concurrency-target-percentage",
     "container-concurrency-target-default",
@@ -44,7 +43,7 @@ pub(super) fn parse<'a>(
 ) -> (Config, Vec<Problem>) {
     let mut config = Config::default();
     let mut problems = Vec::new();
-    // Sorted, so that the same map always gives the same report.
+    // Sorted, so that the same map always gives the same errors in the same order.
     for (key, value) in data.into_iter().collect::<BTreeMap<_, _>>() {
         if let Err(fault) = set(&mut config, key, value) {
             problems.push(Problem {
@@ -56,7 +55,7 @@ pub(super) fn parse<'a>(
     (config, problems)
 }
 
-/// Puts `value` where `key` says.
+/// Parses `value` and sets the field for `key`.
 fn set(config: &mut Config, key: &str, value: &str) -> Result<(), Fault> {
     match key {
         "container-concurrency-target-percentage" => config.target_fraction = fraction(value)?,
@@ -82,7 +81,7 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<(), Fault> {
         "max-scale-down-rate" => config.max_scale_down_rate = above_one(value)?,
         "enable-scale-to-zero" => config.scale_to_zero = value::boolean(value)?,
         "scale-to-zero-grace-period" => {
-            // Knative sets no upper end; this one is Go's own, 292 years.
+            // Knative sets no upper limit; this one is that of Go's durations, 292 years.
             let (low, high) = (GoDuration::default(), GoDuration::from_secs(i64::MAX));
             let grace = value::duration_in(value, low, high)?;
             if grace.is_zero() {
@@ -108,7 +107,7 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<(), Fault> {
         "max-scale" => config.max_scale = value::pods(value)?,
         "max-scale-limit" => config.max_scale_limit = value::pods(value)?,
         "burst-window" => config.burst_window = value::burst_window(value)?,
-        // Knative's own config map documents itself under this key.
+        // The key under which Knative's own config map documents itself.
         "_example" => {}
         _ => {
             return Err(Fault::Unknown {
@@ -120,10 +119,10 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A share in per cent, or, for the sake of old config maps, as a fraction up to 1.
+/// Parses a percentage, or a fraction up to 1, which old config maps use.
 ///
-/// Knative takes 1.01 as 1.01 % and 1 as 100 %, a factor of 99 for a slip of the pen: what lies
-/// between is refused.
+/// Knative reads 1.01 as 1.01 % and 1 as 100 %, so a small slip changes the value by a factor of 99. Values between 1
+/// and 2 are therefore refused.
 fn fraction(value: &str) -> Result<f64, Fault> {
     const ALLOWED: &str = "a percentage > 1 and <= 100, or a fraction > 0 and <= 1";
     let number = value::float(value, ALLOWED)?;
@@ -151,7 +150,7 @@ fn at_least(value: &str, low: f64, allowed: &'static str) -> Result<f64, Fault> 
     }
 }
 
-/// A rate of change: at 1 or below nothing could ever be scaled.
+/// Parses a rate of change. With a rate of 1 or below, nothing could ever be scaled.
 fn above_one(value: &str) -> Result<f64, Fault> {
     const ALLOWED: &str = "a number > 1.0";
     match value::float(value, ALLOWED)? {

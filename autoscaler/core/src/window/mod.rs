@@ -1,12 +1,11 @@
-//! The memory of a workload: what it carried, second by second.
+//! The metric windows of a workload: its load, second by second.
 //!
-//! Four rings, as in Knative: stable and panic window, each for concurrency and for requests per
-//! second, so that a change of metric finds warm windows. The two lengths cannot share one ring,
-//! because the rules for late samples and for starting afresh after silence depend on the length.
+//! There are four rings, as in Knative: stable and panic window, each for concurrency and for requests per second, so
+//! that a change of the metric finds filled windows. The two lengths cannot share one ring, because the rules for late
+//! samples and for a restart after missing data depend on the length.
 //!
-//! Samples of one second add up, which is how several sources make one figure. Failure mode:
-//! silence is not zero. It shrinks the divisor until the whole window is silent, and only then
-//! there is no data.
+//! Samples of the same second add up, so that several sources make one figure. Failure mode: missing data is not zero.
+//! It makes the divisor smaller until the whole window has no data, and only then the average is missing.
 
 mod ring;
 pub(crate) mod sample;
@@ -22,7 +21,7 @@ use crate::{class::Metric, settings::Settings, time::Timestamp};
 /// Length of a bucket.
 pub const BUCKET: Duration = Duration::from_secs(1);
 
-/// Means over the two windows, summed over the workload.
+/// Averages over the two windows, summed over the workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Averages {
     /// Over the stable window.
@@ -45,7 +44,7 @@ struct Pair {
 }
 
 impl Windows {
-    /// Empty windows of the lengths that `settings` ask for.
+    /// Creates empty windows with the lengths in `settings`.
     pub fn new(settings: &Settings) -> Self {
         let pair = Pair {
             stable: Window::new(settings.stable_window, BUCKET, settings.aggregation),
@@ -57,8 +56,7 @@ impl Windows {
         }
     }
 
-    /// Takes over changed lengths and a changed averaging; what was recorded is kept as far as it
-    /// fits.
+    /// Applies changed lengths and a changed aggregation. Samples are kept as far as they fit.
     pub fn configure(&mut self, now: Timestamp, settings: &Settings) {
         for pair in [&mut self.concurrency, &mut self.rps] {
             for (window, length) in [
@@ -71,10 +69,10 @@ impl Windows {
         }
     }
 
-    /// Adds one second's sample to the second `at` lies in.
+    /// Adds a sample of one second to the second that contains `at`.
     ///
     /// # Errors
-    /// A sample that is no measurement; nothing is recorded then.
+    /// A sample that cannot be a measurement; nothing is recorded then.
     pub fn record(&mut self, at: Timestamp, sample: &Sample) -> Result<(), BadSample> {
         let (concurrency, rps) = sample.net()?;
         self.add(at, concurrency, rps);
@@ -89,8 +87,7 @@ impl Windows {
         }
     }
 
-    /// The averages of `metric` at `now`; `None` when nothing was recorded for longer than the
-    /// stable window.
+    /// Returns the averages of `metric` at `now`; `None` if nothing was recorded for longer than the stable window.
     pub fn averages(&self, now: Timestamp, metric: &Metric) -> Option<Averages> {
         let pair = match metric {
             Metric::Rps => &self.rps,
@@ -102,7 +99,7 @@ impl Windows {
         })
     }
 
-    /// Bytes held beyond the struct itself.
+    /// Memory on the heap, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         [&self.concurrency, &self.rps]
             .iter()

@@ -1,35 +1,33 @@
-//! One window: a ring of buckets with Knative's rules for gaps, late samples and silence.
+//! One window: a ring of buckets with Knative's rules for gaps, late samples and missing data.
 //!
-//! After `pkg/autoscaler/aggregation/bucketing.go` of Knative Serving 1.23. One difference that
-//! cannot be seen in a result: the sum is taken when it is asked for instead of being kept, so
-//! rounding errors do not pile up over the life of a workload.
+//! It follows `pkg/autoscaler/aggregation/bucketing.go` of Knative Serving 1.23. One difference does not show in the
+//! results: the sum is computed for each query and is not stored, so rounding errors do not accumulate over the life of
+//! a workload.
 
 use std::time::Duration;
 
 use crate::{class::Aggregation, time::Timestamp};
 
-/// Averages are rounded to this many parts of one, so that sums of decimal samples come out as
-/// written.
+/// Averages are rounded to this many parts of one, so that sums of decimal samples are exact decimals again.
 const PRECISION: f64 = 1e6;
 
-/// The weights of a full exponential window sum up to at least this.
+/// The weights of a full exponential window have at least this sum.
 const WEIGHT_SUM: f64 = 0.9999;
 
-/// A longer window is cut to this: what settings allow, and a bound on memory for those made in
+/// Longest window; a longer one is cut. Settings allow no more, and it bounds the memory of windows that are made in
 /// code.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// The newest bucket of an exponential window weighs at least this, else long windows would be
-/// plain means.
+/// Least weight of the newest bucket of an exponential window. Without it, long windows would be plain means.
 const LEAST_WEIGHT: f64 = 0.2;
 
 /// A moving window over the recent past.
 #[derive(Clone, Debug)]
 pub struct Window {
-    /// Ring, indexed by slot modulo length. All zero where nothing was written.
+    /// Ring, indexed by slot modulo length. Unwritten buckets are zero.
     buckets: Box<[f64]>,
     length: Duration,
-    /// Seconds a bucket covers, ≥ 1.
+    /// Length of a bucket in seconds, ≥ 1.
     granularity: i64,
     /// First slot that counts; `None` before the first write.
     first: Option<i64>,
@@ -41,7 +39,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// An empty window of `length`, in buckets of `granularity` (whole seconds, at least one).
+    /// Creates an empty window of `length`, with buckets of `granularity` (whole seconds, at least one).
     pub fn new(length: Duration, granularity: Duration, aggregation: Aggregation) -> Self {
         let granularity = i64::try_from(granularity.as_secs())
             .unwrap_or(i64::MAX)
@@ -69,8 +67,8 @@ impl Window {
         self.weight
     }
 
-    /// True until something is recorded, and again once the window was resized after a silence
-    /// longer than itself.
+    /// True before the first sample, and again if the window was resized after it had no data for longer than its
+    /// length.
     pub const fn is_unwritten(&self) -> bool {
         self.first.is_none()
     }
@@ -104,7 +102,7 @@ impl Window {
                 self.first = self.first.or(Some(slot));
                 self.last = Some(slot);
             }
-            // The first ever, or the first after a whole window of silence.
+            // The first sample ever, or the first one after a whole window without data.
             Some(_) | None => {
                 self.buckets.fill(0.0);
                 self.first = Some(slot);
@@ -121,7 +119,7 @@ impl Window {
         if self.duration(silent) >= self.length {
             return 0.0;
         }
-        // Below the length, so below the number of buckets.
+        // Less than the length, so less than the number of buckets.
         let silent = usize::try_from(silent).unwrap_or(usize::MAX);
         let count = self.buckets.len().saturating_sub(silent);
         match self.aggregation {
@@ -130,8 +128,7 @@ impl Window {
         }
     }
 
-    /// Plain mean of the `count` newest buckets, or of those since the first write where that is
-    /// fewer.
+    /// Plain mean of the `count` newest buckets, or of the buckets since the first write if there are fewer.
     fn mean(&self, last: i64, count: usize) -> f64 {
         let written = self.first.map_or(count, |first| {
             usize::try_from(last - first + 1).unwrap_or(count)
@@ -152,10 +149,10 @@ impl Window {
         sum
     }
 
-    /// The `count` newest buckets, newest first.
+    /// Returns the `count` newest buckets, newest first.
     fn newest(&self, last: i64, count: usize) -> impl Iterator<Item = f64> + '_ {
         let (older, newer) = self.buckets.split_at(index(last, self.buckets.len()) + 1);
-        // `older` ends with the newest bucket; what wraps around is at the end of `newer`.
+        // `older` ends with the newest bucket; the part that wraps around is at the end of `newer`.
         older
             .iter()
             .rev()
@@ -164,8 +161,7 @@ impl Window {
             .take(count)
     }
 
-    /// Changes the length. The newest buckets are kept as far as they fit, unless they are all too
-    /// old to count.
+    /// Changes the length. The newest buckets are kept as far as they fit, unless the window is empty at `now`.
     pub fn resize(&mut self, now: Timestamp, length: Duration) {
         let length = length.min(LONGEST);
         if length == self.length {
@@ -182,8 +178,7 @@ impl Window {
                 {
                     buckets[index(slot, count)] = value;
                 }
-                // As if the window had been full: buckets that were never written count as zero
-                // from here on.
+                // As if the window had been full: from now on, unwritten buckets count as zero.
                 Some(last - i64::try_from(old - 1).unwrap_or(i64::MAX))
             }
             _ => None,
@@ -193,17 +188,17 @@ impl Window {
         self.weight = weight(count);
     }
 
-    /// Bytes held beyond the struct itself.
+    /// Memory on the heap, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of_val(&*self.buckets)
     }
 
     fn slot(&self, at: Timestamp) -> i64 {
-        // Far enough from the ends that differences of slots cannot overflow.
+        // Far enough from the limits of the type that differences of slots cannot overflow.
         (at.second() / self.granularity).min(i64::MAX / 4)
     }
 
-    /// The time `slots` buckets take.
+    /// Returns the time that `slots` buckets cover.
     fn duration(&self, slots: i64) -> Duration {
         Duration::from_secs(u64::try_from(slots.saturating_mul(self.granularity)).unwrap_or(0))
     }
@@ -216,7 +211,7 @@ fn bucket_count(length: Duration, granularity: i64) -> usize {
         .max(1)
 }
 
-/// Place of a slot in a ring of `count`.
+/// Returns the index of a slot in a ring of `count` buckets.
 fn index(slot: i64, count: usize) -> usize {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     usize::try_from(slot.rem_euclid(count)).unwrap_or(0)

@@ -1,36 +1,36 @@
-//! What is recorded for one second.
+//! A sample: the figures that are recorded for one second.
 
-/// The greatest figure that is believed, in requests in flight or requests/s of one workload.
+/// The largest accepted figure, in requests in flight or requests/s of one workload.
 ///
-/// A million pods of a million each: past it a figure is a fault of its source, and sums could lose
-/// the small ones.
+/// It is a million pods with a million requests each. A larger figure is an error of its source, and sums with it could
+/// lose small figures.
 pub const LARGEST: f64 = 1e12;
 
-/// One source's figures for one second of a workload.
+/// The figures of one source for one second of a workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sample {
     /// Mean requests in flight.
     pub concurrency: f64,
-    /// Those of them that the activator reports itself.
+    /// The part of `concurrency` that the activator reports itself.
     pub proxied_concurrency: f64,
     /// Requests started.
     pub requests: f64,
-    /// Those of them that the activator reports itself.
+    /// The part of `requests` that the activator reports itself.
     pub proxied_requests: f64,
 }
 
-/// A figure that is no measurement.
+/// A figure that cannot be a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error("{field} is {value}: must be a number from 0 to {LARGEST:e}")]
 pub struct BadSample {
-    /// Which figure.
+    /// Name of the figure.
     pub field: &'static str,
-    /// What it was.
+    /// Its value.
     pub value: f64,
 }
 
 impl Sample {
-    /// A sample without any part that came through the activator.
+    /// Creates a sample with no part from the activator.
     pub const fn new(concurrency: f64, requests: f64) -> Self {
         Self {
             concurrency,
@@ -40,8 +40,8 @@ impl Sample {
         }
     }
 
-    /// Concurrency and requests, less what the activator reports. May be below zero: an activator's
-    /// view and a pod's are not taken at the same instant.
+    /// Returns concurrency and requests, less the activator's parts. They may be negative, because the activator and
+    /// the pod do not measure at the same instant.
     pub(crate) fn net(&self) -> Result<(f64, f64), BadSample> {
         for (field, value) in [
             ("concurrency", self.concurrency),
@@ -58,7 +58,7 @@ impl Sample {
     }
 }
 
-/// `value`, if it can be a measurement.
+/// Returns `value` if it can be a measurement.
 pub(crate) fn checked(field: &'static str, value: f64) -> Result<f64, BadSample> {
     // NaN is in no range.
     if (0.0..=LARGEST).contains(&value) {

@@ -1,4 +1,4 @@
-//! Bodies of requests and answers, with their time limits.
+//! Bodies of requests and answers. Answers have time limits.
 
 use std::{
     pin::Pin,
@@ -14,13 +14,13 @@ use tower::BoxError;
 use super::pools::Waiting;
 use crate::cluster::leadership::Permit;
 
-/// No answer, or not all of it, within the time limit.
+/// The answer did not arrive, or not completely, within the time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no answer from the API server within {} ms", .0.as_millis())]
 pub(in crate::cluster) struct NoAnswer(pub(in crate::cluster) Duration);
 
-/// The body of a request. hyper asks for it when it has a connection and is about to send, which may be long after the
-/// request was handed to it; so the leader's permit is checked here.
+/// The body of a request. hyper reads it once it has a connection and is about to send, which may be long after it received
+/// the request. So the leader's permit is checked here.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     body: kube::client::Body,
@@ -64,23 +64,23 @@ pub(super) struct Answer {
     body: Incoming,
     waiting: Waiting,
     limit: Option<Limit>,
-    /// The write is under way as long as its answer is.
+    /// Keeps the write counted as under way until its answer is complete.
     _permit: Option<Arc<Permit>>,
 }
 
-/// How long an answer may take.
+/// Time limits of an answer.
 #[derive(Debug)]
 struct Limit {
-    /// The next piece of it.
+    /// Limit for the next piece.
     piece: Duration,
-    /// All of it.
+    /// Limit for the whole answer.
     until: Instant,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl Answer {
-    /// `within`: how long the next piece of the answer may take, and all of it; `None`: there is no limit, as for a watch,
-    /// whose silence is judged by whoever reads it.
+    /// `within`: time limits for the next piece and for the whole answer; `None`: no limit, as for a watch, whose reader detects
+    /// that it is dead.
     pub(super) fn new(
         body: Incoming,
         mut waiting: Waiting,

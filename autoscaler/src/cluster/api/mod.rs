@@ -1,10 +1,10 @@
-//! The way to the API server: every request has a time limit, and a connection that froze is not used again.
+//! The client of the API server: every request has a time limit, and a frozen connection is not used again.
 //!
-//! kube's own client waits for ever for an answer, and takes idle connections out of a pool without asking whether
-//! anybody is still at their other end. So the stack is put together here from kube's layers and hyper's client.
+//! kube's own client waits for an answer without end, and takes idle connections from a pool without checking whether the
+//! other end is still there. So this module builds the client from kube's layers and hyper's client.
 //!
-//! Bias: rather a new connection than a doubtful one. After an answer that did not come in time all idle connections are
-//! let go ([`Pools`]). Failure mode: a healthy but slow API server costs some TLS handshakes more.
+//! Bias: rather a new connection than a doubtful one. After an answer that was not in time, all idle connections are dropped
+//! ([`Pools`]). Failure mode: a healthy but slow API server costs some more TLS handshakes.
 
 mod body;
 mod pools;
@@ -20,22 +20,23 @@ pub(super) use self::body::NoAnswer;
 use self::{pools::Pools, service::Requests};
 use super::leadership::Leadership;
 
-/// How long the head of an answer is waited for. Lists of 500 objects are prepared in less; kube-apiserver queues
-/// requests under load for at most a quarter of its own limit of 60 s
+/// Time limit for the head of an answer. A list of 500 objects takes less; under load kube-apiserver queues a request for at
+/// most a quarter of its own limit of 60 s
 /// (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>).
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How long the next piece of an answer is waited for.
+/// Time limit for the next piece of an answer.
 const PIECE_WITHIN: Duration = Duration::from_secs(10);
-/// How long a whole answer may take: kube-apiserver's own limit for what is not a watch (`--request-timeout`).
+/// Time limit for a whole answer: kube-apiserver's own limit for requests other than watches (`--request-timeout`).
 const WHOLE_WITHIN: Duration = Duration::from_secs(60);
 
-/// A connection must be made within this time.
+/// Time limit for a new connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// TCP asks an idle peer after this time, and that often more, so that the kernel notices a peer that is gone.
+/// TCP keepalive: an idle connection is probed after this time, then at the interval and as often as below, so the kernel
+/// notices a peer that is gone.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
 const KEEPALIVE_EACH: Duration = Duration::from_secs(5);
 const KEEPALIVES: u32 = 2;
-/// Bytes that a peer has not acknowledged for this long end the connection.
+/// The connection ends if the peer does not acknowledge sent bytes for this time.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Makes clients that share their connections.
@@ -47,7 +48,7 @@ pub(super) struct Connections {
 
 impl Connections {
     /// # Errors
-    /// The configuration cannot be used.
+    /// If the configuration cannot be used.
     pub(super) fn new(config: Config) -> Result<Self, Error> {
         if let Some(proxy) = &config.proxy_url {
             return Err(Error::ProxyProtocolUnsupported {
@@ -55,7 +56,7 @@ impl Connections {
             });
         }
         let mut connector = HttpConnector::new();
-        // TLS is the next layer's.
+        // The next layer does TLS.
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_WITHIN));
@@ -70,19 +71,19 @@ impl Connections {
         })
     }
 
-    /// A client for reading, and for what a replica writes whether or not it leads (its Lease, its certificate).
+    /// A client for reads, and for writes that do not depend on leadership (the Lease, the certificate).
     ///
     /// # Errors
-    /// The configuration cannot be used.
+    /// If the configuration cannot be used.
     pub(super) fn client(&self) -> Result<Client, Error> {
         self.build(None)
     }
 
-    /// A client that writes only while this replica leads. Each write is checked by the clock just before it goes out,
-    /// and must be over before another replica may lead.
+    /// A client that writes only while this replica leads. Each write is checked against the clock just before it is sent, and
+    /// must be over before another replica may lead.
     ///
     /// # Errors
-    /// The configuration cannot be used.
+    /// If the configuration cannot be used.
     pub(super) fn client_of_leader(&self, leadership: Arc<Leadership>) -> Result<Client, Error> {
         self.build(Some(leadership))
     }

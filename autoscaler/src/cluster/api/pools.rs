@@ -1,8 +1,8 @@
-//! The pool of connections in use, and its successor.
+//! The connection pool in use, and its replacement.
 //!
-//! A connection that froze looks like any other idle one until something is asked over it. A pool may hold dozens of
-//! them, and each would cost a time limit of its own. So one that disappoints condemns all that are idle: requests
-//! under way go on, every later one finds a new pool.
+//! A frozen connection looks like any other idle one until a request is sent over it. A pool may contain dozens of them, and
+//! each would cost a time limit of its own. So one unanswered request condemns all idle connections: requests under way
+//! continue, and every later request uses a new pool.
 
 use std::{
     fmt,
@@ -23,14 +23,14 @@ use super::body::Outgoing;
 /// Sends a request over a connection of one pool.
 pub(super) type Send = Arc<dyn Fn(Request<Outgoing>) -> ResponseFuture + std::marker::Send + Sync>;
 
-/// An idle connection is closed after this time: less than load balancers in front of API servers wait (60 s at the
-/// least), which forget connections without a word.
+/// Lifetime of an idle connection. It is shorter than the idle timeout of load balancers in front of API servers (60 s or
+/// more), which drop connections without a message.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Whoever gives up waiting after less than this has no complaint about the connection.
+/// A request that is given up sooner than this does not condemn its connection.
 const DOUBTFUL_AFTER: Duration = Duration::from_secs(1);
 
-/// The pool in use.
+/// Holds the pool in use and replaces it.
 pub(super) struct Pools {
     make: Box<dyn Fn() -> Send + std::marker::Send + Sync>,
     current: Mutex<(u64, Send)>,
@@ -55,13 +55,13 @@ impl Pools {
         }
     }
 
-    /// The pool in use, and its number.
+    /// Returns the number of the pool in use, and the pool.
     pub(super) fn current(&self) -> (u64, Send) {
         let current = self.lock();
         (current.0, Arc::clone(&current.1))
     }
 
-    /// Begins another pool, if that one is still in use.
+    /// Replaces the pool with this number, if it is still in use.
     pub(super) fn replace(&self, number: u64) {
         let mut current = self.lock();
         if current.0 == number {
@@ -81,13 +81,13 @@ impl fmt::Debug for Pools {
     }
 }
 
-/// Somebody waits for the API server. If this is dropped before it came to an end, and after a while, the connections
-/// are replaced: a time limit further up has been reached.
+/// A request that waits for the API server. If this is dropped before the answer is complete and after a while, a time limit
+/// of the caller has been reached: the pool is replaced.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pools: Arc<Pools>,
     number: u64,
-    /// Since when nothing has been heard; `None`: it came to an end.
+    /// Since when nothing has arrived; `None` if the request is over.
     since: Option<Instant>,
 }
 
@@ -100,12 +100,12 @@ impl Waiting {
         }
     }
 
-    /// Something was heard.
+    /// Records that a part of the answer has arrived.
     pub(super) fn heard(&mut self) {
         self.since = Some(Instant::now());
     }
 
-    /// There is nothing to wait for any more.
+    /// Records that the request is over.
     pub(super) fn over(&mut self) {
         self.since = None;
     }

@@ -1,4 +1,4 @@
-//! One request to the API server, from the check of its leave to the head of its answer.
+//! One request to the API server, from the leader's permit to the head of the answer.
 
 use std::{
     pin::Pin,
@@ -17,11 +17,11 @@ use super::{
 };
 use crate::cluster::leadership::Leadership;
 
-/// Sends requests. Clones share connections.
+/// Sends requests. Clones share their connections.
 #[derive(Clone, Debug)]
 pub(super) struct Requests {
     pools: Arc<Pools>,
-    /// Who must lead for anything to be written; `None`: nobody.
+    /// If present, writes are sent only while this replica leads; `None`: always.
     leadership: Option<Arc<Leadership>>,
 }
 
@@ -60,7 +60,7 @@ impl Requests {
             }
             _ => None,
         };
-        // A write is over within the leader's time, head and body.
+        // A write must be over within the leader's time, including the body of the answer.
         let left = permit.as_ref().map(|permit| permit.left());
         let within = left.unwrap_or(ANSWER_WITHIN);
         let (number, send) = self.pools.current();
@@ -72,7 +72,7 @@ impl Requests {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                // The connection has told by itself that it is broken.
+                // The connection failed visibly, so the pool does not use it again.
                 waiting.over();
                 return Err(error.into());
             }

@@ -1,4 +1,4 @@
-//! Over real connections, in real time: what is looked at is which connection a request takes.
+//! Tests over real connections, in real time: they check which connection a request uses.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,8 +15,8 @@ use tokio::{
 use super::*;
 use crate::cluster::{boot::BootClock, leadership::NotLeading};
 
-/// An API server whose connections each answer so many requests and then never again. Answers its URL, and the number of
-/// connections it has accepted.
+/// An API server whose connections each answer a limited number of requests, and none after that. Returns its URL and the
+/// number of connections that it has accepted.
 async fn server(answers: impl Fn(usize) -> usize + Send + 'static) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -28,7 +28,7 @@ async fn server(answers: impl Fn(usize) -> usize + Send + 'static) -> (String, A
             let mut left = answers(count.fetch_add(1, Ordering::Relaxed));
             tokio::spawn(async move {
                 let mut buffer = vec![0; 1 << 16];
-                // A small request comes in one piece.
+                // A small request arrives in one piece.
                 while let Ok(read @ 1..) = stream.read(&mut buffer).await {
                     let _ = read;
                     if left == 0 {
@@ -54,7 +54,7 @@ fn connections(url: &str) -> Connections {
     Connections::new(Config::new(url.parse().unwrap())).unwrap()
 }
 
-/// A term in which a write has a second.
+/// Renews the Lease so that a write has one second.
 fn renew(leadership: &Leadership) {
     leadership.renewed(
         leadership.now(),
@@ -65,7 +65,7 @@ fn renew(leadership: &Leadership) {
 
 #[tokio::test]
 async fn p5_a_connection_that_froze_is_not_used_again() {
-    // The first connection answers twice; others always.
+    // The first connection answers two requests, all others every request.
     let (url, accepted) = server(|number| if number == 0 { 2 } else { usize::MAX }).await;
     let leadership = Leadership::new(BootClock::new());
     let client = connections(&url)
@@ -100,7 +100,7 @@ async fn p6_nothing_is_sent_by_a_replica_that_does_not_lead() {
     assert!(NotLeading::is_why(&error), "{error}");
     assert_eq!(accepted.load(Ordering::Relaxed), 0, "not even a connection");
     assert_eq!(leadership.dropped().get(), 1);
-    // Reading is free, and so is writing through the other client.
+    // Reads need no permit, and writes through the other client need none either.
     let maps: Api<ConfigMap> = Api::namespaced(connections.client().unwrap(), "n");
     maps.delete("a", &DeleteParams::default()).await.unwrap();
     leadership.drained().await;

@@ -1,7 +1,7 @@
-//! Events on the objects of users: what was done with them, and why something was not.
+//! Events on the objects of users: what Ebb has done with them, and why it has not done something.
 //!
-//! What is said again within some minutes is one Event whose series counts on, as everywhere in Kubernetes. Failure
-//! mode: an Event that cannot be written is logged and forgotten; nothing waits for it.
+//! A notice that repeats within some minutes is one Event whose series counts up, as everywhere in Kubernetes. Failure mode:
+//! an Event that cannot be written is logged and dropped; nothing waits for it.
 
 mod rate;
 
@@ -28,27 +28,27 @@ use tracing::{info, warn};
 use self::rate::{Rates, Verdict};
 use crate::engine::{Notice, TargetKey};
 
-/// Said again within this time, it is the same Event: kube-apiserver keeps Events for an hour, client-go counts series
-/// for six minutes.
+/// A notice that repeats within this time belongs to the same Event: kube-apiserver keeps Events for an hour, and client-go
+/// counts a series for six minutes.
 const SERIES: Duration = Duration::from_secs(360);
-/// Events remembered for their series.
+/// Events that are remembered for their series.
 const REMEMBERED: usize = 4096;
-/// Longest note the API takes, in bytes.
+/// Longest note that the API accepts, in bytes.
 const LONGEST_NOTE: usize = 1024;
-/// Notices that wait. More in a moment than anybody would read.
+/// Notices that wait to be written: more at once than anyone would read.
 const WAITING: usize = 1024;
 
-/// Where notices are handed in.
+/// The sender of notices.
 #[derive(Clone, Debug)]
 pub(super) struct Events {
     sender: mpsc::Sender<Notice>,
     rates: Arc<Mutex<Rates>>,
-    /// Counts those that are not written.
+    /// Counts the Events that are not written.
     dropped: Counter,
 }
 
 impl Events {
-    /// A way in, and the task that writes what comes in.
+    /// Creates a sender of notices and the task that writes them as Events.
     pub(super) fn new(
         client: Client,
         identity: String,
@@ -69,7 +69,7 @@ impl Events {
         (events, writer.run(receiver, versions))
     }
 
-    /// Has a notice written. It is dropped if its namespace has had too many, or too many wait already.
+    /// Publishes a notice as an Event. It is dropped if its namespace has had too many, or if too many already wait.
     pub(super) fn say(&self, notice: Notice) {
         let Notice {
             about,
@@ -105,7 +105,7 @@ struct Writer {
     said: HashMap<Notice, Said>,
 }
 
-/// An Event that was written.
+/// An Event that has been written.
 struct Said {
     name: String,
     count: i32,
@@ -138,7 +138,7 @@ impl Writer {
                 .patch(&said.name, &PatchParams::default(), &Patch::Merge(series))
                 .await
             {
-                // Events are kept for a while only: then it is a new one.
+                // The API server has deleted the old Event: a new one is created.
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}
                 result => return result.map(drop),
             }

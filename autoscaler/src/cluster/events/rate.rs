@@ -1,26 +1,26 @@
-//! How many Events a namespace may have: one with thousands of odd objects must not keep the API server busy, nor crowd
-//! out the Events of others.
+//! The rate limit of a namespace's Events: a namespace with thousands of odd objects must neither overload the API server nor
+//! displace the Events of other namespaces.
 //!
-//! A token bucket for each namespace. Failure mode: what exceeds it is counted and not written; the namespace has had a
-//! hundred Events by then.
+//! Each namespace has a token bucket. Failure mode: Events beyond the limit are counted and not written; the namespace has
+//! had a hundred Events by then.
 
 use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
-/// Events of a namespace that may come at once: a rollout of all workloads of a large namespace.
+/// Events of a namespace that may be written at once: enough for a rollout of all workloads of a large namespace.
 const AT_ONCE: f64 = 100.0;
-/// Events a second after that.
+/// Events of a namespace per second after that.
 const A_SECOND: f64 = 2.0;
 /// Time in which an empty bucket is full again.
 const FULL_AFTER: Duration = Duration::from_secs((AT_ONCE / A_SECOND) as u64);
 
-/// What is left of a namespace's Events.
+/// The Events that a namespace may still have.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     left: f64,
     at: Instant,
-    /// Whether it was told that there are too many.
+    /// Whether the log already says that there are too many.
     told: bool,
 }
 
@@ -28,12 +28,12 @@ struct Bucket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Write,
-    /// It is the first one too many.
+    /// The first Event beyond the limit.
     FirstTooMany,
     TooMany,
 }
 
-/// The buckets of all namespaces that had Events lately.
+/// The buckets of all namespaces with recent Events.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     buckets: HashMap<Box<str>, Bucket>,
@@ -41,7 +41,7 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// Takes one Event of a namespace.
+    /// Takes one Event from the bucket of a namespace.
     pub(super) fn take(&mut self, namespace: &str, now: Instant) -> Verdict {
         if self.swept.is_none_or(|at| now - at > FULL_AFTER) {
             self.swept = Some(now);
@@ -58,7 +58,7 @@ impl Rates {
         bucket.at = now;
         if bucket.left >= 1.0 {
             bucket.left -= 1.0;
-            // Told again when it has been calm for a while.
+            // The warning is logged again once half of the bucket has refilled.
             bucket.told &= bucket.left < AT_ONCE / 2.0;
             return Verdict::Write;
         }

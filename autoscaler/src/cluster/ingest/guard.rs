@@ -1,4 +1,4 @@
-//! Who may sit down: connections, counted before and after they are known.
+//! Admission of connections: how many may be open, before and after their sender is authenticated.
 
 use std::{
     collections::HashMap,
@@ -6,13 +6,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Strangers at a time. Agents that all start anew come in within seconds, so this is what a node's worth of
-/// handshakes a second takes, many times over.
+/// Strangers' connections at a time. If all agents restart, they connect within seconds; this is many times the handshakes
+/// that a node can do in a second.
 const STRANGERS: usize = 2_048;
-/// Of these from one address: nodes may share one behind NAT, an attacker's pod has one.
+/// Strangers' connections from one address: nodes may share an address behind NAT, an attacker's pod has one.
 const STRANGERS_OF_ONE: usize = 64;
 
-/// Counts connections.
+/// Counts and limits connections.
 #[derive(Debug)]
 pub(super) struct Doorkeeper {
     most: usize,
@@ -26,16 +26,16 @@ struct Counts {
     strangers_of: HashMap<IpAddr, usize>,
 }
 
-/// A connection's place; given back when dropped.
+/// A connection's place, which is released when this is dropped.
 #[derive(Debug)]
 pub(super) struct Seat {
     doorkeeper: Arc<Doorkeeper>,
-    /// Its address, as long as it is a stranger's.
+    /// Its address, as long as its sender is a stranger.
     stranger: Mutex<Option<IpAddr>>,
 }
 
 impl Doorkeeper {
-    /// `most` connections in all.
+    /// `most` is the limit of all connections.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
@@ -43,7 +43,7 @@ impl Doorkeeper {
         }
     }
 
-    /// A seat for a stranger, if there is one.
+    /// Returns a seat for a stranger, if one is free.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let of_one = counts.strangers_of.get(&address).copied().unwrap_or(0);
@@ -73,7 +73,7 @@ impl Counts {
 }
 
 impl Seat {
-    /// A good token has come: no stranger any more.
+    /// Records that a good token has arrived: the sender is no longer a stranger.
     pub(super) fn known(&self) {
         let address = self
             .stranger

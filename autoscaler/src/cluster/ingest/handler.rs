@@ -1,4 +1,4 @@
-//! One report: who sends it, is it one, and into the engine with it.
+//! Handles one report: authenticates the sender, parses the body, and passes the report to the engine.
 
 use std::{
     collections::HashMap,
@@ -26,11 +26,11 @@ use crate::{
     engine::Scope,
 };
 
-/// Time for the body of a report: 1 MiB over a bad line.
+/// Time limit for the body of a report: 1 MiB over a slow line.
 const BODY: Duration = Duration::from_secs(10);
-/// The same complaint is logged once in this time.
+/// The same failure of a peer is logged once in this time.
 const LOGGED_AGAIN: Duration = Duration::from_secs(60);
-/// Complaints remembered for that.
+/// Failures that are remembered for that.
 const COMPLAINTS: usize = 1_000;
 
 type Answer = Response<Full<Bytes>>;
@@ -44,7 +44,7 @@ pub(in crate::cluster) struct Handler {
     complaints: Mutex<HashMap<String, Instant>>,
 }
 
-/// Why a report was not taken.
+/// Why a report was not accepted.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(
@@ -74,7 +74,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// The answer's status, and what the metric calls it.
+    /// Returns the status of the answer, and the outcome in the metric.
     fn kind(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
@@ -150,7 +150,7 @@ impl Handler {
             true => self.doors(&identity, &body)?,
             false => self.report(&identity, &body)?,
         };
-        // Doors are no pods.
+        // An activator's report contains proxied Service ports, not pods.
         let pods = if of_doors {
             Receipt::default()
         } else {
@@ -160,7 +160,7 @@ impl Handler {
         Ok(serde_json::to_vec(&receipt)?.into())
     }
 
-    /// What pods serve, by whoever sees them.
+    /// Handles a report about pods, from an agent or another source.
     fn report(&self, identity: &Identity, body: &[u8]) -> Result<Receipt, Failure> {
         let report: Report<'_> = serde_json::from_slice(body)?;
         let (scope, sender) = match identity {
@@ -178,7 +178,7 @@ impl Handler {
         Ok(shared.with(|engine, now| engine.report(now, scope, sender, &report)))
     }
 
-    /// Who waits where, by an activator.
+    /// Handles an activator's report about queued requests.
     fn doors(&self, identity: &Identity, body: &[u8]) -> Result<Receipt, Failure> {
         let Identity::Activator(name) = identity else {
             return Err(Failure::OtherSender("activators"));
@@ -218,12 +218,12 @@ impl Handler {
             }
             _ => {}
         }
-        // What of the body was not read is not waited for.
+        // Closes the connection: the rest of the body is not read.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         answer
     }
 
-    /// Whether a complaint has not been logged lately.
+    /// Whether a failure has not been logged recently.
     fn is_new(&self, complaint: String) -> bool {
         let mut complaints = self
             .complaints
@@ -244,7 +244,7 @@ impl Handler {
 }
 
 async fn body(body: Incoming, longest: usize) -> Result<Bytes, Failure> {
-    // Before any of it is read.
+    // Checked before any of it is read.
     if body.size_hint().lower() > longest as u64 {
         return Err(Failure::TooLong(longest));
     }

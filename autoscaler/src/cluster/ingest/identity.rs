@@ -1,9 +1,9 @@
-//! Who sends: a service-account token, asked of the API server and remembered.
+//! Authentication of senders by service-account token: the API server reviews a token, and its answer is remembered.
 //!
-//! A token counts only if it was made out for [`ebb_contract::AUDIENCE`], and for an account that may report. A token of
-//! the agents' account speaks for the node that the token says its pod runs on, and for no other. Bias: a token the
-//! API server once vouched for is believed until it runs out while the API server does not answer, because figures
-//! that are missing hold every workload still; one it never saw is not.
+//! A token is valid only if it was issued for [`ebb_contract::AUDIENCE`], and for an account that may report. A token of the
+//! agents' account is valid only for the node that its pod runs on according to the token. Bias: while the API server does
+//! not answer, a token that it accepted before stays valid until it expires, because no workload is scaled down without
+//! current metrics. A token that the API server never saw is not accepted.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,44 +16,44 @@ use tokio::{
 
 use super::remembered::Remembered;
 
-/// Tokens asked about at a time, of those that are known and of new ones each. They do not wait for each other: a
-/// flood of new ones must not look like an API server that does not answer.
+/// TokenReviews at the same time, for known tokens and for new tokens each. The two do not wait for each other: a flood of new
+/// tokens must not look like an API server that does not answer.
 const AT_A_TIME: usize = 32;
-/// An answer is waited for this long.
+/// Time limit of a TokenReview.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Longer than any token, in bytes: those of service accounts have some 1 200.
+/// Longest token that is reviewed, in bytes; service-account tokens have some 1 200.
 const LONGEST: usize = 8 << 10;
 
-/// Claims of a token in the answer of a TokenReview: by default since Kubernetes 1.30 (beta of KEP-4193).
+/// Claims of a token in the answer of a TokenReview: on by default since Kubernetes 1.30 (beta of KEP-4193).
 const NODE_CLAIM: &str = "authentication.kubernetes.io/node-name";
 const POD_CLAIM: &str = "authentication.kubernetes.io/pod-name";
 
-/// Who may report what.
+/// An authenticated sender, which determines what it may report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cluster) enum Identity {
     /// The agent of this node.
     Agent(Box<str>),
     /// The activator in this pod.
     Activator(Box<str>),
-    /// Another source, which may report any pod; by its account.
+    /// Another source, by its account; it may report any pod.
     Source(Box<str>),
 }
 
-/// Why nobody is believed to be who he says.
+/// Why a sender is not authenticated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::cluster) enum Refusal {
-    /// No token.
+    /// There is no bearer token, or it is longer than `LONGEST`.
     #[error("no bearer token")]
     NoToken,
-    /// One the API server does not vouch for.
+    /// The API server does not accept the token.
     #[error("token refused: {0}")]
     BadToken(String),
-    /// Somebody else's.
+    /// The token belongs to an account that may not report.
     #[error(
         "account {0} may not report; the agents' account may, and those named by --activator-account and --source-account"
     )]
     OtherAccount(String),
-    /// An agent's token that does not say where the agent runs.
+    /// The token does not say on which node or in which pod its owner runs.
     #[error("the token is not bound to a pod on a node; mount a projected service-account token")]
     NotBound,
     /// The API server does not answer.
@@ -61,7 +61,7 @@ pub(in crate::cluster) enum Refusal {
     Unchecked(String),
 }
 
-/// Asks the API server who it is.
+/// Authenticates tokens with the API server.
 #[derive(Debug)]
 pub(in crate::cluster) struct Identities {
     api: Api<TokenReview>,
@@ -74,7 +74,7 @@ pub(in crate::cluster) struct Identities {
 }
 
 impl Identities {
-    /// Accounts are `NAMESPACE/NAME`.
+    /// Creates an authenticator; accounts are `NAMESPACE/NAME`.
     pub(in crate::cluster) fn new(
         client: Client,
         agent: &str,
@@ -92,7 +92,7 @@ impl Identities {
         }
     }
 
-    /// Whose token it is.
+    /// Returns the owner of a token.
     pub(in crate::cluster) async fn of(&self, token: &str) -> Result<Identity, Refusal> {
         if token.is_empty() || token.len() > LONGEST {
             return Err(Refusal::NoToken);
@@ -134,7 +134,7 @@ impl Identities {
             .await
             .map_err(|error| unchecked(&error))??;
         let status = answer.status.unwrap_or_default();
-        // A server that does not know audiences vouches for any: then the token was not made out for us.
+        // A server that does not support audiences accepts a token of any audience: then the token may not be for Ebb.
         let ours = status
             .audiences
             .iter()

@@ -1,8 +1,8 @@
-//! The report port: TLS, and limits that hold before anybody is believed.
+//! The report port: TLS, and limits that apply before a sender is authenticated.
 //!
-//! Bias: towards those who are known. A connection on which nothing good has come yet is a stranger's; there may be
-//! few of them, fewer still from one address, and each must come to the point within seconds. Once it has brought a
-//! report with a good token it is counted apart, and no flood of strangers takes its place.
+//! Bias: towards authenticated senders. A connection without a good token so far is a stranger's. Few of these may be open,
+//! fewer still from one address, and each must send a request within seconds. A connection that has sent a good token
+//! is counted separately, and no flood of strangers takes its place.
 
 mod guard;
 mod handler;
@@ -25,18 +25,18 @@ use tracing::{debug, warn};
 use self::guard::{Doorkeeper, Seat};
 pub(super) use self::handler::Handler;
 
-/// Time for a TLS handshake.
+/// Time limit for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Time for the head of a request, counted from the answer to the one before: agents send every second.
+/// Time limit for the head of a request, counted from the previous answer: agents send every second.
 const HEAD: Duration = Duration::from_secs(10);
-/// Read at a time; a report of thirty pods has 8 KiB.
+/// Size of the read buffer in bytes; a report of thirty pods has 8 KiB.
 const BUFFER: usize = 64 << 10;
-/// Wait after the system refused a connection for want of something.
+/// Wait after the system could not accept a connection for lack of a resource.
 const EXHAUSTED: Duration = Duration::from_millis(100);
-/// Time for connections to end when the program does.
+/// Time limit for open connections to end at shutdown.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Takes reports on `listener` until `end` is true.
+/// Receives reports on `listener` until `end` is true.
 pub(super) async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
@@ -62,7 +62,7 @@ pub(super) async fn serve(
         };
         let Some(seat) = doorkeeper.admit(peer.ip()) else {
             handler.metrics.turned_away();
-            // Dropped: closed.
+            // Dropping the stream closes the connection.
             continue;
         };
         let (acceptor, handler, watcher) = (acceptor.clone(), Arc::clone(&handler), open.watcher());
@@ -75,7 +75,7 @@ pub(super) async fn serve(
             }
         });
     }
-    // Agents connect to another replica, or again; what they were about to say they say then.
+    // Agents connect again, perhaps to another replica, and send their report there.
     let _ = time::timeout(FAREWELL, open.shutdown()).await;
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! What the API server said of tokens, for as long as that may be believed.
+//! The API server's answers about tokens, for as long as they may be used.
 //!
-//! The API server knows at once that a pod was deleted, and with it its token; this memory is what keeps the token
-//! alive. So it is short. Bias: while the API server does not answer, an old good answer counts on, because a missing
-//! report holds a workload still. Memory is bounded: bad answers have a small share of their own, so that strangers
-//! cannot drive out those who are known.
+//! The API server knows at once that a pod was deleted, and its token with it; this memory keeps the token valid longer, so it
+//! is short. Bias: while the API server does not answer, an old good answer stays valid, because no workload is scaled down
+//! without current metrics. Memory is bounded: bad answers have a small limit of their own, so strangers cannot displace
+//! authenticated senders.
 
 use std::{
     collections::HashMap,
@@ -15,23 +15,23 @@ use tokio::time::Instant;
 
 use super::identity::{Identity, Refusal};
 
-/// A good token is asked about again after this time. A token of a deleted pod is to be refused within a minute. Of
-/// that minute the API server may take 10 s, for which it remembers tokens itself (`TokenSuccessCacheTTL` in
+/// A good token is reviewed again after this time. The token of a deleted pod must be refused within a minute. The API server
+/// may use 10 s of that minute, because it remembers tokens itself (`TokenSuccessCacheTTL` in
 /// <https://github.com/kubernetes/kubernetes/blob/v1.32.0/pkg/kubeapiserver/options/authentication.go>), and an answer
 /// may take 3 s. 5 000 agents cause 125 reviews a second.
 const GOOD_FOR: Duration = Duration::from_secs(40);
-/// A bad one is refused unasked for this time.
+/// A bad token is refused without a review for this time.
 const BAD_FOR: Duration = Duration::from_secs(10);
-/// While the API server does not answer, a good token is believed for this time: the life of a kubelet's tokens.
+/// While the API server does not answer, a good token stays valid for this time: the lifetime of a kubelet's tokens.
 const GOOD_ANYWAY_FOR: Duration = Duration::from_secs(3600);
-/// Good tokens remembered: two of each of 5 000 agents.
+/// Good tokens that are remembered: two for each of 5 000 agents, and some more.
 const REMEMBERED: usize = 12_000;
-/// Bad ones: a handful is a misconfiguration, more is an attack, and that should not fill memory.
+/// Bad tokens that are remembered: a handful is a misconfiguration; more is an attack, which must not fill the memory.
 const BAD_REMEMBERED: usize = 500;
 
 type Answer = Result<Identity, Refusal>;
 
-/// Answers by token.
+/// The API server's answers by token.
 #[derive(Debug, Default)]
 pub(super) struct Remembered(Mutex<HashMap<Box<str>, Known>>);
 
@@ -62,24 +62,24 @@ impl Known {
 }
 
 impl Remembered {
-    /// The answer on a token that need not be asked for again yet.
+    /// Returns the answer about a token, if it needs no new review yet.
     pub(super) fn current(&self, token: &str, now: Instant) -> Option<Answer> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get(token).filter(|known| known.is_current(now))?;
         Some(known.answer.clone())
     }
 
-    /// Whose token it was when it was last asked about, where nobody can be asked now.
+    /// Returns the owner of a token by the last review, for use while the API server does not answer.
     pub(super) fn anyway(&self, token: &str, now: Instant) -> Option<Identity> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get(token).filter(|known| known.is_kept(now))?;
         known.answer.clone().ok()
     }
 
-    /// Keeps an answer, where there is room.
+    /// Remembers an answer, if there is room.
     pub(super) fn keep(&self, token: &str, answer: Answer, now: Instant) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is there already takes no more room.
+        // The old answer about this token needs no room any more.
         known.remove(token);
         let is_good = answer.is_ok();
         let most = if is_good { REMEMBERED } else { BAD_REMEMBERED };
@@ -139,7 +139,7 @@ mod tests {
         }
         assert_eq!(remembered.0.lock().unwrap().len(), BAD_REMEMBERED + 1);
         assert_eq!(remembered.current("good", begin), Some(agent()));
-        // Another time, there is room again.
+        // After a while there is room again.
         let later = begin + BAD_FOR;
         remembered.keep("another", refused(), later);
         assert_eq!(remembered.0.lock().unwrap().len(), 2);

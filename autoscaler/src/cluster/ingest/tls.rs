@@ -1,4 +1,4 @@
-//! The certificate of the report port, exchanged while it is in use.
+//! The certificate of the report port, which can be replaced while it is in use.
 
 use std::{
     fmt,
@@ -14,26 +14,26 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
-/// A certificate that cannot be used.
+/// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
     #[error("{path}: {source}")]
     File {
-        /// Which.
+        /// The path of the file.
         path: String,
-        /// Why.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// Not PEM.
+    /// A file is not PEM.
     #[error("certificate or key is not PEM: {0}")]
     Pem(#[from] rustls::pki_types::pem::Error),
-    /// Refused.
+    /// The TLS library does not accept the certificate or the key.
     #[error("certificate and key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
 }
 
-/// Chain and key, PEM.
+/// Certificate chain and key in PEM.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::cluster) struct Pem {
     pub(in crate::cluster) chain: Vec<u8>,
@@ -42,7 +42,7 @@ pub(in crate::cluster) struct Pem {
 
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the key.
+        // The key is secret.
         f.debug_struct("Pem").finish_non_exhaustive()
     }
 }
@@ -82,14 +82,14 @@ impl Certificate {
         Ok(Arc::new(Self(RwLock::new(certified))))
     }
 
-    /// Uses another one from now on; connections there are stay.
+    /// Uses another certificate for new connections; open connections keep theirs.
     pub(in crate::cluster) fn replace(&self, pem: &Pem) -> Result<(), TlsError> {
         let certified = Arc::new(pem.certified()?);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = certified;
         Ok(())
     }
 
-    /// TLS 1.2 and 1.3, HTTP/1.1.
+    /// Returns the configuration of the server: TLS 1.2 and 1.3, HTTP/1.1.
     pub(in crate::cluster) fn config(self: Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let mut config = builder

@@ -13,7 +13,7 @@ use crate::cluster::{
 
 const DURATION: Duration = Duration::from_secs(15);
 
-/// The Lease as an API server keeps it, and whether the server answers.
+/// The Lease as an API server stores it, and whether the server answers.
 struct Server {
     lease: Mutex<Value>,
     version: Mutex<u64>,
@@ -120,7 +120,7 @@ async fn p5_a_slow_server_does_not_cost_the_leadership() {
     }
 }
 
-/// Each request has a limit, so one that hangs leaves time for another.
+/// Each request has a time limit, so after a request that hangs there is time for another one.
 #[tokio::test(start_paused = true)]
 async fn p5_one_request_that_hangs_does_not_cost_the_leadership() {
     let server = Server::new();
@@ -128,7 +128,7 @@ async fn p5_one_request_that_hangs_does_not_cost_the_leadership() {
     seconds(5).await;
     server.hangs.store(true, Ordering::Relaxed);
     seconds(2).await;
-    // The request under way never gets an answer; those after it do.
+    // The request under way never gets an answer; later requests do.
     server.hangs.store(false, Ordering::Relaxed);
     for _ in 0..20 {
         seconds(1).await;

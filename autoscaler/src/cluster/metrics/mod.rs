@@ -1,7 +1,7 @@
-//! What Prometheus is told.
+//! Metrics for Prometheus.
 //!
-//! Labels are bounded: by what is in the cluster (namespace, kind, name of a workload) and by what is written here.
-//! A workload's figures are read from the engine when they are asked for, so those of one that is gone are gone too.
+//! Label values are bounded: by the objects in the cluster (namespace, kind and name of a workload) and by the constants below.
+//! Metrics of workloads are read from the engine at each scrape, so a workload that is gone has no metrics any more.
 
 mod watches;
 mod workloads;
@@ -23,7 +23,7 @@ use prometheus_client::{
 
 use super::{leadership::Leadership, shared::Shared};
 
-/// Everything that is counted.
+/// All metrics of the autoscaler.
 pub(super) struct Metrics {
     registry: Registry,
     reports: Family<Outcome, Counter>,
@@ -62,7 +62,7 @@ impl Metrics {
             reports: Family::default(),
             reported_pods: Family::default(),
             turned_away: Counter::default(),
-            // 20 µs, a report of a few pods, to 80 ms.
+            // From 20 µs (a report of a few pods) to 80 ms.
             ingest: Histogram::new(exponential_buckets(20e-6, 4.0, 7)),
             writes: Family::default(),
             dropped_events: Counter::default(),
@@ -105,7 +105,7 @@ impl Metrics {
             "1 if this replica is the leader",
             metrics.leading.clone(),
         );
-        // From the start, so that the first of a kind is a rise.
+        // Exported from the start, so that the first count of an outcome shows as an increase.
         for outcome in REPORTS {
             count(&metrics.reports, outcome, 0);
         }
@@ -126,7 +126,7 @@ impl Metrics {
         }
     }
 
-    /// `why`: a word of a fixed set.
+    /// Counts a rejected report. `why` is one of a fixed set of words.
     pub(super) fn refused(&self, why: &'static str) {
         count(&self.reports, why, 1);
     }
@@ -135,12 +135,12 @@ impl Metrics {
         self.turned_away.inc();
     }
 
-    /// `outcome`: one of [`WRITES`].
+    /// Counts a scale write. `outcome` is one of [`WRITES`].
     pub(super) fn wrote(&self, outcome: &'static str) {
         count(&self.writes, outcome, 1);
     }
 
-    /// Counts Events that are not written.
+    /// Returns the counter of Events that are not written.
     pub(super) fn dropped_events(&self) -> Counter {
         self.dropped_events.clone()
     }
@@ -149,7 +149,7 @@ impl Metrics {
         self.leading.set(leading.into());
     }
 
-    /// All of it as text.
+    /// Returns all metrics as text.
     ///
     /// # Errors
     /// None in practice: writing to memory does not fail.

@@ -1,4 +1,4 @@
-//! How long ago each watch was last heard of.
+//! The age of each watch: the time since its last sign of life.
 
 use std::{fmt, sync::Arc};
 

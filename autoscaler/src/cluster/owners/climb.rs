@@ -1,9 +1,9 @@
-//! From an object up to the topmost that can be scaled.
+//! Climbs from an object to its topmost scalable owner.
 //!
-//! Pod, ReplicaSet, Deployment, and whatever owns that: the topmost that can be scaled is it, because whoever is above
-//! would undo what is done below. Bias: an owner counts only where the API server shows an object of that kind, name and
-//! uid in the same namespace, whatever a pod says. Failure mode: what may not be read ends the climb, and the answer says
-//! so, so that it is asked again.
+//! An example is pod, ReplicaSet, Deployment, and the owner of the Deployment. The topmost scalable object is the workload,
+//! because it would undo a change to an object below it. Bias: an owner counts only if the API server has an object of that
+//! kind, name and uid in the same namespace, whatever a pod claims. Failure mode: an object that may not be read ends the
+//! climb; the result says so, and the climb is repeated.
 
 use std::{future::Future, time::Duration};
 
@@ -18,13 +18,13 @@ use crate::{
     engine::{Dead, Followed, Owner, TargetKey},
 };
 
-/// Longest chain that is climbed. Knative's, from a pod to a Service, has six.
+/// Longest chain of owners. Knative's, from a pod to a Service, has six objects.
 const HIGHEST: usize = 8;
-/// An answer is waited for this long: an API server under load answers a read of one object within a second
-/// (Kubernetes' own service level).
+/// Time limit of a request: an API server under load answers a read of one object within a second (Kubernetes' own service
+/// level objective).
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why the API server could not tell.
+/// Why the API server gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
@@ -33,16 +33,16 @@ pub(super) enum Failure {
     Timeout,
 }
 
-/// What was found.
+/// The result of a climb.
 pub(super) struct Climbed {
     /// The topmost object that can be scaled, and its kind.
     best: Option<(TargetKey, Kind)>,
-    /// Why nothing above it was looked at; `None` if nothing is above.
+    /// Why the climb ended early; `None` if nothing is above, or if the chain is longer than `HIGHEST`.
     end: Option<Dead>,
 }
 
 impl Climbed {
-    /// As the engine is told it.
+    /// Returns the result in the engine's terms.
     pub(super) fn followed(&self) -> Followed {
         match &self.best {
             Some((key, _)) => Followed::To(key.clone()),
@@ -50,23 +50,23 @@ impl Climbed {
         }
     }
 
-    /// What is found, with its kind.
+    /// Returns the topmost scalable object and its kind.
     pub(super) fn best(&self) -> Option<&(TargetKey, Kind)> {
         self.best.as_ref()
     }
 
-    /// Why more may be found another time.
+    /// Returns why the climb ended early; another climb may find more.
     pub(super) fn end(&self) -> Option<Dead> {
         self.end
     }
 }
 
-/// One object on the way.
+/// One object of the chain.
 struct Step {
     api_version: String,
     kind: String,
     name: String,
-    /// `None` for the first one of a climb that begins at an object and not at a reference.
+    /// `None` for the first object of a climb that begins at an object, not at a reference.
     uid: Option<String>,
 }
 
@@ -86,7 +86,7 @@ pub(super) async fn from_owner(
     climb(client, kinds, namespace, first).await
 }
 
-/// Climbs from an object itself.
+/// Climbs from the object itself.
 pub(super) async fn from_object(
     client: &Client,
     kinds: &Kinds,
@@ -154,7 +154,7 @@ async fn climb(
     Ok(climbed)
 }
 
-/// Waits for an answer, and not for ever.
+/// Limits the time of a request.
 async fn within<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
     match time::timeout(TIMEOUT, answer).await {
         Ok(answer) => Ok(answer?),
@@ -162,7 +162,7 @@ async fn within<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, 
     }
 }
 
-/// The object that controls this one, if its reference could be one.
+/// Returns the controller of an object, if the reference to it is valid.
 fn owner_of(object: &PartialObjectMeta<DynamicObject>) -> Option<Step> {
     let owners = object.metadata.owner_references.iter().flatten();
     let owner = owners

@@ -1,8 +1,8 @@
-//! What the owners of pods, and the workloads that slices name, lead to.
+//! Finds the workloads of pods, from their owner references, and checks the workloads that slices name.
 //!
-//! Bias: an API server that does not answer is asked again until it does, because a pod without a workload is load that
-//! nobody sees, and its namespace does not shrink meanwhile. What leads nowhere is asked again slowly: rights may be given,
-//! and kinds installed. Failure mode: while nobody answers, no workload of the namespace shrinks.
+//! Bias: a request without an answer is repeated until it has one. A pod without a workload is load that no workload counts,
+//! and its namespace is not scaled down meanwhile. An owner that leads to no workload is checked again slowly: permissions may
+//! be granted, and kinds installed. Failure mode: without an answer, no workload of the namespace is scaled down.
 
 mod climb;
 mod queue;
@@ -32,41 +32,41 @@ use super::{
 };
 use crate::engine::{Dead, Owner, TargetKey};
 
-/// Questions under way at a time: with the start of a large cluster in mind, less than the API server grants a client.
+/// Questions under way at the same time: less than the API server grants a client, even at the start of a large cluster.
 const AT_A_TIME: usize = 16;
-/// Wait before an API server that did not answer is asked again: this long at first, twice as long each time.
+/// First wait before an unanswered question is repeated; the wait doubles each time.
 const RETRY: Duration = Duration::from_secs(2);
-/// And at most this long.
+/// Longest wait before an unanswered question is repeated.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-/// What leads nowhere is asked again after this time, so that rights given meanwhile are seen within a minute.
+/// Wait before a question without a workload as its answer is repeated, so new permissions are seen within a minute.
 const AGAIN: Duration = Duration::from_secs(45);
-/// A kind that the cluster does not serve is asked for this often, then left until another pod names it.
+/// Attempts for a kind that the cluster does not serve; after them, only another pod of that kind starts new ones.
 const TRIES_OF_UNKNOWN_KINDS: u32 = 5;
 
-/// Warnings about one namespace are at least this far apart.
+/// Shortest time between two warnings about one namespace.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
-/// What to find out.
+/// The subject of a question.
 #[derive(Clone, Debug)]
 enum Subject {
-    /// What this owner of pods leads to.
+    /// Which workload this owner of pods leads to.
     Owner(Arc<Owner>),
-    /// Whether this exists and is the topmost.
+    /// Whether this object exists and is the topmost one.
     Target(TargetKey),
 }
 
-/// A question, and how often it has been asked.
+/// A question, and the number of times it was asked.
 #[derive(Debug)]
 struct Question {
     subject: Subject,
     asked: u32,
 }
 
-/// Where questions are handed in.
+/// The sender of questions.
 #[derive(Clone, Debug)]
 pub(super) struct Owners(mpsc::UnboundedSender<(Box<str>, Subject)>);
 
-/// Asks the API server, in turn.
+/// Asks the API server the questions.
 pub(super) struct Follower {
     client: Client,
     kinds: Arc<Kinds>,
@@ -74,12 +74,12 @@ pub(super) struct Follower {
     questions: mpsc::UnboundedReceiver<(Box<str>, Subject)>,
     /// Kinds whose objects are watched, by group and kind.
     watched: Mutex<HashSet<(String, String)>>,
-    /// When a namespace last had a warning.
+    /// Time of a namespace's last warning.
     warned: Mutex<HashMap<Box<str>, Instant>>,
 }
 
 impl Owners {
-    /// A way in, and what follows what comes in. `watched`: kinds that are watched already.
+    /// Creates a sender of questions and the task that answers them. `watched`: kinds that are already watched.
     pub(super) fn new(
         client: Client,
         kinds: Arc<Kinds>,
@@ -98,13 +98,13 @@ impl Owners {
         (Self(sender), follower)
     }
 
-    /// Finds what `owner` leads to and tells the engine.
+    /// Finds the workload of `owner` and passes it to the engine.
     pub(super) fn follow(&self, namespace: Box<str>, owner: Arc<Owner>) {
-        // Gone only at the very end.
+        // The receiver is gone only at shutdown.
         let _ = self.0.send((namespace, Subject::Owner(owner)));
     }
 
-    /// Finds whether `target` is a workload and tells the engine.
+    /// Checks whether `target` is a workload and passes the result to the engine.
     pub(super) fn confirm(&self, target: TargetKey) {
         let namespace = target.namespace.clone();
         let _ = self.0.send((namespace, Subject::Target(target)));
@@ -112,7 +112,7 @@ impl Owners {
 }
 
 impl Follower {
-    /// Answers questions for as long as some may come.
+    /// Answers questions until no sender is left.
     pub(super) async fn run(mut self) {
         let mut queue: Queue<Question> = Queue::default();
         let mut under_way = JoinSet::new();
@@ -157,7 +157,7 @@ impl Follower {
         }
     }
 
-    /// Whether anybody still waits for the answer.
+    /// Whether the engine still needs the answer.
     fn is_wanted(&self, namespace: &str, subject: &Subject) -> bool {
         self.shared.with(|engine, _| match subject {
             Subject::Owner(owner) => engine.is_owner(namespace, owner),
@@ -165,7 +165,7 @@ impl Follower {
         })
     }
 
-    /// Takes an answer in, and has the question asked again where another answer may come.
+    /// Passes an answer to the engine, and schedules the question again if the answer may change.
     fn take(
         &self,
         queue: &mut Queue<Question>,
@@ -196,7 +196,7 @@ impl Follower {
             Subject::Target(target) => engine.confirmed(at, target, climbed.followed()),
         });
         match climbed.end() {
-            // Nothing is above: that stays so.
+            // No owner is above: that does not change.
             None | Some(Dead::NotScalable) => {}
             Some(Dead::UnknownKind) if question.asked >= TRIES_OF_UNKNOWN_KINDS => {}
             Some(_) => queue.ask_again(now, AGAIN, namespace, question),
@@ -220,7 +220,7 @@ impl Follower {
         );
     }
 
-    /// Sees to it that objects of that kind are watched.
+    /// Starts a watch of this kind, if there is none.
     fn watch(&self, key: &TargetKey, kind: &Kind) {
         let name = (key.group.to_string(), key.kind.to_string());
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);

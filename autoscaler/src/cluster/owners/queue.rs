@@ -1,7 +1,7 @@
-//! Whose turn it is to be asked for: namespaces take turns, so that one with thousands of odd pods delays nobody else.
+//! The order of questions: namespaces take turns, so one with thousands of odd pods delays no other.
 //!
-//! Pure, with the time passed in. Bias: a first question is asked at once, a repeated one slowly. Failure mode: a namespace
-//! with many owners that lead nowhere hears of new rights late; the others do not notice.
+//! Pure code; callers pass the time. Bias: a first question is asked at once, a repeated one slowly. Failure mode: a namespace
+//! with many owners that lead to no workload sees new permissions late; other namespaces are not affected.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -10,26 +10,26 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Questions of one namespace under way at a time: a quarter of all.
+/// Questions of one namespace under way at the same time: a quarter of all.
 const PER_NAMESPACE: usize = super::AT_A_TIME / 4;
-/// Repeated questions of one namespace are at least this far apart.
+/// Shortest time between two repeated questions of one namespace.
 const BETWEEN_IN_NAMESPACE: Duration = Duration::from_secs(1);
-/// Repeated questions of the whole cluster are at least this far apart: eight requests a second, of the some hundreds that
-/// an API server answers.
+/// Shortest time between two repeated questions in the whole cluster: eight requests a second; an API server answers some
+/// hundreds.
 const BETWEEN_IN_CLUSTER: Duration = Duration::from_millis(125);
 
 /// Questions, by namespace.
 #[derive(Debug)]
 pub(super) struct Queue<Q> {
-    /// Namespaces with questions to ask now, the next one first.
+    /// Namespaces with questions that are due, the next one first.
     turn: VecDeque<Box<str>>,
     now: HashMap<Box<str>, VecDeque<Q>>,
-    /// How many questions of a namespace are under way.
+    /// Number of questions under way, by namespace.
     busy: HashMap<Box<str>, usize>,
-    /// Questions for later: by when, and by number, as two may fall on one moment.
+    /// Scheduled questions by time, and by number because two may have the same time.
     later: BTreeMap<(Instant, u64), (Box<str>, Q)>,
     number: u64,
-    /// When the last repeated question falls due, by namespace.
+    /// When the last repeated question is due, by namespace.
     last: HashMap<Box<str>, Instant>,
     last_of_all: Option<Instant>,
 }
@@ -49,7 +49,7 @@ impl<Q> Default for Queue<Q> {
 }
 
 impl<Q> Queue<Q> {
-    /// Asks as soon as it is the namespace's turn.
+    /// Adds a question that is asked as soon as it is the namespace's turn.
     pub(super) fn ask(&mut self, namespace: Box<str>, question: Q) {
         let questions = self.now.entry(namespace.clone()).or_default();
         if questions.is_empty() {
@@ -58,13 +58,13 @@ impl<Q> Queue<Q> {
         questions.push_back(question);
     }
 
-    /// Asks at `at`, and not before.
+    /// Schedules a question for `at`.
     pub(super) fn ask_at(&mut self, at: Instant, namespace: Box<str>, question: Q) {
         self.number += 1;
         self.later.insert((at, self.number), (namespace, question));
     }
 
-    /// Asks again after `wait`, or later: as soon as the repeated questions of the namespace and of the cluster allow.
+    /// Schedules a repeated question after `wait`, or later if the limits of the namespace or the cluster require it.
     pub(super) fn ask_again(
         &mut self,
         now: Instant,
@@ -85,7 +85,7 @@ impl<Q> Queue<Q> {
         self.ask_at(at, namespace, question);
     }
 
-    /// The next question to ask now. It is under way until [`Self::done`].
+    /// Returns the next question that is due. It is under way until [`Self::done`].
     pub(super) fn next(&mut self, now: Instant) -> Option<(Box<str>, Q)> {
         while let Some(first) = self.later.first_entry()
             && first.key().0 <= now
@@ -113,7 +113,7 @@ impl<Q> Queue<Q> {
         None
     }
 
-    /// A question of the namespace has been answered.
+    /// Records that a question of the namespace has been answered.
     pub(super) fn done(&mut self, namespace: &str) {
         if let Some(busy) = self.busy.get_mut(namespace) {
             *busy = busy.saturating_sub(1);
@@ -123,7 +123,7 @@ impl<Q> Queue<Q> {
         }
     }
 
-    /// When the next question for later falls due.
+    /// Returns when the next scheduled question is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.later.keys().next().map(|(at, _)| *at)
     }

@@ -1,7 +1,7 @@
-//! `config-autoscaler`, read live.
+//! The ConfigMap `config-autoscaler`, read live.
 //!
-//! Bias: taken whole or not at all. A bad one is told of by an Event on it, and what was in force stays; where nothing
-//! was in force yet nothing is decided, because nobody asked for the defaults.
+//! Bias: it is applied as a whole or not at all. An invalid ConfigMap gets an Event, and the previous settings stay in force.
+//! Without previous settings nothing is decided, because nobody chose the defaults.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
     engine::{Notice, TargetKey},
 };
 
-/// Keeps the engine's settings those of the ConfigMap; its absence is an empty one.
+/// Keeps the engine's settings equal to the ConfigMap; an absent ConfigMap counts as an empty one.
 pub(in crate::cluster) async fn run(
     client: Client,
     namespace: String,
@@ -73,7 +73,7 @@ pub(in crate::cluster) async fn run(
     tokio::join!(read, tell);
 }
 
-/// The leader tells, also when what is bad was bad before it led.
+/// Publishes the Event about an invalid ConfigMap while this replica leads, also if it was invalid before that.
 async fn tell_of_bad(
     mut bad: watch::Receiver<Option<Notice>>,
     mut leading: watch::Receiver<bool>,

@@ -1,12 +1,12 @@
-//! All objects of a kind, listed and then watched, for as long as the program runs.
+//! All objects of a kind, listed and then watched as long as the program runs.
 //!
-//! A watch is begun anew every [`LIFE`] from the version it has reached, which costs the API server one look into its
-//! cache; so in a cluster where nothing happens each watch is heard of that often, and one that says nothing for longer is
-//! dead. A dead one is replaced at once: its connection is closed, and all idle ones with it
+//! A watch starts again every [`LIFE`] from the version that it has reached, which costs the API server one look into its
+//! cache. So each watch gets a sign of life that often even in a quiet cluster, and a watch without one for longer is dead. A
+//! dead watch is replaced at once: its connection is closed, and all idle connections with it
 //! ([`api`](crate::cluster::api)).
 //!
-//! Bias: an object is gone only when the server said so, or a full list came without it. Failure mode: one object that
-//! cannot be read is left out of a watch with a warning; in a list it fails the list, so types are read leniently.
+//! Bias: an object is gone only if the server said so, or if a full list came without it. Failure mode: an object that cannot
+//! be read is skipped with a warning in a watch. In a list it makes the whole list fail, so the types are read leniently.
 
 use std::{collections::HashMap, fmt::Debug, time::Duration};
 
@@ -23,18 +23,18 @@ use tracing::{info, warn};
 
 use super::{Change, Id, heard::Watch, pace::Pace};
 
-/// Objects a list brings at a time: a thousand pods are some 5 MB of JSON.
+/// Objects in one page of a list: a thousand pods are some 5 MB of JSON.
 const PAGE: u32 = 500;
 
-/// The API server is asked to end a watch after this time; a bookmark comes 2 s before
-/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>). Half of what facts may be old.
+/// The life of a watch: the API server is asked to end it after this time; a bookmark comes 2 s before the end
+/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>). Half of the age at which facts are stale.
 pub(super) const LIFE: Duration = Duration::from_secs(15);
-/// A watch that says nothing for so much longer is dead.
+/// A watch without any event for this much longer than its life is dead.
 const LATE: Duration = Duration::from_secs(5);
-/// A watch that the server ends sooner than this is not begun anew at once.
+/// A watch that the server ends sooner than this starts again only after a wait.
 const ENDED_EARLY: Duration = Duration::from_secs(1);
 
-/// Why a watch has to be begun anew.
+/// Why a watch must start again.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
     #[error("{0}")]
@@ -47,7 +47,7 @@ enum Broken {
     NoVersion,
 }
 
-/// Follows all objects `api` sees under `config`, for ever.
+/// Follows all objects that `api` sees under `config`, without end.
 pub(in crate::cluster) async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -71,7 +71,7 @@ pub(in crate::cluster) async fn follow<K>(
         let began = Instant::now();
         match follower.go_on().await {
             Ok(()) if began.elapsed() >= ENDED_EARLY => {}
-            // It waited for long enough.
+            // The timeout was wait enough.
             Err(broken @ Broken::Silent) => follower.complain(&broken),
             result => {
                 if let Err(broken) = result {
@@ -93,9 +93,9 @@ struct Follower<'a, K, F> {
     watch: &'a Watch,
     known: Known,
     tell: F,
-    /// What the next watch begins at; `None`: all has to be listed.
+    /// The version that the next watch starts from; `None`: all objects must be listed first.
     version: Option<String>,
-    /// Since when it cannot be watched.
+    /// Since when the watch has failed.
     trouble: Option<Instant>,
 }
 
@@ -104,7 +104,7 @@ where
     K: Resource + Clone + Debug + Send + DeserializeOwned + 'static,
     F: FnMut(Change<K>),
 {
-    /// Lists if need be, and watches until the server ends it.
+    /// Lists if necessary, then watches until the server ends the watch.
     async fn go_on(&mut self) -> Result<(), Broken> {
         let version = match self.version.take() {
             Some(version) => version,
@@ -161,10 +161,10 @@ where
             let Ok(event) = time::timeout(LIFE + LATE, events.next()).await else {
                 return Err(Broken::Silent);
             };
-            // Ended, or broken off: what comes next will show.
+            // The watch ended or was aborted: the next request shows which.
             let Some(event) = event else { return Ok(()) };
             let event = match event {
-                // Skipped, not asked for again: it would be the same.
+                // Skipped: another request would bring the same event.
                 Err(error) if is_unreadable(&error) => {
                     warn!(kind = %self.watch.kind(), ?error, "an object cannot be read and is ignored");
                     self.heard();
@@ -208,7 +208,7 @@ where
     }
 
     fn complain(&mut self, broken: &Broken) {
-        // Nothing is wrong: versions are kept for minutes only.
+        // `TooOld` is normal: the server keeps versions for minutes only.
         if matches!(broken, Broken::TooOld) || self.trouble.is_some() {
             return;
         }
@@ -217,8 +217,8 @@ where
     }
 }
 
-/// Whether a line of a watch is no event of the type that is read. kube tries to read it as a `Status` then, all of whose
-/// fields may be absent: so most objects are one without a code.
+/// Whether a line of a watch is not an event of the expected type. kube then tries to read the line as a `Status`. All
+/// fields of a `Status` may be absent, so most objects are read as a `Status` without a code.
 fn is_unreadable(error: &Error) -> bool {
     match error {
         Error::SerdeError(_) => true,
@@ -242,7 +242,7 @@ fn id<K: Resource>(object: &K) -> Id {
     }
 }
 
-/// What is known, by `namespace/name`: its uid, and whether the list that is under way has it.
+/// The known objects by `namespace/name`: the uid, and whether the current list contains the object.
 #[derive(Debug, Default)]
 struct Known(HashMap<Box<str>, (Box<str>, bool)>);
 

@@ -1,11 +1,11 @@
-//! When each watch was last heard of, and which facts rest on it.
+//! When each watch last heard from the API server, and which decisions depend on it.
 //!
-//! An event, a bookmark or an answer to a request of the watch counts as heard; that it is still open does not. So an API
-//! server that accepts and never answers, and a connection that froze, look different from a cluster in which nothing
-//! happens: a quiet watch is begun anew every 15 s, and the answer to that is heard.
+//! An event, a bookmark and an answer to a request of the watch count as a sign of life; an open connection does not. So an
+//! API server that accepts and never answers, and a frozen connection, look different from a quiet cluster: a quiet
+//! watch starts again every 15 s, and the API server answers that request.
 //!
-//! Bias: facts are stale rather than wrong. Failure mode: a watch that is refused (403) is never heard of, so what rests on
-//! it is never scaled down; the log and the age say which one it is.
+//! Bias: facts are stale rather than wrong. Failure mode: a watch that is refused (403) never gets a sign of life, so
+//! workloads that depend on it are never scaled down; the log and the age of the watch name it.
 
 use std::{
     sync::{
@@ -17,12 +17,12 @@ use std::{
 
 use crate::cluster::boot::BootClock;
 
-/// Facts are stale if their watch was not heard of for this long: twice the life of a watch, so one watch that is begun anew
-/// late changes nothing.
+/// The facts of a watch are stale after this time without a sign of life. It is twice the life of a watch, so one late
+/// restart of a watch changes nothing.
 pub(in crate::cluster) const STALE_AFTER: Duration = Duration::from_secs(30);
 
-/// The task of a watch comes round at least with every request it makes, and the longest may take 60 s. Twice that, and the
-/// task is stuck: then a restart helps.
+/// A watch task without progress for this time is stuck, and a restart of the program helps. The task makes progress at each
+/// request at least, and the longest request may take 60 s; this is twice that.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
 
 /// All watches of the process.
@@ -32,7 +32,7 @@ pub(in crate::cluster) struct Watches {
     all: Mutex<Vec<Arc<Watch>>>,
 }
 
-/// What rests on a watch.
+/// The decisions that depend on a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cluster) enum RestsOnIt {
     /// Every decision.
@@ -44,7 +44,7 @@ pub(in crate::cluster) enum RestsOnIt {
         /// Kind.
         kind: Box<str>,
     },
-    /// No decision to have fewer pods.
+    /// No scale-down.
     Nothing,
 }
 
@@ -52,12 +52,12 @@ pub(in crate::cluster) enum RestsOnIt {
 #[derive(Debug)]
 pub(in crate::cluster) struct Watch {
     clock: BootClock,
-    /// Plural of what is watched, e.g. `pods`; with its group where that is not Kubernetes' own.
+    /// Plural of the watched kind, e.g. `pods`; with its group if it is not one of Kubernetes' own.
     kind: Box<str>,
     rests: RestsOnIt,
-    /// When it was last heard of, milliseconds since boot.
+    /// The last sign of life, in milliseconds since boot.
     heard: AtomicU64,
-    /// When its task last came round, milliseconds since boot.
+    /// The last progress of its task, in milliseconds since boot.
     round: AtomicU64,
 }
 
@@ -69,7 +69,7 @@ impl Watches {
         }
     }
 
-    /// A watch that begins. Its age counts from now.
+    /// Adds a watch that starts now. Its age counts from now.
     pub(in crate::cluster) fn add(&self, kind: &str, rests: RestsOnIt) -> Arc<Watch> {
         let now = milliseconds(self.clock.now());
         let watch = Arc::new(Watch {
@@ -83,7 +83,7 @@ impl Watches {
         watch
     }
 
-    /// Kind of each watch, and how long ago it was last heard of.
+    /// Returns the kind of each watch and the time since its last sign of life.
     pub(in crate::cluster) fn ages(&self) -> Vec<(Box<str>, Duration)> {
         let now = milliseconds(self.clock.now());
         let all = self.all();
@@ -91,7 +91,7 @@ impl Watches {
         ages.collect()
     }
 
-    /// Gives `tell` each watch, and whether it was heard of lately.
+    /// Calls `tell` with each watch, and with whether its facts are fresh.
     pub(in crate::cluster) fn each(&self, mut tell: impl FnMut(&Watch, bool)) {
         let now = milliseconds(self.clock.now());
         for watch in &*self.all() {
@@ -120,14 +120,14 @@ impl Watches {
 }
 
 impl Watch {
-    /// It was heard of.
+    /// Records a sign of life.
     pub(super) fn heard(&self) {
         let now = milliseconds(self.clock.now());
         self.heard.store(now, Ordering::Relaxed);
         self.round.store(now, Ordering::Relaxed);
     }
 
-    /// Its task has come round.
+    /// Records that its task has made progress.
     pub(super) fn round(&self) {
         self.round
             .store(milliseconds(self.clock.now()), Ordering::Relaxed);

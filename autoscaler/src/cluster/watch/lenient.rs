@@ -1,6 +1,6 @@
-//! Reads what may be of any type: an object as what it holds, anything else as absent.
+//! Reads a value of any JSON type: an object by its fields, anything else as absent.
 //!
-//! Field by field while it is read, so what is of no interest (the whole of a pod template) is never in memory.
+//! Fields are selected while the JSON is parsed, so unused fields (the whole of a pod template) are never in memory.
 
 use std::{fmt, marker::PhantomData};
 
@@ -9,16 +9,16 @@ use serde::{
     de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-/// Something that is read of an object's fields.
+/// A value that is read from the fields of an object.
 pub(super) trait Fields: Sized {
     /// Reads all fields of an object.
     ///
     /// # Errors
-    /// It is no JSON.
+    /// If it is not JSON.
     fn of<'de, A: MapAccess<'de>>(fields: A) -> Result<Self, A::Error>;
 }
 
-/// What is there; `None` where it is no object.
+/// The value; `None` if the JSON is not an object.
 pub(super) struct Lenient<T>(pub(super) Option<T>);
 
 impl<'de, T: Fields> Deserialize<'de> for Lenient<T> {

@@ -1,7 +1,7 @@
-//! What the API server tells, followed as long as the program runs.
+//! Watches of the API server, which run as long as the program.
 //!
-//! Each watch goes on through outages: what was known stays until the server says otherwise. How old it is is known
-//! ([`heard`]), and nothing is scaled down on old facts.
+//! Each watch continues through outages: the last known facts stay until the API server reports a change. [`heard`] records
+//! how old the facts are, and nothing is scaled down on stale facts.
 
 pub(super) mod config;
 mod follow;
@@ -18,18 +18,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use self::follow::follow;
 
-/// A change of what is there.
+/// A change of the objects that a watch follows.
 #[derive(Debug)]
 pub(super) enum Change<K> {
-    /// It is there, or has changed.
+    /// The object is new, or has changed.
     Seen(K),
-    /// It is gone.
+    /// The object is gone.
     Gone(Id),
-    /// All there was has been told.
+    /// The whole list has been passed on.
     Listed,
 }
 
-/// What is left of an object when it is gone.
+/// What identifies an object that is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Id {
     pub(super) namespace: String,
@@ -43,7 +43,7 @@ impl Id {
     }
 }
 
-/// `metadata.creationTimestamp`, Unix seconds; 0 where there is none.
+/// `metadata.creationTimestamp` in Unix seconds; 0 if it is absent.
 pub(super) fn created(metadata: &ObjectMeta) -> i64 {
     let time = metadata.creation_timestamp.as_ref();
     time.map_or(0, |time| time.0.as_second())

@@ -1,18 +1,18 @@
-//! Waits between tries of a watch.
+//! Waits between the attempts of a watch.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// First wait before a watch is tried again.
+/// First wait before the next attempt.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
-/// Longest wait before a watch is tried again. Short, because decisions stand still on what was last known.
+/// Longest wait before the next attempt. It is short, because decisions rest on the last known facts meanwhile.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// Longer without a wait than this, and it went well.
+/// If no wait was needed for this time, the watch counts as healthy again.
 const WELL_AFTER: Duration = Duration::from_secs(30);
 
-/// Waits between tries: twice as long each time, until it went well for a while. A try that fails at once was well for
-/// a moment too, so one good answer is not enough.
+/// Waits between attempts: each is twice as long as the last, until the watch has been healthy for a while. A single good
+/// answer does not reset the wait: an attempt that fails at once may have had one.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     wait: Duration,
@@ -29,7 +29,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// How long to wait before the next try.
+    /// Returns the wait before the next attempt.
     pub(super) fn next_wait(&mut self) -> Duration {
         if self.last.elapsed() > WELL_AFTER {
             self.wait = SHORTEST_WAIT;

@@ -1,4 +1,4 @@
-//! The pods of the cluster, reduced to what decisions need while they are read.
+//! The pods of the cluster, reduced while they are parsed to the fields that decisions need.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -14,8 +14,8 @@ use crate::{
     engine::{Owner, PodFacts, opted_in},
 };
 
-/// What is read of a pod. It is gone before the next pod of a list is read: what is kept of each would lie between
-/// what was not, and a large cluster's memory would be a third holes.
+/// The fields of a pod that are parsed. They are freed before the next pod of a list is parsed: otherwise the kept fields
+/// would lie between the freed ones, and a third of a large cluster's memory would be holes.
 #[derive(Deserialize)]
 struct Read {
     metadata: ObjectMeta,
@@ -44,13 +44,13 @@ struct Condition {
     status: String,
 }
 
-/// What is kept of a pod while the list it is in is read.
+/// The part of a pod that is kept until its list has been processed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Read")]
 struct SlimPod {
-    /// What it is called, and its version.
+    /// The name, the namespace, the uid and the version.
     metadata: ObjectMeta,
-    /// Whether its containers have ended for good.
+    /// Whether the pod has ended for good (`Succeeded` or `Failed`).
     is_over: bool,
     facts: PodFacts,
 }
@@ -101,7 +101,7 @@ impl Resource for SlimPod {
     }
 }
 
-/// Tells the engine of all pods.
+/// Passes all pods to the engine.
 pub(in crate::cluster) async fn run(client: Client, shared: Arc<Shared>, listed: Part) {
     let api: Api<SlimPod> = Api::all(client);
     let watch = shared.watches.add("pods", RestsOnIt::Everything);

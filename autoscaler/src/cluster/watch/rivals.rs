@@ -1,7 +1,7 @@
-//! Who else scales: HorizontalPodAutoscalers, and KEDA's ScaledObjects where there are any.
+//! Conflicting autoscalers: HorizontalPodAutoscalers, and KEDA's ScaledObjects if KEDA is installed.
 //!
-//! Two autoscalers on one target undo each other's work for ever, so a target has one. Bias: the other one was asked
-//! for by name and wins; we stand back and say so.
+//! Two autoscalers on one target undo each other's work without end, so only one may scale a target. Bias: the other
+//! autoscaler names the target explicitly, so it wins; Ebb does not scale the target and says so.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
     engine::TargetKey,
 };
 
-/// How often it is looked whether KEDA has been installed meanwhile.
+/// How often this replica checks whether KEDA has been installed.
 const LOOK_FOR_KEDA: Duration = Duration::from_secs(60);
 
 type Rival = Object<Spec, NotUsed>;
@@ -33,7 +33,7 @@ struct Spec {
     scale_target_ref: Reference,
 }
 
-/// What it scales. KEDA means a Deployment where nothing else is said.
+/// The scaled object. KEDA's default kind is Deployment.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Reference {
@@ -51,20 +51,20 @@ impl Reference {
     }
 }
 
-/// Tells the engine of all HorizontalPodAutoscalers.
+/// Passes all HorizontalPodAutoscalers to the engine.
 pub(in crate::cluster) async fn horizontal(client: Client, shared: Arc<Shared>, listed: Part) {
     let kind = ApiResource::erase::<HorizontalPodAutoscaler>(&());
     tell_all(client, kind, &shared, Some(listed)).await;
 }
 
-/// Tells the engine of all ScaledObjects, as soon as the cluster knows what that is.
+/// Passes all ScaledObjects to the engine, as soon as the cluster has that kind.
 pub(in crate::cluster) async fn keda(client: Client, shared: Arc<Shared>) {
     let kind = GroupVersionKind::gvk("keda.sh", "v1alpha1", "ScaledObject");
     let mut refused = false;
     let kind = loop {
         match discovery::pinned_kind(&client, &kind).await {
             Ok((kind, _)) => break kind,
-            // Rights may be given later.
+            // Permissions may be granted later.
             Err(Error::Api(status)) if status.is_forbidden() => {
                 if !std::mem::replace(&mut refused, true) {
                     warn!(%status, "cannot find out whether KEDA is installed, so its ScaledObjects are not respected; \
@@ -124,7 +124,7 @@ mod tests {
         engine::TargetFacts,
     };
 
-    /// What is forbidden at first is asked for again, and found when rights are given.
+    /// If reading KEDA's API is forbidden, it is tried again, and succeeds once the permission is granted.
     #[tokio::test(start_paused = true)]
     async fn p9_keda_is_looked_for_again_where_it_was_forbidden() {
         let (shared, _effects) = shared();

@@ -1,12 +1,12 @@
-//! Objects of kinds that are not Kubernetes' own: their replicas are what their scale subresource says.
+//! Objects of kinds that are not Kubernetes' own: their replicas are read from the scale subresource.
 //!
-//! A CustomResourceDefinition names the field that holds the replicas (`specReplicasPath`), and only the API server need
-//! know it: GET of `/scale` gives the number, wherever it is. The watch says when to ask: whenever an object has another
-//! `metadata.generation`, which counts changes of everything but metadata and status
+//! A CustomResourceDefinition names the field with the replicas (`specReplicasPath`), and only the API server needs to know
+//! it: GET of `/scale` returns the number, wherever it is stored. The watch shows when to read it again: whenever an object
+//! has another `metadata.generation`, which counts changes of everything but metadata and status
 //! (<https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#scale-subresource>).
 //!
-//! Bias: an object whose scale cannot be read is not known, so it is not scaled. Failure mode: an object that changes often
-//! is asked for one time after the other, never twice at a time; what came meanwhile is in the next answer.
+//! Bias: an object whose scale cannot be read is unknown, so it is not scaled. Failure mode: for an object that changes often,
+//! one read follows the other, never two at the same time; the next read covers all changes meanwhile.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -31,11 +31,11 @@ use crate::{
     engine::{Notice, TargetFacts, TargetKey},
 };
 
-/// Scales asked for at a time, of one kind.
+/// Scales of one kind that are read at the same time.
 const AT_A_TIME: usize = 8;
-/// Wait before an API server that did not answer is asked again.
+/// Wait before the next read if the API server did not answer.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
-/// Wait before a scale is asked for again that may not be read, or is not there. Rights may come later.
+/// Wait before the next read of a scale that is forbidden or absent. Permissions may be granted later.
 const ASK_AGAIN_SLOWLY: Duration = Duration::from_secs(45);
 
 /// The objects of one kind that opted in.
@@ -48,28 +48,28 @@ pub(super) struct Scales {
 #[derive(Debug, Default)]
 struct Objects {
     by_key: HashMap<TargetKey, Object>,
-    /// Which are to be asked for, and when.
+    /// The objects whose scale must be read, and when.
     due: BTreeSet<(Instant, TargetKey)>,
 }
 
 #[derive(Debug)]
 struct Object {
-    /// As the watch last told it; without its replicas.
+    /// The facts that the watch last reported, without the replicas.
     facts: TargetFacts,
     generation: Option<i64>,
-    /// The answer to the last question.
+    /// The last scale that was read.
     answer: Option<Answer>,
-    /// When it is to be asked for.
+    /// When its scale must be read.
     due: Option<Instant>,
-    /// Whether it is being asked for.
+    /// Whether its scale is being read.
     asking: bool,
-    /// Whether it has changed since it was asked for.
+    /// Whether it has changed since the current read began.
     again: bool,
-    /// Whether users were told that it cannot be read.
+    /// Whether users have an Event that its scale cannot be read.
     complained: bool,
 }
 
-/// What a scale said, and of which state of the object.
+/// A scale, and the generation of the object when the read began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Answer {
     generation: Option<i64>,
@@ -77,7 +77,7 @@ struct Answer {
     labels: BTreeMap<String, String>,
 }
 
-/// A scale to ask for.
+/// A scale to read.
 struct Question {
     key: TargetKey,
     uid: Box<str>,
@@ -85,7 +85,7 @@ struct Question {
 }
 
 impl Scales {
-    /// An object that opted in is there, or has changed.
+    /// Records that an opted-in object is new or has changed.
     pub(super) fn seen(&self, shared: &Shared, facts: TargetFacts, generation: Option<i64>) {
         let mut objects = self.lock();
         let key = facts.key.clone();
@@ -103,7 +103,7 @@ impl Scales {
         }
         (object.facts, object.generation) = (facts, generation);
         match &object.answer {
-            // Kinds of an aggregated API server may have no generation: then every change may be one of the replicas.
+            // Kinds of an aggregated API server may have no generation: then every change may concern the replicas.
             Some(answer) if answer.generation == generation && generation.is_some() => {
                 tell(shared, &object.facts, answer);
             }
@@ -115,7 +115,7 @@ impl Scales {
         }
     }
 
-    /// An object is gone, or no longer opted in.
+    /// Records that an object is gone, or no longer opted in.
     pub(super) fn gone(&self, key: &TargetKey) {
         let mut objects = self.lock();
         if let Some(object) = objects.by_key.remove(key)
@@ -125,7 +125,7 @@ impl Scales {
         }
     }
 
-    /// Asks for scales, for ever.
+    /// Reads the scales that are due, without end.
     pub(super) async fn ask(&self, client: Client, kind: &ApiResource, shared: &Shared) {
         let mut asked = FuturesUnordered::new();
         loop {
@@ -214,8 +214,8 @@ impl Scales {
 }
 
 impl Objects {
-    /// Has an object asked for at `at`, if not before. One that is being asked for is asked for again when the answer is
-    /// there.
+    /// Schedules the read of an object's scale at `at`, or earlier if it is already scheduled. If a read is under way, another
+    /// one follows it.
     fn ask(&mut self, key: &TargetKey, at: Instant) {
         let Some(object) = self.by_key.get_mut(key) else {
             return;
@@ -259,13 +259,13 @@ fn complain(shared: &Shared, facts: &TargetFacts, error: &Error) {
     });
 }
 
-/// `spec.replicas`, which is left out where it is 0.
+/// `spec.replicas`; the field is absent if it is 0.
 fn replicas(scale: &Scale) -> u32 {
     let replicas = scale.spec.as_ref().and_then(|spec| spec.replicas);
     u32::try_from(replicas.unwrap_or(0)).unwrap_or(0)
 }
 
-/// The labels that `status.selector` asks of pods, as far as it asks for equality.
+/// The labels that `status.selector` requires of pods; only requirements of equality are read.
 fn labels(scale: &Scale) -> BTreeMap<String, String> {
     let selector = scale.status.as_ref();
     let selector = selector.and_then(|status| status.selector.as_deref());

@@ -1,7 +1,7 @@
-//! The Services of the cluster, the slices that lead them to pods and to activators, and the record of the ports on the
-//! activators.
+//! The Services of the cluster, the EndpointSlices that route them to pods and to activators, and the record of the ports on
+//! the activators.
 //!
-//! What a tenant writes is bounded here before it is kept: ports and selectors of a Service have a limit.
+//! Values that a tenant writes are bounded before they are stored: a Service has a limit of ports and of selector labels.
 
 use std::sync::Arc;
 
@@ -20,11 +20,11 @@ use crate::{
     engine::ServiceFacts,
 };
 
-/// Labels that a Service may select pods by. A pod template of more than 64 labels is led to by no Service here (see
+/// Longest selector of a Service, in labels. A pod template of more than 64 labels matches no Service here (see
 /// `engine::front::space`), so a longer selector selects nothing.
 const MOST_SELECTED: usize = 64;
 
-/// Tells the engine of all Services.
+/// Passes all Services to the engine.
 pub(in crate::cluster) async fn run(client: Client, shared: Arc<Shared>, listed: Part) {
     let api: Api<Service> = Api::all(client);
     let watch = shared.watches.add("services", RestsOnIt::Everything);
@@ -43,7 +43,7 @@ pub(in crate::cluster) async fn run(client: Client, shared: Arc<Shared>, listed:
     .await;
 }
 
-/// Tells the engine of all slices: ours, and those that lead to pods.
+/// Passes all EndpointSlices to the engine: those of Ebb, and those that route to pods.
 pub(in crate::cluster) async fn slices(client: Client, shared: Arc<Shared>, listed: Part) {
     let api: Api<EndpointSlice> = Api::all(client);
     let watch = shared.watches.add("endpointslices", RestsOnIt::Everything);
@@ -73,7 +73,7 @@ fn slice_seen(shared: &Shared, slice: &EndpointSlice) {
     let uid = slice.uid().unwrap_or_default();
     let manager = slice.labels().get(MANAGED_BY);
     let claims = manager.is_some_and(|by| by == MANAGER);
-    // Whoever took this label away took the slice out of the Service.
+    // Without this label, the slice belongs to no Service.
     let service = slice.labels().get(SERVICE);
     shared.with(|engine, now| {
         match (names::service(&name), claims) {
@@ -90,7 +90,7 @@ fn slice_seen(shared: &Shared, slice: &EndpointSlice) {
     });
 }
 
-/// Tells the engine of the record of all namespaces' ports, which is in this namespace.
+/// Passes the records of all namespaces' ports to the engine; the records are in `namespace`.
 pub(in crate::cluster) async fn records(
     client: Client,
     namespace: String,
@@ -133,8 +133,8 @@ pub(in crate::cluster) async fn records(
     .await;
 }
 
-/// Whether a node may send something there. Readiness that is not told is to be taken for ready (`EndpointConditions` of
-/// discovery.k8s.io/v1).
+/// Whether a node may send requests to an endpoint of the slice. An endpoint without a reported readiness counts as ready
+/// (`EndpointConditions` of discovery.k8s.io/v1).
 fn has_ready(slice: &EndpointSlice) -> bool {
     slice.endpoints.iter().any(|endpoint| {
         let conditions = endpoint.conditions.as_ref();
@@ -173,7 +173,7 @@ fn facts(service: &Service) -> ServiceFacts {
             })
             .collect(),
         leaks: !others.is_empty() || spec.is_some_and(leaks),
-        // A name in the DNS has no address either.
+        // A Service of type `ExternalName` has no address either.
         headless: address == Some("None") || kind == Some("ExternalName"),
         six: families.is_some_and(|families| families.first().is_some_and(|it| it == "IPv6")),
         pods_of: service
@@ -183,7 +183,7 @@ fn facts(service: &Service) -> ServiceFacts {
     }
 }
 
-/// Whether nodes send what comes to a Service elsewhere than to all of its ready endpoints.
+/// Whether nodes route the traffic of a Service differently than to all of its ready endpoints.
 fn leaks(spec: &ServiceSpec) -> bool {
     let policies = [&spec.internal_traffic_policy, &spec.external_traffic_policy];
     policies

@@ -1,10 +1,10 @@
-//! The objects of one kind that can be scaled.
+//! The objects of one scalable kind.
 //!
-//! The replicas of Kubernetes' own kinds are in `spec.replicas`. Those of other kinds are wherever their definition says,
-//! so they are read from the [scale subresource](super::scaled).
+//! Kubernetes' own kinds have their replicas in `spec.replicas`. Other kinds have them wherever their definition says, so
+//! they are read from the [scale subresource](super::scaled).
 //!
-//! Bias: an object of somebody else's kind may hold anything. What cannot be read of it counts as absent, so that one
-//! odd object does not hide all others of its kind.
+//! Bias: an object of a foreign kind may contain anything. Fields that cannot be read count as absent, so one odd object does
+//! not hide all others of its kind.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -30,7 +30,7 @@ use crate::{
     engine::{TargetFacts, TargetKey},
 };
 
-/// What is read of an object.
+/// The fields of an object that are read.
 #[derive(Clone, Debug, Deserialize)]
 struct SlimTarget {
     metadata: ObjectMeta,
@@ -119,8 +119,8 @@ impl Resource for SlimTarget {
     }
 }
 
-/// Tells the engine of all objects of a kind, for ever. `listed`: a kind that every cluster has, so that every decision
-/// waits for it.
+/// Passes all objects of a kind to the engine, without end. `listed`: for a kind that every cluster has, so every decision
+/// waits for its list.
 pub(in crate::cluster) async fn run(
     client: Client,
     kind: ApiResource,
@@ -184,7 +184,7 @@ pub(in crate::cluster) async fn run(
     }
 }
 
-/// Whether the replicas are in `spec.replicas`: so it is with Kubernetes' own kinds.
+/// Whether the replicas are in `spec.replicas`, as in Kubernetes' own kinds.
 fn has_replicas_in_spec(kind: &ApiResource) -> bool {
     kind.group == "apps"
 }
@@ -208,7 +208,7 @@ fn facts(kind: &ApiResource, object: &SlimTarget) -> TargetFacts {
         ),
         uid: object.uid().unwrap_or_default().into(),
         resource_version: object.resource_version().unwrap_or_default().into(),
-        // What the API server itself assumes.
+        // The API server's own default.
         replicas: object
             .spec
             .replicas

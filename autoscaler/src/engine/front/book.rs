@@ -1,7 +1,7 @@
-//! The record of one namespace: which version of its ConfigMap is known, and whether a change of it is under way.
+//! The record of one namespace: which version of its ConfigMap is known, and whether a change is under way.
 //!
-//! One change at a time, on the version that is known: if somebody else has changed the record, the API server refuses
-//! the change, and it is made anew from what the watch tells.
+//! There is one change at a time, based on the known version. If somebody else has changed the record, the API server
+//! refuses the change, and it is made again from what the watch reports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,19 +10,19 @@ use ebb_contract::allotments::Allotment;
 
 use super::{pace::Pace, route::ASKED_FOR};
 
-/// A namespace's record.
+/// State of a namespace's record.
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    /// `metadata.resourceVersion`; `None`: there is no ConfigMap.
+    /// `metadata.resourceVersion`; `None`: the ConfigMap does not exist.
     version: Option<Box<str>>,
-    /// Services that it has.
+    /// Services with an entry in it.
     pub(super) services: BTreeSet<Box<str>>,
-    /// Keys that make no sense.
+    /// Number of keys that cannot be read.
     pub(super) senseless: usize,
-    /// When the change that is under way was asked for.
+    /// When the change that is under way was requested.
     asked: Option<Timestamp>,
     pub(super) pace: Pace,
-    /// Services that wait for the change to end.
+    /// Services that wait until the change has ended.
     pub(super) waiting: BTreeSet<Box<str>>,
 }
 
@@ -31,17 +31,17 @@ pub(super) struct Book {
 pub struct RecordChange {
     /// The namespace.
     pub namespace: Box<str>,
-    /// The version that it changes; `None`: there is no record yet.
+    /// The version that the change is based on; `None`: there is no record yet.
     pub version: Option<Box<str>>,
-    /// By Service: what is recorded from now on; `None`: nothing.
+    /// The new entry of each changed Service; `None`: its entry is removed.
     pub changes: BTreeMap<Box<str>, Option<Allotment>>,
-    /// Nothing is left of the record.
+    /// Whether the record is empty after the change.
     pub empties: bool,
 }
 
 impl Book {
-    /// Takes in the version of a ConfigMap that was seen, or that a write has answered; false if it is older than the one
-    /// that is known. Versions of one resource grow: see "Resource versions" in
+    /// Takes in the version of a ConfigMap, from a watch or from the answer to a write. Returns false if it is older
+    /// than the known one. Versions of one resource increase: see "Resource versions" in
     /// <https://kubernetes.io/docs/reference/using-api/api-concepts/>.
     pub(super) fn is_news(&mut self, version: Option<&str>) -> bool {
         let number = |text: &str| text.parse::<u64>().ok();
@@ -55,14 +55,14 @@ impl Book {
         true
     }
 
-    /// Until when no further change can be made; `None`: one can be made now.
+    /// Returns until when no further change can be made; `None`: one can be made now.
     pub(super) fn busy_until(&self, now: Timestamp) -> Option<Timestamp> {
         let asked = self.asked.map(|asked| asked + ASKED_FOR);
         let asked = asked.filter(|until| *until > now);
         asked.max(self.pace.until(now))
     }
 
-    /// A change that is under way from now on.
+    /// Begins a change, which is under way from now on.
     pub(super) fn change(
         &mut self,
         namespace: &str,
@@ -82,7 +82,7 @@ impl Book {
         }
     }
 
-    /// It has ended.
+    /// Notes that the change has been answered.
     pub(super) fn answered(&mut self) {
         self.asked = None;
     }

@@ -1,12 +1,12 @@
-//! What activators tell: where they listen, and who waits there.
+//! Reports of the activators: on which ports they listen, and how many requests are queued there.
 //!
-//! What is held is load that no kernel counts; once it has been passed on the pod's kernel counts it, and nothing here
-//! does. So the two add up and never overlap. Requests a second are counted where they reach a pod, with one exception:
-//! those held while there is no pod wake the workload, so they count at once, and are taken off again what the pods tell
-//! of later.
+//! A queued request is load that no kernel counts. Once the activator passes it on, the pod's kernel counts it, and
+//! nothing here does. So the two sums add up and never overlap. Requests per second are counted where they reach a pod,
+//! with one exception: requests queued while there is no pod wake the workload, so they count at once, and are
+//! subtracted from what the pods report later.
 //!
-//! Bias: a door at which nobody waits has no figures, rather than zeros: it does not know what the pods serve, and the first
-//! request at zero does not drown in an hour of them.
+//! Bias: a proxied Service port without queued requests has no figures, rather than zeros. It does not know what the
+//! pods serve, and the first request at zero must not be averaged with an hour of zeros.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -29,10 +29,10 @@ use crate::engine::{
     series::{SILENT_AFTER, Series, Span, Told},
 };
 
-/// Namespace, Service and port.
+/// Namespace, Service and name of the port.
 type Place = (Box<str>, Box<str>, Box<str>);
 
-/// One activator.
+/// State of one activator.
 #[derive(Debug)]
 pub(super) struct Activator {
     pub(super) heard: Heard,
@@ -40,17 +40,17 @@ pub(super) struct Activator {
     series: HashMap<Place, Waiting>,
 }
 
-/// Who waits at one door.
+/// Requests queued at one proxied Service port of one activator.
 #[derive(Debug)]
 struct Waiting {
-    /// Whom its figures were counted for.
+    /// The workload that the figures were counted for.
     workload: WorkloadId,
     series: Series,
-    /// Of [`Entry::counted_ahead`], those that wait here.
+    /// The part of [`Entry::counted_ahead`] that was counted here.
     ahead: f64,
 }
 
-/// What became of one door's figures.
+/// The result for the figures of one port.
 enum Taken {
     Yes,
     Pressing(WorkloadId),
@@ -59,7 +59,7 @@ enum Taken {
 }
 
 impl Engine {
-    /// Takes an activator's report. Workloads for which somebody waits are decided at once.
+    /// Takes in an activator's report, and requests decisions for workloads with queued requests.
     pub fn doors(&mut self, now: Timestamp, report: &doors::Doors) -> Receipt {
         let mut receipt = Receipt::default();
         let Ok(address) = report.address.parse() else {
@@ -151,7 +151,7 @@ impl Engine {
         let feed = &mut waiting.series.feed;
         if door.held == 0 && span.concurrency <= 0.0 {
             if asleep {
-                // Who left without an answer reaches no pod.
+                // A request that left the queue without an answer reaches no pod.
                 count_ahead(&mut entry.counted_ahead, &mut waiting.ahead, 0.0);
             }
             waiting.ahead = 0.0;
@@ -178,7 +178,7 @@ impl Engine {
 }
 
 impl Fronts {
-    /// An activator has told where it listens.
+    /// Takes in on which ports an activator listens.
     fn hear(&mut self, now: Timestamp, address: IpAddr, report: &doors::Doors) {
         let at = report.doors.iter().map(|door| door.at).max();
         let listens: BTreeMap<_, _> = report
@@ -232,8 +232,9 @@ impl Fronts {
         }
     }
 
-    /// Before a decision at `now`: what is not heard of is held for a moment, and then gone with its activator. Answers how
-    /// many requests wait.
+    /// Updates the figures of queued requests before a decision at `now`. If reports are late, the last figures
+    /// continue for a moment; then they are removed, as the activator's requests are lost. Returns how many requests
+    /// are queued.
     pub(in crate::engine) fn settle(&mut self, now: Timestamp, entry: &mut Entry) -> u64 {
         let asleep = entry.is_asleep();
         let Some(workload) = &mut entry.workload else {
@@ -255,7 +256,7 @@ impl Fronts {
                     };
                     let series = &mut waiting.series;
                     if now.since(series.heard) > SILENT_AFTER {
-                        // Whoever waited there has been cut off.
+                        // Requests that were queued there have been aborted.
                         if let Some(waiting) = activator.series.remove(&place) {
                             workload.forget(waiting.series.feed);
                         }
@@ -264,7 +265,7 @@ impl Fronts {
                     held += series.in_flight;
                     match series.to_hold(now).filter(|_| !asleep) {
                         Some(span) => {
-                            // What makes no sense was refused when it was told.
+                            // Values that make no sense were refused when they were reported.
                             let _ = workload.observe(&mut series.feed, now, span.concurrency, 0.0);
                         }
                         None => workload.settle(now, &mut series.feed),
@@ -275,32 +276,32 @@ impl Fronts {
         held
     }
 
-    /// Forgets activators that have not been heard of for `after`.
+    /// Removes activators that have not reported for `after`.
     pub(in crate::engine) fn sweep(&mut self, now: Timestamp, after: Duration) {
         self.activators
             .retain(|_, activator| now.since(activator.heard.at) < after);
     }
 }
 
-/// Of all that is counted ahead, `ahead` was counted at one door, and now it is `requests`.
+/// Sets the part `ahead` of one port in the sum `all` of requests counted ahead to `requests`.
 fn count_ahead(all: &mut f64, ahead: &mut f64, requests: f64) {
     *all = (*all + requests - *ahead).max(0.0);
     *ahead = requests;
 }
 
-/// The Service of a door.
+/// Returns the Service of a port.
 fn name_of((namespace, service, _, _): &Door) -> super::Name {
     (namespace.as_str().into(), service.as_str().into())
 }
 
 impl Entry {
-    /// Whether it has no pod, and none is wanted.
+    /// Returns whether it has no replicas, and none are desired.
     fn is_asleep(&self) -> bool {
         let wanted = self.workload.as_ref().and_then(|it| it.latest().desired);
         self.replicas() == 0 && wanted.unwrap_or(0) == 0
     }
 
-    /// Of the requests that reach pods, those that have not been counted at a door.
+    /// Returns how many of `requests` that reached pods were not already counted while they were queued.
     pub(in crate::engine) fn not_counted_ahead(&mut self, requests: f64) -> f64 {
         let known = requests.min(self.counted_ahead);
         self.counted_ahead -= known;

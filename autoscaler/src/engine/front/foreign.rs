@@ -1,7 +1,7 @@
-//! Slices that claim to be Ebb's and are not.
+//! Slices that claim to be managed by Ebb and are not.
 //!
-//! They are ignored: they change no port and no endpoint. kube-proxy follows them, as any slice of that namespace's own
-//! Services. The namespace is told, with a bound; a metric has the number.
+//! Ebb ignores them: they change no port and no endpoint of its own. kube-proxy uses them, like any slice that the
+//! namespace writes for its own Services. Events tell the namespace, up to a limit; a metric has the number.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use crate::engine::{
     names::TargetKey,
 };
 
-/// Those that are there: their uids by namespace and name.
+/// The uids of these slices, by namespace and name.
 #[derive(Debug, Default)]
 pub(super) struct Foreign(BTreeMap<Name, Box<str>>);
 
 impl Foreign {
-    /// One is there; whether it was not known.
+    /// Takes in a slice. Returns whether it was not known yet.
     pub(super) fn seen(&mut self, namespace: &str, slice: &str, uid: &str) -> bool {
         let name = (namespace.into(), slice.into());
         self.0
@@ -27,7 +27,7 @@ impl Foreign {
             .is_none_or(|known| *known != *uid)
     }
 
-    /// One is gone.
+    /// Takes in that a slice was deleted.
     pub(super) fn gone(&mut self, namespace: &str, slice: &str) {
         self.0.remove(&(namespace.into(), slice.into()));
     }
@@ -38,7 +38,7 @@ impl Foreign {
 }
 
 impl Engine {
-    /// What the leader before has told is not known here, so it is told again.
+    /// Reports all of them again: this replica does not know what the last leader reported.
     pub(super) fn say_all_foreign(&mut self, now: Timestamp) {
         let all: Vec<_> = self.fronts.foreign.0.clone().into_iter().collect();
         for ((namespace, slice), uid) in all {
@@ -46,7 +46,7 @@ impl Engine {
         }
     }
 
-    /// Tells the namespace of a slice that is ignored.
+    /// Publishes an Event about an ignored slice in its namespace, up to the limit.
     pub(super) fn say_foreign(&mut self, now: Timestamp, namespace: &str, slice: &str, uid: &str) {
         if !self.leading || !self.fronts.said.may_say(namespace, "ForeignSlice", now) {
             return;

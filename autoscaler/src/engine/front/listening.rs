@@ -1,9 +1,11 @@
 //! Since when this replica has been listening to the activators without a gap.
 //!
-//! Silence proves something only while somebody listens. A replica that has just started, or was stopped for some
-//! seconds (SIGSTOP, a frozen virtual machine, no CPU), has heard nobody, and that says nothing about the activators.
+//! A missing report proves something only while this replica listens. A replica that has just started, or that was
+//! stopped for some seconds (SIGSTOP, a frozen virtual machine, no CPU), has received no reports, and that says nothing
+//! about the activators.
 //!
-//! Bias: a gap that was none only makes this replica wait longer before it takes an activator out.
+//! Bias: a gap that is assumed wrongly only makes this replica wait longer before it removes an activator from the
+//! path.
 
 use std::time::Duration;
 
@@ -12,23 +14,23 @@ use ebb_autoscaler_core::Timestamp;
 use super::slice::Heard;
 use crate::engine::series::SILENT_AFTER;
 
-/// The engine is called ten times a second. If it was not called for this long, it was stopped.
+/// The engine is called ten times a second. If it was not called for longer than this, the process was stopped.
 const STALL: Duration = Duration::from_secs(1);
 
-/// An address in a slice from which no activator has reported since this replica began to listen counts as gone after
-/// this time. An activator reports once a second, but after a change of leader it may first have to find the new
-/// replica's address (up to 5 s) and to open a connection (up to 5 s), so three reports of silence are not enough.
+/// An address in a slice counts as gone after this time if no activator has reported from it since this replica began
+/// to listen. An activator reports once a second. After a change of leader it may first have to find the new replica's
+/// address (up to 5 s) and to open a connection (up to 5 s), so three missing reports are not enough.
 const UNHEARD_AFTER: Duration = Duration::from_secs(15);
 
-/// When this replica listened.
+/// The last period without a gap.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Listening {
-    /// Since when without a gap, and when it was last known to.
+    /// Its begin, and the last time at which the engine was called.
     span: Option<(Timestamp, Timestamp)>,
 }
 
 impl Listening {
-    /// The engine is at work at `now`.
+    /// Notes that the engine was running at `now`.
     pub(super) fn tick(&mut self, now: Timestamp) {
         let since = match self.span {
             Some((since, last)) if now.since(last) <= STALL => since,
@@ -37,7 +39,7 @@ impl Listening {
         self.span = Some((since, now));
     }
 
-    /// How long it has been listening without a gap at `now`.
+    /// Returns how long this replica has been listening without a gap at `now`.
     pub(super) fn lasted(&self, now: Timestamp) -> Duration {
         match self.span {
             Some((since, last)) if now.since(last) <= STALL => now.since(since),
@@ -45,12 +47,12 @@ impl Listening {
         }
     }
 
-    /// Whether an activator has been silent for too long, while this replica was listening.
+    /// Returns whether an activator has not reported for too long while this replica was listening.
     pub(super) fn is_silent(&self, activator: &Heard, now: Timestamp) -> bool {
         now.since(activator.at).min(self.lasted(now)) >= SILENT_AFTER
     }
 
-    /// Whether an address of which nothing was ever heard counts as gone.
+    /// Returns whether an address without any report counts as gone.
     pub(super) fn is_unheard(&self, now: Timestamp) -> bool {
         self.lasted(now) >= UNHEARD_AFTER
     }

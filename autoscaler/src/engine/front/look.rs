@@ -1,6 +1,7 @@
-//! What is to be written, for whoever leads: the Services that something has changed for are looked at, and no others.
+//! Checks Services and returns the writes for the leader. A Service is checked when something about it has changed, and
+//! in a slow sweep.
 //!
-//! Failure mode: a change that no fact tells of is found by the slow round, which looks at every Service within some
+//! Failure mode: a change that no fact reports is found by the slow sweep, which checks every Service within some
 //! minutes.
 
 use std::collections::BTreeMap;
@@ -23,48 +24,49 @@ use crate::engine::{
     names::TargetKey,
 };
 
-/// Services looked at in one go: some milliseconds under the engine's lock.
+/// Most Services checked in one call, which takes some milliseconds under the engine's lock.
 const AT_ONCE: usize = 1_000;
-/// Services that the slow round adds to each look. There is a look a second: 10 000 Services take three minutes.
+/// Services that the slow sweep adds to each call. There is one call a second, so 10 000 Services take three minutes.
 const SLOWLY: usize = 64;
 
-/// Services and what is recorded of them, by namespace.
+/// Changes of records, by namespace and Service; `None`: the entry is removed.
 type Changes = BTreeMap<Box<str>, BTreeMap<Box<str>, Option<Allotment>>>;
 
-/// Something to have written.
+/// A write to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Path {
     /// Change the record of a namespace's ports.
     Record(RecordChange),
-    /// Have the slice of a Service be so.
+    /// Write the slice of a Service so that it has this content.
     Write(Box<Wish>, Written),
-    /// Have none, because the Service leads to nothing that is scaled here.
+    /// Remove the slice, because the Service leads to nothing that is scaled here.
     Remove {
         /// Namespace of the Service.
         namespace: Box<str>,
-        /// Its name.
+        /// Name of the Service.
         service: Box<str>,
     },
 }
 
-/// What came of it.
+/// The outcome of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is so. With the version of a record that is there now.
+    /// Written; with the version of the record, if a record was written.
     Done(Option<Box<str>>),
-    /// The API server refuses.
+    /// The API server refused it.
     Refused {
-        /// What it says.
+        /// The error message.
         why: String,
-        /// Because the namespace is about to go.
+        /// Whether the reason is that the namespace is terminating.
         terminating: bool,
     },
-    /// There was no answer: it may be so or not.
+    /// There was no answer; it may be written or not.
     Unanswered,
 }
 
 impl Engine {
-    /// What is to be written now. What is given out is under way until [`Engine::path_done`] tells its outcome.
+    /// Returns the writes that are to be made now. Each of them is under way until [`Engine::path_done`] is called with
+    /// its outcome.
     pub fn paths(&mut self, now: Timestamp) -> Vec<Path> {
         self.fronts.tick(now);
         if !self.deciding || !self.leading || !self.activator {
@@ -91,7 +93,7 @@ impl Engine {
         paths
     }
 
-    /// What came of something that was to be written.
+    /// Records the outcome of a write.
     pub fn path_done(&mut self, now: Timestamp, path: &Path, outcome: &Outcome) {
         match path {
             Path::Record(change) => self.fronts.record_done(now, change, outcome),
@@ -170,7 +172,7 @@ impl Engine {
         self.fronts.foreign.gone(&name.0, &slices::name(&name.1));
     }
 
-    /// Keeps what a plan has found out.
+    /// Records what a plan has found out.
     fn note(&mut self, name: &Name, now: Timestamp, plan: &Plan) {
         let route = self.fronts.routes.entry(name.clone()).or_default();
         if let Some((_, has_pods)) = plan.leads_to {
@@ -227,7 +229,7 @@ impl Engine {
                 route.told = false;
                 route.last = written.cloned();
             }
-            // The namespace takes its slices with it.
+            // The API server removes the slice together with the namespace.
             Outcome::Refused {
                 terminating: true, ..
             } if removed => route.trouble.over(),
@@ -274,12 +276,12 @@ impl Engine {
 }
 
 impl Fronts {
-    /// Adds what has become due to the Services to look at.
+    /// Adds the Services that have become due to the Services to check.
     pub(super) fn gather(&mut self, now: Timestamp) {
         if !std::mem::replace(&mut self.acting, true) {
             self.mark_all();
             for route in self.routes.values_mut() {
-                // Somebody else may have written since.
+                // Another leader may have written since.
                 route.last = None;
             }
             for (namespace, space) in &self.spaces {
@@ -309,7 +311,7 @@ impl Fronts {
         self.sweep_some();
     }
 
-    /// The slow round over all Services and routes.
+    /// Adds the next Services of the slow sweep over all Services and routes.
     fn sweep_some(&mut self) {
         let routes = self.routes.range((
             std::ops::Bound::Excluded(self.swept.clone()),
@@ -336,7 +338,7 @@ impl Fronts {
         self.dirty.extend(names);
     }
 
-    /// The next Service to look at, in turn: one namespace cannot keep the others waiting.
+    /// Returns the next Service to check, in round-robin order: one namespace cannot delay the others.
     fn next_dirty(&mut self) -> Option<Name> {
         let after = (
             std::ops::Bound::Excluded(&self.looked),

@@ -1,13 +1,15 @@
-//! How requests come to a workload: straight to its pods, or by way of the activators.
+//! How requests reach a workload: directly at its pods, or through the activators.
 //!
-//! From the Services that lead to it, the records and slices that are written, and what the activators tell, to what is
-//! to be written and whether the last pod may go. Every replica knows all of it; only the leader has it written.
+//! The inputs are the Services that lead to the workload, the written records and slices, and the reports of the
+//! activators. The results are the records and slices to write, and whether the last pod may be removed. Every replica
+//! keeps this state; only the leader has anything written.
 //!
-//! What counts is the record in Ebb's own namespace. What a tenant can write (Services, slices, labels) leads that
-//! tenant's own requests, and nobody else's.
+//! The record in Ebb's own namespace is authoritative. What a tenant can write (Services, slices, labels) redirects
+//! only that tenant's own requests.
 //!
-//! Bias: a workload has no pod only where every way to it can be held, and has been for a time. Failure mode: activators
-//! that fall silent are taken out, and with none left the last pod stays.
+//! Bias: a workload has no pod only if the activators can queue every request to it, and have been in the request path
+//! for the grace period. Failure mode: activators without a current report are removed from the path, and without any
+//! activator the last pod stays.
 
 mod book;
 mod doors;
@@ -58,7 +60,7 @@ use super::{
 /// Namespace and name of a Service.
 type Name = (Box<str>, Box<str>);
 
-/// All that is known of it.
+/// The routing state of all Services.
 #[derive(Debug, Default)]
 pub(super) struct Fronts {
     spaces: BTreeMap<Box<str>, Space>,
@@ -73,31 +75,31 @@ pub(super) struct Fronts {
     said: Said,
     asks: HashMap<WorkloadId, Asks>,
     zeros: HashMap<WorkloadId, Zero>,
-    /// Services to look at.
+    /// Services to check.
     dirty: BTreeSet<Name>,
-    /// Services to look at later, each once.
+    /// Services to check at a later time, each at most once.
     later: BTreeSet<(Timestamp, Name)>,
     timers: HashMap<Name, Timestamp>,
-    /// Where the slow round over all Services stands.
+    /// Where the slow sweep over all Services stands.
     swept: Name,
-    /// The Service that was looked at last.
+    /// The Service that was checked last.
     looked: Name,
-    /// Whether at the last look addresses of which nothing was heard counted as gone.
+    /// Whether at the last check the addresses without any report counted as gone.
     unheard_looked: bool,
-    /// Activators that could be counted on at the last look.
+    /// Activators that counted as present at the last check.
     there: BTreeSet<Box<str>>,
-    /// Whether the last look was one of a leader.
+    /// Whether this replica led at the last check.
     acting: bool,
-    /// Whether slices should be looked at soon.
+    /// Whether slices should be checked soon.
     changed: bool,
 }
 
-/// Most proxied ports of a namespace.
+/// Most proxied Service ports of one namespace.
 #[derive(Clone, Copy, Debug)]
 struct MostPorts(usize);
 
 impl Default for MostPorts {
-    /// A fiftieth of the ports that there are. A namespace of 200 Services with one port each is a large one.
+    /// A fiftieth of all port numbers. A namespace of 200 Services with one port each is a large one.
     fn default() -> Self {
         Self(200)
     }
@@ -108,11 +110,11 @@ impl Default for MostPorts {
 pub struct FrontFigures {
     /// Services that have ports on the activators.
     pub proxied_services: usize,
-    /// Services that have not got all the ports they need.
+    /// Services that do not have all the ports they need.
     pub short_services: usize,
-    /// Slices that claim to be Ebb's and are not.
+    /// Slices that claim to be managed by Ebb and are not.
     pub foreign_slices: usize,
-    /// Keys of records that make no sense.
+    /// Keys of records that cannot be read.
     pub senseless_records: usize,
     /// Slices that the API server refuses.
     pub refused_slices: usize,
@@ -139,7 +141,7 @@ impl Fronts {
         }
     }
 
-    /// Whether every way to a workload can be held.
+    /// Returns whether the activators can queue every request to a workload.
     pub(super) fn can_be_held(&self, entry: &Entry) -> bool {
         let space = self.spaces.get(&entry.target.key.namespace);
         space.is_some_and(|space| space.can_be_held(entry.id))
@@ -149,13 +151,14 @@ impl Fronts {
             })
     }
 
-    /// The Services that are fronted for a workload, by name.
+    /// Returns the names of the Services that are proxied for a workload.
     pub(super) fn services(&self, entry: &Entry) -> Vec<String> {
         let names = self.names(entry).into_iter();
         names.map(|(_, service)| service.into()).collect()
     }
 
-    /// Whether all that comes to a workload comes to activators, as far as they and the API server can tell.
+    /// Returns whether all requests to a workload go through activators (path switch confirmed), as far as the
+    /// activators and the API server can tell.
     pub(super) fn in_place(&self, entry: &Entry, now: Timestamp) -> bool {
         let heard: Vec<_> = self.heard().collect();
         let ears = Ears {
@@ -178,12 +181,12 @@ impl Fronts {
             })
     }
 
-    /// The engine is at work.
+    /// Notes that the engine was running at `now`.
     pub(super) fn tick(&mut self, now: Timestamp) {
         self.listening.tick(now);
     }
 
-    /// Activators heard of lately, and those that have fallen silent.
+    /// Returns the number of activators with a current report, and of those without.
     pub(super) fn count(&self, now: Timestamp) -> (usize, usize) {
         let there = self.heard().filter(|heard| is_there(heard, now)).count();
         (there, self.activators.len() - there)
@@ -205,7 +208,7 @@ impl Fronts {
         space.map_or_else(Vec::new, |space| space.fronts(entry.id))
     }
 
-    /// The names of the Services that front a workload.
+    /// Returns the names of the Services that are proxied for a workload.
     fn names(&self, entry: &Entry) -> Vec<Name> {
         self.fronts(entry).into_iter().map(name_of).collect()
     }
@@ -214,7 +217,7 @@ impl Fronts {
         self.activators.values().map(|activator| &activator.heard)
     }
 
-    /// A Service should be looked at.
+    /// Marks a Service to be checked.
     fn mark(&mut self, name: Name) {
         self.dirty.insert(name);
         self.changed = true;
@@ -232,14 +235,14 @@ impl Fronts {
         }
     }
 
-    /// Every Service with a record or a slice should be looked at.
+    /// Marks every Service with a record or a slice to be checked.
     fn mark_all(&mut self) {
         let names: Vec<_> = self.routes.keys().cloned().collect();
         self.dirty.extend(names);
         self.changed = true;
     }
 
-    /// A Service should be looked at again at `at` at the latest.
+    /// Marks a Service to be checked again at `at` at the latest.
     fn mark_later(&mut self, at: Timestamp, name: &Name) {
         match self.timers.get_mut(name) {
             Some(known) if *known <= at => {}
@@ -278,14 +281,14 @@ fn wish(entry: &Entry, front: Front<'_>, proxy: bool) -> Wish {
 }
 
 impl Engine {
-    /// With so many proxied ports a namespace at most.
+    /// Sets the most proxied Service ports of one namespace.
     #[must_use]
     pub fn with_most_ports(mut self, most: usize) -> Self {
         self.fronts.most_ports = MostPorts(most);
         self
     }
 
-    /// A Service is there, or has changed.
+    /// Takes in a Service that is new or has changed.
     pub fn service_seen(&mut self, facts: ServiceFacts) {
         let namespace = facts.namespace.clone();
         let space = self.fronts.spaces.entry(namespace.clone()).or_default();
@@ -293,7 +296,7 @@ impl Engine {
         self.fronts.mark_in(&namespace, touched);
     }
 
-    /// A Service is gone.
+    /// Takes in that a Service was deleted.
     pub fn service_gone(&mut self, namespace: &str, name: &str) {
         let Some(space) = self.fronts.spaces.get_mut(namespace) else {
             return;
@@ -305,8 +308,8 @@ impl Engine {
         self.fronts.mark_in(namespace, touched);
     }
 
-    /// The record of a namespace's ports is there, or has changed. `senseless`: how many of its keys cannot be read; they
-    /// are ignored.
+    /// Takes in a record of a namespace's ports that is new or has changed. `senseless`: number of its keys that cannot
+    /// be read; they are ignored.
     pub fn record_seen(
         &mut self,
         now: Timestamp,
@@ -338,7 +341,7 @@ impl Engine {
         }
     }
 
-    /// The record of a namespace's ports is gone.
+    /// Takes in that the record of a namespace's ports was deleted.
     pub fn record_gone(&mut self, now: Timestamp, namespace: &str) {
         let Some(book) = self.fronts.books.get_mut(namespace) else {
             return;
@@ -351,8 +354,8 @@ impl Engine {
         self.fronts.forget_book(namespace);
     }
 
-    /// A slice is there, or has changed, that has the name Ebb gives to the slice of this Service. `claims`: it says that
-    /// Ebb manages it. Whether it is Ebb's, the record says.
+    /// Takes in a slice that is new or has changed and has the name that Ebb gives to the slice of this Service.
+    /// `claims`: whether its label says that Ebb manages it. Only the record decides whether it is Ebb's.
     pub fn slice_seen(
         &mut self,
         namespace: &str,
@@ -381,7 +384,7 @@ impl Engine {
         self.fronts.mark(name);
     }
 
-    /// The slice of that name is gone.
+    /// Takes in that the slice with the name for this Service was deleted.
     pub fn slice_gone(&mut self, namespace: &str, service: &str) {
         let name: Name = (namespace.into(), service.into());
         if let Some(route) = self.fronts.routes.get_mut(&name) {
@@ -391,33 +394,35 @@ impl Engine {
         self.fronts.mark(name);
     }
 
-    /// A slice claims to be Ebb's and has a name that Ebb gives to none: somebody else wrote it.
+    /// Takes in a slice that claims to be managed by Ebb but has a name that Ebb gives to no slice: somebody else wrote
+    /// it.
     pub fn foreign_slice_seen(&mut self, now: Timestamp, namespace: &str, slice: &str, uid: &str) {
         if self.fronts.foreign.seen(namespace, slice, uid) {
             self.say_foreign(now, namespace, slice, uid);
         }
     }
 
-    /// A slice of a name that Ebb gives to none is gone, or claims nothing any more.
+    /// Takes in that such a slice was deleted, or no longer claims to be managed by Ebb.
     pub fn foreign_slice_gone(&mut self, namespace: &str, slice: &str) {
         self.fronts.foreign.gone(namespace, slice);
     }
 
-    /// A slice that somebody else writes for a Service is there, or has changed: whether an endpoint in it is ready.
+    /// Takes in a slice of another manager for a Service that is new or has changed. `ready`: whether one of its
+    /// endpoints is ready.
     pub fn endpoints_seen(&mut self, namespace: &str, slice: &str, service: &str, ready: bool) {
         if self.fronts.told.seen(namespace, slice, service, ready) {
             self.fronts.mark((namespace.into(), service.into()));
         }
     }
 
-    /// One of them is gone.
+    /// Takes in that a slice of another manager was deleted.
     pub fn endpoints_gone(&mut self, namespace: &str, slice: &str) {
         if let Some(service) = self.fronts.told.gone(namespace, slice) {
             self.fronts.mark((namespace.into(), service));
         }
     }
 
-    /// Whether slices should be looked at soon; asking makes it no.
+    /// Returns whether slices should be checked soon, and resets the flag.
     pub fn paths_changed(&mut self) -> bool {
         std::mem::take(&mut self.fronts.changed)
     }
@@ -430,13 +435,13 @@ impl Engine {
 }
 
 impl Fronts {
-    /// Workloads that records name.
+    /// Returns the workloads that records name.
     pub(super) fn workloads(&self) -> impl Iterator<Item = TargetKey> + '_ {
         let routes = self.routes.iter();
         routes.filter_map(|((namespace, _), route)| route.workload(namespace))
     }
 
-    /// Workloads whose slices say that Ebb scaled them to zero.
+    /// Returns the workloads whose slices say that Ebb scaled them to zero.
     pub(super) fn workloads_at_zero(&self) -> impl Iterator<Item = TargetKey> + '_ {
         let routes = self.routes.iter().filter(|(_, route)| {
             let confirmed = route.confirmed();
@@ -445,13 +450,13 @@ impl Fronts {
         routes.filter_map(|((namespace, _), route)| route.workload(namespace))
     }
 
-    /// Whether nodes are told of a pod for each Service of a workload.
+    /// Returns whether every Service of a workload has a ready endpoint of a pod.
     pub(super) fn all_lead_to_pods(&self, entry: &Entry) -> bool {
         let names = self.names(entry);
         names.iter().all(|name| self.told.leads_to_pods(name))
     }
 
-    /// What is recorded of a Service.
+    /// Takes in the record of a Service; `None`: it has none.
     fn record(&mut self, now: Timestamp, name: Name, record: Option<Allotment>) {
         if record.is_none() && !self.routes.contains_key(&name) {
             return;
@@ -464,7 +469,8 @@ impl Fronts {
         }
     }
 
-    /// A Service's claims follow its records. Others that have claimed one of its numbers are looked at.
+    /// Updates the port claims of a Service from its records, and marks other Services that claim one of the new
+    /// numbers.
     fn reclaim(&mut self, now: Timestamp, name: &Name) {
         let Some(route) = self.routes.get_mut(name) else {
             return;
@@ -488,7 +494,7 @@ impl Fronts {
 }
 
 impl Entry {
-    /// Whether activators are to be in its path; `None` before anything was decided.
+    /// Returns whether activators are to be in its request path; `None` before the first decision.
     fn wants_proxy(&self) -> Option<bool> {
         let scales_elsewhere = matches!(
             &self.refusal,

@@ -1,11 +1,11 @@
-//! Which port numbers on the activators are whose.
+//! Which port number on the activators belongs to which Service.
 //!
 //! A number belongs to the Service whose record claims it. If two records claim one number, it belongs to the older
-//! record: the incumbent keeps its port. A number that came free rests for a while before another Service gets it,
-//! because a node that has not heard of the change still sends the old Service's clients there.
+//! record. A released number is not given to another Service for a while, because a node that does not know of the
+//! change still sends the old Service's clients to it.
 //!
-//! Bias: towards stability and fair shares. A namespace has a limit; a Service that does not fit gets no port at all, and
-//! what it has already stays.
+//! Bias: towards stability and fair shares. Each namespace has a limit. A Service whose new ports do not all fit gets
+//! none of them, and keeps the ports that it has.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,34 +18,34 @@ use ebb_contract::allotments::PORTS;
 
 use super::Name;
 
-/// A number that came free is given to another Service after this time at the earliest: every node's kube-proxy knows
-/// of a change within the grace period on the way to zero (30 s), and this is twice that.
+/// A released number is given to another Service after this time at the earliest. Every node's kube-proxy knows of a
+/// change within the grace period of scale to zero (30 s), and this is twice that.
 const RESTS: Duration = Duration::from_secs(60);
 
-/// The numbers and their owners.
+/// The numbers and their claims.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
-    /// Who claims a number, the oldest claim first.
+    /// The claims to each number, oldest first.
     claims: BTreeMap<u16, BTreeSet<(u64, Name)>>,
-    /// How many numbers a namespace claims.
+    /// How many claims each namespace has.
     by_namespace: HashMap<Box<str>, usize>,
-    /// Until when a number that came free rests.
+    /// When each released number may be given out again.
     resting: BTreeMap<u16, Timestamp>,
 }
 
 /// Why a Service does not get all the ports it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Shortage {
-    /// Its namespace has reached its limit.
+    /// Its namespace has reached the limit.
     Namespace,
-    /// All numbers are in use.
+    /// All numbers of the cluster are in use.
     Cluster,
-    /// It has more ports than are ever proxied.
+    /// It has more ports than Ebb proxies for one Service.
     Service,
 }
 
 impl Numbers {
-    /// A Service claims a number since a point in time (Unix seconds).
+    /// Adds a Service's claim to a number. `since`: Unix seconds of its record.
     pub(super) fn claim(&mut self, number: u16, since: u64, name: &Name) {
         let claims = self.claims.entry(number).or_default();
         if claims.insert((since, name.clone())) {
@@ -54,7 +54,7 @@ impl Numbers {
         self.resting.remove(&number);
     }
 
-    /// It does so no longer.
+    /// Removes a Service's claim to a number.
     pub(super) fn release(&mut self, number: u16, since: u64, name: &Name, now: Timestamp) {
         let Some(claims) = self.claims.get_mut(&number) else {
             return;
@@ -74,7 +74,7 @@ impl Numbers {
         }
     }
 
-    /// Others than `name` that claim a number.
+    /// Returns the other Services that claim a number.
     pub(super) fn rivals<'a>(
         &'a self,
         number: u16,
@@ -84,13 +84,13 @@ impl Numbers {
         claims.map(|(_, by)| by).filter(move |by| *by != name)
     }
 
-    /// How many numbers a namespace claims.
+    /// Returns how many claims a namespace has.
     pub(super) fn used_by(&self, namespace: &str) -> usize {
         self.by_namespace.get(namespace).copied().unwrap_or(0)
     }
 
-    /// The ports of a Service: `had` as far as they are its own, and new ones for the rest of `needs`. If not all of the
-    /// new ones can be had, there is none of them.
+    /// Returns the ports of a Service: those of `had` that it may keep, and new ones for the rest of `needs`. If the
+    /// new ones are not all available, it gets none of them, and the result has the reason.
     pub(super) fn allot<'a>(
         &self,
         name: &Name,
@@ -133,7 +133,7 @@ impl Numbers {
         (ports, None)
     }
 
-    /// Whether a Service may keep a number: nobody has an older claim to it.
+    /// Returns whether a Service may keep a number: nobody has an older claim to it.
     fn may_keep(&self, number: u16, name: &Name) -> bool {
         let first = self.claims.get(&number).and_then(BTreeSet::first);
         PORTS.contains(&number) && first.is_none_or(|(_, by)| by == name)
@@ -144,7 +144,7 @@ impl Numbers {
         claims.into_iter().any(|(_, by)| by == name)
     }
 
-    /// A number that nobody claims, from a place of the port's own on.
+    /// Returns a number that nobody claims. The search begins at a number that depends on the Service and the port.
     fn free(&self, name: &Name, port: &str, used: &BTreeSet<u16>, now: Timestamp) -> Option<u16> {
         let size = PORTS.len();
         if self.claims.len() >= size {
@@ -207,7 +207,7 @@ mod tests {
         let elsewhere = ("other".into(), "web".into());
         let (third, short) = numbers.allot(&elsewhere, many.iter(), &none, 10, NOW);
         assert_eq!((third.len(), short), (6, None));
-        // What it has stays, also if it asks for too much.
+        // A Service keeps what it has, even if it needs more than it can get.
         let more: Vec<_> = (0..20).map(|port| port.to_string()).collect();
         let (grown, short) = numbers.allot(&name("first"), more.iter(), &first, 10, NOW);
         assert_eq!((grown, short), (first, Some(Shortage::Namespace)));

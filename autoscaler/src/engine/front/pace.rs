@@ -1,22 +1,22 @@
-//! How often something that the API server refuses, or that somebody undoes, is tried again.
+//! Backoff of writes that the API server refuses, or that somebody reverts.
 //!
-//! Bias: the first try again comes soon, because most trouble is over in a moment; then the waits double up to a minute,
-//! so that trouble that stays costs the API server one request a minute.
+//! Bias: the first retry comes soon, because most failures are short. Then the delay doubles up to a minute, so that a
+//! lasting failure costs the API server one request a minute.
 
 use std::time::Duration;
 
 use ebb_autoscaler_core::Timestamp;
 
-/// First wait.
+/// First delay.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// Longest wait.
+/// Longest delay.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Longest wait if there was no answer at all: an API server that was away is back for everybody at once.
+/// Longest delay if there was no answer at all: an API server that was unavailable is back for all writes at once.
 const LONGEST_UNANSWERED: Duration = Duration::from_secs(5);
-/// After this long without trouble the next trouble is a new one.
+/// After this long without a failure, the delay begins with the first one again.
 const OVER_AFTER: Duration = Duration::from_secs(120);
 
-/// The tries of one thing.
+/// The retries of one write.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     wait: Duration,
@@ -24,7 +24,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// It went wrong at `now`.
+    /// Records a failure at `now`.
     pub(super) fn failed(&mut self, now: Timestamp, answered: bool) {
         if self.last.is_none_or(|last| now.since(last) > OVER_AFTER) {
             self.wait = Duration::ZERO;
@@ -38,18 +38,18 @@ impl Pace {
         self.last = Some(now);
     }
 
-    /// When it may be tried again; `None`: at once.
+    /// Returns when a retry may be made; `None`: at once.
     pub(super) fn until(&self, now: Timestamp) -> Option<Timestamp> {
         let again = self.last? + self.wait;
         (again > now).then_some(again)
     }
 
-    /// It went well.
+    /// Records a success.
     pub(super) fn over(&mut self) {
         *self = Self::default();
     }
 
-    /// Whether there is trouble.
+    /// Returns whether the last attempt failed.
     pub(super) fn is_in_trouble(&self) -> bool {
         self.last.is_some()
     }

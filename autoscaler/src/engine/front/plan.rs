@@ -1,7 +1,7 @@
-//! What is to be done for one Service: its record first, then its slice; and in the other order when both go.
+//! The next step for one Service: its record is written before its slice, and removed after it.
 //!
-//! Bias: what is not known removes nothing. A Service whose workload is not known yet keeps its record, its slice and the
-//! activators in it.
+//! Bias: missing knowledge removes nothing. A Service whose workload is not known yet keeps its record, its slice and
+//! the activators in the slice.
 
 use ebb_autoscaler_core::{Timestamp, annotations::Mode};
 use ebb_contract::allotments::Allotment;
@@ -15,41 +15,41 @@ use super::{
 };
 use crate::engine::{Engine, TargetKey};
 
-/// What is to be done.
+/// The plan for one Service.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) step: Step,
     /// Why the Service does not get all the ports it needs.
     pub(super) short: Option<Shortage>,
-    /// What the Service leads to, and whether it has pods.
+    /// The workload that the Service leads to, and whether the workload has replicas.
     pub(super) leads_to: Option<(TargetKey, bool)>,
-    /// What its slice is to say of zero.
+    /// Whether its slice is to say that Ebb scaled the workload to zero.
     pub(super) scaled_to_zero: bool,
 }
 
 /// The next step.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// All is as it should be.
+    /// The record and the slice are as desired.
     Nothing,
-    /// Nothing is known of it any more.
+    /// Nothing is known about the Service any more.
     Forget,
-    /// Look again then.
+    /// Check again at this time.
     Later(Timestamp),
-    /// Look again when the change of the record that is under way has ended.
+    /// Check again when the change of the record that is under way has ended, at this time at the latest.
     AfterRecord(Timestamp),
     Record(Option<Allotment>),
     Write(Box<Wish>, Written),
     Remove,
-    /// Somebody else has written the slice.
+    /// Report that somebody else wrote the slice.
     Foreign,
 }
 
-/// A Service whose workload is not known is looked at again after this time, for what no fact tells of.
+/// A Service whose workload is not known is checked again after this time, because a change may be in no fact.
 const UNKNOWN_AGAIN: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl Engine {
-    /// What is to be done for a Service.
+    /// Returns the plan for a Service.
     pub(super) fn plan(&self, name: &Name, now: Timestamp) -> Plan {
         let none = Route::default();
         let route = self.fronts.routes.get(name).unwrap_or(&none);
@@ -77,7 +77,7 @@ impl Engine {
         }
     }
 
-    /// What is wished of a Service that leads to a workload, and whether the workload has pods.
+    /// Returns the desired state of a Service that leads to a workload, and whether the workload has replicas.
     fn desired(&self, name: &Name, route: &Route) -> Option<(Wish, bool)> {
         let space = self.fronts.spaces.get(&name.0)?;
         let (id, front) = space.front(&name.1)?;
@@ -87,9 +87,9 @@ impl Engine {
         }
         let current = route.current();
         let leads_to_pods = self.fronts.told.leads_to_pods(name);
-        // Nothing is known yet: what the leader before had written stays.
+        // Before the first decision, the slice stays as the last leader wrote it.
         let is = current.is_some_and(|it| !it.endpoints.is_empty());
-        // And they do not leave before nodes are told of a pod to go to.
+        // Activators stay in the request path until the Service has a ready endpoint of a pod.
         let proxy = entry
             .wants_proxy()
             .map_or(is, |wanted| wanted || (is && !leads_to_pods));
@@ -100,7 +100,7 @@ impl Engine {
         Some((wish, entry.replicas() > 0))
     }
 
-    /// What is to be recorded; `None`: it gets no port.
+    /// Returns the record to write (`None`: the Service gets no port), and why ports are missing.
     fn allotment(
         &self,
         name: &Name,
@@ -127,12 +127,12 @@ impl Engine {
             pods_of: wish.pods_of.clone(),
             ipv6: wish.six,
         };
-        // A name that no Kubernetes object can have is not recorded.
+        // A record with a name that no Kubernetes object can have is not written.
         let usable = !wanted.ports.is_empty() && wanted.is_sound();
         (usable.then_some(wanted), short)
     }
 
-    /// The slice of a Service that has its ports.
+    /// Returns the next step for the slice of a Service whose ports are recorded.
     fn slice(&self, route: &Route, wish: &Wish, record: &Allotment, now: Timestamp) -> Step {
         let current = route.current();
         let heard: Vec<_> = self.fronts.heard().collect();
@@ -141,7 +141,7 @@ impl Engine {
             listening: self.fronts.listening,
             now,
         };
-        // What this leader has written, if it has: somebody may have edited the slice since.
+        // The last write of this leader, if there is one: somebody may have edited the slice since.
         let basis = match (&route.asked, &route.last) {
             (None, Some(last)) => Some(last),
             _ => current,
@@ -153,7 +153,7 @@ impl Engine {
                 None => Step::Nothing,
             };
         }
-        // What was written already was undone by somebody: it is not fought over in a tight loop.
+        // If somebody reverted the last write, it is repeated only with a backoff, not in a tight loop.
         let undone = route.last.as_ref() == Some(&written);
         let undone = route.undone.until(now).filter(|_| undone);
         match route.trouble.until(now).max(undone) {
@@ -162,7 +162,7 @@ impl Engine {
         }
     }
 
-    /// What is left to be done for a Service that has no ports: the slice goes, then the record.
+    /// Returns the next step for a Service that gets no ports: the slice is removed, then the record.
     fn without(&self, name: &Name, route: &Route, now: Timestamp) -> Step {
         let has_slice = route.current().is_some() || route.doubtful;
         if !has_slice && route.record.is_none() {
@@ -187,10 +187,11 @@ impl Engine {
         }
     }
 
-    /// Whether the record and the slice of a Service that leads to no workload may go.
+    /// Returns whether the record and the slice of a Service that leads to no workload may be removed.
     ///
-    /// They may if the Service is gone; if the workload is known and has pods, or nobody but a person brought it to zero; or if
-    /// the workload is known to be no workload of Ebb's. They may not while it is not known what the workload is.
+    /// They may be removed if the Service is gone; if the workload is known and Ebb has not scaled it to zero (it has
+    /// pods, or a person scaled it); or if its workload is known not to be one of Ebb's. They stay while it is not
+    /// known what the workload is.
     pub(super) fn may_remove(&self, name: &Name) -> bool {
         let space = self.fronts.spaces.get(&name.0);
         if space.is_none_or(|space| space.service(&name.1).is_none()) {
@@ -203,7 +204,7 @@ impl Engine {
             return true;
         };
         match self.ids.get(&key) {
-            // It gets a pod first; see `zero`.
+            // A workload that Ebb scaled to zero gets a pod first; see `zero`.
             Some(id) => {
                 let entry = self.entries.get(id);
                 entry.is_none_or(|entry| !self.fronts.is_ours_at_zero(entry))
@@ -212,7 +213,7 @@ impl Engine {
         }
     }
 
-    /// A step that changes the record, if no other change of it is under way.
+    /// Returns a step that changes the record, or a step to wait if another change of the record is under way.
     fn when_free(&self, name: &Name, now: Timestamp, step: Step) -> Step {
         let book = self.fronts.books.get(&name.0);
         match book.and_then(|book| book.busy_until(now)) {

@@ -1,7 +1,7 @@
-//! What is known of one Service's ports and slice, and what was asked for and is not confirmed yet.
+//! The state of one Service's ports and slice, and the writes that are requested and not confirmed yet.
 //!
-//! Bias: what the API server has confirmed counts. What was only asked for keeps its port numbers reserved, so that
-//! nobody else gets them meanwhile.
+//! Bias: the state that the API server has confirmed is authoritative. Port numbers of a record that is only requested
+//! stay reserved, so that no other Service gets them in the meantime.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,54 +16,55 @@ use super::{
 };
 use crate::engine::TargetKey;
 
-/// A slice that was asked for and that no watch has told of is asked for again after this time: an API server that
-/// answers at all answers within three seconds.
+/// A slice write that no watch has confirmed is requested again after this time. An API server that answers at all
+/// answers within three seconds.
 pub(super) const ASKED_FOR: Duration = Duration::from_secs(5);
 
-/// One Service.
+/// Routing state of one Service.
 #[derive(Debug, Default)]
 pub(super) struct Route {
-    /// Its record, as the API server has it.
+    /// The record as the API server has it.
     pub(super) record: Option<Allotment>,
-    /// What its record is to be, asked for and not answered. `Some(None)`: no record.
+    /// The requested record that is not confirmed yet. `Some(None)`: removal of the record.
     pub(super) asked_record: Option<Option<Allotment>>,
-    /// The numbers that both claim, each since when.
+    /// The numbers that both records claim, each with the time of its record.
     claims: BTreeSet<(u16, u64)>,
-    /// The slice of the name that Ebb gives, as the API server has it.
+    /// The slice with the name for this Service, as the API server has it.
     pub(super) seen: Option<Seen>,
-    /// As it was asked for since, and when.
+    /// The slice as it was requested since then, and when.
     pub(super) asked: Option<(Written, Timestamp)>,
-    /// When its removal was asked for.
+    /// When removal of the slice was requested.
     pub(super) removing: Option<Timestamp>,
-    /// A write was not answered: the slice may be there although no watch has told of it.
+    /// Whether a write was not answered: the slice may exist although no watch has reported it.
     pub(super) doubtful: bool,
-    /// What was written last, and how often somebody has undone it.
+    /// The last confirmed write, and the backoff for reverts of it by somebody else.
     pub(super) last: Option<Written>,
     pub(super) undone: Pace,
-    /// Writes that went wrong.
+    /// Backoff for failed writes.
     pub(super) trouble: Pace,
-    /// An Event has told of the trouble.
+    /// Whether an Event has reported the failure.
     pub(super) told: bool,
-    /// Why it has not got all its ports.
+    /// Why it does not have all the ports it needs; `None`: it has them.
     pub(super) short: Option<Shortage>,
-    /// The slice says `scaled-to-zero`, and the workload has not been seen at zero since this process had it written.
+    /// Whether this process marked the slice `scaled-to-zero` while the workload still had replicas. False if the mark
+    /// was found on the slice of a workload at zero.
     pub(super) marks: bool,
 }
 
-/// A slice of the name that Ebb gives.
+/// A slice with the name that Ebb gives to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) uid: Box<str>,
-    /// Whether it says that Ebb manages it.
+    /// Whether its label says that Ebb manages it.
     pub(super) claims: bool,
-    /// Whether its ports may be taken over into the record: it was there before this replica led. A release before this
-    /// one kept no record, and an upgrade shall move no port.
+    /// Whether its ports may be copied into the record, because it existed before this replica led. Earlier releases
+    /// kept no record, and an upgrade must not move a port.
     pub(super) adoptable: bool,
     pub(super) written: Written,
 }
 
 impl Route {
-    /// Whether the slice that is there is Ebb's.
+    /// Returns whether the existing slice is Ebb's.
     pub(super) fn is_ours(&self) -> bool {
         let adoptable = self
             .seen
@@ -72,19 +73,19 @@ impl Route {
         self.record.is_some() || adoptable
     }
 
-    /// The slice as it is, or was asked to be.
+    /// Returns the slice as it was requested last, or else as it is.
     pub(super) fn current(&self) -> Option<&Written> {
         let asked = self.asked.as_ref().map(|(written, _)| written);
         asked.or_else(|| self.confirmed())
     }
 
-    /// The slice as the API server has it, if it is Ebb's.
+    /// Returns the slice as the API server has it, if it is Ebb's.
     pub(super) fn confirmed(&self) -> Option<&Written> {
         let seen = self.seen.as_ref().filter(|_| self.is_ours());
         seen.map(|seen| &seen.written)
     }
 
-    /// The workload that its record names, or else its slice.
+    /// Returns the workload that the record names, or else the slice.
     pub(super) fn workload(&self, namespace: &str) -> Option<TargetKey> {
         let text = match &self.record {
             Some(record) => &record.workload,
@@ -93,7 +94,7 @@ impl Route {
         workload(namespace, text)
     }
 
-    /// Whether nothing is known of it any more.
+    /// Returns whether nothing is known about the Service any more.
     pub(super) fn is_empty(&self) -> bool {
         self.record.is_none()
             && self.asked_record.is_none()
@@ -102,7 +103,7 @@ impl Route {
             && !self.doubtful
     }
 
-    /// Has the numbers claimed that its records name, and no others. Answers the numbers that it claims anew.
+    /// Claims the numbers in its two records and releases all others. Returns the newly claimed numbers.
     pub(super) fn reclaim(
         &mut self,
         name: &Name,
@@ -128,7 +129,7 @@ impl Route {
     }
 }
 
-/// The workload that `GROUP/KIND/NAME` names.
+/// Parses `GROUP/KIND/NAME` into the key of a workload; `None` if the text is invalid.
 pub(super) fn workload(namespace: &str, text: &str) -> Option<TargetKey> {
     let (group, rest) = text.split_once('/')?;
     let (kind, name) = rest.split_once('/')?;

@@ -1,25 +1,25 @@
-//! What people are told of what tenants make, bounded for each namespace.
+//! A limit on Events about what tenants write, for each namespace.
 //!
-//! Bias: towards few words. A tenant with thousands of odd objects gets the first Events of each kind; metrics count the
-//! rest. Otherwise the Events of one namespace would crowd out those of the others.
+//! Bias: towards few Events. A tenant with thousands of unusual objects gets the first Events of each kind; metrics
+//! count the rest. Without the limit, the Events of one namespace would crowd out those of the others.
 
 use std::{collections::HashMap, time::Duration};
 
 use ebb_autoscaler_core::Timestamp;
 
-/// Events of one kind for one namespace within [`AGAIN`].
+/// Most Events of one kind for one namespace within [`AGAIN`].
 const MOST: u32 = 10;
-/// As long as kube-apiserver keeps an Event (`--event-ttl`, 1 h by default).
+/// The time that kube-apiserver keeps an Event (`--event-ttl`, 1 h by default).
 const AGAIN: Duration = Duration::from_secs(3600);
-/// Namespaces and kinds that are remembered: beyond it those are forgotten whose hour is over.
+/// Entries of namespace and kind from which on the entries older than `AGAIN` are removed.
 const REMEMBERED: usize = 10_000;
 
-/// How much was said.
+/// Number of Events by namespace and kind, each with the start of the hour.
 #[derive(Debug, Default)]
 pub(super) struct Said(HashMap<(Box<str>, &'static str), (Timestamp, u32)>);
 
 impl Said {
-    /// Whether one more may be said now; if so, it counts as said.
+    /// Returns whether one more Event may be published now; if so, it is counted.
     pub(super) fn may_say(
         &mut self,
         namespace: &str,

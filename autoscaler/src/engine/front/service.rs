@@ -1,10 +1,10 @@
-//! A Service, reduced to what its way to a workload depends on.
+//! A Service, reduced to the properties that its request path depends on.
 
 use std::collections::BTreeMap;
 
 use ebb_contract::slices;
 
-/// A Service as the API server tells it.
+/// A Service as the API server reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceFacts {
     /// Namespace.
@@ -13,25 +13,26 @@ pub struct ServiceFacts {
     pub name: Box<str>,
     /// `metadata.uid`.
     pub uid: Box<str>,
-    /// Labels of the pods it leads to; empty where it does not say.
+    /// Selector: labels of the pods behind it; empty if it has no selector.
     pub selector: BTreeMap<String, String>,
     /// Its TCP ports: name and `appProtocol`.
     pub ports: BTreeMap<String, Option<String>>,
-    /// Whether it has more ports than are ever proxied. `ports` then has none of them.
+    /// Whether it has more ports than Ebb proxies for one Service. `ports` is then empty.
     pub too_many_ports: bool,
-    /// Whether some of what comes to it goes past whoever holds requests: by ports that are not TCP, by a policy that keeps
-    /// traffic on its node, or to pods that are not ready.
+    /// Whether some requests to it bypass the activators: through ports that are not TCP, because of a traffic policy
+    /// that keeps traffic on its node, or because it has pods that are not ready as endpoints.
     pub leaks: bool,
-    /// Whether it has no address of its own: clients then find the pods themselves, and nothing can be put between.
+    /// Whether it is headless: clients then resolve the pods' addresses themselves, and no activator can be in their
+    /// path.
     pub headless: bool,
-    /// Whether it is one of IPv6 addresses first of all.
+    /// Whether its first address family is IPv6.
     pub six: bool,
-    /// `ebb.dev/pods-of`: the Service that knows the pods, where this one selects none.
+    /// `ebb.dev/pods-of`: the Service that selects the pods, if this one has no selector.
     pub pods_of: Option<Box<str>>,
 }
 
 impl ServiceFacts {
-    /// Whether it leads to pods with these labels, which are sorted by key.
+    /// Returns whether its selector matches pods with these labels, which are sorted by key.
     pub(super) fn selects(&self, labels: &[(String, String)]) -> bool {
         !self.selector.is_empty()
             && self.selector.iter().all(|(key, value)| {
@@ -40,12 +41,12 @@ impl ServiceFacts {
             })
     }
 
-    /// The Service that selects the pods for this one, which selects none itself.
+    /// Returns the Service that selects the pods for this one, if this one has no selector.
     pub(super) fn pods_of(&self) -> Option<&str> {
         self.pods_of.as_deref().filter(|_| self.selector.is_empty())
     }
 
-    /// Whether all that comes to it can be held.
+    /// Returns whether the activators can queue every request to it.
     pub(super) fn can_be_held(&self) -> bool {
         !self.leaks
             && !self.too_many_ports
@@ -56,7 +57,7 @@ impl ServiceFacts {
                 .all(|protocol| slices::is_proxied(protocol.as_deref()))
     }
 
-    /// Whether anything that comes to it can.
+    /// Returns whether the activators can queue any request to it.
     pub(super) fn can_be_fronted(&self) -> bool {
         !self.headless
             && !self.too_many_ports

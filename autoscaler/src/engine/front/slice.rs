@@ -1,11 +1,12 @@
-//! Which EndpointSlice a Service has besides its own: the one that leads to the activators. Pure; the states a slice goes
-//! through are in `docs/activator.md`.
+//! The EndpointSlice with which Ebb leads a Service to the activators, in addition to the Service's own slices. Pure
+//! functions; `docs/activator.md` has the states of a slice.
 //!
-//! The ports come from the record in Ebb's own namespace (`ebb_contract::allotments`). The slice repeats them for kube-proxy.
+//! The ports come from the record in Ebb's own namespace (`ebb_contract::allotments`). The slice repeats them for
+//! kube-proxy.
 //!
-//! Bias: towards stability. An activator that is in the path stays as long as it is heard of and listens, or nobody was
-//! listening to it. Failure mode: with no activator that listens nothing new is led anywhere, and [`in_place`] says so, so
-//! that the last pod stays.
+//! Bias: towards stability. An activator in the request path stays while it reports that it listens, and also while
+//! this replica could not have received its reports. Failure mode: if no activator listens, nothing new is led to one,
+//! and [`in_place`] says so; the last pod then stays.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,78 +20,79 @@ use ebb_contract::slices;
 use super::listening::Listening;
 use crate::engine::{TargetKey, series::SILENT_AFTER};
 
-/// A Service in front of a workload, and what is to be done with it.
+/// The desired state of a Service in front of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// The workload whose pods it leads to.
+    /// The workload whose pods are behind the Service.
     pub workload: TargetKey,
     /// Name of the Service; its namespace is the workload's.
     pub service: String,
-    /// Uid of the Service: the slice goes with it.
+    /// Uid of the Service, which owns the slice.
     pub service_uid: String,
     /// Its TCP ports: name and `appProtocol`.
     pub ports: BTreeMap<String, Option<String>>,
-    /// Whether the activators are to be in the path (`Step::proxy`).
+    /// Whether the activators are to be in the request path (`Step::proxy`).
     pub proxy: bool,
-    /// How many of them (`Step::activators`).
+    /// How many activators (`Step::activators`).
     pub activators: u32,
-    /// Whether its slice is one of IPv6 addresses. A slice's kind cannot be changed, so the Service says it.
+    /// Whether its slice has IPv6 addresses. The address type of a slice cannot change, so the Service decides it.
     pub six: bool,
-    /// Most requests on a pod at a time; 0 for no limit. With one, a single activator gives out all tokens.
+    /// Hard limit of concurrent requests on one pod; 0 for no limit. With a limit, a single activator gives out all
+    /// tokens.
     pub hard_limit: u32,
-    /// The Service whose slices say where the pods are, where it is another one: a Service that leads to a workload with a
-    /// hard limit selects no pods itself, so that nobody goes past the activator.
+    /// The Service whose slices have the pods, if it is another one. The public Service of a workload with a hard limit
+    /// selects no pods itself, so that no request bypasses the activator.
     pub pods_of: Option<String>,
-    /// Whether the slice says that Ebb scaled the workload to zero, or is about to.
+    /// Whether the slice is to say that Ebb scaled the workload to zero, or is about to.
     pub scaled_to_zero: bool,
-    /// Whether nobody but the activators in the slice serves the Service: it leads to no ready pod. Such a slice is not
-    /// emptied because its activators are silent.
+    /// Whether only the activators in the slice serve the Service, because it has no ready endpoint of a pod. Such a
+    /// slice keeps its activators even if they do not report.
     pub is_last_way: bool,
 }
 
-/// What is written in a slice.
+/// The content of a slice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Port on the activators by name of the Service's port.
+    /// Port number on the activators, by name of the Service's port.
     pub ports: BTreeMap<String, u16>,
-    /// What the ports speak, where the Service says it.
+    /// Protocol of each port, if the Service names one.
     pub protocols: BTreeMap<String, String>,
-    /// The activators that are led to.
+    /// Addresses of the activators in the request path.
     pub endpoints: BTreeSet<IpAddr>,
-    /// Most requests on a pod at a time; 0 for no limit.
+    /// Hard limit of concurrent requests on one pod; 0 for no limit.
     pub hard_limit: u32,
-    /// The Service that knows the pods, where it is another one.
+    /// The Service whose slices have the pods, if it is another one.
     pub pods_of: Option<String>,
-    /// The workload, `GROUP/KIND/NAME`.
+    /// The workload as `GROUP/KIND/NAME`.
     pub workload: String,
-    /// Uid of the Service that owns it.
+    /// Uid of the Service that owns the slice.
     pub service_uid: String,
-    /// Whether Ebb scaled the workload to zero.
+    /// Whether it says that Ebb scaled the workload to zero.
     pub scaled_to_zero: bool,
-    /// Whether somebody has changed something that is always the same: a label, an endpoint's conditions.
+    /// Whether somebody has changed a part that Ebb never changes: a label, or an endpoint's conditions.
     pub tampered: bool,
 }
 
-/// An activator, as its reports tell.
+/// An activator, as its last report describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Heard {
     /// Name of its pod.
     pub(super) name: String,
     /// Its address.
     pub(super) address: IpAddr,
-    /// When it was last heard of.
+    /// When its last report arrived.
     pub(super) at: Timestamp,
-    /// It is about to go.
+    /// Whether it is shutting down.
     pub(super) leaving: bool,
-    /// The doors at which it listens.
+    /// The proxied Service ports on which it listens.
     pub(super) doors: BTreeMap<Door, bool>,
 }
 
-/// A door: namespace, Service, name of the port, number. Its value in [`Heard::doors`] is whether the activator has seen
-/// that the slice leads to it.
+/// A proxied Service port: namespace, Service, name of the port, number. Its value in [`Heard::doors`] is whether the
+/// activator has seen its own address in the slice.
 pub(super) type Door = (String, String, String, u16);
 
-/// What is heard of activators, and since when somebody listens.
+/// The reports of the activators, and since when this replica has been receiving them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ears<'a> {
     pub(super) heard: &'a [&'a Heard],
@@ -98,7 +100,7 @@ pub(super) struct Ears<'a> {
     pub(super) now: Timestamp,
 }
 
-/// What is to be written for a Service that has these ports.
+/// Returns the slice to write for a Service that has these ports.
 #[must_use]
 pub(super) fn decide(
     wish: &Wish,
@@ -128,8 +130,8 @@ pub(super) fn decide(
     }
 }
 
-/// Whether the activators are in the path, as far as the API server and they themselves can tell: the last pod may go
-/// once it has been so for the grace period. A fact for `Facts::activator_answers`.
+/// Returns whether the activators are in the request path, as far as the API server and the activators can tell. The
+/// last pod may be removed when this has been true for the grace period. A fact for `Facts::activator_answers`.
 #[must_use]
 pub(super) fn in_place(wish: &Wish, written: &Written, ears: Ears<'_>) -> bool {
     !written.endpoints.is_empty()
@@ -146,7 +148,7 @@ pub(super) fn in_place(wish: &Wish, written: &Written, ears: Ears<'_>) -> bool {
 }
 
 impl Wish {
-    /// The ports that are fronted, by name and in their order.
+    /// Returns the names of the proxied ports, in order.
     pub(super) fn fronted(&self) -> impl Iterator<Item = &String> {
         self.ports
             .iter()
@@ -154,14 +156,15 @@ impl Wish {
             .map(|(name, _)| name)
     }
 
-    /// The workload as slices and records name it.
+    /// Returns the workload as slices and records name it.
     pub(super) fn workload_text(&self) -> String {
         let key = &self.workload;
         format!("{}/{}/{}", key.group, key.kind, key.name)
     }
 }
 
-/// Those in the path stay; more are added in an order of the Service's own, which spreads Services over activators.
+/// Chooses the activators: those in the path stay. Further ones are added in an order that depends on the Service,
+/// which spreads Services over the activators.
 fn choose(
     wish: &Wish,
     ports: &BTreeMap<String, u16>,
@@ -214,7 +217,8 @@ fn choose(
         .take(wanted)
         .map(|activator| activator.address)
         .collect();
-    // Of whom nothing was heard yet nothing is known: they stay beside the others, and alone where only one may be.
+    // Nothing is known about an activator without any report yet. It stays beside the others, or alone if only one is
+    // allowed.
     let unheard = in_path
         .iter()
         .filter(|(_, known)| known.is_none() && !listening.is_unheard(now))
@@ -225,13 +229,14 @@ fn choose(
         .iter()
         .all(|it| !in_path.iter().any(|(address, _)| address == it))
     {
-        // One that is in the path already has given out tokens.
+        // An activator that is already in the path has given out tokens.
         if let Some(address) = unheard.take(1).next() {
             chosen = [address].into();
         }
     }
     if chosen.is_empty() && wish.is_last_way {
-        // Silence is no reason to lead a Service nowhere; that one leaves is.
+        // A missing report is no reason to leave a Service without an endpoint. A report that the activator shuts down
+        // is one.
         let stay = in_path
             .iter()
             .filter(|(_, known)| known.is_none_or(|known| !known.leaving));
@@ -241,7 +246,7 @@ fn choose(
 }
 
 impl<'a> Ears<'a> {
-    /// Who was last heard of at an address.
+    /// Returns the activator with the newest report from an address.
     fn newest_at(&self, address: IpAddr) -> Option<&'a Heard> {
         let here = self.heard.iter().copied();
         here.filter(|activator| activator.address == address)
@@ -249,7 +254,7 @@ impl<'a> Ears<'a> {
     }
 }
 
-/// Whether it has been heard of lately.
+/// Returns whether its last report is current.
 pub(super) fn is_there(activator: &Heard, now: Timestamp) -> bool {
     now.since(activator.at) < SILENT_AFTER
 }
@@ -261,7 +266,8 @@ fn doors<'a>(wish: &'a Wish, ports: &'a BTreeMap<String, u16>) -> impl Iterator<
     })
 }
 
-/// The same in every replica of one build; another one only moves what is not written yet.
+/// Hashes a value. The result is the same in every replica of one build. Another build may hash differently, which only
+/// affects endpoints that are not written yet.
 fn hash(value: &impl std::hash::Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -297,7 +303,7 @@ mod tests {
         [10, 0, 3, last].into()
     }
 
-    /// An activator that listens at these ports of `web`.
+    /// An activator that listens on these ports of `web`.
     fn heard(last: u8, number: u16, in_path: bool) -> Heard {
         let door = (
             "shop".to_owned(),
@@ -318,7 +324,7 @@ mod tests {
         [("http".to_owned(), NUMBER)].into()
     }
 
-    /// Listened for this long up to now.
+    /// A replica that has been listening for this long at `NOW`.
     fn listened(time: Duration) -> Listening {
         let mut listening = Listening::default();
         let mut at = NOW - time;
@@ -415,13 +421,13 @@ mod tests {
             let listening = listened(Duration::from_millis(seconds));
             next_after(listening, &wish(true), Some(&written), heard).endpoints
         };
-        // Just started, or stopped for some seconds.
+        // Just started, or paused for some seconds.
         for heard in [&silent[..], &silent[..1], &[]] {
             assert_eq!(after(0, heard), written.endpoints);
             assert_eq!(after(3_000, heard), written.endpoints);
         }
         assert_eq!(after(3_500, &silent), [].into());
-        // Nothing was ever heard of them.
+        // They have never reported.
         assert_eq!(after(14_500, &[]), written.endpoints);
         assert_eq!(after(15_000, &[]), [].into());
     }
@@ -441,7 +447,7 @@ mod tests {
         both[0].at = Timestamp::from_secs(900);
         both[1].leaving = true;
         assert_eq!(next(&last, Some(&written), &both).endpoints, [ip(7)].into());
-        // With another one that answers there is no need.
+        // If another activator answers, it is not needed.
         let one = [heard(1, NUMBER, true)];
         assert_eq!(next(&last, Some(&written), &one).endpoints, [ip(1)].into());
     }
@@ -455,7 +461,7 @@ mod tests {
         };
         let all: Vec<_> = (1..=5).map(|last| heard(last, NUMBER, false)).collect();
         assert_eq!(next(&limited, None, &all).endpoints.len(), 1);
-        // One that was not heard of yet has given out tokens.
+        // An activator without a report so far has given out tokens.
         let written = leading_to(&[9]);
         let fresh = next_after(Listening::default(), &limited, Some(&written), &all);
         assert_eq!(fresh.endpoints, [ip(9)].into());

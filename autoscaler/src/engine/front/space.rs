@@ -1,11 +1,13 @@
 //! Which Services of a namespace lead to which workloads.
 //!
-//! By the labels of pod templates and not of pods, because a workload at zero has none. Nothing is kept for each pair of
-//! a Service and a workload, because a tenant can make millions of pairs of some thousand objects. A question looks at a
-//! bounded number of objects instead, so one namespace of thousands of odd objects costs the others nothing.
+//! Selectors are matched with the labels of pod templates, not of pods, because a workload at zero has no pods. Nothing
+//! is stored for each pair of a Service and a workload, because a tenant can make millions of pairs from some thousand
+//! objects. Instead, each query looks at a bounded number of objects, so a namespace with thousands of unusual objects
+//! costs the others nothing.
 //!
-//! Bias: a Service that leads to several workloads says of none that it waits, so it fronts none of them. What needs more
-//! looks than the bounds allow counts as leading to several: its workload keeps a pod.
+//! Bias: a Service that leads to several workloads is proxied for none of them, because a queued request does not show
+//! which one it is for. If a query exceeds its bound, the Service counts as leading to several workloads, and its
+//! workload keeps a pod.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,22 +16,23 @@ use crate::engine::names::WorkloadId;
 
 type Pair = (String, String);
 
-/// Services looked at for one workload. Few workloads are behind more than three.
+/// Most Services that are looked at for one workload. Few workloads are behind more than three.
 const MOST_SERVICES: usize = 16;
-/// Workloads looked at for one Service. They share the rarest label that the Service selects by; the second one that it
-/// selects ends the search.
+/// Most workloads that are looked at for one Service. They share the rarest label of the Service's selector; the search
+/// ends at the second one that matches the whole selector.
 const MOST_WORKLOADS: usize = 16;
-/// Labels of a pod template that are looked at. Kubernetes' own and Helm's are some ten; a template of more is led to by
-/// no Service here, and its workload keeps a pod.
+/// Most labels of a pod template that are looked at. Those of Kubernetes and Helm are some ten. A template with more
+/// labels than this is matched by no Service here, and its workload keeps a pod.
 const MOST_LABELS: usize = 64;
 
-/// One namespace.
+/// Services and workloads of one namespace.
 #[derive(Debug, Default)]
 pub(super) struct Space {
     services: BTreeMap<Box<str>, Known>,
-    /// Services by one pair of their selectors: one that few have, since a label like `team` may be everybody's.
+    /// Services by one label of their selectors: the rarest one when the Service is added, because a label like `team`
+    /// may be in every selector.
     by_selector: HashMap<Pair, BTreeSet<Box<str>>>,
-    /// Services that select no pods themselves, by the Service that does it for them.
+    /// Services without a selector, by the Service that selects the pods for them.
     by_pods_of: HashMap<Box<str>, BTreeSet<Box<str>>>,
     /// Opted-in workloads, with the labels of their pods, sorted.
     workloads: HashMap<WorkloadId, Vec<Pair>>,
@@ -39,29 +42,29 @@ pub(super) struct Space {
 #[derive(Debug)]
 struct Known {
     facts: ServiceFacts,
-    /// What it is found by in `by_selector`.
+    /// Its key in `by_selector`.
     filed: Option<Pair>,
 }
 
-/// What a Service's selector leads to.
+/// The workloads that match a Service's selector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LeadsTo {
     Nothing,
     One(WorkloadId),
-    /// Two of them, or more than were looked at.
+    /// Two of them, or more than the query may look at.
     Several([Option<WorkloadId>; 2]),
 }
 
-/// A Service through which a workload can be reached, and at which its requests can be held.
+/// A Service through which a workload is reached, and whose requests the activators can queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Front<'a> {
     pub(super) service: &'a ServiceFacts,
-    /// The Service that knows the pods, where it is another one.
+    /// The Service that selects the pods, if it is another one.
     pub(super) pods_of: Option<&'a str>,
 }
 
 impl Space {
-    /// A Service is there, or has changed. Answers the Services whose way may have changed by it.
+    /// Takes in a Service that is new or has changed. Returns the Services whose request path may have changed.
     pub(super) fn service_seen(&mut self, facts: ServiceFacts) -> BTreeSet<Box<str>> {
         let mut touched = self.service_gone(&facts.name);
         let name = facts.name.clone();
@@ -82,7 +85,7 @@ impl Space {
         touched
     }
 
-    /// A Service is gone. Answers the Services whose way may have changed by it.
+    /// Takes in that a Service was deleted. Returns the Services whose request path may have changed.
     pub(super) fn service_gone(&mut self, name: &str) -> BTreeSet<Box<str>> {
         let mut touched = BTreeSet::new();
         touched.insert(name.into());
@@ -99,7 +102,7 @@ impl Space {
         touched
     }
 
-    /// A workload is there, or has changed. Answers the Services whose way may have changed by it.
+    /// Takes in a workload that is new or has changed. Returns the Services whose request path may have changed.
     pub(super) fn workload_seen(
         &mut self,
         id: WorkloadId,
@@ -125,7 +128,7 @@ impl Space {
         touched
     }
 
-    /// A workload is gone. Answers the Services whose way may have changed by it.
+    /// Takes in that a workload was removed. Returns the Services whose request path may have changed.
     pub(super) fn workload_gone(&mut self, id: WorkloadId) -> BTreeSet<Box<str>> {
         let mut touched = BTreeSet::new();
         self.touched_by_workload(id, &mut touched);
@@ -139,12 +142,12 @@ impl Space {
         self.services.is_empty() && self.workloads.is_empty()
     }
 
-    /// The Service of this name.
+    /// Returns the Service with this name.
     pub(super) fn service(&self, name: &str) -> Option<&ServiceFacts> {
         self.services.get(name).map(|known| &known.facts)
     }
 
-    /// Up to `most` Services after this one, by name.
+    /// Returns up to `most` Services after this name, by name.
     pub(super) fn services_after(
         &self,
         after: &str,
@@ -157,13 +160,13 @@ impl Space {
             .map(|(name, _)| name)
     }
 
-    /// The Services through which a workload, and it alone, can be reached and fronted. None of them if there are too many
+    /// Returns the Services that lead only to this workload and can be proxied for it; none if there are too many
     /// Services to look at.
     pub(super) fn fronts(&self, id: WorkloadId) -> Vec<Front<'_>> {
         self.ways(id).map_or_else(Vec::new, |(_, fronts)| fronts)
     }
 
-    /// Whether no request to a workload can come past whoever holds them, so that it may have no pod.
+    /// Returns whether no request to a workload can bypass the activators, so that it may have no pod.
     pub(super) fn can_be_held(&self, id: WorkloadId) -> bool {
         let Some((services, fronts)) = self.ways(id) else {
             return false;
@@ -174,7 +177,8 @@ impl Space {
             && fronts.iter().all(|front| front.service.can_be_held())
     }
 
-    /// The workload a Service leads to, itself or by another one; `None` where it is none, or not one alone.
+    /// Returns the workload that a Service leads to, by its own selector or by that of another Service; `None` if it is
+    /// not exactly one.
     pub(super) fn leads_to(&self, service: &str) -> Option<WorkloadId> {
         let facts = self.service(service)?;
         let selects = match facts.pods_of() {
@@ -187,7 +191,7 @@ impl Space {
         }
     }
 
-    /// How a Service leads to a workload that it fronts.
+    /// Returns the workload that a Service is proxied for, and how the Service leads to it.
     pub(super) fn front(&self, service: &str) -> Option<(WorkloadId, Front<'_>)> {
         let id = self.leads_to(service)?;
         let fronts = self.fronts(id);
@@ -197,8 +201,8 @@ impl Space {
         Some((id, front))
     }
 
-    /// The Services that select a workload, and those of them, or in front of them, that front it; `None` if there are too
-    /// many to look at.
+    /// Returns the Services that select a workload, and the Services that are proxied for it: some of the former, and
+    /// Services in front of them. `None` if there are too many to look at.
     fn ways(&self, id: WorkloadId) -> Option<(Vec<&ServiceFacts>, Vec<Front<'_>>)> {
         let (services, all) = self.services_of(id);
         if !all {
@@ -228,7 +232,7 @@ impl Space {
         Some((services, fronts))
     }
 
-    /// Services that select a workload, and whether that is all of them.
+    /// Returns the Services that select a workload, and whether these are all of them.
     fn services_of(&self, id: WorkloadId) -> (Vec<&ServiceFacts>, bool) {
         let mut services = Vec::new();
         let Some(labels) = self.workloads.get(&id) else {
@@ -248,7 +252,7 @@ impl Space {
     }
 
     fn selected(&self, facts: &ServiceFacts) -> LeadsTo {
-        // The rarest pair leaves the fewest to look at.
+        // The rarest label leaves the fewest workloads to look at.
         let mut rarest: Option<&BTreeSet<WorkloadId>> = None;
         for (key, value) in &facts.selector {
             let Some(found) = self.by_label.get(&(key.clone(), value.clone())) else {
@@ -274,7 +278,7 @@ impl Space {
         first.map_or(LeadsTo::Nothing, LeadsTo::One)
     }
 
-    /// Adds the Services whose way may depend on this one.
+    /// Adds the Services whose request path may depend on this one.
     fn touched_by_service(&self, name: &str, touched: &mut BTreeSet<Box<str>>) {
         let Some(facts) = self.service(name) else {
             return;
@@ -290,7 +294,7 @@ impl Space {
         }
     }
 
-    /// Adds the Services whose way may depend on a workload.
+    /// Adds the Services whose request path may depend on a workload.
     fn touched_by_workload(&self, id: WorkloadId, touched: &mut BTreeSet<Box<str>>) {
         let (services, _) = self.services_of(id);
         for service in services {
@@ -298,7 +302,7 @@ impl Space {
         }
     }
 
-    /// Adds a Service and those in front of its pods.
+    /// Adds a Service and the Services in front of its pods.
     fn add_with_fronts(&self, name: &str, touched: &mut BTreeSet<Box<str>>) {
         touched.insert(name.into());
         let fronts = self.by_pods_of.get(name).into_iter().flatten();
@@ -414,7 +418,7 @@ mod tests {
         headless.headless = true;
         space.service_seen(headless);
         assert!(names(&space, WEB).is_empty() && !space.can_be_held(WEB));
-        // Past a Service without an address nobody is led.
+        // Clients of a headless Service do not use its address, so it does not count as a bypass.
         space.service_seen(service("front", &[("app", "web")]));
         assert!(space.can_be_held(WEB));
     }
@@ -435,8 +439,8 @@ mod tests {
         assert!(space.can_be_held(WEB));
     }
 
-    /// 3 000 Deployments at zero and as many Services, headless or not, with one selector: what is kept grows with the
-    /// objects and not with their pairs, and a question looks at some of them only.
+    /// 3 000 Deployments at zero and as many Services, headless or not, with one selector. The memory grows with the
+    /// objects and not with their pairs, and a query looks only at some objects.
     #[test]
     fn t3_thousands_of_services_of_thousands_of_workloads_cost_no_pairs() {
         const MANY: usize = 3_000;

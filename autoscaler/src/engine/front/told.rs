@@ -1,23 +1,24 @@
-//! Which Services lead to ready pods of their own, as nodes are told it.
+//! Which Services have ready endpoints of their own pods in the slices that nodes use.
 //!
-//! The API server tells of a pod that is ready before the slice with its address is written. Whoever left the path in
-//! between would leave a Service that leads nowhere.
+//! The API server reports a ready pod before the slice with the pod's address is written. If the activators left the
+//! request path in between, the Service would have no endpoint.
 
 use std::collections::HashMap;
 
 use super::Name;
 
-/// The slices that others write.
+/// The EndpointSlices of other managers.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    /// By namespace and own name: the Service, and whether an endpoint is ready.
+    /// By namespace and name of the slice: its Service, and whether an endpoint is ready.
     slices: HashMap<Name, (Box<str>, bool)>,
-    /// How many of them have a ready endpoint, by Service; none is not here.
+    /// Number of slices with a ready endpoint, by Service. A Service without one has no entry.
     ready: HashMap<Name, usize>,
 }
 
 impl Told {
-    /// A slice is there, or has changed. Answers whether its Service may lead elsewhere than before.
+    /// Takes in a slice that is new or has changed. Returns whether its Service has gained its first ready endpoint or
+    /// lost its last one.
     pub(super) fn seen(
         &mut self,
         namespace: &str,
@@ -36,7 +37,7 @@ impl Told {
         before != self.leads_to_pods(&of)
     }
 
-    /// A slice is gone. Answers its Service.
+    /// Takes in that a slice was deleted. Returns its Service.
     pub(super) fn gone(&mut self, namespace: &str, slice: &str) -> Option<Box<str>> {
         let (service, ready) = self.slices.remove(&(namespace.into(), slice.into()))?;
         let of = (namespace.into(), service.clone());
@@ -49,7 +50,7 @@ impl Told {
         Some(service)
     }
 
-    /// Whether a Service leads to a ready pod.
+    /// Returns whether a Service has a ready endpoint of a pod.
     pub(super) fn leads_to_pods(&self, service: &Name) -> bool {
         self.ready.contains_key(service)
     }

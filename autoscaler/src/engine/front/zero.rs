@@ -1,10 +1,10 @@
 //! Which workloads Ebb has scaled to zero, and whether a request can still wake them.
 //!
-//! The slice says it (`ebb.dev/scaled-to-zero`) before the order to zero is given, so that a replica that starts later
+//! The slice says so (`ebb.dev/scaled-to-zero`) before the order to zero is given, so that a replica that starts later
 //! knows it too. A workload that a person scaled to zero is never marked, and stays at zero.
 //!
-//! Bias: towards a pod. A workload that Ebb scaled to zero, and whose path through the activators has not been in place for
-//! a bounded time, is cut off: it needs a pod, whatever has happened to the path.
+//! Bias: towards a pod. A workload is cut off if Ebb scaled it to zero and its path through the activators has not been
+//! confirmed for a bounded time. It then gets a pod, whatever has happened to the path.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use ebb_autoscaler_core::{Timestamp, annotations::Mode};
 use super::Fronts;
 use crate::engine::entry::Entry;
 
-/// A path that has not been in place for this long is cut off. An activator counts as silent after 3.5 s, a decision comes
-/// within 2 s, and a write to the API server may take 3 s: a path that one of two activators leaves is in place again
-/// before that.
+/// A workload is cut off when its path has not been confirmed for this long. An activator's report is stale after 3.5
+/// s, a decision follows within 2 s, and a write to the API server may take 3 s. So a path that loses one of two
+/// activators is confirmed again before that.
 const CUT_OFF_AFTER: Duration = Duration::from_secs(10);
 
-/// A workload at zero, brought there by Ebb.
+/// A workload that Ebb scaled to zero.
 #[derive(Debug, Default)]
 pub(super) struct Zero {
-    /// Since when its path has not been in place.
+    /// Since when its path has not been confirmed; `None`: it is confirmed.
     broken_since: Option<Timestamp>,
 }
 
-/// What slices depend on at a workload.
+/// The properties of a workload that its slices depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Asks {
     proxy: Option<(bool, u32)>,
@@ -37,7 +37,7 @@ pub(super) struct Asks {
 }
 
 impl Fronts {
-    /// Takes in what was decided for a workload; slices follow it.
+    /// Takes in the last decision of a workload, and marks its Services if their slices depend on a change.
     pub(in crate::engine) fn follow(&mut self, now: Timestamp, entry: &Entry) {
         let asks = Asks {
             proxy: entry.proxy,
@@ -59,13 +59,13 @@ impl Fronts {
                 None => Some(zero.broken_since.unwrap_or(now)),
             };
         } else if let Some(zero) = self.zeros.get_mut(&entry.id) {
-            // Its slice is gone, by which it was known.
+            // The slice that identified it is gone.
             zero.broken_since = zero.broken_since.or(Some(now));
         }
     }
 
-    /// Whether Ebb scaled the workload to zero and no request can wake it: it needs a pod. `false` while this replica has
-    /// not been listening for long enough to tell.
+    /// Returns whether Ebb scaled the workload to zero and no request can wake it, so that it needs a pod. `false`
+    /// while this replica has not listened to the activators for long enough to tell.
     #[must_use]
     pub(in crate::engine) fn is_cut_off(&self, entry: &Entry, now: Timestamp) -> bool {
         let zero = self.zeros.get(&entry.id);
@@ -76,7 +76,7 @@ impl Fronts {
             })
     }
 
-    /// Whether every slice of a workload says that Ebb scales it to zero, as the API server has it.
+    /// Returns whether every slice of a workload says that Ebb scales it to zero, as the API server has the slices.
     pub(in crate::engine) fn is_marked(&self, entry: &Entry) -> bool {
         let names = self.names(entry);
         !names.is_empty()
@@ -87,12 +87,13 @@ impl Fronts {
             })
     }
 
-    /// Whether Ebb scaled a workload to zero, as far as this replica knows: by its own order, or by what the slice says.
+    /// Returns whether Ebb scaled a workload to zero, as far as this replica knows: by its own order, or from the
+    /// slice.
     pub(in crate::engine) fn is_ours_at_zero(&self, entry: &Entry) -> bool {
         self.zeros.contains_key(&entry.id) || entry.replicas() == 0 && entry.was_scaled_to_zero()
     }
 
-    /// Whether a slice says that Ebb scaled a workload to zero, and it was not a person who did so first.
+    /// Returns whether a slice says that Ebb scaled a workload to zero, and no person did so first.
     fn is_said_to_be_at_zero(&self, entry: &Entry) -> bool {
         self.names(entry).iter().any(|name| {
             self.routes.get(name).is_some_and(|route| {
@@ -103,17 +104,18 @@ impl Fronts {
     }
 }
 
-/// What a slice is to say of a workload; `marked`: what it says now, `marks`: see [`super::route::Route::marks`].
+/// Returns whether the slice of a workload is to say that Ebb scaled it to zero. `marked`: whether it says so now;
+/// `marks`: see [`super::route::Route::marks`].
 pub(super) fn mark(entry: &Entry, marked: bool, marks: bool) -> bool {
     match entry.replicas() {
-        // A person was faster.
+        // If the mark is this process's own and its order was not given, a person scaled the workload to zero first.
         0 => marked && (!marks || entry.was_scaled_to_zero()),
         _ => entry.wants_zero(),
     }
 }
 
 impl Entry {
-    /// Whether the next step of its way to zero is the last one.
+    /// Returns whether the next step would scale it to zero.
     fn wants_zero(&self) -> bool {
         let last = self.last.as_ref();
         let want = last.and_then(|last| last.decision.step.want);
@@ -124,7 +126,7 @@ impl Entry {
             && want == Some(0)
     }
 
-    /// Whether the last order of this replica was one to zero.
+    /// Returns whether the last order of this replica was an order to zero.
     fn was_scaled_to_zero(&self) -> bool {
         let written = self.written.as_ref();
         self.ordered == Some(0) || written.is_some_and(|written| written.order.to == 0)

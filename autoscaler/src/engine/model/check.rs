@@ -1,17 +1,17 @@
-//! What must hold, judged by what really is.
+//! The invariants of the model, checked against the true state of the world.
 
 use std::time::Duration;
 
 use super::world::{Pod, World};
 use crate::engine::{Order, TargetKey};
 
-/// A pod counts as heard of for this long after a report: see `engine/series.rs`.
+/// A pod's metrics are current for this long after a report: see `engine/series.rs`.
 const HEARD_FOR: Duration = Duration::from_millis(3_500);
 /// The stable window of the model's settings.
 const WINDOW: Duration = Duration::from_secs(6);
 
 impl World {
-    /// No order by a non-leader; none below the current replicas without complete and fresh knowledge.
+    /// Checks an order: only the leader gives one, and only complete and current knowledge reduces replicas.
     pub(super) fn check_order(&self, order: &Order) {
         self.must(self.leading, order, "only the leader orders");
         if order.to >= order.from {
@@ -55,7 +55,8 @@ impl World {
         }
     }
 
-    /// No workload that Ebb brought to zero is without an endpoint: it can be reached, or it has pods again.
+    /// Checks that every workload that Ebb scaled to zero has an endpoint: an activator in its request path, or a pod
+    /// again.
     pub(super) fn check_settled(&self) {
         let Some(doors) = &self.doors else { return };
         for key in &doors.brought_to_zero {
@@ -73,7 +74,7 @@ impl World {
         }
     }
 
-    /// Memory is bounded by what there is.
+    /// Checks that memory is bounded by the objects that exist.
     pub(super) fn check_memory(&self) {
         let sizes = self.engine.sizes();
         let told = self.pods.values().filter(|pod| pod.told.is_some()).count();
@@ -103,12 +104,12 @@ impl World {
             .filter(move |pod| pod.workload == *target && !self.is_dead(pod))
     }
 
-    /// Whether the owner of a pod was asked for and never answered.
+    /// Returns whether the owner of a pod was requested and has never been answered.
     fn is_pending(&self, pod: &Pod) -> bool {
         self.is_asked(pod) && !self.answered.contains(&pod.owner)
     }
 
-    /// Whether the last answer was that its owner may not be read.
+    /// Returns whether the last answer was that the owner of a pod may not be read.
     fn is_dead(&self, pod: &Pod) -> bool {
         self.is_asked(pod) && self.answered.contains(&pod.owner)
     }

@@ -1,4 +1,4 @@
-//! The path through the activators: Services, the record of ports, slices, and activators that come and go.
+//! The request path through the activators: Services, records of ports, slices, and activators that start and stop.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,26 +13,26 @@ use super::{
 /// Namespace and Service.
 type Name = (Box<str>, Box<str>);
 
-/// What the API server has of it, and who listens.
+/// The state of the API server and of the activators.
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     records: BTreeMap<Box<str>, BTreeMap<Box<str>, Allotment>>,
     pub(super) slices: BTreeMap<Name, Written>,
-    /// Versions of records, all in one row.
+    /// Version of the last write to any record; one sequence for all of them.
     version: u64,
-    /// Whether the activators are there.
+    /// Whether each activator is running.
     pub(super) there: [bool; 2],
-    /// Requests that wait, by Service.
+    /// Number of queued requests, by Service.
     held: BTreeMap<Name, u64>,
     held_ever: u64,
-    /// Writes that are not answered.
+    /// Writes that are not answered yet.
     paths: Vec<Path>,
-    /// Workloads that an order of ours has brought to zero.
+    /// Workloads that an order of the engine has scaled to zero.
     pub(super) brought_to_zero: BTreeSet<TargetKey>,
 }
 
 impl Doors {
-    /// A Service for each workload, of its name.
+    /// Returns the Service of a workload, which has the workload's name.
     pub(super) fn service(key: &TargetKey) -> ServiceFacts {
         let labels = [("app".to_owned(), key.name.to_string())];
         ServiceFacts {
@@ -45,12 +45,12 @@ impl Doors {
         }
     }
 
-    /// Takes what the engine wants written.
+    /// Takes the writes that the engine requests.
     pub(super) fn look(&mut self, engine: &mut Engine, now: Timestamp) {
         self.paths.extend(engine.paths(now));
     }
 
-    /// The API server answers one write, or refuses it, or is silent about it.
+    /// Answers one write: it is carried out, refused or not answered.
     pub(super) fn answer(
         &mut self,
         engine: &mut Engine,
@@ -79,7 +79,7 @@ impl Doors {
         true
     }
 
-    /// Carries a write out.
+    /// Carries out a write.
     fn write(&mut self, path: &Path) -> Outcome {
         let mut version = None;
         match path {
@@ -108,7 +108,7 @@ impl Doors {
         Outcome::Done(version)
     }
 
-    /// Watches tell the engine all of it, as it is now.
+    /// Reports all records and slices to the engine, as watches would.
     pub(super) fn tell(&self, engine: &mut Engine, now: Timestamp) {
         for (namespace, record) in &self.records {
             let version = self.version.to_string();
@@ -131,7 +131,7 @@ impl Doors {
         }
     }
 
-    /// An activator that is there reports: it listens at all that is recorded, and sees the slices as they are.
+    /// Sends the report of an activator that is running: it listens on all recorded ports, and sees the current slices.
     pub(super) fn report(&self, engine: &mut Engine, now: Timestamp, which: usize) {
         if !self.there[which] {
             return;
@@ -171,7 +171,7 @@ impl Doors {
         engine.doors(now, &report);
     }
 
-    /// Somebody waits at a Service, or nobody any more.
+    /// Sets the number of queued requests of a Service.
     pub(super) fn hold(&mut self, key: &TargetKey, requests: u64) {
         let name = (key.namespace.clone(), key.name.clone());
         self.held_ever += requests;
@@ -181,7 +181,7 @@ impl Doors {
         };
     }
 
-    /// Whether a request to the Service of a workload reaches an activator.
+    /// Returns whether a request to the Service of a workload reaches an activator.
     pub(super) fn is_reachable(&self, key: &TargetKey) -> bool {
         let name = (key.namespace.clone(), key.name.clone());
         let slice = self.slices.get(&name);
@@ -193,13 +193,13 @@ impl Doors {
         })
     }
 
-    /// Whether the slice of a workload says that Ebb scaled it to zero.
+    /// Returns whether the slice of a workload says that Ebb scaled it to zero.
     pub(super) fn is_marked(&self, key: &TargetKey) -> bool {
         let name = (key.namespace.clone(), key.name.clone());
         self.slices.get(&name).is_some_and(|it| it.scaled_to_zero)
     }
 
-    /// The program ends: what is under way comes about or does not.
+    /// Ends the program: each write that is under way is carried out or lost.
     pub(super) fn restart(&mut self, random: &mut Random) {
         for path in std::mem::take(&mut self.paths) {
             if random.once_in(2) {

@@ -1,10 +1,13 @@
-//! A model check: random facts, reports, stalls, changes of leader and answers, and what must hold after each step.
+//! A randomised model test: random facts, reports, stalls, changes of leader and answers, with invariants that must
+//! hold after each step.
 //!
-//! The model knows what really is (`world.rs`) and what it has told the engine, and judges every order by that
-//! (`check.rs`). Bias: rather strict than realistic; whatever a cluster, a tenant or a bad day can do may happen at any
-//! step. Each run is told by its seed. Failure mode: a violation prints the seed, the step and the last events.
+//! The model knows the true state (`world.rs`) and what it has reported to the engine, and checks every order against
+//! both (`check.rs`).
 //!
-//! `EBB_TEST_FULL=1` takes ten million steps; otherwise it is a hundredth of that.
+//! Bias: strict rather than realistic. Anything that a cluster, a tenant or a failure can do may happen at any step.
+//! The seed determines each run. Failure mode: a violation prints the seed, the step and the last events.
+//!
+//! `EBB_TEST_FULL=1` takes ten million steps; otherwise the test takes a hundredth of that.
 
 mod check;
 mod door;
@@ -16,19 +19,20 @@ use ebb_autoscaler_core::{Config, Timestamp};
 
 use self::world::World;
 
-/// Steps of one world before another one begins.
+/// Steps of one world before the next one begins.
 const STEPS: u64 = 2_000;
 const ALWAYS: u64 = 100_000;
 const FULL: u64 = 10_000_000;
 
-/// Seeds that found something once.
+/// Seeds that once found an error.
 const KEPT: &[u64] = &[
-    // Replicas that somebody raised within the first stable window were lowered again before it was over.
-    755, // A workload that somebody brought up from zero was lowered at once.
-    2002,
+    // 755: replicas that somebody raised within the first stable window were lowered before its end.
+    // 2002: a workload that somebody scaled up from zero was lowered at once.
+    755, 2002,
 ];
 
-/// SplitMix64, after Steele, Lea and Flood (OOPSLA 2014): a few lines, and the same numbers for ever.
+/// SplitMix64, after Steele, Lea and Flood (OOPSLA 2014): a few lines, with the same sequence on every platform and
+/// version.
 #[derive(Debug)]
 struct Random(u64);
 
@@ -41,12 +45,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     fn below(&mut self, end: usize) -> usize {
         (self.next() % end.max(1) as u64) as usize
     }
 
-    /// Whether one of `of` chances came true.
+    /// Returns true with a probability of 1 in `of`.
     fn once_in(&mut self, of: usize) -> bool {
         self.below(of) == 0
     }
@@ -61,7 +65,7 @@ fn config() -> Config {
     Config::from_map(pairs).expect("good settings")
 }
 
-/// Orders that were judged in a run, those of them that shrink something, and those to zero.
+/// Runs one world. Returns the number of orders, of orders that reduce replicas, and of orders to zero.
 fn run(seed: u64, steps: u64) -> [u64; 3] {
     let mut world = World::new(seed);
     for _ in 0..steps {
@@ -94,7 +98,7 @@ fn nothing_shrinks_on_what_is_not_known() {
     );
 }
 
-/// A time of the model: far from 1970, so that nothing underflows.
+/// The first time of the model: far from 1970, so that nothing underflows.
 fn start() -> Timestamp {
     Timestamp::new(Duration::from_millis(1_000_000_000))
 }

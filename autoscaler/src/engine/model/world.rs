@@ -1,4 +1,4 @@
-//! What really is, and what of it the engine has been told.
+//! The true state of the model's cluster, and what the engine has been told about it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -19,20 +19,20 @@ const NAMESPACES: [&str; 2] = ["shop", "bank"];
 const NAMES: [&str; 2] = ["web", "api"];
 /// ReplicaSets of a workload, as in a rollout.
 const SETS: usize = 2;
-/// Most pods of a workload: more tell nothing new.
+/// Most pods of a workload; more would test nothing new.
 const MOST_PODS: usize = 6;
-/// Seconds after which all has come about that must: a stable window and a grace period of 6 s each, the longest wait before
-/// a write is tried again (60 s), and what silence takes to be noticed.
+/// Seconds after which everything that must happen has happened: a stable window and a grace period of 6 s each, the
+/// longest delay before a write is tried again (60 s), and the time until missing reports are noticed.
 const SETTLED_AFTER: u32 = 120;
-/// Longest stall: longer than any lease.
+/// Longest stall, longer than any lease.
 const LONGEST_STALL: Duration = Duration::from_secs(60);
 
-/// What the engine has been told of a pod.
+/// What the engine has been told about a pod.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     pub(super) ready: bool,
     pub(super) deleting: bool,
-    /// When it was last reported to this engine, and how often.
+    /// When a report about it last reached this engine; `reports` counts them.
     pub(super) reported: Option<Timestamp>,
     pub(super) reports: u32,
 }
@@ -51,7 +51,7 @@ pub(super) struct Pod {
     integral: u64,
     started: u64,
     read: Duration,
-    /// `None`: not told of yet.
+    /// `None`: the engine has not been told about it yet.
     pub(super) told: Option<Told>,
 }
 
@@ -65,11 +65,11 @@ pub(super) struct Workload {
     version: u64,
     opted_in: bool,
     min_scale: u32,
-    /// The uid of the one that opted in, as this engine was told, and since when.
+    /// Uid of the opted-in object that this engine was told about, and when it was first told.
     pub(super) told: Option<(u32, Timestamp)>,
 }
 
-/// Everything.
+/// The whole cluster, and the engine under test.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) seed: u64,
@@ -83,18 +83,18 @@ pub(super) struct World {
     pub(super) workloads: BTreeMap<TargetKey, Workload>,
     pub(super) pods: BTreeMap<u32, Pod>,
     next: u32,
-    /// Owners that were asked for and are not answered.
+    /// Owners that the engine requested and that are not answered yet.
     pub(super) asked: Vec<(Box<str>, Arc<Owner>)>,
-    /// Those that were answered at least once.
+    /// Owners that were answered at least once.
     pub(super) answered: BTreeSet<Arc<Owner>>,
-    /// Orders that the API server has not answered.
+    /// Orders that the API server has not answered yet.
     orders: Vec<Order>,
-    /// Changes that no watch has told of yet, in the order in which they came about.
+    /// Changes that no watch has reported yet, in the order in which they happened.
     untold: VecDeque<Change>,
     pub(super) events: VecDeque<String>,
     /// `None`: no activators are installed.
     pub(super) doors: Option<Doors>,
-    /// Orders that were judged, and those of them that shrink something.
+    /// Numbers of orders: all checked ones, those that reduce replicas, and those to zero.
     pub(super) orders_judged: u64,
     pub(super) shrinking: u64,
     pub(super) to_zero: u64,
@@ -159,7 +159,7 @@ impl World {
         self.next
     }
 
-    /// One thing happens.
+    /// Does one random thing.
     pub(super) fn step(&mut self) {
         self.step += 1;
         match self.random.below(24) {
@@ -204,7 +204,7 @@ impl World {
         self.engine.decide_due(self.now);
     }
 
-    /// The program stands still, and nothing comes in; afterwards anything may be first.
+    /// Stalls the program, which receives nothing in the meantime. Afterwards, events may arrive in any order.
     fn stall(&mut self) {
         let most = LONGEST_STALL.as_secs() as usize;
         let time = Duration::from_secs(1 + self.random.below(most) as u64);
@@ -212,7 +212,7 @@ impl World {
         self.now = self.now + time;
     }
 
-    /// The agent of a node reports all of its pods, or some.
+    /// Sends the report of a node's agent, for all of its pods or for some.
     fn report(&mut self, of: Option<&'static str>) {
         let node = of.unwrap_or_else(|| NODES[self.random.below(NODES.len())]);
         let all = of.is_some() || !self.random.once_in(6);
@@ -259,7 +259,7 @@ impl World {
         }
     }
 
-    /// One thing happens on the path through the activators.
+    /// Does one random thing on the request path through the activators.
     fn act_on_doors(&mut self) {
         let Some(doors) = &mut self.doors else { return };
         let (engine, now) = (&mut self.engine, self.now);
@@ -273,7 +273,7 @@ impl World {
         }
     }
 
-    /// An activator goes or comes back, or requests come to be queued.
+    /// Stops or starts an activator, or changes the number of queued requests.
     fn change_doors(&mut self) {
         let which = self.random.below(self.workloads.len());
         let key = self.workloads.keys().nth(which).cloned();
@@ -289,7 +289,7 @@ impl World {
         }
     }
 
-    /// Nothing goes wrong for a while; what must come about in the end has come about then.
+    /// Runs without failures for a while, and then checks what must have happened by the end.
     pub(super) fn settle(&mut self) {
         self.leading = true;
         self.engine.lead(true);
@@ -324,7 +324,7 @@ impl World {
         self.check_settled();
     }
 
-    /// Watches tell of the oldest change, or of all.
+    /// Lets watches report the oldest change, or all of them.
     fn tell(&mut self) {
         let all = self.random.once_in(3);
         while let Some(change) = self.untold.pop_front() {
@@ -407,7 +407,7 @@ impl World {
         self.note(event);
     }
 
-    /// The API server answers who owns an owner: rightly, or that it may not be told.
+    /// Answers who controls an owner: correctly, or that the owner may not be read.
     fn answer_owner(&mut self) {
         if self.asked.is_empty() {
             return;
@@ -418,7 +418,7 @@ impl World {
             return self.answer_rightly(&namespace, &owner);
         }
         let followed = Followed::Nowhere(Dead::Forbidden);
-        // It will be asked again, as the program does.
+        // It is requested again later, as the program does.
         self.asked.push((namespace.clone(), Arc::clone(&owner)));
         self.answered.insert(Arc::clone(&owner));
         self.note(format!("{} leads {followed:?}", owner.name));
@@ -434,7 +434,7 @@ impl World {
         self.engine.followed(self.now, namespace, owner, followed);
     }
 
-    /// The API server carries an order out, or refuses.
+    /// Lets the API server carry out an order or refuse it.
     fn answer_order(&mut self) {
         if self.orders.is_empty() {
             return;
@@ -476,7 +476,7 @@ impl World {
         self.engine.written(self.now, order, error);
     }
 
-    /// A pod becomes ready or not, or has another load.
+    /// Changes whether a pod is ready, or its load.
     fn change_pod(&mut self) {
         let Some(id) = self.any_pod() else { return };
         let load = self.random.below(300) as u64;
@@ -496,7 +496,7 @@ impl World {
         self.pods.keys().nth(which).copied()
     }
 
-    /// The controllers bring the pods of a workload nearer to what it requests.
+    /// Lets the controllers bring the pods of a workload nearer to its requested replicas.
     fn controller(&mut self) {
         let which = self.random.below(self.workloads.len());
         let Some(workload) = self.workloads.values().nth(which).cloned() else {
@@ -547,7 +547,7 @@ impl World {
         self.untold.push_back(Change::Pod(id));
     }
 
-    /// Somebody changes a workload: its replicas, its annotations, or makes it anew.
+    /// Changes a workload as users do: its opt-in, its annotations or its replicas, or replaces it by a new object.
     fn change_workload(&mut self) {
         let which = self.random.below(self.workloads.len());
         let Some(key) = self.workloads.keys().nth(which).cloned() else {
@@ -560,12 +560,12 @@ impl World {
                 0 => workload.opted_in = !workload.opted_in,
                 1 | 2 => workload.min_scale = number as u32,
                 3 => workload.uid = uid,
-                // The controller writes its status.
+                // The controller writes the object's status.
                 4 => {}
                 _ => {
                     workload.replicas = number as u32;
                     if let Some(doors) = &mut self.doors {
-                        // A person decides from here on.
+                        // From here on, a person is responsible for the replicas.
                         doors.brought_to_zero.remove(&key);
                     }
                 }
@@ -590,7 +590,7 @@ impl World {
         self.engine.facts_are(why);
     }
 
-    /// The program starts anew: everything is listed, in any order, and then it begins.
+    /// Restarts the program: everything is listed in any order, and then the engine begins to decide.
     fn restart(&mut self) {
         self.note("restart".to_owned());
         self.engine = Engine::new(self.doors.is_some());
@@ -627,7 +627,7 @@ impl World {
             doors.tell(&mut self.engine, self.now);
         }
         self.engine.kind_listed("apps", "Deployment");
-        // Lists are read to their end before anything is decided.
+        // All lists are complete before anything is decided.
         while !self.untold.is_empty() {
             self.tell();
         }
@@ -635,7 +635,7 @@ impl World {
         self.begun = true;
     }
 
-    /// Takes what the engine wants done, and judges it.
+    /// Takes the engine's effects, and checks its orders.
     fn collect(&mut self) {
         for effect in self.engine.effects() {
             match effect {

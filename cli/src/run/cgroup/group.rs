@@ -1,10 +1,10 @@
-//! One cgroup: who is in it, when it is empty, and its end.
+//! One cgroup: its processes, when it is empty, and its removal.
 //!
-//! Everything here takes "it is gone already" for success: replicas die on their own, and a sweep of another run
-//! may be at work in the tree of a dead one.
+//! Everything here treats "it is already gone" as success: replicas end by themselves, and a sweep of another run may be at
+//! work in the tree of a dead one.
 //!
-//! Failure mode: a process in uninterruptible sleep survives SIGKILL until the kernel lets go of it; waiting
-//! for it ends after [`KILL_LIMIT`] with an error and the cgroup stays.
+//! Failure mode: a process in uninterruptible sleep survives SIGKILL until the kernel releases it. The wait for it ends after
+//! [`KILL_LIMIT`] with an error, and the cgroup stays.
 
 use std::{
     fs::{self, File},
@@ -25,8 +25,8 @@ use tokio::{
 
 use super::TreeError;
 
-/// How long SIGKILL may take to empty a cgroup. A killed process is gone in milliseconds; memory of many GiB
-/// takes a second or two to be given back.
+/// Time limit for SIGKILL to empty a cgroup. A killed process is gone in milliseconds; the release of many GiB of memory takes
+/// a second or two.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// A cgroup, by its directory. Dropping it does nothing.
@@ -40,12 +40,12 @@ impl Group {
         Group { path }
     }
 
-    /// Its directory.
+    /// Returns its directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens the file that moves a process in: the process itself writes "0" to it.
+    /// Opens the file that moves a process into the cgroup: the process itself writes "0" to it.
     pub(crate) fn entrance(&self) -> Result<File, TreeError> {
         File::options()
             .write(true)
@@ -53,7 +53,7 @@ impl Group {
             .map_err(TreeError::io("open its cgroup.procs", &self.path))
     }
 
-    /// Resolves when no process is left in the cgroup or below it. The kernel tells (`cgroup.events` becomes
+    /// Resolves when no process is left in the cgroup or below it. The kernel sends a notification (`cgroup.events` becomes
     /// readable with POLLPRI at each change), so nothing is polled.
     ///
     /// See <https://docs.kernel.org/admin-guide/cgroup-v2.html#un-populated-notification>.
@@ -67,8 +67,8 @@ impl Group {
         let Some(file) = File::open(self.path.join("cgroup.events")).ignore_gone()? else {
             return Ok(());
         };
-        // SAFETY: a `File` keeps one descriptor open as long as it lives; it lives in the `AsyncFd`, and what gets hold of
-        // it below reads it and no more.
+        // SAFETY: a `File` keeps one descriptor open as long as it lives. The file lives in the `AsyncFd`, and the code below
+        // only reads it.
         let mut events = unsafe { AsyncFd::register_with_interest(file, Interest::PRIORITY) }?;
         loop {
             // Reading also arms the next notification, so a change between read and wait is not lost.
@@ -81,7 +81,7 @@ impl Group {
 
     /// Sends SIGKILL to every process in the cgroup and below it.
     pub(crate) fn kill(&self) -> Result<(), TreeError> {
-        // `cgroup.kill` (Linux 5.14) leaves no gap for a process that forks faster than it is found.
+        // `cgroup.kill` (Linux 5.14) also kills a process that forks faster than a list of processes can be read.
         let written = fs::write(self.path.join("cgroup.kill"), "1");
         let done = match written {
             Err(error) if error.kind() == io::ErrorKind::NotFound => kill_one_by_one(&self.path),
@@ -92,7 +92,7 @@ impl Group {
             .map_err(TreeError::io("kill what is in it", &self.path))
     }
 
-    /// Kills what is left in it, waits for the end of it, removes the cgroup and all below it.
+    /// Kills the processes that are left, waits for their end, and removes the cgroup and all below it.
     pub(crate) async fn kill_and_remove(&self) -> Result<(), TreeError> {
         if !self.path.exists() {
             return Ok(());
@@ -100,7 +100,7 @@ impl Group {
         let end = time::Instant::now() + KILL_LIMIT;
         loop {
             self.kill()?;
-            // Before 5.14 a process can fork away from the list that was read, hence again until it is empty.
+            // Before 5.14, a process can fork after the list was read; so this repeats until the cgroup is empty.
             let again = time::Instant::now() + KILL_LIMIT / 20;
             if let Ok(emptied) = time::timeout_at(again, self.emptied()).await {
                 break emptied?;
@@ -126,7 +126,7 @@ fn populated(events: &mut File) -> io::Result<bool> {
     Ok(text.lines().any(|line| line == "populated 1"))
 }
 
-/// Removes the cgroup directories, deepest first; their files go with them.
+/// Removes the cgroup directories, deepest first; the kernel removes their files.
 fn remove_all(path: &Path) -> io::Result<()> {
     for child in children(path)? {
         remove_all(&child).ignore_gone()?;
@@ -134,7 +134,7 @@ fn remove_all(path: &Path) -> io::Result<()> {
     fs::remove_dir(path)
 }
 
-/// SIGKILL for kernels before 5.14.
+/// Sends SIGKILL to each process, for kernels before 5.14.
 fn kill_one_by_one(path: &Path) -> io::Result<()> {
     for child in children(path)? {
         kill_one_by_one(&child).ignore_gone()?;
@@ -151,7 +151,7 @@ fn kill_one_by_one(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The cgroups just below one.
+/// Returns the cgroups just below one.
 pub(super) fn children(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path)? {
@@ -163,9 +163,9 @@ pub(super) fn children(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Turns "it is not there any more" into `None`.
+/// Turns "it no longer exists" into `None`.
 pub(super) trait IgnoreGone<T> {
-    /// ENOENT is the answer of a path, ENODEV that of an open file of a cgroup that has been removed.
+    /// ENOENT is the error for a path, ENODEV the one for an open file of a cgroup that has been removed.
     fn ignore_gone(self) -> io::Result<Option<T>>;
 }
 

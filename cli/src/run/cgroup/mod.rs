@@ -1,10 +1,10 @@
-//! The run's place in the cgroup v2 tree: `<mount>/ebb/run-<id>/replica-<n>`.
+//! The cgroup v2 tree of a run: `<mount>/ebb/run-<id>/replica-<n>`.
 //!
-//! The tree is the only state a run keeps outside its own process, and it says by itself whether its run is
-//! alive: the run holds an `flock` on its directory, which the kernel drops on any kind of death. So there is
-//! no pid file to go stale, and a lock cannot be left behind without the thing it protects.
+//! The tree is the only state that a run keeps outside its own process, and the tree itself shows whether its run is alive:
+//! the run holds an `flock` on its directory, which the kernel releases however the run dies. So there is no pid file to
+//! become stale, and no lock without the directory that it protects.
 //!
-//! Failure mode: what cannot be removed (a process that is stuck in the kernel, say) is reported and stays
+//! Failure mode: a cgroup that cannot be removed (because a process is stuck in the kernel, say) is reported and stays
 //! for the next run's [sweep](sweep::sweep).
 
 pub(crate) mod group;
@@ -21,14 +21,14 @@ use std::{
 
 use self::group::{Group, IgnoreGone as _};
 
-/// The directory all runs share, just under the mount.
+/// The directory that all runs share, directly under the mount.
 const PARENT: &str = "ebb";
-/// What a run's directory name starts with.
+/// The prefix of a run's directory name.
 const RUN_PREFIX: &str = "run-";
-/// A name is lost only to a sweep that came between `mkdir` and `flock`; twice in a row is hard to imagine.
+/// Attempts to create a directory. One fails only if a sweep runs between `mkdir` and `flock`; two in a row are unlikely.
 const ATTEMPTS: u32 = 10;
 
-/// Why a cgroup could not be made, used or removed.
+/// Why a cgroup cannot be made, used or removed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TreeError {
     /// A file or directory of the tree refused an operation.
@@ -38,16 +38,16 @@ pub(crate) enum TreeError {
         what: &'static str,
         /// The cgroup.
         path: PathBuf,
-        /// The kernel's answer.
+        /// The error of the kernel.
         source: io::Error,
     },
-    /// Each attempt at a directory of our own was taken by somebody else.
+    /// Other runs removed the directory at each attempt.
     #[error(
         "cgroup {}: no directory for this run after {ATTEMPTS} attempts: other runs keep removing it",
         path.display()
     )]
     Contended {
-        /// The directory all runs share.
+        /// The directory that all runs share.
         path: PathBuf,
     },
 }
@@ -59,21 +59,21 @@ impl TreeError {
     }
 }
 
-/// The cgroups of this run. They are its own as long as this value lives.
+/// The cgroups of this run. No other run removes them as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Tree {
     group: Group,
-    /// Locked; the lock is what tells a sweep of another run that this one is alive.
+    /// The lock on the directory, which shows other runs that this one is alive.
     _lock: File,
 }
 
 impl Tree {
-    /// Makes and locks a directory for this run below `mount`, the cgroup v2 mount point.
+    /// Creates and locks a directory for this run below `mount`, the cgroup v2 mount point.
     pub(crate) fn create(mount: &Path) -> Result<Tree, TreeError> {
         let parent = mount.join(PARENT);
         for attempt in 0..ATTEMPTS {
             let path = parent.join(format!("{RUN_PREFIX}{}", unique_name(attempt)));
-            // Gone: a run that ended just now took the shared parent away between the two `mkdir`.
+            // `None`: a run that has just ended removed the shared parent between the two `mkdir`.
             let made = fs::create_dir_all(&path)
                 .ignore_gone()
                 .map_err(TreeError::io("create it", &path))?;
@@ -89,21 +89,21 @@ impl Tree {
         Err(TreeError::Contended { path: parent })
     }
 
-    /// Makes the empty cgroup of replica number `replica`.
+    /// Creates the empty cgroup of replica number `replica`.
     pub(crate) fn add_replica(&self, replica: u64) -> Result<Group, TreeError> {
         let path = self.group.path().join(format!("replica-{replica}"));
         fs::create_dir(&path).map_err(TreeError::io("create it", &path))?;
         Ok(Group::new(path))
     }
 
-    /// Kills what still runs in the tree and removes it, and the shared parent when this was the last run.
+    /// Kills the processes in the tree and removes it, and removes the shared parent if this was the last run.
     pub(crate) async fn remove(&self) -> Result<(), TreeError> {
         self.group.kill_and_remove().await?;
         remove_parent(self.group.path())
     }
 }
 
-/// Locks the directory for the life of the returned file, unless somebody else holds it or it has been removed.
+/// Locks the directory for the life of the returned file; `None` if another process holds the lock or it has been removed.
 fn lock(path: &Path) -> Result<Option<File>, TreeError> {
     let Some(file) = File::open(path)
         .ignore_gone()
@@ -116,20 +116,20 @@ fn lock(path: &Path) -> Result<Option<File>, TreeError> {
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(source)) => return Err(TreeError::io("lock it", path)(source)),
     }
-    // Between `open` and the lock somebody may have removed the directory, or put a new one in its place.
+    // Between `open` and the lock, another run may have removed the directory or replaced it with a new one.
     let identity = |meta: fs::Metadata| (meta.dev(), meta.ino());
     let ours = file.metadata().map(identity).ok();
     let there = fs::metadata(path).map(identity).ok();
     Ok((there.is_some() && ours == there).then_some(file))
 }
 
-/// Removes the directory all runs share, given the path of one run, unless another run is in it.
+/// Removes the directory that all runs share, given the path of one run, unless another run is in it.
 fn remove_parent(run: &Path) -> Result<(), TreeError> {
     let Some(parent) = run.parent() else {
         return Ok(());
     };
     match fs::remove_dir(parent).ignore_gone() {
-        // EBUSY is what a cgroup says that has children (other file systems: ENOTEMPTY).
+        // EBUSY is the error for a cgroup with children (other file systems: ENOTEMPTY).
         Err(error)
             if !matches!(
                 error.kind(),
@@ -142,7 +142,7 @@ fn remove_parent(run: &Path) -> Result<(), TreeError> {
     }
 }
 
-/// Unique among the runs there have been: pids come again, so the time is in it too.
+/// Returns a name that no other run has had: pids are reused, so the time is part of it.
 fn unique_name(attempt: u32) -> String {
     let nanos = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -154,7 +154,7 @@ fn unique_name(attempt: u32) -> String {
 mod tests {
     use super::*;
 
-    /// A directory tree of an ordinary file system: enough for names and locks.
+    /// Creates a directory in an ordinary file system: enough for names and locks.
     fn scratch(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("ebb-{name}-{}", unique_name(0)));
         fs::create_dir_all(&path).unwrap();

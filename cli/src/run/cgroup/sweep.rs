@@ -1,10 +1,10 @@
-//! The leftovers of dead runs: found by their cgroups, killed and removed.
+//! Removes the leftovers of dead runs, which are found by their cgroups.
 //!
-//! A run that was killed with SIGKILL cannot clean up; its replicas die with it (PR_SET_PDEATHSIG), but what the
-//! replicas started, and the cgroups, stay. The next run takes them away before it does anything else.
+//! A run that gets SIGKILL cannot clean up. Its replicas die with it (PR_SET_PDEATHSIG), but processes that the replicas
+//! started stay, and so do the cgroups. The next run removes them before it does anything else.
 //!
 //! Bias: a run whose lock cannot be taken is alive, and nothing of it is touched. Failure mode: a leftover that
-//! cannot be removed is logged and left for the next sweep; it does not keep this run from starting.
+//! cannot be removed is logged and stays until the next sweep; it does not prevent this run from starting.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use super::{
     lock, remove_parent,
 };
 
-/// Removes what dead runs left below `mount`, the cgroup v2 mount point.
+/// Removes the leftovers of dead runs below `mount`, the cgroup v2 mount point.
 pub(crate) async fn sweep(mount: &Path) -> Result<(), TreeError> {
     let parent = mount.join(PARENT);
     let runs = children(&parent)
@@ -36,7 +36,7 @@ pub(crate) async fn sweep(mount: &Path) -> Result<(), TreeError> {
     remove_parent(&parent.join(RUN_PREFIX))
 }
 
-/// Removes one run unless it is alive; answers whether it was dead.
+/// Removes one run unless it is alive; returns whether it was dead.
 async fn sweep_run(run: &Path) -> Result<bool, TreeError> {
     // Held until the directory is gone, so that two sweeps do not work on the same run.
     let Some(_lock) = lock(run)? else {

@@ -1,7 +1,7 @@
-//! Why a replica is of no use.
+//! Why a replica failed.
 //!
-//! The first replica's failure ends the run, and its text is all the user gets: so each names the command or the
-//! address, what was seen, and what is expected instead.
+//! The first replica's failure ends the run, and its text is the only message to the user. So each text names the command or
+//! the address, what was observed, and what is expected instead.
 
 use std::{io, net::SocketAddr, process::ExitStatus, time::Duration};
 
@@ -9,7 +9,7 @@ use ebb_agent::CounterError;
 
 use super::{super::cgroup::TreeError, ready::ProbeError};
 
-/// Why a replica never got ready, or ended without being told to.
+/// Why a replica never became ready, or ended without an order.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The program could not be executed.
@@ -17,7 +17,7 @@ pub(crate) enum Failure {
     Spawn {
         /// The first word of the command.
         program: String,
-        /// What `execvp` said.
+        /// The error of `execvp`.
         source: io::Error,
     },
     /// It ended before it was ready.
@@ -28,42 +28,42 @@ pub(crate) enum Failure {
     EndedEarly {
         /// The first word of the command.
         program: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
     },
-    /// It lives but did not get ready.
+    /// It runs but did not become ready.
     #[error("{program:?} was not ready at {address} within {limit:?} (--start-timeout): {seen}")]
     NeverReady {
         /// The first word of the command.
         program: String,
-        /// Where it was expected.
+        /// The address that was probed.
         address: SocketAddr,
-        /// How long it had.
+        /// The time limit.
         limit: Duration,
-        /// What the last probe met.
+        /// The error of the last probe.
         #[source]
         seen: ProbeError,
     },
-    /// It ended while it was serving.
+    /// It ended while it served requests.
     #[error("{program:?} ended ({status}) while it was serving")]
     EndedServing {
         /// The first word of the command.
         program: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
     },
-    /// Its cgroup.
+    /// A failure of its cgroup.
     #[error(transparent)]
     Cgroup(#[from] TreeError),
-    /// The kernel counter.
+    /// A failure of the kernel counter.
     #[error("cannot count the requests of a replica: {0}")]
     Counter(#[from] CounterError),
-    /// No port to give it, or no way to know how it ended.
+    /// No port is free, or its exit status cannot be read.
     #[error("cannot run a replica: {0}")]
     Io(#[from] io::Error),
 }
 
-/// What would make the program start.
+/// Returns what would make the program start.
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => {

@@ -1,10 +1,10 @@
-//! The life of one replica, from its empty cgroup to its removed cgroup.
+//! The life of one replica, from the creation of its cgroup to the removal of the cgroup.
 //!
-//! The kernel counter is attached before the process exists, so that no connection is missed; and the replica
-//! leaves the door before it is asked to end, so that no request is cut.
+//! The kernel counter is attached before the process exists, so no connection is missed. The replica gets no new requests
+//! from the activator before it is ordered to end, so no request is aborted.
 //!
-//! Failure mode: whatever goes wrong, what runs in the cgroup is killed and the cgroup removed before the end is
-//! told.
+//! Failure mode: whatever goes wrong, the processes in the cgroup are killed and the cgroup is removed before the end is
+//! reported.
 
 use std::{net::SocketAddr, process::ExitStatus, sync::Arc, time::Duration};
 
@@ -35,13 +35,13 @@ use crate::run::{
     report::console::Console,
 };
 
-/// Ports to try when another program takes one between its choice and the replica's listen.
+/// Attempts to find a port, if another program takes one between the choice and the replica's listen.
 const PORT_ATTEMPTS: u32 = 3;
-/// How long to wait for the last lines of a replica that has been killed. Only a process that left the cgroup can
-/// still hold its pipes then.
+/// Time limit for the last lines of a replica that has been killed. Only a process that left the cgroup can still hold its
+/// pipes then.
 const LAST_LINES: Duration = Duration::from_millis(100);
 
-/// What all replicas of a run have in common.
+/// The parts that all replicas of a run share.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) tree: Tree,
@@ -56,18 +56,18 @@ pub(crate) struct Frame {
     pub(crate) ports: std::sync::Mutex<Ports>,
 }
 
-/// What the supervisor wants of a replica. Later ones are stronger.
+/// An order of the supervisor to a replica. Later ones are stronger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Order {
-    /// Start and serve.
+    /// Start and serve requests.
     Serve,
-    /// End, when the requests it has are answered or this time is over.
+    /// End, when its requests are answered or this time is over.
     Stop(Duration),
     /// End at once.
     Kill,
 }
 
-/// What a replica tells the supervisor.
+/// A message of a replica to the supervisor.
 #[derive(Debug)]
 pub(crate) enum News {
     /// Its process runs.
@@ -77,12 +77,12 @@ pub(crate) enum News {
     },
     /// It serves requests.
     Ready {
-        /// From its spawn until it was ready.
+        /// Time from its spawn until it was ready.
         start: Duration,
-        /// How long the oldest request had waited when it was handed over, if one waited.
+        /// How long the oldest queued request had waited when it was handed over, if a request was queued.
         waited: Option<Duration>,
     },
-    /// It is gone, and its cgroup with it.
+    /// It has ended, and its cgroup is removed.
     Ended(Result<(), Failure>),
 }
 
@@ -95,7 +95,7 @@ struct Replica<'a> {
     news: mpsc::UnboundedSender<(u64, News)>,
 }
 
-/// Lives until ordered to end, or until the process does. The last news is [`News::Ended`].
+/// Runs a replica until it is ordered to end, or its process ends. The last message is [`News::Ended`].
 pub(crate) async fn live(
     frame: Arc<Frame>,
     number: u64,
@@ -121,7 +121,7 @@ pub(crate) async fn live(
         }
         Err(error) => Err(error.into()),
     };
-    // Nobody listens any more: the run is over.
+    // If nothing receives this, the run is over.
     let _ = news.send((number, News::Ended(end)));
 }
 
@@ -130,7 +130,7 @@ impl Replica<'_> {
         for _ in 1..PORT_ATTEMPTS {
             let port = self.take_port()?;
             match self.serve(port).await {
-                // Not this command's fault: somebody else listens where it should.
+                // The command is not at fault: another program listens on its port.
                 Err(Failure::EndedEarly { .. }) if port::is_taken(port)? => {
                     warn!(
                         replica = self.number,
@@ -185,7 +185,7 @@ impl Replica<'_> {
         })
     }
 
-    /// Whether it got ready before it was ordered to end.
+    /// Returns whether it became ready before it was ordered to end.
     async fn get_ready(&mut self, child: &mut Child, address: SocketAddr) -> Result<bool, Failure> {
         let limit = self.frame.start_timeout;
         tokio::select! {
@@ -229,28 +229,28 @@ impl Replica<'_> {
         Ok(())
     }
 
-    /// SIGTERM, and the time to follow it. An error is: it did not.
+    /// Sends SIGTERM and waits for the end. Returns an error if the time limit is over first.
     async fn terminate(&mut self, child: &mut Child) -> Result<(), time::error::Elapsed> {
         let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else {
             return Ok(());
         };
-        // ESRCH: it ended by itself this moment.
+        // ESRCH: the process has just ended by itself.
         let _ = signal::killpg(Pid::from_raw(pid), Signal::SIGTERM);
         let mut order = self.order.clone();
         let grace = self.frame.stop_grace;
         let gone = async {
-            // An error of either leaves the kill that follows in any case to do the work.
+            // An error of either is ignored: the kill that follows in any case ends the processes.
             let _ = child.wait().await;
             let _ = self.group.emptied().await;
         };
         tokio::select! {
             done = time::timeout(grace, gone) => done,
-            // What is killed needs no further signal: the cgroup's end does it.
+            // No further signal is needed: removing the cgroup kills the processes.
             _ = order.wait_for(|order| *order == Order::Kill) => Ok(()),
         }
     }
 
-    /// Starts to forward what the process prints.
+    /// Starts to forward the output of the process.
     fn forward(&self, child: &mut Child) -> JoinSet<()> {
         let mut lines = JoinSet::new();
         let mut follow = |output: Option<Box<dyn AsyncRead + Unpin + Send>>| {
@@ -272,18 +272,18 @@ impl Replica<'_> {
     }
 
     fn tell(&self, news: News) {
-        // Nobody listens any more: the run is over, and the order to end follows.
+        // If nothing receives this, the run is over, and the order to end follows.
         let _ = self.news.send((self.number, news));
     }
 }
 
 /// Resolves when a replica is ordered to end.
 async fn leave(order: &mut watch::Receiver<Order>) {
-    // A supervisor that is gone cannot want a replica any more.
+    // If the supervisor is gone, no replica is desired any more.
     let _ = order.wait_for(|order| *order > Order::Serve).await;
 }
 
-/// Resolves when a replica that drains has had its time; a later order may shorten it.
+/// Resolves when the time limit of a draining replica is over; a later order may shorten the limit.
 async fn drain_limit(order: &mut watch::Receiver<Order>) {
     let start = Instant::now();
     loop {
@@ -301,7 +301,7 @@ async fn drain_limit(order: &mut watch::Receiver<Order>) {
 /// Waits for the last lines of a replica that has ended.
 async fn finish(mut lines: JoinSet<()>) {
     let all = async { while lines.join_next().await.is_some() {} };
-    // Whoever keeps the pipes open from outside the cgroup is not waited for.
+    // Processes that hold the pipes open from outside the cgroup are not waited for.
     let _ = time::timeout(LAST_LINES, all).await;
 }
 

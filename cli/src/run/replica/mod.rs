@@ -1,4 +1,4 @@
-//! One replica of the command: how it starts, when it is ready, how it ends.
+//! One replica of the command: its start, its readiness and its end.
 
 pub(crate) mod failure;
 pub(crate) mod life;

@@ -1,21 +1,21 @@
-//! What replicas print, line by line on ebb's stderr with the replica's number before it.
+//! Forwards the output of replicas to ebb's stderr, line by line, with the replica's number in front.
 //!
 //! Failure mode: a line without an end is cut into pieces of [`LONGEST_LINE`], so that a replica cannot make ebb
-//! keep an unbounded amount.
+//! buffer an unbounded amount.
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
 use super::super::report::console::Console;
 
-/// Bytes of one line before it is cut: longer than log lines are, and little to keep per replica.
+/// Longest line in bytes before it is cut: longer than usual log lines, and little memory per replica.
 const LONGEST_LINE: usize = 16 * 1024;
 
-/// Forwards until the replica closes its end.
+/// Forwards output until the replica closes its end.
 pub(crate) async fn forward(output: impl AsyncRead + Unpin, replica: u64, console: Console) {
     let mut reader = BufReader::with_capacity(LONGEST_LINE, output);
     let prefix = format!("[replica {replica}] ").into_bytes();
     let mut line = prefix.clone();
-    // A broken pipe is the same end as a closed one.
+    // A broken pipe means the same as a closed one.
     while let Ok(read) = reader.fill_buf().await {
         if read.is_empty() {
             break;

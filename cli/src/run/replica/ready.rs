@@ -1,7 +1,7 @@
-//! When a replica is ready: it accepts a connection, or answers 2xx at a path.
+//! Detects when a replica is ready: it accepts a connection, or answers 2xx at a path.
 //!
-//! Bias: towards finding out soon, because a queued request waits for it: a probe every millisecond at first.
-//! Failure mode: a server that listens before it can serve counts as ready too early; `--ready-path` is for it.
+//! Bias: detect it early, because a queued request waits for it; at first there is a probe every millisecond. Failure mode: a
+//! server that listens before it can serve counts as ready too early; for such a server there is `--ready-path`.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -13,28 +13,28 @@ use tokio::{
     time::{self, Instant},
 };
 
-/// A quick starter is found ready at most this late…
+/// Interval of probes at first: a quick starter is detected this late at most.
 const QUICK_EVERY: Duration = Duration::from_millis(1);
-/// …for this long; 200 refused connections cost about 10 ms of CPU in all…
+/// How long the short interval is used; 200 refused connections cost about 10 ms of CPU in all.
 const QUICK_FOR: Duration = Duration::from_millis(200);
-/// …and a slow one at most this late.
+/// Interval of probes after that: a slow starter is detected this late at most.
 const SLOW_EVERY: Duration = Duration::from_millis(10);
-/// Between probes that are answered with something else than 2xx: they are work for the replica and lines in its log.
+/// Interval after an answer other than 2xx: each such probe costs the replica work and a line in its log.
 const ANSWERED_EVERY: Duration = Duration::from_millis(50);
-/// What one probe may take: the kubelet's default (`timeoutSeconds: 1`).
+/// Time limit of one probe: the kubelet's default (`timeoutSeconds: 1`).
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
-/// The counter takes `kube-probe/…` for a probe and leaves it out of the concurrency.
+/// The counter recognises `kube-probe/…` as a probe and excludes it from the concurrency.
 const USER_AGENT: &str = "kube-probe/ebb";
 
-/// What a probe met instead of a replica that is ready.
+/// Why a probe did not find the replica ready.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProbeError {
-    /// Nobody accepted the connection.
+    /// The connection was not accepted.
     #[error(
         "it does not accept connections ({0}); it has to listen on the port that {{port}} and PORT give"
     )]
     Connect(#[source] io::Error),
-    /// The connection broke, or the answer was no HTTP.
+    /// The connection failed, or the answer was not HTTP.
     #[error("it does not answer the probe of --ready-path ({0})")]
     Http(#[from] hyper::Error),
     /// It answered, but not 2xx.
@@ -48,7 +48,7 @@ pub(crate) enum ProbeError {
     Path(#[from] hyper::http::Error),
 }
 
-/// What makes a replica ready.
+/// The condition for a replica to be ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Readiness {
     /// It accepts a connection.
@@ -58,7 +58,7 @@ pub(crate) enum Readiness {
 }
 
 impl Readiness {
-    /// Probes until the replica is ready or `limit` is over; then what the last probe met.
+    /// Probes until the replica is ready or `limit` is over; then returns the error of the last probe.
     pub(crate) async fn wait(
         &self,
         address: SocketAddr,
@@ -94,7 +94,7 @@ impl Readiness {
     }
 }
 
-/// One GET on a connection of its own.
+/// Sends one GET on a connection of its own.
 async fn get(stream: TcpStream, address: SocketAddr, path: &str) -> Result<(), ProbeError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path)
@@ -128,7 +128,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(5);
 
-    /// Answers each connection with the next of `statuses`; hands back the head of the last request.
+    /// Answers each connection with the next of `statuses`; returns the head of the last request.
     async fn serve(listener: TcpListener, statuses: &[u16]) -> String {
         let mut head = String::new();
         for status in statuses {

@@ -1,8 +1,8 @@
-//! Starts the process of a replica: in its cgroup before it runs, and bound to die with ebb.
+//! Starts the process of a replica, in its cgroup before it executes the program; the process dies with ebb.
 //!
-//! All processes are started by one thread that lives as long as the run. PR_SET_PDEATHSIG is about the
-//! *thread* that forked, not its process (prctl(2)): a replica started by a thread of a pool would be killed when the
-//! pool lets that thread go.
+//! One thread, which lives as long as the run, starts all processes. PR_SET_PDEATHSIG refers to the *thread* that forked, not
+//! to its process (prctl(2)): a replica started by a thread of a pool would be killed when that thread of the pool
+//! ends.
 
 use std::{fs::File, io, process::Stdio, sync::mpsc, thread};
 
@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::run::files::OpenFiles;
 
-/// The command with its arguments, `{port}` not yet replaced.
+/// The command with its arguments, before `{port}` is replaced.
 #[derive(Debug, Clone)]
 pub(crate) struct CommandLine {
     program: String,
@@ -27,7 +27,7 @@ pub(crate) struct CommandLine {
 }
 
 impl CommandLine {
-    /// From the words of the command; `None` if there are none.
+    /// Creates it from the words of the command; `None` if there are none.
     pub(crate) fn new(words: &[String]) -> Option<CommandLine> {
         let (program, arguments) = words.split_first()?;
         Some(CommandLine {
@@ -36,12 +36,12 @@ impl CommandLine {
         })
     }
 
-    /// The first word.
+    /// Returns the first word.
     pub(crate) fn program(&self) -> &str {
         &self.program
     }
 
-    /// The process to start for a replica that shall listen on `port`.
+    /// Returns the process to start for a replica that is to listen on `port`.
     fn for_port(&self, port: u16) -> Command {
         let port = port.to_string();
         let fill = |word: &String| word.replace("{port}", &port);
@@ -52,7 +52,7 @@ impl CommandLine {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own: Ctrl-C in the terminal is for ebb, which then stops the replicas in order.
+            // A process group of its own: Ctrl-C in the terminal reaches only ebb, which then stops the replicas in order.
             .process_group(0)
             .kill_on_drop(true);
         command
@@ -65,7 +65,7 @@ struct Job {
     started: oneshot::Sender<io::Result<Child>>,
 }
 
-/// The thread that starts processes. It ends, once idle, when the last handle is dropped.
+/// A handle to the thread that starts processes. The thread ends, once idle, when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Spawner {
     jobs: mpsc::Sender<Job>,
@@ -73,8 +73,8 @@ pub(crate) struct Spawner {
 }
 
 impl Spawner {
-    /// Starts the thread; to be called inside the runtime that will wait for the processes, which get the limits on
-    /// open files that are given.
+    /// Starts the thread. Must be called inside the runtime that will wait for the processes. The processes get the limits
+    /// `open_files`.
     pub(crate) fn start(open_files: OpenFiles) -> io::Result<Spawner> {
         let (jobs, waiting) = mpsc::channel::<Job>();
         let runtime = Handle::current();
@@ -83,18 +83,18 @@ impl Spawner {
             .spawn(move || {
                 let _entered = runtime.enter();
                 for mut job in waiting {
-                    // Nobody waits any more: the child is dropped and so killed.
+                    // If nothing waits any more, the child is dropped and so killed.
                     let _ = job.started.send(job.command.spawn());
                 }
             })?;
         Ok(Spawner { jobs, open_files })
     }
 
-    /// Starts the command for `port`, moved into a cgroup by way of `entrance`, its open `cgroup.procs`.
+    /// Starts the command for `port`. `entrance`, an open `cgroup.procs`, moves the process into its cgroup.
     ///
     /// # Errors
     ///
-    /// What `fork` or `execvp` say; ENOENT and EACCES are about the program.
+    /// The errors of `fork` and `execvp`; ENOENT and EACCES concern the program.
     pub(crate) async fn spawn(
         &self,
         line: &CommandLine,
@@ -111,22 +111,22 @@ impl Spawner {
     }
 }
 
-/// Makes the process, before it executes the program, enter its cgroup and ask to be killed when ebb dies.
+/// Makes the process enter its cgroup and request to be killed when ebb dies, before it executes the program.
 fn prepare(mut command: Command, entrance: File, open_files: OpenFiles) -> Command {
     let parent = unistd::getpid();
     let before_exec = move || {
         prctl::set_pdeathsig(Signal::SIGKILL)?;
-        // Ebb may have died before the line above took effect; then nobody would be left to end this one.
+        // Ebb may have died before the line above took effect; then nothing would end this process.
         if unistd::getppid() != parent {
             return Err(Errno::ESRCH.into());
         }
-        // "0" is the writing process itself, whatever pid namespace it is in.
+        // "0" means the writing process itself, whatever its pid namespace is.
         unistd::write(&entrance, b"0")?;
         open_files.restore()?;
         Ok(())
     };
-    // SAFETY: between fork and exec of a process with threads only async-signal-safe calls are allowed: these are
-    // plain system calls, and neither they nor their errors (bare errno values) allocate or lock.
+    // SAFETY: between fork and exec of a process with threads, only async-signal-safe calls are allowed. These are plain
+    // system calls, and neither they nor their errors (bare errno values) allocate or lock.
     unsafe { command.pre_exec(before_exec) };
     command
 }

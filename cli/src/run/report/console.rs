@@ -1,8 +1,8 @@
-//! The terminal, shared by the live view and by everything that logs.
+//! The terminal, shared by the live view and the log.
 //!
-//! The view is a block of lines that is painted over itself; a log line lifts it, is written above, and the block
-//! comes back. The terminal is left in no special mode (no alternate screen, no raw mode, cursor visible), so
-//! there is nothing to restore on any exit, `kill -9` included.
+//! The view is a block of lines that is painted over itself. For a log line, the block is erased, the line is written, and
+//! the block is painted again below it. The terminal is in no special mode (no alternate screen, no raw mode, cursor
+//! visible), so nothing must be restored at any exit, `kill -9` included.
 
 use std::{
     fmt,
@@ -20,33 +20,33 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Columns of the first part of a line.
 const LABEL_WIDTH: usize = 10;
-/// For a terminal that does not tell: what the first ones had.
+/// Size of a terminal that does not report one: that of the first terminals.
 const USUAL_SIZE: (u16, u16) = (80, 24);
 
 /// One line of the view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// What it is about; at most 9 characters.
+    /// The label; at most 9 characters.
     pub(crate) label: &'static str,
-    /// What there is to say; cut at the right edge.
+    /// The text; cut at the right edge.
     pub(crate) text: String,
-    /// Whether it should catch the eye.
+    /// Whether the text is bold.
     pub(crate) strong: bool,
 }
 
-/// A handle to the terminal. A clone is another handle.
+/// A handle to the terminal. Clones share the terminal.
 #[derive(Clone)]
 pub(crate) struct Console {
     state: Arc<Mutex<State>>,
 }
 
 struct State {
-    /// What is painted now.
+    /// The lines that are painted now.
     block: Vec<Line>,
     logs: Logs,
 }
 
-/// Where log lines go.
+/// The output of log lines.
 enum Logs {
     Stderr,
     #[cfg(test)]
@@ -69,20 +69,20 @@ impl Console {
         }
     }
 
-    /// Writes one line (without its end) to the log.
+    /// Writes one line to the log; `line` is without its line feed.
     pub(crate) fn line(&self, line: &[u8]) {
-        // Where not even stderr can be written to, there is nobody to tell.
+        // If stderr cannot be written to, the failure cannot be reported either.
         let _ = self.lock().log(line);
     }
 
-    /// Paints the view, in place of what it was before.
+    /// Paints the view over the one before.
     pub(crate) fn paint(&self, lines: &[Line]) {
-        // A terminal that has gone needs no view.
+        // If the terminal has gone, there is nothing to paint on.
         let _ = self.lock().repaint(lines);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // At worst a block is painted twice.
+        // After a panic, a block may be painted twice at worst.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -129,9 +129,9 @@ impl State {
             return Ok(());
         }
         let (width, height) = terminal::size().unwrap_or(USUAL_SIZE);
-        // What does not fit above the cursor's line could not be painted over.
+        // Lines that do not fit above the cursor's line could not be painted over.
         let lines = &lines[..lines.len().min(usize::from(height).saturating_sub(1))];
-        // Painted aside and written at once.
+        // Built in memory and written at once.
         let mut frame = Vec::new();
         queue!(frame, BeginSynchronizedUpdate)?;
         erase(&mut frame, self.block.len())?;
@@ -146,7 +146,7 @@ impl State {
     }
 }
 
-/// Takes away the block of `height` lines that ends just above the cursor.
+/// Erases the block of `height` lines that ends just above the cursor.
 fn erase(out: &mut impl Write, height: usize) -> io::Result<()> {
     // MoveUp(0) would move up by one.
     if let Ok(height @ 1..) = u16::try_from(height) {
@@ -158,7 +158,7 @@ fn erase(out: &mut impl Write, height: usize) -> io::Result<()> {
 /// Draws one line, cut so that it does not wrap.
 fn draw(out: &mut impl Write, line: &Line, width: usize) -> io::Result<()> {
     let label = format!("{:<LABEL_WIDTH$}", line.label);
-    // The last column is left free: writing there makes some terminals wrap.
+    // The last column stays free: writing there makes some terminals wrap.
     let room = width.saturating_sub(LABEL_WIDTH + 1);
     let text: String = line.text.chars().take(room).collect();
     let text = if line.strong {
@@ -174,7 +174,7 @@ fn draw(out: &mut impl Write, line: &Line, width: usize) -> io::Result<()> {
     out.write_all(b"\r\n")
 }
 
-/// Log records of `tracing`, above the view.
+/// Writes log records of `tracing` above the view.
 impl<'a> MakeWriter<'a> for Console {
     type Writer = LogLine<'a>;
 
@@ -186,7 +186,7 @@ impl<'a> MakeWriter<'a> for Console {
     }
 }
 
-/// A log record on its way; written when dropped.
+/// A log record; written when dropped.
 pub(crate) struct LogLine<'a> {
     console: &'a Console,
     text: Vec<u8>,

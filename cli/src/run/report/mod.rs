@@ -1,7 +1,7 @@
-//! Where a run's events go: lines on a pipe, a live view on a terminal.
+//! The output of a run's events: lines on a pipe, a live view on a terminal.
 //!
-//! Failure mode: when the reader of stdout goes away the run ends in order ([`Reporter::reader_gone`]), because
-//! a service nobody asked to be left behind would be.
+//! Failure mode: if the reader of stdout goes away, the run ends in order ([`Reporter::reader_gone`]). Otherwise a service
+//! would keep running unnoticed.
 
 pub(crate) mod console;
 mod view;
@@ -18,16 +18,16 @@ use self::{console::Console, view::View};
 use super::event::Event;
 use crate::screen;
 
-/// How events are written.
+/// The form of the output.
 #[derive(Debug)]
 enum Form {
     Text,
     Json,
-    /// On a terminal.
+    /// A live view on a terminal.
     Live(Box<Mutex<View>>),
 }
 
-/// Takes the events of a run. A clone is another handle.
+/// Writes the events of a run. Clones share the output.
 #[derive(Clone)]
 pub(crate) struct Reporter {
     shared: Arc<Shared>,
@@ -41,7 +41,7 @@ struct Shared {
 }
 
 impl Reporter {
-    /// JSON lines if asked for, else text lines, or the live view where stdout is a terminal.
+    /// Writes JSON lines if `json` is set; otherwise a live view if stdout is a terminal, or else text lines.
     ///
     /// `title` is the first line of the view.
     pub(crate) fn new(json: bool, title: String, console: Console) -> Reporter {
@@ -62,7 +62,7 @@ impl Reporter {
         }
     }
 
-    /// Seconds since the start, as events have them.
+    /// Seconds since the start, for events.
     pub(crate) fn seconds(&self) -> f64 {
         self.shared.start.elapsed().as_secs_f64()
     }
@@ -71,7 +71,7 @@ impl Reporter {
     pub(crate) fn tell(&self, event: &Event) {
         match &self.shared.form {
             Form::Text => self.line(&event.to_string()),
-            // Plain data with string keys always has a JSON form.
+            // Plain data with string keys can always be written as JSON.
             Form::Json => self.line(&serde_json::to_string(event).unwrap_or_default()),
             Form::Live(view) => {
                 let mut view = view.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +81,7 @@ impl Reporter {
         }
     }
 
-    /// Shows the mean concurrency of the last second, where there is a view.
+    /// Shows the mean concurrency of the last second, if there is a live view.
     pub(crate) fn second(&self, concurrency: f64) {
         if let Form::Live(view) = &self.shared.form {
             let mut view = view.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,7 +90,7 @@ impl Reporter {
         }
     }
 
-    /// Resolves when nobody reads the lines any more.
+    /// Resolves when nothing reads the lines any more.
     pub(crate) async fn reader_gone(&self) {
         self.shared.reader_gone.notified().await;
     }

@@ -1,6 +1,6 @@
-//! The live view: what a run does, in a few lines.
+//! The live view: the state of a run in a few lines.
 //!
-//! Pure: events in, lines out.
+//! Pure code: events in, lines out.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,10 +9,10 @@ use crate::run::event::{Average, ColdStart, Decision, Event, ReplicaState};
 
 /// Seconds of history in the chart: the default stable window.
 const HISTORY: usize = 60;
-/// From none to the most there was.
+/// Bars from zero to the highest value.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// The state that is shown.
+/// The state of the view.
 #[derive(Debug)]
 pub(super) struct View {
     title: String,
@@ -40,7 +40,7 @@ impl View {
         }
     }
 
-    /// Takes a new event in.
+    /// Records an event.
     pub(super) fn apply(&mut self, event: &Event) {
         match event {
             Event::Listening(listening) => {
@@ -60,14 +60,14 @@ impl View {
         }
     }
 
-    /// Takes the mean concurrency of one more second in; `t` is in seconds since the start.
+    /// Records the mean concurrency of one more second; `t` is in seconds since the start.
     pub(super) fn second(&mut self, concurrency: f64, t: f64) {
         self.history.pop_front();
         self.history.push_back(concurrency);
         self.t = t;
     }
 
-    /// The view as it is now.
+    /// Returns the current view.
     pub(super) fn lines(&self) -> Vec<Line> {
         let line = |label, text| Line {
             label,
@@ -140,7 +140,7 @@ fn averages(decision: &Decision) -> String {
         Average(decision.stable),
         Average(decision.panic),
         if decision.panic_mode {
-            "; panicking"
+            "; panic mode"
         } else {
             ""
         }
@@ -162,13 +162,13 @@ fn dot(state: ReplicaState) -> char {
     }
 }
 
-/// The bar for `value` where `most` is the tallest.
+/// Returns the bar of `value` if `most` has the tallest.
 fn bar(value: f64, most: f64) -> char {
     if most <= 0.0 {
         return BARS[0];
     }
     let top = BARS.len() - 1;
-    // Both are finite and value <= most, so this lies in 0..=top.
+    // Both are finite and value <= most, so this is in 0..=top.
     let index = (value / most * top as f64).ceil() as usize;
     BARS[index.min(top)]
 }

@@ -1,7 +1,7 @@
-//! Recorded input: traces and steps, read and checked as a whole before anything is decided.
+//! Recorded input: traces and steps, read and checked as a whole before the first decision.
 //!
 //! Bias: nothing is accepted silently. A row that cannot be read, is out of order or missing is an error that names the
-//! file and the row; so is a column that nobody reads, because it may be a misspelt one.
+//! file and the row. An unknown column is an error too, because it may be a misspelt one.
 
 mod steps;
 mod table;
@@ -19,7 +19,7 @@ pub(super) use self::{
     trace::{Second, Trace},
 };
 
-/// A file as it was given on the command line.
+/// A file from the command line.
 #[derive(Debug)]
 pub(super) struct Source {
     name: String,
@@ -56,7 +56,7 @@ impl Source {
     }
 }
 
-/// Why a file is no input.
+/// Why a file is no valid input.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InputError {
     /// It could not be read.
@@ -64,7 +64,7 @@ pub(super) enum InputError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// It has no rows.
@@ -72,10 +72,10 @@ pub(super) enum InputError {
     Empty {
         /// The file.
         file: String,
-        /// The columns there should be.
+        /// The columns that it should have.
         expected: String,
     },
-    /// Its header is not one.
+    /// A column is wrong.
     #[error("{file}: column {column:?} {what}; expected the columns {expected}")]
     Column {
         /// The file.
@@ -84,10 +84,10 @@ pub(super) enum InputError {
         column: String,
         /// What is wrong with it.
         what: &'static str,
-        /// The columns there should be.
+        /// The columns that it should have.
         expected: String,
     },
-    /// A row is bad.
+    /// A row is wrong.
     #[error("{file}: row {row} (line {line}): {fault}")]
     Row {
         /// The file.
@@ -104,67 +104,67 @@ pub(super) enum InputError {
 /// What is wrong with a row.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum Fault {
-    /// A value is not one.
+    /// A value is invalid.
     #[error("{column}: invalid value {value:?}: must be {allowed}")]
     Value {
         /// Its column.
         column: &'static str,
         /// The value as written.
         value: String,
-        /// What the column takes.
+        /// The valid values of the column.
         allowed: &'static str,
     },
-    /// It has more or fewer fields than the header.
+    /// The row has more or fewer fields than the header.
     #[error("{found} fields, expected {expected}")]
     Width {
-        /// Its fields.
+        /// Number of fields in the row.
         found: usize,
-        /// The header's.
+        /// Number of fields in the header.
         expected: usize,
     },
-    /// Its time lies before, or is, that of the row before it.
+    /// The row is not later than the row before it.
     #[error("t={t}: out of order, the row before has t={before}")]
     Order {
-        /// Its time.
+        /// Time of the row.
         t: f64,
         /// The time of the row before.
         before: f64,
     },
-    /// It is too close to the row before it.
+    /// The row is too close to the row before it.
     #[error("t={t}: only {apart:.3} s after the row before; rows must be 1 s apart")]
     Close {
-        /// Its time.
+        /// Time of the row.
         t: f64,
-        /// Seconds between the two.
+        /// Seconds between the two rows.
         apart: f64,
     },
-    /// Rows are missing before it.
+    /// Rows are missing before this one.
     #[error("t={t}: {:.0} s missing after t={before}; {remedy}", t - before - 1.0)]
     Gap {
-        /// Its time.
+        /// Time of the row.
         t: f64,
         /// The time of the row before.
         before: f64,
-        /// What can be done.
+        /// The remedy.
         remedy: &'static str,
     },
-    /// It is not text, or no JSON.
+    /// The row is not text, or not JSON.
     #[error("{0}")]
     Unreadable(String),
 }
 
-/// The latest time: past it, it will have been milliseconds. In seconds; the year 5138.
+/// The latest time, in seconds; the year 5138. A later time is probably in milliseconds.
 const LATEST: f64 = 1e11;
 
-/// What a time may be, in words.
+/// The valid times, in words.
 const TIMES: &str = "a number of seconds from 0 to 1e11";
 
-/// A time in seconds.
+/// Parses a time in seconds.
 fn time(column: &'static str, text: &str) -> Result<f64, Fault> {
     number(column, text, LATEST, TIMES)
 }
 
-/// A number from 0 to `most`; NaN and the infinities are none.
+/// Parses a number from 0 to `most`; NaN and the infinities are invalid.
 fn number(
     column: &'static str,
     text: &str,

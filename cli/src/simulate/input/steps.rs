@@ -1,6 +1,6 @@
-//! Steps: what the autoscaler saw at each decision.
+//! Steps: the input of the autoscaler at each decision.
 //!
-//! `-` stands for what is not known: ready pods nobody could count, averages there is no data for.
+//! `-` means unknown: ready pods that could not be counted, averages without data.
 
 use std::time::Duration;
 
@@ -22,25 +22,25 @@ const UNKNOWN: &str = "-";
 /// One row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::simulate) struct Step {
-    /// When. Seconds since any origin.
+    /// Time of the decision. Seconds since any origin.
     pub(in crate::simulate) t: f64,
-    /// Pods that can take requests, if that is known.
+    /// Ready pods, if known.
     pub(in crate::simulate) ready: Option<u32>,
     /// The averages, if there is data.
     pub(in crate::simulate) averages: Option<Averages>,
-    /// Whether anything routes to the workload, where the row says so.
+    /// Whether anything routes to the workload, if the row says so.
     pub(in crate::simulate) reachable: Option<bool>,
-    /// Pods the workload is asked to have, where the row says so.
+    /// Requested replicas, if the row says so.
     pub(in crate::simulate) replicas: Option<u32>,
-    /// For how long the activator has been in the path: the outer `None` where the row does not say, the inner where it
-    /// is not in the path.
+    /// For how long the activator has been in the request path: the outer `None` if the row does not say, the inner one if it is
+    /// not in the request path.
     pub(in crate::simulate) proxied_for: Option<Option<Duration>>,
-    /// Whether the activator answers at the workload's address: the outer `None` where the row does not say, the inner
-    /// where it was not tried.
+    /// Whether the activator answers at the workload's address: the outer `None` if the row does not say, the inner one if it
+    /// was not tried.
     pub(in crate::simulate) activator_answers: Option<Option<bool>>,
 }
 
-/// At least one step, none before the one above it.
+/// At least one step; no step is earlier than the one before it.
 #[derive(Debug, PartialEq)]
 pub(in crate::simulate) struct Steps(pub(in crate::simulate) Vec<Step>);
 
@@ -49,7 +49,7 @@ impl Steps {
     pub(in crate::simulate) fn read(source: &Source) -> Result<Steps, InputError> {
         table::read(source, &COLUMNS, |row, steps: &mut Vec<Step>| {
             let step = step(row)?;
-            // Several decisions may be made at the same time.
+            // Several decisions may have the same time.
             if let Some(last) = steps.last()
                 && step.t < last.t
             {
@@ -103,7 +103,7 @@ fn known(text: &str) -> Option<&str> {
     (text != UNKNOWN).then_some(text)
 }
 
-/// Both or none: one window does not have data without the other.
+/// Parses both averages or none: if one window has data, the other has too.
 fn averages(stable: &str, panic: &str) -> Result<Option<Averages>, Fault> {
     const ALLOWED: &str = "a number from 0 to 1e12, or - in both stable and panic";
     if known(stable).or(known(panic)).is_none() {
@@ -118,7 +118,7 @@ fn averages(stable: &str, panic: &str) -> Result<Option<Averages>, Fault> {
 fn pods(column: &'static str, text: &str) -> Result<u32, Fault> {
     text.parse()
         .ok()
-        // Kubernetes keeps replicas in a signed 32-bit field.
+        // Kubernetes stores replicas in a signed 32-bit field.
         .filter(|pods| i32::try_from(*pods).is_ok())
         .ok_or_else(|| invalid(column, text, "a whole number from 0 to 2147483647"))
 }

@@ -1,17 +1,17 @@
 //! CSV with named columns.
 //!
-//! The header may be left out where every field of the first row is a number: then the columns are those promised, in
-//! their order. Lines that are empty or begin with `#` are passed over.
+//! The header may be absent if every field of the first row is a number: then the columns are the documented ones, in
+//! their order. Empty lines and lines that begin with `#` are skipped.
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
 use super::{Fault, InputError, Source};
 
-/// The columns a kind of file has.
+/// The columns of a kind of file.
 pub(super) struct Columns {
-    /// Those it must have.
+    /// Required columns.
     pub(super) required: &'static [&'static str],
-    /// Those it may have.
+    /// Optional columns.
     pub(super) optional: &'static [&'static str],
 }
 
@@ -20,7 +20,7 @@ impl Columns {
         self.required.iter().chain(self.optional).copied()
     }
 
-    /// `t,concurrency[,rps]`.
+    /// Returns the columns in the form `t,concurrency[,rps]`.
     fn expected(&self) -> String {
         let optional: String = self
             .optional
@@ -38,19 +38,19 @@ pub(super) struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// The field of a column that the file may lack.
+    /// Returns the field of an optional column.
     pub(super) fn get(&self, column: &str) -> Option<&str> {
         let at = self.header.iter().position(|name| *name == column)?;
         self.record.get(at)
     }
 
-    /// The field of a column that the file must have.
+    /// Returns the field of a required column.
     pub(super) fn text(&self, column: &str) -> &str {
         self.get(column).unwrap_or_default()
     }
 }
 
-/// Reads the rows of `source`, each through `read`, which gets the rows read before it as well.
+/// Reads the rows of `source` and passes each to `read`, together with the results of the rows before it.
 pub(super) fn read<T>(
     source: &Source,
     columns: &Columns,
@@ -58,7 +58,7 @@ pub(super) fn read<T>(
 ) -> Result<Vec<T>, InputError> {
     let mut reader = ReaderBuilder::new()
         .has_headers(false)
-        // Told as a fault of the row, with what was expected.
+        // A wrong number of fields is reported as a fault of the row, with the expected number.
         .flexible(true)
         .trim(Trim::All)
         .comment(Some(b'#'))
@@ -117,7 +117,7 @@ pub(super) fn read<T>(
     Ok(rows)
 }
 
-/// The columns that a header names.
+/// Returns the columns that a header names.
 fn names(
     source: &Source,
     columns: &Columns,

@@ -1,7 +1,7 @@
 //! A trace: the traffic of a workload, second by second.
 //!
-//! Rows need not fall on whole seconds (a recorder's clock jitters), but there must be one for each. Bias: a second that
-//! is missing is not a second without traffic.
+//! Rows need not be at whole seconds (a recorder's clock jitters), but each second must have a row. Bias: a missing second is
+//! not a second without traffic.
 
 use ebb_autoscaler_core::window::LARGEST;
 
@@ -16,40 +16,39 @@ const COLUMNS: Columns = Columns {
     optional: &["rps", "reachable"],
 };
 
-/// Rows may be this many seconds closer together, or further apart, than the one second they stand for. Half of it: with
-/// more one would not know which second a row is.
+/// Seconds by which the distance of two rows may differ from one second. It is half a second: with more, the second of a row
+/// would be ambiguous.
 const JITTER: f64 = 0.5;
 
-/// The longest gap that is filled, in seconds: as long as the longest window. What comes after a longer one is another
-/// recording.
+/// Longest gap that is filled, in seconds: the length of the longest window. After a longer gap, another recording begins.
 const LONGEST_GAP: f64 = 3600.0;
 
 /// The traffic in the second that ends at `t`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::simulate) struct Second {
-    /// Its end. Seconds since any origin.
+    /// The end of the second. Seconds since any origin.
     pub(in crate::simulate) t: f64,
     /// Mean requests in flight.
     pub(in crate::simulate) concurrency: f64,
-    /// Requests started per second, where the trace has them.
+    /// Requests started per second, if the trace has them.
     pub(in crate::simulate) rps: Option<f64>,
-    /// Whether anything routes to the workload, where the trace says so.
+    /// Whether anything routes to the workload, if the trace says so.
     pub(in crate::simulate) reachable: Option<bool>,
 }
 
 /// A recording, at least one second long.
 #[derive(Debug, PartialEq)]
 pub(in crate::simulate) struct Trace {
-    /// In order, one after the other.
+    /// The seconds, in order and without gaps.
     pub(in crate::simulate) seconds: Vec<Second>,
-    /// How many of them were not recorded, but filled in.
+    /// How many of them were missing and have been filled.
     pub(in crate::simulate) filled: usize,
 }
 
 impl Trace {
     /// Reads CSV, or the lines of `ebb watch --json`.
     ///
-    /// With `fill`, seconds that are missing are taken to be as the one before.
+    /// With `fill`, missing seconds are filled with the one before.
     pub(in crate::simulate) fn read(source: &Source, fill: bool) -> Result<Trace, InputError> {
         let mut filled = 0;
         let mut take = |second: Second, seconds: &mut Vec<Second>| {
@@ -78,7 +77,7 @@ impl Trace {
     }
 }
 
-/// Checks that `next` follows on what there is, and fills what is missing. How many were.
+/// Checks that `next` follows the last second, and fills a gap. Returns the number of filled seconds.
 fn follow(seconds: &mut Vec<Second>, next: &Second, fill: bool) -> Result<usize, Fault> {
     let Some(&last) = seconds.last() else {
         return Ok(0);

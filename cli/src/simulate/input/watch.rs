@@ -1,11 +1,11 @@
-//! A trace as `ebb watch --json` prints it: one object a line.
+//! A trace in the form that `ebb watch --json` prints: one object per line.
 
 use serde::Deserialize;
 
 use super::{Fault, InputError, LATEST, Source, TIMES, invalid, trace::Second};
 use ebb_autoscaler_core::window::LARGEST;
 
-/// What a trace needs of a line; the other keys are passed over.
+/// The keys of a line that a trace needs; other keys are ignored.
 #[derive(Deserialize)]
 struct Line {
     /// End of the interval, Unix time in seconds.
@@ -13,16 +13,16 @@ struct Line {
     /// Its length in seconds.
     interval: f64,
     concurrency: f64,
-    /// Requests started in it.
+    /// Requests started in the interval.
     requests: u64,
 }
 
-/// Whether the file looks like it.
+/// Whether the file looks like JSON.
 pub(super) fn is_json(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().first() == Some(&b'{')
 }
 
-/// Reads the lines, each through `take`.
+/// Reads the lines and passes each to `take`.
 pub(super) fn read(
     source: &Source,
     mut take: impl FnMut(Second, &mut Vec<Second>) -> Result<(), Fault>,

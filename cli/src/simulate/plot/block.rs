@@ -14,28 +14,28 @@ use super::{
 };
 use crate::simulate::{input::Trace, line::Line, replay::Replay};
 
-/// Pixels of both panels.
+/// Height of both panels in pixels.
 pub(super) const HEIGHT: u32 = 480;
-/// Pixels of the panel of the pods.
+/// Height of the panel of the pods in pixels.
 const PODS: u32 = 200;
-/// Pixels left for the labels of the axes, and beside the panels.
+/// Space for the labels of the axes, and margin beside the panels, in pixels.
 const LABELS: u32 = 62;
 const MARGIN: u32 = 24;
-/// Columns of a panel.
+/// Width of a panel in pixels, and so in columns.
 const COLUMNS: u32 = WIDTH - LABELS - 2 * MARGIN;
 
 type Panel<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// One run over a trace.
 pub(super) struct Block<'a> {
-    /// What it is called, where there are several.
+    /// Name of the run, if there are several.
     pub(super) name: &'a str,
     pub(super) trace: &'a Trace,
     pub(super) run: &'a Replay,
     pub(super) time: &'a Time,
 }
 
-/// What the load is counted in.
+/// Returns the unit of the load.
 pub(super) fn unit(metric: &str) -> &'static str {
     match metric {
         "rps" => "requests per second",
@@ -44,7 +44,7 @@ pub(super) fn unit(metric: &str) -> &'static str {
 }
 
 impl Block<'_> {
-    /// Draws it.
+    /// Draws both panels.
     pub(super) fn draw(&self, area: &Area<'_>) -> Result<(), PlotError> {
         let (upper, lower) = area.split_vertically(HEIGHT - PODS);
         self.load(&upper)?;
@@ -65,7 +65,7 @@ impl Block<'_> {
         let panic = self.averages(|line| line.panic);
         let all = [&load, &stable, &panic].into_iter().flatten();
         let top = all.map(|point| point.1).fold(0.0, f64::max) * 1.1;
-        // An empty axis is none.
+        // An axis needs a length above zero.
         let top = if top > 0.0 { top } else { 1.0 };
 
         let mut panel = self.panel(area, top, 0)?;
@@ -120,7 +120,7 @@ impl Block<'_> {
         Ok(())
     }
 
-    /// The beginnings of the trace's seconds on the axis.
+    /// Returns the start of each second of the trace, on the axis.
     fn seconds(&self) -> impl Iterator<Item = f64> {
         let ends = self
             .trace
@@ -161,7 +161,7 @@ impl Block<'_> {
         x_name: &str,
         most: f64,
     ) -> Result<(), PlotError> {
-        // Half a pod is none, and tenths of a request are of interest where there are few.
+        // Pods are whole numbers; for a low load, fractions of a request matter.
         let decimals = if y_name == "pods" || most >= 5.0 {
             0
         } else {
@@ -200,7 +200,7 @@ impl Block<'_> {
         Ok(())
     }
 
-    /// From when to when it was a panic.
+    /// Returns the start and the end of each time in panic mode.
     fn panics(&self) -> Vec<(f64, f64)> {
         let lines = &self.run.lines;
         lines

@@ -1,7 +1,7 @@
-//! A replay as a picture: SVG, or the same drawn as PNG.
+//! A replay as a picture: SVG, or the same picture as PNG.
 //!
-//! One block for each run, on one time axis: above, the load and the averages that were decided on; below, the pods that
-//! were ready and those that were wanted. Panic mode is shaded through both.
+//! Each run has one block, and all blocks share one time axis. The upper panel shows the load and the averages of the
+//! decisions, the lower panel the ready and the desired pods. Panic mode is shaded in both.
 
 mod axis;
 mod block;
@@ -17,31 +17,31 @@ use plotters::{drawing::DrawingAreaErrorKind, prelude::*};
 use self::{axis::Time, block::Block, style::Area};
 use super::{input::Trace, replay::Replay};
 
-/// Pixels: fits a README column twice over, and its text stays legible when halved.
+/// Width in pixels: twice the width of a README column, and the text stays legible at half size.
 const WIDTH: u32 = 1200;
-/// Pixels of the legend.
+/// Height of the legend in pixels.
 const LEGEND: u32 = 40;
 
 /// Why there is no picture.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlotError {
-    /// It could not be drawn.
+    /// Drawing failed.
     #[error(transparent)]
     Draw(#[from] DrawingAreaErrorKind<io::Error>),
-    /// It could not be made a PNG.
+    /// The conversion to PNG failed.
     #[cfg(feature = "png")]
     #[error(transparent)]
     Png(#[from] png::PngError),
-    /// This build has no PNG.
+    /// This build does not support PNG.
     #[cfg(not(feature = "png"))]
     #[error("this ebb was built without PNG; name a file that ends in .svg")]
     NoPng,
-    /// The file could not be written.
+    /// The file cannot be written.
     #[error(transparent)]
     Write(#[from] io::Error),
 }
 
-/// Draws `runs` over `trace` into `file`; its ending, .svg or .png, says as what.
+/// Draws `runs` over `trace` into `file`; its extension, .svg or .png, selects the format.
 pub(super) fn write(file: &Path, trace: &Trace, runs: &[&Replay]) -> Result<(), PlotError> {
     let svg = draw(trace, runs)?;
     let png = file.extension().is_some_and(|extension| extension == "png");
@@ -94,13 +94,13 @@ fn draw(trace: &Trace, runs: &[&Replay]) -> Result<String, PlotError> {
     }
     root.present()?;
     drop((top, rest, root));
-    // The backend ends without a line feed; files have one.
+    // The backend does not end the text with a line feed, as a text file should.
     svg.push('\n');
     Ok(svg)
 }
 
 fn legend(area: &Area<'_>, metric: &str) -> Result<(), PlotError> {
-    // Pixels per letter of the legend's font; the SVG's reader has the real one, so be generous.
+    // Pixels per letter of the legend's font. The font of the SVG's viewer may be wider, so this is generous.
     const LETTER: i32 = 8;
     let load = block::unit(metric);
     let entries = [

@@ -1,4 +1,4 @@
-//! The SVG as PNG, with letters of our own: a machine without fonts draws the same picture.
+//! Converts the SVG to PNG with an embedded font, so a machine without fonts draws the same picture.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use resvg::{
     usvg::{Options, Tree, fontdb},
 };
 
-/// Why there is no PNG.
+/// Why the PNG cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::simulate) enum PngError {
-    /// The SVG is none; the fault would be ours.
+    /// The SVG is invalid, which would be a fault of Ebb.
     #[error("cannot read the SVG back: {0}")]
     Svg(#[from] resvg::usvg::Error),
-    /// It has no area.
+    /// The picture has no area.
     #[error("the picture is empty")]
     Empty,
-    /// It could not be encoded.
+    /// The PNG cannot be encoded.
     #[error("cannot encode: {0}")]
     Encode(String),
 }
 
-/// Draws `svg` pixel for pixel.
+/// Renders `svg` at its own size in pixels.
 pub(super) fn render(svg: &str) -> Result<Vec<u8>, PngError> {
     let mut fonts = fontdb::Database::new();
     fonts.load_font_data(notosans::REGULAR_TTF.to_vec());

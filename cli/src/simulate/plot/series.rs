@@ -1,12 +1,12 @@
-//! What is drawn as lines: steps made of their corners, and never more points than can be seen.
+//! Points of lines: steps by their corners, and no more points than are visible.
 //!
-//! A day has 86 400 seconds and a picture some thousand columns. Bias: what is left out is never a peak or a trough.
+//! A day has 86 400 seconds, and a picture has some thousand columns. Bias: a peak or a trough is never omitted.
 
 /// A point on the picture's axes.
 pub(super) type Point = (f64, f64);
 
-/// Corners of a staircase through `values`, each of which holds from its own time to that of the next; the last until
-/// `end`.
+/// Returns the corners of a staircase through `values`. Each value holds from its own time to that of the next, the last one
+/// until `end`.
 pub(super) fn steps(values: impl IntoIterator<Item = Point>, end: f64) -> Vec<Point> {
     let mut corners: Vec<Point> = Vec::new();
     for (t, value) in values {
@@ -22,7 +22,7 @@ pub(super) fn steps(values: impl IntoIterator<Item = Point>, end: f64) -> Vec<Po
     corners
 }
 
-/// Of `points` the least and the greatest in each of `columns` equal parts of 0 to `end`; all of them where they are few.
+/// Keeps the least and the greatest of `points` in each of `columns` equal parts of 0 to `end`; keeps all if they are few.
 pub(super) fn thin(points: Vec<Point>, end: f64, columns: u32) -> Vec<Point> {
     if points.len() <= 2 * columns as usize {
         return points;
@@ -34,7 +34,7 @@ pub(super) fn thin(points: Vec<Point>, end: f64, columns: u32) -> Vec<Point> {
         .collect()
 }
 
-/// The least and the greatest of `points`, in their order.
+/// Returns the least and the greatest of `points`, in their order.
 fn extremes(points: &[Point]) -> impl Iterator<Item = Point> + use<> {
     let numbered = || points.iter().enumerate();
     let value = |(_, point): &(usize, &Point)| point.1;

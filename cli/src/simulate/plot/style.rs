@@ -1,10 +1,10 @@
-//! Colours, type and marks. The colours are Okabe and Ito's, which colour-blind readers tell apart.
+//! Colours, fonts and marks. The colours are those of Okabe and Ito, which colour-blind readers can distinguish.
 
 use plotters::{coord::Shift, prelude::*};
 
 use super::PlotError;
 
-/// Text and the wanted pods.
+/// Text and the desired pods.
 pub(super) const INK: RGBColor = RGBColor(40, 44, 52);
 /// Axes and grid.
 pub(super) const FAINT: RGBColor = RGBColor(150, 156, 166);
@@ -19,12 +19,12 @@ pub(super) const READY: RGBColor = RGBColor(0, 114, 178);
 /// Panic mode.
 pub(super) const ALARM: RGBColor = RGBColor(213, 94, 0);
 
-/// How much of a colour a fill takes.
+/// Opacity of a fill.
 pub(super) const FILL: f64 = 0.35;
-/// How much of a colour a shade takes, that lies under other things.
+/// Opacity of a shade, which lies under other marks.
 pub(super) const SHADE: f64 = 0.14;
 
-/// What is drawn on.
+/// The area to draw on.
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Text of `size` pixels.
@@ -32,7 +32,7 @@ pub(super) fn font(size: u32, colour: RGBColor) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&colour)
 }
 
-/// How a series looks in the legend.
+/// The form of a series in the legend.
 pub(super) enum Mark {
     Fill,
     Line,
@@ -41,7 +41,7 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    /// Draws it, 24 pixels wide, from `x` on around height `y`.
+    /// Draws the mark, 24 pixels wide, from `x` to the right, centred on height `y`.
     pub(super) fn draw(
         &self,
         area: &Area<'_>,

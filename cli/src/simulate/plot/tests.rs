@@ -8,7 +8,7 @@ use crate::simulate::{
     replay::{Start, replay},
 };
 
-/// A trace of `seconds`, all with the same load but for one that has ten times as much.
+/// Builds a trace of `seconds` with the same load in each, except one second with ten times the load.
 fn played(seconds: u32) -> (Trace, Replay) {
     let second = |t: u32| Second {
         t: f64::from(t),

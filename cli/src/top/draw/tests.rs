@@ -1,4 +1,4 @@
-//! What stands on a terminal.
+//! What the terminal shows.
 
 use std::time::{Duration, Instant as Clock};
 
@@ -60,7 +60,7 @@ fn a_thousand_workloads_are_no_burden() {
 fn one_is_shown_with_its_hour_and_why() {
     let mut app = tests::app(&["api", "web"]);
     app.key(Key::Enter);
-    // What was asked for before another one was chosen.
+    // An answer about a workload that is no longer selected.
     app.shown(Some(detail()));
     assert!(app.detail.is_none());
     app.key(Key::Down);

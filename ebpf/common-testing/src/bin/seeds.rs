@@ -1,4 +1,4 @@
-//! Writes what the fuzzers begin with: `seeds DIR` makes a folder in DIR for each target.
+//! Writes the inputs with which the fuzzers begin: `seeds DIR` creates one folder in DIR for each target.
 
 use std::{env, fs, io, path::PathBuf, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! A conversation played to the parser and to the [`Reader`], side by side.
+//! Plays a conversation to the parser and to the [`Reader`], side by side.
 
 use ebb_common::direction::Side;
 
@@ -9,34 +9,34 @@ use crate::{
     wire::Wire,
 };
 
-/// Time between two segments, ns: no two end up in one bucket of the histogram by accident.
+/// Time between two segments, ns. It keeps two segments from being in one bucket of the histogram by accident.
 const PAUSE: u64 = 700_000;
 
-/// The sequence numbers of the first bytes: both wrap soon.
+/// Sequence numbers of the first bytes. Both wrap soon.
 const FIRST: [u32; 2] = [u32::MAX - 100, u32::MAX - 20];
 
-/// Who says what, in the order in which it passes by.
+/// The bytes that each side sends, in the order in which they are seen.
 pub type Script = Vec<(Side, Vec<u8>)>;
 
-/// How it went.
+/// Result of a script.
 #[derive(Debug)]
 pub struct Played {
-    /// What was counted, the connection closed.
+    /// What was counted, after the close of the connection.
     pub figures: Figures,
-    /// In flight when the connection closed.
+    /// Number in flight when the connection closed.
     pub left: u64,
-    /// The parser has given up, with so many streams in flight.
+    /// If the parser has made the connection opaque: the number of streams in flight then.
     pub opaque: Option<u64>,
-    /// Somebody has said what cannot be; from there on nothing was compared.
+    /// If a side has sent what no peer could send: what it was. From there on nothing was compared.
     pub broken: Option<Broken>,
 }
 
-/// Plays a script, cut like this, and compares all figures after each segment, the integral to the nanosecond.
+/// Plays a script, cut into these pieces, and compares all figures after each segment; the integral to the nanosecond.
 pub fn play(script: &Script, pieces: &[Piece]) -> Played {
     play_to(Reader::new(), script, pieces)
 }
 
-/// The same, with this reader.
+/// Like `play`, with this reader.
 pub fn play_to(mut reader: Reader, script: &Script, pieces: &[Piece]) -> Played {
     let mut wire = Wire::open(FIRST[0], FIRST[1]);
     let mut streams = [Vec::new(), Vec::new()];

@@ -1,4 +1,4 @@
-//! Frames, written by hand (RFC 9113, section 6): also those that no library sends.
+//! Frames, written by hand (RFC 9113, section 6), including frames that no library sends.
 
 /// Types of frames.
 pub mod kind {
@@ -6,19 +6,19 @@ pub mod kind {
     pub const DATA: u8 = 0;
     /// A head, or trailers.
     pub const HEADERS: u8 = 1;
-    /// Deprecated, and still sent by some.
+    /// Deprecated, and still sent by some clients.
     pub const PRIORITY: u8 = 2;
     /// The end of a stream, from either side.
     pub const RST_STREAM: u8 = 3;
-    /// Of the connection.
+    /// Settings of the connection.
     pub const SETTINGS: u8 = 4;
-    /// A stream of the server's own.
+    /// A stream that the server begins.
     pub const PUSH_PROMISE: u8 = 5;
-    /// Of the connection.
+    /// A ping of the connection.
     pub const PING: u8 = 6;
-    /// No new streams.
+    /// No new streams are accepted.
     pub const GOAWAY: u8 = 7;
-    /// Of a stream or of the connection.
+    /// Flow control of a stream or of the connection.
     pub const WINDOW_UPDATE: u8 = 8;
     /// The rest of a header block.
     pub const CONTINUATION: u8 = 9;
@@ -26,13 +26,13 @@ pub mod kind {
 
 /// The sender's last frame of this stream, on DATA and HEADERS.
 pub const END_STREAM: u8 = 0x1;
-/// An answer, on SETTINGS and PING.
+/// An acknowledgement, on SETTINGS and PING.
 pub const ACK: u8 = 0x1;
 /// The header block ends with this frame.
 pub const END_HEADERS: u8 = 0x4;
 /// The payload begins with the length of the padding that it ends with.
 pub const PADDED: u8 = 0x8;
-/// A priority is in front of the header block.
+/// A priority is before the header block.
 pub const PRIORITY: u8 = 0x20;
 
 /// Any frame.
@@ -74,7 +74,7 @@ pub fn continued(stream: u32, flags: u8, block: &[u8], lengths: &[usize]) -> Vec
     framed.collect()
 }
 
-/// A payload with so much padding.
+/// A payload with this much padding.
 pub fn padded(payload: &[u8], padding: u8) -> Vec<u8> {
     let mut padded = vec![padding];
     padded.extend(payload);
@@ -92,12 +92,12 @@ pub fn reset(stream: u32) -> Vec<u8> {
     frame(kind::RST_STREAM, 0, stream, 8u32.to_be_bytes())
 }
 
-/// SETTINGS that change one: the most streams at once.
+/// SETTINGS that change one setting: the most concurrent streams.
 pub fn settings() -> Vec<u8> {
     frame(kind::SETTINGS, 0, 0, [0, 3, 0, 0, 0, 100])
 }
 
-/// The answer to SETTINGS.
+/// The acknowledgement of SETTINGS.
 pub fn settings_ack() -> Vec<u8> {
     frame(kind::SETTINGS, ACK, 0, [])
 }

@@ -1,34 +1,34 @@
-//! Header blocks, field by field in whichever form (RFC 7541, section 6).
+//! Header blocks, field by field, in any representation (RFC 7541, section 6).
 
 use httlib_hpack::{Encoder, EncoderError, EncoderInput};
 
-/// How a field that is written in full is written.
+/// Representation of a literal field.
 pub type How = u8;
 
-/// Without putting it into the table.
+/// Without insertion into the table.
 pub const PLAIN: How = 0;
-/// Putting it into the table.
+/// With insertion into the table.
 pub const INSERT: How = Encoder::WITH_INDEXING;
-/// Never to be put into any table.
+/// Never to be inserted into any table.
 pub const NEVER: How = Encoder::NEVER_INDEXED;
 /// In the Huffman code, name and value.
 pub const HUFFMAN: How = Encoder::HUFFMAN_NAME | Encoder::HUFFMAN_VALUE;
 
-/// Entries of the static table; the sender's own follow.
+/// Number of entries of the static table. The sender's own entries follow.
 pub const STATIC: u32 = 61;
 
 /// One instruction of a block.
 #[derive(Clone, Copy, Debug)]
 pub enum Field<'a> {
-    /// An entry of the tables.
+    /// The index of an entry of the tables.
     Indexed(u32),
-    /// The name of an entry, and a value.
+    /// The index of an entry that has the name, and a value.
     Named(u32, &'a str, How),
     /// A name and a value.
     Literal(&'a str, &'a str, How),
-    /// The table's size from here.
+    /// A new size of the table.
     Resize(u32),
-    /// As a sender would choose that puts in all it can, in the Huffman code.
+    /// As a sender would choose that inserts all it can, in the Huffman code.
     Best(&'a str, &'a str),
 }
 
@@ -55,7 +55,7 @@ impl Sender {
     /// Adds a field to a block.
     ///
     /// # Errors
-    /// If it is an entry that is not in the table; then nothing is added.
+    /// If the field names an entry that is not in the table. Then nothing is added.
     pub fn write(&mut self, field: Field<'_>, block: &mut Vec<u8>) -> Result<(), EncoderError> {
         let literal =
             |name: &str, value: &str, how| EncoderInput::Literal(name.into(), value.into(), how);
@@ -78,7 +78,7 @@ impl Default for Sender {
     }
 }
 
-/// A block of a sender that has sent none before.
+/// The first block of a sender.
 pub fn block(fields: &[Field<'_>]) -> Vec<u8> {
     Sender::new().block(fields)
 }

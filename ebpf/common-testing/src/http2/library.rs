@@ -1,7 +1,7 @@
-//! What a client and a server of the `h2` crate say to one another, and the count that they keep.
+//! Conversations of a client and a server of the `h2` crate, and the counts that they keep.
 //!
-//! They run in memory on one thread, so that the same plan gives the same bytes each time, with a tap
-//! between them that notes who says what, in the order in which it passes by.
+//! Client and server run in memory on one thread, so that the same plan gives the same bytes each time. A tap between them
+//! records the bytes of each side, in the order in which they pass.
 
 use std::{
     future::poll_fn,
@@ -26,7 +26,7 @@ use tokio::{
 
 use super::beside::Script;
 
-/// Bytes that are under way between the two at most; small, so that they wait for one another.
+/// Most bytes in transit between the two. Small, so that they wait for each other.
 const PIPE: usize = 2048;
 
 /// How a request ends.
@@ -34,13 +34,13 @@ const PIPE: usize = 2048;
 pub enum End {
     /// With its response.
     Answered,
-    /// The client gives up before there is one.
+    /// The client resets before the response.
     ClientResets,
-    /// The client gives up in the middle of it.
+    /// The client resets in the middle of the response.
     ClientResetsInBody,
     /// The server resets instead of answering.
     ServerResets,
-    /// The server resets in the middle of its answer.
+    /// The server resets in the middle of its response.
     ServerResetsInBody,
 }
 
@@ -49,7 +49,7 @@ pub enum End {
 pub struct Plan {
     /// Its path.
     pub path: String,
-    /// What else is in its head.
+    /// Further fields of its head.
     pub fields: Vec<(String, String)>,
     /// The request's body, in pieces of these lengths.
     pub asks: Vec<usize>,
@@ -57,7 +57,7 @@ pub struct Plan {
     pub interim: bool,
     /// The status.
     pub status: u16,
-    /// What else is in the response's head.
+    /// Further fields of the response's head.
     pub answer_fields: Vec<(String, String)>,
     /// The response's body, in pieces of these lengths.
     pub answers: Vec<usize>,
@@ -70,7 +70,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// How it is to be counted, one of [`ended`].
+    /// How the request has to be counted, one of [`ended`].
     fn way(&self) -> usize {
         match self.end {
             _ if self.excluded => ended::EXCLUDED,
@@ -84,18 +84,18 @@ impl Plan {
     }
 }
 
-/// What was said.
+/// A recorded conversation.
 #[derive(Debug)]
 pub struct Talk {
-    /// The bytes.
+    /// The bytes of both sides.
     pub script: Script,
-    /// Requests that the server took.
+    /// Requests that the server accepted.
     pub accepted: u64,
     /// How they ended, by [`ended`].
     pub ended: [u64; ended::WAYS],
 }
 
-/// Lets a client of `h2` send these requests to a server of `h2`, so many at once.
+/// Lets a client of `h2` send these requests to a server of `h2`, at most `at_once` at a time.
 pub fn talk(plans: Vec<Plan>, at_once: usize) -> Talk {
     let mut ended = [0; ended::WAYS];
     for plan in &plans {
@@ -133,22 +133,22 @@ pub fn talk(plans: Vec<Plan>, at_once: usize) -> Talk {
     }
 }
 
-/// What a server makes of a client that somebody else has written.
+/// The reaction of a server of `h2` to a client that is not of `h2`.
 #[derive(Debug)]
 pub struct Served {
-    /// What the client said, and what the server said to it.
+    /// The bytes of the client, and those of the server in response.
     pub script: Script,
-    /// Requests that the server took.
+    /// Requests that the server accepted.
     pub accepted: u64,
-    /// Whether the server was content to the end.
+    /// Whether the server kept the connection open to the end.
     pub content: bool,
 }
 
-/// Lets a server of `h2` answer all that the client asks in a script, each request at once.
+/// Lets a server of `h2` respond to the client's part of a script, to each request at once.
 pub fn served(told: &Script) -> Served {
-    /// More than any script: neither side ever waits for the other to read.
+    /// More bytes than any script has: neither side ever waits for the other one to read.
     const ROOM: usize = 1 << 24;
-    /// How often the server is let run without saying anything before it has nothing more to say.
+    /// Number of runs of the server without output after which it has nothing more to send.
     const PATIENCE: usize = 3;
     let runtime = runtime::Builder::new_current_thread()
         .build()
@@ -193,7 +193,7 @@ pub fn served(told: &Script) -> Served {
     })
 }
 
-/// Answers each request at once, whatever it is. Returns how many there were.
+/// Responds to each request at once, whatever it is. Returns the number of requests.
 async fn answer_all(io: DuplexStream) -> u64 {
     let mut accepted = 0;
     if let Ok(mut connection) = server::handshake(io).await {
@@ -205,7 +205,7 @@ async fn answer_all(io: DuplexStream) -> u64 {
     accepted
 }
 
-/// Passes on what one side says, and notes it.
+/// Forwards the bytes of one side, and records them.
 async fn tap(
     side: Side,
     mut from: ReadHalf<DuplexStream>,
@@ -276,7 +276,7 @@ async fn ask_all(io: DuplexStream, plans: Arc<Vec<(Plan, Notify)>>, at_once: usi
     let _ = connection.await;
 }
 
-/// Answers until the client goes away. Returns how many requests there were.
+/// Responds until the client closes the connection. Returns the number of requests.
 async fn serve(io: DuplexStream, plans: Arc<Vec<(Plan, Notify)>>) -> u64 {
     let mut connection = server::handshake(io)
         .await
@@ -346,16 +346,16 @@ async fn answer(plan: &Plan, mut asked: RecvStream, mut respond: server::SendRes
     }
 }
 
-/// Sends a body; `ends` says whether the stream ends with it.
+/// Sends a body. `ends`: the stream ends with it.
 fn send(body: &mut SendStream<Bytes>, pieces: &[usize], ends: bool) {
     for (index, length) in pieces.iter().enumerate() {
         let last = ends && index + 1 == pieces.len();
-        // Where the other side has reset it nobody wants the rest.
+        // If the other side has reset the stream, the rest is not needed.
         let _ = body.send_data(vec![b'x'; *length].into(), last);
     }
 }
 
-/// Takes a body until there are so many bytes, or to its end.
+/// Reads a body until there are `enough` bytes, or to its end.
 async fn receive(body: &mut RecvStream, enough: usize) {
     let mut taken = 0;
     while taken < enough

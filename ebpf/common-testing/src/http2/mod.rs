@@ -1,4 +1,4 @@
-//! HTTP/2 as it is on the wire: frames to send, and a reader of them that decodes everything.
+//! HTTP/2 on the wire: frames to send, and a reader that decodes everything.
 
 pub mod beside;
 pub mod frames;
@@ -7,5 +7,5 @@ pub mod library;
 pub mod reader;
 pub mod story;
 
-/// What a client's connection begins with (RFC 9113, 3.4).
+/// The preface with which a client's connection begins (RFC 9113, 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

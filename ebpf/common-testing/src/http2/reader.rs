@@ -1,7 +1,7 @@
-//! What is to be counted of an HTTP/2 connection, found by reading all of it.
+//! Finds what has to be counted of an HTTP/2 connection by reading all of it.
 //!
-//! Frames are waited for until they are whole, header blocks are put together and decoded with all their
-//! text. Of the same bytes the kernel's parser, which keeps next to nothing, must count the same.
+//! The reader waits for whole frames, and assembles and decodes header blocks with all their text. The kernel's parser, which
+//! keeps next to nothing, must count the same for the same bytes.
 
 use std::collections::HashMap;
 
@@ -14,21 +14,21 @@ use super::{
 };
 use crate::{EXCLUDED, ledger::Figures};
 
-/// A frame's head, bytes.
+/// Bytes of a frame's head.
 const HEAD: usize = 9;
 
-/// Why a stream of bytes is none that a peer could have sent.
+/// Why no peer could have sent a stream of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     /// Not the preface.
     Preface,
     /// Padding or a priority that is longer than its frame.
     Payload,
-    /// A header block that cannot be decoded, or of another frame than it began with.
+    /// A header block that cannot be decoded, or that continues in a frame of another stream or type.
     Block,
-    /// A header block in more than one frame, for a reader that is to read none.
+    /// A header block in more than one frame, for a reader that accepts none.
     Continued,
-    /// No status, or more than one, or no number.
+    /// No status, more than one status, or a status that is not a number.
     Status,
 }
 
@@ -40,7 +40,7 @@ struct Stream {
     excluded: bool,
 }
 
-/// A header block whose end has not come.
+/// A header block whose end has not arrived.
 #[derive(Debug)]
 struct Block {
     kind: u8,
@@ -52,9 +52,9 @@ struct Block {
 /// One direction.
 struct Half {
     side: Side,
-    /// Bytes of a frame that is not whole.
+    /// Bytes of an incomplete frame.
     bytes: Vec<u8>,
-    /// The head of that frame has been looked at.
+    /// Whether the head of that frame has been handled.
     looked: bool,
     greeted: bool,
     block: Option<Block>,
@@ -64,7 +64,7 @@ struct Half {
 impl Half {
     fn new(side: Side) -> Self {
         let mut decoder = Decoder::new();
-        // Whatever the other side has allowed.
+        // Any size that the other side has allowed.
         decoder.set_max_allowed_table_size(usize::from(u16::MAX));
         Self {
             side,
@@ -87,7 +87,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A connection on which nothing has been said.
+    /// A reader for a new connection.
     pub fn new() -> Self {
         Self {
             halves: [Half::new(Side::Requests), Half::new(Side::Responses)],
@@ -98,8 +98,8 @@ impl Reader {
         }
     }
 
-    /// The same, for bytes of which nobody knows where they cut a block: the parser does not look at a string that
-    /// goes on in another frame.
+    /// A reader for bytes that may split a block anywhere: it rejects such a block, as the parser does not examine a string that
+    /// continues in another frame.
     pub fn without_continuations() -> Self {
         Self {
             continued: false,
@@ -107,17 +107,17 @@ impl Reader {
         }
     }
 
-    /// What is to be counted so far.
+    /// What has to be counted so far.
     pub fn figures(&self) -> &Figures {
         &self.figures
     }
 
-    /// Streams in flight, excluded ones left aside.
+    /// Number of streams in flight, without excluded ones.
     pub fn open(&self) -> u64 {
         self.figures.http2
     }
 
-    /// These bytes come.
+    /// Reads bytes that arrive.
     ///
     /// # Errors
     /// If no peer could have sent them. What is counted then is up to the parser.
@@ -155,7 +155,7 @@ impl Reader {
         }
     }
 
-    /// The head of a frame has come.
+    /// Handles the head of a frame.
     fn begins(&mut self, side: Side, head: Head, now: u64) {
         match head.kind {
             kind::HEADERS
@@ -177,7 +177,7 @@ impl Reader {
         }
     }
 
-    /// A whole frame has come.
+    /// Handles a whole frame.
     fn whole(&mut self, side: Side, head: Head, payload: &[u8], now: u64) -> Result<(), Broken> {
         let half = &mut self.halves[side as usize];
         if half.block.is_some() && head.kind != kind::CONTINUATION {
@@ -226,7 +226,7 @@ impl Reader {
         Ok(())
     }
 
-    /// A request's head is complete.
+    /// Handles a complete head of a request.
     fn asked(&mut self, block: &Block, fields: &[(Vec<u8>, Vec<u8>)]) {
         if !fields.iter().any(|(name, value)| is_excluded(name, value)) {
             return;
@@ -241,7 +241,7 @@ impl Reader {
         }
     }
 
-    /// A response's head is complete, or its trailers are.
+    /// Handles a complete head of a response, or its trailers.
     fn answered(
         &mut self,
         block: &Block,
@@ -256,7 +256,7 @@ impl Reader {
                 _ => Err(Broken::Status),
             });
         let class = classes.next().transpose()?;
-        // The status comes first (RFC 9113, 8.3), and an interim one ends nothing (8.1).
+        // The status comes first (RFC 9113, 8.3), and an interim response ends nothing (8.1).
         let first = fields.first().is_some_and(|(name, _)| name == b":status");
         if classes.next().is_some() || class.is_some() != first || (class == Some(1) && block.ends)
         {
@@ -273,7 +273,7 @@ impl Reader {
         Ok(())
     }
 
-    /// A stream ends, as its status says if there is no other `way`.
+    /// Ends a stream: in `way`, or else as its status says.
     fn end(&mut self, stream: u32, way: Option<usize>, now: u64) {
         let Some(stream) = self.streams.remove(&stream) else {
             return;
@@ -287,7 +287,7 @@ impl Reader {
         self.figures.latency[bucket(now.wrapping_sub(stream.since))] += 1;
     }
 
-    /// The connection closes.
+    /// Handles the close of the connection.
     pub fn close(&mut self, now: u64) {
         let open = self.open();
         self.streams.clear();
@@ -303,7 +303,7 @@ impl Default for Reader {
     }
 }
 
-/// The head of a frame, but for the length.
+/// The head of a frame, without the length.
 #[derive(Clone, Copy)]
 struct Head {
     kind: u8,
@@ -341,7 +341,7 @@ impl Head {
     }
 }
 
-/// Whether a field makes its request one that is not counted (design, section 1).
+/// Whether a field excludes its request (design, section 1).
 fn is_excluded(name: &[u8], value: &[u8]) -> bool {
     match name {
         b"user-agent" => value.starts_with(b"kube-probe/"),

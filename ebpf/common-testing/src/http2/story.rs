@@ -1,7 +1,6 @@
-//! Conversations that nobody would hold, and yet are allowed: frames of every type, on any stream, their
-//! heads cut and coded in every way.
+//! Unusual conversations that are allowed: frames of every type, on any stream, with heads cut and encoded in every way.
 //!
-//! A story is made out of any bytes, those of a fuzzer or of a property test.
+//! A story is made from any bytes: those of a fuzzer or of a property test.
 
 use std::ops::Range;
 
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::EXCLUDED;
 
-/// Names that fields may have. Some are known to the parser, some only begin like those.
+/// Names that fields may have. The parser knows some of them; others only begin like those.
 const NAMES: [&str; 12] = [
     "user-agent",
     "k-network-probe",
@@ -51,13 +50,14 @@ const VALUES: [&str; 12] = [
     "\u{7f}\u{1}~^",
 ];
 
-/// Values that tell nothing. Only these come with a name of the sender's table, as not all names are known from there.
+/// Values without a meaning. Only these are used with a name from the sender's table, as the parser does not know all names from
+/// there.
 const PLAIN_VALUES: [&str; 4] = ["curl/8.5.0", "", "/index.html", "~^"];
 
-/// Statuses that are written in full.
+/// Statuses for literals.
 const STATUSES: [&str; 8] = ["200", "201", "302", "304", "418", "503", "599", "103"];
 
-/// A field, by places in the lists above.
+/// A field, by positions in the lists above.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum AnyField {
     Static(u8),
@@ -68,7 +68,7 @@ enum AnyField {
     Long { length: u16, how: u8 },
 }
 
-/// How the frames of a head are cut and dressed.
+/// How a head is cut into frames, and which padding and priority it has.
 #[derive(Arbitrary, Clone, Debug)]
 struct Dress {
     cuts: Vec<u8>,
@@ -76,10 +76,10 @@ struct Dress {
     priority: bool,
 }
 
-/// One thing that is said.
+/// One event of a story.
 #[derive(Arbitrary, Clone, Debug)]
 enum Step {
-    /// A request. `skip` numbers are left out.
+    /// A request. `skip` stream identifiers are skipped.
     Ask {
         skip: u8,
         path: u8,
@@ -96,7 +96,7 @@ enum Step {
         ends: bool,
         dress: Dress,
     },
-    /// A status of the table.
+    /// A head of a response with an indexed status.
     AnswerShort { stream: u8, status: u8, ends: bool },
     /// A body, from either side.
     Body {
@@ -115,7 +115,7 @@ enum Step {
     },
     /// The end of a stream, from either side.
     Reset { server: bool, stream: u8 },
-    /// A stream of the server's own.
+    /// A stream that the server begins.
     Promise {
         stream: u8,
         fields: Vec<AnyField>,
@@ -123,9 +123,9 @@ enum Step {
     },
     /// A new size of one side's table.
     Resize { server: bool, size: u16 },
-    /// Of the connection.
+    /// A frame of another known type, which changes no count.
     Other { server: bool, which: u8, stream: u8 },
-    /// Of a type that nobody knows.
+    /// A frame of an unknown type.
     Unknown {
         server: bool,
         kind: u8,
@@ -140,7 +140,7 @@ enum Step {
 pub struct Story(Vec<Step>);
 
 impl<'a> Arbitrary<'a> for Story {
-    /// As many steps as there are bytes for: one more byte is one more step, or a longer one.
+    /// As many steps as the bytes suffice for: one more byte makes one more step, or a longer one.
     fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
         let mut steps = Vec::new();
         while !bytes.is_empty() {
@@ -151,7 +151,7 @@ impl<'a> Arbitrary<'a> for Story {
 }
 
 impl Story {
-    /// What is said, frame by frame.
+    /// The bytes of both sides, frame by frame.
     pub fn script(&self) -> Script {
         let mut teller = Teller {
             script: vec![
@@ -170,13 +170,13 @@ impl Story {
     }
 }
 
-/// Who has said what so far.
+/// The conversation so far.
 struct Teller {
     script: Script,
     senders: [Sender; 2],
-    /// A size of a table that is to be said in front of the next block.
+    /// A new table size to be sent before the next block.
     sizes: [Option<u32>; 2],
-    /// The streams of all requests.
+    /// Streams of all requests.
     asked: Vec<u32>,
 }
 
@@ -184,12 +184,12 @@ struct Teller {
 #[derive(Default)]
 struct Block {
     bytes: Vec<u8>,
-    /// What must stay in one frame.
+    /// Ranges that must stay in one frame.
     whole: Vec<Range<usize>>,
 }
 
 impl Block {
-    /// Adds a field; one that names what is in no table is left out.
+    /// Adds a field. A field that names a missing entry of the table is skipped.
     fn write(&mut self, sender: &mut Sender, field: Field<'_>) {
         let start = self.bytes.len();
         if sender.write(field, &mut self.bytes).is_ok() && matters(field) {
@@ -197,7 +197,7 @@ impl Block {
         }
     }
 
-    /// The lengths of the frames, of those that were wished for.
+    /// The lengths of the frames: those of `wished` that are possible.
     fn cuts(&self, wished: &[u8]) -> Vec<usize> {
         let mut lengths = Vec::new();
         let mut at = 0;
@@ -213,7 +213,7 @@ impl Block {
     }
 }
 
-/// Whether a field is one that tells something.
+/// Whether the parser examines a field.
 fn matters(field: Field<'_>) -> bool {
     match field {
         Field::Named(index, ..) => !(15..=STATIC).contains(&index) || index == 58,
@@ -244,7 +244,7 @@ impl Teller {
         self.script.push((side, bytes));
     }
 
-    /// One of the streams that have been asked for, in flight or not.
+    /// One of the streams that have been requested, in flight or not.
     fn stream(&self, stream: u8) -> u32 {
         if self.asked.is_empty() {
             1
@@ -253,7 +253,7 @@ impl Teller {
         }
     }
 
-    /// A block, and where it must not be cut: a string that goes on in another frame is not looked at.
+    /// A block, and where it must not be cut: the parser does not examine a string that continues in another frame.
     fn block(&mut self, side: Side, first: &[Field<'_>], fields: &[AnyField]) -> Block {
         let mut block = Block::default();
         let sender = &mut self.senders[side as usize];
@@ -266,7 +266,7 @@ impl Teller {
         for field in fields {
             let long;
             let field = match *field {
-                // Neither a path nor a status: those come first, and once.
+                // Neither a path nor a status: these come first, and once.
                 AnyField::Static(index) => Field::Indexed(15 + u32::from(index) % (STATIC - 14)),
                 AnyField::Recent(index) => Field::Indexed(STATIC + 1 + u32::from(index) % 64),
                 AnyField::Named {
@@ -291,7 +291,7 @@ impl Teller {
                     how: by,
                 } => {
                     let value = pick(&VALUES, value);
-                    // A query behind a path cannot be told from it in the Huffman code.
+                    // In the Huffman code, a query after a path cannot be recognised.
                     let by = if value.contains('?') { by & 3 } else { by };
                     Field::Literal(pick(&NAMES, name), value, how(by))
                 }
@@ -308,7 +308,7 @@ impl Teller {
     fn head(&mut self, side: Side, stream: u32, ends: bool, block: &Block, dress: &Dress) {
         let mut flags = if ends { END_STREAM } else { 0 };
         let mut frames = continued(stream, flags, &block.bytes, &block.cuts(&dress.cuts));
-        // Only the first frame can be dressed, so it is written again.
+        // Only the first frame can have padding and a priority, so it is written again.
         let mut payload = frames[0][9..].to_vec();
         flags |= frames[0][4];
         if dress.priority {

@@ -1,4 +1,4 @@
-//! Packets of both directions, as bytes for a fuzzer: two bytes say what the packet is, then comes its payload.
+//! Packets of both directions, encoded in a fuzzer's bytes: two bytes describe a packet, its payload follows.
 
 use ebb_common::direction::Side;
 
@@ -6,43 +6,42 @@ use ebb_common::direction::Side;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Arrival {
     pub(super) side: Side,
-    /// Where it lies.
+    /// Its position in the stream.
     pub(super) place: Place,
-    /// The sender's last.
+    /// Whether it is the sender's last packet.
     pub(super) fin: bool,
     pub(super) payload: Vec<u8>,
 }
 
-/// Where a packet lies, seen from the end of all that its side has sent.
+/// Position of a packet, relative to the end of everything that its side has sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// There.
+    /// At the end.
     Next,
-    /// So far back, without anything new: it is a copy of what came before.
+    /// This many bytes before the end, without new bytes: a retransmission.
     Again(u8),
-    /// So far back, in a copy of what came before, and then its own.
+    /// Begins with a retransmission of this many bytes, and its own bytes follow.
     Overlapping(u8),
-    /// So far ahead: what is between never comes.
+    /// This many bytes after the end: the bytes in between never arrive.
     Ahead(u8),
-    /// There, but so many packets of its side overtake it.
+    /// At the end, but this many packets of its side overtake it.
     Late(u8),
 }
 
-/// Packets that overtake another one at most.
+/// Most packets that overtake another one.
 pub(super) const LATEST: u8 = 7;
 
 const SERVER: u8 = 1;
 const FIN: u8 = 1 << 1;
-/// A second byte follows, with the place's distance.
+/// Bits of the position of a packet. If they are not 0, a third byte follows, with its distance.
 const PLACES: u8 = 0b1100;
 const AGAIN: u8 = 0b0100;
 const OVERLAPPING: u8 = 0b1000;
 const AHEAD: u8 = 0b1100;
-/// The payload is so much longer than the second byte says: up to 495 bytes, which no program needs more steps
-/// for than it has.
+/// The payload is this much longer than the second byte says: up to 495 bytes. Its steps fit in one run of every program.
 const LONGER: u8 = 0xf0;
 
-/// Reads all packets there are.
+/// Reads all packets from the bytes.
 pub(super) fn read(mut bytes: &[u8]) -> Vec<Arrival> {
     let mut arrivals = Vec::new();
     while let [what, length, rest @ ..] = bytes {
@@ -70,7 +69,7 @@ pub(super) fn read(mut bytes: &[u8]) -> Vec<Arrival> {
     arrivals
 }
 
-/// Packets that are read as these, each next to the one before: for seeds.
+/// Encodes packets, each one next to the one before: for seeds.
 pub(super) fn write(packets: &[(Side, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (side, payload) in packets {

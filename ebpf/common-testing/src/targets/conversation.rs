@@ -1,7 +1,7 @@
-//! Any packets of both directions: lost, repeated, overtaken, on any protocol.
+//! Any packets of both directions: lost, repeated, overtaken, in any protocol.
 //!
-//! Nothing panics, and the ledger's rules hold. Where nothing is lost for good, the counts are those of the same
-//! streams byte by byte, each of which comes when its turn has come.
+//! Nothing may panic, and the ledger's rules must hold. If nothing is lost for good, the counts must be those of the same streams
+//! delivered byte by byte, each byte when all bytes before it have arrived.
 
 use std::ops::Range;
 
@@ -33,7 +33,7 @@ pub(super) const TARGET: Target = Target {
 /// Time between packets, ns.
 const PAUSE: u64 = 1_000_000;
 
-/// The sequence numbers of the first bytes: both wrap soon.
+/// Sequence numbers of the first bytes. Both wrap soon.
 const FIRST: [u32; 2] = [u32::MAX - 100, u32::MAX - 20];
 
 fn run(bytes: &[u8]) {
@@ -44,8 +44,8 @@ fn run(bytes: &[u8]) {
         let mut read = play(&arrivals, true);
         let late = |arrival: &Arrival| matches!(arrival.place, Place::Late(_));
         if read.ended[ended::OPAQUE] > 0 || arrivals.iter().any(late) {
-            // What was in flight before is broken off with the next packet on its way out, be it a copy. And what
-            // follows a body is read at once, though some of the body is missing.
+            // Requests that were in flight before are aborted with the next egress packet, even if that packet is a
+            // retransmission. And the bytes after a body are read at once, even if a part of the body is missing.
             read.area = arrived.area;
             read.latency = arrived.latency;
         }
@@ -57,18 +57,18 @@ fn run(bytes: &[u8]) {
 #[derive(Default)]
 struct Half {
     first: u32,
-    /// All that has been sent.
+    /// All bytes that have been sent.
     stream: Vec<u8>,
-    /// What has been sent and not come yet: where it lies, and how many may still overtake it.
+    /// Ranges that have been sent and have not arrived, and how many packets may still overtake each of them.
     late: Vec<(Range<usize>, u8)>,
-    /// What has come, in any order.
+    /// Ranges that have arrived, in any order.
     came: Vec<Range<usize>>,
-    /// Up to here everything has come.
+    /// Everything before this position has arrived.
     known: usize,
 }
 
 impl Half {
-    /// What comes now, in order.
+    /// The ranges that arrive now, in order.
     fn arrives(&mut self, side: Side, arrival: &Arrival) -> Vec<Range<usize>> {
         let end = self.stream.len();
         let length = arrival.payload.len();
@@ -85,7 +85,7 @@ impl Half {
             Place::Overlapping(back) => {
                 come.push(end.saturating_sub(usize::from(back))..end + length)
             }
-            // What leaves is seen in the order in which it was sent.
+            // Egress is seen in the order in which it was sent.
             Place::Late(count) if side == Side::Requests => {
                 self.late.push((end..end + length, count + 1));
             }
@@ -104,7 +104,7 @@ impl Half {
         come
     }
 
-    /// What has not come yet comes now.
+    /// Lets all late ranges arrive.
     fn all_late(&mut self) -> Vec<Range<usize>> {
         self.late.drain(..).map(|(range, _)| range).collect()
     }
@@ -124,7 +124,7 @@ impl Half {
     }
 }
 
-/// Delivers packets, or each byte when its turn has come.
+/// Delivers packets; or each byte on its own, when all bytes before it have arrived.
 fn play(arrivals: &[Arrival], byte_by_byte: bool) -> Figures {
     let mut wire = Wire::open(FIRST[0], FIRST[1]);
     let mut halves = FIRST.map(|first| Half {
@@ -147,7 +147,7 @@ fn play(arrivals: &[Arrival], byte_by_byte: bool) -> Figures {
     };
     for arrival in arrivals {
         if arrival.side == Side::Responses {
-            // A server does not answer what it has not got.
+            // A server does not respond to bytes that it has not received.
             let half = &mut halves[Side::Requests as usize];
             let late = half.all_late();
             comes(&mut wire, Side::Requests, half, &late, 0);

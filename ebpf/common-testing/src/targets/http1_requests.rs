@@ -1,4 +1,4 @@
-//! Any bytes from a client, as requests of HTTP/1: begun as often as `httparse` says, however they are cut.
+//! Any bytes from a client, read as HTTP/1 requests: as many must begin as `httparse` says, however the bytes are cut.
 
 use super::Target;
 use crate::{
@@ -13,10 +13,10 @@ pub(super) const TARGET: Target = Target {
     seeds,
 };
 
-/// Bytes of the longest packet: no program needs more steps for it than it has.
+/// Bytes of the longest packet: its steps fit in one run of every program.
 const LONGEST: usize = 500;
 
-/// The first byte says how long the pieces are.
+/// The first byte is the length of the pieces.
 fn run(bytes: &[u8]) {
     let Some((piece, stream)) = bytes.split_first() else {
         return;
@@ -31,7 +31,7 @@ fn run(bytes: &[u8]) {
         );
     }
     let (begun, end) = requests(stream);
-    // What cannot be followed is opaque, and never another guess.
+    // Bytes that cannot be followed make the connection opaque, and are never guessed.
     if end != End::Unknown && whole.ended[ebb_common::abi::ended::OPAQUE] == 0 {
         assert_eq!(whole.started, begun, "{end:?}");
     }

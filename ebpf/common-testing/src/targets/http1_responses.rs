@@ -1,5 +1,5 @@
-//! Any bytes from a server, as responses of HTTP/1: ended as often, and with such statuses, as `httparse` says,
-//! however they are cut.
+//! Any bytes from a server, read as HTTP/1 responses: as many must end, and with the same statuses, as `httparse` says, however
+//! the bytes are cut.
 
 use ebb_common::abi::ended;
 
@@ -16,13 +16,13 @@ pub(super) const TARGET: Target = Target {
     seeds,
 };
 
-/// Most requests that are asked before: two bits of the second byte each.
+/// Most requests that are sent before: two bits of the second byte for each.
 const ASKED: usize = 4;
 
-/// Bytes of the longest packet: no program needs more steps for it than it has.
+/// Bytes of the longest packet: its steps fit in one run of every program.
 const LONGEST: usize = 500;
 
-/// The first byte says how long the pieces are, the second what was asked.
+/// The first byte is the length of the pieces, the second one says which requests were sent.
 fn run(bytes: &[u8]) {
     let [piece, asked, stream @ ..] = bytes else {
         return;

@@ -1,5 +1,5 @@
-//! Stories of HTTP/2: counted as the reader that decodes everything counts them, however they are cut, and as
-//! a server of the `h2` crate counts the client's part of them.
+//! Stories of HTTP/2: counted as by the reader that decodes everything, however they are cut; and the client's part counted as by
+//! a server of the `h2` crate.
 
 use arbitrary::{Arbitrary as _, Unstructured};
 
@@ -15,13 +15,13 @@ pub(super) const TARGET: Target = Target {
     seeds,
 };
 
-/// Streams in flight below which there is always room for one more: the ways of one set of the table.
+/// With fewer streams in flight than this, there is always room for one more: a set of the table has at least as many places.
 const ROOM: u64 = 4;
 
-/// Bytes of the longest packet: no program needs more steps for it than it has.
+/// Bytes of the longest packet: its steps fit in one run of every program.
 const LONGEST: usize = 2000;
 
-/// The first byte says how long the pieces are.
+/// The first byte is the length of the pieces.
 fn run(bytes: &[u8]) {
     let Some((piece, rest)) = bytes.split_first() else {
         return;
@@ -42,13 +42,13 @@ fn run(bytes: &[u8]) {
     let played = play(&served.script, &pieces);
     if served.content && played.opaque.is_none() {
         assert!(played.figures.started >= served.accepted, "{served:?}");
-        // One may be in flight of which the head is not complete.
+        // One stream may be in flight whose head is not complete.
         assert!(played.left <= 1, "{} left of {served:?}", played.left);
     }
 }
 
 fn seeds() -> Vec<Vec<u8>> {
-    // Knuth's MMIX generator: any bytes will do, but always the same.
+    // Knuth's MMIX generator: any bytes are suitable, as long as they are always the same.
     let mut state = 1u64;
     let mut any = move || {
         state = state

@@ -1,5 +1,5 @@
-//! Any bytes of both sides behind the beginning of HTTP/2: counted as the reader that decodes everything
-//! counts them, as long as they are what a peer could send, and the same however they are cut.
+//! Any bytes of both sides after the beginning of HTTP/2: counted as by the reader that decodes everything, as long as a peer
+//! could send them; and counted the same however they are cut.
 
 use ebb_common::direction::Side;
 
@@ -27,10 +27,10 @@ pub(super) const TARGET: Target = Target {
     seeds,
 };
 
-/// Bytes of the longest packet: no program needs more steps for it than it has.
+/// Bytes of the longest packet: its steps fit in one run of every program.
 const LONGEST: usize = 2000;
 
-/// The first byte says how long the pieces are; then come packets, of which only side and payload matter.
+/// The first byte is the length of the pieces. Packets follow; only their side and payload matter.
 fn run(bytes: &[u8]) {
     let Some((piece, packets)) = bytes.split_first() else {
         return;

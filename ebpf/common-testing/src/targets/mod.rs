@@ -1,7 +1,7 @@
-//! What the fuzzers run, and the first bytes they begin with.
+//! The functions that the fuzzers run, and their first inputs.
 //!
-//! A target is a function of any bytes that panics where something cannot be. The programs in `fuzz/` only
-//! hand them on, so that an ordinary test can run the same.
+//! A target is a function of any bytes that panics at an impossible result. The programs in `fuzz/` only pass the bytes on, so
+//! that an ordinary test can run the same function.
 
 mod arrivals;
 mod conversation;
@@ -10,18 +10,18 @@ mod http1_responses;
 mod http2_conversation;
 mod http2_frames;
 
-/// One thing to fuzz.
+/// A fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name, that of its program.
+    /// Its name, and that of its program.
     pub name: &'static str,
-    /// Tries these bytes.
+    /// Runs the target with these bytes.
     pub run: fn(&[u8]),
-    /// Bytes to begin with.
+    /// The first inputs.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// All of them.
+/// All targets.
 pub const ALL: [Target; 5] = [
     http1_requests::TARGET,
     http1_responses::TARGET,
@@ -30,7 +30,7 @@ pub const ALL: [Target; 5] = [
     http2_conversation::TARGET,
 ];
 
-/// The one of this name.
+/// The target of this name.
 pub fn named(name: &str) -> Target {
     *ALL.iter()
         .find(|target| target.name == name)

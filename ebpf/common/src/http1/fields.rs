@@ -1,4 +1,4 @@
-//! Lines and the fields that say how long a body is.
+//! Lines of a head, and the fields that define the length of a body.
 
 use super::Line;
 use crate::{
@@ -9,14 +9,13 @@ use crate::{
 /// Digits of a Content-Length that are read: 2^63 has 19.
 const LENGTH_DIGITS: u32 = 19;
 
-/// Hexadecimal digits of a chunk's size that are read. HTTP servers refuse more than 16; a chunk of
-/// 2^60 bytes is no chunk.
+/// Hexadecimal digits of a chunk's size that are read. HTTP servers reject more than 16 digits, and no real chunk has 2^60 bytes.
 const CHUNK_DIGITS: u32 = 15;
 
-/// Blanks before or behind a field's value that are looked at; usual is one.
+/// Most blanks before or after a field's value that are skipped. One is typical.
 const BLANKS: u32 = 4;
 
-/// Whether the line has nothing on it, so that it ends a head.
+/// Whether the line is empty, so that it ends a head.
 #[inline(always)]
 pub(super) fn is_empty(window: &Window, line: Line) -> bool {
     line.whole
@@ -26,12 +25,12 @@ pub(super) fn is_empty(window: &Window, line: Line) -> bool {
 
 /// Wanted: every line.
 pub(super) const EVERY: u32 = u32::MAX;
-/// Wanted: fields that are known here, and the empty line.
+/// Wanted: the fields that the parser knows, and the empty line.
 pub(super) const KNOWN: u32 = letters(b"ctuk\r\n");
 /// Wanted: the empty line.
 pub(super) const EMPTY: u32 = letters(b"\r\n");
 
-/// One bit for each of these first bytes, by the lowest five of theirs. Those are the same in a letter's two cases.
+/// Set of first bytes: one bit for each, by its lowest five bits. These are the same in both cases of a letter.
 const fn letters(bytes: &[u8]) -> u32 {
     let mut letters = 0;
     let mut at = 0;
@@ -47,7 +46,7 @@ const fn letters(bytes: &[u8]) -> u32 {
 pub(super) fn are_wanted(side: Side, window: &Window, at: u32) -> bool {
     let wanted = forget(&window.wanted);
     let first = window.eight(at);
-    // Most lines are out by their first byte.
+    // For most lines the first byte decides.
     if wanted >> (first & 31) & 1 == 0 {
         return false;
     }
@@ -60,7 +59,7 @@ pub(super) fn are_wanted(side: Side, window: &Window, at: u32) -> bool {
     }
     let name = first | LOWER;
     if name == text(b"content-") {
-        // Not Content-Type, the most frequent of all.
+        // Excludes Content-Type, the most frequent field of all.
         return window.byte(at + 8) | 0x20 == b'l';
     }
     name == text(b"transfer")
@@ -81,7 +80,7 @@ pub(super) fn name(window: &Window, line: Line) -> (u64, u64) {
     )
 }
 
-/// Notes what a field says of the body's length. `false` where it cannot be understood.
+/// Records what a field says about the body's length. `false` if its value cannot be parsed.
 #[inline(always)]
 pub(super) fn framing(direction: &mut Direction, line: Line, name: (u64, u64)) -> bool {
     if name.0 == text(b"content-") && name.1 & 0x00ff_ffff_ffff_ffff == text(b"length:\0") {
@@ -97,7 +96,7 @@ pub(super) fn framing(direction: &mut Direction, line: Line, name: (u64, u64)) -
         if !line.whole {
             return false;
         }
-        // The last coding named, in the last field of the name, is the outermost one.
+        // The last coding, in the last field of this name, is the outermost one.
         direction.flags &= !(flag::CHUNKED | flag::CODED);
         direction.flags |= if ends_in_chunked(&direction.window, line) {
             flag::CHUNKED
@@ -113,16 +112,16 @@ pub(super) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t' || byte == b'\r'
 }
 
-/// How many of eight bytes are blanks in front of the first other one; of eight blanks, 7.
+/// Number of blanks before the first other byte, in eight bytes; 7 if all eight are blanks.
 ///
-/// Without branches: each would be two ways for the verifier to follow.
+/// Without branches: the verifier would follow two paths for each.
 #[inline(always)]
 pub(super) fn leading_blanks(bytes: u64) -> u32 {
     let blanks = equal_bytes(bytes, b' ') | equal_bytes(bytes, b'\t');
     lowest_byte(!blanks & HIGH)
 }
 
-/// The number behind `Content-Length:`.
+/// The value of a `Content-Length:` line. `None` if it is not a number.
 #[inline(always)]
 fn content_length(window: &Window, line: Line) -> Option<u64> {
     if !line.whole {
@@ -157,14 +156,14 @@ fn content_length(window: &Window, line: Line) -> Option<u64> {
     (at > first && (at >= line.end || is_blank(behind) || behind == b',')).then_some(value)
 }
 
-/// The high bit of each byte that is above 9.
+/// The high bit of each byte that is greater than 9.
 #[inline(always)]
 fn no_digits(bytes: u64) -> u64 {
     (((bytes & LOW) + ONES * (0x7f - 9)) | bytes) & HIGH
 }
 
-/// The number of which these are the eight digits, each 0 to 9, the first in the lowest bits: two, four and eight of them
-/// put together at a time (Daniel Lemire, "Quickly parsing eight digits", 2018).
+/// The number with these eight digits, each 0 to 9, the first one in the lowest bits. Two, four and eight digits are combined at
+/// a time (Daniel Lemire, "Quickly parsing eight digits", 2018).
 #[inline(always)]
 fn eight_digits(digits: u64) -> u64 {
     const EVERY_FOURTH: u64 = 0xff_0000_00ff;
@@ -184,7 +183,7 @@ fn ends_in_chunked(window: &Window, line: Line) -> bool {
         }
         end -= 1;
     }
-    // `transfer-encoding:` is 18 bytes; before the last 7 there is at least its colon.
+    // `transfer-encoding:` is 18 bytes long; before the last 7 bytes there is at least its colon.
     let last = window.eight(end.wrapping_sub(8));
     let before = last as u8;
     end >= line.start + 25
@@ -192,7 +191,7 @@ fn ends_in_chunked(window: &Window, line: Line) -> bool {
         && (is_blank(before) || before == b',' || before == b':')
 }
 
-/// The size in a chunk's first line; extensions behind it do not matter. `None` if it is no number.
+/// The size in a chunk's first line, without its extensions. `None` if it is not a number.
 #[inline(always)]
 pub(super) fn chunk_size(window: &Window, line: Line) -> Option<u64> {
     let mut at = line.start;
@@ -224,7 +223,7 @@ mod tests {
     use super::*;
     use std::{format, string::String};
 
-    /// What is read of `Content-Length:` and `value` as a whole line.
+    /// The result for a whole line of `Content-Length:` and `value`.
     fn read(value: &str) -> Option<u64> {
         let text = format!("Content-Length:{value}\r\n");
         let line = Line {

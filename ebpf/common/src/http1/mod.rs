@@ -1,7 +1,7 @@
-//! HTTP/1.x on one direction of a connection, a step at a time.
+//! HTTP/1.x on one direction of a connection, one step at a time.
 //!
-//! A step reads a line, or skips as much of a body as there is. All state is in the connection, so
-//! it can stop behind any byte. RFC 9112 says where a message ends (section 6.3).
+//! A step reads a line, or skips as much of a body as there is. All state is in the connection, so the parser can stop after any
+//! byte. RFC 9112 defines where a message ends (section 6.3).
 
 mod fields;
 mod request;
@@ -17,12 +17,12 @@ use crate::{
     window::{CARRY, Search},
 };
 
-/// A line of the window: the bytes at `start .. end`, without its newline.
+/// A line in the window: the bytes at `start .. end`, without its newline.
 #[derive(Clone, Copy, Debug)]
 struct Line {
     start: u32,
     end: u32,
-    /// False where only the beginning of an over-long line is there.
+    /// False if only the beginning of an over-long line is in the window.
     whole: bool,
 }
 
@@ -33,7 +33,8 @@ impl Line {
         Self {
             start,
             end,
-            // Also of a line that happens to be all in the window: how it came must not matter.
+            // False, too, for a long line that happens to be in the window completely: the result must not depend on how a line
+            // was cut into packets.
             whole: !direction.has(flag::SKIP_LINE) && end.wrapping_sub(start) <= CARRY,
         }
     }
@@ -49,7 +50,7 @@ impl Conn {
     }
 }
 
-/// Whether bytes are missing before a segment that would have to be read first.
+/// Whether bytes are missing before a segment that have to be read first.
 #[inline(always)]
 pub fn comes_early(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     if conn.is(state::TUNNEL | state::OPAQUE) {
@@ -64,15 +65,15 @@ pub fn comes_early(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     direction.lacks(segment, passable)
 }
 
-/// Looks where a segment lies before it is read. `false` if it brings nothing.
+/// Prepares to read a segment: finds its position. `false` if it has no new bytes.
 ///
-/// Bytes may be missing before it (lost, or overtaken by it). Inside a body that is no loss: only
-/// its length matters. In a head it is, and the connection becomes opaque.
+/// Bytes may be missing before the segment (lost, or overtaken by it). Inside a body they do not matter: only the length of a
+/// body does. In a head they matter, and the connection becomes opaque.
 #[inline(always)]
 pub fn arrive(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     let direction = conn.side(side);
     if direction.has(flag::UNFINISHED) {
-        // The rest of a segment that has been here before.
+        // The rest of a segment that an earlier run has begun.
         direction.flags &= !flag::UNFINISHED;
         return true;
     }
@@ -94,7 +95,7 @@ pub fn arrive(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     true
 }
 
-/// Follows up what the steps through a segment have found, once for all of them.
+/// Acts on what the steps through a segment have found, once for all of them.
 #[inline(always)]
 pub fn leave<M: Meter>(side: Side, conn: &mut Conn, meter: &mut M) {
     let direction = conn.side(side);
@@ -113,7 +114,7 @@ pub fn leave<M: Meter>(side: Side, conn: &mut Conn, meter: &mut M) {
     }
 }
 
-/// One step through a segment. `false` when there is nothing more to read in it.
+/// Takes one step through a segment. `false` if there is nothing more to read in it.
 #[inline(always)]
 pub fn step<P: Packet, M: Meter>(
     side: Side,
@@ -124,7 +125,7 @@ pub fn step<P: Packet, M: Meter>(
 ) -> bool {
     let silent = conn.is(state::TUNNEL | state::OPAQUE);
     let direction = conn.side(side);
-    // `None` where a line is to be read.
+    // `None` if a line is to be read.
     let known = if !silent && direction.is_inside_head() {
         direction.window.wanted = fields::KNOWN;
         None
@@ -150,7 +151,7 @@ pub fn step<P: Packet, M: Meter>(
         Some(more) => more,
         None => read_line(side, conn, packet, meter, segment),
     };
-    // What a line announces is passed over in the same step: one packet on its way out can hold hundreds of chunks.
+    // The body or chunk after a line is skipped in the same step: one egress packet can have hundreds of chunks.
     let direction = conn.side(side);
     if in_body(direction) && !skip(direction, segment) {
         return false;
@@ -166,7 +167,7 @@ pub fn step<P: Packet, M: Meter>(
         && (direction.window.unread() != 0 || segment.left(direction) != 0)
 }
 
-/// Whether the next bytes are a body's. The line of a chunk's size may still be going on, with an extension.
+/// Whether the next bytes are those of a body. A line with a chunk's size may still continue, with an extension.
 #[inline(always)]
 fn in_body(direction: &Direction) -> bool {
     matches!(direction.phase_now(), phase::BODY | phase::CHUNK_DATA)
@@ -189,7 +190,7 @@ fn skip(direction: &mut Direction, segment: Segment) -> bool {
     true
 }
 
-/// Gets ready to read a line. If there is none to be read, it says whether there is more behind that.
+/// Prepares to read a line: returns `None`. If no line can be read, returns whether there is more to read in the segment.
 #[inline(always)]
 fn begin_line<P: Packet, M: Meter>(
     side: Side,
@@ -218,7 +219,7 @@ fn begin_line<P: Packet, M: Meter>(
         && conn.responses.has(flag::START_LINE)
         && response::is_settings(&conn.responses.window)
     {
-        // Some servers of HTTP/2 speak first.
+        // Some HTTP/2 servers speak first.
         conn.server_begins_http2();
         return Some(false);
     }
@@ -239,7 +240,7 @@ fn begin_line<P: Packet, M: Meter>(
     None
 }
 
-/// Reads a line, and what it says.
+/// Reads a line and handles it. `false` if there is nothing more to read in the segment.
 #[inline(always)]
 fn read_line<P: Packet, M: Meter>(
     side: Side,
@@ -260,7 +261,7 @@ fn read_line<P: Packet, M: Meter>(
             }
         }
         Search::Unfinished => return true,
-        // The line goes on behind the window.
+        // The line continues after the window.
         Search::Nothing => {
             let skips = direction.has(flag::SKIP_LINE);
             if !skips && direction.window.unread() <= CARRY {
@@ -288,7 +289,7 @@ fn line<P: Packet, M: Meter>(side: Side, conn: &mut Conn, packet: &P, meter: &mu
             Some(0) => direction.phase = phase::TRAILER,
             Some(size) => {
                 direction.phase = phase::CHUNK_DATA;
-                // With the CRLF behind the data.
+                // Includes the CRLF after the data.
                 direction.remaining = size.saturating_add(2);
             }
         },

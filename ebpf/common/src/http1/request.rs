@@ -9,7 +9,7 @@ use crate::{
     window::{LOWER, Window, equal_bytes, lowest_byte, text},
 };
 
-/// Counts the request whose first byte is there. Empty lines before it do not begin one (RFC 9112, 2.2).
+/// Counts a request at its first byte. Empty lines before it do not begin one (RFC 9112, 2.2).
 #[inline(always)]
 pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
     let direction = &mut conn.requests;
@@ -28,20 +28,20 @@ pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
     }
     direction.flags |= flag::BEGUN;
     if !first.is_ascii_uppercase() || !conn.can_tell_one_more() {
-        // All methods in use begin with a capital; a TLS record, for one, begins with 0x16.
+        // All methods in use begin with a capital. A TLS record, for example, begins with 0x16.
         conn.requests.flags |= flag::UNREADABLE;
         return;
     }
     conn.start(meter);
 }
 
-/// The line that an HTTP/2 connection begins with (RFC 9113, 3.4), as far as it can be read at once.
+/// First eight bytes of the line that an HTTP/2 connection begins with (RFC 9113, 3.4).
 const PREFACE: u64 = text(b"PRI * HT");
 
-/// The last eight bytes of its line of 15, with one that both words have.
+/// Last eight bytes of that line of 15 bytes. One byte is in both words.
 const PREFACE_END: u64 = text(b"TTP/2.0\r");
 
-/// Whether all that is there could be the beginning of HTTP/2. No method begins so.
+/// Whether all unread bytes could be the beginning of HTTP/2. No method begins like that.
 #[inline(always)]
 fn may_be_preface(direction: &Direction) -> bool {
     let start = direction.window.start;
@@ -50,7 +50,7 @@ fn may_be_preface(direction: &Direction) -> bool {
         && (there < 8 || begins_as(direction.window.eight(start + 7), PREFACE_END, there - 7))
 }
 
-/// Whether as many bytes of a word as are there are those of another.
+/// Whether the first `there` bytes of two words are equal.
 #[inline(always)]
 fn begins_as(word: u64, other: u64, there: u32) -> bool {
     let compared = if there < 8 {
@@ -61,7 +61,7 @@ fn begins_as(word: u64, other: u64, there: u32) -> bool {
     (word ^ other) & compared == 0
 }
 
-/// Whether a line is all of that.
+/// Whether a line is the whole line that an HTTP/2 connection begins with.
 #[inline(always)]
 fn is_preface(window: &Window, line: Line) -> bool {
     line.whole
@@ -97,11 +97,11 @@ pub(super) fn head_line<P: Packet, M: Meter>(
     }
 }
 
-/// Kubelet's and Knative's probes say what they are (design section 1).
+/// Whether a field marks a probe of kubelet or Knative (design section 1).
 #[inline(always)]
 fn is_probe(window: &Window, line: Line, name: (u64, u64)) -> bool {
     if name.0 == text(b"user-age") {
-        // With exactly one space, as Go's client writes it and kubelet is written in Go.
+        // With exactly one space, as Go's client writes it: kubelet is written in Go.
         return name.1 == text(b"nt: kube")
             && window.eight(line.start + 16) & 0x00ff_ffff_ffff_ffff == text(b"-probe/\0");
     }
@@ -126,8 +126,8 @@ fn start_line<P: Packet>(conn: &mut Conn, packet: &P, line: Line) {
     let method = direction.window.eight(line.start);
     let too_late = conn.server_speaks_http2();
     let direction = &mut conn.requests;
-    // A carriage return that ends no line is no beginning: nothing has been counted.
-    // And the server may have begun HTTP/2 before the client had said anything.
+    // A carriage return that ends no line does not begin a request: nothing has been counted. The server may also have begun
+    // HTTP/2 before the client sent anything.
     if !direction.has(flag::BEGUN)
         || (line.whole && !names_http1(&direction.window, line))
         || too_late
@@ -164,16 +164,16 @@ fn names_http1(window: &Window, line: Line) -> bool {
     end >= line.start + 8 && window.eight(end - 8) & 0x00ff_ffff_ffff_ffff == text(b"HTTP/1.\0")
 }
 
-/// Cuts the path out of a start line, zero-filled. `false` if the path, or the method before it, is longer than
-/// what can be excluded.
+/// Extracts the path from a start line, zero-filled. `false` if the path, or the method before it, is longer than what can be
+/// excluded.
 ///
-/// Without branches where it can be, and into memory that is not the stack's: of each way that leads here the
-/// verifier would remember what it left there.
+/// Without branches where possible, and into memory outside the stack: the verifier would remember the contents of the stack for
+/// each path that leads here.
 #[inline(always)]
 fn cut_path(window: &Window, line: Line, path: &mut [u64; MAX_EXCLUDED_PATH / 8]) -> bool {
     let blank = equal_bytes(window.eight(line.start), b' ');
     if blank == 0 {
-        // All methods but the WebDAV ones with eight letters and more are shorter.
+        // All methods are shorter, except the WebDAV methods of eight letters and more.
         return false;
     }
     let start = line.start + lowest_byte(blank) + 1;
@@ -181,7 +181,7 @@ fn cut_path(window: &Window, line: Line, path: &mut [u64; MAX_EXCLUDED_PATH / 8]
     for (index, word) in path.iter_mut().enumerate() {
         let bytes = window.eight(start + index as u32 * 8);
         let ends = equal_bytes(bytes, b' ') | equal_bytes(bytes, b'?');
-        // All bits before the first end; none behind an end in an earlier word.
+        // All bits before the first end; no bits if an earlier word had an end.
         let before = ((ends & ends.wrapping_neg()) >> 7).wrapping_sub(1);
         let open = ((seen | seen.wrapping_neg()) >> 63).wrapping_sub(1);
         *word = bytes & before & open;
@@ -201,7 +201,7 @@ fn head_end<M: Meter>(conn: &mut Conn, meter: &mut M) {
     if direction.has(flag::CHUNKED) {
         direction.phase = phase::CHUNK_HEAD;
     } else if direction.has(flag::CODED) {
-        // Its end cannot be known: the server answers 400 and closes (RFC 9112, 6.3, case 4).
+        // Its end cannot be known: the server responds with 400 and closes (RFC 9112, 6.3, case 4).
         direction.phase = phase::UNTIL_CLOSE;
     } else if direction.has(flag::LENGTH) && direction.remaining > 0 {
         direction.phase = phase::BODY;

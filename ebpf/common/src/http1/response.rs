@@ -1,4 +1,4 @@
-//! The head of a response, and what its status makes of the body.
+//! The head of a response, and how its status determines the body.
 
 use super::{Line, fields};
 use crate::{
@@ -12,8 +12,8 @@ use crate::{
 /// Bytes of a status line up to the end of its status: `HTTP/1.x code`.
 const STATUS: u32 = 12;
 
-/// Reads the status as soon as it is there. The rest of its line is passed over like a field that is not known.
-/// `false` where it is no status line.
+/// Reads the status as soon as it has arrived. The rest of its line is skipped like an unknown field. `false` if it is not a
+/// status line.
 #[inline(always)]
 pub(super) fn begin(conn: &mut Conn) -> bool {
     let direction = &mut conn.responses;
@@ -43,7 +43,7 @@ pub(super) fn head_line(conn: &mut Conn, line: Line) {
         return;
     }
     if direction.has(flag::START_LINE) {
-        // It has ended before its status.
+        // The line has ended before its status.
         direction.flags |= flag::UNREADABLE;
         return;
     }
@@ -60,7 +60,7 @@ pub(super) fn head_line(conn: &mut Conn, line: Line) {
     }
 }
 
-/// Whether the protocol to go on with is HTTP/2 (RFC 7540, 3.2).
+/// Whether the field names HTTP/2 as the protocol to switch to (RFC 7540, 3.2).
 #[inline(always)]
 fn names_h2c(window: &Window, line: Line, name: (u64, u64)) -> bool {
     if name.0 != text(b"upgrade:") {
@@ -74,22 +74,22 @@ fn names_h2c(window: &Window, line: Line, name: (u64, u64)) -> bool {
         && (value + 3 == line.end || fields::is_blank(behind) || behind == b',')
 }
 
-/// What a server's HTTP/2 connection begins with: the head of a SETTINGS frame. `false` if the bytes are another thing.
+/// Whether the bytes are the head of a SETTINGS frame, with which a server begins HTTP/2.
 #[inline(always)]
 pub(super) fn is_settings(window: &Window) -> bool {
-    // Behind the three bytes of a length below 256: its type, and four bytes of flags and stream, all 0. A newline
-    // is no length, as that is a multiple of 6 (RFC 9113, 6.5.1), and would have been the end of a line.
+    // After the three bytes of a length below 256: the type, and four bytes of flags and stream, all 0. A newline cannot be the
+    // length, as the length is a multiple of 6 (RFC 9113, 6.5.1); a newline would be the end of a line.
     window.unread() >= 9
         && window.eight(window.start) & 0xffff_ffff_ff00_ffff == 0x0000_0000_0400_0000
         && window.byte(window.start + 2) != b'\n'
         && window.byte(window.start + 8) == 0
 }
 
-/// The code of the line `HTTP/1.x code …` that begins here.
+/// The code of the line `HTTP/1.x code …` at the start of the window. `None` if it is not such a line.
 #[inline(always)]
 fn status(window: &Window) -> Option<u64> {
     let version = window.eight(window.start);
-    // Behind the dot is a digit: a newline would be the end of the line.
+    // After the dot there must be a digit: a newline would be the end of the line.
     if version & 0x00ff_ffff_ffff_ffff != text(b"HTTP/1.\0")
         || (version >> 56).wrapping_sub(u64::from(b'0')) > 9
     {
@@ -99,7 +99,7 @@ fn status(window: &Window) -> Option<u64> {
     let hundreds = (code >> 8 & 0xff).wrapping_sub(u64::from(b'0'));
     let tens = (code >> 16 & 0xff).wrapping_sub(u64::from(b'0'));
     let ones = (code >> 24 & 0xff).wrapping_sub(u64::from(b'0'));
-    // Wrapping, as it is computed before the digits are known to be some.
+    // Wrapping, as it is computed before the bytes are known to be digits.
     let status = hundreds
         .wrapping_mul(100)
         .wrapping_add(tens.wrapping_mul(10))
@@ -108,7 +108,7 @@ fn status(window: &Window) -> Option<u64> {
         .then_some(status)
 }
 
-/// RFC 9112, 6.3: where the body of this response ends.
+/// Determines where the body of this response ends (RFC 9112, 6.3).
 #[inline(always)]
 fn head_end(conn: &mut Conn) {
     let status = conn.responses.status;
@@ -143,7 +143,7 @@ fn head_end(conn: &mut Conn) {
     };
 }
 
-/// The response's last byte has been seen. An interim one (1xx) ends nothing.
+/// Handles the last byte of a response. An interim response (1xx) ends nothing.
 #[inline(always)]
 pub(super) fn end<M: Meter>(conn: &mut Conn, meter: &mut M) {
     let status = conn.responses.status;
@@ -170,8 +170,8 @@ fn way(status: u64) -> usize {
     }
 }
 
-/// The server's side of the connection is at its end (`complete`: it said so itself, with a FIN): a
-/// body without a length is complete now, everything else is broken off.
+/// Handles the end of the server's side of the connection (`complete`: the server sent a FIN). A body without a length is
+/// complete now; everything else is aborted.
 #[inline(always)]
 pub fn last_byte<M: Meter>(conn: &mut Conn, meter: &mut M, complete: bool) {
     let whole = conn.is(state::TUNNEL) || (complete && conn.responses.phase == phase::UNTIL_CLOSE);

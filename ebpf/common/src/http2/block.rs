@@ -1,8 +1,8 @@
 //! Header blocks, walked through but not decoded (RFC 7541, section 6).
 //!
-//! Of a response the status is of interest, of a request whether it is a probe or goes to an excluded
-//! path. Both come in full once (see [`super::strings`]), and may later be named by their place in the table
-//! that the sender keeps (see [`super::table`]).
+//! In a response the status matters. In a request it matters whether it is a probe or for an excluded path. Both are sent in full
+//! once (see [`super::strings`]), and may later be named by their index in the table that the sender keeps (see
+//! [`super::table`]).
 
 use super::{
     Http2, Way,
@@ -17,42 +17,42 @@ use crate::{
     window::{HIGH, equal_bytes, forget, lowest_byte},
 };
 
-/// The header block at hand, and what is known of its sender's table.
+/// The current header block, and what is known of its sender's table.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Block {
-    /// Its stream; 0 where nothing of it is counted.
+    /// Its stream; 0 if nothing of it is counted.
     pub stream: u32,
-    /// The phase in which the next of its frames goes on.
+    /// The phase in which its next frame continues.
     pub phase: u8,
-    /// 1 where the message ends with it.
+    /// 1 if the message ends with it.
     pub ends: u8,
-    /// What has been found: a class of status, or why the request is to be excluded. 0: nothing.
+    /// What has been found: a status class, or why the request is excluded. 0: nothing.
     pub meaning: u8,
-    /// What the field at hand says of that.
+    /// What has been found in the current field.
     pub(super) field_meaning: u8,
-    /// How the field at hand is written.
+    /// How the current field is represented: one of `form`.
     pub(super) form: u8,
-    /// Shift of the next further byte of a number.
+    /// Shift of the next byte of a number.
     pub(super) shift: u8,
-    /// 1 where the string at hand is a name.
+    /// 1 if the current string is a name.
     pub(super) in_name: u8,
-    /// 0x80 where it is Huffman-coded.
+    /// 0x80 if the current string is Huffman-coded.
     pub(super) huffman: u8,
-    /// One of [`strings::name`]: the field's.
+    /// The name of the field: one of [`strings::name`].
     pub(super) name: u8,
     /// Keeps the layout free of padding.
     reserved: [u8; 3],
-    /// The number at hand.
+    /// The current number.
     pub(super) number: u32,
-    /// Bytes of the string at hand that are still to come.
+    /// Remaining bytes of the current string.
     pub(super) left: u32,
     /// The sender's table.
     pub(super) table: Table,
 }
 
 impl Block {
-    /// None, and an empty table.
+    /// No block, and an empty table.
     pub const ZERO: Self = Self {
         stream: 0,
         phase: 0,
@@ -70,7 +70,7 @@ impl Block {
         table: Table::EMPTY,
     };
 
-    /// A new block.
+    /// Begins a new block.
     #[inline(always)]
     pub(super) fn begin(&mut self, stream: u32, ends: bool) {
         self.stream = stream;
@@ -82,7 +82,7 @@ impl Block {
 }
 
 impl Way {
-    /// Bytes of the header block that are in the frame at hand.
+    /// Number of bytes of the header block in the current frame.
     #[inline(always)]
     fn in_block(&self) -> u64 {
         self.direction
@@ -90,7 +90,7 @@ impl Way {
             .saturating_sub(u64::from(self.frame.padding))
     }
 
-    /// Takes a byte of the block; the caller has seen that there is one.
+    /// Takes a byte of the block; the caller has checked that there is one.
     #[inline(always)]
     pub(super) fn take(&mut self) -> u8 {
         let window = &mut self.direction.window;
@@ -109,7 +109,7 @@ impl Way {
     }
 }
 
-/// Goes on in a header block. `false` if there are not enough bytes.
+/// Continues in a header block. `false` if there are not enough bytes.
 #[inline(always)]
 pub(super) fn walk<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment: Segment) -> bool {
     let way = http2.way(side);
@@ -156,7 +156,7 @@ pub(super) fn walk<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment
     true
 }
 
-/// What stands in front of the fields: the length of the padding, a priority, a promised stream.
+/// Reads what comes before the fields: the length of the padding, a priority, a promised stream.
 #[inline(always)]
 fn before<P: Packet>(way: &mut Way, packet: &P, segment: Segment) -> bool {
     if way.direction.phase == phase::PAD_LENGTH {
@@ -184,8 +184,8 @@ fn before<P: Packet>(way: &mut Way, packet: &P, segment: Segment) -> bool {
     true
 }
 
-/// Passes over fields of one byte, which are of no interest as long as no entry of the sender's table is: all
-/// but the paths of the static table.
+/// Skips fields of one byte. While no entry of the sender's table matters, these fields do not matter, except the paths of the
+/// static table.
 #[inline(always)]
 fn skip_indexed(way: &mut Way) {
     let start = forget(&way.direction.window.start);
@@ -206,7 +206,7 @@ fn skip_indexed(way: &mut Way) {
     way.direction.remaining -= u64::from(run);
 }
 
-/// Looks at a string, if it matters and all of it is in this frame, and passes over it.
+/// Examines a string, if it matters and is completely in this frame. Then skips it.
 #[inline(always)]
 fn string<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment: Segment) -> bool {
     let way = http2.way(side);
@@ -238,7 +238,7 @@ fn string<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment: Segment
     true
 }
 
-/// Passes over the rest of a string.
+/// Skips the rest of a string.
 #[inline(always)]
 fn rest<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment: Segment) {
     let way = http2.way(side);
@@ -253,7 +253,7 @@ fn rest<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment: Segment) 
     }
 }
 
-/// Behind a string, or behind a field that has none.
+/// Continues after a string, or after a field without a string.
 #[inline(always)]
 fn after<P: Packet>(side: Side, http2: &mut Http2, packet: &P) {
     let way = http2.way(side);
@@ -283,13 +283,13 @@ fn after<P: Packet>(side: Side, http2: &mut Http2, packet: &P) {
     let way = http2.way(side);
     way.block.meaning |= way.block.field_meaning;
     if side == Side::Responses && !way.block.table.knows_any() {
-        // The status comes first (RFC 9113, 8.3), and no later one can be found by what is in the table.
+        // The status comes first (RFC 9113, 8.3), and no later status can be named by an entry of the table.
         way.block.phase = phase::PAYLOAD;
         way.direction.phase = phase::PAYLOAD;
     }
 }
 
-/// The whole block has been read.
+/// Handles the end of a header block.
 #[inline(always)]
 pub(super) fn end<M: Meter>(side: Side, http2: &mut Http2, meter: &mut M) {
     let block = &http2.way(side).block;

@@ -1,27 +1,27 @@
-//! A field, up to its strings: how it is written, where its name stands, how long a string is (RFC 7541, sections 5 and 6).
+//! A field, up to its strings: how it is represented, where its name is, how long a string is (RFC 7541, sections 5 and 6).
 //!
-//! It is read byte by byte, as any of its numbers can be cut between two packets or two frames. A number that is
-//! longer than any in use makes the connection opaque.
+//! It is read byte by byte, as any of its numbers can be split between two packets or two frames. A number longer than any in use
+//! makes the connection opaque.
 
 use super::{Way, phase, strings, table::STATIC};
 use crate::direction::{Side, flag};
 
-/// How a field is written.
+/// How a field is represented.
 pub(super) mod form {
-    /// As one of the tables' entries.
+    /// An index into the tables.
     pub(crate) const INDEXED: u8 = 0;
-    /// In full, and put into the table.
+    /// A literal that is inserted into the table.
     pub(crate) const INSERTED: u8 = 1;
-    /// In full.
+    /// A literal that is not inserted.
     pub(crate) const LITERAL: u8 = 2;
-    /// No field: a new size of the table.
+    /// Not a field: a new size of the table.
     pub(crate) const RESIZE: u8 = 3;
 }
 
-/// Largest shift of a number's further bytes: what needs more is longer than 2^28.
+/// Largest shift of a number's next byte: a number that needs more is greater than 2^28.
 const MAX_SHIFT: u8 = 21;
 
-/// The first byte of a field.
+/// Reads the first byte of a field.
 #[inline(always)]
 pub(super) fn begin(side: Side, way: &mut Way) {
     let byte = way.take();
@@ -47,7 +47,7 @@ pub(super) fn begin(side: Side, way: &mut Way) {
     }
 }
 
-/// A further byte of a number (RFC 7541, 5.1).
+/// Reads a further byte of a number (RFC 7541, 5.1).
 #[inline(always)]
 pub(super) fn more(side: Side, way: &mut Way) {
     let byte = way.take();
@@ -67,7 +67,7 @@ pub(super) fn more(side: Side, way: &mut Way) {
     }
 }
 
-/// The number that a field begins with is known.
+/// Handles the number that a field begins with.
 #[inline(always)]
 fn indexed(side: Side, way: &mut Way) {
     let block = &mut way.block;
@@ -86,7 +86,7 @@ fn indexed(side: Side, way: &mut Way) {
     }
 }
 
-/// The first byte of a string's length.
+/// Reads the first byte of a string's length.
 #[inline(always)]
 pub(super) fn length(way: &mut Way) {
     let byte = way.take();

@@ -24,13 +24,13 @@ const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
-/// Bytes of a priority in front of a header block.
+/// Bytes of a priority before a header block.
 const PRIORITY_BYTES: u8 = 5;
 
-/// Bytes of the promised stream's identifier in front of a header block.
+/// Bytes of the promised stream's identifier before a header block.
 const PROMISED_BYTES: u8 = 4;
 
-/// The frame at hand.
+/// The current frame.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
@@ -40,14 +40,14 @@ pub struct Frame {
     pub kind: u8,
     /// Its flags.
     pub flags: u8,
-    /// Bytes of padding behind its header block.
+    /// Bytes of padding after its header block.
     pub padding: u8,
-    /// Bytes before its header block that are still to be passed.
+    /// Remaining bytes before its header block.
     pub prefix: u8,
 }
 
 impl Frame {
-    /// None.
+    /// No frame.
     pub const ZERO: Self = Self {
         stream: 0,
         kind: 0,
@@ -57,7 +57,7 @@ impl Frame {
     };
 }
 
-/// Reads the head of a frame. `false` if it is not all there.
+/// Reads the head of a frame. `false` if the head is not complete.
 #[inline(always)]
 pub(super) fn head<P: Packet, M: Meter>(
     side: Side,
@@ -83,7 +83,7 @@ pub(super) fn head<P: Packet, M: Meter>(
     direction.window.start = start + HEAD;
     direction.remaining = (first & 0xff) << 16 | (first & 0xff00) | (first >> 16 & 0xff);
     direction.phase = phase::PAYLOAD;
-    // In network order, as it comes, with one reserved bit.
+    // In network order, with one reserved bit.
     let stream = u32::from_be((first >> 40) as u32 | u32::from(last) << 24) & 0x7fff_ffff;
     let kind = (first >> 24) as u8;
     let flags = (first >> 32) as u8;
@@ -100,7 +100,7 @@ pub(super) fn head<P: Packet, M: Meter>(
             }
         }
         kind::PUSH_PROMISE => {
-            // It is the server's own: nothing of it is counted, but its fields are in the same table.
+            // The promised request is the server's own: it is not counted, but its fields are in the same table.
             way.block.begin(0, false);
             way.frame.prefix = PROMISED_BYTES;
         }
@@ -130,7 +130,7 @@ pub(super) fn head<P: Packet, M: Meter>(
     true
 }
 
-/// The last byte of a frame has passed.
+/// Handles the end of a frame.
 #[inline(always)]
 pub(super) fn end<M: Meter>(side: Side, http2: &mut Http2, meter: &mut M) {
     let way = http2.way(side);

@@ -1,15 +1,14 @@
-//! A connection's life: which streams begin, and how each one ends.
+//! A connection's life on HTTP/2: which streams begin, and how each one ends.
 //!
-//! The way in begins streams, and takes some out of the count (a probe, a stream that the client resets); the way out ends
-//! them; closing ends all that are left. They do so at the same time on several CPUs. Whatever happens with every stream takes
-//! no lock: it is noted here, then there is a barrier (an atomic add), and then a look whether somebody has noted something
-//! that does not go with it. Of two that note something so at least one sees the other, and what is to be done then is settled
-//! under [`Lock`]:
-//! - A stream begins: it is noted in `begun`. If the connection is closed or opaque by then, whoever made it so has counted it
-//!   out, or it ends here at once.
-//! - A stream ends: it is noted in `ending` and `ended`. If the connection is closed or opaque by then, whoever made it so has
-//!   counted it out, or it is counted here.
-//! - A stream is taken out of the count: it is noted in `taking`. If it is ending by then, its end is left alone.
+//! Ingress begins streams, and takes some out of the count (a probe, a stream that the client resets). Egress ends streams. Close
+//! ends all that are left. They run at the same time on several CPUs. The work for every stream takes no lock: a change is
+//! recorded here; then there is a barrier (an atomic add); then there is a check whether another CPU has recorded a conflicting
+//! change. Of two CPUs that record conflicting changes, at least one sees the other. The conflict is resolved under [`Lock`]:
+//! - A stream begins: recorded in `begun`. If the connection is closed or opaque by then, either the CPU that made it so has
+//!   counted the stream out, or the stream ends here at once.
+//! - A stream ends: recorded in `ending` and `ended`. If the connection is closed or opaque by then, either the CPU that made it
+//!   so has counted the stream out, or the end is counted here.
+//! - A stream is taken out of the count: recorded in `taking`. If the stream is ending by then, its end is left alone.
 
 #[cfg(test)]
 mod beside;
@@ -32,31 +31,31 @@ use crate::{
 /// Closed: nothing more is counted.
 const CLOSED: u32 = 1;
 
-/// Not readable: in flight, as one, until it closes.
+/// Opaque (cannot be read): in flight, as one, until it closes.
 const OPAQUE: u32 = 1 << 1;
 
-/// Closed or opaque, and what was in flight before has been counted out.
+/// Closed or opaque, and everything that was in flight before has been counted out.
 const SETTLED: u32 = 1 << 2;
 
-/// In place of a class of status: the stream was reset.
+/// Instead of a status class: the stream was reset.
 pub(super) const RESET: u8 = u8::MAX;
 
-/// One HTTP/2 connection, in a storage of its socket that only such connections have.
+/// One HTTP/2 connection, in a separate socket storage that only such connections have.
 ///
-/// As in [`crate::conn::Conn`], the fields stand by who writes them.
+/// As in [`crate::conn::Conn`], the fields are grouped by who writes them.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Http2 {
     /// Guards `state`, `settled_begun`, `settled_ended`, `taken` and the notes in `streams`.
     pub lock: Lock,
-    /// The pod's index.
+    /// The pod slot.
     pub slot: u32,
     state: u32,
-    /// The stream that the way in is taking out of the count; 0: none.
+    /// The stream that ingress is taking out of the count; 0: none.
     taking: u32,
-    /// When the connection was [`SETTLED`]: `begun`, as far as it was counted out.
+    /// The value of `begun` up to which streams were counted out when the connection was [`SETTLED`].
     settled_begun: u32,
-    /// And `ended`, as it was seen.
+    /// The value of `ended` that was seen when the connection was `SETTLED`.
     settled_ended: u32,
     /// 1 when it has just become opaque.
     became_opaque: u32,
@@ -66,34 +65,34 @@ pub struct Http2 {
     newest: u32,
     /// Streams begun.
     begun: u32,
-    /// Streams that have been taken out of the count by the way in.
+    /// Streams that ingress has taken out of the count.
     taken: u32,
-    /// Counts up; what matters is the barrier that an atomic add is.
+    /// Counts up. Only the barrier matters that an atomic add is.
     looked_in: u32,
-    /// From the client.
+    /// The direction from the client.
     pub requests: Way,
-    /// Where the path of a request is cut out, to be looked up.
+    /// Key for the lookup of an excluded path. The path of the request is copied to it.
     pub exclusion: Exclusion,
     reserved_in: [u32; 10],
 
     /// The stream that is ending; 0: none.
     ending: u32,
-    /// Streams ended by the way out, that one included.
+    /// Streams ended by egress, including the one that is ending.
     ended: u32,
-    /// As `looked_in`.
+    /// Counts up, for the barrier, like `looked_in`.
     looked_out: u32,
-    /// The stream whose response's head was read last, 0 once it has ended,
+    /// The stream whose response head was read last; 0 once the stream has ended.
     answered: u32,
-    /// and the class of its status. Most responses follow their heads at once: only of the others the class is noted in
-    /// `streams`, which takes the lock.
+    /// The status class of the stream in `answered`. Most responses follow their heads at once. Only for the others the class is
+    /// recorded in `streams`, which takes the lock.
     class: u32,
-    /// The client's newest stream, when the way out last looked.
+    /// The client's newest stream, when egress last read it.
     known: u32,
-    /// To the client.
+    /// The direction to the client.
     pub responses: Way,
     reserved_both: [u32; 4],
 
-    /// Those in flight.
+    /// The streams in flight.
     streams: Streams,
 }
 
@@ -104,7 +103,7 @@ const _: () = assert!(
 );
 
 impl Http2 {
-    /// A connection without a pod and without traffic: all zeros, as the kernel makes socket storage.
+    /// A connection without a pod and without traffic: all zeros, as the kernel creates socket storage.
     pub const ZERO: Self = Self {
         lock: Lock { val: 0 },
         slot: 0,
@@ -135,19 +134,19 @@ impl Http2 {
         streams: Streams::NONE,
     };
 
-    /// Whether it is being read: neither closed nor opaque. Another CPU may just have changed that.
+    /// Whether the connection is read: it is neither closed nor opaque. Another CPU may just have changed that.
     #[inline(always)]
     pub fn is_read(&self) -> bool {
         forget(&self.state) & (CLOSED | OPAQUE) == 0
     }
 
-    /// Gives a zeroed connection to a pod.
+    /// Assigns a zeroed connection to a pod.
     #[inline(always)]
     pub fn belong_to(&mut self, slot: u32) {
         self.slot = slot;
     }
 
-    /// Streams in flight, those taken out of the count again left aside.
+    /// Number of streams in flight, without those that were taken out of the count.
     #[inline(always)]
     fn open(&self) -> u32 {
         forget(&self.begun)
@@ -155,8 +154,8 @@ impl Http2 {
             .wrapping_sub(self.taken)
     }
 
-    /// A request in flight on HTTP/1 has been upgraded: it is stream 1 from here (RFC 7540, 3.2). The client begins no
-    /// stream before it knows of that.
+    /// Takes over an HTTP/1 request in flight that has been upgraded: it is stream 1 from here on (RFC 7540, 3.2). The client
+    /// begins no stream before it knows of the upgrade.
     #[inline(always)]
     pub fn adopt<M: Meter>(&mut self, meter: &mut M, since: u64, excluded: bool) {
         self.newest = 1;
@@ -169,7 +168,7 @@ impl Http2 {
         }
     }
 
-    /// A head begins on this stream: a request's, if the stream is new. For the way in.
+    /// Handles the beginning of a head: starts a request if the stream is new. For ingress.
     #[inline(always)]
     pub(super) fn begin<M: Meter>(&mut self, meter: &mut M, id: u32) {
         if id & 1 == 0 || id <= self.newest {
@@ -177,7 +176,7 @@ impl Http2 {
         }
         self.newest = id;
         let now = self.requests.now(meter);
-        // Only here places are taken, so what is free now stays free.
+        // Places are taken only here, so a place that is free now stays free.
         let Some(place) = self.streams.free(id) else {
             self.requests.direction.flags |= flag::UNREADABLE;
             return;
@@ -193,7 +192,8 @@ impl Http2 {
         }
     }
 
-    /// A stream has begun while the connection was closed or became opaque. If it has not been seen there it ends here.
+    /// Handles a stream that began while the connection was being closed or made opaque. If the other CPU has not seen the
+    /// stream, it ends here.
     #[inline(always)]
     fn begun_too_late<M: Meter>(&mut self, meter: &mut M, now: u64) {
         let lock = &raw mut self.lock;
@@ -209,7 +209,7 @@ impl Http2 {
         }
     }
 
-    /// A stream ends. `class` is that of its status, or [`RESET`]; 0: what its head said. For the way out.
+    /// Ends a stream. `class` is its status class, or [`RESET`]; 0: the class that its head had. For egress.
     #[inline(always)]
     pub(super) fn end<M: Meter>(&mut self, meter: &mut M, id: u32, class: u8) {
         let Some(place) = self.streams.find(id) else {
@@ -219,7 +219,7 @@ impl Http2 {
         let ended = self.ended.wrapping_add(1);
         set(&mut self.ended, ended);
         meter.add(&raw mut self.looked_out, 1);
-        // In this order: whoever takes a stream is done with it before he says so.
+        // In this order: a CPU that takes a stream out of the count is done with it before it clears `taking`.
         let alone = forget(&self.taking) == 0 && self.is_read();
         let note = self.streams.note(place);
         let noted = if alone && self.streams.is_at(place, id) && !note.is_excluded() {
@@ -247,7 +247,8 @@ impl Http2 {
         meter.end(way, 1, now);
     }
 
-    /// A stream is ending while something else is going on. Returns what is known of it if it is counted here.
+    /// Handles the end of a stream while another CPU changes the connection. Returns the note of the stream if its end is counted
+    /// here.
     #[inline(always)]
     fn ends_beside_others<M: Meter>(&mut self, meter: &mut M, id: u32) -> Option<Note> {
         let lock = &raw mut self.lock;
@@ -261,9 +262,10 @@ impl Http2 {
             }
             let noted = noted.filter(|note| !note.is_excluded());
             match (settled, noted) {
-                // Whoever has settled it has counted it out.
+                // The CPU that settled the connection has counted this stream out.
                 (true, _) if !seen => (None, false),
-                // Whoever has settled it has left it to us, though it was out already: one too few is counted out.
+                // The CPU that settled the connection has left this stream to this CPU, though the stream was out of the count
+                // already: one too few was counted out.
                 (true, None) => (None, true),
                 (false, None) => {
                     self.ended = self.ended.wrapping_sub(1);
@@ -279,8 +281,8 @@ impl Http2 {
         noted
     }
 
-    /// A response's head has been read. An interim one (1xx), one without a status (trailers)
-    /// and one that nobody has asked for change nothing.
+    /// Records that the head of a response has been read. An interim response (1xx), a head without a status (trailers) and a
+    /// response without a request change nothing.
     #[inline(always)]
     pub(super) fn answered<M: Meter>(&mut self, meter: &mut M, id: u32, class: u8) {
         if class < 2 || !self.has_begun(id) {
@@ -299,7 +301,7 @@ impl Http2 {
         self.class = u32::from(class);
     }
 
-    /// Whether the client has begun this stream. For the way out, which so looks at a line of the way in's only once in a while.
+    /// Whether the client has begun this stream. For egress, which reads a cache line of ingress only once in a while.
     #[inline(always)]
     fn has_begun(&mut self, id: u32) -> bool {
         if id > self.known {
@@ -308,7 +310,7 @@ impl Http2 {
         id <= forget(&self.known)
     }
 
-    /// The client has reset a stream. For the way in.
+    /// Ends a stream that the client has reset. For ingress.
     #[inline(always)]
     pub(super) fn reset<M: Meter>(&mut self, meter: &mut M, id: u32) {
         let taken = self.take(meter, id, |streams, place| streams.remove(place));
@@ -319,7 +321,7 @@ impl Http2 {
         }
     }
 
-    /// A request is to be taken out of the count, exactly, as if it had never come. For the way in.
+    /// Excludes a request: takes it out of the count exactly, as if it had never arrived. For ingress.
     #[inline(always)]
     pub(super) fn exclude<M: Meter>(&mut self, meter: &mut M, id: u32) {
         let taken = self.take(meter, id, |streams, place| streams.exclude(place));
@@ -328,7 +330,7 @@ impl Http2 {
         }
     }
 
-    /// Takes a stream out of the count, unless it is ending. Returns what is known of it if it was counted.
+    /// Takes a stream out of the count, unless it is ending. Returns the note of the stream if it was counted.
     #[inline(always)]
     fn take<M: Meter>(
         &mut self,
@@ -364,7 +366,8 @@ impl Http2 {
         taken
     }
 
-    /// Says what is in flight to whoever counts it out. Under the lock, behind a barrier after `state` was changed.
+    /// Returns the number of streams in flight, for the CPU that counts them out. To be called under the lock, after a barrier
+    /// that follows the change of `state`.
     #[inline(always)]
     fn settle(&mut self) -> u64 {
         self.state |= SETTLED;
@@ -377,8 +380,8 @@ impl Http2 {
         u64::from(open)
     }
 
-    /// What runs here cannot be read: from now on it is the connection that is in flight. If only the server has
-    /// spoken so far, it is HTTP/1's to say so when the client does.
+    /// Makes the connection opaque, as it cannot be read: from now on the connection itself is in flight. If only the server has
+    /// sent anything so far, the connection is only closed here: the HTTP/1 parser reports it when the client sends.
     #[inline(always)]
     pub(super) fn become_opaque<M: Meter>(&mut self, meter: &mut M) {
         let lock = &raw mut self.lock;
@@ -393,12 +396,12 @@ impl Http2 {
         if !first {
             return;
         }
-        // The lock is a barrier: what has not been seen to become opaque is seen here.
+        // The lock is a barrier: a start or end that has not seen the change is seen here.
         let lock = &raw mut self.lock;
         let open = meter.locked(lock, || self.settle());
         let now = meter.now();
         if !begun {
-            // But the client may have begun meanwhile.
+            // The client may have begun in the meantime.
             count_out(meter, open, now);
             return;
         }
@@ -413,7 +416,7 @@ impl Http2 {
         self.became_opaque = 1;
     }
 
-    /// Whether it has become opaque since this was last asked.
+    /// Whether the connection has become opaque since the last call.
     #[inline(always)]
     pub fn has_become_opaque(&mut self) -> bool {
         let became = forget(&self.became_opaque) != 0;
@@ -423,7 +426,7 @@ impl Http2 {
         became
     }
 
-    /// Nothing more can be answered: the connection is gone, or the server has sent its last byte.
+    /// Ends everything in flight: the connection is gone, or the server has sent its last byte.
     #[inline(always)]
     pub fn finish<M: Meter>(&mut self, meter: &mut M) {
         let lock = &raw mut self.lock;
@@ -441,7 +444,7 @@ impl Http2 {
             meter.end(ended::OPAQUE, 1, now);
             return;
         }
-        // The lock is a barrier: what has not been seen to close is seen here.
+        // The lock is a barrier: a start or end that has not seen the close is seen here.
         let lock = &raw mut self.lock;
         let open = meter.locked(lock, || self.settle());
         let now = meter.now();
@@ -449,13 +452,13 @@ impl Http2 {
     }
 }
 
-/// Counts the ends of streams that are broken off with their connection.
+/// Counts streams as aborted with their connection.
 #[inline(always)]
 fn count_out<M: Meter>(meter: &mut M, open: u64, now: u64) {
     meter.gauge(Gauge::Http2, open.wrapping_neg());
     meter.end(ended::ABORTED, open, now);
 }
 
-/// What the kernel puts before a socket's storage, and some to spare (`struct bpf_local_storage_elem`).
+/// Bytes that the kernel puts before a socket's storage, and some to spare (`struct bpf_local_storage_elem`).
 const BEFORE: usize = 256;
 const _: () = assert!(size_of::<Http2>() + BEFORE <= 8192);

@@ -1,8 +1,7 @@
-//! HTTP/2 on one direction of a connection, a step at a time (RFC 9113).
+//! HTTP/2 on one direction of a connection, one step at a time (RFC 9113).
 //!
-//! Frame heads say nearly all: which streams begin, and which end. Header blocks are walked through, not
-//! decoded (see [`block`]), for the status and for probes. As with HTTP/1, what cannot be followed makes
-//! the connection opaque.
+//! Frame heads say nearly everything: which streams begin, and which end. Header blocks are walked through, not decoded (see
+//! [`block`]), for the status and for probes. As with HTTP/1, a connection that cannot be followed becomes opaque.
 
 mod block;
 mod field;
@@ -27,13 +26,13 @@ use crate::{
 
 /// What the next bytes of a direction are: the values of [`Direction::phase`].
 pub mod phase {
-    /// `remaining` bytes of a frame that nobody reads; of a new connection, those of the preface.
+    /// `remaining` bytes of a frame that are not read; on a new connection, those of the preface.
     pub const PAYLOAD: u8 = 0;
     /// The head of a frame.
     pub const HEAD: u8 = 1;
-    /// The byte that says how much padding a header block has behind it.
+    /// The byte with the length of the padding after a header block.
     pub const PAD_LENGTH: u8 = 2;
-    /// `passed` bytes before a header block: a priority, a promised stream.
+    /// Bytes before a header block: a priority, or a promised stream. `Frame::prefix` says how many.
     pub const PREFIX: u8 = 3;
     /// The first byte of a field.
     pub const FIELD: u8 = 4;
@@ -41,9 +40,9 @@ pub mod phase {
     pub const INDEX: u8 = 5;
     /// The first byte of a string's length.
     pub const LENGTH: u8 = 6;
-    /// Further bytes of it.
+    /// Further bytes of a string's length.
     pub const MORE_LENGTH: u8 = 7;
-    /// A string's first bytes, which are looked at.
+    /// A string's first bytes, which are examined.
     pub const STRING: u8 = 8;
     /// The rest of a string.
     pub const REST: u8 = 9;
@@ -53,13 +52,13 @@ pub mod phase {
 #[repr(C)]
 #[derive(Debug)]
 pub struct Way {
-    /// Where the parser stands; `remaining` is of the frame at hand.
+    /// The state of the parser; `remaining` is for the current frame.
     pub direction: Direction,
-    /// The frame at hand.
+    /// The current frame.
     pub frame: Frame,
-    /// The header block at hand.
+    /// The current header block.
     pub block: Block,
-    /// The time of the packet at hand; 0 before anybody has asked.
+    /// The time of the current packet, ns; 0 until it is needed.
     time: u64,
 }
 
@@ -72,13 +71,13 @@ impl Way {
         time: 0,
     };
 
-    /// Another packet is at hand.
+    /// Prepares for the next packet.
     #[inline(always)]
     pub fn begin_packet(&mut self) {
         self.time = 0;
     }
 
-    /// When the packet at hand came: one look at the clock for all the streams in it.
+    /// The time of the current packet, ns: one read of the clock for all streams in it.
     #[inline(always)]
     fn now<M: Meter>(&mut self, meter: &M) -> u64 {
         if self.time == 0 {
@@ -99,7 +98,7 @@ impl Http2 {
     }
 }
 
-/// Whether bytes are missing before a segment that would have to be read first.
+/// Whether bytes are missing before a segment that have to be read first.
 #[inline(always)]
 pub fn comes_early(side: Side, http2: &mut Http2, segment: Segment) -> bool {
     if !http2.is_read() {
@@ -114,9 +113,9 @@ pub fn comes_early(side: Side, http2: &mut Http2, segment: Segment) -> bool {
     direction.lacks(segment, passable)
 }
 
-/// Looks where a segment lies before it is read. `false` if it brings nothing.
+/// Prepares to read a segment: finds its position. `false` if it has no new bytes.
 ///
-/// Bytes that are missing before it do no harm where nobody reads them.
+/// Missing bytes before it do not matter in a payload that is not read. Elsewhere the connection becomes opaque.
 #[inline(always)]
 pub fn arrive(side: Side, http2: &mut Http2, segment: Segment) -> bool {
     let way = http2.way(side);
@@ -140,7 +139,7 @@ pub fn arrive(side: Side, http2: &mut Http2, segment: Segment) -> bool {
     true
 }
 
-/// One step through a segment. `false` when there is nothing more to read in it.
+/// Takes one step through a segment. `false` if there is nothing more to read in it.
 #[inline(always)]
 pub fn step<P: Packet, M: Meter>(
     side: Side,
@@ -173,7 +172,7 @@ pub fn step<P: Packet, M: Meter>(
     more && (direction.window.unread() != 0 || segment.left(direction) != 0)
 }
 
-/// Follows up what the steps through a segment have found.
+/// Acts on what the steps through a segment have found.
 #[inline(always)]
 pub fn leave<M: Meter>(side: Side, http2: &mut Http2, meter: &mut M) {
     let direction = &mut http2.way(side).direction;

@@ -1,8 +1,8 @@
-//! How a connection comes to speak HTTP/2.
+//! How a connection changes to HTTP/2.
 //!
-//! Each direction finds it out by itself, while it is still read as HTTP/1: the client's by the line of the
-//! preface, the server's by a frame of SETTINGS that comes first or by the grant of an upgrade (RFC 7540, 3.2). From
-//! there on its bytes are read here.
+//! Each direction finds this out on its own, while it is still read as HTTP/1: the direction from the client by the first line of
+//! the preface, the direction to the client by a SETTINGS frame at its beginning or by the grant of an upgrade (RFC 7540, 3.2).
+//! From there on its bytes are read as HTTP/2.
 
 use super::{Http2, Way};
 use crate::{
@@ -12,12 +12,12 @@ use crate::{
     window::CARRY,
 };
 
-/// What a client's HTTP/2 connection begins with, behind the line `PRI * HTTP/2.0`: `\r\nSM\r\n\r\n`.
+/// Bytes that follow the line `PRI * HTTP/2.0` at the beginning of HTTP/2: `\r\nSM\r\n\r\n`.
 const REST_OF_PREFACE: u64 = 8;
 
 impl Http2 {
-    /// HTTP/1 has found that one direction goes on in HTTP/2, in the segment that it is reading. `false` if that
-    /// cannot be.
+    /// Changes one direction to HTTP/2, after the HTTP/1 parser has found HTTP/2 in the segment that it is reading. `false` if
+    /// this is not possible.
     #[inline(always)]
     pub fn take_over<M: Meter>(&mut self, side: Side, conn: &mut Conn, meter: &mut M) -> bool {
         self.belong_to(conn.slot);
@@ -26,13 +26,13 @@ impl Http2 {
                 if !self.is_read() || !conn.become_http2(meter) {
                     return false;
                 }
-                // What is unread follows a line that has ended in the segment at hand.
+                // The unread bytes follow a line that has ended in the current segment.
                 self.requests.open(&conn.requests, 0);
                 self.requests.direction.remaining = REST_OF_PREFACE;
             }
             Side::Responses => {
                 if conn.is(state::OPAQUE) {
-                    // The client has gone on in something else; what it had in flight here is lost.
+                    // The client has not changed to HTTP/2; what it had in flight here is lost.
                     self.finish(meter);
                     return false;
                 }
@@ -46,7 +46,7 @@ impl Http2 {
         true
     }
 
-    /// The client has gone on in HTTP/2: what the server says from here, too, is that.
+    /// Changes the direction to the client to HTTP/2, after the client has changed.
     #[inline(always)]
     pub fn follow(&mut self, conn: &Conn) {
         let unread = conn.responses.window.unread();
@@ -54,7 +54,7 @@ impl Http2 {
     }
 }
 
-/// How many of the unread bytes came before the segment at hand.
+/// Number of unread bytes that arrived before the current segment.
 #[inline(always)]
 fn before_segment(direction: &Direction) -> u32 {
     let loaded = direction.next.wrapping_sub(direction.segment.first);
@@ -62,11 +62,11 @@ fn before_segment(direction: &Direction) -> u32 {
 }
 
 impl Way {
-    /// Begins where HTTP/1 has stopped reading. Of the bytes in its window, those that came `earlier` are taken
-    /// along, as nobody will show them again; the others are read once more.
+    /// Begins where the HTTP/1 parser has stopped. Of the bytes in its window, those that arrived `earlier` are copied, as the
+    /// kernel does not show them again; the others are read once more.
     #[inline(always)]
     fn open(&mut self, from: &Direction, earlier: u32) {
-        // No more are ever kept.
+        // The HTTP/1 parser never keeps more.
         let earlier = if earlier < CARRY { earlier } else { CARRY };
         let window = &from.window;
         let again = window.unread().wrapping_sub(earlier);

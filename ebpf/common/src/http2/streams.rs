@@ -1,46 +1,46 @@
 //! The streams of one connection that are in flight.
 //!
-//! A table of sets, each with eight places. A stream may be in either of two sets, and begins in the one that
-//! has more room: so the places fill up evenly, also where some streams live long and others do not. (With
-//! one set of four for each, 100 streams at a time, of random lives, filled some set after 460 streams; with two of eight,
-//! 250 at a time have filled none in 40 million.) What does not fit is not guessed: the connection becomes opaque.
+//! A table of sets, each with eight places. A stream may be in either of two sets, and begins in the one that has more room. So
+//! the places fill up evenly, even if some streams live long and others do not. (With one set of four places for each stream, 100
+//! streams at a time with random lifetimes filled a set after 460 streams. With two sets of eight, 250 streams at a time have
+//! filled none in 40 million.) Bias: if a stream does not fit, nothing is guessed: the connection becomes opaque.
 
 use crate::window::{ONES, forget, lowest_byte, set};
 
-/// Sets of the table, a power of two.
+/// Number of sets, a power of two.
 const SETS: u32 = 64;
 
-/// Places of a set: one for each byte of a word.
+/// Number of places in a set: one for each byte of a word.
 const WAYS: u32 = 8;
 
-/// Most streams of one connection that can be in flight. Servers allow 100 to 250 where they set a limit. With them
-/// an [`super::Http2`], and what the kernel puts before it, stays below 8 KiB: more it does not allocate for a packet
-/// (from 6.18 on, `kmalloc_nolock` in mm/slub.c).
+/// Most streams of one connection that can be in flight. Servers that set a limit allow 100 to 250. With this number an
+/// [`super::Http2`], and what the kernel puts before it, stays below 8 KiB: the kernel does not allocate more for a packet (from
+/// 6.18 on, `kmalloc_nolock` in mm/slub.c).
 pub const STREAMS: usize = (SETS * WAYS) as usize;
 
-/// The golden ratio's fraction in 32 bits: multiples of it are spread evenly (Knuth, volume 3, section 6.4).
+/// The fraction of the golden ratio in 32 bits: multiples of it are spread evenly (Knuth, volume 3, section 6.4).
 const GOLDEN: u32 = 0x9e37_79b1;
 
-/// The bits of a place's word that say when its stream began: enough for 36 years of uptime.
+/// Bits of a note that hold the start time of a stream: enough for 36 years of uptime.
 const SINCE: u64 = (1 << CLASS) - 1;
 
-/// Above them is the class of its status, three bits of it,
+/// Shift of the three bits of a note that hold the status class.
 const CLASS: u32 = 60;
 
-/// and whether it has been taken out of the count again.
+/// Bit of a note: the stream has been excluded.
 const EXCLUDED: u64 = 1 << 63;
 
-/// All places of a connection.
+/// All streams in flight of a connection.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Streams {
-    /// Identifiers; 0: a free place.
+    /// Stream identifiers; 0: a free place.
     ids: [u32; STREAMS],
-    /// When each began, ns ([`SINCE`]), the class of its status, 0 before it is known, and [`EXCLUDED`].
+    /// The note of each stream: its start time, ns ([`SINCE`]), its status class (0 before it is known), and [`EXCLUDED`].
     notes: [u64; STREAMS],
 }
 
-/// Where a stream is in the table.
+/// The place of a stream in the table.
 #[derive(Clone, Copy)]
 pub(super) struct Place(usize);
 
@@ -49,19 +49,19 @@ pub(super) struct Place(usize);
 pub(super) struct Note(u64);
 
 impl Note {
-    /// When it began, ns.
+    /// Start time of the stream, ns.
     #[inline(always)]
     pub(super) fn since(self) -> u64 {
         self.0 & SINCE
     }
 
-    /// Class of the response's status, 0 before it is known.
+    /// Status class of the response; 0 before it is known.
     #[inline(always)]
     pub(super) fn class(self) -> usize {
         (self.0 >> CLASS) as usize & 7
     }
 
-    /// It has been taken out of the count again.
+    /// Whether the stream has been excluded.
     #[inline(always)]
     pub(super) fn is_excluded(self) -> bool {
         self.0 & EXCLUDED != 0
@@ -69,25 +69,25 @@ impl Note {
 }
 
 impl Streams {
-    /// None in flight.
+    /// A table without streams.
     pub(super) const NONE: Self = Self {
         ids: [0; STREAMS],
         notes: [0; STREAMS],
     };
 
-    /// The first place of the set that a stream is in first, and of the other one.
+    /// The first places of the two sets in which a stream may be: the preferred set, and the other one.
     #[inline(always)]
     fn sets(id: u32) -> (usize, usize) {
-        // Clients' identifiers are odd: the lowest bit tells nothing.
+        // Clients' identifiers are odd: the lowest bit carries no information.
         let number = id >> 1;
         let mixed = number.wrapping_mul(GOLDEN) >> (u32::BITS - SETS.ilog2());
         let first = (number % SETS) * WAYS;
         (first as usize, (mixed * WAYS) as usize)
     }
 
-    /// The places of a set with this identifier: the high bit of a byte each.
+    /// The places of a set that have this identifier: the high bit of one byte for each place.
     ///
-    /// Without branches: each would be two ways for the verifier to follow.
+    /// Without branches: the verifier would follow two paths for each.
     #[inline(always)]
     fn with(&self, set: usize, id: u32) -> u64 {
         let set = masked::<{ STREAMS - WAYS as usize }>(set);
@@ -100,7 +100,7 @@ impl Streams {
         found
     }
 
-    /// Whether nothing is in a set.
+    /// Whether a set has no stream.
     #[inline(always)]
     fn is_empty(&self, set: usize) -> bool {
         let set = masked::<{ STREAMS - WAYS as usize }>(set);
@@ -111,7 +111,7 @@ impl Streams {
         any == 0
     }
 
-    /// A stream in flight.
+    /// The place of a stream in flight.
     #[inline(always)]
     pub(super) fn find(&self, id: u32) -> Option<Place> {
         let (mut set, other) = Self::sets(id);
@@ -120,7 +120,7 @@ impl Streams {
             set = other;
             found = self.with(set, id);
         }
-        // Stream 0 is the connection itself, and what is found of it are free places.
+        // Stream 0 is the connection itself, and a search for it finds free places.
         if found == 0 || id == 0 {
             return None;
         }
@@ -133,11 +133,11 @@ impl Streams {
         forget(&self.ids[place.index()]) == id
     }
 
-    /// A free place for a stream.
+    /// A free place for a stream, in the set with more room. `None` if both sets are full.
     #[inline(always)]
     pub(super) fn free(&self, id: u32) -> Option<Place> {
         let (set, other) = Self::sets(id);
-        // So it is, mostly, as streams are numbered in turn.
+        // The usual case, as streams are numbered in order.
         if self.is_empty(set) {
             return Some(Place(set));
         }
@@ -153,16 +153,16 @@ impl Streams {
         Some(Place(set + lowest_byte(free) as usize))
     }
 
-    /// A stream begins at a free place.
+    /// Puts a stream into a free place.
     #[inline(always)]
     pub(super) fn put(&mut self, place: Place, id: u32, since: u64, excluded: bool) {
         let at = place.index();
         self.notes[at] = since & SINCE | u64::from(excluded) << 63;
-        // Others find it from here on.
+        // Other CPUs find the stream from here on.
         set(&mut self.ids[at], id);
     }
 
-    /// What is known of the stream at a place. Read from memory each time, as another CPU may change it.
+    /// The note of the stream at a place. Read from memory each time, as another CPU may change it.
     #[inline(always)]
     pub(super) fn note(&self, place: Place) -> Note {
         let note = &raw const self.notes[place.index()];
@@ -170,20 +170,20 @@ impl Streams {
         Note(unsafe { note.read_volatile() })
     }
 
-    /// The class of the status is known.
+    /// Records the status class of a stream.
     #[inline(always)]
     pub(super) fn answered(&mut self, place: Place, class: u8) {
         let note = &mut self.notes[place.index()];
         *note = *note & (SINCE | EXCLUDED) | u64::from(class & 7) << CLASS;
     }
 
-    /// The stream is taken out of the count again.
+    /// Marks a stream as excluded.
     #[inline(always)]
     pub(super) fn exclude(&mut self, place: Place) {
         self.notes[place.index()] |= EXCLUDED;
     }
 
-    /// The stream ends.
+    /// Removes a stream from the table.
     #[inline(always)]
     pub(super) fn remove(&mut self, place: Place) {
         set(&mut self.ids[place.index()], 0);
@@ -197,20 +197,20 @@ impl Place {
     }
 }
 
-/// An index bounded by a mask that the compiler cannot leave out where it knows the bound already: the verifier of
-/// old kernels forgets what it knows of a number that has been on the stack.
+/// Bounds an index with a mask that the compiler cannot remove where it knows the bound already: the verifier of old kernels
+/// loses what it knows of a number that has been on the stack.
 #[inline(always)]
 fn masked<const MASK: usize>(index: usize) -> usize {
     #[cfg(target_arch = "bpf")]
     let index = {
         let mut index = index;
-        // SAFETY: one register, and nothing else.
+        // SAFETY: changes one register, and nothing else.
         unsafe {
             core::arch::asm!("{0} &= {mask}", inout(reg) index, mask = const MASK, options(pure, nomem, nostack))
         };
         index
     };
-    // This one is for the compiler, which knows nothing of the other.
+    // This mask is for the compiler, which does not see the other one.
     index & MASK
 }
 
@@ -249,7 +249,7 @@ mod tests {
     fn a_stream_that_lives_long_is_in_nobodys_way() {
         let mut streams = Box::new(Streams::NONE);
         let mut living = Vec::new();
-        // Not random, and yet no two lives alike: each new stream ends one that is any age.
+        // Not random, but no two lifetimes are alike: each new stream ends one of any age.
         let mut number = 1u32;
         for id in (1..400_000).step_by(2) {
             if living.len() == 250 {

@@ -1,9 +1,9 @@
-//! What the strings of fields tell: which names matter, and what their values mean.
+//! The strings of fields: which names matter, and what their values mean.
 //!
-//! A string that goes on in another frame is not looked at. A sender cuts a header block where it fills a
-//! frame, which takes 16 KiB at least (RFC 9113, 4.2); a probe that far down is counted as a request, and such
-//! a response as one without a status. Nor is a name known that is given as that of an entry which itself means
-//! nothing: senders take the names that matter from the static table, or have put them in with a value that does.
+//! Bias: a string that continues in another frame is not examined. A sender splits a header block where it fills a frame, which
+//! takes at least 16 KiB (RFC 9113, 4.2). A probe that far into a block is counted as a request, and such a response as one
+//! without a status. A name is also not recognised if it is given by the index of an entry that itself means nothing: senders
+//! take the names that matter from the static table, or have inserted them with a value that matters.
 
 use super::{
     Http2, Way,
@@ -16,25 +16,25 @@ use crate::{
     window::{CARRY, Window, equal_bytes, forget, text},
 };
 
-/// Bytes of a string that are looked at: the longest path to be excluded, and what follows it.
+/// Most bytes of a string that are examined: the longest path that can be excluded, and the byte after it.
 pub(super) const LOOKED_AT: u32 = MAX_EXCLUDED_PATH as u32 + 1;
 const _: () = assert!(LOOKED_AT <= CARRY);
 
-/// Names of fields. For a request that is to be excluded, the one that says so is its meaning, too.
+/// Names of fields. If a request is excluded, the name of the field that says so is also the meaning of that field.
 pub(super) mod name {
-    /// One that does not matter.
+    /// A name that does not matter.
     pub(crate) const OTHER: u8 = 0;
     /// `:path`.
     pub(crate) const PATH: u8 = 1;
     /// `user-agent`.
     pub(crate) const USER_AGENT: u8 = 2;
-    /// One that only probes have.
+    /// A name that only probes have.
     pub(crate) const PROBE: u8 = 3;
-    /// `:status`. As of a name of the table, any number but 0 will do.
+    /// `:status`. Any number but 0 would do.
     pub(crate) const STATUS: u8 = 1;
 }
 
-/// Where the names that matter stand in the static table (RFC 7541, appendix A).
+/// Indices of the names that matter in the static table (RFC 7541, appendix A).
 mod place {
     /// `:path: /`.
     pub(super) const PATH: u32 = 4;
@@ -46,10 +46,10 @@ mod place {
     pub(super) const USER_AGENT: u32 = 58;
 }
 
-/// The classes of the entries `:status` of the static table, a nibble each: 200, 204, 206, 304, 400, 404, 500.
+/// The status classes of the `:status` entries of the static table, one nibble each: 200, 204, 206, 304, 400, 404, 500.
 const STATUSES: u32 = 0x0544_3222;
 
-/// How many those are.
+/// Number of `:status` entries of the static table.
 const STATUS_ENTRIES: u32 = 7;
 
 /// The name of an entry of the static table.
@@ -63,7 +63,7 @@ pub(super) fn static_name(side: Side, index: u32) -> u8 {
     }
 }
 
-/// What an entry of the static table means: a class of status, or that the request is to be excluded.
+/// What an entry of the static table means: a status class, or that the request is excluded.
 #[inline(always)]
 pub(super) fn static_meaning<P: Packet>(
     side: Side,
@@ -76,7 +76,7 @@ pub(super) fn static_meaning<P: Packet>(
             if (index != place::PATH && index != place::INDEX) || !packet.has_exclusions() {
                 return name::OTHER;
             }
-            // All bits for the second of the two.
+            // All bits for the second of the two paths, no bits for the first.
             let longer = u64::from(index & 1).wrapping_neg();
             let path = &mut http2.exclusion.path;
             path[0] = text(b"/\0\0\0\0\0\0\0") | (text(b"/index.h") & longer);
@@ -97,7 +97,7 @@ pub(super) fn static_meaning<P: Packet>(
     }
 }
 
-/// Whether the string at hand tells something. No status comes behind the first one.
+/// Whether the current string matters. No status follows the first one.
 #[inline(always)]
 pub(super) fn matters(side: Side, way: &Way) -> bool {
     let block = &way.block;
@@ -105,7 +105,7 @@ pub(super) fn matters(side: Side, way: &Way) -> bool {
         && (side == Side::Requests || block.meaning == 0)
 }
 
-/// Looks at the string at hand. As much as is looked at of it is in the window, and all of it is in this frame.
+/// Examines the current string. The bytes to be examined are in the window, and the whole string is in this frame.
 #[inline(always)]
 pub(super) fn look<P: Packet>(side: Side, http2: &mut Http2, packet: &P) {
     let way = http2.way(side);
@@ -140,7 +140,7 @@ pub(super) fn look<P: Packet>(side: Side, http2: &mut Http2, packet: &P) {
     }
 }
 
-/// A name that is written out.
+/// The name in a literal string.
 #[inline(always)]
 fn name_of(side: Side, sent: Sent) -> u8 {
     /// `name` if the string is `word`, in either code.
@@ -162,7 +162,7 @@ fn name_of(side: Side, sent: Sent) -> u8 {
     }
 }
 
-/// Whether a `user-agent` is kubelet's: it begins with `kube-probe/`, which fills 8 bytes in the code.
+/// Whether a `user-agent` is kubelet's: it begins with `kube-probe/`, which is exactly 8 bytes in the Huffman code.
 #[inline(always)]
 fn is_probe(sent: Sent) -> bool {
     const PLAIN: Word = Word::plain(b"kube-probe/");
@@ -170,11 +170,11 @@ fn is_probe(sent: Sent) -> bool {
     PLAIN.begins(sent) | CODED.begins(sent)
 }
 
-/// The class of a `:status`, which is in the first of its three digits; 0 if it is none.
+/// The class of a `:status`: its first digit of three; 0 if the value is not a status.
 #[inline(always)]
 fn class(sent: Sent) -> u8 {
     let first = sent.bytes[0] as u8;
-    // The codes of `1` and `2` have five bits, those of `3` to `5` six, and those of any three digits 15 to 18.
+    // In the Huffman code, `1` and `2` have five bits, `3` to `5` have six, and any three digits have 15 to 18.
     let digit = match sent.length {
         3 => first.wrapping_sub(b'0'),
         TWO_BYTES | THREE_BYTES if first >> 3 <= 2 => first >> 3,
@@ -184,13 +184,12 @@ fn class(sent: Sent) -> u8 {
     if digit.wrapping_sub(1) < 5 { digit } else { 0 }
 }
 
-/// A length in the code.
+/// Two bytes in the Huffman code.
 const TWO_BYTES: u64 = CODED | 2;
-/// A length in the code.
+/// Three bytes in the Huffman code.
 const THREE_BYTES: u64 = CODED | 3;
 
-/// Whether the path that has been cut out is one to be excluded, as the meaning of its field. `code` is
-/// [`HUFFMAN`] or 0.
+/// The meaning of a `:path` field: `name::PATH` if the copied path is excluded, else 0. `code` is [`HUFFMAN`] or 0.
 #[inline(always)]
 fn excluded<P: Packet>(http2: &mut Http2, packet: &P, code: u64) -> u8 {
     http2.exclusion.slot = u64::from(http2.slot) | code;
@@ -201,7 +200,7 @@ fn excluded<P: Packet>(http2: &mut Http2, packet: &P, code: u64) -> u8 {
     }
 }
 
-/// Cuts a path out of a field's value, zero-filled, without its query where that can be read. `false` if it is
+/// Copies the path from a field's value, zero-filled; without its query, if the query can be recognised. `false` if the path is
 /// longer than what can be excluded.
 #[inline(always)]
 fn cut_path(

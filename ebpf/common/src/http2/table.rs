@@ -1,53 +1,52 @@
 //! What is known of the table that a sender of header blocks keeps (RFC 7541, section 2.3.2).
 //!
-//! To follow it, it is enough to count what is put in: a sender never names what it has evicted, so nothing
-//! need be known of sizes. Of each of the newest entries one byte is kept, which says what it means; an older
-//! one, which only a table beyond the usual 4 096 bytes can still have, means nothing here.
+//! Counting the insertions is enough to follow the table: a sender never names an entry that it has evicted, so sizes need not be
+//! known. For each of the newest entries one byte is kept, which says what the entry means. Bias: an older entry, which can exist
+//! only in a table larger than the usual 4 096 bytes, means nothing here.
 
-/// Entries of the static table (RFC 7541, appendix A); the sender's own follow.
+/// Number of entries of the static table (RFC 7541, appendix A). The sender's own entries follow.
 pub(super) const STATIC: u32 = 61;
 
-/// Entries that are remembered, a power of two. An entry takes up 32 bytes at least (RFC 7541, 4.1) of the
-/// 4 096 that a table has unless its receiver allows more (RFC 9113, 6.5.2).
+/// Entries that are kept, a power of two. An entry takes at least 32 bytes (RFC 7541, 4.1) of the 4 096 bytes that a table has
+/// unless its receiver allows more (RFC 9113, 6.5.2).
 const ENTRIES: usize = 128;
 
 /// The newest entries of a sender's table.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
-    /// Fields that have been put in (wrapping), those left aside that came while `living` was 0.
+    /// Number of insertions (wrapping), except those while `living` was 0.
     inserted: u32,
-    /// Fields that may still be put in before the last entry that means something is out of reach; 0: all of them
-    /// mean nothing.
+    /// Number of insertions until the last entry with a meaning is out of reach; 0: no entry has a meaning.
     living: u32,
-    /// What each entry means, by `inserted`.
+    /// Meaning of each entry, by `inserted`.
     meanings: [u8; ENTRIES],
 }
 
 impl Table {
-    /// Nothing has been put in.
+    /// A table without entries.
     pub const EMPTY: Self = Self {
         inserted: 0,
         living: 0,
         meanings: [0; ENTRIES],
     };
 
-    /// Whether any entry may mean something. If not, there is no need to say what is put in.
+    /// Whether any entry may have a meaning. If none has, insertions of fields without a meaning need not be recorded.
     #[inline(always)]
     pub(super) fn knows_any(&self) -> bool {
         self.living != 0
     }
 
-    /// What the entry with this index means, 0 for nothing. The index is above [`STATIC`].
+    /// The meaning of the entry with this index; 0: none. The index is above [`STATIC`].
     #[inline(always)]
     pub(super) fn recall(&self, index: u32) -> u8 {
         let age = index.wrapping_sub(STATIC + 1);
-        // All bits of it if the entry is remembered, else none. A branch would be two ways for the verifier.
+        // All bits if the entry is kept, else none. With a branch, the verifier would follow two paths.
         let near = (u64::from(age).wrapping_sub(ENTRIES as u64) >> 63).wrapping_neg() as u8;
         self.meanings[self.inserted.wrapping_sub(age) as usize & (ENTRIES - 1)] & near
     }
 
-    /// A field that means this, 0 for nothing, is put in.
+    /// Inserts a field with this meaning; 0: none.
     #[inline(always)]
     pub(super) fn insert(&mut self, meaning: u8) {
         if meaning != 0 {

@@ -1,16 +1,16 @@
 //! The words that matter in header blocks, as they are sent: in plain text or in the Huffman code (RFC 7541, appendix B).
 //!
-//! Words are compared as 64-bit numbers, whole words with their lengths: no text is decoded. The code of a
-//! word is always the same, so that is exact.
+//! Words are compared as 64-bit numbers together with their lengths: no text is decoded. The Huffman code of a word is always the
+//! same, so the comparison is exact.
 
-/// Set in a length where the string is in the Huffman code.
+/// Set in a length if the string is in the Huffman code.
 pub(super) const CODED: u64 = 1 << 32;
 
-/// A word as it is sent. It has 16 bytes at most.
+/// A word as it is sent, of at most 15 bytes.
 pub(super) struct Word {
     bytes: [u64; 2],
     mask: [u64; 2],
-    /// Bytes, with [`CODED`].
+    /// Length in bytes, with [`CODED`].
     length: u64,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Sent {
 }
 
 impl Word {
-    /// In plain text.
+    /// A word in plain text.
     pub(super) const fn plain(text: &[u8]) -> Self {
         let mut bits = 0;
         let mut at = 0;
@@ -33,7 +33,7 @@ impl Word {
         Self::new(bits, text.len(), 0)
     }
 
-    /// In the Huffman code, filled up with ones to whole bytes (RFC 7541, 5.2).
+    /// A word in the Huffman code, padded with ones to whole bytes (RFC 7541, 5.2).
     pub(super) const fn coded(text: &[u8]) -> Self {
         let mut bits = 0;
         let mut length = 0;
@@ -77,7 +77,7 @@ impl Word {
         self.differs(sent) | (sent.length ^ self.length) == 0
     }
 
-    /// Whether a string begins with this word. In the code that can be told only of a word that fills its bytes.
+    /// Whether a string begins with this word. In the Huffman code this is exact only for a word that fills its last byte.
     #[inline(always)]
     pub(super) fn begins(&self, sent: Sent) -> bool {
         let shorter = sent.length.wrapping_sub(self.length) >> 63;
@@ -86,7 +86,7 @@ impl Word {
     }
 }
 
-/// The code of a letter and its length in bits, of those that the words are made of.
+/// The Huffman code of a letter, and its length in bits. Only for letters of the words that matter; else the length is 0.
 const fn letter(byte: u8) -> (u32, u32) {
     match byte {
         b'-' => (0x16, 6),

@@ -135,7 +135,7 @@ fn p5_a_server_that_never_answers() {
         assert_eq!(code, 200, "a restart would not help");
         let (code, body) = status(light.replica(), "/readyz")?;
         assert_eq!(code, 200, "reports are taken all the same");
-        body.contains("has told nothing of pods")
+        body.contains("no message from the API server about pods")
             .then(|| silent.elapsed())
     });
     assert!(

@@ -33,7 +33,7 @@ fn event(kind: &str, object: Value) -> Value {
     json!({"type": kind, "object": object})
 }
 
-/// A watch under test: what it was told, and what it asked.
+/// A watch under test: the changes that it passed on, and its requests.
 struct Followed {
     watches: Watches,
     told: Arc<Mutex<Vec<String>>>,
@@ -90,7 +90,7 @@ impl Followed {
     }
 }
 
-/// A watch that never says anything, as over a connection that froze or of a server that hangs.
+/// A watch without any event, as over a frozen connection or of a server that hangs.
 #[tokio::test(start_paused = true)]
 async fn p5_a_silent_watch_is_begun_anew_where_it_was() {
     let followed = Followed::new(|count, _| match count {
@@ -109,7 +109,7 @@ async fn p5_a_silent_watch_is_begun_anew_where_it_was() {
     assert!(followed.age() < Duration::from_secs(1));
 }
 
-/// Nothing happens for an hour, but the server ends each watch as it was asked to.
+/// Nothing changes for an hour, but the server ends each watch after the requested time.
 #[tokio::test(start_paused = true)]
 async fn p5_a_quiet_cluster_is_no_dead_watch() {
     let followed = Followed::new(|count, path| match (count, path.contains("watch=true")) {
@@ -130,7 +130,7 @@ async fn p5_a_server_that_never_answers_makes_facts_stale_and_is_asked_again() {
     let followed = Followed::new(|count, _| match count {
         0 => list("5", &[]),
         1 => Answer::Lines(vec![]),
-        // The time limit of a request is the client's; here it answers too late to matter.
+        // The real client limits the time of a request; here a 504 stands for that timeout.
         2..5 => refusal(504, "Timeout"),
         _ => Answer::Lines(vec![event("ADDED", object("b", "9"))]),
     });
@@ -174,7 +174,7 @@ async fn an_object_that_cannot_be_read_is_left_out() {
     assert_eq!(followed.asked().len(), 2, "not begun anew");
 }
 
-/// A server that ends each watch at once is not asked without a pause.
+/// If the server ends each watch at once, there is a wait between requests.
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_ends_at_once_is_not_begun_anew_at_once() {
     let followed = Followed::new(|count, _| match count {

@@ -58,7 +58,7 @@ fn replicas_of(shared: &Shared) -> Option<u32> {
     shared.with(|engine, _| engine.views().next().map(|view| view.requested_replicas))
 }
 
-/// Lets the asking go on until it waits.
+/// Lets `ask` run until it waits.
 async fn settled() {
     time::sleep(Duration::from_millis(1)).await;
 }
@@ -88,7 +88,7 @@ async fn p8_replicas_are_what_the_scale_says_and_asked_for_once_a_generation() {
     assert_eq!(replicas_of(&shared), None, "not known before the answer");
     settled().await;
     assert_eq!(replicas_of(&shared), Some(5));
-    // Its status changes: nothing is asked.
+    // The status changes: the scale is not read.
     number.store(9, Ordering::Relaxed);
     scales.seen(&shared, facts("8"), Some(1));
     settled().await;
@@ -96,7 +96,7 @@ async fn p8_replicas_are_what_the_scale_says_and_asked_for_once_a_generation() {
         (replicas_of(&shared), asked.load(Ordering::Relaxed)),
         (Some(5), 1)
     );
-    // Its spec changes, to zero replicas, which the scale leaves out.
+    // The spec changes to zero replicas; the scale omits the field then.
     number.store(0, Ordering::Relaxed);
     scales.seen(&shared, facts("9"), Some(2));
     settled().await;

@@ -1,8 +1,8 @@
-//! Two CPUs at one connection.
+//! Two CPUs that change one connection.
 //!
-//! Once in turn: one is in the middle of something, when the other one does something else from its beginning to its end. What
-//! matters are the places where the one could be overtaken with a difference: at its atomic adds, and at the lock. And once at
-//! the same time, in two threads. In each pair of events nothing may be counted twice or never.
+//! One part runs them interleaved: one CPU is in the middle of an event when the other one runs another event from its beginning
+//! to its end. The interruption comes at the places where it can make a difference: at the atomic adds, and at the lock. The
+//! other part runs them at the same time, in two threads. In each pair of events nothing may be counted twice or never.
 
 extern crate std;
 use std::{
@@ -40,10 +40,10 @@ impl Cells {
     }
 }
 
-/// Counts, and lets the other CPU have its way at one of the places.
+/// Counts, and lets the other CPU run at one of the places.
 struct Cpu<'a> {
     cells: &'a Cells,
-    /// So many places are passed first.
+    /// Number of places before the one at which the other CPU runs.
     overtaken_after: Cell<u32>,
     other: Cell<Option<Box<dyn FnOnce() + 'a>>>,
 }
@@ -69,7 +69,8 @@ impl<'a> Cpu<'a> {
     }
 }
 
-/// Waits for the other thread, so that both go on within nanoseconds; on a busy machine it gets the processor.
+/// Waits for the other thread, so that both continue within nanoseconds of each other. On a busy machine it yields the processor
+/// to the other thread.
 fn wait_until(is_so: impl Fn() -> bool) {
     let mut looks = 0;
     while !is_so() {
@@ -114,7 +115,7 @@ impl Meter for Cpu<'_> {
 
     fn add(&self, cell: *mut u32, by: u32) {
         self.place();
-        // SAFETY: aligned, and as long as the connection.
+        // SAFETY: aligned, and valid as long as the connection.
         unsafe { AtomicU32::from_ptr(cell) }.fetch_add(by, SeqCst);
         self.place();
     }
@@ -131,7 +132,7 @@ impl Meter for Cpu<'_> {
     }
 }
 
-/// What one way does.
+/// An event of ingress, or of egress and close, with its name.
 type Event = (&'static str, fn(&mut Http2, &mut Cpu<'_>));
 
 const IN: [Event; 5] = [
@@ -156,16 +157,16 @@ const OUT: [Event; 5] = [
     ("head of a response", |http2, cpu| http2.answered(cpu, 1, 2)),
 ];
 
-/// More than any event has.
+/// Number of places that are tried: more than any event has.
 const PLACES: u32 = 12;
 
-/// A stream begins, behind the client's preface.
+/// Begins a stream, after the client's preface.
 fn begin(http2: &mut Http2, cpu: &mut Cpu<'_>, id: u32) {
     http2.requests.direction.open_at(0);
     http2.begin(cpu, id);
 }
 
-/// What `before` has made of a connection.
+/// A new connection after the events `before`.
 fn connection(cells: &Cells, before: &[Event]) -> Box<Http2> {
     let mut http2 = Box::new(Http2::ZERO);
     let mut cpu = Cpu::alone(cells);
@@ -175,7 +176,7 @@ fn connection(cells: &Cells, before: &[Event]) -> Box<Http2> {
     http2
 }
 
-/// All that is counted of a connection to which `story` has happened must go together.
+/// Checks that all figures of a connection are consistent after `story`.
 fn check(http2: &mut Http2, cells: &Cells, before: &[Event], story: &str) {
     let [streams, opaque] = cells.gauges();
     let in_flight = cells.in_flight();
@@ -194,7 +195,7 @@ fn check(http2: &mut Http2, cells: &Cells, before: &[Event], story: &str) {
         (0, [0, 0]),
         "{story}, closed"
     );
-    // A connection that became opaque is one more, if nothing was in flight then.
+    // A connection that became opaque counts as one more start, if nothing was in flight then.
     let begun = cells.started.load(SeqCst);
     let least = before.len().min(2) as u64;
     assert!(
@@ -204,7 +205,7 @@ fn check(http2: &mut Http2, cells: &Cells, before: &[Event], story: &str) {
     assert!(cells.latencies.load(SeqCst) <= begun, "{story}");
 }
 
-/// `slow` is overtaken by `quick` at a place.
+/// Runs `slow`, and runs `quick` completely at one of its places.
 fn overtake(before: &[Event], slow: Event, quick: Event, after: u32) {
     let cells = Cells::default();
     let mut http2 = connection(&cells, before);
@@ -212,7 +213,7 @@ fn overtake(before: &[Event], slow: Event, quick: Event, after: u32) {
     let mut cpu = Cpu::alone(&cells);
     cpu.overtaken_after.set(after);
     let cells_too = &cells;
-    // SAFETY: as in the kernel, whatever both look at is read from memory.
+    // SAFETY: as in the kernel, everything that both CPUs read is read from memory.
     cpu.other.set(Some(Box::new(move || unsafe {
         quick.1(&mut *shared, &mut Cpu::alone(cells_too));
     })));
@@ -237,7 +238,7 @@ fn overtake(before: &[Event], slow: Event, quick: Event, after: u32) {
 const ONE: Event = ("1", |http2, cpu| begin(http2, cpu, 1));
 const THREE: Event = ("3", |http2, cpu| begin(http2, cpu, 3));
 
-/// What `before` can be; first, that only the server has spoken.
+/// The possible values of `before`. In the first one, only the server has sent anything.
 const BEFORE: [&[Event]; 4] = [
     &[],
     &[ONE, THREE],
@@ -269,12 +270,12 @@ fn overtaken_at_any_place() {
     }
 }
 
-/// A connection that two threads have, and what is counted of it.
+/// A connection that two threads share, and its counters.
 struct Shared(*mut Http2, *const Cells);
-// SAFETY: both threads wait for each other before they touch it, and after that; in between it is the kernel's way.
+// SAFETY: both threads wait for each other before they use it, and afterwards. In between they use it as the kernel programs do.
 unsafe impl Sync for Shared {}
 
-/// How often each pair meets.
+/// Number of runs for each pair of events.
 const MEETINGS: usize = 2_000;
 
 #[test]

@@ -1,4 +1,4 @@
-//! T11: the bytes that clients may take are bounded, and what is beyond is told so.
+//! T11: the bytes that clients may occupy are bounded, and a client beyond the bound gets an error response.
 
 #![allow(clippy::expect_used, reason = "a client of tests fails by panicking")]
 
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 const MIB: usize = 1 << 20;
 
-/// With 60 KB of headers.
+/// A request with 60 KB of headers.
 fn long_request() -> String {
     let field = "y".repeat(6_000);
     let fields: String = (0..10).map(|n| format!("x-{n}: {field}\r\n")).collect();
@@ -47,7 +47,7 @@ async fn t11_long_heads_beyond_the_budget_are_refused() {
     let held = door.pool.held().now;
     assert!((10..20).contains(&held), "{held} held");
     assert!(budget.used() <= budget.most(), "{budget:?}");
-    // Another namespace gets in, with the same on a door of its own.
+    // Another namespace with the same budget is accepted, on a door of its own.
     let other = Door::with(Limits {
         memory: budget.account("other"),
         ..Limits::default()
@@ -97,7 +97,7 @@ async fn t11_heads_that_never_end_are_bounded_too() {
     soon(until(|| budget.used() == 0)).await;
 }
 
-/// 256 streams of a connection could otherwise fill a window of 1 MiB for each client that opens one.
+/// Without the charge, the 256 streams of a connection could each fill a window of 1 MiB.
 #[tokio::test]
 async fn t11_bodies_that_wait_are_charged_on_http2() {
     let budget = Budget::new(3 * MIB);
@@ -112,7 +112,7 @@ async fn t11_bodies_that_wait_are_charged_on_http2() {
         body.send_data(vec![b'x'; MIB].into(), true).expect("sent");
         senders.push((h2, response, body));
     }
-    // As much as there may be, and then no more is read, and who comes then is refused.
+    // The budget is filled. Then nothing more is read, and new requests are refused.
     let refused = || door.pool.counts().refused(Reason::BytesFull);
     soon(until(|| door.pool.held().now + refused() == 8)).await;
     soon(until(|| budget.used() > MIB)).await;
@@ -131,7 +131,7 @@ async fn t11_bodies_that_wait_are_charged_on_http2() {
     for (_h2, response, _body) in senders {
         let response = match soon(response).await {
             Ok(response) => response,
-            // There was no memory for the connection either.
+            // The budget had no room for the connection either.
             Err(error) => {
                 assert_eq!(
                     error.reason(),
@@ -152,7 +152,7 @@ async fn t11_bodies_that_wait_are_charged_on_http2() {
     soon(until(|| budget.used() == 0)).await;
 }
 
-/// A client of HTTP/2 took the text of HTTP/1 for a broken frame.
+/// Regression: an HTTP/2 client read the refusal's HTTP/1 text as a malformed frame.
 #[tokio::test]
 async fn t11_a_connection_that_is_turned_away_is_told_so_in_its_protocol() {
     let budget = Budget::new(100);
@@ -174,7 +174,7 @@ async fn t11_a_connection_that_is_turned_away_is_told_so_in_its_protocol() {
         "{error:?}"
     );
 
-    // One that says nothing is answered all the same.
+    // A client that sends nothing gets a response too.
     let answer = door.say("").await;
     assert_eq!(split(&answer).0, 503);
     assert_eq!(door.pool.counts().refused(Reason::BytesFull), 3);

@@ -1,4 +1,4 @@
-//! Load while backends come and go: every request is answered, and by a backend.
+//! Load while backends are added and removed: every request is answered by a backend.
 
 #![allow(clippy::expect_used, reason = "a client of tests fails by panicking")]
 
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 const CLIENTS: usize = 50;
 const REQUESTS: usize = 200;
 
-/// Sends its requests one after the other on one connection; those that were not answered 200.
+/// Sends requests one after another on one connection. Returns the statuses other than 200.
 async fn client(address: std::net::SocketAddr) -> Vec<StatusCode> {
     let stream = TcpStream::connect(address).await.expect("open");
     let (mut sender, driver) = http1::handshake(TokioIo::new(stream)).await.expect("open");
@@ -42,7 +42,7 @@ async fn client(address: std::net::SocketAddr) -> Vec<StatusCode> {
     others
 }
 
-/// Two servers, then none, then two more, and so on; each is stopped when it is drained.
+/// Adds two servers, removes both, adds two more, and so on; each is stopped when it is drained.
 async fn churn(pool: &ebb_activator::Pool) {
     for id in (0..).step_by(2) {
         let servers = [quick_server().await, quick_server().await];

@@ -1,4 +1,4 @@
-//! What happens to requests while there is nothing to serve them.
+//! Requests while there is no backend.
 
 mod support;
 

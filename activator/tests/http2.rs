@@ -1,4 +1,4 @@
-//! HTTP/2 in front, behind, and on both sides.
+//! HTTP/2 on the client's side, on the backend's side, and on both.
 
 #![allow(clippy::expect_used, reason = "a client of tests fails by panicking")]
 
@@ -43,7 +43,7 @@ fn post(body: &'static str) -> Request<Asked> {
         .expect("a request")
 }
 
-/// Speaks HTTP/2 only.
+/// A server for HTTP/2 only.
 async fn http2_server<H, F>(handler: H) -> Server
 where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! What is no request, or two in one: refused, and never passed on.
+//! Malformed requests, and bytes that could be read as two requests: both are refused and never forwarded.
 
 mod support;
 
@@ -84,8 +84,7 @@ async fn refused_and_not_passed_on() {
     assert_eq!(requests.load(Ordering::SeqCst), 0);
 }
 
-/// Whoever reads one of the two lengths finds another request in what whoever reads the other takes
-/// for a body.
+/// Request smuggling: a reader of one length finds a second request where a reader of the other length sees a body.
 #[tokio::test]
 async fn a_request_with_two_lengths_is_refused_and_all_that_follows() {
     let door = Door::open().await;
@@ -124,8 +123,8 @@ async fn a_request_with_two_lengths_is_refused_and_all_that_follows() {
     assert_eq!(door.pool.counts().refused(Reason::Malformed), 2);
 }
 
-/// A chunk that is bad in what has come with the head: the backend hears nothing of it. One that
-/// comes later: it sees the request break off.
+/// If the malformed chunk arrives together with the head, the backend receives nothing. If it arrives later, the backend
+/// sees the request aborted.
 #[tokio::test]
 async fn a_request_that_turns_bad_later_breaks_off_at_the_backend() {
     let door = Door::open().await;
@@ -212,10 +211,10 @@ async fn a_header_that_never_ends_is_not_waited_for() {
         answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
         "{answer}"
     );
-    // It might have become HTTP/2's "PRI".
+    // The byte could be the first of HTTP/2's "PRI".
     let answer = door.say("P").await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    // One that says nothing is told nothing.
+    // A client that sends nothing gets no response.
     assert_eq!(door.say("").await, "");
     assert_eq!(door.pool.counts().refused(Reason::HeaderTooSlow), 2);
 }

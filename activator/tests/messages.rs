@@ -1,4 +1,4 @@
-//! What passes through must come out as it went in, at the pace it went in.
+//! Messages pass through unchanged and without delay.
 
 mod support;
 
@@ -19,14 +19,14 @@ async fn bodies_stream_both_ways_without_waiting_for_their_ends() {
     let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut client = door.begin(head.as_bytes()).await;
     client.write_all(b"3\r\none\r\n").await.expect("open");
-    // The echo of the first piece comes before the second has been sent.
+    // The echo of the first piece arrives before the second is sent.
     let answer = read_until(&mut client, "3\r\none\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     client.write_all(b"3\r\ntwo\r\n").await.expect("open");
     read_until(&mut client, "3\r\ntwo\r\n").await;
     client.write_all(b"0\r\n\r\n").await.expect("open");
     read_until(&mut client, "0\r\n\r\n").await;
-    // And the connection is good for another.
+    // The connection can be used for another request.
     client
         .write_all(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nlast")
         .await
@@ -56,7 +56,7 @@ async fn a_large_body_comes_back_whole() {
         .await
         .expect("an answer");
     sender.await.expect("sent");
-    // The server's echo has the length it learnt from the request's.
+    // The server's echo has the same length as the request's body.
     assert!(answer.ends_with(&body), "{} bytes came", answer.len());
 }
 

@@ -1,4 +1,4 @@
-//! Upgraded connections: after 101 the bytes pass as they are.
+//! Upgraded connections: after 101 the bytes pass unchanged.
 
 mod support;
 
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 const ASK: &str = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Agrees to any upgrade and sends back what it gets, in capitals.
+/// A server that accepts any upgrade and sends back the received bytes in capitals.
 async fn shouting_server() -> Server {
     Server::raw(|mut stream| async move {
         let head = read_head(&mut stream).await;

@@ -1,4 +1,4 @@
-//! A request that races the step to zero: whichever comes first, it is answered, and by a backend.
+//! A request that races with scale-down to zero: in any order of events, a backend answers the request.
 
 mod support;
 
@@ -11,14 +11,14 @@ use support::{Door, Server, soon, text};
 
 const ROUNDS: u64 = 500;
 
-/// What an autoscaler does: a backend when one is wanted, and none when nothing has come for a while.
+/// A model of an autoscaler: it adds a backend when requests are queued, and removes it after a while without requests.
 async fn scale(pool: Pool, starts: Arc<AtomicU64>) {
     for id in 1.. {
         pool.wanted().await;
         starts.fetch_add(1, Ordering::SeqCst);
         let server = Server::http(|_| async { text("ok") }).await;
         pool.add(id, server.address);
-        // About as long as a client takes to ask again, so that the two meet in every order.
+        // About the time until a client's next request, so that the two events meet in every order.
         tokio::time::sleep(Duration::from_micros(id * 7 % 1500)).await;
         pool.remove(id);
         pool.drained(id).await;

@@ -1,6 +1,6 @@
-//! The commands that `docs/simulate.md` prints, run as printed, make the pictures beside them, byte for byte.
+//! The commands printed in `docs/simulate.md`, run as printed, produce the pictures next to them, byte for byte.
 //!
-//! `EBB_UPDATE_EXAMPLES=1` replaces the pictures instead.
+//! `EBB_UPDATE_EXAMPLES=1` replaces the pictures instead of comparing them.
 
 use std::{env, fs, path::Path, process::Command};
 
@@ -16,7 +16,7 @@ fn each_command_reproduces_its_picture() {
         .collect();
     assert_eq!(commands.len(), 3, "an example was lost");
 
-    // As in a checkout, but for the pictures.
+    // A checkout without the pictures.
     let directory = tempfile::tempdir().unwrap();
     let examples = directory.path().join("docs/examples");
     fs::create_dir_all(&examples).unwrap();

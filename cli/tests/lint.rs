@@ -1,10 +1,10 @@
-//! `ebb lint` as a program: exit codes and what goes where. What it finds is tested beside its code.
+//! `ebb lint` as a program: exit codes, stdout and stderr. The findings are tested next to the code.
 
 #![expect(clippy::unwrap_used, reason = "tests panic: the backtrace stays")]
 
 use std::{fs, process::Command};
 
-/// Runs it in a directory with the files; exit code, stdout and stderr.
+/// Runs the program in a directory with these files. Returns exit code, stdout and stderr.
 fn lint(files: &[(&str, &str)], arguments: &[&str]) -> (i32, String, String) {
     let directory = tempfile::tempdir().unwrap();
     for (name, text) in files {

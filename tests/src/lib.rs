@@ -1,11 +1,10 @@
-//! Ebb's integration tests and what they stand on: real kernel, real servers, real clients.
+//! Ebb's integration tests and their tools: real kernel, real servers, real clients.
 //!
-//! Two parts that know nothing of each other: [`sample`], a small HTTP server that keeps exact
-//! counts of its own (the oracle the kernel's counts are held against, and the service `cargo
-//! xtask demo` scales), and [`harness`], the fixtures the tests in `tests/integration` are
-//! written with. [`bench`] measures with both what the counter costs, for `cargo xtask bench`, and
-//! [`kernel_check`] puts both to use on other kernels, for `cargo xtask kernels`. `cluster` is a
-//! Kubernetes cluster of processes, for the tests in `tests/e2e`.
+//! [`sample`] and [`harness`] are independent of each other. [`sample`] is a small HTTP server that keeps its own exact
+//! counts. It is the oracle for the kernel's counts, and the service that `cargo xtask demo` scales. [`harness`] has the
+//! fixtures of the tests in `tests/integration`. [`bench`] uses both to measure the cost of the counter, for `cargo xtask
+//! bench`. [`kernel_check`] uses both on other kernels, for `cargo xtask kernels`. `cluster` is a Kubernetes cluster of
+//! processes, for the tests in `tests/e2e`.
 
 pub mod bench;
 #[cfg(feature = "cluster")]

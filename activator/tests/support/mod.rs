@@ -1,4 +1,4 @@
-//! A door, the backends behind it and the clients before it, all on sockets of 127.0.0.1.
+//! A door with backends and clients, all on sockets of 127.0.0.1.
 #![allow(dead_code, reason = "each test binary uses its part of this")]
 #![allow(
     clippy::expect_used,
@@ -23,10 +23,10 @@ use tokio::task::JoinHandle;
 
 pub(crate) type Reply = Response<BoxBody<Bytes, hyper::Error>>;
 
-/// Longer than anything here takes on a machine that does ten other things.
+/// Time limit for anything here, even on a machine under load.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Fails a test that hangs, with the place that does.
+/// Fails a test that hangs, at the place where it hangs.
 #[track_caller]
 pub(crate) fn soon<T>(what: impl Future<Output = T>) -> impl Future<Output = T> {
     let caller = std::panic::Location::caller();
@@ -71,13 +71,13 @@ impl Door {
         }
     }
 
-    /// Tells the door to close; what comes back ends when it has.
+    /// Lets the door close. The returned handle ends when the door is closed.
     pub(crate) fn close(self) -> JoinHandle<()> {
         let _ = self.shutdown.send(());
         self.serving
     }
 
-    /// Sends bytes on a connection of their own.
+    /// Sends bytes on a new connection.
     pub(crate) async fn begin(&self, bytes: impl AsRef<[u8]>) -> TcpStream {
         let mut stream = TcpStream::connect(self.address)
             .await
@@ -89,35 +89,35 @@ impl Door {
         stream
     }
 
-    /// Sends bytes on a connection of their own and returns all that comes until it is closed.
+    /// Sends bytes on a new connection and returns everything received until it is closed.
     pub(crate) async fn say(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = self.begin(bytes).await;
         let mut answer = Vec::new();
-        // A reset after the answer is no matter here.
+        // A reset after the response is acceptable here.
         let _ = soon(stream.read_to_end(&mut answer)).await;
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// `GET path` on a connection of its own: status and body.
+    /// Sends `GET path` on a new connection. Returns status and body.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
         split(&self.say(request).await)
     }
 
-    /// Waits until this many requests are held.
+    /// Waits until this many requests are queued.
     pub(crate) async fn holds(&self, count: u64) {
         soon(until(|| self.pool.held().now == count)).await;
     }
 }
 
-/// For what has no event of its own to wait for.
+/// Waits for a condition that has no event of its own.
 pub(crate) async fn until(condition: impl Fn() -> bool) {
     while !condition() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// Status and body of one response that is not chunked.
+/// Splits one response without chunks into status and body.
 pub(crate) fn split(answer: &str) -> (u16, String) {
     let status = answer
         .split(' ')
@@ -140,7 +140,7 @@ pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A server; it ends with all its connections when this is dropped.
+/// A server. Dropping it ends the server and all its connections.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     task: JoinHandle<()>,
@@ -153,7 +153,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// An HTTP/1.1 server that answers with what `handler` makes of a request.
+    /// Starts an HTTP/1.1 server that answers each request with the result of `handler`.
     pub(crate) async fn http<H, F>(handler: H) -> Server
     where
         H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
@@ -175,7 +175,7 @@ impl Server {
         .await
     }
 
-    /// A server that does with each connection what `handler` does.
+    /// Starts a server that runs `handler` on each connection.
     pub(crate) async fn raw<H, F>(handler: H) -> Server
     where
         H: Fn(TcpStream) -> F + Send + 'static,
@@ -197,7 +197,7 @@ pub(crate) fn text(text: impl Into<String>) -> Reply {
     Response::new(body.map_err(|never| match never {}).boxed())
 }
 
-/// Reads one request's header, as far as its empty line.
+/// Reads one request header, up to its empty line.
 pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -209,7 +209,7 @@ pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&head).into_owned()
 }
 
-/// Reads until what has come ends with `end`.
+/// Reads until the received bytes end with `end`.
 pub(crate) async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut read = Vec::new();
     while !read.ends_with(end.as_bytes()) {

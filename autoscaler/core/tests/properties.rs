@@ -1,5 +1,4 @@
-//! What holds for any input: bounds, rate limits, the rules of panic, and that nothing makes it
-//! fall over.
+//! Properties that hold for any input: bounds, rate limits, the rules of panic, and that nothing panics.
 
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use proptest::{prelude::*, test_runner::RngSeed};
 
 const START: Timestamp = Timestamp::from_secs(1_000_000);
 
-/// Settings within the ranges that reading them guards.
+/// Settings within the ranges that parsing allows.
 fn settings() -> impl Strategy<Value = Settings> {
     let rates = (
         1.001_f64..2_000.0,
@@ -74,12 +73,12 @@ fn settings() -> impl Strategy<Value = Settings> {
         )
 }
 
-/// A load, most often an ordinary one.
+/// A load, usually an ordinary one.
 fn load() -> impl Strategy<Value = f64> {
     prop_oneof![4 => 0.0_f64..1_000.0, 1 => Just(0.0), 1 => 0.0_f64..1e12]
 }
 
-/// Anything a float can be.
+/// Any value of a float.
 fn any_float() -> impl Strategy<Value = f64> {
     prop_oneof![
         any::<f64>(),
@@ -106,14 +105,14 @@ fn observation(load: impl Strategy<Value = f64> + Clone) -> impl Strategy<Value 
         })
 }
 
-/// Times of decisions: seconds after the one before.
+/// Steps of a run, each with the seconds since the one before.
 fn steps<T: std::fmt::Debug>(
     item: impl Strategy<Value = T>,
 ) -> impl Strategy<Value = Vec<(u64, T)>> {
     prop::collection::vec((0_u64..20, item), 1..60)
 }
 
-/// The same cases on every run. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` look further.
+/// The same cases on every run. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` select other ones.
 fn cases() -> ProptestConfig {
     let mut config = ProptestConfig {
         failure_persistence: None,
@@ -136,7 +135,7 @@ proptest! {
     ) {
         let mut scaler = Scaler::new(START, ready_at_start);
         let mut now = START;
-        // The last time the load was over the threshold.
+        // The last time at which the load was over the threshold.
         let mut over_at = (ready_at_start > 1).then_some(START);
         for (wait, seen) in steps {
             now = now + Duration::from_secs(wait);
@@ -179,8 +178,8 @@ proptest! {
         }
     }
 
-    /// Pointwise more load, at the same times and with the same pods, never gives fewer pods;
-    /// through windows, panics, bursts and delays, over the whole run.
+    /// Pointwise more load, at the same times and with the same pods, never gives fewer pods. This holds through windows,
+    /// panics, bursts and delays, over the whole run.
     #[test]
     fn more_load_never_gives_fewer_pods(
         settings in settings(),
@@ -268,7 +267,7 @@ proptest! {
         prop_assert_eq!(format!("{workload:?}"), before);
     }
 
-    /// However a stretch of time is cut into reports, the seconds come out the same.
+    /// The mean of each second does not depend on how the time is cut into reports.
     #[test]
     fn a_feed_gives_each_second_its_own_mean(
         mut cuts in prop::collection::vec((1_u64..2_500, 0.0_f64..100.0), 1..80),
@@ -316,10 +315,10 @@ proptest! {
     }
 }
 
-/// Some text, often a number or a duration.
+/// A text, often a number or a duration.
 const VALUE: &str = "\\PC{0,12}|-?[0-9]{1,24}(\\.[0-9]{0,3})?(s|m|h|ms)?|NaN|inf|-inf|1e400";
 
-/// Keys of annotations and of the config map, and some of neither.
+/// Keys of annotations and of the config map, and some unknown keys.
 const KEYS: [&str; 24] = [
     "class",
     "metric",

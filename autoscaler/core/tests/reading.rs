@@ -1,5 +1,4 @@
-//! Settings as text: the holes that Knative leaves open are closed, and everything wrong is told at
-//! once.
+//! Settings as text: gaps in Knative's validation are closed, and all errors are reported at once.
 
 use ebb_autoscaler_core::{
     Aggregation, Annotations, Class, Config, Metric, Settings, annotations::Mode,

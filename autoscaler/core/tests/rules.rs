@@ -1,4 +1,4 @@
-//! Rules one by one, at their edges: those that no row of the case file stands on.
+//! Single rules at their limits, where the case file has no row.
 
 #![expect(clippy::unwrap_used, reason = "tests panic: the backtrace stays")]
 
@@ -82,7 +82,7 @@ fn a_burst_counts_from_the_threshold_on_and_not_below() {
         (true, 10, -261)
     );
     assert!(matches!(at.basis, Basis::Panic { burst: true, .. }));
-    // The panic window is higher still: it decides.
+    // The panic window's figure is higher still, so it decides.
     let seen = Observation {
         burst: Some(150.0),
         ..seen(5, 200.0)
@@ -137,7 +137,7 @@ fn the_excess_is_rounded_down() {
     assert_eq!(excess_burst_capacity(&settings, 1, 0.75), -1);
 }
 
-/// One step of a workload that stood as told for `lasted`.
+/// One step of a workload whose activity has been the given one for `lasted`.
 fn step(
     settings: &Settings,
     facts: &Facts,
@@ -244,12 +244,12 @@ fn the_activator_leaves_when_there_is_room_for_a_burst() {
     assert!(proxied(None, 7));
 }
 
-/// Knative's table of the `Active` condition: what is wanted, what is ready, how it stood, how it stands.
+/// Knative's table of the `Active` condition. Columns: desired, reachable, ready, condition before, condition after.
 #[test]
 fn activity_follows_what_is_wanted_and_what_is_ready() {
     use Activity::{Activating, Active, Inactive};
-    // Minimum two, so that two ready pods are enough and one is not. The first column is the
-    // latest figure; 0 becomes 0 only for the unreachable, who have no minimum.
+    // The minimum is two, so that two ready pods are enough and one is not. The first column is the desired number before
+    // the bounds: 0 stays 0 only for the unreachable, which have no minimum.
     for (desired, reachable, ready, before, after) in [
         (Some(0), false, 0, Active, Inactive),
         (Some(3), true, 1, Inactive, Activating),
@@ -302,7 +302,7 @@ fn a_workload_may_start_with_no_pod() {
     let decision = workload.decide(NOW, &Facts::local(0, 0));
     assert_eq!(decision.step.apply, None);
     assert_eq!(decision.status.activity, Activity::Inactive);
-    // It stays so, although one pod is what it takes to serve from now on.
+    // The condition stays, although from now on one ready pod would be needed to serve.
     let decision = workload.decide(NOW + secs(2), &Facts::local(0, 0));
     assert_eq!(decision.status.activity, Activity::Inactive);
 }

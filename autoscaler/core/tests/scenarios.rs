@@ -1,4 +1,4 @@
-//! Whole runs of one workload, pods and all: what Knative's documents show, and what Ebb adds.
+//! Complete runs of one workload with its pods: the examples of Knative's documentation, and Ebb's additions.
 
 #![expect(clippy::unwrap_used, reason = "tests panic: the backtrace stays")]
 
@@ -29,8 +29,7 @@ fn full(key: &str) -> String {
     }
 }
 
-/// Plain processes behind a door: a copy is ready one second after it was asked for, and gone at
-/// once.
+/// Plain processes behind a front door: a replica is ready one second after it is requested, and disappears at once.
 struct World {
     workload: Workload,
     feed: Feed,
@@ -61,7 +60,7 @@ impl World {
         decision
     }
 
-    /// Lets `seconds` pass under `load`; the last decision, and the numbers of pods there were.
+    /// Runs for `seconds` under `load`. Returns the last decision, and the numbers of pods in order.
     fn run(&mut self, seconds: u64, load: f64) -> (Decision, Vec<u32>) {
         let mut seen = vec![self.replicas];
         let mut last = self.decide();
@@ -140,7 +139,7 @@ fn the_last_pod_goes_after_window_and_grace_and_the_first_request_wakes_it() {
         "{idle:?}"
     );
 
-    // 3 ms into the second, one request.
+    // 3 ms into the second, one request arrives.
     let at = world.now + Duration::from_millis(3);
     let poke = world
         .workload
@@ -156,7 +155,7 @@ fn the_last_pod_goes_after_window_and_grace_and_the_first_request_wakes_it() {
 fn requests_per_second_scale_as_well() {
     let mut world = World::new(settings(&[("metric", "rps"), ("target", "100")]));
     world.run(30, 50.0);
-    // 500 requests/s, 100 a pod at 70 %.
+    // 500 requests/s, with a target of 100 per pod at 70 %.
     assert_eq!(world.replicas, 8);
 }
 
@@ -187,13 +186,13 @@ fn a_silent_source_never_shrinks_a_workload() {
             stale: true,
             ..Facts::local(many, many)
         };
-        // What the other sources still see.
+        // The concurrency that the other sources still report.
         world.workload.record(now, &Sample::new(2.0, 2.0)).unwrap();
         let decision = world.workload.decide(now, &facts);
         assert_eq!(decision.step.apply, None, "{}", decision.reason);
         assert!(decision.desired >= Some(many));
     }
-    // More is still asked for when it is needed.
+    // A scale-up is still requested when it is needed.
     let now = world.now + Duration::from_secs(300);
     world
         .workload
@@ -229,7 +228,7 @@ fn without_data_or_a_count_of_pods_the_figure_stands() {
     assert_eq!(decision.reason.basis, Basis::ReadyUnknown);
 }
 
-/// Time from the start of a burst until more pods are asked for, with reports every 50 ms.
+/// Time from the start of a burst until more pods are requested, with reports every 50 ms.
 fn reaction(class: &str) -> Duration {
     let mut workload = Workload::new(START, settings(&[("class", class), ("target", "10")]), 1);
     let mut feed = Feed::starting(START);
@@ -281,7 +280,7 @@ fn bursts_of_several_sources_add_up_until_they_are_forgotten() {
         settings(&[("class", "ebb.dev"), ("target", "10")]),
         1,
     );
-    // Both report idle for a while, so that one pod is wanted and nothing is to be woken.
+    // Both report idle for a while, so that one pod is desired and nothing triggers a wake-up.
     let (mut one, mut other) = (Feed::starting(START), Feed::starting(START));
     let mut now = START + Duration::from_secs(2);
     for feed in [&mut one, &mut other] {
@@ -289,7 +288,7 @@ fn bursts_of_several_sources_add_up_until_they_are_forgotten() {
     }
     workload.decide(now, &Facts::local(1, 1));
     now = now + Duration::from_millis(250);
-    // A pod is meant to carry 7: five on each node need two pods together, and one each alone.
+    // A pod's target is 7. Five requests on each node together need two pods; alone, either five needs one.
     assert_eq!(workload.observe(&mut one, now, 5.0, 0.0).unwrap(), None);
     assert_eq!(
         workload.observe(&mut other, now, 5.0, 0.0).unwrap(),
@@ -315,7 +314,7 @@ fn settings_change_at_once_while_it_runs() {
         ("scale-down-delay", "30s"),
     ];
     world.workload.configure(world.now, settings(&changed));
-    // The new delay holds what the new target would let go, then lets it go.
+    // The new delay keeps the pods that the new target would remove, then removes them.
     let (decision, seen) = world.run(28, 100.0);
     assert_eq!(decision.desired, Some(5));
     assert_eq!(seen, [10, 5]);
@@ -330,7 +329,7 @@ fn settings_change_at_once_while_it_runs() {
         decision.reason
     );
     let (_, seen) = world.run(20, 20.0);
-    // Then down the way the window came down, by at most a half of the five that were ready.
+    // Then the replicas follow the falling window, by at most a half of the five ready ones.
     assert_eq!(seen, [5, 4, 3, 2]);
 }
 

@@ -1,4 +1,4 @@
-//! Several sources make one figure, though they report at different instants.
+//! Several sources add to one figure, although they report at different moments.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +11,8 @@ use ebb_autoscaler_core::{Class, Config, Facts, Feed, Settings, Timestamp, Workl
 
 const REPORT: Duration = Duration::from_secs(1);
 
-/// Two nodes with 35 requests in flight each. One reports at .1, the other at .9 of each second.
+/// The panic-window average with two nodes that have 35 requests in flight each. One reports at .1, the other at .9 of each
+/// second.
 fn two_nodes(settle: bool) -> f64 {
     let settings = Settings::resolve(&Config::default(), &Default::default(), 0);
     let start = Timestamp::from_secs(1_000);
@@ -42,7 +43,7 @@ fn two_nodes(settle: bool) -> f64 {
 #[test]
 fn a_decision_between_two_reports_sees_both_sources() {
     assert_eq!(two_nodes(true), 70.0);
-    // What it is for: one of six buckets holds half.
+    // Without settling, one of six buckets contains half of the concurrency.
     assert!(two_nodes(false) < 65.0);
 }
 
@@ -61,7 +62,7 @@ fn what_was_settled_is_not_counted_twice() {
             .unwrap()
             .stable
     };
-    // Half a second at 10, a decision just after that second, half a second at 30: the second's mean is 20.
+    // Half a second at 10, a decision just after it, then half a second at 30: the second's mean is 20.
     workload
         .observe(&mut feed, start + REPORT / 2, 10.0, 5.0)
         .unwrap();
@@ -72,7 +73,7 @@ fn what_was_settled_is_not_counted_twice() {
     assert_eq!(stable(&mut workload, &mut feed, start + REPORT), 20.0);
 }
 
-/// A workload without a pod, of class `ebb.dev`, where each pod may have one request.
+/// A workload without pods, of class `ebb.dev`, with a target of one request per pod.
 fn at_zero(start: Timestamp) -> Workload {
     let mut settings = Settings::resolve(&Config::default(), &Default::default(), 0);
     settings.class = Class::Ebb;
@@ -95,7 +96,7 @@ fn a_level_that_is_told_again_replaces_what_it_was_in_that_second() {
     let decided = workload.decide(start + Duration::from_millis(520), &Facts::local(0, 0));
     assert_eq!(decided.averages.unwrap().stable, 4.0);
     assert_eq!(decided.desired, Some(4));
-    // From here on it is measured: half a second at 4 is all that this second is known to have had.
+    // From here on the pods are measured: half a second at 4 is all that is known of this second.
     workload
         .observe(&mut feed, start + REPORT, 4.0, 0.0)
         .unwrap();

@@ -1,4 +1,4 @@
-//! The loop against a workload that is two numbers, in paused time.
+//! The control loop with a simulated workload of two numbers, in paused time.
 
 use std::{
     convert::Infallible,
@@ -11,16 +11,16 @@ use tokio::sync::Notify;
 
 use super::*;
 
-/// What the test says there is, and what the loop made of it.
+/// The simulated state, and the loop's decisions.
 #[derive(Debug)]
 struct World {
-    /// Requests in flight, held ones included.
+    /// Requests in flight, queued ones included.
     concurrency: f64,
     integral: f64,
     at: Instant,
     readable: bool,
     replicas: u32,
-    /// All orders in turn.
+    /// All requested replicas, in order.
     orders: Vec<u32>,
     decisions: usize,
 }
@@ -128,7 +128,7 @@ impl Observer for Fake {
     }
 }
 
-/// Runs the loop beside `story`, with a target of 10 requests a replica.
+/// Runs the loop and `story` at the same time, with a target of 10 requests per replica.
 async fn play(annotations: &[(&str, &str)], story: impl AsyncFnOnce(&Fake)) -> Fake {
     let config =
         Config::from_map([("allow-zero-initial-scale", "true"), ("initial-scale", "0")]).unwrap();
@@ -144,7 +144,7 @@ async fn play(annotations: &[(&str, &str)], story: impl AsyncFnOnce(&Fake)) -> F
     let annotations = Annotations::parse(&config, given).unwrap();
     let settings = Settings::resolve(&config, &annotations, 0);
     let fake = Fake::new();
-    // Not on a second, as it will be in life.
+    // The clock does not start on a full second, as in reality.
     let clock = Clock::starting_at(Duration::from_millis(1_000_300));
     let autoscaler = Autoscaler::new(settings, clock, fake.clone(), fake.clone(), fake.clone());
     tokio::select! {
@@ -205,7 +205,7 @@ async fn what_is_idle_goes_to_zero_after_window_and_grace() {
         fake.wake.notify_one();
         seconds(10.0).await;
         fake.load(0.0);
-        // 6 s of window and 30 s of grace.
+        // 6 s of stable window and 30 s of grace period.
         seconds(34.0).await;
         assert_eq!(fake.orders(), [1]);
         seconds(8.0).await;

@@ -1,4 +1,4 @@
-//! The engine from end to end: facts and reports in, effects out.
+//! The engine from end to end: facts and reports as input, effects as output.
 
 mod known;
 mod overtaken;
@@ -15,7 +15,7 @@ use super::{
 const START: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
 
-/// A cluster with nodes that report every second, 100 ms after the full one.
+/// A cluster with nodes that report every second, 100 ms after the full second.
 struct Cluster {
     engine: Engine,
     now: Timestamp,
@@ -68,7 +68,7 @@ impl Cluster {
         }
     }
 
-    /// A ready pod of `of` on a node, with so many requests in flight all the time.
+    /// Adds a ready pod of `of` on a node, with a constant number of requests in flight.
     fn pod(&mut self, of: &str, name: &str, node: &str, load: u64) {
         let owner = Owner {
             api_version: "apps/v1".into(),
@@ -120,7 +120,7 @@ impl Cluster {
         }
     }
 
-    /// Lets seconds pass; what was wanted meanwhile, orders carried out.
+    /// Passes time second by second. Returns the effects; scale requests are carried out.
     fn pass(&mut self, seconds: u64) -> Vec<Effect> {
         for _ in 0..seconds {
             let next = Timestamp::from_secs(self.now.since_epoch().as_secs() + 1);
@@ -231,7 +231,7 @@ fn a_workload_follows_its_load_up_and_down() {
     assert_eq!(orders(&effects).last().unwrap().1, 1, "{effects:?}");
 }
 
-/// Two workloads for seven in flight a pod.
+/// Two workloads with seven requests in flight per pod.
 fn blue_and_green() -> Cluster {
     let mut cluster = Cluster::new();
     for name in ["blue", "green"] {
@@ -291,7 +291,7 @@ fn a_silent_node_never_shrinks_a_workload_and_may_not_hide_growth() {
         (view.pods_without_metrics, view.without_metrics[0].as_str()),
         (1, "b")
     );
-    // What is held counts: 7 of the silent one and 21 here need 4.
+    // The last report still counts: 7 of the pod without current metrics plus 21 here need 4 pods.
     cluster.find("a").load = 21;
     assert_eq!(orders(&cluster.pass(70)).last().unwrap().1, 4);
     cluster.find("b").silent = false;
@@ -370,7 +370,7 @@ fn bad_annotations_are_told_and_nothing_is_scaled() {
     assert_eq!(reason, "InvalidAnnotations");
     assert!(note.contains("autoscaling.knative.dev/targett"), "{note}");
     assert_eq!(orders(&effects), []);
-    // Mended, it is scaled at once.
+    // Once the annotation is valid, the workload is scaled at once.
     cluster.engine.target_seen(
         cluster.now,
         target("web", 1, &[("autoscaling.knative.dev/target", "100")]),
@@ -587,7 +587,7 @@ fn what_another_object_controls_is_a_workload_only_where_pods_lead_to_it() {
         views.map(|view| view.name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(&cluster), ["web"]);
-    // Its owner cannot be scaled: it is the topmost that can.
+    // Its owner cannot be scaled, so this object is the topmost scalable one.
     let mut topmost = target("made", 1, &[]);
     topmost.owned = true;
     cluster.engine.target_seen(cluster.now, topmost);

@@ -1,4 +1,4 @@
-//! Runs the program.
+//! Runs the `ebb` program.
 
 use std::{
     io::Write as _,
@@ -7,14 +7,14 @@ use std::{
 
 use serde_json::Value;
 
-/// What the program said.
+/// The program's output.
 pub(crate) struct Said {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// Runs it with `arguments`, and `input` on stdin.
+/// Runs the program with `arguments`, and with `input` on stdin.
 pub(crate) fn run(arguments: &[String], input: &str) -> Said {
     let mut child = Command::new(env!("CARGO_BIN_EXE_ebb"))
         .args(arguments)
@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &[String], input: &str) -> Said {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It may refuse its arguments before it reads.
+    // A write error is ignored: the program may refuse its arguments before it reads.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     Said {
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &[String], input: &str) -> Said {
     }
 }
 
-/// A run of `ebb simulate`, put together.
+/// A run of `ebb simulate`, step by step configured.
 #[derive(Default)]
 pub(crate) struct Simulation {
     config: Vec<String>,
@@ -60,12 +60,12 @@ impl Simulation {
         self
     }
 
-    /// The decisions on `steps`, one JSON object each.
+    /// Runs on `steps` and returns the decisions, one JSON object each.
     pub(crate) fn steps(&self, steps: &str) -> Vec<Value> {
         self.run("--steps=-", steps)
     }
 
-    /// What is printed for `trace`, one JSON object a line; the last has the summary.
+    /// Runs on `trace` and returns the output, one JSON object per line; the last is the summary.
     pub(crate) fn trace(&self, trace: &str) -> Vec<Value> {
         self.run("--trace=-", trace)
     }

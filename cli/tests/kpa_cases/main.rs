@@ -1,7 +1,7 @@
-//! Knative's behaviour through the `ebb` program: every row of the case file that its command line can reach, each a test
+//! Knative's behaviour through the `ebb` program: every row of the case file that its command line can reach is a test,
 //! named by its id and group.
 //!
-//! The rows that it cannot reach are named here with the reason; a row in neither set fails.
+//! The rows that the command line cannot reach are listed here with the reason; a row in neither set fails.
 
 #![expect(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ use libtest_mimic::{Arguments, Trial};
 
 use crate::row::Row;
 
-/// Rows of what happens inside, by group, or by id where the rest of the group can be reached.
+/// Rows about internal behaviour, by group, or by id if the rest of the group can be reached.
 const INSIDE: [(&str, &str); 10] = [
     (
         "buckets",

@@ -1,4 +1,4 @@
-//! Groups `kpa-scaler` and `num-activators`: bounds and the way to zero, through `ebb simulate --steps`.
+//! Groups `kpa-scaler` and `num-activators`: bounds and scale to zero, through `ebb simulate --steps`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
 /// The columns of the one step of a row.
 struct Step {
     replicas: u64,
-    /// What the load has to be for the figure that is wanted; none when none is.
+    /// The load that makes the row's desired number; `None` if the row has none.
     load: Option<u64>,
     reachable: bool,
     proxied_for: String,
@@ -101,7 +101,7 @@ fn take(simulation: &mut Simulation, step: &mut Step, clause: &str) {
         "probe error" => step.activator_answers = false,
         "unreachable" => step.reachable = false,
         "reachable" | "unknown" | "default status" => {}
-        // What is not activating any more is.
+        // Initialised means no longer activating, which is already so.
         "target initialised" => {}
         "minScale" => drop(simulation.annotation("min-scale", value)),
         "maxScale" => drop(simulation.annotation("max-scale", value)),

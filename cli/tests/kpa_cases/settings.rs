@@ -1,4 +1,4 @@
-//! Groups `target` and `panic-window`: what the summary says was in force.
+//! Groups `target` and `panic-window`: the settings in force, from the summary.
 
 use crate::{
     ebb::Simulation,

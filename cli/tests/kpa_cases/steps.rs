@@ -9,7 +9,7 @@ use crate::{
 
 const HEADER: &str = "t,ready,stable,panic,reachable\n";
 
-/// A simulation with the settings of `words`. The utilisation is 75 % where total and target differ.
+/// A simulation with the settings of `words`. The utilisation is 75 % if total and target differ.
 fn simulation(words: &Words) -> Simulation {
     let mut simulation = Simulation::default();
     let target: f64 = words.number("target");
@@ -23,7 +23,8 @@ fn simulation(words: &Words) -> Simulation {
         .annotation("target-utilization-percentage", &share.round().to_string())
         .annotation("target-burst-capacity", words.text("tbc"));
     let threshold: f64 = words.number("panicThreshold");
-    // Some rows have it in per cent, and some one that no setting allows: never.
+    // Most rows have a ratio. Some have per cent, or a value that no setting allows: both are read as 1000 %, with which
+    // panic never starts.
     let threshold = if threshold >= 100.0 {
         1000.0
     } else {
@@ -44,7 +45,7 @@ fn simulation(words: &Words) -> Simulation {
     simulation
 }
 
-/// A line of input for a step of a row.
+/// A line of input for one step of a row.
 fn step(words: &Words, later: u64, reachable: bool) -> String {
     let t = words.duration("t").as_secs() + later;
     let (stable, panic) = (words.text("stable"), words.text("panic"));
@@ -68,7 +69,8 @@ pub(crate) fn check(row: &Row) {
     let mut input = HEADER.to_owned();
     let mut later = 0;
     if row.config.contains("pre: ") {
-        // Found with as many pods, which is a panic; nothing is known until the first step.
+        // The autoscaler starts with this number of ready pods, which begins a panic; no load is known until the first
+        // step.
         let ago = words.text("panicTime").strip_prefix("now-").unwrap();
         later = crate::row::duration(ago).as_secs();
         simulation.option("--initial-ready", words.text("maxPanicPods"));
@@ -101,7 +103,7 @@ pub(crate) fn check(row: &Row) {
     }
 }
 
-/// An autoscaler that finds `ready` pods: whether that is a panic, and how many it keeps.
+/// Checks an autoscaler that starts with `ready` pods: whether it panics, and how many pods it keeps.
 fn constructed(ready: &str, expected: &Words) {
     let mut simulation = Simulation::default();
     simulation.option("--initial-ready", ready);
@@ -141,7 +143,7 @@ pub(crate) fn check_delay(row: &Row) {
     assert_eq!(desired, expected);
 }
 
-/// Before the first decision.
+/// Checks the state before the first decision.
 pub(crate) fn check_first(row: &Row) {
     assert!(
         row.input.starts_with("decider just created"),
@@ -150,7 +152,7 @@ pub(crate) fn check_first(row: &Row) {
     );
     let mut simulation = Simulation::default();
     simulation.annotation("target-burst-capacity", Words::of(&row.config).text("tbc"));
-    // Nobody knows of pods or load yet.
+    // Neither pods nor load are known yet.
     let decisions = simulation.steps("t,ready,stable,panic\n0,-,-,-\n");
     let expected = Words::of(&row.expected.replace("status.", ""));
     assert_eq!(expected.number::<i64>("desired"), -1);
@@ -161,7 +163,7 @@ pub(crate) fn check_first(row: &Row) {
     );
 }
 
-/// A sliding maximum over slots of two seconds: that of the scale-down delay.
+/// Checks a sliding maximum over slots of two seconds, as the scale-down delay uses it.
 pub(crate) fn check_maximum(row: &Row) {
     let slots: u64 = between(&row.config, "window of ", " slots")
         .unwrap()
@@ -184,11 +186,11 @@ pub(crate) fn check_maximum(row: &Row) {
         .annotation("target", "1")
         .annotation("target-utilization-percentage", "100")
         .annotation("scale-down-delay", &format!("{}s", slots * 2))
-        // As low as is wanted at once.
+        // The rate limit must not slow the descent.
         .config("max-scale-down-rate", "1000");
     let mut input = HEADER.to_owned();
     for (slot, value) in indices.iter().zip(&values) {
-        // As many ready as are wanted: no panic.
+        // As many ready pods as desired ones: no panic.
         input += &format!("{},{value},{value},{value},true\n", slot * 2);
     }
     let maxima: Vec<_> = simulation

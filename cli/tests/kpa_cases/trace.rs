@@ -15,7 +15,8 @@ pub(crate) fn check_collector(row: &Row) {
             simulation
                 .annotation("window", words.text("stable"))
                 .annotation("panic-window-percentage", &share.to_string());
-            // One second earlier, and past the window: decisions fall on even seconds.
+            // One second earlier than the row, and one second longer than the window, because decisions fall on even
+            // seconds.
             let rows: String = (0..=10).map(|t| format!("{t},{}\n", t + 4)).collect();
             let decisions = simulation.trace(&format!("t,concurrency\n{rows}"));
             let last = decisions.last().unwrap();

@@ -9,7 +9,7 @@ fn lint(manifest: &str) -> Said {
     ebb::run(&["lint".to_owned(), "-".to_owned()], manifest)
 }
 
-/// Keys and values in YAML, in quotes.
+/// Keys and values as YAML, in quotes.
 fn yaml(pairs: &[(String, &str)], indent: &str) -> String {
     pairs
         .iter()

@@ -108,7 +108,7 @@ async fn the_list_is_told_once_and_then_what_changes() {
     assert_eq!(data["rows"][0]["requested_replicas"], 5);
 }
 
-/// A source with so many workloads.
+/// A source with this many workloads.
 struct Many(usize);
 
 impl Source for Many {

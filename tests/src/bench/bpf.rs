@@ -1,7 +1,7 @@
-//! Programs that do nothing, and the kernel's stop-watch for programs.
+//! Programs that do nothing, and the kernel's run-time statistics for programs.
 //!
-//! By bpf(2) itself: two instructions need no compiler and no loader. All of it lives by file
-//! descriptors, so the kernel puts everything back when this process ends, however it ends.
+//! It calls bpf(2) directly: two instructions need no compiler and no loader. Everything is owned by file descriptors, so
+//! the kernel removes it when this process ends, however it ends.
 
 use std::{
     fs::File,
@@ -21,15 +21,15 @@ const BPF_ENABLE_STATS: libc::c_long = 32; // Linux 5.8
 const CGROUP_SKB: u32 = 8;
 const SOCK_OPS: u32 = 13;
 
-/// Where on a cgroup a program is attached: numbers of `enum bpf_attach_type`.
+/// The attach point on a cgroup: numbers of `enum bpf_attach_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum Hook {
     /// Packets to the cgroup's sockets.
     Ingress = 0,
-    /// Packets from them.
+    /// Packets from the cgroup's sockets.
     Egress = 1,
-    /// Their opening and closing.
+    /// Opening and closing of the cgroup's sockets.
     SockOps = 3,
 }
 
@@ -42,7 +42,7 @@ struct Instruction {
     immediate: i32,
 }
 
-/// `r0 = 1; exit`: let it pass.
+/// `r0 = 1; exit`: lets the packet pass.
 const NOTHING: [Instruction; 2] = [
     Instruction {
         code: 0xb7, // BPF_ALU64 | BPF_MOV | BPF_K
@@ -58,7 +58,7 @@ const NOTHING: [Instruction; 2] = [
     },
 ];
 
-/// What `union bpf_attr` holds for BPF_PROG_LOAD, as far as it is used.
+/// The part of `union bpf_attr` that BPF_PROG_LOAD uses here.
 #[repr(C)]
 #[derive(Default)]
 struct Load {
@@ -76,7 +76,7 @@ struct Load {
     attach_type: u32,
 }
 
-/// The same for BPF_LINK_CREATE.
+/// The part of `union bpf_attr` for BPF_LINK_CREATE.
 #[repr(C)]
 struct Link {
     program: u32,
@@ -85,22 +85,22 @@ struct Link {
     flags: u32,
 }
 
-/// The same for BPF_ENABLE_STATS; 0 is BPF_STATS_RUN_TIME.
+/// The part of `union bpf_attr` for BPF_ENABLE_STATS; 0 is BPF_STATS_RUN_TIME.
 #[repr(C)]
 struct Statistics {
     kind: u32,
 }
 
-/// The three programs of a counter, doing nothing. Dropping it detaches them.
+/// A counter's three programs, with empty bodies. Dropping the value detaches them.
 #[derive(Debug)]
 pub(super) struct Empty {
-    /// Program and link of each.
+    /// Program and link of each hook.
     _held: [(OwnedFd, OwnedFd); 3],
 }
 
 impl Empty {
     /// # Errors
-    /// The kernel refuses: no root, or no cgroup v2.
+    /// If the kernel refuses: no root, or no cgroup v2.
     pub(super) fn attach(cgroup: &Path) -> Result<Self> {
         let folder = File::open(cgroup).with_context(|| cgroup.display().to_string())?;
         let attach = |hook| program(&folder, hook).context("cannot attach an empty program");
@@ -128,7 +128,7 @@ fn program(cgroup: &File, hook: Hook) -> io::Result<(OwnedFd, OwnedFd)> {
         ..Load::default()
     };
     load.name[..9].copy_from_slice(b"ebb_empty");
-    // SAFETY: `NOTHING` and `license` are static, as what the addresses in it point to must be.
+    // SAFETY: `NOTHING` and `license` are static, so the addresses in the attribute are valid.
     let program = unsafe { bpf(BPF_PROG_LOAD, &mut load) }?;
     let mut link = Link {
         program: program.as_raw_fd().cast_unsigned(),
@@ -136,29 +136,29 @@ fn program(cgroup: &File, hook: Hook) -> io::Result<(OwnedFd, OwnedFd)> {
         attach_type: hook as u32,
         flags: 0,
     };
-    // SAFETY: no addresses in it.
+    // SAFETY: the attribute contains no addresses.
     let link = unsafe { bpf(BPF_LINK_CREATE, &mut link) }?;
     Ok((program, link))
 }
 
-/// Has the kernel take the time of every run of every program while what this gives is held, at
-/// some 30 ns a run. Linux 5.8.
+/// Lets the kernel measure every run of every program while the returned descriptor is open. Costs some 30 ns a run. Linux
+/// 5.8.
 ///
 /// # Errors
-/// The kernel refuses: no root.
+/// If the kernel refuses: no root.
 pub(super) fn measure_runs() -> Result<OwnedFd> {
-    // SAFETY: no addresses in it.
+    // SAFETY: the attribute contains no addresses.
     unsafe { bpf(BPF_ENABLE_STATS, &mut Statistics { kind: 0 }) }
         .context("cannot have the kernel measure programs")
 }
 
-/// One bpf(2) that gives a file descriptor.
+/// Calls bpf(2) and returns the resulting file descriptor.
 ///
 /// # Safety
-/// `attr` is laid out as the kernel's `union bpf_attr` is for the command, and addresses in it are
-/// good for the call.
+/// `attr` must have the layout of the kernel's `union bpf_attr` for the command, and addresses in it must be valid during
+/// the call.
 unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<OwnedFd> {
-    // SAFETY: a live value of the size given; the rest is the caller's promise.
+    // SAFETY: `attr` is a live value of the given size; the caller guarantees the rest.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -168,7 +168,7 @@ unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<OwnedFd> {
         )
     };
     match libc::c_int::try_from(result) {
-        // SAFETY: these commands answer a new descriptor, which nobody else has.
+        // SAFETY: these commands return a new descriptor, which nothing else owns.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }

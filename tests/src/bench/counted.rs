@@ -1,5 +1,5 @@
-//! Ebb's counter on a cgroup, through `ebb watch` as a user would run it, and what it counted: a
-//! program that counts nothing would be the cheapest of all.
+//! Ebb's counter on a cgroup, through `ebb watch` as a user would run it, and its counts. The counts are checked, because a
+//! program that counts nothing would be the cheapest.
 
 use std::{
     path::Path,
@@ -9,10 +9,10 @@ use std::{
 
 use crate::harness::{Signal, ebb::Ebb};
 
-/// Loading takes half a second; a loaded machine gets this long.
+/// Limit for loading the programs, which takes half a second; the limit allows for a loaded machine.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A line of `ebb watch --json`, the part in use.
+/// The used part of a line of `ebb watch --json`.
 #[derive(Debug, serde::Deserialize)]
 struct Line {
     t: f64,
@@ -21,7 +21,7 @@ struct Line {
     excluded: u64,
 }
 
-/// A running `ebb watch`; dropping it ends it, and with it all programs.
+/// A running `ebb watch`. Dropping it ends the process, and with it all programs.
 #[derive(Debug)]
 pub(super) struct Counted {
     ebb: Ebb<Line>,
@@ -29,10 +29,10 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    /// Starts it on a cgroup and waits until it counts.
+    /// Starts `ebb watch` on a cgroup and waits until it counts.
     ///
     /// # Panics
-    /// It does not.
+    /// If `ebb watch` does not start to count.
     pub(super) fn start(ebb: &Path, cgroup: &Path, interval: &str) -> Self {
         let mut command = Command::new(ebb);
         command
@@ -43,7 +43,7 @@ impl Counted {
         Self { ebb, seen: 0 }
     }
 
-    /// The process that holds the programs.
+    /// The process that owns the programs.
     pub(super) fn pid(&self) -> u32 {
         self.ebb.pid()
     }
@@ -51,14 +51,14 @@ impl Counted {
     /// Requests counted or excluded since the start.
     ///
     /// # Panics
-    /// It has ended.
+    /// If `ebb watch` has ended.
     pub(super) fn requests(&mut self) -> u64 {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs_f64();
         let seen = &mut self.seen;
-        // The line of an interval that began after now: all before is in it or an earlier one.
+        // Waits for an interval that began after now: everything earlier is in its line or in a previous one.
         self.ebb
             .await_line("the next line of ebb watch", SOON, |line| {
                 *seen += line.requests + line.excluded;
@@ -67,10 +67,10 @@ impl Counted {
         self.seen
     }
 
-    /// Ends it, and waits until its programs are detached.
+    /// Ends `ebb watch`, and waits until its programs are detached.
     ///
     /// # Panics
-    /// It does not end.
+    /// If the process does not end.
     pub(super) fn end(mut self) {
         self.ebb.signal(Signal::SIGINT);
         self.ebb.wait(SOON);

@@ -1,8 +1,8 @@
-//! `ebb-bench door`: what a request pays for the way through the activator.
+//! `ebb-bench door`: the cost of the path through the activator for one request.
 //!
-//! nginx with a page of 600 bytes, straight and through `ebb-test-door` (the activator's library), and through
-//! Knative's queue-proxy where one is given, in turn and in another order each time. It errs towards too large a
-//! cost: client, proxy and server share the processors.
+//! nginx serves a page of 600 bytes, directly, through `ebb-test-door` (the activator's library), and optionally through
+//! Knative's queue-proxy. All are measured in turn, in a different order each time. Bias: towards too large a cost, because
+//! client, proxy and server share the processors.
 
 use std::{
     io::{Read as _, Write as _},
@@ -29,32 +29,32 @@ use crate::harness::eventually;
 
 const PATH: &str = "/small";
 
-/// The load at which the added time is measured, requests a second in all and the connections that share it: far
-/// below what any of the three can do.
+/// The load at which the added latency is measured: requests a second in total, and the connections that share them. Far
+/// below the capacity of any of the three.
 const RATE: u32 = 1000;
 const CONNECTIONS: u32 = 10;
 
-/// Bounds.
+/// Bounds on the results.
 const ADDED_MS: f64 = 0.2;
 const TIMES_QUEUE_PROXY: f64 = 3.0;
 const MEMORY_MIB: f64 = 200.0;
 
-/// Requests that are held to see their memory.
+/// Requests that are queued to measure their memory.
 const HELD: usize = 10_000;
 
-/// Starting, holding ten thousand: seconds on a loaded machine.
+/// Limit for starting and for queueing ten thousand requests, which take seconds on a loaded machine.
 const SOON: Duration = Duration::from_secs(60);
 
 /// Time, throughput and memory of the activator
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Turns of all, of which the median is taken
+    /// Turns of all, whose median is the result
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pairs: u32,
     /// Seconds of each load
     #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
-    /// Knative's queue-proxy: takes part as the third
+    /// Knative's queue-proxy, as the third variant
     #[arg(long, value_name = "FILE")]
     queue_proxy: Option<PathBuf>,
     /// Print JSON
@@ -67,26 +67,26 @@ struct Results {
     /// Median latency at 1000 requests/s, ms.
     direct_p50_ms: f64,
     door_p50_ms: f64,
-    /// Median over the turns of the difference of the two.
+    /// Median over the turns of the difference of the two latencies, ms.
     added_p50_ms: f64,
     /// Requests a second at saturation.
     direct_rate: f64,
     door_rate: f64,
     queue_proxy_rate: Option<f64>,
-    /// Median over the turns of door to queue-proxy.
+    /// Median over the turns of the ratio of the door's rate to the queue-proxy's.
     times_queue_proxy: Option<f64>,
-    /// Resident memory of the door without and with [`HELD`] requests held, MiB.
+    /// Resident memory of the door without and with [`HELD`] requests queued, MiB.
     memory_idle_mib: f64,
     memory_held_mib: f64,
 }
 
-/// Measures and prints; whether all bounds are kept.
+/// Measures and prints. Returns whether all bounds are kept.
 ///
 /// # Errors
-/// Something that it needs is not there, or it was interrupted.
+/// If something that the measurement needs is missing, or it was interrupted.
 ///
 /// # Panics
-/// A server or client could not be started.
+/// If a server or client cannot be started.
 pub(super) fn run(options: &Options) -> Result<bool> {
     let site = Site::new()?;
     let server = site.nginx().http1();
@@ -212,7 +212,7 @@ struct Turn {
 }
 
 impl Turn {
-    /// Who is first changes from one to the next: what follows a load is not as what follows a rest.
+    /// The first target changes from turn to turn: a measurement after a load differs from one after a pause.
     fn take(
         number: u32,
         seconds: u32,
@@ -247,8 +247,8 @@ impl Turn {
     }
 }
 
-/// The median latency, in ms, of [`RATE`] requests a second. Each is due at a time of its own and counts from then,
-/// so that a slow one delays none in the figures.
+/// The median latency of [`RATE`] requests a second, ms. Each request has its own due time. Its latency counts from the
+/// moment it is sent: if a slow request delays the next one on its connection, that delay is not in the figures.
 fn p50(to: SocketAddr, seconds: u32) -> Result<f64> {
     interrupt::check()?;
     let clients: Vec<_> = (0..CONNECTIONS)
@@ -269,7 +269,7 @@ fn client(to: SocketAddr, number: u32, seconds: u32) -> Result<Vec<f64>> {
     stream.set_nodelay(true)?;
     let request = format!("GET {PATH} HTTP/1.1\r\nHost: {to}\r\n\r\n");
     let every = Duration::from_secs(1) * CONNECTIONS / RATE;
-    // Not all at once.
+    // The connections start at different times.
     let mut due = Instant::now() + every * number / CONNECTIONS;
     let mut times = Vec::new();
     for _ in 0..seconds * RATE / CONNECTIONS {
@@ -283,7 +283,7 @@ fn client(to: SocketAddr, number: u32, seconds: u32) -> Result<Vec<f64>> {
     Ok(times)
 }
 
-/// Reads one answer with a body of the length its header gives.
+/// Reads one response with a body of the length that its header gives.
 fn answer(stream: &mut TcpStream) -> Result<()> {
     let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
@@ -309,7 +309,7 @@ fn answer(stream: &mut TcpStream) -> Result<()> {
     }
 }
 
-/// Memory of a door with nothing behind it: without, and with requests held, MiB.
+/// Memory of a door without backends, first without and then with queued requests, MiB.
 fn held() -> Result<(f64, f64)> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
@@ -381,7 +381,7 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        // It may be dead; then there is nothing to end.
+        // The process may have ended already; then there is nothing to end.
         let _ended = self.process.kill();
         let _reaped = self.process.wait();
     }

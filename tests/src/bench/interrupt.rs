@@ -1,5 +1,5 @@
-//! Ctrl-C: noted, and asked for wherever the bench waits, so that what it made is taken away by
-//! whoever made it.
+//! Ctrl-C: recorded by a signal handler and checked wherever the bench waits, so that destructors remove what the bench
+//! created.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,9 +12,9 @@ extern "C" fn note(_: libc::c_int) {
     INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP are noted instead of ending the program.
+/// From now on, SIGINT, SIGTERM and SIGHUP are recorded and do not end the program.
 pub(super) fn listen() -> Result<()> {
-    // A system call that waits goes on after the signal: nothing here expects to be cut short.
+    // A waiting system call is restarted after the signal: no code here expects EINTR.
     let action = SigAction::new(
         SigHandler::Handler(note),
         SaFlags::SA_RESTART,
@@ -28,7 +28,7 @@ pub(super) fn listen() -> Result<()> {
 }
 
 /// # Errors
-/// The bench is to end.
+/// If one of the signals has arrived.
 pub(super) fn check() -> Result<()> {
     if INTERRUPTED.load(Ordering::Relaxed) {
         bail!("interrupted");

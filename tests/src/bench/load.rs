@@ -1,4 +1,4 @@
-//! Loads: who asks for what, and what came back as the client says.
+//! Loads: the client, its requests, and the result that the client reports.
 
 use std::{net::SocketAddr, thread, time::Duration};
 
@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, bail};
 use super::interrupt;
 use crate::harness::client::Client;
 
-/// Clients of an HTTP/1 load: enough to keep one worker busy without a queue that hides it.
+/// Connections of an HTTP/1 load: enough to keep one worker busy without a queue that hides its latency.
 const CLIENTS: &str = "50";
 
-/// How often to look whether a client is done, or Ctrl-C has been pressed.
+/// Time between two checks of whether a client has ended or Ctrl-C was pressed.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What a client program is to do.
+/// The task of a client program.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Load {
     /// `wrk`, 50 connections with one request each at a time.
@@ -21,7 +21,7 @@ pub(super) enum Load {
         path: &'static str,
         user_agent: Option<&'static str>,
     },
-    /// `h2load`, so many streams at a time in each connection.
+    /// `h2load`, with this many streams at a time in each connection.
     Http2 {
         path: &'static str,
         connections: u32,
@@ -33,10 +33,10 @@ impl Load {
     /// Loads a server for some seconds.
     ///
     /// # Errors
-    /// Interrupted, or not every answer was good.
+    /// If interrupted, or if a response was not good.
     ///
     /// # Panics
-    /// The client cannot be started.
+    /// If the client cannot be started.
     pub(super) fn run(self, server: SocketAddr, seconds: u32) -> Result<()> {
         match self {
             Self::Http1 { path, user_agent } => {
@@ -62,24 +62,24 @@ impl Load {
     }
 }
 
-/// What `wrk` says of its clients' experience.
+/// The results that `wrk` reports.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Report {
-    /// Requests that were answered.
+    /// Requests answered.
     pub(super) requests: f64,
-    /// Requests a second.
+    /// Requests per second.
     pub(super) rate: f64,
-    /// Milliseconds that 99 of 100 requests took at most.
+    /// 99th percentile of the latency, ms.
     pub(super) p99: f64,
 }
 
-/// `wrk` for some seconds.
+/// Runs `wrk` for some seconds.
 ///
 /// # Errors
-/// Interrupted, or not every answer was good.
+/// If interrupted, or if a response was not good.
 ///
 /// # Panics
-/// It cannot be started.
+/// If the program cannot be started.
 pub(super) fn wrk(
     server: SocketAddr,
     path: &str,
@@ -128,7 +128,7 @@ impl Report {
     }
 }
 
-/// A time as wrk writes it: `850.00us`, `1.20ms`, `1.05s`.
+/// Parses a time in wrk's format, to milliseconds: `850.00us`, `1.20ms`, `1.05s`.
 fn milliseconds(text: &str) -> Option<f64> {
     let split = text.find(|c: char| c.is_ascii_alphabetic())?;
     let (number, unit) = text.split_at(split);

@@ -1,9 +1,8 @@
-//! What the counter costs: the measurements behind `cargo xtask bench`.
+//! The cost of the counter: the measurements behind `cargo xtask bench`.
 //!
-//! Biased towards figures that hold on a noisy machine: what is compared is measured in turn, a
-//! figure is the median of several turns, and a ratio is the median of the ratios of neighbours in
-//! time. Servers and clients are those of the distribution, and the server's own count says how
-//! many requests there were. It ends with exit code 1 where a bound is missed.
+//! Bias: towards figures that hold on a noisy machine. Compared things are measured in turn, a figure is the median of
+//! several turns, and a ratio is the median of the ratios of adjacent measurements. Servers and clients are the
+//! distribution's, and the server's own count gives the number of requests. The exit code is 1 if a bound is missed.
 
 mod bpf;
 mod counted;
@@ -38,13 +37,13 @@ enum Bench {
     Overhead(overhead::Options),
 }
 
-/// Measures, and prints what came out.
+/// Measures and prints the results.
 ///
 /// # Errors
-/// Something that the measurement needs is not there, or it was interrupted.
+/// If something that the measurement needs is missing, or it was interrupted.
 ///
 /// # Panics
-/// A server or client could not be started (the fixtures are those of the tests).
+/// If a server or client cannot be started (the fixtures are those of the tests).
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     interrupt::listen()?;
     let good = match &options.bench {

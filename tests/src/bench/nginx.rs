@@ -1,4 +1,4 @@
-//! The server under load: nginx with one worker, as the figures of proxies are taken.
+//! The server under load: nginx with one worker, as is usual for benchmarks of proxies.
 
 use std::{fs, net::SocketAddr, process::Stdio, time::Duration};
 
@@ -12,10 +12,10 @@ use crate::harness::{Process, TestCgroup, eventually, free_port};
 /// Bytes of the small page.
 const SMALL: usize = 600;
 
-/// Bytes of the large one.
+/// Bytes of the large page.
 const LARGE: usize = 16 * 1024;
 
-/// It takes milliseconds; a loaded machine gets this long.
+/// Limit for nginx to listen, which takes milliseconds; the limit allows for a loaded machine.
 const LISTENS_WITHIN: Duration = Duration::from_secs(20);
 
 /// A running nginx: `/small` and `/large` by HTTP/1 and HTTP/2.
@@ -29,10 +29,10 @@ pub(super) struct Nginx {
 
 impl Nginx {
     /// # Errors
-    /// Its folder cannot be made.
+    /// If its folder cannot be created.
     ///
     /// # Panics
-    /// It does not listen in time.
+    /// If the server does not listen in time.
     pub(super) fn start(cgroup: &TestCgroup) -> Result<Self> {
         let prefix = tempfile::Builder::new()
             .prefix("ebb-nginx-")
@@ -75,27 +75,27 @@ impl Nginx {
         })
     }
 
-    /// Where it speaks HTTP/1.
+    /// The HTTP/1 address.
     pub(super) fn http1(&self) -> SocketAddr {
         self.http1
     }
 
-    /// Where it speaks HTTP/2, with prior knowledge.
+    /// The HTTP/2 address, with prior knowledge.
     pub(super) fn http2(&self) -> SocketAddr {
         self.http2
     }
 
-    /// How many requests it has had, by either, the one that asks included.
+    /// Number of requests received over both protocols, this query included.
     ///
     /// # Errors
-    /// It does not say.
+    /// If the server does not report the count.
     pub(super) fn requests(&self) -> Result<u64> {
         stub_status(self.http1).map_err(|text| anyhow!("no count in {text:?}"))
     }
 }
 
-/// `user root`: the worker reads the folder, which is this run's alone. `keepalive_requests` is high
-/// so that connections live as long as the load does; it goes for streams too.
+/// The configuration. `user root`: the worker reads the folder, which is private to this run. `keepalive_requests` is high,
+/// so that connections live as long as the load; the limit applies to streams too.
 const CONFIGURATION: &str = "
 daemon off;
 user root;

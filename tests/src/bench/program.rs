@@ -1,4 +1,4 @@
-//! Where the programs are that take part.
+//! Finds the programs that take part.
 
 use std::{
     env,
@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// One of ours: beside this program, where cargo puts all of a workspace.
+/// One of our own programs: next to this program, where cargo puts all programs of a workspace.
 ///
 /// # Errors
-/// It is not built.
+/// If the program is not built.
 pub(super) fn ours(name: &str) -> Result<PathBuf> {
     let program = env::current_exe()
         .context("no path of this program")?
@@ -22,14 +22,14 @@ pub(super) fn ours(name: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// One of others, from the `PATH` or the `sbin` folders: nginx lives there, and not every root has
-/// them on the `PATH`.
+/// A third-party program, from the `PATH` or the `sbin` folders: nginx is installed there, and not every root has them on
+/// the `PATH`.
 pub(super) fn others(name: &str) -> Command {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<_> = env::split_paths(&path).collect();
     folders.extend(["/usr/sbin", "/sbin"].map(|folder| Path::new(folder).to_owned()));
     let mut command = Command::new(name);
-    // std looks a program up in the child's own PATH where one is set.
+    // std looks up a program in the child's `PATH` if the command sets one.
     if let Ok(path) = env::join_paths(folders) {
         command.env("PATH", path);
     }

@@ -1,9 +1,8 @@
-//! How often the programs on a cgroup ran and for how long, by the kernel's own accounting.
+//! Number and duration of the runs of the programs on a cgroup, from the kernel's own accounting.
 //!
-//! Read from `/proc/PID/fdinfo` of the process that holds their links (Linux 5.8): the program and
-//! the cgroup of a link, the runs of a program. So it is known what is measured, whatever the
-//! programs are called, and nothing of another process has to be opened. What a program spends in
-//! programs that it tail-calls is in its own time.
+//! The source is `/proc/PID/fdinfo` of the process that owns the links (Linux 5.8): a link's program and cgroup, and a
+//! program's runs. So the measured programs are identified by link, whatever their names, and no object of another process
+//! must be opened. The time of a program includes the programs that it tail-calls.
 
 use std::{
     collections::BTreeMap,
@@ -17,19 +16,19 @@ use anyhow::{Context as _, Result, bail};
 
 use super::bpf::Hook;
 
-/// `BPF_CGROUP_INET_SOCK_RELEASE`: a socket is given up. Once a connection, as what sock_ops sees of it.
+/// `BPF_CGROUP_INET_SOCK_RELEASE`: a socket is released. Runs once per connection, as sock_ops does for a close.
 const SOCK_RELEASE: u32 = 34;
 
 /// Runs of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Runs {
     pub(super) count: u64,
-    /// Nanoseconds in all.
+    /// Total nanoseconds.
     pub(super) time: u64,
 }
 
 impl Runs {
-    /// Nanoseconds a run; NaN of none.
+    /// Nanoseconds per run; NaN if there are no runs.
     pub(super) fn each(self) -> f64 {
         self.time as f64 / self.count as f64
     }
@@ -55,7 +54,7 @@ impl Sub for Runs {
     }
 }
 
-/// Runs on one cgroup.
+/// Runs on one cgroup, by hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hooks {
     pub(super) ingress: Runs,
@@ -67,7 +66,7 @@ impl Hooks {
     /// The runs so far of the programs that process `pid` has attached to `cgroup`.
     ///
     /// # Errors
-    /// It has none there, or there is no such process.
+    /// If the process has none there, or does not exist.
     pub(super) fn read(pid: u32, cgroup: &Path) -> Result<Self> {
         let id = fs::metadata(cgroup)
             .with_context(|| cgroup.display().to_string())?
@@ -76,7 +75,7 @@ impl Hooks {
         let mut links = Vec::new();
         let mut programs = BTreeMap::new();
         for entry in fs::read_dir(&folder).context(folder.clone())? {
-            // A descriptor that has been closed meanwhile.
+            // A descriptor that was closed meanwhile.
             let Ok(text) = fs::read_to_string(entry?.path()) else {
                 continue;
             };
@@ -107,7 +106,7 @@ impl Hooks {
         Ok(hooks)
     }
 
-    /// All of them.
+    /// The runs of all hooks, added.
     pub(super) fn total(self) -> Runs {
         self.ingress + self.egress + self.sock_ops
     }
@@ -124,7 +123,7 @@ impl Sub for Hooks {
     }
 }
 
-/// A link of a program to a cgroup.
+/// A link between a program and a cgroup.
 #[derive(Debug, PartialEq, Eq)]
 struct Link {
     program: u32,
@@ -132,7 +131,7 @@ struct Link {
     attach_type: u32,
 }
 
-/// What an fdinfo is about.
+/// The object that an fdinfo file describes.
 #[derive(Debug, PartialEq, Eq)]
 enum Described {
     Link(Link),
@@ -193,7 +192,7 @@ mod tests {
                 attach_type: 1,
             }))
         );
-        // A link to something that is no cgroup, and no program at all.
+        // A link to something other than a cgroup, and then a file that is no BPF object.
         assert_eq!(Described::parse("link_type:\tperf\nprog_id:\t1\n"), None);
         assert_eq!(Described::parse("pos:\t0\nflags:\t02\n"), None);
     }

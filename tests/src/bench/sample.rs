@@ -1,4 +1,4 @@
-//! `ebb-sample` as a server of bodies without end and of work that is known.
+//! `ebb-sample` as a server of endless bodies and of known work.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -11,7 +11,7 @@ use anyhow::Result;
 use super::program;
 use crate::harness::{Process, TestCgroup, eventually, free_port};
 
-/// It takes milliseconds; a loaded machine gets this long.
+/// Limit for the server to listen, which takes milliseconds; the limit allows for a loaded machine.
 const LISTENS_WITHIN: Duration = Duration::from_secs(20);
 
 /// A running `ebb-sample`.
@@ -23,10 +23,10 @@ pub(super) struct Sample {
 
 impl Sample {
     /// # Errors
-    /// It is not built.
+    /// If `ebb-sample` is not built.
     ///
     /// # Panics
-    /// It does not listen in time.
+    /// If the server does not listen in time.
     pub(super) fn start(cgroup: &TestCgroup) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let mut command = Command::new(program::ours("ebb-sample")?);
@@ -41,7 +41,7 @@ impl Sample {
         })
     }
 
-    /// Where it listens.
+    /// The listening address.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }

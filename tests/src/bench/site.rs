@@ -1,4 +1,4 @@
-//! The servers of a pod, in a cgroup of their own.
+//! A pod's servers, in their own cgroup.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::harness::TestCgroup;
 /// nginx and `ebb-sample` in their cgroup.
 #[derive(Debug)]
 pub(super) struct Site {
-    // In the order they are to be taken away.
+    // The fields are dropped in this order.
     nginx: Nginx,
     sample: Sample,
     cgroup: TestCgroup,
@@ -18,10 +18,10 @@ pub(super) struct Site {
 
 impl Site {
     /// # Errors
-    /// A server is not built, or has no folder to run in.
+    /// If a server is not built, or its folder cannot be created.
     ///
     /// # Panics
-    /// A server does not start.
+    /// If a server does not start.
     pub(super) fn new() -> Result<Self> {
         let cgroup = TestCgroup::new();
         Ok(Self {

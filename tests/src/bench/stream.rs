@@ -1,5 +1,4 @@
-//! One body without end, in either direction: a packet of it, and the bare acknowledgement of one,
-//! is all there is on the connection.
+//! One endless body, in either direction: the connection carries only packets of the body and bare acknowledgements.
 
 use std::{
     io::{Read as _, Write as _},
@@ -11,28 +10,28 @@ use anyhow::{Context as _, Result, bail};
 
 use super::interrupt;
 
-/// More than any machine moves in the time (a petabyte).
+/// Body length: more than any machine moves in the time (a petabyte).
 const ENDLESS: u64 = 1_000_000_000_000_000;
 
-/// One read or write: large, so that the client is not what is slow.
+/// Bytes per read or write: large, so that the client is not the bottleneck.
 const PIECE: usize = 256 * 1024;
 
-/// A body that stops for so long will not go on.
+/// A body that stops for this long is reported as stalled.
 const STALLED: Duration = Duration::from_secs(10);
 
-/// Which way the body goes.
+/// Direction of the body.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Way {
-    /// From the server, which gets acknowledgements.
+    /// From the server, which receives acknowledgements.
     Down,
-    /// To the server, which sends them.
+    /// To the server, which sends acknowledgements.
     Up,
 }
 
-/// Moves a body for a time, then breaks the connection off.
+/// Moves a body for a time, then aborts the connection.
 ///
 /// # Errors
-/// The server does not answer or stalls, or it was interrupted.
+/// If the server does not answer or stalls, or if interrupted.
 pub(super) fn run(server: SocketAddr, way: Way, time: Duration) -> Result<()> {
     let mut stream = TcpStream::connect(server).context("no ebb-sample")?;
     stream.set_read_timeout(Some(STALLED))?;

@@ -1,4 +1,4 @@
-//! How results look: two rules and a header line, words to the left and figures to the right.
+//! Table format: two rules and a header line, text left-aligned and figures right-aligned.
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
@@ -7,7 +7,7 @@ const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
-/// A table of `rows`, of which the first column is text.
+/// Formats `rows` as a table whose first column is text.
 pub(super) fn table<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -20,12 +20,12 @@ pub(super) fn table<const N: usize>(
     table
 }
 
-/// The bound of a figure, and whether it is kept: `≤ 5 ✓`.
+/// The bound of a figure, and whether the figure keeps it: `≤ 5 ✓`.
 pub(super) fn at_most(figure: f64, bound: f64) -> String {
     format!("≤ {bound} {}", mark(figure <= bound))
 }
 
-/// The same for one that is not to be less.
+/// A lower bound, in the same form.
 pub(super) fn at_least(figure: f64, bound: f64) -> String {
     format!("≥ {bound} {}", mark(figure >= bound))
 }

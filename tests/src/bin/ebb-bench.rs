@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     match run(&Options::parse()) {
         Ok(code) => code,
         Err(error) => {
-            // One line: what could not be measured, and why. Not anyhow's backtrace.
+            // One line that names the failed measurement and the reason, instead of anyhow's backtrace.
             eprintln!("{error:#}");
             ExitCode::FAILURE
         }

@@ -1,7 +1,7 @@
-//! `ebb-screenshots FOLDER`: the live page during a demonstration, light and dark, as the README shows it.
+//! `ebb-screenshots FOLDER`: screenshots of the live page during a demonstration, light and dark, as the README shows it.
 //!
-//! `ebb run` on the sample server under a load that comes, bursts, falls and stays: two minutes. The times are real,
-//! so no two pictures are the same.
+//! `ebb run` scales the sample server under a load that rises, bursts, falls and stays constant, in two minutes. The times
+//! are real, so no two screenshots are the same.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,13 +18,13 @@ use ebb_tests::harness::{Need, eventually};
 
 #[derive(Parser)]
 struct Args {
-    /// Where `page-light.png` and `page-dark.png` go
+    /// Folder for `page-light.png` and `page-dark.png`
     folder: PathBuf,
 }
 
-/// Pixels: what a README shows without a magnifying glass.
+/// Size in pixels, readable in a README without zoom.
 const SIZE: (u32, u32) = (1280, 900);
-/// Requests at a time, and for how long.
+/// Concurrent requests, and for how long.
 const LOAD: [(u64, Duration); 4] = [
     (4, Duration::from_secs(20)),
     (60, Duration::from_secs(25)),
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
     for (at_a_time, time) in LOAD {
         let client = Client::hey_for(run.address(), "/?sleep=100", time, at_a_time);
         if (at_a_time, time) == LOAD[LOAD.len() - 1] {
-            // In the midst of the last: everything moves.
+            // In the middle of the last phase, when every curve moves.
             std::thread::sleep(time / 2);
             return take(&mut browser, &args.folder);
         }
@@ -60,7 +60,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Both pictures of one moment.
+/// Takes both screenshots of one moment.
 fn take(browser: &mut Browser, folder: &Path) -> Result<()> {
     for (dark, name) in [(false, "page-light.png"), (true, "page-dark.png")] {
         browser.dark(dark);

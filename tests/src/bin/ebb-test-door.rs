@@ -1,8 +1,8 @@
-//! The activator's library and nothing else, as a program of its own: for the tests and the benchmark of what
-//! passes through it, which want to see its memory, its end, and backends that come and go on command.
+//! The activator's library alone, as a separate program. The tests and the benchmark of proxied traffic use it to examine
+//! the process' memory and its exit, and to add and remove backends on command.
 //!
-//! It prints `{"listening":…,"control":…}`, and answers lines on its control port with one line of JSON each:
-//! `add ID ADDRESS`, `remove ID`, `drained ID`, `state`.
+//! It prints `{"listening":…,"control":…}`, and answers each line on its control port with one line of JSON: `add ID
+//! ADDRESS`, `remove ID`, `drained ID`, `state`.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -18,28 +18,28 @@ use tokio::net::{TcpListener, TcpStream};
 
 #[derive(Debug, Parser)]
 struct Options {
-    /// Where to listen.
+    /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// A backend that is there from the beginning.
+    /// A backend that exists from the start.
     #[arg(long)]
     backend: Vec<SocketAddr>,
-    /// What backends speak.
+    /// Protocol of the backends.
     #[arg(long, value_enum, default_value = "detect")]
     protocol: Speech,
     /// Most requests on a backend at a time.
     #[arg(long, default_value_t = 0)]
     hard_limit: u32,
-    /// Most requests that wait.
+    /// Most queued requests.
     #[arg(long, default_value_t = 10_000)]
     max_queued: usize,
-    /// Longest that one waits.
+    /// Longest time that a request is queued.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     max_wait: Duration,
-    /// Longest that a header takes.
+    /// Longest time for reading a request header.
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     header_timeout: Duration,
-    /// Bytes that clients may take.
+    /// Most bytes that clients may occupy.
     #[arg(long)]
     queue_bytes: Option<usize>,
 }
@@ -53,7 +53,7 @@ enum Speech {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    // As many connections as the system grants.
+    // As many connections as the system allows.
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let limits = Limits {
@@ -95,7 +95,7 @@ async fn run(options: Options, limits: Limits) -> anyhow::Result<()> {
     }
 }
 
-/// One control connection, to its end.
+/// Serves one control connection to its end.
 async fn obey(stream: TcpStream, pool: Pool) -> anyhow::Result<()> {
     let (from, mut to) = stream.into_split();
     let mut lines = BufReader::new(from).lines();

@@ -1,5 +1,5 @@
-//! A counter with pins and nothing else, for the tests of restarts and upgrades: it takes over what is
-//! pinned, counts in one cgroup, and says what it reads as JSON lines until it is killed.
+//! A counter with pins and nothing else, for the tests of restarts and upgrades. It takes over existing pins, counts in one
+//! cgroup, and prints its readings as JSON lines until it is killed.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use ebb_agent::counter::Counter;
 use ebb_agent::pins::{Pins, Version};
 use serde_json::json;
 
-/// Often beside what the tests wait for, seldom beside what they measure.
+/// Time between readings: short compared with the tests' waits, long compared with their measurements.
 const EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Parser)]
@@ -21,19 +21,19 @@ struct Options {
     /// The directory of pins.
     #[arg(long)]
     pins: PathBuf,
-    /// The cgroup to count in; without one, what is pinned is taken over and that is all.
+    /// The cgroup to count in; without one, existing pins are taken over and nothing else happens.
     #[arg(long)]
     cgroup: Option<PathBuf>,
-    /// Pretend that the maps have this layout.
+    /// Report that the maps have this layout.
     #[arg(long)]
     layout: Option<u32>,
-    /// Pretend that the programs are of this build.
+    /// Report that the programs are of this build.
     #[arg(long)]
     build: Option<String>,
     /// Do not count this path.
     #[arg(long)]
     exclude_path: Vec<String>,
-    /// End the counting of everything that is pinned.
+    /// End the counting of all pinned cgroups.
     #[arg(long)]
     detach: bool,
 }

@@ -1,4 +1,4 @@
-//! One replica of `ebb-activator`, started as the Deployment of `deploy/` starts it.
+//! One replica of `ebb-activator`, started as the Deployment in `deploy/` starts it.
 
 use std::fs::{self, OpenOptions};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,14 +12,14 @@ use super::report::authority;
 use super::{Autoscaler, Cluster, SOON, SYSTEM, manifests, network, server_port, start_process};
 use crate::harness::{Process, Signal, Wire, eventually, program};
 
-/// Where its parts are.
+/// The activator's Deployment.
 const MANIFEST: &str = "deploy/components/activator/activator.yaml";
-/// And its rights, and what it asks the autoscaler for.
+/// The activator's RBAC rules, including its access to the autoscaler.
 const RIGHTS: &str = "deploy/components/activator/rbac.yaml";
-/// And what limits them.
+/// The admission policies that limit the activator.
 const LIMITS: &str = "deploy/components/activator/admission.yaml";
 
-/// What the component tells the autoscaler, as an option.
+/// The autoscaler option that names the activator's service account; the component sets it.
 pub const ACCOUNT: &str = "--activator-account=ebb-system/ebb-activator";
 
 /// A running replica.
@@ -33,7 +33,7 @@ pub struct Activator {
     process: Mutex<Option<Process>>,
 }
 
-/// Installs what the component brings but for its programs.
+/// Installs the component's objects, except its programs.
 pub fn install(api: &Api) {
     for object in [RIGHTS, LIMITS].into_iter().flat_map(manifests::objects) {
         api.apply(&object);
@@ -41,10 +41,10 @@ pub fn install(api: &Api) {
 }
 
 impl Activator {
-    /// Starts a replica as its own service account and waits until it is ready.
+    /// Starts a replica with its own service account and waits until it is ready.
     ///
     /// # Panics
-    /// It does not get ready.
+    /// If the replica does not become ready.
     #[must_use]
     #[track_caller]
     pub fn start(cluster: &Cluster, name: &str, autoscaler: &Autoscaler, options: &[&str]) -> Self {
@@ -86,10 +86,10 @@ impl Activator {
         this
     }
 
-    /// Starts it, again after it has ended, and waits until it is ready.
+    /// Starts the process, for the first time or after it has ended, and waits until it is ready.
     ///
     /// # Panics
-    /// It does not get ready.
+    /// If the replica does not become ready.
     #[track_caller]
     pub fn begin(&self) {
         let log = OpenOptions::new()
@@ -112,16 +112,16 @@ impl Activator {
         });
     }
 
-    /// Ends as by `kill -9`.
+    /// Kills the process, as `kill -9` would.
     pub fn kill(&self) {
-        // Killed and waited for when dropped.
+        // Dropping the process kills it and waits for it.
         self.process().take();
     }
 
-    /// Ends it as the kubelet would, and waits for its end.
+    /// Ends the process as the kubelet would, and waits for its end.
     ///
     /// # Panics
-    /// It does not end well.
+    /// If the process does not exit with success.
     #[track_caller]
     pub fn finish(&self) {
         let mut process = self.process().take().expect("it runs");
@@ -130,7 +130,7 @@ impl Activator {
         assert!(status.success(), "{status}: {}", self.log());
     }
 
-    /// Its address.
+    /// The replica's address.
     #[must_use]
     pub fn address(&self) -> IpAddr {
         self.address
@@ -142,7 +142,7 @@ impl Activator {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// A figure of one Service from its metrics, by name and further labels; 0 where it is not there.
+    /// A metric of one Service, by name and further labels; 0 if it is missing.
     #[must_use]
     pub fn metric(&self, name: &str, namespace: &str, service: &str, further: &str) -> f64 {
         let labels = [
@@ -160,7 +160,7 @@ impl Activator {
         value.and_then(|value| value.parse().ok()).unwrap_or(0.0)
     }
 
-    /// Status and body of something on its status port.
+    /// Status and body of a path on the status port.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         std::net::TcpStream::connect(self.status).ok()?;
@@ -185,10 +185,10 @@ impl Drop for Activator {
     }
 }
 
-/// A token of the pod an activator runs in, which is made for it.
+/// A token bound to the activator's pod; the pod is created for it.
 ///
 /// # Panics
-/// The API server refuses.
+/// If the API server refuses the request.
 #[must_use]
 pub fn token(api: &Api, name: &str) -> String {
     let pod = json!({

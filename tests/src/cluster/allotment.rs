@@ -1,4 +1,5 @@
-//! The record of ports of a Service, written as the leader would: for tests of one activator, which listens by it.
+//! The port record of a Service, written as the leader would write it: for tests of a single activator, which listens by
+//! the record.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -8,23 +9,23 @@ use serde_json::json;
 use super::api::path;
 use super::{Api, SYSTEM};
 
-/// A free port of those that are allotted.
+/// Returns a free port of the range that the autoscaler allots.
 ///
 /// # Panics
-/// There is none.
+/// If there is none.
 #[must_use]
 pub fn allotted_port() -> u16 {
-    // Test runs beside each other begin elsewhere.
+    // Concurrent test runs begin at different ports.
     let begin = PORTS.start() + (std::process::id() % 9_000) as u16;
     (begin..=*PORTS.end())
         .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
         .expect("a free port")
 }
 
-/// Records that port `http` of a Service is this one on the activators. Its namespace is made.
+/// Records that the activators serve port `http` of a Service on this port. Creates the namespace.
 ///
 /// # Panics
-/// The API server refuses.
+/// If the API server refuses the request.
 pub fn record_port(api: &Api, namespace: &str, service: &str, port: u16) {
     for namespace in [SYSTEM, namespace] {
         api.apply(

@@ -1,4 +1,4 @@
-//! The API server, for tests: objects as JSON, one call at a time.
+//! A client of the API server for tests: objects as JSON, one call at a time.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::runtime;
 use crate::harness::eventually;
 
-/// Where an API server is, and who is asking.
+/// The address of an API server and the credential to use.
 #[derive(Clone)]
 pub struct Api {
     client: Client,
@@ -17,16 +17,16 @@ pub struct Api {
     token: String,
 }
 
-/// A refusal: HTTP status and message.
+/// An error response: HTTP status and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// Status code.
     pub code: u16,
-    /// What the server said.
+    /// The server's message.
     pub message: String,
 }
 
-/// Kinds without a namespace.
+/// Kinds that are cluster-scoped.
 const CLUSTER_WIDE: &[&str] = &[
     "Namespace",
     "Node",
@@ -38,7 +38,7 @@ const CLUSTER_WIDE: &[&str] = &[
     "ValidatingAdmissionPolicyBinding",
 ];
 
-/// The path of an object, or of all of its kind where `name` is empty.
+/// The path of an object, or of the whole collection if `name` is empty.
 #[must_use]
 pub fn path(api_version: &str, kind: &str, namespace: &str, name: &str) -> String {
     let root = if api_version.contains('/') {
@@ -65,7 +65,7 @@ pub fn path(api_version: &str, kind: &str, namespace: &str, name: &str) -> Strin
     format!("{root}/{api_version}{within}/{plural}{name}")
 }
 
-/// The path of a written-out object.
+/// The path of an object in JSON.
 #[must_use]
 pub fn path_of(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -81,11 +81,11 @@ pub fn path_of(object: &Value) -> String {
 
 impl Api {
     /// # Panics
-    /// The URL is none.
+    /// If `url` is not a URL.
     #[must_use]
     pub fn new(url: &str, token: &str) -> Self {
         let mut config = Config::new(url.parse().expect("a URL"));
-        // A certificate the API server made for itself a moment ago.
+        // The API server has just created its own certificate, so no authority vouches for it.
         config.accept_invalid_certs = true;
         config.auth_info = AuthInfo {
             token: Some(token.to_owned().into()),
@@ -99,19 +99,19 @@ impl Api {
         }
     }
 
-    /// For watches.
+    /// A kube client with the same credential, for watches.
     #[must_use]
     pub fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// Whose credential it is.
+    /// The bearer token.
     #[must_use]
     pub fn token_text(&self) -> &str {
         &self.token
     }
 
-    /// As a kubeconfig.
+    /// The same access as a kubeconfig file.
     #[must_use]
     pub fn kubeconfig(&self) -> String {
         json!({
@@ -123,10 +123,10 @@ impl Api {
         .to_string()
     }
 
-    /// One request.
+    /// Sends one request.
     ///
     /// # Errors
-    /// The server refuses, or cannot be reached (code 0).
+    /// If the server refuses the request, or cannot be reached (code 0).
     pub fn ask(
         &self,
         method: &str,
@@ -160,7 +160,7 @@ impl Api {
     }
 
     /// # Errors
-    /// It is not there, or the server cannot be reached.
+    /// If the object does not exist, or the server cannot be reached.
     pub fn get(&self, path: &str) -> Result<Value, Refused> {
         self.ask("GET", path, "application/json", &Value::Null)
     }
@@ -168,7 +168,7 @@ impl Api {
     /// The items of a list.
     ///
     /// # Panics
-    /// The server refuses.
+    /// If the server refuses the request.
     #[track_caller]
     #[must_use]
     pub fn list(&self, path: &str) -> Vec<Value> {
@@ -178,10 +178,10 @@ impl Api {
         list["items"].as_array().cloned().unwrap_or_default()
     }
 
-    /// Creates an object, or makes the one there like it.
+    /// Creates an object, or replaces the fields of an existing one by server-side apply.
     ///
     /// # Panics
-    /// The server refuses.
+    /// If the server refuses the request.
     #[track_caller]
     pub fn apply(&self, object: &Value) -> Value {
         let path = path_of(object);
@@ -190,10 +190,10 @@ impl Api {
             .unwrap_or_else(|refused| panic!("apply {path}: {refused:?}"))
     }
 
-    /// Has the server check an object as strictly as it can, and keep nothing.
+    /// Lets the server validate an object as strictly as it can, without storing it.
     ///
     /// # Panics
-    /// The server refuses, or does not know a field.
+    /// If the server refuses the object, or does not know a field.
     #[track_caller]
     pub fn dry_run(&self, object: &Value) {
         let path = path_of(object);
@@ -204,29 +204,29 @@ impl Api {
     }
 
     /// # Errors
-    /// The server refuses.
+    /// If the server refuses the request.
     pub fn create(&self, path: &str, object: &Value) -> Result<Value, Refused> {
         self.ask("POST", path, "application/json", object)
     }
 
-    /// Changes what the patch names.
+    /// Applies a merge patch.
     ///
     /// # Errors
-    /// The server refuses.
+    /// If the server refuses the request.
     pub fn merge(&self, path: &str, patch: &Value) -> Result<Value, Refused> {
         self.ask("PATCH", path, "application/merge-patch+json", patch)
     }
 
     /// # Errors
-    /// The server refuses.
+    /// If the server refuses the request.
     pub fn delete(&self, path: &str) -> Result<Value, Refused> {
         self.ask("DELETE", path, "application/json", &Value::Null)
     }
 
-    /// Waits until an object is as wanted.
+    /// Waits until `wanted` returns a value for an object.
     ///
     /// # Panics
-    /// It is not `within` the time.
+    /// If the condition is not true `within` this time.
     #[track_caller]
     pub fn await_object<T>(
         &self,
@@ -240,10 +240,10 @@ impl Api {
         })
     }
 
-    /// A token of a service account.
+    /// Requests a token of a service account.
     ///
     /// # Panics
-    /// The server refuses.
+    /// If the server refuses the request.
     #[track_caller]
     #[must_use]
     pub fn token(
@@ -256,10 +256,10 @@ impl Api {
         self.token_for(3600, namespace, account, audience, pod)
     }
 
-    /// A token of a service account that is good for so many seconds.
+    /// Requests a token of a service account that is valid for this many seconds.
     ///
     /// # Panics
-    /// The server refuses.
+    /// If the server refuses the request.
     #[track_caller]
     pub fn token_for(
         &self,

@@ -16,34 +16,34 @@ use crate::harness::{Process, Signal, Wire, eventually, program};
 /// A running replica.
 pub struct Autoscaler {
     process: Process,
-    /// How it is started, each time.
+    /// Builds the command of the process, for each start.
     command: Box<dyn Fn() -> Command + Send + Sync>,
     folder: tempfile::TempDir,
     identity: String,
     reports: SocketAddr,
     status_port: u16,
-    /// The name that its reports are sent to.
+    /// The host name to which agents send reports.
     host: String,
     credential: String,
 }
 
-/// Where a replica runs, and how it reaches the API server.
+/// The replica's network address, and its path to the API server.
 #[derive(Debug, Clone, Default)]
 pub struct Place {
-    /// The API server's URL; `None`: straight.
+    /// The API server's URL; `None`: the cluster's own URL.
     pub api: Option<String>,
-    /// A name that other replicas may have too, and an address of the replica's own. `None`: the machine's.
+    /// A host name, which other replicas may share, and the replica's own address. `None`: the machine's address.
     pub host: Option<(String, IpAddr)>,
 }
 
-/// Where reports come in at an address of a replica's own.
+/// The report port, if the replica has its own address.
 const REPORT_PORT: u16 = 8443;
 
 impl Autoscaler {
-    /// Starts a replica as its own service account and waits until it is ready.
+    /// Starts a replica with its own service account and waits until it is ready.
     ///
     /// # Panics
-    /// It does not get ready.
+    /// If the replica does not become ready.
     #[must_use]
     #[track_caller]
     pub fn start(cluster: &Cluster, identity: &str, options: &[&str]) -> Self {
@@ -52,19 +52,19 @@ impl Autoscaler {
         this
     }
 
-    /// Starts a replica and does not wait.
+    /// Starts a replica without waiting.
     ///
     /// # Panics
-    /// It cannot be started.
+    /// If the program cannot be started.
     #[must_use]
     pub fn launch(cluster: &Cluster, identity: &str, options: &[&str]) -> Self {
         Self::launch_at(&Place::default(), cluster, identity, options)
     }
 
-    /// Starts a replica somewhere and does not wait.
+    /// Starts a replica at a place without waiting.
     ///
     /// # Panics
-    /// It cannot be started.
+    /// If the program cannot be started.
     #[must_use]
     pub fn launch_at(place: &Place, cluster: &Cluster, identity: &str, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -94,7 +94,7 @@ impl Autoscaler {
             let mut command = Command::new(program("ebb-autoscaler"));
             command
                 .env("KUBECONFIG", &kubeconfig)
-                // As the Deployment has them from the downward API.
+                // The Deployment sets these from the downward API.
                 .env("POD_NAMESPACE", SYSTEM)
                 .env("POD_NAME", &name)
                 .args(manifests::arguments("Deployment", "ebb-autoscaler"))
@@ -121,7 +121,7 @@ impl Autoscaler {
     }
 
     /// # Panics
-    /// It does not get ready.
+    /// If the replica does not become ready.
     #[track_caller]
     pub fn await_ready(&self) {
         eventually(&format!("{} ready", self.identity), SOON, || {
@@ -129,10 +129,10 @@ impl Autoscaler {
         });
     }
 
-    /// Ends it as by `kill -9`, and starts it anew with the same name and ports.
+    /// Kills the process, as `kill -9` would, and starts it again with the same name and ports.
     ///
     /// # Panics
-    /// It does not get ready.
+    /// If the replica does not become ready.
     #[track_caller]
     pub fn restart(&mut self) {
         self.kill();
@@ -140,25 +140,25 @@ impl Autoscaler {
         self.await_ready();
     }
 
-    /// Ends it as by `kill -9`, and waits for its end.
+    /// Kills the process, as `kill -9` would, and waits for its end.
     ///
     /// # Panics
-    /// It does not end.
+    /// If the process does not end.
     #[track_caller]
     pub fn kill(&mut self) {
         self.signal(Signal::SIGKILL);
         self.process.wait(SOON);
     }
 
-    /// Starts it anew, with the same name and ports, and does not wait.
+    /// Starts the process again with the same name and ports, without waiting.
     pub fn begin(&mut self) {
         self.process = start_process((self.command)());
     }
 
-    /// Waits until it leads.
+    /// Waits until this replica is the leader.
     ///
     /// # Panics
-    /// It does not.
+    /// If the replica does not become the leader.
     #[track_caller]
     pub fn await_leading(&self) {
         eventually(&format!("{} leading", self.identity), SOON, || {
@@ -166,7 +166,7 @@ impl Autoscaler {
         });
     }
 
-    /// Whether it says that it leads.
+    /// Whether the replica reports that it is the leader.
     #[must_use]
     pub fn is_leading(&self) -> bool {
         self.get("/v1/workloads").is_some_and(|(_, body)| {
@@ -174,7 +174,7 @@ impl Autoscaler {
         })
     }
 
-    /// What it tells of a workload; null where it knows none of that name.
+    /// The replica's published state of a workload; null if it knows no workload of that name.
     #[must_use]
     pub fn workload(&self, namespace: &str, name: &str) -> Value {
         let found = self
@@ -184,7 +184,7 @@ impl Autoscaler {
         found.unwrap_or_default()
     }
 
-    /// All workloads that it tells of, part by part.
+    /// The published states of all workloads, read page by page.
     #[must_use]
     pub fn workloads(&self) -> Vec<Value> {
         let (mut all, mut path) = (Vec::new(), "/v1/workloads".to_owned());
@@ -201,10 +201,10 @@ impl Autoscaler {
         all
     }
 
-    /// Waits until what it tells of a workload is as wanted.
+    /// Waits until `wanted` returns a value for a workload's published state.
     ///
     /// # Panics
-    /// It is not `within` the time.
+    /// If the condition is not true `within` this time.
     #[track_caller]
     pub fn await_workload<T>(
         &self,
@@ -216,7 +216,7 @@ impl Autoscaler {
         eventually(what, within, || wanted(&self.workload(namespace, name)))
     }
 
-    /// Status and body of something on its status port.
+    /// Status and body of a path on the status port.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let address = ([127, 0, 0, 1], self.status_port).into();
@@ -227,57 +227,57 @@ impl Autoscaler {
         Some((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
-    /// Its port for reports.
+    /// The report port.
     #[must_use]
     pub fn report_port(&self) -> u16 {
         self.reports.port()
     }
 
-    /// Where it takes reports.
+    /// The address of the report port.
     #[must_use]
     pub fn reports(&self) -> SocketAddr {
         self.reports
     }
 
-    /// What the audit log calls its token: of several replicas with one account, this one.
+    /// The audit log's name for this replica's token; it tells this replica from others of the same account.
     #[must_use]
     pub fn credential(&self) -> &str {
         &self.credential
     }
 
-    /// Where agents report.
+    /// The URL to which agents report.
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://{}:{}", self.host, self.reports.port())
     }
 
-    /// Its status port.
+    /// The address of the status port.
     #[must_use]
     pub fn status(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.status_port).into()
     }
 
-    /// Its process id.
+    /// The process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// Its log so far.
+    /// The process' log so far.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Sends it a signal.
+    /// Sends the process a signal.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
 
-    /// Ends it as the kubelet would.
+    /// Ends the process as the kubelet would.
     ///
     /// # Panics
-    /// It does not end well.
+    /// If the process does not exit with success.
     #[track_caller]
     pub fn finish(mut self) {
         self.signal(Signal::SIGTERM);
@@ -285,7 +285,7 @@ impl Autoscaler {
         assert!(status.success(), "{status}: {}", self.log());
     }
 
-    /// A folder of its own, for files next to it.
+    /// The replica's own folder, for files of the test.
     #[must_use]
     pub fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()
@@ -300,8 +300,8 @@ impl Drop for Autoscaler {
     }
 }
 
-/// What an audit log calls a token: `JTI=` and the claim `jti` of a real one
-/// (<https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/>), all of the double's.
+/// The audit log's name for a token: `JTI=` and the claim `jti` of a real token
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/>), or the whole token of the double.
 fn credential(token: &str) -> String {
     let claims = token.split('.').nth(1).unwrap_or_default();
     let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap_or_default();

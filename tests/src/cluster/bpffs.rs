@@ -1,7 +1,7 @@
 //! A bpffs that only this test run sees, for the agents' pins.
 //!
-//! It is mounted over the machine's in a mount namespace of the test run's own, so that nothing remains of it, or of what
-//! is pinned in it, however the run ends.
+//! The bpffs is mounted over the machine's own, in a private mount namespace. So nothing remains of it or of its pins,
+//! however the run ends.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,16 +10,16 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-/// Made by every kernel that has a bpffs, whether or not one is mounted there.
+/// Every kernel with a bpffs creates this folder, whether or not a bpffs is mounted there.
 const WHERE: &str = "/sys/fs/bpf";
 
 static MOUNTED: AtomicBool = AtomicBool::new(false);
 
-/// Mounts it. To be called before the process has a second thread: a mount namespace is a thread's, and inherited by
-/// those it makes.
+/// Mounts the bpffs. Must be called before the process has a second thread: a mount namespace belongs to a thread, and new
+/// threads inherit it.
 ///
 /// # Errors
-/// The process may not, or the kernel has none.
+/// If the process lacks the permission, or the kernel has no bpffs.
 pub fn mount_private() -> Result<(), Errno> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     let none: Option<&str> = None;
@@ -30,7 +30,7 @@ pub fn mount_private() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Where it is, if it is.
+/// The mount point; `None` if it is not mounted.
 #[must_use]
 pub fn private() -> Option<&'static Path> {
     let mounted = MOUNTED.load(Ordering::Relaxed);

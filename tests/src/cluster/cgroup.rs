@@ -1,4 +1,4 @@
-//! The cgroups of a node, laid out as the kubelet's systemd driver and containerd lay them out.
+//! The cgroups of a node, in the layout of the kubelet's systemd driver and containerd.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub struct Tree(TestCgroup);
 
 impl Tree {
     /// # Panics
-    /// It cannot be made.
+    /// If it cannot be created.
     #[must_use]
     #[expect(
         clippy::new_without_default,
@@ -25,16 +25,16 @@ impl Tree {
         this
     }
 
-    /// What stands for the root of the cgroup v2 mount.
+    /// The folder that stands for the root of the cgroup v2 mount.
     #[must_use]
     pub fn root(&self) -> &Path {
         self.0.path()
     }
 
-    /// Makes the cgroup of a pod's only container and answers its folder and the container's id.
+    /// Creates the cgroup of a pod's only container. Returns the folder and the container's id.
     ///
     /// # Panics
-    /// It cannot be made.
+    /// If it cannot be created.
     #[must_use]
     pub fn container(&self, pod_uid: &str) -> (PathBuf, String) {
         let id = format!("{:0>64}", pod_uid.replace('-', ""));
@@ -48,7 +48,7 @@ impl Tree {
         (folder, id)
     }
 
-    /// Takes a container's cgroup away, and its pod's.
+    /// Removes the cgroups of a container and of its pod.
     pub fn remove(&self, container: &Path) {
         fs::write(container.join("cgroup.kill"), "1").ok();
         for _ in 0..200 {
@@ -76,7 +76,7 @@ impl Drop for Tree {
     }
 }
 
-/// Empties the trees of test runs that are dead, so that the harness can take them away.
+/// Empties the trees of dead test runs, so that the harness can remove them.
 fn sweep(ours: &Path) {
     let Some(mount) = ours.parent() else { return };
     for folder in folders(mount) {

@@ -15,7 +15,7 @@ use super::network::MACHINE;
 use super::{SYSTEM, server_port, start_process};
 use crate::harness::{Process, eventually};
 
-/// From the first start to ready: some ten seconds alone on two cores.
+/// Limit for the first start until everything is ready, which takes some ten seconds on two idle cores.
 const STARTS_WITHIN: Duration = Duration::from_secs(180);
 const ADMIN: &str = "real-admin";
 
@@ -26,9 +26,9 @@ pub struct ControlPlane {
     programs: PathBuf,
     port: u16,
     etcd_port: u16,
-    /// The option that says who may do what.
+    /// The authorization option of the API server.
     authorization: String,
-    // Clients before servers: dropped in this order.
+    // Clients before servers: the fields are dropped in this order.
     rest: Vec<Process>,
     server: Mutex<Option<Process>>,
     _etcd: Process,
@@ -36,16 +36,16 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     /// # Panics
-    /// It does not start.
+    /// If it does not start.
     #[must_use]
     pub fn start(programs: PathBuf) -> Self {
         Self::authorizing(programs, "--authorization-mode=RBAC".to_owned())
     }
 
-    /// With a file that says who may do what.
+    /// Starts with an authorization configuration file.
     ///
     /// # Panics
-    /// It does not start.
+    /// If it does not start.
     #[must_use]
     pub fn with_authorization(programs: PathBuf, file: &Path) -> Self {
         let option = format!("--authorization-config={}", file.display());
@@ -71,7 +71,7 @@ impl ControlPlane {
         .arg(format!("--listen-client-urls={client}"))
         .arg(format!("--advertise-client-urls={client}"))
         .arg("--listen-peer-urls=http://127.0.0.1:0")
-        // What a test writes need not outlive a power cut.
+        // A test's data need not survive a power cut.
         .arg("--unsafe-no-fsync");
         let etcd = start(folder.path(), "etcd", etcd);
         let mut this = Self {
@@ -89,19 +89,19 @@ impl ControlPlane {
         this
     }
 
-    /// Its URL.
+    /// The API server's URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// A token that may do everything.
+    /// A token with all rights.
     #[must_use]
     pub fn admin_token(&self) -> &'static str {
         ADMIN
     }
 
-    /// Stops the API server; etcd keeps what there was.
+    /// Stops the API server; etcd keeps the data.
     pub fn go_away(&self) {
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -120,10 +120,10 @@ impl ControlPlane {
             .collect()
     }
 
-    /// Starts the API server, where it was.
+    /// Starts the API server again at the same port.
     ///
     /// # Panics
-    /// It does not come up.
+    /// If the API server does not start.
     pub fn come_up(&self) {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let mut server = Command::new(self.programs.join("kube-apiserver"));
@@ -135,7 +135,8 @@ impl ControlPlane {
             .arg(format!("--cert-dir={}", path("certificates")))
             .arg(format!("--secure-port={}", self.port))
             .arg(format!("--bind-address={}", Ipv4Addr::LOCALHOST))
-            // It asks for the default route otherwise, and a network of the test run's own has none.
+            // Without this option the API server looks for the default route, which the test run's own network does not
+            // have.
             .arg(format!("--advertise-address={MACHINE}"))
             .arg("--service-account-issuer=https://kubernetes.default.svc")
             .arg(format!(
@@ -157,7 +158,7 @@ impl ControlPlane {
         let api = Api::new(&self.url(), ADMIN);
         eventually("a ready API server", STARTS_WITHIN, || {
             let ready = api.get("/apis/apps/v1/deployments").is_ok();
-            // The roles RBAC starts with are written after the port opens.
+            // The default RBAC roles are written after the port opens.
             let roles = api
                 .get("/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin")
                 .is_ok();
@@ -175,9 +176,9 @@ impl ControlPlane {
         manager
             .args(common)
             .arg(format!("--service-account-private-key-file={}", self.folder.path().join("accounts.key").display()))
-            // Those that make and unmake pods; the rest costs start-up time and memory.
+            // The controllers that create and delete pods; the others cost start-up time and memory.
             .arg("--controllers=deployment-controller,replicaset-controller,statefulset-controller,namespace-controller,garbage-collector-controller,serviceaccount-controller,clusterrole-aggregation-controller,endpointslice-controller")
-            // Objects in a test come and go within seconds.
+            // Objects in a test appear and disappear within seconds.
             .args(["--concurrent-deployment-syncs=5", "--concurrent-replicaset-syncs=5"]);
         let mut scheduler = Command::new(self.programs.join("kube-scheduler"));
         scheduler.args(common);
@@ -189,7 +190,7 @@ impl ControlPlane {
         }
     }
 
-    /// The end of a component's log, for a test that fails.
+    /// The end of a component's log, for the message of a failed test.
     #[must_use]
     pub fn log(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap_or_default()
@@ -205,7 +206,7 @@ fn start(folder: &Path, name: &str, mut command: Command) -> Process {
     start_process(command)
 }
 
-/// Which requests are in the audit log: those of our accounts, with what they were for and what came of them.
+/// The audit policy: requests of our accounts, with their objects and responses.
 fn audited() -> Value {
     let accounts = ["ebb-agent", "ebb-autoscaler", "ebb-activator"]
         .map(|account| format!("system:serviceaccount:{SYSTEM}:{account}"));
@@ -215,7 +216,7 @@ fn audited() -> Value {
     })
 }
 
-/// The key pair of service-account tokens.
+/// Creates the key pair for service-account tokens.
 fn keys(folder: &Path) {
     let key = rcgen::KeyPair::generate().expect("a key pair");
     fs::write(folder.join("accounts.key"), key.serialize_pem()).expect("write");

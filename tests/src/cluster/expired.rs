@@ -1,20 +1,20 @@
-//! A service-account token of a real API server that has run out.
+//! An expired service-account token of a real API server.
 //!
-//! The API server makes out none for less than ten minutes. So a good one is given another time and signed anew, with
-//! the key that the tests have made for the API server.
+//! The API server issues no token for less than ten minutes. So a valid token gets another expiry and a new signature, with
+//! the signing key that the tests created for the API server.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use rcgen::{KeyPair, SigningKey as _};
 use serde_json::{Value, json};
 
-/// Seconds since it ran out.
+/// Seconds since the expiry.
 const AGO: u64 = 3600;
 
-/// `good` as it would be an hour after its end. `key` is the key of the API server's tokens.
+/// The token `good` as it would be an hour after its expiry. `key` is the API server's signing key for tokens.
 ///
 /// # Panics
-/// It is no such token.
+/// If `good` is not such a token.
 pub(super) fn expired(good: &str, key: &KeyPair) -> String {
     let claims = good.split('.').nth(1).expect("a token with claims");
     let claims = BASE64.decode(claims).expect("claims in Base64");
@@ -31,8 +31,8 @@ pub(super) fn expired(good: &str, key: &KeyPair) -> String {
     format!("{signed}.{}", BASE64.encode(fixed(&signature)))
 }
 
-/// A signature by P-256 as RFC 7518 section 3.4 wants it, two numbers of 32 bytes, of what ASN.1 makes of it: a
-/// sequence of two integers, each with its length, and a zero before where the first bit is set.
+/// Converts a P-256 signature from ASN.1 to the form of RFC 7518 section 3.4: two numbers of 32 bytes. In ASN.1 it is a
+/// sequence of two integers, each with its length, and a zero byte in front if the first bit is set.
 fn fixed(der: &[u8]) -> Vec<u8> {
     let mut numbers = Vec::new();
     let mut rest = &der[2..];

@@ -1,8 +1,8 @@
-//! What can go wrong between a program and its API server: a relay in front of it that freezes, delays, refuses, or takes
-//! connections and never answers.
+//! Faults between a program and its API server: a relay in front of the server that freezes, delays or refuses connections,
+//! or accepts them and never answers.
 //!
-//! It knows bytes only, so it stands before a real API server as before the double. A program is led through it by its
-//! kubeconfig; the test itself goes past it, and sees what really is.
+//! The relay copies bytes, so it works for a real API server and for the double. A program reaches the relay through its
+//! kubeconfig. The test itself bypasses the relay and sees the true state.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,25 +17,25 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{runtime, server_port};
 
-/// Bytes that are read at a time.
+/// Most bytes per read.
 const CHUNK: usize = 64 << 10;
-/// Chunks that are under way in one direction of a delayed connection.
+/// Most chunks in transit in one direction of a delayed connection.
 const UNDER_WAY: usize = 64;
 
-/// How the way to the API server is.
+/// The state of the path to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// As without the relay.
     Open,
-    /// Answers come so much later.
+    /// Answers are delayed by this time.
     Late(Duration),
-    /// Connections break off, new ones are refused.
+    /// Connections are aborted, new ones refused.
     Refused,
-    /// Connections are taken, and nothing comes through any of them.
+    /// Connections are accepted, and no byte passes through any of them.
     Silent,
 }
 
-/// A relay; connections end when it is dropped.
+/// A relay. Connections end when it is dropped.
 #[derive(Debug)]
 pub struct ApiWay {
     address: SocketAddr,
@@ -48,16 +48,16 @@ pub struct ApiWay {
 struct Shared {
     to: SocketAddr,
     mode: watch::Sender<Mode>,
-    /// Connections with a lower number are frozen: they stay open, and nothing comes through.
+    /// Connections with a lower number are frozen: they stay open, and no byte passes.
     frozen_below: watch::Sender<u64>,
     next: AtomicU64,
 }
 
 impl ApiWay {
-    /// Relays to an API server.
+    /// Starts a relay to an API server.
     ///
     /// # Panics
-    /// The URL has no address.
+    /// If the URL has no address.
     #[must_use]
     pub fn to(url: &str) -> Self {
         let (scheme, to) = url.split_once("://").expect("a URL");
@@ -77,18 +77,18 @@ impl ApiWay {
         }
     }
 
-    /// Its URL.
+    /// The relay's URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
     }
 
-    /// From now on.
+    /// Sets the mode from now on.
     pub fn set(&self, mode: Mode) {
         self.shared.mode.send_replace(mode);
     }
 
-    /// The connections there are freeze for ever; new ones work.
+    /// Freezes the existing connections for ever; new connections work.
     pub fn freeze(&self) {
         let next = self.shared.next.load(Ordering::SeqCst);
         self.shared.frozen_below.send_replace(next);
@@ -132,7 +132,7 @@ impl Shared {
             server.set_nodelay(true)?;
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
-            // Whichever side ends first ends both.
+            // The end of either side ends both.
             tokio::select! {
                 result = self.carry(number, from_client, to_server, false) => result,
                 result = self.carry(number, from_server, to_client, true) => result,
@@ -144,7 +144,7 @@ impl Shared {
         }
     }
 
-    /// Carries one direction.
+    /// Copies one direction.
     async fn carry(
         &self,
         number: u64,
@@ -159,7 +159,7 @@ impl Shared {
                 let bytes = from.read(&mut chunk).await?;
                 chunk.truncate(bytes);
                 if bytes == 0 || sender.send((Instant::now(), chunk)).await.is_err() {
-                    // What is under way arrives before the end.
+                    // Bytes in transit are delivered before the end.
                     drop(sender);
                     return std::future::pending::<std::io::Result<()>>().await;
                 }
@@ -183,15 +183,15 @@ impl Shared {
         }
     }
 
-    /// Waits while nothing comes through a connection.
+    /// Waits while nothing may pass through a connection.
     async fn passes(&self, number: u64) {
         let mut frozen_below = self.frozen_below.subscribe();
         if *frozen_below.borrow_and_update() > number {
-            // For ever.
+            // A frozen connection waits for ever.
             std::future::pending::<()>().await;
         }
         let mut mode = self.mode.subscribe();
-        // The relay is there as long as its connections.
+        // The relay lives as long as its connections.
         let _ = mode.wait_for(|mode| *mode != Mode::Silent).await;
         if *frozen_below.borrow_and_update() > number {
             std::future::pending::<()>().await;

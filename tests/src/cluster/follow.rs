@@ -1,4 +1,4 @@
-//! A task that follows all objects of a kind, as a watch tells of them.
+//! A background task that follows all objects of a kind with a watch.
 
 use std::fmt::Debug;
 
@@ -11,10 +11,10 @@ use tokio::task::JoinHandle;
 use super::api::Api;
 use super::runtime;
 
-/// Goes on until it is dropped.
+/// Follows until it is dropped.
 pub(super) struct Following(JoinHandle<()>);
 
-/// Tells `seen` of each object there is and of each change. A watch that breaks off begins anew, with all there is.
+/// Calls `seen` with each existing object and each change. A watch that is aborted starts again, with all existing objects.
 pub(super) fn follow<K>(
     api: &Api,
     mut seen: impl FnMut(watcher::Event<K>) + Send + 'static,

@@ -1,6 +1,7 @@
-//! Names of the test run's own, each of one or more addresses, for programs that resolve the name of a headless Service.
+//! Host names of the test run's own, each with one or more addresses, for programs that resolve the name of a headless
+//! Service.
 //!
-//! The file of hosts is replaced in the run's own mount namespace; nothing remains of it.
+//! The hosts file is replaced in the run's own mount namespace; nothing remains of it.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -13,10 +14,10 @@ const WHERE: &str = "/etc/hosts";
 
 static OWN: AtomicBool = AtomicBool::new(false);
 
-/// Replaces it. To be called in a mount namespace of the run's own, see [`super::bpffs::mount_private`].
+/// Replaces the hosts file. Must be called in the run's own mount namespace, see [`super::bpffs::mount_private`].
 ///
 /// # Errors
-/// It cannot be read or mounted.
+/// If the hosts file cannot be read or mounted.
 pub fn own() -> Result<(), String> {
     let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
     fs::copy(WHERE, file.path()).map_err(|error| error.to_string())?;
@@ -24,20 +25,20 @@ pub fn own() -> Result<(), String> {
     mount(Some(file.path()), WHERE, none, MsFlags::MS_BIND, none)
         .map_err(|error| error.to_string())?;
     OWN.store(true, Ordering::Relaxed);
-    // The mount keeps the file; its name goes here.
+    // The mount keeps the file alive; the file's name is removed here.
     Ok(())
 }
 
-/// Whether names can be given.
+/// Whether the run has its own hosts file.
 #[must_use]
 pub fn are_own() -> bool {
     OWN.load(Ordering::Relaxed)
 }
 
-/// Gives an address a name, which may have others.
+/// Adds an address to a name. The name may have other addresses.
 ///
 /// # Panics
-/// The file is the machine's.
+/// If the hosts file is the machine's own.
 pub fn name(name: &str, address: IpAddr) {
     assert!(are_own(), "{WHERE} is the machine's");
     let mut file = OpenOptions::new().append(true).open(WHERE).expect("open");

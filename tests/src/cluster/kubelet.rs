@@ -1,8 +1,8 @@
 //! Nodes whose pods are processes.
 //!
-//! Each pod that is bound to one of its nodes becomes an `ebb-sample` in a cgroup of its own, ready when it listens. A
-//! pod that is deleted leaves the list of endpoints first, gets SIGTERM a moment later, and is gone when its process
-//! has ended, as with a real kubelet and a Service in front.
+//! Each pod bound to one of the nodes runs as an `ebb-sample` in its own cgroup, and is ready when `ebb-sample` listens. A
+//! deleted pod leaves the list of endpoints first, gets SIGTERM a moment later, and disappears when its process has ended,
+//! as with a real kubelet and a Service in front.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -27,18 +27,18 @@ use super::{SYSTEM, network, runtime, server_port, start_process};
 use crate::harness::server::Stats;
 use crate::harness::{Process, Wire, poll, program};
 
-/// A label of its nodes, for the `nodeSelector` of pods that are to run as processes where there are other nodes too.
+/// A label of the nodes, for the `nodeSelector` of pods that must run as processes, if there are other nodes too.
 pub const LABEL: &str = "test/processes";
-/// An annotation of a pod: how long its server takes to start.
+/// A pod annotation: how long the pod's server takes to start.
 pub const START_DELAY: &str = "test/start-delay";
 
-/// Between a pod's leaving the endpoints and its SIGTERM: what a proxy takes to hear of it.
+/// Time from a pod's removal from the endpoints to its SIGTERM: the time until a proxy notices the removal.
 const LEAVES: Duration = Duration::from_millis(300);
 
-/// Cgroups go within milliseconds once nothing runs in them; a loaded machine gets this long.
+/// Limit for removing cgroups, which takes milliseconds once no process is left; the limit allows for a loaded machine.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Nodes at work.
+/// The running nodes.
 pub struct Kubelet {
     shared: Arc<Shared>,
     nodes: Vec<String>,
@@ -50,7 +50,7 @@ struct Shared {
     pods: Mutex<HashMap<String, RunningPod>>,
 }
 
-/// A pod that runs.
+/// A running pod.
 #[derive(Debug, Clone)]
 pub struct RunningPod {
     /// Namespace and name.
@@ -61,11 +61,11 @@ pub struct RunningPod {
     pub uid: String,
     /// Label `app`.
     pub app: String,
-    /// The node it is on.
+    /// The pod's node.
     pub node: String,
-    /// Where it listens.
+    /// The listening address.
     pub address: SocketAddr,
-    /// Whether clients are sent to it.
+    /// Whether the pod is in the list of endpoints.
     pub serving: bool,
     ending: bool,
     container: PathBuf,
@@ -73,10 +73,10 @@ pub struct RunningPod {
 }
 
 impl RunningPod {
-    /// Requests its server has begun, by its own count. Asking is a request as well, and not in the answer.
+    /// Number of requests that the server has begun, by its own count. The query is a request too; the number excludes it.
     ///
     /// # Panics
-    /// It does not answer.
+    /// If the server does not answer.
     #[must_use]
     #[track_caller]
     pub fn requests(&self) -> u64 {
@@ -98,7 +98,7 @@ impl Kubelet {
     /// Registers nodes and runs their pods.
     ///
     /// # Panics
-    /// The API server refuses.
+    /// If the API server refuses the request.
     #[must_use]
     pub fn start(api: &Api, nodes: &[&str]) -> Self {
         for node in nodes {
@@ -129,7 +129,7 @@ impl Kubelet {
         }
     }
 
-    /// What stands for the cgroup v2 mount of its nodes.
+    /// The folder that stands for the cgroup v2 mount of the nodes.
     ///
     /// # Panics
     /// Never.
@@ -142,25 +142,25 @@ impl Kubelet {
             .to_owned()
     }
 
-    /// Its nodes.
+    /// The nodes' names.
     #[must_use]
     pub fn nodes(&self) -> &[String] {
         &self.nodes
     }
 
-    /// All pods that run.
+    /// All running pods.
     #[must_use]
     pub fn pods(&self) -> Vec<RunningPod> {
         self.shared.pods().values().cloned().collect()
     }
 
-    /// Asks for the pods that run, at any time.
+    /// Returns a function that lists the running pods.
     pub fn watcher(&self) -> impl Fn() -> Vec<RunningPod> + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
         move || shared.pods().values().cloned().collect()
     }
 
-    /// Where clients of `app` are sent now.
+    /// The current endpoints of `app`.
     pub fn endpoints(
         &self,
         namespace: &str,
@@ -186,12 +186,12 @@ impl Kubelet {
 impl Drop for Kubelet {
     fn drop(&mut self) {
         self.task.abort();
-        // With it all that it does beside go; nothing is begun from here on.
+        // Ending the task also ends its background tasks; nothing is started from here on.
         runtime().block_on(&mut self.task).ok();
-        // Kills the processes; then the tree can go.
+        // Kills the processes; then the tree can be removed.
         self.shared.pods().clear();
         if let Some(tree) = self.tree.take() {
-            // A thread that removes a container's cgroup is not held up by anything for long.
+            // A thread that removes a container's cgroup finishes soon.
             poll(ENDS_WITHIN, || {
                 (Arc::strong_count(&tree) == 1).then_some(())
             });
@@ -203,7 +203,7 @@ async fn work(api: Api, nodes: Vec<String>, shared: Arc<Shared>, tree: Arc<Tree>
     let pods: KubeApi<Pod> = KubeApi::all(api.client());
     let changes = watcher(pods, watcher::Config::default()).default_backoff();
     pin_mut!(changes);
-    // Ended with this.
+    // Background tasks, which end with this function.
     let mut beside = JoinSet::new();
     while let Some(change) = changes.next().await {
         while beside.try_join_next().is_some() {}
@@ -214,7 +214,7 @@ async fn work(api: Api, nodes: Vec<String>, shared: Arc<Shared>, tree: Arc<Tree>
                     .as_ref()
                     .and_then(|spec| spec.node_name.as_ref())
                     .is_some_and(|node| nodes.contains(node));
-                // Our own programs are the tests' to start.
+                // The tests start Ebb's own programs.
                 if !on_our_nodes || pod.namespace().as_deref() == Some(SYSTEM) {
                     continue;
                 }
@@ -260,7 +260,7 @@ async fn work(api: Api, nodes: Vec<String>, shared: Arc<Shared>, tree: Arc<Tree>
     }
 }
 
-/// Starts a pod; what is left to be done is the answer.
+/// Starts a pod. The returned future does the rest.
 fn begin(
     api: &Api,
     pod: &Pod,
@@ -275,7 +275,7 @@ fn begin(
     };
     let delay = pod.annotations().get(START_DELAY).map_or("0s", |it| it);
     let mut command = Command::new("sh");
-    // In its cgroup before its first socket.
+    // The server enters its cgroup before its first socket.
     command
         .args(["-c", "echo 0 > \"$0\"; exec \"$@\""])
         .arg(container.join("cgroup.procs"))
@@ -321,7 +321,7 @@ fn begin(
     }
 }
 
-/// Writes a pod's status, until the API server takes it.
+/// Writes a pod's status; repeats until the API server accepts it.
 async fn report(api: &Api, pod: &RunningPod, container: &str, ready: bool) {
     let now = k8s_openapi::jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -368,10 +368,10 @@ async fn end(api: Api, pod: RunningPod, grace: Duration, shared: Arc<Shared>, tr
     forget(api, pod.namespace, pod.name).await;
 }
 
-/// Whether a child has ended; it is reaped when its [`Process`] is dropped.
+/// Whether a child has ended. It is reaped when its [`Process`] is dropped.
 fn has_ended(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // proc(5): the state follows the name, which may hold anything but is the last in brackets.
+    // proc(5): the state follows the name, which may contain any character and ends at the last bracket.
     stat.rsplit(") ")
         .next()
         .is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
@@ -387,7 +387,7 @@ async fn forget(api: Api, namespace: String, name: String) {
     .await;
 }
 
-/// Asks until the API server answers, whatever it answers.
+/// Repeats a request until the API server answers, while it is unreachable or reports a conflict.
 async fn persist(api: Api, method: &'static str, path: String, body: Value) {
     let kind = if method == "PATCH" {
         "application/merge-patch+json"
@@ -401,7 +401,7 @@ async fn persist(api: Api, method: &'static str, path: String, body: Value) {
             Ok(Err(refused)) if refused.code == 0 || refused.code == 409 => {
                 time::sleep(Duration::from_millis(200)).await
             }
-            // Gone meanwhile is what most of these ask for anyway.
+            // 404: the object is gone already, which is the purpose of most of these requests.
             Ok(Err(refused)) if refused.code != 404 => {
                 eprintln!("the API server refuses what a kubelet writes: {refused:?}");
                 return;

@@ -1,27 +1,27 @@
-//! What `deploy/` installs.
+//! The manifests in `deploy/`.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// The one file that people apply.
+/// The single file that users apply.
 pub const RENDERED: &str = "deploy/ebb.yaml";
 
-/// A file of this project.
+/// The path of a file of this project.
 #[must_use]
 pub fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
 }
 
-/// A file of this project as Kustomize takes it in a kustomization in `folder`: by a relative path.
+/// A file of this project for a kustomization in `folder`: Kustomize requires a relative path.
 ///
 /// # Panics
-/// One of the two is not there.
+/// If one of the two does not exist.
 #[must_use]
 pub fn from(folder: &Path, name: &str) -> String {
     let folder = folder.canonicalize().expect("a folder");
     let file = file(name).canonicalize().expect("a file of this project");
-    // The root is no step up.
+    // The root directory needs no step up.
     let up = "../".repeat(folder.components().count() - 1);
     let below = file.strip_prefix("/").expect("an absolute path");
     format!("{up}{}", below.display())
@@ -30,7 +30,7 @@ pub fn from(folder: &Path, name: &str) -> String {
 /// The objects of a manifest of this project.
 ///
 /// # Panics
-/// It cannot be read.
+/// If the manifest cannot be read.
 #[must_use]
 pub fn objects(name: &str) -> Vec<Value> {
     let path = file(name);
@@ -42,24 +42,24 @@ pub fn objects(name: &str) -> Vec<Value> {
 /// The objects of a manifest's text.
 ///
 /// # Errors
-/// It is no YAML.
+/// If the text is not YAML.
 pub fn parse(text: &str) -> anyhow::Result<Vec<Value>> {
     Ok(serde_saphyr::from_multiple(text)?)
 }
 
-/// The arguments that the first container of an installed workload is started with.
+/// The arguments of the first container of an installed workload.
 ///
 /// # Panics
-/// There is no such workload.
+/// If there is no such workload.
 #[must_use]
 pub fn arguments(kind: &str, name: &str) -> Vec<String> {
     arguments_in(RENDERED, kind, name)
 }
 
-/// The same of a workload in another file.
+/// The arguments of the first container of a workload in another file.
 ///
 /// # Panics
-/// There is no such workload.
+/// If there is no such workload.
 #[must_use]
 pub fn arguments_in(file: &str, kind: &str, name: &str) -> Vec<String> {
     let objects = objects(file);

@@ -1,7 +1,7 @@
 //! A cluster for end-to-end tests: an API server, nodes whose pods are processes, and our programs in it.
 //!
-//! Two back ends behind one face: a real control plane where its programs are found, a double in this process
-//! otherwise. What a test says holds for both; what only a real one can show says so in its needs.
+//! There are two back ends behind one interface: a real control plane if its programs are found, otherwise a double in this
+//! process. Every test holds for both. A test that only a real control plane can pass declares so in its needs.
 
 mod activator;
 pub mod agent;
@@ -53,12 +53,12 @@ pub use self::simulated::Simulated;
 pub use self::traffic::Traffic;
 use crate::harness::{Process, control_plane};
 
-/// Where the program and its agents run.
+/// The namespace of the autoscaler and its agents.
 pub const SYSTEM: &str = "ebb-system";
-/// Pods start, a decision comes every two seconds, the machine may be loaded.
+/// Limit for anything in a cluster: pods start, a decision is made every two seconds, and the machine may be loaded.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// One runtime for all fixtures.
+/// The runtime that all fixtures share.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         tokio::runtime::Builder::new_multi_thread()
@@ -70,8 +70,8 @@ pub(crate) fn runtime() -> &'static Runtime {
     &RUNTIME
 }
 
-/// Starts a process that lives until it is dropped, whichever test asked for it: the kernel kills the children of a
-/// thread with the thread, and those of the test runner end before the clusters that tests share.
+/// Starts a process that lives until it is dropped, in whichever test it was started. The kernel kills a thread's children
+/// with the thread, and the test runner's threads end before the clusters that tests share.
 pub(crate) fn start_process(command: Command) -> Process {
     type Ask = (Command, mpsc::Sender<Process>);
     static SPAWNER: LazyLock<Mutex<mpsc::Sender<Ask>>> = LazyLock::new(|| {
@@ -91,13 +91,13 @@ pub(crate) fn start_process(command: Command) -> Process {
     started.recv().expect("a process")
 }
 
-/// A port for a server, below those that the kernel hands out to clients: thousands of connections are made while
-/// servers start, and one of them could take a port between its choice and its use.
+/// A port for a server, below the ephemeral ports. Thousands of client connections open while servers start, and one of
+/// them could take an ephemeral port before the server uses it.
 pub(crate) fn server_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 12_000;
     const PORTS: u16 = 20_000;
-    // Test runs beside each other begin elsewhere.
+    // Concurrent test runs begin at different ports.
     let begin = std::process::id().wrapping_mul(97) % u32::from(PORTS);
     loop {
         let next = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -108,20 +108,20 @@ pub(crate) fn server_port() -> u16 {
     }
 }
 
-/// Which API server there is.
+/// The kind of API server.
 #[derive(Debug)]
 enum BackEnd {
     Real(Box<ControlPlane>),
     Double(Double),
 }
 
-/// An API server with everything of ours in it but the programs.
+/// An API server with all of our objects, but without our programs.
 pub struct Cluster {
     back_end: BackEnd,
     api: Api,
 }
 
-/// Which back end tests run on: `EBB_TEST_CLUSTER=double` asks for the double where there is a real one.
+/// The back end of the tests. `EBB_TEST_CLUSTER=double` selects the double even if there is a real control plane.
 #[must_use]
 pub fn back_end() -> &'static str {
     match (
@@ -135,7 +135,7 @@ pub fn back_end() -> &'static str {
 
 impl Cluster {
     /// # Panics
-    /// It does not start.
+    /// If it does not start.
     #[must_use]
     #[expect(
         clippy::new_without_default,
@@ -149,16 +149,16 @@ impl Cluster {
         Self::on(back_end)
     }
 
-    /// On the double, whatever else there is: where the API server is not what is looked at.
+    /// A cluster on the double in any case, for tests that do not examine the API server.
     #[must_use]
     pub fn double() -> Self {
         Self::on(BackEnd::Double(Double::new()))
     }
 
-    /// A double with these objects, in which nothing happens by itself.
+    /// A double with these objects and without controllers.
     ///
     /// # Panics
-    /// It cannot be made.
+    /// If it cannot be created.
     #[must_use]
     pub fn large(objects: impl IntoIterator<Item = Value>) -> Self {
         let double = Double::without_controllers();
@@ -166,10 +166,10 @@ impl Cluster {
         Self::on(BackEnd::Double(double))
     }
 
-    /// A real one whose API server has this file of authorizers.
+    /// A real cluster whose API server uses this authorization configuration.
     ///
     /// # Panics
-    /// There is none, or it does not start.
+    /// If there is no real control plane, or it does not start.
     #[must_use]
     pub fn with_authorization(file: &Path) -> Self {
         let programs = control_plane().expect("it is asked for");
@@ -177,7 +177,7 @@ impl Cluster {
         Self::on(BackEnd::Real(Box::new(real)))
     }
 
-    /// The same cluster, asked with another token.
+    /// The same cluster with another token.
     #[must_use]
     pub fn api_with(&self, token: &str) -> Api {
         match &self.back_end {
@@ -197,7 +197,8 @@ impl Cluster {
             this.api.apply(&object);
         }
         if let BackEnd::Real(_) = this.back_end {
-            // A controller sums them up; until then the autoscaler would be refused and try again, which takes seconds.
+            // A controller aggregates these roles. Until then the autoscaler would be refused and would retry, which takes
+            // seconds.
             let role = path(
                 "rbac.authorization.k8s.io/v1",
                 "ClusterRole",
@@ -218,22 +219,22 @@ impl Cluster {
         this
     }
 
-    /// The administrator's way in.
+    /// The API with the administrator's token.
     #[must_use]
     pub fn api(&self) -> &Api {
         &self.api
     }
 
-    /// Another account's.
+    /// The API with another account's token.
     #[must_use]
     pub fn api_as(&self, account: &str) -> Api {
         self.api_with(&self.api.token(SYSTEM, account, None, None))
     }
 
-    /// A token like `good`, which is good, but for that it has run out.
+    /// An expired token, otherwise the same as the valid token `good`.
     ///
     /// # Panics
-    /// The API server makes out none.
+    /// If the API server issues no token.
     #[must_use]
     pub fn expired(&self, account: &str, pod: &Value, good: &str) -> String {
         match &self.back_end {
@@ -245,7 +246,7 @@ impl Cluster {
         }
     }
 
-    /// What accounts of this project have asked of the API server so far, as its audit log has it.
+    /// The requests of this project's accounts so far, from the audit log.
     #[must_use]
     pub fn audit(&self) -> Vec<Value> {
         match &self.back_end {
@@ -263,7 +264,7 @@ impl Cluster {
         }
     }
 
-    /// The double, if it is one: for what only it can be made to do.
+    /// The double, if the cluster uses it: for behaviour that only the double can produce.
     #[must_use]
     pub fn as_double(&self) -> Option<&Double> {
         match &self.back_end {
@@ -272,13 +273,13 @@ impl Cluster {
         }
     }
 
-    /// Makes a namespace.
+    /// Creates a namespace.
     pub fn namespace(&self, name: &str) {
         self.api
             .apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
     }
 
-    /// The API server goes away; what it knows stays.
+    /// Takes the API server down; its data stays.
     pub fn go_away(&self) {
         match &self.back_end {
             BackEnd::Real(real) => real.go_away(),
@@ -286,7 +287,7 @@ impl Cluster {
         }
     }
 
-    /// It comes back.
+    /// Brings the API server up again.
     pub fn come_up(&self) {
         match &self.back_end {
             BackEnd::Real(real) => real.come_up(),
@@ -312,7 +313,7 @@ pub fn deployment(namespace: &str, name: &str, replicas: u32, annotations: &Valu
     })
 }
 
-/// Annotations that opt in, with more of them.
+/// Annotations that opt in, and further ones.
 #[must_use]
 pub fn opted_in(more: &[(&str, &str)]) -> Value {
     let mut annotations = json!({"autoscaling.knative.dev/class": "ebb.dev"});
@@ -322,7 +323,7 @@ pub fn opted_in(more: &[(&str, &str)]) -> Value {
     annotations
 }
 
-/// Runs something that waits, on the fixtures' runtime.
+/// Blocks on a future, on the fixtures' runtime.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime().block_on(future)
 }

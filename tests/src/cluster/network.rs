@@ -1,8 +1,8 @@
 //! A network of the test run's own, in which pods and activators have addresses of their own.
 //!
-//! The API server takes no loopback addresses for endpoints. So the whole run moves into a network namespace whose loopback
-//! device has a range of others: whoever binds one of them has it, and everybody in the namespace reaches it. There is no
-//! way out, and nothing to be tidied up: the namespace goes with the last process of the run.
+//! The API server accepts no loopback addresses for endpoints. So the whole run moves into a network namespace whose
+//! loopback device has another range of addresses. A process can bind any of them, and every process in the namespace can
+//! reach it. There is no route out. Nothing needs cleanup: the namespace disappears with the last process of the run.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,17 +14,17 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 /// The range of addresses.
 const RANGE: &str = "10.200.0.0/16";
-/// What the API server calls itself here: it looks for a default route otherwise, and there is none.
+/// The API server's advertised address. Otherwise it looks for a default route, and there is none.
 pub(super) const MACHINE: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
-/// Where the pods' servers listen, each at an address of its own.
+/// The port of the pods' servers, each at its own address.
 pub(super) const PORT: u16 = 8080;
 
 static ENTERED: AtomicBool = AtomicBool::new(false);
 
-/// Moves this process into it. To be called before the process has a second thread.
+/// Moves this process into the network. Must be called before the process has a second thread.
 ///
 /// # Errors
-/// Why it stays where it is.
+/// Why the process stays in its network namespace.
 pub fn enter() -> Result<(), String> {
     let home = File::open("/proc/thread-self/ns/net").map_err(|error| error.to_string())?;
     unshare(CloneFlags::CLONE_NEWNET).map_err(|error| error.to_string())?;
@@ -52,13 +52,13 @@ fn ip(arguments: &str) -> Result<(), String> {
     }
 }
 
-/// Whether the run is in one.
+/// Whether the run is in its own network.
 #[must_use]
 pub fn is_private() -> bool {
     ENTERED.load(Ordering::Relaxed)
 }
 
-/// An address that nobody had before; `None` where there is no private network.
+/// An address that was never used before; `None` without a private network.
 #[must_use]
 pub fn address() -> Option<IpAddr> {
     static NEXT: AtomicU16 = AtomicU16::new(256);

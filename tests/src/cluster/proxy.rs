@@ -1,7 +1,7 @@
-//! What kube-proxy is to a client: the address a new connection to a Service ends up at.
+//! A model of kube-proxy: it chooses the address that a new connection to a Service reaches.
 //!
-//! The ready endpoints of all slices of the Service are taken together, each with the port of its slice, and one of them
-//! is picked at random; with none the connection is refused. As the real one, it comes to know of changes a moment late.
+//! The ready endpoints of all slices of a Service are combined, each with the port of its slice, and one is picked at
+//! random. Without endpoints the connection is refused. As with the real kube-proxy, changes take effect a moment late.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use kube::runtime::watcher::Event;
 use super::api::Api;
 use super::follow::{Following, follow};
 
-/// How late it comes to know, which is how late nodes do: less than a pod takes from being told to end to its end.
+/// Delay until a change takes effect, as on a real node. Shorter than the time from a pod's SIGTERM to its end.
 const LATE: Duration = Duration::from_millis(100);
 
 /// One node's kube-proxy, for all Services.
@@ -39,20 +39,20 @@ struct State {
     slices: HashMap<(String, String), Slice>,
 }
 
-/// A slice, as it was and as it is to be.
+/// The history of an EndpointSlice.
 struct Slice {
     service: Service,
     ours: bool,
-    /// Endpoints, and from when on; the newest last.
+    /// Endpoints, each with the time from which it is valid; the newest last.
     endpoints: Vec<(Instant, Vec<SocketAddr>)>,
 }
 
-/// Where a Service leads.
+/// The endpoints of a Service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Endpoints {
-    /// Straight to pods.
+    /// Addresses of pods.
     pub pods: Vec<SocketAddr>,
-    /// To activators.
+    /// Addresses of activators.
     pub activators: Vec<SocketAddr>,
 }
 
@@ -83,7 +83,7 @@ impl Shared {
         found
     }
 
-    /// A number nobody foresees, and the same in every run: xorshift of a counter.
+    /// An irregular number, the same in every run: xorshift of a counter.
     fn random(&self) -> u64 {
         let mut number = self.random.fetch_add(1, Ordering::Relaxed) + 88_172_645_463_325_252;
         for _ in 0..3 {
@@ -108,7 +108,7 @@ impl Proxy {
         }
     }
 
-    /// Where a new connection to a Service goes; `None`: it is refused.
+    /// The address that a new connection to a Service reaches; `None`: the connection is refused.
     pub fn pick(
         &self,
         namespace: &str,
@@ -124,21 +124,21 @@ impl Proxy {
         }
     }
 
-    /// Where a Service leads, as it knows by now.
+    /// The endpoints of a Service that this proxy uses now.
     #[must_use]
     pub fn endpoints(&self, namespace: &str, service: &str) -> Endpoints {
         let service = (namespace.to_owned(), service.to_owned());
         self.shared.endpoints(&service, Instant::now())
     }
 
-    /// Where a Service leads, as the API server has told.
+    /// The newest endpoints of a Service in the API server.
     #[must_use]
     pub fn newest(&self, namespace: &str, service: &str) -> Endpoints {
         let service = (namespace.to_owned(), service.to_owned());
         self.shared.endpoints(&service, Instant::now() + LATE)
     }
 
-    /// Since when a Service has had pods, as the API server has told; `None`: it has none.
+    /// Since when a Service has had pods, by the API server; `None`: it has none.
     #[must_use]
     pub fn pods_since(&self, namespace: &str, service: &str) -> Option<Instant> {
         let service = (namespace.to_owned(), service.to_owned());
@@ -184,7 +184,7 @@ impl State {
         {
             known.endpoints.push((Instant::now() + LATE, endpoints));
         }
-        // What is past need not be kept.
+        // Old entries are dropped.
         let past = known.endpoints.len().saturating_sub(8);
         known.endpoints.drain(..past);
     }

@@ -1,4 +1,4 @@
-//! The report port, from outside: as an agent, and as somebody who should not.
+//! Connections to the report port, as an agent and as an unauthorized client.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use super::api::{Api, path};
 use super::{SOON, SYSTEM};
 
-/// What trusts the certificate authority of the autoscaler, as it is published.
+/// A TLS configuration that trusts the autoscaler's published certificate authority.
 ///
 /// # Panics
-/// It is not published.
+/// If the certificate authority is not published.
 #[must_use]
 pub fn trust(api: &Api) -> Arc<ClientConfig> {
     let authority = authority(api);
@@ -35,10 +35,10 @@ pub fn trust(api: &Api) -> Arc<ClientConfig> {
     Arc::new(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// The authority, PEM.
+/// The certificate authority, PEM.
 ///
 /// # Panics
-/// It is not published.
+/// If the certificate authority is not published.
 #[must_use]
 pub fn authority(api: &Api) -> String {
     let path = path("v1", "ConfigMap", SYSTEM, "ebb-autoscaler-ca");
@@ -52,10 +52,10 @@ pub struct Line {
     sender: SendRequest<Full<Bytes>>,
 }
 
-/// Connects with TLS, from an address of choice.
+/// Connects with TLS, from a chosen local address.
 ///
 /// # Errors
-/// It breaks off.
+/// If the connection is aborted.
 pub async fn tls(
     trust: Arc<ClientConfig>,
     from: IpAddr,
@@ -64,10 +64,10 @@ pub async fn tls(
     tls_to(trust, from, ([127, 0, 0, 1], port).into()).await
 }
 
-/// The same to any address.
+/// Like `tls`, but to any address.
 ///
 /// # Errors
-/// It breaks off.
+/// If the connection is aborted.
 pub async fn tls_to(
     trust: Arc<ClientConfig>,
     from: IpAddr,
@@ -83,7 +83,7 @@ pub async fn tls_to(
 
 impl Line {
     /// # Errors
-    /// The connection breaks off.
+    /// If the connection is aborted.
     pub async fn connect(
         trust: Arc<ClientConfig>,
         from: IpAddr,
@@ -92,10 +92,10 @@ impl Line {
         Self::connect_to(trust, from, ([127, 0, 0, 1], port).into()).await
     }
 
-    /// The same to any address.
+    /// Like `connect`, but to any address.
     ///
     /// # Errors
-    /// The connection breaks off.
+    /// If the connection is aborted.
     pub async fn connect_to(
         trust: Arc<ClientConfig>,
         from: IpAddr,
@@ -109,10 +109,10 @@ impl Line {
         Ok(Self { sender })
     }
 
-    /// Sends bytes; status and body of the answer.
+    /// Posts bytes; returns status and body of the response.
     ///
     /// # Errors
-    /// The connection breaks off.
+    /// If the connection is aborted.
     pub async fn post(
         &mut self,
         token: Option<&str>,
@@ -121,10 +121,10 @@ impl Line {
         self.post_to(ebb_contract::PATH, token, body).await
     }
 
-    /// The same to another path.
+    /// Like `post`, but to another path.
     ///
     /// # Errors
-    /// The connection breaks off.
+    /// If the connection is aborted.
     pub async fn post_to(
         &mut self,
         path: &str,
@@ -147,7 +147,7 @@ impl Line {
     /// Sends a report.
     ///
     /// # Errors
-    /// It is refused (then with the answer), or the connection breaks off.
+    /// If the report is refused (the error is then the answer), or the connection is aborted.
     pub async fn report(&mut self, token: &str, report: &Report<'_>) -> Result<Receipt, String> {
         let body = serde_json::to_vec(report).expect("JSON");
         let (status, answer) = self

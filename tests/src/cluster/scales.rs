@@ -1,4 +1,4 @@
-//! When Deployments were scaled, as a watch tells it.
+//! The times at which Deployments were scaled, by a watch.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use kube::runtime::watcher::Event;
 use super::api::Api;
 use super::follow::{Following, follow};
 
-/// Pods a Deployment is asked to have, and since when.
+/// Requested replicas of a Deployment, and since when.
 type Scale = (i32, Instant);
 
 #[derive(Default)]
@@ -34,14 +34,14 @@ impl Shared {
     }
 }
 
-/// Follows all Deployments.
+/// Follows the requested replicas of all Deployments.
 pub struct Scales {
     shared: Arc<Shared>,
     _following: Following,
 }
 
 impl Scales {
-    /// Follows those of a cluster.
+    /// Starts to follow a cluster's Deployments.
     #[must_use]
     pub fn start(api: &Api) -> Self {
         let shared = Arc::new(Shared::default());
@@ -57,14 +57,14 @@ impl Scales {
         }
     }
 
-    /// Pods a Deployment is asked to have, and since when.
+    /// A Deployment's requested replicas, and since when.
     #[must_use]
     pub fn of(&self, namespace: &str, name: &str) -> Option<Scale> {
         let key = (namespace.to_owned(), name.to_owned());
         self.shared.known().get(&key)?.last().copied()
     }
 
-    /// Each number of pods it has been asked to have, in order, and since when.
+    /// Each number of requested replicas so far, in order, and since when.
     #[must_use]
     pub fn history(&self, namespace: &str, name: &str) -> Vec<(i32, Instant)> {
         let key = (namespace.to_owned(), name.to_owned());

@@ -1,8 +1,8 @@
-//! Nodes whose pods are objects only, with agents that report what a test says is in flight.
+//! Nodes whose pods are API objects only, with agents that report the requests in flight that a test sets.
 //!
-//! For more pods than a machine has room for as processes. A pod that is bound to one of the nodes is running and ready at
-//! once; one that is deleted is gone at once. The load of an app is spread evenly over its pods that are ready, without
-//! a jitter, so that a decision can be foreseen exactly.
+//! For more pods than a machine can run as processes. A pod bound to one of the nodes is running and ready at once; a
+//! deleted pod is gone at once. The load of an app is spread evenly over its ready pods, without jitter, so that a decision
+//! is exactly predictable.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,22 +25,22 @@ use super::follow::{Following, follow};
 use super::report::{Line, trust};
 use super::{Autoscaler, Cluster, SYSTEM, runtime};
 
-/// A label of the nodes, for the `nodeSelector` of pods that are to run here.
+/// A label of the nodes, for the `nodeSelector` of pods that must run here.
 pub const LABEL: &str = "test/simulated";
-/// An annotation of a pod: it never gets ready.
+/// A pod annotation: the pod never becomes ready.
 pub const NEVER_READY: &str = "test/never-ready";
 
-/// As the agent's.
+/// Time between two reports, the same as the agent's.
 const TICK: Duration = Duration::from_secs(1);
-/// A report that is not answered is given up, and the connection with it.
+/// Time limit for a report's response; afterwards the report and its connection are given up.
 const ANSWER: Duration = Duration::from_secs(3);
-/// What the clocks of these nodes show at the start, ns.
+/// The clock of these nodes at the start, ns.
 const EPOCH: u64 = 1_000_000_000_000;
 
 /// An app: namespace, and the label `app` of its pods.
 type App = (String, String);
 
-/// Nodes at work.
+/// The running nodes.
 pub struct Simulated {
     shared: Arc<Shared>,
     agents: Vec<JoinHandle<()>>,
@@ -51,7 +51,7 @@ pub struct Simulated {
 
 struct Shared {
     state: Mutex<State>,
-    /// Whether the agents run.
+    /// Whether the agents report.
     reporting: watch::Sender<bool>,
     start: Instant,
 }
@@ -59,11 +59,11 @@ struct Shared {
 #[derive(Default)]
 struct State {
     pods: BTreeMap<String, SimulatedPod>,
-    /// Requests in flight, in all.
+    /// Requests in flight per app, over all its pods.
     load: HashMap<App, f64>,
-    /// How long reports took to be answered.
+    /// Response times of reports.
     took: Vec<Duration>,
-    /// Nodes whose agent is silent.
+    /// Nodes whose agent does not report.
     silent: Vec<String>,
 }
 
@@ -71,9 +71,9 @@ struct SimulatedPod {
     app: App,
     node: String,
     ready: bool,
-    /// Whether agents count it.
+    /// Whether agents count the pod.
     counted: bool,
-    /// By the clock of its node, since its agent counts it.
+    /// Start of the agent's counting, by the node's clock, ns.
     since: u64,
     at: u64,
     integral: f64,
@@ -85,14 +85,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Now, by the clock of the nodes.
+    /// The current time by the nodes' clock, ns.
     fn now(&self) -> u64 {
         EPOCH + self.start.elapsed().as_nanos() as u64
     }
 }
 
 impl State {
-    /// Counts up to `now` what was in flight until then.
+    /// Adds up the requests in flight until `now`.
     fn advance(&mut self, now: u64) {
         let mut ready: HashMap<App, usize> = HashMap::new();
         for pod in self.pods.values().filter(|pod| pod.ready) {
@@ -107,7 +107,7 @@ impl State {
                 _ => 0.0,
             };
             pod.integral += share * nanoseconds;
-            // A request takes a fifth of a second.
+            // A request takes 0.2 s.
             pod.started += share * nanoseconds / 2e8;
             pod.at = now;
         }
@@ -127,10 +127,11 @@ impl State {
 }
 
 impl Simulated {
-    /// Registers nodes, and runs their pods and agents, which report to all these replicas once they are told to.
+    /// Registers nodes, and runs their pods and agents. The agents report to all these replicas once [`Self::report`] is
+    /// called.
     ///
     /// # Panics
-    /// The API server refuses.
+    /// If the API server refuses the request.
     #[must_use]
     pub fn start(cluster: &Cluster, nodes: &[&str], replicas: &[&Autoscaler]) -> Self {
         let this = Self::without_agents(cluster, nodes);
@@ -138,10 +139,10 @@ impl Simulated {
         this.with_agents(cluster, &addresses)
     }
 
-    /// Registers nodes and runs their pods; agents come later.
+    /// Registers nodes and runs their pods, without agents yet.
     ///
     /// # Panics
-    /// The API server refuses.
+    /// If the API server refuses the request.
     #[must_use]
     pub fn without_agents(cluster: &Cluster, nodes: &[&str]) -> Self {
         let api = cluster.api();
@@ -172,7 +173,7 @@ impl Simulated {
         }
     }
 
-    /// Makes the agents, which report to these addresses once they are told to.
+    /// Creates the agents. They report to these addresses once `report` is called.
     #[must_use]
     pub fn with_agents(mut self, cluster: &Cluster, addresses: &[SocketAddr]) -> Self {
         let trust = trust(cluster.api());
@@ -192,7 +193,7 @@ impl Simulated {
         self
     }
 
-    /// The agents start, and count from here on.
+    /// Starts the agents, which count from now on.
     pub fn report(&self) {
         let now = self.shared.now();
         let mut state = self.shared.state();
@@ -203,17 +204,17 @@ impl Simulated {
         self.shared.reporting.send_replace(true);
     }
 
-    /// The agents end.
+    /// Stops the agents.
     pub fn silence(&self) {
         self.shared.reporting.send_replace(false);
     }
 
-    /// The agent of one node falls silent.
+    /// Stops the reports of one node's agent.
     pub fn silence_node(&self, node: &str) {
         self.shared.state().silent.push(node.to_owned());
     }
 
-    /// So many requests are in flight on the pods of an app from now on; when that was.
+    /// Sets the requests in flight on the pods of an app from now on. Returns the current time.
     pub fn load(&self, namespace: &str, app: &str, in_flight: f64) -> Instant {
         let mut state = self.shared.state();
         state.advance(self.shared.now());
@@ -222,7 +223,7 @@ impl Simulated {
         Instant::now()
     }
 
-    /// How many pods of an app are ready.
+    /// Number of ready pods of an app.
     #[must_use]
     pub fn ready(&self, namespace: &str, app: &str) -> usize {
         let state = self.shared.state();
@@ -233,7 +234,7 @@ impl Simulated {
         ours.count()
     }
 
-    /// How long the reports took to be answered since this was asked last.
+    /// Response times of the reports since the last call.
     #[must_use]
     pub fn took(&self) -> Vec<Duration> {
         std::mem::take(&mut self.shared.state().took)
@@ -249,7 +250,7 @@ impl Drop for Simulated {
     }
 }
 
-/// What a kubelet is to do.
+/// A task of a kubelet.
 enum Do {
     Begin(Pod),
     End(Pod),
@@ -305,7 +306,7 @@ fn seen(
     entry.ready = ready && !ends;
     let class = pod.annotations().get("autoscaling.knative.dev/class");
     entry.counted = class.is_some_and(|class| class == "ebb.dev");
-    // Nobody is there any more once the nodes are gone.
+    // The receiver is gone once the nodes are gone.
     if ends {
         let _ = kubelet.send(Do::End(pod));
     } else if !known && !ready {
@@ -313,10 +314,10 @@ fn seen(
     }
 }
 
-/// Pods that are begun or ended at a time.
+/// Pods that are started or ended at the same time.
 const AT_A_TIME: usize = 8;
 
-/// Does what a kubelet does, several pods at a time.
+/// Does a kubelet's tasks, several pods at a time.
 async fn work(api: Api, mut asked: mpsc::UnboundedReceiver<Do>) {
     let mut address = 0_u16;
     let mut under_way = JoinSet::new();
@@ -372,7 +373,7 @@ fn begin(api: &Api, pod: &Pod, ip: Ipv4Addr) -> Result<(), super::api::Refused> 
     api.merge(&format!("{at}/status"), &status).map(drop)
 }
 
-/// The agent of a node, as one replica hears it.
+/// A node's agent, in its connection to one replica.
 struct SimulatedAgent {
     shared: Arc<Shared>,
     node: String,
@@ -395,7 +396,7 @@ impl SimulatedAgent {
             let Some(report) = self.read() else { continue };
             let told = time::timeout(ANSWER, self.tell(&mut line, &report)).await;
             if !matches!(told, Ok(Ok(()))) {
-                // What cannot be said now is said the next time.
+                // A report that cannot be sent now is covered by the next one.
                 line = None;
             }
         }

@@ -1,4 +1,4 @@
-//! Clients: so many requests in flight at a time, spread over the pods that serve.
+//! A client load: a number of requests in flight at a time, spread over the endpoints.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,16 +17,16 @@ use tokio::time;
 use super::{SOON, runtime};
 use crate::harness::eventually;
 
-/// Errors that are kept word for word.
+/// Most errors that are kept as text.
 const KEPT: usize = 10;
 
-/// Until somebody is looked for again, where nobody serves.
+/// Pause before the next look-up if there are no endpoints.
 const NOBODY: Duration = Duration::from_millis(10);
 
 /// A load. Dropping it ends it.
 pub struct Traffic {
     shared: Arc<Shared>,
-    /// Workers with this number or a higher one rest.
+    /// Workers with this number or a higher one are idle.
     busy: watch::Sender<usize>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -35,26 +35,26 @@ struct Shared {
     endpoints: Box<dyn Fn() -> Vec<SocketAddr> + Send + Sync>,
     path: String,
     next: AtomicUsize,
-    /// Requests sent and not come back.
+    /// Requests sent and not yet answered.
     in_flight: AtomicUsize,
     answered: AtomicU64,
     failed: AtomicU64,
     errors: Mutex<Vec<String>>,
 }
 
-/// What came back.
+/// The results so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Requests answered with 200.
     pub answered: u64,
-    /// Requests that were not.
+    /// Requests not answered with 200.
     pub failed: u64,
-    /// Some of what went wrong.
+    /// The texts of some errors.
     pub errors: Vec<String>,
 }
 
 impl Traffic {
-    /// Up to `most` requests in flight at a time, none for now, each for `sleep`.
+    /// Creates a load of up to `most` requests in flight at a time, at first none. Each request takes `sleep`.
     #[must_use]
     pub fn new(
         endpoints: impl Fn() -> Vec<SocketAddr> + Send + Sync + 'static,
@@ -81,17 +81,17 @@ impl Traffic {
         }
     }
 
-    /// From now on so many at a time; when that was.
+    /// Sets the number of requests in flight from now on. Returns the current time.
     pub fn set(&self, in_flight: usize) -> Instant {
         let now = Instant::now();
         self.busy.send_replace(in_flight);
         now
     }
 
-    /// Waits until nothing is in flight; meant for a load set to zero.
+    /// Waits until nothing is in flight. Use it after the load is set to zero.
     ///
     /// # Panics
-    /// Something is for long.
+    /// If something stays in flight too long.
     #[track_caller]
     pub fn await_all_answered(&self) {
         eventually("all requests answered", SOON, || {
@@ -99,7 +99,7 @@ impl Traffic {
         });
     }
 
-    /// What came back so far.
+    /// The results so far.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         Outcome {
@@ -115,7 +115,7 @@ impl Traffic {
     }
 
     /// # Panics
-    /// A request was not answered with 200, or none was sent.
+    /// If a request was not answered with 200, or none was sent.
     #[track_caller]
     pub fn assert_all_ok(&self) {
         let outcome = self.outcome();
@@ -133,10 +133,10 @@ impl Drop for Traffic {
 
 impl Shared {
     async fn work(self: Arc<Self>, number: usize, mut busy: watch::Receiver<usize>) {
-        // The load is ended by aborting this.
+        // Aborting this task ends the load.
         while busy.wait_for(|busy| number < *busy).await.is_ok() {
             self.in_flight.fetch_add(1, Ordering::AcqRel);
-            // Asked again, for who waits until nothing is in flight has taken the work away first.
+            // Checked again after the increment: a caller that waits for nothing in flight has set `busy` before.
             let works = number < *busy.borrow();
             let asked = works && self.take_turn().await;
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
@@ -146,7 +146,7 @@ impl Shared {
         }
     }
 
-    /// One request to whoever's turn it is; whether there was anybody.
+    /// Sends one request to the next endpoint. Returns whether there was an endpoint.
     async fn take_turn(&self) -> bool {
         let endpoints = (self.endpoints)();
         if endpoints.is_empty() {
@@ -168,7 +168,7 @@ impl Shared {
         true
     }
 
-    /// One request on a connection of its own: a kept one would tie its worker to a pod that may be ending.
+    /// Sends one request on a new connection: a kept connection would tie its worker to a pod that may be ending.
     async fn ask(&self, address: SocketAddr) -> Result<(), String> {
         let stream = TcpStream::connect(address)
             .await
@@ -190,7 +190,7 @@ impl Shared {
                 .collect()
                 .await
                 .map_err(|error| format!("{address}: body: {error}"))?;
-            // The connection ends when its sender does.
+            // The connection ends when its sender is dropped.
             drop(sender);
             if status == 200 {
                 Ok(())

@@ -1,7 +1,7 @@
-//! A headless Chromium, driven by its own protocol over a pipe (`--remote-debugging-pipe`): no driver program, no port.
+//! A headless Chromium, controlled by its own protocol over a pipe (`--remote-debugging-pipe`): no driver program, no port.
 //!
-//! <https://chromedevtools.github.io/devtools-protocol/>: JSON messages, a zero byte between them; the browser reads
-//! from descriptor 3 and writes to 4.
+//! <https://chromedevtools.github.io/devtools-protocol/>: JSON messages, separated by a zero byte. The browser reads from
+//! file descriptor 3 and writes to 4.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use super::Process;
 use super::wait::eventually;
 
-/// Descriptors of ours are put above those that the browser is to have.
+/// Our file descriptors are duplicated to this number or above, so that 3 and 4 stay free for the browser.
 const ABOVE: RawFd = 10;
 
-/// A browser with one page. Dropping it ends it.
+/// A browser with one page. Dropping the value ends the browser.
 pub struct Browser {
     to: File,
     from: BufReader<File>,
@@ -31,10 +31,10 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Opens a page, so many pixels wide and high.
+    /// Opens a page of this width and height, in pixels.
     ///
     /// # Panics
-    /// There is no Chromium, or it does not answer.
+    /// If there is no Chromium, or Chromium does not answer.
     #[must_use]
     pub fn open(url: &str, (width, height): (u32, u32)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -53,7 +53,7 @@ impl Browser {
             .arg(format!("--window-size={width},{height}"))
             .arg(format!("--user-data-dir={}", folder.path().display()))
             .arg("about:blank")
-            // It makes a folder of its own there, and leaves it when it is killed.
+            // The browser creates a folder there, and leaves the folder behind when it is killed.
             .env("TMPDIR", folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -90,12 +90,12 @@ impl Browser {
         this
     }
 
-    /// Goes to another address.
+    /// Navigates to another address.
     pub fn go(&mut self, url: &str) {
         self.call("Page.navigate", &json!({"url": url}));
     }
 
-    /// Has pages be dark or light, as the system would.
+    /// Sets the preferred colour scheme of pages: dark or light.
     pub fn dark(&mut self, dark: bool) {
         let scheme = if dark { "dark" } else { "light" };
         let feature = json!({"name": "prefers-color-scheme", "value": scheme});
@@ -105,17 +105,17 @@ impl Browser {
         );
     }
 
-    /// Gives the page another size, in pixels.
+    /// Resizes the page, in pixels.
     pub fn resize(&mut self, (width, height): (u32, u32)) {
         let size =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.call("Emulation.setDeviceMetricsOverride", &size);
     }
 
-    /// What an expression is worth; of a promise, what it comes to.
+    /// Evaluates an expression. A promise is awaited: the result is its value.
     ///
     /// # Panics
-    /// It throws.
+    /// If the expression throws.
     #[track_caller]
     pub fn eval(&mut self, expression: &str) -> Value {
         let ask = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
@@ -128,10 +128,10 @@ impl Browser {
         answer["result"]["value"].take()
     }
 
-    /// Waits until an expression is true, or something else that counts as true.
+    /// Waits until an expression is truthy.
     ///
     /// # Panics
-    /// It is not `within` the time.
+    /// If the condition is not true `within` this time.
     #[track_caller]
     pub fn await_true(&mut self, what: &str, within: Duration, expression: &str) {
         let guarded =
@@ -166,7 +166,7 @@ impl Browser {
     /// The page as PNG, in base64.
     ///
     /// # Panics
-    /// There is no picture.
+    /// If the browser returns no picture.
     pub fn screenshot(&mut self) -> String {
         let picture = self.call("Page.captureScreenshot", &json!({"format": "png"}));
         picture["data"].as_str().expect("a picture").to_owned()
@@ -192,7 +192,7 @@ impl Browser {
                 .expect("the browser answers");
             assert_eq!(answer.pop(), Some(0), "{method}: the browser has ended");
             let mut answer: Value = serde_json::from_slice(&answer).expect("JSON");
-            // All else are events.
+            // All other messages are events.
             if answer["id"] == self.last {
                 assert!(
                     answer.get("error").is_none(),
@@ -205,7 +205,7 @@ impl Browser {
     }
 }
 
-/// A pipe: where to read, where to write.
+/// Creates a pipe: the end to read from, the end to write to.
 fn pipe() -> (OwnedFd, OwnedFd) {
     let (reads, writes) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
     (above(&reads), above(&writes))
@@ -213,6 +213,6 @@ fn pipe() -> (OwnedFd, OwnedFd) {
 
 fn above(fd: &OwnedFd) -> OwnedFd {
     let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(ABOVE)).expect("a descriptor");
-    // SAFETY: fcntl has just made it, and nobody else has it.
+    // SAFETY: `fcntl` just created the descriptor, and nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(copy) }
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use super::wait::poll;
 
-/// Ours in the cgroup tree begin so, then the process id of the test run, then a number.
+/// Prefix of our cgroup names. The process id of the test run and a number follow.
 const PREFIX: &str = "ebb-test-";
 
-/// Killing and reaping is done in milliseconds; a loaded machine gets this long.
+/// Killing and reaping the processes takes milliseconds; the limit allows for a loaded machine.
 const EMPTIED_WITHIN: Duration = Duration::from_secs(10);
 
-/// A cgroup v2 directory. Dropping it kills what runs in it and takes it away.
+/// A cgroup v2 directory. Dropping it kills the processes in it and removes the directory.
 #[derive(Debug)]
 pub struct TestCgroup {
     path: PathBuf,
@@ -23,7 +23,7 @@ pub struct TestCgroup {
 
 impl TestCgroup {
     /// # Panics
-    /// It cannot be made (the test's needs ask for root and cgroup v2).
+    /// If the cgroup cannot be created (the test's needs include root and cgroup v2).
     #[must_use]
     #[expect(
         clippy::new_without_default,
@@ -38,7 +38,7 @@ impl TestCgroup {
         Self { path }
     }
 
-    /// Its directory.
+    /// The cgroup's directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -53,7 +53,7 @@ impl Drop for TestCgroup {
 
 /// Where cgroup v2 is mounted.
 ///
-/// Read here and not asked of the product: the product's own answer is under test.
+/// Read here instead of from the product: the product's own answer is under test.
 pub(super) fn v2_mount() -> Option<PathBuf> {
     // proc(5): fields, then " - ", then the type of the file system.
     fs::read_to_string("/proc/self/mountinfo")
@@ -64,7 +64,7 @@ pub(super) fn v2_mount() -> Option<PathBuf> {
         .and_then(|(fields, _)| fields.split(' ').nth(4).map(PathBuf::from))
 }
 
-/// Takes away the cgroups of test runs that are dead.
+/// Removes the cgroups of test runs that are dead.
 pub(super) fn sweep() {
     let Some(mount) = v2_mount() else { return };
     for entry in fs::read_dir(mount).into_iter().flatten().flatten() {
@@ -81,10 +81,10 @@ pub(super) fn sweep() {
     }
 }
 
-/// Kills what runs in a cgroup and removes it. Says so on stderr where it cannot, rather than
-/// panic: it runs while a failed test unwinds.
+/// Kills the processes in a cgroup and removes the cgroup. A failure is printed on stderr and does not panic, because this
+/// runs while a failed test unwinds.
 fn remove(path: &Path) {
-    // Kernel 5.14; an older one has no such file, and the processes have died with their fixtures.
+    // Linux 5.14. An older kernel has no such file; there the fixtures have already ended their processes.
     fs::write(path.join("cgroup.kill"), "1").ok();
     let removed = poll(EMPTIED_WITHIN, || match fs::remove_dir(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => None,

@@ -1,4 +1,4 @@
-//! Client programs of others: what load they put on a server and what they say came back.
+//! Third-party client programs: the load that they put on a server, and the answers that they report.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use super::{Process, Signal, find, full};
 
-/// Above any run in these tests; a client that hangs fails its test. Ten million requests, which is
-/// the most, take some minutes.
+/// Longer than any run in these tests; a client that hangs fails its test. Ten million requests, the largest run, take some
+/// minutes.
 fn ends_within() -> Duration {
     Duration::from_secs(if full() { 1_800 } else { 180 })
 }
 
-/// A client at work. Dropping it ends it.
+/// A running client. Dropping it ends the client.
 #[derive(Debug)]
 pub struct Client {
     process: Process,
@@ -27,7 +27,7 @@ impl Client {
     /// Starts a client program.
     ///
     /// # Panics
-    /// It cannot be started.
+    /// If the program cannot be started.
     #[must_use]
     pub fn start(program: &str, arguments: &[&str]) -> Self {
         let program = find::tool(program).unwrap_or_else(|| panic!("no {program}"));
@@ -36,10 +36,10 @@ impl Client {
         Self::run(command)
     }
 
-    /// Starts a client written in Python on a module of others.
+    /// Starts a client written in Python that uses a third-party module.
     ///
     /// # Panics
-    /// It cannot be started.
+    /// If the program cannot be started.
     #[must_use]
     pub fn python(module: &str, source: &str, arguments: &[&str]) -> Self {
         let python = find::python(module).unwrap_or_else(|| panic!("no Python with {module}"));
@@ -63,14 +63,14 @@ impl Client {
         Self { process, output }
     }
 
-    /// `hey` for so many requests over so many connections. It sends a multiple of `connections`.
+    /// Starts `hey` with a number of requests over a number of connections. `hey` sends a multiple of `connections`.
     #[must_use]
     pub fn hey_requests(to: SocketAddr, path: &str, requests: u64, connections: u64) -> Self {
         assert_eq!(requests % connections, 0, "hey would round that down");
         Self::hey(to, path, "-n", &requests.to_string(), connections)
     }
 
-    /// `hey` for so long over so many connections.
+    /// Starts `hey` for a duration over a number of connections.
     #[must_use]
     pub fn hey_for(to: SocketAddr, path: &str, time: Duration, connections: u64) -> Self {
         let time = format!("{}ms", time.as_millis());
@@ -80,58 +80,58 @@ impl Client {
     fn hey(to: SocketAddr, path: &str, span: &str, value: &str, connections: u64) -> Self {
         let connections = connections.to_string();
         let url = format!("http://{to}{path}");
-        // 60 s of patience: a request may be held while a copy starts.
+        // A timeout of 60 s: a request may be queued while a replica starts.
         Self::start("hey", &["-t", "60", span, value, "-c", &connections, &url])
     }
 
-    /// Whether it is still at it.
+    /// Whether the client is still running.
     #[must_use]
     pub fn is_running(&mut self) -> bool {
         matches!(self.process.child().try_wait(), Ok(None))
     }
 
-    /// Ends it as Ctrl-C would and gives what it printed.
+    /// Ends the client as Ctrl-C would and returns its output.
     ///
     /// # Panics
-    /// It does not end.
+    /// If the process does not end.
     pub fn stop(self) -> String {
         self.process.signal(Signal::SIGINT);
         self.finish()
     }
 
-    /// Waits for its end and gives what it printed.
+    /// Waits for the client's end and returns its output.
     ///
     /// # Panics
-    /// It does not end within three minutes (half an hour, the long variants).
+    /// If the client does not end within three minutes (half an hour for the long variants).
     pub fn finish(mut self) -> String {
         self.process.wait(ends_within());
         self.output.join().expect("the reader of a client's output")
     }
 
-    /// Waits for the end of a `hey` and gives what came back.
+    /// Waits for the end of a `hey` and returns the answers it reports.
     ///
     /// # Panics
-    /// It does not end within three minutes (half an hour, the long variants).
+    /// If the client does not end within three minutes (half an hour for the long variants).
     pub fn finish_hey(self) -> Answers {
         Answers::of_hey(&self.finish())
     }
 }
 
-/// One transfer of a [`curl`].
+/// One transfer by [`curl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetched {
-    /// Its status; 0: none came.
+    /// Status code; 0: no response.
     pub status: u16,
-    /// Bytes of its body.
+    /// Bytes of the body.
     pub bytes: u64,
-    /// Connections it opened: 0 where it went over one that was there.
+    /// Connections that the transfer opened: 0 if it reused one.
     pub connects: u32,
 }
 
-/// Fetches these URLs by one `curl`, in turn, on one connection where the server keeps it.
+/// Fetches these URLs one after another with one `curl`, on one connection if the server keeps it open.
 ///
 /// # Panics
-/// It does not end within three minutes (half an hour, the long variants).
+/// If the client does not end within three minutes (half an hour for the long variants).
 #[track_caller]
 pub fn curl(options: &[&str], urls: &[impl AsRef<str>]) -> Vec<Fetched> {
     let mut arguments = vec![
@@ -159,24 +159,24 @@ impl Fetched {
     }
 }
 
-/// What came back to a load.
+/// The answers to a load.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Answers {
     /// Responses by status.
     pub by_status: BTreeMap<u16, u64>,
-    /// What went wrong instead of a response, as the client put it.
+    /// Errors instead of a response, in the client's words.
     pub errors: Vec<String>,
 }
 
 impl Answers {
-    /// How many responses were 200.
+    /// Number of responses with status 200.
     #[must_use]
     pub fn ok(&self) -> u64 {
         self.by_status.get(&200).copied().unwrap_or(0)
     }
 
     /// # Panics
-    /// Something other than 200 came back, or nothing at all.
+    /// If a response was not 200, or none was received.
     #[track_caller]
     pub fn assert_all_ok(&self) {
         let only_ok = self.by_status.keys().all(|status| *status == 200);

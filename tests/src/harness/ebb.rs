@@ -1,4 +1,4 @@
-//! The `ebb` program under test: its JSON lines as they come, its error text, how it ends.
+//! The `ebb` program under test: its JSON lines as they arrive, its stderr, its exit.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -12,15 +12,15 @@ use serde::de::DeserializeOwned;
 
 use super::{Process, Signal, program};
 
-/// Lines kept to be shown when a wait fails; of lines that look the same, the first.
+/// Number of lines kept to be shown when a wait fails. Of lines that look the same, the first is kept.
 const SHOWN: usize = 12;
 
-/// An `ebb` that a failed test ends has so long to take away what it made; requests that it still
-/// answers are a test's, and short.
+/// Time for an `ebb` that a failed test ends to remove what it created. The requests that it still answers are a test's,
+/// and short.
 const TIDIES_WITHIN: Duration = Duration::from_secs(10);
 
-/// `ebb` running, with lines of type `L` on its stdout. Dropping it ends it as Ctrl-C would: one that is
-/// killed leaves its cgroups, and there may be no next one to take them away.
+/// A running `ebb`, with lines of type `L` on its stdout. Dropping it ends `ebb` as Ctrl-C would: a killed `ebb` leaves its
+/// cgroups, and there may be no later `ebb` to remove them.
 #[derive(Debug)]
 pub struct Ebb<L> {
     process: Process,
@@ -32,7 +32,7 @@ pub struct Ebb<L> {
 /// How an `ebb` ended.
 #[derive(Debug)]
 pub struct End {
-    /// Its exit code; none where a signal ended it.
+    /// Exit code; `None` if a signal ended the program.
     pub code: Option<i32>,
     /// All of its stderr.
     pub stderr: String,
@@ -46,10 +46,10 @@ pub fn command<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>
     command
 }
 
-/// Runs an `ebb` that is to end by itself.
+/// Runs an `ebb` that is expected to end by itself.
 ///
 /// # Panics
-/// It does not end `within` the time.
+/// If the process does not end `within` this time.
 #[track_caller]
 pub fn to_end(mut command: Command, within: Duration) -> End {
     command
@@ -74,10 +74,10 @@ fn read_errors(process: &mut Process) -> JoinHandle<String> {
 }
 
 impl<L: DeserializeOwned + Debug + Send + 'static> Ebb<L> {
-    /// Starts it.
+    /// Starts the program.
     ///
     /// # Panics
-    /// It cannot be started.
+    /// If the program cannot be started.
     #[must_use]
     pub fn start(mut command: Command) -> Self {
         command
@@ -106,11 +106,11 @@ impl<L: DeserializeOwned + Debug + Send + 'static> Ebb<L> {
         }
     }
 
-    /// The first line `wanted` has an answer for; those before it are passed over.
+    /// Waits for the first line for which `wanted` returns a value; earlier lines are skipped.
     ///
-    /// # Panics
-    /// There is none `within` the time, or the program ends before: with its last lines and its
-    /// stderr, and with `what` was waited for.
+    /// If there is no such line `within` this time, or the program ends first. The message has the last lines, the
+    /// program's stderr, and
+    /// `what` was awaited.
     #[track_caller]
     pub fn await_line<T>(
         &mut self,
@@ -124,7 +124,7 @@ impl<L: DeserializeOwned + Debug + Send + 'static> Ebb<L> {
         }
     }
 
-    /// The same; where there is none, why, and the program is ended.
+    /// Like `await_line`, but returns the reason on failure, after ending the program.
     pub(super) fn next_line<T>(
         &mut self,
         within: Duration,
@@ -145,7 +145,7 @@ impl<L: DeserializeOwned + Debug + Send + 'static> Ebb<L> {
                         RecvTimeoutError::Timeout => format!("not within {within:?}"),
                         RecvTimeoutError::Disconnected => "ebb ended".to_owned(),
                     };
-                    // Ended, so that its stderr ends too.
+                    // The program is ended so that its stderr ends too.
                     if !self.process.end_within(TIDIES_WITHIN) {
                         self.process.signal(Signal::SIGKILL);
                     }
@@ -167,7 +167,7 @@ impl<L: DeserializeOwned + Debug + Send + 'static> Ebb<L> {
         self.last.push_back(line);
     }
 
-    /// Lines that have come already, without waiting for more.
+    /// Returns the lines that have already arrived, without waiting for more.
     pub fn pending(&mut self) -> impl Iterator<Item = L> + '_ {
         self.lines.try_iter()
     }
@@ -178,15 +178,15 @@ impl<L: DeserializeOwned + Debug + Send + 'static> Ebb<L> {
         self.process.pid()
     }
 
-    /// Sends it a signal.
+    /// Sends the program a signal.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
 
-    /// Waits for its end.
+    /// Waits for the program's end.
     ///
     /// # Panics
-    /// It does not end `within` the time.
+    /// If the process does not end `within` this time.
     #[track_caller]
     pub fn wait(&mut self, within: Duration) -> End {
         let status = self.process.wait(within);

@@ -1,11 +1,11 @@
-//! Where programs are.
+//! Finds programs.
 
 use std::env;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// One of our own programs: in `EBB_BIN_DIR`, else where cargo put this test's own build.
-/// The path is returned whether or not it is there yet.
+/// The path of one of our own programs: in `EBB_BIN_DIR`, else in cargo's folder of this test's own build. The path is
+/// returned whether or not the file exists yet.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     let folder = env::var_os("EBB_BIN_DIR").map_or_else(
@@ -20,10 +20,10 @@ pub fn program(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// Where envtest's tools put the programs of a control plane.
+/// The folder in which envtest's tools install the programs of a control plane.
 pub(super) const KUBEBUILDER: &str = "/usr/local/kubebuilder/bin";
 
-/// The folder with the programs of a Kubernetes control plane, where there is one: `KUBEBUILDER_ASSETS`, else envtest's
+/// The folder with the programs of a Kubernetes control plane, if there is one: `KUBEBUILDER_ASSETS`, else envtest's
 /// default.
 #[must_use]
 pub fn control_plane() -> Option<PathBuf> {
@@ -39,7 +39,7 @@ pub fn control_plane() -> Option<PathBuf> {
     whole.then_some(folder)
 }
 
-/// `kubectl`: beside the control plane where there is one, else on the `PATH`.
+/// `kubectl`: next to the control plane if it is there, else on the `PATH`.
 #[must_use]
 pub fn kubectl() -> Option<PathBuf> {
     let beside = control_plane().map(|folder| folder.join("kubectl"));
@@ -48,8 +48,8 @@ pub fn kubectl() -> Option<PathBuf> {
         .or_else(|| tool("kubectl"))
 }
 
-/// A program of others. The `sbin` folders are looked at too: nginx lives there, and not every
-/// root has them on the `PATH`.
+/// A third-party program. The `sbin` folders are searched too: nginx is installed there, and not every root has them on the
+/// `PATH`.
 pub(super) fn tool(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -58,8 +58,8 @@ pub(super) fn tool(name: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// A Python that can import `module`: Debian's, which has the modules of Debian's packages, rather than
-/// another that comes first on the `PATH`.
+/// A Python that can import `module`. Debian's is preferred to another one earlier on the `PATH`, because it has the
+/// modules of Debian's packages.
 pub(super) fn python(module: &str) -> Option<PathBuf> {
     [Some(PathBuf::from("/usr/bin/python3")), tool("python3")]
         .into_iter()
@@ -74,7 +74,7 @@ pub(super) fn python(module: &str) -> Option<PathBuf> {
         })
 }
 
-/// A package of npm's, where `cargo xtask setup --tests` puts them: outside of the checkout.
+/// An npm package, in the folder outside the checkout in which `cargo xtask setup --tests` installs it.
 #[must_use]
 pub fn npm(package: &str) -> PathBuf {
     let modules = ebb_ebpf_build::cache_dir().join("npm/node_modules");

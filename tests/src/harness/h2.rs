@@ -1,13 +1,13 @@
-//! An HTTP/2 client that decides each frame: for what no well-behaved client sends.
+//! An HTTP/2 client that chooses each frame, to send what no well-behaved client sends.
 //!
-//! It keeps no state but the number of its next stream, and no window: it opens the widest at once.
-//! Heads are sent as literals (RFC 7541, 6.2.3), so nothing of a compression context is needed either.
+//! The only state is the number of the next stream. There is no flow control: the client opens the widest window at the
+//! start. Header blocks are literals (RFC 7541, 6.2.3), so no compression context is needed either.
 
 use std::net::SocketAddr;
 
 use super::Wire;
 
-/// Types of frames (RFC 9113, 6).
+/// Frame types (RFC 9113, 6).
 pub mod kind {
     #![expect(missing_docs, reason = "as the RFC has them")]
     pub const DATA: u8 = 0;
@@ -22,7 +22,7 @@ pub mod kind {
     pub const CONTINUATION: u8 = 9;
 }
 
-/// Flags of frames (RFC 9113, 6). `ACK` is `END_STREAM` where there is no stream.
+/// Frame flags (RFC 9113, 6). `ACK` is the same bit as `END_STREAM`, for frames that belong to no stream.
 pub mod flag {
     #![expect(missing_docs, reason = "as the RFC has them")]
     pub const END_STREAM: u8 = 1;
@@ -32,7 +32,7 @@ pub mod flag {
     pub const PRIORITY: u8 = 32;
 }
 
-/// What a connection begins with (RFC 9113, 3.4).
+/// The connection preface (RFC 9113, 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Largest payload of a frame, and widest window.
@@ -46,14 +46,14 @@ pub struct Frame {
     pub kind: u8,
     /// Bits of [`flag`].
     pub flags: u8,
-    /// Its stream; 0: the connection.
+    /// Stream identifier; 0: the connection.
     pub stream: u32,
-    /// What it carries.
+    /// Payload.
     pub payload: Vec<u8>,
 }
 
 impl Frame {
-    /// A frame.
+    /// Creates a frame.
     #[must_use]
     pub fn new(kind: u8, flags: u8, stream: u32, payload: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl Frame {
         }
     }
 
-    /// Its bytes.
+    /// The frame's bytes on the wire.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = (self.payload.len() as u32).to_be_bytes()[1..].to_vec();
@@ -74,7 +74,7 @@ impl Frame {
         bytes
     }
 
-    /// Whether nothing follows it on its stream.
+    /// Whether the frame ends its stream.
     fn ends_stream(&self) -> bool {
         self.kind == kind::RST_STREAM
             || (matches!(self.kind, kind::DATA | kind::HEADERS)
@@ -82,7 +82,7 @@ impl Frame {
     }
 }
 
-/// The head of a request with the fields given, compressed not at all.
+/// The header block of a request with these fields, without any compression.
 #[must_use]
 pub fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     let standard = [
@@ -102,7 +102,8 @@ pub fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-/// An integer with a prefix of seven bits (RFC 7541, 5.1); the eighth says that there is no Huffman.
+/// Encodes an integer with a seven-bit prefix (RFC 7541, 5.1). The eighth bit, zero, means that the string is not
+/// Huffman-coded.
 fn integer(block: &mut Vec<u8>, value: usize) {
     const MOST: usize = 127;
     if value < MOST {
@@ -121,16 +122,16 @@ fn integer(block: &mut Vec<u8>, value: usize) {
 /// One connection. Dropping it closes it.
 #[derive(Debug)]
 pub struct H2 {
-    /// For bytes past all rules.
+    /// The connection itself, to send bytes that break every rule.
     pub wire: Wire,
     next: u32,
 }
 
 impl H2 {
-    /// Connects and sends what a client begins with: [`Self::opening`].
+    /// Connects and sends a client's first bytes: [`Self::opening`].
     ///
     /// # Panics
-    /// Nobody listens there.
+    /// If nothing listens at this address.
     #[must_use]
     pub fn connect(to: SocketAddr) -> Self {
         let mut h2 = Self::silent(to);
@@ -141,7 +142,7 @@ impl H2 {
     /// Connects and sends nothing.
     ///
     /// # Panics
-    /// Nobody listens there.
+    /// If nothing listens at this address.
     #[must_use]
     pub fn silent(to: SocketAddr) -> Self {
         Self {
@@ -150,12 +151,12 @@ impl H2 {
         }
     }
 
-    /// The preface, settings for the largest of frames and the widest of windows.
+    /// The connection preface, then settings and a window update for the largest frames and the widest windows.
     #[must_use]
     pub fn opening() -> Vec<u8> {
         const INITIAL_WINDOW_SIZE: u16 = 4;
         const MAX_FRAME_SIZE: u16 = 5;
-        /// What the connection's window is without being asked.
+        /// Initial window of the connection (RFC 9113, 6.9.2).
         const WINDOW: u32 = 65_535;
         let mut settings = Vec::new();
         for (name, value) in [
@@ -174,7 +175,7 @@ impl H2 {
         .concat()
     }
 
-    /// The number of a new stream.
+    /// Returns the identifier of a new stream.
     pub fn stream(&mut self) -> u32 {
         self.next += 2;
         self.next - 2
@@ -183,24 +184,24 @@ impl H2 {
     /// Sends a frame.
     ///
     /// # Panics
-    /// The connection is broken.
+    /// If the connection is broken.
     pub fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: impl Into<Vec<u8>>) {
         self.wire
             .send(Frame::new(kind, flags, stream, payload).bytes());
     }
 
-    /// Sends a GET; its stream.
+    /// Sends a GET and returns its stream.
     ///
     /// # Panics
-    /// The connection is broken.
+    /// If the connection is broken.
     pub fn get(&mut self, path: &str) -> u32 {
         self.get_with(path, &[])
     }
 
-    /// Sends a GET with fields of its own; its stream.
+    /// Sends a GET with additional fields and returns its stream.
     ///
     /// # Panics
-    /// The connection is broken.
+    /// If the connection is broken.
     pub fn get_with(&mut self, path: &str, fields: &[(&str, &str)]) -> u32 {
         let stream = self.stream();
         let flags = flag::END_STREAM | flag::END_HEADERS;
@@ -208,10 +209,10 @@ impl H2 {
         stream
     }
 
-    /// Sends the head of a POST whose body follows; its stream.
+    /// Sends the header block of a POST whose body follows, and returns its stream.
     ///
     /// # Panics
-    /// The connection is broken.
+    /// If the connection is broken.
     pub fn post(&mut self, path: &str) -> u32 {
         let stream = self.stream();
         self.send(
@@ -223,10 +224,10 @@ impl H2 {
         stream
     }
 
-    /// The next frame.
+    /// Reads the next frame.
     ///
     /// # Panics
-    /// The connection ends before.
+    /// If the connection ends first.
     #[track_caller]
     pub fn frame(&mut self) -> Frame {
         let head = self.wire.take(9);
@@ -239,10 +240,10 @@ impl H2 {
         }
     }
 
-    /// Reads up to the first frame that is as wanted, answering what has to be answered on the way.
+    /// Reads up to the first frame for which `wanted` is true, and acknowledges frames on the way where HTTP/2 requires it.
     ///
     /// # Panics
-    /// The connection ends before.
+    /// If the connection ends first.
     #[track_caller]
     pub fn until(&mut self, wanted: impl Fn(&Frame) -> bool) -> Frame {
         loop {
@@ -260,10 +261,10 @@ impl H2 {
         }
     }
 
-    /// Reads up to the end of each of these streams, in whichever order they end.
+    /// Reads up to the end of each of these streams, in any order.
     ///
     /// # Panics
-    /// The connection ends before, or a stream is reset.
+    /// If the connection ends first, or a stream is reset.
     #[track_caller]
     pub fn answers(&mut self, streams: &[u32]) {
         let mut open = streams.to_vec();

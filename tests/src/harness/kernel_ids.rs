@@ -1,8 +1,8 @@
-//! The ids of the programs and maps that are loaded, listed without opening any of them.
+//! The ids of the loaded programs and maps, listed without opening any of them.
 //!
-//! Not aya's `loaded_maps`, nor bpftool: they open each map, and a program array that is opened and
-//! closed while its last owner goes away is never freed (its clearing is asked for twice and done
-//! once; seen on Linux 6.18). A look at what is left would itself leave something.
+//! aya's `loaded_maps` and bpftool are not used, because they open each map. A program array that is opened and closed
+//! while its last owner goes away is never freed (its clearing is requested twice and done once; seen on Linux 6.18). So a
+//! check for remains would itself leave something.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 const BPF_PROG_GET_NEXT_ID: libc::c_long = 11;
 const BPF_MAP_GET_NEXT_ID: libc::c_long = 12;
 
-/// What `union bpf_attr` holds for these two commands.
+/// The part of `union bpf_attr` that these two commands use.
 #[repr(C)]
 #[derive(Default)]
 struct NextId {
@@ -19,23 +19,23 @@ struct NextId {
     open_flags: u32,
 }
 
-/// The programs that are loaded. Linux 4.13, CAP_SYS_ADMIN.
+/// The ids of all loaded programs. Linux 4.13, CAP_SYS_ADMIN.
 pub(super) fn programs() -> BTreeSet<u32> {
     all(BPF_PROG_GET_NEXT_ID)
 }
 
-/// The maps there are. Linux 4.13, CAP_SYS_ADMIN.
+/// The ids of all maps. Linux 4.13, CAP_SYS_ADMIN.
 pub(super) fn maps() -> BTreeSet<u32> {
     all(BPF_MAP_GET_NEXT_ID)
 }
 
 /// # Panics
-/// The kernel does not answer: an empty list would be taken for "nothing is left".
+/// If the kernel does not answer: an empty list would be read as "nothing is left".
 fn all(command: libc::c_long) -> BTreeSet<u32> {
     let mut ids = BTreeSet::new();
     let mut attr = NextId::default();
     loop {
-        // SAFETY: `attr` is a live `bpf_attr` of the size given; the kernel writes `next` only.
+        // SAFETY: `attr` is a live `bpf_attr` of the given size; the kernel writes `next` only.
         let result =
             unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut attr, size_of::<NextId>()) };
         if result != 0 {

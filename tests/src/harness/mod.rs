@@ -1,9 +1,8 @@
 //! The fixtures of the integration tests.
 //!
-//! Everything a fixture makes (process, cgroup, folder) it takes away when dropped, also when the
-//! test panics; what a killed test run left is swept by the next one. Fixtures panic rather than
-//! return errors. Nothing waits by sleeping for "long enough": there is an event to wait for, or
-//! a condition asked again until a deadline that only a broken product reaches.
+//! A fixture removes everything it created (process, cgroup, folder) when it is dropped, also when the test panics. The
+//! next test run sweeps what a killed run left. Fixtures panic; they do not return errors. No fixture sleeps for "long
+//! enough": it waits for an event, or checks a condition repeatedly until a deadline that only a broken product reaches.
 
 pub mod browser;
 mod cgroup;

@@ -1,49 +1,49 @@
-//! What a test needs from the machine, asked before it runs.
+//! A test's requirements on the machine, checked before the test runs.
 //!
-//! Biased towards running: a need is only unmet where the test could not possibly pass. A missing
-//! program of our own is a reason to skip only where nobody said where it is; under
-//! `EBB_BIN_DIR` it is a failure, so that a broken build cannot turn a suite into skips.
+//! Bias: towards running. A need is unmet only if the test could not possibly pass. A missing program of our own is a
+//! reason to skip only if `EBB_BIN_DIR` is not set; with `EBB_BIN_DIR` it is a failure, so that a broken build cannot turn
+//! a suite into skips.
 
 use super::net::{NetNs, loses_packets};
 use super::{cgroup, find, full};
 
-/// One thing a test cannot do without.
+/// One requirement of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// Root and a cgroup v2.
     Cgroup,
-    /// Root with the right to load programs on a cgroup v2.
+    /// Root with the right to load programs, and a cgroup v2.
     Kernel,
-    /// The right to mount, in a mount namespace of the test's own.
+    /// The right to mount, in the test run's own mount namespace.
     Mounts,
-    /// A network of the test run's own, with addresses for pods.
+    /// The test run's own network, with addresses for pods.
     #[cfg(feature = "cluster")]
     Network,
-    /// A real Kubernetes control plane, where there is one and nobody asked for the double.
+    /// A real Kubernetes control plane: present, and the double not requested.
     ControlPlane,
     /// `kubectl`.
     Kubectl,
     /// The `ebb` program, and root with the right to load programs on a cgroup v2.
     Ebb,
-    /// A program of others, by the name it has on the `PATH`.
+    /// A third-party program, by its name on the `PATH`.
     Tool(&'static str),
-    /// A package of npm's.
+    /// An npm package.
     Npm(&'static str),
-    /// A Python with a module of others.
+    /// A Python with a third-party module.
     Python(&'static str),
-    /// A packet filter that can lose packets by chance, in a network namespace.
+    /// A packet filter that can drop packets at random, in a network namespace.
     Loss,
-    /// IPv6 packets of more than 64 KiB (Linux 5.19), in a network namespace.
+    /// IPv6 packets longer than 64 KiB (Linux 5.19), in a network namespace.
     BigTcp,
-    /// `/dev/net/tun`, and what makes a network namespace.
+    /// `/dev/net/tun`, and the ability to create a network namespace.
     Tun,
-    /// The patience for the long variants.
+    /// The long variants are requested.
     Full,
 }
 
 impl Need {
     /// # Errors
-    /// Why the machine does not have it, in one line.
+    /// If the machine does not meet the need: why, in one line.
     pub fn check(self) -> Result<(), String> {
         match self {
             Self::Cgroup => cgroup(),
@@ -151,7 +151,7 @@ const fn bit(capability: u32) -> u64 {
     1 << capability
 }
 
-/// Numbers of `include/uapi/linux/capability.h`; CAP_SYS_ADMIN (21) includes CAP_BPF (39).
+/// Numbers from `include/uapi/linux/capability.h`; CAP_SYS_ADMIN (21) includes CAP_BPF (39).
 const CAPABILITIES: [(u64, &str); 2] = [
     (bit(39) | bit(21), "CAP_BPF"),
     (bit(12) | bit(21), "CAP_NET_ADMIN"),

@@ -1,5 +1,4 @@
-//! Figures that tests measured, printed together at the end: a test that passes by a hair should
-//! be seen to.
+//! Figures that tests measured, printed together at the end, so that a test that barely passes is visible.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,12 +11,12 @@ const STYLE: TableStyle = TableStyle::new()
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
 static NOTES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-/// By title: the columns, and rows by their first cell.
+/// Per title: the columns, and the rows by their first cell.
 static TABLES: Mutex<Tables> = Mutex::new(BTreeMap::new());
 
 type Tables = BTreeMap<&'static str, (Vec<String>, BTreeMap<String, Vec<String>>)>;
 
-/// Keeps one line for the end of the test run.
+/// Records one line for the end of the test run.
 pub fn note(line: impl Into<String>) {
     NOTES
         .lock()
@@ -25,7 +24,7 @@ pub fn note(line: impl Into<String>) {
         .push(line.into());
 }
 
-/// Keeps a row of a table for the end of the test run; rows come in the order of their first cells.
+/// Records a row of a table for the end of the test run. Rows are sorted by their first cells.
 pub fn row(table: &'static str, columns: &[String], first: impl Into<String>, cells: Vec<String>) {
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
     let (_, rows) = tables

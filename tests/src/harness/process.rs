@@ -1,8 +1,7 @@
 //! A process that cannot outlive its test.
 //!
-//! Started in a cgroup of choice before it runs its first instruction, in a process group of its
-//! own (a Ctrl-C on the test run is not passed on to it), and killed by the kernel if the test
-//! program itself is killed.
+//! The process enters its cgroup before it runs its first instruction. It has its own process group, so that a Ctrl-C on
+//! the test run does not reach it. The kernel kills it if the test program itself is killed.
 
 use std::fs::File;
 use std::io::Write;
@@ -19,7 +18,7 @@ use super::wait::poll;
 
 pub use nix::sys::signal::Signal;
 
-/// A running process; dropping it kills its process group.
+/// A running process. Dropping it kills its process group.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -27,10 +26,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`, in `cgroup` where one is given.
+    /// Starts `command`, in `cgroup` if one is given.
     ///
     /// # Panics
-    /// It cannot be started.
+    /// If the program cannot be started.
     #[must_use]
     pub fn start(mut command: Command, cgroup: Option<&TestCgroup>) -> Self {
         let name = format!("{command:?}");
@@ -44,7 +43,7 @@ impl Process {
             command.pre_exec(move || {
                 prctl::set_pdeathsig(Signal::SIGKILL)?;
                 if let Some(mut procs) = procs.as_ref() {
-                    // "0" is the process that writes.
+                    // "0" means the process that writes.
                     procs.write_all(b"0")?;
                 }
                 Ok(())
@@ -62,21 +61,21 @@ impl Process {
         self.child.id()
     }
 
-    /// Its pipes.
+    /// The child process with its pipes.
     pub(super) fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
-    /// Sends a signal to this one process.
+    /// Sends a signal to this process only, not to its group.
     pub fn signal(&self, signal: Signal) {
-        // Already dead is what most signals want anyway.
+        // An error means that the process is dead, which is the purpose of most signals.
         kill(self.as_pid(), signal).ok();
     }
 
-    /// How it ended.
+    /// Waits for the process and returns its exit status.
     ///
     /// # Panics
-    /// It has not ended `within` the time.
+    /// If the process has not ended `within` this time.
     #[track_caller]
     pub fn wait(&mut self, within: Duration) -> ExitStatus {
         match poll(within, || self.child.try_wait().expect("wait for a child")) {
@@ -85,9 +84,9 @@ impl Process {
         }
     }
 
-    /// Asks it to end, as Ctrl-C does, and waits so long for it; whether it has ended.
+    /// Sends SIGINT, as Ctrl-C does, and waits for the end. Returns whether the process has ended.
     pub fn end_within(&mut self, within: Duration) -> bool {
-        // A process that was waited for has no id any more.
+        // A process that was waited for no longer has an id.
         if self.child.try_wait().is_ok_and(|end| end.is_none()) {
             self.signal(Signal::SIGINT);
         }
@@ -101,7 +100,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The group, because a leader that has ended may leave members (nginx its workers).
+        // The whole group: a leader that has ended may leave members (for example nginx its workers).
         killpg(self.as_pid(), Signal::SIGKILL).ok();
         self.child.wait().ok();
     }

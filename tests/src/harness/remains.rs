@@ -1,8 +1,8 @@
-//! What an `ebb` holds while it lives, so that a test can see all of it gone afterwards.
+//! The kernel objects and processes that an `ebb` owns while it lives, so that a test can check that all of them disappear.
 //!
-//! Taken from the living process (its children, their cgroups, the programs and maps among its
-//! file descriptors) and then looked for by identity. A comparison of the machine before and
-//! after would be disturbed by any other `ebb` on it.
+//! The list is taken from the living process (its children, their cgroups, the programs and maps among its file
+//! descriptors). Each item is then looked up by identity. A comparison of the whole machine before and after would be
+//! disturbed by any other `ebb` on it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,26 +14,26 @@ use super::cgroup::v2_mount;
 use super::kernel_ids;
 use super::wait::poll;
 
-/// The kernel frees programs and maps after a grace period of its own, some milliseconds; a
-/// killed process is reaped by whoever inherits it.
+/// Limit for everything to disappear. The kernel frees programs and maps after a grace period of some milliseconds; a
+/// killed process is reaped by the process that inherits it.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 
-/// What one `ebb` process holds.
+/// The objects that one `ebb` process owns.
 #[derive(Debug, Default)]
 pub struct Remains {
-    /// Process ids with their start times: an id alone may come to mean another process.
+    /// Process ids with their start times, because an id alone may be reused by another process.
     processes: BTreeSet<(u32, u64)>,
-    /// Cgroups.
+    /// Paths of cgroups.
     paths: BTreeSet<PathBuf>,
     programs: BTreeSet<u32>,
     maps: BTreeSet<u32>,
 }
 
 impl Remains {
-    /// What the process `ebb` holds now.
+    /// Lists what the process `ebb` owns now.
     ///
     /// # Panics
-    /// It does not live.
+    /// If the process does not live.
     #[must_use]
     pub fn of(ebb: u32) -> Self {
         let mut remains = Self::default();
@@ -41,7 +41,7 @@ impl Remains {
         remains.processes.insert((ebb, me));
         remains.descriptors(ebb);
         for replica in children(ebb) {
-            // A child that is being started still has its parent's cgroup and no name of its own.
+            // A child that is still being started has its parent's cgroup and no name of its own.
             if let Some(start) = started(replica) {
                 remains.processes.insert((replica, start));
                 remains.cgroup_of(replica);
@@ -63,7 +63,7 @@ impl Remains {
     }
 
     /// # Panics
-    /// Something is still there after a while.
+    /// If something is still there after ten seconds.
     #[track_caller]
     pub fn assert_gone(&self) {
         let gone = poll(GONE_WITHIN, || self.still_there().is_empty().then_some(()));
@@ -71,7 +71,7 @@ impl Remains {
     }
 
     /// # Panics
-    /// Something is gone.
+    /// If something is gone.
     #[track_caller]
     pub fn assert_there(&self) {
         let all = self.processes.len() + self.paths.len() + self.programs.len() + self.maps.len();
@@ -101,7 +101,7 @@ impl Remains {
             .collect()
     }
 
-    /// The programs and maps among a process' file descriptors.
+    /// Adds the programs and maps among a process' file descriptors.
     fn descriptors(&mut self, pid: u32) {
         let entries = fs::read_dir(format!("/proc/{pid}/fdinfo"));
         for entry in entries.into_iter().flatten().flatten() {
@@ -118,7 +118,7 @@ impl Remains {
         }
     }
 
-    /// The cgroup of a replica, and the one of its run above it.
+    /// Adds the cgroup of a replica, and the cgroup of its run above it.
     fn cgroup_of(&mut self, replica: u32) {
         let text = fs::read_to_string(format!("/proc/{replica}/cgroup")).unwrap_or_default();
         let own = text.lines().find_map(|line| line.strip_prefix("0::/"));
@@ -136,14 +136,14 @@ impl Remains {
     }
 }
 
-/// Cgroups of runs that are dead: a living run holds a lock on its own.
+/// Cgroups of dead runs: a living run holds a lock on its own cgroup.
 ///
 /// # Panics
-/// There is no cgroup v2.
+/// If there is no cgroup v2.
 #[must_use]
 pub fn dead_runs() -> Vec<String> {
-    // Looked up and not tried: to hold the lock for a moment could make a run that starts give up
-    // on its directory. A line: "1: FLOCK  ADVISORY  WRITE 708 00:26:13548 0 EOF".
+    // The locks are looked up in `/proc/locks`. Trying to take one, even for a moment, could make a starting run give up on
+    // its directory. A line: "1: FLOCK  ADVISORY  WRITE 708 00:26:13548 0 EOF".
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
     let held: BTreeSet<_> = locks
         .split_whitespace()
@@ -184,11 +184,10 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// When a process started, in clock ticks since boot; none where there is no such process, or
-/// only its zombie.
+/// The start time of a process, in clock ticks since boot. `None` if there is no such process, or only its zombie.
 fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in brackets, may hold anything: fields are counted from its end. proc(5).
+    // The name, in brackets, may contain any character, so fields are counted from its end. proc(5).
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?;
     let start = fields.nth(18)?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! `ebb run` on a command: its events, its address, and an end that is checked.
+//! `ebb run` on a command: its events, its address, and a checked end.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::ebb::{Ebb, End, command};
 use super::{Remains, Signal, program};
 
-/// Most things in `ebb run` take milliseconds, a decision two seconds, the shortest window six;
-/// a loaded machine gets this long.
+/// Limit for anything in `ebb run`. Most things take milliseconds, a decision two seconds, the shortest window six; the
+/// limit allows for a loaded machine.
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// One line of `ebb run --json`.
@@ -16,54 +16,54 @@ pub const SOON: Duration = Duration::from_secs(30);
 pub enum Event {
     /// The front door is open.
     Listening {
-        /// Where.
+        /// The front door's address.
         address: SocketAddr,
-        /// Where the live page is.
+        /// The live page's address.
         page: Option<SocketAddr>,
     },
     /// One decision.
     Decision(Decision),
-    /// The first request while there was no replica.
+    /// The first request at zero replicas.
     ColdStart(ColdStart),
     /// A replica changed its state.
     Replica(Replica),
-    /// Events these tests have no use for.
+    /// Events that these tests do not use.
     #[serde(other)]
     Other,
 }
 
-/// A decision and what it was taken on.
+/// A decision and its inputs.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub struct Decision {
     /// Seconds since the start.
     pub t: f64,
     /// Processes alive.
     pub replicas: u64,
-    /// Of them ready.
+    /// Ready replicas among them.
     pub ready: u64,
-    /// Mean in flight, queued ones included, since the decision before.
+    /// Mean requests in flight since the previous decision, queued ones included.
     pub concurrency: f64,
-    /// Replicas wanted.
+    /// Desired replicas.
     pub desired: u64,
     /// Requests counted since the start.
     pub requests: u64,
 }
 
-/// What the first request at zero replicas cost.
+/// Latency of the first request at zero replicas.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub struct ColdStart {
-    /// From its spawn until the replica was ready.
+    /// From the replica's spawn until it was ready, ms.
     pub start_ms: f64,
-    /// From the request's arrival until it was handed over.
+    /// From the request's arrival until it was forwarded, ms.
     pub waited_ms: f64,
-    /// What of it was not the replica's own start.
+    /// The part of the wait that was not the replica's own start, ms.
     pub added_ms: f64,
 }
 
 /// A replica's new state.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub struct Replica {
-    /// Its number.
+    /// The replica's number.
     pub replica: u64,
     /// `started`, `ready`, `draining`, `stopped` or `failed`.
     pub state: String,
@@ -78,10 +78,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts it over replicas of `ebb-sample` and waits until its front door is open.
+    /// Starts `ebb run` with replicas of `ebb-sample` and waits until its front door is open.
     ///
     /// # Panics
-    /// It does not open.
+    /// If the front door does not open.
     #[must_use]
     #[track_caller]
     pub fn sample(options: &[&str]) -> Self {
@@ -90,10 +90,10 @@ impl Run {
         Self::start(options, &[sample, "--port", "{port}"])
     }
 
-    /// Starts it over replicas of a command and waits until its front door is open.
+    /// Starts `ebb run` with replicas of a command and waits until its front door is open.
     ///
     /// # Panics
-    /// It does not open.
+    /// If the front door does not open.
     #[must_use]
     #[track_caller]
     pub fn start(options: &[&str], of: &[&str]) -> Self {
@@ -107,22 +107,22 @@ impl Run {
         Self { ebb, address, page }
     }
 
-    /// Where the front door is.
+    /// The front door's address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where its live page is.
+    /// The live page's address.
     #[must_use]
     pub fn page(&self) -> Option<SocketAddr> {
         self.page
     }
 
-    /// The first event `wanted` has an answer for.
+    /// Waits for the first event for which `wanted` returns a value.
     ///
     /// # Panics
-    /// None comes `within` the time.
+    /// If no such event arrives `within` this time.
     #[track_caller]
     pub fn await_event<T>(
         &mut self,
@@ -133,10 +133,10 @@ impl Run {
         self.ebb.await_line(what, within, wanted)
     }
 
-    /// Reads decisions until one is as wanted.
+    /// Reads decisions until one matches.
     ///
     /// # Panics
-    /// None is `within` the time.
+    /// If no decision matches `within` this time.
     #[track_caller]
     pub fn await_decision(
         &mut self,
@@ -150,7 +150,7 @@ impl Run {
         })
     }
 
-    /// The decisions that have come and were not read yet.
+    /// The decisions that have arrived and were not read yet.
     pub fn decisions(&mut self) -> Vec<Decision> {
         self.ebb
             .pending()
@@ -161,15 +161,15 @@ impl Run {
             .collect()
     }
 
-    /// The events that have come and were not read yet.
+    /// The events that have arrived and were not read yet.
     pub fn pending(&mut self) -> impl Iterator<Item = Event> + '_ {
         self.ebb.pending()
     }
 
-    /// The processes of its replicas, ready or not.
+    /// The process ids of all replicas, ready or not.
     ///
     /// # Panics
-    /// `/proc` is not as proc(5) says.
+    /// If `/proc` is not as proc(5) describes.
     #[must_use]
     pub fn replicas(&self) -> Vec<u32> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.ebb.pid()));
@@ -186,30 +186,30 @@ impl Run {
         children.flatten().collect()
     }
 
-    /// What would remain of it.
+    /// Lists what `ebb run` owns now and must remove at its end.
     #[must_use]
     pub fn remains(&self) -> Remains {
         Remains::of(self.ebb.pid())
     }
 
-    /// Sends it a signal.
+    /// Sends the program a signal.
     pub fn signal(&self, signal: Signal) {
         self.ebb.signal(signal);
     }
 
-    /// Waits for its end.
+    /// Waits for the program's end.
     ///
     /// # Panics
-    /// It does not end soon.
+    /// If the process does not end within `SOON`.
     #[track_caller]
     pub fn wait(&mut self) -> End {
         self.ebb.wait(SOON)
     }
 
-    /// Ends it as Ctrl-C would, and checks that it ends well and that nothing of it remains.
+    /// Ends the program as Ctrl-C would, and checks that it exits with success and that nothing remains.
     ///
     /// # Panics
-    /// It ends badly, or something remains.
+    /// If the process fails, or something remains.
     #[track_caller]
     pub fn finish(mut self) {
         let remains = self.remains();

@@ -1,14 +1,15 @@
-//! What many tests use and is dear to make: made for the first who asks, and thrown away by a test that fails.
+//! A fixture that many tests use and that is expensive to create. The first test that needs it creates it; a test that
+//! fails discards it.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// A place for one, in a `static`.
+/// Holds at most one value, in a `static`.
 #[derive(Debug)]
 pub struct Shared<T>(Mutex<Option<Arc<T>>>);
 
-/// The one there is, held by a test.
+/// A test's reference to the shared value.
 #[derive(Debug)]
 pub struct Held<T: 'static> {
     place: &'static Shared<T>,
@@ -16,19 +17,19 @@ pub struct Held<T: 'static> {
 }
 
 impl<T> Shared<T> {
-    /// None yet.
+    /// Creates an empty place.
     #[must_use]
     pub const fn new() -> Self {
         Self(Mutex::new(None))
     }
 
-    /// The one there is, or a new one; who else asks waits until it is made.
+    /// Returns the current value, or creates one. Concurrent callers wait until it is created.
     pub fn get(&'static self, make: impl FnOnce() -> T) -> Held<T> {
         let value = Arc::clone(self.lock().get_or_insert_with(|| Arc::new(make())));
         Held { place: self, value }
     }
 
-    /// Ends it, once no test holds it.
+    /// Discards the value. It is dropped once no test uses it.
     pub fn end(&self) {
         let last = self.lock().take();
         drop(last);
@@ -55,7 +56,7 @@ impl<T> Deref for Held<T> {
 
 impl<T> Drop for Held<T> {
     fn drop(&mut self) {
-        // A test that failed may leave it in any state: those who ask from now on get a new one.
+        // A failed test may leave the value in any state: later callers get a new one.
         if thread::panicking() {
             self.place
                 .lock()
@@ -78,9 +79,9 @@ mod tests {
             panic!("on purpose");
         });
         assert!(failed.join().is_err());
-        // Who holds it keeps it.
+        // A test that already holds the value keeps it.
         assert_eq!((*held, *PLACE.get(|| 5)), (1, 5));
-        // What is thrown away already is not thrown away twice.
+        // A value that is already discarded does not discard its successor.
         let failed = thread::spawn(move || {
             let _held = held;
             panic!("on purpose");

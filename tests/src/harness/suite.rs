@@ -1,7 +1,7 @@
-//! The test runner: libtest-mimic, with skips that say why and figures that are kept.
+//! The test runner: libtest-mimic, with skips that state their reason and figures that are printed at the end.
 //!
-//! A test has the machine to itself, because most of them load it, and two loads at once measure
-//! each other. Those that mostly wait say so ([`Case::beside`]); they come first, some at a time.
+//! A test runs alone on the machine, because most tests load it, and two loads would measure each other. Tests that mostly
+//! wait are marked with [`Case::beside`]; they run first, several at a time.
 
 use std::process::ExitCode;
 use std::sync::{PoisonError, RwLock};
@@ -11,14 +11,14 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::{Need, cgroup, notes};
 
-/// How many of the tests that mostly wait are run at once. Loading the programs takes each of them
-/// half a second of one CPU; with more of them than this, it is that which they would wait for.
+/// How many of the mostly waiting tests run at once. Each needs half a second of one CPU to load the programs; with more
+/// tests at once, they would mostly wait for that.
 const AT_ONCE: usize = 4;
 
-/// Held for reading by a test that others may run beside, for writing by one that is alone.
+/// Read lock: a test that may run beside others. Write lock: a test that runs alone.
 static MACHINE: RwLock<()> = RwLock::new(());
 
-/// One test: what it needs from the machine, and what it does.
+/// One test: its needs and its function.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
     name: &'static str,
@@ -28,7 +28,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// A test that is skipped, with the reason, where one of `needs` is not met.
+    /// A test that runs alone. It is skipped, with the reason, if one of `needs` is not met.
     #[must_use]
     pub const fn new(name: &'static str, needs: &'static [Need], run: fn()) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Case {
         }
     }
 
-    /// The same for a test that puts no load on the machine and can bear that of a few others.
+    /// Like `new`, for a test that puts no load on the machine and tolerates the load of a few others.
     #[must_use]
     pub const fn beside(name: &'static str, needs: &'static [Need], run: fn()) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Case {
     }
 }
 
-/// Runs the cases as the command line asks and prints the figures they noted.
+/// Runs the cases that the command line selects and prints the figures they recorded.
 #[must_use]
 pub fn main(cases: impl IntoIterator<Item = Case>) -> ExitCode {
     heed_interrupts();
@@ -87,16 +87,16 @@ pub fn main(cases: impl IntoIterator<Item = Case>) -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Programs inherit which signals are ignored, and a shell without job control has what it starts in the background ignore
-/// SIGINT, by which clients here are stopped.
+/// Restores the default action of SIGINT. Programs inherit ignored signals, and a shell without job control makes its
+/// background processes ignore SIGINT, which is used here to stop clients.
 fn heed_interrupts() {
-    // SAFETY: no handler of this process is replaced by one that could run.
+    // SAFETY: the default action replaces no handler of this process that could run.
     let before = unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) };
     before.expect("SIGINT can be handled");
 }
 
-/// Whether the long variants are asked for (`EBB_TEST_FULL=1`): the same tests with the numbers of
-/// requests and seconds the product promises, rather than those a change has to wait for.
+/// Whether the long variants are requested (`EBB_TEST_FULL=1`): the same tests with the numbers of requests and seconds
+/// that the product promises, instead of numbers small enough for every change.
 #[must_use]
 pub fn full() -> bool {
     std::env::var_os("EBB_TEST_FULL").is_some_and(|value| value == "1")

@@ -1,13 +1,13 @@
-//! Waiting for what has no event to wait on: asked again every few milliseconds, to a deadline.
+//! Waiting without an event to wait on: a condition is checked every few milliseconds until a deadline.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a condition is asked again: short beside anything a test measures.
+/// Time between two checks: short compared with anything a test measures.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Asks until `found` has an answer, or gives up.
+/// Calls `found` until it returns a value or the time is over.
 pub(crate) fn poll<T>(within: Duration, mut found: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + within;
     loop {
@@ -19,10 +19,10 @@ pub(crate) fn poll<T>(within: Duration, mut found: impl FnMut() -> Option<T>) ->
     }
 }
 
-/// Asks until `found` has an answer.
+/// Calls `found` until it returns a value.
 ///
 /// # Panics
-/// There is none `within` the time; `what` names what was waited for.
+/// If there is no value `within` this time; `what` names the awaited condition.
 #[track_caller]
 pub fn eventually<T>(what: &str, within: Duration, found: impl FnMut() -> Option<T>) -> T {
     match poll(within, found) {
@@ -31,11 +31,11 @@ pub fn eventually<T>(what: &str, within: Duration, found: impl FnMut() -> Option
     }
 }
 
-/// A port nobody listens on. The kernel hands ephemeral ports out in turn, so nobody else gets it
-/// in the moment between this and its use.
+/// Returns a port on which nothing listens. The kernel hands out ephemeral ports in turn, so no other process gets the port
+/// in the moment before its use.
 ///
 /// # Panics
-/// There is none.
+/// If there is none.
 #[must_use]
 pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))

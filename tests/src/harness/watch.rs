@@ -1,4 +1,4 @@
-//! `ebb watch` on a test's cgroup: its lines, and what they add up to.
+//! `ebb watch` on a test's cgroup: its lines, and their totals.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,49 +7,49 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::ebb::{Ebb, End, command};
 use super::{Remains, Signal, TestCgroup};
 
-/// The most a change in the counts may take to be seen.
+/// Longest time until a change is visible in the counts.
 pub const SOON: Duration = Duration::from_secs(15);
 
-/// Loading the programs takes a second of one CPU; a machine with other things to do gets this long.
+/// Limit for loading the programs, which takes a second of one CPU; the limit allows for a loaded machine.
 const LOADED_WITHIN: Duration = Duration::from_secs(60);
 
-/// One line of `ebb watch --json`: the keys the design promises, all of them required.
+/// One line of `ebb watch --json`: the keys that the design promises, all of them required.
 #[derive(Clone, serde::Deserialize)]
 pub struct Line {
     /// End of the interval, unix seconds.
     pub t: f64,
-    /// Its length in seconds.
+    /// Length of the interval, seconds.
     pub interval: f64,
-    /// Mean in flight over the interval.
+    /// Mean requests in flight over the interval.
     pub concurrency: f64,
-    /// In flight at its end.
+    /// Requests in flight at the end of the interval.
     pub in_flight: u64,
-    /// Requests begun in it.
+    /// Requests begun in the interval.
     pub requests: u64,
-    /// Requests ended in it.
+    /// Requests ended in the interval.
     pub completed: u64,
-    /// Requests left out in it.
+    /// Requests excluded in the interval.
     pub excluded: u64,
-    /// Connections open at its end.
+    /// Connections open at the end of the interval.
     pub connections: u64,
     /// `http1`, `http2`, `upgraded`, `opaque`.
     pub in_flight_by_protocol: BTreeMap<String, u64>,
     /// `1xx` to `5xx`.
     pub status: BTreeMap<String, u64>,
-    /// `p50`, `p90`, `p99`; null where nothing ended.
+    /// `p50`, `p90`, `p99`; null if no request ended.
     pub latency_ms: BTreeMap<String, Option<f64>>,
 }
 
-/// How the requests ended that came. Compared whole, so that a test which fails shows all of it.
+/// How the requests ended. Compared as a whole, so that a failing test shows all of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ends {
     /// Answered to the last byte, with a status.
     pub answered: u64,
-    /// Broken off with their connection.
+    /// Aborted with their connection.
     pub aborted: u64,
-    /// Connections that could not be read.
+    /// Opaque connections.
     pub opaque: u64,
-    /// Left out.
+    /// Excluded.
     pub excluded: u64,
 }
 
@@ -64,7 +64,7 @@ impl Ends {
     }
 }
 
-/// What the lines read so far add up to.
+/// The totals of the lines read so far.
 #[derive(Debug, Clone, Default)]
 pub struct Totals {
     /// Seconds.
@@ -75,13 +75,13 @@ pub struct Totals {
     pub requests: u64,
     /// Requests ended.
     pub completed: u64,
-    /// Requests left out.
+    /// Requests excluded.
     pub excluded: u64,
     /// Responses by class of status.
     pub status: BTreeMap<String, u64>,
 }
 
-/// Counts only, so that lines in which nothing happens look the same.
+/// Prints counts only, so that lines in which nothing happens look the same.
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [http1, http2, upgraded, opaque] = self.by_protocol();
@@ -100,7 +100,7 @@ impl fmt::Debug for Line {
 }
 
 impl Line {
-    /// In flight at its end by protocol: `[http1, http2, upgraded, opaque]`.
+    /// In flight at the end of the interval by protocol: `[http1, http2, upgraded, opaque]`.
     #[must_use]
     pub fn by_protocol(&self) -> [u64; 4] {
         ["http1", "http2", "upgraded", "opaque"].map(|protocol| {
@@ -113,7 +113,7 @@ impl Line {
 }
 
 impl Totals {
-    /// How the requests ended. Of use where none is in flight: each has ended then.
+    /// How the requests ended. Useful only if none is in flight, because each has then ended.
     #[must_use]
     pub fn ends(&self) -> Ends {
         let answered = self.status.values().sum();
@@ -145,10 +145,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts it on `cgroup` and waits for its first line: from then on all is counted.
+    /// Starts `ebb watch` on `cgroup` and waits for its first line: from then on everything is counted.
     ///
     /// # Panics
-    /// No line comes.
+    /// If no line arrives.
     #[must_use]
     #[track_caller]
     pub fn start(cgroup: &TestCgroup, interval: &str, arguments: &[&str]) -> Self {
@@ -162,26 +162,26 @@ impl Watch {
         watch
     }
 
-    /// Begins anew: what has been is not in the totals.
+    /// Resets the totals: earlier lines are not in them.
     ///
     /// # Panics
-    /// Something is in flight, and remains so for [`SOON`].
+    /// If something stays in flight for [`SOON`].
     #[track_caller]
     pub fn begin(&mut self) {
         self.settle();
         self.totals = Totals::default();
     }
 
-    /// What the lines read so far add up to.
+    /// The totals of the lines read so far.
     #[must_use]
     pub fn totals(&self) -> &Totals {
         &self.totals
     }
 
-    /// Reads lines until one, or the totals up to it, are as wanted.
+    /// Reads lines until `wanted` is true for a line and the totals up to it.
     ///
     /// # Panics
-    /// None is within [`SOON`].
+    /// If none matches within [`SOON`].
     #[track_caller]
     pub fn until(&mut self, what: &str, wanted: impl Fn(&Totals, &Line) -> bool) -> Line {
         self.until_within(what, SOON, wanted)
@@ -205,10 +205,10 @@ impl Watch {
         }
     }
 
-    /// Reads the next lines that add up to `time`; gives what they add up to.
+    /// Reads the next lines until their intervals add up to `time`, and returns the totals of these lines.
     ///
     /// # Panics
-    /// They cease to come.
+    /// If the lines stop.
     #[track_caller]
     pub fn measure(&mut self, time: Duration) -> Totals {
         let mut measured = Totals::default();
@@ -219,22 +219,22 @@ impl Watch {
         measured
     }
 
-    /// The line that is taken `time` after this call. Lines wait to be read while a test is busy:
-    /// by its clock, not by how many lines are left, it is known which are of the past.
+    /// Returns the first line whose interval ends `time` after this call or later. Lines wait to be read while a test is
+    /// busy, so their own clock decides which are in the past, not the number of unread lines.
     ///
     /// # Panics
-    /// They cease to come.
+    /// If the lines stop.
     #[track_caller]
     pub fn line_after(&mut self, time: Duration) -> Line {
         let then = now() + time.as_secs_f64();
         self.until("the line at its time", |_, line| line.t >= then)
     }
 
-    /// Reads lines until an interval that began after this call has seen nothing and nothing is in
-    /// flight; gives what all lines add up to.
+    /// Reads lines until an interval that began after this call has seen nothing and nothing is in flight. Returns the
+    /// totals of all lines.
     ///
     /// # Panics
-    /// That is not so within [`SOON`].
+    /// If this does not happen within [`SOON`].
     #[track_caller]
     pub fn settle(&mut self) -> Totals {
         let now = now();
@@ -245,24 +245,24 @@ impl Watch {
         self.totals.clone()
     }
 
-    /// Ends it as Ctrl-C would.
+    /// Ends `ebb watch` as Ctrl-C would.
     ///
     /// # Panics
-    /// It does not end.
+    /// If the process does not end.
     #[track_caller]
     pub fn interrupt(mut self) -> End {
         self.ebb.signal(Signal::SIGINT);
         self.ebb.wait(SOON)
     }
 
-    /// What would remain of it.
+    /// Lists what `ebb watch` owns now and must remove at its end.
     #[must_use]
     pub fn remains(&self) -> Remains {
         Remains::of(self.ebb.pid())
     }
 }
 
-/// Unix seconds.
+/// Current unix time, seconds.
 fn now() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

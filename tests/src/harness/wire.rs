@@ -1,4 +1,4 @@
-//! A client that decides each byte: for the requests no well-behaved client sends.
+//! A client that chooses each byte, for requests that no well-behaved client sends.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -7,29 +7,29 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, SockRef, Socket, Type};
 
-/// Longer than any answer in these tests takes.
+/// Limit for an answer, longer than any answer in these tests takes.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// One TCP connection. Dropping it closes it.
 #[derive(Debug)]
 pub struct Wire {
     stream: TcpStream,
-    /// Received and not yet looked at.
+    /// Received and not yet read.
     buffer: Vec<u8>,
 }
 
 impl Wire {
     /// # Panics
-    /// Nobody listens there.
+    /// If nothing listens at this address.
     #[must_use]
     pub fn connect(to: SocketAddr) -> Self {
         Self::over(TcpStream::connect(to).unwrap_or_else(|error| panic!("{to}: {error}")))
     }
 
-    /// With answers that may take longer than usual.
+    /// Connects with a longer limit for answers.
     ///
     /// # Panics
-    /// Nobody listens there.
+    /// If nothing listens at this address.
     #[must_use]
     pub fn patient(to: SocketAddr, answers_within: Duration) -> Self {
         let wire = Self::connect(to);
@@ -38,10 +38,10 @@ impl Wire {
         wire
     }
 
-    /// With room for so few bytes that it has not read (the kernel doubles it, and has a least).
+    /// Connects with a small receive buffer (the kernel doubles the size, and has a minimum).
     ///
     /// # Panics
-    /// Nobody listens there.
+    /// If nothing listens at this address.
     #[must_use]
     pub fn connect_narrow(to: SocketAddr, room: usize) -> Self {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("a socket");
@@ -51,10 +51,10 @@ impl Wire {
         Self::over(socket.into())
     }
 
-    /// With TCP Fast Open: the first bytes sent go with the first packet.
+    /// Connects with TCP Fast Open: the first packet carries the first bytes.
     ///
     /// # Panics
-    /// The kernel refuses it.
+    /// If the kernel refuses.
     #[must_use]
     pub fn connect_fast(to: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("a socket");
@@ -65,7 +65,7 @@ impl Wire {
     }
 
     fn over(stream: TcpStream) -> Self {
-        // Each write a packet of its own.
+        // Each write is a packet of its own.
         stream.set_nodelay(true).expect("TCP_NODELAY");
         stream
             .set_read_timeout(Some(ANSWERS_WITHIN))
@@ -77,33 +77,33 @@ impl Wire {
     }
 
     /// # Panics
-    /// The connection is broken.
+    /// If the connection is broken.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).expect("send");
     }
 
-    /// Says that nothing more will be sent, and goes on to receive.
+    /// Shuts down the sending side and continues to receive.
     ///
     /// # Panics
-    /// The connection is broken.
+    /// If the connection is broken.
     pub fn finish_sending(&mut self) {
         self.stream.shutdown(Shutdown::Write).expect("shutdown");
     }
 
-    /// Ends the connection with a RST in place of a FIN.
+    /// Ends the connection with a RST instead of a FIN.
     ///
     /// # Panics
-    /// The kernel refuses SO_LINGER.
+    /// If the kernel refuses SO_LINGER.
     pub fn reset(self) {
         SockRef::from(&self.stream)
             .set_linger(Some(Duration::ZERO))
             .expect("SO_LINGER");
     }
 
-    /// The next so many bytes.
+    /// Reads this many bytes.
     ///
     /// # Panics
-    /// The connection ends before.
+    /// If the connection ends first.
     #[track_caller]
     pub fn take(&mut self, size: usize) -> Vec<u8> {
         while self.buffer.len() < size {
@@ -112,10 +112,10 @@ impl Wire {
         self.buffer.drain(..size).collect()
     }
 
-    /// Reads and drops everything up to the end of the connection: how many bytes.
+    /// Reads and drops everything up to the end of the connection. Returns the number of bytes.
     ///
     /// # Panics
-    /// Nothing comes for half a minute.
+    /// If nothing arrives for half a minute.
     #[track_caller]
     pub fn drain(&mut self) -> usize {
         let mut size = 0;
@@ -127,20 +127,20 @@ impl Wire {
         }
     }
 
-    /// Sends a GET with the fields given (each ended by `\r\n`).
+    /// Sends a GET with these fields (each ended by `\r\n`).
     ///
     /// # Panics
-    /// The connection is broken.
+    /// If the connection is broken.
     pub fn get(&mut self, path: &str, fields: &str) {
         self.send(format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"
         ));
     }
 
-    /// The header of the next response, `\r\n\r\n` included.
+    /// Reads the header of the next response, `\r\n\r\n` included.
     ///
     /// # Panics
-    /// The connection ends before.
+    /// If the connection ends first.
     #[track_caller]
     pub fn header(&mut self) -> String {
         loop {
@@ -152,19 +152,19 @@ impl Wire {
         }
     }
 
-    /// The next response with a body of the length its header gives: its status.
+    /// Reads the next response, whose header gives the body's length. Returns its status.
     ///
     /// # Panics
-    /// The connection ends before, or the header gives no length.
+    /// If the connection ends first, or the header gives no length.
     #[track_caller]
     pub fn response(&mut self) -> u16 {
         self.response_with_body().0
     }
 
-    /// The same, and the body.
+    /// Reads the next response like `response`. Returns its status and body.
     ///
     /// # Panics
-    /// The connection ends before, or the header gives no length.
+    /// If the connection ends first, or the header gives no length.
     #[track_caller]
     pub fn response_with_body(&mut self) -> (u16, Vec<u8>) {
         let header = self.header();
@@ -183,17 +183,17 @@ impl Wire {
         (status(&header), self.buffer.drain(..length).collect())
     }
 
-    /// Everything up to the end of a chunked body or of the connection: how many bytes.
+    /// Reads everything up to the end of a chunked body or of the connection. Returns the number of bytes.
     ///
     /// # Panics
-    /// Nothing comes for half a minute.
+    /// If nothing arrives for half a minute.
     #[track_caller]
     pub fn to_end(&mut self) -> usize {
         while !self.buffer.ends_with(b"\r\n0\r\n\r\n") && self.fill() {}
         self.buffer.drain(..).len()
     }
 
-    /// Reads what there is; `false` at the end of the connection.
+    /// Reads available bytes; `false` at the end of the connection.
     #[track_caller]
     fn fill(&mut self) -> bool {
         let mut piece = [0; 16 * 1024];
@@ -209,7 +209,7 @@ impl Wire {
     }
 }
 
-/// The status of a response header.
+/// The status code in a response header.
 #[track_caller]
 fn status(header: &str) -> u16 {
     header

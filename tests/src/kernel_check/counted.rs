@@ -1,4 +1,4 @@
-//! A cgroup with the real counter on it.
+//! A cgroup with the real counter attached.
 
 use std::{
     cell::Cell,
@@ -18,19 +18,19 @@ use crate::harness::{
     server::{Place, Sample},
 };
 
-/// Emulated machines are some 20 times slower than real ones, and a connection that was lost may take a
-/// few of TCP's timeouts to close.
+/// Limit for anything here. Emulated machines are some 20 times slower than real ones, and a connection with lost packets
+/// may need a few of TCP's timeouts to close.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 
-/// Loaded once: on an emulated machine it takes seconds.
+/// The counter, loaded once: loading takes seconds on an emulated machine.
 static COUNTER: Mutex<Option<Counter>> = Mutex::new(None);
 
 fn counter() -> MutexGuard<'static, Option<Counter>> {
-    // A check that has failed has left it whole.
+    // A failed check leaves the counter intact.
     COUNTER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Loads the programs; how long it took.
+/// Loads the programs. Returns the time it took.
 pub(super) fn load() -> Duration {
     let start = Instant::now();
     let loaded = Counter::load().unwrap_or_else(|error| panic!("{error}"));
@@ -38,19 +38,19 @@ pub(super) fn load() -> Duration {
     start.elapsed()
 }
 
-/// Lets go of the programs.
+/// Closes the programs.
 pub(super) fn unload() {
     *counter() = None;
 }
 
-/// A cgroup that is counted. Dropping it ends the counting, and what runs in it.
+/// A counted cgroup. Dropping it ends the counting, and the processes in the cgroup.
 #[derive(Debug)]
 pub(super) struct Counted {
     pod: PodId,
     cgroup: TestCgroup,
 }
 
-/// What has been counted: everything that has one right value.
+/// All counts that have exactly one right value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) started: u64,
@@ -65,7 +65,7 @@ pub(super) struct Count {
 }
 
 impl Count {
-    /// So many requests, all completed, and nothing left.
+    /// The count for this many requests, all completed, and nothing left.
     pub(super) fn of(requests: u64) -> Self {
         Self {
             started: requests,
@@ -92,20 +92,20 @@ impl From<&Reading> for Count {
 }
 
 impl Counted {
-    /// Counts a new cgroup by the rules that hold where none are given.
+    /// Counts a new cgroup by the default rules.
     pub(super) fn new() -> Result<Self, Lacks> {
         Self::with(&Rules::default())
     }
 
-    /// Counts a new cgroup.
+    /// Counts a new cgroup by these rules.
     pub(super) fn with(rules: &Rules) -> Result<Self, Lacks> {
         Self::attach(TestCgroup::new(), rules)
     }
 
-    /// Counts a cgroup from now on.
+    /// Counts an existing cgroup from now on.
     ///
     /// # Errors
-    /// The programs could not be loaded, which is another check's failure.
+    /// If the programs could not be loaded, which is the failure of another check.
     pub(super) fn attach(cgroup: TestCgroup, rules: &Rules) -> Result<Self, Lacks> {
         let mut counter = counter();
         let Some(counter) = counter.as_mut() else {
@@ -117,25 +117,25 @@ impl Counted {
         Ok(Self { pod, cgroup })
     }
 
-    /// Where servers are to be started.
+    /// The cgroup in which servers must be started.
     pub(super) fn cgroup(&self) -> &TestCgroup {
         &self.cgroup
     }
 
-    /// The server with a count of its own, in this cgroup.
+    /// Starts the server that keeps its own count, in this cgroup.
     pub(super) fn sample(&self) -> Sample {
         self.sample_at(Ipv4Addr::LOCALHOST)
     }
 
-    /// The same, at another address.
+    /// Like `sample`, at another address.
     pub(super) fn sample_at(&self, address: impl Into<IpAddr>) -> Sample {
         let sample = Sample::start(Place::at(&self.cgroup, address));
-        // Whether it listens has been tried out on a connection.
+        // The wait for the server to listen opened a connection; wait until it is closed.
         self.at_rest();
         sample
     }
 
-    /// The figures now.
+    /// Reads the counter's current figures.
     pub(super) fn reading(&self) -> Reading {
         let counter = counter();
         let counter = counter.as_ref().expect("the programs are loaded");
@@ -144,14 +144,14 @@ impl Counted {
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// What has rarely happened, in all checks so far.
+    /// The counter's rare events, in all checks so far.
     pub(super) fn events(&self) -> Events {
         let mut counter = counter();
         let counter = counter.as_mut().expect("the programs are loaded");
         counter.events().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// What is counted now.
+    /// The current counts.
     pub(super) fn now(&self) -> Count {
         Count::from(&self.reading())
     }
@@ -167,7 +167,7 @@ impl Counted {
         poll(SOON, seen).unwrap_or_else(|| panic!("{what}: not within {SOON:?}: {:?}", last.get()))
     }
 
-    /// Waits until every connection is closed, and gives what was counted up to then.
+    /// Waits until every connection is closed, and returns the counts.
     #[track_caller]
     pub(super) fn at_rest(&self) -> Count {
         self.until("every connection is closed", |count| count.connections == 0)

@@ -1,4 +1,4 @@
-//! A client for HTTP/2 with prior knowledge.
+//! An HTTP/2 client with prior knowledge.
 
 use std::{
     future::Future,
@@ -20,10 +20,10 @@ use tokio::{
     time::timeout,
 };
 
-/// Longer than anything here takes.
+/// Limit for an exchange, longer than any exchange here takes.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Does it on one thread, as everything here.
+/// Runs a future on one thread, as everything here.
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -32,14 +32,14 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
         .block_on(async { timeout(ENDS_WITHIN, work).await.expect("it does not end") })
 }
 
-/// One connection. The task that drives it, and so the connection, ends with the last handle on it.
+/// One connection. Its driver task, and so the connection, ends when the last handle is dropped.
 #[derive(Clone)]
 pub(super) struct Http2 {
     handle: SendRequest<Bytes>,
     authority: SocketAddr,
 }
 
-/// A response of which the head has been received.
+/// A response whose head has been received.
 pub(super) type Begun = Response<RecvStream>;
 
 impl Http2 {
@@ -47,7 +47,7 @@ impl Http2 {
         Self::over(tcp(to).await, to).await
     }
 
-    /// Each byte it sends is a packet.
+    /// Connects; each byte sent is a packet of its own.
     pub(super) async fn connect_by_bytes(to: SocketAddr) -> Self {
         Self::over(ByBytes(tcp(to).await), to).await
     }
@@ -57,11 +57,11 @@ impl Http2 {
         to: SocketAddr,
     ) -> Self {
         let handshake = Builder::new()
-            // No stream waits for another's body to be taken.
+            // A large window, so that no stream waits until another's body is read.
             .initial_connection_window_size(1 << 24)
             .handshake(io);
         let (handle, connection) = handshake.await.expect("a handshake of HTTP/2");
-        // How a connection ends is what its streams tell.
+        // The streams report how a connection ends.
         tokio::spawn(async { connection.await.ok() });
         Self {
             handle,
@@ -69,7 +69,7 @@ impl Http2 {
         }
     }
 
-    /// Sends a request, its body in pieces, and waits for the head of the response.
+    /// Sends a request with its body in pieces, and waits for the head of the response.
     pub(super) async fn begin(&self, path: &str, pieces: &[Bytes]) -> Begun {
         let uri = format!("http://{}{path}", self.authority);
         let method = if pieces.is_empty() { "GET" } else { "POST" };
@@ -85,7 +85,7 @@ impl Http2 {
         response.await.expect("a response")
     }
 
-    /// Sends a request and waits for the end of the response.
+    /// Sends a request and waits for the end of the response. Returns the length of the body.
     pub(super) async fn fetch(&self, path: &str, pieces: &[Bytes]) -> usize {
         let response = self.begin(path, pieces).await;
         assert_eq!(response.status(), 200);
@@ -110,7 +110,7 @@ async fn tcp(to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// A connection that is written to byte by byte.
+/// A connection that is written byte by byte.
 struct ByBytes(TcpStream);
 
 impl AsyncWrite for ByBytes {

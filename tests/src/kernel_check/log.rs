@@ -1,17 +1,17 @@
-//! What the agent's library logs, on standard error: the console.
+//! Logs the agent library's events to standard error, the console.
 
 use std::io::{self, Write};
 
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-/// The library's own words, those of the verifier (which are debug) included.
+/// The library's own events, including the verifier's log (level debug).
 const FILTER: &str = "warn,ebb_agent=debug";
 
-/// Lines that are written of one event. A verifier's log can have a million, of which the last say what is
-/// wrong, and a serial line takes a microsecond a byte.
+/// Most lines written of one event. A verifier's log can have a million lines, and the last ones state the error; a serial
+/// line takes a microsecond per byte.
 const LINES: usize = 60;
 
-/// Writes events as they come, for the life of the process.
+/// Writes events as they occur, for the life of the process.
 pub(super) fn start() {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(FILTER))
@@ -21,7 +21,7 @@ pub(super) fn start() {
         .init();
 }
 
-/// Writes the ends of long events.
+/// Writes only the end of long events.
 struct Ends;
 
 impl MakeWriter<'_> for Ends {
@@ -33,7 +33,7 @@ impl MakeWriter<'_> for Ends {
 }
 
 impl Write for Ends {
-    /// An event comes as one piece.
+    /// Each event arrives in one call.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let mut starts: Vec<_> = (0..event.len())
             .filter(|at| *at == 0 || event[at - 1] == b'\n')

@@ -1,7 +1,7 @@
-//! The machine's first process: what an init does, as far as the checks need it.
+//! The machine's first process: the tasks of an init that the checks need.
 //!
-//! Results go to the second serial line, so that what the kernel says on the first cannot fall between them.
-//! It ends by switching the machine off; should it die before, the kernel panics and the machine ends too.
+//! Results go to the second serial line, so that kernel messages on the first cannot be mixed with them. The process ends
+//! by powering the machine off. Failure mode: if the process dies earlier, the kernel panics and the machine ends too.
 
 use std::{
     fs::{self, File},
@@ -20,17 +20,17 @@ use nix::{
 
 use super::netlink;
 
-/// Where results go.
+/// Device for the results.
 const RESULTS: &str = "/dev/ttyS1";
 
-/// Where the kernel modules are that are to be loaded, in the order of their names.
+/// Folder of the kernel modules to load, in the order of their names.
 const MODULES: &str = "/modules";
 
-/// `MODULE_INIT_COMPRESSED_FILE` of include/uapi/linux/module.h: the kernel unpacks it. Linux 5.17; Debian
-/// compresses its modules from 6.12 on.
+/// `MODULE_INIT_COMPRESSED_FILE` of include/uapi/linux/module.h: the kernel decompresses the module. Linux 5.17; Debian
+/// compresses its modules since 6.12.
 const COMPRESSED: libc::c_uint = 4;
 
-/// File systems, and where they are expected.
+/// File systems and their mount points.
 const MOUNTS: [(&str, &str); 6] = [
     ("devtmpfs", "/dev"),
     ("proc", "/proc"),
@@ -40,10 +40,10 @@ const MOUNTS: [(&str, &str); 6] = [
     ("tmpfs", "/tmp"),
 ];
 
-/// Makes a machine of it, does what there is to do, and switches it off.
+/// Sets up the machine, runs `work`, and powers the machine off.
 pub(super) fn as_first_process<T>(work: impl FnOnce() -> T) -> Result<()> {
     for (kind, at) in MOUNTS {
-        // Those below /sys exist once that is mounted.
+        // Mount points below /sys exist once /sys is mounted.
         fs::create_dir_all(at).with_context(|| format!("{at}: cannot be made"))?;
         mount(Some(kind), at, Some(kind), MsFlags::empty(), None::<&str>)
             .with_context(|| format!("{at}: cannot mount {kind}"))?;
@@ -60,14 +60,14 @@ pub(super) fn as_first_process<T>(work: impl FnOnce() -> T) -> Result<()> {
     Ok(())
 }
 
-/// On a machine of others: a loopback device that only this process has.
+/// For a machine that is not ours alone: enters a private network namespace with a loopback device.
 pub(super) fn network_of_our_own() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET).context("no network namespace (it takes root)")?;
     netlink::set_up(netlink::LOOPBACK).context("the loopback device cannot be switched on")
 }
 
-/// Loads the modules that were brought along. One that cannot be is told on the console: the check that needs
-/// it will miss it.
+/// Loads the modules in `MODULES`. A failure is reported on the console; a check that needs the module will then be
+/// skipped or fail.
 fn load_modules() {
     let mut modules: Vec<_> = fs::read_dir(MODULES)
         .into_iter()

@@ -1,10 +1,10 @@
-//! Figures, printed at the end: a check that passes by a hair should be seen to.
+//! Figures, printed at the end, so that a check that barely passes is visible.
 
 use std::sync::{Mutex, PoisonError};
 
 static MEASURED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Keeps a figure, and what it is of.
+/// Records a figure and its name.
 pub(super) fn measured(what: &str, figure: impl std::fmt::Display) {
     let line = format!("measured: {what}: {figure}");
     MEASURED
@@ -13,7 +13,7 @@ pub(super) fn measured(what: &str, figure: impl std::fmt::Display) {
         .push(line);
 }
 
-/// Prints what has been kept, in a form that `cargo xtask kernels` reads.
+/// Prints the recorded figures, in a form that `cargo xtask kernels` parses.
 pub(super) fn print() {
     for line in MEASURED
         .lock()

@@ -1,14 +1,13 @@
 //! The condensed exactness suite that `cargo xtask kernels` runs on other kernels.
 //!
-//! One static program that is a machine's first process: it mounts what is needed and runs the checks. Beside
-//! it there is `ebb-sample`, the server whose own count is the oracle. The kernel programs are loaded once,
-//! through the agent's own library. What is checked is what could differ from kernel to kernel: whether the
-//! verifier takes the programs, and in which order and shape packets and events reach them. That the
-//! parsers are right is for the other tests.
+//! It is one static program, started as a machine's first process: it mounts file systems and runs the checks.
+//! `ebb-sample`, the server whose own count is the oracle, is next to it. The kernel programs are loaded once, through the
+//! agent's own library. The checks cover what may differ between kernels: whether the verifier accepts the programs, and in
+//! which order and shape packets and events reach them. Other tests show that the parsers are correct.
 //!
-//! It prints what test runners print, so that it is counted as one. A check that needs what a kernel
-//! does not have is skipped and says what that is. `ebb-kernel-check here`, as root, does the same on the
-//! machine that runs it, and leaves nothing behind.
+//! The output is that of a test runner, so that the suite is counted as one. A check is skipped, with the reason, if the
+//! kernel lacks a feature that it needs. `ebb-kernel-check here`, as root, runs the same checks on the current machine and
+//! leaves nothing behind.
 
 mod checks;
 mod counted;
@@ -24,17 +23,17 @@ use std::{env, process::ExitCode};
 
 use libtest_mimic::{Arguments, ColorSetting, Completion, Trial};
 
-/// In the environment: which checks to run, a part of their names.
+/// Environment variable that selects checks by a part of their names.
 const ONLY: &str = "EBB_CHECK";
 
-/// Something that this kernel, or the way it was started, does not have.
+/// A feature that this kernel, or its boot configuration, lacks.
 struct Lacks(String);
 
-/// What a check comes to; a failure is a panic.
+/// The result of a check; a failure is a panic.
 type Verdict = Result<(), Lacks>;
 
-/// Whether the kernel has `bpf_loop`. Where it has not, what was put aside is read by as many programs as may call
-/// one another, and a connection that had more of it is opaque.
+/// Whether the kernel has `bpf_loop` (Linux 5.17). Without it, the out-of-order buffer is read by as many programs as may
+/// tail-call one another; a connection with more buffered bytes becomes opaque.
 fn has_loops() -> bool {
     let release = nix::sys::utsname::uname().expect("it has a name");
     let release = release.release().to_string_lossy();
@@ -42,7 +41,7 @@ fn has_loops() -> bool {
     (numbers.next(), numbers.next()) >= (Some(5u32), Some(17u32))
 }
 
-/// The program, which is several.
+/// The program's entry point: a checker, a client or a server, by its arguments.
 #[must_use]
 pub fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
@@ -75,11 +74,11 @@ fn exit(done: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// Runs all checks, one at a time, and prints what they come to.
+/// Runs all checks, one at a time, and prints the results.
 fn run() -> ExitCode {
     log::start();
     let arguments = Arguments {
-        // In a process of one thread: servers are forked off.
+        // One thread, because servers are forked from this process.
         test_threads: Some(1),
         color: Some(ColorSetting::Never),
         ..Arguments::default()
@@ -87,7 +86,7 @@ fn run() -> ExitCode {
     let only = env::var(ONLY).unwrap_or_default();
     let trials = checks::all()
         .enumerate()
-        // The first loads the programs for the others.
+        // The first check loads the programs for the others, so it always runs.
         .filter(|(number, (name, _))| *number == 0 || name.contains(&only))
         .map(|(_, check)| check)
         .map(|(name, check)| {

@@ -16,30 +16,30 @@ const REORDER: u16 = 3; // TCA_NETEM_REORDER
 const ROOT: u32 = u32::MAX; // TC_H_ROOT
 const CREATE_OR_REPLACE: u16 = 0x400 | 0x100; // NLM_F_CREATE | NLM_F_REPLACE
 
-/// The kernel's unit of time here is 64 ns (`PSCHED_SHIFT` of include/net/pkt_sched.h).
+/// The kernel's time unit here is 64 ns (`PSCHED_SHIFT` of include/net/pkt_sched.h).
 const TICK: Duration = Duration::from_nanos(64);
 
-/// Packets that can wait: more than these checks ever have on the way.
+/// Most delayed packets: more than these checks ever have in transit.
 const QUEUE: u32 = 10_000;
 
-/// What is to go wrong, in hundredths of the packets.
+/// The faults, in percent of the packets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Faults {
     pub(super) lost: u32,
     pub(super) doubled: u32,
-    /// These overtake all that wait for `delay`.
+    /// These packets overtake all that are delayed by `delay`.
     pub(super) hurried: u32,
     pub(super) delay: Duration,
 }
 
-/// The loopback device as a bad network. Dropping it makes it a good one.
+/// The loopback device as a bad network. Dropping it removes the faults.
 pub(super) struct Netem(());
 
 impl Netem {
     /// Sets the faults.
     ///
     /// # Errors
-    /// The kernel has no network emulator.
+    /// If the kernel has no network emulator.
     pub(super) fn with(faults: Faults) -> Result<Self, Lacks> {
         let ticks = (faults.delay.as_nanos() / TICK.as_nanos()) as u32;
         // `struct tc_netem_qopt`: latency, limit, loss, gap, duplicate, jitter.
@@ -90,7 +90,7 @@ fn to_loopback() -> Vec<u8> {
     body
 }
 
-/// Hundredths as the kernel has probabilities: of 2^32.
+/// Converts a percentage to the kernel's representation of a probability: a share of 2^32.
 fn share(hundredths: u32) -> u32 {
     u32::MAX / 100 * hundredths
 }

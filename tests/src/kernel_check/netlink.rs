@@ -1,4 +1,4 @@
-//! Requests to the kernel's routing socket, rtnetlink(7): what `ip link` and `tc` would do.
+//! Requests to the kernel's routing socket, rtnetlink(7), as `ip link` and `tc` send them.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
 };
 
-/// The loopback device is the first that every network namespace has.
+/// The loopback device, the first device of every network namespace.
 pub(super) const LOOPBACK: i32 = 1;
 
 /// `RTM_NEWLINK` of include/uapi/linux/rtnetlink.h.
@@ -18,7 +18,7 @@ const REQUEST_AND_ANSWER: u16 = 1 | 4;
 /// Bytes of a `struct nlmsghdr`.
 const HEADER: usize = 16;
 
-/// Switches a device on.
+/// Sets a device up.
 pub(super) fn set_up(device: i32) -> io::Result<()> {
     const UP: u32 = 1; // IFF_UP
     // `struct ifinfomsg`: family, kind, device, flags, which flags to change.
@@ -29,7 +29,7 @@ pub(super) fn set_up(device: i32) -> io::Result<()> {
     request(NEW_LINK, 0, &body)
 }
 
-/// An attribute: its length, its kind, its value, padded to 4 bytes.
+/// Encodes an attribute: length, kind, value, padded to 4 bytes.
 pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = (4 + value.len()) as u16;
     let mut bytes = Vec::new();
@@ -40,7 +40,7 @@ pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Sends a request and waits for the kernel's answer to it.
+/// Sends a request and waits for the kernel's acknowledgement.
 pub(super) fn request(kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
     let socket = socket(
         AddressFamily::Netlink,
@@ -52,7 +52,7 @@ pub(super) fn request(kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
     message.extend(((HEADER + body.len()) as u32).to_ne_bytes());
     message.extend(kind.to_ne_bytes());
     message.extend((flags | REQUEST_AND_ANSWER).to_ne_bytes());
-    // Its number and the sender's, which nobody asks for.
+    // Sequence number and port id, which are not used here.
     message.extend([0; 8]);
     message.extend(body);
     use std::os::fd::AsRawFd as _;

@@ -1,5 +1,5 @@
-//! A server that answers every head it has read with the same bytes: for responses no well-behaved server
-//! sends, and listening sockets no server of ours has.
+//! A server that answers every request head with the same bytes: for responses that no well-behaved server sends, and for
+//! listening-socket options that our servers do not use.
 
 use std::{
     env,
@@ -16,10 +16,10 @@ use socket2::SockRef;
 
 use crate::harness::{Process, TestCgroup};
 
-/// This program, as such a server.
+/// The argument that makes this program such a server.
 pub(super) const COMMAND: &str = "scripted";
 
-/// What is done once a response has been sent.
+/// The action after a response has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     /// Wait for the next request.
@@ -28,9 +28,9 @@ pub(super) enum Then {
     Close,
     /// End the connection with a RST.
     Reset,
-    /// As [`Then::Keep`], and make connections only once a request has come (`TCP_DEFER_ACCEPT`).
+    /// As [`Then::Keep`], and a connection is established only when a request arrives (`TCP_DEFER_ACCEPT`).
     Defer,
-    /// As [`Then::Keep`], and take a request with the first packet of a handshake (`TCP_FASTOPEN`).
+    /// As [`Then::Keep`], and a request is accepted in the first packet of a handshake (`TCP_FASTOPEN`).
     FastOpen,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Scripted {
 }
 
 impl Scripted {
-    /// Starts one in a cgroup. Each of `pieces` is written by itself.
+    /// Starts a server in a cgroup. Each of `pieces` is a separate write.
     pub(super) fn start(cgroup: &TestCgroup, at: &str, then: Then, pieces: &[&str]) -> Self {
         let (then, _) = THEN[THEN.iter().position(|(_, value)| *value == then).unwrap()];
         let mut command = Command::new(env::current_exe().expect("the path of this program"));
@@ -68,13 +68,13 @@ impl Scripted {
         }
     }
 
-    /// Where it listens.
+    /// The listening address.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// A process whose standard output is read through a pipe of ours.
+/// Starts a process whose standard output is connected to a pipe.
 fn start_piped(mut command: Command, cgroup: &TestCgroup) -> (Process, std::io::PipeReader) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     command.stdout(writer).stdin(Stdio::null());
@@ -82,7 +82,7 @@ fn start_piped(mut command: Command, cgroup: &TestCgroup) -> (Process, std::io::
     (process, reader)
 }
 
-/// Is such a server, until it is killed.
+/// Runs as such a server until it is killed.
 pub(super) fn serve(mut arguments: impl Iterator<Item = String>) -> Result<()> {
     let address = arguments.next().context("no address")?;
     let then = arguments.next().context("no word for what comes then")?;
@@ -99,7 +99,7 @@ pub(super) fn serve(mut arguments: impl Iterator<Item = String>) -> Result<()> {
     println!("{}", listener.local_addr()?);
     loop {
         let (client, _) = listener.accept()?;
-        // A client that is gone is what some checks are about.
+        // An error is ignored: in some checks the client disappears on purpose.
         thread::spawn(move || answer(client, then, pieces).ok());
     }
 }
@@ -128,16 +128,16 @@ fn answer(mut client: TcpStream, then: Then, pieces: &[Vec<u8>]) -> std::io::Res
     }
 }
 
-/// Seconds that the kernel waits for a request before it makes the connection all the same.
+/// Seconds that the kernel waits for a request before it establishes the connection anyway.
 const DEFER_FOR: libc::c_int = 10;
 
-/// Connections made by a first packet that have not been confirmed by a second one.
+/// Most pending TCP Fast Open connections, whose handshake is not complete.
 const FAST_OPEN_AT_ONCE: libc::c_int = 16;
 
-/// Sets one of TCP's options.
+/// Sets a TCP socket option.
 fn set(listener: &TcpListener, option: libc::c_int, value: libc::c_int) -> Result<()> {
     use std::os::fd::AsRawFd as _;
-    // SAFETY: an open socket, and a value that lives during the call with its own size.
+    // SAFETY: an open socket, and a value that lives during the call, with its own size.
     let failed = unsafe {
         libc::setsockopt(
             listener.as_fd().as_raw_fd(),

@@ -1,7 +1,7 @@
-//! The body of an answer, which carries the request's place in the count.
+//! The body of a response, which owns the request's in-flight guard.
 //!
-//! The guard is dropped when hyper lets go of the body: after it has taken the last piece, or
-//! when the connection breaks. That is within microseconds of the last byte's `write`.
+//! The guard is dropped when hyper drops the body: after hyper has taken the last piece, or when the connection is aborted.
+//! That is within microseconds of the last byte's `write`.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -13,11 +13,11 @@ use tokio::time::{Instant, Sleep};
 
 use super::gauge::InFlight;
 
-/// Size of one piece: hyper's own write buffer starts at this order, so a piece is one write.
+/// Size of one piece: about the initial size of hyper's write buffer, so a piece is one write.
 const PIECE: usize = 16 * 1024;
 static DOTS: [u8; PIECE] = [b'.'; PIECE];
 
-/// `left` bytes in pieces of [`PIECE`], with a rest of `drip` between them.
+/// A body of `left` bytes in pieces of [`PIECE`], with a pause of `drip` between them.
 pub(super) struct Answer {
     left: u64,
     sized: bool,
@@ -26,7 +26,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// A body of `bytes` bytes; not `sized`: of a length the header does not give.
+    /// Creates a body of `bytes` bytes. Without `sized`, the header does not give the length.
     pub(super) fn new(bytes: u64, sized: bool, drip: Duration, in_flight: InFlight) -> Self {
         Self {
             left: bytes,

@@ -1,25 +1,25 @@
-//! What a request's query asks of the server.
+//! The query parameters of a request.
 //!
-//! Strict: an unknown key or a value out of range is an error, because a test whose `slep=200`
-//! is ignored silently tests nothing.
+//! Bias: strict. An unknown key or a value out of range is an error, because a test whose `slep=200` is silently ignored
+//! tests nothing.
 
 use std::time::Duration;
 
 use hyper::StatusCode;
 
-/// The answer a query asks for.
+/// The response that a query requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ask {
-    /// CPU time to spend before the header of the answer is sent.
+    /// CPU time to use before the response header is sent.
     pub(super) burn: Duration,
-    /// Rest before the header of the answer is sent.
+    /// Time to sleep before the response header is sent.
     pub(super) sleep: Duration,
     /// Length of the body.
     pub(super) bytes: u64,
     pub(super) status: StatusCode,
-    /// Leave the length out of the header: chunked for HTTP/1.1, until close for HTTP/1.0.
+    /// Omit the length from the header: chunked for HTTP/1.1, until close for HTTP/1.0.
     pub(super) chunked: bool,
-    /// Rest between the pieces of the body.
+    /// Pause between the pieces of the body.
     pub(super) drip: Duration,
 }
 
@@ -37,10 +37,10 @@ impl Default for Ask {
 }
 
 impl Ask {
-    /// Reads the query part of a URI (without its `?`).
+    /// Parses the query part of a URI (without its `?`).
     ///
     /// # Errors
-    /// One line that names the key, the value and what is allowed.
+    /// If the query is invalid: one line that names the key, the value and the allowed values.
     pub(super) fn parse(query: &str) -> Result<Self, String> {
         let mut ask = Self::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -76,7 +76,7 @@ impl Ask {
     }
 }
 
-/// Ten minutes: longer than any test, short enough that a slip in units is noticed.
+/// Ten minutes: longer than any test, short enough that a wrong unit is noticed.
 const MOST_MILLISECONDS: u64 = 600_000;
 const MILLISECONDS: &str = "milliseconds, 0 to 600000";
 

@@ -1,13 +1,13 @@
-//! Work of a known size: CPU time spent by the thread that answers, as a handler that computes would.
+//! Work of a known size: CPU time used by the thread that answers, like a handler that computes.
 //!
-//! By the thread's own clock and not the wall's: what other programs take meanwhile is not work.
-//! Other connections of the thread wait, as they would for that handler.
+//! The thread's CPU clock decides, not the wall clock: time used by other programs is not work. Other connections of the
+//! thread wait, as they would for a computing handler.
 
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Spends so much CPU time. Nothing where the clock cannot be read, which no Linux refuses.
+/// Uses this much CPU time. Does nothing if the clock cannot be read, which no Linux refuses.
 pub(super) fn burn(time: Duration) {
     if time.is_zero() {
         return;
@@ -18,7 +18,7 @@ pub(super) fn burn(time: Duration) {
     }
 }
 
-/// CPU time of this thread so far.
+/// CPU time used by this thread so far.
 fn spent() -> Option<Duration> {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
         .ok()

@@ -1,40 +1,39 @@
-//! How many requests are in flight, and the exact time integral of that.
+//! The number of requests in flight, and its exact integral over time.
 //!
-//! Deliberately not the arithmetic the kernel side uses (two wrapping cells): here a lock, and
-//! the area added up piece by piece at each change, so that the two can only agree by being
-//! right. A request is in flight for the life of its [`InFlight`] guard; there is no other way
-//! to count one, and no way to forget one.
+//! The arithmetic deliberately differs from the kernel's (two wrapping counters). Here a lock protects the area, which is
+//! summed piece by piece at each change. So the two can agree only if both are right. A request is in flight for the life
+//! of its [`InFlight`] guard; there is no other way to count a request, and no way to lose one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The gauge; clones share it.
+/// The gauge. Clones share the same state.
 #[derive(Debug, Clone)]
 pub(super) struct Gauge(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
-    /// When the integral was last brought up to date.
+    /// Time of the integral's last update.
     since: Instant,
     in_flight: u64,
     requests: u64,
-    /// Request-nanoseconds up to `since`. 128 bits: cannot overflow in the life of a process.
+    /// Request-nanoseconds up to `since`. 128 bits cannot overflow in the life of a process.
     integral: u128,
 }
 
-/// What `/stats` answers. `/stats` itself is not counted in it.
+/// The response to `/stats`. Queries of `/stats` are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub(super) struct Stats {
     /// Requests begun since the start.
     requests: u64,
-    /// Requests begun and not ended.
+    /// Requests begun and not yet ended.
     in_flight: u64,
     /// Integral of `in_flight` over time since the start, in request-seconds.
     integral: f64,
-    /// Seconds since the start on the monotonic clock: differences of `integral` over differences
-    /// of this are exact means.
+    /// Seconds since the start on the monotonic clock. A difference of `integral` divided by the difference of `at` is an
+    /// exact mean.
     at: f64,
-    /// The wall clock at the same moment, in unix seconds: to line up with another program's.
+    /// The wall clock at the same moment, in unix seconds, to compare with another program's figures.
     t: f64,
 }
 
@@ -57,7 +56,7 @@ impl Gauge {
         InFlight(self.clone())
     }
 
-    /// The counts now; `started` is when the server started.
+    /// The counts now; `started` is the server's start time.
     pub(super) fn stats(&self, started: Instant) -> Stats {
         let state = self.settled();
         Stats {
@@ -72,11 +71,11 @@ impl Gauge {
         }
     }
 
-    /// The state with its integral brought up to this moment.
+    /// The state, with its integral updated to this moment.
     fn settled(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while holding the lock, so a poisoned one is still whole.
+        // Nothing panics while the lock is taken, so a poisoned state is still consistent.
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read inside the lock: read outside, another thread's later moment could come first.
+        // The clock is read inside the lock. Otherwise another thread could update the state with a later time first.
         let now = Instant::now();
         state.integral += u128::from(state.in_flight) * (now - state.since).as_nanos();
         state.since = now;
@@ -110,7 +109,7 @@ mod tests {
         let after = gauge.stats(started);
         assert_eq!((at_one.in_flight, after.in_flight), (1, 0));
         assert_eq!(after.requests, 2);
-        // Between the two readings one request was in flight for at most all of the time.
+        // Between the two readings, one request was in flight for at most the whole time.
         assert!(after.integral - at_one.integral <= after.at - at_one.at + 1e-9);
         assert_eq!(gauge.stats(started).integral, after.integral);
     }

@@ -1,8 +1,8 @@
 //! `ebb-sample`: a small HTTP/1.1 and HTTP/2 server whose own counts are exact.
 //!
-//! It is the oracle of the accuracy tests and the service of the demo, so it is biased towards
-//! being beyond doubt rather than being fast: one lock around three numbers, and a guard that
-//! lives exactly as long as the request. It fails loudly: a query it does not understand is a 400.
+//! The server is the oracle of the accuracy tests and the service of the demo. Bias: correctness over speed. One lock
+//! protects three numbers, and a guard lives exactly as long as its request. Failure mode: loud. A query that the server
+//! does not understand is a 400.
 
 mod answer;
 mod ask;

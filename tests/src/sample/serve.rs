@@ -1,4 +1,5 @@
-//! The server itself: accept, answer, and on SIGTERM or SIGINT finish what is in flight.
+//! The server itself: it accepts connections and answers requests. On SIGTERM or SIGINT it first finishes the requests in
+//! flight.
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -22,17 +23,17 @@ use super::burn::burn;
 use super::gauge::{Gauge, InFlight};
 use super::options::Options;
 
-/// Either an [`Answer`] or one short text.
+/// Either an [`Answer`] or a short text.
 type Reply = http_body_util::Either<Answer, http_body_util::Full<Bytes>>;
 
-/// Serves until SIGTERM or SIGINT, then until the last request in flight has its answer.
+/// Serves until SIGTERM or SIGINT, then until the last request in flight is answered.
 ///
 /// # Errors
-/// The port cannot be bound, or the process is out of file descriptors.
+/// If the port cannot be bound, or the process has no free file descriptor.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let started = Instant::now();
     let gauge = Gauge::new();
-    // First of all: a SIGTERM during the start is to end the process as any other time.
+    // First of all, so that a SIGTERM during the start ends the process as at any other time.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
@@ -52,15 +53,15 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             accepted = listener.accept() => {
                 let stream = match accepted {
                     Ok((stream, _)) => stream,
-                    // A client that is gone before it is accepted is its own affair.
+                    // A client that disappears before it is accepted is no error of the server.
                     Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
                     Err(error) => return Err(error).context("cannot accept"),
                 };
-                // Answers are one write each: waiting to fill a packet could only delay them.
+                // Responses are one write each: waiting to fill a packet could only delay them.
                 stream.set_nodelay(true).ok();
                 let gauge = gauge.clone();
                 let service = service_fn(move |request| {
-                    // The guard is taken here, before anything is awaited.
+                    // The guard is created here, before the first await.
                     let in_flight = counted(&request).then(|| gauge.begin());
                     let gauge = gauge.clone();
                     async move {
@@ -72,7 +73,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
                 });
                 let connection = builder.serve_connection(TokioIo::new(stream), service);
                 let connection = connections.watch(connection.into_owned());
-                // Clients abort in tests by design: the end of a connection is no news.
+                // Clients abort in tests by design: the end of a connection is not reported.
                 tokio::spawn(async move { connection.await.ok() });
             }
             _ = terminate.recv() => break,
@@ -84,13 +85,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// HTTP/1.1, or HTTP/2 for a client that begins with it.
+/// Accepts HTTP/1.1, and HTTP/2 if the client begins with its preface.
 fn builder() -> Builder<TokioExecutor> {
-    /// RFC 9113, 6.5.2: the largest frame and the widest window there are, and no limit that a test
-    /// would come to first. What is counted is not what a server puts up with.
+    /// RFC 9113, 6.5.2: the largest frame and the widest window, and no limit that a test would reach first. The tests
+    /// examine the counting, not the server's limits.
     const LARGEST_FRAME: u32 = (1 << 24) - 1;
     const WIDEST_WINDOW: u32 = (1 << 31) - 1;
-    /// More streams than any test resets.
+    /// More than the number of streams that any test resets.
     const MOST_RESETS: usize = 1_000_000;
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new());
@@ -115,8 +116,8 @@ async fn answer(request: Request<Incoming>, in_flight: InFlight) -> Response<Rep
         Ok(ask) => ask,
         Err(why) => return text(StatusCode::BAD_REQUEST, "text/plain", why),
     };
-    // The answer comes after the whole request, as from most servers. It also makes hyper send
-    // `100 Continue` to who waits for it.
+    // The response follows the complete request, as with most servers. Reading the body also makes hyper send `100
+    // Continue` to a client that waits for it.
     let mut body = request.into_body();
     while let Some(piece) = http_body_util::BodyExt::frame(&mut body).await {
         if piece.is_err() {

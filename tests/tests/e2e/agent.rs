@@ -1,4 +1,4 @@
-//! What an agent costs its node.
+//! The CPU and memory that an agent uses on its node.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,13 +16,14 @@ pub(crate) const CASES: &[Case] = &[Case::new(
     with_110_pods,
 )];
 
-/// What kubelet lets on a node, by default.
+/// Kubelet's default limit of pods on a node.
 const PODS: u32 = 110;
-/// The promise: of a core, while nothing happens.
+/// The promised share of one CPU core, while nothing happens.
 const SHARE: f64 = 0.01;
-/// The promise, MiB. Held against what is its own; all that is resident is in the figures.
+/// The promised memory, in MiB. It is compared with the agent's anonymous memory; the notes also print all resident
+/// memory.
 const MEMORY: f64 = 20.0;
-/// Starting so many processes takes a while on a loaded machine.
+/// Long, because starting so many processes takes a while on a loaded machine.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
 fn with_110_pods() {
@@ -31,7 +32,7 @@ fn with_110_pods() {
     let replica = Autoscaler::start(&cluster, "first", &[]);
     let agent = Agent::start(&cluster, &kubelet, "node-a", &[&replica]);
     cluster.namespace("many");
-    // Recommending, for it is not to scale down what idles here.
+    // In recommend mode, because the autoscaler must not scale down the idle pods.
     let annotations = opted_in(&[FAST, ("ebb.dev/mode", "recommend")]);
     cluster
         .api()

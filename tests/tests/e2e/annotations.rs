@@ -1,4 +1,4 @@
-//! What annotations ask for, and what happens when they make no sense.
+//! The effects of annotations, also of invalid ones.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ fn bad() {
     traffic.set(40);
     app.assert_stays(1, A_WHILE);
     assert_eq!(app.view()["mode"], "not_scaled");
-    // Mended, it is scaled.
+    // Once corrected, the workload is scaled.
     let mended = json!({"spec": {"template": {"metadata": {"annotations": {"autoscaling.knative.dev/target": "10"}}}}});
     world.api().merge(&app.path(), &mended).unwrap();
     app.await_replicas(SOON, |replicas| replicas >= 4);

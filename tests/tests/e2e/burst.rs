@@ -1,4 +1,4 @@
-//! How soon a burst is answered.
+//! The time from a burst to the written scale.
 
 use std::thread;
 use std::time::Duration;
@@ -14,14 +14,14 @@ pub(crate) const CASES: &[Case] = &[Case::new(
     to_the_written_scale,
 )];
 
-/// The promise, for the median.
+/// The promised median.
 const WITHIN: Duration = Duration::from_millis(500);
-/// How many are measured, each on a workload of its own that was idle till then.
+/// The number of bursts measured. Each uses its own workload, which was idle before.
 const BURSTS: usize = 20;
-/// Requests that come at once.
+/// Concurrent requests of one burst.
 const AT_ONCE: usize = 50;
 
-/// From the first of 50 concurrent requests to the patched scale.
+/// Measures from the first of 50 concurrent requests to the patched scale.
 fn to_the_written_scale() {
     let world = shared();
     let apps: Vec<_> = (0..BURSTS)

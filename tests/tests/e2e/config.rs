@@ -1,4 +1,4 @@
-//! `config-autoscaler`, live.
+//! Changes of `config-autoscaler` while the autoscaler runs.
 
 use ebb_tests::cluster::api::path;
 use ebb_tests::cluster::{SOON, SYSTEM};

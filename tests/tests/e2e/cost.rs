@@ -1,10 +1,10 @@
-//! What a process costs, by what the kernel says of it.
+//! The CPU time and memory of a process, as the kernel reports them.
 
 use std::fs;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-/// CPU seconds so far.
+/// CPU seconds of the process so far.
 pub(crate) fn cpu(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     // proc(5): after the name in brackets, utime and stime are the 12th and 13th field, in ticks.
@@ -16,13 +16,13 @@ pub(crate) fn cpu(pid: u32) -> f64 {
     ticks / sysconf(SysconfVar::CLK_TCK).unwrap().unwrap() as f64
 }
 
-/// Resident memory, MiB.
+/// Resident memory of the process, MiB.
 pub(crate) fn resident(pid: u32) -> f64 {
     memory(pid, "VmRSS:")
 }
 
-/// Resident memory of its own, MiB: without the pages of files, such as the program's, which the kernel drops when it
-/// needs the room.
+/// Anonymous resident memory of the process, MiB. It excludes pages of files, such as the program's, which the kernel
+/// drops under memory pressure.
 pub(crate) fn own(pid: u32) -> f64 {
     memory(pid, "RssAnon:")
 }

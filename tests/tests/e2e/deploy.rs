@@ -1,4 +1,4 @@
-//! What `deploy/` installs is what its parts say, and a Kubernetes API server takes it.
+//! `deploy/ebb.yaml` matches its sources, and a Kubernetes API server accepts the manifests.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,7 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// What can be put on top of the base.
+/// The components that can be added to the base.
 const COMPONENTS: [&str; 5] = [
     "components/activator",
     "components/cert-manager",
@@ -32,7 +32,7 @@ const COMPONENTS: [&str; 5] = [
     "grafana",
 ];
 
-/// Kinds of others that components use, as group, version, kind: what stands for their definitions.
+/// Third-party kinds that the components use, as group, version and kind. The test defines a stand-in for each.
 const THEIRS: [(&str, &str, &str); 4] = [
     ("cert-manager.io", "v1", "Certificate"),
     ("cert-manager.io", "v1", "Issuer"),
@@ -55,7 +55,7 @@ fn rendered(folder: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// `cargo xtask manifests` writes it anew.
+/// `cargo xtask manifests` rewrites the golden file.
 fn golden() {
     let file = std::fs::read_to_string(manifests::file(manifests::RENDERED)).unwrap();
     let rendered = rendered(&manifests::file("deploy/base"));
@@ -66,7 +66,7 @@ fn golden() {
     );
 }
 
-/// Server-side dry run with strict validation: fields nobody knows are errors.
+/// Server-side dry run with strict validation: unknown fields are errors.
 fn accepted() {
     let world = shared();
     for (group, version, kind) in THEIRS {

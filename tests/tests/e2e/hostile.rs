@@ -1,8 +1,8 @@
-//! One hostile namespace next to many ordinary workloads: the others pay nothing.
+//! One hostile namespace next to many ordinary workloads: it must not cost the others anything.
 //!
-//! The API server is the double and pods are objects, so what is measured is the autoscaler's own process. Phases without
-//! and with the hostile objects alternate, and medians over phases are held against each other, so that what else the
-//! machine does weighs on both alike. `EBB_TEST_FULL=1`: 1 000 ordinary workloads and ten minutes of it.
+//! The API server is the double and pods are only objects, so the test measures the autoscaler's own process. Phases
+//! without the hostile objects alternate with phases with them, and the medians of both kinds are compared. Other work
+//! on the machine therefore affects both kinds alike. `EBB_TEST_FULL=1`: 1 000 ordinary workloads for ten minutes.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -21,39 +21,39 @@ pub(crate) const CASES: &[Case] = &[Case::new(
     costs_nothing,
 )];
 
-/// The namespace.
+/// The hostile namespace.
 const HOSTILE: &str = "hostile";
-/// What is promised: so many times what it was before.
+/// The promised upper bound: the ratio of a figure with the hostile objects to the figure without them.
 const AT_MOST: f64 = 1.2;
-/// Bytes of an owner's name; with two of the others it fills what etcd takes.
+/// Bytes of an owner's name. Together with the rest of the object it nearly fills what etcd accepts.
 const NAME: usize = 900 << 10;
 const READY_WITHIN: Duration = Duration::from_secs(300);
-/// Short, because it is waited for.
+/// Short, because the test waits for it to expire.
 const LEASE: &str = "6s";
 
-/// How much of everything.
+/// The number of objects of each kind, and the length of the phases.
 struct Strength {
     workloads: usize,
     nodes: usize,
-    /// T3.
+    /// T3: Deployments at zero replicas.
     at_zero: usize,
-    /// T4.
+    /// T4: pods whose owner has a long name.
     long: usize,
-    /// T5: Services, and ports of each.
+    /// T5: Services, and ports of each Service.
     services: usize,
     ports: usize,
-    /// T8.
+    /// T8: pods with owners that cannot exist.
     odd: usize,
     phases: usize,
     phase: Duration,
-    /// Objects that the hostile tenant creates in a second.
+    /// Objects that the hostile tenant creates per second.
     rate: usize,
 }
 
 fn strength() -> Strength {
     let (workloads, nodes, phases, phase, rate) = match full() {
-        // 500 a second is what an API server over one etcd writes for a client that does nothing else; the double could tell
-        // of all of them in one instant, which nobody can.
+        // An API server with one etcd writes about 500 objects a second for a client that does nothing else. The double
+        // could announce all of them in one instant, which no real API server can.
         true => (1_000, 50, 10, Duration::from_secs(60), 500),
         false => (300, 30, 2, Duration::from_secs(5), 4_000),
     };
@@ -71,20 +71,21 @@ fn strength() -> Strength {
     }
 }
 
-/// What one phase showed of the others.
+/// Measurements of the other workloads in one phase.
 #[derive(Debug, Default)]
 struct Shown {
-    /// Seconds from sending a report to the answer, which comes when it is in the windows and decided on.
+    /// Seconds from sending a report to its response. The autoscaler responds once the report is in the windows and
+    /// decided on.
     report_p50: f64,
     report_p99: f64,
-    /// Seconds of a scrape, and its bytes.
+    /// Seconds that a scrape takes, and its size in bytes.
     scrape: f64,
     scrape_bytes: f64,
-    /// Requests a second to the API server.
+    /// Requests per second to the API server.
     requests: f64,
-    /// Seconds of CPU a second.
+    /// CPU seconds per second.
     cpu: f64,
-    /// MiB.
+    /// Memory, MiB.
     memory: f64,
 }
 
@@ -92,7 +93,7 @@ fn costs_nothing() {
     let strength = strength();
     let cluster = Cluster::large(ordinary(&strength));
     let double = cluster.as_double().expect("it is the double");
-    // With activators, so that Services are looked at too.
+    // With activators, so that the autoscaler watches Services too.
     let options = [ACCOUNT, "--lease-duration", LEASE];
     let mut replicas = ["first", "second"].map(|name| {
         let replica = Autoscaler::launch(&cluster, name, &options);
@@ -124,7 +125,7 @@ fn costs_nothing() {
         let decided = decided(&replicas[0]);
         (decided == strength.workloads).then_some(())
     });
-    // Windows fill.
+    // The windows fill.
     thread::sleep(Duration::from_secs(10));
     let (mut calm, mut under) = (Vec::new(), Vec::new());
     let (mut calm_takes_over, mut under_takes_over) = (Duration::ZERO, Duration::ZERO);
@@ -149,7 +150,7 @@ fn costs_nothing() {
             under_takes_over = fail_over(&mut replicas);
         }
         double.unseed(&seeded);
-        // What it costs to hear that they are gone is the hostile phase's, not that of the next.
+        // The cost of processing the deletions belongs to the hostile phase, not to the next one.
         settle(&replicas[0], strength.workloads);
     }
     let ratios = [
@@ -193,21 +194,22 @@ fn costs_nothing() {
     note(format!(
         "hostile namespace, fail-over: {before:.1} s before, {during:.1} s during"
     ));
-    // A candidate looks every fifth of two thirds of the lease: two that are alike differ by that.
+    // A candidate checks the lease at intervals of a fifth of two thirds of its duration, so two equal fail-overs can
+    // differ by that much.
     let step = 0.8;
     assert!(
         during <= before * AT_MOST + step,
         "fail-over: {before} s, {during} s"
     );
-    // Times say something only over phases of a minute, in which thousands of new objects are told of once. What is counted
-    // holds in a short run as well.
+    // Times are meaningful only over phases of a minute. In a shorter phase, the arrival of thousands of new objects
+    // dominates. Counted figures are valid in a short run as well.
     let [times @ .., size] = ratios;
     let times = times.into_iter().flatten().filter(|_| full());
     let over: Vec<_> = times.chain(size).collect();
     assert!(over.is_empty(), "{over:#?}");
 }
 
-/// Has so many objects a second come to be, in tenths of a second.
+/// Creates `rate` objects a second, in steps of a tenth of a second.
 fn create(double: &Double, objects: Vec<Value>, rate: usize) -> Vec<Value> {
     let mut objects = objects.into_iter().peekable();
     let mut seeded = Vec::new();
@@ -218,9 +220,9 @@ fn create(double: &Double, objects: Vec<Value>, rate: usize) -> Vec<Value> {
     seeded
 }
 
-/// Notes a figure before and during, and answers what is wrong with it.
+/// Notes a figure without and with the hostile objects, and returns the violation, if there is one.
 ///
-/// Two phases that are alike differ too: what the worst quiet phase reached is no one's fault.
+/// Two equal phases differ too: a value that the worst quiet phase reached is no violation.
 fn ratio(
     what: &str,
     calm: &[Shown],
@@ -282,7 +284,7 @@ fn measure(cluster: &Cluster, replica: &Autoscaler, nodes: &Simulated, time: Dur
     }
 }
 
-/// What was asked of the API server most, for whoever looks for the reason.
+/// The most frequent requests to the API server, to help find the cause of a failure.
 fn most_asked(log: &[Value]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for entry in log {
@@ -308,7 +310,7 @@ fn requests(cluster: &Cluster) -> usize {
     ours.count()
 }
 
-/// Kills the leader, and has it start anew as the standby; how long nobody led.
+/// Kills the leader and restarts it as the standby. Returns how long there was no leader.
 fn fail_over(replicas: &mut [Autoscaler; 2]) -> Duration {
     replicas[0].kill();
     let killed = Instant::now();
@@ -320,12 +322,12 @@ fn fail_over(replicas: &mut [Autoscaler; 2]) -> Duration {
     eventually("ready", READY_WITHIN, || {
         (replicas[0].get("/readyz")?.0 == 200).then_some(())
     });
-    // The first is the one that is measured: who leads next is the one that was killed.
+    // `replicas[0]` is the replica that is measured, so it must be the new leader; the killed one becomes the standby.
     replicas.swap(0, 1);
     took
 }
 
-/// Ordinary workloads that have been decided on.
+/// The number of ordinary workloads that have a decision.
 fn decided(replica: &Autoscaler) -> usize {
     let (_, body) = replica.get("/metrics").unwrap_or_default();
     let of = |line: &&str| {
@@ -356,7 +358,7 @@ fn ordinary(strength: &Strength) -> Vec<Value> {
         objects.push(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("node-{node}"), "labels": labels}}));
     }
     let annotations = opted_in(&[("ebb.dev/mode", "recommend")]);
-    // The double numbers uids in order: an object's is known before it is there.
+    // The double numbers uids in order, so an object's uid is known before the object is created.
     let uid = |number: usize| format!("00000000-0000-4000-8000-{number:012x}");
     for number in 0..strength.workloads {
         let (namespace, name) = (shop(number), format!("web-{number}"));
@@ -388,12 +390,12 @@ fn ordinary(strength: &Strength) -> Vec<Value> {
     objects
 }
 
-/// T3, T4, T5 and T8 at once.
+/// The objects of T3, T4, T5 and T8.
 fn hostile(strength: &Strength) -> Vec<Value> {
     let mut objects = Vec::new();
     let annotations = opted_in(&[]);
     let named = |name: String| json!({"name": name, "namespace": HOSTILE});
-    // T3: one selector for all.
+    // T3: one selector matches all Deployments.
     let labels = json!({"app": "all"});
     for number in 0..strength.at_zero {
         let name = format!("zero-{number}");
@@ -407,7 +409,7 @@ fn hostile(strength: &Strength) -> Vec<Value> {
             "spec": {"clusterIP": "None", "selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
         }));
     }
-    // T5.
+    // T5: Services with many ports.
     for number in 0..strength.services {
         let ports = (0..strength.ports)
             .map(|port| json!({"name": format!("p{port}"), "port": port + 1, "targetPort": 8080}));
@@ -431,7 +433,7 @@ fn hostile(strength: &Strength) -> Vec<Value> {
         })
     };
     let reference = |api: String, kind: &str, name: String, uid: String| json!({"apiVersion": api, "kind": kind, "name": name, "uid": uid, "controller": true});
-    // T4: as long as the API allows.
+    // T4: names as long as the API server accepts.
     for number in 0..strength.long {
         let name = format!("{}{number}", "n".repeat(NAME));
         let owner = reference(
@@ -446,7 +448,7 @@ fn hostile(strength: &Strength) -> Vec<Value> {
             json!("a".repeat(255 << 10)),
         ));
     }
-    // T8.
+    // T8: owners that cannot exist.
     for number in 0..strength.odd {
         let uid = format!("odd-{number}");
         let owner = match number % 2 {

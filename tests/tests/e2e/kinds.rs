@@ -1,4 +1,4 @@
-//! Whatever has a scale subresource can be scaled.
+//! Every kind with a scale subresource can be scaled.
 
 use ebb_tests::cluster::api::path;
 use ebb_tests::cluster::{Api, SOON, Traffic, opted_in};
@@ -65,7 +65,7 @@ fn replica_set() {
     replica_set_in(&shared(), "replicas");
 }
 
-/// One that nobody owns.
+/// A ReplicaSet without an owner.
 pub(crate) fn replica_set_in(world: &World, namespace: &str) {
     world.cluster.namespace(namespace);
     world.api().apply(&json!({
@@ -79,7 +79,7 @@ pub(crate) fn replica_set_in(world: &World, namespace: &str) {
     );
 }
 
-/// A kind like Argo's Rollout: it owns ReplicaSets, and its controller (the test) makes them as big as its scale says.
+/// A kind like Argo's Rollout. It owns ReplicaSets, and its controller (the test) sets their size to its scale.
 fn custom() {
     custom_in(&shared(), "custom");
 }
@@ -164,7 +164,7 @@ fn bare_pod() {
     world.api().delete(&path("v1", "Pod", "bare", "alone")).ok();
 }
 
-/// A kind of somebody else's that may be anything.
+/// Defines a third-party kind with an arbitrary schema.
 pub(crate) fn define(api: &Api, group: &str, version: &str, kind: &str) {
     let singular = kind.to_lowercase();
     let plural = format!("{singular}s");

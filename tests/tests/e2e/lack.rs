@@ -1,4 +1,4 @@
-//! A node on which nothing can be counted: the agent says so, everywhere, and stays up.
+//! A node on which the agent cannot count anything: the agent reports the reason everywhere, and stays up.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use ebb_tests::harness::{Case, Need, eventually};
 
 use crate::world::{World, await_event, shared};
 
-/// The kernel has a way to call itself 2.6 (`UNAME26` of personality(2)).
+/// Makes the kernel report itself as 2.6 (`UNAME26` of personality(2)).
 pub(crate) const OLD: [&str; 2] = ["setarch", "--uname-2.6"];
 
 pub(crate) const CASES: &[Case] = &[
@@ -24,7 +24,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// In a mount namespace of its own, whatever is mounted of cgroup v2 is taken away before the agent starts.
+/// Unmounts every cgroup v2 mount before the agent starts, in a separate mount namespace.
 fn without_cgroup_v2() {
     let unmount = r#"sed -n 's/^[^ ]* [^ ]* [^ ]* [^ ]* \([^ ]*\) .* - cgroup2 .*/\1/p' /proc/self/mountinfo |
         while read -r mount; do umount --lazy "$mount"; done
@@ -46,7 +46,7 @@ fn old_kernel() {
     old_kernel_in(&shared());
 }
 
-/// The same on another cluster than the shared one.
+/// The test of a kernel that is too old, on another cluster than the shared one.
 pub(crate) fn old_kernel_in(world: &World) {
     says(world, &OLD, "KernelTooOld", "needs Linux 5.10");
 }
@@ -74,7 +74,7 @@ fn says(world: &World, wrapper: &[&str], reason: &str, words: &str) {
         "{metrics}"
     );
     assert!(agent.log().contains(words), "{}", agent.log());
-    // It stays, and stays healthy.
+    // The agent keeps running, and stays healthy.
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(agent.get("/healthz").map(|(status, _)| status), Some(200));
 }

@@ -1,4 +1,4 @@
-//! Which replica acts.
+//! Leader election: only one replica acts.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::beside("leader::ends_in_order", NODES, ends_in_order),
 ];
 
-/// Short, because it is waited for.
+/// Short, because the test waits for it to expire.
 const LEASE: Duration = Duration::from_secs(6);
 
 fn killed_under_load() {
@@ -35,7 +35,8 @@ fn killed_under_load() {
     );
     while !standby.is_leading() {
         assert!(app.replicas() >= before, "scaled down while nobody led");
-        // A lease was renewed up to 2/15 of its length before, and candidates look as often.
+        // The last renewal was up to 2/15 of the lease duration ago, and candidates check the lease at the same
+        // interval.
         assert!(
             killed.elapsed() < LEASE * 3 / 2,
             "nobody leads after {:?}",
@@ -45,7 +46,7 @@ fn killed_under_load() {
     }
     let took = killed.elapsed();
     app.assert_within(before - 1..=before + 1, Duration::from_secs(6));
-    // And it acts.
+    // The new leader scales.
     traffic.set(0);
     app.await_replicas(SOON, |replicas| replicas == 1);
     traffic.assert_all_ok();
@@ -57,7 +58,7 @@ fn killed_under_load() {
 fn ends_in_order() {
     let mut world = World::with(&["first", "second"], &["--lease-duration", "30s"]);
     world.replicas.remove(0).finish();
-    // Long before the lease would have run out: it was given up.
+    // Long before the lease would have expired: the leader released it.
     eventually("the standby leads", Duration::from_secs(15), || {
         world.replicas[0].is_leading().then_some(())
     });

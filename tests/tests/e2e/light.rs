@@ -1,4 +1,4 @@
-//! A cluster whose pods are objects only, for what is decided rather than what is served: it takes many pods and starts
+//! A cluster whose pods are objects only, for tests of decisions and not of serving. It holds many pods and starts
 //! fast.
 
 use std::time::{Duration, Instant};
@@ -13,15 +13,16 @@ use crate::world::FAST;
 
 /// The window of [`FAST`].
 pub(crate) const WINDOW: Duration = Duration::from_secs(6);
-/// A window's buckets are of one second, and the first one is not full.
+/// The length of a window's bucket. The first bucket of a window is only partly filled.
 pub(crate) const BUCKET: Duration = Duration::from_secs(1);
-/// Of [`crate::world::TEN`]: what one pod carries.
+/// The concurrency that one pod carries with the target of [`crate::world::TEN`].
 pub(crate) const CARRIES: f64 = 7.0;
-/// How exactly a load is known. A report may be half a second late before what is missing is filled in, and half a second
-/// of a window of six looks idle until then.
+/// The share of a load that is certainly known. A report may be half a second late before missing values are filled in,
+/// and half a second of a six-second window looks idle until then.
 const EXACT: f64 = 0.9;
 
-/// The fewest pods that a load calls for, so long after it has ended: the average falls as the window moves on.
+/// The minimum number of pods that a load requires, a given time after the load ended. The average falls as the window
+/// moves on.
 pub(crate) fn needs(load: f64, ended: Duration) -> i32 {
     let left = match ended {
         Duration::ZERO => 1.0,
@@ -30,7 +31,7 @@ pub(crate) fn needs(load: f64, ended: Duration) -> i32 {
     (load * EXACT * left.max(0.0) / CARRIES).ceil() as i32
 }
 
-/// Everything. Dropped in this order: clients before servers.
+/// The cluster with its autoscaler and simulated nodes. The fields are dropped in this order: clients before servers.
 pub(crate) struct Light {
     pub(crate) scales: Scales,
     pub(crate) nodes: Simulated,
@@ -39,17 +40,17 @@ pub(crate) struct Light {
 }
 
 impl Light {
-    /// With one replica that leads, and agents that report.
+    /// Starts a new cluster with one replica, which leads, and with reporting agents.
     pub(crate) fn new() -> Self {
         Self::on(Cluster::new())
     }
 
-    /// The same on a cluster that is there.
+    /// Starts the same on an existing cluster.
     pub(crate) fn on(cluster: Cluster) -> Self {
         Self::with(cluster, &["first"])
     }
 
-    /// With several replicas, the first of which leads.
+    /// Starts several replicas on an existing cluster; the first one leads.
     pub(crate) fn with(cluster: Cluster, replicas: &[&str]) -> Self {
         let replicas: Vec<_> = replicas
             .iter()
@@ -80,7 +81,7 @@ impl Light {
         &self.replicas[0]
     }
 
-    /// A Deployment on the simulated nodes, in a namespace of the test's own, with its pods ready.
+    /// Creates a Deployment on the simulated nodes, in a namespace of its own, and waits until its pods are ready.
     pub(crate) fn app(&self, namespace: &str, name: &str, replicas: u32, annotations: &Value) {
         self.cluster.namespace(namespace);
         self.api().apply(&on_simulated(deployment(
@@ -92,7 +93,7 @@ impl Light {
         self.await_ready(namespace, name, replicas as usize);
     }
 
-    /// Waits until so many pods are ready.
+    /// Waits until this number of pods is ready.
     #[track_caller]
     pub(crate) fn await_ready(&self, namespace: &str, name: &str, pods: usize) {
         let what = format!("{pods} pods of {namespace}/{name} ready");
@@ -101,14 +102,14 @@ impl Light {
         });
     }
 
-    /// Pods a Deployment is asked to have.
+    /// Requested replicas of a Deployment.
     pub(crate) fn replicas_of(&self, namespace: &str, name: &str) -> u64 {
         let at = path("apps/v1", "Deployment", namespace, name);
         let object = self.api().get(&at).unwrap_or_default();
         object["spec"]["replicas"].as_u64().unwrap_or(u64::MAX)
     }
 
-    /// Waits until a Deployment is asked to have so many pods.
+    /// Waits until a Deployment requests this number of replicas.
     #[track_caller]
     pub(crate) fn await_replicas(&self, namespace: &str, name: &str, within: Duration, pods: u64) {
         let what = format!("{namespace}/{name} asked to have {pods} pods");
@@ -117,10 +118,10 @@ impl Light {
         });
     }
 
-    /// Watches for a time that a Deployment never has fewer pods.
+    /// Asserts that a Deployment never requests fewer than `least` replicas during a time.
     ///
     /// # Panics
-    /// It has.
+    /// The Deployment requested fewer.
     #[track_caller]
     pub(crate) fn assert_never_below(
         &self,
@@ -139,10 +140,10 @@ impl Light {
         );
     }
 
-    /// Asserts that a Deployment never had fewer pods than its load called for, which ended at a time.
+    /// Asserts that a Deployment never requested fewer replicas than its load required. The load ended at `ended`.
     ///
     /// # Panics
-    /// It had.
+    /// The Deployment requested fewer.
     #[track_caller]
     pub(crate) fn assert_fell_with_its_load(
         &self,
@@ -161,7 +162,7 @@ impl Light {
     }
 }
 
-/// What a test prints of a failure.
+/// Prints the last lines of the autoscaler's logs if the test failed.
 impl Drop for Light {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -176,13 +177,13 @@ impl Drop for Light {
     }
 }
 
-/// The same object with its pods on simulated nodes.
+/// The same object, with a node selector that places its pods on simulated nodes.
 pub(crate) fn on_simulated(mut object: Value) -> Value {
     object["spec"]["template"]["spec"]["nodeSelector"] = json!({LABEL: "true"});
     object
 }
 
-/// Annotations that opt in, with the shortest window, a target of ten, and more.
+/// Annotations that opt in, with the shortest window and a target of ten, plus `more`.
 pub(crate) fn fast(more: &[(&str, &str)]) -> Value {
     let given = [FAST, crate::world::TEN];
     let all: Vec<_> = given.iter().chain(more).copied().collect();

@@ -1,8 +1,8 @@
-//! The end-to-end tests: what the product promises on Kubernetes, held against an API server, real servers and clients.
+//! End-to-end tests of the product's promises on Kubernetes, against an API server and real servers and clients.
 //!
-//! They run on a real control plane where one is found (`KUBEBUILDER_ASSETS`, or envtest's usual folder), on a double
-//! in this process otherwise, or where `EBB_TEST_CLUSTER=double` asks for it; the figures at the end say which it was.
-//! `EBB_TEST_FULL=1` runs them with the times promised.
+//! They run on a real control plane if one is found (`KUBEBUILDER_ASSETS`, or envtest's usual folder). Otherwise, or
+//! with `EBB_TEST_CLUSTER=double`, they run on a double in this process. The figures at the end name the control plane
+//! that was used. `EBB_TEST_FULL=1` runs the tests for the promised durations.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,7 +46,7 @@ use ebb_tests::harness;
 fn main() -> ExitCode {
     let listing = std::env::args().any(|argument| argument == "--list");
     if !listing {
-        // Before there are threads.
+        // Before any thread exists.
         let pins = bpffs::mount_private();
         if pins.is_ok()
             && let Err(error) = hosts::own()
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     }
     let code = harness::main(
         [
-            // The long ones of those that others run beside first.
+            // The long tests that run beside others come first.
             matrix::CASES,
             silent::CASES,
             outage::CASES,

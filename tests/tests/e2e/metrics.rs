@@ -1,4 +1,4 @@
-//! What Prometheus is told.
+//! The metrics that Prometheus scrapes.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -23,7 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// Those whose values are objects of the cluster, and so as many as there are of these.
+/// Labels whose values are objects of the cluster. They have as many values as there are objects.
 const OF_OBJECTS: [&str; 6] = [
     "namespace",
     "pod",
@@ -32,10 +32,10 @@ const OF_OBJECTS: [&str; 6] = [
     "kind",
     "name",
 ];
-/// Values that any other label may have at most: what the program itself can tell apart.
+/// The maximum number of values of any other label. The program itself defines these values.
 const FEW: usize = 20;
 
-/// What the programs say that see this workload.
+/// The metrics pages of the programs that see this workload.
 fn exposed(namespace: &str) -> Vec<String> {
     let world = shared();
     let app = world.app(namespace, "web", 1, &[FAST]);
@@ -98,10 +98,10 @@ fn labels() {
     }
 }
 
-/// A metric: its name, without what a counter's has at its end, and its type.
+/// A metric: its name without a counter's suffix, and its type.
 type Metric = (String, String);
 
-/// Those that a program may have and did not, in this test: there was no reason.
+/// Documented metrics that a program may not expose in this test, because their cause does not occur.
 const SELDOM: [&str; 2] = ["ebb_agent_unavailable", "ebb_autoscaler_scale_writes"];
 
 fn documented() {
@@ -138,7 +138,7 @@ fn documented() {
     assert!(gone.is_empty(), "in the docs only: {gone:?}");
 }
 
-/// Whose metric it is: the word behind `ebb_`.
+/// The program that exposes a metric: the word after `ebb_`.
 fn program(name: &str) -> &str {
     name.split('_').nth(1).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! An API server that is away.
+//! An API server that is unreachable for a while.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,9 +14,9 @@ pub(crate) const CASES: &[Case] = &[Case::beside(
     away_and_back,
 )];
 
-/// Without the long variant, more than twice the lease and the window.
+/// The outage without `EBB_TEST_FULL`: more than twice the lease and the window.
 const SHORT: Duration = Duration::from_secs(15);
-/// As promised.
+/// The promised outage.
 const LONG: Duration = Duration::from_secs(60);
 
 fn away_and_back() {

@@ -1,6 +1,6 @@
-//! The rights of the accounts: enough for the code, and not one more than it uses.
+//! The permissions of the accounts: enough for the code, and not one more than it uses.
 //!
-//! The audit log of a real API server says what was asked for; the double does not know rights.
+//! The audit log of a real API server records the requests; the double does not implement RBAC.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,23 +29,23 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// Those of the base; and all that there may be.
+/// The accounts of the base; and all accounts that may exist.
 const BASE: [&str; 2] = ["ebb-agent", "ebb-autoscaler"];
 const ACCOUNTS: [&str; 3] = ["ebb-agent", "ebb-autoscaler", "ebb-activator"];
-/// What says which rights there are.
+/// The files that define the permissions.
 const ROLES: [&str; 2] = [manifests::RENDERED, "deploy/components/activator/rbac.yaml"];
 
-/// What takes longer to come about than a test should, or is not seen in the log: account, verb, resource.
+/// Permissions whose use takes longer than a test should, or does not appear in the log: account, verb, resource.
 const SELDOM: [(&str, &str, &str); 3] = [
-    // An Event that is said again, a minute after the first.
+    // An Event that repeats a minute after the first.
     ("ebb-agent", "patch", "events.k8s.io/events"),
-    // Whoever applies what is not there is asked for this right too, and the audit log has it as a patch.
+    // Applying an object that does not exist needs this permission too, and the audit log records it as a patch.
     (
         "ebb-autoscaler",
         "create",
         "discovery.k8s.io/endpointslices",
     ),
-    // OpenShift's alone.
+    // Needed on OpenShift only.
     (
         "ebb-autoscaler",
         "create",
@@ -53,14 +53,14 @@ const SELDOM: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// One right, or one use of it.
+/// One permission, or one use of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Right {
     account: &'static str,
     verb: String,
     /// Group, resource and subresource.
     resource: String,
-    /// Empty: of any name.
+    /// Object name; empty: any name.
     name: String,
 }
 
@@ -91,7 +91,8 @@ fn resource(group: &str, resource: &str) -> String {
     }
 }
 
-/// All that the installed roles allow. Their names begin with that of the account they are bound to.
+/// All permissions that the installed roles grant. A role's name begins with the name of the account that it is bound
+/// to.
 fn granted() -> BTreeSet<Right> {
     let mut rights = BTreeSet::new();
     for role in ROLES.into_iter().flat_map(manifests::objects) {
@@ -121,7 +122,7 @@ fn granted() -> BTreeSet<Right> {
     rights
 }
 
-/// What was asked for, and with which status it was answered.
+/// The permission that a request used, and the status of the response.
 fn asked(entry: &Value) -> Option<(Right, u64)> {
     let user = entry["user"]["username"].as_str()?;
     let account = ACCOUNTS
@@ -145,7 +146,7 @@ fn asked(entry: &Value) -> Option<(Right, u64)> {
     ))
 }
 
-/// Has the code do all that it does, and compares with what it may.
+/// Exercises all of the code, and compares the permissions used with the permissions granted.
 fn enough_and_no_more() {
     let world = World::before(&["first"], &[ACCOUNT], |cluster| {
         install_activator(cluster.api());
@@ -182,7 +183,7 @@ fn enough_and_no_more() {
 
 fn everything(world: &World) {
     in_the_path(world);
-    // Every kind that is scaled as it comes: up and down, with the pods to go marked.
+    // Every kind that is scaled: up and down, with the scale-down candidates annotated.
     let traffic = {
         let app = world.app("rights", "web", 1, &[FAST, TEN]);
         let traffic = app.traffic(FIVE);
@@ -197,7 +198,7 @@ fn everything(world: &World) {
         traffic
     };
     traffic.assert_all_ok();
-    // An Event, and the same again.
+    // An Event, and the same Event again.
     let app = world.app("rights", "bad", 1, &[("ebb.dev/mode", "nonsense")]);
     app.await_event("InvalidAnnotations");
     for (mode, refused) in [(Value::Null, false), ("nonsense".into(), true)] {
@@ -208,17 +209,17 @@ fn everything(world: &World) {
             ((app.view()["mode"] == "not_scaled") == refused).then_some(())
         });
     }
-    // Another certificate, and an authority that somebody has changed.
+    // Another certificate, and a certificate authority that somebody has changed.
     let authority = path("v1", "ConfigMap", SYSTEM, "ebb-autoscaler-ca");
     let changed = json!({"data": {"ca.crt": "nonsense"}});
     world.api().merge(&authority, &changed).unwrap();
     let other = Autoscaler::start(&world.cluster, "other", &["--tls-names", "localhost,other"]);
     other.finish();
-    // An agent that has nothing to count with.
+    // An agent that cannot count.
     crate::lack::old_kernel_in(world);
 }
 
-/// A Service that is led to an activator, and then to nothing that is scaled.
+/// A Service whose traffic goes to an activator, and which then selects nothing that is scaled.
 fn in_the_path(world: &World) {
     let activator = Activator::start(&world.cluster, "activator-a", world.replica(), &[]);
     let app = world.app("rights-path", "web", 1, &[FAST]);
@@ -242,7 +243,7 @@ fn in_the_path(world: &World) {
     drop(activator);
 }
 
-/// The docs have, per account, what `kubectl auth can-i --list` says, without what every account may.
+/// The docs list, per account, the output of `kubectl auth can-i --list` without the permissions of every account.
 fn documented() {
     let world = shared();
     let folder = tempfile::tempdir().unwrap();
@@ -272,7 +273,7 @@ fn documented() {
     }
 }
 
-/// The lines of the docs' block that begins with the command for an account.
+/// The lines of the block in the docs that begins with the command for an account.
 fn block(docs: &str, account: &str) -> BTreeSet<String> {
     let command = format!("--as system:serviceaccount:{SYSTEM}:{account}");
     let mut lines = docs.lines().skip_while(|line| !line.ends_with(&command));

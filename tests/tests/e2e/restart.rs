@@ -1,4 +1,4 @@
-//! An agent that is replaced under load.
+//! An agent that restarts under load.
 
 use std::thread;
 use std::time::Duration;
@@ -14,10 +14,10 @@ pub(crate) const CASES: &[Case] = &[Case::beside(
     loses_nothing,
 )];
 
-/// Of each agent, a report or two apart.
+/// Restarts of each agent, one report interval or two apart.
 const RESTARTS: usize = 3;
 
-/// The count of the servers themselves is the oracle: what the agents say in the end is the same.
+/// The servers' own counts are the oracle: in the end the agents report the same numbers.
 fn loses_nothing() {
     let world = World::new(&["first"]);
     let app = world.app(
@@ -59,7 +59,7 @@ fn loses_nothing() {
     let served: u64 = pods.iter().map(|(_, requests)| requests).sum();
     assert_eq!(served, answered, "the servers and the clients agree");
     for (name, requests) in &pods {
-        // The question for a server's count is a request too, and not in its answer.
+        // The request for a server's count is counted too, and is not included in the server's answer.
         let expected = requests + 1;
         let label = format!("pod=\"{name}\"");
         eventually(&format!("{expected} requests of {name}"), SOON, || {

@@ -1,4 +1,4 @@
-//! One target, one autoscaler.
+//! A conflicting autoscaler: one target, one autoscaler.
 
 use std::time::Duration;
 
@@ -44,6 +44,6 @@ fn hpa() {
             "theirs",
         ))
         .unwrap();
-    // Its windows are warm.
+    // The windows are already filled, so the decision follows at once.
     app.await_replicas(SOON, |replicas| replicas >= 4);
 }

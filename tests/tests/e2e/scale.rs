@@ -26,7 +26,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::beside("scale::pods_in_use_stay", NODES, pods_in_use_stay),
 ];
 
-/// Long requests at a time, for two pods; and how long each takes: more than a window and its decisions.
+/// Concurrent long requests, which need two pods; and the duration of each: more than a window and its decisions.
 const LONG: usize = 12;
 const LONG_REQUEST: Duration = Duration::from_secs(20);
 
@@ -36,7 +36,7 @@ fn from_one_to_many_and_back() {
     let traffic = app.traffic(FIVE);
     traffic.set(FIVE);
     assert!(app.await_event("ScaledUp").starts_with("from 1 to "));
-    // 32 in flight, 7 a pod; a closed loop of clients has a little less in flight than it has clients.
+    // 32 in flight, 7 per pod. A closed loop of clients has slightly fewer requests in flight than clients.
     let steady = app.await_steady(4..=6);
     app.await_serving(steady as usize);
     traffic.set(0);
@@ -63,7 +63,7 @@ fn two_side_by_side() {
         busy.view()["stable"].as_f64().unwrap(),
         calm.view()["stable"].as_f64().unwrap(),
     );
-    // A pod that is new in the window counts by the part of it that it was there, hence a little room above.
+    // A pod that is new in the window counts for the part of the window in which it existed; hence the margin above.
     assert!((20.0..=30.0).contains(&busy_load), "{busy_load}");
     assert!((2.0..=3.2).contains(&calm_load), "{calm_load}");
     to_busy.assert_all_ok();
@@ -76,7 +76,7 @@ fn each_revision_by_its_own_share() {
         world.app("split", "web-00001", 1, &[FAST, TEN]),
         world.app("split", "web-00002", 1, &[FAST, TEN]),
     );
-    // 50 clients, of which 70 % are sent to one revision and 30 % to the other.
+    // 50 clients: 70 % send to one revision, and 30 % to the other.
     let (to_old, to_new) = (old.traffic(35), new.traffic(15));
     to_old.set(35);
     to_new.set(15);
@@ -86,7 +86,8 @@ fn each_revision_by_its_own_share() {
     note(format!("70/30 split of 50 clients: {many} and {few} pods"));
 }
 
-/// Of five pods or so two answer long requests, which need two pods; when the short ones end, the others go.
+/// Of about five pods, two answer long requests, which need two pods. When the short requests end, the other pods are
+/// removed.
 fn pods_in_use_stay() {
     let world = shared();
     let app = world.app("in-use", "web", 1, &[FAST, TEN]);

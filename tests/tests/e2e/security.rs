@@ -1,4 +1,4 @@
-//! Who may report, and what a stranger can do.
+//! Who may report, and what an unauthenticated client can do.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -29,10 +29,11 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// Loopback too, and another address: a stranger's.
+/// A second loopback address, for clients that are not an agent.
 const ABROAD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
-/// Where a crowd comes from: it takes all the seats that strangers of one address get, also from tests beside it.
+/// The address of a crowd. The crowd takes all connections that unauthenticated clients of one address may have, so it
+/// must not share an address with tests that run at the same time.
 const CROWDED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 
 pub(crate) fn report(node: &str, uid: &str) -> Report<'static> {
@@ -48,12 +49,12 @@ pub(crate) fn report(node: &str, uid: &str) -> Report<'static> {
     }
 }
 
-/// Status of an answer to a report with this token.
+/// Returns the status of the response to a report with this token.
 pub(crate) fn status(world: &World, token: Option<&str>, report: &Report) -> u16 {
     answer(world, token, report).0
 }
 
-/// Status and text of an answer to a report with this token.
+/// Returns the status and text of the response to a report with this token.
 fn answer(world: &World, token: Option<&str>, report: &Report) -> (u16, String) {
     let (trust, port) = (trust(world.api()), world.replica().report_port());
     let body = serde_json::to_vec(report).unwrap();
@@ -104,7 +105,7 @@ fn only_agents() {
         refused == 401 && why.contains("expired"),
         "{refused}: {why}"
     );
-    // Logged, but not each time.
+    // Rejections are logged, but not each one.
     for _ in 0..20 {
         status(&world, None, &empty);
     }
@@ -130,7 +131,7 @@ fn own_pods() {
         .iter()
         .find(|pod| pod.namespace == "foreign")
         .expect("a pod of this test");
-    // Whichever node a scheduler chose, this is not it.
+    // A node other than the one the scheduler chose.
     let other = world
         .kubelet
         .nodes()
@@ -165,16 +166,16 @@ fn too_much_and_too_slow() {
     let (trust, port) = (trust(world.api()), world.replica().report_port());
     let token = agent_token(world.api(), "node-a");
     block_on(async {
-        // 100 MB, announced.
+        // A body of 100 MB, with its Content-Length.
         let mut line = Line::connect(Arc::clone(&trust), ABROAD, port)
             .await
             .unwrap();
         match line.post(Some(&token), vec![b' '; 100 << 20]).await {
             Ok((status, _)) => assert_eq!(status, 413),
-            // It stopped reading: what was not sent yet had nowhere to go.
+            // The server stopped reading before the whole body was sent.
             Err(error) => assert!(!error.is_timeout(), "{error}"),
         }
-        // A head that trickles in.
+        // A header that arrives one byte at a time.
         let begun = Instant::now();
         let mut stream = tls(Arc::clone(&trust), ABROAD, port).await.unwrap();
         let mut ended = false;
@@ -195,7 +196,7 @@ fn too_much_and_too_slow() {
             "{:?}",
             begun.elapsed()
         );
-        // A body that does not come.
+        // A body that does not arrive.
         let begun = Instant::now();
         let mut stream = tls(trust, ABROAD, port).await.unwrap();
         let head = format!(
@@ -224,7 +225,7 @@ fn ten_thousand_connections() {
         for _ in 0..10_000 {
             let socket = tokio::net::TcpSocket::new_v4().unwrap();
             socket.bind((CROWDED, 0).into()).unwrap();
-            // Accepted by the kernel at least; those there is no seat for are closed.
+            // The kernel at least accepts all connections. The autoscaler closes those above its limit.
             if let Ok(Ok(stream)) = tokio::time::timeout(
                 Duration::from_secs(1),
                 socket.connect(([127, 0, 0, 1], port).into()),
@@ -250,7 +251,7 @@ fn ten_thousand_connections() {
     ));
 }
 
-/// The agents' figures come in as before.
+/// Asserts that the agents' reports still arrive.
 #[track_caller]
 fn nothing_is_lost(world: &World, app: &crate::world::App<'_>) {
     let traffic = app.traffic(14);

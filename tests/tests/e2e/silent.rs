@@ -1,4 +1,4 @@
-//! A node that falls silent.
+//! A node whose agent stops reporting.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ pub(crate) const CASES: &[Case] = &[Case::beside(
     never_shrinks,
 )];
 
-/// Without the long variant, more than twice the window, after which nothing from before is left in it.
+/// Without `EBB_TEST_FULL`: more than twice the window, so that no value from before is left in it.
 const SHORT: Duration = Duration::from_secs(15);
-/// As promised.
+/// The promised time.
 const LONG: Duration = Duration::from_secs(300);
 
 fn never_shrinks() {
@@ -42,14 +42,14 @@ fn never_shrinks() {
     eventually("its pods are missed", SOON, || {
         (app.view()["pods_without_metrics"].as_u64() >= Some(unheard)).then_some(())
     });
-    // May grow, does not shrink.
+    // The workload may grow, but must not shrink.
     app.assert_within(most..=u64::MAX, silence);
     let during = app.replicas();
     agent.restart();
     eventually("nobody silent", SOON, || {
         (app.view()["pods_without_metrics"] == 0).then_some(())
     });
-    // It goes on: also down again.
+    // Scaling continues, also down.
     traffic.set(0);
     app.await_replicas(SOON, |replicas| replicas == 1);
     traffic.assert_all_ok();

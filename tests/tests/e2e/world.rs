@@ -1,4 +1,4 @@
-//! A cluster with two nodes and one replica, shared by the tests that leave it as they found it.
+//! A cluster with two nodes and one autoscaler replica. Tests that leave it unchanged share it.
 
 use std::ops::RangeInclusive;
 use std::thread;
@@ -10,18 +10,18 @@ use ebb_tests::cluster::{Api, Autoscaler, Cluster, Kubelet, SOON, Traffic, deplo
 use ebb_tests::harness::{Held, Need, Shared, eventually};
 use serde_json::Value;
 
-/// What a test on nodes needs: their pods are processes in cgroups.
+/// Requirements of a test on nodes: the pods are processes in cgroups.
 pub(crate) const NODES: &[Need] = &[Need::Cgroup];
-/// Windows of six seconds, the shortest: a test can wait for them.
+/// Windows of six seconds. They are the shortest possible, so that a test can wait for them.
 pub(crate) const FAST: (&str, &str) = ("autoscaling.knative.dev/window", "6s");
-/// Seven in flight a pod, at 70 %.
+/// A target of 10 requests in flight per pod; at 70 % utilization this is 7.
 pub(crate) const TEN: (&str, &str) = ("autoscaling.knative.dev/target", "10");
-/// How long a request of the usual traffic takes.
+/// The duration of a request of the usual traffic.
 pub(crate) const REQUEST: Duration = Duration::from_millis(200);
-/// A load for about five pods, and not on the edge to six.
+/// Clients for a load of about five pods, not close to six.
 pub(crate) const FIVE: usize = 32;
 
-/// Everything. Dropped in this order: clients before servers.
+/// The whole test cluster. The fields are dropped in this order: clients before servers.
 pub(crate) struct World {
     pub(crate) agents: Vec<Agent>,
     pub(crate) replicas: Vec<Autoscaler>,
@@ -31,28 +31,28 @@ pub(crate) struct World {
 
 static SHARED: Shared<World> = Shared::new();
 
-/// The shared world. Tests beside each other in it have namespaces of their own.
+/// The shared cluster. Tests that use it at the same time have namespaces of their own.
 pub(crate) fn shared() -> Held<World> {
     SHARED.get(|| World::new(&["first"]))
 }
 
-/// Ends the shared world.
+/// Ends the shared cluster.
 pub(crate) fn end() {
     SHARED.end();
 }
 
 impl World {
-    /// With these replicas of the autoscaler, the first of which leads.
+    /// Starts these replicas of the autoscaler; the first one leads.
     pub(crate) fn new(replicas: &[&str]) -> Self {
         Self::with(replicas, &[])
     }
 
-    /// And with these options for them.
+    /// Starts the replicas with these options.
     pub(crate) fn with(replicas: &[&str], options: &[&str]) -> Self {
         Self::before(replicas, options, |_| ())
     }
 
-    /// The same with something in the cluster before they start.
+    /// Starts the replicas after `prepare` has changed the cluster.
     pub(crate) fn before(
         replicas: &[&str],
         options: &[&str],
@@ -93,7 +93,7 @@ impl World {
         &self.replicas[0]
     }
 
-    /// A namespace of the test's own with a Deployment in it that serves.
+    /// Creates a Deployment in a namespace of its own, and waits until it serves.
     pub(crate) fn app(
         &self,
         namespace: &str,
@@ -106,7 +106,7 @@ impl World {
         app
     }
 
-    /// The same, not waited for.
+    /// Creates the Deployment without waiting until it serves.
     pub(crate) fn deploy(
         &self,
         namespace: &str,
@@ -141,7 +141,7 @@ impl App<'_> {
         path("apps/v1", "Deployment", &self.namespace, &self.name)
     }
 
-    /// Pods it is asked to have.
+    /// Requested replicas.
     pub(crate) fn replicas(&self) -> u64 {
         self.world
             .api()
@@ -159,8 +159,8 @@ impl App<'_> {
         })
     }
 
-    /// Waits until the number of pods is what the decision before last and the last one asked for, without haste:
-    /// then the windows hold nothing but the load there is. Answers the number.
+    /// Waits until the last two decisions both desired the current number of replicas, without panic mode. Then the
+    /// windows contain nothing but the current load. Returns the number of replicas.
     #[track_caller]
     pub(crate) fn await_steady(&self, wanted: RangeInclusive<u64>) -> u64 {
         let what = format!("{}/{} steady", self.namespace, self.name);
@@ -188,13 +188,13 @@ impl App<'_> {
         eventually(&what, SOON, || (endpoints().len() == pods).then_some(()));
     }
 
-    /// Asserts that it stays at `pods` for a time.
+    /// Asserts that the number of replicas stays at `pods` for a time.
     #[track_caller]
     pub(crate) fn assert_stays(&self, pods: u64, time: Duration) {
         self.assert_within(pods..=pods, time);
     }
 
-    /// Asserts that it has so many pods for a time.
+    /// Asserts that the number of replicas stays in this range for a time.
     #[track_caller]
     pub(crate) fn assert_within(&self, pods: RangeInclusive<u64>, time: Duration) {
         let until = Instant::now() + time;
@@ -217,7 +217,7 @@ impl App<'_> {
         )
     }
 
-    /// What the first replica tells of it.
+    /// The first replica's view of the workload.
     pub(crate) fn view(&self) -> Value {
         self.world.replica().workload(&self.namespace, &self.name)
     }
@@ -258,7 +258,7 @@ pub(crate) fn events(api: &Api, namespace: &str, kind: &str, name: &str) -> Vec<
         .collect()
 }
 
-/// The note of the first Event of that reason on an object.
+/// Waits for an Event of this reason on an object, and returns the note of the first one.
 #[track_caller]
 pub(crate) fn await_event(
     api: &Api,

@@ -1,7 +1,7 @@
-//! The integration tests: what the product promises, held against real servers and clients.
+//! Integration tests of the product's promises, against real servers and clients.
 //!
-//! One room per promise. `EBB_TEST_FULL=1` runs them at the numbers promised, otherwise at those a
-//! change can wait for. `cargo test -p ebb-tests --test integration -- watch` runs a part of them.
+//! One module per promise. `EBB_TEST_FULL=1` runs the tests with the promised numbers; otherwise the numbers are small
+//! enough for every change. `cargo test -p ebb-tests --test integration -- watch` runs a part of the tests.
 
 #![allow(
     clippy::unwrap_used,

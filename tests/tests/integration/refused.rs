@@ -1,44 +1,43 @@
-//! How `ebb` refuses what it cannot do: the exit code, one line that names the thing, and
-//! nothing left behind.
+//! How `ebb` rejects what it cannot do: the exit code, one line that names the cause, and nothing left behind.
 
 use std::process::Command;
 
 use ebb_tests::harness::{dead_runs, ebb, run};
 
-/// What a refusal has to be like.
+/// The expected properties of a rejection.
 pub(crate) struct Refused<'a> {
     code: i32,
     names: &'a [&'a str],
 }
 
 impl<'a> Refused<'a> {
-    /// An input that cannot be worked with: exit 1.
+    /// An unusable input: exit code 1.
     pub(crate) fn input(names: &'a [&'a str]) -> Self {
         Self { code: 1, names }
     }
 
-    /// A wrong use of the command line: exit 2.
+    /// A wrong use of the command line: exit code 2.
     pub(crate) fn usage(names: &'a [&'a str]) -> Self {
         Self { code: 2, names }
     }
 }
 
-/// Runs `command` to its end and checks how it refuses.
+/// Runs `command` to its end and checks its rejection.
 #[track_caller]
 pub(crate) fn assert_refused(command: Command, refused: &Refused<'_>) {
     let shown = format!("{command:?}");
-    // What a test that failed before this one left is not this one's.
+    // Remains of earlier tests that failed are not this test's fault.
     let before = dead_runs();
     let end = ebb::to_end(command, run::SOON);
     let stderr = &end.stderr;
     assert_eq!(end.code, Some(refused.code), "{shown}: {stderr}");
-    // The line with the error; the log and clap's "Usage:" may be around it.
+    // The line with the error; the log and clap's "Usage:" may surround it.
     let errors: Vec<_> = stderr
         .lines()
         .filter(|line| line.to_lowercase().contains("error"))
         .collect();
     assert_eq!(errors.len(), 1, "{shown}: one line of error: {stderr}");
-    // clap names what is missing on the lines after.
+    // clap names what is missing on the following lines.
     let text = if refused.code == 2 { stderr } else { errors[0] };
     for name in refused.names {
         assert!(text.contains(name), "{shown}: {name} not named: {stderr}");

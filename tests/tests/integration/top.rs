@@ -1,5 +1,4 @@
-//! `ebb top` on a terminal of its own: it reads its keys whatever the server does, and gives the terminal back as it
-//! was, however it ends.
+//! `ebb top` on a separate terminal. It reads keys whatever the server does, and restores the terminal however it ends.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,20 +17,20 @@ use nix::sys::termios::{Termios, tcgetattr};
 pub(super) const CASES: &[Case] = &[
     Case::beside("top::the_terminal_is_given_back", &[], given_back),
     Case::beside("top::keys_are_read_while_nobody_answers", &[], keys),
-    // Alone: a program that another test starts just then would keep the terminal open.
+    // Not concurrently: a program that another test starts at the same time would keep the terminal open.
     Case::new("top::a_terminal_may_be_closed", &[], closed),
     Case::beside("top::a_terminal_that_only_prints_is_printed_on", &[], dumb),
 ];
 
-/// Below the five seconds for which `ebb top` waits for an answer.
+/// Less than the five seconds for which `ebb top` waits for a response.
 const BEFORE_THE_ANSWER: Duration = Duration::from_secs(4);
-/// From the screen of before to one of its own, and back.
+/// Switches the terminal to the alternate screen, and back.
 const ENTER: &str = "\x1b[?1049h";
 const LEAVE: &str = "\x1b[?1049l";
 const WORKLOADS: &str =
     r#"{"program": "a test", "version": "1", "replica": "a", "leading": true, "workloads": []}"#;
 
-/// How it is ended.
+/// The way in which `ebb top` is ended.
 #[derive(Debug)]
 enum By {
     Key(&'static str),
@@ -42,7 +41,7 @@ fn given_back() {
     let server = Server::start();
     for by in [
         By::Key("q"),
-        // Ctrl-C, which is a key like others there.
+        // Ctrl-C, which is an ordinary key in raw mode.
         By::Key("\x03"),
         By::Signal(Signal::SIGINT),
         By::Signal(Signal::SIGTERM),
@@ -80,12 +79,12 @@ fn dumb() {
     assert!(!text.contains('\x1b'), "{text:?}");
 }
 
-/// Its window is closed: it cannot give back what is gone, and must not fall over it.
+/// The terminal's window is closed: `ebb top` cannot restore the terminal, and must not crash.
 fn closed() {
     let server = Server::start();
     let (screen, terminal) = terminal();
     let mut process = start(&server, "xterm", &terminal);
-    // The first look is before the terminal is taken over.
+    // `ebb top` sends its first request before it takes over the terminal.
     eventually("it looks again", SOON, || {
         (server.asked.load(Ordering::Relaxed) > 1).then_some(())
     });
@@ -102,7 +101,7 @@ struct Top {
     written: Arc<Mutex<Vec<u8>>>,
 }
 
-/// Both ends of a terminal: who looks at it, and the programs on it.
+/// Both ends of a terminal: the user's end, and the programs' end.
 fn terminal() -> (File, File) {
     let size = Winsize {
         ws_row: 24,
@@ -111,7 +110,7 @@ fn terminal() -> (File, File) {
         ws_ypixel: 0,
     };
     let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
-    // A program that had the other end, too, would never see it closed.
+    // A program that inherited the other end would never see it closed.
     for end in [&master, &slave] {
         fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
     }
@@ -137,7 +136,7 @@ impl Top {
         let (kept, mut reader) = (Arc::clone(&written), screen.try_clone().unwrap());
         thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // An error is the end: nobody has the terminal open any more.
+            // An error is the end: no program has the terminal open any more.
             while let Ok(count @ 1..) = reader.read(&mut bytes) {
                 kept.lock().unwrap().extend_from_slice(&bytes[..count]);
             }
@@ -155,7 +154,7 @@ impl Top {
         self.screen.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// All that was written to the terminal.
+    /// Everything that was written to the terminal.
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
     }
@@ -176,7 +175,7 @@ impl Top {
     }
 }
 
-/// Tells of no workloads, until it is to be silent.
+/// A server that reports no workloads, and stops answering once `silent` is set.
 struct Server {
     address: SocketAddr,
     silent: Arc<AtomicBool>,

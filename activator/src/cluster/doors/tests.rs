@@ -76,7 +76,7 @@ async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     found.expect("it happens")
 }
 
-/// Waits until so many ports listen, and returns them.
+/// Waits until this many ports listen, and returns them.
 async fn until_seen(doors: &Doors, count: usize) -> Vec<Seen> {
     until(|| Some(doors.seen()).filter(|seen| seen.len() == count)).await
 }

@@ -1,4 +1,4 @@
-//! Groups `autoscaler`, `scale-down-delay` and `multiscaler`: the decision, and who hears of it.
+//! Groups `autoscaler`, `scale-down-delay` and `multiscaler`: the decision, and who is notified of it.
 
 use ebb_autoscaler_core::{
     Averages, Facts, Settings, Timestamp, Workload,
@@ -9,8 +9,8 @@ use ebb_autoscaler_core::{
 
 use crate::row::{Row, Words, between, duration};
 
-/// Rows count their seconds from here: high enough that nothing lies before the epoch, and even, so
-/// that slots of two seconds start where the rows have them.
+/// The zero of the rows' seconds. It is high enough that no time is before the epoch, and even, so that slots of two
+/// seconds start at the same times as in the rows.
 const START: Timestamp = Timestamp::from_secs(1_000_000);
 
 fn settings(words: &Words) -> Settings {

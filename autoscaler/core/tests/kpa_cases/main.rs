@@ -1,8 +1,6 @@
-//! Knative's behaviour, row by row: every line of `tests/data/kpa-cases.csv` is a test of its own,
-//! named by its id and group.
+//! Knative's behaviour, row by row: every line of `tests/data/kpa-cases.csv` is a test, named by its id and group.
 //!
-//! A row that no reader understands fails: the readers take the words they know and panic at any
-//! other.
+//! Bias: strict. The readers accept the words they know and panic at any other, so a row that no reader understands fails.
 
 #![expect(
     clippy::unwrap_used,

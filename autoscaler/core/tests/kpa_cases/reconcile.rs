@@ -1,4 +1,4 @@
-//! Groups `kpa-scaler` and `num-activators`: bounds and the way to zero.
+//! Groups `kpa-scaler` and `num-activators`: bounds and scale to zero.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::row::{Row, Words, duration};
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
-/// What a row's `config` and `input` come to.
+/// The parsed `config` and `input` of a row.
 struct Scene {
     config: Vec<(&'static str, String)>,
     annotations: Vec<(&'static str, String)>,
@@ -21,7 +21,7 @@ struct Scene {
     desired: Option<u32>,
 }
 
-/// What the rest of a clause does to a scene.
+/// Applies the rest of a clause to a scene.
 type Take = fn(&mut Scene, &str);
 
 impl Scene {

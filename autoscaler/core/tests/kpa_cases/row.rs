@@ -1,4 +1,4 @@
-//! The columns of a case, and the small languages written in them.
+//! The columns of a case, and the notations used in them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,14 +16,14 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Runs `reader` on the row; where it panics, the whole row is shown beside its message.
+    /// Runs `reader` on the row; if it panics, the whole row is printed next to the message.
     pub(crate) fn show_if_it_fails(&self, reader: fn(&Row)) {
         let shown = OnPanic(self);
         reader(self);
         drop(shown);
     }
 
-    /// The annotations in the input; a remark in brackets behind them names the class.
+    /// The annotations in the input; a remark in brackets after them names the class.
     pub(crate) fn annotations(&self) -> Vec<(String, &str)> {
         let (text, class) = match self.input.split_once(" (") {
             None => (self.input.as_str(), None),
@@ -39,7 +39,7 @@ impl Row {
     }
 }
 
-/// Shows the whole row beside the message of a failed assertion.
+/// Prints the whole row next to the message of a failed assertion.
 struct OnPanic<'a>(&'a Row);
 
 impl Drop for OnPanic<'_> {
@@ -50,7 +50,7 @@ impl Drop for OnPanic<'_> {
     }
 }
 
-/// `key=value,key=value`.
+/// Parses `key=value,key=value`.
 pub(crate) fn pairs(text: &str) -> Vec<(&str, &str)> {
     text.split(',')
         .filter(|pair| !pair.is_empty())
@@ -67,7 +67,7 @@ pub(crate) fn read(text: &str) -> Vec<Row> {
     rows
 }
 
-/// The `key=value` words of a text; the last one of a key wins. `a=b=1` sets both.
+/// The `key=value` words of a text; the last value of a key wins. `a=b=1` sets both keys.
 pub(crate) struct Words(BTreeMap<String, String>);
 
 impl Words {
@@ -113,7 +113,7 @@ pub(crate) fn duration(text: &str) -> Duration {
         .unwrap_or_else(|| panic!("{text:?} is no duration"))
 }
 
-/// The text between `before` and `after`; `None` when it is built otherwise.
+/// The text between `before` and `after`; `None` if one of them is missing.
 pub(crate) fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     text.strip_prefix(before)?.strip_suffix(after)
 }

@@ -1,4 +1,4 @@
-//! Group `sampling`: a workload's figures from those of some of its pods.
+//! Group `sampling`: a workload's figures, computed from those of some of its pods.
 
 use ebb_autoscaler_core::{
     Sample,

@@ -1,4 +1,4 @@
-//! Groups `annotation-validation` and `config-validation`: what is taken and what is refused.
+//! Groups `annotation-validation` and `config-validation`: accepted and refused values.
 
 use ebb_autoscaler_core::{Annotations, Config};
 
@@ -7,7 +7,7 @@ use crate::row::{Row, pairs};
 pub(crate) fn check_annotations(row: &Row) {
     let mut cluster = pairs(&row.config);
     if row.config.starts_with("max-scale-limit=") {
-        // A limit in the config map asks for a maximum there as well.
+        // A limit in the config map requires a maximum there as well.
         cluster.push(("max-scale", "1"));
     }
     let config = Config::from_map(cluster).unwrap();
@@ -25,7 +25,7 @@ pub(crate) fn check_annotations(row: &Row) {
             assert_eq!(problems.iter().count(), 1, "{problems}");
             let line = problems.to_string();
             assert!(line.contains(expected), "{line}");
-            // Key and value are named, whatever the message is.
+            // The message names key and value in every case.
             let (key, value) = given
                 .iter()
                 .find(|(key, _)| line.contains(key.as_str()))

@@ -1,4 +1,4 @@
-//! Groups `buckets`, `max-window` and `collector`: what is remembered.
+//! Groups `buckets`, `max-window` and `collector`: the stored metrics.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn at(seconds: i64) -> Timestamp {
     }
 }
 
-/// A list such as `[5, 6, 5]`.
+/// Parses a list such as `[5, 6, 5]`.
 fn list(text: &str) -> Vec<u32> {
     between(text, "[", "]")
         .unwrap()
@@ -82,7 +82,7 @@ pub(crate) fn check(row: &Row) {
 
 /// `rec(t=SECOND,VALUE) ; avg(t=SECOND) ; resize(LENGTH)`; one figure is expected per `avg`.
 fn play(mut window: Window, script: &str, expected: &str, tolerance: f64) {
-    // Resizing takes the time of the last command, as the clock stood then.
+    // `resize` has no time of its own: it happens at the time of the command before it.
     let mut now = START;
     let mut expected = expected
         .split(" | ")

@@ -1,4 +1,4 @@
-//! The way to zero and back, with the activators' side of it played here.
+//! Scale to zero and back, with a simulated activator.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,23 +15,23 @@ use crate::engine::{
 const SECOND: u64 = 1_000_000_000;
 const POD: &str = "uid-of-web-1";
 
-/// One workload with one pod and one Service, and an activator that does what slices say.
+/// One workload with one pod and one Service, and an activator that follows the slices.
 struct World {
     engine: Engine,
     now: Timestamp,
-    /// As the API server has them.
+    /// The record as the API server has it.
     record: Option<Allotment>,
     slice: Option<Written>,
-    /// What was asked of the API server so far.
+    /// All writes requested of the API server so far.
     asked: Vec<Path>,
-    /// It refuses slices.
+    /// The API server refuses slices.
     refuses: bool,
-    /// Whether it reports.
+    /// Whether the activator reports.
     activator: bool,
     held: u64,
     held_ever: u64,
     held_integral: u64,
-    /// Requests in flight at the pod, while there is one.
+    /// Requests in flight at the pod, if there is one.
     load: u64,
     pod: bool,
     integral: u64,
@@ -65,7 +65,7 @@ impl World {
         this
     }
 
-    /// With so many pods asked for, and none there.
+    /// A workload with this number of requested replicas, and without pods.
     fn at(annotations: &[(&str, &str)], replicas: u32) -> Self {
         let mut engine = Engine::new(true);
         let now = Timestamp::new(Duration::from_millis(1_000_000_900));
@@ -110,7 +110,7 @@ impl World {
         }
     }
 
-    /// A pod is there, and then ready.
+    /// The pod appears, then becomes ready.
     fn pod_comes(&mut self) {
         let owner = Owner {
             api_version: "apps/v1".into(),
@@ -146,7 +146,7 @@ impl World {
         self.engine.endpoints_seen("shop", "web-1", "web", false);
     }
 
-    /// Orders are kept; they are carried out when the test says so.
+    /// Collects scale requests; the test decides when they are carried out.
     fn collect(&mut self) {
         for effect in self.engine.effects() {
             match effect {
@@ -175,7 +175,7 @@ impl World {
         self.now.since_epoch().as_nanos() as u64
     }
 
-    /// What the activator tells now.
+    /// The activator sends its current report.
     fn tell(&mut self) {
         let Some(record) = self.record.as_ref().filter(|_| self.activator) else {
             return;
@@ -230,13 +230,13 @@ impl World {
         }
         self.tell();
         self.write();
-        // When all that is due in a second is due.
+        // Advances to the end of the second, when everything due in that second is due.
         self.now = self.now + Duration::from_millis(800);
         self.engine.decide_due(self.now);
         self.collect();
     }
 
-    /// The API server answers what is to be written, and the watches tell of it.
+    /// The API server answers the pending writes, and the watches report them.
     fn write(&mut self) {
         for path in self.engine.paths(self.now) {
             let mut outcome = done();
@@ -258,7 +258,7 @@ impl World {
         }
     }
 
-    /// Another engine, which knows from the watches what the API server has.
+    /// Gives the engine the API server's record and slice, as the watches report them to a new leader.
     fn known(&mut self, record: Option<Allotment>, slice: Option<Written>) {
         if let Some(record) = record.clone() {
             let all = [("web".into(), record)].into();
@@ -280,7 +280,7 @@ impl World {
         }
     }
 
-    /// Seconds until the first order; `None` where none comes in `most`.
+    /// Seconds until the first scale request; `None` if there is none within `most`.
     fn until_order(&mut self, most: u32) -> Option<u32> {
         (1..=most).find(|_| {
             self.second();
@@ -288,7 +288,7 @@ impl World {
         })
     }
 
-    /// Without load, until the last pod is gone.
+    /// Runs without load until the last pod is gone.
     fn go_to_zero(&mut self) {
         self.until_order(200).expect("an order");
         assert_eq!(self.carry_out(), 0);
@@ -300,7 +300,7 @@ impl World {
         self.engine.views().next().unwrap()
     }
 
-    /// Requests come to be held, and the activator says so at once.
+    /// Requests are queued, and the activator reports them at once.
     fn hold(&mut self, requests: u64) {
         self.now = self.now + Duration::from_millis(100);
         self.held = requests;
@@ -326,7 +326,7 @@ fn the_last_pod_goes_when_activators_have_been_in_place_for_the_grace_period() {
     world.seconds(10);
     let written = world.slice.clone().unwrap();
     assert!(!written.ports.is_empty() && written.endpoints.is_empty());
-    // A stable window of a minute, then they enter the path, then half a minute.
+    // A stable window of a minute, then the activators enter the request path, then half a minute.
     let at = 10 + world.until_order(200).unwrap();
     assert!((60 + 30..=60 + 30 + 8).contains(&at), "{at}");
     assert!(!world.slice.as_ref().unwrap().endpoints.is_empty());
@@ -371,7 +371,7 @@ fn the_first_held_request_wakes_at_once_and_counts_in_full() {
     assert_eq!(world.carry_out(), 15, "100 requests, 7 a pod");
 }
 
-/// A decision that was made a moment ago has the next one wait.
+/// A recent decision delays the next one.
 #[test]
 fn requests_that_are_reported_several_times_before_a_decision_count_once() {
     for metric in ["concurrency", "rps"] {
@@ -406,7 +406,7 @@ fn requests_that_are_reported_several_times_before_a_decision_count_once() {
 fn a_request_during_the_step_to_zero_has_a_pod_ordered_at_once() {
     let mut world = World::new(&[]);
     world.until_order(200).unwrap();
-    // The order is on its way, and not carried out.
+    // The scale request is sent and not carried out yet.
     world.hold(1);
     assert_eq!(world.orders.len(), 2);
     assert_eq!((world.carry_out(), world.carry_out()), (0, 1));
@@ -425,7 +425,7 @@ fn what_is_held_is_load_and_what_is_passed_on_is_the_pods() {
     world.seconds(12);
     let stable = world.view().stable.unwrap();
     assert!((stable - 7.0).abs() < 0.01, "{stable}");
-    // With its activator gone, whoever waited there is gone too.
+    // When the activator disappears, its queued requests are gone too.
     (world.load, world.held) = (0, 5);
     world.seconds(8);
     world.activator = false;
@@ -443,7 +443,7 @@ fn requests_a_second_are_counted_once() {
     world.go_to_zero();
     world.hold(20);
     assert_eq!(world.carry_out(), 3, "20 requests, 7/s a pod");
-    // They reach the pod: it tells of 20 requests started, which are known.
+    // The requests reach the pod, which reports 20 started requests: all are already counted.
     world.held = 0;
     world.pod_comes();
     world.started = 20;
@@ -538,7 +538,7 @@ fn a_service_that_leads_here_no_longer_loses_its_slice() {
         std::slice::from_ref(&removed)
     );
     world.engine.path_done(world.now, &removed, &done());
-    // Then its ports are its own no longer.
+    // After the removal, the Service's ports are released.
     let paths = world.engine.paths(world.now);
     let [
         Path::Record(RecordChange {
@@ -554,7 +554,8 @@ fn a_service_that_leads_here_no_longer_loses_its_slice() {
     assert!(world.engine.fronts.routes.is_empty());
 }
 
-/// Ten thousand workloads, each behind a Service, in fifty namespaces, and one activator that has all doors.
+/// Ten thousand workloads, each behind a Service, in fifty namespaces, and one activator that serves all proxied Service
+/// ports.
 #[test]
 fn ten_thousand_services_have_a_door_each() {
     const MANY: usize = 10_000;
@@ -597,7 +598,7 @@ fn ten_thousand_services_have_a_door_each() {
             },
         );
     }
-    // Not all of them while others wait for the engine.
+    // The decisions are split into rounds, so that other work on the engine does not wait for all of them.
     let rounds = (1..).find(|_| engine.decide_due(now).is_none_or(|due| due > now));
     assert!(rounds.is_some_and(|rounds| rounds > 100), "{rounds:?}");
     let (mut slices, mut recorded, mut doors) = (0, 0, Vec::new());

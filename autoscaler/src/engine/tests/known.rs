@@ -1,11 +1,11 @@
-//! What is not known never shrinks anything; whose pods count, and how many workloads.
+//! Missing facts never cause a scale-down. Also: whose pods count, and the limit on workloads.
 
 use std::sync::Arc;
 
 use super::*;
 use crate::engine::Dead;
 
-/// Twenty ready pods of `web` that nobody has measured yet.
+/// Adds twenty ready pods of `web` without any report.
 fn twenty(cluster: &mut Cluster) {
     for number in 0..20 {
         let name = format!("web-{number}");
@@ -37,10 +37,10 @@ fn p1_opting_in_keeps_what_is_there_until_its_load_is_known() {
     for pod in &mut cluster.pods {
         pod.silent = false;
     }
-    // Known from here on, and held for a stable window: nobody knows what was before.
+    // The metrics are known from here on. The replicas stay for a stable window, because the time before is unknown.
     assert_eq!(orders(&cluster.pass(59)), []);
     assert_eq!(unknown(&cluster).as_deref(), Some("window"));
-    // By half of the ready pods, which are still all there.
+    // The scale-down is by half of the ready pods, which all still exist.
     assert_eq!(orders(&cluster.pass(60)).last().unwrap().1, 10);
 }
 
@@ -63,7 +63,7 @@ fn p1_a_restart_while_no_pod_is_ready_keeps_them_all() {
     assert_eq!(unknown(&cluster).as_deref(), Some("unmeasured"));
 }
 
-/// A pod whose owner is asked for, and not answered.
+/// Adds a pod whose owner look-up is requested and not answered.
 fn pod_of_unresolved(cluster: &mut Cluster) -> Arc<Owner> {
     let owner = Owner::named("apps/v1", "ReplicaSet", "web-2", "set-2").unwrap();
     let owner = Arc::new(owner);
@@ -98,7 +98,7 @@ fn p1_and_p2_an_owner_that_is_not_resolved_holds_its_namespace_and_says_so() {
     assert_eq!(unknown(&cluster).as_deref(), Some("owners"));
     let said = notices(&effects);
     assert!(said[0].1.contains("ReplicaSet web-2"), "{said:?}");
-    // It leads nowhere: the rest of the namespace goes on.
+    // The owner chain leads to no workload: the rest of the namespace is scaled again.
     let nowhere = Followed::Nowhere(Dead::Forbidden);
     cluster
         .engine
@@ -146,7 +146,7 @@ fn t1_an_owner_of_another_namespace_leads_nowhere() {
         matches!(&asked[..], [Effect::Follow { namespace, .. }] if **namespace == *"evil"),
         "{asked:?}"
     );
-    // Whoever answered with another namespace's object would not be believed.
+    // An answer with another namespace's object is not believed.
     let to = Followed::To(key("web"));
     let owner = forged.owner.unwrap();
     cluster.engine.followed(cluster.now, "evil", &owner, to);
@@ -171,7 +171,7 @@ fn facts_that_are_out_of_date_never_shrink_anything() {
     let view = cluster.engine.views().next().unwrap();
     assert_eq!(view.unknown.unwrap().why, stale);
     cluster.engine.facts_are(None);
-    // By half of the ready pods, which are still all there.
+    // The scale-down is by half of the ready pods, which all still exist.
     assert_eq!(orders(&cluster.pass(200)).last().unwrap().1, 2);
 }
 
@@ -209,7 +209,7 @@ fn p4_what_only_a_slice_leads_to_is_a_workload() {
     let to = Followed::To(key("made"));
     cluster.engine.confirmed(cluster.now, &key("made"), to);
     assert_eq!(cluster.engine.views().count(), 1);
-    // One that is gone is known not to be one only once all of its kind have been told.
+    // A missing object counts as no workload only once the look-up has answered that it is absent.
     cluster.engine.slice_leads_to(&key("gone"));
     let absent = Followed::Nowhere(Dead::Absent);
     assert!(!cluster.engine.is_no_workload(&key("gone")));

@@ -1,10 +1,10 @@
-//! Somebody else changes an object between a decision and its write.
+//! Another client changes an object between a decision and its write.
 
 use super::*;
 
 const TEN: (&str, &str) = ("autoscaling.knative.dev/target", "10");
 
-/// Told that the object has that many replicas in that version, a second later.
+/// The watch reports this number of replicas in this version, a second later.
 fn told(cluster: &mut Cluster, replicas: u32, version: &str) {
     cluster.now = cluster.now + Duration::from_secs(1);
     let facts = TargetFacts {
@@ -32,7 +32,7 @@ fn p7_an_order_that_was_overtaken_is_decided_anew() {
     let first = order(&cluster.pass(10)).unwrap();
     assert_eq!((first.to, &*first.resource_version), (5, "1"));
 
-    // Refused, and the change is not told yet: there is nothing to go by.
+    // The write is refused, and the watch has not reported the change yet: no new decision is possible.
     cluster.engine.overtaken(cluster.now, &first);
     assert_eq!(order(&cluster.engine.effects()), None);
     told(&mut cluster, 3, "2");
@@ -42,7 +42,7 @@ fn p7_an_order_that_was_overtaken_is_decided_anew() {
         (3, 5, "2")
     );
 
-    // The change is told before the refusal comes.
+    // The watch reports the change before the refusal arrives.
     told(&mut cluster, 2, "3");
     assert_eq!(order(&cluster.engine.effects()), None);
     cluster.engine.overtaken(cluster.now, &second);
@@ -66,7 +66,8 @@ fn p7_the_next_order_follows_the_version_that_ours_has_made() {
     assert_eq!(&*second.resource_version, "9");
 }
 
-/// A Deployment's status is written all the time while it scales: the watch may tell of that before our write is answered.
+/// A Deployment's status is written constantly while it scales, so the watch may report such a write before ours is
+/// answered.
 #[test]
 fn p7_a_change_that_is_told_before_our_answer_stays_the_newer_one() {
     let mut cluster = Cluster::new();

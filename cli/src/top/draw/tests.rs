@@ -1,4 +1,4 @@
-//! What the terminal shows.
+//! The content of the terminal.
 
 use std::time::{Duration, Instant as Clock};
 

@@ -1,5 +1,5 @@
-//! Anything at all, in both directions, at any sequence number: nothing panics, the counts hold
-//! together (see `ebb_common_testing::ledger`) at every step, and nothing stays in flight.
+//! Arbitrary bytes, in both directions, at any sequence number: nothing panics, the counts are consistent (see
+//! `ebb_common_testing::ledger`) after every step, and nothing stays in flight.
 
 use ebb_common::direction::{Segment, Side};
 use ebb_common_testing::wire::Wire;
@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::shared::config;
 
-/// Bytes of which a good part means something.
+/// Bytes, a good part of them meaningful in HTTP.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let words = select(vec![
         "GET / HTTP/1.1\r\n",
@@ -41,7 +41,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 #[derive(Debug, Clone)]
 struct Arrival {
     side: Side,
-    /// From where the direction stands.
+    /// Distance from the direction's position.
     ahead: u32,
     bytes: Vec<u8>,
     fin: bool,

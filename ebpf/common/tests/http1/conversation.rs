@@ -1,4 +1,4 @@
-//! Random conversations: what is counted is the truth, the integral to the nanosecond.
+//! Random conversations: the counts are the truth, and the integral is exact to the nanosecond.
 
 use std::ops::Range;
 
@@ -16,15 +16,15 @@ use crate::{
     spoken::{Message, Spoken, conversation},
 };
 
-/// Requests in flight on one connection up to which latencies are known.
+/// Most requests in flight on one connection whose latencies are known.
 const REMEMBERED: usize = 4;
 
-/// The messages of one direction behind one another.
+/// The messages of one direction, one after another.
 struct Stream {
     bytes: Vec<u8>,
-    /// Where each message is.
+    /// Position of each message.
     messages: Vec<Range<usize>>,
-    /// Where its (first) head ends.
+    /// End of each message's (first) head.
     head_ends: Vec<usize>,
     bodies: Vec<Range<usize>>,
 }
@@ -53,8 +53,8 @@ impl Stream {
     }
 }
 
-/// What is to be counted: each request lasts from when its first byte was seen until the last byte of its
-/// response was, or the server's FIN where that ends it.
+/// The expected counts: each request lasts from the time its first byte was seen until the last byte of its response was
+/// seen, or until the server's FIN if the FIN ends the response.
 fn truth(spoken: &[Spoken], streams: &[Stream; 2], seen: &[Seen; 2], fin: u64) -> Figures {
     let mut figures = Figures {
         started: spoken.len() as u64,
@@ -64,7 +64,7 @@ fn truth(spoken: &[Spoken], streams: &[Stream; 2], seen: &[Seen; 2], fin: u64) -
         .messages
         .iter()
         .map(|message| {
-            // What may still become HTTP/2 is not counted yet.
+            // A request that may still become the HTTP/2 preface is not counted yet.
             let like_preface = streams[0].bytes[message.clone()]
                 .iter()
                 .zip(b"PRI * HTTP/2.0")
@@ -84,9 +84,9 @@ fn truth(spoken: &[Spoken], streams: &[Stream; 2], seen: &[Seen; 2], fin: u64) -
             seen[1].at(streams[1].messages[index].end - 1)
         };
         let lasted = end - starts[index];
-        // With nothing in flight this is the integral.
+        // When nothing is in flight, the sum of the durations is the integral.
         figures.area += lasted;
-        // At its end those in flight are it and later ones.
+        // When a request ends, the requests in flight are itself and later ones.
         let open = starts
             .iter()
             .skip(index)
@@ -99,7 +99,7 @@ fn truth(spoken: &[Spoken], streams: &[Stream; 2], seen: &[Seen; 2], fin: u64) -
     figures
 }
 
-/// Plays it. The server's FIN comes with its last bytes, or after them.
+/// Plays a conversation. The server's FIN arrives with its last bytes or after them.
 fn play(spoken: &[Spoken], turns: &[Turn], first: [u32; 2], fin_with_last: bool) {
     const SIDES: [Side; 2] = [Side::Requests, Side::Responses];
     let streams = [
@@ -110,7 +110,7 @@ fn play(spoken: &[Spoken], turns: &[Turn], first: [u32; 2], fin_with_last: bool)
     let mut seen = [Seen::default(), Seen::default()];
     let mut at = [0; 2];
     for turn in turns.iter().cycle() {
-        // Responses are to requests whose heads have come.
+        // Responses are sent only for requests whose heads have arrived.
         let asked = streams[0]
             .head_ends
             .iter()
@@ -127,7 +127,7 @@ fn play(spoken: &[Spoken], turns: &[Turn], first: [u32; 2], fin_with_last: bool)
         if at[side] == limits[side] {
             break;
         }
-        // Never 0: what comes at one time cannot be ordered.
+        // Never 0: events at the same time have no order.
         wire.ledger.pass(turn.pause + 1);
         let stream = &streams[side];
         let turn = Turn {
@@ -181,7 +181,7 @@ proptest! {
         play(&spoken, &turns, first, fin_with_last);
     }
 
-    /// The generator speaks HTTP as `httparse` understands it: heads end where it says.
+    /// The generator's HTTP agrees with `httparse`: both find the same ends of heads.
     #[test]
     fn the_truth_is_that_of_httparse(spoken in conversation()) {
         for spoken in &spoken {

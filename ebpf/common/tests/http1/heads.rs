@@ -1,4 +1,5 @@
-//! Damaged heads: what `httparse` and RFC 9112 make of them, or opaque; never another guess.
+//! Damaged heads: the parser agrees with `httparse` and RFC 9112, or the connection becomes opaque; the parser never
+//! guesses.
 
 use ebb_common::{
     conn::state,
@@ -16,7 +17,7 @@ use crate::{
     spoken::{Message, spoken},
 };
 
-/// Where the parser stands behind a head. `None` if it has become opaque.
+/// The parser's state after a head. `None` if the connection has become opaque.
 fn found(wire: &mut Wire, side: Side) -> Option<Framing> {
     if wire.conn.is(state::OPAQUE) {
         return None;
@@ -37,7 +38,7 @@ fn found(wire: &mut Wire, side: Side) -> Option<Framing> {
     })
 }
 
-/// A head, and what to do to it: bytes to replace, lines to repeat.
+/// A damaged head: bytes are replaced, lines repeated.
 fn damaged(message: &Message, changes: &[(Index, u8, bool)]) -> Vec<u8> {
     let head = message.heads.last().unwrap().clone();
     let mut bytes = message.bytes[head].to_vec();

@@ -8,8 +8,7 @@ use ebb_common_testing::{
 
 use crate::cases::{GET, OK};
 
-/// As many bytes as one packet can bring to these programs, where the network card or the loopback put
-/// segments together.
+/// Most bytes that these programs get in one packet, if the network card or the loopback device merges segments.
 const PACKET: usize = 65_000;
 
 fn chunks(count: usize) -> String {
@@ -44,7 +43,7 @@ fn packets_of_thousands_of_requests() {
         .play_whole();
 }
 
-/// What old kernels can surely read of one packet: a step each, and some for what is around them.
+/// What old kernels can certainly parse of one packet: one step each, minus some for the surrounding bytes.
 const SURELY: usize = steps::HTTP1 * steps::TAIL_CALLS - 20;
 
 #[test]

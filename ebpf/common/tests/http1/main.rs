@@ -1,8 +1,8 @@
-//! The HTTP/1 parser of the kernel programs, driven on the host exactly as they drive it.
+//! The HTTP/1 parser of the kernel programs, driven on the host exactly as the programs drive it.
 //!
-//! Every exchange is told once, with what is to be counted, and played under every segmentation: the
-//! figures may not depend on where TCP happens to cut. What is generated carries its own truth, down
-//! to the nanosecond of the integral. The driver is `ebb_common_testing`'s.
+//! Every exchange is written once, with its expected counts, and played under every segmentation: the counts must not
+//! depend on TCP's segment boundaries. A generated conversation has its own expected counts, including the integral to the
+//! nanosecond. The driver is `ebb_common_testing`'s.
 
 #![allow(
     clippy::expect_used,

@@ -1,30 +1,30 @@
-//! In which order and when the bytes of two streams come, and when each of them was first seen.
+//! The order and times at which the bytes of two streams arrive, and when each byte was first seen.
 
 use std::ops::Range;
 
 use proptest::prelude::*;
 
-/// One turn of a schedule: who sends, how much, and what TCP makes of it.
+/// One turn of a schedule: the sender, the number of bytes, and TCP's effect on them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     pub(crate) server: bool,
     pub(crate) length: usize,
-    /// What comes a second time with it or after it.
+    /// The disturbance of the segment.
     pub(crate) disturbance: Disturbance,
-    /// Time before it, ns.
+    /// Pause before the turn, ns.
     pub(crate) pause: u64,
 }
 
-/// What happens to a segment on its way.
+/// The effect of the network on a segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Disturbance {
     None,
-    /// It begins so far back in what has come before.
+    /// The segment begins this many bytes before the new data.
     Overlap(usize),
-    /// Another one, that ends so far back, comes again after it.
+    /// After the segment, another one arrives again, which ends this many bytes before the segment's end.
     Repeat(usize),
-    /// What begins so far behind its first byte overtakes what is before that: in the client's packets anywhere,
-    /// in the server's, which nobody keeps, in a body.
+    /// The bytes from this offset overtake those before it. In the client's packets this happens anywhere; in the server's,
+    /// which are not buffered, only inside a body.
     Overtake(usize),
 }
 
@@ -47,8 +47,8 @@ pub(crate) fn turns() -> impl Strategy<Value = Vec<Turn>> {
     prop::collection::vec(turn, 1..40)
 }
 
-/// Cuts the bytes from `at` to `limit` of a stream as this turn says: ranges in order of arrival, and
-/// how far the stream is known then.
+/// Cuts the bytes from `at` to `limit` of a stream for this turn. Returns the ranges in order of arrival, and the position
+/// up to which the stream is then known.
 pub(crate) fn pieces(
     turn: Turn,
     at: usize,
@@ -83,17 +83,17 @@ pub(crate) fn pieces(
     (pieces, end)
 }
 
-/// When each byte of a stream was first seen, in terms of how far the stream was known at what time.
+/// The time at which each byte of a stream was first seen, as positions with times.
 #[derive(Debug, Default)]
 pub(crate) struct Seen(Vec<(usize, u64)>);
 
 impl Seen {
-    /// The stream is known up to `end`.
+    /// Records that the stream is known up to `end`.
     pub(crate) fn up_to(&mut self, end: usize, now: u64) {
         self.0.push((end, now));
     }
 
-    /// When its byte `at` was first seen.
+    /// The time at which byte `at` was first seen.
     pub(crate) fn at(&self, at: usize) -> u64 {
         let (_, now) = self
             .0

@@ -1,4 +1,4 @@
-//! Random exchanges, spoken as clients and servers do, and the truth about each.
+//! Random exchanges in the form of real clients and servers, each with its expected counts.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use proptest::{prelude::*, sample::select};
 pub(crate) struct Spoken {
     pub(crate) request: Message,
     pub(crate) response: Message,
-    /// How it ends, one of [`ended`], if nothing cuts it short.
+    /// Its end if nothing aborts it, one of [`ended`].
     pub(crate) way: usize,
     /// The response ends with the connection.
     pub(crate) closes: bool,
@@ -21,13 +21,13 @@ pub(crate) struct Spoken {
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) bytes: Vec<u8>,
-    /// Where its heads are: those of interim responses, too.
+    /// Ranges of its heads, including those of interim responses.
     pub(crate) heads: Vec<Range<usize>>,
-    /// Stretches that can be overtaken: the body, or the data of each chunk with the line end behind it.
+    /// Ranges in which overtaking is possible: the body, or the data of each chunk with the line end after it.
     pub(crate) bodies: Vec<Range<usize>>,
 }
 
-/// What frames a body.
+/// The framing of a body.
 #[derive(Clone, Debug)]
 enum Body {
     None,
@@ -39,7 +39,7 @@ enum Body {
 
 type Field = (String, String);
 
-/// Fields that mean nothing here.
+/// Fields without meaning for the parser.
 fn fields() -> impl Strategy<Value = Vec<Field>> {
     let value = prop_oneof![8 => "[!-~]([ -~]{0,60}[!-~])?", 1 => "[!-~]{150,400}"];
     prop::collection::vec(
@@ -59,7 +59,7 @@ fn body() -> impl Strategy<Value = Body> {
     ]
 }
 
-/// How a field may be written: its name's case, and the blanks around its value.
+/// The notation of a field: the case of its name, and the blanks around its value.
 fn style() -> impl Strategy<Value = (u8, &'static str, &'static str)> {
     (
         0..3u8,
@@ -148,7 +148,7 @@ impl Message {
         }
     }
 
-    /// Puts an interim response before it.
+    /// Puts an interim response before the message.
     fn after_interim(mut self) -> Self {
         const INTERIM: &[u8] = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n";
         let shift = |range: &Range<usize>| range.start + INTERIM.len()..range.end + INTERIM.len();
@@ -195,7 +195,7 @@ fn request() -> impl Strategy<Value = (Message, bool, bool)> {
                 let start = format!("{method} {path}{query} HTTP/1.1");
                 let mut message = Message::write(&start, &fields, style, &body, false);
                 if empty_lines == 2 && message.bodies.is_empty() {
-                    // Old clients put an empty line behind a request. It belongs to none.
+                    // Old clients send an empty line after a request. It belongs to no request.
                     message.bytes.extend(b"\r\n");
                 }
                 (message, method == "HEAD", excluded)
@@ -203,7 +203,7 @@ fn request() -> impl Strategy<Value = (Message, bool, bool)> {
         )
 }
 
-/// An exchange; one whose response ends with the connection where `last` allows it.
+/// An exchange. Its response may end with the connection only if `last` is set.
 pub(crate) fn spoken(last: bool) -> impl Strategy<Value = Spoken> {
     let status = select(vec![200, 200, 200, 201, 204, 301, 304, 404, 500, 503]);
     let body = if last {
@@ -223,7 +223,7 @@ pub(crate) fn spoken(last: bool) -> impl Strategy<Value = Spoken> {
         .prop_map(
             |((request, head, excluded), status, reason, fields, style, body, interim)| {
                 let no_body = head || status == 204 || status == 304;
-                // Without either field it would end with the connection.
+                // Without either field, the response would end with the connection.
                 let body = if matches!(body, Body::None) && !no_body {
                     Body::Length(0)
                 } else {
@@ -252,7 +252,7 @@ pub(crate) fn spoken(last: bool) -> impl Strategy<Value = Spoken> {
         )
 }
 
-/// A connection's worth of exchanges.
+/// The exchanges of one connection.
 pub(crate) fn conversation() -> impl Strategy<Value = Vec<Spoken>> {
     (prop::collection::vec(spoken(false), 0..12), spoken(true)).prop_map(|(mut all, last)| {
         all.push(last);

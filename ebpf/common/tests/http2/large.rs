@@ -1,4 +1,4 @@
-//! Frames as long as they can be, and packets of very many.
+//! Frames of the largest size, and packets with very many frames.
 
 use ebb_common::{abi::ended, direction::Side, steps};
 use ebb_common_testing::{
@@ -11,14 +11,13 @@ use ebb_common_testing::{
     wire::{Kernel, Wire},
 };
 
-/// As many bytes as one packet can bring to these programs, where the network card or the loopback put
-/// segments together.
+/// Most bytes that these programs get in one packet, if the network card or the loopback device merges segments.
 const PACKET: usize = 65_000;
 
 /// Longest payload of a frame (RFC 9113, 4.1).
 const LONGEST: usize = (1 << 24) - 1;
 
-/// A request, what the client says about it, and the answer with this body.
+/// A request, further frames of the client, and a response with this body.
 fn script(noise: &[u8], body: Vec<u8>) -> Script {
     vec![
         (Side::Requests, PREFACE.to_vec()),
@@ -53,8 +52,8 @@ fn packets_of_thousands_of_frames() {
     assert_eq!(played.figures.ended[2], 1);
 }
 
-/// What old kernels can surely read of one packet: two steps each, a head and a payload, and some for what is around
-/// them.
+/// What old kernels can certainly parse of one packet: two steps each, a head and a payload, minus some for the surrounding
+/// frames.
 const SURELY: usize = steps::HTTP2 * steps::TAIL_CALLS / 2 - 20;
 
 #[test]

@@ -1,9 +1,8 @@
-//! The HTTP/2 parser of the kernel programs, driven on the host exactly as they drive it.
+//! The HTTP/2 parser of the kernel programs, driven on the host exactly as the programs drive it.
 //!
-//! Frames that are told by hand, each with what is to be counted behind it; random conversations,
-//! beside a reader that decodes everything; and what the clients and servers of the `h2` crate say to one
-//! another, with the server's own count. All of them under every segmentation. The driver is
-//! `ebb_common_testing`'s.
+//! There are three sources: handwritten frames, each with the expected counts after it; random conversations, compared with
+//! a reader that decodes everything; and the bytes of the `h2` crate's clients and servers, compared with the server's own
+//! count. All are played under every segmentation. The driver is `ebb_common_testing`'s.
 
 #![allow(
     clippy::expect_used,

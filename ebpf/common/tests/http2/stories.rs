@@ -1,4 +1,4 @@
-//! Conversations that nobody would hold, and yet are allowed, beside a reader that decodes everything.
+//! Unlikely but valid conversations, compared with a reader that decodes everything.
 
 use arbitrary::{Arbitrary as _, Unstructured};
 use ebb_common_testing::{
@@ -22,7 +22,7 @@ proptest! {
     fn counts_are_the_readers(story in story(), pieces in pieces()) {
         let script = story.script();
         let whole = play(&script, &[Piece::WHOLE]);
-        // A field of the table may be a second status.
+        // A field of the dynamic table may be a second status.
         prop_assert!(matches!(whole.broken, None | Some(Broken::Status)), "{:?}", whole.broken);
         prop_assert_eq!(whole.opaque, None);
         let split = play(&script, &pieces);

@@ -1,5 +1,5 @@
-//! Every exchange of the table, with the client's packets overtaking one another. What the server sends is seen
-//! in the order in which it sends it.
+//! Every exchange of the table, with the client's packets overtaking one another. The server's bytes are seen in the order
+//! in which the server sends them.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::{cases::all, shared::config};
 
-/// A message in pieces, of which all come at one time, in this order. The preface of HTTP/2 comes first: nobody
+/// A message in pieces that all arrive at the same time, in this order. The preface of HTTP/2 is first, because no client
 /// sends it in two packets.
 fn play(exchange: &Exchange, how: &str, length: usize, order: impl Fn(&mut Vec<Range<usize>>)) {
     let whole = exchange.play_whole();
@@ -21,7 +21,7 @@ fn play(exchange: &Exchange, how: &str, length: usize, order: impl Fn(&mut Vec<R
         if exchange.stream(side)[message.clone()].starts_with(PREFACE) {
             start += PREFACE.len();
         }
-        // So many that there is room for all of them.
+        // Pieces long enough that the out-of-order buffer has room for all of them.
         let length = length
             .max((message.end - start).div_ceil(PIECES - 2))
             .max(1);
@@ -100,7 +100,7 @@ fn in_any_order_and_again() {
                             pieces.push(piece);
                         }
                     }
-                    // And each a second time, from the first to the last.
+                    // Each piece is sent a second time, from the first to the last.
                     pieces.extend(pieces.clone());
                 });
                 Ok(())

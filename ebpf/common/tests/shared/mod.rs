@@ -1,4 +1,4 @@
-//! What the property tests of both parsers share.
+//! Shared parts of both parsers' property tests.
 
 use ebb_common_testing::segments::Piece;
 use proptest::{
@@ -6,7 +6,7 @@ use proptest::{
     test_runner::{Config, RngSeed},
 };
 
-/// The same cases at every run, `times` 256 of them. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` ask for others.
+/// The same cases at every run, `times` 256 of them. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` select others.
 pub(crate) fn config(times: u32) -> Config {
     let given = Config::default();
     let rng_seed = match given.rng_seed {
@@ -21,7 +21,7 @@ pub(crate) fn config(times: u32) -> Config {
     }
 }
 
-/// How to cut messages: short and long pieces alike.
+/// How to cut messages, into short and long pieces.
 pub(crate) fn pieces() -> impl Strategy<Value = Vec<Piece>> {
     let length = prop_oneof![1..4usize, 1..80usize, 150..300usize, 1000..20_000usize];
     let back = prop_oneof![4 => Just(0), 1 => 1..100usize];

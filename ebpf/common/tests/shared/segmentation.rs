@@ -1,4 +1,4 @@
-//! Every exchange of the table, however its bytes are cut, repeated and overtaken.
+//! Every exchange of the table, under every way to cut, repeat and reorder its bytes.
 
 use ebb_common_testing::{exchange::Exchange, segments::Piece};
 use proptest::{
@@ -27,7 +27,7 @@ fn byte_by_byte() {
     }
 }
 
-/// Places at which one message is split, at most.
+/// Most positions at which one message is split.
 const SPLITS: usize = 400;
 
 #[test]
@@ -35,7 +35,7 @@ fn every_split_in_two() {
     for exchange in all() {
         let whole = exchange.play_whole();
         for (turn, (_, message)) in exchange.messages().enumerate() {
-            // At each byte, but not in long messages, which are much of the same.
+            // At each byte, except in long messages, whose bytes are mostly alike.
             let stride = 1 + message.len() / SPLITS;
             for at in (message.start + 1..message.end).step_by(stride) {
                 let mut now = 0;

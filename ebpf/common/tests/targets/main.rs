@@ -1,4 +1,4 @@
-//! What the fuzzers run, on what they begin with and on what they have found before.
+//! The fuzz targets, run on their seeds and on inputs that they found before.
 
 #![allow(
     clippy::expect_used,
@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 
 use ebb_common_testing::targets::{ALL, Target};
 
-/// All of a folder, if there is one.
+/// The contents of all files in a folder; empty if there is no folder.
 fn files(dir: &Path) -> Vec<Vec<u8>> {
     let entries = fs::read_dir(dir).into_iter().flatten();
     let paths = entries.map(|entry| entry.expect("a folder can be listed").path());
@@ -18,10 +18,10 @@ fn files(dir: &Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Beginnings of one input that are tried, about.
+/// Approximate number of prefixes that are tried per input.
 const BEGINNINGS: usize = 32;
 
-/// Tries these bytes, and beginnings of them.
+/// Runs a target on these bytes and on prefixes of them.
 fn run(target: Target, bytes: &[u8]) {
     for end in (0..bytes.len()).step_by(1 + bytes.len() / BEGINNINGS) {
         (target.run)(&bytes[..end]);

@@ -1,8 +1,8 @@
-//! `cargo xtask bench kernel`: nanoseconds a request and a packet, by the kernel's own accounting,
-//! beside programs that do nothing.
+//! `cargo xtask bench kernel`: nanoseconds per request and per packet, from the kernel's own accounting, compared with
+//! programs that do nothing.
 //!
-//! Two pods of the same make, one with Ebb's programs on its cgroup, one with empty ones, are loaded
-//! in turn. Taking the time of a run costs about as much as an empty program: that is in both figures.
+//! Two identical pods are loaded in turn: one has Ebb's programs on its cgroup, the other has empty programs. Measuring a
+//! run costs about as much as an empty program; both figures include that cost.
 
 mod packets;
 mod pods;
@@ -17,10 +17,10 @@ use serde::Serialize;
 use super::program;
 use pods::Pods;
 
-/// Nanoseconds a request and a packet in the kernel programs, beside empty programs
+/// Nanoseconds per request and per packet in the kernel programs, compared with empty programs
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Turns, of which the median is taken
+    /// Turns, whose median is the result
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Seconds of each load
@@ -29,7 +29,7 @@ pub(super) struct Options {
     /// Only rows whose name contains this; can be given several times
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// The `ebb` to measure, instead of the one built beside this
+    /// The `ebb` to measure, instead of the one built next to this program
     #[arg(long, value_name = "FILE")]
     ebb: Option<PathBuf>,
     /// Print JSON
@@ -43,12 +43,12 @@ impl Options {
     }
 }
 
-/// All that was measured.
+/// All measurements.
 #[derive(Debug, Serialize)]
 struct Results {
     requests: Vec<requests::Figures>,
     packets: Vec<packets::Figures>,
-    /// Runs of Ebb's programs while only the other pod was under load.
+    /// Runs of Ebb's programs while only the other pod was loaded.
     runs_for_others: u64,
 }
 
@@ -60,13 +60,13 @@ impl Results {
     }
 }
 
-/// Measures and prints; whether all bounds are kept.
+/// Measures and prints. Returns whether all bounds are kept.
 ///
 /// # Errors
-/// Something that it needs is not there, or it was interrupted.
+/// If something that the measurement needs is missing, or it was interrupted.
 ///
 /// # Panics
-/// A server or client could not be started.
+/// If a server or client cannot be started.
 pub(super) fn run(options: &Options) -> Result<bool> {
     let mut requests = requests::rows(options);
     let mut packets = packets::rows(options);

@@ -1,4 +1,4 @@
-//! Packets inside a body, and those without data: one long body has nothing else.
+//! Packets inside a body, and packets without data: one long body consists of nothing else.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::bench::{
     stream::Way,
 };
 
-/// A packet without data, in units of an empty program.
+/// Bound for a packet without data, in units of an empty program.
 const BOUND: f64 = 1.3;
 
 pub(super) const NAMES: [&str; 2] = ["download", "upload"];
@@ -27,7 +27,7 @@ pub(super) struct Row {
     turns: Vec<Turn<Hooks>>,
 }
 
-/// The rows that are asked for.
+/// The selected rows.
 pub(super) fn rows(options: &Options) -> Vec<Row> {
     NAMES
         .into_iter()
@@ -45,13 +45,13 @@ pub(super) fn rows(options: &Options) -> Vec<Row> {
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     pub(super) packet: &'static str,
-    /// Nanoseconds a run.
+    /// Nanoseconds per run.
     pub(super) run_ns: f64,
-    /// Nanoseconds a run of an empty program on such packets.
+    /// Nanoseconds per run of an empty program on the same kind of packet.
     pub(super) empty_ns: f64,
-    /// The first in units of the second, turn by turn.
+    /// `run_ns` in units of `empty_ns`; the median of the ratios of each turn.
     pub(super) ratio: f64,
-    /// None for what has no bound of its own.
+    /// The bound; `None` if there is none.
     pub(super) at_most: Option<f64>,
 }
 
@@ -67,7 +67,7 @@ impl Row {
     }
 
     /// # Errors
-    /// Interrupted, or the server does not answer.
+    /// If interrupted, or if the server does not answer.
     pub(super) fn turn(&mut self, pods: &mut Pods, seconds: u32) -> Result<()> {
         let time = Duration::from_secs(seconds.into());
         let turn = pods.turn(|pod| pod.stream(self.way, time))?;

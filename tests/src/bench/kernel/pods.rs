@@ -1,4 +1,4 @@
-//! The two pods that are compared, with the kernel's stop-watch running.
+//! The two pods that are compared, with the kernel's run-time statistics enabled.
 
 use std::{os::fd::OwnedFd, path::Path, process, time::Duration};
 
@@ -13,46 +13,46 @@ use crate::bench::{
     stream::{self, Way},
 };
 
-/// Short beside a load, so that waiting for what was counted is too.
+/// Interval of `ebb watch`: short compared with a load, so that waiting for the counts is short too.
 const INTERVAL: &str = "100ms";
 
-/// What one load cost.
+/// The cost of one load.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cost {
     pub(super) hooks: Hooks,
-    /// Requests as the server counts them.
+    /// Requests, as the server counts them.
     pub(super) requests: u64,
 }
 
 impl Cost {
-    /// Runs of all programs, a request.
+    /// Runs of all programs per request.
     pub(super) fn runs_per_request(self) -> f64 {
         self.hooks.total().count as f64 / self.requests as f64
     }
 
-    /// Nanoseconds in all programs, a request.
+    /// Nanoseconds in all programs per request.
     pub(super) fn per_request(self) -> f64 {
         self.hooks.total().time as f64 / self.requests as f64
     }
 
-    /// Nanoseconds of one run at each of the two hooks that see packets.
+    /// Nanoseconds of one run at each of the two packet hooks, added.
     pub(super) fn one_of_each(self) -> f64 {
         self.hooks.ingress.each() + self.hooks.egress.each()
     }
 }
 
-/// Servers with programs on their cgroup.
+/// A pod's servers, with programs on their cgroup.
 pub(super) struct Pod {
     site: Site,
-    /// The process that holds the programs.
+    /// The process that owns the programs.
     holder: u32,
 }
 
 impl Pod {
-    /// Loads nginx; what that cost.
+    /// Loads nginx and returns the cost.
     ///
     /// # Errors
-    /// Interrupted, or somebody does not answer.
+    /// If interrupted, or if the client or server does not answer.
     pub(super) fn requests(&self, load: Load, seconds: u32) -> Result<Cost> {
         let nginx = self.site.nginx();
         let address = match load {
@@ -63,7 +63,7 @@ impl Pod {
         let before = self.runs()?;
         load.run(address, seconds)?;
         let after = self.runs()?;
-        // The second question is itself one.
+        // The second query is a request itself.
         let requests = nginx.requests()? - asked - 1;
         Ok(Cost {
             hooks: after - before,
@@ -71,10 +71,10 @@ impl Pod {
         })
     }
 
-    /// Moves one long body; the runs of its packets.
+    /// Moves one long body and returns the runs for its packets.
     ///
     /// # Errors
-    /// Interrupted, or the server does not answer.
+    /// If interrupted, or if the server does not answer.
     pub(super) fn stream(&self, way: Way, time: Duration) -> Result<Hooks> {
         let before = self.runs()?;
         stream::run(self.site.sample().address(), way, time)?;
@@ -86,9 +86,9 @@ impl Pod {
     }
 }
 
-/// One pod that Ebb counts, one with programs that do nothing.
+/// One pod that Ebb counts, and one whose programs do nothing.
 pub(super) struct Pods {
-    // In the order they are to be taken away.
+    // The fields are dropped in this order.
     watch: Counted,
     _empty: Empty,
     counted: Pod,
@@ -97,20 +97,20 @@ pub(super) struct Pods {
     _measuring: OwnedFd,
 }
 
-/// What came out in one pod and in the other.
+/// The result of one pod and of the other.
 pub(super) struct Turn<T> {
     pub(super) ours: T,
     pub(super) empty: T,
-    /// Requests that Ebb counted or excluded meanwhile, all of its pod.
+    /// Requests that Ebb counted or excluded in this turn, all of them in its pod.
     pub(super) counted: u64,
 }
 
 impl Pods {
     /// # Errors
-    /// The kernel refuses, or a server cannot be started.
+    /// If the kernel refuses, or a server cannot be started.
     ///
     /// # Panics
-    /// The same, from the fixtures.
+    /// If one of the fixtures cannot be started.
     pub(super) fn start(ebb: &Path) -> Result<Self> {
         let (counted, bare) = (Site::new()?, Site::new()?);
         let watch = Counted::start(ebb, counted.cgroup(), INTERVAL);
@@ -130,15 +130,15 @@ impl Pods {
         })
     }
 
-    /// The same load on both, one after the other.
+    /// Puts the same load on both pods, one after the other.
     ///
     /// # Errors
-    /// Those of `load`, or programs are gone.
+    /// The errors of `load`, or if programs disappeared.
     pub(super) fn turn<T>(&mut self, load: impl Fn(&Pod) -> Result<T>) -> Result<Turn<T>> {
         let before = self.watch.requests();
         let ours = load(&self.counted)?;
         let counted = self.watch.requests() - before;
-        // Its connections have ended: what runs now would run for somebody else.
+        // The counted pod's connections have ended: any run from here on would be for another cgroup's packets.
         let idle = self.counted.runs()?;
         let empty = load(&self.bare)?;
         self.runs_for_others += (self.counted.runs()? - idle).total().count;
@@ -149,7 +149,7 @@ impl Pods {
         })
     }
 
-    /// Runs of Ebb's programs while only the other pod was under load.
+    /// Runs of Ebb's programs while only the other pod was loaded.
     pub(super) fn runs_for_others(&self) -> u64 {
         self.runs_for_others
     }

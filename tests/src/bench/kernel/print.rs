@@ -1,4 +1,4 @@
-//! The results for people.
+//! Prints the results for people.
 
 use super::{Results, packets, requests};
 use crate::bench::table::{at_most, table};

@@ -1,4 +1,4 @@
-//! The kinds of request, and what one costs in all: both hooks, every packet of it.
+//! The kinds of request, and the total cost of one request: both hooks, all its packets.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -9,11 +9,11 @@ use super::{
 };
 use crate::bench::{load::Load, median::median};
 
-/// A request in all, in units of two empty programs: what the design allows. Its aim is 4.
+/// Bound for a whole request, in units of two empty programs, from the design. The design's aim is 4.
 const BOUND: f64 = 5.0;
 
-/// Share of the requests that have to be counted for a figure to be that of counting. The rest of a load
-/// is what is in flight when it ends: 50 of ten thousand on the slowest machine.
+/// Least share of the requests that must be counted, so that a figure is the cost of counting. The rest are the requests in
+/// flight when a load ends: 50 of ten thousand on the slowest machine.
 const READ: f64 = 0.99;
 
 /// A kind of request.
@@ -29,7 +29,7 @@ const KINDS: [Kind; 5] = [
     http1("HTTP/1, 16 KiB", "/large", None),
     http1("HTTP/1, excluded probe", "/small", Some("kube-probe/1.30")),
     http2("HTTP/2, 50 streams", 1, 50, Some(BOUND)),
-    // One stream at a time is mostly packets that HTTP/2 itself adds, two of four: no bound.
+    // With one stream at a time, two of four packets are those that HTTP/2 itself adds: no bound.
     http2("HTTP/2, 50 connections", 50, 1, None),
 ];
 
@@ -63,7 +63,7 @@ pub(super) struct Row {
     turns: Vec<Turn<Cost>>,
 }
 
-/// The rows that are asked for.
+/// The selected rows.
 pub(super) fn rows(options: &Options) -> Vec<Row> {
     KINDS
         .into_iter()
@@ -79,19 +79,19 @@ pub(super) fn rows(options: &Options) -> Vec<Row> {
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     pub(super) row: &'static str,
-    /// Nanoseconds a run on the way in.
+    /// Nanoseconds per run on ingress.
     pub(super) requests_ns: f64,
-    /// Nanoseconds a run on the way out.
+    /// Nanoseconds per run on egress.
     pub(super) responses_ns: f64,
-    /// Runs of all programs a request.
+    /// Runs of all programs per request.
     pub(super) runs_per_request: f64,
-    /// Nanoseconds of all programs a request.
+    /// Nanoseconds in all programs per request.
     pub(super) request_ns: f64,
     /// One run of an empty program at each of the two hooks.
     pub(super) two_empty_ns: f64,
-    /// `request_ns` in units of `two_empty_ns`, turn by turn.
+    /// `request_ns` in units of `two_empty_ns`; the median of the ratios of each turn.
     pub(super) ratio: f64,
-    /// None for what has no bound of its own.
+    /// The bound; `None` if there is none.
     pub(super) at_most: Option<f64>,
     /// Share of the server's requests that Ebb counted or excluded.
     pub(super) counted: f64,
@@ -102,7 +102,7 @@ impl Figures {
         self.is_read() && self.at_most.is_none_or(|bound| self.ratio <= bound)
     }
 
-    /// Whether the requests were read at all: what is not is cheap.
+    /// Whether the requests were parsed at all: unparsed requests are cheap.
     pub(super) fn is_read(&self) -> bool {
         self.counted >= READ
     }
@@ -114,7 +114,7 @@ impl Row {
     }
 
     /// # Errors
-    /// Interrupted, or somebody does not answer.
+    /// If interrupted, or if the client or server does not answer.
     pub(super) fn turn(&mut self, pods: &mut Pods, seconds: u32) -> Result<()> {
         let turn = pods.turn(|pod| pod.requests(self.kind.load, seconds))?;
         self.turns.push(turn);
@@ -132,7 +132,7 @@ impl Row {
             two_empty_ns: over(|turn| turn.empty.one_of_each()),
             ratio: over(|turn| turn.ours.per_request() / turn.empty.one_of_each()),
             at_most: self.kind.at_most,
-            // The two questions to the server were counted too.
+            // The two queries to the server were counted too.
             counted: over(|turn| (turn.counted as f64 - 2.0) / turn.ours.requests as f64),
         }
     }

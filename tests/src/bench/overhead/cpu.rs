@@ -1,5 +1,5 @@
-//! CPU time of all that takes part in a request: the servers by their cgroups, the client as a child
-//! that has ended. Whoever's time the kernel spends on a packet, it is one of theirs.
+//! CPU time of everything that takes part in a request: the servers by their cgroups, the client as a child that has ended.
+//! The kernel's time for a packet is charged to one of them.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -9,11 +9,11 @@ use nix::sys::{
     time::{TimeVal, TimeValLike as _},
 };
 
-/// What the cgroups (Linux 4.15, whether or not they have the cpu controller) and the children that were
-/// waited for have spent so far.
+/// CPU time so far of the cgroups (Linux 4.15, with or without the cpu controller) and of the children that were waited
+/// for.
 ///
 /// # Errors
-/// The kernel does not say.
+/// If the kernel does not report it.
 pub(super) fn spent(cgroups: &[&Path]) -> Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("no resource usage of children")?;
     let mut spent = duration(usage.user_time()) + duration(usage.system_time());

@@ -1,11 +1,9 @@
-//! `cargo xtask bench overhead`: what clients notice of the counter, and of Knative's sidecar where
-//! one is given.
+//! `cargo xtask bench overhead`: the effect on clients of the counter, and of Knative's sidecar if one is given.
 //!
-//! One server under the same load: bare, counted, behind the sidecar, in turn and in another order each
-//! time, so that what the machine does meanwhile falls on all of them. It errs towards too large a
-//! cost: the client shares the processors with the server, so there is nothing left that could hide it.
-//! Beside what clients notice stands the CPU time of a request, which other programs on the machine
-//! disturb much less.
+//! One server gets the same load bare, counted, and behind the sidecar, in turn and in a different order each time, so that
+//! disturbances on the machine affect all of them. Bias: towards too large a cost, because the client shares the processors
+//! with the server, and no idle processor can hide the cost. The CPU time per request is reported too; other programs on
+//! the machine disturb it much less.
 
 mod cpu;
 mod print;
@@ -21,26 +19,25 @@ use super::{counted::Counted, load, program, site::Site};
 use queue_proxy::QueueProxy;
 use turns::{Figures, Outcome, Turns};
 
-/// `ebb watch`'s own: it wakes up once a second, as an agent does.
+/// The default interval of `ebb watch`: it wakes up once a second, as an agent does.
 const INTERVAL: &str = "1s";
 
-/// Seconds of load before each one that counts: whatever came before it, a rest or the start of Ebb, is
-/// over by then.
+/// Seconds of load before each measured load. The effects of a previous pause, or of Ebb's start, are over by then.
 const WARM_UP: u32 = 1;
 
 /// Throughput and latency of a server bare, counted, and behind a queue-proxy
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Turns of all, of which the median is taken
+    /// Turns of all, whose median is the result
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pairs: u32,
     /// Seconds of each load
     #[arg(long, value_name = "S", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
-    /// Knative's queue-proxy: takes part as the third
+    /// Knative's queue-proxy, as the third variant
     #[arg(long, value_name = "FILE")]
     queue_proxy: Option<PathBuf>,
-    /// The `ebb` to measure, instead of the one built beside this
+    /// The `ebb` to measure, instead of the one built next to this program
     #[arg(long, value_name = "FILE")]
     ebb: Option<PathBuf>,
     /// Print JSON
@@ -48,18 +45,18 @@ pub(super) struct Options {
     json: bool,
 }
 
-/// What the server has to do for a request, and what may be lost at most.
+/// The server's work for a request, and the largest accepted loss.
 struct Work {
     name: &'static str,
     path: &'static str,
     server: fn(&Site) -> std::net::SocketAddr,
-    /// Throughput counted, as a share of bare.
+    /// Least throughput when counted, as a share of bare.
     throughput: f64,
-    /// 99th percentile of latency counted, in units of bare.
+    /// Largest 99th percentile of the latency when counted, in units of bare.
     p99: Option<f64>,
 }
 
-/// The aim for the first is 0.96.
+/// The design's aim for the first is 0.96.
 const WORKS: [Work; 2] = [
     Work {
         name: "nginx, 600 bytes",
@@ -73,22 +70,22 @@ const WORKS: [Work; 2] = [
         path: "/?burn=1",
         server: |site| site.sample().address(),
         throughput: 0.995,
-        // Of two dozen requests that wait in a queue the latency is the queue's.
+        // With two dozen requests queued, the latency is the queue's.
         p99: None,
     },
 ];
 
-/// All that was measured, work by work.
+/// All measurements, one entry for each kind of work.
 #[derive(Debug, Serialize)]
 struct Results(Vec<Figures>);
 
-/// Measures and prints; whether all bounds are kept.
+/// Measures and prints. Returns whether all bounds are kept.
 ///
 /// # Errors
-/// Something that it needs is not there, or it was interrupted.
+/// If something that the measurement needs is missing, or it was interrupted.
 ///
 /// # Panics
-/// A server or client could not be started.
+/// If a server or client cannot be started.
 pub(super) fn run(options: &Options) -> Result<bool> {
     let ebb = match &options.ebb {
         Some(path) => path.clone(),

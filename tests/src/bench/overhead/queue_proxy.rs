@@ -1,9 +1,9 @@
-//! Knative's queue-proxy in front of a server, set up as its reconciler would
-//! (`pkg/reconciler/revision/resources/queue.go` of knative/serving): no hard limit, no probe, no
-//! request log, which is a revision's default.
+//! Knative's queue-proxy in front of a server, configured as its reconciler would
+//! (`pkg/reconciler/revision/resources/queue.go` of knative/serving): no hard limit, no probe, no request log, the defaults
+//! of a revision.
 //!
-//! Its ports for metrics and administration, 9090, 9091 and 8022, cannot be chosen: where one of them is
-//! taken it ends, and says so.
+//! Its ports for metrics and administration, 9090, 9091 and 8022, are fixed. Failure mode: if one of them is in use, the
+//! queue-proxy ends with an error.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -16,10 +16,10 @@ use anyhow::{Result, bail};
 
 use crate::harness::{Process, TestCgroup, eventually, free_port};
 
-/// A Go program, a fraction of a second; a loaded machine gets this long.
+/// Limit for a Go program to listen, which takes a fraction of a second; the limit allows for a loaded machine.
 const LISTENS_WITHIN: Duration = Duration::from_secs(20);
 
-/// A running queue-proxy in a cgroup of its own.
+/// A running queue-proxy in its own cgroup.
 #[derive(Debug)]
 pub(in crate::bench) struct QueueProxy {
     _process: Process,
@@ -28,13 +28,13 @@ pub(in crate::bench) struct QueueProxy {
 }
 
 impl QueueProxy {
-    /// Starts it in front of a server on 127.0.0.1.
+    /// Starts a queue-proxy in front of a server on 127.0.0.1.
     ///
     /// # Errors
-    /// There is no such program.
+    /// If there is no such program.
     ///
     /// # Panics
-    /// It does not listen in time.
+    /// If the server does not listen in time.
     pub(in crate::bench) fn start(program: &Path, server: SocketAddr) -> Result<Self> {
         if !program.is_file() {
             bail!("{}: no such file", program.display());
@@ -54,7 +54,7 @@ impl QueueProxy {
             .env("SERVING_POD", "bench-00001-deployment-0")
             .env("SERVING_POD_IP", "127.0.0.1")
             .env("SERVING_LOGGING_CONFIG", "")
-            // It says nothing of a request at any level.
+            // It logs nothing about a request at any level.
             .env("SERVING_LOGGING_LEVEL", "warn")
             .env("SYSTEM_NAMESPACE", "knative-serving")
             .stdout(Stdio::null());
@@ -74,7 +74,7 @@ impl QueueProxy {
         self.cgroup.path()
     }
 
-    /// Where it listens.
+    /// The listening address.
     pub(in crate::bench) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -1,4 +1,4 @@
-//! Turns of one work, and what they come to.
+//! Turns for one kind of work, and their medians.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -6,18 +6,18 @@ use serde::Serialize;
 use super::Work;
 use crate::bench::median::{median, quartiles};
 
-/// What came out of one load.
+/// The result of one load.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
-    /// Requests a second.
+    /// Requests per second.
     pub(super) rate: f64,
-    /// Milliseconds that 99 of 100 requests took at most.
+    /// 99th percentile of the latency, ms.
     pub(super) p99: f64,
-    /// Microseconds of CPU time a request, of server, client and what is between them.
+    /// CPU time per request, µs: server, client and everything between them.
     pub(super) cpu: f64,
 }
 
-/// One turn: the same load on all, minutes apart at most.
+/// One turn: the same load on all variants, minutes apart at most.
 struct Turn {
     bare: Outcome,
     counted: Outcome,
@@ -29,11 +29,11 @@ struct Turn {
 pub(super) struct Turns(Vec<Turn>);
 
 impl Turns {
-    /// Takes one turn. Who is first changes from one to the next: what follows a load is not as what
-    /// follows a rest.
+    /// Takes one turn. The first variant changes from turn to turn: a measurement after a load differs from one after a
+    /// pause.
     ///
     /// # Errors
-    /// Those of the loads.
+    /// The errors of the loads.
     pub(super) fn take(
         &mut self,
         number: u32,
@@ -78,42 +78,42 @@ impl Turns {
     }
 }
 
-/// Medians over the turns of one work.
+/// Medians over the turns for one kind of work.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     pub(super) work: &'static str,
-    /// Requests a second.
+    /// Requests per second.
     pub(super) bare_rate: f64,
     pub(super) bare_p99_ms: f64,
-    /// CPU time a request.
+    /// CPU time per request, µs.
     pub(super) bare_cpu_us: f64,
     pub(super) counted: Against,
     pub(super) throughput_at_least: f64,
     pub(super) p99_at_most: Option<f64>,
-    /// Where a queue-proxy was given.
+    /// `None` without a queue-proxy.
     pub(super) behind_queue_proxy: Option<Against>,
 }
 
-/// One of the others, against bare.
+/// One of the other variants, compared with bare.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Against {
-    /// Requests a second.
+    /// Requests per second.
     pub(super) rate: f64,
     pub(super) p99_ms: f64,
-    /// Its throughput as a share of bare, turn by turn.
+    /// Throughput as a share of bare; the median of the ratios of each turn.
     pub(super) throughput: f64,
-    /// The first and the third quartile of the turns: how far the machine lets it be known.
+    /// The first and the third quartile of the throughput ratios: the precision that the machine allows.
     pub(super) throughput_quartiles: [f64; 2],
-    /// Its 99th percentile in units of bare's, turn by turn.
+    /// 99th percentile of the latency in units of bare; the median of the ratios of each turn.
     pub(super) p99: f64,
-    /// CPU time a request.
+    /// CPU time per request, µs.
     pub(super) cpu_us: f64,
-    /// The same in units of bare's, turn by turn.
+    /// CPU time in units of bare; the median of the ratios of each turn.
     pub(super) cpu: f64,
 }
 
 impl Against {
-    /// `None` of no turns.
+    /// Returns `None` if there are no turns.
     fn of(turns: impl Iterator<Item = (Outcome, Outcome)> + Clone) -> Option<Self> {
         turns.clone().next()?;
         let over = |figure: fn((Outcome, Outcome)) -> f64| median(turns.clone().map(figure));
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn neighbours_in_time_are_compared() {
         let mut turns = Turns::default();
-        // The machine gets slower by half: the ratio of neighbours does not.
+        // The machine becomes slower by half from turn to turn; the ratio of adjacent measurements stays.
         for (number, speed) in [1000.0, 500.0, 250.0].into_iter().enumerate() {
             let none: Option<fn() -> Result<Outcome>> = None;
             let bare = || Ok(outcome(speed, 1.0));

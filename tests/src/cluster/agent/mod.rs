@@ -1,4 +1,4 @@
-//! The agents of a cluster's nodes: `ebb-agent`, or a stand-in where kernel programs cannot be loaded.
+//! The agents of a cluster's nodes: `ebb-agent`, or a stand-in if kernel programs cannot be loaded.
 
 mod real;
 mod stand_in;
@@ -20,7 +20,7 @@ use crate::harness::{Need, Process, Signal, Wire, program};
 /// The agent of one node.
 pub struct Agent {
     node: String,
-    /// How it is started, each time.
+    /// Starts the agent, at the first start and at each restart.
     begin: Begin,
     kind: Mutex<Option<Kind>>,
 }
@@ -35,7 +35,7 @@ enum Kind {
     StandIn(JoinHandle<()>),
 }
 
-/// Whether this machine can run `ebb-agent`; if not, why.
+/// Whether this machine can run `ebb-agent`.
 ///
 /// # Errors
 /// Why a stand-in is used.
@@ -49,10 +49,10 @@ pub fn is_real() -> Result<(), String> {
     Need::Kernel.check()
 }
 
-/// Makes the pod an agent runs in on a node, which its token is bound to.
+/// Creates the agent's pod on a node and returns a token bound to the pod.
 ///
 /// # Panics
-/// The API server refuses.
+/// If the API server refuses the request.
 #[must_use]
 pub fn agent_token(api: &Api, node: &str) -> String {
     let name = format!("ebb-agent-{node}");
@@ -73,10 +73,10 @@ pub fn agent_token(api: &Api, node: &str) -> String {
 }
 
 impl Agent {
-    /// Starts the agent of a node; it reports to all these replicas.
+    /// Starts the agent of a node. It reports to all these replicas.
     ///
     /// # Panics
-    /// It cannot be started.
+    /// If the program cannot be started.
     #[must_use]
     pub fn start(
         cluster: &Cluster,
@@ -101,10 +101,10 @@ impl Agent {
         Self::new(node, begin)
     }
 
-    /// Starts `ebb-agent` by another program, given with its arguments but for those that follow.
+    /// Starts `ebb-agent` through a wrapper program, given with its arguments; the agent's command line follows them.
     ///
     /// # Panics
-    /// It cannot be started.
+    /// If the program cannot be started.
     #[must_use]
     pub fn start_by(
         wrapper: &[&str],
@@ -114,7 +114,7 @@ impl Agent {
         replicas: &[&Autoscaler],
     ) -> Self {
         let mut urls: Vec<_> = replicas.iter().map(|replica| replica.url()).collect();
-        // Replicas that share a name are all told by it.
+        // One URL reaches all replicas that share a name.
         urls.dedup();
         let cgroups = kubelet.cgroup_root();
         let real = Real::new(wrapper, cluster, &cgroups, node, &urls);
@@ -131,13 +131,13 @@ impl Agent {
         this
     }
 
-    /// Its node.
+    /// The agent's node.
     #[must_use]
     pub fn node(&self) -> &str {
         &self.node
     }
 
-    /// It falls silent, and everything about it stays: as a node that is cut off.
+    /// Pauses the agent; all its state stays, as on a node that is cut off from the network.
     pub fn silence(&self) {
         match &*self.kind() {
             Some(Kind::Real(process)) => process.signal(Signal::SIGSTOP),
@@ -146,10 +146,10 @@ impl Agent {
         }
     }
 
-    /// Ends as by `kill -9`, and starts anew.
+    /// Kills the agent, as `kill -9` would, and starts it again.
     ///
     /// # Panics
-    /// It cannot be started.
+    /// If the program cannot be started.
     pub fn restart(&self) {
         self.kill();
         let kind = match &self.begin {
@@ -159,16 +159,16 @@ impl Agent {
         *self.kind() = Some(kind);
     }
 
-    /// Ends as by `kill -9`.
+    /// Kills the agent, as `kill -9` would.
     pub fn kill(&self) {
         match self.kind().take() {
             Some(Kind::StandIn(task)) => task.abort(),
-            // Killed and waited for when dropped.
+            // Dropping the process kills it and waits for it.
             Some(Kind::Real(_)) | None => {}
         }
     }
 
-    /// Status and body of something on its status port; `None` while it does not answer, or for a stand-in.
+    /// Status and body of a path on the status port; `None` if the agent does not answer, and for a stand-in.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let Begin::Real(real) = &self.begin else {
@@ -182,7 +182,7 @@ impl Agent {
         Some((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
-    /// Its status port; `None` for a stand-in.
+    /// The status port; `None` for a stand-in.
     #[must_use]
     pub fn status(&self) -> Option<std::net::SocketAddr> {
         match &self.begin {
@@ -191,7 +191,7 @@ impl Agent {
         }
     }
 
-    /// Where it pins what it counts in; `None` for a stand-in, and where there is no bpffs.
+    /// The folder of the agent's BPF pins; `None` for a stand-in, and without a bpffs.
     #[must_use]
     pub fn pins(&self) -> Option<&std::path::Path> {
         match &self.begin {
@@ -200,14 +200,14 @@ impl Agent {
         }
     }
 
-    /// It goes on after [`Self::silence`].
+    /// Resumes the agent after [`Self::silence`].
     pub fn wake(&self) {
         if let Some(Kind::Real(process)) = &*self.kind() {
             process.signal(Signal::SIGCONT);
         }
     }
 
-    /// Its process.
+    /// The agent's process id; `None` for a stand-in.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         match &*self.kind() {
@@ -216,7 +216,7 @@ impl Agent {
         }
     }
 
-    /// Its log so far; empty for a stand-in.
+    /// The agent's log so far; empty for a stand-in.
     #[must_use]
     pub fn log(&self) -> String {
         match &self.begin {

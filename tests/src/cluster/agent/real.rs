@@ -1,4 +1,4 @@
-//! `ebb-agent`, started as the DaemonSet of `deploy/` starts it.
+//! `ebb-agent`, started as the DaemonSet in `deploy/` starts it.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -11,9 +11,9 @@ use crate::cluster::report::authority;
 use crate::cluster::{Cluster, bpffs, manifests, server_port, start_process};
 use crate::harness::{Process, program};
 
-/// What an agent is started with. Dropping it takes its pins away, after the process is gone.
+/// An agent's command line and files. Dropping it removes the agent's pins, after the process has ended.
 pub(super) struct Real {
-    /// The program, and with what.
+    /// The program and its arguments.
     command: Vec<OsString>,
     node: String,
     folder: tempfile::TempDir,
@@ -22,8 +22,8 @@ pub(super) struct Real {
 }
 
 impl Real {
-    /// `wrapper`: what starts it, if it is not to be started directly. `cgroups`: what the kubelet of the node takes for
-    /// the root of its cgroups.
+    /// `wrapper`: the program that starts the agent, if the agent is not started directly. `cgroups`: the folder that the
+    /// node's kubelet uses as the root of its cgroups.
     pub(super) fn new(
         wrapper: &[&str],
         cluster: &Cluster,
@@ -41,9 +41,9 @@ impl Real {
         write("ca/ca.crt", &authority(cluster.api()));
         write("token/token", &agent_token(cluster.api(), node));
         let status = SocketAddr::from((Ipv4Addr::LOCALHOST, server_port()));
-        // A bpffs takes no dots in names; the port is this agent's alone.
+        // A bpffs allows no dots in names; the port is unique to this agent.
         let pins = bpffs::private().map(|mount| mount.join(format!("ebb{}", status.port())));
-        // What the DaemonSet says, with the places of this machine in place of a pod's.
+        // The DaemonSet's arguments, with this machine's paths instead of the pod's.
         let mounted = folder.path().display().to_string();
         let mut command: Vec<OsString> = wrapper.iter().map(OsString::from).collect();
         command.push(program("ebb-agent").into());
@@ -60,7 +60,7 @@ impl Real {
         command.push("--cgroup-root".into());
         command.push(cgroups.into());
         command.push("--pins".into());
-        // Without a bpffs it counts all the same, for as long as it runs.
+        // Without a bpffs the agent counts too, but the counts end with the agent.
         command.push(
             pins.clone()
                 .unwrap_or_else(|| folder.path().join("pins"))

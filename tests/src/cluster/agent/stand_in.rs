@@ -1,4 +1,4 @@
-//! What takes the agent's place where kernel programs cannot be loaded: it asks the servers for their own counts.
+//! A stand-in for the agent, if kernel programs cannot be loaded: it queries the servers for their own counts.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,7 +17,7 @@ use crate::cluster::kubelet::RunningPod;
 use crate::cluster::report::Line;
 use crate::harness::server::Stats;
 
-/// Reports what the servers count themselves.
+/// Reports the servers' own counts.
 pub(super) struct StandIn {
     node: String,
     token: String,
@@ -27,9 +27,9 @@ pub(super) struct StandIn {
     lines: HashMap<SocketAddr, Line>,
 }
 
-/// What this node's clock shows when the stand-in starts, ns: pods may be older.
+/// The node's clock when the stand-in starts, ns. It is not 0, because pods may be older than the stand-in.
 const EPOCH: u64 = 1_000_000_000_000;
-/// Ten times as often as the agent: it has no kernel to wake it when a burst begins.
+/// Time between two reports. Ten times as often as the agent: the stand-in has no kernel wake-up when a burst begins.
 const TICK: Duration = Duration::from_millis(100);
 
 impl StandIn {
@@ -50,7 +50,7 @@ impl StandIn {
     }
 
     pub(super) async fn run(mut self, pods: impl Fn() -> Vec<RunningPod> + Send + Sync + 'static) {
-        // When each server started, by the clock of this node.
+        // Start time of each server, by this node's clock.
         let mut started: HashMap<String, u64> = HashMap::new();
         let mut tick = time::interval(TICK);
         loop {
@@ -63,7 +63,7 @@ impl StandIn {
             for pod in pods().into_iter().filter(|pod| pod.node == self.node) {
                 if let Some(stats) = stats(pod.address).await {
                     let now = self.start.elapsed().as_nanos() as u64;
-                    // Its integral is by its own clock, so that is read on.
+                    // The server's integral uses the server's own clock, so the report's time is advanced by that clock.
                     let age = (stats.at * 1e9) as u64;
                     let since = *started
                         .entry(pod.uid.clone())
@@ -80,7 +80,7 @@ impl StandIn {
                 }
             }
             for address in self.addresses.clone() {
-                // What cannot be said now is said the next time.
+                // A report that cannot be sent now is covered by the next one.
                 let _ = self.tell(address, &report).await;
             }
         }
@@ -100,7 +100,7 @@ impl StandIn {
     }
 }
 
-/// A server's own counts; `None` where it does not answer.
+/// A server's own counts; `None` if it does not answer.
 async fn stats(address: SocketAddr) -> Option<Stats> {
     let asked = async {
         let stream = TcpStream::connect(address).await.ok()?;

@@ -1,7 +1,7 @@
-//! What is not let in: objects for a namespace that is not there or is being deleted, more of them than a quota allows,
-//! and objects that are too large.
+//! What admission refuses: objects in a namespace that does not exist or is being deleted, objects over a quota, and
+//! objects that are too large.
 //!
-//! Bias: only what tests touch is checked; the limits are those of the real API server.
+//! Bias: only rules that tests touch are checked. The limits are those of the real API server.
 
 use serde_json::Value;
 
@@ -9,16 +9,17 @@ use super::kinds::Kind;
 use super::refusal::Refusal;
 use super::store::Inner;
 
-/// Bytes of all annotations of an object:
+/// Most bytes of all annotations of an object:
 /// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apimachinery/pkg/api/validation/objectmeta.go#L38>
 const ANNOTATIONS: usize = 256 << 10;
-/// Bytes of a label's value:
+/// Most bytes of a label's value:
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
 const LABEL: usize = 63;
-/// Bytes of an object, as etcd takes them in one request (`--max-request-bytes`): <https://etcd.io/docs/v3.6/dev-guide/limit/>
+/// Most bytes of an object, as etcd accepts them in one request (`--max-request-bytes`):
+/// <https://etcd.io/docs/v3.6/dev-guide/limit/>
 const OBJECT: usize = 3 << 19;
 
-/// Whether something may be created.
+/// Checks whether an object may be created.
 pub(super) fn creates(
     inner: &Inner,
     kind: &Kind,
@@ -65,7 +66,7 @@ pub(super) fn creates(
     Ok(())
 }
 
-/// Whether an object is one that can be kept.
+/// Checks whether an object may be stored.
 pub(super) fn valid(object: &Value) -> Result<(), Refusal> {
     let metadata = &object["metadata"];
     let texts = |field: &str| {
@@ -100,7 +101,7 @@ pub(super) fn valid(object: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// About as many bytes as etcd is sent for an object: its texts, and a few for everything else.
+/// The approximate size of an object in etcd, bytes: its texts, and a few bytes for everything else.
 fn bytes(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len() + 2,

@@ -1,6 +1,6 @@
-//! Who asked the API double for what, as a real one's audit log has it.
+//! The API double's audit log: which account sent which request, in the form of a real audit log.
 //!
-//! Kept for service accounts only, the last of them: tests ask what a program did, and when.
+//! Only requests of service accounts are recorded, and only the latest ones: tests check when a program sent which request.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// Requests that are kept; some 100 bytes each.
+/// Number of requests that are kept; some 100 bytes each.
 const KEPT: usize = 200_000;
 
 /// The log.
@@ -26,7 +26,7 @@ struct Entry {
 }
 
 impl Audit {
-    /// Keeps a request and its answer.
+    /// Records a request and its status code.
     pub(super) fn keep(
         &self,
         (user, credential): (&str, &str),
@@ -42,14 +42,14 @@ impl Audit {
             user: user.to_owned(),
             credential: credential.to_owned(),
             method: method.to_owned(),
-            // A name can be as long as the client likes.
+            // The client chooses the length of a name.
             uri: uri.chars().take(300).collect(),
             at: Timestamp::now(),
             code,
         });
     }
 
-    /// What was kept, in the form of `audit.k8s.io/v1` as far as tests read it.
+    /// The recorded entries, in the form of `audit.k8s.io/v1` as far as tests read it.
     pub(super) fn entries(&self) -> Vec<Value> {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries

@@ -1,6 +1,8 @@
-//! Deployments become ReplicaSets, ReplicaSets become pods, pods get a node.
+//! The controllers of the API double: they create ReplicaSets for Deployments and pods for ReplicaSets, and bind pods to
+//! nodes.
 //!
-//! Small beside the real ones, but they remove pods in the real one's order, since the autoscaler relies on it.
+//! They are far simpler than the real ones, but they remove pods in the same order, because the autoscaler relies on the
+//! order.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,15 +15,16 @@ use tokio::sync::watch;
 use super::kinds::Kind;
 use super::store::{Inner, Key, Store, key_of, owners};
 
-/// What a Deployment's controller marks the pods of one template with.
+/// The label by which a Deployment's controller marks the pods of one template.
 const TEMPLATE_HASH: &str = "pod-template-hash";
-/// What the ReplicaSet controller removes pods by.
+/// The annotation that decides which pods a ReplicaSet removes first.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-/// Between two looks at everything: hundreds of pods get ready one by one.
+/// Time between two passes over all objects: hundreds of pods become ready one after another.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Works for as long as the store is there. While the API is away nothing moves, because the real ones are its clients.
+/// Runs for as long as the store exists. While the API is down nothing changes, because the real controllers are its
+/// clients.
 pub(super) async fn run(store: Arc<Store>, mut up: watch::Receiver<bool>) {
     let mut changes = store.changes();
     loop {
@@ -30,9 +33,9 @@ pub(super) async fn run(store: Arc<Store>, mut up: watch::Receiver<bool>) {
         }
         changes.borrow_and_update();
         store.with(reconcile);
-        // What comes meanwhile is done together, as from a real one's queue.
+        // Changes during the pause are handled together, as from a real controller's queue.
         tokio::time::sleep(PAUSE).await;
-        // One's own changes are changes too.
+        // A pass's own changes count as changes too.
         if changes.changed().await.is_err() {
             return;
         }
@@ -56,7 +59,7 @@ fn reconcile(inner: &mut Inner) {
     }
 }
 
-/// The EndpointSlice of a Service that selects pods: those that are ready.
+/// Writes the EndpointSlice of a Service with a selector: its ready pods.
 fn publish(inner: &mut Inner, service: &Value) {
     let Some(selector) = service["spec"]["selector"].as_object() else {
         return;
@@ -85,7 +88,7 @@ fn publish(inner: &mut Inner, service: &Value) {
                 Value::Null => &port["port"],
                 target => target,
             };
-            // Those given by name are the business of containers, which pods here have none of.
+            // A named target port refers to a container's port, and pods have no container ports here.
             target.is_number().then(|| {
                 json!({
                     "name": text(&port["name"]), "port": target, "protocol": "TCP", "appProtocol": port["appProtocol"],
@@ -154,7 +157,7 @@ fn roll_out(inner: &mut Inner, deployment: &Value) {
     let is_current = |set: &Arc<Value>| set["metadata"]["name"] == *name;
     let serving = sets.iter().filter(|set| is_current(set));
     let serving = serving.flat_map(|set| present(inner, set));
-    // Old pods go as new ones get ready, as with a surge of all.
+    // Old pods are removed as new ones become ready, as with a surge of 100 %.
     let mut old = replicas.saturating_sub(serving.filter(|pod| is_ready(pod)).count() as u64);
     for set in sets {
         let is_current = is_current(&set);
@@ -201,7 +204,7 @@ fn roll_out(inner: &mut Inner, deployment: &Value) {
     );
 }
 
-/// A set's pods that are not on their way out.
+/// A set's pods that are not being deleted.
 fn present(inner: &Inner, set: &Value) -> Vec<Arc<Value>> {
     let pods = owned(inner, "pods", set);
     pods.into_iter()
@@ -244,7 +247,7 @@ fn fill_in_order(inner: &mut Inner, set: &Value) {
     }
     for ordinal in 0..wanted {
         let pod = pod_of(set, json!({"name": format!("{name}-{ordinal}")}));
-        // There already is as good.
+        // An error means that the pod exists already.
         inner
             .create(&kind, text(&set["metadata"]["namespace"]), pod)
             .ok();
@@ -259,7 +262,8 @@ fn pod_of(set: &Value, mut metadata: Value) -> Value {
     json!({"metadata": metadata, "spec": template["spec"], "status": {"phase": "Pending"}})
 }
 
-/// What goes first: not bound, not ready, of least cost, youngest.
+/// The order of removal: unbound pods first, then pods that are not ready, then the lowest deletion cost, then the
+/// youngest.
 fn rank(pod: &Value) -> (bool, bool, i64, std::cmp::Reverse<String>) {
     let cost = text(&pod["metadata"]["annotations"][DELETION_COST]);
     (
@@ -278,7 +282,7 @@ fn is_ready(pod: &Value) -> bool {
         .any(|is| is["type"] == "Ready" && is["status"] == "True")
 }
 
-/// Binds each pod to the node with the fewest of those that its `nodeSelector` allows.
+/// Binds each pod to the allowed node (by `nodeSelector`) with the fewest pods.
 fn schedule(inner: &mut Inner) {
     let mut load: HashMap<String, (usize, Value)> = HashMap::new();
     for node in inner.list("nodes", None) {
@@ -288,7 +292,7 @@ fn schedule(inner: &mut Inner) {
     let mut waiting = Vec::new();
     for pod in inner.list("pods", None) {
         match pod["spec"]["nodeName"].as_str() {
-            // One that is bound to a node that nobody has registered does not make it one.
+            // A pod bound to an unregistered node does not register the node.
             Some(node) => {
                 if let Some((pods, _)) = load.get_mut(node) {
                     *pods += 1;

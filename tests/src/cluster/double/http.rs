@@ -1,4 +1,4 @@
-//! The API double over HTTP.
+//! The HTTP server of the API double.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -22,13 +22,14 @@ use super::tokens::Tokens;
 use super::verbs::{Call, carry_out};
 use super::watching;
 
-/// Longest body that is read:
-/// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apiserver/pkg/server/config.go> (`MaxRequestBodyBytes`)
+/// Longest request body that is read, bytes:
+/// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apiserver/pkg/server/config.go>
+/// (`MaxRequestBodyBytes`)
 const BODY: usize = 3 << 20;
 
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// What requests are answered from.
+/// The state from which requests are answered.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) store: Arc<Store>,
@@ -37,7 +38,7 @@ pub(super) struct Server {
     pub(super) audit: Audit,
     pub(super) refused: Refused,
     pub(super) admin: String,
-    /// Requests are answered as long as it is true; then connections break off.
+    /// Requests are answered while the value is true. When it becomes false, connections are aborted.
     pub(super) up: watch::Receiver<bool>,
 }
 
@@ -94,7 +95,7 @@ impl Server {
         }
         let body: Value = match bytes.is_empty() {
             true => Value::Null,
-            // Apply patches are YAML in name; what clients send is JSON.
+            // Apply patches are YAML by content type; clients send JSON.
             false => serde_json::from_slice(&bytes)
                 .map_err(|error| Refusal::BadRequest(error.to_string()))?,
         };
@@ -139,7 +140,7 @@ impl Server {
         };
         let found = self.store.with(|inner| {
             let kind = inner.kinds.find(group, version, rest[0]).cloned();
-            // A group of the server's own says itself what it does not have; nobody speaks for any other.
+            // A built-in API group reports an unknown resource itself; for an unknown group the path itself is unknown.
             kind.ok_or(match inner.kinds.is_builtin(group, version) {
                 true => Refusal::NoSuchResource,
                 false => Refusal::NoSuchPath,
@@ -168,7 +169,7 @@ impl Server {
         Ok(json_answer(status, &object))
     }
 
-    /// A list or a watch.
+    /// Answers a list or a watch.
     fn many(
         &self,
         call: &Call<'_>,
@@ -208,7 +209,7 @@ impl Server {
         }
         let limit = query.number("limit").unwrap_or(0);
         let asked = pages::Asked {
-            // Whatever is in memory is given at once.
+            // With resource version 0, the whole list is returned from memory at once.
             limit: if version == Some("0") {
                 0
             } else {
@@ -230,7 +231,7 @@ impl Server {
     }
 }
 
-/// What a test wants refused: parts of paths, and with which status.
+/// Requests that a test has the server refuse: path fragments, each with its status.
 #[derive(Debug, Default)]
 pub(super) struct Refused(Mutex<HashMap<String, u16>>);
 
@@ -275,14 +276,14 @@ impl Query {
     }
 }
 
-/// An object's metadata alone.
+/// An object's metadata alone (`PartialObjectMetadata`).
 pub(super) fn metadata_of(object: &Value) -> Value {
     json!({
         "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"],
     })
 }
 
-/// What Go's `http.NotFound` writes.
+/// The response that Go's `http.NotFound` writes.
 fn no_such_path() -> Response<Body> {
     let mut answer = Response::new(Full::from("404 page not found\n").boxed_unsync());
     *answer.status_mut() = StatusCode::NOT_FOUND;

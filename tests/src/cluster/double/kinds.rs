@@ -1,4 +1,4 @@
-//! The kinds the API double serves: those the autoscaler meets, and what CustomResourceDefinitions add.
+//! The kinds that the API double serves: those that the autoscaler uses, and those that CustomResourceDefinitions add.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ pub(super) struct Kind {
     pub(super) kind: String,
     pub(super) plural: String,
     pub(super) namespaced: bool,
-    /// Where its scale subresource finds its figures; `None`: it has none.
+    /// The paths of its scale subresource; `None`: it has no scale.
     pub(super) scale: Option<Scale>,
-    /// Whether a CustomResourceDefinition brought it.
+    /// Whether a CustomResourceDefinition added it.
     pub(super) custom: bool,
 }
 
-/// The paths of a scale subresource, as a CustomResourceDefinition gives them.
+/// The paths of a scale subresource, as in a CustomResourceDefinition.
 #[derive(Debug, Clone)]
 pub(super) struct Scale {
     pub(super) spec: Vec<String>,
@@ -26,7 +26,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// Those that Kubernetes' own kinds have.
+    /// The paths of the built-in kinds.
     fn usual() -> Self {
         Self::new(".spec.replicas", ".status.replicas")
     }
@@ -44,7 +44,7 @@ impl Scale {
 }
 
 impl Kind {
-    /// What objects of it are filed under.
+    /// The resource name under which objects are stored.
     pub(super) fn resource(&self) -> String {
         if self.group.is_empty() {
             self.plural.clone()
@@ -65,7 +65,7 @@ impl Kind {
 #[derive(Debug)]
 pub(super) struct Kinds(Vec<Kind>);
 
-/// Group, version, kind, plural, whether namespaced, whether it has a scale.
+/// Group, version, kind, plural, whether it is namespaced, whether it has a scale.
 const BUILTIN: &[(&str, &str, &str, &str, bool, bool)] = &[
     ("", "v1", "Namespace", "namespaces", false, false),
     ("", "v1", "Node", "nodes", false, false),
@@ -202,7 +202,7 @@ impl Kinds {
             .find(|kind| kind.group == group && kind.version == version && kind.plural == plural)
     }
 
-    /// Whether the API server itself has this group and version.
+    /// Whether the API server itself serves this group and version.
     pub(super) fn is_builtin(&self, group: &str, version: &str) -> bool {
         let mut own = self.0.iter().filter(|kind| !kind.custom);
         own.any(|kind| kind.group == group && kind.version == version)
@@ -214,7 +214,7 @@ impl Kinds {
             .find(|known| known.kind == kind && known.api_version() == api_version)
     }
 
-    /// A CustomResourceDefinition brings a kind.
+    /// Adds the kind of a CustomResourceDefinition.
     pub(super) fn learn(&mut self, object: &Value) {
         if object["kind"] != "CustomResourceDefinition" {
             return;
@@ -234,7 +234,7 @@ impl Kinds {
                 }),
                 custom: true,
             };
-            // A definition that changes counts from then on.
+            // A changed definition takes effect immediately.
             self.0.retain(|known| {
                 !known.custom
                     || (&known.group, &known.version, &known.plural)
@@ -249,7 +249,7 @@ impl Kinds {
         }
     }
 
-    /// A CustomResourceDefinition is gone, and its kind with it.
+    /// Removes the kind of a deleted CustomResourceDefinition.
     pub(super) fn forget(&mut self, object: &Value) {
         if object["kind"] == "CustomResourceDefinition" {
             let spec = &object["spec"];
@@ -261,7 +261,7 @@ impl Kinds {
         }
     }
 
-    /// The `APIGroupList`: the groups there are, and their versions.
+    /// The `APIGroupList`: all groups with their versions.
     pub(super) fn groups(&self) -> Value {
         let mut groups: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for kind in self.0.iter().filter(|kind| !kind.group.is_empty()) {

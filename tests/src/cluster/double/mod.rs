@@ -1,9 +1,10 @@
 //! An API server in this process, for machines without a real one.
 //!
-//! It serves the HTTP the autoscaler speaks: list, watch, patch, scale, leases, token requests and reviews, discovery,
-//! with resource versions, pages, bookmarks, selectors and the refusals that matter. Behind it run the controllers that make pods of Deployments.
-//! Bias: where it is simpler than the real one it is stricter, and it never checks who may do what; what RBAC allows
-//! only a real one can tell.
+//! It serves the HTTP that the autoscaler uses: list, watch, patch, scale, leases, token requests and reviews, and
+//! discovery. It has resource versions, pages, bookmarks, selectors and the important error responses. Controllers in this
+//! process create the pods of Deployments.
+//! Bias: if the double is simpler than the real API server, it is stricter. It never checks permissions; only a real API
+//! server can show what RBAC allows.
 
 mod admission;
 mod audit;
@@ -35,11 +36,11 @@ use self::http::Server;
 use self::store::Store;
 use super::{runtime, server_port};
 
-/// Bytes of a request's head, `net/http`'s `DefaultMaxHeaderBytes` and its slack:
+/// Longest head of a request, bytes: `DefaultMaxHeaderBytes` of Go's `net/http` plus its slack:
 /// <https://pkg.go.dev/net/http#pkg-constants>.
 const HEAD: usize = (1 << 20) + 4096;
 
-/// A running double; gone when dropped.
+/// A running double. Dropping it ends the double.
 #[derive(Debug)]
 pub struct Double {
     address: SocketAddr,
@@ -50,7 +51,7 @@ pub struct Double {
 
 impl Double {
     /// # Panics
-    /// There is no port.
+    /// If no port is free.
     #[must_use]
     #[expect(
         clippy::new_without_default,
@@ -63,10 +64,10 @@ impl Double {
         this
     }
 
-    /// One in which nothing happens by itself, for more objects than small controllers can look after.
+    /// A double without controllers, for more objects than the simple controllers can handle.
     ///
     /// # Panics
-    /// There is no port.
+    /// If no port is free.
     #[must_use]
     pub fn without_controllers() -> Self {
         let (up, is_up) = watch::channel(false);
@@ -92,22 +93,22 @@ impl Double {
         this
     }
 
-    /// Its URL.
+    /// The double's URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// A token that may do everything.
+    /// A token with all rights.
     #[must_use]
     pub fn admin_token(&self) -> &str {
         &self.admin
     }
 
-    /// Creates objects, as they are written out.
+    /// Creates objects exactly as given.
     ///
     /// # Panics
-    /// One is of a kind nobody knows, or there already.
+    /// If an object's kind is unknown, or the object already exists.
     pub fn seed(&self, objects: impl IntoIterator<Item = Value>) -> Vec<Value> {
         self.server.store.with(|inner| {
             let seeded: Vec<_> = objects
@@ -133,7 +134,7 @@ impl Double {
         })
     }
 
-    /// Takes objects away at once, and nothing with them.
+    /// Deletes objects at once, without their dependents.
     pub fn unseed<'a>(&self, objects: impl IntoIterator<Item = &'a Value>) {
         self.server.store.with(|inner| {
             for object in objects {
@@ -142,38 +143,38 @@ impl Double {
                 let Some(kind) = inner.kinds.of(&of.0, &of.1).cloned() else {
                     continue;
                 };
-                // Somebody else may have been faster.
+                // A controller may have deleted the object already.
                 inner.take(&store::key_of(&kind.resource(), object)).ok();
             }
         });
     }
 
-    /// Requests of service accounts whose path has `fragment` in it are refused with this status from now on, 403 or one
-    /// from 500 on; with 0 as before.
+    /// Refuses service accounts' requests whose path contains `fragment` with this status from now on. The status is 403,
+    /// or 500 or above; 0 ends the refusal.
     pub fn refuse(&self, fragment: &str, status: u16) {
         self.server.refused.set(fragment, status);
     }
 
-    /// Forgets what happened so far: a watch that begins before now is too old.
+    /// Drops the history: a watch from an older resource version is too old.
     pub fn compact(&self) {
         self.server.store.with(store::Inner::compact);
     }
 
-    /// What service accounts have asked so far, as an audit log has it.
+    /// The requests of service accounts so far, in the form of an audit log.
     #[must_use]
     pub fn audit(&self) -> Vec<Value> {
         self.server.audit.entries()
     }
 
-    /// Goes away: the port is closed, connections break off. Nothing is forgotten.
+    /// Takes the double down: the port is closed and connections are aborted. No object is lost.
     pub fn go_away(&self) {
         self.up.send_replace(false);
     }
 
-    /// Comes back where it was.
+    /// Brings the double up again at the same port.
     ///
     /// # Panics
-    /// Somebody took its port.
+    /// If another process took the port.
     pub fn come_up(&self) {
         self.up.send_replace(true);
         let (server, mut up) = (Arc::clone(&self.server), self.up.subscribe());
@@ -187,7 +188,7 @@ impl Double {
                     _ = up.wait_for(|up| !up) => return,
                 };
                 let Ok((stream, _)) = accepted else { continue };
-                // As the real one's: an event is one write, and waiting to fill a packet takes 40 ms.
+                // The real one sets this too. An event is one write, and waiting to fill a packet would take 40 ms.
                 stream.set_nodelay(true).ok();
                 let (server, mut up) = (Arc::clone(&server), up.clone());
                 tokio::spawn(async move {
@@ -196,7 +197,7 @@ impl Double {
                         async move { Ok::<_, Infallible>(server.answer(request).await) }
                     });
                     let mut connection = hyper::server::conn::http1::Builder::new();
-                    // What Go's server reads of a request's head: a name may be as long.
+                    // Go's server reads a request head of this length, so a name may be this long.
                     connection.max_buf_size(HEAD);
                     let connection = connection.serve_connection(TokioIo::new(stream), service);
                     tokio::select! {

@@ -1,8 +1,8 @@
-//! Lists, in pages where a client asks for them.
+//! Lists, in pages if a client requests them.
 //!
-//! All pages of one list are of one moment, as the real one's are:
-//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks>. What is left of a
-//! list is kept until it is asked for, of the last lists only; who comes later gets `410 Gone`.
+//! All pages of one list show the same moment, as with the real API server:
+//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks>. The rest of a
+//! list is kept until it is requested, and only for the latest lists; a request for an older rest gets `410 Gone`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +14,10 @@ use super::refusal::Refusal;
 use super::selector::Selector;
 use super::store::Store;
 
-/// Lists of which something is left, at most.
+/// Most lists whose rest is kept.
 const KEPT: usize = 64;
 
-/// What is left of lists.
+/// The unread rests of lists.
 #[derive(Debug, Default)]
 pub(super) struct Pages(Mutex<Left>);
 
@@ -34,17 +34,17 @@ struct Rest {
     items: Vec<Arc<Value>>,
 }
 
-/// How a list is asked for.
+/// The paging parameters of a list request.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    /// 0: all of it.
+    /// Most items of a page; 0: all.
     pub(super) limit: usize,
-    /// `continue`; empty: from the beginning.
+    /// The parameter `continue`; empty: from the beginning.
     pub(super) token: String,
 }
 
 impl Pages {
-    /// A list, or a page of it.
+    /// Returns a whole list, or one page.
     pub(super) fn list(
         &self,
         store: &Store,

@@ -1,8 +1,8 @@
-//! How a patch changes an object.
+//! Patches of objects.
 
 use serde_json::{Map, Value};
 
-/// RFC 7396.
+/// Applies a JSON merge patch (RFC 7396).
 pub(super) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
@@ -22,8 +22,8 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Takes away what a manager has applied before and applies no more: server-side apply, as far as objects go. Lists are
-/// replaced as a whole.
+/// Removes the fields that a manager applied before and no longer applies: server-side apply, limited to JSON objects.
+/// Lists are replaced as a whole.
 pub(super) fn withdraw(target: &mut Value, before: &Value, now: &Value) {
     let (Value::Object(target), Value::Object(before)) = (target, before) else {
         return;

@@ -1,35 +1,35 @@
-//! What the API double refuses, as the real one does.
+//! The API double's error responses, the same as the real API server's.
 
 use serde_json::{Value, json};
 
-/// Why a request was refused.
+/// The reason for an error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// There is no such object. Group, plural and name.
+    /// The object does not exist. Group, plural and name.
     NotFound(String, String, String),
-    /// Nobody serves this path: plain text, from the server's outermost handler.
+    /// The path does not exist: plain text, from the server's outermost handler.
     /// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apiserver/pkg/util/notfoundhandler/not_found_handler.go>
     NoSuchPath,
-    /// A group of the API server's own does not have this resource.
+    /// A built-in API group does not have this resource.
     NoSuchResource,
     AlreadyExists(String),
     Conflict(String),
     Invalid(String),
     BadRequest(String),
-    /// By admission: a quota, or a namespace that is being deleted. What, why, and the cause's word for it.
+    /// Refused by admission: a quota, or a namespace that is being deleted. Message, reason, and the cause's type.
     Forbidden(String, &'static str),
     Unauthorized,
-    /// A watch or a page of a list that is too old.
+    /// A watch or a page of a list is too old.
     Gone(String),
     NotAllowed,
     TooLarge(String),
     Internal(String),
-    /// Because a test wants it.
+    /// A test requested this refusal, with this status.
     Broken(u16),
 }
 
 impl Refusal {
-    /// An object that is not there, by what objects are filed under.
+    /// The error for a missing object, by its key in the store.
     pub(super) fn none_at((resource, _, name): &super::store::Key) -> Self {
         let (group, plural) = resource.split_once('/').unwrap_or(("", resource));
         Self::NotFound(group.to_owned(), plural.to_owned(), name.clone())
@@ -52,7 +52,7 @@ impl Refusal {
         }
     }
 
-    /// The `Status` object that says so.
+    /// The `Status` object of the response.
     pub(super) fn status(&self) -> Value {
         let mut details = json!({});
         let (reason, message) = match self {

@@ -1,6 +1,6 @@
-//! Which objects of a kind a list or a watch is about.
+//! Selects the objects of a list or a watch.
 //!
-//! Bias: stricter than convenient. A selector that the real API server refuses is refused, never read as "all":
+//! Bias: strict. A selector that the real API server refuses is refused, never read as "all":
 //! <https://kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors/>.
 
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 
 /// Field labels that every kind has.
 const EVERY_KIND: &[&str] = &["metadata.name", "metadata.namespace"];
-/// Further ones, by resource.
+/// Further field labels, by resource.
 const FURTHER: &[(&str, &[&str])] = &[
     (
         "pods",
@@ -33,10 +33,10 @@ const FURTHER: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Which objects of a kind are meant.
+/// The selected objects of a kind.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Selector {
-    /// Empty: all.
+    /// The namespace; empty: all namespaces.
     pub(super) namespace: String,
     fields: Vec<Field>,
     labels: Vec<Label>,
@@ -58,7 +58,7 @@ enum Label {
 }
 
 impl Selector {
-    /// Reads `fieldSelector` and `labelSelector`.
+    /// Parses `fieldSelector` and `labelSelector`.
     pub(super) fn new(
         resource: &str,
         namespace: &str,
@@ -99,7 +99,7 @@ impl Selector {
         })
     }
 
-    /// Whether an object is one of them.
+    /// Whether an object is selected.
     pub(super) fn selects(&self, object: &Value) -> bool {
         let within =
             self.namespace.is_empty() || object["metadata"]["namespace"] == *self.namespace;
@@ -135,7 +135,7 @@ impl Label {
     }
 }
 
-/// Splits at the commas that are not in brackets.
+/// Splits at the commas outside brackets.
 fn requirements(text: &str) -> Vec<&str> {
     let (mut depth, mut from, mut parts) = (0, 0, Vec::new());
     for (at, character) in text.char_indices() {

@@ -11,16 +11,16 @@ use super::admission;
 use super::kinds::{Kind, Kinds};
 use super::refusal::Refusal;
 
-/// Changes kept for watches that come back; older ones get `410 Gone`, as from a compacted etcd.
+/// Changes kept for watches that resume; an older resource version gets `410 Gone`, as from a compacted etcd.
 const HISTORY: usize = 10_000;
 
-/// Namespaces that every cluster has.
+/// Namespaces that exist in every cluster.
 const NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
 
-/// Where an object is: resource (`apps/deployments`), namespace, name.
+/// An object's key: resource (`apps/deployments`), namespace, name.
 pub(super) type Key = (String, String, String);
 
-/// A change, as a watch tells it.
+/// A change, as a watch sends it.
 #[derive(Debug, Clone)]
 pub(super) struct Change {
     pub(super) version: u64,
@@ -28,7 +28,7 @@ pub(super) struct Change {
     /// `ADDED`, `MODIFIED` or `DELETED`.
     pub(super) kind: &'static str,
     pub(super) object: Arc<Value>,
-    /// The object as it was: a watch by labels tells of one that has left them.
+    /// The object before the change: a watch with a label selector must report objects that no longer match.
     pub(super) before: Option<Arc<Value>>,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Change {
 #[derive(Debug)]
 pub(super) struct Store {
     inner: Mutex<Inner>,
-    /// The newest version.
+    /// The newest resource version.
     newest: watch::Sender<u64>,
 }
 
@@ -44,10 +44,10 @@ pub(super) struct Store {
 pub(super) struct Inner {
     pub(super) kinds: Kinds,
     pub(super) objects: BTreeMap<Key, Arc<Value>>,
-    /// What each manager has applied last to an object.
+    /// The last configuration that each manager applied to an object.
     pub(super) applied: BTreeMap<(Key, String), Value>,
     history: VecDeque<Change>,
-    /// The version of the newest change that is not in the history any more.
+    /// The version of the newest change that is no longer in the history.
     forgotten: u64,
     version: u64,
     uids: u64,
@@ -61,7 +61,7 @@ impl Store {
             applied: BTreeMap::new(),
             history: VecDeque::new(),
             forgotten: 0,
-            // A fresh etcd is at 1.
+            // A fresh etcd starts at 1.
             version: 1,
             uids: 0,
         };
@@ -74,7 +74,7 @@ impl Store {
         }
     }
 
-    /// Does something with the objects, and wakes watches if it changed any.
+    /// Runs `act` on the objects, and wakes watches if it changed any.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.lock();
         let result = act(&mut inner);
@@ -99,7 +99,7 @@ impl Inner {
         self.version
     }
 
-    /// What happened to a resource since `version`.
+    /// The changes of a resource since `version`.
     pub(super) fn since(&self, version: u64, resource: &str) -> Result<Vec<Change>, Refusal> {
         if version < self.forgotten {
             return Err(Refusal::Gone(format!(
@@ -117,7 +117,7 @@ impl Inner {
             .collect())
     }
 
-    /// Forgets what happened so far, as etcd does when it is compacted.
+    /// Drops the history, as etcd does when it is compacted.
     pub(super) fn compact(&mut self) {
         self.history.clear();
         self.forgotten = self.version;
@@ -130,7 +130,7 @@ impl Inner {
             .ok_or_else(|| Refusal::none_at(key))
     }
 
-    /// Those of one resource, in all namespaces or one.
+    /// The objects of one resource, in all namespaces or one.
     pub(super) fn list(
         &self,
         resource: &str,
@@ -139,7 +139,7 @@ impl Inner {
         self.shared(resource, namespace).map(|object| &**object)
     }
 
-    /// The same, to be kept.
+    /// Like `list`, but with shared ownership, so that the caller can keep the objects.
     pub(super) fn shared(
         &self,
         resource: &str,
@@ -160,7 +160,7 @@ impl Inner {
             .map(|(_, object)| object)
     }
 
-    /// Makes a namespace without asking anybody; its uid is not one of those that are counted.
+    /// Creates a namespace without admission. Its uid is not from the sequence of the other uids.
     pub(super) fn make_namespace(&mut self, name: &str) {
         let key = ("namespaces".to_owned(), String::new(), name.to_owned());
         if self.objects.contains_key(&key) {
@@ -175,11 +175,11 @@ impl Inner {
             },
             "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
         });
-        // A fresh key: nothing can refuse it.
+        // The key is new, so nothing can refuse it.
         self.put(key, "ADDED", object).ok();
     }
 
-    /// Creates an object if admission lets it in.
+    /// Creates an object if admission allows it.
     pub(super) fn create(
         &mut self,
         kind: &Kind,
@@ -191,7 +191,7 @@ impl Inner {
         self.insert(kind, namespace, object)
     }
 
-    /// Creates an object without asking admission.
+    /// Creates an object without admission.
     pub(super) fn insert(
         &mut self,
         kind: &Kind,
@@ -206,7 +206,7 @@ impl Inner {
             && !metadata.contains_key("name")
         {
             self.uids += 1;
-            // The letters a real one picks from, in the order of the numbers.
+            // The alphabet that the real API server picks from, in numerical order.
             metadata.insert("name".into(), format!("{prefix}{:05x}", self.uids).into());
         }
         let Some(name) = metadata
@@ -223,7 +223,7 @@ impl Inner {
         if kind.namespaced {
             metadata.insert("namespace".into(), namespace.into());
         }
-        // A user can set neither: both are taken out without a word.
+        // A user can set neither field: both are removed silently.
         metadata.remove("deletionTimestamp");
         metadata.remove("deletionGracePeriodSeconds");
         self.uids += 1;
@@ -236,7 +236,7 @@ impl Inner {
         object["apiVersion"] = kind.api_version().into();
         object["kind"] = kind.kind.clone().into();
         if kind.plural == "pods" {
-            // The real one works it out, and lets nobody change it; pods of these tests ask for a little CPU.
+            // The real API server computes the class, and nobody can change it; pods of these tests request a little CPU.
             object["status"]["qosClass"] = "Burstable".into();
         }
         if kind.plural == "namespaces" {
@@ -248,7 +248,7 @@ impl Inner {
         self.put(key, "ADDED", object)
     }
 
-    /// Replaces an object by what `change` makes of it.
+    /// Replaces an object with the result of `change`.
     pub(super) fn update(
         &mut self,
         key: &Key,
@@ -290,11 +290,11 @@ impl Inner {
         Ok(changed)
     }
 
-    /// Takes an object away, and what it owns.
+    /// Removes an object and its dependents.
     pub(super) fn remove(&mut self, key: &Key) -> Result<Value, Refusal> {
         let object = self.take(key)?;
         let uid = object["metadata"]["uid"].clone();
-        // An owner that has a namespace owns in it alone:
+        // A namespaced owner has dependents in its own namespace only:
         // https://kubernetes.io/docs/concepts/overview/working-with-objects/owners-dependents/
         let owned: Vec<Key> = self
             .objects
@@ -309,7 +309,7 @@ impl Inner {
         Ok(object)
     }
 
-    /// Takes an object away, and nothing with it.
+    /// Removes an object without its dependents.
     pub(super) fn take(&mut self, key: &Key) -> Result<Value, Refusal> {
         let before = self
             .objects
@@ -324,8 +324,8 @@ impl Inner {
         Ok(object)
     }
 
-    /// Deletes as a user does: a pod on a node ends in order first, unless told otherwise; a namespace when it is empty;
-    /// what has finalizers when they are gone.
+    /// Deletes as for a user. A pod on a node gets its grace period first, unless the request gives another. A namespace is
+    /// removed when it is empty, and an object with finalizers when they are gone.
     pub(super) fn delete(&mut self, key: &Key, grace: Option<u64>) -> Result<Value, Refusal> {
         let object = self.get(key)?;
         let ends_later = is_bound(key, object) && grace != Some(0);
@@ -352,7 +352,7 @@ impl Inner {
         })
     }
 
-    /// Empties the namespaces that are being deleted, and takes away those that are empty.
+    /// Empties the namespaces that are being deleted, and removes those that are empty.
     pub(super) fn finish_namespaces(&mut self) {
         let terminating: Vec<_> = self
             .list("namespaces", None)
@@ -412,7 +412,7 @@ fn has_finalizers(object: &Value) -> bool {
         .is_some_and(|finalizers| !finalizers.is_empty())
 }
 
-/// Whether it is a pod that a kubelet runs.
+/// Whether the object is a pod that is bound to a node.
 fn is_bound(key: &Key, object: &Value) -> bool {
     key.0 == "pods" && object["spec"]["nodeName"].is_string()
 }
@@ -445,7 +445,7 @@ fn metadata(object: &mut Value) -> Result<&mut serde_json::Map<String, Value>, R
         .ok_or_else(|| Refusal::Invalid("metadata: must be an object".into()))
 }
 
-/// Now, as the API writes it: whole seconds.
+/// The current time in the API's format: whole seconds.
 pub(super) fn now() -> String {
     k8s_openapi::jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%SZ")

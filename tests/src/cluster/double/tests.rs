@@ -1,4 +1,4 @@
-//! The double held against what the real API server does, over HTTP.
+//! Tests of the double against the real API server's behaviour, over HTTP.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ fn double() -> (Double, Api) {
     (double, api)
 }
 
-/// One request as it is on the wire, and what comes until the connection ends.
+/// Sends a raw request and returns the bytes received until the connection ends.
 fn raw(double: &Double, path: &str) -> String {
     let mut stream = TcpStream::connect(double.address).unwrap();
     stream
@@ -149,7 +149,7 @@ fn a_watch_by_labels_tells_what_leaves_them() {
     let events = watch(&double, &at, 3);
     let kinds: Vec<_> = events.iter().map(|event| &event["type"]).collect();
     assert_eq!(kinds, ["DELETED", "ADDED", "DELETED"]);
-    // Without a version, what there is comes first.
+    // Without a version, the existing objects come first.
     let events = watch(
         &double,
         "/api/v1/configmaps?watch=true&labelSelector=is%3Dx2",

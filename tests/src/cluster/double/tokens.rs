@@ -1,4 +1,4 @@
-//! Service-account tokens of the API double: made out by TokenRequest, judged by TokenReview.
+//! Service-account tokens of the API double: issued by TokenRequest, validated by TokenReview.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// A token that was made out.
+/// An issued token.
 #[derive(Debug, Clone)]
 struct Token {
     namespace: String,
     account: String,
     audiences: Vec<String>,
     expires: Instant,
-    /// The pod and node it is bound to.
+    /// The pod and node to which the token is bound.
     bound: Option<(String, String, String)>,
 }
 
@@ -24,7 +24,8 @@ pub(super) struct Tokens(Mutex<HashMap<String, Token>>);
 pub(super) const API: &str = "https://kubernetes.default.svc";
 
 impl Tokens {
-    /// The status of a TokenRequest; `bound`: name, uid and node of the pod it is for.
+    /// Issues a token and returns the status of a TokenRequest. `bound`: name, uid and node of the pod that the token is
+    /// for.
     pub(super) fn request(
         &self,
         namespace: &str,
@@ -88,7 +89,7 @@ impl Tokens {
         })
     }
 
-    /// Whose token opens the API itself; `None`: it does not.
+    /// The user of a token that is valid for the API itself; `None` if it is not.
     pub(super) fn opens_api(&self, text: &str) -> Option<String> {
         let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let token = tokens.get(text).filter(|token| {

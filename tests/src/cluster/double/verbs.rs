@@ -1,4 +1,4 @@
-//! What the API double does with a request for objects.
+//! Carries out requests for objects.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 use super::store::{Inner, Key, Store, key_of};
 use super::tokens::Tokens;
 
-/// A request for objects, taken apart.
+/// A parsed request for objects.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     pub(super) method: &'a str,
@@ -20,7 +20,7 @@ pub(super) struct Call<'a> {
     pub(super) subresource: String,
     pub(super) content_type: &'a str,
     pub(super) body: Value,
-    /// `fieldManager`: whose fields an apply patch has.
+    /// `fieldManager`: the owner of the fields of an apply patch.
     pub(super) manager: String,
 }
 
@@ -34,7 +34,7 @@ impl Call<'_> {
     }
 }
 
-/// Does what is asked; the answer's status and body.
+/// Carries out the request; returns the response's status and body.
 pub(super) fn carry_out(
     store: &Store,
     tokens: &Tokens,
@@ -97,7 +97,7 @@ fn change(inner: &mut Inner, call: &Call<'_>, subresource: &str) -> Result<Value
         } else {
             let mut after = before.clone();
             withdraw(&mut after, &applied, &call.body);
-            // The lists of a strategic merge patch are not merged here; nobody sends any.
+            // The lists of a strategic merge patch are not merged here; no client sends any.
             merge(&mut after, &call.body);
             after
         };
@@ -113,7 +113,7 @@ fn change(inner: &mut Inner, call: &Call<'_>, subresource: &str) -> Result<Value
             }
             ("status", _) => new["status"] = after["status"].clone(),
             ("scale", Some(paths)) => {
-                // Left out, as at zero, it is zero.
+                // A scale without replicas means zero.
                 let replicas = after["spec"]["replicas"].as_i64().unwrap_or(0);
                 if u64::try_from(replicas).is_err() || i32::try_from(replicas).is_err() {
                     return Err(Refusal::Invalid(format!(
@@ -136,7 +136,7 @@ fn change(inner: &mut Inner, call: &Call<'_>, subresource: &str) -> Result<Value
     }
 }
 
-/// A change of another object than the one that is meant is refused, where a uid is named:
+/// Refuses a change that names the uid of another object:
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/>.
 fn same_uid(old: &Value, new: &Value) -> Result<(), Refusal> {
     let (old, new) = (&old["metadata"]["uid"], &new["metadata"]["uid"]);
@@ -148,7 +148,7 @@ fn same_uid(old: &Value, new: &Value) -> Result<(), Refusal> {
     )))
 }
 
-/// And a change of an object that has changed since, where a resource version is named.
+/// Refuses a change that names an outdated resource version.
 fn same_version(old: &Value, new: &Value) -> Result<(), Refusal> {
     let field = "resourceVersion";
     let (old, new) = (&old["metadata"][field], &new["metadata"][field]);
@@ -167,7 +167,7 @@ fn paths(kind: &Kind) -> Result<&Scale, Refusal> {
 
 /// The scale of an object.
 ///
-/// A custom one whose replicas are not where its definition says has none:
+/// A custom object has no scale if its replicas are not at the path in the definition:
 /// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apiextensions-apiserver/pkg/registry/customresource/etcd.go>
 fn scale_of(paths: &Scale, object: &Value) -> Result<Value, Refusal> {
     let at = |path: &[String]| {
@@ -191,7 +191,7 @@ fn scale_of(paths: &Scale, object: &Value) -> Result<Value, Refusal> {
             "the spec replicas field {path:?} does not exist"
         )));
     };
-    // Left out at zero, as by the real one.
+    // The real API server also omits the field at zero.
     if replicas > 0 {
         scale["spec"]["replicas"] = replicas.into();
     }

@@ -1,7 +1,8 @@
-//! Watches: what has happened since a resource version, as long as the client's time lasts.
+//! Watches: the changes since a resource version, until the client's timeout.
 //!
-//! As the real one's: an object that leaves what a selector selects is told as deleted; a bookmark comes once a minute
-//! and shortly before the end; what goes wrong once the request was understood is an `ERROR` in the stream, not a status.
+//! As with the real API server: an object that no longer matches a selector is sent as deleted. A bookmark is sent once a
+//! minute and shortly before the end. An error after the request was accepted is an `ERROR` event in the stream, not a
+//! status code.
 //! <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apiserver/pkg/storage/cacher/cacher.go>
 
 use std::convert::Infallible;
@@ -21,21 +22,21 @@ use super::kinds::Kind;
 use super::selector::Selector;
 use super::store::{Change, Store};
 
-/// How long a watch lasts whose client gives no time; the real one takes half an hour to an hour.
+/// Duration of a watch without a timeout; the real API server chooses half an hour to an hour.
 const UNASKED: Duration = Duration::from_secs(1800);
-/// Between bookmarks.
+/// Time between bookmarks.
 const BOOKMARK: Duration = Duration::from_secs(60);
-/// And so long before the end.
+/// Time from the last bookmark to the end.
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 
-/// How a watch is asked for.
+/// The parameters of a watch.
 #[derive(Debug)]
 pub(super) struct Asked {
-    /// `None`, or 0: all there is comes first.
+    /// The resource version to start from. `None` or 0: all existing objects come first.
     pub(super) from: Option<u64>,
     pub(super) bookmarks: bool,
     pub(super) timeout: Option<Duration>,
-    /// Whether only the metadata of objects is wanted.
+    /// Whether only the objects' metadata is requested.
     pub(super) metadata_only: bool,
 }
 
@@ -49,7 +50,7 @@ struct Watching {
     until: Instant,
     bookmark: Option<Instant>,
     metadata_only: bool,
-    /// What is told before anything else.
+    /// Bytes to send before any change.
     first: Vec<u8>,
     ended: bool,
 }
@@ -111,7 +112,7 @@ fn next_bookmark(now: Instant, until: Instant) -> Instant {
 }
 
 impl Watching {
-    /// The next lines; `None`: the watch is over.
+    /// The next lines; `None`: the watch has ended.
     async fn next(&mut self) -> Option<Vec<u8>> {
         if !self.first.is_empty() {
             return Some(std::mem::take(&mut self.first));
@@ -156,7 +157,7 @@ impl Watching {
         None
     }
 
-    /// A change as this watch's client is to see it.
+    /// A change in the form that this watch's client sees.
     fn tell(&self, change: &Change) -> Vec<u8> {
         let is = change.kind != "DELETED" && self.selector.selects(&change.object);
         let was = change

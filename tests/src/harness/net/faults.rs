@@ -1,7 +1,7 @@
-//! What a bad cable does to packets, decided by a generator with a seed: a test that fails names its
-//! seed and draws the same faults again.
+//! Packet faults of a bad cable, drawn from a seeded generator: a failing test prints its seed, and the same seed draws the
+//! same faults again.
 
-/// How often each fault happens, in packets of a thousand.
+/// How often each fault happens, in packets per thousand.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Faults {
     /// Never arrives.
@@ -12,20 +12,20 @@ pub struct Faults {
     pub late: u32,
 }
 
-/// What becomes of one packet.
+/// The fate of one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Arrives,
     Lost,
     Doubled,
-    /// After so many others.
+    /// Arrives after this many other packets.
     Late(u32),
 }
 
-/// Most packets that overtake a late one. TCP takes three to mean a loss, so this is both sides of it.
+/// Most packets that overtake a late one. TCP reads three as a loss, so this range covers both sides of that threshold.
 const MOST_OVERTAKE: u64 = 6;
 
-/// Draws fates. SplitMix64 (Steele, Lea, Flood 2014): eight lines, and the same on every machine.
+/// Draws fates with SplitMix64 (Steele, Lea, Flood 2014): eight lines, and the same result on every machine.
 #[derive(Debug)]
 pub(super) struct Fates {
     faults: Faults,

@@ -1,5 +1,5 @@
-//! Networks of a test's own, that lose, delay and double packets: network namespaces without a name,
-//! which are gone with the last file descriptor and process that hold them.
+//! Networks of a test's own that lose, delay and duplicate packets: unnamed network namespaces, which disappear with the
+//! last file descriptor and process that use them.
 
 mod faults;
 mod namespace;

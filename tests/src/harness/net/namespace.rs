@@ -8,13 +8,13 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::harness::find;
 
-/// A network namespace with nothing in it but a loopback that is up.
+/// An empty network namespace, except for a loopback device that is up.
 #[derive(Debug)]
 pub struct NetNs {
     file: File,
 }
 
-/// The thread is in another namespace until this is dropped.
+/// While this value lives, the thread is in another namespace.
 struct Away {
     home: File,
 }
@@ -27,7 +27,7 @@ impl Away {
 
 impl Drop for Away {
     fn drop(&mut self) {
-        // Every test after this one would run in the wrong network.
+        // If this fails, every later test would run in the wrong network.
         if let Err(error) = setns(self.home.as_fd(), CloneFlags::CLONE_NEWNET) {
             eprintln!("cannot leave a network namespace: {error}");
             std::process::abort();
@@ -37,7 +37,7 @@ impl Drop for Away {
 
 impl NetNs {
     /// # Panics
-    /// It cannot be made (the test's needs ask for root).
+    /// If the namespace cannot be created (the test's needs include root).
     #[must_use]
     #[expect(
         clippy::new_without_default,
@@ -52,18 +52,18 @@ impl NetNs {
         namespace
     }
 
-    /// Does something in it. What is made there stays there: sockets, and processes, which inherit the
-    /// namespace of the thread that starts them.
+    /// Runs a function in the namespace. Sockets created there stay in it, and so do processes, which inherit the namespace
+    /// of the thread that starts them.
     pub fn inside<T>(&self, what: impl FnOnce() -> T) -> T {
         let _away = Away::new();
         setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET).expect("enter a network namespace");
         what()
     }
 
-    /// Runs a command in it: a program and its arguments, separated by blanks.
+    /// Runs a command in the namespace: a program and its arguments, separated by blanks.
     ///
     /// # Panics
-    /// It fails; with what it said.
+    /// If the command fails; the message includes the command's output.
     #[track_caller]
     pub fn run(&self, program: &str, arguments: &str) {
         if let Err(said) = self.try_run(program, arguments) {
@@ -71,7 +71,7 @@ impl NetNs {
         }
     }
 
-    /// The same; what it said where it failed.
+    /// Like `run`, but returns the command's output if it fails.
     pub(super) fn try_run(&self, program: &str, arguments: &str) -> Result<(), String> {
         let path = find::tool(program).ok_or_else(|| "not installed".to_owned())?;
         let output = self
@@ -89,16 +89,16 @@ impl NetNs {
         }
     }
 
-    /// How many TCP segments have been sent again in it.
+    /// Number of TCP segments retransmitted in this namespace.
     #[must_use]
     pub fn retransmissions(&self) -> u64 {
         self.figure("snmp", "Tcp", "RetransSegs")
     }
 
-    /// A figure of the kernel's, from `/proc/net/snmp` or `/proc/net/netstat`.
+    /// A kernel counter from `/proc/net/snmp` or `/proc/net/netstat`.
     ///
     /// # Panics
-    /// It is not there, or the file is not as proc(5) says.
+    /// If the counter is missing, or the file is not as proc(5) describes.
     #[must_use]
     pub fn figure(&self, file: &str, protocol: &str, name: &str) -> u64 {
         let text = self.figures(file);
@@ -113,7 +113,7 @@ impl NetNs {
             .unwrap_or_else(|| panic!("{file}: no {protocol} {name}"))
     }
 
-    /// The same from `/proc/net/snmp6`, where each has a line.
+    /// The same from `/proc/net/snmp6`, which has one line per counter.
     ///
     /// # Panics
     /// As [`Self::figure`].
@@ -128,32 +128,32 @@ impl NetNs {
     }
 
     fn figures(&self, file: &str) -> String {
-        // Of the thread: `/proc/net` is that of the process.
+        // The thread's own file: `/proc/net` shows the namespace of the process.
         let path = format!("/proc/thread-self/net/{file}");
         let text = self.inside(|| std::fs::read_to_string(&path));
         text.unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// Lets the loopback have IPv6 packets that are longer than 64 KiB (BIG TCP).
+    /// Allows IPv6 packets longer than 64 KiB (BIG TCP) on the loopback device.
     ///
     /// # Errors
-    /// What the kernel said where it cannot.
+    /// The kernel's error message.
     pub fn big_tcp(&self) -> Result<(), String> {
         self.try_run("ip", "link set lo gso_max_size 190000 gro_max_size 190000")
     }
 
-    /// A path that means it to other programs while this process lives.
+    /// A path that names this namespace for other programs while this process lives.
     pub(super) fn path(&self) -> String {
         use std::os::fd::AsRawFd;
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }
 }
 
-/// Lets clients and servers of this thread's network namespace use TCP Fast Open, both without a cookie from an earlier
+/// Allows TCP Fast Open for clients and servers in this thread's network namespace, both without a cookie from an earlier
 /// connection (Documentation/networking/ip-sysctl.rst).
 ///
 /// # Errors
-/// The kernel has none, or nobody may set it here.
+/// If the kernel has no TCP Fast Open, or the setting cannot be changed here.
 pub fn allow_fast_open() -> std::io::Result<()> {
     let both = 0x1 | 0x2 | 0x4 | 0x200;
     std::fs::write("/proc/sys/net/ipv4/tcp_fastopen", format!("{both}"))

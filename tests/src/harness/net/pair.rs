@@ -1,4 +1,4 @@
-//! A server and a client, each in a namespace of its own, and a cable between them.
+//! A server and a client, each in its own network namespace, and a cable between them.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -6,18 +6,18 @@ use super::{Faults, NetNs, Relay};
 
 /// The server's address.
 pub const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 99, 0, 1));
-/// The client's.
+/// The client's address.
 pub const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 99, 0, 2));
 
-/// Name of the cable's ends, in both namespaces.
+/// Device name of the cable's ends, in both namespaces.
 pub(super) const CABLE: &str = "cable";
 
 /// Two namespaces and a cable.
 #[derive(Debug)]
 pub struct Pair {
-    /// Where the server is.
+    /// The server's namespace.
     pub server: NetNs,
-    /// Where the client is.
+    /// The client's namespace.
     pub client: NetNs,
 }
 
@@ -32,7 +32,7 @@ impl Pair {
     /// Connected by a veth pair.
     ///
     /// # Panics
-    /// It cannot be made.
+    /// If it cannot be created.
     #[must_use]
     pub fn veth() -> Self {
         let pair = Self::unconnected();
@@ -48,10 +48,10 @@ impl Pair {
         pair
     }
 
-    /// Connected by a relay that makes a cable's faults.
+    /// Connected by a relay that produces a cable's faults.
     ///
     /// # Panics
-    /// It cannot be made.
+    /// If it cannot be created.
     #[must_use]
     pub fn relayed(faults: Faults, seed: u64) -> (Self, Relay) {
         let pair = Self::unconnected();
@@ -68,10 +68,10 @@ impl Pair {
         (pair, relay)
     }
 
-    /// Loses packets on their way in at both ends, this share of them.
+    /// Drops this percentage of packets on ingress, at both ends.
     ///
     /// # Panics
-    /// The kernel cannot do it (the test's needs ask for it).
+    /// If the kernel cannot do so (the test's needs include it).
     pub fn lose(&self, percent: u32) {
         for (namespace, _) in self.ends() {
             if let Err(said) = lose(namespace, CABLE, percent) {
@@ -80,20 +80,20 @@ impl Pair {
         }
     }
 
-    /// Sets the largest packet of the cable.
+    /// Sets the cable's MTU.
     ///
     /// # Panics
-    /// The kernel refuses it.
+    /// If the kernel refuses.
     pub fn mtu(&self, bytes: u32) {
         for (namespace, _) in self.ends() {
             namespace.run("ip", &format!("link set {CABLE} mtu {bytes}"));
         }
     }
 
-    /// Segmentation and merging of packets by the devices: "tso off gso off gro off".
+    /// Sets segmentation and merging of packets by the devices, for example "tso off gso off gro off".
     ///
     /// # Panics
-    /// The kernel refuses it.
+    /// If the kernel refuses.
     pub fn offloads(&self, which: &str) {
         for (namespace, _) in self.ends() {
             namespace.run("ethtool", &format!("-K {CABLE} {which}"));
@@ -105,7 +105,7 @@ impl Pair {
     }
 }
 
-/// Drops on the way in, as a cable would: a drop on the way out is an error that TCP is told of.
+/// Drops packets on ingress, as a cable would: a drop on egress is an error that TCP sees.
 fn lose(namespace: &NetNs, device: &str, percent: u32) -> Result<(), String> {
     for rule in [
         "add table netdev loss".to_owned(),
@@ -121,7 +121,7 @@ fn lose(namespace: &NetNs, device: &str, percent: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether this kernel has what [`Pair::lose`] takes.
+/// Whether this kernel has what [`Pair::lose`] needs.
 pub(in crate::harness) fn loses_packets() -> Result<(), String> {
     lose(&NetNs::new(), "lo", 1)
 }

@@ -1,5 +1,5 @@
-//! A cable with faults, in user space: two tun devices and a thread that carries packets from one to
-//! the other. For kernels that have no `sch_netem`.
+//! A cable with faults, in user space: two tun devices, and a thread that copies packets between them. For kernels without
+//! `sch_netem`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -18,24 +18,24 @@ use super::{NetNs, pair::CABLE};
 /// Largest IP packet.
 const PACKET: usize = 65_536;
 
-/// How long a late packet waits where none follows to overtake it, and how soon the thread sees that
-/// it is to end: shorter than TCP's shortest wait for a retransmission (200 ms).
+/// How long a late packet waits if no packet follows to overtake it, and the thread's delay in noticing that it must end.
+/// Shorter than TCP's shortest retransmission timeout (200 ms).
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// The faults made so far.
+/// The faults produced so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Made {
-    /// Packets carried, those with faults included.
+    /// Packets carried, including those with faults.
     pub packets: u64,
-    /// Packets that did not arrive.
+    /// Packets dropped.
     pub lost: u64,
-    /// Packets that arrived twice.
+    /// Packets delivered twice.
     pub doubled: u64,
     /// Packets that others overtook.
     pub late: u64,
 }
 
-/// A relay at work; it ends when dropped.
+/// A running relay. Dropping it ends the relay.
 #[derive(Debug)]
 pub struct Relay {
     ends: Arc<AtomicBool>,
@@ -44,10 +44,10 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Connects two namespaces, each of which gets a device for it.
+    /// Connects two namespaces; each gets a tun device.
     ///
     /// # Panics
-    /// There is no `/dev/net/tun`.
+    /// If there is no `/dev/net/tun`.
     pub(super) fn start(one: &NetNs, other: &NetNs, faults: Faults, seed: u64) -> Self {
         let (one, other) = (one.inside(device), other.inside(device));
         let ends = Arc::new(AtomicBool::new(false));
@@ -75,7 +75,7 @@ impl Relay {
         }
     }
 
-    /// The faults made so far.
+    /// The faults produced so far.
     #[must_use]
     pub fn made(&self) -> Made {
         *self.made.lock().unwrap_or_else(PoisonError::into_inner)
@@ -91,7 +91,7 @@ impl Drop for Relay {
     }
 }
 
-/// One direction.
+/// One direction of the cable.
 struct Way<'a> {
     from: &'a File,
     to: &'a File,
@@ -99,9 +99,9 @@ struct Way<'a> {
     held: Vec<Late>,
 }
 
-/// A packet that is held back.
+/// A delayed packet.
 struct Late {
-    /// How many are still to overtake it.
+    /// How many packets still have to overtake this one.
     after: u32,
     since: Instant,
     packet: Vec<u8>,
@@ -117,14 +117,14 @@ impl<'a> Way<'a> {
         }
     }
 
-    /// Carries what there is.
+    /// Carries all packets that can be read now.
     fn carry(&mut self, made: &mut Made) {
         let mut packet = [0; PACKET];
         loop {
             let size = match self.from.read(&mut packet) {
                 Ok(size) => size,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // The device is down: the test is at its beginning or its end.
+                // The device is down: the test is starting or ending.
                 Err(_) => return,
             };
             made.packets += 1;
@@ -150,7 +150,7 @@ impl<'a> Way<'a> {
         self.release(|late| late.since.elapsed() >= PATIENCE);
     }
 
-    /// Delivers a packet, and the late ones for which it was the last to overtake them.
+    /// Delivers a packet, then the late packets that this one was the last to overtake.
     fn pass(&mut self, packet: &[u8]) {
         self.deliver(packet);
         for late in &mut self.held {
@@ -168,13 +168,13 @@ impl<'a> Way<'a> {
     }
 
     fn deliver(&self, packet: &[u8]) {
-        // A device that is down takes nothing: one more packet that is lost.
+        // A device that is down accepts nothing: the packet counts as one more loss.
         let mut to = self.to;
         to.write_all(packet).ok();
     }
 }
 
-/// `struct ifreq` of `include/uapi/linux/if.h`, as far as `TUNSETIFF` uses it.
+/// `struct ifreq` of `include/uapi/linux/if.h`, limited to the fields that `TUNSETIFF` uses.
 #[repr(C)]
 struct Request {
     name: [u8; libc::IFNAMSIZ],
@@ -182,7 +182,7 @@ struct Request {
     rest: [u8; 22],
 }
 
-/// A tun device in the namespace of this thread. It is gone with the file.
+/// Creates a tun device in this thread's namespace. The device disappears when the file is closed.
 fn device() -> File {
     let file = OpenOptions::new()
         .read(true)

@@ -1,4 +1,4 @@
-//! Apache: a forward proxy that grants CONNECT, and HTTP/2 by prior knowledge and by upgrade.
+//! Apache: a forward proxy that accepts CONNECT, and HTTP/2 by prior knowledge and by upgrade.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -19,10 +19,10 @@ pub struct Apache {
 }
 
 impl Apache {
-    /// Grants CONNECT to any port of this machine; `/page.html` is a file.
+    /// Starts an Apache that accepts CONNECT to any port of this machine; `/page.html` is a file.
     ///
     /// # Panics
-    /// It does not listen in time.
+    /// If the server does not listen in time.
     #[must_use]
     pub fn start<'a>(place: impl Into<Place<'a>>) -> Self {
         let place = place.into();
@@ -48,16 +48,16 @@ impl Apache {
         }
     }
 
-    /// Where it listens.
+    /// The listening address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many requests it has answered, without the one that asks.
+    /// Number of requests answered, without this query.
     ///
     /// # Panics
-    /// It does not answer.
+    /// If the server does not answer.
     #[must_use]
     pub fn requests(&self) -> u64 {
         let mut wire = Wire::connect(self.address);
@@ -71,7 +71,7 @@ impl Apache {
     }
 }
 
-/// Debian's folder of modules, else Red Hat's.
+/// The folder of modules: Debian's, else Red Hat's.
 fn modules() -> &'static str {
     ["/usr/lib/apache2/modules", "/usr/lib64/httpd/modules"]
         .into_iter()
@@ -79,8 +79,8 @@ fn modules() -> &'static str {
         .expect("Apache's modules")
 }
 
-/// `User` and `Group` are root's no more than the folder is: Apache refuses to run as root, and needs
-/// the folder to be readable for all.
+/// The configuration. `User` and `Group` are not root, because Apache refuses to run as root. The folder is therefore
+/// readable for all.
 const CONFIGURATION: &str = "
 LoadModule mpm_event_module {modules}/mod_mpm_event.so
 LoadModule authz_core_module {modules}/mod_authz_core.so

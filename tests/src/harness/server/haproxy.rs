@@ -18,10 +18,10 @@ pub struct HaProxy {
 }
 
 impl HaProxy {
-    /// Speaks HTTP/1.1 to `app`, over connections it keeps.
+    /// Starts an HAProxy that forwards HTTP/1.1 to `app` over persistent connections.
     ///
     /// # Panics
-    /// It does not listen in time.
+    /// If the server does not listen in time.
     #[must_use]
     pub fn start<'a>(place: impl Into<Place<'a>>, app: SocketAddr) -> Self {
         let place = place.into();
@@ -33,7 +33,7 @@ impl HaProxy {
             .replace("{app}", &app.to_string());
         fs::write(&path, configuration).expect("haproxy.cfg");
         let mut command = Command::new(find::tool("haproxy").expect("haproxy"));
-        // In the foreground.
+        // `-db`: in the foreground.
         command.args(["-db", "-f"]).arg(path);
         let process = place.serve(command, address);
         Self {
@@ -43,7 +43,7 @@ impl HaProxy {
         }
     }
 
-    /// Where it listens.
+    /// The listening address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

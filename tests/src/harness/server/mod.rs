@@ -1,4 +1,4 @@
-//! Servers of several makes, each inside a cgroup of the test's choosing.
+//! Several different servers, each in a cgroup that the test chooses.
 
 mod apache;
 mod haproxy;
@@ -22,10 +22,10 @@ pub use script::{Script, Service};
 
 use super::{Process, TestCgroup, eventually};
 
-/// Python on a loaded machine takes the longest, a second or two.
+/// Limit for a server to listen. Python on a loaded machine is the slowest, at a second or two.
 const LISTENS_WITHIN: Duration = Duration::from_secs(20);
 
-/// Where a server is put: into a cgroup, and at an address of the network namespace of this thread.
+/// Where a server runs: a cgroup, and an address in this thread's network namespace.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     cgroup: &'a TestCgroup,
@@ -33,21 +33,21 @@ pub struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// At an address other than 127.0.0.1.
+    /// Chooses an address other than 127.0.0.1.
     #[must_use]
     pub fn at(cgroup: &'a TestCgroup, ip: impl Into<IpAddr>) -> Self {
         let ip = ip.into();
         Self { cgroup, ip }
     }
 
-    /// An address of it nobody listens at; see [`crate::harness::free_port`].
+    /// A socket address at which nothing listens; see [`crate::harness::free_port`].
     fn free_address(&self) -> SocketAddr {
         TcpListener::bind((self.ip, 0))
             .and_then(|listener| listener.local_addr())
             .unwrap_or_else(|error| panic!("{}: {error}", self.ip))
     }
 
-    /// Starts a server here, without its output, and waits until it listens.
+    /// Starts a server here, discards its output, and waits until it listens.
     #[track_caller]
     fn serve(self, mut command: Command, address: SocketAddr) -> Process {
         command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -63,8 +63,7 @@ impl<'a> From<&'a TestCgroup> for Place<'a> {
     }
 }
 
-/// Waits until somebody listens. Done before a counter is attached, so the connection this takes
-/// is in nobody's count.
+/// Waits until a server listens. This happens before a counter is attached, so no counter sees this connection.
 #[track_caller]
 fn listening(address: SocketAddr) {
     eventually(&format!("server at {address}"), LISTENS_WITHIN, || {

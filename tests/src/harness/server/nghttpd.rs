@@ -18,10 +18,10 @@ pub struct Nghttpd {
 }
 
 impl Nghttpd {
-    /// `/page.html` is a file, and brings `/pushed.css` with it unasked.
+    /// Starts an nghttpd. `/page.html` is a file, and the server pushes `/pushed.css` with it.
     ///
     /// # Panics
-    /// It does not listen in time.
+    /// If the server does not listen in time.
     #[must_use]
     pub fn start<'a>(place: impl Into<Place<'a>>) -> Self {
         let place = place.into();
@@ -44,7 +44,7 @@ impl Nghttpd {
         }
     }
 
-    /// Where it listens.
+    /// The listening address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -1,4 +1,4 @@
-//! nginx with a configuration and a folder of its own, nothing of the system's touched.
+//! nginx with its own configuration and folder; the system's nginx is not touched.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -18,10 +18,10 @@ pub struct Nginx {
     http2: SocketAddr,
 }
 
-/// 100 MB.
+/// Size of `/large`: 100 MB.
 pub const LARGE: u64 = 100_000_000;
 
-/// What one nginx has that others have not.
+/// Settings of one nginx that differ from the usual ones.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Setup<'a> {
     /// Further parameters of its `listen`, such as `deferred` or `backlog=4`.
@@ -34,16 +34,16 @@ pub struct Setup<'a> {
 
 impl Nginx {
     /// # Panics
-    /// It does not listen in time.
+    /// If the server does not listen in time.
     #[must_use]
     pub fn start<'a>(place: impl Into<Place<'a>>) -> Self {
         Self::set_up(place, Setup::default())
     }
 
-    /// With further parameters of its `listen`.
+    /// Starts with further parameters of its `listen`.
     ///
     /// # Panics
-    /// It does not listen in time.
+    /// If the server does not listen in time.
     #[must_use]
     pub fn start_with<'a>(place: impl Into<Place<'a>>, listen: &str) -> Self {
         let setup = Setup {
@@ -53,10 +53,10 @@ impl Nginx {
         Self::set_up(place, setup)
     }
 
-    /// With more in its configuration.
+    /// Starts with additional configuration.
     ///
     /// # Panics
-    /// It does not listen in time.
+    /// If the server does not listen in time.
     #[must_use]
     pub fn set_up<'a>(place: impl Into<Place<'a>>, setup: Setup<'_>) -> Self {
         let place = place.into();
@@ -82,7 +82,7 @@ impl Nginx {
         )
         .expect("nginx.conf");
         fs::write(prefix.path().join("page.html"), "<p>page</p>\n").expect("page.html");
-        // A hole: as long as it says, and nothing on the disk.
+        // A sparse file: it has this length and uses no disk space.
         fs::File::create(prefix.path().join("large"))
             .and_then(|file| file.set_len(LARGE))
             .expect("large");
@@ -100,34 +100,34 @@ impl Nginx {
         }
     }
 
-    /// Where it listens: `/` answers a short text, `/page.html` a file, `/large` one of [`LARGE`]
-    /// bytes, `/204` nothing.
+    /// The listening address: `/` answers a short text, `/page.html` a file, `/large` a file of [`LARGE`] bytes, `/204`
+    /// nothing.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it speaks HTTP/2, by prior knowledge and only that. (Later versions than 1.25 speak both
-    /// at one address; this is what all of them do.)
+    /// The address that serves HTTP/2 by prior knowledge, and nothing else. (Versions later than 1.25 serve both protocols
+    /// at one address; all versions can do this.)
     #[must_use]
     pub fn http2_address(&self) -> SocketAddr {
         self.http2
     }
 
-    /// How many requests it has had, the one that asks included.
+    /// Number of requests received, this query included.
     ///
     /// # Panics
-    /// It does not answer.
+    /// If the server does not answer.
     #[must_use]
     pub fn requests(&self) -> u64 {
         stub_status(self.address).unwrap_or_else(|text| panic!("no count in {text:?}"))
     }
 }
 
-/// How many requests the nginx at `address`, whose `/status` is a `stub_status`, has had, the one that asks included.
+/// Number of requests that the nginx at `address` has received, this query included. Its `/status` must be a `stub_status`.
 ///
 /// # Errors
-/// What it says where that is no count.
+/// The server's answer, if it is not a count.
 pub fn stub_status(address: SocketAddr) -> Result<u64, String> {
     let mut wire = Wire::connect(address);
     wire.get("/status", "Connection: close\r\n");
@@ -144,8 +144,8 @@ pub fn stub_status(address: SocketAddr) -> Result<u64, String> {
     count.ok_or(text)
 }
 
-/// `user root`: the workers read the folder, which is the test's alone. `keepalive_requests` is
-/// high so that connections live as long as the load does.
+/// The configuration. `user root`: the workers read the folder, which is private to the test. `keepalive_requests` is high,
+/// so that connections live as long as the load.
 const CONFIGURATION: &str = "
 daemon off;
 user root;

@@ -1,5 +1,5 @@
-//! Python's servers: an HTTP/1.0 one of the standard library, and one that answers any request
-//! with the bytes it was given, for responses no well-behaved server sends.
+//! Python servers: the standard library's HTTP/1.0 server, and a server that answers any request with given bytes, for
+//! responses that no well-behaved server sends.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::{Place, listening};
 use crate::harness::{Process, find};
 
-/// `python3 -m http.server`: HTTP/1.0, closes after each response.
+/// `python3 -m http.server`: HTTP/1.0, closes the connection after each response.
 #[derive(Debug)]
 pub struct Files {
     _process: Process,
@@ -19,7 +19,7 @@ pub struct Files {
 
 impl Files {
     /// # Panics
-    /// It does not listen in time.
+    /// If the server does not listen in time.
     #[must_use]
     pub fn start<'a>(place: impl Into<Place<'a>>) -> Self {
         let place = place.into();
@@ -36,7 +36,7 @@ impl Files {
         }
     }
 
-    /// Where it listens.
+    /// The listening address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -46,16 +46,16 @@ impl Files {
 /// One answer of a [`Scripted`] server.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Reply {
-    /// All of its bytes. (One character a byte: below 256.)
+    /// All bytes of the answer. (One character is one byte: code points below 256.)
     pub bytes: String,
-    /// Sent in pieces of so many bytes; 0: all at once.
+    /// Size of the pieces in which the answer is sent, in bytes; 0: all at once.
     pub piece: usize,
-    /// The connection is closed after it.
+    /// Whether the connection is closed after the answer.
     pub close: bool,
 }
 
 impl Reply {
-    /// In one piece, on a connection that stays.
+    /// An answer in one piece, on a connection that stays open.
     #[must_use]
     pub fn new(bytes: impl Into<String>) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Reply {
     }
 }
 
-/// Answers each header it has read to the end with bytes it was given.
+/// Answers each complete request header with given bytes.
 #[derive(Debug)]
 pub struct Scripted {
     _process: Process,
@@ -74,10 +74,10 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// `reply` to every request; closes after it where `close` says so.
+    /// Answers every request with `reply`, and closes the connection afterwards if `close` is set.
     ///
     /// # Panics
-    /// It does not listen in time.
+    /// If the server does not listen in time.
     #[must_use]
     pub fn start<'a>(place: impl Into<Place<'a>>, reply: &str, close: bool) -> Self {
         let reply = Reply {
@@ -87,11 +87,11 @@ impl Scripted {
         Self::replies(place, "", &[reply])
     }
 
-    /// The reply of that number to a path of `/` and a number, the first one to any other; and
-    /// `greeting` to a connection before it has asked anything.
+    /// Answers a path of `/` and a number with the reply of that index, and any other path with the first reply. Sends
+    /// `greeting` on each new connection before the client has sent anything.
     ///
     /// # Panics
-    /// It does not listen in time.
+    /// If the server does not listen in time.
     #[must_use]
     pub fn replies<'a>(place: impl Into<Place<'a>>, greeting: &str, replies: &[Reply]) -> Self {
         let place = place.into();
@@ -106,7 +106,7 @@ impl Scripted {
         }
     }
 
-    /// Where it listens.
+    /// The listening address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

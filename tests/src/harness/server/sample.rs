@@ -1,4 +1,4 @@
-//! `ebb-sample`, the server that knows its own counts.
+//! `ebb-sample`, the server that keeps its own exact counts.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -13,7 +13,7 @@ pub struct Sample {
     address: SocketAddr,
 }
 
-/// Its counts at one moment, see `/stats`.
+/// The server's counts at one moment, see `/stats`.
 #[derive(Debug, Clone, Copy, serde::Deserialize)]
 pub struct Stats {
     /// Requests begun.
@@ -28,7 +28,7 @@ pub struct Stats {
 
 impl Sample {
     /// # Panics
-    /// It does not listen in time.
+    /// If the server does not listen in time.
     #[must_use]
     pub fn start<'a>(place: impl Into<Place<'a>>) -> Self {
         let place = place.into();
@@ -42,16 +42,16 @@ impl Sample {
         Self { process, address }
     }
 
-    /// Where it listens.
+    /// The listening address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What it counts. Asking is a request as any other to a counter outside.
+    /// Reads the server's counts. An outside counter sees this query as a normal request.
     ///
     /// # Panics
-    /// It does not answer.
+    /// If the server does not answer.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let mut wire = Wire::connect(self.address);
@@ -61,24 +61,24 @@ impl Sample {
         serde_json::from_slice(&body).expect("the counts as JSON")
     }
 
-    /// Stops it where it is: what comes waits in its sockets, until [`Self::resume`].
+    /// Stops the process (SIGSTOP): requests wait in its sockets until [`Self::resume`].
     pub fn pause(&self) {
         self.process.signal(Signal::SIGSTOP);
     }
 
-    /// Lets it go on.
+    /// Resumes the process.
     pub fn resume(&self) {
         self.process.signal(Signal::SIGCONT);
     }
 
-    /// Kills it with SIGKILL: no farewell to anybody.
+    /// Kills the process with SIGKILL: no connection is closed in order.
     pub fn kill(&self) {
         self.process.signal(Signal::SIGKILL);
     }
 }
 
 impl Stats {
-    /// Mean number in flight between an earlier reading and this one.
+    /// Mean requests in flight between an earlier reading and this one.
     #[must_use]
     pub fn mean_since(&self, earlier: &Self) -> f64 {
         (self.integral - earlier.integral) / (self.at - earlier.at)

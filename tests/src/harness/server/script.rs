@@ -1,8 +1,7 @@
-//! Servers written for the tests on the libraries of others, which do the protocol: Python's h2,
-//! websockets and grpcio, and Node's http and http2.
+//! Test servers built on third-party libraries that implement the protocol: Python's h2, websockets and grpcio, and Node's
+//! http and http2.
 //!
-//! Each counts its own requests, and tells the count over a unix socket, where no counter of TCP sees
-//! it being asked.
+//! Each server counts its own requests and reports the count over a unix socket, so that no TCP counter sees the query.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -17,15 +16,15 @@ use crate::harness::{Process, eventually, find};
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Script {
-    /// Node's HTTP/1.1 server: chunks, trailers, early hints.
+    /// Node's HTTP/1.1 server: chunked bodies, trailers, early hints.
     Node,
-    /// Node's HTTP/2 server, without TLS, the same answers.
+    /// Node's HTTP/2 server without TLS, with the same answers.
     Node2,
-    /// HTTP/2 by Python's h2, for frames that servers seldom send.
+    /// HTTP/2 by Python's h2, for frames that servers rarely send.
     Frames,
-    /// WebSockets by Python's websockets: echoes.
+    /// WebSockets by Python's websockets: an echo server.
     Echo,
-    /// gRPC by grpcio: streams of all three kinds.
+    /// gRPC by grpcio: all three kinds of streams.
     Grpc,
 }
 
@@ -59,7 +58,7 @@ impl Script {
     }
 }
 
-/// One of them, running.
+/// A running server.
 #[derive(Debug)]
 pub struct Service {
     process: Process,
@@ -69,7 +68,7 @@ pub struct Service {
 
 impl Service {
     /// # Panics
-    /// It does not listen in time.
+    /// If the server does not listen in time.
     #[must_use]
     pub fn start<'a>(script: Script, place: impl Into<Place<'a>>) -> Self {
         let place = place.into();
@@ -93,22 +92,22 @@ impl Service {
         service
     }
 
-    /// Where it listens.
+    /// The listening address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its process.
+    /// The server's process.
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// How many requests it has had.
+    /// Number of requests received.
     ///
     /// # Panics
-    /// It does not say.
+    /// If the server does not report the count.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.count().expect("the server's count")

@@ -1,4 +1,4 @@
-//! Connections that end in the middle, and bytes that are no HTTP.
+//! Connections that end in the middle of a request, and bytes that are not HTTP.
 
 use std::net::SocketAddr;
 
@@ -101,7 +101,7 @@ fn no_http() -> Verdict {
     let counted = Counted::new()?;
     let server = Scripted::start(counted.cgroup(), "127.0.0.1:0", Then::Keep, &["hello"]);
     let mut wire = Wire::connect(server.address());
-    // As a TLS client would begin.
+    // The first bytes of a TLS client.
     wire.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and so on\r\n\r\n");
     wire.take(5);
     let opaque = counted.until("it is opaque", |now| now.opaque == 1);
@@ -120,7 +120,7 @@ fn upgraded() -> Verdict {
     wire.get("/", "Connection: upgrade\r\nUpgrade: echo\r\n");
     wire.take(switch.len());
     for _ in 0..3 {
-        // What looks like requests is somebody's payload.
+        // These bytes look like requests, but are the payload of an upgraded connection.
         wire.get("/", "");
         wire.take(switch.len());
     }
@@ -132,7 +132,7 @@ fn upgraded() -> Verdict {
     Ok(())
 }
 
-/// Which only the listening socket's programs are shown.
+/// Data before the connection is established, which only the listening socket's programs see.
 fn early() -> Verdict {
     two_on_each(Then::Defer, Wire::connect)
 }
@@ -143,7 +143,7 @@ fn fast_open() -> Verdict {
     two_on_each(Then::FastOpen, Wire::connect_fast)
 }
 
-/// Requests on connections that are made by bytes.
+/// Two requests on each connection, whose first bytes establish the connection.
 fn two_on_each(then: Then, connect: fn(SocketAddr) -> Wire) -> Verdict {
     let counted = Counted::new()?;
     let server = Scripted::start(counted.cgroup(), "127.0.0.1:0", then, &[SIZED]);
@@ -158,7 +158,7 @@ fn two_on_each(then: Then, connect: fn(SocketAddr) -> Wire) -> Verdict {
     Ok(())
 }
 
-/// So many requests whose connection ended first, and nothing left.
+/// The count for this many requests, all aborted with their connection, and nothing left.
 pub(super) fn aborted(requests: u64) -> Count {
     Count {
         started: requests,

@@ -1,4 +1,4 @@
-//! A bad network: lost, doubled and overtaking packets change no count.
+//! A bad network: lost, duplicated and overtaking packets change no count.
 
 use std::{net::SocketAddr, thread, time::Duration};
 
@@ -28,7 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("HTTP/2, all of these", || http2(ALL)),
 ];
 
-/// No fault.
+/// No faults.
 const NONE: Faults = Faults {
     lost: 0,
     doubled: 0,
@@ -48,7 +48,7 @@ const ALL: Faults = Faults {
     ..HURRY
 };
 
-/// Connections at once, and requests of each: enough for a hundred faults in a few seconds.
+/// Concurrent connections, and requests of each: enough for a hundred faults in a few seconds.
 const CONNECTIONS: u64 = 5;
 const REQUESTS: u64 = 20;
 
@@ -88,7 +88,7 @@ fn under(faults: Faults, client: fn(SocketAddr)) -> Verdict {
 fn over_http1(address: SocketAddr) {
     let mut wire = Wire::connect(address);
     for request in 0..REQUESTS {
-        // A head in pieces, then a body of either kind: gaps fall everywhere.
+        // A head in pieces, then a body of either kind, so that gaps fall at every position.
         let chunked = request % 2;
         wire.send(format!(
             "POST /?bytes=3000&chunked={chunked} HTTP/1.1\r\nHo"
@@ -105,7 +105,7 @@ fn over_http1(address: SocketAddr) {
     }
 }
 
-/// Several streams at once, so that what overtakes belongs to another.
+/// Several streams at once, so that an overtaking packet belongs to another stream.
 async fn over_http2(address: SocketAddr) {
     const STREAMS: u64 = 4;
     let client = Http2::connect(address).await;

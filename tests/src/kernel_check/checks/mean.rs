@@ -1,8 +1,8 @@
-//! The mean: the kernel's integral between the server's own and the clients'.
+//! The mean: the kernel's integral lies between the server's own and the clients'.
 //!
-//! A request reaches the socket after the client has begun to send and before the server reads it, and its
-//! last byte leaves before the client has it. So the kernel's figure lies between the two others, by whatever
-//! a busy or an emulated machine holds the server up: that is no noise to allow for.
+//! A request reaches the socket after the client has begun to send and before the server reads it. Its last byte leaves the
+//! socket before the client receives it. So the kernel's figure lies between the other two, however long a busy or an
+//! emulated machine delays the server: no tolerance for noise is needed.
 
 use std::{
     thread,
@@ -17,15 +17,15 @@ use crate::{
 
 pub(super) const CHECKS: &[Check] = &[("the integral, between server's and clients'", integral)];
 
-/// How long a request takes, as the tests on real machines have it.
+/// Duration of a request, the same as in the tests on real machines.
 const HANDLER: Duration = Duration::from_millis(500);
 
-/// Clients at once, and requests of each.
+/// Concurrent clients, and requests of each.
 const CLIENTS: u64 = 10;
 const ROUNDS: u64 = 3;
 
-/// What the kernel may have less than the server, of the whole: the server's count of a request ends a moment
-/// after the write of its last byte has returned.
+/// Largest shortfall of the kernel against the server, as a share: the server's count of a request ends a moment after the
+/// write of its last byte has returned.
 const LESS: f64 = 0.01;
 
 fn integral() -> Verdict {

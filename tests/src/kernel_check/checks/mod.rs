@@ -1,4 +1,4 @@
-//! What is checked, in the order it is run.
+//! All checks, in the order in which they run.
 
 mod ends;
 mod http2;
@@ -14,10 +14,10 @@ use super::Verdict;
 
 pub(super) use which::{FETCH, fetch};
 
-/// A check and its name.
+/// A check's name and function.
 type Check = (&'static str, fn() -> Verdict);
 
-/// All checks. The first loads the programs for those after it.
+/// All checks. The first loads the programs for the later ones.
 pub(super) fn all() -> impl Iterator<Item = Check> {
     [
         programs::CHECKS,

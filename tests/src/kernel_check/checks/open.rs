@@ -1,5 +1,5 @@
-//! Connections that were open before anybody counted: from their next request on they are counted as any
-//! other, or said to be opaque. They are never counted wrong.
+//! Connections attached mid-stream: they were open before the counting began. From their next request on they are counted
+//! as any other, or reported as opaque. They are never counted wrongly.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ fn http2() -> Verdict {
             let client = client.clone();
             async move { client.fetch(LONG, &[]).await }
         });
-        // On the server's side before the counting begins, so that it is not counted.
+        // The request reaches the server before the counting begins, so it is not counted.
         while sample.stats().in_flight == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -67,7 +67,7 @@ fn http2() -> Verdict {
         }
         Ok(counted)
     })?;
-    // The connection has ended with its last handle.
+    // The connection ends when its last handle is dropped.
     let count = counted.until("nothing is in flight", |count| count.in_flight == 0);
     let right = (count.started, count.completed) == (5, 5);
     let opaque = (count.started, count.completed) == (1, 1);

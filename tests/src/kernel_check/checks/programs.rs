@@ -1,4 +1,4 @@
-//! The kernel takes the programs.
+//! The kernel accepts the programs.
 
 use aya::programs::loaded_programs;
 
@@ -16,10 +16,10 @@ pub(super) const CHECKS: &[Check] = &[
     ("programs attach, and are detached", attach),
 ];
 
-/// Programs that are loaded only where there is no `bpf_loop`. The kernel keeps 15 characters of a name, and these fit.
+/// Programs that are loaded only without `bpf_loop`. The kernel keeps 15 characters of a name, and these names fit.
 const WITHOUT_LOOPS: [&str; 3] = ["http1_drain", "http2_drain", "handshake_drain"];
 
-/// Loads them for all checks that follow, and says what that took.
+/// Loads the programs for all later checks, and records the time and the verifier's steps.
 fn load() -> Verdict {
     let before = ids();
     let took = counted::load();
@@ -27,13 +27,13 @@ fn load() -> Verdict {
         "loading all programs",
         format!("{:.1} s", took.as_secs_f64()),
     );
-    // By id is no harm with programs, as it is with maps.
+    // Opening programs by id is harmless, in contrast to maps.
     let mut loaded: Vec<_> = loaded_programs()
         .flatten()
         .filter(|program| !before.contains(&program.id()))
         .filter_map(|program| {
             let name = program.name_as_str()?.to_owned();
-            // Linux 5.16 tells it.
+            // Available since Linux 5.16.
             let steps = program
                 .verified_instruction_count()
                 .filter(|count| *count > 0);
@@ -44,7 +44,7 @@ fn load() -> Verdict {
         })
         .collect();
     loaded.sort();
-    // A refusal of what only older kernels refuse would cost no more than a line in the log.
+    // Without this check, a program that only older kernels should refuse would fail with no more than a line in the log.
     let in_place: Vec<_> = loaded
         .iter()
         .filter(|(name, _)| WITHOUT_LOOPS.contains(&&**name))
@@ -67,7 +67,7 @@ fn ids() -> Vec<u32> {
 }
 
 fn attach() -> Verdict {
-    // Twice, so that the second finds what the first left.
+    // Twice, so that the second run meets the leftovers of the first.
     for _ in 0..2 {
         drop(Counted::new()?);
     }

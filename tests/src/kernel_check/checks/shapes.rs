@@ -23,7 +23,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("a body that ends with the connection", close_delimited),
 ];
 
-/// A whole response.
+/// A complete response.
 pub(super) const SIZED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn keep_alive() -> Verdict {
@@ -71,7 +71,7 @@ fn byte_by_byte() -> Verdict {
     Ok(())
 }
 
-/// More lines than one run of a program reads: it goes on in tail calls.
+/// More lines than one run of a program parses: parsing continues in tail calls.
 fn large_head() -> Verdict {
     let counted = Counted::new()?;
     let server = Scripted::start(counted.cgroup(), "127.0.0.1:0", Then::Keep, &[SIZED]);
@@ -150,7 +150,7 @@ fn large_body() -> Verdict {
     Ok(())
 }
 
-/// Were a body waited for, the next response would be taken for it.
+/// Responses without a body. If the parser waited for a body, it would read the next response as that body.
 fn bodiless() -> Verdict {
     let counted = Counted::new()?;
     let sample = counted.sample();
@@ -200,12 +200,12 @@ fn close_delimited() -> Verdict {
     Ok(())
 }
 
-/// Once every connection is closed: what has been counted is what the server has, and is so much.
+/// Waits until every connection is closed, then checks that the counts equal the server's and `requests`.
 #[track_caller]
 pub(super) fn as_the_server_says(counted: &Counted, sample: &Sample, requests: u64) {
     let count = counted.at_rest();
     assert_eq!(count, Count::of(requests), "{:?}", counted.events());
-    // Asking is a request too, so it comes last.
+    // The query is a request too, so it is made last.
     assert_eq!(
         count.started,
         sample.stats().requests,

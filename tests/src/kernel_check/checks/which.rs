@@ -1,4 +1,4 @@
-//! Which connections and which requests are counted at all.
+//! Which connections and which requests are counted.
 
 use std::{
     env,
@@ -34,7 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("another cgroup: not counted", other_cgroup),
 ];
 
-/// This program, as a client.
+/// The argument that makes this program a client.
 pub(crate) const FETCH: &str = "fetch";
 
 fn ipv6() -> Verdict {
@@ -57,7 +57,7 @@ fn mapped() -> Verdict {
     Ok(())
 }
 
-/// Known by a field that comes late, when the request is long in flight.
+/// Probes, recognized by a field that arrives late, when the request has long been in flight.
 fn probes() -> Verdict {
     let counted = Counted::new()?;
     let sample = counted.sample();
@@ -161,7 +161,7 @@ fn other_cgroup() -> Verdict {
     Ok(())
 }
 
-/// So many requests on one connection.
+/// Sends this many requests on one connection.
 #[track_caller]
 fn get(address: SocketAddr, requests: u64) {
     let mut wire = Wire::connect(address);
@@ -171,16 +171,16 @@ fn get(address: SocketAddr, requests: u64) {
     }
 }
 
-/// A request from a process in the cgroup.
+/// Sends a request from a process in the cgroup.
 fn fetch_inside(counted: &Counted, address: SocketAddr) {
     let mut command = Command::new(env::current_exe().expect("the path of this program"));
     command.args([FETCH, &address.to_string()]);
     let mut client = Process::start(command, Some(counted.cgroup()));
-    // An emulated machine takes half a second.
+    // The client takes half a second on an emulated machine.
     assert!(client.wait(Duration::from_secs(30)).success());
 }
 
-/// Is such a client.
+/// Runs as such a client.
 pub(crate) fn fetch(mut arguments: impl Iterator<Item = String>) -> Result<()> {
     let address = arguments.next().context("no address")?;
     let mut wire = Wire::connect(address.parse().with_context(|| address.clone())?);

@@ -1,4 +1,4 @@
-//! The cells of a row, and what is held against what the API server saw of them.
+//! The cells of a row, and the checks of what the API server saw of them.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ pub(super) struct Cell {
     pub(super) busy: bool,
 }
 
-/// All of a row.
+/// All cells of a row.
 pub(super) const CELLS: [Cell; 8] = [
     Cell::new(0, false),
     Cell::new(0, true),
@@ -27,7 +27,7 @@ pub(super) const CELLS: [Cell; 8] = [
     Cell::new(200, true),
 ];
 
-/// The namespace of all.
+/// The namespace of all cells.
 pub(super) const NAMESPACE: &str = "matrix";
 
 impl Cell {
@@ -45,17 +45,18 @@ impl Cell {
         format!("{}, {load}", self.replicas)
     }
 
-    /// Whether its pods are processes behind a Service.
+    /// True if the cell's pods are processes behind a Service.
     pub(super) fn is_served(self) -> bool {
         self.replicas <= 1
     }
 
-    /// The load its replicas carry, where they are simulated: well between one pod less and one more.
+    /// The load that the replicas carry if they are simulated: midway between the loads of one pod fewer and of all
+    /// pods.
     pub(super) fn load(self) -> f64 {
         (f64::from(self.replicas) - 0.5) * CARRIES
     }
 
-    /// The Deployment, with so many pods.
+    /// The Deployment, with `pods` requested replicas.
     pub(super) fn deployment(self, pods: u32, opted_in: bool) -> Value {
         let annotations = if opted_in { fast(&[]) } else { json!({}) };
         let mut object = deployment(NAMESPACE, &self.name(), pods, &annotations);
@@ -76,35 +77,35 @@ impl Cell {
     }
 }
 
-/// What happened to one cell.
+/// The observations of one cell.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// Each number of replicas asked for, and since when.
+    /// Each number of requested replicas, and when it was first seen.
     pub(super) history: Vec<(i32, Instant)>,
-    /// What became of its requests: the failed ones, and how many were answered.
+    /// The failed requests, and the number of answered ones.
     pub(super) failed: Vec<String>,
     pub(super) answered: u64,
 }
 
-/// When what was so.
+/// The times of one run, and what happened in it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
-    /// From when on the replicas are watched.
+    /// When observation of the replicas begins.
     pub(super) from: Instant,
-    /// The end of the load of those without traffic, or when it could first be known.
+    /// When the load of the cells without traffic ended, or when its end could first be known.
     pub(super) idle: Instant,
-    /// Whether they had a load before.
+    /// True if the cells without traffic had a load before.
     pub(super) loaded_before: bool,
-    /// Whether anybody scales after that.
+    /// True if the autoscaler scales the workloads after the scenario.
     pub(super) scaled: bool,
 }
 
 impl Cell {
-    /// What is wrong with what happened; `None`: nothing.
+    /// Checks what happened, and returns the violation; `None`: there is none.
     pub(super) fn judge(self, seen: &Seen, times: &Times) -> Option<String> {
         let replicas = i32::try_from(self.replicas).unwrap_or(i32::MAX);
         let mut since: Vec<_> = seen.history.clone();
-        // What it was at the beginning counts from there.
+        // The number at the beginning counts from the beginning.
         let begin = since.iter().rposition(|(_, at)| *at <= times.from);
         since.drain(..begin.unwrap_or(0));
         let sequence = || {
@@ -121,7 +122,7 @@ impl Cell {
         let mut woken = false;
         for (number, at) in &since {
             let wrong = match (self.busy, self.replicas) {
-                // What woke stays awake.
+                // A workload that has been woken stays awake.
                 (true, 0) => {
                     woken |= *number > 0 && *at > times.idle;
                     woken && *number == 0
@@ -134,10 +135,10 @@ impl Cell {
                 (false, _) if times.loaded_before => {
                     *number < needs(self.load(), at.duration_since(times.idle))
                 }
-                // Nothing is known of what was before: a whole window says it.
+                // No load is known from before, so a whole window must show that there is none.
                 (false, _) => *number < replicas && *at < earliest,
             };
-            // Without a Service nobody would hear a request.
+            // Without a Service nothing would receive a request and wake the workload.
             if wrong || (!self.is_served() && *number == 0) {
                 return Some(format!("fell: {}", sequence()));
             }
@@ -153,7 +154,7 @@ impl Cell {
         None
     }
 
-    /// Whether it has come down, as one without load is to.
+    /// True if the replicas were reduced, as they should be without load.
     pub(super) fn has_shrunk(self, seen: &[(i32, Instant)]) -> bool {
         self.busy
             || self.replicas <= 1

@@ -1,4 +1,4 @@
-//! Clients of a Service that never give up: a request at a time each, to wherever the Service leads at that moment.
+//! Clients of a Service that never stop: each sends one request at a time, to the Service's endpoints at that moment.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,10 +11,10 @@ use tokio::task::JoinHandle;
 
 use crate::zero::get;
 
-/// How long a request takes at the pod.
+/// The request, with the time that it takes at the pod.
 const PATH: &str = "/?sleep=200";
 
-/// Clients at work, once they are told to.
+/// Clients that send requests while they are set to busy.
 pub(super) struct Clients {
     shared: Arc<Shared>,
     busy: watch::Sender<bool>,
@@ -55,7 +55,7 @@ impl Clients {
                         }
                         other => {
                             shared.fail(format!("{other:?} after {:.1?}", asked.elapsed()));
-                            // One refusal a moment is enough.
+                            // A pause after a failure, because one failure at a time is enough.
                             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                         }
                     }
@@ -74,12 +74,12 @@ impl Clients {
         }
     }
 
-    /// They ask from now on, or end with the requests under way.
+    /// Starts or pauses the clients; requests in flight are completed.
     pub(super) fn set(&self, busy: bool) {
         self.busy.send_replace(busy);
     }
 
-    /// How many were answered, and what became of the others.
+    /// The number of answered requests, and the failures of the others.
     pub(super) fn outcome(&self) -> (u64, Vec<String>) {
         let failed = self.shared.failed().clone();
         (self.shared.answered.load(Ordering::Relaxed), failed)

@@ -1,9 +1,16 @@
-//! The matrix: what goes wrong, times how many replicas, with and without traffic, in either order of starting.
+//! The matrix: each failure scenario, with several numbers of replicas, with and without traffic, and in both orders of
+//! starting.
 //!
-//! All numbers of replicas of one scenario run side by side in one cluster. A watch on the API server sees every number of
-//! replicas that is ever asked for. Held against it: replicas never fall while load does not; when the load ends they fall no
-//! faster than its average over the window; where nothing is known of before, they fall once the load has been known to be
-//! zero for the whole window, never earlier; a request is answered whatever happens, at zero too. Rows of 20 and 200 replicas are simulated ([`Simulated`](ebb_tests::cluster::Simulated)); those of 0 and 1 are
+//! All numbers of replicas of one scenario run side by side in one cluster. A watch on the API server sees every number
+//! of replicas that is ever requested. The test checks these rules:
+//!
+//! - Replicas never fall while the load does not fall.
+//! - When the load ends, the replicas fall no faster than the average of the load over the window.
+//! - If no load is known from before, the replicas fall once the load has been known to be zero for the whole window,
+//!   and never earlier.
+//! - Every request is answered, at zero replicas too.
+//!
+//! Cells of 20 and 200 replicas are simulated ([`Simulated`](ebb_tests::cluster::Simulated)). Cells of 0 and 1 are
 //! processes behind a Service, with agents and activators as they are installed.
 
 mod cells;
@@ -19,7 +26,7 @@ use self::scenario::Scenario::{
 use self::world::Order::{AgentsFirst, AutoscalerFirst};
 use self::world::run;
 
-/// Pods at addresses of their own, and a name for all replicas.
+/// Pods at their own addresses, and a hostname for all autoscaler replicas.
 const NEEDS: &[Need] = &[Need::Cgroup, Need::Network, Need::Mounts];
 const LONG: &[Need] = &[Need::Full, Need::Cgroup, Need::Network, Need::Mounts];
 
@@ -29,7 +36,7 @@ macro_rules! cases {
     };
 }
 
-/// With `EBB_TEST_FULL=1` everything in both orders; otherwise each scenario once, and of the stops one.
+/// With `EBB_TEST_FULL=1` every scenario runs in both orders. Otherwise each scenario runs once, with one of the stops.
 pub(crate) const CASES: &[Case] = cases! {
     "stopped_60s_agents_first" LONG Stopped(60), AgentsFirst;
     "stopped_60s_autoscaler_first" LONG Stopped(60), AutoscalerFirst;

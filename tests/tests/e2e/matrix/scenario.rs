@@ -1,4 +1,4 @@
-//! What goes wrong.
+//! The failure scenarios.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,34 +13,35 @@ use super::cells::{CELLS, NAMESPACE};
 use super::world::{CANARY, Order, World};
 use crate::light::WINDOW;
 
-/// The column of a row, and what happens in it.
+/// A failure scenario: one row of the matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scenario {
-    /// Autoscaler and agents start beside workloads that run.
+    /// Autoscaler and agents start while the workloads already run.
     Start,
-    /// The class is written onto workloads that run.
+    /// Running workloads get the class annotation.
     OptIn,
-    /// It is taken away.
+    /// Running workloads lose the class annotation.
     OptOut,
-    /// The only replica is killed, and starts anew.
+    /// The only replica is killed, and restarts.
     Restart,
-    /// The leader is killed, a standby takes over.
+    /// The leader is killed, and a standby takes over.
     Failover,
-    /// The leader is stopped for so many seconds, beside a standby.
+    /// The leader is stopped for this number of seconds, beside a standby.
     Stopped(u64),
-    /// The connections to the API server freeze; new ones work.
+    /// Existing connections to the API server freeze; new ones work.
     Frozen,
-    /// Each answer of the API server takes two seconds longer.
+    /// Each response of the API server takes two seconds longer.
     Slow,
-    /// The API server is away.
+    /// The API server is unreachable.
     Absent,
 }
 
-/// The lease of those with a standby: stops of 1 and 5 seconds are within it, those of 20 and 60 beyond.
+/// The lease duration of scenarios with a standby. Stops of 1 and 5 seconds are shorter, those of 20 and 60 seconds are
+/// longer.
 pub(super) const LEASE: Duration = Duration::from_secs(6);
-/// What is promised: a silent watch is noticed within this time.
+/// The promised time within which a silent watch is noticed.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
-/// Four decisions and a window, in which whoever acts on nothing would have acted.
+/// Four decisions and a window. An autoscaler that acts on missing data would have acted within this time.
 const AFTER: Duration = Duration::from_secs(10);
 
 impl Scenario {
@@ -58,22 +59,22 @@ impl Scenario {
         }
     }
 
-    /// Whether there is a second replica.
+    /// True if there is a second replica.
     pub(super) fn has_standby(self) -> bool {
         matches!(self, Self::Failover | Self::Stopped(_))
     }
 
-    /// Whether those without traffic have had none from the beginning.
+    /// True if the cells without traffic never had a load.
     pub(super) fn is_idle_from_the_start(self) -> bool {
         matches!(self, Self::Start | Self::OptIn)
     }
 
-    /// Whether somebody scales the workloads afterwards.
+    /// True if the autoscaler scales the workloads afterwards.
     pub(super) fn scales_afterwards(self) -> bool {
         self != Self::OptOut
     }
 
-    /// Has it happen, and waits until it is over; what went wrong beside the cells.
+    /// Runs the scenario and waits until it is over. Returns violations that are not of a cell.
     pub(super) fn happen(self, world: &mut World, order: Order) -> Vec<String> {
         let mut wrong = Vec::new();
         match self {
@@ -92,7 +93,7 @@ impl Scenario {
                 world.replicas[0].begin();
                 world.await_leading(0);
                 if order == Order::AutoscalerFirst {
-                    // It has had the time to act on nothing.
+                    // The autoscaler has had the time to act without any reports.
                     thread::sleep(AFTER);
                     world.start_agents();
                 }
@@ -124,7 +125,7 @@ impl Scenario {
     }
 }
 
-/// Changes the annotations of the templates of all cells.
+/// Changes the annotations in the pod templates of all cells.
 fn annotate(world: &World, annotations: &serde_json::Value) {
     let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
     for cell in CELLS {
@@ -133,7 +134,7 @@ fn annotate(world: &World, annotations: &serde_json::Value) {
     }
 }
 
-/// A stop of the leader. Once the standby leads, the old one writes nothing more.
+/// Stops the leader. Once the standby leads, the old leader must write nothing more.
 fn stopped(world: &mut World, time: Duration) -> Vec<String> {
     let leader = &world.replicas[0];
     leader.signal(Signal::SIGSTOP);
@@ -146,9 +147,10 @@ fn stopped(world: &mut World, time: Duration) -> Vec<String> {
         thread::sleep(Duration::from_millis(50));
     }
     leader.signal(Signal::SIGCONT);
-    // Longer than an order that was under way is waited for.
+    // Longer than a pending write may take.
     thread::sleep(Duration::from_secs(5));
-    // Held for its length and looked at by candidates twice in it; a loaded machine gets some more.
+    // A lease is valid for its duration, and candidates check it at least twice in that time. A loaded machine gets
+    // some more.
     if time > LEASE * 2 && taken.is_none() {
         return vec!["the standby did not lead".to_owned()];
     }
@@ -169,7 +171,7 @@ fn stopped(world: &mut World, time: Duration) -> Vec<String> {
     }
 }
 
-/// What was written with a token since then, but for the election itself and questions that are asked by writing.
+/// Writes with a token since a time, without those of the leader election and without queries that are sent as writes.
 fn writes(world: &World, credential: &str, since: Timestamp) -> Vec<String> {
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let log = world.cluster.audit();
@@ -185,7 +187,7 @@ fn writes(world: &World, credential: &str, since: Timestamp) -> Vec<String> {
         .collect()
 }
 
-/// A change that whoever is healthy follows.
+/// A change that any healthy autoscaler follows.
 fn canary(world: &World, pods: u64, within: Duration) -> Option<String> {
     let at = path("apps/v1", "Deployment", NAMESPACE, CANARY);
     let least = json!({"autoscaling.knative.dev/min-scale": pods.to_string()});

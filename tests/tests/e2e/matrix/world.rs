@@ -1,4 +1,4 @@
-//! A cluster with one Deployment for each cell of a row, and the run of one scenario in it.
+//! A cluster with one Deployment for each cell of a row. It runs one scenario.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -19,21 +19,21 @@ use super::clients::Clients;
 use super::scenario::{LEASE, Scenario};
 use crate::light::{WINDOW, fast, on_simulated};
 
-/// Which of them begins, and has time to be alone.
+/// Which side starts first; it has time alone before the other starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     AgentsFirst,
     AutoscalerFirst,
 }
 
-/// A Deployment that is changed to see whether anybody follows.
+/// A Deployment that is changed to find out whether the autoscaler still acts.
 pub(super) const CANARY: &str = "canary";
-/// Some hundreds of objects on a loaded machine.
+/// Long, because some hundreds of objects settle slowly on a loaded machine.
 const SETTLES_WITHIN: Duration = Duration::from_secs(150);
-/// Requests in flight of a cell with traffic: what one pod carries, and some room.
+/// Requests in flight of a cell with traffic: less than one pod carries.
 const CLIENTS: usize = 4;
 
-/// Everything. Dropped in this order: clients before servers.
+/// The whole test cluster. The fields are dropped in this order: clients before servers.
 pub(super) struct World {
     clients: Vec<(Cell, Clients)>,
     proxy: Proxy,
@@ -47,7 +47,7 @@ pub(super) struct World {
     pub(super) cluster: Cluster,
 }
 
-/// Runs a scenario, notes its row, and fails if a cell is broken.
+/// Runs a scenario, notes its row, and fails if a cell violates a rule.
 pub(super) fn run(scenario: Scenario, order: Order) {
     let mut world = World::new(scenario);
     let from = Instant::now();
@@ -55,7 +55,7 @@ pub(super) fn run(scenario: Scenario, order: Order) {
     world.settle(scenario);
     let idle = match scenario {
         Scenario::Start => all_began,
-        // Whoever is not opted in is not counted: nothing is known before.
+        // Pods that have not opted in are not counted, so no load is known from before.
         Scenario::OptIn => Instant::now(),
         _ => world.end_load_of_idle(),
     };
@@ -104,7 +104,7 @@ pub(super) fn run(scenario: Scenario, order: Order) {
 }
 
 impl World {
-    /// The cluster with the workloads, and the replicas that are to be started.
+    /// Creates the cluster with the workloads, and prepares the replicas without starting them.
     fn new(scenario: Scenario) -> Self {
         static WORLDS: AtomicUsize = AtomicUsize::new(0);
         let cluster = Cluster::new();
@@ -134,7 +134,8 @@ impl World {
                 Autoscaler::launch_at(&place, &cluster, identity, &options)
             })
             .collect();
-        // The authority that agents and activators trust is made by the first start; what follows is as at an upgrade.
+        // The first start creates the certificate authority that agents and activators trust. So the scenario starts
+        // from the same state as an upgrade.
         let _ = trust(cluster.api());
         let nodes = Simulated::without_agents(&cluster, &["sim-a", "sim-b", "sim-c", "sim-d"]);
         let mut this = Self {
@@ -172,7 +173,7 @@ impl World {
                 self.clients.push((cell, Clients::new(CLIENTS, pick)));
             }
             let opted_in = scenario != Scenario::OptIn;
-            // What Ebb has not taken to zero itself stays at zero: so it begins with one.
+            // A workload that Ebb has not scaled to zero itself stays at zero. So the cell begins with one replica.
             let pods = if opted_in {
                 cell.replicas.max(1)
             } else {
@@ -204,12 +205,12 @@ impl World {
         }
     }
 
-    /// Starts autoscaler and agents in order; when the last of them began.
+    /// Starts autoscaler and agents in the given order. Returns when the last of them began.
     fn begin(&mut self, order: Order) -> Instant {
         let mut began = Instant::now();
         if order == Order::AgentsFirst {
             self.start_agents();
-            // Two reports into the void.
+            // Two reports that no autoscaler receives.
             thread::sleep(Duration::from_secs(2));
             began = Instant::now();
         }
@@ -225,7 +226,7 @@ impl World {
             .map(|name| Activator::start(&self.cluster, name, &self.replicas[0], &options))
             .into();
         if order == Order::AutoscalerFirst {
-            // It has the time to act on nothing.
+            // The autoscaler has time to act without any reports.
             thread::sleep(WINDOW + Duration::from_secs(2));
             began = Instant::now();
             self.start_agents();
@@ -233,7 +234,7 @@ impl World {
         began
     }
 
-    /// Everybody counts, and those of zero are at zero.
+    /// Waits until all pods are counted, and the cells of zero replicas are at zero.
     fn settle(&self, scenario: Scenario) {
         let leader = &self.replicas[0];
         for cell in CELLS {
@@ -259,7 +260,7 @@ impl World {
         }
     }
 
-    /// Those without traffic have none from now on.
+    /// Ends the load of the cells without traffic.
     fn end_load_of_idle(&self) -> Instant {
         for cell in CELLS.iter().filter(|cell| !cell.busy) {
             self.load(*cell, false);
@@ -280,8 +281,8 @@ impl World {
         !endpoints.pods.is_empty() || !endpoints.activators.is_empty()
     }
 
-    /// Waits until those without traffic have come down, and asks each that is served once more; who has, and the busy
-    /// ones.
+    /// Waits until the cells without traffic have scaled down. Then sends requests to each served cell until one more
+    /// has ended. Returns the busy cells and the cells that have scaled down.
     fn await_shrunk(&self, times: &Times) -> Vec<Cell> {
         let until = Instant::now() + SETTLES_WITHIN / 2;
         let has_shrunk = |cell: &Cell| {

@@ -1,4 +1,4 @@
-//! A burst, a change of the workload looked at, and a restart of the autoscaler.
+//! A burst, switching the displayed workload, and a restart of the autoscaler.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use ebb_tests::harness::note;
 
 use crate::world::{FAST, FIVE, TEN, World};
 
-/// What is seen follows what was decided within this time: two rounds of the events, and the browser's own.
+/// The page must follow a decision within this time: two rounds of the events, and the browser's own time.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 pub(super) fn burst() {
@@ -77,7 +77,7 @@ pub(super) fn burst() {
              row.cells[0].textContent === 'target' && row.cells[2].textContent === 'annotation')",
         );
     }
-    // To another one by the keyboard alone.
+    // Selects another workload with the keyboard alone.
     let app = world.app("shop", "third", 1, &[FAST]);
     browser.eval("document.body.focus()");
     browser.key("/");
@@ -132,14 +132,14 @@ pub(super) fn burst() {
     drop(app);
 }
 
-/// Chooses a workload in the list.
+/// Selects a workload in the list.
 fn click(browser: &mut Browser, name: &str) {
     browser.eval(&format!(
         "document.querySelector('#list a[href$=\"/{name}\"]').click()"
     ));
 }
 
-/// A condition on the value of "desired replicas".
+/// A JavaScript condition on the value of "desired replicas".
 fn desired(condition: &str) -> String {
     format!(
         "[...document.querySelectorAll('#figures div')].some(pair => {{ \

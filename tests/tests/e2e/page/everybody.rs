@@ -1,4 +1,4 @@
-//! Whether the page can be used without a mouse and without eyes, as far as a program can tell (axe-core).
+//! The page is usable without a mouse and without sight, as far as a program can check (axe-core).
 
 use ebb_tests::cluster::SOON;
 use ebb_tests::harness::browser::Browser;
@@ -38,7 +38,7 @@ pub(super) fn accessible() {
             found["passed"]
         ));
     }
-    // Nothing but keys: the moment of the chart.
+    // The displayed moment of the chart can be changed with keys alone.
     browser.eval("document.getElementById('moment').focus()");
     for _ in 0..30 {
         browser.key("ArrowLeft");
@@ -48,7 +48,7 @@ pub(super) fn accessible() {
         SOON,
         "/\\d\\d:\\d\\d/.test(document.getElementById('moment').getAttribute('aria-valuetext'))",
     );
-    // And whoever does not see the chart has it in words.
+    // A text describes the chart for people who do not see it.
     browser.await_true(
         "the chart in words",
         SOON,

@@ -1,5 +1,5 @@
-//! The dashboards against Grafana's own types (`@grafana/schema`, made from the schema that Grafana is built with):
-//! TypeScript's compiler takes them as literals, so a field that nobody knows is an error.
+//! The dashboards against Grafana's own types (`@grafana/schema`, generated from the schema that Grafana is built
+//! with). TypeScript's compiler checks the dashboards as literals, so an unknown field is an error.
 
 use std::fs;
 use std::process::Command;
@@ -8,15 +8,16 @@ use ebb_tests::cluster::manifests::file;
 use ebb_tests::harness::npm;
 use serde_json::Value;
 
-/// The options and the looks of each kind of panel have types of their own.
+/// The schema has separate types for the options and the appearance of each kind of panel.
 const KINDS: [(&str, &str); 3] = [
     ("timeseries", "timeseries"),
     ("stat", "stat"),
     ("table", "table"),
 ];
 
-/// JSON has words where TypeScript has enumerations. And what a data source adds to the schema's own types: the query of
-/// a variable once more, for its list; of Prometheus, what it marks and how.
+/// Adapts the schema's types. JSON has strings where TypeScript has enumerations. Data sources add fields to the
+/// schema's own types: a variable repeats its query for the list of variables; Prometheus adds what an annotation
+/// marks, and how.
 const LOOSE: &str = "
 type Loose<T> = T extends string ? `${T}` : T extends (infer U)[] ? Loose<U>[]
   : T extends object ? { [K in keyof T]: Loose<T[K]> } : T;

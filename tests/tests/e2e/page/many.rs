@@ -1,4 +1,4 @@
-//! Ten thousand workloads: what is asked is answered at once, the page can be used, and decisions are not held up.
+//! Ten thousand workloads: requests are answered at once, the page is usable, and decisions are not delayed.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,15 +12,16 @@ use crate::cost;
 use crate::size::objects;
 
 const WORKLOADS: usize = 10_000;
-/// Reading all of it in the tests' own API server.
+/// Long, because the replica first reads all objects from the tests' own API server.
 const READY_WITHIN: Duration = Duration::from_secs(300);
-/// The promise, for `/metrics`.
+/// The promised time of a scrape of `/metrics`.
 const SCRAPE: Duration = Duration::from_millis(100);
-/// It is a promise of the release profile, on a machine that does nothing else; tests run neither.
+/// Factor on the promised time. The promise is for the release profile on an otherwise idle machine; tests have
+/// neither.
 const UNOPTIMISED: u32 = 4;
-/// How often it is asked; the median counts, for the machine is not this test's alone.
+/// The number of scrapes. The median counts, because other tests use the machine too.
 const TIMES: usize = 15;
-/// A person does not notice.
+/// A delay that a person does not notice.
 const TYPED: Duration = Duration::from_secs(2);
 
 pub(super) fn many() {
@@ -90,7 +91,7 @@ pub(super) fn many() {
     assert!(median < SCRAPE * UNOPTIMISED, "{median:?}");
 }
 
-/// While `/metrics` is asked without a pause, by two at once, decisions come as often as before.
+/// While two clients scrape `/metrics` without a pause, decisions are as frequent as before.
 fn decisions_go_on(replica: &Autoscaler) {
     let count = || -> f64 {
         let text = replica.get("/metrics").unwrap().1;

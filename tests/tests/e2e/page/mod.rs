@@ -1,4 +1,4 @@
-//! The live page, in a real browser.
+//! The live page in a real browser, and the dashboards.
 
 mod burst;
 mod everybody;

@@ -1,4 +1,4 @@
-//! The same page, of `ebb run`.
+//! The live page of `ebb run`.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) fn run() {
         SOON,
         "Number(document.querySelector('#figures dd').textContent) >= 4",
     );
-    // `ebb top` has the same from the same port.
+    // `ebb top` shows the same data from the same port.
     let mut top = ebb::command(["top", &format!("http://{page}"), "--once"]);
     let output = top.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

@@ -1,20 +1,20 @@
-//! The queries of Grafana's dashboards, with what Grafana would put in for its variables.
+//! The queries of the Grafana dashboards, with values for the variables that Grafana would substitute.
 
 use ebb_tests::cluster::manifests::file;
 use serde_json::Value;
 
 const BOARDS: [&str; 2] = ["ebb-overview", "ebb-workload"];
 
-/// A query, and where it is asked.
+/// A query, and the panel that sends it.
 #[derive(Debug)]
 pub(super) struct Query {
     pub(super) board: String,
-    /// Title of the panel, or what an annotation marks.
+    /// Title of the panel, or name of the annotation.
     pub(super) panel: String,
     pub(super) expression: String,
 }
 
-/// All queries, variables put in.
+/// All queries, with the variables replaced.
 pub(super) fn queries(put_in: &[(&str, &str)]) -> Vec<Query> {
     let mut all = Vec::new();
     for board in BOARDS {
@@ -41,7 +41,7 @@ pub(super) fn queries(put_in: &[(&str, &str)]) -> Vec<Query> {
         for annotation in board["annotations"]["list"].as_array().unwrap() {
             add(&annotation["name"], &annotation["expr"]);
         }
-        // label_values(metric{matching}, label): a workload is chosen by these.
+        // `label_values(metric{matching}, label)`: the queries that list workloads to choose from.
         for variable in board["templating"]["list"].as_array().unwrap() {
             if let Some(query) = variable["definition"].as_str() {
                 let inner = query.strip_prefix("label_values(").unwrap();

@@ -1,4 +1,4 @@
-//! Each alert fires in a real Prometheus over the real programs, by what it is there to tell of.
+//! Each alert fires in a real Prometheus that scrapes the real programs, because its cause occurs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,25 +23,25 @@ use crate::lack::OLD;
 use crate::world::{App, FAST, FIVE, TEN, World};
 
 const NAMESPACE: &str = "alerts";
-/// Between two tries to have something happen: a scrape and an evaluation.
+/// The pause between two attempts to cause an alert: a scrape and an evaluation.
 const AGAIN: Duration = Duration::from_secs(1);
-/// A cold start that is too slow: the alert's bound, and some.
+/// The duration of a cold start that is too slow: above the alert's bound.
 const SLOW: Duration = Duration::from_secs(12);
-/// Connections that cannot be read: more than the alert lets pass.
+/// The number of connections that cannot be read: more than the alert allows.
 const UNREADABLE: usize = 20;
-/// More than one stranger gets seats.
+/// More connections than the report port allows to one client that has not authenticated.
 const CROWD: usize = 200;
-/// The counter of no workload is in a higher slot, in a cluster as small as this.
+/// Slots to search. In a cluster as small as this, no workload's counter is in a higher slot.
 const SLOTS: u32 = 64;
 
-/// Alerts that fired, with the Prometheus that says so.
+/// The alerts that the test has seen fire, and the Prometheus that reported them.
 struct Fired<'a> {
     prometheus: &'a Prometheus,
     by_cause: BTreeSet<&'static str>,
 }
 
 impl Fired<'_> {
-    /// Waits until these have fired, trying again and again to bring it about.
+    /// Waits until these alerts have fired, and repeats `cause` until then.
     #[track_caller]
     fn by(&mut self, alerts: &[&'static str], mut cause: impl FnMut()) {
         for alert in alerts {
@@ -55,7 +55,7 @@ impl Fired<'_> {
         }
     }
 
-    /// Waits until these have fired by what there is already.
+    /// Waits until these alerts have fired from existing causes.
     #[track_caller]
     fn wait(&mut self, alerts: &[&'static str]) {
         self.by(alerts, || ());
@@ -64,7 +64,7 @@ impl Fired<'_> {
 
 pub(super) fn alerts() {
     let world = World::with(&["first"], &["--lease-duration", "6s"]);
-    // One that leads in another cluster, and an agent that reports to it as well.
+    // An autoscaler that leads in another cluster, and an agent that reports to both autoscalers.
     let elsewhere = Cluster::double();
     let other = Autoscaler::start(&elsewhere, "other", &[]);
     let both = [world.replica(), &other];
@@ -122,7 +122,7 @@ pub(super) fn alerts() {
     note(format!("alerts that fired live: {}", all.len()));
 }
 
-/// A cluster's address where nobody listens.
+/// A kubeconfig with an address where nothing listens.
 fn nobody_answers(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("kubeconfig");
     let server = format!(
@@ -135,19 +135,19 @@ fn nobody_answers(folder: &Path) -> std::path::PathBuf {
         "users": [{"name": "u", "user": {}}],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
     });
-    // JSON is YAML.
+    // JSON is valid YAML.
     fs::write(&path, config.to_string()).unwrap();
     path
 }
 
-/// A workload whose pod is on a node that no kubelet runs.
+/// A workload whose pod is on a node without a kubelet.
 fn pending(world: &World) {
     let mut object = deployment(NAMESPACE, "stuck", 1, &opted_in(&[FAST, TEN]));
     object["spec"]["template"]["spec"]["nodeName"] = "node-nowhere".into();
     world.api().apply(&object);
 }
 
-/// What reports can have wrong with them.
+/// Causes the alerts about reports.
 fn by_reports(world: &World, fired: &mut Fired<'_>) {
     let (trust, port) = (trust(world.api()), world.replica().report_port());
     let post = |token: &str, body: Vec<u8>| {
@@ -161,7 +161,7 @@ fn by_reports(world: &World, fired: &mut Fired<'_>) {
     fired.by(&["EbbReportsRejected"], || {
         assert_eq!(post("nonsense", b"{}".to_vec()), 401);
     });
-    // Its figures are as old each time as it has been heard of.
+    // The same report is sent each time with the same `at`, so its values are older each time.
     let pod = Pod {
         uid: "nobody".into(),
         since: 1,
@@ -188,7 +188,7 @@ fn by_reports(world: &World, fired: &mut Fired<'_>) {
     });
 }
 
-/// What pods can have wrong with them, and the nodes they are on.
+/// Causes the alerts about pods, and about the nodes of these pods.
 fn by_pods(world: &World, fired: &mut Fired<'_>) {
     let narrow = ("autoscaling.knative.dev/max-scale", "1");
     let app = world.app(NAMESPACE, "narrow", 1, &[FAST, TEN, narrow]);
@@ -206,8 +206,8 @@ fn by_pods(world: &World, fired: &mut Fired<'_>) {
     let unreadable: Vec<Wire> = (0..UNREADABLE)
         .map(|_| {
             let mut wire = Wire::connect(address);
-            // A method that begins with a small letter is allowed and nobody's: the server takes it, and leaves the
-            // connection open, which the kernel programs do not read any further.
+            // A lower-case method is allowed, but no method has this name. The server accepts it and leaves the
+            // connection open; the kernel programs do not read the connection any further.
             wire.send("get / HTTP/1.1\r\nHost: test\r\n\r\n");
             wire
         })
@@ -220,7 +220,7 @@ fn by_pods(world: &World, fired: &mut Fired<'_>) {
     agent.wake();
 }
 
-/// The agent of the node where the only pod of an app is.
+/// The agent on the node of an app's only pod.
 fn agent_of<'a>(world: &'a World, app: &App<'_>, name: &str) -> &'a Agent {
     app.await_serving(1);
     let pods = world.kubelet.pods();
@@ -231,8 +231,8 @@ fn agent_of<'a>(world: &'a World, app: &App<'_>, name: &str) -> &'a Agent {
         .expect("an agent")
 }
 
-/// Figures that never fit together, as if a CPU had stopped in the middle of a change: a start is noted of which nothing
-/// else is.
+/// Makes a pod's counters inconsistent, as if a CPU had stopped in the middle of a change: the start of a change is
+/// recorded and its end is not.
 fn spoil(agent: &Agent, fired: &mut Fired<'_>) {
     let pins = agent.pins().expect("a bpffs");
     let layout = fs::read_dir(pins).unwrap().flatten();
@@ -259,7 +259,7 @@ fn spoil(agent: &Agent, fired: &mut Fired<'_>) {
     add(u64::MAX);
 }
 
-/// What follows from an API server that is away.
+/// Causes the alerts about an unreachable API server.
 fn by_an_outage(world: &World, fired: &mut Fired<'_>) {
     let app = world.app(NAMESPACE, "web", 1, &[FAST, TEN]);
     let traffic = app.traffic(FIVE);

@@ -1,5 +1,5 @@
-//! An activator with one door, which holds, answers and refuses: what its panels have to show. Its API server is a
-//! double of its own, because the slices are written here.
+//! An activator with one proxied Service port. It queues, answers and refuses requests, so that its panels have data.
+//! Its API server is a double of its own, because this module writes the EndpointSlices.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -24,7 +24,8 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// The door of Service `web` of this namespace, without a pod. `options`: more of the activator's.
+    /// Starts the activator for Service `web` of this namespace, without a pod. `options`: further options of the
+    /// activator.
     pub(super) fn new(namespace: &str, options: &[&str]) -> Self {
         let double = Double::without_controllers();
         let api = Api::new(&double.url(), double.admin_token());
@@ -42,7 +43,7 @@ impl Door {
             .args(["--listen", "127.0.0.1"])
             .args(["--status-address", &status.to_string()])
             .args(["--probe-address", "127.0.0.1:0"])
-            // Reports go nowhere: what is looked at is on this side.
+            // No autoscaler receives the reports, because the test uses only the activator's own metrics.
             .args(["--autoscaler", &format!("http://{nobody}")])
             .args(options)
             .stdin(Stdio::null())
@@ -87,14 +88,14 @@ impl Door {
         self.api.create(&all, &slice).unwrap();
     }
 
-    /// A request that begins to wait.
+    /// Sends a request, which is queued.
     pub(super) fn ask(&self) -> Wire {
         let mut wire = Wire::connect(self.door);
         wire.get("/", "");
         wire
     }
 
-    /// A pod comes up.
+    /// Starts a pod and publishes its endpoint.
     pub(super) fn serve(&mut self) {
         let cgroup = TestCgroup::new();
         let sample = Sample::start(&cgroup);

@@ -1,4 +1,4 @@
-//! A real Prometheus over the real programs under load: each query of each panel, rule and alert has data.
+//! A real Prometheus that scrapes the real programs under load: each query of each panel, rule and alert has data.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -14,7 +14,7 @@ use super::server::{Prometheus, jobs};
 use crate::world::{FAST, FIVE, TEN, World};
 
 const NAMESPACE: &str = "board";
-/// As far as an annotation reaches back, and a scrape.
+/// The longest range of an annotation's query, and a scrape.
 const OFFSET: Duration = Duration::from_secs(17);
 
 pub(super) fn queries() {
@@ -100,8 +100,8 @@ pub(super) fn queries() {
     assert!(empty.is_empty(), "without data:\n{}", empty.join("\n"));
 }
 
-/// What an alert compares, whichever way the comparison goes: in calm it has no sample, and neither has a name that
-/// nobody exports.
+/// The values that an alert compares, whatever the result of the comparison is. Without `bool`, a comparison that is
+/// false has no sample, and neither has a metric that no program exports.
 fn compared(expression: &str) -> String {
     let bools = expression
         .replace(" > ", " > bool ")

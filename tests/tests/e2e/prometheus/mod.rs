@@ -1,4 +1,4 @@
-//! Dashboards, rules and alerts: that each of them fires, and that each query has data.
+//! Dashboards, rules and alerts: each alert fires, and each query has data.
 
 mod boards;
 mod causes;

@@ -1,4 +1,4 @@
-//! The rules by themselves.
+//! Checks of the rule file on its own.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -17,7 +17,7 @@ pub(super) fn rules() -> Vec<Value> {
         .collect()
 }
 
-/// The file, with alerts that fire at once, not after minutes.
+/// The rule file, with alerts that fire at once instead of after minutes.
 pub(super) fn at_once() -> String {
     let text = std::fs::read_to_string(file(RULES)).unwrap();
     let lines = text
@@ -33,7 +33,7 @@ pub(super) fn alerts() -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// promtool makes each alert fire, and not before its time; and there is a runbook for each.
+/// promtool makes each alert fire, and not too early. Each alert has a runbook.
 pub(super) fn fire() {
     for arguments in [
         ["check", "rules", RULES],
@@ -81,7 +81,7 @@ pub(super) fn fire() {
     }
 }
 
-/// The file for a plain Prometheus and the object for the operator are one.
+/// The rule file for a plain Prometheus and the object for the Prometheus Operator have the same rules.
 pub(super) fn same() {
     let source = objects(RULES).remove(0);
     let object = objects("deploy/components/prometheus-operator/rules.yaml").remove(0);

@@ -1,4 +1,4 @@
-//! A Prometheus of Debian's, which scrapes what it is told every second.
+//! A Prometheus of Debian's, which scrapes its targets every second.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::door::Door;
 
-/// What there is to scrape.
+/// The targets to scrape, by job.
 pub(super) fn jobs<'a>(
     agents: impl IntoIterator<Item = &'a Agent>,
     replicas: impl IntoIterator<Item = &'a Autoscaler>,
@@ -39,7 +39,7 @@ pub(super) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes the targets of each job, and keeps `rules`.
+    /// Scrapes the targets of each job, and evaluates `rules`.
     pub(super) fn start(jobs: &[(&str, Vec<SocketAddr>)], rules: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -51,7 +51,7 @@ impl Prometheus {
                 json!({"job_name": job, "honor_labels": true, "static_configs": [{"targets": targets}]})
             })
             .collect();
-        // JSON is YAML.
+        // JSON is valid YAML.
         let config = json!({
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": [at("rules.yaml")],
@@ -85,7 +85,7 @@ impl Prometheus {
         command
     }
 
-    /// The series of a query at any time since the start, each with its values.
+    /// Returns all series of a query since the start, each with its values.
     pub(super) fn ask(&self, query: &str) -> Result<Vec<Value>, String> {
         let parameters = form_urlencoded::Serializer::new(String::new())
             .append_pair("query", query)
@@ -102,7 +102,7 @@ impl Prometheus {
         }
     }
 
-    /// Whether an alert fires, or has.
+    /// True if an alert fires now, or has fired since the start.
     pub(super) fn fired(&self, alert: &str) -> bool {
         let query = format!("ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}");
         self.ask(&query).is_ok_and(|series| !series.is_empty())

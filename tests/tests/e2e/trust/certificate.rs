@@ -1,4 +1,5 @@
-//! The certificate's Secret is part of the installation: filled, kept when it is applied again, missed when it is gone.
+//! The certificate's Secret is part of the installation. The autoscaler fills it, applying the manifests again keeps
+//! its data, and the autoscaler reports its absence.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What is not known never shrinks anything, and nothing at zero is forgotten: cases P1, P2, P4 and P11.
+//! Missing data never causes a scale-down, and no workload at zero is forgotten: cases P1, P2, P4 and P11.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::light::{CARRIES, Light, fast, on_simulated};
 use crate::world::{FAST, TEN, events};
 use crate::zero::{self, Zero};
 
-/// Pods behind a Service are processes in cgroups, at addresses of their own.
+/// Pods behind a Service are processes in cgroups, at their own addresses.
 const SERVED: &[Need] = &[Need::Cgroup, Need::Network];
 
 pub(crate) const CASES: &[Case] = &[
@@ -45,12 +45,13 @@ pub(crate) const CASES: &[Case] = &[
     Case::beside("trust::p4_rollout_at_zero", SERVED, p4_rollout_at_zero),
 ];
 
-/// Longer than a window, two decisions, and what a pod may be silent: whoever shrinks on nothing has done so by then.
+/// Longer than a window, two decisions, and the time for which a pod may go unreported. An autoscaler that scales down
+/// without data has done so by then.
 const LONG: Duration = Duration::from_secs(15);
-/// Resolved again: within a minute, and a decision.
+/// An owner is resolved again within a minute; plus a decision.
 const FOUND_WITHIN: Duration = Duration::from_secs(70);
 
-/// A load that so many pods carry.
+/// A load that this number of pods carries.
 fn for_pods(pods: u32) -> f64 {
     (f64::from(pods) - 0.5) * CARRIES
 }
@@ -98,27 +99,27 @@ fn p1_restart_with_none_of_50_ready() {
     light.assert_never_below("restart-50", "web", 50, LONG);
 }
 
-/// One ReplicaSet's pods are told of, with almost no load; whom the others belong to is not known.
+/// The pods of one ReplicaSet are reported, with almost no load; the owner of the other ReplicaSet's pods is not known.
 fn p1_one_of_two_replicasets_unresolved() {
-    // That the API server has one object and not another only the double can be made to say.
+    // Only the double can return one object and refuse another.
     let mut light = Light::on(Cluster::double());
     light.app("two-sets", "web", 10, &fast(&[("test/template", "1")]));
     light.nodes.load("two-sets", "web", for_pods(10));
     let first = sets(&light, "two-sets");
-    // A rollout that hangs: ten old pods serve, and ten new ones never get ready.
+    // A rollout that hangs: ten old pods serve, and ten new ones never become ready.
     let at = path("apps/v1", "Deployment", "two-sets", "web");
     let patch = json!({"spec": {"template": {"metadata": {"annotations": {"test/template": "2", NEVER_READY: "yes"}}}}});
     light.api().merge(&at, &patch).unwrap();
     eventually("a second ReplicaSet", SOON, || {
         (sets(&light, "two-sets").len() == 2).then_some(())
     });
-    // The one that bears the load is not to be had from here on.
+    // From here on, the API server does not return the ReplicaSet that carries the load.
     let double = light.cluster.as_double().expect("it is the double");
     let owner = format!("/namespaces/two-sets/replicasets/{}", first[0]);
     double.refuse(&owner, 503);
     light.replicas[0].kill();
     light.replicas[0].begin();
-    // Leading is not promised while owners are not known; holding is.
+    // While owners are unknown, the autoscaler does not promise to lead. It promises not to scale down.
     light.assert_never_below("two-sets", "web", 10, Duration::from_secs(45));
     double.refuse(&owner, 0);
     light.replica().await_leading();
@@ -149,14 +150,14 @@ fn p2_owners_unresolved() {
     double.refuse(owner, 503);
     light.replicas[0].kill();
     light.replicas[0].begin();
-    // It leads for all the others, though one owner cannot be had for longer than the start waits.
+    // The replica leads for all other workloads, although one owner is unavailable for longer than the start waits.
     eventually("leading all the same", Duration::from_secs(90), || {
         light.replica().is_leading().then_some(())
     });
     light.nodes.load("resolved", "web", for_pods(3));
     light.await_replicas("resolved", "web", SOON, 3);
     light.assert_never_below("unresolved", "web", 20, LONG);
-    // And says so, where people look.
+    // The autoscaler reports the reason where users look.
     let view = light.replica().workload("unresolved", "web").to_string();
     let said = events(light.api(), "unresolved", "Deployment", "web");
     assert!(
@@ -170,7 +171,7 @@ fn p2_owners_unresolved() {
     });
 }
 
-/// A kind that owns and can be scaled, whose objects Ebb may not read at first.
+/// An owner's kind that can be scaled, and whose objects Ebb may not read at first.
 fn p11_owner_forbidden_then_granted() {
     let light = Light::new();
     light.cluster.namespace("granted");
@@ -191,7 +192,7 @@ fn p11_owner_forbidden_then_granted() {
     light.api().apply(&set);
     light.await_ready("granted", "web-1", 2);
     light.nodes.load("granted", "web-1", for_pods(2));
-    // Long enough to have been asked for in vain.
+    // Long enough for the autoscaler to have tried to read the owner.
     std::thread::sleep(Duration::from_secs(5));
     let refused = light.cluster.audit().iter().any(|entry| {
         let at = entry["requestURI"].as_str().unwrap_or_default();
@@ -233,7 +234,7 @@ fn owned_by(owner: &Value) -> Value {
     }])
 }
 
-/// Defines a kind that may hold anything.
+/// Defines a kind with an arbitrary schema.
 fn define(cluster: &Cluster, group: &str, kind: &str, scale: bool) {
     let singular = kind.to_lowercase();
     let mut version = json!({
@@ -262,7 +263,7 @@ fn define(cluster: &Cluster, group: &str, kind: &str, scale: bool) {
     eventually("the new kind served", SOON, || cluster.api().get(&at).ok());
 }
 
-/// A custom resource that cannot be scaled owns the Deployment, as an operator's does.
+/// A custom resource without a scale subresource owns the Deployment, as an operator's resource does.
 fn p4_owned_by_a_custom_resource() {
     let mut zero = Zero::new();
     let namespace = "owned";
@@ -287,7 +288,7 @@ fn p4_owned_by_a_custom_resource() {
     at_zero(&zero, namespace);
     zero.world.replicas[0].restart();
     zero.world.replica().await_leading();
-    // Longer than it takes to forget an activator, and to hear of one.
+    // Longer than it takes the autoscaler to forget an activator, and to receive a report from one.
     std::thread::sleep(LONG);
     assert!(
         !zero.proxy.newest(namespace, "web").activators.is_empty(),
@@ -296,7 +297,7 @@ fn p4_owned_by_a_custom_resource() {
     zero::assert_answered(&zero, namespace, "web", 5);
 }
 
-/// A Rollout at zero, whose ReplicaSets only it knows. The test is its controller.
+/// A Rollout at zero. Only the Rollout refers to its ReplicaSets. The test is its controller.
 fn p4_rollout_at_zero() {
     let mut zero = Zero::new();
     let namespace = "rollout";

@@ -1,4 +1,5 @@
-//! The path through the activators: leaders that stop and start, and tenants that write EndpointSlices and ports.
+//! The request path through the activators: leaders that stop and start, and tenants that write EndpointSlices and
+//! ports.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::world::{await_event, events};
 use crate::zero::client::{all, assert_all_ok, many};
 use crate::zero::world::{App, TO_ZERO, Zero, shared};
 
-/// Pods are processes in cgroups, at addresses of their own.
+/// Pods are processes in cgroups, at their own addresses.
 const NEEDS: &[Need] = &[Need::Cgroup, Need::Network];
 
 pub(crate) const CASES: &[Case] = &[
@@ -38,7 +39,7 @@ fn slice(namespace: &str, name: &str) -> String {
     path("discovery.k8s.io/v1", "EndpointSlice", namespace, name)
 }
 
-/// The record of a namespace's ports, by Service.
+/// The recorded ports of a namespace, by Service.
 fn record(zero: &Zero, namespace: &str) -> Option<Value> {
     let name = format!("ebb-ports.{namespace}");
     let map = zero
@@ -48,13 +49,13 @@ fn record(zero: &Zero, namespace: &str) -> Option<Value> {
     Some(map.ok()?["data"].clone())
 }
 
-/// The ports recorded of a Service.
+/// The recorded ports of a Service.
 fn ports(record: &Value, service: &str) -> Value {
     let text = record[service].as_str().unwrap_or("{}");
     serde_json::from_str::<Value>(text).unwrap()["ports"].clone()
 }
 
-/// Asserts for a time that a Service leads somewhere.
+/// Asserts for a time that a Service has activator endpoints.
 #[track_caller]
 fn assert_leads_somewhere(app: &App<'_>, time: Duration) {
     let until = Instant::now() + time;
@@ -122,7 +123,7 @@ fn p12_renamed() {
     assert_all_ok(&all(requests));
 }
 
-/// What a tenant with rights to EndpointSlices writes changes no port, and leads nobody else's requests.
+/// EndpointSlices that a tenant writes with its own permissions change no port, and redirect nobody else's requests.
 fn t2_slices() {
     let zero = shared();
     let api = zero.world.api();
@@ -144,7 +145,8 @@ fn t2_slices() {
             "endpoints": [{"addresses": ["10.200.0.9"], "conditions": {"ready": true}}],
         })
     };
-    // The victim's own port for a Service of the attacker's; and by a name that Ebb gives to none.
+    // The victim's port for a Service of the attacker's, once under a name like Ebb's, and once under a name that Ebb
+    // never uses.
     for (namespace, name, service) in [
         ("t2-evil", "web-ebb", "web"),
         ("t2-evil", "forged", "other"),
@@ -153,7 +155,7 @@ fn t2_slices() {
             .unwrap();
         await_event(api, namespace, "EndpointSlice", name, "ForeignSlice");
     }
-    // And Ebb's own slice, as far as somebody in the victim's namespace can.
+    // Somebody in the victim's namespace changes Ebb's own slice, as far as the API server permits it.
     let good = slice_of(&zero, "t2-victim");
     let edit = json!({
         "metadata": {"labels": {"kubernetes.io/service-name": "other"}},
@@ -176,7 +178,7 @@ fn t2_slices() {
     assert_eq!(said.len(), 1, "{said:?}");
 }
 
-/// A namespace that asks for thousands of ports gets its share, is told so, and the others get theirs.
+/// A namespace that requests thousands of ports gets its share and an Event about it; the others get their ports.
 fn t5_ports() {
     let zero = shared();
     let api = zero.world.api();

@@ -1,4 +1,4 @@
-//! The way to the API server, and what is written over it: cases P5 to P9.
+//! The connection to the API server, and the writes over it: cases P5 to P9.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,15 +35,15 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// As promised.
+/// The promised time.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
 
-/// A load that so many pods carry.
+/// A load that this number of pods carries.
 fn for_pods(pods: u32) -> f64 {
     (f64::from(pods) - 0.5) * CARRIES
 }
 
-/// A cluster whose one replica reaches its API server over a way that can go wrong.
+/// A cluster whose only replica reaches its API server over a connection that can fail.
 fn over(way: impl FnOnce(&Cluster) -> ApiWay) -> (Light, ApiWay) {
     let cluster = Cluster::new();
     let way = way(&cluster);
@@ -65,7 +65,7 @@ fn over(way: impl FnOnce(&Cluster) -> ApiWay) -> (Light, ApiWay) {
     (light, way)
 }
 
-/// A Deployment of three pods under their load, decided on.
+/// A Deployment of three pods under their load, with a decision on it.
 fn three(light: &Light, namespace: &str) {
     light.app(namespace, "web", 3, &fast(&[]));
     light.nodes.load(namespace, "web", for_pods(3));
@@ -78,7 +78,7 @@ fn three(light: &Light, namespace: &str) {
         });
 }
 
-/// A gauge or counter of a replica; NaN where it is not told.
+/// A gauge or counter of a replica; NaN if it is not exported.
 fn metric(replica: &Autoscaler, sample: &str) -> f64 {
     let (_, text) = replica.get("/metrics").unwrap_or_default();
     let mut lines = text.lines();
@@ -99,7 +99,7 @@ fn p5_connections_freeze() {
     three(&light, "frozen");
     way.freeze();
     let frozen = Instant::now();
-    // What happens from now on is told by no watch there is.
+    // No existing watch delivers the changes from here on.
     light.app("frozen", "new", 1, &fast(&[]));
     light.nodes.load("frozen", "web", for_pods(6));
     let scaled = eventually("scaled up over another connection", SOON, || {
@@ -128,7 +128,7 @@ fn p5_a_server_that_never_answers() {
     three(&light, "silent");
     way.set(Mode::Silent);
     let silent = Instant::now();
-    // Nobody may act on what is known from before.
+    // The autoscaler must not act on outdated data.
     light.nodes.load("silent", "web", 0.0);
     let stale = eventually("told that nothing is heard", SOON, || {
         let (code, _) = status(light.replica(), "/healthz")?;
@@ -145,7 +145,7 @@ fn p5_a_server_that_never_answers() {
     assert!(!light.replica().is_leading(), "stepped down by its clock");
     let age = age_of_pods(light.replica());
     assert!(age > 29.0, "{age}");
-    // Nobody sees the load come back but the reports.
+    // Only the reports show that the load returns.
     light.nodes.load("silent", "web", for_pods(3));
     thread::sleep(Duration::from_secs(5));
     way.set(Mode::Open);
@@ -163,7 +163,7 @@ fn p5_a_server_that_never_answers() {
     ));
 }
 
-/// Writes that replica has asked for, but those of its Lease.
+/// Writes of a replica, without those of its Lease.
 fn writes(light: &Light, replica: &Autoscaler) -> Vec<String> {
     let of = |entry: &Value| {
         let ids = &entry["user"]["extra"]["authentication.kubernetes.io/credential-id"];
@@ -198,14 +198,14 @@ fn p6_a_leader_that_was_stopped() {
             .all(|name| known(first, name) && known(second, name))
             .then_some(())
     });
-    // Orders are due all the time, so the stop comes between a decision and its write, or while one is under way.
+    // Writes are due all the time, so the stop falls between a decision and its write, or during a write.
     for name in &names {
         light.nodes.load("stopped", name, for_pods(3));
     }
     thread::sleep(Duration::from_millis(900));
     first.signal(Signal::SIGSTOP);
     let stopped = Instant::now();
-    // What it had sent by then is answered without it.
+    // Requests sent before the stop are still answered.
     thread::sleep(Duration::from_secs(1));
     let before = writes(&light, first).len();
     eventually("the standby leads", SOON, || {
@@ -231,13 +231,13 @@ fn p6_a_leader_that_was_stopped() {
 }
 
 fn p7_somebody_else_changes_replicas() {
-    // Less than a write may take, more than a report, which a burst is seen by.
+    // Less than a write may take, and more than a report interval, so that the burst is noticed.
     const LATE: Duration = Duration::from_secs(2);
     let (light, way) = over(|cluster| ApiWay::to(&cluster.url()));
     three(&light, "meanwhile");
     let replica = light.replica();
     let at = path("apps/v1", "Deployment", "meanwhile", "web");
-    // It hears of changes late, and decides meanwhile.
+    // The autoscaler receives changes late, and decides before it receives them.
     way.set(Mode::Late(LATE));
     let changed = Instant::now();
     let nine = json!({"spec": {"replicas": 9}});
@@ -248,7 +248,7 @@ fn p7_somebody_else_changes_replicas() {
         (metric(replica, sample) >= 1.0).then_some(())
     });
     way.set(Mode::Open);
-    // Decided anew, on what somebody else has written.
+    // A new decision, based on the replicas that somebody else has written.
     light.await_replicas("meanwhile", "web", SOON, 12);
     let history = light.scales.history("meanwhile", "web");
     let after: Vec<_> = history
@@ -274,7 +274,7 @@ fn p8_replicas_where_the_kind_says() {
     let light = Light::new();
     light.cluster.namespace("fleet");
     let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    // A kind of that group may be scaled as Ebb is installed.
+    // Ebb may scale kinds of this group as installed.
     light.api().apply(&json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "rollouts.argoproj.io"},
@@ -333,7 +333,7 @@ fn p8_replicas_where_the_kind_says() {
     size(3);
     let note = crate::world::await_event(light.api(), "fleet", "Rollout", "web", "ScaledDown");
     assert!(note.starts_with("from 5 to "), "{note}");
-    // Somebody changes it, and it is read again.
+    // Somebody changes the object, and the autoscaler reads it again.
     light.nodes.load("fleet", "web", for_pods(5));
     size(5);
     light

@@ -1,4 +1,4 @@
-//! A control plane that can be trusted: the cases from the field, by their ids.
+//! A control plane that can be trusted: cases from production use, by their ids.
 
 mod certificate;
 mod cluster;
@@ -25,7 +25,7 @@ pub(crate) const CASES: &[&[Case]] = &[
     security_md::CASES,
 ];
 
-/// A cluster with all of ours in it but the programs.
+/// A cluster with all manifests of Ebb installed, without running programs.
 static INSTALLED: Shared<Cluster> = Shared::new();
 
 fn installed() -> Held<Cluster> {
@@ -36,7 +36,7 @@ fn installed() -> Held<Cluster> {
     })
 }
 
-/// Ends it.
+/// Ends the shared cluster.
 pub(crate) fn end() {
     INSTALLED.end();
 }

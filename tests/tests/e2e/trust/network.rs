@@ -1,4 +1,4 @@
-//! T10: what of an activator can be reached from where, as far as the network can tell.
+//! T10: which ports of an activator can be reached from where, as far as a NetworkPolicy can define it.
 
 use std::process::Command;
 
@@ -21,7 +21,7 @@ pub(crate) const CASES: &[Case] = &[
 
 const POLICY: &str = "deploy/components/activator/network-policy.yaml";
 
-/// The ports on which activators stand in for Services.
+/// True for the port range of proxied Services.
 fn is_doors(port: &Value) -> bool {
     port["port"] == 20_000 && port["endPort"] == 29_999
 }
@@ -37,7 +37,7 @@ fn status_port() {
     }
 }
 
-/// With the patch that `docs/security.md` has, the doors are open to the namespaces that it names.
+/// With the patch in `docs/security.md`, the proxied Service ports are open only to the namespaces named there.
 fn closed() {
     const BEGIN: &str = "```yaml\n# kustomization.yaml\n";
     let text = std::fs::read_to_string(manifests::file("docs/security.md")).unwrap();

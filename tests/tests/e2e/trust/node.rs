@@ -1,4 +1,4 @@
-//! What somebody who has the agent's account of one node can do with it: see and report that node's pods.
+//! What an attacker with the agent's token of one node can do: read and report that node's pods.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// A pod of the agent's on a node.
+/// Creates an agent pod on a node.
 fn agent_pod(api: &Api, name: &str, node: &str) -> Value {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": SYSTEM},
@@ -40,7 +40,7 @@ fn agent_pod(api: &Api, name: &str, node: &str) -> Value {
     api.create(&path("v1", "Pod", SYSTEM, ""), &pod).unwrap()
 }
 
-/// With the file in `deploy/control-plane`, on an API server that has it.
+/// With the files in `deploy/control-plane`, on an API server that uses them.
 fn own_node() {
     const PLACE: &str = "/etc/kubernetes/ebb";
     let folder = tempfile::tempdir().unwrap();
@@ -62,7 +62,8 @@ fn own_node() {
     let pods = list(&agent, own).expect("its own node's");
     assert_eq!(pods["items"][0]["metadata"]["name"], "agent");
     let watched = format!("{own}&watch=true&timeoutSeconds=1&resourceVersion=0");
-    // A watch's answer is a row of objects and no JSON by itself: then there is no status of a refusal.
+    // A watch's response is a sequence of objects and not one JSON document. The client cannot parse it and reports
+    // code 0, which is not the code of a refusal.
     assert!(list(&agent, &watched).map_or_else(|refused| refused.code == 0, |_| true));
     for other in [
         "",
@@ -75,19 +76,19 @@ fn own_node() {
         assert_denied(list(&agent, other));
     }
     assert_denied(list(&cluster.api_as("ebb-agent"), own));
-    // Nobody else is limited.
+    // No other account is limited.
     let autoscaler = cluster.api_as("ebb-autoscaler");
     list(&autoscaler, "").expect("all pods are its business");
 }
 
-/// An authorizer that denies because it cannot be reached is an internal error to the client.
+/// If an authorizer denies because it cannot be reached, the client gets an internal error.
 #[track_caller]
 fn assert_denied(result: Result<Value, Refused>) {
     let refused = result.expect_err("not refused");
     assert_eq!(refused.code, 500, "{refused:?}");
 }
 
-/// From the moment the pod is gone: the report port asks the API server again in time.
+/// A token is invalid once its pod is gone: the report port asks the API server again in time.
 fn deleted_pod() {
     let world = shared();
     let api = world.api();

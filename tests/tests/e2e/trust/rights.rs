@@ -1,4 +1,4 @@
-//! T9: what somebody who has the autoscaler's account cannot do with it, because RBAC or admission refuses.
+//! T9: what an attacker with the autoscaler's account cannot do, because RBAC or an admission policy denies it.
 
 use std::process::Command;
 
@@ -41,7 +41,7 @@ const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const SERVICE: &str = "kubernetes.io/service-name";
 
-/// A pod in a namespace, with something of everything that could be changed.
+/// Creates a pod with a value in every field that could be changed.
 fn pod(api: &Api, namespace: &str) -> String {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -55,8 +55,8 @@ fn pod(api: &Api, namespace: &str) -> String {
     path("v1", "Pod", namespace, "victim")
 }
 
-/// Waits until a policy is in force, which takes a moment after it was written: until then `attempt`, which changes
-/// nothing, is not refused.
+/// Waits until a policy is in force, which takes a moment after it is written. Until then `attempt`, which changes
+/// nothing, is not denied.
 #[track_caller]
 fn await_policy(attempt: impl Fn() -> Result<Value, Refused>) {
     eventually("the policy in force", SOON, || attempt().err());
@@ -86,7 +86,7 @@ fn pods() {
     }
 }
 
-/// Tries everything that can be changed of a pod.
+/// Tries to change everything in a pod.
 #[track_caller]
 fn only_the_cost(everybody: &Api, account: &Api, pod: &str) {
     let image = json!({"spec": {"containers": [{"name": "app", "image": "bad"}]}});
@@ -109,7 +109,7 @@ fn only_the_cost(everybody: &Api, account: &Api, pod: &str) {
         json!({"metadata": {"annotations": {"theirs": "2"}}}),
         json!({"metadata": {"annotations": {"theirs": null}}}),
         json!({"metadata": {"annotations": {"another": "1"}}}),
-        // Under the cover of what it may.
+        // Together with a permitted change.
         json!({"metadata": {"annotations": {COST: "1", "another": "1"}}}),
         json!({"metadata": {"annotations": {COST: "1"}}, "spec": image["spec"]}),
     ] {
@@ -118,7 +118,7 @@ fn only_the_cost(everybody: &Api, account: &Api, pod: &str) {
     let status = json!({"status": {"phase": "Failed"}});
     assert_forbidden(account.merge(&format!("{pod}/status"), &status));
     assert_forbidden(account.delete(pod));
-    // Nobody else is limited.
+    // No other account is limited.
     everybody.merge(pod, &image).expect("an administrator");
 }
 
@@ -162,7 +162,7 @@ fn slices() {
     }
     let empty = account.merge(&own, &json!({"endpoints": []}));
     empty.expect("its job");
-    // What somebody else has changed of it is written back.
+    // The account may revert changes that somebody else made to its slice.
     let at_own = format!("{own}?fieldManager=ebb-autoscaler&force=true");
     let apply = || {
         let slice = of_ours("web-ebb", 20_000);
@@ -176,7 +176,7 @@ fn slices() {
         assert_ne!(back["metadata"]["labels"][label], "another");
     }
     account.delete(&own).expect("its job");
-    // Somebody else's, also under the name that ours would have.
+    // Slices of another manager, also under the name that Ebb would use.
     for name in ["web-abcde", "web-ebb"] {
         everybody.apply(&slice("slices", name, "web", THEIRS, 8_080));
         let taken = json!({"metadata": {"labels": {MANAGED_BY: OURS}}});
@@ -186,7 +186,7 @@ fn slices() {
     }
 }
 
-/// With a right to all of the namespace's, because RBAC cannot say which may be created.
+/// With a permission for all ConfigMaps of the namespace, because RBAC cannot restrict which names may be created.
 fn config_maps() {
     const POLICY: &str = "ebb-autoscaler-records";
     let cluster = installed();
@@ -206,7 +206,7 @@ fn config_maps() {
         |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
     let all = at("");
     let record = "ebb-ports.shop";
-    // RBAC takes a moment too.
+    // RBAC also takes a moment to be in force.
     eventually("its job", SOON, || account.create(&all, &map(record)).ok());
     await_policy(|| account.create(&format!("{all}?dryRun=All"), &map("another")));
     assert_denied(account.create(&all, &map("another")), POLICY);
@@ -239,7 +239,7 @@ fn secrets() {
         assert_forbidden(account.create(&all, &token));
         assert_forbidden(account.get(&all));
     }
-    // Nor can its own Secret be made one that the API server fills with a token.
+    // The account cannot turn its own Secret into one that the API server fills with a token, either.
     let own = path("v1", "Secret", SYSTEM, "ebb-autoscaler-tls");
     let mut secret = account.get(&own).expect("its own");
     secret["type"] = token["type"].clone();
@@ -249,7 +249,7 @@ fn secrets() {
     assert_eq!(refused.code, 422, "{refused:?}");
 }
 
-/// Everything in another namespace, and under other names: the policies are about the accounts there.
+/// Everything in another namespace, and under other names: the policies apply to the accounts there.
 fn another_namespace() {
     let cluster = Cluster::new();
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! `docs/security.md` has commands and what they print: they print that.
+//! `docs/security.md` contains commands and their output: the commands print that output.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,11 +14,11 @@ pub(crate) const CASES: &[Case] = &[Case::beside(
     commands,
 )];
 
-/// What the commands of the document begin with, and where they end.
+/// The lines that begin and end a block of commands in the document.
 const BEGIN: &str = "```console";
 const END: &str = "```";
 
-/// A command, and the lines it is to print.
+/// A command, and the lines that it must print.
 struct Example {
     command: String,
     prints: Vec<String>,
@@ -65,7 +65,8 @@ fn commands() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What a command prints, on either stream. A `no` of kubectl's is an exit code too, and said in its words.
+/// Returns the output of a command, from both streams. If kubectl answers `no`, its exit code is not 0, but the output
+/// says so too.
 fn run(command: &str, programs: &Path, kubeconfig: &Path) -> Vec<String> {
     let output = Command::new("sh")
         .args(["-c", &format!("({command}) 2>&1")])

@@ -1,4 +1,4 @@
-//! One tenant's objects cost the others nothing: cases T1, T4 and T8.
+//! One tenant's objects do not affect other tenants: cases T1, T4 and T8.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// A pod of nobody's controller, with an owner of the tenant's choice.
+/// A pod without a controller, with an owner of the tenant's choice.
 pub(crate) fn pod(namespace: &str, name: &str, owner: &Value, node: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -41,7 +41,7 @@ fn reference(api_version: &str, kind: &str, name: &str, uid: &Value) -> Value {
     json!({"apiVersion": api_version, "kind": kind, "name": name, "uid": uid, "controller": true})
 }
 
-/// The victim's ReplicaSet, as its pods name it.
+/// An owner reference to the victim's ReplicaSet, as its pods have it.
 fn victim(light: &Light) -> Value {
     let sets = light
         .api()
@@ -66,7 +66,7 @@ fn t1_foreign_uid() {
     light.nodes.load("victim", "web", 1.0);
     light.cluster.namespace("evil");
     let owner = victim(&light);
-    // A garbage collector takes such a pod away, and the tenant makes it anew.
+    // A garbage collector deletes such a pod, and the tenant creates it again.
     for number in 0..5 {
         let pod = pod("evil", &format!("evil-{number}"), &owner, "sim-a");
         light
@@ -85,7 +85,7 @@ fn t1_foreign_uid() {
     assert_eq!(pods, [1], "{}", light.replica().workload("victim", "web"));
 }
 
-/// A pod that nobody reports, so that the victim's figures would be stale for ever.
+/// A pod that no agent reports: it must not make the victim's metrics stale for ever.
 fn t1_never_reported() {
     let light = Light::new();
     light.app(
@@ -108,10 +108,10 @@ fn t1_never_reported() {
     light.assert_fell_with_its_load("victim", "web", 2.5 * CARRIES, ended);
 }
 
-/// Bytes of an owner's name, just under what etcd takes with the rest of the object.
+/// Bytes of an owner's name. Together with the rest of the object it is just below etcd's limit.
 const NAME: usize = 900 << 10;
-/// MiB that ten such pods may cost: to read them takes several times their nine, and the allocator keeps some of it. A
-/// copy of the name in each metric and each Event takes hundreds.
+/// MiB that ten such pods may cost. Reading the pods' 9 MiB takes several times as much, and the allocator keeps some
+/// of it. A copy of the name in each metric and each Event would take hundreds of MiB.
 const COSTS: f64 = 64.0;
 
 fn t4_long_names() {
@@ -141,7 +141,8 @@ fn t4_long_names() {
     let events = light
         .api()
         .list(&path("events.k8s.io/v1", "Event", "evil", ""));
-    // https://github.com/kubernetes/kubernetes/blob/v1.34.0/pkg/apis/core/validation/events.go: a note has 1 kB.
+    // https://github.com/kubernetes/kubernetes/blob/v1.34.0/pkg/apis/core/validation/events.go: a note has at most 1
+    // kB.
     for event in &events {
         assert!(
             event.to_string().len() < 16 << 10,
@@ -149,7 +150,7 @@ fn t4_long_names() {
         );
     }
     let grown = cost::own(light.replica().pid()) - before;
-    // What was read of them is given back; the allocator keeps a few pages.
+    // The memory of read pods is freed; the allocator keeps a few pages.
     note(format!(
         "T4: 10 pods whose owner's name has 900 KB: {grown:.1} MiB more, {} Events",
         events.len()
@@ -161,8 +162,8 @@ fn t4_long_names() {
     assert!(grown < COSTS, "{grown} MiB");
 }
 
-/// Requests a second that one namespace may cost for good: a question a second, which takes up to four of them, and as many
-/// again for everything else.
+/// Requests per second that one namespace may cost permanently: one owner look-up a second, which takes up to four
+/// requests, and four requests a second for everything else.
 const RATE: f64 = 8.0;
 
 fn t8_owners_that_cannot_be() {
@@ -184,7 +185,7 @@ fn t8_owners_that_cannot_be() {
             .create("/api/v1/namespaces/evil/pods", &pod)
             .unwrap();
     }
-    // A few tries each, a second or two apart; then there is quiet.
+    // A few tries for each owner, one to two seconds apart; then no more requests.
     std::thread::sleep(Duration::from_secs(20));
     let begun = light.cluster.audit().len();
     let over = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! One request on a connection of its own, to wherever the Service leads at that moment.
+//! One request on a new connection, to an endpoint of the Service at that moment.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,21 +10,21 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time;
 
-/// Longer than anything here takes.
+/// Longer than any request in these tests takes.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: String,
-    /// Who was asked.
+    /// The endpoint that answered.
     pub(crate) from: SocketAddr,
     pub(crate) sent: Instant,
     pub(crate) received: Instant,
 }
 
-/// Where the next connection goes.
+/// Chooses the endpoint of the next connection.
 pub(crate) trait Pick: Fn() -> Option<SocketAddr> + Send + Sync + 'static {}
 
 impl<F: Fn() -> Option<SocketAddr> + Send + Sync + 'static> Pick for F {}
@@ -32,7 +32,7 @@ impl<F: Fn() -> Option<SocketAddr> + Send + Sync + 'static> Pick for F {}
 /// Sends a request.
 ///
 /// # Errors
-/// The connection is refused, or breaks off.
+/// The connection is refused or aborted.
 pub(crate) async fn get(pick: impl Pick, path: String) -> Result<Answer, String> {
     let sent = Instant::now();
     let asked = async {
@@ -68,7 +68,7 @@ pub(crate) async fn get(pick: impl Pick, path: String) -> Result<Answer, String>
         .map_err(|_| "no answer".to_owned())?
 }
 
-/// Sends as many requests at once.
+/// Sends `count` requests at once.
 pub(crate) fn many(
     count: usize,
     pick: &(impl Pick + Clone),
@@ -81,12 +81,12 @@ pub(crate) fn many(
     })
 }
 
-/// Sends one, and does not wait.
+/// Sends one request without waiting for its response.
 pub(crate) fn one(pick: &(impl Pick + Clone), path: &str) -> JoinHandle<Result<Answer, String>> {
     many(1, pick, path).remove(0)
 }
 
-/// What came of requests.
+/// Waits for the results of requests.
 pub(crate) fn all(
     requests: Vec<JoinHandle<Result<Answer, String>>>,
 ) -> Vec<Result<Answer, String>> {
@@ -99,6 +99,8 @@ pub(crate) fn all(
     })
 }
 
+/// Asserts that all requests succeeded.
+///
 /// # Panics
 /// A request was not answered with 200.
 #[track_caller]

@@ -1,4 +1,4 @@
-//! What may go wrong on the way from zero: a clear answer, a metric, and nothing wedged.
+//! Failures while a workload scales up from zero: a clear response, a metric, and nothing stuck.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use ebb_tests::harness::{eventually, note};
 use super::client::{all, assert_all_ok, many, one};
 use super::world::{App, MAX_WAIT, TO_ZERO, Zero, shared};
 
-/// A hundred on each of two activators.
+/// About a hundred on each of two activators.
 const REQUESTS: usize = 200;
 
-/// The first pod of an app that runs, ready or not.
+/// The first pod of an app that is started, ready or not.
 #[track_caller]
 fn await_started(zero: &Zero, app: &App<'_>) -> String {
     let pods = zero.world.kubelet.watcher();
@@ -46,7 +46,7 @@ pub(super) fn pod_never_ready() {
     let zero = shared();
     let app = zero.app("never-ready", "web", &[(START_DELAY, "1s")]);
     app.await_zero();
-    // From here on it takes for ever.
+    // From here on, a pod never becomes ready.
     let (namespace, name) = app.names();
     let never = serde_json::json!({"spec": {"template": {"metadata": {"annotations": {START_DELAY: "1h"}}}}});
     let at = path("apps/v1", "Deployment", namespace, name);
@@ -69,7 +69,7 @@ pub(super) fn pod_never_ready() {
         "reason=\"waited-too-long\"",
     );
     assert_eq!(counted as u64, 3);
-    // It is mended, and serves.
+    // Once corrected, the workload serves.
     let mended = serde_json::json!({"spec": {"template": {"metadata": {"annotations": {START_DELAY: "0s"}}}}});
     zero.world.api().merge(&at, &mended).unwrap();
     assert_all_ok(&all(vec![one(&app.pick(), "/")]));
@@ -102,7 +102,7 @@ pub(super) fn activator_killed() {
         cut.iter().all(|answer| answer.is_err()),
         "an answer of somebody else: {cut:?}"
     );
-    // The rest is the other's.
+    // The other activator has the rest.
     assert!((60..=140).contains(&ok.len()), "{} answered", ok.len());
     let alone = |app: &App<'_>| {
         let activators = app.endpoints().activators;
@@ -110,7 +110,7 @@ pub(super) fn activator_killed() {
     };
     eventually("out of the slice", TO_ZERO, || alone(&app).then_some(()));
     let out = killed.elapsed();
-    // What is left wakes it, also alone.
+    // The remaining activator wakes the workload, also alone.
     app.await_zero();
     assert_all_ok(&all(many(10, &app.pick(), "/")));
     let restarted = Instant::now();
@@ -131,7 +131,7 @@ pub(super) fn activator_killed() {
     ));
 }
 
-/// One that is told to go leaves the slices first, and whoever comes meanwhile is answered.
+/// An activator that is told to terminate leaves the slices first, and answers requests that arrive meanwhile.
 pub(super) fn activator_restarted() {
     let zero = shared();
     let app = zero.app("restarted", "web", &[]);

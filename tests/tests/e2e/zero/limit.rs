@@ -1,4 +1,4 @@
-//! A hard limit, behind a Service that leads to an activator always.
+//! A hard limit, with an activator permanently in the request path.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::world::{TO_ZERO, shared};
 const REQUESTS: usize = 40;
 const EACH: Duration = Duration::from_millis(50);
 
-/// One at a time on the one pod there may be: so many requests take as long as all of them one after the other.
+/// One request at a time on the only pod allowed: the requests take as long as all of them one after the other.
 pub(super) fn one_at_a_time() {
     let zero = shared();
     let app = zero.app_behind(
@@ -47,7 +47,7 @@ pub(super) fn one_at_a_time() {
             &format!("/?sleep={}", EACH.as_millis()),
         )
     };
-    // The first lot brings the pod.
+    // The first requests start the pod.
     assert_all_ok(&all(ask()));
     let begun = Instant::now();
     let requests = ask();

@@ -1,4 +1,5 @@
-//! To zero and back, in a cluster: the activators enter the path of an ordinary Service, hold what comes, and leave it.
+//! To zero and back, in a cluster: the activators enter the request path of an ordinary Service, queue requests, and
+//! leave the path.
 
 pub(crate) mod client;
 mod failures;
@@ -14,7 +15,7 @@ use ebb_tests::harness::{Case, Need};
 pub(crate) use self::client::get;
 pub(crate) use self::world::{TO_ZERO, Zero, end};
 
-/// Pods are processes in cgroups, at addresses of their own.
+/// Pods are processes in cgroups, at their own addresses.
 const NEEDS: &[Need] = &[Need::Cgroup, Need::Network];
 
 pub(crate) const CASES: &[Case] = &[
@@ -47,10 +48,10 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// Sends so many requests at once to wherever a Service leads.
+/// Sends this number of requests at once to the endpoints of a Service.
 ///
 /// # Panics
-/// One is not answered with 200.
+/// A request is not answered with 200.
 #[track_caller]
 pub(crate) fn assert_answered(zero: &Zero, namespace: &str, service: &str, requests: usize) {
     let pick = zero.proxy.pick(namespace, service);

@@ -1,4 +1,4 @@
-//! In the path only while there is something to hold.
+//! Activators are in the request path only while requests may have to be queued.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,13 @@ use super::client::{all, assert_all_ok, many, one};
 use super::world::{TO_ZERO, shared};
 use crate::world::TEN;
 
-/// What is promised.
+/// The promised time.
 const OUT_WITHIN: Duration = Duration::from_secs(2);
-/// Longer than everything else here takes together.
+/// Longer than everything else in this test together.
 const LONG: &str = "/?sleep=12000";
 
-/// With room for a burst the activators leave, new connections go straight to the pods, and what began goes on.
+/// With excess burst capacity, the activators leave the request path, new connections go directly to the pods, and
+/// requests in flight continue.
 pub(super) fn leaves() {
     let zero = shared();
     let reserve = ("autoscaling.knative.dev/target-burst-capacity", "5");
@@ -25,7 +26,7 @@ pub(super) fn leaves() {
         app.newest().activators.is_empty().then_some(())
     });
     let took = back.elapsed();
-    // Every node knows a moment later.
+    // All nodes receive the change a moment later.
     eventually("known to all", TO_ZERO, || {
         app.endpoints().activators.is_empty().then_some(())
     });
@@ -49,7 +50,7 @@ pub(super) fn leaves() {
     ));
 }
 
-/// A load that the pods cannot carry brings them back in.
+/// A load above the capacity of the pods brings the activators back into the request path.
 pub(super) fn comes_back_in_a_burst() {
     let zero = shared();
     let reserve = ("autoscaling.knative.dev/target-burst-capacity", "5");
@@ -58,7 +59,7 @@ pub(super) fn comes_back_in_a_burst() {
     let app = zero.app("burst-path", "web", &[TEN, reserve, most, least]);
     eventually("a pod, and it alone", TO_ZERO, || {
         let endpoints = app.endpoints();
-        // What begins before its agent knows it is seen from the next request on.
+        // The agent may learn of a pod after its first requests; it counts the pod from the next request on.
         let view = app.view();
         let counted = view["ready_replicas"] == 1 && view["pods_without_metrics"] == 0;
         (counted && endpoints.pods.len() == 1 && endpoints.activators.is_empty()).then_some(())

@@ -1,4 +1,4 @@
-//! A request that races the step to zero is never refused, whichever of the two comes first.
+//! A request that races with the scale-down to zero is never refused, whichever of the two is first.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -10,12 +10,12 @@ use ebb_tests::harness::{full, note};
 use super::client::{all, one};
 use super::world::{App, TO_ZERO, shared};
 
-/// Workloads beside each other, and rounds of each.
+/// The number of workloads, which run concurrently, and the rounds of each workload.
 fn rounds() -> (u64, u64) {
     if full() { (50, 10) } else { (8, 4) }
 }
 
-/// The request comes this long before or after the step at most.
+/// The maximum time between the request and the write of zero replicas, in either direction.
 const AROUND: Duration = Duration::from_millis(800);
 
 pub(super) fn racing() {
@@ -63,7 +63,7 @@ struct Outcome {
 
 fn race(app: &App<'_>, workload: u64, rounds: u64) -> Outcome {
     let mut outcome = Outcome::default();
-    // From the end of a request to the order to zero that follows, as it was the last time.
+    // The time from the end of a request to the following write of zero replicas, as measured in the last round.
     let mut idle = Duration::from_secs(9);
     let mut last = one_request(app, &mut outcome);
     for round in 0..rounds {
@@ -78,7 +78,7 @@ fn race(app: &App<'_>, workload: u64, rounds: u64) -> Outcome {
             scale.map(|(_, at)| at)
         };
         let until = last + TO_ZERO;
-        // Late ones wait for the order itself, and so hit what follows it.
+        // Late requests wait for the write itself, so they arrive in the moments after it.
         let mut ordered = zero_since(last);
         while Instant::now() < until {
             ordered = zero_since(last);
@@ -97,7 +97,7 @@ fn race(app: &App<'_>, workload: u64, rounds: u64) -> Outcome {
             idle = ordered - last;
         } else {
             outcome.before += 1;
-            // It was too early by an unknown time; the next one waits longer.
+            // The request was too early by an unknown time, so the next one waits longer.
             idle += Duration::from_millis(100);
         }
         last = one_request(app, &mut outcome);
@@ -109,7 +109,7 @@ fn one_request(app: &App<'_>, outcome: &mut Outcome) -> Instant {
     let answer = all(vec![one(&app.pick(), "/")]).remove(0);
     match answer {
         Ok(answer) if answer.status == 200 => {
-            // Activators have ports of their own.
+            // The ports of activators differ from the pods' port.
             match answer.from.port() {
                 8080 => outcome.pod += 1,
                 _ => outcome.activator += 1,
@@ -123,7 +123,7 @@ fn one_request(app: &App<'_>, outcome: &mut Outcome) -> Instant {
     }
 }
 
-/// How far from the order, and on which side of it: the same in every run.
+/// The distance of a request from the write, and whether the request is before it: the same in every run.
 fn offset(workload: u64, round: u64) -> (Duration, bool) {
     let mut hasher = DefaultHasher::new();
     (workload, round).hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! From zero: the first request, and a thousand at once.
+//! Scale-up from zero: the first request, and a thousand requests at once.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use ebb_tests::harness::{eventually, note};
 use super::client::{all, assert_all_ok, many, one};
 use super::world::{TO_ZERO, shared};
 
-/// Rounds of which the median is taken.
+/// The number of rounds; the test uses the median.
 const ROUNDS: usize = 20;
 
-/// The pod's own start is what Kubernetes and the pod take from the order until the pod is among the endpoints. What
-/// comes before and after it is added here.
+/// Measures the time that Ebb adds to a pod's own start. The pod's own start is the time from the write of the replicas
+/// until the pod's endpoint is published. The time before and after it is the added time.
 pub(super) fn first_request() {
     let zero = shared();
     let names: Vec<_> = (0..ROUNDS).map(|number| format!("web-{number}")).collect();
@@ -50,7 +50,7 @@ pub(super) fn first_request() {
         ms(added[ROUNDS - 1].0),
         ms(totals[ROUNDS / 2]),
     ));
-    // A machine that does nothing else stays below 10 ms; beside other tests it need not.
+    // An otherwise idle machine stays below 10 ms; beside other tests the time may be longer.
     assert!(median < Duration::from_millis(100), "{added:?}");
 }
 

@@ -1,4 +1,4 @@
-//! Whose word the autoscaler takes for who waits where.
+//! Whose reports about queued requests the autoscaler accepts.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -31,7 +31,7 @@ pub(super) fn may_tell() {
     assert_eq!(post(&zero, doors::PATH, "nonsense", &own), 401);
     assert_eq!(post(&zero, doors::PATH, &activator, "nonsense"), 400);
     let long = " ".repeat(doors::MAX_BODY + 1);
-    // Cut off, or told why: whichever comes to the client first.
+    // The server may close the connection before the client receives the status.
     assert!(matches!(
         try_post(&zero, doors::PATH, &activator, &long),
         Some(413) | None
@@ -41,7 +41,7 @@ pub(super) fn may_tell() {
 fn report(activator: &str) -> String {
     let report = Doors {
         activator: activator.to_owned(),
-        // Nobody is led there: it has no door.
+        // No requests go there: the activator has no listening ports.
         address: "10.200.0.2".to_owned(),
         boot: "b".to_owned(),
         leaving: true,
@@ -50,13 +50,13 @@ fn report(activator: &str) -> String {
     serde_json::to_string(&report).unwrap()
 }
 
-/// The status of the answer.
+/// Returns the status of the response.
 #[track_caller]
 fn post(zero: &Zero, path: &str, token: &str, body: &str) -> u16 {
     try_post(zero, path, token, body).expect("an answer")
 }
 
-/// The same; `None` where the connection broke off.
+/// Returns the status of the response; `None` if the connection was aborted.
 fn try_post(zero: &Zero, path: &str, token: &str, body: &str) -> Option<u16> {
     let (trust, port) = (trust(zero.world.api()), zero.world.replica().report_port());
     block_on(async {

@@ -1,4 +1,4 @@
-//! A cluster with two activators, in which workloads go to zero within some ten seconds.
+//! A cluster with two activators, in which workloads scale to zero within some ten seconds.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 
 use crate::world::{FAST, World};
 
-/// To zero: a window of six seconds, a decision, the slice, the grace period, a decision. The machine may be loaded.
+/// The limit for scaling to zero: a window of six seconds, a decision, the slice, the grace period, and a decision. The
+/// machine may be loaded.
 pub(crate) const TO_ZERO: Duration = Duration::from_secs(90);
-/// The longest a request waits here.
+/// The longest time that a request is queued in these tests.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(20);
 
-/// Everything. Dropped in this order: clients before servers.
+/// The whole test cluster. The fields are dropped in this order: clients before servers.
 pub(crate) struct Zero {
     pub(crate) proxy: Proxy,
     pub(crate) scales: Scales,
@@ -28,12 +29,12 @@ pub(crate) struct Zero {
 
 static SHARED: Shared<Zero> = Shared::new();
 
-/// The shared one.
+/// The shared cluster.
 pub(crate) fn shared() -> Held<Zero> {
     SHARED.get(Zero::new)
 }
 
-/// Ends it.
+/// Ends the shared cluster.
 pub(crate) fn end() {
     SHARED.end();
 }
@@ -58,7 +59,7 @@ impl Zero {
         }
     }
 
-    /// A Deployment with one pod and a Service, in a namespace of the test's own.
+    /// Creates a Deployment with one pod and a Service, in a namespace of its own.
     pub(crate) fn app(&self, namespace: &str, name: &str, annotations: &[(&str, &str)]) -> App<'_> {
         let service = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
@@ -67,7 +68,7 @@ impl Zero {
         self.app_behind(namespace, name, annotations, &[service])
     }
 
-    /// The same behind other Services, one of which has its name.
+    /// Creates a Deployment behind other Services. One of the Services has the Deployment's name.
     pub(crate) fn app_behind(
         &self,
         namespace: &str,
@@ -90,7 +91,7 @@ impl Zero {
         }
     }
 
-    /// A figure of a Service, over all activators.
+    /// The sum of a metric of a Service over all activators.
     pub(crate) fn metric(&self, name: &str, app: &App<'_>, further: &str) -> f64 {
         let of = |activator: &Activator| activator.metric(name, &app.namespace, &app.name, further);
         self.activators.iter().map(of).sum()
@@ -105,12 +106,12 @@ pub(crate) struct App<'a> {
 }
 
 impl App<'_> {
-    /// Where the next connection goes; `None`: it is refused.
+    /// Returns a function that chooses the endpoint of the next connection; `None`: the connection is refused.
     pub(crate) fn pick(&self) -> impl Fn() -> Option<SocketAddr> + Send + Sync + Clone + 'static {
         self.zero.proxy.pick(&self.namespace, &self.name)
     }
 
-    /// Pods it is asked to have, and since when.
+    /// Requested replicas, and since when.
     pub(crate) fn scale(&self) -> Option<(i32, Instant)> {
         self.zero.scales.of(&self.namespace, &self.name)
     }
@@ -119,7 +120,7 @@ impl App<'_> {
         self.zero.proxy.newest(&self.namespace, &self.name)
     }
 
-    /// When the API server told of a ready pod.
+    /// When the API server reported a ready pod.
     pub(crate) fn pod_told(&self) -> Option<Instant> {
         self.zero.proxy.pods_since(&self.namespace, &self.name)
     }
@@ -139,7 +140,7 @@ impl App<'_> {
         (&self.namespace, &self.name)
     }
 
-    /// Waits until it has no pod, and every node knows that requests go to activators.
+    /// Waits until the workload has no pod, and every node sends its requests to activators.
     #[track_caller]
     pub(crate) fn await_zero(&self) {
         let what = format!("{}/{} at zero", self.namespace, self.name);

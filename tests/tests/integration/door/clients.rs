@@ -1,4 +1,4 @@
-//! The clients and servers of others, on both sides of the door.
+//! Third-party clients and servers on both sides of the activator.
 
 use ebb_tests::harness::client::{Client, curl};
 use ebb_tests::harness::server::{Nghttpd, Sample, Script, Service};
@@ -51,7 +51,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// What a stream lasts: the minute that is promised, or what a change can wait for.
+/// The duration of a stream: the promised minute, or a short time.
 fn seconds() -> f64 {
     if full() { 60.0 } else { 2.0 }
 }
@@ -89,7 +89,7 @@ fn http1() {
     assert!(head.contains("200") && head.contains("1000"), "{head}");
     let chunked = curl(&[], &[format!("{url}&chunked=1")]);
     assert_eq!((chunked[0].status, chunked[0].bytes), (200, 1000));
-    // curl waits for 100 Continue, and says so where it had to give up waiting.
+    // curl waits for 100 Continue, and prints a message if it stops waiting.
     let upload = Client::start(
         "curl",
         &[
@@ -113,7 +113,7 @@ fn http2() {
     let cgroup = TestCgroup::new();
     let nghttpd = Nghttpd::start(&cgroup);
     let sample = Sample::start(&cgroup);
-    // nghttpd speaks HTTP/2 only.
+    // nghttpd speaks only HTTP/2.
     for (server, path, http1) in [
         (nghttpd.address(), "/page.html", false),
         (sample.address(), "/", true),
@@ -169,7 +169,7 @@ fn websocket() {
     assert_eq!(server.requests(), 1);
 }
 
-/// Sends a message each 50 ms for so long, each another one, and prints how many came back.
+/// Sends a different message every 50 ms for a given time, and prints how many came back.
 const ECHO: &str = r#"
 import asyncio, sys, time
 import websockets
@@ -199,7 +199,7 @@ fn trailers() {
     );
     let report = report.finish().to_ascii_lowercase();
     assert!(report.contains("x-sum: 1"), "{report}");
-    // Hints come before the answer, which they must not be taken for.
+    // Hints come before the response, and must not be taken for it.
     let hinted = curl(&[], &[format!("http://{}/hints?n=3", front.address())]);
     assert_eq!((hinted[0].status, hinted[0].bytes), (200, 6));
 }

@@ -1,5 +1,5 @@
-//! `ebb-activator` in a cluster of one API server (the double) and one autoscaler that only listens: the record of ports
-//! and the slices are written here, as the leader would.
+//! `ebb-activator` in a cluster of one API server (the double) and an autoscaler that only receives reports. The tests
+//! write the record of ports and the slices, as the leader would.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -33,7 +33,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// A slice of Service `shop/web`; ours where it has a manager.
+/// A slice of Service `shop/web`; `manager` says who manages it.
 fn slice(name: &str, manager: &str, port: u16, endpoints: &[SocketAddr]) -> Value {
     let endpoints: Vec<_> = endpoints
         .iter()
@@ -44,7 +44,7 @@ fn slice(name: &str, manager: &str, port: u16, endpoints: &[SocketAddr]) -> Valu
         "metadata": {
             "namespace": "shop", "name": name,
             "labels": {"kubernetes.io/service-name": "web", "endpointslice.kubernetes.io/managed-by": manager},
-            // The uid that the record has.
+            // The Service's uid in the record.
             "ownerReferences": [{"apiVersion": "v1", "kind": "Service", "name": "web", "uid": "u"}],
         },
         "addressType": "IPv4",
@@ -53,7 +53,7 @@ fn slice(name: &str, manager: &str, port: u16, endpoints: &[SocketAddr]) -> Valu
     })
 }
 
-/// Takes reports, and keeps the last.
+/// Receives reports, and keeps the last one.
 struct Listener {
     address: SocketAddr,
     last: Arc<Mutex<Value>>,
@@ -74,7 +74,7 @@ impl Listener {
         Self { address, last }
     }
 
-    /// Waits for a report of the one door there is that is as wanted.
+    /// Waits for a report in which the only proxied port satisfies `wanted`.
     #[track_caller]
     fn await_door(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         eventually(what, SOON, || {
@@ -116,13 +116,13 @@ struct World {
     autoscaler: Listener,
     process: Process,
     status: SocketAddr,
-    /// The port that was allotted.
+    /// The allocated port.
     door: SocketAddr,
     _folder: tempfile::TempDir,
 }
 
 impl World {
-    /// One activator, one Service without pods, one port allotted to it.
+    /// Starts one activator with one Service without pods, and one port allocated to the Service.
     fn new() -> Self {
         let double = Double::without_controllers();
         let api = Api::new(&double.url(), double.admin_token());
@@ -161,7 +161,7 @@ impl World {
         world
     }
 
-    /// Puts a slice in the place of what there was.
+    /// Creates or updates a slice.
     fn write(&self, slice: &Value) {
         let name = slice["metadata"]["name"].as_str().expect("a name");
         let all = path("discovery.k8s.io/v1", "EndpointSlice", "shop", "");
@@ -234,7 +234,7 @@ fn from_zero() {
     assert_eq!(door["held_ever"], 20);
     assert!(door["held_integral"].as_u64() > Some(0));
 
-    // Out of the path: what is open lives on, and the door is there for the next time.
+    // The activator leaves the request path: open connections continue, and the port stays open for the next time.
     world.write(&slice("web-ebb", "ebb.dev", world.door.port(), &[]));
     world
         .autoscaler
@@ -250,7 +250,7 @@ fn from_zero() {
         assert!(metrics.contains(line), "{line} in\n{metrics}");
     }
 
-    // To zero again. The news of it are on their way for some milliseconds; until they are here the pod answers.
+    // To zero again. The update takes some milliseconds to arrive; until then the pod answers.
     world.pods(&[]);
     let mut late = Vec::new();
     eventually("held again", SOON, || {
@@ -275,7 +275,7 @@ fn leaves() {
         let last = world.autoscaler.last.lock().expect("sound");
         (last["leaving"] == true).then_some(())
     });
-    // It goes on until those who lead to it have heard.
+    // The activator keeps serving until all nodes have removed it from their endpoints.
     assert_eq!(ask(world.door).response(), 200);
     assert_eq!(slow.response(), 200);
     assert!(world.process.wait(Duration::from_secs(20)).success());

@@ -1,4 +1,4 @@
-//! A door that runs, and its control port.
+//! A running `ebb-test-door`, and its control port.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ struct Hello {
     control: SocketAddr,
 }
 
-/// What a door says of itself.
+/// The state that the door reports.
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct State {
     pub(super) held: u64,
@@ -50,7 +50,7 @@ impl Front {
         }
     }
 
-    /// In front of a server that is there.
+    /// Starts a door in front of a running server.
     pub(super) fn of(server: SocketAddr, options: &[&str]) -> Self {
         let mut front = Self::start(options);
         front.add(1, server);
@@ -69,7 +69,7 @@ impl Front {
         self.tell("state")
     }
 
-    /// Waits until so many requests wait.
+    /// Waits until this number of requests is queued.
     #[track_caller]
     pub(super) fn holds(&mut self, count: u64) {
         eventually("requests held", SOON, || {
@@ -88,7 +88,7 @@ impl Front {
         kib / 1024.0
     }
 
-    /// Kills it where it is.
+    /// Kills the door.
     pub(super) fn kill(&mut self) -> End {
         self.program.signal(Signal::SIGKILL);
         self.program.wait(SOON)

@@ -1,4 +1,4 @@
-//! Requests that wait: how many, how long, what memory they take, and what happens to them when the door dies.
+//! Queued requests: how many, how long, how much memory they take, and what happens to them when the door dies.
 
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -22,13 +22,13 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// What is promised; and fewer where the system grants too few descriptors to ask for as many.
+/// The promised number of queued requests. The test uses fewer if the system's limit of file descriptors is too low.
 const HELD: u64 = 10_000;
-/// Bound of the memory with that many, in MiB.
+/// The bound of the memory with that many queued requests, in MiB.
 const MEMORY: f64 = 200.0;
-/// Memory that may be left of it.
+/// The bound of the memory that remains allocated afterwards, in MiB.
 const LEFT: f64 = 80.0;
-/// Descriptors of this process besides its connections, and with a margin.
+/// File descriptors of this process besides its connections, with a margin.
 const SPARE: u64 = 500;
 
 fn ask(to: SocketAddr) -> Wire {
@@ -40,7 +40,7 @@ fn ask(to: SocketAddr) -> Wire {
 fn memory() {
     let (soft, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits");
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit");
-    // The door needs one for each client and one for each request at the server.
+    // The door needs one descriptor for each client, and one for each request at the server.
     let count = HELD.min(most / 2 - SPARE);
     let mut front = Front::start(&[]);
     let before = front.memory();
@@ -72,9 +72,10 @@ fn memory() {
 
 /// 6 000 requests with 60 KB of headers: 658 MB without a budget.
 fn t11_long_heads() {
-    /// MiB, three fifths of 600.
+    /// MiB: three fifths of 600.
     const BUDGET: usize = 360;
-    /// MiB that the program takes beside it: itself, the refusals under way, and what the allocator wastes.
+    /// MiB that the program needs besides the budget: the program itself, refusals in flight, and the allocator's
+    /// overhead.
     const FIXED: f64 = 60.0;
     const CLIENTS: u64 = 6_000;
     let (soft, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits");
@@ -106,7 +107,7 @@ fn t11_long_heads() {
         "{held} held, {refused} refused"
     );
     assert!(memory < BUDGET as f64 + FIXED, "{memory} MiB");
-    // Who is held is served, and who was refused was told so.
+    // Queued requests are served, and refused ones got a response.
     let cgroup = TestCgroup::new();
     let sample = Sample::start(&cgroup);
     front.add(1, sample.address());
@@ -163,7 +164,7 @@ fn killed() {
         assert_eq!(wire.drain(), 0, "bytes from a door that is dead");
     }
     going_on.join().expect("the other door went on");
-    // It comes up again, at the same address, and works.
+    // A new door starts at the same address, and works.
     let again = Front::of(sample.address(), &["--listen", &dies.address().to_string()]);
     assert_eq!(ask(again.address()).response(), 200);
 }
@@ -177,7 +178,7 @@ fn server_killed() {
     let mut within = Wire::connect(front.address());
     within.get("/?bytes=1000000&drip=50", "");
     assert!(within.header().starts_with("HTTP/1.1 200"));
-    // What the server has not got yet would be sent to another one.
+    // A request that the server has not received yet would be sent to another server.
     eventually("both at the server", SOON, || {
         (sample.stats().in_flight == 2).then_some(())
     });
@@ -189,7 +190,7 @@ fn server_killed() {
         within.drain() < 1_000_000,
         "a whole answer of half a server"
     );
-    // Nobody listens there any more: a request waits for somebody who does, to its limit.
+    // Nothing listens there any more: a request waits for a new server, until its limit.
     eventually("the end of the server", SOON, || {
         TcpStream::connect(sample.address()).err()
     });

@@ -1,4 +1,4 @@
-//! Bodies larger than any memory the door may take for them.
+//! Bodies larger than any memory that the door may use for them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("door::upload", &[], upload),
 ];
 
-/// What the door may grow by, in MiB, whatever passes through it.
+/// The allowed growth of the door's memory, in MiB, whatever passes through it.
 const GROWTH: f64 = 16.0;
 
 fn size() -> u64 {
@@ -37,7 +37,7 @@ fn download() {
     bounded(&front, before, "down");
 }
 
-/// A server that takes a body of the length its header gives, slowly at first, and says how long it was.
+/// A server that receives a body of the length in its header, slowly at first, and returns the length that it received.
 fn taker() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");

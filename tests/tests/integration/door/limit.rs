@@ -1,4 +1,4 @@
-//! One request at a time on a server, whoever asks, in the order in which they came.
+//! One request at a time on a server, from any number of clients, in the order of arrival.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -20,13 +20,13 @@ pub(super) const CASES: &[Case] = &[Case::new(
 
 const NONE: &[Need] = &[];
 const CLIENTS: usize = 200;
-/// Of places in the order, so many may be wrong.
+/// The allowed deviation from the order, in positions.
 const OUT_OF_ORDER: usize = CLIENTS / 20;
 
 static AT_ONCE: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
-/// Answers each request after a millisecond, and tells in which order they came.
+/// Answers each request after a millisecond, and sends the numbers of the requests in their order of arrival.
 fn serve(mut stream: TcpStream, came: &Sender<usize>) {
     let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
     while let Ok(count @ 1..) = stream.read(&mut buffer) {
@@ -60,7 +60,7 @@ fn one_at_a_time() {
         }
     });
     let mut front = Front::of(server, &["--hard-limit", "1"]);
-    // The order in which they come, connection and request: each when the one before has been sent.
+    // The order of arrival of connections and requests: each client connects once the previous one has sent its request.
     let turn = Mutex::new(0);
     let door = front.address();
     thread::scope(|scope| {
@@ -81,7 +81,7 @@ fn one_at_a_time() {
         .map(|_| came.recv_timeout(SOON).expect("all came"))
         .collect();
     assert_eq!(MOST.load(Ordering::SeqCst), 1, "at once on the server");
-    // Those that came earlier than one that was sent before them by more than the 5 % allowed.
+    // Requests whose position differs from the order of arrival by more than the allowed 5 %.
     let late = order
         .iter()
         .enumerate()

@@ -1,8 +1,8 @@
-//! The front door: what passes through it comes out as it went in, what waits before it waits as it should, and
-//! what is no request does not pass.
+//! The activator's HTTP proxy: it forwards messages unchanged, queues requests as it should, and forwards no invalid
+//! request.
 //!
-//! The door is `ebb-test-door`, which is the activator's library and nothing else: a process of its own, so that its
-//! memory and its end can be seen.
+//! The tests use `ebb-test-door`, which contains only the activator's library. It is a separate process, so that a test
+//! can observe its memory and its exit.
 
 mod clients;
 #[cfg(feature = "cluster")]

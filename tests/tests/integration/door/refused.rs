@@ -1,4 +1,4 @@
-//! What is no request, or could be two: refused with a status, and never passed on.
+//! Invalid requests, and requests that could be read as two: refused with a status, and never forwarded.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ fn get(fields: &str) -> String {
     format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n")
 }
 
-/// Each with the status that refuses it.
+/// Invalid requests, each with the status that refuses it.
 fn requests() -> Vec<(u16, String)> {
     let smuggled = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
     let long = "x".repeat(70_000);
@@ -126,7 +126,7 @@ fn requests() -> Vec<(u16, String)> {
     ]
 }
 
-/// Sends it and gives the status of the answer, which is to be the only one.
+/// Sends a request and returns the status of the response, which must be the only one.
 #[track_caller]
 fn refused(front: &Front, request: &str) -> u16 {
     let mut wire = Wire::connect(front.address());
@@ -182,7 +182,7 @@ fn slow() {
     assert_eq!(front.state().refused["header-too-slow"], 50);
 }
 
-/// What is let grow: the pages that the first connections touch.
+/// The allowed growth of memory, in MiB: the pages that the first connections touch.
 const GROWTH: f64 = 10.0;
 
 fn memory() {

@@ -1,4 +1,4 @@
-//! The same door in `ebb run`, where it is the whole product that stands behind it.
+//! The same HTTP proxy in `ebb run`, with the whole product behind it.
 
 use ebb_tests::harness::client::Client;
 use ebb_tests::harness::run::{Event, Run, SOON};
@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("door::run_adds_little_to_a_start", &[Need::Ebb], added),
 ];
 
-/// Added to a replica's own start, median, in ms.
+/// The allowed time added to a replica's own start, median, in ms.
 const ADDED_MS: f64 = 10.0;
 
 fn burst() {
@@ -39,7 +39,7 @@ fn burst() {
     run.finish();
 }
 
-/// The example of the README, whose listening socket has room for six connections that have not been accepted.
+/// The README's example. Its listening socket has room for six connections that have not been accepted.
 fn short_queue() {
     let server = ["python3", "-m", "http.server", "-b", "127.0.0.1", "{port}"];
     let run = Run::start(&["--target", "10"], &server);
@@ -62,7 +62,7 @@ fn added() {
     assert!(median < ADDED_MS, "{added:.1?} ms");
 }
 
-/// What the first request waits beyond the start of the replica, in ms.
+/// Returns the time that the first request waits in addition to the start of the replica, in ms.
 fn start() -> f64 {
     let mut run = Run::sample(&["--skip-trial"]);
     let mut wire = Wire::connect(run.address());

@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
     }),
 ];
 
-/// A server at `at`, asked at `from`.
+/// Requests from address `from` to a server that listens on `at`.
 fn served(at: impl Into<IpAddr>, from: IpAddr) {
     let at = at.into();
     let totals = watched(

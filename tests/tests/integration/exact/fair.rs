@@ -1,4 +1,4 @@
-//! Pods of one node share what is kept of segments that arrive out of order: none of them can take all of it.
+//! Pods of one node share the out-of-order buffer: no pod can take all of it.
 
 use std::io::{BufRead as _, BufReader, PipeWriter};
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ pub(super) const CASES: &[Case] = &[Case::beside(
     t7_gaps,
 )];
 
-/// `gaps.py` at work, until it is dropped.
+/// A running `gaps.py`, which ends when this is dropped.
 struct Clients {
     _process: Process,
     _stdin: PipeWriter,
@@ -74,7 +74,7 @@ fn t7_gaps() {
     assert_eq!(seen.opaque, 0, "{seen:?}");
     drop(others);
 
-    // What was taken is given back with the connections: the pod has its share again, and no more than that.
+    // The connections' buffers are freed with them: the pod has its share again, and no more than that.
     drop(clients);
     eventually("the connections have closed", SOON, || {
         (counter

@@ -1,5 +1,4 @@
-//! A proxy and its application in one cgroup: a request is counted once, however many hops it takes
-//! inside.
+//! A proxy and its application in one cgroup: a request is counted once, however many hops it takes inside the cgroup.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -45,14 +44,14 @@ pub(super) const CASES: &[Case] = &[
 
 /// A proxy in front of an application.
 struct Proxy {
-    /// Dropping it ends it.
+    /// Dropping it ends the proxy.
     _running: Box<dyn Any>,
     address: SocketAddr,
-    /// Whether the client speaks HTTP/2 to it.
+    /// True if the client speaks HTTP/2 to the proxy.
     http2: bool,
 }
 
-/// nginx as it is: HTTP/1.0 and a connection for each request on the inside.
+/// nginx by default: HTTP/1.0 to the application, and one connection per request.
 fn nginx_http1(cgroup: &TestCgroup, app: SocketAddr) -> Proxy {
     let server = format!("location /app {{ proxy_pass http://{app}/; }}");
     nginx(cgroup, "", &server, false)
@@ -102,7 +101,7 @@ fn haproxy(cgroup: &TestCgroup, app: SocketAddr) -> Proxy {
     }
 }
 
-/// Which hop `--ports` names.
+/// The hop whose port `--ports` names.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hop {
     Any,
@@ -112,7 +111,7 @@ enum Hop {
 
 const REQUESTS: u64 = 2_000;
 
-/// Sends [`REQUESTS`] of 5 ms through a proxy to a server in the same cgroup.
+/// Sends [`REQUESTS`] requests of 5 ms through a proxy to a server in the same cgroup.
 fn through(proxy: fn(&TestCgroup, SocketAddr) -> Proxy, hop: Hop) {
     let cgroup = TestCgroup::new();
     let app = Sample::start(&cgroup);
@@ -143,7 +142,7 @@ fn through(proxy: fn(&TestCgroup, SocketAddr) -> Proxy, hop: Hop) {
     let after = app.stats();
     assert_eq!(after.requests - before.requests, REQUESTS);
     let totals = watch.settle();
-    // The app is asked for its count twice, at its own port.
+    // The application's count is queried twice, at the application's own port.
     let asked = if hop == Hop::Outer { 0 } else { 2 };
     assert_eq!(totals.requests, REQUESTS + asked, "{totals:?}");
     assert_eq!(totals.ends().answered, REQUESTS + asked, "{totals:?}");

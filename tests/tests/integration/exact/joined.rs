@@ -1,4 +1,4 @@
-//! Connections that were open before anybody watched: counted from their next request on.
+//! Connections that are attached mid-stream: counted from their next request on.
 
 use ebb_tests::harness::h2::H2;
 use ebb_tests::harness::server::Sample;
@@ -19,9 +19,9 @@ pub(super) const CASES: &[Case] = &[
     Case::beside("exact::joined_http2_with_streams_open", JOINS, http2_busy),
 ];
 
-/// A server with a connection that has been used before the watch begins.
+/// Starts a server and uses a connection to it, and then starts the watch.
 ///
-/// Its client has room for little: a download goes on for as long as the test does not read it.
+/// The client's receive buffer is small, so a download continues until the test reads it.
 fn joined(first: impl FnOnce(&Sample, &mut Wire)) -> (TestCgroup, Sample, Wire, Watch) {
     let cgroup = TestCgroup::new();
     let server = Sample::start(&cgroup);
@@ -33,7 +33,7 @@ fn joined(first: impl FnOnce(&Sample, &mut Wire)) -> (TestCgroup, Sample, Wire, 
     (cgroup, server, wire, watch)
 }
 
-/// Three more requests on it.
+/// Sends three more requests on the connection.
 fn three(wire: &mut Wire) {
     for _ in 0..3 {
         wire.get("/?sleep=20", "");
@@ -41,7 +41,8 @@ fn three(wire: &mut Wire) {
     }
 }
 
-/// Where what is going on ends cannot be known: the next three are found, or the connection is opaque.
+/// The end of the message in progress cannot be known: either the next three requests are counted, or the connection is
+/// opaque.
 #[track_caller]
 fn three_or_opaque(watch: &mut Watch) {
     let totals = watch.settle();
@@ -64,13 +65,13 @@ fn between_requests() {
     let totals = watch.settle();
     assert_eq!(totals.ends(), Ends::answered(3));
     assert!(totals.integral > 0.06, "{totals:?}");
-    // Closed: nothing of it stays, and nothing goes below zero.
+    // Closed: nothing of the connection remains, and nothing falls below zero.
     drop(wire);
     let line = watch.until("closed", |_, line| line.connections == 0);
     assert_eq!(line.in_flight, 0);
 }
 
-/// The answer to a request nobody saw is nobody's.
+/// A response to a request that was sent before the watch is not counted.
 fn while_waiting() {
     let (_cgroup, server, mut wire, mut watch) = joined(|server, wire| {
         server.pause();
@@ -84,7 +85,7 @@ fn while_waiting() {
 
 fn in_a_download() {
     let (_cgroup, server, mut wire, mut watch) = joined(|_, wire| {
-        // More than the server's socket takes.
+        // More than the server's send buffer holds.
         wire.get("/?bytes=8000000", "");
     });
     assert_eq!(server.stats().in_flight, 1, "still at it");
@@ -97,7 +98,7 @@ fn in_a_download() {
     );
 }
 
-/// Bytes of a body that nobody saw the head of, some of which would make a request.
+/// Bytes of a body whose header section was sent before the watch. Some of them look like a request.
 fn in_an_upload() {
     let (_cgroup, _server, mut wire, mut watch) = joined(|_, wire| {
         wire.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20000\r\n\r\n");
@@ -111,7 +112,7 @@ fn in_an_upload() {
     three_or_opaque(&mut watch);
 }
 
-/// Half a head before, half of it after: it is no request that could be read; the next one is.
+/// Half of a header section is sent before the watch, and half after it. The request cannot be read; the next one can.
 fn in_a_head() {
     let (_cgroup, _server, mut wire, mut watch) = joined(|_, wire| {
         wire.send("GET / HTTP/1.1\r\nHost: te");
@@ -123,8 +124,8 @@ fn in_a_head() {
     three_or_opaque(&mut watch);
 }
 
-/// Ten more streams on an HTTP/2 connection that has had one: all ten of them, or the connection as
-/// one that cannot be read; never anything else.
+/// Ten more streams on an HTTP/2 connection that has already carried one. Either all ten are counted, or the connection
+/// is opaque; nothing else is allowed.
 fn http2_joined(first: impl FnOnce(&mut H2) -> Vec<u32>) {
     let cgroup = TestCgroup::new();
     let server = Sample::start(&cgroup);

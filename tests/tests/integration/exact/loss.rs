@@ -1,6 +1,5 @@
-//! Networks that lose, double and reorder packets. TCP repairs it for the two ends; the counter is in
-//! between and has to repair it for itself: a gap in a head, bytes that come twice, a body that
-//! arrives backwards.
+//! Networks that lose, duplicate and reorder packets. TCP repairs this for its two ends. The counter sits between them
+//! and has to repair it itself: a gap in a header section, bytes that arrive twice, a body that arrives backwards.
 
 use std::fmt::Write;
 
@@ -77,7 +76,7 @@ enum Protocol {
     Http2,
 }
 
-/// The only case in which veth cuts packets as a wire would have them.
+/// Only without offloads does veth cut packets as a physical network would.
 fn without_offloads(pair: &Pair) {
     pair.offloads("tso off gso off gro off");
 }
@@ -113,7 +112,7 @@ fn relayed(protocol: Protocol, faults: Faults) {
     note(format!("{protocol:?}, seed {SEED}: {made:?}"));
 }
 
-/// Small requests with heads of some packets, many at once; large answers; large uploads.
+/// Many concurrent small requests with header sections of several packets; large responses; large uploads.
 fn exact_over(pair: &Pair, protocol: Protocol, spoil: impl FnOnce(&Pair)) {
     let cgroup = TestCgroup::new();
     let place = Place::at(&cgroup, SERVER);
@@ -159,7 +158,7 @@ fn exact_over(pair: &Pair, protocol: Protocol, spoil: impl FnOnce(&Pair)) {
     );
 }
 
-/// A field of 3 KiB: heads that are longer than a packet, so that there are gaps in them.
+/// A field of 3 KiB: the header section is longer than a packet, so packet loss leaves gaps in it.
 fn padding() -> String {
     let mut field = String::from("x-padding: ");
     for number in 0..500 {
@@ -168,7 +167,8 @@ fn padding() -> String {
     field
 }
 
-/// So many requests, so many at once: over as many connections, or as streams of four.
+/// Sends `requests` requests, `at_once` of them concurrently: over as many connections, or as streams of four
+/// connections.
 fn load(protocol: Protocol, requests: u64, at_once: u64, what: &[&str]) {
     let (count, connections, streams) = (
         requests.to_string(),

@@ -1,5 +1,5 @@
-//! Everything at once: several clients, servers and protocols in one cgroup. Totals are the servers',
-//! nothing is left in flight, and the kernel has its memory back.
+//! Several clients, servers and protocols at once in one cgroup. The totals match the servers', nothing stays in
+//! flight, and the kernel frees its memory.
 
 use std::fs;
 
@@ -61,7 +61,8 @@ fn mixed() {
                 node.address()
             ),
         ),
-        // HTTP/1.0; a connection each, which `ab` ends at the length and the server by closing.
+        // HTTP/1.0 with one connection per request: `ab` finds the end by the length, and the server closes the
+        // connection.
         (
             "ab",
             format!("-q -c 10 -n {short} http://{http1}/page.html"),
@@ -101,11 +102,11 @@ fn mixed() {
     );
 }
 
-/// Socket storage of a connection, at least, as slabs are cut: were it not given back, that would be
-/// what each costs. A quarter of it is the noise of a machine on which other things run.
+/// KiB: the minimum that the socket storage of a connection takes in a slab. It is the cost per connection if the
+/// kernel did not free it. The test allows a quarter of it, as noise from other programs on the machine.
 const STORAGE_KIB: u64 = 1;
 
-/// Kernel memory that stays until it is given back, in KiB: `SUnreclaim` of proc(5).
+/// Kernel memory that cannot be reclaimed, in KiB: `SUnreclaim` of proc(5).
 fn unreclaimable() -> u64 {
     fs::read_to_string("/proc/meminfo")
         .expect("/proc/meminfo")

@@ -1,8 +1,8 @@
-//! Exactness: every shape of traffic there is, from real clients to real servers, each of which has
-//! its own count to hold ours against.
+//! Exactness: every shape of traffic, from real clients to real servers. Each server has its own count, with which
+//! Ebb's is compared.
 //!
-//! A test compares how *all* requests ended ([`Ends`](ebb_tests::harness::watch::Ends)): one that is
-//! missed, counted twice, left in flight or taken for something that cannot be read shows as itself.
+//! A test compares how *all* requests ended ([`Ends`](ebb_tests::harness::watch::Ends)): a request that is missed,
+//! counted twice, left in flight or counted as opaque shows up in its own field.
 
 mod address;
 mod fair;
@@ -24,11 +24,11 @@ use ebb_tests::harness::{Case, Need, TestCgroup};
 
 use shared::Shared;
 
-/// What most of these tests need.
+/// Requirements of most of these tests.
 const EBB: &[Need] = &[Need::Ebb];
 const CURL: &[Need] = &[Need::Ebb, Need::Tool("curl")];
 
-/// Short, so that what is waited for is seen soon.
+/// Short, so that the tests notice changes early.
 const INTERVAL: &str = "100ms";
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -54,13 +54,12 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-/// To be called when all tests are over.
+/// Ends the shared watches; called when all tests have ended.
 pub(crate) fn end() {
     shared::end();
 }
 
-/// Starts a server, watches it while `traffic` goes to it, and gives what was seen until the last
-/// request had ended.
+/// Starts a server, watches it while `traffic` goes to it, and returns the totals once the last request has ended.
 #[track_caller]
 fn watched<S>(
     start: impl FnOnce(&TestCgroup) -> S,
@@ -76,7 +75,7 @@ fn watched<S>(
     totals
 }
 
-/// The same with a watch of its own, for its further arguments.
+/// The same with a separate watch, which is started with `arguments`.
 #[track_caller]
 fn watched_with<S>(
     arguments: &[&str],

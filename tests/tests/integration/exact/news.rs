@@ -1,4 +1,4 @@
-//! What the kernel says on its own: that requests are many, and what rarely happens.
+//! Messages that the kernel programs send on their own: many requests in flight, and rare events.
 
 use std::io::{BufRead as _, BufReader, Write};
 use std::os::fd::AsFd as _;
@@ -24,7 +24,7 @@ pub(super) const CASES: &[Case] = &[
         not_seen("GET / HTTP/1.1\r\n\r\n", half, "st: test\r\n\r\n");
     }),
     Case::beside("exact::bytes_not_seen_make_opaque_http2", UNSEEN, || {
-        // A frame of SETTINGS, and one of HEADERS for stream 1 with `:method: GET`.
+        // A SETTINGS frame, and a HEADERS frame for stream 1 with `:method: GET`.
         let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
         not_seen(preface, "\0\0\x01\x01", "\x05\0\0\0\x01\x02");
     }),
@@ -40,7 +40,7 @@ fn counting(path: &Path) -> (Counter, PodId) {
     (counter, pod)
 }
 
-/// The pod that the kernel wakes us for, if it does so in time.
+/// The pod whose wake-up the kernel sends, if it arrives in time.
 fn woken(wakes: &mut Wakes, within: Duration) -> Option<PodId> {
     let mut ready = [PollFd::new(wakes.as_fd(), PollFlags::POLLIN)];
     let within = PollTimeout::try_from(within).expect("a short time");
@@ -71,7 +71,7 @@ fn wakes_once() {
     assert_eq!(woken(&mut wakes, Duration::ZERO), None, "one is missing");
     wires.extend(ask(1));
     assert_eq!(woken(&mut wakes, SOON), Some(pod));
-    // However many more there are, once is enough.
+    // However many requests follow, there is only one wake-up.
     wires.extend(ask(5));
     eventually("all are counted", SOON, || {
         (counter.read(pod).expect("it is counted").started >= 15).then_some(())
@@ -80,7 +80,7 @@ fn wakes_once() {
     for wire in &mut wires {
         assert_eq!(wire.response(), 200);
     }
-    // What was in flight when it was set again counts, and what has ended does not.
+    // Requests that were in flight when the threshold was set again count, and ended ones do not.
     counter.wake_at(pod, 2);
     let _first = ask(1);
     assert_eq!(woken(&mut wakes, Duration::ZERO), None);
@@ -107,7 +107,7 @@ fn said() {
     let (mut counter, _) = counting(cgroup.path());
     let server = Sample::start(&cgroup);
     assert_eq!(counter.events().expect("they are there").unreadable, 0);
-    // More than one, and not a line for each.
+    // Several connections that cannot be read, and not a log line for each.
     let wires: Vec<_> = (0..20)
         .map(|_| {
             let mut wire = Wire::connect(server.address());
@@ -138,8 +138,8 @@ fn said() {
     );
 }
 
-/// What should not be: TCP has bytes that no packet has shown us. The connection says that it cannot be read, and does not
-/// wait for them for ever.
+/// A case that should not occur: TCP has accepted bytes that no packet has shown to the programs. The connection
+/// becomes opaque, and does not wait for the bytes for ever.
 fn not_seen(first: &str, unseen: &str, last: &str) {
     let cgroup = TestCgroup::new();
     let (mut counter, pod) = counting(cgroup.path());

@@ -1,4 +1,4 @@
-//! Packets of shapes that few networks have.
+//! Packets of unusual shapes.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -28,11 +28,11 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// TCP Fast Open (RFC 7413): the request comes with the first packet of the handshake, and may be answered before the
-/// client's next one. Linux makes the connection of that packet.
+/// TCP Fast Open (RFC 7413): the request arrives in the first packet of the handshake, and may be answered before the
+/// client's next packet. Linux creates the connection from that first packet.
 fn fast_open() {
     const CONNECTIONS: usize = 20;
-    /// Theirs, and one that asks for the count.
+    /// The clients' requests, and the one that queries the count.
     const ALL: u64 = CONNECTIONS as u64 + 1;
     let namespace = NetNs::new();
     let allowed = namespace.inside(allow_fast_open);
@@ -45,7 +45,7 @@ fn fast_open() {
         |server, _| {
             let urls = vec![format!("http://{}/", server.address()); CONNECTIONS];
             namespace.inside(|| {
-                // curl makes a connection for each then.
+                // With this option, curl opens a connection for each request.
                 let fetched = curl(&["--tcp-fastopen"], &urls);
                 assert!(fetched.iter().all(|f| f.status == 200), "{fetched:?}");
                 assert_eq!(server.requests(), ALL);
@@ -57,7 +57,7 @@ fn fast_open() {
     assert_eq!(totals.ends(), Ends::answered(ALL));
 }
 
-/// BIG TCP: the length of such a packet is in an extension header, which comes before that of TCP.
+/// BIG TCP: the length of such a packet is in an extension header, before the TCP header.
 fn big_tcp() {
     const TIMES: usize = 10;
     let namespace = NetNs::new();

@@ -1,4 +1,4 @@
-//! What is left out: probes and scrapes, from the count and exactly from the integral.
+//! Probes and scrapes: excluded from the count, and exactly from the integral.
 
 use std::time::Duration;
 
@@ -43,8 +43,8 @@ pub(super) fn excluded(excluded: u64, answered: u64) -> Ends {
     }
 }
 
-/// A request-second of what should be nothing: a probe is in the integral for no longer than it takes
-/// to read its field, in the lines before that is known.
+/// The integral of excluded requests may reach this value, in request-seconds, instead of 0. A probe is in the integral
+/// until its field has been read, and lines may be written before.
 const NOTHING: f64 = 0.02;
 
 #[track_caller]
@@ -53,7 +53,7 @@ fn assert_only_excluded(totals: &Totals, count: u64) {
     assert!(totals.integral.abs() < NOTHING, "{totals:?}");
 }
 
-/// Probes answered after 300 ms each, with their field after so many bytes of others.
+/// Sends probes that are answered after 300 ms each, with their field after `late` bytes of other fields.
 fn probe(field: &str, late: usize) {
     let padding = format!("X-Padding: {}\r\n", "p".repeat(110)).repeat(late.div_ceil(123));
     let totals = watched(
@@ -83,12 +83,12 @@ fn pipeline() {
         },
     );
     assert_eq!(totals.ends(), excluded(3, 2));
-    // The first is answered after 50 ms, the third after 150.
+    // The first request is answered after 50 ms, the third after 150 ms.
     assert!((0.2..0.3).contains(&totals.integral), "{totals:?}");
 }
 
-/// A probe whose field comes in a later interval than its first byte: lines that are written cannot be
-/// taken back, but what all of them add up to is right.
+/// A probe whose field arrives in a later interval than its first byte. Lines that are already written cannot be
+/// corrected, but their sum is.
 fn seconds_late() {
     let totals = watched(
         |cgroup| Sample::start(cgroup),
@@ -99,7 +99,7 @@ fn seconds_late() {
             wire.send("User-Agent: kube-probe/1.30\r\n\r\n");
             assert_eq!(wire.response(), 200);
             watch.settle();
-            // One that counts, to see that nothing is owed.
+            // A request that counts, to check that no correction is left over.
             wire.get("/?sleep=500", "");
             assert_eq!(wire.response(), 200);
         },
@@ -123,7 +123,7 @@ fn not_probes() {
                 wire.get("/", &format!("{field}\r\n"));
                 assert_eq!(wire.response(), 200, "{field}");
             }
-            // In a body it is no field.
+            // In a body the text is not a field.
             let body = "User-Agent: kube-probe/1.30\r\n\r\n";
             wire.send(format!(
                 "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{body}",
@@ -135,10 +135,10 @@ fn not_probes() {
     assert_eq!(totals.ends(), Ends::answered(6));
 }
 
-/// The argument that leaves `/metrics` out.
+/// The arguments that exclude `/metrics`.
 pub(super) const METRICS: &[&str] = &["--exclude-path", "/metrics"];
 
-/// As Prometheus does: with its fields, on a connection it keeps, compressed answers welcome.
+/// As Prometheus scrapes: with its fields, on a persistent connection, accepting compressed responses.
 fn scrapes() {
     let options = [
         "-A",

@@ -1,8 +1,7 @@
-//! One `ebb watch` for many tests, one after the other on one thread: to load its programs takes longer
-//! than what most tests do with it.
+//! One `ebb watch` for many tests, which run one after the other on one thread. Loading its programs takes longer than
+//! most tests do with it.
 //!
-//! Biased towards a watch of one's own: it is only handed on by a test that passed and left no request
-//! and no connection behind.
+//! Bias: towards a new watch. A watch is reused only after a test that passed and left no request and no connection.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,11 +13,12 @@ use ebb_tests::harness::{TestCgroup, eventually};
 use super::INTERVAL;
 
 thread_local! {
-    /// Ends with the thread. (The kernel would end it then in any case: it is a child of the thread.)
+    /// The idle watch of a thread; it ends with the thread. (The kernel would end the watch then in any case, because
+    /// it is a child of the thread.)
     static IDLE: RefCell<Option<Shared>> = const { RefCell::new(None) };
 }
 
-/// How many there are.
+/// The number of watches that exist.
 static ALIVE: AtomicU32 = AtomicU32::new(0);
 
 /// A cgroup and the watch on it. The watch ends first.
@@ -28,7 +28,7 @@ pub(super) struct Shared {
     _counted: Counted,
 }
 
-/// Dropped last.
+/// Decrements the number of watches; dropped last.
 struct Counted;
 
 impl Drop for Counted {
@@ -37,8 +37,8 @@ impl Drop for Counted {
     }
 }
 
-/// Waits until the threads of the test run have taken theirs down: a thread's own are dropped after
-/// it is said to have ended.
+/// Waits until the threads of the test run have ended their watches: a thread's locals are dropped after the thread is
+/// reported as ended.
 pub(super) fn end() {
     drop(IDLE.take());
     eventually("all watches ended", Duration::from_secs(20), || {
@@ -47,7 +47,7 @@ pub(super) fn end() {
 }
 
 impl Shared {
-    /// The one of this thread, or a new one.
+    /// Takes the idle watch of this thread, or starts a new one.
     pub(super) fn take() -> Self {
         IDLE.take().unwrap_or_else(|| {
             let cgroup = TestCgroup::new();
@@ -61,7 +61,7 @@ impl Shared {
         })
     }
 
-    /// For the next test of this thread, when all connections of this one are closed.
+    /// Keeps the watch for the next test of this thread, once all connections of this test are closed.
     #[track_caller]
     pub(super) fn give_back(mut self) {
         self.watch

@@ -1,4 +1,4 @@
-//! `ebb-test-pins` as the tests use it, and a bpffs of the test's own.
+//! Starts `ebb-test-pins` for the tests, and mounts a separate bpffs.
 
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// What is read of the cgroup.
+    /// The reading of the cgroup.
     #[track_caller]
     pub(super) fn reading(&self) -> &Reading {
         self.reading.as_ref().expect("a cgroup is being counted")
@@ -46,14 +46,14 @@ pub(super) struct Reading {
     pub(super) connections: u64,
 }
 
-/// A process that counts with pins. Dropping it kills it, as `kill -9` would; the pins stay.
+/// A process that counts with pins. Dropping it kills it with SIGKILL; the pins stay.
 pub(super) struct Keeper {
     ebb: Ebb<Line>,
     first: Line,
 }
 
 impl Keeper {
-    /// Starts it and waits for its first line: from then on, at the latest, all is counted.
+    /// Starts the process and waits for its first line: from then on, at the latest, everything is counted.
     #[track_caller]
     pub(super) fn start(pins: &Path, cgroup: Option<&TestCgroup>, arguments: &[&str]) -> Self {
         let mut ebb = Ebb::start(command(pins, cgroup, arguments));
@@ -68,24 +68,24 @@ impl Keeper {
         &self.first
     }
 
-    /// The first reading from now on that is as wanted.
+    /// Returns the first reading from now on that satisfies `wanted`.
     #[track_caller]
     pub(super) fn until(&mut self, what: &str, wanted: impl Fn(&Reading) -> bool) -> Reading {
-        // Lines that wait to be read are of the past.
+        // Pending lines are from the past.
         self.ebb.pending().for_each(drop);
         self.ebb.await_line(what, SOON, |line| {
             line.reading.clone().filter(|reading| wanted(reading))
         })
     }
 
-    /// Kills it with -9 and waits for its end.
+    /// Kills the process with SIGKILL and waits for its end.
     #[track_caller]
     pub(super) fn kill(mut self) {
         self.ebb.signal(Signal::SIGKILL);
         self.ebb.wait(SOON);
     }
 
-    /// What it holds in the kernel.
+    /// Returns the kernel objects that the process holds.
     pub(super) fn remains(&self) -> Remains {
         Remains::of(self.ebb.pid())
     }
@@ -97,7 +97,7 @@ impl Drop for Keeper {
     }
 }
 
-/// Starts one and kills it with -9 after a time, wherever it is then.
+/// Starts a process and kills it with SIGKILL after a time, whatever it is doing then.
 #[track_caller]
 pub(super) fn start_and_kill(
     pins: &Path,
@@ -111,7 +111,7 @@ pub(super) fn start_and_kill(
     ebb.wait(SOON);
 }
 
-/// Runs one that is to end by itself, with an error.
+/// Runs a process that must end by itself with an error.
 #[track_caller]
 pub(super) fn fail(pins: &Path, arguments: &[&str]) -> End {
     to_end(command(pins, None, arguments), SOON)
@@ -126,8 +126,8 @@ fn command(pins: &Path, cgroup: Option<&TestCgroup>, arguments: &[&str]) -> Comm
     command
 }
 
-/// Gives `test` a directory for pins in a bpffs that only it and what it starts can see: in a mount
-/// namespace of its own, so that nothing remains of it, however the test ends.
+/// Runs `test` with a directory for pins in a private bpffs. Only `test` and its child processes can see the bpffs. It
+/// is in a separate mount namespace, so nothing of it remains, however the test ends.
 pub(super) fn with_bpffs(test: impl FnOnce(&Path) + Send) {
     let directory = tempfile::Builder::new()
         .prefix("ebb-bpffs-")

@@ -1,4 +1,4 @@
-//! What an earlier process has left that cannot be adopted: it is taken away, and nothing stays behind.
+//! Pins of an earlier process that cannot be adopted: they are removed, and nothing remains.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,8 @@ pub(super) const CASES: &[Case] = &[
     Case::new("pins::only_in_a_bpffs", &[Need::Ebb], elsewhere),
 ];
 
-/// How many programs, links and maps there are is of no interest here; only whether they are gone.
+/// The directory of the pins of this layout. The tests do not check how many programs, links and maps it contains, only
+/// whether they are gone.
 fn layout(pins: &Path) -> PathBuf {
     pins.join(format!("v{}", Version::current().layout))
 }
@@ -51,7 +52,7 @@ fn list(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The one pod's directory.
+/// The directory of the only pod.
 fn pod(pins: &Path) -> PathBuf {
     let pods = layout(pins).join("pods");
     let names = list(&pods);
@@ -100,7 +101,7 @@ fn halfway() {
         new.until("the request", |reading| {
             (reading.started, reading.completed) == (1, 1)
         });
-        // Programs that were not all pinned are no harm: they are loaded again, and exchanged.
+        // If not all programs are pinned, nothing is lost: the programs are loaded again, and exchanged.
         new.kill();
         let programs = layout(pins).join("programs");
         let build = programs.join(&list(&programs)[0]);
@@ -141,7 +142,7 @@ fn half_a_pod() {
         assert_eq!((first.adopted, first.dropped, first.counted), (0, 1, 1));
         let _ = server.stats();
         let reading = new.until("the request", |reading| reading.completed == 1);
-        // Once, and by the rules of now.
+        // Counted once, and by the current rules.
         assert_eq!((reading.started, reading.excluded), (1, 0));
         assert_eq!(
             list(&pod(pins)),
@@ -177,7 +178,7 @@ fn detached() {
         assert_eq!((keeper.first().adopted, keeper.first().counted), (1, 0));
         assert_eq!(list(&layout(pins).join("pods")), [""; 0]);
         keeper.kill();
-        // A slot that was used before begins with nothing.
+        // A reused slot begins with zero.
         let keeper = Keeper::start(pins, Some(&cgroup), &[]);
         assert_eq!(keeper.first().adopted, 0);
         assert_eq!(keeper.first().reading().started, 0);
@@ -195,7 +196,7 @@ fn in_use() {
             list(pins),
             [layout(pins).file_name().unwrap().to_str().unwrap()]
         );
-        // Not held longer than its holder lives.
+        // The lock does not outlive its holder.
         first.kill();
         Keeper::start(pins, None, &[]).kill();
     });

@@ -1,4 +1,4 @@
-//! Restart and upgrade: what is counted while no process looks, and while programs are exchanged.
+//! Restart and upgrade: counting continues while no process runs, and while programs are exchanged.
 
 mod keeper;
 mod leftovers;

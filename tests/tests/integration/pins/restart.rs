@@ -1,4 +1,4 @@
-//! The counting goes on while its process is killed, and while its programs are exchanged.
+//! Counting continues while its process is killed, and while its programs are exchanged.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -38,7 +38,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("pins::rules_are_taken_over", &[Need::Ebb], rules),
 ];
 
-/// The least number of restarts that makes a run worth something.
+/// The minimum number of restarts for a meaningful run.
 const RESTARTS: usize = 3;
 
 fn killed() {
@@ -87,9 +87,9 @@ fn keep_alive(requests: u64) -> impl Fn(SocketAddr) -> Client + Send + Sync {
     }
 }
 
-/// Kills the process that counts and has `again` start another, over and over while the load lasts, which
-/// is repeated until there have been enough restarts: how long one takes is the machine's affair, the more
-/// so when the verifier looks at all programs again.
+/// Kills the counting process and has `again` start another, repeatedly while the load lasts. Repeats the load until
+/// there have been enough restarts. The duration of a restart depends on the machine, the more so if the verifier
+/// checks all programs again.
 fn under_load(
     start: impl Fn(SocketAddr) -> Client + Send + Sync,
     again: impl Fn(&Path, &TestCgroup, usize) -> Keeper + Send + Sync,
@@ -100,7 +100,8 @@ fn under_load(
         let mut keeper = Keeper::start(pins, Some(&cgroup), &[]);
         let since = keeper.first().reading().since;
         assert_eq!(keeper.first().adopted, 0);
-        // The two times nginx is asked are requests too, both counted, and its answer has the one that asks.
+        // The two queries of nginx's count are requests too, and both are counted. nginx's answer includes the query
+        // itself.
         let before = server.requests();
         let began = std::time::Instant::now();
         let mut restarts = 0;
@@ -131,8 +132,8 @@ fn under_load(
     });
 }
 
-/// Neither a start from nothing nor an exchange of programs that is broken off leaves anything that the
-/// next process could not go on with.
+/// Killing a process during a first start, or during an exchange of programs, leaves nothing that the next process
+/// could not continue with.
 fn killed_early() {
     let moments: u32 = if full() { 100 } else { 10 };
     with_bpffs(|pins| {
@@ -144,7 +145,7 @@ fn killed_early() {
         // From the first instruction to a little after the first line.
         let moment = |number: u32| start * 11 / 10 * number / moments;
         for number in 0..moments {
-            // Each layout begins from nothing.
+            // Each layout starts without pins.
             let layout = (4_000_000 + number).to_string();
             start_and_kill(pins, &cgroup, moment(number), &["--layout", &layout]);
             start_and_kill(pins, &cgroup, moment(number), &["--layout", &layout]);
@@ -154,7 +155,7 @@ fn killed_early() {
         keeper.kill();
         let before = server.requests();
         let url = format!("http://{}/", server.address());
-        // Longer than needed: it is stopped.
+        // Longer than needed; the test stops it.
         let load = Client::start("wrk", &["-t", "1", "-c", "50", "-d", "600s", &url]);
         for number in 0..moments {
             let build = format!("build{number}");
@@ -163,7 +164,7 @@ fn killed_early() {
         load.stop();
         let mut keeper = Keeper::start(pins, Some(&cgroup), &[]);
         assert_eq!(keeper.first().adopted, 1);
-        // Not sooner: a client that is gone may have left requests that nginx has not read yet.
+        // Not earlier: a client that has left may have sent requests that nginx has not read yet.
         keeper.until("nothing in flight", |reading| reading.connections == 0);
         let after = server.requests();
         let reading = keeper.until("nothing in flight", |reading| reading.in_flight == 0);
@@ -182,14 +183,14 @@ fn in_flight() {
         let server = Sample::start(&cgroup);
         let keeper = Keeper::start(pins, Some(&cgroup), &[]);
         let mut wire = Wire::connect(server.address());
-        // The server answers once it has the body: for as long as the test wants.
+        // The server answers once it has the body, so the test decides how long the request is in flight.
         wire.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\n");
         eventually("in flight at the server", SOON, || {
             (server.stats().in_flight == 1).then_some(())
         });
         keeper.kill();
         let mut keeper = Keeper::start(pins, Some(&cgroup), &["--build", "another"]);
-        // The server's own statistics are requests too.
+        // The queries of the server's statistics are requests too.
         let reading = keeper.until("in flight", |_| true);
         assert_eq!(reading.in_flight, 1, "{reading:?}");
         wire.send("body");
@@ -211,7 +212,7 @@ fn rules() {
         let keeper = Keeper::start(pins, Some(&cgroup), &paths);
         let _ = server.stats();
         keeper.kill();
-        // Not told again: they are read back from the maps.
+        // The paths are not set again: they are read back from the maps.
         let mut keeper = Keeper::start(pins, Some(&cgroup), &[]);
         let first = keeper.first().reading().clone();
         assert_eq!(first.exclude_paths, ["/metrics", "/stats"]);

@@ -1,9 +1,7 @@
-//! Scaling on real load: to the number of replicas the figures call for, and never at the cost of a
-//! response.
+//! Scaling under real load: to the number of replicas that the metrics require, and never at the cost of a response.
 //!
-//! Where it is not the promise itself that is shown in full, the stable window is 6 s, the shortest
-//! there is (60 s by default), and the grace period before the last replica goes 1 s (30 s): the same
-//! decisions, sooner.
+//! Except where a test shows a promise in full, the stable window is 6 s, the shortest possible (default 60 s), and the
+//! grace period before the last replica is removed is 1 s (default 30 s). The decisions are the same, only earlier.
 
 use std::io::Write;
 use std::time::Duration;
@@ -29,21 +27,21 @@ pub(super) const CASES: &[Case] = &[
     Case::new("run::every_response_is_200_while_it_scales", NEEDS, all_200),
 ];
 
-/// As many in flight a replica as the target says, not 70 % of it.
+/// As many requests in flight per replica as the target, not 70 % of it.
 const OPTIONS: [&str; 4] = [
     "--target",
     "10",
     "--annotation",
     "autoscaling.knative.dev/target-utilization-percentage=100",
 ];
-/// Window, grace period, and some decisions to come down in steps.
+/// Window, grace period, and some decisions to scale down in steps.
 const COMES_DOWN_WITHIN: Duration = Duration::from_secs(40);
-/// The same with the windows there are by default.
+/// The same with the default windows.
 const COMES_DOWN_BY_DEFAULT_WITHIN: Duration = Duration::from_secs(150);
 
 fn quick(options: &[&str]) -> Run {
     let window = ["--annotation", "autoscaling.knative.dev/window=6s"];
-    // Read at the start of the run: need not outlive it.
+    // The file is read at the start of the run, and need not exist longer.
     let mut config = tempfile::Builder::new()
         .suffix(".yaml")
         .tempfile()
@@ -53,7 +51,7 @@ fn quick(options: &[&str]) -> Run {
     Run::sample(&[&OPTIONS[..], &window, &["--config", path], options].concat())
 }
 
-/// With the windows as promised in full, else quick.
+/// With the promised windows if the tests run in full, otherwise with short windows.
 fn as_promised(options: &[&str]) -> Run {
     if full() {
         Run::sample(&[&OPTIONS[..], options].concat())
@@ -62,7 +60,7 @@ fn as_promised(options: &[&str]) -> Run {
     }
 }
 
-/// Follows the decisions until the load ends; gives the most replicas seen.
+/// Follows the decisions until the load ends. Returns the maximum number of replicas.
 fn follow(run: &mut Run, load: &mut Client) -> u64 {
     let mut most = 0;
     while load.is_running() {
@@ -104,7 +102,7 @@ fn min_and_max() {
     run.await_decision("1 replica left", down_within, |decision| {
         decision.replicas == 1
     });
-    // A window and a grace period more: the one stays.
+    // A window and a grace period later: the one replica stays.
     let until = last(&mut run).t + 8.0;
     let stays = run.await_decision("decisions go on", SOON, |decision| {
         assert_eq!(decision.replicas, 1, "min-scale is 1");
@@ -126,9 +124,9 @@ fn to_zero() {
     run.finish();
 }
 
-/// One load throughout, and a second that comes and goes: up, down, and up again under the first.
+/// One load throughout, and a second that begins and ends: up, down, and up again during the first load.
 fn all_200() {
-    // 50 clients of 20 ms send up to 2500 requests a second: 20 s and more, 40 s and more in full.
+    // 50 clients with requests of 20 ms send up to 2500 requests a second: 20 s or more, or 40 s or more in full.
     let requests = if full() { 100_000 } else { 50_000 };
     let mut run = quick(&[]);
     let steady = Client::hey_requests(run.address(), "/?sleep=20", requests, 50);
@@ -151,7 +149,7 @@ fn all_200() {
     run.finish();
 }
 
-/// The latest decision, or the next where none has come.
+/// The latest decision, or the next one if there is none yet.
 fn last(run: &mut Run) -> Decision {
     match run.decisions().pop() {
         Some(decision) => decision,

@@ -1,4 +1,5 @@
-//! The way to zero and back of `ebb run`, when something comes in between: a request, a death, a replica that never gets ready.
+//! `ebb run` scales to zero and back while something intervenes: a request, a death, a replica that never becomes
+//! ready.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -30,14 +31,14 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// What goes to zero soonest: a window of six seconds, and a grace period of one.
+/// The fastest scale-down to zero: a window of six seconds, and a grace period of one second.
 const WINDOW: [&str; 2] = ["--annotation", "autoscaling.knative.dev/window=6s"];
-/// A request waits at the door for so long.
+/// How long a request is queued at most.
 const MAX_WAIT: Duration = Duration::from_secs(60);
-/// A request comes this long before or after the step at most.
+/// The maximum time between a request and the step to zero, in either direction, in ms.
 const AROUND: u64 = 300;
 
-/// Runs beside each other, and rounds of each.
+/// The number of concurrent runs, and the rounds of each run.
 fn rounds() -> (u64, u64) {
     if full() { (25, 20) } else { (4, 4) }
 }
@@ -48,7 +49,7 @@ fn racing() {
     fs::write(&config, "scale-to-zero-grace-period: 1s\n").expect("written");
     let config = config.to_str().expect("a path in UTF-8");
     let (runs, rounds) = rounds();
-    // One after the other: each loads programs into the kernel.
+    // One after the other, because each loads programs into the kernel.
     let runs: Vec<_> = (0..runs)
         .map(|_| Run::sample(&[&WINDOW[..], &["--config", config]].concat()))
         .collect();
@@ -73,13 +74,14 @@ fn racing() {
     ));
 }
 
-/// One run; how many requests came before the step, and how many after it.
+/// Races requests with the steps to zero in one run. Returns how many requests came before the step, and how many after
+/// it.
 fn race(mut run: Run, number: u64, rounds: u64) -> (u64, u64) {
     let address = run.address();
     let (mut before, mut after) = (0, 0);
     ask(address);
     let mut last = Instant::now();
-    // From the end of a request to the step that follows, as it was the last time.
+    // The time from the end of a request to the following step, as measured in the last round.
     let mut idle = Duration::from_millis(7_500);
     for round in 0..rounds {
         let mut hasher = DefaultHasher::new();
@@ -105,7 +107,7 @@ fn race(mut run: Run, number: u64, rounds: u64) -> (u64, u64) {
             true => after += 1,
             false => {
                 before += 1;
-                // Too early by an unknown time; the next one waits longer.
+                // Too early by an unknown time, so the next request waits longer.
                 idle += Duration::from_millis(50);
             }
         }
@@ -126,7 +128,8 @@ fn ask(to: SocketAddr) {
     assert_eq!(wire.response(), 200);
 }
 
-/// Replicas of `ebb-sample` of which the first one, the trial, starts at once; what those after it do is in `later`.
+/// A run of `ebb-sample` whose first replica, the trial, starts at once. `later` is what further replicas execute
+/// first.
 fn later(options: &[&str], later: &str) -> (Run, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let tried = folder.path().join("tried");

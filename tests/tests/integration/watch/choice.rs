@@ -1,4 +1,4 @@
-//! What is counted and what is left out, by choice of the user and by the rules of the design.
+//! What is counted and what is excluded, by the user's options and by the design's rules.
 
 use ebb_tests::harness::server::Sample;
 use ebb_tests::harness::watch::{Totals, Watch};
@@ -25,7 +25,7 @@ fn excluded_path() {
         assert_eq!(wire.response(), 200);
         wire.get("/metrics?sleep=100", "");
         assert_eq!(wire.response(), 200);
-        // Not that path, though it begins like it.
+        // Another path that begins like the excluded one.
         wire.get("/metricsandmore", "");
         assert_eq!(wire.response(), 200);
         wire.get("/", "");
@@ -51,8 +51,8 @@ fn probes() {
     assert_eq!((totals.requests, totals.excluded), (1, 4), "{totals:?}");
 }
 
-/// A probe whose field comes after enough others to fill a packet, and slowly answered: its time
-/// must not stay in the integral.
+/// A slowly answered probe whose field comes after other fields that fill a packet. Its time must not stay in the
+/// integral.
 fn late_probe() {
     let padding = format!("X-Padding: {}\r\n", "p".repeat(1_000)).repeat(3);
     let totals = counted(&[], |wire| {

@@ -1,4 +1,4 @@
-//! The ways a request ends, or begins, that no server or client intends.
+//! Beginnings and ends of requests that neither server nor client intends.
 
 use ebb_tests::harness::server::{Sample, Scripted};
 use ebb_tests::harness::watch::Watch;
@@ -95,8 +95,8 @@ fn pipelined() {
     }
     let totals = watch.settle();
     assert_eq!((totals.requests, totals.completed), (5, 5));
-    // All arrive at once and are answered in turn: 0.2 + 0.4 + 0.6 + 0.8 + 1.0 request-seconds.
-    // The machine can only be later than that, not sooner.
+    // All requests arrive at once and are answered in order: 0.2 + 0.4 + 0.6 + 0.8 + 1.0 request-seconds. A machine can
+    // only be slower than that, not faster.
     assert!((2.95..3.6).contains(&totals.integral), "{totals:?}");
 }
 

@@ -1,4 +1,4 @@
-//! A real server at full speed: no request may be missed or counted twice, and none may be left.
+//! A real server at full speed: no request may be missed or counted twice, and none may stay in flight.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// The promise: nothing in flight two seconds after the load ends.
+/// The promise: nothing is in flight two seconds after the load ends.
 const QUIET_AFTER: Duration = Duration::from_secs(2);
 
 fn count_is_exact() {
@@ -47,7 +47,7 @@ fn count_is_exact() {
     });
 }
 
-/// wrk ends by the clock: it drops connections in the middle of requests and of responses.
+/// wrk ends after a fixed time: it closes connections in the middle of requests and responses.
 fn cut_off() {
     against_nginx(|address| {
         let url = format!("http://{address}/page.html");
@@ -55,12 +55,12 @@ fn cut_off() {
     });
 }
 
-/// `TCP_DEFER_ACCEPT`: the kernel makes each connection of the packet that brings the request.
+/// `TCP_DEFER_ACCEPT`: the kernel creates each connection from the packet with the request.
 fn deferred() {
     against("deferred", |address| connection_each(address, 5_000));
 }
 
-/// A client whose last packet of the handshake found no room goes on with its request.
+/// The accept queue has no room for the last packet of the handshake; the client still sends its request.
 fn full_queue() {
     against("backlog=1", |address| connection_each(address, 1_000));
 }
@@ -93,13 +93,13 @@ fn against(listen: &str, load: impl FnOnce(std::net::SocketAddr)) {
     let cgroup = TestCgroup::new();
     let server = Nginx::start_with(&cgroup, listen);
     let mut watch = Watch::start(&cgroup, "500ms", &[]);
-    // The two times nginx is asked are requests too. Its count includes the one that asks, so
-    // between the two lies one of them; both are watched.
+    // The two queries of nginx's count are requests too. nginx's answer includes the query itself, so only one of the
+    // two lies between the answers; the watch counts both.
     let before = server.requests();
     load(server.address());
     let line = watch.line_after(QUIET_AFTER);
     assert_eq!(line.in_flight, 0, "two seconds after the load");
-    // Not sooner: a client that is gone may have left requests that nginx has not read yet.
+    // Not earlier: a client that has left may have sent requests that nginx has not read yet.
     let after = server.requests();
     let totals = watch.settle();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Every shape a response can have: each has its end found, and time between requests is nobody's.
+//! Every shape of a response: its end is found, and time between requests is not counted.
 
 use ebb_tests::harness::client::Client;
 use ebb_tests::harness::server::{Files, Sample, Scripted};
@@ -78,7 +78,7 @@ fn keep_alive_idle() {
     watch.until("the connection is closed", |_, line| line.connections == 0);
 }
 
-/// 64 KiB in four pieces 150 ms apart: 450 ms after its first byte comes its last.
+/// 64 KiB in four pieces at intervals of 150 ms: the last byte comes 450 ms after the first.
 const DRIP: &str = "bytes=65536&drip=150";
 
 fn sized() {
@@ -94,7 +94,7 @@ fn chunked() {
         wire.get(&format!("/?chunked=1&{DRIP}"), "");
         assert!(wire.header().contains("transfer-encoding: chunked"));
         assert!(wire.to_end() > 65_536);
-        // The connection is good for another.
+        // The connection can be reused.
         wire.get(&format!("/?chunked=1&{DRIP}"), "");
         assert!(wire.to_end() > 65_536);
     });
@@ -113,7 +113,7 @@ fn close_delimited() {
     assert_eq!((totals.requests, totals.completed), (1, 1));
 }
 
-/// Runs `traffic` on one connection and holds the integral against the server's own.
+/// Runs `traffic` on one connection and compares the integral with the server's own.
 fn against_oracle(traffic: impl FnOnce(&mut Wire)) -> Totals {
     let cgroup = TestCgroup::new();
     let server = Sample::start(&cgroup);
@@ -121,7 +121,8 @@ fn against_oracle(traffic: impl FnOnce(&mut Wire)) -> Totals {
     traffic(&mut Wire::connect(server.address()));
     let totals = watch.settle();
     let oracle = server.stats().integral;
-    // A few milliseconds on a busy machine; an end at the first byte would miss all but those.
+    // The tolerance covers a few milliseconds on a busy machine. If a response ended at its first byte, nearly all of
+    // the time would be missing.
     assert!(
         (totals.integral / oracle - 1.0).abs() < 0.1,
         "integral {} s, oracle {oracle} s",
@@ -138,8 +139,8 @@ fn head() {
     assert_eq!((totals.requests, totals.completed), (2, 2));
 }
 
-/// Something without a body, then a GET on the same connection: were the body waited for, the
-/// GET's response would be taken for it.
+/// Sends something without a body, then a GET on the same connection. If the counter waited for a body, it would take
+/// the GET's response for the body.
 fn on_one_connection(first: impl FnOnce(&mut Wire)) -> Totals {
     let cgroup = TestCgroup::new();
     let server = Sample::start(&cgroup);
@@ -216,7 +217,7 @@ fn latency_and_status() {
     assert_eq!(wire.response(), 200);
     for point in ["p50", "p90", "p99"] {
         let latency = line.latency_ms[point].expect("a latency where one has ended");
-        // A histogram's bucket, and a machine's delay on top.
+        // The upper bound of a histogram's bucket, plus a machine's delay.
         assert!((200.0..900.0).contains(&latency), "{point} = {latency} ms");
     }
 }

@@ -1,4 +1,4 @@
-//! Wrong input to `ebb watch`: one line that names the thing, and the exit code for it.
+//! Wrong input to `ebb watch`: one line that names the cause, and the exit code for it.
 
 use ebb_tests::harness::{Case, Need, TestCgroup, ebb};
 

@@ -1,11 +1,11 @@
-//! What holds against leaders that change, an API server that refuses, and tenants that write what they can.
+//! Behaviour under changing leaders, an API server that refuses, and tenants that write whatever they can.
 
 use std::net::IpAddr;
 
 use super::*;
 use crate::engine::{Effect, Notice};
 
-/// The Events so far of one reason.
+/// The Events so far with this reason.
 fn said(engine: &mut Engine, reason: &str) -> Vec<Notice> {
     let effects = engine.effects().into_iter();
     effects
@@ -16,7 +16,8 @@ fn said(engine: &mut Engine, reason: &str) -> Vec<Notice> {
         .collect()
 }
 
-/// A new leader that finds a workload that the one before has scaled to zero. It has heard no activator.
+/// A new leader that finds a workload at zero, scaled by the previous leader. No activator has reported to the new leader
+/// yet.
 fn new_leader() -> World {
     let mut before = World::new(&[]);
     before.go_to_zero();
@@ -50,12 +51,12 @@ fn p3_a_leader_that_was_stopped_for_five_seconds_keeps_them() {
     world.seconds(5);
     assert_eq!(world.endpoints(), 1);
     world.now = world.now + Duration::from_secs(5);
-    // It looks before a report has come.
+    // The leader decides before a report has arrived.
     world.write();
     world.engine.decide_due(world.now);
     world.write();
     assert_eq!(world.endpoints(), 1);
-    // And one that is silent from here on is taken out, as there is a pod.
+    // An activator that stops reporting from here on is removed, because there is a pod.
     world.activator = false;
     world.seconds(6);
     assert_eq!(world.endpoints(), 0);
@@ -75,7 +76,7 @@ fn z4_what_ebb_scaled_to_zero_is_cut_off_when_no_activator_is_left() {
     });
     let after = after.expect("it is noticed");
     assert!((10..=18).contains(&after), "{after} s");
-    // Somebody is there again.
+    // An activator reports again.
     world.activator = true;
     world.seconds(4);
     assert!(!is_cut_off(&world));
@@ -88,7 +89,7 @@ fn z4_a_new_leader_knows_it_from_the_slice_and_listens_first() {
     assert!(!is_cut_off(&world));
     world.seconds(8);
     assert!(is_cut_off(&world));
-    // Stopped meanwhile: what was silent is not known.
+    // The leader was paused meanwhile, so missing reports prove nothing.
     world.now = world.now + Duration::from_secs(20);
     world.engine.decide_due(world.now);
     assert!(!is_cut_off(&world));
@@ -162,7 +163,7 @@ fn p4_the_slice_of_a_workload_that_is_not_known_yet_stays() {
     world.activator = false;
     world.seconds(100);
     assert_eq!((world.endpoints(), world.asked.len()), (1, 0));
-    // One of a kind whose objects are all known, and it is none of them.
+    // All objects of this kind are listed, and the slice's workload is not among them.
     let mut world = World::at(&[], 0);
     world.engine.kind_listed("apps", "Deployment");
     world.known(before.record, before.slice);
@@ -189,7 +190,7 @@ fn p10_a_refused_slice_is_tried_less_and_less_and_then_never_again() {
     let tries = writes(&world);
     assert!((7..=12).contains(&tries), "{tries} tries in 300 s");
     assert_eq!(notices, 1);
-    // The Service goes: the record as well, and nothing is to be removed.
+    // The Service is deleted: the record is removed as well, and no slice exists to be removed.
     world.engine.service_gone("shop", "web");
     world.asked.clear();
     world.seconds(100);
@@ -241,7 +242,7 @@ fn t2_a_slice_that_a_tenant_wrote_moves_no_port_and_no_endpoint() {
         service_uid: service.to_owned(),
         ..Written::default()
     };
-    // In another namespace, and in this one; by the name that Ebb gives, and by another.
+    // In another namespace, and in this one; with the name that Ebb uses, and with another.
     world
         .engine
         .slice_seen("evil", "web", "e1", true, forged("u"));
@@ -298,14 +299,14 @@ fn t2_an_upgrade_moves_no_port() {
     let mut before = World::new(&[]);
     before.seconds(5);
     let slice = before.slice.clone().unwrap();
-    // A release before this one has kept no record. It was seen before this replica led.
+    // An earlier release kept no record. The slice was seen before this replica became the leader.
     let mut world = World::at(&[], 1);
     world.engine.lead(false);
     world.known(None, Some(slice.clone()));
     world.engine.lead(true);
     world.seconds(3);
     assert_eq!(world.record.as_ref().unwrap().ports, slice.ports);
-    // One that comes later allots nothing: its number is another Service's.
+    // A slice that appears later allots no port: its number belongs to another Service.
     let mut world = World::new(&[]);
     world.seconds(3);
     let number = world.record.as_ref().unwrap().ports["http"];
@@ -332,7 +333,7 @@ fn t2_the_older_record_keeps_a_number_that_two_claim() {
     world.seconds(3);
     let record = world.record.clone().unwrap();
     let slice = world.slice.clone();
-    // Another replica has led for a moment too long, and has recorded the same number elsewhere.
+    // Another replica was the leader a moment too long, and recorded the same number elsewhere.
     let mut later = record.clone();
     later.since += 100;
     let all = [("web".into(), later)].into();
@@ -387,7 +388,7 @@ fn t5_a_service_that_does_not_fit_is_not_proxied_and_the_others_are() {
     let held: Vec<_> = entries.iter().map(|entry| entry.can_be_held).collect();
     assert_eq!(held, [true, false]);
     assert_eq!(world.record.as_ref().unwrap().ports.len(), 1);
-    // With fewer ports it fits.
+    // With fewer ports, the Service fits.
     greedy.ports = (0..4).map(|port| (format!("p{port}"), None)).collect();
     world.engine.service_seen(greedy);
     world.write();
@@ -395,7 +396,7 @@ fn t5_a_service_that_does_not_fit_is_not_proxied_and_the_others_are() {
     assert_eq!(world.engine.front_figures().proxied_services, 2);
 }
 
-/// What nothing has changed for is not looked at again: a look costs as much as has changed, and a bit.
+/// Unchanged Services are not examined again: a pass costs as much as has changed, and a small constant.
 #[test]
 fn t3_a_look_does_not_walk_over_all_workloads() {
     let mut world = World::new(&[]);
@@ -428,7 +429,7 @@ fn t3_a_look_does_not_walk_over_all_workloads() {
     );
 }
 
-/// The workload without its class.
+/// The workload loses its class annotation.
 fn opt_out(world: &mut World, replicas: u32) {
     let mut facts = world.engine.entries.values().next().unwrap().target.clone();
     facts.annotations.clear();
@@ -461,7 +462,7 @@ fn z1_who_opts_out_as_soon_as_the_last_pod_is_gone_gets_one() {
     world.until_order(200).expect("an order");
     assert_eq!(world.carry_out(), 0);
     world.pod_goes();
-    // No decision has been made since.
+    // No decision has been made since then.
     opt_out(&mut world, 0);
     assert_eq!(world.carry_out(), 1);
 }

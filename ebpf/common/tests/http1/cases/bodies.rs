@@ -1,4 +1,4 @@
-//! Where a body ends (RFC 9112, section 6.3).
+//! The end of a body (RFC 9112, section 6.3).
 
 use ebb_common_testing::exchange::{Exchange, exchange};
 

@@ -1,4 +1,4 @@
-//! Heads: what ends them, what they may hold, and statuses that have no body.
+//! Heads: their end, their allowed content, and statuses without a body.
 
 use ebb_common_testing::exchange::{Exchange, exchange};
 

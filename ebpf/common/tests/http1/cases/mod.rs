@@ -1,4 +1,4 @@
-//! The table of exchanges, by what they are about.
+//! The table of exchanges, by topic.
 
 mod bodies;
 mod heads;
@@ -10,13 +10,13 @@ mod tunnels;
 
 use ebb_common_testing::exchange::{Exchange, exchange};
 
-/// A request that most cases begin with.
+/// The first request of most cases.
 pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A response that most cases end with.
+/// The last response of most cases.
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
-/// Every case there is.
+/// All cases.
 pub(crate) fn all() -> Vec<Exchange> {
     [
         bodies::all(),
@@ -32,7 +32,7 @@ pub(crate) fn all() -> Vec<Exchange> {
     .collect()
 }
 
-/// One request and its response, after which a second pair shows that the end was found exactly.
+/// One request and its response, then a second pair, which shows that the end was found exactly.
 fn pair(
     name: &'static str,
     request: impl AsRef<[u8]>,

@@ -1,4 +1,4 @@
-//! Connections on which little or nothing is asked.
+//! Connections with few requests or none.
 
 use ebb_common_testing::exchange::{Exchange, exchange};
 

@@ -1,4 +1,4 @@
-//! What cannot be read: one in flight for the connection's life, and said to be so.
+//! Unreadable connections: one in flight for the connection's life, reported as opaque.
 
 use ebb_common_testing::exchange::{Exchange, exchange};
 
@@ -34,7 +34,7 @@ fn server(name: &'static str, bytes: impl AsRef<[u8]>) -> Exchange {
         .ended(OPAQUE, 1)
 }
 
-/// What begins now has the bit of a probe that was 64 before it.
+/// The next request has the same bit in the history as a probe, 64 requests earlier.
 fn after_a_probe() -> Exchange {
     let probe = "GET / HTTP/1.1\r\nUser-Agent: kube-probe/1.30\r\n\r\n";
     let first = exchange("opaque, 64 after a probe")

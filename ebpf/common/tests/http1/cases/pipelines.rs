@@ -1,5 +1,5 @@
-//! Several requests before the first answer. Which of the last 64 are HEAD, CONNECT or excluded is known;
-//! deeper than that a request can only be told to be a plain one.
+//! Several requests before the first response. For the last 64 requests the parser knows which are HEAD, CONNECT or
+//! excluded; a deeper pipeline works only with plain requests.
 
 use ebb_common_testing::exchange::{Exchange, exchange};
 

@@ -1,4 +1,4 @@
-//! Probes and excluded paths: counted apart, and nowhere else.
+//! Probes and excluded paths: counted as excluded, and nowhere else.
 
 use ebb_common_testing::{
     EXCLUDED as PATHS,

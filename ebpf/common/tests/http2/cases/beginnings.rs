@@ -1,4 +1,4 @@
-//! How a connection comes to speak HTTP/2.
+//! The ways in which a connection starts HTTP/2.
 
 use ebb_common_testing::{
     exchange::{Exchange, exchange},

@@ -1,4 +1,4 @@
-//! Frames: in which of them a head may come, and those that are nobody's business.
+//! Frames: those that can carry a header block, and those that the parser ignores.
 
 use ebb_common_testing::{
     exchange::Exchange,

@@ -1,4 +1,4 @@
-//! The table of exchanges, by what they are about.
+//! The table of exchanges, by topic.
 
 mod beginnings;
 mod frames;
@@ -16,7 +16,7 @@ use ebb_common_testing::{
     },
 };
 
-/// Every case there is.
+/// All cases.
 pub(crate) fn all() -> Vec<Exchange> {
     [
         beginnings::all(),
@@ -31,7 +31,7 @@ pub(crate) fn all() -> Vec<Exchange> {
     .collect()
 }
 
-/// A connection of which both sides have said what they want of it.
+/// A connection on which both sides have sent their settings.
 fn connection(name: &'static str) -> Exchange {
     exchange(name)
         .client([PREFACE.as_slice(), &settings()].concat())
@@ -41,7 +41,7 @@ fn connection(name: &'static str) -> Exchange {
         .streams(0)
 }
 
-/// The fields that most requests begin with: `GET`, `/`, `http`, and an authority.
+/// The first fields of most requests: `GET`, `/`, `http`, and an authority.
 const GET: [Field<'static>; 4] = [
     Field::Indexed(2),
     Field::Indexed(4),
@@ -49,20 +49,20 @@ const GET: [Field<'static>; 4] = [
     Field::Named(1, "a.example", PLAIN),
 ];
 
-/// The head of a request, with so much more in it.
+/// The header block of a request with these additional fields.
 fn request(fields: &[Field<'_>]) -> Vec<u8> {
     block(&[&GET, fields].concat())
 }
 
-/// A request that is all head.
+/// A request without a body.
 fn get(stream: u32) -> Vec<u8> {
     headers(stream, END_STREAM, request(&[]))
 }
 
-/// `:status: 200`, of the static table.
+/// `:status: 200`, from the static table.
 const OK: Field<'static> = Field::Indexed(8);
 
-/// A response of a head and a body.
+/// A response with a head and a body.
 fn ok(stream: u32) -> Vec<u8> {
     [
         headers(stream, 0, block(&[OK])),

@@ -1,4 +1,4 @@
-//! What cannot be followed: one in flight for the connection's life, and said to be so.
+//! Connections that cannot be followed: one in flight for the connection's life, reported as opaque.
 
 use ebb_common::http2::STREAMS;
 use ebb_common_testing::{

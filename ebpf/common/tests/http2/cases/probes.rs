@@ -1,4 +1,4 @@
-//! Probes and excluded paths: counted apart, and nowhere else.
+//! Probes and excluded paths: counted as excluded, and nowhere else.
 
 use ebb_common_testing::{
     EXCLUDED as PATHS,
@@ -14,10 +14,10 @@ use super::{GET, OK, connection, ok, request};
 /// [`ebb_common::abi::ended::EXCLUDED`].
 const EXCLUDED: usize = 6;
 
-/// `user-agent` of the static table.
+/// Index of `user-agent` in the static table.
 const AGENT: u32 = 58;
 
-/// `:path` of the static table.
+/// Index of `:path` in the static table.
 const PATH: u32 = 4;
 
 pub(super) fn all() -> Vec<Exchange> {
@@ -29,7 +29,7 @@ pub(super) fn all() -> Vec<Exchange> {
     all
 }
 
-/// A request of these fields: in flight until the last byte of its head is there.
+/// A request with this header block: in flight until the last byte of its head has arrived.
 fn asked(name: &'static str, block: &[u8], excluded: bool) -> Exchange {
     let frame = headers(1, END_STREAM, block);
     let (last, most) = frame.split_last().expect("a frame has a head");
@@ -139,7 +139,7 @@ fn paths() -> Vec<Exchange> {
     all
 }
 
-/// Requests by one client, each with these fields, and whether it is excluded.
+/// Requests of one client, each with its fields and whether it is excluded.
 fn requests(name: &'static str, heads: &[(&[Field<'_>], bool)]) -> Exchange {
     let mut sender = Sender::new();
     let mut exchange = connection(name);
@@ -241,11 +241,11 @@ fn from_the_table() -> Vec<Exchange> {
     ]
 }
 
-/// What comes before and after a probe is known to be one.
+/// Events before and after a request is recognized as a probe.
 fn times() -> Vec<Exchange> {
     let probe = request(&[Field::Named(AGENT, "kube-probe/1.30", PLAIN)]);
     let reset = |stream| ebb_common_testing::http2::frames::reset(stream);
-    // A string that goes on in another frame is not looked at.
+    // A string that continues in another frame is not examined.
     let agent = probe.len() - "kube-probe/1.30".len();
     let mut all: Vec<Exchange> = (0..probe.len())
         .map(|at| {

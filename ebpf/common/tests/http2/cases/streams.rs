@@ -1,4 +1,4 @@
-//! Streams: when each begins, and when it ends.
+//! Streams: when each begins and when it ends.
 
 use ebb_common_testing::{
     exchange::Exchange,

@@ -1,4 +1,4 @@
-//! Chunked bodies, in both directions, in the smallest of pieces.
+//! Chunked bodies, in both directions, in the smallest possible pieces.
 
 use ebb_tests::harness::client::curl;
 use ebb_tests::harness::server::{Reply, Sample, Script, Scripted, Service};
@@ -58,7 +58,7 @@ fn from_node() {
     assert_eq!(totals.ends(), Ends::answered(3));
 }
 
-/// One-byte chunks for all the largest of packets: the kernel hands 64 KiB to the network at once.
+/// One-byte chunks that fill even the largest packets: the kernel passes up to 64 KiB to the network at once.
 fn many_chunks() -> String {
     format!("{}0\r\n\r\n", "1\r\nx\r\n".repeat(10_000))
 }
@@ -88,7 +88,7 @@ fn to_server() {
             let mut wire = Wire::connect(server.address());
             wire.send(CHUNKED_POST.to_owned() + &many_chunks());
             assert_eq!(wire.response(), 200);
-            // The same, each chunk a packet.
+            // The same with one chunk per packet.
             wire.send(CHUNKED_POST);
             for _ in 0..500 {
                 wire.send("1\r\nx\r\n");
@@ -98,7 +98,7 @@ fn to_server() {
             assert_eq!(server.stats().requests, 2);
         },
     );
-    // The third asks for the count.
+    // The third request queries the count.
     assert_eq!(totals.ends(), Ends::answered(3));
 }
 
@@ -122,7 +122,7 @@ fn packets_of_one_byte() {
     assert_eq!(totals.ends(), Ends::answered(3));
 }
 
-/// A request cut in two at each place in turn, all on one connection.
+/// A request cut in two at each position in turn, all on one connection.
 fn split_heads() {
     let body = "3\r\nabc\r\nB;x=y\r\nhello world\r\n0\r\nX-Sum: 1\r\n\r\n";
     let totals = watched(
@@ -153,7 +153,7 @@ fn trailers_from_node() {
     assert_eq!(totals.ends(), Ends::answered(2));
 }
 
-/// Trailers that would end, lengthen or begin a message if they were anything but trailers.
+/// Trailers that would end, lengthen or begin a message if they were read as anything but trailers.
 fn trailers_to_server() {
     let totals = watched(
         |cgroup| Sample::start(cgroup),

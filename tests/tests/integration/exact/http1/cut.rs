@@ -1,4 +1,4 @@
-//! Connections that end where no message does.
+//! Connections that end in the middle of a message.
 
 use ebb_tests::harness::server::{Nginx, Sample, Script, Scripted, Service, Setup};
 use ebb_tests::harness::watch::Ends;
@@ -37,7 +37,7 @@ pub(super) const CASES: &[Case] = &[
         cut_short,
     ),
     Case::beside("exact::http1::pipeline_is_cut_off", EBB, || cut_off(7)),
-    // All but the first end at once, and 1 024 are what a sum cannot tell from none (`PodCounters`).
+    // All but the first end at once, and a sum cannot distinguish 1 024 from 0 (`PodCounters`).
     Case::beside("exact::http1::a_thousand_are_cut_off", EBB, || {
         cut_off(1025);
     }),
@@ -50,10 +50,10 @@ fn aborted(aborted: u64) -> Ends {
     }
 }
 
-/// A piece of 16 KiB each 100 ms, a minute long.
+/// 16 KiB every 100 ms, for a minute.
 const LONG: &str = "/?bytes=10000000&drip=100";
 
-/// Begins [`LONG`], and ends it by `end` when its first bytes are there.
+/// Requests [`LONG`], and ends the response by `end` when its first bytes have arrived.
 #[track_caller]
 fn in_a_response(end: impl FnOnce(&Sample, Wire)) {
     let totals = watched(
@@ -104,8 +104,8 @@ fn resets_early() {
     assert_eq!(totals.ends(), aborted(1));
 }
 
-/// The client's FIN comes right after its request: it is no end of the response, which Node sends
-/// 800 ms later. (nginx and hyper take the FIN for a client that has left, and so does Node if it is not told.)
+/// The client's FIN comes right after its request. It does not end the response, which Node sends 800 ms later. (nginx
+/// and hyper treat the FIN as a client that has left, and Node does too by default.)
 fn half_closed() {
     let totals = watched(
         |cgroup| Service::start(Script::Node, cgroup),
@@ -123,7 +123,7 @@ fn half_closed() {
     assert_eq!(totals.ends(), Ends::answered(1));
 }
 
-/// In flight from its first byte, and for as long as anybody waits.
+/// A request is in flight from its first byte until its client or server gives up.
 fn half_a_head() {
     waits_for_the_rest("GET / HTTP/1.1\r\nHost: te");
 }
@@ -149,13 +149,13 @@ fn waits_for_the_rest(half: &str) {
             });
         },
     );
-    // A server may answer half a request with a 400 or 408 as the client leaves.
+    // A server may answer half a request with a 400 or 408 when the client leaves.
     let ends = totals.ends();
     assert_eq!(ends.aborted + ends.answered, 1, "{ends:?}");
     assert_eq!((ends.opaque, ends.excluded), (0, 0), "{ends:?}");
 }
 
-/// nginx closes without a word.
+/// nginx closes the connection without a response.
 fn timed_out() {
     let setup = Setup {
         server: "client_header_timeout 1s;",
@@ -178,7 +178,7 @@ fn timed_out() {
     assert_eq!((ends.opaque, ends.excluded), (0, 0), "{ends:?}");
 }
 
-/// A body that is shorter than its length, by the server's own FIN.
+/// The server ends a body with its FIN before the announced length.
 fn cut_short() {
     let reply = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort";
     let totals = watched(
@@ -192,7 +192,7 @@ fn cut_short() {
     assert_eq!(totals.ends(), aborted(1));
 }
 
-/// A pipeline of which the client takes three answers.
+/// A pipeline whose client reads three responses and then resets the connection.
 #[track_caller]
 fn cut_off(waiting: usize) {
     let totals = watched(

@@ -1,4 +1,4 @@
-//! Heads: long ones, and cut at every place.
+//! Header sections: long ones, and ones cut at every position.
 
 use ebb_tests::harness::client::curl;
 use ebb_tests::harness::server::{Reply, Sample, Scripted};
@@ -35,12 +35,12 @@ fn one_field() {
     long_heads(&format!("X-Long: {}\r\n", "l".repeat(KIB_16)));
 }
 
-/// 99 of them: hyper takes a hundred.
+/// 98 long fields, with `Host` and `Content-Length` a hundred: hyper accepts a hundred.
 fn many_fields() {
     long_heads(&format!("X-Field: {}\r\n", "f".repeat(KIB_16 / 98)).repeat(98));
 }
 
-/// The field that says how long the body is comes before and after the long part; whole and in
+/// The field with the length of the body comes before or after the long part. Each request is sent whole, and in
 /// packets of a kilobyte.
 fn long_heads(long: &str) {
     let (start, length) = ("POST / HTTP/1.1\r\nHost: test\r\n", "Content-Length: 3\r\n");
@@ -60,7 +60,7 @@ fn long_heads(long: &str) {
                 }
                 assert_eq!(wire.response(), 200);
             }
-            // All of it behind one another.
+            // All requests in one write.
             wire.send(requests.concat());
             assert_eq!((wire.response(), wire.response()), (200, 200));
             assert_eq!(server.stats().requests, 6);
@@ -97,7 +97,7 @@ fn response_heads() {
     assert_eq!(totals.ends(), Ends::answered(4));
 }
 
-/// A request with a body, cut in two at each place in turn, all on one connection.
+/// A request with a body, cut in two at each position in turn, all on one connection.
 fn cut() {
     let request =
         "\r\nPUT /?sleep=0 HTTP/1.1\r\nHost: test\r\nX-A: b\r\ncontent-length: 4\r\n\r\nbody";

@@ -1,4 +1,4 @@
-//! Responses that are not the response: 100 and 103.
+//! Interim responses: 100 and 103.
 
 use ebb_tests::harness::client::{Client, curl};
 use ebb_tests::harness::server::{Sample, Script, Scripted, Service};
@@ -89,7 +89,7 @@ fn refused() {
                 "PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
             );
             assert_eq!(wire.response(), 417);
-            // Ended, though its connection is still open.
+            // The request has ended, although its connection is still open.
             watch.until("ended by its answer", |totals, line| {
                 (totals.completed, line.in_flight, line.connections) == (1, 0, 1)
             });

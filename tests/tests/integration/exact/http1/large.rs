@@ -1,5 +1,5 @@
-//! 100 MB in each direction: ends are found by sequence numbers that go round, packets of 64 KiB
-//! and `sendfile`.
+//! 100 MB in each direction: the end of a message is found despite sequence numbers that wrap around, packets of 64
+//! KiB, and `sendfile`.
 
 use ebb_tests::harness::client::curl;
 use ebb_tests::harness::server::{LARGE, Nginx, Sample};
@@ -16,7 +16,8 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn downloads() {
-    // All of the 4 GiB that sequence numbers have, so that they go round at one of these; or a few.
+    // In full: all of the 4 GiB of sequence numbers, so that they wrap around during one of these downloads. Otherwise
+    // a few downloads.
     let times = if full() { 45 } else { 3 };
     let totals = watched(
         |cgroup| Nginx::start(cgroup),
@@ -40,7 +41,7 @@ fn uploads() {
         |cgroup| Sample::start(cgroup),
         |server, _| {
             let url = format!("http://{}/", server.address());
-            // With its length, which curl asks leave for with `Expect: 100-continue`; and in chunks.
+            // With a length, for which curl sends `Expect: 100-continue`; and in chunks.
             for encoding in ["X-Encoding: none", "Transfer-Encoding: chunked"] {
                 let fetched = curl(&["-T", path, "-H", encoding], &[&url]);
                 assert_eq!(fetched[0].status, 200, "{encoding}");

@@ -1,4 +1,4 @@
-//! HTTP/1.1: where a message begins and ends, whatever it is cut into and whoever breaks it off.
+//! HTTP/1.1: where a message begins and ends, however it is cut and whoever aborts it.
 
 mod chunks;
 mod cut;

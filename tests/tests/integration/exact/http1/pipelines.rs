@@ -1,4 +1,4 @@
-//! Requests that do not wait for the answers to those before them.
+//! Pipelined requests: a client sends them without waiting for earlier responses.
 
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,8 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// All in flight at once, and answered in turn: each is in flight until its answer is here, a moment
-/// after it has left there.
+/// All are in flight at once, and answered in order. Each is in flight until the client receives its response, a moment
+/// after the server has sent it.
 fn sixty_four() {
     let mut waited = Duration::ZERO;
     let totals = watched(
@@ -51,7 +51,7 @@ fn sixty_four() {
     );
 }
 
-/// More than the counter can tell apart, in one write: nginx takes as many as come.
+/// More requests in one write than the counter can distinguish. nginx accepts any number.
 fn five_hundred() {
     let totals = watched(
         |cgroup| Nginx::start(cgroup),
@@ -68,8 +68,8 @@ fn five_hundred() {
     assert_eq!(totals.ends(), Ends::answered(502));
 }
 
-/// Were the body waited for that a HEAD's or a 304's answer only tells the length of, the answers
-/// after it would be taken for that.
+/// Responses to HEAD and 304 responses announce the length of a body that they do not have. If the counter waited for
+/// such a body, it would take the following responses for it.
 fn bodiless() {
     let since = "If-Modified-Since: Fri, 31 Dec 2100 23:59:59 GMT\r\n";
     let one_of_each: String = [
@@ -108,7 +108,7 @@ fn bodiless() {
     assert_eq!(totals.status.get("3xx"), Some(&16), "{totals:?}");
 }
 
-/// Bodies whose bytes are requests, and writes that end where no message does.
+/// Bodies whose bytes look like requests, and writes that end in the middle of a message.
 fn uploads() {
     let body = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
     let request = format!(
@@ -119,7 +119,7 @@ fn uploads() {
     let totals = watched(
         |cgroup| Sample::start(cgroup),
         |server, _| {
-            // Primes: the pieces meet every place of the request.
+            // Primes, so that the cuts fall on every position of the request.
             for piece in [7, 61, 997] {
                 let mut wire = Wire::connect(server.address());
                 for part in all.as_bytes().chunks(piece) {

@@ -1,5 +1,5 @@
-//! A slow reader: a response is in flight until the network has taken its last byte, however long ago
-//! the server has let go of it.
+//! A slow reader: a response is in flight until the network has accepted its last byte, however long ago the server has
+//! written it.
 
 use ebb_tests::harness::server::{LARGE, Nginx, Sample};
 use ebb_tests::harness::watch::Ends;
@@ -20,8 +20,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// The least room that the kernel gives a receiver is about 2 KiB; the sender's buffer takes 64 KiB
-/// at once.
+/// The smallest receive buffer of the kernel is about 2 KiB; the sender's buffer accepts 64 KiB at once.
 const ROOM: usize = 2_048;
 
 fn server_is_done() {
@@ -35,7 +34,8 @@ fn server_is_done() {
                 |_, line| line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99,
             );
             assert_eq!(line.completed, 0);
-            // The server has nothing left to do for it. (Asked now, for this is a request, too.)
+            // The server has nothing left to do for the request. (The test queries this now, because the query is a
+            // request too.)
             assert_eq!(server.stats().in_flight, 0);
             assert_eq!(wire.response(), 200);
             watch.until("ended when it was read", |totals, line| {

@@ -1,4 +1,4 @@
-//! Bytes that are no HTTP: one in flight for as long as the connection lives, and reported as opaque.
+//! Bytes that are not HTTP: one request in flight for as long as the connection lives, reported as opaque.
 
 use ebb_tests::harness::server::{Files, Sample, Scripted};
 use ebb_tests::harness::watch::{Ends, Totals};
@@ -43,7 +43,7 @@ fn binary() {
     assert_eq!(totals.ends(), ONE_OPAQUE);
 }
 
-/// As SMTP, SSH and MySQL do.
+/// The server speaks first, as in SMTP, SSH and MySQL.
 fn speaks_first() {
     let totals = talk("220 mail.test ESMTP\r\n", "250 ok\r\n", |wire| {
         wire.take(21);
@@ -52,7 +52,7 @@ fn speaks_first() {
     assert_eq!(totals.ends(), ONE_OPAQUE);
 }
 
-/// A connection on which `talk` goes on: opaque while it is open, over when it closes.
+/// A connection on which `talk` goes on: opaque while it is open, and ended when it closes.
 #[track_caller]
 fn talk(greeting: &str, reply: &str, talk: impl Fn(&mut Wire)) -> Totals {
     let replies = [ebb_tests::harness::server::Reply::new(reply)];
@@ -70,7 +70,7 @@ fn talk(greeting: &str, reply: &str, talk: impl Fn(&mut Wire)) -> Totals {
     )
 }
 
-/// `GET /` without a version: there are no heads to read, and the end is the close.
+/// `GET /` without a version: there are no header sections to read, and the close ends the response.
 fn http_0_9() {
     let totals = watched(
         |cgroup| Files::start(cgroup),

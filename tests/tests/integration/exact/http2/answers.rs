@@ -1,4 +1,4 @@
-//! What a server may send, by a server that sends what it is told.
+//! Everything that a server may send, from a server that sends what the test requests.
 
 use ebb_tests::harness::h2::{H2, flag, kind};
 use ebb_tests::harness::watch::Ends;
@@ -54,7 +54,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// So many of one kind, half of them one after the other and half at once.
+/// This number of requests for the same path: half of them one after the other, and half at once.
 fn same(path: &str, requests: u64) {
     all_answered_by_h2(requests, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -67,7 +67,7 @@ fn same(path: &str, requests: u64) {
     });
 }
 
-/// Ten answers of fifty frames each, a frame of each in turn.
+/// Ten responses of fifty frames each. The server sends one frame of each in turn.
 fn in_turns() {
     all_answered_by_h2(20, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -78,7 +78,7 @@ fn in_turns() {
     });
 }
 
-/// In flight no longer than to the end of the answer, though the request goes on.
+/// A request is in flight only until the end of its response, even if its body continues.
 fn early() {
     all_answered_by_h2(3, |server, watch| {
         let mut h2 = H2::connect(server.address());
@@ -111,7 +111,7 @@ fn goaway() {
     });
 }
 
-/// It opens no more streams; those that are open are answered.
+/// After its GOAWAY the client opens no more streams; open streams are answered.
 fn client_goaway() {
     let totals = watched(
         |cgroup| Service::start(Script::Node2, cgroup),

@@ -1,5 +1,5 @@
-//! Probes and scrapes over HTTP/2. Their heads are compressed (RFC 7541): what a field says may be
-//! Huffman's code, or a place in a table that fields before it have filled.
+//! Probes and scrapes over HTTP/2. Their header fields are compressed (RFC 7541): a field's value may be Huffman-coded,
+//! or an index into a table that earlier fields have filled.
 
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,7 @@ pub(super) const CASES: &[Case] = &[
     }),
 ];
 
-/// One that is left out between two requests that count, on the same connection at the same time; sent
-/// as literals.
+/// An excluded request between two counted ones, on the same connection at the same time, sent as literals.
 fn between(fields: &[(&str, &str)], path: &str) {
     let mut took = Duration::ZERO;
     let totals = watched_with(
@@ -54,7 +53,7 @@ fn between(fields: &[(&str, &str)], path: &str) {
         },
     );
     assert_eq!(totals.ends(), excluded(1, 2));
-    // Two of 300 ms at least, and no longer than there was time for.
+    // At least two requests of 300 ms, and at most as long as the test took.
     let most = 2.0 * took.as_secs_f64();
     assert!(
         (0.58..=most).contains(&totals.integral),
@@ -62,8 +61,8 @@ fn between(fields: &[(&str, &str)], path: &str) {
     );
 }
 
-/// Some on one connection, as nghttp2 compresses them: the first of them fills the table, the others
-/// refer to it. And others that count, to see that those do.
+/// Several requests on one connection, compressed by nghttp2: the first one fills the table, and the others refer to
+/// it. Other requests are not excluded, to check that they count.
 fn compressed(path: &str, field: &str) {
     let totals = watched_with(
         METRICS,

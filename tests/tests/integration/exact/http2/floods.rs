@@ -1,4 +1,4 @@
-//! Frames that are about no stream, by the thousand, in the middle of one.
+//! Thousands of frames that belong to no stream, while a stream is open.
 
 use ebb_tests::harness::Case;
 use ebb_tests::harness::h2::{Frame, H2, kind};
@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
 
 const FRAMES_AT_ONCE: usize = 200;
 
-/// 25 times [`FRAMES_AT_ONCE`], the answers read in between: a server that is not listened to stops
+/// Sends [`FRAMES_AT_ONCE`] frames 25 times, and reads the answers in between: a server whose output is not read stops
 /// reading.
 fn from_client(flood: &Frame) {
     all_answered_by_sample(2, |server, _| {
@@ -38,7 +38,7 @@ fn from_client(flood: &Frame) {
     });
 }
 
-/// 4 000 frames between the head of each answer and its body.
+/// 4 000 frames between the HEADERS of each response and its body.
 fn from_server() {
     all_answered_by_h2(3, |server, _| {
         let mut h2 = H2::connect(server.address());

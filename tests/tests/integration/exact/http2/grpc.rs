@@ -1,4 +1,4 @@
-//! gRPC: a call is one in flight for as long as it lasts, however many messages go either way.
+//! gRPC: a call is one request in flight for as long as it lasts, however many messages go in either direction.
 
 use ebb_tests::harness::client::Client;
 use ebb_tests::harness::server::{Script, Service};
@@ -26,7 +26,8 @@ fn seconds() -> f64 {
     if full() { 10.0 } else { 2.0 }
 }
 
-/// What a call takes on the client's side more than on the server's socket: Python's own time.
+/// The time by which a call takes longer on the client's side than on the server's socket: Python's own time, in
+/// seconds.
 const PYTHON: f64 = 0.2;
 
 fn call(kind: &str, seconds: f64) {

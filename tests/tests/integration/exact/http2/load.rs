@@ -1,4 +1,4 @@
-//! Many streams on many connections: the count is the server's, for each number of both.
+//! Many streams on many connections: the count matches the server's for each combination.
 
 use ebb_tests::harness::client::Client;
 use ebb_tests::harness::server::{Nginx, Sample};
@@ -36,7 +36,7 @@ pub(super) const CASES: &[Case] = &[
     }),
 ];
 
-/// On nginx, and on hyper with answers of several frames.
+/// Load on nginx, and on hyper with responses of several frames.
 fn load(streams: u32, connections: u32) {
     let requests: u64 = if full() { 200_000 } else { 5_000 };
     let (n, m, c) = (

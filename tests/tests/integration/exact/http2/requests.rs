@@ -1,4 +1,4 @@
-//! What a client may send: heads and bodies in every kind of frame, cut at every place.
+//! Everything that a client may send: header sections and bodies in every kind of frame, cut at every position.
 
 use ebb_tests::harness::h2::{Frame, H2, flag, head, kind};
 use ebb_tests::harness::server::Sample;
@@ -52,8 +52,8 @@ fn one_stream() {
     assert!((2.48..3.0).contains(&totals.integral), "{totals:?}");
 }
 
-/// END_STREAM stands in the first frame, END_HEADERS in the last. (More than 64 of them are an attack
-/// to most servers.)
+/// END_STREAM is in the first frame, END_HEADERS in the last. (Most servers treat more than 64 CONTINUATION frames as
+/// an attack.)
 fn continuation() {
     all_answered_by_h2(3, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -101,7 +101,7 @@ fn padding() {
     });
 }
 
-/// Twenty bodies at once, a byte of each in turn.
+/// Twenty bodies at once, one byte of each in turn.
 fn interleaved() {
     all_answered_by_sample(20, |server, watch| {
         let mut h2 = H2::connect(server.address());
@@ -119,7 +119,7 @@ fn interleaved() {
     });
 }
 
-/// A HEADERS frame that begins no stream but ends one.
+/// A HEADERS frame that does not begin a stream but ends one.
 fn trailers() {
     all_answered_by_sample(2, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -127,14 +127,14 @@ fn trailers() {
             let stream = h2.post("/");
             h2.send(kind::DATA, 0, stream, *b"body");
             let flags = flag::END_STREAM | flag::END_HEADERS;
-            // x-sum: 1, as a literal.
+            // `x-sum: 1`, as a literal.
             h2.send(kind::HEADERS, flags, stream, *b"\x10\x05x-sum\x011");
             h2.answers(&[stream]);
         }
     });
 }
 
-/// To be passed over (RFC 9113, 4.1), whatever their flags would mean in another frame.
+/// Unknown frames must be ignored (RFC 9113, 4.1), whatever their flags mean in other frames.
 fn unknown() {
     all_answered_by_sample(2, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -150,7 +150,7 @@ fn unknown() {
     });
 }
 
-/// A connection's first bytes: the opening, a request with a body and one without.
+/// The first bytes of a connection: the preface with SETTINGS, a request with a body, and one without.
 fn conversation() -> Vec<u8> {
     let all = flag::END_STREAM | flag::END_HEADERS;
     [
@@ -163,7 +163,7 @@ fn conversation() -> Vec<u8> {
     .concat()
 }
 
-/// Every place of frame heads, payloads and the preface, each on a connection of its own.
+/// Cuts at every position of frame headers, payloads and the preface, each on a separate connection.
 fn cut() {
     let bytes = conversation();
     all_answered_by_sample(2 * (bytes.len() as u64 - 1), |server, _| {
@@ -187,7 +187,7 @@ fn byte_by_byte() {
     });
 }
 
-/// 300 requests in one write, behind the opening.
+/// 300 requests in one write, after the connection preface.
 fn one_packet() {
     all_answered_by_sample(300, |server, _| {
         let mut h2 = H2::silent(server.address());
@@ -202,7 +202,7 @@ fn one_packet() {
     });
 }
 
-/// The beginning of a preface is no request, whatever it is taken for meanwhile.
+/// The beginning of a preface is not a request, whatever it is taken for meanwhile.
 fn broken_preface() {
     let totals = watched(
         |cgroup| Sample::start(cgroup),

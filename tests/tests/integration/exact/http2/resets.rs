@@ -1,4 +1,4 @@
-//! RST_STREAM, from either side, before and after the end of the stream: each stream ends once.
+//! RST_STREAM from either side, before and after the end of the stream: each stream ends once.
 
 use ebb_tests::harness::Case;
 use ebb_tests::harness::h2::{H2, kind};
@@ -47,7 +47,7 @@ pub(super) const CASES: &[Case] = &[
 
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
-/// A reset stream has no status, so it ends as broken off; one that was answered before stays so.
+/// A reset stream has no status, so it ends as aborted. A stream that was answered before the reset stays answered.
 const fn ends(answered: u64, aborted: u64) -> Ends {
     Ends {
         answered,
@@ -57,7 +57,7 @@ const fn ends(answered: u64, aborted: u64) -> Ends {
     }
 }
 
-/// The connection stays, and goes on as if nothing had been.
+/// Asserts that the connection stays open and continues normally.
 #[track_caller]
 fn goes_on(h2: &mut H2, watch: &mut Watch) {
     watch.until("ended by the reset", |_, line| {
@@ -148,7 +148,7 @@ fn by_server_after() {
     assert_eq!(totals.ends(), ends(6, 0));
 }
 
-/// As in CVE-2023-44487: streams that are reset as soon as they are opened, a thousand of them.
+/// As in CVE-2023-44487: a thousand streams that are reset as soon as they are opened.
 fn rapid() {
     let totals = watched(
         |cgroup| Sample::start(cgroup),

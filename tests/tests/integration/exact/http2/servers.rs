@@ -1,4 +1,4 @@
-//! Servers and clients of several makes, as they are.
+//! Different HTTP/2 servers and clients, with their usual behaviour.
 
 use ebb_tests::harness::client::Client;
 use ebb_tests::harness::server::{Apache, Nghttpd, Nginx, Script, Service};
@@ -30,7 +30,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// Answers, trailers and hints, many at once.
+/// Responses, trailers and hints, many at once.
 fn node() {
     let totals = watched(
         |cgroup| Service::start(Script::Node2, cgroup),
@@ -47,7 +47,7 @@ fn node() {
     assert_eq!(totals.ends(), Ends::answered(800));
 }
 
-/// What is pushed is fetched by no request.
+/// A pushed response belongs to no request.
 fn nghttpd() {
     let totals = watched(
         |cgroup| Nghttpd::start(cgroup),
@@ -62,7 +62,7 @@ fn nghttpd() {
     assert_eq!(totals.ends(), Ends::answered(3));
 }
 
-/// Two on one connection, one of which is not there.
+/// Two requests on one connection; one of them is for a missing page.
 fn apache() {
     let totals = watched(
         |cgroup| Apache::start(cgroup),
@@ -77,7 +77,7 @@ fn apache() {
     assert_eq!(totals.status.get("4xx"), Some(&1), "{totals:?}");
 }
 
-/// Ten at once on one connection, in frames as nginx makes them.
+/// Ten downloads at once on one connection, in nginx's frames.
 fn downloads() {
     let totals = watched(
         |cgroup| Nginx::start(cgroup),

@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// 2^24 - 1: the most a frame can carry.
+/// 2^24 - 1: the largest payload of a frame, in bytes.
 const LARGEST: usize = (1 << 24) - 1;
 
 fn ones_up() {
@@ -43,7 +43,7 @@ fn ones_up() {
     });
 }
 
-/// More frames in a packet than a parser has patience for.
+/// More frames in a packet than a program processes in one call.
 fn one_write_up() {
     all_answered_by_sample(2, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -57,7 +57,7 @@ fn one_write_up() {
     });
 }
 
-/// All of it in one write of the server's, too.
+/// The server also sends all frames in one write.
 fn ones_down() {
     all_answered_by_h2(6, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -80,7 +80,7 @@ fn large_up() {
     });
 }
 
-/// Its payload is all zeros: empty DATA frames, for whoever looks into it.
+/// The payload is all zeros: a program that read it would see empty DATA frames.
 fn large_down() {
     all_answered_by_h2(3, |server, _| {
         let mut h2 = H2::connect(server.address());

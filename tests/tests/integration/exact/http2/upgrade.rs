@@ -1,4 +1,4 @@
-//! HTTP/2 by upgrade from HTTP/1.1 (RFC 7540, 3.2): the request that asks for it is stream 1.
+//! HTTP/2 by upgrade from HTTP/1.1 (RFC 7540, 3.2): the request with the `Upgrade` field is stream 1.
 
 use ebb_tests::harness::client::{Client, curl};
 use ebb_tests::harness::server::Apache;
@@ -38,9 +38,9 @@ fn by_curl() {
     assert_eq!(totals.status.get("2xx"), Some(&3), "{totals:?}");
 }
 
-/// The other four requests are HTTP/2 from the start, on the same connection. Apache may say GOAWAY as soon as it has
-/// answered the first (it does on a loaded machine), so what nghttp got is the oracle, and there are as many connections as
-/// it takes until all of one are answered.
+/// The other four requests are HTTP/2 from the start, on the same connection. Apache may send GOAWAY as soon as it has
+/// answered the first request (it does on a loaded machine). So nghttp's report is the oracle, and the test opens
+/// connections until all requests of one are answered.
 fn by_nghttp() {
     const CONNECTIONS: usize = 100;
     let mut answered = Vec::new();
@@ -65,7 +65,7 @@ fn by_nghttp() {
     assert_eq!((ends.opaque, ends.excluded), (0, 0));
 }
 
-/// A server is free not to: Apache does not for a request with a body.
+/// A server may ignore the upgrade: Apache does for a request with a body.
 fn passed_over() {
     let totals = watched(
         |cgroup| Apache::start(cgroup),

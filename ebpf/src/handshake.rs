@@ -56,7 +56,7 @@ pub fn store_packet(context: &SkBuffContext) {
     }
     store(context, &header, meanwhile(ends), BPF_NOEXIST);
     // The connection was established in the meantime, perhaps before this data could be found: the packet is read now. The stored
-    // data stays in the map, as `handshake_drain` may be reading it.
+    // data stays in the map, as `handshake_read` may be reading it.
     if connection(header.socket).is_some() {
         serialisation::set_put_aside(context, 0);
         go_on_in(context, Side::Requests, ingress::HTTP1_INGRESS_LOOP);

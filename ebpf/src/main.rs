@@ -78,7 +78,7 @@ pub fn handshake_store(context: SkBuffContext) -> i32 {
 
 /// Reads the data that arrived before the connection was established. Called by `connections`.
 #[sock_ops]
-pub fn handshake_drain_loop(context: SockOpsContext) -> u32 {
+pub fn handshake_read_loop(context: SockOpsContext) -> u32 {
     handshake::drain(
         &context,
         |work| out_of_order::read_all_http1(work),
@@ -90,7 +90,7 @@ pub fn handshake_drain_loop(context: SockOpsContext) -> u32 {
 /// Reads the data that arrived before the connection was established, without `bpf_loop`: if more than a typical head is stored,
 /// the connection becomes opaque.
 #[sock_ops]
-pub fn handshake_drain(context: SockOpsContext) -> u32 {
+pub fn handshake_read(context: SockOpsContext) -> u32 {
     handshake::drain(
         &context,
         |work| out_of_order::read_a_head(work),

@@ -7,7 +7,7 @@ use aya_ebpf::{
 use ebb_common::{
     abi::{
         Ends, NO_SLOT, PodRules, event,
-        sockets::{HANDSHAKE_DRAIN_LOOP, LOG_SOCK_OPS},
+        sockets::{HANDSHAKE_READ_LOOP, LOG_SOCK_OPS},
     },
     conn::{Conn, state},
     direction::flag,
@@ -166,7 +166,7 @@ fn accepted(context: &SockOpsContext) {
         || EARLY.get_ptr(handshake::meanwhile(here)).is_some()
     {
         // SAFETY: a program of the same type.
-        unsafe { SOCKETS.tail_call(context, HANDSHAKE_DRAIN_LOOP) };
+        unsafe { SOCKETS.tail_call(context, HANDSHAKE_READ_LOOP) };
         connection.requests.flags |= flag::UNREADABLE;
     }
 }

@@ -80,9 +80,9 @@ pub(super) const CALLS: [Call; 15] = [
     Call::new("SOCKETS", sockets::LOG_SOCK_OPS, "log_sock_ops", None),
     Call::new(
         "SOCKETS",
-        sockets::HANDSHAKE_DRAIN_LOOP,
-        "handshake_drain_loop",
-        Some("handshake_drain"),
+        sockets::HANDSHAKE_READ_LOOP,
+        "handshake_read_loop",
+        Some("handshake_read"),
     ),
     Call::new("EGRESS", egress::HTTP2_EGRESS, "http2_egress", None),
     Call::new(

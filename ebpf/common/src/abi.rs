@@ -244,8 +244,8 @@ pub mod ingress {
 
 /// Slots of the program array `SOCKETS`: what `connections` calls.
 pub mod sockets {
-    /// Reads the data that arrived before the connection was established. Without `bpf_loop`: `handshake_drain`.
-    pub const HANDSHAKE_DRAIN_LOOP: u32 = 0;
+    /// Reads the data that arrived before the connection was established. Without `bpf_loop`: `handshake_read`.
+    pub const HANDSHAKE_READ_LOOP: u32 = 0;
     /// Logs a rare event.
     pub const LOG_SOCK_OPS: u32 = 1;
     /// Number of slots.

@@ -117,7 +117,7 @@ fn store_piece(
                 share.take();
                 true
             }
-            // `handshake_drain` has just stored and counted the same piece.
+            // `handshake_read` has just stored and counted the same piece.
             Err(error) => error == EEXIST,
         },
         None => false,

@@ -17,7 +17,7 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 /// Programs that are loaded only without `bpf_loop`. The kernel keeps 15 characters of a name, and these names fit.
-const WITHOUT_LOOPS: [&str; 3] = ["http1_drain", "http2_drain", "handshake_drain"];
+const WITHOUT_LOOPS: [&str; 3] = ["http1_drain", "http2_drain", "handshake_read"];
 
 /// Loads the programs for all later checks, and records the time and the verifier's steps.
 fn load() -> Verdict {

@@ -11,7 +11,7 @@ use kube::{
 };
 use tracing::warn;
 
-use super::{lack::Lack, pod::Wanted};
+use super::{lack::Lack, pod::PodSpec};
 
 /// The longest note that the API accepts, in bytes.
 const LONGEST_NOTE: usize = 1024;
@@ -54,7 +54,7 @@ impl Announcer {
     }
 
     /// Writes that one pod cannot be counted.
-    pub(super) fn refuses(&self, pod: &Wanted, why: &str) {
+    pub(super) fn refuses(&self, pod: &PodSpec, why: &str) {
         let regarding = ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Pod".to_owned()),

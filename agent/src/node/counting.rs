@@ -23,7 +23,7 @@ use self::counted::Counted;
 use super::{
     kubelet::Kubelet,
     meter::Meter,
-    pod::{Asked, Pod, Wanted},
+    pod::{OptIn, Pod, PodSpec},
 };
 
 /// How long the last figures of a deleted pod are repeated: three reports, so that a replica of the autoscaler that
@@ -49,7 +49,7 @@ pub(super) struct Counting<M: Meter> {
 
 #[derive(Debug)]
 struct Entry<P> {
-    wanted: Wanted,
+    wanted: PodSpec,
     state: State<P>,
 }
 
@@ -69,7 +69,7 @@ enum State<P> {
 
 impl<P> State<P> {
     /// Marks a pod as refused, and logs it.
-    fn refuse(wanted: &Wanted, why: String) -> Self {
+    fn refuse(wanted: &PodSpec, why: String) -> Self {
         warn!(uid = wanted.uid, pod = %Named(wanted), why, "cannot be counted");
         Self::Refused { why, told: None }
     }
@@ -84,7 +84,7 @@ struct Gone {
 /// One pod's figures.
 #[derive(Clone, Debug)]
 pub(super) struct Figures {
-    pub(super) wanted: Wanted,
+    pub(super) wanted: PodSpec,
     /// Start of the counting, `CLOCK_MONOTONIC`.
     pub(super) since: Duration,
     pub(super) reading: Reading,
@@ -92,7 +92,7 @@ pub(super) struct Figures {
 
 /// The number of pods in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct PodCounts {
     pub(super) counted: usize,
     pub(super) waiting: usize,
     pub(super) refused: usize,
@@ -157,9 +157,9 @@ impl<M: Meter> Counting<M> {
             listed.insert(pod.uid().to_owned());
         }
         let (wanted, refused) = match pod.asked() {
-            Asked::Nothing => return self.remove(pod.uid(), now),
-            Asked::Count(wanted) => (wanted, None),
-            Asked::Wrong(wanted, why) => (wanted, Some(why)),
+            OptIn::Nothing => return self.remove(pod.uid(), now),
+            OptIn::Count(wanted) => (wanted, None),
+            OptIn::Wrong(wanted, why) => (wanted, Some(why)),
         };
         let uid = wanted.uid.clone();
         if let Some(why) = refused {
@@ -187,7 +187,7 @@ impl<M: Meter> Counting<M> {
     }
 
     /// Records a pod whose request to be counted is invalid.
-    fn refuse(&mut self, wanted: Wanted, why: String, now: Instant) {
+    fn refuse(&mut self, wanted: PodSpec, why: String, now: Instant) {
         let known = self.pods.get(&wanted.uid);
         // Logged once, not at each unrelated change of the pod.
         if known.is_some_and(
@@ -306,7 +306,7 @@ impl<M: Meter> Counting<M> {
 
     /// Returns the pods that cannot be counted and the reason, if an Event is due: none was written yet, or the last
     /// one long ago.
-    pub(super) fn refusals(&mut self, now: Instant) -> Vec<(Wanted, String)> {
+    pub(super) fn refusals(&mut self, now: Instant) -> Vec<(PodSpec, String)> {
         let mut refused = Vec::new();
         for entry in self.pods.values_mut() {
             if let State::Refused { why, told } = &mut entry.state
@@ -319,8 +319,8 @@ impl<M: Meter> Counting<M> {
         refused
     }
 
-    pub(super) fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
+    pub(super) fn tally(&self) -> PodCounts {
+        let mut tally = PodCounts::default();
         for entry in self.pods.values() {
             match entry.state {
                 State::Waiting => tally.waiting += 1,
@@ -332,7 +332,7 @@ impl<M: Meter> Counting<M> {
     }
 
     /// Reads the last figures of a pod and detaches its counter.
-    fn take_leave(&mut self, wanted: Wanted, counted: Counted<M::Pod>, now: Instant) {
+    fn take_leave(&mut self, wanted: PodSpec, counted: Counted<M::Pod>, now: Instant) {
         let Some(meter) = &mut self.meter else { return };
         let last = meter.read(counted.pod).ok().or(counted.last);
         meter.detach(counted.pod);
@@ -400,7 +400,7 @@ impl<M: Meter> Counting<M> {
 }
 
 /// `namespace/name`, for the log.
-struct Named<'a>(&'a Wanted);
+struct Named<'a>(&'a PodSpec);
 
 impl std::fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

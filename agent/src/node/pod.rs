@@ -96,7 +96,7 @@ impl Resource for Pod {
 
 /// A pod that opted in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct PodSpec {
     /// `metadata.uid`, which is also in the name of its cgroup.
     pub(crate) uid: String,
     pub(crate) namespace: String,
@@ -112,13 +112,13 @@ pub(crate) struct Wanted {
 
 /// What a pod's annotations ask for.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum OptIn {
     /// The pod did not opt in, has ended, or has an invalid uid.
     Nothing,
     /// The pod asks to be counted.
-    Count(Wanted),
+    Count(PodSpec),
     /// The pod asks to be counted, but cannot be; with the reason.
-    Wrong(Wanted, String),
+    Wrong(PodSpec, String),
 }
 
 impl Pod {
@@ -128,7 +128,7 @@ impl Pod {
     }
 
     /// Returns what the pod asks for.
-    pub(crate) fn asked(&self) -> Asked {
+    pub(crate) fn asked(&self) -> OptIn {
         let given = self.metadata.annotations.as_ref();
         let read = given.into_iter().flatten().filter_map(|(key, text)| {
             READ.contains(&key.as_str())
@@ -138,9 +138,9 @@ impl Pod {
         let opted_in = opt_in::is_opted_in(class.map(String::as_str));
         let ended = matches!(self.status.phase.as_str(), "Succeeded" | "Failed");
         if !opted_in || ended || !is_name(self.uid()) {
-            return Asked::Nothing;
+            return OptIn::Nothing;
         }
-        let wanted = |rules| Wanted {
+        let wanted = |rules| PodSpec {
             uid: self.uid().to_owned(),
             namespace: self.metadata.namespace.clone().unwrap_or_default(),
             name: self.metadata.name.clone().unwrap_or_default(),
@@ -154,7 +154,7 @@ impl Pod {
                 "spec.runtimeClassName: {class:?}: a pod with a kernel of its own (gVisor, Kata Containers) cannot be \
                  counted from the node's; must be a class whose containers run on that one"
             );
-            return Asked::Wrong(wanted(Rules::default()), cut(why));
+            return OptIn::Wrong(wanted(Rules::default()), cut(why));
         }
         match Annotations::parse(&Config::default(), read) {
             Ok(annotations) => {
@@ -162,12 +162,12 @@ impl Pod {
                 // Sorted, so that rules read back from the kernel compare equal.
                 exclude_paths.sort();
                 exclude_paths.dedup();
-                Asked::Count(wanted(Rules {
+                OptIn::Count(wanted(Rules {
                     ports: annotations.ports,
                     exclude_paths,
                 }))
             }
-            Err(problems) => Asked::Wrong(wanted(Rules::default()), cut(problems.to_string())),
+            Err(problems) => OptIn::Wrong(wanted(Rules::default()), cut(problems.to_string())),
         }
     }
 
@@ -254,7 +254,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(change: impl FnOnce(&mut Value)) -> Asked {
+    fn pod(change: impl FnOnce(&mut Value)) -> OptIn {
         let mut pod = json!({
             "metadata": {
                 "uid": "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
@@ -274,14 +274,14 @@ mod tests {
         serde_json::from_value::<Pod>(pod).unwrap().asked()
     }
 
-    fn annotated(annotations: Value) -> Asked {
+    fn annotated(annotations: Value) -> OptIn {
         pod(|pod| pod["metadata"]["annotations"] = annotations)
     }
 
     #[track_caller]
-    fn wanted(asked: Asked) -> Wanted {
+    fn wanted(asked: OptIn) -> PodSpec {
         match asked {
-            Asked::Count(wanted) => wanted,
+            OptIn::Count(wanted) => wanted,
             other => panic!("{other:?}"),
         }
     }
@@ -307,7 +307,7 @@ mod tests {
             let itself = ("Pod".to_owned(), "web-7d4b9c6f5-x2x9q".to_owned());
             assert_eq!(wanted.workload, itself, "{field} of {length}");
         }
-        let Asked::Wrong(_, why) = annotated(json!({
+        let OptIn::Wrong(_, why) = annotated(json!({
             "autoscaling.knative.dev/class": "ebb.dev",
             "ebb.dev/ports": "é".repeat(100_000),
         })) else {
@@ -318,7 +318,7 @@ mod tests {
             "{why}"
         );
         let strange = pod(|pod| pod["metadata"]["uid"] = json!("u".repeat(900_000)));
-        assert!(matches!(strange, Asked::Nothing));
+        assert!(matches!(strange, OptIn::Nothing));
     }
 
     #[test]
@@ -330,17 +330,17 @@ mod tests {
             json!({"ebb.dev/ports": "80"}),
         ] {
             assert!(
-                matches!(annotated(annotations.clone()), Asked::Nothing),
+                matches!(annotated(annotations.clone()), OptIn::Nothing),
                 "{annotations}"
             );
         }
         for phase in ["Succeeded", "Failed"] {
             let ended = pod(|pod| pod["status"]["phase"] = json!(phase));
-            assert!(matches!(ended, Asked::Nothing), "{phase}");
+            assert!(matches!(ended, OptIn::Nothing), "{phase}");
         }
         for uid in ["", "../../other", "a/b"] {
             let strange = pod(|pod| pod["metadata"]["uid"] = json!(uid));
-            assert!(matches!(strange, Asked::Nothing), "{uid}");
+            assert!(matches!(strange, OptIn::Nothing), "{uid}");
         }
     }
 
@@ -382,7 +382,7 @@ mod tests {
             "autoscaling.knative.dev/class": "ebb.dev",
             "ebb.dev/ports": "http",
         }));
-        let Asked::Wrong(wanted, why) = asked else {
+        let OptIn::Wrong(wanted, why) = asked else {
             panic!("{asked:?}");
         };
         assert_eq!(wanted.name, "web-7d4b9c6f5-x2x9q");
@@ -396,7 +396,7 @@ mod tests {
     fn pods_with_a_kernel_of_their_own_are_refused() {
         let of_class = |class: &str| pod(|pod| pod["spec"]["runtimeClassName"] = json!(class));
         for class in ["gvisor", "kata-qemu", "my-Kata", "runsc"] {
-            let Asked::Wrong(_, why) = of_class(class) else {
+            let OptIn::Wrong(_, why) = of_class(class) else {
                 panic!("{class}");
             };
             assert!(
@@ -405,7 +405,7 @@ mod tests {
             );
         }
         for class in ["nvidia", "crun", "wasmtime"] {
-            assert!(matches!(of_class(class), Asked::Count(_)), "{class}");
+            assert!(matches!(of_class(class), OptIn::Count(_)), "{class}");
         }
     }
 

@@ -31,7 +31,7 @@ use crate::{
 /// The engine, its clock and its outbox.
 #[derive(Debug)]
 pub(super) struct Shared {
-    engine: Mutex<Told>,
+    engine: Mutex<EngineState>,
     clock: Clock,
     outbox: mpsc::UnboundedSender<Effect>,
     /// Wakes the decision loop: a decision is due earlier than expected.
@@ -47,7 +47,7 @@ pub(super) struct Shared {
 
 /// The engine, and the watches that it knows to be stale.
 #[derive(Debug)]
-struct Told {
+struct EngineState {
     engine: Engine,
     stale: BTreeSet<Box<str>>,
 }
@@ -55,7 +55,7 @@ struct Told {
 impl Shared {
     pub(super) fn new(engine: Engine, clock: Clock, outbox: mpsc::UnboundedSender<Effect>) -> Self {
         Self {
-            engine: Mutex::new(Told {
+            engine: Mutex::new(EngineState {
                 engine,
                 stale: BTreeSet::new(),
             }),
@@ -111,7 +111,7 @@ impl Shared {
     }
 }
 
-impl Told {
+impl EngineState {
     /// Updates which facts the engine knows to be stale, if that has changed.
     fn freshness(&mut self, watches: &Watches) {
         let mut changed = false;

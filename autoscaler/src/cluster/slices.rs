@@ -10,10 +10,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::engine::{Wish, Written};
+use crate::engine::{DesiredSlice, ObservedSlice};
 
 /// Builds the EndpointSlice to apply.
-fn object(wish: &Wish, written: &Written) -> Value {
+fn object(wish: &DesiredSlice, written: &ObservedSlice) -> Value {
     let namespace = &*wish.workload.namespace;
     let ports: Vec<_> = written
         .ports
@@ -60,12 +60,12 @@ fn object(wish: &Wish, written: &Written) -> Value {
 }
 
 /// Reads a slice that has the name of one of Ebb's.
-pub(super) fn read(slice: &EndpointSlice) -> Written {
+pub(super) fn read(slice: &EndpointSlice) -> ObservedSlice {
     let annotation = |key: &str| slice.metadata.annotations.as_ref()?.get(key);
     let owners = slice.metadata.owner_references.iter().flatten();
     let mut services = owners.filter(|owner| owner.kind == "Service");
     let ready = |it: &Endpoint| it.conditions.as_ref().and_then(|it| it.ready) == Some(true);
-    let mut written = Written {
+    let mut written = ObservedSlice {
         endpoints: slice
             .endpoints
             .iter()
@@ -85,7 +85,7 @@ pub(super) fn read(slice: &EndpointSlice) -> Written {
                 .endpoints
                 .iter()
                 .all(|it| ready(it) && it.addresses.len() == 1),
-        ..Written::default()
+        ..ObservedSlice::default()
     };
     for port in slice.ports.iter().flatten() {
         let Some(number) = port.port.and_then(|port| u16::try_from(port).ok()) else {
@@ -113,7 +113,11 @@ fn is_labelled(slice: &EndpointSlice) -> bool {
 ///
 /// # Errors
 /// If the API server refuses the slice, or cannot be reached.
-pub(super) async fn apply(client: Client, wish: &Wish, written: &Written) -> Result<(), Error> {
+pub(super) async fn apply(
+    client: Client,
+    wish: &DesiredSlice,
+    written: &ObservedSlice,
+) -> Result<(), Error> {
     let api: Api<EndpointSlice> = Api::namespaced(client, &wish.workload.namespace);
     // Takes over fields that another field manager owns.
     let manager = PatchParams::apply("ebb-autoscaler").force();
@@ -149,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let written = Written {
+        let written = ObservedSlice {
             ports: [("grpc".to_owned(), 20_001), ("http".to_owned(), 20_002)].into(),
             protocols: [("grpc".to_owned(), "kubernetes.io/h2c".to_owned())].into(),
             endpoints: [[10, 0, 3, 7].into()].into(),
@@ -160,7 +164,7 @@ mod tests {
             scaled_to_zero: true,
             tampered: false,
         };
-        let wish = Wish {
+        let wish = DesiredSlice {
             workload: TargetKey::new("apps", "Deployment", "shop", "web"),
             service: "web".to_owned(),
             service_uid: "u".to_owned(),

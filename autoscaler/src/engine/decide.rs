@@ -8,7 +8,7 @@ use ebb_page::Seen;
 use super::{
     Engine,
     effect::{Effect, Notice, Order},
-    entry::{Decided, Entry, Written},
+    entry::{Decided, ScaleWrite, WorkloadState},
     names::WorkloadId,
     owners::Owners,
     unknown::{TOLD_AFTER, Unknown},
@@ -33,7 +33,7 @@ const OPTED_OUT: &str = "it does not ask to be scaled any more";
 
 impl Engine {
     /// Requests a decision: at once, or as soon as `BETWEEN_DECISIONS` has passed since the last one.
-    pub(super) fn press(&mut self, now: Timestamp, id: WorkloadId) {
+    pub(super) fn request_decision(&mut self, now: Timestamp, id: WorkloadId) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -41,7 +41,7 @@ impl Engine {
             Some(last) => last.decision.at + BETWEEN_DECISIONS,
             None => now,
         };
-        if self.sooner(id, earliest.max(now)) <= now {
+        if self.schedule_at(id, earliest.max(now)) <= now {
             self.decide(now, id);
         }
     }
@@ -62,7 +62,7 @@ impl Engine {
     }
 
     /// Schedules a decision at `at`, unless an earlier one is scheduled. Returns the scheduled time.
-    pub(super) fn sooner(&mut self, id: WorkloadId, at: Timestamp) -> Timestamp {
+    pub(super) fn schedule_at(&mut self, id: WorkloadId, at: Timestamp) -> Timestamp {
         let due = self.due.entry(id).or_insert(at);
         *due = at.min(*due);
         *due
@@ -92,7 +92,7 @@ impl Engine {
         if can_be_held != entry.can_be_held {
             entry.can_be_held = can_be_held;
             // The resolved settings depend on it.
-            self.judge(now, id);
+            self.validate(now, id);
         }
         let target = self.entries.get(&id).map(|entry| &entry.target.key);
         let stale = target.and_then(|key| self.stale_facts(key));
@@ -268,7 +268,7 @@ impl Engine {
                 entry.target.resource_version.clone_from(version);
             }
         }
-        entry.written = Some(Written {
+        entry.written = Some(ScaleWrite {
             at: now,
             order,
             error,
@@ -276,7 +276,7 @@ impl Engine {
     }
 }
 
-impl Entry {
+impl WorkloadState {
     /// Returns the order that brings it back from zero, for a workload that Ebb scaled to zero and that no request can
     /// wake any more. Neither invalid annotations nor a conflicting autoscaler is a reason to leave it at zero.
     fn brought_back(&mut self, why: &str) -> Option<Effect> {
@@ -320,7 +320,7 @@ impl Entry {
 fn unknown(
     stale_facts: Option<&Arc<str>>,
     owners: &Owners,
-    entry: &Entry,
+    entry: &WorkloadState,
     silent: &[Box<str>],
     measured: bool,
 ) -> Option<Unknown> {
@@ -353,7 +353,7 @@ impl Engine {
         }
         entry.overtaken = entry.target.resource_version == order.resource_version;
         if !entry.overtaken {
-            self.press(now, order.workload);
+            self.request_decision(now, order.workload);
         }
     }
 }
@@ -361,7 +361,7 @@ impl Engine {
 impl Decided {
     /// Returns whether the activators have been in the request path for the grace period, so that no request bypasses
     /// them.
-    fn may_be_zero(&self, entry: &Entry) -> bool {
+    fn may_be_zero(&self, entry: &WorkloadState) -> bool {
         let grace = entry.grace();
         let since = self.facts.proxying_since;
         entry.can_be_held && since.is_some_and(|since| self.decision.at.since(since) >= grace)

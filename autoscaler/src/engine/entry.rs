@@ -23,7 +23,7 @@ const LONGEST_NOTE: usize = 1024;
 
 /// A workload.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct WorkloadState {
     pub(super) id: WorkloadId,
     pub(super) target: TargetFacts,
     pub(super) pods: BTreeSet<PodId>,
@@ -61,7 +61,7 @@ pub(super) struct Entry {
     /// Replicas recommended last, if the mode only allows recommendations.
     pub(super) recommended: Option<u32>,
     /// Result of the last write of `spec.replicas`.
-    pub(super) written: Option<Written>,
+    pub(super) written: Option<ScaleWrite>,
 }
 
 /// Why a workload is not scaled.
@@ -97,13 +97,13 @@ pub(super) struct Decided {
 
 /// Result of the last write of `spec.replicas`.
 #[derive(Clone, Debug)]
-pub(super) struct Written {
+pub(super) struct ScaleWrite {
     pub(super) at: Timestamp,
     pub(super) order: Order,
     pub(super) error: Option<String>,
 }
 
-impl Entry {
+impl WorkloadState {
     pub(super) fn new(id: WorkloadId, target: TargetFacts) -> Self {
         Self {
             id,
@@ -132,7 +132,7 @@ impl Entry {
     }
 
     /// Validates the annotations under `config`. `conflict`: names of conflicting autoscalers.
-    pub(super) fn judge(
+    pub(super) fn validate(
         &mut self,
         now: Timestamp,
         config: &Config,
@@ -323,7 +323,7 @@ mod tests {
     use super::*;
     use crate::engine::names::TargetKey;
 
-    fn entry(id: u64) -> Entry {
+    fn entry(id: u64) -> WorkloadState {
         let target = TargetFacts {
             key: TargetKey::new("apps", "Deployment", "shop", "web"),
             uid: "u".into(),
@@ -339,7 +339,7 @@ mod tests {
             owned: false,
             created: 0,
         };
-        Entry::new(WorkloadId(id), target)
+        WorkloadState::new(WorkloadId(id), target)
     }
 
     #[test]
@@ -372,13 +372,13 @@ mod tests {
         };
         let now = Timestamp::from_secs(1_000);
         let mut old = entry(0);
-        assert!(!old.judge(now, &config, None).refusal);
+        assert!(!old.validate(now, &config, None).refusal);
         let workload = old.begin(now, 2).unwrap();
         assert_eq!(workload.decide(now, &Facts::local(2, 2)).step.apply, None);
 
         let mut new = entry(1);
         new.target.created = 995;
-        new.judge(now, &config, None);
+        new.validate(now, &config, None);
         let workload = new.begin(now, 0).unwrap();
         assert_eq!(
             workload.decide(now, &Facts::local(0, 1)).step.apply,

@@ -11,7 +11,7 @@ use ebb_autoscaler_core::Timestamp;
 use super::{
     Engine,
     effect::{Effect, Notice},
-    entry::Entry,
+    entry::WorkloadState,
     names::{Owner, TargetKey, WorkloadId},
     owners::{Dead, Followed},
     pod::{Pod, PodFacts},
@@ -50,12 +50,12 @@ impl Engine {
                     self.fronts.workload_seen(id, entry);
                 }
                 if judge {
-                    self.judge(now, id);
+                    self.validate(now, id);
                 }
                 if anew {
-                    self.press(now, id);
+                    self.request_decision(now, id);
                 } else if rescaled {
-                    self.sooner(id, now);
+                    self.schedule_at(id, now);
                 }
                 return;
             }
@@ -77,7 +77,7 @@ impl Engine {
         let id = WorkloadId(self.next_id);
         self.next_id += 1;
         let key = facts.key.clone();
-        let mut entry = Box::new(Entry::new(id, facts));
+        let mut entry = Box::new(WorkloadState::new(id, facts));
         join(&mut self.pods, &mut entry, self.owners.pods_of(&key));
         self.ids.insert(key.clone(), id);
         self.fronts.workload_seen(id, &entry);
@@ -86,7 +86,7 @@ impl Engine {
         for owner in self.owners.workload_comes(&key.namespace) {
             self.follow(&key.namespace, owner);
         }
-        self.judge(now, id);
+        self.validate(now, id);
     }
 
     /// Takes in that a scalable object was deleted or has opted out.
@@ -163,7 +163,7 @@ impl Engine {
     fn capacity_back(&mut self, now: Timestamp, id: WorkloadId) {
         let proxied = self.entries.get(&id).and_then(|entry| entry.proxy);
         if self.activator && proxied.is_some_and(|(proxied, _)| proxied) {
-            self.press(now, id);
+            self.request_decision(now, id);
         }
     }
 
@@ -296,7 +296,7 @@ impl Engine {
         if self.rivals.entry(target.clone()).or_default().insert(name)
             && let Some(id) = self.ids.get(&target).copied()
         {
-            self.judge(now, id);
+            self.validate(now, id);
         }
     }
 
@@ -310,7 +310,7 @@ impl Engine {
             self.rivals.remove(target);
         }
         if let Some(id) = self.ids.get(target).copied() {
-            self.judge(now, id);
+            self.validate(now, id);
         }
     }
 
@@ -351,7 +351,7 @@ impl Engine {
 }
 
 /// Adds pods to the workload that they belong to.
-fn join(all: &mut Pods, entry: &mut Entry, pods: impl IntoIterator<Item = PodId>) {
+fn join(all: &mut Pods, entry: &mut WorkloadState, pods: impl IntoIterator<Item = PodId>) {
     for id in pods {
         if let Some(pod) = all.get_mut(id) {
             pod.workload = Some(entry.id);

@@ -6,7 +6,9 @@
 use ebb_autoscaler_core::Timestamp;
 use ebb_contract::opt_in;
 
-use super::{Engine, entry::Entry, front::Fronts, names::TargetKey, target::TargetFacts};
+use super::{
+    Engine, entry::WorkloadState, front::ServiceRouting, names::TargetKey, target::TargetFacts,
+};
 
 impl Engine {
     /// Takes in an object that has not opted in. A workload that Ebb has scaled to zero is removed later.
@@ -21,7 +23,7 @@ impl Engine {
             entry.target.replicas = facts.replicas;
             entry.target.resource_version = facts.resource_version;
             let id = entry.id;
-            return self.press(now, id);
+            return self.request_decision(now, id);
         }
         self.target_gone(now, &facts.key);
         // While this replica starts, the slices that name the object may be reported later than the object.
@@ -50,7 +52,7 @@ impl Engine {
 
     /// Returns whether a leaving workload may be left alone: every Service of it has a ready endpoint of a pod, or
     /// somebody else has scaled it to zero in the meantime.
-    pub(super) fn may_leave(&self, entry: &Entry) -> bool {
+    pub(super) fn may_leave(&self, entry: &WorkloadState) -> bool {
         let has_what_it_needs = match entry.replicas() {
             0 => !self.fronts.is_ours_at_zero(entry),
             _ => self.fronts.all_lead_to_pods(entry),
@@ -60,7 +62,12 @@ impl Engine {
 }
 
 /// Returns whether requests to a workload that has opted out would find no pod if the workload were left alone now.
-fn needs_a_pod(fronts: &Fronts, activator: bool, entry: &Entry, replicas: u32) -> bool {
+fn needs_a_pod(
+    fronts: &ServiceRouting,
+    activator: bool,
+    entry: &WorkloadState,
+    replicas: u32,
+) -> bool {
     match replicas {
         0 => fronts.is_ours_at_zero(entry),
         // It may just have been woken.

@@ -41,19 +41,19 @@ pub use ebb_page::Workload as WorkloadView;
 
 pub use self::{
     effect::{DeletionCost, Effect, Notice, Order},
-    front::{FrontFigures, Outcome, Path, RecordChange, ServiceFacts, Wish, Written},
+    front::{DesiredSlice, FrontFigures, ObservedSlice, Outcome, Path, RecordChange, ServiceFacts},
     names::{Owner, TargetKey, WorkloadId},
     owners::{Dead, Followed},
     pod::PodFacts,
     reports::Scope,
-    tally::Tally,
+    tally::DecisionCounts,
     target::{TargetFacts, opted_in},
     unknown::Unknown,
     view::Figures,
 };
 use self::{
-    entry::{Entry, Refusal},
-    front::Fronts,
+    entry::{Refusal, WorkloadState},
+    front::ServiceRouting,
     limit::{BeyondLimit, MostWorkloads},
     owners::Owners,
     pods::Pods,
@@ -77,7 +77,7 @@ pub struct Engine {
     ids: HashMap<TargetKey, WorkloadId>,
     /// Boxed: a node of the tree has room for eleven values, and about half of them stay empty because ids are inserted
     /// in ascending order.
-    entries: BTreeMap<WorkloadId, Box<Entry>>,
+    entries: BTreeMap<WorkloadId, Box<WorkloadState>>,
     /// When each workload is decided next. Kept apart from `entries`, because every round reads all of these times.
     due: BTreeMap<WorkloadId, Timestamp>,
     pods: Pods,
@@ -99,9 +99,9 @@ pub struct Engine {
     /// Conflicting autoscalers of each target, by name.
     rivals: HashMap<TargetKey, BTreeSet<String>>,
     /// How requests reach each workload: directly, or through the activators.
-    fronts: Fronts,
+    fronts: ServiceRouting,
     effects: Vec<Effect>,
-    decisions: Tally,
+    decisions: DecisionCounts,
     /// Why the facts from the API server are stale; `None`: they are current.
     stale_facts: Option<Arc<str>>,
     /// Why the facts about one kind are stale, by group and kind.
@@ -142,7 +142,7 @@ impl Engine {
             // This replica does not know what the last leader reported, so it reports every refusal again. The Events
             // API counts repeated Events as one series.
             for id in self.entries.keys().copied().collect::<Vec<_>>() {
-                self.tell_refusal(id);
+                self.publish_refusal(id);
             }
         }
     }
@@ -182,7 +182,7 @@ impl Engine {
     pub fn configure(&mut self, now: Timestamp, config: Config) {
         self.config = Some(config);
         for id in self.entries.keys().copied().collect::<Vec<_>>() {
-            self.judge(now, id);
+            self.validate(now, id);
         }
     }
 
@@ -195,7 +195,7 @@ impl Engine {
         self.led_by_slices.retain(|key, _| named.contains(key));
     }
 
-    fn judge(&mut self, now: Timestamp, id: WorkloadId) {
+    fn validate(&mut self, now: Timestamp, id: WorkloadId) {
         let (Some(config), Some(entry)) = (&self.config, self.entries.get_mut(&id)) else {
             return;
         };
@@ -207,16 +207,16 @@ impl Engine {
                 .collect::<Vec<_>>()
                 .join(" and ")
         });
-        let changed = entry.judge(now, config, rivals.as_deref());
+        let changed = entry.validate(now, config, rivals.as_deref());
         if changed.settings {
-            self.sooner(id, now);
+            self.schedule_at(id, now);
         }
         if changed.refusal {
-            self.tell_refusal(id);
+            self.publish_refusal(id);
         }
     }
 
-    fn tell_refusal(&mut self, id: WorkloadId) {
+    fn publish_refusal(&mut self, id: WorkloadId) {
         let Some(entry) = self.entries.get(&id) else {
             return;
         };

@@ -76,7 +76,7 @@ enum State {
 
 /// The owners of one namespace.
 #[derive(Debug, Default)]
-struct Space {
+struct NamespaceOwners {
     /// Number of workloads in the namespace.
     workloads: usize,
     owners: BTreeMap<Arc<Owner>, Owned>,
@@ -88,7 +88,7 @@ struct Space {
 
 /// All owners, by namespace.
 #[derive(Debug, Default)]
-pub(super) struct Owners(HashMap<Box<str>, Space>);
+pub(super) struct Owners(HashMap<Box<str>, NamespaceOwners>);
 
 impl Owners {
     /// Adds a pod. Returns the owner if it has to be requested from the API server now.
@@ -243,7 +243,7 @@ impl Owners {
     }
 }
 
-impl Space {
+impl NamespaceOwners {
     fn leads_no_longer(&mut self, key: &TargetKey, owner: &Arc<Owner>) {
         if let Some(owners) = self.by_target.get_mut(key) {
             owners.remove(owner);

@@ -7,11 +7,11 @@ use ebb_contract::{Receipt, Report};
 
 use super::{
     Engine,
-    entry::Entry,
+    entry::WorkloadState,
     names::WorkloadId,
     pods::Pods,
     sender::Sender,
-    series::{Series, Told},
+    series::{Series, Update},
 };
 
 /// The pods that a sender may report.
@@ -72,7 +72,7 @@ impl Engine {
             *counted += 1;
         }
         for id in pressing {
-            self.press(now, id);
+            self.request_decision(now, id);
         }
         receipt
     }
@@ -81,7 +81,7 @@ impl Engine {
 /// Takes in the figures of one pod.
 fn take(
     pods: &mut Pods,
-    entries: &mut BTreeMap<WorkloadId, Box<Entry>>,
+    entries: &mut BTreeMap<WorkloadId, Box<WorkloadState>>,
     now: Timestamp,
     scope: Scope<'_>,
     sender: &Sender,
@@ -102,7 +102,7 @@ fn take(
         Some(series) => series.take(told, now),
         None => {
             let (series, result) = Series::begin(sender.epoch, told, read, now);
-            if result == Told::Senseless {
+            if result == Update::Senseless {
                 return Taken::Senseless;
             }
             let ended = pod.series.replace(series);
@@ -114,9 +114,9 @@ fn take(
         }
     };
     let span = match told {
-        Told::Span(span) => span,
-        Told::Senseless => return Taken::Senseless,
-        Told::Baseline | Told::Old => return Taken::Yes,
+        Update::Span(span) => span,
+        Update::Senseless => return Taken::Senseless,
+        Update::Baseline | Update::Old => return Taken::Yes,
     };
     let Some(entry) = entry else {
         return Taken::Unknown;

@@ -57,7 +57,7 @@ pub(super) struct Span {
 
 /// The result of comparing a report with the report before.
 #[derive(Debug, PartialEq)]
-pub(super) enum Told {
+pub(super) enum Update {
     /// New figures since the last report.
     Span(Span),
     /// Nothing to compare with yet: the next report is compared with this one.
@@ -75,7 +75,7 @@ impl Series {
         pod: &Pod<'_>,
         read: Timestamp,
         now: Timestamp,
-    ) -> (Self, Told) {
+    ) -> (Self, Update) {
         let mut series = Self {
             epoch,
             since: pod.since,
@@ -91,7 +91,7 @@ impl Series {
             heard: now,
         };
         let Some(age) = pod.at.checked_sub(pod.since) else {
-            return (series, Told::Senseless);
+            return (series, Update::Senseless);
         };
         let age = Duration::from_nanos(age);
         if age <= YOUNG {
@@ -100,7 +100,7 @@ impl Series {
             return (series, told);
         }
         series.keep(pod, now);
-        (series, Told::Baseline)
+        (series, Update::Baseline)
     }
 
     /// Returns whether `pod` continues these counters; otherwise the counters have begun again.
@@ -109,9 +109,9 @@ impl Series {
     }
 
     /// Takes in a further report of the same counters.
-    pub(super) fn take(&mut self, pod: &Pod<'_>, now: Timestamp) -> Told {
+    pub(super) fn take(&mut self, pod: &Pod<'_>, now: Timestamp) -> Update {
         if pod.at <= self.at {
-            return Told::Old;
+            return Update::Old;
         }
         let seconds = (pod.at - self.at) as f64 / 1e9;
         // A withdrawn probe request may have begun in an earlier span, so the difference can be negative.
@@ -119,13 +119,13 @@ impl Series {
         let concurrency = (integral / seconds).max(0.0);
         let requests = pod.started.wrapping_sub(self.started).cast_signed().max(0) as f64;
         if concurrency > ABSURD || requests > ABSURD * seconds.max(1.0) {
-            return Told::Senseless;
+            return Update::Senseless;
         }
         self.measured = true;
         self.mean = concurrency;
         self.rate = requests / seconds;
         self.keep(pod, now);
-        Told::Span(Span {
+        Update::Span(Span {
             concurrency,
             requests,
         })
@@ -177,7 +177,7 @@ mod tests {
         }
     }
 
-    fn begin(pod: &Pod<'_>) -> (Series, Told) {
+    fn begin(pod: &Pod<'_>) -> (Series, Update) {
         let now = Timestamp::from_secs(5_000);
         Series::begin(0, pod, now, now)
     }
@@ -189,15 +189,15 @@ mod tests {
             concurrency: 4.0,
             requests: 6.0,
         };
-        assert_eq!((told, series.rate), (Told::Span(span), 3.0));
+        assert_eq!((told, series.rate), (Update::Span(span), 3.0));
     }
 
     #[test]
     fn older_ones_from_their_first_report() {
         let (mut series, told) = begin(&pod(900, 8_000 * SECOND, 600));
-        assert_eq!(told, Told::Baseline);
+        assert_eq!(told, Update::Baseline);
         let now = Timestamp::from_secs(5_002);
-        let Told::Span(span) = series.take(&pod(902, 8_010 * SECOND, 610), now) else {
+        let Update::Span(span) = series.take(&pod(902, 8_010 * SECOND, 610), now) else {
             panic!("no span");
         };
         assert_eq!((span.concurrency, span.requests), (5.0, 10.0));
@@ -208,26 +208,26 @@ mod tests {
         let now = Timestamp::from_secs(5_001);
         let (mut series, _) = begin(&pod(900, u64::MAX - SECOND + 1, 5));
         let told = series.take(&pod(901, SECOND, 5), now);
-        assert!(matches!(told, Told::Span(Span { concurrency, .. }) if concurrency == 2.0));
+        assert!(matches!(told, Update::Span(Span { concurrency, .. }) if concurrency == 2.0));
         let told = series.take(&pod(902, SECOND - 5, 4), now);
         let nothing = Span {
             concurrency: 0.0,
             requests: 0.0,
         };
-        assert_eq!(told, Told::Span(nothing));
+        assert_eq!(told, Update::Span(nothing));
     }
 
     #[test]
     fn what_is_overtaken_or_absurd_changes_nothing() {
         let now = Timestamp::from_secs(5_001);
         let (mut series, _) = begin(&pod(900, 0, 5));
-        assert_eq!(series.take(&pod(899, 9 * SECOND, 9), now), Told::Old);
+        assert_eq!(series.take(&pod(899, 9 * SECOND, 9), now), Update::Old);
         assert_eq!(
             series.take(&pod(901, u64::MAX / 2, 5), now),
-            Told::Senseless
+            Update::Senseless
         );
         let told = series.take(&pod(901, SECOND, 5), now);
-        assert!(matches!(told, Told::Span(Span { concurrency, .. }) if concurrency == 1.0));
-        assert_eq!(begin(&pod(99, 0, 0)).1, Told::Senseless);
+        assert!(matches!(told, Update::Span(Span { concurrency, .. }) if concurrency == 1.0));
+        assert_eq!(begin(&pod(99, 0, 0)).1, Update::Senseless);
     }
 }

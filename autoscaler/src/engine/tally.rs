@@ -4,9 +4,9 @@ use ebb_autoscaler_core::reason::Basis;
 
 /// Number of decisions by the basis that they depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally([u64; Self::WORDS.len()]);
+pub struct DecisionCounts([u64; Self::WORDS.len()]);
 
-impl Tally {
+impl DecisionCounts {
     /// The name of each basis of a decision.
     pub const WORDS: [&'static str; 9] = [
         "undecided",

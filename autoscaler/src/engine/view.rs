@@ -8,7 +8,10 @@ use std::{
 use ebb_autoscaler_core::{Config, Metric, Timestamp, annotations::Mode};
 use ebb_page::{Detail, Given, Name, Scaled, Workload, settings};
 
-use super::{Engine, TargetKey, WorkloadId, entry::Entry, series::SILENT_AFTER, tally::Tally};
+use super::{
+    Engine, TargetKey, WorkloadId, entry::WorkloadState, series::SILENT_AFTER,
+    tally::DecisionCounts,
+};
 
 /// Most pods without current metrics that are listed by name; a count covers all of them.
 const NAMED: usize = 10;
@@ -33,7 +36,7 @@ pub struct Figures {
     /// Longest delay of the last report, over the senders with a current report.
     pub lag: Duration,
     /// Decisions so far.
-    pub decisions: Tally,
+    pub decisions: DecisionCounts,
 }
 
 /// Sizes of the engine's collections.
@@ -142,7 +145,7 @@ impl Engine {
         }
     }
 
-    fn view(&self, entry: &Entry) -> Workload {
+    fn view(&self, entry: &WorkloadState) -> Workload {
         let key = &entry.target.key;
         let last = entry.last.as_ref();
         let settings = entry.workload.as_ref().map(|workload| workload.settings());

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use ebb_agent::{CounterError, Reading, Rules};
 
-use crate::node::{meter::Meter, pod::Wanted};
+use crate::node::{meter::Meter, pod::PodSpec};
 
 /// The counter of a pod and its last reading.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl<P: Copy> Counted<P> {
     pub(super) fn begin<M: Meter<Pod = P>>(
         meter: &mut M,
         path: PathBuf,
-        wanted: &Wanted,
+        wanted: &PodSpec,
     ) -> Result<Self, CounterError> {
         let cgroup = meter.id(&path)?;
         let pod = match meter.find(cgroup) {
@@ -58,7 +58,12 @@ impl<P: Copy> Counted<P> {
     }
 
     /// Stores a reading and derives the next burst threshold from it.
-    pub(super) fn keep<M: Meter<Pod = P>>(&mut self, meter: &M, reading: Reading, wanted: &Wanted) {
+    pub(super) fn keep<M: Meter<Pod = P>>(
+        &mut self,
+        meter: &M,
+        reading: Reading,
+        wanted: &PodSpec,
+    ) {
         self.mark = mark(reading.in_flight, wanted);
         self.last = Some(reading);
         self.arm(meter);
@@ -83,6 +88,6 @@ fn obey<M: Meter>(meter: &mut M, pod: M::Pod, rules: &Rules) -> Result<(), Count
 }
 
 /// Returns the burst threshold, in requests in flight, for the current number in flight.
-fn mark(in_flight: u64, wanted: &Wanted) -> u64 {
+fn mark(in_flight: u64, wanted: &PodSpec) -> u64 {
     in_flight.saturating_mul(2).max(wanted.carries).max(2)
 }

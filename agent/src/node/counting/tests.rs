@@ -168,8 +168,8 @@ fn pod(uid: &str, more: &[(&str, &str)]) -> Pod {
     .unwrap()
 }
 
-fn tally(counted: usize, waiting: usize, refused: usize) -> Tally {
-    Tally {
+fn tally(counted: usize, waiting: usize, refused: usize) -> PodCounts {
+    PodCounts {
         counted,
         waiting,
         refused,

@@ -17,13 +17,13 @@ use ebb_metrics::Format;
 use ebb_report_client::Sending;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
-use super::counting::{Figures, Tally};
+use super::counting::{Figures, PodCounts};
 
 /// The state of the node after the last round.
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) figures: Vec<Figures>,
-    pub(super) tally: Tally,
+    pub(super) tally: PodCounts,
     /// Failed readings so far.
     pub(super) missed: u64,
     /// True if the API server has listed the pods of the node.

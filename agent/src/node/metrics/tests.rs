@@ -7,10 +7,10 @@ use ebb_agent::{Reading, Rules};
 use ebb_agent::counter::Events;
 
 use super::*;
-use crate::node::pod::Wanted;
+use crate::node::pod::PodSpec;
 
 fn shown() -> Shown {
-    let wanted = Wanted {
+    let wanted = PodSpec {
         uid: "u".to_owned(),
         namespace: "shop".to_owned(),
         name: "web-1".to_owned(),
@@ -33,7 +33,7 @@ fn shown() -> Shown {
             since: Duration::ZERO,
             reading,
         }],
-        tally: Tally {
+        tally: PodCounts {
             counted: 1,
             waiting: 2,
             refused: 0,

@@ -18,15 +18,15 @@ use ebb_autoscaler_core::{Feed, Timestamp};
 use ebb_contract::{Pod, Receipt, doors};
 
 use super::{
-    Fronts, Heard,
+    ActivatorInfo, ServiceRouting,
     slice::{Door, is_there},
 };
 use crate::engine::{
     Engine,
-    entry::Entry,
+    entry::WorkloadState,
     names::WorkloadId,
     sender::Sender,
-    series::{SILENT_AFTER, Series, Span, Told},
+    series::{SILENT_AFTER, Series, Span, Update},
 };
 
 /// Namespace, Service and name of the port.
@@ -35,7 +35,7 @@ type Place = (Box<str>, Box<str>, Box<str>);
 /// State of one activator.
 #[derive(Debug)]
 pub(super) struct Activator {
-    pub(super) heard: Heard,
+    pub(super) heard: ActivatorInfo,
     sender: Sender,
     series: HashMap<Place, Waiting>,
 }
@@ -46,7 +46,7 @@ struct Waiting {
     /// The workload that the figures were counted for.
     workload: WorkloadId,
     series: Series,
-    /// The part of [`Entry::counted_ahead`] that was counted here.
+    /// The part of [`WorkloadState::counted_ahead`] that was counted here.
     ahead: f64,
 }
 
@@ -82,7 +82,7 @@ impl Engine {
             *counted += 1;
         }
         for id in pressing {
-            self.press(now, id);
+            self.request_decision(now, id);
         }
         receipt
     }
@@ -121,7 +121,7 @@ impl Engine {
             Some(waiting) => waiting.series.take(&told, now),
             None => {
                 let (series, result) = Series::begin(epoch, &told, read, now);
-                if result != Told::Senseless {
+                if result != Update::Senseless {
                     let waiting = Waiting {
                         workload: entry.id,
                         series,
@@ -140,10 +140,10 @@ impl Engine {
             return Taken::Senseless;
         };
         let span = match result {
-            Told::Span(span) => span,
-            Told::Senseless => return Taken::Senseless,
-            Told::Old => return Taken::Yes,
-            Told::Baseline => Span {
+            Update::Span(span) => span,
+            Update::Senseless => return Taken::Senseless,
+            Update::Old => return Taken::Yes,
+            Update::Baseline => Span {
                 concurrency: 0.0,
                 requests: 0.0,
             },
@@ -163,7 +163,7 @@ impl Engine {
             let requests = span.requests.max(door.held as f64).max(1.0);
             count_ahead(&mut entry.counted_ahead, &mut waiting.ahead, requests);
             workload.observe_waiting(feed, read, concurrency, requests)
-        } else if result == Told::Baseline {
+        } else if result == Update::Baseline {
             return Taken::Yes;
         } else {
             waiting.ahead = 0.0;
@@ -177,7 +177,7 @@ impl Engine {
     }
 }
 
-impl Fronts {
+impl ServiceRouting {
     /// Takes in on which ports an activator listens.
     fn hear(&mut self, now: Timestamp, address: IpAddr, report: &doors::Doors) {
         let at = report.doors.iter().map(|door| door.at).max();
@@ -194,7 +194,7 @@ impl Fronts {
             .collect();
         let known = self.activators.entry(report.activator.as_str().into());
         let activator = known.or_insert_with(|| Activator {
-            heard: Heard {
+            heard: ActivatorInfo {
                 name: report.activator.clone(),
                 address,
                 at: Timestamp::from_secs(0),
@@ -235,7 +235,7 @@ impl Fronts {
     /// Updates the figures of queued requests before a decision at `now`. If reports are late, the last figures
     /// continue for a moment; then they are removed, as the activator's requests are lost. Returns how many requests
     /// are queued.
-    pub(in crate::engine) fn settle(&mut self, now: Timestamp, entry: &mut Entry) -> u64 {
+    pub(in crate::engine) fn settle(&mut self, now: Timestamp, entry: &mut WorkloadState) -> u64 {
         let asleep = entry.is_asleep();
         let Some(workload) = &mut entry.workload else {
             return 0;
@@ -294,7 +294,7 @@ fn name_of((namespace, service, _, _): &Door) -> super::Name {
     (namespace.as_str().into(), service.as_str().into())
 }
 
-impl Entry {
+impl WorkloadState {
     /// Returns whether it has no replicas, and none are desired.
     fn is_asleep(&self) -> bool {
         let wanted = self.workload.as_ref().and_then(|it| it.latest().desired);

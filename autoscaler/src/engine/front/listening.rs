@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ebb_autoscaler_core::Timestamp;
 
-use super::slice::Heard;
+use super::slice::ActivatorInfo;
 use crate::engine::series::SILENT_AFTER;
 
 /// The engine is called ten times a second. If it was not called for longer than this, the process was stopped.
@@ -48,7 +48,7 @@ impl Listening {
     }
 
     /// Returns whether an activator has not reported for too long while this replica was listening.
-    pub(super) fn is_silent(&self, activator: &Heard, now: Timestamp) -> bool {
+    pub(super) fn is_silent(&self, activator: &ActivatorInfo, now: Timestamp) -> bool {
         now.since(activator.at).min(self.lasted(now)) >= SILENT_AFTER
     }
 
@@ -72,7 +72,7 @@ mod tests {
             listening.tick(at(tenth * 100));
         }
         assert_eq!(listening.lasted(at(10_000)), Duration::from_secs(10));
-        let heard = Heard {
+        let heard = ActivatorInfo {
             name: "a".to_owned(),
             address: [10, 0, 0, 1].into(),
             at: at(9_900),

@@ -13,7 +13,7 @@ use ebb_contract::{
 };
 
 use super::{
-    Fronts, Name, RecordChange, Wish, Written,
+    DesiredSlice, Name, ObservedSlice, RecordChange, ServiceRouting,
     numbers::Shortage,
     plan::{Plan, Step},
     slice::is_there,
@@ -38,7 +38,7 @@ pub enum Path {
     /// Change the record of a namespace's ports.
     Record(RecordChange),
     /// Write the slice of a Service so that it has this content.
-    Write(Box<Wish>, Written),
+    Write(Box<DesiredSlice>, ObservedSlice),
     /// Remove the slice, because the Service leads to nothing that is scaled here.
     Remove {
         /// Namespace of the Service.
@@ -51,7 +51,7 @@ pub enum Path {
 /// The outcome of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Written; with the version of the record, if a record was written.
+    /// ObservedSlice; with the version of the record, if a record was written.
     Done(Option<Box<str>>),
     /// The API server refused it.
     Refused {
@@ -215,7 +215,7 @@ impl Engine {
         now: Timestamp,
         name: &Name,
         about: &TargetKey,
-        written: Option<&Written>,
+        written: Option<&ObservedSlice>,
         outcome: &Outcome,
     ) {
         let Some(route) = self.fronts.routes.get_mut(name) else {
@@ -275,7 +275,7 @@ impl Engine {
     }
 }
 
-impl Fronts {
+impl ServiceRouting {
     /// Adds the Services that have become due to the Services to check.
     pub(super) fn gather(&mut self, now: Timestamp) {
         if !std::mem::replace(&mut self.acting, true) {

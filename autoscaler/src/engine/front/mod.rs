@@ -40,20 +40,20 @@ use self::{
     numbers::Numbers,
     route::{Route, Seen},
     said::Said,
-    slice::{Ears, Heard, is_there},
-    space::{Front, Space},
-    told::Told,
+    slice::{ActivatorInfo, Ears, is_there},
+    space::{NamespaceRouting, ProxiedService},
+    told::EndpointReadiness,
     zero::{Asks, Zero},
 };
 pub use self::{
     book::RecordChange,
     look::{Outcome, Path},
     service::ServiceFacts,
-    slice::{Wish, Written},
+    slice::{DesiredSlice, ObservedSlice},
 };
 use super::{
     Engine,
-    entry::{Entry, Refusal},
+    entry::{Refusal, WorkloadState},
     names::{TargetKey, WorkloadId},
 };
 
@@ -62,15 +62,15 @@ type Name = (Box<str>, Box<str>);
 
 /// The routing state of all Services.
 #[derive(Debug, Default)]
-pub(super) struct Fronts {
-    spaces: BTreeMap<Box<str>, Space>,
+pub(super) struct ServiceRouting {
+    spaces: BTreeMap<Box<str>, NamespaceRouting>,
     routes: BTreeMap<Name, Route>,
     books: BTreeMap<Box<str>, Book>,
     numbers: Numbers,
     most_ports: MostPorts,
     activators: BTreeMap<Box<str>, Activator>,
     listening: Listening,
-    told: Told,
+    told: EndpointReadiness,
     foreign: Foreign,
     said: Said,
     asks: HashMap<WorkloadId, Asks>,
@@ -120,8 +120,8 @@ pub struct FrontFigures {
     pub refused_slices: usize,
 }
 
-impl Fronts {
-    pub(super) fn workload_seen(&mut self, id: WorkloadId, entry: &Entry) {
+impl ServiceRouting {
+    pub(super) fn workload_seen(&mut self, id: WorkloadId, entry: &WorkloadState) {
         let key = &entry.target.key;
         let space = self.spaces.entry(key.namespace.clone()).or_default();
         let touched = space.workload_seen(id, &entry.target.labels);
@@ -142,7 +142,7 @@ impl Fronts {
     }
 
     /// Returns whether the activators can queue every request to a workload.
-    pub(super) fn can_be_held(&self, entry: &Entry) -> bool {
+    pub(super) fn can_be_held(&self, entry: &WorkloadState) -> bool {
         let space = self.spaces.get(&entry.target.key.namespace);
         space.is_some_and(|space| space.can_be_held(entry.id))
             && self.names(entry).iter().all(|name| {
@@ -152,14 +152,14 @@ impl Fronts {
     }
 
     /// Returns the names of the Services that are proxied for a workload.
-    pub(super) fn services(&self, entry: &Entry) -> Vec<String> {
+    pub(super) fn services(&self, entry: &WorkloadState) -> Vec<String> {
         let names = self.names(entry).into_iter();
         names.map(|(_, service)| service.into()).collect()
     }
 
     /// Returns whether all requests to a workload go through activators (path switch confirmed), as far as the
     /// activators and the API server can tell.
-    pub(super) fn in_place(&self, entry: &Entry, now: Timestamp) -> bool {
+    pub(super) fn in_place(&self, entry: &WorkloadState, now: Timestamp) -> bool {
         let heard: Vec<_> = self.heard().collect();
         let ears = Ears {
             heard: &heard,
@@ -203,17 +203,17 @@ impl Fronts {
         }
     }
 
-    fn fronts(&self, entry: &Entry) -> Vec<Front<'_>> {
+    fn fronts(&self, entry: &WorkloadState) -> Vec<ProxiedService<'_>> {
         let space = self.spaces.get(&entry.target.key.namespace);
         space.map_or_else(Vec::new, |space| space.fronts(entry.id))
     }
 
     /// Returns the names of the Services that are proxied for a workload.
-    fn names(&self, entry: &Entry) -> Vec<Name> {
+    fn names(&self, entry: &WorkloadState) -> Vec<Name> {
         self.fronts(entry).into_iter().map(name_of).collect()
     }
 
-    fn heard(&self) -> impl Iterator<Item = &Heard> {
+    fn heard(&self) -> impl Iterator<Item = &ActivatorInfo> {
         self.activators.values().map(|activator| &activator.heard)
     }
 
@@ -229,7 +229,7 @@ impl Fronts {
         }
     }
 
-    fn mark_workload(&mut self, entry: &Entry) {
+    fn mark_workload(&mut self, entry: &WorkloadState) {
         for name in self.names(entry) {
             self.mark(name);
         }
@@ -259,13 +259,13 @@ impl Fronts {
     }
 }
 
-fn name_of(front: Front<'_>) -> Name {
+fn name_of(front: ProxiedService<'_>) -> Name {
     (front.service.namespace.clone(), front.service.name.clone())
 }
 
-fn wish(entry: &Entry, front: Front<'_>, proxy: bool) -> Wish {
+fn wish(entry: &WorkloadState, front: ProxiedService<'_>, proxy: bool) -> DesiredSlice {
     let (_, activators) = entry.proxy.unwrap_or_default();
-    Wish {
+    DesiredSlice {
         workload: entry.target.key.clone(),
         service: front.service.name.to_string(),
         service_uid: front.service.uid.to_string(),
@@ -362,7 +362,7 @@ impl Engine {
         service: &str,
         uid: &str,
         claims: bool,
-        written: Written,
+        written: ObservedSlice,
     ) {
         let name: Name = (namespace.into(), service.into());
         let route = self.fronts.routes.entry(name.clone()).or_default();
@@ -434,7 +434,7 @@ impl Engine {
     }
 }
 
-impl Fronts {
+impl ServiceRouting {
     /// Returns the workloads that records name.
     pub(super) fn workloads(&self) -> impl Iterator<Item = TargetKey> + '_ {
         let routes = self.routes.iter();
@@ -451,7 +451,7 @@ impl Fronts {
     }
 
     /// Returns whether every Service of a workload has a ready endpoint of a pod.
-    pub(super) fn all_lead_to_pods(&self, entry: &Entry) -> bool {
+    pub(super) fn all_lead_to_pods(&self, entry: &WorkloadState) -> bool {
         let names = self.names(entry);
         names.iter().all(|name| self.told.leads_to_pods(name))
     }
@@ -493,7 +493,7 @@ impl Fronts {
     }
 }
 
-impl Entry {
+impl WorkloadState {
     /// Returns whether activators are to be in its request path; `None` before the first decision.
     fn wants_proxy(&self) -> Option<bool> {
         let scales_elsewhere = matches!(

@@ -10,7 +10,7 @@ use super::{
     Name,
     numbers::Shortage,
     route::{ASKED_FOR, Route},
-    slice::{self, Ears, Wish, Written},
+    slice::{self, DesiredSlice, Ears, ObservedSlice},
     wish, zero,
 };
 use crate::engine::{Engine, TargetKey};
@@ -39,7 +39,7 @@ pub(super) enum Step {
     /// Check again when the change of the record that is under way has ended, at this time at the latest.
     AfterRecord(Timestamp),
     Record(Option<Allotment>),
-    Write(Box<Wish>, Written),
+    Write(Box<DesiredSlice>, ObservedSlice),
     Remove,
     /// Report that somebody else wrote the slice.
     Foreign,
@@ -78,7 +78,7 @@ impl Engine {
     }
 
     /// Returns the desired state of a Service that leads to a workload, and whether the workload has replicas.
-    fn desired(&self, name: &Name, route: &Route) -> Option<(Wish, bool)> {
+    fn desired(&self, name: &Name, route: &Route) -> Option<(DesiredSlice, bool)> {
         let space = self.fronts.spaces.get(&name.0)?;
         let (id, front) = space.front(&name.1)?;
         let entry = self.entries.get(&id)?;
@@ -105,7 +105,7 @@ impl Engine {
         &self,
         name: &Name,
         route: &Route,
-        wish: &Wish,
+        wish: &DesiredSlice,
         now: Timestamp,
     ) -> (Option<Allotment>, Option<Shortage>) {
         let none = std::collections::BTreeMap::new();
@@ -133,7 +133,13 @@ impl Engine {
     }
 
     /// Returns the next step for the slice of a Service whose ports are recorded.
-    fn slice(&self, route: &Route, wish: &Wish, record: &Allotment, now: Timestamp) -> Step {
+    fn slice(
+        &self,
+        route: &Route,
+        wish: &DesiredSlice,
+        record: &Allotment,
+        now: Timestamp,
+    ) -> Step {
         let current = route.current();
         let heard: Vec<_> = self.fronts.heard().collect();
         let ears = Ears {

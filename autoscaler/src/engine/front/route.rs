@@ -12,7 +12,7 @@ use super::{
     Name,
     numbers::{Numbers, Shortage},
     pace::Pace,
-    slice::Written,
+    slice::ObservedSlice,
 };
 use crate::engine::TargetKey;
 
@@ -32,13 +32,13 @@ pub(super) struct Route {
     /// The slice with the name for this Service, as the API server has it.
     pub(super) seen: Option<Seen>,
     /// The slice as it was requested since then, and when.
-    pub(super) asked: Option<(Written, Timestamp)>,
+    pub(super) asked: Option<(ObservedSlice, Timestamp)>,
     /// When removal of the slice was requested.
     pub(super) removing: Option<Timestamp>,
     /// Whether a write was not answered: the slice may exist although no watch has reported it.
     pub(super) doubtful: bool,
     /// The last confirmed write, and the backoff for reverts of it by somebody else.
-    pub(super) last: Option<Written>,
+    pub(super) last: Option<ObservedSlice>,
     pub(super) undone: Pace,
     /// Backoff for failed writes.
     pub(super) trouble: Pace,
@@ -60,7 +60,7 @@ pub(super) struct Seen {
     /// Whether its ports may be copied into the record, because it existed before this replica led. Earlier releases
     /// kept no record, and an upgrade must not move a port.
     pub(super) adoptable: bool,
-    pub(super) written: Written,
+    pub(super) written: ObservedSlice,
 }
 
 impl Route {
@@ -74,13 +74,13 @@ impl Route {
     }
 
     /// Returns the slice as it was requested last, or else as it is.
-    pub(super) fn current(&self) -> Option<&Written> {
+    pub(super) fn current(&self) -> Option<&ObservedSlice> {
         let asked = self.asked.as_ref().map(|(written, _)| written);
         asked.or_else(|| self.confirmed())
     }
 
     /// Returns the slice as the API server has it, if it is Ebb's.
-    pub(super) fn confirmed(&self) -> Option<&Written> {
+    pub(super) fn confirmed(&self) -> Option<&ObservedSlice> {
         let seen = self.seen.as_ref().filter(|_| self.is_ours());
         seen.map(|seen| &seen.written)
     }

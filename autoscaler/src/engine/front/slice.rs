@@ -22,7 +22,7 @@ use crate::engine::{TargetKey, series::SILENT_AFTER};
 
 /// The desired state of a Service in front of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct DesiredSlice {
     /// The workload whose pods are behind the Service.
     pub workload: TargetKey,
     /// Name of the Service; its namespace is the workload's.
@@ -52,7 +52,7 @@ pub struct Wish {
 
 /// The content of a slice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct ObservedSlice {
     /// Port number on the activators, by name of the Service's port.
     pub ports: BTreeMap<String, u16>,
     /// Protocol of each port, if the Service names one.
@@ -75,7 +75,7 @@ pub struct Written {
 
 /// An activator, as its last report describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Heard {
+pub(super) struct ActivatorInfo {
     /// Name of its pod.
     pub(super) name: String,
     /// Its address.
@@ -88,14 +88,14 @@ pub(super) struct Heard {
     pub(super) doors: BTreeMap<Door, bool>,
 }
 
-/// A proxied Service port: namespace, Service, name of the port, number. Its value in [`Heard::doors`] is whether the
+/// A proxied Service port: namespace, Service, name of the port, number. Its value in [`ActivatorInfo::doors`] is whether the
 /// activator has seen its own address in the slice.
 pub(super) type Door = (String, String, String, u16);
 
 /// The reports of the activators, and since when this replica has been receiving them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ears<'a> {
-    pub(super) heard: &'a [&'a Heard],
+    pub(super) heard: &'a [&'a ActivatorInfo],
     pub(super) listening: Listening,
     pub(super) now: Timestamp,
 }
@@ -103,11 +103,11 @@ pub(super) struct Ears<'a> {
 /// Returns the slice to write for a Service that has these ports.
 #[must_use]
 pub(super) fn decide(
-    wish: &Wish,
+    wish: &DesiredSlice,
     ports: &BTreeMap<String, u16>,
-    current: Option<&Written>,
+    current: Option<&ObservedSlice>,
     ears: Ears<'_>,
-) -> Written {
+) -> ObservedSlice {
     let endpoints = if wish.proxy && !ports.is_empty() {
         choose(wish, ports, current, ears)
     } else {
@@ -117,7 +117,7 @@ pub(super) fn decide(
         let protocol = wish.ports.get(name)?.clone()?;
         Some((name.clone(), protocol))
     });
-    Written {
+    ObservedSlice {
         protocols: protocols.collect(),
         ports: ports.clone(),
         endpoints,
@@ -133,7 +133,7 @@ pub(super) fn decide(
 /// Returns whether the activators are in the request path, as far as the API server and the activators can tell. The
 /// last pod may be removed when this has been true for the grace period. A fact for `Facts::activator_answers`.
 #[must_use]
-pub(super) fn in_place(wish: &Wish, written: &Written, ears: Ears<'_>) -> bool {
+pub(super) fn in_place(wish: &DesiredSlice, written: &ObservedSlice, ears: Ears<'_>) -> bool {
     !written.endpoints.is_empty()
         && wish.fronted().eq(written.ports.keys())
         && written.endpoints.iter().all(|address| {
@@ -147,7 +147,7 @@ pub(super) fn in_place(wish: &Wish, written: &Written, ears: Ears<'_>) -> bool {
         })
 }
 
-impl Wish {
+impl DesiredSlice {
     /// Returns the names of the proxied ports, in order.
     pub(super) fn fronted(&self) -> impl Iterator<Item = &String> {
         self.ports
@@ -166,9 +166,9 @@ impl Wish {
 /// Chooses the activators: those in the path stay. Further ones are added in an order that depends on the Service,
 /// which spreads Services over the activators.
 fn choose(
-    wish: &Wish,
+    wish: &DesiredSlice,
     ports: &BTreeMap<String, u16>,
-    current: Option<&Written>,
+    current: Option<&ObservedSlice>,
     ears: Ears<'_>,
 ) -> BTreeSet<IpAddr> {
     let wanted = match wish.hard_limit {
@@ -177,18 +177,18 @@ fn choose(
     };
     let Ears { listening, now, .. } = ears;
     let of_family = |address: &IpAddr| address.is_ipv6() == wish.six;
-    let is_able = |activator: &Heard| {
+    let is_able = |activator: &ActivatorInfo| {
         !activator.leaving
             && of_family(&activator.address)
             && doors(wish, ports).all(|door| activator.doors.contains_key(&door))
     };
-    let in_path: Vec<(IpAddr, Option<&Heard>)> = current
+    let in_path: Vec<(IpAddr, Option<&ActivatorInfo>)> = current
         .into_iter()
         .flat_map(|written| &written.endpoints)
         .filter(|address| of_family(address))
         .map(|address| (*address, ears.newest_at(*address)))
         .collect();
-    let mut able: Vec<&Heard> = ears
+    let mut able: Vec<&ActivatorInfo> = ears
         .heard
         .iter()
         .copied()
@@ -247,7 +247,7 @@ fn choose(
 
 impl<'a> Ears<'a> {
     /// Returns the activator with the newest report from an address.
-    fn newest_at(&self, address: IpAddr) -> Option<&'a Heard> {
+    fn newest_at(&self, address: IpAddr) -> Option<&'a ActivatorInfo> {
         let here = self.heard.iter().copied();
         here.filter(|activator| activator.address == address)
             .max_by_key(|activator| activator.at)
@@ -255,11 +255,14 @@ impl<'a> Ears<'a> {
 }
 
 /// Returns whether its last report is current.
-pub(super) fn is_there(activator: &Heard, now: Timestamp) -> bool {
+pub(super) fn is_there(activator: &ActivatorInfo, now: Timestamp) -> bool {
     now.since(activator.at) < SILENT_AFTER
 }
 
-fn doors<'a>(wish: &'a Wish, ports: &'a BTreeMap<String, u16>) -> impl Iterator<Item = Door> + 'a {
+fn doors<'a>(
+    wish: &'a DesiredSlice,
+    ports: &'a BTreeMap<String, u16>,
+) -> impl Iterator<Item = Door> + 'a {
     ports.iter().map(|(name, &number)| {
         let namespace = wish.workload.namespace.to_string();
         (namespace, wish.service.clone(), name.clone(), number)
@@ -283,8 +286,8 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1_000);
     const NUMBER: u16 = 20_001;
 
-    fn wish(proxy: bool) -> Wish {
-        Wish {
+    fn wish(proxy: bool) -> DesiredSlice {
+        DesiredSlice {
             workload: TargetKey::new("apps", "Deployment", "shop", "web"),
             service: "web".to_owned(),
             service_uid: "u".to_owned(),
@@ -304,14 +307,14 @@ mod tests {
     }
 
     /// An activator that listens on these ports of `web`.
-    fn heard(last: u8, number: u16, in_path: bool) -> Heard {
+    fn heard(last: u8, number: u16, in_path: bool) -> ActivatorInfo {
         let door = (
             "shop".to_owned(),
             "web".to_owned(),
             "http".to_owned(),
             number,
         );
-        Heard {
+        ActivatorInfo {
             name: format!("activator-{last}"),
             address: ip(last),
             at: NOW,
@@ -338,10 +341,10 @@ mod tests {
 
     fn next_after(
         listening: Listening,
-        wish: &Wish,
-        current: Option<&Written>,
-        heard: &[Heard],
-    ) -> Written {
+        wish: &DesiredSlice,
+        current: Option<&ObservedSlice>,
+        heard: &[ActivatorInfo],
+    ) -> ObservedSlice {
         let heard: Vec<_> = heard.iter().collect();
         let ears = Ears {
             heard: &heard,
@@ -351,11 +354,15 @@ mod tests {
         decide(wish, &allotted(), current, ears)
     }
 
-    fn next(wish: &Wish, current: Option<&Written>, heard: &[Heard]) -> Written {
+    fn next(
+        wish: &DesiredSlice,
+        current: Option<&ObservedSlice>,
+        heard: &[ActivatorInfo],
+    ) -> ObservedSlice {
         next_after(listened(Duration::from_secs(60)), wish, current, heard)
     }
 
-    fn in_place(wish: &Wish, written: &Written, heard: &[Heard]) -> bool {
+    fn in_place(wish: &DesiredSlice, written: &ObservedSlice, heard: &[ActivatorInfo]) -> bool {
         let heard: Vec<_> = heard.iter().collect();
         let ears = Ears {
             heard: &heard,
@@ -365,11 +372,11 @@ mod tests {
         super::in_place(wish, written, ears)
     }
 
-    fn leading_to(last: &[u8]) -> Written {
-        Written {
+    fn leading_to(last: &[u8]) -> ObservedSlice {
+        ObservedSlice {
             ports: allotted(),
             endpoints: last.iter().copied().map(ip).collect(),
-            ..Written::default()
+            ..ObservedSlice::default()
         }
     }
 
@@ -400,7 +407,7 @@ mod tests {
     fn those_in_the_path_stay_and_those_that_are_silent_or_leave_go() {
         let mut all: Vec<_> = (1..=9).map(|last| heard(last, NUMBER, true)).collect();
         let written = leading_to(&[7, 8]);
-        let endpoints = |all: &[Heard]| next(&wish(true), Some(&written), all).endpoints;
+        let endpoints = |all: &[ActivatorInfo]| next(&wish(true), Some(&written), all).endpoints;
         assert_eq!(endpoints(&all), written.endpoints);
         all[6].leaving = true;
         let after = endpoints(&all);
@@ -417,7 +424,7 @@ mod tests {
         for one in &mut silent {
             one.at = Timestamp::from_secs(990);
         }
-        let after = |seconds, heard: &[Heard]| {
+        let after = |seconds, heard: &[ActivatorInfo]| {
             let listening = listened(Duration::from_millis(seconds));
             next_after(listening, &wish(true), Some(&written), heard).endpoints
         };
@@ -434,7 +441,7 @@ mod tests {
 
     #[test]
     fn p3_the_last_way_is_not_given_up_for_silence() {
-        let last = Wish {
+        let last = DesiredSlice {
             is_last_way: true,
             ..wish(true)
         };
@@ -454,7 +461,7 @@ mod tests {
 
     #[test]
     fn one_activator_gives_out_the_tokens_of_a_hard_limit() {
-        let limited = Wish {
+        let limited = DesiredSlice {
             hard_limit: 1,
             pods_of: Some("web-pods".to_owned()),
             ..wish(true)
@@ -479,7 +486,7 @@ mod tests {
 
     #[test]
     fn only_activators_of_the_services_kind_of_address() {
-        let six = Wish {
+        let six = DesiredSlice {
             six: true,
             ..wish(true)
         };

@@ -27,7 +27,7 @@ const MOST_LABELS: usize = 64;
 
 /// Services and workloads of one namespace.
 #[derive(Debug, Default)]
-pub(super) struct Space {
+pub(super) struct NamespaceRouting {
     services: BTreeMap<Box<str>, Known>,
     /// Services by one label of their selectors: the rarest one when the Service is added, because a label like `team`
     /// may be in every selector.
@@ -57,13 +57,13 @@ enum LeadsTo {
 
 /// A Service through which a workload is reached, and whose requests the activators can queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Front<'a> {
+pub(super) struct ProxiedService<'a> {
     pub(super) service: &'a ServiceFacts,
     /// The Service that selects the pods, if it is another one.
     pub(super) pods_of: Option<&'a str>,
 }
 
-impl Space {
+impl NamespaceRouting {
     /// Takes in a Service that is new or has changed. Returns the Services whose request path may have changed.
     pub(super) fn service_seen(&mut self, facts: ServiceFacts) -> BTreeSet<Box<str>> {
         let mut touched = self.service_gone(&facts.name);
@@ -162,7 +162,7 @@ impl Space {
 
     /// Returns the Services that lead only to this workload and can be proxied for it; none if there are too many
     /// Services to look at.
-    pub(super) fn fronts(&self, id: WorkloadId) -> Vec<Front<'_>> {
+    pub(super) fn fronts(&self, id: WorkloadId) -> Vec<ProxiedService<'_>> {
         self.ways(id).map_or_else(Vec::new, |(_, fronts)| fronts)
     }
 
@@ -192,7 +192,7 @@ impl Space {
     }
 
     /// Returns the workload that a Service is proxied for, and how the Service leads to it.
-    pub(super) fn front(&self, service: &str) -> Option<(WorkloadId, Front<'_>)> {
+    pub(super) fn front(&self, service: &str) -> Option<(WorkloadId, ProxiedService<'_>)> {
         let id = self.leads_to(service)?;
         let fronts = self.fronts(id);
         let front = fronts
@@ -203,7 +203,7 @@ impl Space {
 
     /// Returns the Services that select a workload, and the Services that are proxied for it: some of the former, and
     /// Services in front of them. `None` if there are too many to look at.
-    fn ways(&self, id: WorkloadId) -> Option<(Vec<&ServiceFacts>, Vec<Front<'_>>)> {
+    fn ways(&self, id: WorkloadId) -> Option<(Vec<&ServiceFacts>, Vec<ProxiedService<'_>>)> {
         let (services, all) = self.services_of(id);
         if !all {
             return None;
@@ -213,13 +213,13 @@ impl Space {
             if self.selected(service) != LeadsTo::One(id) {
                 continue;
             }
-            fronts.push(Front {
+            fronts.push(ProxiedService {
                 service,
                 pods_of: None,
             });
             let others = self.by_pods_of.get(&service.name).into_iter().flatten();
             for other in others.filter_map(|other| self.service(other)) {
-                fronts.push(Front {
+                fronts.push(ProxiedService {
                     service: other,
                     pods_of: Some(&service.name),
                 });
@@ -348,7 +348,7 @@ mod tests {
         }
     }
 
-    fn names(space: &Space, id: WorkloadId) -> Vec<(String, Option<String>)> {
+    fn names(space: &NamespaceRouting, id: WorkloadId) -> Vec<(String, Option<String>)> {
         space
             .fronts(id)
             .into_iter()
@@ -365,7 +365,7 @@ mod tests {
     fn facts_in_any_order() {
         let web = [("app", "web"), ("tier", "front")];
         for workload_first in [true, false] {
-            let mut space = Space::default();
+            let mut space = NamespaceRouting::default();
             if workload_first {
                 space.workload_seen(WEB, &labels(&web));
             }
@@ -392,7 +392,7 @@ mod tests {
 
     #[test]
     fn a_service_of_two_workloads_fronts_neither() {
-        let mut space = Space::default();
+        let mut space = NamespaceRouting::default();
         space.workload_seen(WEB, &labels(&[("app", "web"), ("version", "1")]));
         space.service_seen(service("web", &[("app", "web")]));
         space.service_seen(service("first", &[("version", "1")]));
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_held_keeps_a_pod() {
-        let mut space = Space::default();
+        let mut space = NamespaceRouting::default();
         space.workload_seen(WEB, &labels(&[("app", "web")]));
         let mut tls = service("web", &[("app", "web")]);
         tls.ports.insert("tls".to_owned(), Some("https".to_owned()));
@@ -425,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_service_in_front_of_another_ones_pods() {
-        let mut space = Space::default();
+        let mut space = NamespaceRouting::default();
         space.workload_seen(WEB, &labels(&[("app", "web")]));
         let mut pods = service("pods", &[("app", "web")]);
         pods.headless = true;
@@ -444,7 +444,7 @@ mod tests {
     #[test]
     fn t3_thousands_of_services_of_thousands_of_workloads_cost_no_pairs() {
         const MANY: usize = 3_000;
-        let mut space = Space::default();
+        let mut space = NamespaceRouting::default();
         space.workload_seen(WEB, &labels(&[("app", "web")]));
         space.service_seen(service("web", &[("app", "web")]));
         for number in 0..MANY {
@@ -473,7 +473,7 @@ mod tests {
 
     #[test]
     fn what_changes_the_way_of_a_service_is_told() {
-        let mut space = Space::default();
+        let mut space = NamespaceRouting::default();
         let touched = space.service_seen(service("web", &[("app", "web")]));
         assert_eq!(touched, [Box::from("web")].into());
         let mut front = service("front", &[]);

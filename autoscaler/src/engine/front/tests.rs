@@ -7,7 +7,7 @@ use ebb_contract::{Pod, Report, doors};
 
 use ebb_contract::allotments::Allotment;
 
-use super::{Outcome, Path, RecordChange, ServiceFacts, Written};
+use super::{ObservedSlice, Outcome, Path, RecordChange, ServiceFacts};
 use crate::engine::{
     Effect, Engine, Followed, Order, Owner, PodFacts, Scope, TargetFacts, TargetKey, WorkloadView,
 };
@@ -21,7 +21,7 @@ struct World {
     now: Timestamp,
     /// The record as the API server has it.
     record: Option<Allotment>,
-    slice: Option<Written>,
+    slice: Option<ObservedSlice>,
     /// All writes requested of the API server so far.
     asked: Vec<Path>,
     /// The API server refuses slices.
@@ -259,7 +259,7 @@ impl World {
     }
 
     /// Gives the engine the API server's record and slice, as the watches report them to a new leader.
-    fn known(&mut self, record: Option<Allotment>, slice: Option<Written>) {
+    fn known(&mut self, record: Option<Allotment>, slice: Option<ObservedSlice>) {
         if let Some(record) = record.clone() {
             let all = [("web".into(), record)].into();
             self.engine.record_seen(self.now, "shop", Some("7"), all, 0);

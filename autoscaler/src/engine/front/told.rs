@@ -9,14 +9,14 @@ use super::Name;
 
 /// The EndpointSlices of other managers.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct EndpointReadiness {
     /// By namespace and name of the slice: its Service, and whether an endpoint is ready.
     slices: HashMap<Name, (Box<str>, bool)>,
     /// Number of slices with a ready endpoint, by Service. A Service without one has no entry.
     ready: HashMap<Name, usize>,
 }
 
-impl Told {
+impl EndpointReadiness {
     /// Takes in a slice that is new or has changed. Returns whether its Service has gained its first ready endpoint or
     /// lost its last one.
     pub(super) fn seen(
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_service_has_several_slices() {
-        let mut told = Told::default();
+        let mut told = EndpointReadiness::default();
         let web: Name = ("shop".into(), "web".into());
         told.seen("shop", "web-1", "web", false);
         assert!(!told.leads_to_pods(&web));

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use ebb_autoscaler_core::{Timestamp, annotations::Mode};
 
-use super::Fronts;
-use crate::engine::entry::Entry;
+use super::ServiceRouting;
+use crate::engine::entry::WorkloadState;
 
 /// A workload is cut off when its path has not been confirmed for this long. An activator's report is stale after 3.5
 /// s, a decision follows within 2 s, and a write to the API server may take 3 s. So a path that loses one of two
@@ -36,9 +36,9 @@ pub(super) struct Asks {
     wants_zero: bool,
 }
 
-impl Fronts {
+impl ServiceRouting {
     /// Takes in the last decision of a workload, and marks its Services if their slices depend on a change.
-    pub(in crate::engine) fn follow(&mut self, now: Timestamp, entry: &Entry) {
+    pub(in crate::engine) fn follow(&mut self, now: Timestamp, entry: &WorkloadState) {
         let asks = Asks {
             proxy: entry.proxy,
             refused: entry.refusal.as_ref().map(|refusal| refusal.reason),
@@ -67,7 +67,7 @@ impl Fronts {
     /// Returns whether Ebb scaled the workload to zero and no request can wake it, so that it needs a pod. `false`
     /// while this replica has not listened to the activators for long enough to tell.
     #[must_use]
-    pub(in crate::engine) fn is_cut_off(&self, entry: &Entry, now: Timestamp) -> bool {
+    pub(in crate::engine) fn is_cut_off(&self, entry: &WorkloadState, now: Timestamp) -> bool {
         let zero = self.zeros.get(&entry.id);
         let since = zero.and_then(|zero| zero.broken_since);
         entry.replicas() == 0
@@ -77,7 +77,7 @@ impl Fronts {
     }
 
     /// Returns whether every slice of a workload says that Ebb scales it to zero, as the API server has the slices.
-    pub(in crate::engine) fn is_marked(&self, entry: &Entry) -> bool {
+    pub(in crate::engine) fn is_marked(&self, entry: &WorkloadState) -> bool {
         let names = self.names(entry);
         !names.is_empty()
             && names.iter().all(|name| {
@@ -89,12 +89,12 @@ impl Fronts {
 
     /// Returns whether Ebb scaled a workload to zero, as far as this replica knows: by its own order, or from the
     /// slice.
-    pub(in crate::engine) fn is_ours_at_zero(&self, entry: &Entry) -> bool {
+    pub(in crate::engine) fn is_ours_at_zero(&self, entry: &WorkloadState) -> bool {
         self.zeros.contains_key(&entry.id) || entry.replicas() == 0 && entry.was_scaled_to_zero()
     }
 
     /// Returns whether a slice says that Ebb scaled a workload to zero, and no person did so first.
-    fn is_said_to_be_at_zero(&self, entry: &Entry) -> bool {
+    fn is_said_to_be_at_zero(&self, entry: &WorkloadState) -> bool {
         self.names(entry).iter().any(|name| {
             self.routes.get(name).is_some_and(|route| {
                 let confirmed = route.confirmed();
@@ -106,7 +106,7 @@ impl Fronts {
 
 /// Returns whether the slice of a workload is to say that Ebb scaled it to zero. `marked`: whether it says so now;
 /// `marks`: see [`super::route::Route::marks`].
-pub(super) fn mark(entry: &Entry, marked: bool, marks: bool) -> bool {
+pub(super) fn mark(entry: &WorkloadState, marked: bool, marks: bool) -> bool {
     match entry.replicas() {
         // If the mark is this process's own and its order was not given, a person scaled the workload to zero first.
         0 => marked && (!marks || entry.was_scaled_to_zero()),
@@ -114,7 +114,7 @@ pub(super) fn mark(entry: &Entry, marked: bool, marks: bool) -> bool {
     }
 }
 
-impl Entry {
+impl WorkloadState {
     /// Returns whether the next step would scale it to zero.
     fn wants_zero(&self) -> bool {
         let last = self.last.as_ref();

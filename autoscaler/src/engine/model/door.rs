@@ -6,7 +6,7 @@ use ebb_autoscaler_core::Timestamp;
 use ebb_contract::{allotments::Allotment, doors};
 
 use super::{
-    super::{Engine, Outcome, Path, ServiceFacts, TargetKey, Written},
+    super::{Engine, ObservedSlice, Outcome, Path, ServiceFacts, TargetKey},
     Random,
 };
 
@@ -17,7 +17,7 @@ type Name = (Box<str>, Box<str>);
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     records: BTreeMap<Box<str>, BTreeMap<Box<str>, Allotment>>,
-    pub(super) slices: BTreeMap<Name, Written>,
+    pub(super) slices: BTreeMap<Name, ObservedSlice>,
     /// Version of the last write to any record; one sequence for all of them.
     version: u64,
     /// Whether each activator is running.

@@ -235,12 +235,12 @@ fn t2_a_slice_that_a_tenant_wrote_moves_no_port_and_no_endpoint() {
     let (record, slice) = (world.record.clone(), world.slice.clone());
     let number = record.as_ref().unwrap().ports["http"];
     world.asked.clear();
-    let forged = |service: &str| Written {
+    let forged = |service: &str| ObservedSlice {
         ports: [("http".to_owned(), number)].into(),
         endpoints: [IpAddr::from([6, 6, 6, 6])].into(),
         workload: "apps/Deployment/web".to_owned(),
         service_uid: service.to_owned(),
-        ..Written::default()
+        ..ObservedSlice::default()
     };
     // In another namespace, and in this one; with the name that Ebb uses, and with another.
     world

@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::doors::{Doors, Seen};
+use super::listeners::{Listeners, Seen};
 use crate::{Budget, Reason};
 
 /// All metrics.
@@ -22,9 +22,9 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new(doors: Doors, budget: Budget) -> Self {
+    pub(super) fn new(listeners: Listeners, budget: Budget) -> Self {
         let mut registry = Registry::with_prefix("ebb_activator");
-        registry.register_collector(Box::new(Figures(doors)));
+        registry.register_collector(Box::new(Figures(listeners)));
         registry.register_collector(Box::new(Bytes(budget)));
         let sending = Sending::registered(
             &mut registry,
@@ -69,7 +69,7 @@ impl Collector for Bytes {
     }
 }
 
-struct Figures(Doors);
+struct Figures(Listeners);
 
 impl fmt::Debug for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,17 +130,17 @@ const COUNTERS: &[Figure] = &[
 
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let doors = self.0.seen();
-        let labels: Vec<_> = doors.iter().map(labels).collect();
+        let listeners = self.0.seen();
+        let labels: Vec<_> = listeners.iter().map(labels).collect();
         for (name, help, value) in GAUGES {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for (seen, labels) in doors.iter().zip(&labels) {
+            for (seen, labels) in listeners.iter().zip(&labels) {
                 metric.encode_family(labels)?.encode_gauge(&value(seen))?;
             }
         }
         for (name, help, value) in COUNTERS {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (seen, labels) in doors.iter().zip(&labels) {
+            for (seen, labels) in listeners.iter().zip(&labels) {
                 let mut family = metric.encode_family(labels)?;
                 family.encode_counter::<NoLabelSet, _, u64>(&value(seen), None)?;
             }
@@ -148,7 +148,7 @@ impl Collector for Figures {
         let help = "Time that the first request was queued while there was no pod";
         let kind = MetricType::Histogram;
         let mut metric = encoder.encode_descriptor("cold_start_seconds", help, None, kind)?;
-        for (seen, labels) in doors.iter().zip(&labels) {
+        for (seen, labels) in listeners.iter().zip(&labels) {
             let cold = seen.pool.cold_starts();
             let buckets: Vec<_> = cold.buckets().collect();
             let (sum, count) = (cold.time.as_secs_f64(), cold.count);
@@ -158,7 +158,7 @@ impl Collector for Figures {
         }
         let help = "Requests that the activator refused, by reason";
         let mut metric = encoder.encode_descriptor("refused", help, None, MetricType::Counter)?;
-        for (seen, labels) in doors.iter().zip(&labels) {
+        for (seen, labels) in listeners.iter().zip(&labels) {
             for &reason in Reason::ALL {
                 let Door {
                     namespace,

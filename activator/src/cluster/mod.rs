@@ -5,7 +5,7 @@
 //! on with the pods that it knows. Without an autoscaler it queues requests up to their limits, and says so in its log
 //! and metrics.
 
-mod doors;
+mod listeners;
 mod metrics;
 mod options;
 mod record;
@@ -41,7 +41,7 @@ use tokio::{
 use tracing::{info, warn};
 
 pub use self::options::Options;
-use self::{doors::Doors, metrics::Metrics, status::Status};
+use self::{listeners::Listeners, metrics::Metrics, status::Status};
 use crate::{Budget, Limits};
 
 /// How long a new activator waits for a record of ports before it is ready. Its readiness ends an activator of the
@@ -112,9 +112,9 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     };
     let (end, closing) = channel::channel(false);
     let (leave, leaving) = channel::channel(false);
-    let doors = Doors::new(limits, options.listen, options.pod_ip, closing);
+    let listeners = Listeners::new(limits, options.listen, options.pod_ip, closing);
     let status = Arc::new(Status {
-        metrics: Metrics::new(doors.clone(), budget),
+        metrics: Metrics::new(listeners.clone(), budget),
         ready: AtomicBool::new(false),
     });
     let (listed, mut all_listed) = channel::channel(false);
@@ -139,15 +139,15 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     );
     let watching = tasks.spawn(
         "the watch of EndpointSlices",
-        watch::run(client.clone(), doors.clone(), listed),
+        watch::run(client.clone(), listeners.clone(), listed),
     );
     let following = tasks.spawn(
         "the watch of the record of ports",
-        record::run(client, options.namespace, doors.clone(), recorded),
+        record::run(client, options.namespace, listeners.clone(), recorded),
     );
     tasks.spawn(
         "writing reports",
-        report::run(sender, doors.clone(), leaving, report),
+        report::run(sender, listeners.clone(), leaving, report),
     );
     tasks.spawn(
         "sending reports",
@@ -161,7 +161,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     );
     let readiness = tokio::spawn({
         let status = Arc::clone(&status);
-        let recorded_in = doors.clone();
+        let recorded_in = listeners.clone();
         async move {
             if all_listed.wait_for(|listed| *listed).await.is_ok()
                 && all_recorded.wait_for(|recorded| *recorded).await.is_ok()
@@ -198,7 +198,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     end.send_replace(true);
     let closed = async {
         tokio::select! {
-            closed = timeout(options.drain_within, doors.closed()) => closed.is_ok(),
+            closed = timeout(options.drain_within, listeners.closed()) => closed.is_ok(),
             _ = terminate.recv() => false,
             _ = interrupt.recv() => false,
         }

@@ -15,13 +15,13 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::doors::Doors;
+use super::listeners::Listeners;
 
-/// Passes all records in `namespace` to `doors`. `listed` becomes true after the first complete list.
+/// Passes all records in `namespace` to `listeners`. `listed` becomes true after the first complete list.
 pub(super) async fn run(
     client: Client,
     namespace: String,
-    doors: Doors,
+    listeners: Listeners,
     listed: watch::Sender<bool>,
 ) {
     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
@@ -33,18 +33,18 @@ pub(super) async fn run(
     while let Some(event) = stream.next().await {
         match event {
             Ok(Event::Init) => list = BTreeSet::new(),
-            Ok(Event::InitApply(map)) => list.extend(tell(&doors, &map)),
+            Ok(Event::InitApply(map)) => list.extend(tell(&listeners, &map)),
             Ok(Event::InitDone) => {
                 for gone in known.difference(&list) {
-                    doors.record(gone, BTreeMap::new());
+                    listeners.record(gone, BTreeMap::new());
                 }
                 known = std::mem::take(&mut list);
                 listed.send_replace(true);
             }
-            Ok(Event::Apply(map)) => known.extend(tell(&doors, &map)),
+            Ok(Event::Apply(map)) => known.extend(tell(&listeners, &map)),
             Ok(Event::Delete(map)) => {
                 if let Some(of) = allotments::namespace(&map.name_any()) {
-                    doors.record(of, BTreeMap::new());
+                    listeners.record(of, BTreeMap::new());
                     known.remove(of);
                 }
             }
@@ -61,8 +61,8 @@ pub(super) async fn run(
     }
 }
 
-/// Passes one record to `doors`. Returns the namespace that the record is for.
-fn tell(doors: &Doors, map: &ConfigMap) -> Option<String> {
+/// Passes one record to `listeners`. Returns the namespace that the record is for.
+fn tell(listeners: &Listeners, map: &ConfigMap) -> Option<String> {
     let name = map.name_any();
     let Some(of) = allotments::namespace(&name) else {
         warn!(%name, "a ConfigMap with the label of a record of ports has no name of one; ignored");
@@ -79,6 +79,6 @@ fn tell(doors: &Doors, map: &ConfigMap) -> Option<String> {
             }
         }
     }
-    doors.record(of, record);
+    listeners.record(of, record);
     Some(of.to_owned())
 }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::error;
 
-use super::doors::{Doors, Seen};
+use super::listeners::{Listeners, Seen};
 
 /// The interval between reports, the same as that of the agents.
 const EVERY: Duration = Duration::from_secs(1);
@@ -32,13 +32,17 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    fn report(&self, doors: &Doors, leaving: bool) -> Report {
+    fn report(&self, listeners: &Listeners, leaving: bool) -> Report {
         Report {
             activator: self.activator.clone(),
             address: self.address.clone(),
             boot: self.boot.clone(),
             leaving,
-            doors: doors.seen().iter().map(|seen| self.door(seen)).collect(),
+            doors: listeners
+                .seen()
+                .iter()
+                .map(|seen| self.door(seen))
+                .collect(),
         }
     }
 
@@ -74,13 +78,13 @@ pub(super) fn monotonic() -> u64 {
 /// Publishes a report on `out` whenever one is due, forever.
 pub(super) async fn run(
     sender: Sender,
-    doors: Doors,
+    listeners: Listeners,
     mut leaving: watch::Receiver<bool>,
     out: watch::Sender<Bytes>,
 ) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let write = |leaving: bool| match serde_json::to_vec(&sender.report(&doors, leaving)) {
+    let write = |leaving: bool| match serde_json::to_vec(&sender.report(&listeners, leaving)) {
         Ok(body) => {
             out.send_replace(body.into());
         }
@@ -93,7 +97,7 @@ pub(super) async fn run(
         tokio::select! {
             _ = tick.tick() => {}
             Ok(()) = leaving.changed() => {}
-            () = doors.wanted.notified() => {
+            () = listeners.wanted.notified() => {
                 burst_ends = Instant::now() + burst::LASTS;
                 sleep_until(written + LEAST).await;
             }
@@ -115,15 +119,15 @@ mod tests {
         let (_leave, leaving) = watch::channel(false);
         let (out, mut reports) = watch::channel(Bytes::new());
         let here = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let doors = Doors::new(Limits::default(), here, here, closing);
-        let wanted = doors.wanted.clone();
+        let listeners = Listeners::new(Limits::default(), here, here, closing);
+        let wanted = listeners.wanted.clone();
         let sender = Sender {
             activator: "a".to_owned(),
             address: "127.0.0.1".to_owned(),
             boot: "b".to_owned(),
             since: 0,
         };
-        let reporting = tokio::spawn(run(sender, doors, leaving, out));
+        let reporting = tokio::spawn(run(sender, listeners, leaving, out));
         // Between two of the reports that are written once a second.
         sleep_until(Instant::now() + Duration::from_millis(500)).await;
         reports.mark_unchanged();

@@ -13,14 +13,14 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::doors::Doors;
+use super::listeners::Listeners;
 use super::slice;
 
 /// Slices per page of a list: up to 100 endpoints each, about 50 KB of JSON.
 const PAGE: u32 = 200;
 
-/// Passes all slices to `doors`. `listed` becomes true after the first complete list.
-pub(super) async fn run(client: Client, doors: Doors, listed: watch::Sender<bool>) {
+/// Passes all slices to `listeners`. `listed` becomes true after the first complete list.
+pub(super) async fn run(client: Client, listeners: Listeners, listed: watch::Sender<bool>) {
     let api: Api<EndpointSlice> = Api::all(client);
     let config = watcher::Config::default().page_size(PAGE);
     let stream = watcher::watcher(api, config).backoff(watcher::DefaultBackoff::default());
@@ -31,21 +31,21 @@ pub(super) async fn run(client: Client, doors: Doors, listed: watch::Sender<bool
         match event {
             Ok(Event::Init) => list = HashSet::new(),
             Ok(Event::InitApply(slice)) => {
-                list.insert(tell(&doors, &slice));
+                list.insert(tell(&listeners, &slice));
             }
             Ok(Event::InitDone) => {
                 for gone in known.difference(&list) {
-                    forget(&doors, gone);
+                    forget(&listeners, gone);
                 }
                 known = std::mem::take(&mut list);
                 listed.send_replace(true);
             }
             Ok(Event::Apply(slice)) => {
-                known.insert(tell(&doors, &slice));
+                known.insert(tell(&listeners, &slice));
             }
             Ok(Event::Delete(slice)) => {
                 let id = id(&slice);
-                forget(&doors, &id);
+                forget(&listeners, &id);
                 known.remove(&id);
             }
             Err(error) => {
@@ -67,12 +67,12 @@ fn id(slice: &EndpointSlice) -> Id {
     (slice.namespace().unwrap_or_default(), slice.name_any())
 }
 
-fn tell(doors: &Doors, object: &EndpointSlice) -> Id {
+fn tell(listeners: &Listeners, object: &EndpointSlice) -> Id {
     let id = id(object);
-    doors.slice(&id.0, &id.1, slice::read(object));
+    listeners.slice(&id.0, &id.1, slice::read(object));
     id
 }
 
-fn forget(doors: &Doors, (namespace, name): &Id) {
-    doors.slice(namespace, name, None);
+fn forget(listeners: &Listeners, (namespace, name): &Id) {
+    listeners.slice(namespace, name, None);
 }

@@ -30,8 +30,8 @@ fn allotted(number: u16) -> Allotment {
     }
 }
 
-fn record(doors: &Doors, of: &str, allotment: Allotment) {
-    doors.record("shop", [(of.to_owned(), allotment)].into());
+fn record(listeners: &Listeners, of: &str, allotment: Allotment) {
+    listeners.record("shop", [(of.to_owned(), allotment)].into());
 }
 
 fn leads_to(of: &str, addresses: &[IpAddr]) -> Slice {
@@ -77,12 +77,12 @@ async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Waits until this many ports listen, and returns them.
-async fn until_seen(doors: &Doors, count: usize) -> Vec<Seen> {
-    until(|| Some(doors.seen()).filter(|seen| seen.len() == count)).await
+async fn until_seen(listeners: &Listeners, count: usize) -> Vec<Seen> {
+    until(|| Some(listeners.seen()).filter(|seen| seen.len() == count)).await
 }
 
-fn pods(doors: &Doors) -> Vec<SocketAddr> {
-    let state = doors.lock();
+fn pods(listeners: &Listeners) -> Vec<SocketAddr> {
+    let state = listeners.lock();
     let all = state.doors.values();
     all.flat_map(|door| door.pods.keys().copied()).collect()
 }
@@ -127,79 +127,82 @@ async fn ask(number: u16) -> Result<u16, String> {
 #[tokio::test]
 async fn a_door_is_opened_followed_and_closed_as_the_record_says() {
     let (end, closing) = watch::channel(false);
-    let doors = Doors::new(Limits::default(), OWN, OWN, closing);
+    let listeners = Listeners::new(Limits::default(), OWN, OWN, closing);
     let number = free_port();
-    doors.slice(
+    listeners.slice(
         "shop",
         "web-x",
         Some(ready("web", &["127.0.0.1:1", "127.0.0.1:2"])),
     );
-    doors.slice("shop", "web-ebb", Some(leads_to("web", &[OWN])));
+    listeners.slice("shop", "web-ebb", Some(leads_to("web", &[OWN])));
     assert!(
-        doors.seen().is_empty(),
+        listeners.seen().is_empty(),
         "a Service that nothing is recorded of"
     );
-    assert!(doors.lacks_record());
-    record(&doors, "web", allotted(number));
-    assert!(!doors.lacks_record());
-    let seen = until_seen(&doors, 1).await;
+    assert!(listeners.lacks_record());
+    record(&listeners, "web", allotted(number));
+    assert!(!listeners.lacks_record());
+    let seen = until_seen(&listeners, 1).await;
     assert_eq!((seen[0].number, seen[0].in_path), (number, true));
-    assert_eq!(pods(&doors).len(), 2);
-    doors.slice("shop", "web-ebb", Some(leads_to("web", &[])));
-    assert!(!doors.seen()[0].in_path);
-    doors.slice("shop", "web-x", Some(ready("web", &["127.0.0.1:2"])));
-    assert_eq!(pods(&doors), ["127.0.0.1:2".parse().expect("an address")]);
-    doors.slice("shop", "web-x", None);
-    assert!(pods(&doors).is_empty());
-    doors.record("shop", BTreeMap::new());
-    until_seen(&doors, 0).await;
+    assert_eq!(pods(&listeners).len(), 2);
+    listeners.slice("shop", "web-ebb", Some(leads_to("web", &[])));
+    assert!(!listeners.seen()[0].in_path);
+    listeners.slice("shop", "web-x", Some(ready("web", &["127.0.0.1:2"])));
+    assert_eq!(
+        pods(&listeners),
+        ["127.0.0.1:2".parse().expect("an address")]
+    );
+    listeners.slice("shop", "web-x", None);
+    assert!(pods(&listeners).is_empty());
+    listeners.record("shop", BTreeMap::new());
+    until_seen(&listeners, 0).await;
     end.send_replace(true);
-    doors.closed().await;
+    listeners.closed().await;
     std::net::TcpListener::bind(("127.0.0.1", number)).expect("the port is free again");
 }
 
 #[tokio::test]
 async fn t2_the_slice_of_a_service_of_another_uid_leads_nobody() {
     let (_end, closing) = watch::channel(false);
-    let doors = Doors::new(Limits::default(), OWN, OWN, closing);
+    let listeners = Listeners::new(Limits::default(), OWN, OWN, closing);
     let mut other = allotted(free_port());
     other.service_uid = "another".to_owned();
-    record(&doors, "web", other);
-    doors.slice("shop", "web-ebb", Some(leads_to("web", &[OWN])));
-    assert!(!until_seen(&doors, 1).await[0].in_path);
+    record(&listeners, "web", other);
+    listeners.slice("shop", "web-ebb", Some(leads_to("web", &[OWN])));
+    assert!(!until_seen(&listeners, 1).await[0].in_path);
 }
 
 #[tokio::test]
 async fn pods_may_be_those_of_another_service() {
     let (_end, closing) = watch::channel(false);
-    let doors = Doors::new(Limits::default(), OWN, OWN, closing);
+    let listeners = Listeners::new(Limits::default(), OWN, OWN, closing);
     let mut limited = allotted(free_port());
     limited.pods_of = Some("web-pods".to_owned());
     limited.hard_limit = 1;
-    record(&doors, "web", limited);
-    doors.slice("shop", "p", Some(ready("web-pods", &["127.0.0.1:1"])));
-    assert_eq!(pods(&doors).len(), 1);
+    record(&listeners, "web", limited);
+    listeners.slice("shop", "p", Some(ready("web-pods", &["127.0.0.1:1"])));
+    assert_eq!(pods(&listeners).len(), 1);
 }
 
 #[tokio::test]
 async fn p12_who_is_queued_when_the_number_changes_is_served() {
     let (_end, closing) = watch::channel(false);
-    let doors = Doors::new(Limits::default(), OWN, OWN, closing);
+    let listeners = Listeners::new(Limits::default(), OWN, OWN, closing);
     let (before, after) = (free_port(), free_port());
-    record(&doors, "web", allotted(before));
-    until_seen(&doors, 1).await;
+    record(&listeners, "web", allotted(before));
+    until_seen(&listeners, 1).await;
     let queued: Vec<_> = (0..5).map(|_| tokio::spawn(ask(before))).collect();
-    let held = |doors: &Doors| {
-        doors
+    let held = |listeners: &Listeners| {
+        listeners
             .seen()
             .iter()
             .map(|seen| seen.pool.held().now)
             .sum::<u64>()
     };
-    until(|| (held(&doors) == 5).then_some(())).await;
-    record(&doors, "web", allotted(after));
+    until(|| (held(&listeners) == 5).then_some(())).await;
+    record(&listeners, "web", allotted(after));
     until(|| {
-        doors
+        listeners
             .seen()
             .iter()
             .any(|seen| seen.number == after)
@@ -207,16 +210,16 @@ async fn p12_who_is_queued_when_the_number_changes_is_served() {
     })
     .await;
     assert_eq!(
-        held(&doors),
+        held(&listeners),
         5,
         "queued requests are reported where new ones are"
     );
     // A node that has not seen the change yet still sends to the old number.
     let late = tokio::spawn(ask(before));
     let new = tokio::spawn(ask(after));
-    until(|| (held(&doors) == 7).then_some(())).await;
+    until(|| (held(&listeners) == 7).then_some(())).await;
     let pod = pod().await.to_string();
-    doors.slice("shop", "web-x", Some(ready("web", &[&pod])));
+    listeners.slice("shop", "web-x", Some(ready("web", &[&pod])));
     for request in queued.into_iter().chain([late, new]) {
         assert_eq!(request.await.expect("no panic"), Ok(200));
     }
@@ -225,40 +228,40 @@ async fn p12_who_is_queued_when_the_number_changes_is_served() {
 #[tokio::test]
 async fn p12_who_is_queued_when_the_door_closes_is_served_and_then_it_is_gone() {
     let (_end, closing) = watch::channel(false);
-    let mut doors = Doors::new(Limits::default(), OWN, OWN, closing);
-    doors.lingers = Duration::ZERO;
+    let mut listeners = Listeners::new(Limits::default(), OWN, OWN, closing);
+    listeners.lingers = Duration::ZERO;
     let number = free_port();
-    record(&doors, "web", allotted(number));
-    until_seen(&doors, 1).await;
+    record(&listeners, "web", allotted(number));
+    until_seen(&listeners, 1).await;
     let queued: Vec<_> = (0..5).map(|_| tokio::spawn(ask(number))).collect();
-    let held = |doors: &Doors| {
-        doors
+    let held = |listeners: &Listeners| {
+        listeners
             .seen()
             .iter()
             .map(|seen| seen.pool.held().now)
             .sum::<u64>()
     };
-    until(|| (held(&doors) == 5).then_some(())).await;
-    doors.record("shop", BTreeMap::new());
+    until(|| (held(&listeners) == 5).then_some(())).await;
+    listeners.record("shop", BTreeMap::new());
     assert_eq!(
-        held(&doors),
+        held(&listeners),
         5,
         "queued requests are reported, so that a pod comes"
     );
     let pod = pod().await.to_string();
-    doors.slice("shop", "web-x", Some(ready("web", &[&pod])));
+    listeners.slice("shop", "web-x", Some(ready("web", &[&pod])));
     for request in queued {
         assert_eq!(request.await.expect("no panic"), Ok(200));
     }
-    until_seen(&doors, 0).await;
+    until_seen(&listeners, 0).await;
     until(|| {
         let gone = std::net::TcpListener::bind(("127.0.0.1", number)).is_ok();
         gone.then_some(())
     })
     .await;
     until(|| {
-        doors.seen();
-        doors.lock().doors.is_empty().then_some(())
+        listeners.seen();
+        listeners.lock().doors.is_empty().then_some(())
     })
     .await;
 }
@@ -266,23 +269,23 @@ async fn p12_who_is_queued_when_the_door_closes_is_served_and_then_it_is_gone() 
 #[tokio::test]
 async fn p12_who_is_queued_when_the_port_is_renamed_is_served() {
     let (_end, closing) = watch::channel(false);
-    let doors = Doors::new(Limits::default(), OWN, OWN, closing);
+    let listeners = Listeners::new(Limits::default(), OWN, OWN, closing);
     let number = free_port();
-    record(&doors, "web", allotted(number));
-    until_seen(&doors, 1).await;
+    record(&listeners, "web", allotted(number));
+    until_seen(&listeners, 1).await;
     let queued = tokio::spawn(ask(number));
-    let held = |doors: &Doors| {
-        doors
+    let held = |listeners: &Listeners| {
+        listeners
             .seen()
             .iter()
             .map(|seen| seen.pool.held().now)
             .sum::<u64>()
     };
-    until(|| (held(&doors) == 1).then_some(())).await;
+    until(|| (held(&listeners) == 1).then_some(())).await;
     let mut renamed = allotted(free_port());
     let new = renamed.ports.remove("http").expect("its port");
     renamed.ports.insert("web".to_owned(), new);
-    record(&doors, "web", renamed);
+    record(&listeners, "web", renamed);
     let pod = Ready {
         protocol: Protocol::Detect,
         addresses: vec![pod().await],
@@ -292,6 +295,6 @@ async fn p12_who_is_queued_when_the_port_is_renamed_is_served() {
         service: service("web"),
         says,
     };
-    doors.slice("shop", "web-x", Some(slice));
+    listeners.slice("shop", "web-x", Some(slice));
     assert_eq!(queued.await.expect("no panic"), Ok(200));
 }

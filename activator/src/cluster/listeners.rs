@@ -44,7 +44,7 @@ pub(super) struct Seen {
 
 /// All listeners. A clone is another handle.
 #[derive(Clone)]
-pub(super) struct Doors {
+pub(super) struct Listeners {
     state: Arc<Mutex<State>>,
     limits: Limits,
     listen: IpAddr,
@@ -91,7 +91,7 @@ struct Listener {
     task: JoinHandle<()>,
 }
 
-impl Doors {
+impl Listeners {
     /// Creates an empty set. Listeners use the address `listen`, EndpointSlices name this activator by `own`, and all
     /// close on `closing`.
     pub(super) fn new(
@@ -100,7 +100,7 @@ impl Doors {
         own: IpAddr,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        Doors {
+        Listeners {
             state: Arc::default(),
             limits,
             listen,

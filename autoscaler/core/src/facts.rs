@@ -9,7 +9,7 @@ pub struct Facts {
     pub ready: Option<u32>,
     /// Requested replicas of the workload (`spec.replicas`).
     pub replicas: u32,
-    /// Whether anything routes to the workload; unknown counts as true. See [`Facts::is_reachable`].
+    /// Whether anything routes to the workload; unknown counts as true.
     pub reachable: bool,
     /// Since when the activator is in the request path; `None` while it is not.
     pub proxying_since: Option<Timestamp>,
@@ -36,16 +36,5 @@ impl Facts {
             activator_answers: Some(true),
             stale: false,
         }
-    }
-
-    /// Returns whether a Knative revision is reachable. It is not if its routing state is `reserve`, or if its
-    /// infrastructure failed while it requests pods and none is ready.
-    pub const fn is_reachable(
-        reserve: bool,
-        infrastructure_failed: bool,
-        replicas: u32,
-        ready: u32,
-    ) -> bool {
-        !(reserve || infrastructure_failed && replicas > 0 && ready == 0)
     }
 }

@@ -66,6 +66,15 @@ impl Feed {
         }
     }
 
+    /// Creates the feed of a source that begins at `at` and has served nothing before. So the part of the second before
+    /// `at` counts as zero. Without this, requests that move from one source to a new one within a second would count
+    /// twice: as the mean over the last part of one source, and over the first part of the other.
+    pub fn beginning(at: Timestamp) -> Self {
+        let mut feed = Self::starting(at);
+        feed.open.covered = at.since(Timestamp::from_secs(at.since_epoch().as_secs()));
+        feed
+    }
+
     /// The end of the last report.
     pub const fn upto(&self) -> Timestamp {
         self.upto
@@ -159,6 +168,14 @@ impl Feed {
         if self.open.covered > Duration::ZERO {
             self.record(windows, end);
         }
+    }
+
+    /// Ends a source that serves nothing any more: the rest of the current second counts as zero.
+    pub(crate) fn end(&mut self, windows: &mut Windows) {
+        if self.open.covered > Duration::ZERO {
+            self.open.covered = Duration::from_secs(1);
+        }
+        self.close(windows);
     }
 
     /// Ends the current second early.

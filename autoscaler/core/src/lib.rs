@@ -37,6 +37,7 @@
 #![forbid(unsafe_code)]
 
 pub mod activity;
+pub mod ahead;
 pub mod annotations;
 pub mod burst;
 pub mod capacity;
@@ -52,7 +53,6 @@ mod nearest;
 pub mod problem;
 pub mod reason;
 pub mod reconcile;
-pub mod sampling;
 pub mod settings;
 pub mod time;
 mod value;
@@ -61,6 +61,7 @@ pub mod workload;
 
 pub use self::{
     activity::{Activity, Status},
+    ahead::{CountedAhead, waiting_load},
     annotations::Annotations,
     class::{Aggregation, Class, Metric},
     config::Config,

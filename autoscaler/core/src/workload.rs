@@ -61,8 +61,6 @@ pub struct Decision {
     pub panic_mode: bool,
     /// Excess burst capacity; below zero, the activator belongs in the request path.
     pub excess_burst_capacity: i32,
-    /// Whether `desired`, or the sign of the excess burst capacity, differs from the last decision.
-    pub changed: bool,
     /// What to do.
     pub step: Step,
     /// Activity of the workload after this decision.
@@ -198,7 +196,14 @@ impl Workload {
         }
     }
 
-    /// Removes a source that will not report again, after recording its open second.
+    /// Removes a source that serves nothing any more. The rest of its open second counts as zero.
+    pub fn end(&mut self, mut feed: Feed) {
+        feed.end(&mut self.windows);
+        self.burst.0 = (self.burst.0 - feed.burst_mean).max(0.0);
+    }
+
+    /// Removes a source that will not report again, and of which it is not known what it still serves. Its open second
+    /// is recorded as the mean over the reported part.
     pub fn forget(&mut self, mut feed: Feed) {
         feed.flush(&mut self.windows);
         self.burst.0 = (self.burst.0 - feed.burst_mean).max(0.0);
@@ -221,7 +226,6 @@ impl Workload {
         let always_proxied = self.settings.target_burst_capacity == -1.0;
         // Without a scrape target, Knative treats missing data as no load: the activator would have reported any.
         let averages_to_go_by = averages.or_else(|| always_proxied.then(Averages::default));
-        let before = self.latest;
         let (basis, limit) = match (facts.ready, averages_to_go_by) {
             (None, _) => (Basis::ReadyUnknown, None),
             (Some(_), None) if self.latest.desired.is_none() => (Basis::Undecided, None),
@@ -252,7 +256,6 @@ impl Workload {
             desired: self.latest.desired,
             panic_mode: self.scaler.is_panicking(),
             excess_burst_capacity: self.latest.excess_burst_capacity,
-            changed: self.latest.differs_from(&before),
             step,
             status: self.reconciler.status(),
             reason: Reason {

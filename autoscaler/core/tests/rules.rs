@@ -11,7 +11,6 @@ use ebb_autoscaler_core::{
     decision::{Observation, Scaler},
     reason::{Basis, Limit},
     reconcile::{Reconciler, ToZero},
-    sampling::extrapolate,
     window::Window,
 };
 
@@ -348,15 +347,6 @@ fn a_hard_limit_bounds_concurrency_and_not_requests_per_second() {
     };
     assert_eq!(resolve("concurrency"), 8.0);
     assert_eq!(resolve("rps"), 50.0);
-}
-
-#[test]
-fn no_answer_is_no_figure() {
-    assert!(extrapolate(&[], 0).is_err());
-    assert_eq!(
-        extrapolate(&[Sample::new(4.0, 2.0)], 1),
-        Ok(Sample::new(4.0, 2.0))
-    );
 }
 
 #[test]

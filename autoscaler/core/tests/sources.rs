@@ -119,3 +119,23 @@ fn a_burst_needs_no_pod_for_what_rounding_adds() {
         assert_eq!(desired, Some(4), "after {tenth} tenths");
     }
 }
+
+/// Requests that wait at one source, and then go to another that begins with them, within one second.
+#[test]
+fn requests_that_move_from_one_source_to_a_new_one_count_once() {
+    let start = Timestamp::from_secs(1_000);
+    let at = |millis| start + Duration::from_millis(millis);
+    let settings = Settings {
+        target: 10.0,
+        ..Settings::default()
+    };
+    let mut workload = Workload::new(start, settings, 0);
+    let mut queue = Feed::starting(start);
+    workload.observe(&mut queue, at(1_400), 50.0, 0.0).unwrap();
+    workload.end(queue);
+    let mut pod = Feed::beginning(at(1_400));
+    workload.observe(&mut pod, at(3_000), 50.0, 0.0).unwrap();
+    let decision = workload.decide(at(3_000), &Facts::local(5, 5));
+    let stable = decision.averages.unwrap().stable;
+    assert!((stable - 50.0).abs() < 1e-6, "{stable}");
+}

@@ -4,6 +4,7 @@
 
 use std::{fmt, net::SocketAddr};
 
+use ebb_autoscaler_local::Phase;
 use serde::{Serialize, Serializer};
 
 /// One line of output.
@@ -107,6 +108,18 @@ pub(crate) enum ReplicaState {
     Stopped,
     /// It failed.
     Failed,
+}
+
+impl ReplicaState {
+    /// Returns where a replica in this state stands, for the autoscaler.
+    pub(crate) fn phase(self) -> Phase {
+        match self {
+            ReplicaState::Started => Phase::Starting,
+            ReplicaState::Ready => Phase::Ready,
+            ReplicaState::Draining => Phase::Leaving,
+            ReplicaState::Stopped | ReplicaState::Failed => Phase::Gone,
+        }
+    }
 }
 
 impl fmt::Display for ReplicaState {

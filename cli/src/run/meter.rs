@@ -1,7 +1,7 @@
 //! The load of the run: the requests that the kernel counts at the replicas, and the requests queued at the activator.
 //!
-//! All values are cumulative, so each reader has its own pace, and a missed reading loses nothing. The last values of a
-//! replica are added to the sums before its counter is removed.
+//! All values are cumulative, so a missed reading loses nothing. The last values of a replica are kept for the next
+//! reading before its counter is removed.
 //!
 //! Failure mode: if the counter of a replica cannot be read, the whole reading is an error; no data is not zero.
 
@@ -10,6 +10,7 @@ use std::{
     fmt,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use ebb_activator::Pool;
@@ -17,9 +18,11 @@ use ebb_agent::{
     CounterError, Reading, Rules,
     counter::{Counter, PodId},
 };
-use ebb_autoscaler::{Load, LoadSource};
-use tokio::time::Instant;
+use ebb_autoscaler_local::{Load, LoadSource, Phase, Queue, ReplicaLoad};
+use tokio::sync::watch;
 use tracing::warn;
+
+use super::supervisor::Status;
 
 /// Counts the requests at the replicas of one run.
 pub(crate) struct Meter {
@@ -30,24 +33,19 @@ pub(crate) struct Meter {
 
 struct State {
     counter: Counter,
+    /// The replicas, by the numbers of their counters.
     replicas: BTreeMap<u64, Metered>,
-    sums: Sums,
+    /// The number of the counter attached last.
+    last: u64,
+    /// The last figures of replicas that are gone.
+    gone: Vec<ReplicaLoad>,
 }
 
 /// A replica with a counter attached.
 struct Metered {
+    replica: u64,
     pod: PodId,
-    /// The reading that the sums include.
-    last: Reading,
-}
-
-/// Sums over all replicas, also those that are gone.
-#[derive(Debug, Default, Clone, Copy)]
-struct Sums {
-    /// Request-seconds in flight.
-    integral: f64,
-    /// Requests started.
-    started: u64,
+    since: Duration,
 }
 
 impl Meter {
@@ -56,7 +54,8 @@ impl Meter {
         let state = State {
             counter: Counter::load()?,
             replicas: BTreeMap::new(),
-            sums: Sums::default(),
+            last: 0,
+            gone: Vec::new(),
         };
         Ok(Meter {
             pool,
@@ -78,27 +77,41 @@ impl Meter {
         };
         let mut state = self.lock();
         let pod = state.counter.attach(cgroup, &rules)?;
-        let last = state.counter.read(pod)?;
-        state.replicas.insert(replica, Metered { pod, last });
+        let since = state.counter.read(pod)?.at;
+        state.last += 1;
+        let number = state.last;
+        let metered = Metered {
+            replica,
+            pod,
+            since,
+        };
+        state.replicas.insert(number, metered);
         Ok(Attached {
             meter: Arc::clone(self),
-            replica,
+            number,
         })
     }
 
-    fn read(&self) -> Result<Load, CounterError> {
+    /// Reads all figures. `phase` returns the phase of a replica.
+    fn read(&self, phase: impl Fn(u64) -> Phase) -> Result<Load, CounterError> {
         let mut state = self.lock();
-        let at = Instant::now();
-        let in_flight = state.update()?;
-        let sums = state.sums;
+        let mut replicas = Vec::with_capacity(state.replicas.len());
+        for (&number, metered) in &state.replicas {
+            let reading = state.counter.read(metered.pod)?;
+            let phase = phase(metered.replica);
+            replicas.push(metered.load(number, phase, &reading));
+        }
+        replicas.append(&mut state.gone);
+        state.counter.flush_log();
         drop(state);
         let held = self.pool.held();
         Ok(Load {
-            at,
-            integral: sums.integral + held.integral.as_secs_f64(),
-            requests: sums.started,
-            in_flight,
-            held: held.now,
+            replicas,
+            queue: Queue {
+                now: held.now,
+                integral: held.integral,
+                total: held.total,
+            },
         })
     }
 
@@ -109,65 +122,64 @@ impl Meter {
 }
 
 impl State {
-    /// Updates the sums; returns the requests in flight.
-    fn update(&mut self) -> Result<u64, CounterError> {
-        let mut in_flight = 0;
-        for metered in self.replicas.values_mut() {
-            let reading = self.counter.read(metered.pod)?;
-            in_flight += reading.in_flight;
-            self.sums.add(&metered.last, &reading);
-            metered.last = reading;
-        }
-        self.counter.flush_log();
-        Ok(in_flight)
-    }
-
-    fn remove(&mut self, replica: u64) {
-        let Some(metered) = self.replicas.remove(&replica) else {
+    fn remove(&mut self, number: u64) {
+        let Some(metered) = self.replicas.remove(&number) else {
             return;
         };
         match self.counter.read(metered.pod) {
-            Ok(reading) => self.sums.add(&metered.last, &reading),
-            Err(error) => warn!(replica, %error, "the last figures of a replica are lost"),
+            Ok(reading) => self.gone.push(metered.load(number, Phase::Gone, &reading)),
+            Err(error) => {
+                warn!(replica = metered.replica, %error, "the last figures of a replica are lost");
+            }
         }
         self.counter.detach(metered.pod);
     }
 }
 
-impl Sums {
-    fn add(&mut self, earlier: &Reading, later: &Reading) {
-        self.integral += later.integral_since(earlier);
-        // Wraps back if a probe that was counted is subtracted again.
-        let started = later.started.wrapping_sub(earlier.started);
-        self.started = self.started.wrapping_add(started);
+impl Metered {
+    fn load(&self, number: u64, phase: Phase, reading: &Reading) -> ReplicaLoad {
+        ReplicaLoad {
+            number,
+            phase,
+            since: self.since,
+            at: reading.at,
+            integral: reading.integral,
+            in_flight: reading.in_flight,
+            opaque: reading.opaque,
+            started: reading.started,
+        }
     }
 }
 
-/// A replica's counter. Dropping it adds the last values to the sums and detaches the counter.
+/// A replica's counter. Dropping it keeps the last values for the next reading and detaches the counter.
 pub(crate) struct Attached {
     meter: Arc<Meter>,
-    replica: u64,
+    number: u64,
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        self.meter.lock().remove(self.replica);
+        self.meter.lock().remove(self.number);
     }
 }
 
-/// The meter as the load source of the decision loop.
+/// The meter as the load source of the autoscaler.
 #[derive(Debug)]
-pub(crate) struct RunLoad(pub(crate) Arc<Meter>);
+pub(crate) struct RunLoad {
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) status: watch::Receiver<Status>,
+}
 
 impl LoadSource for RunLoad {
     type Error = CounterError;
 
     async fn load(&mut self) -> Result<Load, CounterError> {
-        self.0.read()
+        let status = self.status.borrow().clone();
+        self.meter.read(|replica| status.phase(replica))
     }
 
     async fn woken(&mut self) {
-        self.0.pool.wanted().await;
+        self.meter.pool.wanted().await;
     }
 }
 

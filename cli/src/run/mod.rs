@@ -29,6 +29,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use ebb_activator::{Budget, Limits, Pool};
 use ebb_agent::cgroup::v2_mount;
+use ebb_autoscaler_local::{Run, SharedEngine};
 use nix::unistd;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -68,7 +69,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         "not root: ebb run makes cgroups and loads kernel programs; run it as root (sudo ebb run …)"
     );
     let limits = Limits {
-        hard_limit: settings.hard_limit,
+        hard_limit: settings.settings.hard_limit,
         memory: Budget::of_this_process().whole(),
         ..Limits::default()
     };
@@ -80,7 +81,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 /// Builds the parts in an order that keeps the clean-up small: parts that leave something behind come last.
 async fn start(
     args: Args,
-    mut settings: RunSettings,
+    settings: RunSettings,
     limits: Limits,
     console: Console,
 ) -> anyhow::Result<()> {
@@ -112,24 +113,28 @@ async fn start(
         console: console.clone(),
         ports: Mutex::new(Ports::new()),
     };
-    let shown = Shown::new(
-        args.command.first().map_or("", String::as_str),
-        &settings.settings,
-        std::mem::take(&mut settings.table),
-    );
+    let command = args.command.first().map_or("", String::as_str);
+    let title = settings.summary();
+    let run = Run {
+        name: command.rsplit('/').next().unwrap_or(command).to_owned(),
+        config: settings.config,
+        annotations: settings.annotations,
+        settings: settings.settings,
+    };
+    let engine = SharedEngine::default();
     let page_address = page
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
     if let Some(listener) = page {
-        page::serve(listener, shown.clone());
+        page::serve(listener, Shown::new(engine.clone(), settings.table));
     }
-    let reporter = Reporter::new(args.json, settings.summary(), console);
+    let reporter = Reporter::new(args.json, title, console);
     Session {
         frame: Arc::new(frame),
         listener,
         address,
-        settings: settings.settings,
-        page: shown,
+        run,
+        engine,
         page_address,
         trial: !args.skip_trial,
         reporter,

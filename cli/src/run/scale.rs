@@ -1,14 +1,12 @@
-//! The run as the decision loop sees it: the scale target, and the observer of decisions.
+//! The run as the autoscaler sees it: the scale target, and the observer of decisions.
 
 use std::convert::Infallible;
 
-use ebb_autoscaler::{Decided, Load, Observer, ScaleTarget};
-use ebb_autoscaler_core::Facts;
+use ebb_autoscaler_local::{Decided, Observer, ScaleTarget};
 use tokio::sync::watch;
 
 use super::{
     event::{Decision, Event},
-    page::Shown,
     report::Reporter,
     supervisor::{Status, Wanted},
 };
@@ -17,29 +15,16 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Replicas {
     want: watch::Sender<Wanted>,
-    status: watch::Receiver<Status>,
 }
 
 impl Replicas {
-    pub(crate) fn new(want: watch::Sender<Wanted>, status: watch::Receiver<Status>) -> Replicas {
-        Replicas { want, status }
+    pub(crate) fn new(want: watch::Sender<Wanted>) -> Replicas {
+        Replicas { want }
     }
 }
 
 impl ScaleTarget for Replicas {
     type Error = Infallible;
-
-    async fn facts(&mut self) -> Result<Facts, Infallible> {
-        let ready = self.status.borrow().ready;
-        let asked = match *self.want.borrow() {
-            Wanted::Replicas(replicas) => replicas,
-            Wanted::End(_) | Wanted::Kill => 0,
-        };
-        Ok(Facts::local(
-            u32::try_from(ready).unwrap_or(u32::MAX),
-            asked,
-        ))
-    }
 
     async fn scale(&mut self, replicas: u32) -> Result<(), Infallible> {
         self.want.send_if_modified(|wanted| match wanted {
@@ -51,25 +36,16 @@ impl ScaleTarget for Replicas {
     }
 }
 
-/// Publishes the decisions to the output and the live page.
+/// Publishes the decisions to the output.
 #[derive(Debug)]
 pub(crate) struct Narrator {
     reporter: Reporter,
-    page: Shown,
     status: watch::Receiver<Status>,
 }
 
 impl Narrator {
-    pub(crate) fn new(
-        reporter: Reporter,
-        page: Shown,
-        status: watch::Receiver<Status>,
-    ) -> Narrator {
-        Narrator {
-            reporter,
-            page,
-            status,
-        }
+    pub(crate) fn new(reporter: Reporter, status: watch::Receiver<Status>) -> Narrator {
+        Narrator { reporter, status }
     }
 }
 
@@ -79,26 +55,22 @@ impl Observer for Narrator {
     }
 
     fn decided(&mut self, decided: &Decided<'_>) {
-        let status = *self.status.borrow();
-        self.page.decided(decided, status.ready);
-        let Load {
-            requests,
-            in_flight,
-            held,
-            ..
-        } = decided.load;
+        let (alive, ready) = {
+            let status = self.status.borrow();
+            (status.alive(), status.ready())
+        };
         self.reporter.tell(&Event::Decision(Decision {
             t: self.reporter.seconds(),
-            replicas: status.alive,
-            ready: status.ready,
+            replicas: alive,
+            ready,
             concurrency: decided.concurrency,
-            in_flight,
-            queued: held,
+            in_flight: decided.in_flight,
+            queued: decided.queued,
             stable: decided.averages().map(|averages| averages.stable),
             panic: decided.averages().map(|averages| averages.panic),
             desired: decided.desired(),
             panic_mode: decided.decision.panic_mode,
-            requests,
+            requests: decided.requests,
             reason: decided.decision.reason.to_string(),
         }));
     }

@@ -6,24 +6,26 @@
 //! The end, in order: no more requests are accepted, and those under way are answered (for `--stop-grace` at most); replicas
 //! get SIGTERM; what is left after `--stop-grace` gets SIGKILL. A second signal skips the waiting.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
 use ebb_activator::{Pool, ServeError, serve};
-use ebb_autoscaler::{Autoscaler, Clock};
-use ebb_autoscaler_core::Settings;
+use ebb_autoscaler_local::{Autoscaler, Clock, Run, SharedEngine};
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
     task::JoinHandle,
-    time,
+    time::{self, Instant},
 };
 use tracing::{info, warn};
 
 use super::{
     event::{Event, Listening},
     meter::RunLoad,
-    page::Shown,
     replica::{failure::Failure, life::Frame},
     report::Reporter,
     scale::{Narrator, Replicas},
@@ -39,9 +41,9 @@ pub(crate) struct Session {
     pub(crate) frame: Arc<Frame>,
     pub(crate) listener: TcpListener,
     pub(crate) address: SocketAddr,
-    pub(crate) settings: Settings,
-    /// The live page, and its address.
-    pub(crate) page: Shown,
+    pub(crate) run: Run,
+    pub(crate) engine: SharedEngine,
+    /// The address of the live page.
     pub(crate) page_address: Option<SocketAddr>,
     pub(crate) trial: bool,
     pub(crate) reporter: Reporter,
@@ -55,8 +57,8 @@ impl Session {
             frame,
             listener,
             address,
-            settings,
-            page,
+            run,
+            engine,
             page_address,
             trial,
             reporter,
@@ -67,7 +69,7 @@ impl Session {
         let (supervisor, news) =
             Supervisor::new(Arc::clone(&frame), reporter.clone(), wanted, publish);
         let mut supervisor = tokio::spawn(supervisor.run(news));
-        let trial = trial && settings.initial_scale.max(settings.min_scale) == 0;
+        let trial = trial && run.initial_replicas() == 0;
 
         let mut door = None;
         let work = async {
@@ -79,10 +81,14 @@ impl Session {
                 address,
                 page: page_address,
             }));
-            let replicas = Replicas::new(want.clone(), status.clone());
-            let narrator = Narrator::new(reporter.clone(), page, status.clone());
-            let load = RunLoad(Arc::clone(&frame.meter));
-            let autoscaler = Autoscaler::new(settings, Clock::start(), load, replicas, narrator);
+            let load = RunLoad {
+                meter: Arc::clone(&frame.meter),
+                status: status.clone(),
+            };
+            let replicas = Replicas::new(want.clone());
+            let narrator = Narrator::new(reporter.clone(), status.clone());
+            let clock = Clock::new(SystemTime::now(), Instant::now().into_std());
+            let autoscaler = Autoscaler::new(run, engine, clock, load, replicas, narrator);
             tokio::select! {
                 ended = autoscaler.run() => ended.context("cannot read the load"),
                 ended = opened.ended() => ended,

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use ebb_autoscaler_core::{Annotations, Config, Metric, Problems, Settings, annotations::Mode};
-use ebb_page::{Given, model::Setting};
+use ebb_page_model::{Given, Setting};
 
 use super::args::Args;
 use crate::{
@@ -23,22 +23,16 @@ const LOCAL_DEFAULTS: [(&str, &str); 3] = [
     ("pod-autoscaler-class", "ebb.dev"),
 ];
 
-/// Most requests that one replica has at a time; further requests are queued at the activator, oldest first. The same as
-/// `containerConcurrency` of a Knative revision.
-const HARD_LIMIT: &str = "ebb.dev/hard-limit";
-
-/// The highest hard limit, as for `containerConcurrency` (`container-concurrency-max-limit` of Knative).
-const MOST_HARD_LIMIT: u32 = 1000;
-
 /// The settings of a run.
 #[derive(Debug)]
 pub(crate) struct RunSettings {
-    /// The settings for the decision code.
+    /// The settings in force.
     pub(crate) settings: Settings,
+    /// The settings and the annotations that they come from. All of them are valid.
+    pub(crate) config: Config,
+    pub(crate) annotations: BTreeMap<String, String>,
     /// Paths whose requests are not counted.
     pub(crate) exclude_paths: Vec<String>,
-    /// Most requests that a replica has at a time; 0 for no limit.
-    pub(crate) hard_limit: u32,
     /// All settings in force and their sources, for the live page.
     pub(crate) table: Vec<Setting>,
 }
@@ -73,15 +67,7 @@ impl RunSettings {
             // The annotations are validated nevertheless.
             Config::default()
         });
-        let mut given = args.annotations();
-        let all_given = given.clone();
-        let hard_limit = given
-            .remove(HARD_LIMIT)
-            .map_or(Ok(0), |text| hard_limit(&text));
-        let hard_limit = hard_limit.unwrap_or_else(|problem| {
-            wrong.push(problem);
-            0
-        });
+        let given = args.annotations();
         let pairs = given
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()));
@@ -89,15 +75,15 @@ impl RunSettings {
             wrong.extend(lines("annotation", &problems));
             Annotations::default()
         });
-        let settings = Settings::resolve(&config, &annotations, hard_limit);
+        let settings = Settings::resolve(&config, &annotations, 0);
         wrong.extend(not_here(&annotations, &settings));
         if !wrong.is_empty() {
             return Err(SettingsError::Values(wrong));
         }
-        let table = ebb_page::settings(
+        let table = ebb_page_model::settings(
             &settings,
             &Given {
-                annotated: &|name| all_given.contains_key(name),
+                annotated: &|name| given.contains_key(name),
                 config: &config,
                 // A local default does not count as set by the user.
                 defaults: &local_defaults,
@@ -107,7 +93,8 @@ impl RunSettings {
             table,
             settings,
             exclude_paths: annotations.exclude_paths,
-            hard_limit,
+            config,
+            annotations: given,
         })
     }
 
@@ -142,17 +129,6 @@ fn config(mut given: BTreeMap<String, String>) -> Result<Config, Problems> {
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str())),
     )
-}
-
-fn hard_limit(text: &str) -> Result<u32, String> {
-    text.parse()
-        .ok()
-        .filter(|&limit| limit <= MOST_HARD_LIMIT)
-        .ok_or_else(|| {
-            format!(
-                "annotation {HARD_LIMIT}: {text:?}: must be a whole number from 0 to {MOST_HARD_LIMIT}, 0 for no limit"
-            )
-        })
 }
 
 /// Returns the problems of settings that are valid in a cluster and have no meaning here.
@@ -227,7 +203,8 @@ mod tests {
     fn a_hard_limit_bounds_the_target() {
         let options = ["--annotation", "ebb.dev/hard-limit=1", "--target", "10"];
         let settings = settings(&options).unwrap();
-        assert_eq!((settings.hard_limit, settings.settings.total), (1, 1.0));
+        let settings = settings.settings;
+        assert_eq!((settings.hard_limit, settings.total), (1, 1.0));
         for value in ["-1", "x", "1001"] {
             let annotation = format!("ebb.dev/hard-limit={value}");
             assert_eq!(wrong(&["--annotation", &annotation]).len(), 1, "{value}");

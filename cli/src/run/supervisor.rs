@@ -8,6 +8,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use ebb_autoscaler_local::Phase;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -28,15 +29,32 @@ use super::{
 /// How long a replica may finish its requests after a scale-down: the longest time that a Knative revision gives a request by
 /// default (`max-revision-timeout-seconds` and `timeoutSeconds`, 300 s and up).
 const DRAIN_LIMIT: Duration = Duration::from_secs(300);
-/// The numbers of replicas.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+
+/// The state of the set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Status {
     /// Replicas that are alive, including those that are leaving.
-    pub(crate) alive: usize,
-    /// Replicas that are ready, without those that are leaving.
-    pub(crate) ready: usize,
+    alive: BTreeMap<u64, Phase>,
     /// Whether any replica has ever been ready.
     pub(crate) proven: bool,
+}
+
+impl Status {
+    /// Returns the number of replicas that are alive, including those that are leaving.
+    pub(crate) fn alive(&self) -> usize {
+        self.alive.len()
+    }
+
+    /// Returns the number of replicas that are ready, without those that are leaving.
+    pub(crate) fn ready(&self) -> usize {
+        let phases = self.alive.values();
+        phases.filter(|phase| **phase == Phase::Ready).count()
+    }
+
+    /// Returns the phase of a replica that has a counter. One that is no longer alive is leaving.
+    pub(crate) fn phase(&self, replica: u64) -> Phase {
+        self.alive.get(&replica).copied().unwrap_or(Phase::Leaving)
+    }
 }
 
 /// The desired state of the set.
@@ -279,12 +297,18 @@ impl Supervisor {
 
     fn publish(&self) {
         let status = Status {
-            alive: self.replicas.len(),
-            ready: self.count_ready(),
+            alive: self
+                .replicas
+                .iter()
+                .map(|(number, replica)| (*number, replica.state.phase()))
+                .collect(),
             proven: self.proven,
         };
-        self.status
-            .send_if_modified(|old| std::mem::replace(old, status) != status);
+        self.status.send_if_modified(|old| {
+            let changed = *old != status;
+            *old = status;
+            changed
+        });
     }
 
     fn tell(&self, replica: u64, state: ReplicaState, detail: Option<String>) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ebb_page::{All, Detail, Name, Workload};
+use ebb_page_model::{All, Detail, Name, Workload};
 use tokio::time::Instant;
 
 use super::keys::Key;
@@ -158,7 +158,7 @@ impl App {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use ebb_page::About;
+    use ebb_page_model::About;
 
     use super::*;
 

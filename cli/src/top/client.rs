@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use ebb_page::{All, Detail, Name};
+use ebb_page_model::{All, Detail, Name};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{StatusCode, Uri, body::Bytes};
 use hyper_util::{

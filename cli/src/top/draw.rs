@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use ebb_page::{Detail, Workload, model::Point};
+use ebb_page_model::{Detail, Point, Workload};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},

@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use ebb_page::{All, Detail, Name};
+use ebb_page_model::{All, Detail, Name};
 use ratatui::crossterm::event::EventStream;
 use tokio::time::{self, Instant, MissedTickBehavior};
 

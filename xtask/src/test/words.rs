@@ -91,13 +91,14 @@ fn reader(name: &str) -> Option<Reader> {
         "cli/src/",
         "contract/",
         "metrics/src/",
-        "page/src/",
+        "page/model/src/",
+        "page/server/src/",
         "report-client/",
         "xtask/src/dashboards/",
     ]
     .iter()
     .any(|folder| name.starts_with(folder));
-    let is_test = name.contains("tests") || name.contains("/model/");
+    let is_test = name.contains("tests") || name.contains("engine/src/model/");
     match path.extension()?.to_str()? {
         // The changelog contains the old names.
         "md" => (name != "CHANGELOG.md").then_some(prose),

@@ -67,12 +67,6 @@ impl Window {
         self.weight
     }
 
-    /// True before the first sample, and again if the window was resized after it had no data for longer than its
-    /// length.
-    pub const fn is_unwritten(&self) -> bool {
-        self.first.is_none()
-    }
-
     /// Changes how the buckets are averaged.
     pub const fn set_aggregation(&mut self, aggregation: Aggregation) {
         self.aggregation = aggregation;

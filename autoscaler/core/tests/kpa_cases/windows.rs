@@ -61,7 +61,9 @@ pub(crate) fn check(row: &Row) {
             let mut window = Window::new(length, SECOND, Aggregation::Linear);
             window.record(at(-60), 1.0);
             window.resize(START, Duration::from_secs(10));
-            assert!(window.is_unwritten());
+            // The next sample is the first one: no empty bucket before it counts.
+            window.record(START, 4.0);
+            assert_eq!(window.average(START), 4.0);
         }
         (config, script) => {
             let aggregation = match config.split(' ').next() {

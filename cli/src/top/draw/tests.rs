@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant as Clock};
 
-use ebb_page::model::{Line, Point};
+use ebb_page_model::{Line, Point};
 use ratatui::{Terminal, backend::TestBackend};
 
 use super::*;

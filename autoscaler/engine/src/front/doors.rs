@@ -1,0 +1,297 @@
+//! Reports of the activators: on which ports they listen, and how many requests are queued there.
+//!
+//! A queued request is load that no kernel counts. Once the activator passes it on, the pod's kernel counts it, and
+//! nothing here does. So the two sums add up and never overlap. Requests per second are counted where they reach a pod,
+//! with one exception: requests queued while there is no pod wake the workload, so they count at once, and are
+//! subtracted from what the pods report later.
+//!
+//! Bias: a proxied Service port without queued requests has no figures, rather than zeros. It does not know what the
+//! pods serve, and the first request at zero must not be averaged with an hour of zeros.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    time::Duration,
+};
+
+use ebb_autoscaler_core::{Feed, Timestamp, waiting_load};
+use ebb_contract::{Pod, Receipt, doors};
+
+use super::{
+    ActivatorInfo, ServiceRouting,
+    slice::{Door, is_there},
+};
+use crate::{
+    Engine,
+    entry::WorkloadState,
+    names::WorkloadId,
+    sender::Sender,
+    series::{SILENT_AFTER, Series, Span, Update},
+};
+
+/// Namespace, Service and name of the port.
+type Place = (Box<str>, Box<str>, Box<str>);
+
+/// State of one activator.
+#[derive(Debug)]
+pub(super) struct Activator {
+    pub(super) heard: ActivatorInfo,
+    sender: Sender,
+    series: HashMap<Place, Waiting>,
+}
+
+/// Requests queued at one proxied Service port of one activator.
+#[derive(Debug)]
+struct Waiting {
+    /// The workload that the figures were counted for.
+    workload: WorkloadId,
+    series: Series,
+    /// The part of [`WorkloadState::counted_ahead`] that was counted here.
+    ahead: f64,
+}
+
+/// The result for the figures of one port.
+enum Taken {
+    Yes,
+    Pressing(WorkloadId),
+    Unknown,
+    Senseless,
+}
+
+impl Engine {
+    /// Takes in an activator's report, and requests decisions for workloads with queued requests.
+    pub fn doors(&mut self, now: Timestamp, report: &doors::Doors) -> Receipt {
+        let mut receipt = Receipt::default();
+        let Ok(address) = report.address.parse() else {
+            receipt.senseless = u32::try_from(report.doors.len()).unwrap_or(u32::MAX);
+            return receipt;
+        };
+        self.fronts.listening.tick(now);
+        self.fronts.hear(now, address, report);
+        let mut pressing = Vec::new();
+        for door in &report.doors {
+            let counted = match self.take_door(now, &report.activator, door) {
+                Taken::Pressing(id) => {
+                    pressing.push(id);
+                    &mut receipt.taken
+                }
+                Taken::Yes => &mut receipt.taken,
+                Taken::Unknown => &mut receipt.unknown,
+                Taken::Senseless => &mut receipt.senseless,
+            };
+            *counted += 1;
+        }
+        for id in pressing {
+            self.request_decision(now, id);
+        }
+        receipt
+    }
+
+    fn take_door(&mut self, now: Timestamp, activator: &str, door: &doors::Door) -> Taken {
+        let space = self.fronts.spaces.get(&*door.namespace);
+        let entry = space
+            .and_then(|space| space.leads_to(&door.service))
+            .and_then(|id| self.entries.get_mut(&id));
+        let activator = self.fronts.activators.get_mut(activator);
+        let (Some(entry), Some(activator)) = (entry, activator) else {
+            return Taken::Unknown;
+        };
+        let asleep = entry.is_asleep();
+        let Some(workload) = &mut entry.workload else {
+            return Taken::Yes;
+        };
+        let read = activator.sender.time(now, door.at);
+        let told = Pod {
+            since: door.since,
+            at: door.at,
+            integral: door.held_integral,
+            in_flight: door.held,
+            started: door.held_ever,
+            ..Pod::default()
+        };
+        let place = (
+            door.namespace.as_str().into(),
+            door.service.as_str().into(),
+            door.port.as_str().into(),
+        );
+        let epoch = activator.sender.epoch;
+        let known = activator.series.get_mut(&place);
+        let known = known.filter(|it| it.workload == entry.id && it.series.continues(epoch, &told));
+        let result = match known {
+            Some(waiting) => waiting.series.take(&told, now),
+            None => {
+                let (series, result) = Series::begin(epoch, &told, read, now, false);
+                if result != Update::Senseless {
+                    let waiting = Waiting {
+                        workload: entry.id,
+                        series,
+                        ahead: 0.0,
+                    };
+                    if let Some(ended) = activator.series.insert(place.clone(), waiting)
+                        && ended.workload == entry.id
+                    {
+                        workload.forget(ended.series.feed);
+                    }
+                }
+                result
+            }
+        };
+        let Some(waiting) = activator.series.get_mut(&place) else {
+            return Taken::Senseless;
+        };
+        let span = match result {
+            Update::Span(span) => span,
+            Update::Senseless => return Taken::Senseless,
+            Update::Old => return Taken::Yes,
+            Update::Baseline => Span {
+                concurrency: 0.0,
+                requests: 0.0,
+            },
+        };
+        let feed = &mut waiting.series.feed;
+        if door.held == 0 && span.concurrency <= 0.0 {
+            if asleep {
+                // A request that left the queue without an answer reaches no pod.
+                entry.counted_ahead.replace(waiting.ahead, 0.0);
+            }
+            waiting.ahead = 0.0;
+            workload.end(std::mem::replace(feed, Feed::starting(read)));
+            return Taken::Yes;
+        }
+        let told = if asleep {
+            let (concurrency, requests) =
+                waiting_load(door.held as f64, span.concurrency, span.requests);
+            waiting.ahead = entry.counted_ahead.replace(waiting.ahead, requests);
+            workload.observe_waiting(feed, read, concurrency, requests)
+        } else if result == Update::Baseline {
+            return Taken::Yes;
+        } else {
+            waiting.ahead = 0.0;
+            workload.observe(feed, read, span.concurrency, 0.0)
+        };
+        match told {
+            Ok(Some(_)) => Taken::Pressing(entry.id),
+            Ok(None) => Taken::Yes,
+            Err(_) => Taken::Senseless,
+        }
+    }
+}
+
+impl ServiceRouting {
+    /// Takes in on which ports an activator listens.
+    fn hear(&mut self, now: Timestamp, address: IpAddr, report: &doors::Doors) {
+        let at = report.doors.iter().map(|door| door.at).max();
+        let listens: BTreeMap<_, _> = report
+            .doors
+            .iter()
+            .map(|door| {
+                let names = (door.namespace.clone(), door.service.clone());
+                (
+                    (names.0, names.1, door.port.clone(), door.number),
+                    door.in_path,
+                )
+            })
+            .collect();
+        let known = self.activators.entry(report.activator.as_str().into());
+        let activator = known.or_insert_with(|| Activator {
+            heard: ActivatorInfo {
+                name: report.activator.clone(),
+                address,
+                at: Timestamp::from_secs(0),
+                leaving: false,
+                doors: BTreeMap::new(),
+            },
+            sender: Sender::new(&report.boot, now, at.unwrap_or(0)),
+            series: HashMap::new(),
+        });
+        if let Some(at) = at {
+            activator.sender.hear(&report.boot, now, at);
+        }
+        let heard = &mut activator.heard;
+        let all =
+            !is_there(heard, now) || heard.address != address || heard.leaving != report.leaving;
+        heard.address = address;
+        heard.leaving = report.leaving;
+        heard.at = now;
+        let before = std::mem::replace(&mut heard.doors, listens);
+        if all {
+            self.mark_all();
+            return;
+        }
+        let now_there = &heard.doors;
+        let differs =
+            |door: &(&Door, &bool), other: &BTreeMap<Door, bool>| other.get(door.0) != Some(door.1);
+        let opened = now_there.iter().filter(|door| differs(door, &before));
+        let closed = before.iter().filter(|door| differs(door, now_there));
+        let changed: Vec<_> = opened
+            .chain(closed)
+            .map(|(door, _)| name_of(door))
+            .collect();
+        for name in changed {
+            self.mark(name);
+        }
+    }
+
+    /// Updates the figures of queued requests before a decision at `now`. If reports are late, the last figures
+    /// continue for a moment; then they are removed, as the activator's requests are lost. Returns how many requests
+    /// are queued.
+    pub(crate) fn settle(&mut self, now: Timestamp, entry: &mut WorkloadState) -> u64 {
+        let asleep = entry.is_asleep();
+        let Some(workload) = &mut entry.workload else {
+            return 0;
+        };
+        let space = self.spaces.get(&entry.target.key.namespace);
+        let mut held = 0;
+        let fronts = space.map(|space| space.fronts(entry.id));
+        for front in fronts.into_iter().flatten() {
+            for port in front.service.ports.keys() {
+                let place = (
+                    front.service.namespace.clone(),
+                    front.service.name.clone(),
+                    port.as_str().into(),
+                );
+                for activator in self.activators.values_mut() {
+                    let Some(waiting) = activator.series.get_mut(&place) else {
+                        continue;
+                    };
+                    let series = &mut waiting.series;
+                    if now.since(series.heard) > SILENT_AFTER {
+                        // Requests that were queued there have been aborted.
+                        if let Some(waiting) = activator.series.remove(&place) {
+                            workload.forget(waiting.series.feed);
+                        }
+                        continue;
+                    }
+                    held += series.in_flight;
+                    match series.to_hold(now).filter(|_| !asleep) {
+                        Some(span) => {
+                            // Values that make no sense were refused when they were reported.
+                            let _ = workload.observe(&mut series.feed, now, span.concurrency, 0.0);
+                        }
+                        None => workload.settle(now, &mut series.feed),
+                    }
+                }
+            }
+        }
+        held
+    }
+
+    /// Removes activators that have not reported for `after`.
+    pub(crate) fn sweep(&mut self, now: Timestamp, after: Duration) {
+        self.activators
+            .retain(|_, activator| now.since(activator.heard.at) < after);
+    }
+}
+
+/// Returns the Service of a port.
+fn name_of((namespace, service, _, _): &Door) -> super::Name {
+    (namespace.as_str().into(), service.as_str().into())
+}
+
+impl WorkloadState {
+    /// Returns whether it has no replicas, and none are desired.
+    pub(crate) fn is_asleep(&self) -> bool {
+        let wanted = self.workload.as_ref().and_then(|it| it.latest().desired);
+        self.replicas() == 0 && wanted.unwrap_or(0) == 0
+    }
+}

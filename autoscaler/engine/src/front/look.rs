@@ -1,0 +1,400 @@
+//! Checks Services and returns the writes for the leader. A Service is checked when something about it has changed, and
+//! in a slow sweep.
+//!
+//! Failure mode: a change that no fact reports is found by the slow sweep, which checks every Service within some
+//! minutes.
+
+use std::collections::BTreeMap;
+
+use ebb_autoscaler_core::Timestamp;
+use ebb_contract::{
+    allotments::{Allotment, MOST_PORTS, PORTS},
+    slices,
+};
+
+use super::{
+    DesiredSlice, Name, ObservedSlice, RecordChange, ServiceRouting,
+    numbers::Shortage,
+    plan::{Plan, Step},
+    slice::is_there,
+};
+use crate::{
+    Engine,
+    effect::{Effect, Notice},
+    names::TargetKey,
+};
+
+/// Most Services checked in one call, which takes some milliseconds under the engine's lock.
+const AT_ONCE: usize = 1_000;
+/// Services that the slow sweep adds to each call. There is one call a second, so 10 000 Services take three minutes.
+const SLOWLY: usize = 64;
+
+/// Changes of records, by namespace and Service; `None`: the entry is removed.
+type Changes = BTreeMap<Box<str>, BTreeMap<Box<str>, Option<Allotment>>>;
+
+/// A write to the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Change the record of a namespace's ports.
+    Record(RecordChange),
+    /// Write the slice of a Service so that it has this content.
+    Write(Box<DesiredSlice>, ObservedSlice),
+    /// Remove the slice, because the Service leads to nothing that is scaled here.
+    Remove {
+        /// Namespace of the Service.
+        namespace: Box<str>,
+        /// Name of the Service.
+        service: Box<str>,
+    },
+}
+
+/// The outcome of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// ObservedSlice; with the version of the record, if a record was written.
+    Done(Option<Box<str>>),
+    /// The API server refused it.
+    Refused {
+        /// The error message.
+        why: String,
+        /// Whether the reason is that the namespace is terminating.
+        terminating: bool,
+    },
+    /// There was no answer; it may be written or not.
+    Unanswered,
+}
+
+impl Engine {
+    /// Returns the writes that are to be made now. Each of them is under way until [`Engine::path_done`] is called with
+    /// its outcome.
+    pub fn paths(&mut self, now: Timestamp) -> Vec<Path> {
+        self.fronts.tick(now);
+        if !self.deciding || !self.leading || !self.queueing.has_activators() {
+            self.fronts.acting = false;
+            return Vec::new();
+        }
+        if !self.fronts.acting {
+            self.say_all_foreign(now);
+        }
+        self.fronts.gather(now);
+        let mut paths = Vec::new();
+        let mut changes = Changes::new();
+        for _ in 0..AT_ONCE {
+            let Some(name) = self.fronts.next_dirty() else {
+                break;
+            };
+            self.look(&name, now, &mut paths, &mut changes);
+        }
+        self.fronts.changed |= !self.fronts.dirty.is_empty();
+        for (namespace, changes) in changes {
+            let book = self.fronts.books.entry(namespace.clone()).or_default();
+            paths.push(Path::Record(book.change(&namespace, changes, now)));
+        }
+        paths
+    }
+
+    /// Records the outcome of a write.
+    pub fn path_done(&mut self, now: Timestamp, path: &Path, outcome: &Outcome) {
+        match path {
+            Path::Record(change) => self.fronts.record_done(now, change, outcome),
+            Path::Write(wish, written) => {
+                let name = (
+                    wish.workload.namespace.clone(),
+                    wish.service.as_str().into(),
+                );
+                self.write_done(now, &name, &wish.workload, Some(written), outcome);
+            }
+            Path::Remove { namespace, service } => {
+                let name = (namespace.clone(), service.clone());
+                let route = self.fronts.routes.get(&name);
+                let workload = route.and_then(|route| route.workload(namespace));
+                let about =
+                    workload.unwrap_or_else(|| TargetKey::new("", "Service", namespace, service));
+                self.write_done(now, &name, &about, None, outcome);
+            }
+        }
+    }
+
+    fn look(&mut self, name: &Name, now: Timestamp, paths: &mut Vec<Path>, changes: &mut Changes) {
+        if let Some(route) = self.fronts.routes.get_mut(name) {
+            let late = |asked: Timestamp| now.since(asked) >= super::route::ASKED_FOR;
+            route.asked.take_if(|(_, asked)| late(*asked));
+        }
+        let plan = self.plan(name, now);
+        self.note(name, now, &plan);
+        let fronts = &mut self.fronts;
+        let route = fronts.routes.entry(name.clone()).or_default();
+        match plan.step {
+            Step::Nothing | Step::Forget => {
+                if route.is_empty() && plan.short.is_none() && plan.leads_to.is_none() {
+                    fronts.reclaim(now, name);
+                    fronts.routes.remove(name);
+                }
+            }
+            Step::Later(at) => fronts.mark_later(at, name),
+            Step::AfterRecord(at) => {
+                let book = fronts.books.entry(name.0.clone()).or_default();
+                book.waiting.insert(name.1.clone());
+                fronts.mark_later(at, name);
+            }
+            Step::Record(record) => {
+                route.asked_record = Some(record.clone());
+                fronts.reclaim(now, name);
+                let changes = changes.entry(name.0.clone()).or_default();
+                changes.insert(name.1.clone(), record);
+            }
+            Step::Write(wish, written) => {
+                if route.last.as_ref() == Some(&written) {
+                    route.undone.failed(now, true);
+                }
+                route.asked = Some((written.clone(), now));
+                paths.push(Path::Write(wish, written));
+                fronts.mark_later(now + super::route::ASKED_FOR, name);
+            }
+            Step::Remove => {
+                route.removing = Some(now);
+                paths.push(Path::Remove {
+                    namespace: name.0.clone(),
+                    service: name.1.clone(),
+                });
+                fronts.mark_later(now + super::route::ASKED_FOR, name);
+            }
+            Step::Foreign => {
+                let seen = route.seen.as_ref();
+                let uid = seen.map_or_else(Box::default, |seen| seen.uid.clone());
+                let slice = slices::name(&name.1);
+                if fronts.foreign.seen(&name.0, &slice, &uid) {
+                    self.say_foreign(now, &name.0, &slice, &uid);
+                }
+                return;
+            }
+        }
+        self.fronts.foreign.gone(&name.0, &slices::name(&name.1));
+    }
+
+    /// Records what a plan has found out.
+    fn note(&mut self, name: &Name, now: Timestamp, plan: &Plan) {
+        let route = self.fronts.routes.entry(name.clone()).or_default();
+        if let Some((_, has_pods)) = plan.leads_to {
+            route.marks = plan.scaled_to_zero && (has_pods || route.marks);
+        }
+        let short = plan.short.filter(|_| route.short != plan.short);
+        route.short = plan.short;
+        if let Some(short) = short {
+            self.say_short(now, name, short);
+        }
+    }
+
+    fn say_short(&mut self, now: Timestamp, name: &Name, short: Shortage) {
+        if !self.fronts.said.may_say(&name.0, "PortLimit", now) {
+            return;
+        }
+        let why = match short {
+            Shortage::Namespace => format!(
+                "the namespace has reached its limit of {} proxied ports (option --max-ports-per-namespace of the autoscaler)",
+                self.fronts.most_ports.0
+            ),
+            Shortage::Cluster => format!("all {} ports on the activators are in use", PORTS.len()),
+            Shortage::Service => format!("it has more than {MOST_PORTS} TCP ports"),
+        };
+        let space = self.fronts.spaces.get(&name.0);
+        let uid = space.and_then(|space| space.service(&name.1));
+        self.effects.push(Effect::Say(Notice {
+            about: TargetKey::new("", "Service", &name.0, &name.1),
+            uid: uid.map_or_else(Box::default, |facts| facts.uid.clone()),
+            warning: true,
+            reason: "PortLimit",
+            note: format!(
+                "no further port of this Service goes through the activators, and its workload keeps one pod: {why}"
+            ),
+        }));
+    }
+
+    fn write_done(
+        &mut self,
+        now: Timestamp,
+        name: &Name,
+        about: &TargetKey,
+        written: Option<&ObservedSlice>,
+        outcome: &Outcome,
+    ) {
+        let Some(route) = self.fronts.routes.get_mut(name) else {
+            return;
+        };
+        let removed = written.is_none();
+        let mut say = None;
+        match outcome {
+            Outcome::Done(_) => {
+                route.trouble.over();
+                route.told = false;
+                route.last = written.cloned();
+            }
+            // The API server removes the slice together with the namespace.
+            Outcome::Refused {
+                terminating: true, ..
+            } if removed => route.trouble.over(),
+            Outcome::Refused { why, terminating } => {
+                route.trouble.failed(now, true);
+                if !terminating && !std::mem::replace(&mut route.told, true) {
+                    say = Some(why.clone());
+                }
+            }
+            Outcome::Unanswered => {
+                route.trouble.failed(now, false);
+                route.doubtful |= !removed;
+            }
+        }
+        route.removing = None;
+        let gone = removed && !route.trouble.is_in_trouble();
+        if gone {
+            (route.seen, route.asked, route.doubtful) = (None, None, false);
+        } else if route.trouble.is_in_trouble() {
+            route.asked = None;
+        }
+        match route.trouble.until(now) {
+            Some(until) => self.fronts.mark_later(until, name),
+            None if gone => self.fronts.mark(name.clone()),
+            None => {}
+        }
+        if let Some(why) = say
+            && self.fronts.said.may_say(&name.0, "SliceRejected", now)
+        {
+            let id = self.ids.get(about).and_then(|id| self.entries.get(id));
+            let verb = if removed { "removed" } else { "written" };
+            self.effects.push(Effect::Say(Notice {
+                about: about.clone(),
+                uid: id.map_or_else(Box::default, |entry| entry.target.uid.clone()),
+                warning: true,
+                reason: "SliceRejected",
+                note: format!(
+                    "EndpointSlice {} cannot be {verb}, trying again: {why}",
+                    slices::name(&name.1)
+                ),
+            }));
+        }
+    }
+}
+
+impl ServiceRouting {
+    /// Adds the Services that have become due to the Services to check.
+    pub(super) fn gather(&mut self, now: Timestamp) {
+        if !std::mem::replace(&mut self.acting, true) {
+            self.mark_all();
+            for route in self.routes.values_mut() {
+                // Another leader may have written since.
+                route.last = None;
+            }
+            for (namespace, space) in &self.spaces {
+                let services = space.services_after("", usize::MAX);
+                let names = services.map(|service| (namespace.clone(), service.clone()));
+                self.dirty.extend(names);
+            }
+        }
+        while self.later.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, name)) = self.later.pop_first() {
+                self.timers.remove(&name);
+                self.dirty.insert(name);
+            }
+        }
+        let there = self.activators.iter();
+        let there = there.filter(|(_, one)| match one.heard.leaving {
+            true => false,
+            false => is_there(&one.heard, now) || !self.listening.is_silent(&one.heard, now),
+        });
+        let there = there.map(|(name, _)| name.clone()).collect();
+        let first_unheard = self.listening.is_unheard(now) != self.unheard_looked;
+        if self.there != there || first_unheard {
+            self.there = there;
+            self.unheard_looked = self.listening.is_unheard(now);
+            self.mark_all();
+        }
+        self.sweep_some();
+    }
+
+    /// Adds the next Services of the slow sweep over all Services and routes.
+    fn sweep_some(&mut self) {
+        let routes = self.routes.range((
+            std::ops::Bound::Excluded(self.swept.clone()),
+            std::ops::Bound::Unbounded,
+        ));
+        let mut names: Vec<Name> = routes.take(SLOWLY).map(|(name, _)| name.clone()).collect();
+        let from = self.spaces.range(self.swept.0.clone()..);
+        let services = from.flat_map(|(namespace, space)| {
+            let after = match *namespace == self.swept.0 {
+                true => &*self.swept.1,
+                false => "",
+            };
+            let services = space.services_after(after, SLOWLY);
+            services.map(move |service| (namespace.clone(), service.clone()))
+        });
+        names.extend(services.take(SLOWLY));
+        names.sort_unstable();
+        names.dedup();
+        names.truncate(SLOWLY);
+        self.swept = match names.last() {
+            Some(last) if names.len() == SLOWLY => last.clone(),
+            _ => Name::default(),
+        };
+        self.dirty.extend(names);
+    }
+
+    /// Returns the next Service to check, in round-robin order: one namespace cannot delay the others.
+    fn next_dirty(&mut self) -> Option<Name> {
+        let after = (
+            std::ops::Bound::Excluded(&self.looked),
+            std::ops::Bound::Unbounded,
+        );
+        let next = self
+            .dirty
+            .range(after)
+            .next()
+            .or_else(|| self.dirty.first());
+        let next = next.cloned()?;
+        self.dirty.remove(&next);
+        self.looked = next.clone();
+        Some(next)
+    }
+
+    fn record_done(&mut self, now: Timestamp, change: &RecordChange, outcome: &Outcome) {
+        let namespace = &change.namespace;
+        let book = self.books.entry(namespace.clone()).or_default();
+        book.answered();
+        let waiting = std::mem::take(&mut book.waiting);
+        let until = match outcome {
+            Outcome::Done(version) => {
+                book.pace.over();
+                book.is_news(version.as_deref());
+                for (service, record) in &change.changes {
+                    match record {
+                        Some(_) => book.services.insert(service.clone()),
+                        None => book.services.remove(service),
+                    };
+                }
+                None
+            }
+            Outcome::Refused { .. } | Outcome::Unanswered => {
+                let answered = matches!(outcome, Outcome::Refused { .. });
+                book.pace.failed(now, answered);
+                book.pace.until(now)
+            }
+        };
+        for (service, record) in &change.changes {
+            let name = (namespace.clone(), service.clone());
+            if let Some(route) = self.routes.get_mut(&name) {
+                route.asked_record = None;
+                if until.is_none() {
+                    route.record = record.clone();
+                }
+            }
+            self.reclaim(now, &name);
+        }
+        for service in change.changes.keys().chain(&waiting) {
+            let name = (namespace.clone(), service.clone());
+            match until {
+                Some(until) => self.mark_later(until, &name),
+                None => self.mark(name),
+            }
+        }
+        self.forget_book(namespace);
+    }
+}

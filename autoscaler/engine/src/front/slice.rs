@@ -1,0 +1,496 @@
+//! The EndpointSlice with which Ebb leads a Service to the activators, in addition to the Service's own slices. Pure
+//! functions; `docs/activator.md` has the states of a slice.
+//!
+//! The ports come from the record in Ebb's own namespace (`ebb_contract::allotments`). The slice repeats them for
+//! kube-proxy.
+//!
+//! Bias: towards stability. An activator in the request path stays while it reports that it listens, and also while
+//! this replica could not have received its reports. Failure mode: if no activator listens, nothing new is led to one,
+//! and [`in_place`] says so; the last pod then stays.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hasher as _},
+    net::IpAddr,
+};
+
+use ebb_autoscaler_core::Timestamp;
+use ebb_contract::slices;
+
+use super::listening::Listening;
+use crate::{TargetKey, series::SILENT_AFTER};
+
+/// The desired state of a Service in front of a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredSlice {
+    /// The workload whose pods are behind the Service.
+    pub workload: TargetKey,
+    /// Name of the Service; its namespace is the workload's.
+    pub service: String,
+    /// Uid of the Service, which owns the slice.
+    pub service_uid: String,
+    /// Its TCP ports: name and `appProtocol`.
+    pub ports: BTreeMap<String, Option<String>>,
+    /// Whether the activators are to be in the request path (`Step::proxy`).
+    pub proxy: bool,
+    /// How many activators (`Step::activators`).
+    pub activators: u32,
+    /// Whether its slice has IPv6 addresses. The address type of a slice cannot change, so the Service decides it.
+    pub six: bool,
+    /// Hard limit of concurrent requests on one pod; 0 for no limit. With a limit, a single activator gives out all
+    /// tokens.
+    pub hard_limit: u32,
+    /// The Service whose slices have the pods, if it is another one. The public Service of a workload with a hard limit
+    /// selects no pods itself, so that no request bypasses the activator.
+    pub pods_of: Option<String>,
+    /// Whether the slice is to say that Ebb scaled the workload to zero, or is about to.
+    pub scaled_to_zero: bool,
+    /// Whether only the activators in the slice serve the Service, because it has no ready endpoint of a pod. Such a
+    /// slice keeps its activators even if they do not report.
+    pub is_last_way: bool,
+}
+
+/// The content of a slice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObservedSlice {
+    /// Port number on the activators, by name of the Service's port.
+    pub ports: BTreeMap<String, u16>,
+    /// Protocol of each port, if the Service names one.
+    pub protocols: BTreeMap<String, String>,
+    /// Addresses of the activators in the request path.
+    pub endpoints: BTreeSet<IpAddr>,
+    /// Hard limit of concurrent requests on one pod; 0 for no limit.
+    pub hard_limit: u32,
+    /// The Service whose slices have the pods, if it is another one.
+    pub pods_of: Option<String>,
+    /// The workload as `GROUP/KIND/NAME`.
+    pub workload: String,
+    /// Uid of the Service that owns the slice.
+    pub service_uid: String,
+    /// Whether it says that Ebb scaled the workload to zero.
+    pub scaled_to_zero: bool,
+    /// Whether somebody has changed a part that Ebb never changes: a label, or an endpoint's conditions.
+    pub tampered: bool,
+}
+
+/// An activator, as its last report describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ActivatorInfo {
+    /// Name of its pod.
+    pub(super) name: String,
+    /// Its address.
+    pub(super) address: IpAddr,
+    /// When its last report arrived.
+    pub(super) at: Timestamp,
+    /// Whether it is shutting down.
+    pub(super) leaving: bool,
+    /// The proxied Service ports on which it listens.
+    pub(super) doors: BTreeMap<Door, bool>,
+}
+
+/// A proxied Service port: namespace, Service, name of the port, number. Its value in [`ActivatorInfo::doors`] is whether the
+/// activator has seen its own address in the slice.
+pub(super) type Door = (String, String, String, u16);
+
+/// The reports of the activators, and since when this replica has been receiving them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ears<'a> {
+    pub(super) heard: &'a [&'a ActivatorInfo],
+    pub(super) listening: Listening,
+    pub(super) now: Timestamp,
+}
+
+/// Returns the slice to write for a Service that has these ports.
+#[must_use]
+pub(super) fn decide(
+    wish: &DesiredSlice,
+    ports: &BTreeMap<String, u16>,
+    current: Option<&ObservedSlice>,
+    ears: Ears<'_>,
+) -> ObservedSlice {
+    let endpoints = if wish.proxy && !ports.is_empty() {
+        choose(wish, ports, current, ears)
+    } else {
+        BTreeSet::new()
+    };
+    let protocols = ports.keys().filter_map(|name| {
+        let protocol = wish.ports.get(name)?.clone()?;
+        Some((name.clone(), protocol))
+    });
+    ObservedSlice {
+        protocols: protocols.collect(),
+        ports: ports.clone(),
+        endpoints,
+        hard_limit: wish.hard_limit,
+        pods_of: wish.pods_of.clone(),
+        workload: wish.workload_text(),
+        service_uid: wish.service_uid.clone(),
+        scaled_to_zero: wish.scaled_to_zero,
+        tampered: false,
+    }
+}
+
+/// Returns whether the activators are in the request path, as far as the API server and the activators can tell. The
+/// last pod may be removed when this has been true for the grace period. A fact for `Facts::activator_answers`.
+#[must_use]
+pub(super) fn in_place(wish: &DesiredSlice, written: &ObservedSlice, ears: Ears<'_>) -> bool {
+    !written.endpoints.is_empty()
+        && wish.fronted().eq(written.ports.keys())
+        && written.endpoints.iter().all(|address| {
+            ears.heard
+                .iter()
+                .filter(|activator| activator.address == *address && is_there(activator, ears.now))
+                .any(|activator| {
+                    doors(wish, &written.ports)
+                        .all(|door| activator.doors.get(&door) == Some(&true))
+                })
+        })
+}
+
+impl DesiredSlice {
+    /// Returns the names of the proxied ports, in order.
+    pub(super) fn fronted(&self) -> impl Iterator<Item = &String> {
+        self.ports
+            .iter()
+            .filter(|(_, protocol)| slices::is_proxied(protocol.as_deref()))
+            .map(|(name, _)| name)
+    }
+
+    /// Returns the workload as slices and records name it.
+    pub(super) fn workload_text(&self) -> String {
+        let key = &self.workload;
+        format!("{}/{}/{}", key.group, key.kind, key.name)
+    }
+}
+
+/// Chooses the activators: those in the path stay. Further ones are added in an order that depends on the Service,
+/// which spreads Services over the activators.
+fn choose(
+    wish: &DesiredSlice,
+    ports: &BTreeMap<String, u16>,
+    current: Option<&ObservedSlice>,
+    ears: Ears<'_>,
+) -> BTreeSet<IpAddr> {
+    let wanted = match wish.hard_limit {
+        0 => wish.activators.max(1) as usize,
+        _ => 1,
+    };
+    let Ears { listening, now, .. } = ears;
+    let of_family = |address: &IpAddr| address.is_ipv6() == wish.six;
+    let is_able = |activator: &ActivatorInfo| {
+        !activator.leaving
+            && of_family(&activator.address)
+            && doors(wish, ports).all(|door| activator.doors.contains_key(&door))
+    };
+    let in_path: Vec<(IpAddr, Option<&ActivatorInfo>)> = current
+        .into_iter()
+        .flat_map(|written| &written.endpoints)
+        .filter(|address| of_family(address))
+        .map(|address| (*address, ears.newest_at(*address)))
+        .collect();
+    let mut able: Vec<&ActivatorInfo> = ears
+        .heard
+        .iter()
+        .copied()
+        .filter(|activator| {
+            let stays = in_path
+                .iter()
+                .any(|(_, known)| known.is_some_and(|known| std::ptr::eq(known, *activator)));
+            let there = match stays {
+                true => !listening.is_silent(activator, now),
+                false => is_there(activator, now),
+            };
+            there && is_able(activator)
+        })
+        .collect();
+    able.sort_by_key(|activator| {
+        let stays = in_path
+            .iter()
+            .any(|(address, _)| *address == activator.address);
+        (
+            !stays,
+            hash(&(&*wish.workload.namespace, &wish.service, &activator.name)),
+        )
+    });
+    let mut chosen: BTreeSet<_> = able
+        .iter()
+        .take(wanted)
+        .map(|activator| activator.address)
+        .collect();
+    // Nothing is known about an activator without any report yet. It stays beside the others, or alone if only one is
+    // allowed.
+    let unheard = in_path
+        .iter()
+        .filter(|(_, known)| known.is_none() && !listening.is_unheard(now))
+        .map(|(address, _)| *address);
+    if wish.hard_limit == 0 {
+        chosen.extend(unheard.take(wanted));
+    } else if chosen
+        .iter()
+        .all(|it| !in_path.iter().any(|(address, _)| address == it))
+    {
+        // An activator that is already in the path has given out tokens.
+        if let Some(address) = unheard.take(1).next() {
+            chosen = [address].into();
+        }
+    }
+    if chosen.is_empty() && wish.is_last_way {
+        // A missing report is no reason to leave a Service without an endpoint. A report that the activator shuts down
+        // is one.
+        let stay = in_path
+            .iter()
+            .filter(|(_, known)| known.is_none_or(|known| !known.leaving));
+        chosen.extend(stay.take(wanted).map(|(address, _)| *address));
+    }
+    chosen
+}
+
+impl<'a> Ears<'a> {
+    /// Returns the activator with the newest report from an address.
+    fn newest_at(&self, address: IpAddr) -> Option<&'a ActivatorInfo> {
+        let here = self.heard.iter().copied();
+        here.filter(|activator| activator.address == address)
+            .max_by_key(|activator| activator.at)
+    }
+}
+
+/// Returns whether its last report is current.
+pub(super) fn is_there(activator: &ActivatorInfo, now: Timestamp) -> bool {
+    now.since(activator.at) < SILENT_AFTER
+}
+
+fn doors<'a>(
+    wish: &'a DesiredSlice,
+    ports: &'a BTreeMap<String, u16>,
+) -> impl Iterator<Item = Door> + 'a {
+    ports.iter().map(|(name, &number)| {
+        let namespace = wish.workload.namespace.to_string();
+        (namespace, wish.service.clone(), name.clone(), number)
+    })
+}
+
+/// Hashes a value. The result is the same in every replica of one build. Another build may hash differently, which only
+/// affects endpoints that are not written yet.
+fn hash(value: &impl std::hash::Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000);
+    const NUMBER: u16 = 20_001;
+
+    fn wish(proxy: bool) -> DesiredSlice {
+        DesiredSlice {
+            workload: TargetKey::new("apps", "Deployment", "shop", "web"),
+            service: "web".to_owned(),
+            service_uid: "u".to_owned(),
+            ports: [("http".to_owned(), None)].into(),
+            proxy,
+            activators: 2,
+            six: false,
+            hard_limit: 0,
+            pods_of: None,
+            scaled_to_zero: false,
+            is_last_way: false,
+        }
+    }
+
+    fn ip(last: u8) -> IpAddr {
+        [10, 0, 3, last].into()
+    }
+
+    /// An activator that listens on these ports of `web`.
+    fn heard(last: u8, number: u16, in_path: bool) -> ActivatorInfo {
+        let door = (
+            "shop".to_owned(),
+            "web".to_owned(),
+            "http".to_owned(),
+            number,
+        );
+        ActivatorInfo {
+            name: format!("activator-{last}"),
+            address: ip(last),
+            at: NOW,
+            leaving: false,
+            doors: [(door, in_path)].into(),
+        }
+    }
+
+    fn allotted() -> BTreeMap<String, u16> {
+        [("http".to_owned(), NUMBER)].into()
+    }
+
+    /// A replica that has been listening for this long at `NOW`.
+    fn listened(time: Duration) -> Listening {
+        let mut listening = Listening::default();
+        let mut at = NOW - time;
+        while at < NOW {
+            listening.tick(at);
+            at = at + Duration::from_millis(500);
+        }
+        listening.tick(NOW);
+        listening
+    }
+
+    fn next_after(
+        listening: Listening,
+        wish: &DesiredSlice,
+        current: Option<&ObservedSlice>,
+        heard: &[ActivatorInfo],
+    ) -> ObservedSlice {
+        let heard: Vec<_> = heard.iter().collect();
+        let ears = Ears {
+            heard: &heard,
+            listening,
+            now: NOW,
+        };
+        decide(wish, &allotted(), current, ears)
+    }
+
+    fn next(
+        wish: &DesiredSlice,
+        current: Option<&ObservedSlice>,
+        heard: &[ActivatorInfo],
+    ) -> ObservedSlice {
+        next_after(listened(Duration::from_secs(60)), wish, current, heard)
+    }
+
+    fn in_place(wish: &DesiredSlice, written: &ObservedSlice, heard: &[ActivatorInfo]) -> bool {
+        let heard: Vec<_> = heard.iter().collect();
+        let ears = Ears {
+            heard: &heard,
+            listening: Listening::default(),
+            now: NOW,
+        };
+        super::in_place(wish, written, ears)
+    }
+
+    fn leading_to(last: &[u8]) -> ObservedSlice {
+        ObservedSlice {
+            ports: allotted(),
+            endpoints: last.iter().copied().map(ip).collect(),
+            ..ObservedSlice::default()
+        }
+    }
+
+    #[test]
+    fn first_allotted_then_in_the_path_of_those_that_listen_then_out_of_it() {
+        let first = next(&wish(true), None, &[]);
+        assert_eq!((&first.ports, first.endpoints.len()), (&allotted(), 0));
+        let all = [
+            heard(1, NUMBER, false),
+            heard(2, NUMBER, false),
+            heard(3, 1, false),
+        ];
+        let written = next(&wish(true), Some(&first), &all);
+        assert_eq!(written.endpoints, [ip(1), ip(2)].into());
+        assert!(
+            !in_place(&wish(true), &written, &all),
+            "they have not seen it"
+        );
+        let seen = [heard(1, NUMBER, true), heard(2, NUMBER, true)];
+        assert!(in_place(&wish(true), &written, &seen));
+        assert!(!in_place(&wish(true), &written, &seen[..1]));
+        let out = next(&wish(false), Some(&written), &seen);
+        assert_eq!((out.ports["http"], out.endpoints.len()), (NUMBER, 0));
+        assert!(!in_place(&wish(true), &out, &seen));
+    }
+
+    #[test]
+    fn those_in_the_path_stay_and_those_that_are_silent_or_leave_go() {
+        let mut all: Vec<_> = (1..=9).map(|last| heard(last, NUMBER, true)).collect();
+        let written = leading_to(&[7, 8]);
+        let endpoints = |all: &[ActivatorInfo]| next(&wish(true), Some(&written), all).endpoints;
+        assert_eq!(endpoints(&all), written.endpoints);
+        all[6].leaving = true;
+        let after = endpoints(&all);
+        assert!(after.contains(&ip(8)) && !after.contains(&ip(7)) && after.len() == 2);
+        all[7].at = Timestamp::from_secs(996);
+        assert!(!endpoints(&all).contains(&ip(8)));
+        assert!(!in_place(&wish(true), &written, &all));
+    }
+
+    #[test]
+    fn p3_who_has_not_listened_takes_nobody_out() {
+        let written = leading_to(&[7, 8]);
+        let mut silent = [heard(7, NUMBER, true), heard(8, NUMBER, true)];
+        for one in &mut silent {
+            one.at = Timestamp::from_secs(990);
+        }
+        let after = |seconds, heard: &[ActivatorInfo]| {
+            let listening = listened(Duration::from_millis(seconds));
+            next_after(listening, &wish(true), Some(&written), heard).endpoints
+        };
+        // Just started, or paused for some seconds.
+        for heard in [&silent[..], &silent[..1], &[]] {
+            assert_eq!(after(0, heard), written.endpoints);
+            assert_eq!(after(3_000, heard), written.endpoints);
+        }
+        assert_eq!(after(3_500, &silent), [].into());
+        // They have never reported.
+        assert_eq!(after(14_500, &[]), written.endpoints);
+        assert_eq!(after(15_000, &[]), [].into());
+    }
+
+    #[test]
+    fn p3_the_last_way_is_not_given_up_for_silence() {
+        let last = DesiredSlice {
+            is_last_way: true,
+            ..wish(true)
+        };
+        let written = leading_to(&[7, 8]);
+        assert_eq!(
+            next(&last, Some(&written), &[]).endpoints,
+            written.endpoints
+        );
+        let mut both = [heard(7, NUMBER, true), heard(8, NUMBER, true)];
+        both[0].at = Timestamp::from_secs(900);
+        both[1].leaving = true;
+        assert_eq!(next(&last, Some(&written), &both).endpoints, [ip(7)].into());
+        // If another activator answers, it is not needed.
+        let one = [heard(1, NUMBER, true)];
+        assert_eq!(next(&last, Some(&written), &one).endpoints, [ip(1)].into());
+    }
+
+    #[test]
+    fn one_activator_gives_out_the_tokens_of_a_hard_limit() {
+        let limited = DesiredSlice {
+            hard_limit: 1,
+            pods_of: Some("web-pods".to_owned()),
+            ..wish(true)
+        };
+        let all: Vec<_> = (1..=5).map(|last| heard(last, NUMBER, false)).collect();
+        assert_eq!(next(&limited, None, &all).endpoints.len(), 1);
+        // An activator without a report so far has given out tokens.
+        let written = leading_to(&[9]);
+        let fresh = next_after(Listening::default(), &limited, Some(&written), &all);
+        assert_eq!(fresh.endpoints, [ip(9)].into());
+    }
+
+    #[test]
+    fn a_port_that_has_just_come_is_not_in_place() {
+        let mut wish = wish(true);
+        let seen = [heard(1, NUMBER, true)];
+        let written = next(&wish, None, &seen);
+        assert!(in_place(&wish, &written, &seen));
+        wish.ports.insert("admin".to_owned(), None);
+        assert!(!in_place(&wish, &written, &seen));
+    }
+
+    #[test]
+    fn only_activators_of_the_services_kind_of_address() {
+        let six = DesiredSlice {
+            six: true,
+            ..wish(true)
+        };
+        let none = next(&six, None, &[heard(1, NUMBER, true)]);
+        assert!(none.endpoints.is_empty());
+    }
+}

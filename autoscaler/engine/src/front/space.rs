@@ -1,0 +1,491 @@
+//! Which Services of a namespace lead to which workloads.
+//!
+//! Selectors are matched with the labels of pod templates, not of pods, because a workload at zero has no pods. Nothing
+//! is stored for each pair of a Service and a workload, because a tenant can make millions of pairs from some thousand
+//! objects. Instead, each query looks at a bounded number of objects, so a namespace with thousands of unusual objects
+//! costs the others nothing.
+//!
+//! Bias: a Service that leads to several workloads is proxied for none of them, because a queued request does not show
+//! which one it is for. If a query exceeds its bound, the Service counts as leading to several workloads, and its
+//! workload keeps a pod.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::service::ServiceFacts;
+use crate::names::WorkloadId;
+
+type Pair = (String, String);
+
+/// Most Services that are looked at for one workload. Few workloads are behind more than three.
+const MOST_SERVICES: usize = 16;
+/// Most workloads that are looked at for one Service. They share the rarest label of the Service's selector; the search
+/// ends at the second one that matches the whole selector.
+const MOST_WORKLOADS: usize = 16;
+/// Most labels of a pod template that are looked at. Those of Kubernetes and Helm are some ten. A template with more
+/// labels than this is matched by no Service here, and its workload keeps a pod.
+const MOST_LABELS: usize = 64;
+
+/// Services and workloads of one namespace.
+#[derive(Debug, Default)]
+pub(super) struct NamespaceRouting {
+    services: BTreeMap<Box<str>, Known>,
+    /// Services by one label of their selectors: the rarest one when the Service is added, because a label like `team`
+    /// may be in every selector.
+    by_selector: HashMap<Pair, BTreeSet<Box<str>>>,
+    /// Services without a selector, by the Service that selects the pods for them.
+    by_pods_of: HashMap<Box<str>, BTreeSet<Box<str>>>,
+    /// Opted-in workloads, with the labels of their pods, sorted.
+    workloads: HashMap<WorkloadId, Vec<Pair>>,
+    by_label: HashMap<Pair, BTreeSet<WorkloadId>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    facts: ServiceFacts,
+    /// Its key in `by_selector`.
+    filed: Option<Pair>,
+}
+
+/// The workloads that match a Service's selector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeadsTo {
+    Nothing,
+    One(WorkloadId),
+    /// Two of them, or more than the query may look at.
+    Several([Option<WorkloadId>; 2]),
+}
+
+/// A Service through which a workload is reached, and whose requests the activators can queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ProxiedService<'a> {
+    pub(super) service: &'a ServiceFacts,
+    /// The Service that selects the pods, if it is another one.
+    pub(super) pods_of: Option<&'a str>,
+}
+
+impl NamespaceRouting {
+    /// Takes in a Service that is new or has changed. Returns the Services whose request path may have changed.
+    pub(super) fn service_seen(&mut self, facts: ServiceFacts) -> BTreeSet<Box<str>> {
+        let mut touched = self.service_gone(&facts.name);
+        let name = facts.name.clone();
+        let pairs = facts.selector.iter();
+        let filed = pairs
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .min_by_key(|pair| self.by_selector.get(pair).map_or(0, BTreeSet::len));
+        if let Some(pair) = &filed {
+            let services = self.by_selector.entry(pair.clone()).or_default();
+            services.insert(name.clone());
+        }
+        if let Some(other) = facts.pods_of() {
+            let fronts = self.by_pods_of.entry(other.into()).or_default();
+            fronts.insert(name.clone());
+        }
+        self.services.insert(name.clone(), Known { facts, filed });
+        self.touched_by_service(&name, &mut touched);
+        touched
+    }
+
+    /// Takes in that a Service was deleted. Returns the Services whose request path may have changed.
+    pub(super) fn service_gone(&mut self, name: &str) -> BTreeSet<Box<str>> {
+        let mut touched = BTreeSet::new();
+        touched.insert(name.into());
+        self.touched_by_service(name, &mut touched);
+        let Some(known) = self.services.remove(name) else {
+            return touched;
+        };
+        if let Some(other) = known.facts.pods_of() {
+            remove(&mut self.by_pods_of, other.into(), name);
+        }
+        if let Some(pair) = known.filed {
+            remove(&mut self.by_selector, pair, name);
+        }
+        touched
+    }
+
+    /// Takes in a workload that is new or has changed. Returns the Services whose request path may have changed.
+    pub(super) fn workload_seen(
+        &mut self,
+        id: WorkloadId,
+        labels: &BTreeMap<String, String>,
+    ) -> BTreeSet<Box<str>> {
+        let known = self.workloads.get(&id);
+        if known.is_some_and(|known| known.iter().map(|(key, value)| (key, value)).eq(labels)) {
+            return BTreeSet::new();
+        }
+        let mut touched = self.workload_gone(id);
+        let labels: Vec<Pair> = match labels.len() {
+            0..=MOST_LABELS => labels
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+            _ => Vec::new(),
+        };
+        for pair in &labels {
+            self.by_label.entry(pair.clone()).or_default().insert(id);
+        }
+        self.workloads.insert(id, labels);
+        self.touched_by_workload(id, &mut touched);
+        touched
+    }
+
+    /// Takes in that a workload was removed. Returns the Services whose request path may have changed.
+    pub(super) fn workload_gone(&mut self, id: WorkloadId) -> BTreeSet<Box<str>> {
+        let mut touched = BTreeSet::new();
+        self.touched_by_workload(id, &mut touched);
+        for pair in self.workloads.remove(&id).into_iter().flatten() {
+            remove(&mut self.by_label, pair, &id);
+        }
+        touched
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.workloads.is_empty()
+    }
+
+    /// Returns the Service with this name.
+    pub(super) fn service(&self, name: &str) -> Option<&ServiceFacts> {
+        self.services.get(name).map(|known| &known.facts)
+    }
+
+    /// Returns up to `most` Services after this name, by name.
+    pub(super) fn services_after(
+        &self,
+        after: &str,
+        most: usize,
+    ) -> impl Iterator<Item = &Box<str>> {
+        let range = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        self.services
+            .range::<str, _>(range)
+            .take(most)
+            .map(|(name, _)| name)
+    }
+
+    /// Returns the Services that lead only to this workload and can be proxied for it; none if there are too many
+    /// Services to look at.
+    pub(super) fn fronts(&self, id: WorkloadId) -> Vec<ProxiedService<'_>> {
+        self.ways(id).map_or_else(Vec::new, |(_, fronts)| fronts)
+    }
+
+    /// Returns whether no request to a workload can bypass the activators, so that it may have no pod.
+    pub(super) fn can_be_held(&self, id: WorkloadId) -> bool {
+        let Some((services, fronts)) = self.ways(id) else {
+            return false;
+        };
+        let mut direct = services.iter().filter(|service| !service.headless);
+        direct.all(|service| service.can_be_held() && self.selected(service) == LeadsTo::One(id))
+            && !fronts.is_empty()
+            && fronts.iter().all(|front| front.service.can_be_held())
+    }
+
+    /// Returns the workload that a Service leads to, by its own selector or by that of another Service; `None` if it is
+    /// not exactly one.
+    pub(super) fn leads_to(&self, service: &str) -> Option<WorkloadId> {
+        let facts = self.service(service)?;
+        let selects = match facts.pods_of() {
+            Some(other) => self.service(other)?,
+            None => facts,
+        };
+        match self.selected(selects) {
+            LeadsTo::One(id) => Some(id),
+            LeadsTo::Nothing | LeadsTo::Several(_) => None,
+        }
+    }
+
+    /// Returns the workload that a Service is proxied for, and how the Service leads to it.
+    pub(super) fn front(&self, service: &str) -> Option<(WorkloadId, ProxiedService<'_>)> {
+        let id = self.leads_to(service)?;
+        let fronts = self.fronts(id);
+        let front = fronts
+            .into_iter()
+            .find(|front| *front.service.name == *service)?;
+        Some((id, front))
+    }
+
+    /// Returns the Services that select a workload, and the Services that are proxied for it: some of the former, and
+    /// Services in front of them. `None` if there are too many to look at.
+    fn ways(&self, id: WorkloadId) -> Option<(Vec<&ServiceFacts>, Vec<ProxiedService<'_>>)> {
+        let (services, all) = self.services_of(id);
+        if !all {
+            return None;
+        }
+        let mut fronts = Vec::new();
+        for &service in &services {
+            if self.selected(service) != LeadsTo::One(id) {
+                continue;
+            }
+            fronts.push(ProxiedService {
+                service,
+                pods_of: None,
+            });
+            let others = self.by_pods_of.get(&service.name).into_iter().flatten();
+            for other in others.filter_map(|other| self.service(other)) {
+                fronts.push(ProxiedService {
+                    service: other,
+                    pods_of: Some(&service.name),
+                });
+                if fronts.len() > MOST_SERVICES {
+                    return None;
+                }
+            }
+        }
+        fronts.retain(|front| front.service.can_be_fronted());
+        Some((services, fronts))
+    }
+
+    /// Returns the Services that select a workload, and whether these are all of them.
+    fn services_of(&self, id: WorkloadId) -> (Vec<&ServiceFacts>, bool) {
+        let mut services = Vec::new();
+        let Some(labels) = self.workloads.get(&id) else {
+            return (services, true);
+        };
+        let filed = labels
+            .iter()
+            .filter_map(|pair| self.by_selector.get(pair))
+            .flatten();
+        for (looked_at, name) in filed.enumerate() {
+            if looked_at == MOST_SERVICES {
+                return (services, false);
+            }
+            services.extend(self.service(name).filter(|facts| facts.selects(labels)));
+        }
+        (services, true)
+    }
+
+    fn selected(&self, facts: &ServiceFacts) -> LeadsTo {
+        // The rarest label leaves the fewest workloads to look at.
+        let mut rarest: Option<&BTreeSet<WorkloadId>> = None;
+        for (key, value) in &facts.selector {
+            let Some(found) = self.by_label.get(&(key.clone(), value.clone())) else {
+                return LeadsTo::Nothing;
+            };
+            if rarest.is_none_or(|rarest| found.len() < rarest.len()) {
+                rarest = Some(found);
+            }
+        }
+        let mut first = None;
+        for (looked_at, id) in rarest.into_iter().flatten().enumerate() {
+            if looked_at == MOST_WORKLOADS {
+                return LeadsTo::Several([first, None]);
+            }
+            let labels = self.workloads.get(id);
+            if labels.is_some_and(|labels| facts.selects(labels)) {
+                if first.is_some() {
+                    return LeadsTo::Several([first, Some(*id)]);
+                }
+                first = Some(*id);
+            }
+        }
+        first.map_or(LeadsTo::Nothing, LeadsTo::One)
+    }
+
+    /// Adds the Services whose request path may depend on this one.
+    fn touched_by_service(&self, name: &str, touched: &mut BTreeSet<Box<str>>) {
+        let Some(facts) = self.service(name) else {
+            return;
+        };
+        let workloads = match self.selected(facts) {
+            LeadsTo::Nothing => [None, None],
+            LeadsTo::One(id) => [Some(id), None],
+            LeadsTo::Several(some) => some,
+        };
+        self.add_with_fronts(name, touched);
+        for id in workloads.into_iter().flatten() {
+            self.touched_by_workload(id, touched);
+        }
+    }
+
+    /// Adds the Services whose request path may depend on a workload.
+    fn touched_by_workload(&self, id: WorkloadId, touched: &mut BTreeSet<Box<str>>) {
+        let (services, _) = self.services_of(id);
+        for service in services {
+            self.add_with_fronts(&service.name, touched);
+        }
+    }
+
+    /// Adds a Service and the Services in front of its pods.
+    fn add_with_fronts(&self, name: &str, touched: &mut BTreeSet<Box<str>>) {
+        touched.insert(name.into());
+        let fronts = self.by_pods_of.get(name).into_iter().flatten();
+        touched.extend(fronts.take(MOST_SERVICES).cloned());
+    }
+}
+
+fn remove<K, V, Q>(index: &mut HashMap<K, BTreeSet<V>>, key: K, value: &Q)
+where
+    K: std::hash::Hash + Eq,
+    V: Ord + std::borrow::Borrow<Q>,
+    Q: Ord + ?Sized,
+{
+    if let Some(all) = index.get_mut(&key) {
+        all.remove(value);
+        if all.is_empty() {
+            index.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEB: WorkloadId = WorkloadId(1);
+    const OTHER: WorkloadId = WorkloadId(2);
+
+    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    fn service(name: &str, selector: &[(&str, &str)]) -> ServiceFacts {
+        ServiceFacts {
+            namespace: "shop".into(),
+            name: name.into(),
+            selector: labels(selector),
+            ports: [("http".to_owned(), None)].into(),
+            ..ServiceFacts::default()
+        }
+    }
+
+    fn names(space: &NamespaceRouting, id: WorkloadId) -> Vec<(String, Option<String>)> {
+        space
+            .fronts(id)
+            .into_iter()
+            .map(|front| {
+                (
+                    front.service.name.to_string(),
+                    front.pods_of.map(str::to_owned),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn facts_in_any_order() {
+        let web = [("app", "web"), ("tier", "front")];
+        for workload_first in [true, false] {
+            let mut space = NamespaceRouting::default();
+            if workload_first {
+                space.workload_seen(WEB, &labels(&web));
+            }
+            space.service_seen(service("web", &[("app", "web")]));
+            space.service_seen(service("none", &[("app", "none")]));
+            space.service_seen(service("bare", &[]));
+            if !workload_first {
+                space.workload_seen(WEB, &labels(&web));
+            }
+            assert_eq!(names(&space, WEB), [("web".to_owned(), None)]);
+            assert_eq!(space.leads_to("web"), Some(WEB));
+            assert!(space.can_be_held(WEB));
+            space.service_seen(service("web", &[("app", "other")]));
+            assert!(names(&space, WEB).is_empty() && !space.can_be_held(WEB));
+            space.service_seen(service("web", &[("tier", "front")]));
+            assert_eq!(space.leads_to("web"), Some(WEB));
+            for name in ["web", "none", "bare"] {
+                space.service_gone(name);
+            }
+            space.workload_gone(WEB);
+            assert!(space.is_empty() && space.by_label.is_empty() && space.by_selector.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_service_of_two_workloads_fronts_neither() {
+        let mut space = NamespaceRouting::default();
+        space.workload_seen(WEB, &labels(&[("app", "web"), ("version", "1")]));
+        space.service_seen(service("web", &[("app", "web")]));
+        space.service_seen(service("first", &[("version", "1")]));
+        assert!(space.can_be_held(WEB));
+        space.workload_seen(OTHER, &labels(&[("app", "web"), ("version", "2")]));
+        assert_eq!(names(&space, WEB), [("first".to_owned(), None)]);
+        assert!(!space.can_be_held(WEB), "one can come past");
+        assert_eq!(space.leads_to("web"), None);
+        space.workload_gone(OTHER);
+        assert!(space.can_be_held(WEB));
+    }
+
+    #[test]
+    fn what_cannot_be_held_keeps_a_pod() {
+        let mut space = NamespaceRouting::default();
+        space.workload_seen(WEB, &labels(&[("app", "web")]));
+        let mut tls = service("web", &[("app", "web")]);
+        tls.ports.insert("tls".to_owned(), Some("https".to_owned()));
+        space.service_seen(tls);
+        assert_eq!(names(&space, WEB).len(), 1, "its other port is fronted");
+        assert!(!space.can_be_held(WEB));
+        let mut headless = service("web", &[("app", "web")]);
+        headless.headless = true;
+        space.service_seen(headless);
+        assert!(names(&space, WEB).is_empty() && !space.can_be_held(WEB));
+        // Clients of a headless Service do not use its address, so it does not count as a bypass.
+        space.service_seen(service("front", &[("app", "web")]));
+        assert!(space.can_be_held(WEB));
+    }
+
+    #[test]
+    fn a_service_in_front_of_another_ones_pods() {
+        let mut space = NamespaceRouting::default();
+        space.workload_seen(WEB, &labels(&[("app", "web")]));
+        let mut pods = service("pods", &[("app", "web")]);
+        pods.headless = true;
+        space.service_seen(pods);
+        let mut front = service("web", &[]);
+        front.pods_of = Some("pods".into());
+        space.service_seen(front);
+        let expected = [("web".to_owned(), Some("pods".to_owned()))];
+        assert_eq!(names(&space, WEB), expected);
+        assert_eq!(space.leads_to("web"), Some(WEB));
+        assert!(space.can_be_held(WEB));
+    }
+
+    /// 3 000 Deployments at zero and as many Services, headless or not, with one selector. The memory grows with the
+    /// objects and not with their pairs, and a query looks only at some objects.
+    #[test]
+    fn t3_thousands_of_services_of_thousands_of_workloads_cost_no_pairs() {
+        const MANY: usize = 3_000;
+        let mut space = NamespaceRouting::default();
+        space.workload_seen(WEB, &labels(&[("app", "web")]));
+        space.service_seen(service("web", &[("app", "web")]));
+        for number in 0..MANY {
+            let mut odd = service(&format!("odd-{number}"), &[("app", "odd")]);
+            odd.headless = number % 2 == 0;
+            let touched = space.service_seen(odd);
+            assert!(touched.len() <= 2 * MOST_SERVICES * 2, "{}", touched.len());
+            let id = WorkloadId(10 + number as u64);
+            let touched = space.workload_seen(id, &labels(&[("app", "odd")]));
+            assert!(touched.len() <= 2 * MOST_SERVICES, "{}", touched.len());
+        }
+        let filed: usize = space.by_selector.values().map(BTreeSet::len).sum();
+        let labelled: usize = space.by_label.values().map(BTreeSet::len).sum();
+        assert_eq!((filed, labelled), (MANY + 1, MANY + 1));
+        let odd = WorkloadId(10);
+        assert_eq!(space.services_of(odd).0.len(), MOST_SERVICES);
+        assert!(space.fronts(odd).is_empty() && !space.can_be_held(odd));
+        assert_eq!(space.leads_to("odd-1"), None);
+        assert!(space.can_be_held(WEB), "the others are as they were");
+        for number in 0..MANY {
+            space.workload_gone(WorkloadId(10 + number as u64));
+            space.service_gone(&format!("odd-{number}"));
+        }
+        assert_eq!((space.services.len(), space.by_label.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_changes_the_way_of_a_service_is_told() {
+        let mut space = NamespaceRouting::default();
+        let touched = space.service_seen(service("web", &[("app", "web")]));
+        assert_eq!(touched, [Box::from("web")].into());
+        let mut front = service("front", &[]);
+        front.pods_of = Some("web".into());
+        space.service_seen(front);
+        let both = BTreeSet::from([Box::from("front"), Box::from("web")]);
+        let web = labels(&[("app", "web")]);
+        assert_eq!(space.workload_seen(WEB, &web), both);
+        assert_eq!(space.workload_seen(WEB, &web), [].into(), "nothing new");
+        assert_eq!(space.workload_seen(OTHER, &web), both);
+        assert_eq!(space.workload_gone(OTHER), both);
+        assert_eq!(space.front("front").map(|(id, _)| id), Some(WEB));
+        assert_eq!(space.service_gone("web"), both);
+    }
+}

@@ -1,0 +1,526 @@
+//! Behaviour under changing leaders, an API server that refuses, and tenants that write whatever they can.
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::{Effect, Notice};
+
+/// The Events so far with this reason.
+fn said(engine: &mut Engine, reason: &str) -> Vec<Notice> {
+    let effects = engine.effects().into_iter();
+    effects
+        .filter_map(|effect| match effect {
+            Effect::Say(notice) if notice.reason == reason => Some(notice),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A new leader that finds a workload at zero, scaled by the previous leader. No activator has reported to the new leader
+/// yet.
+fn new_leader() -> World {
+    let mut before = World::new(&[]);
+    before.go_to_zero();
+    let mut world = World::at(&[], 0);
+    world.activator = false;
+    world.known(before.record, before.slice);
+    world
+}
+
+fn is_cut_off(world: &World) -> bool {
+    let entry = world.engine.entries.values().next().unwrap();
+    world.engine.fronts.is_cut_off(entry, world.now)
+}
+
+#[test]
+fn p3_a_new_leader_keeps_the_endpoints_of_a_workload_at_zero() {
+    let mut world = new_leader();
+    assert_eq!(world.endpoints(), 1);
+    world.seconds(60);
+    assert_eq!(world.endpoints(), 1, "nobody else could wake it");
+    world.activator = true;
+    world.seconds(3);
+    assert_eq!(world.endpoints(), 1);
+    world.hold(1);
+    assert_eq!(world.carry_out(), 1);
+}
+
+#[test]
+fn p3_a_leader_that_was_stopped_for_five_seconds_keeps_them() {
+    let mut world = World::new(&[]);
+    world.seconds(5);
+    assert_eq!(world.endpoints(), 1);
+    world.now = world.now + Duration::from_secs(5);
+    // The leader decides before a report has arrived.
+    world.write();
+    world.engine.decide_due(world.now);
+    world.write();
+    assert_eq!(world.endpoints(), 1);
+    // An activator that stops reporting from here on is removed, because there is a pod.
+    world.activator = false;
+    world.seconds(6);
+    assert_eq!(world.endpoints(), 0);
+}
+
+#[test]
+fn z4_what_ebb_scaled_to_zero_is_cut_off_when_no_activator_is_left() {
+    let mut world = World::new(&[]);
+    world.go_to_zero();
+    assert!(world.slice.as_ref().unwrap().scaled_to_zero);
+    world.seconds(30);
+    assert!(!is_cut_off(&world), "it can be woken");
+    world.activator = false;
+    let after = (1..60).find(|_| {
+        world.second();
+        is_cut_off(&world)
+    });
+    let after = after.expect("it is noticed");
+    assert!((10..=18).contains(&after), "{after} s");
+    // An activator reports again.
+    world.activator = true;
+    world.seconds(4);
+    assert!(!is_cut_off(&world));
+}
+
+#[test]
+fn z4_a_new_leader_knows_it_from_the_slice_and_listens_first() {
+    let mut world = new_leader();
+    world.seconds(8);
+    assert!(!is_cut_off(&world));
+    world.seconds(8);
+    assert!(is_cut_off(&world));
+    // The leader was paused meanwhile, so missing reports prove nothing.
+    world.now = world.now + Duration::from_secs(20);
+    world.engine.decide_due(world.now);
+    assert!(!is_cut_off(&world));
+}
+
+#[test]
+fn z4_the_service_goes_while_its_workload_is_at_zero() {
+    let mut world = World::new(&[]);
+    world.go_to_zero();
+    world.engine.service_gone("shop", "web");
+    world.seconds(20);
+    assert_eq!(
+        (world.slice.is_none(), world.record.is_none()),
+        (true, true)
+    );
+    assert!(is_cut_off(&world), "remembered without its slice");
+}
+
+#[test]
+fn z4_a_service_that_leads_elsewhere_keeps_its_slice_until_there_is_a_pod() {
+    let mut world = World::new(&[]);
+    world.go_to_zero();
+    let mut other = service();
+    other.selector = [("app".to_owned(), "other".to_owned())].into();
+    world.engine.service_seen(other);
+    world.seconds(20);
+    assert!(world.slice.is_some() && is_cut_off(&world));
+    let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+    facts.replicas = 1;
+    world.engine.target_seen(world.now, facts);
+    world.seconds(40);
+    assert!(world.slice.is_none() && !is_cut_off(&world));
+}
+
+#[test]
+fn z4_what_a_person_scaled_to_zero_is_never_marked() {
+    let mut world = World::new(&[]);
+    world.load = 1;
+    world.seconds(10);
+    let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+    facts.replicas = 0;
+    world.engine.target_seen(world.now, facts);
+    world.pod_goes();
+    world.activator = false;
+    world.seconds(40);
+    assert!(!world.slice.as_ref().unwrap().scaled_to_zero);
+    assert!(!is_cut_off(&world));
+}
+
+#[test]
+fn z4_the_mark_goes_when_there_are_pods_again() {
+    let mut world = World::new(&[]);
+    world.go_to_zero();
+    world.hold(1);
+    world.carry_out();
+    world.seconds(3);
+    assert!(!world.slice.as_ref().unwrap().scaled_to_zero);
+}
+
+#[test]
+fn p4_the_slice_of_a_workload_that_is_not_known_yet_stays() {
+    let mut before = World::new(&[]);
+    before.go_to_zero();
+    let mut world = World::at(&[], 0);
+    let mut record = before.record.clone().unwrap();
+    record.workload = "argoproj.io/Rollout/web".to_owned();
+    let mut slice = before.slice.clone().unwrap();
+    slice.workload = record.workload.clone();
+    world.known(Some(record), Some(slice));
+    world.engine.target_gone(world.now, &key());
+    world.activator = false;
+    world.seconds(100);
+    assert_eq!((world.endpoints(), world.asked.len()), (1, 0));
+    // All objects of this kind are listed, and the slice's workload is not among them.
+    let mut world = World::at(&[], 0);
+    world.engine.kind_listed("apps", "Deployment");
+    world.known(before.record, before.slice);
+    world.engine.target_gone(world.now, &key());
+    world.seconds(5);
+    assert!(world.slice.is_none() && world.record.is_none());
+}
+
+#[test]
+fn p10_a_refused_slice_is_tried_less_and_less_and_then_never_again() {
+    let mut world = World::new(&[]);
+    world.refuses = true;
+    let mut notices = 0;
+    for _ in 0..600 {
+        world.now = world.now + Duration::from_millis(500);
+        world.tell();
+        world.write();
+        notices += said(&mut world.engine, "SliceRejected").len();
+    }
+    let writes = |world: &World| {
+        let asked = world.asked.iter();
+        asked.filter(|path| matches!(path, Path::Write(..))).count()
+    };
+    let tries = writes(&world);
+    assert!((7..=12).contains(&tries), "{tries} tries in 300 s");
+    assert_eq!(notices, 1);
+    // The Service is deleted: the record is removed as well, and no slice exists to be removed.
+    world.engine.service_gone("shop", "web");
+    world.asked.clear();
+    world.seconds(100);
+    assert_eq!(world.asked.len(), 1, "{:?}", world.asked);
+    assert!(matches!(&world.asked[0], Path::Record(_)));
+    assert!(world.engine.fronts.routes.is_empty());
+}
+
+#[test]
+fn p10_a_removal_that_is_refused_is_paced_and_one_in_a_namespace_that_goes_is_over() {
+    let mut world = World::new(&[]);
+    world.seconds(3);
+    world.engine.service_gone("shop", "web");
+    let mut removals = 0;
+    for _ in 0..300 {
+        world.now = world.now + Duration::from_secs(1);
+        for path in world.engine.paths(world.now) {
+            removals += u32::from(matches!(path, Path::Remove { .. }));
+            world.engine.path_done(world.now, &path, &refused());
+        }
+    }
+    assert!((7..=12).contains(&removals), "{removals} in 300 s");
+    world.now = world.now + Duration::from_secs(60);
+    let paths = world.engine.paths(world.now);
+    let over = Outcome::Refused {
+        why: "it is being terminated".to_owned(),
+        terminating: true,
+    };
+    assert!(matches!(paths[..], [Path::Remove { .. }]), "{paths:?}");
+    world.engine.path_done(world.now, &paths[0], &over);
+    world.asked.clear();
+    world.seconds(100);
+    let removals = world.asked.iter();
+    let removals = removals.filter(|path| matches!(path, Path::Remove { .. }));
+    assert_eq!(removals.count(), 0);
+}
+
+#[test]
+fn t2_a_slice_that_a_tenant_wrote_moves_no_port_and_no_endpoint() {
+    let mut world = World::new(&[]);
+    world.seconds(5);
+    let (record, slice) = (world.record.clone(), world.slice.clone());
+    let number = record.as_ref().unwrap().ports["http"];
+    world.asked.clear();
+    let forged = |service: &str| ObservedSlice {
+        ports: [("http".to_owned(), number)].into(),
+        endpoints: [IpAddr::from([6, 6, 6, 6])].into(),
+        workload: "apps/Deployment/web".to_owned(),
+        service_uid: service.to_owned(),
+        ..ObservedSlice::default()
+    };
+    // In another namespace, and in this one; with the name that Ebb uses, and with another.
+    world
+        .engine
+        .slice_seen("evil", "web", "e1", true, forged("u"));
+    world
+        .engine
+        .slice_seen("shop", "other", "e2", true, forged("u"));
+    world
+        .engine
+        .foreign_slice_seen(world.now, "shop", "forged", "e3");
+    world
+        .engine
+        .foreign_slice_seen(world.now, "shop", "forged", "e3");
+    world.write();
+    let notices = said(&mut world.engine, "ForeignSlice");
+    let about: Vec<_> = notices.iter().map(|it| &*it.about.name).collect();
+    assert_eq!(about, ["forged", "web-ebb", "other-ebb"].map(|name| name));
+    world.seconds(10);
+    assert_eq!((&world.record, &world.slice), (&record, &slice));
+    assert_eq!(world.asked, []);
+    assert_eq!(world.engine.front_figures().foreign_slices, 3);
+    assert!(said(&mut world.engine, "ForeignSlice").is_empty(), "once");
+    world.engine.slice_gone("evil", "web");
+    world.engine.foreign_slice_gone("shop", "forged");
+    world.write();
+    assert_eq!(world.engine.front_figures().foreign_slices, 1);
+}
+
+#[test]
+fn t2_a_slice_of_ours_that_a_tenant_edits_is_written_back_and_not_in_a_tight_loop() {
+    let mut world = World::new(&[]);
+    world.seconds(5);
+    let good = world.slice.clone().unwrap();
+    world.asked.clear();
+    for _ in 0..600 {
+        world.now = world.now + Duration::from_millis(500);
+        let mut edited = good.clone();
+        edited.endpoints = [IpAddr::from([6, 6, 6, 6])].into();
+        edited.tampered = true;
+        world.engine.slice_seen("shop", "web", "s", true, edited);
+        world.tell();
+        world.write();
+    }
+    assert!(world.asked.iter().all(|path| match path {
+        Path::Write(_, written) => *written == good,
+        _ => false,
+    }));
+    let writes = world.asked.len();
+    assert!((7..=12).contains(&writes), "{writes} in 300 s");
+    assert_eq!(world.slice, Some(good));
+}
+
+#[test]
+fn t2_an_upgrade_moves_no_port() {
+    let mut before = World::new(&[]);
+    before.seconds(5);
+    let slice = before.slice.clone().unwrap();
+    // An earlier release kept no record. The slice was seen before this replica became the leader.
+    let mut world = World::at(&[], 1);
+    world.engine.lead(false);
+    world.known(None, Some(slice.clone()));
+    world.engine.lead(true);
+    world.seconds(3);
+    assert_eq!(world.record.as_ref().unwrap().ports, slice.ports);
+    // A slice that appears later allots no port: its number belongs to another Service.
+    let mut world = World::new(&[]);
+    world.seconds(3);
+    let number = world.record.as_ref().unwrap().ports["http"];
+    let other = if number == 20_000 { 20_001 } else { 20_000 };
+    let mut forged = slice;
+    forged.ports = [("http".to_owned(), other)].into();
+    let mut second = service();
+    second.name = "second".into();
+    world.engine.slice_seen("shop", "second", "e", true, forged);
+    world.engine.service_seen(second);
+    let paths = world.engine.paths(world.now);
+    let [Path::Record(change)] = &paths[..] else {
+        panic!("{paths:?}");
+    };
+    assert_ne!(
+        change.changes["second"].as_ref().unwrap().ports["http"],
+        other
+    );
+}
+
+#[test]
+fn t2_the_older_record_keeps_a_number_that_two_claim() {
+    let mut world = World::new(&[]);
+    world.seconds(3);
+    let record = world.record.clone().unwrap();
+    let slice = world.slice.clone();
+    // Another replica was the leader a moment too long, and recorded the same number elsewhere.
+    let mut later = record.clone();
+    later.since += 100;
+    let all = [("web".into(), later)].into();
+    world
+        .engine
+        .record_seen(world.now, "other", Some("9"), all, 0);
+    world.seconds(3);
+    assert_eq!(
+        (world.record.as_ref(), &world.slice),
+        (Some(&record), &slice)
+    );
+    let mut older = record.clone();
+    older.since -= 100;
+    let all = [("web".into(), older)].into();
+    world
+        .engine
+        .record_seen(world.now, "other", Some("10"), all, 0);
+    world.seconds(3);
+    assert_ne!(world.record.as_ref().unwrap().ports, record.ports);
+}
+
+#[test]
+fn t5_a_service_that_does_not_fit_is_not_proxied_and_the_others_are() {
+    let mut world = World::new(&[]);
+    world.engine = std::mem::take(&mut world.engine).with_most_ports(5);
+    let mut greedy = service();
+    greedy.name = "greedy".into();
+    greedy.ports = (0..6).map(|port| (format!("p{port}"), None)).collect();
+    greedy.selector = [("app".to_owned(), "greedy".to_owned())].into();
+    world.engine.service_seen(greedy.clone());
+    let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+    facts.key = TargetKey::new("apps", "Deployment", "shop", "greedy");
+    facts.uid = "greedy".into();
+    facts.labels = greedy.selector.clone();
+    world.engine.target_seen(world.now, facts);
+    let mut notices = Vec::new();
+    for _ in 0..20 {
+        world.tell();
+        world.write();
+        notices.extend(said(&mut world.engine, "PortLimit"));
+        world.now = world.now + Duration::from_millis(500);
+        world.engine.decide_due(world.now);
+    }
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert_eq!(&*notices[0].about.name, "greedy");
+    assert!(
+        notices[0].note.contains("limit of 5"),
+        "{}",
+        notices[0].note
+    );
+    let entries: Vec<_> = world.engine.entries.values().collect();
+    let held: Vec<_> = entries.iter().map(|entry| entry.can_be_held).collect();
+    assert_eq!(held, [true, false]);
+    assert_eq!(world.record.as_ref().unwrap().ports.len(), 1);
+    // With fewer ports, the Service fits.
+    greedy.ports = (0..4).map(|port| (format!("p{port}"), None)).collect();
+    world.engine.service_seen(greedy);
+    world.write();
+    assert_eq!(world.engine.front_figures().short_services, 0);
+    assert_eq!(world.engine.front_figures().proxied_services, 2);
+}
+
+/// Unchanged Services are not examined again: a pass costs as much as has changed, and a small constant.
+#[test]
+fn t3_a_look_does_not_walk_over_all_workloads() {
+    let mut world = World::new(&[]);
+    for number in 0..3_000_u32 {
+        let mut odd = service();
+        odd.namespace = "hostile".into();
+        odd.name = format!("odd-{number}").into();
+        odd.headless = number % 2 == 0;
+        odd.selector = [("app".to_owned(), "odd".to_owned())].into();
+        world.engine.service_seen(odd);
+        let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+        facts.key = TargetKey::new("apps", "Deployment", "hostile", &format!("odd-{number}"));
+        facts.uid = format!("odd-{number}").into();
+        facts.labels = [("app".to_owned(), "odd".to_owned())].into();
+        facts.replicas = 0;
+        world.engine.target_seen(world.now, facts);
+    }
+    while !world.engine.fronts.dirty.is_empty() {
+        world.write();
+    }
+    assert!(
+        world.engine.fronts.routes.len() <= 1,
+        "nothing is kept of them"
+    );
+    world.engine.fronts.gather(world.now);
+    let slowly = world.engine.fronts.dirty.len();
+    assert!(
+        slowly <= 200,
+        "{slowly} looked at though nothing has changed"
+    );
+}
+
+/// The workload loses its class annotation.
+fn opt_out(world: &mut World, replicas: u32) {
+    let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+    facts.annotations.clear();
+    facts.replicas = replicas;
+    world.now = world.now + Duration::from_millis(100);
+    world.engine.target_seen(world.now, facts);
+    world.collect();
+}
+
+#[test]
+fn z1_who_opts_out_at_zero_gets_a_pod_before_the_path_is_given_up() {
+    let mut world = World::new(&[]);
+    world.go_to_zero();
+    opt_out(&mut world, 0);
+    assert_eq!(world.carry_out(), 1);
+    world.seconds(20);
+    assert_eq!(world.endpoints(), 1, "its pod is not ready yet");
+    opt_out(&mut world, 1);
+    world.engine.kind_listed("apps", "Deployment");
+    world.pod_comes();
+    world.seconds(10);
+    assert_eq!(world.engine.views().count(), 0);
+    assert!(world.slice.is_none() && world.record.is_none());
+    assert!(world.orders.is_empty(), "{:?}", world.orders);
+}
+
+#[test]
+fn z1_who_opts_out_as_soon_as_the_last_pod_is_gone_gets_one() {
+    let mut world = World::new(&[]);
+    world.until_order(200).expect("an order");
+    assert_eq!(world.carry_out(), 0);
+    world.pod_goes();
+    // No decision has been made since then.
+    opt_out(&mut world, 0);
+    assert_eq!(world.carry_out(), 1);
+}
+
+#[test]
+fn z1_who_opts_out_while_it_is_being_woken_keeps_its_path_until_a_pod_is_ready() {
+    let mut world = World::new(&[]);
+    world.go_to_zero();
+    world.hold(1);
+    assert_eq!(world.carry_out(), 1);
+    world.engine.kind_listed("apps", "Deployment");
+    opt_out(&mut world, 1);
+    world.seconds(10);
+    assert_eq!(world.endpoints(), 1, "its pod is not ready yet");
+    world.pod_comes();
+    world.seconds(10);
+    assert!(world.slice.is_none(), "left alone");
+}
+
+#[test]
+fn z1_who_is_scaled_to_zero_by_a_person_and_opts_out_stays_there() {
+    let mut world = World::new(&[]);
+    world.load = 1;
+    world.seconds(10);
+    let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+    facts.replicas = 0;
+    world.engine.target_seen(world.now, facts);
+    world.pod_goes();
+    opt_out(&mut world, 0);
+    world.seconds(20);
+    assert!(world.orders.is_empty(), "{:?}", world.orders);
+    assert_eq!(world.engine.views().count(), 0);
+}
+
+#[test]
+fn z1_a_new_leader_finds_who_has_opted_out_at_zero() {
+    for slice_first in [true, false] {
+        let mut before = World::new(&[]);
+        before.go_to_zero();
+        let mut world = World::at(&[], 0);
+        let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+        facts.annotations.clear();
+        world.engine = Engine::new(Queueing::Activators);
+        world.engine.configure(world.now, Config::default());
+        world.engine.service_seen(service());
+        world.engine.lead(true);
+        let (record, slice) = (before.record.clone(), before.slice.clone());
+        if slice_first {
+            world.known(record, slice);
+            world.engine.target_seen(world.now, facts);
+        } else {
+            world.engine.target_seen(world.now, facts);
+            world.known(record, slice);
+        }
+        world.engine.kind_listed("apps", "Deployment");
+        world.engine.begin(world.now);
+        world.seconds(3);
+        assert_eq!(world.carry_out(), 1);
+        assert_eq!(world.endpoints(), 1);
+    }
+}

@@ -1,0 +1,136 @@
+//! The invariants of the model, checked against the true state of the world.
+
+use std::time::Duration;
+
+use super::world::{Pod, World};
+use crate::{Order, TargetKey};
+
+/// A pod's metrics are current for this long after a report: see `engine/series.rs`.
+const HEARD_FOR: Duration = Duration::from_millis(3_500);
+/// The stable window of the model's settings.
+const WINDOW: Duration = Duration::from_secs(6);
+
+impl World {
+    /// Checks an order: only the leader gives one, and only complete and current knowledge reduces replicas.
+    pub(super) fn check_order(&self, order: &Order) {
+        self.must(self.leading, order, "only the leader orders");
+        if order.to >= order.from {
+            return;
+        }
+        self.must(self.fresh, order, "facts are up to date");
+        let namespace = &*order.target.namespace;
+        for pod in self.told_in(namespace) {
+            self.must(
+                !self.is_pending(pod),
+                order,
+                &format!("the owner of {} is followed", pod.uid),
+            );
+        }
+        for pod in self.told_of(&order.target) {
+            let Some(told) = &pod.told else { continue };
+            if !told.ready || told.deleting {
+                continue;
+            }
+            let heard = told
+                .reported
+                .is_some_and(|at| self.now.since(at) <= HEARD_FOR);
+            self.must(heard, order, &format!("{} has current metrics", pod.uid));
+        }
+        let known_for = self
+            .workloads
+            .get(&order.target)
+            .and_then(|workload| workload.told)
+            .map(|(_, told)| self.now.since(told));
+        self.must(
+            order.from <= 1 || known_for.is_some_and(|known| known >= WINDOW),
+            order,
+            "a stable window has passed since it is known",
+        );
+        if order.to == 0 {
+            let marked = self
+                .doors
+                .as_ref()
+                .is_some_and(|doors| doors.is_marked(&order.target));
+            self.must(marked, order, "a slice says that Ebb scales it to zero");
+        }
+    }
+
+    /// Checks that every workload that Ebb scaled to zero has an endpoint: an activator in its request path, or a pod
+    /// again.
+    pub(super) fn check_settled(&self) {
+        let Some(doors) = &self.doors else { return };
+        for key in &doors.brought_to_zero {
+            let workload = self.workloads.get(key);
+            let asleep = workload.is_some_and(|it| it.replicas == 0 && it.told.is_some());
+            if asleep && !doors.is_reachable(key) {
+                let events: Vec<_> = self.events.iter().map(String::as_str).collect();
+                panic!(
+                    "seed {}: {key} is at zero, and no activator is in its path: {:?}\n{}",
+                    self.seed,
+                    doors.slices,
+                    events.join("\n")
+                );
+            }
+        }
+    }
+
+    /// Checks that memory is bounded by the objects that exist.
+    pub(super) fn check_memory(&self) {
+        let sizes = self.engine.sizes();
+        let told = self.pods.values().filter(|pod| pod.told.is_some()).count();
+        assert!(
+            sizes.pods <= told && sizes.owners <= told,
+            "seed {} step {}: {sizes:?} for {told} pods",
+            self.seed,
+            self.step
+        );
+        assert!(
+            sizes.workloads <= self.workloads.len() && sizes.due == sizes.workloads,
+            "seed {} step {}: {sizes:?}",
+            self.seed,
+            self.step
+        );
+    }
+
+    fn told_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Pod> {
+        self.pods
+            .values()
+            .filter(move |pod| pod.told.is_some() && *pod.workload.namespace == *namespace)
+    }
+
+    fn told_of<'a>(&'a self, target: &'a TargetKey) -> impl Iterator<Item = &'a Pod> {
+        let namespace = &target.namespace;
+        self.told_in(namespace)
+            .filter(move |pod| pod.workload == *target && !self.is_dead(pod))
+    }
+
+    /// Returns whether the owner of a pod was requested and has never been answered.
+    fn is_pending(&self, pod: &Pod) -> bool {
+        self.is_asked(pod) && !self.answered.contains(&pod.owner)
+    }
+
+    /// Returns whether the last answer was that the owner of a pod may not be read.
+    fn is_dead(&self, pod: &Pod) -> bool {
+        self.is_asked(pod) && self.answered.contains(&pod.owner)
+    }
+
+    fn is_asked(&self, pod: &Pod) -> bool {
+        let mut asked = self.asked.iter();
+        asked.any(|(_, owner)| *owner == pod.owner)
+    }
+
+    fn must(&self, holds: bool, order: &Order, what: &str) {
+        if !holds {
+            let events: Vec<_> = self.events.iter().map(String::as_str).collect();
+            panic!(
+                "seed {} step {}: {} from {} to {}, and it does not hold that {what}\n{}",
+                self.seed,
+                self.step,
+                order.target,
+                order.from,
+                order.to,
+                events.join("\n")
+            );
+        }
+    }
+}

@@ -1,0 +1,664 @@
+//! The true state of the model's cluster, and what the engine has been told about it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use ebb_autoscaler_core::Timestamp;
+use ebb_contract::{Pod as PodReport, Report};
+
+use super::{Random, config, door::Doors, start};
+use crate::{
+    Dead, Effect, Engine, Followed, Order, Owner, PodFacts, Queueing, Scope, TargetFacts, TargetKey,
+};
+
+const NODES: [&str; 3] = ["n1", "n2", "n3"];
+const NAMESPACES: [&str; 2] = ["shop", "bank"];
+const NAMES: [&str; 2] = ["web", "api"];
+/// ReplicaSets of a workload, as in a rollout.
+const SETS: usize = 2;
+/// Most pods of a workload; more would test nothing new.
+const MOST_PODS: usize = 6;
+/// Seconds after which everything that must happen has happened: a stable window and a grace period of 6 s each, the
+/// longest delay before a write is tried again (60 s), and the time until missing reports are noticed.
+const SETTLED_AFTER: u32 = 120;
+/// Longest stall, longer than any lease.
+const LONGEST_STALL: Duration = Duration::from_secs(60);
+
+/// What the engine has been told about a pod.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) ready: bool,
+    pub(super) deleting: bool,
+    /// When a report about it last reached this engine; `reports` counts them.
+    pub(super) reported: Option<Timestamp>,
+    pub(super) reports: u32,
+}
+
+/// A pod.
+#[derive(Clone, Debug)]
+pub(super) struct Pod {
+    pub(super) uid: String,
+    pub(super) workload: TargetKey,
+    pub(super) owner: Arc<Owner>,
+    node: &'static str,
+    ready: bool,
+    deleting: bool,
+    load: u64,
+    since: Duration,
+    integral: u64,
+    started: u64,
+    read: Duration,
+    /// `None`: the engine has not been told about it yet.
+    pub(super) told: Option<Told>,
+}
+
+/// A workload.
+#[derive(Clone, Debug)]
+pub(super) struct Workload {
+    pub(super) key: TargetKey,
+    uid: u32,
+    pub(super) replicas: u32,
+    /// `metadata.resourceVersion`.
+    version: u64,
+    opted_in: bool,
+    min_scale: u32,
+    /// Uid of the opted-in object that this engine was told about, and when it was first told.
+    pub(super) told: Option<(u32, Timestamp)>,
+}
+
+/// The whole cluster, and the engine under test.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) seed: u64,
+    pub(super) step: u64,
+    random: Random,
+    pub(super) now: Timestamp,
+    pub(super) engine: Engine,
+    pub(super) leading: bool,
+    pub(super) fresh: bool,
+    begun: bool,
+    pub(super) workloads: BTreeMap<TargetKey, Workload>,
+    pub(super) pods: BTreeMap<u32, Pod>,
+    next: u32,
+    /// Owners that the engine requested and that are not answered yet.
+    pub(super) asked: Vec<(Box<str>, Arc<Owner>)>,
+    /// Owners that were answered at least once.
+    pub(super) answered: BTreeSet<Arc<Owner>>,
+    /// Orders that the API server has not answered yet.
+    orders: Vec<Order>,
+    /// Changes that no watch has reported yet, in the order in which they happened.
+    untold: VecDeque<Change>,
+    pub(super) events: VecDeque<String>,
+    /// `None`: no activators are installed.
+    pub(super) doors: Option<Doors>,
+    /// Numbers of orders: all checked ones, those that reduce replicas, and those to zero.
+    pub(super) orders_judged: u64,
+    pub(super) shrinking: u64,
+    pub(super) to_zero: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Workload(TargetKey),
+    Pod(u32),
+    PodGone(u32),
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut world = Self {
+            seed,
+            step: 0,
+            random: Random(seed),
+            now: start(),
+            engine: Engine::new(Queueing::Nowhere),
+            doors: (seed % 2 == 1).then(Doors::default),
+            leading: false,
+            fresh: true,
+            begun: false,
+            workloads: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            next: 0,
+            asked: Vec::new(),
+            answered: BTreeSet::new(),
+            orders: Vec::new(),
+            untold: VecDeque::new(),
+            events: VecDeque::new(),
+            orders_judged: 0,
+            shrinking: 0,
+            to_zero: 0,
+        };
+        for namespace in NAMESPACES {
+            for name in NAMES {
+                let key = TargetKey::new("apps", "Deployment", namespace, name);
+                let replicas = world.random.below(MOST_PODS) as u32;
+                let workload = Workload {
+                    key: key.clone(),
+                    uid: world.number(),
+                    replicas,
+                    version: 1,
+                    opted_in: world.random.once_in(2),
+                    min_scale: 0,
+                    told: None,
+                };
+                world.workloads.insert(key.clone(), workload);
+                for _ in 0..replicas {
+                    world.pod_comes(&key);
+                }
+            }
+        }
+        world.restart();
+        world
+    }
+
+    fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Does one random thing.
+    pub(super) fn step(&mut self) {
+        self.step += 1;
+        match self.random.below(24) {
+            0..=5 => {
+                let time = self.random.below(1_500) as u64;
+                self.pass(Duration::from_millis(time));
+            }
+            6..=10 => {
+                self.report(None);
+                self.act_on_doors();
+            }
+            11..=13 => self.tell(),
+            14 | 15 => self.answer_owner(),
+            16 | 17 => self.answer_order(),
+            18 => self.change_pod(),
+            19 => self.controller(),
+            20 => self.change_workload(),
+            21 => self.change_leader(),
+            22 if self.random.once_in(4) => self.stall(),
+            22 => self.change_doors(),
+            23 if self.random.once_in(20) => self.restart(),
+            23 if self.random.once_in(4) => self.change_freshness(),
+            _ => self.decide(),
+        }
+        self.collect();
+    }
+
+    fn note(&mut self, event: String) {
+        if self.events.len() == 60 {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.decide();
+    }
+
+    fn decide(&mut self) {
+        self.note(format!("{:?} decide", self.now));
+        self.engine.decide_due(self.now);
+    }
+
+    /// Stalls the program, which receives nothing in the meantime. Afterwards, events may arrive in any order.
+    fn stall(&mut self) {
+        let most = LONGEST_STALL.as_secs() as usize;
+        let time = Duration::from_secs(1 + self.random.below(most) as u64);
+        self.note(format!("stall of {time:?}"));
+        self.now = self.now + time;
+    }
+
+    /// Sends the report of a node's agent, for all of its pods or for some.
+    fn report(&mut self, of: Option<&'static str>) {
+        let node = of.unwrap_or_else(|| NODES[self.random.below(NODES.len())]);
+        let all = of.is_some() || !self.random.once_in(6);
+        let at = self.now.since(start()) + Duration::from_secs(5_000);
+        let mut reported = Vec::new();
+        for (&id, pod) in &mut self.pods {
+            if pod.node != node || !(all || self.random.once_in(2)) || at <= pod.read {
+                continue;
+            }
+            let passed = at - pod.read.max(pod.since);
+            pod.integral = pod
+                .integral
+                .wrapping_add(pod.load * passed.as_nanos() as u64);
+            pod.started += pod.load;
+            pod.read = at;
+            reported.push((id, pod.uid.clone()));
+        }
+        let pods = reported.iter().map(|(id, uid)| {
+            let pod = &self.pods[id];
+            PodReport {
+                uid: uid.clone().into(),
+                since: pod.since.as_nanos() as u64,
+                at: at.as_nanos() as u64,
+                integral: pod.integral,
+                in_flight: pod.load,
+                started: pod.started,
+                ..PodReport::default()
+            }
+        });
+        let report = Report {
+            node: node.into(),
+            boot: "b".into(),
+            pods: pods.collect(),
+        };
+        self.engine
+            .report(self.now, Scope::Node(node), node, &report);
+        let names: Vec<_> = reported.iter().map(|(_, uid)| uid.as_str()).collect();
+        self.note(format!("{node} reports {names:?}"));
+        for (id, _) in reported {
+            if let Some(told) = self.pods.get_mut(&id).and_then(|pod| pod.told.as_mut()) {
+                told.reported = Some(self.now);
+                told.reports += 1;
+            }
+        }
+    }
+
+    /// Does one random thing on the request path through the activators.
+    fn act_on_doors(&mut self) {
+        let Some(doors) = &mut self.doors else { return };
+        let (engine, now) = (&mut self.engine, self.now);
+        match self.random.below(5) {
+            0 => doors.look(engine, now),
+            1 => {
+                doors.answer(engine, now, &mut self.random, false);
+            }
+            2 => doors.tell(engine, now),
+            which => doors.report(engine, now, which - 3),
+        }
+    }
+
+    /// Stops or starts an activator, or changes the number of queued requests.
+    fn change_doors(&mut self) {
+        let which = self.random.below(self.workloads.len());
+        let key = self.workloads.keys().nth(which).cloned();
+        let (goes, requests) = (self.random.once_in(2), self.random.below(3) as u64);
+        let (Some(doors), Some(key)) = (&mut self.doors, key) else {
+            return;
+        };
+        if goes {
+            let which = which % doors.there.len();
+            doors.there[which] ^= true;
+        } else {
+            doors.hold(&key, requests);
+        }
+    }
+
+    /// Runs without failures for a while, and then checks what must have happened by the end.
+    pub(super) fn settle(&mut self) {
+        self.leading = true;
+        self.engine.lead(true);
+        self.fresh = true;
+        self.engine.facts_are(None);
+        for _ in 0..SETTLED_AFTER {
+            self.note("settling".to_owned());
+            while !self.untold.is_empty() {
+                self.tell();
+            }
+            while let Some((namespace, owner)) = self.asked.pop() {
+                self.answer_rightly(&namespace, &owner);
+            }
+            for node in NODES {
+                self.report(Some(node));
+            }
+            if let Some(doors) = &mut self.doors {
+                let (engine, now) = (&mut self.engine, self.now);
+                doors.report(engine, now, 0);
+                doors.report(engine, now, 1);
+                doors.look(engine, now);
+                while doors.answer(engine, now, &mut self.random, true) {}
+                doors.tell(engine, now);
+            }
+            self.collect();
+            while let Some(order) = self.orders.pop() {
+                self.carry_out(order, true);
+            }
+            self.pass(Duration::from_secs(1));
+            self.collect();
+        }
+        self.check_settled();
+    }
+
+    /// Lets watches report the oldest change, or all of them.
+    fn tell(&mut self) {
+        let all = self.random.once_in(3);
+        while let Some(change) = self.untold.pop_front() {
+            match change {
+                Change::Workload(key) => self.tell_workload(&key),
+                Change::Pod(id) => self.tell_pod(id),
+                Change::PodGone(id) => {
+                    self.engine.pod_gone(&format!("pod-{id}"));
+                    self.note(format!("pod-{id} is gone"));
+                    self.pods.remove(&id);
+                }
+            }
+            self.collect();
+            if !all {
+                return;
+            }
+        }
+    }
+
+    fn tell_workload(&mut self, key: &TargetKey) {
+        let Some(workload) = self.workloads.get_mut(key) else {
+            return;
+        };
+        let class = ("autoscaling.knative.dev/class", "ebb.dev".to_owned());
+        let min = (
+            "autoscaling.knative.dev/min-scale",
+            workload.min_scale.to_string(),
+        );
+        let annotations = [class, min].map(|(key, value)| (key.to_owned(), value));
+        let mut facts = TargetFacts {
+            key: key.clone(),
+            uid: format!("uid-{}", workload.uid).into(),
+            replicas: workload.replicas,
+            annotations: annotations.into(),
+            labels: [("app".to_owned(), key.name.to_string())].into(),
+            oversized: 0,
+            resource_version: workload.version.to_string().into(),
+            owned: false,
+            created: 0,
+        };
+        if !workload.opted_in {
+            facts.annotations.clear();
+            workload.told = None;
+        } else if workload.told.is_none_or(|(uid, _)| uid != workload.uid) {
+            workload.told = Some((workload.uid, self.now));
+        }
+        let event = format!(
+            "{key} told: {} opted in: {}",
+            facts.replicas, workload.opted_in
+        );
+        self.engine.target_seen(self.now, facts);
+        self.note(event);
+    }
+
+    fn tell_pod(&mut self, id: u32) {
+        let Some(pod) = self.pods.get_mut(&id) else {
+            return;
+        };
+        let facts = PodFacts {
+            uid: pod.uid.as_str().into(),
+            namespace: pod.workload.namespace.clone(),
+            name: pod.uid.as_str().into(),
+            node: Some(pod.node.into()),
+            ready: pod.ready && !pod.deleting,
+            deleting: pod.deleting,
+            opted_in: self.workloads[&pod.workload].opted_in,
+            owner: Some(Arc::clone(&pod.owner)),
+            deletion_cost: None,
+            created: 0,
+        };
+        let before = pod.told.take();
+        pod.told = Some(Told {
+            ready: facts.ready,
+            deleting: facts.deleting,
+            reported: before.as_ref().and_then(|told| told.reported),
+            reports: before.as_ref().map_or(0, |told| told.reports),
+        });
+        let event = format!("{} told: ready {}", pod.uid, facts.ready);
+        self.engine.pod_seen(self.now, facts);
+        self.note(event);
+    }
+
+    /// Answers who controls an owner: correctly, or that the owner may not be read.
+    fn answer_owner(&mut self) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let which = self.random.below(self.asked.len());
+        let (namespace, owner) = self.asked.swap_remove(which);
+        if !self.random.once_in(12) {
+            return self.answer_rightly(&namespace, &owner);
+        }
+        let followed = Followed::Nowhere(Dead::Forbidden);
+        // It is requested again later, as the program does.
+        self.asked.push((namespace.clone(), Arc::clone(&owner)));
+        self.answered.insert(Arc::clone(&owner));
+        self.note(format!("{} leads {followed:?}", owner.name));
+        self.engine.followed(self.now, &namespace, &owner, followed);
+    }
+
+    fn answer_rightly(&mut self, namespace: &str, owner: &Arc<Owner>) {
+        let name = owner.name.split('-').next().unwrap_or_default();
+        let key = TargetKey::new("apps", "Deployment", namespace, name);
+        self.answered.insert(Arc::clone(owner));
+        self.note(format!("{} leads to {key}", owner.name));
+        let followed = Followed::To(key);
+        self.engine.followed(self.now, namespace, owner, followed);
+    }
+
+    /// Lets the API server carry out an order or refuse it.
+    fn answer_order(&mut self) {
+        if self.orders.is_empty() {
+            return;
+        }
+        let which = self.random.below(self.orders.len());
+        let order = self.orders.swap_remove(which);
+        let well = !self.random.once_in(6);
+        self.carry_out(order, well);
+    }
+
+    fn carry_out(&mut self, order: Order, well: bool) {
+        let mut order = order;
+        let Some(workload) = self.workloads.get_mut(&order.target) else {
+            return;
+        };
+        let is_current = workload.version.to_string() == *order.resource_version;
+        if !is_current || *order.uid != *format!("uid-{}", workload.uid) {
+            self.note(format!("order {} to {}: conflict", order.target, order.to));
+            return self.engine.overtaken(self.now, &order);
+        }
+        let error = match well {
+            true => {
+                workload.replicas = order.to;
+                workload.version += 1;
+                order.written_version = Some(workload.version.to_string().into());
+                if let Some(doors) = &mut self.doors {
+                    match order.to {
+                        0 => doors.brought_to_zero.insert(order.target.clone()),
+                        _ => doors.brought_to_zero.remove(&order.target),
+                    };
+                }
+                self.untold
+                    .push_back(Change::Workload(order.target.clone()));
+                None
+            }
+            false => Some("quota".to_owned()),
+        };
+        self.note(format!("order {} to {}: {error:?}", order.target, order.to));
+        self.engine.written(self.now, order, error);
+    }
+
+    /// Changes whether a pod is ready, or its load.
+    fn change_pod(&mut self) {
+        let Some(id) = self.any_pod() else { return };
+        let load = self.random.below(300) as u64;
+        let (ready, moves) = (self.random.once_in(2), self.random.once_in(2));
+        if let Some(pod) = self.pods.get_mut(&id) {
+            if moves {
+                pod.ready = ready;
+            } else {
+                pod.load = load;
+            }
+        }
+        self.untold.push_back(Change::Pod(id));
+    }
+
+    fn any_pod(&mut self) -> Option<u32> {
+        let which = self.random.below(self.pods.len());
+        self.pods.keys().nth(which).copied()
+    }
+
+    /// Lets the controllers bring the pods of a workload nearer to its requested replicas.
+    fn controller(&mut self) {
+        let which = self.random.below(self.workloads.len());
+        let Some(workload) = self.workloads.values().nth(which).cloned() else {
+            return;
+        };
+        let mut own = self.pods.iter();
+        let own: Vec<_> = own
+            .by_ref()
+            .filter(|(_, pod)| pod.workload == workload.key && !pod.deleting)
+            .map(|(id, _)| *id)
+            .collect();
+        if own.len() < (workload.replicas as usize).min(MOST_PODS) {
+            self.pod_comes(&workload.key);
+        } else if own.len() > workload.replicas as usize {
+            let id = own[self.random.below(own.len())];
+            if let Some(pod) = self.pods.get_mut(&id) {
+                pod.deleting = true;
+            }
+            self.untold.push_back(Change::Pod(id));
+            self.untold.push_back(Change::PodGone(id));
+        }
+    }
+
+    fn pod_comes(&mut self, workload: &TargetKey) {
+        let id = self.number();
+        let set = self.random.below(SETS);
+        let name = format!("{}-{set}", workload.name);
+        let uid = format!("{}-{name}", workload.namespace);
+        let Some(owner) = Owner::named("apps/v1", "ReplicaSet", &name, &uid) else {
+            return;
+        };
+        let since = self.now.since(start()) + Duration::from_secs(5_000);
+        let pod = Pod {
+            uid: format!("pod-{id}"),
+            workload: workload.clone(),
+            owner: Arc::new(owner),
+            node: NODES[self.random.below(NODES.len())],
+            ready: false,
+            deleting: false,
+            load: 0,
+            since,
+            integral: 0,
+            started: 0,
+            read: Duration::ZERO,
+            told: None,
+        };
+        self.pods.insert(id, pod);
+        self.untold.push_back(Change::Pod(id));
+    }
+
+    /// Changes a workload as users do: its opt-in, its annotations or its replicas, or replaces it by a new object.
+    fn change_workload(&mut self) {
+        let which = self.random.below(self.workloads.len());
+        let Some(key) = self.workloads.keys().nth(which).cloned() else {
+            return;
+        };
+        let (what, number) = (self.random.below(8), self.random.below(MOST_PODS));
+        let uid = self.number();
+        if let Some(workload) = self.workloads.get_mut(&key) {
+            match what {
+                0 => workload.opted_in = !workload.opted_in,
+                1 | 2 => workload.min_scale = number as u32,
+                3 => workload.uid = uid,
+                // The controller writes the object's status.
+                4 => {}
+                _ => {
+                    workload.replicas = number as u32;
+                    if let Some(doors) = &mut self.doors {
+                        // From here on, a person is responsible for the replicas.
+                        doors.brought_to_zero.remove(&key);
+                    }
+                }
+            }
+        }
+        if let Some(workload) = self.workloads.get_mut(&key) {
+            workload.version += 1;
+        }
+        self.untold.push_back(Change::Workload(key));
+    }
+
+    fn change_leader(&mut self) {
+        self.leading = !self.leading;
+        self.note(format!("leading: {}", self.leading));
+        self.engine.lead(self.leading);
+    }
+
+    fn change_freshness(&mut self) {
+        self.fresh = !self.fresh;
+        self.note(format!("fresh: {}", self.fresh));
+        let why = (!self.fresh).then(|| "the watch of pods is silent".to_owned());
+        self.engine.facts_are(why);
+    }
+
+    /// Restarts the program: everything is listed in any order, and then the engine begins to decide.
+    fn restart(&mut self) {
+        self.note("restart".to_owned());
+        self.engine = Engine::new(match self.doors {
+            Some(_) => Queueing::Activators,
+            None => Queueing::Nowhere,
+        });
+        self.engine.configure(self.now, config());
+        (self.leading, self.fresh, self.begun) = (false, true, false);
+        self.asked.clear();
+        self.answered.clear();
+        self.orders.clear();
+        for pod in self.pods.values_mut() {
+            pod.told = None;
+        }
+        for workload in self.workloads.values_mut() {
+            workload.told = None;
+        }
+        let mut changes: Vec<_> = self
+            .workloads
+            .keys()
+            .cloned()
+            .map(Change::Workload)
+            .collect();
+        changes.extend(self.pods.keys().copied().map(Change::Pod));
+        let going = self.pods.iter().filter(|(_, pod)| pod.deleting);
+        let going: Vec<_> = going.map(|(id, _)| Change::PodGone(*id)).collect();
+        while !changes.is_empty() {
+            let which = self.random.below(changes.len());
+            self.untold.push_back(changes.swap_remove(which));
+        }
+        self.untold.extend(going);
+        if let Some(doors) = &mut self.doors {
+            doors.restart(&mut self.random);
+            for key in self.workloads.keys() {
+                self.engine.service_seen(Doors::service(key));
+            }
+            doors.tell(&mut self.engine, self.now);
+        }
+        self.engine.kind_listed("apps", "Deployment");
+        // All lists are complete before anything is decided.
+        while !self.untold.is_empty() {
+            self.tell();
+        }
+        self.engine.begin(self.now);
+        self.begun = true;
+    }
+
+    /// Takes the engine's effects, and checks its orders.
+    fn collect(&mut self) {
+        for effect in self.engine.effects() {
+            match effect {
+                Effect::Follow { namespace, owner } => self.asked.push((namespace, owner)),
+                Effect::Scale(order) => {
+                    self.check_order(&order);
+                    self.orders_judged += 1;
+                    self.shrinking += u64::from(order.to < order.from);
+                    self.to_zero += u64::from(order.to == 0);
+                    self.orders.push(order);
+                }
+                Effect::Confirm(target) => {
+                    let followed = Followed::To(target.clone());
+                    self.engine.confirmed(self.now, &target, followed);
+                }
+                Effect::Say(_) => {}
+            }
+        }
+        if self.step.is_multiple_of(64) {
+            self.check_memory();
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Bodies of requests and answers. Answers have time limits.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower::BoxError;
+
+use super::pools::Waiting;
+use crate::leadership::Permit;
+
+/// The answer did not arrive, or not completely, within the time limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no answer from the API server within {} ms", .0.as_millis())]
+pub(crate) struct NoAnswer(pub(crate) Duration);
+
+/// The body of a request. hyper reads it once it has a connection and is about to send, which may be long after it received
+/// the request. So the leader's permit is checked here.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    body: kube::client::Body,
+    permit: Option<Arc<Permit>>,
+}
+
+impl Outgoing {
+    pub(super) fn new(body: kube::client::Body, permit: Option<Arc<Permit>>) -> Self {
+        Self { body, permit }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(Err(error)) = self.permit.as_ref().map(|permit| permit.check()) {
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        Pin::new(&mut self.body)
+            .poll_frame(context)
+            .map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    body: Incoming,
+    waiting: Waiting,
+    limit: Option<Limit>,
+    /// Keeps the write counted as under way until its answer is complete.
+    _permit: Option<Arc<Permit>>,
+}
+
+/// Time limits of an answer.
+#[derive(Debug)]
+struct Limit {
+    /// Limit for the next piece.
+    piece: Duration,
+    /// Limit for the whole answer.
+    until: Instant,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Answer {
+    /// `within`: time limits for the next piece and for the whole answer; `None`: no limit, as for a watch, whose reader detects
+    /// that it is dead.
+    pub(super) fn new(
+        body: Incoming,
+        mut waiting: Waiting,
+        within: Option<(Duration, Duration)>,
+        permit: Option<Arc<Permit>>,
+    ) -> Self {
+        waiting.heard();
+        if body.is_end_stream() {
+            waiting.over();
+        }
+        let now = Instant::now();
+        Self {
+            body,
+            waiting,
+            limit: within.map(|(piece, whole)| Limit {
+                piece,
+                until: now + whole,
+                alarm: Box::pin(sleep_until(now + piece.min(whole))),
+            }),
+            _permit: permit,
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let frame = match Pin::new(&mut this.body).poll_frame(context) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let limit = this.limit.as_mut();
+                return match limit.map(|limit| (limit.piece, limit.alarm.as_mut().poll(context))) {
+                    Some((piece, Poll::Ready(()))) => {
+                        Poll::Ready(Some(Err(NoAnswer(piece).into())))
+                    }
+                    _ => Poll::Pending,
+                };
+            }
+        };
+        this.waiting.heard();
+        if !matches!(frame, Some(Ok(_))) || this.body.is_end_stream() {
+            this.waiting.over();
+        }
+        if let Some(limit) = &mut this.limit {
+            let next = (Instant::now() + limit.piece).min(limit.until);
+            limit.alarm.as_mut().reset(next);
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,252 @@
+//! Handles one report: authenticates the sender, parses the body, and passes the report to the engine.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use ebb_contract::{Receipt, Report, doors};
+use ebb_engine::Scope;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body as _, Bytes, Incoming},
+    header::{self, HeaderValue},
+};
+use tokio::time::{self, Instant};
+use tracing::warn;
+
+use super::{
+    guard::Seat,
+    identity::{Identities, Identity, Refusal},
+};
+use crate::{metrics::Metrics, shared::Shared};
+
+/// Time limit for the body of a report: 1 MiB over a slow line.
+const BODY: Duration = Duration::from_secs(10);
+/// The same failure of a peer is logged once in this time.
+const LOGGED_AGAIN: Duration = Duration::from_secs(60);
+/// Failures that are remembered for that.
+const COMPLAINTS: usize = 1_000;
+
+type Answer = Response<Full<Bytes>>;
+
+/// Answers requests.
+#[derive(Debug)]
+pub(crate) struct Handler {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) identities: Identities,
+    pub(crate) metrics: Arc<Metrics>,
+    complaints: Mutex<HashMap<String, Instant>>,
+}
+
+/// Why a report was not accepted.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(
+        "nothing here; reports go to POST {} and {}",
+        ebb_contract::PATH,
+        doors::PATH
+    )]
+    NotFound,
+    #[error("only POST is taken here")]
+    Method,
+    #[error(transparent)]
+    Identity(#[from] Refusal),
+    #[error("body longer than {0} bytes")]
+    TooLong(usize),
+    #[error("body not there within {BODY:?}")]
+    TooSlow,
+    #[error("body aborted: {0}")]
+    Broken(String),
+    #[error("not a report: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    #[error("agent of node {agent:?} reports for node {report:?}; it may for its own only")]
+    OtherNode { agent: String, report: String },
+    #[error("activator {activator:?} reports for {report:?}; it may for itself only")]
+    OtherActivator { activator: String, report: String },
+    #[error("only {0} may report here")]
+    OtherSender(&'static str),
+}
+
+impl Failure {
+    /// Returns the status of the answer, and the outcome in the metric.
+    fn kind(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "not_found"),
+            Self::Identity(Refusal::NoToken | Refusal::BadToken(_)) => {
+                (StatusCode::UNAUTHORIZED, "bad_token")
+            }
+            Self::Identity(Refusal::OtherAccount(_) | Refusal::NotBound) => {
+                (StatusCode::FORBIDDEN, "forbidden")
+            }
+            Self::Identity(Refusal::Unchecked(_)) => (StatusCode::SERVICE_UNAVAILABLE, "unchecked"),
+            Self::TooLong(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_long"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "broken"),
+            Self::Broken(_) => (StatusCode::BAD_REQUEST, "broken"),
+            Self::Unreadable(_) => (StatusCode::BAD_REQUEST, "unreadable"),
+            Self::OtherNode { .. } | Self::OtherActivator { .. } | Self::OtherSender(_) => {
+                (StatusCode::FORBIDDEN, "forbidden")
+            }
+        }
+    }
+}
+
+impl Handler {
+    pub(crate) fn new(shared: Arc<Shared>, identities: Identities, metrics: Arc<Metrics>) -> Self {
+        Self {
+            shared,
+            identities,
+            metrics,
+            complaints: Mutex::default(),
+        }
+    }
+
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        seat: &Seat,
+    ) -> Answer {
+        match self.take(request, seat).await {
+            Ok(receipt) => {
+                let mut answer = Response::new(Full::new(receipt));
+                let json = HeaderValue::from_static("application/json");
+                answer.headers_mut().insert(header::CONTENT_TYPE, json);
+                answer
+            }
+            Err(failure) => self.refuse(&failure, peer),
+        }
+    }
+
+    async fn take(&self, request: Request<Incoming>, seat: &Seat) -> Result<Bytes, Failure> {
+        let longest = match request.uri().path() {
+            ebb_contract::PATH => ebb_contract::MAX_BODY,
+            doors::PATH => doors::MAX_BODY,
+            _ => return Err(Failure::NotFound),
+        };
+        if request.method() != Method::POST {
+            return Err(Failure::Method);
+        }
+        let authorization = request.headers().get(header::AUTHORIZATION);
+        let token = authorization
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "));
+        let identity = self.identities.of(token.unwrap_or_default().trim()).await?;
+        seat.known();
+        let of_doors = request.uri().path() == doors::PATH;
+        let body = body(request.into_body(), longest).await?;
+        let arrived = Instant::now();
+        let receipt = match of_doors {
+            true => self.doors(&identity, &body)?,
+            false => self.report(&identity, &body)?,
+        };
+        // An activator's report contains proxied Service ports, not pods.
+        let pods = if of_doors {
+            Receipt::default()
+        } else {
+            receipt
+        };
+        self.metrics.reported(pods, arrived.elapsed());
+        Ok(serde_json::to_vec(&receipt)?.into())
+    }
+
+    /// Handles a report about pods, from an agent or another source.
+    fn report(&self, identity: &Identity, body: &[u8]) -> Result<Receipt, Failure> {
+        let report: Report<'_> = serde_json::from_slice(body)?;
+        let (scope, sender) = match identity {
+            Identity::Agent(node) if **node == *report.node => (Scope::Node(node), &**node),
+            Identity::Agent(node) => {
+                return Err(Failure::OtherNode {
+                    agent: node.to_string(),
+                    report: report.node.into_owned(),
+                });
+            }
+            Identity::Source(account) => (Scope::Cluster, &**account),
+            Identity::Activator(_) => return Err(Failure::OtherSender("agents and other sources")),
+        };
+        let shared = &self.shared;
+        Ok(shared.with(|engine, now| engine.report(now, scope, sender, &report)))
+    }
+
+    /// Handles an activator's report about queued requests.
+    fn doors(&self, identity: &Identity, body: &[u8]) -> Result<Receipt, Failure> {
+        let Identity::Activator(name) = identity else {
+            return Err(Failure::OtherSender("activators"));
+        };
+        let report: doors::Doors = serde_json::from_slice(body)?;
+        if **name != *report.activator {
+            return Err(Failure::OtherActivator {
+                activator: name.to_string(),
+                report: report.activator,
+            });
+        }
+        Ok(self.shared.with(|engine, now| engine.doors(now, &report)))
+    }
+
+    fn refuse(&self, failure: &Failure, peer: SocketAddr) -> Answer {
+        let (status, kind) = failure.kind();
+        self.metrics.refused(kind);
+        if self.is_new(format!("{} {kind}", peer.ip())) {
+            warn!(%peer, status = status.as_u16(), "report refused: {failure}");
+        }
+        let mut answer = Response::new(Full::new(format!("{failure}\n").into()));
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::METHOD_NOT_ALLOWED => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        // Closes the connection: the rest of the body is not read.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        answer
+    }
+
+    /// Whether a failure has not been logged recently.
+    fn is_new(&self, complaint: String) -> bool {
+        let mut complaints = self
+            .complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if complaints.len() >= COMPLAINTS {
+            complaints.retain(|_, at| at.elapsed() < LOGGED_AGAIN);
+        }
+        let lately = complaints
+            .get(&complaint)
+            .is_some_and(|at| at.elapsed() < LOGGED_AGAIN);
+        let room = complaints.len() < COMPLAINTS || complaints.contains_key(&complaint);
+        if !lately && room {
+            complaints.insert(complaint, Instant::now());
+        }
+        !lately && room
+    }
+}
+
+async fn body(body: Incoming, longest: usize) -> Result<Bytes, Failure> {
+    // Checked before any of it is read.
+    if body.size_hint().lower() > longest as u64 {
+        return Err(Failure::TooLong(longest));
+    }
+    let whole = Limited::new(body, longest).collect();
+    match time::timeout(BODY, whole).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::TooLong(longest)),
+        Ok(Err(error)) => Err(Failure::Broken(error.to_string())),
+        Err(_) => Err(Failure::TooSlow),
+    }
+}

@@ -1,0 +1,73 @@
+//! The certificate of the report port, kept up to date while the program runs.
+//!
+//! Failure mode: a certificate that cannot be read or used does not replace the one in use.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use ebb_metrics::tasks::Tasks;
+use kube::Client;
+use tokio::time;
+use tracing::{info, warn};
+
+use crate::{
+    certificate::Keeper,
+    failure::Failure,
+    ingest::tls::{Certificate, Pem},
+    options::Options,
+};
+
+/// How often the certificate is read again. cert-manager replaces one weeks before it expires.
+const CERTIFICATE_AGAIN: Duration = Duration::from_secs(60);
+
+/// The certificate of the report port; a task keeps it up to date.
+pub(super) async fn keep(
+    options: &Options,
+    client: Client,
+    tasks: &Tasks,
+) -> Result<Arc<Certificate>, Failure> {
+    let source = match (&options.tls_certificate, &options.tls_key) {
+        (Some(chain), Some(key)) => CertificateSource::Files(chain.clone(), key.clone()),
+        _ => CertificateSource::Made(Keeper {
+            client,
+            namespace: options.namespace.clone(),
+            names: options.tls_names.clone(),
+        }),
+    };
+    let mut used = source.read().await?;
+    let certificate = Certificate::new(&used)?;
+    let kept = Arc::clone(&certificate);
+    tasks.spawn("looking after the certificate", async move {
+        loop {
+            time::sleep(CERTIFICATE_AGAIN).await;
+            match source.read().await {
+                Ok(pem) if pem == used => {}
+                Ok(pem) => match kept.replace(&pem) {
+                    Ok(()) => {
+                        info!("another certificate from now on");
+                        used = pem;
+                    }
+                    Err(error) => {
+                        warn!(%error, "the new certificate is no good; the old one stays")
+                    }
+                },
+                Err(error) => warn!(%error, "cannot look after the certificate; trying again"),
+            }
+        }
+    });
+    Ok(certificate)
+}
+
+/// Where the certificate comes from.
+enum CertificateSource {
+    Files(PathBuf, PathBuf),
+    Made(Keeper),
+}
+
+impl CertificateSource {
+    async fn read(&self) -> Result<Pem, Failure> {
+        match self {
+            Self::Files(chain, key) => Ok(Pem::read(chain, key)?),
+            Self::Made(keeper) => Ok(keeper.certificate().await?),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Climbs from an object to its topmost scalable owner.
+//!
+//! An example is pod, ReplicaSet, Deployment, and the owner of the Deployment. The topmost scalable object is the workload,
+//! because it would undo a change to an object below it. Bias: an owner counts only if the API server has an object of that
+//! kind, name and uid in the same namespace, whatever a pod claims. Failure mode: an object that may not be read ends the
+//! climb; the result says so, and the climb is repeated.
+
+use std::{future::Future, time::Duration};
+
+use ebb_engine::{Dead, Followed, Owner, TargetKey};
+use kube::{
+    Api, Client, Error,
+    core::{DynamicObject, PartialObjectMeta},
+};
+use tokio::time;
+
+use crate::kinds::{Kind, Kinds, is_absent};
+
+/// Longest chain of owners. Knative's, from a pod to a Service, has six objects.
+const HIGHEST: usize = 8;
+/// Time limit of a request: an API server under load answers a read of one object within a second (Kubernetes' own service
+/// level objective).
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the API server gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Api(#[from] Error),
+    #[error("no answer from the API server within {TIMEOUT:?}")]
+    Timeout,
+}
+
+/// The result of a climb.
+pub(super) struct Climbed {
+    /// The topmost object that can be scaled, and its kind.
+    best: Option<(TargetKey, Kind)>,
+    /// Why the climb ended early; `None` if nothing is above, or if the chain is longer than `HIGHEST`.
+    end: Option<Dead>,
+}
+
+impl Climbed {
+    /// Returns the result in the engine's terms.
+    pub(super) fn followed(&self) -> Followed {
+        match &self.best {
+            Some((key, _)) => Followed::To(key.clone()),
+            None => Followed::Nowhere(self.end.unwrap_or(Dead::NotScalable)),
+        }
+    }
+
+    /// Returns the topmost scalable object and its kind.
+    pub(super) fn best(&self) -> Option<&(TargetKey, Kind)> {
+        self.best.as_ref()
+    }
+
+    /// Returns why the climb ended early; another climb may find more.
+    pub(super) fn end(&self) -> Option<Dead> {
+        self.end
+    }
+}
+
+/// One object of the chain.
+struct Step {
+    api_version: String,
+    kind: String,
+    name: String,
+    /// `None` for the first object of a climb that begins at an object, not at a reference.
+    uid: Option<String>,
+}
+
+/// Climbs from the owner of a pod in `namespace`.
+pub(super) async fn from_owner(
+    client: &Client,
+    kinds: &Kinds,
+    namespace: &str,
+    owner: &Owner,
+) -> Result<Climbed, Failure> {
+    let first = Step {
+        api_version: owner.api_version.to_string(),
+        kind: owner.kind.to_string(),
+        name: owner.name.to_string(),
+        uid: Some(owner.uid.to_string()),
+    };
+    climb(client, kinds, namespace, first).await
+}
+
+/// Climbs from the object itself.
+pub(super) async fn from_object(
+    client: &Client,
+    kinds: &Kinds,
+    key: &TargetKey,
+) -> Result<Climbed, Failure> {
+    let Some(kind) = within(kinds.find_in_group(&key.group, &key.kind)).await? else {
+        return Ok(Climbed {
+            best: None,
+            end: Some(Dead::UnknownKind),
+        });
+    };
+    let first = Step {
+        api_version: kind.resource.api_version,
+        kind: key.kind.to_string(),
+        name: key.name.to_string(),
+        uid: None,
+    };
+    climb(client, kinds, &key.namespace, first).await
+}
+
+async fn climb(
+    client: &Client,
+    kinds: &Kinds,
+    namespace: &str,
+    first: Step,
+) -> Result<Climbed, Failure> {
+    let mut climbed = Climbed {
+        best: None,
+        end: None,
+    };
+    let mut next = Some(first);
+    for _ in 0..HIGHEST {
+        let Some(step) = next.take() else {
+            break;
+        };
+        let Some(kind) = within(kinds.find(&step.api_version, &step.kind)).await? else {
+            climbed.end = Some(Dead::UnknownKind);
+            break;
+        };
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), namespace, &kind.resource);
+        let object = match within(api.get_metadata(&step.name)).await {
+            Ok(object) => object,
+            Err(Failure::Api(Error::Api(status))) if status.is_forbidden() => {
+                climbed.end = Some(Dead::Forbidden);
+                break;
+            }
+            Err(Failure::Api(Error::Api(status))) if is_absent(&status) => {
+                climbed.end = Some(Dead::Absent);
+                break;
+            }
+            Err(error) => return Err(error),
+        };
+        if step.uid.is_some() && step.uid != object.metadata.uid {
+            climbed.end = Some(Dead::Absent);
+            break;
+        }
+        next = owner_of(&object);
+        if kind.scalable {
+            let resource = &kind.resource;
+            let key = TargetKey::new(&resource.group, &resource.kind, namespace, &step.name);
+            climbed.best = Some((key, kind));
+        }
+    }
+    Ok(climbed)
+}
+
+/// Limits the time of a request.
+async fn within<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+    match time::timeout(TIMEOUT, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Failure::Timeout),
+    }
+}
+
+/// Returns the controller of an object, if the reference to it is valid.
+fn owner_of(object: &PartialObjectMeta<DynamicObject>) -> Option<Step> {
+    let owners = object.metadata.owner_references.iter().flatten();
+    let owner = owners
+        .into_iter()
+        .find(|owner| owner.controller == Some(true))?;
+    Owner::named(&owner.api_version, &owner.kind, &owner.name, &owner.uid)?;
+    Some(Step {
+        api_version: owner.api_version.clone(),
+        kind: owner.kind.clone(),
+        name: owner.name.clone(),
+        uid: Some(owner.uid.clone()),
+    })
+}

@@ -1,0 +1,246 @@
+//! Finds the workloads of pods, from their owner references, and checks the workloads that slices name.
+//!
+//! Bias: a request without an answer is repeated until it has one. A pod without a workload is load that no workload counts,
+//! and its namespace is not scaled down meanwhile. An owner that leads to no workload is checked again slowly: permissions may
+//! be granted, and kinds installed. Failure mode: without an answer, no workload of the namespace is scaled down.
+
+mod climb;
+mod queue;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use ebb_engine::{Dead, Owner, TargetKey};
+use kube::Client;
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{self, Instant},
+};
+use tracing::{debug, warn};
+
+use self::{
+    climb::{Climbed, Failure},
+    queue::Queue,
+};
+use super::{
+    kinds::{Kind, Kinds},
+    shared::Shared,
+    watch::targets,
+};
+
+/// Questions under way at the same time: less than the API server grants a client, even at the start of a large cluster.
+const AT_A_TIME: usize = 16;
+/// First wait before an unanswered question is repeated; the wait doubles each time.
+const RETRY: Duration = Duration::from_secs(2);
+/// Longest wait before an unanswered question is repeated.
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// Wait before a question without a workload as its answer is repeated, so new permissions are seen within a minute.
+const AGAIN: Duration = Duration::from_secs(45);
+/// Attempts for a kind that the cluster does not serve; after them, only another pod of that kind starts new ones.
+const TRIES_OF_UNKNOWN_KINDS: u32 = 5;
+
+/// Shortest time between two warnings about one namespace.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+
+/// The subject of a question.
+#[derive(Clone, Debug)]
+enum Subject {
+    /// Which workload this owner of pods leads to.
+    Owner(Arc<Owner>),
+    /// Whether this object exists and is the topmost one.
+    Target(TargetKey),
+}
+
+/// A question, and the number of times it was asked.
+#[derive(Debug)]
+struct Question {
+    subject: Subject,
+    asked: u32,
+}
+
+/// The sender of questions.
+#[derive(Clone, Debug)]
+pub(super) struct Owners(mpsc::UnboundedSender<(Box<str>, Subject)>);
+
+/// Asks the API server the questions.
+pub(super) struct Follower {
+    client: Client,
+    kinds: Arc<Kinds>,
+    shared: Arc<Shared>,
+    questions: mpsc::UnboundedReceiver<(Box<str>, Subject)>,
+    /// Kinds whose objects are watched, by group and kind.
+    watched: Mutex<HashSet<(String, String)>>,
+    /// Time of a namespace's last warning.
+    warned: Mutex<HashMap<Box<str>, Instant>>,
+}
+
+impl Owners {
+    /// Creates a sender of questions and the task that answers them. `watched`: kinds that are already watched.
+    pub(super) fn new(
+        client: Client,
+        kinds: Arc<Kinds>,
+        shared: Arc<Shared>,
+        watched: impl IntoIterator<Item = (String, String)>,
+    ) -> (Self, Follower) {
+        let (sender, questions) = mpsc::unbounded_channel();
+        let follower = Follower {
+            client,
+            kinds,
+            shared,
+            questions,
+            watched: Mutex::new(watched.into_iter().collect()),
+            warned: Mutex::default(),
+        };
+        (Self(sender), follower)
+    }
+
+    /// Finds the workload of `owner` and passes it to the engine.
+    pub(super) fn follow(&self, namespace: Box<str>, owner: Arc<Owner>) {
+        // The receiver is gone only at shutdown.
+        let _ = self.0.send((namespace, Subject::Owner(owner)));
+    }
+
+    /// Checks whether `target` is a workload and passes the result to the engine.
+    pub(super) fn confirm(&self, target: TargetKey) {
+        let namespace = target.namespace.clone();
+        let _ = self.0.send((namespace, Subject::Target(target)));
+    }
+}
+
+impl Follower {
+    /// Answers questions until no sender is left.
+    pub(super) async fn run(mut self) {
+        let mut queue: Queue<Question> = Queue::default();
+        let mut under_way = JoinSet::new();
+        loop {
+            while under_way.len() < AT_A_TIME
+                && let Some((namespace, question)) = queue.next(Instant::now())
+            {
+                if !self.is_wanted(&namespace, &question.subject) {
+                    queue.done(&namespace);
+                    continue;
+                }
+                let (client, kinds) = (self.client.clone(), Arc::clone(&self.kinds));
+                under_way.spawn(async move {
+                    let answer = ask(&client, &kinds, &namespace, &question.subject).await;
+                    (namespace, question, answer)
+                });
+            }
+            let due = queue.due().filter(|_| under_way.len() < AT_A_TIME);
+            let later = async {
+                match due {
+                    Some(due) => time::sleep_until(due).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                asked = self.questions.recv() => match asked {
+                    Some((namespace, subject)) => queue.ask(namespace, Question { subject, asked: 0 }),
+                    None => return,
+                },
+                Some(answered) = under_way.join_next() => match answered {
+                    Ok((namespace, question, answer)) => {
+                        queue.done(&namespace);
+                        self.take(&mut queue, namespace, question, answer);
+                    }
+                    Err(error) => {
+                        warn!(%error, "looking for the owner of an object failed");
+                        return;
+                    }
+                },
+                () = later => {}
+            }
+        }
+    }
+
+    /// Whether the engine still needs the answer.
+    fn is_wanted(&self, namespace: &str, subject: &Subject) -> bool {
+        self.shared.with(|engine, _| match subject {
+            Subject::Owner(owner) => engine.is_owner(namespace, owner),
+            Subject::Target(target) => engine.is_named_by_slice(target),
+        })
+    }
+
+    /// Passes an answer to the engine, and schedules the question again if the answer may change.
+    fn take(
+        &self,
+        queue: &mut Queue<Question>,
+        namespace: Box<str>,
+        mut question: Question,
+        answer: Result<Climbed, Failure>,
+    ) {
+        let now = Instant::now();
+        question.asked = question.asked.saturating_add(1);
+        let climbed = match answer {
+            Ok(climbed) => climbed,
+            Err(error) => {
+                if question.asked == 1 {
+                    self.warn(&namespace, &question.subject, &error);
+                }
+                let wait = RETRY * 2_u32.saturating_pow(question.asked.min(8) - 1);
+                return queue.ask_at(now + wait.min(LONGEST_RETRY), namespace, question);
+            }
+        };
+        if let Some((key, kind)) = climbed.best() {
+            self.watch(key, kind);
+        }
+        debug!(%namespace, subject = ?question.subject, followed = ?climbed.followed(), "owner followed");
+        self.shared.with(|engine, at| match &question.subject {
+            Subject::Owner(owner) => {
+                engine.followed(at, &namespace, owner, climbed.followed());
+            }
+            Subject::Target(target) => engine.confirmed(at, target, climbed.followed()),
+        });
+        match climbed.end() {
+            // No owner is above: that does not change.
+            None | Some(Dead::NotScalable) => {}
+            Some(Dead::UnknownKind) if question.asked >= TRIES_OF_UNKNOWN_KINDS => {}
+            Some(_) => queue.ask_again(now, AGAIN, namespace, question),
+        }
+    }
+
+    /// Logs a failure. A namespace gets one warning a minute, because it may have thousands of owners.
+    fn warn(&self, namespace: &str, subject: &Subject, error: &Failure) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        warned.retain(|_, at| at.elapsed() < BETWEEN_WARNINGS);
+        if warned.contains_key(namespace) {
+            debug!(namespace, ?subject, %error, "cannot follow an owner; trying again");
+            return;
+        }
+        warned.insert(namespace.into(), Instant::now());
+        warn!(
+            namespace,
+            ?subject,
+            %error,
+            "cannot follow an owner; trying again (further ones of this namespace are logged at level debug for a minute)"
+        );
+    }
+
+    /// Starts a watch of this kind, if there is none.
+    fn watch(&self, key: &TargetKey, kind: &Kind) {
+        let name = (key.group.to_string(), key.kind.to_string());
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if watched.insert(name) {
+            let (client, resource) = (self.client.clone(), kind.resource.clone());
+            let name = format!("watching {}.{}", resource.plural, resource.group);
+            let watched = targets::run(client, resource, Arc::clone(&self.shared), None);
+            self.shared.tasks.spawn(name, watched);
+        }
+    }
+}
+
+async fn ask(
+    client: &Client,
+    kinds: &Kinds,
+    namespace: &str,
+    subject: &Subject,
+) -> Result<Climbed, Failure> {
+    match subject {
+        Subject::Owner(owner) => climb::from_owner(client, kinds, namespace, owner).await,
+        Subject::Target(target) => climb::from_object(client, kinds, target).await,
+    }
+}

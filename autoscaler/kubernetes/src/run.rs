@@ -1,0 +1,316 @@
+//! The wiring of the program: what there is, how it is connected, and which tasks there are.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use ebb_engine::{Engine, TargetKey};
+use ebb_metrics::{Hosts, probe, status};
+use ebb_page::Page;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use kube::{Client, core::ApiResource};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch as channel},
+    time,
+};
+use tracing::{error, info};
+
+use crate::{
+    api::Connections,
+    boot::BootClock,
+    decisions, effects,
+    events::Events,
+    failure::Failure,
+    ingest::{self, Handler, identity::Identities},
+    kept_certificate,
+    kinds::Kinds,
+    leadership::Leadership,
+    lease::Candidate,
+    metrics::Metrics,
+    options::{self, Options},
+    owners::Owners,
+    page, paths,
+    shared::Shared,
+    start::Start,
+    status::Status,
+    sync::Sync,
+    watch::{config, pods, rivals, services, targets},
+    writer::Writer,
+};
+
+/// How long writes and reports under way may take at shutdown; the kubelet allows 30 s.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// If it cannot start, or if a task that must not end has ended.
+pub async fn run(options: Options) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
+    raise_open_files();
+    let ports = Ports::open(&options).await?;
+
+    // The API server. What only the leader writes goes through a client of its own.
+    let leadership = Leadership::new(BootClock::new());
+    let connections = Connections::new(kube::Config::infer().await?)?;
+    let client = connections.client()?;
+    let leaders_client = connections.client_of_leader(Arc::clone(&leadership))?;
+
+    // The engine, and what reads it.
+    let (outbox, wanted) = mpsc::unbounded_channel();
+    let shared = Arc::new(Shared::new(engine(&options), outbox));
+    let metrics = Metrics::new(&shared, &leadership);
+    let status = status(&options, &shared, &metrics, &leadership);
+
+    // What carries out its effects.
+    let kinds = Arc::new(Kinds::new(client.clone()));
+    let (events, write_events) = Events::new(
+        leaders_client.clone(),
+        options.identity.clone(),
+        metrics.dropped_events(),
+        versions(&kinds),
+    );
+    let (owners, follower) = Owners::new(
+        client.clone(),
+        Arc::clone(&kinds),
+        Arc::clone(&shared),
+        every_cluster_has().map(|kind| (kind.group, kind.kind)),
+    );
+    let (orders, to_write) = mpsc::unbounded_channel();
+    let writer = Arc::new(Writer {
+        client: leaders_client.clone(),
+        kinds,
+        shared: Arc::clone(&shared),
+        events: events.clone(),
+        metrics: Arc::clone(&metrics),
+        leadership: Arc::clone(&leadership),
+    });
+    let effects = effects::run(
+        wanted,
+        owners,
+        events.clone(),
+        orders,
+        Arc::clone(&leadership),
+    );
+    let candidate = Candidate::new(
+        client.clone(),
+        &options.namespace,
+        &options.lease,
+        &options.identity,
+        options.lease_duration,
+        Arc::clone(&leadership),
+    );
+
+    // All tasks. Each of them runs as long as the program.
+    let tasks = shared.tasks.clone();
+    let (end, ending) = channel::channel(false);
+    let hosts = Hosts::new(options.allowed_hosts.iter().cloned());
+    tasks.spawn(
+        "the status port",
+        status::serve(ports.status, Arc::clone(&status), hosts),
+    );
+    tasks.spawn(
+        "the probe port",
+        probe::serve(ports.probes, Arc::clone(&status)),
+    );
+    let known = watch_all(&options, &client, &shared, &events, &leadership);
+    tasks.spawn("following owners", follower.run());
+    tasks.spawn("the decision loop", decisions::run(Arc::clone(&shared)));
+    tasks.spawn("carrying out what the engine wants", effects);
+    tasks.spawn("writing scales", writer.run(to_write));
+    tasks.spawn("writing Events", write_events);
+    if options.activator_account.is_some() {
+        let (namespace, shared) = (options.namespace.clone(), Arc::clone(&shared));
+        tasks.spawn(
+            "writing slices",
+            paths::run(leaders_client, namespace, shared, Arc::clone(&leadership)),
+        );
+    }
+    let certificate = kept_certificate::keep(&options, client.clone(), &tasks).await?;
+    let reports = reports(&options, &client, &shared, &metrics);
+    let tls = Arc::clone(&certificate).config()?;
+    let most = options.max_connections as usize;
+    let serve = ingest::serve(ports.reports, tls, reports, most, ending.clone());
+    let serving = tasks.spawn("the report port", async move {
+        if let Err(error) = serve.await {
+            error!(%error, "reports cannot be taken any more");
+        }
+    });
+    let start = Start {
+        known,
+        shared,
+        status,
+        metrics,
+    };
+    let standing = tasks.spawn(
+        "leader election",
+        start.then_stand(candidate, leadership.changes(), ending),
+    );
+
+    let result = tokio::select! {
+        ended = tasks.broken() => Err(ended.into()),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    info!("ending");
+    end.send_replace(true);
+    // Waits for the writes under way, the release of the Lease and the answers to reports under way.
+    let _ = time::timeout(GRACE, async { tokio::join!(standing, serving) }).await;
+    result
+}
+
+/// Starts the watches; the returned `Sync` is done when each required watch has read its list once.
+fn watch_all(
+    options: &Options,
+    client: &Client,
+    shared: &Arc<Shared>,
+    events: &Events,
+    leadership: &Leadership,
+) -> Sync {
+    let known = Sync::new();
+    let tasks = &shared.tasks;
+    let (client, shared) = (|| client.clone(), || Arc::clone(shared));
+    tasks.spawn(
+        "watching the ConfigMap",
+        config::run(
+            client(),
+            options.namespace.clone(),
+            options.config_map.clone(),
+            shared(),
+            events.clone(),
+            leadership.changes(),
+            known.part(),
+        ),
+    );
+    tasks.spawn("watching pods", pods::run(client(), shared(), known.part()));
+    for kind in every_cluster_has() {
+        let part = Some(known.part());
+        tasks.spawn(
+            format!("watching {}", kind.plural),
+            targets::run(client(), kind, shared(), part),
+        );
+    }
+    tasks.spawn(
+        "watching HorizontalPodAutoscalers",
+        rivals::horizontal(client(), shared(), known.part()),
+    );
+    tasks.spawn("watching ScaledObjects", rivals::keda(client(), shared()));
+    if options.activator_account.is_some() {
+        tasks.spawn(
+            "watching Services",
+            services::run(client(), shared(), known.part()),
+        );
+        tasks.spawn(
+            "watching EndpointSlices",
+            services::slices(client(), shared(), known.part()),
+        );
+        tasks.spawn(
+            "watching the record of ports",
+            services::records(client(), options.namespace.clone(), shared(), known.part()),
+        );
+    }
+    known
+}
+
+/// Kinds that are watched from the start, because a workload may have no pod whose owner references lead to it.
+fn every_cluster_has() -> [ApiResource; 2] {
+    [
+        ApiResource::erase::<Deployment>(&()),
+        ApiResource::erase::<StatefulSet>(&()),
+    ]
+}
+
+/// The ports of the program.
+struct Ports {
+    reports: TcpListener,
+    status: TcpListener,
+    probes: Option<TcpListener>,
+}
+
+impl Ports {
+    async fn open(options: &Options) -> Result<Self, Failure> {
+        let failed = |address| move |source| Failure::Listen { address, source };
+        let bind = async |address: SocketAddr| {
+            let listener = TcpListener::bind(address).await;
+            listener.map_err(failed(address))
+        };
+        let probe_address = options.probe_address.unwrap_or(options::PROBES);
+        let ports = Self {
+            reports: bind(options.report_address).await?,
+            status: bind(options.status_address).await?,
+            probes: probe::listen(options.probe_address, options::PROBES)
+                .await
+                .map_err(failed(probe_address))?,
+        };
+        info!(reports = ?ports.reports.local_addr().ok(), status = ?ports.status.local_addr().ok(), "listening");
+        Ok(ports)
+    }
+}
+
+fn engine(options: &Options) -> Engine {
+    let engine = Engine::new(options.queueing())
+        .with_most_workloads(options.max_workloads_per_namespace as usize)
+        .with_most_ports(options.max_ports_per_namespace as usize);
+    match options.recommend {
+        true => engine.recommending(),
+        false => engine,
+    }
+}
+
+/// Returns what the status port shows.
+fn status(
+    options: &Options,
+    shared: &Arc<Shared>,
+    metrics: &Arc<Metrics>,
+    leadership: &Arc<Leadership>,
+) -> Arc<Status> {
+    Arc::new(Status {
+        shared: Arc::clone(shared),
+        metrics: Arc::clone(metrics),
+        ready: AtomicBool::new(false),
+        page: Page::new(page::Shown {
+            shared: Arc::clone(shared),
+            identity: options.identity.clone(),
+            leadership: Arc::clone(leadership),
+        }),
+    })
+}
+
+/// Returns what takes in reports.
+fn reports(
+    options: &Options,
+    client: &Client,
+    shared: &Arc<Shared>,
+    metrics: &Arc<Metrics>,
+) -> Arc<Handler> {
+    let identities = Identities::new(
+        client.clone(),
+        &options.agent_account,
+        options.activator_account.as_deref(),
+        &options.source_accounts,
+    );
+    let (shared, metrics) = (Arc::clone(shared), Arc::clone(metrics));
+    Arc::new(Handler::new(shared, identities, metrics))
+}
+
+/// Returns a function that finds the API version of a kind, for the objects that Events are about.
+fn versions(kinds: &Arc<Kinds>) -> impl Fn(&TargetKey) -> Option<String> + Send + use<> {
+    let kinds = Arc::clone(kinds);
+    move |key| {
+        let kind = kinds.known(&key.group, &key.kind);
+        kind.map(|kind| kind.resource.version)
+    }
+}
+
+/// Raises the limit of open files to the hard limit: each connection needs a file.
+fn raise_open_files() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+}

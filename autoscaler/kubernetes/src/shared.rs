@@ -1,0 +1,145 @@
+//! The engine, shared by the tasks around it.
+//!
+//! One lock guards the engine: a task holds it for microseconds, and never across an await. The effects of the engine leave
+//! through one channel, in order. At each access the engine first learns which watches are stale: after this process was
+//! stopped for a while, any task may be the first to run.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use ebb_autoscaler_core::Timestamp;
+use ebb_engine::{Clock, Effect, Engine, Notice};
+use ebb_metrics::tasks::Tasks;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+use super::{
+    boot::BootClock,
+    watch::heard::{RestsOnIt, STALE_AFTER, Watches},
+};
+
+/// The engine, its clock and its outbox.
+#[derive(Debug)]
+pub(super) struct Shared {
+    engine: Mutex<EngineState>,
+    clock: Clock,
+    outbox: mpsc::UnboundedSender<Effect>,
+    /// Wakes the decision loop: a decision is due earlier than expected.
+    pub(super) sooner: Notify,
+    /// Wakes the task that writes slices.
+    pub(super) paths: Notify,
+    /// When each watch last heard from the API server.
+    pub(super) watches: Watches,
+    /// The long-lived tasks of the program.
+    pub(super) tasks: Tasks,
+    beat: AtomicU64,
+}
+
+/// The engine, and the watches that it knows to be stale.
+#[derive(Debug)]
+struct EngineState {
+    engine: Engine,
+    stale: BTreeSet<Box<str>>,
+}
+
+impl Shared {
+    pub(super) fn new(engine: Engine, outbox: mpsc::UnboundedSender<Effect>) -> Self {
+        Self {
+            engine: Mutex::new(EngineState {
+                engine,
+                stale: BTreeSet::new(),
+            }),
+            clock: Clock::new(SystemTime::now(), Instant::now().into_std()),
+            outbox,
+            sooner: Notify::new(),
+            paths: Notify::new(),
+            watches: Watches::new(BootClock::new()),
+            tasks: Tasks::new(),
+            beat: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.at(Instant::now())
+    }
+
+    /// Runs `act` on the engine, then passes on the effects.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Engine, Timestamp) -> T) -> T {
+        // A panic elsewhere cannot leave the engine half changed: it is consistent between any two of its methods.
+        let mut told = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        told.freshness(&self.watches);
+        let engine = &mut told.engine;
+        // Read after the lock is taken, so the engine never sees the time go backwards.
+        let now = self.now();
+        let result = act(engine, now);
+        if engine.paths_changed() {
+            self.paths.notify_one();
+        }
+        for effect in engine.effects() {
+            // The receiver is gone only at shutdown.
+            let _ = self.outbox.send(effect);
+        }
+        result
+    }
+
+    /// Publishes an Event about an object, if this replica leads.
+    pub(super) fn say(&self, notice: Notice) {
+        // The receiver is gone only at shutdown.
+        let _ = self.outbox.send(Effect::Say(notice));
+    }
+
+    /// Records that the decision loop has run a round.
+    pub(super) fn beat(&self) {
+        let seconds = self.now().since_epoch().as_secs();
+        self.beat.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Seconds since the last round of the decision loop.
+    pub(super) fn since_beat(&self) -> u64 {
+        let now = self.now().since_epoch().as_secs();
+        now.saturating_sub(self.beat.load(Ordering::Relaxed))
+    }
+}
+
+impl EngineState {
+    /// Updates which facts the engine knows to be stale, if that has changed.
+    fn freshness(&mut self, watches: &Watches) {
+        let mut changed = false;
+        watches.each(|watch, fresh| {
+            if *watch.rests() == RestsOnIt::Nothing || fresh != self.stale.contains(watch.kind()) {
+                return;
+            }
+            changed = true;
+            match fresh {
+                true => self.stale.remove(watch.kind()),
+                false => self.stale.insert(watch.kind().into()),
+            };
+            if let RestsOnIt::Kind { group, kind } = watch.rests() {
+                let stale = (!fresh).then(|| why(watch.kind()));
+                self.engine.kind_facts_are(group, kind, stale);
+            }
+        });
+        if !changed {
+            return;
+        }
+        let mut stale = None;
+        watches.each(|watch, fresh| {
+            if !fresh && *watch.rests() == RestsOnIt::Everything && stale.is_none() {
+                stale = Some(why(watch.kind()));
+            }
+        });
+        self.engine.facts_are(stale);
+    }
+}
+
+fn why(kind: &str) -> String {
+    format!("no message from the API server about {kind} for more than {STALE_AFTER:?}")
+}

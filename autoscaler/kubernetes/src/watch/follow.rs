@@ -1,0 +1,284 @@
+//! All objects of a kind, listed and then watched as long as the program runs.
+//!
+//! A watch starts again every [`LIFE`] from the version that it has reached, which costs the API server one look into its
+//! cache. So each watch gets a sign of life that often even in a quiet cluster, and a watch without one for longer is dead. A
+//! dead watch is replaced at once: its connection is closed, and all idle connections with it
+//! ([`api`](crate::api)).
+//!
+//! Bias: an object is gone only if the server said so, or if a full list came without it. Failure mode: an object that cannot
+//! be read is skipped with a warning in a watch. In a list it makes the whole list fail, so the types are read leniently.
+
+use std::{collections::HashMap, fmt::Debug, time::Duration};
+
+use futures_util::{StreamExt as _, pin_mut};
+use kube::{
+    Api, Error, Resource, ResourceExt as _,
+    api::{ListParams, WatchParams},
+    core::WatchEvent,
+    runtime::watcher,
+};
+use serde::de::DeserializeOwned;
+use tokio::time::{self, Instant};
+use tracing::{info, warn};
+
+use super::{Change, Id, heard::Watch, pace::Pace};
+
+/// Objects in one page of a list: a thousand pods are some 5 MB of JSON.
+const PAGE: u32 = 500;
+
+/// The life of a watch: the API server is asked to end it after this time; a bookmark comes 2 s before the end
+/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>). Half of the age at which facts are stale.
+pub(super) const LIFE: Duration = Duration::from_secs(15);
+/// A watch without any event for this much longer than its life is dead.
+const LATE: Duration = Duration::from_secs(5);
+/// A watch that the server ends sooner than this starts again only after a wait.
+const ENDED_EARLY: Duration = Duration::from_secs(1);
+
+/// Why a watch must start again.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("{0}")]
+    Api(#[from] Error),
+    #[error("nothing was heard for {:?}; another connection is used", LIFE + LATE)]
+    Silent,
+    #[error("the server does not have the version any more, so all is listed again")]
+    TooOld,
+    #[error("a list or an event has no resourceVersion")]
+    NoVersion,
+}
+
+/// Follows all objects that `api` sees under `config`, without end.
+pub(crate) async fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    watch: &Watch,
+    tell: impl FnMut(Change<K>),
+) where
+    K: Resource + Clone + Debug + Send + DeserializeOwned + 'static,
+{
+    let mut follower = Follower {
+        api,
+        config,
+        watch,
+        known: Known::default(),
+        tell,
+        version: None,
+        trouble: None,
+    };
+    let mut pace = Pace::default();
+    loop {
+        watch.round();
+        let began = Instant::now();
+        match follower.go_on().await {
+            Ok(()) if began.elapsed() >= ENDED_EARLY => {}
+            // The timeout was wait enough.
+            Err(broken @ Broken::Silent) => follower.complain(&broken),
+            result => {
+                if let Err(broken) = result {
+                    follower.complain(&broken);
+                    if !matches!(broken, Broken::Api(_)) {
+                        follower.version = None;
+                    }
+                }
+                let wait = pace.next_wait();
+                time::sleep(wait).await;
+            }
+        }
+    }
+}
+
+struct Follower<'a, K, F> {
+    api: Api<K>,
+    config: watcher::Config,
+    watch: &'a Watch,
+    known: Known,
+    tell: F,
+    /// The version that the next watch starts from; `None`: all objects must be listed first.
+    version: Option<String>,
+    /// Since when the watch has failed.
+    trouble: Option<Instant>,
+}
+
+impl<K, F> Follower<'_, K, F>
+where
+    K: Resource + Clone + Debug + Send + DeserializeOwned + 'static,
+    F: FnMut(Change<K>),
+{
+    /// Lists if necessary, then watches until the server ends the watch.
+    async fn go_on(&mut self) -> Result<(), Broken> {
+        let version = match self.version.take() {
+            Some(version) => version,
+            None => self.list().await?,
+        };
+        self.version = Some(version.clone());
+        self.watch_from(&version).await
+    }
+
+    async fn list(&mut self) -> Result<String, Broken> {
+        self.known.list_begins();
+        let mut parameters = ListParams {
+            label_selector: self.config.label_selector.clone(),
+            field_selector: self.config.field_selector.clone(),
+            limit: Some(PAGE),
+            ..ListParams::default()
+        };
+        loop {
+            let list = self.api.list(&parameters).await?;
+            self.heard();
+            for object in list.items {
+                self.seen(object);
+            }
+            let metadata = list.metadata;
+            parameters.continue_token = metadata.continue_.filter(|token| !token.is_empty());
+            if parameters.continue_token.is_none() {
+                for id in self.known.list_ends() {
+                    (self.tell)(Change::Gone(id));
+                }
+                (self.tell)(Change::Listed);
+                let version = metadata.resource_version;
+                return version
+                    .filter(|version| !version.is_empty())
+                    .ok_or(Broken::NoVersion);
+            }
+        }
+    }
+
+    async fn watch_from(&mut self, version: &str) -> Result<(), Broken> {
+        let parameters = WatchParams {
+            label_selector: self.config.label_selector.clone(),
+            field_selector: self.config.field_selector.clone(),
+            timeout: Some(LIFE.as_secs() as u32),
+            bookmarks: true,
+            ..WatchParams::default()
+        };
+        let events = match self.api.watch(&parameters, version).await {
+            Err(Error::Api(status)) if status.code == 410 => return Err(Broken::TooOld),
+            events => events?,
+        };
+        self.heard();
+        pin_mut!(events);
+        loop {
+            let Ok(event) = time::timeout(LIFE + LATE, events.next()).await else {
+                return Err(Broken::Silent);
+            };
+            // The watch ended or was aborted: the next request shows which.
+            let Some(event) = event else { return Ok(()) };
+            let event = match event {
+                // Skipped: another request would bring the same event.
+                Err(error) if is_unreadable(&error) => {
+                    warn!(kind = %self.watch.kind(), ?error, "an object cannot be read and is ignored");
+                    self.heard();
+                    continue;
+                }
+                event => event?,
+            };
+            self.heard();
+            match event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    self.version = Some(version_of(&object)?);
+                    self.seen(object);
+                }
+                WatchEvent::Deleted(object) => {
+                    self.version = Some(version_of(&object)?);
+                    let id = id(&object);
+                    self.known.gone(&id);
+                    (self.tell)(Change::Gone(id));
+                }
+                WatchEvent::Bookmark(bookmark) => {
+                    self.version = Some(bookmark.metadata.resource_version);
+                }
+                WatchEvent::Error(status) if status.code == 410 => return Err(Broken::TooOld),
+                WatchEvent::Error(status) => return Err(Error::Api(status).into()),
+            }
+        }
+    }
+
+    fn seen(&mut self, object: K) {
+        if let Some(predecessor) = self.known.seen(&id(&object)) {
+            (self.tell)(Change::Gone(predecessor));
+        }
+        (self.tell)(Change::Seen(object));
+    }
+
+    fn heard(&mut self) {
+        self.watch.heard();
+        if let Some(since) = self.trouble.take() {
+            info!(kind = %self.watch.kind(), after = ?since.elapsed(), "watching again");
+        }
+    }
+
+    fn complain(&mut self, broken: &Broken) {
+        // `TooOld` is normal: the server keeps versions for minutes only.
+        if matches!(broken, Broken::TooOld) || self.trouble.is_some() {
+            return;
+        }
+        warn!(kind = %self.watch.kind(), error = %broken, "cannot watch; trying again");
+        self.trouble = Some(Instant::now());
+    }
+}
+
+/// Whether a line of a watch is not an event of the expected type. kube then tries to read the line as a `Status`. All
+/// fields of a `Status` may be absent, so most objects are read as a `Status` without a code.
+fn is_unreadable(error: &Error) -> bool {
+    match error {
+        Error::SerdeError(_) => true,
+        Error::Api(status) => status.code == 0,
+        _ => false,
+    }
+}
+
+fn version_of<K: Resource>(object: &K) -> Result<String, Broken> {
+    let version = object.resource_version();
+    version
+        .filter(|version| !version.is_empty())
+        .ok_or(Broken::NoVersion)
+}
+
+fn id<K: Resource>(object: &K) -> Id {
+    Id {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+    }
+}
+
+/// The known objects by `namespace/name`: the uid, and whether the current list contains the object.
+#[derive(Debug, Default)]
+struct Known(HashMap<Box<str>, (Box<str>, bool)>);
+
+impl Known {
+    fn seen(&mut self, id: &Id) -> Option<Id> {
+        let before = self.0.insert(id.key(), (id.uid.as_str().into(), true));
+        let (uid, _) = before.filter(|(uid, _)| **uid != *id.uid)?;
+        Some(Id {
+            uid: uid.into(),
+            ..id.clone()
+        })
+    }
+
+    fn gone(&mut self, id: &Id) {
+        self.0.remove(&id.key());
+    }
+
+    fn list_begins(&mut self) {
+        for (_, listed) in self.0.values_mut() {
+            *listed = false;
+        }
+    }
+
+    fn list_ends(&mut self) -> Vec<Id> {
+        let gone = self.0.extract_if(|_, (_, listed)| !*listed);
+        gone.map(|(key, (uid, _))| {
+            let (namespace, name) = key.split_once('/').unwrap_or(("", &key));
+            Id {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                uid: uid.into(),
+            }
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! When each watch last heard from the API server, and which decisions depend on it.
+//!
+//! An event, a bookmark and an answer to a request of the watch count as a sign of life; an open connection does not. So an
+//! API server that accepts and never answers, and a frozen connection, look different from a quiet cluster: a quiet
+//! watch starts again every 15 s, and the API server answers that request.
+//!
+//! Bias: facts are stale rather than wrong. Failure mode: a watch that is refused (403) never gets a sign of life, so
+//! workloads that depend on it are never scaled down; the log and the age of the watch name it.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::boot::BootClock;
+
+/// The facts of a watch are stale after this time without a sign of life. It is twice the life of a watch, so one late
+/// restart of a watch changes nothing.
+pub(crate) const STALE_AFTER: Duration = Duration::from_secs(30);
+
+/// A watch task without progress for this time is stuck, and a restart of the program helps. The task makes progress at each
+/// request at least, and the longest request may take 60 s; this is twice that.
+const STUCK_AFTER: Duration = Duration::from_secs(120);
+
+/// All watches of the process.
+#[derive(Debug)]
+pub(crate) struct Watches {
+    clock: BootClock,
+    all: Mutex<Vec<Arc<Watch>>>,
+}
+
+/// The decisions that depend on a watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RestsOnIt {
+    /// Every decision.
+    Everything,
+    /// Decisions about the objects of one kind.
+    Kind {
+        /// API group.
+        group: Box<str>,
+        /// Kind.
+        kind: Box<str>,
+    },
+    /// No scale-down.
+    Nothing,
+}
+
+/// One watch.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    clock: BootClock,
+    /// Plural of the watched kind, e.g. `pods`; with its group if it is not one of Kubernetes' own.
+    kind: Box<str>,
+    rests: RestsOnIt,
+    /// The last sign of life, in milliseconds since boot.
+    heard: AtomicU64,
+    /// The last progress of its task, in milliseconds since boot.
+    round: AtomicU64,
+}
+
+impl Watches {
+    pub(crate) fn new(clock: BootClock) -> Self {
+        Self {
+            clock,
+            all: Mutex::default(),
+        }
+    }
+
+    /// Adds a watch that starts now. Its age counts from now.
+    pub(crate) fn add(&self, kind: &str, rests: RestsOnIt) -> Arc<Watch> {
+        let now = milliseconds(self.clock.now());
+        let watch = Arc::new(Watch {
+            clock: self.clock.clone(),
+            kind: kind.into(),
+            rests,
+            heard: AtomicU64::new(now),
+            round: AtomicU64::new(now),
+        });
+        self.all().push(Arc::clone(&watch));
+        watch
+    }
+
+    /// Returns the kind of each watch and the time since its last sign of life.
+    pub(crate) fn ages(&self) -> Vec<(Box<str>, Duration)> {
+        let now = milliseconds(self.clock.now());
+        let all = self.all();
+        let ages = all.iter().map(|watch| (watch.kind.clone(), watch.age(now)));
+        ages.collect()
+    }
+
+    /// Calls `tell` with each watch, and with whether its facts are fresh.
+    pub(crate) fn each(&self, mut tell: impl FnMut(&Watch, bool)) {
+        let now = milliseconds(self.clock.now());
+        for watch in &*self.all() {
+            tell(watch, watch.age(now) <= STALE_AFTER);
+        }
+    }
+
+    /// Names a watch whose task is stuck, and says what to do. `None` if no task is stuck.
+    pub(crate) fn stuck(&self) -> Option<String> {
+        let now = milliseconds(self.clock.now());
+        let all = self.all();
+        let since = |watch: &Watch| now.saturating_sub(watch.round.load(Ordering::Relaxed));
+        let stuck = all
+            .iter()
+            .find(|watch| since(watch) > milliseconds(STUCK_AFTER))?;
+        Some(format!(
+            "the task that watches {} has not come round for {} s, which only a restart can mend",
+            stuck.kind,
+            since(stuck) / 1000
+        ))
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Arc<Watch>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch {
+    /// Records a sign of life.
+    pub(super) fn heard(&self) {
+        let now = milliseconds(self.clock.now());
+        self.heard.store(now, Ordering::Relaxed);
+        self.round.store(now, Ordering::Relaxed);
+    }
+
+    /// Records that its task has made progress.
+    pub(super) fn round(&self) {
+        self.round
+            .store(milliseconds(self.clock.now()), Ordering::Relaxed);
+    }
+
+    pub(crate) fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    pub(crate) fn rests(&self) -> &RestsOnIt {
+        &self.rests
+    }
+
+    fn age(&self, now: u64) -> Duration {
+        Duration::from_millis(now.saturating_sub(self.heard.load(Ordering::Relaxed)))
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time;
+
+    use super::*;
+
+    fn stale(watches: &Watches) -> Vec<String> {
+        let mut stale = Vec::new();
+        watches.each(|watch, fresh| {
+            if !fresh {
+                stale.push(watch.kind().to_owned());
+            }
+        });
+        stale
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p5_a_watch_that_is_not_heard_of_grows_old_and_is_named() {
+        let watches = Watches::new(BootClock::of_tokio());
+        let pods = watches.add("pods", RestsOnIt::Everything);
+        let quiet = watches.add("deployments", RestsOnIt::Everything);
+        for _ in 0..4 {
+            time::advance(Duration::from_secs(10)).await;
+            pods.heard();
+            quiet.round();
+        }
+        assert_eq!(stale(&watches), ["deployments"]);
+        let ages = watches.ages();
+        assert_eq!(ages[0].1, Duration::ZERO);
+        assert_eq!(ages[1].1, Duration::from_secs(40));
+        assert_eq!(watches.stuck(), None, "its task goes on");
+        quiet.heard();
+        assert!(stale(&watches).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p5_a_task_that_is_stuck_is_named() {
+        let watches = Watches::new(BootClock::of_tokio());
+        let pods = watches.add("pods", RestsOnIt::Everything);
+        watches.add("deployments", RestsOnIt::Everything);
+        time::advance(STUCK_AFTER + Duration::from_secs(1)).await;
+        pods.round();
+        let stuck = watches.stuck().unwrap();
+        assert!(
+            stuck.contains("deployments") && stuck.contains("121 s"),
+            "{stuck}"
+        );
+    }
+}

@@ -1,0 +1,466 @@
+//! The loop around the engine: it reads the load, tells the engine, and carries out the engine's orders.
+//!
+//! Failure mode: while the load cannot be read, nothing is reported to the engine. It then sees replicas without
+//! current metrics, and does not shrink the workload.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ebb_autoscaler_core::{Config, Decision, Settings, Timestamp};
+use ebb_contract::{
+    Pod, Report,
+    doors::{Door, Doors},
+    opt_in,
+};
+use ebb_engine::{
+    Clock, Effect, Engine, Followed, Notice, Order, Owner, PodFacts, Queueing, Scope, ServiceFacts,
+    TargetFacts, TargetKey,
+};
+use tokio::time::{self, Instant, MissedTickBehavior};
+use tracing::{info, warn};
+
+use crate::{
+    host::{Decided, Load, LoadSource, Observer, Phase, ReplicaLoad, ScaleTarget},
+    totals::{Sums, Totals},
+};
+
+/// Readings in one burst window: a burst that begins just after a reading is seen at most a fifth of the window late.
+const READINGS_PER_BURST_WINDOW: u32 = 5;
+/// Time between readings without a burst window: a second's mean enters the windows at most this late.
+const CALM_READING: Duration = Duration::from_millis(200);
+/// Shortest time between readings, however short the burst window is. A reading takes microseconds, and a wake-up costs
+/// more than that.
+const SHORTEST_READING: Duration = Duration::from_millis(10);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Namespace of the run, its kind, and its label for the Service that stands for the proxy.
+const NAMESPACE: &str = "local";
+const KIND: &str = "Command";
+const LABEL: &str = "run";
+/// The host as a sender of reports.
+const SENDER: &str = "this host";
+/// The proxy as an activator.
+const PROXY: &str = "the proxy";
+
+/// The workload of a run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Its name, for people.
+    pub name: String,
+    /// The cluster-wide settings, which here are those of the run.
+    pub config: Config,
+    /// Its annotations. They must be valid.
+    pub annotations: BTreeMap<String, String>,
+    /// What `config` and `annotations` resolve to.
+    pub settings: Settings,
+}
+
+impl Run {
+    /// Returns the name under which the engine knows the workload.
+    #[must_use]
+    pub fn key(&self) -> TargetKey {
+        TargetKey::new("", KIND, NAMESPACE, &self.name)
+    }
+
+    /// Returns the replicas that the run starts with.
+    #[must_use]
+    pub fn initial_replicas(&self) -> u32 {
+        self.settings.initial_scale.max(self.settings.min_scale)
+    }
+
+    /// Returns the run as the object that is scaled. It has just been created, with its initial scale.
+    fn target(&self, now: Timestamp) -> TargetFacts {
+        let mut annotations = self.annotations.clone();
+        // A run has always opted in. Of the two classes that it may ask for, Knative's has no burst window.
+        annotations.insert(opt_in::CLASS_KEY.to_owned(), opt_in::CLASS.to_owned());
+        if self.settings.burst_window.is_zero() {
+            annotations.insert("ebb.dev/burst-window".to_owned(), "0".to_owned());
+        }
+        TargetFacts {
+            key: self.key(),
+            uid: Box::default(),
+            resource_version: Box::default(),
+            replicas: self.initial_replicas(),
+            annotations,
+            labels: self.labels(),
+            oversized: 0,
+            owned: false,
+            created: now.second(),
+        }
+    }
+
+    /// Returns the Service that stands for the proxy. It selects the replicas.
+    fn service(&self) -> ServiceFacts {
+        ServiceFacts {
+            namespace: NAMESPACE.into(),
+            name: PROXY.into(),
+            selector: self.labels(),
+            ports: [(String::new(), None)].into(),
+            ..ServiceFacts::default()
+        }
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        [(LABEL.to_owned(), self.name.clone())].into()
+    }
+
+    fn reading_interval(&self) -> Duration {
+        let burst_window = self.settings.burst_window;
+        if burst_window.is_zero() {
+            CALM_READING
+        } else {
+            (burst_window / READINGS_PER_BURST_WINDOW).max(SHORTEST_READING)
+        }
+    }
+}
+
+/// The engine of a run, shared with those who show its state.
+#[derive(Debug, Clone)]
+pub struct SharedEngine(Arc<Mutex<Engine>>);
+
+impl SharedEngine {
+    /// Runs `read` on the engine.
+    pub fn with<T>(&self, read: impl FnOnce(&Engine) -> T) -> T {
+        read(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Engine> {
+        // Each call of the engine leaves it usable, also one that panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for SharedEngine {
+    fn default() -> Self {
+        let mut engine = Engine::new(Queueing::Proxy);
+        engine.lead(true);
+        Self(Arc::new(Mutex::new(engine)))
+    }
+}
+
+/// The autoscaler of a run.
+#[derive(Debug)]
+pub struct Autoscaler<L, T, O> {
+    run: Run,
+    clock: Clock,
+    engine: SharedEngine,
+    source: L,
+    target: T,
+    observer: O,
+    /// The replicas that the engine knows.
+    known: BTreeMap<u64, Phase>,
+    sums: Sums,
+    /// Effects of the engine that are still to be carried out.
+    open: Vec<Effect>,
+    reading: Trouble,
+    scaling: Trouble,
+}
+
+/// Whether an operation fails at present. Only a change is logged.
+#[derive(Debug, Default)]
+struct Trouble(bool);
+
+impl Trouble {
+    fn begins(&mut self, what: &str) {
+        if !std::mem::replace(&mut self.0, true) {
+            warn!("{what}; trying again");
+        }
+    }
+
+    fn is_over(&mut self, what: &str) {
+        if std::mem::take(&mut self.0) {
+            info!("{what} again");
+        }
+    }
+}
+
+/// The totals at the moments that means are computed from.
+struct Marks {
+    start: Instant,
+    last: Totals,
+    /// At the last decision.
+    decided: Totals,
+    decided_at: Option<Timestamp>,
+    /// When the current second began.
+    second: Totals,
+}
+
+impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
+    /// Creates the autoscaler of a run without replicas. Only this autoscaler changes `engine`.
+    pub fn new(
+        run: Run,
+        engine: SharedEngine,
+        clock: Clock,
+        source: L,
+        target: T,
+        observer: O,
+    ) -> Self {
+        Self {
+            run,
+            clock,
+            engine,
+            source,
+            target,
+            observer,
+            known: BTreeMap::new(),
+            sums: Sums::default(),
+            open: Vec::new(),
+            reading: Trouble::default(),
+            scaling: Trouble::default(),
+        }
+    }
+
+    /// Runs for ever. Dropping the future stops the loop and leaves the replicas as they are.
+    ///
+    /// # Errors
+    ///
+    /// Only if the load cannot be read at the very start; later failures are retried.
+    pub async fn run(mut self) -> Result<(), L::Error> {
+        let start = Instant::now();
+        let first = self.source.load().await?;
+        let totals = Totals::zero(start);
+        let mut marks = Marks {
+            start,
+            last: totals,
+            decided: totals,
+            decided_at: None,
+            second: totals,
+        };
+        self.begin().await;
+        self.tell(&mut marks, &first);
+        let mut due = self.decide(&mut marks).await;
+        let mut tick = time::interval(self.run.reading_interval());
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                () = self.source.woken() => {}
+                _ = tick.tick() => {}
+                () = at(due) => {}
+            }
+            match self.source.load().await {
+                Ok(load) => {
+                    self.reading.is_over("the load can be read");
+                    self.tell(&mut marks, &load);
+                }
+                Err(error) => self
+                    .reading
+                    .begins(&format!("cannot read the load: {error}")),
+            }
+            due = self.decide(&mut marks).await;
+        }
+    }
+
+    /// Tells the engine all that never changes, and starts the first replicas.
+    async fn begin(&mut self) {
+        let now = self.now();
+        {
+            let mut engine = self.engine.lock();
+            engine.configure(now, self.run.config.clone());
+            engine.target_seen(now, self.run.target(now));
+            engine.service_seen(self.run.service());
+            engine.begin(now);
+        }
+        let replicas = self.run.initial_replicas();
+        if replicas > 0 {
+            // The engine orders them again if this fails.
+            let _ = self.start(replicas).await;
+        }
+    }
+
+    /// Tells the engine a reading.
+    fn tell(&mut self, marks: &mut Marks, load: &Load) {
+        let read = Instant::now();
+        let now = self.clock.at(read);
+        marks.last = self.sums.add(read, load);
+        if read.saturating_duration_since(marks.second.at) >= SECOND {
+            self.observer
+                .second(marks.last.concurrency_since(&marks.second));
+            marks.second = marks.last;
+        }
+        let mut engine = self.engine.lock();
+        // A new replica has served nothing before its counter began, so the engine first sees it before it is ready.
+        for replica in &load.replicas {
+            if let Entry::Vacant(new) = self.known.entry(replica.number) {
+                new.insert(Phase::Starting);
+                let starting = pod(&self.run.name, replica.number, Phase::Starting, now);
+                engine.pod_seen(now, starting);
+            }
+        }
+        // Owners come before reports: a report about a pod of an unknown workload is lost.
+        for effect in engine.effects() {
+            match effect {
+                Effect::Follow { namespace, owner } => {
+                    let to = Followed::To(self.run.key());
+                    engine.followed(now, &namespace, &owner, to);
+                }
+                other => self.open.push(other),
+            }
+        }
+        let pods = load.replicas.iter().map(figures).collect();
+        let report = Report {
+            node: SENDER.into(),
+            boot: "".into(),
+            pods,
+        };
+        engine.report(now, Scope::Cluster, SENDER, &report);
+        engine.doors(
+            now,
+            &queue(load, read.saturating_duration_since(marks.start)),
+        );
+        for &ReplicaLoad { number, phase, .. } in &load.replicas {
+            if phase == Phase::Gone {
+                engine.pod_gone(&uid(number));
+                self.known.remove(&number);
+            } else if self.known.insert(number, phase) != Some(phase) {
+                engine.pod_seen(now, pod(&self.run.name, number, phase, now));
+            }
+        }
+    }
+
+    /// Decides if a decision is due, shows each decision and carries out orders. Returns when to call again at the
+    /// latest.
+    async fn decide(&mut self, marks: &mut Marks) -> Option<Instant> {
+        let now = self.now();
+        let due = {
+            let mut engine = self.engine.lock();
+            let due = engine.decide_due(now);
+            self.open.extend(engine.effects());
+            due
+        };
+        self.show(marks);
+        for effect in std::mem::take(&mut self.open) {
+            match effect {
+                Effect::Scale(order) => self.scale(order).await,
+                Effect::Say(notice) => say(&notice),
+                // Answered in `tell`; and no slice names a workload here.
+                Effect::Follow { .. } | Effect::Confirm(_) => {}
+            }
+        }
+        due.map(|due| Instant::now() + due.since(self.now()))
+    }
+
+    /// Shows the last decision, if it has not been shown yet.
+    fn show(&mut self, marks: &mut Marks) {
+        let key = self.run.key();
+        let decision: Option<Decision> = self.engine.with(|engine| engine.decision(&key).copied());
+        let Some(decision) = decision.filter(|it| marks.decided_at != Some(it.at)) else {
+            return;
+        };
+        marks.decided_at = Some(decision.at);
+        let earlier = std::mem::replace(&mut marks.decided, marks.last);
+        self.observer.decided(&Decided {
+            decision: &decision,
+            in_flight: marks.last.in_flight,
+            queued: marks.last.queued,
+            requests: marks.last.requests,
+            concurrency: marks.last.concurrency_since(&earlier),
+        });
+    }
+
+    async fn scale(&mut self, order: Order) {
+        let error = self.start(order.to).await.err();
+        let now = self.now();
+        self.engine.lock().written(now, order, error);
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.at(Instant::now())
+    }
+
+    /// Requests this number of replicas from the host. Returns the error message if that fails.
+    async fn start(&mut self, replicas: u32) -> Result<(), String> {
+        let result = self.target.scale(replicas).await;
+        match &result {
+            Ok(()) => self.scaling.is_over("replicas can be changed"),
+            Err(error) => self
+                .scaling
+                .begins(&format!("cannot scale to {replicas}: {error}")),
+        }
+        result.map_err(|error| error.to_string())
+    }
+}
+
+/// Resolves at an instant; never if there is none.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns a replica as a pod.
+fn pod(run: &str, number: u64, phase: Phase, now: Timestamp) -> PodFacts {
+    PodFacts {
+        uid: uid(number),
+        namespace: NAMESPACE.into(),
+        name: format!("replica {number}").into(),
+        node: Some(SENDER.into()),
+        ready: phase == Phase::Ready,
+        deleting: phase == Phase::Leaving,
+        opted_in: true,
+        owner: Some(Arc::new(Owner {
+            api_version: "v1".into(),
+            kind: KIND.into(),
+            name: run.into(),
+            uid: Box::default(),
+        })),
+        deletion_cost: None,
+        created: now.second(),
+    }
+}
+
+/// Returns the figures of a replica as those of a pod.
+fn figures(replica: &ReplicaLoad) -> Pod<'static> {
+    Pod {
+        uid: uid(replica.number).into_string().into(),
+        since: nanos(replica.since),
+        at: nanos(replica.at),
+        integral: replica.integral,
+        in_flight: replica.in_flight,
+        started: replica.started,
+        opaque: replica.opaque,
+        ..Pod::default()
+    }
+}
+
+/// Returns the queue as the report of an activator. `at`: time since the start of the run.
+fn queue(load: &Load, at: Duration) -> Doors {
+    Doors {
+        activator: PROXY.to_owned(),
+        address: "127.0.0.1".to_owned(),
+        boot: String::new(),
+        leaving: false,
+        doors: vec![Door {
+            namespace: NAMESPACE.to_owned(),
+            service: PROXY.to_owned(),
+            in_path: true,
+            at: nanos(at),
+            held_integral: nanos(load.queue.integral),
+            held: load.queue.now,
+            held_ever: load.queue.total,
+            ..Door::default()
+        }],
+    }
+}
+
+fn uid(replica: u64) -> Box<str> {
+    replica.to_string().into()
+}
+
+/// Nanoseconds; 2^64 ns are 584 years.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn say(notice: &Notice) {
+    match notice.warning {
+        true => warn!("{}", notice.note),
+        false => info!("{}", notice.note),
+    }
+}
+
+#[cfg(test)]
+mod tests;

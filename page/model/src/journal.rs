@@ -1,0 +1,77 @@
+//! The last decisions that differed from the decision before.
+//!
+//! A decision is made every two seconds, and nearly all are the same; people ask what changed, and why. Entries are
+//! kept as data and formatted when they are read.
+
+use std::{collections::VecDeque, mem::discriminant};
+
+use ebb_autoscaler_core::{Decision, Reason};
+
+use crate::json::Line;
+
+/// Most entries: some minutes of an unsteady workload, days of a steady one.
+const KEPT: usize = 16;
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    ready: Option<u32>,
+    desired: Option<u32>,
+    panic_mode: bool,
+    reason: Reason,
+}
+
+/// The entries, newest last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Journal(VecDeque<Entry>);
+
+impl Journal {
+    pub(crate) fn record(&mut self, decision: &Decision, ready: Option<u32>) {
+        let entry = Entry {
+            ready,
+            desired: decision.step.want.or(decision.desired),
+            panic_mode: decision.panic_mode,
+            reason: decision.reason,
+        };
+        if self.0.back().is_some_and(|last| last.says_the_same(&entry)) {
+            return;
+        }
+        if self.0.len() == KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(entry);
+    }
+
+    /// Returns the entries as text, newest first.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        let newest_first = self.0.iter().rev();
+        newest_first
+            .map(|entry| Line {
+                at: seconds(&entry.reason),
+                ready_replicas: entry.ready,
+                desired_replicas: entry.desired,
+                panic_mode: entry.panic_mode,
+                reason: entry.reason.to_string(),
+            })
+            .collect()
+    }
+}
+
+impl Entry {
+    /// True if the entries differ in figures only.
+    fn says_the_same(&self, other: &Self) -> bool {
+        let kind = |entry: &Self| {
+            (
+                entry.desired,
+                entry.panic_mode,
+                discriminant(&entry.reason.basis),
+                entry.reason.bound,
+                entry.reason.to_zero.map(|step| discriminant(&step)),
+            )
+        };
+        kind(self) == kind(other)
+    }
+}
+
+fn seconds(reason: &Reason) -> f64 {
+    reason.at.since_epoch().as_millis() as f64 / 1e3
+}

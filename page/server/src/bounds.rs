@@ -1,0 +1,91 @@
+//! Length limits of the texts and lists of a workload when they are shown.
+//!
+//! Names, annotations and messages of the API server are written by others and may have hundreds of kilobytes. The page
+//! is for people, so long texts and lists are truncated.
+
+use ebb_page_model::{Detail, Workload};
+
+/// Longest text in bytes. A Kubernetes name has at most 253 characters
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>), an explaining sentence fewer than 1
+/// 000.
+const TEXT: usize = 1_000;
+/// Most entries of a list: more than a person reads.
+const LIST: usize = 100;
+
+/// Truncates texts and lists that are too long.
+pub(crate) fn workload(workload: &mut Workload) {
+    for name in [
+        &mut workload.namespace,
+        &mut workload.kind,
+        &mut workload.group,
+        &mut workload.name,
+    ] {
+        text(name);
+    }
+    for reason in [&mut workload.not_scaled, &mut workload.reason] {
+        reason.iter_mut().for_each(text);
+    }
+    for names in [&mut workload.services, &mut workload.without_metrics] {
+        names.truncate(LIST);
+        names.iter_mut().for_each(text);
+    }
+    if let Some(scaled) = &mut workload.scaled {
+        text(&mut scaled.reason);
+        scaled.error.iter_mut().for_each(text);
+    }
+}
+
+/// Truncates texts and lists that are too long.
+pub(crate) fn detail(detail: &mut Detail) {
+    workload(&mut detail.workload);
+    detail.settings.truncate(LIST);
+    for setting in &mut detail.settings {
+        text(&mut setting.value);
+    }
+    for decision in &mut detail.decisions {
+        text(&mut decision.reason);
+    }
+}
+
+fn text(text: &mut String) {
+    if text.len() > TEXT {
+        text.truncate(text.floor_char_boundary(TEXT));
+        text.push('…');
+        text.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t6_what_others_wrote_is_bounded() {
+        let long = "é".repeat(450_000);
+        let mut shown = Workload {
+            name: long.clone(),
+            not_scaled: Some(long.clone()),
+            services: vec![long.clone(); 10_000],
+            ..Workload::default()
+        };
+        workload(&mut shown);
+        assert!(shown.name.ends_with("é…") && shown.name.len() <= TEXT + '…'.len_utf8());
+        let json = serde_json::to_string(&shown).unwrap();
+        assert!(
+            json.len() < (LIST + 5) * (TEXT + 10),
+            "{} bytes",
+            json.len()
+        );
+    }
+
+    #[test]
+    fn t6_what_is_short_stays_as_it_is() {
+        let before = Workload {
+            name: "web".to_owned(),
+            ..Workload::default()
+        };
+        let mut after = before.clone();
+        workload(&mut after);
+        assert_eq!(before, after);
+    }
+}

@@ -1,0 +1,290 @@
+//! Server-sent events: the changes since the last event to a viewer.
+//!
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>. A browser that loses the connection reconnects by
+//! itself and gets everything again: no state is kept for a viewer that is away.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
+
+use ebb_metrics::status::{Answer, stream};
+use ebb_page_model::{Detail, Name, Point, Workload};
+use futures_util::stream as streams;
+use hyper::body::Bytes;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{self, Interval, MissedTickBehavior},
+};
+
+use crate::serve::{Page, Source};
+
+/// Interval of the rounds of a stream. Decisions are made every two seconds, and in a burst at any time.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+/// After so many rounds without a change, a comment line is sent, so that a closed connection is noticed.
+const QUIET_ROUNDS: u32 = 20;
+/// Most workloads in the list: more than a person scrolls through. A stream stores at most a few hundred bytes of each.
+/// `/v1/workloads` returns all of them.
+const LISTED: usize = 10_000;
+/// Workloads that are compared for one event.
+const PIECE: usize = 1_000;
+
+/// A workload in the list.
+#[derive(Serialize)]
+struct Row<'a> {
+    id: String,
+    namespace: &'a str,
+    kind: &'a str,
+    name: &'a str,
+    mode: &'a str,
+    requested_replicas: u32,
+    ready_replicas: Option<u32>,
+    desired_replicas: Option<u32>,
+    /// The average over the panic window, divided by the capacity of the ready pods at target.
+    utilization: Option<f64>,
+    in_flight: u64,
+    queued: u64,
+    panic_mode: bool,
+    pods_without_metrics: usize,
+    needs_attention: bool,
+}
+
+impl<'a> Row<'a> {
+    fn of(workload: &'a Workload) -> Self {
+        let capacity = workload
+            .target
+            .zip(workload.ready_replicas)
+            .map(|(target, ready)| target * f64::from(ready));
+        let used = workload
+            .panic
+            .zip(capacity.filter(|capacity| *capacity > 0.0));
+        Self {
+            id: workload.id().to_string(),
+            namespace: &workload.namespace,
+            kind: &workload.kind,
+            name: &workload.name,
+            mode: &workload.mode,
+            requested_replicas: workload.requested_replicas,
+            ready_replicas: workload.ready_replicas,
+            desired_replicas: workload.desired_replicas,
+            // Rounded to one per cent, so that invisible changes are not sent.
+            utilization: used.map(|(used, capacity)| (used / capacity * 100.0).round() / 100.0),
+            in_flight: workload.in_flight,
+            queued: workload.queued,
+            panic_mode: workload.panic_mode,
+            pods_without_metrics: workload.pods_without_metrics,
+            needs_attention: workload.needs_attention(),
+        }
+    }
+}
+
+/// Streams the list: first all workloads, then the changes. It is sent in pieces, so that no event is longer than a few
+/// hundred kilobytes.
+pub(crate) fn all<S: Source>(page: Page<S>, seat: OwnedSemaphorePermit) -> Answer {
+    let mut list = List {
+        page,
+        told: HashMap::new(),
+        about: Value::Null,
+        round: None,
+    };
+    events(seat, move || Some(list.next()))
+}
+
+/// The state of a list stream: what its viewer has received.
+struct List<S> {
+    page: Page<S>,
+    /// A hash of each sent row, by id.
+    told: HashMap<String, u64>,
+    about: Value,
+    round: Option<Round>,
+}
+
+/// One pass over all workloads, sent in pieces.
+struct Round {
+    workloads: Arc<Vec<Workload>>,
+    /// Workloads compared so far.
+    at: usize,
+    /// Hashes from the previous pass of workloads that this pass has not reached yet.
+    before: HashMap<String, u64>,
+}
+
+impl<S: Source> List<S> {
+    fn next(&mut self) -> Next {
+        loop {
+            let mut round = self.round.take().unwrap_or_else(|| Round {
+                workloads: self.page.workloads(),
+                at: 0,
+                before: mem::take(&mut self.told),
+            });
+            let listed = round.workloads.len().min(LISTED);
+            let unlisted = round.workloads.len() - listed;
+            let end = listed.min(round.at + PIECE);
+            let mut rows = Vec::new();
+            for workload in &round.workloads[round.at..end] {
+                let row = Row::of(workload);
+                let text = serde_json::to_string(&row).unwrap_or_default();
+                let seen = hash(&text);
+                if round.before.remove(&row.id) != Some(seen) {
+                    rows.push(text);
+                }
+                self.told.insert(row.id, seen);
+            }
+            round.at = end;
+            let is_last = end == listed;
+            let gone: Vec<_> = match is_last {
+                true => mem::take(&mut round.before).into_keys().collect(),
+                false => Vec::new(),
+            };
+            if !is_last {
+                self.round = Some(round);
+            }
+            let now = serde_json::to_value(self.page.about()).unwrap_or_default();
+            let is_new = mem::replace(&mut self.about, now) != self.about;
+            if rows.is_empty() && gone.is_empty() && !is_new {
+                match is_last {
+                    true => return Next::Quiet,
+                    false => continue,
+                }
+            }
+            let head = json!({"about": self.about, "gone": gone, "unlisted": unlisted}).to_string();
+            // The rows are already JSON.
+            let head = head.trim_end_matches('}');
+            let data = format!("{head},\"rows\":[{}]}}", rows.join(","));
+            return Next::Tell("rows", data, !is_last);
+        }
+    }
+}
+
+/// Streams one workload: first everything with its last hour, then the changes.
+pub(crate) fn one<S: Source>(page: Page<S>, name: Name, seat: OwnedSemaphorePermit) -> Answer {
+    let mut last: Option<Detail> = None;
+    events(seat, move || {
+        let Some(detail) = page.detail(&name) else {
+            // The workload may be created again with this name.
+            let was = last.take();
+            return Some(match was {
+                Some(_) => Next::Tell("gone", "{}".to_owned(), false),
+                None => Next::Quiet,
+            });
+        };
+        let news = match &last {
+            Some(last) => since(last, &detail),
+            None => serde_json::to_value(&detail).ok(),
+        };
+        let kind = if last.is_some() { "news" } else { "all" };
+        last = Some(detail);
+        Some(match news {
+            Some(news) => Next::Tell(kind, news.to_string(), false),
+            None => Next::Quiet,
+        })
+    })
+}
+
+/// Returns the parts that have changed; `None` if there are none.
+fn since(last: &Detail, now: &Detail) -> Option<Value> {
+    let mut news = serde_json::Map::new();
+    let mut add = |key: &str, value: Result<Value, serde_json::Error>| {
+        news.insert(key.to_owned(), value.unwrap_or_default());
+    };
+    if now.workload != last.workload {
+        add("workload", serde_json::to_value(&now.workload));
+    }
+    if now.settings != last.settings {
+        add("settings", serde_json::to_value(&now.settings));
+    }
+    if now.decisions != last.decisions {
+        add("decisions", serde_json::to_value(&now.decisions));
+    }
+    if now.history.last() != last.history.last() {
+        // The last point that was sent may have changed since.
+        let from = last.history.last().map_or(0, |point| point.t);
+        let new: Vec<&Point> = now.history.iter().filter(|point| point.t >= from).collect();
+        add("history", serde_json::to_value(new));
+    }
+    (!news.is_empty()).then_some(Value::Object(news))
+}
+
+/// The next step of a stream.
+enum Next {
+    /// An event: its kind, its data, and whether another one follows at once.
+    Tell(&'static str, String, bool),
+    /// No event in this round.
+    Quiet,
+}
+
+/// Returns a stream of events that occupies `seat` until its reader is gone. Each round calls `next`; `None` ends the
+/// stream.
+fn events(
+    seat: OwnedSemaphorePermit,
+    next: impl FnMut() -> Option<Next> + Send + Sync + 'static,
+) -> Answer {
+    let mut rounds = time::interval(TELL_EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let state = (rounds, next, QUIET_ROUNDS, false, seat);
+    let chunks = streams::unfold(
+        state,
+        |(mut rounds, mut next, mut quiet, mut more, seat)| async move {
+            loop {
+                if !more {
+                    Interval::tick(&mut rounds).await;
+                }
+                more = false;
+                let text = match next()? {
+                    Next::Tell(kind, data, goes_on) => {
+                        more = goes_on;
+                        format!("event: {kind}\ndata: {data}\n\n")
+                    }
+                    Next::Quiet if quiet == 0 => ": still here\n\n".to_owned(),
+                    Next::Quiet => {
+                        quiet -= 1;
+                        continue;
+                    }
+                };
+                return Some((Bytes::from(text), (rounds, next, QUIET_ROUNDS, more, seat)));
+            }
+        },
+    );
+    stream("text/event-stream", chunks)
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(t: u64, load: f32) -> Point {
+        Point {
+            t,
+            concurrency: load,
+            ..Point::default()
+        }
+    }
+
+    #[test]
+    fn only_what_is_other_is_told() {
+        let last = Detail {
+            history: vec![point(1, 1.0), point(2, 2.0)],
+            ..Detail::default()
+        };
+        assert_eq!(since(&last, &last.clone()), None);
+        let mut now = last.clone();
+        now.history[1].concurrency = 3.0;
+        now.history.push(point(4, 4.0));
+        now.workload.requested_replicas = 7;
+        let news = since(&last, &now).unwrap();
+        let keys: Vec<_> = news.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["history", "workload"]);
+        assert_eq!(news["history"].as_array().unwrap().len(), 2);
+        assert_eq!(news["history"][0]["concurrency"], 3.0);
+    }
+}

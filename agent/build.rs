@@ -7,7 +7,7 @@ use object::{build::elf, elf::SHT_STRTAB};
 
 /// What the object depends on: the kernel side with the crate it shares with us, how it is built,
 /// and the versions of what it is built from.
-const INPUTS: [&str; 3] = ["../ebpf", "../ebpf-build", "../Cargo.lock"];
+const INPUTS: [&str; 2] = ["../ebpf", "../Cargo.lock"];
 
 fn main() -> ExitCode {
     for input in INPUTS {

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     for variable in ["EBB_BPF_TOOLCHAIN", "EBB_CACHE"] {
         println!("cargo:rerun-if-env-changed={variable}");
     }
-    let built = ebb_ebpf_build::build("../ebpf").map_err(Into::into);
+    let built = ebb_ebpf_build::build("../ebpf/programs").map_err(Into::into);
     match built.and_then(|object| stripped(&object)) {
         Ok(object) => {
             println!("cargo:rustc-env=EBB_KERNEL_OBJECT={object}");

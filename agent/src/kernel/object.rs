@@ -1,6 +1,6 @@
 //! The programs of the compiled object: which are attached, and which are called.
 //!
-//! The only list of programs in user space. A program has one name: its function in `ebpf/src/main.rs`, its slot in
+//! The only list of programs in user space. A program has one name: its function in `ebpf/programs/src/main.rs`, its slot in
 //! `ebb_common::abi`, and its row here.
 
 use std::fmt::Write as _;

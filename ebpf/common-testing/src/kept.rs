@@ -1,4 +1,4 @@
-//! The out-of-order buffer, stored and read as in `ebpf/src/out_of_order`.
+//! The out-of-order buffer, stored and read as in `ebpf/programs/src/out_of_order`.
 //!
 //! One connection has all the memory here, so only its own limits apply.
 

@@ -1,9 +1,9 @@
 //! Drives the parsers of `ebb-common` on the host exactly as the kernel programs drive them, and finds in other ways what they
 //! have to count.
 //!
-//! Tests and fuzzers share this driver. [`wire`] follows `ebpf/src/traffic.rs`, `http2.rs` and `sockets.rs`: a change there
-//! belongs here, too. Failure mode: it panics at the first impossible event: a count below zero, a helper called under the lock,
-//! a step too many. Not covered: two CPUs that run at the same time.
+//! Tests and fuzzers share this driver. [`wire`] follows `ebpf/programs/src/traffic.rs`, `http2.rs` and `sockets.rs`: a change
+//! there belongs here, too. Failure mode: it panics at the first impossible event: a count below zero, a helper called under the
+//! lock, a step too many. Not covered: two CPUs that run at the same time.
 
 #![allow(
     clippy::expect_used,

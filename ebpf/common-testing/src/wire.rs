@@ -1,4 +1,4 @@
-//! One connection, with packets handled as in `ebpf/src/{traffic,http2,loops,sockets}.rs`, including the tail calls.
+//! One connection, with packets handled as in `ebpf/programs/src/{traffic,http2,loops,sockets}.rs`, including the tail calls.
 
 use ebb_common::{
     abi::event,

@@ -1,8 +1,8 @@
 //! Arbitrary bytes, in both directions, at any sequence number: nothing panics, the counts are consistent (see
-//! `ebb_common_testing::ledger`) after every step, and nothing stays in flight.
+//! `ebb_parser_testing::ledger`) after every step, and nothing stays in flight.
 
 use ebb_common::direction::{Segment, Side};
-use ebb_common_testing::wire::Wire;
+use ebb_parser_testing::wire::Wire;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::shared::config;

@@ -7,7 +7,7 @@ use ebb_common::{
     direction::{Segment, Side},
     latency::bucket,
 };
-use ebb_common_testing::{ledger::Figures, wire::Wire};
+use ebb_parser_testing::{ledger::Figures, wire::Wire};
 use proptest::prelude::*;
 
 use crate::{

@@ -5,7 +5,7 @@ use ebb_common::{
     conn::state,
     direction::{Side, flag, phase},
 };
-use ebb_common_testing::{
+use ebb_parser_testing::{
     http1::{Framing, framing},
     wire::Wire,
 };

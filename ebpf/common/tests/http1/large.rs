@@ -1,7 +1,7 @@
 //! Packets of thousands of chunks and of pipelined requests.
 
 use ebb_common::{abi::ended, direction::Side, steps};
-use ebb_common_testing::{
+use ebb_parser_testing::{
     exchange::exchange,
     wire::{Kernel, Wire},
 };

@@ -2,7 +2,7 @@
 //!
 //! Every exchange is written once, with its expected counts, and played under every segmentation: the counts must not
 //! depend on TCP's segment boundaries. A generated conversation has its own expected counts, including the integral to the
-//! nanosecond. The driver is `ebb_common_testing`'s.
+//! nanosecond. The driver is `ebb_parser_testing`'s.
 
 #![allow(
     clippy::expect_used,

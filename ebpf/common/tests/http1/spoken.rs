@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ebb_common::abi::ended;
-use ebb_common_testing::EXCLUDED;
+use ebb_parser_testing::EXCLUDED;
 use proptest::{prelude::*, sample::select};
 
 /// One request and its response. Ranges count from the first byte of the message.

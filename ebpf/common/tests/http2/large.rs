@@ -1,7 +1,7 @@
 //! Frames of the largest size, and packets with very many frames.
 
 use ebb_common::{abi::ended, direction::Side, steps};
-use ebb_common_testing::{
+use ebb_parser_testing::{
     http2::{
         PREFACE,
         beside::{Script, play},

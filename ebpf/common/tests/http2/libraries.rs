@@ -1,6 +1,6 @@
 //! The bytes of the `h2` crate's clients and servers: the counts equal the crate's own, under every segmentation.
 
-use ebb_common_testing::{
+use ebb_parser_testing::{
     EXCLUDED,
     http2::{
         beside::play,

@@ -2,7 +2,7 @@
 //!
 //! There are three sources: handwritten frames, each with the expected counts after it; random conversations, compared with
 //! a reader that decodes everything; and the bytes of the `h2` crate's clients and servers, compared with the server's own
-//! count. All are played under every segmentation. The driver is `ebb_common_testing`'s.
+//! count. All are played under every segmentation. The driver is `ebb_parser_testing`'s.
 
 #![allow(
     clippy::expect_used,

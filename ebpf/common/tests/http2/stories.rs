@@ -1,7 +1,7 @@
 //! Unlikely but valid conversations, compared with a reader that decodes everything.
 
 use arbitrary::{Arbitrary as _, Unstructured};
-use ebb_common_testing::{
+use ebb_parser_testing::{
     http2::{beside::play, reader::Broken, story::Story},
     segments::Piece,
 };

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use ebb_common::{direction::Side, out_of_order::PIECES};
-use ebb_common_testing::{exchange::Exchange, http2::PREFACE, segments::Piece, segments::cut};
+use ebb_parser_testing::{exchange::Exchange, http2::PREFACE, segments::Piece, segments::cut};
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::{cases::all, shared::config};

@@ -1,6 +1,6 @@
 //! Shared parts of both parsers' property tests.
 
-use ebb_common_testing::segments::Piece;
+use ebb_parser_testing::segments::Piece;
 use proptest::{
     prelude::*,
     test_runner::{Config, RngSeed},

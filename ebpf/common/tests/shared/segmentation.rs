@@ -1,6 +1,6 @@
 //! Every exchange of the table, under every way to cut, repeat and reorder its bytes.
 
-use ebb_common_testing::{exchange::Exchange, segments::Piece};
+use ebb_parser_testing::{exchange::Exchange, segments::Piece};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},

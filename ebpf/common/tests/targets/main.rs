@@ -7,7 +7,7 @@
 
 use std::{fs, path::Path};
 
-use ebb_common_testing::targets::{ALL, Target};
+use ebb_parser_testing::targets::{ALL, Target};
 
 /// The contents of all files in a folder; empty if there is no folder.
 fn files(dir: &Path) -> Vec<Vec<u8>> {

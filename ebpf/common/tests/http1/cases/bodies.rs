@@ -1,6 +1,6 @@
 //! The end of a body (RFC 9112, section 6.3).
 
-use ebb_common_testing::exchange::{Exchange, exchange};
+use ebb_parser_testing::exchange::{Exchange, exchange};
 
 use super::{GET, OK, pair};
 

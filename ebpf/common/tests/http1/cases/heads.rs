@@ -1,6 +1,6 @@
 //! Heads: their end, their allowed content, and statuses without a body.
 
-use ebb_common_testing::exchange::{Exchange, exchange};
+use ebb_parser_testing::exchange::{Exchange, exchange};
 
 use super::{GET, OK, pair};
 

@@ -8,7 +8,7 @@ mod pipelines;
 mod probes;
 mod tunnels;
 
-use ebb_common_testing::exchange::{Exchange, exchange};
+use ebb_parser_testing::exchange::{Exchange, exchange};
 
 /// The first request of most cases.
 pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -1,6 +1,6 @@
 //! Connections with few requests or none.
 
-use ebb_common_testing::exchange::{Exchange, exchange};
+use ebb_parser_testing::exchange::{Exchange, exchange};
 
 use super::{GET, OK};
 

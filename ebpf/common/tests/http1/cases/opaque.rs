@@ -1,6 +1,6 @@
 //! Unreadable connections: one in flight for the connection's life, reported as opaque.
 
-use ebb_common_testing::exchange::{Exchange, exchange};
+use ebb_parser_testing::exchange::{Exchange, exchange};
 
 use super::{GET, OK};
 

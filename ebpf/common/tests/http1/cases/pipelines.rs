@@ -1,7 +1,7 @@
 //! Several requests before the first response. For the last 64 requests the parser knows which are HEAD, CONNECT or
 //! excluded; a deeper pipeline works only with plain requests.
 
-use ebb_common_testing::exchange::{Exchange, exchange};
+use ebb_parser_testing::exchange::{Exchange, exchange};
 
 use super::{GET, OK};
 

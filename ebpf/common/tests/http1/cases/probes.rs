@@ -1,6 +1,6 @@
 //! Probes and excluded paths: counted as excluded, and nowhere else.
 
-use ebb_common_testing::{
+use ebb_parser_testing::{
     EXCLUDED as PATHS,
     exchange::{Exchange, exchange},
 };

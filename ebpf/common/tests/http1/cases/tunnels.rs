@@ -1,6 +1,6 @@
 //! 101 and CONNECT: one in flight until the connection closes.
 
-use ebb_common_testing::exchange::{Exchange, exchange};
+use ebb_parser_testing::exchange::{Exchange, exchange};
 
 use super::{GET, OK, pair};
 

@@ -1,6 +1,6 @@
 //! The ways in which a connection starts HTTP/2.
 
-use ebb_common_testing::{
+use ebb_parser_testing::{
     exchange::{Exchange, exchange},
     http2::{
         PREFACE,

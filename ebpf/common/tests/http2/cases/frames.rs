@@ -1,6 +1,6 @@
 //! Frames: those that can carry a header block, and those that the parser ignores.
 
-use ebb_common_testing::{
+use ebb_parser_testing::{
     exchange::Exchange,
     http2::{
         frames::{

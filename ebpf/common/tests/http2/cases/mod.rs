@@ -7,7 +7,7 @@ mod probes;
 mod statuses;
 mod streams;
 
-use ebb_common_testing::{
+use ebb_parser_testing::{
     exchange::{Exchange, exchange},
     http2::{
         PREFACE,

@@ -1,7 +1,7 @@
 //! Connections that cannot be followed: one in flight for the connection's life, reported as opaque.
 
 use ebb_common::http2::STREAMS;
-use ebb_common_testing::{
+use ebb_parser_testing::{
     exchange::{Exchange, exchange},
     http2::{
         PREFACE,

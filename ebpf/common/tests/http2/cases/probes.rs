@@ -1,6 +1,6 @@
 //! Probes and excluded paths: counted as excluded, and nowhere else.
 
-use ebb_common_testing::{
+use ebb_parser_testing::{
     EXCLUDED as PATHS,
     exchange::Exchange,
     http2::{
@@ -244,7 +244,7 @@ fn from_the_table() -> Vec<Exchange> {
 /// Events before and after a request is recognized as a probe.
 fn times() -> Vec<Exchange> {
     let probe = request(&[Field::Named(AGENT, "kube-probe/1.30", PLAIN)]);
-    let reset = |stream| ebb_common_testing::http2::frames::reset(stream);
+    let reset = |stream| ebb_parser_testing::http2::frames::reset(stream);
     // A string that continues in another frame is not examined.
     let agent = probe.len() - "kube-probe/1.30".len();
     let mut all: Vec<Exchange> = (0..probe.len())

@@ -1,6 +1,6 @@
 //! The class of a response's status, in every encoding that a server may use.
 
-use ebb_common_testing::{
+use ebb_parser_testing::{
     exchange::Exchange,
     http2::{
         frames::{END_STREAM, headers},

@@ -1,6 +1,6 @@
 //! Streams: when each begins and when it ends.
 
-use ebb_common_testing::{
+use ebb_parser_testing::{
     exchange::Exchange,
     http2::{
         frames::{END_STREAM, data, frame, headers, kind, reset, window_update},

@@ -2,7 +2,7 @@
 
 use std::{env, fs, io, path::PathBuf, process::ExitCode};
 
-use ebb_common_testing::targets::ALL;
+use ebb_parser_testing::targets::ALL;
 
 fn main() -> ExitCode {
     let Some(dir) = env::args_os().nth(1) else {

@@ -19,11 +19,12 @@ use aya_ebpf::{
     },
     programs::SkBuffContext,
 };
-use ebb_common::{
-    abi::{Ends, NO_SLOT, event, ingress},
+use ebb_abi::{NO_SLOT, event, ingress};
+use ebb_parser::{
     attaching::{Beginning, LEAST, LOOK, beginning},
     conn::{Conn, state},
     direction::Side,
+    ends::Ends,
     packet::Meter as _,
 };
 

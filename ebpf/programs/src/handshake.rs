@@ -18,10 +18,11 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_smp_processor_id, bpf_get_socket_cookie},
     programs::{SkBuffContext, SockOpsContext},
 };
-use ebb_common::{
-    abi::{Ends, event, ingress},
+use ebb_abi::{event, ingress};
+use ebb_parser::{
     conn::{Conn, state},
     direction::Side,
+    ends::Ends,
     out_of_order::{
         ADOPTED_PIECES, EARLY_PIECES, EARLY_REACH, EarlyKey, MEANWHILE, PIECE, PIECE_WORDS, Place,
     },
@@ -132,7 +133,7 @@ fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32
 pub fn drain(
     context: &SockOpsContext,
     http1: impl Fn(&mut Work<'_, Conn>),
-    then: impl Fn(&mut Work<'_, ebb_common::http2::Http2>),
+    then: impl Fn(&mut Work<'_, ebb_parser::http2::Http2>),
 ) {
     let Some(socket) = sockets::socket(context) else {
         return;

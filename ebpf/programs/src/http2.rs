@@ -1,8 +1,8 @@
 //! Handles a packet of a connection that speaks HTTP/2, in either direction.
 
 use aya_ebpf::{bindings::bpf_sock, programs::SkBuffContext};
-use ebb_common::{
-    abi::{egress, event, ingress},
+use ebb_abi::{egress, event, ingress};
+use ebb_parser::{
     conn::Conn,
     direction::{Segment, Side, flag},
     http2::{Http2, arrive, comes_early, leave, step},

@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::{SkBuffContext, SockOpsContext},
 };
 use aya_log_ebpf::warn;
-use ebb_common::abi::event;
+use ebb_abi::event;
 
 use crate::{
     maps::{EVENTS, connection},

@@ -7,7 +7,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{helpers::generated::bpf_loop, programs::SkBuffContext};
-use ebb_common::{
+use ebb_parser::{
     conn::Conn,
     direction::{Segment, Side},
     http1, http2,

@@ -41,7 +41,7 @@ use aya_ebpf::{
     macros::{cgroup_skb, cgroup_sock, sock_ops},
     programs::{SkBuffContext, SockContext, SockOpsContext},
 };
-use ebb_common::direction::Side;
+use ebb_parser::direction::Side;
 
 /// Ingress of a pod: packets to its sockets. HTTP/2 is read here too, once a connection speaks it.
 #[cgroup_skb(ingress)]

@@ -1,4 +1,4 @@
-//! The BPF maps. The types of their values are in `ebb_common`.
+//! The BPF maps. The types of their values are in `ebb_abi` if user space uses the map, else in `ebb_parser`.
 
 #[expect(
     deprecated,
@@ -12,13 +12,14 @@ use aya_ebpf::{
     macros::btf_map,
     programs::SkBuffContext,
 };
-use ebb_common::{
-    abi::{
-        Ends, EventCount, Exclusion, MAX_EXCLUSIONS, MAX_PODS, PodCounters, PodRules, egress,
-        event, ingress, sockets,
-    },
+use ebb_abi::{
+    EventCount, Exclusion, MAX_EXCLUSIONS, MAX_PODS, PodCounters, PodRules, egress, event, ingress,
+    sockets,
+};
+use ebb_parser::{
     conn::Conn,
     direction::Side,
+    ends::Ends,
     http2::Http2,
     out_of_order::{EarlyKey, MAX_EARLY_PIECES, MAX_PIECES, Piece, PieceKey, Stash},
 };
@@ -46,7 +47,7 @@ pub static EXCLUSIONS: HashMap<Exclusion, u32, { MAX_EXCLUSIONS as usize }> = Ha
 #[expect(deprecated, reason = "see the import")]
 pub static SLOT: CgroupStorage<u64> = CgroupStorage::new();
 
-/// Counts of rare events, by [`ebb_common::abi::event`].
+/// Counts of rare events, by [`ebb_abi::event`].
 #[btf_map]
 pub static EVENTS: Array<EventCount, { event::KINDS }> = Array::new();
 
@@ -63,16 +64,16 @@ pub static CGROUPS: HashMap<u64, u32, { MAX_PODS as usize }> = HashMap::new();
 #[btf_map]
 pub static INNER: LruHashMap<Ends, u64, 4096> = LruHashMap::new();
 
-/// The ingress programs, by [`ebb_common::abi::ingress`]. Not in one array with the others: since Linux 6.17 all programs of an
-/// array must have the same attach type.
+/// The ingress programs, by [`ebb_abi::ingress`]. Not in one array with the others: since Linux 6.17 all programs of an array
+/// must have the same attach type.
 #[btf_map]
 pub static INGRESS: ProgramArray<{ ingress::PROGRAMS as usize }> = ProgramArray::new();
 
-/// The egress programs, by [`ebb_common::abi::egress`].
+/// The egress programs, by [`ebb_abi::egress`].
 #[btf_map]
 pub static EGRESS: ProgramArray<{ egress::PROGRAMS as usize }> = ProgramArray::new();
 
-/// The programs that `connections` calls, by [`ebb_common::abi::sockets`].
+/// The programs that `connections` calls, by [`ebb_abi::sockets`].
 #[btf_map]
 pub static SOCKETS: ProgramArray<{ sockets::PROGRAMS as usize }> = ProgramArray::new();
 

@@ -9,10 +9,9 @@ use aya_ebpf::{
     helpers::generated::{bpf_ktime_get_ns, bpf_spin_lock, bpf_spin_unlock},
     programs::SkBuffContext,
 };
-use ebb_common::{
-    abi::{ADDED, MAX_PODS, NO_MARK, PodCounters, Sums, ended::WAYS},
+use ebb_abi::{ADDED, MAX_PODS, NO_MARK, PodCounters, Sums, ended::WAYS, latency::BUCKETS};
+use ebb_parser::{
     conn::Lock,
-    latency::BUCKETS,
     packet::{Gauge, Meter},
 };
 

@@ -5,9 +5,10 @@ use core::arch::asm;
 use aya_ebpf::{
     bindings::bpf_sock, helpers::generated::bpf_skb_load_bytes, programs::SkBuffContext,
 };
-use ebb_common::{
-    abi::{Ends, Exclusion},
+use ebb_abi::Exclusion;
+use ebb_parser::{
     direction::Segment,
+    ends::Ends,
     packet::Packet,
     window::{CARRY, LOAD, WORDS, Window},
 };

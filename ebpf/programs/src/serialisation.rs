@@ -1,15 +1,12 @@
-//! Ingress serialisation of packets: one CPU at a time reads the ingress of a connection, see [`ebb_common::serialisation`].
+//! Ingress serialisation of packets: one CPU at a time reads the ingress of a connection, see [`ebb_parser::serialisation`].
 //!
 //! State that must survive a tail call is in the packet's control block (`cb` of `struct __sk_buff`). The control block is zero
 //! when the first program of a packet begins, and the kernel restores it after the last one (`bpf_prog_run_save_cb` in
 //! include/linux/filter.h).
 
 use aya_ebpf::programs::SkBuffContext;
-use ebb_common::{
-    abi::{event, ingress},
-    conn::Conn,
-    direction::Side,
-};
+use ebb_abi::{event, ingress};
+use ebb_parser::{conn::Conn, direction::Side};
 
 use crate::{maps::go_on_in, meter::Pod};
 

@@ -4,13 +4,14 @@ use aya_ebpf::{
     bindings::bpf_sock,
     programs::{SockContext, SockOpsContext},
 };
-use ebb_common::{
-    abi::{
-        Ends, NO_SLOT, PodRules, event,
-        sockets::{HANDSHAKE_READ_LOOP, LOG_SOCK_OPS},
-    },
+use ebb_abi::{
+    NO_SLOT, PodRules, event,
+    sockets::{HANDSHAKE_READ_LOOP, LOG_SOCK_OPS},
+};
+use ebb_parser::{
     conn::{Conn, state},
     direction::flag,
+    ends::Ends,
     http1::last_byte,
     http2::Http2,
     out_of_order::Stash,

@@ -1,8 +1,8 @@
 //! Handles a packet of a counted connection, in either direction.
 
 use aya_ebpf::programs::SkBuffContext;
-use ebb_common::{
-    abi::{egress, ingress},
+use ebb_abi::{egress, ingress};
+use ebb_parser::{
     conn::{Conn, state},
     direction::{Direction, Segment, Side, flag},
     http1::{arrive, comes_early, last_byte, leave, step},

@@ -2,10 +2,8 @@
 
 use std::{fmt::Debug, ops::Range};
 
-use ebb_common::{
-    abi::ended,
-    direction::{Segment, Side},
-};
+use ebb_abi::ended;
+use ebb_parser::direction::{Segment, Side};
 
 use crate::{
     ledger::Figures,

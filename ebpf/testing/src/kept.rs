@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 
-use ebb_common::{
-    abi::{Exclusion, event},
+use ebb_abi::{Exclusion, event};
+use ebb_parser::{
     conn::state,
     direction::{Direction, Segment, Side, flag},
     http1,

@@ -5,10 +5,9 @@
 
 use std::{cell::Cell, fmt};
 
-use ebb_common::{
-    abi::{ended, event},
+use ebb_abi::{ended, event, latency::BUCKETS};
+use ebb_parser::{
     conn::Lock,
-    latency::BUCKETS,
     packet::{Gauge, Meter},
 };
 

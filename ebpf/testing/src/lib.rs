@@ -1,4 +1,4 @@
-//! Drives the parsers of `ebb-common` on the host exactly as the kernel programs drive them, and finds in other ways what they
+//! Drives the parsers of `ebb-parser` on the host exactly as the kernel programs drive them, and finds in other ways what they
 //! have to count.
 //!
 //! Tests and fuzzers share this driver. [`wire`] follows `ebpf/programs/src/traffic.rs`, `http2.rs` and `sockets.rs`: a change

@@ -1,7 +1,7 @@
 //! A packet in memory, and the rules of the pod that all tests use.
 
-use ebb_common::{
-    abi::{Exclusion, HUFFMAN, MAX_EXCLUDED_PATH},
+use ebb_abi::{Exclusion, HUFFMAN, MAX_EXCLUDED_PATH};
+use ebb_parser::{
     packet::Packet,
     window::{CARRY, LOAD, Window},
 };

@@ -1,7 +1,7 @@
 //! One connection, with packets handled as in `ebpf/programs/src/{traffic,http2,loops,sockets}.rs`, including the tail calls.
 
-use ebb_common::{
-    abi::event,
+use ebb_abi::event;
+use ebb_parser::{
     conn::{Conn, state},
     direction::{Direction, Segment, Side, flag},
     http1,

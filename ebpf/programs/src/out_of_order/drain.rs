@@ -7,8 +7,8 @@ use aya_ebpf::{
     helpers::generated::{bpf_loop, bpf_tcp_sock},
     programs::SkBuffContext,
 };
-use ebb_common::{
-    abi::{PodRules, event, ingress},
+use ebb_abi::{PodRules, event, ingress};
+use ebb_parser::{
     conn::{Conn, state},
     direction::{Direction, Segment, Side, flag},
     http1,

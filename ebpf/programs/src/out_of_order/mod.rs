@@ -1,4 +1,4 @@
-//! The out-of-order buffer: segments that cannot be read yet, and are read later (see [`ebb_common::out_of_order`]).
+//! The out-of-order buffer: segments that cannot be read yet, and are read later (see [`ebb_parser::out_of_order`]).
 //!
 //! Ingress only. Egress is seen in order, one packet at a time; a retransmission repeats that order.
 

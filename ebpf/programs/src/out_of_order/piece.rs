@@ -3,8 +3,8 @@
 use core::arch::asm;
 
 use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_skb_load_bytes, programs::SkBuffContext};
-use ebb_common::{
-    abi::{Exclusion, PodRules},
+use ebb_abi::{Exclusion, PodRules};
+use ebb_parser::{
     out_of_order::{PIECE, PIECE_WORDS, Piece, PieceKey, Stash},
     packet::Packet,
     window::{CARRY, LOAD, Window},

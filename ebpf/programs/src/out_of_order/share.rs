@@ -3,7 +3,8 @@
 //! The counts are atomic adds, and are read before a piece is taken. So CPUs that read them at once may each take one piece more
 //! than the share: a few pieces, which the next check counts.
 
-use ebb_common::{abi::NO_SLOT, out_of_order::share_has_room};
+use ebb_abi::NO_SLOT;
+use ebb_parser::out_of_order::share_has_room;
 
 use crate::{
     maps::PODS,

@@ -4,8 +4,8 @@ use aya_ebpf::{
     EbpfContext as _, bindings::BPF_NOEXIST, helpers::generated::bpf_get_socket_cookie,
     programs::SkBuffContext,
 };
-use ebb_common::{
-    abi::{event, ingress},
+use ebb_abi::{event, ingress};
+use ebb_parser::{
     conn::{Conn, state},
     direction::{Segment, Side},
     out_of_order::{PIECE, PIECES, PieceKey, Place, Stash},

@@ -1,6 +1,6 @@
 //! Plays a conversation to the parser and to the [`Reader`], side by side.
 
-use ebb_common::direction::Side;
+use ebb_parser::direction::Side;
 
 use super::reader::{Broken, Reader};
 use crate::{

@@ -11,7 +11,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use ebb_common::{abi::ended, direction::Side};
+use ebb_abi::ended;
+use ebb_parser::direction::Side;
 use h2::{Reason, RecvStream, SendStream, client, server};
 use http::{HeaderMap, Request, Response};
 use tokio::{

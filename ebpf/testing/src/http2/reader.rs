@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 
-use ebb_common::{abi::ended, direction::Side, latency::bucket};
+use ebb_abi::{ended, latency::bucket};
+use ebb_parser::direction::Side;
 use loona_hpack::Decoder;
 
 use super::{

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use arbitrary::{Arbitrary, Unstructured};
-use ebb_common::direction::Side;
+use ebb_parser::direction::Side;
 
 use super::{
     PREFACE,

@@ -1,6 +1,6 @@
 //! Packets of both directions, encoded in a fuzzer's bytes: two bytes describe a packet, its payload follows.
 
-use ebb_common::direction::Side;
+use ebb_parser::direction::Side;
 
 /// A packet.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,10 +5,8 @@
 
 use std::ops::Range;
 
-use ebb_common::{
-    abi::ended,
-    direction::{Segment, Side},
-};
+use ebb_abi::ended;
+use ebb_parser::direction::{Segment, Side};
 
 use super::{
     Target,

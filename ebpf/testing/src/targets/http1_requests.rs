@@ -32,7 +32,7 @@ fn run(bytes: &[u8]) {
     }
     let (begun, end) = requests(stream);
     // Bytes that cannot be followed make the connection opaque, and are never guessed.
-    if end != End::Unknown && whole.ended[ebb_common::abi::ended::OPAQUE] == 0 {
+    if end != End::Unknown && whole.ended[ebb_abi::ended::OPAQUE] == 0 {
         assert_eq!(whole.started, begun, "{end:?}");
     }
 }

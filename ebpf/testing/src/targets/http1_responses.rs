@@ -1,7 +1,7 @@
 //! Any bytes from a server, read as HTTP/1 responses: as many must end, and with the same statuses, as `httparse` says, however
 //! the bytes are cut.
 
-use ebb_common::abi::ended;
+use ebb_abi::ended;
 
 use super::Target;
 use crate::{

@@ -1,7 +1,7 @@
 //! Any bytes of both sides after the beginning of HTTP/2: counted as by the reader that decodes everything, as long as a peer
 //! could send them; and counted the same however they are cut.
 
-use ebb_common::direction::Side;
+use ebb_parser::direction::Side;
 
 use super::{
     Target,

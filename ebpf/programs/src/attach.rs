@@ -9,7 +9,7 @@
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{
-        BPF_F_CURRENT_NETNS, bpf_sock, bpf_sock_tuple,
+        BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, bpf_sock, bpf_sock_tuple,
         bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as Ipv4,
         bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as Ipv6,
     },
@@ -34,7 +34,6 @@ use crate::{
     segment::{Header, ends},
     serialisation,
     sockets::serves,
-    traffic::TCP_LISTEN,
 };
 
 /// Greatest depth of a pod's cgroup that is looked at. Kubelet's are at 3 or 4, those of a node in a container somewhat deeper.
@@ -198,7 +197,7 @@ fn listens(context: &SkBuffContext, here: &Ends) -> bool {
     };
     look_up(context, &nobody, |socket| {
         // SAFETY: a field that every socket has.
-        unsafe { (*socket).state == TCP_LISTEN }
+        unsafe { (*socket).state == BPF_TCP_LISTEN }
     })
 }
 

@@ -14,7 +14,7 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_ANY, BPF_NOEXIST},
+    bindings::{BPF_ANY, BPF_NOEXIST, BPF_TCP_LISTEN},
     helpers::generated::{bpf_get_smp_processor_id, bpf_get_socket_cookie},
     programs::{SkBuffContext, SockOpsContext},
 };
@@ -35,7 +35,6 @@ use crate::{
     out_of_order::{self, Share, Work},
     segment::{Header, ends},
     serialisation, sockets,
-    traffic::TCP_LISTEN,
 };
 
 /// Index of the word in which a piece holds its sequence number and length. The parsers read no data from this word.
@@ -51,7 +50,7 @@ pub fn store_packet(context: &SkBuffContext) {
         return;
     };
     // SAFETY: a field that every socket has.
-    if unsafe { (*header.socket).state } == TCP_LISTEN {
+    if unsafe { (*header.socket).state } == BPF_TCP_LISTEN {
         store(context, &header, first_of(ends), BPF_ANY);
         return;
     }

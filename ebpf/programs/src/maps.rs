@@ -6,7 +6,7 @@
 )]
 use aya_ebpf::btf_maps::CgroupStorage;
 use aya_ebpf::{
-    bindings::bpf_sock,
+    bindings::{BPF_F_MMAPABLE, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
     btf_maps::{Array, HashMap, LruHashMap, ProgramArray, RingBuf, SkStorage},
     helpers::generated::bpf_sk_storage_get,
     macros::btf_map,
@@ -24,15 +24,15 @@ use ebb_parser::{
     out_of_order::{EarlyKey, MAX_EARLY_PIECES, MAX_PIECES, Piece, PieceKey, Stash},
 };
 
-/// Error of an insertion: the key is already in the map. `-EEXIST` of include/uapi/asm-generic/errno-base.h.
+/// Error of an insertion: the key is already in the map. `-EEXIST` of include/uapi/asm-generic/errno-base.h, which aya's bindings
+/// do not have.
 pub const EEXIST: i32 = -17;
 
-/// `BPF_F_MMAPABLE`: user space maps the counters into its memory and reads them without a system call. Linux 5.5.
-const MMAPABLE: usize = 1 << 10;
-
-/// The counters of each pod, by slot.
+/// The counters of each pod, by slot. User space maps them into its memory and reads them without a system call
+/// (`BPF_F_MMAPABLE`, Linux 5.5).
 #[btf_map]
-pub static PODS: Array<PodCounters, { MAX_PODS as usize }, MMAPABLE> = Array::new();
+pub static PODS: Array<PodCounters, { MAX_PODS as usize }, { BPF_F_MMAPABLE as usize }> =
+    Array::new();
 
 /// The rules of each pod, by slot.
 #[btf_map]
@@ -94,9 +94,6 @@ static HTTP2: SkStorage<Http2> = SkStorage::new();
 #[btf_map]
 static NOT_COUNTED: SkStorage<u32> = SkStorage::new();
 
-/// `BPF_SK_STORAGE_GET_F_CREATE` of include/uapi/linux/bpf.h.
-const CREATE: u64 = 1;
-
 /// The out-of-order buffer of each connection that has used one: which pieces it holds.
 #[btf_map]
 static STASH: SkStorage<Stash> = SkStorage::new();
@@ -152,19 +149,25 @@ pub fn make_http2(socket: *mut bpf_sock) -> Option<*mut Http2> {
 /// one (`BPF_NOEXIST` in net/core/bpf_sk_storage.c); by then the storage exists.
 #[inline(always)]
 fn create<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock) -> Option<*mut T> {
-    match storage(map, socket, CREATE) {
+    match storage(map, socket, BPF_SK_STORAGE_GET_F_CREATE) {
         Some(made) => Some(made),
         None => storage(map, socket, 0),
     }
 }
 
 #[inline(always)]
-fn storage<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock, flags: u64) -> Option<*mut T> {
+fn storage<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock, flags: u32) -> Option<*mut T> {
     // The typed getters of aya take a sock_addr context only.
     let map = core::ptr::from_ref(map).cast_mut();
     // SAFETY: the verifier checks the socket and the map.
-    let pointer =
-        unsafe { bpf_sk_storage_get(map.cast(), socket.cast(), core::ptr::null_mut(), flags) };
+    let pointer = unsafe {
+        bpf_sk_storage_get(
+            map.cast(),
+            socket.cast(),
+            core::ptr::null_mut(),
+            u64::from(flags),
+        )
+    };
     if pointer.is_null() {
         None
     } else {

@@ -15,13 +15,60 @@ use ebb_parser::{
 
 use crate::maps::{EXCLUSIONS, RULES};
 
-// include/uapi/linux/in.h and in6.h
+// include/uapi/linux/in.h and in6.h, which aya's bindings do not have
 const TCP: u8 = 6;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const DESTINATION: u8 = 60;
 
-const IPV6_HEADER: u32 = 40;
+/// Offset in an IP header of the byte whose upper half is the version.
+const VERSION: usize = 0;
+
+/// Offsets in an IPv4 header, in bytes (RFC 791, section 3.1).
+mod ipv4 {
+    /// The protocol of the payload.
+    pub(super) const PROTOCOL: usize = 9;
+    /// The source address; the destination address follows it.
+    pub(super) const ADDRESSES: usize = 12;
+    /// The end of a header without options.
+    pub(super) const END: usize = 20;
+}
+
+/// Offsets in an IPv6 header, in bytes (RFC 8200, section 3).
+mod ipv6 {
+    /// The type of the next header.
+    pub(super) const NEXT_HEADER: usize = 6;
+    /// The source address.
+    pub(super) const SOURCE: usize = 8;
+    /// The destination address.
+    pub(super) const DESTINATION: usize = 24;
+    /// The end of the header.
+    pub(super) const END: usize = 40;
+}
+
+/// Offsets in an IPv6 extension header, in bytes (RFC 8200, section 4).
+mod extension {
+    /// The type of the next header.
+    pub(super) const NEXT_HEADER: usize = 0;
+    /// The length of this header, in units of [`UNIT`], the first unit not included.
+    pub(super) const LENGTH: usize = 1;
+    /// Unit of the length: 8 bytes. No header is shorter.
+    pub(super) const UNIT: u32 = 8;
+}
+
+/// Offsets in a TCP header, in bytes (RFC 9293, section 3.1).
+mod tcp {
+    /// The source port; the destination port follows it.
+    pub(super) const PORTS: usize = 0;
+    /// The sequence number.
+    pub(super) const SEQUENCE: usize = 4;
+    /// The upper half of the byte: the length of the header, in words of 4 bytes.
+    pub(super) const DATA_OFFSET: usize = 12;
+    /// The flags.
+    pub(super) const FLAGS: usize = 13;
+    /// The end of a header without options.
+    pub(super) const END: usize = 20;
+}
 
 /// Number of IPv6 extension headers that are skipped. The kernel itself adds one to a packet longer than 64 KiB (BIG TCP,
 /// `ip6_xmit` in net/ipv6/ip6_output.c).
@@ -49,44 +96,46 @@ impl Header {
         unsafe {
             let data = (*skb).data as usize;
             let end = (*skb).data_end as usize;
-            if data + 20 > end {
+            if data + ipv4::END > end {
                 return None;
             }
-            let version = *(data as *const u8);
+            let version = *((data + VERSION) as *const u8);
             let network = if version >> 4 == 4 {
-                if *((data + 9) as *const u8) != TCP {
+                if *((data + ipv4::PROTOCOL) as *const u8) != TCP {
                     return None;
                 }
                 u32::from(version & 15) * 4
             } else {
-                if data + IPV6_HEADER as usize > end {
+                if data + ipv6::END > end {
                     return None;
                 }
-                let mut next = *((data + 6) as *const u8);
-                let mut network = IPV6_HEADER;
+                let mut next = *((data + ipv6::NEXT_HEADER) as *const u8);
+                let mut network = ipv6::END as u32;
                 for _ in 0..EXTENSIONS {
                     if !matches!(next, HOP_BY_HOP | ROUTING | DESTINATION) {
                         break;
                     }
-                    let extension = data + network as usize;
-                    if extension + 8 > end {
+                    let header = data + network as usize;
+                    if header + extension::UNIT as usize > end {
                         return None;
                     }
-                    next = *(extension as *const u8);
-                    network += (u32::from(*((extension + 1) as *const u8)) + 1) * 8;
+                    next = *((header + extension::NEXT_HEADER) as *const u8);
+                    let units = u32::from(*((header + extension::LENGTH) as *const u8)) + 1;
+                    network += units * extension::UNIT;
                 }
                 if next != TCP {
                     return None;
                 }
                 network
             };
-            let tcp = data + network as usize;
-            if tcp + 20 > end {
+            let transport = data + network as usize;
+            if transport + tcp::END > end {
                 return None;
             }
-            let first = u32::from_be(*((tcp + 4) as *const u32));
-            let offset = network + u32::from(*((tcp + 12) as *const u8) >> 4) * 4;
-            let flags = u32::from(*((tcp + 13) as *const u8));
+            let first = u32::from_be(*((transport + tcp::SEQUENCE) as *const u32));
+            let words = u32::from(*((transport + tcp::DATA_OFFSET) as *const u8) >> 4);
+            let offset = network + words * 4;
+            let flags = u32::from(*((transport + tcp::FLAGS) as *const u8));
             // The length is taken from the context: in a GSO packet the length in the IP header may be 0.
             let length = (*skb).len.wrapping_sub(offset);
             let socket = (*skb).__bindgen_anon_2.sk;
@@ -111,16 +160,17 @@ impl Header {
 #[inline(always)]
 pub fn ends(context: &SkBuffContext, header: &Header) -> Option<Ends> {
     let mapped = |address| [0, 0, u32::to_be(0xffff), address];
-    let version: u8 = context.load(0).ok()?;
+    let version: u8 = context.load(VERSION).ok()?;
     let (remote, local) = if version >> 4 == 4 {
-        let [from, to]: [u32; 2] = context.load(12).ok()?;
+        let [from, to]: [u32; 2] = context.load(ipv4::ADDRESSES).ok()?;
         (mapped(from), mapped(to))
     } else {
-        let from: [u32; 4] = context.load(8).ok()?;
-        let to: [u32; 4] = context.load(24).ok()?;
+        let from: [u32; 4] = context.load(ipv6::SOURCE).ok()?;
+        let to: [u32; 4] = context.load(ipv6::DESTINATION).ok()?;
         (from, to)
     };
-    let [remote_port, local_port]: [u16; 2] = context.load(header.transport as usize).ok()?;
+    let [remote_port, local_port]: [u16; 2] =
+        context.load(header.transport as usize + tcp::PORTS).ok()?;
     Some(Ends {
         local,
         remote,

@@ -1,7 +1,10 @@
 //! Handles connections that open and close.
 
 use aya_ebpf::{
-    bindings::bpf_sock,
+    bindings::{
+        BPF_ANY, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
+        BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_TCP_CLOSE, bpf_sock,
+    },
     programs::{SockContext, SockOpsContext},
 };
 use ebb_abi::{
@@ -27,21 +30,16 @@ use crate::{
     out_of_order,
 };
 
-// include/uapi/linux/bpf.h
-const ACTIVE_ESTABLISHED: u32 = 4; // BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB
-const PASSIVE_ESTABLISHED: u32 = 5; // BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB
-const STATE_CHANGED: u32 = 10; // BPF_SOCK_OPS_STATE_CB
-const CALL_ON_STATE: i32 = 1 << 2; // BPF_SOCK_OPS_STATE_CB_FLAG
-const TCP_CLOSE: u32 = 7; // BPF_TCP_CLOSE
+/// The address family of IPv4: `AF_INET` of include/linux/socket.h, which aya's bindings do not have.
 const AF_INET: u32 = 2;
 
 /// Handles one event of a socket in the pod's cgroup.
 #[inline(always)]
 pub fn run(context: &SockOpsContext) {
     match context.op() {
-        ACTIVE_ESTABLISHED => opened_from_here(context),
-        PASSIVE_ESTABLISHED => accepted(context),
-        STATE_CHANGED if context.arg(1) == TCP_CLOSE => closed(context),
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => opened_from_here(context),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted(context),
+        BPF_SOCK_OPS_STATE_CB if context.arg(1) == BPF_TCP_CLOSE => closed(context),
         _ => {}
     }
 }
@@ -103,7 +101,7 @@ pub fn ends(context: &SockOpsContext) -> Ends {
 fn opened_from_here(context: &SockOpsContext) {
     let slot = slot();
     if slot != NO_SLOT {
-        let _ = INNER.insert(ends(context), u64::from(slot), 0);
+        let _ = INNER.insert(ends(context), u64::from(slot), u64::from(BPF_ANY));
     }
 }
 
@@ -160,7 +158,10 @@ fn accepted(context: &SockOpsContext) {
     // SAFETY: fresh socket storage; the packet programs do not find the connection before it is open.
     let connection = unsafe { &mut *connection };
     connection.open_at(slot, next_in, next_out);
-    if context.set_cb_flags(CALL_ON_STATE).is_ok() {
+    if context
+        .set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32)
+        .is_ok()
+    {
         pod.opened();
     }
     if EARLY.get_ptr(handshake::first_of(here)).is_some()

@@ -1,6 +1,9 @@
 //! Handles a packet of a counted connection, in either direction.
 
-use aya_ebpf::programs::SkBuffContext;
+use aya_ebpf::{
+    bindings::{BPF_TCP_ESTABLISHED, BPF_TCP_LISTEN, BPF_TCP_SYN_RECV},
+    programs::SkBuffContext,
+};
 use ebb_abi::{egress, ingress};
 use ebb_parser::{
     conn::{Conn, state},
@@ -17,12 +20,6 @@ use crate::{
     segment::{Header, Ruled},
     serialisation,
 };
-
-// include/uapi/linux/bpf.h
-const TCP_ESTABLISHED: u32 = 1; // BPF_TCP_ESTABLISHED
-const TCP_SYN_RECV: u32 = 3; // BPF_TCP_SYN_RECV
-/// State of a listening socket.
-pub const TCP_LISTEN: u32 = 10; // BPF_TCP_LISTEN
 
 /// Counts the requests that a packet begins or ends. `steps` parses the segment and returns whether more of it is left to read.
 /// `speaks_http2` handles a packet of a connection that speaks HTTP/2.
@@ -43,8 +40,10 @@ pub fn run(
         if side == Side::Requests {
             // SAFETY: a field that every socket has.
             match unsafe { (*header.socket).state } {
-                TCP_LISTEN | TCP_SYN_RECV => go_on_in(context, side, ingress::HANDSHAKE_STORE),
-                TCP_ESTABLISHED => go_on_in(context, side, ingress::ATTACH_MID_STREAM),
+                BPF_TCP_LISTEN | BPF_TCP_SYN_RECV => {
+                    go_on_in(context, side, ingress::HANDSHAKE_STORE)
+                }
+                BPF_TCP_ESTABLISHED => go_on_in(context, side, ingress::ATTACH_MID_STREAM),
                 _ => {}
             }
         }

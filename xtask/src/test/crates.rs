@@ -18,11 +18,18 @@ struct Rule {
     reason: &'static str,
 }
 
-const RULES: &[Rule] = &[Rule {
-    package: "ebb-agent",
-    forbidden: &["ebb-parser"],
-    reason: "the agent links the ABI only",
-}];
+const RULES: &[Rule] = &[
+    Rule {
+        package: "ebb-agent",
+        forbidden: &["ebb-parser"],
+        reason: "the agent links the ABI only",
+    },
+    Rule {
+        package: "ebb-engine",
+        forbidden: &["tokio", "hyper", "kube"],
+        reason: "the engine does no I/O",
+    },
+];
 
 /// Checks all rules; each rule counts as one test.
 pub(super) fn check(workspace: &Workspace) -> Result<Counts> {

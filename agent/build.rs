@@ -7,7 +7,7 @@ use object::{build::elf, elf::SHT_STRTAB};
 
 /// What the object depends on: the kernel side with the crate it shares with us, how it is built,
 /// and the versions of what it is built from.
-const INPUTS: [&str; 3] = ["../ebpf", "../ebpf-build", "../Cargo.lock"];
+const INPUTS: [&str; 2] = ["../ebpf", "../Cargo.lock"];
 
 fn main() -> ExitCode {
     for input in INPUTS {
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     for variable in ["EBB_BPF_TOOLCHAIN", "EBB_CACHE"] {
         println!("cargo:rerun-if-env-changed={variable}");
     }
-    let built = ebb_ebpf_build::build("../ebpf").map_err(Into::into);
+    let built = ebb_ebpf_build::build("../ebpf/programs").map_err(Into::into);
     match built.and_then(|object| stripped(&object)) {
         Ok(object) => {
             println!("cargo:rustc-env=EBB_KERNEL_OBJECT={object}");

@@ -1,6 +1,6 @@
 //! The activity of one pod between two readings.
 
-use ebb_common::latency::{BUCKETS, lower};
+use ebb_abi::latency::{BUCKETS, lower};
 
 use crate::Reading;
 
@@ -149,8 +149,8 @@ mod tests {
             latency: [0; BUCKETS],
         };
         assert_eq!(interval.percentile(0.5), None);
-        interval.latency[ebb_common::latency::bucket(100_000_000)] = 99;
-        interval.latency[ebb_common::latency::bucket(900_000_000)] = 1;
+        interval.latency[ebb_abi::latency::bucket(100_000_000)] = 99;
+        interval.latency[ebb_abi::latency::bucket(900_000_000)] = 1;
         let (half, nearly_all) = (
             interval.percentile(0.5).unwrap(),
             interval.percentile(0.999).unwrap(),

@@ -10,10 +10,7 @@ use std::{
 };
 
 use aya::maps::MapData;
-use ebb_common::{
-    abi::{MAX_PODS, PodCounters, Sums, ended},
-    latency::BUCKETS,
-};
+use ebb_abi::{MAX_PODS, PodCounters, Sums, ended, latency::BUCKETS};
 use memmap2::{MmapOptions, MmapRaw};
 
 use crate::CounterError;

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use ebb_common::{
-    abi::{PodCounters, ended},
-    latency::BUCKETS,
-};
+use ebb_abi::{PodCounters, ended, latency::BUCKETS};
 
 /// The cumulative figures of one pod since it was attached.
 #[derive(Clone, Debug)]
@@ -32,7 +29,7 @@ pub struct Reading {
     pub connections: u64,
     /// Completed requests by status class, 1xx to 5xx.
     pub status: [u64; 5],
-    /// Ended requests by their time in flight; the buckets are those of [`ebb_common::latency`].
+    /// Ended requests by their time in flight; the buckets are those of [`ebb_abi::latency`].
     pub latency: [u64; BUCKETS],
     /// Integral of "in flight" over time since the pod was attached, in request-nanoseconds; wraps.
     pub integral: u64,
@@ -111,7 +108,7 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
-    use ebb_common::abi::Sums;
+    use ebb_abi::Sums;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! The counting rules of a pod: its ports and its excluded paths.
 
-use ebb_common::abi::{Exclusion, HUFFMAN, MAX_EXCLUDED_PATH, MAX_PORTS, PodRules};
+use ebb_abi::{Exclusion, HUFFMAN, MAX_EXCLUDED_PATH, MAX_PORTS, PodRules};
 
 /// The counting rules of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

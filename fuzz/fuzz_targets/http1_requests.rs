@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(
-    |bytes: &[u8]| (ebb_common_testing::targets::named("http1_requests").run)(bytes)
+    |bytes: &[u8]| (ebb_parser_testing::targets::named("http1_requests").run)(bytes)
 );

@@ -1,6 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (ebb_common_testing::targets::named(
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (ebb_parser_testing::targets::named(
     "http2_conversation"
 )
 .run)(bytes));

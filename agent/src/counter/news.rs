@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use aya::maps::{Array, MapData, RingBuf};
 use aya_log::EbpfLogger;
-use ebb_common::abi::{EventCount, NO_SLOT, event};
+use ebb_abi::{EventCount, NO_SLOT, event};
 use tracing_log::LogTracer;
 
 use super::{Counter, PodId};

@@ -6,7 +6,7 @@
 )]
 use aya::maps::CgroupStorage;
 use aya::maps::{Array, CgroupStorageKey, HashMap};
-use ebb_common::abi::{Exclusion, MAX_PODS, NO_SLOT, PodCounters, PodRules};
+use ebb_abi::{Exclusion, MAX_PODS, NO_SLOT, PodCounters, PodRules};
 
 use super::{Counter, PodId};
 use crate::{

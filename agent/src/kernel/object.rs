@@ -1,11 +1,11 @@
 //! The programs of the compiled object: which are attached, and which are called.
 //!
-//! The only list of programs in user space. A program has one name: its function in `ebpf/src/main.rs`, its slot in
-//! `ebb_common::abi`, and its row here.
+//! The only list of programs in user space. A program has one name: its function in `ebpf/programs/src/main.rs`, its slot in
+//! `ebb_abi`, and its row here.
 
 use std::fmt::Write as _;
 
-use ebb_common::abi::{egress, ingress, sockets};
+use ebb_abi::{egress, ingress, sockets};
 use sha2::{Digest as _, Sha256};
 
 use super::link::Hook;

@@ -65,8 +65,8 @@ mod tests {
     fn the_counters_are_among_them() {
         let all = Shape::all().unwrap();
         let pods = all.iter().find(|shape| shape.name == "PODS").unwrap();
-        assert_eq!(pods.entries, ebb_common::abi::MAX_PODS);
-        let size = size_of::<ebb_common::abi::PodCounters>();
+        assert_eq!(pods.entries, ebb_abi::MAX_PODS);
+        let size = size_of::<ebb_abi::PodCounters>();
         assert_eq!(pods.value as usize, size);
     }
 }

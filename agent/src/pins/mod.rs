@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! /sys/fs/bpf/ebb/            locked by the agent that uses it
-//!   v1/                       one layout of the maps (ebb_common::abi::LAYOUT)
+//!   v1/                       one layout of the maps (ebb_abi::LAYOUT)
 //!     maps/PODS …             every map, also the program arrays: the kernel empties an array that is not held
 //!     programs/5f0c…/…        the programs of one build; of two builds during an update
 //!     pods/17/http1_ingress … the four links of the cgroup in slot 17
@@ -28,7 +28,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ebb_common::abi::LAYOUT;
+use ebb_abi::LAYOUT;
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},

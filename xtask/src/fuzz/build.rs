@@ -50,7 +50,7 @@ pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
 
 /// Writes the seeds of the fuzzers into their corpus, beside the inputs of earlier runs.
 pub(super) fn seeds(workspace: &Workspace, corpus: &Path) -> Result<()> {
-    let mut cargo = workspace.cargo(["run", "--quiet", "--package", "ebb-common-testing"]);
+    let mut cargo = workspace.cargo(["run", "--quiet", "--package", "ebb-parser-testing"]);
     cargo.args(["--bin", "seeds", "--"]).arg(corpus);
     exec::watched("writing seeds", &mut cargo, &exec::log("fuzz-seeds"), LIMIT)
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask fuzz`: arbitrary bytes at the parsers, guided by the code that they reach.
 //!
-//! The fuzzers are in `fuzz/`, in the layout of cargo-fuzz; their code is in `ebpf/common-testing`. Neither cargo-fuzz nor a
+//! The fuzzers are in `fuzz/`, in the layout of cargo-fuzz; their code is in `ebpf/testing`. Neither cargo-fuzz nor a
 //! nightly is needed (see [`build`]). The inputs found are kept in the user's cache, so each run begins where the last one
 //! ended; a fresh checkout begins with generated seeds. Bias: a finding is a failure, whatever it concerns; a run
 //! without one proves only that it ran.

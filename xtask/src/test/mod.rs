@@ -5,6 +5,7 @@
 //! without tests of its own (formatting, lints) counts as one.
 
 mod count;
+mod crates;
 mod fuzz;
 mod kernels;
 mod leftovers;

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{count::Counts, fuzz, kernels, leftovers, words};
+use super::{count::Counts, crates, fuzz, kernels, leftovers, words};
 use crate::{
     cargo::{self, CLUSTER, INTEGRATION, KERNEL_PACKAGE, Workspace},
     exec,
@@ -36,6 +36,7 @@ pub(super) fn plan(quick: bool) -> Vec<Step> {
         step("set-up", set_up as fn(&Workspace) -> Result<Counts>),
         step("formatting", formatting),
         step("words that users read", words::check),
+        step("crates depend on what they may", crates::check),
         step("programs build, kernel side included", build),
         step("lints", lints),
         step("lints of the kernel programs", kernel_lints),

@@ -2,8 +2,8 @@
 
 use std::{fmt, sync::PoisonError};
 
+use ebb_abi::latency::lower;
 use ebb_agent::Reading;
-use ebb_common::latency::lower;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet},
@@ -165,7 +165,7 @@ fn histogram(reading: &Reading) -> (u64, Vec<(f64, u64)>) {
 
 #[cfg(test)]
 mod tests {
-    use ebb_common::latency::bucket;
+    use ebb_abi::latency::bucket;
 
     use super::*;
 

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aya::maps::{Array, MapData};
-use ebb_common::abi::PodCounters;
+use ebb_abi::PodCounters;
 use ebb_contract::{Pod, Report};
 use ebb_tests::cluster::agent::{Agent, agent_token};
 use ebb_tests::cluster::report::{Line, trust};

@@ -1,0 +1,598 @@
+//! A connection's life: which of its requests are in flight, and how each one ends.
+//!
+//! Three programs change a connection: ingress, egress and close. Egress and close run under the socket's lock, and only they end
+//! requests. Ingress does not run under the socket's lock. Still, the work for every request takes no lock. Ingress records a
+//! request here, then counts it with an atomic add, which is a barrier, and then checks whether the connection has been closed.
+//! Close records first that the connection is closed, and then checks which requests have begun. So at least one of the two sees
+//! the other, and they resolve the conflict under [`Lock`]. An end takes the lock only while the request's head is still being
+//! read: only then can the request be excluded at the same time.
+
+use core::mem::offset_of;
+
+use ebb_abi::{Exclusion, MAX_EXCLUDED_PATH, NO_SLOT, ended, latency};
+
+use crate::{
+    direction::{Direction, flag},
+    packet::{Gauge, Meter, between},
+    serialisation::Turn,
+    window::{forget, in_order, set},
+};
+
+/// The kernel's `struct bpf_spin_lock`. The kernel finds it by this name in the BTF.
+#[repr(C)]
+#[allow(non_camel_case_types, reason = "the kernel looks for this name")]
+#[derive(Debug)]
+pub struct bpf_spin_lock {
+    /// For the kernel only.
+    pub val: u32,
+}
+
+/// The lock of a [`Conn`].
+pub type Lock = bpf_spin_lock;
+
+/// What a connection has become.
+pub mod state {
+    /// Closed: nothing more is counted.
+    pub const CLOSED: u32 = 1;
+    /// A tunnel after 101 or CONNECT: in flight until it closes.
+    pub const TUNNEL: u32 = 1 << 1;
+    /// Opaque (cannot be read): in flight until it closes.
+    pub const OPAQUE: u32 = 1 << 2;
+    /// A tunnel or opaque, and begun by an excluded request: not in flight, and in no gauge.
+    pub const EXCLUDED: u32 = 1 << 3;
+    /// Closed, and everything that was in flight has been ended.
+    pub const FINISHED: u32 = 1 << 5;
+    /// HTTP/2 from here on: the streams are counted in a separate storage.
+    pub const HTTP2: u32 = 1 << 4;
+    /// Attached mid-stream, and nothing that could be read has arrived yet.
+    pub const JOINING: u32 = 1 << 6;
+    /// Attached mid-stream: the kernel does not report its close to `connections`.
+    pub const JOINED: u32 = 1 << 7;
+}
+
+/// Exchanges with unknown beginnings after which a connection that was attached mid-stream becomes opaque.
+const EXCHANGES: u64 = 3;
+
+/// Number of requests of one connection, the newest ones, whose start time is kept for the latency.
+const REMEMBERED: u32 = 4;
+
+/// Number of requests of one connection that can be marked as HEAD, CONNECT or excluded: one bit each. A request with as many
+/// requests before it shares the bit of the oldest one. That is correct as long as both are plain requests; otherwise the
+/// connection becomes opaque.
+const TOLD_APART: u32 = 64;
+
+/// One connection, in its socket's storage.
+///
+/// Its packets usually arrive on one CPU and leave on another one. A cache line that one CPU writes and the other one needs moves
+/// between them, which takes about as long as reading a whole short head. So the fields are grouped by who writes them: hardly
+/// any program, ingress, or egress. The kernel's storage begins 8 bytes into a line.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Conn {
+    /// Guards `state`. Guards `excluded` and `ended`, too, against a request that is excluded as it ends.
+    pub lock: Lock,
+    /// The pod slot.
+    pub slot: u32,
+    /// Bits of [`state`].
+    pub state: u32,
+    /// The rare event to log: one of [`ebb_abi::event`] plus 1; 0: none.
+    event: u32,
+    /// 1 if the server has begun HTTP/2.
+    server_speaks_http2: u32,
+    /// Number of starts without a request: the connection cannot be read, or the server opened a tunnel without a request.
+    unasked: u32,
+    reserved: [u32; 8],
+
+    /// Requests started. Written by ingress only.
+    pub started: u32,
+    /// Requests whose head has been read; counted from the oldest.
+    pub heads_read: u32,
+    /// Bits of the open requests that are HEAD.
+    pub heads: u64,
+    /// Bits of the open requests that are CONNECT.
+    pub connects: u64,
+    /// Bits of the open requests that have been excluded.
+    pub excluded: u64,
+    /// Start times of the newest requests, ns.
+    pub since: [u64; REMEMBERED as usize],
+
+    /// Ingress serialisation: which CPU reads what the client sends.
+    pub turn: Turn,
+    /// The direction from the client.
+    pub requests: Direction,
+    /// Key for the lookup of an excluded path. The path of the request is copied to it.
+    pub exclusion: Exclusion,
+    reserved_in: [u64; 2],
+
+    /// Requests ended; counted from the oldest.
+    pub ended: u32,
+    reserved_out: u32,
+    /// The direction to the client.
+    pub responses: Direction,
+}
+
+/// Whether a cache line begins at this offset of a socket's storage: the first 8 bytes of its first line are the kernel's
+/// (`struct bpf_local_storage_data`).
+pub(crate) const fn begins_a_line(offset: usize) -> bool {
+    (offset + 8).is_multiple_of(64)
+}
+
+const _: () = assert!(
+    begins_a_line(offset_of!(Conn, started))
+        && begins_a_line(offset_of!(Conn, turn))
+        && begins_a_line(offset_of!(Conn, ended))
+);
+
+impl Conn {
+    /// A connection without a pod and without traffic: all zeros, as the kernel creates socket storage.
+    pub const ZERO: Self = Self {
+        lock: Lock { val: 0 },
+        slot: 0,
+        state: 0,
+        event: 0,
+        server_speaks_http2: 0,
+        unasked: 0,
+        reserved: [0; 8],
+        started: 0,
+        heads_read: 0,
+        heads: 0,
+        connects: 0,
+        excluded: 0,
+        since: [0; REMEMBERED as usize],
+        turn: Turn::FREE,
+        requests: Direction::ZERO,
+        exclusion: Exclusion {
+            slot: 0,
+            path: [0; MAX_EXCLUDED_PATH / 8],
+        },
+        reserved_in: [0; 2],
+        ended: 0,
+        reserved_out: 0,
+        responses: Direction::ZERO,
+    };
+
+    /// Assigns a zeroed connection to a pod. `first_in` and `first_out` are the sequence numbers of its next bytes from and to
+    /// the client.
+    #[inline(always)]
+    pub fn open_at(&mut self, slot: u32, first_in: u32, first_out: u32) {
+        self.exclusion.slot = u64::from(slot);
+        self.requests.open_at(first_in);
+        self.responses.open_at(first_out);
+        self.give_to(slot);
+    }
+
+    /// Sets the slot: the last step of opening a connection.
+    #[inline(always)]
+    fn give_to(&mut self, slot: u32) {
+        in_order();
+        set(&mut self.slot, slot);
+    }
+
+    /// Whether the connection has been assigned to a pod. Before that, its storage is all zeros, and another CPU may find it with
+    /// a packet that it is not ready for.
+    #[inline(always)]
+    pub fn is_open(&self) -> bool {
+        forget(&self.slot) != NO_SLOT
+    }
+
+    /// Assigns a zeroed connection that was open before to a pod. `sent` is the sequence number of the server's next byte. Where
+    /// the parsers begin is not known yet.
+    #[inline(always)]
+    pub fn open_late(&mut self, slot: u32, sent: u32) {
+        self.state = state::JOINING | state::JOINED;
+        self.responses.next = sent;
+        self.give_to(slot);
+    }
+
+    /// Records data from the client that looks like no known beginning. `sent` is the sequence number up to which the server had
+    /// sent. `true` if the server has sent something between such data for the third time: the connection carries another
+    /// protocol, and not a body.
+    #[inline(always)]
+    pub fn is_unknown(&mut self, sent: u32) -> bool {
+        if self.responses.next != sent {
+            self.responses.next = sent;
+            self.requests.remaining = self.requests.remaining.wrapping_add(1);
+        }
+        self.requests.remaining >= EXCHANGES
+    }
+
+    /// Ends the search for a beginning: what follows can be read, or never will be. `next_in` and `next_out` are the sequence
+    /// numbers of the next bytes from and to the client.
+    #[inline(always)]
+    pub fn join(&mut self, next_in: u32, next_out: u32) {
+        self.requests.remaining = 0;
+        self.open_at(self.slot, next_in, next_out);
+        self.state &= !state::JOINING;
+    }
+
+    /// Whether the connection is in one of these [`state`]s.
+    #[inline(always)]
+    pub fn is(&self, states: u32) -> bool {
+        self.state & states != 0
+    }
+
+    /// Number of requests in flight.
+    #[inline(always)]
+    pub fn open(&self) -> u32 {
+        self.begun().wrapping_sub(self.ended)
+    }
+
+    /// Number of starts, with and without a request.
+    #[inline(always)]
+    fn begun(&self) -> u32 {
+        self.started.wrapping_add(forget(&self.unasked))
+    }
+
+    /// Whether the connection is closed by now: another CPU may just have closed it.
+    #[inline(always)]
+    pub fn is_closed_now(&self) -> bool {
+        forget(&self.state) & state::CLOSED != 0
+    }
+
+    /// Starts a request. For ingress.
+    #[inline(always)]
+    pub fn start<M: Meter>(&mut self, meter: &mut M) {
+        if self.is_closed_now() {
+            return;
+        }
+        let now = self.make_place(meter);
+        let started = self.started.wrapping_add(1);
+        set(&mut self.started, started);
+        self.begin(meter, now);
+    }
+
+    /// Starts the connection itself as one in flight, without a request. For ingress and egress.
+    #[inline(always)]
+    fn start_unasked<M: Meter>(&mut self, meter: &mut M) {
+        if self.is_closed_now() {
+            return;
+        }
+        let now = self.make_place(meter);
+        meter.add(&raw mut self.unasked, 1);
+        self.begin(meter, now);
+    }
+
+    /// Prepares the bits and the start time of the next start. Returns that time, ns.
+    #[inline(always)]
+    fn make_place<M: Meter>(&mut self, meter: &M) -> u64 {
+        let index = self.begun();
+        // The bits may still be those of the request 64 before it.
+        let bit = 1u64 << (index % TOLD_APART);
+        self.heads &= !bit;
+        self.connects &= !bit;
+        self.excluded &= !bit;
+        let now = meter.now();
+        if let Some(since) = self.since.get_mut((index % REMEMBERED) as usize) {
+            *since = now;
+        }
+        now
+    }
+
+    /// Counts a start. The first atomic add is the barrier between the record of the start and the check whether the connection
+    /// is closed.
+    #[inline(always)]
+    fn begin<M: Meter>(&mut self, meter: &mut M, now: u64) {
+        meter.start(1, now);
+        if self.is_closed_now() {
+            self.begun_too_late(meter, now);
+        }
+    }
+
+    /// Handles a start while the connection was being closed. If close has not seen the request, the request ends here.
+    #[inline(always)]
+    fn begun_too_late<M: Meter>(&mut self, meter: &mut M, now: u64) {
+        let lock = &raw mut self.lock;
+        let unseen = meter.locked(lock, || {
+            let unseen = self.state & state::FINISHED != 0 && self.open() != 0;
+            if unseen {
+                self.ended = self.ended.wrapping_add(1);
+            }
+            unseen
+        });
+        if unseen {
+            meter.end(ended::ABORTED, 1, now);
+        }
+    }
+
+    /// Records that the head of the request that is being read is complete: from here on the request cannot be excluded.
+    #[inline(always)]
+    pub fn head_read(&mut self) {
+        self.heads_read = self.begun();
+    }
+
+    /// Whether one more request can be marked: the request whose bit it would share is a plain one.
+    #[inline(always)]
+    pub fn can_tell_one_more(&self) -> bool {
+        let bit = 1u64 << (self.begun() % TOLD_APART);
+        (self.heads | self.connects | self.excluded) & bit == 0 || self.open() < TOLD_APART
+    }
+
+    /// The bit of the request that is being read; 0 if it has no bit of its own.
+    #[inline(always)]
+    fn newest_bit(&self) -> u64 {
+        let open = self.open();
+        if open == 0 || open > TOLD_APART {
+            0
+        } else {
+            1u64 << (self.begun().wrapping_sub(1) % TOLD_APART)
+        }
+    }
+
+    /// Marks the request that is being read as HEAD. `false` if there is no bit for it.
+    #[inline(always)]
+    pub fn mark_head(&mut self) -> bool {
+        self.heads |= self.newest_bit();
+        self.open() <= TOLD_APART
+    }
+
+    /// Marks the request that is being read as CONNECT. `false` if there is no bit for it.
+    #[inline(always)]
+    pub fn mark_connect(&mut self) -> bool {
+        self.connects |= self.newest_bit();
+        self.open() <= TOLD_APART
+    }
+
+    /// Whether the request now being answered is HEAD.
+    #[inline(always)]
+    pub fn answers_head(&self) -> bool {
+        self.open() > 0 && self.heads & (1u64 << (self.ended % TOLD_APART)) != 0
+    }
+
+    /// Whether the request now being answered is CONNECT.
+    #[inline(always)]
+    pub fn answers_connect(&self) -> bool {
+        self.open() > 0 && self.connects & (1u64 << (self.ended % TOLD_APART)) != 0
+    }
+
+    /// Excludes the request that is being read: takes it out of the count exactly, as if it had never arrived.
+    #[inline(always)]
+    pub fn exclude<M: Meter>(&mut self, meter: &mut M) {
+        let open = self.open();
+        if open == 0 || open > TOLD_APART {
+            // Answered before its head was complete, or too deep in a pipeline to have a bit of its own.
+            return;
+        }
+        let bit = self.newest_bit();
+        let since = match self
+            .since
+            .get((self.begun().wrapping_sub(1) % REMEMBERED) as usize)
+        {
+            Some(since) => *since,
+            None => return,
+        };
+        let lock = &raw mut self.lock;
+        let taken_back = meter.locked(lock, || {
+            let first = !self.is(state::CLOSED | state::TUNNEL | state::OPAQUE)
+                && self.open() != 0
+                && self.excluded & bit == 0;
+            if first {
+                self.excluded |= bit;
+            }
+            first
+        });
+        if taken_back {
+            meter.end(ended::EXCLUDED, 1, since);
+        }
+    }
+
+    /// Ends the oldest request in flight, in one of the [`ended`] ways.
+    #[inline(always)]
+    pub fn end<M: Meter>(&mut self, meter: &mut M, way: usize, now: u64) {
+        let open = self.open();
+        if open == 0 {
+            // A response without a request, such as 408 on an idle connection.
+            return;
+        }
+        let index = self.ended;
+        let bit = 1u64 << (index % TOLD_APART);
+        let excluded = if (index.wrapping_sub(self.heads_read) as i32) < 0 {
+            self.ended = index.wrapping_add(1);
+            self.excluded & bit != 0
+        } else {
+            let lock = &raw mut self.lock;
+            meter.locked(lock, || {
+                self.ended = index.wrapping_add(1);
+                self.excluded & bit != 0
+            })
+        };
+        if !excluded {
+            self.account(meter, index, open, way, now);
+        }
+    }
+
+    /// Counts the end of the request `index`, the oldest of `open`.
+    #[inline(always)]
+    fn account<M: Meter>(&mut self, meter: &mut M, index: u32, open: u32, way: usize, now: u64) {
+        meter.end(way, 1, now);
+        if open <= REMEMBERED
+            && let Some(since) = self.since.get((index % REMEMBERED) as usize)
+        {
+            meter.latency(latency::bucket(between(*since, now)));
+        }
+    }
+
+    /// Marks the connection as HTTP/2 from here on. `false` if it is closed, a tunnel or opaque, or still has HTTP/1 requests.
+    #[inline(always)]
+    pub fn become_http2<M: Meter>(&mut self, meter: &mut M) -> bool {
+        let lock = &raw mut self.lock;
+        meter.locked(lock, || {
+            let living = self.state & (state::CLOSED | state::TUNNEL | state::OPAQUE) == 0
+                && self.open() == 0;
+            if living {
+                self.state |= state::HTTP2;
+            }
+            living
+        })
+    }
+
+    /// Turns the request being answered into an HTTP/2 stream: returns its start time (ns), and whether it is excluded. The
+    /// request stays counted. `None` unless it is the only one in flight.
+    #[inline(always)]
+    pub fn hand_over(&mut self) -> Option<(u64, bool)> {
+        if self.open() != 1 {
+            return None;
+        }
+        let index = self.ended;
+        let since = *self.since.get((index % REMEMBERED) as usize)?;
+        self.ended = index.wrapping_add(1);
+        Some((since, self.excluded & (1u64 << (index % TOLD_APART)) != 0))
+    }
+
+    /// Makes the connection a tunnel, after a 101 response or a granted CONNECT: the request stays in flight until the connection
+    /// closes.
+    #[inline(always)]
+    pub fn become_tunnel<M: Meter>(&mut self, meter: &mut M) {
+        self.become_one(meter, state::TUNNEL, Gauge::Upgraded);
+    }
+
+    /// Makes the connection opaque, as it cannot be read: from now on the connection itself is in flight. `why` is one of
+    /// [`ebb_abi::event`].
+    #[inline(always)]
+    pub fn become_opaque<M: Meter>(&mut self, meter: &mut M, why: usize) {
+        if self.become_one(meter, state::OPAQUE, Gauge::Opaque) {
+            meter.note(why);
+            self.happened(why);
+        }
+    }
+
+    /// Records that a part of what the client sends is lost for the parsers. `why` is one of [`ebb_abi::event`].
+    #[inline(always)]
+    pub fn lose<M: Meter>(&mut self, meter: &mut M, why: usize) {
+        meter.note(why);
+        self.happened(why);
+        self.turn.lose();
+    }
+
+    /// Records a rare event, to be logged when the packet has been read.
+    #[inline(always)]
+    pub fn happened(&mut self, event: usize) {
+        set(&mut self.event, event as u32 + 1);
+    }
+
+    /// Whether a rare event is recorded.
+    #[inline(always)]
+    pub fn has_event(&self) -> bool {
+        forget(&self.event) != 0
+    }
+
+    /// Takes the recorded event, so that it is logged once.
+    #[inline(always)]
+    pub fn take_event(&mut self) -> Option<usize> {
+        let event = forget(&self.event);
+        set(&mut self.event, 0);
+        (event as usize).checked_sub(1)
+    }
+
+    /// Records that the server has begun HTTP/2. Ingress reads a separate field: otherwise it would need cache lines that egress
+    /// writes.
+    #[inline(always)]
+    pub fn server_begins_http2(&mut self) {
+        self.responses.flags |= flag::HTTP2;
+        set(&mut self.server_speaks_http2, 1);
+    }
+
+    /// Whether the server has begun HTTP/2.
+    #[inline(always)]
+    pub fn server_speaks_http2(&self) -> bool {
+        forget(&self.server_speaks_http2) != 0
+    }
+
+    #[inline(always)]
+    fn become_one<M: Meter>(&mut self, meter: &mut M, state: u32, gauge: Gauge) -> bool {
+        if self.is(state::CLOSED | state::TUNNEL | state::OPAQUE) {
+            return false;
+        }
+        if self.open() == 0 {
+            self.start_unasked(meter);
+        }
+        let newest = self.newest_bit();
+        let lock = &raw mut self.lock;
+        let counted = meter.locked(lock, || {
+            let living = self.state & state::CLOSED == 0;
+            let excluded = self.excluded & newest != 0;
+            if living {
+                self.state |= state;
+            }
+            if excluded {
+                self.state |= state::EXCLUDED;
+            }
+            living && !excluded
+        });
+        if counted {
+            meter.gauge(gauge, 1);
+        }
+        counted
+    }
+
+    /// Aborts all requests but one that were in flight before the connection became a tunnel or opaque. For egress: only egress
+    /// ends requests.
+    #[inline(always)]
+    pub fn settle<M: Meter>(&mut self, meter: &mut M) {
+        if self.is(state::TUNNEL | state::OPAQUE) && self.open() > 1 {
+            let now = meter.now();
+            let (index, count) = (self.ended, self.open() - 1);
+            self.ended = index.wrapping_add(count);
+            self.break_off(meter, index, count, now);
+        }
+    }
+
+    /// Ends everything in flight: the server has sent its last byte (`way` says how the request being answered ended), or the
+    /// connection is gone.
+    #[inline(always)]
+    pub fn finish<M: Meter>(&mut self, meter: &mut M, way: usize) {
+        let lock = &raw mut self.lock;
+        let was = meter.locked(lock, || {
+            let was = self.state;
+            self.state |= state::CLOSED;
+            was
+        });
+        if was & state::CLOSED != 0 {
+            return;
+        }
+        if was & (state::TUNNEL | state::EXCLUDED) == state::TUNNEL {
+            meter.gauge(Gauge::Upgraded, u64::MAX);
+        }
+        if was & (state::OPAQUE | state::EXCLUDED) == state::OPAQUE {
+            meter.gauge(Gauge::Opaque, u64::MAX);
+        }
+        // The lock is a barrier: a start that has not seen the close is seen here.
+        let lock = &raw mut self.lock;
+        let (index, open) = meter.locked(lock, || {
+            let index = self.ended;
+            let open = self.open();
+            self.ended = self.begun();
+            self.state |= state::FINISHED;
+            (index, open)
+        });
+        if open == 0 {
+            return;
+        }
+        let now = meter.now();
+        if self.excluded & (1u64 << (index % TOLD_APART)) == 0 {
+            let way = if was & state::OPAQUE != 0 {
+                ended::OPAQUE
+            } else {
+                way
+            };
+            self.account(meter, index, open, way, now);
+        }
+        self.break_off(meter, index.wrapping_add(1), open - 1, now);
+    }
+
+    /// Counts `count` requests from `index` on as aborted, all at once.
+    #[inline(always)]
+    fn break_off<M: Meter>(&mut self, meter: &mut M, index: u32, count: u32, now: u64) {
+        if count == 0 {
+            return;
+        }
+        // Excluded requests are out of the count already. A bit that two requests share is not set.
+        let told_apart = if count < TOLD_APART {
+            count
+        } else {
+            TOLD_APART
+        };
+        let ending = (u64::MAX >> ((TOLD_APART - told_apart) & 63)).rotate_left(index % TOLD_APART);
+        let excluded = latency::count_ones(self.excluded & ending);
+        meter.end(ended::ABORTED, u64::from(count) - excluded, now);
+    }
+}

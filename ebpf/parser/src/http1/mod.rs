@@ -1,0 +1,307 @@
+//! HTTP/1.x on one direction of a connection, one step at a time.
+//!
+//! A step reads a line, or skips as much of a body as there is. All state is in the connection, so the parser can stop after any
+//! byte. RFC 9112 defines where a message ends (section 6.3).
+
+mod fields;
+mod request;
+mod response;
+
+pub use response::last_byte;
+
+use ebb_abi::event;
+
+use crate::{
+    conn::{Conn, state},
+    direction::{Direction, Place, Segment, Side, flag, phase},
+    packet::{Meter, Packet},
+    window::{CARRY, Search},
+};
+
+/// A line in the window: the bytes at `start .. end`, without its newline.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    start: u32,
+    end: u32,
+    /// False if only the beginning of an over-long line is in the window.
+    whole: bool,
+}
+
+impl Line {
+    #[inline(always)]
+    fn of(direction: &Direction) -> Self {
+        let (start, end) = direction.window.line();
+        Self {
+            start,
+            end,
+            // False, too, for a long line that happens to be in the window completely: the result must not depend on how a line
+            // was cut into packets.
+            whole: !direction.has(flag::SKIP_LINE) && end.wrapping_sub(start) <= CARRY,
+        }
+    }
+}
+
+impl Conn {
+    #[inline(always)]
+    fn side(&mut self, side: Side) -> &mut Direction {
+        match side {
+            Side::Requests => &mut self.requests,
+            Side::Responses => &mut self.responses,
+        }
+    }
+}
+
+/// Whether bytes are missing before a segment that have to be read first.
+#[inline(always)]
+pub fn comes_early(side: Side, conn: &mut Conn, segment: Segment) -> bool {
+    if conn.is(state::TUNNEL | state::OPAQUE) {
+        return false;
+    }
+    let direction = conn.side(side);
+    let passable = match direction.phase_now() {
+        phase::UNTIL_CLOSE | phase::IGNORE => u64::MAX,
+        phase::BODY | phase::CHUNK_DATA if !direction.has(flag::SKIP_LINE) => direction.remaining,
+        _ => 0,
+    };
+    direction.lacks(segment, passable)
+}
+
+/// Prepares to read a segment: finds its position. `false` if it has no new bytes.
+///
+/// Bytes may be missing before the segment (lost, or overtaken by it). Inside a body they do not matter: only the length of a
+/// body does. In a head they matter, and the connection becomes opaque.
+#[inline(always)]
+pub fn arrive(side: Side, conn: &mut Conn, segment: Segment) -> bool {
+    let direction = conn.side(side);
+    if direction.has(flag::UNFINISHED) {
+        // The rest of a segment that an earlier run has begun.
+        direction.flags &= !flag::UNFINISHED;
+        return true;
+    }
+    let gap = match direction.place(segment) {
+        Place::Nothing => return false,
+        Place::Next => return true,
+        Place::Ahead(gap) => gap,
+    };
+    match direction.phase_now() {
+        phase::UNTIL_CLOSE | phase::IGNORE => {}
+        phase::BODY | phase::CHUNK_DATA
+            if u64::from(gap) <= direction.remaining && !direction.has(flag::SKIP_LINE) =>
+        {
+            direction.remaining -= u64::from(gap);
+        }
+        _ => direction.flags |= flag::UNREADABLE,
+    }
+    direction.next = segment.first;
+    true
+}
+
+/// Acts on what the steps through a segment have found, once for all of them.
+#[inline(always)]
+pub fn leave<M: Meter>(side: Side, conn: &mut Conn, meter: &mut M) {
+    let direction = conn.side(side);
+    if direction.has(flag::UNREADABLE) {
+        direction.flags &= !flag::UNREADABLE;
+        direction.ignore();
+        conn.become_opaque(meter, event::UNREADABLE);
+    }
+    if side == Side::Responses && conn.responses.has(flag::GRANTED) {
+        conn.responses.flags &= !flag::GRANTED;
+        conn.responses.ignore();
+        conn.become_tunnel(meter);
+    }
+    if side == Side::Responses {
+        conn.settle(meter);
+    }
+}
+
+/// Takes one step through a segment. `false` if there is nothing more to read in it.
+#[inline(always)]
+pub fn step<P: Packet, M: Meter>(
+    side: Side,
+    conn: &mut Conn,
+    packet: &P,
+    meter: &mut M,
+    segment: Segment,
+) -> bool {
+    let silent = conn.is(state::TUNNEL | state::OPAQUE);
+    let direction = conn.side(side);
+    // `None` if a line is to be read.
+    let known = if !silent && direction.is_inside_head() {
+        direction.window.wanted = fields::KNOWN;
+        None
+    } else {
+        if direction.flags & (flag::UNREADABLE | flag::GRANTED | flag::HTTP2) != 0 {
+            return false;
+        }
+        if silent {
+            direction.ignore();
+        }
+        if matches!(direction.phase_now(), phase::UNTIL_CLOSE | phase::IGNORE) {
+            direction.window.clear();
+            direction.next = segment.first.wrapping_add(segment.length);
+            return false;
+        }
+        if in_body(direction) {
+            Some(true)
+        } else {
+            begin_line(side, conn, packet, meter, segment)
+        }
+    };
+    let more = match known {
+        Some(more) => more,
+        None => read_line(side, conn, packet, meter, segment),
+    };
+    // The body or chunk after a line is skipped in the same step: one egress packet can have hundreds of chunks.
+    let direction = conn.side(side);
+    if in_body(direction) && !skip(direction, segment) {
+        return false;
+    }
+    if conn.side(side).has(flag::COMPLETE) {
+        match side {
+            Side::Requests => conn.requests.next_message(),
+            Side::Responses => response::end(conn, meter),
+        }
+    }
+    let direction = conn.side(side);
+    more && !direction.has(flag::HTTP2)
+        && (direction.window.unread() != 0 || segment.left(direction) != 0)
+}
+
+/// Whether the next bytes are those of a body. A line with a chunk's size may still continue, with an extension.
+#[inline(always)]
+fn in_body(direction: &Direction) -> bool {
+    matches!(direction.phase_now(), phase::BODY | phase::CHUNK_DATA)
+        && !direction.has(flag::SKIP_LINE)
+}
+
+/// Skips bytes of a body. `true` at its end.
+#[inline(always)]
+fn skip(direction: &mut Direction, segment: Segment) -> bool {
+    let skipped = direction.pass(segment, direction.remaining);
+    direction.remaining -= skipped;
+    if direction.remaining > 0 {
+        return false;
+    }
+    if direction.phase_now() == phase::CHUNK_DATA {
+        direction.phase = phase::CHUNK_HEAD;
+    } else {
+        direction.flags |= flag::COMPLETE;
+    }
+    true
+}
+
+/// Prepares to read a line: returns `None`. If no line can be read, returns whether there is more to read in the segment.
+#[inline(always)]
+fn begin_line<P: Packet, M: Meter>(
+    side: Side,
+    conn: &mut Conn,
+    packet: &P,
+    meter: &mut M,
+    segment: Segment,
+) -> Option<bool> {
+    let direction = conn.side(side);
+    if direction.window.unread() == 0 || direction.has(flag::SHORT) {
+        direction.flags &= !flag::SHORT;
+        if direction.window.unread() == 0 {
+            direction.window.clear();
+        } else {
+            direction.window.keep();
+        }
+        if !direction.load(packet, segment) {
+            return Some(false);
+        }
+    }
+    if side == Side::Requests {
+        request::begin(conn, meter);
+    }
+    if side == Side::Responses
+        && conn.started == 0
+        && conn.responses.has(flag::START_LINE)
+        && response::is_settings(&conn.responses.window)
+    {
+        // Some HTTP/2 servers speak first.
+        conn.server_begins_http2();
+        return Some(false);
+    }
+    if side == Side::Responses && !response::begin(conn) {
+        return Some(true);
+    }
+    let direction = conn.side(side);
+    direction.window.wanted = if direction.has(flag::SKIP_LINE)
+        || direction.phase_now() == phase::CHUNK_HEAD
+        || (direction.phase_now() == phase::HEAD && direction.has(flag::START_LINE))
+    {
+        fields::EVERY
+    } else if direction.phase_now() == phase::TRAILER {
+        fields::EMPTY
+    } else {
+        fields::KNOWN
+    };
+    None
+}
+
+/// Reads a line and handles it. `false` if there is nothing more to read in the segment.
+#[inline(always)]
+fn read_line<P: Packet, M: Meter>(
+    side: Side,
+    conn: &mut Conn,
+    packet: &P,
+    meter: &mut M,
+    segment: Segment,
+) -> bool {
+    let direction = conn.side(side);
+    match direction
+        .window
+        .read_line(|window, at| fields::are_wanted(side, window, at))
+    {
+        Search::Found => {
+            if direction.has(flag::SKIP_LINE) {
+                direction.flags &= !flag::SKIP_LINE;
+                return true;
+            }
+        }
+        Search::Unfinished => return true,
+        // The line continues after the window.
+        Search::Nothing => {
+            let skips = direction.has(flag::SKIP_LINE);
+            if !skips && direction.window.unread() <= CARRY {
+                direction.flags |= flag::SHORT;
+                return segment.left(direction) > 0;
+            }
+            direction.window.read_beginning();
+            if skips {
+                return segment.left(direction) > 0;
+            }
+            direction.flags |= flag::SKIP_LINE;
+        }
+    }
+    line(side, conn, packet, meter);
+    true
+}
+
+#[inline(always)]
+fn line<P: Packet, M: Meter>(side: Side, conn: &mut Conn, packet: &P, meter: &mut M) {
+    let direction = conn.side(side);
+    let line = Line::of(direction);
+    match direction.phase_now() {
+        phase::CHUNK_HEAD => match fields::chunk_size(&direction.window, line) {
+            None => direction.flags |= flag::UNREADABLE,
+            Some(0) => direction.phase = phase::TRAILER,
+            Some(size) => {
+                direction.phase = phase::CHUNK_DATA;
+                // Includes the CRLF after the data.
+                direction.remaining = size.saturating_add(2);
+            }
+        },
+        phase::TRAILER => {
+            if fields::is_empty(&direction.window, line) {
+                direction.flags |= flag::COMPLETE;
+            }
+        }
+        _ => match side {
+            Side::Requests => request::head_line(conn, packet, meter, line),
+            Side::Responses => response::head_line(conn, line),
+        },
+    }
+}

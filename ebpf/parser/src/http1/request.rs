@@ -1,0 +1,213 @@
+//! The head of a request.
+
+use ebb_abi::MAX_EXCLUDED_PATH;
+
+use super::{Line, fields};
+use crate::{
+    conn::Conn,
+    direction::{Direction, flag, phase},
+    packet::{Meter, Packet},
+    window::{LOWER, Window, equal_bytes, lowest_byte, text},
+};
+
+/// Counts a request at its first byte. Empty lines before it do not begin one (RFC 9112, 2.2).
+#[inline(always)]
+pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
+    let direction = &mut conn.requests;
+    if direction.phase_now() != phase::HEAD
+        || !direction.has(flag::START_LINE)
+        || direction.has(flag::BEGUN)
+    {
+        return;
+    }
+    let first = direction.window.byte(direction.window.start);
+    if first == b'\r' || first == b'\n' {
+        return;
+    }
+    if may_be_preface(direction) {
+        return;
+    }
+    direction.flags |= flag::BEGUN;
+    if !first.is_ascii_uppercase() || !conn.can_tell_one_more() {
+        // All methods in use begin with a capital. A TLS record, for example, begins with 0x16.
+        conn.requests.flags |= flag::UNREADABLE;
+        return;
+    }
+    conn.start(meter);
+}
+
+/// First eight bytes of the line that an HTTP/2 connection begins with (RFC 9113, 3.4).
+const PREFACE: u64 = text(b"PRI * HT");
+
+/// Last eight bytes of that line of 15 bytes. One byte is in both words.
+const PREFACE_END: u64 = text(b"TTP/2.0\r");
+
+/// Whether all unread bytes could be the beginning of HTTP/2. No method begins like that.
+#[inline(always)]
+fn may_be_preface(direction: &Direction) -> bool {
+    let start = direction.window.start;
+    let there = direction.window.unread();
+    begins_as(direction.window.eight(start), PREFACE, there)
+        && (there < 8 || begins_as(direction.window.eight(start + 7), PREFACE_END, there - 7))
+}
+
+/// Whether the first `there` bytes of two words are equal.
+#[inline(always)]
+fn begins_as(word: u64, other: u64, there: u32) -> bool {
+    let compared = if there < 8 {
+        (1u64 << ((there * 8) & 63)) - 1
+    } else {
+        u64::MAX
+    };
+    (word ^ other) & compared == 0
+}
+
+/// Whether a line is the whole line that an HTTP/2 connection begins with.
+#[inline(always)]
+fn is_preface(window: &Window, line: Line) -> bool {
+    line.whole
+        && line.end == line.start + 15
+        && window.eight(line.start) == PREFACE
+        && window.eight(line.start + 7) == PREFACE_END
+}
+
+#[inline(always)]
+pub(super) fn head_line<P: Packet, M: Meter>(
+    conn: &mut Conn,
+    packet: &P,
+    meter: &mut M,
+    line: Line,
+) {
+    let direction = &mut conn.requests;
+    if direction.phase_now() != phase::HEAD {
+        return;
+    }
+    if direction.has(flag::START_LINE) {
+        start_line(conn, packet, line);
+        return;
+    }
+    if fields::is_empty(&direction.window, line) {
+        head_end(conn, meter);
+        return;
+    }
+    let name = fields::name(&direction.window, line);
+    if !fields::framing(direction, line, name) {
+        direction.flags |= flag::UNREADABLE;
+    } else if is_probe(&direction.window, line, name) {
+        direction.flags |= flag::EXCLUDED;
+    }
+}
+
+/// Whether a field marks a probe of kubelet or Knative (design section 1).
+#[inline(always)]
+fn is_probe(window: &Window, line: Line, name: (u64, u64)) -> bool {
+    if name.0 == text(b"user-age") {
+        // With exactly one space, as Go's client writes it: kubelet is written in Go.
+        return name.1 == text(b"nt: kube")
+            && window.eight(line.start + 16) & 0x00ff_ffff_ffff_ffff == text(b"-probe/\0");
+    }
+    if name.0 == text(b"k-kubele") || name.0 == text(b"k-networ") {
+        let rest = window.eight(line.start + 8) | LOWER;
+        return rest == text(b"t-probe:") || rest == text(b"k-probe:");
+    }
+    false
+}
+
+#[inline(always)]
+fn start_line<P: Packet>(conn: &mut Conn, packet: &P, line: Line) {
+    let direction = &mut conn.requests;
+    if fields::is_empty(&direction.window, line) {
+        return;
+    }
+    direction.flags &= !flag::START_LINE;
+    if is_preface(&direction.window, line) {
+        direction.flags |= flag::HTTP2;
+        return;
+    }
+    let method = direction.window.eight(line.start);
+    let too_late = conn.server_speaks_http2();
+    let direction = &mut conn.requests;
+    // A carriage return that ends no line does not begin a request: nothing has been counted. The server may also have begun
+    // HTTP/2 before the client sent anything.
+    if !direction.has(flag::BEGUN)
+        || (line.whole && !names_http1(&direction.window, line))
+        || too_late
+    {
+        direction.flags |= flag::UNREADABLE;
+        return;
+    }
+    if packet.has_exclusions()
+        && cut_path(&direction.window, line, &mut conn.exclusion.path)
+        && packet.excludes(&conn.exclusion)
+    {
+        direction.flags |= flag::EXCLUDED;
+    }
+    let kept = if method & 0xff_ffff_ffff == text(b"HEAD \0\0\0") {
+        conn.mark_head()
+    } else if method == text(b"CONNECT ") {
+        conn.mark_connect()
+    } else {
+        true
+    };
+    if !kept {
+        conn.requests.flags |= flag::UNREADABLE;
+    }
+}
+
+/// Whether the line ends in `HTTP/1.x`.
+#[inline(always)]
+fn names_http1(window: &Window, line: Line) -> bool {
+    let end = if window.byte(line.end.wrapping_sub(1)) == b'\r' {
+        line.end - 1
+    } else {
+        line.end
+    };
+    end >= line.start + 8 && window.eight(end - 8) & 0x00ff_ffff_ffff_ffff == text(b"HTTP/1.\0")
+}
+
+/// Extracts the path from a start line, zero-filled. `false` if the path, or the method before it, is longer than what can be
+/// excluded.
+///
+/// Without branches where possible, and into memory outside the stack: the verifier would remember the contents of the stack for
+/// each path that leads here.
+#[inline(always)]
+fn cut_path(window: &Window, line: Line, path: &mut [u64; MAX_EXCLUDED_PATH / 8]) -> bool {
+    let blank = equal_bytes(window.eight(line.start), b' ');
+    if blank == 0 {
+        // All methods are shorter, except the WebDAV methods of eight letters and more.
+        return false;
+    }
+    let start = line.start + lowest_byte(blank) + 1;
+    let mut seen = 0u64;
+    for (index, word) in path.iter_mut().enumerate() {
+        let bytes = window.eight(start + index as u32 * 8);
+        let ends = equal_bytes(bytes, b' ') | equal_bytes(bytes, b'?');
+        // All bits before the first end; no bits if an earlier word had an end.
+        let before = ((ends & ends.wrapping_neg()) >> 7).wrapping_sub(1);
+        let open = ((seen | seen.wrapping_neg()) >> 63).wrapping_sub(1);
+        *word = bytes & before & open;
+        seen |= ends;
+    }
+    let next = window.byte(start + MAX_EXCLUDED_PATH as u32);
+    seen != 0 || next == b' ' || next == b'?'
+}
+
+#[inline(always)]
+fn head_end<M: Meter>(conn: &mut Conn, meter: &mut M) {
+    if conn.requests.has(flag::EXCLUDED) {
+        conn.exclude(meter);
+    }
+    conn.head_read();
+    let direction = &mut conn.requests;
+    if direction.has(flag::CHUNKED) {
+        direction.phase = phase::CHUNK_HEAD;
+    } else if direction.has(flag::CODED) {
+        // Its end cannot be known: the server responds with 400 and closes (RFC 9112, 6.3, case 4).
+        direction.phase = phase::UNTIL_CLOSE;
+    } else if direction.has(flag::LENGTH) && direction.remaining > 0 {
+        direction.phase = phase::BODY;
+    } else {
+        // Without either field a request has no body (RFC 9112, 6.3, case 7).
+        direction.flags |= flag::COMPLETE;
+    }
+}

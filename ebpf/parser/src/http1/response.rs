@@ -1,0 +1,185 @@
+//! The head of a response, and how its status determines the body.
+
+use ebb_abi::ended;
+
+use super::{Line, fields};
+use crate::{
+    conn::{Conn, state},
+    direction::{flag, phase},
+    packet::Meter,
+    window::{LOWER, Window, text},
+};
+
+/// Bytes of a status line up to the end of its status: `HTTP/1.x code`.
+const STATUS: u32 = 12;
+
+/// Reads the status as soon as it has arrived. The rest of its line is skipped like an unknown field. `false` if it is not a
+/// status line.
+#[inline(always)]
+pub(super) fn begin(conn: &mut Conn) -> bool {
+    let direction = &mut conn.responses;
+    if direction.phase_now() != phase::HEAD
+        || !direction.has(flag::START_LINE)
+        || direction.window.unread() < STATUS
+    {
+        return true;
+    }
+    match status(&direction.window) {
+        Some(status) => {
+            direction.status = status;
+            direction.flags &= !flag::START_LINE;
+            true
+        }
+        None => {
+            direction.flags |= flag::UNREADABLE;
+            false
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) fn head_line(conn: &mut Conn, line: Line) {
+    let direction = &mut conn.responses;
+    if direction.phase_now() != phase::HEAD {
+        return;
+    }
+    if direction.has(flag::START_LINE) {
+        // The line has ended before its status.
+        direction.flags |= flag::UNREADABLE;
+        return;
+    }
+    if fields::is_empty(&direction.window, line) {
+        head_end(conn);
+        return;
+    }
+    let name = fields::name(&direction.window, line);
+    if names_h2c(&direction.window, line, name) {
+        direction.flags |= flag::H2C;
+    }
+    if !fields::framing(direction, line, name) {
+        direction.flags |= flag::UNREADABLE;
+    }
+}
+
+/// Whether the field names HTTP/2 as the protocol to switch to (RFC 7540, 3.2).
+#[inline(always)]
+fn names_h2c(window: &Window, line: Line, name: (u64, u64)) -> bool {
+    if name.0 != text(b"upgrade:") {
+        return false;
+    }
+    let value = line.start + 8;
+    let value = value + fields::leading_blanks(window.eight(value));
+    let behind = window.byte(value + 3);
+    value + 3 <= line.end
+        && (window.eight(value) | LOWER) & 0xff_ffff == text(b"h2c\0\0\0\0\0")
+        && (value + 3 == line.end || fields::is_blank(behind) || behind == b',')
+}
+
+/// Whether the bytes are the head of a SETTINGS frame, with which a server begins HTTP/2.
+#[inline(always)]
+pub(super) fn is_settings(window: &Window) -> bool {
+    // After the three bytes of a length below 256: the type, and four bytes of flags and stream, all 0. A newline cannot be the
+    // length, as the length is a multiple of 6 (RFC 9113, 6.5.1); a newline would be the end of a line.
+    window.unread() >= 9
+        && window.eight(window.start) & 0xffff_ffff_ff00_ffff == 0x0000_0000_0400_0000
+        && window.byte(window.start + 2) != b'\n'
+        && window.byte(window.start + 8) == 0
+}
+
+/// The code of the line `HTTP/1.x code …` at the start of the window. `None` if it is not such a line.
+#[inline(always)]
+fn status(window: &Window) -> Option<u64> {
+    let version = window.eight(window.start);
+    // After the dot there must be a digit: a newline would be the end of the line.
+    if version & 0x00ff_ffff_ffff_ffff != text(b"HTTP/1.\0")
+        || (version >> 56).wrapping_sub(u64::from(b'0')) > 9
+    {
+        return None;
+    }
+    let code = window.eight(window.start + 8);
+    let hundreds = (code >> 8 & 0xff).wrapping_sub(u64::from(b'0'));
+    let tens = (code >> 16 & 0xff).wrapping_sub(u64::from(b'0'));
+    let ones = (code >> 24 & 0xff).wrapping_sub(u64::from(b'0'));
+    // Wrapping, as it is computed before the bytes are known to be digits.
+    let status = hundreds
+        .wrapping_mul(100)
+        .wrapping_add(tens.wrapping_mul(10))
+        .wrapping_add(ones);
+    (code & 0xff == u64::from(b' ') && (1..=5).contains(&hundreds) && tens <= 9 && ones <= 9)
+        .then_some(status)
+}
+
+/// Determines where the body of this response ends (RFC 9112, 6.3).
+#[inline(always)]
+fn head_end(conn: &mut Conn) {
+    let status = conn.responses.status;
+    if status == 101 && conn.responses.has(flag::H2C) {
+        conn.server_begins_http2();
+        return;
+    }
+    if status == 101 || (conn.answers_connect() && status / 100 == 2 && conn.open() > 0) {
+        conn.responses.flags |= flag::GRANTED;
+        return;
+    }
+    let direction = &conn.responses;
+    let no_body = status < 200
+        || status == 204
+        || status == 304
+        || conn.answers_head()
+        || (!direction.has(flag::CHUNKED)
+            && !direction.has(flag::CODED)
+            && direction.has(flag::LENGTH)
+            && direction.remaining == 0);
+    if no_body {
+        conn.responses.flags |= flag::COMPLETE;
+        return;
+    }
+    let direction = &mut conn.responses;
+    direction.phase = if direction.has(flag::CHUNKED) {
+        phase::CHUNK_HEAD
+    } else if direction.has(flag::LENGTH) && !direction.has(flag::CODED) {
+        phase::BODY
+    } else {
+        phase::UNTIL_CLOSE
+    };
+}
+
+/// Handles the last byte of a response. An interim response (1xx) ends nothing.
+#[inline(always)]
+pub(super) fn end<M: Meter>(conn: &mut Conn, meter: &mut M) {
+    let status = conn.responses.status;
+    conn.responses.next_message();
+    if status >= 200 && !conn.is(state::CLOSED | state::TUNNEL | state::OPAQUE) {
+        let now = meter.now();
+        conn.end(meter, way(status), now);
+    }
+}
+
+/// The [`ebb_abi::ended`] way of a status code: its class.
+#[inline(always)]
+fn way(status: u64) -> usize {
+    if status < 200 {
+        1
+    } else if status < 300 {
+        2
+    } else if status < 400 {
+        3
+    } else if status < 500 {
+        4
+    } else {
+        5
+    }
+}
+
+/// Handles the end of the server's side of the connection (`complete`: the server sent a FIN). A body without a length is
+/// complete now; everything else is aborted.
+#[inline(always)]
+pub fn last_byte<M: Meter>(conn: &mut Conn, meter: &mut M, complete: bool) {
+    let whole = conn.is(state::TUNNEL) || (complete && conn.responses.phase == phase::UNTIL_CLOSE);
+    let ended = if whole {
+        way(conn.responses.status)
+    } else {
+        ended::ABORTED
+    };
+    conn.finish(meter, ended);
+}

@@ -1,0 +1,464 @@
+//! A connection's life on HTTP/2: which streams begin, and how each one ends.
+//!
+//! Ingress begins streams, and takes some out of the count (a probe, a stream that the client resets). Egress ends streams. Close
+//! ends all that are left. They run at the same time on several CPUs. The work for every stream takes no lock: a change is
+//! recorded here; then there is a barrier (an atomic add); then there is a check whether another CPU has recorded a conflicting
+//! change. Of two CPUs that record conflicting changes, at least one sees the other. The conflict is resolved under [`Lock`]:
+//! - A stream begins: recorded in `begun`. If the connection is closed or opaque by then, either the CPU that made it so has
+//!   counted the stream out, or the stream ends here at once.
+//! - A stream ends: recorded in `ending` and `ended`. If the connection is closed or opaque by then, either the CPU that made it
+//!   so has counted the stream out, or the end is counted here.
+//! - A stream is taken out of the count: recorded in `taking`. If the stream is ending by then, its end is left alone.
+
+#[cfg(test)]
+mod beside;
+
+use core::mem::offset_of;
+
+use ebb_abi::{Exclusion, MAX_EXCLUDED_PATH, ended, event, latency};
+
+use super::{
+    Streams, Way,
+    streams::{Note, Place},
+};
+use crate::{
+    conn::{Lock, begins_a_line},
+    direction::flag,
+    packet::{Gauge, Meter, between},
+    window::{forget, set},
+};
+
+/// Closed: nothing more is counted.
+const CLOSED: u32 = 1;
+
+/// Opaque (cannot be read): in flight, as one, until it closes.
+const OPAQUE: u32 = 1 << 1;
+
+/// Closed or opaque, and everything that was in flight before has been counted out.
+const SETTLED: u32 = 1 << 2;
+
+/// Instead of a status class: the stream was reset.
+pub(super) const RESET: u8 = u8::MAX;
+
+/// One HTTP/2 connection, in a separate socket storage that only such connections have.
+///
+/// As in [`crate::conn::Conn`], the fields are grouped by who writes them.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Http2 {
+    /// Guards `state`, `settled_begun`, `settled_ended`, `taken` and the notes in `streams`.
+    pub lock: Lock,
+    /// The pod slot.
+    pub slot: u32,
+    state: u32,
+    /// The stream that ingress is taking out of the count; 0: none.
+    taking: u32,
+    /// The value of `begun` up to which streams were counted out when the connection was [`SETTLED`].
+    settled_begun: u32,
+    /// The value of `ended` that was seen when the connection was `SETTLED`.
+    settled_ended: u32,
+    /// 1 when it has just become opaque.
+    became_opaque: u32,
+    reserved: [u32; 7],
+
+    /// The client's newest stream.
+    newest: u32,
+    /// Streams begun.
+    begun: u32,
+    /// Streams that ingress has taken out of the count.
+    taken: u32,
+    /// Counts up. Only the barrier matters that an atomic add is.
+    looked_in: u32,
+    /// The direction from the client.
+    pub requests: Way,
+    /// Key for the lookup of an excluded path. The path of the request is copied to it.
+    pub exclusion: Exclusion,
+    reserved_in: [u32; 10],
+
+    /// The stream that is ending; 0: none.
+    ending: u32,
+    /// Streams ended by egress, including the one that is ending.
+    ended: u32,
+    /// Counts up, for the barrier, like `looked_in`.
+    looked_out: u32,
+    /// The stream whose response head was read last; 0 once the stream has ended.
+    answered: u32,
+    /// The status class of the stream in `answered`. Most responses follow their heads at once. Only for the others the class is
+    /// recorded in `streams`, which takes the lock.
+    class: u32,
+    /// The client's newest stream, when egress last read it.
+    known: u32,
+    /// The direction to the client.
+    pub responses: Way,
+    reserved_both: [u32; 4],
+
+    /// The streams in flight.
+    streams: Streams,
+}
+
+const _: () = assert!(
+    begins_a_line(offset_of!(Http2, newest))
+        && begins_a_line(offset_of!(Http2, ending))
+        && begins_a_line(offset_of!(Http2, streams))
+);
+
+impl Http2 {
+    /// A connection without a pod and without traffic: all zeros, as the kernel creates socket storage.
+    pub const ZERO: Self = Self {
+        lock: Lock { val: 0 },
+        slot: 0,
+        state: 0,
+        taking: 0,
+        settled_begun: 0,
+        settled_ended: 0,
+        became_opaque: 0,
+        reserved: [0; 7],
+        newest: 0,
+        begun: 0,
+        taken: 0,
+        looked_in: 0,
+        requests: Way::ZERO,
+        exclusion: Exclusion {
+            slot: 0,
+            path: [0; MAX_EXCLUDED_PATH / 8],
+        },
+        reserved_in: [0; 10],
+        ending: 0,
+        ended: 0,
+        looked_out: 0,
+        answered: 0,
+        class: 0,
+        known: 0,
+        responses: Way::ZERO,
+        reserved_both: [0; 4],
+        streams: Streams::NONE,
+    };
+
+    /// Whether the connection is read: it is neither closed nor opaque. Another CPU may just have changed that.
+    #[inline(always)]
+    pub fn is_read(&self) -> bool {
+        forget(&self.state) & (CLOSED | OPAQUE) == 0
+    }
+
+    /// Assigns a zeroed connection to a pod.
+    #[inline(always)]
+    pub fn belong_to(&mut self, slot: u32) {
+        self.slot = slot;
+    }
+
+    /// Number of streams in flight, without those that were taken out of the count.
+    #[inline(always)]
+    fn open(&self) -> u32 {
+        forget(&self.begun)
+            .wrapping_sub(forget(&self.ended))
+            .wrapping_sub(self.taken)
+    }
+
+    /// Takes over an HTTP/1 request in flight that has been upgraded: it is stream 1 from here on (RFC 7540, 3.2). The client
+    /// begins no stream before it knows of the upgrade.
+    #[inline(always)]
+    pub fn adopt<M: Meter>(&mut self, meter: &mut M, since: u64, excluded: bool) {
+        self.newest = 1;
+        if let Some(place) = self.streams.free(1) {
+            self.streams.put(place, 1, since, excluded);
+            if !excluded {
+                self.begun = self.begun.wrapping_add(1);
+                meter.gauge(Gauge::Http2, 1);
+            }
+        }
+    }
+
+    /// Handles the beginning of a head: starts a request if the stream is new. For ingress.
+    #[inline(always)]
+    pub(super) fn begin<M: Meter>(&mut self, meter: &mut M, id: u32) {
+        if id & 1 == 0 || id <= self.newest {
+            return;
+        }
+        self.newest = id;
+        let now = self.requests.now(meter);
+        // Places are taken only here, so a place that is free now stays free.
+        let Some(place) = self.streams.free(id) else {
+            self.requests.direction.flags |= flag::UNREADABLE;
+            return;
+        };
+        self.streams.put(place, id, now, false);
+        let begun = self.begun.wrapping_add(1);
+        set(&mut self.begun, begun);
+        // The first atomic add is the barrier.
+        meter.start(1, now);
+        meter.gauge(Gauge::Http2, 1);
+        if !self.is_read() {
+            self.begun_too_late(meter, now);
+        }
+    }
+
+    /// Handles a stream that began while the connection was being closed or made opaque. If the other CPU has not seen the
+    /// stream, it ends here.
+    #[inline(always)]
+    fn begun_too_late<M: Meter>(&mut self, meter: &mut M, now: u64) {
+        let lock = &raw mut self.lock;
+        let unseen = meter.locked(lock, || {
+            let unseen = self.state & SETTLED != 0 && self.settled_begun != self.begun;
+            if unseen {
+                self.settled_begun = self.begun;
+            }
+            unseen
+        });
+        if unseen {
+            count_out(meter, 1, now);
+        }
+    }
+
+    /// Ends a stream. `class` is its status class, or [`RESET`]; 0: the class that its head had. For egress.
+    #[inline(always)]
+    pub(super) fn end<M: Meter>(&mut self, meter: &mut M, id: u32, class: u8) {
+        let Some(place) = self.streams.find(id) else {
+            return;
+        };
+        set(&mut self.ending, id);
+        let ended = self.ended.wrapping_add(1);
+        set(&mut self.ended, ended);
+        meter.add(&raw mut self.looked_out, 1);
+        // In this order: a CPU that takes a stream out of the count is done with it before it clears `taking`.
+        let alone = forget(&self.taking) == 0 && self.is_read();
+        let note = self.streams.note(place);
+        let noted = if alone && self.streams.is_at(place, id) && !note.is_excluded() {
+            self.streams.remove(place);
+            Some(note)
+        } else {
+            self.ends_beside_others(meter, id)
+        };
+        set(&mut self.ending, 0);
+        let Some(noted) = noted else {
+            return;
+        };
+        let now = self.responses.now(meter);
+        let way = match class {
+            0 if forget(&self.answered) == id => {
+                self.answered = 0;
+                self.class as usize
+            }
+            0 => noted.class(),
+            RESET => ended::ABORTED,
+            class => usize::from(class),
+        };
+        meter.gauge(Gauge::Http2, u64::MAX);
+        meter.latency(latency::bucket(between(noted.since(), now)));
+        meter.end(way, 1, now);
+    }
+
+    /// Handles the end of a stream while another CPU changes the connection. Returns the note of the stream if its end is counted
+    /// here.
+    #[inline(always)]
+    fn ends_beside_others<M: Meter>(&mut self, meter: &mut M, id: u32) -> Option<Note> {
+        let lock = &raw mut self.lock;
+        let (noted, missed) = meter.locked(lock, || {
+            let settled = self.state & SETTLED != 0;
+            let seen = self.settled_ended == self.ended;
+            let place = self.streams.find(id);
+            let noted = place.map(|place| self.streams.note(place));
+            if let Some(place) = place {
+                self.streams.remove(place);
+            }
+            let noted = noted.filter(|note| !note.is_excluded());
+            match (settled, noted) {
+                // The CPU that settled the connection has counted this stream out.
+                (true, _) if !seen => (None, false),
+                // The CPU that settled the connection has left this stream to this CPU, though the stream was out of the count
+                // already: one too few was counted out.
+                (true, None) => (None, true),
+                (false, None) => {
+                    self.ended = self.ended.wrapping_sub(1);
+                    (None, false)
+                }
+                (_, noted) => (noted, false),
+            }
+        });
+        if missed {
+            let now = self.responses.now(meter);
+            count_out(meter, 1, now);
+        }
+        noted
+    }
+
+    /// Records that the head of a response has been read. An interim response (1xx), a head without a status (trailers) and a
+    /// response without a request change nothing.
+    #[inline(always)]
+    pub(super) fn answered<M: Meter>(&mut self, meter: &mut M, id: u32, class: u8) {
+        if class < 2 || !self.has_begun(id) {
+            return;
+        }
+        let before = forget(&self.answered);
+        if before != 0 && before != id {
+            let lock = &raw mut self.lock;
+            meter.locked(lock, || {
+                if let Some(place) = self.streams.find(before) {
+                    self.streams.answered(place, self.class as u8);
+                }
+            });
+        }
+        self.answered = id;
+        self.class = u32::from(class);
+    }
+
+    /// Whether the client has begun this stream. For egress, which reads a cache line of ingress only once in a while.
+    #[inline(always)]
+    fn has_begun(&mut self, id: u32) -> bool {
+        if id > self.known {
+            self.known = forget(&self.newest);
+        }
+        id <= forget(&self.known)
+    }
+
+    /// Ends a stream that the client has reset. For ingress.
+    #[inline(always)]
+    pub(super) fn reset<M: Meter>(&mut self, meter: &mut M, id: u32) {
+        let taken = self.take(meter, id, |streams, place| streams.remove(place));
+        if let Some(note) = taken {
+            let now = self.requests.now(meter);
+            meter.latency(latency::bucket(between(note.since(), now)));
+            meter.end(ended::ABORTED, 1, now);
+        }
+    }
+
+    /// Excludes a request: takes it out of the count exactly, as if it had never arrived. For ingress.
+    #[inline(always)]
+    pub(super) fn exclude<M: Meter>(&mut self, meter: &mut M, id: u32) {
+        let taken = self.take(meter, id, |streams, place| streams.exclude(place));
+        if let Some(note) = taken {
+            meter.end(ended::EXCLUDED, 1, note.since());
+        }
+    }
+
+    /// Takes a stream out of the count, unless it is ending. Returns the note of the stream if it was counted.
+    #[inline(always)]
+    fn take<M: Meter>(
+        &mut self,
+        meter: &mut M,
+        id: u32,
+        change: impl FnOnce(&mut Streams, Place),
+    ) -> Option<Note> {
+        set(&mut self.taking, id);
+        meter.add(&raw mut self.looked_in, 1);
+        let taken = if forget(&self.ending) == id {
+            None
+        } else {
+            let lock = &raw mut self.lock;
+            meter.locked(lock, || {
+                let place = self.streams.find(id)?;
+                let note = self.streams.note(place);
+                if note.is_excluded() {
+                    change(&mut self.streams, place);
+                    return None;
+                }
+                if !self.is_read() {
+                    return None;
+                }
+                change(&mut self.streams, place);
+                self.taken = self.taken.wrapping_add(1);
+                Some(note)
+            })
+        };
+        set(&mut self.taking, 0);
+        if taken.is_some() {
+            meter.gauge(Gauge::Http2, u64::MAX);
+        }
+        taken
+    }
+
+    /// Returns the number of streams in flight, for the CPU that counts them out. To be called under the lock, after a barrier
+    /// that follows the change of `state`.
+    #[inline(always)]
+    fn settle(&mut self) -> u64 {
+        self.state |= SETTLED;
+        self.settled_begun = forget(&self.begun);
+        self.settled_ended = forget(&self.ended);
+        let open = self
+            .settled_begun
+            .wrapping_sub(self.settled_ended)
+            .wrapping_sub(self.taken);
+        u64::from(open)
+    }
+
+    /// Makes the connection opaque, as it cannot be read: from now on the connection itself is in flight. If only the server has
+    /// sent anything so far, the connection is only closed here: the HTTP/1 parser reports it when the client sends.
+    #[inline(always)]
+    pub(super) fn become_opaque<M: Meter>(&mut self, meter: &mut M) {
+        let lock = &raw mut self.lock;
+        let (first, begun) = meter.locked(lock, || {
+            let first = self.is_read();
+            let begun = self.open() != 0 || self.requests.direction.flags != 0;
+            if first {
+                self.state |= if begun { OPAQUE } else { CLOSED };
+            }
+            (first, begun)
+        });
+        if !first {
+            return;
+        }
+        // The lock is a barrier: a start or end that has not seen the change is seen here.
+        let lock = &raw mut self.lock;
+        let open = meter.locked(lock, || self.settle());
+        let now = meter.now();
+        if !begun {
+            // The client may have begun in the meantime.
+            count_out(meter, open, now);
+            return;
+        }
+        if open == 0 {
+            meter.start(1, now);
+        } else {
+            meter.gauge(Gauge::Http2, open.wrapping_neg());
+            meter.end(ended::ABORTED, open - 1, now);
+        }
+        meter.gauge(Gauge::Opaque, 1);
+        meter.note(event::UNREADABLE);
+        self.became_opaque = 1;
+    }
+
+    /// Whether the connection has become opaque since the last call.
+    #[inline(always)]
+    pub fn has_become_opaque(&mut self) -> bool {
+        let became = forget(&self.became_opaque) != 0;
+        if became {
+            self.became_opaque = 0;
+        }
+        became
+    }
+
+    /// Ends everything in flight: the connection is gone, or the server has sent its last byte.
+    #[inline(always)]
+    pub fn finish<M: Meter>(&mut self, meter: &mut M) {
+        let lock = &raw mut self.lock;
+        let was = meter.locked(lock, || {
+            let was = self.state;
+            self.state |= CLOSED;
+            was
+        });
+        if was & CLOSED != 0 {
+            return;
+        }
+        if was & OPAQUE != 0 {
+            let now = meter.now();
+            meter.gauge(Gauge::Opaque, u64::MAX);
+            meter.end(ended::OPAQUE, 1, now);
+            return;
+        }
+        // The lock is a barrier: a start or end that has not seen the close is seen here.
+        let lock = &raw mut self.lock;
+        let open = meter.locked(lock, || self.settle());
+        let now = meter.now();
+        count_out(meter, open, now);
+    }
+}
+
+/// Counts streams as aborted with their connection.
+#[inline(always)]
+fn count_out<M: Meter>(meter: &mut M, open: u64, now: u64) {
+    meter.gauge(Gauge::Http2, open.wrapping_neg());
+    meter.end(ended::ABORTED, open, now);
+}
+
+/// Bytes that the kernel puts before a socket's storage, and some to spare (`struct bpf_local_storage_elem`).
+const BEFORE: usize = 256;
+const _: () = assert!(size_of::<Http2>() + BEFORE <= 8192);

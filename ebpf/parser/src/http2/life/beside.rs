@@ -1,0 +1,318 @@
+//! Two CPUs that change one connection.
+//!
+//! One part runs them interleaved: one CPU is in the middle of an event when the other one runs another event from its beginning
+//! to its end. The interruption comes at the places where it can make a difference: at the atomic adds, and at the lock. The
+//! other part runs them at the same time, in two threads. In each pair of events nothing may be counted twice or never.
+
+extern crate std;
+use std::{
+    boxed::Box,
+    cell::Cell,
+    hint,
+    sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst},
+    thread,
+    vec::Vec,
+};
+
+use ebb_abi::latency::BUCKETS;
+
+use super::*;
+
+/// What is counted.
+#[derive(Default)]
+struct Cells {
+    started: AtomicU64,
+    ended: AtomicU64,
+    latencies: AtomicU64,
+    http2: AtomicU64,
+    opaque: AtomicU64,
+    now: AtomicU64,
+}
+
+impl Cells {
+    fn in_flight(&self) -> i64 {
+        self.started
+            .load(SeqCst)
+            .wrapping_sub(self.ended.load(SeqCst)) as i64
+    }
+
+    fn gauges(&self) -> [i64; 2] {
+        [&self.http2, &self.opaque].map(|gauge| gauge.load(SeqCst) as i64)
+    }
+}
+
+/// Counts, and lets the other CPU run at one of the places.
+struct Cpu<'a> {
+    cells: &'a Cells,
+    /// Number of places before the one at which the other CPU runs.
+    overtaken_after: Cell<u32>,
+    other: Cell<Option<Box<dyn FnOnce() + 'a>>>,
+}
+
+impl<'a> Cpu<'a> {
+    fn alone(cells: &'a Cells) -> Self {
+        Self {
+            cells,
+            overtaken_after: Cell::new(0),
+            other: Cell::new(None),
+        }
+    }
+
+    fn place(&self) {
+        match self.overtaken_after.get().checked_sub(1) {
+            Some(left) => self.overtaken_after.set(left),
+            None => {
+                if let Some(other) = self.other.take() {
+                    other();
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the other thread, so that both continue within nanoseconds of each other. On a busy machine it yields the processor
+/// to the other thread.
+fn wait_until(is_so: impl Fn() -> bool) {
+    let mut looks = 0;
+    while !is_so() {
+        looks += 1;
+        if looks % 1000 == 0 {
+            thread::yield_now();
+        } else {
+            hint::spin_loop();
+        }
+    }
+}
+
+impl Meter for Cpu<'_> {
+    fn now(&self) -> u64 {
+        self.cells.now.fetch_add(1 << 20, SeqCst)
+    }
+
+    fn start(&mut self, count: u64, _now: u64) {
+        self.place();
+        self.cells.started.fetch_add(count, SeqCst);
+        self.place();
+    }
+
+    fn end(&mut self, _way: usize, count: u64, _now: u64) {
+        self.cells.ended.fetch_add(count, SeqCst);
+    }
+
+    fn latency(&mut self, bucket: usize) {
+        assert!(bucket < BUCKETS);
+        self.cells.latencies.fetch_add(1, SeqCst);
+    }
+
+    fn gauge(&mut self, gauge: Gauge, by: u64) {
+        match gauge {
+            Gauge::Http2 => self.cells.http2.fetch_add(by, SeqCst),
+            Gauge::Opaque => self.cells.opaque.fetch_add(by, SeqCst),
+            Gauge::Upgraded => unreachable!("HTTP/1's"),
+        };
+    }
+
+    fn note(&mut self, _event: usize) {}
+
+    fn add(&self, cell: *mut u32, by: u32) {
+        self.place();
+        // SAFETY: aligned, and valid as long as the connection.
+        unsafe { AtomicU32::from_ptr(cell) }.fetch_add(by, SeqCst);
+        self.place();
+    }
+
+    fn locked<R>(&self, lock: *mut Lock, change: impl FnOnce() -> R) -> R {
+        self.place();
+        // SAFETY: as in `add`.
+        let lock = unsafe { AtomicU32::from_ptr(&raw mut (*lock).val) };
+        wait_until(|| lock.swap(1, SeqCst) == 0);
+        let result = change();
+        lock.store(0, SeqCst);
+        self.place();
+        result
+    }
+}
+
+/// An event of ingress, or of egress and close, with its name.
+type Event = (&'static str, fn(&mut Http2, &mut Cpu<'_>));
+
+const IN: [Event; 5] = [
+    ("begins", |http2, cpu| begin(http2, cpu, 5)),
+    ("is reset", |http2, cpu| http2.reset(cpu, 1)),
+    ("another is reset", |http2, cpu| http2.reset(cpu, 3)),
+    ("is excluded", |http2, cpu| http2.exclude(cpu, 1)),
+    ("opaque from the client", |http2, cpu| {
+        http2.become_opaque(cpu)
+    }),
+];
+
+const OUT: [Event; 5] = [
+    ("ends", |http2, cpu| http2.end(cpu, 1, 2)),
+    ("is reset by the server", |http2, cpu| {
+        http2.end(cpu, 1, RESET)
+    }),
+    ("opaque from the server", |http2, cpu| {
+        http2.become_opaque(cpu)
+    }),
+    ("closed", |http2, cpu| http2.finish(cpu)),
+    ("head of a response", |http2, cpu| http2.answered(cpu, 1, 2)),
+];
+
+/// Number of places that are tried: more than any event has.
+const PLACES: u32 = 12;
+
+/// Begins a stream, after the client's preface.
+fn begin(http2: &mut Http2, cpu: &mut Cpu<'_>, id: u32) {
+    http2.requests.direction.open_at(0);
+    http2.begin(cpu, id);
+}
+
+/// A new connection after the events `before`.
+fn connection(cells: &Cells, before: &[Event]) -> Box<Http2> {
+    let mut http2 = Box::new(Http2::ZERO);
+    let mut cpu = Cpu::alone(cells);
+    for (_, event) in before {
+        event(&mut http2, &mut cpu);
+    }
+    http2
+}
+
+/// Checks that all figures of a connection are consistent after `story`.
+fn check(http2: &mut Http2, cells: &Cells, before: &[Event], story: &str) {
+    let [streams, opaque] = cells.gauges();
+    let in_flight = cells.in_flight();
+    assert_eq!(streams + opaque, in_flight, "{story}");
+    if http2.is_read() {
+        let ids = [1, 3, 5];
+        let places = ids.iter().filter_map(|id| http2.streams.find(*id));
+        let plain = places.filter(|place| !http2.streams.note(*place).is_excluded());
+        assert_eq!(plain.count() as i64, in_flight, "{story}");
+        assert_eq!(i64::from(http2.open()), in_flight, "{story}");
+    }
+    assert_eq!((http2.ending, http2.taking), (0, 0), "{story}");
+    http2.finish(&mut Cpu::alone(cells));
+    assert_eq!(
+        (cells.in_flight(), cells.gauges()),
+        (0, [0, 0]),
+        "{story}, closed"
+    );
+    // A connection that became opaque counts as one more start, if nothing was in flight then.
+    let begun = cells.started.load(SeqCst);
+    let least = before.len().min(2) as u64;
+    assert!(
+        (least..=least + 2).contains(&begun),
+        "{story}: {begun} begun"
+    );
+    assert!(cells.latencies.load(SeqCst) <= begun, "{story}");
+}
+
+/// Runs `slow`, and runs `quick` completely at one of its places.
+fn overtake(before: &[Event], slow: Event, quick: Event, after: u32) {
+    let cells = Cells::default();
+    let mut http2 = connection(&cells, before);
+    let shared: *mut Http2 = &mut *http2;
+    let mut cpu = Cpu::alone(&cells);
+    cpu.overtaken_after.set(after);
+    let cells_too = &cells;
+    // SAFETY: as in the kernel, everything that both CPUs read is read from memory.
+    cpu.other.set(Some(Box::new(move || unsafe {
+        quick.1(&mut *shared, &mut Cpu::alone(cells_too));
+    })));
+    // SAFETY: as above.
+    unsafe { slow.1(&mut *shared, &mut cpu) };
+    if let Some(other) = cpu.other.take() {
+        other();
+    }
+    let story: Vec<_> = before
+        .iter()
+        .chain([&slow, &quick])
+        .map(|event| event.0)
+        .collect();
+    check(
+        &mut http2,
+        &cells,
+        before,
+        &std::format!("{story:?} at {after}"),
+    );
+}
+
+const ONE: Event = ("1", |http2, cpu| begin(http2, cpu, 1));
+const THREE: Event = ("3", |http2, cpu| begin(http2, cpu, 3));
+
+/// The possible values of `before`. In the first one, only the server has sent anything.
+const BEFORE: [&[Event]; 4] = [
+    &[],
+    &[ONE, THREE],
+    &[
+        ONE,
+        THREE,
+        ("excluded before", |http2, cpu| http2.exclude(cpu, 1)),
+    ],
+    &[
+        ONE,
+        THREE,
+        ("another answered before", |http2, cpu| {
+            http2.answered(cpu, 3, 4)
+        }),
+    ],
+];
+
+#[test]
+fn overtaken_at_any_place() {
+    for before in BEFORE {
+        for from_client in IN {
+            for from_server in OUT {
+                for place in 0..PLACES {
+                    overtake(before, from_client, from_server, place);
+                    overtake(before, from_server, from_client, place);
+                }
+            }
+        }
+    }
+}
+
+/// A connection that two threads share, and its counters.
+struct Shared(*mut Http2, *const Cells);
+// SAFETY: both threads wait for each other before they use it, and afterwards. In between they use it as the kernel programs do.
+unsafe impl Sync for Shared {}
+
+/// Number of runs for each pair of events.
+const MEETINGS: usize = 2_000;
+
+#[test]
+fn at_the_same_time() {
+    let pairs: Vec<_> = BEFORE
+        .into_iter()
+        .flat_map(|before| IN.map(|from_client| (before, from_client)))
+        .flat_map(|(before, from_client)| OUT.map(|from_server| (before, from_client, from_server)))
+        .collect();
+    for (before, from_client, from_server) in pairs {
+        let cells: Vec<_> = (0..MEETINGS).map(|_| Cells::default()).collect();
+        let mut connections: Vec<_> = cells
+            .iter()
+            .map(|cells| connection(cells, before))
+            .collect();
+        let shared: Vec<_> = connections
+            .iter_mut()
+            .zip(&cells)
+            .map(|(http2, cells)| Shared(&mut **http2, cells))
+            .collect();
+        let arrived = AtomicUsize::new(0);
+        let go = |event: fn(&mut Http2, &mut Cpu<'_>)| {
+            for (meeting, Shared(http2, cells)) in shared.iter().enumerate() {
+                arrived.fetch_add(1, SeqCst);
+                wait_until(|| arrived.load(SeqCst) >= 2 * (meeting + 1));
+                // SAFETY: as at `Shared`.
+                unsafe { event(&mut **http2, &mut Cpu::alone(&**cells)) };
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| go(from_client.1));
+            go(from_server.1);
+        });
+        let story = std::format!("{} beside {}", from_client.0, from_server.0);
+        for (http2, cells) in connections.iter_mut().zip(&cells) {
+            check(http2, cells, before, &story);
+        }
+    }
+}

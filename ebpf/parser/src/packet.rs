@@ -1,0 +1,61 @@
+//! What the parsers need from their environment: bytes, and a place to count.
+//!
+//! In the kernel these are a packet and a pod's counters; in a test, a slice and a ledger.
+
+use ebb_abi::Exclusion;
+
+use crate::{conn::Lock, window::Window};
+
+/// The bytes of one packet, and the rules of its pod.
+pub trait Packet {
+    /// Copies `length` bytes at `offset` of the packet to byte `at` of the window. `false` if it cannot.
+    fn load(&self, offset: u32, window: &mut Window, at: u32, length: u32) -> bool;
+
+    /// Whether this is an excluded path.
+    fn excludes(&self, path: &Exclusion) -> bool;
+
+    /// Whether the pod excludes any path, so that the path of a request line has to be extracted.
+    fn has_exclusions(&self) -> bool;
+}
+
+/// Gauges of what is in flight, by protocol. HTTP/1 is the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gauge {
+    /// A stream of HTTP/2.
+    Http2,
+    /// A connection after 101, or after CONNECT was granted.
+    Upgraded,
+    /// A connection that cannot be read.
+    Opaque,
+}
+
+/// Counts starts and ends.
+pub trait Meter {
+    /// The time: `CLOCK_MONOTONIC` in nanoseconds.
+    fn now(&self) -> u64;
+    /// Counts `count` starts at the time `now`, ns.
+    fn start(&mut self, count: u64, now: u64);
+    /// Counts `count` ends at the time `now`, ns. `way` is one of [`ebb_abi::ended`].
+    fn end(&mut self, way: usize, count: u64, now: u64);
+    /// Counts one end in a bucket of [`ebb_abi::latency`].
+    fn latency(&mut self, bucket: usize);
+    /// Adds `by` (1 or -1, wrapping) to a gauge.
+    fn gauge(&mut self, gauge: Gauge, by: u64);
+    /// Counts a rare event, one of [`ebb_abi::event`].
+    fn note(&mut self, event: usize);
+    /// Adds to a field of a connection that other CPUs change, too. The code that follows sees everything that another CPU did
+    /// before it could see this addition.
+    fn add(&self, cell: *mut u32, by: u32);
+    /// Runs `change` while no other CPU changes what `lock` guards.
+    ///
+    /// `change` is short and calls no function: in the kernel it runs under a `bpf_spin_lock`, which forbids helper calls.
+    fn locked<R>(&self, lock: *mut Lock, change: impl FnOnce() -> R) -> R;
+}
+
+/// Time from `since` to `now`, ns; 0 if `now` is earlier: the two may come from different sources (a packet's stamp, the kernel's
+/// clock).
+#[inline(always)]
+pub(crate) fn between(since: u64, now: u64) -> u64 {
+    let passed = now.wrapping_sub(since);
+    passed & !((passed as i64 >> 63) as u64)
+}

@@ -1,0 +1,133 @@
+//! Unreadable connections: one in flight for the connection's life, reported as opaque.
+
+use ebb_parser_testing::exchange::{Exchange, exchange};
+
+use super::{GET, OK};
+
+/// [`ebb_abi::ended::EXCLUDED`].
+const EXCLUDED: usize = 6;
+
+/// [`ebb_abi::ended::OPAQUE`].
+const OPAQUE: usize = 7;
+
+const HELLO: [u8; 12] = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, b'\n'];
+
+fn client(name: &'static str, bytes: impl AsRef<[u8]>) -> Exchange {
+    exchange(name)
+        .client(bytes)
+        .opaque()
+        .server("anything\r\n\r\n")
+        .opaque()
+        .client(GET)
+        .opaque()
+        .ended(OPAQUE, 1)
+}
+
+fn server(name: &'static str, bytes: impl AsRef<[u8]>) -> Exchange {
+    exchange(name)
+        .client(GET)
+        .flying(1)
+        .server(bytes)
+        .opaque()
+        .client(GET)
+        .opaque()
+        .ended(OPAQUE, 1)
+}
+
+/// The next request has the same bit in the history as a probe, 64 requests earlier.
+fn after_a_probe() -> Exchange {
+    let probe = "GET / HTTP/1.1\r\nUser-Agent: kube-probe/1.30\r\n\r\n";
+    let first = exchange("opaque, 64 after a probe")
+        .client(probe)
+        .server(OK);
+    (1..64)
+        .fold(first, |exchange, _| exchange.client(GET).server(OK))
+        .flying(0)
+        .client(HELLO)
+        .opaque()
+        .ended(EXCLUDED, 1)
+        .ended(2, 63)
+        .ended(OPAQUE, 1)
+}
+
+pub(super) fn all() -> Vec<Exchange> {
+    let fields = "HTTP/1.1 200 OK\r\n";
+    vec![
+        client("TLS", HELLO),
+        after_a_probe(),
+        client("redis", "*1\r\n$4\r\nPING\r\n"),
+        client("redis, in a line", "PING\r\n"),
+        client("HTTP/0.9", "GET /\r\n"),
+        client("almost HTTP/2", "PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n"),
+        client("not even HTTP/2", "PRI * HT\r\n"),
+        client("zeros", [0; 100]),
+        client(
+            "a carriage return that ends no line",
+            "\rGET / HTTP/1.1\r\n\r\n",
+        ),
+        client(
+            "a length that is none",
+            "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        ),
+        client(
+            "a length below 0",
+            "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        ),
+        client(
+            "a length and more",
+            "POST / HTTP/1.1\r\nContent-Length: 5x\r\n\r\n",
+        ),
+        client("no length", "POST / HTTP/1.1\r\nContent-Length:\r\n\r\n"),
+        client(
+            "a length of 20 digits",
+            "POST / HTTP/1.1\r\nContent-Length: 00000000000000000005\r\n\r\n",
+        ),
+        client(
+            "a chunk size that is none",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        ),
+        client(
+            "no chunk size",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\r\n",
+        ),
+        client(
+            "a chunk size of 16 digits",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0000000000000001\r\n",
+        ),
+        server("no status line", "hello\r\n"),
+        server("no status", "HTTP/1.1 OK\r\n"),
+        server("status 600", "HTTP/1.1 600 What\r\n"),
+        server("HTTP/2 from the server", "HTTP/2 200\r\n"),
+        server(
+            "a length from the server that is none",
+            format!("{fields}Content-Length: 5;\r\n\r\nhello"),
+        ),
+        server(
+            "another chunk size that is none",
+            format!("{fields}Transfer-Encoding: chunked\r\n\r\n5\r\nhello!!\r\n"),
+        ),
+        exchange("the server speaks first")
+            .server("220 mail ESMTP\r\n")
+            .opaque()
+            .client("HELO a\r\n")
+            .opaque()
+            .fin()
+            .flying(0)
+            .ended(OPAQUE, 1),
+        exchange("a readable past stays counted")
+            .client(GET)
+            .server(OK)
+            .flying(0)
+            .client(HELLO)
+            .opaque()
+            .ended(2, 1)
+            .ended(OPAQUE, 1),
+        exchange("what was in flight before is broken off, but for one")
+            .client(GET.repeat(3))
+            .flying(3)
+            .server("hello\r\n")
+            .opaque()
+            .ended(0, 2)
+            .ended(OPAQUE, 1),
+    ]
+}

@@ -1,0 +1,26 @@
+//! The HTTP/1 parser of the kernel programs, driven on the host exactly as the programs drive it.
+//!
+//! Every exchange is written once, with its expected counts, and played under every segmentation: the counts must not
+//! depend on TCP's segment boundaries. A generated conversation has its own expected counts, including the integral to the
+//! nanosecond. The driver is `ebb_parser_testing`'s.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; .clippy.toml exempts only the test functions themselves"
+)]
+
+mod arbitrary;
+mod cases;
+mod conversation;
+#[path = "../shared/disorder.rs"]
+mod disorder;
+mod heads;
+mod large;
+mod schedule;
+#[path = "../shared/segmentation.rs"]
+mod segmentation;
+#[path = "../shared/mod.rs"]
+mod shared;
+mod spoken;

@@ -1,0 +1,261 @@
+//! Connections that were open before their cgroup was counted.
+//!
+//! The programs find such a connection by a packet that arrives on it, and count it from its next request on. If nothing that
+//! arrives can be read, the connection becomes opaque. A connection is counted if the pod is its server, and not its client: if
+//! its local port is one that the rules name; or, if the rules name none, if a socket listens on its local address and its other
+//! end is not in the same cgroup. `connections` does not see it close, as that callback has to be requested when a connection
+//! opens: `socket_release` sees it (Linux 5.9).
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{
+        BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, bpf_sock, bpf_sock_tuple,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as Ipv4,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as Ipv6,
+    },
+    helpers::generated::{
+        bpf_sk_ancestor_cgroup_id, bpf_sk_lookup_tcp, bpf_sk_release, bpf_skb_ancestor_cgroup_id,
+        bpf_skb_load_bytes, bpf_tcp_sock,
+    },
+    programs::SkBuffContext,
+};
+use ebb_abi::{NO_SLOT, event, ingress};
+use ebb_parser::{
+    attaching::{Beginning, LEAST, LOOK, beginning},
+    conn::{Conn, state},
+    direction::Side,
+    ends::Ends,
+    packet::Meter as _,
+};
+
+use crate::{
+    maps::{CGROUPS, RULES, connection, do_not_count, go_on_in, is_not_counted, make_connection},
+    meter::{Pod, masked},
+    segment::{Header, ends},
+    serialisation,
+    sockets::serves,
+};
+
+/// Greatest depth of a pod's cgroup that is looked at. Kubelet's are at 3 or 4, those of a node in a container somewhat deeper.
+const DEEPEST: i32 = 12;
+
+/// Decides whether the connection of a packet can be counted from this packet on.
+#[inline(always)]
+pub fn mid_stream(context: &SkBuffContext) {
+    let Some(header) = Header::read(context) else {
+        return;
+    };
+    let known = match connection(header.socket) {
+        Some(connection) => Some(connection),
+        None => take_in(context, &header),
+    };
+    let Some(connection) = known else {
+        return;
+    };
+    // SAFETY: socket storage, as long as the program runs.
+    let connection = unsafe { &mut *connection };
+    let Some(mut pod) = Pod::of(connection.slot) else {
+        return;
+    };
+    if !serialisation::take(context, connection, &mut pod) {
+        return;
+    }
+    if connection.is(state::JOINING) {
+        look(context, &header, connection, &mut pod);
+    }
+    if !connection.is(state::JOINING) {
+        go_on_in(context, Side::Requests, ingress::HTTP1_INGRESS_LOOP);
+    }
+    serialisation::give_up(context, connection, &pod);
+}
+
+/// Decides by the first bytes of a packet: a request, opaque, or not known yet.
+#[inline(always)]
+fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &mut Pod) {
+    let segment = header.segment;
+    // SAFETY: the socket of the current packet.
+    let tcp = unsafe { bpf_tcp_sock(header.socket) };
+    if tcp.is_null() || segment.length < LEAST {
+        return;
+    }
+    // SAFETY: fields of the structure that the helper has returned.
+    let (received, sent) = unsafe { ((*tcp).rcv_nxt, (*tcp).snd_nxt) };
+    if (segment.first.wrapping_sub(received) as i32) < 0 {
+        // A retransmission: the server has these bytes already.
+        return;
+    }
+    let mut words = [0u64; LOOK / 8];
+    let length = if segment.length < LOOK as u32 {
+        segment.length
+    } else {
+        LOOK as u32
+    };
+    let less = masked::<{ LOOK - 1 }>(length.wrapping_sub(1) as usize) as u32;
+    // SAFETY: at most as many bytes as there is room for.
+    let loaded = unsafe {
+        bpf_skb_load_bytes(
+            context.as_ptr().cast(),
+            segment.offset,
+            words.as_mut_ptr().cast(),
+            less + 1,
+        )
+    };
+    if loaded != 0 {
+        return;
+    }
+    let is_opaque = match beginning(words) {
+        Beginning::Request => false,
+        Beginning::Opaque => true,
+        Beginning::Unknown => {
+            if !connection.is_unknown(sent) {
+                return;
+            }
+            true
+        }
+    };
+    connection.join(segment.first, sent);
+    if is_opaque {
+        connection.become_opaque(pod, event::NOT_JOINED);
+    }
+}
+
+/// Creates the connection of a packet, if it is to be counted.
+#[inline(always)]
+fn take_in(context: &SkBuffContext, header: &Header) -> Option<*mut Conn> {
+    let socket = header.socket;
+    if is_not_counted(socket) {
+        return None;
+    }
+    // Without a slot, the cgroup is being attached or detached: another packet may find one.
+    let slot = slot(context, header)?;
+    if slot == NO_SLOT {
+        do_not_count(socket);
+        return None;
+    }
+    // SAFETY: the socket of the current packet.
+    let tcp = unsafe { bpf_tcp_sock(socket) };
+    if tcp.is_null() {
+        return None;
+    }
+    // SAFETY: a field of the structure that the helper has returned.
+    let sent = unsafe { (*tcp).snd_nxt };
+    let mut pod = Pod::of(slot)?;
+    let Some(connection) = make_connection(socket) else {
+        pod.note(event::NO_STORAGE);
+        return None;
+    };
+    // SAFETY: socket storage, as long as the program runs.
+    let own = unsafe { &mut *connection };
+    let lock = &raw mut own.lock;
+    let first = pod.locked(lock, || {
+        // Another CPU may have opened it first.
+        let first = !own.is_open();
+        if first {
+            own.open_late(slot, sent);
+        }
+        first
+    });
+    if first {
+        pod.opened();
+    }
+    Some(connection)
+}
+
+/// The slot that counts the connection of a packet; [`NO_SLOT`] if the connection is not counted. `None` if its cgroup has no
+/// slot.
+#[inline(always)]
+fn slot(context: &SkBuffContext, header: &Header) -> Option<u32> {
+    let here = ends(context, header)?;
+    for up in 0..DEEPEST {
+        let level = DEEPEST - up;
+        // SAFETY: the program's context.
+        let cgroup = unsafe { bpf_skb_ancestor_cgroup_id(context.skb.skb, level) };
+        let Some(slot) = CGROUPS.get_ptr(cgroup) else {
+            continue;
+        };
+        // SAFETY: a value of the map, read once.
+        let slot = unsafe { *slot };
+        let rules = RULES.get(slot)?;
+        let counted = if rules.port_count != 0 {
+            serves(rules, here.local_port)
+        } else {
+            listens(context, &here) && !is_inner(context, &here, cgroup, level)
+        };
+        return Some(if counted { slot } else { NO_SLOT });
+    }
+    None
+}
+
+/// Whether a socket listens on the local address and port of a connection.
+#[inline(always)]
+fn listens(context: &SkBuffContext, here: &Ends) -> bool {
+    // With an unused remote address the lookup finds no connection, only a listening socket.
+    let nobody = Ends {
+        remote: [0; 4],
+        remote_port: 0,
+        ..*here
+    };
+    look_up(context, &nobody, |socket| {
+        // SAFETY: a field that every socket has.
+        unsafe { (*socket).state == BPF_TCP_LISTEN }
+    })
+}
+
+/// Whether the other end of a connection is in the same cgroup.
+#[inline(always)]
+fn is_inner(context: &SkBuffContext, here: &Ends, cgroup: u64, level: i32) -> bool {
+    let there = Ends {
+        local: here.remote,
+        remote: here.local,
+        local_port: here.remote_port,
+        remote_port: here.local_port,
+    };
+    look_up(context, &there, |socket| {
+        // SAFETY: a socket that is referenced while this runs.
+        unsafe { bpf_sk_ancestor_cgroup_id(socket.cast(), level) == cgroup }
+    })
+}
+
+/// Calls `ask` with the socket that has these ends; `false` if there is none.
+#[inline(always)]
+fn look_up(context: &SkBuffContext, ends: &Ends, ask: impl Fn(*mut bpf_sock) -> bool) -> bool {
+    const IPV4_MAPPED: u32 = u32::to_be(0xffff);
+    let port = |port: u32| u16::to_be(port as u16);
+    // SAFETY: a union of plain numbers.
+    let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
+    let [first, second, third, last] = ends.local;
+    let length = if first | second == 0 && third == IPV4_MAPPED {
+        tuple.__bindgen_anon_1.ipv4 = Ipv4 {
+            saddr: ends.remote[3],
+            daddr: last,
+            sport: port(ends.remote_port),
+            dport: port(ends.local_port),
+        };
+        size_of::<Ipv4>()
+    } else {
+        tuple.__bindgen_anon_1.ipv6 = Ipv6 {
+            saddr: ends.remote,
+            daddr: ends.local,
+            sport: port(ends.remote_port),
+            dport: port(ends.local_port),
+        };
+        size_of::<Ipv6>()
+    };
+    // SAFETY: a tuple as the helper expects it; the socket that the helper returns is released below.
+    let socket = unsafe {
+        bpf_sk_lookup_tcp(
+            context.as_ptr(),
+            &raw mut tuple,
+            length as u32,
+            BPF_F_CURRENT_NETNS as u64,
+            0,
+        )
+    };
+    if socket.is_null() {
+        return false;
+    }
+    let answer = ask(socket);
+    // SAFETY: referenced since the lookup.
+    unsafe { bpf_sk_release(socket.cast()) };
+    answer
+}

@@ -1,0 +1,240 @@
+//! Data that arrives with a packet of the handshake, before its connection is established.
+//!
+//! This happens in four cases: the client's last packet of the handshake was lost; the accept queue was full when that packet
+//! arrived; the listener uses `TCP_DEFER_ACCEPT` (always); the client uses TCP Fast Open (RFC 7413), where the first packet
+//! carries data. The kernel shows such a packet only to the listening socket
+//! (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). So the data is stored. When the kernel
+//! establishes the connection, a moment later and on the same CPU, the data is read as if it arrived then (see [`drain`]). If the
+//! kernel never establishes the connection, nothing has been counted, and the data is never read. If two such packets arrive on
+//! two CPUs, one of them establishes the connection, and the kernel shows the other one again, to the new socket. So each CPU has
+//! its own keys.
+//!
+//! Data that arrives on another CPU while the kernel establishes the connection is stored, too: its socket can be found by then,
+//! but `connections` has not run for it yet. The kernel shows such a packet only once, and there can be several.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{BPF_ANY, BPF_NOEXIST, BPF_TCP_LISTEN},
+    helpers::generated::{bpf_get_smp_processor_id, bpf_get_socket_cookie},
+    programs::{SkBuffContext, SockOpsContext},
+};
+use ebb_abi::{event, ingress};
+use ebb_parser::{
+    conn::{Conn, state},
+    direction::Side,
+    ends::Ends,
+    out_of_order::{
+        ADOPTED_PIECES, EARLY_PIECES, EARLY_REACH, EarlyKey, MEANWHILE, PIECE, PIECE_WORDS, Place,
+    },
+    packet::Meter as _,
+};
+
+use crate::{
+    maps::{EARLY, EEXIST, NO_PIECE, PIECES_KEPT, RULES, connection, go_on_in, http2, make_stash},
+    meter::{Pod, add},
+    out_of_order::{self, Share, Work},
+    segment::{Header, ends},
+    serialisation, sockets,
+};
+
+/// Index of the word in which a piece holds its sequence number and length. The parsers read no data from this word.
+const ABOUT: usize = PIECE_WORDS - 1;
+
+/// Stores the data of a packet whose connection is not established yet.
+#[inline(always)]
+pub fn store_packet(context: &SkBuffContext) {
+    let Some(header) = Header::read(context) else {
+        return;
+    };
+    let Some(ends) = ends(context, &header) else {
+        return;
+    };
+    // SAFETY: a field that every socket has.
+    if unsafe { (*header.socket).state } == BPF_TCP_LISTEN {
+        store(context, &header, first_of(ends), BPF_ANY);
+        return;
+    }
+    store(context, &header, meanwhile(ends), BPF_NOEXIST);
+    // The connection was established in the meantime, perhaps before this data could be found: the packet is read now. The stored
+    // data stays in the map, as `handshake_read` may be reading it.
+    if connection(header.socket).is_some() {
+        serialisation::set_put_aside(context, 0);
+        go_on_in(context, Side::Requests, ingress::HTTP1_INGRESS_LOOP);
+    }
+}
+
+/// Key of the first piece of the packet that is at the listening socket on this CPU.
+#[inline(always)]
+pub fn first_of(ends: Ends) -> EarlyKey {
+    EarlyKey {
+        ends,
+        // SAFETY: no arguments.
+        from: unsafe { bpf_get_smp_processor_id() },
+        index: 0,
+    }
+}
+
+/// Key of the first piece that arrived while the connection was being established.
+#[inline(always)]
+pub fn meanwhile(ends: Ends) -> EarlyKey {
+    EarlyKey {
+        ends,
+        from: MEANWHILE,
+        index: 0,
+    }
+}
+
+/// Stores a packet in pieces, from `key` on. With `BPF_NOEXIST` in `flags`, keys that are in the map already are skipped.
+#[inline(always)]
+fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32) {
+    for index in 0..EARLY_PIECES {
+        // Read from the control block, where the verifier does not know the value. Otherwise it would follow one path for each
+        // number of keys that are taken.
+        let done = serialisation::put_aside(context);
+        if done >= header.segment.length {
+            break;
+        }
+        key.index = index;
+        let Some(blank) = NO_PIECE.get(0) else { return };
+        if EARLY.insert(key, blank, u64::from(flags)) == Err(EEXIST) {
+            continue;
+        }
+        let Some(piece) = EARLY.get_ptr_mut(key) else {
+            return;
+        };
+        let left = header.segment.length - done;
+        let length = if left < PIECE as u32 {
+            left
+        } else {
+            PIECE as u32
+        };
+        if !out_of_order::load(
+            context,
+            header.segment.offset.wrapping_add(done),
+            piece,
+            length,
+        ) {
+            return;
+        }
+        let first = header.segment.first_byte().wrapping_add(done);
+        // Written last, as another CPU may be reading the piece. The atomic add (to 0) is also the barrier between this write and
+        // the check whether the connection exists now.
+        // SAFETY: a value of the map.
+        let about = unsafe { &raw mut (*piece)[ABOUT] };
+        add(about, u64::from(first) << 32 | u64::from(length));
+        serialisation::set_put_aside(context, done + PIECE as u32);
+    }
+}
+
+/// Moves the stored data to the out-of-order buffer of the connection that has been established, and lets `http1`, then `then`
+/// read it.
+#[inline(always)]
+pub fn drain(
+    context: &SockOpsContext,
+    http1: impl Fn(&mut Work<'_, Conn>),
+    then: impl Fn(&mut Work<'_, ebb_parser::http2::Http2>),
+) {
+    let Some(socket) = sockets::socket(context) else {
+        return;
+    };
+    let Some(connection) = connection(socket) else {
+        return;
+    };
+    let Some(stash_of) = make_stash(socket) else {
+        return;
+    };
+    // SAFETY: socket storage, as long as the program runs.
+    let (slot, own, kept) = unsafe { ((*connection).slot, &mut *connection, &mut *stash_of) };
+    // SAFETY: the program's context.
+    kept.socket = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
+    let (Some(mut pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
+        return;
+    };
+    let Some(share) = Share::of(&pod) else {
+        return;
+    };
+    let mut key = first_of(sockets::ends(context));
+    kept.adopt_from(key.from);
+    for index in 0..ADOPTED_PIECES {
+        kept.next_early(&mut key);
+        let Some(piece) = EARLY.get_ptr(key) else {
+            if key.from == MEANWHILE {
+                break;
+            }
+            kept.adopt_from(MEANWHILE);
+            continue;
+        };
+        // SAFETY: a value of the map.
+        let about = unsafe { (&raw const (*piece)[ABOUT]).read_volatile() };
+        let place = Place {
+            first: (about >> 32) as u32,
+            length: about as u32,
+        };
+        if place.length == 0 || place.first.wrapping_sub(own.requests.next) >= EARLY_REACH {
+            // Length 0: another CPU is storing the piece, and will see that the connection exists. Too far ahead: the piece is
+            // left from an earlier connection with the same ends.
+            let _ = EARLY.remove(key);
+            continue;
+        }
+        // Other CPUs store later segments in the out-of-order buffer at the same time. They use the places from the last one on,
+        // and may store this piece as well.
+        // SAFETY: as above.
+        let piece = unsafe { &*piece };
+        let lock = &raw mut kept.lock;
+        let claimed = pod.locked(lock, || kept.claim_at(index, place.first, place.length));
+        if claimed {
+            match PIECES_KEPT.insert(
+                out_of_order::key(kept, place.first),
+                piece,
+                u64::from(BPF_NOEXIST),
+            ) {
+                // The pod's share is not checked: these pieces are few, and only the handshake brings them.
+                Ok(()) => {
+                    share.take();
+                    kept.settle(index, place);
+                }
+                Err(EEXIST) => kept.settle(index, Place::FREE),
+                Err(_) => {
+                    kept.settle(index, Place::FREE);
+                    own.lose(&mut pod, event::NO_ROOM);
+                }
+            }
+        } else {
+            own.lose(&mut pod, event::NO_ROOM);
+        }
+        let _ = EARLY.remove(key);
+    }
+    kept.next_early(&mut key);
+    if key.index >= EARLY_PIECES || EARLY.get_ptr(key).is_some() {
+        // More pieces may have arrived than there is room for.
+        own.lose(&mut pod, event::NO_ROOM);
+    }
+    own.turn.put_aside();
+    if own.turn.enter(&pod) {
+        own.turn.look(&pod);
+        let mut work = Work {
+            socket,
+            stash: stash_of,
+            turn: &raw mut own.turn,
+            connection,
+            pod: pod.again(),
+            rules,
+        };
+        http1(&mut work);
+        if own.is(state::HTTP2)
+            && let Some(http2) = http2(socket)
+        {
+            then(&mut Work {
+                socket,
+                stash: stash_of,
+                turn: work.turn,
+                connection: http2,
+                pod: work.pod,
+                rules,
+            });
+        }
+    }
+    // Segments that are stored in the meantime are read with the next packet: no tail call leads from here to the ingress
+    // programs.
+    own.turn.leave(&pod);
+}

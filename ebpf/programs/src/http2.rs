@@ -1,0 +1,134 @@
+//! Handles a packet of a connection that speaks HTTP/2, in either direction.
+
+use aya_ebpf::{bindings::bpf_sock, programs::SkBuffContext};
+use ebb_abi::{egress, event, ingress};
+use ebb_parser::{
+    conn::Conn,
+    direction::{Segment, Side, flag},
+    http2::{Http2, arrive, comes_early, leave, step},
+    steps as budget,
+};
+
+use crate::{
+    maps::{connection, go_on_in, http2, make_http2},
+    meter::Pod,
+    segment::{Header, Ruled},
+    traffic::stop,
+};
+
+/// Counts the streams that a packet begins or ends, in a program that was reached by a tail call.
+#[inline(always)]
+pub fn run(
+    context: &SkBuffContext,
+    side: Side,
+    steps: impl Fn(Side, &mut Http2, &Ruled<'_>, &mut Pod, Segment) -> bool,
+) {
+    let Some(header) = Header::read(context) else {
+        return;
+    };
+    let Some(connection) = connection(header.socket) else {
+        return;
+    };
+    // SAFETY: socket storage lives as long as the socket; a lock guards what both directions write.
+    let connection = unsafe { &mut *connection };
+    let Some(mut pod) = Pod::of(connection.slot) else {
+        return;
+    };
+    packet(context, side, connection, &mut pod, header, steps);
+}
+
+/// Counts the streams that a packet begins or ends. `steps` parses the segment and returns whether more of it is left to read.
+#[inline(always)]
+pub fn packet(
+    context: &SkBuffContext,
+    side: Side,
+    connection: &mut Conn,
+    pod: &mut Pod,
+    header: Header,
+    steps: impl Fn(Side, &mut Http2, &Ruled<'_>, &mut Pod, Segment) -> bool,
+) {
+    let Some(http2) = http2(header.socket) else {
+        return stop(context, side, connection, pod);
+    };
+    // SAFETY: as in `run`.
+    let http2 = unsafe { &mut *http2 };
+    if side == Side::Responses {
+        pod.sends(context, &mut http2.way(side).direction.stamp);
+        if http2.responses.direction.flags == 0 {
+            http2.follow(connection);
+        }
+    }
+    let packet = Ruled {
+        context,
+        slot: connection.slot,
+    };
+    let segment = http2.way(side).direction.arrived(header.segment);
+    let is_next = http2.way(side).direction.is_next(segment);
+    if is_next {
+        http2.way(side).begin_packet();
+    }
+    if side == Side::Requests && !is_next && comes_early(side, http2, segment) {
+        go_on_in(context, side, ingress::OUT_OF_ORDER_STORE);
+    }
+    if is_next || arrive(side, http2, segment) {
+        if steps(side, http2, &packet, pod, segment) {
+            http2.way(side).direction.flags |= flag::UNFINISHED;
+            let rest = match side {
+                Side::Requests => ingress::HTTP2_INGRESS_LOOP,
+                Side::Responses => egress::HTTP2_EGRESS_LOOP,
+            };
+            go_on_in(context, side, rest);
+            http2.way(side).direction.flags |= flag::UNREADABLE;
+        }
+        leave(side, http2, pod);
+        if side == Side::Requests && connection.turn.has_kept() {
+            go_on_in(context, side, ingress::HTTP2_DRAIN_LOOP);
+        }
+    }
+    if side == Side::Responses && segment.flags & Segment::FIN != 0 {
+        http2.finish(pod);
+    }
+    if http2.has_become_opaque() {
+        connection.happened(event::UNREADABLE);
+    }
+    stop(context, side, connection, pod);
+}
+
+/// Continues in the HTTP/2 program of this direction.
+#[inline(always)]
+pub fn go_on(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Pod) {
+    let program = match side {
+        Side::Requests => ingress::HTTP2_INGRESS,
+        Side::Responses => egress::HTTP2_EGRESS,
+    };
+    go_on_in(context, side, program);
+    stop(context, side, connection, pod);
+}
+
+/// Parses a segment, with as many steps as one run can take. Returns `true` if more of it is left to read: a packet of 64 KiB can
+/// need thousands of steps. [`crate::loops`] or another run of this program reads the rest.
+#[inline(always)]
+pub fn steps(
+    side: Side,
+    http2: &mut Http2,
+    packet: &Ruled<'_>,
+    pod: &mut Pod,
+    segment: Segment,
+) -> bool {
+    for _ in 0..budget::HTTP2 {
+        if !step(side, http2, packet, pod, segment) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Turns a connection into an HTTP/2 connection, after the HTTP/1 parser has found that HTTP/2 follows. `false` if it cannot.
+#[inline(always)]
+pub fn take_over(side: Side, connection: &mut Conn, pod: &mut Pod, socket: *mut bpf_sock) -> bool {
+    let Some(http2) = make_http2(socket) else {
+        return false;
+    };
+    // SAFETY: as in `run`.
+    unsafe { &mut *http2 }.take_over(side, connection, pod)
+}

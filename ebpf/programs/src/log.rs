@@ -1,0 +1,90 @@
+//! Logs rare events, at most once a second for each kind. Logging is the last thing done with a packet, and has programs of its
+//! own: the code that formats a line would make all other programs larger.
+
+use aya_ebpf::{
+    helpers::generated::bpf_ktime_get_ns,
+    programs::{SkBuffContext, SockOpsContext},
+};
+use aya_log_ebpf::warn;
+use ebb_abi::event;
+
+use crate::{
+    maps::{EVENTS, connection},
+    meter::masked,
+    segment::Header,
+};
+
+/// Least time between two lines of one kind, in ns.
+const PAUSE: u64 = 1_000_000_000;
+
+/// Logs the rare event that is recorded in the packet's connection.
+#[inline(always)]
+pub fn packet(context: &SkBuffContext) {
+    let Some(header) = Header::read(context) else {
+        return;
+    };
+    let Some(connection) = connection(header.socket) else {
+        return;
+    };
+    // SAFETY: socket storage, as long as the program runs.
+    let connection = unsafe { &mut *connection };
+    let Some(event) = connection.take_event() else {
+        return;
+    };
+    let Some(count) = due(event) else { return };
+    let slot = connection.slot;
+    match event {
+        event::UNREADABLE => warn!(
+            context,
+            "slot {}: a connection is opaque: what came could not be read ({} so far)", slot, count
+        ),
+        event::NOT_JOINED => warn!(
+            context,
+            "slot {}: a connection that was open before is opaque ({} so far)", slot, count
+        ),
+        event::MISSED => warn!(
+            context,
+            "slot {}: a connection is opaque: TCP has taken bytes that were not seen ({} so far)",
+            slot,
+            count
+        ),
+        event::NO_SHARE => warn!(
+            context,
+            "slot {}: a connection is opaque: its pod has its share of the out-of-order buffer ({} so far)",
+            slot,
+            count
+        ),
+        _ => warn!(
+            context,
+            "slot {}: a connection is opaque: no room for a packet out of turn ({} so far)",
+            slot,
+            count
+        ),
+    }
+}
+
+/// Logs that a connection is not counted, for lack of memory.
+#[inline(always)]
+pub fn socket(context: &SockOpsContext) {
+    if let Some(count) = due(event::NO_STORAGE) {
+        warn!(
+            context,
+            "a connection is not counted: no memory for it ({} so far)", count
+        );
+    }
+}
+
+/// The count of an event, if a line about it is due; `None` if the last line is too recent.
+#[inline(always)]
+fn due(event: usize) -> Option<u64> {
+    let cell = EVENTS.get_ptr_mut(masked::<{ event::KINDS - 1 }>(event) as u32)?;
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // SAFETY: a value of the map. Two CPUs that log at once do no harm.
+    let cell = unsafe { &mut *cell };
+    if cell.said != 0 && now.wrapping_sub(cell.said) < PAUSE {
+        return None;
+    }
+    cell.said = now;
+    Some(cell.count)
+}

@@ -1,0 +1,114 @@
+//! Packets with very many steps: thousands of chunks, frames or pipelined requests in one write.
+//!
+//! With `bpf_loop` (Linux 5.17) the verifier checks a step once, however many steps run. `bpf_loop` costs a call for each step,
+//! so it reads only what is left after a first run of the usual program. On older kernels the usual program calls itself instead,
+//! as often as the kernel allows.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{helpers::generated::bpf_loop, programs::SkBuffContext};
+use ebb_parser::{
+    conn::Conn,
+    direction::{Segment, Side},
+    http1, http2,
+    http2::Http2,
+    steps,
+};
+
+use crate::{meter::Pod, segment::Ruled};
+
+/// What a step needs. It is on the stack of the program, where the verifier sees what the callback gets.
+struct Work<'a, T> {
+    connection: *mut T,
+    context: &'a SkBuffContext,
+    slot: u32,
+    pod: Pod,
+    segment: Segment,
+}
+
+/// Parses a segment to its end, on HTTP/1. Returns `true` if the limit of steps is reached.
+#[inline(always)]
+pub fn http1(
+    side: Side,
+    connection: &mut Conn,
+    packet: &Ruled<'_>,
+    pod: &mut Pod,
+    segment: Segment,
+) -> bool {
+    let callback = match side {
+        Side::Requests => http1_request,
+        Side::Responses => http1_response,
+    };
+    all(callback, connection, packet, pod, segment)
+}
+
+/// Parses a segment to its end, on HTTP/2. Returns `true` if the limit of steps is reached.
+#[inline(always)]
+pub fn http2(
+    side: Side,
+    http2: &mut Http2,
+    packet: &Ruled<'_>,
+    pod: &mut Pod,
+    segment: Segment,
+) -> bool {
+    let callback = match side {
+        Side::Requests => http2_request,
+        Side::Responses => http2_response,
+    };
+    all(callback, http2, packet, pod, segment)
+}
+
+type Callback<T> = extern "C" fn(u64, *mut Work<'_, T>) -> i64;
+
+#[inline(always)]
+fn all<T>(
+    callback: Callback<T>,
+    connection: &mut T,
+    packet: &Ruled<'_>,
+    pod: &mut Pod,
+    segment: Segment,
+) -> bool {
+    let mut work = Work {
+        connection,
+        context: packet.context,
+        slot: packet.slot,
+        pod: pod.again(),
+        segment,
+    };
+    // SAFETY: the callback gets the type that it expects, and the verifier checks it.
+    let taken = unsafe {
+        bpf_loop(
+            steps::LONG,
+            callback as *mut c_void,
+            (&raw mut work).cast(),
+            0,
+        )
+    };
+    taken == i64::from(steps::LONG)
+}
+
+/// Return value of a callback that ends the loop.
+const ENOUGH: i64 = 1;
+
+macro_rules! callback {
+    ($name:ident, $connection:ty, $protocol:ident, $side:expr) => {
+        #[inline(never)]
+        extern "C" fn $name(_step: u64, work: *mut Work<'_, $connection>) -> i64 {
+            // SAFETY: the pointer that `all` has passed; it outlives the loop.
+            let work = unsafe { &mut *work };
+            // SAFETY: as in the program that calls.
+            let connection = unsafe { &mut *work.connection };
+            let packet = Ruled {
+                context: work.context,
+                slot: work.slot,
+            };
+            let more = $protocol::step($side, connection, &packet, &mut work.pod, work.segment);
+            if more { 0 } else { ENOUGH }
+        }
+    };
+}
+
+callback!(http1_request, Conn, http1, Side::Requests);
+callback!(http1_response, Conn, http1, Side::Responses);
+callback!(http2_request, Http2, http2, Side::Requests);
+callback!(http2_response, Http2, http2, Side::Responses);

@@ -1,0 +1,251 @@
+//! The kernel programs: they count requests in flight in the cgroups that they are attached to.
+//!
+//! Four programs are attached to the cgroup of a pod: `connections` (connections that open and close), `http1_ingress` and
+//! `http1_egress` (packets to and from its sockets), and `socket_release`. The other programs are reached by tail calls, and
+//! handle rare cases. Names end in `_loop` where a program uses `bpf_loop` (Linux 5.17). On older kernels the program of the same
+//! name without `_loop` takes its slot. Oldest kernel: 5.10.
+//!
+//! Bias: no program ever changes, delays or drops a packet: every path returns 1, "let it pass".
+
+#![no_std]
+#![no_main]
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    reason = "a program, whose macros make public items"
+)]
+#![expect(
+    internal_features,
+    reason = "64-bit atomic adds on the BPF target are an intrinsic only"
+)]
+#![allow(
+    clippy::redundant_closure,
+    reason = "a function handed over as it is becomes one of a parameter more, and Linux 7 refuses one of six"
+)]
+#![feature(asm_experimental_arch, core_intrinsics)]
+
+mod attach;
+mod handshake;
+mod http2;
+mod log;
+mod loops;
+mod maps;
+mod meter;
+mod out_of_order;
+mod segment;
+mod serialisation;
+mod sockets;
+mod traffic;
+
+use aya_ebpf::{
+    macros::{cgroup_skb, cgroup_sock, sock_ops},
+    programs::{SkBuffContext, SockContext, SockOpsContext},
+};
+use ebb_parser::direction::Side;
+
+/// Ingress of a pod: packets to its sockets. HTTP/2 is read here too, once a connection speaks it.
+#[cgroup_skb(ingress)]
+// Inlined: a function call would cost each packet without data a third of the time of an empty program.
+#[inline(always)]
+pub fn http1_ingress(context: SkBuffContext) -> i32 {
+    traffic::run(
+        &context,
+        Side::Requests,
+        |a, b, c, d, e| traffic::steps(a, b, c, d, e),
+        |a, b, c, d, e| http2::packet(a, b, c, d, e, |a, b, c, d, e| http2::steps(a, b, c, d, e)),
+    );
+    1
+}
+
+/// The rest of an ingress packet that has more steps than one run. Called by `http1_ingress`.
+#[cgroup_skb(ingress)]
+pub fn http1_ingress_loop(context: SkBuffContext) -> i32 {
+    traffic::run(
+        &context,
+        Side::Requests,
+        |a, b, c, d, e| loops::http1(a, b, c, d, e),
+        |a, b, c, d, _| http2::go_on(a, b, c, d),
+    );
+    1
+}
+
+/// Stores data that arrives before its connection is established. Called by `http1_ingress`.
+#[cgroup_skb(ingress)]
+pub fn handshake_store(context: SkBuffContext) -> i32 {
+    handshake::store_packet(&context);
+    1
+}
+
+/// Reads the data that arrived before the connection was established. Called by `connections`.
+#[sock_ops]
+pub fn handshake_read_loop(context: SockOpsContext) -> u32 {
+    handshake::drain(
+        &context,
+        |work| out_of_order::read_all_http1(work),
+        |work| out_of_order::read_all_http2(work),
+    );
+    1
+}
+
+/// Reads the data that arrived before the connection was established, without `bpf_loop`: if more than a typical head is stored,
+/// the connection becomes opaque.
+#[sock_ops]
+pub fn handshake_read(context: SockOpsContext) -> u32 {
+    handshake::drain(
+        &context,
+        |work| out_of_order::read_a_head(work),
+        |work| out_of_order::read_nothing(work),
+    );
+    1
+}
+
+/// Ingress of a connection on which HTTP/2 begins within a packet. Called by `http1_ingress`.
+#[cgroup_skb(ingress)]
+pub fn http2_ingress(context: SkBuffContext) -> i32 {
+    http2::run(&context, Side::Requests, |a, b, c, d, e| {
+        http2::steps(a, b, c, d, e)
+    });
+    1
+}
+
+/// The rest of an HTTP/2 ingress packet that has more steps than one run. Called by `http2_ingress`.
+#[cgroup_skb(ingress)]
+pub fn http2_ingress_loop(context: SkBuffContext) -> i32 {
+    http2::run(&context, Side::Requests, |a, b, c, d, e| {
+        loops::http2(a, b, c, d, e)
+    });
+    1
+}
+
+/// Copies a segment to the out-of-order buffer. Called by `http1_ingress` and `http2_ingress`.
+#[cgroup_skb(ingress)]
+pub fn out_of_order_store(context: SkBuffContext) -> i32 {
+    out_of_order::store_packet(&context);
+    1
+}
+
+/// Reads the out-of-order buffer without `bpf_loop`: at most one piece a run. Called by `http1_ingress`.
+#[cgroup_skb(ingress)]
+pub fn http1_drain(context: SkBuffContext) -> i32 {
+    out_of_order::drain_http1(&context);
+    1
+}
+
+/// Reads the out-of-order buffer in one run.
+#[cgroup_skb(ingress)]
+pub fn http1_drain_loop(context: SkBuffContext) -> i32 {
+    out_of_order::drain_all_http1(&context);
+    1
+}
+
+/// Reads the out-of-order buffer in one run, on HTTP/2.
+#[cgroup_skb(ingress)]
+pub fn http2_drain_loop(context: SkBuffContext) -> i32 {
+    out_of_order::drain_all_http2(&context);
+    1
+}
+
+/// Reads the out-of-order buffer without `bpf_loop`, on HTTP/2: at most one piece a run. Called by `http2_ingress`.
+#[cgroup_skb(ingress)]
+pub fn http2_drain(context: SkBuffContext) -> i32 {
+    out_of_order::drain_http2(&context);
+    1
+}
+
+/// Attaches mid-stream to a connection that was open before its cgroup was counted. Called by `http1_ingress`.
+#[cgroup_skb(ingress)]
+pub fn attach_mid_stream(context: SkBuffContext) -> i32 {
+    attach::mid_stream(&context);
+    1
+}
+
+/// Logs a rare event of an ingress program.
+#[cgroup_skb(ingress)]
+pub fn log_ingress(context: SkBuffContext) -> i32 {
+    log::packet(&context);
+    1
+}
+
+/// Logs a rare event of an egress program.
+#[cgroup_skb(egress)]
+pub fn log_egress(context: SkBuffContext) -> i32 {
+    log::packet(&context);
+    1
+}
+
+/// Logs a rare event of `connections`.
+#[sock_ops]
+pub fn log_sock_ops(context: SockOpsContext) -> u32 {
+    log::socket(&context);
+    1
+}
+
+/// Egress of a pod: packets from its sockets. HTTP/2 is read here too, once a connection speaks it.
+#[cgroup_skb(egress)]
+// Inlined: a function call would cost each packet without data a third of the time of an empty program.
+#[inline(always)]
+pub fn http1_egress(context: SkBuffContext) -> i32 {
+    traffic::run(
+        &context,
+        Side::Responses,
+        |a, b, c, d, e| traffic::steps(a, b, c, d, e),
+        |a, b, c, d, e| http2::packet(a, b, c, d, e, |a, b, c, d, e| http2::steps(a, b, c, d, e)),
+    );
+    1
+}
+
+/// The rest of an egress packet that has more steps than one run. Called by `http1_egress`.
+#[cgroup_skb(egress)]
+pub fn http1_egress_loop(context: SkBuffContext) -> i32 {
+    traffic::run(
+        &context,
+        Side::Responses,
+        |a, b, c, d, e| loops::http1(a, b, c, d, e),
+        |a, b, c, d, _| http2::go_on(a, b, c, d),
+    );
+    1
+}
+
+/// Egress of a connection on which HTTP/2 begins within a packet. Called by `http1_egress`.
+#[cgroup_skb(egress)]
+pub fn http2_egress(context: SkBuffContext) -> i32 {
+    http2::run(&context, Side::Responses, |a, b, c, d, e| {
+        http2::steps(a, b, c, d, e)
+    });
+    1
+}
+
+/// The rest of an HTTP/2 egress packet that has more steps than one run. Called by `http2_egress`.
+#[cgroup_skb(egress)]
+pub fn http2_egress_loop(context: SkBuffContext) -> i32 {
+    http2::run(&context, Side::Responses, |a, b, c, d, e| {
+        loops::http2(a, b, c, d, e)
+    });
+    1
+}
+
+/// Connections of a pod that are established and that close.
+#[sock_ops]
+pub fn connections(context: SockOpsContext) -> u32 {
+    sockets::run(&context);
+    1
+}
+
+/// Sockets of a pod that are released: the end of connections that were attached mid-stream.
+#[cgroup_sock(sock_release)]
+pub fn socket_release(context: SockContext) -> i32 {
+    sockets::released(&context);
+    1
+}
+
+/// License of the programs: the kernel offers the helpers that they call to GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    // Not reachable: the verifier rejects a program with a reachable endless loop.
+    loop {}
+}

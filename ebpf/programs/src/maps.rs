@@ -1,0 +1,201 @@
+//! The BPF maps. The types of their values are in `ebb_abi` if user space uses the map, else in `ebb_parser`.
+
+#[expect(
+    deprecated,
+    reason = "its successor, CGRP_STORAGE, needs Linux 6.2; this one is there from 4.19"
+)]
+use aya_ebpf::btf_maps::CgroupStorage;
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
+    btf_maps::{Array, HashMap, LruHashMap, ProgramArray, RingBuf, SkStorage},
+    helpers::generated::bpf_sk_storage_get,
+    macros::btf_map,
+    programs::SkBuffContext,
+};
+use ebb_abi::{
+    EventCount, Exclusion, MAX_EXCLUSIONS, MAX_PODS, PodCounters, PodRules, egress, event, ingress,
+    sockets,
+};
+use ebb_parser::{
+    conn::Conn,
+    direction::Side,
+    ends::Ends,
+    http2::Http2,
+    out_of_order::{EarlyKey, MAX_EARLY_PIECES, MAX_PIECES, Piece, PieceKey, Stash},
+};
+
+/// Error of an insertion: the key is already in the map. `-EEXIST` of include/uapi/asm-generic/errno-base.h, which aya's bindings
+/// do not have.
+pub const EEXIST: i32 = -17;
+
+/// The counters of each pod, by slot. User space maps them into its memory and reads them without a system call
+/// (`BPF_F_MMAPABLE`, Linux 5.5).
+#[btf_map]
+pub static PODS: Array<PodCounters, { MAX_PODS as usize }, { BPF_F_MMAPABLE as usize }> =
+    Array::new();
+
+/// The rules of each pod, by slot.
+#[btf_map]
+pub static RULES: Array<PodRules, { MAX_PODS as usize }> = Array::new();
+
+/// The excluded paths. The value has no meaning.
+#[btf_map]
+pub static EXCLUSIONS: HashMap<Exclusion, u32, { MAX_EXCLUSIONS as usize }> = HashMap::new();
+
+/// The slot of the cgroup that `connections` is attached to.
+#[btf_map]
+#[expect(deprecated, reason = "see the import")]
+pub static SLOT: CgroupStorage<u64> = CgroupStorage::new();
+
+/// Counts of rare events, by [`ebb_abi::event`].
+#[btf_map]
+pub static EVENTS: Array<EventCount, { event::KINDS }> = Array::new();
+
+/// Wake-ups for user space: slots whose number of started requests has reached the burst threshold.
+#[btf_map]
+pub static WAKES: RingBuf<u64, 4096> = RingBuf::new();
+
+/// The slots, by cgroup id. For sockets without a counted connection: their cgroup is all that is known of them.
+#[btf_map]
+pub static CGROUPS: HashMap<u64, u32, { MAX_PODS as usize }> = HashMap::new();
+
+/// Connections that were opened from inside a counted cgroup. An entry is needed from the moment at which the active end is
+/// established until the passive end is established: microseconds on one host. The value is the slot.
+#[btf_map]
+pub static INNER: LruHashMap<Ends, u64, 4096> = LruHashMap::new();
+
+/// The ingress programs, by [`ebb_abi::ingress`]. Not in one array with the others: since Linux 6.17 all programs of an array
+/// must have the same attach type.
+#[btf_map]
+pub static INGRESS: ProgramArray<{ ingress::PROGRAMS as usize }> = ProgramArray::new();
+
+/// The egress programs, by [`ebb_abi::egress`].
+#[btf_map]
+pub static EGRESS: ProgramArray<{ egress::PROGRAMS as usize }> = ProgramArray::new();
+
+/// The programs that `connections` calls, by [`ebb_abi::sockets`].
+#[btf_map]
+pub static SOCKETS: ProgramArray<{ sockets::PROGRAMS as usize }> = ProgramArray::new();
+
+/// Data that arrived before its connection was established: see `handshake`.
+#[btf_map]
+pub static EARLY: LruHashMap<EarlyKey, Piece, { MAX_EARLY_PIECES as usize }> = LruHashMap::new();
+
+/// The counted connections.
+#[btf_map]
+static CONNECTIONS: SkStorage<Conn> = SkStorage::new();
+
+/// The HTTP/2 state of counted connections that speak HTTP/2.
+#[btf_map]
+static HTTP2: SkStorage<Http2> = SkStorage::new();
+
+/// Sockets that were open before their cgroup was counted, and are not counted: they are not server connections. The value has no
+/// meaning.
+#[btf_map]
+static NOT_COUNTED: SkStorage<u32> = SkStorage::new();
+
+/// The out-of-order buffer of each connection that has used one: which pieces it holds.
+#[btf_map]
+static STASH: SkStorage<Stash> = SkStorage::new();
+
+/// The pieces of the out-of-order buffers. All are allocated when the map is created: from Linux 6.1 on, a program that asks for
+/// memory can count on only one piece of this size, and the kernel refills its cache later (`bpf_mem_alloc`).
+#[btf_map]
+pub static PIECES_KEPT: HashMap<PieceKey, Piece, { MAX_PIECES as usize }> = HashMap::new();
+
+/// A piece of zeros, from which a new piece is copied.
+#[btf_map]
+pub static NO_PIECE: Array<Piece, 1> = Array::new();
+
+/// The connection of a socket, if the connection is counted.
+#[inline(always)]
+pub fn connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
+    let connection = storage(&CONNECTIONS, socket, 0)?;
+    // SAFETY: socket storage lives as long as the socket.
+    unsafe { (*connection).is_open() }.then_some(connection)
+}
+
+/// Creates the connection of a socket, filled with zeros. `connection` finds it only after it has been opened.
+#[inline(always)]
+pub fn make_connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
+    create(&CONNECTIONS, socket)
+}
+
+/// Whether a socket has been marked by `do_not_count`.
+#[inline(always)]
+pub fn is_not_counted(socket: *mut bpf_sock) -> bool {
+    storage(&NOT_COUNTED, socket, 0).is_some()
+}
+
+/// Marks a socket that is not counted.
+#[inline(always)]
+pub fn do_not_count(socket: *mut bpf_sock) {
+    create(&NOT_COUNTED, socket);
+}
+
+/// The HTTP/2 state of a socket's connection, if it has one.
+#[inline(always)]
+pub fn http2(socket: *mut bpf_sock) -> Option<*mut Http2> {
+    storage(&HTTP2, socket, 0)
+}
+
+/// The HTTP/2 state of a socket's connection; created and filled with zeros if it has none.
+#[inline(always)]
+pub fn make_http2(socket: *mut bpf_sock) -> Option<*mut Http2> {
+    create(&HTTP2, socket)
+}
+
+/// The storage of a socket, created if it does not exist. If two CPUs create it at once, the kernel returns null to the second
+/// one (`BPF_NOEXIST` in net/core/bpf_sk_storage.c); by then the storage exists.
+#[inline(always)]
+fn create<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock) -> Option<*mut T> {
+    match storage(map, socket, BPF_SK_STORAGE_GET_F_CREATE) {
+        Some(made) => Some(made),
+        None => storage(map, socket, 0),
+    }
+}
+
+#[inline(always)]
+fn storage<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock, flags: u32) -> Option<*mut T> {
+    // The typed getters of aya take a sock_addr context only.
+    let map = core::ptr::from_ref(map).cast_mut();
+    // SAFETY: the verifier checks the socket and the map.
+    let pointer = unsafe {
+        bpf_sk_storage_get(
+            map.cast(),
+            socket.cast(),
+            core::ptr::null_mut(),
+            u64::from(flags),
+        )
+    };
+    if pointer.is_null() {
+        None
+    } else {
+        Some(pointer.cast())
+    }
+}
+
+/// The out-of-order buffer of a socket's connection, if it has one.
+#[inline(always)]
+pub fn stash(socket: *mut bpf_sock) -> Option<*mut Stash> {
+    storage(&STASH, socket, 0)
+}
+
+/// The out-of-order buffer of a socket's connection; created and filled with zeros if it has none.
+#[inline(always)]
+pub fn make_stash(socket: *mut bpf_sock) -> Option<*mut Stash> {
+    create(&STASH, socket)
+}
+
+/// Continues in another program of the same direction. Does not return, except when the kernel's limit of 33 tail calls is
+/// reached.
+#[inline(always)]
+pub fn go_on_in(context: &SkBuffContext, side: Side, program: u32) {
+    // SAFETY: programs of the same type, which read everything anew.
+    unsafe {
+        match side {
+            Side::Requests => INGRESS.tail_call(context, program),
+            Side::Responses => EGRESS.tail_call(context, program),
+        }
+    };
+}

@@ -1,0 +1,227 @@
+//! Counts in a pod's counters: plain atomic adds, no lock (see [`PodCounters`]).
+
+use core::{
+    arch::asm,
+    intrinsics::{AtomicOrdering, atomic_xadd},
+};
+
+use aya_ebpf::{
+    helpers::generated::{bpf_ktime_get_ns, bpf_spin_lock, bpf_spin_unlock},
+    programs::SkBuffContext,
+};
+use ebb_abi::{ADDED, MAX_PODS, NO_MARK, PodCounters, Sums, ended::WAYS, latency::BUCKETS};
+use ebb_parser::{
+    conn::Lock,
+    packet::{Gauge, Meter},
+};
+
+use crate::maps::{EVENTS, PODS, WAKES};
+
+/// The counters of a pod.
+pub struct Pod {
+    cells: *mut PodCounters,
+    /// Points to the time at which TCP sent the current packet, ns. `None`, or a time of 0: not known.
+    stamp: Option<*const u64>,
+}
+
+/// One atomic add. Relaxed, so that it compiles to the instruction that every kernel has.
+#[inline(always)]
+pub fn add(cell: *mut u64, by: u64) {
+    // SAFETY: the callers pass a counter of a map value; the verifier has seen the lookup.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, by) };
+}
+
+/// Bounds an index with a mask: a power of two, less 1. In assembly, because the compiler would remove the mask where it knows
+/// the bound already, and the verifier does not know that bound.
+#[inline(always)]
+pub fn masked<const MASK: usize>(mut index: usize) -> usize {
+    const { assert!((MASK + 1).is_power_of_two()) };
+    // SAFETY: changes one register, and nothing else.
+    unsafe {
+        asm!("{0} &= {mask}", inout(reg) index, mask = const MASK, options(pure, nomem, nostack))
+    };
+    index
+}
+
+impl Pod {
+    /// The counters of a slot. `None` if the slot is out of range.
+    #[inline(always)]
+    pub fn of(slot: u32) -> Option<Self> {
+        if slot >= MAX_PODS {
+            return None;
+        }
+        PODS.get_ptr_mut(slot)
+            .map(|cells| Self { cells, stamp: None })
+    }
+
+    /// Another handle to the same counters.
+    #[inline(always)]
+    pub fn again(&self) -> Self {
+        Self {
+            cells: self.cells,
+            stamp: self.stamp,
+        }
+    }
+
+    /// Takes the time from the packet, which saves a helper call. TCP stamps each packet that it sends with `CLOCK_MONOTONIC`
+    /// (`tcp_wstamp_ns` in net/ipv4/tcp_output.c). On a paced connection the stamp is the time at which the packet may leave.
+    ///
+    /// The time is kept in memory: the verifier would follow both branches of a comparison of a register with 0 to the end.
+    #[inline(always)]
+    pub fn sends(&mut self, context: &SkBuffContext, stamp: &mut u64) {
+        // SAFETY: a field of the program's context; it needs CAP_BPF, as loading does.
+        *stamp = unsafe { (*context.skb.skb).tstamp };
+        self.stamp = Some(stamp);
+    }
+
+    /// The counter of pieces that the pod's connections have in the out-of-order buffer.
+    #[inline(always)]
+    pub fn kept(&self) -> *mut u64 {
+        // SAFETY: a field of a value of the map.
+        unsafe { &raw mut (*self.cells).kept }
+    }
+
+    /// Counts a connection that has opened.
+    #[inline(always)]
+    pub fn opened(&mut self) {
+        // SAFETY: as in `add`.
+        add(unsafe { &raw mut (*self.cells).opened }, 1);
+    }
+
+    /// Counts a connection that has closed.
+    #[inline(always)]
+    pub fn closed(&mut self) {
+        // SAFETY: as in `add`.
+        add(unsafe { &raw mut (*self.cells).closed }, 1);
+    }
+
+    /// Wakes user space once, when the number of started requests reaches the burst threshold that user space has set.
+    #[inline(always)]
+    fn wake(&mut self) {
+        // SAFETY: counters of a map value. User space sets the burst threshold; this program removes it.
+        unsafe {
+            let mark = &raw mut (*self.cells).mark;
+            if (&raw const (*self.cells).started).read_volatile() >= mark.read_volatile() {
+                mark.write_volatile(NO_MARK);
+                // If the ring buffer is full, user space has been woken already.
+                let _ = WAKES.output((*self.cells).slot, 0);
+            }
+        }
+    }
+
+    /// The sums of starts.
+    #[inline(always)]
+    fn starts(&mut self) -> *mut Sums {
+        // SAFETY: the callers use the pointer as `add` requires.
+        unsafe { &raw mut (*self.cells).starts }
+    }
+
+    /// The sums of ends.
+    #[inline(always)]
+    fn ends(&mut self) -> *mut Sums {
+        // SAFETY: as above.
+        unsafe { &raw mut (*self.cells).ends }
+    }
+
+    /// Adds `count` ends. `count` must not be a multiple of 1 024, except 0: the lowest bits of `area` could not show it.
+    #[inline(always)]
+    fn add_ends(&mut self, way: usize, count: u64, now: u64) {
+        let way = masked::<{ WAYS - 1 }>(way);
+        // SAFETY: as in `add`; within the array by the mask.
+        add(
+            unsafe { (&raw mut (*self.cells).ended).cast::<u64>().add(way) },
+            count,
+        );
+        // SAFETY: as in `add`.
+        add(
+            unsafe { &raw mut (*self.ends()).area },
+            Sums::ends(count, now),
+        );
+    }
+}
+
+impl Meter for Pod {
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        if let Some(stamp) = self.stamp {
+            // SAFETY: in the socket's storage, as long as the program runs.
+            let stamp = unsafe { stamp.read_volatile() };
+            if stamp != 0 {
+                return stamp;
+            }
+        }
+        // SAFETY: no arguments.
+        unsafe { bpf_ktime_get_ns() }
+    }
+
+    #[inline(always)]
+    fn start(&mut self, count: u64, now: u64) {
+        // SAFETY: as in `add`.
+        add(unsafe { &raw mut (*self.cells).started }, count);
+        // SAFETY: as above.
+        add(
+            unsafe { &raw mut (*self.starts()).area },
+            Sums::starts(count, now),
+        );
+        self.wake();
+    }
+
+    #[inline(always)]
+    fn end(&mut self, way: usize, count: u64, now: u64) {
+        // A multiple of 1 024 would look like no end at all in `area` (see `PodCounters`). So one end is added separately.
+        let apart = u64::from(count != 0 && count & ADDED == 0);
+        if apart != 0 {
+            self.add_ends(way, apart, now);
+        }
+        self.add_ends(way, count - apart, now);
+    }
+
+    #[inline(always)]
+    fn latency(&mut self, bucket: usize) {
+        let index = masked::<{ BUCKETS - 1 }>(bucket);
+        // SAFETY: as in `add`; within the array by the mask.
+        add(
+            unsafe { (&raw mut (*self.cells).latency).cast::<u64>().add(index) },
+            1,
+        );
+    }
+
+    #[inline(always)]
+    fn gauge(&mut self, gauge: Gauge, by: u64) {
+        // SAFETY: as in `add`, for all.
+        let cell = unsafe {
+            match gauge {
+                Gauge::Http2 if by == 1 => &raw mut (*self.starts()).http2,
+                Gauge::Http2 => &raw mut (*self.ends()).http2,
+                Gauge::Upgraded => &raw mut (*self.cells).upgraded,
+                Gauge::Opaque => &raw mut (*self.cells).opaque,
+            }
+        };
+        add(cell, by);
+    }
+
+    #[inline(always)]
+    fn note(&mut self, event: usize) {
+        if let Some(cell) = EVENTS.get_ptr_mut(event as u32) {
+            // SAFETY: as in `add`.
+            add(unsafe { &raw mut (*cell).count }, 1);
+        }
+    }
+
+    #[inline(always)]
+    fn add(&self, cell: *mut u32, by: u32) {
+        // On x86 every atomic add is a full barrier.
+        // SAFETY: a field of a map value.
+        unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(cell, by) };
+    }
+
+    #[inline(always)]
+    fn locked<R>(&self, lock: *mut Lock, change: impl FnOnce() -> R) -> R {
+        // SAFETY: the lock is part of a map value; the verifier checks that it is released.
+        unsafe { bpf_spin_lock(lock.cast()) };
+        let result = change();
+        // SAFETY: as above.
+        unsafe { bpf_spin_unlock(lock.cast()) };
+        result
+    }
+}

@@ -1,0 +1,16 @@
+//! The out-of-order buffer: segments that cannot be read yet, and are read later (see [`ebb_parser::out_of_order`]).
+//!
+//! Ingress only. Egress is seen in order, one packet at a time; a retransmission repeats that order.
+
+mod drain;
+mod piece;
+mod share;
+mod store;
+
+pub use drain::{
+    Work, drain_all_http1, drain_all_http2, drain_http1, drain_http2, read_a_head, read_all_http1,
+    read_all_http2, read_nothing,
+};
+pub use piece::{key, load};
+pub use share::Share;
+pub use store::{clear, store_packet};

@@ -1,0 +1,105 @@
+//! Ingress serialisation of packets: one CPU at a time reads the ingress of a connection, see [`ebb_parser::serialisation`].
+//!
+//! State that must survive a tail call is in the packet's control block (`cb` of `struct __sk_buff`). The control block is zero
+//! when the first program of a packet begins, and the kernel restores it after the last one (`bpf_prog_run_save_cb` in
+//! include/linux/filter.h).
+
+use aya_ebpf::programs::SkBuffContext;
+use ebb_abi::{event, ingress};
+use ebb_parser::{conn::Conn, direction::Side};
+
+use crate::{maps::go_on_in, meter::Pod};
+
+/// Word of the control block: 1 while this packet is the one that is read.
+const HAS_TURN: usize = 0;
+
+/// Word of the control block: bytes of the packet that have been stored.
+const PUT_ASIDE: usize = 1;
+
+#[inline(always)]
+fn word<const INDEX: usize>(context: &SkBuffContext) -> *mut u32 {
+    // SAFETY: a field of the program's context.
+    unsafe { &raw mut (*context.skb.skb).cb[INDEX] }
+}
+
+/// Whether this packet is the one that is read.
+#[inline(always)]
+fn has_turn(context: &SkBuffContext) -> bool {
+    // SAFETY: as in `word`.
+    unsafe { word::<HAS_TURN>(context).read_volatile() != 0 }
+}
+
+#[inline(always)]
+fn set_turn(context: &SkBuffContext, has: u32) {
+    // SAFETY: as in `word`.
+    unsafe { word::<HAS_TURN>(context).write_volatile(has) };
+}
+
+/// Bytes of the packet that have been stored in the out-of-order buffer, or before the connection is established.
+#[inline(always)]
+pub fn put_aside(context: &SkBuffContext) -> u32 {
+    // SAFETY: as in `word`.
+    unsafe { word::<PUT_ASIDE>(context).read_volatile() }
+}
+
+/// Sets the number of bytes that have been stored.
+#[inline(always)]
+pub fn set_put_aside(context: &SkBuffContext, bytes: u32) {
+    // SAFETY: as in `word`.
+    unsafe { word::<PUT_ASIDE>(context).write_volatile(bytes) };
+}
+
+/// Begins to read a packet. `false` if another CPU is reading the connection: then the packet has been stored in the out-of-order
+/// buffer.
+#[inline(always)]
+pub fn take(context: &SkBuffContext, connection: &mut Conn, pod: &mut Pod) -> bool {
+    if has_turn(context) {
+        return true;
+    }
+    if connection.turn.enter(pod) {
+        set_turn(context, 1);
+        return true;
+    }
+    go_on_in(context, Side::Requests, ingress::OUT_OF_ORDER_STORE);
+    connection.lose(pod, event::NO_ROOM);
+    give_up(context, connection, pod);
+    false
+}
+
+/// Begins to read the out-of-order buffer. `false` if another CPU is reading the connection: that CPU reads the buffer.
+#[inline(always)]
+pub fn take_to_look(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) -> bool {
+    let has = has_turn(context) || connection.turn.enter(pod);
+    if has {
+        set_turn(context, 1);
+        connection.turn.look(pod);
+    } else {
+        give_up(context, connection, pod);
+    }
+    has
+}
+
+/// Ends the reading of a packet, or the attempt to read it. Reads the out-of-order buffer if others have stored segments in the
+/// meantime, and logs a rare event if one is recorded.
+#[inline(always)]
+pub fn give_up(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
+    set_turn(context, 0);
+    if connection.turn.leave(pod) {
+        go_on_in(context, Side::Requests, ingress::HTTP1_DRAIN_LOOP);
+    }
+    if connection.has_event() {
+        go_on_in(context, Side::Requests, ingress::LOG_INGRESS);
+    }
+}
+
+/// Continues after a packet has been stored: reads the out-of-order buffer if this CPU is reading the connection. Otherwise waits
+/// a moment for the CPU that is.
+#[inline(always)]
+pub fn go_on(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
+    if has_turn(context) {
+        go_on_in(context, Side::Requests, ingress::HTTP1_DRAIN_LOOP);
+    } else {
+        connection.turn.wait();
+    }
+    give_up(context, connection, pod);
+}

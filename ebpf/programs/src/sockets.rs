@@ -1,0 +1,212 @@
+//! Handles connections that open and close.
+
+use aya_ebpf::{
+    bindings::{
+        BPF_ANY, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
+        BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_TCP_CLOSE, bpf_sock,
+    },
+    programs::{SockContext, SockOpsContext},
+};
+use ebb_abi::{
+    NO_SLOT, PodRules, event,
+    sockets::{HANDSHAKE_READ_LOOP, LOG_SOCK_OPS},
+};
+use ebb_parser::{
+    conn::{Conn, state},
+    direction::flag,
+    ends::Ends,
+    http1::last_byte,
+    http2::Http2,
+    out_of_order::Stash,
+    packet::Meter as _,
+};
+
+use crate::{
+    handshake,
+    maps::{
+        EARLY, INNER, RULES, SLOT, SOCKETS, connection, http2, make_connection, stash as stash_of,
+    },
+    meter::Pod,
+    out_of_order,
+};
+
+/// The address family of IPv4: `AF_INET` of include/linux/socket.h, which aya's bindings do not have.
+const AF_INET: u32 = 2;
+
+/// Handles one event of a socket in the pod's cgroup.
+#[inline(always)]
+pub fn run(context: &SockOpsContext) {
+    match context.op() {
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => opened_from_here(context),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted(context),
+        BPF_SOCK_OPS_STATE_CB if context.arg(1) == BPF_TCP_CLOSE => closed(context),
+        _ => {}
+    }
+}
+
+#[inline(always)]
+pub fn socket(context: &SockOpsContext) -> Option<*mut bpf_sock> {
+    // SAFETY: a field of the program's context.
+    let socket = unsafe { (*context.ops).__bindgen_anon_2.sk };
+    if socket.is_null() { None } else { Some(socket) }
+}
+
+#[inline(always)]
+fn slot() -> u32 {
+    // SAFETY: the storage is that of the cgroup the program runs for; user space writes it whole.
+    unsafe { *SLOT.get_ptr_mut() as u32 }
+}
+
+/// The addresses and ports of a connection. An IPv4-mapped IPv6 socket and an IPv4 socket have the same ones.
+#[inline(always)]
+pub fn ends(context: &SockOpsContext) -> Ends {
+    let mapped = u32::to_be(0xffff);
+    let ops = context.ops;
+    // The verifier accepts no computed address into the context. So every field is read on its own: otherwise the compiler would
+    // first choose between two addresses and then read.
+    macro_rules! field {
+        ($($field:tt)+) => {
+            // SAFETY: a field of the program's context.
+            unsafe { (&raw const (*ops).$($field)+).read_volatile() }
+        };
+    }
+    let mut local = [
+        field!(local_ip6[0]),
+        field!(local_ip6[1]),
+        field!(local_ip6[2]),
+        field!(local_ip6[3]),
+    ];
+    let mut remote = [
+        field!(remote_ip6[0]),
+        field!(remote_ip6[1]),
+        field!(remote_ip6[2]),
+        field!(remote_ip6[3]),
+    ];
+    let (local_ip4, remote_ip4) = (field!(local_ip4), field!(remote_ip4));
+    if field!(family) == AF_INET {
+        local = [0, 0, mapped, local_ip4];
+        remote = [0, 0, mapped, remote_ip4];
+    }
+    // The remote port is in network order, the local one in host order (include/uapi/linux/bpf.h).
+    Ends {
+        local,
+        remote,
+        local_port: field!(local_port),
+        remote_port: u32::from_be(field!(remote_port)),
+    }
+}
+
+/// The active end is established before the passive end: the active end has the SYN-ACK, the passive end waits for the ACK.
+#[inline(always)]
+fn opened_from_here(context: &SockOpsContext) {
+    let slot = slot();
+    if slot != NO_SLOT {
+        let _ = INNER.insert(ends(context), u64::from(slot), u64::from(BPF_ANY));
+    }
+}
+
+/// Whether a port is one of those that the rules name.
+#[inline(always)]
+pub fn serves(rules: &PodRules, local_port: u32) -> bool {
+    for (index, port) in rules.ports.iter().enumerate() {
+        if (index as u32) < rules.port_count && u32::from(*port) == local_port {
+            return true;
+        }
+    }
+    false
+}
+
+#[inline(always)]
+fn accepted(context: &SockOpsContext) {
+    let slot = slot();
+    if slot == NO_SLOT {
+        return;
+    }
+    let Some(rules) = RULES.get(slot) else { return };
+    let here = ends(context);
+    if rules.port_count == 0 {
+        let there = Ends {
+            local: here.remote,
+            remote: here.local,
+            local_port: here.remote_port,
+            remote_port: here.local_port,
+        };
+        // A proxy and its application in one pod: counting the application's connection, too, would count each request twice.
+        let opener = INNER.get_ptr(there).map(|slot| {
+            // SAFETY: a value of the map, read once.
+            unsafe { *slot }
+        });
+        if opener == Some(u64::from(slot)) {
+            let _ = INNER.remove(there);
+            return;
+        }
+    } else if !serves(rules, here.local_port) {
+        return;
+    }
+    let Some(socket) = socket(context) else {
+        return;
+    };
+    let Some(mut pod) = Pod::of(slot) else { return };
+    // SAFETY: fields of the program's context.
+    let (next_in, next_out) = unsafe { ((*context.ops).rcv_nxt, (*context.ops).snd_nxt) };
+    let Some(connection) = make_connection(socket) else {
+        pod.note(event::NO_STORAGE);
+        // SAFETY: a program of the same type.
+        unsafe { SOCKETS.tail_call(context, LOG_SOCK_OPS) };
+        return;
+    };
+    // SAFETY: fresh socket storage; the packet programs do not find the connection before it is open.
+    let connection = unsafe { &mut *connection };
+    connection.open_at(slot, next_in, next_out);
+    if context
+        .set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32)
+        .is_ok()
+    {
+        pod.opened();
+    }
+    if EARLY.get_ptr(handshake::first_of(here)).is_some()
+        || EARLY.get_ptr(handshake::meanwhile(here)).is_some()
+    {
+        // SAFETY: a program of the same type.
+        unsafe { SOCKETS.tail_call(context, HANDSHAKE_READ_LOOP) };
+        connection.requests.flags |= flag::UNREADABLE;
+    }
+}
+
+#[inline(always)]
+fn closed(context: &SockOpsContext) {
+    if let Some(socket) = socket(context)
+        && let Some(connection) = connection(socket)
+    {
+        close(connection, http2(socket), stash_of(socket));
+    }
+}
+
+/// Handles a socket that its last owner releases. Used for connections that were attached mid-stream, as `connections` does not
+/// see them close.
+#[inline(always)]
+pub fn released(context: &SockContext) {
+    let Some(connection) = connection(context.sock) else {
+        return;
+    };
+    // SAFETY: socket storage, as long as the program runs.
+    if unsafe { (*connection).is(state::JOINED) } {
+        close(connection, http2(context.sock), stash_of(context.sock));
+    }
+}
+
+#[inline(always)]
+fn close(connection: *mut Conn, http2: Option<*mut Http2>, stash: Option<*mut Stash>) {
+    // SAFETY: socket storage lives as long as the socket; a lock guards what other CPUs change at the same time.
+    let connection = unsafe { &mut *connection };
+    let Some(mut pod) = Pod::of(connection.slot) else {
+        return;
+    };
+    pod.closed();
+    last_byte(connection, &mut pod, false);
+    if let Some(http2) = http2 {
+        // SAFETY: as above.
+        unsafe { &mut *http2 }.finish(&mut pod);
+    }
+    out_of_order::clear(stash, &pod);
+}

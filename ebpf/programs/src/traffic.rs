@@ -1,0 +1,151 @@
+//! Handles a packet of a counted connection, in either direction.
+
+use aya_ebpf::{
+    bindings::{BPF_TCP_ESTABLISHED, BPF_TCP_LISTEN, BPF_TCP_SYN_RECV},
+    programs::SkBuffContext,
+};
+use ebb_abi::{egress, ingress};
+use ebb_parser::{
+    conn::{Conn, state},
+    direction::{Direction, Segment, Side, flag},
+    http1::{arrive, comes_early, last_byte, leave, step},
+    packet::Meter,
+    steps as budget,
+};
+
+use crate::{
+    http2,
+    maps::{connection, go_on_in},
+    meter::Pod,
+    segment::{Header, Ruled},
+    serialisation,
+};
+
+/// Counts the requests that a packet begins or ends. `steps` parses the segment and returns whether more of it is left to read.
+/// `speaks_http2` handles a packet of a connection that speaks HTTP/2.
+#[inline(always)]
+pub fn run(
+    context: &SkBuffContext,
+    side: Side,
+    steps: impl Fn(Side, &mut Conn, &Ruled<'_>, &mut Pod, Segment) -> bool,
+    speaks_http2: impl Fn(&SkBuffContext, Side, &mut Conn, &mut Pod, Header),
+) {
+    let Some(header) = Header::read(context) else {
+        return;
+    };
+    if header.segment.length == 0 && header.segment.flags & Segment::FIN == 0 {
+        return;
+    }
+    let Some(connection) = connection(header.socket) else {
+        if side == Side::Requests {
+            // SAFETY: a field that every socket has.
+            match unsafe { (*header.socket).state } {
+                BPF_TCP_LISTEN | BPF_TCP_SYN_RECV => {
+                    go_on_in(context, side, ingress::HANDSHAKE_STORE)
+                }
+                BPF_TCP_ESTABLISHED => go_on_in(context, side, ingress::ATTACH_MID_STREAM),
+                _ => {}
+            }
+        }
+        return;
+    };
+    // SAFETY: socket storage lives as long as the socket. Ingress state is written by one CPU at a time (ingress serialisation).
+    // Egress state is written by this program only, one packet at a time.
+    let connection = unsafe { &mut *connection };
+    let Some(mut pod) = Pod::of(connection.slot) else {
+        return;
+    };
+    if side == Side::Requests && !serialisation::take(context, connection, &mut pod) {
+        return;
+    }
+    // An opaque connection is read no further, even if the server has begun HTTP/2.
+    if connection.is(state::HTTP2 | state::JOINING)
+        || (direction(connection, side).has(flag::HTTP2) && !connection.is(state::OPAQUE))
+    {
+        if !connection.is(state::JOINING) {
+            return speaks_http2(context, side, connection, &mut pod, header);
+        }
+        if side == Side::Requests {
+            go_on_in(context, side, ingress::ATTACH_MID_STREAM);
+        }
+        return stop(context, side, connection, &pod);
+    }
+    if side == Side::Responses {
+        pod.sends(context, &mut direction(connection, side).stamp);
+    }
+    let packet = Ruled {
+        context,
+        slot: connection.slot,
+    };
+    let segment = direction(connection, side).arrived(header.segment);
+    let is_next = direction(connection, side).is_next(segment);
+    if side == Side::Requests && !is_next && comes_early(side, connection, segment) {
+        go_on_in(context, side, ingress::OUT_OF_ORDER_STORE);
+    }
+    if is_next || arrive(side, connection, segment) {
+        if steps(side, connection, &packet, &mut pod, segment) {
+            direction(connection, side).flags |= flag::UNFINISHED;
+            let this = match side {
+                Side::Requests => ingress::HTTP1_INGRESS_LOOP,
+                Side::Responses => egress::HTTP1_EGRESS_LOOP,
+            };
+            go_on_in(context, side, this);
+            // Reached only on kernels without `bpf_loop`, by a packet that needs more than 33 runs.
+            direction(connection, side).flags |= flag::UNREADABLE;
+        }
+        if direction(connection, side).has(flag::HTTP2) {
+            if http2::take_over(side, connection, &mut pod, header.socket) {
+                return http2::go_on(context, side, connection, &pod);
+            }
+            direction(connection, side).flags |= flag::UNREADABLE;
+            direction(connection, side).flags &= !flag::HTTP2;
+        }
+        leave(side, connection, &mut pod);
+        if side == Side::Requests && connection.turn.has_kept() {
+            go_on_in(context, side, ingress::HTTP1_DRAIN_LOOP);
+        }
+    }
+    if side == Side::Responses && segment.flags & Segment::FIN != 0 {
+        last_byte(connection, &mut pod, true);
+    }
+    stop(context, side, connection, &pod);
+}
+
+/// Ends the work on a packet: leaves ingress serialisation, and calls the logging program if a rare event is recorded.
+#[inline(always)]
+pub fn stop(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Pod) {
+    match side {
+        Side::Requests => serialisation::give_up(context, connection, pod),
+        Side::Responses => {
+            if connection.has_event() {
+                go_on_in(context, side, egress::LOG_EGRESS);
+            }
+        }
+    }
+}
+
+/// Parses a segment, with as many steps as one run can take. Returns `true` if more of it is left to read: [`crate::loops`] or
+/// another run of this program reads the rest.
+#[inline(always)]
+pub fn steps<M: Meter>(
+    side: Side,
+    connection: &mut Conn,
+    packet: &Ruled<'_>,
+    meter: &mut M,
+    segment: Segment,
+) -> bool {
+    for _ in 0..budget::HTTP1 {
+        if !step(side, connection, packet, meter, segment) {
+            return false;
+        }
+    }
+    true
+}
+
+#[inline(always)]
+fn direction(connection: &mut Conn, side: Side) -> &mut Direction {
+    match side {
+        Side::Requests => &mut connection.requests,
+        Side::Responses => &mut connection.responses,
+    }
+}

@@ -1,0 +1,466 @@
+//! Unusual conversations that are allowed: frames of every type, on any stream, with heads cut and encoded in every way.
+//!
+//! A story is made from any bytes: those of a fuzzer or of a property test.
+
+use std::ops::Range;
+
+use arbitrary::{Arbitrary, Unstructured};
+use ebb_parser::direction::Side;
+
+use super::{
+    PREFACE,
+    beside::Script,
+    frames::{
+        END_HEADERS, END_STREAM, PADDED, PRIORITY, continued, data, frame, kind, padded, ping,
+        reset, settings, settings_ack, window_update,
+    },
+    headers::{Field, HUFFMAN, INSERT, NEVER, PLAIN, STATIC, Sender},
+};
+use crate::EXCLUDED;
+
+/// Names that fields may have. The parser knows some of them; others only begin like those.
+const NAMES: [&str; 12] = [
+    "user-agent",
+    "k-network-probe",
+    "k-kubelet-probe",
+    "k-network",
+    "k-kubelet-probes",
+    ":path",
+    "cookie",
+    "x",
+    "user-agen",
+    "server",
+    "k-network-probe-",
+    "a-name-that-is-longer-than-forty-bytes-in-all",
+];
+
+/// Values that fields may have.
+const VALUES: [&str; 12] = [
+    "kube-probe/1.30",
+    "kube-probe/",
+    "kube-probe",
+    "curl/8.5.0",
+    "",
+    "/metrics",
+    "/metrics?a=b",
+    "/health/live",
+    "/",
+    "x",
+    "a value that is longer than the forty bytes that are looked at",
+    "\u{7f}\u{1}~^",
+];
+
+/// Values without a meaning. Only these are used with a name from the sender's table, as the parser does not know all names from
+/// there.
+const PLAIN_VALUES: [&str; 4] = ["curl/8.5.0", "", "/index.html", "~^"];
+
+/// Statuses for literals.
+const STATUSES: [&str; 8] = ["200", "201", "302", "304", "418", "503", "599", "103"];
+
+/// A field, by positions in the lists above.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum AnyField {
+    Static(u8),
+    Recent(u8),
+    Named { name: u8, value: u8, how: u8 },
+    NamedRecent { name: u8, value: u8, how: u8 },
+    Literal { name: u8, value: u8, how: u8 },
+    Long { length: u16, how: u8 },
+}
+
+/// How a head is cut into frames, and which padding and priority it has.
+#[derive(Arbitrary, Clone, Debug)]
+struct Dress {
+    cuts: Vec<u8>,
+    padding: Option<u8>,
+    priority: bool,
+}
+
+/// One event of a story.
+#[derive(Arbitrary, Clone, Debug)]
+enum Step {
+    /// A request. `skip` stream identifiers are skipped.
+    Ask {
+        skip: u8,
+        path: u8,
+        fields: Vec<AnyField>,
+        ends: bool,
+        dress: Dress,
+    },
+    /// A head of a response.
+    Answer {
+        stream: u8,
+        status: u8,
+        how: u8,
+        fields: Vec<AnyField>,
+        ends: bool,
+        dress: Dress,
+    },
+    /// A head of a response with an indexed status.
+    AnswerShort { stream: u8, status: u8, ends: bool },
+    /// A body, from either side.
+    Body {
+        server: bool,
+        stream: u8,
+        length: u16,
+        padding: Option<u8>,
+        ends: bool,
+    },
+    /// Trailers, from either side.
+    Trailers {
+        server: bool,
+        stream: u8,
+        fields: Vec<AnyField>,
+        dress: Dress,
+    },
+    /// The end of a stream, from either side.
+    Reset { server: bool, stream: u8 },
+    /// A stream that the server begins.
+    Promise {
+        stream: u8,
+        fields: Vec<AnyField>,
+        padding: Option<u8>,
+    },
+    /// A new size of one side's table.
+    Resize { server: bool, size: u16 },
+    /// A frame of another known type, which changes no count.
+    Other { server: bool, which: u8, stream: u8 },
+    /// A frame of an unknown type.
+    Unknown {
+        server: bool,
+        kind: u8,
+        flags: u8,
+        stream: u8,
+        length: u8,
+    },
+}
+
+/// A conversation over a whole connection.
+#[derive(Clone, Debug)]
+pub struct Story(Vec<Step>);
+
+impl<'a> Arbitrary<'a> for Story {
+    /// As many steps as the bytes suffice for: one more byte makes one more step, or a longer one.
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        let mut steps = Vec::new();
+        while !bytes.is_empty() {
+            steps.push(bytes.arbitrary()?);
+        }
+        Ok(Self(steps))
+    }
+}
+
+impl Story {
+    /// The bytes of both sides, frame by frame.
+    pub fn script(&self) -> Script {
+        let mut teller = Teller {
+            script: vec![
+                (Side::Requests, PREFACE.to_vec()),
+                (Side::Requests, settings()),
+                (Side::Responses, settings()),
+            ],
+            senders: [Sender::new(), Sender::new()],
+            sizes: [None, None],
+            asked: Vec::new(),
+        };
+        for step in &self.0 {
+            teller.tell(step);
+        }
+        teller.script
+    }
+}
+
+/// The conversation so far.
+struct Teller {
+    script: Script,
+    senders: [Sender; 2],
+    /// A new table size to be sent before the next block.
+    sizes: [Option<u32>; 2],
+    /// Streams of all requests.
+    asked: Vec<u32>,
+}
+
+/// A header block.
+#[derive(Default)]
+struct Block {
+    bytes: Vec<u8>,
+    /// Ranges that must stay in one frame.
+    whole: Vec<Range<usize>>,
+}
+
+impl Block {
+    /// Adds a field. A field that names a missing entry of the table is skipped.
+    fn write(&mut self, sender: &mut Sender, field: Field<'_>) {
+        let start = self.bytes.len();
+        if sender.write(field, &mut self.bytes).is_ok() && matters(field) {
+            self.whole.push(start..self.bytes.len());
+        }
+    }
+
+    /// The lengths of the frames: those of `wished` that are possible.
+    fn cuts(&self, wished: &[u8]) -> Vec<usize> {
+        let mut lengths = Vec::new();
+        let mut at = 0;
+        for wish in wished.iter().take(8) {
+            let mut end = at + usize::from(*wish);
+            if let Some(whole) = self.whole.iter().find(|whole| whole.contains(&end)) {
+                end = whole.end;
+            }
+            lengths.push(end - at);
+            at = end;
+        }
+        lengths
+    }
+}
+
+/// Whether the parser examines a field.
+fn matters(field: Field<'_>) -> bool {
+    match field {
+        Field::Named(index, ..) => !(15..=STATIC).contains(&index) || index == 58,
+        Field::Literal(name, ..) => name.starts_with([':', 'k', 'u']),
+        Field::Indexed(_) | Field::Resize(_) | Field::Best(..) => false,
+    }
+}
+
+fn side(server: bool) -> Side {
+    if server {
+        Side::Responses
+    } else {
+        Side::Requests
+    }
+}
+
+fn pick<T: Copy>(list: &[T], index: u8) -> T {
+    list[usize::from(index) % list.len()]
+}
+
+fn how(how: u8) -> u8 {
+    let form = [PLAIN, INSERT, NEVER, INSERT];
+    pick(&form, how) | if how & 4 == 0 { PLAIN } else { HUFFMAN }
+}
+
+impl Teller {
+    fn say(&mut self, side: Side, bytes: Vec<u8>) {
+        self.script.push((side, bytes));
+    }
+
+    /// One of the streams that have been requested, in flight or not.
+    fn stream(&self, stream: u8) -> u32 {
+        if self.asked.is_empty() {
+            1
+        } else {
+            pick(&self.asked, stream)
+        }
+    }
+
+    /// A block, and where it must not be cut: the parser does not examine a string that continues in another frame.
+    fn block(&mut self, side: Side, first: &[Field<'_>], fields: &[AnyField]) -> Block {
+        let mut block = Block::default();
+        let sender = &mut self.senders[side as usize];
+        if let Some(size) = self.sizes[side as usize].take() {
+            block.write(sender, Field::Resize(size));
+        }
+        for field in first {
+            block.write(sender, *field);
+        }
+        for field in fields {
+            let long;
+            let field = match *field {
+                // Neither a path nor a status: these come first, and once.
+                AnyField::Static(index) => Field::Indexed(15 + u32::from(index) % (STATIC - 14)),
+                AnyField::Recent(index) => Field::Indexed(STATIC + 1 + u32::from(index) % 64),
+                AnyField::Named {
+                    name,
+                    value,
+                    how: by,
+                } => {
+                    let name = 15 + u32::from(name) % (STATIC - 14);
+                    Field::Named(name, pick(&VALUES, value), how(by))
+                }
+                AnyField::NamedRecent {
+                    name,
+                    value,
+                    how: by,
+                } => {
+                    let name = STATIC + 1 + u32::from(name) % 64;
+                    Field::Named(name, pick(&PLAIN_VALUES, value), how(by))
+                }
+                AnyField::Literal {
+                    name,
+                    value,
+                    how: by,
+                } => {
+                    let value = pick(&VALUES, value);
+                    // In the Huffman code, a query after a path cannot be recognised.
+                    let by = if value.contains('?') { by & 3 } else { by };
+                    Field::Literal(pick(&NAMES, name), value, how(by))
+                }
+                AnyField::Long { length, how: by } => {
+                    long = "v".repeat(usize::from(length % 600));
+                    Field::Literal("x-long", &long, how(by))
+                }
+            };
+            block.write(sender, field);
+        }
+        block
+    }
+
+    fn head(&mut self, side: Side, stream: u32, ends: bool, block: &Block, dress: &Dress) {
+        let mut flags = if ends { END_STREAM } else { 0 };
+        let mut frames = continued(stream, flags, &block.bytes, &block.cuts(&dress.cuts));
+        // Only the first frame can have padding and a priority, so it is written again.
+        let mut payload = frames[0][9..].to_vec();
+        flags |= frames[0][4];
+        if dress.priority {
+            payload.splice(0..0, [0, 0, 0, 1, 7]);
+            flags |= PRIORITY;
+        }
+        if let Some(padding) = dress.padding {
+            payload = padded(&payload, padding);
+            flags |= PADDED;
+        }
+        frames[0] = frame(kind::HEADERS, flags, stream, payload);
+        for frame in frames {
+            self.say(side, frame);
+        }
+    }
+
+    fn tell(&mut self, step: &Step) {
+        match step {
+            Step::Ask {
+                skip,
+                path,
+                fields,
+                ends,
+                dress,
+            } => {
+                let paths = [
+                    "/",
+                    "/index.html",
+                    EXCLUDED[0],
+                    EXCLUDED[1],
+                    EXCLUDED[2],
+                    "/metrics?a",
+                ];
+                let path = Field::Named(
+                    4,
+                    pick(&paths, *path),
+                    if *path < 128 { INSERT } else { PLAIN },
+                );
+                let first = [Field::Indexed(2), path, Field::Indexed(6)];
+                let block = self.block(Side::Requests, &first, fields);
+                let next = self.asked.last().map_or(1, |last| last + 2);
+                let stream = next + u32::from(skip % 4) * 2;
+                self.asked.push(stream);
+                self.head(Side::Requests, stream, *ends, &block, dress);
+            }
+            Step::Answer {
+                stream,
+                status,
+                how: by,
+                fields,
+                ends,
+                dress,
+            } => {
+                let status = pick(&STATUSES, *status);
+                let name = if by & 8 == 0 {
+                    Field::Named(8 + u32::from(by >> 4) % 7, status, how(*by))
+                } else {
+                    Field::Literal(":status", status, how(*by))
+                };
+                let block = self.block(Side::Responses, &[name], fields);
+                let ends = *ends && !status.starts_with('1');
+                self.head(Side::Responses, self.stream(*stream), ends, &block, dress);
+            }
+            Step::AnswerShort {
+                stream,
+                status,
+                ends,
+            } => {
+                let block = [0x80 | (8 + status % 7)];
+                let flags = END_HEADERS | if *ends { END_STREAM } else { 0 };
+                let head = frame(kind::HEADERS, flags, self.stream(*stream), block);
+                self.say(Side::Responses, head);
+            }
+            Step::Body {
+                server,
+                stream,
+                length,
+                padding,
+                ends,
+            } => {
+                let flags = if *ends { END_STREAM } else { 0 };
+                let bytes = vec![0; usize::from(length % 600)];
+                let stream = self.stream(*stream);
+                let body = match padding {
+                    Some(padding) => data(stream, flags | PADDED, padded(&bytes, *padding)),
+                    None => data(stream, flags, bytes),
+                };
+                self.say(side(*server), body);
+            }
+            Step::Trailers {
+                server,
+                stream,
+                fields,
+                dress,
+            } => {
+                let block = self.block(
+                    side(*server),
+                    &[Field::Literal("grpc-status", "0", INSERT)],
+                    fields,
+                );
+                self.head(side(*server), self.stream(*stream), true, &block, dress);
+            }
+            Step::Reset { server, stream } => self.say(side(*server), reset(self.stream(*stream))),
+            Step::Promise {
+                stream,
+                fields,
+                padding,
+            } => {
+                let block = self.block(Side::Responses, &[Field::Indexed(2)], fields);
+                let mut payload = 2u32.to_be_bytes().to_vec();
+                payload.extend(block.bytes);
+                let stream = self.stream(*stream);
+                let promise = match padding {
+                    Some(padding) => {
+                        let payload = padded(&payload, *padding);
+                        frame(kind::PUSH_PROMISE, END_HEADERS | PADDED, stream, payload)
+                    }
+                    None => frame(kind::PUSH_PROMISE, END_HEADERS, stream, payload),
+                };
+                self.say(Side::Responses, promise);
+            }
+            Step::Resize { server, size } => {
+                self.sizes[usize::from(*server)] = Some(u32::from(size % 4097));
+            }
+            Step::Other {
+                server,
+                which,
+                stream,
+            } => {
+                let stream = self.stream(*stream);
+                let other = match which % 6 {
+                    0 => settings(),
+                    1 => settings_ack(),
+                    2 => ping(),
+                    3 => window_update(stream),
+                    4 => frame(kind::PRIORITY, 0, stream, [0, 0, 0, 1, 7]),
+                    _ => frame(kind::GOAWAY, 0, 0, [0; 8]),
+                };
+                self.say(side(*server), other);
+            }
+            Step::Unknown {
+                server,
+                kind,
+                flags,
+                stream,
+                length,
+            } => {
+                let kind = (*kind).max(kind::CONTINUATION + 1);
+                let payload = vec![0xff; usize::from(*length)];
+                let other = frame(kind, *flags, self.stream(*stream), payload);
+                self.say(side(*server), other);
+            }
+        }
+    }
+}

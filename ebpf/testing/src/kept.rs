@@ -1,0 +1,277 @@
+//! The out-of-order buffer, stored and read as in `ebpf/programs/src/out_of_order`.
+//!
+//! One connection has all the memory here, so only its own limits apply.
+
+use std::collections::HashMap;
+
+use ebb_abi::{Exclusion, event};
+use ebb_parser::{
+    conn::state,
+    direction::{Direction, Segment, Side, flag},
+    http1,
+    http2::{self, Http2},
+    out_of_order::{PIECE, Place, Stash},
+    packet::Packet,
+    serialisation::Turn,
+    steps,
+    window::{LOAD, Window},
+};
+
+use crate::{
+    ledger::Ledger,
+    packet::Slice,
+    wire::{Arrival, Kernel, Wire},
+};
+
+/// A connection's out-of-order buffer, and its pieces by the sequence numbers of their first bytes.
+pub(crate) struct Kept {
+    stash: Box<Stash>,
+    pieces: HashMap<u32, Vec<u8>>,
+}
+
+impl Kept {
+    fn new() -> Self {
+        Self {
+            stash: Box::new(Stash::EMPTY),
+            pieces: HashMap::new(),
+        }
+    }
+
+    /// Like `drain::next`.
+    fn next(
+        &mut self,
+        direction: &mut Direction,
+        turn: &mut Turn,
+        ledger: &Ledger,
+    ) -> Option<(Piece, Segment)> {
+        if self.stash.has_read(direction.next) {
+            self.pieces.remove(&self.stash.found().first);
+            self.stash.free_found();
+        }
+        let mut segment = Segment {
+            first: direction.next,
+            length: 0,
+            offset: 0,
+            flags: 0,
+        };
+        if !self.stash.holds(direction.next) {
+            if direction.has(flag::MIDWAY) {
+                return Some((Piece(Vec::new()), direction.arrived(segment)));
+            }
+            turn.keeps_nothing(ledger, || self.stash.is_empty());
+            return None;
+        }
+        let place = self.stash.found();
+        let piece = self.pieces.get(&place.first)?;
+        segment.first = place.first;
+        segment.length = place.length;
+        Some((Piece(piece.clone()), direction.arrived(segment)))
+    }
+}
+
+impl Kept {
+    /// Like `store::store`. `None` if another run has to continue.
+    fn store(&mut self, arrival: &mut Arrival<'_>) -> Option<bool> {
+        let segment = arrival.segment;
+        for _ in 0..steps::PIECES {
+            let done = arrival.put_aside;
+            if done >= segment.length {
+                return Some(true);
+            }
+            let length = (segment.length - done).min(PIECE as u32);
+            let first = segment.first.wrapping_add(done);
+            let claim = self.stash.claim(first, length);
+            if claim.is_full() {
+                return Some(false);
+            }
+            if claim.there() != 0 {
+                arrival.put_aside = done + claim.there().min(length);
+                continue;
+            }
+            let bytes = &arrival.payload[done as usize..][..length as usize];
+            self.pieces.insert(first, bytes.to_vec());
+            self.stash.settle(claim.index(), Place { first, length });
+            arrival.put_aside = done + length;
+        }
+        None
+    }
+}
+
+/// A piece that the parsers read like a packet.
+struct Piece(Vec<u8>);
+
+impl Packet for Piece {
+    fn load(&self, offset: u32, window: &mut Window, at: u32, length: u32) -> bool {
+        let offset = offset as usize;
+        assert!(
+            offset + length as usize <= self.0.len(),
+            "behind a piece's end"
+        );
+        // The kernel always copies this many bytes, including those after the piece.
+        let mut bytes = self.0[offset..].to_vec();
+        bytes.resize(LOAD as usize, 0);
+        Slice::copy(&bytes, window, at);
+        true
+    }
+
+    fn excludes(&self, path: &Exclusion) -> bool {
+        Slice(&[]).excludes(path)
+    }
+
+    fn has_exclusions(&self) -> bool {
+        true
+    }
+}
+
+impl Wire {
+    /// Like `store::store_packet`.
+    pub(crate) fn keep(&mut self, mut arrival: Arrival<'_>) {
+        if !self.conn.is(state::TUNNEL | state::OPAQUE) {
+            let mut kept = self.kept.take().unwrap_or_else(Kept::new);
+            let stored = kept.store(&mut arrival);
+            self.kept = Some(kept);
+            match (stored, arrival.go_on()) {
+                (None, Some(next)) => return self.keep(next),
+                (Some(true), _) => self.conn.turn.put_aside(),
+                (None | Some(false), _) => self.conn.lose(&mut self.ledger, event::NO_ROOM),
+            }
+        }
+        self.go_on(arrival);
+    }
+
+    /// Like `drain::drain_http1`, or `drain_all_http1`.
+    pub(crate) fn fill_http1(&mut self, mut arrival: Arrival<'_>) {
+        if !self.take_to_look(&mut arrival) {
+            return;
+        }
+        if self.conn.is(state::HTTP2) {
+            // Nothing in the buffer is HTTP/1.
+        } else if self.conn.turn.has_lost() {
+            self.give_up_http1();
+        } else {
+            match self.kernel {
+                Kernel::New => while self.read_http1() {},
+                Kernel::Old => {
+                    if self.read_http1() {
+                        if let Some(next) = arrival.go_on() {
+                            return self.fill_http1(next);
+                        }
+                        self.give_up_http1();
+                    }
+                }
+            }
+        }
+        if self.conn.is(state::HTTP2)
+            && let Some(next) = arrival.go_on()
+        {
+            return self.fill_http2(next);
+        }
+        self.give_up(arrival);
+    }
+
+    /// Like `drain::drain_http2`, or `drain_all_http2`.
+    pub(crate) fn fill_http2(&mut self, arrival: Arrival<'_>) {
+        if let Some(http2) = &mut self.http2 {
+            http2.requests.begin_packet();
+        }
+        if self.conn.turn.has_lost() {
+            self.give_up_http2();
+        } else {
+            match self.kernel {
+                Kernel::New => while self.read_http2() {},
+                Kernel::Old => {
+                    if self.read_http2() {
+                        if let Some(next) = arrival.go_on() {
+                            return self.fill_http2(next);
+                        }
+                        self.give_up_http2();
+                    }
+                }
+            }
+        }
+        self.give_up(arrival);
+    }
+
+    /// Like `drain::give_up_http1`.
+    fn give_up_http1(&mut self) {
+        self.conn.requests.flags |= flag::UNREADABLE;
+        http1::leave(Side::Requests, &mut self.conn, &mut self.ledger);
+    }
+
+    /// Like `drain::give_up_http2`.
+    fn give_up_http2(&mut self) {
+        if let Some(http2) = &mut self.http2 {
+            http2.requests.direction.flags |= flag::UNREADABLE;
+            http2::leave(Side::Requests, http2, &mut self.ledger);
+        }
+    }
+
+    /// Like `drain::read_http1`.
+    fn read_http1(&mut self) -> bool {
+        let Some(kept) = &mut self.kept else {
+            return false;
+        };
+        if self.conn.requests.has(flag::UNREADABLE) {
+            http1::leave(Side::Requests, &mut self.conn, &mut self.ledger);
+            return false;
+        }
+        let Some((piece, segment)) =
+            kept.next(&mut self.conn.requests, &mut self.conn.turn, &self.ledger)
+        else {
+            return false;
+        };
+        self.conn.requests.flags &= !flag::MIDWAY;
+        let more = self.steps(steps::PIECE, |wire| {
+            let ledger = &mut wire.ledger;
+            http1::step(Side::Requests, &mut wire.conn, &piece, ledger, segment)
+        });
+        if more {
+            self.conn.requests.flags |= flag::MIDWAY;
+            return true;
+        }
+        if self.conn.requests.has(flag::HTTP2) {
+            let http2 = self.http2.get_or_insert_with(|| Box::new(Http2::ZERO));
+            if http2.take_over(Side::Requests, &mut self.conn, &mut self.ledger) {
+                return false;
+            }
+            self.conn.requests.flags |= flag::UNREADABLE;
+            self.conn.requests.flags &= !flag::HTTP2;
+        }
+        http1::leave(Side::Requests, &mut self.conn, &mut self.ledger);
+        true
+    }
+
+    /// Like `drain::read_http2`.
+    fn read_http2(&mut self) -> bool {
+        let (Some(kept), Some(http2)) = (&mut self.kept, &mut self.http2) else {
+            return false;
+        };
+        if http2.requests.direction.has(flag::UNREADABLE) {
+            http2::leave(Side::Requests, http2, &mut self.ledger);
+            return false;
+        }
+        let Some((piece, segment)) = kept.next(
+            &mut http2.requests.direction,
+            &mut self.conn.turn,
+            &self.ledger,
+        ) else {
+            return false;
+        };
+        http2.requests.direction.flags &= !flag::MIDWAY;
+        let more = self.steps(steps::PIECE, |wire| {
+            let Some(http2) = &mut wire.http2 else {
+                return false;
+            };
+            http2::step(Side::Requests, http2, &piece, &mut wire.ledger, segment)
+        });
+        let Some(http2) = &mut self.http2 else {
+            return false;
+        };
+        if more {
+            http2.requests.direction.flags |= flag::MIDWAY;
+        } else {
+            http2::leave(Side::Requests, http2, &mut self.ledger);
+        }
+        true
+    }
+}

@@ -1,0 +1,231 @@
+//! A pod's counters as plain numbers, with a clock that the test sets.
+//!
+//! Each change checks what must always hold: nothing in flight is negative, no gauge is above the number in flight, no end is
+//! before its start or in the future.
+
+use std::{cell::Cell, fmt};
+
+use ebb_abi::{ended, event, latency::BUCKETS};
+use ebb_parser::{
+    conn::Lock,
+    packet::{Gauge, Meter},
+};
+
+/// What has been counted: the counters of `abi::PodCounters` that traffic changes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// Requests started.
+    pub started: u64,
+    /// Requests ended, by [`ended`].
+    pub ended: [u64; ended::WAYS],
+    /// The term `a` of the integral, ns, wrapping.
+    pub area: u64,
+    /// Gauge of HTTP/2 streams.
+    pub http2: u64,
+    /// Gauge of upgraded connections.
+    pub upgraded: u64,
+    /// Gauge of opaque connections.
+    pub opaque: u64,
+    /// The latency histogram.
+    pub latency: [u64; BUCKETS],
+}
+
+impl Figures {
+    /// Figures without any traffic.
+    pub const NOTHING: Self = Self {
+        started: 0,
+        ended: [0; ended::WAYS],
+        area: 0,
+        http2: 0,
+        upgraded: 0,
+        opaque: 0,
+        latency: [0; BUCKETS],
+    };
+
+    /// Number in flight, computed as in `ebb_agent::Reading`. A negative number would be a huge, wrapped number there.
+    pub fn in_flight(&self) -> i64 {
+        self.ended
+            .iter()
+            .fold(self.started, |left, ended| left.wrapping_sub(*ended)) as i64
+    }
+
+    /// The gauges: HTTP/2, upgraded, opaque.
+    pub fn gauges(&self) -> [u64; 3] {
+        [self.http2, self.upgraded, self.opaque]
+    }
+
+    /// The integral at a time, ns, computed as in `ebb_agent::Reading`: from the first start on.
+    pub fn integral(&self, now: u64) -> i64 {
+        (self.in_flight() as u64)
+            .wrapping_mul(now)
+            .wrapping_add(self.area) as i64
+    }
+}
+
+impl fmt::Debug for Figures {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let latencies = self
+            .latency
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0);
+        formatter
+            .debug_struct("Figures")
+            .field("started", &self.started)
+            .field("ended", &self.ended)
+            .field("area", &(self.area as i64))
+            .field("gauges", &self.gauges())
+            .field("latency", &latencies.collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+/// The meter of a connection.
+#[derive(Debug)]
+pub struct Ledger {
+    clock: u64,
+    /// Time at which counting began: no start is earlier.
+    origin: u64,
+    figures: Figures,
+    locked: Cell<bool>,
+    /// Counts of rare events, by [`event`].
+    pub events: [u64; event::KINDS],
+}
+
+impl Ledger {
+    /// The latest possible clock: a thousand seconds before a stream's note has too few bits for it. Sums of sixteen such times
+    /// wrap, so that many tests include wrapping.
+    const ORIGIN: u64 = (1 << 60) - 1_000_000_000_000;
+
+    /// A ledger without traffic, with its clock at [`Self::ORIGIN`].
+    pub fn new() -> Self {
+        Self {
+            clock: Self::ORIGIN,
+            origin: Self::ORIGIN,
+            figures: Figures::NOTHING,
+            locked: Cell::new(false),
+            events: [0; event::KINDS],
+        }
+    }
+
+    /// What has been counted.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// The clock, ns.
+    pub fn time(&self) -> u64 {
+        self.clock
+    }
+
+    /// Time since counting began, ns.
+    pub fn elapsed(&self) -> u64 {
+        self.clock.wrapping_sub(self.origin)
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, nanoseconds: u64) {
+        self.clock = self.clock.wrapping_add(nanoseconds);
+    }
+
+    /// The integral of "in flight" so far, ns.
+    pub fn integral(&self) -> i64 {
+        self.figures.integral(self.clock)
+    }
+
+    fn check(&self) {
+        assert!(
+            !self.locked.get(),
+            "counted under the lock: the kernel forbids helper calls there"
+        );
+        let figures = &self.figures;
+        let in_flight = figures.in_flight();
+        assert!(in_flight >= 0, "{in_flight} in flight: {figures:?}");
+        let special = figures.gauges().into_iter().fold(0, u64::saturating_add);
+        assert!(
+            special <= in_flight as u64,
+            "gauges above the {in_flight} in flight: {figures:?}"
+        );
+        // A connection is opaque on both protocols if it was granted an upgrade to HTTP/2, the client then does not use it, and
+        // the server sends what cannot be parsed.
+        assert!(
+            figures.upgraded <= 1 && figures.opaque <= 2,
+            "one connection, counted as several: {figures:?}"
+        );
+        assert!(
+            self.integral() >= 0,
+            "integral {}: {figures:?}",
+            self.integral()
+        );
+    }
+
+    fn check_time(&self, at: u64) {
+        assert!(
+            at.wrapping_sub(self.origin) <= self.elapsed(),
+            "{at} is not between the origin and now"
+        );
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Meter for Ledger {
+    fn now(&self) -> u64 {
+        self.clock
+    }
+
+    fn start(&mut self, count: u64, now: u64) {
+        self.check_time(now);
+        self.figures.started += count;
+        self.figures.area = self.figures.area.wrapping_sub(now.wrapping_mul(count));
+        self.check();
+    }
+
+    fn end(&mut self, way: usize, count: u64, now: u64) {
+        self.check_time(now);
+        self.figures.ended[way] += count;
+        self.figures.area = self.figures.area.wrapping_add(now.wrapping_mul(count));
+        self.check();
+    }
+
+    fn latency(&mut self, bucket: usize) {
+        self.figures.latency[bucket] += 1;
+    }
+
+    fn gauge(&mut self, gauge: Gauge, by: u64) {
+        let cell = match gauge {
+            Gauge::Http2 => &mut self.figures.http2,
+            Gauge::Upgraded => &mut self.figures.upgraded,
+            Gauge::Opaque => &mut self.figures.opaque,
+        };
+        *cell = cell.wrapping_add(by);
+        self.check();
+    }
+
+    fn note(&mut self, event: usize) {
+        self.events[event] += 1;
+    }
+
+    #[expect(
+        clippy::not_unsafe_ptr_arg_deref,
+        reason = "so the parsers call it; its cells are those of the connection they have"
+    )]
+    fn add(&self, cell: *mut u32, by: u32) {
+        // SAFETY: a field of the connection, which only this thread changes.
+        unsafe { *cell = (*cell).wrapping_add(by) };
+    }
+
+    fn locked<R>(&self, _lock: *mut Lock, change: impl FnOnce() -> R) -> R {
+        assert!(
+            !self.locked.replace(true),
+            "locked twice: the kernel would never go on"
+        );
+        let result = change();
+        self.locked.set(false);
+        result
+    }
+}

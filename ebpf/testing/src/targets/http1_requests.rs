@@ -1,0 +1,53 @@
+//! Any bytes from a client, read as HTTP/1 requests: as many must begin as `httparse` says, however the bytes are cut.
+
+use super::Target;
+use crate::{
+    exchange::{Exchange, exchange},
+    http1::{End, requests},
+    segments::Piece,
+};
+
+pub(super) const TARGET: Target = Target {
+    name: "http1_requests",
+    run,
+    seeds,
+};
+
+/// Bytes of the longest packet: its steps fit in one run of every program.
+const LONGEST: usize = 500;
+
+/// The first byte is the length of the pieces.
+fn run(bytes: &[u8]) {
+    let Some((piece, stream)) = bytes.split_first() else {
+        return;
+    };
+    let exchange: Exchange = exchange("any requests").client(stream).unjudged();
+    let whole = exchange.play_in(&[Piece::of(LONGEST)]);
+    for length in [1, usize::from(*piece).max(1)] {
+        assert_eq!(
+            exchange.play_in(&[Piece::of(length)]),
+            whole,
+            "in pieces of {length}"
+        );
+    }
+    let (begun, end) = requests(stream);
+    // Bytes that cannot be followed make the connection opaque, and are never guessed.
+    if end != End::Unknown && whole.ended[ebb_abi::ended::OPAQUE] == 0 {
+        assert_eq!(whole.started, begun, "{end:?}");
+    }
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let seeds: [&[u8]; 9] = [
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /metrics?x HTTP/1.0\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length:  3\t\r\n\r\nabcHEAD / HTTP/1.1\n\n",
+        b"PUT / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3;a=b\r\nabc\r\nA\r\n0123456789\r\n0\r\nT: x\r\n\r\nGET",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nUser-Agent: kube-probe/1.30\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nK-Network-Probe: queue\r\n\r\n",
+        b"GET /a-path-of-forty-bytes-which-is-the-most HTTP/1.1\r\nK-Kubelet-Probe: x\r\n\r\n",
+        b"CONNECT a:443 HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\nhello",
+        b"VERSION-CONTROL /a HTTP/1.1\r\nContent-Length: 0\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00",
+    ];
+    seeds.iter().map(|seed| [b"\x07", *seed].concat()).collect()
+}

@@ -1,0 +1,365 @@
+//! One connection, with packets handled as in `ebpf/programs/src/{traffic,http2,loops,sockets}.rs`, including the tail calls.
+
+use ebb_abi::event;
+use ebb_parser::{
+    conn::{Conn, state},
+    direction::{Direction, Segment, Side, flag},
+    http1,
+    http2::{self, Http2},
+    steps,
+};
+
+use crate::{
+    kept::Kept,
+    ledger::{Figures, Ledger},
+    packet::{HEADERS, SLOT, Slice},
+};
+
+/// Steps that a segment may take in addition to one per byte: a first one for what the segment before left over, and a last one
+/// that finds nothing more. The same again if HTTP/2 takes over, and for the out-of-order buffer.
+const SPARE_STEPS: usize = 8;
+
+/// The abilities of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// Linux 5.17 and later: a loop of as many steps as needed.
+    New,
+    /// Older: as many steps as the tail calls allow.
+    Old,
+}
+
+/// A connection and its ledger.
+pub struct Wire {
+    /// Its HTTP/1 state.
+    pub conn: Box<Conn>,
+    /// Its HTTP/2 state, if it has one.
+    pub http2: Option<Box<Http2>>,
+    /// What has been counted.
+    pub ledger: Ledger,
+    /// The out-of-order buffer.
+    pub(crate) kept: Option<Kept>,
+    pub(crate) kernel: Kernel,
+    /// Remaining steps: see [`SPARE_STEPS`].
+    budget: usize,
+}
+
+/// The current packet.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) side: Side,
+    pub(crate) segment: Segment,
+    pub(crate) payload: &'a [u8],
+    /// The packet is in a program of `loops.rs`.
+    long: bool,
+    /// Number of tail calls so far.
+    calls: usize,
+    /// What `serialisation.rs` keeps in the packet's control block.
+    has_turn: bool,
+    pub(crate) put_aside: u32,
+}
+
+impl Arrival<'_> {
+    /// The packet in the next program. `None` if the kernel allows no more tail calls.
+    pub(crate) fn go_on(self) -> Option<Self> {
+        (self.calls < steps::TAIL_CALLS).then_some(Self {
+            calls: self.calls + 1,
+            long: false,
+            ..self
+        })
+    }
+
+    fn steps(self, usual: usize) -> usize {
+        if self.long {
+            steps::LONG as usize
+        } else {
+            usual
+        }
+    }
+}
+
+impl Wire {
+    /// Opens a connection like `sockets::accepted`, on a new kernel. The next bytes of the two directions have these sequence
+    /// numbers.
+    pub fn open(first_in: u32, first_out: u32) -> Self {
+        Self::open_on(Kernel::New, first_in, first_out)
+    }
+
+    /// Opens a connection like `sockets::accepted`, on this kernel.
+    pub fn open_on(kernel: Kernel, first_in: u32, first_out: u32) -> Self {
+        let mut conn = Box::new(Conn::ZERO);
+        conn.open_at(SLOT, first_in, first_out);
+        Self {
+            conn,
+            http2: None,
+            ledger: Ledger::new(),
+            kept: None,
+            kernel,
+            budget: 0,
+        }
+    }
+
+    /// One direction of its HTTP/1 state.
+    pub fn direction(&mut self, side: Side) -> &mut Direction {
+        match side {
+            Side::Requests => &mut self.conn.requests,
+            Side::Responses => &mut self.conn.responses,
+        }
+    }
+
+    /// Sequence number of the next byte that is expected.
+    pub fn next(&mut self, side: Side) -> u32 {
+        if let Some(http2) = &mut self.http2 {
+            let direction = &http2.way(side).direction;
+            if direction.flags != 0 {
+                return direction.next;
+            }
+        }
+        self.direction(side).next
+    }
+
+    /// What has been counted.
+    pub fn figures(&self) -> &Figures {
+        self.ledger.figures()
+    }
+
+    /// Delivers a packet with these TCP flags.
+    pub fn deliver(&mut self, side: Side, first: u32, payload: &[u8], flags: u32) {
+        let arrival = self.arrival(side, first, payload, flags);
+        self.traffic(arrival);
+    }
+
+    /// Delivers two packets of the client at once, on two CPUs: the second one arrives after the first CPU has entered ingress
+    /// serialisation, and before it has read the first packet.
+    pub fn deliver_at_once(&mut self, one: (u32, &[u8]), other: (u32, &[u8])) {
+        let mut one = self.arrival(Side::Requests, one.0, one.1, 0);
+        let other = self.arrival(Side::Requests, other.0, other.1, 0);
+        one.has_turn = self.conn.turn.enter(&self.ledger);
+        assert!(one.has_turn, "somebody has not left");
+        self.traffic(other);
+        self.traffic(one);
+    }
+
+    fn arrival<'a>(
+        &mut self,
+        side: Side,
+        first: u32,
+        payload: &'a [u8],
+        flags: u32,
+    ) -> Arrival<'a> {
+        let segment = Segment {
+            first,
+            length: payload.len() as u32,
+            offset: HEADERS,
+            flags,
+        };
+        self.budget += payload.len() + SPARE_STEPS;
+        Arrival {
+            side,
+            segment,
+            payload,
+            long: false,
+            calls: 0,
+            has_turn: false,
+            put_aside: 0,
+        }
+    }
+
+    /// Like `serialisation::take`.
+    fn take(&mut self, arrival: &mut Arrival<'_>) -> bool {
+        if arrival.has_turn {
+            return true;
+        }
+        arrival.has_turn = self.conn.turn.enter(&self.ledger);
+        if !arrival.has_turn {
+            match arrival.go_on() {
+                Some(next) => self.keep(next),
+                None => {
+                    self.conn.lose(&mut self.ledger, event::NO_ROOM);
+                    self.give_up(*arrival);
+                }
+            }
+        }
+        arrival.has_turn
+    }
+
+    /// Like `serialisation::take_to_look`.
+    pub(crate) fn take_to_look(&mut self, arrival: &mut Arrival<'_>) -> bool {
+        let has = arrival.has_turn || self.conn.turn.enter(&self.ledger);
+        if has {
+            arrival.has_turn = true;
+            self.conn.turn.look(&self.ledger);
+        } else {
+            self.give_up(*arrival);
+        }
+        has
+    }
+
+    /// Like `serialisation::give_up`.
+    pub(crate) fn give_up(&mut self, mut arrival: Arrival<'_>) {
+        arrival.has_turn = false;
+        if self.conn.turn.leave(&self.ledger)
+            && let Some(next) = arrival.go_on()
+        {
+            self.fill_http1(next);
+        }
+    }
+
+    /// Like `serialisation::go_on`.
+    pub(crate) fn go_on(&mut self, arrival: Arrival<'_>) {
+        if arrival.has_turn
+            && let Some(next) = arrival.go_on()
+        {
+            return self.fill_http1(next);
+        }
+        self.give_up(arrival);
+    }
+
+    /// Like `traffic::stop`.
+    fn stop(&mut self, arrival: Arrival<'_>) {
+        if arrival.side == Side::Requests {
+            self.give_up(arrival);
+        }
+    }
+
+    /// Takes one step from the budget.
+    pub(crate) fn spend(budget: &mut usize) {
+        *budget = budget
+            .checked_sub(1)
+            .expect("more steps than there have been bytes");
+    }
+
+    /// Like `traffic::run`.
+    fn traffic(&mut self, mut arrival: Arrival<'_>) {
+        let Arrival { side, payload, .. } = arrival;
+        let fin = arrival.segment.flags & Segment::FIN != 0;
+        if arrival.segment.length == 0 && !fin {
+            return;
+        }
+        if side == Side::Requests && !self.take(&mut arrival) {
+            return;
+        }
+        let begun = self.direction(side).has(flag::HTTP2);
+        if self.conn.is(state::HTTP2) || (begun && !self.conn.is(state::OPAQUE)) {
+            return match arrival.go_on() {
+                Some(next) => self.http2(next),
+                None => self.stop(arrival),
+            };
+        }
+        let segment = self.direction(side).arrived(arrival.segment);
+        if side == Side::Requests
+            && http1::comes_early(side, &mut self.conn, segment)
+            && let Some(arrival) = arrival.go_on()
+        {
+            return self.keep(arrival);
+        }
+        if http1::arrive(side, &mut self.conn, segment) {
+            let packet = Slice(payload);
+            let more = (0..arrival.steps(steps::HTTP1)).all(|_| {
+                Self::spend(&mut self.budget);
+                http1::step(side, &mut self.conn, &packet, &mut self.ledger, segment)
+            });
+            if more {
+                self.direction(side).flags |= flag::UNFINISHED;
+                if let Some(mut arrival) = arrival.go_on() {
+                    arrival.long = self.kernel == Kernel::New;
+                    return self.traffic(arrival);
+                }
+                self.direction(side).flags |= flag::UNREADABLE;
+            }
+            if self.direction(side).has(flag::HTTP2) {
+                let http2 = self.http2.get_or_insert_with(|| Box::new(Http2::ZERO));
+                if http2.take_over(side, &mut self.conn, &mut self.ledger) {
+                    return match arrival.go_on() {
+                        Some(next) => self.http2(next),
+                        None => self.stop(arrival),
+                    };
+                }
+                self.direction(side).flags |= flag::UNREADABLE;
+                self.direction(side).flags &= !flag::HTTP2;
+            }
+            http1::leave(side, &mut self.conn, &mut self.ledger);
+            if side == Side::Requests
+                && self.conn.turn.has_kept()
+                && let Some(arrival) = arrival.go_on()
+            {
+                return self.fill_http1(arrival);
+            }
+        }
+        if side == Side::Responses && fin {
+            http1::last_byte(&mut self.conn, &mut self.ledger, true);
+        }
+        self.stop(arrival);
+    }
+
+    /// Like `http2::run`.
+    fn http2(&mut self, arrival: Arrival<'_>) {
+        let Arrival { side, payload, .. } = arrival;
+        let Some(http2) = &mut self.http2 else { return };
+        if side == Side::Responses && http2.responses.direction.flags == 0 {
+            http2.follow(&self.conn);
+        }
+        let segment = http2.way(side).direction.arrived(arrival.segment);
+        if side == Side::Requests
+            && http2::comes_early(side, http2, segment)
+            && let Some(arrival) = arrival.go_on()
+        {
+            return self.keep(arrival);
+        }
+        if http2::arrive(side, http2, segment) {
+            let packet = Slice(payload);
+            let more = (0..arrival.steps(steps::HTTP2)).all(|_| {
+                Self::spend(&mut self.budget);
+                http2::step(side, http2, &packet, &mut self.ledger, segment)
+            });
+            if more {
+                http2.way(side).direction.flags |= flag::UNFINISHED;
+                if let Some(mut arrival) = arrival.go_on() {
+                    arrival.long = self.kernel == Kernel::New;
+                    return self.http2(arrival);
+                }
+                http2.way(side).direction.flags |= flag::UNREADABLE;
+            }
+            http2::leave(side, http2, &mut self.ledger);
+            if side == Side::Requests
+                && self.conn.turn.has_kept()
+                && let Some(arrival) = arrival.go_on()
+            {
+                return self.fill_http2(arrival);
+            }
+        }
+        if side == Side::Responses && segment.flags & Segment::FIN != 0 {
+            http2.finish(&mut self.ledger);
+        }
+        self.stop(arrival);
+    }
+
+    /// Takes steps through a piece of the out-of-order buffer, as far as [`Self::spend`] allows. `true` if there is more to read
+    /// in it.
+    pub(crate) fn steps(&mut self, most: usize, mut step: impl FnMut(&mut Self) -> bool) -> bool {
+        (0..most).all(|_| {
+            Self::spend(&mut self.budget);
+            step(self)
+        })
+    }
+
+    /// Closes the connection, like `sockets::closed`. Whatever arrived before, nothing may be left in flight.
+    pub fn close(&mut self) {
+        http1::last_byte(&mut self.conn, &mut self.ledger, false);
+        if let Some(http2) = &mut self.http2 {
+            http2.finish(&mut self.ledger);
+        }
+        let figures = self.figures();
+        assert_eq!(
+            (figures.in_flight(), figures.gauges()),
+            (0, [0; 3]),
+            "after the close"
+        );
+        let integral = self.ledger.integral();
+        self.ledger.pass(1_000_000);
+        assert_eq!(
+            self.ledger.integral(),
+            integral,
+            "nothing in flight, yet the integral grows"
+        );
+    }
+}

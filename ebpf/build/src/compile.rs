@@ -94,6 +94,8 @@ pub fn build(folder: &str) -> Result<PathBuf, BuildError> {
     // BTF describes the socket-storage maps to the kernel. It is made from the debug info.
     let flags = [
         "-Cdebuginfo=2".to_owned(),
+        // aya-log writes the path of its source file into each message, character by character: a short one is quicker.
+        "--remap-path-prefix=ebpf/programs/src=".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         // 32-bit registers and jumps, which the verifier follows better. Every kernel from 5.1 on has them.
         "-Ctarget-cpu=v3".to_owned(),

@@ -12,12 +12,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ebb_activator::Pool;
 use ebb_agent::{
     CounterError, Reading, Rules,
     counter::{Counter, PodId},
 };
 use ebb_autoscaler::{Load, LoadSource};
+use ebb_proxy::Pool;
 use tokio::time::Instant;
 use tracing::warn;
 

@@ -9,9 +9,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use ebb_activator::{Pool, ServeError, serve};
 use ebb_autoscaler::{Autoscaler, Clock};
 use ebb_autoscaler_core::Settings;
+use ebb_proxy::{Pool, ServeError, serve};
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use ebb_activator::{Limits, Pool, serve};
+use ebb_proxy::{Limits, Pool, serve};
 use tokio::net::TcpListener;
 
 #[tokio::main]

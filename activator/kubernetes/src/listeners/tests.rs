@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use ebb_proxy::Protocol;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::super::slice::InPath;
 use super::*;
-use crate::Protocol;
+use crate::slice::InPath;
 
 const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 

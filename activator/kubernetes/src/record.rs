@@ -15,10 +15,10 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::listeners::Listeners;
+use crate::listeners::Listeners;
 
 /// Passes all records in `namespace` to `listeners`. `listed` becomes true after the first complete list.
-pub(super) async fn run(
+pub(crate) async fn run(
     client: Client,
     namespace: String,
     listeners: Listeners,

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::error;
 
-use super::listeners::{Listeners, Seen};
+use crate::listeners::{Listeners, Seen};
 
 /// The interval between reports, the same as that of the agents.
 const EVERY: Duration = Duration::from_secs(1);
@@ -22,13 +22,13 @@ const LEAST: Duration = Duration::from_millis(5);
 
 /// The identity of this activator in reports.
 #[derive(Clone, Debug)]
-pub(super) struct Sender {
-    pub(super) activator: String,
-    pub(super) address: String,
+pub(crate) struct Sender {
+    pub(crate) activator: String,
+    pub(crate) address: String,
     /// Different at each start.
-    pub(super) boot: String,
+    pub(crate) boot: String,
     /// When this program started to count, in ns.
-    pub(super) since: u64,
+    pub(crate) since: u64,
 }
 
 impl Sender {
@@ -67,7 +67,7 @@ impl Sender {
 }
 
 /// Returns `CLOCK_MONOTONIC` in ns.
-pub(super) fn monotonic() -> u64 {
+pub(crate) fn monotonic() -> u64 {
     // The clock exists since Linux 2.6. Without it all times would be equal, and the autoscaler would ignore the
     // reports.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
@@ -76,7 +76,7 @@ pub(super) fn monotonic() -> u64 {
 }
 
 /// Publishes a report on `out` whenever one is due, forever.
-pub(super) async fn run(
+pub(crate) async fn run(
     sender: Sender,
     listeners: Listeners,
     mut leaving: watch::Receiver<bool>,
@@ -110,8 +110,9 @@ pub(super) async fn run(
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
+    use ebb_proxy::Limits;
+
     use super::*;
-    use crate::Limits;
 
     #[tokio::test(start_paused = true)]
     async fn who_comes_to_wait_is_told_of_at_once_in_a_burst_too() {

@@ -10,15 +10,15 @@ use clap::{Parser, builder::NonEmptyStringValueParser, value_parser};
 use hyper::Uri;
 
 /// The default address for probes.
-pub(super) const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9477);
+pub(crate) const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9477);
 
 /// Queues requests while a workload has no pod, and forwards requests during bursts.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
-pub struct Options {
+pub(crate) struct Options {
     /// Name of this replica: the name of its pod.
     #[arg(long, env = "POD_NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub pod_name: String,
+    pub(crate) pod_name: String,
 
     /// Namespace of the activator. The autoscaler records in it which port belongs to which Service.
     #[arg(
@@ -27,61 +27,61 @@ pub struct Options {
         default_value = "ebb-system",
         value_parser = NonEmptyStringValueParser::new()
     )]
-    pub namespace: String,
+    pub(crate) namespace: String,
 
     /// Address of this replica: the IP of its pod.
     #[arg(long, env = "POD_IP")]
-    pub pod_ip: IpAddr,
+    pub(crate) pod_ip: IpAddr,
 
     /// Address to listen on for the requests of Services.
     #[arg(long, default_value = "::")]
-    pub listen: IpAddr,
+    pub(crate) listen: IpAddr,
 
     /// URL of the report port of the autoscaler. Every address of its host gets the reports.
     #[arg(long, value_name = "URL", value_parser = ebb_report_client::url)]
-    pub autoscaler: Uri,
+    pub(crate) autoscaler: Uri,
 
     /// Authority of the autoscaler's certificate (PEM). Needed for https.
     #[arg(long, value_name = "FILE")]
-    pub autoscaler_ca: Option<PathBuf>,
+    pub(crate) autoscaler_ca: Option<PathBuf>,
 
     /// File with the service-account token for reports.
     #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<PathBuf>,
 
     /// Address of the status port: /metrics, /healthz and /readyz.
     #[arg(long, default_value = "[::]:9467")]
-    pub status_address: SocketAddr,
+    pub(crate) status_address: SocketAddr,
 
     /// Address of the port for the kubelet's probes alone: /healthz and /readyz. [default: [::]:9477]
     #[arg(long, value_name = "ADDRESS")]
-    pub probe_address: Option<SocketAddr>,
+    pub(crate) probe_address: Option<SocketAddr>,
 
     /// Further host names that the status port answers to. It always answers to IP addresses, localhost and the Services of
     /// its own namespace. Can be given several times.
     #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
-    pub allowed_hosts: Vec<String>,
+    pub(crate) allowed_hosts: Vec<String>,
 
     /// Limit of queued requests per Service port.
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..))]
-    pub max_queued: u32,
+    pub(crate) max_queued: u32,
 
     /// Limit of the memory for clients, over all Services: connections, request heads, bodies that wait. One namespace may use
     /// two thirds of it. For example 400Mi. [default: three fifths of the memory limit of the container, or of the machine]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
-    pub queue_bytes: Option<usize>,
+    pub(crate) queue_bytes: Option<usize>,
 
     /// Longest time that a request is queued.
     #[arg(long, default_value = "60s", value_parser = wait)]
-    pub max_wait: Duration,
+    pub(crate) max_wait: Duration,
 
     /// Time to go on after SIGTERM, until the autoscaler and the kube-proxy of every node send no more requests here.
     #[arg(long, default_value = "10s", value_parser = duration)]
-    pub leave_within: Duration,
+    pub(crate) leave_within: Duration,
 
     /// Time for the requests that are in flight after that.
     #[arg(long, default_value = "300s", value_parser = duration)]
-    pub drain_within: Duration,
+    pub(crate) drain_within: Duration,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -7,7 +7,7 @@ use crate::budget::Account;
 /// The limits of one [`Pool`](crate::Pool) and of the connections served for it.
 ///
 /// ```
-/// use ebb_activator::Limits;
+/// use ebb_proxy::Limits;
 ///
 /// let limits = Limits { max_queued: 100, ..Limits::default() };
 /// assert_eq!(limits.max_wait.as_secs(), 60);

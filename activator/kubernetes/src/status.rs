@@ -10,13 +10,13 @@ use std::{
 
 use ebb_metrics::Format;
 
-use super::metrics::Metrics;
+use crate::metrics::Metrics;
 
 /// The state behind the status port.
 #[derive(Debug)]
-pub(super) struct Status {
-    pub(super) metrics: Metrics,
-    pub(super) ready: AtomicBool,
+pub(crate) struct Status {
+    pub(crate) metrics: Metrics,
+    pub(crate) ready: AtomicBool,
 }
 
 impl ebb_metrics::status::Status for Status {

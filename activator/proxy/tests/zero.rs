@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ebb_activator::Pool;
+use ebb_proxy::Pool;
 use support::{Door, Server, soon, text};
 
 const ROUNDS: u64 = 500;

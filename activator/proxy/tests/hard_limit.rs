@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ebb_activator::Limits;
+use ebb_proxy::Limits;
 use support::{Door, Server, soon, text, until};
 use tokio::task::JoinSet;
 

@@ -1,6 +1,6 @@
 //! An HTTP reverse proxy that queues requests while no backend is ready to serve them.
 //!
-//! `ebb run` uses this proxy on one host. The Kubernetes activator is the same library with a different source of
+//! `ebb run` uses this proxy on one host. The Kubernetes activator (`ebb-activator`) uses it with a different source of
 //! backends. The owner of the backends tells the [`Pool`] when a backend is ready and when it leaves. [`serve()`]
 //! accepts connections and sends each request to the backend with the fewest requests in flight.
 //!
@@ -15,7 +15,7 @@
 //! HTTP/1 from HTTP/2 without TLS. The [`Protocol`] of a pool says which protocol its backends speak.
 //!
 //! ```no_run
-//! use ebb_activator::{Limits, Pool, serve};
+//! use ebb_proxy::{Limits, Pool, serve};
 //!
 //! # async fn start_a_replica() -> std::net::SocketAddr { ([127, 0, 0, 1], 9000).into() }
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -40,8 +40,6 @@ mod acked;
 mod backend;
 mod body;
 mod budget;
-#[cfg(feature = "kubernetes")]
-pub mod cluster;
 mod counts;
 mod forward;
 mod guard;

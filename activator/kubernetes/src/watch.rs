@@ -13,14 +13,14 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::listeners::Listeners;
-use super::slice;
+use crate::listeners::Listeners;
+use crate::slice;
 
 /// Slices per page of a list: up to 100 endpoints each, about 50 KB of JSON.
 const PAGE: u32 = 200;
 
 /// Passes all slices to `listeners`. `listed` becomes true after the first complete list.
-pub(super) async fn run(client: Client, listeners: Listeners, listed: watch::Sender<bool>) {
+pub(crate) async fn run(client: Client, listeners: Listeners, listed: watch::Sender<bool>) {
     let api: Api<EndpointSlice> = Api::all(client);
     let config = watcher::Config::default().page_size(PAGE);
     let stream = watcher::watcher(api, config).backoff(watcher::DefaultBackoff::default());

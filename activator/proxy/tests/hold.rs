@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use ebb_activator::Limits;
+use ebb_proxy::Limits;
 use support::{Door, Server, soon, text, until};
 use tokio::task::JoinSet;
 

@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ebb_contract::{allotments::Allotment, burst};
+use ebb_proxy::{Limits, Pool, serve_until};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::slice::{Ready, Says, Service, Slice};
-use crate::{Limits, Pool, serve_until};
+use crate::slice::{Ready, Says, Service, Slice};
 
 /// Pause between attempts to listen on a port that another program uses.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -28,30 +28,30 @@ const LINGERS: Duration = Duration::from_secs(10);
 
 /// The Service port whose requests arrive at a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key {
-    pub(super) service: Service,
+pub(crate) struct Key {
+    pub(crate) service: Service,
     /// Name of the Service's port.
-    pub(super) port: String,
+    pub(crate) port: String,
 }
 
 /// A snapshot of a proxied Service port, for reports and metrics.
-pub(super) struct Seen {
-    pub(super) key: Key,
-    pub(super) number: u16,
-    pub(super) in_path: bool,
-    pub(super) pool: Pool,
+pub(crate) struct Seen {
+    pub(crate) key: Key,
+    pub(crate) number: u16,
+    pub(crate) in_path: bool,
+    pub(crate) pool: Pool,
 }
 
 /// All listeners. A clone is another handle.
 #[derive(Clone)]
-pub(super) struct Listeners {
+pub(crate) struct Listeners {
     state: Arc<Mutex<State>>,
     limits: Limits,
     listen: IpAddr,
     own: IpAddr,
     lingers: Duration,
     /// Notified when a request is queued and its pool has no pod.
-    pub(super) wanted: Arc<Notify>,
+    pub(crate) wanted: Arc<Notify>,
     closing: watch::Receiver<bool>,
 }
 
@@ -94,7 +94,7 @@ struct Listener {
 impl Listeners {
     /// Creates an empty set. Listeners use the address `listen`, EndpointSlices name this activator by `own`, and all
     /// close on `closing`.
-    pub(super) fn new(
+    pub(crate) fn new(
         limits: Limits,
         listen: IpAddr,
         own: IpAddr,
@@ -112,7 +112,7 @@ impl Listeners {
     }
 
     /// Records a new or changed slice; `None` if the slice is deleted or cannot be used.
-    pub(super) fn slice(&self, namespace: &str, name: &str, slice: Option<Slice>) {
+    pub(crate) fn slice(&self, namespace: &str, name: &str, slice: Option<Slice>) {
         let mut state = self.lock();
         let key = (namespace.to_owned(), name.to_owned());
         let before = state.of_slice.remove(&key);
@@ -139,7 +139,7 @@ impl Listeners {
     }
 
     /// Records the ports of a namespace, by Service. An empty map means that the namespace has no record.
-    pub(super) fn record(&self, namespace: &str, record: BTreeMap<String, Allotment>) {
+    pub(crate) fn record(&self, namespace: &str, record: BTreeMap<String, Allotment>) {
         let mut state = self.lock();
         let mut changed: Vec<_> = state
             .recorded(namespace)
@@ -166,7 +166,7 @@ impl Listeners {
 
     /// True if slices route to activators although no port is recorded at all: the autoscaler is of a release without a
     /// record, or has not written it yet.
-    pub(super) fn lacks_record(&self) -> bool {
+    pub(crate) fn lacks_record(&self) -> bool {
         let state = self.lock();
         let leads = |says: &Says| match says {
             Says::InPath(in_path) => !in_path.addresses.is_empty(),
@@ -176,7 +176,7 @@ impl Listeners {
     }
 
     /// Returns the ports that listen, and the closed ones that still have queued requests.
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         let mut state = self.lock();
         state.sweep();
         let listening = state.doors.iter().filter(|(_, door)| match door.closed {
@@ -194,7 +194,7 @@ impl Listeners {
     }
 
     /// Resolves when all listeners have closed and their requests have ended.
-    pub(super) async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         let tasks: Vec<_> = {
             let mut state = self.lock();
             let leaving = std::mem::take(&mut state.leaving);

@@ -43,7 +43,7 @@ async fn client(address: std::net::SocketAddr) -> Vec<StatusCode> {
 }
 
 /// Adds two servers, removes both, adds two more, and so on; each is stopped when it is drained.
-async fn churn(pool: &ebb_activator::Pool) {
+async fn churn(pool: &ebb_proxy::Pool) {
     for id in (0..).step_by(2) {
         let servers = [quick_server().await, quick_server().await];
         for (offset, server) in (0..).zip(&servers) {

@@ -1,18 +1,4 @@
-//! The activator of a cluster: the proxy library with Kubernetes around it. `docs/activator.md` explains how traffic
-//! reaches the activator and what routes it there.
-//!
-//! It reads EndpointSlices and the record of its ports, and writes nothing. Failure mode: without an API server it goes
-//! on with the pods that it knows. Without an autoscaler it queues requests up to their limits, and says so in its log
-//! and metrics.
-
-mod listeners;
-mod metrics;
-mod options;
-mod record;
-mod report;
-mod slice;
-mod status;
-mod watch;
+//! The activator from its start to its end.
 
 use std::{
     io,
@@ -28,6 +14,7 @@ use ebb_metrics::{
     Hosts, probe,
     tasks::{TaskEnded, Tasks},
 };
+use ebb_proxy::{Budget, Limits};
 use ebb_report_client::{Credentials, send};
 use hyper::body::Bytes;
 use kube::Client;
@@ -40,9 +27,14 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-pub use self::options::Options;
-use self::{listeners::Listeners, metrics::Metrics, status::Status};
-use crate::{Budget, Limits};
+use crate::{
+    listeners::Listeners,
+    metrics::Metrics,
+    options::{self, Options},
+    record, report,
+    status::Status,
+    watch,
+};
 
 /// How long a new activator waits for a record of ports before it is ready. Its readiness ends an activator of the
 /// previous release. If slices route to activators and no port is recorded, the autoscaler has this time to become
@@ -53,7 +45,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the activator cannot start or continue.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// A client for the API server cannot be created.
     #[error("no way to the API server: {0}")]
     Client(#[from] kube::Error),
@@ -80,7 +72,7 @@ pub enum Failure {
 ///
 /// # Errors
 /// The activator cannot start, or one of its tasks has ended.
-pub async fn run(options: Options) -> Result<(), Failure> {
+pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
     // Raises the limit of open files to the system's maximum.

@@ -9,26 +9,25 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use ebb_contract::slices;
+use ebb_proxy::Protocol;
 use k8s_openapi::api::discovery::v1::{EndpointPort, EndpointSlice};
-
-use crate::Protocol;
 
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Service {
-    pub(super) namespace: String,
-    pub(super) name: String,
+pub(crate) struct Service {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
 }
 
 /// The relevant content of a slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Slice {
-    pub(super) service: Service,
-    pub(super) says: Says,
+pub(crate) struct Slice {
+    pub(crate) service: Service,
+    pub(crate) says: Says,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Says {
+pub(crate) enum Says {
     /// A slice that has the name and the labels of a slice of Ebb.
     InPath(InPath),
     /// The ready addresses, by port name.
@@ -37,21 +36,21 @@ pub(super) enum Says {
 
 /// The activators in the request path, according to a slice with the name and the labels of a slice of Ebb.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct InPath {
+pub(crate) struct InPath {
     /// Uid of the Service that owns the slice. The slice counts if the record has the same uid.
-    pub(super) service_uid: String,
+    pub(crate) service_uid: String,
     /// The addresses of the activators.
-    pub(super) addresses: Vec<IpAddr>,
+    pub(crate) addresses: Vec<IpAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Ready {
-    pub(super) protocol: Protocol,
-    pub(super) addresses: Vec<SocketAddr>,
+pub(crate) struct Ready {
+    pub(crate) protocol: Protocol,
+    pub(crate) addresses: Vec<SocketAddr>,
 }
 
 /// Reads a slice. Returns `None` if it belongs to no Service or cannot be used.
-pub(super) fn read(slice: &EndpointSlice) -> Option<Slice> {
+pub(crate) fn read(slice: &EndpointSlice) -> Option<Slice> {
     let labels = slice.metadata.labels.as_ref()?;
     let service = Service {
         namespace: slice.metadata.namespace.clone()?,

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use ebb_activator::{Budget, Limits, Reason};
+use ebb_proxy::{Budget, Limits, Reason};
 use support::{Door, Server, soon, split, text, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ebb_activator::{Limits, Reason};
+use ebb_proxy::{Limits, Reason};
 use support::{Door, Server, read_head, split, text};
 use tokio::io::AsyncWriteExt;
 

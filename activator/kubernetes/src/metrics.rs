@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ebb_metrics::Format;
+use ebb_proxy::{Budget, Reason};
 use ebb_report_client::Sending;
 use prometheus_client::{
     collector::Collector,
@@ -11,18 +12,17 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::listeners::{Listeners, Seen};
-use crate::{Budget, Reason};
+use crate::listeners::{Listeners, Seen};
 
 /// All metrics.
 #[derive(Debug)]
-pub(super) struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     sending: Sending,
 }
 
 impl Metrics {
-    pub(super) fn new(listeners: Listeners, budget: Budget) -> Self {
+    pub(crate) fn new(listeners: Listeners, budget: Budget) -> Self {
         let mut registry = Registry::with_prefix("ebb_activator");
         registry.register_collector(Box::new(Figures(listeners)));
         registry.register_collector(Box::new(Bytes(budget)));
@@ -34,11 +34,11 @@ impl Metrics {
         Self { registry, sending }
     }
 
-    pub(super) fn sending(&self) -> Sending {
+    pub(crate) fn sending(&self) -> Sending {
         self.sending.clone()
     }
 
-    pub(super) fn text(&self, format: Format) -> Result<String, fmt::Error> {
+    pub(crate) fn text(&self, format: Format) -> Result<String, fmt::Error> {
         format.encode(&self.registry)
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::join;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -188,7 +189,7 @@ async fn serve_http1(
         Arc::clone(&session.guard),
         memory,
     );
-    let io = TokioIo::new(guarded);
+    let io = TokioIo::new(join(guarded, session.socket.clone()));
     // In a box: otherwise this function's future, which every connection has, contains it twice.
     let mut connection = Box::pin(
         protocols
@@ -235,7 +236,8 @@ async fn serve_http2(
         let session = Arc::clone(&session);
         async move { Ok::<_, Infallible>(forward(&session, request).await) }
     });
-    let io = TokioIo::new(Followed::new(session.socket.clone(), unread));
+    let followed = Followed::new(session.socket.clone(), unread);
+    let io = TokioIo::new(join(followed, session.socket.clone()));
     let mut connection = pin!(protocols.http2.serve_connection(io, service));
     let result = tokio::select! {
         biased;

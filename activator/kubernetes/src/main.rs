@@ -5,12 +5,18 @@
 //! API server says otherwise. Failure mode: without an API server it goes on with the pods that it knows. Without an
 //! autoscaler it queues requests up to their limits, and says so in its log and metrics.
 
+mod ending;
+mod failure;
+mod files;
 mod listeners;
 mod metrics;
 mod options;
+mod ports;
+mod ready;
 mod record;
 mod report;
 mod run;
+mod signals;
 mod slice;
 mod status;
 mod watch;

@@ -1,16 +1,14 @@
 //! The command-line options. Everything else is read live from the API server.
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
 use clap::{Parser, builder::NonEmptyStringValueParser, value_parser};
+use ebb_proxy::{Budget, Limits};
 use hyper::Uri;
-
-/// The default address for probes.
-pub(crate) const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9477);
 
 /// Queues requests while a workload has no pod, and forwards requests during bursts.
 #[derive(Clone, Debug, Parser)]
@@ -82,6 +80,24 @@ pub(crate) struct Options {
     /// Time for the requests that are in flight after that.
     #[arg(long, default_value = "300s", value_parser = duration)]
     pub(crate) drain_within: Duration,
+}
+
+impl Options {
+    /// Returns the memory for clients, over all Services.
+    pub(crate) fn budget(&self) -> Budget {
+        self.queue_bytes
+            .map_or_else(Budget::of_this_process, Budget::new)
+    }
+
+    /// Returns the limits of a Service port. Each listener uses the account of its namespace in place of the whole budget.
+    pub(crate) fn limits(&self, budget: &Budget) -> Limits {
+        Limits {
+            max_queued: self.max_queued as usize,
+            max_wait: self.max_wait,
+            memory: budget.whole(),
+            ..Limits::default()
+        }
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

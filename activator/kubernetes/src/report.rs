@@ -1,7 +1,10 @@
 //! Writes the reports for the autoscalers: once a second, and at once when a request is queued without a pod, even
 //! during the frequent reports of a burst.
 
-use std::time::Duration;
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use ebb_contract::{
     burst,
@@ -23,15 +26,25 @@ const LEAST: Duration = Duration::from_millis(5);
 /// The identity of this activator in reports.
 #[derive(Clone, Debug)]
 pub(crate) struct Sender {
-    pub(crate) activator: String,
-    pub(crate) address: String,
+    activator: String,
+    address: String,
     /// Different at each start.
-    pub(crate) boot: String,
+    boot: String,
     /// When this program started to count, in ns.
-    pub(crate) since: u64,
+    since: u64,
 }
 
 impl Sender {
+    /// Creates the identity of the activator `pod` that starts to count now.
+    pub(crate) fn new(pod: String, address: IpAddr) -> Self {
+        Self {
+            activator: pod,
+            address: address.to_string(),
+            boot: boot(),
+            since: monotonic(),
+        }
+    }
+
     fn report(&self, listeners: &Listeners, leaving: bool) -> Report {
         Report {
             activator: self.activator.clone(),
@@ -66,8 +79,15 @@ impl Sender {
     }
 }
 
+/// Returns a text that is different at each start, because counters then start at 0.
+fn boot() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = now.map_or(0.0, |now| now.as_secs_f64());
+    format!("{seconds:.6}-{}", std::process::id())
+}
+
 /// Returns `CLOCK_MONOTONIC` in ns.
-pub(crate) fn monotonic() -> u64 {
+fn monotonic() -> u64 {
     // The clock exists since Linux 2.6. Without it all times would be equal, and the autoscaler would ignore the
     // reports.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
@@ -108,7 +128,7 @@ pub(crate) async fn run(
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::Ipv4Addr;
 
     use ebb_proxy::Limits;
 

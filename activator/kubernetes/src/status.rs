@@ -15,8 +15,23 @@ use crate::metrics::Metrics;
 /// The state behind the status port.
 #[derive(Debug)]
 pub(crate) struct Status {
-    pub(crate) metrics: Metrics,
-    pub(crate) ready: AtomicBool,
+    metrics: Metrics,
+    ready: AtomicBool,
+}
+
+impl Status {
+    /// Creates the state of an activator that is not ready yet.
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self {
+            metrics,
+            ready: AtomicBool::new(false),
+        }
+    }
+
+    /// Records whether the activator is ready.
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
 }
 
 impl ebb_metrics::status::Status for Status {

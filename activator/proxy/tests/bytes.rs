@@ -22,7 +22,7 @@ fn long_request() -> String {
 
 async fn door(budget: &Budget) -> Door {
     Door::with(Limits {
-        memory: budget.account("shop"),
+        memory: budget.whole().of("shop"),
         ..Limits::default()
     })
     .await
@@ -49,7 +49,7 @@ async fn t11_long_heads_beyond_the_budget_are_refused() {
     assert!(budget.used() <= budget.most(), "{budget:?}");
     // Another namespace with the same budget is accepted, on a door of its own.
     let other = Door::with(Limits {
-        memory: budget.account("other"),
+        memory: budget.whole().of("other"),
         ..Limits::default()
     })
     .await;

@@ -78,8 +78,7 @@ impl Budget {
     }
 
     /// Returns the account of a namespace. All callers with the same namespace get the same account.
-    #[must_use]
-    pub fn account(&self, namespace: &str) -> Account {
+    fn account(&self, namespace: &str) -> Account {
         let mut accounts = self
             .0
             .accounts
@@ -138,12 +137,6 @@ impl Account {
     #[must_use]
     pub fn of(&self, namespace: &str) -> Self {
         self.budget.account(namespace)
-    }
-
-    /// The budget that the account belongs to.
-    #[must_use]
-    pub fn budget(&self) -> &Budget {
-        &self.budget
     }
 
     /// Takes `bytes` until the charge is dropped. Returns `None` if fewer bytes are free.

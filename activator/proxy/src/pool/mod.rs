@@ -167,8 +167,7 @@ impl Pool {
     }
 
     /// Returns the limits that this pool was created with.
-    #[must_use]
-    pub fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &Limits {
         &self.shared.limits
     }
 

@@ -94,16 +94,6 @@ impl Reading {
         // The difference can be negative: a probe may be subtracted now that was counted before the earlier reading.
         self.integral.wrapping_sub(earlier.integral) as i64 as f64 / 1e9
     }
-
-    /// Returns the exact mean concurrency since an earlier reading of the same pod; 0 if no time has passed.
-    pub fn concurrency_since(&self, earlier: &Self) -> f64 {
-        let seconds = self.at.saturating_sub(earlier.at).as_secs_f64();
-        if seconds > 0.0 {
-            (self.integral_since(earlier) / seconds).max(0.0)
-        } else {
-            0.0
-        }
-    }
 }
 
 #[cfg(test)]
@@ -111,6 +101,7 @@ mod tests {
     use ebb_abi::Sums;
 
     use super::*;
+    use crate::Intervals;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -131,7 +122,8 @@ mod tests {
         let after = at(1_000_010, &cells);
         assert_eq!(after.in_flight, 1);
         assert_eq!(after.integral_since(&before), 4.0 + 6.0);
-        assert_eq!(after.concurrency_since(&before), 1.0);
+        let interval = Intervals::after(before).next(after.clone());
+        assert_eq!(interval.concurrency, 1.0);
         assert_eq!(
             (after.started, after.completed, after.status),
             (2, 1, [0, 1, 0, 0, 0])

@@ -45,7 +45,7 @@ impl Hosts {
     ///
     /// # Errors
     /// The name, if it is not accepted.
-    pub fn check<B>(&self, request: &Request<B>) -> Result<(), String> {
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), String> {
         // The host of the request target overrides the header (RFC 9112 section 3.2.2).
         let given = match (request.uri().authority(), request.headers().get(HOST)) {
             (Some(authority), _) => authority.as_str(),

@@ -36,7 +36,7 @@ pub enum Format {
 
 impl Format {
     /// Returns the format that an `Accept` header asks for.
-    pub fn accepted(accept: Option<&str>) -> Self {
+    pub(crate) fn accepted(accept: Option<&str>) -> Self {
         match accept {
             Some(accept) if accept.contains("application/openmetrics-text") => Self::OpenMetrics,
             _ => Self::Prometheus,
@@ -44,7 +44,7 @@ impl Format {
     }
 
     /// The `Content-Type` of the response.
-    pub const fn content_type(self) -> &'static str {
+    pub(crate) const fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",

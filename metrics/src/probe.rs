@@ -185,9 +185,8 @@ async fn connection(
 }
 
 fn answer(path: &str, status: &impl Status, progress: &Progress) -> Answer {
-    let alive = || progress.check().and_then(|()| status.alive());
     let answer = match path {
-        "/healthz" => status::healthz(alive()),
+        "/healthz" => status::healthz(progress.check()),
         "/readyz" => status::readyz(status.ready()),
         _ => status::nothing("nothing here; there are /healthz and /readyz"),
     };

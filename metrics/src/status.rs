@@ -47,20 +47,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const BUFFER: usize = 64 * 1024;
 
 /// The body of a response.
-pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// A response: completely in memory ([`page`]), or streamed ([`stream`]).
 pub type Answer = Response<Body>;
 
 /// The state of a program, as its status port shows it.
 pub trait Status: Send + Sync + 'static {
-    /// Checks whether the program works.
-    ///
-    /// # Errors
-    /// Why it does not work and should be restarted.
-    fn alive(&self) -> Result<(), String> {
-        Ok(())
-    }
-
     /// Checks whether the program does its job; returns a line about it.
     ///
     /// # Errors
@@ -160,7 +152,7 @@ fn answer(status: &impl Status, hosts: &Hosts, request: &Request<Incoming>) -> A
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is taken here");
     }
     match request.uri().path() {
-        "/healthz" => healthz(status.alive()),
+        "/healthz" => healthz(Ok(())),
         "/readyz" => readyz(status.ready()),
         "/metrics" => {
             let accept = request.headers().get(ACCEPT);

@@ -23,9 +23,9 @@ pub struct Tasks {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskEnded {
     /// The name of the task.
-    pub name: Cow<'static, str>,
+    name: Cow<'static, str>,
     /// How the task ended, as text.
-    pub why: String,
+    why: String,
 }
 
 impl Tasks {

@@ -1,10 +1,8 @@
 //! The command line.
 
-use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
-};
+use std::{net::SocketAddr, path::PathBuf};
 
+use anyhow::ensure;
 use clap::{Parser, Subcommand};
 use hyper::Uri;
 
@@ -28,9 +26,6 @@ pub(crate) enum Command {
         pins: PathBuf,
     },
 }
-
-/// The default address for probes.
-pub(crate) const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9475);
 
 /// The default directory of the pins: every distribution mounts a bpffs at `/sys/fs/bpf`.
 const PINS: &str = "/sys/fs/bpf/ebb";
@@ -79,6 +74,17 @@ pub(crate) struct Run {
     /// its own namespace. Can be given several times.
     #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
     pub(crate) allowed_hosts: Vec<String>,
+}
+
+impl Run {
+    /// Returns an error if the name of the Node is missing.
+    pub(crate) fn require_node(&self) -> anyhow::Result<()> {
+        ensure!(
+            !self.node.is_empty(),
+            "no --node given, and NODE_NAME is not set: it must be the name of the Node this runs on"
+        );
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod meter;
 mod metrics;
 mod pod;
 mod pods;
+mod ports;
 mod report;
 mod run;
 mod status;
@@ -22,14 +23,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use ebb_agent::{cgroup, pins::Pins};
+use ebb_contract::PATH;
 use ebb_metrics::{Hosts, probe, tasks::Tasks};
 use ebb_report_client::{Credentials, send};
 use hyper::body::Bytes;
 use kube::Client;
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
@@ -47,59 +48,25 @@ use self::{
 
 /// Runs the agent until SIGTERM or SIGINT. Counting with pinned programs continues afterwards.
 pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
-    if args.node.is_empty() {
-        bail!(
-            "no --node given, and NODE_NAME is not set: it must be the name of the Node this runs on"
-        );
-    }
+    args.require_node()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let client = Client::try_default()
         .await
         .context("cannot tell where the API server is")?;
+    let status_port = ports::status(args.status_address).await?;
+    let probe_port = ports::probe(args.probe_address).await?;
+
     let shown = Arc::new(Mutex::new(View::default()));
     let metrics = Metrics::new(&shown);
-    let listener = TcpListener::bind(args.status_address)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.status_address))?;
-    let probe_port = probe::listen(args.probe_address, args::PROBES)
-        .await
-        .with_context(|| {
-            let address = args.probe_address.unwrap_or(args::PROBES);
-            format!("cannot listen on {address} (--probe-address)")
-        })?;
-
-    let tasks = Tasks::new();
-    let status = Status {
+    let outcomes = metrics.sending();
+    let status = Arc::new(Status {
         shown: Arc::clone(&shown),
         metrics: Arc::clone(&metrics),
-    };
-    let status = Arc::new(status);
+    });
     let hosts = Hosts::new(args.allowed_hosts);
-    tasks.spawn(
-        "the status port",
-        ebb_metrics::status::serve(listener, Arc::clone(&status), hosts),
-    );
-    tasks.spawn("the probe port", probe::serve(probe_port, status));
     let (reports, newest) = watch::channel(Bytes::new());
     let credentials = Arc::new(Credentials::new(args.token_file, args.autoscaler_ca));
-    if args.autoscaler.is_empty() {
-        tracing::warn!("no --autoscaler given: figures are shown at /metrics only");
-    }
-    for url in args.autoscaler {
-        let credentials = Arc::clone(&credentials);
-        tasks.spawn(
-            format!("reports to {url}"),
-            send(
-                url,
-                ebb_contract::PATH,
-                credentials,
-                newest.clone(),
-                metrics.sending(),
-            ),
-        );
-    }
-
     // Without a cgroup v2 mount the path is empty and no cgroup is looked up.
     let root = args
         .cgroup_root
@@ -117,6 +84,19 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         metrics,
         reports,
     };
+
+    let tasks = Tasks::new();
+    let serving = ebb_metrics::status::serve(status_port, Arc::clone(&status), hosts);
+    tasks.spawn("the status port", serving);
+    tasks.spawn("the probe port", probe::serve(probe_port, status));
+    if args.autoscaler.is_empty() {
+        tracing::warn!("no --autoscaler given: figures are shown at /metrics only");
+    }
+    for url in args.autoscaler {
+        let name = format!("reports to {url}");
+        let (credentials, outcomes) = (Arc::clone(&credentials), outcomes.clone());
+        tasks.spawn(name, send(url, PATH, credentials, newest.clone(), outcomes));
+    }
     tokio::select! {
         result = node.run() => result,
         ended = tasks.broken() => Err(ended.into()),

@@ -13,12 +13,12 @@ use std::{
     time::Duration,
 };
 
-use ebb_activator::Pool;
 use ebb_agent::{
     CounterError, Reading, Rules,
     counter::{Counter, PodId},
 };
 use ebb_autoscaler_local::{Load, LoadSource, Phase, Queue, ReplicaLoad};
+use ebb_proxy::Pool;
 use tokio::sync::watch;
 use tracing::warn;
 

@@ -27,9 +27,9 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use ebb_activator::{Budget, Limits, Pool};
 use ebb_agent::cgroup::v2_mount;
 use ebb_autoscaler_local::{Run, SharedEngine};
+use ebb_proxy::{Budget, Limits, Pool};
 use nix::unistd;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -73,7 +73,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         memory: Budget::of_this_process().whole(),
         ..Limits::default()
     };
-    ebb_activator::runtime(&limits)
+    ebb_proxy::runtime(&limits)
         .context("cannot start")?
         .block_on(start(args, settings, limits, console))
 }

@@ -13,8 +13,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use ebb_activator::{Pool, ServeError, serve};
 use ebb_autoscaler_local::{Autoscaler, Clock, Run, SharedEngine};
+use ebb_proxy::{Pool, ServeError, serve};
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, ValueEnum};
-use ebb_activator::{Account, Budget, Limits, Pool, Protocol, Reason, serve};
+use ebb_proxy::{Account, Budget, Limits, Pool, Protocol, Reason, serve};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -66,7 +66,7 @@ fn main() -> anyhow::Result<()> {
             .map_or_else(Account::unbounded, |bytes| Budget::new(bytes).whole()),
         ..Limits::default()
     };
-    ebb_activator::runtime(&limits)?.block_on(run(options, limits))
+    ebb_proxy::runtime(&limits)?.block_on(run(options, limits))
 }
 
 async fn run(options: Options, limits: Limits) -> anyhow::Result<()> {

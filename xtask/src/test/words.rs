@@ -85,7 +85,8 @@ type Reader = fn(&str) -> Vec<(usize, String)>;
 fn reader(name: &str) -> Option<Reader> {
     let path = Path::new(name);
     let is_product = [
-        "activator/src/",
+        "activator/kubernetes/src/",
+        "activator/proxy/src/",
         "agent/src/",
         "autoscaler/",
         "cli/src/",

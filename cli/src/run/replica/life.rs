@@ -8,7 +8,7 @@
 
 use std::{net::SocketAddr, process::ExitStatus, sync::Arc, time::Duration};
 
-use ebb_activator::Pool;
+use ebb_proxy::Pool;
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,

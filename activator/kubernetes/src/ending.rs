@@ -1,0 +1,59 @@
+//! The end of the activator, in an order that aborts no request: it leaves the request path, closes its listeners, and
+//! waits for the requests in flight.
+//!
+//! Failure mode: requests that last longer than the limits are aborted.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tracing::{info, warn};
+
+use crate::{listeners::Listeners, signals::Signals, status::Status};
+
+/// What takes part in the end, in the order of its steps.
+pub(crate) struct Ending {
+    pub(crate) becoming_ready: JoinHandle<()>,
+    pub(crate) status: Arc<Status>,
+    /// Tells the reports that this activator leaves the request path.
+    pub(crate) leave: watch::Sender<bool>,
+    /// Time until no more requests are sent here.
+    pub(crate) leave_within: Duration,
+    /// The tasks that open listeners.
+    pub(crate) watches: [JoinHandle<()>; 2],
+    /// Tells the listeners to close.
+    pub(crate) close: watch::Sender<bool>,
+    pub(crate) listeners: Listeners,
+    /// Time for the requests in flight after that.
+    pub(crate) drain_within: Duration,
+}
+
+impl Ending {
+    /// Ends the activator in order. A signal ends each of the two waits at once.
+    pub(crate) async fn run(self, signals: &mut Signals) {
+        info!(within = ?self.leave_within, "leaving the path");
+        self.becoming_ready.abort();
+        self.status.set_ready(false);
+        self.leave.send_replace(true);
+        tokio::select! {
+            () = sleep(self.leave_within) => {}
+            () = signals.next() => {}
+        }
+        info!("closing");
+        // No listener is opened any more.
+        for watch in &self.watches {
+            watch.abort();
+        }
+        self.close.send_replace(true);
+        let closed = tokio::select! {
+            closed = timeout(self.drain_within, self.listeners.closed()) => closed.is_ok(),
+            () = signals.next() => false,
+        };
+        if !closed {
+            warn!(within = ?self.drain_within, "some requests did not end; they are cut");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Why the activator cannot start or continue.
+
+use std::{io, net::SocketAddr};
+
+use ebb_metrics::tasks::TaskEnded;
+
+/// Why the activator cannot start or continue.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// A client for the API server cannot be created.
+    #[error("no way to the API server: {0}")]
+    Client(#[from] kube::Error),
+    /// The configuration for the API server cannot be determined.
+    #[error("cannot tell how to reach the API server: {0}")]
+    Config(#[from] kube::config::InferConfigError),
+    /// The status port or the probe port cannot be opened.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address of the port.
+        address: SocketAddr,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// Signals cannot be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(#[source] io::Error),
+    /// A task ended that must run as long as the program.
+    #[error(transparent)]
+    Broken(#[from] TaskEnded),
+}

@@ -1,0 +1,479 @@
+//! The listeners of this activator: one for each proxied Service port in the record.
+//!
+//! Records and slices arrive in any order; after each, the Service is evaluated as a whole. If a port leaves the record
+//! or gets another number, its old listener accepts connections a little longer, because nodes learn of the change
+//! late. The pool follows the Service's pods, and stays in the reports, until its queue is empty. So queued requests
+//! are served.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ebb_contract::{allotments::Allotment, burst};
+use ebb_proxy::{Limits, Pool, serve_until};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::slice::{Ready, Says, Service, Slice};
+
+/// Pause between attempts to listen on a port that another program uses.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a listener accepts new connections after its port has left the record. The kube-proxy of every node learns
+/// of a slice within seconds, and the autoscaler does not reuse the number for a minute.
+const LINGERS: Duration = Duration::from_secs(10);
+
+/// The Service port whose requests arrive at a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) service: Service,
+    /// Name of the Service's port.
+    pub(crate) port: String,
+}
+
+/// A snapshot of a proxied Service port, for reports and metrics.
+pub(crate) struct Seen {
+    pub(crate) key: Key,
+    pub(crate) number: u16,
+    pub(crate) in_path: bool,
+    pub(crate) pool: Pool,
+}
+
+/// All listeners. A clone is another handle.
+#[derive(Clone)]
+pub(crate) struct Listeners {
+    state: Arc<Mutex<State>>,
+    limits: Limits,
+    listen: IpAddr,
+    own: IpAddr,
+    lingers: Duration,
+    /// Notified when a request is queued and its pool has no pod.
+    pub(crate) wanted: Arc<Notify>,
+    closing: watch::Receiver<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The content of slices, by Service and slice name.
+    slices: HashMap<Service, BTreeMap<String, Says>>,
+    /// The Service of each slice, by the slice's namespace and name.
+    of_slice: HashMap<(String, String), Service>,
+    records: BTreeMap<Service, Allotment>,
+    doors: BTreeMap<Key, Door>,
+    /// Listeners at earlier numbers that still have requests.
+    leaving: Vec<JoinHandle<()>>,
+    next_id: u64,
+}
+
+struct Door {
+    pool: Pool,
+    number: u16,
+    in_path: bool,
+    /// True if the port has left the record; the entry stays until its queue is empty.
+    closed: bool,
+    /// True if this is the only recorded port of its Service, or was at its last record.
+    alone: bool,
+    listening: watch::Receiver<bool>,
+    close: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    /// Passes on wake-ups; ends with the listener.
+    wake: JoinHandle<()>,
+    pods: BTreeMap<SocketAddr, u64>,
+}
+
+/// The listener at one port number.
+struct Listener {
+    listening: watch::Receiver<bool>,
+    close: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Listeners {
+    /// Creates an empty set. Listeners use the address `listen`, EndpointSlices name this activator by `own`, and all
+    /// close on `closing`.
+    pub(crate) fn new(
+        limits: Limits,
+        listen: IpAddr,
+        own: IpAddr,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
+        Listeners {
+            state: Arc::default(),
+            limits,
+            listen,
+            own,
+            lingers: LINGERS,
+            wanted: Arc::default(),
+            closing,
+        }
+    }
+
+    /// Records a new or changed slice; `None` if the slice is deleted or cannot be used.
+    pub(crate) fn slice(&self, namespace: &str, name: &str, slice: Option<Slice>) {
+        let mut state = self.lock();
+        let key = (namespace.to_owned(), name.to_owned());
+        let before = state.of_slice.remove(&key);
+        if let Some(service) = &before
+            && let Some(slices) = state.slices.get_mut(service)
+        {
+            slices.remove(name);
+            if slices.is_empty() {
+                state.slices.remove(service);
+            }
+        }
+        let after = slice.map(|Slice { service, says }| {
+            let slices = state.slices.entry(service.clone()).or_default();
+            slices.insert(name.to_owned(), says);
+            state.of_slice.insert(key, service.clone());
+            service
+        });
+        let concerned: HashSet<_> = before.into_iter().chain(after).collect();
+        for service in concerned {
+            for service in state.concerned(&service) {
+                self.look(&mut state, &service);
+            }
+        }
+    }
+
+    /// Records the ports of a namespace, by Service. An empty map means that the namespace has no record.
+    pub(crate) fn record(&self, namespace: &str, record: BTreeMap<String, Allotment>) {
+        let mut state = self.lock();
+        let mut changed: Vec<_> = state
+            .recorded(namespace)
+            .filter(|(service, _)| !record.contains_key(&service.name))
+            .map(|(service, _)| service.clone())
+            .collect();
+        for service in &changed {
+            state.records.remove(service);
+        }
+        for (name, allotment) in record {
+            let service = Service {
+                namespace: namespace.to_owned(),
+                name,
+            };
+            if state.records.get(&service) != Some(&allotment) {
+                state.records.insert(service.clone(), allotment);
+                changed.push(service);
+            }
+        }
+        for service in changed {
+            self.look(&mut state, &service);
+        }
+    }
+
+    /// True if slices route to activators although no port is recorded at all: the autoscaler is of a release without a
+    /// record, or has not written it yet.
+    pub(crate) fn lacks_record(&self) -> bool {
+        let state = self.lock();
+        let leads = |says: &Says| match says {
+            Says::InPath(in_path) => !in_path.addresses.is_empty(),
+            Says::Ready(_) => false,
+        };
+        state.records.is_empty() && state.slices.values().flat_map(BTreeMap::values).any(leads)
+    }
+
+    /// Returns the ports that listen, and the closed ones that still have queued requests.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        let mut state = self.lock();
+        state.sweep();
+        let listening = state.doors.iter().filter(|(_, door)| match door.closed {
+            true => door.pool.held().now > 0,
+            false => *door.listening.borrow(),
+        });
+        listening
+            .map(|(key, door)| Seen {
+                key: key.clone(),
+                number: door.number,
+                in_path: door.in_path,
+                pool: door.pool.clone(),
+            })
+            .collect()
+    }
+
+    /// Resolves when all listeners have closed and their requests have ended.
+    pub(crate) async fn closed(&self) {
+        let tasks: Vec<_> = {
+            let mut state = self.lock();
+            let leaving = std::mem::take(&mut state.leaving);
+            let doors = std::mem::take(&mut state.doors);
+            let doors = doors.into_values().map(|door| {
+                door.wake.abort();
+                door.task
+            });
+            leaving.into_iter().chain(doors).collect()
+        };
+        for task in tasks {
+            // A task that panicked is closed too.
+            let _closed = task.await;
+        }
+    }
+
+    /// Updates the listeners of a Service from its record and its slices.
+    fn look(&self, state: &mut State, service: &Service) {
+        let record = state.records.get(service).cloned().unwrap_or_default();
+        let in_path = state.leads_to(service, &record, self.own);
+        let pods_of = Service {
+            namespace: service.namespace.clone(),
+            name: record.pods_of.unwrap_or_else(|| service.name.clone()),
+        };
+        let ready = state.ready(&pods_of);
+        let State {
+            doors,
+            leaving,
+            next_id,
+            ..
+        } = state;
+        for (port, &number) in &record.ports {
+            let key = Key {
+                service: service.clone(),
+                port: port.clone(),
+            };
+            match doors.get_mut(&key) {
+                None => {
+                    let door = self.open(&key, number, record.hard_limit);
+                    doors.insert(key, door);
+                }
+                Some(door) if door.closed || door.number != number => {
+                    // Queued requests stay in the pool, whichever listener accepts the next ones.
+                    door.close.send_replace(true);
+                    let listener = self.listen(&key, number, &door.pool);
+                    let before = std::mem::replace(&mut door.task, listener.task);
+                    leaving.push(before);
+                    door.close = listener.close;
+                    door.listening = listener.listening;
+                    (door.number, door.closed) = (number, false);
+                }
+                Some(_) => {}
+            }
+        }
+        let first = Key {
+            service: service.clone(),
+            port: String::new(),
+        };
+        let its = doors.range_mut(first..);
+        for (key, door) in its.take_while(|(key, _)| key.service == *service) {
+            if !record.ports.contains_key(&key.port) && !door.closed {
+                info!(namespace = %key.service.namespace, service = %key.service.name, port = %key.port,
+                    number = door.number, "proxied Service port closed");
+                door.close.send_replace(true);
+                door.closed = true;
+            }
+            door.in_path = in_path && !door.closed;
+            if !door.closed {
+                door.alone = record.ports.len() == 1;
+                door.pool.set_hard_limit(record.hard_limit);
+            }
+            let at_port = ready.get(&key.port);
+            // The only port of a Service may have been renamed.
+            let renamed = (door.closed && door.alone && ready.len() == 1)
+                .then(|| ready.values().next())
+                .flatten();
+            door.follow(at_port.or(renamed), next_id);
+        }
+    }
+
+    fn open(&self, key: &Key, number: u16, hard_limit: u32) -> Door {
+        let pool = Pool::new(Limits {
+            hard_limit,
+            memory: self.limits.memory.of(&key.service.namespace),
+            ..self.limits.clone()
+        });
+        let wake = tokio::spawn(wake(pool.clone(), Arc::clone(&self.wanted)));
+        let listener = self.listen(key, number, &pool);
+        Door {
+            pool,
+            number,
+            in_path: false,
+            closed: false,
+            alone: false,
+            listening: listener.listening,
+            close: listener.close,
+            task: listener.task,
+            wake,
+            pods: BTreeMap::new(),
+        }
+    }
+
+    fn listen(&self, key: &Key, number: u16, pool: &Pool) -> Listener {
+        let (close, told) = watch::channel(false);
+        let (listens, listening) = watch::channel(false);
+        let address = SocketAddr::new(self.listen, number);
+        let told = Told {
+            close: told,
+            lingers: self.lingers,
+            closing: self.closing.clone(),
+        };
+        let at_door = stand(address, pool.clone(), listens, told);
+        let key = key.clone();
+        let task = tokio::spawn(async move {
+            at_door.await;
+            info!(namespace = %key.service.namespace, service = %key.service.name, port = %key.port, number, "proxied Service port has no queued request left");
+        });
+        Listener {
+            listening,
+            close,
+            task,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Listens as soon as the port is free. After `close`, it accepts connections a little longer, and then serves until
+/// its queue is empty. When all listeners close, it ends at once.
+async fn stand(address: SocketAddr, pool: Pool, listens: watch::Sender<bool>, told: Told) {
+    let mut shutdown = std::pin::pin!(is_so(told.closing.clone()));
+    let mut said = false;
+    loop {
+        let error = match TcpListener::bind(address).await {
+            Ok(listener) => {
+                info!(%address, "listening");
+                listens.send_replace(true);
+                let closed = async {
+                    is_so(told.close.clone()).await;
+                    tokio::time::sleep(told.lingers).await;
+                };
+                match serve_until(listener, pool.clone(), closed, shutdown.as_mut()).await {
+                    Ok(()) => return,
+                    Err(error) => error.to_string(),
+                }
+            }
+            Err(error) => error.to_string(),
+        };
+        listens.send_replace(false);
+        if !std::mem::replace(&mut said, true) {
+            warn!(%address, error, "cannot listen; trying again");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN) => {}
+            () = is_so(told.close.clone()) => return,
+            () = shutdown.as_mut() => return,
+        }
+    }
+}
+
+/// Signals that end a listener.
+struct Told {
+    /// The port has left the record.
+    close: watch::Receiver<bool>,
+    /// How long the listener accepts connections after `close`.
+    lingers: Duration,
+    /// All listeners close.
+    closing: watch::Receiver<bool>,
+}
+
+/// Resolves when the value is true, or when its sender is gone.
+async fn is_so(mut told: watch::Receiver<bool>) {
+    let _gone = told.wait_for(|told| *told).await;
+}
+
+/// Passes on the wake-ups of a pool, forever. After a wake-up it pauses for the burst that it begins: further queued
+/// requests are in the reports of that burst.
+async fn wake(pool: Pool, wanted: Arc<Notify>) {
+    loop {
+        pool.wanted().await;
+        wanted.notify_one();
+        tokio::time::sleep(burst::LASTS).await;
+    }
+}
+
+impl State {
+    /// Removes listeners that are closed and empty.
+    fn sweep(&mut self) {
+        self.leaving.retain(|task| !task.is_finished());
+        self.doors.retain(|_, door| {
+            let stays = !door.closed || !door.task.is_finished();
+            if !stays {
+                door.wake.abort();
+            }
+            stays
+        });
+    }
+
+    /// Returns the records of a namespace.
+    fn recorded(&self, namespace: &str) -> impl Iterator<Item = (&Service, &Allotment)> {
+        let first = Service {
+            namespace: namespace.to_owned(),
+            name: String::new(),
+        };
+        let from = self.records.range(first..);
+        from.take_while(move |(service, _)| service.namespace == namespace)
+    }
+
+    /// Returns a Service, and the Services that use its pods.
+    fn concerned(&self, service: &Service) -> Vec<Service> {
+        let others = self.recorded(&service.namespace);
+        let others = others
+            .filter(|(_, allotment)| allotment.pods_of.as_ref() == Some(&service.name))
+            .map(|(other, _)| other.clone());
+        let mut all: Vec<_> = others.chain([service.clone()]).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// True if the slice that Ebb writes for a Service routes to this address.
+    fn leads_to(&self, service: &Service, record: &Allotment, own: IpAddr) -> bool {
+        let slices = self.slices.get(service).into_iter().flatten();
+        slices.into_iter().any(|(_, says)| match says {
+            Says::InPath(in_path) => {
+                in_path.service_uid == record.service_uid && in_path.addresses.contains(&own)
+            }
+            Says::Ready(_) => false,
+        })
+    }
+
+    /// Returns the ready addresses of a Service, by port name.
+    fn ready(&self, service: &Service) -> BTreeMap<String, Ready> {
+        let mut all: BTreeMap<String, Ready> = BTreeMap::new();
+        for says in self
+            .slices
+            .get(service)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+        {
+            let Says::Ready(ports) = says else {
+                continue;
+            };
+            for (name, ready) in ports {
+                all.entry(name.clone())
+                    .and_modify(|known| known.addresses.extend(&ready.addresses))
+                    .or_insert_with(|| ready.clone());
+            }
+        }
+        all
+    }
+}
+
+impl Door {
+    /// Updates the pool to contain exactly the ready pods.
+    fn follow(&mut self, ready: Option<&Ready>, next_id: &mut u64) {
+        let addresses = ready.map_or(&[][..], |ready| &ready.addresses);
+        let pool = &self.pool;
+        self.pods.retain(|address, id| {
+            let stays = addresses.contains(address);
+            if !stays {
+                pool.remove(*id);
+            }
+            stays
+        });
+        if let Some(ready) = ready {
+            pool.set_protocol(ready.protocol);
+        }
+        for &address in addresses {
+            self.pods.entry(address).or_insert_with(|| {
+                *next_id += 1;
+                pool.add(*next_id, address);
+                *next_id
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

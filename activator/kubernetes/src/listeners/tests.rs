@@ -1,0 +1,300 @@
+//! Listeners that open, change and close with records and slices; the connections use loopback.
+
+use std::time::Duration;
+
+use ebb_proxy::Protocol;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::slice::InPath;
+
+const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+fn service(name: &str) -> Service {
+    Service {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+/// The record of a Service with one port.
+fn allotted(number: u16) -> Allotment {
+    Allotment {
+        service_uid: "u".to_owned(),
+        ports: [("http".to_owned(), number)].into(),
+        ..Allotment::default()
+    }
+}
+
+fn record(listeners: &Listeners, of: &str, allotment: Allotment) {
+    listeners.record("shop", [(of.to_owned(), allotment)].into());
+}
+
+fn leads_to(of: &str, addresses: &[IpAddr]) -> Slice {
+    Slice {
+        service: service(of),
+        says: Says::InPath(InPath {
+            service_uid: "u".to_owned(),
+            addresses: addresses.to_vec(),
+        }),
+    }
+}
+
+fn ready(of: &str, addresses: &[&str]) -> Slice {
+    let addresses = addresses
+        .iter()
+        .map(|text| text.parse().expect("an address"));
+    let ready = Ready {
+        protocol: Protocol::Detect,
+        addresses: addresses.collect(),
+    };
+    Slice {
+        service: service(of),
+        says: Says::Ready([("http".to_owned(), ready)].into()),
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound").port()
+}
+
+async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(20), found).await;
+    found.expect("it happens")
+}
+
+/// Waits until this many ports listen, and returns them.
+async fn until_seen(listeners: &Listeners, count: usize) -> Vec<Seen> {
+    until(|| Some(listeners.seen()).filter(|seen| seen.len() == count)).await
+}
+
+fn pods(listeners: &Listeners) -> Vec<SocketAddr> {
+    let state = listeners.lock();
+    let all = state.doors.values();
+    all.flat_map(|door| door.pods.keys().copied()).collect()
+}
+
+/// A server that answers each connection once.
+async fn pod() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                let _read = stream.read(&mut buffer).await;
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+                let _sent = stream.write_all(answer).await;
+            });
+        }
+    });
+    address
+}
+
+/// Sends a request and returns the status.
+async fn ask(number: u16) -> Result<u16, String> {
+    let stream = TcpStream::connect(("127.0.0.1", number))
+        .await
+        .map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
+    tokio::spawn(connection);
+    let request = hyper::Request::get("/")
+        .header("host", "web")
+        .body(Empty::<Bytes>::new())
+        .expect("a request");
+    let answer = sender.send_request(request).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    let status = answer.status().as_u16();
+    let _body = answer.into_body().collect().await;
+    Ok(status)
+}
+
+#[tokio::test]
+async fn a_door_is_opened_followed_and_closed_as_the_record_says() {
+    let (end, closing) = watch::channel(false);
+    let listeners = Listeners::new(Limits::default(), OWN, OWN, closing);
+    let number = free_port();
+    listeners.slice(
+        "shop",
+        "web-x",
+        Some(ready("web", &["127.0.0.1:1", "127.0.0.1:2"])),
+    );
+    listeners.slice("shop", "web-ebb", Some(leads_to("web", &[OWN])));
+    assert!(
+        listeners.seen().is_empty(),
+        "a Service that nothing is recorded of"
+    );
+    assert!(listeners.lacks_record());
+    record(&listeners, "web", allotted(number));
+    assert!(!listeners.lacks_record());
+    let seen = until_seen(&listeners, 1).await;
+    assert_eq!((seen[0].number, seen[0].in_path), (number, true));
+    assert_eq!(pods(&listeners).len(), 2);
+    listeners.slice("shop", "web-ebb", Some(leads_to("web", &[])));
+    assert!(!listeners.seen()[0].in_path);
+    listeners.slice("shop", "web-x", Some(ready("web", &["127.0.0.1:2"])));
+    assert_eq!(
+        pods(&listeners),
+        ["127.0.0.1:2".parse().expect("an address")]
+    );
+    listeners.slice("shop", "web-x", None);
+    assert!(pods(&listeners).is_empty());
+    listeners.record("shop", BTreeMap::new());
+    until_seen(&listeners, 0).await;
+    end.send_replace(true);
+    listeners.closed().await;
+    std::net::TcpListener::bind(("127.0.0.1", number)).expect("the port is free again");
+}
+
+#[tokio::test]
+async fn t2_the_slice_of_a_service_of_another_uid_leads_nobody() {
+    let (_end, closing) = watch::channel(false);
+    let listeners = Listeners::new(Limits::default(), OWN, OWN, closing);
+    let mut other = allotted(free_port());
+    other.service_uid = "another".to_owned();
+    record(&listeners, "web", other);
+    listeners.slice("shop", "web-ebb", Some(leads_to("web", &[OWN])));
+    assert!(!until_seen(&listeners, 1).await[0].in_path);
+}
+
+#[tokio::test]
+async fn pods_may_be_those_of_another_service() {
+    let (_end, closing) = watch::channel(false);
+    let listeners = Listeners::new(Limits::default(), OWN, OWN, closing);
+    let mut limited = allotted(free_port());
+    limited.pods_of = Some("web-pods".to_owned());
+    limited.hard_limit = 1;
+    record(&listeners, "web", limited);
+    listeners.slice("shop", "p", Some(ready("web-pods", &["127.0.0.1:1"])));
+    assert_eq!(pods(&listeners).len(), 1);
+}
+
+#[tokio::test]
+async fn p12_who_is_queued_when_the_number_changes_is_served() {
+    let (_end, closing) = watch::channel(false);
+    let listeners = Listeners::new(Limits::default(), OWN, OWN, closing);
+    let (before, after) = (free_port(), free_port());
+    record(&listeners, "web", allotted(before));
+    until_seen(&listeners, 1).await;
+    let queued: Vec<_> = (0..5).map(|_| tokio::spawn(ask(before))).collect();
+    let held = |listeners: &Listeners| {
+        listeners
+            .seen()
+            .iter()
+            .map(|seen| seen.pool.held().now)
+            .sum::<u64>()
+    };
+    until(|| (held(&listeners) == 5).then_some(())).await;
+    record(&listeners, "web", allotted(after));
+    until(|| {
+        listeners
+            .seen()
+            .iter()
+            .any(|seen| seen.number == after)
+            .then_some(())
+    })
+    .await;
+    assert_eq!(
+        held(&listeners),
+        5,
+        "queued requests are reported where new ones are"
+    );
+    // A node that has not seen the change yet still sends to the old number.
+    let late = tokio::spawn(ask(before));
+    let new = tokio::spawn(ask(after));
+    until(|| (held(&listeners) == 7).then_some(())).await;
+    let pod = pod().await.to_string();
+    listeners.slice("shop", "web-x", Some(ready("web", &[&pod])));
+    for request in queued.into_iter().chain([late, new]) {
+        assert_eq!(request.await.expect("no panic"), Ok(200));
+    }
+}
+
+#[tokio::test]
+async fn p12_who_is_queued_when_the_door_closes_is_served_and_then_it_is_gone() {
+    let (_end, closing) = watch::channel(false);
+    let mut listeners = Listeners::new(Limits::default(), OWN, OWN, closing);
+    listeners.lingers = Duration::ZERO;
+    let number = free_port();
+    record(&listeners, "web", allotted(number));
+    until_seen(&listeners, 1).await;
+    let queued: Vec<_> = (0..5).map(|_| tokio::spawn(ask(number))).collect();
+    let held = |listeners: &Listeners| {
+        listeners
+            .seen()
+            .iter()
+            .map(|seen| seen.pool.held().now)
+            .sum::<u64>()
+    };
+    until(|| (held(&listeners) == 5).then_some(())).await;
+    listeners.record("shop", BTreeMap::new());
+    assert_eq!(
+        held(&listeners),
+        5,
+        "queued requests are reported, so that a pod comes"
+    );
+    let pod = pod().await.to_string();
+    listeners.slice("shop", "web-x", Some(ready("web", &[&pod])));
+    for request in queued {
+        assert_eq!(request.await.expect("no panic"), Ok(200));
+    }
+    until_seen(&listeners, 0).await;
+    until(|| {
+        let gone = std::net::TcpListener::bind(("127.0.0.1", number)).is_ok();
+        gone.then_some(())
+    })
+    .await;
+    until(|| {
+        listeners.seen();
+        listeners.lock().doors.is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn p12_who_is_queued_when_the_port_is_renamed_is_served() {
+    let (_end, closing) = watch::channel(false);
+    let listeners = Listeners::new(Limits::default(), OWN, OWN, closing);
+    let number = free_port();
+    record(&listeners, "web", allotted(number));
+    until_seen(&listeners, 1).await;
+    let queued = tokio::spawn(ask(number));
+    let held = |listeners: &Listeners| {
+        listeners
+            .seen()
+            .iter()
+            .map(|seen| seen.pool.held().now)
+            .sum::<u64>()
+    };
+    until(|| (held(&listeners) == 1).then_some(())).await;
+    let mut renamed = allotted(free_port());
+    let new = renamed.ports.remove("http").expect("its port");
+    renamed.ports.insert("web".to_owned(), new);
+    record(&listeners, "web", renamed);
+    let pod = Ready {
+        protocol: Protocol::Detect,
+        addresses: vec![pod().await],
+    };
+    let says = Says::Ready([("web".to_owned(), pod)].into());
+    let slice = Slice {
+        service: service("web"),
+        says,
+    };
+    listeners.slice("shop", "web-x", Some(slice));
+    assert_eq!(queued.await.expect("no panic"), Ok(200));
+}

@@ -1,0 +1,174 @@
+//! Writes the reports for the autoscalers: once a second, and at once when a request is queued without a pod, even
+//! during the frequent reports of a burst.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use ebb_contract::{
+    burst,
+    doors::{Door, Doors as Report},
+};
+use hyper::body::Bytes;
+use nix::time::{ClockId, clock_gettime};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::error;
+
+use crate::listeners::{Listeners, Seen};
+
+/// The interval between reports, the same as that of the agents.
+const EVERY: Duration = Duration::from_secs(1);
+/// Least time between two reports: requests that are queued shortly after each other at many ports share one report.
+const LEAST: Duration = Duration::from_millis(5);
+
+/// The identity of this activator in reports.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender {
+    activator: String,
+    address: String,
+    /// Different at each start.
+    boot: String,
+    /// When this program started to count, in ns.
+    since: u64,
+}
+
+impl Sender {
+    /// Creates the identity of the activator `pod` that starts to count now.
+    pub(crate) fn new(pod: String, address: IpAddr) -> Self {
+        Self {
+            activator: pod,
+            address: address.to_string(),
+            boot: boot(),
+            since: monotonic(),
+        }
+    }
+
+    fn report(&self, listeners: &Listeners, leaving: bool) -> Report {
+        Report {
+            activator: self.activator.clone(),
+            address: self.address.clone(),
+            boot: self.boot.clone(),
+            leaving,
+            doors: listeners
+                .seen()
+                .iter()
+                .map(|seen| self.door(seen))
+                .collect(),
+        }
+    }
+
+    fn door(&self, seen: &Seen) -> Door {
+        let (held, counts) = (seen.pool.held(), seen.pool.counts());
+        Door {
+            namespace: seen.key.service.namespace.clone(),
+            service: seen.key.service.name.clone(),
+            port: seen.key.port.clone(),
+            number: seen.number,
+            in_path: seen.in_path,
+            since: self.since,
+            at: monotonic(),
+            // Wraps after 2^64 ns, as the report's contract says.
+            held_integral: held.integral.as_nanos() as u64,
+            held: held.now,
+            held_ever: held.total,
+            in_flight: seen.pool.all_in_flight() as u64,
+            answered: counts.answered,
+        }
+    }
+}
+
+/// Returns a text that is different at each start, because counters then start at 0.
+fn boot() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = now.map_or(0.0, |now| now.as_secs_f64());
+    format!("{seconds:.6}-{}", std::process::id())
+}
+
+/// Returns `CLOCK_MONOTONIC` in ns.
+fn monotonic() -> u64 {
+    // The clock exists since Linux 2.6. Without it all times would be equal, and the autoscaler would ignore the
+    // reports.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
+        u64::try_from(Duration::from(time).as_nanos()).unwrap_or(0)
+    })
+}
+
+/// Publishes a report on `out` whenever one is due, forever.
+pub(crate) async fn run(
+    sender: Sender,
+    listeners: Listeners,
+    mut leaving: watch::Receiver<bool>,
+    out: watch::Sender<Bytes>,
+) {
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let write = |leaving: bool| match serde_json::to_vec(&sender.report(&listeners, leaving)) {
+        Ok(body) => {
+            out.send_replace(body.into());
+        }
+        Err(error) => error!(%error, "a report cannot be written"),
+    };
+    let mut burst_ends = Instant::now();
+    loop {
+        write(*leaving.borrow_and_update());
+        let written = Instant::now();
+        tokio::select! {
+            _ = tick.tick() => {}
+            Ok(()) = leaving.changed() => {}
+            () = listeners.wanted.notified() => {
+                burst_ends = Instant::now() + burst::LASTS;
+                sleep_until(written + LEAST).await;
+            }
+            () = sleep_until(written + burst::INTERVAL), if written < burst_ends => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use ebb_proxy::Limits;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_to_wait_is_told_of_at_once_in_a_burst_too() {
+        let (_end, closing) = watch::channel(false);
+        let (_leave, leaving) = watch::channel(false);
+        let (out, mut reports) = watch::channel(Bytes::new());
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let listeners = Listeners::new(Limits::default(), here, here, closing);
+        let wanted = listeners.wanted.clone();
+        let sender = Sender {
+            activator: "a".to_owned(),
+            address: "127.0.0.1".to_owned(),
+            boot: "b".to_owned(),
+            since: 0,
+        };
+        let reporting = tokio::spawn(run(sender, listeners, leaving, out));
+        // Between two of the reports that are written once a second.
+        sleep_until(Instant::now() + Duration::from_millis(500)).await;
+        reports.mark_unchanged();
+        let begun = Instant::now();
+        let after = move |ms| begun + Duration::from_millis(ms);
+        let wakings = tokio::spawn(async move {
+            for ms in [0, 70, 71] {
+                sleep_until(after(ms)).await;
+                wanted.notify_one();
+            }
+        });
+        let mut told = Vec::new();
+        while tokio::time::timeout_at(after(450), reports.changed())
+            .await
+            .is_ok()
+        {
+            told.push(begun.elapsed().as_millis());
+        }
+        assert_eq!(told, [0, 50, 70, 75, 125, 175, 225, 275, 325, 375]);
+        wakings.await.unwrap();
+        reporting.abort();
+    }
+}

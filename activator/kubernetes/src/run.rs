@@ -1,0 +1,79 @@
+//! The wiring of the activator: what it is made of, how the parts are connected, and its tasks.
+
+use std::sync::Arc;
+
+use ebb_contract::doors::PATH;
+use ebb_metrics::{Hosts, probe, status, tasks::Tasks};
+use ebb_report_client::{Credentials, send};
+use hyper::body::Bytes;
+use kube::Client;
+use tokio::sync::watch::channel;
+use tracing::info;
+
+use crate::{
+    ending::Ending, failure::Failure, files, listeners::Listeners, metrics::Metrics,
+    options::Options, ports, ready, record, report, signals::Signals, status::Status, watch,
+};
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The activator cannot start, or one of its tasks has ended.
+pub(crate) async fn run(options: Options) -> Result<(), Failure> {
+    let mut signals = Signals::catch()?;
+    files::raise_limit();
+    let client = Client::try_from(kube::Config::infer().await?)?;
+    let status_port = ports::status(options.status_address).await?;
+    let probe_port = ports::probe(options.probe_address).await?;
+
+    let budget = options.budget();
+    info!(bytes = budget.most(), "memory for clients");
+    let (leave, leaving) = channel(false);
+    let (close, closing) = channel(false);
+    let limits = options.limits(&budget);
+    let listeners = Listeners::new(limits, options.listen, options.pod_ip, closing);
+    let metrics = Metrics::new(listeners.clone(), budget);
+    let outcomes = metrics.sending();
+    let status = Arc::new(Status::new(metrics));
+
+    let hosts = Hosts::new(options.allowed_hosts);
+    let serving = status::serve(status_port, Arc::clone(&status), hosts);
+    let probing = probe::serve(probe_port, Arc::clone(&status));
+    let (listed, slices) = channel(false);
+    let watching = watch::run(client.clone(), listeners.clone(), listed);
+    let (listed, records) = channel(false);
+    let following = record::run(client, options.namespace, listeners.clone(), listed);
+    let (report, reports) = channel(Bytes::new());
+    let sender = report::Sender::new(options.pod_name, options.pod_ip);
+    let writing = report::run(sender, listeners.clone(), leaving, report);
+    let credentials = Arc::new(Credentials::new(options.token_file, options.autoscaler_ca));
+    let sending = send(options.autoscaler, PATH, credentials, reports, outcomes);
+    let becoming_ready = ready::run(Arc::clone(&status), listeners.clone(), slices, records);
+
+    let tasks = Tasks::new();
+    tasks.spawn("the status port", serving);
+    tasks.spawn("the probe port", probing);
+    let watching = tasks.spawn("the watch of EndpointSlices", watching);
+    let following = tasks.spawn("the watch of the record of ports", following);
+    tasks.spawn("writing reports", writing);
+    tasks.spawn("sending reports", sending);
+    // The only task that ends before the program.
+    let becoming_ready = tokio::spawn(becoming_ready);
+
+    tokio::select! {
+        ended = tasks.broken() => return Err(ended.into()),
+        () = signals.next() => {}
+    }
+    let ending = Ending {
+        becoming_ready,
+        status,
+        leave,
+        leave_within: options.leave_within,
+        watches: [watching, following],
+        close,
+        listeners,
+        drain_within: options.drain_within,
+    };
+    ending.run(&mut signals).await;
+    Ok(())
+}

@@ -1,0 +1,296 @@
+//! Checks the bytes of HTTP/1 clients before hyper reads them.
+//!
+//! hyper is lenient where RFC 9112 allows it: given two lengths it uses one, it accepts lines that end with LF alone,
+//! it ignores unknown codings. A proxy must not be lenient: if two readers can interpret a message differently, a
+//! request can be smuggled past one of them. So this module follows the bytes from head to head, and an ambiguous
+//! request does not reach hyper.
+//!
+//! A head is passed on when it is complete, a body as it arrives. A refused request is replaced by a stand-in request,
+//! so that hyper answers it in order, after the requests before it; nothing after it is read. An invalid body is also
+//! made invalid for hyper.
+//!
+//! Bias: towards refusing. Failure mode: while an upgrade is unanswered, reading stops after [`UNDECIDED`] bytes.
+
+mod head;
+mod machine;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+pub(crate) use self::head::Flaw;
+use self::machine::{Machine, Verdict};
+use crate::budget::{self, Charge};
+
+/// Most bytes kept while an upgrade is unanswered. A correct client waits for the response and sends none.
+const UNDECIDED: usize = 16 * 1024;
+
+/// The stand-in that hyper gets for a refused request.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+
+/// Bytes that are invalid as chunk size, end of a chunk, extension and trailer.
+const BROKEN: &[u8] = b"\0\n\0\r\n\r\n";
+
+const HTTP: u8 = 0;
+const UPGRADED: u8 = 1;
+const DECLINED: u8 = 2;
+
+/// State shared by the guard and the code that answers the requests.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// The number of the refused request, counted from 1, and the reason.
+    refused: Mutex<Option<(u64, Flaw)>>,
+    decision: AtomicU8,
+    waits: Mutex<Option<Waker>>,
+}
+
+impl Shared {
+    /// Returns why the `number`th request must not be forwarded.
+    pub(crate) fn refusal(&self, number: u64) -> Option<Flaw> {
+        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused
+            .filter(|&(which, _)| which == number)
+            .map(|(_, flaw)| flaw)
+    }
+
+    /// True if any request was refused.
+    pub(crate) fn has_refused(&self) -> bool {
+        self.refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+    }
+
+    /// Reports the response to the upgrade that the last request asked for. `upgraded` means that the following bytes
+    /// are not HTTP.
+    pub(crate) fn decide(&self, upgraded: bool) {
+        let decision = if upgraded { UPGRADED } else { DECLINED };
+        self.decision.store(decision, Ordering::Release);
+        let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waker) = waits.as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Mode {
+    Http(Machine),
+    /// An upgrade is unanswered: whether the following bytes are HTTP is not known yet.
+    Undecided(Machine),
+    /// All bytes pass unchecked.
+    Through,
+    /// Nothing more is read.
+    Over,
+}
+
+/// The reading side of a stream: only checked bytes can be read.
+#[derive(Debug)]
+pub(crate) struct Guarded<S> {
+    stream: S,
+    mode: Mode,
+    /// An incomplete head, or the bytes that arrived while an upgrade is undecided.
+    kept: Vec<u8>,
+    /// Checked bytes; those from `read` on are not read yet.
+    passed: Vec<u8>,
+    read: usize,
+    shared: Arc<Shared>,
+    /// Charge for the connection and for the largest buffer so far, which hyper keeps until the end.
+    memory: Charge,
+    largest: usize,
+}
+
+impl<S> Guarded<S> {
+    /// Guards an HTTP/1 stream with heads of at most `max_header` bytes. `memory` is already charged with the fixed
+    /// memory of a connection ([`budget::CONNECTION`]).
+    pub(crate) fn new(stream: S, max_header: usize, shared: Arc<Shared>, memory: Charge) -> Self {
+        Guarded {
+            stream,
+            mode: Mode::Http(Machine::new(max_header)),
+            kept: Vec::new(),
+            passed: Vec::new(),
+            read: 0,
+            shared,
+            memory,
+            largest: 0,
+        }
+    }
+
+    /// Moves the part of `data` that may pass into `passed`, and keeps the rest.
+    fn take_in(&mut self, mut data: Vec<u8>) {
+        let Mode::Http(machine) = &mut self.mode else {
+            return self.passed.extend_from_slice(&data);
+        };
+        let (verdict, len) = (machine.look(&data), data.len());
+        let (pass, own) = self.settle(verdict, len);
+        self.kept = data.split_off(pass);
+        self.after(own);
+        if self.passed.is_empty() {
+            self.passed = data;
+        } else {
+            self.passed.extend_from_slice(&data);
+        }
+        self.passed.extend_from_slice(own);
+        self.charge(len);
+    }
+
+    /// Charges a buffer of `bytes`. If there is no memory for it, an incomplete request is refused here. A complete
+    /// request is charged anyway; the code that answers it may refuse it.
+    fn charge(&mut self, bytes: usize) {
+        if bytes <= self.largest {
+            return;
+        }
+        self.largest = bytes;
+        let charge = budget::connection(bytes);
+        if self.kept.is_empty() {
+            return self.memory.force(charge);
+        }
+        if self.memory.set(charge) {
+            return;
+        }
+        let (_, own) = self.settle(Verdict::Refuse(0, Flaw::NoMemory), 0);
+        self.after(own);
+        self.passed.extend_from_slice(own);
+    }
+
+    /// Applies a verdict on `len` bytes. Returns how many bytes pass, and the guard's own bytes that follow them.
+    fn settle(&mut self, verdict: Verdict, len: usize) -> (usize, &'static [u8]) {
+        match verdict {
+            Verdict::Keep(count) => (len - count, b""),
+            Verdict::Refuse(at, flaw) => {
+                if let Mode::Http(machine) = &self.mode {
+                    *self
+                        .shared
+                        .refused
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner) = Some((machine.heads + 1, flaw));
+                }
+                (at, STAND_IN)
+            }
+            Verdict::Break(at) => (at, BROKEN),
+            Verdict::Undecided(at) => {
+                self.mode = match std::mem::replace(&mut self.mode, Mode::Over) {
+                    Mode::Http(machine) => Mode::Undecided(machine),
+                    other => other,
+                };
+                (at, b"")
+            }
+        }
+    }
+
+    /// Ends the reading after the guard's own bytes.
+    fn after(&mut self, own: &[u8]) {
+        if !own.is_empty() {
+            self.mode = Mode::Over;
+            self.kept = Vec::new();
+        }
+    }
+
+    /// Moves checked bytes into `buffer`; returns false if there are none.
+    fn hand_out(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        let waiting = &self.passed[self.read..];
+        if waiting.is_empty() {
+            return false;
+        }
+        let count = waiting.len().min(buffer.remaining());
+        buffer.put_slice(&waiting[..count]);
+        self.read += count;
+        if self.read == self.passed.len() {
+            self.passed = Vec::new();
+            self.read = 0;
+        }
+        true
+    }
+
+    /// Applies the response to an upgrade; returns false while there is none.
+    fn is_decided(&mut self, cx: &Context<'_>) -> bool {
+        *self
+            .shared
+            .waits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        let decision = self.shared.decision.swap(HTTP, Ordering::AcqRel);
+        if decision == HTTP {
+            return false;
+        }
+        let kept = std::mem::take(&mut self.kept);
+        self.mode = match std::mem::replace(&mut self.mode, Mode::Through) {
+            Mode::Undecided(mut machine) if decision == DECLINED => {
+                machine.go_on();
+                Mode::Http(machine)
+            }
+            _ => Mode::Through,
+        };
+        if !kept.is_empty() {
+            self.take_in(kept);
+        }
+        true
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if this.hand_out(buffer) {
+                return Poll::Ready(Ok(()));
+            }
+            match &this.mode {
+                Mode::Through => return Pin::new(&mut this.stream).poll_read(cx, buffer),
+                // An end of the stream would make hyper close without a response.
+                Mode::Over => return Poll::Pending,
+                Mode::Undecided(_) => {
+                    if this.is_decided(cx) {
+                        continue;
+                    }
+                    if this.kept.len() >= UNDECIDED {
+                        return Poll::Pending;
+                    }
+                }
+                Mode::Http(_) => {}
+            }
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+            let new = &buffer.filled()[before..];
+            if new.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            if matches!(this.mode, Mode::Undecided(_)) {
+                this.kept.extend_from_slice(new);
+                buffer.set_filled(before);
+                continue;
+            }
+            if !this.kept.is_empty() {
+                let mut data = std::mem::take(&mut this.kept);
+                data.extend_from_slice(new);
+                buffer.set_filled(before);
+                this.take_in(data);
+                continue;
+            }
+            // The usual case: whole heads and pieces of bodies, which are not copied.
+            let Mode::Http(machine) = &mut this.mode else {
+                return Poll::Ready(Ok(()));
+            };
+            let (verdict, len) = (machine.look(new), new.len());
+            let (pass, own) = this.settle(verdict, len);
+            this.kept = buffer.filled()[before + pass..].to_vec();
+            buffer.set_filled(before + pass);
+            this.after(own);
+            this.passed.extend_from_slice(own);
+            this.charge(len);
+            if pass > 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}

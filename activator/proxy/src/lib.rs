@@ -1,0 +1,68 @@
+//! An HTTP reverse proxy that queues requests while no backend is ready to serve them.
+//!
+//! `ebb run` uses this proxy on one host. The Kubernetes activator (`ebb-activator`) uses it with a different source of
+//! backends. The owner of the backends tells the [`Pool`] when a backend is ready and when it leaves. [`serve()`]
+//! accepts connections and sends each request to the backend with the fewest requests in flight.
+//!
+//! Bias: towards answering. A request that has reached no backend is queued and tried again for up to
+//! [`Limits::max_wait`]. A request that may have reached a backend is sent again only where HTTP says that a retry is
+//! safe. Failure mode: the proxy answers a full queue with 503 and too long a wait with 504, each with one line of text
+//! that names the reason. If a backend aborts, the proxy answers with 502, or aborts the response if it has already
+//! begun.
+//!
+//! Only headers are buffered: bodies stream in both directions at the pace of the slower side. The memory used for
+//! clients is limited in bytes over all listeners of a process: see [`Budget`]. The first bytes of a connection tell
+//! HTTP/1 from HTTP/2 without TLS. The [`Protocol`] of a pool says which protocol its backends speak.
+//!
+//! ```no_run
+//! use ebb_proxy::{Limits, Pool, serve};
+//!
+//! # async fn start_a_replica() -> std::net::SocketAddr { ([127, 0, 0, 1], 9000).into() }
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = Pool::new(Limits::default());
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! let door = tokio::spawn(serve(listener, pool.clone(), async {
+//!     let _ = tokio::signal::ctrl_c().await;
+//! }));
+//!
+//! pool.wanted().await; // a request is queued, and there is no backend
+//! let address = start_a_replica().await; // ready: it accepts connections
+//! pool.add(1, address); // queued requests go to it at once
+//!
+//! pool.remove(1); // no new requests
+//! pool.drained(1).await; // its requests are answered: it can be stopped
+//! door.await??;
+//! # Ok(())
+//! # }
+//! ```
+
+mod acked;
+mod backend;
+mod body;
+mod budget;
+mod counts;
+mod forward;
+mod guard;
+mod headers;
+mod limits;
+mod memory;
+mod outgoing;
+mod pool;
+mod protocol;
+mod refusal;
+mod runtime;
+mod send;
+mod serve;
+mod session;
+mod socket;
+mod tunnel;
+mod turned_away;
+mod unread;
+
+pub use budget::{Account, Budget};
+pub use counts::{Counts, Reason};
+pub use limits::Limits;
+pub use pool::{ColdStarts, Held, Pool};
+pub use protocol::Protocol;
+pub use runtime::runtime;
+pub use serve::{ServeError, serve, serve_until};

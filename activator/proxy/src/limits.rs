@@ -1,0 +1,48 @@
+//! The limits beyond which the proxy refuses requests.
+
+use std::time::Duration;
+
+use crate::budget::Account;
+
+/// The limits of one [`Pool`](crate::Pool) and of the connections served for it.
+///
+/// ```
+/// use ebb_proxy::Limits;
+///
+/// let limits = Limits { max_queued: 100, ..Limits::default() };
+/// assert_eq!(limits.max_wait.as_secs(), 60);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most queued requests; further ones are answered with 503. Default 10 000, the queue depth of Knative's
+    /// activator. With 0, a request that cannot be served at once is refused.
+    pub max_queued: usize,
+    /// Longest total time that one request may be queued; then it is answered with 504. Default 60 s: most clients give
+    /// up before a longer cold start ends.
+    pub max_wait: Duration,
+    /// How long a client may take to send the header of a request, and how long a connection may be idle between two
+    /// requests. Default 30 s. (hyper uses one timer for both.)
+    pub header_timeout: Duration,
+    /// Maximum header size in bytes; a longer header is answered with 431. Default 64 KiB, which leaves room for the
+    /// largest cookies in use. At least 8 KiB.
+    pub max_header: usize,
+    /// Most concurrent requests per backend; further requests are queued, oldest first. Default 0, which is no limit.
+    /// It corresponds to Knative's `containerConcurrency`.
+    pub hard_limit: u32,
+    /// The memory for clients: connections, request heads, queued bodies. A request beyond it is answered with 503.
+    /// Default [`Account::unbounded`].
+    pub memory: Account,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_queued: 10_000,
+            max_wait: Duration::from_secs(60),
+            header_timeout: Duration::from_secs(30),
+            max_header: 64 * 1024,
+            hard_limit: 0,
+            memory: Account::unbounded(),
+        }
+    }
+}

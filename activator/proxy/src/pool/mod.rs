@@ -1,0 +1,324 @@
+//! Matches backends and requests.
+//!
+//! One lock, held briefly, covers both the backends and the queue. So a request either has a backend or is in the
+//! queue, and a new backend cannot miss a queued request. Permits are handed over outside the lock: a permit whose
+//! receiver is gone is dropped, and its drop takes the lock.
+
+mod backends;
+mod cold;
+mod permit;
+mod probe;
+mod queue;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use self::backends::Backends;
+use self::cold::Cold;
+pub use self::cold::ColdStarts;
+pub(crate) use self::permit::Permit;
+pub use self::queue::Held;
+pub(crate) use self::queue::Place;
+use self::queue::Queue;
+use crate::backend::Backend;
+use crate::counts::{Counts, Tally};
+use crate::limits::Limits;
+use crate::protocol::Protocol;
+use crate::refusal::Refusal;
+
+/// The backends and the queued requests. A clone is another handle.
+#[derive(Clone)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    limits: Limits,
+    state: Mutex<State>,
+    wanted: Notify,
+    drained: Notify,
+    tally: Tally,
+}
+
+/// Invariant between any two calls: while a request is queued, no backend accepts one. Everything that can make a
+/// backend accept requests goes through [`Shared::change`], which keeps the invariant.
+struct State {
+    backends: Backends,
+    queue: Queue,
+    cold: Cold,
+}
+
+impl Pool {
+    /// Creates a pool without backends: every request is queued until a backend is [added](Pool::add).
+    #[must_use]
+    pub fn new(limits: Limits) -> Pool {
+        let state = State {
+            backends: Backends::new(limits.hard_limit),
+            queue: Queue::new(Instant::now()),
+            cold: Cold::default(),
+        };
+        Pool {
+            shared: Arc::new(Shared {
+                limits,
+                state: Mutex::new(state),
+                wanted: Notify::new(),
+                drained: Notify::new(),
+                tally: Tally::default(),
+            }),
+        }
+    }
+
+    /// Sets the protocol of the backends that are added from now on. The default is [`Protocol::Detect`].
+    pub fn set_protocol(&self, protocol: Protocol) {
+        self.shared.lock().backends.set_protocol(protocol);
+    }
+
+    /// Replaces [`Limits::hard_limit`]: the most concurrent requests per backend, 0 for no limit. A backend with more
+    /// requests keeps them and gets no new ones.
+    pub fn set_hard_limit(&self, limit: u32) {
+        self.shared
+            .change(|state| state.backends.set_hard_limit(limit));
+    }
+
+    /// Adds a ready backend. Queued requests go to it before this returns. If `id` is already in the pool, the new
+    /// backend replaces the old one, which leaves as in [`Pool::remove`].
+    pub fn add(&self, id: u64, address: SocketAddr) {
+        self.shared.change(|state| state.backends.add(id, address));
+    }
+
+    /// Removes a backend: it gets no new requests, and its current requests continue (see [`Pool::drained`]). Idle
+    /// connections to it are closed. An unknown `id` is no error.
+    pub fn remove(&self, id: u64) {
+        let mut state = self.shared.lock();
+        let removed = state.backends.remove(id);
+        if removed && state.is_wanting() {
+            self.shared.wanted.notify_one();
+        }
+        drop(state);
+        self.shared.drained.notify_waiters();
+    }
+
+    /// Returns the requests in flight at this backend: each counts from the choice of the backend until the last byte
+    /// of the response, an upgraded connection until it ends. 0 for an unknown `id`.
+    #[must_use]
+    pub fn in_flight(&self, id: u64) -> usize {
+        self.shared.lock().backends.in_flight(id)
+    }
+
+    /// Returns the requests in flight at all backends, including removed ones.
+    #[must_use]
+    pub fn all_in_flight(&self) -> usize {
+        self.shared.lock().backends.all_in_flight()
+    }
+
+    /// Resolves when no removed backend with this `id` has a request left; at once for an `id` that was never removed.
+    /// There is no time limit: the caller sets one.
+    pub async fn drained(&self, id: u64) {
+        loop {
+            let mut change = std::pin::pin!(self.shared.drained.notified());
+            // Registers for the notification before the check, so that no change is missed in between.
+            change.as_mut().enable();
+            if !self.shared.lock().backends.is_leaving(id) {
+                return;
+            }
+            change.await;
+        }
+    }
+
+    /// Returns the queued requests and how long they have been queued; exact at the moment of the call.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        self.shared.lock().queue.held(Instant::now())
+    }
+
+    /// Returns how long first requests were queued while there was no backend.
+    #[must_use]
+    pub fn cold_starts(&self) -> ColdStarts {
+        self.shared.lock().cold.so_far()
+    }
+
+    /// Resolves on a wake-up: when a request is queued while there is no backend at all, or when the last backend is
+    /// removed while a request is queued.
+    ///
+    /// Resolves once for each event, not all the time while a request is queued; several events since the last call
+    /// count as one. After a failed start, the next request causes a new wake-up. Only one task may wait for it.
+    pub async fn wanted(&self) {
+        loop {
+            self.shared.wanted.notified().await;
+            // The request that caused the wake-up may have gone or been served since.
+            if self.shared.lock().is_wanting() {
+                return;
+            }
+        }
+    }
+
+    /// Returns the outcomes of requests so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.shared.tally.read()
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.shared.tally
+    }
+
+    /// Returns the limits that this pool was created with.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// Returns a permit if a backend is available now. No queued request is overtaken: see [`State`].
+    pub(crate) fn take(&self) -> Option<Permit> {
+        let backend = self.shared.lock().backends.take()?;
+        Some(Permit::new(Arc::clone(&self.shared), backend))
+    }
+
+    /// Waits for a backend, in the order of arrival.
+    ///
+    /// `place` is `None` at first and is set when the request is queued. A request that has to wait again (its backend
+    /// accepted no connection) passes the same `place`: it keeps both its position and its deadline. Dropping the
+    /// future gives the position up.
+    pub(crate) async fn wait(&self, place: &mut Option<Place>) -> Result<Permit, Refusal> {
+        let limits = &self.shared.limits;
+        let (place, receiver) = {
+            let mut state = self.shared.lock();
+            if let Some(backend) = state.backends.take() {
+                drop(state);
+                return Ok(Permit::new(Arc::clone(&self.shared), backend));
+            }
+            let now = Instant::now();
+            let place = match *place {
+                Some(place) => place,
+                None if state.queue.len() >= limits.max_queued => {
+                    return Err(Refusal::QueueFull {
+                        max_queued: limits.max_queued,
+                    });
+                }
+                None => *place.insert(state.queue.place(now)),
+            };
+            let receiver = state.queue.push(place, now);
+            if state.is_wanting() {
+                if state.queue.len() == 1 {
+                    state.cold.begin(place.since);
+                }
+                self.shared.wanted.notify_one();
+            }
+            (place, receiver)
+        };
+        let _leave = Leave {
+            shared: &self.shared,
+            place,
+        };
+        match tokio::time::timeout_at(place.since + limits.max_wait, receiver).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(Refusal::WaitedTooLong {
+                limit: limits.max_wait,
+            }),
+        }
+    }
+}
+
+impl Shared {
+    /// Takes the lock even if another task has panicked with it: the state is consistent between any two of its
+    /// methods, and the proxy goes on.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies a change, then hands queued requests to the backends that it made available.
+    fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        let handed = state.match_up();
+        drop(state);
+        for (waiter, backend) in handed {
+            // If the receiver is gone, the permit is dropped here.
+            let _gone = waiter.send(Permit::new(Arc::clone(self), backend));
+        }
+        result
+    }
+
+    /// Ends a request. `opening` is true if the request never had an accepted connection.
+    fn give_back(self: &Arc<Self>, backend: &Arc<Backend>, opening: bool) {
+        let drained = self.change(|state| {
+            if opening {
+                backend.opened();
+            }
+            state.backends.give_back(backend)
+        });
+        if drained {
+            self.drained.notify_waiters();
+        }
+    }
+
+    /// Records that a backend has accepted a connection.
+    fn opened(self: &Arc<Self>, backend: &Arc<Backend>) {
+        self.change(|_| backend.opened());
+    }
+
+    /// Makes a backend available again that was set aside.
+    fn take_back(self: &Arc<Self>, backend: &Arc<Backend>) {
+        self.change(|_| backend.take_back());
+    }
+}
+
+impl State {
+    fn is_wanting(&self) -> bool {
+        self.backends.is_empty() && !self.queue.is_empty()
+    }
+
+    /// Pairs queued requests with available backends, oldest first.
+    fn match_up(&mut self) -> Vec<(oneshot::Sender<Permit>, Arc<Backend>)> {
+        let mut handed = Vec::new();
+        if self.queue.is_empty() && !self.cold.is_begun() {
+            return handed;
+        }
+        let now = Instant::now();
+        while !self.queue.is_empty()
+            && let Some(backend) = self.backends.take()
+        {
+            if let Some(waiter) = self.queue.pop(now) {
+                handed.push((waiter, backend));
+            }
+        }
+        match (handed.is_empty(), self.queue.is_empty()) {
+            (false, _) => self.cold.end(now),
+            (true, true) => self.cold.give_up(),
+            (true, false) => {}
+        }
+        handed
+    }
+}
+
+/// Removes a request from the queue when it stops waiting, for any reason.
+struct Leave<'a> {
+    shared: &'a Shared,
+    place: Place,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.shared.lock().queue.leave(self.place, Instant::now());
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("limits", &self.shared.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

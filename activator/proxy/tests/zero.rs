@@ -1,0 +1,52 @@
+//! A request that races with scale-down to zero: in any order of events, a backend answers the request.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ebb_proxy::Pool;
+use support::{Door, Server, soon, text};
+
+const ROUNDS: u64 = 500;
+
+/// A model of an autoscaler: it adds a backend when requests are queued, and removes it after a while without requests.
+async fn scale(pool: Pool, starts: Arc<AtomicU64>) {
+    for id in 1.. {
+        pool.wanted().await;
+        starts.fetch_add(1, Ordering::SeqCst);
+        let server = Server::http(|_| async { text("ok") }).await;
+        pool.add(id, server.address);
+        // About the time until a client's next request, so that the two events meet in every order.
+        tokio::time::sleep(Duration::from_micros(id * 7 % 1500)).await;
+        pool.remove(id);
+        pool.drained(id).await;
+        drop(server);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn none_is_refused() {
+    let door = Door::open().await;
+    let starts = Arc::new(AtomicU64::new(0));
+    let scaling = tokio::spawn(scale(door.pool.clone(), starts.clone()));
+    let mut asked = 0;
+    while starts.load(Ordering::SeqCst) < ROUNDS {
+        for method in ["GET", "POST"] {
+            let request = format!(
+                "{method} / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            );
+            let answer = soon(door.say(&request)).await;
+            assert!(
+                answer.starts_with("HTTP/1.1 200 "),
+                "{method} {asked}: {answer}"
+            );
+            asked += 1;
+        }
+    }
+    scaling.abort();
+    assert!(asked >= ROUNDS);
+    let counts = door.pool.counts();
+    assert_eq!(counts.answered, asked);
+}

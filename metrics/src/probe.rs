@@ -185,8 +185,9 @@ async fn connection(
 }
 
 fn answer(path: &str, status: &impl Status, progress: &Progress) -> Answer {
+    let alive = || progress.check().and_then(|()| status.alive());
     let answer = match path {
-        "/healthz" => status::healthz(progress.check()),
+        "/healthz" => status::healthz(alive()),
         "/readyz" => status::readyz(status.ready()),
         _ => status::nothing("nothing here; there are /healthz and /readyz"),
     };

@@ -53,6 +53,14 @@ pub type Answer = Response<Body>;
 
 /// The state of a program, as its status port shows it.
 pub trait Status: Send + Sync + 'static {
+    /// Checks whether the program works.
+    ///
+    /// # Errors
+    /// Why it does not work and should be restarted.
+    fn alive(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Checks whether the program does its job; returns a line about it.
     ///
     /// # Errors
@@ -152,7 +160,7 @@ fn answer(status: &impl Status, hosts: &Hosts, request: &Request<Incoming>) -> A
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is taken here");
     }
     match request.uri().path() {
-        "/healthz" => healthz(Ok(())),
+        "/healthz" => healthz(status.alive()),
         "/readyz" => readyz(status.ready()),
         "/metrics" => {
             let accept = request.headers().get(ACCEPT);

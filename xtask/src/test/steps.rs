@@ -183,7 +183,7 @@ fn as_root(
                     cargo.env(format!("CARGO_TARGET_{host}_RUNNER"), runner);
                 }
             }
-            // The harness skips what it cannot do, with its reason.
+            // The test runner skips what it cannot do, with its reason.
             Err(error) => say::note(&format!("{error:#}")),
         }
     }

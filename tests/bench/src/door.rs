@@ -8,12 +8,12 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
+use ebb_fixtures::{door::Front, eventually};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 
@@ -21,11 +21,9 @@ use super::{
     interrupt, load,
     median::median,
     overhead::queue_proxy::QueueProxy,
-    program,
     site::Site,
     table::{at_least, at_most, table},
 };
-use ebb_fixtures::eventually;
 
 const PATH: &str = "/small";
 
@@ -88,9 +86,9 @@ struct Results {
 /// # Panics
 /// If a server or client cannot be started.
 pub(super) fn run(options: &Options) -> Result<bool> {
-    let site = Site::new()?;
-    let server = site.nginx().http1();
-    let door = Door::start(Some(server))?;
+    let site = Site::new();
+    let server = site.nginx().address();
+    let door = Front::of(server, &[]);
     let proxy = options
         .queue_proxy
         .as_ref()
@@ -105,7 +103,7 @@ pub(super) fn run(options: &Options) -> Result<bool> {
             number,
             options.seconds,
             server,
-            door.address,
+            door.address(),
             proxy.as_ref().map(QueueProxy::address),
         )?);
     }
@@ -313,76 +311,17 @@ fn answer(stream: &mut TcpStream) -> Result<()> {
 fn held() -> Result<(f64, f64)> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
-    let door = Door::start(None)?;
-    let idle = door.memory()?;
+    let mut door = Front::start(&[]);
+    let idle = door.memory();
     let mut clients = Vec::new();
     for _ in 0..HELD {
-        let mut stream = TcpStream::connect(door.address)?;
+        let mut stream = TcpStream::connect(door.address())?;
         stream
             .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")?;
         clients.push(stream);
     }
     eventually("ten thousand held", SOON, || {
-        (door.held().ok()? == HELD as u64).then_some(())
+        (door.state().held == HELD as u64).then_some(())
     });
-    Ok((idle, door.memory()?))
-}
-
-/// A running `ebb-test-door`.
-#[derive(Debug)]
-struct Door {
-    process: Child,
-    address: SocketAddr,
-    control: SocketAddr,
-}
-
-impl Door {
-    fn start(backend: Option<SocketAddr>) -> Result<Self> {
-        let mut command = Command::new(program::ours("ebb-test-door")?);
-        if let Some(backend) = backend {
-            command.args(["--backend", &backend.to_string()]);
-        }
-        let mut process = command.stdout(Stdio::piped()).spawn()?;
-        let output = process.stdout.take().context("stdout is a pipe")?;
-        let mut hello = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut hello)?;
-        let hello: serde_json::Value = serde_json::from_str(&hello)?;
-        let address = |key: &str| {
-            let text = hello[key].as_str().context("an address")?;
-            Ok::<_, anyhow::Error>(text.parse()?)
-        };
-        Ok(Self {
-            address: address("listening")?,
-            control: address("control")?,
-            process,
-        })
-    }
-
-    fn memory(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib: f64 = line
-            .and_then(|rest| rest.split_whitespace().next())
-            .context("no VmRSS")?
-            .parse()?;
-        Ok(kib / 1024.0)
-    }
-
-    fn held(&self) -> Result<u64> {
-        let mut stream = TcpStream::connect(self.control)?;
-        stream.write_all(b"state\n")?;
-        stream.shutdown(std::net::Shutdown::Write)?;
-        let mut state = String::new();
-        stream.read_to_string(&mut state)?;
-        let state: serde_json::Value = serde_json::from_str(&state)?;
-        state["held"].as_u64().context("how many are held")
-    }
-}
-
-impl Drop for Door {
-    fn drop(&mut self) {
-        // The process may have ended already; then there is nothing to end.
-        let _ended = self.process.kill();
-        let _reaped = self.process.wait();
-    }
+    Ok((idle, door.memory()))
 }

@@ -15,7 +15,6 @@ mod nginx;
 mod overhead;
 mod program;
 mod runs;
-mod sample;
 mod site;
 mod stream;
 mod table;

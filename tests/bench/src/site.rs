@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use ebb_fixtures::{
+    TestCgroup,
+    server::{Nginx, Sample},
+};
 
-use super::{nginx::Nginx, sample::Sample};
-use ebb_fixtures::TestCgroup;
+use super::nginx;
 
 /// nginx and `ebb-sample` in their cgroup.
 #[derive(Debug)]
@@ -17,18 +19,15 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// # Errors
-    /// If a server is not built, or its folder cannot be created.
-    ///
     /// # Panics
     /// If a server does not start.
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new() -> Self {
         let cgroup = TestCgroup::new();
-        Ok(Self {
-            nginx: Nginx::start(&cgroup)?,
-            sample: Sample::start(&cgroup)?,
+        Self {
+            nginx: nginx::start(&cgroup),
+            sample: Sample::start(&cgroup),
             cgroup,
-        })
+        }
     }
 
     pub(super) fn nginx(&self) -> &Nginx {

@@ -8,6 +8,7 @@ use crate::{
     bpf::{self, Empty},
     counted::Counted,
     load::Load,
+    nginx,
     runs::Hooks,
     site::Site,
     stream::{self, Way},
@@ -56,15 +57,15 @@ impl Pod {
     pub(super) fn requests(&self, load: Load, seconds: u32) -> Result<Cost> {
         let nginx = self.site.nginx();
         let address = match load {
-            Load::Http1 { .. } => nginx.http1(),
-            Load::Http2 { .. } => nginx.http2(),
+            Load::Http1 { .. } => nginx.address(),
+            Load::Http2 { .. } => nginx.http2_address(),
         };
-        let asked = nginx.requests()?;
+        let asked = nginx::requests(nginx)?;
         let before = self.runs()?;
         load.run(address, seconds)?;
         let after = self.runs()?;
         // The second query is a request itself.
-        let requests = nginx.requests()? - asked - 1;
+        let requests = nginx::requests(nginx)? - asked - 1;
         Ok(Cost {
             hooks: after - before,
             requests,
@@ -112,7 +113,7 @@ impl Pods {
     /// # Panics
     /// If one of the fixtures cannot be started.
     pub(super) fn start(ebb: &Path) -> Result<Self> {
-        let (counted, bare) = (Site::new()?, Site::new()?);
+        let (counted, bare) = (Site::new(), Site::new());
         let watch = Counted::start(ebb, counted.cgroup(), INTERVAL);
         Ok(Self {
             counted: Pod {

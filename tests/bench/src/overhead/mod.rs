@@ -61,7 +61,7 @@ const WORKS: [Work; 2] = [
     Work {
         name: "nginx, 600 bytes",
         path: "/small",
-        server: |site| site.nginx().http1(),
+        server: |site| site.nginx().address(),
         throughput: 0.93,
         p99: Some(1.10),
     },
@@ -91,7 +91,7 @@ pub(super) fn run(options: &Options) -> Result<bool> {
         Some(path) => path.clone(),
         None => program::ours("ebb")?,
     };
-    let site = Site::new()?;
+    let site = Site::new();
     let mut results = Results(Vec::new());
     for work in &WORKS {
         let server = (work.server)(&site);

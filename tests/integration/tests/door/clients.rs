@@ -1,10 +1,9 @@
 //! Third-party clients and servers on both sides of the activator.
 
 use ebb_fixtures::client::{Client, curl};
+use ebb_fixtures::door::Front;
 use ebb_fixtures::server::{Nghttpd, Sample, Script, Service};
 use ebb_fixtures::{Case, Need, TestCgroup, full};
-
-use super::front::Front;
 
 const GRPC: &[Need] = &[Need::Cgroup, Need::Python("grpc")];
 

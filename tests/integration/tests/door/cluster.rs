@@ -18,7 +18,7 @@ use ebb_fixtures::{
 };
 use serde_json::{Value, json};
 
-use super::front::SOON;
+use ebb_fixtures::door::SOON;
 
 pub(super) const CASES: &[Case] = &[
     Case::beside(

@@ -4,11 +4,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use ebb_fixtures::door::{Front, SOON};
 use ebb_fixtures::server::Sample;
 use ebb_fixtures::{Case, Need, TestCgroup, Wire, eventually, note};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
-use super::front::{Front, SOON};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("door::memory_of_ten_thousand_held", &[Need::Cgroup], memory),

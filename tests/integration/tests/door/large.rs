@@ -4,10 +4,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
+use ebb_fixtures::door::Front;
 use ebb_fixtures::server::Sample;
 use ebb_fixtures::{Case, Need, TestCgroup, Wire, full, note};
-
-use super::front::Front;
 
 pub(super) const CASES: &[Case] = &[
     Case::new("door::download", &[Need::Cgroup], download),

@@ -8,9 +8,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use ebb_fixtures::door::{Front, SOON};
 use ebb_fixtures::{Case, Need, Wire, note};
-
-use super::front::{Front, SOON};
 
 pub(super) const CASES: &[Case] = &[Case::new(
     "door::hard_limit_1_with_200_clients",

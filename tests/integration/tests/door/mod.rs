@@ -6,7 +6,6 @@
 
 mod clients;
 mod cluster;
-mod front;
 mod held;
 mod large;
 mod limit;

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use ebb_fixtures::door::Front;
 use ebb_fixtures::server::Sample;
 use ebb_fixtures::{Case, Need, TestCgroup, Wire};
-
-use super::front::Front;
 
 pub(super) const CASES: &[Case] = &[
     Case::beside(

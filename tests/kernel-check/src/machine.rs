@@ -53,7 +53,7 @@ pub(super) fn as_first_process<T>(work: impl FnOnce() -> T) -> Result<()> {
         fs::read_to_string("/proc/sys/kernel/osrelease").context("the kernel's version")?;
     println!("kernel: {}", version.trim());
     load_modules();
-    netlink::set_up(netlink::LOOPBACK).context("the loopback device cannot be switched on")?;
+    netlink::loopback_up().context("the loopback device cannot be switched on")?;
     work();
     reboot(RebootMode::RB_POWER_OFF).context("cannot be switched off")?;
     Ok(())
@@ -62,7 +62,7 @@ pub(super) fn as_first_process<T>(work: impl FnOnce() -> T) -> Result<()> {
 /// For a machine that is not ours alone: enters a private network namespace with a loopback device.
 pub(super) fn network_of_our_own() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET).context("no network namespace (it takes root)")?;
-    netlink::set_up(netlink::LOOPBACK).context("the loopback device cannot be switched on")
+    netlink::loopback_up().context("the loopback device cannot be switched on")
 }
 
 /// Loads the modules in `MODULES`. A failure is reported on the console; a check that needs the module will then be

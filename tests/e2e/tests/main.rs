@@ -43,7 +43,17 @@ use std::process::ExitCode;
 use ebb_e2e::{agent as agents, back_end, bpffs, hosts};
 use ebb_fixtures::net::private as network;
 
+/// The packages of the programs that the tests start.
+const PACKAGES: [&str; 5] = [
+    "ebb",
+    "ebb-activator",
+    "ebb-agent",
+    "ebb-autoscaler",
+    "ebb-fixtures",
+];
+
 fn main() -> ExitCode {
+    ebb_fixtures::build(&PACKAGES);
     let listing = std::env::args().any(|argument| argument == "--list");
     if !listing {
         // Before any thread exists.

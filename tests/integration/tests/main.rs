@@ -21,7 +21,11 @@ mod watch;
 
 use std::process::ExitCode;
 
+/// The packages of the programs that the tests start.
+const PACKAGES: [&str; 3] = ["ebb", "ebb-activator", "ebb-fixtures"];
+
 fn main() -> ExitCode {
+    ebb_fixtures::build(&PACKAGES);
     let fixtures = fixtures::CASES.iter().copied();
     let cases = fixtures
         .chain(watch::cases())

@@ -207,8 +207,9 @@ fn tests(command: &mut Command) -> Result<Counts> {
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line.context("cannot read what the tests print")?;
         let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        counts.read(&line);
+        if counts.read(&line) {
+            println!("{line}");
+        }
     }
     let status = child.wait().context("cannot wait for the tests")?;
     Ok(counts.settle(status.success()))

@@ -13,8 +13,7 @@ use super::{Api, SYSTEM};
 ///
 /// # Panics
 /// If there is none.
-#[must_use]
-pub fn allotted_port() -> u16 {
+pub(super) fn allotted_port() -> u16 {
     // Concurrent test runs begin at different ports.
     let begin = PORTS.start() + (std::process::id() % 9_000) as u16;
     (begin..=*PORTS.end())
@@ -26,7 +25,7 @@ pub fn allotted_port() -> u16 {
 ///
 /// # Panics
 /// If the API server refuses the request.
-pub fn record_port(api: &Api, namespace: &str, service: &str, port: u16) {
+pub(super) fn record_port(api: &Api, namespace: &str, service: &str, port: u16) {
     for namespace in [SYSTEM, namespace] {
         api.apply(
             &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),

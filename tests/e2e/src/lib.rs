@@ -13,6 +13,7 @@
 mod activator;
 pub mod agent;
 mod allotment;
+mod alone;
 pub mod api;
 mod autoscaler;
 pub mod bpffs;
@@ -46,7 +47,7 @@ use tokio::runtime::Runtime;
 pub use self::activator::{
     ACCOUNT, Activator, install as install_activator, token as activator_token,
 };
-pub use self::allotment::{allotted_port, record_port};
+pub use self::alone::LoneActivator;
 pub use self::api::Api;
 use self::api::path;
 pub use self::autoscaler::{Autoscaler, Place};
@@ -120,11 +121,7 @@ fn double() -> Double {
 
 /// Like [`double`], without controllers: for more objects than the double's simple controllers can handle, and for tests that
 /// write what controllers would write.
-///
-/// # Panics
-/// If no port is free.
-#[must_use]
-pub fn double_without_controllers() -> Double {
+fn double_without_controllers() -> Double {
     Double::without_controllers(runtime().handle(), double_address())
 }
 

@@ -1,24 +1,18 @@
 //! `ebb-activator` in a cluster of one API server (the double) and an autoscaler that only receives reports. The tests
 //! write the record of ports and the slices, as the leader would.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ebb_api_double::Double;
+use ebb_e2e::LoneActivator;
 use ebb_e2e::api::path;
-use ebb_e2e::{Api, allotted_port, double_without_controllers, record_port};
-use ebb_fixtures::server::Sample;
-use ebb_fixtures::{
-    Case, Need, Process, Signal, TestCgroup, Wire, eventually, free_port, note, program,
-};
-use serde_json::{Value, json};
-
 use ebb_fixtures::door::SOON;
+use ebb_fixtures::server::Sample;
+use ebb_fixtures::{Case, Need, Signal, TestCgroup, Wire, eventually, note};
+use serde_json::{Value, json};
 
 pub(super) const CASES: &[Case] = &[
     Case::beside(
@@ -111,53 +105,23 @@ fn take(stream: TcpStream, last: &Mutex<Value>) {
 }
 
 struct World {
-    api: Api,
-    _double: Double,
+    activator: LoneActivator,
     autoscaler: Listener,
-    process: Process,
-    status: SocketAddr,
-    /// The allocated port.
-    door: SocketAddr,
-    _folder: tempfile::TempDir,
 }
 
 impl World {
     /// Starts one activator with one Service without pods, and one port allocated to the Service.
     fn new() -> Self {
-        let double = double_without_controllers();
-        let api = Api::new(&double.url(), double.admin_token());
         let autoscaler = Listener::new();
-        let folder = tempfile::tempdir().expect("a folder");
-        let kubeconfig = folder.path().join("kubeconfig");
-        fs::write(&kubeconfig, api.kubeconfig()).expect("write");
-        let status = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let door = SocketAddr::from(([127, 0, 0, 1], allotted_port()));
-        let mut command = Command::new(program("ebb-activator"));
-        command
-            .env("KUBECONFIG", &kubeconfig)
-            .env("POD_NAME", "activator-1")
-            .env("POD_IP", "127.0.0.1")
-            .args(["--listen", "127.0.0.1", "--leave-within", "1s"])
-            .args(["--status-address", &status.to_string()])
-            .args(["--probe-address", "127.0.0.1:0"])
-            .args(["--autoscaler", &format!("http://{}", autoscaler.address)])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null());
-        let process = Process::start(command, None);
         let world = Self {
-            api,
-            _double: double,
+            activator: LoneActivator::start("shop", autoscaler.address, &["--leave-within", "1s"]),
             autoscaler,
-            process,
-            status,
-            door,
-            _folder: folder,
         };
-        record_port(&world.api, "shop", "web", door.port());
-        world.write(&slice("web-ebb", "ebb.dev", door.port(), &[]));
+        let port = world.activator.door.port();
+        world.write(&slice("web-ebb", "ebb.dev", port, &[]));
         world
             .autoscaler
-            .await_door("the door listens", |seen| seen["number"] == door.port());
+            .await_door("the door listens", |seen| seen["number"] == port);
         world
     }
 
@@ -166,10 +130,11 @@ impl World {
         let name = slice["metadata"]["name"].as_str().expect("a name");
         let all = path("discovery.k8s.io/v1", "EndpointSlice", "shop", "");
         let one = format!("{all}/{name}");
-        if self.api.get(&one).is_ok() {
-            self.api.merge(&one, slice).expect("written");
+        let api = &self.activator.api;
+        if api.get(&one).is_ok() {
+            api.merge(&one, slice).expect("written");
         } else {
-            self.api.create(&all, slice).expect("written");
+            api.create(&all, slice).expect("written");
         }
     }
 
@@ -184,7 +149,7 @@ impl World {
     }
 
     fn metrics(&self) -> String {
-        let mut wire = Wire::connect(self.status);
+        let mut wire = Wire::connect(self.activator.status);
         wire.get("/metrics", "");
         String::from_utf8(wire.response_with_body().1).expect("text")
     }
@@ -201,15 +166,15 @@ fn from_zero() {
     world.write(&slice(
         "web-ebb",
         "ebb.dev",
-        world.door.port(),
-        &[world.door],
+        world.activator.door.port(),
+        &[world.activator.door],
     ));
     world
         .autoscaler
         .await_door("it is in the path", |door| door["in_path"] == true);
 
     let asked = Instant::now();
-    let mut wires: Vec<_> = (0..20).map(|_| ask(world.door)).collect();
+    let mut wires: Vec<_> = (0..20).map(|_| ask(world.activator.door)).collect();
     world
         .autoscaler
         .await_door("the first held request", |door| {
@@ -235,7 +200,12 @@ fn from_zero() {
     assert!(door["held_integral"].as_u64() > Some(0));
 
     // The activator leaves the request path: open connections continue, and the port stays open for the next time.
-    world.write(&slice("web-ebb", "ebb.dev", world.door.port(), &[]));
+    world.write(&slice(
+        "web-ebb",
+        "ebb.dev",
+        world.activator.door.port(),
+        &[],
+    ));
     world
         .autoscaler
         .await_door("out of the path", |door| door["in_path"] == false);
@@ -254,7 +224,7 @@ fn from_zero() {
     world.pods(&[]);
     let mut late = Vec::new();
     eventually("held again", SOON, || {
-        late.push(ask(world.door));
+        late.push(ask(world.activator.door));
         let last = world.autoscaler.last.lock().expect("sound");
         (last["doors"][0]["held"].as_u64() > Some(0)).then_some(())
     });
@@ -265,19 +235,25 @@ fn leaves() {
     let cgroup = TestCgroup::new();
     let sample = Sample::start(&cgroup);
     world.pods(&[sample.address()]);
-    let mut slow = Wire::connect(world.door);
+    let mut slow = Wire::connect(world.activator.door);
     slow.get("/?sleep=3000", "");
     world
         .autoscaler
         .await_door("at the pod", |door| door["in_flight"] == 1);
-    world.process.signal(Signal::SIGTERM);
+    world.activator.process.signal(Signal::SIGTERM);
     eventually("it says that it leaves", SOON, || {
         let last = world.autoscaler.last.lock().expect("sound");
         (last["leaving"] == true).then_some(())
     });
     // The activator keeps serving until all nodes have removed it from their endpoints.
-    assert_eq!(ask(world.door).response(), 200);
+    assert_eq!(ask(world.activator.door).response(), 200);
     assert_eq!(slow.response(), 200);
-    assert!(world.process.wait(Duration::from_secs(20)).success());
-    assert!(TcpStream::connect(world.door).is_err());
+    assert!(
+        world
+            .activator
+            .process
+            .wait(Duration::from_secs(20))
+            .success()
+    );
+    assert!(TcpStream::connect(world.activator.door).is_err());
 }

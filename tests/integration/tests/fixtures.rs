@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ebb_fixtures::client::Client;
-use ebb_fixtures::server::{Nginx, Sample, Scripted};
+use ebb_fixtures::server::{Nginx, Sample, Scripted, Then};
 use ebb_fixtures::{Case, Need, Process, TestCgroup, Wire, eventually};
 
 const CGROUP: &[Need] = &[Need::Cgroup];
@@ -89,7 +89,7 @@ fn nginx() {
 
 fn scripted() {
     let cgroup = TestCgroup::new();
-    let server = Scripted::start(&cgroup, "HTTP/1.1 200 OK\r\n\r\ntext", true);
+    let server = Scripted::start(&cgroup, "HTTP/1.1 200 OK\r\n\r\ntext", Then::Close);
     let mut wire = Wire::connect(server.address());
     wire.get("/", "");
     assert!(wire.header().starts_with("HTTP/1.1 200 OK"));

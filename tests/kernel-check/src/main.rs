@@ -1,9 +1,9 @@
 //! `ebb-kernel-check`: the condensed exactness suite that `cargo xtask kernels` runs on other kernels.
 //!
-//! It is one static program, started as a machine's first process: it mounts file systems and runs the checks.
-//! `ebb-sample`, the server whose own count is the oracle, is next to it. The kernel programs are loaded once, through the
-//! agent's own library. The checks cover what may differ between kernels: whether the verifier accepts the programs, and in
-//! which order and shape packets and events reach them. Other tests show that the parsers are correct.
+//! It is one static program, started as a machine's first process: it mounts file systems and runs the checks. Next to it
+//! are `ebb-sample`, the server whose own count is the oracle, and `ebb-test-scripted`. The kernel programs are loaded once,
+//! through the agent's own library. The checks cover what may differ between kernels: whether the verifier accepts the
+//! programs, and in which order and shape packets and events reach them. Other tests show that the parsers are correct.
 //!
 //! The output is that of a test runner, so that the suite is counted as one. A check is skipped, with the reason, if the
 //! kernel lacks a feature that it needs. `ebb-kernel-check here`, as root, runs the same checks on the current machine and
@@ -23,7 +23,6 @@ mod log;
 mod machine;
 mod measured;
 mod netem;
-mod scripted;
 
 use std::{env, process::ExitCode};
 
@@ -47,14 +46,13 @@ fn has_loops() -> bool {
     (numbers.next(), numbers.next()) >= (Some(5u32), Some(17u32))
 }
 
-/// A checker, a client or a server, by its arguments.
+/// A checker or a client, by its arguments.
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
     if std::process::id() == 1 {
         return exit(machine::as_first_process(run));
     }
     match arguments.next().as_deref() {
-        Some(scripted::COMMAND) => exit(scripted::serve(arguments)),
         Some(checks::FETCH) => exit(checks::fetch(arguments)),
         Some("here") => match machine::network_of_our_own() {
             Ok(()) => run(),

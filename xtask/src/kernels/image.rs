@@ -20,9 +20,14 @@ use crate::{
 
 /// The packages of the programs, their names, and their paths in the machine: the kernel starts `/init`, which starts the
 /// others.
-pub(super) const PROGRAMS: [(&str, &str, &str); 2] = [
+pub(super) const PROGRAMS: [(&str, &str, &str); 3] = [
     ("ebb-kernel-check", "ebb-kernel-check", "/init"),
     (FIXTURES_PACKAGE, "ebb-sample", "/bin/ebb-sample"),
+    (
+        FIXTURES_PACKAGE,
+        "ebb-test-scripted",
+        "/bin/ebb-test-scripted",
+    ),
 ];
 pub(super) const PROGRAM_FOLDER: &str = "/bin";
 

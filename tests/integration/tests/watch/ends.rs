@@ -1,6 +1,6 @@
 //! Beginnings and ends of requests that neither server nor client intends.
 
-use ebb_fixtures::server::{Sample, Scripted};
+use ebb_fixtures::server::{Sample, Scripted, Then};
 use ebb_fixtures::watch::Watch;
 use ebb_fixtures::{Case, Need, TestCgroup, Wire};
 
@@ -71,7 +71,7 @@ fn closed_http_1_1() {
     let server = Scripted::start(
         &cgroup,
         "HTTP/1.1 200 OK\r\nServer: test\r\n\r\nsome text",
-        true,
+        Then::Close,
     );
     let mut watch = Watch::start(&cgroup, INTERVAL, &[]);
     for _ in 0..3 {

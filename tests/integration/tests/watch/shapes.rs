@@ -1,7 +1,7 @@
 //! Every shape of a response: its end is found, and time between requests is not counted.
 
 use ebb_fixtures::client::Client;
-use ebb_fixtures::server::{Files, Sample, Scripted};
+use ebb_fixtures::server::{Files, Sample, Scripted, Then};
 use ebb_fixtures::watch::{Totals, Watch};
 use ebb_fixtures::{Case, Need, TestCgroup, Wire};
 
@@ -156,7 +156,7 @@ fn on_one_connection(first: impl FnOnce(&mut Wire)) -> Totals {
 fn bodiless(status: &str, fields: &str) {
     let cgroup = TestCgroup::new();
     let reply = format!("HTTP/1.1 {status}\r\nServer: test\r\n{fields}\r\n");
-    let server = Scripted::start(&cgroup, &reply, false);
+    let server = Scripted::start(&cgroup, &reply, Then::Keep);
     let mut watch = Watch::start(&cgroup, INTERVAL, &[]);
     let mut wire = Wire::connect(server.address());
     for requests in 1..=3 {

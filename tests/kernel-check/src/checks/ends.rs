@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 
-use ebb_fixtures::{Wire, net::allow_fast_open};
+use ebb_fixtures::{
+    Wire,
+    net::allow_fast_open,
+    server::{Scripted, Then},
+};
 
 use super::{Check, shapes::SIZED};
 use crate::{
     Lacks, Verdict,
     counted::{Count, Counted},
-    scripted::{Scripted, Then},
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -41,7 +44,7 @@ fn client_resets() -> Verdict {
 fn server_resets() -> Verdict {
     let counted = Counted::new()?;
     let part = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nthe first of them";
-    let server = Scripted::start(counted.cgroup(), "127.0.0.1:0", Then::Reset, &[part]);
+    let server = Scripted::pieces(counted.cgroup(), Then::Reset, &[part]);
     for _ in 0..5 {
         let mut wire = Wire::connect(server.address());
         wire.get("/", "");
@@ -98,7 +101,7 @@ fn half_close() -> Verdict {
 
 fn no_http() -> Verdict {
     let counted = Counted::new()?;
-    let server = Scripted::start(counted.cgroup(), "127.0.0.1:0", Then::Keep, &["hello"]);
+    let server = Scripted::pieces(counted.cgroup(), Then::Keep, &["hello"]);
     let mut wire = Wire::connect(server.address());
     // The first bytes of a TLS client.
     wire.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and so on\r\n\r\n");
@@ -114,7 +117,7 @@ fn no_http() -> Verdict {
 fn upgraded() -> Verdict {
     let counted = Counted::new()?;
     let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
-    let server = Scripted::start(counted.cgroup(), "127.0.0.1:0", Then::Keep, &[switch]);
+    let server = Scripted::pieces(counted.cgroup(), Then::Keep, &[switch]);
     let mut wire = Wire::connect(server.address());
     wire.get("/", "Connection: upgrade\r\nUpgrade: echo\r\n");
     wire.take(switch.len());
@@ -145,7 +148,7 @@ fn fast_open() -> Verdict {
 /// Two requests on each connection, whose first bytes establish the connection.
 fn two_on_each(then: Then, connect: fn(SocketAddr) -> Wire) -> Verdict {
     let counted = Counted::new()?;
-    let server = Scripted::start(counted.cgroup(), "127.0.0.1:0", then, &[SIZED]);
+    let server = Scripted::pieces(counted.cgroup(), then, &[SIZED]);
     for _ in 0..10 {
         let mut wire = connect(server.address());
         for _ in 0..2 {

@@ -7,13 +7,15 @@ use ebb_agent::{
     counter::{Adoption, Counter},
     pins::{Pins, Version},
 };
-use ebb_fixtures::{TestCgroup, Wire, eventually};
+use ebb_fixtures::{
+    TestCgroup, Wire, eventually,
+    server::{Scripted, Then},
+};
 
 use super::Check;
 use crate::{
     Lacks, Verdict,
     counted::{Count, SOON},
-    scripted::{Scripted, Then},
 };
 
 pub(super) const CHECKS: &[Check] = &[("pinned: counted on without a process", pinned)];
@@ -31,7 +33,7 @@ fn pinned() -> Verdict {
     let cgroup = TestCgroup::new();
     // A server without a limit on the time between two requests, because loading the programs takes time.
     let response = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    let server = Scripted::start(&cgroup, "127.0.0.1:0", Then::Keep, &[response]);
+    let server = Scripted::pieces(&cgroup, Then::Keep, &[response]);
 
     let (mut counter, _) = adopt(&Version::current());
     counter

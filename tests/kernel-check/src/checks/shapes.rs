@@ -1,12 +1,14 @@
 //! Requests and responses of every shape: each is counted once, and its end is found.
 
-use ebb_fixtures::{Wire, server::Sample};
+use ebb_fixtures::{
+    Wire,
+    server::{Sample, Scripted, Then},
+};
 
 use super::Check;
 use crate::{
     Verdict,
     counted::{Count, Counted},
-    scripted::{Scripted, Then},
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -73,7 +75,7 @@ fn byte_by_byte() -> Verdict {
 /// More lines than one run of a program parses: parsing continues in tail calls.
 fn large_head() -> Verdict {
     let counted = Counted::new()?;
-    let server = Scripted::start(counted.cgroup(), "127.0.0.1:0", Then::Keep, &[SIZED]);
+    let server = Scripted::pieces(counted.cgroup(), Then::Keep, &[SIZED]);
     let mut wire = Wire::connect(server.address());
     let fields: String = (0..600)
         .map(|n| format!("X-Field-{n}: 0123456789\r\n"))
@@ -92,7 +94,7 @@ fn chunked() -> Verdict {
     let response = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
                     1\r\na\r\n0a;x=\"y\"\r\n0\r\n\r\n0\r\n\r\n\r\n0\r\nTrailer: 1\r\n\r\n";
     let pieces: Vec<_> = response.split_inclusive(|_| true).collect();
-    let server = Scripted::start(counted.cgroup(), "127.0.0.1:0", Then::Keep, &pieces);
+    let server = Scripted::pieces(counted.cgroup(), Then::Keep, &pieces);
     let mut wire = Wire::connect(server.address());
     for _ in 0..3 {
         wire.get("/", "");
@@ -175,7 +177,7 @@ fn informational() -> Verdict {
     let informational = "HTTP/1.1 100 Continue\r\n\r\n";
     let early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     let pieces = [informational, early, SIZED];
-    let server = Scripted::start(counted.cgroup(), "127.0.0.1:0", Then::Keep, &pieces);
+    let server = Scripted::pieces(counted.cgroup(), Then::Keep, &pieces);
     let mut wire = Wire::connect(server.address());
     for _ in 0..3 {
         wire.get("/", "");
@@ -189,7 +191,7 @@ fn informational() -> Verdict {
 fn close_delimited() -> Verdict {
     let counted = Counted::new()?;
     let pieces = ["HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n", "\r\nmore"];
-    let server = Scripted::start(counted.cgroup(), "127.0.0.1:0", Then::Close, &pieces);
+    let server = Scripted::pieces(counted.cgroup(), Then::Close, &pieces);
     for _ in 0..3 {
         let mut wire = Wire::connect(server.address());
         wire.get("/", "");

@@ -9,13 +9,15 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use ebb_agent::Rules;
-use ebb_fixtures::{Process, Wire};
+use ebb_fixtures::{
+    Process, Wire,
+    server::{Scripted, Then},
+};
 
 use super::{Check, shapes::as_the_server_says};
 use crate::{
     Verdict,
     counted::{Count, Counted},
-    scripted::{Scripted, Then},
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -120,10 +122,9 @@ fn from_inside() -> Verdict {
 
 fn from_inside_by_port() -> Verdict {
     let server = |counted: &Counted, port: u16| {
-        let address = format!("127.0.0.1:{port}");
-        Scripted::start(
+        Scripted::at(
             counted.cgroup(),
-            &address,
+            (Ipv4Addr::LOCALHOST, port).into(),
             Then::Close,
             &["HTTP/1.1 200 OK\r\n\r\n"],
         )

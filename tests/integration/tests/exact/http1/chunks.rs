@@ -1,7 +1,7 @@
 //! Chunked bodies, in both directions, in the smallest possible pieces.
 
 use ebb_fixtures::client::curl;
-use ebb_fixtures::server::{Reply, Sample, Script, Scripted, Service};
+use ebb_fixtures::server::{Reply, Sample, Script, Scripted, Service, Then};
 use ebb_fixtures::watch::Ends;
 use ebb_fixtures::{Case, Need, Wire};
 
@@ -69,7 +69,7 @@ fn one_write() {
         many_chunks()
     );
     let totals = watched(
-        |cgroup| Scripted::start(cgroup, &reply, false),
+        |cgroup| Scripted::start(cgroup, &reply, Then::Keep),
         |server, _| {
             let url = format!("http://{}/", server.address());
             let fetched = curl(&[], &[&url, &url]);

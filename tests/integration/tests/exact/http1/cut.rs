@@ -1,6 +1,6 @@
 //! Connections that end in the middle of a message.
 
-use ebb_fixtures::server::{Nginx, Sample, Script, Scripted, Service, Setup};
+use ebb_fixtures::server::{Nginx, Sample, Script, Scripted, Service, Setup, Then};
 use ebb_fixtures::watch::Ends;
 use ebb_fixtures::{Case, Need, Wire};
 
@@ -182,7 +182,7 @@ fn timed_out() {
 fn cut_short() {
     let reply = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort";
     let totals = watched(
-        |cgroup| Scripted::start(cgroup, reply, true),
+        |cgroup| Scripted::start(cgroup, reply, Then::Close),
         |server, _| {
             let mut wire = Wire::connect(server.address());
             wire.get("/", "");

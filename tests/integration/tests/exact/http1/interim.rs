@@ -1,7 +1,7 @@
 //! Interim responses: 100 and 103.
 
 use ebb_fixtures::client::{Client, curl};
-use ebb_fixtures::server::{Sample, Script, Scripted, Service};
+use ebb_fixtures::server::{Sample, Script, Scripted, Service, Then};
 use ebb_fixtures::watch::Ends;
 use ebb_fixtures::{Case, Need, Wire};
 
@@ -68,7 +68,7 @@ fn one_packet() {
                  HTTP/1.1 100 Continue\r\n\r\n\
                  HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let totals = watched(
-        |cgroup| Scripted::start(cgroup, reply, false),
+        |cgroup| Scripted::start(cgroup, reply, Then::Keep),
         |server, _| {
             let url = format!("http://{}/", server.address());
             let fetched = curl(&[], &[&url, &url]);
@@ -82,7 +82,7 @@ fn one_packet() {
 fn refused() {
     let reply = "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n";
     let totals = watched(
-        |cgroup| Scripted::start(cgroup, reply, false),
+        |cgroup| Scripted::start(cgroup, reply, Then::Keep),
         |server, watch| {
             let mut wire = Wire::connect(server.address());
             wire.send(

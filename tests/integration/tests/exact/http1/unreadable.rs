@@ -1,6 +1,6 @@
 //! Bytes that are not HTTP: one request in flight for as long as the connection lives, reported as opaque.
 
-use ebb_fixtures::server::{Files, Sample, Scripted};
+use ebb_fixtures::server::{Files, Reply, Sample, Scripted};
 use ebb_fixtures::watch::{Ends, Totals};
 use ebb_fixtures::{Case, Need, Wire};
 
@@ -55,7 +55,7 @@ fn speaks_first() {
 /// A connection on which `talk` goes on: opaque while it is open, and ended when it closes.
 #[track_caller]
 fn talk(greeting: &str, reply: &str, talk: impl Fn(&mut Wire)) -> Totals {
-    let replies = [ebb_fixtures::server::Reply::new(reply)];
+    let replies = [Reply::new(reply)];
     watched(
         |cgroup| Scripted::replies(cgroup, greeting, &replies),
         |server, watch| {

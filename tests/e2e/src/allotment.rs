@@ -2,6 +2,7 @@
 //! the record.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use ebb_contract::allotments::{Allotment, LABEL, PORTS, name};
 use serde_json::json;
@@ -9,14 +10,16 @@ use serde_json::json;
 use super::api::path;
 use super::{Api, SYSTEM};
 
-/// Returns a free port of the range that the autoscaler allots.
+/// Returns a free port of the range that the autoscaler allots, another one for each call: an activator binds its port later.
 ///
 /// # Panics
 /// If there is none.
 pub(super) fn allotted_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     // Concurrent test runs begin at different ports.
     let begin = PORTS.start() + (std::process::id() % 9_000) as u16;
-    (begin..=*PORTS.end())
+    std::iter::repeat_with(|| begin + NEXT.fetch_add(1, Ordering::Relaxed))
+        .take_while(|port| PORTS.contains(port))
         .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
         .expect("a free port")
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: the cost of the counter, measured on this machine.
 //!
-//! Builds the programs that take part in the release profile, as they are shipped, and then executes `ebb-bench` of the tests'
-//! package, which measures. So xtask needs few dependencies, and a Ctrl-C reaches the program that has to clean up.
+//! Builds the programs that take part in the release profile, as they are shipped, and then executes `ebb-bench`
+//! (`tests/bench`), which measures. So xtask needs few dependencies, and a Ctrl-C reaches the program that has to clean up.
 
 use std::{convert::Infallible, ffi::OsString, os::unix::process::CommandExt as _, time::Instant};
 
@@ -9,12 +9,12 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     build,
-    cargo::{TESTS_PACKAGE, Workspace},
+    cargo::{FIXTURES_PACKAGE, Workspace},
     root::Root,
     say, setup,
 };
 
-/// The program that measures.
+/// The program that measures, and its package.
 const BENCH: &str = "ebb-bench";
 
 /// Measure the cost of the counter: `bench kernel`, `bench overhead`, `bench door` (each with
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<Infallible> {
     let workspace = Workspace::find()?;
     say::begin("building ebb and the program that measures");
     let start = Instant::now();
-    let programs = build::programs(&workspace, &["ebb", TESTS_PACKAGE], |cargo| {
+    let programs = build::programs(&workspace, &["ebb", FIXTURES_PACKAGE, BENCH], |cargo| {
         cargo.arg("--no-default-features");
         for program in ["ebb", "ebb-sample", "ebb-test-door", BENCH] {
             cargo.args(["--bin", program]);

@@ -14,10 +14,10 @@ use crate::exec;
 /// The package of the kernel programs. They cannot be built for the host: only the agent's build script builds them.
 pub(crate) const KERNEL_PACKAGE: &str = "ebb-ebpf";
 
-/// The package of the integration tests and of the programs that they need.
-pub(crate) const TESTS_PACKAGE: &str = "ebb-tests";
+/// The package of the programs that tests, measurements and the demonstration start, such as the sample server.
+pub(crate) const FIXTURES_PACKAGE: &str = "ebb-fixtures";
 
-/// Its test program with all tests that need root, a kernel and other programs.
+/// The test program with all tests that need root, a kernel and other programs.
 pub(crate) const INTEGRATION: &str = "integration";
 
 /// The tests of the programs in a cluster; their requirements are those of the integration tests.

@@ -1,17 +1,20 @@
 //! `cargo xtask screenshots`: takes the pictures of the live page in the README.
 //!
-//! Builds the programs, and then executes `ebb-screenshots` of the tests' package, which has a fixture with a browser.
+//! Builds the programs, and then executes `ebb-screenshots` of the end-to-end tests.
 
 use std::{convert::Infallible, os::unix::process::CommandExt as _, time::Instant};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cargo::{TESTS_PACKAGE, Workspace},
+    cargo::{FIXTURES_PACKAGE, Workspace},
     exec,
     root::Root,
     say, setup,
 };
+
+/// The package of the program that takes the pictures.
+const PACKAGE: &str = "ebb-e2e";
 
 /// The program that takes the pictures.
 const PROGRAM: &str = "ebb-screenshots";
@@ -22,9 +25,13 @@ pub(crate) fn run() -> Result<Infallible> {
     let workspace = Workspace::find()?;
     say::begin("building ebb and what takes the pictures");
     let start = Instant::now();
-    let mut cargo = workspace.cargo(["build", "--package", "ebb", "--package", TESTS_PACKAGE]);
-    for program in ["ebb", "ebb-sample", PROGRAM] {
-        cargo.args(["--bin", program]);
+    let mut cargo = workspace.cargo(["build"]);
+    for (package, program) in [
+        ("ebb", "ebb"),
+        (FIXTURES_PACKAGE, "ebb-sample"),
+        (PACKAGE, PROGRAM),
+    ] {
+        cargo.args(["--package", package, "--bin", program]);
     }
     exec::run(&mut cargo)?;
     say::done("built", start.elapsed());

@@ -74,6 +74,8 @@ impl Counter {
         for kept in kept {
             let pod = PodId(kept.slot);
             match kept.cgroup() {
+                // The kernel releases the links of a removed cgroup some time later. Such a cgroup may still be adopted. No
+                // pod has it, so its counting stops after the first complete list of pods.
                 Some(cgroup) => {
                     found.exchanged += self.adopt(pod, cgroup, kept)?;
                     found.adopted += 1;

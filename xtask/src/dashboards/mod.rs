@@ -1,7 +1,7 @@
 //! `cargo xtask manifests`: Grafana's dashboards, generated from the few properties in which their panels differ.
 //!
 //! A dashboard as Grafana exports it is mostly repetition, and cannot be reviewed. Here a panel is its title, its queries and
-//! its place. `ebb-tests` runs every query against a real Prometheus, and checks the files against Grafana's own types.
+//! its place. `ebb-e2e` runs every query against a real Prometheus, and checks the files against Grafana's own types.
 
 mod overview;
 mod panel;

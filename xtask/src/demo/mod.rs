@@ -21,7 +21,7 @@ use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cargo::{TESTS_PACKAGE, Workspace},
+    cargo::{FIXTURES_PACKAGE, Workspace},
     exec,
     root::Root,
     say, setup,
@@ -77,7 +77,7 @@ fn build(workspace: &Workspace) -> Result<()> {
         "--package",
         "ebb",
         "--package",
-        TESTS_PACKAGE,
+        FIXTURES_PACKAGE,
     ]))?;
     say::done("built", start.elapsed());
     Ok(())

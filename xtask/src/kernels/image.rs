@@ -13,19 +13,23 @@ use anyhow::{Context as _, Result, bail};
 use cpio::newc;
 
 use super::debian::Kernel;
-use crate::{cargo::Workspace, exec};
+use crate::{
+    cargo::{FIXTURES_PACKAGE, Workspace},
+    exec,
+};
 
-/// The programs and their paths in the machine: the kernel starts `/init`, which starts the others.
-const PROGRAMS: [(&str, &str); 2] = [
-    ("ebb-kernel-check", "/init"),
-    ("ebb-sample", "/bin/ebb-sample"),
+/// The packages of the programs, their names, and their paths in the machine: the kernel starts `/init`, which starts the
+/// others.
+pub(super) const PROGRAMS: [(&str, &str, &str); 3] = [
+    ("ebb-kernel-check", "ebb-kernel-check", "/init"),
+    (FIXTURES_PACKAGE, "ebb-sample", "/bin/ebb-sample"),
+    (
+        FIXTURES_PACKAGE,
+        "ebb-test-scripted",
+        "/bin/ebb-test-scripted",
+    ),
 ];
 pub(super) const PROGRAM_FOLDER: &str = "/bin";
-
-/// Returns the names of the programs to build.
-pub(super) fn programs() -> impl Iterator<Item = &'static str> {
-    PROGRAMS.into_iter().map(|(name, _)| name)
-}
 
 /// The folder in which `/init` finds the modules to load.
 const MODULE_FOLDER: &str = "/modules";
@@ -39,7 +43,7 @@ const PLAIN: u32 = 0o100_644;
 pub(super) fn initramfs(workspace: &Workspace, kernel: &Kernel, folder: &Path) -> Result<PathBuf> {
     let mut files = Vec::new();
     let mut libraries = BTreeSet::new();
-    for (name, to) in PROGRAMS {
+    for (_, name, to) in PROGRAMS {
         files.push((
             to.to_owned(),
             stripped(&workspace.bin_dir().join(name), folder)?,

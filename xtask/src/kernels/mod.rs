@@ -1,7 +1,7 @@
 //! `cargo xtask kernels`: checks the counter on older and newer kernels than this machine's.
 //!
 //! Debian's own kernels boot on an emulated machine, with a first process that loads the real programs and checks their counts
-//! (`ebb-kernel-check` of the tests' package). This needs no root, no KVM and no package but the emulator. A kernel that
+//! (`tests/kernel-check`). This needs no root, no KVM and no package but the emulator. A kernel that
 //! cannot be fetched is reported and counted as skipped; a kernel whose checks do not end has failed.
 
 mod apt;
@@ -15,10 +15,7 @@ use std::{fs, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 
-use crate::{
-    cargo::{TESTS_PACKAGE, Workspace},
-    exec, say, setup,
-};
+use crate::{cargo::Workspace, exec, say, setup};
 
 pub(crate) use self::{
     apt::KEYRING,
@@ -54,9 +51,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     setup::kernel_tools()?;
     let workspace = Workspace::find()?;
     say::begin("building the checks");
-    let mut cargo = workspace.cargo(["build", "--package", TESTS_PACKAGE, "--no-default-features"]);
-    for name in image::programs() {
-        cargo.args(["--bin", name]);
+    let mut cargo = workspace.cargo(["build"]);
+    for (package, name, _) in image::PROGRAMS {
+        cargo.args(["--package", package, "--bin", name]);
     }
     exec::run(&mut cargo)?;
 

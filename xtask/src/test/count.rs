@@ -3,9 +3,9 @@
 //! libtest, rustdoc and libtest-mimic print the same lines, and cargo has no stable machine-readable form of them. Bias: a
 //! runner that dies without a result counts as a failed test, see [`Counts::settle`].
 
-use std::ops::AddAssign;
+use std::{ops::AddAssign, time::Duration};
 
-/// Number of tests by outcome, and the reasons of those that were skipped.
+/// Number of tests by outcome, the reasons of those that were skipped, and the time of groups of tests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) passed: u64,
@@ -15,6 +15,29 @@ pub(super) struct Counts {
     pub(super) reasons: Vec<String>,
     /// The names of the tests that failed.
     pub(super) failures: Vec<String>,
+    /// Only of runners that print them.
+    pub(super) groups: Vec<Group>,
+}
+
+/// The tests of one runner whose names have the same first part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) name: String,
+    pub(super) tests: u64,
+    pub(super) took: Duration,
+}
+
+impl Group {
+    /// Parses a line of a runner, `group NAME: N tests in S s` (`tests/fixtures/src/groups.rs`).
+    fn parse(line: &str) -> Option<Self> {
+        let (name, rest) = line.strip_prefix("group ")?.split_once(": ")?;
+        let (tests, seconds) = rest.strip_suffix(" s")?.split_once(" tests in ")?;
+        Some(Self {
+            name: name.to_owned(),
+            tests: tests.parse().ok()?,
+            took: Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?,
+        })
+    }
 }
 
 impl Counts {
@@ -36,8 +59,13 @@ impl Counts {
         }
     }
 
-    /// Counts one line of a runner's output.
-    pub(super) fn read(&mut self, line: &str) {
+    /// Counts one line of a runner's output. Returns whether the line is for people too: the times of groups are in the
+    /// summary, together with those of other runners.
+    pub(super) fn read(&mut self, line: &str) -> bool {
+        if let Some(group) = Group::parse(line) {
+            self.groups.push(group);
+            return false;
+        }
         if let Some(result) = line.strip_prefix("test result: ") {
             for (number, what) in result
                 .split([';', '.'])
@@ -69,6 +97,7 @@ impl Counts {
                 });
             }
         }
+        true
     }
 
     /// Ends the step: a run that failed has at least one failure, whatever was printed.
@@ -87,6 +116,7 @@ impl AddAssign<&Self> for Counts {
         self.skipped += other.skipped;
         self.reasons.extend_from_slice(&other.reasons);
         self.failures.extend_from_slice(&other.failures);
+        self.groups.extend_from_slice(&other.groups);
     }
 }
 
@@ -96,7 +126,9 @@ mod tests {
 
     fn counts(output: &str) -> Counts {
         let mut counts = Counts::default();
-        output.lines().for_each(|line| counts.read(line));
+        for line in output.lines() {
+            counts.read(line);
+        }
         counts
     }
 
@@ -122,6 +154,19 @@ mod tests {
             ["watch::nginx_exact: nginx is not installed", "a::b"]
         );
         assert_eq!(counts.failures, ["src/lib.rs - f (line 3)"]);
+    }
+
+    #[test]
+    fn times_of_groups_are_collected_and_not_shown_twice() {
+        let mut counts = Counts::default();
+        assert!(counts.read("test zero::race ... ok"));
+        assert!(!counts.read("group zero: 14 tests in 312.4 s"));
+        assert!(counts.read("group of three: unlike the others"));
+        let [zero] = &counts.groups[..] else {
+            panic!("{counts:?}");
+        };
+        assert_eq!((&*zero.name, zero.tests), ("zero", 14));
+        assert_eq!(zero.took, Duration::from_millis(312_400));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: all checks of this checkout, in one command.
 //!
 //! A step that fails does not stop those after it. A step that cannot run on this machine counts as skipped, with its
-//! reason. The last line is the verdict alone: `N passed, N failed, N skipped`, summed over all test runners; a check
+//! reason. The ten slowest groups of tests are listed: a group has the same first part in its names, or is a step without such
+//! tests. The last line is the verdict alone: `N passed, N failed, N skipped`, summed over all test runners; a check
 //! without tests of its own (formatting, lints) counts as one.
 
 mod count;

@@ -1,6 +1,7 @@
 //! The summary of a test run.
 
 use std::{
+    cmp::Reverse,
     fmt,
     time::{Duration, Instant},
 };
@@ -9,6 +10,9 @@ use anyhow::Result;
 
 use super::count::Counts;
 use crate::{say, table::table};
+
+/// How many of the slowest groups of tests are listed.
+const SLOWEST: usize = 10;
 
 /// The result of one step.
 struct Line {
@@ -52,6 +56,24 @@ impl Report {
         self.total().failed == 0
     }
 
+    /// The slowest groups of tests with their times, the slowest first. A step without groups is one group.
+    fn slowest(&self) -> Vec<(Duration, String)> {
+        let groups = self.lines.iter().flat_map(|Line { name, took, counts }| {
+            let groups = counts.groups.iter().map(|group| {
+                let (what, tests) = (&group.name, group.tests);
+                let plural = if tests == 1 { "" } else { "s" };
+                (group.took, format!("{name}: {what} ({tests} test{plural})"))
+            });
+            let whole = (*took, (*name).to_owned());
+            let whole = counts.groups.is_empty().then_some(whole);
+            groups.chain(whole).collect::<Vec<_>>()
+        });
+        let mut groups: Vec<_> = groups.collect();
+        groups.sort_by_key(|(took, _)| Reverse(*took));
+        groups.truncate(SLOWEST);
+        groups
+    }
+
     fn total(&self) -> Counts {
         let mut total = Counts::default();
         self.lines.iter().for_each(|line| total += &line.counts);
@@ -81,6 +103,10 @@ impl fmt::Display for Report {
         let total = self.total();
         list(f, "failed", &total.failures)?;
         list(f, "skipped", &total.reasons)?;
+        writeln!(f, "the ten slowest groups:")?;
+        for (took, what) in self.slowest() {
+            writeln!(f, "{:>5.0} s  {what}", took.as_secs_f64())?;
+        }
         write!(
             f,
             "{} passed, {} failed, {} skipped",
@@ -111,6 +137,42 @@ fn list(f: &mut fmt::Formatter<'_>, title: &str, lines: &[String]) -> fmt::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test::count::Group;
+
+    #[test]
+    fn the_slowest_groups_of_all_steps_are_listed() {
+        let group = |name: &str, tests, seconds| Group {
+            name: name.to_owned(),
+            tests,
+            took: Duration::from_secs(seconds),
+        };
+        let mut report = Report::default();
+        report.add("lints", || Ok(Counts::one(true)));
+        report.add("end-to-end tests", || {
+            let groups = (1..=9).map(|n| group(&format!("g{n}"), n, n)).collect();
+            Ok(Counts {
+                groups,
+                ..Counts::one(true)
+            })
+        });
+        report.add("integration tests", || {
+            Ok(Counts {
+                groups: vec![group("exact", 40, 312)],
+                ..Counts::one(true)
+            })
+        });
+        let text = report.to_string();
+        let listed: Vec<_> = text
+            .lines()
+            .skip_while(|line| *line != "the ten slowest groups:")
+            .skip(1)
+            .take(SLOWEST)
+            .collect();
+        assert_eq!(listed[0], "  312 s  integration tests: exact (40 tests)");
+        assert_eq!(listed[1], "    9 s  end-to-end tests: g9 (9 tests)");
+        assert_eq!(listed[9], "    1 s  end-to-end tests: g1 (1 test)");
+        assert!(!text.contains(" s  lints"), "{text}");
+    }
 
     #[test]
     fn the_last_line_is_the_sum_alone() {

@@ -184,7 +184,7 @@ fn as_root(
                     cargo.env(format!("CARGO_TARGET_{host}_RUNNER"), runner);
                 }
             }
-            // The harness skips what it cannot do, with its reason.
+            // The test runner skips what it cannot do, with its reason.
             Err(error) => say::note(&format!("{error:#}")),
         }
     }
@@ -208,8 +208,9 @@ fn tests(command: &mut Command) -> Result<Counts> {
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line.context("cannot read what the tests print")?;
         let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        counts.read(&line);
+        if counts.read(&line) {
+            println!("{line}");
+        }
     }
     let status = child.wait().context("cannot wait for the tests")?;
     Ok(counts.settle(status.success()))

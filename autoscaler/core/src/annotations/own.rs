@@ -1,6 +1,6 @@
 //! The values of Ebb's own keys.
 
-use crate::{problem::Fault, value};
+use crate::problem::Fault;
 
 /// Whether decisions are applied: `ebb.dev/mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,14 +29,12 @@ const MOST_HARD_LIMIT: u32 = 1000;
 
 /// Parses the hard limit of concurrent requests on one pod: 0 for no limit, at most 1000.
 pub(super) fn hard_limit(text: &str) -> Result<u32, Fault> {
-    let number = value::integer(text, "a whole number from 0 to 1000, 0 for no limit")?;
-    u32::try_from(number)
+    text.parse()
         .ok()
         .filter(|&limit| limit <= MOST_HARD_LIMIT)
-        .ok_or_else(|| Fault::OutOfRange {
+        .ok_or_else(|| Fault::Invalid {
             value: text.to_owned(),
-            low: "0".to_owned(),
-            high: MOST_HARD_LIMIT.to_string(),
+            allowed: "a whole number from 0 to 1000, 0 for no limit",
         })
 }
 

@@ -1,0 +1,138 @@
+//! `cargo xtask bench overhead`: the effect on clients of the counter, and of Knative's sidecar if one is given.
+//!
+//! One server gets the same load bare, counted, and behind the sidecar, in turn and in a different order each time, so that
+//! disturbances on the machine affect all of them. Bias: towards too large a cost, because the client shares the processors
+//! with the server, and no idle processor can hide the cost. The CPU time per request is reported too; other programs on
+//! the machine disturb it much less.
+
+mod cpu;
+mod print;
+pub(super) mod queue_proxy;
+mod turns;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::{counted::Counted, load, program, site::Site};
+use queue_proxy::QueueProxy;
+use turns::{Figures, Outcome, Turns};
+
+/// The default interval of `ebb watch`: it wakes up once a second, as an agent does.
+const INTERVAL: &str = "1s";
+
+/// Seconds of load before each measured load. The effects of a previous pause, or of Ebb's start, are over by then.
+const WARM_UP: u32 = 1;
+
+/// Throughput and latency of a server bare, counted, and behind a queue-proxy
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Turns of all, whose median is the result
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pairs: u32,
+    /// Seconds of each load
+    #[arg(long, value_name = "S", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Knative's queue-proxy, as the third variant
+    #[arg(long, value_name = "FILE")]
+    queue_proxy: Option<PathBuf>,
+    /// The `ebb` to measure, instead of the one built next to this program
+    #[arg(long, value_name = "FILE")]
+    ebb: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The server's work for a request, and the largest accepted loss.
+struct Work {
+    name: &'static str,
+    path: &'static str,
+    server: fn(&Site) -> std::net::SocketAddr,
+    /// Least throughput when counted, as a share of bare.
+    throughput: f64,
+    /// Largest 99th percentile of the latency when counted, in units of bare.
+    p99: Option<f64>,
+}
+
+/// The design's aim for the first is 0.96.
+const WORKS: [Work; 2] = [
+    Work {
+        name: "nginx, 600 bytes",
+        path: "/small",
+        server: |site| site.nginx().address(),
+        throughput: 0.93,
+        p99: Some(1.10),
+    },
+    Work {
+        name: "1 ms of CPU",
+        path: "/?burn=1",
+        server: |site| site.sample().address(),
+        throughput: 0.995,
+        // With two dozen requests queued, the latency is the queue's.
+        p99: None,
+    },
+];
+
+/// All measurements, one entry for each kind of work.
+#[derive(Debug, Serialize)]
+struct Results(Vec<Figures>);
+
+/// Measures and prints. Returns whether all bounds are kept.
+///
+/// # Errors
+/// If something that the measurement needs is missing, or it was interrupted.
+///
+/// # Panics
+/// If a server or client cannot be started.
+pub(super) fn run(options: &Options) -> Result<bool> {
+    let ebb = match &options.ebb {
+        Some(path) => path.clone(),
+        None => program::ours("ebb")?,
+    };
+    let site = Site::new();
+    let mut results = Results(Vec::new());
+    for work in &WORKS {
+        let server = (work.server)(&site);
+        let proxy = options
+            .queue_proxy
+            .as_ref()
+            .map(|program| QueueProxy::start(program, server))
+            .transpose()
+            .context("--queue-proxy")?;
+        let mut cgroups = vec![site.cgroup()];
+        cgroups.extend(proxy.as_ref().map(QueueProxy::cgroup));
+        let load = |to| {
+            load::wrk(to, work.path, None, WARM_UP)?;
+            let before = cpu::spent(&cgroups)?;
+            let report = load::wrk(to, work.path, None, options.seconds)?;
+            Ok(Outcome {
+                rate: report.rate,
+                p99: report.p99,
+                cpu: (cpu::spent(&cgroups)? - before).as_secs_f64() * 1e6 / report.requests,
+            })
+        };
+        let bare = || load(server);
+        let counted = || {
+            let watch = Counted::start(&ebb, site.cgroup(), INTERVAL);
+            let outcome = load(server)?;
+            watch.end();
+            Ok(outcome)
+        };
+        let behind = proxy.as_ref().map(|proxy| || load(proxy.address()));
+
+        let mut turns = Turns::default();
+        for pair in 0..options.pairs {
+            eprintln!("  {}: {} of {}", work.name, pair + 1, options.pairs);
+            turns.take(pair, bare, counted, behind)?;
+        }
+        results.0.push(turns.figures(work));
+    }
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&results)?);
+    } else {
+        print::print(&results);
+    }
+    Ok(results.0.iter().all(Figures::is_good))
+}

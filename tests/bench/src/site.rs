@@ -1,0 +1,44 @@
+//! A pod's servers, in their own cgroup.
+
+use std::path::Path;
+
+use ebb_fixtures::{
+    TestCgroup,
+    server::{Nginx, Sample},
+};
+
+use super::nginx;
+
+/// nginx and `ebb-sample` in their cgroup.
+#[derive(Debug)]
+pub(super) struct Site {
+    // The fields are dropped in this order.
+    nginx: Nginx,
+    sample: Sample,
+    cgroup: TestCgroup,
+}
+
+impl Site {
+    /// # Panics
+    /// If a server does not start.
+    pub(super) fn new() -> Self {
+        let cgroup = TestCgroup::new();
+        Self {
+            nginx: nginx::start(&cgroup),
+            sample: Sample::start(&cgroup),
+            cgroup,
+        }
+    }
+
+    pub(super) fn nginx(&self) -> &Nginx {
+        &self.nginx
+    }
+
+    pub(super) fn sample(&self) -> &Sample {
+        &self.sample
+    }
+
+    pub(super) fn cgroup(&self) -> &Path {
+        self.cgroup.path()
+    }
+}

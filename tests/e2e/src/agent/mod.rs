@@ -1,0 +1,240 @@
+//! The agents of a cluster's nodes: `ebb-agent`, or a stand-in if kernel programs cannot be loaded.
+
+mod real;
+mod stand_in;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ebb_fixtures::{Need, Process, Signal, Wire, program};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use self::real::Real;
+use self::stand_in::StandIn;
+use super::api::{Api, path};
+use super::kubelet::Kubelet;
+use super::report::trust;
+use super::{Autoscaler, Cluster, SYSTEM, runtime};
+
+/// The agent of one node.
+pub struct Agent {
+    node: String,
+    /// Starts the agent, at the first start and at each restart.
+    begin: Begin,
+    kind: Mutex<Option<Kind>>,
+}
+
+enum Begin {
+    Real(Real),
+    StandIn(Box<dyn Fn() -> JoinHandle<()> + Send + Sync>),
+}
+
+enum Kind {
+    Real(Process),
+    StandIn(JoinHandle<()>),
+}
+
+/// Whether this machine can run `ebb-agent`.
+///
+/// # Errors
+/// Why a stand-in is used.
+pub fn is_real() -> Result<(), String> {
+    if std::env::var("EBB_TEST_AGENT").as_deref() == Ok("stand-in") {
+        return Err("EBB_TEST_AGENT=stand-in".to_owned());
+    }
+    if !program("ebb-agent").exists() {
+        return Err("ebb-agent is not built".to_owned());
+    }
+    Need::Kernel.check()
+}
+
+/// Creates the agent's pod on a node and returns a token bound to the pod.
+///
+/// # Panics
+/// If the API server refuses the request.
+#[must_use]
+pub fn agent_token(api: &Api, node: &str) -> String {
+    let name = format!("ebb-agent-{node}");
+    let at = path("v1", "Pod", SYSTEM, &name);
+    let pod = api.get(&at).unwrap_or_else(|_| {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": SYSTEM},
+            "spec": {"nodeName": node, "serviceAccountName": "ebb-agent", "containers": [{"name": "agent", "image": "ebb"}]},
+        });
+        api.create(&path("v1", "Pod", SYSTEM, ""), &pod).unwrap_or_else(|refused| panic!("{name}: {refused:?}"))
+    });
+    api.token(
+        SYSTEM,
+        "ebb-agent",
+        Some(ebb_contract::AUDIENCE),
+        Some(&pod),
+    )
+}
+
+impl Agent {
+    /// Starts the agent of a node. It reports to all these replicas.
+    ///
+    /// # Panics
+    /// If the program cannot be started.
+    #[must_use]
+    pub fn start(
+        cluster: &Cluster,
+        kubelet: &Kubelet,
+        node: &str,
+        replicas: &[&Autoscaler],
+    ) -> Self {
+        if is_real().is_ok() {
+            return Self::start_by(&[], cluster, kubelet, node, replicas);
+        }
+        let token = agent_token(cluster.api(), node);
+        let addresses: Vec<_> = replicas.iter().map(|replica| replica.reports()).collect();
+        let trust = trust(cluster.api());
+        let pods = Arc::new(kubelet.watcher());
+        let name = node.to_owned();
+        let begin = Begin::StandIn(Box::new(move || {
+            let (node, token) = (name.clone(), token.clone());
+            let stand_in = StandIn::new(node, token, Arc::clone(&trust), addresses.clone());
+            let pods = Arc::clone(&pods);
+            runtime().spawn(stand_in.run(move || pods()))
+        }));
+        Self::new(node, begin)
+    }
+
+    /// Starts `ebb-agent` through a wrapper program, given with its arguments; the agent's command line follows them.
+    ///
+    /// # Panics
+    /// If the program cannot be started.
+    #[must_use]
+    pub fn start_by(
+        wrapper: &[&str],
+        cluster: &Cluster,
+        kubelet: &Kubelet,
+        node: &str,
+        replicas: &[&Autoscaler],
+    ) -> Self {
+        let mut urls: Vec<_> = replicas.iter().map(|replica| replica.url()).collect();
+        // One URL reaches all replicas that share a name.
+        urls.dedup();
+        let cgroups = kubelet.cgroup_root();
+        let real = Real::new(wrapper, cluster, &cgroups, node, &urls);
+        Self::new(node, Begin::Real(real))
+    }
+
+    fn new(node: &str, begin: Begin) -> Self {
+        let this = Self {
+            node: node.to_owned(),
+            begin,
+            kind: Mutex::default(),
+        };
+        this.restart();
+        this
+    }
+
+    /// The agent's node.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Pauses the agent; all its state stays, as on a node that is cut off from the network.
+    pub fn silence(&self) {
+        match &*self.kind() {
+            Some(Kind::Real(process)) => process.signal(Signal::SIGSTOP),
+            Some(Kind::StandIn(task)) => task.abort(),
+            None => {}
+        }
+    }
+
+    /// Kills the agent, as `kill -9` would, and starts it again.
+    ///
+    /// # Panics
+    /// If the program cannot be started.
+    pub fn restart(&self) {
+        self.kill();
+        let kind = match &self.begin {
+            Begin::Real(real) => Kind::Real(real.start()),
+            Begin::StandIn(start) => Kind::StandIn(start()),
+        };
+        *self.kind() = Some(kind);
+    }
+
+    /// Kills the agent, as `kill -9` would.
+    pub fn kill(&self) {
+        match self.kind().take() {
+            Some(Kind::StandIn(task)) => task.abort(),
+            // Dropping the process kills it and waits for it.
+            Some(Kind::Real(_)) | None => {}
+        }
+    }
+
+    /// Status and body of a path on the status port; `None` if the agent does not answer, and for a stand-in.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let Begin::Real(real) = &self.begin else {
+            return None;
+        };
+        let address = real.status();
+        std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+        let mut wire = Wire::connect(address);
+        wire.get(path, "Connection: close\r\n");
+        let (status, body) = wire.response_with_body();
+        Some((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    /// The status port; `None` for a stand-in.
+    #[must_use]
+    pub fn status(&self) -> Option<std::net::SocketAddr> {
+        match &self.begin {
+            Begin::Real(real) => Some(real.status()),
+            Begin::StandIn(_) => None,
+        }
+    }
+
+    /// The folder of the agent's BPF pins; `None` for a stand-in, and without a bpffs.
+    #[must_use]
+    pub fn pins(&self) -> Option<&std::path::Path> {
+        match &self.begin {
+            Begin::Real(real) => real.pins(),
+            Begin::StandIn(_) => None,
+        }
+    }
+
+    /// Resumes the agent after [`Self::silence`].
+    pub fn wake(&self) {
+        if let Some(Kind::Real(process)) = &*self.kind() {
+            process.signal(Signal::SIGCONT);
+        }
+    }
+
+    /// The agent's process id; `None` for a stand-in.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        match &*self.kind() {
+            Some(Kind::Real(process)) => Some(process.pid()),
+            _ => None,
+        }
+    }
+
+    /// The agent's log so far; empty for a stand-in.
+    #[must_use]
+    pub fn log(&self) -> String {
+        match &self.begin {
+            Begin::Real(real) => real.log(),
+            Begin::StandIn(_) => String::new(),
+        }
+    }
+
+    fn kind(&self) -> MutexGuard<'_, Option<Kind>> {
+        self.kind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("log of the agent of {}:\n{}", self.node, self.log());
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The port record of a Service, written as the leader would write it: for tests of a single activator, which listens by
+//! the record.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use ebb_contract::allotments::{Allotment, LABEL, PORTS, name};
+use serde_json::json;
+
+use super::api::path;
+use super::{Api, SYSTEM};
+
+/// Returns a free port of the range that the autoscaler allots, another one for each call: an activator binds its port later.
+///
+/// # Panics
+/// If there is none.
+pub(super) fn allotted_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Concurrent test runs begin at different ports.
+    let begin = PORTS.start() + (std::process::id() % 9_000) as u16;
+    std::iter::repeat_with(|| begin + NEXT.fetch_add(1, Ordering::Relaxed))
+        .take_while(|port| PORTS.contains(port))
+        .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+        .expect("a free port")
+}
+
+/// Records that the activators serve port `http` of a Service on this port. Creates the namespace.
+///
+/// # Panics
+/// If the API server refuses the request.
+pub(super) fn record_port(api: &Api, namespace: &str, service: &str, port: u16) {
+    for namespace in [SYSTEM, namespace] {
+        api.apply(
+            &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+        );
+    }
+    let allotment = Allotment {
+        service_uid: "u".to_owned(),
+        workload: format!("apps/Deployment/{service}"),
+        ports: [("http".to_owned(), port)].into(),
+        since: 1,
+        ..Allotment::default()
+    };
+    let text = serde_json::to_string(&allotment).expect("JSON");
+    let record = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"namespace": SYSTEM, "name": name(namespace), "labels": {LABEL: "true"}},
+        "data": {service: text},
+    });
+    api.create(&path("v1", "ConfigMap", SYSTEM, ""), &record)
+        .expect("written");
+}

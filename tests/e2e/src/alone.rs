@@ -1,0 +1,66 @@
+//! One activator alone: its API server is a double of its own without controllers, and there is no leader. The test writes
+//! the EndpointSlices, as the leader would.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use ebb_api_double::Double;
+use ebb_fixtures::{Process, free_port, program};
+
+use super::allotment::{allotted_port, record_port};
+use super::{Api, double_without_controllers};
+
+/// A running `ebb-activator`, and its API server.
+pub struct LoneActivator {
+    /// The API server, with all rights.
+    pub api: Api,
+    /// The activator's process.
+    pub process: Process,
+    /// The address of its status port.
+    pub status: SocketAddr,
+    /// The allocated port of Service `web`.
+    pub door: SocketAddr,
+    _double: Double,
+    _folder: tempfile::TempDir,
+}
+
+impl LoneActivator {
+    /// Starts an activator that reports to `autoscaler`, with these further options. A port is allocated to Service `web` of
+    /// this namespace, which has no EndpointSlice yet.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start(namespace: &str, autoscaler: SocketAddr, options: &[&str]) -> Self {
+        let double = double_without_controllers();
+        let api = Api::new(&double.url(), double.admin_token());
+        let folder = tempfile::tempdir().expect("a folder");
+        let kubeconfig = folder.path().join("kubeconfig");
+        fs::write(&kubeconfig, api.kubeconfig()).expect("write");
+        let status = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let door = SocketAddr::from(([127, 0, 0, 1], allotted_port()));
+        let mut command = Command::new(program("ebb-activator"));
+        command
+            .env("KUBECONFIG", &kubeconfig)
+            .env("POD_NAME", "activator-1")
+            .env("POD_IP", "127.0.0.1")
+            .args(["--listen", "127.0.0.1"])
+            .args(["--status-address", &status.to_string()])
+            .args(["--probe-address", "127.0.0.1:0"])
+            .args(["--autoscaler", &format!("http://{autoscaler}")])
+            .args(options)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        let process = Process::start(command, None);
+        record_port(&api, namespace, "web", door.port());
+        Self {
+            api,
+            process,
+            status,
+            door,
+            _double: double,
+            _folder: folder,
+        }
+    }
+}

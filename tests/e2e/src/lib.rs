@@ -1,0 +1,350 @@
+//! A cluster of processes for end-to-end tests: an API server, nodes whose pods are processes, and our programs in it.
+//!
+//! There are two back ends behind one interface: a real control plane if its programs are found, otherwise a double in this
+//! process. Every test holds for both. A test that only a real control plane can pass declares so in its needs.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "fixtures are test code: they panic, so that the backtrace stays"
+)]
+
+mod activator;
+pub mod agent;
+mod allotment;
+mod alone;
+pub mod api;
+mod autoscaler;
+pub mod bpffs;
+pub mod cgroup;
+pub mod control_plane;
+mod expired;
+pub mod faults;
+mod follow;
+pub mod hosts;
+pub mod kubelet;
+pub mod manifests;
+mod proxy;
+pub mod report;
+mod scales;
+pub mod simulated;
+pub mod traffic;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use ebb_api_double::Double;
+use ebb_fixtures::{Process, control_plane};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+pub use self::activator::{
+    ACCOUNT, Activator, install as install_activator, token as activator_token,
+};
+pub use self::alone::LoneActivator;
+pub use self::api::Api;
+use self::api::path;
+pub use self::autoscaler::{Autoscaler, Place};
+use self::control_plane::ControlPlane;
+pub use self::faults::{ApiWay, Mode};
+pub use self::kubelet::Kubelet;
+pub use self::proxy::{Endpoints, Proxy};
+pub use self::scales::Scales;
+pub use self::simulated::Simulated;
+pub use self::traffic::Traffic;
+
+/// The namespace of the autoscaler and its agents.
+pub const SYSTEM: &str = "ebb-system";
+/// Limit for anything in a cluster: pods start, a decision is made every two seconds, and the machine may be loaded.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// The runtime that all fixtures share.
+pub(crate) fn runtime() -> &'static Runtime {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    });
+    &RUNTIME
+}
+
+/// Starts a process that lives until it is dropped, in whichever test it was started. The kernel kills a thread's children
+/// with the thread, and the test runner's threads end before the clusters that tests share.
+pub(crate) fn start_process(command: Command) -> Process {
+    type Ask = (Command, mpsc::Sender<Process>);
+    static SPAWNER: LazyLock<Mutex<mpsc::Sender<Ask>>> = LazyLock::new(|| {
+        let (sender, asked) = mpsc::channel::<Ask>();
+        thread::spawn(move || {
+            for (command, answer) in asked {
+                answer.send(Process::start(command, None)).ok();
+            }
+        });
+        Mutex::new(sender)
+    });
+    let (answer, started) = mpsc::channel();
+    let spawner = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
+    spawner
+        .send((command, answer))
+        .expect("the thread that starts processes");
+    started.recv().expect("a process")
+}
+
+/// A port for a server, below the ephemeral ports. Thousands of client connections open while servers start, and one of
+/// them could take an ephemeral port before the server uses it.
+pub(crate) fn server_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 12_000;
+    const PORTS: u16 = 20_000;
+    // Concurrent test runs begin at different ports.
+    let begin = std::process::id().wrapping_mul(97) % u32::from(PORTS);
+    loop {
+        let next = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = FIRST + ((begin + next) % u32::from(PORTS)) as u16;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A double on the fixtures' runtime, at a free port.
+fn double() -> Double {
+    Double::new(runtime().handle(), double_address())
+}
+
+/// Like [`double`], without controllers: for more objects than the double's simple controllers can handle, and for tests that
+/// write what controllers would write.
+fn double_without_controllers() -> Double {
+    Double::without_controllers(runtime().handle(), double_address())
+}
+
+fn double_address() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, server_port()))
+}
+
+/// The kind of API server.
+#[derive(Debug)]
+enum BackEnd {
+    Real(Box<ControlPlane>),
+    Double(Double),
+}
+
+/// An API server with all of our objects, but without our programs.
+pub struct Cluster {
+    back_end: BackEnd,
+    api: Api,
+}
+
+/// The back end of the tests. `EBB_TEST_CLUSTER=double` selects the double even if there is a real control plane.
+#[must_use]
+pub fn back_end() -> &'static str {
+    match (
+        std::env::var("EBB_TEST_CLUSTER").as_deref(),
+        control_plane(),
+    ) {
+        (Ok("double"), _) | (_, None) => "double",
+        _ => "real",
+    }
+}
+
+impl Cluster {
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "it starts servers: not a value to default to"
+    )]
+    pub fn new() -> Self {
+        let back_end = match control_plane().filter(|_| back_end() == "real") {
+            Some(programs) => BackEnd::Real(Box::new(ControlPlane::start(programs))),
+            None => BackEnd::Double(double()),
+        };
+        Self::on(back_end)
+    }
+
+    /// A cluster on the double in any case, for tests that do not examine the API server.
+    #[must_use]
+    pub fn double() -> Self {
+        Self::on(BackEnd::Double(double()))
+    }
+
+    /// A double with these objects and without controllers.
+    ///
+    /// # Panics
+    /// If it cannot be created.
+    #[must_use]
+    pub fn large(objects: impl IntoIterator<Item = Value>) -> Self {
+        let double = double_without_controllers();
+        double.seed(objects);
+        Self::on(BackEnd::Double(double))
+    }
+
+    /// A real cluster whose API server uses this authorization configuration.
+    ///
+    /// # Panics
+    /// If there is no real control plane, or it does not start.
+    #[must_use]
+    pub fn with_authorization(file: &Path) -> Self {
+        let programs = control_plane().expect("it is asked for");
+        let real = ControlPlane::with_authorization(programs, file);
+        Self::on(BackEnd::Real(Box::new(real)))
+    }
+
+    /// The same cluster with another token.
+    #[must_use]
+    pub fn api_with(&self, token: &str) -> Api {
+        match &self.back_end {
+            BackEnd::Real(real) => Api::new(&real.url(), token),
+            BackEnd::Double(double) => Api::new(&double.url(), token),
+        }
+    }
+
+    fn on(back_end: BackEnd) -> Self {
+        let api = match &back_end {
+            BackEnd::Real(real) => Api::new(&real.url(), real.admin_token()),
+            BackEnd::Double(double) => Api::new(&double.url(), double.admin_token()),
+        };
+        let this = Self { back_end, api };
+        this.namespace(SYSTEM);
+        for object in manifests::objects(manifests::RENDERED) {
+            this.api.apply(&object);
+        }
+        if let BackEnd::Real(_) = this.back_end {
+            // A controller aggregates these roles. Until then the autoscaler would be refused and would retry, which takes
+            // seconds.
+            let role = path(
+                "rbac.authorization.k8s.io/v1",
+                "ClusterRole",
+                "",
+                "ebb-autoscaler-scales",
+            );
+            this.api
+                .await_object("the role summed up", SOON, &role, |role| {
+                    role["rules"]
+                        .as_array()
+                        .is_some_and(|rules| rules.len() >= 4)
+                        .then_some(())
+                });
+        }
+        this.api.apply(&json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "somebody", "namespace": SYSTEM},
+        }));
+        this
+    }
+
+    /// The API with the administrator's token.
+    #[must_use]
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// The API with another account's token.
+    #[must_use]
+    pub fn api_as(&self, account: &str) -> Api {
+        self.api_with(&self.api.token(SYSTEM, account, None, None))
+    }
+
+    /// An expired token, otherwise the same as the valid token `good`.
+    ///
+    /// # Panics
+    /// If the API server issues no token.
+    #[must_use]
+    pub fn expired(&self, account: &str, pod: &Value, good: &str) -> String {
+        match &self.back_end {
+            BackEnd::Real(real) => real.expired(good),
+            BackEnd::Double(_) => {
+                let audience = Some(ebb_contract::AUDIENCE);
+                self.api.token_for(0, SYSTEM, account, audience, Some(pod))
+            }
+        }
+    }
+
+    /// The requests of this project's accounts so far, from the audit log.
+    #[must_use]
+    pub fn audit(&self) -> Vec<Value> {
+        match &self.back_end {
+            BackEnd::Real(real) => real.audit(),
+            BackEnd::Double(double) => double.audit(),
+        }
+    }
+
+    /// The API server's URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.back_end {
+            BackEnd::Real(real) => real.url(),
+            BackEnd::Double(double) => double.url(),
+        }
+    }
+
+    /// The double, if the cluster uses it: for behaviour that only the double can produce.
+    #[must_use]
+    pub fn as_double(&self) -> Option<&Double> {
+        match &self.back_end {
+            BackEnd::Double(double) => Some(double),
+            BackEnd::Real(_) => None,
+        }
+    }
+
+    /// Creates a namespace.
+    pub fn namespace(&self, name: &str) {
+        self.api
+            .apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
+    }
+
+    /// Takes the API server down; its data stays.
+    pub fn go_away(&self) {
+        match &self.back_end {
+            BackEnd::Real(real) => real.go_away(),
+            BackEnd::Double(double) => double.go_away(),
+        }
+    }
+
+    /// Brings the API server up again.
+    pub fn come_up(&self) {
+        match &self.back_end {
+            BackEnd::Real(real) => real.come_up(),
+            BackEnd::Double(double) => double.come_up(),
+        }
+    }
+}
+
+/// A Deployment whose pods a [`Kubelet`] runs.
+#[must_use]
+pub fn deployment(namespace: &str, name: &str, replicas: u32, annotations: &Value) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}, "annotations": annotations},
+                "spec": {"containers": [{"name": "app", "image": "ebb-sample", "resources": {"requests": {"cpu": "1m"}}}], "terminationGracePeriodSeconds": 30},
+            },
+        },
+    })
+}
+
+/// Annotations that opt in, and further ones.
+#[must_use]
+pub fn opted_in(more: &[(&str, &str)]) -> Value {
+    let mut annotations = json!({"autoscaling.knative.dev/class": "ebb.dev"});
+    for (key, value) in more {
+        annotations[*key] = (*value).into();
+    }
+    annotations
+}
+
+/// Blocks on a future, on the fixtures' runtime.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    runtime().block_on(future)
+}

@@ -1,0 +1,78 @@
+//! The manifests in `deploy/`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// The single file that users apply.
+pub const RENDERED: &str = "deploy/ebb.yaml";
+
+/// The path of a file of this project.
+#[must_use]
+pub fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(name)
+}
+
+/// A file of this project for a kustomization in `folder`: Kustomize requires a relative path.
+///
+/// # Panics
+/// If one of the two does not exist.
+#[must_use]
+pub fn from(folder: &Path, name: &str) -> String {
+    let folder = folder.canonicalize().expect("a folder");
+    let file = file(name).canonicalize().expect("a file of this project");
+    // The root directory needs no step up.
+    let up = "../".repeat(folder.components().count() - 1);
+    let below = file.strip_prefix("/").expect("an absolute path");
+    format!("{up}{}", below.display())
+}
+
+/// The objects of a manifest of this project.
+///
+/// # Panics
+/// If the manifest cannot be read.
+#[must_use]
+pub fn objects(name: &str) -> Vec<Value> {
+    let path = file(name);
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The objects of a manifest's text.
+///
+/// # Errors
+/// If the text is not YAML.
+pub fn parse(text: &str) -> anyhow::Result<Vec<Value>> {
+    Ok(serde_saphyr::from_multiple(text)?)
+}
+
+/// The arguments of the first container of an installed workload.
+///
+/// # Panics
+/// If there is no such workload.
+#[must_use]
+pub fn arguments(kind: &str, name: &str) -> Vec<String> {
+    arguments_in(RENDERED, kind, name)
+}
+
+/// The arguments of the first container of a workload in another file.
+///
+/// # Panics
+/// If there is no such workload.
+#[must_use]
+pub fn arguments_in(file: &str, kind: &str, name: &str) -> Vec<String> {
+    let objects = objects(file);
+    let workload = objects
+        .iter()
+        .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+        .unwrap_or_else(|| panic!("{file} has no {kind} {name}"));
+    let arguments = &workload["spec"]["template"]["spec"]["containers"][0]["args"];
+    let arguments = arguments.as_array().into_iter().flatten();
+    arguments
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
+}

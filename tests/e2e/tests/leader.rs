@@ -1,0 +1,65 @@
+//! Leader election: only one replica acts.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ebb_e2e::SOON;
+use ebb_fixtures::{Case, Signal, eventually, note};
+
+use crate::world::{FAST, FIVE, NODES, TEN, World};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::beside("leader::killed_under_load", NODES, killed_under_load),
+    Case::beside("leader::ends_in_order", NODES, ends_in_order),
+];
+
+/// Short, because the test waits for it to expire.
+const LEASE: Duration = Duration::from_secs(6);
+
+fn killed_under_load() {
+    let world = World::with(&["first", "second"], &["--lease-duration", "6s"]);
+    let app = world.app("killed", "web", 1, &[FAST, TEN]);
+    let traffic = app.traffic(FIVE);
+    traffic.set(FIVE);
+    let before = app.await_steady(4..=6);
+    let standby = &world.replicas[1];
+    assert!(!standby.is_leading());
+    world.replicas[0].signal(Signal::SIGKILL);
+    let killed = Instant::now();
+    let desired = standby.workload("killed", "web")["desired_replicas"]
+        .as_u64()
+        .unwrap();
+    assert!(
+        desired.abs_diff(before) <= 1,
+        "its windows are warm: {desired} after {before}"
+    );
+    while !standby.is_leading() {
+        assert!(app.replicas() >= before, "scaled down while nobody led");
+        // The last renewal was up to 2/15 of the lease duration ago, and candidates check the lease at the same
+        // interval.
+        assert!(
+            killed.elapsed() < LEASE * 3 / 2,
+            "nobody leads after {:?}",
+            killed.elapsed()
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+    let took = killed.elapsed();
+    app.assert_within(before - 1..=before + 1, Duration::from_secs(6));
+    // The new leader scales.
+    traffic.set(0);
+    app.await_replicas(SOON, |replicas| replicas == 1);
+    traffic.assert_all_ok();
+    note(format!(
+        "leader killed: the standby leads after {took:?} (lease {LEASE:?}), desired {desired} after {before}"
+    ));
+}
+
+fn ends_in_order() {
+    let mut world = World::with(&["first", "second"], &["--lease-duration", "30s"]);
+    world.replicas.remove(0).finish();
+    // Long before the lease would have expired: the leader released it.
+    eventually("the standby leads", Duration::from_secs(15), || {
+        world.replicas[0].is_leading().then_some(())
+    });
+}

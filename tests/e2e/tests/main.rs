@@ -1,0 +1,115 @@
+//! End-to-end tests of the product's promises on Kubernetes, against an API server and real servers and clients.
+//!
+//! They run on a real control plane if one is found (`KUBEBUILDER_ASSETS`, or envtest's usual folder). Otherwise, or
+//! with `EBB_TEST_CLUSTER=double`, they run on a double in this process. The figures at the end name the control plane
+//! that was used. `EBB_TEST_FULL=1` runs the tests for the promised durations.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests panic, so that the backtrace stays"
+)]
+
+mod agent;
+mod annotations;
+mod burst;
+mod config;
+mod cost;
+mod deploy;
+mod hostile;
+mod kinds;
+mod lack;
+mod leader;
+mod light;
+mod matrix;
+mod metrics;
+mod outage;
+mod page;
+mod prometheus;
+mod rbac;
+mod restart;
+mod rivals;
+mod scale;
+mod security;
+mod silent;
+mod size;
+mod trust;
+mod world;
+mod zero;
+
+use std::process::ExitCode;
+
+use ebb_e2e::{agent as agents, back_end, bpffs, hosts};
+use ebb_fixtures::net::private as network;
+
+/// The packages of the programs that the tests start.
+const PACKAGES: [&str; 5] = [
+    "ebb",
+    "ebb-activator",
+    "ebb-agent",
+    "ebb-autoscaler",
+    "ebb-fixtures",
+];
+
+fn main() -> ExitCode {
+    ebb_fixtures::build(&PACKAGES);
+    let listing = std::env::args().any(|argument| argument == "--list");
+    if !listing {
+        // Before any thread exists.
+        let pins = bpffs::mount_private();
+        if pins.is_ok()
+            && let Err(error) = hosts::own()
+        {
+            ebb_fixtures::note(format!("no names of the test run's own: {error}"));
+        }
+        let network = match network::enter() {
+            Ok(()) => "a network of its own".to_owned(),
+            Err(error) => format!("the machine's network ({error})"),
+        };
+        let which = match (agents::is_real(), pins) {
+            (Ok(()), Ok(())) => "ebb-agent".to_owned(),
+            (Ok(()), Err(error)) => format!("ebb-agent without pins ({error})"),
+            (Err(why), _) => format!("a stand-in for ebb-agent ({why})"),
+        };
+        ebb_fixtures::note(format!(
+            "back end: {} control plane, {which}, {network}",
+            back_end()
+        ));
+    }
+    let code = ebb_fixtures::main(
+        [
+            // The long tests that run beside others come first.
+            matrix::CASES,
+            silent::CASES,
+            outage::CASES,
+            leader::CASES,
+            rbac::CASES,
+            security::CASES,
+            scale::CASES,
+            annotations::CASES,
+            rivals::CASES,
+            config::CASES,
+            kinds::CASES,
+            metrics::CASES,
+            prometheus::CASES,
+            page::CASES,
+            lack::CASES,
+            deploy::CASES,
+            restart::CASES,
+            burst::CASES,
+            agent::CASES,
+            size::CASES,
+            hostile::CASES,
+            zero::CASES,
+        ]
+        .into_iter()
+        .chain(trust::CASES.iter().copied())
+        .flatten()
+        .copied(),
+    );
+    trust::end();
+    zero::end();
+    world::end();
+    code
+}

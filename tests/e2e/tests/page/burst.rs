@@ -1,0 +1,149 @@
+//! A burst, switching the displayed workload, and a restart of the autoscaler.
+
+use std::time::{Duration, Instant};
+
+use ebb_e2e::SOON;
+use ebb_fixtures::browser::Browser;
+use ebb_fixtures::note;
+
+use crate::world::{FAST, FIVE, TEN, World};
+
+/// The page must follow a decision within this time: two rounds of the events, and the browser's own time.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+pub(super) fn burst() {
+    let mut world = World::new(&["first"]);
+    let url = format!("http://{}/", world.replica().status());
+    let mut browser = Browser::open(&url, (1300, 1100));
+    {
+        let web = world.app("shop", "web", 1, &[FAST, TEN]);
+        let _other = world.app("shop", "other", 1, &[FAST]);
+        browser.await_true(
+            "both are listed",
+            SOON,
+            "document.querySelectorAll('#list tbody tr').length === 2",
+        );
+        click(&mut browser, "web");
+        browser.await_true(
+            "web is shown",
+            SOON,
+            "document.getElementById('name').textContent === 'shop/web'",
+        );
+        browser.await_true(
+            "its chart",
+            SOON,
+            "document.querySelectorAll('#load path.line').length >= 3",
+        );
+
+        let in_panic = |shown: bool| {
+            format!(
+                "(getComputedStyle(document.getElementById('panic')).display !== 'none') === {shown}"
+            )
+        };
+        browser.await_true("it is calm", SOON, &in_panic(false));
+        let traffic = web.traffic(FIVE);
+        traffic.set(FIVE);
+        web.world
+            .replica()
+            .await_workload("the burst decided", SOON, ("shop", "web"), |view| {
+                (view["desired_replicas"].as_u64() >= Some(5)).then_some(())
+            });
+        let decided = Instant::now();
+        browser.await_true("five are wanted", AT_ONCE, &desired("Number(value) >= 5"));
+        note(format!(
+            "the page shows a burst {} ms after the API does",
+            decided.elapsed().as_millis()
+        ));
+        browser.await_true(
+            "why",
+            SOON,
+            "/needs \\d+ pods|pods kept/.test(document.getElementById('why').textContent)",
+        );
+        browser.await_true("it is a panic", SOON, &in_panic(true));
+        browser.await_true(
+            "five serve, in the list as well",
+            SOON,
+            "/\\b[5-9]\\b/.test(document.querySelector('#list tr[data-chosen] td:nth-child(2)').textContent)",
+        );
+        browser.await_true(
+            "the decision is told, newest first",
+            SOON,
+            "document.querySelector('#decisions tbody tr td:nth-child(3)').textContent >= '5'",
+        );
+        browser.await_true(
+            "where the target is from",
+            SOON,
+            "[...document.querySelectorAll('#settings tbody tr')].some(row => \
+             row.cells[0].textContent === 'target' && row.cells[2].textContent === 'annotation')",
+        );
+    }
+    // Selects another workload with the keyboard alone.
+    let app = world.app("shop", "third", 1, &[FAST]);
+    browser.eval("document.body.focus()");
+    browser.key("/");
+    for letter in ["t", "h", "i", "r"] {
+        browser.key(letter);
+    }
+    browser.await_true(
+        "one is left",
+        SOON,
+        "document.querySelectorAll('#list tbody tr').length === 1 && \
+         document.querySelector('#list a[href$=\"/third\"]') !== null",
+    );
+    browser.key("ArrowDown");
+    browser.await_true(
+        "it has the focus",
+        SOON,
+        "document.activeElement.matches('#list a[href$=\"/third\"]')",
+    );
+    browser.key("Enter");
+    browser.await_true("it is chosen", SOON, "location.hash.endsWith('/third')");
+    browser.await_true(
+        "the third is shown",
+        SOON,
+        "document.getElementById('name').textContent === 'shop/third' && !document.getElementById('shown').hidden",
+    );
+    drop(app);
+    browser.await_true(
+        "it is gone",
+        SOON,
+        "/gone/.test(document.getElementById('nothing').textContent)",
+    );
+    browser.eval("document.getElementById('filter').value = ''; 0");
+
+    world.replicas[0].restart();
+    browser.await_true(
+        "it lives again",
+        SOON,
+        "'live' in document.getElementById('connection').dataset",
+    );
+    let app = world.app("shop", "after", 1, &[FAST]);
+    browser.await_true(
+        "what came after the restart",
+        SOON,
+        "document.querySelector('#list a[href$=\"/after\"]')",
+    );
+    click(&mut browser, "after");
+    browser.await_true(
+        "it is shown",
+        SOON,
+        "document.getElementById('name').textContent === 'shop/after' && !document.getElementById('shown').hidden",
+    );
+    drop(app);
+}
+
+/// Selects a workload in the list.
+fn click(browser: &mut Browser, name: &str) {
+    browser.eval(&format!(
+        "document.querySelector('#list a[href$=\"/{name}\"]').click()"
+    ));
+}
+
+/// A JavaScript condition on the value of "desired replicas".
+fn desired(condition: &str) -> String {
+    format!(
+        "[...document.querySelectorAll('#figures div')].some(pair => {{ \
+         const value = pair.children[1].textContent; \
+         return pair.children[0].textContent === 'desired replicas' && ({condition}); }})"
+    )
+}

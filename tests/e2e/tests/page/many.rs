@@ -1,0 +1,126 @@
+//! Ten thousand workloads: requests are answered at once, the page is usable, and decisions are not delayed.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ebb_e2e::{Autoscaler, Cluster, SOON};
+use ebb_fixtures::browser::Browser;
+use ebb_fixtures::{eventually, note};
+use serde_json::Value;
+
+use crate::cost;
+use crate::size::objects;
+
+const WORKLOADS: usize = 10_000;
+/// Long, because the replica first reads all objects from the tests' own API server.
+const READY_WITHIN: Duration = Duration::from_secs(300);
+/// The promised time of a scrape of `/metrics`.
+const SCRAPE: Duration = Duration::from_millis(100);
+/// Factor on the promised time. The promise is for the release profile on an otherwise idle machine; tests have
+/// neither.
+const UNOPTIMISED: u32 = 4;
+/// The number of scrapes. The median counts, because other tests use the machine too.
+const TIMES: usize = 15;
+/// A delay that a person does not notice.
+const TYPED: Duration = Duration::from_secs(2);
+
+pub(super) fn many() {
+    let cluster = Cluster::large(objects(340, WORKLOADS));
+    let replica = Autoscaler::launch(&cluster, "many", &[]);
+    eventually("ready", READY_WITHIN, || {
+        (replica.get("/readyz")?.0 == 200).then_some(())
+    });
+    replica.await_leading();
+    eventually("all of them decided", READY_WITHIN, || {
+        let text = replica.get("/metrics")?.1;
+        let decided = text
+            .lines()
+            .filter(|line| line.starts_with("ebb_workload_ready_replicas{"));
+        (decided.count() == WORKLOADS).then_some(())
+    });
+    let mut times: Vec<_> = (0..TIMES)
+        .map(|_| {
+            let begun = Instant::now();
+            let (status, text) = replica.get("/metrics").unwrap();
+            assert_eq!(status, 200);
+            (begun.elapsed(), text.len())
+        })
+        .collect();
+    times.sort_unstable();
+    let (median, bytes) = times[TIMES / 2];
+    note(format!(
+        "/metrics of {WORKLOADS} workloads: {:.0} ms at best, {:.0} ms in the median, {:.1} MB",
+        times[0].0.as_secs_f64() * 1e3,
+        median.as_secs_f64() * 1e3,
+        bytes as f64 / 1e6
+    ));
+
+    let mut browser = Browser::open(&format!("http://{}/", replica.status()), (1300, 1000));
+    browser.await_true(
+        "the list",
+        SOON,
+        "document.querySelectorAll('#list tbody tr').length === 200",
+    );
+    let begun = Instant::now();
+    browser.eval(
+        "const filter = document.getElementById('filter'); filter.value = 'web-9876'; \
+         filter.dispatchEvent(new Event('input'))",
+    );
+    browser.await_true(
+        "the one",
+        TYPED,
+        "document.querySelectorAll('#list tbody tr').length === 1",
+    );
+    let filtered = begun.elapsed();
+    browser.eval("document.querySelector('#list a').click()");
+    browser.await_true(
+        "it is shown",
+        TYPED,
+        "document.getElementById('name').textContent === 'large/web-9876' && !document.getElementById('shown').hidden",
+    );
+    note(format!(
+        "the page with {WORKLOADS} workloads: one found in {} ms, shown after {} ms more",
+        filtered.as_millis(),
+        (begun.elapsed() - filtered).as_millis()
+    ));
+    decisions_go_on(&replica);
+    note(format!(
+        "autoscaler with {WORKLOADS} workloads and a viewer: {:.0} MiB resident",
+        cost::resident(replica.pid())
+    ));
+    assert!(median < SCRAPE * UNOPTIMISED, "{median:?}");
+}
+
+/// While two clients scrape `/metrics` without a pause, decisions are as frequent as before.
+fn decisions_go_on(replica: &Autoscaler) {
+    let count = || -> f64 {
+        let text = replica.get("/metrics").unwrap().1;
+        let of = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix("ebb_autoscaler_decisions_total{")?;
+            rest.rsplit_once(' ')?.1.parse::<f64>().ok()
+        });
+        of.sum()
+    };
+    let rate = |scrapers: usize| {
+        let time = Duration::from_secs(6);
+        let (before, begun) = (count(), Instant::now());
+        thread::scope(|scope| {
+            for _ in 0..scrapers {
+                scope.spawn(|| {
+                    while begun.elapsed() < time {
+                        replica.get("/metrics").unwrap();
+                    }
+                });
+            }
+            thread::sleep(time);
+        });
+        (count() - before) / begun.elapsed().as_secs_f64()
+    };
+    let (calm, scraped) = (rate(0), rate(2));
+    note(format!(
+        "decisions of {WORKLOADS} workloads: {calm:.0}/s, {scraped:.0}/s while two scrape without a pause"
+    ));
+    assert!(scraped > calm * 0.8, "{calm} {scraped}");
+    let view = replica.workload("large", "web-1");
+    assert_ne!(view["decided_at"], Value::Null);
+}

@@ -1,0 +1,59 @@
+//! A node whose agent stops reporting.
+
+use std::time::Duration;
+
+use ebb_e2e::SOON;
+use ebb_fixtures::{Case, eventually, full, note};
+
+use crate::world::{FAST, FIVE, NODES, TEN, World};
+
+pub(crate) const CASES: &[Case] = &[Case::beside(
+    "silent::a_node_under_load_never_shrinks_a_workload",
+    NODES,
+    never_shrinks,
+)];
+
+/// Without `EBB_TEST_FULL`: more than twice the window, so that no value from before is left in it.
+const SHORT: Duration = Duration::from_secs(15);
+/// The promised time.
+const LONG: Duration = Duration::from_secs(300);
+
+fn never_shrinks() {
+    let world = World::new(&["first"]);
+    let silence = if full() { LONG } else { SHORT };
+    let app = world.app("silent", "web", 1, &[FAST, TEN]);
+    let traffic = app.traffic(FIVE);
+    traffic.set(FIVE);
+    let most = app.await_steady(4..=6);
+    app.await_serving(most as usize);
+    let pods = |node: &str| {
+        let pods = world.kubelet.pods();
+        pods.iter()
+            .filter(|pod| pod.node == node && pod.namespace == "silent")
+            .count()
+    };
+    let agent = world
+        .agents
+        .iter()
+        .max_by_key(|agent| pods(agent.node()))
+        .expect("an agent");
+    let unheard = pods(agent.node()) as u64;
+    agent.silence();
+    eventually("its pods are missed", SOON, || {
+        (app.view()["pods_without_metrics"].as_u64() >= Some(unheard)).then_some(())
+    });
+    // The workload may grow, but must not shrink.
+    app.assert_within(most..=u64::MAX, silence);
+    let during = app.replicas();
+    agent.restart();
+    eventually("nobody silent", SOON, || {
+        (app.view()["pods_without_metrics"] == 0).then_some(())
+    });
+    // Scaling continues, also down.
+    traffic.set(0);
+    app.await_replicas(SOON, |replicas| replicas == 1);
+    traffic.assert_all_ok();
+    note(format!(
+        "a node with {unheard} of {most} pods silent for {silence:?} under load: {during} pods kept"
+    ));
+}

@@ -1,0 +1,337 @@
+//! The connection to the API server, and the writes over it: cases P5 to P9.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ebb_e2e::api::path;
+use ebb_e2e::{ApiWay, Autoscaler, Cluster, Mode, Place, SOON, Scales, Simulated};
+use ebb_fixtures::{Case, Signal, eventually, note};
+use serde_json::{Value, json};
+
+use crate::light::{CARRIES, Light, fast, on_simulated};
+use crate::world::events;
+
+pub(crate) const CASES: &[Case] = &[
+    Case::beside("trust::p5_connections_freeze", &[], p5_connections_freeze),
+    Case::beside(
+        "trust::p5_a_server_that_never_answers",
+        &[],
+        p5_a_server_that_never_answers,
+    ),
+    Case::beside(
+        "trust::p6_a_leader_that_was_stopped_writes_nothing",
+        &[],
+        p6_a_leader_that_was_stopped,
+    ),
+    Case::beside(
+        "trust::p7_somebody_else_changes_replicas_meanwhile",
+        &[],
+        p7_somebody_else_changes_replicas,
+    ),
+    Case::beside(
+        "trust::p8_replicas_where_the_kind_says",
+        &[],
+        p8_replicas_where_the_kind_says,
+    ),
+];
+
+/// The promised time.
+const NOTICED_WITHIN: Duration = Duration::from_secs(30);
+
+/// A load that this number of pods carries.
+fn for_pods(pods: u32) -> f64 {
+    (f64::from(pods) - 0.5) * CARRIES
+}
+
+/// A cluster whose only replica reaches its API server over a connection that can fail.
+fn over(way: impl FnOnce(&Cluster) -> ApiWay) -> (Light, ApiWay) {
+    let cluster = Cluster::new();
+    let way = way(&cluster);
+    let place = Place {
+        api: Some(way.url()),
+        ..Place::default()
+    };
+    let replica = Autoscaler::launch_at(&place, &cluster, "first", &[]);
+    replica.await_ready();
+    replica.await_leading();
+    let nodes = Simulated::start(&cluster, &["sim-a", "sim-b"], &[&replica]);
+    nodes.report();
+    let light = Light {
+        scales: Scales::start(cluster.api()),
+        nodes,
+        replicas: vec![replica],
+        cluster,
+    };
+    (light, way)
+}
+
+/// A Deployment of three pods under their load, with a decision on it.
+fn three(light: &Light, namespace: &str) {
+    light.app(namespace, "web", 3, &fast(&[]));
+    light.nodes.load(namespace, "web", for_pods(3));
+    let what = "a decision by its load";
+    light
+        .replica()
+        .await_workload(what, SOON, (namespace, "web"), |view| {
+            let calm = view["panic_mode"] == false && view["ready_replicas"] == 3;
+            (calm && view["desired_replicas"] == 3).then_some(())
+        });
+}
+
+/// A gauge or counter of a replica; NaN if it is not exported.
+fn metric(replica: &Autoscaler, sample: &str) -> f64 {
+    let (_, text) = replica.get("/metrics").unwrap_or_default();
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    value.map_or(f64::NAN, |value| value.parse().unwrap())
+}
+
+fn age_of_pods(replica: &Autoscaler) -> f64 {
+    metric(replica, "ebb_autoscaler_watch_age_seconds{kind=\"pods\"}")
+}
+
+fn status(replica: &Autoscaler, path: &str) -> Option<(u16, String)> {
+    replica.get(path)
+}
+
+fn p5_connections_freeze() {
+    let (light, way) = over(|cluster| ApiWay::to(&cluster.url()));
+    three(&light, "frozen");
+    way.freeze();
+    let frozen = Instant::now();
+    // No existing watch delivers the changes from here on.
+    light.app("frozen", "new", 1, &fast(&[]));
+    light.nodes.load("frozen", "web", for_pods(6));
+    let scaled = eventually("scaled up over another connection", SOON, || {
+        (light.replicas_of("frozen", "web") >= 6).then(|| frozen.elapsed())
+    });
+    let told = eventually("the new Deployment told by another watch", SOON, || {
+        let view = light.replica().workload("frozen", "new");
+        (!view.is_null()).then(|| frozen.elapsed())
+    });
+    assert!(scaled < NOTICED_WITHIN, "written after {scaled:?}");
+    assert!(told < NOTICED_WITHIN, "told after {told:?}");
+    assert!(light.replica().is_leading());
+    eventually("all watches heard of again", SOON, || {
+        (age_of_pods(light.replica()) < 16.0).then_some(())
+    });
+    let (code, body) = status(light.replica(), "/healthz").unwrap();
+    assert_eq!(code, 200, "{body}");
+    light.assert_never_below("frozen", "web", 3, Duration::ZERO);
+    note(format!(
+        "P5: connections froze: a scale is written after {scaled:.1?}, a new object is known after {told:.1?}"
+    ));
+}
+
+fn p5_a_server_that_never_answers() {
+    let (light, way) = over(|cluster| ApiWay::to(&cluster.url()));
+    three(&light, "silent");
+    way.set(Mode::Silent);
+    let silent = Instant::now();
+    // The autoscaler must not act on outdated data.
+    light.nodes.load("silent", "web", 0.0);
+    let stale = eventually("told that nothing is heard", SOON, || {
+        let (code, _) = status(light.replica(), "/healthz")?;
+        assert_eq!(code, 200, "a restart would not help");
+        let (code, body) = status(light.replica(), "/readyz")?;
+        assert_eq!(code, 200, "reports are taken all the same");
+        body.contains("no message from the API server about pods")
+            .then(|| silent.elapsed())
+    });
+    assert!(
+        stale < NOTICED_WITHIN + Duration::from_secs(5),
+        "told after {stale:?}"
+    );
+    assert!(!light.replica().is_leading(), "stepped down by its clock");
+    let age = age_of_pods(light.replica());
+    assert!(age > 29.0, "{age}");
+    // Only the reports show that the load returns.
+    light.nodes.load("silent", "web", for_pods(3));
+    thread::sleep(Duration::from_secs(5));
+    way.set(Mode::Open);
+    let open = Instant::now();
+    let healthy = eventually("healthy again", SOON, || {
+        let fresh = age_of_pods(light.replica()) < 16.0;
+        (fresh && light.replica().is_leading()).then(|| open.elapsed())
+    });
+    assert!(healthy < NOTICED_WITHIN, "healthy after {healthy:?}");
+    light.assert_never_below("silent", "web", 3, Duration::from_secs(5));
+    light.nodes.load("silent", "web", 0.0);
+    light.await_replicas("silent", "web", SOON, 1);
+    note(format!(
+        "P5: API server silent: told after {stale:.1?}, healthy {healthy:.1?} after it answers again"
+    ));
+}
+
+/// Writes of a replica, without those of its Lease.
+fn writes(light: &Light, replica: &Autoscaler) -> Vec<String> {
+    let of = |entry: &Value| {
+        let ids = &entry["user"]["extra"]["authentication.kubernetes.io/credential-id"];
+        ids[0] == replica.credential()
+    };
+    let log = light.cluster.audit();
+    let entries = log.iter().filter(|entry| of(entry));
+    let text = |entry: &Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+    entries
+        .map(|entry| (text(entry, "verb"), text(entry, "requestURI")))
+        .filter(|(verb, uri)| {
+            let writes = !matches!(&**verb, "get" | "list" | "watch");
+            writes && !uri.contains("/leases") && !uri.contains("tokenreviews")
+        })
+        .map(|(verb, uri)| format!("{verb} {uri}"))
+        .collect()
+}
+
+fn p6_a_leader_that_was_stopped() {
+    let light = Light::with(Cluster::new(), &["first", "second"]);
+    let (first, second) = (&light.replicas[0], &light.replicas[1]);
+    let names: Vec<_> = (0..20).map(|number| format!("web-{number}")).collect();
+    for name in &names {
+        light.app("stopped", name, 1, &fast(&[]));
+    }
+    eventually("both know all of them", SOON, || {
+        let known = |replica: &Autoscaler, name: &String| {
+            replica.workload("stopped", name)["ready_replicas"] == 1
+        };
+        names
+            .iter()
+            .all(|name| known(first, name) && known(second, name))
+            .then_some(())
+    });
+    // Writes are due all the time, so the stop falls between a decision and its write, or during a write.
+    for name in &names {
+        light.nodes.load("stopped", name, for_pods(3));
+    }
+    thread::sleep(Duration::from_millis(900));
+    first.signal(Signal::SIGSTOP);
+    let stopped = Instant::now();
+    // Requests sent before the stop are still answered.
+    thread::sleep(Duration::from_secs(1));
+    let before = writes(&light, first).len();
+    eventually("the standby leads", SOON, || {
+        second.is_leading().then_some(())
+    });
+    for name in &names {
+        light.await_replicas("stopped", name, SOON, 3);
+        light.nodes.load("stopped", name, for_pods(5));
+    }
+    thread::sleep(Duration::from_secs(22).saturating_sub(stopped.elapsed()));
+    first.signal(Signal::SIGCONT);
+    for name in &names {
+        light.await_replicas("stopped", name, SOON, 5);
+    }
+    thread::sleep(Duration::from_secs(5));
+    let written = writes(&light, first);
+    assert_eq!(written[before..], [] as [String; 0], "nothing is written");
+    assert!(!first.is_leading() && second.is_leading());
+    let dropped = metric(first, "ebb_autoscaler_dropped_writes_total");
+    note(format!(
+        "P6: leader stopped for 22 s with orders due: nothing written, {dropped} requests dropped"
+    ));
+}
+
+fn p7_somebody_else_changes_replicas() {
+    // Less than a write may take, and more than a report interval, so that the burst is noticed.
+    const LATE: Duration = Duration::from_secs(2);
+    let (light, way) = over(|cluster| ApiWay::to(&cluster.url()));
+    three(&light, "meanwhile");
+    let replica = light.replica();
+    let at = path("apps/v1", "Deployment", "meanwhile", "web");
+    // The autoscaler receives changes late, and decides before it receives them.
+    way.set(Mode::Late(LATE));
+    let changed = Instant::now();
+    let nine = json!({"spec": {"replicas": 9}});
+    light.api().merge(&at, &nine).unwrap();
+    light.nodes.load("meanwhile", "web", for_pods(12));
+    let sample = "ebb_autoscaler_scale_writes_total{outcome=\"conflict\"}";
+    eventually("an order refused", SOON, || {
+        (metric(replica, sample) >= 1.0).then_some(())
+    });
+    way.set(Mode::Open);
+    // A new decision, based on the replicas that somebody else has written.
+    light.await_replicas("meanwhile", "web", SOON, 12);
+    let history = light.scales.history("meanwhile", "web");
+    let after: Vec<_> = history
+        .iter()
+        .filter(|(_, since)| *since >= changed)
+        .collect();
+    assert_eq!(after[0].0, 9, "{history:?}");
+    let lasted = after[1].1.duration_since(after[0].1);
+    assert!(
+        lasted >= LATE - Duration::from_millis(200),
+        "overwritten after {lasted:?}, before it was known"
+    );
+    let said = events(light.api(), "meanwhile", "Deployment", "web");
+    let failed = said.iter().filter(|(reason, _)| reason == "ScaleFailed");
+    assert_eq!(failed.count(), 0, "{said:?}");
+    note(format!(
+        "P7: {} orders were decided on an older state and refused; written {lasted:.1?} after somebody else had",
+        metric(replica, sample)
+    ));
+}
+
+fn p8_replicas_where_the_kind_says() {
+    let light = Light::new();
+    light.cluster.namespace("fleet");
+    let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    // Ebb may scale kinds of this group as installed.
+    light.api().apply(&json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "rollouts.argoproj.io"},
+        "spec": {
+            "group": "argoproj.io", "scope": "Namespaced",
+            "names": {"kind": "Rollout", "plural": "rollouts", "singular": "rollout", "listKind": "RolloutList"},
+            "versions": [{
+                "name": "v1alpha1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": any, "status": any}}},
+                "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"}},
+            }],
+        },
+    }));
+    let deployment = on_simulated(ebb_e2e::deployment("fleet", "web", 5, &fast(&[])));
+    let template = &deployment["spec"]["template"];
+    let all = path("argoproj.io/v1alpha1", "Rollout", "fleet", "");
+    let object = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web", "namespace": "fleet"},
+        "spec": {"size": 5, "template": template},
+    });
+    let rollout = eventually("the new kind served", SOON, || {
+        light.api().create(&all, &object).ok()
+    });
+    light.api().apply(&json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "metadata": {"name": "web-1", "namespace": "fleet", "ownerReferences": [{
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "web", "uid": rollout["metadata"]["uid"], "controller": true,
+        }]},
+        "spec": {"replicas": 5, "selector": {"matchLabels": {"app": "web"}}, "template": template},
+    }));
+    light.await_ready("fleet", "web", 5);
+    light.nodes.load("fleet", "web", for_pods(5));
+    let replicas = |number: u64| {
+        move |view: &Value| {
+            (view["requested_replicas"] == number && view["ready_replicas"] == 5).then_some(())
+        }
+    };
+    let name = ("fleet", "web");
+    light
+        .replica()
+        .await_workload("read by its path", SOON, name, replicas(5));
+    light.nodes.load("fleet", "web", for_pods(3));
+    let at = path("argoproj.io/v1alpha1", "Rollout", "fleet", "web");
+    let size = |wanted: u64| {
+        let what = format!("written by its path: {wanted}");
+        light.api().await_object(&what, SOON, &at, |object| {
+            assert!(object["spec"]["replicas"].is_null(), "{object}");
+            (object["spec"]["size"] == wanted).then_some(())
+        });
+    };
+    size(3);
+    let note = crate::world::await_event(light.api(), "fleet", "Rollout", "web", "ScaledDown");
+    assert!(note.starts_with("from 5 to "), "{note}");
+    // Somebody changes the object, and the autoscaler reads it again.
+    light.nodes.load("fleet", "web", for_pods(5));
+    size(5);
+    light
+        .replica()
+        .await_workload("read again", SOON, name, replicas(5));
+}

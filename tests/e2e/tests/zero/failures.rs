@@ -1,0 +1,159 @@
+//! Failures while a workload scales up from zero: a clear response, a metric, and nothing stuck.
+
+use std::time::{Duration, Instant};
+
+use ebb_e2e::api::path;
+use ebb_e2e::kubelet::START_DELAY;
+use ebb_fixtures::{eventually, note};
+
+use super::client::{all, assert_all_ok, many, one};
+use super::world::{App, MAX_WAIT, TO_ZERO, Zero, shared};
+
+/// About a hundred on each of two activators.
+const REQUESTS: usize = 200;
+
+/// The first pod of an app that is started, ready or not.
+#[track_caller]
+fn await_started(zero: &Zero, app: &App<'_>) -> String {
+    let pods = zero.world.kubelet.watcher();
+    eventually("a pod that starts", TO_ZERO, || {
+        let pod = pods()
+            .into_iter()
+            .find(|pod| (&*pod.namespace, &*pod.app) == app.names())?;
+        Some(pod.name)
+    })
+}
+
+pub(super) fn pod_killed_in_mid_start() {
+    let zero = shared();
+    let app = zero.app("mid-start", "web", &[(START_DELAY, "2s")]);
+    app.await_zero();
+    let requests = many(10, &app.pick(), "/");
+    let first = await_started(&zero, &app);
+    let (namespace, _) = app.names();
+    let killed = zero.world.api().ask(
+        "DELETE",
+        &path("v1", "Pod", namespace, &first),
+        "application/json",
+        &serde_json::json!({"gracePeriodSeconds": 0}),
+    );
+    killed.unwrap();
+    assert_all_ok(&all(requests));
+    note("pod killed in mid-start: its 10 requests were answered by the next one".to_owned());
+}
+
+pub(super) fn pod_never_ready() {
+    let zero = shared();
+    let app = zero.app("never-ready", "web", &[(START_DELAY, "1s")]);
+    app.await_zero();
+    // From here on, a pod never becomes ready.
+    let (namespace, name) = app.names();
+    let never = serde_json::json!({"spec": {"template": {"metadata": {"annotations": {START_DELAY: "1h"}}}}});
+    let at = path("apps/v1", "Deployment", namespace, name);
+    zero.world.api().merge(&at, &never).unwrap();
+    let begun = Instant::now();
+    let answers = all(many(3, &app.pick(), "/"));
+    let took = begun.elapsed();
+    for answer in &answers {
+        let answer = answer.as_ref().unwrap();
+        assert_eq!(answer.status, 504, "{answer:?}");
+        assert!(answer.body.starts_with("ebb: "), "{answer:?}");
+    }
+    assert!(
+        (MAX_WAIT..MAX_WAIT + Duration::from_secs(5)).contains(&took),
+        "{took:?}"
+    );
+    let counted = zero.metric(
+        "ebb_activator_refused_total",
+        &app,
+        "reason=\"waited-too-long\"",
+    );
+    assert_eq!(counted as u64, 3);
+    // Once corrected, the workload serves.
+    let mended = serde_json::json!({"spec": {"template": {"metadata": {"annotations": {START_DELAY: "0s"}}}}});
+    zero.world.api().merge(&at, &mended).unwrap();
+    assert_all_ok(&all(vec![one(&app.pick(), "/")]));
+    note(format!(
+        "pod never ready: 504 after {:.1} s, counted as waited-too-long",
+        took.as_secs_f64()
+    ));
+}
+
+pub(super) fn activator_killed() {
+    let zero = shared();
+    let app = zero.app("killed", "web", &[(START_DELAY, "3s")]);
+    app.await_zero();
+    eventually("both in the path", TO_ZERO, || {
+        (app.endpoints().activators.len() == 2).then_some(())
+    });
+    let requests = many(REQUESTS, &app.pick(), "/");
+    eventually("all of them held", TO_ZERO, || {
+        let held = zero.metric("ebb_activator_queued_requests", &app, "");
+        (held as usize == REQUESTS).then_some(())
+    });
+    let victim = &zero.activators[0];
+    victim.kill();
+    let killed = Instant::now();
+    let answers = all(requests);
+    let (ok, cut): (Vec<_>, Vec<_>) = answers
+        .iter()
+        .partition(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200));
+    assert!(
+        cut.iter().all(|answer| answer.is_err()),
+        "an answer of somebody else: {cut:?}"
+    );
+    // The other activator has the rest.
+    assert!((60..=140).contains(&ok.len()), "{} answered", ok.len());
+    let alone = |app: &App<'_>| {
+        let activators = app.endpoints().activators;
+        activators.iter().all(|it| it.ip() != victim.address())
+    };
+    eventually("out of the slice", TO_ZERO, || alone(&app).then_some(()));
+    let out = killed.elapsed();
+    // The remaining activator wakes the workload, also alone.
+    app.await_zero();
+    assert_all_ok(&all(many(10, &app.pick(), "/")));
+    let restarted = Instant::now();
+    victim.begin();
+    eventually("back in the slice", TO_ZERO, || {
+        (app.endpoints().activators.len() == 2).then_some(())
+    });
+    let back = restarted.elapsed();
+    app.await_zero();
+    assert_all_ok(&all(many(20, &app.pick(), "/")));
+    note(format!(
+        "activator killed with {} requests held: these broke off, {} of the other were answered; out of the slice after \
+         {:.1} s, back {:.1} s after its restart",
+        cut.len(),
+        ok.len(),
+        out.as_secs_f64(),
+        back.as_secs_f64(),
+    ));
+}
+
+/// An activator that is told to terminate leaves the slices first, and answers requests that arrive meanwhile.
+pub(super) fn activator_restarted() {
+    let zero = shared();
+    let app = zero.app("restarted", "web", &[]);
+    app.await_zero();
+    let one_of_two = &zero.activators[1];
+    std::thread::scope(|scope| {
+        let ends = scope.spawn(|| one_of_two.finish());
+        let mut asked = 0;
+        while !ends.is_finished() {
+            assert_all_ok(&all(many(2, &app.pick(), "/")));
+            asked += 2;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        ends.join().unwrap();
+        note(format!(
+            "activator told to go: {asked} requests meanwhile, all answered"
+        ));
+    });
+    one_of_two.begin();
+    app.await_zero();
+    eventually("both in the path again", TO_ZERO, || {
+        (app.endpoints().activators.len() == 2).then_some(())
+    });
+    assert_all_ok(&all(many(4, &app.pick(), "/")));
+}

@@ -1,0 +1,59 @@
+//! To zero and back, in a cluster: the activators enter the request path of an ordinary Service, queue requests, and
+//! leave the path.
+
+pub(crate) mod client;
+mod failures;
+mod limit;
+mod path;
+mod race;
+mod wake;
+mod who;
+pub(crate) mod world;
+
+use ebb_fixtures::{Case, Need};
+
+pub(crate) use self::client::get;
+pub(crate) use self::world::{TO_ZERO, Zero, end};
+
+/// Pods are processes in cgroups, at their own addresses.
+const NEEDS: &[Need] = &[Need::Cgroup, Need::Network];
+
+pub(crate) const CASES: &[Case] = &[
+    Case::beside("zero::pod_never_ready", NEEDS, failures::pod_never_ready),
+    Case::beside(
+        "zero::pod_killed_in_mid_start",
+        NEEDS,
+        failures::pod_killed_in_mid_start,
+    ),
+    Case::beside("zero::who_may_tell", NEEDS, who::may_tell),
+    Case::beside("zero::leaves_the_path", NEEDS, path::leaves),
+    Case::beside(
+        "zero::comes_back_in_a_burst",
+        NEEDS,
+        path::comes_back_in_a_burst,
+    ),
+    Case::beside(
+        "zero::hard_limit_one_at_a_time",
+        NEEDS,
+        limit::one_at_a_time,
+    ),
+    Case::new("zero::first_request", NEEDS, wake::first_request),
+    Case::new("zero::thousand_at_once", NEEDS, wake::thousand_at_once),
+    Case::new("zero::racing_the_step_to_zero", NEEDS, race::racing),
+    Case::new("zero::activator_killed", NEEDS, failures::activator_killed),
+    Case::new(
+        "zero::activator_restarted",
+        NEEDS,
+        failures::activator_restarted,
+    ),
+];
+
+/// Sends this number of requests at once to the endpoints of a Service.
+///
+/// # Panics
+/// A request is not answered with 200.
+#[track_caller]
+pub(crate) fn assert_answered(zero: &Zero, namespace: &str, service: &str, requests: usize) {
+    let pick = zero.proxy.pick(namespace, service);
+    client::assert_all_ok(&client::all(client::many(requests, &pick, "/")));
+}

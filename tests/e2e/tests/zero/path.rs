@@ -1,0 +1,77 @@
+//! Activators are in the request path only while requests may have to be queued.
+
+use std::time::{Duration, Instant};
+
+use ebb_fixtures::{eventually, note};
+
+use super::client::{all, assert_all_ok, many, one};
+use super::world::{TO_ZERO, shared};
+use crate::world::TEN;
+
+/// The promised time.
+const OUT_WITHIN: Duration = Duration::from_secs(2);
+/// Longer than everything else in this test together.
+const LONG: &str = "/?sleep=12000";
+
+/// With excess burst capacity, the activators leave the request path, new connections go directly to the pods, and
+/// requests in flight continue.
+pub(super) fn leaves() {
+    let zero = shared();
+    let reserve = ("autoscaling.knative.dev/target-burst-capacity", "5");
+    let app = zero.app("leaves", "web", &[TEN, reserve]);
+    app.await_zero();
+    let long = one(&app.pick(), LONG);
+    let back = eventually("a ready pod", TO_ZERO, || app.pod_told());
+    eventually("out of the path", TO_ZERO, || {
+        app.newest().activators.is_empty().then_some(())
+    });
+    let took = back.elapsed();
+    // All nodes receive the change a moment later.
+    eventually("known to all", TO_ZERO, || {
+        app.endpoints().activators.is_empty().then_some(())
+    });
+    let known = back.elapsed();
+    assert!(known < OUT_WITHIN, "{known:?}");
+    let answers = all(many(20, &app.pick(), "/"));
+    assert_all_ok(&answers);
+    let pods = app.endpoints().pods;
+    for answer in answers.iter().flatten() {
+        assert!(pods.contains(&answer.from), "{} is no pod", answer.from);
+    }
+    assert!(!long.is_finished(), "it began before, and lives on");
+    let long = all(vec![long]).remove(0).unwrap();
+    assert_eq!(long.status, 200);
+    assert!(!pods.contains(&long.from));
+    note(format!(
+        "capacity back: the slice led past the activators after {:.2} s, every connection after {:.2} s; a request of 12 s \
+         through one lived on",
+        took.as_secs_f64(),
+        known.as_secs_f64(),
+    ));
+}
+
+/// A load above the capacity of the pods brings the activators back into the request path.
+pub(super) fn comes_back_in_a_burst() {
+    let zero = shared();
+    let reserve = ("autoscaling.knative.dev/target-burst-capacity", "5");
+    let most = ("autoscaling.knative.dev/max-scale", "1");
+    let least = ("autoscaling.knative.dev/min-scale", "1");
+    let app = zero.app("burst-path", "web", &[TEN, reserve, most, least]);
+    eventually("a pod, and it alone", TO_ZERO, || {
+        let endpoints = app.endpoints();
+        // The agent may learn of a pod after its first requests; it counts the pod from the next request on.
+        let view = app.view();
+        let counted = view["ready_replicas"] == 1 && view["pods_without_metrics"] == 0;
+        (counted && endpoints.pods.len() == 1 && endpoints.activators.is_empty()).then_some(())
+    });
+    let begun = Instant::now();
+    let requests = many(8, &app.pick(), "/?sleep=8000");
+    eventually("in the path", TO_ZERO, || {
+        (!app.newest().activators.is_empty()).then_some(())
+    });
+    note(format!(
+        "8 of 10 in flight with 5 in reserve: activators in the path after {:.2} s",
+        begun.elapsed().as_secs_f64()
+    ));
+    assert_all_ok(&all(requests));
+}

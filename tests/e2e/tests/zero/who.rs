@@ -1,0 +1,68 @@
+//! Whose reports about queued requests the autoscaler accepts.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ebb_contract::doors::{self, Doors};
+use ebb_e2e::agent::agent_token;
+use ebb_e2e::report::{Line, trust};
+use ebb_e2e::{activator_token, block_on};
+
+use super::world::{Zero, shared};
+
+pub(super) fn may_tell() {
+    let zero = shared();
+    let api = zero.world.api();
+    let activator = activator_token(api, "activator-who");
+    let agent = agent_token(api, "node-a");
+    let own = report("activator-who");
+    assert_eq!(post(&zero, doors::PATH, &activator, &own), 200);
+    assert_eq!(
+        post(&zero, doors::PATH, &activator, &report("activator-a")),
+        403,
+        "for another one"
+    );
+    assert_eq!(post(&zero, doors::PATH, &agent, &own), 403, "an agent");
+    let pods = r#"{"node": "", "boot": "b", "pods": []}"#;
+    assert_eq!(
+        post(&zero, ebb_contract::PATH, &activator, pods),
+        403,
+        "of pods"
+    );
+    assert_eq!(post(&zero, doors::PATH, "nonsense", &own), 401);
+    assert_eq!(post(&zero, doors::PATH, &activator, "nonsense"), 400);
+    let long = " ".repeat(doors::MAX_BODY + 1);
+    // The server may close the connection before the client receives the status.
+    assert!(matches!(
+        try_post(&zero, doors::PATH, &activator, &long),
+        Some(413) | None
+    ));
+}
+
+fn report(activator: &str) -> String {
+    let report = Doors {
+        activator: activator.to_owned(),
+        // No requests go there: the activator has no listening ports.
+        address: "10.200.0.2".to_owned(),
+        boot: "b".to_owned(),
+        leaving: true,
+        doors: Vec::new(),
+    };
+    serde_json::to_string(&report).unwrap()
+}
+
+/// Returns the status of the response.
+#[track_caller]
+fn post(zero: &Zero, path: &str, token: &str, body: &str) -> u16 {
+    try_post(zero, path, token, body).expect("an answer")
+}
+
+/// Returns the status of the response; `None` if the connection was aborted.
+fn try_post(zero: &Zero, path: &str, token: &str, body: &str) -> Option<u16> {
+    let (trust, port) = (trust(zero.world.api()), zero.world.replica().report_port());
+    block_on(async {
+        let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let mut line = Line::connect(trust, from, port).await.unwrap();
+        let answered = line.post_to(path, Some(token), body.to_owned()).await;
+        answered.ok().map(|(status, _)| status.as_u16())
+    })
+}

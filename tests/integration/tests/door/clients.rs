@@ -1,0 +1,204 @@
+//! Third-party clients and servers on both sides of the activator.
+
+use ebb_fixtures::client::{Client, curl};
+use ebb_fixtures::door::Front;
+use ebb_fixtures::server::{Nghttpd, Sample, Script, Service};
+use ebb_fixtures::{Case, Need, TestCgroup, full};
+
+const GRPC: &[Need] = &[Need::Cgroup, Need::Python("grpc")];
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(
+        "door::hey_wrk_and_curl",
+        &[
+            Need::Cgroup,
+            Need::Tool("hey"),
+            Need::Tool("wrk"),
+            Need::Tool("curl"),
+        ],
+        http1,
+    ),
+    Case::new(
+        "door::h2load_and_nghttp_before_http1_and_http2",
+        &[
+            Need::Cgroup,
+            Need::Tool("h2load"),
+            Need::Tool("nghttp"),
+            Need::Tool("nghttpd"),
+        ],
+        http2,
+    ),
+    Case::beside("door::grpc_call", GRPC, || grpc("Unary", 0.0)),
+    Case::beside("door::grpc_server_stream", GRPC, || {
+        grpc("Server", seconds())
+    }),
+    Case::beside("door::grpc_client_stream", GRPC, || {
+        grpc("Client", seconds())
+    }),
+    Case::beside("door::grpc_stream_both_ways", GRPC, || {
+        grpc("Both", seconds())
+    }),
+    Case::beside(
+        "door::websocket_echo",
+        &[Need::Cgroup, Need::Python("websockets")],
+        websocket,
+    ),
+    Case::beside(
+        "door::node_trailers_and_hints",
+        &[Need::Cgroup, Need::Tool("node"), Need::Tool("curl")],
+        trailers,
+    ),
+];
+
+/// The duration of a stream: the promised minute, or a short time.
+fn seconds() -> f64 {
+    if full() { 60.0 } else { 2.0 }
+}
+
+fn http1() {
+    let cgroup = TestCgroup::new();
+    let sample = Sample::start(&cgroup);
+    let front = Front::of(sample.address(), &[]);
+    let to = front.address();
+    let answers = Client::hey_requests(to, "/", 5_000, 50).finish_hey();
+    answers.assert_all_ok();
+    assert_eq!(answers.ok(), 5_000);
+    let report = Client::start("wrk", &["-t1", "-c50", "-d2s", &format!("http://{to}/")]).finish();
+    assert!(report.contains("Requests/sec:"), "{report}");
+    assert!(
+        !report.contains("Socket errors") && !report.contains("Non-2xx"),
+        "{report}"
+    );
+    let url = format!("http://{to}/?bytes=1000");
+    // Debian 12's curl cannot send a second request on an HTTP/2 connection without TLS, to any server.
+    for (options, urls) in [
+        (&["--http1.1"][..], 2),
+        (&["--http1.0"], 2),
+        (&["--http2-prior-knowledge"], 1),
+    ] {
+        let fetched = curl(options, &vec![&url; urls]);
+        assert!(
+            fetched
+                .iter()
+                .all(|one| (one.status, one.bytes) == (200, 1000)),
+            "{options:?}: {fetched:?}"
+        );
+    }
+    let head = Client::start("curl", &["-sI", &url]).finish();
+    assert!(head.contains("200") && head.contains("1000"), "{head}");
+    let chunked = curl(&[], &[format!("{url}&chunked=1")]);
+    assert_eq!((chunked[0].status, chunked[0].bytes), (200, 1000));
+    // curl waits for 100 Continue, and prints a message if it stops waiting.
+    let upload = Client::start(
+        "curl",
+        &[
+            "-s",
+            "--stderr",
+            "-",
+            "-v",
+            "-H",
+            "Expect: 100-continue",
+            "-d",
+            "body",
+            &url,
+        ],
+    )
+    .finish();
+    assert!(upload.contains("HTTP/1.1 100 Continue"), "{upload}");
+    assert!(upload.contains("HTTP/1.1 200 OK"), "{upload}");
+}
+
+fn http2() {
+    let cgroup = TestCgroup::new();
+    let nghttpd = Nghttpd::start(&cgroup);
+    let sample = Sample::start(&cgroup);
+    // nghttpd speaks only HTTP/2.
+    for (server, path, http1) in [
+        (nghttpd.address(), "/page.html", false),
+        (sample.address(), "/", true),
+    ] {
+        let mut front = Front::of(server, &[]);
+        let url = format!("http://{}{path}", front.address());
+        let report =
+            Client::start("h2load", &["-n", "5000", "-c", "10", "-m", "50", &url]).finish();
+        assert!(
+            report.contains("5000 total, 5000 started, 5000 done, 5000 succeeded, 0 failed"),
+            "{report}"
+        );
+        if http1 {
+            let arguments = ["--h1", "-n", "1000", "-c", "10", &url];
+            let report = Client::start("h2load", &arguments).finish();
+            assert!(report.contains("1000 succeeded, 0 failed"), "{report}");
+        }
+        let headers = Client::start("nghttp", &["-nv", &url]).finish();
+        assert!(headers.contains(":status: 200"), "{headers}");
+        assert!(front.state().answered > 5_000);
+    }
+}
+
+fn grpc(kind: &str, seconds: f64) {
+    let cgroup = TestCgroup::new();
+    let server = Service::start(Script::Grpc, &cgroup);
+    let front = Front::of(server.address(), &[]);
+    let arguments = [&front.address().to_string(), kind, &seconds.to_string()];
+    let client = include_str!("../exact/http2/grpc_client.py");
+    let report = Client::python("grpc", client, &arguments).finish();
+    let took: f64 = report
+        .trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("the call failed: {report:?}"));
+    assert!(took >= seconds, "{took} s");
+    assert_eq!(server.requests(), 1);
+}
+
+fn websocket() {
+    let cgroup = TestCgroup::new();
+    let server = Service::start(Script::Echo, &cgroup);
+    let front = Front::of(server.address(), &[]);
+    let arguments = [
+        &format!("ws://{}/", front.address()),
+        &seconds().to_string()[..],
+    ];
+    let report = Client::python("websockets", ECHO, &arguments).finish();
+    let echoed: u64 = report
+        .trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("it failed: {report:?}"));
+    assert!(echoed >= 10, "{echoed} messages came back");
+    assert_eq!(server.requests(), 1);
+}
+
+/// Sends a different message every 50 ms for a given time, and prints how many came back.
+const ECHO: &str = r#"
+import asyncio, sys, time
+import websockets
+
+async def main():
+    ends, count = time.monotonic() + float(sys.argv[2]), 0
+    async with websockets.connect(sys.argv[1]) as socket:
+        while time.monotonic() < ends:
+            text = f"message {count} " + "x" * (count % 3000)
+            await socket.send(text)
+            assert await socket.recv() == text
+            count += 1
+            await asyncio.sleep(0.05)
+    print(count)
+
+asyncio.run(main())
+"#;
+
+fn trailers() {
+    let cgroup = TestCgroup::new();
+    let server = Service::start(Script::Node, &cgroup);
+    let front = Front::of(server.address(), &[]);
+    let url = format!("http://{}/trailers", front.address());
+    let report = Client::start(
+        "curl",
+        &["-si", "-H", "TE: trailers", "-H", "Connection: TE", &url],
+    );
+    let report = report.finish().to_ascii_lowercase();
+    assert!(report.contains("x-sum: 1"), "{report}");
+    // Hints come before the response, and must not be taken for it.
+    let hinted = curl(&[], &[format!("http://{}/hints?n=3", front.address())]);
+    assert_eq!((hinted[0].status, hinted[0].bytes), (200, 6));
+}

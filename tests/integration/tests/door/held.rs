@@ -1,0 +1,198 @@
+//! Queued requests: how many, how long, how much memory they take, and what happens to them when the door dies.
+
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use ebb_fixtures::door::{Front, SOON};
+use ebb_fixtures::server::Sample;
+use ebb_fixtures::{Case, Need, TestCgroup, Wire, eventually, note};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("door::memory_of_ten_thousand_held", &[Need::Cgroup], memory),
+    Case::new("door::t11_heads_of_60_kb", &[Need::Cgroup], t11_long_heads),
+    Case::beside("door::queue_full_and_wait_too_long", &[], full_and_late),
+    Case::beside("door::killed_with_a_hundred_held", &[Need::Cgroup], killed),
+    Case::beside(
+        "door::server_killed_in_mid_answer",
+        &[Need::Cgroup],
+        server_killed,
+    ),
+];
+
+/// The promised number of queued requests. The test uses fewer if the system's limit of file descriptors is too low.
+const HELD: u64 = 10_000;
+/// The bound of the memory with that many queued requests, in MiB.
+const MEMORY: f64 = 200.0;
+/// The bound of the memory that remains allocated afterwards, in MiB.
+const LEFT: f64 = 80.0;
+/// File descriptors of this process besides its connections, with a margin.
+const SPARE: u64 = 500;
+
+fn ask(to: SocketAddr) -> Wire {
+    let mut wire = Wire::connect(to);
+    wire.get("/", "User-Agent: test\r\n");
+    wire
+}
+
+fn memory() {
+    let (soft, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit");
+    // The door needs one descriptor for each client, and one for each request at the server.
+    let count = HELD.min(most / 2 - SPARE);
+    let mut front = Front::start(&[]);
+    let before = front.memory();
+    let mut wires: Vec<_> = (0..count).map(|_| ask(front.address())).collect();
+    front.holds(count);
+    let held = front.memory();
+    let cgroup = TestCgroup::new();
+    let sample = Sample::start(&cgroup);
+    front.add(1, sample.address());
+    for wire in &mut wires {
+        assert_eq!(wire.response(), 200);
+    }
+    let answered = front.memory();
+    drop(wires);
+    let after = eventually("memory returned", SOON, || {
+        let now = front.memory();
+        (now < LEFT).then_some(now)
+    });
+    setrlimit(Resource::RLIMIT_NOFILE, soft, most).expect("as before");
+    note(format!(
+        "memory of the door: {before:.0} MiB, with {count} held {held:.0}, all answered {answered:.0}, after {after:.0}"
+    ));
+    let each = (held - before) / count as f64;
+    assert!(
+        before + each * (HELD as f64) < MEMORY,
+        "{held} MiB with {count} held"
+    );
+}
+
+/// 6 000 requests with 60 KB of headers: 658 MB without a budget.
+fn t11_long_heads() {
+    /// MiB: three fifths of 600.
+    const BUDGET: usize = 360;
+    /// MiB that the program needs besides the budget: the program itself, refusals in flight, and the allocator's
+    /// overhead.
+    const FIXED: f64 = 60.0;
+    const CLIENTS: u64 = 6_000;
+    let (soft, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit");
+    let count = CLIENTS.min(most / 2 - SPARE);
+    let bytes = (BUDGET << 20).to_string();
+    let mut front = Front::start(&["--queue-bytes", &bytes, "--max-wait", "300s"]);
+    let field = "y".repeat(6_000);
+    let fields: String = (0..10).map(|n| format!("X-{n}: {field}\r\n")).collect();
+    let mut wires: Vec<_> = (0..count)
+        .map(|_| {
+            let mut wire = Wire::connect(front.address());
+            wire.get("/", &fields);
+            wire
+        })
+        .collect();
+    let refused = eventually("each held or refused", SOON, || {
+        let state = front.state();
+        let refused = state.refused["bytes-full"];
+        (state.held + refused == count).then_some(refused)
+    });
+    let memory = front.memory();
+    let held = count - refused;
+    note(format!(
+        "{count} requests with 60 KB of headers: {held} held, {refused} refused, {memory:.0} MiB of a budget of {BUDGET}"
+    ));
+    assert!(
+        refused > 0 && held > 1_500,
+        "{held} held, {refused} refused"
+    );
+    assert!(memory < BUDGET as f64 + FIXED, "{memory} MiB");
+    // Queued requests are served, and refused ones got a response.
+    let cgroup = TestCgroup::new();
+    let sample = Sample::start(&cgroup);
+    front.add(1, sample.address());
+    let mut statuses = [0u64; 2];
+    for wire in &mut wires {
+        match wire.response() {
+            200 => statuses[0] += 1,
+            503 => statuses[1] += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(statuses, [held, refused]);
+    setrlimit(Resource::RLIMIT_NOFILE, soft, most).expect("as before");
+}
+
+fn full_and_late() {
+    let mut front = Front::start(&["--max-queued", "1", "--max-wait", "500ms"]);
+    let mut first = ask(front.address());
+    front.holds(1);
+    let (status, body) = ask(front.address()).response_with_body();
+    assert_eq!(status, 503);
+    assert!(
+        body.starts_with(b"ebb: 1 requests are queued already"),
+        "{body:?}"
+    );
+    let (status, body) = first.response_with_body();
+    assert_eq!(status, 504);
+    assert_eq!(
+        body,
+        b"ebb: nothing was ready to serve the request within 500ms\n"
+    );
+    let refused = front.state().refused;
+    assert_eq!((refused["queue-full"], refused["waited-too-long"]), (1, 1));
+}
+
+fn killed() {
+    let cgroup = TestCgroup::new();
+    let sample = Sample::start(&cgroup);
+    let mut dies = Front::start(&[]);
+    let lives = Front::of(sample.address(), &[]);
+    let mut wires: Vec<_> = (0..100).map(|_| ask(dies.address())).collect();
+    dies.holds(100);
+    let going_on = thread::spawn({
+        let to = lives.address();
+        move || {
+            for _ in 0..50 {
+                assert_eq!(ask(to).response(), 200);
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+    });
+    dies.kill();
+    for wire in &mut wires {
+        assert_eq!(wire.drain(), 0, "bytes from a door that is dead");
+    }
+    going_on.join().expect("the other door went on");
+    // A new door starts at the same address, and works.
+    let again = Front::of(sample.address(), &["--listen", &dies.address().to_string()]);
+    assert_eq!(ask(again.address()).response(), 200);
+}
+
+fn server_killed() {
+    let cgroup = TestCgroup::new();
+    let sample = Sample::start(&cgroup);
+    let mut front = Front::of(sample.address(), &["--max-wait", "500ms"]);
+    let mut before = Wire::connect(front.address());
+    before.get("/?sleep=60000", "");
+    let mut within = Wire::connect(front.address());
+    within.get("/?bytes=1000000&drip=50", "");
+    assert!(within.header().starts_with("HTTP/1.1 200"));
+    // A request that the server has not received yet would be sent to another server.
+    eventually("both at the server", SOON, || {
+        (sample.stats().in_flight == 2).then_some(())
+    });
+    sample.kill();
+    let (status, body) = before.response_with_body();
+    assert_eq!(status, 502);
+    assert!(body.starts_with(b"ebb: the server aborted"), "{body:?}");
+    assert!(
+        within.drain() < 1_000_000,
+        "a whole answer of half a server"
+    );
+    // Nothing listens there any more: a request waits for a new server, until its limit.
+    eventually("the end of the server", SOON, || {
+        TcpStream::connect(sample.address()).err()
+    });
+    assert_eq!(ask(front.address()).response(), 504);
+    assert_eq!(front.state().refused["backend-broke-off"], 1);
+}

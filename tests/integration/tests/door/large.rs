@@ -1,0 +1,94 @@
+//! Bodies larger than any memory that the door may use for them.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+use ebb_fixtures::door::Front;
+use ebb_fixtures::server::Sample;
+use ebb_fixtures::{Case, Need, TestCgroup, Wire, full, note};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("door::download", &[Need::Cgroup], download),
+    Case::new("door::upload", &[], upload),
+];
+
+/// The allowed growth of the door's memory, in MiB, whatever passes through it.
+const GROWTH: f64 = 16.0;
+
+fn size() -> u64 {
+    if full() { 1 << 30 } else { 128 << 20 }
+}
+
+fn download() {
+    let cgroup = TestCgroup::new();
+    let sample = Sample::start(&cgroup);
+    let front = Front::of(sample.address(), &[]);
+    let before = front.memory();
+    let mut wire = Wire::connect(front.address());
+    wire.get(&format!("/?bytes={}", size()), "Connection: close\r\n");
+    let header = wire.header();
+    assert!(
+        header.contains(&format!("content-length: {}", size())),
+        "{header}"
+    );
+    assert_eq!(wire.drain() as u64, size());
+    bounded(&front, before, "down");
+}
+
+/// A server that receives a body of the length in its header, slowly at first, and returns the length that it received.
+fn taker() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the door");
+        let (mut read, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+        let head = loop {
+            let count = stream.read(&mut buffer).expect("a header");
+            read.extend_from_slice(&buffer[..count]);
+            if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+        };
+        let mut body = (read.len() - head) as u64;
+        while body < size() {
+            body += stream.read(&mut buffer).expect("a body") as u64;
+        }
+        let text = body.to_string();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}",
+            text.len()
+        );
+        stream.write_all(answer.as_bytes()).expect("open");
+    });
+    address
+}
+
+fn upload() {
+    let front = Front::of(taker(), &[]);
+    let before = front.memory();
+    let mut stream = TcpStream::connect(front.address()).expect("open");
+    let head = format!(
+        "PUT / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        size()
+    );
+    stream.write_all(head.as_bytes()).expect("open");
+    let piece = vec![b'x'; 1 << 20];
+    for _ in 0..size() >> 20 {
+        stream.write_all(&piece).expect("open");
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.ends_with(&size().to_string()), "{answer}");
+    bounded(&front, before, "up");
+}
+
+#[track_caller]
+fn bounded(front: &Front, before: f64, way: &str) {
+    let after = front.memory();
+    note(format!(
+        "{} MiB {way} through the door: its memory went from {before:.1} to {after:.1} MiB",
+        size() >> 20
+    ));
+    assert!(after - before < GROWTH, "{before} to {after} MiB");
+}

@@ -1,0 +1,149 @@
+//! A proxy and its application in one cgroup: a request is counted once, however many hops it takes inside the cgroup.
+
+use std::any::Any;
+use std::net::SocketAddr;
+
+use ebb_fixtures::client::Client;
+use ebb_fixtures::server::{HaProxy, Nginx, Sample, Setup};
+use ebb_fixtures::watch::Watch;
+use ebb_fixtures::{Case, Need, TestCgroup};
+
+use super::INTERVAL;
+
+const NGINX: &[Need] = &[Need::Ebb, Need::Tool("nginx"), Need::Tool("h2load")];
+const HAPROXY: &[Need] = &[Need::Ebb, Need::Tool("haproxy"), Need::Tool("h2load")];
+
+pub(super) const CASES: &[Case] = &[
+    Case::beside("exact::nginx_before_an_app_counts_once", NGINX, || {
+        through(nginx_http1, Hop::Any);
+    }),
+    Case::beside(
+        "exact::nginx_with_kept_connections_counts_once",
+        NGINX,
+        || {
+            through(nginx_http1_kept, Hop::Any);
+        },
+    ),
+    Case::beside(
+        "exact::nginx_before_an_app_http2_counts_once",
+        NGINX,
+        || {
+            through(nginx_http2, Hop::Any);
+        },
+    ),
+    Case::beside("exact::haproxy_before_an_app_counts_once", HAPROXY, || {
+        through(haproxy, Hop::Any);
+    }),
+    Case::beside("exact::ports_pick_the_outer_hop", NGINX, || {
+        through(nginx_http1, Hop::Outer);
+    }),
+    Case::beside("exact::ports_pick_the_inner_hop", NGINX, || {
+        through(nginx_http1_kept, Hop::Inner);
+    }),
+];
+
+/// A proxy in front of an application.
+struct Proxy {
+    /// Dropping it ends the proxy.
+    _running: Box<dyn Any>,
+    address: SocketAddr,
+    /// True if the client speaks HTTP/2 to the proxy.
+    http2: bool,
+}
+
+/// nginx by default: HTTP/1.0 to the application, and one connection per request.
+fn nginx_http1(cgroup: &TestCgroup, app: SocketAddr) -> Proxy {
+    let server = format!("location /app {{ proxy_pass http://{app}/; }}");
+    nginx(cgroup, "", &server, false)
+}
+
+fn nginx_http2(cgroup: &TestCgroup, app: SocketAddr) -> Proxy {
+    let server = format!("location /app {{ proxy_pass http://{app}/; }}");
+    nginx(cgroup, "", &server, true)
+}
+
+fn nginx_http1_kept(cgroup: &TestCgroup, app: SocketAddr) -> Proxy {
+    let http = format!("upstream app {{ server {app}; keepalive 16; }}");
+    let server = "location /app {
+        proxy_http_version 1.1;
+        proxy_set_header Connection \"\";
+        proxy_pass http://app/;
+    }";
+    nginx(cgroup, &http, server, false)
+}
+
+fn nginx(cgroup: &TestCgroup, http: &str, server: &str, http2: bool) -> Proxy {
+    let setup = Setup {
+        http,
+        server,
+        ..Setup::default()
+    };
+    let nginx = Nginx::set_up(cgroup, setup);
+    let address = if http2 {
+        nginx.http2_address()
+    } else {
+        nginx.address()
+    };
+    Proxy {
+        _running: Box::new(nginx),
+        address,
+        http2,
+    }
+}
+
+fn haproxy(cgroup: &TestCgroup, app: SocketAddr) -> Proxy {
+    let haproxy = HaProxy::start(cgroup, app);
+    let address = haproxy.address();
+    Proxy {
+        _running: Box::new(haproxy),
+        address,
+        http2: false,
+    }
+}
+
+/// The hop whose port `--ports` names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hop {
+    Any,
+    Outer,
+    Inner,
+}
+
+const REQUESTS: u64 = 2_000;
+
+/// Sends [`REQUESTS`] requests of 5 ms through a proxy to a server in the same cgroup.
+fn through(proxy: fn(&TestCgroup, SocketAddr) -> Proxy, hop: Hop) {
+    let cgroup = TestCgroup::new();
+    let app = Sample::start(&cgroup);
+    let proxy = proxy(&cgroup, app.address());
+    let port = match hop {
+        Hop::Any => None,
+        Hop::Outer => Some(proxy.address.port().to_string()),
+        Hop::Inner => Some(app.address().port().to_string()),
+    };
+    let arguments = port
+        .as_ref()
+        .map_or_else(Vec::new, |port| vec!["--ports", port]);
+    let mut watch = Watch::start(&cgroup, INTERVAL, &arguments);
+    let (before, count) = (app.stats(), REQUESTS.to_string());
+    let url = format!("http://{}/app?sleep=5", proxy.address);
+    let mut options = vec!["-c", "10", "-n", &count];
+    if proxy.http2 {
+        options.extend(["-m", "4"]);
+    } else {
+        options.push("--h1");
+    }
+    options.push(&url);
+    let report = Client::start("h2load", &options).finish();
+    assert!(
+        report.contains(&format!("{REQUESTS} succeeded, 0 failed")),
+        "{report}"
+    );
+    let after = app.stats();
+    assert_eq!(after.requests - before.requests, REQUESTS);
+    let totals = watch.settle();
+    // The application's count is queried twice, at the application's own port.
+    let asked = if hop == Hop::Outer { 0 } else { 2 };
+    assert_eq!(totals.requests, REQUESTS + asked, "{totals:?}");
+    assert_eq!(totals.ends().answered, REQUESTS + asked, "{totals:?}");
+}

@@ -1,0 +1,220 @@
+//! Connections that end in the middle of a message.
+
+use ebb_fixtures::server::{Nginx, Sample, Script, Scripted, Service, Setup, Then};
+use ebb_fixtures::watch::Ends;
+use ebb_fixtures::{Case, Need, Wire};
+
+use crate::exact::{EBB, watched};
+
+pub(super) const CASES: &[Case] = &[
+    Case::beside("exact::http1::client_leaves_in_a_response", EBB, leaves),
+    Case::beside("exact::http1::client_resets_in_a_response", EBB, resets),
+    Case::beside(
+        "exact::http1::client_resets_while_waiting",
+        EBB,
+        resets_early,
+    ),
+    Case::beside(
+        "exact::http1::half_closed_is_answered",
+        &[Need::Ebb, Need::Tool("node")],
+        half_closed,
+    ),
+    Case::beside(
+        "exact::http1::server_killed_in_a_response",
+        EBB,
+        server_killed,
+    ),
+    Case::beside("exact::http1::half_a_head_and_silence", EBB, half_a_head),
+    Case::beside("exact::http1::half_a_body_and_silence", EBB, half_a_body),
+    Case::beside(
+        "exact::http1::server_gives_up_on_half_a_head",
+        &[Need::Ebb, Need::Tool("nginx")],
+        timed_out,
+    ),
+    Case::beside(
+        "exact::http1::server_cuts_its_own_response_short",
+        &[Need::Ebb, Need::Tool("python3")],
+        cut_short,
+    ),
+    Case::beside("exact::http1::pipeline_is_cut_off", EBB, || cut_off(7)),
+    // All but the first end at once, and a sum cannot distinguish 1 024 from 0 (`PodCounters`).
+    Case::beside("exact::http1::a_thousand_are_cut_off", EBB, || {
+        cut_off(1025);
+    }),
+];
+
+fn aborted(aborted: u64) -> Ends {
+    Ends {
+        aborted,
+        ..Ends::default()
+    }
+}
+
+/// 16 KiB every 100 ms, for a minute.
+const LONG: &str = "/?bytes=10000000&drip=100";
+
+/// Requests [`LONG`], and ends the response by `end` when its first bytes have arrived.
+#[track_caller]
+fn in_a_response(end: impl FnOnce(&Sample, Wire)) {
+    let totals = watched(
+        |cgroup| Sample::start(cgroup),
+        |server, watch| {
+            let mut wire = Wire::connect(server.address());
+            wire.get(LONG, "");
+            wire.header();
+            wire.take(20_000);
+            watch.until("in flight", |_, line| line.in_flight == 1);
+            end(server, wire);
+            watch.until("ended", |_, line| {
+                (line.in_flight, line.connections) == (0, 0)
+            });
+        },
+    );
+    assert_eq!(totals.ends(), aborted(1));
+}
+
+fn leaves() {
+    in_a_response(|_, wire| drop(wire));
+}
+
+fn resets() {
+    in_a_response(|_, wire| wire.reset());
+}
+
+fn server_killed() {
+    in_a_response(|server, mut wire| {
+        server.kill();
+        wire.drain();
+    });
+}
+
+fn resets_early() {
+    let totals = watched(
+        |cgroup| Sample::start(cgroup),
+        |server, watch| {
+            let mut wire = Wire::connect(server.address());
+            wire.get("/?sleep=60000", "");
+            watch.until("in flight", |_, line| line.in_flight == 1);
+            wire.reset();
+            watch.until("ended", |_, line| {
+                (line.in_flight, line.connections) == (0, 0)
+            });
+        },
+    );
+    assert_eq!(totals.ends(), aborted(1));
+}
+
+/// The client's FIN comes right after its request. It does not end the response, which Node sends 800 ms later. (nginx
+/// and hyper treat the FIN as a client that has left, and Node does too by default.)
+fn half_closed() {
+    let totals = watched(
+        |cgroup| Service::start(Script::Node, cgroup),
+        |node, watch| {
+            let mut wire = Wire::connect(node.address());
+            wire.get("/hints?n=0&ms=800", "");
+            wire.finish_sending();
+            watch.until("a whole interval after its FIN", |_, line| {
+                line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
+            });
+            assert!(wire.drain() > 6);
+            assert_eq!(node.requests(), 1);
+        },
+    );
+    assert_eq!(totals.ends(), Ends::answered(1));
+}
+
+/// A request is in flight from its first byte until its client or server gives up.
+fn half_a_head() {
+    waits_for_the_rest("GET / HTTP/1.1\r\nHost: te");
+}
+
+fn half_a_body() {
+    waits_for_the_rest("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhalf");
+}
+
+#[track_caller]
+fn waits_for_the_rest(half: &str) {
+    let totals = watched(
+        |cgroup| Sample::start(cgroup),
+        |server, watch| {
+            let mut wire = Wire::connect(server.address());
+            wire.send(half);
+            let line = watch.until("a whole interval of waiting", |_, line| {
+                line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
+            });
+            assert_eq!(line.by_protocol(), [1, 0, 0, 0], "HTTP/1 so far");
+            drop(wire);
+            watch.until("ended", |_, line| {
+                (line.in_flight, line.connections) == (0, 0)
+            });
+        },
+    );
+    // A server may answer half a request with a 400 or 408 when the client leaves.
+    let ends = totals.ends();
+    assert_eq!(ends.aborted + ends.answered, 1, "{ends:?}");
+    assert_eq!((ends.opaque, ends.excluded), (0, 0), "{ends:?}");
+}
+
+/// nginx closes the connection without a response.
+fn timed_out() {
+    let setup = Setup {
+        server: "client_header_timeout 1s;",
+        ..Setup::default()
+    };
+    let totals = watched(
+        |cgroup| Nginx::set_up(cgroup, setup),
+        |nginx: &Nginx, watch| {
+            let mut wire = Wire::connect(nginx.address());
+            wire.send("GET / HTTP/1.1\r\nHost: te");
+            watch.until("in flight", |_, line| line.in_flight == 1);
+            wire.drain();
+            watch.until("ended", |_, line| {
+                (line.in_flight, line.connections) == (0, 0)
+            });
+        },
+    );
+    let ends = totals.ends();
+    assert_eq!(ends.aborted + ends.answered, 1, "{ends:?}");
+    assert_eq!((ends.opaque, ends.excluded), (0, 0), "{ends:?}");
+}
+
+/// The server ends a body with its FIN before the announced length.
+fn cut_short() {
+    let reply = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort";
+    let totals = watched(
+        |cgroup| Scripted::start(cgroup, reply, Then::Close),
+        |server, _| {
+            let mut wire = Wire::connect(server.address());
+            wire.get("/", "");
+            wire.drain();
+        },
+    );
+    assert_eq!(totals.ends(), aborted(1));
+}
+
+/// A pipeline whose client reads three responses and then resets the connection.
+#[track_caller]
+fn cut_off(waiting: usize) {
+    let totals = watched(
+        |cgroup| Sample::start(cgroup),
+        |server, watch| {
+            let mut wire = Wire::connect(server.address());
+            wire.send("GET /?sleep=100 HTTP/1.1\r\nHost: test\r\n\r\n".repeat(3));
+            wire.send("GET /?sleep=60000 HTTP/1.1\r\nHost: test\r\n\r\n".repeat(waiting));
+            for _ in 0..3 {
+                assert_eq!(wire.response(), 200);
+            }
+            watch.until("in flight", |_, line| line.in_flight == waiting as u64);
+            wire.reset();
+            watch.until("ended", |_, line| {
+                (line.in_flight, line.connections) == (0, 0)
+            });
+        },
+    );
+    let ends = Ends {
+        answered: 3,
+        aborted: waiting as u64,
+        ..Ends::default()
+    };
+    assert_eq!(totals.ends(), ends);
+}

@@ -1,0 +1,68 @@
+//! A slow reader: a response is in flight until the network has accepted its last byte, however long ago the server has
+//! written it.
+
+use ebb_fixtures::server::{LARGE, Nginx, Sample};
+use ebb_fixtures::watch::Ends;
+use ebb_fixtures::{Case, Need, Wire};
+
+use crate::exact::{EBB, watched};
+
+pub(super) const CASES: &[Case] = &[
+    Case::beside(
+        "exact::http1::slow_reader_keeps_it_in_flight",
+        EBB,
+        server_is_done,
+    ),
+    Case::beside(
+        "exact::http1::reader_that_leaves_ends_it",
+        &[Need::Ebb, Need::Tool("nginx")],
+        leaves,
+    ),
+];
+
+/// The smallest receive buffer of the kernel is about 2 KiB; the sender's buffer accepts 64 KiB at once.
+const ROOM: usize = 2_048;
+
+fn server_is_done() {
+    let totals = watched(
+        |cgroup| Sample::start(cgroup),
+        |server, watch| {
+            let mut wire = Wire::connect_narrow(server.address(), ROOM);
+            wire.get("/?bytes=65536", "");
+            let line = watch.until(
+                "two whole intervals of waiting for the reader",
+                |_, line| line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99,
+            );
+            assert_eq!(line.completed, 0);
+            // The server has nothing left to do for the request. (The test queries this now, because the query is a
+            // request too.)
+            assert_eq!(server.stats().in_flight, 0);
+            assert_eq!(wire.response(), 200);
+            watch.until("ended when it was read", |totals, line| {
+                (totals.completed, line.in_flight, line.connections) == (2, 0, 1)
+            });
+        },
+    );
+    assert_eq!(totals.ends(), Ends::answered(2));
+}
+
+fn leaves() {
+    let totals = watched(
+        |cgroup| Nginx::start(cgroup),
+        |nginx, watch| {
+            let mut wire = Wire::connect_narrow(nginx.address(), ROOM);
+            wire.get("/large", "");
+            assert!(wire.header().contains(&LARGE.to_string()));
+            watch.until("in flight", |_, line| line.in_flight == 1);
+            drop(wire);
+            watch.until("ended", |_, line| {
+                (line.in_flight, line.connections) == (0, 0)
+            });
+        },
+    );
+    let aborted = Ends {
+        aborted: 1,
+        ..Ends::default()
+    };
+    assert_eq!(totals.ends(), aborted);
+}

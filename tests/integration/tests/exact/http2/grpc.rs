@@ -1,0 +1,64 @@
+//! gRPC: a call is one request in flight for as long as it lasts, however many messages go in either direction.
+
+use ebb_fixtures::client::Client;
+use ebb_fixtures::server::{Script, Service};
+use ebb_fixtures::watch::Ends;
+use ebb_fixtures::{Case, Need, full, note};
+
+use crate::exact::watched;
+
+const GRPC: &[Need] = &[Need::Ebb, Need::Python("grpc")];
+
+pub(super) const CASES: &[Case] = &[
+    Case::beside("exact::http2::grpc_call", GRPC, || call("Unary", 0.0)),
+    Case::beside("exact::http2::grpc_server_stream", GRPC, || {
+        call("Server", seconds());
+    }),
+    Case::beside("exact::http2::grpc_client_stream", GRPC, || {
+        call("Client", seconds());
+    }),
+    Case::beside("exact::http2::grpc_stream_both_ways", GRPC, || {
+        call("Both", seconds());
+    }),
+];
+
+fn seconds() -> f64 {
+    if full() { 10.0 } else { 2.0 }
+}
+
+/// The time by which a call takes longer on the client's side than on the server's socket: Python's own time, in
+/// seconds.
+const PYTHON: f64 = 0.2;
+
+fn call(kind: &str, seconds: f64) {
+    let totals = watched(
+        |cgroup| Service::start(Script::Grpc, cgroup),
+        |server, watch| {
+            let address = server.address().to_string();
+            let client = Client::python("grpc", CLIENT, &[&address, kind, &seconds.to_string()]);
+            if seconds > 0.0 {
+                let line = watch.until("a whole interval of it", |_, line| {
+                    line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
+                });
+                assert_eq!(line.by_protocol(), [0, 1, 0, 0], "HTTP/2");
+            }
+            let report = client.finish();
+            let took: f64 = report
+                .trim()
+                .parse()
+                .unwrap_or_else(|_| panic!("the call failed: {report:?}"));
+            assert_eq!(server.requests(), 1);
+            let integral = watch.settle().integral;
+            note(format!(
+                "gRPC {kind}: in flight for {integral:.3} s, the client waited {took:.3} s"
+            ));
+            assert!(
+                (took - PYTHON..took + 0.01).contains(&integral),
+                "in flight for {integral} s, the call took {took} s"
+            );
+        },
+    );
+    assert_eq!(totals.ends(), Ends::answered(1));
+}
+
+const CLIENT: &str = include_str!("grpc_client.py");

@@ -1,0 +1,69 @@
+//! HTTP/2: one request in flight per stream, from the first byte of its HEADERS to the server's END_STREAM or either
+//! side's RST_STREAM.
+
+mod answers;
+mod excluded;
+mod floods;
+mod grpc;
+mod load;
+mod requests;
+mod resets;
+mod servers;
+mod sizes;
+mod upgrade;
+
+use ebb_fixtures::server::{Sample, Script, Service};
+use ebb_fixtures::watch::{Ends, Watch};
+use ebb_fixtures::{Case, Need};
+
+use super::watched;
+
+/// Requirements of the tests against Python's h2.
+const FRAMES: &[Need] = &[Need::Ebb, Need::Python("h2")];
+
+pub(super) fn cases() -> Vec<Case> {
+    [
+        answers::CASES,
+        excluded::CASES,
+        floods::CASES,
+        grpc::CASES,
+        load::CASES,
+        requests::CASES,
+        resets::CASES,
+        servers::CASES,
+        sizes::CASES,
+        upgrade::CASES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+    .collect()
+}
+
+/// Watches an `ebb-sample` while `traffic` goes to it. Asserts that all requests are answered, and that the server
+/// counts the same number.
+#[track_caller]
+fn all_answered_by_sample(requests: u64, traffic: impl FnOnce(&Sample, &mut Watch)) {
+    let totals = watched(
+        |cgroup| Sample::start(cgroup),
+        |server, watch| {
+            traffic(server, watch);
+            assert_eq!(server.stats().requests, requests);
+        },
+    );
+    // The query of the server's count is an HTTP/1 request.
+    assert_eq!(totals.ends(), Ends::answered(requests + 1));
+}
+
+/// The same with a server that uses Python's h2.
+#[track_caller]
+fn all_answered_by_h2(requests: u64, traffic: impl FnOnce(&Service, &mut Watch)) {
+    let totals = watched(
+        |cgroup| Service::start(Script::Frames, cgroup),
+        |server, watch| {
+            traffic(server, watch);
+            assert_eq!(server.requests(), requests);
+        },
+    );
+    assert_eq!(totals.ends(), Ends::answered(requests));
+}

@@ -1,0 +1,90 @@
+//! Exactness: every shape of traffic, from real clients to real servers. Each server has its own count, with which
+//! Ebb's is compared.
+//!
+//! A test compares how *all* requests ended ([`Ends`](ebb_fixtures::watch::Ends)): a request that is missed,
+//! counted twice, left in flight or counted as opaque shows up in its own field.
+
+mod address;
+mod fair;
+mod hops;
+mod http1;
+mod http2;
+mod joined;
+mod loss;
+mod mean;
+mod mixed;
+mod news;
+mod packets;
+mod probes;
+mod shared;
+mod tunnels;
+
+use ebb_fixtures::watch::{Totals, Watch};
+use ebb_fixtures::{Case, Need, TestCgroup};
+
+use shared::Shared;
+
+/// Requirements of most of these tests.
+const EBB: &[Need] = &[Need::Ebb];
+const CURL: &[Need] = &[Need::Ebb, Need::Tool("curl")];
+
+/// Short, so that the tests notice changes early.
+const INTERVAL: &str = "100ms";
+
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = http1::cases();
+    cases.extend(http2::cases());
+    cases.extend(
+        [
+            address::CASES,
+            fair::CASES,
+            hops::CASES,
+            joined::CASES,
+            loss::CASES,
+            mean::CASES,
+            mixed::CASES,
+            news::CASES,
+            packets::CASES,
+            probes::CASES,
+            tunnels::CASES,
+        ]
+        .into_iter()
+        .flatten(),
+    );
+    cases
+}
+
+/// Ends the shared watches; called when all tests have ended.
+pub(crate) fn end() {
+    shared::end();
+}
+
+/// Starts a server, watches it while `traffic` goes to it, and returns the totals once the last request has ended.
+#[track_caller]
+fn watched<S>(
+    start: impl FnOnce(&TestCgroup) -> S,
+    traffic: impl FnOnce(&S, &mut Watch),
+) -> Totals {
+    let mut shared = Shared::take();
+    let server = start(&shared.cgroup);
+    shared.watch.begin();
+    traffic(&server, &mut shared.watch);
+    let totals = shared.watch.settle();
+    drop(server);
+    shared.give_back();
+    totals
+}
+
+/// The same with a separate watch, which is started with `arguments`.
+#[track_caller]
+fn watched_with<S>(
+    arguments: &[&str],
+    start: impl FnOnce(&TestCgroup) -> S,
+    traffic: impl FnOnce(&S, &mut Watch),
+) -> Totals {
+    let cgroup = TestCgroup::new();
+    let server = start(&cgroup);
+    let mut watch = Watch::start(&cgroup, INTERVAL, arguments);
+    traffic(&server, &mut watch);
+    watch.settle()
+}

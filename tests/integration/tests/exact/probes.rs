@@ -1,0 +1,163 @@
+//! Probes and scrapes: excluded from the count, and exactly from the integral.
+
+use std::time::Duration;
+
+use ebb_fixtures::client::curl;
+use ebb_fixtures::server::Sample;
+use ebb_fixtures::watch::{Ends, Totals};
+use ebb_fixtures::{Case, Wire};
+
+use super::{CURL, EBB, watched, watched_with};
+
+pub(super) const CASES: &[Case] = &[
+    Case::beside("exact::kubelet_probe", EBB, || {
+        probe("User-Agent: kube-probe/1.30", 0);
+    }),
+    Case::beside("exact::kubelet_probe_2_kib_late", EBB, || {
+        probe("User-Agent: kube-probe/1.30", 2_048);
+    }),
+    Case::beside("exact::knative_probe", EBB, || {
+        probe("K-Network-Probe: queue", 0);
+    }),
+    Case::beside("exact::knative_probe_2_kib_late", EBB, || {
+        probe("K-Network-Probe: queue", 2_048);
+    }),
+    Case::beside("exact::knative_kubelet_probe_2_kib_late", EBB, || {
+        probe("k-kubelet-probe: value", 2_048);
+    }),
+    Case::beside("exact::probe_between_requests_in_a_pipeline", EBB, pipeline),
+    Case::beside("exact::probe_seconds_late", EBB, seconds_late),
+    Case::beside(
+        "exact::what_only_looks_like_a_probe_counts",
+        EBB,
+        not_probes,
+    ),
+    Case::beside("exact::scrapes_of_an_excluded_path", CURL, scrapes),
+];
+
+pub(super) fn excluded(excluded: u64, answered: u64) -> Ends {
+    Ends {
+        answered,
+        excluded,
+        ..Ends::default()
+    }
+}
+
+/// The integral of excluded requests may reach this value, in request-seconds, instead of 0. A probe is in the integral
+/// until its field has been read, and lines may be written before.
+const NOTHING: f64 = 0.02;
+
+#[track_caller]
+fn assert_only_excluded(totals: &Totals, count: u64) {
+    assert_eq!(totals.ends(), excluded(count, 0));
+    assert!(totals.integral.abs() < NOTHING, "{totals:?}");
+}
+
+/// Sends probes that are answered after 300 ms each, with their field after `late` bytes of other fields.
+fn probe(field: &str, late: usize) {
+    let padding = format!("X-Padding: {}\r\n", "p".repeat(110)).repeat(late.div_ceil(123));
+    let totals = watched(
+        |cgroup| Sample::start(cgroup),
+        |server, _| {
+            let mut wire = Wire::connect(server.address());
+            for _ in 0..3 {
+                wire.get("/?sleep=300", &format!("{padding}{field}\r\n"));
+                assert_eq!(wire.response(), 200);
+            }
+        },
+    );
+    assert_only_excluded(&totals, 3);
+}
+
+fn pipeline() {
+    let [plain, probe] = ["X-A: b", "User-Agent: kube-probe/1.30"]
+        .map(|field| format!("GET /?sleep=50 HTTP/1.1\r\nHost: test\r\n{field}\r\n\r\n"));
+    let totals = watched(
+        |cgroup| Sample::start(cgroup),
+        |server, _| {
+            let mut wire = Wire::connect(server.address());
+            wire.send([&*plain, &*probe, &*plain, &*probe, &*probe].concat());
+            for _ in 0..5 {
+                assert_eq!(wire.response(), 200);
+            }
+        },
+    );
+    assert_eq!(totals.ends(), excluded(3, 2));
+    // The first request is answered after 50 ms, the third after 150 ms.
+    assert!((0.2..0.3).contains(&totals.integral), "{totals:?}");
+}
+
+/// A probe whose field arrives in a later interval than its first byte. Lines that are already written cannot be
+/// corrected, but their sum is.
+fn seconds_late() {
+    let totals = watched(
+        |cgroup| Sample::start(cgroup),
+        |server, watch| {
+            let mut wire = Wire::connect(server.address());
+            wire.send("GET / HTTP/1.1\r\nHost: test\r\n");
+            watch.line_after(Duration::from_millis(300));
+            wire.send("User-Agent: kube-probe/1.30\r\n\r\n");
+            assert_eq!(wire.response(), 200);
+            watch.settle();
+            // A request that counts, to check that no correction is left over.
+            wire.get("/?sleep=500", "");
+            assert_eq!(wire.response(), 200);
+        },
+    );
+    assert_eq!(totals.ends(), excluded(1, 1));
+    assert!((0.48..0.6).contains(&totals.integral), "{totals:?}");
+}
+
+fn not_probes() {
+    let totals = watched(
+        |cgroup| Sample::start(cgroup),
+        |server, _| {
+            let mut wire = Wire::connect(server.address());
+            for field in [
+                "User-Agent: my-kube-probe/1.30",
+                "X-User-Agent: kube-probe/1.30",
+                "X-A: K-Network-Probe: queue",
+                "K-Network-Prober: queue",
+                "Referer: kube-probe/1.30",
+            ] {
+                wire.get("/", &format!("{field}\r\n"));
+                assert_eq!(wire.response(), 200, "{field}");
+            }
+            // In a body the text is not a field.
+            let body = "User-Agent: kube-probe/1.30\r\n\r\n";
+            wire.send(format!(
+                "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            ));
+            assert_eq!(wire.response(), 200);
+        },
+    );
+    assert_eq!(totals.ends(), Ends::answered(6));
+}
+
+/// The arguments that exclude `/metrics`.
+pub(super) const METRICS: &[&str] = &["--exclude-path", "/metrics"];
+
+/// As Prometheus scrapes: with its fields, on a persistent connection, accepting compressed responses.
+fn scrapes() {
+    let options = [
+        "-A",
+        "Prometheus/2.53.0",
+        "-H",
+        "Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+        "-H",
+        "Accept-Encoding: gzip",
+        "-H",
+        "X-Prometheus-Scrape-Timeout-Seconds: 10",
+    ];
+    let totals = watched_with(
+        METRICS,
+        |cgroup| Sample::start(cgroup),
+        |server, _| {
+            let url = format!("http://{}/metrics?sleep=200", server.address());
+            let fetched = curl(&options, &[&url; 5]);
+            assert!(fetched.iter().all(|f| f.status == 200));
+        },
+    );
+    assert_only_excluded(&totals, 5);
+}

@@ -1,0 +1,71 @@
+//! One `ebb watch` for many tests, which run one after the other on one thread. Loading its programs takes longer than
+//! most tests do with it.
+//!
+//! Bias: towards a new watch. A watch is reused only after a test that passed and left no request and no connection.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use ebb_fixtures::watch::Watch;
+use ebb_fixtures::{TestCgroup, eventually};
+
+use super::INTERVAL;
+
+thread_local! {
+    /// The idle watch of a thread; it ends with the thread. (The kernel would end the watch then in any case, because
+    /// it is a child of the thread.)
+    static IDLE: RefCell<Option<Shared>> = const { RefCell::new(None) };
+}
+
+/// The number of watches that exist.
+static ALIVE: AtomicU32 = AtomicU32::new(0);
+
+/// A cgroup and the watch on it. The watch ends first.
+pub(super) struct Shared {
+    pub(super) watch: Watch,
+    pub(super) cgroup: TestCgroup,
+    _counted: Counted,
+}
+
+/// Decrements the number of watches; dropped last.
+struct Counted;
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits until the threads of the test run have ended their watches: a thread's locals are dropped after the thread is
+/// reported as ended.
+pub(super) fn end() {
+    drop(IDLE.take());
+    eventually("all watches ended", Duration::from_secs(20), || {
+        (ALIVE.load(Ordering::Relaxed) == 0).then_some(())
+    });
+}
+
+impl Shared {
+    /// Takes the idle watch of this thread, or starts a new one.
+    pub(super) fn take() -> Self {
+        IDLE.take().unwrap_or_else(|| {
+            let cgroup = TestCgroup::new();
+            let watch = Watch::start(&cgroup, INTERVAL, &[]);
+            ALIVE.fetch_add(1, Ordering::Relaxed);
+            Self {
+                watch,
+                cgroup,
+                _counted: Counted,
+            }
+        })
+    }
+
+    /// Keeps the watch for the next test of this thread, once all connections of this test are closed.
+    #[track_caller]
+    pub(super) fn give_back(mut self) {
+        self.watch
+            .until("all connections closed", |_, line| line.connections == 0);
+        IDLE.set(Some(self));
+    }
+}

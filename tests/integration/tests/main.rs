@@ -1,0 +1,40 @@
+//! Integration tests of the product's promises, against real servers and clients.
+//!
+//! One module per promise. `EBB_TEST_FULL=1` runs the tests with the promised numbers; otherwise the numbers are small
+//! enough for every change. `cargo test -p ebb-integration -- watch` runs a part of the tests.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests panic, so that the backtrace stays"
+)]
+
+mod door;
+mod exact;
+mod fixtures;
+mod pins;
+mod refused;
+mod run;
+mod top;
+mod watch;
+
+use std::process::ExitCode;
+
+/// The packages of the programs that the tests start.
+const PACKAGES: [&str; 3] = ["ebb", "ebb-activator", "ebb-fixtures"];
+
+fn main() -> ExitCode {
+    ebb_fixtures::build(&PACKAGES);
+    let fixtures = fixtures::CASES.iter().copied();
+    let cases = fixtures
+        .chain(watch::cases())
+        .chain(exact::cases())
+        .chain(run::cases())
+        .chain(pins::cases())
+        .chain(door::cases())
+        .chain(top::CASES.iter().copied());
+    let verdict = ebb_fixtures::main(cases);
+    exact::end();
+    verdict
+}

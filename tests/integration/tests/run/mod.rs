@@ -1,0 +1,23 @@
+//! `ebb run`: the whole loop on one host.
+
+mod cold;
+mod scale;
+mod tidy;
+mod wrong;
+mod zero;
+
+use ebb_fixtures::Case;
+
+pub(crate) fn cases() -> Vec<Case> {
+    [
+        cold::CASES,
+        scale::CASES,
+        tidy::CASES,
+        wrong::CASES,
+        zero::CASES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+    .collect()
+}

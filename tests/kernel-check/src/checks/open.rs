@@ -1,0 +1,74 @@
+//! Connections attached mid-stream: they were open before the counting began. From their next request on they are counted
+//! as any other, or reported as opaque. They are never counted wrongly.
+
+use std::time::Duration;
+
+use ebb_agent::Rules;
+use ebb_fixtures::{TestCgroup, Wire, server::Sample};
+
+use super::Check;
+use crate::{
+    Verdict,
+    counted::Counted,
+    http2::{Http2, block_on},
+};
+
+pub(super) const CHECKS: &[Check] = &[
+    ("open before: counted from the next request on", http1),
+    ("HTTP/2, open before: counted, or opaque", http2),
+];
+
+/// A request that is in the middle of its response when the counting begins.
+const LONG: &str = "/?sleep=500&bytes=100000";
+
+fn http1() -> Verdict {
+    let cgroup = TestCgroup::new();
+    let sample = Sample::start(&cgroup);
+    let mut idle = Wire::connect(sample.address());
+    idle.get("/", "");
+    assert_eq!(idle.response(), 200);
+    let mut busy = Wire::connect(sample.address());
+    busy.get(LONG, "");
+    let counted = Counted::attach(cgroup, &Rules::default())?;
+    assert_eq!(busy.response(), 200);
+    for wire in [&mut idle, &mut busy] {
+        for _ in 0..3 {
+            wire.get("/", "");
+            assert_eq!(wire.response(), 200);
+        }
+    }
+    assert_eq!(counted.now().in_flight, 0);
+    drop((idle, busy));
+    let count = counted.until("all are counted", |count| count.started == 6);
+    assert_eq!((count.completed, count.in_flight), (6, 0));
+    Ok(())
+}
+
+fn http2() -> Verdict {
+    let cgroup = TestCgroup::new();
+    let sample = Sample::start(&cgroup);
+    let counted = block_on(async {
+        let client = Http2::connect(sample.address()).await;
+        client.fetch("/", &[]).await;
+        let busy = tokio::spawn({
+            let client = client.clone();
+            async move { client.fetch(LONG, &[]).await }
+        });
+        // The request reaches the server before the counting begins, so it is not counted.
+        while sample.stats().in_flight == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let counted = Counted::attach(cgroup, &Rules::default())?;
+        busy.await.expect("a request in flight");
+        for _ in 0..5 {
+            client.fetch("/", &[]).await;
+        }
+        Ok(counted)
+    })?;
+    // The connection ends when its last handle is dropped.
+    let count = counted.until("nothing is in flight", |count| count.in_flight == 0);
+    let right = (count.started, count.completed) == (5, 5);
+    let opaque = (count.started, count.completed) == (1, 1);
+    assert!(right || opaque, "{count:?}");
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! A cgroup with the real counter attached.
+
+use std::{
+    cell::Cell,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use ebb_agent::{
+    Reading, Rules,
+    counter::{Counter, Events, PodId},
+};
+use ebb_fixtures::{
+    TestCgroup, poll,
+    server::{Place, Sample},
+};
+
+use super::Lacks;
+
+/// Limit for anything here. Emulated machines are some 20 times slower than real ones, and a connection with lost packets
+/// may need a few of TCP's timeouts to close.
+pub(super) const SOON: Duration = Duration::from_secs(60);
+
+/// The counter, loaded once: loading takes seconds on an emulated machine.
+static COUNTER: Mutex<Option<Counter>> = Mutex::new(None);
+
+fn counter() -> MutexGuard<'static, Option<Counter>> {
+    // A failed check leaves the counter intact.
+    COUNTER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Loads the programs. Returns the time it took.
+pub(super) fn load() -> Duration {
+    let start = Instant::now();
+    let loaded = Counter::load().unwrap_or_else(|error| panic!("{error}"));
+    *counter() = Some(loaded);
+    start.elapsed()
+}
+
+/// Closes the programs.
+pub(super) fn unload() {
+    *counter() = None;
+}
+
+/// A counted cgroup. Dropping it ends the counting, and the processes in the cgroup.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pod: PodId,
+    cgroup: TestCgroup,
+}
+
+/// All counts that have exactly one right value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) started: u64,
+    pub(super) completed: u64,
+    pub(super) aborted: u64,
+    pub(super) excluded: u64,
+    pub(super) in_flight: u64,
+    pub(super) http2: u64,
+    pub(super) upgraded: u64,
+    pub(super) opaque: u64,
+    pub(super) connections: u64,
+}
+
+impl Count {
+    /// The count for this many requests, all completed, and nothing left.
+    pub(super) fn of(requests: u64) -> Self {
+        Self {
+            started: requests,
+            completed: requests,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&Reading> for Count {
+    fn from(reading: &Reading) -> Self {
+        Self {
+            started: reading.started,
+            completed: reading.completed,
+            aborted: reading.aborted,
+            excluded: reading.excluded,
+            in_flight: reading.in_flight,
+            http2: reading.http2,
+            upgraded: reading.upgraded,
+            opaque: reading.opaque,
+            connections: reading.connections,
+        }
+    }
+}
+
+impl Counted {
+    /// Counts a new cgroup by the default rules.
+    pub(super) fn new() -> Result<Self, Lacks> {
+        Self::with(&Rules::default())
+    }
+
+    /// Counts a new cgroup by these rules.
+    pub(super) fn with(rules: &Rules) -> Result<Self, Lacks> {
+        Self::attach(TestCgroup::new(), rules)
+    }
+
+    /// Counts an existing cgroup from now on.
+    ///
+    /// # Errors
+    /// If the programs could not be loaded, which is the failure of another check.
+    pub(super) fn attach(cgroup: TestCgroup, rules: &Rules) -> Result<Self, Lacks> {
+        let mut counter = counter();
+        let Some(counter) = counter.as_mut() else {
+            return Err(Lacks("the programs are not loaded".to_owned()));
+        };
+        let pod = counter
+            .attach(cgroup.path(), rules)
+            .unwrap_or_else(|error| panic!("{error}"));
+        Ok(Self { pod, cgroup })
+    }
+
+    /// The cgroup in which servers must be started.
+    pub(super) fn cgroup(&self) -> &TestCgroup {
+        &self.cgroup
+    }
+
+    /// Starts the server that keeps its own count, in this cgroup.
+    pub(super) fn sample(&self) -> Sample {
+        self.sample_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Like `sample`, at another address.
+    pub(super) fn sample_at(&self, address: impl Into<IpAddr>) -> Sample {
+        let sample = Sample::start(Place::at(&self.cgroup, address));
+        // The wait for the server to listen opened a connection; wait until it is closed.
+        self.at_rest();
+        sample
+    }
+
+    /// Reads the counter's current figures.
+    pub(super) fn reading(&self) -> Reading {
+        let counter = counter();
+        let counter = counter.as_ref().expect("the programs are loaded");
+        counter
+            .read(self.pod)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The counter's rare events, in all checks so far.
+    pub(super) fn events(&self) -> Events {
+        let mut counter = counter();
+        let counter = counter.as_mut().expect("the programs are loaded");
+        counter.events().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The current counts.
+    pub(super) fn now(&self) -> Count {
+        Count::from(&self.reading())
+    }
+
+    /// Waits until a condition holds.
+    #[track_caller]
+    pub(super) fn until(&self, what: &str, holds: impl Fn(&Count) -> bool) -> Count {
+        let last = Cell::new(Count::default());
+        let seen = || {
+            last.set(self.now());
+            holds(&last.get()).then_some(last.get())
+        };
+        poll(SOON, seen).unwrap_or_else(|| panic!("{what}: not within {SOON:?}: {:?}", last.get()))
+    }
+
+    /// Waits until every connection is closed, and returns the counts.
+    #[track_caller]
+    pub(super) fn at_rest(&self) -> Count {
+        self.until("every connection is closed", |count| count.connections == 0)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(counter) = counter().as_mut() {
+            counter.detach(self.pod);
+        }
+    }
+}

@@ -1,12 +1,12 @@
-//! Builds the kernel programs and tells the crate where the object is, without what only a debugger reads: that is
-//! five sixths of it, and would be in the memory of every agent.
+//! Builds the kernel programs, and gives the crate the path of the object file. Debug sections are removed: they are
+//! five sixths of the object and would occupy memory in every agent.
 
 use std::{env, error::Error, fs, path::Path, process::ExitCode};
 
 use object::{build::elf, elf::SHT_STRTAB};
 
-/// What the object depends on: the kernel side with the crate it shares with us, how it is built,
-/// and the versions of what it is built from.
+/// Paths whose changes rebuild the object: the sources and the build of the kernel programs, and the versions of their
+/// dependencies.
 const INPUTS: [&str; 2] = ["../ebpf", "../Cargo.lock"];
 
 fn main() -> ExitCode {
@@ -23,15 +23,16 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            // One line rather than anyhow's backtrace, which would bury it.
+            // `cargo::error` prints one line. An error returned from `main` would be printed with a long backtrace.
             println!("cargo::error={error}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// A copy of the object, in `OUT_DIR`, without DWARF and without the relocations of BTF, which its loaders pass over:
-/// they take functions and lines from where the sections say.
+/// Writes a copy of the object to `OUT_DIR` and returns its path. The copy has no DWARF and no relocations of BTF
+/// sections. The loaders ignore these relocations: they read the positions of functions and lines from the sections
+/// themselves.
 fn stripped(object: &Path) -> Result<String, Box<dyn Error>> {
     let bytes = fs::read(object)?;
     let mut builder = elf::Builder::read(&*bytes)?;
@@ -42,7 +43,7 @@ fn stripped(object: &Path) -> Result<String, Box<dyn Error>> {
         section.delete =
             name.starts_with(b".debug_") || (is_relocation && name.starts_with(b".BTF"));
     }
-    // LLVM keeps the names of sections with those of symbols; what is written here has a table for each.
+    // LLVM stores section names and symbol names in one table. The writer needs a table for each, so this one is added.
     let names = builder.sections.add();
     names.name = b".shstrtab".as_slice().into();
     names.sh_type = SHT_STRTAB;

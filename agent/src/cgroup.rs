@@ -14,7 +14,7 @@ pub enum CgroupError {
     Mounts {
         /// The file with the list.
         path: &'static str,
-        /// Why.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
@@ -29,7 +29,7 @@ pub enum CgroupError {
     Missing {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
@@ -81,7 +81,7 @@ pub fn id(path: &Path) -> Result<u64, CgroupError> {
     let directory = fs::metadata(path).map_err(missing)?;
     let mount = v2_mount()?;
     let root = fs::metadata(&mount).map_err(missing)?;
-    // All cgroup v2 directories of a host are on one device; those of v1 are on others.
+    // All cgroup v2 directories of a host are on one device; cgroup v1 directories are on other devices.
     if directory.dev() != root.dev() || !directory.is_dir() {
         return Err(CgroupError::NotACgroup {
             path: path.to_owned(),

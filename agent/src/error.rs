@@ -15,24 +15,24 @@ pub enum CounterError {
     /// The object could not be loaded.
     #[error("cannot load the kernel programs: {0}")]
     Load(#[source] Box<aya::EbpfError>),
-    /// The object lacks a program or a map: it was built from other sources.
+    /// The object lacks a program or a map, because it was built from other sources.
     #[error("the kernel object has no {0}")]
     Incomplete(&'static str),
-    /// The verifier refused a program, or it could not be attached. The verifier's message has many lines and is in the
-    /// debug log.
+    /// The verifier rejected a program, or the program could not be attached. The verifier's message has many lines and
+    /// is written to the debug log.
     #[error("kernel program {name}: {reason}")]
     Program {
-        /// The program.
+        /// Name of the program.
         name: String,
-        /// The kernel's answer.
+        /// The reason why the program was rejected.
         reason: String,
     },
     /// A map could not be read or written.
     #[error("kernel map {name}: {source}")]
     Map {
-        /// The map.
+        /// Name of the map.
         name: &'static str,
-        /// The kernel's answer.
+        /// The kernel's error.
         #[source]
         source: Box<aya::maps::MapError>,
     },
@@ -48,16 +48,16 @@ pub enum CounterError {
     /// The directory of pins cannot be used.
     #[error(transparent)]
     Pins(#[from] PinsError),
-    /// The cgroup is already counted: a second counter would count each request twice.
+    /// The cgroup is already counted. A second counter would count each request twice.
     #[error("cgroup {0} is being counted already, as pod {1}")]
     Twice(PathBuf, u32),
     /// All slots are in use.
     #[error("{0} cgroups are being counted, which is the most there can be")]
     Full(u32),
-    /// There is no such pod.
+    /// No pod with this slot is counted.
     #[error("pod {0} is not being counted")]
     Unknown(u32),
-    /// No attempt gave a consistent reading.
+    /// The counters changed during every attempt to read them.
     #[error("the counters of pod {0} changed during each of {1} readings")]
     Unsteady(u32, u32),
     /// The clock could not be read.

@@ -4,7 +4,7 @@ use ebb_abi::latency::{BUCKETS, lower};
 
 use crate::Reading;
 
-/// The difference of two readings.
+/// The difference between two readings.
 #[derive(Clone, Debug)]
 pub struct Interval {
     /// Length in seconds.
@@ -24,20 +24,20 @@ pub struct Interval {
 
 /// The consecutive intervals between the readings of one pod.
 ///
-/// A probe may be recognised in a later interval than the one in which it began, and is subtracted there. The figures
-/// of that interval can become negative, which no chart can show: they are reported as zero, and the following
-/// intervals are reduced by the difference. The sum over all intervals is correct.
+/// A request is counted when it begins. If a later reading recognises it as a probe, it is subtracted, and the values
+/// of that interval can become negative. No chart can show negative requests: such values are reported as zero, and the
+/// following intervals are reduced by the difference. The sum over all intervals is correct.
 #[derive(Clone, Debug)]
 pub struct Intervals {
     last: Reading,
-    /// Requests reported in excess so far.
+    /// Surplus requests reported so far; subtracted from the following intervals.
     started_owed: u64,
-    /// Request-seconds reported in excess so far.
+    /// Surplus request-seconds reported so far; subtracted from the following intervals.
     integral_owed: f64,
 }
 
 impl Intervals {
-    /// Starts with this reading.
+    /// Begins with the first reading.
     pub fn after(first: Reading) -> Self {
         Self {
             last: first,
@@ -46,11 +46,11 @@ impl Intervals {
         }
     }
 
-    /// Returns the interval from the last reading to this one.
+    /// Returns the interval from the previous reading to `later`.
     pub fn next(&mut self, later: Reading) -> Interval {
         let last = &self.last;
         let seconds = later.at.saturating_sub(last.at).as_secs_f64();
-        // No interval has more than 2^63 requests.
+        // The difference fits into `i64`, because no interval has 2^63 requests.
         let started = later.started.wrapping_sub(last.started) as i64;
         let started = started.saturating_sub_unsigned(self.started_owed);
         let integral = later.integral_since(last) - self.integral_owed;
@@ -83,8 +83,8 @@ impl Intervals {
 }
 
 impl Interval {
-    /// Returns the latency percentile in milliseconds: the latency below which this share (0 to 1) of the ended
-    /// requests stayed, interpolated within its bucket (accurate to 12.5 %). `None` if no request ended.
+    /// Returns the latency percentile in milliseconds for a share of 0 to 1: that share of the ended requests had this
+    /// latency or less. The value is interpolated within its bucket (accurate to 12.5 %). `None` if no request ended.
     pub fn percentile(&self, share: f64) -> Option<f64> {
         let total: u64 = self.latency.iter().sum();
         if total == 0 {
@@ -126,13 +126,13 @@ mod tests {
             let interval = intervals.next(reading);
             (interval.started, interval.concurrency)
         };
-        // One request begins and is in flight for a second; then it is subtracted, and nothing else happens.
+        // One request begins and is in flight for one second. Then it is subtracted, and no other request begins.
         assert_eq!(next(reading(101, 11, -49)), (1, 1.0));
         assert_eq!(next(reading(102, 10, -50)), (0, 0.0));
-        // Two requests begin; the line before has one request and one second too many.
+        // Two requests begin. The interval before had reported one request and one request-second too many.
         assert_eq!(next(reading(104, 12, -46)), (1, 1.5));
         assert_eq!(next(reading(105, 13, -44)), (1, 2.0));
-        // No time at all.
+        // An interval of zero seconds.
         assert_eq!(next(reading(105, 14, -43)), (1, 0.0));
         assert_eq!(next(reading(106, 14, -43)), (0, 1.0));
     }

@@ -23,7 +23,7 @@ fn run(args: Args) -> anyhow::Result<()> {
     if let Some(Command::Detach { pins }) = &args.command {
         return node::detach(pins);
     }
-    // One thread, because an agent must cost next to nothing. Its tasks wait for their events in turn.
+    // One thread is enough and costs least: the agent's tasks wait most of the time.
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?

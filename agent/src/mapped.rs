@@ -1,6 +1,6 @@
-//! The counters of the pods, which the kernel programs write, mapped into this process.
+//! The pods' counters, mapped into this process. The kernel programs write them.
 //!
-//! A reading costs no system call and happens while the kernel keeps counting. An inconsistent reading is repeated; see
+//! A reading needs no system call, and the kernel keeps counting meanwhile. An inconsistent reading is repeated; see
 //! [`PodCounters`].
 
 use std::{
@@ -15,7 +15,7 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::CounterError;
 
-/// Most attempts at a reading. At a million changes a second about one attempt in ten fails.
+/// Maximum number of attempts at a reading. At a million changes per second, about one attempt in ten fails.
 const TRIES: u32 = 1000;
 
 /// The mapped counters of all pods.
@@ -45,8 +45,8 @@ impl Mapped {
             "within the map"
         );
         // SAFETY: the assertion keeps the address within the mapping. The address is aligned, because all counters are
-        // 64 bits wide and the mapping begins on a page. The kernel changes it with atomic additions and whole words
-        // only.
+        // 64 bits wide and the mapping begins on a page. The kernel changes the counters only with atomic additions and
+        // with stores of whole words.
         unsafe {
             &*self
                 .memory
@@ -56,8 +56,8 @@ impl Mapped {
         }
     }
 
-    /// Sets the number of started requests at which the kernel wakes the agent: the current number, plus the difference
-    /// between `in_flight` and the requests in flight now.
+    /// Sets the number of started requests at which the kernel wakes the agent. It is the number started so far, plus
+    /// the difference between `in_flight` and the requests in flight now, but at least one more.
     pub(crate) fn wake_at(&self, slot: u32, in_flight: u64) {
         let started = self.cell(slot, offset_of!(PodCounters, started));
         let more = in_flight.saturating_sub(self.in_flight(slot)).max(1);
@@ -65,7 +65,7 @@ impl Mapped {
             .store(started.saturating_add(more), Ordering::Release);
     }
 
-    /// Returns how many connections were opened and closed in a slot.
+    /// Returns the numbers of connections that were opened and closed in a slot.
     pub(crate) fn connections(&self, slot: u32) -> (u64, u64) {
         let closed = self.cell(slot, offset_of!(PodCounters, closed));
         (self.cell(slot, offset_of!(PodCounters, opened)), closed)
@@ -73,7 +73,8 @@ impl Mapped {
 
     /// Returns the approximate number of requests in flight in a slot; changes during the call may be missing.
     pub(crate) fn in_flight(&self, slot: u32) -> u64 {
-        // Ends are read first: a request that starts and ends during the call must not make the result negative.
+        // Ended requests are read first: a request that starts and ends during the call must not make the result
+        // negative.
         let ended = (0..ended::WAYS)
             .map(|way| self.cell(slot, offset_of!(PodCounters, ended) + way * 8))
             .fold(0u64, u64::wrapping_add);
@@ -84,8 +85,8 @@ impl Mapped {
     /// Reads a consistent state of one pod's counters.
     pub(crate) fn read(&self, slot: u32) -> Result<PodCounters, CounterError> {
         for _ in 0..TRIES {
-            // This order detects a change in progress. A change writes `started` or `ended` first and `area` last, so
-            // `area` is read first and `started` and `ended` after it.
+            // The order of the loads reveals a change in progress. The kernel writes `started` or `ended` first and
+            // `area` last, so this code reads `area` first, and `started` and `ended` after it.
             let [start, end] = [
                 offset_of!(PodCounters, starts),
                 offset_of!(PodCounters, ends),
@@ -106,8 +107,8 @@ impl Mapped {
                 [start, end].map(|sums| self.cell(slot, sums + offset_of!(Sums, http2)));
             cells.upgraded = self.cell(slot, offset_of!(PodCounters, upgraded));
             cells.opaque = self.cell(slot, offset_of!(PodCounters, opaque));
-            // `closed` is read first, so that a connection that opens and closes meanwhile cannot make the difference
-            // negative.
+            // `closed` is read first: a connection that opens and closes between the two loads must not make the
+            // difference negative.
             cells.closed = self.cell(slot, offset_of!(PodCounters, closed));
             cells.opened = self.cell(slot, offset_of!(PodCounters, opened));
             cells.latency = std::array::from_fn::<_, BUCKETS, _>(|bucket| {

@@ -1,23 +1,23 @@
-//! The figures of one pod at one moment.
+//! The counts of one pod at one moment.
 
 use std::time::Duration;
 
 use ebb_abi::{PodCounters, ended, latency::BUCKETS};
 
-/// The cumulative figures of one pod since it was attached.
+/// The cumulative counts of one pod since it was attached.
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// Time of the reading, `CLOCK_MONOTONIC`.
     pub at: Duration,
-    /// Requests in flight at that moment.
+    /// Requests in flight at the time of the reading.
     pub in_flight: u64,
-    /// HTTP/2 streams among the requests in flight.
+    /// Requests in flight that are HTTP/2 streams.
     pub http2: u64,
-    /// Upgraded connections and tunnels among the requests in flight.
+    /// Requests in flight that are upgraded connections or tunnels.
     pub upgraded: u64,
-    /// Opaque connections (their bytes cannot be parsed) among the requests in flight.
+    /// Requests in flight that are opaque connections: their bytes cannot be parsed, and each counts as one request.
     pub opaque: u64,
-    /// Requests started, without excluded ones.
+    /// Requests started, without excluded requests.
     pub started: u64,
     /// Requests whose response is complete, plus opaque connections that have ended.
     pub completed: u64,
@@ -25,18 +25,18 @@ pub struct Reading {
     pub aborted: u64,
     /// Probes and requests to excluded paths.
     pub excluded: u64,
-    /// Connections open at that moment.
+    /// Connections that are open at the time of the reading.
     pub connections: u64,
     /// Completed requests by status class, 1xx to 5xx.
     pub status: [u64; 5],
     /// Ended requests by their time in flight; the buckets are those of [`ebb_abi::latency`].
     pub latency: [u64; BUCKETS],
-    /// Integral of "in flight" over time since the pod was attached, in request-nanoseconds; wraps.
+    /// Integral of the requests in flight over time since the pod was attached, in request-nanoseconds. Wraps.
     pub integral: u64,
 }
 
 impl Reading {
-    /// The reading of a pod that has served nothing.
+    /// The reading of a pod that has served no request.
     pub const NOTHING: Self = Self {
         at: Duration::ZERO,
         in_flight: 0,
@@ -57,7 +57,7 @@ impl Reading {
         let excluded = cells.ended[ended::EXCLUDED];
         let in_flight = cells.started.wrapping_sub(cells.ended_in_all());
         let status: [u64; 5] = std::array::from_fn(|class| cells.ended[class + 1]);
-        // 2^64 ns are 584 years of uptime.
+        // The conversion holds 584 years of uptime: 2^64 ns.
         let now = at.as_nanos() as u64;
         Self {
             at,
@@ -79,9 +79,10 @@ impl Reading {
         }
     }
 
-    /// Returns the HTTP/1 requests in flight.
+    /// Returns the number of HTTP/1 requests in flight.
     pub fn http1(&self) -> u64 {
-        // Saturates, because the gauges are read a moment after the other counters.
+        // The subtraction saturates, because `http2`, `upgraded` and `opaque` are read a moment after the other
+        // counters.
         self.in_flight.saturating_sub(
             self.http2
                 .wrapping_add(self.upgraded)
@@ -89,9 +90,9 @@ impl Reading {
         )
     }
 
-    /// Returns the integral of "in flight" since an earlier reading of the same pod, in request-seconds.
+    /// Returns the integral of the requests in flight since an earlier reading of the same pod, in request-seconds.
     pub fn integral_since(&self, earlier: &Self) -> f64 {
-        // The difference can be negative: a probe may be subtracted now that was counted before the earlier reading.
+        // The difference can be negative: a probe that an earlier reading counted may be subtracted in this one.
         self.integral.wrapping_sub(earlier.integral) as i64 as f64 / 1e9
     }
 }
@@ -113,7 +114,7 @@ mod tests {
     fn the_mean_is_the_integral_over_the_interval() {
         let mut cells = PodCounters::ZERO;
         let before = at(1_000_000, &cells);
-        // One request from second 2 to 6, another from 4 on.
+        // One request is in flight from second 2 to 6, another from second 4 on.
         cells.started = 2;
         cells.ended[2] = 1;
         cells.starts.area =

@@ -5,9 +5,9 @@ use ebb_abi::{Exclusion, HUFFMAN, MAX_EXCLUDED_PATH, MAX_PORTS, PodRules};
 /// The counting rules of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// Serving ports (`ebb.dev/ports`). Empty: every port that listens, except connections from inside the pod.
+    /// Serving ports (`ebb.dev/ports`). If empty: every listening port, except for connections from inside the pod.
     pub ports: Vec<u16>,
-    /// Paths that are not counted (`ebb.dev/exclude-paths`), compared without their query.
+    /// Paths whose requests are not counted (`ebb.dev/exclude-paths`). A path is compared without its query.
     pub exclude_paths: Vec<String>,
 }
 
@@ -20,7 +20,7 @@ pub enum RulesError {
     /// Port 0.
     #[error("ports: 0 is no port, 1 to 65535 are allowed")]
     PortZero,
-    /// A path that cannot be matched.
+    /// A path that the kernel programs cannot match.
     #[error(
         "exclude-path: {0:?} must begin with / and be of at most {MAX_EXCLUDED_PATH} bytes without blanks and ?"
     )]
@@ -55,7 +55,8 @@ impl Rules {
         Ok((rules, exclusions))
     }
 
-    /// Converts the rules of a slot back from the maps; the paths are sorted. `exclusions` are those of all slots.
+    /// Converts the rules of a slot back from the maps. The paths are sorted. `exclusions` are the entries of all
+    /// slots.
     pub(crate) fn from_kernel(slot: u32, rules: &PodRules, exclusions: &[Exclusion]) -> Self {
         let ports = rules.ports.iter().take(rules.port_count as usize);
         let mut exclude_paths: Vec<_> = exclusions
@@ -71,7 +72,7 @@ impl Rules {
     }
 }
 
-/// Returns the path of a zero-filled key.
+/// Returns the path in a key that is filled with zeros.
 fn path(exclusion: &Exclusion) -> String {
     exclusion
         .path
@@ -96,7 +97,7 @@ fn exclusion(slot: u32, path: &str) -> Result<Exclusion, RulesError> {
     })
 }
 
-/// Returns the key of a path in the Huffman code of HTTP/2, or `None` if the code is longer than a key.
+/// Returns the key for a path in HTTP/2's Huffman code, or `None` if the encoded path is longer than a key can be.
 fn compressed(slot: u32, path: &str) -> Option<Exclusion> {
     let mut code = Vec::new();
     httlib_huffman::encode(path.as_bytes(), &mut code).ok()?;
@@ -106,7 +107,8 @@ fn compressed(slot: u32, path: &str) -> Option<Exclusion> {
     })
 }
 
-/// Packs bytes into words as the kernel programs do on every machine, filled with zeros; [`path`] is the inverse.
+/// Packs bytes into little-endian words filled with zeros, as the kernel programs do on every machine. [`path`] is the
+/// inverse.
 fn words(bytes: &[u8]) -> [u64; MAX_EXCLUDED_PATH / 8] {
     let mut words = [0; MAX_EXCLUDED_PATH / 8];
     for (word, chunk) in words.iter_mut().zip(bytes.chunks(8)) {

@@ -1,6 +1,6 @@
-//! The accept loop of the status port and of the probe port.
+//! The loop that accepts connections on the status port and on the probe port.
 //!
-//! Failure mode: if `accept` fails for lack of descriptors or memory, it is tried again after a pause.
+//! Failure mode: if `accept` fails because no file descriptors or memory are left, it is tried again after a pause.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,10 +12,11 @@ use tracing::warn;
 
 use crate::seats::{Limits, Seat, Seats};
 
-/// Pause after an error of `accept`, which is an error of resources.
+/// Pause after an error of `accept`: the process has no file descriptors or memory left.
 const REST: Duration = Duration::from_millis(100);
 
-/// Accepts connections forever. Each is served until it ends or its seat is needed for another one.
+/// Accepts connections forever. Each connection is served until it ends, or until its seat is needed for a new
+/// connection.
 pub(crate) async fn serve<F>(
     listener: TcpListener,
     limits: Limits,

@@ -1,11 +1,12 @@
-//! The host names that a status port answers to.
+//! The host names that a status port accepts in requests.
 //!
-//! Protects against DNS rebinding: a page in a browser can request its own name, the owner of that name can let it
-//! resolve to an address of this cluster, and the browser then treats the responses as the page's own. So a port
-//! answers only to names that nobody outside can own: IP addresses, `localhost`, Services of its own namespace, and
-//! names from `--allowed-host`.
+//! The check protects against DNS rebinding. In that attack, a web page in a browser sends requests to its own host
+//! name. The owner of the name changes its DNS entry to an address of this cluster, and the page can read the
+//! responses. So a port accepts only names that no attacker can own: IP addresses, `localhost`, the Services of its own
+//! namespace, and the names given with `--allowed-host`.
 //!
-//! Failure mode: a client that uses another name is refused with 421, and the text names `--allowed-host`.
+//! Failure mode: a request with another name is refused with 421, and the text of the response mentions
+//! `--allowed-host`.
 
 use std::{collections::HashSet, fs, net::IpAddr};
 
@@ -19,19 +20,19 @@ use hyper::{
 /// <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#namespaces-of-services>.
 const RESOLVER: &str = "/etc/resolv.conf";
 
-/// Longest part of a refused name that is quoted, in characters. A name has at most 253.
+/// Maximum number of characters of a refused name that are quoted. A DNS name has at most 253.
 const REPEATED: usize = 253;
 
 /// The accepted host names.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
     names: HashSet<String>,
-    /// Accepted suffixes after one label, such as `.ebb-system.svc`.
+    /// Suffixes that are accepted after exactly one label, such as `.ebb-system.svc`.
     suffixes: Vec<String>,
 }
 
 impl Hosts {
-    /// Accepts IP addresses, `localhost`, the Services of this pod's namespace, and these names.
+    /// Accepts IP addresses, `localhost`, the Services of this pod's namespace, and the names in `allowed`.
     #[must_use]
     pub fn new(allowed: impl IntoIterator<Item = String>) -> Self {
         let resolver = fs::read_to_string(RESOLVER).unwrap_or_default();
@@ -41,10 +42,10 @@ impl Hosts {
         }
     }
 
-    /// Checks the host of a request.
+    /// Checks the host name of a request.
     ///
     /// # Errors
-    /// The name, if it is not accepted.
+    /// The name is not accepted. The error is the name.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), String> {
         // The host of the request target overrides the header (RFC 9112 section 3.2.2).
         let given = match (request.uri().authority(), request.headers().get(HOST)) {
@@ -53,7 +54,7 @@ impl Hosts {
                 Ok(host) => host,
                 Err(_) => return Err("(not text)".to_owned()),
             },
-            // HTTP/1.0 without a host. Every browser sends one.
+            // Only HTTP/1.0 allows a request without a host. Every browser sends a host.
             (None, None) => return Ok(()),
         };
         let refused = || given.chars().take(REPEATED).collect();
@@ -77,13 +78,13 @@ impl Hosts {
     }
 }
 
-/// Normalises a name: case and a dot at the end make no difference.
+/// Normalises a name: converts it to lower case and removes dots at the end.
 fn normal(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// Returns the suffixes of the Services of a pod's namespace: `.NAMESPACE`, `.NAMESPACE.svc`, `.NAMESPACE.svc.CLUSTER`.
-/// Empty outside a pod.
+/// Returns the DNS suffixes of the Services in this pod's namespace: `.NAMESPACE`, `.NAMESPACE.svc`,
+/// `.NAMESPACE.svc.CLUSTER`. Empty outside a pod.
 fn suffixes(resolver: &str) -> Vec<String> {
     let search = resolver
         .lines()

@@ -1,10 +1,9 @@
-//! Common parts of the programs: the status port ([`status`]), the probe port ([`probe`]), long-lived [`tasks`], the
-//! [`log`], giving free [`memory`] back, and the two text formats of metrics: OpenMetrics, and the older Prometheus
-//! format that every tool reads.
+//! The parts that all programs have in common: the status port ([`status`]), the probe port ([`probe`]), long-lived
+//! [`tasks`], the [`log`], and returning free [`memory`]. Metrics are written in two text formats: OpenMetrics, and the
+//! older Prometheus format, which every tool can read.
 //!
-//! The metrics used here differ between the formats only in the place of `_total`: OpenMetrics omits it from a
-//! counter's name in HELP and TYPE. promtool, and every client that does not ask for OpenMetrics, gets the older
-//! format.
+//! For the metrics used here, the two formats differ only in `_total`: OpenMetrics omits it from a counter's name in
+//! the HELP and TYPE lines. A client that does not ask for OpenMetrics gets the older format; promtool is one of them.
 
 mod connections;
 mod host;
@@ -43,7 +42,7 @@ impl Format {
         }
     }
 
-    /// The `Content-Type` of the response.
+    /// Returns the `Content-Type` of the response.
     pub(crate) const fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -51,7 +50,7 @@ impl Format {
         }
     }
 
-    /// Returns the registered metrics and those of the process as text.
+    /// Returns the registered metrics and the metrics of the process as text.
     ///
     /// # Errors
     /// None in practice: writing to memory does not fail.
@@ -67,8 +66,9 @@ impl Format {
     }
 }
 
-/// Converts OpenMetrics to the older format: a counter's name gets `_total` in HELP and TYPE too, and lines that 0.0.4
-/// does not know are removed. Samples are most of the text and are copied in one piece from one comment to the next.
+/// Converts OpenMetrics to the older format. A counter's name gets `_total` in HELP and TYPE, too, and lines that
+/// version 0.0.4 does not know are removed. Most of the text is samples: all samples between two comment lines are
+/// copied at once.
 fn older(text: &str) -> String {
     let mut older = String::with_capacity(text.len() + text.len() / 64);
     let mut counter = None;
@@ -84,7 +84,7 @@ fn older(text: &str) -> String {
         let end = rest.find('\n').map_or(rest.len(), |end| end + 1);
         let (line, after) = rest.split_at(end);
         if let Some(named) = line.strip_prefix("# HELP ") {
-            // The type is in the next line.
+            // The type of the metric is in the next line.
             let name = named.split(' ').next().unwrap_or_default();
             let is_counter = after.starts_with(&format!("# TYPE {name} counter"));
             counter = is_counter.then_some(name);

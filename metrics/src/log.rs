@@ -4,11 +4,12 @@
 
 use tracing_subscriber::EnvFilter;
 
-/// The default filter. Warnings of the Kubernetes client library are excluded: the programs log the same problems,
-/// once.
+/// The default filter. It excludes warnings of the Kubernetes client library, because the programs log the same
+/// problems themselves, once.
 const UNLESS_ASKED: &str = "info,kube_client=error,kube_runtime=error";
 
-/// Starts the log with the filter in `EBB_LOG`, in the syntax of [`EnvFilter`]. Call it once, before anything else.
+/// Starts the log with the filter in `EBB_LOG`, in the syntax of [`EnvFilter`]. Must be called once, before anything is
+/// logged.
 pub fn begin() {
     let filter =
         EnvFilter::try_from_env("EBB_LOG").unwrap_or_else(|_| EnvFilter::new(UNLESS_ASKED));

@@ -1,9 +1,9 @@
-//! The probe port of a program: `/healthz` and `/readyz` for the kubelet, and nothing else.
+//! The probe port of a program, with only `/healthz` and `/readyz`, for kubelet's probes.
 //!
 //! The port has its own thread and runtime, so that neither a busy program nor a full status port delays a probe. The
-//! thread checks whether the program's own runtime makes progress; if not, `/healthz` fails.
+//! thread checks whether the program's main runtime makes progress. If it does not, `/healthz` fails.
 //!
-//! Any `Host` is accepted: the responses only say whether this process is alive and ready, which is of no use to an
+//! Any `Host` is accepted: the responses only say whether this process is alive and ready, which is useless to an
 //! attacker. Failure mode: if the port's thread ends, [`serve`] ends too, and its caller ends the process.
 
 use std::{
@@ -33,23 +33,23 @@ use crate::{
     status::{self, Answer, Status},
 };
 
-/// The kubelet uses one connection for each probe; the rest is for people and load balancers.
+/// Connection limits. Kubelet uses one connection for each probe; the others are for people and load balancers.
 const LIMITS: Limits = Limits {
     port: "probe",
     all: 64,
     per_address: 32,
 };
-/// Time limit of a probe, which is one packet in each direction. The kubelet's own limit is a few seconds, too.
+/// Time limit of a probe, which needs one packet in each direction. Kubelet's own limit is a few seconds, too.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The smallest buffer that hyper accepts, far larger than a probe.
+/// Size of hyper's buffer. It is the smallest that hyper accepts, and far larger than a probe.
 const BUFFER: usize = 8 * 1024;
 
-/// How often the program's runtime records progress.
+/// Interval at which the program's runtime records its progress.
 const BEAT: Duration = Duration::from_secs(1);
-/// A runtime without progress for this long does not recover: the longest task here takes far less than a second.
+/// A runtime that makes no progress for this long does not recover. The longest task here takes far less than a second.
 const DEAD_AFTER: Duration = Duration::from_secs(30);
 
-/// The last progress of the program's runtime, in ms since `begun`.
+/// Time of the last progress of the program's runtime, in ms since `begun`.
 struct Progress {
     begun: Instant,
     last: AtomicU64,
@@ -78,11 +78,11 @@ impl Progress {
     }
 }
 
-/// Opens the probe port. Returns `None` if the default address is in use and no other was requested: the program then
-/// runs without probes, and its log says why they fail.
+/// Opens the probe port. If no address was requested and the default address is in use, returns `None`: the program
+/// then runs without probes, and its log says why they fail.
 ///
 /// # Errors
-/// The requested address cannot be opened, or the default one for another reason than being in use.
+/// The requested address cannot be opened, or the default address cannot be opened although it is not in use.
 pub async fn listen(
     asked: Option<SocketAddr>,
     usual: SocketAddr,
@@ -102,7 +102,7 @@ pub async fn listen(
     }
 }
 
-/// Answers probes on `listener`, forever; without a listener it does nothing.
+/// Answers probes on `listener`, forever. Without a listener it waits forever.
 pub async fn serve(listener: Option<TcpListener>, status: Arc<impl Status>) {
     let Some(listener) = listener else {
         return future::pending().await;
@@ -111,7 +111,7 @@ pub async fn serve(listener: Option<TcpListener>, status: Arc<impl Status>) {
         begun: Instant::now(),
         last: AtomicU64::new(0),
     });
-    // Dropped with this future, which ends the thread.
+    // When this future is dropped, so is the sender, and the thread ends.
     let (_stop, stopped) = oneshot::channel();
     let (alive, mut ended) = oneshot::channel::<Infallible>();
     let started = listener.into_std().and_then(|listener| {
@@ -176,7 +176,7 @@ async fn connection(
         .max_buf_size(BUFFER)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // The outer limit is for a client that does not read its response.
+    // The outer time limit is for a client that does not read its response.
     match time::timeout(2 * PATIENCE, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "probe connection"),
@@ -250,7 +250,7 @@ mod tests {
         assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
         assert!(ready.contains("nosniff") && ready.contains("no-store"));
         assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 404"));
-        // Far below the time-out of an idle connection.
+        // The limit is far below the time-out of an idle connection.
         assert!(asked.elapsed() < PATIENCE, "{:?}", asked.elapsed());
         serving.abort();
     }

@@ -1,6 +1,6 @@
 //! Metrics of the process, under the names that every Prometheus library uses.
 //!
-//! Failure mode: a value that the system does not report has no sample.
+//! Failure mode: a value that the operating system does not report has no sample.
 
 use std::{
     fmt, fs,
@@ -16,10 +16,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Start of the program. The status port reads it first, and a program opens its status port at the start.
+/// Time when the program started: the first read of this value. A program opens its status port at its start, and the
+/// port reads it then.
 pub(crate) static BEGUN: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 
-/// The registry of these metrics, the same for every program.
+/// The registry of these metrics. It is the same for every program.
 pub(crate) static PROCESS: LazyLock<Registry> = LazyLock::new(|| {
     let mut registry = Registry::with_prefix("process");
     registry.register_collector(Box::new(Process));

@@ -1,10 +1,10 @@
-//! Limits the connections of a port and shares them fairly between client addresses.
+//! Limits the connections of a port, and shares them fairly between client addresses.
 //!
-//! A new connection always gets a seat. If none is left, an older connection is closed: one of the address with the
-//! most connections, and of these the one that has been idle longest. So an address that opens many connections closes
-//! its own.
+//! A new connection always gets a seat. If no seat is left, an older connection is closed: of the address with the most
+//! connections, the one that has been idle longest. So an address that opens many connections closes its own.
 //!
-//! Failure mode: a client with many addresses can close the connections of others, which may simply connect again.
+//! Failure mode: a client with many addresses can close the connections of other clients. They may simply connect
+//! again.
 
 use std::{
     cmp::Reverse,
@@ -17,7 +17,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 use tracing::warn;
 
-/// Least time between two log lines about closed connections: a client can cause thousands a second.
+/// Minimum time between two log lines about closed connections. A client can cause thousands of them per second.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// The connection limits of a port.
@@ -25,9 +25,9 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct Limits {
     /// Name of the port, for the log.
     pub(crate) port: &'static str,
-    /// Connections in total.
+    /// Maximum number of connections in total.
     pub(crate) all: usize,
-    /// Connections from one address.
+    /// Maximum number of connections from one address.
     pub(crate) per_address: usize,
 }
 
@@ -50,7 +50,7 @@ struct Taken {
     address: IpAddr,
     /// True while a request is being answered.
     busy: bool,
-    /// When `busy` changed last.
+    /// Time of the last change of `busy`.
     since: Instant,
     close: Arc<Notify>,
 }
@@ -63,9 +63,9 @@ impl Seats {
         })
     }
 
-    /// Takes a seat for a connection from `address`. If none is left, another connection is asked to close.
+    /// Takes a seat for a connection from `address`. If no seat is left, another connection is closed.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Seat {
-        // On a dual-stack socket an IPv4 client has an IPv6 address.
+        // On a dual-stack socket, an IPv4 client has an IPv6 address. It is converted back to IPv4.
         let address = address.to_canonical();
         let mut state = self.lock();
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
@@ -126,12 +126,12 @@ impl Seats {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Each change is one insertion or removal, so the map is consistent after any panic.
+        // Each change is one insertion or one removal, so the map is consistent after any panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The seat of one connection; it is given back on drop.
+/// The seat of one connection. It is given back on drop.
 #[derive(Debug)]
 pub(crate) struct Seat {
     seats: Arc<Seats>,
@@ -140,7 +140,7 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Resolves when the connection must be closed for another one.
+    /// Resolves when this connection must be closed, because a new connection needs the seat.
     pub(crate) async fn is_needed(&self) {
         self.close.notified().await;
     }
@@ -190,7 +190,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         let other = seats.take(address(2));
-        // The oldest one answers a request.
+        // A request is being answered on the oldest connection.
         many[0].set_busy(true);
         let third = seats.take(address(3));
         let closed: Vec<_> = many.iter().map(is_needed).collect();

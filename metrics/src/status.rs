@@ -1,7 +1,7 @@
-//! The status port of a program, for Prometheus and people. The kubelet has its own port ([`crate::probe`]).
+//! The status port of a program, for Prometheus and people. Kubelet's probes use another port ([`crate::probe`]).
 //!
-//! Bias: towards a new connection. Failure mode: if the port is full, the longest-idle connection of the address with
-//! the most connections is closed.
+//! Bias: towards new connections. Failure mode: if the port is full, the connection that has been idle longest is
+//! closed, of the address with the most connections.
 
 use std::{
     convert::Infallible,
@@ -34,37 +34,38 @@ use crate::{
     seats::{Limits, Seat},
 };
 
-/// Room for a few Prometheus servers and for people: a browser opens up to six connections, and all users of a
-/// port-forward have one address.
+/// Connection limits, for a few Prometheus servers and for people. A browser opens up to six connections, and all users
+/// of a port-forward have one address.
 const LIMITS: Limits = Limits {
     port: "status",
     all: 256,
     per_address: 128,
 };
-/// Time limit for a request's header and for an idle connection.
+/// Time limit for a request's header, and for an idle connection.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Limit of a request's header in bytes: a browser adds the cookies of `localhost`.
+/// Maximum length of a request's header in bytes. It must have room for the cookies that a browser sends to
+/// `localhost`.
 const BUFFER: usize = 64 * 1024;
 
 /// The body of a response.
 type Body = UnsyncBoxBody<Bytes, Infallible>;
-/// A response: completely in memory ([`page`]), or streamed ([`stream`]).
+/// A response. Its body is either in memory ([`page`]) or streamed ([`stream`]).
 pub type Answer = Response<Body>;
 
-/// The state of a program, as its status port shows it.
+/// The state of a program, for its status port.
 pub trait Status: Send + Sync + 'static {
-    /// Checks whether the program works.
+    /// Checks whether the program still works.
     ///
     /// # Errors
-    /// Why it does not work and should be restarted.
+    /// The program does not work and should be restarted. The error is the reason.
     fn alive(&self) -> Result<(), String> {
         Ok(())
     }
 
-    /// Checks whether the program does its job; returns a line about it.
+    /// Checks whether the program does its job. Returns a line of text about it.
     ///
     /// # Errors
-    /// What the program waits for.
+    /// The program is not ready. The error says what it waits for.
     fn ready(&self) -> Result<String, String>;
 
     /// Returns the metrics.
@@ -73,13 +74,13 @@ pub trait Status: Send + Sync + 'static {
     /// None in practice: writing to memory does not fail.
     fn metrics(&self, format: Format) -> Result<String, fmt::Error>;
 
-    /// Returns the response for a path other than `/healthz`, `/readyz` and `/metrics`; `None` if there is none.
+    /// Returns the response for a path other than `/healthz`, `/readyz` and `/metrics`. `None` if the path is unknown.
     fn page(&self, _path: &str, _query: Option<&str>) -> Option<Answer> {
         None
     }
 }
 
-/// Answers requests for one of `hosts` on `listener`, forever.
+/// Answers requests on `listener`, forever. Requests for a host name that is not in `hosts` are refused.
 pub async fn serve(listener: TcpListener, status: Arc<impl Status>, hosts: Hosts) {
     LazyLock::force(&crate::process::BEGUN);
     let hosts = Arc::new(hosts);
@@ -112,7 +113,7 @@ async fn connection(
     }
 }
 
-/// The body of a response that is being sent. Its connection is not idle until then.
+/// The body of a response that is being sent. Until it is sent, its connection is not idle.
 struct Sending {
     body: Body,
     _busy: Busy,
@@ -176,7 +177,7 @@ fn answer(status: &impl Status, hosts: &Hosts, request: &Request<Incoming>) -> A
     }
 }
 
-/// The response at `/healthz`.
+/// Returns the response of `/healthz`.
 pub(crate) fn healthz(alive: Result<(), String>) -> Answer {
     match alive {
         Ok(()) => text(StatusCode::OK, "alive"),
@@ -184,7 +185,7 @@ pub(crate) fn healthz(alive: Result<(), String>) -> Answer {
     }
 }
 
-/// The response at `/readyz`.
+/// Returns the response of `/readyz`.
 pub(crate) fn readyz(ready: Result<String, String>) -> Answer {
     match ready {
         Ok(line) => text(StatusCode::OK, &line),
@@ -195,13 +196,13 @@ pub(crate) fn readyz(ready: Result<String, String>) -> Answer {
     }
 }
 
-/// The response for an unknown path.
+/// Returns the response for an unknown path.
 pub(crate) fn nothing(what: &str) -> Answer {
     text(StatusCode::NOT_FOUND, what)
 }
 
-/// Adds security headers: no guessing of the content type, no caching (figures are momentary and may be secret), and no
-/// scripts unless the response brings its own policy.
+/// Adds security headers. The client must not guess the content type and must not cache the response, because values
+/// are momentary and may be secret. Scripts are forbidden, unless the response has its own policy.
 pub(crate) fn hardened(mut answer: Answer) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -228,7 +229,7 @@ pub fn page(status: StatusCode, content_type: &'static str, body: impl Into<Byte
     answer
 }
 
-/// Returns a streamed response. It ends with the last piece, or when the client stops reading.
+/// Returns a streamed response. It ends after the last piece, or when the client stops reading.
 pub fn stream(
     content_type: &'static str,
     pieces: impl Stream<Item = Bytes> + Send + 'static,

@@ -1,9 +1,9 @@
-//! The long-lived tasks of a program: the first that ends ends the program.
+//! The long-lived tasks of a program. When the first of them ends, the program ends.
 //!
-//! If a background task ends, the program could continue without it: with a watch that no task reads, or a Lease that
-//! no task renews. So every task that must run as long as the program is in one [`Tasks`], and `main` waits for
-//! [`Tasks::broken`]. Bias: a restart is better than a program that has stopped working. Failure mode: a task that
-//! hangs does not end, so it is not detected here; `/healthz` and the metrics must show it.
+//! Without this, a program would continue after one of its background tasks has ended: with a watch that no task reads,
+//! or a Lease that no task renews. So every task that must run as long as the program is started by a [`Tasks`], and
+//! `main` waits for [`Tasks::broken`]. Bias: a restart is better than a program that has stopped working. Failure mode:
+//! a task that hangs does not end, so it is not detected here. `/healthz` and the metrics must show it.
 
 use std::{
     any::Any, borrow::Cow, error::Error, fmt, future::Future, panic::AssertUnwindSafe, sync::Arc,
@@ -12,10 +12,10 @@ use std::{
 use futures_util::FutureExt as _;
 use tokio::{sync::watch, task::JoinHandle};
 
-/// The long-lived tasks of a program. Clones share one set.
+/// The long-lived tasks of a program. All clones share the same tasks.
 #[derive(Clone, Debug)]
 pub struct Tasks {
-    /// The first task that ended.
+    /// The first task that ended; `None` while all of them run.
     first: Arc<watch::Sender<Option<TaskEnded>>>,
 }
 
@@ -24,7 +24,7 @@ pub struct Tasks {
 pub struct TaskEnded {
     /// The name of the task.
     name: Cow<'static, str>,
-    /// How the task ended, as text.
+    /// The reason why the task ended, as text.
     why: String,
 }
 
@@ -37,16 +37,17 @@ impl Tasks {
         }
     }
 
-    /// Starts a task that must run as long as the program. The error carries `name` if the task ends.
+    /// Starts a task that must run as long as the program. If the task ends, the error contains `name`.
     ///
-    /// The handle is for an orderly end of the program, to wait for work in progress. Dropping it changes nothing.
+    /// The returned handle is for an orderly end of the program, to wait for work in progress. Dropping it does not
+    /// stop the task.
     pub fn spawn<F>(&self, name: impl Into<Cow<'static, str>>, future: F) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let (first, name) = (Arc::clone(&self.first), name.into());
         tokio::spawn(async move {
-            // The state after a panic is not used again, because the program ends.
+            // After a panic the task's state may be inconsistent. It is not used again, because the program ends.
             let why = match AssertUnwindSafe(future).catch_unwind().await {
                 Ok(()) => "it returned".to_owned(),
                 Err(panic) => format!("it panicked: {}", message(&*panic)),
@@ -59,7 +60,7 @@ impl Tasks {
         })
     }
 
-    /// Resolves when a task has ended, with the first one.
+    /// Resolves when a task has ended. Returns the first task that ended.
     pub async fn broken(&self) -> TaskEnded {
         let mut first = self.first.subscribe();
         loop {
@@ -67,7 +68,7 @@ impl Tasks {
                 return ended.clone();
             }
             if first.changed().await.is_err() {
-                // The sender is in `self`, so it still exists.
+                // Never reached: `self` has the sender, so the sender still exists.
                 std::future::pending::<()>().await;
             }
         }
@@ -113,7 +114,7 @@ mod tests {
         let ended = tasks.broken().await;
         assert_eq!(ended.name, "returns");
         assert!(ended.to_string().contains("it returned"), "{ended}");
-        // The result stays the same, whichever task ends later.
+        // The result does not change when another task ends later.
         let later = tasks.spawn("later", async {});
         later.await.unwrap();
         assert_eq!(tasks.broken().await.name, "returns");
@@ -123,7 +124,7 @@ mod tests {
     async fn p9_a_panic_is_told_with_its_message() {
         let tasks = Tasks::new();
         let from_a_task = tasks.clone();
-        // A task that is started by another task is a member, too.
+        // A task that is started by another task is supervised, too.
         tasks.spawn("outer", async move {
             from_a_task.spawn("inner", async { panic!("no more {}", "memory") });
             std::future::pending::<()>().await;

@@ -1,5 +1,5 @@
-//! The end of the activator, in an order that aborts no request: it leaves the request path, closes its listeners, and
-//! waits for the requests in flight.
+//! The end of the activator. Its order aborts no request: the activator leaves the request path, then closes its
+//! listeners, then waits for the requests in flight.
 //!
 //! Failure mode: requests that last longer than the limits are aborted.
 
@@ -14,25 +14,25 @@ use tracing::{info, warn};
 
 use crate::{listeners::Listeners, signals::Signals, status::Status};
 
-/// What takes part in the end, in the order of its steps.
+/// The parts that end, in the order of the steps.
 pub(crate) struct Ending {
     pub(crate) becoming_ready: JoinHandle<()>,
     pub(crate) status: Arc<Status>,
-    /// Tells the reports that this activator leaves the request path.
+    /// Its value `true` makes the reports say that this activator leaves the request path.
     pub(crate) leave: watch::Sender<bool>,
-    /// Time until no more requests are sent here.
+    /// Time until no more requests are routed to this activator.
     pub(crate) leave_within: Duration,
-    /// The tasks that open listeners.
+    /// The tasks that open listeners: the watches of EndpointSlices and of records.
     pub(crate) watches: [JoinHandle<()>; 2],
-    /// Tells the listeners to close.
+    /// Its value `true` closes all listeners.
     pub(crate) close: watch::Sender<bool>,
     pub(crate) listeners: Listeners,
-    /// Time for the requests in flight after that.
+    /// Time for the requests in flight to end after the listeners are closed.
     pub(crate) drain_within: Duration,
 }
 
 impl Ending {
-    /// Ends the activator in order. A signal ends each of the two waits at once.
+    /// Runs the steps of the end. A signal ends each of the two waits at once.
     pub(crate) async fn run(self, signals: &mut Signals) {
         info!(within = ?self.leave_within, "leaving the path");
         self.becoming_ready.abort();
@@ -43,7 +43,7 @@ impl Ending {
             () = signals.next() => {}
         }
         info!("closing");
-        // No listener is opened any more.
+        // From here on, no listener is opened.
         for watch in &self.watches {
             watch.abort();
         }

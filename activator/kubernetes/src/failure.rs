@@ -18,13 +18,13 @@ pub(crate) enum Failure {
     Listen {
         /// The address of the port.
         address: SocketAddr,
-        /// The error of the system.
+        /// The operating system's error.
         source: io::Error,
     },
     /// Signals cannot be caught.
     #[error("cannot catch signals: {0}")]
     Signals(#[source] io::Error),
-    /// A task ended that must run as long as the program.
+    /// A task ended although it must run as long as the program.
     #[error(transparent)]
     Broken(#[from] TaskEnded),
 }

@@ -1,6 +1,6 @@
 //! The limit of open files: the activator needs two connections for each request in flight.
 //!
-//! Failure mode: if the limit cannot be raised, the activator runs with the limit that it has.
+//! Failure mode: if the limit cannot be raised, the activator runs with its current limit.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

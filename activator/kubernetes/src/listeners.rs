@@ -1,9 +1,9 @@
 //! The listeners of this activator: one for each proxied Service port in the record.
 //!
-//! Records and slices arrive in any order; after each, the Service is evaluated as a whole. If a port leaves the record
-//! or gets another number, its old listener accepts connections a little longer, because nodes learn of the change
-//! late. The pool follows the Service's pods, and stays in the reports, until its queue is empty. So queued requests
-//! are served.
+//! Records and slices arrive in any order. After each one, the whole Service is evaluated. If a port leaves the record
+//! or gets another number, the old listener accepts connections for [`LINGERS`], because nodes learn of the change
+//! late. The pool keeps following the Service's pods, and stays in the reports, until its queue is empty, so queued
+//! requests are served.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -19,11 +19,11 @@ use tracing::{info, warn};
 
 use crate::slice::{Ready, Says, Service, Slice};
 
-/// Pause between attempts to listen on a port that another program uses.
+/// Pause between attempts to listen on a port number that another program uses.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// How long a listener accepts new connections after its port has left the record. The kube-proxy of every node learns
-/// of a slice within seconds, and the autoscaler does not reuse the number for a minute.
+/// of a changed EndpointSlice within seconds. The autoscaler does not reuse the port number for a minute.
 const LINGERS: Duration = Duration::from_secs(10);
 
 /// The Service port whose requests arrive at a listener.
@@ -42,7 +42,7 @@ pub(crate) struct Seen {
     pub(crate) pool: Pool,
 }
 
-/// All listeners. A clone is another handle.
+/// All listeners. Clones share the same listeners.
 #[derive(Clone)]
 pub(crate) struct Listeners {
     state: Arc<Mutex<State>>,
@@ -63,7 +63,7 @@ struct State {
     of_slice: HashMap<(String, String), Service>,
     records: BTreeMap<Service, Allotment>,
     doors: BTreeMap<Key, Door>,
-    /// Listeners at earlier numbers that still have requests.
+    /// Tasks of listeners at earlier port numbers, which still have requests.
     leaving: Vec<JoinHandle<()>>,
     next_id: u64,
 }
@@ -72,14 +72,14 @@ struct Door {
     pool: Pool,
     number: u16,
     in_path: bool,
-    /// True if the port has left the record; the entry stays until its queue is empty.
+    /// True if the port has left the record. The entry stays until its queue is empty.
     closed: bool,
-    /// True if this is the only recorded port of its Service, or was at its last record.
+    /// True if the port's Service has no other port in its record. Keeps its value when the port leaves the record.
     alone: bool,
     listening: watch::Receiver<bool>,
     close: watch::Sender<bool>,
     task: JoinHandle<()>,
-    /// Passes on wake-ups; ends with the listener.
+    /// The task that forwards the pool's wake-ups. Ends with the listener.
     wake: JoinHandle<()>,
     pods: BTreeMap<SocketAddr, u64>,
 }
@@ -92,8 +92,8 @@ struct Listener {
 }
 
 impl Listeners {
-    /// Creates an empty set. Listeners use the address `listen`, EndpointSlices name this activator by `own`, and all
-    /// close on `closing`.
+    /// Creates an empty set of listeners. They listen on the address `listen`, and close when `closing` becomes true.
+    /// `own` is the address of this activator in EndpointSlices.
     pub(crate) fn new(
         limits: Limits,
         listen: IpAddr,
@@ -111,7 +111,7 @@ impl Listeners {
         }
     }
 
-    /// Records a new or changed slice; `None` if the slice is deleted or cannot be used.
+    /// Records a new or changed slice. `None` means that the slice is deleted or cannot be used.
     pub(crate) fn slice(&self, namespace: &str, name: &str, slice: Option<Slice>) {
         let mut state = self.lock();
         let key = (namespace.to_owned(), name.to_owned());
@@ -164,8 +164,8 @@ impl Listeners {
         }
     }
 
-    /// True if slices route to activators although no port is recorded at all: the autoscaler is of a release without a
-    /// record, or has not written it yet.
+    /// Returns whether slices route to activators although no port is recorded at all. If so, the autoscaler is of a
+    /// release without records, or has not written its record yet.
     pub(crate) fn lacks_record(&self) -> bool {
         let state = self.lock();
         let leads = |says: &Says| match says {
@@ -175,7 +175,7 @@ impl Listeners {
         state.records.is_empty() && state.slices.values().flat_map(BTreeMap::values).any(leads)
     }
 
-    /// Returns the ports that listen, and the closed ones that still have queued requests.
+    /// Returns the Service ports that are open, and the closed ports that still have queued requests.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         let mut state = self.lock();
         state.sweep();
@@ -206,7 +206,7 @@ impl Listeners {
             leaving.into_iter().chain(doors).collect()
         };
         for task in tasks {
-            // A task that panicked is closed too.
+            // A task that panicked has closed its listener, too.
             let _closed = task.await;
         }
     }
@@ -237,7 +237,7 @@ impl Listeners {
                     doors.insert(key, door);
                 }
                 Some(door) if door.closed || door.number != number => {
-                    // Queued requests stay in the pool, whichever listener accepts the next ones.
+                    // Queued requests stay in the pool. The new listener uses the same pool.
                     door.close.send_replace(true);
                     let listener = self.listen(&key, number, &door.pool);
                     let before = std::mem::replace(&mut door.task, listener.task);
@@ -267,7 +267,8 @@ impl Listeners {
                 door.pool.set_hard_limit(record.hard_limit);
             }
             let at_port = ready.get(&key.port);
-            // The only port of a Service may have been renamed.
+            // If the Service has only one port, that port may have been renamed: its pods are used for the queue of the
+            // old name.
             let renamed = (door.closed && door.alone && ready.len() == 1)
                 .then(|| ready.values().next())
                 .flatten();
@@ -324,8 +325,8 @@ impl Listeners {
     }
 }
 
-/// Listens as soon as the port is free. After `close`, it accepts connections a little longer, and then serves until
-/// its queue is empty. When all listeners close, it ends at once.
+/// Listens as soon as the port number is free. After `close`, accepts connections for `lingers`, then serves until the
+/// queue is empty. After `closing`, accepts no more connections at all.
 async fn stand(address: SocketAddr, pool: Pool, listens: watch::Sender<bool>, told: Told) {
     let mut shutdown = std::pin::pin!(is_so(told.closing.clone()));
     let mut said = false;
@@ -359,21 +360,21 @@ async fn stand(address: SocketAddr, pool: Pool, listens: watch::Sender<bool>, to
 
 /// Signals that end a listener.
 struct Told {
-    /// The port has left the record.
+    /// True when the port has left the record.
     close: watch::Receiver<bool>,
     /// How long the listener accepts connections after `close`.
     lingers: Duration,
-    /// All listeners close.
+    /// True when all listeners close.
     closing: watch::Receiver<bool>,
 }
 
-/// Resolves when the value is true, or when its sender is gone.
+/// Resolves when the value is true, or when its sender is dropped.
 async fn is_so(mut told: watch::Receiver<bool>) {
     let _gone = told.wait_for(|told| *told).await;
 }
 
-/// Passes on the wake-ups of a pool, forever. After a wake-up it pauses for the burst that it begins: further queued
-/// requests are in the reports of that burst.
+/// Forwards the wake-ups of a pool, forever. Pauses after each wake-up for the length of a burst: the reports of the
+/// burst include requests that are queued meanwhile.
 async fn wake(pool: Pool, wanted: Arc<Notify>) {
     loop {
         pool.wanted().await;
@@ -383,7 +384,7 @@ async fn wake(pool: Pool, wanted: Arc<Notify>) {
 }
 
 impl State {
-    /// Removes listeners that are closed and empty.
+    /// Removes listeners that are closed and have no queued request.
     fn sweep(&mut self) {
         self.leaving.retain(|task| !task.is_finished());
         self.doors.retain(|_, door| {
@@ -405,7 +406,7 @@ impl State {
         from.take_while(move |(service, _)| service.namespace == namespace)
     }
 
-    /// Returns a Service, and the Services that use its pods.
+    /// Returns the Service itself, and the Services that use its pods.
     fn concerned(&self, service: &Service) -> Vec<Service> {
         let others = self.recorded(&service.namespace);
         let others = others
@@ -417,7 +418,7 @@ impl State {
         all
     }
 
-    /// True if the slice that Ebb writes for a Service routes to this address.
+    /// Returns whether the slice that Ebb writes for a Service routes to this address.
     fn leads_to(&self, service: &Service, record: &Allotment, own: IpAddr) -> bool {
         let slices = self.slices.get(service).into_iter().flatten();
         slices.into_iter().any(|(_, says)| match says {
@@ -451,7 +452,7 @@ impl State {
 }
 
 impl Door {
-    /// Updates the pool to contain exactly the ready pods.
+    /// Updates the pool, so that it has exactly the ready pods.
     fn follow(&mut self, ready: Option<&Ready>, next_id: &mut u64) {
         let addresses = ready.map_or(&[][..], |ready| &ready.addresses);
         let pool = &self.pool;

@@ -1,9 +1,10 @@
-//! `ebb-activator`: queues the requests of workloads that have no pods, in a cluster. It is the reverse proxy `ebb-proxy`
-//! with Kubernetes around it. `docs/activator.md` explains how traffic reaches the activator and what routes it there.
+//! `ebb-activator`: queues the requests of workloads without pods, in a cluster. It connects the reverse proxy
+//! `ebb-proxy` to Kubernetes. `docs/activator.md` explains how requests are routed to the activator.
 //!
-//! It reads EndpointSlices and the record of its ports, and writes nothing. Bias: what was known stays valid until the
-//! API server says otherwise. Failure mode: without an API server it goes on with the pods that it knows. Without an
-//! autoscaler it queues requests up to their limits, and says so in its log and metrics.
+//! The activator reads EndpointSlices and the record of its ports, and writes no object. Bias: known pods and ports
+//! stay valid until the API server reports a change. Failure mode: without an API server the activator continues with
+//! the pods that it knows. Without an autoscaler it queues requests up to their limits, and says so in its log and
+//! metrics.
 
 mod ending;
 mod failure;

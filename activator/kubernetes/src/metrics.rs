@@ -43,7 +43,7 @@ impl Metrics {
     }
 }
 
-/// The memory for clients: in use, and the limit.
+/// The memory used for clients, and its limit, in bytes.
 #[derive(Debug)]
 struct Bytes(Budget);
 
@@ -92,7 +92,7 @@ struct Refused {
     reason: String,
 }
 
-/// Name, help, value.
+/// Name, help text and value of a metric.
 type Figure = (&'static str, &'static str, fn(&Seen) -> f64);
 
 const GAUGES: &[Figure] = &[

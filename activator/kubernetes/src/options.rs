@@ -1,4 +1,4 @@
-//! The command-line options. Everything else is read live from the API server.
+//! The command-line options. All other settings are read from the API server while the activator runs.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -18,7 +18,8 @@ pub(crate) struct Options {
     #[arg(long, env = "POD_NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) pod_name: String,
 
-    /// Namespace of the activator. The autoscaler records in it which port belongs to which Service.
+    /// Namespace of the activator. The autoscaler writes into it the record of ports: which port belongs to which
+    /// Service.
     #[arg(
         long,
         env = "POD_NAMESPACE",
@@ -35,11 +36,11 @@ pub(crate) struct Options {
     #[arg(long, default_value = "::")]
     pub(crate) listen: IpAddr,
 
-    /// URL of the report port of the autoscaler. Every address of its host gets the reports.
+    /// URL of the autoscaler's report port. Reports are sent to every address of its host.
     #[arg(long, value_name = "URL", value_parser = ebb_report_client::url)]
     pub(crate) autoscaler: Uri,
 
-    /// Authority of the autoscaler's certificate (PEM). Needed for https.
+    /// Certificate authority (PEM) of the autoscaler's certificate. Required for https.
     #[arg(long, value_name = "FILE")]
     pub(crate) autoscaler_ca: Option<PathBuf>,
 
@@ -51,33 +52,35 @@ pub(crate) struct Options {
     #[arg(long, default_value = "[::]:9467")]
     pub(crate) status_address: SocketAddr,
 
-    /// Address of the port for the kubelet's probes alone: /healthz and /readyz. [default: [::]:9477]
+    /// Address of the probe port, which serves only /healthz and /readyz, for kubelet's probes. [default: [::]:9477]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) probe_address: Option<SocketAddr>,
 
-    /// Further host names that the status port answers to. It always answers to IP addresses, localhost and the Services of
-    /// its own namespace. Can be given several times.
+    /// Further host names that are accepted in requests to the status port. IP addresses, localhost and the Services of
+    /// the activator's namespace are always accepted. Can be given several times.
     #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
     pub(crate) allowed_hosts: Vec<String>,
 
-    /// Limit of queued requests per Service port.
+    /// Maximum number of queued requests per Service port.
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..))]
     pub(crate) max_queued: u32,
 
-    /// Limit of the memory for clients, over all Services: connections, request heads, bodies that wait. One namespace may use
-    /// two thirds of it. For example 400Mi. [default: three fifths of the memory limit of the container, or of the machine]
+    /// Limit of the memory for clients, over all Services: connections, request heads, and bodies that wait to be sent.
+    /// One namespace may use two thirds of it. For example 400Mi. [default: three fifths of the memory limit of the
+    /// container, or of the machine]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) queue_bytes: Option<usize>,
 
-    /// Longest time that a request is queued.
+    /// Maximum time that a request is queued.
     #[arg(long, default_value = "60s", value_parser = wait)]
     pub(crate) max_wait: Duration,
 
-    /// Time to go on after SIGTERM, until the autoscaler and the kube-proxy of every node send no more requests here.
+    /// Time after SIGTERM in which requests are still accepted: until the autoscaler and the kube-proxy of every node
+    /// route no more requests to this replica.
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub(crate) leave_within: Duration,
 
-    /// Time for the requests that are in flight after that.
+    /// Time for the requests in flight to end, after the time of --leave-within.
     #[arg(long, default_value = "300s", value_parser = duration)]
     pub(crate) drain_within: Duration,
 }
@@ -89,7 +92,7 @@ impl Options {
             .map_or_else(Budget::of_this_process, Budget::new)
     }
 
-    /// Returns the limits of a Service port. Each listener uses the account of its namespace in place of the whole budget.
+    /// Returns the limits of a Service port. Each listener replaces `memory` by the account of its namespace.
     pub(crate) fn limits(&self, budget: &Budget) -> Limits {
         Limits {
             max_queued: self.max_queued as usize,
@@ -104,7 +107,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "must be a duration, as 10s or 5m".to_owned())
 }
 
-/// A quantity of memory, in the binary units of Kubernetes.
+/// Parses a number of bytes, with the binary units of Kubernetes.
 fn bytes(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit: usize = match &text[digits.len()..] {
@@ -123,7 +126,7 @@ fn bytes(text: &str) -> Result<usize, String> {
         .ok_or_else(|| BYTES.to_owned())
 }
 
-/// The error of [`bytes`].
+/// The error text of [`bytes`].
 const BYTES: &str = "must be a number of bytes, at least 1Mi, as 400Mi or 2Gi";
 
 fn wait(text: &str) -> Result<Duration, String> {

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use crate::failure::Failure;
 
-/// The default address for probes.
+/// The default address of the probe port.
 const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9477);
 
 /// Opens the status port.

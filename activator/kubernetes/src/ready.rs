@@ -1,7 +1,8 @@
-//! When a new activator is ready.
+//! Decides when a new activator is ready.
 //!
-//! Bias: towards waiting, because its readiness ends an activator of the previous release. Failure mode: without a
-//! record of ports the activator is ready after [`RECORDED_WITHIN`], and listens on no port of a Service.
+//! Bias: towards waiting, because a Deployment stops an activator of the previous release when a new one is ready.
+//! Failure mode: without a record of ports, the activator is ready after [`RECORDED_WITHIN`] and listens on no Service
+//! port.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,14 +14,14 @@ use tracing::info;
 
 use crate::{listeners::Listeners, status::Status};
 
-/// How long a new activator waits for a record of ports before it is ready. If slices route to activators and no port is
-/// recorded, the autoscaler has this time to become leader and to write the record. Its Lease lasts 15 s, and a
-/// Deployment replaces two replicas in about 30 s.
+/// How long a new activator waits for a record of ports if slices route to activators and no port is recorded. The
+/// autoscaler must become leader and write the record in this time. 60 s are enough: the autoscaler's Lease lasts 15 s,
+/// and a Deployment replaces two replicas in about 30 s.
 const RECORDED_WITHIN: Duration = Duration::from_secs(60);
-/// How often to check for the record.
+/// Interval of checking for the record.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Makes the activator ready when all slices and all records have been listed and no record is missing, and ends.
+/// Waits until all slices and all records have been listed and no record is missing. Then makes the activator ready.
 pub(crate) async fn run(
     status: Arc<Status>,
     listeners: Listeners,

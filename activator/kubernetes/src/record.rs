@@ -1,8 +1,8 @@
-//! Watches the record of ports: which port of this activator belongs to which Service. The autoscaler writes the record
-//! into the namespace that Ebb runs in; tenants cannot write it.
+//! Watches the record of ports, which says which port of this activator belongs to which Service. The autoscaler writes
+//! the record into Ebb's namespace. Tenants cannot write it.
 //!
-//! Bias: what was known stays valid until the server says otherwise. Failure mode: an entry that cannot be parsed is
-//! skipped, with a warning.
+//! Bias: recorded ports stay valid until the API server reports a change. Failure mode: an entry that cannot be parsed
+//! is skipped, with a warning.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Writes the reports for the autoscalers: once a second, and at once when a request is queued without a pod, even
-//! during the frequent reports of a burst.
+//! Writes the reports for the autoscalers. A report is written once a second, at short intervals during a burst, and at
+//! once when a request is queued and there is no pod.
 
 use std::{
     net::IpAddr,
@@ -18,9 +18,9 @@ use tracing::error;
 
 use crate::listeners::{Listeners, Seen};
 
-/// The interval between reports, the same as that of the agents.
+/// The interval between reports. The agents use the same interval.
 const EVERY: Duration = Duration::from_secs(1);
-/// Least time between two reports: requests that are queued shortly after each other at many ports share one report.
+/// Minimum time between two reports: requests that are queued at many ports within this time share one report.
 const LEAST: Duration = Duration::from_millis(5);
 
 /// The identity of this activator in reports.
@@ -28,14 +28,14 @@ const LEAST: Duration = Duration::from_millis(5);
 pub(crate) struct Sender {
     activator: String,
     address: String,
-    /// Different at each start.
+    /// A text that changes at each start.
     boot: String,
-    /// When this program started to count, in ns.
+    /// Time when this program began to count, in ns of `CLOCK_MONOTONIC`.
     since: u64,
 }
 
 impl Sender {
-    /// Creates the identity of the activator `pod` that starts to count now.
+    /// Creates the identity of the activator `pod`. Its counting begins now.
     pub(crate) fn new(pod: String, address: IpAddr) -> Self {
         Self {
             activator: pod,
@@ -69,7 +69,7 @@ impl Sender {
             in_path: seen.in_path,
             since: self.since,
             at: monotonic(),
-            // Wraps after 2^64 ns, as the report's contract says.
+            // The integral wraps after 2^64 ns, as the report's contract specifies.
             held_integral: held.integral.as_nanos() as u64,
             held: held.now,
             held_ever: held.total,
@@ -79,7 +79,7 @@ impl Sender {
     }
 }
 
-/// Returns a text that is different at each start, because counters then start at 0.
+/// Returns a text that changes at each start. The autoscaler needs it, because all counters begin at 0 then.
 fn boot() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = now.map_or(0.0, |now| now.as_secs_f64());
@@ -88,14 +88,14 @@ fn boot() -> String {
 
 /// Returns `CLOCK_MONOTONIC` in ns.
 fn monotonic() -> u64 {
-    // The clock exists since Linux 2.6. Without it all times would be equal, and the autoscaler would ignore the
-    // reports.
+    // Linux has this clock since 2.6, so the call does not fail. If it did, all times would be equal, and the
+    // autoscaler would ignore the reports.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
         u64::try_from(Duration::from(time).as_nanos()).unwrap_or(0)
     })
 }
 
-/// Publishes a report on `out` whenever one is due, forever.
+/// Runs forever, and publishes each report on `out` when it is due.
 pub(crate) async fn run(
     sender: Sender,
     listeners: Listeners,
@@ -149,7 +149,7 @@ mod tests {
             since: 0,
         };
         let reporting = tokio::spawn(run(sender, listeners, leaving, out));
-        // Between two of the reports that are written once a second.
+        // This time is between two of the reports that are written once a second.
         sleep_until(Instant::now() + Duration::from_millis(500)).await;
         reports.mark_unchanged();
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! The wiring of the activator: what it is made of, how the parts are connected, and its tasks.
+//! The wiring of the activator: its parts, their connections, and its tasks.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let following = tasks.spawn("the watch of the record of ports", following);
     tasks.spawn("writing reports", writing);
     tasks.spawn("sending reports", sending);
-    // The only task that ends before the program.
+    // This is the only task that may end before the program.
     let becoming_ready = tokio::spawn(becoming_ready);
 
     tokio::select! {

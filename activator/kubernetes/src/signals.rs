@@ -4,7 +4,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
 
-/// SIGTERM and SIGINT, caught from now on.
+/// Receives SIGTERM and SIGINT instead of ending the process.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,

@@ -1,9 +1,9 @@
-//! Reads EndpointSlices for the activator. Pure.
+//! Parses EndpointSlices for the activator. Pure.
 //!
-//! There are two kinds. The slice that Ebb writes for a Service says which activators are in the request path. All
-//! other slices say where pods are ready. No slice assigns a port: tenants may be able to write slices, so ports come
-//! from the record alone (`record`). Bias: an entry that cannot be used (another address type, a port without a number)
-//! is skipped and never guessed.
+//! There are two kinds of slices. The slice that Ebb writes for a Service contains the activators in the request path.
+//! All other slices contain ready pods. No slice assigns a port: tenants may be able to write slices, so ports are read
+//! only from the record (`record`). Bias: an entry that cannot be used (another address type, a port without a number)
+//! is skipped, and its value is never guessed.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,14 +12,14 @@ use ebb_contract::slices;
 use ebb_proxy::Protocol;
 use k8s_openapi::api::discovery::v1::{EndpointPort, EndpointSlice};
 
-/// A Service.
+/// Namespace and name of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Service {
     pub(crate) namespace: String,
     pub(crate) name: String,
 }
 
-/// The relevant content of a slice.
+/// The content of a slice that the activator uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slice {
     pub(crate) service: Service,
@@ -28,16 +28,16 @@ pub(crate) struct Slice {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Says {
-    /// A slice that has the name and the labels of a slice of Ebb.
+    /// The activators in the request path, from a slice with the name and the labels of Ebb's slices.
     InPath(InPath),
-    /// The ready addresses, by port name.
+    /// The ready addresses by port name, from any other slice.
     Ready(BTreeMap<String, Ready>),
 }
 
-/// The activators in the request path, according to a slice with the name and the labels of a slice of Ebb.
+/// The activators in the request path, according to a slice with the name and the labels of Ebb's slices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct InPath {
-    /// Uid of the Service that owns the slice. The slice counts if the record has the same uid.
+    /// Uid of the Service that owns the slice. The slice is used only if the record has the same uid.
     pub(crate) service_uid: String,
     /// The addresses of the activators.
     pub(crate) addresses: Vec<IpAddr>,
@@ -49,7 +49,7 @@ pub(crate) struct Ready {
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
-/// Reads a slice. Returns `None` if it belongs to no Service or cannot be used.
+/// Parses a slice. Returns `None` if the slice belongs to no Service or cannot be used.
 pub(crate) fn read(slice: &EndpointSlice) -> Option<Slice> {
     let labels = slice.metadata.labels.as_ref()?;
     let service = Service {
@@ -65,7 +65,7 @@ pub(crate) fn read(slice: &EndpointSlice) -> Option<Slice> {
     let ports = slice.ports.iter().flatten().filter(|port| is_tcp(port));
     let says = if ours {
         let name = slice.metadata.name.as_deref()?;
-        // A slice with another name was not written by Ebb.
+        // Ebb did not write a slice with another name.
         slices::service(name).filter(|of| *of == service.name)?;
         Says::InPath(in_path(slice))
     } else {
@@ -98,7 +98,7 @@ fn in_path(slice: &EndpointSlice) -> InPath {
     }
 }
 
-/// Returns the addresses that are ready. A missing condition counts as true (see the API's reference).
+/// Returns the ready addresses. An endpoint without the condition `ready` is ready (see the API's reference).
 fn ready(slice: &EndpointSlice) -> impl Iterator<Item = IpAddr> + '_ {
     slice
         .endpoints
@@ -121,7 +121,7 @@ fn number(port: &EndpointPort) -> Option<u16> {
         .filter(|&port| port != 0)
 }
 
-/// The protocol of a port; `None` if its requests cannot be queued.
+/// Returns the protocol of a port, or `None` if the port's requests cannot be queued.
 fn protocol(app: Option<&str>) -> Option<Protocol> {
     match app {
         _ if !slices::is_proxied(app) => None,

@@ -1,7 +1,7 @@
-//! `/metrics`, `/healthz` and `/readyz`.
+//! The endpoints `/metrics`, `/healthz` and `/readyz`.
 //!
-//! Healthy: the process answers. Ready: all EndpointSlices and records of ports have been read, no record is missing
-//! (or the wait for it is over), and the process is not stopping.
+//! Healthy: the process answers. Ready: all EndpointSlices and all records of ports have been read, no record is
+//! missing (or the wait for it has ended), and the process is not stopping.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use ebb_metrics::Format;
 
 use crate::metrics::Metrics;
 
-/// The state behind the status port.
+/// The data that the status port serves.
 #[derive(Debug)]
 pub(crate) struct Status {
     metrics: Metrics,

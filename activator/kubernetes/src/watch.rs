@@ -1,7 +1,7 @@
 //! Watches the EndpointSlices of the cluster.
 //!
-//! Bias: what was known stays valid until the server says otherwise. Failure mode: while the API server is away,
-//! requests go to the pods that were known.
+//! Bias: known pods stay valid until the API server reports a change. Failure mode: while the API server is
+//! unavailable, requests are sent to the known pods.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::listeners::Listeners;
 use crate::slice;
 
-/// Slices per page of a list: up to 100 endpoints each, about 50 KB of JSON.
+/// Slices per page of a list. A slice has up to 100 endpoints, which are about 50 KB of JSON.
 const PAGE: u32 = 200;
 
 /// Passes all slices to `listeners`. `listed` becomes true after the first complete list.

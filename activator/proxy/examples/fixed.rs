@@ -1,5 +1,5 @@
-//! A door in front of backends that are always there: `fixed LISTEN BACKEND…`, all of them
-//! addresses like `127.0.0.1:8080`.
+//! A proxy in front of backends that are always ready: `fixed LISTEN BACKEND…`. All arguments are addresses like
+//! `127.0.0.1:8080`.
 
 use std::net::SocketAddr;
 

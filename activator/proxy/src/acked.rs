@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 const BYTES_ACKED: usize = 120;
 const LEN: usize = BYTES_ACKED + size_of::<u64>();
 
-/// Returns the bytes that the peer has acknowledged, for a connection that this process opened. The kernel counts the
-/// SYN as one byte, which is subtracted here.
+/// Returns the number of bytes that the peer has acknowledged, for a connection that this process opened. The kernel
+/// counts the SYN as one byte, and this function subtracts it.
 pub(crate) fn acked(stream: &TcpStream) -> io::Result<u64> {
     let mut info = [0_u8; LEN];
     let mut len = LEN as libc::socklen_t;

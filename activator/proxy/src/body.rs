@@ -1,4 +1,4 @@
-//! The body of a response on its way to the client, and what is released at its end.
+//! The body of a response on its way to the client. At its end, the connection and the permit are released.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -16,7 +16,7 @@ pub(crate) enum Answer {
     Backend { body: Incoming, exchange: Exchange },
 }
 
-/// A request whose response is being sent: its connection and its permit.
+/// A request whose response is being sent. It owns the request's connection and permit.
 ///
 /// At the end of the response the connection is kept for the next request. If this value is dropped before the end, the
 /// connection is closed, because it still carries the rest of the response.
@@ -34,7 +34,7 @@ impl Exchange {
         }
     }
 
-    /// Returns the permit without the connection, which now carries another protocol.
+    /// Returns the permit and drops the connection, which carries another protocol from now on.
     pub(crate) fn into_permit(mut self) -> Option<Permit> {
         self.0.take().map(|(_, permit)| permit)
     }
@@ -42,7 +42,7 @@ impl Exchange {
 
 impl Answer {
     pub(crate) fn from_backend(body: Incoming, mut exchange: Exchange) -> Self {
-        // hyper does not poll a body that reports its end.
+        // hyper does not poll a body that is already at its end.
         if body.is_end_stream() {
             exchange.finish();
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! reasons {
     ($($(#[$doc:meta])+ $variant:ident => $label:literal,)+) => {
-        /// Why the proxy answered a request itself.
+        /// Reasons why the proxy answered a request itself.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Reason { $($(#[$doc])+ $variant,)+ }
 
@@ -12,7 +12,7 @@ macro_rules! reasons {
             /// All reasons.
             pub const ALL: &[Reason] = &[$(Reason::$variant,)+];
 
-            /// The value of the metric label.
+            /// Returns the reason as the value of the metric's label.
             #[must_use]
             pub const fn label(self) -> &'static str {
                 match self { $(Reason::$variant => $label,)+ }
@@ -44,7 +44,7 @@ reasons! {
     BrokeOff => "backend-broke-off",
 }
 
-/// The counters behind [`Counts`].
+/// The counters from which [`Counts`] is read.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     answered: AtomicU64,
@@ -88,7 +88,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Returns the requests that the proxy answered itself for this reason.
+    /// Returns the number of requests that the proxy answered itself for this reason.
     #[must_use]
     pub fn refused(&self, reason: Reason) -> u64 {
         self.refused[reason as usize]

@@ -1,4 +1,4 @@
-//! The path of one request through the proxy: validated, sent, answered.
+//! The path of one request through the proxy: it is validated, sent to a backend, and answered.
 
 use hyper::body::{Body, Incoming};
 use hyper::header::UPGRADE;
@@ -16,10 +16,10 @@ use crate::session::Session;
 use crate::tunnel::Tunnel;
 use crate::unread::Unread;
 
-/// Answers one request: with a backend's response, or with a refusal.
+/// Answers one request with a backend's response or with a refusal.
 pub(crate) async fn forward(session: &Session, request: Request<Incoming>) -> Response<Answer> {
     let version = request.version();
-    // The guard detects an upgrade by the same two conditions, and waits for the decision below.
+    // The guard recognises an upgrade by the same two conditions. It waits for the call of `decide` below.
     let undecided = version == Version::HTTP_11 && request.headers().contains_key(UPGRADE);
     let result = match session.refusal() {
         Some(Flaw::NoMemory) => Err(Refusal::BytesFull),
@@ -59,7 +59,7 @@ async fn pass_on(
         .as_ref()
         .filter(|_| has_body)
         .map(Unread::begin);
-    // Charged until there is a response.
+    // The memory is charged until the response arrives.
     let memory = session.pool.limits().memory.take(budget::request(&request));
     let _memory = memory.ok_or(Refusal::BytesFull)?;
     let upgrades = prepare_request(&mut request, &session.client)?;
@@ -67,7 +67,7 @@ async fn pass_on(
     let wish = if upgrades { Wish::Upgrade } else { wish };
     let mut place = None;
     let permit = acquire(session, has_body, &mut place).await?;
-    // In a box, so that a queued request is small: there may be ten thousand queued requests.
+    // `send` is boxed to keep the future of a queued request small: ten thousand requests may be queued.
     let request = request.map(|body| Outgoing::new(body, unread));
     let (mut response, exchange) = Box::pin(send(session, request, wish, permit, place)).await?;
 
@@ -78,7 +78,7 @@ async fn pass_on(
     Ok(response.map(|body| Answer::from_backend(body, exchange)))
 }
 
-/// Turns the connection into a tunnel: it carries no HTTP any more.
+/// Turns the connection into a tunnel. After the response to the upgrade it carries no HTTP.
 fn switch(
     session: &Session,
     mut response: Response<Incoming>,

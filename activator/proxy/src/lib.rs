@@ -1,18 +1,18 @@
 //! An HTTP reverse proxy that queues requests while no backend is ready to serve them.
 //!
-//! `ebb run` uses this proxy on one host. The Kubernetes activator (`ebb-activator`) uses it with a different source of
-//! backends. The owner of the backends tells the [`Pool`] when a backend is ready and when it leaves. [`serve()`]
-//! accepts connections and sends each request to the backend with the fewest requests in flight.
+//! `ebb run` uses this proxy on one host. The Kubernetes activator (`ebb-activator`) uses it with another source of
+//! backends. The owner of the backends adds a backend to the [`Pool`] when it is ready, and removes it before it stops.
+//! [`serve()`] accepts connections and sends each request to the backend with the fewest requests in flight.
 //!
 //! Bias: towards answering. A request that has reached no backend is queued and tried again for up to
 //! [`Limits::max_wait`]. A request that may have reached a backend is sent again only where HTTP says that a retry is
-//! safe. Failure mode: the proxy answers a full queue with 503 and too long a wait with 504, each with one line of text
-//! that names the reason. If a backend aborts, the proxy answers with 502, or aborts the response if it has already
-//! begun.
+//! safe. Failure mode: if the queue is full, the proxy answers with 503. If a request is queued for too long, the proxy
+//! answers with 504. Both responses have one line of text with the reason. If a backend aborts, the proxy answers with
+//! 502, or aborts the response if it has already begun.
 //!
 //! Only headers are buffered: bodies stream in both directions at the pace of the slower side. The memory used for
-//! clients is limited in bytes over all listeners of a process: see [`Budget`]. The first bytes of a connection tell
-//! HTTP/1 from HTTP/2 without TLS. The [`Protocol`] of a pool says which protocol its backends speak.
+//! clients is limited in bytes, over all listeners of a process: see [`Budget`]. The proxy detects HTTP/1 and HTTP/2
+//! without TLS from the first bytes of a connection. The [`Protocol`] of a pool is the protocol of its backends.
 //!
 //! ```no_run
 //! use ebb_proxy::{Limits, Pool, serve};

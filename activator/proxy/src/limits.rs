@@ -14,23 +14,23 @@ use crate::budget::Account;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Most queued requests; further ones are answered with 503. Default 10 000, the queue depth of Knative's
-    /// activator. With 0, a request that cannot be served at once is refused.
+    /// Maximum number of queued requests; further requests are answered with 503. Default 10 000, the queue depth of
+    /// Knative's activator. With 0, a request that cannot be served at once is answered with 503.
     pub max_queued: usize,
-    /// Longest total time that one request may be queued; then it is answered with 504. Default 60 s: most clients give
-    /// up before a longer cold start ends.
+    /// Maximum total time that a request is queued; after that it is answered with 504. Default 60 s: if a
+    /// cold start takes longer, most clients have given up by then.
     pub max_wait: Duration,
-    /// How long a client may take to send the header of a request, and how long a connection may be idle between two
-    /// requests. Default 30 s. (hyper uses one timer for both.)
+    /// Time limit for a client to send the header of a request, and for a connection to be idle between two requests.
+    /// Default 30 s. (hyper uses one timer for both.)
     pub header_timeout: Duration,
-    /// Maximum header size in bytes; a longer header is answered with 431. Default 64 KiB, which leaves room for the
-    /// largest cookies in use. At least 8 KiB.
+    /// Maximum header size in bytes; a longer header is answered with 431. Default 64 KiB, which has room for the
+    /// largest cookies in use. The minimum is 8 KiB.
     pub max_header: usize,
-    /// Most concurrent requests per backend; further requests are queued, oldest first. Default 0, which is no limit.
-    /// It corresponds to Knative's `containerConcurrency`.
+    /// Maximum number of concurrent requests per backend; further requests are queued, and the oldest is served first.
+    /// Default 0, which means no limit. Corresponds to Knative's `containerConcurrency`.
     pub hard_limit: u32,
-    /// The memory for clients: connections, request heads, queued bodies. A request beyond it is answered with 503.
-    /// Default [`Account::unbounded`].
+    /// The account of memory for clients: connections, request heads and queued bodies. A request beyond it is answered
+    /// with 503. Default [`Account::unbounded`].
     pub memory: Account,
 }
 

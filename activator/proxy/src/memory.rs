@@ -1,4 +1,4 @@
-//! Returns memory to the system after a burst of connections.
+//! Returns memory to the operating system after a burst of connections.
 //!
 //! Without this, one small long-lived allocation can keep the 200 MB that ten thousand requests used: see
 //! [`ebb_metrics::memory::give_back`].
@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-/// Connections that count as a burst. Below that number, a walk over the whole heap is not worth its milliseconds.
+/// Number of connections that count as a burst. Returning memory takes milliseconds, because it walks the whole heap.
+/// After fewer connections that is not worthwhile.
 const BURST: usize = 1000;
 
-/// Delay until the last connections of the burst, and idle ones to backends, are closed.
+/// Delay until the last connections of the burst, and the idle connections to backends, are closed.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// Watches the number of connections.
+/// Follows the number of connections.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     peak: usize,

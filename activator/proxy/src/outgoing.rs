@@ -1,7 +1,7 @@
 //! The body of a request on its way to a backend.
 //!
-//! The body streams. The bytes sent so far are kept while they are few, for a request that is sent again because its
-//! backend has seen nothing of it.
+//! The body streams. Its first bytes are kept, up to a limit: if the backend has seen no byte of the request, the
+//! request is sent again, and needs the whole body.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -15,23 +15,23 @@ use tokio::time::timeout;
 use crate::budget::{Account, Charge};
 use crate::unread::Open;
 
-/// Bytes of a body that are kept until there is a response. When an idle connection turns out to be closed, seldom more
-/// than one read has been sent.
+/// Maximum number of bytes of a body that are kept until the response. They are sent again if an idle connection turns
+/// out to be closed. Before this is noticed, seldom more than one read of the body has been sent.
 const KEPT: usize = 64 * 1024;
 
-/// How long to wait for the body. An aborted connection gives the body of its request up at once; a busy machine needs
-/// longer.
+/// How long to wait until hyper returns the body of an aborted connection. Usually it is returned at once; on a busy
+/// machine later.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(1);
 
-/// The client's body as it arrives, or an empty body.
+/// A request body that streams to a backend: the client's body, or an empty body.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    /// Data that an earlier attempt has sent in vain; sent first.
+    /// Data that an earlier attempt has already sent. It is sent first.
     again: VecDeque<Bytes>,
     body: Option<Incoming>,
-    /// Counts the bytes of an HTTP/2 body that are not read yet. `None` on HTTP/1.
+    /// Counts the bytes of an HTTP/2 body that have not been read yet. `None` for HTTP/1.
     unread: Option<Open>,
-    /// In a box: a request is moved often, and few requests have a body.
+    /// Boxed, because a request is moved often and few requests have a body.
     kept: Option<Box<Kept>>,
 }
 
@@ -39,17 +39,17 @@ pub(crate) struct Outgoing {
 struct Kept {
     sent: VecDeque<Bytes>,
     size: usize,
-    /// The charge for `size` bytes; `None` if the budget has no memory.
+    /// The charge for `size` bytes. `None` if the budget has no memory.
     memory: Option<Charge>,
     back: oneshot::Sender<Outgoing>,
 }
 
-/// Receives a body after an attempt that failed.
+/// Receives the body after a failed attempt.
 #[derive(Debug)]
 pub(crate) struct Returns(oneshot::Receiver<Outgoing>);
 
 impl Returns {
-    /// Resolves to the whole body as it was before it was sent; `None` if too much was sent to keep it.
+    /// Resolves to the whole body, as it was before the attempt. `None` if more was sent than is kept.
     pub(crate) async fn body(self) -> Option<Outgoing> {
         timeout(GIVEN_UP_WITHIN, self.0).await.ok()?.ok()
     }
@@ -74,7 +74,7 @@ impl Outgoing {
         }
     }
 
-    /// Keeps the data that is sent from now on, as long as there is memory for it.
+    /// Keeps the data that is sent from now on, as long as the budget has memory for it.
     pub(crate) fn keep(&mut self, memory: &Account) -> Returns {
         let (back, returns) = oneshot::channel();
         self.kept = Some(Box::new(Kept {
@@ -88,8 +88,8 @@ impl Outgoing {
 }
 
 impl Kept {
-    /// Keeps one frame. Returns `None` if the data exceeds [`KEPT`] or the budget, or if the frame is trailers, which
-    /// are last: then the body cannot be replayed.
+    /// Keeps one frame. Returns `None` if the data exceeds [`KEPT`] or the budget, or if the frame has trailers, which
+    /// end the body. The body then cannot be sent again.
     fn note(mut self: Box<Self>, frame: &Frame<Bytes>) -> Option<Box<Self>> {
         let data = frame.data_ref()?;
         self.size += data.len();
@@ -104,7 +104,7 @@ impl Drop for Outgoing {
         if let Some(kept) = self.kept.take() {
             let Kept { mut sent, back, .. } = *kept;
             sent.append(&mut self.again);
-            // An error means that there is no receiver any more: the request was answered.
+            // An error means that the receiver is gone, because the request was answered.
             let _answered = back.send(Outgoing {
                 again: sent,
                 body: self.body.take(),

@@ -16,18 +16,19 @@ pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) const SETTINGS: &[u8; 9] = &[0, 0, 0, SETTINGS_TYPE, 0, 0, 0, 0, 0];
 const SETTINGS_TYPE: u8 = 4;
 
-/// How long to wait for a server's first frame. A server that speaks HTTP/2 sends SETTINGS at once; any other server
-/// sends something else or closes. A server that sends nothing in this time counts as HTTP/1.
+/// How long to wait for a server's first frame. A server that speaks HTTP/2 sends SETTINGS at once. Any other server
+/// sends something else or closes the connection. A server that sends nothing in this time counts as HTTP/1.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// How often to check a client that has sent a part of the HTTP/2 preface: there is no event for further bytes.
+/// Interval of checking a client that has sent only a part of the HTTP/2 preface. There is no event for its further
+/// bytes.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The HTTP version that the backends of a pool speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// The client's version. At the first HTTP/2 request for a backend, the proxy checks once whether the backend
-    /// speaks HTTP/2. If not, the backend gets HTTP/1.1.
+    /// speaks HTTP/2. If it does not, the backend gets HTTP/1.1.
     #[default]
     Detect,
     /// HTTP/1.1, whatever the client speaks.
@@ -46,7 +47,7 @@ pub(crate) async fn speaks_http2(address: SocketAddr) -> io::Result<bool> {
     Ok(matches!(read, Ok(Ok(_))) && head[3] == SETTINGS_TYPE && head[5..] == [0; 4])
 }
 
-/// Resolves when a client has sent enough bytes to tell whether it speaks HTTP/2. The bytes stay unread.
+/// Resolves when a client has sent enough bytes to decide whether it speaks HTTP/2. The bytes stay unread.
 pub(crate) async fn begins_as_http2(socket: &Socket) -> bool {
     let mut first = [0; PREFACE.len()];
     loop {

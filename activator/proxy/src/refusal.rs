@@ -1,4 +1,5 @@
-//! The responses that the proxy generates itself: a status, and one line of text with the reason and the limit.
+//! The responses that the proxy generates itself. Each has a status, and one line of text with the reason and the
+//! limit.
 
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use crate::body::Answer;
 use crate::counts::Reason;
 use crate::guard::Flaw;
 
-/// Seconds after which a client that met a full queue may retry: the time in which a replica of a small service starts
-/// and empties the queue.
+/// Seconds after which a client may retry a request that was answered with 503. In 1 s a replica of a small service
+/// starts and empties the queue.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
-/// Why the proxy answers a request itself.
+/// Reasons why the proxy answers a request itself.
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
     #[error("bad request: {0}")]
@@ -50,8 +51,8 @@ impl Refusal {
             Refusal::Malformed(Flaw::TooManyFields | Flaw::TooLong(_)) => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
-            // 501 is the status for unknown transfer codings (RFC 9112 section 6.1) and for methods (RFC 9110 section
-            // 9.1).
+            // 501 is the status for an unknown transfer coding (RFC 9112 section 6.1) and for an unsupported method
+            // (RFC 9110 section 9.1).
             Refusal::Malformed(Flaw::UnknownCoding) | Refusal::Connect => {
                 StatusCode::NOT_IMPLEMENTED
             }
@@ -67,7 +68,7 @@ impl Refusal {
         }
     }
 
-    /// The reason under which the refusal is counted.
+    /// Returns the reason under which the refusal is counted.
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Refusal::Malformed(Flaw::TooManyFields | Flaw::TooLong(_)) => Reason::HeaderTooLarge,
@@ -101,8 +102,8 @@ impl Refusal {
             || matches!(self, Refusal::Malformed(_) | Refusal::Connect);
         let ends = senseless || matches!(self, Refusal::BytesFull);
         if ends && version < Version::HTTP_2 {
-            // The bytes after an invalid request cannot be interpreted. After `BytesFull`, closing the connection frees
-            // its buffers.
+            // After an invalid request the following bytes cannot be interpreted. After `BytesFull`, closing the
+            // connection frees its buffers.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

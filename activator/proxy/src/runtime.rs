@@ -1,4 +1,4 @@
-//! The threads that read requests.
+//! The threads that read requests from sockets.
 
 use std::io;
 
@@ -6,16 +6,16 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::Limits;
 
-/// Creates a runtime that serves listeners with these limits.
+/// Creates a runtime for listeners with these limits.
 ///
-/// With a hard limit, requests are served in the order in which they arrive, so this order must be known. One thread
-/// therefore reads the sockets in the order in which the kernel reports them ready. With two threads, each reads one
-/// socket, and the scheduler can stop one of them for tens of milliseconds on a loaded machine: its request then
-/// arrives late. One thread is no bottleneck with a hard limit: the backends are.
+/// With a hard limit, requests must be served in their order of arrival. One thread then reads all sockets, in the
+/// order in which the kernel reports them as ready. With two threads, the order would be lost: each thread reads one
+/// socket, and on a loaded machine the scheduler can stop one thread for tens of milliseconds, so that its request
+/// arrives late. With a hard limit, the backends are the bottleneck, not this thread.
 ///
 /// # Errors
 ///
-/// The system provides no thread or no epoll instance.
+/// The operating system provides no thread or no epoll instance.
 pub fn runtime(limits: &Limits) -> io::Result<Runtime> {
     let mut builder = match limits.hard_limit {
         0 => Builder::new_multi_thread(),

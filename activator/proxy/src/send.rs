@@ -1,10 +1,12 @@
-//! Sends a request to a backend, and sends it again where that does no harm.
+//! Sends a request to a backend, and sends it again where a repetition does no harm.
 //!
 //! A request is sent again only in these cases:
-//! - It is provably unsent: the backend accepted no connection, or hyper returns the request.
-//! - The backend has provably not seen it: see [`Connection::saw_nothing`].
-//! - RFC 9110 section 9.2.2 and Go's client allow it too: the request has a safe method and no body, and its idle
-//!   connection   ended without a response (at most [`MOST_TRIES`] times in total).
+//! - It was certainly not sent: the backend accepted no connection, or hyper returns the request.
+//! - The backend has certainly not seen it: see [`Connection::saw_nothing`].
+//! - RFC 9110 section 9.2.2 allows it, and Go's client does it too: the request has a safe method and no body, and its
+//!   idle connection ended without a response.
+//!
+//! A request is sent at most [`MOST_TRIES`] times.
 
 use std::pin::pin;
 
@@ -21,10 +23,10 @@ use crate::pool::{Permit, Place};
 use crate::refusal::Refusal;
 use crate::session::Session;
 
-/// How often a request is sent at most: a backend that refuses so many streams has no room.
+/// Maximum number of times that a request is sent. A backend that refuses this many streams has no room.
 const MOST_TRIES: u32 = 4;
 
-/// Sends a request to the backend of `permit`, and if that fails to further backends, and waits for the response.
+/// Sends a request to the backend of `permit` and waits for the response. If that fails, tries other backends.
 pub(crate) async fn send(
     session: &Session,
     mut request: Request<Outgoing>,
@@ -52,8 +54,7 @@ pub(crate) async fn send(
             Connection::Http1(_) => for_http1(&mut request),
             Connection::Http2(_) => for_http2(&mut request),
         }
-        // A connection that was opened for this request cannot be closing already, but a stream can be refused at any
-        // time.
+        // A connection that was opened for this request cannot be closing already. A stream can be refused at any time.
         let may_go_again =
             tries < MOST_TRIES && (!is_new || matches!(connection, Connection::Http2(_)));
         let memory = &session.pool.limits().memory;
@@ -92,7 +93,7 @@ pub(crate) async fn send(
         let Some(copy) = copy else {
             return Err(Refusal::BrokeOff);
         };
-        // The connection keeps the body until it is dropped.
+        // The connection holds the request's body until it is dropped.
         drop(connection);
         request = copy.whole().await.ok_or(Refusal::BrokeOff)?;
         session.pool.tally().resent();
@@ -101,7 +102,7 @@ pub(crate) async fn send(
     }
 }
 
-/// Sends a request, and records on the permit when the backend has accepted the connection.
+/// Sends a request. When the backend accepts the connection, records this in the permit.
 async fn try_send(
     connection: &mut Connection,
     request: Request<Outgoing>,
@@ -132,9 +133,10 @@ async fn connect(
     backend.connection(http2, only_new).await
 }
 
-/// Returns a permit: at once if a backend is available, otherwise after a wait. The wait ends early if the client goes.
+/// Returns a permit: at once if a backend has room, otherwise after a wait. The wait ends early if the client
+/// disconnects.
 ///
-/// hyper itself detects that a client has gone, unless the request has an `unread` body.
+/// If the request has no `unread` body, hyper detects the disconnection, and drops this future.
 pub(crate) async fn acquire(
     session: &Session,
     unread: bool,
@@ -151,10 +153,10 @@ pub(crate) async fn acquire(
     }
 }
 
-/// A copy of a request, kept because the request may be sent again.
+/// A copy of a request, kept because the request may have to be sent again.
 struct Copy {
     head: Request<()>,
-    /// Receives the body after a failed attempt; `None` without a body.
+    /// Receives the body after a failed attempt. `None` if the request has no body.
     body: Option<Returns>,
 }
 
@@ -172,12 +174,12 @@ impl Copy {
         }
     }
 
-    /// True if the request may be repeated without harm.
+    /// Returns whether the request may be repeated without harm.
     fn is_harmless(&self) -> bool {
         self.head.method().is_safe() && self.body.is_none()
     }
 
-    /// Returns the original request, or `None` if too much of its body was sent to keep it.
+    /// Returns the original request, or `None` if more of its body was sent than is kept.
     async fn whole(self) -> Option<Request<Outgoing>> {
         let body = match self.body {
             Some(returns) => returns.body().await?,
@@ -187,7 +189,7 @@ impl Copy {
     }
 }
 
-/// True if the connection ended before a response; false if the response was invalid.
+/// Returns true if the connection ended before a response, and false if the response was invalid.
 fn broke_off(error: &hyper::Error) -> bool {
     !error.is_parse() && !error.is_user()
 }

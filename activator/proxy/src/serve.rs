@@ -1,7 +1,7 @@
-//! The accept loop.
+//! The loop that accepts connections.
 //!
-//! Bias: towards continuing. If a connection fails, or the process is out of descriptors, the loop waits and goes on.
-//! Failure mode: the loop ends with an error only if the listener cannot accept any more.
+//! Bias: towards continuing. If a connection fails, or the process has no file descriptors left, the loop waits and
+//! continues. Failure mode: the loop ends with an error only if the listener cannot accept any more connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,23 +17,24 @@ use crate::memory::Memory;
 use crate::pool::Pool;
 use crate::session;
 
-/// Pause when the process is out of descriptors or memory: long enough for some to be freed, short for a client.
+/// Pause when the process has no file descriptors or memory left. It is long enough for some to be freed, and short for
+/// a client.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Connections that the kernel may queue for `accept`. The kernel uses the smaller of this value and
-/// `net.core.somaxconn`, 4096 by default. With the 128 of Rust's standard library, a burst of 1000 clients at zero
-/// replicas makes most of them wait 1 s or more for the second SYN.
+/// Maximum number of connections that the kernel queues for `accept`. The kernel uses the smaller of this value and
+/// `net.core.somaxconn`, by default 4096. Rust's standard library uses 128: with it, most clients in a burst of 1000
+/// would wait 1 s or more for the second SYN.
 const BACKLOG: i32 = 4096;
 
-/// How often a closed listener checks whether requests are still queued. Requests are queued for a minute at most, and
-/// nothing waits for the listener.
+/// Interval in which a closed listener checks whether requests are still queued. Requests are queued for a minute at
+/// most, and no code waits for the listener to end.
 const EMPTY_AGAIN: Duration = Duration::from_millis(100);
 
-/// Why [`serve`] ended before it was stopped.
+/// Reasons why [`serve`] ended before it was stopped.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The accept queue cannot be made long enough for a burst.
+    /// The queue of connections to accept cannot be made long enough for a burst.
     #[error("cannot listen with room for {BACKLOG} connections")]
     Listen(#[source] io::Error),
     /// The listener cannot accept any more.
@@ -42,8 +43,8 @@ pub enum ServeError {
 }
 
 /// Accepts connections and forwards their requests to the backends of `pool`, until `shutdown` resolves. Then it
-/// accepts no more connections and answers queued requests with 503. It returns when the requests at a backend have
-/// ended, upgraded connections included. To limit this time, drop the future: all its connections are dropped too.
+/// accepts no more connections, and answers queued requests with 503. It returns when all requests at backends have
+/// ended, including upgraded connections. To limit this time, drop the future: its connections are dropped, too.
 ///
 /// # Errors
 ///
@@ -56,8 +57,8 @@ pub async fn serve(
     serve_until(listener, pool, std::future::pending(), shutdown).await
 }
 
-/// Like [`serve`], with a second signal. When `closed` resolves, it accepts no more connections, serves the queued
-/// requests, and then ends as after `shutdown`.
+/// Like [`serve`], with a second signal: when `closed` resolves, it accepts no more connections and serves the queued
+/// requests. It then ends in the same way as after `shutdown`.
 ///
 /// # Errors
 ///
@@ -68,7 +69,7 @@ pub async fn serve_until(
     closed: impl Future<Output = ()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    // On a listening socket, this sets the length of the accept queue.
+    // On a socket that listens already, `listen` sets the length of the accept queue.
     SockRef::from(&listener)
         .listen(BACKLOG)
         .map_err(ServeError::Listen)?;
@@ -107,7 +108,7 @@ pub async fn serve_until(
     Ok(())
 }
 
-/// Accepts the next connection. Never resolves without a listener.
+/// Accepts the next connection. Without a listener it never resolves.
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
     match listener {
         Some(listener) => listener.accept().await,
@@ -115,7 +116,7 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
     }
 }
 
-/// Handles an error of `accept`. Linux reports a connection's own errors through `accept`, see accept(2).
+/// Handles an error of `accept`. Linux also returns errors of the new connection from `accept`, see accept(2).
 async fn after_failure(error: io::Error) -> Result<(), ServeError> {
     use io::ErrorKind as Kind;
     match error.kind() {

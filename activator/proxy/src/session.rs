@@ -27,32 +27,32 @@ use crate::tunnel::Tunnel;
 use crate::turned_away::turn_away;
 use crate::unread::{Followed, Unread};
 
-/// The smallest buffer that hyper takes.
+/// The minimum size of hyper's buffer, in bytes.
 const SMALLEST_BUFFER: usize = 8 * 1024;
 
-/// Concurrent requests on one HTTP/2 connection. RFC 9113 section 6.5.2 recommends at least 100.
+/// Maximum number of concurrent requests on one HTTP/2 connection. RFC 9113 section 6.5.2 recommends at least 100.
 const STREAMS: u32 = 256;
 
-/// Flow-control window of an HTTP/2 connection, in bytes that a client may send before they are read: enough for 100
-/// MB/s at 10 ms round-trip time.
+/// Flow-control window of an HTTP/2 connection: the number of bytes that a client may send before they are read. It is
+/// enough for 100 MB/s at a round-trip time of 10 ms.
 const WINDOW: u32 = 1 << 20;
 
-/// The response to a header that takes too long (RFC 9110 section 15.5.9); hyper closes without a response.
+/// The response to a header that takes too long (RFC 9110 section 15.5.9). hyper itself would close without a response.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
     connection: close\r\n\
     content-type: text/plain; charset=utf-8\r\n\r\n\
     ebb: the header of the request took too long\n";
 
-/// State that the requests of one connection share.
+/// The state that the requests of one connection share.
 pub(crate) struct Session {
     pub(crate) pool: Pool,
     pub(crate) socket: Socket,
     /// The client, as it is reported to the backends.
     pub(crate) client: Client,
     pub(crate) guard: Arc<guard::Shared>,
-    /// Unread bytes of bodies; HTTP/2 only.
+    /// The unread bytes of request bodies. HTTP/2 only.
     pub(crate) unread: Option<Unread>,
-    /// Requests so far; HTTP/1 only.
+    /// Number of requests so far. HTTP/1 only.
     requests: AtomicU64,
     stopping: watch::Receiver<bool>,
     tunnel: Mutex<Option<Tunnel>>,
@@ -64,13 +64,13 @@ impl Session {
         closing(self.stopping.clone()).await;
     }
 
-    /// Returns why the current request must not be forwarded. Call it once for each request.
+    /// Returns why the current request must not be forwarded. Must be called once for each request.
     pub(crate) fn refusal(&self) -> Option<Flaw> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         self.guard.refusal(number)
     }
 
-    /// Sets the tunnel to run after the HTTP part of the connection has ended.
+    /// Sets the tunnel that runs after the HTTP part of the connection has ended.
     pub(crate) fn set_tunnel(&self, tunnel: Tunnel) {
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
     }
@@ -87,7 +87,7 @@ impl Session {
     }
 }
 
-/// Resolves when the proxy stops, or when its sender is gone, which is an error here.
+/// Resolves when the proxy stops. A dropped sender counts as stopping.
 async fn closing(mut stopping: watch::Receiver<bool>) {
     let _gone = stopping.wait_for(|stopping| *stopping).await;
 }
@@ -104,7 +104,7 @@ impl Protocols {
     pub(crate) fn new(limits: &Limits) -> Self {
         let max_header = limits.max_header.max(SMALLEST_BUFFER);
         let mut http1 = http1::Builder::new();
-        // The buffer may exceed its limit by one read; the limit of the header is exact.
+        // The buffer may exceed this limit by one read. The limit of the header is exact.
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
@@ -113,7 +113,7 @@ impl Protocols {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
-            // A client that sends nothing and does not answer a ping is gone.
+            // A client that sends nothing and does not answer a ping is disconnected.
             .keep_alive_interval(limits.header_timeout)
             .max_concurrent_streams(STREAMS)
             .initial_connection_window_size(WINDOW)
@@ -127,7 +127,7 @@ impl Protocols {
     }
 }
 
-/// Serves one connection until it ends. After `stopping`, only requests that have begun are finished.
+/// Serves one connection until it ends. After `stopping`, only requests that have already begun are finished.
 pub(crate) async fn run(
     stream: TcpStream,
     address: SocketAddr,
@@ -158,7 +158,8 @@ pub(crate) async fn run(
         () = closing(stopping.clone()) => return,
     };
     match speaks_http2 {
-        // Only a part of the HTTP/2 preface arrived. A client that has sent nothing gets no response.
+        // A client that has sent a part of the HTTP/2 preface gets a response. A client that has sent nothing gets
+        // none.
         Err(_) if session.socket.has_unread() => {
             session.count(Reason::HeaderTooSlow);
             session.socket.last_word(REQUEST_TIMEOUT);
@@ -190,7 +191,8 @@ async fn serve_http1(
         memory,
     );
     let io = TokioIo::new(join(guarded, session.socket.clone()));
-    // In a box: otherwise this function's future, which every connection has, contains it twice.
+    // Boxed, because the future of this function would otherwise contain the connection twice. Every client has this
+    // future.
     let mut connection = Box::pin(
         protocols
             .http1
@@ -228,7 +230,7 @@ async fn serve_http2(
     memory: Charge,
 ) {
     let unread = Unread::new(memory, CONNECTION);
-    // The `Arc` is not shared yet.
+    // No other task has this `Arc` yet, so `get_mut` succeeds.
     if let Some(session) = Arc::get_mut(&mut session) {
         session.unread = Some(unread.clone());
     }

@@ -1,8 +1,8 @@
 //! A TCP stream whose peer state can be queried while hyper owns the stream.
 //!
-//! hyper learns that a peer has closed only when it reads. It does not read a body that no code asks for: neither while
-//! a request is queued, nor, on a busy machine, between two requests on an idle connection. The queries here go to the
-//! kernel and bypass hyper's buffers.
+//! hyper learns that a peer has closed only when it reads. It does not read a body that no code asks for. That is the
+//! case while a request is queued, and, on a busy machine, between two requests on an idle connection. The queries in
+//! this module ask the kernel and bypass hyper's buffers.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,15 +20,15 @@ use tokio::sync::Notify;
 
 use crate::acked::acked;
 
-/// How often to check whether a client has closed while the body of its request is unread. There is no event for the
-/// close alone: unread data wakes a reader all the time.
+/// Interval of checking whether a client has closed while the body of its request is unread. The close alone causes no
+/// event: with unread data the socket is readable all the time.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// First and longest interval between checks whether the peer has acknowledged written bytes. There is no event for it.
+/// First and longest interval of checking whether the peer has acknowledged written bytes. There is no event for it.
 const SOON: Duration = Duration::from_millis(1);
 const LATER: Duration = Duration::from_millis(50);
 
-/// A handle of a stream; a clone is another handle of the same stream.
+/// A TCP stream. Clones share the same stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Socket {
     inner: Arc<Inner>,
@@ -39,18 +39,18 @@ struct Inner {
     stream: TcpStream,
     /// True if bytes were read since the last write.
     heard: AtomicBool,
-    /// Bytes written so far.
+    /// Number of bytes written so far.
     written: AtomicU64,
-    /// Notified at the first written byte.
+    /// Notified when the first byte is written.
     begun: Notify,
-    /// Written bytes that the peer had acknowledged when it closed its side; [`NOT_ENDED`] before that.
+    /// Number of written bytes that the peer had acknowledged when it closed its side. Before that, [`NOT_ENDED`].
     taken_at_end: AtomicU64,
 }
 
 const NOT_ENDED: u64 = u64::MAX;
 
-/// How long, and for how many bytes, to read from a client that was refused. If a connection is closed with unread
-/// bytes, the kernel sends a reset, which can overtake the response.
+/// Limits for reading from a client whose request was refused, in time and in bytes. If a connection is closed with
+/// unread bytes, the kernel sends a reset, which can overtake the response.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
@@ -67,8 +67,8 @@ impl Socket {
         }
     }
 
-    /// True if the peer has closed, or has sent bytes without a request. In both cases the connection is unusable for a
-    /// request.
+    /// Returns whether the peer has closed, or has sent bytes that answer no request. In both cases the connection
+    /// cannot be used for a request.
     pub(crate) fn is_closed_by_peer(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         match SockRef::from(&self.inner.stream).peek(&mut byte) {
@@ -77,18 +77,18 @@ impl Socket {
         }
     }
 
-    /// True if the peer has sent bytes that are not read yet.
+    /// Returns whether the peer has sent bytes that are not read yet.
     pub(crate) fn has_unread(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         matches!(SockRef::from(&self.inner.stream).peek(&mut byte), Ok(1..))
     }
 
-    /// Copies the first unread bytes without consuming them; returns 0 if the peer has closed.
+    /// Copies the first unread bytes and leaves them unread. Returns 0 if the peer has closed.
     pub(crate) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.inner.stream.peek(buffer).await
     }
 
-    /// Resolves when the peer has shut down its side, even if sent bytes are still unread.
+    /// Resolves when the peer has closed its side, even if bytes from it are still unread.
     pub(crate) async fn gone(&self) {
         loop {
             tokio::time::sleep(LOOK).await;
@@ -99,12 +99,12 @@ impl Socket {
         }
     }
 
-    /// True if the peer has sent bytes after the last write: a request that is not answered yet.
+    /// Returns whether the peer has sent bytes after the last write. These bytes are a request without a response.
     pub(crate) fn is_mid_request(&self) -> bool {
         self.inner.heard.load(Ordering::Relaxed)
     }
 
-    /// Bytes written so far.
+    /// Returns the number of bytes written so far.
     pub(crate) fn written(&self) -> u64 {
         self.inner.written.load(Ordering::Relaxed)
     }
@@ -113,7 +113,7 @@ impl Socket {
     /// the kernel does not report acknowledgements. Only one task may wait for it.
     pub(crate) async fn is_taken(&self) {
         self.inner.begun.notified().await;
-        // On one host the acknowledgement is there by now; between hosts it takes a round trip.
+        // On one host the acknowledgement has arrived by now. Between hosts it takes a round trip.
         let mut pause = SOON;
         while !matches!(acked(&self.inner.stream), Ok(1..)) {
             tokio::time::sleep(pause).await;
@@ -121,11 +121,11 @@ impl Socket {
         }
     }
 
-    /// True if the peer closed its side before it had acknowledged any byte after the first `mark` written bytes. The
-    /// program there has then seen none of the later bytes.
+    /// Returns whether the peer closed its side before it had acknowledged any byte after the first `mark` written
+    /// bytes. The peer's program has then seen none of the later bytes.
     ///
-    /// A FIN carries the number of the next expected byte (RFC 9293 section 3.10.7.4). A reset proves nothing; the
-    /// result is then false.
+    /// A FIN carries the number of the next expected byte (RFC 9293 section 3.10.7.4). A reset proves nothing, so the
+    /// result is false after a reset.
     pub(crate) fn ended_before(&self, mark: u64) -> bool {
         let taken = self.inner.taken_at_end.load(Ordering::Relaxed);
         taken != NOT_ENDED && taken <= mark
@@ -139,7 +139,7 @@ impl Socket {
         }
     }
 
-    /// Shuts down the sending side, then reads for a while what the peer still sends.
+    /// Shuts down the sending side, then reads and discards the peer's bytes, within the limits of [`LINGER`].
     pub(crate) async fn linger(&self) {
         if SockRef::from(&self.inner.stream)
             .shutdown(Shutdown::Write)
@@ -157,13 +157,14 @@ impl Socket {
                 }
             }
         };
-        // The connection is closed now, with or without a time-out.
+        // After this wait, the connection is closed in any case.
         let _over = tokio::time::timeout(LINGER, rest).await;
     }
 
-    /// Sends final bytes, as far as the socket's buffer has room, and bypasses the owner of the stream.
+    /// Sends final bytes directly, bypassing the owner of the stream. Bytes that do not fit into the socket's buffer
+    /// are lost.
     pub(crate) fn last_word(&self, bytes: &[u8]) {
-        // The connection is given up, so an error does not matter.
+        // An error is ignored, because the connection is closed after this.
         let _unheard = self.inner.stream.try_write(bytes);
     }
 }
@@ -194,9 +195,9 @@ impl AsyncRead for Socket {
 }
 
 impl Socket {
-    /// Reads the available bytes. Like tokio's own streams, it assumes that a read which did not fill the buffer has
-    /// emptied the socket. The `WouldBlock` error tells tokio to wait for the next event, which saves a read that finds
-    /// nothing.
+    /// Reads the available bytes. Like tokio's own streams, it assumes that a read that did not fill the buffer has
+    /// emptied the socket. The error `WouldBlock` makes tokio wait for the next event, which saves a read without
+    /// result.
     fn try_read(&self, buffer: &mut ReadBuf<'_>) -> io::Result<usize> {
         let stream = &self.inner.stream;
         let room = buffer.remaining();
@@ -235,7 +236,7 @@ impl Socket {
                     return Poll::Ready(Ok(count));
                 }
                 Err(error) => {
-                    // EPIPE: the peer has closed its side and then refused more bytes.
+                    // EPIPE: the peer has closed its side and has refused further bytes.
                     if error.kind() == io::ErrorKind::BrokenPipe {
                         self.note_end();
                     }
@@ -261,7 +262,7 @@ impl AsyncWrite for Socket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match slices {
-            // A plain write is the cheaper call.
+            // For one slice, a plain write is the cheaper call.
             [bytes] => self.poll_try_write(cx, |stream| stream.try_write(bytes)),
             _ => self.poll_try_write(cx, |stream| stream.try_write_vectored(slices)),
         }
@@ -271,7 +272,7 @@ impl AsyncWrite for Socket {
         true
     }
 
-    /// Nothing is buffered above the socket.
+    /// Does nothing, because this type has no buffer.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -1,4 +1,4 @@
-//! An upgraded connection: after a 101 response the proxy copies bytes in both directions and does not interpret them.
+//! An upgraded connection. After a 101 response, the proxy copies bytes in both directions and does not interpret them.
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -6,7 +6,7 @@ use tokio::io::copy_bidirectional;
 
 use crate::pool::Permit;
 
-/// Both ends of an upgrade that client and backend have agreed on. It counts as one request in flight until it ends.
+/// Both ends of an upgraded connection. It counts as one request in flight until it ends.
 pub(crate) struct Tunnel {
     client: OnUpgrade,
     backend: OnUpgrade,

@@ -1,7 +1,7 @@
-//! The response to a connection for which there is no memory.
+//! The response to a connection that is refused because there is no memory for it.
 //!
-//! The response uses the client's protocol: an HTTP/2 client would read HTTP/1 text as a broken frame and report a
-//! fault of the server. No request of the client is read, so no request was begun.
+//! The response uses the client's protocol: an HTTP/2 client would read HTTP/1 text as an invalid frame and report a
+//! fault of the server. The proxy reads no request of the client, so no request has begun.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use crate::pool::Pool;
 use crate::protocol::{SETTINGS, begins_as_http2};
 use crate::socket::Socket;
 
-/// [`Refusal::BytesFull`](crate::refusal::Refusal::BytesFull) is the same response to a request.
+/// The response to an HTTP/1 connection. A single request is answered with
+/// [`Refusal::BytesFull`](crate::refusal::Refusal::BytesFull), which has the same status.
 const HTTP1: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     connection: close\r\n\
     retry-after: 1\r\n\
@@ -21,15 +22,15 @@ const HTTP1: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: text/plain; charset=utf-8\r\n\r\n\
     ebb: the connections of this namespace take as much memory as they may; try again in 1 s\n";
 
-/// The first bytes of a GOAWAY frame (RFC 9113 section 6.8): 96 bytes follow the 9-byte frame header; the last stream
-/// is 0, so no stream was begun; the error code is `ENHANCE_YOUR_CALM`. A client may send every request again on
-/// another connection.
+/// The first bytes of a GOAWAY frame (RFC 9113 section 6.8). The frame header has 9 bytes and gives a payload of 96
+/// bytes: 8 bytes here and 88 bytes of debug data. The last stream is 0, so no stream has begun. The error code is
+/// `ENHANCE_YOUR_CALM`. A client may send every request again on another connection.
 const GOAWAY: &[u8; 17] = &[0, 0, 96, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
 /// The debug data of the GOAWAY frame, which clients show to users.
 const GOAWAY_TEXT: &[u8; 88] =
     b"ebb: the connections of this namespace take as much memory as they may; try again in 1 s";
 
-/// How long to wait for the first bytes of a client, which show its protocol.
+/// How long to wait for the first bytes of a client, from which its protocol is detected.
 const SPEAKS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Answers the connection and closes it.

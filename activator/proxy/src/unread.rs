@@ -1,10 +1,10 @@
 //! Memory accounting for unread HTTP/2 request bodies: while a request is queued, hyper buffers its body.
 //!
-//! HTTP/1 bodies stay in the kernel until they are read. For HTTP/2, hyper reads as much as the flow-control windows
-//! let a client send, up to 1 MiB a connection. So this module parses the frames as they arrive, and charges DATA until
-//! it is read. Beyond the budget, no more bytes are read from the connection.
+//! HTTP/1 bodies stay in the kernel until they are read. For HTTP/2, hyper reads as many bytes as the flow-control
+//! windows allow a client to send, up to 1 MiB per connection. So this module parses the frames as they arrive, and
+//! charges DATA until it is read. Beyond the budget, no more bytes are read from the connection.
 //!
-//! Failure mode: if a request is given up, its unread bytes stay charged until the connection has no request left.
+//! Failure mode: if a client cancels a request, its unread bytes stay charged until the connection has no open request.
 
 use std::io;
 use std::pin::Pin;
@@ -18,24 +18,24 @@ use tokio::time::{Sleep, sleep};
 use crate::budget::Charge;
 use crate::protocol::PREFACE;
 
-/// How long to wait before a connection beyond the budget is checked again.
+/// Interval of checking a connection beyond the budget again.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// Length of a frame header (RFC 9113 section 4.1), and the frame type DATA.
+/// Length of a frame header in bytes (RFC 9113 section 4.1), and the frame type DATA.
 const FRAME_HEADER: usize = 9;
 const DATA: u8 = 0;
 
-/// The unread bytes of one connection. A clone is another handle.
+/// The unread bytes of one connection. Clones share the same count.
 #[derive(Clone, Debug)]
 pub(crate) struct Unread(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     charge: Charge,
-    /// Bytes that the connection itself takes.
+    /// Bytes of memory used for the connection itself.
     fixed: usize,
     bytes: usize,
-    /// Open requests whose bodies may be unread.
+    /// Number of open requests whose bodies may be unread.
     open: usize,
 }
 
@@ -71,19 +71,21 @@ impl Unread {
 
     fn came(&self, bytes: usize) {
         self.change(|state| match state.open {
-            // The bytes belong to a request that is just arriving, or to a refused one, whose bytes are not kept.
+            // Without an open request, these bytes belong to a request that is just arriving, or to a refused request.
+            // The bytes of a refused request are not kept, so the earlier count is replaced.
             0 => state.bytes = bytes,
             _ => state.bytes += bytes,
         });
     }
 
-    /// True if more may be read. A connection without unread bytes or open requests may always read.
+    /// Returns whether more bytes may be read. Always true for a connection without unread bytes or without open
+    /// requests.
     fn has_room(&self) -> bool {
         self.change(|state| state.open == 0 || state.bytes == 0 || state.charge.has_room())
     }
 }
 
-/// An open request with a body; dropped when its body will not be read any more.
+/// An open request with a body. Must be dropped when its body will not be read any more.
 #[derive(Debug)]
 pub(crate) struct Open(Unread);
 
@@ -105,7 +107,7 @@ impl Drop for Open {
     }
 }
 
-/// The reading side of a connection whose bytes are accounted.
+/// The reading side of a connection. Counts the bytes of DATA frames.
 #[derive(Debug)]
 pub(crate) struct Followed<S> {
     stream: S,
@@ -115,7 +117,7 @@ pub(crate) struct Followed<S> {
 }
 
 impl<S> Followed<S> {
-    /// Accounts an HTTP/2 connection from its first byte.
+    /// Begins with the first byte of an HTTP/2 connection.
     pub(crate) fn new(stream: S, unread: Unread) -> Self {
         Followed {
             stream,
@@ -129,18 +131,18 @@ impl<S> Followed<S> {
 /// The parser's position in the stream of frames.
 #[derive(Debug, Default)]
 struct Frames {
-    /// Bytes of the preface that have arrived.
+    /// Number of bytes of the preface that have arrived.
     greeted: usize,
     header: [u8; FRAME_HEADER],
-    /// Bytes of the frame header that have arrived.
+    /// Number of bytes of the frame header that have arrived.
     filled: usize,
-    /// Bytes of the payload that have not arrived yet.
+    /// Number of bytes of the payload that have not arrived yet.
     left: usize,
     is_data: bool,
 }
 
 impl Frames {
-    /// Parses `bytes` and returns how many of them are DATA.
+    /// Parses `bytes` and returns how many of them are payload of DATA frames.
     fn data(&mut self, mut bytes: &[u8]) -> usize {
         let greeting = bytes.len().min(PREFACE.len() - self.greeted);
         self.greeted += greeting;

@@ -1,4 +1,4 @@
-//! Backends that are added, disappear, refuse connections and die.
+//! Tests with backends that are added, disappear, refuse connections and die.
 
 mod support;
 
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// A server that answers when it is notified.
+/// Starts a server that responds to a request when it is notified.
 async fn slow_server() -> (Server, Arc<Notify>) {
     let go = Arc::new(Notify::new());
     let told = go.clone();
@@ -53,7 +53,7 @@ async fn removal_drains() {
     soon(door.pool.drained(99)).await;
 }
 
-/// The value of a future if it is ready now.
+/// Returns the value of a future if it is ready now.
 async fn now_or_never<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
         std::task::Poll::Ready(value) => std::task::Poll::Ready(Some(value)),
@@ -82,7 +82,7 @@ async fn a_backend_that_is_not_there_yet_is_waited_for() {
     drop(refusing);
     door.pool.add(1, address);
     let answer = async {
-        // The body must be forwarded although the request went back to the queue.
+        // The body must be forwarded although the request was queued a second time.
         door.say("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody")
             .await
     };
@@ -107,7 +107,7 @@ async fn a_backend_that_is_not_there_yet_is_waited_for() {
     assert_eq!(&body, b"body");
 }
 
-/// A server that answers one request on each connection, then closes the connection without `connection: close`. The cork
+/// Starts a server that answers one request on each connection and then closes it without `connection: close`. The cork
 /// puts the response and the FIN into one segment: a FIN a moment later would be an unavoidable race.
 async fn forgetful_server(requests: Arc<AtomicUsize>) -> Server {
     Server::raw(move |mut stream| {
@@ -140,7 +140,8 @@ async fn kept_connections_that_close_cost_no_request() {
     assert_eq!(requests.load(Ordering::SeqCst), 600);
 }
 
-/// A server that answers the first request on a connection and closes the connection at the second, without a response.
+/// Starts a server that answers the first request on a connection, and closes the connection at the second without a
+/// response.
 async fn closing_server(requests: Arc<AtomicUsize>) -> Server {
     Server::raw(move |mut stream| {
         let requests = requests.clone();
@@ -250,7 +251,8 @@ async fn least_in_flight_is_picked() {
 #[tokio::test]
 async fn one_that_does_not_accept_gets_few_and_the_others_go_elsewhere() {
     const REQUESTS: u64 = 50;
-    /// Connections in the backend's accept queue, which holds one more than the backlog, plus those that are being opened.
+    /// Connections to the backend without room: 2 in its accept queue (one more than the backlog of 1), and 4 that are
+    /// being opened.
     const STUCK: u64 = 2 + 4;
     let full = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())

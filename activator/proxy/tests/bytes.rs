@@ -1,4 +1,4 @@
-//! T11: the bytes that clients may occupy are bounded, and a client beyond the bound gets an error response.
+//! T11: the memory that clients may use is bounded, and a client beyond the bound gets an error response.
 
 #![allow(clippy::expect_used, reason = "a client of tests fails by panicking")]
 
@@ -47,7 +47,7 @@ async fn t11_long_heads_beyond_the_budget_are_refused() {
     let held = door.pool.held().now;
     assert!((10..20).contains(&held), "{held} held");
     assert!(budget.used() <= budget.most(), "{budget:?}");
-    // Another namespace with the same budget is accepted, on a door of its own.
+    // A request of another namespace with the same budget is accepted. That namespace has its own proxy.
     let other = Door::with(Limits {
         memory: budget.whole().of("other"),
         ..Limits::default()
@@ -97,7 +97,7 @@ async fn t11_heads_that_never_end_are_bounded_too() {
     soon(until(|| budget.used() == 0)).await;
 }
 
-/// Without the charge, the 256 streams of a connection could each fill a window of 1 MiB.
+/// Without the charge, each of the 256 streams of a connection could fill a window of 1 MiB.
 #[tokio::test]
 async fn t11_bodies_that_wait_are_charged_on_http2() {
     let budget = Budget::new(3 * MIB);
@@ -112,7 +112,7 @@ async fn t11_bodies_that_wait_are_charged_on_http2() {
         body.send_data(vec![b'x'; MIB].into(), true).expect("sent");
         senders.push((h2, response, body));
     }
-    // The budget is filled. Then nothing more is read, and new requests are refused.
+    // The requests fill the budget. After that no more bytes are read, and new requests are refused.
     let refused = || door.pool.counts().refused(Reason::BytesFull);
     soon(until(|| door.pool.held().now + refused() == 8)).await;
     soon(until(|| budget.used() > MIB)).await;
@@ -131,7 +131,7 @@ async fn t11_bodies_that_wait_are_charged_on_http2() {
     for (_h2, response, _body) in senders {
         let response = match soon(response).await {
             Ok(response) => response,
-            // The budget had no room for the connection either.
+            // The budget has no room for the connection either.
             Err(error) => {
                 assert_eq!(
                     error.reason(),

@@ -1,4 +1,4 @@
-//! Load while backends are added and removed: every request is answered by a backend.
+//! Tests load while backends are added and removed: a backend answers every request.
 
 #![allow(clippy::expect_used, reason = "a client of tests fails by panicking")]
 
@@ -42,7 +42,7 @@ async fn client(address: std::net::SocketAddr) -> Vec<StatusCode> {
     others
 }
 
-/// Adds two servers, removes both, adds two more, and so on; each is stopped when it is drained.
+/// Adds two servers, removes both, adds two more, and so on. Each server is stopped when it has no request left.
 async fn churn(pool: &ebb_proxy::Pool) {
     for id in (0..).step_by(2) {
         let servers = [quick_server().await, quick_server().await];

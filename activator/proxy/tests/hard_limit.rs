@@ -1,4 +1,4 @@
-//! A backend never has more requests than its limit, and requests are served in order of arrival.
+//! Tests that a backend never has more requests than the hard limit, and that requests are served in order of arrival.
 
 mod support;
 
@@ -10,7 +10,7 @@ use ebb_proxy::Limits;
 use support::{Door, Server, soon, text, until};
 use tokio::task::JoinSet;
 
-/// Counts the requests that a server has at a time, and their maximum.
+/// Counts the concurrent requests of a server, and keeps their maximum.
 #[derive(Default)]
 struct Gauge {
     now: AtomicUsize,
@@ -110,7 +110,7 @@ async fn a_limit_that_is_raised_lets_those_who_wait_go() {
     assert_eq!(door.pool.in_flight(1), 1);
     door.pool.set_hard_limit(3);
     assert_eq!((door.pool.in_flight(1), door.pool.held().now), (3, 2));
-    // A client that disconnects makes room for the next.
+    // A client that disconnects makes room for the next request.
     clients.remove(0);
     soon(until(|| door.pool.held().now == 1)).await;
     assert_eq!(door.pool.in_flight(1), 3);

@@ -1,4 +1,4 @@
-//! Requests while there is no backend.
+//! Tests of requests that arrive while there is no backend.
 
 mod support;
 

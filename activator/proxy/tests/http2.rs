@@ -1,4 +1,4 @@
-//! HTTP/2 on the client's side, on the backend's side, and on both.
+//! Tests of HTTP/2: from the client, to the backend, and both.
 
 #![allow(clippy::expect_used, reason = "a client of tests fails by panicking")]
 
@@ -43,7 +43,7 @@ fn post(body: &'static str) -> Request<Asked> {
         .expect("a request")
 }
 
-/// A server for HTTP/2 only.
+/// Starts a server that speaks HTTP/2 only.
 async fn http2_server<H, F>(handler: H) -> Server
 where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
@@ -162,7 +162,7 @@ async fn a_stream_that_is_given_up_is_cancelled() {
     for http2_behind in [true, false] {
         let door = Door::open().await;
         let (gone, mut saw) = tokio::sync::mpsc::unbounded_channel::<()>();
-        // The handler's future is dropped when its request is cancelled.
+        // When the request is cancelled, the handler's future is dropped, and with it `gone`.
         let handler = move |_| {
             let gone = gone.clone();
             async move {

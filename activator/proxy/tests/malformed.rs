@@ -1,4 +1,5 @@
-//! Malformed requests, and bytes that could be read as two requests: both are refused and never forwarded.
+//! Tests that the proxy refuses malformed requests, and bytes that could be read as two requests, and never forwards
+//! them.
 
 mod support;
 
@@ -84,7 +85,7 @@ async fn refused_and_not_passed_on() {
     assert_eq!(requests.load(Ordering::SeqCst), 0);
 }
 
-/// Request smuggling: a reader of one length finds a second request where a reader of the other length sees a body.
+/// Request smuggling: with one of the two lengths a reader finds a second request, with the other length a body.
 #[tokio::test]
 async fn a_request_with_two_lengths_is_refused_and_all_that_follows() {
     let door = Door::open().await;
@@ -123,8 +124,8 @@ async fn a_request_with_two_lengths_is_refused_and_all_that_follows() {
     assert_eq!(door.pool.counts().refused(Reason::Malformed), 2);
 }
 
-/// If the malformed chunk arrives together with the head, the backend receives nothing. If it arrives later, the backend
-/// sees the request aborted.
+/// If the malformed chunk arrives together with the head, the backend receives nothing. If it arrives later, the
+/// backend sees the request aborted.
 #[tokio::test]
 async fn a_request_that_turns_bad_later_breaks_off_at_the_backend() {
     let door = Door::open().await;
@@ -211,7 +212,7 @@ async fn a_header_that_never_ends_is_not_waited_for() {
         answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
         "{answer}"
     );
-    // The byte could be the first of HTTP/2's "PRI".
+    // This byte could be the first byte of the HTTP/2 preface "PRI".
     let answer = door.say("P").await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     // A client that sends nothing gets no response.

@@ -1,4 +1,4 @@
-//! Messages pass through unchanged and without delay.
+//! Tests that messages pass through unchanged and without delay.
 
 mod support;
 
@@ -19,7 +19,7 @@ async fn bodies_stream_both_ways_without_waiting_for_their_ends() {
     let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut client = door.begin(head.as_bytes()).await;
     client.write_all(b"3\r\none\r\n").await.expect("open");
-    // The echo of the first piece arrives before the second is sent.
+    // The echo of the first piece arrives before the client sends the second.
     let answer = read_until(&mut client, "3\r\none\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     client.write_all(b"3\r\ntwo\r\n").await.expect("open");

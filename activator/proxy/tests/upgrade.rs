@@ -1,4 +1,4 @@
-//! Upgraded connections: after 101 the bytes pass unchanged.
+//! Tests of upgraded connections: after the response 101 the bytes pass unchanged.
 
 mod support;
 
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 const ASK: &str = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// A server that accepts any upgrade and sends back the received bytes in capitals.
+/// Starts a server that accepts any upgrade and sends back the received bytes in capitals.
 async fn shouting_server() -> Server {
     Server::raw(|mut stream| async move {
         let head = read_head(&mut stream).await;
@@ -57,7 +57,7 @@ async fn bytes_pass_and_it_counts_until_it_ends() {
         assert_eq!(read_until(&mut client, "O").await, "HELLO");
     }
     assert_eq!(door.pool.in_flight(1), 1);
-    door.pool.remove(1); // goes on
+    door.pool.remove(1); // the upgraded connection continues
     client.write_all(b"more").await.expect("open");
     read_until(&mut client, "MORE").await;
     drop(client);

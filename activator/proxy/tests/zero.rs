@@ -1,4 +1,4 @@
-//! A request that races with scale-down to zero: in any order of events, a backend answers the request.
+//! Tests a request that races with scale-down to zero: in any order of events, a backend answers the request.
 
 mod support;
 
@@ -11,14 +11,14 @@ use support::{Door, Server, soon, text};
 
 const ROUNDS: u64 = 500;
 
-/// A model of an autoscaler: it adds a backend when requests are queued, and removes it after a while without requests.
+/// A model of an autoscaler. It adds a backend when requests are queued, and removes the backend after a pause.
 async fn scale(pool: Pool, starts: Arc<AtomicU64>) {
     for id in 1.. {
         pool.wanted().await;
         starts.fetch_add(1, Ordering::SeqCst);
         let server = Server::http(|_| async { text("ok") }).await;
         pool.add(id, server.address);
-        // About the time until a client's next request, so that the two events meet in every order.
+        // The pause is about the time until a client's next request, so that the two events happen in every order.
         tokio::time::sleep(Duration::from_micros(id * 7 % 1500)).await;
         pool.remove(id);
         pool.drained(id).await;

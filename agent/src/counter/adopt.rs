@@ -1,10 +1,14 @@
 //! Adopts the counting of an earlier process.
 //!
-//! The order of the steps lets the next process continue wherever this one is killed. Other layouts are removed. The
-//! maps are opened. This build's programs are loaded and put into the program arrays, then into the links, one by one.
-//! Then other builds are removed. Between two steps old and new programs run side by side on the same maps, as their
-//! common layout allows. No packet is missed, because no link is ever detached, and none is counted twice, because a
-//! link has one program.
+//! Wherever this process is killed, the next one can continue, because of the order of the steps:
+//! 1. Other layouts are removed.
+//! 2. The maps are opened.
+//! 3. This build's programs are loaded and put into the program arrays.
+//! 4. The links get this build's programs, one by one.
+//! 5. The programs of other builds are removed.
+//!
+//! Between two steps, old and new programs run side by side on the same maps; both have the same layout. No packet is
+//! missed, because no link is ever detached. No packet is counted twice, because a link has exactly one program.
 
 use std::os::fd::AsFd as _;
 
@@ -17,27 +21,28 @@ use crate::{
     pins::{Kept, Pins, has_all},
 };
 
-/// The result of a start with pins.
+/// The result of [`Counter::pinned`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adoption {
-    /// Cgroups whose counting continued meanwhile and still continues.
+    /// Cgroups whose counting continued while no process ran, and still continues.
     pub adopted: usize,
-    /// Links whose program was replaced by this build's.
+    /// Links that had a program of another build and now have this build's program.
     pub exchanged: usize,
-    /// Cgroups that are deleted, or whose links were only partly pinned: no longer counted.
+    /// Cgroups that are no longer counted, because they are deleted or only some of their links were pinned.
     pub dropped: usize,
-    /// Other layouts that were removed: their cgroups are no longer counted.
+    /// Names of other layouts that were removed; their cgroups are no longer counted.
     pub layouts: Vec<String>,
-    /// True if this build's layout was incomplete, or had maps of other shapes, and was removed.
+    /// True if this build's layout was removed, because it was incomplete or its maps had other shapes.
     pub halfway: bool,
 }
 
 impl Counter {
-    /// Adopts what is pinned, or begins empty. From now on everything is pinned, and counting continues when this
-    /// process ends. Needs the same as [`Counter::load`].
+    /// Adopts the pinned objects; without any, begins with zero pods. From then on everything is pinned, so that
+    /// counting continues when this process ends. Requires the same kernel and permissions as [`Counter::load`].
     ///
     /// # Errors
-    /// The process lacks the permissions, or the kernel refuses. The counting of an earlier process continues.
+    /// The process lacks the permissions, or the kernel rejects a program or map. The counting of an earlier process
+    /// continues.
     pub fn pinned(pins: Pins) -> Result<(Self, Adoption), CounterError> {
         let mut found = Adoption {
             layouts: pins.remove_other_layouts()?,
@@ -97,7 +102,7 @@ impl Counter {
         Ok((self, found))
     }
 
-    /// Adopts one cgroup. Returns how many of its links got another program.
+    /// Adopts one cgroup. Returns the number of its links whose program was replaced.
     fn adopt(&mut self, pod: PodId, cgroup: u64, kept: Kept) -> Result<usize, CounterError> {
         let mut exchanged = 0;
         for ((link, about), (name, _)) in kept.links.iter().zip(ATTACHED) {
@@ -108,7 +113,8 @@ impl Counter {
             }
         }
         let rules = self.read_rules(pod)?;
-        // Usually already written; missing if the process that attached the cgroup was killed just before it.
+        // The assignment usually exists. It is missing if the process that attached the cgroup was killed before this
+        // step.
         self.name_slot(cgroup, pod)?;
         self.pods.insert(
             pod,
@@ -123,7 +129,7 @@ impl Counter {
     }
 }
 
-/// Opens the pinned maps with this build's programs, which are loaded unless all of them are pinned.
+/// Opens the pinned maps and this build's programs. If not all required programs are pinned, loads and pins them.
 fn open_kernel(pins: &Pins, maps: &[Shape]) -> Result<Kernel, CounterError> {
     pins.make()?;
     let mut kernel = Kernel::with_pinned_maps(&pins.maps(), maps)?;
@@ -133,7 +139,7 @@ fn open_kernel(pins: &Pins, maps: &[Shape]) -> Result<Kernel, CounterError> {
         kernel.load_programs()?;
         pins.replace_programs(|directory| kernel.pin_programs(directory))?;
     }
-    // Also done if no program was loaded: the process that pinned them may have been killed before this step.
+    // Also needed if all programs were pinned: the process that pinned them may have been killed before this step.
     kernel.connect_calls()?;
     Ok(kernel)
 }

@@ -46,13 +46,13 @@ pub struct Counter {
     log: KernelLog,
     counters: Mapped,
     pods: BTreeMap<PodId, Attached>,
-    /// The slot that was assigned last.
+    /// The slot that was assigned most recently.
     last: u32,
     pins: Option<Pins>,
 }
 
 impl Counter {
-    /// Loads the programs for the lifetime of this process. Needs Linux 5.10, and root or `CAP_BPF` and
+    /// Loads the programs for the lifetime of this process. Requires Linux 5.10, and root or `CAP_BPF` and
     /// `CAP_NET_ADMIN`.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Counter {
     /// request on.
     ///
     /// # Errors
-    /// The path is not a cgroup or is already counted, the rules are invalid, or the kernel refuses.
+    /// The path is not a cgroup or is already counted, the rules are invalid, or the kernel rejects an operation.
     pub fn attach(&mut self, path: &Path, rules: &Rules) -> Result<PodId, CounterError> {
         let cgroup = cgroup::id(path)?;
         if let Some(pod) = self.find(cgroup) {
@@ -106,7 +106,7 @@ impl Counter {
     ) -> Result<Attached, CounterError> {
         self.zero(pod)?;
         let since = now()?;
-        // Rules that a killed process did not remove.
+        // Rules that a killed process left in this slot; they are replaced.
         let left = self.read_rules(pod)?;
         self.write_rules(pod, rules, &left)?;
         let directory = File::open(path).map_err(|source| cgroup::CgroupError::Missing {
@@ -123,8 +123,8 @@ impl Counter {
         if let Some(pins) = &self.pins {
             pins.keep(pod.0, since, &links)?;
         }
-        // The name is written last: from here on connections are counted. If the process is killed before, the slot has
-        // no name, and the next process writes it.
+        // The slot is assigned last: from this point on connections are counted. If the process is killed before, the
+        // next process assigns the slot.
         self.name_slot(cgroup, pod)?;
         Ok(Attached {
             cgroup,
@@ -134,7 +134,7 @@ impl Counter {
         })
     }
 
-    /// Stops counting a cgroup. Its figures are lost.
+    /// Stops counting a cgroup. Its counts are lost.
     pub fn detach(&mut self, pod: PodId) {
         if let Some(attached) = self.pods.remove(&pod) {
             self.clear(pod, Some(attached.cgroup), &attached.rules);
@@ -155,7 +155,7 @@ impl Counter {
         Ok(())
     }
 
-    /// Reads the current figures of a cgroup.
+    /// Reads the current counts of a cgroup.
     ///
     /// # Errors
     /// The cgroup is not counted.
@@ -164,12 +164,12 @@ impl Counter {
             return Err(CounterError::Unknown(pod.0));
         }
         let cells = self.counters.read(pod.0)?;
-        // The clock is read last, so everything in the counters happened before.
+        // The clock is read last, so every counted change happened before the time of the reading.
         Ok(Reading::new(now()?, &cells))
     }
 
-    /// Returns the approximate number of requests in flight: requests that begin or end during the call may be missing.
-    /// 0 if the cgroup is not counted. Costs a few memory loads, so it can be called often.
+    /// Returns the approximate number of requests in flight; 0 if the cgroup is not counted. Requests that begin or end
+    /// during the call may be missing. A call costs a few memory loads, so it can be called often.
     pub fn peek(&self, pod: PodId) -> u64 {
         match self.pods.contains_key(&pod) {
             true => self.counters.in_flight(pod.0),
@@ -195,16 +195,16 @@ impl Counter {
         self.pods.get(&pod).map(|attached| &attached.rules)
     }
 
-    /// Returns when the counting of a cgroup began with all figures at zero, `CLOCK_MONOTONIC`. Readings with the same
-    /// start continue each other, even across processes.
+    /// Returns when the counting of a cgroup began, `CLOCK_MONOTONIC`; all counts were zero then. Two readings with the
+    /// same start belong to one series, even if two processes took them.
     pub fn since(&self, pod: PodId) -> Option<Duration> {
         self.pods.get(&pod).map(|attached| attached.since)
     }
 
-    /// Removes everything that a slot has in the kernel.
+    /// Removes all entries of a slot from the kernel's maps, and its links.
     fn clear(&mut self, pod: PodId, cgroup: Option<u64>, rules: &Rules) {
-        // The name is removed first: it outlives the link, and would assign the connections of a later link to this
-        // slot.
+        // The slot assignment is removed first. It outlives the link, and would assign the connections of a later link
+        // to this slot.
         let _ = self.unname_slot(pod, cgroup);
         if let Some(pins) = &self.pins
             && let Err(error) = pins.forget(pod.0)

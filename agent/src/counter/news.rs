@@ -1,4 +1,5 @@
-//! Messages from the kernel programs: wake-ups of busy pods, counts of rare events, and their log.
+//! Messages from the kernel programs: wake-ups for pods that reached their burst threshold, counts of rare events, and
+//! log messages.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
@@ -31,12 +32,12 @@ pub struct Events {
     pub no_storage: u64,
 }
 
-/// The pods that have reached the number of requests set by [`Counter::wake_at`]. The descriptor is readable when there
-/// is one, so it can be polled.
+/// The pods that have reached the number of requests set by [`Counter::wake_at`]. The descriptor can be polled: it is
+/// readable when there is a pod.
 pub struct Wakes(RingBuf<MapData>);
 
 impl Wakes {
-    /// Returns the next pod, or `None` if there is none yet. The pod may have been detached meanwhile.
+    /// Returns the next pod, or `None` if no wake-up is queued. The pod may have been detached since its wake-up.
     pub fn next_pod(&mut self) -> Option<PodId> {
         loop {
             let record = self.0.next()?;
@@ -71,7 +72,7 @@ impl AsRawFd for Wakes {
     }
 }
 
-/// The log of the kernel programs; forwarded to the log of this process.
+/// The log of the kernel programs, which is forwarded to the log of this process.
 pub(super) struct KernelLog(EbpfLogger<LogTracer>);
 
 impl std::fmt::Debug for KernelLog {
@@ -88,18 +89,18 @@ impl KernelLog {
 
 impl Counter {
     /// Asks the kernel for one wake-up through [`Self::wakes`] when a pod has `in_flight` requests in flight. The
-    /// wake-up may be early, because requests that end meanwhile are not subtracted from those that begin. It is never
-    /// late.
+    /// wake-up is never late, but may be early: the kernel counts the requests that begin and does not subtract those
+    /// that end.
     pub fn wake_at(&self, pod: PodId, in_flight: u64) {
         if self.pods.contains_key(&pod) {
             self.counters.wake_at(pod.0, in_flight);
         }
     }
 
-    /// Returns the source of the wake-ups. It can be taken once.
+    /// Returns the source of the wake-ups. Can be called once.
     ///
     /// # Errors
-    /// It has already been taken.
+    /// The source has already been taken.
     pub fn wakes(&mut self) -> Result<Wakes, CounterError> {
         self.kernel.ring_buffer("WAKES").map(Wakes)
     }
@@ -125,8 +126,8 @@ impl Counter {
         })
     }
 
-    /// Forwards the kernel programs' log messages to the log of this process. Call it regularly: when the buffer is
-    /// full, new messages are lost.
+    /// Forwards the kernel programs' log messages to the log of this process. Must be called regularly: when the buffer
+    /// is full, new messages are lost.
     pub fn flush_log(&mut self) {
         self.log.0.flush();
     }

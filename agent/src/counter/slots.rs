@@ -1,4 +1,4 @@
-//! The slots of the maps: choosing a free one, and writing its contents.
+//! The slots in the maps: chooses a free slot, and writes the contents of a slot.
 
 #[expect(
     deprecated,
@@ -15,8 +15,9 @@ use crate::{
 };
 
 impl Counter {
-    /// Returns a free slot. Slots are used in rotation. A slot whose last pod has left connections open is avoided,
-    /// because they may still count in it. If all free slots are like this, the next one in rotation is used.
+    /// Returns a free slot. Slots are used in rotation. A slot is avoided while connections of its previous pod are
+    /// open, because they may still count in it. If every free slot has open connections of its previous pod, the next
+    /// free slot in rotation is returned.
     pub(super) fn free_slot(&self) -> Result<PodId, CounterError> {
         let slots = MAX_PODS - 1;
         let free = || {
@@ -39,7 +40,8 @@ impl Counter {
         let mut map: Array<_, PodCounters> = self.kernel.map("PODS")?;
         let mut zero = PodCounters::ZERO;
         zero.slot = u64::from(pod.0);
-        // The slot's last pod may still have bytes in the out-of-order buffer; its connections give them back later.
+        // The slot's previous pod may still have bytes in the out-of-order buffer. `kept` counts them and stays,
+        // because its connections subtract them when they free the bytes.
         zero.kept = map
             .get(&pod.0, 0)
             .map_err(|source| map_error("PODS", source))?
@@ -63,7 +65,7 @@ impl Counter {
                 .map_err(|source| map_error("EXCLUSIONS", source))?;
         }
         for exclusion in old.iter().filter(|old| !exclusions.contains(old)) {
-            // An entry that is already gone is fine.
+            // The entry may be gone already.
             let _ = map.remove(exclusion);
         }
         let mut map: Array<_, PodRules> = self.kernel.map("RULES")?;
@@ -78,7 +80,7 @@ impl Counter {
         };
         if let Ok(mut map) = self.kernel.map::<HashMap<_, Exclusion, u32>>("EXCLUSIONS") {
             for exclusion in &exclusions {
-                // An entry that is already gone is fine.
+                // The entry may be gone already.
                 let _ = map.remove(exclusion);
             }
         }
@@ -98,7 +100,7 @@ impl Counter {
         Ok(Rules::from_kernel(pod.0, &rules, &exclusions))
     }
 
-    /// Assigns a slot to a cgroup that the programs are attached to.
+    /// Assigns a slot to a cgroup. The programs are already attached to it.
     pub(super) fn name_slot(&mut self, cgroup: u64, pod: PodId) -> Result<(), CounterError> {
         let mut map: HashMap<_, u64, u32> = self.kernel.map("CGROUPS")?;
         map.insert(cgroup, pod.0, 0)
@@ -106,14 +108,14 @@ impl Counter {
         self.set_name(cgroup, pod.0)
     }
 
-    /// Makes the programs ignore the connections of a slot's cgroup.
+    /// Removes the assignment of a slot, so that the programs ignore the connections of its cgroup.
     pub(super) fn unname_slot(
         &mut self,
         pod: PodId,
         cgroup: Option<u64>,
     ) -> Result<(), CounterError> {
         let mut map: HashMap<_, u64, u32> = self.kernel.map("CGROUPS")?;
-        // Includes the entry of a deleted cgroup whose id is not known.
+        // All entries with this slot are removed, because the id of a deleted cgroup may be unknown.
         let named: Vec<u64> = map
             .iter()
             .filter_map(Result::ok)
@@ -121,10 +123,10 @@ impl Counter {
             .map(|(cgroup, _)| cgroup)
             .collect();
         for cgroup in &named {
-            // An entry that is already gone is fine.
+            // The entry may be gone already.
             let _ = map.remove(cgroup);
         }
-        // A deleted cgroup has no storage any more.
+        // A deleted cgroup has no cgroup storage.
         cgroup.map_or(Ok(()), |cgroup| self.set_name(cgroup, NO_SLOT))
     }
 

@@ -14,7 +14,7 @@ use std::{
     path::Path,
 };
 
-/// `enum bpf_cmd`.
+/// The commands of bpf(2), from `enum bpf_cmd`.
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
@@ -39,7 +39,7 @@ unsafe fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long
 /// # Safety
 /// As for [`bpf`], and the command must return a file descriptor.
 unsafe fn bpf_fd<A>(command: libc::c_long, attr: &mut A) -> io::Result<OwnedFd> {
-    // SAFETY: the caller guarantees it.
+    // SAFETY: the caller guarantees that `attr` fits the command.
     let fd = unsafe { bpf(command, attr)? };
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: the kernel has just created the descriptor for this call; it is close-on-exec.
@@ -59,7 +59,8 @@ struct LinkCreate {
     flags: u32,
 }
 
-/// Attaches a program to a cgroup until the link and all its pins are gone. Linux 5.7.
+/// Attaches a program to a cgroup. The program stays attached until the link's descriptors and pins are all gone. Linux
+/// 5.7.
 pub(super) fn link_create(
     program: BorrowedFd<'_>,
     cgroup: BorrowedFd<'_>,
@@ -71,7 +72,7 @@ pub(super) fn link_create(
         attach_type,
         flags: 0,
     };
-    // SAFETY: the structure is the one that the command reads; it has no pointers.
+    // SAFETY: `LinkCreate` is the structure that the command reads; it has no pointers.
     unsafe { bpf_fd(BPF_LINK_CREATE, &mut attr) }
 }
 
@@ -83,8 +84,9 @@ struct LinkUpdate {
     old_program: u32,
 }
 
-/// Replaces the program of a link by one of the same type. A packet sees either program, because the kernel exchanges
-/// one pointer. Linux 5.7 (<https://elixir.bootlin.com/linux/v5.10/source/kernel/bpf/cgroup.c#L559>).
+/// Replaces the program of a link by one of the same type. Each packet is handled by exactly one of the two programs,
+/// because the kernel exchanges one pointer. Linux 5.7
+/// (<https://elixir.bootlin.com/linux/v5.10/source/kernel/bpf/cgroup.c#L559>).
 pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = LinkUpdate {
         link: raw(link),
@@ -92,7 +94,7 @@ pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
         flags: 0,
         old_program: 0,
     };
-    // SAFETY: the structure is the one that the command reads; it has no pointers.
+    // SAFETY: `LinkUpdate` is the structure that the command reads; it has no pointers.
     unsafe { bpf(BPF_LINK_UPDATE, &mut attr) }.map(drop)
 }
 
@@ -107,7 +109,7 @@ fn path_of(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
 }
 
-/// Pins a link (or a program, or a map) at a path in a bpffs. Linux 4.4, links 5.7.
+/// Pins a link, a program or a map at a path in a bpffs. Linux 4.4; for links 5.7.
 pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = path_of(path)?;
     let mut attr = Object {
@@ -115,7 +117,7 @@ pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
         fd: raw(object),
         flags: 0,
     };
-    // SAFETY: the structure is the one that the command reads; the path outlives the call.
+    // SAFETY: `Object` is the structure that the command reads; the path outlives the call.
     unsafe { bpf(BPF_OBJ_PIN, &mut attr) }.map(drop)
 }
 
@@ -127,7 +129,7 @@ pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
         fd: 0,
         flags: 0,
     };
-    // SAFETY: the structure is the one that the command reads; the path outlives the call.
+    // SAFETY: `Object` is the structure that the command reads; the path outlives the call.
     unsafe { bpf_fd(BPF_OBJ_GET, &mut attr) }
 }
 
@@ -138,7 +140,7 @@ struct GetInfo {
     info: u64,
 }
 
-/// The prefix of `struct bpf_link_info` that is filled for a cgroup link.
+/// The prefix of `struct bpf_link_info` that the kernel fills for a cgroup link.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LinkInfo {
@@ -159,7 +161,7 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
         length: size_of::<LinkInfo>() as u32,
         info: (&raw mut info) as u64,
     };
-    // SAFETY: the structure is the one that the command reads; `info` has the given length and is valid for every bit
+    // SAFETY: `GetInfo` is the structure that the command reads; `info` has the given length and is valid for every bit
     // pattern.
     unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
     Ok(info)

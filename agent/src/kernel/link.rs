@@ -8,22 +8,22 @@ use std::{
 
 use super::bpf;
 
-/// Where a program runs: `enum bpf_attach_type`.
+/// The hook where a program runs: `enum bpf_attach_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Hook {
     /// Packets to the sockets of a cgroup.
     Ingress = 0,
-    /// Packets from these sockets.
+    /// Packets from the sockets of a cgroup.
     Egress = 1,
-    /// Opening and closing of these sockets.
+    /// Opening and closing of the sockets of a cgroup.
     SockOps = 3,
-    /// Release of these sockets by their last owner. Linux 5.9.
+    /// Release of a cgroup's socket by its last owner. Linux 5.9.
     SockRelease = 34,
 }
 
-/// The link of a program to a cgroup. When the last descriptor of a link is dropped, the program is detached, unless
-/// the link is pinned.
+/// The link of a program to a cgroup. When the last descriptor of the link is closed, the kernel detaches the program,
+/// unless the link is pinned.
 #[derive(Debug)]
 pub(crate) struct Link(OwnedFd);
 
@@ -38,7 +38,7 @@ pub(crate) struct About {
 }
 
 impl About {
-    /// True if the link is on this hook of an existing cgroup.
+    /// Returns whether the link is on this hook of an existing cgroup.
     pub(crate) fn is_on(&self, hook: Hook) -> bool {
         self.hook == hook as u32 && self.cgroup != 0
     }

@@ -1,7 +1,7 @@
 //! The programs and maps in the kernel, newly loaded or opened from pins.
 //!
-//! Maps are never opened by their ids: on Linux 6.18 a program array that is opened while its last owner ends is never
-//! freed.
+//! Maps are never opened by their ids: on Linux 6.18, a program array is never freed if it is opened while its last
+//! owner ends.
 
 mod bpf;
 mod link;
@@ -33,7 +33,7 @@ pub(crate) use self::{
 pub(crate) struct Kernel(Ebpf);
 
 impl Kernel {
-    /// Loads new programs and maps. Needs Linux 5.10, and root or `CAP_BPF` and `CAP_NET_ADMIN`.
+    /// Loads new programs and maps. Requires Linux 5.10, and root or `CAP_BPF` and `CAP_NET_ADMIN`.
     pub(crate) fn load() -> Result<Self, CounterError> {
         let mut kernel = Self::with_maps(&mut EbpfLoader::new())?;
         kernel.load_programs()?;
@@ -41,8 +41,8 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// Opens the maps that are pinned in `directory`; missing ones are created and pinned. The programs are loaded or
-    /// opened separately.
+    /// Opens the maps that are pinned in `directory`; creates and pins the missing ones. The programs are not loaded:
+    /// see [`Self::load_programs`] and [`Self::open_programs`].
     pub(crate) fn with_pinned_maps(directory: &Path, maps: &[Shape]) -> Result<Self, CounterError> {
         let mut loader = EbpfLoader::new();
         for Shape { name, .. } in maps {
@@ -52,8 +52,8 @@ impl Kernel {
     }
 
     fn with_maps(loader: &mut EbpfLoader<'_>) -> Result<Self, CounterError> {
-        // Before Linux 5.11 maps count as locked memory. An error is ignored: later kernels do not need the higher
-        // limit.
+        // Before Linux 5.11, maps count as locked memory, so the limit is raised. An error is ignored, because later
+        // kernels do not need the higher limit.
         let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
         loader.load(object::OBJECT).map(Self).map_err(|error| {
             if nix::unistd::geteuid().is_root() {
@@ -64,8 +64,8 @@ impl Kernel {
         })
     }
 
-    /// Verifies and loads the programs: the required ones, the optional ones that this kernel can run, and substitutes
-    /// for the others.
+    /// Verifies and loads the required programs and the optional programs that this kernel accepts. For each optional
+    /// program that the kernel rejects, loads its substitute.
     pub(crate) fn load_programs(&mut self) -> Result<(), CounterError> {
         self.load_those(|name| !object::is_substitute(name))?;
         let wanted: Vec<_> = object::CALLS
@@ -189,7 +189,7 @@ impl Kernel {
             .map_err(|source| refused(name, source))
     }
 
-    /// Returns a map for reading and writing.
+    /// Returns a map, opened for reading and writing.
     pub(crate) fn map<'a, M>(&'a mut self, name: &'static str) -> Result<M, CounterError>
     where
         M: TryFrom<&'a mut Map, Error = MapError>,
@@ -201,12 +201,12 @@ impl Kernel {
             .map_err(|source| map_error(name, source))
     }
 
-    /// Returns a map without a type.
+    /// Returns a map without conversion to a typed one.
     pub(crate) fn raw_map(&self, name: &'static str) -> Result<&Map, CounterError> {
         self.0.map(name).ok_or(CounterError::Incomplete(name))
     }
 
-    /// Takes the reading end of a ring buffer; this is possible once.
+    /// Takes the reading end of a ring buffer. Can be called once per buffer.
     pub(crate) fn ring_buffer(
         &mut self,
         name: &'static str,
@@ -236,7 +236,7 @@ impl Kernel {
     }
 }
 
-/// Returns the error for a program that the kernel refuses.
+/// Returns the error for a program that the kernel rejects.
 pub(crate) fn refused(name: &str, source: ProgramError) -> CounterError {
     if !nix::unistd::geteuid().is_root() {
         return CounterError::NotPermitted;

@@ -1,7 +1,7 @@
-//! The programs of the compiled object: which are attached, and which are called.
+//! The programs of the compiled object: those attached to cgroups, and those called by other programs.
 //!
-//! The only list of programs in user space. A program has one name: its function in `ebpf/programs/src/main.rs`, its slot in
-//! `ebb_abi`, and its row here.
+//! This is the only list of programs in user space. A program has one name: its function in
+//! `ebpf/programs/src/main.rs`, its slot in `ebb_abi`, and its row here have the same one.
 
 use std::fmt::Write as _;
 
@@ -10,12 +10,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::link::Hook;
 
-/// The kernel programs, as built by this crate's build script. Not a constant, because each use of a constant would
-/// copy it into the program.
+/// The kernel programs, as built by this crate's build script. A static, not a constant: each use of a constant could
+/// copy the object into the binary.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBB_KERNEL_OBJECT"));
 
-/// The programs that are attached to a cgroup, in this order. The programs that see bytes are first, so that no byte of
-/// a connection that `connections` begins to count is missed.
+/// The programs that are attached to a cgroup, in this order. `connections` decides which connections are counted and
+/// is last: the programs that see bytes are then already attached, so no byte of a counted connection is missed.
 pub(crate) const ATTACHED: [(&str, Hook); 4] = [
     ("http1_ingress", Hook::Ingress),
     ("http1_egress", Hook::Egress),
@@ -23,19 +23,19 @@ pub(crate) const ATTACHED: [(&str, Hook); 4] = [
     ("connections", Hook::SockOps),
 ];
 
-/// A program that others call, and its slot in a program array.
+/// A program that other programs call, and its slot in a program array.
 pub(super) struct Call {
-    /// The array.
+    /// Name of the program array.
     pub(super) array: &'static str,
-    /// The slot.
+    /// Slot in the program array.
     pub(super) place: u32,
-    /// The program.
+    /// Name of the program.
     pub(super) program: &'static str,
-    /// The program in this slot if the kernel cannot load `program`: before Linux 5.17 there is no `bpf_loop`.
+    /// The substitute for this slot if the kernel cannot load `program`, because `bpf_loop` needs Linux 5.17.
     pub(super) instead: Option<&'static str>,
 }
 
-/// All programs that others call.
+/// All programs that other programs call.
 pub(super) const CALLS: [Call; 15] = [
     Call::new("INGRESS", ingress::HANDSHAKE_STORE, "handshake_store", None),
     Call::new("INGRESS", ingress::HTTP2_INGRESS, "http2_ingress", None),
@@ -115,14 +115,14 @@ impl Call {
     }
 }
 
-/// True if a program is only for kernels that cannot run another one.
+/// Returns whether a program is loaded only where the kernel rejects another one.
 pub(super) fn is_substitute(program: &str) -> bool {
     CALLS.iter().any(|call| call.instead == Some(program))
         && !ATTACHED.iter().any(|(name, _)| *name == program)
         && !CALLS.iter().any(|call| call.program == program)
 }
 
-/// True if counting works without this program.
+/// Returns whether counting works without this program: it has a substitute, or is one.
 pub(super) fn is_optional(program: &str) -> bool {
     CALLS
         .iter()
@@ -130,14 +130,14 @@ pub(super) fn is_optional(program: &str) -> bool {
         || is_substitute(program)
 }
 
-/// Returns the name of this build of the programs: the first 64 bits of the object's SHA-256, as hex. 64 bits
-/// distinguish the few builds that meet on one node.
+/// Returns the name of this build of the programs: the first 64 bits of the object's SHA-256, in hex. 64 bits are
+/// enough to distinguish the few builds that can be pinned on one node.
 pub(crate) fn build() -> String {
     Sha256::digest(OBJECT)
         .iter()
         .take(8)
         .fold(String::new(), |mut name, byte| {
-            // Writing to a string cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(name, "{byte:02x}");
             name
         })
@@ -159,7 +159,7 @@ mod tests {
         for (program, _) in ATTACHED {
             assert!(object.programs.contains_key(program), "{program}");
         }
-        // Any other program could never run.
+        // A program in neither list could never run.
         for program in object.programs.keys() {
             let attached = ATTACHED.iter().any(|(name, _)| name == program);
             let called = CALLS

@@ -1,7 +1,7 @@
 //! The shape of a map, which must match before a pinned map is used.
 //!
-//! The layout number states compatibility, but developers must remember to change it. The shapes are checked as well: a
-//! program on a map of another shape would count in the wrong places, or would not load.
+//! The layout number states compatibility, but depends on developers who remember to change it. The shapes are checked
+//! as well: with a map of another shape, a program would count in the wrong places or would not load.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use aya::maps::MapInfo;
 use super::object::OBJECT;
 use crate::CounterError;
 
-/// `BPF_MAP_TYPE_RINGBUF`: the kernel rounds its size to pages, so the size is not compared.
+/// `BPF_MAP_TYPE_RINGBUF`. The kernel rounds the size of a ring buffer to pages, so its size is not compared.
 const RING_BUFFER: u32 = 27;
 
 /// A map's name, type and sizes.
@@ -24,8 +24,8 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Returns the shapes of the maps that can be pinned. Sections of constants, whose names begin with a dot, are
-    /// excluded: they belong to a build of the programs, not to the counters.
+    /// Returns the shapes of the maps that can be pinned. Maps whose names begin with a dot are excluded: they hold the
+    /// constants of one build of the programs, not counters.
     pub(crate) fn all() -> Result<Vec<Self>, CounterError> {
         let object = aya_obj::Object::parse(OBJECT)
             .map_err(|error| CounterError::Load(Box::new(error.into())))?;
@@ -45,7 +45,7 @@ impl Shape {
         Ok(all)
     }
 
-    /// True if a map of this name and shape is pinned in a directory.
+    /// Returns whether a map of this name and shape is pinned in a directory.
     pub(crate) fn is_in(&self, directory: &Path) -> bool {
         let Ok(info) = MapInfo::from_pin(directory.join(&self.name)) else {
             return false;

@@ -1,5 +1,5 @@
-//! Writes Events: on the Node, when requests cannot be counted there and when they are counted again; on a pod, when
-//! the pod cannot be counted as its annotations ask.
+//! Writes Events. The Node gets an Event when requests cannot be counted on it, and when they are counted again. A pod
+//! gets an Event when it cannot be counted as its annotations ask.
 //!
 //! Failure mode: an Event that cannot be written is logged and dropped. The log and the metrics carry the same
 //! information.
@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::{lack::Lack, pod::PodSpec};
 
-/// The longest note that the API accepts, in bytes.
+/// Maximum length of an Event's note in bytes, a limit of the API.
 const LONGEST_NOTE: usize = 1024;
 
 /// Writes Events on one Node and its pods.
@@ -34,26 +34,26 @@ impl Announcer {
                 api_version: Some("v1".to_owned()),
                 kind: Some("Node".to_owned()),
                 name: Some(node.to_owned()),
-                // The Node's name as uid, like in kubelet's own Events: `kubectl describe node` selects Events by it.
+                // The uid is the Node's name, as in kubelet's own Events: `kubectl describe node` selects Events by it.
                 uid: Some(node.to_owned()),
                 ..ObjectReference::default()
             },
         }
     }
 
-    /// Writes that nothing can be counted.
+    /// Writes an Event that no request on this node can be counted.
     pub(super) fn lacks(&self, lack: &Lack) {
         let note = format!("Requests to the pods of this node are not counted: {lack}");
         self.publish(self.node.clone(), EventType::Warning, lack.reason(), note);
     }
 
-    /// Writes that counting works again.
+    /// Writes an Event that requests on this node are counted again.
     pub(super) fn counts(&self) {
         let note = "Requests to the pods of this node are counted".to_owned();
         self.publish(self.node.clone(), EventType::Normal, "Counting", note);
     }
 
-    /// Writes that one pod cannot be counted.
+    /// Writes an Event that one pod cannot be counted.
     pub(super) fn refuses(&self, pod: &PodSpec, why: &str) {
         let regarding = ObjectReference {
             api_version: Some("v1".to_owned()),
@@ -83,7 +83,7 @@ impl Announcer {
             secondary: None,
         };
         let recorder = self.recorder.clone();
-        // In its own task, because the API server may be unavailable.
+        // A separate task writes the Event, because the API server may take long to answer.
         tokio::spawn(async move {
             if let Err(error) = recorder.publish(&event, &regarding).await {
                 warn!(%error, reason, "an Event could not be written");

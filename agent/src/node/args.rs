@@ -19,7 +19,7 @@ pub(crate) struct Args {
 /// Other commands.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Stop counting all pods of this node, after the agent has ended, and remove the pins.
+    /// Stop counting all pods of this node, and remove the pins. Run it after the agent has ended.
     Detach {
         /// Directory of the pins.
         #[arg(long, value_name = "DIR", default_value = PINS)]
@@ -37,11 +37,11 @@ pub(crate) struct Run {
     #[arg(long, env = "NODE_NAME", default_value = "", value_name = "NAME")]
     pub(crate) node: String,
 
-    /// URL of the report port of the autoscaler. Every address of its host gets the reports. Can be given several times.
+    /// URL of the autoscaler's report port. Reports are sent to every address of its host. Can be given several times.
     #[arg(long, value_name = "URL", value_delimiter = ',', value_parser = ebb_report_client::url)]
     pub(crate) autoscaler: Vec<Uri>,
 
-    /// Authorities of the autoscaler's certificate (PEM), read again for each connection.
+    /// Certificate authorities (PEM) of the autoscaler's certificate. The file is read again for each connection.
     #[arg(long, value_name = "FILE")]
     pub(crate) autoscaler_ca: Option<PathBuf>,
 
@@ -49,7 +49,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// Directory for pinned kernel objects. With them, counting continues while no agent runs.
+    /// Directory for pinned kernel objects. Pinned programs count even while no agent runs.
     #[arg(long, value_name = "DIR", default_value = PINS)]
     pub(crate) pins: PathBuf,
 
@@ -65,13 +65,13 @@ pub(crate) struct Run {
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:9465")]
     pub(crate) status_address: SocketAddr,
 
-    /// Address of the port for the kubelet's probes alone: /healthz and /readyz. [default: [::]:9475] In the host's network
-    /// the port must be free on every node.
+    /// Address of the probe port, which serves only /healthz and /readyz, for kubelet's probes. [default: [::]:9475] In
+    /// the host's network the port must be free on every node.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) probe_address: Option<SocketAddr>,
 
-    /// Further host names that the status port answers to. It always answers to IP addresses, localhost and the Services of
-    /// its own namespace. Can be given several times.
+    /// Further host names that are accepted in requests to the status port. IP addresses, localhost and the Services of
+    /// the agent's namespace are always accepted. Can be given several times.
     #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
     pub(crate) allowed_hosts: Vec<String>,
 }

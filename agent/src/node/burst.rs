@@ -1,6 +1,4 @@
-//! The pace of reports during a burst.
-//!
-//! See [`ebb_contract::burst`] for the times.
+//! The pace of reports during a burst. The intervals are in [`ebb_contract::burst`].
 
 use ebb_contract::burst::{INTERVAL, LASTS};
 use tokio::time::Instant;
@@ -18,12 +16,12 @@ impl Burst {
         self.ends = Some(now + LASTS);
     }
 
-    /// True while the burst lasts and more reports are due.
+    /// True while a burst lasts. Only then can [`Self::is_due`] return true.
     pub(super) fn lasts(&self, now: Instant) -> bool {
         self.ends.is_some_and(|ends| now <= ends)
     }
 
-    /// Returns true if a report is due now; the report then counts as sent.
+    /// Returns whether a report is due now. If it is, records the report as sent.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         let lasts = self.lasts(now);
         let rested = self.sent.is_none_or(|sent| now >= sent + INTERVAL);
@@ -51,7 +49,7 @@ mod tests {
             .filter(|ms| burst.is_due(start + Duration::from_millis(*ms)))
             .collect();
         assert_eq!(sent, [0, 50, 100, 150, 200, 250, 300]);
-        // Another burst soon afterwards does not make reports more frequent.
+        // A second burst soon after the first does not make reports more frequent.
         burst.begins(start + Duration::from_millis(510));
         assert!(burst.is_due(start + Duration::from_millis(510)));
         burst.begins(start + Duration::from_millis(520));

@@ -1,12 +1,15 @@
 //! The pods of this node that are counted or will be counted.
 //!
-//! This module matches two sources: the pods that have opted in, from the API server, and the existing cgroups. A pod
-//! is bound before kubelet has created its cgroup, so the pod waits. Its cgroup is deleted before the API server
-//! reports the pod as deleted, so its last figures are read in each round and reported a little longer. The counting of
-//! an earlier agent is adopted if an opted-in pod has that cgroup; after the first complete list of pods, the rest is
-//! stopped.
+//! This module matches two sources: the opted-in pods from the API server, and the existing cgroups. The two change at
+//! different times:
 //!
-//! Failure mode: a pod whose figures cannot be read is missing from a round; missing is not zero.
+//! - A pod is bound to the node before kubelet has created its cgroup. The pod is waiting until the cgroup exists.
+//! - A pod's cgroup is deleted before the API server reports the pod as deleted. The pod's last reading is kept and
+//!   reported for a few seconds more.
+//! - An earlier agent may have left cgroups that are counted. An opted-in pod adopts the counting of its own cgroup.
+//!   The others are stopped after the first complete list of pods.
+//!
+//! Failure mode: a pod whose counters cannot be read is missing from a round. A missing pod is not reported as zero.
 
 mod counted;
 
@@ -26,11 +29,11 @@ use super::{
     pod::{OptIn, Pod, PodSpec},
 };
 
-/// How long the last figures of a deleted pod are repeated: three reports, so that a replica of the autoscaler that
-/// misses one of them gets another.
+/// How long the last reading of a deleted pod is reported: for three reports, so that a replica of the autoscaler that
+/// misses one report gets another.
 const LINGERS: Duration = Duration::from_secs(3);
 
-/// How often to write an Event that a pod cannot be counted: by default Events are deleted after an hour.
+/// How often an Event is written that a pod cannot be counted. The API server deletes Events after an hour by default.
 const TELL_AGAIN: Duration = Duration::from_secs(30 * 60);
 
 /// The pods of the node and their counters.
@@ -40,10 +43,10 @@ pub(super) struct Counting<M: Meter> {
     meter: Option<M>,
     pods: BTreeMap<String, Entry<M::Pod>>,
     gone: Vec<Gone>,
-    /// Uids in a list that is not complete yet.
+    /// Uids of the pods in a list that is not complete yet.
     listed: Option<BTreeSet<String>>,
     synced: bool,
-    /// Failed readings so far.
+    /// Number of failed readings so far.
     pub(super) missed: u64,
 }
 
@@ -60,7 +63,7 @@ enum State<P> {
     /// The pod cannot be counted as its annotations ask.
     Refused {
         why: String,
-        /// When the last Event was written.
+        /// Time of the last Event about this pod.
         told: Option<Instant>,
     },
     /// The pod is counted.
@@ -68,7 +71,7 @@ enum State<P> {
 }
 
 impl<P> State<P> {
-    /// Marks a pod as refused, and logs it.
+    /// Returns the state of a refused pod, and logs the reason.
     fn refuse(wanted: &PodSpec, why: String) -> Self {
         warn!(uid = wanted.uid, pod = %Named(wanted), why, "cannot be counted");
         Self::Refused { why, told: None }
@@ -81,7 +84,7 @@ struct Gone {
     until: Instant,
 }
 
-/// One pod's figures.
+/// One pod's last reading, with its specification and the start of its counting.
 #[derive(Clone, Debug)]
 pub(super) struct Figures {
     pub(super) wanted: PodSpec,
@@ -111,7 +114,7 @@ impl<M: Meter> Counting<M> {
         }
     }
 
-    /// Begins to count with this counter.
+    /// Sets the counter, and begins to count the waiting pods.
     pub(super) fn set_meter(&mut self, meter: M) {
         self.meter = Some(meter);
         self.try_waiting();
@@ -125,17 +128,17 @@ impl<M: Meter> Counting<M> {
         self.meter.as_mut()
     }
 
-    /// True if the API server has listed all pods of the node at least once.
+    /// Returns whether the API server has listed all pods of the node at least once.
     pub(super) fn is_synced(&self) -> bool {
         self.synced
     }
 
-    /// Records the start of a list of all pods.
+    /// Records that a list of all pods begins.
     pub(super) fn list_begins(&mut self) {
         self.listed = Some(BTreeSet::new());
     }
 
-    /// Records the end of the list: pods that are not in it are gone.
+    /// Records that the list is complete. Pods that are not in it are removed.
     pub(super) fn list_ends(&mut self, now: Instant) {
         let listed = self.listed.take().unwrap_or_default();
         let gone: Vec<_> = self
@@ -186,10 +189,10 @@ impl<M: Meter> Counting<M> {
         self.try_one(&uid);
     }
 
-    /// Records a pod whose request to be counted is invalid.
+    /// Records a pod whose annotations are invalid.
     fn refuse(&mut self, wanted: PodSpec, why: String, now: Instant) {
         let known = self.pods.get(&wanted.uid);
-        // Logged once, not at each unrelated change of the pod.
+        // The refusal is logged once, not at each unrelated change of the pod.
         if known.is_some_and(
             |entry| matches!(&entry.state, State::Refused { why: known, .. } if *known == why),
         ) {
@@ -211,7 +214,7 @@ impl<M: Meter> Counting<M> {
         }
     }
 
-    /// Looks again for the cgroups of waiting pods. Returns true if one was found.
+    /// Tries again to find the cgroups of waiting pods. Returns whether one was found.
     pub(super) fn try_waiting(&mut self) -> bool {
         let waiting: Vec<_> = self
             .pods
@@ -227,7 +230,7 @@ impl<M: Meter> Counting<M> {
         self.tally().waiting < before
     }
 
-    /// Reads all pods, and stops counting those whose cgroup is gone.
+    /// Reads all counted pods. A pod whose cgroup is deleted becomes a waiting pod.
     pub(super) fn read(&mut self, now: Instant) {
         self.gone.retain(|gone| gone.until > now);
         let Some(meter) = &self.meter else { return };
@@ -246,14 +249,14 @@ impl<M: Meter> Counting<M> {
                     warn!(uid, %error, "a pod's figures cannot be read");
                 }
             }
-            // Checked after the reading, so that the reading includes the pod's last requests.
+            // The cgroup is checked after the reading, so that the reading includes the pod's last requests.
             if !meter.is_still(&counted.path, counted.cgroup) {
                 lost.push(uid.clone());
             }
         }
         for uid in lost {
             if let Some(entry) = self.pods.get_mut(&uid) {
-                // The pod may get a new cgroup with the same name.
+                // Kubelet may create a new cgroup with the same name for this pod.
                 let state = std::mem::replace(&mut entry.state, State::Waiting);
                 let wanted = entry.wanted.clone();
                 if let State::Counted(counted) = state {
@@ -263,8 +266,8 @@ impl<M: Meter> Counting<M> {
         }
     }
 
-    /// True if a burst has begun since the last reading: a pod has more requests in flight than its target, and at
-    /// least twice as many as at the last reading. Costs no system call.
+    /// Returns whether a burst has begun since the last reading: a pod has more requests in flight than its target, and
+    /// at least twice as many as at the last reading. Costs no system call.
     pub(super) fn bursts(&self) -> bool {
         let Some(meter) = &self.meter else {
             return false;
@@ -275,7 +278,8 @@ impl<M: Meter> Counting<M> {
         })
     }
 
-    /// Arms the kernel's wake-up again after one without a burst.
+    /// Sets the kernel's burst thresholds again. Needed after a wake-up without a burst, because a threshold wakes the
+    /// agent once.
     pub(super) fn arm(&self) {
         let Some(meter) = &self.meter else { return };
         for entry in self.pods.values() {
@@ -285,7 +289,7 @@ impl<M: Meter> Counting<M> {
         }
     }
 
-    /// Returns the figures of the last reading, including those of recently deleted pods.
+    /// Returns the last readings of all counted pods and of recently deleted ones.
     pub(super) fn figures(&self) -> impl Iterator<Item = Figures> + '_ {
         let living = self.pods.values().filter_map(|entry| match &entry.state {
             State::Counted(counted) => Some(Figures {
@@ -295,7 +299,7 @@ impl<M: Meter> Counting<M> {
             }),
             _ => None,
         });
-        // A pod that is counted again has one entry, the newest.
+        // A pod that is counted again appears once, with its current counting.
         let gone = self.gone.iter().filter(|gone| {
             self.pods
                 .get(&gone.figures.wanted.uid)
@@ -304,8 +308,8 @@ impl<M: Meter> Counting<M> {
         living.chain(gone.map(|gone| gone.figures.clone()))
     }
 
-    /// Returns the pods that cannot be counted and the reason, if an Event is due: none was written yet, or the last
-    /// one long ago.
+    /// Returns the refused pods for which an Event is due, and the reason for each refusal. An Event is due if none was
+    /// written for [`TELL_AGAIN`].
     pub(super) fn refusals(&mut self, now: Instant) -> Vec<(PodSpec, String)> {
         let mut refused = Vec::new();
         for entry in self.pods.values_mut() {
@@ -331,7 +335,7 @@ impl<M: Meter> Counting<M> {
         tally
     }
 
-    /// Reads the last figures of a pod and detaches its counter.
+    /// Reads the counters of a pod for the last time and detaches them.
     fn take_leave(&mut self, wanted: PodSpec, counted: Counted<M::Pod>, now: Instant) {
         let Some(meter) = &mut self.meter else { return };
         let last = meter.read(counted.pod).ok().or(counted.last);
@@ -365,7 +369,7 @@ impl<M: Meter> Counting<M> {
                 info!(uid, pod = %Named(&entry.wanted), %cgroup, "counted");
                 entry.state = State::Counted(Box::new(counted));
             }
-            // The cgroup was deleted just now.
+            // The cgroup was deleted meanwhile, so the pod stays waiting.
             Err(CounterError::Cgroup(_)) => {}
             Err(error) => {
                 entry.state = State::refuse(&entry.wanted, error.to_string());
@@ -373,7 +377,7 @@ impl<M: Meter> Counting<M> {
         }
     }
 
-    /// Stops the counting of an earlier agent that no pod has adopted. A waiting pod may still adopt its own.
+    /// Stops the counting of cgroups that an earlier agent attached and no pod has adopted.
     fn settle(&mut self) {
         let Some(meter) = &mut self.meter else { return };
         if !self.synced {
@@ -399,7 +403,7 @@ impl<M: Meter> Counting<M> {
     }
 }
 
-/// `namespace/name`, for the log.
+/// Formats a pod as `namespace/name`, for the log.
 struct Named<'a>(&'a PodSpec);
 
 impl std::fmt::Display for Named<'_> {

@@ -1,12 +1,12 @@
 //! Locates the cgroup that kubelet creates for a pod.
 //!
-//! The path is built as kubelet builds it, for both of its cgroup drivers, and checked. The tree is not searched, so
-//! another directory that contains a pod's uid is never mistaken for its cgroup. Only the pod's own directory matters:
-//! the container cgroups of containerd (`cri-containerd-….scope`) and CRI-O (`crio-….scope`, `crio-conmon-….scope`) are
-//! below it.
+//! The path is built as kubelet builds it, for each of kubelet's two cgroup drivers, and its existence is checked. The
+//! tree is not searched: another directory whose name contains a pod's uid is never taken for the pod's cgroup. Only
+//! the pod's own directory is used. The container cgroups of containerd (`cri-containerd-….scope`) and CRI-O
+//! (`crio-….scope`, `crio-conmon-….scope`) are below it.
 //!
-//! Failure mode: the cgroup is not found, and this is reported, for a kubelet without cgroups for pods
-//! (`--cgroups-per-qos=false`), and for static pods, whose directories do not carry their uid in the API.
+//! Failure mode: if the cgroup is not found, the pod is reported as waiting. That is the case for a kubelet without
+//! cgroups for pods (`--cgroups-per-qos=false`), and for static pods, whose cgroup names have another uid than the API.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ impl Qos {
         }
     }
 
-    /// Returns the level in the cgroup tree; guaranteed pods have none.
+    /// Returns the name of the class's directory in the cgroup tree. Guaranteed pods have no such directory.
     fn level(self) -> Option<&'static str> {
         match self {
             Self::Guaranteed => None,
@@ -44,14 +44,15 @@ impl Qos {
 /// The layout of kubelet's cgroup tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Kubelet {
-    /// The cgroup v2 mount.
+    /// Mount point of cgroup v2.
     root: PathBuf,
-    /// The levels of kubelet's `--cgroup-root`.
+    /// Kubelet's `--cgroup-root`, one element per directory.
     above: Vec<String>,
 }
 
 impl Kubelet {
-    /// Creates the layout. `root` is the cgroup v2 mount; `cgroup_root` is kubelet's `--cgroup-root` (`/` by default).
+    /// Creates the layout. `root` is the mount point of cgroup v2; `cgroup_root` is kubelet's `--cgroup-root` (`/` by
+    /// default).
     pub(crate) fn new(root: PathBuf, cgroup_root: &str) -> Self {
         let above = cgroup_root
             .split('/')
@@ -63,7 +64,7 @@ impl Kubelet {
 
     /// Returns the directory of a pod's cgroup if it exists.
     pub(crate) fn find(&self, uid: &str, qos: Option<Qos>) -> Option<PathBuf> {
-        // The class does not change, but is unknown at first.
+        // The API server sets the class after it creates the pod. Until then, the directories of all classes are tried.
         let classes = match qos {
             Some(qos) => vec![qos],
             None => Qos::ALL.to_vec(),
@@ -77,13 +78,13 @@ impl Kubelet {
             .find(|path| path.is_dir())
     }
 
-    /// True if kubelet keeps pods in this tree.
+    /// Returns whether this tree has kubelet's directory for pods (`kubepods`).
     pub(crate) fn is_used(&self) -> bool {
         let levels = self.pods();
         self.by_systemd(&levels).is_dir() || self.by_cgroupfs(&levels).is_dir()
     }
 
-    /// Returns `…/kubepods[/burstable]/podUID`, level by level.
+    /// Returns the path `…/kubepods[/burstable]/podUID`, one element per directory.
     fn levels(&self, uid: &str, qos: Qos) -> Vec<String> {
         let mut levels = self.pods();
         levels.extend(qos.level().map(str::to_owned));
@@ -119,7 +120,7 @@ impl Kubelet {
     }
 }
 
-/// True if kubelet keeps pods in a cgroup v1 tree, with or without a v2 tree beside it.
+/// Returns whether kubelet keeps pods in a cgroup v1 tree, with or without a v2 tree beside it.
 pub(crate) fn is_v1(mounts: &str, cgroup_root: &str) -> bool {
     mounts
         .lines()
@@ -137,7 +138,7 @@ mod tests {
 
     const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
 
-    /// Directories on real nodes, each of a container in a pod: driver and runtime, kubelet's cgroup root, class, path.
+    /// Container cgroups from real nodes: (driver and runtime, kubelet's `--cgroup-root`, class, path).
     const NODES: [(&str, &str, Qos, &str); 8] = [
         (
             "systemd, containerd",
@@ -235,7 +236,7 @@ mod tests {
             )
         };
         assert!(is_v1(&mounts("cgroup"), "/"));
-        // A tree of another type, or of another kubelet.
+        // A tree of another file system type, and a tree of a kubelet with another `--cgroup-root`.
         assert!(!is_v1(&mounts("cgroup2"), "/"));
         assert!(!is_v1(&mounts("cgroup"), "/kubelet"));
     }

@@ -1,7 +1,7 @@
-//! Reasons why nothing can be counted on a node.
+//! Reasons why no request can be counted on a node.
 //!
-//! An agent on such a node keeps running and reports the reason: in its log, its metrics, `/readyz` and an Event on the
-//! Node. It tries again, because a bpffs may be mounted later and permissions may be granted later.
+//! An agent that cannot count keeps running and reports the reason in its log, its metrics, `/readyz` and an Event on
+//! the Node. It tries again regularly, because a bpffs may be mounted later and permissions may be granted later.
 
 use std::{fs, path::PathBuf};
 
@@ -18,7 +18,7 @@ use super::kubelet::is_v1;
 /// The oldest kernel that runs the programs.
 const OLDEST: (u32, u32) = (5, 10);
 
-/// Why nothing can be counted here.
+/// Why no request can be counted on this node.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lack {
     /// Kubelet keeps its pods in cgroup v1.
@@ -27,10 +27,10 @@ pub(super) enum Lack {
          (see https://kubernetes.io/docs/concepts/architecture/cgroups/)"
     )]
     CgroupV1,
-    /// The kernel is too old.
+    /// The kernel is older than [`OLDEST`].
     #[error("this node's kernel is {release}: counting needs Linux {}.{} or later", OLDEST.0, OLDEST.1)]
     Kernel {
-        /// `uname -r`.
+        /// The release, as `uname -r` prints it.
         release: String,
     },
     /// The counter could not be loaded.
@@ -51,7 +51,7 @@ impl Lack {
     }
 }
 
-/// A loaded counter, and whether it continues without the agent.
+/// A loaded counter, the result of its adoption, and whether it is pinned: if so, it counts while no agent runs.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) counter: Counter,
@@ -59,7 +59,7 @@ pub(super) struct Ready {
     pub(super) pinned: bool,
 }
 
-/// The paths of a node.
+/// The paths that loading the counter needs.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     /// The directory of pins.
@@ -69,7 +69,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Loads the counter, or returns why it cannot be loaded. Takes seconds, because of the verifier.
+    /// Loads the counter, or returns why it cannot be loaded. Takes seconds, because the kernel verifies the programs.
     pub(super) fn counter(&self) -> Result<Ready, Lack> {
         let release = nix::sys::utsname::uname()
             .map(|name| name.release().to_string_lossy().into_owned())
@@ -92,7 +92,7 @@ impl Place {
                     pinned: true,
                 })
             }
-            // Counting without pins is better than none.
+            // Without a bpffs the counter is not pinned: counting stops when the agent stops, but it works.
             Err(error @ PinsError::NotBpffs { .. }) => {
                 warn!(%error, "counting ends with this process: a restart loses what happens meanwhile");
                 Ok(Ready {
@@ -127,7 +127,7 @@ mod tests {
             ("5.10.0-28-amd64", false),
             ("6.1.0-18-cloud-amd64", false),
             ("10.0", false),
-            // An unknown release is not refused.
+            // A release that cannot be parsed is accepted.
             ("next", false),
         ] {
             let is_old = version(release).is_some_and(|version| version < OLDEST);

@@ -1,4 +1,4 @@
-//! The interface to a counter: the kernel's, or a test's.
+//! The interface of a counter: the kernel's, or a test's.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
@@ -14,25 +14,25 @@ pub(super) trait Meter {
 
     /// Returns the id of a cgroup.
     fn id(&self, path: &Path) -> Result<u64, CounterError>;
-    /// True if the cgroup at a path still has that id. Called for every pod once a second.
+    /// Returns whether the cgroup at a path still has this id. Called for every pod once a second.
     fn is_still(&self, path: &Path, id: u64) -> bool {
         fs::metadata(path).is_ok_and(|directory| directory.ino() == id)
     }
-    /// Begins to count in a cgroup.
+    /// Begins to count a cgroup.
     fn attach(&mut self, path: &Path, rules: &Rules) -> Result<Self::Pod, CounterError>;
-    /// Stops the counting.
+    /// Stops counting a cgroup.
     fn detach(&mut self, pod: Self::Pod);
-    /// Reads the current figures.
+    /// Reads the current counts of a cgroup.
     fn read(&self, pod: Self::Pod) -> Result<Reading, CounterError>;
     /// Returns the approximate number of requests in flight.
     fn peek(&self, pod: Self::Pod) -> u64;
-    /// Asks the kernel to wake the agent once, when a pod has so many requests in flight, or earlier.
+    /// Asks for one wake-up of the agent, at the latest when a pod has this number of requests in flight.
     fn wake_at(&self, pod: Self::Pod, in_flight: u64);
     /// Returns all counted cgroups, including those of earlier agents.
     fn pods(&self) -> Vec<Self::Pod>;
-    /// Returns the counter of the cgroup with that id.
+    /// Returns the counted cgroup with this id.
     fn find(&self, cgroup: u64) -> Option<Self::Pod>;
-    /// True if the pod has these rules.
+    /// Returns whether the pod has these rules.
     fn has_rules(&self, pod: Self::Pod, rules: &Rules) -> bool;
     /// Changes the rules of a pod.
     fn set_rules(&mut self, pod: Self::Pod, rules: &Rules) -> Result<(), CounterError>;

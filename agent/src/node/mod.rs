@@ -1,7 +1,7 @@
 //! The agent of one node: watches the node's pods, counts those that opted in, and sends reports.
 //!
-//! One task does all the work, so only the state shown to other tasks needs a lock. The agent buffers and resends
-//! nothing: every report is cumulative.
+//! One task does all the work, so only the state that other tasks read needs a lock. The agent neither buffers nor
+//! resends reports: every report is cumulative.
 
 mod announce;
 pub(crate) mod args;
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     let hosts = Hosts::new(args.allowed_hosts);
     let (reports, newest) = watch::channel(Bytes::new());
     let credentials = Arc::new(Credentials::new(args.token_file, args.autoscaler_ca));
-    // Without a cgroup v2 mount the path is empty and no cgroup is looked up.
+    // Without a cgroup v2 mount the path is empty, and no cgroup is ever found.
     let root = args
         .cgroup_root
         .unwrap_or_else(|| cgroup::v2_mount().unwrap_or_default());
@@ -105,7 +105,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     }
 }
 
-/// Stops all counting that an agent has left on this node.
+/// Stops all counting that agents have left running on this node.
 pub(crate) fn detach(pins: &Path) -> anyhow::Result<()> {
     if !pins.exists() {
         return Ok(());

@@ -1,9 +1,9 @@
-//! A pod of the API server, and what its annotations ask to count.
+//! A pod from the API server, and the counting rules in its annotations.
 //!
-//! Only the fields in use are parsed: an agent runs on every node, and a pod is about 10 KiB.
+//! Only the used fields are parsed: an agent runs on every node, and a whole pod object has about 10 KiB.
 //!
 //! Bias: a pod is counted only if its annotations are valid. Failure mode: a pod with invalid annotations is not
-//! counted by guess; it is shown as refused.
+//! counted, and is reported as refused.
 
 use std::borrow::Cow;
 
@@ -16,30 +16,32 @@ use serde::Deserialize;
 
 use super::kubelet::Qos;
 
-/// The annotations that select what to count. The autoscaler validates all others.
+/// The annotations that the agent reads. The autoscaler validates all others.
 const READ: [&str; 3] = [opt_in::CLASS_KEY, "ebb.dev/ports", "ebb.dev/exclude-paths"];
 
-/// Knative's default of the annotation and of `container-concurrency-target-percentage`, in per cent.
+/// Knative's default target utilisation in per cent, for the annotation `target-utilization-percentage` and the
+/// ConfigMap key `container-concurrency-target-percentage`.
 const UTILIZATION: f64 = 70.0;
 
-/// Assumed target of a pod without a target annotation: a tenth of Knative's default, because the cluster's own default
-/// may be smaller.
+/// Assumed target of a pod without a target annotation, in requests in flight. It is a tenth of Knative's default,
+/// because the default in the cluster's ConfigMap may be smaller than Knative's.
 const UNSAID: u64 = 10;
 
-/// Longest name and kind of an object, in bytes: a DNS subdomain and a DNS label
-/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>). They become metric labels.
+/// Maximum lengths of an object's name and kind in bytes: those of a DNS subdomain and a DNS label
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>). Both become metric labels.
 const LONGEST_NAME: usize = ebb_contract::LONGEST;
 const LONGEST_KIND: usize = 63;
 
-/// Longest reason why a pod is not counted, in bytes. The reason quotes annotations, which may have 256 KiB.
+/// Maximum length of the reason why a pod is not counted, in bytes. The reason quotes annotations, which may have 256
+/// KiB.
 const LONGEST_REASON: usize = 1_000;
 
 /// The label with the hash that a Deployment's controller appends to the name of a ReplicaSet.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// Parts of the names of runtime classes whose pods have their own kernel, as the runtimes' documents name them
-/// (gVisor's handler is `runsc`). The node's kernel does not see their connections: the count would be zero, and Ebb
-/// would scale down a workload that serves traffic.
+/// Parts of the names of runtime classes whose pods run on their own kernel, as the runtimes' documents name them
+/// (gVisor's handler is `runsc`). The node's kernel does not see the connections of these pods. Their count would be
+/// zero, and Ebb would scale down a workload that serves traffic.
 const OWN_KERNEL: [&str; 3] = ["gvisor", "runsc", "kata"];
 
 /// The parsed part of a pod.
@@ -97,27 +99,27 @@ impl Resource for Pod {
 /// A pod that opted in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PodSpec {
-    /// `metadata.uid`, which is also in the name of its cgroup.
+    /// `metadata.uid`, which is also in the name of the pod's cgroup.
     pub(crate) uid: String,
     pub(crate) namespace: String,
     pub(crate) name: String,
-    /// Kind and name of the workload that the pod is a replica of.
+    /// Kind and name of the workload that owns the pod.
     pub(crate) workload: (String, String),
-    /// Needed to locate the cgroup; unknown until the API server has set it.
+    /// The quality of service class, needed to locate the cgroup. `None` until the API server has set it.
     pub(crate) qos: Option<Qos>,
     pub(crate) rules: Rules,
-    /// The pod's target in requests in flight; no burst begins below it.
+    /// The pod's target in requests in flight. A burst does not begin below the target.
     pub(crate) carries: u64,
 }
 
-/// What a pod's annotations ask for.
+/// The opt-in of a pod, from its annotations.
 #[derive(Debug)]
 pub(crate) enum OptIn {
     /// The pod did not opt in, has ended, or has an invalid uid.
     Nothing,
     /// The pod asks to be counted.
     Count(PodSpec),
-    /// The pod asks to be counted, but cannot be; with the reason.
+    /// The pod asks to be counted, but cannot be counted. The string is the reason.
     Wrong(PodSpec, String),
 }
 
@@ -127,7 +129,7 @@ impl Pod {
         self.metadata.uid.as_deref().unwrap_or_default()
     }
 
-    /// Returns what the pod asks for.
+    /// Returns the pod's opt-in, from its annotations.
     pub(crate) fn asked(&self) -> OptIn {
         let given = self.metadata.annotations.as_ref();
         let read = given.into_iter().flatten().filter_map(|(key, text)| {
@@ -159,7 +161,7 @@ impl Pod {
         match Annotations::parse(&Config::default(), read) {
             Ok(annotations) => {
                 let mut exclude_paths = annotations.exclude_paths;
-                // Sorted, so that rules read back from the kernel compare equal.
+                // The paths are sorted, so that they compare equal to rules that are read back from the kernel.
                 exclude_paths.sort();
                 exclude_paths.dedup();
                 OptIn::Count(wanted(Rules {
@@ -181,8 +183,8 @@ impl Pod {
             .then_some(class)
     }
 
-    /// Returns the target from the pod's annotations. Errors in them are ignored here: the value only decides how early
-    /// a burst is detected.
+    /// Returns the target from the pod's annotations. Invalid annotations are ignored here, because the value only
+    /// decides how early a burst is detected.
     fn carries(&self) -> u64 {
         let given = self.metadata.annotations.as_ref();
         let number = |name: &str| {
@@ -192,7 +194,7 @@ impl Pod {
         match number("target") {
             Some(target) => {
                 let share = number("target-utilization-percentage").unwrap_or(UTILIZATION) / 100.0;
-                // Saturates for a target above `u64::MAX`.
+                // The conversion saturates for a target above `u64::MAX`.
                 (target * share).ceil() as u64
             }
             None => UNSAID,
@@ -206,7 +208,8 @@ impl Pod {
             .iter()
             .flatten()
             .find(|owner| owner.controller == Some(true))
-            // The creator of the pod wrote the owner. A kind or name that no object can have is ignored.
+            // Whoever created the pod wrote the owner reference. A kind or name longer than any object can have is
+            // ignored.
             .filter(|owner| owner.kind.len() <= LONGEST_KIND && owner.name.len() <= LONGEST_NAME);
         let Some(owner) = owner else {
             return (
@@ -214,7 +217,8 @@ impl Pod {
                 self.metadata.name.clone().unwrap_or_default(),
             );
         };
-        // The ReplicaSet's own owner would need an API request, but its name can be derived
+        // The owner of the ReplicaSet would need an API request. The Deployment's name can be derived from the
+        // ReplicaSet's
         // (<https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>).
         let of_deployment = self
             .metadata
@@ -240,7 +244,7 @@ fn cut(mut why: String) -> String {
     why
 }
 
-/// True if a uid is safe as a part of a path.
+/// Returns whether a uid is safe as a part of a path.
 fn is_name(uid: &str) -> bool {
     (1..=LONGEST_NAME).contains(&uid.len())
         && uid
@@ -350,7 +354,7 @@ mod tests {
             "autoscaling.knative.dev/class": "ebb.dev",
             "ebb.dev/ports": "80, 8080",
             "ebb.dev/exclude-paths": "/metrics,/healthz,/metrics",
-            // The autoscaler reports this error; counting does not depend on the target.
+            // The autoscaler reports the invalid target. Counting does not depend on it.
             "autoscaling.knative.dev/target": "many",
         })));
         assert_eq!(wanted.rules.ports, [80, 8080]);

@@ -13,11 +13,11 @@ use kube::{
 
 use super::pod::Pod;
 
-/// Pods per page of a list. A pod may have 1.5 MiB, the limit of etcd, and each page is in memory as a whole: 30 MiB of
-/// the 128 MiB that an agent has.
+/// Pods per page of a list. Each page is in memory as a whole. A pod can have 1.5 MiB, the limit of etcd, so 20 pods
+/// can take 30 MiB of the agent's 128 MiB.
 const PAGE: u32 = 20;
 
-/// The endless stream of pod events: after an error the watch restarts, with growing back-off.
+/// The endless stream of pod events. After an error the watch restarts, with a growing delay.
 pub(super) type Pods = Pin<Box<dyn Stream<Item = Result<Event<Pod>, watcher::Error>> + Send>>;
 
 /// Watches the pods that are bound to a node.

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use ebb_metrics::probe;
 use tokio::net::TcpListener;
 
-/// The default address for probes.
+/// The default address of the probe port.
 const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9475);
 
 /// Opens the status port.

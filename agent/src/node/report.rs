@@ -1,4 +1,4 @@
-//! The report of one round: see [`ebb_contract`].
+//! Writes the report of one round. The format is defined in [`ebb_contract`].
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 
 use super::counting::Figures;
 
-/// The kernel's boot id, which is different at each boot.
+/// The file with the kernel's boot id, which changes at each boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The identity of this agent in reports.
@@ -25,7 +25,7 @@ impl Reporter {
         Ok(Self { node, boot })
     }
 
-    /// Returns the body of a report with these figures.
+    /// Returns the body of a report with the readings of these pods.
     ///
     /// # Errors
     /// None in practice: numbers and names can always be written as JSON.
@@ -50,7 +50,7 @@ fn pod(figures: Figures) -> Pod<'static> {
     } = figures;
     Pod {
         uid: wanted.uid.into(),
-        // 2^64 ns are 584 years of uptime.
+        // The conversion holds 584 years of uptime: 2^64 ns.
         since: since.as_nanos() as u64,
         at: reading.at.as_nanos() as u64,
         integral: reading.integral,

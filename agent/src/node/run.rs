@@ -28,14 +28,14 @@ use super::{
 };
 use ebb_agent::counter::{Counter, Wakes};
 
-/// Interval of readings and reports: the length of a bucket in the autoscaler's windows.
+/// Interval of readings and reports. It is the length of a bucket in the autoscaler's windows.
 const ROUND: Duration = Duration::from_secs(1);
-/// How often to look for missing cgroups; containers take longer to start than kubelet takes to create the cgroup.
+/// Interval of searching for missing cgroups. Containers take longer to start than kubelet takes to create the cgroup.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Least interval between two checks for a burst. The kernel wakes the agent after a number of requests have begun,
-/// even if others have ended meanwhile; on a busy pod these wake-ups would be endless.
+/// Minimum interval between two checks for a burst. The kernel wakes the agent after a number of requests have begun,
+/// even if others have ended meanwhile. Without a minimum, the wake-ups of a busy pod would be endless.
 const PEEK_EVERY: Duration = Duration::from_millis(20);
-/// How often to try again to load the counter; the cause of a failure is seldom removed while the node runs.
+/// Interval of attempts to load the counter. The cause of a failure is seldom removed while the node runs.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
 /// The state of the agent of a node.
@@ -51,7 +51,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Runs forever; returns only an error.
+    /// Runs forever. Returns only in case of an error.
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
         let mut rounds = interval(ROUND);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -74,7 +74,7 @@ impl Node {
                 },
                 _ = rounds.tick() => self.round(),
                 _ = looks.tick(), if self.counting.tally().waiting > 0 => {
-                    // Reports the figures of a new pod at once, because its activator waits for them.
+                    // The counts of a new pod are reported at once, because its activator waits for them.
                     if self.counting.try_waiting() {
                         self.round();
                     }
@@ -108,18 +108,18 @@ impl Node {
         }
     }
 
-    /// Loads the counter on its own thread, because the verifier takes seconds.
+    /// Loads the counter on another thread, because the kernel takes seconds to verify the programs.
     fn load(&self) -> JoinHandle<Result<Ready, Lack>> {
         let place = self.place.clone();
         spawn_blocking(move || {
             let counter = place.counter();
-            // Frees the memory of reading and linking the programs: two thirds of the agent's own memory.
+            // Frees the memory used for reading and linking the programs: two thirds of the agent's memory.
             ebb_metrics::memory::give_back();
             counter
         })
     }
 
-    /// Handles the result of loading. Returns the source of kernel wake-ups if counting has begun.
+    /// Handles the result of loading the counter. Returns the source of kernel wake-ups if counting has begun.
     fn loaded(&mut self, loaded: Result<Ready, Lack>) -> Option<AsyncFd<Wakes>> {
         let lacked = match &self.view().standing {
             Standing::Lacks(_, why) => Some(why.clone()),
@@ -152,7 +152,8 @@ impl Node {
                         why, "requests cannot be counted on this node"
                     );
                 }
-                // Written each time: by default Events are deleted after an hour.
+                // An Event is written after each failed attempt, because the API server deletes Events after an hour by
+                // default.
                 self.announcer.lacks(&lack);
                 None
             }
@@ -172,7 +173,7 @@ impl Node {
         }
     }
 
-    /// Reads all pods, and publishes and reports the figures.
+    /// Reads all pods, and publishes and reports the readings.
     fn round(&mut self) {
         let now = Instant::now();
         self.counting.read(now);
@@ -180,7 +181,8 @@ impl Node {
             self.announcer.refuses(&pod, &why);
         }
         let figures: Vec<_> = self.counting.figures().collect();
-        // Without both, an empty report would say that the node has no pods.
+        // A report is sent only with a complete list of pods and a loaded counter: an empty report would say that the
+        // node has no pods.
         if self.counting.is_synced() && self.counting.meter().is_some() {
             match self.reporter.body(figures.iter().cloned()) {
                 Ok(body) => drop(self.reports.send_replace(body)),
@@ -230,7 +232,7 @@ async fn woken(wakes: &mut Option<AsyncFd<Wakes>>) {
     }
 }
 
-/// Waits until a time; forever without one.
+/// Waits until a time, or forever if it is `None`.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,

@@ -1,7 +1,8 @@
-//! `/metrics`, `/healthz` and `/readyz`.
+//! The endpoints `/metrics`, `/healthz` and `/readyz`.
 //!
-//! Healthy: the process answers. Ready: the agent does what it can on this node, which may be nothing; the response
-//! then says why. A node that cannot count must be visible, but must not block the roll-out on other nodes.
+//! Healthy: the process answers. Ready: the agent has loaded the counter or knows why it cannot, and has listed the
+//! node's pods. An agent that cannot count is ready too, and its response gives the reason: it must be visible, but
+//! must not block the roll-out on other nodes.
 
 use std::{
     fmt,
@@ -12,7 +13,7 @@ use ebb_metrics::Format;
 
 use super::metrics::{Metrics, Shown, Standing};
 
-/// The state behind the status port.
+/// The data that the status port serves.
 #[derive(Debug)]
 pub(super) struct Status {
     pub(super) shown: Shown,

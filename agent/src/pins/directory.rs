@@ -1,11 +1,11 @@
-//! Opens the directory of pins, to which only root may have access.
+//! Opens the directory of pins. Only root may have access to it.
 //!
-//! A user who can open the directory can lock it, and so keep every agent of the node from counting. The owner can
-//! replace its contents. So it must be a directory of root with mode 0700.
+//! The directory must belong to root and have mode 0700. A user who can open the directory can lock it, and so prevent
+//! every agent of the node from counting. The owner of the directory can replace its contents.
 //!
-//! Bias: towards correcting. A directory of root that other users may open, as older releases created it, gets mode
-//! 0700. Failure mode: a directory of another user, a symbolic link, and a bpffs itself that other users may use are
-//! refused.
+//! Bias: towards correcting the mode. A directory of root that other users may open, as older releases created it, gets
+//! mode 0700. Failure mode: these are refused: a directory of another user, a symbolic link, and the root of a bpffs
+//! that other users may open.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -17,7 +17,7 @@ use nix::{errno::Errno, fcntl::OFlag, unistd::geteuid};
 
 use super::PinsError;
 
-/// Read, write and search for root; nothing for others.
+/// Mode of the directory: read, write and search for root, nothing for others.
 const MODE: u32 = 0o700;
 /// The mode bits of group and others.
 const OTHERS: u32 = 0o077;
@@ -35,11 +35,11 @@ pub(super) fn open(root: &Path) -> Result<File, PinsError> {
         .custom_flags(flags.bits())
         .open(root)
         .map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
-            // With both flags, Linux returns `ENOTDIR` for a symbolic link, POSIX `ELOOP`.
+            // With both flags, Linux returns `ENOTDIR` for a symbolic link; POSIX specifies `ELOOP`.
             Some(Errno::ELOOP | Errno::ENOTDIR) => PinsError::NoDirectory { path: root.into() },
             _ => PinsError::io("open", root)(error),
         })?;
-    // Read from the open descriptor, because another directory may have the name by now.
+    // The attributes are read from the open descriptor, because another directory may have this name by now.
     let found = directory
         .metadata()
         .map_err(PinsError::io("look at", root))?;
@@ -66,7 +66,7 @@ pub(super) fn open(root: &Path) -> Result<File, PinsError> {
     Ok(directory)
 }
 
-/// True if a directory is a file system of its own; other programs may then pin there, too.
+/// Returns whether a directory is the root of a file system. Other programs may pin objects there, too.
 fn is_mount(root: &Path, device: u64) -> Result<bool, PinsError> {
     let above: PathBuf = root.join("..");
     let above = fs::metadata(&above).map_err(PinsError::io("look at", above))?;

@@ -5,13 +5,13 @@ use std::{io, path::PathBuf};
 /// Why the directory of pins cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PinsError {
-    /// The directory is not in a bpffs: only there can kernel objects be pinned.
+    /// The directory is not in a bpffs. Kernel objects can be pinned only in a bpffs.
     #[error("{path}: not in a bpf file system (mount one with: mount -t bpf bpf /sys/fs/bpf)")]
     NotBpffs {
         /// The directory.
         path: PathBuf,
     },
-    /// The path is a file, or a symbolic link, which another user could redirect.
+    /// The path is a file or a symbolic link. Another user could redirect a link.
     #[error("{path}: not a directory; remove it, or name another one with --pins")]
     NoDirectory {
         /// The path.
@@ -27,7 +27,7 @@ pub enum PinsError {
         /// The owner.
         uid: u32,
     },
-    /// The directory is a bpffs itself, and other users may open it.
+    /// The directory is the root of a bpffs, and other users may open it.
     #[error(
         "{path}: a whole bpf file system that others may use; name a directory in it with --pins"
     )]
@@ -50,7 +50,7 @@ pub enum PinsError {
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The error of the system.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },

@@ -8,14 +8,15 @@
 //!     pods/17/http1_ingress … the four links of the cgroup in slot 17
 //! ```
 //!
-//! Nothing is stored besides what the kernel needs anyway, so no copy can become inconsistent: a pod's cgroup and
-//! programs are read from its links, and its rules from the maps.
+//! Only objects that the kernel needs are stored, so there is no second copy that could become inconsistent. A pod's
+//! cgroup and programs are read from its links, and its rules from the maps.
 //!
-//! A directory of the same layout whose maps have other shapes, for example from a build between two releases, is
-//! replaced like one of another layout.
+//! A directory is replaced if its layout differs. It is also replaced if the layout is the same but the maps have other
+//! shapes, for example from a build between two releases.
 //!
-//! Bias: towards continuing to count. Everything that can be adopted is adopted. Failure mode: what a killed process
-//! has written only partly is removed, and its cgroup is counted from zero; it had never been reported.
+//! Bias: towards continuing to count. Everything that can be adopted is adopted. Failure mode: a slot that a killed
+//! process has written only partly is removed, and its cgroup is counted from zero. No reported count is lost,
+//! because that cgroup was never reported.
 
 mod directory;
 mod error;
@@ -39,20 +40,21 @@ pub use self::error::PinsError;
 pub(crate) use self::pods::Kept;
 use crate::kernel;
 
-/// Name of a build's directory until all programs are pinned in it.
+/// Name of the directory of a build's programs until all of them are pinned.
 const UNFINISHED: &str = "unfinished";
 
-/// What must match between pins and a process that adopts them.
+/// The version of pins. A process adopts pins with its own version, and replaces others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// Layout of the maps. Pins of another layout are replaced.
+    /// Layout of the maps. Pins with another layout are replaced.
     pub layout: u32,
-    /// Build of the programs. Programs of another build are replaced in their links. Must be a file name without dots.
+    /// Build of the programs. Links with programs of another build get this build's programs. The name must be a valid
+    /// file name without dots.
     pub build: String,
 }
 
 impl Version {
-    /// Returns the version of this program. Only tests use another.
+    /// Returns the version of this program. Only tests use other versions.
     #[must_use]
     pub fn current() -> Self {
         Self {
@@ -67,7 +69,7 @@ impl Version {
 pub struct Pins {
     root: PathBuf,
     version: Version,
-    /// The kernel releases the lock when the process ends, however it ends.
+    /// The lock on the directory. The kernel releases it when the process ends, even if it is killed.
     _lock: Flock<File>,
 }
 
@@ -75,18 +77,19 @@ impl Pins {
     /// Locks the directory, and creates it if it is missing.
     ///
     /// # Errors
-    /// It is not in a bpffs, other users than root have access to it, another process has locked it, or it cannot be
-    /// created.
+    /// The directory is not in a bpffs, users other than root have access to it, another process has locked it, or it
+    /// cannot be created.
     pub fn open(root: &Path) -> Result<Self, PinsError> {
         Self::open_as(root, Version::current())
     }
 
-    /// Like [`Pins::open`], as another version. For tests.
+    /// Like [`Pins::open`], with another version. For tests.
     ///
     /// # Errors
     /// As [`Pins::open`].
     pub fn open_as(root: &Path, version: Version) -> Result<Self, PinsError> {
-        // The nearest existing ancestor is checked: in another file system nothing may be created.
+        // The file system of the nearest existing ancestor is checked before anything is created: outside a bpffs
+        // nothing may be created.
         let there = root
             .ancestors()
             .find(|path| path.exists())
@@ -141,8 +144,8 @@ impl Pins {
             .try_for_each(|path| fs::create_dir_all(path).map_err(PinsError::io("make", path)))
     }
 
-    /// Pins this build's programs in a directory that gets its final name when all are pinned. Some programs do not
-    /// exist on every kernel, so a missing file would not show an incomplete directory.
+    /// Pins this build's programs. The directory gets its final name after all are pinned, so an incomplete directory
+    /// is recognised by its name. Missing files would not show it, because some programs do not load on every kernel.
     pub(crate) fn replace_programs<E: From<PinsError>>(
         &self,
         pin: impl FnOnce(&Path) -> Result<(), E>,
@@ -157,7 +160,7 @@ impl Pins {
     }
 }
 
-/// True if all these names are pinned in a directory.
+/// Returns whether all these names are pinned in a directory.
 pub(crate) fn has_all<'a>(directory: &Path, names: impl IntoIterator<Item = &'a str>) -> bool {
     names.into_iter().all(|name| directory.join(name).exists())
 }

@@ -1,5 +1,5 @@
-//! The links of each counted cgroup. The directory name has the slot and the start of the counting: neither links nor
-//! maps store the start.
+//! The pinned links of each counted cgroup. The name of their directory contains the slot and the start of the
+//! counting, because neither links nor maps store the start.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl Kept {
         whole.then_some(cgroup)
     }
 
-    /// Returns the inode of the cgroup of any link.
+    /// Returns the inode of the cgroup of the first link whose cgroup is not deleted.
     pub(crate) fn some_cgroup(&self) -> Option<u64> {
         self.links
             .iter()
@@ -40,9 +40,9 @@ impl Kept {
 }
 
 impl Pins {
-    /// Pins the links of a slot; they must be in the order of [`ATTACHED`].
+    /// Pins the links of a slot. The links must be in the order of [`ATTACHED`].
     pub(crate) fn keep(&self, slot: u32, since: Duration, links: &[Link]) -> Result<(), PinsError> {
-        // Removes what a process has left that was killed while it removed the slot.
+        // Removes an old directory of this slot: a process may have been killed while it removed the slot.
         self.forget(slot)?;
         let directory = self.all_pods().join(name(slot, since));
         std::fs::create_dir(&directory).map_err(PinsError::io("make", &directory))?;

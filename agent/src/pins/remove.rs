@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use super::{Pins, PinsError, names};
 
 impl Pins {
-    /// Removes all pins and the directory: nothing is counted any more.
+    /// Removes all pins and the directory. After that, no cgroup is counted.
     ///
     /// # Errors
     /// A file or directory cannot be removed.
@@ -13,7 +13,7 @@ impl Pins {
         self.remove_other_layouts()?;
         self.remove_own_layout()?;
         match fs::remove_dir(&self.root) {
-            // The directory contains files that are not Ebb's.
+            // Not an error: the directory contains files that are not Ebb's.
             Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
                 Err(PinsError::io("remove", &self.root)(error))
             }
@@ -21,11 +21,11 @@ impl Pins {
         }
     }
 
-    /// Removes other layouts: their cgroups are no longer counted. Returns their names.
+    /// Removes other layouts and returns their names. Their cgroups are no longer counted.
     pub(crate) fn remove_other_layouts(&self) -> Result<Vec<String>, PinsError> {
         let mine = self.layout();
         let mut removed = names(&self.root)?;
-        // Only names that must be Ebb's: the user may have named /sys/fs/bpf itself, where other programs pin, too.
+        // Only Ebb's names are removed: the directory may be /sys/fs/bpf itself, where other programs pin objects, too.
         removed.retain(|name| is_layout(name) && self.root.join(name) != mine);
         for name in &removed {
             remove_layout(&self.root.join(name))?;
@@ -38,7 +38,8 @@ impl Pins {
         remove_layout(&self.layout())
     }
 
-    /// Removes the programs of other builds; the links must have this build's programs by now. Returns the builds.
+    /// Removes the programs of other builds and returns the names of these builds. All links must have this build's
+    /// programs already.
     pub(crate) fn remove_other_programs(&self) -> Result<Vec<String>, PinsError> {
         let mut removed = names(&self.all_programs())?;
         removed.retain(|build| *build != self.version.build);
@@ -54,14 +55,14 @@ fn is_layout(name: &str) -> bool {
         .is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
-/// Removes links first, so that no running program finds its program arrays empty.
+/// Removes a layout. Links are removed first: while a program is attached, its program arrays must be complete.
 fn remove_layout(layout: &Path) -> Result<(), PinsError> {
     remove(&layout.join("pods"))?;
     remove(&layout.join("programs"))?;
     remove(layout)
 }
 
-/// Removes a file, or a directory with its contents. A missing path is fine.
+/// Removes a file, or a directory with its contents. A missing path is not an error.
 pub(super) fn remove(path: &Path) -> Result<(), PinsError> {
     let result = match fs::symlink_metadata(path) {
         Ok(file) if file.is_dir() => fs::remove_dir_all(path),

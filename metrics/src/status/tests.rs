@@ -1,4 +1,4 @@
-//! The status port over real connections.
+//! Tests of the status port over real connections.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -51,7 +51,7 @@ async fn t6_idle_connections_keep_nobody_out() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
     assert!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
-    // The first connection was closed for others, and the last still exists.
+    // The first connection was closed for the others. The last one is still open.
     assert_eq!(idle[0].read(&mut [0]).await.unwrap(), 0);
     let mut last = idle.pop().unwrap();
     last.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -1,26 +1,26 @@
 //! The last hour of a workload, in a few kilobytes.
 //!
-//! Two rings: a point for every two seconds of the last two minutes, and a point for every 15 seconds before that. A
-//! point that covers several decisions has the maximum of the values that rise in a burst, so that no burst is lost. A
-//! stretch without changes needs two points, so an idle workload takes nearly no memory.
+//! There are two rings: one point per two seconds for the last two minutes, and one point per 15 seconds before that.
+//! If a point covers several decisions, it has the maxima of the values that rise in a burst, so that no burst is lost.
+//! A period without changes needs two points, so an idle workload uses almost no memory.
 //!
-//! Bound: [`MOST`] points of 40 bytes, 12 KiB a workload; 120 MB for ten thousand workloads that are all busy for an
-//! hour.
+//! Bound: [`MOST`] points of 40 bytes, which are 12 KiB per workload, and 120 MB for ten thousand workloads that are
+//! all busy for an hour.
 
 use std::collections::VecDeque;
 
 use crate::json::Point;
 
-/// Length of the history, s.
+/// Length of the history, in seconds.
 const SPAN: u64 = 3600;
-/// Length of the fine ring, s.
+/// Length of the fine ring, in seconds.
 const FINE: u64 = 120;
-/// Step of the fine ring, s. Decisions are made every two seconds, and at once in a burst; those of one step are one
-/// point.
+/// Step of the fine ring, in seconds. Decisions are made every two seconds, and at once in a burst. All decisions in
+/// one step are one point.
 const FINE_STEP: u64 = 2;
-/// Step of the coarse ring, s.
+/// Step of the coarse ring, in seconds.
 const COARSE_STEP: u64 = 15;
-/// Most points.
+/// Maximum number of points.
 #[cfg(test)]
 const MOST: usize = (FINE / FINE_STEP + SPAN / COARSE_STEP + 4) as usize;
 
@@ -32,7 +32,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Adds a point. A point that is older than the last is merged into it.
+    /// Adds a point. A point that is older than the last point is merged into the last point.
     pub(crate) fn push(&mut self, point: Point) {
         add(&mut self.fine, point, FINE_STEP);
         while let Some(first) = self.fine.front().copied()
@@ -49,13 +49,13 @@ impl History {
         }
     }
 
-    /// All points, oldest first.
+    /// Returns all points, oldest first.
     pub(crate) fn points(&self) -> Vec<Point> {
         self.coarse.iter().chain(&self.fine).copied().collect()
     }
 }
 
-/// Adds a point to a ring with one point per step.
+/// Adds a point to a ring, which has one point per step.
 fn add(ring: &mut VecDeque<Point>, point: Point, step: u64) {
     let length = ring.len();
     let Some(last) = ring.back_mut() else {
@@ -67,7 +67,7 @@ fn add(ring: &mut VecDeque<Point>, point: Point, step: u64) {
         return;
     }
     let flat = same(last, &point);
-    // Of a stretch without changes, the first and the last point are kept.
+    // Of a period without changes, only the first and the last point are kept.
     if flat
         && length > 1
         && ring
@@ -83,7 +83,7 @@ fn same(one: &Point, other: &Point) -> bool {
     Point { t: 0, ..*one } == Point { t: 0, ..*other }
 }
 
-/// Merges two points of one step: the later one, with the maxima of both.
+/// Merges two points of one step. The result is the later point, with the maxima of both.
 fn merged(earlier: &Point, later: &Point) -> Point {
     Point {
         t: earlier.t.max(later.t),

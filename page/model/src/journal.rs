@@ -1,7 +1,7 @@
-//! The last decisions that differed from the decision before.
+//! The last decisions that differed from the decision before them.
 //!
-//! A decision is made every two seconds, and nearly all are the same; people ask what changed, and why. Entries are
-//! kept as data and formatted when they are read.
+//! A decision is made every two seconds, and nearly all decisions are the same. People want to know what changed, and
+//! why. Entries are stored as data, and formatted when they are read.
 
 use std::{collections::VecDeque, mem::discriminant};
 
@@ -9,7 +9,7 @@ use ebb_autoscaler_core::{Decision, Reason};
 
 use crate::json::Line;
 
-/// Most entries: some minutes of an unsteady workload, days of a steady one.
+/// Maximum number of entries. They cover some minutes of a workload that changes often, or days of a steady one.
 const KEPT: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ impl Journal {
 }
 
 impl Entry {
-    /// True if the entries differ in figures only.
+    /// Returns whether the entries differ only in numbers, and have the same desired replicas.
     fn says_the_same(&self, other: &Self) -> bool {
         let kind = |entry: &Self| {
             (

@@ -1,10 +1,10 @@
-//! The JSON of `/v1/workloads` and of the event streams. Other programs read these keys.
+//! The JSON of `/v1/workloads` and of the event streams. Other programs rely on these keys.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A word of a fixed set; owned only if it was read from JSON.
+/// A word of a fixed set. It is owned only if it was parsed from JSON.
 pub type Word = Cow<'static, str>;
 
 /// Identifies a workload.
@@ -12,14 +12,14 @@ pub type Word = Cow<'static, str>;
 pub struct Name {
     /// Namespace.
     pub namespace: String,
-    /// Kind. The group can follow, to distinguish equal kinds of two groups: `Deployment.apps`.
+    /// Kind. The API group can follow, to distinguish equal kinds of two groups: `Deployment.apps`.
     pub kind: String,
     /// Name.
     pub name: String,
 }
 
 impl fmt::Display for Name {
-    /// The form in paths: `shop/Deployment/web`.
+    /// Formats the name as in paths: `shop/Deployment/web`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.namespace, self.kind, self.name)
     }
@@ -43,7 +43,7 @@ impl FromStr for Name {
     }
 }
 
-/// The program that answers.
+/// The program that sends the response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     /// `ebb-autoscaler` or `ebb run`.
@@ -59,12 +59,12 @@ pub struct About {
 /// The response to `GET /v1/workloads`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct All {
-    /// The program that answers.
+    /// The program that sends the response.
     #[serde(flatten)]
     pub about: About,
-    /// The workloads in the order of their names: all, or as many as one response may have.
+    /// The workloads in the order of their names: all of them, or as many as fit into one response.
     pub workloads: Vec<Workload>,
-    /// Start of the next part, to be passed as `continue` in the query. `None` if this is the last part.
+    /// Start of the next part, to be sent as `continue` in the next query. `None` if this is the last part.
     #[serde(rename = "continue", default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -80,9 +80,9 @@ pub struct Workload {
     pub group: String,
     /// Name.
     pub name: String,
-    /// `act`, `recommend`, `paused` or `not_scaled`.
+    /// The mode: `act`, `recommend`, `paused` or `not_scaled`.
     pub mode: Word,
-    /// Why it is not scaled: invalid configuration, or a conflicting autoscaler.
+    /// Why the workload is not scaled: invalid configuration, or a conflicting autoscaler.
     pub not_scaled: Option<String>,
     /// Requested replicas (`spec.replicas`).
     pub requested_replicas: u32,
@@ -90,52 +90,53 @@ pub struct Workload {
     pub ready_replicas: Option<u32>,
     /// Desired replicas, within `min-scale` and `max-scale`; `None` before the first decision with data.
     pub desired_replicas: Option<u32>,
-    /// Why these replicas are desired, in words.
+    /// The reason for the desired replicas, in words.
     pub reason: Option<String>,
     /// Time of the last decision, seconds since 1970.
     pub decided_at: Option<f64>,
     /// The metric that is compared with the target: `concurrency` or `rps`.
     pub metric: Option<Word>,
-    /// Target per pod, in units of `metric`.
+    /// Target per pod, in the unit of `metric`.
     pub target: Option<f64>,
     /// Average of `metric` over the stable window; `None` without data.
     pub stable: Option<f64>,
     /// Average of `metric` over the panic window; `None` without data.
     pub panic: Option<f64>,
-    /// True in panic mode: during a burst the workload is not scaled down.
+    /// True in panic mode: a burst is in progress, and the workload is not scaled down.
     pub panic_mode: bool,
-    /// Excess burst capacity, in requests: the capacity of the ready pods, less concurrency and `target-burst-capacity`. Below
-    /// zero the activator joins the request path.
+    /// Excess burst capacity in requests: the capacity of the ready pods, minus the concurrency and
+    /// `target-burst-capacity`. If it is below zero, activators are put into the request path.
     pub excess_burst_capacity: Option<i32>,
-    /// Requests in flight, from the last reports of its pods.
+    /// Requests in flight, according to the last reports about the workload's pods.
     pub in_flight: u64,
-    /// Part of `in_flight`: connections that cannot be read, one request each.
+    /// Opaque connections, whose bytes cannot be parsed. They are included in `in_flight`, one request each.
     pub opaque: u64,
     /// Requests queued at activators, waiting for a pod.
     pub queued: u64,
-    /// Hard limit: the most requests in flight at one pod; `None` for no limit.
+    /// Hard limit: the maximum number of requests in flight per pod. `None` means no limit.
     pub hard_limit: Option<u32>,
     /// Services whose requests for this workload can be queued.
     pub services: Vec<String>,
     /// True if the activators must be in the request path of the workload.
     pub activator_in_path: bool,
-    /// True if the path switch is confirmed: activators and EndpointSlices both say so.
+    /// True if activators and EndpointSlices both confirm the path switch.
     pub path_confirmed: bool,
-    /// Pods that may be serving and have no current metrics. While there are any, the workload is not scaled down.
+    /// Number of pods that may be serving and have no current metrics. If there are any, the workload is not scaled
+    /// down.
     pub pods_without_metrics: usize,
     /// Names of some of the pods without current metrics.
     pub without_metrics: Vec<String>,
-    /// Missing information, because of which the workload is not scaled down; `None` if nothing is missing.
+    /// The missing information because of which the workload is not scaled down. `None` if no information is missing.
     #[serde(default)]
     pub unknown: Option<Unknown>,
-    /// The last change of its scale.
+    /// The last change of the workload's scale.
     pub scaled: Option<Scaled>,
 }
 
-/// Missing information about a workload. While any is missing, the workload is not scaled down.
+/// Missing information about a workload. As long as it is missing, the workload is not scaled down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unknown {
-    /// The kind, for programs: `facts`, `owners`, `unmeasured`, `window` or `metrics`.
+    /// The kind of missing information, for programs: `facts`, `owners`, `unmeasured`, `window` or `metrics`.
     pub what: Word,
     /// The explanation, for people.
     pub why: String,
@@ -156,8 +157,8 @@ impl Workload {
         }
     }
 
-    /// True if the workload needs attention: it is not scaled, pods have no current metrics, other information is
-    /// missing, or it has fewer ready than requested replicas.
+    /// Returns whether the workload needs attention: it is not scaled, it has pods without current metrics, other
+    /// information is missing, or it has fewer ready than requested replicas.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
         self.not_scaled.is_some()
@@ -170,7 +171,7 @@ impl Workload {
 }
 
 impl Unknown {
-    /// True if the missing information needs attention. Starting pods and filling windows do not.
+    /// Returns whether the missing information needs attention. Pods that start and windows that fill up need none.
     fn needs_attention(&self) -> bool {
         !matches!(&*self.what, "unmeasured" | "window")
     }
@@ -179,13 +180,13 @@ impl Unknown {
 /// A change of a scale.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scaled {
-    /// When, seconds since 1970.
+    /// Time of the change, in seconds since 1970.
     pub at: f64,
-    /// Replicas before.
+    /// Replicas before the change.
     pub from: u32,
-    /// Replicas after.
+    /// Replicas after the change.
     pub to: u32,
-    /// Why.
+    /// The reason for the change.
     pub reason: String,
     /// The error, if the change failed.
     pub error: Option<String>,
@@ -194,20 +195,20 @@ pub struct Scaled {
 /// The response to `GET /v1/workloads/NAMESPACE/KIND/NAME`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
-    /// The current state.
+    /// The current state of the workload.
     pub workload: Workload,
     /// The settings in force.
     pub settings: Vec<Setting>,
-    /// The last decisions that differed from the one before, newest first.
+    /// The last decisions that differed from the decision before them, newest first.
     pub decisions: Vec<Line>,
-    /// The last hour, oldest first.
+    /// The points of the last hour, oldest first.
     pub history: Vec<Point>,
 }
 
 /// A setting in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
-    /// The key, as in `config-autoscaler` or in the annotation.
+    /// The key, as in the ConfigMap `config-autoscaler` or in the annotation.
     pub key: Word,
     /// The value.
     pub value: String,
@@ -218,7 +219,7 @@ pub struct Setting {
 /// A decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// When, seconds since 1970.
+    /// Time of the decision, in seconds since 1970.
     pub at: f64,
     /// Ready replicas.
     pub ready_replicas: Option<u32>,
@@ -226,20 +227,20 @@ pub struct Line {
     pub desired_replicas: Option<u32>,
     /// True in panic mode.
     pub panic_mode: bool,
-    /// Why, in words.
+    /// The reason, in words.
     pub reason: String,
 }
 
-/// Figures of a workload at one time.
+/// The values of a workload at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
-    /// Seconds since 1970.
+    /// Time, in seconds since 1970.
     pub t: u64,
-    /// Requests in flight, queued ones included. A point that covers several seconds has their maximum.
+    /// Requests in flight, including queued requests. If a point covers several seconds, this is their maximum.
     pub concurrency: f32,
-    /// Average over the stable window; less than 0 without data.
+    /// Average over the stable window. Negative if there is no data.
     pub stable: f32,
-    /// Average over the panic window; less than 0 without data.
+    /// Average over the panic window. Negative if there is no data.
     pub panic: f32,
     /// Ready replicas.
     pub ready: u16,

@@ -1,10 +1,10 @@
-//! What the live page shows of a workload: its state, its last hour and its last decisions.
+//! The data of a workload that the live page shows: its state, its last hour and its last decisions.
 //!
-//! The engine fills these types, the page's server (`ebb-page`) sends them as JSON, and `ebb top` reads them. Nothing
-//! here does I/O.
+//! The engine fills these types, the page's server (`ebb-page`) sends them as JSON, and `ebb top` reads them. This
+//! crate does no I/O.
 //!
-//! Bias: bounded. A workload's [`Memory`] is always the same few kilobytes. Failure mode: in a long history, several
-//! decisions share a point, which has the maximum of what rises in a burst.
+//! Bias: bounded memory. A workload's [`Memory`] never exceeds a few kilobytes. Failure mode: in a long history,
+//! several decisions are merged into one point. The point has the maxima of the values that rise in a burst.
 
 mod history;
 mod journal;

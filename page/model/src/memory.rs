@@ -1,4 +1,4 @@
-//! The history of one workload, for the page.
+//! The stored history of one workload, for the page.
 
 use ebb_autoscaler_core::Decision;
 
@@ -11,15 +11,15 @@ use crate::{
 /// The state of a workload at a decision.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
-    /// Requests in flight, including queued ones.
+    /// Requests in flight, including queued requests.
     pub load: f64,
-    /// Ready replicas, if known.
+    /// Ready replicas. `None` if unknown.
     pub ready: Option<u32>,
     /// Requested replicas.
     pub replicas: u32,
 }
 
-/// The last hour of a workload and its last decisions.
+/// The last hour of a workload, and its last decisions.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     history: History,
@@ -49,14 +49,14 @@ impl Memory {
         self.history.points()
     }
 
-    /// Returns the last decisions that differed from the decision before, newest first.
+    /// Returns the last decisions that differed from the decision before them, newest first.
     #[must_use]
     pub fn decisions(&self) -> Vec<Line> {
         self.journal.lines()
     }
 }
 
-/// Limits a number of pods to what a chart can show.
+/// Converts a number of pods to the type of a chart's point. Larger numbers become the maximum.
 fn short(pods: u32) -> u16 {
     u16::try_from(pods).unwrap_or(u16::MAX)
 }

@@ -1,4 +1,4 @@
-//! The settings in force, and where each comes from.
+//! The settings in force, and the source of each setting.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use ebb_autoscaler_core::{Config, GoDuration, Metric, Settings, annotations::KNA
 
 use crate::json::Setting;
 
-/// The sources of the settings.
+/// The sources of a workload's settings.
 #[derive(Clone, Copy)]
 pub struct Given<'a> {
-    /// True if the workload has an annotation of this name.
+    /// Returns true if the workload has an annotation with this name.
     pub annotated: &'a dyn Fn(&str) -> bool,
-    /// The cluster's settings.
+    /// The settings of the cluster, from its ConfigMap.
     pub config: &'a Config,
     /// The built-in defaults.
     pub defaults: &'a Config,
 }
 
 impl Given<'_> {
-    /// Returns a row. `key` is the annotation with its group. `differs` formats the setting of a configuration, to
-    /// compare the cluster's settings with the defaults.
+    /// Returns a row of the table. `key` is the annotation, including its group. `differs` formats this setting of a
+    /// configuration: the source is the cluster's configuration if its text differs from the default's.
     fn row(
         &self,
         key: &'static str,
@@ -43,14 +43,14 @@ impl Given<'_> {
     }
 }
 
-/// A key of Knative's group.
+/// Builds the name of an annotation of Knative.
 macro_rules! knative {
     ($key:literal) => {
         concat!("autoscaling.knative.dev/", $key)
     };
 }
 
-/// Returns the settings in force, the most frequently asked ones first.
+/// Returns the settings in force. The settings that users need most often are first.
 #[must_use]
 pub fn settings(settings: &Settings, given: &Given<'_>) -> Vec<Setting> {
     let none = |_: &Config| String::new();
@@ -174,7 +174,7 @@ fn short(number: f64) -> String {
     ((number * 100.0).round() / 100.0).to_string()
 }
 
-/// Returns the camel-case spelling, which Knative allows, too.
+/// Converts a name to camel case, which Knative allows as well.
 fn camel(kebab: &str) -> String {
     let mut camel = String::new();
     let mut up = false;

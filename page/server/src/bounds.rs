@@ -1,18 +1,17 @@
-//! Length limits of the texts and lists of a workload when they are shown.
+//! Length limits for the texts and lists of a workload on the page.
 //!
-//! Names, annotations and messages of the API server are written by others and may have hundreds of kilobytes. The page
+//! Names, annotations and the API server's messages are written by others and may have hundreds of kilobytes. The page
 //! is for people, so long texts and lists are truncated.
 
 use ebb_page_model::{Detail, Workload};
 
-/// Longest text in bytes. A Kubernetes name has at most 253 characters
-/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>), an explaining sentence fewer than 1
-/// 000.
+/// Maximum length of a text in bytes. A Kubernetes name has at most 253 characters
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>), and an explanation fewer than 1 000.
 const TEXT: usize = 1_000;
-/// Most entries of a list: more than a person reads.
+/// Maximum number of entries in a list. It is more than a person reads.
 const LIST: usize = 100;
 
-/// Truncates texts and lists that are too long.
+/// Truncates the long texts and lists of a workload.
 pub(crate) fn workload(workload: &mut Workload) {
     for name in [
         &mut workload.namespace,
@@ -35,7 +34,7 @@ pub(crate) fn workload(workload: &mut Workload) {
     }
 }
 
-/// Truncates texts and lists that are too long.
+/// Truncates the long texts and lists of a workload's details.
 pub(crate) fn detail(detail: &mut Detail) {
     workload(&mut detail.workload);
     detail.settings.truncate(LIST);

@@ -1,7 +1,7 @@
-//! Server-sent events: the changes since the last event to a viewer.
+//! Server-sent events. Each event has the changes since the last event to the same viewer.
 //!
-//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>. A browser that loses the connection reconnects by
-//! itself and gets everything again: no state is kept for a viewer that is away.
+//! The format is <https://html.spec.whatwg.org/multipage/server-sent-events.html>. A browser that loses the connection
+//! reconnects by itself and receives all data again. No state is kept for a viewer that is disconnected.
 
 use std::{
     collections::HashMap,
@@ -24,17 +24,17 @@ use tokio::{
 
 use crate::serve::{Page, Source};
 
-/// Interval of the rounds of a stream. Decisions are made every two seconds, and in a burst at any time.
+/// Interval between the rounds of a stream. Decisions are made every two seconds, and in a burst at any time.
 const TELL_EVERY: Duration = Duration::from_millis(500);
-/// After so many rounds without a change, a comment line is sent, so that a closed connection is noticed.
+/// After this number of rounds without a change, a comment line is sent, so that a closed connection is noticed.
 const QUIET_ROUNDS: u32 = 20;
-/// Most workloads in the list: more than a person scrolls through. A stream stores at most a few hundred bytes of each.
-/// `/v1/workloads` returns all of them.
+/// Maximum number of workloads in the list. It is more than a person scrolls through. A stream stores at most a few
+/// hundred bytes per workload. `/v1/workloads` returns all workloads.
 const LISTED: usize = 10_000;
-/// Workloads that are compared for one event.
+/// Number of workloads that are compared for one event.
 const PIECE: usize = 1_000;
 
-/// A workload in the list.
+/// A row of the list: one workload.
 #[derive(Serialize)]
 struct Row<'a> {
     id: String,
@@ -45,7 +45,8 @@ struct Row<'a> {
     requested_replicas: u32,
     ready_replicas: Option<u32>,
     desired_replicas: Option<u32>,
-    /// The average over the panic window, divided by the capacity of the ready pods at target.
+    /// The average over the panic window, divided by the capacity of the ready pods at target. `None` without data or
+    /// pods.
     utilization: Option<f64>,
     in_flight: u64,
     queued: u64,
@@ -72,7 +73,7 @@ impl<'a> Row<'a> {
             requested_replicas: workload.requested_replicas,
             ready_replicas: workload.ready_replicas,
             desired_replicas: workload.desired_replicas,
-            // Rounded to one per cent, so that invisible changes are not sent.
+            // The value is rounded to one per cent, so that invisible changes are not sent.
             utilization: used.map(|(used, capacity)| (used / capacity * 100.0).round() / 100.0),
             in_flight: workload.in_flight,
             queued: workload.queued,
@@ -83,8 +84,8 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Streams the list: first all workloads, then the changes. It is sent in pieces, so that no event is longer than a few
-/// hundred kilobytes.
+/// Streams the list: first all workloads, then the changes. The list is sent in pieces, so that no event is longer than
+/// a few hundred kilobytes.
 pub(crate) fn all<S: Source>(page: Page<S>, seat: OwnedSemaphorePermit) -> Answer {
     let mut list = List {
         page,
@@ -95,10 +96,10 @@ pub(crate) fn all<S: Source>(page: Page<S>, seat: OwnedSemaphorePermit) -> Answe
     events(seat, move || Some(list.next()))
 }
 
-/// The state of a list stream: what its viewer has received.
+/// The state of a list stream: the data that its viewer has received.
 struct List<S> {
     page: Page<S>,
-    /// A hash of each sent row, by id.
+    /// A hash of each row that was sent, by the workload's id.
     told: HashMap<String, u64>,
     about: Value,
     round: Option<Round>,
@@ -107,9 +108,9 @@ struct List<S> {
 /// One pass over all workloads, sent in pieces.
 struct Round {
     workloads: Arc<Vec<Workload>>,
-    /// Workloads compared so far.
+    /// Number of workloads compared so far.
     at: usize,
-    /// Hashes from the previous pass of workloads that this pass has not reached yet.
+    /// Hashes from the previous pass, of the workloads that this pass has not reached yet.
     before: HashMap<String, u64>,
 }
 
@@ -152,7 +153,7 @@ impl<S: Source> List<S> {
                 }
             }
             let head = json!({"about": self.about, "gone": gone, "unlisted": unlisted}).to_string();
-            // The rows are already JSON.
+            // The rows are JSON already, so they are inserted as text.
             let head = head.trim_end_matches('}');
             let data = format!("{head},\"rows\":[{}]}}", rows.join(","));
             return Next::Tell("rows", data, !is_last);
@@ -160,12 +161,12 @@ impl<S: Source> List<S> {
     }
 }
 
-/// Streams one workload: first everything with its last hour, then the changes.
+/// Streams one workload: first all data and the last hour, then the changes.
 pub(crate) fn one<S: Source>(page: Page<S>, name: Name, seat: OwnedSemaphorePermit) -> Answer {
     let mut last: Option<Detail> = None;
     events(seat, move || {
         let Some(detail) = page.detail(&name) else {
-            // The workload may be created again with this name.
+            // The stream continues, because a workload with this name may be created again.
             let was = last.take();
             return Some(match was {
                 Some(_) => Next::Tell("gone", "{}".to_owned(), false),
@@ -185,7 +186,7 @@ pub(crate) fn one<S: Source>(page: Page<S>, name: Name, seat: OwnedSemaphorePerm
     })
 }
 
-/// Returns the parts that have changed; `None` if there are none.
+/// Returns the parts that have changed. `None` if no part has changed.
 fn since(last: &Detail, now: &Detail) -> Option<Value> {
     let mut news = serde_json::Map::new();
     let mut add = |key: &str, value: Result<Value, serde_json::Error>| {
@@ -201,7 +202,7 @@ fn since(last: &Detail, now: &Detail) -> Option<Value> {
         add("decisions", serde_json::to_value(&now.decisions));
     }
     if now.history.last() != last.history.last() {
-        // The last point that was sent may have changed since.
+        // The last point that was sent may have changed since then, so it is sent again.
         let from = last.history.last().map_or(0, |point| point.t);
         let new: Vec<&Point> = now.history.iter().filter(|point| point.t >= from).collect();
         add("history", serde_json::to_value(new));
@@ -209,16 +210,16 @@ fn since(last: &Detail, now: &Detail) -> Option<Value> {
     (!news.is_empty()).then_some(Value::Object(news))
 }
 
-/// The next step of a stream.
+/// The result of one round of a stream.
 enum Next {
-    /// An event: its kind, its data, and whether another one follows at once.
+    /// An event: (its kind, its data, true if another event follows at once).
     Tell(&'static str, String, bool),
     /// No event in this round.
     Quiet,
 }
 
-/// Returns a stream of events that occupies `seat` until its reader is gone. Each round calls `next`; `None` ends the
-/// stream.
+/// Returns a stream of events, which occupies `seat` until its reader disconnects. Each round calls `next`; `None` ends
+/// the stream.
 fn events(
     seat: OwnedSemaphorePermit,
     next: impl FnMut() -> Option<Next> + Send + Sync + 'static,

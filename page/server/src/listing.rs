@@ -1,18 +1,18 @@
-//! The response to `GET /v1/workloads?limit=&continue=`: a part of all workloads, and where the next part begins.
+//! The response to `GET /v1/workloads?limit=&continue=`: some of the workloads, and where the next part begins.
 //!
-//! A part is limited in workloads and in bytes. A reader that finds `continue` in a response sends the next request
-//! with it. Failure mode: a workload is missed if it is created between two requests and sorts before the current
-//! position.
+//! A part is limited in workloads and in bytes. If a response has the key `continue`, the client sends its value in the
+//! next request. Failure mode: a workload is missed if it is created between two requests and its name sorts before the
+//! current position.
 
 use ebb_page_model::{About, Workload};
 
-/// Most workloads in a response, and the number without `limit`.
+/// Maximum number of workloads in a response, and the default of `limit`.
 const MOST: usize = 5_000;
-/// A response ends with the workload that reaches this size in bytes: 5 000 usual workloads. A client that does not
-/// read its response keeps that much memory of the program in use.
+/// A response ends with the workload that reaches this size in bytes: about 5 000 usual workloads. A client that does
+/// not read its response keeps this much memory of the program in use.
 const BYTES: usize = 4 << 20;
 
-/// The requested part.
+/// The part of the list that a client requests.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Part {
     limit: Option<usize>,
@@ -20,10 +20,10 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Parses a query; unknown keys are ignored.
+    /// Parses a query. Unknown keys are ignored.
     ///
     /// # Errors
-    /// The allowed values.
+    /// A value is invalid. The error says which values are allowed.
     pub(crate) fn read(query: Option<&str>) -> Result<Self, String> {
         let mut part = Self::default();
         for pair in query.unwrap_or_default().split('&') {
@@ -44,13 +44,13 @@ impl Part {
         Ok(part)
     }
 
-    /// Returns the response. `all` must be sorted by [token](token).
+    /// Returns the response as JSON. `all` must be sorted by [token](token).
     pub(crate) fn json(&self, about: &About, all: &[Workload]) -> String {
         let begin = self.after.as_ref().map_or(0, |after| {
             all.partition_point(|workload| token(workload) <= *after)
         });
         let limit = self.limit.unwrap_or(MOST).min(MOST);
-        // Plain data with string keys always has a JSON form.
+        // Plain data with string keys can always be converted to JSON.
         let head = serde_json::to_string(about).unwrap_or_default();
         let mut json = format!("{},\"workloads\":[", head.trim_end_matches('}'));
         let mut last = None;
@@ -75,8 +75,8 @@ impl Part {
     }
 }
 
-/// Returns the sort key of a workload. It needs no escaping in a query: `~` replaces `/`, and no Kubernetes name has a
-/// `~`.
+/// Returns the sort key of a workload. The key needs no escaping in a query: `~` replaces `/`, and no Kubernetes name
+/// contains `~`.
 pub(crate) fn token(workload: &Workload) -> String {
     workload.id().to_string().replace('/', "~")
 }
@@ -99,7 +99,7 @@ mod tests {
         all
     }
 
-    /// Reads all parts. Returns the workloads, the number of parts, and the length of the longest.
+    /// Reads all parts. Returns (the workloads, the number of parts, the length of the longest part).
     fn read(all: &[Workload], limit: &str) -> (Vec<Workload>, usize, usize) {
         let about = About {
             program: "test".into(),

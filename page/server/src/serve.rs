@@ -1,4 +1,4 @@
-//! The paths of the page and their responses.
+//! The paths of the page, and their responses.
 
 use std::{
     fmt,
@@ -22,16 +22,18 @@ use crate::{
     listing::{self, Part},
 };
 
-/// Least time between two reads of all workloads, for any number of viewers.
+/// Minimum time between two reads of all workloads, for any number of viewers.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Most event streams at a time; each viewer uses two. They are a quarter of the connections of the status port, so
-/// that Prometheus can always connect. A list stream stores what it has sent, a few MiB at most.
+/// Maximum number of concurrent event streams; each viewer uses two. They are a quarter of the connections of the
+/// status port, so that Prometheus can always connect. A list stream stores the rows that it has sent, a few MiB at
+/// most.
 const STREAMS: usize = 64;
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// The files of the page; nothing is loaded from elsewhere. Scripts are modules that import each other.
+/// The files of the page: (path, content type, content). The page loads no other file. The scripts are modules that
+/// import each other.
 const FILES: [(&str, &str, &str); 8] = [
     (
         "/",
@@ -51,28 +53,28 @@ const FILES: [(&str, &str, &str); 8] = [
     ("/dom.js", SCRIPT, include_str!("assets/dom.js")),
 ];
 
-/// Scripts, styles and connections from this port only; no frames.
+/// The policy allows scripts, styles and connections from this port only, and no frames.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'",
 );
 
-/// The source of the data that is shown.
+/// The source of the data on the page.
 pub trait Source: Send + Sync + 'static {
-    /// Returns the program that answers.
+    /// Returns the program that serves the page.
     fn about(&self) -> About;
     /// Returns all workloads, always in the same order.
     fn workloads(&self) -> Vec<Workload>;
-    /// Returns one workload with its history; `None` if there is none with this name.
+    /// Returns one workload with its history. `None` if no workload has this name.
     fn detail(&self, of: &Name) -> Option<Detail>;
 }
 
-/// The page. A clone is another handle.
+/// The page. Clones share the same source and event streams.
 pub struct Page<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
     source: S,
-    /// The event streams that are still free.
+    /// The number of event streams that can still be opened.
     seats: Arc<Semaphore>,
     last: Mutex<Option<(Instant, Arc<Vec<Workload>>)>>,
 }
@@ -87,7 +89,7 @@ impl<S: Source> Page<S> {
         }))
     }
 
-    /// Takes the seat of an event stream, if one is free.
+    /// Takes the seat of an event stream. `None` if no seat is free.
     fn seat(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0.seats).try_acquire_owned().ok()
     }
@@ -102,9 +104,10 @@ impl<S: Source> Page<S> {
         Some(detail)
     }
 
-    /// Returns all workloads in the order of their names, at most half a second old.
+    /// Returns all workloads in the order of their names. They are at most half a second old.
     pub(crate) fn workloads(&self) -> Arc<Vec<Workload>> {
-        // The lock is held during the read: of many concurrent callers one reads, and the others get its result.
+        // The lock is held while the workloads are read: one of many concurrent callers reads them, and the others get
+        // its result.
         let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
             Some((at, workloads)) if at.elapsed() < LOOK_EVERY => Arc::clone(workloads),
@@ -119,7 +122,7 @@ impl<S: Source> Page<S> {
         }
     }
 
-    /// Returns the response to a GET of this path and query; `None` for an unknown path.
+    /// Returns the response to a GET request for this path and query. `None` for an unknown path.
     #[must_use]
     pub fn answer(&self, path: &str, query: Option<&str>) -> Option<Answer> {
         if let Some((_, kind, text)) = FILES.iter().find(|(at, _, _)| *at == path) {
@@ -136,7 +139,7 @@ impl<S: Source> Page<S> {
             },
             path => match path.split_once('/')? {
                 ("workloads", name) => match self.detail(&name.parse().ok()?) {
-                    // Plain data with string keys always has a JSON form.
+                    // Plain data with string keys can always be converted to JSON.
                     Some(detail) => json(serde_json::to_string(&detail).unwrap_or_default()),
                     None => gone(),
                 },

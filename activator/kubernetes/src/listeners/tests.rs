@@ -1,4 +1,4 @@
-//! Listeners that open, change and close with records and slices; the connections use loopback.
+//! Tests of listeners that open, change and close with records and slices. The connections use the loopback interface.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn service(name: &str) -> Service {
     }
 }
 
-/// The record of a Service with one port.
+/// Returns the record of a Service with one port.
 fn allotted(number: u16) -> Allotment {
     Allotment {
         service_uid: "u".to_owned(),
@@ -87,7 +87,7 @@ fn pods(listeners: &Listeners) -> Vec<SocketAddr> {
     all.flat_map(|door| door.pods.keys().copied()).collect()
 }
 
-/// A server that answers each connection once.
+/// Starts a server that answers each connection once.
 async fn pod() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -214,7 +214,7 @@ async fn p12_who_is_queued_when_the_number_changes_is_served() {
         5,
         "queued requests are reported where new ones are"
     );
-    // A node that has not seen the change yet still sends to the old number.
+    // A node that does not know the new number yet sends to the old number.
     let late = tokio::spawn(ask(before));
     let new = tokio::spawn(ask(after));
     until(|| (held(&listeners) == 7).then_some(())).await;

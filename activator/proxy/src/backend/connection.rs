@@ -17,11 +17,11 @@ use super::streams::Stream;
 use crate::outgoing::Outgoing;
 use crate::socket::Socket;
 
-/// How long to try to connect to a backend.
+/// Time limit for connecting to a backend.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long to wait before the first new connection attempt; each further wait is twice as long. The kernel repeats a
-/// SYN only after 1 s, and a listening socket whose queue was full has room much earlier.
+/// Pause before the second connection attempt; each further pause is twice as long. The kernel repeats a SYN only after
+/// 1 s, but a listening socket whose queue was full has room much earlier.
 const CONNECT_AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Error)]
@@ -37,14 +37,14 @@ pub(crate) enum ConnectError {
 /// The connection that a request is sent on.
 #[derive(Debug)]
 pub(crate) enum Connection {
-    /// A whole HTTP/1.1 connection.
+    /// An HTTP/1.1 connection, used by this request alone.
     Http1(Http1),
     /// One stream of an HTTP/2 connection, which is shared with other requests.
     Http2(Stream),
 }
 
 impl Connection {
-    /// Sends a request. A request that is returned with the error has not been sent.
+    /// Sends a request. If the error contains the request, the request has not been sent.
     pub(crate) async fn try_send(
         &mut self,
         request: Request<Outgoing>,
@@ -55,13 +55,13 @@ impl Connection {
         }
     }
 
-    /// Resolves when the backend has acknowledged data on this connection. Before the first request is sent, it is
-    /// unknown whether the backend accepted the connection: if a listening socket's queue is full, Linux lets the
-    /// client believe that it is connected.
+    /// Resolves when the backend has acknowledged data on this connection. Until then it is unknown whether the backend
+    /// has accepted the connection: if a listening socket's queue is full, Linux reports the connection as established
+    /// to the client.
     pub(crate) fn taken(&self) -> impl Future<Output = ()> + use<> {
         let socket = match self {
             Connection::Http1(connection) => Some(connection.socket.clone()),
-            // The connection is shared by many requests and counts as accepted.
+            // The connection is shared by many requests and counts as accepted already.
             Connection::Http2(_) => None,
         };
         async move {
@@ -71,7 +71,7 @@ impl Connection {
         }
     }
 
-    /// Returns the number of bytes written to this connection so far. Call it before a request is sent.
+    /// Returns the number of bytes written to this connection so far. Must be called before the request is sent.
     pub(crate) fn mark(&self) -> u64 {
         match self {
             Connection::Http1(connection) => connection.socket.written(),
@@ -79,8 +79,8 @@ impl Connection {
         }
     }
 
-    /// True if the backend has certainly seen nothing of a request: the one that was sent after `mark` bytes and ended
-    /// with `error`.
+    /// Returns whether the backend has certainly seen no byte of a request. `mark` is the number of bytes written
+    /// before the request, and `error` is the request's error.
     pub(crate) fn saw_nothing(&self, mark: u64, error: &hyper::Error) -> bool {
         match self {
             Connection::Http1(connection) => connection.socket.ended_before(mark),
@@ -89,8 +89,8 @@ impl Connection {
     }
 }
 
-/// True if the server has not processed the stream (RFC 9113 section 8.7): it refused the stream, or the stream's
-/// number is above the last one that a GOAWAY names.
+/// Returns whether the server has not processed the stream (RFC 9113 section 8.7): it refused the stream, or the
+/// stream's number is above the last stream in its GOAWAY.
 fn was_refused(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error);
     source
@@ -105,7 +105,7 @@ fn was_refused(error: &hyper::Error) -> bool {
         })
 }
 
-/// An HTTP/1.1 connection; it can say whether it is usable for another request.
+/// An HTTP/1.1 connection, which can be checked before it is used for another request.
 #[derive(Debug)]
 pub(crate) struct Http1 {
     sender: SendRequest<Outgoing>,
@@ -124,17 +124,17 @@ impl Http1 {
         Ok(Http1 { sender, socket })
     }
 
-    /// True if hyper has read the end of the previous response and waits for a request.
+    /// Returns whether hyper has read the end of the previous response and waits for a request.
     pub(super) fn is_ready(&self) -> bool {
         self.sender.is_ready()
     }
 
-    /// True if hyper knows that the connection is closed.
+    /// Returns whether hyper knows that the connection is closed.
     pub(super) fn is_over(&self) -> bool {
         self.sender.is_closed()
     }
 
-    /// True if either side has closed the connection, even if hyper has not read the end yet.
+    /// Returns whether either side has closed the connection, even if hyper has not read the end yet.
     pub(super) fn is_closed(&self) -> bool {
         self.is_over() || self.socket.is_closed_by_peer()
     }

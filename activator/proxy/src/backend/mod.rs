@@ -16,13 +16,13 @@ use self::spare::Spare;
 use self::streams::Streams;
 use crate::protocol::{Protocol, speaks_http2};
 
-/// Ordering of all counter accesses. They happen under the pool's lock, so relaxed is enough.
+/// Memory ordering of all counter accesses. The accesses happen under the pool's lock, so relaxed ordering is enough.
 const COUNTED_UNDER_THE_LOCK: Ordering = Ordering::Relaxed;
 
-/// Connection attempts to one backend at a time; further requests wait in the pool. Connections that a backend has not
-/// accepted yet wait in its listening socket's queue, which can be short (Python's `http.server` has room for 6). The
-/// kernel there drops connections that find no room, and the kernel here tries again after 0.2, 0.4, 0.8 … seconds,
-/// while other backends may be idle.
+/// Maximum number of concurrent connection attempts to one backend; further requests wait in the pool. Connections that
+/// a backend has not accepted yet wait in the queue of its listening socket, which can be short (Python's `http.server`
+/// has room for 6). The kernel drops connections that find no room in the queue. The kernel on this side tries again
+/// after 0.2, 0.4, 0.8 … seconds, while other backends may be idle.
 const OPENING: usize = 4;
 
 #[derive(Debug)]
@@ -30,12 +30,12 @@ pub(crate) struct Backend {
     id: u64,
     address: SocketAddr,
     in_flight: AtomicUsize,
-    /// Those requests in flight that may need a new connection and do not have it yet.
+    /// The requests in flight that have no connection yet and may need a new one.
     opening: AtomicUsize,
     aside: AtomicBool,
     closed: AtomicBool,
     protocol: Protocol,
-    /// Whether the backend speaks HTTP/2, once this has been detected.
+    /// True if the backend speaks HTTP/2; empty until this has been detected.
     detected: OnceCell<bool>,
     spare: Arc<Spare>,
     streams: Streams,
@@ -80,7 +80,7 @@ impl Backend {
         self.in_flight.load(COUNTED_UNDER_THE_LOCK)
     }
 
-    /// True if one more connection to this backend may be opened.
+    /// Returns whether one more connection to this backend may be opened.
     pub(crate) fn can_open(&self) -> bool {
         self.opening.load(COUNTED_UNDER_THE_LOCK) < OPENING
     }
@@ -91,17 +91,17 @@ impl Backend {
         self.opening.fetch_add(1, COUNTED_UNDER_THE_LOCK);
     }
 
-    /// Records that a request has its connection, or will never get one.
+    /// Records that a request has its connection, or will never have one.
     pub(crate) fn opened(&self) {
         self.opening.fetch_sub(1, COUNTED_UNDER_THE_LOCK);
     }
 
-    /// Counts one request less and returns the number of requests still in flight.
+    /// Subtracts a request that has ended. Returns the number of requests still in flight.
     pub(crate) fn end(&self) -> usize {
         self.in_flight.fetch_sub(1, COUNTED_UNDER_THE_LOCK) - 1
     }
 
-    /// Sets the backend aside. Returns false if it was aside already.
+    /// Sets the backend aside. Returns false if it was already set aside.
     pub(crate) fn set_aside(&self) -> bool {
         !self.aside.swap(true, Ordering::AcqRel)
     }
@@ -114,7 +114,7 @@ impl Backend {
         self.aside.load(Ordering::Acquire)
     }
 
-    /// Closes the backend's idle connections and keeps no more of them, because the backend leaves.
+    /// Closes the backend's idle connections and keeps no further ones, because the backend has been removed.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.spare.close();
@@ -125,10 +125,10 @@ impl Backend {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Returns whether a request with this wish must be sent as HTTP/2.
+    /// Returns whether a request with this client protocol must be sent as HTTP/2.
     ///
     /// # Errors
-    /// The protocol had to be detected, and the backend accepts no connection.
+    /// The protocol had to be detected, but the backend accepted no connection.
     pub(crate) async fn wants_http2(&self, wish: Wish) -> Result<bool, ConnectError> {
         match (self.protocol, wish) {
             (_, Wish::Upgrade) | (Protocol::Http1, _) | (Protocol::Detect, Wish::Http1) => {
@@ -159,7 +159,7 @@ impl Backend {
         }
     }
 
-    /// Tries to connect to the backend. On success the connection is kept for the next request.
+    /// Tries to connect to the backend. Keeps the connection for the next request.
     pub(crate) async fn try_connect(&self) -> Result<(), ConnectError> {
         self.spare.keep(Http1::open(self.address).await?);
         Ok(())
@@ -167,7 +167,7 @@ impl Backend {
 
     /// Keeps a connection for the next request.
     pub(crate) fn keep(&self, connection: Connection) {
-        // The end of a stream is handled by its HTTP/2 connection.
+        // An HTTP/2 connection itself handles the end of its streams.
         if let Connection::Http1(connection) = connection {
             self.spare.keep(connection);
         }

@@ -1,14 +1,14 @@
 //! The idle connections to one backend, kept for the next requests.
 //!
-//! The known race of an idle connection: the server closes it just when a request is sent. Three measures reduce the
+//! An idle connection has a known race: the server may close it just when a request is sent. Three measures reduce the
 //! race. An idle connection is kept for less time than any server in common use keeps it. Right before a connection is
-//! used, the socket is asked whether the peer has closed. The newest connection is used first, so that surplus
+//! used, the kernel is asked whether the peer has closed it. The newest connection is used first, so that surplus
 //! connections grow old and are closed.
 //!
-//! The remaining case is a server that closes within the microseconds between this check and the send. The server's FIN
-//! then shows that the server had not seen the request (see [`Socket::ended_before`]), and the request is sent again on
-//! a new connection. Failure mode: if the server sends a reset instead, a request that is not safe to repeat is
-//! answered with 502.
+//! One case remains: a server closes the connection in the microseconds between the check and the send. The server's
+//! FIN then shows that the server has not seen the request (see [`Socket::ended_before`]), and the request is sent
+//! again on a new connection. Failure mode: if the server sends a reset instead of a FIN, a request that is not safe to
+//! repeat is answered with 502.
 //!
 //! [`Socket::ended_before`]: crate::socket::Socket::ended_before
 
@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::Http1;
 
-/// How long an idle connection is kept: less than the shortest time-out of a server in common use (gunicorn's 2 s),
-/// with a margin for a busy machine. A new connection costs 0.1 ms.
+/// How long an idle connection is kept. It is less than the shortest time-out of a server in common use (gunicorn's 2
+/// s), with a margin for a busy machine. A new connection costs 0.1 ms.
 const KEEP: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
@@ -30,11 +30,11 @@ pub(super) struct Spare {
 
 #[derive(Debug, Default)]
 struct List {
-    /// Each connection with the time since which it is idle, oldest first.
+    /// Each idle connection with the time when it became idle, oldest first.
     connections: Vec<(Instant, Http1)>,
     /// True while a task runs that closes old connections.
     swept: bool,
-    /// True if no more connections are kept.
+    /// True if no further connections are kept.
     closed: bool,
 }
 
@@ -54,7 +54,7 @@ impl Spare {
         None
     }
 
-    /// Keeps an idle connection, or drops it if it is closed or the backend has left.
+    /// Keeps an idle connection, or drops it if it is closed or its backend has been removed.
     pub(super) fn keep(self: &Arc<Self>, connection: Http1) {
         let mut list = self.lock();
         if list.closed || connection.is_over() {
@@ -67,7 +67,7 @@ impl Spare {
         }
     }
 
-    /// Closes all idle connections and keeps no more.
+    /// Closes all idle connections and keeps no further ones.
     pub(super) fn close(&self) {
         let mut list = self.lock();
         list.closed = true;
@@ -83,7 +83,7 @@ fn is_over(kept: Instant, connection: &Http1, now: Instant) -> bool {
     now.saturating_duration_since(kept) >= KEEP || connection.is_closed()
 }
 
-/// Closes connections that are idle for too long; ends when none is left.
+/// Closes connections that have been idle for too long. Ends when no connection is left.
 async fn sweep(spare: Weak<Spare>) {
     loop {
         sleep(KEEP).await;

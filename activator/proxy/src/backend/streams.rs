@@ -1,7 +1,7 @@
 //! The HTTP/2 connections to one backend, and the streams on them.
 //!
-//! A stream uses a connection with room for it. If no connection has room, a new one is opened. Only one connection is
-//! opened at a time, so that a thousand concurrent requests do not open a thousand connections.
+//! A request uses a stream on an open connection that has room. If no connection has room, a new one is opened. Only
+//! one connection is opened at a time, so that a thousand concurrent requests do not open a thousand connections.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,8 +15,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use super::connection::{ConnectError, connect};
 use crate::outgoing::Outgoing;
 
-/// Streams on one connection: the minimum that RFC 9113 section 6.5.2 recommends for servers. If a server allows fewer,
-/// the other streams wait in hyper's connection.
+/// Maximum number of streams on one connection. RFC 9113 section 6.5.2 recommends servers to allow at least 100. If a
+/// server allows fewer, the other streams wait in hyper's connection.
 const MOST_STREAMS: usize = 100;
 
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl Stream {
 }
 
 impl Streams {
-    /// Returns a stream, and whether its connection was opened for it just now.
+    /// Returns a stream, and whether its connection is new.
     pub(super) async fn take(&self, address: SocketAddr) -> Result<(Stream, bool), ConnectError> {
         if let Some(stream) = self.on_an_open_one() {
             return Ok((stream, false));
@@ -82,7 +82,7 @@ impl Streams {
         Ok((stream, true))
     }
 
-    /// Opens no more streams. Connections that are open end after their last stream.
+    /// Opens no further streams. Each open connection ends after its last stream.
     pub(super) fn close(&self) {
         self.lock().clear();
     }

@@ -1,15 +1,16 @@
 //! The memory limit of this process.
 //!
-//! The smallest of three limits: its own cgroup's, those of the cgroups above that it can read, and the machine's memory.
-//! Failure mode: if none of them can be read, the limit is [`UNKNOWN`].
+//! The limit is the smallest of three values: the limit of the process' own cgroup, the limits of the readable
+//! ancestors of that cgroup, and the machine's memory. Failure mode: if none of them can be read, the limit is
+//! [`UNKNOWN`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The limit in bytes if none can be read: the memory limit of the Deployment in `deploy/`.
+/// The limit in bytes if none can be read. It is the memory limit of the Deployment in `deploy/`.
 const UNKNOWN: usize = 600 << 20;
 
-/// The memory limit of this process, in bytes.
+/// Returns the memory limit of this process, in bytes.
 pub(super) fn memory() -> usize {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -25,7 +26,7 @@ pub(super) fn memory() -> usize {
 /// (<https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files>).
 fn of_cgroup(root: &Path, own: &str) -> Option<usize> {
     let read = |file: PathBuf| -> Option<usize> {
-        // `max` means that there is no limit; it does not parse as a number.
+        // A cgroup without a limit contains `max`, which does not parse as a number.
         fs::read_to_string(file).ok()?.trim().parse().ok()
     };
     let path = |line: &str| line.splitn(3, ':').nth(2).unwrap_or_default().to_owned();
@@ -39,12 +40,12 @@ fn of_cgroup(root: &Path, own: &str) -> Option<usize> {
             .collect();
         limits
     });
-    // Version 1: a container sees its own cgroup as the root.
+    // Cgroup v1: a container sees its own cgroup as the root.
     let of_v1 = read(root.join("memory/memory.limit_in_bytes"));
     of_unified.chain(of_v1).min()
 }
 
-/// `MemTotal` of `/proc/meminfo`.
+/// Returns `MemTotal` of `/proc/meminfo` in bytes.
 fn of_machine(meminfo: &str) -> Option<usize> {
     let line = meminfo
         .lines()
@@ -70,7 +71,7 @@ mod tests {
         assert_eq!(of_cgroup(&root, own), Some(600 << 20));
         fs::write(root.join("kubepods/memory.max"), "1000\n").unwrap();
         assert_eq!(of_cgroup(&root, own), Some(1000));
-        // In a container: the root of its own cgroup namespace.
+        // In a container, the root is the container's own cgroup.
         fs::write(root.join("memory.max"), "900").unwrap();
         assert_eq!(of_cgroup(&root, "0::/\n"), Some(900));
         fs::remove_dir_all(&root).unwrap();

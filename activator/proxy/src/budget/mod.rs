@@ -1,13 +1,13 @@
-//! The memory budget of a process for its clients: connections, request heads, queued bodies.
+//! The memory budget of a process for its clients: connections, request heads and queued bodies.
 //!
-//! All listeners share one budget, and each namespace has an account in it. An account may use at most twice the free
-//! bytes. So one namespace alone gets two thirds, n namespaces that want everything get 2/(2n+1) each, and some bytes
-//! always stay free for a namespace that begins to need them. (Choudhury and Hahne, "Dynamic queue length thresholds
-//! for shared-memory packet switches", 1998.)
+//! All listeners share one budget, and each namespace has an account in it. An account may use at most twice the bytes
+//! that are free in the budget. So a single namespace can use two thirds of the budget, and n namespaces that use as
+//! much as they can get 2/(2n+1) each. Some bytes always stay free for a namespace that begins to need them. (Choudhury
+//! and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
 //!
 //! The charge is intended to be at least the memory in use: [`connection()`], [`request()`], and buffered parts of
-//! bodies. Bias: towards refusing early, because a process beyond its memory limit is killed with all its requests.
-//! Failure mode: a request beyond the budget is answered with 503, and the text names the reason.
+//! bodies. Bias: towards refusing early, because the kernel kills a process beyond its memory limit, and all its
+//! requests are lost. Failure mode: a request beyond the budget is answered with 503, and the text gives the reason.
 
 mod limit;
 
@@ -18,34 +18,35 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use hyper::{Request, Version};
 
-/// Bytes of a connection before its first request: hyper's buffers and the task. Measured with 10 000 connections.
+/// Bytes that a connection uses before its first request: hyper's buffers and the task. Measured with 10 000
+/// connections.
 pub(crate) const CONNECTION: usize = 16 * 1024;
 
-/// Bytes of a request beside its head: its place in the queue, and the tables of its header fields.
+/// Bytes that a request uses in addition to its head: its entry in the queue, and the tables of its header fields.
 const REQUEST: usize = 2 * 1024;
 
 /// Bytes of hyper's first buffer, which [`CONNECTION`] already includes.
 const FIRST_BUFFER: usize = 8 * 1024;
 
-/// How many times a head is in memory: in a buffer that grows by doubling, and in smaller buffers that the allocator
-/// keeps. Measured: 179 KB for a request with a head of 60 KB.
+/// Number of copies of a head in memory: one in a buffer that grows by doubling, others in smaller buffers that the
+/// allocator keeps. Measured: 179 KB for a request with a head of 60 KB.
 const COPIES: usize = 3;
 
-/// Bytes of a header field beside its name and value.
+/// Bytes that a header field uses in addition to its name and value.
 const FIELD: usize = 32;
 
-/// The memory budget of one process. A clone is another handle.
+/// The memory budget of one process. Clones share the same budget.
 #[derive(Clone)]
 pub struct Budget(Arc<All>);
 
 struct All {
     most: usize,
     used: AtomicUsize,
-    /// Accounts in use, by namespace.
+    /// The accounts in use, by namespace.
     accounts: Mutex<HashMap<String, Weak<Own>>>,
 }
 
-/// An account in a budget: bytes that are counted together. A clone is another handle.
+/// An account in a budget. Clones share the same account.
 #[derive(Clone)]
 pub struct Account {
     budget: Budget,
@@ -54,7 +55,7 @@ pub struct Account {
 
 struct Own {
     used: AtomicUsize,
-    /// True if the account must leave bytes for others.
+    /// True if the account is limited to twice the free bytes of the budget.
     shares: bool,
 }
 
@@ -69,9 +70,9 @@ impl Budget {
         }))
     }
 
-    /// Creates a budget of three fifths of this process' memory limit: the smallest limit of its cgroups and the
-    /// machine's memory. The rest is for the program itself, for connections to backends, for responses being sent, and
-    /// for allocator overhead.
+    /// Creates a budget of three fifths of this process' memory limit. The memory limit is the smallest limit of its
+    /// cgroups, or the machine's memory. The other two fifths are for the program itself, for connections to backends,
+    /// for responses being sent, and for allocator overhead.
     #[must_use]
     pub fn of_this_process() -> Self {
         Budget::new(limit::memory() / 5 * 3)
@@ -86,7 +87,7 @@ impl Budget {
             .unwrap_or_else(PoisonError::into_inner);
         let known = accounts.get(namespace).and_then(Weak::upgrade);
         let own = known.unwrap_or_else(|| {
-            // Removes the accounts of namespaces that are not in use any more.
+            // Removes the accounts of namespaces that are no longer in use.
             accounts.retain(|_, own| own.strong_count() > 0);
             let own = Arc::new(Own {
                 used: AtomicUsize::new(0),
@@ -101,7 +102,7 @@ impl Budget {
         }
     }
 
-    /// Returns one account for the whole budget, for a process without namespaces to share it.
+    /// Returns an account that may use the whole budget, for a process that does not distinguish namespaces.
     #[must_use]
     pub fn whole(&self) -> Account {
         Account {
@@ -113,13 +114,13 @@ impl Budget {
         }
     }
 
-    /// The size of the budget, in bytes.
+    /// Returns the size of the budget, in bytes.
     #[must_use]
     pub fn most(&self) -> usize {
         self.0.most
     }
 
-    /// The bytes in use.
+    /// Returns the bytes in use.
     #[must_use]
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
@@ -139,7 +140,7 @@ impl Account {
         self.budget.account(namespace)
     }
 
-    /// Takes `bytes` until the charge is dropped. Returns `None` if fewer bytes are free.
+    /// Takes `bytes`; they are given back when the charge is dropped. Returns `None` if fewer bytes are free.
     pub(crate) fn take(&self, bytes: usize) -> Option<Charge> {
         self.add(bytes).then(|| Charge {
             account: self.clone(),
@@ -160,7 +161,7 @@ impl Account {
             .fetch_add(bytes, Ordering::Relaxed)
             .saturating_add(bytes);
         let fits = budget.0.most.checked_sub(all).is_some_and(|free| {
-            // An account that shares may use twice the bytes that are still free.
+            // A limited account may use twice the bytes that are still free.
             !own.shares || mine <= free.saturating_mul(2)
         });
         if !fits {
@@ -175,14 +176,14 @@ impl Account {
     }
 }
 
-/// Bytes taken from an account; they are given back on drop.
+/// Bytes taken from an account. They are given back on drop.
 pub(crate) struct Charge {
     account: Account,
     bytes: usize,
 }
 
 impl Charge {
-    /// Changes the charge to `bytes` in total. Returns `false` if fewer bytes are free; the charge then stays as it is.
+    /// Changes the charge to `bytes` in total. Returns `false` and changes nothing if there are too few free bytes.
     pub(crate) fn set(&mut self, bytes: usize) -> bool {
         if bytes > self.bytes {
             if !self.account.add(bytes - self.bytes) {
@@ -211,7 +212,7 @@ impl Charge {
         }
     }
 
-    /// True if the account could take one more byte.
+    /// Returns whether the account could take one more byte.
     pub(crate) fn has_room(&self) -> bool {
         self.account.take(1).is_some()
     }
@@ -223,17 +224,19 @@ impl Drop for Charge {
     }
 }
 
-/// Returns the bytes that an HTTP/1 connection takes, if up to `bytes` of heads or of a body were buffered at a time.
+/// Returns the bytes charged for an HTTP/1 connection. `bytes` is the largest number of bytes of a head or of a body
+/// that were buffered at one time.
 pub(crate) const fn connection(bytes: usize) -> usize {
     CONNECTION + head(bytes.saturating_sub(FIRST_BUFFER))
 }
 
-/// Returns the memory that a head of `bytes` takes.
+/// Returns the memory used for a head of `bytes`.
 const fn head(bytes: usize) -> usize {
     bytes.saturating_mul(COPIES)
 }
 
-/// Returns the bytes that a queued request takes. An HTTP/1 head is in the connection's buffer and is charged there.
+/// Returns the bytes charged for a queued request. For HTTP/1, the head is in the connection's buffer and is charged
+/// with the connection.
 pub(crate) fn request<B>(request: &Request<B>) -> usize {
     if request.version() < Version::HTTP_2 {
         return REQUEST;
@@ -282,7 +285,7 @@ mod tests {
         let one = budget.account("one");
         let of_one = all(&one);
         assert_eq!(of_one.len(), 600);
-        // The same account for every caller.
+        // Every caller gets the same account for a namespace.
         assert!(budget.account("one").take(1).is_none());
         let of_other = all(&budget.account("other"));
         assert_eq!(of_other.len(), 200);

@@ -1,14 +1,14 @@
 //! Validates the head of a request, and finds the length of the body after it.
 //!
-//! Stricter than RFC 9112 wherever two readers could interpret one head as two different requests: request smuggling
-//! needs such heads.
+//! The rules are stricter than RFC 9112 wherever two readers could interpret one head as two different requests.
+//! Request smuggling needs heads with two interpretations.
 
 use thiserror::Error;
 
 /// Maximum number of fields in a head: the limit of hyper and, for example, Apache.
 pub(super) const MAX_FIELDS: usize = 100;
 
-/// Why the bytes of a request are refused.
+/// Reasons why the bytes of a request are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Flaw {
     #[error("a line of the header ends with LF alone, CR LF is needed")]
@@ -48,20 +48,20 @@ pub(crate) enum Flaw {
 /// How the length of a body is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// So many bytes; 0 without a body.
+    /// The length of the body in bytes; 0 without a body.
     Length(u64),
     Chunked,
 }
 
-/// The content of a head that the parser needs.
+/// The content of a head that the guard needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) framing: Framing,
-    /// True if the request asks for an upgrade: the bytes after it may not be HTTP.
+    /// True if the request asks for an upgrade. The bytes after it may then not be HTTP.
     pub(super) upgrades: bool,
 }
 
-/// Parses a head line by line; lines are passed without CR LF.
+/// Parses a head line by line. Lines are passed without CR LF.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeadReader {
     lines: usize,
@@ -80,7 +80,7 @@ impl HeadReader {
         upgrades: false,
     };
 
-    /// True if the request line has been read.
+    /// Returns whether the request line has been read.
     pub(super) fn is_begun(&self) -> bool {
         self.lines > 0
     }
@@ -111,8 +111,8 @@ impl HeadReader {
         Ok(())
     }
 
-    /// Parses `Transfer-Encoding` (RFC 9112 section 6.1). Only chunked is supported. Another coding would be forwarded
-    /// unchanged, but the backend would not know of it, because the field is hop-by-hop.
+    /// Parses `Transfer-Encoding` (RFC 9112 section 6.1). Only chunked is supported. A body with another coding would
+    /// be forwarded unchanged, but the backend would not know of the coding, because the field is hop-by-hop.
     fn coding(&mut self, value: &[u8]) -> Result<(), Flaw> {
         let last = value.rsplit(|&byte| byte == b',').next();
         let ends_chunked = last.is_some_and(|last| trim(last).eq_ignore_ascii_case(b"chunked"));
@@ -126,7 +126,7 @@ impl HeadReader {
         Ok(())
     }
 
-    /// Ends the head after its empty line.
+    /// Returns the parsed head. Called at the empty line after it.
     pub(super) fn end(self) -> Head {
         Head {
             framing: match self.length {
@@ -138,7 +138,7 @@ impl HeadReader {
     }
 }
 
-/// Validates the request line. Returns true for HTTP/1.0.
+/// Validates the request line. Returns whether the version is HTTP/1.0.
 fn request_line(line: &[u8]) -> Result<bool, Flaw> {
     let mut parts = line.split(|&byte| byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -183,7 +183,7 @@ fn length(value: &[u8]) -> Result<u64, Flaw> {
         .try_fold(0_u64, |sum, digit| {
             sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
         })
-        // hyper uses the two largest numbers for other meanings.
+        // hyper uses the two largest numbers as special values.
         .filter(|&length| length < u64::MAX - 1)
         .ok_or(Flaw::Length)
 }
@@ -198,13 +198,13 @@ fn trim(text: &[u8]) -> &[u8] {
     }
 }
 
-/// True if the byte may be in a token (RFC 9110 section 5.6.2).
+/// Returns whether the byte is allowed in a token (RFC 9110 section 5.6.2).
 fn is_token(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&'
         | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
-/// True if the byte may be in a field value (RFC 9110 section 5.5): no control characters but the tab.
+/// Returns whether the byte is allowed in a field value (RFC 9110 section 5.5): no control characters except the tab.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }

@@ -1,34 +1,35 @@
-//! Parses the bytes of one HTTP/1 connection from request to request. Pure: bytes in, verdict out.
+//! Parses the requests on one HTTP/1 connection. Pure: it gets bytes and returns a verdict about them.
 
 use super::head::{Flaw, Framing, Head, HeadReader, field};
 
-/// Maximum length of a line with a chunk size, extensions included. Extensions are not in use; hyper allows 16 KiB of
-/// them over a whole body.
+/// Maximum length of a line with a chunk size, extensions included. Chunk extensions are hardly used in practice; hyper
+/// allows 16 KiB of extensions in a whole body.
 const MAX_SIZE_LINE: usize = 256;
 
-/// What may be done with the bytes that were parsed.
+/// The decision about the bytes that were parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// All bytes pass except the last so many, which begin an incomplete head.
+    /// All bytes pass except the given number of last bytes, which begin an incomplete head.
     Keep(usize),
-    /// The bytes up to this offset pass; the request that begins there is refused.
+    /// The bytes up to this offset pass. The request that begins at the offset is refused.
     Refuse(usize, Flaw),
-    /// The bytes up to this offset pass; the current body is invalid from there on.
+    /// The bytes up to this offset pass. From the offset on, the current body is invalid.
     Break(usize),
-    /// The bytes up to this offset pass; whether the following bytes are HTTP depends on the response.
+    /// The bytes up to this offset pass. They end with a request for an upgrade: its response decides whether the
+    /// following bytes are HTTP.
     Undecided(usize),
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Within a head: `seen` bytes are parsed, and the current line begins at `line`.
+    /// In a head. `seen` bytes of it are parsed, and the current line begins at `line`.
     Head {
         reader: HeadReader,
         line: usize,
         seen: usize,
     },
     Body(u64),
-    /// In the line with a chunk size; `read` bytes of it are parsed.
+    /// In the line with a chunk size. `read` bytes of the line are parsed.
     Size {
         size: u64,
         digits: u8,
@@ -39,7 +40,7 @@ enum State {
     Chunk(u64),
     ChunkCr,
     ChunkLf,
-    /// In trailers; `read` is their total length so far.
+    /// In the trailers. `read` is their total length so far.
     Trailers {
         read: usize,
     },
@@ -87,10 +88,10 @@ impl Machine {
         self.state = HEAD;
     }
 
-    /// Parses `data`. The bytes of a head that was incomplete at the last call must be passed again first.
+    /// Parses `data`. If the last call ended in an incomplete head, `data` must begin with the bytes of that head.
     pub(super) fn look(&mut self, data: &[u8]) -> Verdict {
         let mut at = 0;
-        // Start of the current request's head, if it is in `data`.
+        // Offset of the current request's head, if it is in `data`.
         let mut began = None;
         loop {
             let rest = &data[at..];
@@ -149,7 +150,7 @@ impl Machine {
         }
     }
 
-    /// Returns the head at the start of `data` if it is complete: its start, its end and its content.
+    /// Parses the head at the start of `data`. If the head is complete, returns (its start, its end, its content).
     fn head(&mut self, data: &[u8]) -> Result<Option<(usize, usize, Head)>, Flaw> {
         let State::Head {
             mut reader,
@@ -183,7 +184,7 @@ impl Machine {
             } else if reader.is_begun() {
                 return Ok(Some((began, seen, reader.end())));
             } else {
-                // An empty line before a request is skipped (RFC 9112 section 2.2).
+                // Empty lines before a request are skipped (RFC 9112 section 2.2).
                 began = seen;
             }
         }
@@ -198,7 +199,7 @@ impl Machine {
         Ok(None)
     }
 
-    /// Parses one byte between the chunks of a body.
+    /// Parses one byte of a chunked body that is not chunk data.
     fn byte(&mut self, byte: u8) -> Result<(), Flaw> {
         self.state = match (self.state, byte) {
             (
@@ -225,7 +226,7 @@ impl Machine {
             ) if read < MAX_SIZE_LINE => {
                 let digit = (byte as char).to_digit(16);
                 match (extension, digit, byte) {
-                    // 15 digits are an exabyte and cannot overflow.
+                    // A chunk size of 15 hexadecimal digits is an exabyte and fits into 64 bits.
                     (false, Some(digit), _) if digits < 15 => State::Size {
                         size: size << 4 | u64::from(digit),
                         digits: digits + 1,

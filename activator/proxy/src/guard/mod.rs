@@ -1,13 +1,13 @@
 //! Checks the bytes of HTTP/1 clients before hyper reads them.
 //!
-//! hyper is lenient where RFC 9112 allows it: given two lengths it uses one, it accepts lines that end with LF alone,
-//! it ignores unknown codings. A proxy must not be lenient: if two readers can interpret a message differently, a
-//! request can be smuggled past one of them. So this module follows the bytes from head to head, and an ambiguous
+//! hyper is lenient where RFC 9112 allows it: it uses one of two lengths, accepts lines that end with LF alone, and
+//! ignores unknown codings. A proxy must not be lenient: if two readers can interpret a message differently, a
+//! request can be smuggled past one of them. So this module parses the bytes of every head and body, and an ambiguous
 //! request does not reach hyper.
 //!
-//! A head is passed on when it is complete, a body as it arrives. A refused request is replaced by a stand-in request,
-//! so that hyper answers it in order, after the requests before it; nothing after it is read. An invalid body is also
-//! made invalid for hyper.
+//! A head is passed on when it is complete; a body is passed on as it arrives. A refused request is replaced by a
+//! stand-in request, so that hyper answers it in order, after the requests before it. The bytes after a refused request
+//! are not read. An invalid body is replaced by bytes that hyper rejects, too.
 //!
 //! Bias: towards refusing. Failure mode: while an upgrade is unanswered, reading stops after [`UNDECIDED`] bytes.
 
@@ -28,30 +28,31 @@ pub(crate) use self::head::Flaw;
 use self::machine::{Machine, Verdict};
 use crate::budget::{self, Charge};
 
-/// Most bytes kept while an upgrade is unanswered. A correct client waits for the response and sends none.
+/// Maximum number of bytes kept while an upgrade is unanswered. A correct client sends no bytes before the response.
 const UNDECIDED: usize = 16 * 1024;
 
-/// The stand-in that hyper gets for a refused request.
+/// The stand-in request that hyper gets for a refused request.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
-/// Bytes that are invalid as chunk size, end of a chunk, extension and trailer.
+/// Bytes that are invalid everywhere in a chunked body: as chunk size, end of a chunk, extension and trailer.
 const BROKEN: &[u8] = b"\0\n\0\r\n\r\n";
 
 const HTTP: u8 = 0;
 const UPGRADED: u8 = 1;
 const DECLINED: u8 = 2;
 
-/// State shared by the guard and the code that answers the requests.
+/// The state that the guard shares with the code that answers the requests.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    /// The number of the refused request, counted from 1, and the reason.
+    /// The number of the refused request, counted from 1, and the reason for its refusal.
     refused: Mutex<Option<(u64, Flaw)>>,
     decision: AtomicU8,
     waits: Mutex<Option<Waker>>,
 }
 
 impl Shared {
-    /// Returns why the `number`th request must not be forwarded.
+    /// Returns the reason why the request with this number must not be forwarded, if there is a reason. Numbers begin
+    /// at 1.
     pub(crate) fn refusal(&self, number: u64) -> Option<Flaw> {
         let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused
@@ -59,7 +60,7 @@ impl Shared {
             .map(|(_, flaw)| flaw)
     }
 
-    /// True if any request was refused.
+    /// Returns whether any request was refused.
     pub(crate) fn has_refused(&self) -> bool {
         self.refused
             .lock()
@@ -67,7 +68,7 @@ impl Shared {
             .is_some()
     }
 
-    /// Reports the response to the upgrade that the last request asked for. `upgraded` means that the following bytes
+    /// Reports the response to the upgrade that the last request asked for. If `upgraded` is true, the following bytes
     /// are not HTTP.
     pub(crate) fn decide(&self, upgraded: bool) {
         let decision = if upgraded { UPGRADED } else { DECLINED };
@@ -82,26 +83,26 @@ impl Shared {
 #[derive(Debug)]
 enum Mode {
     Http(Machine),
-    /// An upgrade is unanswered: whether the following bytes are HTTP is not known yet.
+    /// An upgrade is unanswered. It is unknown whether the following bytes are HTTP.
     Undecided(Machine),
     /// All bytes pass unchecked.
     Through,
-    /// Nothing more is read.
+    /// No more bytes are read.
     Over,
 }
 
-/// The reading side of a stream: only checked bytes can be read.
+/// The reading side of a stream. Only checked bytes can be read from it.
 #[derive(Debug)]
 pub(crate) struct Guarded<S> {
     stream: S,
     mode: Mode,
-    /// An incomplete head, or the bytes that arrived while an upgrade is undecided.
+    /// The bytes of an incomplete head, or the bytes that arrived while an upgrade is undecided.
     kept: Vec<u8>,
-    /// Checked bytes; those from `read` on are not read yet.
+    /// Checked bytes. The bytes from index `read` on have not been read yet.
     passed: Vec<u8>,
     read: usize,
     shared: Arc<Shared>,
-    /// Charge for the connection and for the largest buffer so far, which hyper keeps until the end.
+    /// The charge for the connection and for the largest buffer so far. hyper keeps that buffer until the end.
     memory: Charge,
     largest: usize,
 }
@@ -122,7 +123,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// Moves the part of `data` that may pass into `passed`, and keeps the rest.
+    /// Moves the bytes of `data` that pass to `passed`, and keeps the others.
     fn take_in(&mut self, mut data: Vec<u8>) {
         let Mode::Http(machine) = &mut self.mode else {
             return self.passed.extend_from_slice(&data);
@@ -140,8 +141,8 @@ impl<S> Guarded<S> {
         self.charge(len);
     }
 
-    /// Charges a buffer of `bytes`. If there is no memory for it, an incomplete request is refused here. A complete
-    /// request is charged anyway; the code that answers it may refuse it.
+    /// Charges a buffer of `bytes`. Without memory for it, an incomplete request is refused here. A complete request is
+    /// charged anyway, because the code that answers it may still refuse it.
     fn charge(&mut self, bytes: usize) {
         if bytes <= self.largest {
             return;
@@ -159,7 +160,7 @@ impl<S> Guarded<S> {
         self.passed.extend_from_slice(own);
     }
 
-    /// Applies a verdict on `len` bytes. Returns how many bytes pass, and the guard's own bytes that follow them.
+    /// Applies a verdict on `len` bytes. Returns how many of them pass, and the guard's own bytes that follow them.
     fn settle(&mut self, verdict: Verdict, len: usize) -> (usize, &'static [u8]) {
         match verdict {
             Verdict::Keep(count) => (len - count, b""),
@@ -184,7 +185,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// Ends the reading after the guard's own bytes.
+    /// Stops reading if the guard has inserted its own bytes.
     fn after(&mut self, own: &[u8]) {
         if !own.is_empty() {
             self.mode = Mode::Over;
@@ -192,7 +193,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// Moves checked bytes into `buffer`; returns false if there are none.
+    /// Moves checked bytes into `buffer`. Returns false if there are none.
     fn hand_out(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let waiting = &self.passed[self.read..];
         if waiting.is_empty() {
@@ -208,7 +209,7 @@ impl<S> Guarded<S> {
         true
     }
 
-    /// Applies the response to an upgrade; returns false while there is none.
+    /// Applies the response to an upgrade. Returns false while there is no response.
     fn is_decided(&mut self, cx: &Context<'_>) -> bool {
         *self
             .shared
@@ -247,7 +248,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             }
             match &this.mode {
                 Mode::Through => return Pin::new(&mut this.stream).poll_read(cx, buffer),
-                // An end of the stream would make hyper close without a response.
+                // Not reported as the end of the stream, because hyper would then close the connection without a
+                // response.
                 Mode::Over => return Poll::Pending,
                 Mode::Undecided(_) => {
                     if this.is_decided(cx) {
@@ -277,7 +279,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 this.take_in(data);
                 continue;
             }
-            // The usual case: whole heads and pieces of bodies, which are not copied.
+            // In the usual case, `new` has whole heads and pieces of bodies, and they are not copied.
             let Mode::Http(machine) = &mut this.mode else {
                 return Poll::Ready(Ok(()));
             };

@@ -1,4 +1,4 @@
-//! The guard gives the same result however the bytes are split into reads.
+//! Tests that the guard's result does not depend on how the bytes are split into reads.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -31,7 +31,7 @@ fn memory() -> Charge {
     Account::unbounded().take(0).expect("no bound")
 }
 
-/// Returns the bytes that pass, and the number and reason of the refused request.
+/// Returns the bytes that pass, and the number of the refused request with the reason.
 async fn through(pieces: Vec<Vec<u8>>) -> (Vec<u8>, Option<(u64, Flaw)>) {
     let shared = Arc::new(Shared::default());
     let guarded = Guarded::new(
@@ -41,7 +41,7 @@ async fn through(pieces: Vec<Vec<u8>>) -> (Vec<u8>, Option<(u64, Flaw)>) {
         memory(),
     );
     let mut out = Vec::new();
-    // Each piece fits into its buffer. After a refusal the stream stays open, and no bytes follow.
+    // Each piece fits into the reader's buffer. After a refusal the stream stays open, and no more bytes can be read.
     let mut reader = BufReader::with_capacity(4 * MAX_HEADER, guarded);
     let mut reading = std::pin::pin!(reader.read_to_end(&mut out));
     std::future::poll_fn(|cx| {
@@ -53,13 +53,14 @@ async fn through(pieces: Vec<Vec<u8>>) -> (Vec<u8>, Option<(u64, Flaw)>) {
     (out, refused)
 }
 
-/// Repeats the check with every split into two pieces and byte by byte; all results must agree.
+/// Repeats the check with every split into two pieces and with single bytes. All results must agree.
 async fn every_way(bytes: &[u8]) -> (Vec<u8>, Option<(u64, Flaw)>) {
     let whole = through(vec![bytes.to_vec()]).await;
     for at in 1..bytes.len() {
         let (first, second) = bytes.split_at(at);
         let cut = through(vec![first.to_vec(), second.to_vec()]).await;
-        // If a body turns out invalid after its head has passed, the whole request cannot be refused.
+        // A body may turn out to be invalid after its head has passed. The whole request then cannot be refused any
+        // more.
         if cut.1.is_some() || whole.1.is_none() {
             assert_eq!(cut.1, whole.1, "cut at {at}");
         }
@@ -199,7 +200,7 @@ async fn what_leaves_a_doubt_is_refused() {
         (Flaw::TooManyFields, &format!("{many}\r\n")),
     ] {
         let text = format!("POST / HTTP/1.1\r\nhost: a\r\n{rest}");
-        // Each request alone, and as the second of two.
+        // Each request is checked alone, and as the second of two requests.
         for before in ["", "GET / HTTP/1.1\r\nhost: a\r\n\r\n"] {
             let bytes = [before, &text].concat();
             let (out, refused) = if text.len() > 1000 {
@@ -262,7 +263,7 @@ async fn after_an_upgrade_nothing_is_looked_at_and_after_a_refused_one_all() {
 #[tokio::test]
 async fn t11_a_head_for_which_there_is_no_memory_is_refused() {
     let shared = Arc::new(Shared::default());
-    // Enough for a head of 10 000 bytes, but not for one of twice the size.
+    // The budget is enough for a head of 10 000 bytes, but not for a head of 20 000 bytes.
     let budget = Budget::new(budget::connection(15_000));
     let memory = budget.whole().take(budget::CONNECTION).expect("as many");
     let line = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(10_000));

@@ -1,7 +1,7 @@
-//! Tells the backend who the client is: `Forwarded` (RFC 7239) and the older `X-Forwarded-*` fields.
+//! Adds the fields that describe the client to the backend: `Forwarded` (RFC 7239) and the older `X-Forwarded-*`.
 //!
-//! The values of a proxy in front are kept: this proxy appends to lists, and does not change existing
-//! `X-Forwarded-Proto` and `X-Forwarded-Host`, because the proxy in front knows better.
+//! The values of another proxy in front are kept. This proxy appends to lists. It does not change an existing
+//! `X-Forwarded-Proto` or `X-Forwarded-Host`, because the proxy in front knows the client better.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -12,17 +12,18 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The client of a connection, in the form of these fields. Created once for all requests of the connection.
+/// The client of a connection, as values of these fields. Created once for all requests of the connection.
 #[derive(Debug)]
 pub(crate) struct Client {
     address: HeaderValue,
-    /// `for=…;proto=…`, to which the host is added.
+    /// The element `for=…;proto=…`, without the host.
     element: String,
     proto: &'static str,
     last: Mutex<Option<Last>>,
 }
 
-/// The host of the last request and its element: most requests of a connection are for the same host.
+/// The host of the last request and its element. They are cached, because most requests of a connection have the same
+/// host.
 #[derive(Debug)]
 struct Last {
     host: HeaderValue,
@@ -39,7 +40,7 @@ impl Client {
             IpAddr::V6(address) => format!("for=\"[{address}]\";proto={proto}"),
         };
         Client {
-            // Digits, letters, dots and colons are a valid header value.
+            // The digits, letters, dots and colons of an address are valid in a header value.
             address: HeaderValue::try_from(address.to_string())
                 .unwrap_or(HeaderValue::from_static("unknown")),
             element,
@@ -63,7 +64,7 @@ impl Client {
         element.extend_from_slice(host.as_bytes());
         element.push(b'"');
         let element = HeaderValue::from_bytes(&element).ok()?;
-        // A copy, because the original value would keep the whole header in memory.
+        // The host is copied: the original value would keep the whole header in memory.
         if let Ok(host) = HeaderValue::from_bytes(host.as_bytes()) {
             let element = element.clone();
             *last = Some(Last { host, element });
@@ -86,7 +87,7 @@ pub(super) fn add(headers: &mut HeaderMap, client: &Client) {
     }
 }
 
-/// Appends an element to a list; the order over several lines is kept.
+/// Appends an element to a list field. If the field has several lines, they are joined in their order.
 fn append(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
     match headers.entry(name) {
         Entry::Vacant(entry) => {
@@ -99,7 +100,7 @@ fn append(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
                 list.extend_from_slice(b", ");
             }
             list.extend_from_slice(element.as_bytes());
-            // Header values joined with commas are a valid header value.
+            // Header values that are joined with commas are a valid header value.
             if let Ok(list) = HeaderValue::from_bytes(&list) {
                 entry.insert(list);
             }

@@ -1,8 +1,8 @@
-//! The changes that a proxy makes to the header of a message.
+//! The changes that the proxy makes to the header of a message.
 //!
-//! Hop-by-hop fields are removed (RFC 9110 section 7.6.1), `Forwarded` (RFC 7239) and `X-Forwarded-*` are added, `Host`
-//! is kept. `Via` is not added on purpose: the proxy represents the service, and some servers, nginx among them, answer
-//! a request with `Via` without compression.
+//! Hop-by-hop fields are removed (RFC 9110 section 7.6.1). `Forwarded` (RFC 7239) and `X-Forwarded-*` are added. `Host`
+//! is kept. `Via` is not added on purpose: some servers, for example nginx, do not compress the response to a request
+//! with `Via`.
 
 mod forwarded;
 
@@ -20,7 +20,7 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// Hop-by-hop fields, which are removed whether or not `Connection` names them.
+/// Hop-by-hop fields. They are removed even if `Connection` does not name them.
 static HOP_BY_HOP: [HeaderName; 6] = [
     CONNECTION,
     KEEP_ALIVE,
@@ -30,7 +30,7 @@ static HOP_BY_HOP: [HeaderName; 6] = [
     UPGRADE,
 ];
 
-/// Converts a client's request for a backend that speaks HTTP/1.1. Returns true if the request asks for an upgrade.
+/// Converts a client's request for a backend that speaks HTTP/1.1. Returns whether the request asks for an upgrade.
 pub(crate) fn prepare_request<B>(
     request: &mut Request<B>,
     client: &Client,
@@ -47,7 +47,7 @@ pub(crate) fn prepare_request<B>(
     let headers = request.headers_mut();
     let wants_trailers = tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
     let upgrade = strip_hop_by_hop(headers).filter(|protocol| {
-        // Requests inside an h2c connection would bypass every check here.
+        // No upgrade to h2c: the requests inside an h2c connection would bypass all checks of this proxy.
         !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")
     });
     headers.remove(HTTP2_SETTINGS);
@@ -74,11 +74,11 @@ pub(crate) fn prepare_response<B>(response: &mut Response<B>) {
     set_upgrade(headers, upgrade.filter(|_| switches));
 }
 
-/// Validates `Host` (RFC 9112 section 3.2): HTTP/1.1 needs exactly one, and the authority of the request target
-/// overrides it.
+/// Validates `Host` (RFC 9112 section 3.2). HTTP/1.1 needs exactly one. If the request target has an authority, the
+/// authority replaces `Host`.
 fn settle_host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     let count = request.headers().get_all(HOST).iter().count();
-    // HTTP/1.0 does not require Host; without it none is forwarded.
+    // HTTP/1.0 does not require `Host`. If it is missing, none is forwarded.
     if count > 1 || (count == 0 && request.version() == Version::HTTP_11) {
         return Err(Refusal::Host { count });
     }
@@ -109,14 +109,14 @@ fn settle_host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// True for a name or address with an optional port, and for an empty value (RFC 9112 section 3.2).
+/// Returns whether the value is empty, or a name or address with an optional port (RFC 9112 section 3.2).
 fn is_host(host: &HeaderValue) -> bool {
     let host = host.as_bytes();
     is_plain(host) || !host.contains(&b'@') && Authority::try_from(host).is_ok()
 }
 
-/// True for the form that nearly every host has, which needs no parser: letters, digits, dots and hyphens, and an
-/// optional port.
+/// Returns whether the host consists of letters, digits, dots and hyphens, with an optional port. Nearly every host
+/// does, and then needs no parser.
 fn is_plain(host: &[u8]) -> bool {
     let colon = memchr::memchr(b':', host);
     let (name, port) = host.split_at(colon.unwrap_or(host.len()));
@@ -128,16 +128,17 @@ fn is_plain(host: &[u8]) -> bool {
             .is_none_or(|(_, port)| !name.is_empty() && port.len() <= 5 && is_digits(port))
 }
 
-/// Removes the hop-by-hop fields. Returns the protocol of an upgrade that `Connection` asks for.
+/// Removes the hop-by-hop fields. Returns the protocol of an upgrade if `Connection` asks for it.
 fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    // Messages have few fields, and seldom one of these: comparing names is faster than looking up each.
+    // Messages have few fields, and seldom a hop-by-hop field: comparing all names is faster than looking up each of
+    // them.
     if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
         return None;
     }
     let mut upgrades = false;
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
-            // The usual tokens name no field, or one that is removed anyway.
+            // The usual tokens name no field, or a field that is removed anyway.
             .filter(|token| !["close", "keep-alive"].contains(token))
             .filter_map(|token| token.parse().ok())
             .collect();
@@ -181,7 +182,7 @@ pub(crate) fn for_http1<B>(request: &mut Request<B>) {
     *request.version_mut() = Version::HTTP_11;
 }
 
-/// Joins cookies: HTTP/2 may send them in several fields, HTTP/1.1 may not (RFC 9113 section 8.2.3).
+/// Joins the cookies. HTTP/2 may send them in several fields, HTTP/1.1 may not (RFC 9113 section 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut all = headers.get_all(COOKIE).iter();
     if all.next().is_none() || all.next().is_none() {
@@ -192,7 +193,7 @@ fn join_cookies(headers: &mut HeaderMap) {
         .iter()
         .map(HeaderValue::as_bytes)
         .collect();
-    // Header values joined with a semicolon and a space are a valid header value.
+    // Header values that are joined with a semicolon and a space are a valid header value.
     if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
         headers.insert(COOKIE, joined);
     }
@@ -207,7 +208,7 @@ pub(crate) fn for_http2<B>(request: &mut Request<B>) {
     let path = request.uri().path_and_query().cloned();
     let mut parts = hyper::http::uri::Parts::default();
     parts.path_and_query = path.or_else(|| Some(PathAndQuery::from_static("/")));
-    // Host is optional in HTTP/1.0, and the authority is optional in HTTP/2.
+    // `Host` is optional in HTTP/1.0, and the authority is optional in HTTP/2.
     if let Some(host) = host
         && let Ok(authority) = Authority::try_from(host.as_bytes())
     {
@@ -220,7 +221,7 @@ pub(crate) fn for_http2<B>(request: &mut Request<B>) {
     *request.version_mut() = Version::HTTP_2;
 }
 
-/// Returns the elements of a comma-separated field, over all its lines.
+/// Returns the elements of a comma-separated field, from all its lines.
 fn tokens<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator<Item = &'a str> {
     let lines = headers
         .get_all(name)

@@ -1,8 +1,9 @@
 //! The backends of a pool, and the choice of a backend for the next request.
 //!
-//! The backend with the fewest requests in flight is chosen; equals take turns. A backend is skipped if it has reached
-//! the hard limit, or the limit of connection attempts at a time. A backend that refused a connection is set aside: it
-//! stays in the pool, but gets no requests until it accepts connections again.
+//! The backend with the fewest requests in flight is chosen. Backends with equal numbers are chosen in rotation. A
+//! backend is skipped if it has reached the hard limit or the maximum number of concurrent connection attempts. A
+//! backend that refused a connection is set aside: it stays in the pool, but gets no requests until it accepts
+//! connections again.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,11 +14,11 @@ use crate::protocol::Protocol;
 #[derive(Debug, Default)]
 pub(crate) struct Backends {
     here: Vec<Arc<Backend>>,
-    /// Removed backends that still have requests.
+    /// Removed backends that still have requests in flight.
     leaving: Vec<Arc<Backend>>,
-    /// Start of the next search, so that equals take turns.
+    /// Start of the next search. It advances, so that backends with equal numbers are chosen in rotation.
     turn: usize,
-    /// The most concurrent requests of one backend; 0 for no limit.
+    /// Maximum number of concurrent requests per backend; 0 means no limit.
     hard_limit: u32,
     protocol: Protocol,
 }
@@ -42,14 +43,14 @@ impl Backends {
         self.here.is_empty()
     }
 
-    /// Adds a backend. If `id` is already in use, the old backend leaves.
+    /// Adds a backend. If `id` is already in use, the old backend is removed.
     pub(crate) fn add(&mut self, id: u64, address: SocketAddr) {
         self.remove(id);
         self.here
             .push(Arc::new(Backend::new(id, address, self.protocol)));
     }
 
-    /// Removes a backend. Returns false if there is none with this `id`.
+    /// Removes a backend. Returns false if no backend has this `id`.
     pub(crate) fn remove(&mut self, id: u64) -> bool {
         let Some(index) = self.here.iter().position(|backend| backend.id() == id) else {
             return false;
@@ -62,7 +63,7 @@ impl Backends {
         true
     }
 
-    /// Chooses the backend for one more request and counts the request on it.
+    /// Chooses the backend for a request, and counts the request on that backend.
     pub(crate) fn take(&mut self) -> Option<Arc<Backend>> {
         let count = self.here.len();
         let limit = match self.hard_limit {
@@ -80,7 +81,7 @@ impl Backends {
         Some(Arc::clone(backend))
     }
 
-    /// Counts one request less. Returns true if a removed backend has no request left.
+    /// Subtracts a request that has ended. Returns true if the backend was removed and has no request left.
     pub(crate) fn give_back(&mut self, backend: &Arc<Backend>) -> bool {
         let left = backend.end();
         if left > 0 || !backend.is_closed() {
@@ -90,7 +91,7 @@ impl Backends {
         true
     }
 
-    /// Returns the requests in flight at all current and removed backends with this `id`.
+    /// Returns the number of requests in flight at all current and removed backends with this `id`.
     pub(crate) fn in_flight(&self, id: u64) -> usize {
         let all = self.here.iter().chain(&self.leaving);
         all.filter(|backend| backend.id() == id)
@@ -98,7 +99,7 @@ impl Backends {
             .sum()
     }
 
-    /// Returns the requests in flight at all backends.
+    /// Returns the number of requests in flight at all backends.
     pub(crate) fn all_in_flight(&self) -> usize {
         let all = self.here.iter().chain(&self.leaving);
         all.map(|backend| backend.in_flight()).sum()

@@ -1,14 +1,15 @@
-//! Cold starts: how long the first request was queued while there was no backend at all.
+//! Cold starts: how long the first request was queued while there was no backend.
 //!
 //! Pure: the caller passes the time. A cold start begins with a request that finds neither a backend nor a queued
-//! request. It ends when the first queued request gets a backend. Bias: a cold start whose requests have all gone away
-//! before is not counted.
+//! request. It ends when the first queued request gets a backend. Bias: a cold start is not counted if all its requests
+//! leave the queue before a backend is ready.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Upper bounds of the histogram in ms: from a newly started process to a pod with a large image.
+/// Upper bounds of the histogram's buckets in ms: from the start of a local process to the start of a pod with a large
+/// image.
 const BOUNDS_MS: [u64; 10] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000,
 ];
@@ -18,14 +19,14 @@ const BOUNDS_MS: [u64; 10] = [
 pub struct ColdStarts {
     /// Number of cold starts.
     pub count: u64,
-    /// Total duration.
+    /// Total duration of the cold starts.
     pub time: Duration,
-    /// Counts per bucket; the last bucket is above all bounds.
+    /// Number of cold starts per bucket. The last bucket counts the cold starts above all bounds.
     counts: [u64; BOUNDS_MS.len() + 1],
 }
 
 impl ColdStarts {
-    /// Returns each bucket: its upper bound in seconds, and the number of cold starts above the previous bound.
+    /// Returns, for each bucket, its upper bound in seconds and its number of cold starts.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let bounds = BOUNDS_MS.iter().map(|&ms| ms as f64 / 1e3);
         bounds
@@ -41,7 +42,7 @@ impl ColdStarts {
     }
 }
 
-/// The cold starts of a pool, and the current one if there is one.
+/// The cold starts of a pool: the completed ones, and the current one if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Cold {
     since: Option<Instant>,
@@ -54,7 +55,7 @@ impl Cold {
         self.since = Some(now);
     }
 
-    /// True while a cold start is in progress.
+    /// Returns whether a cold start is in progress.
     pub(super) const fn is_begun(&self) -> bool {
         self.since.is_some()
     }
@@ -66,7 +67,7 @@ impl Cold {
         }
     }
 
-    /// Discards the cold start: no request is queued any more.
+    /// Discards the cold start, because no request is queued any more.
     pub(super) fn give_up(&mut self) {
         self.since = None;
     }
@@ -102,7 +103,7 @@ mod tests {
         let start = Instant::now();
         let mut cold = Cold::default();
         cold.begin(start);
-        // All requests have gone away; much later a new one arrives.
+        // All requests have left the queue. Much later a new request arrives.
         cold.begin(start + Duration::from_secs(100));
         cold.end(start + Duration::from_secs(101));
         cold.begin(start);

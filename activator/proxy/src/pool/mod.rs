@@ -1,8 +1,8 @@
-//! Matches backends and requests.
+//! The pool: assigns requests to backends.
 //!
 //! One lock, held briefly, covers both the backends and the queue. So a request either has a backend or is in the
-//! queue, and a new backend cannot miss a queued request. Permits are handed over outside the lock: a permit whose
-//! receiver is gone is dropped, and its drop takes the lock.
+//! queue, and a new backend cannot miss a queued request. Permits are handed over outside the lock, because a permit is
+//! dropped if its receiver is gone, and the drop takes the lock.
 
 mod backends;
 mod cold;
@@ -30,7 +30,7 @@ use crate::limits::Limits;
 use crate::protocol::Protocol;
 use crate::refusal::Refusal;
 
-/// The backends and the queued requests. A clone is another handle.
+/// The backends and the queued requests. Clones share the same pool.
 #[derive(Clone)]
 pub struct Pool {
     shared: Arc<Shared>,
@@ -44,8 +44,8 @@ pub(crate) struct Shared {
     tally: Tally,
 }
 
-/// Invariant between any two calls: while a request is queued, no backend accepts one. Everything that can make a
-/// backend accept requests goes through [`Shared::change`], which keeps the invariant.
+/// Invariant between any two calls: while a request is queued, no backend has room for a request. Every change that can
+/// give a backend room is made in [`Shared::change`], which keeps the invariant.
 struct State {
     backends: Backends,
     queue: Queue,
@@ -72,26 +72,26 @@ impl Pool {
         }
     }
 
-    /// Sets the protocol of the backends that are added from now on. The default is [`Protocol::Detect`].
+    /// Sets the protocol of the backends that are added after this call. The default is [`Protocol::Detect`].
     pub fn set_protocol(&self, protocol: Protocol) {
         self.shared.lock().backends.set_protocol(protocol);
     }
 
-    /// Replaces [`Limits::hard_limit`]: the most concurrent requests per backend, 0 for no limit. A backend with more
-    /// requests keeps them and gets no new ones.
+    /// Replaces [`Limits::hard_limit`], the maximum number of concurrent requests per backend; 0 means no limit. A
+    /// backend with more requests keeps them and gets no new ones.
     pub fn set_hard_limit(&self, limit: u32) {
         self.shared
             .change(|state| state.backends.set_hard_limit(limit));
     }
 
-    /// Adds a ready backend. Queued requests go to it before this returns. If `id` is already in the pool, the new
-    /// backend replaces the old one, which leaves as in [`Pool::remove`].
+    /// Adds a ready backend. Before this function returns, queued requests are handed to it. If `id` is already in the
+    /// pool, the new backend replaces the old one, which is removed as by [`Pool::remove`].
     pub fn add(&self, id: u64, address: SocketAddr) {
         self.shared.change(|state| state.backends.add(id, address));
     }
 
-    /// Removes a backend: it gets no new requests, and its current requests continue (see [`Pool::drained`]). Idle
-    /// connections to it are closed. An unknown `id` is no error.
+    /// Removes a backend: it gets no new requests, its current requests continue (see [`Pool::drained`]), and its idle
+    /// connections are closed. An unknown `id` is not an error.
     pub fn remove(&self, id: u64) {
         let mut state = self.shared.lock();
         let removed = state.backends.remove(id);
@@ -102,25 +102,25 @@ impl Pool {
         self.shared.drained.notify_waiters();
     }
 
-    /// Returns the requests in flight at this backend: each counts from the choice of the backend until the last byte
-    /// of the response, an upgraded connection until it ends. 0 for an unknown `id`.
+    /// Returns the number of requests in flight at this backend. A request counts from the choice of the backend until
+    /// the last byte of the response. An upgraded connection counts until it ends. Returns 0 for an unknown `id`.
     #[must_use]
     pub fn in_flight(&self, id: u64) -> usize {
         self.shared.lock().backends.in_flight(id)
     }
 
-    /// Returns the requests in flight at all backends, including removed ones.
+    /// Returns the number of requests in flight at all backends, including removed ones.
     #[must_use]
     pub fn all_in_flight(&self) -> usize {
         self.shared.lock().backends.all_in_flight()
     }
 
-    /// Resolves when no removed backend with this `id` has a request left; at once for an `id` that was never removed.
-    /// There is no time limit: the caller sets one.
+    /// Resolves when no removed backend with this `id` has a request left. Resolves at once if no backend with this
+    /// `id` was removed. There is no time limit: the caller must set one.
     pub async fn drained(&self, id: u64) {
         loop {
             let mut change = std::pin::pin!(self.shared.drained.notified());
-            // Registers for the notification before the check, so that no change is missed in between.
+            // The notification is registered before the check, so that no change between the two is missed.
             change.as_mut().enable();
             if !self.shared.lock().backends.is_leaving(id) {
                 return;
@@ -129,34 +129,35 @@ impl Pool {
         }
     }
 
-    /// Returns the queued requests and how long they have been queued; exact at the moment of the call.
+    /// Returns the number of queued requests and the time that requests have been queued, exact at the time of the
+    /// call.
     #[must_use]
     pub fn held(&self) -> Held {
         self.shared.lock().queue.held(Instant::now())
     }
 
-    /// Returns how long first requests were queued while there was no backend.
+    /// Returns how long the first request of each cold start was queued.
     #[must_use]
     pub fn cold_starts(&self) -> ColdStarts {
         self.shared.lock().cold.so_far()
     }
 
-    /// Resolves on a wake-up: when a request is queued while there is no backend at all, or when the last backend is
-    /// removed while a request is queued.
+    /// Resolves on a wake-up: when a request is queued and there is no backend, or when the last backend is removed
+    /// while a request is queued.
     ///
-    /// Resolves once for each event, not all the time while a request is queued; several events since the last call
-    /// count as one. After a failed start, the next request causes a new wake-up. Only one task may wait for it.
+    /// Each wake-up resolves one call. Several wake-ups since the last call count as one. If a start failed, the next
+    /// queued request causes a new wake-up. Only one task may wait for wake-ups.
     pub async fn wanted(&self) {
         loop {
             self.shared.wanted.notified().await;
-            // The request that caused the wake-up may have gone or been served since.
+            // The request that caused the wake-up may have left the queue since.
             if self.shared.lock().is_wanting() {
                 return;
             }
         }
     }
 
-    /// Returns the outcomes of requests so far.
+    /// Returns how many requests had each outcome so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.shared.tally.read()
@@ -171,17 +172,17 @@ impl Pool {
         &self.shared.limits
     }
 
-    /// Returns a permit if a backend is available now. No queued request is overtaken: see [`State`].
+    /// Returns a permit if a backend has room now. No queued request is overtaken: see [`State`].
     pub(crate) fn take(&self) -> Option<Permit> {
         let backend = self.shared.lock().backends.take()?;
         Some(Permit::new(Arc::clone(&self.shared), backend))
     }
 
-    /// Waits for a backend, in the order of arrival.
+    /// Waits for a backend. Requests are served in the order of arrival.
     ///
-    /// `place` is `None` at first and is set when the request is queued. A request that has to wait again (its backend
-    /// accepted no connection) passes the same `place`: it keeps both its position and its deadline. Dropping the
-    /// future gives the position up.
+    /// `place` is `None` at first, and is set when the request is queued. A request whose backend accepted no
+    /// connection waits again: it passes the same `place`, and so keeps its position and its deadline. Dropping the
+    /// future removes the request from the queue.
     pub(crate) async fn wait(&self, place: &mut Option<Place>) -> Result<Permit, Refusal> {
         let limits = &self.shared.limits;
         let (place, receiver) = {
@@ -223,26 +224,26 @@ impl Pool {
 }
 
 impl Shared {
-    /// Takes the lock even if another task has panicked with it: the state is consistent between any two of its
-    /// methods, and the proxy goes on.
+    /// Takes the lock, even if another task has panicked while it held the lock. The state is consistent between any
+    /// two of its methods, so the proxy can continue.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Applies a change, then hands queued requests to the backends that it made available.
+    /// Applies a change, then hands queued requests to the backends that have room after it.
     fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = change(&mut state);
         let handed = state.match_up();
         drop(state);
         for (waiter, backend) in handed {
-            // If the receiver is gone, the permit is dropped here.
+            // If the receiver is gone, `send` returns the permit, and it is dropped here.
             let _gone = waiter.send(Permit::new(Arc::clone(self), backend));
         }
         result
     }
 
-    /// Ends a request. `opening` is true if the request never had an accepted connection.
+    /// Ends a request. `opening` is true if the request never had a connection that the backend accepted.
     fn give_back(self: &Arc<Self>, backend: &Arc<Backend>, opening: bool) {
         let drained = self.change(|state| {
             if opening {
@@ -260,7 +261,7 @@ impl Shared {
         self.change(|_| backend.opened());
     }
 
-    /// Makes a backend available again that was set aside.
+    /// Makes a backend available again after it was set aside.
     fn take_back(self: &Arc<Self>, backend: &Arc<Backend>) {
         self.change(|_| backend.take_back());
     }
@@ -271,7 +272,7 @@ impl State {
         self.backends.is_empty() && !self.queue.is_empty()
     }
 
-    /// Pairs queued requests with available backends, oldest first.
+    /// Assigns queued requests to backends with room, oldest request first.
     fn match_up(&mut self) -> Vec<(oneshot::Sender<Permit>, Arc<Backend>)> {
         let mut handed = Vec::new();
         if self.queue.is_empty() && !self.cold.is_begun() {
@@ -294,7 +295,7 @@ impl State {
     }
 }
 
-/// Removes a request from the queue when it stops waiting, for any reason.
+/// Removes a request from the queue when it stops waiting for a backend, for any reason.
 struct Leave<'a> {
     shared: &'a Shared,
     place: Place,

@@ -1,7 +1,7 @@
-//! The right to have one request at one backend.
+//! The right to have one request in flight at one backend.
 //!
-//! RAII: the permit is dropped however a request ends (answered, aborted, client gone, task dropped). So the proxy's
-//! count of requests in flight cannot leak.
+//! RAII: the permit is dropped in every case in which a request ends (answered, aborted, client gone, task dropped). So
+//! the proxy's count of requests in flight cannot leak.
 
 use std::sync::Arc;
 
@@ -30,20 +30,21 @@ impl Permit {
         &self.backend
     }
 
-    /// True until [`Permit::opened`] is called.
+    /// Returns true until [`Permit::opened`] is called.
     pub(crate) fn is_opening(&self) -> bool {
         self.opening
     }
 
-    /// Records that the backend has accepted the request's connection, so another connection may be opened.
+    /// Records that the backend has accepted the request's connection. Another connection to the backend may then be
+    /// opened.
     pub(crate) fn opened(&mut self) {
         if std::mem::take(&mut self.opening) {
             self.shared.opened(&self.backend);
         }
     }
 
-    /// Sets the backend aside because it accepted no connection. It gets no requests until it accepts connections
-    /// again.
+    /// Sets the backend aside because it accepted no connection. The backend gets no requests until it accepts
+    /// connections again.
     pub(crate) fn set_aside(self) {
         if self.backend.set_aside() {
             tracing::debug!(

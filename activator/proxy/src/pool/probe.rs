@@ -1,8 +1,8 @@
 //! Probes a backend that refused a connection until it accepts one.
 //!
-//! Bias: towards probing often at first, because the usual case is a replica that has just started, and a request waits
-//! for it. Failure mode: a backend that accepts connections and then aborts them leaves and re-enters the pool at the
-//! pace of the probes. Its requests wait up to their limit, and no loop spins.
+//! Bias: towards probing often at first. In the usual case the backend is a replica that has just started, and a
+//! request waits for it. Failure mode: a backend that accepts connections and then aborts them is set aside again and
+//! again, at the pace of the probes. Its requests are queued up to their time limit, and no loop spins.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,9 +10,10 @@ use std::time::Duration;
 use super::Shared;
 use crate::backend::Backend;
 
-/// First pause: short compared with the start of any process, long compared with a connect on the same host (0.1 ms).
+/// First pause. It is short compared with the start of any process, and long compared with a connect on the same host
+/// (0.1 ms).
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// Longest pause, and so the longest time that a recovered backend waits for its next request.
+/// Longest pause: a backend that accepts connections again waits at most this long for its next request.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn until_it_accepts(pool: Weak<Shared>, backend: Arc<Backend>) {

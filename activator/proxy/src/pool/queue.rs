@@ -1,7 +1,7 @@
-//! The queued requests, oldest first, and the exact time that they are queued.
+//! The queued requests, oldest first, and the exact time for which they are queued.
 //!
 //! Pure: the caller passes the time. The integral of the queue length is updated at every change, so a reading is exact
-//! and not a sample. A request that leaves the queue by itself (its client has gone) frees its place at once.
+//! and not a sample. If a client disconnects, its request leaves the queue at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,21 +13,21 @@ use super::Permit;
 
 /// The state of the queue, as [`Pool::held`](crate::Pool::held) returns it.
 ///
-/// All fields except `now` and `oldest` are cumulative. So the mean queue length between two readings is the difference
-/// of their integrals, divided by the time between them.
+/// `integral` and `total` are cumulative. So the mean queue length between two readings is the difference of their
+/// integrals, divided by the time between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// Requests queued at this moment.
+    /// Number of requests queued at the time of the call.
     pub now: u64,
-    /// ∫ queued dt since the pool was created, in request-seconds; exact.
+    /// Integral of the queue length over time since the pool was created, in request-seconds. Exact.
     pub integral: Duration,
-    /// Requests ever queued, each counted once.
+    /// Number of requests that were ever queued. Each request counts once.
     pub total: u64,
-    /// Since when the oldest queued request is queued.
+    /// Time when the oldest queued request was queued; `None` if the queue is empty.
     pub oldest: Option<Instant>,
 }
 
-/// A request's position in the order of arrival. The request keeps it when it has to wait again.
+/// A request's position in the order of arrival. A request that has to wait again keeps its position.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) number: u64,
@@ -43,7 +43,7 @@ struct Waiter {
 #[derive(Debug)]
 pub(crate) struct Queue {
     waiting: BTreeMap<u64, Waiter>,
-    /// Positions assigned so far, which is also the number of the next position.
+    /// Number of positions assigned so far, which is also the number of the next position.
     total: u64,
     integral: Duration,
     /// The time up to which `integral` is computed.
@@ -75,7 +75,7 @@ impl Queue {
         Place { number, since: now }
     }
 
-    /// Queues a request at `place`. The channel delivers the permit to continue.
+    /// Queues a request at `place`. The returned channel delivers its permit.
     pub(crate) fn push(&mut self, place: Place, now: Instant) -> oneshot::Receiver<Permit> {
         self.count(now);
         let (hand_over, receiver) = oneshot::channel();
@@ -114,10 +114,10 @@ impl Queue {
         }
     }
 
-    /// Advances the integral to `now` with the current queue length. Call it before every change of the length.
+    /// Advances the integral to `now` with the current queue length. Must be called before every change of the length.
     fn count(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.counted);
-        // The sum saturates after 136 years with 2^32 queued requests; the queue limit is far below that.
+        // With 2^32 queued requests, the integral saturates after 136 years. The limit of the queue is far below 2^32.
         let held = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
         self.integral = self.integral.saturating_add(elapsed.saturating_mul(held));
         self.counted = now;
@@ -138,9 +138,9 @@ mod tests {
         let _first = queue.push(first, start);
         let second = queue.place(start + SECOND);
         let _second = queue.push(second, start + SECOND);
-        queue.leave(first, start + 4 * SECOND); // 1 s × 1 + 3 s × 2
+        queue.leave(first, start + 4 * SECOND); // 1 s × 1 request + 3 s × 2 requests
         assert_eq!(
-            queue.held(start + 6 * SECOND), // + 2 s × 1
+            queue.held(start + 6 * SECOND), // + 2 s × 1 request
             Held {
                 now: 1,
                 integral: 9 * SECOND,

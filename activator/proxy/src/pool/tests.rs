@@ -1,4 +1,4 @@
-//! Queueing and handing over, on a clock that the tests control.
+//! Tests of queueing and of handing requests to backends. The tests control the clock.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::*;
 const ANYWHERE: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
 
-/// Starts a queued request; the handle returns its permit.
+/// Starts a request in its own task. The task's result is the request's permit.
 fn request(pool: &Pool) -> JoinHandle<Result<Permit, Refusal>> {
     let pool = pool.clone();
     tokio::spawn(async move { pool.wait(&mut None).await })
@@ -105,7 +105,7 @@ async fn a_permit_for_one_that_left_is_given_back() {
     let pool = Pool::new(Limits::default());
     let waiting = request(&pool);
     settle().await;
-    pool.add(1, ANYWHERE); // handed over, but not yet received
+    pool.add(1, ANYWHERE); // the permit is handed over, but not received yet
     waiting.abort();
     let _ = waiting.await;
     assert_eq!(pool.in_flight(1), 0);
@@ -129,7 +129,7 @@ async fn a_backend_takes_few_connections_at_a_time() {
         permits.push(permit);
     }
     assert_eq!((pool.in_flight(1), pool.held().now), (6, 0));
-    // A connection attempt that failed makes room, too.
+    // A failed connection attempt makes room for another attempt, too.
     let more: Vec<_> = (0..4).filter_map(|_| pool.take()).collect();
     assert_eq!(more.len(), 4);
     assert!(pool.take().is_none());

@@ -1,4 +1,4 @@
-//! A door with backends and clients, all on sockets of 127.0.0.1.
+//! A running proxy (`Door`) with backends and clients. All sockets are on 127.0.0.1.
 #![allow(dead_code, reason = "each test binary uses its part of this")]
 #![allow(
     clippy::expect_used,
@@ -23,10 +23,10 @@ use tokio::task::JoinHandle;
 
 pub(crate) type Reply = Response<BoxBody<Bytes, hyper::Error>>;
 
-/// Time limit for anything here, even on a machine under load.
+/// Time limit for every wait in these tests, also on a machine under load.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Fails a test that hangs, at the place where it hangs.
+/// Fails the test if it hangs. The failure names the place of the call.
 #[track_caller]
 pub(crate) fn soon<T>(what: impl Future<Output = T>) -> impl Future<Output = T> {
     let caller = std::panic::Location::caller();
@@ -71,7 +71,7 @@ impl Door {
         }
     }
 
-    /// Lets the door close. The returned handle ends when the door is closed.
+    /// Stops the proxy. The returned task ends when the proxy has stopped.
     pub(crate) fn close(self) -> JoinHandle<()> {
         let _ = self.shutdown.send(());
         self.serving
@@ -89,11 +89,11 @@ impl Door {
         stream
     }
 
-    /// Sends bytes on a new connection and returns everything received until it is closed.
+    /// Sends bytes on a new connection. Returns all bytes received until the connection is closed.
     pub(crate) async fn say(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = self.begin(bytes).await;
         let mut answer = Vec::new();
-        // A reset after the response is acceptable here.
+        // A reset after the response is not an error here.
         let _ = soon(stream.read_to_end(&mut answer)).await;
         String::from_utf8_lossy(&answer).into_owned()
     }
@@ -110,14 +110,14 @@ impl Door {
     }
 }
 
-/// Waits for a condition that has no event of its own.
+/// Waits for a condition that causes no event.
 pub(crate) async fn until(condition: impl Fn() -> bool) {
     while !condition() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// Splits one response without chunks into status and body.
+/// Splits one response without chunks into (status, body).
 pub(crate) fn split(answer: &str) -> (u16, String) {
     let status = answer
         .split(' ')
@@ -140,7 +140,7 @@ pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A server. Dropping it ends the server and all its connections.
+/// A server. Dropping it stops the server and closes all its connections.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     task: JoinHandle<()>,

@@ -1,4 +1,4 @@
-//! One pod that is counted.
+//! A counted pod.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -14,14 +14,14 @@ pub(super) struct Counted<P> {
     pub(super) cgroup: u64,
     /// Start of the counting, `CLOCK_MONOTONIC`.
     pub(super) since: Duration,
-    /// `None` if the last reading failed.
+    /// The last reading; `None` if it failed.
     pub(super) last: Option<Reading>,
     /// Burst threshold, in requests in flight.
     mark: u64,
 }
 
 impl<P: Copy> Counted<P> {
-    /// Begins to count a pod, or continues the counting of an earlier agent.
+    /// Begins to count a pod, or continues the counting that an earlier agent began.
     pub(super) fn begin<M: Meter<Pod = P>>(
         meter: &mut M,
         path: PathBuf,
@@ -48,7 +48,7 @@ impl<P: Copy> Counted<P> {
         Ok(counted)
     }
 
-    /// Applies these rules from now on.
+    /// Applies new rules to the pod, from the next request on.
     pub(super) fn obey<M: Meter<Pod = P>>(
         &self,
         meter: &mut M,
@@ -69,12 +69,12 @@ impl<P: Copy> Counted<P> {
         self.arm(meter);
     }
 
-    /// Asks the kernel to wake the agent when a burst may have begun.
+    /// Sets the burst threshold in the kernel: it wakes the agent once when a burst may have begun.
     pub(super) fn arm<M: Meter<Pod = P>>(&self, meter: &M) {
         meter.wake_at(self.pod, self.mark);
     }
 
-    /// True if a burst has begun since the last reading.
+    /// Returns whether a burst has begun since the last reading.
     pub(super) fn bursts<M: Meter<Pod = P>>(&self, meter: &M) -> bool {
         meter.peek(self.pod) >= self.mark
     }
@@ -87,7 +87,8 @@ fn obey<M: Meter>(meter: &mut M, pod: M::Pod, rules: &Rules) -> Result<(), Count
     }
 }
 
-/// Returns the burst threshold, in requests in flight, for the current number in flight.
+/// Returns the burst threshold in requests in flight: twice the current number, but at least the pod's target and at
+/// least 2.
 fn mark(in_flight: u64, wanted: &PodSpec) -> u64 {
     in_flight.saturating_mul(2).max(wanted.carries).max(2)
 }

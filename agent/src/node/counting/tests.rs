@@ -1,4 +1,4 @@
-//! The pods of a node over their lifetime, with a counter that is a table.
+//! Tests of a node's pods over their lifetime. The counter is a table in memory.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A counter that counts one request per reading.
+/// A counter in memory. Each reading adds one request.
 #[derive(Debug, Default)]
 struct Table {
     pods: BTreeMap<u32, (u64, Rules)>,
@@ -138,7 +138,7 @@ impl Node {
         self.counting.apply(pod, self.now);
     }
 
-    /// Reads all pods; returns their uids and request counts.
+    /// Reads all pods, and returns their uids and numbers of requests.
     fn read(&mut self) -> Vec<(String, u64)> {
         self.counting.read(self.now);
         self.shown()
@@ -205,7 +205,7 @@ fn last_figures_stay_a_while() {
     node.make_cgroup("a");
     node.apply(&pod("a", &[]));
     node.read();
-    // The cgroup is deleted first; the next reading notices it.
+    // The cgroup is deleted before the pod; the next reading notices it.
     fs::remove_dir(node.cgroup("a")).unwrap();
     let last = node.read();
     assert_eq!(last.len(), 1);
@@ -252,7 +252,7 @@ fn rules_change_in_place() {
     node.apply(&pod("a", &[]));
     node.apply(&pod("a", &[("ebb.dev/ports", "80")]));
     assert_eq!(node.table().pods[&1].1.ports, [80]);
-    // Refused by the counter: a pod is never counted by other rules than its own.
+    // The counter rejects port 1. The pod is refused, because a pod is never counted by old rules.
     node.apply(&pod("a", &[("ebb.dev/ports", "1")]));
     assert_eq!(node.counting.tally(), tally(0, 0, 1));
     assert!(node.table().pods.is_empty());
@@ -260,7 +260,7 @@ fn rules_change_in_place() {
     assert_eq!(told(&mut node, Duration::ZERO), 1);
     assert_eq!(told(&mut node, TELL_AGAIN / 2), 0, "once");
     assert_eq!(told(&mut node, TELL_AGAIN), 1, "and again");
-    // Refused because of its annotations, then valid again.
+    // The annotation is invalid first, and valid afterwards.
     node.apply(&pod("a", &[("ebb.dev/ports", "x")]));
     assert_eq!(node.counting.tally(), tally(0, 0, 1));
     node.apply(&pod("a", &[("ebb.dev/ports", "81")]));
@@ -282,7 +282,7 @@ fn what_an_earlier_agent_left_is_taken_over_or_let_go() {
     node.counting.set_meter(left);
     node.counting.list_begins();
     node.counting.apply(&pod("a", &[]), node.now);
-    // Not stopped yet: pod b may be later in the list.
+    // The stray counting is not stopped yet, because its pod may be later in the list.
     assert_eq!(node.table().pods(), [mine, stray]);
     node.counting.list_ends(node.now);
     assert_eq!(node.table().pods(), [mine]);
@@ -301,7 +301,7 @@ fn a_list_tells_who_is_gone() {
     }
     node.list(&[pod("b", &[])]);
     assert_eq!(node.counting.tally(), tally(1, 0, 0));
-    // The connection is lost within a list: the list begins again.
+    // The connection to the API server breaks during a list, so the list begins again.
     node.counting.list_begins();
     node.list(&[pod("b", &[])]);
     assert_eq!(node.counting.tally(), tally(1, 0, 0));
@@ -312,7 +312,7 @@ fn a_burst_is_more_than_the_target_and_twice_what_was() {
     let mut node = Node::with_counter();
     node.make_cgroup("a");
     node.apply(&pod("a", &[("autoscaling.knative.dev/target", "10")]));
-    // The pod's target is 7. Each step follows a reading of the step before.
+    // The pod's target is 7. Each number is compared with the reading of the number before it.
     for (in_flight, bursts) in [
         (6, false),
         (12, true),
@@ -324,7 +324,7 @@ fn a_burst_is_more_than_the_target_and_twice_what_was() {
         node.counting.meter.as_mut().unwrap().in_flight = in_flight;
         assert_eq!(node.counting.bursts(), bursts, "{in_flight}");
         node.read();
-        // The kernel wakes the agent from this number on.
+        // The kernel wakes the agent from this number of requests in flight on.
         let mark = 7.max(in_flight * 2);
         let marks = node.counting.meter.as_ref().unwrap().marks.borrow();
         assert_eq!(marks.values().collect::<Vec<_>>(), [&mark]);

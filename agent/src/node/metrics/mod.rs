@@ -1,7 +1,7 @@
 //! The metrics of the agent.
 //!
-//! Label values are bounded: one set per counted pod, plus the constants below. A pod's figures are those of the last
-//! round, at most a second old. The figures of a deleted pod disappear a few seconds later.
+//! The number of label values is bounded: one set per counted pod, plus the constants below. A pod's values are those
+//! of the last round and at most one second old. The values of a deleted pod disappear after a few seconds.
 
 mod pods;
 mod programs;
@@ -24,7 +24,7 @@ use super::counting::{Figures, PodCounts};
 pub(super) struct View {
     pub(super) figures: Vec<Figures>,
     pub(super) tally: PodCounts,
-    /// Failed readings so far.
+    /// Number of failed readings so far.
     pub(super) missed: u64,
     /// True if the API server has listed the pods of the node.
     pub(super) synced: bool,
@@ -33,19 +33,19 @@ pub(super) struct View {
     pub(super) events: Events,
 }
 
-/// Whether this node can count.
+/// Whether requests can be counted on this node.
 #[derive(Debug, Default)]
 pub(super) enum Standing {
     /// Unknown: the counter is being loaded.
     #[default]
     Loading,
-    /// The node counts. `pinned` is true if the counting continues without the agent.
+    /// Requests are counted. `pinned` is true if the counting continues without the agent.
     Counts { pinned: bool, adoption: Adoption },
-    /// The node cannot count: the reason as one word, and in full.
+    /// Requests cannot be counted. The fields are the reason in one word, and the full reason.
     Lacks(&'static str, String),
 }
 
-/// The state after the last round, shared with the tasks that show it.
+/// The state of the node after the last round, shared with the tasks that serve it.
 pub(super) type Shown = Arc<Mutex<View>>;
 
 /// All metrics of the agent.

@@ -68,13 +68,13 @@ const COUNTERS: &[Number] = &[
     (
         "pod_in_flight_seconds",
         "Time in flight, summed over all requests; its rate is the exact mean concurrency",
-        // Wraps after 584 years of requests.
+        // The counter wraps after 584 years in flight, summed over all requests: 2^64 ns.
         |reading| reading.integral as f64 / 1e9,
     ),
 ];
 
-/// Upper bounds of the histogram, as indexes of the kernel's buckets; each bound ends a bucket at 2^n units of 1 024
-/// ns. Each is four times the one before, from 1 ms to 17 s.
+/// Upper bounds of the histogram's buckets, as indexes of the kernel's latency buckets. Each bound is
+/// 2^n units of 1 024 ns, and four times the bound before it: from 1 ms to 17 s.
 const BOUNDS: [usize; 8] = [36, 44, 52, 60, 68, 76, 84, 92];
 
 impl Collector for Pods {
@@ -147,7 +147,7 @@ impl Collector for Pods {
     }
 }
 
-/// Returns the number of requests, and the number in each bucket of the histogram.
+/// Returns the total number of requests, and for each bucket its upper bound in seconds and its number of requests.
 fn histogram(reading: &Reading) -> (u64, Vec<(f64, u64)>) {
     let mut from = 0;
     let mut buckets: Vec<_> = BOUNDS

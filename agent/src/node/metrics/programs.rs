@@ -2,8 +2,8 @@
 //!
 //! The kernel measures programs if `kernel.bpf_stats_enabled` is 1, and shows the result in the `fdinfo` of their
 //! descriptors (<https://docs.kernel.org/admin-guide/sysctl/kernel.html>), from Linux 5.10 on. Measuring costs about 60
-//! ns a run, so it is off by default, and there is no sample then. Only this process' own descriptors are read; nothing
-//! is opened by id.
+//! ns per run, so it is off by default, and the metrics then have no sample. Only the descriptors of this process are
+//! read; no program is opened by its id.
 
 use std::{collections::BTreeMap, fmt, fs};
 
@@ -21,14 +21,14 @@ struct Hook {
     hook: &'static str,
 }
 
-/// Run time and runs of the programs of one hook.
+/// Total run time and number of runs of the programs of one hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Taken {
     nanoseconds: u64,
     runs: u64,
 }
 
-/// Numbers of `enum bpf_prog_type` (`include/uapi/linux/bpf.h`) and the name of their hook.
+/// Program types (the numbers in `enum bpf_prog_type`, `include/uapi/linux/bpf.h`), and the name of each type's hook.
 const HOOKS: [(u64, &str); 3] = [(8, "packet"), (9, "socket"), (13, "socket")];
 
 impl Collector for Programs {
@@ -55,16 +55,16 @@ impl Collector for Programs {
     }
 }
 
-/// Returns the sums by hook, without programs that were never measured.
+/// Returns the sums by hook. Programs that were never measured are not included.
 fn taken() -> BTreeMap<&'static str, Taken> {
-    // Keyed by the program's id, because a program may have two descriptors.
+    // The key is the program's id, because one program may have two descriptors.
     let mut programs = BTreeMap::new();
     for entry in fs::read_dir("/proc/self/fdinfo")
         .into_iter()
         .flatten()
         .flatten()
     {
-        // A descriptor that was closed meanwhile is skipped.
+        // A descriptor that was closed since the listing is skipped.
         let text = fs::read_to_string(entry.path()).unwrap_or_default();
         programs.extend(program(&text));
     }
@@ -77,7 +77,7 @@ fn taken() -> BTreeMap<&'static str, Taken> {
     taken
 }
 
-/// Returns the id, the hook and the run time, if the descriptor is a measured program.
+/// Returns the program's id, its hook and its run time. `None` if the descriptor is not that of a measured program.
 fn program(fdinfo: &str) -> Option<(u64, (&'static str, Taken))> {
     let field = |name: &str| -> Option<u64> {
         let mut lines = fdinfo.lines();

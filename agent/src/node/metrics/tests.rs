@@ -1,4 +1,4 @@
-//! The metrics of a node.
+//! Tests of the metrics of a node.
 
 use std::{sync::Mutex, time::Duration};
 

@@ -1,10 +1,10 @@
-// The charts of the last hour, and the moment that is chosen in them.
+// The charts of the last hour, with the time that the user has chosen.
 
 import { by, clock, draw, figure, make } from "./dom.js";
 
-/** What a chart looks back on, in seconds. */
+/** Maximum time span of a chart, in seconds. */
 export const HOUR = 3600;
-/** A chart shows at least so much, in seconds: a point or two are no curve. */
+/** Minimum time span of a chart, in seconds: one or two points make no curve. */
 const SHORTEST = 60;
 
 /** The series of the first chart. `target` is the target per pod. */
@@ -21,19 +21,22 @@ const REPLICAS = [
   { name: "desired", tone: "desired dashed thin", of: (point) => point.desired, step: true },
 ];
 
-/** The time that is drawn. */
+/** Returns the time span of the charts: [start, end], in seconds since 1970. */
 function span(points) {
   const end = points.at(-1).t;
   return [Math.min(Math.max(points[0].t, end - HOUR), end - SHORTEST), end];
 }
 
-/** A round number a little above. */
+/** Returns the next round number that is not below the value. */
 function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
   return [1, 2, 3, 5, 10].map((step) => step * power).find((top) => top >= value);
 }
 
-/** Stretches in which there is data, as lines: to the next point, or along and then up. */
+/**
+ * Returns one SVG path per period with data. A path is straight between two points, or for a step series first
+ * horizontal and then vertical.
+ */
 function lines(points, series, x, y) {
   const stretches = [];
   let last = null;
@@ -114,13 +117,13 @@ function legend(id, all, moment) {
   });
 }
 
-/** Draws the charts of these points of the hour, and marks the moment that is looked at. */
+/** Draws the charts of these points, and marks the time that the user has chosen. */
 export function drawCharts(points, target) {
   const [begin, end] = span(points);
   const slider = by("moment");
   const share = slider.value / slider.max;
   const t = begin + share * (end - begin);
-  // The last point that is not later.
+  // The last point that is not later than the chosen time.
   const moment = points.findLast((point) => point.t <= t) ?? points[0];
   const text = share === 1 ? "now" : clock(moment.t);
   by("at").textContent = text;
@@ -129,7 +132,7 @@ export function drawCharts(points, target) {
   drawChart("pods", REPLICAS, points, moment);
 }
 
-/** Looks at the newest again. */
+/** Sets the chosen time to the newest point. */
 export function lookAtNow() {
   by("moment").value = by("moment").max;
 }

@@ -1,15 +1,15 @@
-// One workload: its figures, its problems, its settings, and its last decisions.
+// Shows one workload: its numbers, its problems, its settings, and its last decisions.
 
 import { HOUR, drawCharts } from "./chart.js";
 import { by, clock, figure, figures, make } from "./dom.js";
 
-/** Announcements for screen readers are at least so far apart, in ms. */
+/** Minimum time between two announcements for screen readers, in ms. */
 const SAY_EVERY = 5000;
 
 let shown = null;
 let saidAt = 0;
 
-/** Shows a text instead of a workload. */
+/** Shows a text, and no workload. */
 export function missing(text) {
   shown = null;
   by("shown").hidden = true;
@@ -17,12 +17,12 @@ export function missing(text) {
   by("nothing").textContent = text;
 }
 
-/** Takes an event about the workload that is shown. */
+/** Handles an event with changes of the shown workload. */
 export function news(news) {
   show(merged(shown, news));
 }
 
-/** Adds an event to what is known. New points of the history replace those of the same time. */
+/** Merges the changes of an event into the known data. New points of the history replace points of the same time. */
 function merged(known, news) {
   const all = { ...known, ...news };
   if (news.history) {
@@ -34,7 +34,7 @@ function merged(known, news) {
   return all;
 }
 
-/** Shows a workload with all that is known of it. */
+/** Shows all data of a workload. */
 export function show(detail) {
   const before = shown;
   shown = detail;
@@ -82,7 +82,7 @@ function scaled(change) {
   return change ? `${change.from} → ${change.to} at ${clock(change.at)}` : "–";
 }
 
-/** For screen readers. */
+/** Announces a change of the desired replicas to screen readers. */
 function announce(before, workload) {
   const other = before && before.workload.desired_replicas !== workload.desired_replicas;
   if (!other || Date.now() - saidAt < SAY_EVERY) return;
@@ -113,7 +113,7 @@ function drawDecisions(decisions) {
   by("decisions").tBodies[0].replaceChildren(...decisions.map(line));
 }
 
-/** Draws the charts again after a change of the size or of the chosen moment. */
+/** Draws the charts again, after a change of their size or of the chosen time. */
 export function redraw() {
   if (shown?.history.length) drawCharts(shown.history, shown.workload.target);
 }

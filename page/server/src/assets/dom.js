@@ -1,10 +1,10 @@
-// What the parts of the page share: nodes, and figures as people write them.
+// Functions that all parts of the page use: they create nodes and format numbers.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 export const by = (id) => document.getElementById(id);
 
-/** An element with a class, text and children. */
+/** Creates an HTML element with a class, text and children. */
 export function make(tag, { className, text, of = [], ...attributes } = {}) {
   const node = document.createElement(tag);
   if (className) node.className = className;
@@ -14,7 +14,7 @@ export function make(tag, { className, text, of = [], ...attributes } = {}) {
   return node;
 }
 
-/** A node of a drawing. */
+/** Creates an SVG element. */
 export function draw(tag, attributes, text) {
   const node = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -22,7 +22,7 @@ export function draw(tag, attributes, text) {
   return node;
 }
 
-/** A number as people write it: not more digits than say something. */
+/** Formats a number for people, without insignificant digits. A missing or negative number becomes a dash. */
 export function figure(number) {
   if (number === null || number === undefined || number < 0) return "–";
   if (number >= 100 || Number.isInteger(number)) return Math.round(number).toLocaleString("en");
@@ -33,7 +33,7 @@ export function clock(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString([], { hour12: false });
 }
 
-/** Terms and numbers; the nodes stay, so that a reader's place does. */
+/** Shows a list of terms and values. The nodes are reused, so that a screen reader keeps its position. */
 export function figures(id, pairs) {
   const list = by(id);
   if (list.children.length !== pairs.length) {

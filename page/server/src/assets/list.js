@@ -1,17 +1,17 @@
-// The list of all workloads: those that need attention first, as many as can be drawn.
+// The list of workloads. Workloads that need attention are first, and the number of drawn rows is limited.
 
 import { by, draw, figure, figures, make } from "./dom.js";
 
-/** Rows of the list that are drawn: more than fit on any screen, few enough for any browser. */
+/** Maximum number of drawn rows: more than fit on any screen, and few enough for any browser. */
 const DRAWN = 200;
 
 const rows = new Map();
 let chosen = null;
 let isDue = false;
-/** Number of workloads that the program knows and does not list. */
+/** Number of workloads that the program knows but does not send. */
 let unlisted = 0;
 
-/** Takes an event: rows that are new or have changed, ids of workloads that are gone, and how many more are not listed. */
+/** Handles an event: new or changed rows, ids of deleted workloads, and the number of workloads that are not sent. */
 export function told(news, gone, more) {
   unlisted = more;
   for (const row of news) rows.set(row.id, row);
@@ -19,7 +19,7 @@ export function told(news, gone, more) {
   changed();
 }
 
-/** Removes all rows: the next events bring all of them. */
+/** Removes all rows, because the next events contain all of them again. */
 export function forget() {
   rows.clear();
 }
@@ -34,7 +34,7 @@ export function mark(id) {
   changed();
 }
 
-/** Workloads that need attention first, then those in panic mode, then by name. */
+/** Returns the filtered rows: workloads that need attention first, then those in panic mode, and otherwise by name. */
 export function inOrder() {
   const filter = by("filter").value.trim().toLowerCase();
   const found = [...rows.values()].filter((row) => row.id.toLowerCase().includes(filter));
@@ -96,7 +96,7 @@ function drawAll() {
   ]);
 }
 
-/** Draws the list with the next frame, however much has changed until then. */
+/** Draws the list once with the next frame, even after many changes. */
 export function changed() {
   if (!isDue) requestAnimationFrame(drawAll);
   isDue = true;

@@ -1,4 +1,4 @@
-// The live page. Two streams of events feed it: the list of all workloads, and the one that is shown.
+// The live page. It receives two streams of events: one for the list of all workloads, one for the shown workload.
 
 import { lookAtNow } from "./chart.js";
 import * as detail from "./detail.js";
@@ -6,13 +6,13 @@ import { by } from "./dom.js";
 import * as list from "./list.js";
 import { hear } from "./stream.js";
 
-/** The id of the workload that is shown. */
+/** The id of the shown workload; null if there is none. */
 let chosen = null;
-/** What ends the streams. */
+/** Functions that close the streams. */
 let deafToAll = () => {};
 let deafToOne = () => {};
 
-/** The id of the workload is in the address, so that a link leads to it. */
+/** Shows the workload whose id is in the page's address, so that links to a workload work. */
 function route() {
   if (!location.hash.startsWith("#/")) return;
   const id = decodeURIComponent(location.hash.slice(2));
@@ -27,7 +27,7 @@ function choose(id) {
   list.mark(id);
 }
 
-/** Opens the stream of events about the chosen workload. */
+/** Opens the event stream of the shown workload. */
 function hearOne() {
   const id = chosen;
   deafToOne();
@@ -52,7 +52,7 @@ function hearAll() {
       delete by("connection").dataset.live;
     },
     rows: (all) => {
-      // After a reconnect the events do not name workloads that are gone.
+      // After a reconnect, the events do not contain the ids of workloads that were deleted meanwhile.
       if (fresh) list.forget();
       fresh = false;
       told(all);
@@ -61,7 +61,7 @@ function hearAll() {
 }
 
 function told({ about, rows, gone, unlisted }) {
-  // `ebb run` has no other replica.
+  // `ebb run` has only one replica, so it shows no leader.
   const leads = about.program === "ebb run" ? "" : about.leading ? ", leads" : ", standby";
   by("who").textContent = `${about.program} ${about.version}, ${about.replica}${leads}`;
   list.told(rows, gone, unlisted);
@@ -71,19 +71,19 @@ function told({ about, rows, gone, unlisted }) {
   }
 }
 
-/** Opens both streams of events. */
+/** Opens both event streams. */
 function follow() {
   hearAll();
   if (chosen !== null) hearOne();
 }
 
-/** A hidden page closes its streams: a browser opens only a few connections to one server. */
+/** Closes both event streams while the page is hidden: a browser opens only a few connections to one server. */
 function rest() {
   deafToAll();
   deafToOne();
 }
 
-/** Handles keys, except for those that a person types into the filter. */
+/** Handles keyboard shortcuts. Keys that are typed into the filter are left to the filter. */
 function key(event) {
   const typing = event.target.matches("input[type=search]");
   if (event.key === "/" && !typing) {
@@ -101,7 +101,7 @@ function key(event) {
   }
 }
 
-/** Sets the theme, and remembers it in this browser. */
+/** Applies the stored theme. If `next` is true, switches to the next theme and stores it in this browser. */
 function theme(next) {
   const order = ["system", "light", "dark"];
   let now = "system";
@@ -109,7 +109,7 @@ function theme(next) {
     now = localStorage.getItem("theme") ?? now;
     if (next) localStorage.setItem("theme", (now = order[(order.indexOf(now) + 1) % order.length]));
   } catch {
-    // A browser that remembers nothing.
+    // The browser does not allow stored data: the theme is not remembered.
   }
   document.documentElement.dataset.theme = now;
   by("theme").textContent = `Theme: ${now}`;

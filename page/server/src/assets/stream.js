@@ -1,10 +1,13 @@
-// Streams of events. Whatever is lost (the network, the program) comes back by itself: EventSource tries again, and
-// what comes first is always everything.
+// Event streams. After a lost connection or a restart of the program, EventSource reconnects by itself, and the first
+// events contain all data.
 
-/** What answers with an error, as a proxy may, ends an EventSource for good; then a new one is tried, in ms. */
+/**
+ * Delay before a new EventSource is created, in ms. An EventSource does not reconnect after an error response, for
+ * example from a proxy.
+ */
 const AGAIN_AFTER = 5000;
 
-/** Hears what comes from a path: for each kind of event a function, given its data. Answers what ends it. */
+/** Opens the event stream of a path. `kinds` has a function per kind of event. Returns a function that closes it. */
 export function hear(path, kinds) {
   let source;
   let later;

@@ -1,4 +1,4 @@
-//! Paths, and the events of a workload as it changes.
+//! Tests of the paths, and of the events of a workload as it changes.
 
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -48,7 +48,7 @@ fn page_of(replicas: u32) -> (Arc<Two>, Page<Arc<Two>>) {
     (Arc::clone(&source), Page::new(source))
 }
 
-/// Returns the next event of a stream, without `:` lines.
+/// Returns the next event of a stream as (kind, data). Comment lines are skipped.
 async fn next(answer: &mut Answer) -> (String, Value) {
     loop {
         let frame = answer.body_mut().frame().await.unwrap().unwrap();
@@ -108,7 +108,7 @@ async fn the_list_is_told_once_and_then_what_changes() {
     assert_eq!(data["rows"][0]["requested_replicas"], 5);
 }
 
-/// A source with this many workloads.
+/// A source with the given number of workloads.
 struct Many(usize);
 
 impl Source for Many {

@@ -198,7 +198,8 @@ impl Stash {
         found as u32
     }
 
-    /// Searches for a place on behalf of the reader, and stores its index in `found`. Returns whether there is one.
+    /// Searches for a place on behalf of the reader, and stores its index in `found`. Returns whether there is such a
+    /// place.
     #[inline(always)]
     fn find(&mut self, wanted: impl Fn(Place) -> u64) -> bool {
         self.found = Self::search(&self.places, wanted);
@@ -280,13 +281,14 @@ impl Stash {
         self.settle(forget(&self.found), Place::FREE);
     }
 
-    /// Searches for a piece that holds the byte with the sequence number `next`. Returns whether there is one.
+    /// Searches for a piece that holds the byte with the sequence number `next`. Returns whether there is such a piece.
     #[inline(always)]
     pub fn holds(&mut self, next: u32) -> bool {
         self.find(|place| below(next.wrapping_sub(place.first), published(place)))
     }
 
-    /// Searches for a piece that has been read completely, up to `next`. Returns whether there is one.
+    /// Searches for a piece that has been read completely: all its bytes come before the sequence number `next`.
+    /// Returns whether there is such a piece.
     #[inline(always)]
     pub fn has_read(&mut self, next: u32) -> bool {
         self.find(|place| {

@@ -28,7 +28,7 @@ pub const PATIENCE: u32 = 2000;
 pub struct Turn {
     /// Number of CPUs that have entered and not left.
     here: u32,
-    /// Counts up. Its value has no meaning: the atomic add is used as a barrier.
+    /// A counter whose value has no meaning: the atomic add to it is used as a barrier.
     looked: u32,
     /// 1 if the out-of-order buffer holds segments.
     kept: u32,

@@ -134,7 +134,8 @@ impl Window {
         let mut searched = at;
         for word in words {
             searched += 8;
-            // For most words this test alone shows that there is no newline: for words of printable ASCII characters.
+            // For words of printable ASCII characters, which are the most frequent ones, this test alone shows that
+            // there is no newline.
             if word.wrapping_sub(BEHIND_NEWLINE) & HIGH != 0 {
                 newlines = equal_bytes(word, b'\n');
                 if newlines != 0 {

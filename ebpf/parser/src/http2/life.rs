@@ -69,7 +69,7 @@ pub struct Http2 {
     begun: u32,
     /// Number of streams that ingress has removed from the count.
     taken: u32,
-    /// Counts up. Its value has no meaning: the atomic add is used as a barrier.
+    /// A counter whose value has no meaning: the atomic add to it is used as a barrier.
     looked_in: u32,
     /// State of the direction from the client.
     pub requests: Way,
@@ -81,7 +81,7 @@ pub struct Http2 {
     ending: u32,
     /// Number of streams ended by egress, including the one that is ending.
     ended: u32,
-    /// Counts up. Its value has no meaning: the atomic add is used as a barrier.
+    /// A counter whose value has no meaning: the atomic add to it is used as a barrier.
     looked_out: u32,
     /// Identifier of the stream whose response head was read last; 0 once the stream has ended.
     answered: u32,

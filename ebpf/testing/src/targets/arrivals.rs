@@ -39,8 +39,8 @@ const PLACES: u8 = 0b1100;
 const AGAIN: u8 = 0b0100;
 const OVERLAPPING: u8 = 0b1000;
 const AHEAD: u8 = 0b1100;
-/// The number in these bits is added to the length in the second byte: payloads have up to 495 bytes. The steps of such
-/// a packet fit in one run of every program.
+/// The number in these bits is added to the length in the second byte: payloads have up to 255 + 240 = 495 bytes. The
+/// steps of such a packet fit in one run of every program.
 const LONGER: u8 = 0xf0;
 
 /// Reads all packets from the bytes.

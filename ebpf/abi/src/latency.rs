@@ -1,14 +1,15 @@
-//! The latency histogram: four buckets for each power of two, so that a percentile is within 12.5 %.
+//! The latency histogram. It has four buckets for each power of two, so a percentile is exact to 12.5 %.
 //!
-//! The unit is 1 024 ns: a shift instead of a division in the kernel.
+//! The unit of time is 1 024 ns: the kernel shifts instead of dividing.
 
-/// Number of buckets. The last one holds everything that took longer than about two hours.
+/// Number of buckets. The last bucket holds all durations longer than about two hours.
 pub const BUCKETS: usize = 128;
 
-/// The bucket of a duration in nanoseconds. Without branches: the verifier would follow two paths for each.
+/// Returns the bucket of a duration in nanoseconds. The code has no branches: the verifier would follow two paths for
+/// each branch.
 #[inline(always)]
 pub fn bucket(nanoseconds: u64) -> usize {
-    // Values below 4 are treated as one power of two, whose quarters are the values.
+    // Values below 4 are treated as one power of two: each of the values 0 to 3 is one quarter.
     let value = nanoseconds >> 10;
     let mut ones = value | 3;
     ones |= ones >> 1;
@@ -17,16 +18,17 @@ pub fn bucket(nanoseconds: u64) -> usize {
     ones |= ones >> 8;
     ones |= ones >> 16;
     ones |= ones >> 32;
-    // Between 1 (for values below 4) and 63.
+    // `log` is at least 1 (for values below 4) and at most 53.
     let log = count_ones(ones) - 1;
-    // log - 2, but 0 for 1.
+    // The shift is `log - 2`, but 0 if `log` is 1.
     let shift = log - 1 - ((log + 62) >> 6);
     let quarter = (value >> shift) & 3;
     let index = (log - 1) * 4 + quarter;
     index.min(BUCKETS as u64 - 1) as usize
 }
 
-/// Number of bits that are set. BPF has no instruction for it; the algorithm is from Hacker's Delight, section 5-1.
+/// Returns the number of bits that are set. BPF has no instruction for this; the algorithm is from Hacker's Delight,
+/// section 5-1.
 #[inline(always)]
 pub fn count_ones(mut bits: u64) -> u64 {
     bits -= (bits >> 1) & 0x5555_5555_5555_5555;
@@ -35,7 +37,7 @@ pub fn count_ones(mut bits: u64) -> u64 {
     bits.wrapping_mul(0x0101_0101_0101_0101) >> 56
 }
 
-/// The lower bound of a bucket, in nanoseconds. Bucket `i` holds `lower(i) .. lower(i + 1)`.
+/// Returns the lower bound of a bucket, in nanoseconds. Bucket `i` holds the durations `lower(i) .. lower(i + 1)`.
 pub const fn lower(index: usize) -> u64 {
     if index < 4 {
         return (index as u64) << 10;

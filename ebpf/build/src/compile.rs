@@ -1,8 +1,9 @@
 //! Builds the kernel programs from within a build script.
 //!
-//! The build runs a second cargo inside the first one. Three things keep the two apart: a target folder of its own (two cargos in
-//! one folder wait for each other for ever), an environment without the compiler and wrappers of the outer cargo, and a profile
-//! that is set here and not in the workspace, so that a change of the workspace's profile does not change what the verifier sees.
+//! The build runs a second cargo inside the first one. Three things keep the two apart: a separate target folder (two
+//! cargos that share a folder wait for each other forever), an environment without the compiler and wrappers of the
+//! outer cargo, and a profile that is set here and not in the workspace. So a change of the workspace's profile does
+//! not change the code that the verifier checks.
 
 use std::{
     env, fmt, fs, io,
@@ -12,17 +13,17 @@ use std::{
 
 use crate::toolchain::{Missing, find};
 
-/// The package that holds the kernel programs, and its binary.
+/// Name of the package of the kernel programs, and of its binary.
 const PACKAGE: &str = "ebb-ebpf";
 
-/// Why the kernel programs were not built.
+/// Reason why the kernel programs were not built.
 #[derive(Debug)]
 pub enum BuildError {
     /// No toolchain was found.
     Toolchain(Missing),
     /// A variable that cargo sets for every build script is missing.
     NotABuildScript(&'static str),
-    /// The machine's byte order has no BPF target.
+    /// No BPF target exists for this byte order.
     Endian(String),
     /// A file or a program could not be used: the action that failed, and the cause.
     Io(String, io::Error),
@@ -54,16 +55,15 @@ impl fmt::Display for BuildError {
     }
 }
 
-// No `source()`: the text already contains the source, as a build script prints one line.
+// `source()` is not implemented: the text already contains the cause, because a build script prints one line.
 impl std::error::Error for BuildError {}
 
-/// Builds the kernel programs of the package in `folder` (relative to the calling package). Returns the path of the object file,
-/// a copy in the caller's `OUT_DIR`.
+/// Builds the kernel programs of the package in `folder` (relative to the calling package). Returns the path of the
+/// object file, a copy in the caller's `OUT_DIR`.
 ///
-/// All host profiles share this build, so a second profile takes well under a second.
+/// All host profiles share this build, so the build for a second profile takes well under a second.
 ///
-/// # Errors
-/// If called outside a build script, without a toolchain, or if the programs do not compile.
+/// # Errors Fails outside a build script, without a toolchain, or if the programs do not compile.
 pub fn build(folder: &str) -> Result<PathBuf, BuildError> {
     let toolchain = find().map_err(BuildError::Toolchain)?;
     let out_dir = PathBuf::from(script_variable("OUT_DIR")?);
@@ -76,7 +76,8 @@ pub fn build(folder: &str) -> Result<PathBuf, BuildError> {
         "big" => "bpfeb-unknown-none",
         other => return Err(BuildError::Endian(other.to_owned())),
     };
-    // The architecture is a compiler flag. With one folder for each architecture, one build does not overwrite another.
+    // The architecture is a compiler flag. Each architecture has a separate folder, so that one build does not
+    // overwrite another.
     let target_dir = workspace_target(&out_dir).join("bpf").join(&arch);
 
     let mut cargo = toolchain.compiler.cargo();
@@ -91,13 +92,15 @@ pub fn build(folder: &str) -> Result<PathBuf, BuildError> {
         target.to_uppercase().replace('-', "_")
     );
     cargo.env(linker_variable, &toolchain.linker.path);
-    // BTF describes the socket-storage maps to the kernel. It is made from the debug info.
+    // BTF describes the socket-storage maps to the kernel. The linker makes BTF from the debug info.
     let flags = [
         "-Cdebuginfo=2".to_owned(),
-        // aya-log writes the path of its source file into each message, character by character: a short one is quicker.
+        // aya-log writes the path of the source file into each message, character by character: a short path is
+        // quicker.
         "--remap-path-prefix=ebpf/programs/src=".to_owned(),
         "-Clink-arg=--btf".to_owned(),
-        // 32-bit registers and jumps, which the verifier follows better. Every kernel from 5.1 on has them.
+        // Version 3 of the instruction set has 32-bit registers and jumps, which the verifier follows better. Every
+        // kernel from 5.1 on supports it.
         "-Ctarget-cpu=v3".to_owned(),
         format!("--cfg=bpf_target_arch=\"{arch}\""),
     ];
@@ -112,8 +115,8 @@ pub fn build(folder: &str) -> Result<PathBuf, BuildError> {
         cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
     }
 
-    // The outer cargo expects directives on stdout. The output of the inner cargo belongs on stderr, which cargo shows when a
-    // build script fails.
+    // The outer cargo expects directives on stdout. So the output of the inner cargo is written to stderr, which the
+    // outer cargo shows when a build script fails.
     cargo.stdin(Stdio::null()).stdout(Stdio::null());
     eprintln!("building the kernel programs with {toolchain}");
     let status = cargo.status().map_err(|error| {
@@ -138,9 +141,9 @@ fn script_variable(name: &'static str) -> Result<String, BuildError> {
     env::var(name).map_err(|_| BuildError::NotABuildScript(name))
 }
 
-/// aya's name for the architecture whose kernel runs the programs.
+/// Returns aya's name for the architecture whose kernel runs the programs.
 fn bpf_arch(target_arch: &str) -> String {
-    // rustc appends the extensions for this architecture only: riscv64gc, riscv64a23.
+    // rustc appends extensions to the name of this architecture only: riscv64gc, riscv64a23.
     if target_arch.starts_with("riscv64") {
         "riscv64".to_owned()
     } else {
@@ -148,8 +151,8 @@ fn bpf_arch(target_arch: &str) -> String {
     }
 }
 
-/// The target folder of the workspace, wherever the configuration puts it: cargo marks it with a `CACHEDIR.TAG`. Without a mark:
-/// `OUT_DIR` itself, which is always correct but not shared.
+/// Returns the target folder of the workspace, wherever the configuration puts it: cargo marks this folder with a
+/// `CACHEDIR.TAG`. Without a marked folder, returns `OUT_DIR` itself, which is always correct but not shared.
 fn workspace_target(out_dir: &Path) -> PathBuf {
     let marked = |dir: &&Path| dir.join("CACHEDIR.TAG").is_file();
     out_dir

@@ -1,7 +1,8 @@
 //! Finds the compilers for the BPF target.
 //!
-//! Two kinds are known to work: a rustup nightly with its `rust-src` component, or a distribution's `/usr/bin/rustc` with its
-//! library sources (Debian: `rustc-web`, `rust-web-src`). The rustup kind is preferred: it does not need root.
+//! Two kinds of compilers are known to work: a rustup nightly with its `rust-src` component, and a distribution's
+//! `/usr/bin/rustc` with its library sources (Debian: `rustc-web`, `rust-web-src`). A rustup nightly is preferred: it
+//! does not need root.
 
 use std::{
     env, fmt,
@@ -17,28 +18,28 @@ pub const MIN_RUSTC: (u32, u32) = (1, 96);
 /// Environment variable that chooses the compiler instead of [`find`]: the name of a rustup toolchain, or `system`.
 const CHOICE: &str = "EBB_BPF_TOOLCHAIN";
 
-/// The distribution's compiler. Not looked up on `PATH`, where rustup's proxy usually hides it.
+/// The distribution's compiler. It is not looked up on `PATH`, where rustup's proxy usually hides it.
 pub(crate) const SYSTEM_RUSTC: &str = "/usr/bin/rustc";
 
-/// A compiler that could build for the BPF target, whether or not it has everything that this needs.
+/// A candidate for building the kernel programs. It may be too old, or lack a part that the build needs.
 #[derive(Clone, Debug)]
 pub struct Compiler {
-    /// Where it comes from.
+    /// The source of the compiler: rustup or the system.
     pub origin: Origin,
-    /// Its version as `rustc -vV` prints it, for example `1.97.0-nightly`.
+    /// Version of the compiler as `rustc -vV` prints it, for example `1.97.0-nightly`.
     pub release: String,
-    /// Major version of its LLVM; 0 if it prints none.
+    /// Major version of the compiler's LLVM; 0 if `rustc -vV` prints none.
     pub llvm: u32,
-    /// Whether the sources of `core` are installed, which `-Z build-std` compiles.
+    /// True if the sources of `core` are installed, which `-Z build-std` compiles.
     pub has_sources: bool,
 }
 
 /// How a compiler is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// `rustup run NAME`.
+    /// A rustup toolchain, started with `rustup run NAME`.
     Rustup(String),
-    /// A `rustc` outside rustup, with whichever cargo is running.
+    /// A `rustc` outside rustup, used with the cargo that is running.
     System(PathBuf),
 }
 
@@ -71,7 +72,7 @@ impl Compiler {
         Some(Self {
             release: field("release:")?,
             llvm: llvm.unwrap_or(0),
-            // The file that cargo itself looks for.
+            // cargo itself checks for this file.
             has_sources: sysroot
                 .join("lib/rustlib/src/rust/library/Cargo.lock")
                 .is_file(),
@@ -79,13 +80,13 @@ impl Compiler {
         })
     }
 
-    /// Whether it is at least [`MIN_RUSTC`].
+    /// Returns whether the compiler is at least as new as [`MIN_RUSTC`].
     #[must_use]
     pub fn is_new_enough(&self) -> bool {
         version(&self.release) >= MIN_RUSTC
     }
 
-    /// Why this compiler cannot be used with `linker`, or `None` if it can.
+    /// Returns the reason why this compiler cannot be used with `linker`, or `None` if it can be used.
     #[must_use]
     pub fn objection(&self, linker: Option<&Linker>) -> Option<String> {
         if !self.is_new_enough() {
@@ -106,7 +107,8 @@ impl Compiler {
         })
     }
 
-    /// A `cargo` that uses this compiler, without the variables that an outer cargo has set for its own compiler.
+    /// Returns a `cargo` command that uses this compiler, without the variables that an outer cargo has set for its own
+    /// compiler.
     #[must_use]
     pub fn cargo(&self) -> Command {
         let mut command = match &self.origin {
@@ -129,7 +131,7 @@ impl Compiler {
             command.env_remove(name);
         }
         if let Origin::System(rustc) = &self.origin {
-            // A stable compiler: `-Z build-std` has to be enabled.
+            // The compiler is a stable one: `RUSTC_BOOTSTRAP` enables `-Z build-std`.
             command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
         }
         command
@@ -145,7 +147,7 @@ impl fmt::Display for Compiler {
     }
 }
 
-/// All candidate compilers, the preferred one first.
+/// Returns all candidate compilers, the preferred one first.
 #[must_use]
 pub fn compilers() -> Vec<Compiler> {
     let choice = env::var(CHOICE).ok().filter(|choice| !choice.is_empty());
@@ -161,7 +163,8 @@ pub fn compilers() -> Vec<Compiler> {
                 .filter(|name| name.starts_with("nightly"))
                 .map(str::to_owned)
                 .collect();
-            // Dated nightlies first, the newest first: a user has pinned them.
+            // Dated nightlies come before undated ones, because a user has pinned them. Newer ones come before older
+            // ones.
             names.sort_by(|a, b| b.cmp(a));
             names.sort_by_key(|name| !name.starts_with("nightly-2"));
             origins.extend(names.into_iter().map(Origin::Rustup));
@@ -173,13 +176,14 @@ pub fn compilers() -> Vec<Compiler> {
     origins.into_iter().filter_map(Compiler::probe).collect()
 }
 
-/// Major and minor version; (0, 0) if the text is not a version, so that it is older than every version.
+/// Returns the major and the minor version. If the text is not a version, returns (0, 0), which is older than every
+/// version.
 fn version(release: &str) -> (u32, u32) {
     let mut parts = release.split('.').map(|part| part.parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
-/// The stdout of a program, or `None` if the program is missing or fails.
+/// Returns the stdout of a program, or `None` if the program is missing or fails.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command
         .stdin(Stdio::null())

@@ -1,11 +1,12 @@
 //! Finds a compiler for the BPF target and builds the kernel programs with it.
 //!
-//! Used by `agent/build.rs`, which embeds the object file, and by `cargo xtask setup`, which installs what [`find`] reports as
-//! missing. `aya-build` does the same job for a rustup nightly only, and once per host profile. Here Debian's own compiler works,
-//! too (there are build machines that no nightly reaches), and all profiles share one build.
+//! `agent/build.rs` uses this crate to build the object file that it embeds. `cargo xtask setup` uses this crate to
+//! install what [`find`] reports as missing. `aya-build` does a similar job, but for a rustup nightly only, and once
+//! per host profile. This crate also works with Debian's compiler (some build machines cannot download a nightly), and
+//! all profiles share one build.
 //!
-//! Bias: an explanation. If something is missing, the error says what was looked for, what was found instead, and which command
-//! installs it. Nothing is ever skipped silently.
+//! Bias: errors explain. If something is missing, the error says what was looked for, what was found instead, and which
+//! command installs it. No step is ever skipped silently.
 
 mod compile;
 mod compiler;

@@ -1,6 +1,6 @@
 //! The linker for the BPF target, bpf-linker.
 //!
-//! Its LLVM must be at least as new as the compiler's: an older LLVM cannot read newer bitcode.
+//! The LLVM of bpf-linker must be at least as new as that of the compiler: an older LLVM cannot read newer bitcode.
 
 use std::{
     env, iter,
@@ -13,10 +13,11 @@ use crate::compiler::output;
 /// The release of bpf-linker that `cargo xtask setup` installs.
 pub const LINKER_VERSION: &str = "0.13.0";
 
-/// Major version of the LLVM that this linker is built with: the newest that Debian 12 packages.
+/// Major version of the LLVM that bpf-linker [`LINKER_VERSION`] is built with: the newest LLVM that Debian 12 packages.
 pub const LINKER_LLVM: u32 = 22;
 
-/// The folder for tools and downloads, outside the checkout: `$EBB_CACHE`, else `$XDG_CACHE_HOME/ebb`, else `~/.cache/ebb`.
+/// Returns the folder for tools and downloads, outside the checkout: `$EBB_CACHE`, else `$XDG_CACHE_HOME/ebb`, else
+/// `~/.cache/ebb`.
 #[must_use]
 pub fn cache_dir() -> PathBuf {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty());
@@ -26,22 +27,22 @@ pub fn cache_dir() -> PathBuf {
     if let Some(dir) = set("XDG_CACHE_HOME") {
         return PathBuf::from(dir).join("ebb");
     }
-    // Without a home (as in some containers), the temporary folder is better than the checkout.
+    // Without a home folder (as in some containers), the temporary folder is better than the checkout.
     let home = set("HOME").map_or_else(env::temp_dir, PathBuf::from);
     home.join(".cache").join("ebb")
 }
 
-/// A bpf-linker.
+/// An executable of bpf-linker.
 #[derive(Clone, Debug)]
 pub struct Linker {
-    /// The program.
+    /// Path of the executable.
     pub path: PathBuf,
-    /// Major version of the LLVM that it was built with; `None` if Ebb did not install it.
+    /// Major version of the LLVM that the linker was built with; `None` (not known) if Ebb did not install the linker.
     pub llvm: Option<u32>,
 }
 
 impl Linker {
-    /// The linker that `cargo xtask setup` installs, whether or not it is installed yet.
+    /// Returns the linker that `cargo xtask setup` installs, whether or not it is installed yet.
     #[must_use]
     pub fn ours() -> Self {
         Self {
@@ -51,9 +52,9 @@ impl Linker {
     }
 }
 
-/// The linker that `cargo xtask setup` installed, else the first one on `PATH`.
+/// Returns the linker that `cargo xtask setup` installed, else the first one on `PATH`.
 ///
-/// A linker that does not start is skipped: a cache may have been copied to a machine without its LLVM.
+/// A linker that does not start is skipped: a cache may have been copied to a machine that lacks the linker's LLVM.
 #[must_use]
 pub fn linker() -> Option<Linker> {
     let path = env::var_os("PATH").unwrap_or_default();

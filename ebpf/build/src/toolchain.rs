@@ -22,7 +22,7 @@ impl fmt::Display for Toolchain {
     }
 }
 
-/// What is missing for a build of the kernel programs, and how to install it.
+/// The reasons why there is no toolchain for the kernel programs: one text for each missing part.
 #[derive(Clone, Debug)]
 pub struct Missing(Vec<String>);
 

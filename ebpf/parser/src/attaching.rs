@@ -1,28 +1,28 @@
-//! Attaching mid-stream: what the first bytes of a segment look like, on a connection that was open before its cgroup was
+//! Attaching mid-stream: recognises the first bytes of a segment, on a connection that was open before its cgroup was
 //! counted.
 //!
-//! Bias: nothing is known of the bytes before the segment, so only bytes that can hardly be anything else are recognised. If
-//! counting begins in the middle of a body, the body is skipped, as it looks like nothing known.
+//! Bias: the bytes before the segment are unknown, so only bytes that can hardly be anything else are recognised. If
+//! counting begins in the middle of a body, the body is not recognised, and is skipped.
 
-/// Most bytes that are examined.
+/// Maximum number of bytes that are examined.
 pub const LOOK: usize = 16;
 
-/// Fewest bytes that are examined: the head of an HTTP/2 frame.
+/// Minimum number of bytes that are examined: the length of the head of an HTTP/2 frame.
 pub const LEAST: u32 = 9;
 
-/// What the first bytes of a segment look like.
+/// Kind of data that a segment begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beginning {
-    /// Nothing known: a body, or a protocol that Ebb does not read.
+    /// Not recognised: a body, or a protocol that Ebb does not read.
     Unknown,
     /// The head of an HTTP/1 request, or the preface of HTTP/2.
     Request,
-    /// A TLS record, or an HTTP/2 frame: it cannot be read without the bytes before it.
+    /// A TLS record, or an HTTP/2 frame: neither can be read without the bytes before it.
     Opaque,
 }
 
-/// What a segment looks like, by its first [`LOOK`] bytes. The first byte is in the lowest bits; zeros follow the end of the
-/// segment.
+/// Recognises a segment by its first [`LOOK`] bytes. The first byte is in the lowest bits of the first word. Zeros
+/// follow the end of a shorter segment.
 #[inline(always)]
 pub fn beginning(words: [u64; 2]) -> Beginning {
     if is_request(words) {
@@ -34,11 +34,11 @@ pub fn beginning(words: [u64; 2]) -> Beginning {
     }
 }
 
-/// Whether the bytes are a method of three to eight capitals, a space, and a target (RFC 9112, 3.2).
+/// Returns whether the bytes are a method of three to eight capitals, a space, and a target (RFC 9112, 3.2).
 #[inline(always)]
 fn is_request(words: [u64; 2]) -> bool {
     let mut capitals = 0;
-    // Without branches, so that the loop has one path.
+    // The loop has no branches, so that the verifier follows one path only.
     let mut goes_on = 1u32;
     for place in 0..8 {
         let byte = (words[0] >> (place * 8)) as u8;
@@ -46,7 +46,7 @@ fn is_request(words: [u64; 2]) -> bool {
         capitals += goes_on;
     }
     let shift = (capitals & 7) * 8;
-    // The two bytes after the method; after eight capitals they are in the second word.
+    // The two bytes after the method. After eight capitals these bytes are in the second word.
     let behind = if capitals == 8 {
         words[1]
     } else {
@@ -57,15 +57,16 @@ fn is_request(words: [u64; 2]) -> bool {
     capitals >= 3 && behind as u8 == b' ' && is_target
 }
 
-/// Whether the bytes are the head of a TLS record (RFC 8446, 5.1): one of four types, and a version of 3.0 to 3.4.
+/// Returns whether the bytes are the head of a TLS record (RFC 8446, 5.1): one of four types, and a version of 3.0 to
+/// 3.4.
 #[inline(always)]
 fn is_tls(word: u64) -> bool {
     let [kind, major, minor, ..] = word.to_le_bytes();
     (0x14..=0x17).contains(&kind) && major == 3 && minor <= 4
 }
 
-/// Whether the bytes are the head of an HTTP/2 frame (RFC 9113, 4.1) as a client sends it, with a type and a length that are
-/// valid together.
+/// Returns whether the bytes are the head of an HTTP/2 frame (RFC 9113, 4.1) as a client sends it, with a type and a
+/// length that are valid together.
 #[inline(always)]
 fn is_frame(words: [u64; 2]) -> bool {
     const LONGEST: u64 = 1 << 14;
@@ -137,7 +138,7 @@ mod tests {
         for bytes in [
             &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
             &b"\x17\x03\x03\x00\x20"[..],
-            // HEADERS that end stream 3, a PING, a WINDOW_UPDATE, SETTINGS with an acknowledgement.
+            // HEADERS that end stream 3, a PING, a WINDOW_UPDATE, and SETTINGS that acknowledge.
             &b"\x00\x00\x0a\x01\x05\x00\x00\x00\x03"[..],
             &b"\x00\x00\x08\x06\x00\x00\x00\x00\x00"[..],
             &b"\x00\x00\x04\x08\x00\x00\x00\x00\x00"[..],
@@ -145,7 +146,7 @@ mod tests {
         ] {
             assert_eq!(of(bytes), Beginning::Opaque, "{bytes:?}");
         }
-        // An even stream, a PING too long, zeros.
+        // An even stream number, a PING that is too long, and zeros.
         for bytes in [
             &b"\x00\x00\x0a\x01\x05\x00\x00\x00\x02"[..],
             &b"\x00\x00\x09\x06\x00\x00\x00\x00\x00"[..],

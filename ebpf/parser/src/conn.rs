@@ -1,11 +1,12 @@
-//! A connection's life: which of its requests are in flight, and how each one ends.
+//! The life of a connection: the requests that are in flight, and how each one ends.
 //!
-//! Three programs change a connection: ingress, egress and close. Egress and close run under the socket's lock, and only they end
-//! requests. Ingress does not run under the socket's lock. Still, the work for every request takes no lock. Ingress records a
-//! request here, then counts it with an atomic add, which is a barrier, and then checks whether the connection has been closed.
-//! Close records first that the connection is closed, and then checks which requests have begun. So at least one of the two sees
-//! the other, and they resolve the conflict under [`Lock`]. An end takes the lock only while the request's head is still being
-//! read: only then can the request be excluded at the same time.
+//! Three programs change a connection: ingress, egress and close. Egress and close run under the socket's lock, and
+//! only they end requests. Ingress does not run under the socket's lock. Still, the work for every request takes no
+//! lock. Ingress records a request here, then counts it with an atomic add, which is a barrier, and then checks whether
+//! the connection has been closed. Close records first that the connection is closed, and then checks which requests
+//! have begun. So at least one of ingress and close sees the other's record, and they resolve the conflict under
+//! [`Lock`]. The end of a request takes the lock only while the request's head is still being read: only such a request
+//! can be excluded at the same time.
 
 use core::mem::offset_of;
 
@@ -18,19 +19,19 @@ use crate::{
     window::{forget, in_order, set},
 };
 
-/// The kernel's `struct bpf_spin_lock`. The kernel finds it by this name in the BTF.
+/// The kernel's `struct bpf_spin_lock`, which the kernel finds by this name in the BTF.
 #[repr(C)]
 #[allow(non_camel_case_types, reason = "the kernel looks for this name")]
 #[derive(Debug)]
 pub struct bpf_spin_lock {
-    /// For the kernel only.
+    /// Used by the kernel only.
     pub val: u32,
 }
 
 /// The lock of a [`Conn`].
 pub type Lock = bpf_spin_lock;
 
-/// What a connection has become.
+/// States of a connection: the bits of `Conn::state`.
 pub mod state {
     /// Closed: nothing more is counted.
     pub const CLOSED: u32 = 1;
@@ -42,34 +43,36 @@ pub mod state {
     pub const EXCLUDED: u32 = 1 << 3;
     /// Closed, and everything that was in flight has been ended.
     pub const FINISHED: u32 = 1 << 5;
-    /// HTTP/2 from here on: the streams are counted in a separate storage.
+    /// HTTP/2 from now on: the streams are counted in a separate storage.
     pub const HTTP2: u32 = 1 << 4;
-    /// Attached mid-stream, and nothing that could be read has arrived yet.
+    /// Attached mid-stream, but no data that can be read has arrived yet.
     pub const JOINING: u32 = 1 << 6;
     /// Attached mid-stream: the kernel does not report its close to `connections`.
     pub const JOINED: u32 = 1 << 7;
 }
 
-/// Exchanges with unknown beginnings after which a connection that was attached mid-stream becomes opaque.
+/// Number of exchanges without a recognised beginning after which a connection that was attached mid-stream becomes
+/// opaque.
 const EXCHANGES: u64 = 3;
 
-/// Number of requests of one connection, the newest ones, whose start time is kept for the latency.
+/// Number of requests of one connection, the newest ones, whose start times are kept for the latency.
 const REMEMBERED: u32 = 4;
 
-/// Number of requests of one connection that can be marked as HEAD, CONNECT or excluded: one bit each. A request with as many
-/// requests before it shares the bit of the oldest one. That is correct as long as both are plain requests; otherwise the
+/// Number of requests of one connection that can be marked as HEAD, CONNECT or excluded: one bit each. If more requests
+/// are in flight, two requests share a bit. That is correct as long as both are plain requests; otherwise the
 /// connection becomes opaque.
 const TOLD_APART: u32 = 64;
 
 /// One connection, in its socket's storage.
 ///
-/// Its packets usually arrive on one CPU and leave on another one. A cache line that one CPU writes and the other one needs moves
-/// between them, which takes about as long as reading a whole short head. So the fields are grouped by who writes them: hardly
-/// any program, ingress, or egress. The kernel's storage begins 8 bytes into a line.
+/// The packets of a connection usually arrive on one CPU and leave on another one. A cache line that one CPU writes and
+/// the other one needs moves between them, which takes about as long as reading a whole short head. So the fields are
+/// grouped by their writer: hardly any program, ingress, or egress. The kernel's storage begins 8 bytes into a cache
+/// line.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Conn {
-    /// Guards `state`. Guards `excluded` and `ended`, too, against a request that is excluded as it ends.
+    /// Guards `state`. Also guards `excluded` and `ended` against a request that is excluded as it ends.
     pub lock: Lock,
     /// The pod slot.
     pub slot: u32,
@@ -79,40 +82,41 @@ pub struct Conn {
     event: u32,
     /// 1 if the server has begun HTTP/2.
     server_speaks_http2: u32,
-    /// Number of starts without a request: the connection cannot be read, or the server opened a tunnel without a request.
+    /// Number of starts without a request: the connection cannot be read, or the server opened a tunnel without a
+    /// request.
     unasked: u32,
     reserved: [u32; 8],
 
-    /// Requests started. Written by ingress only.
+    /// Number of requests started. Written by ingress only.
     pub started: u32,
-    /// Requests whose head has been read; counted from the oldest.
+    /// Number of requests whose heads have been read. Requests are counted from the oldest one on.
     pub heads_read: u32,
-    /// Bits of the open requests that are HEAD.
+    /// Bits of the open requests that are HEAD requests.
     pub heads: u64,
-    /// Bits of the open requests that are CONNECT.
+    /// Bits of the open requests that are CONNECT requests.
     pub connects: u64,
     /// Bits of the open requests that have been excluded.
     pub excluded: u64,
     /// Start times of the newest requests, ns.
     pub since: [u64; REMEMBERED as usize],
 
-    /// Ingress serialisation: which CPU reads what the client sends.
+    /// Ingress serialisation: decides which CPU reads the data from the client.
     pub turn: Turn,
-    /// The direction from the client.
+    /// State of the direction from the client.
     pub requests: Direction,
-    /// Key for the lookup of an excluded path. The path of the request is copied to it.
+    /// Key for the lookup of an excluded path. The path of the request is copied to this key.
     pub exclusion: Exclusion,
     reserved_in: [u64; 2],
 
-    /// Requests ended; counted from the oldest.
+    /// Number of requests ended. Requests are counted from the oldest one on.
     pub ended: u32,
     reserved_out: u32,
-    /// The direction to the client.
+    /// State of the direction to the client.
     pub responses: Direction,
 }
 
-/// Whether a cache line begins at this offset of a socket's storage: the first 8 bytes of its first line are the kernel's
-/// (`struct bpf_local_storage_data`).
+/// Returns whether a cache line begins at this offset of a socket's storage. The kernel uses the first 8 bytes of the
+/// first line (`struct bpf_local_storage_data`).
 pub(crate) const fn begins_a_line(offset: usize) -> bool {
     (offset + 8).is_multiple_of(64)
 }
@@ -151,8 +155,8 @@ impl Conn {
         responses: Direction::ZERO,
     };
 
-    /// Assigns a zeroed connection to a pod. `first_in` and `first_out` are the sequence numbers of its next bytes from and to
-    /// the client.
+    /// Assigns a zeroed connection to a pod. `first_in` and `first_out` are the sequence numbers of the next bytes from
+    /// the client and to the client.
     #[inline(always)]
     pub fn open_at(&mut self, slot: u32, first_in: u32, first_out: u32) {
         self.exclusion.slot = u64::from(slot);
@@ -168,15 +172,15 @@ impl Conn {
         set(&mut self.slot, slot);
     }
 
-    /// Whether the connection has been assigned to a pod. Before that, its storage is all zeros, and another CPU may find it with
-    /// a packet that it is not ready for.
+    /// Returns whether the connection has been assigned to a pod. Before that, its storage is all zeros, and a packet
+    /// on another CPU may already find it.
     #[inline(always)]
     pub fn is_open(&self) -> bool {
         forget(&self.slot) != NO_SLOT
     }
 
-    /// Assigns a zeroed connection that was open before to a pod. `sent` is the sequence number of the server's next byte. Where
-    /// the parsers begin is not known yet.
+    /// Assigns a zeroed connection to a pod, if the connection was open before its cgroup was counted. `sent` is the
+    /// sequence number of the server's next byte. The byte at which the parsers begin is not known yet.
     #[inline(always)]
     pub fn open_late(&mut self, slot: u32, sent: u32) {
         self.state = state::JOINING | state::JOINED;
@@ -184,9 +188,9 @@ impl Conn {
         self.give_to(slot);
     }
 
-    /// Records data from the client that looks like no known beginning. `sent` is the sequence number up to which the server had
-    /// sent. `true` if the server has sent something between such data for the third time: the connection carries another
-    /// protocol, and not a body.
+    /// Records that client data has arrived whose beginning was not recognised. `sent` is the sequence number up to
+    /// which the server had sent. Returns `true` if, for the third time, the server has sent something since such data
+    /// arrived before: the connection carries another protocol, and not a body.
     #[inline(always)]
     pub fn is_unknown(&mut self, sent: u32) -> bool {
         if self.responses.next != sent {
@@ -196,8 +200,8 @@ impl Conn {
         self.requests.remaining >= EXCHANGES
     }
 
-    /// Ends the search for a beginning: what follows can be read, or never will be. `next_in` and `next_out` are the sequence
-    /// numbers of the next bytes from and to the client.
+    /// Ends the search for a beginning: the data from here on can be read, or can never be read. `next_in` and
+    /// `next_out` are the sequence numbers of the next bytes from the client and to the client.
     #[inline(always)]
     pub fn join(&mut self, next_in: u32, next_out: u32) {
         self.requests.remaining = 0;
@@ -205,31 +209,31 @@ impl Conn {
         self.state &= !state::JOINING;
     }
 
-    /// Whether the connection is in one of these [`state`]s.
+    /// Returns whether the connection is in one of these [`state`]s.
     #[inline(always)]
     pub fn is(&self, states: u32) -> bool {
         self.state & states != 0
     }
 
-    /// Number of requests in flight.
+    /// Returns the number of requests in flight.
     #[inline(always)]
     pub fn open(&self) -> u32 {
         self.begun().wrapping_sub(self.ended)
     }
 
-    /// Number of starts, with and without a request.
+    /// Returns the number of starts, with and without a request.
     #[inline(always)]
     fn begun(&self) -> u32 {
         self.started.wrapping_add(forget(&self.unasked))
     }
 
-    /// Whether the connection is closed by now: another CPU may just have closed it.
+    /// Returns whether the connection is closed by now: another CPU may just have closed it.
     #[inline(always)]
     pub fn is_closed_now(&self) -> bool {
         forget(&self.state) & state::CLOSED != 0
     }
 
-    /// Starts a request. For ingress.
+    /// Starts a request. Called by ingress.
     #[inline(always)]
     pub fn start<M: Meter>(&mut self, meter: &mut M) {
         if self.is_closed_now() {
@@ -241,7 +245,7 @@ impl Conn {
         self.begin(meter, now);
     }
 
-    /// Starts the connection itself as one in flight, without a request. For ingress and egress.
+    /// Counts the connection itself as one in flight, without a request. Called by ingress and egress.
     #[inline(always)]
     fn start_unasked<M: Meter>(&mut self, meter: &mut M) {
         if self.is_closed_now() {
@@ -252,11 +256,11 @@ impl Conn {
         self.begin(meter, now);
     }
 
-    /// Prepares the bits and the start time of the next start. Returns that time, ns.
+    /// Prepares the bits and the start time of the next start. Returns the start time, ns.
     #[inline(always)]
     fn make_place<M: Meter>(&mut self, meter: &M) -> u64 {
         let index = self.begun();
-        // The bits may still be those of the request 64 before it.
+        // The bits may still be those of an earlier request, 64 requests before.
         let bit = 1u64 << (index % TOLD_APART);
         self.heads &= !bit;
         self.connects &= !bit;
@@ -268,8 +272,8 @@ impl Conn {
         now
     }
 
-    /// Counts a start. The first atomic add is the barrier between the record of the start and the check whether the connection
-    /// is closed.
+    /// Counts a start. The first atomic add is the barrier between the record of the start and the check whether the
+    /// connection is closed.
     #[inline(always)]
     fn begin<M: Meter>(&mut self, meter: &mut M, now: u64) {
         meter.start(1, now);
@@ -294,20 +298,22 @@ impl Conn {
         }
     }
 
-    /// Records that the head of the request that is being read is complete: from here on the request cannot be excluded.
+    /// Records that the head of the request that is being read is complete: from here on the request cannot be
+    /// excluded.
     #[inline(always)]
     pub fn head_read(&mut self) {
         self.heads_read = self.begun();
     }
 
-    /// Whether one more request can be marked: the request whose bit it would share is a plain one.
+    /// Returns whether one more request can start: it has an unused bit, or shares the bit of a request without any
+    /// mark.
     #[inline(always)]
     pub fn can_tell_one_more(&self) -> bool {
         let bit = 1u64 << (self.begun() % TOLD_APART);
         (self.heads | self.connects | self.excluded) & bit == 0 || self.open() < TOLD_APART
     }
 
-    /// The bit of the request that is being read; 0 if it has no bit of its own.
+    /// Returns the bit of the request that is being read, or 0 if the request has no bit.
     #[inline(always)]
     fn newest_bit(&self) -> u64 {
         let open = self.open();
@@ -318,38 +324,38 @@ impl Conn {
         }
     }
 
-    /// Marks the request that is being read as HEAD. `false` if there is no bit for it.
+    /// Marks the request that is being read as HEAD. Returns `false` if there is no bit for the request.
     #[inline(always)]
     pub fn mark_head(&mut self) -> bool {
         self.heads |= self.newest_bit();
         self.open() <= TOLD_APART
     }
 
-    /// Marks the request that is being read as CONNECT. `false` if there is no bit for it.
+    /// Marks the request that is being read as CONNECT. Returns `false` if there is no bit for the request.
     #[inline(always)]
     pub fn mark_connect(&mut self) -> bool {
         self.connects |= self.newest_bit();
         self.open() <= TOLD_APART
     }
 
-    /// Whether the request now being answered is HEAD.
+    /// Returns whether the request now being answered is HEAD.
     #[inline(always)]
     pub fn answers_head(&self) -> bool {
         self.open() > 0 && self.heads & (1u64 << (self.ended % TOLD_APART)) != 0
     }
 
-    /// Whether the request now being answered is CONNECT.
+    /// Returns whether the request now being answered is CONNECT.
     #[inline(always)]
     pub fn answers_connect(&self) -> bool {
         self.open() > 0 && self.connects & (1u64 << (self.ended % TOLD_APART)) != 0
     }
 
-    /// Excludes the request that is being read: takes it out of the count exactly, as if it had never arrived.
+    /// Excludes the request that is being read: removes it from the counts exactly, as if it had never arrived.
     #[inline(always)]
     pub fn exclude<M: Meter>(&mut self, meter: &mut M) {
         let open = self.open();
         if open == 0 || open > TOLD_APART {
-            // Answered before its head was complete, or too deep in a pipeline to have a bit of its own.
+            // The request was answered before its head was complete, or it is too deep in a pipeline to have a bit.
             return;
         }
         let bit = self.newest_bit();
@@ -375,12 +381,12 @@ impl Conn {
         }
     }
 
-    /// Ends the oldest request in flight, in one of the [`ended`] ways.
+    /// Ends the oldest request in flight. `way` is one of [`ended`].
     #[inline(always)]
     pub fn end<M: Meter>(&mut self, meter: &mut M, way: usize, now: u64) {
         let open = self.open();
         if open == 0 {
-            // A response without a request, such as 408 on an idle connection.
+            // The response has no request, such as a 408 on an idle connection.
             return;
         }
         let index = self.ended;
@@ -400,7 +406,7 @@ impl Conn {
         }
     }
 
-    /// Counts the end of the request `index`, the oldest of `open`.
+    /// Counts the end of the request `index`, the oldest of `open` requests.
     #[inline(always)]
     fn account<M: Meter>(&mut self, meter: &mut M, index: u32, open: u32, way: usize, now: u64) {
         meter.end(way, 1, now);
@@ -411,7 +417,8 @@ impl Conn {
         }
     }
 
-    /// Marks the connection as HTTP/2 from here on. `false` if it is closed, a tunnel or opaque, or still has HTTP/1 requests.
+    /// Marks the connection as HTTP/2 from now on. Returns `false` if the connection is closed, a tunnel or opaque, or
+    /// still has HTTP/1 requests.
     #[inline(always)]
     pub fn become_http2<M: Meter>(&mut self, meter: &mut M) -> bool {
         let lock = &raw mut self.lock;
@@ -425,8 +432,8 @@ impl Conn {
         })
     }
 
-    /// Turns the request being answered into an HTTP/2 stream: returns its start time (ns), and whether it is excluded. The
-    /// request stays counted. `None` unless it is the only one in flight.
+    /// Turns the request being answered into an HTTP/2 stream. Returns the start time of the request (ns), and true if
+    /// the request is excluded. The request stays counted. Returns `None` unless the request is the only one in flight.
     #[inline(always)]
     pub fn hand_over(&mut self) -> Option<(u64, bool)> {
         if self.open() != 1 {
@@ -438,15 +445,15 @@ impl Conn {
         Some((since, self.excluded & (1u64 << (index % TOLD_APART)) != 0))
     }
 
-    /// Makes the connection a tunnel, after a 101 response or a granted CONNECT: the request stays in flight until the connection
-    /// closes.
+    /// Makes the connection a tunnel, after a 101 response or a granted CONNECT: the request stays in flight until the
+    /// connection closes.
     #[inline(always)]
     pub fn become_tunnel<M: Meter>(&mut self, meter: &mut M) {
         self.become_one(meter, state::TUNNEL, Gauge::Upgraded);
     }
 
-    /// Makes the connection opaque, as it cannot be read: from now on the connection itself is in flight. `why` is one of
-    /// [`ebb_abi::event`].
+    /// Makes the connection opaque, because it cannot be read: from now on the connection itself is in flight. `why` is
+    /// one of [`ebb_abi::event`].
     #[inline(always)]
     pub fn become_opaque<M: Meter>(&mut self, meter: &mut M, why: usize) {
         if self.become_one(meter, state::OPAQUE, Gauge::Opaque) {
@@ -455,7 +462,7 @@ impl Conn {
         }
     }
 
-    /// Records that a part of what the client sends is lost for the parsers. `why` is one of [`ebb_abi::event`].
+    /// Records that the parsers will not see a part of the client's data. `why` is one of [`ebb_abi::event`].
     #[inline(always)]
     pub fn lose<M: Meter>(&mut self, meter: &mut M, why: usize) {
         meter.note(why);
@@ -469,13 +476,13 @@ impl Conn {
         set(&mut self.event, event as u32 + 1);
     }
 
-    /// Whether a rare event is recorded.
+    /// Returns whether a rare event is recorded.
     #[inline(always)]
     pub fn has_event(&self) -> bool {
         forget(&self.event) != 0
     }
 
-    /// Takes the recorded event, so that it is logged once.
+    /// Takes the recorded event, so that the event is logged once.
     #[inline(always)]
     pub fn take_event(&mut self) -> Option<usize> {
         let event = forget(&self.event);
@@ -483,15 +490,15 @@ impl Conn {
         (event as usize).checked_sub(1)
     }
 
-    /// Records that the server has begun HTTP/2. Ingress reads a separate field: otherwise it would need cache lines that egress
-    /// writes.
+    /// Records that the server has begun HTTP/2. Ingress reads a separate field: otherwise ingress would need cache
+    /// lines that egress writes.
     #[inline(always)]
     pub fn server_begins_http2(&mut self) {
         self.responses.flags |= flag::HTTP2;
         set(&mut self.server_speaks_http2, 1);
     }
 
-    /// Whether the server has begun HTTP/2.
+    /// Returns whether the server has begun HTTP/2.
     #[inline(always)]
     pub fn server_speaks_http2(&self) -> bool {
         forget(&self.server_speaks_http2) != 0
@@ -524,8 +531,8 @@ impl Conn {
         counted
     }
 
-    /// Aborts all requests but one that were in flight before the connection became a tunnel or opaque. For egress: only egress
-    /// ends requests.
+    /// Aborts all requests but one that were in flight before the connection became a tunnel or opaque. Called by
+    /// egress, because only egress ends requests.
     #[inline(always)]
     pub fn settle<M: Meter>(&mut self, meter: &mut M) {
         if self.is(state::TUNNEL | state::OPAQUE) && self.open() > 1 {
@@ -536,8 +543,8 @@ impl Conn {
         }
     }
 
-    /// Ends everything in flight: the server has sent its last byte (`way` says how the request being answered ended), or the
-    /// connection is gone.
+    /// Ends everything in flight: the server has sent its last byte, or the connection is gone. `way` is the way in
+    /// which the request being answered has ended.
     #[inline(always)]
     pub fn finish<M: Meter>(&mut self, meter: &mut M, way: usize) {
         let lock = &raw mut self.lock;
@@ -555,7 +562,7 @@ impl Conn {
         if was & (state::OPAQUE | state::EXCLUDED) == state::OPAQUE {
             meter.gauge(Gauge::Opaque, u64::MAX);
         }
-        // The lock is a barrier: a start that has not seen the close is seen here.
+        // The lock is a barrier: a start that has not seen the close is visible here.
         let lock = &raw mut self.lock;
         let (index, open) = meter.locked(lock, || {
             let index = self.ended;
@@ -585,7 +592,7 @@ impl Conn {
         if count == 0 {
             return;
         }
-        // Excluded requests are out of the count already. A bit that two requests share is not set.
+        // Excluded requests have been removed from the counts already. A bit that two requests share is never set.
         let told_apart = if count < TOLD_APART {
             count
         } else {

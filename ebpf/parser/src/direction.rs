@@ -7,7 +7,7 @@ use crate::{
     window::{CARRY, LOAD, Window, forget},
 };
 
-/// What the next bytes are: the values of `Direction::phase`.
+/// Kinds of bytes that can come next: the values of `Direction::phase`.
 pub mod phase {
     /// Lines of a head: a start line, then fields up to an empty line.
     pub const HEAD: u8 = 0;
@@ -25,13 +25,13 @@ pub mod phase {
     pub const IGNORE: u8 = 6;
 }
 
-/// What is known of the current message: the bits of `Direction::flags`.
+/// Properties of the current message: the bits of `Direction::flags`.
 pub mod flag {
     /// The start line has not been read.
     pub const START_LINE: u16 = 1;
     /// The message has been counted (its first byte was seen).
     pub const BEGUN: u16 = 1 << 1;
-    /// The current line was too long to keep, and was handled by its beginning: skip to its end.
+    /// The current line was too long to keep. The parser has handled its beginning, and skips the rest of it.
     pub const SKIP_LINE: u16 = 1 << 2;
     /// A Content-Length was read into `remaining`.
     pub const LENGTH: u16 = 1 << 3;
@@ -39,9 +39,9 @@ pub mod flag {
     pub const CHUNKED: u16 = 1 << 4;
     /// There is a transfer coding, and the last one is not chunked.
     pub const CODED: u16 = 1 << 5;
-    /// The segment needs more steps than one run has; the next run continues.
+    /// The segment needs more steps than one run has. The next run continues.
     pub const UNFINISHED: u16 = 1 << 6;
-    /// The request is a probe, or is for an excluded path.
+    /// The request is a probe, or its path is excluded.
     pub const EXCLUDED: u16 = 1 << 7;
     /// The data cannot be parsed: the connection is opaque from here on.
     pub const UNREADABLE: u16 = 1 << 8;
@@ -51,7 +51,7 @@ pub mod flag {
     pub const COMPLETE: u16 = 1 << 10;
     /// The current line does not end in the window: more must be loaded after it.
     pub const SHORT: u16 = 1 << 11;
-    /// What follows is HTTP/2.
+    /// The next bytes are HTTP/2.
     pub const HTTP2: u16 = 1 << 12;
     /// The parser is in the middle of a piece of the out-of-order buffer, with steps left to take.
     pub const MIDWAY: u16 = 1 << 15;
@@ -61,18 +61,18 @@ pub mod flag {
 
 /// A TCP segment that has arrived.
 ///
-/// It is written to its direction and read back from there, so that the verifier loses track of the path (for example IPv4 or
-/// IPv6) by which its numbers were computed.
+/// A segment is written to its direction and read back from there. So the verifier no longer knows on which path its
+/// numbers were computed (for example IPv4 or IPv6).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
-    /// Sequence number of its first byte.
+    /// Sequence number of the segment's first byte.
     pub first: u32,
-    /// Bytes of payload.
+    /// Number of bytes of payload.
     pub length: u32,
     /// Offset of the payload in the packet, in bytes.
     pub offset: u32,
-    /// Its TCP flags.
+    /// TCP flags of the segment.
     pub flags: u32,
 }
 
@@ -83,14 +83,15 @@ impl Segment {
     /// The TCP flag SYN.
     pub const SYN: u32 = 1 << 1;
 
-    /// Sequence number of the first byte of payload. A SYN takes one sequence number before it.
+    /// Returns the sequence number of the first byte of payload. A SYN takes the sequence number before this byte.
     #[inline(always)]
     pub fn first_byte(self) -> u32 {
         self.first
             .wrapping_add(u32::from(self.flags & Self::SYN != 0))
     }
 
-    /// Number of bytes that are neither in the window nor skipped. A segment that was read before has none.
+    /// Returns the number of bytes of the segment that are neither in the window nor skipped; 0 for a segment that was
+    /// read before.
     #[inline(always)]
     pub(crate) fn left(self, direction: &Direction) -> u32 {
         let left = self
@@ -101,18 +102,18 @@ impl Segment {
     }
 }
 
-/// Largest distance of a segment ahead of the parser, in bytes. A segment farther ahead is not taken for one of this connection:
-/// receive windows are smaller.
+/// Maximum distance of a segment ahead of the parser, in bytes. A segment farther ahead cannot belong to this
+/// connection: receive windows are smaller.
 const FARTHEST: u32 = 1 << 28;
 
 /// Position of a segment, relative to the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// It has no new bytes.
+    /// The segment has no new bytes.
     Nothing,
-    /// It is next, or a retransmission whose end is new.
+    /// The segment begins with the next byte, or is a retransmission whose end is new.
     Next,
-    /// This many bytes before it have not been seen: they are lost, or the segment has overtaken them.
+    /// The segment is this many bytes ahead. The bytes before it are lost, or the segment has overtaken them.
     Ahead(u32),
 }
 
@@ -129,11 +130,11 @@ pub enum Side {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Direction {
-    /// Sequence number of the first byte that is neither in the window nor already passed.
+    /// Sequence number of the first byte that is neither in the window nor skipped.
     pub next: u32,
     /// One of [`phase`].
     pub phase: u8,
-    /// Keeps the layout free of padding.
+    /// Explicit padding, so that the layout has no implicit padding.
     reserved: u8,
     /// Bits of [`flag`].
     pub flags: u16,
@@ -150,7 +151,7 @@ pub struct Direction {
 }
 
 impl Direction {
-    /// All zeros: see [`Self::open_at`].
+    /// A direction of all zeros. [`Self::open_at`] prepares it.
     pub const ZERO: Self = Self {
         next: 0,
         phase: 0,
@@ -187,7 +188,7 @@ impl Direction {
         }
     }
 
-    /// Whether a segment is all new, and is the next one. Most segments are.
+    /// Returns whether a segment begins with the next byte and is all new. Most segments are like this.
     #[inline(always)]
     pub fn is_next(&self, segment: Segment) -> bool {
         segment.first == self.next && segment.length != 0 && !self.has(flag::UNFINISHED)
@@ -210,7 +211,8 @@ impl Direction {
         Place::Ahead(gap)
     }
 
-    /// Whether bytes are missing before a segment. The next `passable` bytes do not matter, as they are not read.
+    /// Returns whether bytes are missing before a segment. The next `passable` bytes may be missing, because they are
+    /// not read.
     #[inline(always)]
     pub(crate) fn lacks(&self, segment: Segment, passable: u64) -> bool {
         !self.has(flag::UNFINISHED)
@@ -220,7 +222,8 @@ impl Direction {
             }
     }
 
-    /// Loads the bytes that follow those in the window. `false` if there are none.
+    /// Loads the bytes that follow those in the window. Returns `false` if there are no such bytes, or if they cannot
+    /// be loaded.
     #[inline(always)]
     pub(crate) fn load<P: Packet>(&mut self, packet: &P, segment: Segment) -> bool {
         let left = segment.left(self);
@@ -243,7 +246,8 @@ impl Direction {
         true
     }
 
-    /// Skips at most `count` bytes: those in the window first, then those that are not loaded. Returns how many were skipped.
+    /// Skips at most `count` bytes: first those in the window, then those that are not loaded. Returns the number of
+    /// skipped bytes.
     #[inline(always)]
     pub(crate) fn pass(&mut self, segment: Segment, count: u64) -> u64 {
         let unread = u64::from(self.window.unread());
@@ -259,7 +263,7 @@ impl Direction {
         unread + beyond
     }
 
-    /// Whether all of these flags are set. Read from memory each time, like [`Self::phase_now`].
+    /// Returns whether all of these flags are set. The flags are read from memory each time (see [`Self::phase_now`]).
     #[inline(always)]
     pub fn has(&self, flags: u16) -> bool {
         // SAFETY: a reference is valid for reads.
@@ -267,11 +271,11 @@ impl Direction {
         now & flags == flags
     }
 
-    /// Whether the unread bytes are further lines of a head, and no flag changes how they are read. One comparison instead of a
-    /// dozen.
+    /// Returns whether the unread bytes are further lines of a head, and no flag changes how they are read. One
+    /// comparison replaces a dozen.
     #[inline(always)]
     pub(crate) fn is_inside_head(&self) -> bool {
-        /// `reserved` is 0.
+        /// The field `reserved` is 0.
         const PLAIN: u32 = ((flag::BEGUN
             | flag::LENGTH
             | flag::CHUNKED
@@ -283,7 +287,7 @@ impl Direction {
             offset_of!(Direction, flags) == offset_of!(Direction, phase) + 2
                 && offset_of!(Direction, phase).is_multiple_of(4)
         );
-        // SAFETY: aligned; the two fields that follow belong to the same word.
+        // SAFETY: the pointer is aligned, and the two fields that follow `phase` belong to the same word.
         let both = unsafe {
             (&raw const *self)
                 .cast::<u8>()
@@ -294,8 +298,8 @@ impl Direction {
         both & !PLAIN == u32::from(phase::HEAD) && self.window.unread() != 0
     }
 
-    /// The phase, read from memory each time. If the program compared a copy in a register, the verifier would follow one path
-    /// for each value through all the code that follows.
+    /// Returns the phase, read from memory each time. If the program compared a copy in a register, the verifier would
+    /// follow one path for each value through all the code that follows.
     #[inline(always)]
     pub fn phase_now(&self) -> u8 {
         // SAFETY: a reference is valid for reads.

@@ -1,4 +1,4 @@
-//! The addresses and ports of a connection: a key in maps that only the kernel programs use.
+//! The addresses and ports of a connection, used as a key in maps that only the kernel programs use.
 
 /// Both ends of a connection, seen from one of them. IPv4 addresses are IPv4-mapped.
 #[repr(C)]

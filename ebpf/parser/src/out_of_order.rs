@@ -1,12 +1,14 @@
 //! The out-of-order buffer: segments that cannot be read yet are stored until the missing bytes have arrived.
 //!
-//! In the middle of a body, the bytes do not matter, and nothing is stored. In a head, or where frames begin, they do: the kernel
-//! puts such a segment into the socket's queue and never shows it again. So the segment is copied, in pieces, and read when all
-//! bytes before it have been read. A segment that arrives while another CPU is reading is stored, too (see
-//! [`crate::serialisation`]). A connection has room for [`PIECES`] pieces, a pod for its share of all ([`share_has_room`]). A
-//! connection that needs more becomes opaque.
+//! In the middle of a body, the bytes do not matter, and no segment is stored. In a head, or where frames begin, the
+//! bytes matter. The kernel puts a segment that is ahead into the socket's queue, and never shows it to the programs
+//! again. So the programs copy the segment in pieces, and read the pieces when all bytes before them have been read. A
+//! segment that arrives while another CPU is reading is stored, too (see [`crate::serialisation`]). A connection has
+//! room for [`PIECES`] pieces, and a pod has a share of all pieces of the node ([`share_has_room`]). A connection that
+//! needs more becomes opaque.
 //!
-//! Several CPUs may store at once: each claims a place under the lock, copies, and publishes the place. One CPU reads, and frees.
+//! Several CPUs may store pieces at once: each CPU claims a place under the lock, copies its piece, and publishes the
+//! place. Only one CPU reads pieces, and frees them.
 
 use crate::{
     conn::Lock,
@@ -14,26 +16,28 @@ use crate::{
     window::{LOAD, forget, set},
 };
 
-/// Most bytes of a piece, a power of two.
+/// Maximum number of bytes of a piece, a power of two.
 pub const PIECE: usize = 2048;
 
-/// Words of a piece. A full load from the last byte of the piece stays within it.
+/// Number of words of a piece. A load of [`LOAD`] bytes from the last byte of the piece stays within these words.
 pub const PIECE_WORDS: usize = (PIECE + LOAD as usize) / 8 + 1;
 
-/// Most pieces of one connection, a power of two. A packet of 1448 bytes takes one, one of 64 KiB takes 32.
+/// Maximum number of pieces of one connection, a power of two. A packet of 1448 bytes takes one piece; a packet of 64
+/// KiB takes 32.
 pub const PIECES: usize = 512;
 
-/// Most pieces of all connections of a node: 9 MiB. That is how much of the node's traffic can be out of order at one time.
+/// Maximum number of pieces of all connections of a node, 9 MiB in all: the limit for the node's data that is out of
+/// order at one time.
 pub const MAX_PIECES: u32 = 4096;
 
-/// Whether a pod with `own` pieces may have one more, if all pods of the node have `all`.
+/// Returns whether a pod with `own` pieces may have one more, if all pods of the node together have `all`.
 ///
-/// A pod may have as many pieces as are free. So one pod alone gets half of the buffer, n pods that want all of it get one part
-/// in n + 1 each, and as much stays free: whatever other pods do, there is room for a pod that begins to need some. (Choudhury
-/// and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
+/// A pod may have as many pieces as are free. So one pod alone gets half of the buffer. If n pods want all of it, each
+/// gets one part in n + 1, and one part stays free. So whatever other pods do, there is room for a pod that begins to
+/// need pieces. (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
 #[inline(always)]
 pub fn share_has_room(own: u64, all: u64) -> bool {
-    // Either count may be below 0 for a moment, while CPUs add to it.
+    // Either counter may be below 0 for a moment, while several CPUs change it.
     (own as i64) < i64::from(MAX_PIECES) - all as i64
 }
 
@@ -43,39 +47,42 @@ pub fn share_has_room(own: u64, all: u64) -> bool {
 pub struct PieceKey {
     /// The socket's cookie.
     pub socket: u64,
-    /// Sequence number of the piece's first byte; 64 bits, so that the key has no padding.
+    /// Sequence number of the piece's first byte. It has 64 bits, so that the key has no padding.
     pub first: u64,
 }
 
-/// Most pieces of a packet that arrives before its connection is established: those of 64 KiB.
+/// Maximum number of pieces of a packet that arrives before its connection is established: a packet of 64 KiB in pieces
+/// of 2 KiB.
 pub const EARLY_PIECES: u32 = 32;
 
-/// Most pieces that a new connection takes over: those of the packet that establishes it, and those that arrived on other CPUs in
-/// the meantime.
+/// Maximum number of pieces that a new connection takes over: the pieces of the packet that establishes the connection,
+/// and the pieces that arrived on other CPUs in the meantime.
 pub const ADOPTED_PIECES: u32 = 48;
 
-/// Most pieces of all connections of a node that arrived before their connections were established. Each is needed until its
-/// packet has established the connection. An evicted piece makes its connection opaque.
+/// Maximum number of pieces, over all connections of a node, that arrived before their connections were established. A
+/// piece is needed until its packet has established the connection. If a piece is evicted, its connection becomes
+/// opaque.
 pub const MAX_EARLY_PIECES: u32 = 512;
 
-/// Largest distance of a piece ahead of the first byte of a new connection, in bytes: a client sends no more before the server
-/// has answered. A piece farther ahead was stored for an earlier connection with the same ends that was never established.
+/// Maximum distance of a piece ahead of the first byte of a new connection, in bytes: a client sends no more before the
+/// server has answered. A piece farther ahead is left from an earlier connection with the same ends that was never
+/// established.
 pub const EARLY_REACH: u32 = 1 << 20;
 
 /// Key of a piece that arrived before its connection was established.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EarlyKey {
-    /// The connection's ends.
+    /// Both ends of the connection.
     pub ends: Ends,
-    /// The CPU on which the packet is at the listening socket, or [`MEANWHILE`].
+    /// The CPU on which the packet arrived at the listening socket, or [`MEANWHILE`].
     pub from: u32,
-    /// Index of the piece in its packet. With `MEANWHILE`: index among all such pieces.
+    /// Index of the piece in its packet. With `MEANWHILE`: index among all pieces with `MEANWHILE` of the connection.
     pub index: u32,
 }
 
-/// In [`EarlyKey::from`]: the piece arrived while another packet was establishing the connection. That packet has keys of its
-/// own.
+/// Value of [`EarlyKey::from`] for a piece that arrived while another packet was establishing the connection. The
+/// pieces of the other packet have separate keys.
 pub const MEANWHILE: u32 = u32::MAX;
 
 /// The data of a piece, as plain words.
@@ -85,41 +92,43 @@ pub type Piece = [u64; PIECE_WORDS];
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Sequence number of its first byte.
+    /// Sequence number of the piece's first byte.
     pub first: u32,
-    /// Its length in bytes; 0: no piece. With [`CLAIMED`] while the bytes are still being copied.
+    /// Length of the piece in bytes; 0: no piece. [`CLAIMED`] is set while the bytes are still being copied.
     pub length: u32,
 }
 
-/// In [`Place::length`]: a CPU is copying the piece.
+/// This bit is set in [`Place::length`] while a CPU is copying the piece.
 const CLAIMED: u32 = 1 << 31;
 
 impl Place {
-    /// No piece.
+    /// A place without a piece.
     pub const FREE: Self = Self {
         first: 0,
         length: 0,
     };
 }
 
-/// Returned by [`Stash::claim`] instead of an index: there is no room.
+/// [`Stash::claim`] returns this value instead of an index if there is no room.
 const FULL: u32 = u32::MAX;
 
-/// Added by [`Stash::claim`] to the length of a piece that is stored already.
+/// This bit is set in a [`Claim`] if a piece with the same first byte is stored already. The other bits are the piece's
+/// length.
 const THERE: u32 = 1 << 30;
 
-/// Result of a claim for a place. In one word: the verifier would follow one path for each variant of an enumeration.
+/// Result of a claim for a place. It is one word: for an enumeration, the verifier would follow one path for each
+/// variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim(u32);
 
 impl Claim {
-    /// There is no room.
+    /// Returns whether there is no room.
     #[inline(always)]
     pub fn is_full(self) -> bool {
         self.0 == FULL
     }
 
-    /// Number of bytes from the same first byte on that are stored already; 0: none.
+    /// Returns the number of bytes that are stored already, from the same first byte on; 0: none.
     #[inline(always)]
     pub fn there(self) -> u32 {
         if self.0 & THERE == 0 {
@@ -129,32 +138,33 @@ impl Claim {
         }
     }
 
-    /// Index of the claimed place.
+    /// Returns the index of the claimed place.
     #[inline(always)]
     pub fn index(self) -> u32 {
         self.0
     }
 }
 
-/// The out-of-order buffer of a connection, in a separate socket storage that only connections with stored pieces have.
+/// The out-of-order buffer of a connection. It is in a separate socket storage that only connections with stored pieces
+/// have.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Stash {
-    /// Guards which places are claimed.
+    /// Guards the claims of places.
     pub lock: Lock,
-    /// The place found by the last search of the reader.
+    /// Index of the place that the reader's last search has found.
     found: u32,
-    /// The free place found by the last search under the lock.
+    /// Index of the free place that the last search under the lock has found.
     free: u32,
-    /// The place with the same first byte found by the last search under the lock.
+    /// Index of the place with the same first byte that the last search under the lock has found.
     same: u32,
-    /// Where the next piece from before the connection was established is looked for, as in [`EarlyKey`].
+    /// `from` of the [`EarlyKey`] for the next piece that arrived before the connection was established.
     early_from: u32,
     early_index: u32,
-    /// Sequence number up to which TCP had accepted what the client sends, when it was last read.
+    /// Sequence number up to which TCP had accepted the client's data when the number was last read.
     taken: u32,
     reserved: u32,
-    /// The socket's cookie: the first part of the key of each piece.
+    /// The socket's cookie, which is the first part of the key of each piece.
     pub socket: u64,
     /// Positions of the pieces.
     pub places: [Place; PIECES],
@@ -175,9 +185,9 @@ impl Stash {
         places: [Place::FREE; PIECES],
     };
 
-    /// Searches for a place for which `wanted` is 1 and not 0.
+    /// Returns the index of the last place for which `wanted` is 1 and not 0, or [`FULL`] if there is none.
     ///
-    /// Without branches: the verifier would follow two paths for each of the places.
+    /// The code has no branches: the verifier would follow two paths for each place.
     #[inline(always)]
     fn search(places: &[Place; PIECES], wanted: impl Fn(Place) -> u64) -> u32 {
         let mut found = u64::from(FULL);
@@ -188,14 +198,15 @@ impl Stash {
         found as u32
     }
 
-    /// Searches for the reader, and stores the index in `found`.
+    /// Searches for a place on behalf of the reader, and stores its index in `found`. Returns whether there is such a
+    /// place.
     #[inline(always)]
     fn find(&mut self, wanted: impl Fn(Place) -> u64) -> bool {
         self.found = Self::search(&self.places, wanted);
         forget(&self.found) != FULL
     }
 
-    /// Claims a place for a piece that begins with the sequence number `first`. To be called under the lock.
+    /// Claims a place for a piece that begins with the sequence number `first`. The caller holds the lock.
     #[inline(always)]
     pub fn claim(&mut self, first: u32, length: u32) -> Claim {
         self.same = Self::search(&self.places, |place| {
@@ -203,7 +214,7 @@ impl Stash {
         });
         let same = forget(&self.same);
         if same != FULL {
-            // A retransmission may reach farther: only the new part is stored again.
+            // A retransmission may be longer than the stored piece: only the new part is stored.
             return Claim(THERE | (self.places[same as usize & (PIECES - 1)].length & !CLAIMED));
         }
         self.free = Self::search(&self.places, |place| 1 - some(place.length));
@@ -217,7 +228,8 @@ impl Stash {
         Claim(free)
     }
 
-    /// Claims one given place, for a piece that no other CPU stores. `false` if the place is taken. To be called under the lock.
+    /// Claims the place `index`, for a piece that no other CPU stores. Returns `false` if the place is not free. The
+    /// caller holds the lock.
     #[inline(always)]
     pub fn claim_at(&mut self, index: u32, first: u32, length: u32) -> bool {
         let place = &mut self.places[index as usize & (PIECES - 1)];
@@ -231,25 +243,25 @@ impl Stash {
         free
     }
 
-    /// Ends a claim: the piece is stored, or it is not ([`Place::FREE`]).
+    /// Ends a claim. `place` is the position of the stored piece, or [`Place::FREE`] if the piece was not stored.
     #[inline(always)]
     pub fn settle(&mut self, index: u32, place: Place) {
         let at = &raw mut self.places[index as usize & (PIECES - 1)];
-        // In one word, so that a reader sees all of it or nothing.
+        // The place is written as one word, so that a reader sees all of the change or nothing.
         let word = u64::from(place.length) << 32 | u64::from(place.first);
-        // SAFETY: a place, of the size and alignment of a word.
+        // SAFETY: a place has the size and the alignment of a word.
         unsafe { at.cast::<u64>().write_volatile(word) };
     }
 
-    /// Sets where to look for pieces from before the connection was established: from the first index on.
+    /// Sets `from` of the keys of early pieces (see [`EarlyKey`]), and begins at index 0.
     #[inline(always)]
     pub fn adopt_from(&mut self, from: u32) {
         set(&mut self.early_from, from);
         set(&mut self.early_index, 0);
     }
 
-    /// Sets `key` to the next piece from before the connection was established. Values from memory: to the verifier, all of them
-    /// are alike.
+    /// Sets `key` to the key of the next early piece (see [`EarlyKey`]). The values are read from memory, so that the
+    /// verifier follows one path for all of them.
     #[inline(always)]
     pub fn next_early(&mut self, key: &mut EarlyKey) {
         key.from = forget(&self.early_from);
@@ -257,25 +269,26 @@ impl Stash {
         set(&mut self.early_index, key.index.wrapping_add(1));
     }
 
-    /// The place that was found last.
+    /// Returns the place that the reader's last search has found.
     #[inline(always)]
     pub fn found(&self) -> Place {
         self.places[forget(&self.found) as usize & (PIECES - 1)]
     }
 
-    /// Frees the place that was found last.
+    /// Frees the place that the reader's last search has found.
     #[inline(always)]
     pub fn free_found(&mut self) {
         self.settle(forget(&self.found), Place::FREE);
     }
 
-    /// Searches for a piece that holds the byte with this sequence number.
+    /// Searches for a piece that holds the byte with the sequence number `next`. Returns whether there is such a piece.
     #[inline(always)]
     pub fn holds(&mut self, next: u32) -> bool {
         self.find(|place| below(next.wrapping_sub(place.first), published(place)))
     }
 
-    /// Searches for a piece that has been read completely.
+    /// Searches for a piece that has been read completely: all its bytes come before the sequence number `next`.
+    /// Returns whether there is such a piece.
     #[inline(always)]
     pub fn has_read(&mut self, next: u32) -> bool {
         self.find(|place| {
@@ -284,56 +297,57 @@ impl Stash {
         })
     }
 
-    /// Records that TCP has accepted what the client sends up to this sequence number. To be called before the pieces are read.
+    /// Records that TCP has accepted the client's data up to the sequence number `up_to`. Must be called before the
+    /// pieces are read.
     #[inline(always)]
     pub fn tcp_has_taken(&mut self, up_to: u32) {
         set(&mut self.taken, up_to);
     }
 
-    /// True if bytes from `next` on are missing and will not arrive: TCP had accepted them when its progress was read, and the
-    /// kernel does not show accepted bytes again. All other bytes that TCP had accepted have been read, are stored, or are just
-    /// being copied by the CPU that got them first.
+    /// Returns true if bytes from `next` on are missing and will not arrive: TCP had accepted these bytes when its
+    /// progress was read, and the kernel does not show accepted bytes again. All other bytes that TCP had accepted have
+    /// been read, are stored, or are just being copied by the CPU that received them first.
     #[inline(always)]
     pub fn misses(&mut self, next: u32) -> bool {
-        // A FIN takes one sequence number, too.
+        // A FIN takes one sequence number, too, so a distance of 1 is no gap.
         forget(&self.taken).wrapping_sub(next) as i32 > 1
             && !self.find(|place| below(next.wrapping_sub(place.first), place.length & !CLAIMED))
     }
 
-    /// Whether no piece is stored.
+    /// Returns whether no piece is stored.
     #[inline(always)]
     pub fn is_empty(&mut self) -> bool {
         !self.find(|place| some(place.length))
     }
 }
 
-/// A piece's length, or 0 while it is still being copied.
+/// Returns a piece's length, or 0 while the piece is still being copied.
 #[inline(always)]
 fn published(place: Place) -> u32 {
     let claimed = opaque(u64::from(place.length >> 31));
     place.length & claimed.wrapping_sub(1) as u32
 }
 
-/// 1 if a number is not 0.
+/// Returns 1 if a number is not 0, else 0.
 #[inline(always)]
 fn some(number: u32) -> u64 {
     opaque(0u64.wrapping_sub(u64::from(number))) >> 63
 }
 
-/// 1 if the one number is below the other.
+/// Returns 1 if `one` is below `other`, else 0.
 #[inline(always)]
 fn below(one: u32, other: u32) -> u64 {
     opaque(u64::from(one).wrapping_sub(u64::from(other))) >> 63
 }
 
-/// Hides what the compiler knows of a number. Otherwise it would understand the arithmetic around the number, and turn it into
-/// branches.
+/// Hides the compiler's knowledge of a number. Otherwise the compiler would understand the arithmetic with the number,
+/// and turn it into branches.
 #[inline(always)]
 fn opaque(number: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     {
         let mut number = number;
-        // SAFETY: changes nothing.
+        // SAFETY: the instruction changes nothing.
         unsafe { core::arch::asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack)) };
         number
     }
@@ -394,7 +408,7 @@ mod tests {
         let copying = stash.claim(near_the_end, 20);
         for (next, taken, missing) in [
             (100, 100, false),
-            // A position of TCP that was read before a piece was read, and a FIN.
+            // TCP's progress was read before a piece was read (50), or includes a FIN (101).
             (100, 50, false),
             (100, 101, false),
             (100, 102, true),
@@ -417,7 +431,7 @@ mod tests {
     #[test]
     fn t7_no_pod_can_take_all() {
         for hostile in [1, 2, 10, 100] {
-            // Each pod takes all that it can get.
+            // Each pod takes as many pieces as it can get.
             let kept = &mut [0u64; 100][..hostile];
             loop {
                 let before: u64 = kept.iter().sum();

@@ -1,6 +1,6 @@
-//! What the parsers need from their environment: bytes, and a place to count.
+//! The environment of the parsers: a source of bytes, and a place to count.
 //!
-//! In the kernel these are a packet and a pod's counters; in a test, a slice and a ledger.
+//! In the kernel, these are a packet and a pod's counters. In a test, these are a slice and a ledger.
 
 use ebb_abi::Exclusion;
 
@@ -8,17 +8,18 @@ use crate::{conn::Lock, window::Window};
 
 /// The bytes of one packet, and the rules of its pod.
 pub trait Packet {
-    /// Copies `length` bytes at `offset` of the packet to byte `at` of the window. `false` if it cannot.
+    /// Copies `length` bytes at `offset` of the packet to byte `at` of the window. Returns `false` if the bytes cannot
+    /// be copied.
     fn load(&self, offset: u32, window: &mut Window, at: u32, length: u32) -> bool;
 
-    /// Whether this is an excluded path.
+    /// Returns whether the path is excluded.
     fn excludes(&self, path: &Exclusion) -> bool;
 
-    /// Whether the pod excludes any path, so that the path of a request line has to be extracted.
+    /// Returns whether the pod excludes any path, so that the path of a request line has to be extracted.
     fn has_exclusions(&self) -> bool;
 }
 
-/// Gauges of what is in flight, by protocol. HTTP/1 is the rest.
+/// Gauges of the protocols of requests in flight. HTTP/1 has no gauge: it is the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gauge {
     /// A stream of HTTP/2.
@@ -31,7 +32,7 @@ pub enum Gauge {
 
 /// Counts starts and ends.
 pub trait Meter {
-    /// The time: `CLOCK_MONOTONIC` in nanoseconds.
+    /// Returns the time: `CLOCK_MONOTONIC` in nanoseconds.
     fn now(&self) -> u64;
     /// Counts `count` starts at the time `now`, ns.
     fn start(&mut self, count: u64, now: u64);
@@ -43,17 +44,18 @@ pub trait Meter {
     fn gauge(&mut self, gauge: Gauge, by: u64);
     /// Counts a rare event, one of [`ebb_abi::event`].
     fn note(&mut self, event: usize);
-    /// Adds to a field of a connection that other CPUs change, too. The code that follows sees everything that another CPU did
-    /// before it could see this addition.
+    /// Adds to a field of a connection that other CPUs change, too. The addition is a barrier: the code after it sees
+    /// everything that another CPU did before the addition was visible to that CPU.
     fn add(&self, cell: *mut u32, by: u32);
-    /// Runs `change` while no other CPU changes what `lock` guards.
+    /// Runs `change` while no other CPU changes the data that `lock` guards.
     ///
-    /// `change` is short and calls no function: in the kernel it runs under a `bpf_spin_lock`, which forbids helper calls.
+    /// `change` must be short, and call no function: in the kernel it runs under a `bpf_spin_lock`, which forbids
+    /// helper calls.
     fn locked<R>(&self, lock: *mut Lock, change: impl FnOnce() -> R) -> R;
 }
 
-/// Time from `since` to `now`, ns; 0 if `now` is earlier: the two may come from different sources (a packet's stamp, the kernel's
-/// clock).
+/// Returns the time from `since` to `now`, ns, or 0 if `now` is earlier: the two times may come from different sources
+/// (a packet's stamp, the kernel's clock).
 #[inline(always)]
 pub(crate) fn between(since: u64, now: u64) -> u64 {
     let passed = now.wrapping_sub(since);

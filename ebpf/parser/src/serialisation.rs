@@ -1,45 +1,48 @@
-//! Ingress serialisation: one CPU at a time reads what a client sends.
+//! Ingress serialisation: one CPU at a time reads the data of a client.
 //!
-//! The kernel shows an arriving segment before it locks the socket. So two CPUs may show two segments of one connection at once:
-//! this happens on loopback, and between pods of one node. A parser has to read them one at a time. A CPU that arrives while
-//! another one is reading stores its segment in the out-of-order buffer (see [`crate::out_of_order`]). The CPU that leaves last
-//! checks whether a segment has been stored that has not been looked at yet.
+//! The kernel shows an arriving segment before it locks the socket. So two CPUs may get two segments of one connection
+//! at once: this happens on loopback, and between pods of one node. A parser has to read the segments one at a time. A
+//! CPU that arrives while another one is reading stores its segment in the out-of-order buffer (see
+//! [`crate::out_of_order`]). The CPU that leaves last checks whether the buffer has a segment that no CPU has looked at
+//! yet.
 //!
-//! A stored segment should be read before TCP accepts it, or the response may leave first. So a CPU that has stored a segment
-//! waits a moment, [`PATIENCE`], for the reading CPU before it leaves.
+//! A stored segment should be read before TCP accepts it, or the response may leave first. So a CPU that has stored a
+//! segment waits a moment, [`PATIENCE`], for the reading CPU before it leaves.
 //!
-//! Entering takes one atomic add, and leaving takes one; each is a barrier. If two CPUs leave at once, the later one sees that no
-//! CPU is left, and sees all segments that were stored before. If two CPUs enter at once, neither may read, and both store their
-//! segments.
+//! To enter takes one atomic add, and to leave takes another one. Each add is a barrier. If two CPUs leave at once, the
+//! later one sees that no CPU is left, and sees all segments that were stored before. If two CPUs enter at once,
+//! neither may read, and both store their segments.
 
 use crate::{
     packet::Meter,
     window::{forget, set},
 };
 
-/// Number of checks whether the reading CPU is gone: some microseconds, in which a packet is read.
+/// Number of checks whether the reading CPU has left. All checks together take some microseconds, enough to read a
+/// packet.
 pub const PATIENCE: u32 = 2000;
 
 /// The ingress serialisation of one connection.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Turn {
-    /// Number of CPUs that have entered.
+    /// Number of CPUs that have entered and not left.
     here: u32,
-    /// Counts up. Only the barrier matters that an atomic add is.
+    /// A counter whose value has no meaning: the atomic add to it is used as a barrier.
     looked: u32,
-    /// 1 if segments are stored in the out-of-order buffer.
+    /// 1 if the out-of-order buffer holds segments.
     kept: u32,
-    /// 1 if a segment was stored since a CPU last looked.
+    /// 1 if a segment has been stored since a CPU last looked at the buffer.
     news: u32,
-    /// 1 if a segment could not be stored, or was never shown: what follows it cannot be read.
+    /// 1 if a segment could not be stored, or was never shown to the programs: the bytes after this segment cannot be
+    /// read.
     lost: u32,
-    /// Keeps the next field aligned.
+    /// Explicit padding, which keeps the next field of the connection aligned.
     reserved: u32,
 }
 
 impl Turn {
-    /// No CPU has entered, and no segment is stored.
+    /// The state in which no CPU has entered, and no segment is stored.
     pub const FREE: Self = Self {
         here: 0,
         looked: 0,
@@ -49,7 +52,8 @@ impl Turn {
         reserved: 0,
     };
 
-    /// Enters to read. `false` if another CPU has entered already. [`Self::leave`] must follow in both cases.
+    /// Enters to read. Returns `false` if another CPU has entered already. The caller must call [`Self::leave`] in both
+    /// cases.
     #[inline(always)]
     pub fn enter<M: Meter>(&mut self, meter: &M) -> bool {
         meter.add(&raw mut self.here, 1);
@@ -66,7 +70,7 @@ impl Turn {
         }
     }
 
-    /// Leaves. `true` if a segment is stored that has not been looked at, and no other CPU has entered.
+    /// Leaves. Returns `true` if the buffer has a segment that no CPU has looked at, and no other CPU has entered.
     #[inline(always)]
     pub fn leave<M: Meter>(&mut self, meter: &M) -> bool {
         meter.add(&raw mut self.here, u32::MAX);
@@ -80,20 +84,20 @@ impl Turn {
         set(&mut self.news, 1);
     }
 
-    /// Records that a segment is lost for the parsers.
+    /// Records that the parsers will never see a segment.
     #[inline(always)]
     pub fn lose(&mut self) {
         set(&mut self.lost, 1);
         set(&mut self.news, 1);
     }
 
-    /// Whether segments are stored.
+    /// Returns whether the out-of-order buffer holds segments.
     #[inline(always)]
     pub fn has_kept(&self) -> bool {
         forget(&self.kept) != 0
     }
 
-    /// Whether a segment is lost for the parsers.
+    /// Returns whether the parsers will never see a segment.
     #[inline(always)]
     pub fn has_lost(&self) -> bool {
         forget(&self.lost) != 0
@@ -106,7 +110,7 @@ impl Turn {
         meter.add(&raw mut self.looked, 1);
     }
 
-    /// Records that no segment is stored any longer. `is_so` checks that once more.
+    /// Records that the out-of-order buffer is empty. `is_so` checks once more whether the buffer is empty.
     #[inline(always)]
     pub fn keeps_nothing<M: Meter>(&mut self, meter: &M, is_so: impl FnOnce() -> bool) {
         set(&mut self.kept, 0);

@@ -1,32 +1,36 @@
-//! The few bytes of a stream that a parser looks at, as 64-bit words.
+//! The few bytes of a stream that a parser reads at a time, as 64-bit words.
 //!
-//! A window is in the connection's socket storage, and not on the stack or in per-CPU memory: before Linux 5.12 the stack cannot
-//! be read at a variable offset, and another program on the same CPU can interrupt an egress program.
+//! A window is in the connection's socket storage. It cannot be on the stack: before Linux 5.12 the stack cannot be
+//! read at a variable offset. It cannot be in per-CPU memory: another program on the same CPU can interrupt an egress
+//! program.
 
-/// Most bytes of an unfinished line that are kept for the next packet. A longer line is handled by these bytes.
+/// Maximum number of bytes of an unfinished line that are kept for the next packet. A longer line is handled by these
+/// bytes only.
 pub const CARRY: u32 = 56;
 
-/// Most bytes loaded at once: a typical response head. Two loads cost more than one load of twice the length.
+/// Maximum number of bytes that are loaded at once: a typical response head. Two loads cost more than one load of twice
+/// the length.
 pub const LOAD: u32 = 256;
 
-/// Bytes of a window. A power of two, so that a mask bounds an index: a mask gives the verifier no second path.
+/// Number of bytes of a window. It is a power of two, so that a mask bounds an index: a mask gives the verifier no
+/// second path.
 pub const SIZE: usize = 512;
 const _: () = assert!((CARRY + LOAD) as usize <= SIZE);
 
-/// Bytes that are searched for the end of a line in one iteration.
+/// Number of bytes that are searched for the end of a line in one iteration.
 const BLOCK: u32 = 32;
 
-/// Words of a window, and some more, so that a block can be read from every position.
+/// Number of words of a window, plus one block, so that a block can be read from every position.
 pub const WORDS: usize = SIZE / 8 + BLOCK as usize / 8;
 
-/// Most iterations of one search. Each one skips a block or reaches the end of a line. A full window with lines of typical length
-/// takes fewer; otherwise the next step searches the rest.
+/// Maximum number of iterations of one search. Each iteration skips a block or reaches the end of a line. A full window
+/// with lines of typical length takes fewer iterations; otherwise the next step searches the rest.
 const LOOKS: usize = 15;
 
-/// Instead of a line's end: the search has not reached it.
+/// Value in place of a line's end: the search has not reached it.
 const NOT_SEEN: u32 = u32::MAX;
 
-/// Instead of a line's end: the end is not in the window.
+/// Value in place of a line's end: the end is not in the window.
 const NOT_THERE: u32 = u32::MAX - 1;
 
 /// Result of the search for a line.
@@ -40,39 +44,39 @@ pub enum Search {
     Unfinished,
 }
 
-/// Bytes that are being parsed: those at `start .. end` are unread.
+/// Bytes that are being parsed. The bytes at `start .. end` are unread.
 ///
-/// The line that was found last is stored here, too, and read back from here. To the verifier, a number that has been in memory
-/// is just a number: all the paths by which it was computed become one.
+/// The position of the line that was found last is stored here, too, and read back from here. So the verifier no longer
+/// knows how the position was computed, and follows one path for all ways to compute it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
-    /// First unread byte.
+    /// Index of the first unread byte.
     pub start: u32,
-    /// After the last byte.
+    /// Index after the last byte.
     pub end: u32,
-    /// The current line: its first byte.
+    /// Index of the first byte of the current line.
     line_start: u32,
-    /// The current line: after its last byte.
+    /// Index after the last byte of the current line.
     line_end: u32,
-    /// The lines that the caller wants.
+    /// Set of lines that the caller wants.
     pub(crate) wanted: u32,
-    /// After the words that have been searched.
+    /// Index after the words that have been searched.
     searched: u32,
-    /// The bytes. Public only for the load in the kernel; other code uses the methods.
+    /// The bytes. The field is public only for the load in the kernel; other code uses the methods.
     pub words: [u64; WORDS],
 }
 
-/// One in each byte.
+/// The value 1 in each byte.
 pub(crate) const ONES: u64 = 0x0101_0101_0101_0101;
 
 /// The high bit of each byte.
 pub(crate) const HIGH: u64 = ONES << 7;
 
-/// The other bits of each byte.
+/// The bits of each byte except its high bit.
 pub(crate) const LOW: u64 = !HIGH;
 
-/// The character code after the newline, in each byte.
+/// The character code after that of the newline, in each byte.
 const BEHIND_NEWLINE: u64 = ONES * (b'\n' as u64 + 1);
 
 impl Window {
@@ -87,7 +91,7 @@ impl Window {
         words: [0; WORDS],
     };
 
-    /// Number of unread bytes.
+    /// Returns the number of unread bytes.
     #[inline(always)]
     pub fn unread(&self) -> u32 {
         self.end.wrapping_sub(self.start)
@@ -100,21 +104,22 @@ impl Window {
         self.end = 0;
     }
 
-    /// The eight bytes from `at` on, the first one in the lowest bits.
+    /// Returns the eight bytes from `at` on, the first one in the lowest bits.
     #[inline(always)]
     pub fn eight(&self, at: u32) -> u64 {
         let at = at as usize & (SIZE - 1);
         const { assert!(SIZE.is_power_of_two() && SIZE + 8 <= WORDS * 8) };
-        // SAFETY: within the array by the mask and the assertion.
+        // SAFETY: the mask and the assertion keep the read within the array.
         unsafe { load::<0>(self.words.as_ptr().cast::<u8>().add(at)) }
     }
 
-    /// Searches for newlines from `at` on, up to the first word that has one, or to the end of a block. Returns the newlines of
-    /// that word as the high bits of their bytes. Then `searched` is after that word.
+    /// Searches for newlines from `at` on, up to the first word that has one, or to the end of a block. Returns the
+    /// newlines of the last searched word as the high bits of their bytes. Sets `searched` to the index after that
+    /// word.
     #[inline(always)]
     fn newlines(&mut self, at: u32) -> u64 {
         const { assert!(SIZE + BLOCK as usize <= WORDS * 8 && BLOCK == 32) };
-        // SAFETY: within the array by the mask and the assertion.
+        // SAFETY: the mask and the assertion keep the reads within the array.
         let words = unsafe {
             let block = self.words.as_ptr().cast::<u8>();
             let block = block.add(at as usize & (SIZE - 1));
@@ -129,8 +134,8 @@ impl Window {
         let mut searched = at;
         for word in words {
             searched += 8;
-            // For most words this test alone shows that there is no newline: words of ASCII characters that are not control
-            // characters.
+            // For words of printable ASCII characters, which are the most frequent ones, this test alone shows that
+            // there is no newline.
             if word.wrapping_sub(BEHIND_NEWLINE) & HIGH != 0 {
                 newlines = equal_bytes(word, b'\n');
                 if newlines != 0 {
@@ -142,18 +147,19 @@ impl Window {
         newlines
     }
 
-    /// The byte at `at`.
+    /// Returns the byte at `at`.
     #[inline(always)]
     pub fn byte(&self, at: u32) -> u8 {
         let at = at as usize & (SIZE - 1);
-        // SAFETY: within the array by the mask.
+        // SAFETY: the mask keeps the read within the array.
         unsafe { *self.words.as_ptr().cast::<u8>().add(at) }
     }
 
-    /// Reads the next line whose beginning is of interest; [`Self::line`] returns its position. Lines before it are skipped.
+    /// Finds the next line whose beginning is of interest, and skips the lines before it. [`Self::line`] returns the
+    /// position of the found line.
     ///
-    /// Most lines of a head are of no interest: here it costs least to check them. `of_interest` gets the window and the position
-    /// at which a line begins.
+    /// Most lines of a head are of no interest, and a check in this loop costs least. `of_interest` gets the window and
+    /// the position at which a line begins.
     #[inline(always)]
     pub fn read_line(&mut self, of_interest: impl Fn(&Self, u32) -> bool) -> Search {
         self.line_start = self.start;
@@ -165,8 +171,8 @@ impl Window {
                 self.line_end = NOT_THERE;
                 break;
             }
-            // Words are read one after the other, wherever lines end in them: a processor works on the next word while it checks
-            // a line.
+            // Words are searched one after the other, wherever lines end in them: the processor can work on the next
+            // word while it checks a line.
             let newlines = self.newlines(at);
             if newlines == 0 {
                 continue;
@@ -188,7 +194,7 @@ impl Window {
             }
         }
         match forget(&self.line_end) {
-            // If the end of a line has not been found, nothing of the line has been read.
+            // If the end of a line has not been found, the line stays unread from its beginning.
             NOT_SEEN => {
                 self.start = forget(&self.line_start);
                 Search::Unfinished
@@ -201,7 +207,7 @@ impl Window {
         }
     }
 
-    /// Reads all unread bytes as the beginning of a line that ends later.
+    /// Takes all unread bytes as the beginning of a line that ends later.
     #[inline(always)]
     pub fn read_beginning(&mut self) {
         self.line_start = self.start;
@@ -209,13 +215,13 @@ impl Window {
         self.clear();
     }
 
-    /// Start and end of the current line, without its newline.
+    /// Returns the start and the end of the current line, without its newline.
     #[inline(always)]
     pub fn line(&self) -> (u32, u32) {
         (forget(&self.line_start), forget(&self.line_end))
     }
 
-    /// Moves the unread bytes, at most [`CARRY`] of them, to the front.
+    /// Moves the unread bytes, at most [`CARRY`] of them, to the front of the window.
     #[inline(always)]
     pub fn keep(&mut self) {
         let unread = self.unread();
@@ -231,30 +237,31 @@ impl Window {
     }
 }
 
-/// Loads eight bytes from any address, in one instruction. The kernel allows programs to do so on machines that support it, as
-/// all current ones do. Plain Rust would compile to code that reads byte by byte.
+/// Loads eight bytes from any address, in one instruction. The kernel allows unaligned loads on machines that support
+/// them, as all current machines do. Plain Rust would compile to code that reads byte by byte.
 ///
 /// # Safety
-/// The bytes must be readable.
+/// The eight bytes must be readable.
 #[inline(always)]
 unsafe fn load<const OFFSET: usize>(from: *const u8) -> u64 {
     #[cfg(target_arch = "bpf")]
     {
         let word;
-        // SAFETY: one load.
+        // SAFETY: the instruction is one load, and the caller guarantees that the bytes are readable.
         unsafe {
             core::arch::asm!("{0} = *(u64 *)({1} + {offset})", out(reg) word, in(reg) from, offset = const OFFSET, options(readonly, nostack, preserves_flags))
         };
         word
     }
     #[cfg(not(target_arch = "bpf"))]
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the bytes are readable.
     unsafe {
         from.add(OFFSET).cast::<u64>().read_unaligned()
     }
 }
 
-/// Reads a number from memory: widens it, so that neither the compiler nor the verifier knows how it was computed.
+/// Reads a number from memory, and so widens it: neither the compiler nor the verifier knows how the number was
+/// computed.
 #[inline(always)]
 pub fn forget(number: &u32) -> u32 {
     // SAFETY: a reference is valid for reads.
@@ -268,39 +275,40 @@ pub(crate) fn set(cell: &mut u32, value: u32) {
     unsafe { core::ptr::from_mut(cell).write_volatile(value) };
 }
 
-/// Orders writes: what is written before this call is in memory before what is written after it.
+/// Orders writes: everything written before this call is in memory before anything written after it.
 #[inline(always)]
 pub(crate) fn in_order() {
-    // On x86 it is enough that the compiler keeps the order.
+    // On x86, the order of the compiler's instructions is enough.
     #[cfg(target_arch = "bpf")]
-    // SAFETY: no instruction at all.
+    // SAFETY: the assembly has no instruction.
     unsafe {
         core::arch::asm!("", options(nostack, preserves_flags));
     }
 }
 
-/// The high bit of each byte that is equal to `byte`, exactly (no borrow from one byte to the next).
+/// Returns the high bit of each byte that is equal to `byte`. The result is exact: no byte borrows from the next one.
 #[inline(always)]
 pub(crate) fn equal_bytes(word: u64, byte: u8) -> u64 {
     let word = word ^ (ONES * byte as u64);
     !(((word & LOW) + LOW) | word | LOW)
 }
 
-/// Index of the lowest byte whose high bit is set; `high_bits` is not 0.
+/// Returns the index of the lowest byte whose high bit is set. `high_bits` must not be 0.
 #[inline(always)]
 pub(crate) fn lowest_byte(high_bits: u64) -> u32 {
-    // Below the lowest set bit 8k+7 all bits are 1: k+1 bytes with their bit 0 set, summed by the product.
+    // The lowest set bit is bit 8k+7. In `below`, all bits under it are 1: k+1 bytes have their bit 0 set, and the
+    // product sums them.
     let below = high_bits.wrapping_sub(1) & !high_bits;
     (((below & ONES).wrapping_mul(ONES) >> 56) as u32).wrapping_sub(1)
 }
 
-/// Eight bytes of text as a word.
+/// Returns eight bytes of text as a word.
 #[inline(always)]
 pub const fn text(bytes: &[u8; 8]) -> u64 {
     u64::from_le_bytes(*bytes)
 }
 
-/// Sets the bit that makes ASCII letters lower case. `-`, `:`, space and digits have it already.
+/// Sets the bit that makes ASCII letters lower case. In `-`, `:`, space and digits, this bit is set already.
 pub const LOWER: u64 = 0x2020_2020_2020_2020;
 
 #[cfg(test)]
@@ -310,7 +318,7 @@ mod tests {
     use std::vec::Vec;
 
     impl Window {
-        /// A window with these bytes; those from `start` on are unread.
+        /// Returns a window with these bytes. The bytes from `start` on are unread.
         pub(crate) fn holding(start: u32, bytes: &[u8]) -> Self {
             let mut window = Self {
                 start,
@@ -328,8 +336,8 @@ mod tests {
 
     #[test]
     fn newline_agrees_with_a_byte_search() {
-        // 0x0b after 0x0a is where the usual trick with a borrow goes wrong. Bytes outside ASCII, and control characters, are
-        // where a word without a newline needs a second look.
+        // With 0x0b after 0x0a, the usual trick with a borrow goes wrong. In a word with control characters, or with
+        // bytes outside ASCII, the first test alone does not show that there is no newline.
         let text: Vec<u8> =
             b"ab\n\x0b\x8a\n0123456789\n\n\x0b\xff\x0a\x00\x09caf\xc3\xa9 without one\x8a\x0b\r\n"
                 .iter()

@@ -1,10 +1,11 @@
 //! Connections that were open before their cgroup was counted.
 //!
-//! The programs find such a connection by a packet that arrives on it, and count it from its next request on. If nothing that
-//! arrives can be read, the connection becomes opaque. A connection is counted if the pod is its server, and not its client: if
-//! its local port is one that the rules name; or, if the rules name none, if a socket listens on its local address and its other
-//! end is not in the same cgroup. `connections` does not see it close, as that callback has to be requested when a connection
-//! opens: `socket_release` sees it (Linux 5.9).
+//! The programs find such a connection by a packet that arrives on it, and count the connection from its next request
+//! on. If no data that arrives can be read, the connection becomes opaque. A connection is counted only if the pod is
+//! its server, not its client. If the rules name ports, the connection's local port must be one of them. If the rules
+//! name none, a socket must listen on the connection's local address, and the other end must not be in the same cgroup.
+//! `connections` does not see these connections close, because that callback has to be requested when a connection
+//! opens. `socket_release` sees them close (Linux 5.9).
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -36,7 +37,8 @@ use crate::{
     sockets::serves,
 };
 
-/// Greatest depth of a pod's cgroup that is looked at. Kubelet's are at 3 or 4, those of a node in a container somewhat deeper.
+/// Maximum depth of a pod's cgroup that is searched. Kubelet uses a depth of 3 or 4; a node that runs in a container
+/// uses a somewhat greater one.
 const DEEPEST: i32 = 12;
 
 /// Decides whether the connection of a packet can be counted from this packet on.
@@ -52,7 +54,7 @@ pub fn mid_stream(context: &SkBuffContext) {
     let Some(connection) = known else {
         return;
     };
-    // SAFETY: socket storage, as long as the program runs.
+    // SAFETY: socket storage is valid while the program runs.
     let connection = unsafe { &mut *connection };
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
@@ -69,19 +71,19 @@ pub fn mid_stream(context: &SkBuffContext) {
     serialisation::give_up(context, connection, &pod);
 }
 
-/// Decides by the first bytes of a packet: a request, opaque, or not known yet.
+/// Decides by the first bytes of a packet whether the connection begins a request, is opaque, or is not known yet.
 #[inline(always)]
 fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &mut Pod) {
     let segment = header.segment;
-    // SAFETY: the socket of the current packet.
+    // SAFETY: the pointer is to the socket of the current packet.
     let tcp = unsafe { bpf_tcp_sock(header.socket) };
     if tcp.is_null() || segment.length < LEAST {
         return;
     }
-    // SAFETY: fields of the structure that the helper has returned.
+    // SAFETY: the fields are part of the structure that the helper has returned.
     let (received, sent) = unsafe { ((*tcp).rcv_nxt, (*tcp).snd_nxt) };
     if (segment.first.wrapping_sub(received) as i32) < 0 {
-        // A retransmission: the server has these bytes already.
+        // The segment is a retransmission: the server has its bytes already.
         return;
     }
     let mut words = [0u64; LOOK / 8];
@@ -91,7 +93,7 @@ fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &m
         LOOK as u32
     };
     let less = masked::<{ LOOK - 1 }>(length.wrapping_sub(1) as usize) as u32;
-    // SAFETY: at most as many bytes as there is room for.
+    // SAFETY: at most as many bytes are copied as `words` has room for.
     let loaded = unsafe {
         bpf_skb_load_bytes(
             context.as_ptr().cast(),
@@ -119,36 +121,36 @@ fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &m
     }
 }
 
-/// Creates the connection of a packet, if it is to be counted.
+/// Creates the connection of a packet. Returns `None` if the connection is not to be counted.
 #[inline(always)]
 fn take_in(context: &SkBuffContext, header: &Header) -> Option<*mut Conn> {
     let socket = header.socket;
     if is_not_counted(socket) {
         return None;
     }
-    // Without a slot, the cgroup is being attached or detached: another packet may find one.
+    // A cgroup without a slot is being attached or detached: a later packet may find its slot.
     let slot = slot(context, header)?;
     if slot == NO_SLOT {
         do_not_count(socket);
         return None;
     }
-    // SAFETY: the socket of the current packet.
+    // SAFETY: the pointer is to the socket of the current packet.
     let tcp = unsafe { bpf_tcp_sock(socket) };
     if tcp.is_null() {
         return None;
     }
-    // SAFETY: a field of the structure that the helper has returned.
+    // SAFETY: the field is part of the structure that the helper has returned.
     let sent = unsafe { (*tcp).snd_nxt };
     let mut pod = Pod::of(slot)?;
     let Some(connection) = make_connection(socket) else {
         pod.note(event::NO_STORAGE);
         return None;
     };
-    // SAFETY: socket storage, as long as the program runs.
+    // SAFETY: socket storage is valid while the program runs.
     let own = unsafe { &mut *connection };
     let lock = &raw mut own.lock;
     let first = pod.locked(lock, || {
-        // Another CPU may have opened it first.
+        // Another CPU may have opened the connection first.
         let first = !own.is_open();
         if first {
             own.open_late(slot, sent);
@@ -161,19 +163,19 @@ fn take_in(context: &SkBuffContext, header: &Header) -> Option<*mut Conn> {
     Some(connection)
 }
 
-/// The slot that counts the connection of a packet; [`NO_SLOT`] if the connection is not counted. `None` if its cgroup has no
-/// slot.
+/// Returns the slot that counts the connection of a packet, or [`NO_SLOT`] if the connection is not counted. Returns
+/// `None` if the packet's cgroup has no slot.
 #[inline(always)]
 fn slot(context: &SkBuffContext, header: &Header) -> Option<u32> {
     let here = ends(context, header)?;
     for up in 0..DEEPEST {
         let level = DEEPEST - up;
-        // SAFETY: the program's context.
+        // SAFETY: the pointer is the program's context.
         let cgroup = unsafe { bpf_skb_ancestor_cgroup_id(context.skb.skb, level) };
         let Some(slot) = CGROUPS.get_ptr(cgroup) else {
             continue;
         };
-        // SAFETY: a value of the map, read once.
+        // SAFETY: the pointer is to a value of the map, and is read once.
         let slot = unsafe { *slot };
         let rules = RULES.get(slot)?;
         let counted = if rules.port_count != 0 {
@@ -186,22 +188,22 @@ fn slot(context: &SkBuffContext, header: &Header) -> Option<u32> {
     None
 }
 
-/// Whether a socket listens on the local address and port of a connection.
+/// Returns whether a socket listens on the local address and port of a connection.
 #[inline(always)]
 fn listens(context: &SkBuffContext, here: &Ends) -> bool {
-    // With an unused remote address the lookup finds no connection, only a listening socket.
+    // No connection has the remote address 0, so the lookup finds only a listening socket.
     let nobody = Ends {
         remote: [0; 4],
         remote_port: 0,
         ..*here
     };
     look_up(context, &nobody, |socket| {
-        // SAFETY: a field that every socket has.
+        // SAFETY: every socket has this field.
         unsafe { (*socket).state == BPF_TCP_LISTEN }
     })
 }
 
-/// Whether the other end of a connection is in the same cgroup.
+/// Returns whether the other end of a connection is in the same cgroup.
 #[inline(always)]
 fn is_inner(context: &SkBuffContext, here: &Ends, cgroup: u64, level: i32) -> bool {
     let there = Ends {
@@ -211,17 +213,17 @@ fn is_inner(context: &SkBuffContext, here: &Ends, cgroup: u64, level: i32) -> bo
         remote_port: here.local_port,
     };
     look_up(context, &there, |socket| {
-        // SAFETY: a socket that is referenced while this runs.
+        // SAFETY: the lookup holds a reference to the socket while this closure runs.
         unsafe { bpf_sk_ancestor_cgroup_id(socket.cast(), level) == cgroup }
     })
 }
 
-/// Calls `ask` with the socket that has these ends; `false` if there is none.
+/// Looks up the socket with these ends. Returns the result of `ask` for this socket, or `false` if there is no socket.
 #[inline(always)]
 fn look_up(context: &SkBuffContext, ends: &Ends, ask: impl Fn(*mut bpf_sock) -> bool) -> bool {
     const IPV4_MAPPED: u32 = u32::to_be(0xffff);
     let port = |port: u32| u16::to_be(port as u16);
-    // SAFETY: a union of plain numbers.
+    // SAFETY: a union of plain numbers may be all zeros.
     let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
     let [first, second, third, last] = ends.local;
     let length = if first | second == 0 && third == IPV4_MAPPED {
@@ -241,7 +243,7 @@ fn look_up(context: &SkBuffContext, ends: &Ends, ask: impl Fn(*mut bpf_sock) -> 
         };
         size_of::<Ipv6>()
     };
-    // SAFETY: a tuple as the helper expects it; the socket that the helper returns is released below.
+    // SAFETY: the tuple is as the helper expects it; the socket that the helper returns is released below.
     let socket = unsafe {
         bpf_sk_lookup_tcp(
             context.as_ptr(),
@@ -255,7 +257,7 @@ fn look_up(context: &SkBuffContext, ends: &Ends, ask: impl Fn(*mut bpf_sock) -> 
         return false;
     }
     let answer = ask(socket);
-    // SAFETY: referenced since the lookup.
+    // SAFETY: the lookup has taken the reference that is released here.
     unsafe { bpf_sk_release(socket.cast()) };
     answer
 }

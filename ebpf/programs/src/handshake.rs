@@ -1,16 +1,17 @@
 //! Data that arrives with a packet of the handshake, before its connection is established.
 //!
-//! This happens in four cases: the client's last packet of the handshake was lost; the accept queue was full when that packet
-//! arrived; the listener uses `TCP_DEFER_ACCEPT` (always); the client uses TCP Fast Open (RFC 7413), where the first packet
-//! carries data. The kernel shows such a packet only to the listening socket
-//! (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). So the data is stored. When the kernel
-//! establishes the connection, a moment later and on the same CPU, the data is read as if it arrived then (see [`drain`]). If the
-//! kernel never establishes the connection, nothing has been counted, and the data is never read. If two such packets arrive on
-//! two CPUs, one of them establishes the connection, and the kernel shows the other one again, to the new socket. So each CPU has
-//! its own keys.
+//! Data arrives this early in four cases: the client's last packet of the handshake was lost; the accept queue was full
+//! when that packet arrived; the listener uses `TCP_DEFER_ACCEPT` (then always); the client uses TCP Fast Open (RFC
+//! 7413), whose first packet carries data. The kernel shows a packet with early data only to the listening socket
+//! (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). So the programs store its data. A
+//! moment later, on the same CPU, the kernel establishes the connection, and the programs read the stored data as if it
+//! arrived at that moment (see [`drain`]). If the kernel never establishes the connection, the data is never read, and
+//! nothing is counted. If packets with early data arrive on two CPUs, one of them establishes the connection, and the
+//! kernel shows the other one again, to the new socket. So each CPU has its own keys.
 //!
-//! Data that arrives on another CPU while the kernel establishes the connection is stored, too: its socket can be found by then,
-//! but `connections` has not run for it yet. The kernel shows such a packet only once, and there can be several.
+//! Data that arrives on another CPU while the kernel establishes the connection is stored, too. At that moment the
+//! kernel finds the new socket, but `connections` has not run for it yet. The kernel shows each of these packets only
+//! once, and there can be several.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -49,32 +50,32 @@ pub fn store_packet(context: &SkBuffContext) {
     let Some(ends) = ends(context, &header) else {
         return;
     };
-    // SAFETY: a field that every socket has.
+    // SAFETY: every socket has this field.
     if unsafe { (*header.socket).state } == BPF_TCP_LISTEN {
         store(context, &header, first_of(ends), BPF_ANY);
         return;
     }
     store(context, &header, meanwhile(ends), BPF_NOEXIST);
-    // The connection was established in the meantime, perhaps before this data could be found: the packet is read now. The stored
-    // data stays in the map, as `handshake_read` may be reading it.
+    // The connection was established in the meantime, perhaps before `handshake_read` could find this data. So the
+    // packet is read now. The stored data stays in the map, because `handshake_read` may be reading it.
     if connection(header.socket).is_some() {
         serialisation::set_put_aside(context, 0);
         go_on_in(context, Side::Requests, ingress::HTTP1_INGRESS_LOOP);
     }
 }
 
-/// Key of the first piece of the packet that is at the listening socket on this CPU.
+/// Returns the key of the first piece of a packet that arrives at the listening socket on this CPU.
 #[inline(always)]
 pub fn first_of(ends: Ends) -> EarlyKey {
     EarlyKey {
         ends,
-        // SAFETY: no arguments.
+        // SAFETY: the helper takes no arguments.
         from: unsafe { bpf_get_smp_processor_id() },
         index: 0,
     }
 }
 
-/// Key of the first piece that arrived while the connection was being established.
+/// Returns the key of the first piece that arrived while the connection was being established.
 #[inline(always)]
 pub fn meanwhile(ends: Ends) -> EarlyKey {
     EarlyKey {
@@ -84,12 +85,13 @@ pub fn meanwhile(ends: Ends) -> EarlyKey {
     }
 }
 
-/// Stores a packet in pieces, from `key` on. With `BPF_NOEXIST` in `flags`, keys that are in the map already are skipped.
+/// Stores a packet in pieces, with keys from `key` on. With `BPF_NOEXIST` in `flags`, keys that are in the map already
+/// are skipped.
 #[inline(always)]
 fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32) {
     for index in 0..EARLY_PIECES {
-        // Read from the control block, where the verifier does not know the value. Otherwise it would follow one path for each
-        // number of keys that are taken.
+        // The number is read from the control block, so that the verifier does not know its value. Otherwise the
+        // verifier would follow one path for each number of keys that are skipped.
         let done = serialisation::put_aside(context);
         if done >= header.segment.length {
             break;
@@ -117,17 +119,17 @@ fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32
             return;
         }
         let first = header.segment.first_byte().wrapping_add(done);
-        // Written last, as another CPU may be reading the piece. The atomic add (to 0) is also the barrier between this write and
-        // the check whether the connection exists now.
-        // SAFETY: a value of the map.
+        // The word is written last, because another CPU may be reading the piece. The atomic add (to 0) is also the
+        // barrier between this write and the check whether the connection exists now.
+        // SAFETY: the pointer is to a value of the map.
         let about = unsafe { &raw mut (*piece)[ABOUT] };
         add(about, u64::from(first) << 32 | u64::from(length));
         serialisation::set_put_aside(context, done + PIECE as u32);
     }
 }
 
-/// Moves the stored data to the out-of-order buffer of the connection that has been established, and lets `http1`, then `then`
-/// read it.
+/// Moves the stored data to the out-of-order buffer of the new connection. Then `http1` reads the data. If the
+/// connection has changed to HTTP/2, `then` reads the rest.
 #[inline(always)]
 pub fn drain(
     context: &SockOpsContext,
@@ -143,9 +145,9 @@ pub fn drain(
     let Some(stash_of) = make_stash(socket) else {
         return;
     };
-    // SAFETY: socket storage, as long as the program runs.
+    // SAFETY: socket storage is valid while the program runs.
     let (slot, own, kept) = unsafe { ((*connection).slot, &mut *connection, &mut *stash_of) };
-    // SAFETY: the program's context.
+    // SAFETY: the pointer is the program's context.
     kept.socket = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
     let (Some(mut pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
         return;
@@ -164,21 +166,21 @@ pub fn drain(
             kept.adopt_from(MEANWHILE);
             continue;
         };
-        // SAFETY: a value of the map.
+        // SAFETY: the pointer is to a value of the map.
         let about = unsafe { (&raw const (*piece)[ABOUT]).read_volatile() };
         let place = Place {
             first: (about >> 32) as u32,
             length: about as u32,
         };
         if place.length == 0 || place.first.wrapping_sub(own.requests.next) >= EARLY_REACH {
-            // Length 0: another CPU is storing the piece, and will see that the connection exists. Too far ahead: the piece is
-            // left from an earlier connection with the same ends.
+            // Length 0: another CPU is storing the piece, and will see that the connection exists. Sequence number too
+            // far ahead: the piece is left from an earlier connection with the same ends.
             let _ = EARLY.remove(key);
             continue;
         }
-        // Other CPUs store later segments in the out-of-order buffer at the same time. They use the places from the last one on,
-        // and may store this piece as well.
-        // SAFETY: as above.
+        // Other CPUs store later segments in the out-of-order buffer at the same time. They claim the last free place,
+        // not the first one, and may store this piece as well.
+        // SAFETY: the pointer is to a value of the map.
         let piece = unsafe { &*piece };
         let lock = &raw mut kept.lock;
         let claimed = pod.locked(lock, || kept.claim_at(index, place.first, place.length));
@@ -188,7 +190,7 @@ pub fn drain(
                 piece,
                 u64::from(BPF_NOEXIST),
             ) {
-                // The pod's share is not checked: these pieces are few, and only the handshake brings them.
+                // The pod's share is not checked: only the handshake stores these pieces, and they are few.
                 Ok(()) => {
                     share.take();
                     kept.settle(index, place);
@@ -206,7 +208,7 @@ pub fn drain(
     }
     kept.next_early(&mut key);
     if key.index >= EARLY_PIECES || EARLY.get_ptr(key).is_some() {
-        // More pieces may have arrived than there is room for.
+        // More pieces may have arrived than the out-of-order buffer can take over.
         own.lose(&mut pod, event::NO_ROOM);
     }
     own.turn.put_aside();
@@ -234,7 +236,7 @@ pub fn drain(
             });
         }
     }
-    // Segments that are stored in the meantime are read with the next packet: no tail call leads from here to the ingress
-    // programs.
+    // Segments that other CPUs have stored in the meantime are read with the next packet: this program cannot call the
+    // ingress programs.
     own.turn.leave(&pod);
 }

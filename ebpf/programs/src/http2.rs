@@ -1,4 +1,4 @@
-//! Handles a packet of a connection that speaks HTTP/2, in either direction.
+//! Handles a packet of an HTTP/2 connection, in either direction.
 
 use aya_ebpf::{bindings::bpf_sock, programs::SkBuffContext};
 use ebb_abi::{egress, event, ingress};
@@ -37,7 +37,8 @@ pub fn run(
     packet(context, side, connection, &mut pod, header, steps);
 }
 
-/// Counts the streams that a packet begins or ends. `steps` parses the segment and returns whether more of it is left to read.
+/// Counts the streams that a packet begins or ends. `steps` parses the segment and returns whether more of it is left
+/// to read.
 #[inline(always)]
 pub fn packet(
     context: &SkBuffContext,
@@ -50,7 +51,7 @@ pub fn packet(
     let Some(http2) = http2(header.socket) else {
         return stop(context, side, connection, pod);
     };
-    // SAFETY: as in `run`.
+    // SAFETY: socket storage lives as long as the socket; a lock guards what both directions write.
     let http2 = unsafe { &mut *http2 };
     if side == Side::Responses {
         pod.sends(context, &mut http2.way(side).direction.stamp);
@@ -105,8 +106,8 @@ pub fn go_on(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &P
     stop(context, side, connection, pod);
 }
 
-/// Parses a segment, with as many steps as one run can take. Returns `true` if more of it is left to read: a packet of 64 KiB can
-/// need thousands of steps. [`crate::loops`] or another run of this program reads the rest.
+/// Parses a segment, with as many steps as one run can take. Returns `true` if more of it is left to read: a packet of
+/// 64 KiB can need thousands of steps. [`crate::loops`] or another run of this program reads the rest.
 #[inline(always)]
 pub fn steps(
     side: Side,
@@ -123,12 +124,13 @@ pub fn steps(
     true
 }
 
-/// Turns a connection into an HTTP/2 connection, after the HTTP/1 parser has found that HTTP/2 follows. `false` if it cannot.
+/// Turns a connection into an HTTP/2 connection, after the HTTP/1 parser has found that HTTP/2 follows. Returns `false`
+/// if the kernel has no memory for the HTTP/2 state, or if the connection cannot change to HTTP/2.
 #[inline(always)]
 pub fn take_over(side: Side, connection: &mut Conn, pod: &mut Pod, socket: *mut bpf_sock) -> bool {
     let Some(http2) = make_http2(socket) else {
         return false;
     };
-    // SAFETY: as in `run`.
+    // SAFETY: socket storage lives as long as the socket; a lock guards what both directions write.
     unsafe { &mut *http2 }.take_over(side, connection, pod)
 }

@@ -1,5 +1,5 @@
-//! Logs rare events, at most once a second for each kind. Logging is the last thing done with a packet, and has programs of its
-//! own: the code that formats a line would make all other programs larger.
+//! Logs rare events, at most one line a second for each kind of event. Logging is the last work on a packet, and has
+//! separate programs: the code that formats a line would make all other programs larger.
 
 use aya_ebpf::{
     helpers::generated::bpf_ktime_get_ns,
@@ -14,7 +14,7 @@ use crate::{
     segment::Header,
 };
 
-/// Least time between two lines of one kind, in ns.
+/// Minimum time between two log lines about one kind of event, in ns.
 const PAUSE: u64 = 1_000_000_000;
 
 /// Logs the rare event that is recorded in the packet's connection.
@@ -26,7 +26,7 @@ pub fn packet(context: &SkBuffContext) {
     let Some(connection) = connection(header.socket) else {
         return;
     };
-    // SAFETY: socket storage, as long as the program runs.
+    // SAFETY: socket storage is valid while the program runs.
     let connection = unsafe { &mut *connection };
     let Some(event) = connection.take_event() else {
         return;
@@ -63,7 +63,7 @@ pub fn packet(context: &SkBuffContext) {
     }
 }
 
-/// Logs that a connection is not counted, for lack of memory.
+/// Logs that a connection is not counted because the kernel has no memory for it.
 #[inline(always)]
 pub fn socket(context: &SockOpsContext) {
     if let Some(count) = due(event::NO_STORAGE) {
@@ -74,13 +74,13 @@ pub fn socket(context: &SockOpsContext) {
     }
 }
 
-/// The count of an event, if a line about it is due; `None` if the last line is too recent.
+/// Returns the count of an event if a log line about it is due, or `None` if the last line is too recent.
 #[inline(always)]
 fn due(event: usize) -> Option<u64> {
     let cell = EVENTS.get_ptr_mut(masked::<{ event::KINDS - 1 }>(event) as u32)?;
-    // SAFETY: no arguments.
+    // SAFETY: the helper takes no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    // SAFETY: a value of the map. Two CPUs that log at once do no harm.
+    // SAFETY: the pointer is to a value of the map. Two CPUs that log at the same time do no harm.
     let cell = unsafe { &mut *cell };
     if cell.said != 0 && now.wrapping_sub(cell.said) < PAUSE {
         return None;

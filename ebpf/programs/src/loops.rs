@@ -1,8 +1,8 @@
 //! Packets with very many steps: thousands of chunks, frames or pipelined requests in one write.
 //!
-//! With `bpf_loop` (Linux 5.17) the verifier checks a step once, however many steps run. `bpf_loop` costs a call for each step,
-//! so it reads only what is left after a first run of the usual program. On older kernels the usual program calls itself instead,
-//! as often as the kernel allows.
+//! With `bpf_loop` (Linux 5.17) the verifier checks the code of a step once, however many steps run. `bpf_loop` costs
+//! one call per step, so it reads only the rest of a packet, after a first run of the usual program. On older kernels
+//! the usual program calls itself instead, as often as the kernel allows.
 
 use core::ffi::c_void;
 
@@ -17,7 +17,8 @@ use ebb_parser::{
 
 use crate::{meter::Pod, segment::Ruled};
 
-/// What a step needs. It is on the stack of the program, where the verifier sees what the callback gets.
+/// The data that a step needs. It is on the stack of the program, so that the verifier knows which memory the callback
+/// gets.
 struct Work<'a, T> {
     connection: *mut T,
     context: &'a SkBuffContext,
@@ -75,7 +76,7 @@ fn all<T>(
         pod: pod.again(),
         segment,
     };
-    // SAFETY: the callback gets the type that it expects, and the verifier checks it.
+    // SAFETY: the callback gets the type that it expects, and the verifier checks the callback.
     let taken = unsafe {
         bpf_loop(
             steps::LONG,
@@ -94,9 +95,9 @@ macro_rules! callback {
     ($name:ident, $connection:ty, $protocol:ident, $side:expr) => {
         #[inline(never)]
         extern "C" fn $name(_step: u64, work: *mut Work<'_, $connection>) -> i64 {
-            // SAFETY: the pointer that `all` has passed; it outlives the loop.
+            // SAFETY: `all` has passed this pointer, which outlives the loop.
             let work = unsafe { &mut *work };
-            // SAFETY: as in the program that calls.
+            // SAFETY: the pointer is to socket storage, which is valid while the program runs.
             let connection = unsafe { &mut *work.connection };
             let packet = Ruled {
                 context: work.context,

@@ -1,9 +1,9 @@
 //! The kernel programs: they count requests in flight in the cgroups that they are attached to.
 //!
-//! Four programs are attached to the cgroup of a pod: `connections` (connections that open and close), `http1_ingress` and
-//! `http1_egress` (packets to and from its sockets), and `socket_release`. The other programs are reached by tail calls, and
-//! handle rare cases. Names end in `_loop` where a program uses `bpf_loop` (Linux 5.17). On older kernels the program of the same
-//! name without `_loop` takes its slot. Oldest kernel: 5.10.
+//! Four programs are attached to the cgroup of a pod: `connections` (connections that open and close), `http1_ingress`
+//! and `http1_egress` (packets to and from the pod's sockets), and `socket_release`. The other programs are reached by
+//! tail calls, and handle rare cases. A program whose name ends in `_loop` uses `bpf_loop` (Linux 5.17). On older
+//! kernels, its slot holds the program of the same name without `_loop`. Oldest kernel: 5.10.
 //!
 //! Bias: no program ever changes, delays or drops a packet: every path returns 1, "let it pass".
 
@@ -43,9 +43,11 @@ use aya_ebpf::{
 };
 use ebb_parser::direction::Side;
 
-/// Ingress of a pod: packets to its sockets. HTTP/2 is read here too, once a connection speaks it.
+/// Reads the ingress of a pod: packets to its sockets. This program also reads HTTP/2, once a connection has changed to
+/// HTTP/2.
 #[cgroup_skb(ingress)]
-// Inlined: a function call would cost each packet without data a third of the time of an empty program.
+// The function is inlined: for a packet without data, a function call would cost a third of the time of an empty
+// program.
 #[inline(always)]
 pub fn http1_ingress(context: SkBuffContext) -> i32 {
     traffic::run(
@@ -57,7 +59,7 @@ pub fn http1_ingress(context: SkBuffContext) -> i32 {
     1
 }
 
-/// The rest of an ingress packet that has more steps than one run. Called by `http1_ingress`.
+/// Reads the rest of an ingress packet that has more steps than one run takes. Called by `http1_ingress`.
 #[cgroup_skb(ingress)]
 pub fn http1_ingress_loop(context: SkBuffContext) -> i32 {
     traffic::run(
@@ -87,8 +89,8 @@ pub fn handshake_read_loop(context: SockOpsContext) -> u32 {
     1
 }
 
-/// Reads the data that arrived before the connection was established, without `bpf_loop`: if more than a typical head is stored,
-/// the connection becomes opaque.
+/// Reads the data that arrived before the connection was established, without `bpf_loop`. If more than a typical head
+/// is stored, the connection becomes opaque.
 #[sock_ops]
 pub fn handshake_read(context: SockOpsContext) -> u32 {
     handshake::drain(
@@ -99,7 +101,7 @@ pub fn handshake_read(context: SockOpsContext) -> u32 {
     1
 }
 
-/// Ingress of a connection on which HTTP/2 begins within a packet. Called by `http1_ingress`.
+/// Reads the ingress of a connection on which HTTP/2 begins within a packet. Called by `http1_ingress`.
 #[cgroup_skb(ingress)]
 pub fn http2_ingress(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Requests, |a, b, c, d, e| {
@@ -108,7 +110,7 @@ pub fn http2_ingress(context: SkBuffContext) -> i32 {
     1
 }
 
-/// The rest of an HTTP/2 ingress packet that has more steps than one run. Called by `http2_ingress`.
+/// Reads the rest of an HTTP/2 ingress packet that has more steps than one run takes. Called by `http2_ingress`.
 #[cgroup_skb(ingress)]
 pub fn http2_ingress_loop(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Requests, |a, b, c, d, e| {
@@ -180,9 +182,11 @@ pub fn log_sock_ops(context: SockOpsContext) -> u32 {
     1
 }
 
-/// Egress of a pod: packets from its sockets. HTTP/2 is read here too, once a connection speaks it.
+/// Reads the egress of a pod: packets from its sockets. This program also reads HTTP/2, once a connection has changed
+/// to HTTP/2.
 #[cgroup_skb(egress)]
-// Inlined: a function call would cost each packet without data a third of the time of an empty program.
+// The function is inlined: for a packet without data, a function call would cost a third of the time of an empty
+// program.
 #[inline(always)]
 pub fn http1_egress(context: SkBuffContext) -> i32 {
     traffic::run(
@@ -194,7 +198,7 @@ pub fn http1_egress(context: SkBuffContext) -> i32 {
     1
 }
 
-/// The rest of an egress packet that has more steps than one run. Called by `http1_egress`.
+/// Reads the rest of an egress packet that has more steps than one run takes. Called by `http1_egress`.
 #[cgroup_skb(egress)]
 pub fn http1_egress_loop(context: SkBuffContext) -> i32 {
     traffic::run(
@@ -206,7 +210,7 @@ pub fn http1_egress_loop(context: SkBuffContext) -> i32 {
     1
 }
 
-/// Egress of a connection on which HTTP/2 begins within a packet. Called by `http1_egress`.
+/// Reads the egress of a connection on which HTTP/2 begins within a packet. Called by `http1_egress`.
 #[cgroup_skb(egress)]
 pub fn http2_egress(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Responses, |a, b, c, d, e| {
@@ -215,7 +219,7 @@ pub fn http2_egress(context: SkBuffContext) -> i32 {
     1
 }
 
-/// The rest of an HTTP/2 egress packet that has more steps than one run. Called by `http2_egress`.
+/// Reads the rest of an HTTP/2 egress packet that has more steps than one run takes. Called by `http2_egress`.
 #[cgroup_skb(egress)]
 pub fn http2_egress_loop(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Responses, |a, b, c, d, e| {
@@ -224,21 +228,21 @@ pub fn http2_egress_loop(context: SkBuffContext) -> i32 {
     1
 }
 
-/// Connections of a pod that are established and that close.
+/// Handles connections of a pod that have been established or closed.
 #[sock_ops]
 pub fn connections(context: SockOpsContext) -> u32 {
     sockets::run(&context);
     1
 }
 
-/// Sockets of a pod that are released: the end of connections that were attached mid-stream.
+/// Handles sockets of a pod that are released: connections that were attached mid-stream end here.
 #[cgroup_sock(sock_release)]
 pub fn socket_release(context: SockContext) -> i32 {
     sockets::released(&context);
     1
 }
 
-/// License of the programs: the kernel offers the helpers that they call to GPL-compatible programs only.
+/// License of the programs: the kernel offers some helpers to GPL-compatible programs only.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

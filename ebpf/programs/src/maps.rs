@@ -24,12 +24,12 @@ use ebb_parser::{
     out_of_order::{EarlyKey, MAX_EARLY_PIECES, MAX_PIECES, Piece, PieceKey, Stash},
 };
 
-/// Error of an insertion: the key is already in the map. `-EEXIST` of include/uapi/asm-generic/errno-base.h, which aya's bindings
-/// do not have.
+/// Error code of an insertion whose key is already in the map: `-EEXIST` of include/uapi/asm-generic/errno-base.h.
+/// aya's bindings lack it.
 pub const EEXIST: i32 = -17;
 
-/// The counters of each pod, by slot. User space maps them into its memory and reads them without a system call
-/// (`BPF_F_MMAPABLE`, Linux 5.5).
+/// The counters of each pod, by slot. User space maps this array into its memory, and reads the counters without a
+/// system call (`BPF_F_MMAPABLE`, Linux 5.5).
 #[btf_map]
 pub static PODS: Array<PodCounters, { MAX_PODS as usize }, { BPF_F_MMAPABLE as usize }> =
     Array::new();
@@ -51,21 +51,23 @@ pub static SLOT: CgroupStorage<u64> = CgroupStorage::new();
 #[btf_map]
 pub static EVENTS: Array<EventCount, { event::KINDS }> = Array::new();
 
-/// Wake-ups for user space: slots whose number of started requests has reached the burst threshold.
+/// Wake-ups for user space: the slots of pods whose number of started requests has reached the burst threshold.
 #[btf_map]
 pub static WAKES: RingBuf<u64, 4096> = RingBuf::new();
 
-/// The slots, by cgroup id. For sockets without a counted connection: their cgroup is all that is known of them.
+/// The pod slots, by cgroup id. Used for sockets without a counted connection: only the cgroup of these sockets is
+/// known.
 #[btf_map]
 pub static CGROUPS: HashMap<u64, u32, { MAX_PODS as usize }> = HashMap::new();
 
-/// Connections that were opened from inside a counted cgroup. An entry is needed from the moment at which the active end is
-/// established until the passive end is established: microseconds on one host. The value is the slot.
+/// Connections that were opened from inside a counted cgroup. An entry is needed from the moment at which the active
+/// end is established until the passive end is established: microseconds on one host. The value is the slot of the
+/// cgroup.
 #[btf_map]
 pub static INNER: LruHashMap<Ends, u64, 4096> = LruHashMap::new();
 
-/// The ingress programs, by [`ebb_abi::ingress`]. Not in one array with the others: since Linux 6.17 all programs of an array
-/// must have the same attach type.
+/// The ingress programs, by [`ebb_abi::ingress`]. Each kind of program has a separate array: since Linux 6.17 all
+/// programs of an array must have the same attach type.
 #[btf_map]
 pub static INGRESS: ProgramArray<{ ingress::PROGRAMS as usize }> = ProgramArray::new();
 
@@ -85,29 +87,30 @@ pub static EARLY: LruHashMap<EarlyKey, Piece, { MAX_EARLY_PIECES as usize }> = L
 #[btf_map]
 static CONNECTIONS: SkStorage<Conn> = SkStorage::new();
 
-/// The HTTP/2 state of counted connections that speak HTTP/2.
+/// The HTTP/2 state of counted HTTP/2 connections.
 #[btf_map]
 static HTTP2: SkStorage<Http2> = SkStorage::new();
 
-/// Sockets that were open before their cgroup was counted, and are not counted: they are not server connections. The value has no
-/// meaning.
+/// Sockets that were open before their cgroup was counted, and are not counted: they are not server connections. The
+/// value has no meaning.
 #[btf_map]
 static NOT_COUNTED: SkStorage<u32> = SkStorage::new();
 
-/// The out-of-order buffer of each connection that has used one: which pieces it holds.
+/// The state of the out-of-order buffer of each connection that has used one: which pieces the buffer holds.
 #[btf_map]
 static STASH: SkStorage<Stash> = SkStorage::new();
 
-/// The pieces of the out-of-order buffers. All are allocated when the map is created: from Linux 6.1 on, a program that asks for
-/// memory can count on only one piece of this size, and the kernel refills its cache later (`bpf_mem_alloc`).
+/// The pieces of the out-of-order buffers. The kernel allocates all pieces when it creates the map. From Linux 6.1 on,
+/// a program that allocates at run time can count on only one piece of this size, because the kernel refills its cache
+/// later (`bpf_mem_alloc`).
 #[btf_map]
 pub static PIECES_KEPT: HashMap<PieceKey, Piece, { MAX_PIECES as usize }> = HashMap::new();
 
-/// A piece of zeros, from which a new piece is copied.
+/// A piece of zeros: the initial value of each new piece.
 #[btf_map]
 pub static NO_PIECE: Array<Piece, 1> = Array::new();
 
-/// The connection of a socket, if the connection is counted.
+/// Returns the connection of a socket, or `None` if the connection is not counted.
 #[inline(always)]
 pub fn connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
     let connection = storage(&CONNECTIONS, socket, 0)?;
@@ -115,38 +118,38 @@ pub fn connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
     unsafe { (*connection).is_open() }.then_some(connection)
 }
 
-/// Creates the connection of a socket, filled with zeros. `connection` finds it only after it has been opened.
+/// Creates the connection of a socket, filled with zeros. [`connection`] finds it only after it has been opened.
 #[inline(always)]
 pub fn make_connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
     create(&CONNECTIONS, socket)
 }
 
-/// Whether a socket has been marked by `do_not_count`.
+/// Returns whether a socket has been marked by `do_not_count`.
 #[inline(always)]
 pub fn is_not_counted(socket: *mut bpf_sock) -> bool {
     storage(&NOT_COUNTED, socket, 0).is_some()
 }
 
-/// Marks a socket that is not counted.
+/// Marks a socket as not counted.
 #[inline(always)]
 pub fn do_not_count(socket: *mut bpf_sock) {
     create(&NOT_COUNTED, socket);
 }
 
-/// The HTTP/2 state of a socket's connection, if it has one.
+/// Returns the HTTP/2 state of a socket's connection, or `None` if there is none.
 #[inline(always)]
 pub fn http2(socket: *mut bpf_sock) -> Option<*mut Http2> {
     storage(&HTTP2, socket, 0)
 }
 
-/// The HTTP/2 state of a socket's connection; created and filled with zeros if it has none.
+/// Returns the HTTP/2 state of a socket's connection. Creates the state, filled with zeros, if there is none.
 #[inline(always)]
 pub fn make_http2(socket: *mut bpf_sock) -> Option<*mut Http2> {
     create(&HTTP2, socket)
 }
 
-/// The storage of a socket, created if it does not exist. If two CPUs create it at once, the kernel returns null to the second
-/// one (`BPF_NOEXIST` in net/core/bpf_sk_storage.c); by then the storage exists.
+/// Returns the storage of a socket. Creates the storage if it does not exist. If two CPUs create it at once, the kernel
+/// returns null to the second CPU (`BPF_NOEXIST` in net/core/bpf_sk_storage.c); by then the storage exists.
 #[inline(always)]
 fn create<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock) -> Option<*mut T> {
     match storage(map, socket, BPF_SK_STORAGE_GET_F_CREATE) {
@@ -157,7 +160,7 @@ fn create<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock) -> Option<*mut T
 
 #[inline(always)]
 fn storage<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock, flags: u32) -> Option<*mut T> {
-    // The typed getters of aya take a sock_addr context only.
+    // aya's typed getters accept a sock_addr context only.
     let map = core::ptr::from_ref(map).cast_mut();
     // SAFETY: the verifier checks the socket and the map.
     let pointer = unsafe {
@@ -175,23 +178,22 @@ fn storage<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock, flags: u32) -> 
     }
 }
 
-/// The out-of-order buffer of a socket's connection, if it has one.
+/// Returns the out-of-order buffer of a socket's connection, or `None` if there is none.
 #[inline(always)]
 pub fn stash(socket: *mut bpf_sock) -> Option<*mut Stash> {
     storage(&STASH, socket, 0)
 }
 
-/// The out-of-order buffer of a socket's connection; created and filled with zeros if it has none.
+/// Returns the out-of-order buffer of a socket's connection. Creates the buffer, filled with zeros, if there is none.
 #[inline(always)]
 pub fn make_stash(socket: *mut bpf_sock) -> Option<*mut Stash> {
     create(&STASH, socket)
 }
 
-/// Continues in another program of the same direction. Does not return, except when the kernel's limit of 33 tail calls is
-/// reached.
+/// Continues in another program of the same direction. Returns only if the kernel's limit of 33 tail calls is reached.
 #[inline(always)]
 pub fn go_on_in(context: &SkBuffContext, side: Side, program: u32) {
-    // SAFETY: programs of the same type, which read everything anew.
+    // SAFETY: all programs of an array have the same type, and each program reads its state anew.
     unsafe {
         match side {
             Side::Requests => INGRESS.tail_call(context, program),

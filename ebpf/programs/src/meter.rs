@@ -1,4 +1,4 @@
-//! Counts in a pod's counters: plain atomic adds, no lock (see [`PodCounters`]).
+//! Changes a pod's counters: with plain atomic adds, without a lock (see [`PodCounters`]).
 
 use core::{
     arch::asm,
@@ -20,23 +20,24 @@ use crate::maps::{EVENTS, PODS, WAKES};
 /// The counters of a pod.
 pub struct Pod {
     cells: *mut PodCounters,
-    /// Points to the time at which TCP sent the current packet, ns. `None`, or a time of 0: not known.
+    /// Points to the time at which TCP sent the current packet, ns. `None`, or a time of 0: the time is not known.
     stamp: Option<*const u64>,
 }
 
-/// One atomic add. Relaxed, so that it compiles to the instruction that every kernel has.
+/// Adds to a counter atomically. The order is relaxed, so that the add compiles to the instruction that every kernel
+/// has.
 #[inline(always)]
 pub fn add(cell: *mut u64, by: u64) {
     // SAFETY: the callers pass a counter of a map value; the verifier has seen the lookup.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, by) };
 }
 
-/// Bounds an index with a mask: a power of two, less 1. In assembly, because the compiler would remove the mask where it knows
-/// the bound already, and the verifier does not know that bound.
+/// Bounds an index with a mask: a power of two minus 1. The code is assembly: the compiler would remove the mask where
+/// it knows the bound already, but the verifier does not know that bound.
 #[inline(always)]
 pub fn masked<const MASK: usize>(mut index: usize) -> usize {
     const { assert!((MASK + 1).is_power_of_two()) };
-    // SAFETY: changes one register, and nothing else.
+    // SAFETY: the instruction changes one register, and nothing else.
     unsafe {
         asm!("{0} &= {mask}", inout(reg) index, mask = const MASK, options(pure, nomem, nostack))
     };
@@ -44,7 +45,7 @@ pub fn masked<const MASK: usize>(mut index: usize) -> usize {
 }
 
 impl Pod {
-    /// The counters of a slot. `None` if the slot is out of range.
+    /// Returns the counters of a slot, or `None` if the slot is out of range.
     #[inline(always)]
     pub fn of(slot: u32) -> Option<Self> {
         if slot >= MAX_PODS {
@@ -54,7 +55,7 @@ impl Pod {
             .map(|cells| Self { cells, stamp: None })
     }
 
-    /// Another handle to the same counters.
+    /// Returns another handle to the same counters.
     #[inline(always)]
     pub fn again(&self) -> Self {
         Self {
@@ -63,42 +64,46 @@ impl Pod {
         }
     }
 
-    /// Takes the time from the packet, which saves a helper call. TCP stamps each packet that it sends with `CLOCK_MONOTONIC`
-    /// (`tcp_wstamp_ns` in net/ipv4/tcp_output.c). On a paced connection the stamp is the time at which the packet may leave.
+    /// Takes the time from the packet, which saves a helper call. TCP stamps each packet that it sends with
+    /// `CLOCK_MONOTONIC` (`tcp_wstamp_ns` in net/ipv4/tcp_output.c). On a paced connection the stamp is the time at
+    /// which the packet may leave.
     ///
-    /// The time is kept in memory: the verifier would follow both branches of a comparison of a register with 0 to the end.
+    /// The time is kept in memory. If a register were compared with 0, the verifier would follow both branches to the
+    /// end of the program.
     #[inline(always)]
     pub fn sends(&mut self, context: &SkBuffContext, stamp: &mut u64) {
-        // SAFETY: a field of the program's context; it needs CAP_BPF, as loading does.
+        // SAFETY: the field is part of the program's context. Reading it needs CAP_BPF, as loading the program does.
         *stamp = unsafe { (*context.skb.skb).tstamp };
         self.stamp = Some(stamp);
     }
 
-    /// The counter of pieces that the pod's connections have in the out-of-order buffer.
+    /// Returns the counter of pieces that the pod's connections hold in the out-of-order buffer.
     #[inline(always)]
     pub fn kept(&self) -> *mut u64 {
-        // SAFETY: a field of a value of the map.
+        // SAFETY: the pointer is to a field of a map value.
         unsafe { &raw mut (*self.cells).kept }
     }
 
     /// Counts a connection that has opened.
     #[inline(always)]
     pub fn opened(&mut self) {
-        // SAFETY: as in `add`.
+        // SAFETY: the pointer is to a counter of a map value.
         add(unsafe { &raw mut (*self.cells).opened }, 1);
     }
 
     /// Counts a connection that has closed.
     #[inline(always)]
     pub fn closed(&mut self) {
-        // SAFETY: as in `add`.
+        // SAFETY: the pointer is to a counter of a map value.
         add(unsafe { &raw mut (*self.cells).closed }, 1);
     }
 
-    /// Wakes user space once, when the number of started requests reaches the burst threshold that user space has set.
+    /// Wakes user space once, when the number of started requests has reached the burst threshold that user space has
+    /// set.
     #[inline(always)]
     fn wake(&mut self) {
-        // SAFETY: counters of a map value. User space sets the burst threshold; this program removes it.
+        // SAFETY: the pointers are to counters of a map value. User space sets the burst threshold; this program
+        // removes it.
         unsafe {
             let mark = &raw mut (*self.cells).mark;
             if (&raw const (*self.cells).started).read_volatile() >= mark.read_volatile() {
@@ -109,30 +114,31 @@ impl Pod {
         }
     }
 
-    /// The sums of starts.
+    /// Returns the sums over starts.
     #[inline(always)]
     fn starts(&mut self) -> *mut Sums {
         // SAFETY: the callers use the pointer as `add` requires.
         unsafe { &raw mut (*self.cells).starts }
     }
 
-    /// The sums of ends.
+    /// Returns the sums over ends.
     #[inline(always)]
     fn ends(&mut self) -> *mut Sums {
-        // SAFETY: as above.
+        // SAFETY: the callers use the pointer as `add` requires.
         unsafe { &raw mut (*self.cells).ends }
     }
 
-    /// Adds `count` ends. `count` must not be a multiple of 1 024, except 0: the lowest bits of `area` could not show it.
+    /// Adds `count` ends. `count` must not be a multiple of 1 024, except 0: the lowest 10 bits of `area` would not
+    /// change.
     #[inline(always)]
     fn add_ends(&mut self, way: usize, count: u64, now: u64) {
         let way = masked::<{ WAYS - 1 }>(way);
-        // SAFETY: as in `add`; within the array by the mask.
+        // SAFETY: the pointer is to a counter of a map value; the mask keeps the index within the array.
         add(
             unsafe { (&raw mut (*self.cells).ended).cast::<u64>().add(way) },
             count,
         );
-        // SAFETY: as in `add`.
+        // SAFETY: the pointer is to a counter of a map value.
         add(
             unsafe { &raw mut (*self.ends()).area },
             Sums::ends(count, now),
@@ -144,21 +150,21 @@ impl Meter for Pod {
     #[inline(always)]
     fn now(&self) -> u64 {
         if let Some(stamp) = self.stamp {
-            // SAFETY: in the socket's storage, as long as the program runs.
+            // SAFETY: the pointer is to socket storage, which is valid while the program runs.
             let stamp = unsafe { stamp.read_volatile() };
             if stamp != 0 {
                 return stamp;
             }
         }
-        // SAFETY: no arguments.
+        // SAFETY: the helper takes no arguments.
         unsafe { bpf_ktime_get_ns() }
     }
 
     #[inline(always)]
     fn start(&mut self, count: u64, now: u64) {
-        // SAFETY: as in `add`.
+        // SAFETY: the pointer is to a counter of a map value.
         add(unsafe { &raw mut (*self.cells).started }, count);
-        // SAFETY: as above.
+        // SAFETY: the pointer is to a counter of a map value.
         add(
             unsafe { &raw mut (*self.starts()).area },
             Sums::starts(count, now),
@@ -168,7 +174,8 @@ impl Meter for Pod {
 
     #[inline(always)]
     fn end(&mut self, way: usize, count: u64, now: u64) {
-        // A multiple of 1 024 would look like no end at all in `area` (see `PodCounters`). So one end is added separately.
+        // A multiple of 1 024 ends would look like no end in `area` (see `PodCounters`). So one end is added
+        // separately.
         let apart = u64::from(count != 0 && count & ADDED == 0);
         if apart != 0 {
             self.add_ends(way, apart, now);
@@ -179,7 +186,7 @@ impl Meter for Pod {
     #[inline(always)]
     fn latency(&mut self, bucket: usize) {
         let index = masked::<{ BUCKETS - 1 }>(bucket);
-        // SAFETY: as in `add`; within the array by the mask.
+        // SAFETY: the pointer is to a counter of a map value; the mask keeps the index within the array.
         add(
             unsafe { (&raw mut (*self.cells).latency).cast::<u64>().add(index) },
             1,
@@ -188,7 +195,7 @@ impl Meter for Pod {
 
     #[inline(always)]
     fn gauge(&mut self, gauge: Gauge, by: u64) {
-        // SAFETY: as in `add`, for all.
+        // SAFETY: all pointers are to counters of a map value.
         let cell = unsafe {
             match gauge {
                 Gauge::Http2 if by == 1 => &raw mut (*self.starts()).http2,
@@ -203,7 +210,7 @@ impl Meter for Pod {
     #[inline(always)]
     fn note(&mut self, event: usize) {
         if let Some(cell) = EVENTS.get_ptr_mut(event as u32) {
-            // SAFETY: as in `add`.
+            // SAFETY: the pointer is to a counter of a map value.
             add(unsafe { &raw mut (*cell).count }, 1);
         }
     }
@@ -211,7 +218,7 @@ impl Meter for Pod {
     #[inline(always)]
     fn add(&self, cell: *mut u32, by: u32) {
         // On x86 every atomic add is a full barrier.
-        // SAFETY: a field of a map value.
+        // SAFETY: the pointer is to a field of a map value.
         unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(cell, by) };
     }
 
@@ -220,7 +227,7 @@ impl Meter for Pod {
         // SAFETY: the lock is part of a map value; the verifier checks that it is released.
         unsafe { bpf_spin_lock(lock.cast()) };
         let result = change();
-        // SAFETY: as above.
+        // SAFETY: the lock has been taken above.
         unsafe { bpf_spin_unlock(lock.cast()) };
         result
     }

@@ -15,13 +15,13 @@ use ebb_parser::{
 
 use crate::maps::{EXCLUSIONS, RULES};
 
-// include/uapi/linux/in.h and in6.h, which aya's bindings do not have
+// IP protocol numbers of include/uapi/linux/in.h and in6.h. aya's bindings lack them.
 const TCP: u8 = 6;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const DESTINATION: u8 = 60;
 
-/// Offset in an IP header of the byte whose upper half is the version.
+/// Offset of the byte in an IP header whose upper half is the version.
 const VERSION: usize = 0;
 
 /// Offsets in an IPv4 header, in bytes (RFC 791, section 3.1).
@@ -50,7 +50,7 @@ mod ipv6 {
 mod extension {
     /// The type of the next header.
     pub(super) const NEXT_HEADER: usize = 0;
-    /// The length of this header, in units of [`UNIT`], the first unit not included.
+    /// The length of this header, in units of [`UNIT`]. The first unit is not counted.
     pub(super) const LENGTH: usize = 1;
     /// Unit of the length: 8 bytes. No header is shorter.
     pub(super) const UNIT: u32 = 8;
@@ -62,7 +62,7 @@ mod tcp {
     pub(super) const PORTS: usize = 0;
     /// The sequence number.
     pub(super) const SEQUENCE: usize = 4;
-    /// The upper half of the byte: the length of the header, in words of 4 bytes.
+    /// The byte whose upper half is the length of the header, in words of 4 bytes.
     pub(super) const DATA_OFFSET: usize = 12;
     /// The flags.
     pub(super) const FLAGS: usize = 13;
@@ -70,12 +70,12 @@ mod tcp {
     pub(super) const END: usize = 20;
 }
 
-/// Number of IPv6 extension headers that are skipped. The kernel itself adds one to a packet longer than 64 KiB (BIG TCP,
-/// `ip6_xmit` in net/ipv6/ip6_output.c).
+/// Maximum number of IPv6 extension headers that are skipped. The kernel itself adds one to a packet longer than 64 KiB
+/// (BIG TCP, `ip6_xmit` in net/ipv6/ip6_output.c).
 const EXTENSIONS: usize = 2;
 
-/// The headers of a packet, as far as they are needed. They are read from the packet directly: one helper call would cost more
-/// than all these reads.
+/// The parts of a packet's headers that the programs need. They are read from the packet directly: one helper call
+/// would cost more than all these reads.
 pub struct Header {
     /// The socket of the packet.
     pub socket: *mut bpf_sock,
@@ -86,13 +86,13 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads the headers of a TCP packet over IPv4 or IPv6. `None` for any other packet, and for a packet without a socket. In a
-    /// `cgroup_skb` program the packet begins with its IP header.
+    /// Reads the headers of a TCP packet over IPv4 or IPv6. Returns `None` for any other packet, and for a packet
+    /// without a socket. In a `cgroup_skb` program the packet begins with its IP header.
     #[inline(always)]
     pub fn read(context: &SkBuffContext) -> Option<Self> {
         let skb = context.skb.skb;
-        // SAFETY: fields of the program's context, and bytes of the packet that have just been compared with its end, as the
-        // verifier requires.
+        // SAFETY: the code reads fields of the program's context, and bytes of the packet that have just been compared
+        // with its end, as the verifier requires.
         unsafe {
             let data = (*skb).data as usize;
             let end = (*skb).data_end as usize;
@@ -156,7 +156,7 @@ impl Header {
     }
 }
 
-/// The addresses and ports of an ingress TCP packet over IPv4 or IPv6. `local` is the pod's end.
+/// Returns the addresses and ports of an ingress TCP packet over IPv4 or IPv6. `local` is the pod's end.
 #[inline(always)]
 pub fn ends(context: &SkBuffContext, header: &Header) -> Option<Ends> {
     let mapped = |address| [0, 0, u32::to_be(0xffff), address];
@@ -179,7 +179,7 @@ pub fn ends(context: &SkBuffContext, header: &Header) -> Option<Ends> {
     })
 }
 
-/// A packet, and the pod's rules for it.
+/// A packet, and the slot of the pod whose rules apply to it.
 pub struct Ruled<'a> {
     /// The packet.
     pub context: &'a SkBuffContext,
@@ -190,12 +190,12 @@ pub struct Ruled<'a> {
 impl Packet for Ruled<'_> {
     #[inline(always)]
     fn load(&self, offset: u32, window: &mut Window, at: u32, length: u32) -> bool {
-        // Before Linux 6.8 the verifier learns no bound of a length from `!= 0`, and it loses the bounds of a number if a copy of
-        // the number is compared. So both numbers are bounded by instructions that the verifier follows and the compiler cannot
-        // remove.
+        // Before Linux 6.8 the verifier learns no bound of a length from `!= 0`, and it loses the bounds of a number if
+        // a copy of the number is compared. So both numbers are bounded by instructions that the verifier follows and
+        // the compiler cannot remove.
         let mut less = u64::from(length);
         let mut at = u64::from(at);
-        // SAFETY: changes two registers, and nothing else.
+        // SAFETY: the instructions change two registers, and nothing else.
         unsafe {
             asm!("{0} += -1", inout(reg) less, options(pure, nomem, nostack));
             asm!("{0} &= 63", inout(reg) at, options(pure, nomem, nostack));

@@ -1,8 +1,9 @@
-//! Ingress serialisation of packets: one CPU at a time reads the ingress of a connection, see [`ebb_parser::serialisation`].
+//! Ingress serialisation of packets: one CPU at a time reads the ingress of a connection, see
+//! [`ebb_parser::serialisation`].
 //!
-//! State that must survive a tail call is in the packet's control block (`cb` of `struct __sk_buff`). The control block is zero
-//! when the first program of a packet begins, and the kernel restores it after the last one (`bpf_prog_run_save_cb` in
-//! include/linux/filter.h).
+//! State that must survive a tail call is in the packet's control block (`cb` of `struct __sk_buff`). The control block
+//! is zero when the first program of a packet begins, and the kernel restores it after the last one
+//! (`bpf_prog_run_save_cb` in include/linux/filter.h).
 
 use aya_ebpf::programs::SkBuffContext;
 use ebb_abi::{event, ingress};
@@ -10,47 +11,48 @@ use ebb_parser::{conn::Conn, direction::Side};
 
 use crate::{maps::go_on_in, meter::Pod};
 
-/// Word of the control block: 1 while this packet is the one that is read.
+/// Index of the control-block word that is 1 while this packet holds the ingress serialisation of its connection.
 const HAS_TURN: usize = 0;
 
-/// Word of the control block: bytes of the packet that have been stored.
+/// Index of the control-block word with the number of bytes of the packet that have been stored.
 const PUT_ASIDE: usize = 1;
 
 #[inline(always)]
 fn word<const INDEX: usize>(context: &SkBuffContext) -> *mut u32 {
-    // SAFETY: a field of the program's context.
+    // SAFETY: the pointer is to a field of the program's context.
     unsafe { &raw mut (*context.skb.skb).cb[INDEX] }
 }
 
-/// Whether this packet is the one that is read.
+/// Returns whether this packet holds the ingress serialisation of its connection.
 #[inline(always)]
 fn has_turn(context: &SkBuffContext) -> bool {
-    // SAFETY: as in `word`.
+    // SAFETY: the pointer is to a field of the program's context.
     unsafe { word::<HAS_TURN>(context).read_volatile() != 0 }
 }
 
 #[inline(always)]
 fn set_turn(context: &SkBuffContext, has: u32) {
-    // SAFETY: as in `word`.
+    // SAFETY: the pointer is to a field of the program's context.
     unsafe { word::<HAS_TURN>(context).write_volatile(has) };
 }
 
-/// Bytes of the packet that have been stored in the out-of-order buffer, or before the connection is established.
+/// Returns the number of bytes of the packet that have been stored: in the out-of-order buffer, or before the
+/// connection is established.
 #[inline(always)]
 pub fn put_aside(context: &SkBuffContext) -> u32 {
-    // SAFETY: as in `word`.
+    // SAFETY: the pointer is to a field of the program's context.
     unsafe { word::<PUT_ASIDE>(context).read_volatile() }
 }
 
 /// Sets the number of bytes that have been stored.
 #[inline(always)]
 pub fn set_put_aside(context: &SkBuffContext, bytes: u32) {
-    // SAFETY: as in `word`.
+    // SAFETY: the pointer is to a field of the program's context.
     unsafe { word::<PUT_ASIDE>(context).write_volatile(bytes) };
 }
 
-/// Begins to read a packet. `false` if another CPU is reading the connection: then the packet has been stored in the out-of-order
-/// buffer.
+/// Begins to read a packet. Returns `false` if another CPU is reading the connection. In this case the packet has been
+/// stored in the out-of-order buffer.
 #[inline(always)]
 pub fn take(context: &SkBuffContext, connection: &mut Conn, pod: &mut Pod) -> bool {
     if has_turn(context) {
@@ -66,7 +68,8 @@ pub fn take(context: &SkBuffContext, connection: &mut Conn, pod: &mut Pod) -> bo
     false
 }
 
-/// Begins to read the out-of-order buffer. `false` if another CPU is reading the connection: that CPU reads the buffer.
+/// Begins to read the out-of-order buffer. Returns `false` if another CPU is reading the connection: that CPU reads the
+/// buffer.
 #[inline(always)]
 pub fn take_to_look(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) -> bool {
     let has = has_turn(context) || connection.turn.enter(pod);
@@ -79,8 +82,8 @@ pub fn take_to_look(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) -
     has
 }
 
-/// Ends the reading of a packet, or the attempt to read it. Reads the out-of-order buffer if others have stored segments in the
-/// meantime, and logs a rare event if one is recorded.
+/// Ends the reading of a packet, or the attempt to read it. Reads the out-of-order buffer if other CPUs have stored
+/// segments in the meantime. Logs a rare event if one is recorded.
 #[inline(always)]
 pub fn give_up(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
     set_turn(context, 0);
@@ -92,8 +95,8 @@ pub fn give_up(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
     }
 }
 
-/// Continues after a packet has been stored: reads the out-of-order buffer if this CPU is reading the connection. Otherwise waits
-/// a moment for the CPU that is.
+/// Continues after a packet has been stored. If this packet holds the ingress serialisation, reads the out-of-order
+/// buffer. Otherwise waits a moment for the CPU that is reading the connection.
 #[inline(always)]
 pub fn go_on(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
     if has_turn(context) {

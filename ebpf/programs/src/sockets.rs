@@ -30,7 +30,7 @@ use crate::{
     out_of_order,
 };
 
-/// The address family of IPv4: `AF_INET` of include/linux/socket.h, which aya's bindings do not have.
+/// The address family of IPv4: `AF_INET` of include/linux/socket.h. aya's bindings lack it.
 const AF_INET: u32 = 2;
 
 /// Handles one event of a socket in the pod's cgroup.
@@ -46,27 +46,28 @@ pub fn run(context: &SockOpsContext) {
 
 #[inline(always)]
 pub fn socket(context: &SockOpsContext) -> Option<*mut bpf_sock> {
-    // SAFETY: a field of the program's context.
+    // SAFETY: the field is part of the program's context.
     let socket = unsafe { (*context.ops).__bindgen_anon_2.sk };
     if socket.is_null() { None } else { Some(socket) }
 }
 
 #[inline(always)]
 fn slot() -> u32 {
-    // SAFETY: the storage is that of the cgroup the program runs for; user space writes it whole.
+    // SAFETY: the storage is that of the cgroup for which the program runs; user space writes all of it at once.
     unsafe { *SLOT.get_ptr_mut() as u32 }
 }
 
-/// The addresses and ports of a connection. An IPv4-mapped IPv6 socket and an IPv4 socket have the same ones.
+/// Returns the addresses and ports of a connection. They are the same for an IPv4-mapped IPv6 socket and an IPv4
+/// socket.
 #[inline(always)]
 pub fn ends(context: &SockOpsContext) -> Ends {
     let mapped = u32::to_be(0xffff);
     let ops = context.ops;
-    // The verifier accepts no computed address into the context. So every field is read on its own: otherwise the compiler would
-    // first choose between two addresses and then read.
+    // The verifier accepts no computed address into the context. So each field is read separately: otherwise the
+    // compiler would first choose between two addresses and then read.
     macro_rules! field {
         ($($field:tt)+) => {
-            // SAFETY: a field of the program's context.
+            // SAFETY: the field is part of the program's context.
             unsafe { (&raw const (*ops).$($field)+).read_volatile() }
         };
     }
@@ -96,7 +97,8 @@ pub fn ends(context: &SockOpsContext) -> Ends {
     }
 }
 
-/// The active end is established before the passive end: the active end has the SYN-ACK, the passive end waits for the ACK.
+/// Records a connection that was opened from inside the cgroup. The active end is established before the passive end:
+/// the active end has the SYN-ACK, and the passive end still waits for the ACK.
 #[inline(always)]
 fn opened_from_here(context: &SockOpsContext) {
     let slot = slot();
@@ -105,7 +107,7 @@ fn opened_from_here(context: &SockOpsContext) {
     }
 }
 
-/// Whether a port is one of those that the rules name.
+/// Returns whether the rules name a port.
 #[inline(always)]
 pub fn serves(rules: &PodRules, local_port: u32) -> bool {
     for (index, port) in rules.ports.iter().enumerate() {
@@ -131,9 +133,10 @@ fn accepted(context: &SockOpsContext) {
             local_port: here.remote_port,
             remote_port: here.local_port,
         };
-        // A proxy and its application in one pod: counting the application's connection, too, would count each request twice.
+        // A proxy and its application are in one pod. Each request would be counted twice if the connection between
+        // them were counted, too.
         let opener = INNER.get_ptr(there).map(|slot| {
-            // SAFETY: a value of the map, read once.
+            // SAFETY: the pointer is to a value of the map, and is read once.
             unsafe { *slot }
         });
         if opener == Some(u64::from(slot)) {
@@ -147,15 +150,15 @@ fn accepted(context: &SockOpsContext) {
         return;
     };
     let Some(mut pod) = Pod::of(slot) else { return };
-    // SAFETY: fields of the program's context.
+    // SAFETY: the fields are part of the program's context.
     let (next_in, next_out) = unsafe { ((*context.ops).rcv_nxt, (*context.ops).snd_nxt) };
     let Some(connection) = make_connection(socket) else {
         pod.note(event::NO_STORAGE);
-        // SAFETY: a program of the same type.
+        // SAFETY: the called program has the same type.
         unsafe { SOCKETS.tail_call(context, LOG_SOCK_OPS) };
         return;
     };
-    // SAFETY: fresh socket storage; the packet programs do not find the connection before it is open.
+    // SAFETY: the socket storage is new, and the packet programs do not find the connection before it is open.
     let connection = unsafe { &mut *connection };
     connection.open_at(slot, next_in, next_out);
     if context
@@ -167,7 +170,7 @@ fn accepted(context: &SockOpsContext) {
     if EARLY.get_ptr(handshake::first_of(here)).is_some()
         || EARLY.get_ptr(handshake::meanwhile(here)).is_some()
     {
-        // SAFETY: a program of the same type.
+        // SAFETY: the called program has the same type.
         unsafe { SOCKETS.tail_call(context, HANDSHAKE_READ_LOOP) };
         connection.requests.flags |= flag::UNREADABLE;
     }
@@ -182,14 +185,14 @@ fn closed(context: &SockOpsContext) {
     }
 }
 
-/// Handles a socket that its last owner releases. Used for connections that were attached mid-stream, as `connections` does not
-/// see them close.
+/// Handles a socket that its last owner releases. Closes a connection that was attached mid-stream: `connections` does
+/// not see these connections close.
 #[inline(always)]
 pub fn released(context: &SockContext) {
     let Some(connection) = connection(context.sock) else {
         return;
     };
-    // SAFETY: socket storage, as long as the program runs.
+    // SAFETY: socket storage is valid while the program runs.
     if unsafe { (*connection).is(state::JOINED) } {
         close(connection, http2(context.sock), stash_of(context.sock));
     }
@@ -205,7 +208,7 @@ fn close(connection: *mut Conn, http2: Option<*mut Http2>, stash: Option<*mut St
     pod.closed();
     last_byte(connection, &mut pod, false);
     if let Some(http2) = http2 {
-        // SAFETY: as above.
+        // SAFETY: socket storage lives as long as the socket; a lock guards what other CPUs change at the same time.
         unsafe { &mut *http2 }.finish(&mut pod);
     }
     out_of_order::clear(stash, &pod);

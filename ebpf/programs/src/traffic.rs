@@ -21,8 +21,8 @@ use crate::{
     serialisation,
 };
 
-/// Counts the requests that a packet begins or ends. `steps` parses the segment and returns whether more of it is left to read.
-/// `speaks_http2` handles a packet of a connection that speaks HTTP/2.
+/// Counts the requests that a packet begins or ends. `steps` parses the segment and returns whether more of it is left
+/// to read. `speaks_http2` handles a packet of an HTTP/2 connection.
 #[inline(always)]
 pub fn run(
     context: &SkBuffContext,
@@ -38,7 +38,7 @@ pub fn run(
     }
     let Some(connection) = connection(header.socket) else {
         if side == Side::Requests {
-            // SAFETY: a field that every socket has.
+            // SAFETY: every socket has this field.
             match unsafe { (*header.socket).state } {
                 BPF_TCP_LISTEN | BPF_TCP_SYN_RECV => {
                     go_on_in(context, side, ingress::HANDSHAKE_STORE)
@@ -49,8 +49,8 @@ pub fn run(
         }
         return;
     };
-    // SAFETY: socket storage lives as long as the socket. Ingress state is written by one CPU at a time (ingress serialisation).
-    // Egress state is written by this program only, one packet at a time.
+    // SAFETY: socket storage lives as long as the socket. Ingress state is written by one CPU at a time (ingress
+    // serialisation). Egress state is written by this program only, one packet at a time.
     let connection = unsafe { &mut *connection };
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
@@ -58,7 +58,7 @@ pub fn run(
     if side == Side::Requests && !serialisation::take(context, connection, &mut pod) {
         return;
     }
-    // An opaque connection is read no further, even if the server has begun HTTP/2.
+    // The parsers do not read an opaque connection, even if the server has begun HTTP/2.
     if connection.is(state::HTTP2 | state::JOINING)
         || (direction(connection, side).has(flag::HTTP2) && !connection.is(state::OPAQUE))
     {
@@ -90,7 +90,7 @@ pub fn run(
                 Side::Responses => egress::HTTP1_EGRESS_LOOP,
             };
             go_on_in(context, side, this);
-            // Reached only on kernels without `bpf_loop`, by a packet that needs more than 33 runs.
+            // This line is reached only on kernels without `bpf_loop`, by a packet that needs more than 33 runs.
             direction(connection, side).flags |= flag::UNREADABLE;
         }
         if direction(connection, side).has(flag::HTTP2) {
@@ -124,8 +124,8 @@ pub fn stop(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Po
     }
 }
 
-/// Parses a segment, with as many steps as one run can take. Returns `true` if more of it is left to read: [`crate::loops`] or
-/// another run of this program reads the rest.
+/// Parses a segment, with as many steps as one run can take. Returns `true` if more of it is left to read:
+/// [`crate::loops`] or another run of this program reads the rest.
 #[inline(always)]
 pub fn steps<M: Meter>(
     side: Side,

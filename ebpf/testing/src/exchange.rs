@@ -1,4 +1,4 @@
-//! A conversation written by hand, and what has to be counted at every point of it.
+//! A conversation written by hand, with the counts that are expected at every point of it.
 
 use std::{fmt::Debug, ops::Range};
 
@@ -11,32 +11,32 @@ use crate::{
     wire::Wire,
 };
 
-/// Time between two messages, ns. All segments of a message arrive at the same time. So the integral and the latencies, too, must
-/// be the same however the message is cut.
+/// Time between two messages, ns. All segments of a message arrive at the same time. So the integral and the latencies
+/// must also be the same, however the message is cut.
 const PAUSE: u64 = 3_000_000;
 
-/// Sequence numbers of the first bytes. Both wrap in most exchanges.
+/// Sequence numbers of the first byte from the client and of the first byte to the client. Both wrap in most exchanges.
 const FIRST: [u32; 2] = [u32::MAX - 30, u32::MAX - 50];
 
 enum Event {
-    /// These bytes of one direction's stream arrive.
+    /// These bytes of one side's stream arrive.
     Message(Side, Range<usize>),
-    /// This many must be in flight, and the gauges must have these values.
+    /// The number of requests that must be in flight, and the values of the gauges: HTTP/2, upgraded, opaque.
     Flying(u64, [u64; 3]),
-    /// The server ends its side.
+    /// The server sends a FIN.
     Fin,
 }
 
-/// A conversation. At its end the connection closes.
+/// A conversation. After its last event the connection closes.
 pub struct Exchange {
-    /// Its name, for failures.
+    /// Name of the conversation, for messages about failures.
     pub name: &'static str,
     events: Vec<Event>,
     streams: [Vec<u8>; 2],
     ended: Option<[u64; ended::WAYS]>,
 }
 
-/// A new conversation without messages.
+/// Returns a new conversation without messages.
 pub fn exchange(name: &'static str) -> Exchange {
     Exchange {
         name,
@@ -46,12 +46,13 @@ pub fn exchange(name: &'static str) -> Exchange {
     }
 }
 
-/// Cuts a message. The arguments are the side that sends it, and its range in the stream of that side. Returns the ranges of the
-/// stream that arrive, in this order. They may reach back into earlier messages.
+/// A function that cuts a message. Its arguments are the side that sends the message, and the message's range in the
+/// stream of that side. It returns the ranges of the stream that arrive, in the order of arrival. The ranges may reach
+/// back into earlier messages.
 pub type Cut<'a> = &'a mut dyn FnMut(Side, Range<usize>) -> Vec<Range<usize>>;
 
 impl Exchange {
-    /// One side sends these bytes.
+    /// Adds an event: one side sends these bytes.
     pub fn message(mut self, side: Side, bytes: impl AsRef<[u8]>) -> Self {
         let stream = &mut self.streams[side as usize];
         let start = stream.len();
@@ -60,17 +61,17 @@ impl Exchange {
         self
     }
 
-    /// The client sends these bytes.
+    /// Adds an event: the client sends these bytes.
     pub fn client(self, bytes: impl AsRef<[u8]>) -> Self {
         self.message(Side::Requests, bytes)
     }
 
-    /// The server sends these bytes.
+    /// Adds an event: the server sends these bytes.
     pub fn server(self, bytes: impl AsRef<[u8]>) -> Self {
         self.message(Side::Responses, bytes)
     }
 
-    /// The server sends a FIN.
+    /// Adds an event: the server sends a FIN.
     pub fn fin(mut self) -> Self {
         self.events.push(Event::Fin);
         self
@@ -81,27 +82,27 @@ impl Exchange {
         self
     }
 
-    /// At this point, `count` HTTP/1 requests must be in flight.
+    /// Adds a check: at this point, `count` HTTP/1 requests must be in flight.
     pub fn flying(self, count: u64) -> Self {
         self.check(count, [0; 3])
     }
 
-    /// At this point, `count` HTTP/2 streams must be in flight.
+    /// Adds a check: at this point, `count` HTTP/2 streams must be in flight.
     pub fn streams(self, count: u64) -> Self {
         self.check(count, [count, 0, 0])
     }
 
-    /// At this point, the connection must be a tunnel: one in flight.
+    /// Adds a check: at this point, the connection must be a tunnel, which counts as one in flight.
     pub fn tunnel(self) -> Self {
         self.check(1, [0, 1, 0])
     }
 
-    /// At this point, the connection must be opaque: one in flight.
+    /// Adds a check: at this point, the connection must be opaque, which counts as one in flight.
     pub fn opaque(self) -> Self {
         self.check(1, [0, 0, 1])
     }
 
-    /// When the connection has closed, `count` more must have ended this way.
+    /// Adds to the check after the close: `count` more requests must have ended in this way.
     pub fn ended(mut self, way: usize, count: u64) -> Self {
         if let Some(ended) = &mut self.ended {
             ended[way] += count;
@@ -109,13 +110,13 @@ impl Exchange {
         self
     }
 
-    /// How the requests end is not known, and not checked.
+    /// Removes the check after the close: the ways in which the requests end are not known.
     pub fn unjudged(mut self) -> Self {
         self.ended = None;
         self
     }
 
-    /// The messages: the sender, and the range in its stream.
+    /// Returns the messages: for each one, the sender and the range in the sender's stream.
     pub fn messages(&self) -> impl Iterator<Item = (Side, Range<usize>)> {
         self.events.iter().filter_map(|event| match event {
             Event::Message(side, range) => Some((*side, range.clone())),
@@ -123,18 +124,18 @@ impl Exchange {
         })
     }
 
-    /// All bytes that one side sends.
+    /// Returns all bytes that one side sends.
     pub fn stream(&self, side: Side) -> &[u8] {
         &self.streams[side as usize]
     }
 
-    /// Plays the whole conversation with its messages cut by `cut`, and checks everything that is known of it. `how` describes
-    /// the cut in a failure.
+    /// Plays the whole conversation with its messages cut by `cut`, and makes all checks. Returns the counts after the
+    /// close. `how` describes the cut in a message about a failure.
     pub fn play(&self, how: &dyn Debug, cut: Cut<'_>) -> Figures {
         self.play_on(how, cut, false)
     }
 
-    /// Like `play`, with every two neighbouring pieces of the client shown at once, on two CPUs.
+    /// Plays the conversation like `play`, but shows every two neighbouring pieces of the client at once, on two CPUs.
     pub fn play_at_once(&self, how: &dyn Debug, cut: Cut<'_>) -> Figures {
         self.play_on(how, cut, true)
     }

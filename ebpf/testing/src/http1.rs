@@ -1,29 +1,30 @@
-//! Finds what has to be counted of HTTP/1 messages, with `httparse` and by the rules of RFC 9112, section 6.3.
+//! Finds the expected counts of HTTP/1 messages, with `httparse` and by the rules of RFC 9112, section 6.3.
 //!
 //! Bias: where these rules leave a choice to the recipient, or `httparse` rejects a message, the result is unknown.
 
 use httparse::{EMPTY_HEADER, Header, Request, Response, Status, parse_chunk_size, parse_headers};
 
-/// Fields of one head that are read. With more fields, the result is unknown.
+/// Maximum number of fields of one head that are read. With more fields, the result is unknown.
 const FIELDS: usize = 256;
 
-/// Most digits of a chunk size that the kernel's parser reads. With more digits, the result is unknown.
+/// Maximum number of digits of a chunk size that the kernel's parser reads. With more digits, the result is unknown.
 const CHUNK_DIGITS: usize = 15;
 
-/// What follows a head.
+/// The bytes that follow a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// The next message.
+    /// No bytes: the next message follows.
     Nothing,
-    /// This many bytes.
+    /// A body of this many bytes.
     Length(u64),
-    /// Chunks and trailers.
+    /// Chunks, then trailers.
     Chunks,
-    /// All bytes until the connection closes.
+    /// A body of all bytes until the connection closes.
     UntilClose,
 }
 
-/// What follows a head, by RFC 9112, section 6.3, cases 3 to 8. `None` if the recipient may choose, or if the head is in error.
+/// Returns the kind of bytes that follow a head, by RFC 9112, section 6.3, cases 3 to 8. Returns `None` if the
+/// recipient may choose, or if the head is in error.
 pub fn framing(fields: &[Header<'_>], response: bool) -> Option<Framing> {
     let list = |name: &'static str| {
         let values = fields
@@ -43,7 +44,7 @@ pub fn framing(fields: &[Header<'_>], response: bool) -> Option<Framing> {
             coding if coding.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
                 Some(Framing::UntilClose)
             }
-            // Not the name of a coding.
+            // The text is not the name of a coding.
             _ => None,
         };
     }
@@ -60,20 +61,20 @@ pub fn framing(fields: &[Header<'_>], response: bool) -> Option<Framing> {
     }
 }
 
-/// How far a stream could be read.
+/// The point up to which a stream could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// To its end, which is the end of a message.
+    /// The stream was read to its end, which is the end of a message.
     Between,
-    /// To its end, which is within a message.
+    /// The stream was read to its end, which is within a message.
     Within,
-    /// The rest is not HTTP/1 messages: a body until the close, or a tunnel.
+    /// The rest of the stream is not HTTP/1 messages: a body until the close, or a tunnel.
     Rest,
-    /// Up to something whose result is unknown.
+    /// The stream was read up to bytes whose result is unknown.
     Unknown,
 }
 
-/// Finds the end of a body: returns the bytes after it. `Err` says how the stream ends instead.
+/// Returns the bytes after a body, or in `Err` the point at which the stream ends instead.
 fn behind(body: &[u8], framing: Framing) -> Result<&[u8], End> {
     match framing {
         Framing::Nothing => Ok(body),
@@ -125,11 +126,11 @@ fn behind_chunks(mut body: &[u8]) -> Result<&[u8], End> {
     }
 }
 
-/// Number of requests that begin in a stream, and how far the stream could be read.
+/// Returns the number of requests that begin in a stream, and the point up to which the stream could be read.
 pub fn requests(mut stream: &[u8]) -> (u64, End) {
     let mut begun = 0;
     loop {
-        // Empty lines before a request (RFC 9112, 2.2). `httparse` skips them, too.
+        // Empty lines before a request are skipped (RFC 9112, 2.2), as `httparse` does.
         while let [b'\r', b'\n', rest @ ..] | [b'\n', rest @ ..] = stream {
             stream = rest;
         }
@@ -140,7 +141,7 @@ pub fn requests(mut stream: &[u8]) -> (u64, End) {
         let mut request = Request::new(&mut fields);
         let length = match request.parse(stream) {
             Ok(Status::Complete(length)) => length,
-            // As below: no method begins with another byte, so this stream is not followed.
+            // No method begins with a byte other than a capital letter, so this stream is not read further (as below).
             Ok(Status::Partial) if !stream[0].is_ascii_uppercase() => {
                 return (begun, End::Unknown);
             }
@@ -170,18 +171,19 @@ pub fn requests(mut stream: &[u8]) -> (u64, End) {
     }
 }
 
-/// The kind of a request, as far as it matters for the length of its response.
+/// Kind of a request, as far as it determines the length of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Nothing special.
+    /// A request that is neither HEAD nor CONNECT.
     Plain,
-    /// HEAD: a response without its body.
+    /// HEAD: the response has no body.
     Head,
-    /// CONNECT: a tunnel.
+    /// CONNECT: the connection may become a tunnel.
     Connect,
 }
 
-/// The statuses of the complete final responses to these requests in a stream, and how far the stream could be read.
+/// Returns the statuses of the complete final responses to these requests in a stream, and the point up to which the
+/// stream could be read.
 pub fn responses(asked: &[Asked], mut stream: &[u8]) -> (Vec<u16>, End) {
     let mut complete = Vec::new();
     loop {
@@ -210,7 +212,7 @@ pub fn responses(asked: &[Asked], mut stream: &[u8]) -> (Vec<u16>, End) {
             Ok(rest) => stream = rest,
             Err(end) => return (complete, end),
         }
-        // A response without a request does not count.
+        // A response without a request is not counted.
         if status >= 200 && question.is_some() {
             complete.push(status);
         }

@@ -1,6 +1,6 @@
 //! The out-of-order buffer, stored and read as in `ebpf/programs/src/out_of_order`.
 //!
-//! One connection has all the memory here, so only its own limits apply.
+//! Here one connection has all the memory, so only the limits of a connection apply.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ use crate::{
     wire::{Arrival, Kernel, Wire},
 };
 
-/// A connection's out-of-order buffer, and its pieces by the sequence numbers of their first bytes.
+/// The out-of-order buffer of a connection, and its pieces by the sequence numbers of their first bytes.
 pub(crate) struct Kept {
     stash: Box<Stash>,
     pieces: HashMap<u32, Vec<u8>>,
@@ -37,7 +37,7 @@ impl Kept {
         }
     }
 
-    /// Like `drain::next`.
+    /// Works like `drain::next`.
     fn next(
         &mut self,
         direction: &mut Direction,
@@ -70,7 +70,8 @@ impl Kept {
 }
 
 impl Kept {
-    /// Like `store::store`. `None` if another run has to continue.
+    /// Works like `store::store`. Returns whether the segment has been stored, or `None` if another run has to
+    /// continue.
     fn store(&mut self, arrival: &mut Arrival<'_>) -> Option<bool> {
         let segment = arrival.segment;
         for _ in 0..steps::PIECES {
@@ -107,7 +108,7 @@ impl Packet for Piece {
             offset + length as usize <= self.0.len(),
             "behind a piece's end"
         );
-        // The kernel always copies this many bytes, including those after the piece.
+        // The kernel always copies `LOAD` bytes, including bytes after the piece.
         let mut bytes = self.0[offset..].to_vec();
         bytes.resize(LOAD as usize, 0);
         Slice::copy(&bytes, window, at);
@@ -124,7 +125,7 @@ impl Packet for Piece {
 }
 
 impl Wire {
-    /// Like `store::store_packet`.
+    /// Works like `store::store_packet`.
     pub(crate) fn keep(&mut self, mut arrival: Arrival<'_>) {
         if !self.conn.is(state::TUNNEL | state::OPAQUE) {
             let mut kept = self.kept.take().unwrap_or_else(Kept::new);
@@ -139,7 +140,7 @@ impl Wire {
         self.go_on(arrival);
     }
 
-    /// Like `drain::drain_http1`, or `drain_all_http1`.
+    /// Works like `drain::drain_http1`, or like `drain_all_http1` on a new kernel.
     pub(crate) fn fill_http1(&mut self, mut arrival: Arrival<'_>) {
         if !self.take_to_look(&mut arrival) {
             return;
@@ -169,7 +170,7 @@ impl Wire {
         self.give_up(arrival);
     }
 
-    /// Like `drain::drain_http2`, or `drain_all_http2`.
+    /// Works like `drain::drain_http2`, or like `drain_all_http2` on a new kernel.
     pub(crate) fn fill_http2(&mut self, arrival: Arrival<'_>) {
         if let Some(http2) = &mut self.http2 {
             http2.requests.begin_packet();
@@ -192,13 +193,13 @@ impl Wire {
         self.give_up(arrival);
     }
 
-    /// Like `drain::give_up_http1`.
+    /// Works like `drain::give_up_http1`.
     fn give_up_http1(&mut self) {
         self.conn.requests.flags |= flag::UNREADABLE;
         http1::leave(Side::Requests, &mut self.conn, &mut self.ledger);
     }
 
-    /// Like `drain::give_up_http2`.
+    /// Works like `drain::give_up_http2`.
     fn give_up_http2(&mut self) {
         if let Some(http2) = &mut self.http2 {
             http2.requests.direction.flags |= flag::UNREADABLE;
@@ -206,7 +207,7 @@ impl Wire {
         }
     }
 
-    /// Like `drain::read_http1`.
+    /// Works like `drain::read_http1`.
     fn read_http1(&mut self) -> bool {
         let Some(kept) = &mut self.kept else {
             return false;
@@ -241,7 +242,7 @@ impl Wire {
         true
     }
 
-    /// Like `drain::read_http2`.
+    /// Works like `drain::read_http2`.
     fn read_http2(&mut self) -> bool {
         let (Some(kept), Some(http2)) = (&mut self.kept, &mut self.http2) else {
             return false;

@@ -1,7 +1,7 @@
 //! A pod's counters as plain numbers, with a clock that the test sets.
 //!
-//! Each change checks what must always hold: nothing in flight is negative, no gauge is above the number in flight, no end is
-//! before its start or in the future.
+//! The ledger checks each change: the number in flight must not be negative, no gauge may be above the number in
+//! flight, and no end may be before its start or in the future.
 
 use std::{cell::Cell, fmt};
 
@@ -11,12 +11,12 @@ use ebb_parser::{
     packet::{Gauge, Meter},
 };
 
-/// What has been counted: the counters of `abi::PodCounters` that traffic changes.
+/// The counters of `abi::PodCounters` that traffic changes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Figures {
-    /// Requests started.
+    /// Number of requests started.
     pub started: u64,
-    /// Requests ended, by [`ended`].
+    /// Number of requests ended, by the way in which they ended ([`ended`]).
     pub ended: [u64; ended::WAYS],
     /// The term `a` of the integral, ns, wrapping.
     pub area: u64,
@@ -31,7 +31,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Figures without any traffic.
+    /// The counters without any traffic.
     pub const NOTHING: Self = Self {
         started: 0,
         ended: [0; ended::WAYS],
@@ -42,19 +42,20 @@ impl Figures {
         latency: [0; BUCKETS],
     };
 
-    /// Number in flight, computed as in `ebb_agent::Reading`. A negative number would be a huge, wrapped number there.
+    /// Returns the number in flight, computed as in `ebb_agent::Reading`. A negative number here would be a huge,
+    /// wrapped number there.
     pub fn in_flight(&self) -> i64 {
         self.ended
             .iter()
             .fold(self.started, |left, ended| left.wrapping_sub(*ended)) as i64
     }
 
-    /// The gauges: HTTP/2, upgraded, opaque.
+    /// Returns the gauges, in the order HTTP/2, upgraded, opaque.
     pub fn gauges(&self) -> [u64; 3] {
         [self.http2, self.upgraded, self.opaque]
     }
 
-    /// The integral at a time, ns, computed as in `ebb_agent::Reading`: from the first start on.
+    /// Returns the integral from the first start up to the time `now`, ns, computed as in `ebb_agent::Reading`.
     pub fn integral(&self, now: u64) -> i64 {
         (self.in_flight() as u64)
             .wrapping_mul(now)
@@ -80,7 +81,7 @@ impl fmt::Debug for Figures {
     }
 }
 
-/// The meter of a connection.
+/// A meter that keeps the counters of one connection.
 #[derive(Debug)]
 pub struct Ledger {
     clock: u64,
@@ -93,11 +94,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The latest possible clock: a thousand seconds before a stream's note has too few bits for it. Sums of sixteen such times
-    /// wrap, so that many tests include wrapping.
+    /// The latest possible start of the clock: 1 000 s before the time at which the note of a stream has too few bits
+    /// for the clock. The sum of sixteen such times wraps, so many tests include wrapping.
     const ORIGIN: u64 = (1 << 60) - 1_000_000_000_000;
 
-    /// A ledger without traffic, with its clock at [`Self::ORIGIN`].
+    /// Returns a ledger without traffic, with its clock at [`Self::ORIGIN`].
     pub fn new() -> Self {
         Self {
             clock: Self::ORIGIN,
@@ -108,27 +109,27 @@ impl Ledger {
         }
     }
 
-    /// What has been counted.
+    /// Returns the counters.
     pub fn figures(&self) -> &Figures {
         &self.figures
     }
 
-    /// The clock, ns.
+    /// Returns the time of the clock, ns.
     pub fn time(&self) -> u64 {
         self.clock
     }
 
-    /// Time since counting began, ns.
+    /// Returns the time since counting began, ns.
     pub fn elapsed(&self) -> u64 {
         self.clock.wrapping_sub(self.origin)
     }
 
-    /// Lets time pass.
+    /// Lets time pass: moves the clock forward.
     pub fn pass(&mut self, nanoseconds: u64) {
         self.clock = self.clock.wrapping_add(nanoseconds);
     }
 
-    /// The integral of "in flight" so far, ns.
+    /// Returns the integral of requests in flight over time so far, ns.
     pub fn integral(&self) -> i64 {
         self.figures.integral(self.clock)
     }
@@ -146,8 +147,8 @@ impl Ledger {
             special <= in_flight as u64,
             "gauges above the {in_flight} in flight: {figures:?}"
         );
-        // A connection is opaque on both protocols if it was granted an upgrade to HTTP/2, the client then does not use it, and
-        // the server sends what cannot be parsed.
+        // A connection can be opaque on both protocols: the server has granted an upgrade to HTTP/2, the client does
+        // not use it, and the server sends bytes that cannot be parsed.
         assert!(
             figures.upgraded <= 1 && figures.opaque <= 2,
             "one connection, counted as several: {figures:?}"
@@ -215,7 +216,7 @@ impl Meter for Ledger {
         reason = "so the parsers call it; its cells are those of the connection they have"
     )]
     fn add(&self, cell: *mut u32, by: u32) {
-        // SAFETY: a field of the connection, which only this thread changes.
+        // SAFETY: the pointer is to a field of the connection, which only this thread changes.
         unsafe { *cell = (*cell).wrapping_add(by) };
     }
 

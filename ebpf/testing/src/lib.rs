@@ -1,9 +1,10 @@
-//! Drives the parsers of `ebb-parser` on the host exactly as the kernel programs drive them, and finds in other ways what they
-//! have to count.
+//! Drives the parsers of `ebb-parser` on the host exactly as the kernel programs drive them, and finds the expected
+//! counts in other ways.
 //!
-//! Tests and fuzzers share this driver. [`wire`] follows `ebpf/programs/src/traffic.rs`, `http2.rs` and `sockets.rs`: a change
-//! there belongs here, too. Failure mode: it panics at the first impossible event: a count below zero, a helper called under the
-//! lock, a step too many. Not covered: two CPUs that run at the same time.
+//! Tests and fuzzers share this driver. [`wire`] follows `ebpf/programs/src/traffic.rs`, `http2.rs` and `sockets.rs`: a
+//! change in these files must be made here, too. Failure mode: the driver panics at the first impossible event, such as
+//! a count below zero, a helper called under the lock, or a step too many. Two CPUs that run at the same time are not
+//! covered.
 
 #![allow(
     clippy::expect_used,

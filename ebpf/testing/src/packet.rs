@@ -6,7 +6,7 @@ use ebb_parser::{
     window::{CARRY, LOAD, Window},
 };
 
-/// Bytes before the payload: an IPv4 header, and a TCP header with options.
+/// Number of bytes before the payload: an IPv4 header, and a TCP header with options.
 pub(crate) const HEADERS: u32 = 20 + 32;
 
 /// The pod's slot.
@@ -23,7 +23,7 @@ pub const EXCLUDED: [&str; 3] = [
 pub(crate) struct Slice<'a>(pub(crate) &'a [u8]);
 
 impl Slice<'_> {
-    /// Copies bytes into a window.
+    /// Copies bytes into a window, from the window's byte `at` on.
     pub(crate) fn copy(bytes: &[u8], window: &mut Window, at: u32) {
         for (to, byte) in (at as usize..).zip(bytes) {
             let (word, shift) = (&mut window.words[to / 8], to % 8 * 8);
@@ -58,7 +58,7 @@ impl Packet for Slice<'_> {
     }
 }
 
-/// A path as user space writes it to the map: zero-filled. `None` if it does not fit.
+/// Returns a path as user space writes it to the map: zero-filled. Returns `None` if the path is too long.
 fn key(path: &str, huffman: bool) -> Option<Vec<u8>> {
     let mut key = Vec::new();
     if huffman {

@@ -1,23 +1,23 @@
-//! How TCP may cut a stream: into pieces of any length, which may overlap and repeat.
+//! Ways in which TCP may cut a stream: into pieces of any length, which may overlap and repeat.
 
 use std::ops::Range;
 
 /// One piece of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece {
-    /// Number of bytes of the message in it, at least 1.
+    /// Number of bytes of the message in the piece, at least 1.
     pub length: usize,
-    /// Number of earlier bytes that it repeats before them.
+    /// Number of earlier bytes that the piece repeats before its own bytes.
     pub back: usize,
-    /// Whether earlier bytes are sent once more after it.
+    /// True if earlier bytes are sent once more after the piece.
     pub again: bool,
 }
 
 impl Piece {
-    /// A whole message, once.
+    /// A piece that is a whole message, sent once.
     pub const WHOLE: Self = Self::of(usize::MAX);
 
-    /// This many bytes, once.
+    /// Returns a piece of this many bytes, sent once.
     pub const fn of(length: usize) -> Self {
         Self {
             length,
@@ -27,8 +27,8 @@ impl Piece {
     }
 }
 
-/// Cuts a message into these pieces, used in turn. Returns ranges of its stream, in the order of their arrival. They may reach
-/// back into earlier messages.
+/// Cuts a message into these pieces, used in turn. Returns ranges of the message's stream, in the order of their
+/// arrival. The ranges may reach back into earlier messages.
 pub fn cut(message: Range<usize>, pieces: &[Piece]) -> Vec<Range<usize>> {
     let mut cuts = Vec::new();
     let mut at = message.start;

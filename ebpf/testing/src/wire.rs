@@ -1,4 +1,5 @@
-//! One connection, with packets handled as in `ebpf/programs/src/{traffic,http2,loops,sockets}.rs`, including the tail calls.
+//! One connection, with packets handled as in `ebpf/programs/src/{traffic,http2,loops,sockets}.rs`, including the tail
+//! calls.
 
 use ebb_abi::event;
 use ebb_parser::{
@@ -15,31 +16,32 @@ use crate::{
     packet::{HEADERS, SLOT, Slice},
 };
 
-/// Steps that a segment may take in addition to one per byte: a first one for what the segment before left over, and a last one
-/// that finds nothing more. The same again if HTTP/2 takes over, and for the out-of-order buffer.
+/// Number of steps that a segment may take in addition to one per byte. The first extra step is for bytes that the
+/// segment before has left, and the last one finds nothing more. The same number is needed again if HTTP/2 takes over,
+/// and for the out-of-order buffer.
 const SPARE_STEPS: usize = 8;
 
 /// The abilities of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernel {
-    /// Linux 5.17 and later: a loop of as many steps as needed.
+    /// Linux 5.17 and later: a loop takes as many steps as needed.
     New,
-    /// Older: as many steps as the tail calls allow.
+    /// Older kernels: a packet has as many steps as the tail calls allow.
     Old,
 }
 
 /// A connection and its ledger.
 pub struct Wire {
-    /// Its HTTP/1 state.
+    /// HTTP/1 state of the connection.
     pub conn: Box<Conn>,
-    /// Its HTTP/2 state, if it has one.
+    /// HTTP/2 state of the connection, if there is one.
     pub http2: Option<Box<Http2>>,
-    /// What has been counted.
+    /// Counters of the connection.
     pub ledger: Ledger,
-    /// The out-of-order buffer.
+    /// Out-of-order buffer of the connection, if there is one.
     pub(crate) kept: Option<Kept>,
     pub(crate) kernel: Kernel,
-    /// Remaining steps: see [`SPARE_STEPS`].
+    /// Number of steps that the connection may still take (see [`SPARE_STEPS`]).
     budget: usize,
 }
 
@@ -49,17 +51,17 @@ pub(crate) struct Arrival<'a> {
     pub(crate) side: Side,
     pub(crate) segment: Segment,
     pub(crate) payload: &'a [u8],
-    /// The packet is in a program of `loops.rs`.
+    /// True if the packet is in a program of `loops.rs`.
     long: bool,
     /// Number of tail calls so far.
     calls: usize,
-    /// What `serialisation.rs` keeps in the packet's control block.
+    /// True if the packet holds the ingress serialisation (`HAS_TURN` in `serialisation.rs`).
     has_turn: bool,
     pub(crate) put_aside: u32,
 }
 
 impl Arrival<'_> {
-    /// The packet in the next program. `None` if the kernel allows no more tail calls.
+    /// Returns the packet in the next program, or `None` if the kernel allows no more tail calls.
     pub(crate) fn go_on(self) -> Option<Self> {
         (self.calls < steps::TAIL_CALLS).then_some(Self {
             calls: self.calls + 1,
@@ -78,8 +80,8 @@ impl Arrival<'_> {
 }
 
 impl Wire {
-    /// Opens a connection like `sockets::accepted`, on a new kernel. The next bytes of the two directions have these sequence
-    /// numbers.
+    /// Opens a connection like `sockets::accepted`, on a new kernel. `first_in` and `first_out` are the sequence
+    /// numbers of the next bytes from the client and to the client.
     pub fn open(first_in: u32, first_out: u32) -> Self {
         Self::open_on(Kernel::New, first_in, first_out)
     }
@@ -98,7 +100,7 @@ impl Wire {
         }
     }
 
-    /// One direction of its HTTP/1 state.
+    /// Returns the HTTP/1 state of one direction.
     pub fn direction(&mut self, side: Side) -> &mut Direction {
         match side {
             Side::Requests => &mut self.conn.requests,
@@ -106,7 +108,7 @@ impl Wire {
         }
     }
 
-    /// Sequence number of the next byte that is expected.
+    /// Returns the sequence number of the next byte that is expected.
     pub fn next(&mut self, side: Side) -> u32 {
         if let Some(http2) = &mut self.http2 {
             let direction = &http2.way(side).direction;
@@ -117,7 +119,7 @@ impl Wire {
         self.direction(side).next
     }
 
-    /// What has been counted.
+    /// Returns the counters.
     pub fn figures(&self) -> &Figures {
         self.ledger.figures()
     }
@@ -128,8 +130,8 @@ impl Wire {
         self.traffic(arrival);
     }
 
-    /// Delivers two packets of the client at once, on two CPUs: the second one arrives after the first CPU has entered ingress
-    /// serialisation, and before it has read the first packet.
+    /// Delivers two packets of the client at once, on two CPUs. The second packet arrives after the first CPU has
+    /// entered ingress serialisation, and before that CPU has read the first packet.
     pub fn deliver_at_once(&mut self, one: (u32, &[u8]), other: (u32, &[u8])) {
         let mut one = self.arrival(Side::Requests, one.0, one.1, 0);
         let other = self.arrival(Side::Requests, other.0, other.1, 0);
@@ -164,7 +166,7 @@ impl Wire {
         }
     }
 
-    /// Like `serialisation::take`.
+    /// Works like `serialisation::take`.
     fn take(&mut self, arrival: &mut Arrival<'_>) -> bool {
         if arrival.has_turn {
             return true;
@@ -182,7 +184,7 @@ impl Wire {
         arrival.has_turn
     }
 
-    /// Like `serialisation::take_to_look`.
+    /// Works like `serialisation::take_to_look`.
     pub(crate) fn take_to_look(&mut self, arrival: &mut Arrival<'_>) -> bool {
         let has = arrival.has_turn || self.conn.turn.enter(&self.ledger);
         if has {
@@ -194,7 +196,7 @@ impl Wire {
         has
     }
 
-    /// Like `serialisation::give_up`.
+    /// Works like `serialisation::give_up`.
     pub(crate) fn give_up(&mut self, mut arrival: Arrival<'_>) {
         arrival.has_turn = false;
         if self.conn.turn.leave(&self.ledger)
@@ -204,7 +206,7 @@ impl Wire {
         }
     }
 
-    /// Like `serialisation::go_on`.
+    /// Works like `serialisation::go_on`.
     pub(crate) fn go_on(&mut self, arrival: Arrival<'_>) {
         if arrival.has_turn
             && let Some(next) = arrival.go_on()
@@ -214,7 +216,7 @@ impl Wire {
         self.give_up(arrival);
     }
 
-    /// Like `traffic::stop`.
+    /// Works like `traffic::stop`.
     fn stop(&mut self, arrival: Arrival<'_>) {
         if arrival.side == Side::Requests {
             self.give_up(arrival);
@@ -228,7 +230,7 @@ impl Wire {
             .expect("more steps than there have been bytes");
     }
 
-    /// Like `traffic::run`.
+    /// Works like `traffic::run`.
     fn traffic(&mut self, mut arrival: Arrival<'_>) {
         let Arrival { side, payload, .. } = arrival;
         let fin = arrival.segment.flags & Segment::FIN != 0;
@@ -291,7 +293,7 @@ impl Wire {
         self.stop(arrival);
     }
 
-    /// Like `http2::run`.
+    /// Works like `http2::run`.
     fn http2(&mut self, arrival: Arrival<'_>) {
         let Arrival { side, payload, .. } = arrival;
         let Some(http2) = &mut self.http2 else { return };
@@ -333,8 +335,8 @@ impl Wire {
         self.stop(arrival);
     }
 
-    /// Takes steps through a piece of the out-of-order buffer, as far as [`Self::spend`] allows. `true` if there is more to read
-    /// in it.
+    /// Takes at most `most` steps through a piece of the out-of-order buffer. Each step is taken from the budget (see
+    /// [`Self::spend`]). Returns `true` if there is more to read in the piece.
     pub(crate) fn steps(&mut self, most: usize, mut step: impl FnMut(&mut Self) -> bool) -> bool {
         (0..most).all(|_| {
             Self::spend(&mut self.budget);
@@ -342,7 +344,7 @@ impl Wire {
         })
     }
 
-    /// Closes the connection, like `sockets::closed`. Whatever arrived before, nothing may be left in flight.
+    /// Closes the connection, like `sockets::closed`. Whatever has arrived before, nothing may stay in flight.
     pub fn close(&mut self) {
         http1::last_byte(&mut self.conn, &mut self.ledger, false);
         if let Some(http2) = &mut self.http2 {

@@ -1,4 +1,4 @@
-//! Lines of a head, and the fields that define the length of a body.
+//! Reads lines of a head, and the fields that define the length of a body.
 
 use super::Line;
 use crate::{
@@ -6,16 +6,17 @@ use crate::{
     window::{HIGH, LOW, LOWER, ONES, Window, equal_bytes, forget, lowest_byte, text},
 };
 
-/// Digits of a Content-Length that are read: 2^63 has 19.
+/// Maximum number of digits of a Content-Length that are read: 2^63 has 19 digits.
 const LENGTH_DIGITS: u32 = 19;
 
-/// Hexadecimal digits of a chunk's size that are read. HTTP servers reject more than 16 digits, and no real chunk has 2^60 bytes.
+/// Maximum number of hexadecimal digits of a chunk size that are read. HTTP servers reject more than 16 digits, and no
+/// real chunk has 2^60 bytes.
 const CHUNK_DIGITS: u32 = 15;
 
-/// Most blanks before or after a field's value that are skipped. One is typical.
+/// Maximum number of blanks before or after a field's value that are skipped. One blank is typical.
 const BLANKS: u32 = 4;
 
-/// Whether the line is empty, so that it ends a head.
+/// Returns whether the line is empty: an empty line ends a head.
 #[inline(always)]
 pub(super) fn is_empty(window: &Window, line: Line) -> bool {
     line.whole
@@ -23,14 +24,15 @@ pub(super) fn is_empty(window: &Window, line: Line) -> bool {
             || (line.start + 1 == line.end && window.byte(line.start) == b'\r'))
 }
 
-/// Wanted: every line.
+/// Set of wanted lines: every line.
 pub(super) const EVERY: u32 = u32::MAX;
-/// Wanted: the fields that the parser knows, and the empty line.
+/// Set of wanted lines: the fields that the parser knows, and the empty line.
 pub(super) const KNOWN: u32 = letters(b"ctuk\r\n");
-/// Wanted: the empty line.
+/// Set of wanted lines: the empty line.
 pub(super) const EMPTY: u32 = letters(b"\r\n");
 
-/// Set of first bytes: one bit for each, by its lowest five bits. These are the same in both cases of a letter.
+/// Returns a set of first bytes. In the set, each byte is one bit, selected by the byte's lowest five bits, which are
+/// the same for capital and small letters.
 const fn letters(bytes: &[u8]) -> u32 {
     let mut letters = 0;
     let mut at = 0;
@@ -41,7 +43,7 @@ const fn letters(bytes: &[u8]) -> u32 {
     letters
 }
 
-/// Whether the line that begins at `at` is one of those wanted.
+/// Returns whether the line that begins at `at` is one of the wanted lines.
 #[inline(always)]
 pub(super) fn are_wanted(side: Side, window: &Window, at: u32) -> bool {
     let wanted = forget(&window.wanted);
@@ -59,7 +61,7 @@ pub(super) fn are_wanted(side: Side, window: &Window, at: u32) -> bool {
     }
     let name = first | LOWER;
     if name == text(b"content-") {
-        // Excludes Content-Type, the most frequent field of all.
+        // This comparison excludes Content-Type, the most frequent field of all.
         return window.byte(at + 8) | 0x20 == b'l';
     }
     name == text(b"transfer")
@@ -71,7 +73,7 @@ pub(super) fn are_wanted(side: Side, window: &Window, at: u32) -> bool {
         }
 }
 
-/// The first 16 bytes of a field line, letters in lower case.
+/// Returns the first 16 bytes of a field line as two words, with letters in lower case.
 #[inline(always)]
 pub(super) fn name(window: &Window, line: Line) -> (u64, u64) {
     (
@@ -80,7 +82,7 @@ pub(super) fn name(window: &Window, line: Line) -> (u64, u64) {
     )
 }
 
-/// Records what a field says about the body's length. `false` if its value cannot be parsed.
+/// Records the length of the body, if the field defines it. Returns `false` if the field's value cannot be parsed.
 #[inline(always)]
 pub(super) fn framing(direction: &mut Direction, line: Line, name: (u64, u64)) -> bool {
     if name.0 == text(b"content-") && name.1 & 0x00ff_ffff_ffff_ffff == text(b"length:\0") {
@@ -96,7 +98,7 @@ pub(super) fn framing(direction: &mut Direction, line: Line, name: (u64, u64)) -
         if !line.whole {
             return false;
         }
-        // The last coding, in the last field of this name, is the outermost one.
+        // The outermost coding is the last one in the last field of this name.
         direction.flags &= !(flag::CHUNKED | flag::CODED);
         direction.flags |= if ends_in_chunked(&direction.window, line) {
             flag::CHUNKED
@@ -112,16 +114,16 @@ pub(super) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t' || byte == b'\r'
 }
 
-/// Number of blanks before the first other byte, in eight bytes; 7 if all eight are blanks.
+/// Returns the number of blanks before the first other byte, in eight bytes; 7 if all eight are blanks.
 ///
-/// Without branches: the verifier would follow two paths for each.
+/// The code has no branches: the verifier would follow two paths for each branch.
 #[inline(always)]
 pub(super) fn leading_blanks(bytes: u64) -> u32 {
     let blanks = equal_bytes(bytes, b' ') | equal_bytes(bytes, b'\t');
     lowest_byte(!blanks & HIGH)
 }
 
-/// The value of a `Content-Length:` line. `None` if it is not a number.
+/// Returns the value of a `Content-Length:` line, or `None` if the value is not a number.
 #[inline(always)]
 fn content_length(window: &Window, line: Line) -> Option<u64> {
     if !line.whole {
@@ -134,7 +136,7 @@ fn content_length(window: &Window, line: Line) -> Option<u64> {
         }
         at += 1;
     }
-    // The line ends in a newline, which is no digit.
+    // The newline at the end of the line is no digit, so the digits end within the line.
     let first = at;
     let digits = window.eight(at) ^ text(b"00000000");
     let others = no_digits(digits);
@@ -156,14 +158,14 @@ fn content_length(window: &Window, line: Line) -> Option<u64> {
     (at > first && (at >= line.end || is_blank(behind) || behind == b',')).then_some(value)
 }
 
-/// The high bit of each byte that is greater than 9.
+/// Returns the high bit of each byte that is greater than 9.
 #[inline(always)]
 fn no_digits(bytes: u64) -> u64 {
     (((bytes & LOW) + ONES * (0x7f - 9)) | bytes) & HIGH
 }
 
-/// The number with these eight digits, each 0 to 9, the first one in the lowest bits. Two, four and eight digits are combined at
-/// a time (Daniel Lemire, "Quickly parsing eight digits", 2018).
+/// Returns the number with these eight digits, each 0 to 9. The first digit is in the lowest bits. The code combines
+/// two, then four, then eight digits (Daniel Lemire, "Quickly parsing eight digits", 2018).
 #[inline(always)]
 fn eight_digits(digits: u64) -> u64 {
     const EVERY_FOURTH: u64 = 0xff_0000_00ff;
@@ -173,7 +175,7 @@ fn eight_digits(digits: u64) -> u64 {
     left.wrapping_add(right) >> 32
 }
 
-/// Whether the last coding of a `Transfer-Encoding:` is `chunked`.
+/// Returns whether the last coding of a `Transfer-Encoding:` is `chunked`.
 #[inline(always)]
 fn ends_in_chunked(window: &Window, line: Line) -> bool {
     let mut end = line.end;
@@ -183,7 +185,7 @@ fn ends_in_chunked(window: &Window, line: Line) -> bool {
         }
         end -= 1;
     }
-    // `transfer-encoding:` is 18 bytes long; before the last 7 bytes there is at least its colon.
+    // `transfer-encoding:` is 18 bytes long, so at least its colon is before the last 7 bytes.
     let last = window.eight(end.wrapping_sub(8));
     let before = last as u8;
     end >= line.start + 25
@@ -191,7 +193,7 @@ fn ends_in_chunked(window: &Window, line: Line) -> bool {
         && (is_blank(before) || before == b',' || before == b':')
 }
 
-/// The size in a chunk's first line, without its extensions. `None` if it is not a number.
+/// Returns the size in a chunk's first line, without extensions. Returns `None` if it is not a number.
 #[inline(always)]
 pub(super) fn chunk_size(window: &Window, line: Line) -> Option<u64> {
     let mut at = line.start;
@@ -223,7 +225,7 @@ mod tests {
     use super::*;
     use std::{format, string::String};
 
-    /// The result for a whole line of `Content-Length:` and `value`.
+    /// Returns the result for a whole line of `Content-Length:` and `value`.
     fn read(value: &str) -> Option<u64> {
         let text = format!("Content-Length:{value}\r\n");
         let line = Line {

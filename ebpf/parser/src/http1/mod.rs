@@ -1,7 +1,7 @@
 //! HTTP/1.x on one direction of a connection, one step at a time.
 //!
-//! A step reads a line, or skips as much of a body as there is. All state is in the connection, so the parser can stop after any
-//! byte. RFC 9112 defines where a message ends (section 6.3).
+//! A step reads one line, or skips as much of a body as has arrived. All state is in the connection, so the parser can
+//! stop after any byte. RFC 9112, section 6.3, defines where a message ends.
 
 mod fields;
 mod request;
@@ -34,8 +34,8 @@ impl Line {
         Self {
             start,
             end,
-            // False, too, for a long line that happens to be in the window completely: the result must not depend on how a line
-            // was cut into packets.
+            // `whole` is also false for a long line that happens to be in the window completely: the result must not
+            // depend on how a line was cut into packets.
             whole: !direction.has(flag::SKIP_LINE) && end.wrapping_sub(start) <= CARRY,
         }
     }
@@ -51,7 +51,7 @@ impl Conn {
     }
 }
 
-/// Whether bytes are missing before a segment that have to be read first.
+/// Returns whether a segment must wait: bytes before it are missing, and must be read first.
 #[inline(always)]
 pub fn comes_early(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     if conn.is(state::TUNNEL | state::OPAQUE) {
@@ -66,15 +66,15 @@ pub fn comes_early(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     direction.lacks(segment, passable)
 }
 
-/// Prepares to read a segment: finds its position. `false` if it has no new bytes.
+/// Prepares to read a segment: finds its position. Returns `false` if the segment has no new bytes.
 ///
-/// Bytes may be missing before the segment (lost, or overtaken by it). Inside a body they do not matter: only the length of a
-/// body does. In a head they matter, and the connection becomes opaque.
+/// Bytes may be missing before the segment: they are lost, or the segment has overtaken them. Inside a body, missing
+/// bytes do not matter: only the length of a body does. In a head, they make the connection opaque.
 #[inline(always)]
 pub fn arrive(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     let direction = conn.side(side);
     if direction.has(flag::UNFINISHED) {
-        // The rest of a segment that an earlier run has begun.
+        // An earlier run has read the first part of this segment.
         direction.flags &= !flag::UNFINISHED;
         return true;
     }
@@ -96,7 +96,7 @@ pub fn arrive(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     true
 }
 
-/// Acts on what the steps through a segment have found, once for all of them.
+/// Acts on the flags that the steps through a segment have set, once for all steps.
 #[inline(always)]
 pub fn leave<M: Meter>(side: Side, conn: &mut Conn, meter: &mut M) {
     let direction = conn.side(side);
@@ -115,7 +115,7 @@ pub fn leave<M: Meter>(side: Side, conn: &mut Conn, meter: &mut M) {
     }
 }
 
-/// Takes one step through a segment. `false` if there is nothing more to read in it.
+/// Takes one step through a segment. Returns `false` if there is nothing more to read in the segment.
 #[inline(always)]
 pub fn step<P: Packet, M: Meter>(
     side: Side,
@@ -126,7 +126,7 @@ pub fn step<P: Packet, M: Meter>(
 ) -> bool {
     let silent = conn.is(state::TUNNEL | state::OPAQUE);
     let direction = conn.side(side);
-    // `None` if a line is to be read.
+    // `known` is `None` if a line is to be read.
     let known = if !silent && direction.is_inside_head() {
         direction.window.wanted = fields::KNOWN;
         None
@@ -152,7 +152,8 @@ pub fn step<P: Packet, M: Meter>(
         Some(more) => more,
         None => read_line(side, conn, packet, meter, segment),
     };
-    // The body or chunk after a line is skipped in the same step: one egress packet can have hundreds of chunks.
+    // The body or chunk after a line is skipped in the same step, because one egress packet can have hundreds of
+    // chunks.
     let direction = conn.side(side);
     if in_body(direction) && !skip(direction, segment) {
         return false;
@@ -168,14 +169,14 @@ pub fn step<P: Packet, M: Meter>(
         && (direction.window.unread() != 0 || segment.left(direction) != 0)
 }
 
-/// Whether the next bytes are those of a body. A line with a chunk's size may still continue, with an extension.
+/// Returns whether the next bytes belong to a body, and not to the rest of a long line with a chunk size.
 #[inline(always)]
 fn in_body(direction: &Direction) -> bool {
     matches!(direction.phase_now(), phase::BODY | phase::CHUNK_DATA)
         && !direction.has(flag::SKIP_LINE)
 }
 
-/// Skips bytes of a body. `true` at its end.
+/// Skips bytes of a body or chunk. Returns `true` if the body or chunk has ended.
 #[inline(always)]
 fn skip(direction: &mut Direction, segment: Segment) -> bool {
     let skipped = direction.pass(segment, direction.remaining);
@@ -191,7 +192,8 @@ fn skip(direction: &mut Direction, segment: Segment) -> bool {
     true
 }
 
-/// Prepares to read a line: returns `None`. If no line can be read, returns whether there is more to read in the segment.
+/// Prepares to read a line. Returns `None` if a line can be read. Otherwise returns whether there is more to read in
+/// the segment.
 #[inline(always)]
 fn begin_line<P: Packet, M: Meter>(
     side: Side,
@@ -220,7 +222,7 @@ fn begin_line<P: Packet, M: Meter>(
         && conn.responses.has(flag::START_LINE)
         && response::is_settings(&conn.responses.window)
     {
-        // Some HTTP/2 servers speak first.
+        // Some HTTP/2 servers send before the client does.
         conn.server_begins_http2();
         return Some(false);
     }
@@ -241,7 +243,7 @@ fn begin_line<P: Packet, M: Meter>(
     None
 }
 
-/// Reads a line and handles it. `false` if there is nothing more to read in the segment.
+/// Reads a line and handles it. Returns `false` if there is nothing more to read in the segment.
 #[inline(always)]
 fn read_line<P: Packet, M: Meter>(
     side: Side,
@@ -290,7 +292,7 @@ fn line<P: Packet, M: Meter>(side: Side, conn: &mut Conn, packet: &P, meter: &mu
             Some(0) => direction.phase = phase::TRAILER,
             Some(size) => {
                 direction.phase = phase::CHUNK_DATA;
-                // Includes the CRLF after the data.
+                // `remaining` includes the CRLF after the data.
                 direction.remaining = size.saturating_add(2);
             }
         },

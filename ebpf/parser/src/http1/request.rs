@@ -1,4 +1,4 @@
-//! The head of a request.
+//! Reads the head of a request.
 
 use ebb_abi::MAX_EXCLUDED_PATH;
 
@@ -10,7 +10,7 @@ use crate::{
     window::{LOWER, Window, equal_bytes, lowest_byte, text},
 };
 
-/// Counts a request at its first byte. Empty lines before it do not begin one (RFC 9112, 2.2).
+/// Counts a request at its first byte. An empty line before the request does not begin it (RFC 9112, 2.2).
 #[inline(always)]
 pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
     let direction = &mut conn.requests;
@@ -29,20 +29,21 @@ pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
     }
     direction.flags |= flag::BEGUN;
     if !first.is_ascii_uppercase() || !conn.can_tell_one_more() {
-        // All methods in use begin with a capital. A TLS record, for example, begins with 0x16.
+        // All methods in use begin with a capital letter. A TLS record, for example, begins with 0x16.
         conn.requests.flags |= flag::UNREADABLE;
         return;
     }
     conn.start(meter);
 }
 
-/// First eight bytes of the line that an HTTP/2 connection begins with (RFC 9113, 3.4).
+/// First eight bytes of the line `PRI * HTTP/2.0`, which begins an HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: u64 = text(b"PRI * HT");
 
-/// Last eight bytes of that line of 15 bytes. One byte is in both words.
+/// Last eight bytes of the line `PRI * HTTP/2.0` with its carriage return, 15 bytes in all. One byte is in both
+/// constants.
 const PREFACE_END: u64 = text(b"TTP/2.0\r");
 
-/// Whether all unread bytes could be the beginning of HTTP/2. No method begins like that.
+/// Returns whether all unread bytes could be the beginning of HTTP/2. No HTTP/1 method is `PRI`.
 #[inline(always)]
 fn may_be_preface(direction: &Direction) -> bool {
     let start = direction.window.start;
@@ -51,7 +52,7 @@ fn may_be_preface(direction: &Direction) -> bool {
         && (there < 8 || begins_as(direction.window.eight(start + 7), PREFACE_END, there - 7))
 }
 
-/// Whether the first `there` bytes of two words are equal.
+/// Returns whether the first `there` bytes of two words are equal.
 #[inline(always)]
 fn begins_as(word: u64, other: u64, there: u32) -> bool {
     let compared = if there < 8 {
@@ -62,7 +63,7 @@ fn begins_as(word: u64, other: u64, there: u32) -> bool {
     (word ^ other) & compared == 0
 }
 
-/// Whether a line is the whole line that an HTTP/2 connection begins with.
+/// Returns whether a line is the whole line `PRI * HTTP/2.0`, which begins an HTTP/2 connection.
 #[inline(always)]
 fn is_preface(window: &Window, line: Line) -> bool {
     line.whole
@@ -98,11 +99,11 @@ pub(super) fn head_line<P: Packet, M: Meter>(
     }
 }
 
-/// Whether a field marks a probe of kubelet or Knative (design section 1).
+/// Returns whether a field marks a probe of kubelet or Knative (design section 1).
 #[inline(always)]
 fn is_probe(window: &Window, line: Line, name: (u64, u64)) -> bool {
     if name.0 == text(b"user-age") {
-        // With exactly one space, as Go's client writes it: kubelet is written in Go.
+        // kubelet is written in Go, and Go's client writes exactly one space after the colon.
         return name.1 == text(b"nt: kube")
             && window.eight(line.start + 16) & 0x00ff_ffff_ffff_ffff == text(b"-probe/\0");
     }
@@ -127,8 +128,8 @@ fn start_line<P: Packet>(conn: &mut Conn, packet: &P, line: Line) {
     let method = direction.window.eight(line.start);
     let too_late = conn.server_speaks_http2();
     let direction = &mut conn.requests;
-    // A carriage return that ends no line does not begin a request: nothing has been counted. The server may also have begun
-    // HTTP/2 before the client sent anything.
+    // The line is not readable in three cases: it begins with a carriage return that ends no line, so no request has
+    // been counted; it does not name HTTP/1; or the server has begun HTTP/2 before the client sent anything.
     if !direction.has(flag::BEGUN)
         || (line.whole && !names_http1(&direction.window, line))
         || too_late
@@ -154,7 +155,7 @@ fn start_line<P: Packet>(conn: &mut Conn, packet: &P, line: Line) {
     }
 }
 
-/// Whether the line ends in `HTTP/1.x`.
+/// Returns whether the line ends in `HTTP/1.x`.
 #[inline(always)]
 fn names_http1(window: &Window, line: Line) -> bool {
     let end = if window.byte(line.end.wrapping_sub(1)) == b'\r' {
@@ -165,16 +166,16 @@ fn names_http1(window: &Window, line: Line) -> bool {
     end >= line.start + 8 && window.eight(end - 8) & 0x00ff_ffff_ffff_ffff == text(b"HTTP/1.\0")
 }
 
-/// Extracts the path from a start line, zero-filled. `false` if the path, or the method before it, is longer than what can be
-/// excluded.
+/// Copies the path of a start line to `path`, zero-filled. Returns `false` if the path, or the method before it, is too
+/// long for an excluded path.
 ///
-/// Without branches where possible, and into memory outside the stack: the verifier would remember the contents of the stack for
-/// each path that leads here.
+/// The code has as few branches as possible, and `path` is memory outside the stack: the verifier would remember the
+/// contents of the stack for each path of execution that leads here.
 #[inline(always)]
 fn cut_path(window: &Window, line: Line, path: &mut [u64; MAX_EXCLUDED_PATH / 8]) -> bool {
     let blank = equal_bytes(window.eight(line.start), b' ');
     if blank == 0 {
-        // All methods are shorter, except the WebDAV methods of eight letters and more.
+        // The method has eight letters or more, as only WebDAV methods have. Its path is never excluded.
         return false;
     }
     let start = line.start + lowest_byte(blank) + 1;
@@ -182,7 +183,7 @@ fn cut_path(window: &Window, line: Line, path: &mut [u64; MAX_EXCLUDED_PATH / 8]
     for (index, word) in path.iter_mut().enumerate() {
         let bytes = window.eight(start + index as u32 * 8);
         let ends = equal_bytes(bytes, b' ') | equal_bytes(bytes, b'?');
-        // All bits before the first end; no bits if an earlier word had an end.
+        // `before` has all bits before the first end of the path. `open` has no bits if an earlier word had an end.
         let before = ((ends & ends.wrapping_neg()) >> 7).wrapping_sub(1);
         let open = ((seen | seen.wrapping_neg()) >> 63).wrapping_sub(1);
         *word = bytes & before & open;
@@ -202,12 +203,13 @@ fn head_end<M: Meter>(conn: &mut Conn, meter: &mut M) {
     if direction.has(flag::CHUNKED) {
         direction.phase = phase::CHUNK_HEAD;
     } else if direction.has(flag::CODED) {
-        // Its end cannot be known: the server responds with 400 and closes (RFC 9112, 6.3, case 4).
+        // The end of the body cannot be known: the server responds with 400 and closes the connection (RFC 9112, 6.3,
+        // case 4).
         direction.phase = phase::UNTIL_CLOSE;
     } else if direction.has(flag::LENGTH) && direction.remaining > 0 {
         direction.phase = phase::BODY;
     } else {
-        // Without either field a request has no body (RFC 9112, 6.3, case 7).
+        // A request with neither Transfer-Encoding nor Content-Length has no body (RFC 9112, 6.3, case 7).
         direction.flags |= flag::COMPLETE;
     }
 }

@@ -1,4 +1,4 @@
-//! The head of a response, and how its status determines the body.
+//! Reads the head of a response. Its status determines where the body ends.
 
 use ebb_abi::ended;
 
@@ -10,11 +10,11 @@ use crate::{
     window::{LOWER, Window, text},
 };
 
-/// Bytes of a status line up to the end of its status: `HTTP/1.x code`.
+/// Number of bytes of a status line up to the end of its status code: `HTTP/1.x code`.
 const STATUS: u32 = 12;
 
-/// Reads the status as soon as it has arrived. The rest of its line is skipped like an unknown field. `false` if it is not a
-/// status line.
+/// Reads the status code as soon as it has arrived. The rest of the status line is skipped like an unknown field.
+/// Returns `false` if the bytes are not a status line.
 #[inline(always)]
 pub(super) fn begin(conn: &mut Conn) -> bool {
     let direction = &mut conn.responses;
@@ -44,7 +44,7 @@ pub(super) fn head_line(conn: &mut Conn, line: Line) {
         return;
     }
     if direction.has(flag::START_LINE) {
-        // The line has ended before its status.
+        // The line has ended before its status code.
         direction.flags |= flag::UNREADABLE;
         return;
     }
@@ -61,7 +61,7 @@ pub(super) fn head_line(conn: &mut Conn, line: Line) {
     }
 }
 
-/// Whether the field names HTTP/2 as the protocol to switch to (RFC 7540, 3.2).
+/// Returns whether the field names HTTP/2 as the protocol to switch to (RFC 7540, 3.2).
 #[inline(always)]
 fn names_h2c(window: &Window, line: Line, name: (u64, u64)) -> bool {
     if name.0 != text(b"upgrade:") {
@@ -75,22 +75,23 @@ fn names_h2c(window: &Window, line: Line, name: (u64, u64)) -> bool {
         && (value + 3 == line.end || fields::is_blank(behind) || behind == b',')
 }
 
-/// Whether the bytes are the head of a SETTINGS frame, with which a server begins HTTP/2.
+/// Returns whether the bytes are the head of a SETTINGS frame, with which a server begins HTTP/2.
 #[inline(always)]
 pub(super) fn is_settings(window: &Window) -> bool {
-    // After the three bytes of a length below 256: the type, and four bytes of flags and stream, all 0. A newline cannot be the
-    // length, as the length is a multiple of 6 (RFC 9113, 6.5.1); a newline would be the end of a line.
+    // The head of a SETTINGS frame has three bytes of length (here below 256), one byte of type, and five bytes of
+    // flags and stream, all 0. The length is a multiple of 6 (RFC 9113, 6.5.1), so its byte cannot be a newline (10),
+    // which would be the end of a line.
     window.unread() >= 9
         && window.eight(window.start) & 0xffff_ffff_ff00_ffff == 0x0000_0000_0400_0000
         && window.byte(window.start + 2) != b'\n'
         && window.byte(window.start + 8) == 0
 }
 
-/// The code of the line `HTTP/1.x code …` at the start of the window. `None` if it is not such a line.
+/// Returns the code of the line `HTTP/1.x code …` at the start of the window. Returns `None` if there is no such line.
 #[inline(always)]
 fn status(window: &Window) -> Option<u64> {
     let version = window.eight(window.start);
-    // After the dot there must be a digit: a newline would be the end of the line.
+    // The byte after the dot must be a digit: a newline would be the end of the line.
     if version & 0x00ff_ffff_ffff_ffff != text(b"HTTP/1.\0")
         || (version >> 56).wrapping_sub(u64::from(b'0')) > 9
     {
@@ -100,7 +101,7 @@ fn status(window: &Window) -> Option<u64> {
     let hundreds = (code >> 8 & 0xff).wrapping_sub(u64::from(b'0'));
     let tens = (code >> 16 & 0xff).wrapping_sub(u64::from(b'0'));
     let ones = (code >> 24 & 0xff).wrapping_sub(u64::from(b'0'));
-    // Wrapping, as it is computed before the bytes are known to be digits.
+    // The operations wrap, because the bytes are not known to be digits yet.
     let status = hundreds
         .wrapping_mul(100)
         .wrapping_add(tens.wrapping_mul(10))
@@ -144,7 +145,7 @@ fn head_end(conn: &mut Conn) {
     };
 }
 
-/// Handles the last byte of a response. An interim response (1xx) ends nothing.
+/// Handles the last byte of a response. An interim response (1xx) does not end the request.
 #[inline(always)]
 pub(super) fn end<M: Meter>(conn: &mut Conn, meter: &mut M) {
     let status = conn.responses.status;
@@ -155,7 +156,7 @@ pub(super) fn end<M: Meter>(conn: &mut Conn, meter: &mut M) {
     }
 }
 
-/// The [`ebb_abi::ended`] way of a status code: its class.
+/// Returns the [`ebb_abi::ended`] way of a status code: its class.
 #[inline(always)]
 fn way(status: u64) -> usize {
     if status < 200 {
@@ -171,8 +172,8 @@ fn way(status: u64) -> usize {
     }
 }
 
-/// Handles the end of the server's side of the connection (`complete`: the server sent a FIN). A body without a length is
-/// complete now; everything else is aborted.
+/// Handles the end of the server's side of the connection. `complete` is true if the server has sent a FIN. A tunnel is
+/// complete now. So is a body without a length, if the server has sent a FIN. Everything else is aborted.
 #[inline(always)]
 pub fn last_byte<M: Meter>(conn: &mut Conn, meter: &mut M, complete: bool) {
     let whole = conn.is(state::TUNNEL) || (complete && conn.responses.phase == phase::UNTIL_CLOSE);

@@ -1,8 +1,8 @@
-//! Header blocks, walked through but not decoded (RFC 7541, section 6).
+//! Reads header blocks field by field, without decoding them (RFC 7541, section 6).
 //!
-//! In a response the status matters. In a request it matters whether it is a probe or for an excluded path. Both are sent in full
-//! once (see [`super::strings`]), and may later be named by their index in the table that the sender keeps (see
-//! [`super::table`]).
+//! From a response, Ebb needs the status. From a request, Ebb needs to know whether it is a probe or for an excluded
+//! path. The sender sends such a field in full once (see [`super::strings`]). Later the sender may name the field by
+//! its index in the table that the sender keeps (see [`super::table`]).
 
 use super::{
     Http2, Way,
@@ -17,42 +17,42 @@ use crate::{
     window::{HIGH, equal_bytes, forget, lowest_byte},
 };
 
-/// The current header block, and what is known of its sender's table.
+/// The current header block, and the known part of its sender's table.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Block {
-    /// Its stream; 0 if nothing of it is counted.
+    /// Stream of the block; 0 if the block is not counted.
     pub stream: u32,
-    /// The phase in which its next frame continues.
+    /// The phase in which the next frame of the block continues.
     pub phase: u8,
-    /// 1 if the message ends with it.
+    /// 1 if the message ends with this block.
     pub ends: u8,
-    /// What has been found: a status class, or why the request is excluded. 0: nothing.
+    /// Result for the block: a status class, or the reason for which the request is excluded; 0: nothing.
     pub meaning: u8,
-    /// What has been found in the current field.
+    /// Result for the current field, like `meaning`.
     pub(super) field_meaning: u8,
-    /// How the current field is represented: one of `form`.
+    /// Representation of the current field: one of `form`.
     pub(super) form: u8,
-    /// Shift of the next byte of a number.
+    /// Number of bits by which the next byte of the current number is shifted.
     pub(super) shift: u8,
     /// 1 if the current string is a name.
     pub(super) in_name: u8,
     /// 0x80 if the current string is Huffman-coded.
     pub(super) huffman: u8,
-    /// The name of the field: one of [`strings::name`].
+    /// Name of the current field: one of [`strings::name`].
     pub(super) name: u8,
-    /// Keeps the layout free of padding.
+    /// Explicit padding, so that the layout has no implicit padding.
     reserved: [u8; 3],
-    /// The current number.
+    /// The number that is being read.
     pub(super) number: u32,
-    /// Remaining bytes of the current string.
+    /// Number of remaining bytes of the current string.
     pub(super) left: u32,
-    /// The sender's table.
+    /// The known part of the sender's table.
     pub(super) table: Table,
 }
 
 impl Block {
-    /// No block, and an empty table.
+    /// The state without a block, and with an empty table.
     pub const ZERO: Self = Self {
         stream: 0,
         phase: 0,
@@ -82,7 +82,7 @@ impl Block {
 }
 
 impl Way {
-    /// Number of bytes of the header block in the current frame.
+    /// Returns the number of remaining bytes of the header block in the current frame.
     #[inline(always)]
     fn in_block(&self) -> u64 {
         self.direction
@@ -90,7 +90,7 @@ impl Way {
             .saturating_sub(u64::from(self.frame.padding))
     }
 
-    /// Takes a byte of the block; the caller has checked that there is one.
+    /// Takes a byte of the block. The caller has checked that the window has one.
     #[inline(always)]
     pub(super) fn take(&mut self) -> u8 {
         let window = &mut self.direction.window;
@@ -101,7 +101,7 @@ impl Way {
         byte
     }
 
-    /// Whether a byte of the block is in the window.
+    /// Returns whether the window has a byte of the block.
     #[inline(always)]
     fn has_byte(&self) -> bool {
         forget(&self.direction.window.end) != forget(&self.direction.window.start)
@@ -109,7 +109,7 @@ impl Way {
     }
 }
 
-/// Continues in a header block. `false` if there are not enough bytes.
+/// Continues to read a header block. Returns `false` if there are not enough bytes.
 #[inline(always)]
 pub(super) fn walk<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment: Segment) -> bool {
     let way = http2.way(side);
@@ -117,7 +117,7 @@ pub(super) fn walk<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment
         return before(way, packet, segment);
     }
     if way.in_block() == 0 {
-        // Only padding is left.
+        // Only padding is left in the frame.
         way.block.phase = way.direction.phase;
         way.direction.phase = phase::PAYLOAD;
         return true;
@@ -156,7 +156,7 @@ pub(super) fn walk<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment
     true
 }
 
-/// Reads what comes before the fields: the length of the padding, a priority, a promised stream.
+/// Reads the part of a frame before the fields: the length of the padding, and a priority or a promised stream.
 #[inline(always)]
 fn before<P: Packet>(way: &mut Way, packet: &P, segment: Segment) -> bool {
     if way.direction.phase == phase::PAD_LENGTH {
@@ -184,8 +184,8 @@ fn before<P: Packet>(way: &mut Way, packet: &P, segment: Segment) -> bool {
     true
 }
 
-/// Skips fields of one byte. While no entry of the sender's table matters, these fields do not matter, except the paths of the
-/// static table.
+/// Skips fields of one byte, which are indexes into the tables. As long as no entry of the sender's table matters, only
+/// the paths of the static table matter.
 #[inline(always)]
 fn skip_indexed(way: &mut Way) {
     let start = forget(&way.direction.window.start);
@@ -206,7 +206,7 @@ fn skip_indexed(way: &mut Way) {
     way.direction.remaining -= u64::from(run);
 }
 
-/// Examines a string, if it matters and is completely in this frame. Then skips it.
+/// Examines a string, if the string matters and is completely in this frame. Then skips the string.
 #[inline(always)]
 fn string<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment: Segment) -> bool {
     let way = http2.way(side);
@@ -283,7 +283,8 @@ fn after<P: Packet>(side: Side, http2: &mut Http2, packet: &P) {
     let way = http2.way(side);
     way.block.meaning |= way.block.field_meaning;
     if side == Side::Responses && !way.block.table.knows_any() {
-        // The status comes first (RFC 9113, 8.3), and no later status can be named by an entry of the table.
+        // The status is the first field (RFC 9113, 8.3). No known entry of the table is a status, so no later field can
+        // name one.
         way.block.phase = phase::PAYLOAD;
         way.direction.phase = phase::PAYLOAD;
     }

@@ -1,24 +1,25 @@
-//! A field, up to its strings: how it is represented, where its name is, how long a string is (RFC 7541, sections 5 and 6).
+//! Reads a field up to its strings: its representation, the index of its name, and the length of a string (RFC 7541,
+//! sections 5 and 6).
 //!
-//! It is read byte by byte, as any of its numbers can be split between two packets or two frames. A number longer than any in use
-//! makes the connection opaque.
+//! A field is read byte by byte, because any of its numbers can be split between two packets or two frames. A number
+//! that is longer than any in use makes the connection opaque.
 
 use super::{Way, phase, strings, table::STATIC};
 use crate::direction::{Side, flag};
 
-/// How a field is represented.
+/// Representations of a field.
 pub(super) mod form {
-    /// An index into the tables.
+    /// The field is an index into the tables.
     pub(crate) const INDEXED: u8 = 0;
-    /// A literal that is inserted into the table.
+    /// The field is a literal that is inserted into the table.
     pub(crate) const INSERTED: u8 = 1;
-    /// A literal that is not inserted.
+    /// The field is a literal that is not inserted into the table.
     pub(crate) const LITERAL: u8 = 2;
-    /// Not a field: a new size of the table.
+    /// Not a field, but a new size of the table.
     pub(crate) const RESIZE: u8 = 3;
 }
 
-/// Largest shift of a number's next byte: a number that needs more is greater than 2^28.
+/// Maximum shift of the next byte of a number. A number that needs a larger shift is greater than 2^28.
 const MAX_SHIFT: u8 = 21;
 
 /// Reads the first byte of a field.
@@ -67,7 +68,7 @@ pub(super) fn more(side: Side, way: &mut Way) {
     }
 }
 
-/// Handles the number that a field begins with.
+/// Handles the number at the beginning of a field.
 #[inline(always)]
 fn indexed(side: Side, way: &mut Way) {
     let block = &mut way.block;

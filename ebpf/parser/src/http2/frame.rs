@@ -1,4 +1,4 @@
-//! Frames: which streams begin and end (RFC 9113, sections 4 and 6).
+//! Reads frames, and finds the streams that begin and end (RFC 9113, sections 4 and 6).
 
 use super::{Http2, block, life, phase};
 use crate::{
@@ -7,10 +7,10 @@ use crate::{
     window::forget,
 };
 
-/// Bytes of a frame's head.
+/// Number of bytes of a frame's head.
 const HEAD: u32 = 9;
 
-/// Types of frames that matter here.
+/// Types of frames that the parser handles.
 pub(super) mod kind {
     pub(crate) const DATA: u8 = 0;
     pub(crate) const HEADERS: u8 = 1;
@@ -24,30 +24,30 @@ const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
-/// Bytes of a priority before a header block.
+/// Number of bytes of a priority before a header block.
 const PRIORITY_BYTES: u8 = 5;
 
-/// Bytes of the promised stream's identifier before a header block.
+/// Number of bytes of the promised stream's identifier before a header block.
 const PROMISED_BYTES: u8 = 4;
 
 /// The current frame.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
-    /// Its stream.
+    /// Stream of the frame.
     pub stream: u32,
-    /// Its type.
+    /// Type of the frame.
     pub kind: u8,
-    /// Its flags.
+    /// Flags of the frame.
     pub flags: u8,
-    /// Bytes of padding after its header block.
+    /// Number of bytes of padding after the frame's header block.
     pub padding: u8,
-    /// Remaining bytes before its header block.
+    /// Number of remaining bytes before the frame's header block.
     pub prefix: u8,
 }
 
 impl Frame {
-    /// No frame.
+    /// The state without a frame.
     pub const ZERO: Self = Self {
         stream: 0,
         kind: 0,
@@ -57,7 +57,7 @@ impl Frame {
     };
 }
 
-/// Reads the head of a frame. `false` if the head is not complete.
+/// Reads the head of a frame. Returns `false` if the head has not arrived completely.
 #[inline(always)]
 pub(super) fn head<P: Packet, M: Meter>(
     side: Side,
@@ -83,7 +83,7 @@ pub(super) fn head<P: Packet, M: Meter>(
     direction.window.start = start + HEAD;
     direction.remaining = (first & 0xff) << 16 | (first & 0xff00) | (first >> 16 & 0xff);
     direction.phase = phase::PAYLOAD;
-    // In network order, with one reserved bit.
+    // The stream identifier is in network byte order, with one reserved bit.
     let stream = u32::from_be((first >> 40) as u32 | u32::from(last) << 24) & 0x7fff_ffff;
     let kind = (first >> 24) as u8;
     let flags = (first >> 32) as u8;
@@ -100,7 +100,8 @@ pub(super) fn head<P: Packet, M: Meter>(
             }
         }
         kind::PUSH_PROMISE => {
-            // The promised request is the server's own: it is not counted, but its fields are in the same table.
+            // The server itself makes the promised request, so the request is not counted. But the fields of the
+            // promise use the server's table.
             way.block.begin(0, false);
             way.frame.prefix = PROMISED_BYTES;
         }

@@ -1,14 +1,16 @@
-//! A connection's life on HTTP/2: which streams begin, and how each one ends.
+//! The life of an HTTP/2 connection: the streams that begin, and how each one ends.
 //!
-//! Ingress begins streams, and takes some out of the count (a probe, a stream that the client resets). Egress ends streams. Close
-//! ends all that are left. They run at the same time on several CPUs. The work for every stream takes no lock: a change is
-//! recorded here; then there is a barrier (an atomic add); then there is a check whether another CPU has recorded a conflicting
-//! change. Of two CPUs that record conflicting changes, at least one sees the other. The conflict is resolved under [`Lock`]:
-//! - A stream begins: recorded in `begun`. If the connection is closed or opaque by then, either the CPU that made it so has
-//!   counted the stream out, or the stream ends here at once.
-//! - A stream ends: recorded in `ending` and `ended`. If the connection is closed or opaque by then, either the CPU that made it
-//!   so has counted the stream out, or the end is counted here.
-//! - A stream is taken out of the count: recorded in `taking`. If the stream is ending by then, its end is left alone.
+//! Ingress begins streams, and removes some from the count (a probe, a stream that the client resets). Egress ends
+//! streams. Close ends all remaining streams. These programs run at the same time on several CPUs. The work for every
+//! stream takes no lock. A change has three steps: a program records the change here; then it passes a barrier (an
+//! atomic add); then it checks whether another CPU has recorded a conflicting change. Of two CPUs that record
+//! conflicting changes, at least one sees the other's record, and resolves the conflict under [`Lock`]:
+//! - A stream begins: recorded in `begun`. If the connection is closed or opaque by then, either the CPU that has
+//!   closed it or made it opaque has also counted the stream as aborted, or the stream ends here at once.
+//! - A stream ends: recorded in `ending` and `ended`. If the connection is closed or opaque by then, either the CPU
+//!   that has closed it or made it opaque has also counted the stream as aborted, or the end is counted here.
+//! - A stream is removed from the count: recorded in `taking`. If the stream is ending by then, its end is counted as
+//!   usual.
 
 #[cfg(test)]
 mod beside;
@@ -31,18 +33,18 @@ use crate::{
 /// Closed: nothing more is counted.
 const CLOSED: u32 = 1;
 
-/// Opaque (cannot be read): in flight, as one, until it closes.
+/// Opaque (cannot be read): the connection itself is in flight, as one, until it closes.
 const OPAQUE: u32 = 1 << 1;
 
-/// Closed or opaque, and everything that was in flight before has been counted out.
+/// Closed or opaque, and all streams that were in flight before have been counted as aborted.
 const SETTLED: u32 = 1 << 2;
 
-/// Instead of a status class: the stream was reset.
+/// Used instead of a status class: the stream was reset.
 pub(super) const RESET: u8 = u8::MAX;
 
-/// One HTTP/2 connection, in a separate socket storage that only such connections have.
+/// One HTTP/2 connection, in a separate socket storage that HTTP/1 connections do not have.
 ///
-/// As in [`crate::conn::Conn`], the fields are grouped by who writes them.
+/// As in [`crate::conn::Conn`], the fields are grouped by their writer.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Http2 {
@@ -51,44 +53,44 @@ pub struct Http2 {
     /// The pod slot.
     pub slot: u32,
     state: u32,
-    /// The stream that ingress is taking out of the count; 0: none.
+    /// The stream that ingress is removing from the count; 0: none.
     taking: u32,
-    /// The value of `begun` up to which streams were counted out when the connection was [`SETTLED`].
+    /// Value of `begun` when the connection was [`SETTLED`]: streams that began later have not been counted as aborted.
     settled_begun: u32,
-    /// The value of `ended` that was seen when the connection was `SETTLED`.
+    /// Value of `ended` when the connection was [`SETTLED`].
     settled_ended: u32,
-    /// 1 when it has just become opaque.
+    /// 1 if the connection has just become opaque.
     became_opaque: u32,
     reserved: [u32; 7],
 
-    /// The client's newest stream.
+    /// Identifier of the client's newest stream.
     newest: u32,
-    /// Streams begun.
+    /// Number of streams begun.
     begun: u32,
-    /// Streams that ingress has taken out of the count.
+    /// Number of streams that ingress has removed from the count.
     taken: u32,
-    /// Counts up. Only the barrier matters that an atomic add is.
+    /// A counter whose value has no meaning: the atomic add to it is used as a barrier.
     looked_in: u32,
-    /// The direction from the client.
+    /// State of the direction from the client.
     pub requests: Way,
-    /// Key for the lookup of an excluded path. The path of the request is copied to it.
+    /// Key for the lookup of an excluded path. The path of the request is copied to this key.
     pub exclusion: Exclusion,
     reserved_in: [u32; 10],
 
-    /// The stream that is ending; 0: none.
+    /// Identifier of the stream that is ending; 0: none.
     ending: u32,
-    /// Streams ended by egress, including the one that is ending.
+    /// Number of streams ended by egress, including the one that is ending.
     ended: u32,
-    /// Counts up, for the barrier, like `looked_in`.
+    /// A counter whose value has no meaning: the atomic add to it is used as a barrier.
     looked_out: u32,
-    /// The stream whose response head was read last; 0 once the stream has ended.
+    /// Identifier of the stream whose response head was read last; 0 once the stream has ended.
     answered: u32,
-    /// The status class of the stream in `answered`. Most responses follow their heads at once. Only for the others the class is
-    /// recorded in `streams`, which takes the lock.
+    /// The status class of the stream in `answered`. Most responses end soon after their heads. Only for the other
+    /// responses, the class is recorded in `streams`, which takes the lock.
     class: u32,
-    /// The client's newest stream, when egress last read it.
+    /// Identifier of the client's newest stream when egress last read `newest`.
     known: u32,
-    /// The direction to the client.
+    /// State of the direction to the client.
     pub responses: Way,
     reserved_both: [u32; 4],
 
@@ -134,7 +136,8 @@ impl Http2 {
         streams: Streams::NONE,
     };
 
-    /// Whether the connection is read: it is neither closed nor opaque. Another CPU may just have changed that.
+    /// Returns whether the connection is read: it is neither closed nor opaque. Another CPU may just have changed this
+    /// state.
     #[inline(always)]
     pub fn is_read(&self) -> bool {
         forget(&self.state) & (CLOSED | OPAQUE) == 0
@@ -146,7 +149,7 @@ impl Http2 {
         self.slot = slot;
     }
 
-    /// Number of streams in flight, without those that were taken out of the count.
+    /// Returns the number of streams in flight, without those that have been removed from the count.
     #[inline(always)]
     fn open(&self) -> u32 {
         forget(&self.begun)
@@ -154,8 +157,8 @@ impl Http2 {
             .wrapping_sub(self.taken)
     }
 
-    /// Takes over an HTTP/1 request in flight that has been upgraded: it is stream 1 from here on (RFC 7540, 3.2). The client
-    /// begins no stream before it knows of the upgrade.
+    /// Takes over an HTTP/1 request in flight that has been upgraded: the request becomes stream 1 (RFC 7540, 3.2). The
+    /// client begins no stream before it knows of the upgrade.
     #[inline(always)]
     pub fn adopt<M: Meter>(&mut self, meter: &mut M, since: u64, excluded: bool) {
         self.newest = 1;
@@ -168,7 +171,7 @@ impl Http2 {
         }
     }
 
-    /// Handles the beginning of a head: starts a request if the stream is new. For ingress.
+    /// Handles the beginning of a head: starts a request if the stream is new. Called by ingress.
     #[inline(always)]
     pub(super) fn begin<M: Meter>(&mut self, meter: &mut M, id: u32) {
         if id & 1 == 0 || id <= self.newest {
@@ -176,7 +179,7 @@ impl Http2 {
         }
         self.newest = id;
         let now = self.requests.now(meter);
-        // Places are taken only here, so a place that is free now stays free.
+        // Places are taken only by this function, so a place that is free now stays free.
         let Some(place) = self.streams.free(id) else {
             self.requests.direction.flags |= flag::UNREADABLE;
             return;
@@ -184,7 +187,7 @@ impl Http2 {
         self.streams.put(place, id, now, false);
         let begun = self.begun.wrapping_add(1);
         set(&mut self.begun, begun);
-        // The first atomic add is the barrier.
+        // The first atomic add is the barrier between the record above and the check below.
         meter.start(1, now);
         meter.gauge(Gauge::Http2, 1);
         if !self.is_read() {
@@ -192,8 +195,8 @@ impl Http2 {
         }
     }
 
-    /// Handles a stream that began while the connection was being closed or made opaque. If the other CPU has not seen the
-    /// stream, it ends here.
+    /// Handles a stream that began while the connection was being closed or made opaque. If the other CPU has not seen
+    /// the stream, the stream ends here.
     #[inline(always)]
     fn begun_too_late<M: Meter>(&mut self, meter: &mut M, now: u64) {
         let lock = &raw mut self.lock;
@@ -209,7 +212,8 @@ impl Http2 {
         }
     }
 
-    /// Ends a stream. `class` is its status class, or [`RESET`]; 0: the class that its head had. For egress.
+    /// Ends a stream. `class` is its status class, or [`RESET`], or 0 for the class in the response head that was read
+    /// before. Called by egress.
     #[inline(always)]
     pub(super) fn end<M: Meter>(&mut self, meter: &mut M, id: u32, class: u8) {
         let Some(place) = self.streams.find(id) else {
@@ -219,7 +223,8 @@ impl Http2 {
         let ended = self.ended.wrapping_add(1);
         set(&mut self.ended, ended);
         meter.add(&raw mut self.looked_out, 1);
-        // In this order: a CPU that takes a stream out of the count is done with it before it clears `taking`.
+        // The order of the checks matters: a CPU that removes a stream from the count finishes this before it clears
+        // `taking`.
         let alone = forget(&self.taking) == 0 && self.is_read();
         let note = self.streams.note(place);
         let noted = if alone && self.streams.is_at(place, id) && !note.is_excluded() {
@@ -247,8 +252,8 @@ impl Http2 {
         meter.end(way, 1, now);
     }
 
-    /// Handles the end of a stream while another CPU changes the connection. Returns the note of the stream if its end is counted
-    /// here.
+    /// Handles the end of a stream while another CPU changes the connection. Returns the note of the stream if the
+    /// caller is to count its end.
     #[inline(always)]
     fn ends_beside_others<M: Meter>(&mut self, meter: &mut M, id: u32) -> Option<Note> {
         let lock = &raw mut self.lock;
@@ -262,10 +267,10 @@ impl Http2 {
             }
             let noted = noted.filter(|note| !note.is_excluded());
             match (settled, noted) {
-                // The CPU that settled the connection has counted this stream out.
+                // The CPU that settled the connection has counted this stream as aborted.
                 (true, _) if !seen => (None, false),
-                // The CPU that settled the connection has left this stream to this CPU, though the stream was out of the count
-                // already: one too few was counted out.
+                // The CPU that settled the connection has left this stream to this CPU. But the stream had been removed
+                // from the count before, so one stream too few was counted as aborted.
                 (true, None) => (None, true),
                 (false, None) => {
                     self.ended = self.ended.wrapping_sub(1);
@@ -281,8 +286,8 @@ impl Http2 {
         noted
     }
 
-    /// Records that the head of a response has been read. An interim response (1xx), a head without a status (trailers) and a
-    /// response without a request change nothing.
+    /// Records that the head of a response has been read. An interim response (1xx), a head without a status (trailers)
+    /// and a response without a request change nothing.
     #[inline(always)]
     pub(super) fn answered<M: Meter>(&mut self, meter: &mut M, id: u32, class: u8) {
         if class < 2 || !self.has_begun(id) {
@@ -301,7 +306,8 @@ impl Http2 {
         self.class = u32::from(class);
     }
 
-    /// Whether the client has begun this stream. For egress, which reads a cache line of ingress only once in a while.
+    /// Returns whether the client has begun this stream. Called by egress, which reads a cache line of ingress only if
+    /// `id` is new.
     #[inline(always)]
     fn has_begun(&mut self, id: u32) -> bool {
         if id > self.known {
@@ -310,7 +316,7 @@ impl Http2 {
         id <= forget(&self.known)
     }
 
-    /// Ends a stream that the client has reset. For ingress.
+    /// Ends a stream that the client has reset. Called by ingress.
     #[inline(always)]
     pub(super) fn reset<M: Meter>(&mut self, meter: &mut M, id: u32) {
         let taken = self.take(meter, id, |streams, place| streams.remove(place));
@@ -321,7 +327,7 @@ impl Http2 {
         }
     }
 
-    /// Excludes a request: takes it out of the count exactly, as if it had never arrived. For ingress.
+    /// Excludes a request: removes it from the count exactly, as if it had never arrived. Called by ingress.
     #[inline(always)]
     pub(super) fn exclude<M: Meter>(&mut self, meter: &mut M, id: u32) {
         let taken = self.take(meter, id, |streams, place| streams.exclude(place));
@@ -330,7 +336,7 @@ impl Http2 {
         }
     }
 
-    /// Takes a stream out of the count, unless it is ending. Returns the note of the stream if it was counted.
+    /// Removes a stream from the count, unless the stream is ending. Returns the note of the stream if it was counted.
     #[inline(always)]
     fn take<M: Meter>(
         &mut self,
@@ -366,8 +372,8 @@ impl Http2 {
         taken
     }
 
-    /// Returns the number of streams in flight, for the CPU that counts them out. To be called under the lock, after a barrier
-    /// that follows the change of `state`.
+    /// Returns the number of streams in flight, for the CPU that counts them as aborted. The caller holds the lock, and
+    /// has passed a barrier since it changed `state`.
     #[inline(always)]
     fn settle(&mut self) -> u64 {
         self.state |= SETTLED;
@@ -380,8 +386,9 @@ impl Http2 {
         u64::from(open)
     }
 
-    /// Makes the connection opaque, as it cannot be read: from now on the connection itself is in flight. If only the server has
-    /// sent anything so far, the connection is only closed here: the HTTP/1 parser reports it when the client sends.
+    /// Makes the connection opaque, because it cannot be read: from now on the connection itself is in flight. If only
+    /// the server has sent anything so far, this function only closes the HTTP/2 state: the HTTP/1 parser makes the
+    /// connection opaque when the client sends.
     #[inline(always)]
     pub(super) fn become_opaque<M: Meter>(&mut self, meter: &mut M) {
         let lock = &raw mut self.lock;
@@ -396,12 +403,12 @@ impl Http2 {
         if !first {
             return;
         }
-        // The lock is a barrier: a start or end that has not seen the change is seen here.
+        // The lock is a barrier: a start or end that has not seen the change is visible here.
         let lock = &raw mut self.lock;
         let open = meter.locked(lock, || self.settle());
         let now = meter.now();
         if !begun {
-            // The client may have begun in the meantime.
+            // The client may have begun streams in the meantime.
             count_out(meter, open, now);
             return;
         }
@@ -416,7 +423,7 @@ impl Http2 {
         self.became_opaque = 1;
     }
 
-    /// Whether the connection has become opaque since the last call.
+    /// Returns whether the connection has become opaque since the last call.
     #[inline(always)]
     pub fn has_become_opaque(&mut self) -> bool {
         let became = forget(&self.became_opaque) != 0;
@@ -444,7 +451,7 @@ impl Http2 {
             meter.end(ended::OPAQUE, 1, now);
             return;
         }
-        // The lock is a barrier: a start or end that has not seen the close is seen here.
+        // The lock is a barrier: a start or end that has not seen the close is visible here.
         let lock = &raw mut self.lock;
         let open = meter.locked(lock, || self.settle());
         let now = meter.now();
@@ -452,13 +459,13 @@ impl Http2 {
     }
 }
 
-/// Counts streams as aborted with their connection.
+/// Counts `open` streams as aborted, together with their connection.
 #[inline(always)]
 fn count_out<M: Meter>(meter: &mut M, open: u64, now: u64) {
     meter.gauge(Gauge::Http2, open.wrapping_neg());
     meter.end(ended::ABORTED, open, now);
 }
 
-/// Bytes that the kernel puts before a socket's storage, and some to spare (`struct bpf_local_storage_elem`).
+/// Number of bytes that the kernel puts before a socket's storage (`struct bpf_local_storage_elem`), and some to spare.
 const BEFORE: usize = 256;
 const _: () = assert!(size_of::<Http2>() + BEFORE <= 8192);

@@ -1,7 +1,8 @@
 //! HTTP/2 on one direction of a connection, one step at a time (RFC 9113).
 //!
-//! Frame heads say nearly everything: which streams begin, and which end. Header blocks are walked through, not decoded (see
-//! [`block`]), for the status and for probes. As with HTTP/1, a connection that cannot be followed becomes opaque.
+//! Frame heads tell nearly everything: which streams begin, and which end. Header blocks are read field by field,
+//! without decoding (see [`block`]), for the status and for probes. As with HTTP/1, a connection that cannot be read
+//! becomes opaque.
 
 mod block;
 mod field;
@@ -24,25 +25,25 @@ use crate::{
     packet::{Meter, Packet},
 };
 
-/// What the next bytes of a direction are: the values of [`Direction::phase`].
+/// Kinds of bytes that can come next in a direction: the values of [`Direction::phase`].
 pub mod phase {
-    /// `remaining` bytes of a frame that are not read; on a new connection, those of the preface.
+    /// `remaining` bytes of a frame that are not read. On a new connection: the rest of the preface.
     pub const PAYLOAD: u8 = 0;
     /// The head of a frame.
     pub const HEAD: u8 = 1;
     /// The byte with the length of the padding after a header block.
     pub const PAD_LENGTH: u8 = 2;
-    /// Bytes before a header block: a priority, or a promised stream. `Frame::prefix` says how many.
+    /// Bytes before a header block: a priority, or a promised stream. `Frame::prefix` is the number of these bytes.
     pub const PREFIX: u8 = 3;
     /// The first byte of a field.
     pub const FIELD: u8 = 4;
-    /// Further bytes of the number that a field begins with.
+    /// Further bytes of the number at the beginning of a field.
     pub const INDEX: u8 = 5;
     /// The first byte of a string's length.
     pub const LENGTH: u8 = 6;
     /// Further bytes of a string's length.
     pub const MORE_LENGTH: u8 = 7;
-    /// A string's first bytes, which are examined.
+    /// The first bytes of a string, which are examined.
     pub const STRING: u8 = 8;
     /// The rest of a string.
     pub const REST: u8 = 9;
@@ -52,18 +53,18 @@ pub mod phase {
 #[repr(C)]
 #[derive(Debug)]
 pub struct Way {
-    /// The state of the parser; `remaining` is for the current frame.
+    /// State of the parser. `remaining` counts the bytes of the current frame.
     pub direction: Direction,
     /// The current frame.
     pub frame: Frame,
     /// The current header block.
     pub block: Block,
-    /// The time of the current packet, ns; 0 until it is needed.
+    /// Time of the current packet, ns; 0: the clock has not been read yet.
     time: u64,
 }
 
 impl Way {
-    /// All zeros: see [`Direction::open_at`].
+    /// A direction of all zeros. [`Direction::open_at`] prepares it.
     pub const ZERO: Self = Self {
         direction: Direction::ZERO,
         frame: Frame::ZERO,
@@ -77,7 +78,7 @@ impl Way {
         self.time = 0;
     }
 
-    /// The time of the current packet, ns: one read of the clock for all streams in it.
+    /// Returns the time of the current packet, ns. The clock is read once for all streams in the packet.
     #[inline(always)]
     fn now<M: Meter>(&mut self, meter: &M) -> u64 {
         if self.time == 0 {
@@ -88,7 +89,7 @@ impl Way {
 }
 
 impl Http2 {
-    /// One direction.
+    /// Returns the state of one direction.
     #[inline(always)]
     pub fn way(&mut self, side: Side) -> &mut Way {
         match side {
@@ -98,7 +99,7 @@ impl Http2 {
     }
 }
 
-/// Whether bytes are missing before a segment that have to be read first.
+/// Returns whether a segment must wait: bytes before it are missing, and must be read first.
 #[inline(always)]
 pub fn comes_early(side: Side, http2: &mut Http2, segment: Segment) -> bool {
     if !http2.is_read() {
@@ -113,9 +114,10 @@ pub fn comes_early(side: Side, http2: &mut Http2, segment: Segment) -> bool {
     direction.lacks(segment, passable)
 }
 
-/// Prepares to read a segment: finds its position. `false` if it has no new bytes.
+/// Prepares to read a segment: finds its position. Returns `false` if the segment has no new bytes.
 ///
-/// Missing bytes before it do not matter in a payload that is not read. Elsewhere the connection becomes opaque.
+/// Missing bytes before the segment do not matter in a payload that is not read. Elsewhere they make the connection
+/// opaque.
 #[inline(always)]
 pub fn arrive(side: Side, http2: &mut Http2, segment: Segment) -> bool {
     let way = http2.way(side);
@@ -139,7 +141,7 @@ pub fn arrive(side: Side, http2: &mut Http2, segment: Segment) -> bool {
     true
 }
 
-/// Takes one step through a segment. `false` if there is nothing more to read in it.
+/// Takes one step through a segment. Returns `false` if there is nothing more to read in the segment.
 #[inline(always)]
 pub fn step<P: Packet, M: Meter>(
     side: Side,
@@ -172,7 +174,7 @@ pub fn step<P: Packet, M: Meter>(
     more && (direction.window.unread() != 0 || segment.left(direction) != 0)
 }
 
-/// Acts on what the steps through a segment have found.
+/// Acts on the flags that the steps through a segment have set.
 #[inline(always)]
 pub fn leave<M: Meter>(side: Side, http2: &mut Http2, meter: &mut M) {
     let direction = &mut http2.way(side).direction;

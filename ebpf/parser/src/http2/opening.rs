@@ -1,8 +1,9 @@
 //! How a connection changes to HTTP/2.
 //!
-//! Each direction finds this out on its own, while it is still read as HTTP/1: the direction from the client by the first line of
-//! the preface, the direction to the client by a SETTINGS frame at its beginning or by the grant of an upgrade (RFC 7540, 3.2).
-//! From there on its bytes are read as HTTP/2.
+//! Each direction detects the change separately, while it is still read as HTTP/1. The direction from the client
+//! detects it by the first line of the preface. The direction to the client detects it by a SETTINGS frame at its
+//! beginning, or by the grant of an upgrade (RFC 7540, 3.2). From this point on, the bytes of the direction are read as
+//! HTTP/2.
 
 use super::{Http2, Way};
 use crate::{
@@ -12,12 +13,12 @@ use crate::{
     window::CARRY,
 };
 
-/// Bytes that follow the line `PRI * HTTP/2.0` at the beginning of HTTP/2: `\r\nSM\r\n\r\n`.
+/// Number of bytes that follow the line `PRI * HTTP/2.0` at the beginning of HTTP/2: `\r\nSM\r\n\r\n`.
 const REST_OF_PREFACE: u64 = 8;
 
 impl Http2 {
-    /// Changes one direction to HTTP/2, after the HTTP/1 parser has found HTTP/2 in the segment that it is reading. `false` if
-    /// this is not possible.
+    /// Changes one direction to HTTP/2, after the HTTP/1 parser has found HTTP/2 in the segment that it is reading.
+    /// Returns `false` if the direction cannot change.
     #[inline(always)]
     pub fn take_over<M: Meter>(&mut self, side: Side, conn: &mut Conn, meter: &mut M) -> bool {
         self.belong_to(conn.slot);
@@ -32,7 +33,7 @@ impl Http2 {
             }
             Side::Responses => {
                 if conn.is(state::OPAQUE) {
-                    // The client has not changed to HTTP/2; what it had in flight here is lost.
+                    // The client has not changed to HTTP/2, and the connection is opaque: streams in flight end here.
                     self.finish(meter);
                     return false;
                 }
@@ -54,7 +55,7 @@ impl Http2 {
     }
 }
 
-/// Number of unread bytes that arrived before the current segment.
+/// Returns the number of unread bytes that arrived before the current segment.
 #[inline(always)]
 fn before_segment(direction: &Direction) -> u32 {
     let loaded = direction.next.wrapping_sub(direction.segment.first);
@@ -62,11 +63,12 @@ fn before_segment(direction: &Direction) -> u32 {
 }
 
 impl Way {
-    /// Begins where the HTTP/1 parser has stopped. Of the bytes in its window, those that arrived `earlier` are copied, as the
-    /// kernel does not show them again; the others are read once more.
+    /// Begins where the HTTP/1 parser has stopped. `earlier` is the number of unread bytes that arrived before the
+    /// current segment. These bytes are copied from the parser's window, because the kernel does not show them again.
+    /// The other unread bytes are read once more.
     #[inline(always)]
     fn open(&mut self, from: &Direction, earlier: u32) {
-        // The HTTP/1 parser never keeps more.
+        // The HTTP/1 parser never keeps more than `CARRY` bytes.
         let earlier = if earlier < CARRY { earlier } else { CARRY };
         let window = &from.window;
         let again = window.unread().wrapping_sub(earlier);

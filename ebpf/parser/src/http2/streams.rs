@@ -1,9 +1,10 @@
 //! The streams of one connection that are in flight.
 //!
-//! A table of sets, each with eight places. A stream may be in either of two sets, and begins in the one that has more room. So
-//! the places fill up evenly, even if some streams live long and others do not. (With one set of four places for each stream, 100
-//! streams at a time with random lifetimes filled a set after 460 streams. With two sets of eight, 250 streams at a time have
-//! filled none in 40 million.) Bias: if a stream does not fit, nothing is guessed: the connection becomes opaque.
+//! The streams are in a table of sets, each with eight places. A stream may be in either of two sets, and begins in the
+//! set that has more room. So the places fill up evenly, even if some streams live long and others do not. (Measured
+//! with random lifetimes: with one set of four places for each stream, 100 streams at a time filled a set after 460
+//! streams. With two sets of eight places, 250 streams at a time filled no set in 40 million streams.) Bias: nothing is
+//! guessed. If a stream does not fit, the connection becomes opaque.
 
 use crate::window::{ONES, forget, lowest_byte, set};
 
@@ -13,15 +14,15 @@ const SETS: u32 = 64;
 /// Number of places in a set: one for each byte of a word.
 const WAYS: u32 = 8;
 
-/// Most streams of one connection that can be in flight. Servers that set a limit allow 100 to 250. With this number an
-/// [`super::Http2`], and what the kernel puts before it, stays below 8 KiB: the kernel does not allocate more for a packet (from
-/// 6.18 on, `kmalloc_nolock` in mm/slub.c).
+/// Maximum number of streams in flight of one connection. Servers that set a limit allow 100 to 250. The number keeps
+/// an [`super::Http2`], with the bytes that the kernel puts before it, below 8 KiB: for a packet the kernel does not
+/// allocate more (from 6.18 on, `kmalloc_nolock` in mm/slub.c).
 pub const STREAMS: usize = (SETS * WAYS) as usize;
 
-/// The fraction of the golden ratio in 32 bits: multiples of it are spread evenly (Knuth, volume 3, section 6.4).
+/// The golden ratio's fraction in 32 bits: its multiples are spread evenly (Knuth, volume 3, section 6.4).
 const GOLDEN: u32 = 0x9e37_79b1;
 
-/// Bits of a note that hold the start time of a stream: enough for 36 years of uptime.
+/// Mask of the 60 bits of a note that hold the start time of a stream, ns: enough for 36 years of uptime.
 const SINCE: u64 = (1 << CLASS) - 1;
 
 /// Shift of the three bits of a note that hold the status class.
@@ -30,13 +31,14 @@ const CLASS: u32 = 60;
 /// Bit of a note: the stream has been excluded.
 const EXCLUDED: u64 = 1 << 63;
 
-/// All streams in flight of a connection.
+/// All streams of a connection that are in flight.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Streams {
     /// Stream identifiers; 0: a free place.
     ids: [u32; STREAMS],
-    /// The note of each stream: its start time, ns ([`SINCE`]), its status class (0 before it is known), and [`EXCLUDED`].
+    /// The note of each stream: its start time, ns ([`SINCE`]), its status class (0 before it is known), and
+    /// [`EXCLUDED`].
     notes: [u64; STREAMS],
 }
 
@@ -44,24 +46,24 @@ pub struct Streams {
 #[derive(Clone, Copy)]
 pub(super) struct Place(usize);
 
-/// What is known of a stream.
+/// The note of a stream: its start time, its status class, and whether it is excluded.
 #[derive(Clone, Copy)]
 pub(super) struct Note(u64);
 
 impl Note {
-    /// Start time of the stream, ns.
+    /// Returns the start time of the stream, ns.
     #[inline(always)]
     pub(super) fn since(self) -> u64 {
         self.0 & SINCE
     }
 
-    /// Status class of the response; 0 before it is known.
+    /// Returns the status class of the response; 0 before it is known.
     #[inline(always)]
     pub(super) fn class(self) -> usize {
         (self.0 >> CLASS) as usize & 7
     }
 
-    /// Whether the stream has been excluded.
+    /// Returns whether the stream has been excluded.
     #[inline(always)]
     pub(super) fn is_excluded(self) -> bool {
         self.0 & EXCLUDED != 0
@@ -75,19 +77,20 @@ impl Streams {
         notes: [0; STREAMS],
     };
 
-    /// The first places of the two sets in which a stream may be: the preferred set, and the other one.
+    /// Returns the indexes of the first places of the two sets in which a stream may be: the preferred set, then the
+    /// other one.
     #[inline(always)]
     fn sets(id: u32) -> (usize, usize) {
-        // Clients' identifiers are odd: the lowest bit carries no information.
+        // The identifiers of clients' streams are odd, so the lowest bit carries no information.
         let number = id >> 1;
         let mixed = number.wrapping_mul(GOLDEN) >> (u32::BITS - SETS.ilog2());
         let first = (number % SETS) * WAYS;
         (first as usize, (mixed * WAYS) as usize)
     }
 
-    /// The places of a set that have this identifier: the high bit of one byte for each place.
+    /// Returns the places of a set that have this identifier: the high bit of one byte for each place.
     ///
-    /// Without branches: the verifier would follow two paths for each.
+    /// The code has no branches: the verifier would follow two paths for each branch.
     #[inline(always)]
     fn with(&self, set: usize, id: u32) -> u64 {
         let set = masked::<{ STREAMS - WAYS as usize }>(set);
@@ -100,7 +103,7 @@ impl Streams {
         found
     }
 
-    /// Whether a set has no stream.
+    /// Returns whether a set has no stream.
     #[inline(always)]
     fn is_empty(&self, set: usize) -> bool {
         let set = masked::<{ STREAMS - WAYS as usize }>(set);
@@ -111,7 +114,7 @@ impl Streams {
         any == 0
     }
 
-    /// The place of a stream in flight.
+    /// Returns the place of a stream in flight, or `None` if the stream is not in the table.
     #[inline(always)]
     pub(super) fn find(&self, id: u32) -> Option<Place> {
         let (mut set, other) = Self::sets(id);
@@ -120,30 +123,30 @@ impl Streams {
             set = other;
             found = self.with(set, id);
         }
-        // Stream 0 is the connection itself, and a search for it finds free places.
+        // Stream 0 is the connection itself. A search for identifier 0 finds free places.
         if found == 0 || id == 0 {
             return None;
         }
         Some(Place(set + lowest_byte(found) as usize))
     }
 
-    /// Whether a stream is still where it was found.
+    /// Returns whether a stream is still at the place at which it was found.
     #[inline(always)]
     pub(super) fn is_at(&self, place: Place, id: u32) -> bool {
         forget(&self.ids[place.index()]) == id
     }
 
-    /// A free place for a stream, in the set with more room. `None` if both sets are full.
+    /// Returns a free place for a stream, in the set with more room. Returns `None` if both sets are full.
     #[inline(always)]
     pub(super) fn free(&self, id: u32) -> Option<Place> {
         let (set, other) = Self::sets(id);
-        // The usual case, as streams are numbered in order.
+        // In the usual case the preferred set is empty, because streams are numbered in order.
         if self.is_empty(set) {
             return Some(Place(set));
         }
         let (free, free_there) = (self.with(set, 0), self.with(other, 0));
         let count = |places: u64| (places >> 7).wrapping_mul(ONES) >> 56;
-        // All bits if the other set has more room.
+        // `there` has all bits if the other set has more room, else no bits.
         let there = (count(free).wrapping_sub(count(free_there)) >> 63).wrapping_neg();
         let set = set ^ ((set ^ other) & there as usize);
         let free = free ^ ((free ^ free_there) & there);
@@ -158,11 +161,12 @@ impl Streams {
     pub(super) fn put(&mut self, place: Place, id: u32, since: u64, excluded: bool) {
         let at = place.index();
         self.notes[at] = since & SINCE | u64::from(excluded) << 63;
-        // Other CPUs find the stream from here on.
+        // Other CPUs find the stream from this write on.
         set(&mut self.ids[at], id);
     }
 
-    /// The note of the stream at a place. Read from memory each time, as another CPU may change it.
+    /// Returns the note of the stream at a place. The note is read from memory each time, because another CPU may
+    /// change it.
     #[inline(always)]
     pub(super) fn note(&self, place: Place) -> Note {
         let note = &raw const self.notes[place.index()];
@@ -197,20 +201,20 @@ impl Place {
     }
 }
 
-/// Bounds an index with a mask that the compiler cannot remove where it knows the bound already: the verifier of old kernels
-/// loses what it knows of a number that has been on the stack.
+/// Bounds an index with a mask. The compiler cannot remove the mask, even where it knows the bound already: the
+/// verifier of old kernels loses the bounds of a number that has been on the stack.
 #[inline(always)]
 fn masked<const MASK: usize>(index: usize) -> usize {
     #[cfg(target_arch = "bpf")]
     let index = {
         let mut index = index;
-        // SAFETY: changes one register, and nothing else.
+        // SAFETY: the instruction changes one register, and nothing else.
         unsafe {
             core::arch::asm!("{0} &= {mask}", inout(reg) index, mask = const MASK, options(pure, nomem, nostack))
         };
         index
     };
-    // This mask is for the compiler, which does not see the other one.
+    // This mask is for the compiler, which does not see the mask in the assembly.
     index & MASK
 }
 
@@ -249,7 +253,7 @@ mod tests {
     fn a_stream_that_lives_long_is_in_nobodys_way() {
         let mut streams = Box::new(Streams::NONE);
         let mut living = Vec::new();
-        // Not random, but no two lifetimes are alike: each new stream ends one of any age.
+        // The order is not random, but no two lifetimes are alike: each new stream ends a stream of any age.
         let mut number = 1u32;
         for id in (1..400_000).step_by(2) {
             if living.len() == 250 {

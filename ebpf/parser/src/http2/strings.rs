@@ -1,9 +1,10 @@
-//! The strings of fields: which names matter, and what their values mean.
+//! The strings of fields: the names that matter, and the meanings of their values.
 //!
-//! Bias: a string that continues in another frame is not examined. A sender splits a header block where it fills a frame, which
-//! takes at least 16 KiB (RFC 9113, 4.2). A probe that far into a block is counted as a request, and such a response as one
-//! without a status. A name is also not recognised if it is given by the index of an entry that itself means nothing: senders
-//! take the names that matter from the static table, or have inserted them with a value that matters.
+//! Bias: a string that continues in another frame is not examined. A sender splits a header block only where it fills a
+//! frame, which takes at least 16 KiB (RFC 9113, 4.2). If a probe's field is that far into a block, the probe is
+//! counted as a request. If a status is that far into a block, the response is counted without a status. A name is also
+//! not recognised if it is given by the index of an entry that itself has no meaning: senders take the names that
+//! matter from the static table, or have inserted them with a value that matters.
 
 use ebb_abi::{HUFFMAN, MAX_EXCLUDED_PATH};
 
@@ -17,11 +18,11 @@ use crate::{
     window::{CARRY, Window, equal_bytes, forget, text},
 };
 
-/// Most bytes of a string that are examined: the longest path that can be excluded, and the byte after it.
+/// Maximum number of bytes of a string that are examined: the longest path that can be excluded, and the byte after it.
 pub(super) const LOOKED_AT: u32 = MAX_EXCLUDED_PATH as u32 + 1;
 const _: () = assert!(LOOKED_AT <= CARRY);
 
-/// Names of fields. If a request is excluded, the name of the field that says so is also the meaning of that field.
+/// Names of fields. For a field that excludes a request, the name is also the meaning of the field.
 pub(super) mod name {
     /// A name that does not matter.
     pub(crate) const OTHER: u8 = 0;
@@ -31,17 +32,17 @@ pub(super) mod name {
     pub(crate) const USER_AGENT: u8 = 2;
     /// A name that only probes have.
     pub(crate) const PROBE: u8 = 3;
-    /// `:status`. Any number but 0 would do.
+    /// `:status`. The number only has to differ from 0.
     pub(crate) const STATUS: u8 = 1;
 }
 
-/// Indices of the names that matter in the static table (RFC 7541, appendix A).
+/// Indexes in the static table of the names that matter (RFC 7541, appendix A).
 mod place {
     /// `:path: /`.
     pub(super) const PATH: u32 = 4;
     /// `:path: /index.html`.
     pub(super) const INDEX: u32 = 5;
-    /// `:status`, the first of the entries with [`super::STATUSES`].
+    /// The first of the `:status` entries, whose classes are in [`super::STATUSES`].
     pub(super) const STATUS: u32 = 8;
     /// `user-agent`.
     pub(super) const USER_AGENT: u32 = 58;
@@ -53,7 +54,7 @@ const STATUSES: u32 = 0x0544_3222;
 /// Number of `:status` entries of the static table.
 const STATUS_ENTRIES: u32 = 7;
 
-/// The name of an entry of the static table.
+/// Returns the name of an entry of the static table.
 #[inline(always)]
 pub(super) fn static_name(side: Side, index: u32) -> u8 {
     match side {
@@ -64,7 +65,8 @@ pub(super) fn static_name(side: Side, index: u32) -> u8 {
     }
 }
 
-/// What an entry of the static table means: a status class, or that the request is excluded.
+/// Returns the meaning of an entry of the static table: a status class, or the reason for which the request is
+/// excluded.
 #[inline(always)]
 pub(super) fn static_meaning<P: Packet>(
     side: Side,
@@ -77,7 +79,7 @@ pub(super) fn static_meaning<P: Packet>(
             if (index != place::PATH && index != place::INDEX) || !packet.has_exclusions() {
                 return name::OTHER;
             }
-            // All bits for the second of the two paths, no bits for the first.
+            // `longer` has all bits for the second path, `/index.html`, and no bits for the first path, `/`.
             let longer = u64::from(index & 1).wrapping_neg();
             let path = &mut http2.exclusion.path;
             path[0] = text(b"/\0\0\0\0\0\0\0") | (text(b"/index.h") & longer);
@@ -98,7 +100,7 @@ pub(super) fn static_meaning<P: Packet>(
     }
 }
 
-/// Whether the current string matters. No status follows the first one.
+/// Returns whether the current string matters. After the first status, no string of a response matters.
 #[inline(always)]
 pub(super) fn matters(side: Side, way: &Way) -> bool {
     let block = &way.block;
@@ -106,7 +108,7 @@ pub(super) fn matters(side: Side, way: &Way) -> bool {
         && (side == Side::Requests || block.meaning == 0)
 }
 
-/// Examines the current string. The bytes to be examined are in the window, and the whole string is in this frame.
+/// Examines the current string. The window holds the bytes to be examined, and the whole string is in this frame.
 #[inline(always)]
 pub(super) fn look<P: Packet>(side: Side, http2: &mut Http2, packet: &P) {
     let way = http2.way(side);
@@ -141,10 +143,10 @@ pub(super) fn look<P: Packet>(side: Side, http2: &mut Http2, packet: &P) {
     }
 }
 
-/// The name in a literal string.
+/// Returns the name in a literal string.
 #[inline(always)]
 fn name_of(side: Side, sent: Sent) -> u8 {
-    /// `name` if the string is `word`, in either code.
+    /// Returns `name` if the string is `word`, in plain text or in the Huffman code; else 0.
     macro_rules! is {
         ($sent:expr, $word:literal, $name:expr) => {{
             const PLAIN: Word = Word::plain($word);
@@ -163,7 +165,8 @@ fn name_of(side: Side, sent: Sent) -> u8 {
     }
 }
 
-/// Whether a `user-agent` is kubelet's: it begins with `kube-probe/`, which is exactly 8 bytes in the Huffman code.
+/// Returns whether a `user-agent` is kubelet's: it begins with `kube-probe/`, which is exactly 8 bytes in the Huffman
+/// code.
 #[inline(always)]
 fn is_probe(sent: Sent) -> bool {
     const PLAIN: Word = Word::plain(b"kube-probe/");
@@ -171,11 +174,12 @@ fn is_probe(sent: Sent) -> bool {
     PLAIN.begins(sent) | CODED.begins(sent)
 }
 
-/// The class of a `:status`: its first digit of three; 0 if the value is not a status.
+/// Returns the class of a `:status`: the first of its three digits. Returns 0 if the value is not a status.
 #[inline(always)]
 fn class(sent: Sent) -> u8 {
     let first = sent.bytes[0] as u8;
-    // In the Huffman code, `1` and `2` have five bits, `3` to `5` have six, and any three digits have 15 to 18.
+    // In the Huffman code, the digits 1 and 2 have five bits, the digits 3 to 5 have six bits, and any three digits
+    // have 15 to 18 bits.
     let digit = match sent.length {
         3 => first.wrapping_sub(b'0'),
         TWO_BYTES | THREE_BYTES if first >> 3 <= 2 => first >> 3,
@@ -185,12 +189,13 @@ fn class(sent: Sent) -> u8 {
     if digit.wrapping_sub(1) < 5 { digit } else { 0 }
 }
 
-/// Two bytes in the Huffman code.
+/// The length of a string of two bytes in the Huffman code.
 const TWO_BYTES: u64 = CODED | 2;
-/// Three bytes in the Huffman code.
+/// The length of a string of three bytes in the Huffman code.
 const THREE_BYTES: u64 = CODED | 3;
 
-/// The meaning of a `:path` field: `name::PATH` if the copied path is excluded, else 0. `code` is [`HUFFMAN`] or 0.
+/// Returns the meaning of a `:path` field: `name::PATH` if the copied path is excluded, else 0. `code` is [`HUFFMAN`]
+/// or 0.
 #[inline(always)]
 fn excluded<P: Packet>(http2: &mut Http2, packet: &P, code: u64) -> u8 {
     http2.exclusion.slot = u64::from(http2.slot) | code;
@@ -201,8 +206,8 @@ fn excluded<P: Packet>(http2: &mut Http2, packet: &P, code: u64) -> u8 {
     }
 }
 
-/// Copies the path from a field's value, zero-filled; without its query, if the query can be recognised. `false` if the path is
-/// longer than what can be excluded.
+/// Copies the path from a field's value to `path`, zero-filled. The query is left out if it can be recognised. Returns
+/// `false` if the path is too long for an excluded path.
 #[inline(always)]
 fn cut_path(
     window: &Window,

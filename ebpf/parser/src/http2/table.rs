@@ -1,25 +1,25 @@
-//! What is known of the table that a sender of header blocks keeps (RFC 7541, section 2.3.2).
+//! The known part of the table that a sender of header blocks keeps (RFC 7541, section 2.3.2).
 //!
-//! Counting the insertions is enough to follow the table: a sender never names an entry that it has evicted, so sizes need not be
-//! known. For each of the newest entries one byte is kept, which says what the entry means. Bias: an older entry, which can exist
-//! only in a table larger than the usual 4 096 bytes, means nothing here.
+//! A count of the insertions is enough to follow the table: a sender never names an entry that it has evicted, so the
+//! sizes of entries do not matter. For each of the newest entries, one byte is kept: the meaning of the entry. Bias: an
+//! older entry has no meaning here. It can exist only in a table that is larger than the usual 4 096 bytes.
 
-/// Number of entries of the static table (RFC 7541, appendix A). The sender's own entries follow.
+/// Number of entries of the static table (RFC 7541, appendix A). The indexes of the sender's own entries follow.
 pub(super) const STATIC: u32 = 61;
 
-/// Entries that are kept, a power of two. An entry takes at least 32 bytes (RFC 7541, 4.1) of the 4 096 bytes that a table has
-/// unless its receiver allows more (RFC 9113, 6.5.2).
+/// Number of entries that are kept, a power of two. An entry takes at least 32 bytes (RFC 7541, 4.1) of the table's 4
+/// 096 bytes. A receiver may allow a larger table (RFC 9113, 6.5.2).
 const ENTRIES: usize = 128;
 
 /// The newest entries of a sender's table.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
-    /// Number of insertions (wrapping), except those while `living` was 0.
+    /// Number of insertions (wrapping). Insertions while `living` was 0 are not counted.
     inserted: u32,
-    /// Number of insertions until the last entry with a meaning is out of reach; 0: no entry has a meaning.
+    /// Number of insertions after which the last entry with a meaning is no longer kept; 0: no entry has a meaning.
     living: u32,
-    /// Meaning of each entry, by `inserted`.
+    /// Meaning of each entry, at the index that `inserted` had (modulo `ENTRIES`) after the entry's insertion.
     meanings: [u8; ENTRIES],
 }
 
@@ -31,17 +31,18 @@ impl Table {
         meanings: [0; ENTRIES],
     };
 
-    /// Whether any entry may have a meaning. If none has, insertions of fields without a meaning need not be recorded.
+    /// Returns whether any entry may have a meaning. If none has, insertions of fields without a meaning need not be
+    /// recorded.
     #[inline(always)]
     pub(super) fn knows_any(&self) -> bool {
         self.living != 0
     }
 
-    /// The meaning of the entry with this index; 0: none. The index is above [`STATIC`].
+    /// Returns the meaning of the entry with this index; 0: none. The index must be above [`STATIC`].
     #[inline(always)]
     pub(super) fn recall(&self, index: u32) -> u8 {
         let age = index.wrapping_sub(STATIC + 1);
-        // All bits if the entry is kept, else none. With a branch, the verifier would follow two paths.
+        // `near` has all bits if the entry is kept, else no bits. With a branch, the verifier would follow two paths.
         let near = (u64::from(age).wrapping_sub(ENTRIES as u64) >> 63).wrapping_neg() as u8;
         self.meanings[self.inserted.wrapping_sub(age) as usize & (ENTRIES - 1)] & near
     }

@@ -1,20 +1,21 @@
-//! The words that matter in header blocks, as they are sent: in plain text or in the Huffman code (RFC 7541, appendix B).
+//! The words that matter in header blocks, as they are sent: in plain text, or in the Huffman code (RFC 7541, appendix
+//! B).
 //!
-//! Words are compared as 64-bit numbers together with their lengths: no text is decoded. The Huffman code of a word is always the
-//! same, so the comparison is exact.
+//! Words are compared as 64-bit numbers together with their lengths: no text is decoded. The Huffman code of a word is
+//! always the same, so the comparison is exact.
 
-/// Set in a length if the string is in the Huffman code.
+/// This bit is set in a length if the string is in the Huffman code.
 pub(super) const CODED: u64 = 1 << 32;
 
-/// A word as it is sent, of at most 15 bytes.
+/// A word of at most 15 bytes, as it is sent.
 pub(super) struct Word {
     bytes: [u64; 2],
     mask: [u64; 2],
-    /// Length in bytes, with [`CODED`].
+    /// Length in bytes, plus [`CODED`] if the word is in the Huffman code.
     length: u64,
 }
 
-/// The first bytes of a string, and its length with [`CODED`].
+/// The first 16 bytes of a string, and its length in bytes, plus [`CODED`] if the string is in the Huffman code.
 #[derive(Clone, Copy)]
 pub(super) struct Sent {
     pub(super) bytes: [u64; 2],
@@ -22,7 +23,7 @@ pub(super) struct Sent {
 }
 
 impl Word {
-    /// A word in plain text.
+    /// Returns a word in plain text.
     pub(super) const fn plain(text: &[u8]) -> Self {
         let mut bits = 0;
         let mut at = 0;
@@ -33,7 +34,7 @@ impl Word {
         Self::new(bits, text.len(), 0)
     }
 
-    /// A word in the Huffman code, padded with ones to whole bytes (RFC 7541, 5.2).
+    /// Returns a word in the Huffman code, padded with ones to whole bytes (RFC 7541, 5.2).
     pub(super) const fn coded(text: &[u8]) -> Self {
         let mut bits = 0;
         let mut length = 0;
@@ -71,13 +72,14 @@ impl Word {
             | ((sent.bytes[1] ^ self.bytes[1]) & self.mask[1])
     }
 
-    /// Whether a string is this word.
+    /// Returns whether a string is this word.
     #[inline(always)]
     pub(super) fn is(&self, sent: Sent) -> bool {
         self.differs(sent) | (sent.length ^ self.length) == 0
     }
 
-    /// Whether a string begins with this word. In the Huffman code this is exact only for a word that fills its last byte.
+    /// Returns whether a string begins with this word. In the Huffman code, the result is exact only for a word that
+    /// fills its last byte.
     #[inline(always)]
     pub(super) fn begins(&self, sent: Sent) -> bool {
         let shorter = sent.length.wrapping_sub(self.length) >> 63;
@@ -86,7 +88,8 @@ impl Word {
     }
 }
 
-/// The Huffman code of a letter, and its length in bits. Only for letters of the words that matter; else the length is 0.
+/// Returns the Huffman code of a letter, and its length in bits. The length is 0 for letters that are in no word that
+/// matters.
 const fn letter(byte: u8) -> (u32, u32) {
     match byte {
         b'-' => (0x16, 6),

@@ -1,5 +1,5 @@
-//! Arbitrary bytes, in both directions, at any sequence number: nothing panics, the counts are consistent (see
-//! `ebb_parser_testing::ledger`) after every step, and nothing stays in flight.
+//! Arbitrary bytes, in both directions, at any sequence number. The parsers must not panic, the counts must be
+//! consistent after every step (see `ebb_parser_testing::ledger`), and nothing may stay in flight.
 
 use ebb_parser::direction::{Segment, Side};
 use ebb_parser_testing::wire::Wire;
@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::shared::config;
 
-/// Bytes, a good part of them meaningful in HTTP.
+/// Returns bytes, many of them meaningful in HTTP.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let words = select(vec![
         "GET / HTTP/1.1\r\n",
@@ -41,7 +41,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 #[derive(Debug, Clone)]
 struct Arrival {
     side: Side,
-    /// Distance from the direction's position.
+    /// Distance of the first byte from the next expected byte of the direction.
     ahead: u32,
     bytes: Vec<u8>,
     fin: bool,

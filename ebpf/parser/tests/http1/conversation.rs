@@ -1,4 +1,4 @@
-//! Random conversations: the counts are the truth, and the integral is exact to the nanosecond.
+//! Random conversations. The counts must be as expected, and the integral must be exact to the nanosecond.
 
 use std::ops::Range;
 
@@ -13,15 +13,15 @@ use crate::{
     spoken::{Message, Spoken, conversation},
 };
 
-/// Most requests in flight on one connection whose latencies are known.
+/// Maximum number of requests in flight on one connection for which latencies are known.
 const REMEMBERED: usize = 4;
 
 /// The messages of one direction, one after another.
 struct Stream {
     bytes: Vec<u8>,
-    /// Position of each message.
+    /// Position of each message in `bytes`.
     messages: Vec<Range<usize>>,
-    /// End of each message's (first) head.
+    /// End of the first head of each message.
     head_ends: Vec<usize>,
     bodies: Vec<Range<usize>>,
 }
@@ -50,8 +50,8 @@ impl Stream {
     }
 }
 
-/// The expected counts: each request lasts from the time its first byte was seen until the last byte of its response was
-/// seen, or until the server's FIN if the FIN ends the response.
+/// Returns the expected counts. Each request lasts from the time at which its first byte was seen until the last byte
+/// of its response was seen, or until the server's FIN if the FIN ends the response.
 fn truth(spoken: &[Spoken], streams: &[Stream; 2], seen: &[Seen; 2], fin: u64) -> Figures {
     let mut figures = Figures {
         started: spoken.len() as u64,
@@ -83,7 +83,7 @@ fn truth(spoken: &[Spoken], streams: &[Stream; 2], seen: &[Seen; 2], fin: u64) -
         let lasted = end - starts[index];
         // When nothing is in flight, the sum of the durations is the integral.
         figures.area += lasted;
-        // When a request ends, the requests in flight are itself and later ones.
+        // When a request ends, that request and later ones are in flight.
         let open = starts
             .iter()
             .skip(index)
@@ -96,7 +96,7 @@ fn truth(spoken: &[Spoken], streams: &[Stream; 2], seen: &[Seen; 2], fin: u64) -
     figures
 }
 
-/// Plays a conversation. The server's FIN arrives with its last bytes or after them.
+/// Plays a conversation. If `fin_with_last` is true, the server's FIN arrives with its last bytes, else after them.
 fn play(spoken: &[Spoken], turns: &[Turn], first: [u32; 2], fin_with_last: bool) {
     const SIDES: [Side; 2] = [Side::Requests, Side::Responses];
     let streams = [
@@ -124,7 +124,7 @@ fn play(spoken: &[Spoken], turns: &[Turn], first: [u32; 2], fin_with_last: bool)
         if at[side] == limits[side] {
             break;
         }
-        // Never 0: events at the same time have no order.
+        // The time never stands still: events at the same time would have no order.
         wire.ledger.pass(turn.pause + 1);
         let stream = &streams[side];
         let turn = Turn {

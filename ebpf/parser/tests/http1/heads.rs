@@ -1,4 +1,4 @@
-//! Damaged heads: the parser agrees with `httparse` and RFC 9112, or the connection becomes opaque; the parser never
+//! Damaged heads. The parser must agree with `httparse` and RFC 9112, or make the connection opaque: the parser never
 //! guesses.
 
 use ebb_parser::{
@@ -17,7 +17,7 @@ use crate::{
     spoken::{Message, spoken},
 };
 
-/// The parser's state after a head. `None` if the connection has become opaque.
+/// Returns the parser's state after a head, or `None` if the connection has become opaque.
 fn found(wire: &mut Wire, side: Side) -> Option<Framing> {
     if wire.conn.is(state::OPAQUE) {
         return None;
@@ -38,7 +38,7 @@ fn found(wire: &mut Wire, side: Side) -> Option<Framing> {
     })
 }
 
-/// A damaged head: bytes are replaced, lines repeated.
+/// Returns a damaged head. Each change replaces one byte, or repeats one line.
 fn damaged(message: &Message, changes: &[(Index, u8, bool)]) -> Vec<u8> {
     let head = message.heads.last().unwrap().clone();
     let mut bytes = message.bytes[head].to_vec();

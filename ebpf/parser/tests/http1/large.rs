@@ -9,7 +9,8 @@ use ebb_parser_testing::{
 
 use crate::cases::{GET, OK};
 
-/// Most bytes that these programs get in one packet, if the network card or the loopback device merges segments.
+/// Maximum number of bytes that the programs get in one packet, if the network card or the loopback device merges
+/// segments.
 const PACKET: usize = 65_000;
 
 fn chunks(count: usize) -> String {
@@ -44,7 +45,8 @@ fn packets_of_thousands_of_requests() {
         .play_whole();
 }
 
-/// What old kernels can certainly parse of one packet: one step each, minus some for the surrounding bytes.
+/// Number of chunks of one packet that old kernels can certainly parse: one step for each chunk, minus some steps for
+/// the surrounding bytes.
 const SURELY: usize = steps::HTTP1 * steps::TAIL_CALLS - 20;
 
 #[test]

@@ -1,10 +1,10 @@
-//! The order and times at which the bytes of two streams arrive, and when each byte was first seen.
+//! The order and the times at which the bytes of two streams arrive, and the time at which each byte was first seen.
 
 use std::ops::Range;
 
 use proptest::prelude::*;
 
-/// One turn of a schedule: the sender, the number of bytes, and TCP's effect on them.
+/// One turn of a schedule: the sender, the number of bytes, and the effect of the network on them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     pub(crate) server: bool,
@@ -21,10 +21,10 @@ pub(crate) enum Disturbance {
     None,
     /// The segment begins this many bytes before the new data.
     Overlap(usize),
-    /// After the segment, another one arrives again, which ends this many bytes before the segment's end.
+    /// After the segment, earlier bytes arrive again. They end this many bytes before the segment's end.
     Repeat(usize),
-    /// The bytes from this offset overtake those before it. In the client's packets this happens anywhere; in the server's,
-    /// which are not buffered, only inside a body.
+    /// The bytes from this offset on overtake the bytes before it. The client's packets overtake anywhere. The server's
+    /// packets are not buffered, and overtake only inside a body.
     Overtake(usize),
 }
 
@@ -47,8 +47,8 @@ pub(crate) fn turns() -> impl Strategy<Value = Vec<Turn>> {
     prop::collection::vec(turn, 1..40)
 }
 
-/// Cuts the bytes from `at` to `limit` of a stream for this turn. Returns the ranges in order of arrival, and the position
-/// up to which the stream is then known.
+/// Cuts the bytes from `at` to `limit` of a stream for this turn. Returns the ranges in order of arrival, and the
+/// position up to which the stream is known afterwards.
 pub(crate) fn pieces(
     turn: Turn,
     at: usize,
@@ -83,7 +83,7 @@ pub(crate) fn pieces(
     (pieces, end)
 }
 
-/// The time at which each byte of a stream was first seen, as positions with times.
+/// The time at which each byte of a stream was first seen, as pairs of an end position and a time.
 #[derive(Debug, Default)]
 pub(crate) struct Seen(Vec<(usize, u64)>);
 
@@ -93,7 +93,7 @@ impl Seen {
         self.0.push((end, now));
     }
 
-    /// The time at which byte `at` was first seen.
+    /// Returns the time at which byte `at` was first seen.
     pub(crate) fn at(&self, at: usize) -> u64 {
         let (_, now) = self
             .0

@@ -6,24 +6,25 @@ use ebb_abi::ended;
 use ebb_parser_testing::EXCLUDED;
 use proptest::{prelude::*, sample::select};
 
-/// One request and its response. Ranges count from the first byte of the message.
+/// One request and its response.
 #[derive(Clone, Debug)]
 pub(crate) struct Spoken {
     pub(crate) request: Message,
     pub(crate) response: Message,
-    /// Its end if nothing aborts it, one of [`ended`].
+    /// The way in which the request ends if nothing aborts it: one of [`ended`].
     pub(crate) way: usize,
-    /// The response ends with the connection.
+    /// True if the response ends with the connection.
     pub(crate) closes: bool,
 }
 
-/// A message on the wire.
+/// A message on the wire. Ranges count from the first byte of the message.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) bytes: Vec<u8>,
-    /// Ranges of its heads, including those of interim responses.
+    /// Ranges of all heads of the message, including those of interim responses.
     pub(crate) heads: Vec<Range<usize>>,
-    /// Ranges in which overtaking is possible: the body, or the data of each chunk with the line end after it.
+    /// Ranges in which packets can overtake one another: the body, or the data of each chunk with the line end after
+    /// it.
     pub(crate) bodies: Vec<Range<usize>>,
 }
 
@@ -33,13 +34,13 @@ enum Body {
     None,
     Length(usize),
     Chunks(Vec<usize>),
-    /// Responses only.
+    /// The body ends with the connection. Used for responses only.
     UntilClose(usize),
 }
 
 type Field = (String, String);
 
-/// Fields without meaning for the parser.
+/// Returns fields without meaning for the parser.
 fn fields() -> impl Strategy<Value = Vec<Field>> {
     let value = prop_oneof![8 => "[!-~]([ -~]{0,60}[!-~])?", 1 => "[!-~]{150,400}"];
     prop::collection::vec(
@@ -59,7 +60,7 @@ fn body() -> impl Strategy<Value = Body> {
     ]
 }
 
-/// The notation of a field: the case of its name, and the blanks around its value.
+/// Returns the notation of a field: the case of its name, the blanks before its value, and the blanks after its value.
 fn style() -> impl Strategy<Value = (u8, &'static str, &'static str)> {
     (
         0..3u8,
@@ -78,7 +79,7 @@ fn line(name: &str, value: &str, (case, before, behind): (u8, &str, &str)) -> St
 }
 
 impl Message {
-    /// A message of a start line, fields and a body. The bytes of the body look like messages.
+    /// Returns a message of a start line, fields and a body. The bytes of the body look like messages.
     fn write(
         start: &str,
         fields: &[Field],
@@ -161,7 +162,7 @@ impl Message {
     }
 }
 
-/// A request, whether it is HEAD, and whether it is excluded.
+/// Returns a request, whether the request is HEAD, and whether it is excluded.
 fn request() -> impl Strategy<Value = (Message, bool, bool)> {
     let path = prop_oneof![
         6 => "/[a-z0-9/]{0,30}".prop_filter("excluded", |path| !EXCLUDED.contains(&path.as_str())),
@@ -195,7 +196,7 @@ fn request() -> impl Strategy<Value = (Message, bool, bool)> {
                 let start = format!("{method} {path}{query} HTTP/1.1");
                 let mut message = Message::write(&start, &fields, style, &body, false);
                 if empty_lines == 2 && message.bodies.is_empty() {
-                    // Old clients send an empty line after a request. It belongs to no request.
+                    // Old clients send an empty line after a request. The line belongs to no request.
                     message.bytes.extend(b"\r\n");
                 }
                 (message, method == "HEAD", excluded)
@@ -203,7 +204,7 @@ fn request() -> impl Strategy<Value = (Message, bool, bool)> {
         )
 }
 
-/// An exchange. Its response may end with the connection only if `last` is set.
+/// Returns an exchange. Its response may end with the connection only if `last` is true.
 pub(crate) fn spoken(last: bool) -> impl Strategy<Value = Spoken> {
     let status = select(vec![200, 200, 200, 201, 204, 301, 304, 404, 500, 503]);
     let body = if last {
@@ -223,7 +224,7 @@ pub(crate) fn spoken(last: bool) -> impl Strategy<Value = Spoken> {
         .prop_map(
             |((request, head, excluded), status, reason, fields, style, body, interim)| {
                 let no_body = head || status == 204 || status == 304;
-                // Without either field, the response would end with the connection.
+                // A response with neither Content-Length nor Transfer-Encoding would end with the connection.
                 let body = if matches!(body, Body::None) && !no_body {
                     Body::Length(0)
                 } else {
@@ -252,7 +253,7 @@ pub(crate) fn spoken(last: bool) -> impl Strategy<Value = Spoken> {
         )
 }
 
-/// The exchanges of one connection.
+/// Returns the exchanges of one connection.
 pub(crate) fn conversation() -> impl Strategy<Value = Vec<Spoken>> {
     (prop::collection::vec(spoken(false), 0..12), spoken(true)).prop_map(|(mut all, last)| {
         all.push(last);

@@ -12,13 +12,14 @@ use ebb_parser_testing::{
     wire::{Kernel, Wire},
 };
 
-/// Most bytes that these programs get in one packet, if the network card or the loopback device merges segments.
+/// Maximum number of bytes that the programs get in one packet, if the network card or the loopback device merges
+/// segments.
 const PACKET: usize = 65_000;
 
-/// Longest payload of a frame (RFC 9113, 4.1).
+/// Maximum length of a frame's payload (RFC 9113, 4.1).
 const LONGEST: usize = (1 << 24) - 1;
 
-/// A request, further frames of the client, and a response with this body.
+/// Returns a script: a request, further frames of the client (`noise`), and a response with this body.
 fn script(noise: &[u8], body: Vec<u8>) -> Script {
     vec![
         (Side::Requests, PREFACE.to_vec()),
@@ -53,8 +54,8 @@ fn packets_of_thousands_of_frames() {
     assert_eq!(played.figures.ended[2], 1);
 }
 
-/// What old kernels can certainly parse of one packet: two steps each, a head and a payload, minus some for the surrounding
-/// frames.
+/// Number of frames of one packet that old kernels can certainly parse: two steps for each frame (its head and its
+/// payload), minus some steps for the surrounding frames.
 const SURELY: usize = steps::HTTP2 * steps::TAIL_CALLS / 2 - 20;
 
 #[test]

@@ -1,4 +1,5 @@
-//! The bytes of the `h2` crate's clients and servers: the counts equal the crate's own, under every segmentation.
+//! The bytes of the `h2` crate's clients and servers. The counts must equal those of the crate, under every
+//! segmentation.
 
 use ebb_parser_testing::{
     EXCLUDED,
@@ -12,7 +13,7 @@ use proptest::{prelude::*, sample::select};
 
 use crate::shared::{config, pieces};
 
-/// Fields that repeat, and fields that occur once.
+/// Returns fields. Some of them repeat, and some occur once.
 fn fields() -> impl Strategy<Value = Vec<(String, String)>> {
     let name = select(vec!["x-a", "x-b", "cookie", "server", "accept", "x-long"]);
     let value = prop_oneof![
@@ -23,7 +24,7 @@ fn fields() -> impl Strategy<Value = Vec<(String, String)>> {
     prop::collection::vec((name.prop_map(str::to_owned), value), 0..4)
 }
 
-/// A path, the field that marks a request as a probe, and whether the request is excluded.
+/// Returns a path, a field that may mark the request as a probe, and whether the request is excluded.
 fn target() -> impl Strategy<Value = (String, Option<(String, String)>, bool)> {
     let path = prop_oneof![
         6 => select(vec!["/", "/index.html", "/a/b/c?d=e", "/metric", "/metrics/"]).prop_map(str::to_owned),

@@ -1,8 +1,9 @@
 //! The HTTP/2 parser of the kernel programs, driven on the host exactly as the programs drive it.
 //!
-//! There are three sources: handwritten frames, each with the expected counts after it; random conversations, compared with
-//! a reader that decodes everything; and the bytes of the `h2` crate's clients and servers, compared with the server's own
-//! count. All are played under every segmentation. The driver is `ebb_parser_testing`'s.
+//! The tests have three sources. Handwritten frames: each exchange has its expected counts. Random conversations: the
+//! counts are compared with those of a reader that decodes everything. Bytes of the `h2` crate's clients and servers:
+//! the counts are compared with those of the server. All of them are played under every segmentation. The driver is in
+//! `ebb_parser_testing`.
 
 #![allow(
     clippy::expect_used,

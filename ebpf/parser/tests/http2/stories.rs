@@ -1,4 +1,5 @@
-//! Unlikely but valid conversations, compared with a reader that decodes everything.
+//! Random conversations that are unlikely but valid. The counts are compared with those of a reader that decodes
+//! everything.
 
 use arbitrary::{Arbitrary as _, Unstructured};
 use ebb_parser_testing::{
@@ -22,7 +23,7 @@ proptest! {
     fn counts_are_the_readers(story in story(), pieces in pieces()) {
         let script = story.script();
         let whole = play(&script, &[Piece::WHOLE]);
-        // A field of the dynamic table may be a second status.
+        // A field of the dynamic table may be a second status, which the reader reports.
         prop_assert!(matches!(whole.broken, None | Some(Broken::Status)), "{:?}", whole.broken);
         prop_assert_eq!(whole.opaque, None);
         let split = play(&script, &pieces);

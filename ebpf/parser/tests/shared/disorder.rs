@@ -1,5 +1,5 @@
-//! Every exchange of the table, with the client's packets overtaking one another. The server's bytes are seen in the order
-//! in which the server sends them.
+//! Plays every exchange of the table with the client's packets overtaking one another. The server's bytes are seen in
+//! the order in which the server sends them.
 
 use std::ops::Range;
 
@@ -9,8 +9,8 @@ use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::{cases::all, shared::config};
 
-/// A message in pieces that all arrive at the same time, in this order. The preface of HTTP/2 is first, because no client
-/// sends it in two packets.
+/// Plays an exchange with its messages in pieces. The pieces of a message all arrive at the same time, as arranged by
+/// `order`. The preface of HTTP/2 stays whole, and comes first, because no client sends it in two packets.
 fn play(exchange: &Exchange, how: &str, length: usize, order: impl Fn(&mut Vec<Range<usize>>)) {
     let whole = exchange.play_whole();
     let mut cut = |side: Side, message: Range<usize>| {
@@ -21,7 +21,7 @@ fn play(exchange: &Exchange, how: &str, length: usize, order: impl Fn(&mut Vec<R
         if exchange.stream(side)[message.clone()].starts_with(PREFACE) {
             start += PREFACE.len();
         }
-        // Pieces long enough that the out-of-order buffer has room for all of them.
+        // The pieces are long enough that the out-of-order buffer has room for all of them.
         let length = length
             .max((message.end - start).div_ceil(PIECES - 2))
             .max(1);

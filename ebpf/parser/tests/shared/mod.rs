@@ -1,4 +1,4 @@
-//! Shared parts of both parsers' property tests.
+//! Shared parts of the property tests of both parsers.
 
 use ebb_parser_testing::segments::Piece;
 use proptest::{
@@ -6,7 +6,8 @@ use proptest::{
     test_runner::{Config, RngSeed},
 };
 
-/// The same cases at every run, `times` 256 of them. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` select others.
+/// Returns a configuration of 256 cases, multiplied by `times`. The cases are the same in every run.
+/// `PROPTEST_RNG_SEED` selects other cases, and `PROPTEST_CASES` another number than 256.
 pub(crate) fn config(times: u32) -> Config {
     let given = Config::default();
     let rng_seed = match given.rng_seed {
@@ -21,7 +22,7 @@ pub(crate) fn config(times: u32) -> Config {
     }
 }
 
-/// How to cut messages, into short and long pieces.
+/// Returns ways to cut messages into short and long pieces.
 pub(crate) fn pieces() -> impl Strategy<Value = Vec<Piece>> {
     let length = prop_oneof![1..4usize, 1..80usize, 150..300usize, 1000..20_000usize];
     let back = prop_oneof![4 => Just(0), 1 => 1..100usize];

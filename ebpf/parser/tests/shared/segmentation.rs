@@ -1,4 +1,4 @@
-//! Every exchange of the table, under every way to cut, repeat and reorder its bytes.
+//! Plays every exchange of the table under every way to cut, repeat and reorder its bytes.
 
 use ebb_parser_testing::{exchange::Exchange, segments::Piece};
 use proptest::{
@@ -27,7 +27,7 @@ fn byte_by_byte() {
     }
 }
 
-/// Most positions at which one message is split.
+/// Maximum number of positions at which one message is split.
 const SPLITS: usize = 400;
 
 #[test]
@@ -35,7 +35,8 @@ fn every_split_in_two() {
     for exchange in all() {
         let whole = exchange.play_whole();
         for (turn, (_, message)) in exchange.messages().enumerate() {
-            // At each byte, except in long messages, whose bytes are mostly alike.
+            // A message is split at each byte. A long message, whose bytes are mostly alike, is split at fewer
+            // positions.
             let stride = 1 + message.len() / SPLITS;
             for at in (message.start + 1..message.end).step_by(stride) {
                 let mut now = 0;
@@ -60,7 +61,7 @@ fn every_split_in_two() {
 fn at_random(exchange: &Exchange) {
     let whole = exchange.play_whole();
     let config = config(1);
-    // There are about 150 exchanges.
+    // There are about 150 exchanges, so each one runs fewer cases.
     let mut runner = TestRunner::new(Config {
         cases: config.cases / 8,
         ..config

@@ -1,4 +1,4 @@
-//! The fuzz targets, run on their seeds and on inputs that they found before.
+//! Runs the fuzz targets on their seeds, and on inputs that the fuzzers have found before.
 
 #![allow(
     clippy::expect_used,
@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 
 use ebb_parser_testing::targets::{ALL, Target};
 
-/// The contents of all files in a folder; empty if there is no folder.
+/// Returns the contents of all files in a folder. The result is empty if there is no folder.
 fn files(dir: &Path) -> Vec<Vec<u8>> {
     let entries = fs::read_dir(dir).into_iter().flatten();
     let paths = entries.map(|entry| entry.expect("a folder can be listed").path());
@@ -18,7 +18,7 @@ fn files(dir: &Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Approximate number of prefixes that are tried per input.
+/// Approximate number of prefixes that are tried for each input.
 const BEGINNINGS: usize = 32;
 
 /// Runs a target on these bytes and on prefixes of them.

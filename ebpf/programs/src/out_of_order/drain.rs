@@ -1,4 +1,4 @@
-//! Reads the out-of-order buffer. Only the CPU that is reading the connection (ingress serialisation) does so.
+//! Reads the out-of-order buffer. Only the CPU that is reading the connection (ingress serialisation) reads its buffer.
 
 use core::ffi::c_void;
 
@@ -31,10 +31,10 @@ use crate::{
     serialisation,
 };
 
-/// Iterations of a loop: enough for one step per byte of the buffer.
+/// Maximum number of iterations of a loop: enough for one step per byte of the buffer.
 const RUNS: u32 = (PIECES * PIECE / steps::PIECE_IN_A_LOOP) as u32;
 
-/// What reading a piece needs.
+/// The data that the reading of a piece needs.
 pub struct Work<'a, T> {
     /// The socket of the connection.
     pub socket: *mut bpf_sock,
@@ -50,7 +50,7 @@ pub struct Work<'a, T> {
     pub rules: &'a PodRules,
 }
 
-/// The piece to be read next, and its segment. `None` if the next byte is not in the buffer.
+/// Returns the piece to be read next, and its segment. Returns `None` if the next byte is not in the buffer.
 #[inline(always)]
 fn next(
     stash: &mut Stash,
@@ -58,14 +58,14 @@ fn next(
     turn: &mut Turn,
     pod: &Pod,
 ) -> Option<(*const Piece, Segment)> {
-    // At most one piece is freed: each call follows the reading of one piece.
+    // One call frees at most one piece, because each call follows the reading of one piece.
     if stash.has_read(direction.next) {
         remove(key(stash, stash.found().first), &Share::of(pod)?);
         stash.free_found();
     }
     if !stash.holds(direction.next) {
         if direction.has(flag::MIDWAY) {
-            // All of the last piece is in the window already.
+            // The window already holds the rest of the last piece.
             let blank = NO_PIECE.get_ptr(0)?;
             let segment = Segment {
                 first: direction.next,
@@ -89,10 +89,12 @@ fn next(
     Some((piece, direction.arrived(segment)))
 }
 
-/// Takes up to `STEPS` steps through the next piece, on HTTP/1. `false` if there is nothing more to read on HTTP/1.
+/// Takes up to `STEPS` steps through the next piece, on HTTP/1. Returns `false` if there is nothing more to read on
+/// HTTP/1.
 #[inline(always)]
 fn read_http1<const STEPS: usize>(work: &mut Work<'_, Conn>) -> bool {
-    // SAFETY: socket storage; `turn` and the other fields of the connection that are used here do not overlap.
+    // SAFETY: socket storage is valid while the program runs; `turn` and the other fields of the connection that are
+    // used here do not overlap.
     let (stash, turn, connection) =
         unsafe { (&mut *work.stash, &mut *work.turn, &mut *work.connection) };
     if connection.requests.has(flag::UNREADABLE) {
@@ -124,10 +126,10 @@ fn read_http1<const STEPS: usize>(work: &mut Work<'_, Conn>) -> bool {
     true
 }
 
-/// Takes up to `STEPS` steps through the next piece, on HTTP/2. `false` if there is nothing more to read.
+/// Takes up to `STEPS` steps through the next piece, on HTTP/2. Returns `false` if there is nothing more to read.
 #[inline(always)]
 fn read_http2<const STEPS: usize>(work: &mut Work<'_, Http2>) -> bool {
-    // SAFETY: socket storage.
+    // SAFETY: socket storage is valid while the program runs.
     let (stash, turn, http2) =
         unsafe { (&mut *work.stash, &mut *work.turn, &mut *work.connection) };
     if http2.requests.direction.has(flag::UNREADABLE) {
@@ -152,26 +154,26 @@ fn read_http2<const STEPS: usize>(work: &mut Work<'_, Http2>) -> bool {
     true
 }
 
-/// Makes the connection opaque: the out-of-order buffer cannot be read.
+/// Makes the connection opaque, because the out-of-order buffer cannot be read.
 #[inline(always)]
 fn give_up_http1(connection: &mut Conn, pod: &mut Pod) {
     connection.requests.flags |= flag::UNREADABLE;
     http1::leave(Side::Requests, connection, pod);
 }
 
-/// Makes the connection opaque, on HTTP/2.
+/// Makes the connection opaque, on HTTP/2, because the out-of-order buffer cannot be read.
 #[inline(always)]
 fn give_up_http2(http2: &mut Http2, pod: &mut Pod) {
     http2.requests.direction.flags |= flag::UNREADABLE;
     http2::leave(Side::Requests, http2, pod);
 }
 
-/// Reads one typical head from the out-of-order buffer, without `bpf_loop` and without a tail call. If more is left to read, the
-/// connection becomes opaque.
+/// Reads one typical head from the out-of-order buffer, without `bpf_loop` and without a tail call. If more is left to
+/// read, the connection becomes opaque.
 #[inline(always)]
 pub fn read_a_head(work: &mut Work<'_, Conn>) {
     read_http1::<{ steps::HEAD }>(work);
-    // SAFETY: socket storage.
+    // SAFETY: socket storage is valid while the program runs.
     let connection = unsafe { &mut *work.connection };
     if connection.requests.has(flag::MIDWAY) {
         give_up_http1(connection, &mut work.pod);
@@ -181,27 +183,27 @@ pub fn read_a_head(work: &mut Work<'_, Conn>) {
 /// Makes an HTTP/2 connection opaque: HTTP/2 has no typical head that could be read in one run.
 #[inline(always)]
 pub fn read_nothing(work: &mut Work<'_, Http2>) {
-    // SAFETY: socket storage.
+    // SAFETY: socket storage is valid while the program runs.
     give_up_http2(unsafe { &mut *work.connection }, &mut work.pod);
 }
 
 /// Reads all of the out-of-order buffer, on HTTP/1.
 #[inline(always)]
 pub fn read_all_http1(work: &mut Work<'_, Conn>) {
-    // SAFETY: the callback gets the type that it expects, and the verifier checks it.
+    // SAFETY: the callback gets the type that it expects, and the verifier checks the callback.
     unsafe { bpf_loop(RUNS, http1_run as *mut c_void, (&raw mut *work).cast(), 0) };
 }
 
 /// Reads all of the out-of-order buffer, on HTTP/2.
 #[inline(always)]
 pub fn read_all_http2(work: &mut Work<'_, Http2>) {
-    // SAFETY: as above.
+    // SAFETY: the callback gets the type that it expects, and the verifier checks the callback.
     unsafe { bpf_loop(RUNS, http2_run as *mut c_void, (&raw mut *work).cast(), 0) };
 }
 
 #[inline(never)]
 extern "C" fn http1_run(_run: u64, work: *mut Work<'_, Conn>) -> i64 {
-    // SAFETY: the pointer that `read_all_http1` has passed; it outlives the loop.
+    // SAFETY: `read_all_http1` has passed this pointer, which outlives the loop.
     i64::from(!read_http1::<{ steps::PIECE_IN_A_LOOP }>(unsafe {
         &mut *work
     }))
@@ -209,7 +211,7 @@ extern "C" fn http1_run(_run: u64, work: *mut Work<'_, Conn>) -> i64 {
 
 #[inline(never)]
 extern "C" fn http2_run(_run: u64, work: *mut Work<'_, Http2>) -> i64 {
-    // SAFETY: the pointer that `read_all_http2` has passed; it outlives the loop.
+    // SAFETY: `read_all_http2` has passed this pointer, which outlives the loop.
     i64::from(!read_http2::<{ steps::PIECE_IN_A_LOOP }>(unsafe {
         &mut *work
     }))
@@ -221,7 +223,7 @@ pub fn drain_http1(context: &SkBuffContext) {
     drain_http1_by(context, |work| {
         if read_http1::<{ steps::PIECE }>(work) {
             go_on_in(context, Side::Requests, ingress::HTTP1_DRAIN_LOOP);
-            // SAFETY: socket storage.
+            // SAFETY: socket storage is valid while the program runs.
             give_up_http1(unsafe { &mut *work.connection }, &mut work.pod);
         }
     });
@@ -239,7 +241,7 @@ pub fn drain_http2(context: &SkBuffContext) {
     drain_http2_by(context, |work| {
         if read_http2::<{ steps::PIECE }>(work) {
             go_on_in(context, Side::Requests, ingress::HTTP2_DRAIN_LOOP);
-            // SAFETY: socket storage.
+            // SAFETY: socket storage is valid while the program runs.
             give_up_http2(unsafe { &mut *work.connection }, &mut work.pod);
         }
     });
@@ -251,27 +253,28 @@ pub fn drain_all_http2(context: &SkBuffContext) {
     drain_http2_by(context, |work| read_all_http2(work));
 }
 
-/// Records the sequence number up to which TCP has accepted what the client sends. The number goes through memory: otherwise the
-/// verifier would track what it knows of the number through all the parsing that follows.
+/// Records the sequence number up to which TCP has accepted data from the client. The number is passed through memory:
+/// otherwise the verifier would track its bounds through all the parsing that follows.
 #[inline(always)]
 fn ask_tcp(socket: *mut bpf_sock, stash: *mut Stash, next: u32) {
-    // SAFETY: the socket of the current packet.
+    // SAFETY: the pointer is to the socket of the current packet.
     let tcp = unsafe { bpf_tcp_sock(socket) };
     let taken = if tcp.is_null() {
         next
     } else {
-        // SAFETY: a field of the structure that the helper has returned.
+        // SAFETY: the field is part of the structure that the helper has returned.
         unsafe { (*tcp).rcv_nxt }
     };
-    // SAFETY: socket storage.
+    // SAFETY: socket storage is valid while the program runs.
     unsafe { &mut *stash }.tcp_has_taken(taken);
 }
 
-/// True if TCP has accepted the next bytes and the programs never saw them. That should not happen. If it does happen, waiting
-/// for these bytes would mean that nothing more is counted on this connection, without any report.
+/// Returns true if TCP has accepted the next bytes and the programs never saw them. This should not happen. If it
+/// happens, the programs must not wait for these bytes: they would count nothing more on this connection, without any
+/// report.
 #[inline(always)]
 fn has_missed(stash: *mut Stash, direction: &Direction) -> bool {
-    // SAFETY: socket storage.
+    // SAFETY: socket storage is valid while the program runs.
     unsafe { &mut *stash }.misses(direction.next)
 }
 
@@ -283,7 +286,7 @@ fn drain_http1_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Conn>)) {
     let Some(connection) = connection(header.socket) else {
         return;
     };
-    // SAFETY: socket storage, as long as the program runs.
+    // SAFETY: socket storage is valid while the program runs.
     let (slot, own) = unsafe { ((*connection).slot, &mut *connection) };
     let (Some(mut pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
         return;
@@ -305,7 +308,7 @@ fn drain_http1_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Conn>)) {
             pod: pod.again(),
             rules,
         });
-        // The buffer may have begun with the last line of HTTP/1.
+        // The last line of HTTP/1 may have been in the buffer: then the rest of the buffer is HTTP/2.
         if own.is(state::HTTP2) {
             go_on_in(context, Side::Requests, ingress::HTTP2_DRAIN_LOOP);
         }
@@ -325,7 +328,7 @@ fn drain_http2_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Http2>)) 
     let (Some(connection), Some(http2)) = (connection(header.socket), http2(header.socket)) else {
         return;
     };
-    // SAFETY: socket storage, as long as the program runs.
+    // SAFETY: socket storage is valid while the program runs.
     let (slot, connection, own) = unsafe { ((*connection).slot, &mut *connection, &mut *http2) };
     let (Some(mut pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
         return;

@@ -1,6 +1,8 @@
-//! The out-of-order buffer: segments that cannot be read yet, and are read later (see [`ebb_parser::out_of_order`]).
+//! The out-of-order buffer holds segments that cannot be read yet, until they can be read (see
+//! [`ebb_parser::out_of_order`]).
 //!
-//! Ingress only. Egress is seen in order, one packet at a time; a retransmission repeats that order.
+//! Only ingress has a buffer. The egress programs see egress in order, one packet at a time; a retransmission repeats
+//! that order.
 
 mod drain;
 mod piece;

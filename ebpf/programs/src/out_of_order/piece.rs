@@ -12,7 +12,7 @@ use ebb_parser::{
 
 use crate::{maps::EXCLUSIONS, meter::masked};
 
-/// The key of a connection's piece. `first` is the sequence number of the piece's first byte.
+/// Returns the key of a connection's piece. `first` is the sequence number of the piece's first byte.
 #[inline(always)]
 pub fn key(stash: &Stash, first: u32) -> PieceKey {
     PieceKey {
@@ -21,11 +21,11 @@ pub fn key(stash: &Stash, first: u32) -> PieceKey {
     }
 }
 
-/// Copies 1 to [`PIECE`] bytes of a packet into a piece. `false` if it cannot.
+/// Copies 1 to [`PIECE`] bytes of a packet into a piece. Returns `false` if the kernel cannot copy them.
 #[inline(always)]
 pub fn load(context: &SkBuffContext, offset: u32, piece: *mut Piece, length: u32) -> bool {
     let less = masked::<{ PIECE - 1 }>(length.wrapping_sub(1) as usize) as u32;
-    // SAFETY: at most `PIECE` bytes into a piece.
+    // SAFETY: at most `PIECE` bytes are copied into a piece.
     unsafe { bpf_skb_load_bytes(context.as_ptr().cast(), offset, piece.cast(), less + 1) == 0 }
 }
 
@@ -44,7 +44,8 @@ impl Packet for Kept<'_> {
         let at = masked::<63>(at as usize);
         let offset = masked::<{ PIECE - 1 }>(offset as usize);
         const { assert!(PIECE + LOAD as usize <= PIECE_WORDS * 8) };
-        // SAFETY: within both by the masks. Bytes after the piece's end are copied, but not read.
+        // SAFETY: the masks keep both pointers within their arrays. Bytes after the piece's end are copied, but not
+        // read.
         unsafe {
             let from = self.piece.cast::<u8>().add(offset);
             let to = (&raw mut window.words).cast::<u8>().add(at);
@@ -72,7 +73,7 @@ impl Packet for Kept<'_> {
 /// Eight bytes must be readable at `from`, and writable at `to`.
 #[inline(always)]
 unsafe fn copy(from: *const u8, to: *mut u8) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that both addresses are valid.
     unsafe {
         asm!(
             "{0} = *(u64 *)({1} + 0)",

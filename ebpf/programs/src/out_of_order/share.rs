@@ -1,7 +1,8 @@
-//! The share of a pod in the node's out-of-order buffer: how many pieces the pod may have, and how many it has.
+//! The share of a pod in the node's out-of-order buffer: the number of pieces that the pod may have, and the number
+//! that it has.
 //!
-//! The counts are atomic adds, and are read before a piece is taken. So CPUs that read them at once may each take one piece more
-//! than the share: a few pieces, which the next check counts.
+//! The counters change by atomic adds, and are read before a piece is taken. So several CPUs that read the counters at
+//! once may each take one piece beyond the share. The next check counts these few pieces.
 
 use ebb_abi::NO_SLOT;
 use ebb_parser::out_of_order::share_has_room;
@@ -11,29 +12,29 @@ use crate::{
     meter::{Pod, add},
 };
 
-/// The number of pieces of one pod, and of all pods of the node.
+/// Counters of the pieces of one pod, and of the pieces of all pods of the node.
 pub struct Share {
     own: *mut u64,
     all: *mut u64,
 }
 
 impl Share {
-    /// The counts of a pod.
+    /// Returns the counters of a pod.
     #[inline(always)]
     pub fn of(pod: &Pod) -> Option<Self> {
-        // No pod has this slot, so its count is that of all pods.
+        // No pod has the slot `NO_SLOT`, so its counter is that of all pods.
         let all = PODS.get_ptr_mut(NO_SLOT)?;
         Some(Self {
             own: pod.kept(),
-            // SAFETY: a field of a value of the map.
+            // SAFETY: the pointer is to a field of a map value.
             all: unsafe { &raw mut (*all).kept },
         })
     }
 
-    /// Whether the pod may have one more piece.
+    /// Returns whether the pod may have one more piece.
     #[inline(always)]
     pub fn has_room(&self) -> bool {
-        // SAFETY: fields of values of the map, which other CPUs change at the same time.
+        // SAFETY: the pointers are to fields of map values, which other CPUs change at the same time.
         unsafe { share_has_room(self.own.read_volatile(), self.all.read_volatile()) }
     }
 

@@ -1,4 +1,4 @@
-//! Stores segments in the out-of-order buffer. Several CPUs may do so at once for one connection.
+//! Stores segments in the out-of-order buffer. Several CPUs may store segments of one connection at once.
 
 use aya_ebpf::{
     EbpfContext as _, bindings::BPF_NOEXIST, helpers::generated::bpf_get_socket_cookie,
@@ -33,13 +33,13 @@ pub fn store_packet(context: &SkBuffContext) {
     let Some(connection) = connection(header.socket) else {
         return;
     };
-    // SAFETY: socket storage, as long as the program runs.
+    // SAFETY: socket storage is valid while the program runs.
     let connection = unsafe { &mut *connection };
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
     if connection.is(state::TUNNEL | state::OPAQUE | state::JOINING) {
-        // The segment would not be read.
+        // The segment is not stored, because the parsers would not read it.
     } else {
         match store(context, &header, connection, &pod) {
             Ok(()) => connection.turn.put_aside(),
@@ -60,9 +60,9 @@ fn store(
     let (Some(stash), Some(share)) = (make_stash(header.socket), Share::of(pod)) else {
         return Err(event::NO_ROOM);
     };
-    // SAFETY: socket storage; each CPU writes only to places that it has claimed.
+    // SAFETY: socket storage is valid while the program runs; each CPU writes only to places that it has claimed.
     let stash = unsafe { &mut *stash };
-    // SAFETY: the program's context.
+    // SAFETY: the pointer is the program's context.
     stash.socket = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
     let segment = header.segment;
     for _ in 0..steps::PIECES {
@@ -74,12 +74,12 @@ fn store(
         serialisation::set_put_aside(context, done);
     }
     go_on_in(context, Side::Requests, ingress::OUT_OF_ORDER_STORE);
-    // Reached only with more pieces than a packet can have.
+    // This line is reached only by a segment with more pieces than a packet can have.
     Err(event::NO_ROOM)
 }
 
-/// Stores one piece of a segment. `done` bytes of the segment have been stored before. Returns how many bytes are stored then.
-/// Fails with the event to report if there is no room.
+/// Stores one piece of a segment whose first `done` bytes have been stored before. Returns the new number of stored
+/// bytes. Fails with the event to report if there is no room.
 #[inline(always)]
 fn store_piece(
     context: &SkBuffContext,
@@ -132,7 +132,8 @@ fn store_piece(
         Place::FREE
     };
     stash.settle(claim.index(), place);
-    // The connection was closed in the meantime: the pieces that existed then have been freed, but perhaps not this one.
+    // If the connection was closed in the meantime, the pieces that existed at the close have been freed, but perhaps
+    // not this one.
     if !stored || connection.is_closed_now() {
         remove(key, share);
     }
@@ -143,7 +144,7 @@ fn store_piece(
     }
 }
 
-/// Frees a piece, if it exists. If several CPUs free it at once, one of them gives it back to the share.
+/// Frees a piece, if it exists. If several CPUs free the piece at once, only one of them subtracts it from the share.
 #[inline(always)]
 pub fn remove(key: PieceKey, share: &Share) {
     if PIECES_KEPT.remove(key).is_ok() {
@@ -151,13 +152,13 @@ pub fn remove(key: PieceKey, share: &Share) {
     }
 }
 
-/// Frees all pieces of a connection, as it closes.
+/// Frees all pieces of a connection that closes.
 #[inline(always)]
 pub fn clear(stash: Option<*mut Stash>, pod: &Pod) {
     let (Some(stash), Some(share)) = (stash, Share::of(pod)) else {
         return;
     };
-    // SAFETY: socket storage.
+    // SAFETY: socket storage is valid while the program runs.
     let stash = unsafe { &mut *stash };
     for index in 0..PIECES {
         let place = stash.places[index];

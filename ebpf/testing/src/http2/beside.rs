@@ -1,4 +1,4 @@
-//! Plays a conversation to the parser and to the [`Reader`], side by side.
+//! Plays a conversation to the parser and to the [`Reader`], and compares their counts.
 
 use ebb_parser::direction::Side;
 
@@ -9,10 +9,11 @@ use crate::{
     wire::Wire,
 };
 
-/// Time between two segments, ns. It keeps two segments from being in one bucket of the histogram by accident.
+/// Time between two segments, ns. It keeps the latencies of two segments from being in one bucket of the histogram by
+/// accident.
 const PAUSE: u64 = 700_000;
 
-/// Sequence numbers of the first bytes. Both wrap soon.
+/// Sequence numbers of the first byte from the client and of the first byte to the client. Both wrap soon.
 const FIRST: [u32; 2] = [u32::MAX - 100, u32::MAX - 20];
 
 /// The bytes that each side sends, in the order in which they are seen.
@@ -21,22 +22,24 @@ pub type Script = Vec<(Side, Vec<u8>)>;
 /// Result of a script.
 #[derive(Debug)]
 pub struct Played {
-    /// What was counted, after the close of the connection.
+    /// The counts after the close of the connection.
     pub figures: Figures,
-    /// Number in flight when the connection closed.
+    /// Number of requests in flight when the connection closed.
     pub left: u64,
-    /// If the parser has made the connection opaque: the number of streams in flight then.
+    /// Number of streams in flight when the parser made the connection opaque; `None` if it did not.
     pub opaque: Option<u64>,
-    /// If a side has sent what no peer could send: what it was. From there on nothing was compared.
+    /// The reason why no peer could have sent the bytes of a side; `None` if a peer could. After these bytes nothing
+    /// was compared.
     pub broken: Option<Broken>,
 }
 
-/// Plays a script, cut into these pieces, and compares all figures after each segment; the integral to the nanosecond.
+/// Plays a script, cut into these pieces. Compares all counts after each segment, including the integral to the
+/// nanosecond.
 pub fn play(script: &Script, pieces: &[Piece]) -> Played {
     play_to(Reader::new(), script, pieces)
 }
 
-/// Like `play`, with this reader.
+/// Plays a script like `play`, with the given reader.
 pub fn play_to(mut reader: Reader, script: &Script, pieces: &[Piece]) -> Played {
     let mut wire = Wire::open(FIRST[0], FIRST[1]);
     let mut streams = [Vec::new(), Vec::new()];

@@ -1,23 +1,23 @@
-//! Header blocks, field by field, in any representation (RFC 7541, section 6).
+//! Writes header blocks field by field, in any representation (RFC 7541, section 6).
 
 use httlib_hpack::{Encoder, EncoderError, EncoderInput};
 
 /// Representation of a literal field.
 pub type How = u8;
 
-/// Without insertion into the table.
+/// The field is not inserted into the table.
 pub const PLAIN: How = 0;
-/// With insertion into the table.
+/// The field is inserted into the table.
 pub const INSERT: How = Encoder::WITH_INDEXING;
-/// Never to be inserted into any table.
+/// The field must never be inserted into any table.
 pub const NEVER: How = Encoder::NEVER_INDEXED;
-/// In the Huffman code, name and value.
+/// The name and the value are in the Huffman code.
 pub const HUFFMAN: How = Encoder::HUFFMAN_NAME | Encoder::HUFFMAN_VALUE;
 
-/// Number of entries of the static table. The sender's own entries follow.
+/// Number of entries of the static table. The indexes of the sender's own entries follow.
 pub const STATIC: u32 = 61;
 
-/// One instruction of a block.
+/// One instruction of a header block.
 #[derive(Clone, Copy, Debug)]
 pub enum Field<'a> {
     /// The index of an entry of the tables.
@@ -28,7 +28,7 @@ pub enum Field<'a> {
     Literal(&'a str, &'a str, How),
     /// A new size of the table.
     Resize(u32),
-    /// As a sender would choose that inserts all it can, in the Huffman code.
+    /// A name and a value, in the Huffman code, represented as by a sender that inserts all fields that it can.
     Best(&'a str, &'a str),
 }
 
@@ -37,12 +37,12 @@ pub enum Field<'a> {
 pub struct Sender(Encoder<'static>);
 
 impl Sender {
-    /// With an empty table.
+    /// Returns a sender with an empty table.
     pub fn new() -> Self {
         Self(Encoder::default())
     }
 
-    /// A header block.
+    /// Returns a header block with these fields.
     pub fn block(&mut self, fields: &[Field<'_>]) -> Vec<u8> {
         let mut block = Vec::new();
         for field in fields {
@@ -55,7 +55,7 @@ impl Sender {
     /// Adds a field to a block.
     ///
     /// # Errors
-    /// If the field names an entry that is not in the table. Then nothing is added.
+    /// Fails if the field names an entry that is not in the table. In this case nothing is added.
     pub fn write(&mut self, field: Field<'_>, block: &mut Vec<u8>) -> Result<(), EncoderError> {
         let literal =
             |name: &str, value: &str, how| EncoderInput::Literal(name.into(), value.into(), how);
@@ -78,7 +78,7 @@ impl Default for Sender {
     }
 }
 
-/// The first block of a sender.
+/// Returns the first block of a new sender.
 pub fn block(fields: &[Field<'_>]) -> Vec<u8> {
     Sender::new().block(fields)
 }

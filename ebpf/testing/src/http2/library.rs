@@ -1,7 +1,7 @@
-//! Conversations of a client and a server of the `h2` crate, and the counts that they keep.
+//! Conversations of a client and a server of the `h2` crate, and their own counts.
 //!
-//! Client and server run in memory on one thread, so that the same plan gives the same bytes each time. A tap between them
-//! records the bytes of each side, in the order in which they pass.
+//! Client and server run in memory on one thread, so that the same plan gives the same bytes each time. A tap between
+//! client and server records the bytes of each side, in the order in which they pass.
 
 use std::{
     future::poll_fn,
@@ -27,51 +27,51 @@ use tokio::{
 
 use super::beside::Script;
 
-/// Most bytes in transit between the two. Small, so that they wait for each other.
+/// Maximum number of bytes in transit between client and server. The number is small, so that they wait for each other.
 const PIPE: usize = 2048;
 
-/// How a request ends.
+/// The way in which a request ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With its response.
+    /// The request ends with its response.
     Answered,
-    /// The client resets before the response.
+    /// The client resets the stream before the response.
     ClientResets,
-    /// The client resets in the middle of the response.
+    /// The client resets the stream in the middle of the response.
     ClientResetsInBody,
-    /// The server resets instead of answering.
+    /// The server resets the stream instead of answering.
     ServerResets,
-    /// The server resets in the middle of its response.
+    /// The server resets the stream in the middle of its response.
     ServerResetsInBody,
 }
 
 /// One request and its response.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Its path.
+    /// Path of the request.
     pub path: String,
-    /// Further fields of its head.
+    /// Further fields of the request's head.
     pub fields: Vec<(String, String)>,
     /// The request's body, in pieces of these lengths.
     pub asks: Vec<usize>,
-    /// 1xx responses before the status.
+    /// True if an interim response (1xx) comes before the final one.
     pub interim: bool,
-    /// The status.
+    /// Status of the response.
     pub status: u16,
     /// Further fields of the response's head.
     pub answer_fields: Vec<(String, String)>,
     /// The response's body, in pieces of these lengths.
     pub answers: Vec<usize>,
-    /// Whether trailers follow.
+    /// True if trailers follow the response's body.
     pub trailers: bool,
-    /// How it ends.
+    /// The way in which the request ends.
     pub end: End,
-    /// Whether the pod excludes it.
+    /// True if the pod excludes the request.
     pub excluded: bool,
 }
 
 impl Plan {
-    /// How the request has to be counted, one of [`ended`].
+    /// Returns the way in which the request has to be counted: one of [`ended`].
     fn way(&self) -> usize {
         match self.end {
             _ if self.excluded => ended::EXCLUDED,
@@ -90,9 +90,9 @@ impl Plan {
 pub struct Talk {
     /// The bytes of both sides.
     pub script: Script,
-    /// Requests that the server accepted.
+    /// Number of requests that the server accepted.
     pub accepted: u64,
-    /// How they ended, by [`ended`].
+    /// Number of requests by the way in which they have to be counted ([`ended`]).
     pub ended: [u64; ended::WAYS],
 }
 
@@ -134,22 +134,22 @@ pub fn talk(plans: Vec<Plan>, at_once: usize) -> Talk {
     }
 }
 
-/// The reaction of a server of `h2` to a client that is not of `h2`.
+/// The reaction of an `h2` server to a client that does not use `h2`.
 #[derive(Debug)]
 pub struct Served {
-    /// The bytes of the client, and those of the server in response.
+    /// The bytes of the client, and the bytes of the server in response.
     pub script: Script,
-    /// Requests that the server accepted.
+    /// Number of requests that the server accepted.
     pub accepted: u64,
-    /// Whether the server kept the connection open to the end.
+    /// True if the server kept the connection open to the end.
     pub content: bool,
 }
 
-/// Lets a server of `h2` respond to the client's part of a script, to each request at once.
+/// Lets an `h2` server respond to the client's part of a script. The server answers each request at once.
 pub fn served(told: &Script) -> Served {
-    /// More bytes than any script has: neither side ever waits for the other one to read.
+    /// Capacity of the pipe in bytes, more than any script has: neither side ever waits for the other one to read.
     const ROOM: usize = 1 << 24;
-    /// Number of runs of the server without output after which it has nothing more to send.
+    /// Number of runs of the server without output after which the server has nothing more to send.
     const PATIENCE: usize = 3;
     let runtime = runtime::Builder::new_current_thread()
         .build()
@@ -194,7 +194,7 @@ pub fn served(told: &Script) -> Served {
     })
 }
 
-/// Responds to each request at once, whatever it is. Returns the number of requests.
+/// Responds to each request at once, without looking at it. Returns the number of requests.
 async fn answer_all(io: DuplexStream) -> u64 {
     let mut accepted = 0;
     if let Ok(mut connection) = server::handshake(io).await {
@@ -347,7 +347,7 @@ async fn answer(plan: &Plan, mut asked: RecvStream, mut respond: server::SendRes
     }
 }
 
-/// Sends a body. `ends`: the stream ends with it.
+/// Sends a body. If `ends` is true, the stream ends with the body.
 fn send(body: &mut SendStream<Bytes>, pieces: &[usize], ends: bool) {
     for (index, length) in pieces.iter().enumerate() {
         let last = ends && index + 1 == pieces.len();
@@ -356,7 +356,7 @@ fn send(body: &mut SendStream<Bytes>, pieces: &[usize], ends: bool) {
     }
 }
 
-/// Reads a body until there are `enough` bytes, or to its end.
+/// Reads a body until `enough` bytes have arrived, or to its end.
 async fn receive(body: &mut RecvStream, enough: usize) {
     let mut taken = 0;
     while taken < enough

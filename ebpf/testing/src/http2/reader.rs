@@ -1,7 +1,7 @@
-//! Finds what has to be counted of an HTTP/2 connection by reading all of it.
+//! Finds the expected counts of an HTTP/2 connection by reading all of it.
 //!
-//! The reader waits for whole frames, and assembles and decodes header blocks with all their text. The kernel's parser, which
-//! keeps next to nothing, must count the same for the same bytes.
+//! The reader waits for whole frames. It assembles and decodes header blocks with all their text. The kernel's parser
+//! keeps next to nothing, but must count the same for the same bytes.
 
 use std::collections::HashMap;
 
@@ -15,21 +15,21 @@ use super::{
 };
 use crate::{EXCLUDED, ledger::Figures};
 
-/// Bytes of a frame's head.
+/// Number of bytes of a frame's head.
 const HEAD: usize = 9;
 
-/// Why no peer could have sent a stream of bytes.
+/// Reason why no peer could have sent a stream of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// Not the preface.
+    /// The bytes do not begin with the preface.
     Preface,
-    /// Padding or a priority that is longer than its frame.
+    /// The padding or the priority is longer than its frame.
     Payload,
-    /// A header block that cannot be decoded, or that continues in a frame of another stream or type.
+    /// A header block cannot be decoded, or continues in a frame of another stream or type.
     Block,
-    /// A header block in more than one frame, for a reader that accepts none.
+    /// A header block has more than one frame, and the reader accepts only one.
     Continued,
-    /// No status, more than one status, or a status that is not a number.
+    /// A response has no status, more than one status, or a status that is not a number.
     Status,
 }
 
@@ -41,7 +41,7 @@ struct Stream {
     excluded: bool,
 }
 
-/// A header block whose end has not arrived.
+/// A header block whose end has not arrived yet.
 #[derive(Debug)]
 struct Block {
     kind: u8,
@@ -50,12 +50,12 @@ struct Block {
     bytes: Vec<u8>,
 }
 
-/// One direction.
+/// The reader's state of one direction.
 struct Half {
     side: Side,
     /// Bytes of an incomplete frame.
     bytes: Vec<u8>,
-    /// Whether the head of that frame has been handled.
+    /// True if the head of the incomplete frame has been handled.
     looked: bool,
     greeted: bool,
     block: Option<Block>,
@@ -65,7 +65,7 @@ struct Half {
 impl Half {
     fn new(side: Side) -> Self {
         let mut decoder = Decoder::new();
-        // Any size that the other side has allowed.
+        // The decoder allows any size that the other side can have allowed.
         decoder.set_max_allowed_table_size(usize::from(u16::MAX));
         Self {
             side,
@@ -88,7 +88,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader for a new connection.
+    /// Returns a reader for a new connection.
     pub fn new() -> Self {
         Self {
             halves: [Half::new(Side::Requests), Half::new(Side::Responses)],
@@ -99,8 +99,8 @@ impl Reader {
         }
     }
 
-    /// A reader for bytes that may split a block anywhere: it rejects such a block, as the parser does not examine a string that
-    /// continues in another frame.
+    /// Returns a reader for bytes that may split a header block anywhere. This reader rejects a split block, because
+    /// the parser does not examine a string that continues in another frame.
     pub fn without_continuations() -> Self {
         Self {
             continued: false,
@@ -108,20 +108,20 @@ impl Reader {
         }
     }
 
-    /// What has to be counted so far.
+    /// Returns the counts that are expected so far.
     pub fn figures(&self) -> &Figures {
         &self.figures
     }
 
-    /// Number of streams in flight, without excluded ones.
+    /// Returns the number of streams in flight, without excluded ones.
     pub fn open(&self) -> u64 {
         self.figures.http2
     }
 
-    /// Reads bytes that arrive.
+    /// Reads bytes that have arrived.
     ///
     /// # Errors
-    /// If no peer could have sent them. What is counted then is up to the parser.
+    /// Fails if no peer could have sent the bytes. For such bytes, no counts are expected.
     pub fn read(&mut self, side: Side, bytes: &[u8], now: u64) -> Result<(), Broken> {
         let half = &mut self.halves[side as usize];
         half.bytes.extend(bytes);
@@ -227,7 +227,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Handles a complete head of a request.
+    /// Handles the complete head of a request.
     fn asked(&mut self, block: &Block, fields: &[(Vec<u8>, Vec<u8>)]) {
         if !fields.iter().any(|(name, value)| is_excluded(name, value)) {
             return;
@@ -242,7 +242,7 @@ impl Reader {
         }
     }
 
-    /// Handles a complete head of a response, or its trailers.
+    /// Handles the complete head of a response, or its trailers.
     fn answered(
         &mut self,
         block: &Block,
@@ -257,7 +257,7 @@ impl Reader {
                 _ => Err(Broken::Status),
             });
         let class = classes.next().transpose()?;
-        // The status comes first (RFC 9113, 8.3), and an interim response ends nothing (8.1).
+        // The status is the first field (RFC 9113, 8.3), and an interim response does not end the stream (8.1).
         let first = fields.first().is_some_and(|(name, _)| name == b":status");
         if classes.next().is_some() || class.is_some() != first || (class == Some(1) && block.ends)
         {
@@ -274,7 +274,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Ends a stream: in `way`, or else as its status says.
+    /// Ends a stream. `way` is the way in which it ends; `None`: the class of its status.
     fn end(&mut self, stream: u32, way: Option<usize>, now: u64) {
         let Some(stream) = self.streams.remove(&stream) else {
             return;
@@ -318,13 +318,13 @@ impl Head {
         let head = Self {
             kind,
             flags,
-            // The highest bit is reserved.
+            // The highest bit of the stream identifier is reserved.
             stream: u32::from_be_bytes(stream) & 0x7fff_ffff,
         };
         (head, u32::from_be_bytes([0, a, b, c]) as usize)
     }
 
-    /// The fields in a payload: without padding, priority and promised stream.
+    /// Returns the fields in a payload, without padding, priority and promised stream.
     fn fields(self, payload: &[u8]) -> Result<&[u8], Broken> {
         let (padding, payload) = if self.flags & PADDED != 0 {
             let (padding, payload) = payload.split_first().ok_or(Broken::Payload)?;
@@ -342,7 +342,7 @@ impl Head {
     }
 }
 
-/// Whether a field excludes its request (design, section 1).
+/// Returns whether a field excludes its request (design, section 1).
 fn is_excluded(name: &[u8], value: &[u8]) -> bool {
     match name {
         b"user-agent" => value.starts_with(b"kube-probe/"),

@@ -1,4 +1,5 @@
-//! Unusual conversations that are allowed: frames of every type, on any stream, with heads cut and encoded in every way.
+//! Conversations that are unusual but allowed: frames of every type, on any stream, with heads cut and encoded in every
+//! way.
 //!
 //! A story is made from any bytes: those of a fuzzer or of a property test.
 
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::EXCLUDED;
 
-/// Names that fields may have. The parser knows some of them; others only begin like those.
+/// Names that fields may have. The parser knows some of them. Other names only begin like those.
 const NAMES: [&str; 12] = [
     "user-agent",
     "k-network-probe",
@@ -50,14 +51,14 @@ const VALUES: [&str; 12] = [
     "\u{7f}\u{1}~^",
 ];
 
-/// Values without a meaning. Only these are used with a name from the sender's table, as the parser does not know all names from
-/// there.
+/// Values without a meaning. With a name from the sender's table, only these values are used: the parser does not know
+/// all names in that table.
 const PLAIN_VALUES: [&str; 4] = ["curl/8.5.0", "", "/index.html", "~^"];
 
-/// Statuses for literals.
+/// Statuses for literal fields.
 const STATUSES: [&str; 8] = ["200", "201", "302", "304", "418", "503", "599", "103"];
 
-/// A field, by positions in the lists above.
+/// A field. Its numbers select entries of the lists above, or of the tables.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum AnyField {
     Static(u8),
@@ -68,7 +69,7 @@ enum AnyField {
     Long { length: u16, how: u8 },
 }
 
-/// How a head is cut into frames, and which padding and priority it has.
+/// The way in which a head is cut into frames, its padding, and its priority.
 #[derive(Arbitrary, Clone, Debug)]
 struct Dress {
     cuts: Vec<u8>,
@@ -79,7 +80,7 @@ struct Dress {
 /// One event of a story.
 #[derive(Arbitrary, Clone, Debug)]
 enum Step {
-    /// A request. `skip` stream identifiers are skipped.
+    /// The client sends a request. `skip` stream identifiers are skipped.
     Ask {
         skip: u8,
         path: u8,
@@ -87,7 +88,7 @@ enum Step {
         ends: bool,
         dress: Dress,
     },
-    /// A head of a response.
+    /// The server sends the head of a response.
     Answer {
         stream: u8,
         status: u8,
@@ -96,9 +97,9 @@ enum Step {
         ends: bool,
         dress: Dress,
     },
-    /// A head of a response with an indexed status.
+    /// The server sends the head of a response with an indexed status.
     AnswerShort { stream: u8, status: u8, ends: bool },
-    /// A body, from either side.
+    /// Either side sends a part of a body.
     Body {
         server: bool,
         stream: u8,
@@ -106,26 +107,26 @@ enum Step {
         padding: Option<u8>,
         ends: bool,
     },
-    /// Trailers, from either side.
+    /// Either side sends trailers.
     Trailers {
         server: bool,
         stream: u8,
         fields: Vec<AnyField>,
         dress: Dress,
     },
-    /// The end of a stream, from either side.
+    /// Either side resets a stream.
     Reset { server: bool, stream: u8 },
-    /// A stream that the server begins.
+    /// The server promises a stream.
     Promise {
         stream: u8,
         fields: Vec<AnyField>,
         padding: Option<u8>,
     },
-    /// A new size of one side's table.
+    /// The size of one side's table changes.
     Resize { server: bool, size: u16 },
-    /// A frame of another known type, which changes no count.
+    /// Either side sends a frame of another known type, which changes no count.
     Other { server: bool, which: u8, stream: u8 },
-    /// A frame of an unknown type.
+    /// Either side sends a frame of an unknown type.
     Unknown {
         server: bool,
         kind: u8,
@@ -140,7 +141,7 @@ enum Step {
 pub struct Story(Vec<Step>);
 
 impl<'a> Arbitrary<'a> for Story {
-    /// As many steps as the bytes suffice for: one more byte makes one more step, or a longer one.
+    /// Makes as many steps as the bytes suffice for. One more byte makes one more step, or a longer step.
     fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
         let mut steps = Vec::new();
         while !bytes.is_empty() {
@@ -151,7 +152,7 @@ impl<'a> Arbitrary<'a> for Story {
 }
 
 impl Story {
-    /// The bytes of both sides, frame by frame.
+    /// Returns the bytes of both sides, frame by frame.
     pub fn script(&self) -> Script {
         let mut teller = Teller {
             script: vec![
@@ -170,26 +171,26 @@ impl Story {
     }
 }
 
-/// The conversation so far.
+/// The state of a conversation that is being written.
 struct Teller {
     script: Script,
     senders: [Sender; 2],
-    /// A new table size to be sent before the next block.
+    /// The table size that each side must send before its next header block.
     sizes: [Option<u32>; 2],
-    /// Streams of all requests.
+    /// The streams of all requests so far.
     asked: Vec<u32>,
 }
 
-/// A header block.
+/// A header block that is being written.
 #[derive(Default)]
 struct Block {
     bytes: Vec<u8>,
-    /// Ranges that must stay in one frame.
+    /// Ranges of the block that must stay in one frame.
     whole: Vec<Range<usize>>,
 }
 
 impl Block {
-    /// Adds a field. A field that names a missing entry of the table is skipped.
+    /// Adds a field. If the field names a missing entry of the table, the field is skipped.
     fn write(&mut self, sender: &mut Sender, field: Field<'_>) {
         let start = self.bytes.len();
         if sender.write(field, &mut self.bytes).is_ok() && matters(field) {
@@ -197,7 +198,7 @@ impl Block {
         }
     }
 
-    /// The lengths of the frames: those of `wished` that are possible.
+    /// Returns the lengths of the block's frames: the lengths in `wished`, moved to places where a cut is possible.
     fn cuts(&self, wished: &[u8]) -> Vec<usize> {
         let mut lengths = Vec::new();
         let mut at = 0;
@@ -213,7 +214,7 @@ impl Block {
     }
 }
 
-/// Whether the parser examines a field.
+/// Returns whether the parser examines a field.
 fn matters(field: Field<'_>) -> bool {
     match field {
         Field::Named(index, ..) => !(15..=STATIC).contains(&index) || index == 58,
@@ -244,7 +245,7 @@ impl Teller {
         self.script.push((side, bytes));
     }
 
-    /// One of the streams that have been requested, in flight or not.
+    /// Returns one of the streams that have been requested, in flight or not.
     fn stream(&self, stream: u8) -> u32 {
         if self.asked.is_empty() {
             1
@@ -253,7 +254,8 @@ impl Teller {
         }
     }
 
-    /// A block, and where it must not be cut: the parser does not examine a string that continues in another frame.
+    /// Returns a block, with the ranges that must not be cut: the parser does not examine a string that continues in
+    /// another frame.
     fn block(&mut self, side: Side, first: &[Field<'_>], fields: &[AnyField]) -> Block {
         let mut block = Block::default();
         let sender = &mut self.senders[side as usize];
@@ -266,7 +268,7 @@ impl Teller {
         for field in fields {
             let long;
             let field = match *field {
-                // Neither a path nor a status: these come first, and once.
+                // The field is neither a path nor a status: these come first, and only once.
                 AnyField::Static(index) => Field::Indexed(15 + u32::from(index) % (STATIC - 14)),
                 AnyField::Recent(index) => Field::Indexed(STATIC + 1 + u32::from(index) % 64),
                 AnyField::Named {
@@ -291,7 +293,7 @@ impl Teller {
                     how: by,
                 } => {
                     let value = pick(&VALUES, value);
-                    // In the Huffman code, a query after a path cannot be recognised.
+                    // In the Huffman code, the parser cannot recognise a query after a path.
                     let by = if value.contains('?') { by & 3 } else { by };
                     Field::Literal(pick(&NAMES, name), value, how(by))
                 }
@@ -308,7 +310,7 @@ impl Teller {
     fn head(&mut self, side: Side, stream: u32, ends: bool, block: &Block, dress: &Dress) {
         let mut flags = if ends { END_STREAM } else { 0 };
         let mut frames = continued(stream, flags, &block.bytes, &block.cuts(&dress.cuts));
-        // Only the first frame can have padding and a priority, so it is written again.
+        // Only the first frame can have padding and a priority, so the first frame is written again.
         let mut payload = frames[0][9..].to_vec();
         flags |= frames[0][4];
         if dress.priority {

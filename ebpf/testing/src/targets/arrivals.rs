@@ -1,4 +1,5 @@
-//! Packets of both directions, encoded in a fuzzer's bytes: two bytes describe a packet, its payload follows.
+//! Packets of both directions, encoded in a fuzzer's bytes: two bytes describe a packet, and the packet's payload
+//! follows.
 
 use ebb_parser::direction::Side;
 
@@ -6,9 +7,9 @@ use ebb_parser::direction::Side;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Arrival {
     pub(super) side: Side,
-    /// Its position in the stream.
+    /// Position of the packet in the stream of its side.
     pub(super) place: Place,
-    /// Whether it is the sender's last packet.
+    /// True if the packet has a FIN.
     pub(super) fin: bool,
     pub(super) payload: Vec<u8>,
 }
@@ -16,29 +17,30 @@ pub(super) struct Arrival {
 /// Position of a packet, relative to the end of everything that its side has sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// At the end.
+    /// The packet is at the end.
     Next,
-    /// This many bytes before the end, without new bytes: a retransmission.
+    /// The packet begins this many bytes before the end, and has no new bytes: a retransmission.
     Again(u8),
-    /// Begins with a retransmission of this many bytes, and its own bytes follow.
+    /// The packet begins with a retransmission of this many bytes, and new bytes follow.
     Overlapping(u8),
-    /// This many bytes after the end: the bytes in between never arrive.
+    /// The packet begins this many bytes after the end. The bytes in between never arrive.
     Ahead(u8),
-    /// At the end, but this many packets of its side overtake it.
+    /// The packet is at the end, but this many packets of its side overtake it.
     Late(u8),
 }
 
-/// Most packets that overtake another one.
+/// Maximum number of packets that overtake another one.
 pub(super) const LATEST: u8 = 7;
 
 const SERVER: u8 = 1;
 const FIN: u8 = 1 << 1;
-/// Bits of the position of a packet. If they are not 0, a third byte follows, with its distance.
+/// Bits of the position of a packet. If they are not 0, a third byte follows: the distance.
 const PLACES: u8 = 0b1100;
 const AGAIN: u8 = 0b0100;
 const OVERLAPPING: u8 = 0b1000;
 const AHEAD: u8 = 0b1100;
-/// The payload is this much longer than the second byte says: up to 495 bytes. Its steps fit in one run of every program.
+/// The number in these bits is added to the length in the second byte: payloads have up to 255 + 240 = 495 bytes. The
+/// steps of such a packet fit in one run of every program.
 const LONGER: u8 = 0xf0;
 
 /// Reads all packets from the bytes.
@@ -69,7 +71,7 @@ pub(super) fn read(mut bytes: &[u8]) -> Vec<Arrival> {
     arrivals
 }
 
-/// Encodes packets, each one next to the one before: for seeds.
+/// Encodes packets for seeds. Each packet begins where the packet before it ends.
 pub(super) fn write(packets: &[(Side, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (side, payload) in packets {

@@ -1,7 +1,7 @@
-//! Any packets of both directions: lost, repeated, overtaken, in any protocol.
+//! A fuzz target: any packets of both directions, in any protocol. Packets are lost, repeated and overtaken.
 //!
-//! Nothing may panic, and the ledger's rules must hold. If nothing is lost for good, the counts must be those of the same streams
-//! delivered byte by byte, each byte when all bytes before it have arrived.
+//! Nothing may panic, and the ledger's rules must hold. If no bytes are lost forever, the counts must be those of the
+//! same streams delivered byte by byte, each byte when all bytes before it have arrived.
 
 use std::ops::Range;
 
@@ -31,7 +31,7 @@ pub(super) const TARGET: Target = Target {
 /// Time between packets, ns.
 const PAUSE: u64 = 1_000_000;
 
-/// Sequence numbers of the first bytes. Both wrap soon.
+/// Sequence numbers of the first byte from the client and of the first byte to the client. Both wrap soon.
 const FIRST: [u32; 2] = [u32::MAX - 100, u32::MAX - 20];
 
 fn run(bytes: &[u8]) {
@@ -42,8 +42,9 @@ fn run(bytes: &[u8]) {
         let mut read = play(&arrivals, true);
         let late = |arrival: &Arrival| matches!(arrival.place, Place::Late(_));
         if read.ended[ended::OPAQUE] > 0 || arrivals.iter().any(late) {
-            // Requests that were in flight before are aborted with the next egress packet, even if that packet is a
-            // retransmission. And the bytes after a body are read at once, even if a part of the body is missing.
+            // Two things may change the integral and the latencies. When a connection becomes opaque, earlier requests
+            // are aborted with the next egress packet, even if that packet is a retransmission. And the bytes after a
+            // body are read at once, even if a part of the body is missing.
             read.area = arrived.area;
             read.latency = arrived.latency;
         }
@@ -57,16 +58,16 @@ struct Half {
     first: u32,
     /// All bytes that have been sent.
     stream: Vec<u8>,
-    /// Ranges that have been sent and have not arrived, and how many packets may still overtake each of them.
+    /// Ranges that have been sent and have not arrived, each with the number of packets that may still overtake it.
     late: Vec<(Range<usize>, u8)>,
-    /// Ranges that have arrived, in any order.
+    /// Ranges that have arrived, in the order of arrival.
     came: Vec<Range<usize>>,
-    /// Everything before this position has arrived.
+    /// Position up to which all bytes have arrived.
     known: usize,
 }
 
 impl Half {
-    /// The ranges that arrive now, in order.
+    /// Returns the ranges that arrive now, in the order of arrival.
     fn arrives(&mut self, side: Side, arrival: &Arrival) -> Vec<Range<usize>> {
         let end = self.stream.len();
         let length = arrival.payload.len();
@@ -83,7 +84,7 @@ impl Half {
             Place::Overlapping(back) => {
                 come.push(end.saturating_sub(usize::from(back))..end + length)
             }
-            // Egress is seen in the order in which it was sent.
+            // The programs see egress in the order in which it was sent.
             Place::Late(count) if side == Side::Requests => {
                 self.late.push((end..end + length, count + 1));
             }
@@ -102,12 +103,12 @@ impl Half {
         come
     }
 
-    /// Lets all late ranges arrive.
+    /// Lets all late ranges arrive, and returns them.
     fn all_late(&mut self) -> Vec<Range<usize>> {
         self.late.drain(..).map(|(range, _)| range).collect()
     }
 
-    /// The bytes that can be read now.
+    /// Returns the bytes that can be read for the first time after the ranges `come` have arrived.
     fn news(&mut self, come: &[Range<usize>]) -> Range<usize> {
         let from = self.known;
         self.came.extend_from_slice(come);
@@ -122,7 +123,7 @@ impl Half {
     }
 }
 
-/// Delivers packets; or each byte on its own, when all bytes before it have arrived.
+/// Delivers packets. If `byte_by_byte` is true, delivers each byte separately, when all bytes before it have arrived.
 fn play(arrivals: &[Arrival], byte_by_byte: bool) -> Figures {
     let mut wire = Wire::open(FIRST[0], FIRST[1]);
     let mut halves = FIRST.map(|first| Half {

@@ -1,4 +1,5 @@
-//! Any bytes from a client, read as HTTP/1 requests: as many must begin as `httparse` says, however the bytes are cut.
+//! A fuzz target: any bytes from a client, read as HTTP/1 requests. However the bytes are cut, as many requests must
+//! begin as `httparse` finds.
 
 use super::Target;
 use crate::{
@@ -13,10 +14,10 @@ pub(super) const TARGET: Target = Target {
     seeds,
 };
 
-/// Bytes of the longest packet: its steps fit in one run of every program.
+/// Number of bytes of the longest packet. The steps of such a packet fit in one run of every program.
 const LONGEST: usize = 500;
 
-/// The first byte is the length of the pieces.
+/// Runs the target. The first byte is the length of the pieces; the other bytes are the client's stream.
 fn run(bytes: &[u8]) {
     let Some((piece, stream)) = bytes.split_first() else {
         return;
@@ -31,7 +32,7 @@ fn run(bytes: &[u8]) {
         );
     }
     let (begun, end) = requests(stream);
-    // Bytes that cannot be followed make the connection opaque, and are never guessed.
+    // Bytes that cannot be parsed make the connection opaque: the parser never guesses.
     if end != End::Unknown && whole.ended[ebb_abi::ended::OPAQUE] == 0 {
         assert_eq!(whole.started, begun, "{end:?}");
     }

@@ -1,5 +1,5 @@
-//! Any bytes from a server, read as HTTP/1 responses: as many must end, and with the same statuses, as `httparse` says, however
-//! the bytes are cut.
+//! A fuzz target: any bytes from a server, read as HTTP/1 responses. However the bytes are cut, as many responses must
+//! end, and with the same statuses, as `httparse` finds.
 
 use ebb_abi::ended;
 
@@ -16,13 +16,14 @@ pub(super) const TARGET: Target = Target {
     seeds,
 };
 
-/// Most requests that are sent before: two bits of the second byte for each.
+/// Maximum number of requests that are sent before the responses. Two bits of the second byte select each request.
 const ASKED: usize = 4;
 
-/// Bytes of the longest packet: its steps fit in one run of every program.
+/// Number of bytes of the longest packet. The steps of such a packet fit in one run of every program.
 const LONGEST: usize = 500;
 
-/// The first byte is the length of the pieces, the second one says which requests were sent.
+/// Runs the target. The first byte is the length of the pieces, the second byte selects the requests, and the other
+/// bytes are the server's stream.
 fn run(bytes: &[u8]) {
     let [piece, asked, stream @ ..] = bytes else {
         return;

@@ -1,5 +1,5 @@
-//! Stories of HTTP/2: counted as by the reader that decodes everything, however they are cut; and the client's part counted as by
-//! a server of the `h2` crate.
+//! A fuzz target: stories of HTTP/2. However a story is cut, the counts must be those of the reader that decodes
+//! everything. The counts of the client's part must also be those of an `h2` server.
 
 use arbitrary::{Arbitrary as _, Unstructured};
 
@@ -15,13 +15,14 @@ pub(super) const TARGET: Target = Target {
     seeds,
 };
 
-/// With fewer streams in flight than this, there is always room for one more: a set of the table has at least as many places.
+/// With fewer streams in flight than this, there is always room for one more: a set of the parser's table has at least
+/// as many places.
 const ROOM: u64 = 4;
 
-/// Bytes of the longest packet: its steps fit in one run of every program.
+/// Number of bytes of the longest packet. The steps of such a packet fit in one run of every program.
 const LONGEST: usize = 2000;
 
-/// The first byte is the length of the pieces.
+/// Runs the target. The first byte is the length of the pieces; the story is made from the other bytes.
 fn run(bytes: &[u8]) {
     let Some((piece, rest)) = bytes.split_first() else {
         return;
@@ -42,13 +43,13 @@ fn run(bytes: &[u8]) {
     let played = play(&served.script, &pieces);
     if served.content && played.opaque.is_none() {
         assert!(played.figures.started >= served.accepted, "{served:?}");
-        // One stream may be in flight whose head is not complete.
+        // One stream may be in flight: a stream whose head is not complete.
         assert!(played.left <= 1, "{} left of {served:?}", played.left);
     }
 }
 
 fn seeds() -> Vec<Vec<u8>> {
-    // Knuth's MMIX generator: any bytes are suitable, as long as they are always the same.
+    // The bytes come from Knuth's MMIX generator. Any bytes are suitable, as long as they are always the same.
     let mut state = 1u64;
     let mut any = move || {
         state = state

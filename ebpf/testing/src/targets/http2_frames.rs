@@ -1,5 +1,6 @@
-//! Any bytes of both sides after the beginning of HTTP/2: counted as by the reader that decodes everything, as long as a peer
-//! could send them; and counted the same however they are cut.
+//! A fuzz target: any bytes of both sides after the beginning of HTTP/2. As long as a peer could send the bytes, the
+//! counts must be those of the reader that decodes everything. The counts must also be the same however the bytes are
+//! cut.
 
 use ebb_parser::direction::Side;
 
@@ -27,10 +28,11 @@ pub(super) const TARGET: Target = Target {
     seeds,
 };
 
-/// Bytes of the longest packet: its steps fit in one run of every program.
+/// Number of bytes of the longest packet. The steps of such a packet fit in one run of every program.
 const LONGEST: usize = 2000;
 
-/// The first byte is the length of the pieces. Packets follow; only their side and payload matter.
+/// Runs the target. The first byte is the length of the pieces. The other bytes are packets, of which only the side and
+/// the payload matter.
 fn run(bytes: &[u8]) {
     let Some((piece, packets)) = bytes.split_first() else {
         return;

@@ -1,7 +1,7 @@
 //! The functions that the fuzzers run, and their first inputs.
 //!
-//! A target is a function of any bytes that panics at an impossible result. The programs in `fuzz/` only pass the bytes on, so
-//! that an ordinary test can run the same function.
+//! A target is a function that takes any bytes, and panics at an impossible result. The programs in `fuzz/` only call
+//! this function, so that an ordinary test can run it, too.
 
 mod arrivals;
 mod conversation;
@@ -13,11 +13,11 @@ mod http2_frames;
 /// A fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name, and that of its program.
+    /// Name of the target and of its program.
     pub name: &'static str,
     /// Runs the target with these bytes.
     pub run: fn(&[u8]),
-    /// The first inputs.
+    /// Returns the first inputs.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
@@ -30,7 +30,7 @@ pub const ALL: [Target; 5] = [
     http2_conversation::TARGET,
 ];
 
-/// The target of this name.
+/// Returns the target of this name.
 pub fn named(name: &str) -> Target {
     *ALL.iter()
         .find(|target| target.name == name)

@@ -1,8 +1,9 @@
-//! Two CPUs that change one connection.
+//! Tests of two CPUs that change one connection.
 //!
-//! One part runs them interleaved: one CPU is in the middle of an event when the other one runs another event from its beginning
-//! to its end. The interruption comes at the places where it can make a difference: at the atomic adds, and at the lock. The
-//! other part runs them at the same time, in two threads. In each pair of events nothing may be counted twice or never.
+//! One test interleaves the two CPUs: one CPU is in the middle of an event when the other one runs another event from
+//! its beginning to its end. The interruption comes where it can make a difference: at the atomic adds, and at the
+//! lock. The other test runs the two CPUs at the same time, in two threads. In each pair of events nothing may be
+//! counted twice or never.
 
 extern crate std;
 use std::{
@@ -18,7 +19,7 @@ use ebb_abi::latency::BUCKETS;
 
 use super::*;
 
-/// What is counted.
+/// Counters that both CPUs change.
 #[derive(Default)]
 struct Cells {
     started: AtomicU64,
@@ -41,10 +42,10 @@ impl Cells {
     }
 }
 
-/// Counts, and lets the other CPU run at one of the places.
+/// A CPU that counts, and lets the other CPU run at one place of interruption.
 struct Cpu<'a> {
     cells: &'a Cells,
-    /// Number of places before the one at which the other CPU runs.
+    /// Number of places of interruption before the one at which the other CPU runs.
     overtaken_after: Cell<u32>,
     other: Cell<Option<Box<dyn FnOnce() + 'a>>>,
 }
@@ -70,8 +71,8 @@ impl<'a> Cpu<'a> {
     }
 }
 
-/// Waits for the other thread, so that both continue within nanoseconds of each other. On a busy machine it yields the processor
-/// to the other thread.
+/// Waits for the other thread in a loop, so that both threads continue within nanoseconds of each other. On a busy
+/// machine, this thread yields the processor to the other thread.
 fn wait_until(is_so: impl Fn() -> bool) {
     let mut looks = 0;
     while !is_so() {
@@ -116,14 +117,14 @@ impl Meter for Cpu<'_> {
 
     fn add(&self, cell: *mut u32, by: u32) {
         self.place();
-        // SAFETY: aligned, and valid as long as the connection.
+        // SAFETY: the pointer is aligned, and is valid as long as the connection.
         unsafe { AtomicU32::from_ptr(cell) }.fetch_add(by, SeqCst);
         self.place();
     }
 
     fn locked<R>(&self, lock: *mut Lock, change: impl FnOnce() -> R) -> R {
         self.place();
-        // SAFETY: as in `add`.
+        // SAFETY: the pointer is aligned, and is valid as long as the connection.
         let lock = unsafe { AtomicU32::from_ptr(&raw mut (*lock).val) };
         wait_until(|| lock.swap(1, SeqCst) == 0);
         let result = change();
@@ -133,7 +134,7 @@ impl Meter for Cpu<'_> {
     }
 }
 
-/// An event of ingress, or of egress and close, with its name.
+/// An event and its name. `IN` are events of ingress; `OUT` are events of egress and close.
 type Event = (&'static str, fn(&mut Http2, &mut Cpu<'_>));
 
 const IN: [Event; 5] = [
@@ -158,16 +159,16 @@ const OUT: [Event; 5] = [
     ("head of a response", |http2, cpu| http2.answered(cpu, 1, 2)),
 ];
 
-/// Number of places that are tried: more than any event has.
+/// Number of places of interruption that are tried: more than any event has.
 const PLACES: u32 = 12;
 
-/// Begins a stream, after the client's preface.
+/// Begins a stream, as if the client's preface had been read.
 fn begin(http2: &mut Http2, cpu: &mut Cpu<'_>, id: u32) {
     http2.requests.direction.open_at(0);
     http2.begin(cpu, id);
 }
 
-/// A new connection after the events `before`.
+/// Returns a new connection after the events `before`.
 fn connection(cells: &Cells, before: &[Event]) -> Box<Http2> {
     let mut http2 = Box::new(Http2::ZERO);
     let mut cpu = Cpu::alone(cells);
@@ -177,7 +178,7 @@ fn connection(cells: &Cells, before: &[Event]) -> Box<Http2> {
     http2
 }
 
-/// Checks that all figures of a connection are consistent after `story`.
+/// Checks that all counters of a connection are consistent after `story`.
 fn check(http2: &mut Http2, cells: &Cells, before: &[Event], story: &str) {
     let [streams, opaque] = cells.gauges();
     let in_flight = cells.in_flight();
@@ -196,7 +197,7 @@ fn check(http2: &mut Http2, cells: &Cells, before: &[Event], story: &str) {
         (0, [0, 0]),
         "{story}, closed"
     );
-    // A connection that became opaque counts as one more start, if nothing was in flight then.
+    // A connection that becomes opaque with nothing in flight counts as one more start.
     let begun = cells.started.load(SeqCst);
     let least = before.len().min(2) as u64;
     assert!(
@@ -206,7 +207,7 @@ fn check(http2: &mut Http2, cells: &Cells, before: &[Event], story: &str) {
     assert!(cells.latencies.load(SeqCst) <= begun, "{story}");
 }
 
-/// Runs `slow`, and runs `quick` completely at one of its places.
+/// Runs `slow`, and runs `quick` completely at one place of interruption of `slow`.
 fn overtake(before: &[Event], slow: Event, quick: Event, after: u32) {
     let cells = Cells::default();
     let mut http2 = connection(&cells, before);
@@ -214,11 +215,11 @@ fn overtake(before: &[Event], slow: Event, quick: Event, after: u32) {
     let mut cpu = Cpu::alone(&cells);
     cpu.overtaken_after.set(after);
     let cells_too = &cells;
-    // SAFETY: as in the kernel, everything that both CPUs read is read from memory.
+    // SAFETY: as in the kernel, both CPUs read all shared data from memory.
     cpu.other.set(Some(Box::new(move || unsafe {
         quick.1(&mut *shared, &mut Cpu::alone(cells_too));
     })));
-    // SAFETY: as above.
+    // SAFETY: as in the kernel, both CPUs read all shared data from memory.
     unsafe { slow.1(&mut *shared, &mut cpu) };
     if let Some(other) = cpu.other.take() {
         other();
@@ -239,7 +240,7 @@ fn overtake(before: &[Event], slow: Event, quick: Event, after: u32) {
 const ONE: Event = ("1", |http2, cpu| begin(http2, cpu, 1));
 const THREE: Event = ("3", |http2, cpu| begin(http2, cpu, 3));
 
-/// The possible values of `before`. In the first one, only the server has sent anything.
+/// The possible values of `before`. With the first value, only the server has sent anything.
 const BEFORE: [&[Event]; 4] = [
     &[],
     &[ONE, THREE],
@@ -273,7 +274,8 @@ fn overtaken_at_any_place() {
 
 /// A connection that two threads share, and its counters.
 struct Shared(*mut Http2, *const Cells);
-// SAFETY: both threads wait for each other before they use it, and afterwards. In between they use it as the kernel programs do.
+// SAFETY: the two threads wait for each other before and after they use the connection. In between, they use it as the
+// kernel programs do.
 unsafe impl Sync for Shared {}
 
 /// Number of runs for each pair of events.
@@ -302,7 +304,7 @@ fn at_the_same_time() {
             for (meeting, Shared(http2, cells)) in shared.iter().enumerate() {
                 arrived.fetch_add(1, SeqCst);
                 wait_until(|| arrived.load(SeqCst) >= 2 * (meeting + 1));
-                // SAFETY: as at `Shared`.
+                // SAFETY: both threads use the connection as the kernel programs do (see `Shared`).
                 unsafe { event(&mut **http2, &mut Cpu::alone(&**cells)) };
             }
         };

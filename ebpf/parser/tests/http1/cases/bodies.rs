@@ -1,4 +1,4 @@
-//! The end of a body (RFC 9112, section 6.3).
+//! Test cases of the end of a body (RFC 9112, section 6.3).
 
 use ebb_parser_testing::exchange::{Exchange, exchange};
 

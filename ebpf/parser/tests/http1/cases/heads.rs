@@ -1,4 +1,4 @@
-//! Heads: their end, their allowed content, and statuses without a body.
+//! Test cases of heads: their end, their allowed content, and statuses without a body.
 
 use ebb_parser_testing::exchange::{Exchange, exchange};
 

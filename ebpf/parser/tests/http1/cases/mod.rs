@@ -16,7 +16,7 @@ pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 /// The last response of most cases.
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
-/// All cases.
+/// Returns all cases.
 pub(crate) fn all() -> Vec<Exchange> {
     [
         bodies::all(),
@@ -32,7 +32,7 @@ pub(crate) fn all() -> Vec<Exchange> {
     .collect()
 }
 
-/// One request and its response, then a second pair, which shows that the end was found exactly.
+/// Returns one request and its response, then a second pair: it shows that the end of the first pair was found exactly.
 fn pair(
     name: &'static str,
     request: impl AsRef<[u8]>,

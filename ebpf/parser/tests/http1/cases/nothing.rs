@@ -1,4 +1,4 @@
-//! Connections with few requests or none.
+//! Test cases of connections with few requests or none.
 
 use ebb_parser_testing::exchange::{Exchange, exchange};
 

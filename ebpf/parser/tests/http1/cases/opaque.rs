@@ -1,13 +1,14 @@
-//! Unreadable connections: one in flight for the connection's life, reported as opaque.
+//! Test cases of connections that cannot be read: each counts as one in flight until it closes, and is reported as
+//! opaque.
 
 use ebb_parser_testing::exchange::{Exchange, exchange};
 
 use super::{GET, OK};
 
-/// [`ebb_abi::ended::EXCLUDED`].
+/// The value of [`ebb_abi::ended::EXCLUDED`].
 const EXCLUDED: usize = 6;
 
-/// [`ebb_abi::ended::OPAQUE`].
+/// The value of [`ebb_abi::ended::OPAQUE`].
 const OPAQUE: usize = 7;
 
 const HELLO: [u8; 12] = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, b'\n'];
@@ -34,7 +35,7 @@ fn server(name: &'static str, bytes: impl AsRef<[u8]>) -> Exchange {
         .ended(OPAQUE, 1)
 }
 
-/// The next request has the same bit in the history as a probe, 64 requests earlier.
+/// The unreadable request shares the mark bit of a probe that came 64 requests before.
 fn after_a_probe() -> Exchange {
     let probe = "GET / HTTP/1.1\r\nUser-Agent: kube-probe/1.30\r\n\r\n";
     let first = exchange("opaque, 64 after a probe")

@@ -1,5 +1,5 @@
-//! Several requests before the first response. For the last 64 requests the parser knows which are HEAD, CONNECT or
-//! excluded; a deeper pipeline works only with plain requests.
+//! Test cases with several requests before the first response. For the last 64 requests the parser knows which are
+//! HEAD, CONNECT or excluded. A deeper pipeline can be read only if all its requests are plain.
 
 use ebb_parser_testing::exchange::{Exchange, exchange};
 

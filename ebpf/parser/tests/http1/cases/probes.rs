@@ -1,4 +1,4 @@
-//! Probes and excluded paths: counted as excluded, and nowhere else.
+//! Test cases of probes and excluded paths: they are counted as excluded, and nowhere else.
 
 use ebb_parser_testing::{
     EXCLUDED as PATHS,
@@ -7,7 +7,7 @@ use ebb_parser_testing::{
 
 use super::{GET, OK, pair};
 
-/// [`ebb_abi::ended::EXCLUDED`].
+/// The value of [`ebb_abi::ended::EXCLUDED`].
 const EXCLUDED: usize = 6;
 
 fn excluded(name: &'static str, request: impl AsRef<[u8]>) -> Exchange {

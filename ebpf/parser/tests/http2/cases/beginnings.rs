@@ -1,4 +1,4 @@
-//! The ways in which a connection starts HTTP/2.
+//! Test cases of the ways in which a connection starts HTTP/2.
 
 use ebb_parser_testing::{
     exchange::{Exchange, exchange},
@@ -11,7 +11,7 @@ use ebb_parser_testing::{
 
 use super::{OK, get, ok};
 
-/// [`ebb_abi::ended::EXCLUDED`].
+/// The value of [`ebb_abi::ended::EXCLUDED`].
 const EXCLUDED: usize = 6;
 
 pub(super) fn all() -> Vec<Exchange> {

@@ -1,4 +1,4 @@
-//! Frames: those that can carry a header block, and those that the parser ignores.
+//! Test cases of frames: those that can carry a header block, and those that the parser ignores.
 
 use ebb_parser_testing::{
     exchange::Exchange,
@@ -20,7 +20,7 @@ pub(super) fn all() -> Vec<Exchange> {
     all
 }
 
-/// A dependency on stream 3, exclusively, and a weight.
+/// The payload of a PRIORITY frame: an exclusive dependency on stream 3, and a weight.
 const WEIGHT: [u8; 5] = [0x80, 0, 0, 3, 15];
 
 fn prefixed(block: &[u8]) -> Vec<u8> {
@@ -179,7 +179,7 @@ fn continuations() -> Vec<Exchange> {
             )
             .streams(0)
             .client(get(3))
-            // The older of two entries.
+            // The index is that of the older of two entries.
             .server(headers(3, END_STREAM, [0x80 | 63]))
             .streams(0)
             .ended(5, 2),

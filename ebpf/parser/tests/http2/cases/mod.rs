@@ -16,7 +16,7 @@ use ebb_parser_testing::{
     },
 };
 
-/// All cases.
+/// Returns all cases.
 pub(crate) fn all() -> Vec<Exchange> {
     [
         beginnings::all(),
@@ -31,7 +31,7 @@ pub(crate) fn all() -> Vec<Exchange> {
     .collect()
 }
 
-/// A connection on which both sides have sent their settings.
+/// Returns a connection on which both sides have sent their settings.
 fn connection(name: &'static str) -> Exchange {
     exchange(name)
         .client([PREFACE.as_slice(), &settings()].concat())
@@ -49,20 +49,20 @@ const GET: [Field<'static>; 4] = [
     Field::Named(1, "a.example", PLAIN),
 ];
 
-/// The header block of a request with these additional fields.
+/// Returns the header block of a request with these additional fields.
 fn request(fields: &[Field<'_>]) -> Vec<u8> {
     block(&[&GET, fields].concat())
 }
 
-/// A request without a body.
+/// Returns a request without a body.
 fn get(stream: u32) -> Vec<u8> {
     headers(stream, END_STREAM, request(&[]))
 }
 
-/// `:status: 200`, from the static table.
+/// The field `:status: 200`, from the static table.
 const OK: Field<'static> = Field::Indexed(8);
 
-/// A response with a head and a body.
+/// Returns a response with a head and a body.
 fn ok(stream: u32) -> Vec<u8> {
     [
         headers(stream, 0, block(&[OK])),

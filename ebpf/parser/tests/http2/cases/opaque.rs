@@ -1,4 +1,5 @@
-//! Connections that cannot be followed: one in flight for the connection's life, reported as opaque.
+//! Test cases of connections that cannot be read: each counts as one in flight until it closes, and is reported as
+//! opaque.
 
 use ebb_parser::http2::STREAMS;
 use ebb_parser_testing::{
@@ -11,10 +12,10 @@ use ebb_parser_testing::{
 
 use super::{connection, get, ok};
 
-/// [`ebb_abi::ended::OPAQUE`].
+/// The value of [`ebb_abi::ended::OPAQUE`].
 const OPAQUE: usize = 7;
 
-/// [`ebb_abi::ended::ABORTED`].
+/// The value of [`ebb_abi::ended::ABORTED`].
 const ABORTED: usize = 0;
 
 pub(super) fn all() -> Vec<Exchange> {

@@ -1,4 +1,4 @@
-//! Probes and excluded paths: counted as excluded, and nowhere else.
+//! Test cases of probes and excluded paths: they are counted as excluded, and nowhere else.
 
 use ebb_parser_testing::{
     EXCLUDED as PATHS,
@@ -11,7 +11,7 @@ use ebb_parser_testing::{
 
 use super::{GET, OK, connection, ok, request};
 
-/// [`ebb_abi::ended::EXCLUDED`].
+/// The value of [`ebb_abi::ended::EXCLUDED`].
 const EXCLUDED: usize = 6;
 
 /// Index of `user-agent` in the static table.
@@ -29,7 +29,8 @@ pub(super) fn all() -> Vec<Exchange> {
     all
 }
 
-/// A request with this header block: in flight until the last byte of its head has arrived.
+/// Returns an exchange with a request of this header block. An excluded request is in flight until the last byte of its
+/// head has arrived.
 fn asked(name: &'static str, block: &[u8], excluded: bool) -> Exchange {
     let frame = headers(1, END_STREAM, block);
     let (last, most) = frame.split_last().expect("a frame has a head");
@@ -99,7 +100,7 @@ fn others() -> Vec<Exchange> {
     all
 }
 
-/// A request for this path.
+/// Returns the header block of a request for this path.
 fn path(field: Field<'_>) -> Vec<u8> {
     let mut fields = GET;
     fields[1] = field;
@@ -139,7 +140,8 @@ fn paths() -> Vec<Exchange> {
     all
 }
 
-/// Requests of one client, each with its fields and whether it is excluded.
+/// Returns an exchange with the requests of one client. Each request is given by its fields, and whether it is
+/// excluded.
 fn requests(name: &'static str, heads: &[(&[Field<'_>], bool)]) -> Exchange {
     let mut sender = Sender::new();
     let mut exchange = connection(name);
@@ -241,7 +243,7 @@ fn from_the_table() -> Vec<Exchange> {
     ]
 }
 
-/// Events before and after a request is recognized as a probe.
+/// Returns cases of events before and after a request is recognised as a probe.
 fn times() -> Vec<Exchange> {
     let probe = request(&[Field::Named(AGENT, "kube-probe/1.30", PLAIN)]);
     let reset = |stream| ebb_parser_testing::http2::frames::reset(stream);

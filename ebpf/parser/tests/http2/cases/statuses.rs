@@ -1,4 +1,4 @@
-//! The class of a response's status, in every encoding that a server may use.
+//! Test cases of the class of a response's status, in every encoding that a server may use.
 
 use ebb_parser_testing::{
     exchange::Exchange,
@@ -17,7 +17,7 @@ pub(super) fn all() -> Vec<Exchange> {
     all
 }
 
-/// A request whose response has only this field.
+/// Returns an exchange whose response has only this field.
 fn answered(name: &'static str, status: Field<'_>, class: usize) -> Exchange {
     connection(name)
         .client(get(1))
@@ -71,7 +71,7 @@ fn literal() -> Vec<Exchange> {
     all
 }
 
-/// Responses of one server, each with its fields and its status class.
+/// Returns an exchange with the responses of one server. Each response is given by its fields and its status class.
 fn responses(name: &'static str, heads: &[(&[Field<'_>], usize)]) -> Exchange {
     let mut sender = Sender::new();
     let mut exchange = connection(name);

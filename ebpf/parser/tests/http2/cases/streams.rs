@@ -1,4 +1,4 @@
-//! Streams: when each begins and when it ends.
+//! Test cases of streams: when each stream begins, and when it ends.
 
 use ebb_parser_testing::{
     exchange::Exchange,
@@ -10,7 +10,7 @@ use ebb_parser_testing::{
 
 use super::{OK, connection, get, ok, request};
 
-/// [`ebb_abi::ended::ABORTED`].
+/// The value of [`ebb_abi::ended::ABORTED`].
 const ABORTED: usize = 0;
 
 pub(super) fn all() -> Vec<Exchange> {

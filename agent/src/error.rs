@@ -52,7 +52,7 @@ pub enum CounterError {
     #[error("cgroup {0} is being counted already, as pod {1}")]
     Twice(PathBuf, u32),
     /// All slots are in use.
-    #[error("{0} cgroups are being counted, which is the most there can be")]
+    #[error("{0} cgroups are being counted, which is the maximum")]
     Full(u32),
     /// No pod with this slot is counted.
     #[error("pod {0} is not being counted")]

@@ -93,8 +93,8 @@ pub async fn listen(
         Err(error) if asked.is_none() && error.kind() == io::ErrorKind::AddrInUse => {
             error!(
                 %address,
-                "another program has the port for probes, so probes will fail; give a free port with --probe-address, \
-                 and to the probes of the pod"
+                "the default port for probes is in use, so probes will fail; set --probe-address, and the probes of \
+                 the pod, to a free port"
             );
             Ok(None)
         }

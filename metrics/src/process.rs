@@ -44,7 +44,7 @@ impl Collector for Process {
                 .encode_gauge(&bytes)?;
         }
         let begun = BEGUN.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let help = "When it started, since 1970";
+        let help = "Start time of the process, in seconds since 1970";
         encoder
             .encode_descriptor("start_time_seconds", help, None, MetricType::Gauge)?
             .encode_gauge(&begun.as_secs_f64())

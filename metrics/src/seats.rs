@@ -119,8 +119,8 @@ impl Seats {
             } = self.limits;
             warn!(
                 address = %taken.address,
-                "the {port} port has all its connections ({all}, {per_address} of one address): the idlest of this address \
-                 is closed for a new one; see who opens so many, and limit who may reach the port by a NetworkPolicy"
+                "the {port} port has the maximum of connections ({all}, {per_address} of one address): the longest-idle one of \
+                 this address is closed; find out who opens so many, and limit who may reach the port by a NetworkPolicy"
             );
         }
     }

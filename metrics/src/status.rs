@@ -152,13 +152,16 @@ fn answer(status: &impl Status, hosts: &Hosts, request: &Request<Incoming>) -> A
         return text(
             StatusCode::MISDIRECTED_REQUEST,
             &format!(
-                "{host:?} is not a name of this program; ask for its IP address, localhost or its Service, or start \
+                "{host:?} is not an accepted host name; use the IP address, localhost or the Service, or start \
                  ebb-agent, ebb-autoscaler or ebb-activator with --allowed-host"
             ),
         );
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is taken here");
+        return text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "only GET and HEAD are allowed",
+        );
     }
     match request.uri().path() {
         "/healthz" => healthz(status.alive()),

@@ -53,7 +53,7 @@ impl Ending {
             () = signals.next() => false,
         };
         if !closed {
-            warn!(within = ?self.drain_within, "some requests did not end; they are cut");
+            warn!(within = ?self.drain_within, "some requests have not ended in time and are aborted");
         }
     }
 }

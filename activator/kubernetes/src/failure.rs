@@ -8,7 +8,7 @@ use ebb_metrics::tasks::TaskEnded;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// A client for the API server cannot be created.
-    #[error("no way to the API server: {0}")]
+    #[error("cannot create a client for the API server: {0}")]
     Client(#[from] kube::Error),
     /// The configuration for the API server cannot be determined.
     #[error("cannot tell how to reach the API server: {0}")]

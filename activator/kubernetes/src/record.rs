@@ -50,7 +50,7 @@ pub(crate) async fn run(
             }
             Err(error) => {
                 if !std::mem::replace(&mut trouble, true) {
-                    warn!(%error, %namespace, "cannot watch the ConfigMaps that say which ports are whose; trying again");
+                    warn!(%error, %namespace, "cannot watch the ConfigMaps with the record of ports; trying again");
                 }
                 continue;
             }
@@ -65,7 +65,7 @@ pub(crate) async fn run(
 fn tell(listeners: &Listeners, map: &ConfigMap) -> Option<String> {
     let name = map.name_any();
     let Some(of) = allotments::namespace(&name) else {
-        warn!(%name, "a ConfigMap with the label of a record of ports has no name of one; ignored");
+        warn!(%name, "a ConfigMap has the label of a record of ports, but not the name of one; ignored");
         return None;
     };
     let mut record = BTreeMap::new();

@@ -39,7 +39,7 @@ impl ebb_metrics::status::Status for Status {
         match self.ready.load(Ordering::Relaxed) {
             true => Ok("ready".to_owned()),
             false => Err(
-                "the slices of the cluster have not been read yet, or it is about to go".to_owned(),
+                "EndpointSlices have not been read yet, or the activator is stopping".to_owned(),
             ),
         }
     }

@@ -33,7 +33,7 @@ pub(crate) enum Refusal {
     #[error("{max_queued} requests are queued already, no more are allowed; try again in 1 s")]
     QueueFull { max_queued: usize },
     #[error(
-        "the requests of this namespace take as much memory as they may; try again in 1 s (the limit: --queue-bytes of \
+        "the requests of this namespace use all the memory that they may use; try again in 1 s (the limit: --queue-bytes of \
          ebb-activator)"
     )]
     BytesFull,

@@ -18,17 +18,17 @@ use crate::socket::Socket;
 const HTTP1: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     connection: close\r\n\
     retry-after: 1\r\n\
-    content-length: 89\r\n\
+    content-length: 94\r\n\
     content-type: text/plain; charset=utf-8\r\n\r\n\
-    ebb: the connections of this namespace take as much memory as they may; try again in 1 s\n";
+    ebb: the connections of this namespace use all the memory that they may use; try again in 1 s\n";
 
-/// The first bytes of a GOAWAY frame (RFC 9113 section 6.8). The frame header has 9 bytes and gives a payload of 96
-/// bytes: 8 bytes here and 88 bytes of debug data. The last stream is 0, so no stream has begun. The error code is
+/// The first bytes of a GOAWAY frame (RFC 9113 section 6.8). The frame header has 9 bytes and gives a payload of 101
+/// bytes: 8 bytes here and 93 bytes of debug data. The last stream is 0, so no stream has begun. The error code is
 /// `ENHANCE_YOUR_CALM`. A client may send every request again on another connection.
-const GOAWAY: &[u8; 17] = &[0, 0, 96, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
+const GOAWAY: &[u8; 17] = &[0, 0, 101, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
 /// The debug data of the GOAWAY frame, which clients show to users.
-const GOAWAY_TEXT: &[u8; 88] =
-    b"ebb: the connections of this namespace take as much memory as they may; try again in 1 s";
+const GOAWAY_TEXT: &[u8; 93] =
+    b"ebb: the connections of this namespace use all the memory that they may use; try again in 1 s";
 
 /// How long to wait for the first bytes of a client, from which its protocol is detected.
 const SPEAKS_WITHIN: Duration = Duration::from_secs(1);

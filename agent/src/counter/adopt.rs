@@ -49,14 +49,12 @@ impl Counter {
             ..Adoption::default()
         };
         for layout in &found.layouts {
-            tracing::warn!(%layout, "pins of another layout replaced: counting begins anew");
+            tracing::warn!(%layout, "pins of another layout replaced: counting starts from zero");
         }
         let maps = Shape::all()?;
         let there = pins.maps().exists();
         if there && !maps.iter().all(|map| map.is_in(&pins.maps())) {
-            tracing::warn!(
-                "pins written halfway, or with other maps, replaced: counting begins anew"
-            );
+            tracing::warn!("incomplete or incompatible pins replaced: counting starts from zero");
             pins.remove_own_layout()?;
             found.halfway = true;
         }

@@ -209,7 +209,7 @@ impl Counter {
         if let Some(pins) = &self.pins
             && let Err(error) = pins.forget(pod.0)
         {
-            tracing::warn!(slot = pod.0, %error, "a cgroup goes on being counted");
+            tracing::warn!(slot = pod.0, %error, "cannot unpin the programs of a cgroup: it is still counted");
         }
         self.remove_exclusions(pod, rules);
     }

@@ -153,8 +153,8 @@ impl Pod {
         };
         if let Some(class) = self.own_kernel() {
             let why = format!(
-                "spec.runtimeClassName: {class:?}: a pod with a kernel of its own (gVisor, Kata Containers) cannot be \
-                 counted from the node's; must be a class whose containers run on that one"
+                "spec.runtimeClassName: {class:?}: a pod with its own kernel (gVisor, Kata Containers) cannot be \
+                 counted from the node; use a runtime class that runs on the node's kernel"
             );
             return OptIn::Wrong(wanted(Rules::default()), cut(why));
         }

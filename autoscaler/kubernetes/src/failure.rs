@@ -10,7 +10,7 @@ use crate::{certificate::CertificateError, ingest::tls::TlsError};
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// No client for the API server can be built from the configuration.
-    #[error("no way to the API server: {0}")]
+    #[error("cannot create a client for the API server: {0}")]
     Client(#[from] kube::Error),
     /// The configuration of the client cannot be inferred.
     #[error("cannot tell how to reach the API server: {0}")]

@@ -178,7 +178,9 @@ impl Door {
             return;
         }
         if time::timeout(limit, &mut self.task).await.is_err() {
-            warn!("some requests were not answered within {limit:?} (--stop-grace); they are cut");
+            warn!(
+                "some requests were not answered within {limit:?} (--stop-grace) and are aborted"
+            );
             self.task.abort();
             let _ = self.task.await;
         }

@@ -36,27 +36,27 @@ pub fn packet(context: &SkBuffContext) {
     match event {
         event::UNREADABLE => warn!(
             context,
-            "slot {}: a connection is opaque: what came could not be read ({} so far)", slot, count
+            "slot {}: a connection is opaque: its data cannot be parsed ({} so far)", slot, count
         ),
         event::NOT_JOINED => warn!(
             context,
-            "slot {}: a connection that was open before is opaque ({} so far)", slot, count
+            "slot {}: a connection attached mid-stream is opaque ({} so far)", slot, count
         ),
         event::MISSED => warn!(
             context,
-            "slot {}: a connection is opaque: TCP has taken bytes that were not seen ({} so far)",
+            "slot {}: a connection is opaque: TCP accepted bytes that were not seen ({} so far)",
             slot,
             count
         ),
         event::NO_SHARE => warn!(
             context,
-            "slot {}: a connection is opaque: its pod has its share of the out-of-order buffer ({} so far)",
+            "slot {}: a connection is opaque: its pod has used up its share of the out-of-order buffer ({} so far)",
             slot,
             count
         ),
         _ => warn!(
             context,
-            "slot {}: a connection is opaque: no room for a packet out of turn ({} so far)",
+            "slot {}: a connection is opaque: no room in the out-of-order buffer ({} so far)",
             slot,
             count
         ),

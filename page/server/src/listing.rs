@@ -30,8 +30,7 @@ impl Part {
             match pair.split_once('=') {
                 Some(("limit", value)) => {
                     let limit = value.parse().map_err(|_| {
-                        "limit must be a number of workloads; 0 means the most there may be"
-                            .to_owned()
+                        "limit must be a number of workloads; 0 means the maximum".to_owned()
                     })?;
                     part.limit = Some(limit).filter(|limit| *limit > 0);
                 }

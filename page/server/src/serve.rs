@@ -172,7 +172,7 @@ fn json(body: String) -> Answer {
 fn full() -> Answer {
     text(
         StatusCode::SERVICE_UNAVAILABLE,
-        "too many look on already; close other pages, or ask for /v1/workloads",
+        "too many pages are open; close some, or use /v1/workloads",
     )
 }
 

@@ -35,7 +35,7 @@ pub(crate) enum Flaw {
     TooManyFields,
     #[error("the header is longer than {0} bytes")]
     TooLong(usize),
-    #[error("the header needs more memory than there is")]
+    #[error("there is not enough memory for the header")]
     NoMemory,
     #[error("the size of a chunk is not a hexadecimal number followed by CR LF")]
     ChunkSize,

@@ -98,7 +98,7 @@ pub(crate) async fn records(client: Client, namespace: String, shared: Arc<Share
     follow(api, only, &watch, |change| match change {
         Change::Seen(map) => {
             let Some(record) = allotments::read(&map) else {
-                warn!(name = %map.name_any(), "a ConfigMap with the label of a record of ports has no name of one; ignored");
+                warn!(name = %map.name_any(), "a ConfigMap has the label of a record of ports, but not the name of one; ignored");
                 return;
             };
             for key in &record.senseless {

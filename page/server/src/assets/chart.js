@@ -99,7 +99,7 @@ function drawChart(id, all, points, moment) {
   const now = points.at(-1);
   const peak = Math.max(...points.map(all[0].of));
   const values = all.map((series) => `${series.name} ${figure(series.of(now))}`).join(", ");
-  by(`${id}-text`).textContent = `From ${clock(begin)} to ${clock(end)}. Now: ${values}. Most ${all[0].name}: ${figure(peak)}.`;
+  by(`${id}-text`).textContent = `From ${clock(begin)} to ${clock(end)}. Now: ${values}. Maximum of ${all[0].name}: ${figure(peak)}.`;
 }
 
 function legend(id, all, moment) {

@@ -5,12 +5,10 @@
 //! Bias: a pod is counted only if its annotations are valid. Failure mode: a pod with invalid annotations is not
 //! counted, and is reported as refused.
 
-use std::borrow::Cow;
-
 use ebb_agent::Rules;
 use ebb_autoscaler_core::{Annotations, Config, annotations::KNATIVE};
 use ebb_contract::opt_in;
-use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Deserialize;
 
@@ -45,7 +43,8 @@ const TEMPLATE_HASH: &str = "pod-template-hash";
 const OWN_KERNEL: [&str; 3] = ["gvisor", "runsc", "kata"];
 
 /// The parsed part of a pod.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Resource)]
+#[resource(inherit = k8s_openapi::api::core::v1::Pod)]
 pub(crate) struct Pod {
     metadata: ObjectMeta,
     #[serde(default)]
@@ -65,35 +64,6 @@ struct Spec {
 struct Status {
     phase: String,
     qos_class: String,
-}
-
-impl Resource for Pod {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "Pod".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "pods".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
 }
 
 /// A pod that opted in.

@@ -1,11 +1,9 @@
 //! The pods of the cluster, reduced while they are parsed to the fields that decisions need.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use ebb_engine::{Owner, PodFacts, opted_in};
-use k8s_openapi::{
-    NamespaceResourceScope, api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt as _, runtime::watcher};
 use serde::Deserialize;
 
@@ -43,7 +41,8 @@ struct Condition {
 }
 
 /// The part of a pod that is kept until its list has been processed.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = Pod)]
 #[serde(from = "Read")]
 struct SlimPod {
     /// The name, the namespace, the uid and the version.
@@ -67,35 +66,6 @@ impl From<Read> for SlimPod {
                 ..ObjectMeta::default()
             },
         }
-    }
-}
-
-impl Resource for SlimPod {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind(dynamic: &()) -> Cow<'_, str> {
-        Pod::kind(dynamic)
-    }
-
-    fn group(dynamic: &()) -> Cow<'_, str> {
-        Pod::group(dynamic)
-    }
-
-    fn version(dynamic: &()) -> Cow<'_, str> {
-        Pod::version(dynamic)
-    }
-
-    fn plural(dynamic: &()) -> Cow<'_, str> {
-        Pod::plural(dynamic)
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
     }
 }
 

@@ -18,7 +18,8 @@ macro_rules! keys {
         impl Key {
             const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// Returns group, kebab-case name and camelCase alias. If both are given, the kebab-case name wins.
+            /// Returns group, kebab-case name and camelCase alias. If a workload has both names, the kebab-case name
+            /// wins.
             const fn spelling(self) -> (&'static str, &'static str, Option<&'static str>) {
                 match self {
                     $(Self::$variant => ($group, $kebab, keys!(@alias $($camel)?)),)+

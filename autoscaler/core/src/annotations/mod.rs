@@ -90,7 +90,7 @@ impl Annotations {
         let class = check::class_and_metric(config, &given, &mut read, &mut problems);
         for (&name, &text) in &given {
             let result = match Key::find(name) {
-                // Both spellings are given: the kebab-case one wins, so this one is ignored.
+                // Both spellings are given: the kebab-case one wins, so the alias is ignored.
                 Some(key) if key.is_alias(name) && given.contains_key(key.name().as_str()) => {
                     Ok(())
                 }
@@ -115,7 +115,7 @@ impl Annotations {
         Problems::none_or(problems, read)
     }
 
-    /// Sets the value of one key. `class` is the class in force.
+    /// Sets the value of one key. `class` is the class that applies to the workload.
     fn set(
         &mut self,
         key: Key,
@@ -125,7 +125,7 @@ impl Annotations {
     ) -> Result<(), Fault> {
         let (zero, hour) = (GoDuration::default(), value::HOUR);
         match key {
-            // Already parsed before all other keys, because these depend on them.
+            // Class and metric are parsed before all other keys, because the other keys depend on them.
             Key::Class | Key::Metric => {}
             Key::Target => self.target = Some(target(text)?),
             Key::TargetUtilization => {
@@ -194,7 +194,8 @@ fn initial_scale(text: &str, config: &Config) -> Result<u32, Fault> {
     }
 }
 
-/// Checks only that it is a number of pods. As in Knative, that it is at least 2 is the last rule to be checked.
+/// Parses an activation scale as a number of pods. As in Knative, the rule that it is at least 2 is checked last
+/// (`check::bounds`).
 fn activation_scale(text: &str) -> Result<u32, Fault> {
     let number = value::integer(text, "a whole number from 2 to 2147483647")?;
     if number > i64::from(value::MAX_PODS) {
@@ -204,7 +205,7 @@ fn activation_scale(text: &str) -> Result<u32, Fault> {
             high: value::MAX_PODS.to_string(),
         });
     }
-    // Any negative value is below 2, so 0 stands for it.
+    // 0 stands for any negative value: both are refused later, because they are below 2.
     Ok(u32::try_from(number).unwrap_or(0))
 }
 

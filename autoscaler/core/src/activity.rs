@@ -1,4 +1,4 @@
-//! Whether a workload is serving, and since when. Knative's `Active` condition.
+//! Whether a workload is serving, and since when. It corresponds to Knative's `Active` condition.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use crate::time::Timestamp;
 pub enum Activity {
     /// Pods are desired, but not enough of them are ready yet (`Active=Unknown`).
     Activating,
-    /// Serving (`Active=True`).
+    /// The workload is serving (`Active=True`).
     Active,
-    /// Without traffic, on its way to zero or at zero (`Active=False`).
+    /// The workload has no traffic. It is being scaled to zero, or is at zero (`Active=False`).
     Inactive,
 }
 

@@ -9,8 +9,8 @@ const LEAST_ACTIVATORS: u32 = 2;
 /// burst capacity, in the unit of the metric.
 ///
 /// If the result is below zero, the activator belongs in the request path; only the sign matters. The result is 0 if
-/// the target burst capacity is 0 (the activator is in the path only at zero pods), and -1 if it is -1 (the activator
-/// is always in the path).
+/// the target burst capacity is 0 (the activator is in the path only at zero pods), and -1 if the target burst capacity
+/// is -1 (the activator is always in the path).
 pub fn excess_burst_capacity(settings: &Settings, ready: u32, load: f64) -> i32 {
     let reserve = settings.target_burst_capacity;
     if reserve == 0.0 {

@@ -85,7 +85,7 @@ pub enum Aggregation {
     /// The plain mean over the seconds.
     #[default]
     Linear,
-    /// A mean in which the newest second has most weight, and each older one less.
+    /// A weighted mean: the newest second has the highest weight, and the weight falls exponentially with age.
     WeightedExponential,
 }
 

@@ -26,7 +26,7 @@ pub struct GoDuration(i64);
 pub struct NotADuration;
 
 impl GoDuration {
-    /// Creates a duration from `seconds`; the longest one if that overflows.
+    /// Creates a duration of `seconds`; the longest possible duration if this overflows.
     pub const fn from_secs(seconds: i64) -> Self {
         Self(seconds.saturating_mul(SECOND))
     }
@@ -79,8 +79,8 @@ impl FromStr for GoDuration {
     }
 }
 
-/// Parses one number and its unit at the start of `text`. Returns its whole nanoseconds (truncated, as in Go) and the
-/// rest of the text.
+/// Parses one number and its unit at the start of `text`. Returns (value in nanoseconds, truncated as in Go; rest of
+/// the text).
 fn term(text: &str) -> Result<(i128, &str), NotADuration> {
     let (whole, rest) = digits(text);
     let (fraction, rest) = match rest.strip_prefix('.') {

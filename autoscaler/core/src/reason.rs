@@ -207,7 +207,7 @@ impl fmt::Display for Basis {
     }
 }
 
-/// A count with its noun, in singular or plural.
+/// A number of pods, written as `1 pod` or `2 pods`.
 struct Pods(u32);
 
 impl fmt::Display for Pods {

@@ -15,7 +15,7 @@ use crate::{
 /// The lowest target, in requests in flight per pod or requests/s per pod. Knative's `TargetMin`.
 pub const TARGET_MIN: f64 = 0.01;
 
-/// Utilisation for metrics other than concurrency. Knative cannot configure it either.
+/// Utilisation for metrics other than concurrency. As in Knative, it cannot be configured.
 const OTHER_UTILIZATION: f64 = 0.7;
 
 /// Progress deadline of a workload whose annotations name none: the default of a Kubernetes Deployment.

@@ -3,8 +3,8 @@
 //! Nothing in this crate reads a clock. A [`Timestamp`] counts from the Unix epoch because Knative cuts its one-second
 //! buckets and its two-second delay slots at Unix seconds.
 //!
-//! Bias: if the clock steps back, the elapsed time is zero and never underflows, so a decision waits and does not come
-//! too early.
+//! Bias: if the clock steps back, the elapsed time is zero and never underflows, so a decision may be late, but is
+//! never early.
 
 use std::{
     ops::{Add, Sub},

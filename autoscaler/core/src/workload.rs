@@ -33,7 +33,7 @@ pub struct Workload {
     scaler: Scaler,
     reconciler: Reconciler,
     latest: Latest,
-    /// Sum of the burst means of all feeds, and the time of the last report of any feed.
+    /// (sum of the burst means of all feeds, time of the last report of any feed).
     burst: (f64, Timestamp),
     /// Ready pods at the last decision.
     ready: u32,

@@ -1,4 +1,4 @@
-//! Properties that hold for any input: bounds, rate limits and the rules of panic mode hold, and no code panics.
+//! Properties for any input: bounds, rate limits and the rules of panic mode hold, and no code panics.
 
 use std::time::Duration;
 
@@ -273,7 +273,7 @@ proptest! {
     fn a_feed_gives_each_second_its_own_mean(
         mut cuts in prop::collection::vec((1_u64..2_500, 0.0_f64..100.0), 1..80),
     ) {
-        // The last report ends on a whole second.
+        // A last report is added, so that the reports end at a full second.
         let total: u64 = cuts.iter().map(|(length, _)| length).sum();
         cuts.push((1_000 - total % 1_000, 7.0));
         let settings = Settings::default();

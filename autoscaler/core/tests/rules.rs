@@ -1,4 +1,4 @@
-//! Single rules at their limits, for which the case file has no row.
+//! Tests of single rules at their limits, for which the case file has no row.
 
 #![expect(clippy::unwrap_used, reason = "tests panic: the backtrace stays")]
 

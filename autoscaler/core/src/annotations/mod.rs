@@ -26,9 +26,9 @@ use crate::{
 /// The parsed annotations of a workload; `None` or empty if an annotation is missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Annotations {
-    /// `class`.
+    /// `class`: the autoscaler.
     pub class: Option<Class>,
-    /// `metric`.
+    /// `metric`: the metric that is compared with the target.
     pub metric: Option<Metric>,
     /// `target`: requests in flight per pod or requests/s per pod, ≥ 0.01.
     pub target: Option<f64>,
@@ -54,9 +54,9 @@ pub struct Annotations {
     pub scale_down_delay: Option<Duration>,
     /// `scale-to-zero-pod-retention-period`: 0 to 1 h.
     pub retention: Option<Duration>,
-    /// `metric-aggregation-algorithm`.
+    /// `metric-aggregation-algorithm`: how samples are averaged.
     pub aggregation: Option<Aggregation>,
-    /// `serving.knative.dev/progress-deadline`.
+    /// `serving.knative.dev/progress-deadline`: time that a start may take, ≥ 0.
     pub progress_deadline: Option<Duration>,
     /// `ebb.dev/burst-window`: 0, or 50 ms to 6 s.
     pub burst_window: Option<Duration>,
@@ -64,13 +64,14 @@ pub struct Annotations {
     pub ports: Vec<u16>,
     /// `ebb.dev/exclude-paths`: paths whose requests are not counted.
     pub exclude_paths: Vec<String>,
-    /// `ebb.dev/mode`.
+    /// `ebb.dev/mode`: whether decisions are applied.
     pub mode: Mode,
     /// `ebb.dev/hard-limit`: hard limit of concurrent requests on one pod, at most 1000; 0: no limit.
     pub hard_limit: Option<u32>,
 }
 
-/// Returns whether [`Annotations::parse`] validates an annotation with this name. It ignores all others.
+/// Returns whether [`Annotations::parse`] validates an annotation with this name. [`Annotations::parse`] ignores all
+/// other annotations.
 pub fn is_read(name: &str) -> bool {
     name.starts_with(KNATIVE) || name.starts_with(EBB) || name == keys::PROGRESS_DEADLINE
 }
@@ -79,7 +80,7 @@ impl Annotations {
     /// Parses a workload's annotations, and checks them with the cluster's `config`.
     ///
     /// # Errors
-    /// All errors in the annotations.
+    /// If there are errors in the annotations. All of them are returned.
     pub fn parse<'a>(
         config: &Config,
         annotations: impl IntoIterator<Item = (&'a str, &'a str)>,

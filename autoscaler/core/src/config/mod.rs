@@ -101,7 +101,8 @@ impl Config {
     /// Knative's own ConfigMap has, is ignored.
     ///
     /// # Errors
-    /// All errors in `data`: invalid values, values out of range, keys that contradict each other, and unknown keys.
+    /// If there are errors in `data`. All of them are returned: invalid values, values out of range, keys that
+    /// contradict each other, and unknown keys.
     pub fn from_map<'a>(
         data: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, Problems> {

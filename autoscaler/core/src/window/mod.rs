@@ -1,8 +1,8 @@
 //! The metric windows of a workload: its load, second by second.
 //!
 //! There are four rings, as in Knative: stable and panic window, each for concurrency and for requests per second, so
-//! that a change of the metric finds filled windows. The two lengths cannot share one ring, because the rules for late
-//! samples and for a restart after missing data depend on the length.
+//! that the windows of both metrics are filled when the metric is changed. The two lengths cannot share one ring,
+//! because the rules for late samples and for a restart after missing data depend on the length.
 //!
 //! Samples of the same second add up, so that the samples of several sources give the load of the workload. Failure
 //! mode: missing data is not zero. The seconds since the newest sample are excluded from the mean, and a window without

@@ -1,6 +1,6 @@
 //! One window: a ring of buckets with Knative's rules for gaps, late samples and missing data.
 //!
-//! It follows `pkg/autoscaler/aggregation/bucketing.go` of Knative Serving 1.23. One difference does not show in the
+//! It follows `pkg/autoscaler/aggregation/bucketing.go` of Knative Serving 1.23. One difference has no effect on the
 //! results: the sum is computed for each query and is not stored, so rounding errors do not accumulate over the life of
 //! a workload.
 
@@ -15,8 +15,8 @@ const PRECISION: f64 = 1e6;
 /// The weights of a full exponential window have at least this sum.
 const WEIGHT_SUM: f64 = 0.9999;
 
-/// Longest window; a longer one is shortened to this length. Settings that are parsed from text allow no longer window;
-/// the limit bounds the memory of a window with settings that are made in code.
+/// Longest window; a longer one is shortened to this length. Settings that are parsed from text never exceed this
+/// limit. It bounds the memory of windows whose settings are made in code.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Minimum weight of the newest bucket of an exponential window. Without this minimum, long windows would be nearly
@@ -26,8 +26,8 @@ const LEAST_WEIGHT: f64 = 0.2;
 /// A moving window over the recent past.
 #[derive(Clone, Debug)]
 pub struct Window {
-    /// Ring of buckets. The bucket of a slot has the index slot modulo number of buckets. A bucket without a sample is
-    /// zero.
+    /// The ring of buckets. A slot is the number of a bucket since the epoch: the time divided by `granularity`. The
+    /// index of a slot is the slot modulo the number of buckets. A bucket without a sample is zero.
     buckets: Box<[f64]>,
     length: Duration,
     /// Length of a bucket in seconds, ≥ 1.
@@ -151,7 +151,7 @@ impl Window {
     /// Returns the `count` newest buckets, newest first.
     fn newest(&self, last: i64, count: usize) -> impl Iterator<Item = f64> + '_ {
         let (older, newer) = self.buckets.split_at(index(last, self.buckets.len()) + 1);
-        // `older` ends with the newest bucket. Before the first bucket of `older` comes the last bucket of `newer`.
+        // `older` ends with the newest bucket. The bucket before the first one of `older` is the last one of `newer`.
         older
             .iter()
             .rev()

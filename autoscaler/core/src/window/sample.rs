@@ -2,8 +2,8 @@
 
 /// The largest accepted value, in requests in flight or requests/s of one workload.
 ///
-/// It is a million pods with a million requests each. A larger value is an error of its source, and small values could
-/// be lost in a sum with it.
+/// The value corresponds to a million pods with a million requests each. A larger value is an error of its source, and
+/// small values could be lost in a sum with it.
 pub const LARGEST: f64 = 1e12;
 
 /// The measurements of one source for one second of a workload.

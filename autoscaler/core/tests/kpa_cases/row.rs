@@ -1,10 +1,10 @@
-//! The columns of a case, and the notations used in them.
+//! The columns of a case in the case file, and parsers for the notations in them.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use ebb_autoscaler_core::GoDuration;
 
-/// One line of the file.
+/// One line of the case file.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct Row {
     pub(crate) id: String,

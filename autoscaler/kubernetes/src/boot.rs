@@ -5,8 +5,8 @@
 //! leader would assume that it still leads. Neither clock jumps when the wall clock is set. See
 //! <https://man7.org/linux/man-pages/man2/clock_gettime.2.html>.
 //!
-//! Failure mode: if the kernel does not return the time, the clock shows the latest time possible. Then no replica
-//! leads.
+//! Failure mode: if the kernel does not return the time, the clock returns the largest possible time, and this replica
+//! does not lead.
 
 use std::{fmt, sync::Arc, time::Duration};
 

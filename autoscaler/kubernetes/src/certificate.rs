@@ -29,7 +29,7 @@ use super::ingest::tls::Pem;
 
 /// The manifest that installs the Secret and the ConfigMap.
 const MANIFEST: &str = "deploy/base/certificate.yaml";
-/// Name of the Secret. Below: name of the ConfigMap with the authority.
+/// Name of the Secret. `CONFIG_MAP` is the name of the ConfigMap with the authority.
 const SECRET: &str = "ebb-autoscaler-tls";
 const CONFIG_MAP: &str = "ebb-autoscaler-ca";
 /// Keys of the Secret. The first two keys are those of a Secret of type `kubernetes.io/tls`, which earlier versions

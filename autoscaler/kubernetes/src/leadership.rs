@@ -1,9 +1,9 @@
 //! Whether this replica may write, and until when.
 //!
 //! A [candidate](super::lease) renews the Lease. Just before a request is sent, every writer gets a [`Permit`] from
-//! [`Leadership`], which limits the time of the request. So a replica that was stopped for longer than the duration of
-//! its Lease writes nothing when it continues: the clock ends the leadership before any task has checked the Lease
-//! again.
+//! [`Leadership`]. The permit limits the time of the request. So a replica that was stopped for longer than the
+//! duration of its Lease writes nothing when it continues: the clock ends the leadership before any task has checked
+//! the Lease again.
 //!
 //! Bias: no leader is better than two leaders. A write must be over before another replica may take the Lease. One risk
 //! remains: a request that leaves this machine in time, but is carried out late. Most of these requests fail because of
@@ -134,9 +134,10 @@ impl Leadership {
     /// Returns the permission to send one write now.
     ///
     /// # Errors
-    /// If this replica does not lead, or not for long enough.
+    /// If this replica does not lead, or if its leadership ends too soon.
     pub(super) fn permit(self: &Arc<Self>) -> Result<Permit, NotLeading> {
-        // Counted first: releasing the Lease ends the term, then waits for the writes that are counted.
+        // The write is counted before the term is read: to release the Lease, the term is ended first, and then the
+        // counted writes are waited for.
         self.under_way.send_modify(|writes| *writes += 1);
         let mut permit = Permit {
             leadership: Arc::clone(self),

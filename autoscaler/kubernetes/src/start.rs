@@ -35,7 +35,7 @@ impl Start {
         // The initial lists have been processed, so their memory is returned to the system.
         ebb_metrics::memory::give_back();
         let followed = follow_leading(leading, self.shared, self.metrics);
-        // `Leadership` outlives the candidate, so `followed` does not end before it.
+        // `Leadership` outlives the candidate, so `followed` does not end before the candidate.
         tokio::select! {
             () = candidate.run(ending) => {}
             () = followed => {}

@@ -32,7 +32,8 @@ use super::{
     shared::Shared,
 };
 
-/// The annotation that orders a ReplicaSet's scale-down; beta and on by default since Kubernetes 1.22.
+/// The annotation that determines which pods a ReplicaSet removes first. It is beta, and enabled by default since
+/// Kubernetes 1.22.
 pub(super) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// Maximum number of pods of an order whose deletion costs are written at the same time.
@@ -175,7 +176,7 @@ impl Writer {
             "metadata": {"uid": cost.uid, "annotations": {DELETION_COST: value}},
         }));
         match pods.patch_metadata(&cost.pod, &parameters(), &patch).await {
-            // The pod is gone already: no cost is needed.
+            // The pod is gone already, so it needs no deletion cost.
             Err(Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
             Err(error) if NotLeading::is_why(&error) => Err(NotLeading.into()),
             result => result

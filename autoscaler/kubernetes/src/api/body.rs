@@ -64,7 +64,7 @@ pub(super) struct Answer {
     body: Incoming,
     waiting: Waiting,
     limit: Option<Limit>,
-    /// While this permit exists, the write counts as under way: until its answer is complete.
+    /// The permit of the write. The write counts as under way until the answer, with this permit, is dropped.
     _permit: Option<Arc<Permit>>,
 }
 

@@ -60,7 +60,7 @@ impl Requests {
             }
             _ => None,
         };
-        // A write, including the body of its answer, must be over while this replica leads.
+        // A write, including the body of its answer, must be over within the time of its permit.
         let left = permit.as_ref().map(|permit| permit.left());
         let within = left.unwrap_or(ANSWER_WITHIN);
         let (number, send) = self.pools.current();

@@ -1,8 +1,8 @@
 //! The rate limit of the Events of a namespace. A namespace with thousands of invalid objects must neither overload the
 //! API server nor displace the Events of other namespaces.
 //!
-//! Each namespace has a token bucket. Failure mode: Events beyond the limit are counted and not written. The namespace
-//! has had a hundred Events before.
+//! Each namespace has a token bucket. Failure mode: Events beyond the limit are counted and not written. Before the
+//! limit applies, a namespace has had a hundred Events.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 const AT_ONCE: f64 = 100.0;
 /// Maximum number of Events of a namespace per second when its bucket is empty.
 const A_SECOND: f64 = 2.0;
-/// Time in which an empty bucket is full again.
+/// Time after which an empty bucket is full again.
 const FULL_AFTER: Duration = Duration::from_secs((AT_ONCE / A_SECOND) as u64);
 
 /// The token bucket of a namespace: the Events that may still be written.

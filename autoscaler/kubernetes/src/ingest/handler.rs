@@ -28,7 +28,7 @@ use crate::{metrics::Metrics, shared::Shared};
 const BODY: Duration = Duration::from_secs(10);
 /// A failure of a peer is logged at most once in this time.
 const LOGGED_AGAIN: Duration = Duration::from_secs(60);
-/// Maximum number of failures whose last log message is remembered.
+/// Maximum number of failures of which the time of the last log message is remembered.
 const COMPLAINTS: usize = 1_000;
 
 type Answer = Response<Full<Bytes>>;

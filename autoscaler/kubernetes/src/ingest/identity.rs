@@ -1,8 +1,8 @@
 //! Authenticates senders by their service-account tokens. The API server reviews a token, and its answer is remembered.
 //!
-//! A token is valid only if it was issued for [`ebb_contract::AUDIENCE`], and for an account that may report. With a
-//! token of the agents' account, a sender may report only the node that the token names as the node of its pod. Bias:
-//! while the API server does not answer, a token that it accepted before stays valid until it expires, because without
+//! A token is valid only if it was issued for [`ebb_contract::AUDIENCE`], and for an account that may report. A sender
+//! with a token of the agents' account may report the pods of one node only: the node that the token names. Bias: while
+//! the API server does not answer, a token that it accepted before stays valid until it expires, because without
 //! current metrics no workload is scaled down. A token that the API server has never reviewed is not accepted.
 
 use std::{collections::BTreeMap, time::Duration};

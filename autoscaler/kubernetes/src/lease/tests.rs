@@ -13,7 +13,7 @@ use crate::{
 
 const DURATION: Duration = Duration::from_secs(15);
 
-/// The Lease as an API server stores it, and whether the server answers.
+/// A simulated API server with one Lease. It can be slow or hang.
 struct Server {
     lease: Mutex<Value>,
     version: Mutex<u64>,

@@ -3,7 +3,8 @@
 //! An example of a chain is: pod, ReplicaSet, Deployment, owner of the Deployment. The topmost scalable object is the
 //! workload, because its controller would undo a change of the replicas of an object below it. Bias: an owner counts
 //! only if the API server has an object with the kind, name and uid of the owner reference in the namespace of the pod.
-//! Failure mode: an object that may not be read ends the climb; the result says so, and the climb is repeated.
+//! Failure mode: an object that may not be read ends the climb; the result contains the cause, and the climb is
+//! repeated.
 
 use std::{future::Future, time::Duration};
 

@@ -40,7 +40,8 @@ const AT_A_TIME: usize = 16;
 const RETRY: Duration = Duration::from_secs(2);
 /// Longest wait before an unanswered question is repeated.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-/// Wait before a question is repeated whose answer was not a workload. New permissions take effect within a minute.
+/// Wait before the repetition of a question that was answered, but without a workload. New permissions take effect
+/// within a minute.
 const AGAIN: Duration = Duration::from_secs(45);
 /// Maximum number of attempts for a kind that the cluster does not serve. After these, only another owner of this kind
 /// starts new attempts.

@@ -33,7 +33,7 @@ pub(super) struct Queue<Q> {
     /// time.
     later: BTreeMap<(Instant, u64), (Box<str>, Q)>,
     number: u64,
-    /// Time for which the last repeated question is scheduled, by namespace.
+    /// Time of the last scheduled repetition, by namespace.
     last: HashMap<Box<str>, Instant>,
     last_of_all: Option<Instant>,
 }

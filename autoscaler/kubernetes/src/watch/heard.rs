@@ -1,4 +1,4 @@
-//! The last sign of life of each watch, and the decisions that depend on the watch.
+//! The last sign of life of each watch, and the workloads that depend on the watch.
 //!
 //! An event, a bookmark, and an answer to a request of the watch count as signs of life; an open connection does not.
 //! So an API server that accepts connections and never answers, and a frozen connection, differ from a quiet cluster: a

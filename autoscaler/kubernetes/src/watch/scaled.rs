@@ -1,10 +1,10 @@
 //! Objects of custom kinds, whose replicas are read from the scale subresource.
 //!
 //! The field with the replicas is named by the CustomResourceDefinition (`specReplicasPath`), and only the API server
-//! needs to know it: GET of `/scale` returns the number, whatever the field is. The watch shows when to read the scale
-//! again: when the `metadata.generation` of an object has changed, which counts changes of everything but metadata and
-//! status
-//! (<https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#scale-subresource>).
+//! needs to know it: GET of `/scale` returns the number, whatever the field is. The scale is read again when the watch
+//! reports another `metadata.generation` of the object. The generation counts changes of everything but metadata and
+//! status, see
+//! <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#scale-subresource>
 //!
 //! Bias: an object whose scale cannot be read is unknown, so it is not scaled. Failure mode: the scale of an object
 //! that changes often is read continuously, but never twice at the same time. One read covers all changes since the

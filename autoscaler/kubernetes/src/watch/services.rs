@@ -89,7 +89,7 @@ fn slice_seen(shared: &Shared, slice: &EndpointSlice) {
     });
 }
 
-/// Passes the records of ports of all namespaces to the engine. The records themselves are in `namespace`.
+/// Passes the records of ports of all namespaces to the engine. The ConfigMaps with the records are in `namespace`.
 pub(crate) async fn records(client: Client, namespace: String, shared: Arc<Shared>, listed: Part) {
     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let only = watcher::Config::default().labels(&allotments::selector());
@@ -167,7 +167,7 @@ fn facts(service: &Service) -> ServiceFacts {
             })
             .collect(),
         leaks: !others.is_empty() || spec.is_some_and(leaks),
-        // A Service of type `ExternalName` has no address either.
+        // Like a headless Service, a Service of type `ExternalName` has no cluster IP.
         headless: address == Some("None") || kind == Some("ExternalName"),
         six: families.is_some_and(|families| families.first().is_some_and(|it| it == "IPv6")),
         pods_of: service

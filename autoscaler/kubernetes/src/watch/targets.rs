@@ -157,7 +157,7 @@ pub(crate) async fn run(
                     Some(_) => gone(&facts.key),
                     None => {
                         shared.with(|engine, now| engine.target_seen(now, facts));
-                        // A new workload is due at once.
+                        // The decision loop wakes up, because a decision for a new workload is due at once.
                         shared.sooner.notify_one();
                     }
                 }

@@ -30,10 +30,10 @@ use crate::{
 /// Number of readings in one burst window. A burst that begins just after a reading is detected at most a fifth of the
 /// window late.
 const READINGS_PER_BURST_WINDOW: u32 = 5;
-/// Time between readings without a burst window. The mean of a second is recorded at most this late.
+/// Time between readings if there is no burst window. The mean of a second is recorded at most this late.
 const CALM_READING: Duration = Duration::from_millis(200);
-/// Shortest time between readings, however short the burst window is. The limit is not for the reading, which takes
-/// microseconds, but for the wake-up, which costs more.
+/// Shortest time between readings, however short the burst window is. A reading takes only microseconds, but the
+/// wake-up for it costs more.
 const SHORTEST_READING: Duration = Duration::from_millis(10);
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -18,7 +18,7 @@ pub const PATH: &str = "/v1/report";
 /// The audience that a service-account token must be issued for.
 pub const AUDIENCE: &str = "ebb-autoscaler";
 
-/// Maximum length of an accepted body, in bytes: twice the length for 1 024 pods on a node at about 500 bytes each.
+/// Maximum length of an accepted body, in bytes: twice the length of a report of 1 024 pods at about 500 bytes each.
 pub const MAX_BODY: usize = 1 << 20;
 
 /// The counters and gauges of the pods of one node, or of the pods that another source measures.
@@ -69,7 +69,7 @@ pub struct Pod<'a> {
     /// Connections open at `at`.
     #[serde(default)]
     pub connections: u64,
-    /// Completed requests since `since`, by status class: [1xx, 2xx, 3xx, 4xx, 5xx].
+    /// Completed requests since `since`, by status class, from 1xx to 5xx in this order.
     #[serde(default)]
     pub status: [u64; 5],
 }

@@ -21,7 +21,7 @@ pub const SCALED_TO_ZERO: &str = "ebb.dev/scaled-to-zero";
 /// slices.
 pub const PODS_OF: &str = "ebb.dev/pods-of";
 
-/// Suffix of the name of a slice of Ebb. Before it is the name of the Service.
+/// Suffix of the name of a slice of Ebb. The name of the Service precedes the suffix.
 const SUFFIX: &str = "-ebb";
 
 /// Returns the name of Ebb's slice for a Service. It is not too long: the name of a Service has at most 63 characters,

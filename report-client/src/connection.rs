@@ -1,4 +1,4 @@
-//! One connection to one replica of the autoscaler, which stays open between reports.
+//! A connection to one replica of the autoscaler. It stays open between reports.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -18,7 +18,7 @@ use crate::{
 /// Minimum time between reports to a replica that fails. Without this limit, the reports of a burst would be sent every
 /// 50 ms.
 const TRY_EVERY: Duration = Duration::from_secs(1);
-/// Longest wait that a replica can request. To a replica, metrics that are older than this are stale.
+/// Longest wait that a replica can request. A replica treats metrics that are older than this as stale.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// The sender of reports to one replica.

@@ -44,7 +44,7 @@ struct Arrived {
     path: String,
     authorization: Option<String>,
     body: Bytes,
-    /// The number of the connection.
+    /// Number of the connection on which the request arrived.
     connection: usize,
 }
 

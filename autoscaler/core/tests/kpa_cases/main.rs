@@ -1,6 +1,6 @@
 //! Knative's behaviour, row by row: every line of `tests/data/kpa-cases.csv` is a test, named by its id and group.
 //!
-//! Bias: strict. The parsers accept the words that they know and panic at any other word, so a row that no parser
+//! Bias: strict. The readers accept the words that they know and panic at any other word, so a row that no reader
 //! understands fails.
 
 #![expect(

@@ -1,21 +1,21 @@
 //! The record of ports: which activator ports belong to which Service. The autoscaler writes it in its own namespace.
 //!
-//! There is one ConfigMap for each namespace with Services, and one key for each Service, whose value is an
-//! [`Allotment`] as JSON. Activators listen on the ports of this record alone, because only Ebb can write it. Tenants
-//! may be able to write EndpointSlices in their own namespaces, so EndpointSlices assign no ports.
+//! There is one ConfigMap for each namespace with proxied Services. It has one key for each Service; the value is an
+//! [`Allotment`] as JSON. Activators listen only on the ports in these ConfigMaps, because only Ebb can write them.
+//! Tenants may be able to write EndpointSlices in their own namespaces, so EndpointSlices assign no ports.
 //!
-//! Bias: an invalid allotment is ignored. Failure mode: the Service then has no proxied port, and its workload keeps a
-//! pod.
+//! Bias: an invalid allotment is ignored. Failure mode: a Service with an invalid allotment has no proxied port, and
+//! its workload keeps at least one pod.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::{Deserialize, Serialize};
 
-/// The range of activator ports. It is below the ports that kernels assign themselves (`net.ipv4.ip_local_port_range`,
-/// 32768 and up by default).
+/// The range of activator ports. The range is below the ports that a kernel assigns by itself
+/// (`net.ipv4.ip_local_port_range`, 32768 and up by default).
 pub const PORTS: RangeInclusive<u16> = 20_000..=29_999;
 
-/// Most proxied ports of one Service. The API reference of EndpointSlice allows 100 ports a slice.
+/// Maximum number of proxied ports of one Service. The API reference of EndpointSlice allows 100 ports per slice.
 pub const MOST_PORTS: usize = 100;
 
 /// Label of the ConfigMaps, `ebb.dev/allotments=true`.
@@ -33,20 +33,20 @@ const LONGEST_PORT: usize = 63;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Allotment {
-    /// Uid of the Service. A Service that was created later with the same name has another uid.
+    /// Uid of the Service. It differs from the uid of a later Service with the same name.
     pub service_uid: String,
     /// The workload behind the Service, `GROUP/KIND/NAME`, in the namespace of the Service.
     pub workload: String,
-    /// Activator port, by name of the Service's port.
+    /// Numbers of the activator ports, by the name of the Service's port.
     pub ports: BTreeMap<String, u16>,
-    /// When the first of these ports was assigned, in Unix seconds. If two records claim one number, the older record
-    /// is valid.
+    /// When the first of these ports was assigned, in Unix seconds. If two allotments contain the same number, the
+    /// older allotment is valid.
     #[serde(default)]
     pub since: u64,
-    /// Most requests in flight at one pod; 0 for no limit.
+    /// Maximum number of requests in flight at one pod; 0: no limit.
     #[serde(default)]
     pub hard_limit: u32,
-    /// The Service that selects the pods, if it is a different one.
+    /// Name of the Service that selects the pods, if it is another Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods_of: Option<String>,
     /// True if the Service's first address family is IPv6.
@@ -55,8 +55,8 @@ pub struct Allotment {
 }
 
 impl Allotment {
-    /// True if the allotment is valid: ports within [`PORTS`], each once, no more than [`MOST_PORTS`], and names that
-    /// Kubernetes could accept.
+    /// Returns whether the allotment is valid: at most [`MOST_PORTS`] ports, all of them different and within
+    /// [`PORTS`], and no name longer than Kubernetes allows.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let mut numbers: Vec<_> = self.ports.values().collect();
@@ -68,7 +68,7 @@ impl Allotment {
             && numbers.len() <= MOST_PORTS
             && numbers.into_iter().all(|number| PORTS.contains(number))
             && self.ports.keys().all(|name| name.len() <= LONGEST_PORT)
-            // Three names and two separators.
+            // A workload consists of three names and two separators.
             && names.into_iter().all(|name| !name.is_empty() && name.len() <= 3 * LONGEST_NAME + 2)
             && pods_of.into_iter().all(|name| !name.is_empty() && name.len() <= LONGEST_NAME)
     }

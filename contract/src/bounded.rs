@@ -7,8 +7,8 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserializer, de::Error, de::Visitor};
 
-/// Longest text, in bytes. A Kubernetes name has at most 253 characters, all of them ASCII
-/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>); a boot id has 36.
+/// Maximum length of a text, in bytes. A Kubernetes name has at most 253 characters, all of them ASCII
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>); a boot id has 36 characters.
 pub const LONGEST: usize = 253;
 
 /// Deserializes a text, borrowed from the input if it has no escapes.

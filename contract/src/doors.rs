@@ -1,17 +1,18 @@
 //! The report of an activator to the autoscaler: the proxied Service ports on which it listens, and the requests queued
-//! there. Described in `docs/activator.md`.
+//! there. The report is described in `docs/activator.md`.
 //!
-//! The rules are those of [`Report`](crate::Report): everything but the gauges is cumulative, every time is the
-//! sender's own `CLOCK_MONOTONIC`, fields are only ever added.
+//! The rules are those of [`Report`](crate::Report): all counters are cumulative, all times are on the sender's
+//! `CLOCK_MONOTONIC`, and fields are only ever added.
 
 use serde::{Deserialize, Serialize};
 
 use crate::bounded;
 
-/// The path for these reports: `POST`, JSON.
+/// Path of these reports. They are sent with `POST`, as JSON.
 pub const PATH: &str = "/v1/doors";
 
-/// Longest accepted body, in bytes: ten thousand ports, the whole range, at about 300 bytes each.
+/// Maximum length of an accepted body, in bytes: all ten thousand activator ports at about 300 bytes each, and some
+/// reserve.
 pub const MAX_BODY: usize = 4 << 20;
 
 /// The proxied Service ports of one activator.
@@ -20,10 +21,10 @@ pub struct Doors {
     /// Name of the activator's pod.
     #[serde(deserialize_with = "bounded::owned")]
     pub activator: String,
-    /// The activator's address, as in EndpointSlices.
+    /// IP address of the activator, as in EndpointSlices.
     #[serde(deserialize_with = "bounded::owned")]
     pub address: String,
-    /// A text that is different at each start of the sender.
+    /// Identifies one run of the sender: a text that differs at each start.
     #[serde(deserialize_with = "bounded::owned")]
     pub boot: String,
     /// True if the activator is stopping: no new traffic may be routed to it.
@@ -42,28 +43,28 @@ pub struct Door {
     /// Name of the Service.
     #[serde(deserialize_with = "bounded::owned")]
     pub service: String,
-    /// Name of the Service's port; empty if it has none.
+    /// Name of the Service's port; empty if the port has no name.
     #[serde(deserialize_with = "bounded::owned")]
     pub port: String,
-    /// The activator port, as assigned in the record of ports.
+    /// Number of the activator port that the record of ports assigns.
     pub number: u16,
     /// True if the last EndpointSlice that this activator has seen routes to it.
     pub in_path: bool,
-    /// When counting began, ns. A new value means that all counters began again at zero.
+    /// Time at which counting began, in ns. A new value means that all counters began again at zero.
     pub since: u64,
-    /// When the figures were read, ns.
+    /// Time at which the counters were read, in ns.
     pub at: u64,
     /// ∫ queued dt from `since` to `at`, in request-nanoseconds; wraps at 2^64.
     pub held_integral: u64,
     /// Requests queued at `at`.
     pub held: u64,
-    /// Requests ever queued.
+    /// Requests queued since `since`, also those that are no longer queued.
     pub held_ever: u64,
-    /// Requests in flight at pods at `at`. The kernel programs count these at the pods too, so they are not added to
-    /// the concurrency.
+    /// Requests in flight at pods at `at`. The autoscaler does not add them to the concurrency, because the kernel
+    /// programs count them at the pods.
     #[serde(default)]
     pub in_flight: u64,
-    /// Requests that pods have answered.
+    /// Requests that pods have answered since `since`.
     #[serde(default)]
     pub answered: u64,
 }

@@ -1,7 +1,8 @@
-//! The interfaces between the programs of Ebb, and with other programs. Each is defined here and nowhere else.
+//! The interfaces between the programs of Ebb, and with other programs. Each interface is defined here and nowhere
+//! else.
 //!
-//! They are the wire types of the report API, the opt-in rule, the labels and annotations of EndpointSlices, the record
-//! of ports, and the pace of reports during a burst. This crate does no I/O and makes no decisions.
+//! The interfaces are the wire types of the report API, the opt-in rule, the labels and annotations of EndpointSlices,
+//! the record of ports, and the pace of reports during a burst. This crate does no I/O and makes no decisions.
 //!
 //! Bias: names and fields are only ever added, so that programs one release apart understand each other.
 

@@ -1,12 +1,12 @@
-//! The opt-in rule: which pods and pod templates ask for Ebb.
+//! The opt-in rule: which pods and pod templates Ebb scales.
 
-/// The annotation of a pod template that names its autoscaler.
+/// Annotation of a pod template that names the autoscaler of the pods.
 pub const CLASS_KEY: &str = "autoscaling.knative.dev/class";
 
 /// The value of [`CLASS_KEY`] that names Ebb.
 pub const CLASS: &str = "ebb.dev";
 
-/// True if the value of [`CLASS_KEY`] names Ebb. The value is compared byte for byte, as Knative does.
+/// Returns whether `class`, the value of [`CLASS_KEY`], names Ebb. The value is compared byte for byte, as in Knative.
 #[must_use]
 pub fn is_opted_in(class: Option<&str>) -> bool {
     class == Some(CLASS)

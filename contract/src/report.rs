@@ -1,10 +1,10 @@
 //! The report of a source of metrics to the autoscaler: a public interface, described in `docs/report-api.md`.
 //!
-//! Everything but the gauges is cumulative, and every time is the sender's own `CLOCK_MONOTONIC`. So a lost report
-//! loses no data, reports may arrive in any order, and clocks need not agree.
+//! All counters are cumulative, and all times are on the sender's `CLOCK_MONOTONIC`. So no data is lost with a lost
+//! report, reports may arrive in any order, and the clocks of senders need not agree.
 //!
-//! Bias: fields are only ever added. A reader ignores unknown fields. A missing field is zero, except the few that a
-//! decision depends on, which are required. Texts are bounded ([`LONGEST`](crate::LONGEST)).
+//! Bias: fields are only ever added. A reader ignores unknown fields. A missing field is zero, but the few fields that
+//! a decision depends on are required. The length of texts is limited ([`LONGEST`](crate::LONGEST)).
 
 use std::borrow::Cow;
 
@@ -12,23 +12,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded;
 
-/// The path for reports: `POST`, JSON.
+/// Path of reports. They are sent with `POST`, as JSON.
 pub const PATH: &str = "/v1/report";
 
 /// The audience that a service-account token must be issued for.
 pub const AUDIENCE: &str = "ebb-autoscaler";
 
-/// Longest accepted body, in bytes: 1 024 pods a node at about 500 bytes each, and as much again.
+/// Maximum length of an accepted body, in bytes: twice the length of a report of 1 024 pods at about 500 bytes each.
 pub const MAX_BODY: usize = 1 << 20;
 
-/// The figures of the pods of one node, or of the pods that another source sees.
+/// The counters and gauges of the pods of one node, or of the pods that another source measures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report<'a> {
     /// Name of the Node that the pods run on, as in the API server. Empty for a source that is not on a node.
     #[serde(borrow, deserialize_with = "bounded::borrowed")]
     pub node: Cow<'a, str>,
-    /// Identifies one run of the clock: the node's boot id, or any text that is new whenever the pods' `at` may have
-    /// gone back.
+    /// Identifies one run of the clock: the node's boot id, or any text that changes whenever the clock of `since` and
+    /// `at` may have gone back.
     #[serde(borrow, deserialize_with = "bounded::borrowed")]
     pub boot: Cow<'a, str>,
     /// The pods, each once.
@@ -36,31 +36,31 @@ pub struct Report<'a> {
     pub pods: Vec<Pod<'a>>,
 }
 
-/// The figures of one pod at one moment. Its uid is borrowed from the input: a large cluster reports a hundred thousand
-/// or more a second.
+/// The counters and gauges of one pod at one moment. The uid is borrowed from the input, because a large cluster
+/// reports a hundred thousand or more pods per second.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod<'a> {
     /// The pod's `metadata.uid`.
     #[serde(borrow, deserialize_with = "bounded::borrowed")]
     pub uid: Cow<'a, str>,
-    /// When counting began, ns. A new value means that all counters began again at zero.
+    /// Time at which counting began, in ns. A new value means that all counters began again at zero.
     pub since: u64,
-    /// When the figures were read, ns. Never less than `since`.
+    /// Time at which the counters were read, in ns. It is never less than `since`.
     pub at: u64,
     /// ∫ in_flight dt from `since` to `at`, in request-nanoseconds; wraps at 2^64. The mean concurrency between two
-    /// reports is the difference of their integrals divided by that of their `at`.
+    /// reports is the difference of `integral` divided by the difference of `at`.
     pub integral: u64,
     /// Requests in flight at `at`.
     pub in_flight: u64,
-    /// Requests started since `since`, without excluded ones.
+    /// Requests started since `since`, without excluded requests.
     pub started: u64,
     /// Requests with a complete response since `since`.
     #[serde(default)]
     pub completed: u64,
-    /// Requests whose connection ended before the response was complete.
+    /// Requests since `since` whose connection ended before the response was complete.
     #[serde(default)]
     pub aborted: u64,
-    /// Probes and requests to excluded paths; not included in any other figure.
+    /// Probes, and requests to excluded paths, since `since`. They are not included in any other field.
     #[serde(default)]
     pub excluded: u64,
     /// Part of `in_flight`: connections whose bytes cannot be parsed (TLS, other protocols).
@@ -69,7 +69,7 @@ pub struct Pod<'a> {
     /// Connections open at `at`.
     #[serde(default)]
     pub connections: u64,
-    /// Completed requests by status class, 1xx to 5xx.
+    /// Completed requests since `since`, by status class, from 1xx to 5xx in this order.
     #[serde(default)]
     pub status: [u64; 5],
 }
@@ -79,18 +79,20 @@ pub struct Pod<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Receipt {
-    /// Pods whose figures were accepted.
+    /// Number of pods whose counters were accepted.
     pub taken: u32,
-    /// Pods of no scaled workload, or pods that the autoscaler does not know yet. Send them again in the next report.
+    /// Number of pods that belong to no scaled workload, or that the autoscaler does not know yet. The next report must
+    /// contain these pods again.
     pub unknown: u32,
-    /// Pods that do not run on the sender's node: ignored.
+    /// Number of pods that were ignored, because they do not run on the sender's node.
     pub foreign: u32,
-    /// Pods whose figures are inconsistent in themselves or with earlier ones: ignored.
+    /// Number of pods that were ignored, because their counters contradict each other or earlier counters.
     pub senseless: u32,
 }
 
 impl Receipt {
-    /// Returns each outcome that occurred, as one word with the number of pods, so that both ends count the same.
+    /// Returns each outcome that occurred, as (word, number of pods). The metrics of senders and of the autoscaler use
+    /// the same words.
     pub fn outcomes(self) -> impl Iterator<Item = (&'static str, u64)> {
         let Self {
             taken,

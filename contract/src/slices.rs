@@ -1,43 +1,44 @@
-//! Names in EndpointSlices: which slice is Ebb's, and what its annotations mean.
+//! Names, labels and annotations of the EndpointSlices of Ebb.
 //!
-//! A tenant may also have written a slice with these names. So ports come from the record alone
-//! ([`allotments`](crate::allotments)).
+//! A tenant may also write a slice with these names, labels and annotations. So the activator ports are read only from
+//! the record of ports ([`allotments`](crate::allotments)).
 
-/// Label with the name of the Service of a slice (Kubernetes).
+/// Kubernetes' label with the name of a slice's Service.
 pub const SERVICE: &str = "kubernetes.io/service-name";
-/// Label with the name of the program that writes a slice (Kubernetes).
+/// Kubernetes' label with the name of the program that manages a slice.
 pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY`] on slices of Ebb.
 pub const MANAGER: &str = "ebb.dev";
 
 /// Annotation with the workload of a slice, as `GROUP/KIND/NAME`.
 pub const WORKLOAD: &str = "ebb.dev/workload";
-/// Annotation with the most requests in flight at one pod.
+/// Annotation with the maximum number of requests in flight at one pod.
 pub const HARD_LIMIT: &str = "ebb.dev/hard-limit";
-/// Annotation with the value `true` if Ebb has scaled the workload to zero or is about to: a request must then be able
-/// to wake it up.
+/// Annotation that is `true` if Ebb has scaled the workload to zero, or is about to. A request must then be able to
+/// wake the workload up.
 pub const SCALED_TO_ZERO: &str = "ebb.dev/scaled-to-zero";
-/// Annotation with the name of another Service, whose slices list the pods. It is on Services of users and on slices of
-/// Ebb.
+/// Annotation with the name of another Service, whose slices list the pods. Users set it on Services; Ebb sets it on
+/// slices.
 pub const PODS_OF: &str = "ebb.dev/pods-of";
 
-/// End of the name of a slice, after the name of its Service.
+/// Suffix of the name of a slice of Ebb. The name of the Service precedes the suffix.
 const SUFFIX: &str = "-ebb";
 
-/// Returns the name of Ebb's slice of a Service. A Service's name has at most 63 characters, a slice's 253.
+/// Returns the name of Ebb's slice for a Service. It is not too long: the name of a Service has at most 63 characters,
+/// the name of a slice at most 253.
 #[must_use]
 pub fn name(service: &str) -> String {
     format!("{service}{SUFFIX}")
 }
 
-/// Returns the Service whose slice of Ebb has this name; `None` if Ebb does not use such a name.
+/// Returns the name of the Service whose slice of Ebb has this name; `None` if `name` is not that of a slice of Ebb.
 #[must_use]
 pub fn service(name: &str) -> Option<&str> {
     name.strip_suffix(SUFFIX)
 }
 
-/// True if an activator can proxy a port with this `appProtocol`. TLS cannot be proxied, because its requests cannot be
-/// parsed.
+/// Returns whether an activator can proxy a port with this `appProtocol`. TLS cannot be proxied, because its requests
+/// cannot be parsed.
 #[must_use]
 pub fn is_proxied(app_protocol: Option<&str>) -> bool {
     !matches!(app_protocol, Some("https" | "kubernetes.io/wss" | "tls"))

@@ -9,14 +9,15 @@ use hyper::Uri;
 use tokio::{net::lookup_host, time::sleep};
 use tracing::warn;
 
-/// How often a name is resolved again: replicas change with roll-outs, and the cluster's DNS caches answers for 5 s
-/// (CoreDNS' default TTL for a Service).
+/// Interval at which a name is resolved again, because replicas change at a rollout. The cluster's DNS caches answers
+/// for 5 s (CoreDNS' default TTL for a Service).
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Parses the URL of an autoscaler from an option. Plain HTTP is allowed to this host only, because a token is sent.
+/// Parses the URL of an autoscaler from an option. Plain HTTP is allowed only to the local host, because the requests
+/// contain a token.
 ///
 /// # Errors
-/// Why the URL is invalid, and what is allowed.
+/// If the URL is invalid. The error says why, and what is allowed.
 pub fn url(text: &str) -> Result<Uri, String> {
     let url: Uri = text
         .parse()
@@ -30,7 +31,7 @@ pub fn url(text: &str) -> Result<Uri, String> {
     }
 }
 
-/// Returns a URL's host in the form for DNS and certificates: IPv6 addresses without brackets.
+/// Returns the host of a URL in the form that DNS and certificates use: an IPv6 address has no brackets.
 pub(crate) fn host(url: &Uri) -> &str {
     let host = url.host().unwrap_or_default();
     let bare = host
@@ -39,7 +40,7 @@ pub(crate) fn host(url: &Uri) -> &str {
     bare.unwrap_or(host)
 }
 
-/// The addresses of one host.
+/// The known addresses of one host.
 #[derive(Debug)]
 pub(crate) struct Addresses {
     host: String,
@@ -61,7 +62,7 @@ impl Addresses {
         }
     }
 
-    /// Waits until the addresses change, and returns them. The first call waits until there are any.
+    /// Waits until the addresses change, and returns all addresses. The first call waits until the name has an address.
     pub(crate) async fn changed(&mut self) -> BTreeSet<SocketAddr> {
         loop {
             if self.asked {

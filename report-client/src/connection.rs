@@ -1,4 +1,4 @@
-//! One connection to one replica, kept open from report to report.
+//! A connection to one replica of the autoscaler. It stays open between reports.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -24,10 +24,10 @@ use crate::{
 
 /// Time limit for TCP and TLS together; within a cluster they take milliseconds.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
-/// Time limit from the first byte of a report to the last byte of its response. After longer, the next report is more
-/// useful.
+/// Time limit from the first byte of a report to the last byte of its response. After this time, the next report is
+/// more useful.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
-/// Longest response that is read, in bytes: a receipt has 60 bytes, a refusal one line.
+/// Maximum length of a response that is read, in bytes. A receipt has about 60 bytes, a refusal one line.
 const LONGEST_ANSWER: usize = 4096;
 
 /// Why a report did not arrive.
@@ -55,7 +55,7 @@ pub(crate) enum SendError {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    /// How long the replica asks to wait before the next report.
+    /// Time that the replica requests to wait before the next report (`Retry-After`).
     pub(crate) retry_after: Option<Duration>,
     pub(crate) body: Bytes,
 }
@@ -64,7 +64,7 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
-    /// The host of the URL, which the certificate must be for.
+    /// The host of the URL. The certificate must be valid for this name.
     host: String,
     authority: String,
     path: &'static str,
@@ -124,7 +124,7 @@ impl Peer {
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, SendError> {
         let stream = TcpStream::connect(self.address).await?;
-        // A report is one write; waiting to fill a packet would only delay it.
+        // A report is one write, so Nagle's algorithm would only delay it.
         stream.set_nodelay(true)?;
         if !self.secure {
             return speak(stream).await;
@@ -140,7 +140,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    // Ends with the sender. The sender gets the error of a broken connection.
+    // The task ends when the sender is dropped. An error of the connection is reported by the sender.
     tokio::spawn(async move { connection.await.ok() });
     Ok(sender)
 }

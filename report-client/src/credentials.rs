@@ -1,7 +1,8 @@
 //! The credentials for reports: the token of the sender, and the certificate authority of the autoscaler.
 //!
-//! Both are files that kubelet or cert-manager renew during the run. They are read when they are used, the token at
-//! most every half minute. A token of an hour is renewed after 48 minutes, so an old token stays valid for minutes.
+//! Both are files that the kubelet or cert-manager may renew while the program runs. They are read when they are used,
+//! but the token at most every 30 s. An old token stays valid for minutes after its renewal: a token that is valid for
+//! an hour is renewed after 48 minutes.
 
 use std::{
     fs, io,
@@ -21,7 +22,7 @@ use tokio_rustls::{
     },
 };
 
-/// How long a token is used before its file is read again.
+/// Time for which a token is used before its file is read again.
 const FRESH: Duration = Duration::from_secs(30);
 
 /// Why credentials cannot be used.
@@ -30,34 +31,34 @@ pub(crate) enum CredentialsError {
     /// A file could not be read.
     #[error("cannot read {path}: {source}")]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The token is not valid in a header.
+    /// The token cannot be the value of a header.
     #[error("{path}: holds no token: {source}")]
     Token {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: InvalidHeaderValue,
     },
     /// The file has no certificates in PEM format.
     #[error("{path}: holds no certificates: {source}")]
     Certificates {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: rustls::pki_types::pem::Error,
     },
     /// The certificates cannot be used.
     #[error("certificates cannot be used: {0}")]
     Tls(#[from] rustls::Error),
-    /// No authority for the autoscaler's certificate was given.
+    /// No file with the authority of the autoscaler's certificate was given.
     #[error("no --autoscaler-ca given: https:// needs one")]
     NoAuthority,
 }
@@ -71,8 +72,8 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Creates credentials from the token file and the file with the authority of the autoscaler's certificate; neither
-    /// is needed for `http`. The files are read when they are used.
+    /// Creates credentials from the token file and the file with the authority of the autoscaler's certificate; for
+    /// `http`, neither file is needed. The files are read when they are used.
     pub fn new(token: Option<PathBuf>, authority: Option<PathBuf>) -> Self {
         Self {
             token,
@@ -109,7 +110,7 @@ impl Credentials {
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Returns a connector that accepts an autoscaler whose certificate the authority has signed.
+    /// Returns a TLS connector that accepts a server whose certificate the authority has signed.
     pub(crate) fn connector(&self) -> Result<TlsConnector, CredentialsError> {
         let path = self
             .authority

@@ -2,7 +2,7 @@
 //! activator.
 //!
 //! Each address has its own task, so a slow replica delays no other. Nothing is queued: each replica gets the newest
-//! report when it is ready for one. All figures are cumulative, so the newest report covers the missed ones.
+//! report when it is ready for one. All counters are cumulative, so the newest report covers the missed ones.
 //!
 //! Failure mode: a replica that does not answer is tried again with each report, at most once a second. The failure is
 //! logged once and counted in the metrics.
@@ -24,8 +24,8 @@ use tokio::{
 use self::{address::Addresses, connection::Peer, replica::Replica};
 pub use self::{address::url, credentials::Credentials, sending::Sending};
 
-/// Posts each report of `reports` to `path` at all addresses of the URL's host, over TLS for `https`. An empty report
-/// is not sent. Never ends; dropping the future ends its tasks.
+/// Sends each report of `reports` with `POST` to `path` at all addresses of the URL's host, over TLS if the scheme is
+/// `https`. An empty report is not sent. This function never returns; dropping its future ends its tasks.
 pub async fn send(
     url: Uri,
     path: &'static str,

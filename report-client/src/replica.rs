@@ -1,4 +1,4 @@
-//! Sends reports to one replica while it has its address.
+//! Sends reports to one replica of the autoscaler.
 
 use std::time::Duration;
 
@@ -15,9 +15,10 @@ use crate::{
     sending::Sending,
 };
 
-/// Least time between attempts at a failing replica; reports of a burst are sent every 50 ms.
+/// Minimum time between reports to a replica that fails. Without this limit, the reports of a burst would be sent every
+/// 50 ms.
 const TRY_EVERY: Duration = Duration::from_secs(1);
-/// Longest wait that a replica can ask for: figures older than this are stale to it.
+/// Longest wait that a replica can request. A replica treats metrics that are older than this as stale.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// The sender of reports to one replica.
@@ -49,7 +50,7 @@ impl Replica {
 
     /// Sends reports until their source is closed.
     pub(crate) async fn run(mut self) {
-        // Most likely there is already a first report.
+        // The first report may already be available.
         self.reports.mark_changed();
         while self.reports.changed().await.is_ok() {
             let began = Instant::now();
@@ -91,7 +92,7 @@ impl Replica {
                 Err(error) => Went::Lost(format!("not an answer of an autoscaler: {error}")),
             },
             status => {
-                // 403 too, because the token contains its audience.
+                // A 403 may also be caused by the token, because the token contains its audience.
                 if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status) {
                     self.peer.credentials.doubt();
                 }
@@ -101,7 +102,7 @@ impl Replica {
         }
     }
 
-    /// Logs an error, once until it changes.
+    /// Logs an error, unless the last logged error is the same.
     fn say(&mut self, why: String) {
         if self.wrong.as_ref() != Some(&why) {
             warn!(address = %self.peer.address, why, "reports do not arrive");

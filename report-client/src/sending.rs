@@ -1,4 +1,4 @@
-//! Metrics of sending reports.
+//! Metrics of the reports that were sent.
 //!
 //! Label values are bounded: the outcomes, and the hosts of the URLs that the program was started with.
 
@@ -28,11 +28,11 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// Registers `reports_total`, `autoscaler_addresses`, and a counter with the caller's name and help for the
-    /// outcomes of the entries of reports.
+    /// Registers `reports_total`, `autoscaler_addresses`, and a counter of the entries of reports (pods or ports) by
+    /// outcome. The name and the help of this counter are `entries` and `help`.
     pub fn registered(registry: &mut Registry, entries: &str, help: &str) -> Self {
         let sending = Self::default();
-        // Created at the start, so that the first event shows as an increase.
+        // Each counter is exported from the start, so that Prometheus sees its first count as an increase.
         for outcome in ["accepted", "rejected", "lost"] {
             drop(sending.reports.get_or_create(&Outcome { outcome }));
         }

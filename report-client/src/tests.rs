@@ -27,7 +27,7 @@ use tokio_rustls::{
 
 use super::*;
 
-/// Time limit for everything that must arrive, even on a loaded machine.
+/// Time limit for any report or metric that a test waits for. It is enough even on a loaded machine.
 const SOON: Duration = Duration::from_secs(20);
 
 /// The server's receipt for every report that it accepts.
@@ -44,11 +44,11 @@ struct Arrived {
     path: String,
     authorization: Option<String>,
     body: Bytes,
-    /// The number of the connection.
+    /// Number of the connection on which the request arrived.
     connection: usize,
 }
 
-/// An autoscaler that answers with a list of statuses, and with 200 afterwards.
+/// An autoscaler that answers with the statuses of a list, and afterwards with 200.
 struct Server {
     port: u16,
     arrived: UnboundedReceiver<Arrived>,
@@ -58,7 +58,8 @@ struct Server {
 /// The answers of a server.
 #[derive(Default)]
 struct Script {
-    /// The next statuses; 200 if empty. At [`HOLD`] the server waits for a signal.
+    /// The statuses of the next answers; 200 if the list is empty. While the first status is [`HOLD`], the server waits
+    /// until [`Script::push`] removes it.
     answers: Mutex<VecDeque<u16>>,
     more: Notify,
 }
@@ -233,7 +234,7 @@ async fn reports_arrive_on_one_connection() {
 
 #[tokio::test]
 async fn every_address_of_a_name_gets_each_report() {
-    // `localhost` has both loopback addresses; a server listens on one of them.
+    // `localhost` has two loopback addresses (IPv4 and IPv6); the server listens on one of them.
     let mut server = Server::start(None).await;
     let url = format!("http://localhost:{}", server.port);
     let sent = Sent::to(&url, Credentials::new(None, None));
@@ -251,7 +252,7 @@ async fn only_the_newest_report_waits() {
     let sent = Sent::to(&url, Credentials::new(None, None));
     sent.report("first");
     assert_eq!(server.next().await.body, "first");
-    // The replica is slow: it has not answered yet.
+    // The replica has not answered the first report yet.
     for body in ["second", "third", "fourth"] {
         sent.report(body);
     }
@@ -342,7 +343,7 @@ async fn the_autoscaler_has_to_prove_its_name() {
         Some("Bearer secret")
     );
 
-    // Signed by the known authority, but for another name.
+    // The client does not accept this certificate, which the known authority has signed, but for another name.
     let (acceptor, authority) = certificate(folder.path(), "elsewhere");
     let mut server = Server::start(Some(acceptor)).await;
     let url = format!("https://localhost:{}", server.port);

@@ -1,7 +1,7 @@
-//! What a decision costs: the mark is 1 000 000 a second on one core, which is 1 µs each.
+//! Benchmarks of decisions. The goal is 1 000 000 decisions per second on one core, i.e. 1 µs for each.
 //!
-//! `cargo bench -p ebb-autoscaler-core`. The windows are full and the load moves, so that panics
-//! come and go.
+//! Run with `cargo bench -p ebb-autoscaler-core`. The windows are full and the load varies, so that panic mode begins
+//! and ends.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn main() {
     divan::main();
 }
 
-/// A workload at default windows with ten minutes of history, and the time it stands at.
+/// Returns a workload with default windows and ten minutes of history, and the time of its last sample.
 fn warm(settings: Settings) -> (Workload, Timestamp) {
     let mut workload = Workload::new(START, settings, 1);
     let mut now = START;
@@ -30,8 +30,8 @@ fn warm(settings: Settings) -> (Workload, Timestamp) {
     (workload, now)
 }
 
-/// A decision from windows to order, time standing still within a second as it does for a
-/// controller of many workloads.
+/// A whole decision, from windows to step. The time does not advance, because a controller of many workloads makes many
+/// decisions within a second.
 #[divan::bench(args = [Aggregation::Linear, Aggregation::WeightedExponential])]
 fn decide(bencher: Bencher<'_, '_>, aggregation: Aggregation) {
     let (mut workload, now) = warm(Settings {
@@ -45,7 +45,7 @@ fn decide(bencher: Bencher<'_, '_>, aggregation: Aggregation) {
     });
 }
 
-/// A sample and a decision for every second that passes.
+/// One sample and one decision for each simulated second.
 #[divan::bench]
 fn record_and_decide(bencher: Bencher<'_, '_>) {
     let (mut workload, mut now) = warm(Settings::default());
@@ -58,7 +58,7 @@ fn record_and_decide(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// What an agent's report every 250 ms costs.
+/// One report of an agent; an agent reports every 250 ms here.
 #[divan::bench]
 fn observe(bencher: Bencher<'_, '_>) {
     let settings = Settings {
@@ -74,7 +74,7 @@ fn observe(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// The decision alone, from averages.
+/// The decision alone, on given averages.
 #[divan::bench]
 fn scale(bencher: Bencher<'_, '_>) {
     let settings = Settings::default();

@@ -1,4 +1,4 @@
-//! Whether a workload is serving, and since when. Knative's `Active` condition.
+//! Whether a workload is serving, and since when. It corresponds to Knative's `Active` condition.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use crate::time::Timestamp;
 pub enum Activity {
     /// Pods are desired, but not enough of them are ready yet (`Active=Unknown`).
     Activating,
-    /// Serving (`Active=True`).
+    /// The workload is serving (`Active=True`).
     Active,
-    /// Without traffic, on its way to zero or at zero (`Active=False`).
+    /// The workload has no traffic. It is being scaled to zero, or is at zero (`Active=False`).
     Inactive,
 }
 
 /// An [`Activity`] with its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Whether it is serving.
+    /// Whether the workload is serving.
     pub activity: Activity,
-    /// Since when the activity is unchanged.
+    /// Time of the last change of `activity`.
     pub since: Timestamp,
-    /// Whether it ever had as many ready pods as it is to start with.
+    /// Whether the workload has ever had as many ready pods as it is to start with.
     pub initialized: bool,
 }
 
 impl Status {
-    /// The status of a workload that was just created.
+    /// Returns the status of a workload that was just created.
     pub const fn new(now: Timestamp) -> Self {
         Self {
             activity: Activity::Activating,
@@ -41,10 +41,10 @@ impl Status {
         now.since(self.since)
     }
 
-    /// Takes in the desired and the ready pods. Knative's `computeActiveCondition`.
+    /// Updates the status with the desired and the ready pods, as Knative's `computeActiveCondition` does.
     ///
-    /// `threshold` is the number of ready pods from which it counts as serving; 0 for a workload that may start without
-    /// any.
+    /// `threshold` is the number of ready pods from which the workload counts as serving; 0 for a workload that may
+    /// start without pods.
     pub(crate) fn observe(
         &mut self,
         now: Timestamp,
@@ -56,7 +56,7 @@ impl Status {
         let next = if want == Some(0) || threshold == 0 {
             Activity::Inactive
         } else if want.is_none() && self.activity == Activity::Inactive {
-            // After a restart nothing is known yet, so an inactive workload stays inactive.
+            // After a restart of the autoscaler nothing is known yet, so an inactive workload stays inactive.
             Activity::Inactive
         } else if ready < threshold {
             Activity::Activating

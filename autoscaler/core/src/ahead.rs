@@ -1,21 +1,24 @@
-//! Requests that are counted while they are queued, before any pod has seen them.
+//! Requests that are counted while they are queued, before they reach a pod.
 //!
-//! Requests per second are counted where they reach a pod. A request that waits while there is no pod must wake the
-//! workload, so it counts at once, and is subtracted from what the pods report later. So each request counts once.
+//! For requests per second, a request is counted when it reaches a pod. A request that is queued while there is no pod
+//! must wake the workload, so it is counted at once, and subtracted from the requests that the pods report later. So
+//! each request counts once.
 
-/// Requests of a workload that were counted ahead, and that pods have not reported yet.
+/// Number of requests of a workload that were counted ahead, i.e. while they were queued, and that pods have not
+/// reported yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CountedAhead(f64);
 
 impl CountedAhead {
-    /// Counts `requests` of one queue ahead, in place of the `before` that were counted there. Returns the new number
-    /// of that queue.
+    /// Counts `requests` of one queue ahead. They replace `before`, the number that was counted ahead for this queue.
+    /// Returns `requests`, which is `before` in the next call.
     pub fn replace(&mut self, before: f64, requests: f64) -> f64 {
         self.0 = (self.0 + requests - before).max(0.0);
         requests
     }
 
-    /// Returns how many of the `requests` that have reached pods were not counted ahead.
+    /// Returns how many of the `requests` that have reached pods were not counted ahead. The others no longer count as
+    /// ahead.
     pub fn subtract_from(&mut self, requests: f64) -> f64 {
         let known = requests.min(self.0);
         self.0 -= known;
@@ -23,10 +26,10 @@ impl CountedAhead {
     }
 }
 
-/// The load that `queued` waiting requests are while there is no pod: concurrency, and requests per second.
+/// Returns the load of `queued` requests while there is no pod: (concurrency, requests per second).
 ///
-/// `concurrency` and `requests` are what was measured. Requests that have just arrived have no weight in a mean yet, so
-/// they count in full: what waits now is the least.
+/// `concurrency` and `requests` are the measured load. Requests that have just arrived have no weight in a mean yet, so
+/// the result is at least `queued`.
 #[must_use]
 pub fn waiting_load(queued: f64, concurrency: f64, requests: f64) -> (f64, f64) {
     (concurrency.max(queued), requests.max(queued).max(1.0))

@@ -1,23 +1,23 @@
-//! The burst window of class `ebb.dev`: the exact mean over the last moment.
+//! The burst window of class `ebb.dev`: the exact mean concurrency over a fraction of a second.
 //!
-//! It complements the one-second buckets to answer one question: has a burst just begun? Each source has its own
-//! burst window, because sources do not report at the same instants.
+//! It complements the one-second buckets, and shows at once that a burst has begun. Each source has its own burst
+//! window, because sources do not report at the same instants.
 //!
-//! Bias: until a source has reported for a whole window, the time before counts as idle, so that its start is never
-//! mistaken for a burst. The mean is exact if spans end at the window's edge; a span across the edge counts
-//! proportionally.
+//! Bias: the time before the first report of a source counts as idle, so that the start of a source is never mistaken
+//! for a burst. The mean is exact if a span begins at the start of the window; a span across the start of the window
+//! counts in proportion.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::time::Timestamp;
 
-/// Spans shorter than this fraction of the window are merged, so that memory is bounded however often a source reports.
+/// Spans shorter than 1 / `FINEST` of the window are merged, so that memory is bounded however often a source reports.
 const FINEST: u32 = 8;
 
-/// The recent spans of one source.
+/// The recent spans of one source. A span is the period between two reports, with its load.
 #[derive(Clone, Debug, Default)]
 pub struct Burst {
-    /// In order of time, oldest first.
+    /// The spans, oldest first.
     spans: VecDeque<Span>,
 }
 
@@ -25,7 +25,7 @@ pub struct Burst {
 struct Span {
     from: Timestamp,
     to: Timestamp,
-    /// Requests in flight multiplied by seconds.
+    /// Integral of the requests in flight over the span, in request-seconds.
     integral: f64,
 }
 
@@ -36,8 +36,8 @@ impl Span {
 }
 
 impl Burst {
-    /// Adds the mean over `from..to`, and returns the mean over the `window` that ends at `to`. A zero window is off
-    /// and returns 0.
+    /// Adds the mean over `from..to`, and returns the mean over the `window` that ends at `to`. If `window` is zero,
+    /// the burst window is off, and the result is 0.
     pub fn push(&mut self, from: Timestamp, to: Timestamp, mean: f64, window: Duration) -> f64 {
         if window.is_zero() {
             self.spans = VecDeque::new();
@@ -75,7 +75,7 @@ impl Burst {
         integral / window.as_secs_f64()
     }
 
-    /// Memory on the heap, in bytes.
+    /// Returns the size of the heap memory in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.spans.capacity() * size_of::<Span>()
     }

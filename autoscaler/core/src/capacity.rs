@@ -2,14 +2,15 @@
 
 use crate::settings::Settings;
 
-/// Fewest activators in a request path: one of them may fail.
+/// Minimum number of activators in a request path, so that one of them may fail.
 const LEAST_ACTIVATORS: u32 = 2;
 
-/// Excess burst capacity: what the ready pods can serve beyond the load and the target burst capacity, in the metric's
-/// unit.
+/// Returns the excess burst capacity: the load that the ready pods can serve beyond the current load and the target
+/// burst capacity, in the unit of the metric.
 ///
-/// Below zero, the activator belongs in the request path; only the sign matters for that. The result is 0 if the target
-/// burst capacity is 0 (activator only at zero pods), and -1 if it is -1 (always).
+/// If the result is below zero, the activator belongs in the request path; only the sign matters. The result is 0 if
+/// the target burst capacity is 0 (the activator is in the path only at zero pods), and -1 if the target burst capacity
+/// is -1 (the activator is always in the path).
 pub fn excess_burst_capacity(settings: &Settings, ready: u32, load: f64) -> i32 {
     let reserve = settings.target_burst_capacity;
     if reserve == 0.0 {
@@ -21,7 +22,7 @@ pub fn excess_burst_capacity(settings: &Settings, ready: u32, load: f64) -> i32 
     }
 }
 
-/// The same before any load is known, from the initial pods.
+/// Returns the excess burst capacity before any load is known, computed from the initial number of pods.
 pub(crate) fn initial_excess(settings: &Settings) -> i32 {
     let reserve = settings.target_burst_capacity;
     if reserve == 0.0 {
@@ -33,7 +34,7 @@ pub(crate) fn initial_excess(settings: &Settings) -> i32 {
     }
 }
 
-/// Number of activators for the request path of a workload with `ready` pods.
+/// Returns the number of activators for the request path of a workload with `ready` pods.
 pub fn activators(settings: &Settings, ready: u32) -> u32 {
     if settings.target_burst_capacity == 0.0 {
         return LEAST_ACTIVATORS;

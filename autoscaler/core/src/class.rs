@@ -22,7 +22,7 @@ impl Class {
     /// Parses a class name.
     ///
     /// # Errors
-    /// A name under `.knative.dev` that is not one of Knative's two classes.
+    /// If the name ends with `.knative.dev` and is not one of Knative's two classes.
     pub fn parse(value: &str) -> Result<Self, Fault> {
         match value {
             "kpa.autoscaling.knative.dev" => Ok(Self::Kpa),
@@ -41,7 +41,7 @@ impl Class {
         matches!(self, Self::Kpa | Self::Ebb)
     }
 
-    /// Returns the metric of a workload that names none.
+    /// Returns the metric of a workload that names no metric.
     pub(crate) fn default_metric(&self) -> Metric {
         match self {
             Self::Hpa => Metric::Named("cpu".into()),
@@ -49,7 +49,7 @@ impl Class {
         }
     }
 
-    /// Parses a metric name, as far as this class restricts the names.
+    /// Parses the name of a metric, and checks that this class allows it.
     pub(crate) fn metric(&self, value: &str) -> Result<Metric, Fault> {
         match (self, value) {
             (_, "concurrency") => Ok(Metric::Concurrency),
@@ -67,7 +67,7 @@ impl Class {
     }
 }
 
-/// What is compared with the target.
+/// The metric that is compared with the target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Metric {
     /// Mean number of requests in flight.
@@ -85,7 +85,7 @@ pub enum Aggregation {
     /// The plain mean over the seconds.
     #[default]
     Linear,
-    /// A mean in which the newest second has most weight, and each older one less.
+    /// A weighted mean: the newest second has the highest weight, and the weight falls exponentially with age.
     WeightedExponential,
 }
 
@@ -93,7 +93,7 @@ impl Aggregation {
     /// Parses an algorithm's name; an empty name is the default.
     ///
     /// # Errors
-    /// A name that Knative does not know.
+    /// If Knative does not know the name.
     pub fn parse(value: &str) -> Result<Self, Fault> {
         match value {
             "" | "linear" => Ok(Self::Linear),

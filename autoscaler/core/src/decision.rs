@@ -1,8 +1,8 @@
-//! One decision: from averages to a number of pods. Section 2.4 of the KPA description, Knative's `autoscaler.Scale`.
+//! One decision: computes a number of pods from averages. It follows Knative's `autoscaler.Scale`.
 //!
-//! Bias: up at once, down slowly. In panic mode the figure never falls. A scaler that is created for more than one pod
-//! starts in panic mode, because it does not know for what load these pods were started. Minimum, maximum and scale to
-//! zero are not applied here but in [`crate::reconcile`].
+//! Bias: scale up at once, scale down slowly. In panic mode the number of desired pods never falls. A scaler that is
+//! created for more than one pod starts in panic mode, because the load for which the pods were started is unknown.
+//! Minimum, maximum and scale to zero are not applied here but in [`crate::reconcile`].
 
 use crate::{
     capacity::excess_burst_capacity,
@@ -19,35 +19,35 @@ use crate::{
 pub struct Observation {
     /// Ready pods.
     pub ready: u32,
-    /// Whether anything routes to the workload.
+    /// Whether any route sends traffic to the workload.
     pub reachable: bool,
-    /// Load over the stable and the panic window, summed over the workload.
+    /// Average load over the stable and the panic window, summed over all sources of the workload.
     pub averages: Averages,
-    /// Load over the burst window; `None` if the class has none or the value is out of date.
+    /// Average load over the burst window; `None` if the class has no burst window or the value is out of date.
     pub burst: Option<f64>,
 }
 
 /// The result of a decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
-    /// Desired pods, before minimum, maximum and scale to zero.
+    /// Desired pods, before minimum, maximum and scale to zero are applied.
     pub desired: u32,
     /// Whether panic mode is on.
     pub panic_mode: bool,
     /// Excess burst capacity; below zero, the activator belongs in the request path.
     pub excess_burst_capacity: i32,
-    /// What the figure is based on.
+    /// What `desired` is based on.
     pub basis: Basis,
-    /// The limit that kept this decision from what the load needs; `None`: no limit applied.
+    /// The limit because of which `desired` differs from what the load needs; `None` if no limit applied.
     pub limit: Option<Limit>,
 }
 
 /// The state that is kept between decisions.
 #[derive(Clone, Debug)]
 pub struct Scaler {
-    /// When the load was last over the threshold; `None` outside panic mode.
+    /// Time at which the load was last over the panic threshold; `None` outside panic mode.
     panicking_since: Option<Timestamp>,
-    /// Most pods desired since panic mode began.
+    /// Maximum number of pods desired since panic mode began.
     most: u32,
     delay: DelayWindow,
 }
@@ -63,12 +63,13 @@ impl Scaler {
         }
     }
 
-    /// Whether panic mode is on.
+    /// Returns whether panic mode is on.
     pub const fn is_panicking(&self) -> bool {
         self.panicking_since.is_some()
     }
 
-    /// Most pods desired since panic mode began; the initial pods if the scaler started in panic mode.
+    /// Returns the maximum number of pods desired since panic mode began. If the scaler started in panic mode, the
+    /// initial number of pods counts too.
     pub const fn most_in_panic(&self) -> u32 {
         self.most
     }
@@ -77,7 +78,8 @@ impl Scaler {
     pub fn scale(&mut self, now: Timestamp, settings: &Settings, seen: &Observation) -> Scale {
         let ready = f64::from(seen.ready.max(1));
         let averages = seen.averages;
-        // A burst counts only from the threshold on. Below it, the workload behaves exactly as in class kpa.
+        // A burst counts only if it reaches the panic threshold. Below the threshold, the workload behaves exactly as
+        // in class kpa.
         let burst = seen.burst.filter(|&burst| {
             burst > averages.panic
                 && (burst / settings.target).ceil() / ready >= settings.panic_threshold
@@ -169,14 +171,14 @@ impl Scaler {
         }
     }
 
-    /// Memory on the heap, in bytes.
+    /// Returns the size of the heap memory in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.delay.heap_bytes()
     }
 }
 
-/// Limits `needs` to what one decision may change, then raises it to the activation scale if there is any load. Returns
-/// the number and the limit that changed it.
+/// Limits `needs` to `down..=up`, the range that one decision may reach, then raises the result to the activation scale
+/// if there is any load. Returns the number of pods, and the limit that changed it.
 ///
 /// The lower limit is applied before the upper one, as in Knative. Even at the lowest rates, `up` is never below
 /// `down`; if it were, `up` would win.
@@ -193,7 +195,7 @@ fn bounded(needs: f64, down: f64, up: f64, activation: u32) -> (u32, Option<Limi
     }
 }
 
-/// Converts to a number of pods that Kubernetes can store. NaN becomes 0.
+/// Converts `number` to a number of pods that Kubernetes can store. NaN becomes 0.
 fn pods(number: f64) -> u32 {
     (number as u32).min(MAX_PODS)
 }

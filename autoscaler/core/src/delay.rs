@@ -1,9 +1,10 @@
-//! The largest recent figure, which delays a scale-down until a lower figure has lasted.
+//! The maximum number of pods desired recently. It delays a scale-down until a lower number has lasted for the
+//! scale-down delay.
 //!
-//! A sliding maximum over slots of two seconds (the "ascending minima" algorithm, as in Knative's
+//! It is a sliding maximum over slots of two seconds (the "ascending minima" algorithm, as in Knative's
 //! `pkg/autoscaler/aggregation/max`). An entry is kept only while it can still become the maximum, so the entries are
-//! in falling order. Of two figures in one slot, the larger one counts. If the clock steps back, the figure goes into
-//! the newest slot.
+//! in falling order. Of two numbers in one slot, the larger one counts. If the clock steps back, a number goes into the
+//! newest slot.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -25,12 +26,12 @@ struct Entry {
 }
 
 impl DelayWindow {
-    /// Records the figure at `now`, and returns the largest one of the last `delay`.
+    /// Records the number of pods desired at `now`, and returns the maximum of the last `delay`.
     ///
-    /// `delay` may differ from call to call. Zero removes all entries and returns `pods`.
+    /// `delay` may differ from call to call. A `delay` of zero removes all entries and returns `pods`.
     pub fn record(&mut self, now: Timestamp, delay: Duration, pods: u32) -> u32 {
         if delay.is_zero() {
-            // This frees the memory too: few workloads ever use a delay.
+            // A new deque frees the memory too: few workloads use a delay.
             self.entries = VecDeque::new();
             return pods;
         }
@@ -43,7 +44,8 @@ impl DelayWindow {
         self.record_slot(now.second() / SLOT_SECONDS, slots, pods)
     }
 
-    /// The same with slot numbers: records a figure, and returns the largest one of the last `slots` slots.
+    /// Like [`Self::record`], but with slot numbers: records a number of pods, and returns the maximum of the last
+    /// `slots` slots.
     pub fn record_slot(&mut self, slot: i64, slots: i64, mut pods: u32) -> u32 {
         let slot = self
             .entries
@@ -69,7 +71,7 @@ impl DelayWindow {
         self.entries.front().map_or(pods, |greatest| greatest.pods)
     }
 
-    /// Memory on the heap, in bytes.
+    /// Returns the size of the heap memory in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>()
     }

@@ -16,7 +16,7 @@ const HOUR: i64 = 60 * MINUTE;
 
 /// A signed duration of whole nanoseconds.
 ///
-/// Signed so that `-5s` can be reported as out of range, rather than as unreadable.
+/// It is signed, so that `-5s` can be reported as out of range rather than as unreadable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GoDuration(i64);
 
@@ -26,17 +26,17 @@ pub struct GoDuration(i64);
 pub struct NotADuration;
 
 impl GoDuration {
-    /// Creates a duration from `seconds`; the longest one if that overflows.
+    /// Creates a duration of `seconds`; the longest possible duration if this overflows.
     pub const fn from_secs(seconds: i64) -> Self {
         Self(seconds.saturating_mul(SECOND))
     }
 
-    /// The duration in nanoseconds, signed.
+    /// Returns the duration in nanoseconds, signed.
     pub const fn nanos(self) -> i64 {
         self.0
     }
 
-    /// Returns whether it is a whole number of seconds.
+    /// Returns whether the duration is a whole number of seconds.
     pub const fn is_whole_seconds(self) -> bool {
         self.0 % SECOND == 0
     }
@@ -79,8 +79,8 @@ impl FromStr for GoDuration {
     }
 }
 
-/// Parses one number and its unit at the start of `text`. Returns its whole nanoseconds (truncated, as in Go) and the
-/// rest of the text.
+/// Parses one number and its unit at the start of `text`. Returns (value in nanoseconds, truncated as in Go; rest of
+/// the text).
 fn term(text: &str) -> Result<(i128, &str), NotADuration> {
     let (whole, rest) = digits(text);
     let (fraction, rest) = match rest.strip_prefix('.') {
@@ -96,7 +96,7 @@ fn term(text: &str) -> Result<(i128, &str), NotADuration> {
     let (unit, rest) = rest.split_at(end);
     let unit = i128::from(match unit {
         "ns" => 1,
-        // Both code points that look like a micro sign, as in Go.
+        // Like Go, accepts both code points that look like a micro sign.
         "us" | "\u{b5}s" | "\u{3bc}s" => MICROSECOND,
         "ms" => MILLISECOND,
         "s" => SECOND,
@@ -109,7 +109,8 @@ fn term(text: &str) -> Result<(i128, &str), NotADuration> {
     } else {
         i64::from_str(whole).map_err(|_| NotADuration)?.into()
     };
-    // 18 digits of a fraction of an hour are far below a nanosecond, and the product with them fits into 128 bits.
+    // At most 18 digits are read: further digits are worth far less than a nanosecond, and the product below fits into
+    // 128 bits.
     let fraction = &fraction[..fraction.len().min(18)];
     let part = match fraction.len() {
         0 => 0,
@@ -239,7 +240,7 @@ mod tests {
         #[test]
         fn what_is_written_reads_back(nanos in proptest::num::i64::ANY) {
             let duration = GoDuration(nanos);
-            // Go cannot parse its own output for the one value whose magnitude does not fit into 64 bits.
+            // Go cannot parse its own output for the one value whose magnitude does not fit into an `i64`.
             if nanos != i64::MIN {
                 proptest::prop_assert_eq!(duration.to_string().parse(), Ok(duration));
             }

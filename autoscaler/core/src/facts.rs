@@ -9,24 +9,23 @@ pub struct Facts {
     pub ready: Option<u32>,
     /// Requested replicas of the workload (`spec.replicas`).
     pub replicas: u32,
-    /// Whether anything routes to the workload; unknown counts as true.
+    /// Whether any route sends traffic to the workload; true if this is unknown.
     pub reachable: bool,
-    /// Since when the activator is in the request path; `None` while it is not.
+    /// Time at which the activator entered the request path; `None` while it is not in the path.
     pub proxying_since: Option<Timestamp>,
     /// Whether the activator answers at the workload's address: the result of the probe that the last step requested.
     /// `None` if there was no probe.
     pub activator_answers: Option<bool>,
-    /// Whether a source has no current metrics, so that the known load may be too low. The workload does not shrink
-    /// then.
+    /// Whether a source has no current metrics. The known load may then be too low, so the workload is not scaled down.
     pub stale: bool,
 }
 
 impl Facts {
-    /// Facts about plain processes behind a front door that all requests go through: the workload is reachable, and the
-    /// front door always answers.
+    /// Returns the facts about plain processes behind a proxy that receives all requests. The workload is reachable,
+    /// and the proxy, which takes the place of the activator, always answers.
     ///
-    /// The last replica is then removed when the workload was idle for the stable window and then for the grace period,
-    /// or for the retention period if that is longer.
+    /// With these facts, the last replica is removed after the workload was idle for the stable window, and after that
+    /// for the grace period, or for the retention period if that is longer.
     pub const fn local(ready: u32, replicas: u32) -> Self {
         Self {
             ready: Some(ready),

@@ -1,11 +1,11 @@
-//! From means over arbitrary periods to one sample a second.
+//! Converts means over arbitrary periods into one sample per second.
 //!
 //! Knative records a scrape in the second in which it arrives. So two scrapes in one second and none in the next double
 //! one bucket and empty the other (knative/serving#6743). A [`Feed`] cuts a source's means at full seconds instead.
-//! Each second gets one sample, its own mean, when it is over. Like a scrape, the sample is stamped with the second in
-//! which it ends.
+//! When a second is over, its mean is recorded as one sample. The timestamp of the sample is the end of this second, as
+//! for a scrape.
 //!
-//! Bias: time that a source did not report is missing, not zero; the mean is over the reported time.
+//! Bias: time that no report covers is missing, not zero; the mean is over the reported time.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::{
     window::{BadSample, Windows, sample::checked},
 };
 
-/// The period for which a level counts as a mean, until the next report. It is short, so that it has hardly any weight
-/// in the mean of a second that is measured.
+/// Length of the period that a level (`Feed::level`) counts for. It is short, so a level has hardly any weight in the
+/// mean of a second for which there is a report.
 const LEVEL: Duration = Duration::from_millis(1);
 
 /// The state of one source of a workload: a node's agent, or the kernel counter of a process.
@@ -33,16 +33,17 @@ pub struct Feed {
 /// The current second, which is not over yet.
 #[derive(Clone, Copy, Debug, Default)]
 struct Second {
-    /// Requests in flight multiplied by seconds.
+    /// Integral of the requests in flight over the reported part of the second, in request-seconds.
     integral: f64,
     requests: f64,
     covered: Duration,
-    /// The part of its means that was recorded before it was over.
+    /// The means that were already recorded for this second: (concurrency, requests per second).
     given: (f64, f64),
 }
 
 impl Second {
-    /// Returns what is still to be recorded: the means over the reported part, less what was already recorded.
+    /// Returns (concurrency, requests per second) that are still to be recorded: the means over the reported part, less
+    /// the means that were already recorded. `None` if nothing was reported.
     fn take(&mut self) -> Option<(f64, f64)> {
         let seconds = self.covered.as_secs_f64();
         if seconds <= 0.0 {
@@ -66,23 +67,23 @@ impl Feed {
         }
     }
 
-    /// Creates the feed of a source that begins at `at` and has served nothing before. So the part of the second before
-    /// `at` counts as zero. Without this, requests that move from one source to a new one within a second would count
-    /// twice: as the mean over the last part of one source, and over the first part of the other.
+    /// Creates the feed of a source that starts at `at` and has served nothing before. The part of the second before
+    /// `at` counts as zero. Otherwise, requests that move from an old source to a new one within a second would count
+    /// twice: in the mean over the last part of the old source, and in the mean over the first part of the new source.
     pub fn beginning(at: Timestamp) -> Self {
         let mut feed = Self::starting(at);
         feed.open.covered = at.since(Timestamp::from_secs(at.since_epoch().as_secs()));
         feed
     }
 
-    /// The end of the last report.
+    /// Returns the end of the last report.
     pub const fn upto(&self) -> Timestamp {
         self.upto
     }
 
-    /// Takes in the mean concurrency since the last report, and the number of requests started since.
+    /// Records the mean concurrency since the last report, and the number of requests started since then.
     ///
-    /// A report that ends before the last one is ignored: its time has already been reported.
+    /// A report that does not end after the last report is ignored: its time has already been reported.
     pub(crate) fn report(
         &mut self,
         windows: &mut Windows,
@@ -100,8 +101,8 @@ impl Feed {
         }
         self.burst_mean = self.burst.push(reported, to, concurrency, burst_window);
         let rate = requests / to.since(reported).as_secs_f64();
-        // Time before the longest window is of no use. Without this limit, a clock that jumped could cost a loop over
-        // years of seconds.
+        // Time before the start of the longest window is not needed. Without this limit, a jump of the clock could
+        // cause a loop over years of seconds.
         let mut from = reported;
         if to.since(from) > longest {
             self.close(windows);
@@ -125,9 +126,9 @@ impl Feed {
         Ok(())
     }
 
-    /// Takes in the number of requests at `at`, and how many requests begin per second, while nothing is measured yet.
-    /// The values stand for the second that contains `at`, and replace what was reported for that second before, so a
-    /// level that is reported several times counts once. A report from before the last one is ignored.
+    /// Records the number of requests at `at` and the number of requests that start per second, while there is no
+    /// measurement yet. Both values count for the second that contains `at`, and replace the earlier values of this
+    /// second, so a level that is reported several times counts once. A level from before the last report is ignored.
     pub(crate) fn level(
         &mut self,
         windows: &mut Windows,
@@ -162,7 +163,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Records the current second as far as it is reported, for a decision that cannot wait for its end.
+    /// Records the reported part of the current second, for a decision that cannot wait for the end of the second.
     pub(crate) fn flush(&mut self, windows: &mut Windows) {
         let end = Timestamp::from_secs(self.upto.since_epoch().as_secs().saturating_add(1));
         if self.open.covered > Duration::ZERO {
@@ -170,7 +171,7 @@ impl Feed {
         }
     }
 
-    /// Ends a source that serves nothing any more: the rest of the current second counts as zero.
+    /// Ends the feed of a source that no longer serves any request: the rest of the current second counts as zero.
     pub(crate) fn end(&mut self, windows: &mut Windows) {
         if self.open.covered > Duration::ZERO {
             self.open.covered = Duration::from_secs(1);
@@ -190,7 +191,7 @@ impl Feed {
         }
     }
 
-    /// Memory of this feed in bytes, heap included.
+    /// Returns the memory of this feed in bytes, including the heap.
     pub fn footprint(&self) -> usize {
         size_of::<Self>() + self.burst.heap_bytes()
     }

@@ -1,4 +1,4 @@
-//! The latest figure, and whether it differs from the one before.
+//! The result of the latest decision, and whether it differs from the result before.
 
 use crate::{capacity, settings::Settings};
 
@@ -12,7 +12,7 @@ pub struct Latest {
 }
 
 impl Latest {
-    /// The values before the first decision.
+    /// Returns the values before the first decision.
     pub fn new(settings: &Settings) -> Self {
         Self {
             desired: None,

@@ -1,13 +1,15 @@
-//! Ebb's decisions: how many pods a workload should have. Knative's KPA, number by number, plus the burst window.
+//! Ebb's decisions: how many pods a workload should have. The algorithm is that of Knative's KPA, with the same
+//! results, plus the burst window.
 //!
-//! Pure: no clock, no I/O, no threads. The caller passes time and facts, and gets steps back. The same input gives the
-//! same output, bit for bit. So `ebb run`, `ebb simulate` and the cluster's autoscaler share all of this code.
+//! This crate is pure: it has no clock, no I/O and no threads. The caller passes the time and the facts, and gets steps
+//! back. The same input gives the same output, bit for bit. So `ebb run`, `ebb simulate` and the cluster's autoscaler
+//! share all of this code.
 //!
 //! ```
 //! use std::time::Duration;
 //! use ebb_autoscaler_core::{Annotations, Config, Facts, Feed, Settings, Timestamp, Workload};
 //!
-//! // Settings of the cluster and of a workload, both as text. All errors in them are reported at once.
+//! // Parses the settings of the cluster and of a workload. All errors of one text are reported at once.
 //! let config = Config::from_map([("stable-window", "30s")])?;
 //! let annotations = Annotations::parse(&config, [
 //!     ("autoscaling.knative.dev/class", "ebb.dev"),
@@ -20,19 +22,19 @@
 //! let mut workload = Workload::new(start, settings, 1);
 //! let mut feed = Feed::starting(start);
 //!
-//! // At each report: the exact mean concurrency since the last report, and the requests started since.
-//! // `Some(_)`: decide now. `None`: decide every `DECISION_TICK`.
+//! // A report has the exact mean concurrency since the last report, and the number of requests started since.
+//! // The result is `Some(_)` if a decision is due now. Otherwise decide every `DECISION_TICK`.
 //! let poke = workload.observe(&mut feed, start + Duration::from_millis(250), 40.0, 100.0)?;
 //! assert!(poke.is_some());
 //! let decision = workload.decide(start + Duration::from_millis(250), &Facts::local(1, 1));
-//! assert_eq!(decision.step.apply, Some(6)); // 40 in flight, 10 a pod at 70 %
+//! assert_eq!(decision.step.apply, Some(6)); // 40 requests in flight / (target 10 * 70 %) = 5.7, rounded up
 //! assert_eq!(decision.reason.to_string(), "panic: 3 s average 40 needs 6 pods, 1 ready, threshold 2x");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! Overview: [`Config`] and [`Annotations`] parse text and become [`Settings`]. A [`Feed`] records load in the
-//! [`window`]s. [`decision`] turns averages into a number of pods, and [`reconcile`] turns that number into a step.
-//! [`Workload`] combines all of them.
+//! [`window`]s. [`decision`] turns averages into a number of pods, and [`reconcile`] turns the number of pods into a
+//! step. [`Workload`] combines all of these modules.
 
 #![forbid(unsafe_code)]
 

@@ -1,11 +1,12 @@
 //! The known key that a mistyped key most likely stands for.
 
-/// Largest edit distance at which a key counts as a typing error. Beyond a third of its length, it is another word.
+/// Returns the largest edit distance at which `key` counts as mistyped: a third of its length. Beyond this distance,
+/// `key` is another word.
 fn tolerance(key: &str) -> usize {
     key.len() / 3
 }
 
-/// Returns the one of `known` that is most similar to `key`, if one is similar enough.
+/// Returns the candidate in `known` that is most similar to `key`; `None` if no candidate is similar enough.
 pub(crate) fn nearest<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     known
         .into_iter()

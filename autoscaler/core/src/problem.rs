@@ -19,7 +19,7 @@ pub struct Problem {
 /// The error in a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It cannot be parsed as a value of the key.
+    /// The text cannot be parsed as a value of the key.
     #[error("invalid value {value:?}: must be {allowed}")]
     Invalid {
         /// The value as written.
@@ -27,7 +27,7 @@ pub enum Fault {
         /// The values that the key accepts.
         allowed: &'static str,
     },
-    /// It was parsed, but is outside the allowed range.
+    /// The value is outside the allowed range.
     #[error("expected {low} <= {value} <= {high}")]
     OutOfRange {
         /// The value as written.
@@ -37,16 +37,16 @@ pub enum Fault {
         /// The largest allowed value.
         high: String,
     },
-    /// It is a duration with a fraction of a second, and only whole seconds are allowed.
+    /// The value is a duration with a fraction of a second, but only whole seconds are allowed.
     #[error("{value} must be specified with at most second precision")]
     NotWholeSeconds {
         /// The value as written.
         value: String,
     },
-    /// It contradicts another setting, or a rule that is not a simple range.
+    /// The value contradicts another setting, or a rule that is not a simple range.
     #[error("{0}")]
     Conflict(String),
-    /// There is no such key.
+    /// The key is unknown.
     #[error("unknown key (value {value:?}){}", suggest(.nearest.as_deref()))]
     Unknown {
         /// The value as written.
@@ -74,7 +74,7 @@ impl Problems {
         }
     }
 
-    /// The problems one by one.
+    /// Returns an iterator over the problems.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
     }
@@ -99,7 +99,8 @@ impl<'a> IntoIterator for &'a Problems {
 }
 
 impl fmt::Display for Problems {
-    /// Writes all problems on one line, joined by `; `, for logs and one-line errors. Iterate to get one line for each.
+    /// Writes all problems on one line, joined by `; `, for logs and one-line errors. To get one line for each problem,
+    /// use [`Problems::iter`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, problem) in self.0.iter().enumerate() {
             if at > 0 {

@@ -1,13 +1,13 @@
 //! The reason of a decision, as data and as text.
 //!
-//! It is typed, so that a metric or a test need not parse the text. A reason has the basis of the figure ([`Basis`])
-//! and, if the figure was changed afterwards, the cause ([`Limit`], [`Bound`], [`ToZero`]).
+//! A [`Reason`] is typed, so that a metric or a test need not parse the text. It has the basis of the desired number of
+//! pods ([`Basis`]) and, if the number was changed afterwards, the cause ([`Limit`], [`Bound`], [`ToZero`]).
 
 use std::{fmt, time::Duration};
 
 use crate::{duration::GoDuration, reconcile::ToZero, time::Timestamp};
 
-/// What the averages are compared with.
+/// The values that an average load is compared with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Load {
     /// Ready pods.
@@ -16,69 +16,69 @@ pub struct Load {
     pub target: f64,
 }
 
-/// The basis of the figure.
+/// The basis of the desired number of pods.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Basis {
     /// Nothing was decided yet.
     Undecided,
-    /// The number of ready pods is unknown: the last figure stays.
+    /// The number of ready pods is unknown, so the last desired number of pods stays.
     ReadyUnknown,
-    /// Nothing was measured for longer than the stable window: the last figure stays.
+    /// Nothing was measured for longer than the stable window, so the last desired number of pods stays.
     NoData,
-    /// A source has no current metrics, and its last figures are kept: never fewer pods than before.
+    /// A source has no current metrics, so the workload keeps at least as many pods as before.
     Stale {
         /// Pods that the load of the remaining sources needs.
         needs: u32,
-        /// Pods kept.
+        /// Number of pods that is kept.
         held: u32,
     },
     /// No panic: the average over the stable window decides.
     Stable {
-        /// What the average is compared with.
+        /// Ready pods and target that the average is compared with.
         load: Load,
         /// The average over the window.
         average: f64,
         /// Length of the window.
         window: Duration,
-        /// Pods that the average needs, before the limits of one decision.
+        /// Pods that the average needs, before the limits of a decision are applied.
         needs: u32,
     },
-    /// Panic: the average over a short window is over the threshold.
+    /// Panic mode: the average over the panic window or the burst window has reached the panic threshold.
     Panic {
-        /// What the average is compared with.
+        /// Ready pods and target that the average is compared with.
         load: Load,
         /// The average over the window.
         average: f64,
         /// Length of the window.
         window: Duration,
-        /// Pods that the average needs, before the limits of one decision.
+        /// Pods that the average needs, before the limits of a decision are applied.
         needs: u32,
-        /// Panic threshold, as a multiple of the ready pods.
+        /// Panic threshold: needed pods as a multiple of the ready pods.
         threshold: f64,
         /// Whether the window is the burst window.
         burst: bool,
     },
-    /// Panic mode without new load over the threshold: the most pods desired in it stay.
+    /// Panic mode without a new maximum: the maximum number of pods desired since panic mode began stays.
     PanicHold {
         /// When panic mode ends if the load stays below the threshold.
         until: Timestamp,
-        /// Pods kept.
+        /// Number of pods that is kept.
         most: u32,
         /// Pods that the load needs now.
         needs: u32,
     },
-    /// A lower figure has not lasted for the scale-down delay yet.
+    /// A lower number of desired pods has not yet lasted for the scale-down delay.
     Delayed {
         /// Pods that the load needs.
         from: u32,
-        /// Pods kept.
+        /// Number of pods that is kept.
         to: u32,
         /// The scale-down delay.
         delay: Duration,
     },
 }
 
-/// The limit that kept one decision from what the load needs, with the resulting number of pods.
+/// The limit because of which a decision differs from what the load needs. The value is the resulting number of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// `max-scale-up-rate`.
@@ -89,29 +89,29 @@ pub enum Limit {
     Activation(u32),
 }
 
-/// The bound that changed the figure.
+/// The bound that changed the desired number of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// Raised to the minimum.
+    /// The number was raised to this minimum.
     Min(u32),
-    /// Lowered to the maximum.
+    /// The number was lowered to this maximum.
     Max(u32),
-    /// Raised to the initial scale of a new revision.
+    /// The number was raised to this initial scale of a new revision.
     Initial(u32),
 }
 
 /// The reason of a decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reason {
-    /// When it was decided; remaining times in the text count from here.
+    /// Time of the decision. Remaining times in the text count from this time.
     pub at: Timestamp,
-    /// The basis of the figure.
+    /// The basis of the desired number of pods.
     pub basis: Basis,
-    /// The limit of one decision that changed the figure.
+    /// The limit that changed the desired number of pods in this decision.
     pub limit: Option<Limit>,
-    /// The bound that changed the figure.
+    /// The bound that changed the desired number of pods.
     pub bound: Option<Bound>,
-    /// State on the way to zero; `None`: it is not on that way.
+    /// State of scaling to zero; `None` if the workload is not being scaled to zero.
     pub to_zero: Option<ToZero>,
 }
 
@@ -207,7 +207,7 @@ impl fmt::Display for Basis {
     }
 }
 
-/// A count with its noun, in singular or plural.
+/// A number of pods, written as `1 pod` or `2 pods`.
 struct Pods(u32);
 
 impl fmt::Display for Pods {
@@ -216,12 +216,13 @@ impl fmt::Display for Pods {
     }
 }
 
-/// A figure with one decimal, or with two significant digits if it is below one.
+/// A number, written with one decimal, or with two significant digits if it is below one.
 struct Figure(f64);
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Two significant digits below one: a load of 0.0017 needs a pod, and a printed 0 would not.
+        // A number below one has two significant digits: a load of 0.0017 needs a pod, but a load that is printed as 0
+        // would seem to need none.
         let decimals = if self.0 > 0.0 && self.0 < 1.0 {
             1 - self.0.log10().floor() as i32
         } else {

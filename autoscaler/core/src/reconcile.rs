@@ -1,8 +1,8 @@
-//! From a decision to a change of replicas: bounds, initial scale and scale to zero. Section 2.6 of the KPA
-//! description.
+//! Converts a decision into a change of replicas: applies the bounds, the initial scale and scale to zero. It follows
+//! Knative's KPA reconciler.
 //!
-//! A state machine without I/O. The caller passes the [`Facts`], gets a [`Step`], carries it out and calls again at the
-//! time that the step names.
+//! [`Reconciler`] is a state machine without I/O. The caller passes the [`Facts`], gets a [`Step`], carries it out and
+//! calls again at the time that the step names.
 //!
 //! Bias: the last pod is removed only when it is certain that the activator can queue the next request.
 
@@ -18,32 +18,33 @@ use crate::{
     time::Timestamp,
 };
 
-/// Added to the progress deadline: the Deployment must be declared failed first, so that its pods are still there to
-/// show why they failed. Knative's `activationTimeoutBuffer`.
+/// Time that is added to the progress deadline. Kubernetes must declare the Deployment failed before its pods are
+/// removed, because the pods show why the start failed. Knative's `activationTimeoutBuffer`.
 const ACTIVATION_BUFFER: Duration = Duration::from_secs(30);
 
-/// When to decide again after a workload became idle while the activator was already in its request path. Nothing else
-/// would cause a decision then. The time is long enough for this step to be over. As in Knative.
+/// Wait before the next decision after a workload became idle while the activator was already in its request path: in
+/// this case nothing else causes a decision. As in Knative, the wait is long enough for the current step to be
+/// complete.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
-/// State of a workload on its way to zero.
+/// State of a workload that is being scaled to zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToZero {
     /// The last pod must stay: `enable-scale-to-zero` is false.
     Disabled,
-    /// No pod has become ready yet; the start is still waited for.
+    /// Too few pods are ready yet, and the time limit of the start is not over.
     Activating,
-    /// No pod became ready in time; the start has failed.
+    /// Too few pods became ready in time: the start has failed.
     ActivationTimedOut,
-    /// It was busy recently: one pod is kept for this much longer.
+    /// The workload became active less than a stable window ago: one pod is kept for this remaining time.
     Idle(Duration),
-    /// It is idle; the activator now enters the request path.
+    /// The workload is idle; the activator now enters the request path.
     Deactivated,
     /// The path switch to the activator is not confirmed yet.
     AwaitingActivator,
-    /// The last pod is kept for this much longer, by its retention period.
+    /// The retention period keeps the last pod for this remaining time.
     Retained(Duration),
-    /// The activator must stay in the request path for this much longer.
+    /// The grace period keeps the last pod for this remaining time, while the activator is in the request path.
     Grace(Duration),
     /// The last pod is removed.
     Gone,
@@ -74,7 +75,7 @@ impl fmt::Display for ToZero {
     }
 }
 
-/// What the caller is to do.
+/// The actions that the caller is to carry out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Desired pods, within bounds; `None` if nothing is known yet.
@@ -85,13 +86,14 @@ pub struct Step {
     pub proxy: bool,
     /// Number of activators that are to be in the request path.
     pub activators: u32,
-    /// Whether to probe if the activator answers at the workload's address, and to pass the result to the next step.
+    /// Whether the caller is to probe the activator at the workload's address, and to pass the result to the next step
+    /// ([`Facts::activator_answers`]).
     pub probe: bool,
     /// Decide again after this time at the latest, even if nothing else happens.
     pub again: Option<Duration>,
-    /// The bound that changed the figure.
+    /// The bound that changed the desired number of pods.
     pub bound: Option<Bound>,
-    /// State on the way to zero; `None`: it is not on that way.
+    /// State of scaling to zero; `None` if the workload is not being scaled to zero.
     pub to_zero: Option<ToZero>,
 }
 
@@ -107,13 +109,13 @@ impl Reconciler {
         Self { status }
     }
 
-    /// The status of the workload.
+    /// Returns the status of the workload.
     pub const fn status(&self) -> Status {
         self.status
     }
 
-    /// Makes one step. `desired` and `excess` are those of the latest decision; `desired` is `None` before the first
-    /// one.
+    /// Makes one step. `desired` and `excess` are the desired pods and the excess burst capacity of the latest
+    /// decision; `desired` is `None` before the first decision.
     pub fn step(
         &mut self,
         now: Timestamp,
@@ -125,7 +127,7 @@ impl Reconciler {
     ) -> Step {
         let mut step = self.aim(now, settings, facts, desired);
         step.apply = step.apply.filter(|&pods| pods != facts.replicas);
-        // The activator leaves the request path only if pods are desired and they can serve a burst without it.
+        // The activator leaves the request path only if pods are desired and can serve a burst without the activator.
         step.proxy = !(step.want.is_some_and(|pods| pods > 0) && excess >= 0);
         step.activators = activators(settings, ready);
         self.status.observe(
@@ -137,7 +139,8 @@ impl Reconciler {
         step
     }
 
-    /// Returns the number of desired pods and whether to apply it. Knative's `scaler.scale`.
+    /// Returns a step with the number of desired pods, and with the replicas to apply, if any. It follows Knative's
+    /// `scaler.scale`.
     fn aim(
         &self,
         now: Timestamp,
@@ -157,7 +160,8 @@ impl Reconciler {
         Step { bound, ..step }
     }
 
-    /// Returns the figure within minimum and maximum. The minimum is applied first; an unreachable workload has none.
+    /// Returns the desired number of pods within minimum and maximum, and the bound that changed the number. The
+    /// minimum is applied first; an unreachable workload has no minimum.
     fn bounded(
         &self,
         settings: &Settings,
@@ -177,7 +181,7 @@ impl Reconciler {
                 (min, Bound::Min(min))
             };
         match desired {
-            // An unknown figure is below any minimum, even below 0.
+            // An unknown number counts as below any minimum, even below 0.
             None => (min, (min > 0).then_some(raised)),
             Some(desired) if desired < min => (min, Some(raised)),
             Some(desired) if settings.max_scale != 0 && desired > settings.max_scale => {
@@ -187,7 +191,7 @@ impl Reconciler {
         }
     }
 
-    /// Returns the next step to zero. Knative's `handleScaleToZero`.
+    /// Returns the next step of scaling to zero, as Knative's `handleScaleToZero` does.
     fn toward_zero(&self, now: Timestamp, settings: &Settings, facts: &Facts) -> Step {
         if !settings.scale_to_zero {
             return Step {
@@ -268,7 +272,8 @@ impl Reconciler {
         let proxied = facts
             .proxying_since
             .map_or(Duration::ZERO, |since| now.since(since));
-        // The earlier end of the two counts. Knative waits only for the second one, and so may act too late.
+        // The grace period is over as soon as the activator has been in the path, or the workload idle, for this long.
+        // Knative counts only the time in the path, and so may act too late.
         let left = grace.saturating_sub(proxied.max(idle));
         if left.is_zero() {
             gone
@@ -277,7 +282,7 @@ impl Reconciler {
         }
     }
 
-    /// Number of ready pods from which the workload counts as serving.
+    /// Returns the number of ready pods from which the workload counts as serving.
     fn serving_threshold(&self, settings: &Settings, facts: &Facts) -> u32 {
         let min = if facts.reachable {
             settings.min_scale
@@ -293,7 +298,7 @@ impl Reconciler {
 }
 
 impl Step {
-    /// Sets `spec.replicas` to `pods`.
+    /// Returns a step that sets `spec.replicas` to `pods`.
     const fn apply(pods: u32) -> Self {
         Self {
             apply: Some(pods),
@@ -301,7 +306,7 @@ impl Step {
         }
     }
 
-    /// Desires as many pods as `want` says, but leaves `spec.replicas` as it is.
+    /// Returns a step with `want` desired pods that leaves `spec.replicas` as it is.
     pub(crate) const fn hold(want: Option<u32>) -> Self {
         Self {
             want,

@@ -1,7 +1,8 @@
 //! The settings of one workload, from the cluster's config and the workload's annotations.
 //!
-//! This is everything that a decision reads, and nothing else. Values are in the units of the computation: fractions,
-//! not percentages; durations, not shares of other durations. The settings may be replaced while the workload runs.
+//! [`Settings`] is everything that a decision reads, and nothing else. Values are in the units of the computation:
+//! fractions, not percentages; durations, not shares of other durations. The settings may be replaced while the
+//! workload runs.
 
 use std::time::Duration;
 
@@ -14,10 +15,10 @@ use crate::{
 /// The lowest target, in requests in flight per pod or requests/s per pod. Knative's `TargetMin`.
 pub const TARGET_MIN: f64 = 0.01;
 
-/// Utilisation for metrics other than concurrency. Not configurable in Knative either.
+/// Utilisation for metrics other than concurrency. As in Knative, it cannot be configured.
 const OTHER_UTILIZATION: f64 = 0.7;
 
-/// Time in which a Deployment must make progress if its annotations do not say: the default of Kubernetes.
+/// Progress deadline of a workload whose annotations name none: the default of a Kubernetes Deployment.
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
 
 /// The shortest panic window: one bucket.
@@ -27,13 +28,13 @@ const BUCKET: Duration = Duration::from_secs(1);
 /// empty config map.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Which autoscaler scales it.
+    /// The autoscaler of the workload.
     pub class: Class,
-    /// What is compared with the target.
+    /// The metric that is compared with the target.
     pub metric: Metric,
     /// Target per pod: `total` times the utilisation. ≥ 0.01.
     pub target: f64,
-    /// Load that a pod could serve.
+    /// Load that one pod can serve: the target before the utilisation is applied.
     pub total: f64,
     /// Hard limit of concurrent requests on one pod; 0: no limit.
     pub hard_limit: u32,
@@ -47,13 +48,13 @@ pub struct Settings {
     pub panic_window: Duration,
     /// Panic threshold: load as a multiple of the capacity at target of the ready pods.
     pub panic_threshold: f64,
-    /// Length of the burst window; zero when it is off or the class has none.
+    /// Length of the burst window; zero if it is off or the class has no burst window.
     pub burst_window: Duration,
     /// Largest factor by which one decision multiplies the ready pods. > 1.
     pub max_scale_up_rate: f64,
     /// Largest factor by which one decision divides the ready pods. > 1.
     pub max_scale_down_rate: f64,
-    /// Time for which a lower figure must last before it is applied; zero: none.
+    /// Time for which a lower number of desired pods must last before it is applied; zero: no delay.
     pub scale_down_delay: Duration,
     /// Minimum number of pods.
     pub min_scale: u32,
@@ -69,8 +70,7 @@ pub struct Settings {
     pub scale_to_zero_grace: Duration,
     /// Time for which the last pod is kept after the workload became idle.
     pub last_pod_retention: Duration,
-    /// Time a start may take before it counts as failed (30 s are added to it, see
-    /// [`crate::reconcile`]).
+    /// Time that a start may take before it counts as failed; [`crate::reconcile`] adds 30 s.
     pub progress_deadline: Duration,
     /// Requests in flight that one activator can serve.
     pub activator_capacity: f64,
@@ -85,8 +85,8 @@ impl Default for Settings {
 impl Settings {
     /// Combines the settings of the cluster and the annotations of the workload.
     ///
-    /// `container_concurrency` is the workload's hard limit of concurrent requests per pod if it is not set by
-    /// `ebb.dev/hard-limit` but elsewhere (`containerConcurrency` of a Knative revision); 0 if it is not.
+    /// `container_concurrency` is the hard limit of concurrent requests per pod in a Knative revision
+    /// (`containerConcurrency`); it takes precedence over `ebb.dev/hard-limit`. 0 means that it is not set.
     pub fn resolve(config: &Config, annotations: &Annotations, container_concurrency: u32) -> Self {
         let class = annotations
             .class
@@ -109,7 +109,8 @@ impl Settings {
             .panic_threshold_percentage
             .unwrap_or(config.panic_threshold_percentage);
         let initial_scale = match annotations.initial_scale {
-            // As in Knative, if the permission was withdrawn after the annotation was written.
+            // The annotation is older than a change of `allow-zero-initial-scale` to false. As in Knative, the default
+            // applies.
             Some(0) if !config.allow_zero_initial_scale => config.initial_scale,
             Some(pods) => pods,
             None => config.initial_scale,
@@ -150,7 +151,7 @@ impl Settings {
     }
 }
 
-/// Returns target and total per pod. Knative's `ResolveMetricTarget`.
+/// Returns (target, total) per pod, as Knative's `ResolveMetricTarget` does.
 fn target(
     config: &Config,
     annotations: &Annotations,
@@ -180,7 +181,8 @@ fn target(
 /// Returns the panic window: its percentage of the stable window, rounded to the nearest second (halves up), and at
 /// least one bucket.
 pub fn panic_window(stable: Duration, percentage: f64) -> Duration {
-    // In nanoseconds and in this order, as Go computes it, so that halves are rounded in the same direction.
+    // The computation uses nanoseconds and the same order of operations as Knative's, so that halves are rounded in the
+    // same direction.
     let nanos = stable.as_nanos() as f64 * percentage / 100.0;
     let seconds = (nanos.trunc() / 1e9).round();
     Duration::try_from_secs_f64(seconds)

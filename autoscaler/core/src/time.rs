@@ -3,15 +3,15 @@
 //! Nothing in this crate reads a clock. A [`Timestamp`] counts from the Unix epoch because Knative cuts its one-second
 //! buckets and its two-second delay slots at Unix seconds.
 //!
-//! Bias: if the clock steps back, the elapsed time is zero and never underflows, so a decision waits and does not come
-//! too early.
+//! Bias: if the clock steps back, the elapsed time is zero and never underflows, so a decision may be late, but is
+//! never early.
 
 use std::{
     ops::{Add, Sub},
     time::Duration,
 };
 
-/// A point in time: the time since the Unix epoch. Never before it.
+/// A point in time: the time since the Unix epoch. It is never before the epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(Duration);
 
@@ -19,29 +19,29 @@ impl Timestamp {
     /// The Unix epoch itself.
     pub const EPOCH: Self = Self(Duration::ZERO);
 
-    /// The point `since_epoch` after the Unix epoch.
+    /// Creates the point in time `since_epoch` after the Unix epoch.
     pub const fn new(since_epoch: Duration) -> Self {
         Self(since_epoch)
     }
 
-    /// The start of Unix second `seconds`.
+    /// Creates the point in time at the start of the Unix second `seconds`.
     pub const fn from_secs(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
 
-    /// The time since the Unix epoch.
+    /// Returns the time since the Unix epoch.
     pub const fn since_epoch(self) -> Duration {
         self.0
     }
 
-    /// The Unix second that contains this point.
+    /// Returns the Unix second that contains this point in time.
     ///
-    /// It is signed, because in simulated time the ring arithmetic goes back to before the epoch.
+    /// The result is signed, because in simulated time the arithmetic of a window can reach times before the epoch.
     pub fn second(self) -> i64 {
         i64::try_from(self.0.as_secs()).unwrap_or(i64::MAX)
     }
 
-    /// The time from `earlier` to this point; zero if `earlier` is later.
+    /// Returns the time from `earlier` to this point; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
@@ -50,7 +50,7 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
 
-    /// The point `later` after this one; the largest time if that overflows.
+    /// Returns the point in time `later` after this one; the largest possible time if the sum overflows.
     fn add(self, later: Duration) -> Self {
         Self(self.0.saturating_add(later))
     }
@@ -59,7 +59,7 @@ impl Add<Duration> for Timestamp {
 impl Sub<Duration> for Timestamp {
     type Output = Self;
 
-    /// The point `earlier` before this one; the epoch if the result would be before it.
+    /// Returns the point in time `earlier` before this one; the epoch if the result would be before the epoch.
     fn sub(self, earlier: Duration) -> Self {
         Self(self.0.saturating_sub(earlier))
     }

@@ -10,7 +10,7 @@ use crate::{duration::GoDuration, problem::Fault};
 /// The longest window, delay or retention: one hour, as in Knative (`WindowMax`).
 pub(crate) const HOUR: GoDuration = GoDuration::from_secs(3600);
 
-/// Most pods that can be requested: Kubernetes stores replicas in a signed 32-bit field.
+/// Maximum number of pods that can be requested: Kubernetes stores replicas in a signed 32-bit field.
 pub(crate) const MAX_PODS: u32 = i32::MAX as u32;
 
 /// Parses a finite number.
@@ -43,7 +43,7 @@ pub(crate) fn float_in(
     }
 }
 
-/// Parses a target burst capacity: -1 for "always through the activator", or a finite number from 0.
+/// Parses a target burst capacity: a finite number ≥ 0, or -1 to keep the activator always in the request path.
 pub(crate) fn burst_capacity(value: &str) -> Result<f64, Fault> {
     const ALLOWED: &str = "a number >= 0, or -1 to keep the activator in the path always";
     match float(value, ALLOWED)? {
@@ -133,10 +133,10 @@ pub(crate) fn boolean(value: &str) -> Result<bool, Fault> {
     }
 }
 
-/// Parses a burst window: 0 for off, or 50 ms to 6 s.
+/// Parses the length of the burst window: 50 ms to 6 s, or 0 to turn it off.
 ///
-/// Below 50 ms a mean depends on a few requests by chance. 6 s is the default panic window; a longer burst window adds
-/// nothing.
+/// A mean over less than 50 ms depends on the chance arrival of a few requests. 6 s is the length of the default panic
+/// window; a longer burst window would show nothing that the panic window does not show.
 pub(crate) fn burst_window(value: &str) -> Result<Duration, Fault> {
     const LOW: Duration = Duration::from_millis(50);
     let length = duration_in(value, GoDuration::default(), GoDuration::from_secs(6))?;

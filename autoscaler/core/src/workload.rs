@@ -1,9 +1,9 @@
-//! One workload from end to end: samples in, decisions out.
+//! One workload from end to end: it takes samples and returns decisions.
 //!
-//! Every caller uses this composition (`ebb run`, `ebb simulate`, the autoscaler), so that all of them decide the same.
+//! All callers (`ebb run`, `ebb simulate`, the autoscaler) use [`Workload`], so that all of them decide the same.
 //!
-//! Bias: missing knowledge never shrinks a workload. Without data, or without the number of ready pods, the last figure
-//! stays. While a source has no current metrics, the figure may rise but not fall.
+//! Bias: missing knowledge never shrinks a workload. Without data, or without the number of ready pods, the last
+//! desired number of pods stays. While a source has no current metrics, the desired number may rise but not fall.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub struct Workload {
     scaler: Scaler,
     reconciler: Reconciler,
     latest: Latest,
-    /// Sum of the burst means of its feeds, and when a feed last reported.
+    /// (sum of the burst means of all feeds, time of the last report of any feed).
     burst: (f64, Timestamp),
     /// Ready pods at the last decision.
     ready: u32,
@@ -51,32 +51,32 @@ pub enum Poke {
 /// One decision, with its input, its result and its reason.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decision {
-    /// When it was made.
+    /// Time of the decision.
     pub at: Timestamp,
     /// Averages of the windows; `None` without data.
     pub averages: Option<Averages>,
-    /// Pods that the load needs, before bounds and scale to zero; `None` until the first decision.
+    /// Pods that the load needs, before bounds and scale to zero are applied; `None` until the first decision.
     pub desired: Option<u32>,
     /// Whether panic mode is on.
     pub panic_mode: bool,
     /// Excess burst capacity; below zero, the activator belongs in the request path.
     pub excess_burst_capacity: i32,
-    /// What to do.
+    /// The step that the caller is to carry out.
     pub step: Step,
     /// Activity of the workload after this decision.
     pub status: Status,
-    /// Why.
+    /// The reason of the decision.
     pub reason: Reason,
 }
 
 impl Workload {
-    /// Creates a workload that has just been found with `ready` pods. A new workload is to be started with
-    /// [`Self::initial_replicas`].
+    /// Creates a workload that was discovered at `now`, with `ready` ready pods. If the workload itself is new, the
+    /// caller is to start it with [`Self::initial_replicas`].
     pub fn new(now: Timestamp, settings: Settings, ready: u32) -> Self {
         Self::restored(now, settings, ready, Status::new(now))
     }
 
-    /// Creates a workload with a known status, e.g. after a restart.
+    /// Creates a workload with a known status, e.g. after a restart of the autoscaler.
     pub fn restored(now: Timestamp, settings: Settings, ready: u32, status: Status) -> Self {
         Self {
             windows: Windows::new(&settings),
@@ -89,27 +89,27 @@ impl Workload {
         }
     }
 
-    /// The settings in force.
+    /// Returns the settings in force.
     pub const fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The status of the workload.
+    /// Returns the status of the workload.
     pub const fn status(&self) -> Status {
         self.reconciler.status()
     }
 
-    /// The last desired figure and excess burst capacity.
+    /// Returns the last desired number of pods and the last excess burst capacity.
     pub const fn latest(&self) -> Latest {
         self.latest
     }
 
-    /// Replicas that a new workload is to be started with.
+    /// Returns the number of replicas that a new workload is to be started with.
     pub fn initial_replicas(&self) -> u32 {
         self.settings.initial_scale.max(self.settings.min_scale)
     }
 
-    /// Changes the settings at once. Windows are resized and keep their samples as far as these fit.
+    /// Changes the settings at once. Windows are resized and keep their samples as far as the samples fit.
     pub fn configure(&mut self, now: Timestamp, settings: Settings) {
         self.windows.configure(now, &settings);
         self.settings = settings;
@@ -119,17 +119,17 @@ impl Workload {
     /// A source that reports more often, or not exactly at the second, uses [`Self::observe`].
     ///
     /// # Errors
-    /// A sample that cannot be a measurement; nothing is recorded then.
+    /// If a value cannot be a measurement. Nothing is recorded in this case.
     pub fn record(&mut self, at: Timestamp, sample: &Sample) -> Result<Option<Poke>, BadSample> {
         self.windows.record(at, sample)?;
         Ok((sample.concurrency > 0.0 && self.is_down()).then_some(Poke::Wake))
     }
 
-    /// Takes in a source's report: the exact mean concurrency since its last report, and the number of requests started
-    /// since.
+    /// Records a report of a source: the exact mean concurrency since the source's last report, and the number of
+    /// requests started since then.
     ///
     /// # Errors
-    /// Figures that cannot be a measurement; nothing is recorded then.
+    /// If a value cannot be a measurement. Nothing is recorded in this case.
     pub fn observe(
         &mut self,
         feed: &mut Feed,
@@ -154,13 +154,13 @@ impl Workload {
         Ok(poke)
     }
 
-    /// Takes in how many requests are queued at a source while there is no pod. They count in full at once, both as
-    /// concurrency and as requests per second, although they have just arrived and have no weight in a mean yet.
-    /// Knative's activator reports such a request as a concurrency of 1 for the same reason. Equal reports within one
-    /// second count once.
+    /// Records the requests that are queued at a source while there is no pod. Queued requests count in full at once,
+    /// both as concurrency and as requests per second, although requests that have just arrived have no weight in a
+    /// mean yet. For the same reason, Knative's activator reports a queued request as a concurrency of 1. Equal reports
+    /// within one second count once.
     ///
     /// # Errors
-    /// Figures that cannot be a measurement; nothing is recorded then.
+    /// If a value cannot be a measurement. Nothing is recorded in this case.
     pub fn observe_waiting(
         &mut self,
         feed: &mut Feed,
@@ -174,8 +174,8 @@ impl Workload {
         Ok(self.told(feed, before, at, concurrency))
     }
 
-    /// Returns why a decision should not wait, after a report up to `to`. `before` is the source's burst mean before
-    /// the report.
+    /// Updates the burst mean after a report up to `to`, and returns why a decision should not wait; `None` if it may
+    /// wait. `before` is the source's burst mean before the report.
     fn told(&mut self, feed: &Feed, before: f64, to: Timestamp, concurrency: f64) -> Option<Poke> {
         self.burst = (
             (self.burst.0 + feed.burst_mean - before).max(0.0),
@@ -187,36 +187,37 @@ impl Workload {
         self.is_burst(to).then_some(Poke::Burst)
     }
 
-    /// Prepares a source for a decision at `now`: if it has not reported up to the last full second, that second counts
-    /// with the part that it has reported. Otherwise the newest bucket would have only the load of sources that report
-    /// earlier in a second. The next report then adds only the difference.
+    /// Prepares a source for a decision at `now`. If the source's last report ends in an earlier second than `now`,
+    /// this earlier second is recorded as the mean over its reported part. Otherwise the newest bucket would contain
+    /// only the load of sources that report earlier in a second. The source's next report adds only the difference.
     pub fn settle(&mut self, now: Timestamp, feed: &mut Feed) {
         if feed.upto().second() < now.second() {
             feed.flush(&mut self.windows);
         }
     }
 
-    /// Removes a source that serves nothing any more. The rest of its open second counts as zero.
+    /// Removes a source that no longer serves any request. The unreported rest of its current second counts as zero.
     pub fn end(&mut self, mut feed: Feed) {
         feed.end(&mut self.windows);
         self.burst.0 = (self.burst.0 - feed.burst_mean).max(0.0);
     }
 
-    /// Removes a source that will not report again, and of which it is not known what it still serves. Its open second
-    /// is recorded as the mean over the reported part.
+    /// Removes a source that will not report again, but may still serve requests. Its current second is recorded as the
+    /// mean over the reported part.
     pub fn forget(&mut self, mut feed: Feed) {
         feed.flush(&mut self.windows);
         self.burst.0 = (self.burst.0 - feed.burst_mean).max(0.0);
     }
 
-    /// Decides. To be called every [`DECISION_TICK`], after a [`Poke`], and when the last [`Step`] requested it.
+    /// Makes a decision. Call this every [`DECISION_TICK`], after a [`Poke`], and at the time that the last [`Step`]
+    /// requested.
     pub fn decide(&mut self, now: Timestamp, facts: &Facts) -> Decision {
         let averages = self.windows.averages(now, &self.settings.metric);
         self.decide_on(now, facts, averages)
     }
 
-    /// Decides on averages from elsewhere, e.g. recorded ones, and not on the workload's own windows. `None`: there is
-    /// no data.
+    /// Makes a decision on the given averages, e.g. recorded ones, and not on those of the workload's own windows.
+    /// `None` means that there is no data.
     pub fn decide_on(
         &mut self,
         now: Timestamp,
@@ -224,7 +225,8 @@ impl Workload {
         averages: Option<Averages>,
     ) -> Decision {
         let always_proxied = self.settings.target_burst_capacity == -1.0;
-        // Without a scrape target, Knative treats missing data as no load: the activator would have reported any.
+        // With a target burst capacity of -1, Knative scrapes no pods and treats missing data as no load: the activator
+        // would have reported any load.
         let averages_to_go_by = averages.or_else(|| always_proxied.then(Averages::default));
         let (basis, limit) = match (facts.ready, averages_to_go_by) {
             (None, _) => (Basis::ReadyUnknown, None),
@@ -268,7 +270,7 @@ impl Workload {
         }
     }
 
-    /// Computes the figure for `averages`, and keeps it as the latest one.
+    /// Computes the desired number of pods for `averages`, and stores it in `self.latest`.
     fn scale(
         &mut self,
         now: Timestamp,
@@ -317,7 +319,7 @@ impl Workload {
         (on && now.since(at) <= DECISION_TICK).then_some(without_noise(mean))
     }
 
-    /// Returns whether the burst mean is over the threshold, and a decision would raise the figure because of it.
+    /// Returns whether the burst mean has reached the panic threshold and would raise the desired number of pods.
     fn is_burst(&self, now: Timestamp) -> bool {
         let Some(mean) = self.fresh_burst(now) else {
             return false;
@@ -329,14 +331,14 @@ impl Workload {
             && reach > f64::from(self.latest.desired.unwrap_or(0))
     }
 
-    /// Memory of this workload in bytes, heap included. Its feeds are not included ([`Feed::footprint`]).
+    /// Returns the memory of this workload in bytes, including the heap but not the feeds ([`Feed::footprint`]).
     pub fn footprint(&self) -> usize {
         size_of::<Self>() + self.windows.heap_bytes() + self.scaler.heap_bytes()
     }
 }
 
-/// Removes the rounding error that remains after adding and subtracting the figures of many sources: 4.000000000001
-/// requests in flight would need a fifth pod at a target of one request per pod.
+/// Removes the rounding error that remains after adding and subtracting the burst means of many sources. Because of
+/// such an error, 4.000000000001 requests in flight would need a fifth pod at a target of one request per pod.
 fn without_noise(mean: f64) -> f64 {
     const DIGITS: f64 = 1e9;
     let rounded = (mean * DIGITS).round() / DIGITS;

@@ -1,4 +1,4 @@
-//! Properties that hold for any input: bounds, rate limits, the rules of panic, and that nothing panics.
+//! Properties for any input: bounds, rate limits and the rules of panic mode hold, and no code panics.
 
 use std::time::Duration;
 
@@ -73,12 +73,12 @@ fn settings() -> impl Strategy<Value = Settings> {
         )
 }
 
-/// A load, usually an ordinary one.
+/// A load: usually below 1 000, sometimes 0, sometimes up to 1e12.
 fn load() -> impl Strategy<Value = f64> {
     prop_oneof![4 => 0.0_f64..1_000.0, 1 => Just(0.0), 1 => 0.0_f64..1e12]
 }
 
-/// Any value of a float.
+/// Any `f64`, also NaN, an infinity or a negative value.
 fn any_float() -> impl Strategy<Value = f64> {
     prop_oneof![
         any::<f64>(),
@@ -105,14 +105,15 @@ fn observation(load: impl Strategy<Value = f64> + Clone) -> impl Strategy<Value 
         })
 }
 
-/// Steps of a run, each with the seconds since the one before.
+/// Steps of a run, each with the seconds since the step before.
 fn steps<T: std::fmt::Debug>(
     item: impl Strategy<Value = T>,
 ) -> impl Strategy<Value = Vec<(u64, T)>> {
     prop::collection::vec((0_u64..20, item), 1..60)
 }
 
-/// The same cases on every run. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` select other ones.
+/// Returns a configuration with a fixed seed, so every run tests the same cases. The environment variables
+/// `PROPTEST_RNG_SEED` and `PROPTEST_CASES` select other cases.
 fn cases() -> ProptestConfig {
     let mut config = ProptestConfig {
         failure_persistence: None,
@@ -135,7 +136,7 @@ proptest! {
     ) {
         let mut scaler = Scaler::new(START, ready_at_start);
         let mut now = START;
-        // The last time at which the load was over the threshold.
+        // The last time at which the load was over the panic threshold.
         let mut over_at = (ready_at_start > 1).then_some(START);
         for (wait, seen) in steps {
             now = now + Duration::from_secs(wait);
@@ -178,8 +179,8 @@ proptest! {
         }
     }
 
-    /// Pointwise more load, at the same times and with the same pods, never gives fewer pods. This holds through windows,
-    /// panics, bursts and delays, over the whole run.
+    /// If the load is higher at each time, and everything else is equal, the number of desired pods is never lower.
+    /// This holds for whole runs, with panic mode, bursts and delays.
     #[test]
     fn more_load_never_gives_fewer_pods(
         settings in settings(),
@@ -267,12 +268,12 @@ proptest! {
         prop_assert_eq!(format!("{workload:?}"), before);
     }
 
-    /// The mean of each second does not depend on how the time is cut into reports.
+    /// The mean of each second does not depend on the lengths of the reports.
     #[test]
     fn a_feed_gives_each_second_its_own_mean(
         mut cuts in prop::collection::vec((1_u64..2_500, 0.0_f64..100.0), 1..80),
     ) {
-        // The last report ends on a whole second.
+        // A last report is added, so that the reports end at a full second.
         let total: u64 = cuts.iter().map(|(length, _)| length).sum();
         cuts.push((1_000 - total % 1_000, 7.0));
         let settings = Settings::default();
@@ -315,7 +316,7 @@ proptest! {
     }
 }
 
-/// A text, often a number or a duration.
+/// Regular expression of a value: any text, often a number or a duration.
 const VALUE: &str = "\\PC{0,12}|-?[0-9]{1,24}(\\.[0-9]{0,3})?(s|m|h|ms)?|NaN|inf|-inf|1e400";
 
 /// Keys of annotations and of the config map, and some unknown keys.

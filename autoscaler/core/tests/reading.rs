@@ -1,4 +1,4 @@
-//! Settings as text: gaps in Knative's validation are closed, and all errors are reported at once.
+//! Tests of parsing settings: gaps in Knative's validation are closed, and all errors are reported at once.
 
 use ebb_autoscaler_core::{
     Aggregation, Annotations, Class, Config, Metric, Settings, annotations::Mode,

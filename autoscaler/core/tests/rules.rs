@@ -1,4 +1,4 @@
-//! Single rules at their limits, where the case file has no row.
+//! Tests of single rules at their limits, for which the case file has no row.
 
 #![expect(clippy::unwrap_used, reason = "tests panic: the backtrace stays")]
 
@@ -81,7 +81,7 @@ fn a_burst_counts_from_the_threshold_on_and_not_below() {
         (true, 10, -261)
     );
     assert!(matches!(at.basis, Basis::Panic { burst: true, .. }));
-    // The panic window's figure is higher still, so it decides.
+    // The average over the panic window is higher than the burst, so this average decides.
     let seen = Observation {
         burst: Some(150.0),
         ..seen(5, 200.0)
@@ -136,7 +136,7 @@ fn the_excess_is_rounded_down() {
     assert_eq!(excess_burst_capacity(&settings, 1, 0.75), -1);
 }
 
-/// One step of a workload whose activity has been the given one for `lasted`.
+/// Returns one step of a workload that has had the given activity for `lasted`.
 fn step(
     settings: &Settings,
     facts: &Facts,
@@ -247,8 +247,8 @@ fn the_activator_leaves_when_there_is_room_for_a_burst() {
 #[test]
 fn activity_follows_what_is_wanted_and_what_is_ready() {
     use Activity::{Activating, Active, Inactive};
-    // The minimum is two, so that two ready pods are enough and one is not. The first column is the desired number before
-    // the bounds: 0 stays 0 only for the unreachable, which have no minimum.
+    // The minimum is two, so that two ready pods are enough and one is not. The first column is the desired number
+    // before the bounds are applied: 0 stays 0 only for an unreachable workload, which has no minimum.
     for (desired, reachable, ready, before, after) in [
         (Some(0), false, 0, Active, Inactive),
         (Some(3), true, 1, Inactive, Activating),
@@ -301,7 +301,7 @@ fn a_workload_may_start_with_no_pod() {
     let decision = workload.decide(NOW, &Facts::local(0, 0));
     assert_eq!(decision.step.apply, None);
     assert_eq!(decision.status.activity, Activity::Inactive);
-    // The condition stays, although from now on one ready pod would be needed to serve.
+    // The workload stays inactive, although from now on it needs one ready pod to count as serving.
     let decision = workload.decide(NOW + secs(2), &Facts::local(0, 0));
     assert_eq!(decision.status.activity, Activity::Inactive);
 }

@@ -29,7 +29,8 @@ fn full(key: &str) -> String {
     }
 }
 
-/// Plain processes behind a front door: a replica is ready one second after it is requested, and disappears at once.
+/// A simulated workload of plain processes behind a proxy. A replica is ready one second after it is requested; a
+/// replica that is removed stops at once.
 struct World {
     workload: Workload,
     feed: Feed,
@@ -60,7 +61,8 @@ impl World {
         decision
     }
 
-    /// Runs for `seconds` under `load`. Returns the last decision, and the numbers of pods in order.
+    /// Runs for `seconds` under `load`. Returns the last decision, and the numbers of replicas in order, without
+    /// repetitions.
     fn run(&mut self, seconds: u64, load: f64) -> (Decision, Vec<u32>) {
         let mut seen = vec![self.replicas];
         let mut last = self.decide();
@@ -139,7 +141,7 @@ fn the_last_pod_goes_after_window_and_grace_and_the_first_request_wakes_it() {
         "{idle:?}"
     );
 
-    // 3 ms into the second, one request arrives.
+    // One request arrives 3 ms after the full second.
     let at = world.now + Duration::from_millis(3);
     let poke = world
         .workload
@@ -155,7 +157,8 @@ fn the_last_pod_goes_after_window_and_grace_and_the_first_request_wakes_it() {
 fn requests_per_second_scale_as_well() {
     let mut world = World::new(settings(&[("metric", "rps"), ("target", "100")]));
     world.run(30, 50.0);
-    // 500 requests/s, with a target of 100 per pod at 70 %.
+    // The world has ten times as many requests/s as concurrency: 500 requests/s / (target 100 * 70 %) = 7.1, rounded
+    // up.
     assert_eq!(world.replicas, 8);
 }
 
@@ -166,7 +169,7 @@ fn a_restart_over_many_pods_keeps_them_until_there_is_history() {
         let now = START + Duration::from_secs(second);
         workload.record(now, &Sample::new(1.0, 1.0)).unwrap();
         let desired = workload.decide(now, &Facts::local(7, 7)).desired;
-        // At most a halving: `max-scale-down-rate`.
+        // One decision at most halves the 7 pods (`max-scale-down-rate` is 2).
         assert_eq!(
             desired,
             Some(if second <= 60 { 7 } else { 3 }),
@@ -186,7 +189,7 @@ fn a_silent_source_never_shrinks_a_workload() {
             stale: true,
             ..Facts::local(many, many)
         };
-        // The concurrency that the other sources still report.
+        // The other sources still report a concurrency of 2.
         world.workload.record(now, &Sample::new(2.0, 2.0)).unwrap();
         let decision = world.workload.decide(now, &facts);
         assert_eq!(decision.step.apply, None, "{}", decision.reason);
@@ -228,7 +231,7 @@ fn without_data_or_a_count_of_pods_the_figure_stands() {
     assert_eq!(decision.reason.basis, Basis::ReadyUnknown);
 }
 
-/// Time from the start of a burst until more pods are requested, with reports every 50 ms.
+/// Returns the time from the start of a burst until more pods are requested, with reports every 50 ms.
 fn reaction(class: &str) -> Duration {
     let mut workload = Workload::new(START, settings(&[("class", class), ("target", "10")]), 1);
     let mut feed = Feed::starting(START);
@@ -280,7 +283,8 @@ fn bursts_of_several_sources_add_up_until_they_are_forgotten() {
         settings(&[("class", "ebb.dev"), ("target", "10")]),
         1,
     );
-    // Both report idle for a while, so that one pod is desired and nothing triggers a wake-up.
+    // Both sources first report a concurrency of 0.5, so that one pod is desired and no later report triggers a
+    // wake-up.
     let (mut one, mut other) = (Feed::starting(START), Feed::starting(START));
     let mut now = START + Duration::from_secs(2);
     for feed in [&mut one, &mut other] {
@@ -288,7 +292,8 @@ fn bursts_of_several_sources_add_up_until_they_are_forgotten() {
     }
     workload.decide(now, &Facts::local(1, 1));
     now = now + Duration::from_millis(250);
-    // A pod's target is 7. Five requests on each node together need two pods; alone, either five needs one.
+    // The target per pod is 7 (10 * 70 %). The five requests of one source need one pod; those of both sources need two
+    // pods.
     assert_eq!(workload.observe(&mut one, now, 5.0, 0.0).unwrap(), None);
     assert_eq!(
         workload.observe(&mut other, now, 5.0, 0.0).unwrap(),
@@ -314,7 +319,7 @@ fn settings_change_at_once_while_it_runs() {
         ("scale-down-delay", "30s"),
     ];
     world.workload.configure(world.now, settings(&changed));
-    // The new delay keeps the pods that the new target would remove, then removes them.
+    // The new target applies at once: the new delay has no history yet, so it does not keep the ten pods.
     let (decision, seen) = world.run(28, 100.0);
     assert_eq!(decision.desired, Some(5));
     assert_eq!(seen, [10, 5]);
@@ -329,7 +334,8 @@ fn settings_change_at_once_while_it_runs() {
         decision.reason
     );
     let (_, seen) = world.run(20, 20.0);
-    // Then the replicas follow the falling window, by at most a half of the five ready ones.
+    // After the delay of 30 s, the replicas follow the numbers desired 30 s earlier. These fell with the average of the
+    // 6 s window; one decision at most halves the five ready pods.
     assert_eq!(seen, [5, 4, 3, 2]);
 }
 

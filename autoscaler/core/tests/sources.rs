@@ -1,4 +1,4 @@
-//! Several sources add to one figure, although they report at different moments.
+//! The load of several sources adds up, although they report at different moments.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,8 +11,8 @@ use ebb_autoscaler_core::{Class, Config, Facts, Feed, Settings, Timestamp, Workl
 
 const REPORT: Duration = Duration::from_secs(1);
 
-/// The panic-window average with two nodes that have 35 requests in flight each. One reports at .1, the other at .9 of each
-/// second.
+/// Returns the average over the panic window for two nodes with 35 requests in flight each. One node reports 0.1 s
+/// after each full second, the other one 0.9 s after it.
 fn two_nodes(settle: bool) -> f64 {
     let settings = Settings::resolve(&Config::default(), &Default::default(), 0);
     let start = Timestamp::from_secs(1_000);
@@ -43,7 +43,7 @@ fn two_nodes(settle: bool) -> f64 {
 #[test]
 fn a_decision_between_two_reports_sees_both_sources() {
     assert_eq!(two_nodes(true), 70.0);
-    // Without settling, one of six buckets contains half of the concurrency.
+    // Without settling, one of the six buckets of the panic window contains only half of the concurrency.
     assert!(two_nodes(false) < 65.0);
 }
 
@@ -62,7 +62,8 @@ fn what_was_settled_is_not_counted_twice() {
             .unwrap()
             .stable
     };
-    // Half a second at 10, a decision just after it, then half a second at 30: the second's mean is 20.
+    // The concurrency is 10 for half a second, a decision follows, and the concurrency is 30 for the other half: the
+    // mean of the second is 20.
     workload
         .observe(&mut feed, start + REPORT / 2, 10.0, 5.0)
         .unwrap();
@@ -73,7 +74,7 @@ fn what_was_settled_is_not_counted_twice() {
     assert_eq!(stable(&mut workload, &mut feed, start + REPORT), 20.0);
 }
 
-/// A workload without pods, of class `ebb.dev`, with a target of one request per pod.
+/// Returns a workload without pods, of class `ebb.dev`, with a target of one request per pod.
 fn at_zero(start: Timestamp) -> Workload {
     let mut settings = Settings::resolve(&Config::default(), &Default::default(), 0);
     settings.class = Class::Ebb;
@@ -96,7 +97,7 @@ fn a_level_that_is_told_again_replaces_what_it_was_in_that_second() {
     let decided = workload.decide(start + Duration::from_millis(520), &Facts::local(0, 0));
     assert_eq!(decided.averages.unwrap().stable, 4.0);
     assert_eq!(decided.desired, Some(4));
-    // From here on the pods are measured: half a second at 4 is all that is known of this second.
+    // From now on the pods are measured. The report covers the last 490 ms of this second, at a concurrency of 4.
     workload
         .observe(&mut feed, start + REPORT, 4.0, 0.0)
         .unwrap();
@@ -120,7 +121,7 @@ fn a_burst_needs_no_pod_for_what_rounding_adds() {
     }
 }
 
-/// Requests that wait at one source, and then go to another that begins with them, within one second.
+/// Within one second, requests wait at one source and then move to a new source.
 #[test]
 fn requests_that_move_from_one_source_to_a_new_one_count_once() {
     let start = Timestamp::from_secs(1_000);

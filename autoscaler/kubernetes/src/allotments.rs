@@ -1,8 +1,8 @@
-//! The record of the activators' ports in the API server: one ConfigMap in Ebb's own namespace for each namespace. The
-//! [engine](ebb_engine) decides its contents.
+//! Reads and writes the records of the activators' ports in the API server. For each namespace with Services, there is
+//! one ConfigMap in Ebb's namespace. The [engine](ebb_engine) decides its contents.
 //!
-//! Bias: an entry that cannot be read is skipped, never guessed. A change names the version that it changes, so if two
-//! writers know different records, one of them is refused.
+//! Bias: an entry that cannot be parsed is skipped, never guessed. A write names the version of the record that it
+//! changes, so of two writers that have read different versions, one is refused.
 
 use std::collections::BTreeMap;
 
@@ -15,21 +15,21 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-/// A namespace's record, as far as it can be read.
+/// The record of a namespace, as far as it can be parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) namespace: String,
     pub(super) allotments: BTreeMap<Box<str>, Allotment>,
-    /// Keys whose value cannot be read.
+    /// Keys whose value cannot be parsed or is invalid.
     pub(super) senseless: Vec<String>,
 }
 
-/// The label selector of the records.
+/// Returns the label selector of the records.
 pub(super) fn selector() -> String {
     format!("{LABEL}=true")
 }
 
-/// Reads a record; `None` if the name is not that of a record.
+/// Parses a record; `None` if the name of the ConfigMap is not that of a record.
 pub(super) fn read(map: &ConfigMap) -> Option<Record> {
     let name = map.metadata.name.as_deref().unwrap_or_default();
     let mut record = Record {
@@ -105,7 +105,7 @@ pub(super) async fn write(
 
 const MANAGER: &str = "ebb-autoscaler";
 
-/// The keys that change; null deletes a key.
+/// Returns the `data` of a merge patch: the keys that change, with null for a key to delete.
 fn data(change: &RecordChange) -> Result<serde_json::Map<String, Value>, Error> {
     let changes = change.changes.iter();
     changes

@@ -1,34 +1,35 @@
-//! The clock of the time since boot, for leadership and the age of watches.
+//! The clock for leadership and for the age of watches. It measures the time since boot.
 //!
-//! `CLOCK_BOOTTIME` goes on while this process is stopped (SIGSTOP, a frozen cgroup) and while the machine is suspended.
-//! The monotonic clock, which Rust and tokio use, stands still during a suspend: a leader that slept for an hour would
-//! believe that it still leads. Neither clock jumps when the wall clock is set. See
+//! `CLOCK_BOOTTIME` continues while this process is stopped (SIGSTOP, a frozen cgroup) and while the machine is
+//! suspended. The monotonic clock, which Rust and tokio use, stands still during a suspend: after an hour of suspend, a
+//! leader would assume that it still leads. Neither clock jumps when the wall clock is set. See
 //! <https://man7.org/linux/man-pages/man2/clock_gettime.2.html>.
 //!
-//! Failure mode: if the kernel does not return the time, the clock shows the latest time possible. Then no replica leads.
+//! Failure mode: if the kernel does not return the time, the clock returns the largest possible time, and this replica
+//! does not lead.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use nix::time::{ClockId, clock_gettime};
 
-/// A clock that never stands still. Tests replace it.
+/// A clock that never stands still. Tests use another clock.
 #[derive(Clone)]
 pub(super) struct BootClock(Arc<dyn Fn() -> Duration + Send + Sync>);
 
 impl BootClock {
-    /// The kernel's clock.
+    /// Creates a clock that reads the kernel's `CLOCK_BOOTTIME`.
     pub(super) fn new() -> Self {
         Self(Arc::new(|| {
             clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::MAX, Duration::from)
         }))
     }
 
-    /// The time since the machine booted.
+    /// Returns the time since the machine booted.
     pub(super) fn now(&self) -> Duration {
         (self.0)()
     }
 
-    /// A clock that follows tokio's clock, which tests pause and advance.
+    /// Creates a clock that follows tokio's clock, which tests pause and advance.
     #[cfg(test)]
     pub(super) fn of_tokio() -> Self {
         let start = tokio::time::Instant::now();

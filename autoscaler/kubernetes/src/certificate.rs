@@ -1,10 +1,11 @@
 //! A certificate that the autoscaler makes itself, for clusters without cert-manager.
 //!
-//! A certificate authority and a certificate that it signed are kept in a Secret that all replicas share. The authority's
-//! certificate is published in a ConfigMap that agents mount. The authority lasts as long as the Secret, so agents need no
-//! change for a new certificate. Both objects are part of the installation, and this module only fills them: whoever may
-//! create Secrets can have a token made for any account of the namespace. Failure mode: without its Secret a replica does
-//! not start, because agents would have no reason to trust it.
+//! A certificate authority, and a certificate that the authority has signed, are kept in a Secret that all replicas
+//! share. The authority's certificate is published in a ConfigMap that agents mount. The authority lasts as long as the
+//! Secret, so agents need no change for a new certificate. The Secret and the ConfigMap are part of the installation,
+//! and this module only fills them. So the autoscaler needs no right to create Secrets, with which it could get a token
+//! of any account of the namespace. Failure mode: without the Secret a replica does not start, because agents would not
+//! trust its certificate.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -28,21 +29,22 @@ use super::ingest::tls::Pem;
 
 /// The manifest that installs the Secret and the ConfigMap.
 const MANIFEST: &str = "deploy/base/certificate.yaml";
-/// Name of the Secret, and of the ConfigMap with the authority.
+/// Name of the Secret. `CONFIG_MAP` is the name of the ConfigMap with the authority.
 const SECRET: &str = "ebb-autoscaler-tls";
 const CONFIG_MAP: &str = "ebb-autoscaler-ca";
-/// Keys of the Secret; the first two are those of type `kubernetes.io/tls`, the type that earlier versions created.
+/// Keys of the Secret. The first two keys are those of a Secret of type `kubernetes.io/tls`, which earlier versions
+/// created.
 const CHAIN: &str = "tls.crt";
 const KEY: &str = "tls.key";
 const AUTHORITY: &str = "ca.crt";
 const AUTHORITY_KEY: &str = "ca.key";
-/// Annotation with the time of the replacement and the names of the certificate, so that nothing must be parsed from the
-/// certificate.
+/// Annotation with the time at which the certificate is to be replaced, and with the DNS names in the certificate. So
+/// the certificate itself need not be parsed.
 const MADE: &str = "ebb.dev/made";
 
-/// A certificate is replaced after this time, and is valid for twice as long.
+/// A certificate is replaced after this time (180 days). It is valid for twice as long.
 const REPLACED_AFTER: Duration = Duration::from_secs(180 * 86_400);
-/// Attempts to write the Secret while other replicas write it too.
+/// Maximum number of attempts to write the Secret while other replicas write it too.
 const TRIES: usize = 5;
 
 /// Why there is no certificate.
@@ -63,7 +65,7 @@ pub enum CertificateError {
         kind: &'static str,
         /// The name of the object.
         name: &'static str,
-        /// The namespace that it is missing from.
+        /// The namespace in which the object is missing.
         namespace: String,
     },
     /// The Secret has no value under the given key.
@@ -84,7 +86,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Returns the current certificate; makes, replaces and publishes it if necessary.
+    /// Returns the current certificate. Makes, replaces and publishes the certificate if necessary.
     pub(super) async fn certificate(&self) -> Result<Pem, CertificateError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
         for _ in 0..TRIES {
@@ -129,8 +131,8 @@ impl Keeper {
         })
     }
 
-    /// Puts a new certificate into the Secret, signed by the Secret's authority or by a new one. Everything else in the Secret
-    /// stays: its type cannot be changed, and its labels and annotations belong to whoever installed it.
+    /// Puts a new certificate into the Secret, signed by the Secret's authority or by a new one. Everything else in the
+    /// Secret stays: the type of a Secret cannot be changed, and its labels and annotations belong to the installation.
     fn make(&self, mut secret: Secret, now: i64) -> Result<Secret, CertificateError> {
         let old = part(&secret, AUTHORITY)
             .ok()
@@ -153,7 +155,7 @@ impl Keeper {
             .distinguished_name
             .push(DnType::CommonName, "ebb-autoscaler");
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        // Valid from a day ago, for agents whose clock is behind.
+        // The certificate is valid from a day ago, because the clock of an agent may be behind.
         let today = date_time_ymd(1970, 1, 1) + Duration::from_secs(now.unsigned_abs());
         server.not_before = today - Duration::from_secs(86_400);
         server.not_after = today + 2 * REPLACED_AFTER;
@@ -191,7 +193,7 @@ impl Keeper {
     }
 }
 
-/// The parameters of the authority. They are the same each time, so one key always gives the same authority.
+/// Returns the parameters of the authority. They never change, so the authority is the same for the same key.
 fn authority() -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::new())?;
     params

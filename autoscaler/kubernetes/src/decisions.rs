@@ -1,8 +1,8 @@
-//! The decision loop: has the engine decide what is due.
+//! The decision loop: the engine makes the decisions that are due.
 //!
-//! Bias: the engine decides some workloads at a time, and between these, other tasks use the engine. So reports are
-//! taken in at any time. Failure mode: with too many workloads for one CPU, decisions come later than every two
-//! seconds.
+//! Bias: the engine decides a limited number of workloads at a time, and other tasks can use the engine in between. So
+//! reports are accepted at any time. Failure mode: with too many workloads for one CPU, decisions are made less often
+//! than every two seconds.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,16 +11,15 @@ use tokio::time::{self, Instant};
 
 use crate::shared::Shared;
 
-/// Longest sleep of the decision loop between two rounds, hence also the most by which a due decision is late.
+/// Longest sleep of the decision loop between two rounds. A decision is late by at most this time.
 const ROUND: Duration = Duration::from_millis(100);
-/// Shortest sleep of the decision loop unless it is woken: decisions that are due within this time are taken in one round.
-/// Shortest sleep of the decision loop unless it is woken: decisions that are due within this time are taken in one round.
-/// Each round looks at every workload, and ten thousand workloads are due at ten thousand different moments.
+/// Shortest sleep of the decision loop, unless the loop is woken. Decisions that are due within this time are made in
+/// one round: each round checks every workload, and ten thousand workloads may be due at ten thousand different times.
 const TOGETHER: Duration = Duration::from_millis(10);
-/// How often senders that no longer report are removed.
+/// Interval at which senders that no longer report are removed.
 const SWEEP: Duration = Duration::from_secs(600);
 
-/// Takes the decisions that are due, without end.
+/// Makes the decisions that are due, without end.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut swept = Instant::now();
     loop {
@@ -30,7 +29,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         });
         shared.beat();
         if next == Some(Duration::ZERO) {
-            // More decisions are due. Tasks that wait for the engine go first.
+            // More decisions are due. Tasks that wait for the engine run first.
             tokio::task::yield_now().await;
             continue;
         }

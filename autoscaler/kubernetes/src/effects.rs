@@ -1,6 +1,6 @@
-//! Passes what the engine wants done to the tasks that do it.
+//! Passes the effects of the engine to the tasks that carry them out.
 //!
-//! Bias: a replica that does not lead changes nothing. What is dropped here is decided again by the leader.
+//! Bias: a replica that does not lead changes nothing. The leader makes the decisions whose effects this replica drops.
 
 use std::sync::Arc;
 

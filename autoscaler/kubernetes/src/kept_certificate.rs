@@ -16,10 +16,11 @@ use crate::{
     options::Options,
 };
 
-/// How often the certificate is read again. cert-manager replaces one weeks before it expires.
+/// Interval at which the certificate is read again. It may be long: cert-manager replaces a certificate weeks before it
+/// expires.
 const CERTIFICATE_AGAIN: Duration = Duration::from_secs(60);
 
-/// The certificate of the report port; a task keeps it up to date.
+/// Returns the certificate of the report port, and starts a task that keeps it up to date.
 pub(super) async fn keep(
     options: &Options,
     client: Client,
@@ -57,7 +58,7 @@ pub(super) async fn keep(
     Ok(certificate)
 }
 
-/// Where the certificate comes from.
+/// The source of the certificate.
 enum CertificateSource {
     Files(PathBuf, PathBuf),
     Made(Keeper),

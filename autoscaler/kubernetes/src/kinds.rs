@@ -16,19 +16,20 @@ use kube::{
 #[derive(Clone, Debug)]
 pub(super) struct Kind {
     pub(super) resource: ApiResource,
-    /// Whether it has a scale subresource.
+    /// Whether the kind has a scale subresource.
     pub(super) scalable: bool,
 }
 
-/// The kinds found so far. The kinds of every cluster are known from the start.
+/// The kinds found so far. The kinds that every cluster has are known from the start.
 pub(super) struct Kinds {
     client: Client,
-    /// By group and kind.
+    /// The kinds, by (group, kind).
     known: Mutex<HashMap<(String, String), Kind>>,
 }
 
-/// Returns true if the API server has no such object, or serves no such group. For an unserved group the answer is plain text
-/// (`404 page not found`), which kube's `Status::is_not_found` does not recognise.
+/// Returns whether `status` says that the API server does not have the object or does not serve its group. For a group
+/// that is not served, the answer is plain text (`404 page not found`), which kube's `Status::is_not_found` does not
+/// recognise.
 pub(super) fn is_absent(status: &Status) -> bool {
     status.code == 404
 }
@@ -63,7 +64,7 @@ impl Kinds {
     /// Finds a kind; `None` if the cluster does not have it.
     ///
     /// # Errors
-    /// If the API server does not answer or refuses.
+    /// If the API server does not answer, or refuses the request.
     pub(super) async fn find(&self, api_version: &str, kind: &str) -> Result<Option<Kind>, Error> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         if let Some(known) = self.known(group, kind) {
@@ -90,7 +91,7 @@ impl Kinds {
     /// Finds a kind of a group, in the version that the cluster prefers; `None` if the cluster does not have it.
     ///
     /// # Errors
-    /// If the API server does not answer or refuses.
+    /// If the API server does not answer, or refuses the request.
     pub(super) async fn find_in_group(
         &self,
         group: &str,
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_group_that_is_not_served_is_absent() {
-        // As kube represents an API server's answer in plain text.
+        // kube's representation of an answer in plain text.
         let status = Status {
             code: 404,
             message: "404 page not found".to_owned(),

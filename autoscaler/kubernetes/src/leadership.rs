@@ -1,11 +1,13 @@
 //! Whether this replica may write, and until when.
 //!
-//! A [candidate](super::lease) renews the Lease. Every writer asks here just before a request is sent, and gets a [`Permit`]
-//! that limits the time of the request. So a replica that was stopped for longer than its Lease writes nothing when it
-//! continues: the clock ends the leadership before any task has checked the Lease again.
+//! A [candidate](super::lease) renews the Lease. Just before a request is sent, every writer gets a [`Permit`] from
+//! [`Leadership`]. The permit limits the time of the request. So a replica that was stopped for longer than the
+//! duration of its Lease writes nothing when it continues: the clock ends the leadership before any task has checked
+//! the Lease again.
 //!
-//! Bias: rather no leader than two. A write must be over before another replica may take the Lease. What remains is a
-//! request that left this machine in time and is carried out late; the `resourceVersion` in it makes most of these fail.
+//! Bias: no leader is better than two leaders. A write must be over before another replica may take the Lease. One risk
+//! remains: a request that leaves this machine in time, but is carried out late. Most of these requests fail because of
+//! their `resourceVersion`.
 
 use std::{
     error::Error,
@@ -19,36 +21,37 @@ use tokio::{sync::watch, time};
 
 use super::boot::BootClock;
 
-/// Longest time that a write may take. A healthy API server answers within milliseconds. etcd's own limit for a write is
-/// 5 s, but a scale that takes longer than this limit is decided again.
+/// Longest time that a write may take. A healthy API server answers within milliseconds. etcd's own limit for a write
+/// is 5 s, but a scale write without an answer within 3 s counts as failed, and the workload is decided again.
 pub(super) const WRITE_WITHIN: Duration = Duration::from_secs(3);
 
-/// Time between the end of the last write and the moment at which another replica may take the Lease. It covers clocks that
-/// run at different speeds (500 ppm, the most that NTP corrects, is 8 ms in 15 s) and the way to the API server.
+/// Time between the end of the last write and the moment at which another replica may take the Lease. It covers clocks
+/// that run at different speeds (500 ppm, the maximum that NTP corrects, is 8 ms in 15 s) and the network delay to the
+/// API server.
 const MARGIN: Duration = Duration::from_millis(250);
 
-/// Shortest time for a write. A write with less time left does not begin: it would be aborted halfway, with its result
-/// unknown.
+/// Minimum time for a write. With less time left, a write does not begin, because it might be aborted halfway with an
+/// unknown result.
 const LEAST: Duration = Duration::from_millis(500);
 
-/// Whether this replica leads, until when, and the writes under way.
+/// The leadership of this replica: whether and until when it leads, and its writes under way.
 #[derive(Debug)]
 pub(super) struct Leadership {
     clock: BootClock,
     term: Mutex<Option<Term>>,
     leads: watch::Sender<bool>,
-    /// Number of writes that have a permit and are not over.
+    /// Number of writes that have a permit and are not complete.
     under_way: watch::Sender<usize>,
-    /// Writes that did not begin, because this replica does not lead.
+    /// Counter of writes that did not begin, because this replica does not lead.
     dropped: Counter,
 }
 
-/// Until when this replica holds the Lease, as time since boot.
+/// The limits of the current leadership, as times since boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Term {
-    /// This replica leads until then.
+    /// Time until which this replica leads.
     acts_until: Duration,
-    /// No other replica may take the Lease before then.
+    /// Time before which no other replica may take the Lease.
     alone_until: Duration,
 }
 
@@ -56,11 +59,11 @@ struct Term {
 #[derive(Debug)]
 pub(super) struct Permit {
     leadership: Arc<Leadership>,
-    /// The write must be over by then, as time since boot.
+    /// Time by which the write must be over, as time since boot.
     until: Duration,
 }
 
-/// This replica does not lead, or would not lead for long enough.
+/// This replica does not lead, or the time until the end of its leadership is too short for a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotLeading;
 
@@ -75,7 +78,7 @@ impl Leadership {
         })
     }
 
-    /// The time since boot.
+    /// Returns the time since boot.
     pub(super) fn now(&self) -> Duration {
         self.clock.now()
     }
@@ -86,38 +89,39 @@ impl Leadership {
         self.term().is_some_and(|term| now < term.acts_until)
     }
 
-    /// Signals each begin and end of the leadership. The signal is late by as much as this process was stopped, so writers must
-    /// ask [`Self::leads`] or [`Self::permit`].
+    /// Signals each begin and end of the leadership. If this process was stopped, the signal is late. So writers must
+    /// use [`Self::leads`] or [`Self::permit`].
     pub(super) fn changes(&self) -> watch::Receiver<bool> {
         self.leads.subscribe()
     }
 
-    /// The time until this replica stops leading; `None` if it does not lead.
+    /// Returns the time until this replica stops leading; `None` if it does not lead.
     pub(super) fn left(&self) -> Option<Duration> {
         let now = self.now();
         let term = *self.term();
         term.map(|term| term.acts_until.saturating_sub(now))
     }
 
-    /// Records that a request sent at `asked` has renewed the Lease. This replica leads for `acts` from then on, and no other may
-    /// take the Lease for `alone`. Returns whether the leadership has changed.
+    /// Records that a request sent at `asked` has renewed the Lease. From `asked` on, this replica leads for `acts`,
+    /// and no other replica may take the Lease for `alone`. Returns whether the signal of [`Self::changes`] has
+    /// changed.
     pub(super) fn renewed(&self, asked: Duration, acts: Duration, alone: Duration) -> bool {
         *self.term() = Some(Term {
             acts_until: asked.saturating_add(acts),
             alone_until: asked.saturating_add(alone),
         });
-        // False if the answer came too late.
+        // `leads` is false if the answer came too late.
         let leads = self.leads();
         self.tell(leads)
     }
 
-    /// Ends the leadership. Returns whether that is a change.
+    /// Ends the leadership. Returns whether the signal of [`Self::changes`] has changed.
     pub(super) fn lost(&self) -> bool {
         *self.term() = None;
         self.tell(false)
     }
 
-    /// Ends the leadership if its time is over. Returns whether that is a change.
+    /// Ends the leadership if its time is over. Returns whether the signal of [`Self::changes`] has changed.
     pub(super) fn expire(&self) -> bool {
         !self.leads() && self.lost()
     }
@@ -130,9 +134,10 @@ impl Leadership {
     /// Returns the permission to send one write now.
     ///
     /// # Errors
-    /// If this replica does not lead, or not for long enough.
+    /// If this replica does not lead, or if its leadership ends too soon.
     pub(super) fn permit(self: &Arc<Self>) -> Result<Permit, NotLeading> {
-        // Counted first: releasing the Lease ends the term, then waits for the writes that are counted.
+        // The write is counted before the term is read: to release the Lease, the term is ended first, and then the
+        // counted writes are waited for.
         self.under_way.send_modify(|writes| *writes += 1);
         let mut permit = Permit {
             leadership: Arc::clone(self),
@@ -154,7 +159,7 @@ impl Leadership {
 
     /// Waits until all writes with a permit are over, for at most `WRITE_WITHIN`.
     pub(super) async fn drained(&self) {
-        // Each write is over within this time. The sender lives in self, so the channel cannot close.
+        // Each write is over within `WRITE_WITHIN`. `self` has the sender, so the channel cannot close.
         let mut under_way = self.under_way.subscribe();
         let _ = time::timeout(WRITE_WITHIN, under_way.wait_for(|writes| *writes == 0)).await;
     }
@@ -170,12 +175,13 @@ impl Leadership {
 }
 
 impl Permit {
-    /// How much time is left for the write.
+    /// Returns the time that is left for the write.
     pub(super) fn left(&self) -> Duration {
         self.until.saturating_sub(self.leadership.now())
     }
 
-    /// Checks whether the write may still be sent. Needed again once a connection is ready, which may take a while.
+    /// Checks whether the write may still be sent. This check is necessary again when a connection is ready, because
+    /// this may take a while.
     pub(super) fn check(&self) -> Result<(), NotLeading> {
         if self.leadership.leads() && !self.left().is_zero() {
             Ok(())
@@ -233,7 +239,7 @@ mod tests {
     async fn p6_a_leader_that_was_stopped_does_not_write() {
         let leadership = leading();
         assert!(leadership.permit().is_ok());
-        // Nothing runs meanwhile, as after SIGSTOP: no task reports that the time is over.
+        // As after SIGSTOP, no task runs meanwhile, so no task notices the end of the leadership.
         time::advance(Duration::from_secs(22)).await;
         assert!(*leadership.changes().borrow(), "nobody has looked yet");
         assert_eq!(leadership.permit().err(), Some(NotLeading));

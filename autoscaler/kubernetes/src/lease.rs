@@ -1,12 +1,13 @@
-//! Leader election with a Lease, kept as client-go's leader election keeps it.
+//! Leader election with a Lease, which is read and written as by client-go's leader election.
 //!
-//! Bias: rather no leader than two. A holder that could not renew for two thirds of the lease duration steps down by itself.
-//! Another replica takes over when it has not seen the Lease change for the whole duration. Both use their own clock of the
-//! time since boot, so a wrong wall clock does no harm (the existing crates compare the times in the Lease with the wall
-//! clock). [`Leadership`] records until when this replica may write.
+//! Bias: no leader is better than two leaders. A holder that could not renew for two thirds of the lease duration steps
+//! down by itself. Another replica takes over when it has not seen a change of the Lease for the whole duration. Both
+//! replicas measure with their own clocks of the time since boot, so a wrong wall clock does no harm. (The existing
+//! crates for Leases compare the times in the Lease with the wall clock.) [`Leadership`] records until when this
+//! replica may write.
 //!
-//! Failure mode: if the API server hangs, the holder sends a second request over another connection before it must step down.
-//! If the API server still hangs, no replica leads.
+//! Failure mode: if a request to the API server hangs, the holder sends a second request over another connection before
+//! it must step down. If this request hangs too, no replica leads.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,8 +25,8 @@ use tracing::{debug, info, warn};
 
 use super::{api::NoAnswer, leadership::Leadership};
 
-/// Time limit for releasing the Lease. The kubelet kills the process 30 s after SIGTERM, and a Lease that is not released
-/// expires by itself.
+/// Time limit for releasing the Lease. It is short, because the kubelet kills the process 30 s after SIGTERM, and a
+/// Lease that is not released expires.
 const GIVE_UP_WITHIN: Duration = Duration::from_secs(3);
 
 /// A candidate for leadership.
@@ -36,7 +37,7 @@ pub(super) struct Candidate {
     identity: String,
     duration: Duration,
     leadership: Arc<Leadership>,
-    /// The Lease as last seen, and the time since boot when it was first seen so.
+    /// (the Lease as last read, time since boot at which its current content was first read).
     seen: Option<(Lease, Duration)>,
 }
 
@@ -59,9 +60,9 @@ impl Candidate {
         }
     }
 
-    /// Stands for leadership until `end` is true, then releases the Lease.
+    /// Takes part in the leader election until `end` is true, then releases the Lease.
     pub(super) async fn run(mut self, mut end: watch::Receiver<bool>) {
-        // For 15 s: retries every 2 s and steps down after 10 s, as in client-go.
+        // For a duration of 15 s, this replica retries every 2 s and steps down after 10 s, as in client-go.
         let retry = self.duration * 2 / 15;
         let deadline = self.duration * 2 / 3;
         let mut trouble = false;
@@ -89,7 +90,7 @@ impl Candidate {
             }
             let expired = self.leadership.expire();
             self.tell(expired);
-            // The loop wakes up when the time is over, so a holder steps down even if nothing answers.
+            // The loop also wakes up at the end of the leadership, so a holder steps down even if it gets no answer.
             let next = began + retry;
             let next = self
                 .leadership
@@ -101,7 +102,7 @@ impl Candidate {
                 _ = end.changed() => {}
             }
         }
-        // No new write begins; the writes under way end before another replica may lead.
+        // From now on no new write begins. The writes under way end before another replica may lead.
         let led = self.leadership.leads();
         self.leadership.lost();
         if led {
@@ -119,7 +120,8 @@ impl Candidate {
 
     /// Takes or renews the Lease if possible, and returns whether this replica holds it.
     async fn try_to_hold(&mut self) -> Result<bool, Error> {
-        // As in client-go, a holder does not read first: a slow API server has time for one request, not two.
+        // As in client-go, a holder renews the Lease without reading it first: with a slow API server, there is time
+        // for one request only.
         if let (true, Some((lease, _))) = (self.leadership.leads(), &self.seen) {
             let mine = self.held(Some(lease));
             match self.replace(&mine).await {
@@ -177,8 +179,8 @@ impl Candidate {
             .await
     }
 
-    /// Limits a request to a third of the lease duration, half of the time before a holder steps down. So after a request that
-    /// hangs there is time for another one, over a new connection.
+    /// Waits for the answer to a request, for at most a third of the lease duration. This is half of the time after
+    /// which a holder steps down, so after a request that hangs there is time for another one over a new connection.
     async fn within<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let limit = self.duration / 3;
         match time::timeout(limit, asked).await {
@@ -199,7 +201,7 @@ impl Candidate {
         }
     }
 
-    /// Returns the Lease with this replica as the holder, renewed now.
+    /// Returns a Lease that is held by this replica and renewed now. `before` is the Lease as last read.
     fn held(&self, before: Option<&Lease>) -> Lease {
         let now = MicroTime(Timestamp::now());
         let spec = before
@@ -230,7 +232,7 @@ impl Candidate {
         }
     }
 
-    /// Releases the Lease, so the next leader need not wait for its expiry.
+    /// Releases the Lease, so that the next leader need not wait until the Lease expires.
     async fn give_up(&mut self) {
         let Some((mut lease, _)) = self.seen.take() else {
             return;

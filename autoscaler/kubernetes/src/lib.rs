@@ -1,11 +1,12 @@
-//! The autoscaler of a cluster: the [engine](ebb_engine), and the Kubernetes clients around it.
+//! The autoscaler of a cluster: the [engine](ebb_engine), and the Kubernetes clients that connect it to the cluster.
 //!
-//! Watches supply the facts of the cluster, the report port supplies the metrics, and the writer carries out the scale
-//! orders. Every replica receives facts and metrics and decides; only the replica that holds the Lease writes.
+//! Watches supply the facts of the cluster, the report port supplies the metrics, and the writer carries out the
+//! engine's orders to scale. Every replica receives facts and metrics and decides; only the replica that holds the
+//! Lease writes.
 //!
-//! Failure mode: without an API server every workload keeps its replicas. Watches and the Lease are retried without end, and
-//! reports are still received. A replica that may no longer be the leader writes nothing. If a task that must run as long as
-//! the program ends, the program ends too.
+//! Failure mode: while the API server is unavailable, every workload keeps its replicas. Watches and the Lease are
+//! retried without end, and reports are still received. A replica that may no longer be the leader writes nothing. Some
+//! tasks must run as long as the program. If one of them ends, the program ends too.
 
 mod allotments;
 mod api;

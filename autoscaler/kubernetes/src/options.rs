@@ -1,4 +1,4 @@
-//! The command line. All other settings are read from the API server, live.
+//! The command line. All other settings are read from the API server, and changes of them apply at once.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -9,18 +9,18 @@ use std::{
 use clap::{Parser, builder::NonEmptyStringValueParser as NonEmpty, value_parser};
 use ebb_engine::Queueing;
 
-/// Where probes are answered unless another address is given.
+/// Default address of the probe port.
 pub(super) const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9476);
 
-/// Scales the workloads of a cluster on the requests they have in flight.
+/// Scales the workloads of a cluster on their requests in flight.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Options {
-    /// Namespace this runs in: of its Lease, its ConfigMap and its Secret.
+    /// Namespace of the autoscaler, with its Lease, its ConfigMap and its Secret.
     #[arg(long, env = "POD_NAMESPACE", default_value = "ebb-system", value_parser = NonEmpty::new())]
     pub namespace: String,
 
-    /// Name of this replica, new for each: the name of its pod.
+    /// Name of this replica, different for each replica: the name of its pod.
     #[arg(long, env = "POD_NAME", value_parser = NonEmpty::new())]
     pub identity: String,
 
@@ -32,17 +32,17 @@ pub struct Options {
     #[arg(long, default_value = "[::]:9466")]
     pub status_address: SocketAddr,
 
-    /// Address of the port for the kubelet's probes alone: /healthz and /readyz. [default: [::]:9476]
+    /// Address of the port that serves only the kubelet's probes: /healthz and /readyz. [default: [::]:9476]
     #[arg(long, value_name = "ADDRESS")]
     pub probe_address: Option<SocketAddr>,
 
-    /// Further host names that the status port answers to. It always answers to IP addresses, localhost and the Services of
-    /// its own namespace. Can be given several times.
+    /// Further host names that requests to the status port may name. IP addresses, localhost and the Services of the
+    /// autoscaler's namespace are always allowed. Can be given several times.
     #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
 
-    /// Certificate chain of the report port (PEM), read again when it changes. Without it the autoscaler makes a certificate,
-    /// keeps it in a Secret, and publishes its authority in a ConfigMap.
+    /// Certificate chain of the report port (PEM); the file is read again when it changes. Without this option, the
+    /// autoscaler makes a certificate, keeps it in a Secret, and publishes the certificate authority in a ConfigMap.
     #[arg(long, requires = "tls_key", value_name = "FILE")]
     pub tls_certificate: Option<PathBuf>,
 
@@ -72,12 +72,13 @@ pub struct Options {
     #[arg(long = "source-account", value_name = "NAMESPACE/NAME", value_parser = account)]
     pub source_accounts: Vec<String>,
 
-    /// Service account of the activators. Without it there are no activators, and every workload keeps one pod.
+    /// Service account of the activators. Without this option there are no activators, and every workload keeps at
+    /// least one pod.
     #[arg(long, env = "EBB_ACTIVATOR_ACCOUNT", value_name = "NAMESPACE/NAME", value_parser = account)]
     pub activator_account: Option<String>,
 
-    /// Limit of proxied Service ports per namespace. The activators have 10 000 ports in all. A Service beyond the limit is
-    /// not proxied, its workload keeps one pod, and an Event says so.
+    /// Limit of proxied Service ports per namespace. The activators have 10 000 ports in all. A Service beyond the
+    /// limit is not proxied, its workload keeps at least one pod, and an Event reports this.
     #[arg(long, default_value_t = 200, value_parser = value_parser!(u32).range(0..=2000))]
     pub max_ports_per_namespace: u32,
 
@@ -93,11 +94,13 @@ pub struct Options {
     #[arg(long, env = "EBB_RECOMMEND")]
     pub recommend: bool,
 
-    /// Limit of scaled workloads per namespace. Workloads beyond the limit are not scaled, and have an Event.
+    /// Limit of scaled workloads per namespace. Workloads beyond the limit are not scaled, and an Event on each of them
+    /// reports this.
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..))]
     pub max_workloads_per_namespace: u32,
 
-    /// Duration of the Lease: without a renewal for so long, another replica becomes the leader.
+    /// Duration of the Lease: if the leader has not renewed the Lease for this time, another replica becomes the
+    /// leader.
     #[arg(long, default_value = "15s", value_parser = lease_duration)]
     pub lease_duration: Duration,
 
@@ -131,7 +134,7 @@ fn lease_duration(text: &str) -> Result<Duration, String> {
 }
 
 impl Options {
-    /// Returns where requests are queued: at activators, if an account for them is given.
+    /// Returns where requests are queued: at activators if `activator_account` is set, otherwise nowhere.
     pub(super) fn queueing(&self) -> Queueing {
         match self.activator_account {
             Some(_) => Queueing::Activators,

@@ -8,11 +8,11 @@ use ebb_page_model::{About, Detail, Name, Workload};
 
 use super::{leadership::Leadership, shared::Shared};
 
-/// Workloads that are read under one lock. The engine can decide between two batches, so a reader delays a decision by a
-/// fraction of a millisecond at most, however many workloads there are.
+/// Number of workloads that are read in one batch, under one lock. The engine can decide between two batches, so a
+/// reader delays a decision by at most a fraction of a millisecond, however many workloads exist.
 const AT_A_TIME: usize = 128;
 
-/// The engine as a source of the live page.
+/// The engine as the data source of the live page.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) shared: Arc<Shared>,
@@ -44,7 +44,7 @@ pub(super) fn views(shared: &Shared) -> Vec<Workload> {
     in_pieces(|last| shared.with(|engine, _| engine.views_after(last, AT_A_TIME).collect()))
 }
 
-/// Returns the workloads that have metrics of their own.
+/// Returns the workloads for which metrics are exported.
 pub(super) fn measured_views(shared: &Shared) -> Vec<Workload> {
     let all = in_pieces(|last| {
         shared.with(|engine, _| engine.measured_views_after(last, AT_A_TIME).collect())
@@ -52,7 +52,7 @@ pub(super) fn measured_views(shared: &Shared) -> Vec<Workload> {
     all.into_iter().flatten().collect()
 }
 
-/// Reads batch after batch, each from the last workload of the one before, until a batch is empty.
+/// Calls `read` for one batch after the other, with the last workload of the batch before, until a batch is empty.
 fn in_pieces<T>(read: impl Fn(Option<WorkloadId>) -> Vec<(WorkloadId, T)>) -> Vec<T> {
     let (mut all, mut last) = (Vec::new(), None);
     loop {
@@ -130,8 +130,8 @@ mod tests {
         assert!(shown.detail(&other).is_none());
     }
 
-    /// Counts how often another thread gets the engine while all workloads are read. If they were read under one lock, the count
-    /// would be zero.
+    /// Counts how often another thread gets the engine while all workloads are read. If all workloads were read under
+    /// one lock, the count would be zero.
     #[tokio::test]
     async fn who_looks_at_all_holds_nobody_up() {
         let shared = shared();

@@ -1,8 +1,9 @@
-//! Writes the leader's records and slices: which Service has which ports, and which activators are in its request path.
+//! The leader writes the records of ports and the EndpointSlices: which Service has which activator ports, and which
+//! activators are in the request path of a Service.
 //!
-//! Runs once a second, and at once if something changes that the records or slices depend on. Bias: a failed write is
-//! computed anew, never queued, so an API server that was away receives the state desired by then. Failure mode: while the
-//! API server is away, traffic keeps its path.
+//! A round of writes runs once a second, and at once if anything changes that a record or slice depends on. Bias: after
+//! a failed write, the desired state is computed again. Writes are never queued, so an API server that was unavailable
+//! receives the current desired state. Failure mode: while the API server is unavailable, traffic keeps its path.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,21 +15,23 @@ use tracing::{info, warn};
 
 use super::{allotments, leadership::Leadership, shared::Shared, slices};
 
-/// Longest wait between two rounds: an activator that stops reporting triggers no round.
+/// Longest wait between two rounds. A regular round is necessary, because an activator that stops reporting triggers
+/// none.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Shortest wait between two rounds, however much changes.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
-/// A round is followed by a wait of this many times the time that the engine took: other tasks need the engine too.
+/// The wait after a round is at least this many times the time for which the round used the engine, because other tasks
+/// need the engine too.
 const SHARE: u32 = 10;
-/// Records and slices written at the same time.
+/// Maximum number of records and slices that are written at the same time.
 const AT_A_TIME: usize = 16;
-/// Time limit of a write; see the writer of scales.
+/// Time limit of a write, as for the writes of scales (`leadership::WRITE_WITHIN`).
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// The same failure is logged once in this time.
+/// A failure is logged at most once in this time.
 const LOGGED_AGAIN: Duration = Duration::from_secs(60);
 
-/// Writes records and slices while this replica leads, without end. `client` refuses a write at any other time: it checks each
-/// write as it is sent. `namespace`: where the records are.
+/// Writes records and slices while this replica leads, without end. `client` checks the leadership before it sends a
+/// write, and refuses a write of a replica that does not lead. The records are in `namespace`.
 pub(super) async fn run(
     client: Client,
     namespace: String,
@@ -97,7 +100,8 @@ async fn one(client: &Client, own: &str, shared: &Shared, path: Path) -> Option<
 
 /// Converts an error into the outcome of the write.
 fn outcome(error: &Error) -> Outcome {
-    /// Cause of a refusal in a namespace that is being deleted (`NamespaceTerminatingCause` of `k8s.io/api/core/v1`).
+    /// The API server's cause for a refusal in a namespace that is being deleted (`NamespaceTerminatingCause` of
+    /// `k8s.io/api/core/v1`).
     const TERMINATING: &str = "NamespaceTerminating";
     let Error::Api(status) = error else {
         return Outcome::Unanswered;
@@ -109,7 +113,7 @@ fn outcome(error: &Error) -> Outcome {
             .into_iter()
             .flatten()
             .any(|cause| cause.reason == TERMINATING)
-            // The cause does not exist before Kubernetes 1.17.
+            // Kubernetes before 1.17 does not set the cause.
             || status.message.contains("because it is being terminated"),
     }
 }

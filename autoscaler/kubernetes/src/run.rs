@@ -1,4 +1,4 @@
-//! The wiring of the program: what there is, how it is connected, and which tasks there are.
+//! The wiring of the program: creates its parts, connects them, and starts its tasks.
 
 use std::{
     net::SocketAddr,
@@ -43,32 +43,32 @@ use crate::{
     writer::Writer,
 };
 
-/// How long writes and reports under way may take at shutdown; the kubelet allows 30 s.
+/// Time limit at shutdown for writes and reports under way. The kubelet allows 30 s.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// If it cannot start, or if a task that must not end has ended.
+/// If the program cannot start, or if a task that must not end has ended.
 pub async fn run(options: Options) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
     raise_open_files();
     let ports = Ports::open(&options).await?;
 
-    // The API server. What only the leader writes goes through a client of its own.
+    // The clients of the API server. Writes that only the leader may send use a separate client.
     let leadership = Leadership::new(BootClock::new());
     let connections = Connections::new(kube::Config::infer().await?)?;
     let client = connections.client()?;
     let leaders_client = connections.client_of_leader(Arc::clone(&leadership))?;
 
-    // The engine, and what reads it.
+    // The engine, the metrics and the status port, which read the engine.
     let (outbox, wanted) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared::new(engine(&options), outbox));
     let metrics = Metrics::new(&shared, &leadership);
     let status = status(&options, &shared, &metrics, &leadership);
 
-    // What carries out its effects.
+    // The parts that carry out the effects of the engine.
     let kinds = Arc::new(Kinds::new(client.clone()));
     let (events, write_events) = Events::new(
         leaders_client.clone(),
@@ -107,7 +107,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         Arc::clone(&leadership),
     );
 
-    // All tasks. Each of them runs as long as the program.
+    // All tasks. Each task runs as long as the program.
     let tasks = shared.tasks.clone();
     let (end, ending) = channel::channel(false);
     let hosts = Hosts::new(options.allowed_hosts.iter().cloned());
@@ -165,7 +165,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     result
 }
 
-/// Starts the watches; the returned `Sync` is done when each required watch has read its list once.
+/// Starts the watches; the returned `Sync` is done when each required watch has read its first list.
 fn watch_all(
     options: &Options,
     client: &Client,
@@ -218,7 +218,8 @@ fn watch_all(
     known
 }
 
-/// Kinds that are watched from the start, because a workload may have no pod whose owner references lead to it.
+/// Returns the kinds that every cluster has. They are watched from the start: a workload without pods cannot be found
+/// through the owner references of its pods.
 fn every_cluster_has() -> [ApiResource; 2] {
     [
         ApiResource::erase::<Deployment>(&()),
@@ -263,7 +264,7 @@ fn engine(options: &Options) -> Engine {
     }
 }
 
-/// Returns what the status port shows.
+/// Returns the state that the status port serves.
 fn status(
     options: &Options,
     shared: &Arc<Shared>,
@@ -282,7 +283,7 @@ fn status(
     })
 }
 
-/// Returns what takes in reports.
+/// Returns the handler of reports.
 fn reports(
     options: &Options,
     client: &Client,
@@ -299,7 +300,8 @@ fn reports(
     Arc::new(Handler::new(shared, identities, metrics))
 }
 
-/// Returns a function that finds the API version of a kind, for the objects that Events are about.
+/// Returns a function that finds the API version of an object's kind. An Event names the API version of the object that
+/// the Event is about.
 fn versions(kinds: &Arc<Kinds>) -> impl Fn(&TargetKey) -> Option<String> + Send + use<> {
     let kinds = Arc::clone(kinds);
     move |key| {

@@ -1,8 +1,8 @@
 //! The engine, shared by the tasks around it.
 //!
-//! One lock guards the engine: a task holds it for microseconds, and never across an await. The effects of the engine leave
-//! through one channel, in order. At each access the engine first learns which watches are stale: after this process was
-//! stopped for a while, any task may be the first to run.
+//! One lock guards the engine. A task holds the lock for microseconds, and never across an await. All effects of the
+//! engine are sent over one channel, in order. At each access, the engine is first informed which watches are stale:
+//! after this process was stopped for a while, any task may be the first to run.
 
 use std::{
     collections::BTreeSet,
@@ -26,24 +26,24 @@ use super::{
     watch::heard::{RestsOnIt, STALE_AFTER, Watches},
 };
 
-/// The engine, its clock and its outbox.
+/// The engine, its clock and the channel of its effects.
 #[derive(Debug)]
 pub(super) struct Shared {
     engine: Mutex<EngineState>,
     clock: Clock,
     outbox: mpsc::UnboundedSender<Effect>,
-    /// Wakes the decision loop: a decision is due earlier than expected.
+    /// Wakes the decision loop if a decision is due earlier than expected.
     pub(super) sooner: Notify,
     /// Wakes the task that writes slices.
     pub(super) paths: Notify,
-    /// When each watch last heard from the API server.
+    /// All watches, with the time of the last sign of life of each.
     pub(super) watches: Watches,
     /// The long-lived tasks of the program.
     pub(super) tasks: Tasks,
     beat: AtomicU64,
 }
 
-/// The engine, and the watches that it knows to be stale.
+/// The engine, and the stale watches of which the engine has been informed.
 #[derive(Debug)]
 struct EngineState {
     engine: Engine,
@@ -71,13 +71,14 @@ impl Shared {
         self.clock.at(Instant::now())
     }
 
-    /// Runs `act` on the engine, then passes on the effects.
+    /// Calls `act` with the engine and the time, then sends the effects of the engine to their receiver.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Engine, Timestamp) -> T) -> T {
-        // A panic elsewhere cannot leave the engine half changed: it is consistent between any two of its methods.
+        // A poisoned lock is used: the engine is consistent between any two of its methods, so a panic in another task
+        // cannot leave it inconsistent.
         let mut told = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         told.freshness(&self.watches);
         let engine = &mut told.engine;
-        // Read after the lock is taken, so the engine never sees the time go backwards.
+        // The clock is read after the lock is taken, so for the engine the time never goes backwards.
         let now = self.now();
         let result = act(engine, now);
         if engine.paths_changed() {
@@ -102,7 +103,7 @@ impl Shared {
         self.beat.store(seconds, Ordering::Relaxed);
     }
 
-    /// Seconds since the last round of the decision loop.
+    /// Returns the seconds since the last round of the decision loop.
     pub(super) fn since_beat(&self) -> u64 {
         let now = self.now().since_epoch().as_secs();
         now.saturating_sub(self.beat.load(Ordering::Relaxed))
@@ -110,7 +111,7 @@ impl Shared {
 }
 
 impl EngineState {
-    /// Updates which facts the engine knows to be stale, if that has changed.
+    /// Informs the engine which facts are stale, if a watch has become stale or fresh.
     fn freshness(&mut self, watches: &Watches) {
         let mut changed = false;
         watches.each(|watch, fresh| {

@@ -1,4 +1,4 @@
-//! The EndpointSlices that route to activators, in the API server. The [engine](ebb_engine) decides their contents.
+//! Reads and writes the EndpointSlices that route to activators. The [engine](ebb_engine) decides their contents.
 
 use ebb_contract::slices::{
     self, HARD_LIMIT, MANAGED_BY, MANAGER, PODS_OF, SCALED_TO_ZERO, SERVICE, WORKLOAD,
@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-/// Builds the EndpointSlice to apply.
+/// Returns the EndpointSlice to apply, as JSON.
 fn object(wish: &DesiredSlice, written: &ObservedSlice) -> Value {
     let namespace = &*wish.workload.namespace;
     let ports: Vec<_> = written
@@ -58,7 +58,7 @@ fn object(wish: &DesiredSlice, written: &ObservedSlice) -> Value {
     })
 }
 
-/// Reads a slice that has the name of one of Ebb's.
+/// Reads a slice whose name is that of a slice of Ebb.
 pub(super) fn read(slice: &EndpointSlice) -> ObservedSlice {
     let annotation = |key: &str| slice.metadata.annotations.as_ref()?.get(key);
     let owners = slice.metadata.owner_references.iter().flatten();
@@ -101,7 +101,7 @@ pub(super) fn read(slice: &EndpointSlice) -> ObservedSlice {
     written
 }
 
-/// Whether a slice has the labels of one of Ebb's.
+/// Returns whether a slice has the labels of a slice of Ebb.
 fn is_labelled(slice: &EndpointSlice) -> bool {
     let service = slice.metadata.name.as_deref().and_then(slices::service);
     let label = |key: &str| slice.metadata.labels.as_ref()?.get(key).map(String::as_str);
@@ -118,7 +118,7 @@ pub(super) async fn apply(
     written: &ObservedSlice,
 ) -> Result<(), Error> {
     let api: Api<EndpointSlice> = Api::namespaced(client, &wish.workload.namespace);
-    // Takes over fields that another field manager owns.
+    // `force` takes over fields that another field manager owns.
     let manager = PatchParams::apply("ebb-autoscaler").force();
     let object = object(wish, written);
     api.patch(
@@ -130,10 +130,10 @@ pub(super) async fn apply(
     .map(drop)
 }
 
-/// Deletes a slice; an absent one is no error.
+/// Deletes a slice. It is no error if the slice does not exist.
 ///
 /// # Errors
-/// If the API server refuses, or cannot be reached.
+/// If the API server refuses the request, or cannot be reached.
 pub(super) async fn remove(client: Client, namespace: &str, service: &str) -> Result<(), Error> {
     let api: Api<EndpointSlice> = Api::namespaced(client, namespace);
     match api

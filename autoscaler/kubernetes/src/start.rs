@@ -1,4 +1,4 @@
-//! The start of a replica: first it learns, then it decides, then it stands for leader.
+//! The start of a replica: it reads all initial lists, then makes decisions, then becomes a candidate for leadership.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -8,7 +8,7 @@ use tracing::info;
 use crate::{lease::Candidate, metrics::Metrics, shared::Shared, status::Status, sync::Sync};
 
 /// The start: this replica neither leads nor decides before all initial lists have been read. Owner references may be
-/// resolved later: workloads that wait for an owner keep their replicas.
+/// resolved later: while the owner of a pod is not known, the workloads of its namespace are not scaled down.
 pub(super) struct Start {
     pub(super) known: Sync,
     pub(super) shared: Arc<Shared>,
@@ -32,10 +32,10 @@ impl Start {
         self.shared.sooner.notify_one();
         self.status.ready.store(true, Ordering::Relaxed);
         info!("ready");
-        // The initial lists are processed: returns their memory to the system.
+        // The initial lists have been processed, so their memory is returned to the system.
         ebb_metrics::memory::give_back();
         let followed = follow_leading(leading, self.shared, self.metrics);
-        // `Leadership` outlives the candidate, so `followed` does not end before it.
+        // `Leadership` outlives the candidate, so `followed` does not end before the candidate.
         tokio::select! {
             () = candidate.run(ending) => {}
             () = followed => {}

@@ -1,9 +1,9 @@
-//! The status port, for the kubelet, Prometheus and people.
+//! The data of the status port, for the kubelet, Prometheus and people.
 //!
-//! Alive means that the decision loop and the tasks of the watches run. An API server that is away or silent is no reason for
-//! a restart: a restart would not bring it back, and the metric windows would be lost. Ready means that all initial lists
-//! have been read and reports are received. The replica then stays ready, because agents must be able to report. The
-//! answer and `ebb_autoscaler_watch_age_seconds` say how old the facts are.
+//! Alive means that the decision loop and the tasks of the watches run. An API server that is unavailable is no reason
+//! for a restart: a restart would not help, and the metric windows would be lost. Ready means that all initial lists
+//! have been read and reports are accepted. From then on, the replica stays ready, because agents must be able to
+//! report. The answer of `/readyz` and the metric `ebb_autoscaler_watch_age_seconds` show how old the facts are.
 
 use std::{
     fmt,
@@ -18,7 +18,8 @@ use ebb_page::Page;
 
 use super::{metrics::Metrics, page::Shown, shared::Shared, watch::heard::STALE_AFTER};
 
-/// Seconds without a decision round after which the loop counts as stuck; normally a round starts every 100 ms.
+/// The decision loop counts as stuck after this many seconds without a round. Normally a round starts at least every
+/// 100 ms.
 const DEAD_AFTER: u64 = 20;
 
 /// The state that the status port serves.

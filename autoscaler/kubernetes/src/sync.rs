@@ -1,10 +1,10 @@
-//! Whether all initial lists have been read.
+//! Tracks whether all initial lists have been read.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-/// Counts the parts of the start that are not done.
+/// The number of parts of the start that are not done.
 #[derive(Clone, Debug)]
 pub(super) struct Sync {
     left: Arc<watch::Sender<usize>>,
@@ -32,7 +32,7 @@ impl Sync {
 
     /// Resolves when all parts are done.
     pub(super) async fn done(&self) {
-        // The sender lives in self, so the channel cannot close.
+        // `self` has the sender, so the channel cannot close.
         let _ = self.left.subscribe().wait_for(|left| *left == 0).await;
     }
 }

@@ -17,11 +17,11 @@ use super::shared::Shared;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// How the API server answers a request.
+/// The answer of the API server to a request.
 pub(super) enum Answer {
     /// Answers with this status and body.
     Json(u16, Value),
-    /// Answers with these lines, then keeps the answer open without any more.
+    /// Answers with these lines, then keeps the answer open without sending anything.
     Lines(Vec<Value>),
     /// Answers with these lines and ends the answer.
     Ends(Vec<Value>),
@@ -33,7 +33,8 @@ pub(super) enum Answer {
     Never,
 }
 
-/// A client whose API server is the function `answer` of method, path with query, and body.
+/// Returns a client whose API server is the function `answer`. The function's arguments are the method, the path with
+/// the query, and the body.
 pub(super) fn client(
     answer: impl Fn(&str, &str, &Value) -> Answer + Send + Sync + 'static,
 ) -> Client {
@@ -73,7 +74,7 @@ pub(super) fn client(
     Client::new(service, "default")
 }
 
-/// A refusal in the form of the API server.
+/// Returns a refusal in the format of the API server.
 pub(super) fn refusal(code: u16, reason: &str) -> Answer {
     let status = json!({
         "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
@@ -82,7 +83,7 @@ pub(super) fn refusal(code: u16, reason: &str) -> Answer {
     Answer::Json(code, status)
 }
 
-/// An engine, and the receiver of its effects.
+/// Returns an engine, and the receiver of the engine's effects.
 pub(super) fn shared() -> (Arc<Shared>, mpsc::UnboundedReceiver<Effect>) {
     let (outbox, effects) = mpsc::unbounded_channel();
     let shared = Shared::new(Engine::new(Queueing::Nowhere), outbox);

@@ -1,14 +1,14 @@
-//! Carries out scale orders: first the pod deletion costs, then the scale, then an Event.
+//! Carries out orders to scale a workload: writes the pod deletion costs, then the scale, then an Event.
 //!
-//! A workload has one order under way at a time; of the orders that arrive meanwhile only the last is kept. Bias: when in
-//! doubt, do not scale. A failed order is dropped: the next decision orders the difference that remains. An order of a
-//! replica that no longer leads is dropped too; the client refuses to send it ([`Leadership`]). A scale is never lowered
-//! before the scale-down candidates have their deletion cost.
+//! At most one order of a workload is under way. Of the orders that arrive meanwhile, only the last is kept. Bias: when
+//! in doubt, do not scale. A failed order is dropped, and the next decision makes a new one. An order of a replica that
+//! no longer leads is dropped too, because the client refuses to send its writes ([`Leadership`]). The replicas are
+//! never lowered before the scale-down candidates have their deletion costs.
 //!
-//! A scale carries the uid and the `resourceVersion` that the decision is based on. So the API server refuses a decision on an
-//! older state with 409 (<https://kubernetes.io/docs/reference/using-api/api-concepts/#updates-to-existing-resources>):
-//! the object or its status has changed, or it is another object of the same name. That is no failure: the engine decides
-//! again.
+//! Each write of a scale contains the uid and the `resourceVersion` that the decision is based on. So the API server
+//! refuses a write based on an older state with 409
+//! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#updates-to-existing-resources>): the object or its
+//! status has changed, or another object has the same name now. A 409 is not a failure: the engine decides again.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -32,15 +32,16 @@ use super::{
     shared::Shared,
 };
 
-/// The annotation that orders a ReplicaSet's scale-down; beta and on by default since Kubernetes 1.22.
+/// The annotation that determines which pods a ReplicaSet removes first. It is beta, and enabled by default since
+/// Kubernetes 1.22.
 pub(super) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-/// Pods of an order whose deletion cost is written at the same time.
+/// Maximum number of pods of an order whose deletion costs are written at the same time.
 const MARKS_AT_A_TIME: usize = 16;
 
 /// Clients and shared state for carrying out orders.
 pub(super) struct Writer {
-    /// Writes only while this replica leads, and limits the time of each write.
+    /// The client for writes. It writes only while this replica leads, and limits the time of each write.
     pub(super) client: Client,
     pub(super) kinds: Arc<Kinds>,
     pub(super) shared: Arc<Shared>,
@@ -138,7 +139,8 @@ impl Writer {
 
     /// Carries out an order and returns the new `resourceVersion` of the scaled object.
     async fn try_to(&self, order: &Order) -> Result<Box<str>, Failure> {
-        // Checked before the first deletion cost is written; the client checks again before each request.
+        // The leadership is checked here before the first deletion cost is written. The client checks it again before
+        // each request.
         if !self.leadership.leads() {
             return Err(NotLeading.into());
         }
@@ -169,12 +171,12 @@ impl Writer {
     /// Sets a pod's deletion cost.
     async fn mark(&self, pods: &Api<Pod>, cost: &DeletionCost) -> Result<(), Failure> {
         let value = cost.cost.map(|cost| cost.to_string());
-        // With the uid, so a new pod of the same name is not changed.
+        // The patch contains the uid, so a new pod with the same name is not changed.
         let patch = Patch::Merge(json!({
             "metadata": {"uid": cost.uid, "annotations": {DELETION_COST: value}},
         }));
         match pods.patch_metadata(&cost.pod, &parameters(), &patch).await {
-            // The pod is gone already: no cost is needed.
+            // The pod is gone already, so it needs no deletion cost.
             Err(Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
             Err(error) if NotLeading::is_why(&error) => Err(NotLeading.into()),
             result => result

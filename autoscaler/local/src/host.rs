@@ -1,28 +1,30 @@
-//! The interfaces between the engine's loop and the host.
+//! The interfaces between the loop of a run and the host: the source of the load, the replicas that are scaled, and the
+//! observer.
 
 use std::{error::Error, time::Duration};
 
 use ebb_autoscaler_core::{Averages, Decision};
 
-/// The figures of a run at one moment. All but the gauges are cumulative. So a missed reading loses nothing.
+/// The counters and gauges of a run at one moment. The counters are cumulative, so a missed reading loses nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Load {
-    /// The replicas with a counter, each once.
+    /// The replicas that the kernel programs count, each once.
     pub replicas: Vec<ReplicaLoad>,
-    /// The requests that wait for a replica.
+    /// The requests that are queued until a replica can take them.
     pub queue: Queue,
 }
 
-/// What the kernel has counted at one replica.
+/// The counters and gauges of one replica, as counted by the kernel programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplicaLoad {
-    /// The number of its counter. It is never reused: a replica that is tried on another port gets a new counter.
+    /// Number of the replica's counter. It is never reused. If a replica is tried again on another port, it gets a new
+    /// number.
     pub number: u64,
-    /// Whether it can take requests.
+    /// The phase of the replica, which says whether it takes requests.
     pub phase: Phase,
-    /// When counting began, on the kernel's monotonic clock.
+    /// Time at which counting began, on the kernel's monotonic clock.
     pub since: Duration,
-    /// When the figures were read, on the same clock.
+    /// Time at which the counters were read, on the kernel's monotonic clock.
     pub at: Duration,
     /// ∫ in flight dt from `since` to `at`, in request-nanoseconds; wraps at 2^64.
     pub integral: u64,
@@ -34,40 +36,40 @@ pub struct ReplicaLoad {
     pub started: u64,
 }
 
-/// Where a replica stands in its life.
+/// The phase in the life of a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// It is not ready yet.
+    /// The replica is not ready yet.
     Starting,
-    /// It takes requests.
+    /// The replica takes requests.
     Ready,
-    /// It gets no new requests, and answers those that it has.
+    /// The replica gets no new requests, and answers the requests that it has.
     Leaving,
-    /// It is gone. These are its last figures.
+    /// The replica is gone. This reading is its last one.
     Gone,
 }
 
-/// The requests that wait for a replica.
+/// The requests that are queued until a replica can take them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Queue {
     /// Requests queued at this moment.
     pub now: u64,
     /// ∫ queued dt since the start of the run, in request-seconds.
     pub integral: Duration,
-    /// Requests ever queued.
+    /// Requests queued since the start of the run, also those that are no longer queued.
     pub total: u64,
 }
 
 /// Source of the load of a run.
 pub trait LoadSource {
-    /// Why it cannot be read.
+    /// The reason why the load cannot be read.
     type Error: Error;
 
     /// Reads the current load.
     fn load(&mut self) -> impl Future<Output = Result<Load, Self::Error>> + Send;
 
-    /// Resolves when a request has arrived that no replica can serve, so that it need not wait for the next reading.
-    /// Dropping the future must not lose such a request.
+    /// Resolves when a request has arrived that no replica can serve. So the request need not wait for the next regular
+    /// reading. Dropping the future must not lose the wake-up.
     fn woken(&mut self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
@@ -75,10 +77,10 @@ pub trait LoadSource {
 
 /// The replicas that are scaled.
 pub trait ScaleTarget {
-    /// Why their number cannot be changed.
+    /// The reason why the number of replicas cannot be changed.
     type Error: Error;
 
-    /// Requests this number of replicas, and does not wait until they exist.
+    /// Requests this number of replicas. Does not wait until the replicas exist.
     fn scale(&mut self, replicas: u32) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
@@ -91,7 +93,7 @@ pub trait Observer {
     fn decided(&mut self, decided: &Decided<'_>);
 }
 
-/// A decision with the load that it was made from.
+/// A decision, and the load that it is based on.
 #[derive(Debug, Clone, Copy)]
 pub struct Decided<'a> {
     /// The decision.
@@ -100,7 +102,7 @@ pub struct Decided<'a> {
     pub in_flight: u64,
     /// Requests queued at the decision.
     pub queued: u64,
-    /// Requests started since the start of the run.
+    /// Requests that have started since the start of the run.
     pub requests: u64,
     /// Mean concurrency since the last decision, queued requests included.
     pub concurrency: f64,

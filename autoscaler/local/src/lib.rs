@@ -1,11 +1,12 @@
-//! The engine of the cluster's autoscaler, for one workload on one host without Kubernetes. `ebb run` uses it.
+//! Runs the engine of the cluster's autoscaler for one workload on one host without Kubernetes. `ebb run` uses this
+//! crate.
 //!
-//! The run stands for a Deployment, each of its replicas for a pod, and its proxy for an activator that is always in
-//! the request path. [`run`](Autoscaler::run) tells the engine what the host reports and carries out its orders. The
-//! host is behind three traits: [`LoadSource`], [`ScaleTarget`] and [`Observer`].
+//! For the engine, the run is a Deployment, each replica of the run is a pod, and its proxy is an activator that is
+//! always in the request path. [`run`](Autoscaler::run) passes the facts from the host to the engine, and carries out
+//! the engine's orders. Three traits are the interface to the host: [`LoadSource`], [`ScaleTarget`] and [`Observer`].
 //!
-//! Bias: no data is not zero. While the load cannot be read, the workload may grow and does not shrink. A change of
-//! replicas that failed is tried again with the next decision.
+//! Bias: missing data does not count as zero. While the load cannot be read, the workload is not scaled down. A change
+//! of replicas that failed is tried again after the next decision.
 
 mod host;
 mod run;

@@ -1,7 +1,7 @@
-//! The loop around the engine: it reads the load, tells the engine, and carries out the engine's orders.
+//! The loop around the engine: it reads the load, passes it to the engine, and carries out the engine's orders.
 //!
-//! Failure mode: while the load cannot be read, nothing is reported to the engine. It then sees replicas without
-//! current metrics, and does not shrink the workload.
+//! Failure mode: while the load cannot be read, nothing is reported to the engine. For the engine, the replicas then
+//! have no current metrics, so it does not scale the workload down.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -27,34 +27,36 @@ use crate::{
     totals::{Sums, Totals},
 };
 
-/// Readings in one burst window: a burst that begins just after a reading is seen at most a fifth of the window late.
+/// Number of readings in one burst window. A burst that begins just after a reading is detected at most a fifth of the
+/// window late.
 const READINGS_PER_BURST_WINDOW: u32 = 5;
-/// Time between readings without a burst window: a second's mean enters the windows at most this late.
+/// Time between readings if there is no burst window. The mean of a second is recorded at most this late.
 const CALM_READING: Duration = Duration::from_millis(200);
-/// Shortest time between readings, however short the burst window is. A reading takes microseconds, and a wake-up costs
-/// more than that.
+/// Shortest time between readings, however short the burst window is. A reading takes only microseconds, but the
+/// wake-up for it costs more.
 const SHORTEST_READING: Duration = Duration::from_millis(10);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Namespace of the run, its kind, and its label for the Service that stands for the proxy.
+/// Names of the run in the engine: its namespace, its kind, and the key of the label by which the Service that
+/// represents the proxy selects the replicas.
 const NAMESPACE: &str = "local";
 const KIND: &str = "Command";
 const LABEL: &str = "run";
-/// The host as a sender of reports.
+/// Name of the host as a sender of reports.
 const SENDER: &str = "this host";
-/// The proxy as an activator.
+/// Name of the proxy as an activator.
 const PROXY: &str = "the proxy";
 
 /// The workload of a run.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// Its name, for people.
+    /// Name of the workload, for people.
     pub name: String,
-    /// The cluster-wide settings, which here are those of the run.
+    /// The cluster-wide settings. Here they are settings of the run.
     pub config: Config,
-    /// Its annotations. They must be valid.
+    /// Annotations of the workload. They must be valid.
     pub annotations: BTreeMap<String, String>,
-    /// What `config` and `annotations` resolve to.
+    /// The settings that `config` and `annotations` resolve to.
     pub settings: Settings,
 }
 
@@ -65,16 +67,17 @@ impl Run {
         TargetKey::new("", KIND, NAMESPACE, &self.name)
     }
 
-    /// Returns the replicas that the run starts with.
+    /// Returns the number of replicas that the run starts with.
     #[must_use]
     pub fn initial_replicas(&self) -> u32 {
         self.settings.initial_scale.max(self.settings.min_scale)
     }
 
-    /// Returns the run as the object that is scaled. It has just been created, with its initial scale.
+    /// Returns the run as the object that is scaled: it was created at `now`, with its initial number of replicas.
     fn target(&self, now: Timestamp) -> TargetFacts {
         let mut annotations = self.annotations.clone();
-        // A run has always opted in. Of the two classes that it may ask for, Knative's has no burst window.
+        // A run has always opted in, so the engine gets class `ebb.dev`. A run of Knative's class has no burst window,
+        // so the engine gets a burst window of 0.
         annotations.insert(opt_in::CLASS_KEY.to_owned(), opt_in::CLASS.to_owned());
         if self.settings.burst_window.is_zero() {
             annotations.insert("ebb.dev/burst-window".to_owned(), "0".to_owned());
@@ -92,7 +95,7 @@ impl Run {
         }
     }
 
-    /// Returns the Service that stands for the proxy. It selects the replicas.
+    /// Returns the Service that represents the proxy. The Service selects the replicas.
     fn service(&self) -> ServiceFacts {
         ServiceFacts {
             namespace: NAMESPACE.into(),
@@ -117,18 +120,18 @@ impl Run {
     }
 }
 
-/// The engine of a run, shared with those who show its state.
+/// The engine of a run, shared with the code that shows the engine's state.
 #[derive(Debug, Clone)]
 pub struct SharedEngine(Arc<Mutex<Engine>>);
 
 impl SharedEngine {
-    /// Runs `read` on the engine.
+    /// Calls `read` with the engine, and returns the result.
     pub fn with<T>(&self, read: impl FnOnce(&Engine) -> T) -> T {
         read(&self.lock())
     }
 
     fn lock(&self) -> MutexGuard<'_, Engine> {
-        // Each call of the engine leaves it usable, also one that panicked.
+        // A poisoned lock is used: the engine stays usable even after a call that panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -150,7 +153,7 @@ pub struct Autoscaler<L, T, O> {
     source: L,
     target: T,
     observer: O,
-    /// The replicas that the engine knows.
+    /// The replicas that the engine knows, by number, each with its last phase.
     known: BTreeMap<u64, Phase>,
     sums: Sums,
     /// Effects of the engine that are still to be carried out.
@@ -159,7 +162,7 @@ pub struct Autoscaler<L, T, O> {
     scaling: Trouble,
 }
 
-/// Whether an operation fails at present. Only a change is logged.
+/// Whether an operation fails at present. A message is logged only when this changes.
 #[derive(Debug, Default)]
 struct Trouble(bool);
 
@@ -177,19 +180,19 @@ impl Trouble {
     }
 }
 
-/// The totals at the moments that means are computed from.
+/// The totals at the moments from which means are computed.
 struct Marks {
     start: Instant,
     last: Totals,
-    /// At the last decision.
+    /// The totals at the last decision that was shown.
     decided: Totals,
     decided_at: Option<Timestamp>,
-    /// When the current second began.
+    /// The totals when the current second began.
     second: Totals,
 }
 
 impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
-    /// Creates the autoscaler of a run without replicas. Only this autoscaler changes `engine`.
+    /// Creates the autoscaler of a run without replicas. No other code may change `engine`.
     pub fn new(
         run: Run,
         engine: SharedEngine,
@@ -213,11 +216,11 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         }
     }
 
-    /// Runs for ever. Dropping the future stops the loop and leaves the replicas as they are.
+    /// Runs without end. Dropping the future stops the loop and does not change the replicas.
     ///
     /// # Errors
     ///
-    /// Only if the load cannot be read at the very start; later failures are retried.
+    /// If the first reading of the load fails. Later readings that fail are repeated.
     pub async fn run(mut self) -> Result<(), L::Error> {
         let start = Instant::now();
         let first = self.source.load().await?;
@@ -253,7 +256,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         }
     }
 
-    /// Tells the engine all that never changes, and starts the first replicas.
+    /// Passes to the engine all facts that never change, and starts the first replicas.
     async fn begin(&mut self) {
         let now = self.now();
         {
@@ -265,12 +268,12 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         }
         let replicas = self.run.initial_replicas();
         if replicas > 0 {
-            // The engine orders them again if this fails.
+            // If the start fails, the engine orders the replicas again.
             let _ = self.start(replicas).await;
         }
     }
 
-    /// Tells the engine a reading.
+    /// Passes a reading of the load to the engine.
     fn tell(&mut self, marks: &mut Marks, load: &Load) {
         let read = Instant::now();
         let now = self.clock.at(read);
@@ -281,7 +284,8 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             marks.second = marks.last;
         }
         let mut engine = self.engine.lock();
-        // A new replica has served nothing before its counter began, so the engine first sees it before it is ready.
+        // A new replica has served no request before its counter began. So the engine gets each new replica first as a
+        // pod that is starting, and only then with its phase.
         for replica in &load.replicas {
             if let Entry::Vacant(new) = self.known.entry(replica.number) {
                 new.insert(Phase::Starting);
@@ -289,7 +293,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
                 engine.pod_seen(now, starting);
             }
         }
-        // Owners come before reports: a report about a pod of an unknown workload is lost.
+        // The owners of new pods are answered before the report: a report about a pod of an unknown workload is lost.
         for effect in engine.effects() {
             match effect {
                 Effect::Follow { namespace, owner } => {
@@ -320,8 +324,8 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         }
     }
 
-    /// Decides if a decision is due, shows each decision and carries out orders. Returns when to call again at the
-    /// latest.
+    /// Makes a decision if one is due, shows the decision, and carries out the orders. Returns the time by which this
+    /// function must be called again; `None` if no decision is scheduled.
     async fn decide(&mut self, marks: &mut Marks) -> Option<Instant> {
         let now = self.now();
         let due = {
@@ -335,14 +339,14 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             match effect {
                 Effect::Scale(order) => self.scale(order).await,
                 Effect::Say(notice) => say(&notice),
-                // Answered in `tell`; and no slice names a workload here.
+                // `tell` has answered each `Follow`. A run has no slices, so there is no `Confirm`.
                 Effect::Follow { .. } | Effect::Confirm(_) => {}
             }
         }
         due.map(|due| Instant::now() + due.since(self.now()))
     }
 
-    /// Shows the last decision, if it has not been shown yet.
+    /// Passes the last decision to the observer, if the observer does not have it yet.
     fn show(&mut self, marks: &mut Marks) {
         let key = self.run.key();
         let decision: Option<Decision> = self.engine.with(|engine| engine.decision(&key).copied());
@@ -370,7 +374,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         self.clock.at(Instant::now())
     }
 
-    /// Requests this number of replicas from the host. Returns the error message if that fails.
+    /// Requests this number of replicas from the host. Returns the error message if the request fails.
     async fn start(&mut self, replicas: u32) -> Result<(), String> {
         let result = self.target.scale(replicas).await;
         match &result {
@@ -383,7 +387,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
     }
 }
 
-/// Resolves at an instant; never if there is none.
+/// Resolves at the instant `due`; never if it is `None`.
 async fn at(due: Option<Instant>) {
     match due {
         Some(due) => time::sleep_until(due).await,
@@ -391,7 +395,7 @@ async fn at(due: Option<Instant>) {
     }
 }
 
-/// Returns a replica as a pod.
+/// Returns a replica as a pod, for the engine.
 fn pod(run: &str, number: u64, phase: Phase, now: Timestamp) -> PodFacts {
     PodFacts {
         uid: uid(number),
@@ -412,7 +416,7 @@ fn pod(run: &str, number: u64, phase: Phase, now: Timestamp) -> PodFacts {
     }
 }
 
-/// Returns the figures of a replica as those of a pod.
+/// Returns the counters of a replica as those of a pod in a report.
 fn figures(replica: &ReplicaLoad) -> Pod<'static> {
     Pod {
         uid: uid(replica.number).into_string().into(),
@@ -426,7 +430,7 @@ fn figures(replica: &ReplicaLoad) -> Pod<'static> {
     }
 }
 
-/// Returns the queue as the report of an activator. `at`: time since the start of the run.
+/// Returns the queue as the report of an activator. `at` is the time since the start of the run.
 fn queue(load: &Load, at: Duration) -> Doors {
     Doors {
         activator: PROXY.to_owned(),
@@ -450,7 +454,7 @@ fn uid(replica: u64) -> Box<str> {
     replica.to_string().into()
 }
 
-/// Nanoseconds; 2^64 ns are 584 years.
+/// Returns a time in nanoseconds. It fits, because 2^64 ns are 584 years.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

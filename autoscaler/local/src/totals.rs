@@ -1,4 +1,4 @@
-//! The sums over all replicas of a run, also those that are gone.
+//! The sums of the counters over all replicas of a run, including the replicas that are gone.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::host::{Load, Phase};
 
-/// The figures of a replica that the sums include.
+/// The part of a replica's counters that the sums already include.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counted {
     integral: u64,
@@ -17,7 +17,7 @@ struct Counted {
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
     counted: BTreeMap<u64, Counted>,
-    /// Request-seconds in flight.
+    /// Integral of the requests in flight, in request-seconds.
     integral: f64,
     started: u64,
 }
@@ -26,7 +26,8 @@ pub(crate) struct Sums {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Totals {
     pub(crate) at: Instant,
-    /// ∫ (requests in flight + queued requests) dt, in request-seconds; only differences have a meaning.
+    /// ∫ (requests in flight + queued requests) dt, in request-seconds. Only the difference of two values has a
+    /// meaning.
     pub(crate) integral: f64,
     /// Requests started since the start of the run.
     pub(crate) requests: u64,
@@ -35,11 +36,12 @@ pub(crate) struct Totals {
 }
 
 impl Sums {
-    /// Takes in the figures that were read at `at`.
+    /// Adds the counters that were read at `at`, and returns the sums.
     pub(crate) fn add(&mut self, at: Instant, load: &Load) -> Totals {
         for replica in &load.replicas {
             let counted = self.counted.entry(replica.number).or_default();
-            // Both differences can be negative: a probe that was counted is subtracted again.
+            // Both differences can be negative, because the kernel programs subtract a probe after they have counted
+            // it.
             let integral = replica.integral.wrapping_sub(counted.integral);
             let started = replica.started.wrapping_sub(counted.started);
             self.integral += integral.cast_signed() as f64 / 1e9;
@@ -63,7 +65,7 @@ impl Sums {
 }
 
 impl Totals {
-    /// The sums at the start, before anything was counted.
+    /// Returns the sums at the start of the run, before any request was counted.
     pub(crate) fn zero(at: Instant) -> Self {
         Self {
             at,

@@ -19,11 +19,11 @@ pub(super) struct ClassInForce {
 }
 
 impl ClassInForce {
-    /// Parses an aggregation algorithm. An unknown one is an error only if a class is named for which this
+    /// Parses an aggregation algorithm. An unknown name is an error only if the workload names a class for which this
     /// crate decides.
     ///
-    /// Knative lets custom autoscalers have other algorithms, and treats one that it does not know as linear. So does
-    /// this function.
+    /// Knative allows other algorithms for custom autoscalers, and treats an unknown algorithm as linear. Likewise,
+    /// this function returns `None`, which means linear.
     pub(super) fn aggregation(&self, text: &str) -> Result<Option<Aggregation>, Fault> {
         match Aggregation::parse(text) {
             Err(fault) if self.named && self.class.is_ours() => Err(fault),
@@ -32,7 +32,7 @@ impl ClassInForce {
     }
 }
 
-/// Parses class and metric, which other keys depend on. If the class is invalid, the default class counts for these
+/// Parses class and metric, which other keys depend on. If the class is invalid, the default class counts for the other
 /// keys.
 pub(super) fn class_and_metric(
     config: &Config,
@@ -78,7 +78,7 @@ pub(super) fn bounds(
     read: &Annotations,
     problems: &mut Vec<Problem>,
 ) {
-    // The spelling that the user wrote.
+    // Returns a key in the spelling that the user wrote.
     let written = |key: Key| {
         given
             .keys()

@@ -2,9 +2,9 @@
 
 use crate::nearest::nearest;
 
-/// Knative's group. Each key has the same meaning here as in Knative.
+/// Prefix of Knative's annotation keys. Each key has the same meaning here as in Knative.
 pub const KNATIVE: &str = "autoscaling.knative.dev/";
-/// Ebb's own group.
+/// Prefix of Ebb's annotation keys.
 pub const EBB: &str = "ebb.dev/";
 /// The only key that is read from Knative's serving group.
 pub(super) const PROGRESS_DEADLINE: &str = "serving.knative.dev/progress-deadline";
@@ -18,7 +18,8 @@ macro_rules! keys {
         impl Key {
             const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// Returns group, kebab-case name and camelCase alias. If both are given, the kebab-case name wins.
+            /// Returns group, kebab-case name and camelCase alias. If a workload has both names, the kebab-case name
+            /// wins.
             const fn spelling(self) -> (&'static str, &'static str, Option<&'static str>) {
                 match self {
                     $(Self::$variant => ($group, $kebab, keys!(@alias $($camel)?)),)+

@@ -26,9 +26,9 @@ use crate::{
 /// The parsed annotations of a workload; `None` or empty if an annotation is missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Annotations {
-    /// `class`.
+    /// `class`: the autoscaler.
     pub class: Option<Class>,
-    /// `metric`.
+    /// `metric`: the metric that is compared with the target.
     pub metric: Option<Metric>,
     /// `target`: requests in flight per pod or requests/s per pod, ≥ 0.01.
     pub target: Option<f64>,
@@ -54,9 +54,9 @@ pub struct Annotations {
     pub scale_down_delay: Option<Duration>,
     /// `scale-to-zero-pod-retention-period`: 0 to 1 h.
     pub retention: Option<Duration>,
-    /// `metric-aggregation-algorithm`.
+    /// `metric-aggregation-algorithm`: how samples are averaged.
     pub aggregation: Option<Aggregation>,
-    /// `serving.knative.dev/progress-deadline`.
+    /// `serving.knative.dev/progress-deadline`: time that a start may take, ≥ 0.
     pub progress_deadline: Option<Duration>,
     /// `ebb.dev/burst-window`: 0, or 50 ms to 6 s.
     pub burst_window: Option<Duration>,
@@ -64,13 +64,14 @@ pub struct Annotations {
     pub ports: Vec<u16>,
     /// `ebb.dev/exclude-paths`: paths whose requests are not counted.
     pub exclude_paths: Vec<String>,
-    /// `ebb.dev/mode`.
+    /// `ebb.dev/mode`: whether decisions are applied.
     pub mode: Mode,
     /// `ebb.dev/hard-limit`: hard limit of concurrent requests on one pod, at most 1000; 0: no limit.
     pub hard_limit: Option<u32>,
 }
 
-/// Returns whether [`Annotations::parse`] validates an annotation with this name. It ignores all others.
+/// Returns whether [`Annotations::parse`] validates an annotation with this name. [`Annotations::parse`] ignores all
+/// other annotations.
 pub fn is_read(name: &str) -> bool {
     name.starts_with(KNATIVE) || name.starts_with(EBB) || name == keys::PROGRESS_DEADLINE
 }
@@ -79,7 +80,7 @@ impl Annotations {
     /// Parses a workload's annotations, and checks them with the cluster's `config`.
     ///
     /// # Errors
-    /// All errors in the annotations.
+    /// If there are errors in the annotations. All of them are returned.
     pub fn parse<'a>(
         config: &Config,
         annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -90,7 +91,7 @@ impl Annotations {
         let class = check::class_and_metric(config, &given, &mut read, &mut problems);
         for (&name, &text) in &given {
             let result = match Key::find(name) {
-                // Both spellings are given: the kebab-case one wins, so this one is ignored.
+                // Both spellings are given: the kebab-case one wins, so the alias is ignored.
                 Some(key) if key.is_alias(name) && given.contains_key(key.name().as_str()) => {
                     Ok(())
                 }
@@ -115,7 +116,7 @@ impl Annotations {
         Problems::none_or(problems, read)
     }
 
-    /// Sets the value of one key. `class` is the class in force.
+    /// Sets the value of one key. `class` is the class that applies to the workload.
     fn set(
         &mut self,
         key: Key,
@@ -125,7 +126,7 @@ impl Annotations {
     ) -> Result<(), Fault> {
         let (zero, hour) = (GoDuration::default(), value::HOUR);
         match key {
-            // Already parsed before all other keys, because these depend on them.
+            // Class and metric are parsed before all other keys, because the other keys depend on them.
             Key::Class | Key::Metric => {}
             Key::Target => self.target = Some(target(text)?),
             Key::TargetUtilization => {
@@ -194,7 +195,8 @@ fn initial_scale(text: &str, config: &Config) -> Result<u32, Fault> {
     }
 }
 
-/// Checks only that it is a number of pods. As in Knative, that it is at least 2 is the last rule to be checked.
+/// Parses an activation scale as a number of pods. As in Knative, the rule that it is at least 2 is checked last
+/// (`check::bounds`).
 fn activation_scale(text: &str) -> Result<u32, Fault> {
     let number = value::integer(text, "a whole number from 2 to 2147483647")?;
     if number > i64::from(value::MAX_PODS) {
@@ -204,7 +206,7 @@ fn activation_scale(text: &str) -> Result<u32, Fault> {
             high: value::MAX_PODS.to_string(),
         });
     }
-    // Any negative value is below 2, so 0 stands for it.
+    // 0 stands for any negative value: both are refused later, because they are below 2.
     Ok(u32::try_from(number).unwrap_or(0))
 }
 

@@ -5,7 +5,7 @@ use crate::problem::Fault;
 /// Whether decisions are applied: `ebb.dev/mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Decide and scale. This is the default without the key; there is no value for it.
+    /// Decide and scale: the mode of a workload without the annotation. No value of the annotation selects this mode.
     #[default]
     Act,
     /// Decide and show the decision, but do not scale the workload.
@@ -24,7 +24,7 @@ impl Mode {
     }
 }
 
-/// Same limit as for Knative's `containerConcurrency` (`container-concurrency-max-limit`).
+/// Largest hard limit, the same as for Knative's `containerConcurrency` (`container-concurrency-max-limit`).
 const MOST_HARD_LIMIT: u32 = 1000;
 
 /// Parses the hard limit of concurrent requests on one pod: 0 for no limit, at most 1000.

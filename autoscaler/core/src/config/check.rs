@@ -7,7 +7,8 @@ use crate::{
 };
 
 pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
-    // A key that was refused by itself has its default here, and comparing the default would say nothing.
+    // A key with an invalid value has its default in `config`. Rules across this key are not checked, because the user
+    // did not write the default.
     let refused: Vec<String> = problems.iter().map(|problem| problem.key.clone()).collect();
     let mut conflict = |keys: &[&str], message: String| {
         if !keys
@@ -31,7 +32,7 @@ pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
         ..
     } = *config;
     let target = target_fraction * concurrency_target;
-    // Written so that a NaN product fails too.
+    // The condition is negated, so that a NaN product fails too.
     if !(target >= TARGET_MIN && target.is_finite()) {
         conflict(
             &[

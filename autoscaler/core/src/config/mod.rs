@@ -15,8 +15,8 @@ use crate::{
 
 /// `config-autoscaler`, parsed and checked. `Config::default()` is an empty config map.
 ///
-/// Fields are public for a caller that builds one in code (a test, a simulation); only [`Config::from_map`] checks the
-/// ranges.
+/// Fields are public for a caller that builds a `Config` in code (a test, a simulation); only [`Config::from_map`]
+/// checks the ranges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Target utilisation for concurrency, as a fraction in (0, 1].
@@ -45,9 +45,9 @@ pub struct Config {
     pub scale_to_zero_grace: Duration,
     /// Time for which the last pod is kept after the workload became idle. 0 to 1 h.
     pub last_pod_retention: Duration,
-    /// Time for which a lower figure must last before it is applied. Whole seconds, 0 to 1 h.
+    /// Time for which a lower number of desired pods must last before it is applied. Whole seconds, 0 to 1 h.
     pub scale_down_delay: Duration,
-    /// Class of a workload that names none.
+    /// Class of a workload whose annotations name no class.
     pub class: Class,
     /// Requests in flight that one activator can serve. ≥ 1.
     pub activator_capacity: f64,
@@ -89,8 +89,8 @@ impl Default for Config {
             min_scale: 0,
             max_scale: 0,
             max_scale_limit: 0,
-            // A quarter of a second distinguishes a burst from a single slow request, and is over before a person
-            // notices.
+            // 250 ms is long enough to distinguish a burst from a single slow request, and so short that people do not
+            // notice the delay.
             burst_window: Duration::from_millis(250),
         }
     }
@@ -101,7 +101,8 @@ impl Config {
     /// Knative's own ConfigMap has, is ignored.
     ///
     /// # Errors
-    /// All errors in it: invalid values, values out of range, keys that contradict each other, and unknown keys.
+    /// If there are errors in `data`. All of them are returned: invalid values, values out of range, keys that
+    /// contradict each other, and unknown keys.
     pub fn from_map<'a>(
         data: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, Problems> {
@@ -109,9 +110,9 @@ impl Config {
         Problems::none_or(problems, config)
     }
 
-    /// Parses as much as possible, for a checker that goes on to validate workloads under this config map. An invalid
-    /// key has its default; a value that contradicts another key stays as written. The result must not be used for
-    /// decisions.
+    /// Parses as much as possible, for a checker that goes on to validate workloads under this config map. A key with
+    /// an invalid value has its default; a value that contradicts another key stays as written. The result must not be
+    /// used for decisions.
     pub fn from_map_lossy<'a>(
         data: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> (Self, Vec<Problem>) {

@@ -13,7 +13,7 @@ use crate::{
     value,
 };
 
-/// All known keys, for the search for a similar one.
+/// All known keys. For an unknown key, the most similar one is suggested.
 const KEYS: &[&str] = &[
     "container-concurrency-target-percentage",
     "container-concurrency-target-default",
@@ -81,7 +81,7 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<(), Fault> {
         "max-scale-down-rate" => config.max_scale_down_rate = above_one(value)?,
         "enable-scale-to-zero" => config.scale_to_zero = value::boolean(value)?,
         "scale-to-zero-grace-period" => {
-            // Knative sets no upper limit; this one is that of Go's durations, 292 years.
+            // Knative sets no upper limit. The upper limit here is that of Go's durations, 292 years.
             let (low, high) = (GoDuration::default(), GoDuration::from_secs(i64::MAX));
             let grace = value::duration_in(value, low, high)?;
             if grace.is_zero() {

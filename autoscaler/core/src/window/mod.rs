@@ -1,11 +1,12 @@
 //! The metric windows of a workload: its load, second by second.
 //!
 //! There are four rings, as in Knative: stable and panic window, each for concurrency and for requests per second, so
-//! that a change of the metric finds filled windows. The two lengths cannot share one ring, because the rules for late
-//! samples and for a restart after missing data depend on the length.
+//! that the windows of both metrics are filled when the metric is changed. The two lengths cannot share one ring,
+//! because the rules for late samples and for a restart after missing data depend on the length.
 //!
-//! Samples of the same second add up, so that several sources make one figure. Failure mode: missing data is not zero.
-//! It makes the divisor smaller until the whole window has no data, and only then the average is missing.
+//! Samples of the same second add up, so that the samples of several sources give the load of the workload. Failure
+//! mode: missing data is not zero. The seconds since the newest sample are excluded from the mean, and a window without
+//! any data has no average.
 
 mod ring;
 pub(crate) mod sample;
@@ -21,12 +22,12 @@ use crate::{class::Metric, settings::Settings, time::Timestamp};
 /// Length of a bucket.
 pub const BUCKET: Duration = Duration::from_secs(1);
 
-/// Averages over the two windows, summed over the workload.
+/// Averages over the two windows, each summed over all sources of the workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Averages {
-    /// Over the stable window.
+    /// Average over the stable window.
     pub stable: f64,
-    /// Over the panic window.
+    /// Average over the panic window.
     pub panic: f64,
 }
 
@@ -69,17 +70,17 @@ impl Windows {
         }
     }
 
-    /// Adds a sample of one second to the second that contains `at`.
+    /// Adds a sample to the second that contains `at`.
     ///
     /// # Errors
-    /// A sample that cannot be a measurement; nothing is recorded then.
+    /// If a value cannot be a measurement. Nothing is recorded in this case.
     pub fn record(&mut self, at: Timestamp, sample: &Sample) -> Result<(), BadSample> {
         let (concurrency, rps) = sample.net()?;
         self.add(at, concurrency, rps);
         Ok(())
     }
 
-    /// Adds figures that are known to be finite.
+    /// Adds values that are known to be finite.
     pub(crate) fn add(&mut self, at: Timestamp, concurrency: f64, rps: f64) {
         for (pair, value) in [(&mut self.concurrency, concurrency), (&mut self.rps, rps)] {
             pair.stable.record(at, value);
@@ -99,7 +100,7 @@ impl Windows {
         })
     }
 
-    /// Memory on the heap, in bytes.
+    /// Returns the size of the heap memory in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         [&self.concurrency, &self.rps]
             .iter()

@@ -1,6 +1,6 @@
 //! One window: a ring of buckets with Knative's rules for gaps, late samples and missing data.
 //!
-//! It follows `pkg/autoscaler/aggregation/bucketing.go` of Knative Serving 1.23. One difference does not show in the
+//! It follows `pkg/autoscaler/aggregation/bucketing.go` of Knative Serving 1.23. One difference has no effect on the
 //! results: the sum is computed for each query and is not stored, so rounding errors do not accumulate over the life of
 //! a workload.
 
@@ -8,23 +8,26 @@ use std::time::Duration;
 
 use crate::{class::Aggregation, time::Timestamp};
 
-/// Averages are rounded to this many parts of one, so that sums of decimal samples are exact decimals again.
+/// Averages are rounded to multiples of 1 / `PRECISION`, i.e. to six decimals. This removes the rounding errors of
+/// sums.
 const PRECISION: f64 = 1e6;
 
 /// The weights of a full exponential window have at least this sum.
 const WEIGHT_SUM: f64 = 0.9999;
 
-/// Longest window; a longer one is cut. Settings allow no more, and it bounds the memory of windows that are made in
-/// code.
+/// Longest window; a longer one is shortened to this length. Settings that are parsed from text never exceed this
+/// limit. It bounds the memory of windows whose settings are made in code.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Least weight of the newest bucket of an exponential window. Without it, long windows would be plain means.
+/// Minimum weight of the newest bucket of an exponential window. Without this minimum, long windows would be nearly
+/// plain means.
 const LEAST_WEIGHT: f64 = 0.2;
 
 /// A moving window over the recent past.
 #[derive(Clone, Debug)]
 pub struct Window {
-    /// Ring, indexed by slot modulo length. Unwritten buckets are zero.
+    /// The ring of buckets. A slot is the number of a bucket since the epoch: the time divided by `granularity`. The
+    /// index of a slot is the slot modulo the number of buckets. A bucket without a sample is zero.
     buckets: Box<[f64]>,
     length: Duration,
     /// Length of a bucket in seconds, ≥ 1.
@@ -57,12 +60,12 @@ impl Window {
         }
     }
 
-    /// Number of buckets: the length divided by the granularity, rounded up.
+    /// Returns the number of buckets: the length divided by the granularity, rounded up.
     pub fn bucket_count(&self) -> usize {
         self.buckets.len()
     }
 
-    /// Weight of the newest bucket in exponential averaging.
+    /// Returns the weight of the newest bucket in exponential averaging.
     pub const fn newest_weight(&self) -> f64 {
         self.weight
     }
@@ -72,13 +75,14 @@ impl Window {
         self.aggregation = aggregation;
     }
 
-    /// True when nothing was recorded for longer than the window.
+    /// Returns whether nothing was recorded for longer than the length of the window.
     pub fn is_empty(&self, now: Timestamp) -> bool {
         self.last
             .is_none_or(|last| self.duration(self.slot(now) - last) > self.length)
     }
 
-    /// Adds `value` to the bucket of `at`. A sample as old as the window or older is dropped.
+    /// Adds `value` to the bucket of `at`. A sample is dropped if it is older than the newest sample by the length of
+    /// the window or more.
     pub fn record(&mut self, at: Timestamp, value: f64) {
         let slot = self.slot(at);
         match self.last {
@@ -106,14 +110,14 @@ impl Window {
         self.buckets[index(slot, self.buckets.len())] += value;
     }
 
-    /// The average at `now`; 0 without data (see [`Self::is_empty`]).
+    /// Returns the average at `now`; 0 without data (see [`Self::is_empty`]).
     pub fn average(&self, now: Timestamp) -> f64 {
         let Some(last) = self.last else { return 0.0 };
         let silent = (self.slot(now) - last).max(0);
         if self.duration(silent) >= self.length {
             return 0.0;
         }
-        // Less than the length, so less than the number of buckets.
+        // `silent` slots are shorter than the window, so `silent` is less than the number of buckets.
         let silent = usize::try_from(silent).unwrap_or(usize::MAX);
         let count = self.buckets.len().saturating_sub(silent);
         match self.aggregation {
@@ -122,7 +126,8 @@ impl Window {
         }
     }
 
-    /// Plain mean of the `count` newest buckets, or of the buckets since the first write if there are fewer.
+    /// Returns the plain mean of the `count` newest buckets, or of the buckets since the first write if these are
+    /// fewer.
     fn mean(&self, last: i64, count: usize) -> f64 {
         let written = self.first.map_or(count, |first| {
             usize::try_from(last - first + 1).unwrap_or(count)
@@ -131,7 +136,7 @@ impl Window {
         (sum / written.min(count) as f64 * PRECISION).round() / PRECISION
     }
 
-    /// Mean weighted by age. Not normalised and not rounded, as in Knative.
+    /// Returns the mean weighted by age. As in Knative, it is neither normalised nor rounded.
     fn weighted(&self, last: i64, count: usize, silent: usize) -> f64 {
         let keep = 1.0 - self.weight;
         let mut weight = self.weight * keep.powi(i32::try_from(silent).unwrap_or(i32::MAX));
@@ -146,7 +151,7 @@ impl Window {
     /// Returns the `count` newest buckets, newest first.
     fn newest(&self, last: i64, count: usize) -> impl Iterator<Item = f64> + '_ {
         let (older, newer) = self.buckets.split_at(index(last, self.buckets.len()) + 1);
-        // `older` ends with the newest bucket; the part that wraps around is at the end of `newer`.
+        // `older` ends with the newest bucket. The bucket before the first one of `older` is the last one of `newer`.
         older
             .iter()
             .rev()
@@ -172,7 +177,7 @@ impl Window {
                 {
                     buckets[index(slot, count)] = value;
                 }
-                // As if the window had been full: from now on, unwritten buckets count as zero.
+                // The window counts as full: from now on, buckets without a sample count as zero.
                 Some(last - i64::try_from(old - 1).unwrap_or(i64::MAX))
             }
             _ => None,
@@ -182,13 +187,13 @@ impl Window {
         self.weight = weight(count);
     }
 
-    /// Memory on the heap, in bytes.
+    /// Returns the size of the heap memory in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of_val(&*self.buckets)
     }
 
     fn slot(&self, at: Timestamp) -> i64 {
-        // Far enough from the limits of the type that differences of slots cannot overflow.
+        // The slots are so far from the limits of `i64` that their differences cannot overflow.
         (at.second() / self.granularity).min(i64::MAX / 4)
     }
 
@@ -211,7 +216,7 @@ fn index(slot: i64, count: usize) -> usize {
     usize::try_from(slot.rem_euclid(count)).unwrap_or(0)
 }
 
-/// Weight of the newest of `count` buckets. Knative's `computeSmoothingCoeff`.
+/// Returns the weight of the newest of `count` buckets, as Knative's `computeSmoothingCoeff` does.
 fn weight(count: usize) -> f64 {
     (1.0 - (1.0 - WEIGHT_SUM).powf(1.0 / count as f64)).max(LEAST_WEIGHT)
 }

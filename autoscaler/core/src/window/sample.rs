@@ -1,12 +1,12 @@
-//! A sample: the figures that are recorded for one second.
+//! A sample: the measurements that are recorded for one second.
 
-/// The largest accepted figure, in requests in flight or requests/s of one workload.
+/// The largest accepted value, in requests in flight or requests/s of one workload.
 ///
-/// It is a million pods with a million requests each. A larger figure is an error of its source, and sums with it could
-/// lose small figures.
+/// The value corresponds to a million pods with a million requests each. A larger value is an error of its source, and
+/// small values could be lost in a sum with it.
 pub const LARGEST: f64 = 1e12;
 
-/// The figures of one source for one second of a workload.
+/// The measurements of one source for one second of a workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sample {
     /// Mean requests in flight.
@@ -19,13 +19,13 @@ pub struct Sample {
     pub proxied_requests: f64,
 }
 
-/// A figure that cannot be a measurement.
+/// A value that cannot be a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error("{field} is {value}: must be a number from 0 to {LARGEST:e}")]
 pub struct BadSample {
-    /// Name of the figure.
+    /// Name of the measurement.
     pub field: &'static str,
-    /// Its value.
+    /// The rejected value.
     pub value: f64,
 }
 
@@ -40,8 +40,8 @@ impl Sample {
         }
     }
 
-    /// Returns concurrency and requests, less the activator's parts. They may be negative, because the activator and
-    /// the pod do not measure at the same instant.
+    /// Returns concurrency and requests without the activator's parts. The results may be negative, because the
+    /// activator and the pod do not measure at the same instant.
     pub(crate) fn net(&self) -> Result<(f64, f64), BadSample> {
         for (field, value) in [
             ("concurrency", self.concurrency),
@@ -60,7 +60,7 @@ impl Sample {
 
 /// Returns `value` if it can be a measurement.
 pub(crate) fn checked(field: &'static str, value: f64) -> Result<f64, BadSample> {
-    // NaN is in no range.
+    // No range contains NaN.
     if (0.0..=LARGEST).contains(&value) {
         Ok(value)
     } else {

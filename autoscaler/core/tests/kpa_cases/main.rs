@@ -1,6 +1,7 @@
 //! Knative's behaviour, row by row: every line of `tests/data/kpa-cases.csv` is a test, named by its id and group.
 //!
-//! Bias: strict. The readers accept the words they know and panic at any other, so a row that no reader understands fails.
+//! Bias: strict. The readers accept the words that they know and panic at any other word, so a row that no reader
+//! understands fails.
 
 #![expect(
     clippy::unwrap_used,

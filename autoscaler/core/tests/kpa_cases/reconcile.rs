@@ -138,7 +138,7 @@ impl Scene {
         );
     }
 
-    /// `Active for 5m`, `PA Active for window-1s`, `Inactive`.
+    /// Parses an activity and its age, e.g. `Active for 5m`, `PA Active for window-1s` or `Inactive`.
     fn stand(&mut self, clause: &str) {
         let clause = clause.strip_prefix("PA ").unwrap_or(clause);
         let (activity, lasted) = clause.split_once(" for ").unwrap_or((clause, "0s"));

@@ -1,10 +1,10 @@
-//! The columns of a case, and the notations used in them.
+//! The columns of a case in the case file, and parsers for the notations in them.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use ebb_autoscaler_core::GoDuration;
 
-/// One line of the file.
+/// One line of the case file.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct Row {
     pub(crate) id: String,
@@ -23,7 +23,7 @@ impl Row {
         drop(shown);
     }
 
-    /// The annotations in the input; a remark in brackets after them names the class.
+    /// Returns the annotations in the input. A remark in brackets after the annotations names the class.
     pub(crate) fn annotations(&self) -> Vec<(String, &str)> {
         let (text, class) = match self.input.split_once(" (") {
             None => (self.input.as_str(), None),
@@ -113,7 +113,7 @@ pub(crate) fn duration(text: &str) -> Duration {
         .unwrap_or_else(|| panic!("{text:?} is no duration"))
 }
 
-/// The text between `before` and `after`; `None` if one of them is missing.
+/// Returns the text between `before` and `after`; `None` if one of them is missing.
 pub(crate) fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     text.strip_prefix(before)?.strip_suffix(after)
 }

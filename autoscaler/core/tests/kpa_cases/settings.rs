@@ -1,4 +1,4 @@
-//! Groups `target` and `panic-window`: settings that follow from cluster and workload together.
+//! Groups `target` and `panic-window`: settings that are computed from those of the cluster and of the workload.
 
 use ebb_autoscaler_core::{Annotations, Config, Settings, settings::panic_window};
 

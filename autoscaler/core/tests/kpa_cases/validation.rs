@@ -7,7 +7,7 @@ use crate::row::{Row, pairs};
 pub(crate) fn check_annotations(row: &Row) {
     let mut cluster = pairs(&row.config);
     if row.config.starts_with("max-scale-limit=") {
-        // A limit in the config map requires a maximum there as well.
+        // `max-scale-limit` in the config map requires `max-scale` in the config map as well.
         cluster.push(("max-scale", "1"));
     }
     let config = Config::from_map(cluster).unwrap();

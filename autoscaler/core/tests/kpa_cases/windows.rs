@@ -61,7 +61,7 @@ pub(crate) fn check(row: &Row) {
             let mut window = Window::new(length, SECOND, Aggregation::Linear);
             window.record(at(-60), 1.0);
             window.resize(START, Duration::from_secs(10));
-            // The next sample is the first one: no empty bucket before it counts.
+            // The next sample counts as the first one: empty buckets before it do not count.
             window.record(START, 4.0);
             assert_eq!(window.average(START), 4.0);
         }
@@ -82,9 +82,10 @@ pub(crate) fn check(row: &Row) {
     }
 }
 
-/// `rec(t=SECOND,VALUE) ; avg(t=SECOND) ; resize(LENGTH)`; one figure is expected per `avg`.
+/// Runs a script of the commands `rec(t=SECOND,VALUE)`, `avg(t=SECOND)` and `resize(LENGTH)`, separated by ` ; `.
+/// `expected` has one value for each `avg`.
 fn play(mut window: Window, script: &str, expected: &str, tolerance: f64) {
-    // `resize` has no time of its own: it happens at the time of the command before it.
+    // `resize` has no time: it happens at the time of the command before it.
     let mut now = START;
     let mut expected = expected
         .split(" | ")

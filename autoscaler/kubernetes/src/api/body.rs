@@ -1,4 +1,4 @@
-//! Bodies of requests and answers. Answers have time limits.
+//! The bodies of requests to the API server and of its answers. Answers have time limits.
 
 use std::{
     pin::Pin,
@@ -14,13 +14,13 @@ use tower::BoxError;
 use super::pools::Waiting;
 use crate::leadership::Permit;
 
-/// The answer did not arrive, or not completely, within the time limit.
+/// The answer of the API server was not complete within the time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no answer from the API server within {} ms", .0.as_millis())]
 pub(crate) struct NoAnswer(pub(crate) Duration);
 
-/// The body of a request. hyper reads it once it has a connection and is about to send, which may be long after it received
-/// the request. So the leader's permit is checked here.
+/// The body of a request. hyper reads the body when it has a connection and is about to send the request, possibly long
+/// after hyper received the request. So the leader's permit is checked when the body is read.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     body: kube::client::Body,
@@ -58,29 +58,29 @@ impl Body for Outgoing {
     }
 }
 
-/// The body of an answer.
+/// The body of an answer, with its time limits.
 #[derive(Debug)]
 pub(super) struct Answer {
     body: Incoming,
     waiting: Waiting,
     limit: Option<Limit>,
-    /// Keeps the write counted as under way until its answer is complete.
+    /// The permit of the write. The write counts as under way until the answer, with this permit, is dropped.
     _permit: Option<Arc<Permit>>,
 }
 
 /// Time limits of an answer.
 #[derive(Debug)]
 struct Limit {
-    /// Limit for the next piece.
+    /// Time limit for the next piece of the body.
     piece: Duration,
-    /// Limit for the whole answer.
+    /// Time at which the whole answer must be complete.
     until: Instant,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl Answer {
-    /// `within`: time limits for the next piece and for the whole answer; `None`: no limit, as for a watch, whose reader detects
-    /// that it is dead.
+    /// Creates the body of an answer. `within` is (time limit for the next piece, time limit for the whole answer);
+    /// `None` for a watch: the reader of a watch has its own limit.
     pub(super) fn new(
         body: Incoming,
         mut waiting: Waiting,

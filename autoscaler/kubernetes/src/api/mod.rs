@@ -1,10 +1,11 @@
-//! The client of the API server: every request has a time limit, and a frozen connection is not used again.
+//! The client for the API server. Every request has a time limit, and a frozen connection is not used again.
 //!
-//! kube's own client waits for an answer without end, and takes idle connections from a pool without checking whether the
-//! other end is still there. So this module builds the client from kube's layers and hyper's client.
+//! kube's client waits for an answer without a time limit, and takes idle connections from a pool without checking
+//! whether the peer is still reachable. So this module builds the client from kube's layers and hyper's client.
 //!
-//! Bias: rather a new connection than a doubtful one. After an answer that was not in time, all idle connections are dropped
-//! ([`Pools`]). Failure mode: a healthy but slow API server costs some more TLS handshakes.
+//! Bias: a new connection is preferred to a doubtful one. After a request without an answer in time, all idle
+//! connections are dropped ([`Pools`]). Failure mode: if the API server is healthy but slow, there are some more TLS
+//! handshakes.
 
 mod body;
 mod pools;
@@ -20,8 +21,8 @@ pub(super) use self::body::NoAnswer;
 use self::{pools::Pools, service::Requests};
 use super::leadership::Leadership;
 
-/// Time limit for the head of an answer. A list of 500 objects takes less; under load kube-apiserver queues a request for at
-/// most a quarter of its own limit of 60 s
+/// Time limit for the head of an answer. A list of 500 objects takes less time. Under load, kube-apiserver queues a
+/// request for at most a quarter of its own limit of 60 s
 /// (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>).
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Time limit for the next piece of an answer.
@@ -31,15 +32,15 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Time limit for a new connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// TCP keepalive: an idle connection is probed after this time, then at the interval and as often as below, so the kernel
-/// notices a peer that is gone.
+/// TCP keepalive: an idle connection is probed after this time, then every `KEEPALIVE_EACH`. After `KEEPALIVES` probes
+/// without an answer, the kernel closes the connection.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
 const KEEPALIVE_EACH: Duration = Duration::from_secs(5);
 const KEEPALIVES: u32 = 2;
 /// The connection ends if the peer does not acknowledge sent bytes for this time.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(15);
 
-/// Makes clients that share their connections.
+/// Creates clients that share their connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     config: Config,
@@ -56,7 +57,7 @@ impl Connections {
             });
         }
         let mut connector = HttpConnector::new();
-        // The next layer does TLS.
+        // `https` is allowed here, because the next layer does TLS.
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_WITHIN));
@@ -71,7 +72,7 @@ impl Connections {
         })
     }
 
-    /// A client for reads, and for writes that do not depend on leadership (the Lease, the certificate).
+    /// Returns a client for reads, and for writes that do not depend on leadership (the Lease, the certificate).
     ///
     /// # Errors
     /// If the configuration cannot be used.
@@ -79,8 +80,8 @@ impl Connections {
         self.build(None)
     }
 
-    /// A client that writes only while this replica leads. Each write is checked against the clock just before it is sent, and
-    /// must be over before another replica may lead.
+    /// Returns a client that writes only while this replica leads. Just before a write is sent, the client checks by
+    /// the clock that this replica still leads. Each write must be over before another replica may lead.
     ///
     /// # Errors
     /// If the configuration cannot be used.

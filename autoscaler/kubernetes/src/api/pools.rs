@@ -1,8 +1,9 @@
 //! The connection pool in use, and its replacement.
 //!
-//! A frozen connection looks like any other idle one until a request is sent over it. A pool may contain dozens of them, and
-//! each would cost a time limit of its own. So one unanswered request condemns all idle connections: requests under way
-//! continue, and every later request uses a new pool.
+//! A frozen connection cannot be distinguished from a healthy idle one until a request is sent over it. A pool may
+//! contain dozens of frozen connections, and on each of them a request would wait for its time limit. So after one
+//! unanswered request, all idle connections are given up: requests under way continue, and every later request uses a
+//! new pool.
 
 use std::{
     fmt,
@@ -23,14 +24,14 @@ use super::body::Outgoing;
 /// Sends a request over a connection of one pool.
 pub(super) type Send = Arc<dyn Fn(Request<Outgoing>) -> ResponseFuture + std::marker::Send + Sync>;
 
-/// Lifetime of an idle connection. It is shorter than the idle timeout of load balancers in front of API servers (60 s or
-/// more), which drop connections without a message.
+/// Lifetime of an idle connection. It is shorter than the idle timeout of load balancers in front of API servers (60 s
+/// or more), which drop connections without a message.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// A request that is given up sooner than this does not condemn its connection.
+/// A request that is cancelled after a shorter time does not count as unanswered, and its connection stays in use.
 const DOUBTFUL_AFTER: Duration = Duration::from_secs(1);
 
-/// Holds the pool in use and replaces it.
+/// The pool in use, with the means to replace it.
 pub(super) struct Pools {
     make: Box<dyn Fn() -> Send + std::marker::Send + Sync>,
     current: Mutex<(u64, Send)>,
@@ -55,7 +56,7 @@ impl Pools {
         }
     }
 
-    /// Returns the number of the pool in use, and the pool.
+    /// Returns (number, pool) of the pool in use.
     pub(super) fn current(&self) -> (u64, Send) {
         let current = self.lock();
         (current.0, Arc::clone(&current.1))
@@ -81,13 +82,13 @@ impl fmt::Debug for Pools {
     }
 }
 
-/// A request that waits for the API server. If this is dropped before the answer is complete and after a while, a time limit
-/// of the caller has been reached: the pool is replaced.
+/// A request that waits for the API server. If this value is dropped before the answer is complete, and nothing has
+/// arrived for `DOUBTFUL_AFTER`, a time limit of the caller has been reached, and the pool is replaced.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pools: Arc<Pools>,
     number: u64,
-    /// Since when nothing has arrived; `None` if the request is over.
+    /// Time of the last arrival, or of the request if nothing has arrived; `None` if the request is over.
     since: Option<Instant>,
 }
 

@@ -21,7 +21,7 @@ use crate::leadership::Leadership;
 #[derive(Clone, Debug)]
 pub(super) struct Requests {
     pools: Arc<Pools>,
-    /// If present, writes are sent only while this replica leads; `None`: always.
+    /// If present, writes are sent only while this replica leads. If `None`, writes are always sent.
     leadership: Option<Arc<Leadership>>,
 }
 
@@ -60,7 +60,7 @@ impl Requests {
             }
             _ => None,
         };
-        // A write must be over within the leader's time, including the body of the answer.
+        // A write, including the body of its answer, must be over within the time of its permit.
         let left = permit.as_ref().map(|permit| permit.left());
         let within = left.unwrap_or(ANSWER_WITHIN);
         let (number, send) = self.pools.current();
@@ -72,7 +72,8 @@ impl Requests {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                // The connection failed visibly, so the pool does not use it again.
+                // The connection failed with an error, so hyper removes it from the pool. The pool need not be
+                // replaced.
                 waiting.over();
                 return Err(error.into());
             }

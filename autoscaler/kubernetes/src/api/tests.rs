@@ -15,8 +15,8 @@ use tokio::{
 use super::*;
 use crate::{boot::BootClock, leadership::NotLeading};
 
-/// An API server whose connections each answer a limited number of requests, and none after that. Returns its URL and the
-/// number of connections that it has accepted.
+/// Starts an API server that answers a limited number of requests on each connection. Returns its URL and the number of
+/// connections that it has accepted.
 async fn server(answers: impl Fn(usize) -> usize + Send + 'static) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -28,7 +28,7 @@ async fn server(answers: impl Fn(usize) -> usize + Send + 'static) -> (String, A
             let mut left = answers(count.fetch_add(1, Ordering::Relaxed));
             tokio::spawn(async move {
                 let mut buffer = vec![0; 1 << 16];
-                // A small request arrives in one piece.
+                // Each request is small, so it arrives in one piece.
                 while let Ok(read @ 1..) = stream.read(&mut buffer).await {
                     let _ = read;
                     if left == 0 {
@@ -54,7 +54,7 @@ fn connections(url: &str) -> Connections {
     Connections::new(Config::new(url.parse().unwrap())).unwrap()
 }
 
-/// Renews the Lease so that a write has one second.
+/// Renews the Lease so that a write may take about one second.
 fn renew(leadership: &Leadership) {
     leadership.renewed(
         leadership.now(),

@@ -1,7 +1,7 @@
-//! Events on the objects of users: what Ebb has done with them, and why it has not done something.
+//! Events on the objects of users: what Ebb has done with an object, or why Ebb has not scaled it.
 //!
-//! A notice that repeats within some minutes is one Event whose series counts up, as everywhere in Kubernetes. Failure mode:
-//! an Event that cannot be written is logged and dropped; nothing waits for it.
+//! A notice that repeats within some minutes is one Event with a series count, as in all of Kubernetes. Failure mode:
+//! an Event that cannot be written is logged and dropped; no other task waits for it.
 
 mod rate;
 
@@ -28,14 +28,14 @@ use tracing::{info, warn};
 
 use self::rate::{Rates, Verdict};
 
-/// A notice that repeats within this time belongs to the same Event: kube-apiserver keeps Events for an hour, and client-go
-/// counts a series for six minutes.
+/// A notice that repeats within this time belongs to the same Event: six minutes, as in client-go. kube-apiserver keeps
+/// Events for longer, an hour.
 const SERIES: Duration = Duration::from_secs(360);
-/// Events that are remembered for their series.
+/// Maximum number of Events that are remembered for their series.
 const REMEMBERED: usize = 4096;
 /// Longest note that the API accepts, in bytes.
 const LONGEST_NOTE: usize = 1024;
-/// Notices that wait to be written: more at once than anyone would read.
+/// Maximum number of notices that wait to be written: more than a person would read.
 const WAITING: usize = 1024;
 
 /// The sender of notices.
@@ -43,7 +43,7 @@ const WAITING: usize = 1024;
 pub(super) struct Events {
     sender: mpsc::Sender<Notice>,
     rates: Arc<Mutex<Rates>>,
-    /// Counts the Events that are not written.
+    /// Counter of Events that were dropped.
     dropped: Counter,
 }
 
@@ -69,7 +69,8 @@ impl Events {
         (events, writer.run(receiver, versions))
     }
 
-    /// Publishes a notice as an Event. It is dropped if its namespace has had too many, or if too many already wait.
+    /// Publishes a notice as an Event. The notice is dropped if its namespace has had too many Events, or if too many
+    /// notices already wait.
     pub(super) fn say(&self, notice: Notice) {
         let Notice {
             about,

@@ -1,26 +1,27 @@
-//! The rate limit of a namespace's Events: a namespace with thousands of odd objects must neither overload the API server nor
-//! displace the Events of other namespaces.
+//! The rate limit of the Events of a namespace. A namespace with thousands of invalid objects must neither overload the
+//! API server nor displace the Events of other namespaces.
 //!
-//! Each namespace has a token bucket. Failure mode: Events beyond the limit are counted and not written; the namespace has
-//! had a hundred Events by then.
+//! Each namespace has a token bucket. Failure mode: Events beyond the limit are counted and not written. Before the
+//! limit applies, a namespace has had a hundred Events.
 
 use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
-/// Events of a namespace that may be written at once: enough for a rollout of all workloads of a large namespace.
+/// Maximum number of Events of a namespace that may be written at once: enough for a rollout of all workloads of a
+/// large namespace.
 const AT_ONCE: f64 = 100.0;
-/// Events of a namespace per second after that.
+/// Maximum number of Events of a namespace per second when its bucket is empty.
 const A_SECOND: f64 = 2.0;
-/// Time in which an empty bucket is full again.
+/// Time after which an empty bucket is full again.
 const FULL_AFTER: Duration = Duration::from_secs((AT_ONCE / A_SECOND) as u64);
 
-/// The Events that a namespace may still have.
+/// The token bucket of a namespace: the Events that may still be written.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     left: f64,
     at: Instant,
-    /// Whether the log already says that there are too many.
+    /// Whether the log already says that the namespace has too many Events.
     told: bool,
 }
 
@@ -58,7 +59,7 @@ impl Rates {
         bucket.at = now;
         if bucket.left >= 1.0 {
             bucket.left -= 1.0;
-            // The warning is logged again once half of the bucket has refilled.
+            // After half of the bucket has refilled, the next warning is logged again.
             bucket.told &= bucket.left < AT_ONCE / 2.0;
             return Verdict::Write;
         }

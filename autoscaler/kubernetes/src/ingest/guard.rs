@@ -1,4 +1,5 @@
-//! Admission of connections: how many may be open, before and after their sender is authenticated.
+//! Admission of connections: limits for connections whose sender is not authenticated yet (a stranger), and for all
+//! connections.
 
 use std::{
     collections::HashMap,
@@ -6,10 +7,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Strangers' connections at a time. If all agents restart, they connect within seconds; this is many times the handshakes
-/// that a node can do in a second.
+/// Maximum number of strangers' connections. If all agents restart, they connect within seconds. The limit is many
+/// times the number of TLS handshakes that a node can do per second.
 const STRANGERS: usize = 2_048;
-/// Strangers' connections from one address: nodes may share an address behind NAT, an attacker's pod has one.
+/// Maximum number of strangers' connections from one address. It is greater than one, because nodes behind NAT share an
+/// address; an attacker's pod has one address.
 const STRANGERS_OF_ONE: usize = 64;
 
 /// Counts and limits connections.
@@ -26,16 +28,16 @@ struct Counts {
     strangers_of: HashMap<IpAddr, usize>,
 }
 
-/// A connection's place, which is released when this is dropped.
+/// The place of an admitted connection. The place is released when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Seat {
     doorkeeper: Arc<Doorkeeper>,
-    /// Its address, as long as its sender is a stranger.
+    /// The address of the sender while the sender is a stranger; `None` after a good token has arrived.
     stranger: Mutex<Option<IpAddr>>,
 }
 
 impl Doorkeeper {
-    /// `most` is the limit of all connections.
+    /// Creates a doorkeeper that admits at most `most` connections.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
@@ -43,7 +45,7 @@ impl Doorkeeper {
         }
     }
 
-    /// Returns a seat for a stranger, if one is free.
+    /// Returns a place for a stranger; `None` if a limit is reached.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let of_one = counts.strangers_of.get(&address).copied().unwrap_or(0);

@@ -24,11 +24,11 @@ use super::{
 };
 use crate::{metrics::Metrics, shared::Shared};
 
-/// Time limit for the body of a report: 1 MiB over a slow line.
+/// Time limit for the body of a report. It is enough for 1 MiB over a slow connection.
 const BODY: Duration = Duration::from_secs(10);
-/// The same failure of a peer is logged once in this time.
+/// A failure of a peer is logged at most once in this time.
 const LOGGED_AGAIN: Duration = Duration::from_secs(60);
-/// Failures that are remembered for that.
+/// Maximum number of failures of which the time of the last log message is remembered.
 const COMPLAINTS: usize = 1_000;
 
 type Answer = Response<Full<Bytes>>;
@@ -72,7 +72,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// Returns the status of the answer, and the outcome in the metric.
+    /// Returns (status of the answer, outcome in the metric).
     fn kind(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
@@ -212,12 +212,12 @@ impl Handler {
             }
             _ => {}
         }
-        // Closes the connection: the rest of the body is not read.
+        // The connection is closed, because the rest of the body is not read.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         answer
     }
 
-    /// Whether a failure has not been logged recently.
+    /// Returns whether a failure has not been logged recently, and records that it is logged now.
     fn is_new(&self, complaint: String) -> bool {
         let mut complaints = self
             .complaints
@@ -238,7 +238,7 @@ impl Handler {
 }
 
 async fn body(body: Incoming, longest: usize) -> Result<Bytes, Failure> {
-    // Checked before any of it is read.
+    // The length is checked before any part of the body is read.
     if body.size_hint().lower() > longest as u64 {
         return Err(Failure::TooLong(longest));
     }

@@ -1,9 +1,9 @@
-//! Authentication of senders by service-account token: the API server reviews a token, and its answer is remembered.
+//! Authenticates senders by their service-account tokens. The API server reviews a token, and its answer is remembered.
 //!
-//! A token is valid only if it was issued for [`ebb_contract::AUDIENCE`], and for an account that may report. A token of the
-//! agents' account is valid only for the node that its pod runs on according to the token. Bias: while the API server does
-//! not answer, a token that it accepted before stays valid until it expires, because no workload is scaled down without
-//! current metrics. A token that the API server never saw is not accepted.
+//! A token is valid only if it was issued for [`ebb_contract::AUDIENCE`], and for an account that may report. A sender
+//! with a token of the agents' account may report the pods of one node only: the node that the token names. Bias: while
+//! the API server does not answer, a token that it accepted before stays valid until it expires, because without
+//! current metrics no workload is scaled down. A token that the API server has never reviewed is not accepted.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,19 +16,20 @@ use tokio::{
 
 use super::remembered::Remembered;
 
-/// TokenReviews at the same time, for known tokens and for new tokens each. The two do not wait for each other: a flood of new
-/// tokens must not look like an API server that does not answer.
+/// Maximum number of TokenReviews at the same time; known tokens and new tokens have one limit each. Known tokens do
+/// not wait for new ones: otherwise a flood of new tokens would look like an API server that does not answer.
 const AT_A_TIME: usize = 32;
 /// Time limit of a TokenReview.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest token that is reviewed, in bytes; service-account tokens have some 1 200.
+/// Longest token that is reviewed, in bytes. Service-account tokens have about 1 200 bytes.
 const LONGEST: usize = 8 << 10;
 
-/// Claims of a token in the answer of a TokenReview: on by default since Kubernetes 1.30 (beta of KEP-4193).
+/// Claims of a token in the answer of a TokenReview. They are present by default since Kubernetes 1.30 (beta of
+/// KEP-4193).
 const NODE_CLAIM: &str = "authentication.kubernetes.io/node-name";
 const POD_CLAIM: &str = "authentication.kubernetes.io/pod-name";
 
-/// An authenticated sender, which determines what it may report.
+/// An authenticated sender. Its identity determines which pods or ports it may report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Identity {
     /// The agent of this node.
@@ -53,7 +54,7 @@ pub(crate) enum Refusal {
         "account {0} may not report; the agents' account may, and those named by --activator-account and --source-account"
     )]
     OtherAccount(String),
-    /// The token does not say on which node or in which pod its owner runs.
+    /// The token does not name the node or the pod in which its owner runs.
     #[error("the token is not bound to a pod on a node; mount a projected service-account token")]
     NotBound,
     /// The API server does not answer.
@@ -74,7 +75,7 @@ pub(crate) struct Identities {
 }
 
 impl Identities {
-    /// Creates an authenticator; accounts are `NAMESPACE/NAME`.
+    /// Creates an authenticator. Accounts have the form `NAMESPACE/NAME`.
     pub(crate) fn new(
         client: Client,
         agent: &str,
@@ -134,7 +135,8 @@ impl Identities {
             .await
             .map_err(|error| unchecked(&error))??;
         let status = answer.status.unwrap_or_default();
-        // A server that does not support audiences accepts a token of any audience: then the token may not be for Ebb.
+        // An API server that does not support audiences accepts a token of any audience, so the audience is checked
+        // here too.
         let ours = status
             .audiences
             .iter()

@@ -1,8 +1,9 @@
 //! The report port: TLS, and limits that apply before a sender is authenticated.
 //!
-//! Bias: towards authenticated senders. A connection without a good token so far is a stranger's. Few of these may be open,
-//! fewer still from one address, and each must send a request within seconds. A connection that has sent a good token
-//! is counted separately, and no flood of strangers takes its place.
+//! Bias: authenticated senders take precedence. A sender is a stranger until it has sent a good token. The number of
+//! strangers' connections is limited, in total and for each address, and each of these connections must send a request
+//! within seconds. A connection that has sent a good token is counted separately, so no flood of strangers can displace
+//! it.
 
 mod guard;
 mod handler;
@@ -27,11 +28,11 @@ pub(super) use self::handler::Handler;
 
 /// Time limit for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Time limit for the head of a request, counted from the previous answer: agents send every second.
+/// Time limit for the head of a request, counted from the previous answer. Agents send a request every second.
 const HEAD: Duration = Duration::from_secs(10);
-/// Size of the read buffer in bytes; a report of thirty pods has 8 KiB.
+/// Size of the read buffer in bytes; a report of thirty pods has about 8 KiB.
 const BUFFER: usize = 64 << 10;
-/// Wait after the system could not accept a connection for lack of a resource.
+/// Wait after a connection could not be accepted because the system lacked a resource, e.g. file descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 /// Time limit for open connections to end at shutdown.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -75,7 +76,7 @@ pub(super) async fn serve(
             }
         });
     }
-    // Agents connect again, perhaps to another replica, and send their report there.
+    // Agents connect again, possibly to another replica, and send their reports to it.
     let _ = time::timeout(FAREWELL, open.shutdown()).await;
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! The API server's answers about tokens, for as long as they may be used.
+//! Remembers the API server's answers about tokens, as long as the answers may be used.
 //!
-//! The API server knows at once that a pod was deleted, and its token with it; this memory keeps the token valid longer, so it
-//! is short. Bias: while the API server does not answer, an old good answer stays valid, because no workload is scaled down
-//! without current metrics. Memory is bounded: bad answers have a small limit of their own, so strangers cannot displace
-//! authenticated senders.
+//! When a pod is deleted, the API server refuses its token at once. A remembered answer keeps the token valid for
+//! longer, so answers are remembered only for a short time. Bias: while the API server does not answer, an old good
+//! answer stays valid, because without current metrics no workload is scaled down. Memory is bounded: bad answers have
+//! a separate, small limit, so strangers cannot displace authenticated senders.
 
 use std::{
     collections::HashMap,
@@ -15,18 +15,20 @@ use tokio::time::Instant;
 
 use super::identity::{Identity, Refusal};
 
-/// A good token is reviewed again after this time. The token of a deleted pod must be refused within a minute. The API server
-/// may use 10 s of that minute, because it remembers tokens itself (`TokenSuccessCacheTTL` in
+/// A good token is reviewed again after this time. The token of a deleted pod must be refused within a minute. 40 s are
+/// a minute less 10 s, 3 s and some reserve: the API server itself remembers tokens for 10 s (`TokenSuccessCacheTTL` in
 /// <https://github.com/kubernetes/kubernetes/blob/v1.32.0/pkg/kubeapiserver/options/authentication.go>), and an answer
-/// may take 3 s. 5 000 agents cause 125 reviews a second.
+/// may take 3 s. 5 000 agents cause 125 reviews per second (5 000 / 40 s).
 const GOOD_FOR: Duration = Duration::from_secs(40);
 /// A bad token is refused without a review for this time.
 const BAD_FOR: Duration = Duration::from_secs(10);
-/// While the API server does not answer, a good token stays valid for this time: the lifetime of a kubelet's tokens.
+/// While the API server does not answer, a good token stays valid for this time after its last review: the lifetime of
+/// a token from the kubelet.
 const GOOD_ANYWAY_FOR: Duration = Duration::from_secs(3600);
-/// Good tokens that are remembered: two for each of 5 000 agents, and some more.
+/// Maximum number of good tokens that are remembered: two for each of 5 000 agents, and some reserve.
 const REMEMBERED: usize = 12_000;
-/// Bad tokens that are remembered: a handful is a misconfiguration; more is an attack, which must not fill the memory.
+/// Maximum number of bad tokens that are remembered. A misconfiguration causes a few; an attack causes many, which must
+/// not fill the memory.
 const BAD_REMEMBERED: usize = 500;
 
 type Answer = Result<Identity, Refusal>;
@@ -62,24 +64,24 @@ impl Known {
 }
 
 impl Remembered {
-    /// Returns the answer about a token, if it needs no new review yet.
+    /// Returns the remembered answer about a token; `None` if the token must be reviewed.
     pub(super) fn current(&self, token: &str, now: Instant) -> Option<Answer> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get(token).filter(|known| known.is_current(now))?;
         Some(known.answer.clone())
     }
 
-    /// Returns the owner of a token by the last review, for use while the API server does not answer.
+    /// Returns the owner of a token according to the last review, for use while the API server does not answer.
     pub(super) fn anyway(&self, token: &str, now: Instant) -> Option<Identity> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get(token).filter(|known| known.is_kept(now))?;
         known.answer.clone().ok()
     }
 
-    /// Remembers an answer, if there is room.
+    /// Remembers an answer, unless too many answers of its kind (good or bad) are remembered.
     pub(super) fn keep(&self, token: &str, answer: Answer, now: Instant) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The old answer about this token needs no room any more.
+        // The old answer about this token is replaced, so it does not count.
         known.remove(token);
         let is_good = answer.is_ok();
         let most = if is_good { REMEMBERED } else { BAD_REMEMBERED };
@@ -113,7 +115,7 @@ mod tests {
         remembered.keep("token", agent(), begin);
         let after = |seconds| remembered.current("token", begin + Duration::from_secs(seconds));
         assert_eq!(after(39), Some(agent()));
-        // 10 s in the API server and 3 s for the answer are left of the minute.
+        // A new review is necessary after 60 s less 10 s in the API server, 3 s for the answer and 5 s of reserve.
         assert_eq!(after(60 - 13 - 5), None);
         let later = begin + Duration::from_secs(42);
         remembered.keep("token", refused(), later);
@@ -139,7 +141,7 @@ mod tests {
         }
         assert_eq!(remembered.0.lock().unwrap().len(), BAD_REMEMBERED + 1);
         assert_eq!(remembered.current("good", begin), Some(agent()));
-        // After a while there is room again.
+        // After `BAD_FOR`, bad tokens are forgotten, and another one is remembered.
         let later = begin + BAD_FOR;
         remembered.keep("another", refused(), later);
         assert_eq!(remembered.0.lock().unwrap().len(), 2);

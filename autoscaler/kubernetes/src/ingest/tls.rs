@@ -33,7 +33,7 @@ pub enum TlsError {
     Unusable(#[from] rustls::Error),
 }
 
-/// Certificate chain and key in PEM.
+/// Certificate chain and key, in PEM format.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Pem {
     pub(crate) chain: Vec<u8>,
@@ -42,7 +42,7 @@ pub(crate) struct Pem {
 
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The key is secret.
+        // The output must not contain the key, which is secret.
         f.debug_struct("Pem").finish_non_exhaustive()
     }
 }

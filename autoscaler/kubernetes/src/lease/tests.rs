@@ -13,7 +13,7 @@ use crate::{
 
 const DURATION: Duration = Duration::from_secs(15);
 
-/// The Lease as an API server stores it, and whether the server answers.
+/// A simulated API server with one Lease. It can be slow or hang.
 struct Server {
     lease: Mutex<Value>,
     version: Mutex<u64>,
@@ -120,7 +120,7 @@ async fn p5_a_slow_server_does_not_cost_the_leadership() {
     }
 }
 
-/// Each request has a time limit, so after a request that hangs there is time for another one.
+/// Each request has a time limit, so there is time for another request after one that hangs.
 #[tokio::test(start_paused = true)]
 async fn p5_one_request_that_hangs_does_not_cost_the_leadership() {
     let server = Server::new();

@@ -1,7 +1,8 @@
 //! Metrics for Prometheus.
 //!
-//! Label values are bounded: by the objects in the cluster (namespace, kind and name of a workload) and by the constants below.
-//! Metrics of workloads are read from the engine at each scrape, so a workload that is gone has no metrics any more.
+//! Label values are bounded: by the objects in the cluster (namespace, kind and name of a workload) and by the
+//! constants below. Metrics of workloads are read from the engine at each scrape, so there are no metrics of a workload
+//! that is gone.
 
 mod watches;
 mod workloads;
@@ -35,7 +36,7 @@ pub(super) struct Metrics {
     leading: Gauge,
 }
 
-/// Outcomes of reports that are exported from the start, also as zero.
+/// Outcomes of reports whose counters are exported from the start, even if they are zero.
 const REPORTS: [&str; 6] = [
     "accepted",
     "bad_token",
@@ -44,7 +45,7 @@ const REPORTS: [&str; 6] = [
     "unreadable",
     "broken",
 ];
-/// Outcomes of scale writes.
+/// Outcomes of scale writes. Their counters are exported from the start.
 const WRITES: [&str; 4] = ["done", "failed", "dropped", "conflict"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,7 +63,7 @@ impl Metrics {
             reports: Family::default(),
             reported_pods: Family::default(),
             turned_away: Counter::default(),
-            // From 20 µs (a report of a few pods) to 80 ms.
+            // The bucket limits are from 20 µs (a report of a few pods) to 80 ms.
             ingest: Histogram::new(exponential_buckets(20e-6, 4.0, 7)),
             writes: Family::default(),
             dropped_events: Counter::default(),
@@ -105,7 +106,7 @@ impl Metrics {
             "1 if this replica is the leader",
             metrics.leading.clone(),
         );
-        // Exported from the start, so that the first count of an outcome shows as an increase.
+        // Each counter is exported from the start, so that Prometheus sees its first count as an increase.
         for outcome in REPORTS {
             count(&metrics.reports, outcome, 0);
         }
@@ -126,7 +127,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a rejected report. `why` is one of a fixed set of words.
+    /// Counts a rejected report. `why` is the outcome, one of a fixed set of words.
     pub(super) fn refused(&self, why: &'static str) {
         count(&self.reports, why, 1);
     }
@@ -140,7 +141,7 @@ impl Metrics {
         count(&self.writes, outcome, 1);
     }
 
-    /// Returns the counter of Events that are not written.
+    /// Returns the counter of Events that were not written.
     pub(super) fn dropped_events(&self) -> Counter {
         self.dropped_events.clone()
     }

@@ -35,7 +35,7 @@ struct Reason {
     reason: &'static str,
 }
 
-/// Name, help and value of one gauge. Without a value there is no sample.
+/// (name, help, value) of one gauge. A workload without a value has no sample.
 type Gauge = (&'static str, &'static str, fn(&Workload) -> Option<f64>);
 
 const GAUGES: &[Gauge] = &[

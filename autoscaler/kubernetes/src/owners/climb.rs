@@ -1,9 +1,10 @@
 //! Climbs from an object to its topmost scalable owner.
 //!
-//! An example is pod, ReplicaSet, Deployment, and the owner of the Deployment. The topmost scalable object is the workload,
-//! because it would undo a change to an object below it. Bias: an owner counts only if the API server has an object of that
-//! kind, name and uid in the same namespace, whatever a pod claims. Failure mode: an object that may not be read ends the
-//! climb; the result says so, and the climb is repeated.
+//! An example of a chain is: pod, ReplicaSet, Deployment, owner of the Deployment. The topmost scalable object is the
+//! workload, because its controller would undo a change of the replicas of an object below it. Bias: an owner counts
+//! only if the API server has an object with the kind, name and uid of the owner reference in the namespace of the pod.
+//! Failure mode: an object that may not be read ends the climb; the result contains the cause, and the climb is
+//! repeated.
 
 use std::{future::Future, time::Duration};
 
@@ -16,10 +17,10 @@ use tokio::time;
 
 use crate::kinds::{Kind, Kinds, is_absent};
 
-/// Longest chain of owners. Knative's, from a pod to a Service, has six objects.
+/// Maximum number of objects in a chain of owners. In Knative, the chain from a pod to a Service has six objects.
 const HIGHEST: usize = 8;
-/// Time limit of a request: an API server under load answers a read of one object within a second (Kubernetes' own service
-/// level objective).
+/// Time limit of a request: an API server under load answers a read of one object within a second (Kubernetes' own
+/// service level objective).
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the API server gave no answer.
@@ -35,7 +36,7 @@ pub(super) enum Failure {
 pub(super) struct Climbed {
     /// The topmost object that can be scaled, and its kind.
     best: Option<(TargetKey, Kind)>,
-    /// Why the climb ended early; `None` if nothing is above, or if the chain is longer than `HIGHEST`.
+    /// Why the climb ended early; `None` if the last object has no owner, or if the chain is longer than `HIGHEST`.
     end: Option<Dead>,
 }
 
@@ -53,18 +54,19 @@ impl Climbed {
         self.best.as_ref()
     }
 
-    /// Returns why the climb ended early; another climb may find more.
+    /// Returns why the climb ended early; `None` if it did not. After an early end, a later climb may find more owners.
     pub(super) fn end(&self) -> Option<Dead> {
         self.end
     }
 }
 
-/// One object of the chain.
+/// One object of a chain of owners.
 struct Step {
     api_version: String,
     kind: String,
     name: String,
-    /// `None` for the first object of a climb that begins at an object, not at a reference.
+    /// The uid in the owner reference; `None` for the first object of a climb that begins at an object and not at a
+    /// reference.
     uid: Option<String>,
 }
 
@@ -84,7 +86,7 @@ pub(super) async fn from_owner(
     climb(client, kinds, namespace, first).await
 }
 
-/// Climbs from the object itself.
+/// Climbs from the object `key`.
 pub(super) async fn from_object(
     client: &Client,
     kinds: &Kinds,
@@ -152,7 +154,7 @@ async fn climb(
     Ok(climbed)
 }
 
-/// Limits the time of a request.
+/// Waits for the answer to a request, for at most `TIMEOUT`.
 async fn within<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
     match time::timeout(TIMEOUT, answer).await {
         Ok(answer) => Ok(answer?),

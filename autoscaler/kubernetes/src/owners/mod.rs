@@ -1,8 +1,9 @@
 //! Finds the workloads of pods, from their owner references, and checks the workloads that slices name.
 //!
-//! Bias: a request without an answer is repeated until it has one. A pod without a workload is load that no workload counts,
-//! and its namespace is not scaled down meanwhile. An owner that leads to no workload is checked again slowly: permissions may
-//! be granted, and kinds installed. Failure mode: without an answer, no workload of the namespace is scaled down.
+//! Bias: a request without an answer is repeated until it is answered. The load of a pod without a workload is counted
+//! for no workload, so meanwhile no workload of the pod's namespace is scaled down. An owner without a workload is
+//! checked again slowly, because permissions may be granted and kinds installed. Failure mode: without an answer, no
+//! workload of the namespace is scaled down.
 
 mod climb;
 mod queue;
@@ -32,30 +33,33 @@ use super::{
     watch::targets,
 };
 
-/// Questions under way at the same time: less than the API server grants a client, even at the start of a large cluster.
+/// Maximum number of questions under way at the same time: fewer than the API server allows a client, even at the start
+/// of a large cluster.
 const AT_A_TIME: usize = 16;
 /// First wait before an unanswered question is repeated; the wait doubles each time.
 const RETRY: Duration = Duration::from_secs(2);
 /// Longest wait before an unanswered question is repeated.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-/// Wait before a question without a workload as its answer is repeated, so new permissions are seen within a minute.
+/// Wait before the repetition of a question that was answered, but without a workload. New permissions take effect
+/// within a minute.
 const AGAIN: Duration = Duration::from_secs(45);
-/// Attempts for a kind that the cluster does not serve; after them, only another pod of that kind starts new ones.
+/// Maximum number of attempts for a kind that the cluster does not serve. After these, only another owner of this kind
+/// starts new attempts.
 const TRIES_OF_UNKNOWN_KINDS: u32 = 5;
 
 /// Shortest time between two warnings about one namespace.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
-/// The subject of a question.
+/// The subject of a question to the API server.
 #[derive(Clone, Debug)]
 enum Subject {
-    /// Which workload this owner of pods leads to.
+    /// Which workload do the pods of this owner belong to?
     Owner(Arc<Owner>),
-    /// Whether this object exists and is the topmost one.
+    /// Does this object exist, and is it the topmost scalable one?
     Target(TargetKey),
 }
 
-/// A question, and the number of times it was asked.
+/// A question, and the number of times that it was asked.
 #[derive(Debug)]
 struct Question {
     subject: Subject,
@@ -66,20 +70,21 @@ struct Question {
 #[derive(Clone, Debug)]
 pub(super) struct Owners(mpsc::UnboundedSender<(Box<str>, Subject)>);
 
-/// Asks the API server the questions.
+/// The task that asks the API server the questions.
 pub(super) struct Follower {
     client: Client,
     kinds: Arc<Kinds>,
     shared: Arc<Shared>,
     questions: mpsc::UnboundedReceiver<(Box<str>, Subject)>,
-    /// Kinds whose objects are watched, by group and kind.
+    /// Kinds whose objects are watched, as (group, kind).
     watched: Mutex<HashSet<(String, String)>>,
-    /// Time of a namespace's last warning.
+    /// Time of the last warning, by namespace.
     warned: Mutex<HashMap<Box<str>, Instant>>,
 }
 
 impl Owners {
-    /// Creates a sender of questions and the task that answers them. `watched`: kinds that are already watched.
+    /// Creates a sender of questions and the task that answers them. `watched` are the kinds that are already watched,
+    /// as (group, kind).
     pub(super) fn new(
         client: Client,
         kinds: Arc<Kinds>,
@@ -157,7 +162,7 @@ impl Follower {
         }
     }
 
-    /// Whether the engine still needs the answer.
+    /// Returns whether the engine still needs the answer about a subject.
     fn is_wanted(&self, namespace: &str, subject: &Subject) -> bool {
         self.shared.with(|engine, _| match subject {
             Subject::Owner(owner) => engine.is_owner(namespace, owner),
@@ -196,7 +201,7 @@ impl Follower {
             Subject::Target(target) => engine.confirmed(at, target, climbed.followed()),
         });
         match climbed.end() {
-            // No owner is above: that does not change.
+            // The last object has no owner, and an object's owner does not change.
             None | Some(Dead::NotScalable) => {}
             Some(Dead::UnknownKind) if question.asked >= TRIES_OF_UNKNOWN_KINDS => {}
             Some(_) => queue.ask_again(now, AGAIN, namespace, question),
@@ -220,7 +225,7 @@ impl Follower {
         );
     }
 
-    /// Starts a watch of this kind, if there is none.
+    /// Starts a watch of this kind, if the kind is not watched yet.
     fn watch(&self, key: &TargetKey, kind: &Kind) {
         let name = (key.group.to_string(), key.kind.to_string());
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,9 @@
-//! The order of questions: namespaces take turns, so one with thousands of odd pods delays no other.
+//! The order of questions to the API server. Namespaces take turns, so a namespace with thousands of pods without a
+//! workload delays no other namespace.
 //!
-//! Pure code; callers pass the time. Bias: a first question is asked at once, a repeated one slowly. Failure mode: a namespace
-//! with many owners that lead to no workload sees new permissions late; other namespaces are not affected.
+//! Pure code; callers pass the time. Bias: a question is asked for the first time at once, and repeated slowly. Failure
+//! mode: in a namespace with many owners without a workload, new permissions take effect late; other namespaces are not
+//! affected.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -10,15 +12,16 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Questions of one namespace under way at the same time: a quarter of all.
+/// Maximum number of questions of one namespace that are under way at the same time: a quarter of the maximum for all
+/// namespaces.
 const PER_NAMESPACE: usize = super::AT_A_TIME / 4;
 /// Shortest time between two repeated questions of one namespace.
 const BETWEEN_IN_NAMESPACE: Duration = Duration::from_secs(1);
-/// Shortest time between two repeated questions in the whole cluster: eight requests a second; an API server answers some
-/// hundreds.
+/// Shortest time between two repeated questions in the whole cluster: this allows eight requests per second; an API
+/// server answers some hundreds.
 const BETWEEN_IN_CLUSTER: Duration = Duration::from_millis(125);
 
-/// Questions, by namespace.
+/// Questions to the API server, by namespace.
 #[derive(Debug)]
 pub(super) struct Queue<Q> {
     /// Namespaces with questions that are due, the next one first.
@@ -26,10 +29,11 @@ pub(super) struct Queue<Q> {
     now: HashMap<Box<str>, VecDeque<Q>>,
     /// Number of questions under way, by namespace.
     busy: HashMap<Box<str>, usize>,
-    /// Scheduled questions by time, and by number because two may have the same time.
+    /// Scheduled questions, by (time, number). The number makes the key unique, because two questions may have the same
+    /// time.
     later: BTreeMap<(Instant, u64), (Box<str>, Q)>,
     number: u64,
-    /// When the last repeated question is due, by namespace.
+    /// Time of the last scheduled repetition, by namespace.
     last: HashMap<Box<str>, Instant>,
     last_of_all: Option<Instant>,
 }
@@ -49,7 +53,7 @@ impl<Q> Default for Queue<Q> {
 }
 
 impl<Q> Queue<Q> {
-    /// Adds a question that is asked as soon as it is the namespace's turn.
+    /// Adds a question that is due now. It is asked when it is the turn of its namespace.
     pub(super) fn ask(&mut self, namespace: Box<str>, question: Q) {
         let questions = self.now.entry(namespace.clone()).or_default();
         if questions.is_empty() {

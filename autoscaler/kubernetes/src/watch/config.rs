@@ -1,7 +1,7 @@
-//! The ConfigMap `config-autoscaler`, read live.
+//! The ConfigMap `config-autoscaler`. The autoscaler follows its changes.
 //!
-//! Bias: it is applied as a whole or not at all. An invalid ConfigMap gets an Event, and the previous settings stay in force.
-//! Without previous settings nothing is decided, because nobody chose the defaults.
+//! Bias: the ConfigMap is applied as a whole or not at all. An invalid ConfigMap gets an Event, and the previous
+//! settings stay in force. Without previous settings nothing is decided, because the user did not choose the defaults.
 
 use std::sync::Arc;
 
@@ -71,7 +71,8 @@ pub(crate) async fn run(
     tokio::join!(read, tell);
 }
 
-/// Publishes the Event about an invalid ConfigMap while this replica leads, also if it was invalid before that.
+/// Publishes an Event about an invalid ConfigMap while this replica leads. The Event is also published if the ConfigMap
+/// became invalid before this replica led.
 async fn tell_of_bad(
     mut bad: watch::Receiver<Option<Notice>>,
     mut leading: watch::Receiver<bool>,

@@ -1,12 +1,13 @@
-//! All objects of a kind, listed and then watched as long as the program runs.
+//! Lists all objects of a kind, then watches them as long as the program runs.
 //!
-//! A watch starts again every [`LIFE`] from the version that it has reached, which costs the API server one look into its
-//! cache. So each watch gets a sign of life that often even in a quiet cluster, and a watch without one for longer is dead. A
-//! dead watch is replaced at once: its connection is closed, and all idle connections with it
-//! ([`api`](crate::api)).
+//! A watch starts again every [`LIFE`], from the version that it has reached. A restart costs the API server one read
+//! of its cache. So each watch gets a sign of life (an event or an answer) at least this often, even in a quiet
+//! cluster, and a watch that gets none for longer is dead. A dead watch is replaced at once: its connection and all
+//! idle connections are closed ([`api`](crate::api)).
 //!
-//! Bias: an object is gone only if the server said so, or if a full list came without it. Failure mode: an object that cannot
-//! be read is skipped with a warning in a watch. In a list it makes the whole list fail, so the types are read leniently.
+//! Bias: an object is gone only if the server said so, or if a complete list did not contain the object. Failure mode:
+//! in a watch, an object that cannot be parsed is skipped with a warning. In a list, such an object makes the whole
+//! list fail, so the types are parsed leniently.
 
 use std::{collections::HashMap, fmt::Debug, time::Duration};
 
@@ -23,15 +24,16 @@ use tracing::{info, warn};
 
 use super::{Change, Id, heard::Watch, pace::Pace};
 
-/// Objects in one page of a list: a thousand pods are some 5 MB of JSON.
+/// Number of objects in one page of a list. A page of pods has some 2.5 MB of JSON: a thousand pods have some 5 MB.
 const PAGE: u32 = 500;
 
-/// The life of a watch: the API server is asked to end it after this time; a bookmark comes 2 s before the end
-/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>). Half of the age at which facts are stale.
+/// Life of a watch: the time after which the API server is requested to end the watch. A bookmark arrives 2 s before
+/// the end (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>). The life is half of the
+/// age at which facts are stale.
 pub(super) const LIFE: Duration = Duration::from_secs(15);
-/// A watch without any event for this much longer than its life is dead.
+/// A watch is dead if it has had no event for its life plus this time.
 const LATE: Duration = Duration::from_secs(5);
-/// A watch that the server ends sooner than this starts again only after a wait.
+/// If the server ends a watch sooner than after this time, the watch starts again only after a wait.
 const ENDED_EARLY: Duration = Duration::from_secs(1);
 
 /// Why a watch must start again.
@@ -47,7 +49,7 @@ enum Broken {
     NoVersion,
 }
 
-/// Follows all objects that `api` sees under `config`, without end.
+/// Follows all objects of `api` that the selectors of `config` match, without end.
 pub(crate) async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -71,7 +73,7 @@ pub(crate) async fn follow<K>(
         let began = Instant::now();
         match follower.go_on().await {
             Ok(()) if began.elapsed() >= ENDED_EARLY => {}
-            // The timeout was wait enough.
+            // No further wait: the timeout was long enough.
             Err(broken @ Broken::Silent) => follower.complain(&broken),
             result => {
                 if let Err(broken) = result {
@@ -95,7 +97,7 @@ struct Follower<'a, K, F> {
     tell: F,
     /// The version that the next watch starts from; `None`: all objects must be listed first.
     version: Option<String>,
-    /// Since when the watch has failed.
+    /// Time of the first failure; `None` while the watch works.
     trouble: Option<Instant>,
 }
 
@@ -104,7 +106,7 @@ where
     K: Resource + Clone + Debug + Send + DeserializeOwned + 'static,
     F: FnMut(Change<K>),
 {
-    /// Lists if necessary, then watches until the server ends the watch.
+    /// Lists the objects if necessary, then watches them until the server ends the watch.
     async fn go_on(&mut self) -> Result<(), Broken> {
         let version = match self.version.take() {
             Some(version) => version,
@@ -161,10 +163,10 @@ where
             let Ok(event) = time::timeout(LIFE + LATE, events.next()).await else {
                 return Err(Broken::Silent);
             };
-            // The watch ended or was aborted: the next request shows which.
+            // The watch ended or was aborted. The next request shows whether the server can be reached.
             let Some(event) = event else { return Ok(()) };
             let event = match event {
-                // Skipped: another request would bring the same event.
+                // The event is skipped, because another request would return the same event.
                 Err(error) if is_unreadable(&error) => {
                     warn!(kind = %self.watch.kind(), ?error, "an object cannot be read and is ignored");
                     self.heard();
@@ -208,7 +210,7 @@ where
     }
 
     fn complain(&mut self, broken: &Broken) {
-        // `TooOld` is normal: the server keeps versions for minutes only.
+        // `TooOld` is normal: the server keeps old versions for some minutes only.
         if matches!(broken, Broken::TooOld) || self.trouble.is_some() {
             return;
         }
@@ -217,8 +219,8 @@ where
     }
 }
 
-/// Whether a line of a watch is not an event of the expected type. kube then tries to read the line as a `Status`. All
-/// fields of a `Status` may be absent, so most objects are read as a `Status` without a code.
+/// Returns whether a line of a watch is not an event of the expected type. kube then tries to read the line as a
+/// `Status`. All fields of a `Status` may be absent, so most objects are read as a `Status` without a code.
 fn is_unreadable(error: &Error) -> bool {
     match error {
         Error::SerdeError(_) => true,
@@ -242,7 +244,7 @@ fn id<K: Resource>(object: &K) -> Id {
     }
 }
 
-/// The known objects by `namespace/name`: the uid, and whether the current list contains the object.
+/// The known objects by `namespace/name`: (uid, whether the current list contains the object).
 #[derive(Debug, Default)]
 struct Known(HashMap<Box<str>, (Box<str>, bool)>);
 

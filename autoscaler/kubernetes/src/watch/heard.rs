@@ -1,11 +1,12 @@
-//! When each watch last heard from the API server, and which decisions depend on it.
+//! The last sign of life of each watch, and the workloads that depend on the watch.
 //!
-//! An event, a bookmark and an answer to a request of the watch count as a sign of life; an open connection does not. So an
-//! API server that accepts and never answers, and a frozen connection, look different from a quiet cluster: a quiet
-//! watch starts again every 15 s, and the API server answers that request.
+//! An event, a bookmark, and an answer to a request of the watch count as signs of life; an open connection does not.
+//! So an API server that accepts connections and never answers, and a frozen connection, differ from a quiet cluster: a
+//! quiet watch starts again every 15 s, and the API server answers this request.
 //!
-//! Bias: facts are stale rather than wrong. Failure mode: a watch that is refused (403) never gets a sign of life, so
-//! workloads that depend on it are never scaled down; the log and the age of the watch name it.
+//! Bias: when in doubt, facts count as stale. Failure mode: a watch that is refused (403) never gets a sign of life, so
+//! workloads that depend on this watch are never scaled down; the log and the metric with the age of each watch name
+//! it.
 
 use std::{
     sync::{
@@ -21,8 +22,8 @@ use crate::boot::BootClock;
 /// restart of a watch changes nothing.
 pub(crate) const STALE_AFTER: Duration = Duration::from_secs(30);
 
-/// A watch task without progress for this time is stuck, and a restart of the program helps. The task makes progress at each
-/// request at least, and the longest request may take 60 s; this is twice that.
+/// A watch task without progress for this time is stuck, and only a restart of the program helps. The task makes
+/// progress at least at each request. The longest request may take 60 s; 120 s are twice this time.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
 
 /// All watches of the process.
@@ -32,19 +33,19 @@ pub(crate) struct Watches {
     all: Mutex<Vec<Arc<Watch>>>,
 }
 
-/// The decisions that depend on a watch.
+/// The workloads that are not scaled down while the facts of a watch are stale.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RestsOnIt {
-    /// Every decision.
+    /// All workloads.
     Everything,
-    /// Decisions about the objects of one kind.
+    /// The workloads of one kind.
     Kind {
-        /// API group.
+        /// API group of the kind.
         group: Box<str>,
-        /// Kind.
+        /// Name of the kind.
         kind: Box<str>,
     },
-    /// No scale-down.
+    /// No workload.
     Nothing,
 }
 
@@ -52,12 +53,12 @@ pub(crate) enum RestsOnIt {
 #[derive(Debug)]
 pub(crate) struct Watch {
     clock: BootClock,
-    /// Plural of the watched kind, e.g. `pods`; with its group if it is not one of Kubernetes' own.
+    /// Plural of the watched kind, e.g. `pods`; with the group for a custom kind.
     kind: Box<str>,
     rests: RestsOnIt,
     /// The last sign of life, in milliseconds since boot.
     heard: AtomicU64,
-    /// The last progress of its task, in milliseconds since boot.
+    /// The last progress of the watch's task, in milliseconds since boot.
     round: AtomicU64,
 }
 
@@ -91,7 +92,7 @@ impl Watches {
         ages.collect()
     }
 
-    /// Calls `tell` with each watch, and with whether its facts are fresh.
+    /// Calls `tell` for each watch, with the watch and whether its facts are fresh.
     pub(crate) fn each(&self, mut tell: impl FnMut(&Watch, bool)) {
         let now = milliseconds(self.clock.now());
         for watch in &*self.all() {
@@ -99,7 +100,7 @@ impl Watches {
         }
     }
 
-    /// Names a watch whose task is stuck, and says what to do. `None` if no task is stuck.
+    /// Returns a message that names a watch whose task is stuck and says what to do; `None` if no task is stuck.
     pub(crate) fn stuck(&self) -> Option<String> {
         let now = milliseconds(self.clock.now());
         let all = self.all();
@@ -127,7 +128,7 @@ impl Watch {
         self.round.store(now, Ordering::Relaxed);
     }
 
-    /// Records that its task has made progress.
+    /// Records that the task of the watch has made progress.
     pub(super) fn round(&self) {
         self.round
             .store(milliseconds(self.clock.now()), Ordering::Relaxed);

@@ -1,6 +1,7 @@
-//! Reads a value of any JSON type: an object by its fields, anything else as absent.
+//! Parses a value of any JSON type. An object is parsed by its fields; any other type counts as absent.
 //!
-//! Fields are selected while the JSON is parsed, so unused fields (the whole of a pod template) are never in memory.
+//! Fields are selected while the JSON is parsed, so unused fields (such as the containers of a pod template) are never
+//! in memory.
 
 use std::{fmt, marker::PhantomData};
 
@@ -9,16 +10,16 @@ use serde::{
     de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-/// A value that is read from the fields of an object.
+/// A value that is parsed from the fields of a JSON object.
 pub(super) trait Fields: Sized {
-    /// Reads all fields of an object.
+    /// Parses a value from all fields of an object.
     ///
     /// # Errors
-    /// If it is not JSON.
+    /// If the input is not JSON.
     fn of<'de, A: MapAccess<'de>>(fields: A) -> Result<Self, A::Error>;
 }
 
-/// The value; `None` if the JSON is not an object.
+/// The parsed value; `None` if the JSON is not an object.
 pub(super) struct Lenient<T>(pub(super) Option<T>);
 
 impl<'de, T: Fields> Deserialize<'de> for Lenient<T> {

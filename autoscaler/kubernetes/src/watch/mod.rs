@@ -1,7 +1,7 @@
-//! Watches of the API server, which run as long as the program.
+//! Watches of the API server. They run as long as the program.
 //!
-//! Each watch continues through outages: the last known facts stay until the API server reports a change. [`heard`] records
-//! how old the facts are, and nothing is scaled down on stale facts.
+//! Each watch continues through outages: the last known facts stay until the API server reports a change. [`heard`]
+//! records the age of the facts. With stale facts, nothing is scaled down.
 
 pub(super) mod config;
 mod follow;
@@ -29,7 +29,7 @@ pub(super) enum Change<K> {
     Listed,
 }
 
-/// What identifies an object that is gone.
+/// The identity of an object that is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Id {
     pub(super) namespace: String,
@@ -43,7 +43,7 @@ impl Id {
     }
 }
 
-/// `metadata.creationTimestamp` in Unix seconds; 0 if it is absent.
+/// Returns `metadata.creationTimestamp` in Unix seconds; 0 if it is absent.
 pub(super) fn created(metadata: &ObjectMeta) -> i64 {
     let time = metadata.creation_timestamp.as_ref();
     time.map_or(0, |time| time.0.as_second())

@@ -1,4 +1,4 @@
-//! Waits between the attempts of a watch.
+//! The waits between attempts of a watch to reach the API server.
 
 use std::time::Duration;
 
@@ -6,13 +6,14 @@ use tokio::time::Instant;
 
 /// First wait before the next attempt.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
-/// Longest wait before the next attempt. It is short, because decisions rest on the last known facts meanwhile.
+/// Longest wait before the next attempt. It is short, because decisions depend on the last known facts during the wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// If no wait was needed for this time, the watch counts as healthy again.
+/// If no wait was needed for this time, the next wait is the shortest one again.
 const WELL_AFTER: Duration = Duration::from_secs(30);
 
-/// Waits between attempts: each is twice as long as the last, until the watch has been healthy for a while. A single good
-/// answer does not reset the wait: an attempt that fails at once may have had one.
+/// Computes the waits between attempts. Each wait is twice as long as the last, up to `LONGEST_WAIT`, until the watch
+/// has needed no wait for `WELL_AFTER`. A single good answer does not reset the wait, because an attempt may fail just
+/// after a good answer.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     wait: Duration,

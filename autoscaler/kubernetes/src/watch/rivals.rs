@@ -1,7 +1,7 @@
 //! Conflicting autoscalers: HorizontalPodAutoscalers, and KEDA's ScaledObjects if KEDA is installed.
 //!
 //! Two autoscalers on one target undo each other's work without end, so only one may scale a target. Bias: the other
-//! autoscaler names the target explicitly, so it wins; Ebb does not scale the target and says so.
+//! autoscaler names the target explicitly, so it wins; Ebb does not scale the target and reports the conflict.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -55,7 +55,7 @@ pub(crate) async fn horizontal(client: Client, shared: Arc<Shared>, listed: Part
     tell_all(client, kind, &shared, Some(listed)).await;
 }
 
-/// Passes all ScaledObjects to the engine, as soon as the cluster has that kind.
+/// Passes all ScaledObjects to the engine, as soon as the cluster has this kind.
 pub(crate) async fn keda(client: Client, shared: Arc<Shared>) {
     let kind = GroupVersionKind::gvk("keda.sh", "v1alpha1", "ScaledObject");
     let mut refused = false;
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::testing::{Answer, client, refusal, shared};
 
-    /// If reading KEDA's API is forbidden, it is tried again, and succeeds once the permission is granted.
+    /// If the autoscaler may not read KEDA's API, it tries again. The read succeeds after the permission is granted.
     #[tokio::test(start_paused = true)]
     async fn p9_keda_is_looked_for_again_where_it_was_forbidden() {
         let (shared, _effects) = shared();

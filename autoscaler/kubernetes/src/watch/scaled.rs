@@ -1,12 +1,14 @@
-//! Objects of kinds that are not Kubernetes' own: their replicas are read from the scale subresource.
+//! Objects of custom kinds, whose replicas are read from the scale subresource.
 //!
-//! A CustomResourceDefinition names the field with the replicas (`specReplicasPath`), and only the API server needs to know
-//! it: GET of `/scale` returns the number, wherever it is stored. The watch shows when to read it again: whenever an object
-//! has another `metadata.generation`, which counts changes of everything but metadata and status
-//! (<https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#scale-subresource>).
+//! The field with the replicas is named by the CustomResourceDefinition (`specReplicasPath`), and only the API server
+//! needs to know it: GET of `/scale` returns the number, whatever the field is. The scale is read again when the watch
+//! reports another `metadata.generation` of the object. The generation counts changes of everything but metadata and
+//! status, see
+//! <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#scale-subresource>
 //!
-//! Bias: an object whose scale cannot be read is unknown, so it is not scaled. Failure mode: for an object that changes often,
-//! one read follows the other, never two at the same time; the next read covers all changes meanwhile.
+//! Bias: an object whose scale cannot be read is unknown, so it is not scaled. Failure mode: the scale of an object
+//! that changes often is read continuously, but never twice at the same time. One read covers all changes since the
+//! read before.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -29,7 +31,7 @@ use tracing::warn;
 
 use crate::shared::Shared;
 
-/// Scales of one kind that are read at the same time.
+/// Maximum number of scales of one kind that are read at the same time.
 const AT_A_TIME: usize = 8;
 /// Wait before the next read if the API server did not answer.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
@@ -46,7 +48,7 @@ pub(super) struct Scales {
 #[derive(Debug, Default)]
 struct Objects {
     by_key: HashMap<TargetKey, Object>,
-    /// The objects whose scale must be read, and when.
+    /// The objects whose scale must be read, each with the time of the read.
     due: BTreeSet<(Instant, TargetKey)>,
 }
 
@@ -57,17 +59,17 @@ struct Object {
     generation: Option<i64>,
     /// The last scale that was read.
     answer: Option<Answer>,
-    /// When its scale must be read.
+    /// Time of the next read of its scale; `None` if no read is scheduled.
     due: Option<Instant>,
     /// Whether its scale is being read.
     asking: bool,
-    /// Whether it has changed since the current read began.
+    /// Whether the object has changed since the current read began.
     again: bool,
-    /// Whether users have an Event that its scale cannot be read.
+    /// Whether an Event already says that the object's scale cannot be read.
     complained: bool,
 }
 
-/// A scale, and the generation of the object when the read began.
+/// A scale that was read, and the generation of the object at the beginning of the read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Answer {
     generation: Option<i64>,
@@ -75,7 +77,7 @@ struct Answer {
     labels: BTreeMap<String, String>,
 }
 
-/// A scale to read.
+/// An object whose scale is to be read.
 struct Question {
     key: TargetKey,
     uid: Box<str>,
@@ -101,7 +103,8 @@ impl Scales {
         }
         (object.facts, object.generation) = (facts, generation);
         match &object.answer {
-            // Kinds of an aggregated API server may have no generation: then every change may concern the replicas.
+            // An object of an aggregated API server may have no generation. Every change of such an object may concern
+            // the replicas.
             Some(answer) if answer.generation == generation && generation.is_some() => {
                 tell(shared, &object.facts, answer);
             }
@@ -212,8 +215,8 @@ impl Scales {
 }
 
 impl Objects {
-    /// Schedules the read of an object's scale at `at`, or earlier if it is already scheduled. If a read is under way, another
-    /// one follows it.
+    /// Schedules the read of an object's scale at `at`, or earlier if it is already scheduled. If a read of the scale
+    /// is under way, another read follows it.
     fn ask(&mut self, key: &TargetKey, at: Instant) {
         let Some(object) = self.by_key.get_mut(key) else {
             return;
@@ -239,7 +242,7 @@ fn tell(shared: &Shared, facts: &TargetFacts, answer: &Answer) {
         facts.labels.clone_from(&answer.labels);
     }
     shared.with(|engine, now| engine.target_seen(now, facts));
-    // A new workload is due at once.
+    // The decision loop wakes up, because a decision for a new workload is due at once.
     shared.sooner.notify_one();
 }
 
@@ -257,13 +260,13 @@ fn complain(shared: &Shared, facts: &TargetFacts, error: &Error) {
     });
 }
 
-/// `spec.replicas`; the field is absent if it is 0.
+/// Returns `spec.replicas`. The API server omits the field if its value is 0.
 fn replicas(scale: &Scale) -> u32 {
     let replicas = scale.spec.as_ref().and_then(|spec| spec.replicas);
     u32::try_from(replicas.unwrap_or(0)).unwrap_or(0)
 }
 
-/// The labels that `status.selector` requires of pods; only requirements of equality are read.
+/// Returns the labels that `status.selector` requires of pods. Only requirements of equality are read.
 fn labels(scale: &Scale) -> BTreeMap<String, String> {
     let selector = scale.status.as_ref();
     let selector = selector.and_then(|status| status.selector.as_deref());

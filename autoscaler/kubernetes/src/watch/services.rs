@@ -1,7 +1,8 @@
-//! The Services of the cluster, the EndpointSlices that route them to pods and to activators, and the record of the ports on
-//! the activators.
+//! Watches of the Services of the cluster, of the EndpointSlices that route Services to pods and activators, and of the
+//! records of the activators' ports.
 //!
-//! Values that a tenant writes are bounded before they are stored: a Service has a limit of ports and of selector labels.
+//! Values that a tenant writes are bounded before they are stored: the ports and the selector labels of a Service are
+//! limited.
 
 use std::sync::Arc;
 
@@ -18,8 +19,8 @@ use tracing::warn;
 use super::{Change, Id, follow, heard::RestsOnIt};
 use crate::{allotments, shared::Shared, slices, sync::Part};
 
-/// Longest selector of a Service, in labels. A pod template of more than 64 labels matches no Service here (see
-/// `engine::front::space`), so a longer selector selects nothing.
+/// Maximum number of labels in the selector of a Service. A pod template with more than 64 labels matches no Service in
+/// the engine (see `engine::front::space`), so a longer selector would select nothing.
 const MOST_SELECTED: usize = 64;
 
 /// Passes all Services to the engine.
@@ -41,7 +42,7 @@ pub(crate) async fn run(client: Client, shared: Arc<Shared>, listed: Part) {
     .await;
 }
 
-/// Passes all EndpointSlices to the engine: those of Ebb, and those that route to pods.
+/// Passes all EndpointSlices to the engine: the slices of Ebb, and the slices that route to pods.
 pub(crate) async fn slices(client: Client, shared: Arc<Shared>, listed: Part) {
     let api: Api<EndpointSlice> = Api::all(client);
     let watch = shared.watches.add("endpointslices", RestsOnIt::Everything);
@@ -71,7 +72,7 @@ fn slice_seen(shared: &Shared, slice: &EndpointSlice) {
     let uid = slice.uid().unwrap_or_default();
     let manager = slice.labels().get(MANAGED_BY);
     let claims = manager.is_some_and(|by| by == MANAGER);
-    // Without this label, the slice belongs to no Service.
+    // Without the label `SERVICE`, the slice belongs to no Service.
     let service = slice.labels().get(SERVICE);
     shared.with(|engine, now| {
         match (names::service(&name), claims) {
@@ -88,7 +89,7 @@ fn slice_seen(shared: &Shared, slice: &EndpointSlice) {
     });
 }
 
-/// Passes the records of all namespaces' ports to the engine; the records are in `namespace`.
+/// Passes the records of ports of all namespaces to the engine. The ConfigMaps with the records are in `namespace`.
 pub(crate) async fn records(client: Client, namespace: String, shared: Arc<Shared>, listed: Part) {
     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let only = watcher::Config::default().labels(&allotments::selector());
@@ -126,8 +127,8 @@ pub(crate) async fn records(client: Client, namespace: String, shared: Arc<Share
     .await;
 }
 
-/// Whether a node may send requests to an endpoint of the slice. An endpoint without a reported readiness counts as ready
-/// (`EndpointConditions` of discovery.k8s.io/v1).
+/// Returns whether a node may send requests to an endpoint of the slice. An endpoint without a reported readiness
+/// counts as ready (`EndpointConditions` of discovery.k8s.io/v1).
 fn has_ready(slice: &EndpointSlice) -> bool {
     slice.endpoints.iter().any(|endpoint| {
         let conditions = endpoint.conditions.as_ref();
@@ -166,7 +167,7 @@ fn facts(service: &Service) -> ServiceFacts {
             })
             .collect(),
         leaks: !others.is_empty() || spec.is_some_and(leaks),
-        // A Service of type `ExternalName` has no address either.
+        // Like a headless Service, a Service of type `ExternalName` has no cluster IP.
         headless: address == Some("None") || kind == Some("ExternalName"),
         six: families.is_some_and(|families| families.first().is_some_and(|it| it == "IPv6")),
         pods_of: service
@@ -176,7 +177,8 @@ fn facts(service: &Service) -> ServiceFacts {
     }
 }
 
-/// Whether nodes route the traffic of a Service differently than to all of its ready endpoints.
+/// Returns whether requests to a Service may bypass the activators: a traffic policy is `Local`, or endpoints that are
+/// not ready are published.
 fn leaks(spec: &ServiceSpec) -> bool {
     let policies = [&spec.internal_traffic_policy, &spec.external_traffic_policy];
     policies

@@ -1,10 +1,10 @@
 //! The objects of one scalable kind.
 //!
-//! Kubernetes' own kinds have their replicas in `spec.replicas`. Other kinds have them wherever their definition says, so
-//! they are read from the [scale subresource](super::scaled).
+//! Kinds of the API group `apps` have their replicas in `spec.replicas`. The definition of a custom kind says where its
+//! replicas are, so they are read from the [scale subresource](super::scaled).
 //!
-//! Bias: an object of a foreign kind may contain anything. Fields that cannot be read count as absent, so one odd object does
-//! not hide all others of its kind.
+//! Bias: an object of a custom kind may contain anything. Fields that cannot be parsed count as absent, so one invalid
+//! object does not hide all others of its kind.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{shared::Shared, sync::Part};
 
-/// The fields of an object that are read.
+/// The fields of an object that are parsed.
 #[derive(Clone, Debug, Deserialize)]
 struct SlimTarget {
     metadata: ObjectMeta,
@@ -117,8 +117,8 @@ impl Resource for SlimTarget {
     }
 }
 
-/// Passes all objects of a kind to the engine, without end. `listed`: for a kind that every cluster has, so every decision
-/// waits for its list.
+/// Passes all objects of a kind to the engine, without end. `listed` is set for a kind that every cluster has: no
+/// decision is made before the first list of this kind is complete.
 pub(crate) async fn run(
     client: Client,
     kind: ApiResource,
@@ -157,7 +157,7 @@ pub(crate) async fn run(
                     Some(_) => gone(&facts.key),
                     None => {
                         shared.with(|engine, now| engine.target_seen(now, facts));
-                        // A new workload is due at once.
+                        // The decision loop wakes up, because a decision for a new workload is due at once.
                         shared.sooner.notify_one();
                     }
                 }
@@ -182,7 +182,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Whether the replicas are in `spec.replicas`, as in Kubernetes' own kinds.
+/// Returns whether the replicas are in `spec.replicas`, as for the kinds of the API group `apps`.
 fn has_replicas_in_spec(kind: &ApiResource) -> bool {
     kind.group == "apps"
 }
@@ -206,7 +206,7 @@ fn facts(kind: &ApiResource, object: &SlimTarget) -> TargetFacts {
         ),
         uid: object.uid().unwrap_or_default().into(),
         resource_version: object.resource_version().unwrap_or_default().into(),
-        // The API server's own default.
+        // An absent `spec.replicas` means 1, as for the API server.
         replicas: object
             .spec
             .replicas

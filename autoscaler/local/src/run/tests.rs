@@ -1,4 +1,4 @@
-//! The loop with simulated replicas, in paused time.
+//! Tests of the loop with simulated replicas. Tokio's time is paused, so the tests do not wait.
 
 use std::{
     convert::Infallible,
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::host::Queue;
 
-/// The simulated state, and the loop's decisions. All requests are in flight at the oldest replica.
+/// The simulated host, with the orders and decisions of the loop. All requests are in flight at the oldest replica.
 #[derive(Debug)]
 struct World {
     start: Instant,
@@ -22,11 +22,11 @@ struct World {
     at: Instant,
     readable: bool,
     queue: f64,
-    /// Number, start and request-seconds of each replica, oldest first.
+    /// The replicas, oldest first, as (number, start, request-seconds).
     replicas: Vec<(u64, Instant, f64)>,
     gone: Vec<(u64, Instant, f64)>,
     last: u64,
-    /// All requested numbers of replicas, in order.
+    /// The numbers of replicas that the loop has requested, in order.
     orders: Vec<u32>,
     decisions: usize,
 }
@@ -50,7 +50,7 @@ impl fmt::Display for Unreadable {
 impl std::error::Error for Unreadable {}
 
 impl World {
-    /// The figures of a replica that has `in_flight` requests.
+    /// Returns the load of a replica.
     fn load(&self, (number, since, integral): (u64, Instant, f64), phase: Phase) -> ReplicaLoad {
         let is_first = self.replicas.first().is_some_and(|it| it.0 == number);
         ReplicaLoad {
@@ -173,7 +173,7 @@ impl Observer for Fake {
     }
 }
 
-/// Runs the loop and `story` at the same time, with a target of 10 requests per replica.
+/// Runs the loop and `story` concurrently, with a target of 10 requests per replica.
 async fn play(annotations: &[(&str, &str)], story: impl AsyncFnOnce(&Fake)) -> Fake {
     let config =
         Config::from_map([("allow-zero-initial-scale", "true"), ("initial-scale", "0")]).unwrap();
@@ -198,7 +198,7 @@ async fn play(annotations: &[(&str, &str)], story: impl AsyncFnOnce(&Fake)) -> F
     };
     let fake = Fake::new();
     let engine = fake.engine.clone();
-    // The clock does not start on a full second, as in reality.
+    // The clock starts 0.3 s after a full second: in reality, a run does not start at a full second either.
     let clock = Clock::new(
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_300),
         Instant::now().into_std(),
@@ -211,7 +211,7 @@ async fn play(annotations: &[(&str, &str)], story: impl AsyncFnOnce(&Fake)) -> F
     fake
 }
 
-/// Time passes. A change of the load must not fall on the instant of a regular reading (every 50 ms), because of two
+/// Lets time pass. A test must not change the load at the instant of a regular reading (every 50 ms), because of two
 /// readings at one instant only one counts.
 async fn seconds(seconds: f64) {
     time::sleep(Duration::from_secs_f64(seconds)).await;
@@ -264,7 +264,8 @@ async fn what_is_idle_goes_to_zero_after_window_and_grace() {
         fake.wake.notify_one();
         seconds(10.0).await;
         fake.load(0.0);
-        // 6 s of stable window and 30 s of grace period.
+        // The last replica is removed after about 36 s without load: 6 s of stable window and 30 s of grace period.
+        // After 34 s it still exists.
         seconds(34.0).await;
         assert_eq!(fake.orders(), [1]);
         seconds(8.0).await;
@@ -301,7 +302,7 @@ async fn decisions_come_every_two_seconds() {
         seconds(21.0).await
     })
     .await;
-    // The first one is made at once.
+    // The first decision is made at once, then one every 2 s for 21 s: 1 + 10.
     assert_eq!(fake.with(|world| world.decisions), 11);
 }
 

@@ -33,7 +33,7 @@ fn event(kind: &str, object: Value) -> Value {
     json!({"type": kind, "object": object})
 }
 
-/// A watch under test: the changes that it passed on, and its requests.
+/// A watch under test, with the changes that it has passed on and its requests.
 struct Followed {
     watches: Watches,
     told: Arc<Mutex<Vec<String>>>,
@@ -90,7 +90,7 @@ impl Followed {
     }
 }
 
-/// A watch without any event, as over a frozen connection or of a server that hangs.
+/// The watch gets no event, as over a frozen connection or from a server that hangs.
 #[tokio::test(start_paused = true)]
 async fn p5_a_silent_watch_is_begun_anew_where_it_was() {
     let followed = Followed::new(|count, _| match count {
@@ -109,7 +109,7 @@ async fn p5_a_silent_watch_is_begun_anew_where_it_was() {
     assert!(followed.age() < Duration::from_secs(1));
 }
 
-/// Nothing changes for an hour, but the server ends each watch after the requested time.
+/// No object changes for an hour, but the server ends each watch after the requested time.
 #[tokio::test(start_paused = true)]
 async fn p5_a_quiet_cluster_is_no_dead_watch() {
     let followed = Followed::new(|count, path| match (count, path.contains("watch=true")) {

@@ -56,7 +56,7 @@ fn replicas_of(shared: &Shared) -> Option<u32> {
     shared.with(|engine, _| engine.views().next().map(|view| view.requested_replicas))
 }
 
-/// Lets `ask` run until it waits.
+/// Sleeps for 1 ms, so that the task with `Scales::ask` runs until it waits.
 async fn settled() {
     time::sleep(Duration::from_millis(1)).await;
 }
@@ -86,7 +86,7 @@ async fn p8_replicas_are_what_the_scale_says_and_asked_for_once_a_generation() {
     assert_eq!(replicas_of(&shared), None, "not known before the answer");
     settled().await;
     assert_eq!(replicas_of(&shared), Some(5));
-    // The status changes: the scale is not read.
+    // Only the status of the object changes (its generation stays 1), so the scale is not read again.
     number.store(9, Ordering::Relaxed);
     scales.seen(&shared, facts("8"), Some(1));
     settled().await;
@@ -94,7 +94,7 @@ async fn p8_replicas_are_what_the_scale_says_and_asked_for_once_a_generation() {
         (replicas_of(&shared), asked.load(Ordering::Relaxed)),
         (Some(5), 1)
     );
-    // The spec changes to zero replicas; the scale omits the field then.
+    // The spec of the object changes to zero replicas. The API server then omits `spec.replicas` from the scale.
     number.store(0, Ordering::Relaxed);
     scales.seen(&shared, facts("9"), Some(2));
     settled().await;

@@ -4,7 +4,7 @@
 
 use std::{fs, process::Command};
 
-/// Runs the program in a directory with these files. Returns exit code, stdout and stderr.
+/// Runs `ebb lint` in a directory with `files`, tuples (name, content). Returns the exit code, stdout and stderr.
 fn lint(files: &[(&str, &str)], arguments: &[&str]) -> (i32, String, String) {
     let directory = tempfile::tempdir().unwrap();
     for (name, text) in files {

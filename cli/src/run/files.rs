@@ -5,7 +5,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
-/// The limits ebb was started with.
+/// The limits on open files that ebb was started with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OpenFiles {
     soft: rlim_t,
@@ -13,14 +13,15 @@ pub(crate) struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// Raises the soft limit to the hard limit, and returns the limits before that.
+    /// Raises the soft limit to the hard limit, and returns the previous limits.
     pub(crate) fn raise() -> nix::Result<OpenFiles> {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
         Ok(OpenFiles { soft, hard })
     }
 
-    /// Restores the limits in a process that is about to execute a program. One system call, nothing else.
+    /// Restores the limits in a process that is about to execute a program. Makes one system call and does nothing
+    /// else, so it may be called between fork and exec.
     pub(crate) fn restore(self) -> nix::Result<()> {
         setrlimit(Resource::RLIMIT_NOFILE, self.soft, self.hard)
     }

@@ -106,7 +106,7 @@ pub(super) enum SummaryForm {
 }
 
 impl Args {
-    /// Whether there is a second run to compare with.
+    /// Returns whether the options request a second replay for comparison.
     pub(super) fn compares(&self) -> bool {
         !self.compare.is_empty() || self.compare_config.is_some()
     }

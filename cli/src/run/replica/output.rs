@@ -15,7 +15,7 @@ pub(crate) async fn forward(output: impl AsyncRead + Unpin, replica: u64, consol
     let mut reader = BufReader::with_capacity(LONGEST_LINE, output);
     let prefix = format!("[replica {replica}] ").into_bytes();
     let mut line = prefix.clone();
-    // A broken pipe means the same as a closed one.
+    // A read error has the same effect as the end of the output.
     while let Ok(read) = reader.fill_buf().await {
         if read.is_empty() {
             break;

@@ -1,7 +1,8 @@
-//! `cargo xtask bench`: the cost of the counter, measured on this machine.
+//! `cargo xtask bench`: measures the cost of the counter on this machine.
 //!
-//! Builds the programs that take part in the release profile, as they are shipped, and then executes `ebb-bench` of the tests'
-//! package, which measures. So xtask needs few dependencies, and a Ctrl-C reaches the program that has to clean up.
+//! Builds the measured programs in the release profile, as they are shipped, and then executes `ebb-bench` of the
+//! tests' package, which makes the measurements. So xtask needs few dependencies, and Ctrl-C reaches the program that
+//! has to clean up.
 
 use std::{convert::Infallible, ffi::OsString, os::unix::process::CommandExt as _, time::Instant};
 
@@ -14,7 +15,7 @@ use crate::{
     say, setup,
 };
 
-/// The program that measures.
+/// The program that makes the measurements.
 const BENCH: &str = "ebb-bench";
 
 /// Measure the cost of the counter: `bench kernel`, `bench overhead`, `bench door` (each with

@@ -1,6 +1,7 @@
 //! `cargo xtask screenshots`: takes the pictures of the live page in the README.
 //!
-//! Builds the programs, and then executes `ebb-screenshots` of the tests' package, which has a fixture with a browser.
+//! Builds the programs, and then executes `ebb-screenshots` of the tests' package, which takes the pictures with a
+//! browser.
 
 use std::{convert::Infallible, os::unix::process::CommandExt as _, time::Instant};
 

@@ -7,7 +7,7 @@ const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
-/// Builds a table of `rows`; the first `words` columns are text.
+/// Builds a table of `rows`. The first `words` columns are text, the other columns are numbers.
 pub(crate) fn table(
     header: impl Into<Row>,
     words: usize,

@@ -1,4 +1,4 @@
-//! Builds the initramfs: all files of the machine, in a cpio archive that the kernel unpacks into its memory
+//! Builds the initramfs: all files of the emulated machine, in a cpio archive that the kernel unpacks into its memory
 //! (<https://docs.kernel.org/driver-api/early-userspace/buffer-format.html>).
 
 use std::{
@@ -15,7 +15,7 @@ use cpio::newc;
 use super::debian::Kernel;
 use crate::{cargo::Workspace, exec};
 
-/// The programs and their paths in the machine: the kernel starts `/init`, which starts the others.
+/// The programs, as tuples (name, path in the machine). The kernel starts `/init`, which starts the other program.
 const PROGRAMS: [(&str, &str); 2] = [
     ("ebb-kernel-check", "/init"),
     ("ebb-sample", "/bin/ebb-sample"),
@@ -30,7 +30,7 @@ pub(super) fn programs() -> impl Iterator<Item = &'static str> {
 /// The folder in which `/init` finds the modules to load.
 const MODULE_FOLDER: &str = "/modules";
 
-/// File modes of a folder, a program and any other file.
+/// File modes: of a folder and (next constants) of a program and of any other file.
 const FOLDER: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const PLAIN: u32 = 0o100_644;
@@ -114,7 +114,7 @@ impl<W: Write> Archive<W> {
     fn add(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
         let mut folders: Vec<_> = Path::new(path).ancestors().skip(1).collect();
         folders.reverse();
-        // The first is the root, which exists already.
+        // The first folder is `/`, which exists already.
         for folder in folders.into_iter().skip(1) {
             if !self.folders.iter().any(|known| known == folder) {
                 self.folders.push(folder.to_owned());

@@ -1,4 +1,4 @@
-//! Counts tests by the output of their runners.
+//! Counts tests from the output of their runners.
 //!
 //! libtest, rustdoc and libtest-mimic print the same lines, and cargo has no stable machine-readable form of them. Bias: a
 //! runner that dies without a result counts as a failed test, see [`Counts::settle`].
@@ -11,14 +11,14 @@ pub(super) struct Counts {
     pub(super) passed: u64,
     pub(super) failed: u64,
     pub(super) skipped: u64,
-    /// One line each: `name: reason`, or `name` alone if the runner gives no reason.
+    /// The skipped tests, one line each: `name: reason`, or `name` alone if the runner gives no reason.
     pub(super) reasons: Vec<String>,
     /// The names of the tests that failed.
     pub(super) failures: Vec<String>,
 }
 
 impl Counts {
-    /// Counts one check.
+    /// Returns the counts of one check that passed or failed.
     pub(super) fn one(passed: bool) -> Self {
         Self {
             passed: passed.into(),
@@ -27,7 +27,7 @@ impl Counts {
         }
     }
 
-    /// Counts a check that could not run.
+    /// Returns the counts of one check that could not run.
     pub(super) fn skipped(reason: String) -> Self {
         Self {
             skipped: 1,
@@ -36,7 +36,7 @@ impl Counts {
         }
     }
 
-    /// Counts one line of a runner's output.
+    /// Adds one line of a runner's output to the counts.
     pub(super) fn read(&mut self, line: &str) {
         if let Some(result) = line.strip_prefix("test result: ") {
             for (number, what) in result
@@ -71,7 +71,8 @@ impl Counts {
         }
     }
 
-    /// Ends the step: a run that failed has at least one failure, whatever was printed.
+    /// Returns the final counts of a run. A run without success has at least one failure, even if its output contains
+    /// none.
     pub(super) fn settle(mut self, success: bool) -> Self {
         if !success && self.failed == 0 {
             self.failed = 1;

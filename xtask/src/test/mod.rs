@@ -1,8 +1,8 @@
-//! `cargo xtask test`: all checks of this checkout, in one command.
+//! `cargo xtask test`: runs all checks of this checkout with one command.
 //!
-//! A step that fails does not stop those after it. A step that cannot run on this machine counts as skipped, with its
-//! reason. The last line is the verdict alone: `N passed, N failed, N skipped`, summed over all test runners; a check
-//! without tests of its own (formatting, lints) counts as one.
+//! A step that fails does not stop the next steps. A step that cannot run on this machine counts as skipped, with the
+//! reason. The last line contains only the sum over all test runners, `N passed, N failed, N skipped`; a check without
+//! tests of its own (formatting, lints) counts as one.
 
 mod count;
 mod crates;

@@ -18,7 +18,7 @@ pub(crate) enum FileError {
     Read {
         /// The path of the file.
         path: PathBuf,
-        /// The error of the system.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The file is neither a `config-autoscaler` ConfigMap nor a map of its keys to values.
@@ -59,7 +59,7 @@ fn keys(text: &str) -> Result<BTreeMap<String, String>, String> {
     };
     let pair = |(key, value)| match value {
         Value::String(text) => Ok((key, text)),
-        // People write numbers and booleans without quotes.
+        // Numbers and booleans are accepted too, because users write them without quotes.
         Value::Number(_) | Value::Bool(_) => Ok((key, value.to_string())),
         Value::Null | Value::Array(_) | Value::Object(_) => {
             Err(format!("{key} is no single value"))

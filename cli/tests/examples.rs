@@ -1,4 +1,4 @@
-//! The commands printed in `docs/simulate.md`, run as printed, produce the pictures next to them, byte for byte.
+//! Tests that each command printed in `docs/simulate.md` reproduces its picture, byte for byte.
 //!
 //! `EBB_UPDATE_EXAMPLES=1` replaces the pictures instead of comparing them.
 

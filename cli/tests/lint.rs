@@ -1,4 +1,5 @@
-//! `ebb lint` as a program: exit codes, stdout and stderr. The findings are tested next to the code.
+//! Tests `ebb lint` as a program: exit codes, stdout and stderr. Which problems it finds is tested in
+//! `cli/src/lint/tests.rs`.
 
 #![expect(clippy::unwrap_used, reason = "tests panic: the backtrace stays")]
 

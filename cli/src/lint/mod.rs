@@ -22,9 +22,9 @@ use self::object::Object;
 
 /// Check the autoscaling settings of manifests.
 ///
-/// Reads the annotations of every object with a pod template (Deployments, Knative Services, bare pods and templates …),
-/// containerConcurrency, and config-autoscaler ConfigMaps, in YAML with any number of documents, or JSON. Annotations are
-/// checked against the ConfigMap if one is among the files, otherwise against the defaults.
+/// Reads the annotations of every object with a pod template (Deployments, Knative Services, bare pods and templates
+/// …), containerConcurrency, and config-autoscaler ConfigMaps, in YAML with any number of documents, or JSON.
+/// Annotations are checked against the ConfigMap if one is among the files, otherwise against the defaults.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Prints one line per problem, FILE: KIND/NAME: KEY: message.

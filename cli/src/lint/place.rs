@@ -24,7 +24,7 @@ const OTHERS: [&str; 7] = [
     slices::WORKLOAD,
 ];
 
-/// The keys of an object, by place.
+/// The autoscaling keys of an object, by whether Ebb reads them.
 #[derive(Debug, Default)]
 pub(super) struct Places<'a> {
     /// Annotations that Ebb reads. There is more than one map only if the object has several pod templates.

@@ -134,7 +134,7 @@ impl fmt::Display for ReplicaState {
     }
 }
 
-/// The text form: `event key=value …`; a value that may contain spaces is last and in quotes.
+/// The text form of an event: `event key=value …`. A value that may contain spaces is last and in quotes.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

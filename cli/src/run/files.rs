@@ -1,7 +1,8 @@
 //! The limit on open files: raised for ebb, unchanged for the replicas.
 //!
-//! The activator needs two connections for each request in flight, so the usual soft limit of 1024 would allow about 500
-//! requests. Replicas get the limits that ebb was started with, because programs that use select(2) break above 1024.
+//! The activator needs two connections for each request in flight, so the usual soft limit of 1024 would allow about
+//! 500 requests. Replicas get the limits that ebb was started with, because programs that use select(2) break above
+//! 1024.
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 

@@ -1,7 +1,8 @@
-//! `ebb run`: autoscale a command on this host.
+//! `ebb run`: autoscales a command on this host.
 //!
-//! The whole product on one machine: the activator queues and distributes requests, the kernel counts them at each replica,
-//! the decision code of the autoscaler determines the desired replicas, and the supervisor starts and stops them.
+//! All parts of Ebb in one process: the activator queues and distributes requests, the kernel counts them at each
+//! replica, the decision code of the autoscaler determines the desired replicas, and the supervisor starts and stops
+//! them.
 //!
 //! Failure mode: every run cleans up, however it ends, in this order: the port is closed, requests in flight are
 //! answered, replicas end, cgroups are removed. After SIGKILL, the kernel kills the replicas, and the next run removes

@@ -1,11 +1,12 @@
-//! Free ports for replicas.
+//! Chooses free ports for replicas.
 //!
 //! [`Ports`] checks that a port is free and releases it; the replica listens on the port a moment later. In between,
 //! another program may take the port. Most likely, the kernel takes it for an outgoing connection: under load there are
 //! many. So ports are chosen outside the kernel's range for outgoing connections, and no port is used again before all
 //! others have been used.
 //!
-//! Failure mode: another program takes the port in between. Then the replica cannot listen, and [`is_taken`] detects it.
+//! Failure mode: if another program takes the port in between, the replica cannot listen on it, and [`is_taken`]
+//! detects this.
 
 use std::{
     fs,
@@ -44,7 +45,7 @@ impl Ports {
     ///
     /// # Errors
     ///
-    /// If no port is free, or if sockets cannot be made at all.
+    /// Returns an error if no port is free, or if no socket can be created.
     pub(crate) fn take(&mut self) -> io::Result<u16> {
         for _ in self.range.clone() {
             let port = self.next;

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::signals::Signals;
 
-/// Time limit of an immediate end: a killed replica is gone in milliseconds.
+/// Time limit for the end after a second signal. A killed replica usually ends within milliseconds.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// All parts of a run.

@@ -39,7 +39,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match (&args.trace, &args.steps) {
         (Some(path), _) => run_trace(&args, path),
         (None, Some(path)) => run_steps(&args, path),
-        // clap requires one of the two.
+        // This does not occur, because clap requires one of the two options.
         (None, None) => Ok(()),
     }
 }

@@ -52,7 +52,7 @@ pub(super) enum ReplayError {
     Sample {
         /// Time of the row.
         t: f64,
-        /// The reason.
+        /// The reason why the value is not accepted.
         source: BadSample,
     },
 }

@@ -25,7 +25,7 @@ pub(super) struct Summary {
     pub(super) under_provisioned_seconds: f64,
     /// Number of under-provisioned seconds without any ready pod, in which requests would be queued.
     pub(super) held_seconds: f64,
-    /// Highest mean of requests in flight per ready pod over a second; `None` if no pod was ever ready.
+    /// Highest number of requests in flight per ready pod, averaged over one second; `None` if no pod was ever ready.
     pub(super) highest_concurrency_per_ready_pod: Option<f64>,
     /// Number of decisions that increased the number of pods.
     pub(super) scale_ups: u64,

@@ -1,4 +1,4 @@
-//! Groups `kpa-scaler` and `num-activators`: bounds and scale to zero, through `ebb simulate --steps`.
+//! Checks the groups `kpa-scaler` and `num-activators` (bounds and scale to zero) with `ebb simulate --steps`.
 
 use std::time::Duration;
 

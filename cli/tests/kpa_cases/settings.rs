@@ -1,4 +1,4 @@
-//! Groups `target` and `panic-window`: checks the settings in force that the summary shows.
+//! Checks the groups `target` and `panic-window`, by the settings in force that the summary shows.
 
 use crate::{
     ebb::Simulation,

@@ -1,4 +1,4 @@
-//! Groups `autoscaler`, `scale-down-delay`, `multiscaler` and `max-window`, through `ebb simulate --steps`.
+//! Checks the groups `autoscaler`, `scale-down-delay`, `multiscaler` and `max-window` with `ebb simulate --steps`.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Group `collector`, through `ebb simulate`.
+//! Checks the group `collector` with `ebb simulate`.
 
 use crate::{
     ebb::Simulation,

@@ -1,4 +1,4 @@
-//! Groups `annotation-validation` and `config-validation`, through `ebb lint` and `ebb simulate --config`.
+//! Checks the groups `annotation-validation` and `config-validation` with `ebb lint` and `ebb simulate --config`.
 
 use crate::{
     ebb::{self, Said, Simulation},

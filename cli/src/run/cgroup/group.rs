@@ -25,8 +25,8 @@ use tokio::{
 
 use super::TreeError;
 
-/// Time limit for SIGKILL to empty a cgroup. A killed process is gone in milliseconds; the release of many GiB of memory takes
-/// a second or two.
+/// Time limit for SIGKILL to empty a cgroup. A killed process usually ends within milliseconds; the release of many GiB
+/// of memory takes a second or two.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// A handle to a cgroup, identified by its directory. Dropping the handle does not change the cgroup.
@@ -53,8 +53,8 @@ impl Group {
             .map_err(TreeError::io("open its cgroup.procs", &self.path))
     }
 
-    /// Resolves when no process is left in the cgroup or below it. The kernel sends a notification (`cgroup.events` becomes
-    /// readable with POLLPRI at each change), so nothing is polled.
+    /// Resolves when no process is left in the cgroup or below it. The kernel notifies about each change (POLLPRI on
+    /// `cgroup.events`), so no polling is needed.
     ///
     /// See <https://docs.kernel.org/admin-guide/cgroup-v2.html#un-populated-notification>.
     pub(crate) async fn emptied(&self) -> Result<(), TreeError> {
@@ -67,8 +67,8 @@ impl Group {
         let Some(file) = File::open(self.path.join("cgroup.events")).ignore_gone()? else {
             return Ok(());
         };
-        // SAFETY: a `File` keeps one descriptor open as long as it lives. The file lives in the `AsyncFd`, and the code below
-        // only reads it.
+        // SAFETY: a `File` keeps one descriptor open as long as it lives. The file lives in the `AsyncFd`, and the code
+        // below only reads from the file.
         let mut events = unsafe { AsyncFd::register_with_interest(file, Interest::PRIORITY) }?;
         loop {
             // Reading also arms the next notification, so a change between read and wait is not lost.
@@ -135,7 +135,7 @@ fn remove_all(path: &Path) -> io::Result<()> {
     fs::remove_dir(path)
 }
 
-/// Sends SIGKILL to each process, for kernels before 5.14.
+/// Sends SIGKILL to each process in the cgroup and below it, for kernels before 5.14.
 fn kill_one_by_one(path: &Path) -> io::Result<()> {
     for child in children(path)? {
         kill_one_by_one(&child).ignore_gone()?;

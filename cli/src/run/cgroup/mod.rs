@@ -37,7 +37,7 @@ pub(crate) enum TreeError {
     Io {
         /// The operation, as a verb and its object.
         what: &'static str,
-        /// The cgroup.
+        /// The path of the cgroup.
         path: PathBuf,
         /// The error of the kernel.
         source: io::Error,
@@ -132,7 +132,7 @@ fn remove_parent(run: &Path) -> Result<(), TreeError> {
         return Ok(());
     };
     match fs::remove_dir(parent).ignore_gone() {
-        // EBUSY is the error for a cgroup with children (other file systems: ENOTEMPTY).
+        // EBUSY means that the cgroup has children (on other file systems: ENOTEMPTY).
         Err(error)
             if !matches!(
                 error.kind(),

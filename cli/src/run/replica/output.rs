@@ -10,7 +10,7 @@ use super::super::report::console::Console;
 /// Longest line in bytes before it is cut: longer than usual log lines, and little memory per replica.
 const LONGEST_LINE: usize = 16 * 1024;
 
-/// Forwards output until the replica closes its end.
+/// Forwards `output` to the console until the replica closes the pipe.
 pub(crate) async fn forward(output: impl AsyncRead + Unpin, replica: u64, console: Console) {
     let mut reader = BufReader::with_capacity(LONGEST_LINE, output);
     let prefix = format!("[replica {replica}] ").into_bytes();

@@ -9,7 +9,7 @@ use crate::run::event::{Average, ColdStart, Decision, Event, ReplicaState};
 
 /// Length of the chart in seconds: the default stable window.
 const HISTORY: usize = 60;
-/// Bars from zero to the highest value.
+/// The characters of the chart, from zero to the highest value.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// The state of the view.

@@ -1,7 +1,7 @@
 //! Reads recorded input, traces and steps. The whole input is read and checked before the first decision.
 //!
-//! Bias: nothing is accepted silently. A row that cannot be read, is out of order or missing is an error that names the
-//! file and the row. An unknown column is an error too, because it may be a misspelt one.
+//! Bias: nothing is ignored silently. A row that cannot be read, is out of order or is missing is an error that names
+//! the file and the row. An unknown column is an error too, because it may be a misspelt one.
 
 mod steps;
 mod table;
@@ -64,7 +64,7 @@ pub(super) enum InputError {
     Read {
         /// The name of the file.
         path: PathBuf,
-        /// The error of the system.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The file has no rows.
@@ -75,7 +75,7 @@ pub(super) enum InputError {
         /// The expected columns.
         expected: String,
     },
-    /// A column is wrong.
+    /// A column is unknown, missing or given twice.
     #[error("{file}: column {column:?} {what}; expected the columns {expected}")]
     Column {
         /// The name of the file.
@@ -87,7 +87,7 @@ pub(super) enum InputError {
         /// The expected columns.
         expected: String,
     },
-    /// A row is wrong.
+    /// A row has a problem.
     #[error("{file}: row {row} (line {line}): {fault}")]
     Row {
         /// The name of the file.

@@ -58,7 +58,7 @@ pub(super) fn read<T>(
 ) -> Result<Vec<T>, InputError> {
     let mut reader = ReaderBuilder::new()
         .has_headers(false)
-        // A wrong number of fields is reported as a fault of the row, with the expected number.
+        // The reader accepts a wrong number of fields, so that the error below can name the expected number.
         .flexible(true)
         .trim(Trim::All)
         .comment(Some(b'#'))

@@ -29,7 +29,7 @@ const LONGEST_GAP: f64 = 3600.0;
 pub(in crate::simulate) struct Second {
     /// The end of the second, in seconds since any origin.
     pub(in crate::simulate) t: f64,
-    /// Mean requests in flight.
+    /// Mean number of requests in flight during the second.
     pub(in crate::simulate) concurrency: f64,
     /// Requests started per second; `None` if the trace does not contain them.
     pub(in crate::simulate) rps: Option<f64>,

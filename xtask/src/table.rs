@@ -1,4 +1,5 @@
-//! The style of tables: two rules and a header line, text left-aligned and numbers right-aligned.
+//! The style of tables: rules at the top, below the header and at the bottom; text left-aligned and numbers
+//! right-aligned.
 
 use comfy_table::{CellAlignment, LineStyle, Row, Table, TableStyle};
 

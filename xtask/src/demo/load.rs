@@ -1,7 +1,7 @@
 //! The clients of the demo: each sends a request, waits for the response, and sends the next one.
 //!
-//! Each client is a thread with a blocking socket: fifty threads cost little, and the demo builds without an async runtime.
-//! Bias: anything but a 200 counts as a failure, with a description.
+//! Each client is a thread with a blocking socket: fifty threads cost little, and the demo builds without an async
+//! runtime. Bias: anything but a 200 counts as a failure, with a description.
 
 use std::{
     thread,

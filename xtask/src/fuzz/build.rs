@@ -1,4 +1,4 @@
-//! Builds the fuzzers with the workspace's own compiler.
+//! Builds the fuzzers with the compiler that also builds the workspace.
 //!
 //! For libFuzzer, each branch of the code must report that it has been taken. The compiler flags for these reports are
 //! stable. cargo-fuzz needs a nightly compiler only for a sanitizer, which is of little use for code with almost no

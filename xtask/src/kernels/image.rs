@@ -89,8 +89,8 @@ fn libraries_of(program: &Path) -> Result<Vec<PathBuf>> {
     Ok(libraries)
 }
 
-/// Parses a line such as `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7f…)` or `/lib64/ld-linux-x86-64.so.2 (0x7f…)`; the
-/// kernel's own `linux-vdso.so.1` has no file.
+/// Parses a line of ldd such as `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7f…)` or `/lib64/ld-linux-x86-64.so.2
+/// (0x7f…)`; the kernel's own `linux-vdso.so.1` has no file.
 fn library(line: &str) -> Option<PathBuf> {
     let (path, _address) = line.trim().rsplit_once(" (")?;
     let path = path.rsplit_once("=> ").map_or(path, |(_, path)| path);

@@ -17,8 +17,8 @@ const NIGHTLY: &str = "nightly-2026-05-20";
 /// hence the names.
 pub(super) const COMPILER_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 
-/// The package that building bpf-linker requires. bpf-linker links LLVM as a shared library, so no library that LLVM itself
-/// links is needed.
+/// The package that the build of bpf-linker requires. bpf-linker links LLVM as a shared library, so no library that
+/// LLVM itself links is needed.
 pub(super) const LINKER_PACKAGES: [&str; 1] = ["llvm-22-dev"];
 
 /// The folder of LLVM 22 in Debian. If this folder is not given, the build of bpf-linker selects a wrong library

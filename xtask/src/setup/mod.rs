@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: installs the tools and packages that this machine lacks, and reports them.
 //!
-//! Installed programs stay unchanged, so a second run takes well under a second. Tools are kept in the user's cache, outside
-//! the checkout; packages come from the distribution.
+//! Installed programs stay unchanged, so a second run takes well under a second. Tools are kept in the user's cache,
+//! outside the checkout; packages come from the distribution.
 
 mod apt;
 mod kernel;

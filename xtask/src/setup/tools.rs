@@ -66,8 +66,8 @@ pub(super) fn missing_for_kernels() -> Vec<&'static str> {
     packages
 }
 
-/// npm packages that tests use: a checker of a page's accessibility, and Grafana's own types with the compiler that checks a
-/// dashboard against them.
+/// npm packages that tests use: a checker of a page's accessibility, and Grafana's own types with the compiler that
+/// checks a dashboard against them.
 const NPM: [&str; 3] = ["axe-core@4", "@grafana/schema@11", "typescript@5"];
 
 /// Fetches the missing npm packages into the cache. Without npm, the tests that use these packages are skipped.

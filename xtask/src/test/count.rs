@@ -1,7 +1,7 @@
 //! Counts tests from the output of their runners.
 //!
-//! libtest, rustdoc and libtest-mimic print the same lines, and cargo has no stable machine-readable form of them. Bias: a
-//! runner that dies without a result counts as a failed test, see [`Counts::settle`].
+//! libtest, rustdoc and libtest-mimic print the same lines, and cargo has no stable machine-readable form of them.
+//! Bias: a runner that dies without a result counts as a failed test, see [`Counts::settle`].
 
 use std::ops::AddAssign;
 

@@ -18,10 +18,10 @@ use std::{
 
 /// Lowest port for replicas. On many hosts, lower ports belong to well-known services.
 const LOWEST: u16 = 10_000;
-/// Minimum number of ports in the range. Each replica needs a port, and one host cannot run more replicas.
+/// Minimum number of ports in the range: enough for one port per replica on one host.
 const FEWEST: u16 = 1_000;
 
-/// Hands out ports. No port is handed out again before all others have been.
+/// Hands out ports. No port is handed out again before all other ports have been handed out.
 #[derive(Debug)]
 pub(crate) struct Ports {
     range: RangeInclusive<u16>,

@@ -1,4 +1,5 @@
-//! Makes decisions on given averages, one per row. Pods are not simulated.
+//! Makes decisions on given averages, one per row. Pods are not simulated. If a row does not say how long the activator
+//! has been in the request path, the state after the previous decision is used.
 
 use ebb_autoscaler_core::{Facts, Settings, Status, Timestamp, Workload};
 

@@ -57,7 +57,8 @@ pub(super) struct InForce {
 pub(super) struct Tally {
     metric: Metric,
     panicking: bool,
-    /// This and the next three are sums of `Duration`s, because thousands of `f64` seconds would not add up exactly.
+    /// This field and the next three are sums of `Duration`s, because thousands of `f64` seconds would not add up
+    /// exactly.
     passed: Duration,
     under_provisioned: Duration,
     held: Duration,

@@ -20,8 +20,8 @@ use nix::{
 use super::event::Event;
 use crate::{exec, root::Root};
 
-/// Time limit until `ebb run` listens. Before it listens, it starts one replica as a trial, which takes as long as the
-/// start of the command.
+/// Time limit until `ebb run` listens. Before `ebb run` listens, it starts one replica as a trial, which takes as long
+/// as the start of the command.
 const LISTENS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Time limit for the end of `ebb run`: 10 s, the grace period for replicas (`--stop-grace`), and 5 s for the clean-up.

@@ -17,7 +17,7 @@ const LONGEST: u32 = 4096;
 /// Time limit for one input in seconds: thousands of times the expected time.
 const ONE_INPUT: u32 = 10;
 
-/// Time limit beyond the given time, for the start, the reading of the corpus and the end.
+/// Time that the time limit adds to the fuzzing time, for the start, the reading of the corpus and the end.
 const MARGIN: Duration = Duration::from_secs(120);
 
 /// One run of a fuzzer, and its result.

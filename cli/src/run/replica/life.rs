@@ -57,7 +57,7 @@ pub(crate) struct Frame {
     pub(crate) ports: std::sync::Mutex<Ports>,
 }
 
-/// An order of the supervisor to a replica. Variants that are listed later are stronger.
+/// An order of the supervisor to a replica. A later variant overrides an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Order {
     /// Start and serve requests.

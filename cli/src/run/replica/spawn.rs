@@ -76,8 +76,8 @@ pub(crate) struct Spawner {
 }
 
 impl Spawner {
-    /// Starts the thread. Must be called inside the runtime that will wait for the processes. The processes get the
-    /// limits on open files `open_files`.
+    /// Starts the thread. Must be called inside the runtime that will wait for the processes. `open_files` are the
+    /// limits on open files that the processes get.
     pub(crate) fn start(open_files: OpenFiles) -> io::Result<Spawner> {
         let (jobs, waiting) = mpsc::channel::<Job>();
         let runtime = Handle::current();
@@ -115,7 +115,7 @@ impl Spawner {
     }
 }
 
-/// Adds the steps before the program is executed: the process requests SIGKILL for the time when ebb dies, enters its
+/// Adds the steps before the program is executed: the process asks the kernel for SIGKILL when ebb dies, enters its
 /// cgroup and restores the limits on open files.
 fn prepare(mut command: Command, entrance: File, open_files: OpenFiles) -> Command {
     let parent = unistd::getpid();

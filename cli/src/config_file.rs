@@ -10,31 +10,31 @@ use std::{
 
 use serde_json::Value;
 
-/// Why no settings can be read from the file.
+/// The reason why no settings could be read from the file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
-    /// --config cannot be read.
+    /// The file given with `--config` cannot be read.
     #[error("--config {}: {source}", path.display())]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The error of the system.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// --config does not have one of the two forms.
+    /// The file is neither a `config-autoscaler` ConfigMap nor a map of its keys to values.
     #[error(
         "--config {}: expected a config-autoscaler ConfigMap or its keys, in YAML or JSON: {}",
         path.display(), one_line(reason)
     )]
     Form {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The message of the parser.
         reason: String,
     },
 }
 
-/// Reads the keys and values of the file.
+/// Reads the settings file at `path` and returns its keys and values.
 pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, String>, FileError> {
     let text = fs::read_to_string(path).map_err(|source| FileError::Read {
         path: path.to_owned(),
@@ -46,7 +46,7 @@ pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, String>, FileError> {
     })
 }
 
-/// Returns the keys and values of a file in YAML, which includes JSON. A ConfigMap has them in `data`.
+/// Returns the keys and values in `text`, which is YAML or JSON (a subset of YAML). A ConfigMap has the keys in `data`.
 fn keys(text: &str) -> Result<BTreeMap<String, String>, String> {
     let file: Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
     let Value::Object(mut file) = file else {
@@ -59,7 +59,7 @@ fn keys(text: &str) -> Result<BTreeMap<String, String>, String> {
     };
     let pair = |(key, value)| match value {
         Value::String(text) => Ok((key, text)),
-        // People write numbers and booleans without quotes.
+        // Numbers and booleans are accepted too, because users write them without quotes.
         Value::Number(_) | Value::Bool(_) => Ok((key, value.to_string())),
         Value::Null | Value::Array(_) | Value::Object(_) => {
             Err(format!("{key} is no single value"))
@@ -68,7 +68,7 @@ fn keys(text: &str) -> Result<BTreeMap<String, String>, String> {
     keys.into_iter().map(pair).collect()
 }
 
-/// Returns the first line of a parser's message: it says what is wrong; the other lines show where.
+/// Returns the first line of a parser's message. The first line names the error; the other lines quote the place.
 fn one_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }

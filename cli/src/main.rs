@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line per problem: one error may contain several problems.
+            // Each line is printed as an error, because the text may contain several problems, one per line.
             for line in text(&error).lines() {
                 // Writing may fail if nothing reads stderr; the exit status reports the error too.
                 let _ = writeln!(io::stderr(), "error: {line}");

@@ -1,10 +1,10 @@
-//! Values of options that several commands have. The error for an invalid value says which values are valid.
+//! Parsers for option values that several commands share. The error for an invalid value names the valid values.
 
 use std::time::Duration;
 
 use ebb_autoscaler_core::{GoDuration, annotations};
 
-/// Parses a duration in Go's form, as in annotations, such as `30s` or `1m30s`; not negative.
+/// Parses a non-negative duration in Go's format, as in annotations, such as `30s` or `1m30s`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let duration: GoDuration = text.parse().map_err(|error| format!("{error}"))?;
     duration
@@ -29,7 +29,8 @@ pub(crate) fn served_port(text: &str) -> Result<u16, String> {
 /// Parses an annotation of the form `KEY=VALUE` that Ebb reads.
 pub(crate) fn annotation(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    // The decision code ignores keys of other groups; on a command line, such a key is probably a mistake.
+    // The decision code ignores annotations that Ebb does not know. On a command line, an unknown annotation is
+    // probably a mistake.
     if annotations::is_read(key) {
         Ok((key.to_owned(), value.to_owned()))
     } else {

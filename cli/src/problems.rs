@@ -1,10 +1,10 @@
-//! The problems of settings as the text of an error: all of them, one line each.
+//! Formats the problems found in settings as the text of an error, one line per problem.
 
 use std::fmt;
 
 use ebb_autoscaler_core::Problems;
 
-/// Returns one line per problem, each with `what` at its start.
+/// Returns one line per problem. Each line begins with `what`.
 pub(crate) fn lines(what: &str, problems: &Problems) -> Vec<String> {
     problems
         .iter()
@@ -12,7 +12,7 @@ pub(crate) fn lines(what: &str, problems: &Problems) -> Vec<String> {
         .collect()
 }
 
-/// Displays the lines of several problems.
+/// Displays the given lines, separated by line feeds.
 pub(crate) struct Lines<'a>(pub(crate) &'a [String]);
 
 impl fmt::Display for Lines<'_> {

@@ -1,4 +1,4 @@
-//! Whether stdout is a terminal that can show a live view.
+//! Detects whether stdout is a terminal that can show a live view.
 
 use std::{
     env,
@@ -6,7 +6,8 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
-/// Returns true for a terminal, unless it says that it only prints (`TERM=dumb`: an editor's shell, some CI systems).
+/// Returns whether stdout is a terminal that can show a live view. Terminals with `TERM=dumb` (the shell of an editor,
+/// some CI systems) cannot.
 pub(crate) fn is_there() -> bool {
     io::stdout().is_terminal() && draws(env::var_os("TERM").as_deref())
 }

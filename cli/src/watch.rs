@@ -1,6 +1,7 @@
 //! `ebb watch`: attach to a cgroup and print what the kernel counts, one line per interval.
 //!
-//! Each line is a difference of two cumulative readings, so a late line is still correct. Only whole intervals are printed.
+//! Each line shows the difference between two cumulative readings, so a late line is still correct. Only whole
+//! intervals are printed.
 
 use std::{
     io::Write as _,
@@ -18,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{option, signals::Signals};
 
-/// In a shorter interval, the printing itself would dominate the result.
+/// Minimum of `--interval`. With shorter intervals, the printing itself would dominate the result.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Show what the kernel counts in a cgroup
@@ -63,7 +64,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    // Checked before the kernel programs are loaded, which takes a moment.
+    // The cgroup is checked before the kernel programs are loaded, because loading takes a moment.
     ebb_agent::cgroup::id(&args.cgroup)?;
     let mut counter = Counter::load()?;
     let rules = Rules {
@@ -81,7 +82,7 @@ async fn watch(args: &Args, counter: &mut Counter, pod: PodId) -> anyhow::Result
     let mut signals = Signals::catch()?;
     let started = Instant::now();
     let mut ticks = interval_at(started + args.interval, args.interval);
-    // After a stall, one line covers the whole time; lines do not pile up.
+    // After a stall, one line covers the whole time of the stall; the missed lines are not printed later.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut intervals = Intervals::after(counter.read(pod)?);
     loop {
@@ -98,7 +99,7 @@ async fn watch(args: &Args, counter: &mut Counter, pod: PodId) -> anyhow::Result
             text(&interval, &later)
         };
         if let Err(error) = writeln!(std::io::stdout(), "{line}") {
-            // The reader has seen enough, such as `head`.
+            // The reader (such as `head`) has closed the pipe, which is not an error.
             return if error.kind() == std::io::ErrorKind::BrokenPipe {
                 Ok(())
             } else {
@@ -152,7 +153,7 @@ struct ByStatus {
     server_error: u64,
 }
 
-/// Percentiles in milliseconds; `null` if no request was completed.
+/// Latency percentiles in milliseconds; `null` if no request was completed.
 #[derive(Serialize)]
 struct Latency {
     p50: Option<f64>,

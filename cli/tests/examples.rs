@@ -1,4 +1,4 @@
-//! The commands printed in `docs/simulate.md`, run as printed, produce the pictures next to them, byte for byte.
+//! Tests that each command printed in `docs/simulate.md` reproduces its picture, byte for byte.
 //!
 //! `EBB_UPDATE_EXAMPLES=1` replaces the pictures instead of comparing them.
 
@@ -16,7 +16,7 @@ fn each_command_reproduces_its_picture() {
         .collect();
     assert_eq!(commands.len(), 3, "an example was lost");
 
-    // A checkout without the pictures.
+    // The commands run in a copy of `docs/examples` without the pictures.
     let directory = tempfile::tempdir().unwrap();
     let examples = directory.path().join("docs/examples");
     fs::create_dir_all(&examples).unwrap();

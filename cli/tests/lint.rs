@@ -1,10 +1,11 @@
-//! `ebb lint` as a program: exit codes, stdout and stderr. The findings are tested next to the code.
+//! Tests `ebb lint` as a program: exit codes, stdout and stderr. Which problems it finds is tested in
+//! `cli/src/lint/tests.rs`.
 
 #![expect(clippy::unwrap_used, reason = "tests panic: the backtrace stays")]
 
 use std::{fs, process::Command};
 
-/// Runs the program in a directory with these files. Returns exit code, stdout and stderr.
+/// Runs `ebb lint` in a directory with `files`, tuples (name, content). Returns the exit code, stdout and stderr.
 fn lint(files: &[(&str, &str)], arguments: &[&str]) -> (i32, String, String) {
     let directory = tempfile::tempdir().unwrap();
     for (name, text) in files {

@@ -1,4 +1,4 @@
-//! `ebb simulate` as a program: exit codes, stdout and stderr, and the run time for a day.
+//! Tests `ebb simulate` as a program: exit codes, stdout, stderr, and the run time for a trace of one day.
 
 #![expect(clippy::unwrap_used, reason = "tests panic: the backtrace stays")]
 
@@ -34,7 +34,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// A day in rows of one second, with a peak in the middle.
+/// Returns a trace of one day in rows of one second, with a peak in the middle.
 fn day() -> String {
     let mut text = "t,concurrency,rps\n".to_owned();
     for t in 0..86_400_u32 {
@@ -168,7 +168,8 @@ fn a_day_takes_less_than_two_seconds_and_comes_out_the_same() {
     let [(first, took), (second, _)] = outputs;
     assert_eq!(first.lines().count(), 43_200);
     assert!(first == second, "two replays differ");
-    // The faster of two runs, to reduce the effect of other load; a run takes a tenth of this limit.
+    // `took` is the time of the faster of two runs, to reduce the effect of other programs. A run normally takes a
+    // tenth of the limit.
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert!(fs::read_to_string(svg).unwrap().starts_with("<svg"));
     assert!(fs::read(png).unwrap().starts_with(b"\x89PNG"));

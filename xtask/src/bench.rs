@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the cost of the counter, measured on this machine.
+//! `cargo xtask bench`: measures the cost of the counter on this machine.
 //!
 //! Builds the programs that take part in the release profile, as they are shipped, and then executes `ebb-bench`
 //! (`tests/bench`), which measures. So xtask needs few dependencies, and a Ctrl-C reaches the program that has to clean up.

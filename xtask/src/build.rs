@@ -1,4 +1,4 @@
-//! `cargo xtask build`: all programs, in the release profile.
+//! `cargo xtask build`: builds all programs in the release profile.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -15,7 +15,7 @@ use crate::{
     say, setup,
 };
 
-/// The field that is used of a line of `cargo build --message-format=json`.
+/// A message of `cargo build --message-format=json`, with the only field that is used.
 #[derive(Deserialize)]
 struct Message {
     executable: Option<PathBuf>,
@@ -34,7 +34,8 @@ pub(crate) fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the programs of packages in the release profile and returns their paths.
+/// Builds the programs of `packages` in the release profile and returns their paths. `prepare` may extend the cargo
+/// command.
 pub(crate) fn programs(
     workspace: &Workspace,
     packages: &[&str],
@@ -57,7 +58,7 @@ pub(crate) fn programs(
     let mut programs = Vec::new();
     for line in BufReader::new(messages).lines() {
         let line = line.context("cannot read what cargo says")?;
-        // Other kinds of message do not have this field, or are not JSON.
+        // Lines that are not JSON, and messages without the field `executable`, are ignored.
         programs.extend(
             serde_json::from_str::<Message>(&line)
                 .ok()

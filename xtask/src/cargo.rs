@@ -1,4 +1,4 @@
-//! The workspace as cargo describes it, and cargo itself.
+//! Reads the description of the workspace from cargo, and runs cargo.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::exec;
 
-/// The package of the kernel programs. They cannot be built for the host: only the agent's build script builds them.
+/// The package of the kernel programs. Cargo cannot build it for the host; only the agent's build script builds it.
 pub(crate) const KERNEL_PACKAGE: &str = "ebb-ebpf";
 
 /// The package of the programs that tests, measurements and the demonstration start, such as the sample server.
@@ -20,7 +20,7 @@ pub(crate) const FIXTURES_PACKAGE: &str = "ebb-fixtures";
 /// The test program with all tests that need root, a kernel and other programs.
 pub(crate) const INTEGRATION: &str = "integration";
 
-/// The tests of the programs in a cluster; their requirements are those of the integration tests.
+/// The test program of the end-to-end tests in a cluster. It has the same requirements as the integration tests.
 pub(crate) const CLUSTER: &str = "e2e";
 
 /// The packages of the programs for users.
@@ -54,10 +54,10 @@ struct Target {
 }
 
 impl Workspace {
-    /// Runs cargo metadata: only cargo knows how its configuration changes these paths.
+    /// Reads the workspace from `cargo metadata`, because only cargo knows how its configuration changes the paths.
     pub(crate) fn find() -> Result<Self> {
-        // The folder that cargo sets when it runs this program. If several clones share a target directory, the folder that was
-        // compiled in may be that of another clone.
+        // Cargo sets CARGO_MANIFEST_DIR when it runs this program. The value at compile time is only the fallback: if
+        // several clones share a target directory, it may be the folder of another clone.
         let here =
             env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let manifest = Path::new(&here).join("Cargo.toml");
@@ -75,22 +75,22 @@ impl Workspace {
         serde_json::from_str(&text).context("cargo metadata is not as expected")
     }
 
-    /// The folder of programs of the dev profile.
+    /// Returns the folder of programs of the dev profile.
     pub(crate) fn bin_dir(&self) -> PathBuf {
         self.target.join("debug")
     }
 
-    /// The folder in which clippy checks the kernel programs, beside their build folder.
+    /// Returns the folder in which clippy checks the kernel programs, beside their build folder.
     pub(crate) fn kernel_lint_dir(&self) -> PathBuf {
         self.target.join("bpf").join("lints")
     }
 
-    /// The folder in which the image of the programs is built.
+    /// Returns the folder in which the image of the programs is built.
     pub(crate) fn image_dir(&self) -> PathBuf {
         self.target.join("image")
     }
 
-    /// The folder of the fuzzers. They are built with flags of their own, so their folder is separate.
+    /// Returns the build folder of the fuzzers. It is separate, because the fuzzers are built with different flags.
     pub(crate) fn fuzz_dir(&self) -> PathBuf {
         self.target.join("fuzz")
     }
@@ -111,10 +111,11 @@ impl Workspace {
     }
 }
 
-/// Returns the cargo that runs this program, or else the one on `PATH`.
+/// Returns a command for the cargo that runs this program, or otherwise for the cargo on `PATH`.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // These variables describe the build of this program, and would make an inner build look changed.
+    // These variables describe the build of this program. In an inner build, cargo would take them for changes and
+    // rebuild.
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(|name| {
             name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")

@@ -13,13 +13,13 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::say;
 
-/// How often a watched program is checked.
+/// Interval between checks whether a watched program has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How often a line says that the program still runs, if stderr is not a terminal (a CI log).
+/// Interval between messages that a watched program still runs, if stderr is not a terminal (a CI log).
 const SAY_EVERY: Duration = Duration::from_secs(15);
 
-/// Lines of the log that are shown when a watched program fails.
+/// Number of lines of the log that are shown when a watched program fails.
 const TAIL: usize = 20;
 
 /// Runs a program with its output visible.
@@ -39,8 +39,8 @@ pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
         .with_context(|| format!("cannot start {}", command.get_program().display()))
 }
 
-/// Runs a program with much output, which goes to `log`. Shows the time that it has taken, and the end of the log if it
-/// fails. Ends it if it takes longer than `limit`.
+/// Runs a program and writes its output to `log`. Shows the elapsed time, and the end of the log if the program fails.
+/// Kills the program if it takes longer than `limit`.
 pub(crate) fn watched(
     what: &str,
     command: &mut Command,
@@ -54,7 +54,7 @@ pub(crate) fn watched(
     let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let also = file.try_clone().context("cannot share the log")?;
     command.stdin(Stdio::null()).stdout(file).stderr(also);
-    // The end of the log is to show the error, without the backtrace of the tool.
+    // Without a backtrace, the error of the program is at the end of the log.
     command.env_remove("RUST_BACKTRACE");
 
     let start = Instant::now();
@@ -104,7 +104,7 @@ pub(crate) fn watched(
     Ok(())
 }
 
-/// Returns what a program prints, or `None` if it does not exist or fails.
+/// Returns the stdout of a program, or `None` if the program does not exist or fails.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command
         .stdin(Stdio::null())
@@ -117,7 +117,7 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Returns the path of a watched program's log.
+/// Returns the path of the log file `name` of a watched program.
 pub(crate) fn log(name: &str) -> PathBuf {
     ebb_ebpf_build::cache_dir()
         .join("log")
@@ -152,7 +152,7 @@ fn display(command: &Command) -> String {
 }
 
 fn last_line(log: &Path) -> String {
-    // The space beside the time on a terminal of 80 columns.
+    // Number of characters that fit beside the time on a terminal of 80 columns.
     const WIDTH: usize = 64;
     let line = tail(log).pop().unwrap_or_default();
     line.chars()

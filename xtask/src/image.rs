@@ -1,7 +1,7 @@
-//! `cargo xtask image`: an OCI image of the cluster's programs, in one file.
+//! `cargo xtask image`: builds an OCI image of the cluster's programs, in one file.
 //!
-//! The programs are static, so nothing else in the image can be out of date. Buildah builds it without an engine or a
-//! daemon, and keeps its working files beside the build.
+//! The programs are static, so the image contains no libraries that could be out of date. Buildah builds the image
+//! without a container engine or a daemon, and keeps its working files beside the image.
 
 use std::{
     env, fs,
@@ -18,10 +18,10 @@ use crate::{
     exec, say, setup,
 };
 
-/// The program that builds the image, and its package in Debian.
+/// The program that builds the image. Its package in Debian has the same name.
 const BUILDAH: &str = "buildah";
 
-/// Time limit: the build copies some megabytes, so minutes mean a machine in trouble.
+/// Time limit of one buildah command. It copies some megabytes, so a command that takes 600 s is stuck.
 const LIMIT: Duration = Duration::from_secs(600);
 
 pub(crate) fn run() -> Result<ExitCode> {
@@ -37,7 +37,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 
     let folder = workspace.image_dir();
     let context = folder.join("context");
-    // The programs of an earlier build may have had other names.
+    // The folder is removed first, because the programs of an earlier build may have had other names.
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&context).with_context(|| format!("cannot create {}", context.display()))?;
     for program in &programs {
@@ -54,8 +54,9 @@ pub(crate) fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds static programs: Rust's own libraries and glibc are linked statically. The target is named, though it is the host's,
-/// so that only the programs are static: build scripts and macros are loaded by programs that are not static.
+/// Builds static programs: Rust's own libraries and glibc are linked statically. The target is given explicitly,
+/// although it is the host's target, so that the flags apply to the programs only: the compiler loads macros, and the
+/// compiler is not static.
 fn build_static(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     let host = cargo::host()?;
     let variable = format!(
@@ -76,13 +77,13 @@ fn assemble(workspace: &Workspace, folder: &Path, context: &Path, archive: &Path
         let mut command = Command::new(BUILDAH);
         command.arg("--root").arg(folder.join("storage"));
         command.arg("--runroot").arg(folder.join("run"));
-        // Needs no privileges and no support of the kernel.
+        // The driver `vfs` needs no privileges and no support by the kernel.
         command.args(["--storage-driver", "vfs"]);
         command
     };
     let mut build = buildah();
     build.args(["build", "--layers=false", "--isolation", "chroot"]);
-    // The same programs give the same image.
+    // With a fixed timestamp, the same programs give the same image.
     build.args(["--timestamp", "0", "--tag", &name, "--file"]);
     build.arg(workspace.root.join("Dockerfile")).arg(context);
     let log = folder.join("buildah.log");

@@ -1,8 +1,8 @@
 //! `cargo xtask`: all tasks of a contributor except editing.
 //!
-//! Bias: a newcomer's machine. Each command first sets up what the machine lacks, and says what it does and for how
-//! long. Root is requested in one place ([`root`]), with the reason. What a command cannot do on this machine is reported
-//! and counted, never silently skipped.
+//! Bias: the machine of a newcomer. Each command first installs the tools that the machine lacks, and shows each step
+//! and its duration. Root is requested in one place ([`root`]), with the reason. A step that cannot run on this machine
+//! is reported and counted, never silently skipped.
 
 mod bench;
 mod build;
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            // One line: what failed, and why. Without anyhow's backtrace.
+            // The error and its causes are printed on one line, without anyhow's backtrace.
             say::failed(&format!("{error:#}"));
             ExitCode::FAILURE
         }

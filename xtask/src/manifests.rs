@@ -1,7 +1,7 @@
 //! `cargo xtask manifests`: generates the files in `deploy/` that are made from other files there.
 //!
-//! They are `ebb.yaml`, for users without Kustomize; the rules as an object of the Prometheus operator; and Grafana's
-//! dashboards. Tests check that the files are up to date.
+//! The generated files are `ebb.yaml`, for users without Kustomize; the Prometheus rules as an object of the Prometheus
+//! operator; and Grafana's dashboards. Tests check that the files are up to date.
 
 use std::{fmt::Write as _, fs, path::Path, process::Command};
 
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{cargo::Workspace, dashboards, exec, say};
 
-/// The head of the object with the rules.
+/// The beginning of the PrometheusRule object, before the rules.
 const RULES_HEAD: &str = "\
 # Made from deploy/prometheus/rules.yaml by `cargo xtask manifests`.
 apiVersion: monitoring.coreos.com/v1
@@ -32,7 +32,7 @@ pub(crate) fn run() -> Result<()> {
     write(&deploy.join("ebb.yaml"), &rendered)
 }
 
-/// Writes the rules as an object of the operator.
+/// Writes the Prometheus rules as a PrometheusRule object of the Prometheus operator.
 fn rules(deploy: &Path) -> Result<()> {
     let source = deploy.join("prometheus/rules.yaml");
     let rules =
@@ -40,7 +40,7 @@ fn rules(deploy: &Path) -> Result<()> {
     let mut object = RULES_HEAD.to_owned();
     for line in rules.lines().skip_while(|line| line.starts_with('#')) {
         let indent = if line.is_empty() { "" } else { "  " };
-        // Writing to memory does not fail.
+        // The result is ignored, because writing to a `String` does not fail.
         let _ = writeln!(object, "{indent}{line}");
     }
     write(

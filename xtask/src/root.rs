@@ -1,7 +1,7 @@
 //! The one place that requests root.
 //!
-//! Installing packages and loading kernel programs require root. A user who is root already notices nothing. Other users see
-//! the reason, and sudo asks for the password once (it remembers it for a while).
+//! Installing packages and loading kernel programs require root. If the user is already root, nothing is requested.
+//! Other users see the reason, and sudo asks for the password once (sudo remembers the password for some minutes).
 
 use std::{
     ffi::OsStr,
@@ -22,7 +22,7 @@ impl Root {
     /// Requests root and shows the reason.
     ///
     /// # Errors
-    /// If the user is not root, and there is no sudo or sudo refuses.
+    /// Returns an error if the user is not root, and sudo is missing or refuses.
     pub(crate) fn ask(reason: &str) -> Result<Self> {
         if nix::unistd::geteuid().is_root() {
             return Ok(Self { sudo: None });
@@ -45,12 +45,12 @@ impl Root {
         Ok(Self { sudo: Some(sudo) })
     }
 
-    /// Whether this process is root already.
+    /// Returns whether this process is already root.
     pub(crate) fn is_already() -> bool {
         nix::unistd::geteuid().is_root()
     }
 
-    /// Returns a command that will run as root. Through sudo it gets a fresh environment.
+    /// Returns a command that runs `program` as root. With sudo, the program gets a fresh environment.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         match &self.sudo {
             None => Command::new(program),
@@ -62,7 +62,8 @@ impl Root {
         }
     }
 
-    /// Returns the same as a prefix of a command line, for tools that accept a "runner".
+    /// Returns the prefix that makes a command line run as root with this environment, for tools that accept a
+    /// "runner". Returns `None` if the user is already root.
     pub(crate) fn runner(&self) -> Option<String> {
         self.sudo
             .as_ref()

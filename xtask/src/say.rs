@@ -17,7 +17,7 @@ pub(crate) fn failed(what: &str) {
     eprintln!("{} {what}", paint("1;31", "✗"));
 }
 
-/// Reports information; nothing has failed.
+/// Reports additional information.
 pub(crate) fn note(what: &str) {
     eprintln!("  {what}");
 }
@@ -35,7 +35,7 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
-/// Whether stderr is a terminal.
+/// Returns whether stderr is a terminal.
 pub(crate) fn on_terminal() -> bool {
     std::io::stderr().is_terminal()
 }

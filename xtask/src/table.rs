@@ -1,4 +1,5 @@
-//! The style of tables: two rules and a header line, text left-aligned and numbers right-aligned.
+//! The style of tables: rules at the top, below the header and at the bottom; text left-aligned and numbers
+//! right-aligned.
 
 use comfy_table::{CellAlignment, LineStyle, Row, Table, TableStyle};
 
@@ -7,7 +8,7 @@ const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
-/// Builds a table of `rows`; the first `words` columns are text.
+/// Builds a table of `rows`. The first `words` columns are text, the other columns are numbers.
 pub(crate) fn table(
     header: impl Into<Row>,
     words: usize,

@@ -1,6 +1,6 @@
-//! Documents of a YAML file; YAML includes JSON.
+//! Reads the documents of a YAML file. JSON files can be read too, because JSON is a subset of YAML.
 //!
-//! Failure mode: after a document with a syntax error nothing more can be read; the documents before it are checked
+//! Failure mode: the documents after a syntax error cannot be read; the documents before the error are checked
 //! nevertheless.
 
 use std::fmt;
@@ -24,7 +24,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Returns the documents of a file, without the empty ones, and those that could not be read.
+/// Returns the documents of a file that are not empty, and the documents that could not be read.
 pub(super) fn read(bytes: &[u8]) -> (Vec<Value>, Vec<Unreadable>) {
     let (mut documents, mut unreadable) = (Vec::new(), Vec::new());
     let mut reader = bytes;
@@ -42,14 +42,14 @@ fn reason(error: &serde_saphyr::Error) -> Unreadable {
     let error = error.without_snippet();
     let location = error.location();
     let reason = match error {
-        // The message of the library is for programmers.
+        // This message replaces the message of the library, which is meant for programmers.
         serde_saphyr::Error::DuplicateMappingKey { key, .. } => {
             format!("key {:?} is there twice", key.as_deref().unwrap_or("?"))
         }
         error => {
             let text = error.to_string();
             let text = text.lines().next().unwrap_or_default();
-            // The position is already in `at`.
+            // The position at the end of the message is removed, because `at` already contains it.
             let told = location.map(|at| format!(" at line {}, column {}", at.line(), at.column()));
             told.and_then(|told| text.strip_suffix(&told))
                 .unwrap_or(text)

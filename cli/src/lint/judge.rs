@@ -1,7 +1,7 @@
 //! Finds the problems of one object, each as `KEY: message`.
 //!
-//! The decision code validates keys and values. This module checks what only a manifest can have wrong: the place, the type
-//! and the hard limit.
+//! The decision code validates keys and values. This module checks the properties that only a manifest has: the place
+//! of a key, the type of a value, and the hard limit.
 
 use ebb_autoscaler_core::{Annotations, Config, Problem, annotations::is_read};
 use serde_json::{Map, Value};
@@ -24,7 +24,7 @@ const CONFIG_MAP_FIELDS: [&str; 6] = [
     "immutable",
 ];
 
-/// Returns all problems of `object` in a cluster with `config`.
+/// Returns all problems of `object`. Annotations are validated against the cluster settings `config`.
 pub(super) fn problems(object: &Object, config: &Config) -> Vec<String> {
     match object.sort {
         Sort::ConfigMap | Sort::Keys => settings(object),
@@ -55,7 +55,7 @@ fn settings(object: &Object) -> Vec<String> {
         }
     }
     if let Some(keys) = object.settings() {
-        // Keys without a ConfigMap are a file for `--config`, which accepts values without quotes.
+        // Keys without a ConfigMap are meant for `--config`, which accepts values without quotes.
         let quoted = object.sort == Sort::ConfigMap;
         let judge = |texts: &[(&str, &str)]| Config::from_map_lossy(texts.iter().copied()).1;
         found.extend(judged(keys, |_| quoted, judge));
@@ -103,8 +103,9 @@ fn misplaced(key: &str, value: &Value, remedy: &str) -> String {
     )
 }
 
-/// Returns the problems of `map`: those that `judge` finds, and values that are not strings under keys that `quoted`
-/// selects, because Kubernetes rejects them. Each key has one line per problem at most.
+/// Returns the problems of `map`: the problems that `judge` finds, and one problem per value that is not a string
+/// although `quoted` selects its key (Kubernetes rejects such values). If a value has both problems, they share one
+/// line.
 fn judged(
     map: &Map<String, Value>,
     quoted: impl Fn(&str) -> bool,
@@ -140,7 +141,7 @@ fn judged(
     found
 }
 
-/// Returns the problem of an invalid hard limit.
+/// Returns the problem of the hard limit `value`, or `None` if the limit is valid.
 fn limit(value: &Value) -> Option<String> {
     let allowed = match value {
         // Null is the same as an absent limit.

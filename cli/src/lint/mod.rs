@@ -1,8 +1,8 @@
 //! `ebb lint`: finds errors in the autoscaling settings of manifests before a cluster rejects or silently ignores them.
 //!
-//! One line per problem on stdout, `FILE: KIND/NAME: KEY: message`. All files are read before the first is checked, because
-//! a `config-autoscaler` ConfigMap in one file decides which annotations are valid in another. Bias: what is not known to be
-//! right is reported; objects without any autoscaling key are skipped.
+//! Prints one line per problem on stdout, `FILE: KIND/NAME: KEY: message`. All files are read before the first file is
+//! checked, because a `config-autoscaler` ConfigMap in one file decides which annotations are valid in the other files.
+//! Bias: an autoscaling key or value that Ebb does not know is reported; objects without autoscaling keys are skipped.
 
 mod document;
 mod judge;
@@ -22,9 +22,9 @@ use self::object::Object;
 
 /// Check the autoscaling settings of manifests.
 ///
-/// Reads the annotations of every object with a pod template (Deployments, Knative Services, bare pods and templates …),
-/// containerConcurrency, and config-autoscaler ConfigMaps, in YAML with any number of documents, or JSON. Annotations are
-/// checked against the ConfigMap if one is among the files, otherwise against the defaults.
+/// Reads the annotations of every object with a pod template (Deployments, Knative Services, bare pods and templates
+/// …), containerConcurrency, and config-autoscaler ConfigMaps, in YAML with any number of documents, or JSON.
+/// Annotations are checked against the ConfigMap if one is among the files, otherwise against the defaults.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Prints one line per problem, FILE: KIND/NAME: KEY: message.
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     files: Vec<PathBuf>,
 }
 
-/// A file and its contents.
+/// A file and the objects in it.
 struct File {
     name: String,
     objects: Vec<Object>,
@@ -44,10 +44,10 @@ struct File {
     unreadable: Vec<document::Unreadable>,
 }
 
-/// Checks the files; returns an error if there are problems.
+/// Checks the files. Returns an error if a file has problems or cannot be read.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let files: Vec<_> = args.files.iter().map(|path| read(path)).collect();
-    // The last ConfigMap wins, as with `kubectl apply`.
+    // Of several ConfigMaps, the last one is used, as with `kubectl apply`.
     let config = files
         .iter()
         .flatten()
@@ -95,7 +95,7 @@ fn read(path: &Path) -> anyhow::Result<File> {
     })
 }
 
-/// Returns the problems of a file: those of its objects, then the documents that could not be read.
+/// Returns the problems of a file, one line each: first the problems of the objects, then the unreadable documents.
 fn lines(file: &File, config: &Config) -> Vec<String> {
     let judged = file.objects.iter().flat_map(|object| {
         let problems = judge::problems(object, config);
@@ -106,12 +106,12 @@ fn lines(file: &File, config: &Config) -> Vec<String> {
     let unreadable = file.unreadable.iter().map(ToString::to_string);
     judged
         .chain(unreadable)
-        // A value may contain line feeds, but a problem has one line.
+        // Line feeds in values are escaped, because a problem has one line.
         .map(|problem| format!("{}: {}", file.name, problem.replace('\n', "\\n")))
         .collect()
 }
 
-/// Prints a line; it is no error if the reader has seen enough, such as `head`.
+/// Prints a line. If the reader (such as `head`) has closed the pipe, this is not an error.
 fn say(line: &str) -> anyhow::Result<()> {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

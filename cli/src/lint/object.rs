@@ -1,11 +1,11 @@
-//! The kind of a document: which settings it contains, and its name in a problem.
+//! Classifies documents: which settings a document contains, and its name in problem messages.
 
 use std::fmt;
 
 use ebb_autoscaler_core::Config;
 use serde_json::{Map, Value};
 
-/// An object, or a document that stands for one (bare keys, a bare pod template).
+/// A Kubernetes object, or a document without a kind (the keys of a ConfigMap, a pod template).
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Object {
     pub(super) value: Value,
@@ -19,15 +19,15 @@ pub(super) enum Sort {
     ConfigMap,
     /// The settings of the cluster, as keys without a ConfigMap.
     Keys,
-    /// A pod, a bare pod template, a Knative revision, or an object that Knative makes for a revision: its own annotations
-    /// count, and its hard limit is in its spec.
+    /// A pod, a pod template without a kind, a Knative revision, or an object that Knative creates for a revision. Ebb
+    /// reads the annotations in the `metadata` of the object and the hard limit in its `spec`.
     Pod,
-    /// An object with a template.
+    /// Any other object. Ebb reads the annotations in its pod template, if it has one.
     Templated {
-        /// Whether the template is of a Knative revision.
+        /// Whether the template is the template of a Knative revision.
         revision: bool,
     },
-    /// No Kubernetes object.
+    /// Not a Kubernetes object.
     Nothing,
 }
 
@@ -44,7 +44,7 @@ impl Object {
         self.value.get("kind")?.as_str()
     }
 
-    /// Returns the cluster's settings as far as they are valid, if the object contains them.
+    /// Returns the valid ones of the cluster's settings, if the object contains settings.
     pub(super) fn config(&self) -> Option<Config> {
         let texts: Vec<_> = self
             .settings()?
@@ -55,7 +55,7 @@ impl Object {
         Some(Config::from_map_lossy(texts).0)
     }
 
-    /// Returns the cluster's settings by key, if the object contains them.
+    /// Returns the cluster's settings by key, if the object contains settings.
     pub(super) fn settings(&self) -> Option<&Map<String, Value>> {
         match self.sort {
             Sort::ConfigMap => self.value.get("data")?.as_object(),
@@ -65,7 +65,7 @@ impl Object {
     }
 }
 
-/// `KIND/NAME`.
+/// Displays the object as `KIND/NAME`.
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match (self.kind(), self.sort) {
@@ -80,7 +80,7 @@ impl fmt::Display for Object {
     }
 }
 
-/// Returns the objects in a document; a list is split into its items.
+/// Returns the objects in a document. A list is split into its items.
 pub(super) fn flatten(document: Value) -> Vec<Object> {
     let is_list = |value: &Value| {
         let kind = value.get("kind").and_then(Value::as_str);
@@ -113,7 +113,7 @@ fn sort(value: &Value) -> Sort {
         ("", _) if !fields.is_empty() && fields.values().all(is_single) => Sort::Keys,
         ("", _) => Sort::Nothing,
         ("ConfigMap", "") if name == Some(CONFIG_MAP) => Sort::ConfigMap,
-        // Knative puts a revision's annotations on every object that it makes for the revision.
+        // Knative copies the annotations of a revision to every object that it creates for the revision.
         ("Pod", "") | ("Revision", "serving.knative.dev") => Sort::Pod,
         (_, group) if group.ends_with(".internal.knative.dev") => Sort::Pod,
         (_, "serving.knative.dev") => Sort::Templated { revision: true },
@@ -125,7 +125,7 @@ fn is_single(value: &Value) -> bool {
     !matches!(value, Value::Array(_) | Value::Object(_))
 }
 
-/// Returns a value as it would be written in quotes.
+/// Returns the text of a value: a string itself, or any other value as JSON.
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -1,7 +1,7 @@
-//! The places of autoscaling keys in an object, and whether Ebb reads them there.
+//! Finds the autoscaling keys in an object, and decides whether Ebb reads a key at its place.
 //!
-//! Annotations count on a pod template, at any place in the object, and on a pod itself. An Ebb key at any other place has no
-//! effect, and its author does not notice.
+//! Ebb reads annotations of a pod template, wherever the template is in the object, and annotations of a pod. An
+//! autoscaling key at any other place has no effect, and nothing else reports the mistake.
 
 use ebb_autoscaler_core::annotations::is_read;
 use ebb_contract::{allotments, slices};
@@ -12,8 +12,8 @@ use super::object::{Object, Sort};
 /// The field of a Knative revision that limits requests in flight.
 pub(super) const LIMIT: &str = "containerConcurrency";
 
-/// Keys of Ebb that are not settings of a workload: labels for selectors, what a Service says about its pods, and keys on
-/// objects that Ebb makes.
+/// Keys of Ebb that are not settings of a workload: labels for selectors, an annotation of Services that names their
+/// pods, and keys of objects that Ebb creates.
 const OTHERS: [&str; 7] = [
     "ebb.dev/aggregate-to-autoscaler",
     "ebb.dev/made",
@@ -24,19 +24,19 @@ const OTHERS: [&str; 7] = [
     slices::WORKLOAD,
 ];
 
-/// The keys of an object, by place.
+/// The autoscaling keys of an object, by whether Ebb reads them.
 #[derive(Debug, Default)]
 pub(super) struct Places<'a> {
-    /// Annotations that count; more than one map only if an object has several templates.
+    /// Annotations that Ebb reads. There is more than one map only if the object has several pod templates.
     pub(super) annotations: Vec<&'a Map<String, Value>>,
-    /// Hard limits that count.
+    /// Hard limits that Ebb reads.
     pub(super) limits: Vec<&'a Value>,
     /// Keys at a place where Ebb does not read them.
     pub(super) misplaced: Vec<(&'a str, &'a Value)>,
 }
 
 impl<'a> Places<'a> {
-    /// Finds all keys in `object`.
+    /// Finds all autoscaling keys in `object`.
     pub(super) fn of(object: &'a Object) -> Places<'a> {
         let mut places = Places::default();
         places.walk(&object.value, &mut Vec::new(), object);
@@ -81,7 +81,8 @@ impl<'a> Places<'a> {
         match (sort, path) {
             (Sort::Templated { revision: true }, ["spec", "template", "spec"])
             | (Sort::Pod, ["spec"]) => self.limits.push(value),
-            // Other objects may have a field of that name for their own use (KServe has one), except in a workload.
+            // Outside the `spec` and the pod template of a workload, a field of this name may have another meaning
+            // (KServe has one), so it is not reported.
             (Sort::Templated { revision: true } | Sort::Pod, _) => {
                 self.misplaced.push((LIMIT, value));
             }
@@ -93,7 +94,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Whether annotations at `path` are read.
+/// Returns whether Ebb reads annotations at `path`.
 fn counts(path: &[&str], sort: Sort) -> bool {
     match path {
         [.., "template", "metadata", "annotations"] => true,
@@ -102,7 +103,8 @@ fn counts(path: &[&str], sort: Sort) -> bool {
     }
 }
 
-/// Whether a controller made the object. The controller copied the annotations, and nobody can move them.
+/// Returns whether a controller created the object. Then the controller also copied the annotations, and no user can
+/// move them.
 fn is_made(object: &Object) -> bool {
     let owners = object.value.pointer("/metadata/ownerReferences");
     owners

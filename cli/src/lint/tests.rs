@@ -15,7 +15,7 @@ fn lint(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns an object of `kind` whose template has `annotations`, each in quotes.
+/// Returns a manifest that begins with `head`. Its template has `annotations`, with values in quotes.
 fn templated(head: &str, annotations: &[(&str, &str)]) -> String {
     let annotations: String = annotations
         .iter()
@@ -92,7 +92,7 @@ fn a_key_in_the_wrong_place_says_where_it_belongs() {
              under \"spec.template.metadata.annotations\" to work",
         ]
     );
-    // Objects that Knative makes for a revision have the revision's annotations.
+    // Objects that Knative creates for a revision have copies of the revision's annotations.
     let made = deployment.replace(
         "  name: shop\n",
         "  name: shop\n  ownerReferences: [{kind: Revision}]\n",
@@ -102,7 +102,7 @@ fn a_key_in_the_wrong_place_says_where_it_belongs() {
 
 #[test]
 fn our_own_manifests_have_no_misplaced_keys() {
-    // Labels that a NetworkPolicy selects, and an annotation of a Service.
+    // The first two manifests have a label in the selector of a NetworkPolicy and an annotation of a Service.
     for manifest in [
         "kind: NetworkPolicy\nmetadata: {name: a}\nspec: {ingress: [{from: [{namespaceSelector: {matchLabels: \
          {ebb.dev/metrics: \"true\"}}}]}]}\n",

@@ -82,9 +82,9 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Returns the annotations of the workload, including those given by an option of their own.
+    /// Returns the annotations of the workload, including those set with `--target`, `--min-scale` and `--max-scale`.
     ///
-    /// An option wins over --annotation of the same key; a later --annotation wins over an earlier one.
+    /// These three options override `--annotation` with the same key. A later `--annotation` overrides an earlier one.
     pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
         let options = [
             ("target", &self.target),

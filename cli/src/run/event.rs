@@ -11,20 +11,20 @@ use serde::{Serialize, Serializer};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(crate) enum Event {
-    /// Requests are accepted from now on.
+    /// The run accepts requests from now on.
     Listening(Listening),
     /// The decision code has made a decision.
     Decision(Decision),
-    /// The first replica became ready after there was none.
+    /// A replica became ready while no other replica was ready and a request was queued.
     ColdStart(ColdStart),
     /// A replica has a new state.
     Replica(ReplicaEvent),
 }
 
-/// Where requests are accepted.
+/// The addresses of the run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Listening {
-    /// The address; its port is never 0.
+    /// The address that accepts requests. The port is the actual port, never 0.
     pub(crate) address: SocketAddr,
     /// The address of the live page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,12 +34,12 @@ pub(crate) struct Listening {
 /// One decision and its basis.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Decision {
-    /// Seconds since the start.
+    /// Seconds since the start of the run.
     #[serde(serialize_with = "thousandths")]
     pub(crate) t: f64,
-    /// Replicas that are alive.
+    /// Number of replicas that are alive, including those that are draining.
     pub(crate) replicas: usize,
-    /// Of those, ready replicas, without replicas that are leaving.
+    /// Number of ready replicas, without those that are draining.
     pub(crate) ready: usize,
     /// Mean requests in flight and queued since the last decision.
     #[serde(serialize_with = "thousandths")]
@@ -48,48 +48,48 @@ pub(crate) struct Decision {
     pub(crate) in_flight: u64,
     /// Requests queued at the activator now.
     pub(crate) queued: u64,
-    /// Average over the stable window, if there is data.
+    /// Average of the scaling metric over the stable window; `null` without data.
     pub(crate) stable: Option<f64>,
-    /// Average over the panic window, if there is data.
+    /// Average of the scaling metric over the panic window; `null` without data.
     pub(crate) panic: Option<f64>,
     /// Desired replicas.
     pub(crate) desired: u32,
     /// Whether the run is in panic mode.
     pub(crate) panic_mode: bool,
-    /// Requests counted so far.
+    /// Number of requests counted since the start of the run.
     pub(crate) requests: u64,
-    /// The reason, in words.
+    /// The reason for the decision, in words.
     pub(crate) reason: String,
 }
 
-/// How long the first request waited while there were zero replicas.
+/// How long the oldest queued request waited until the first replica was ready.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct ColdStart {
-    /// Seconds since the start.
+    /// Seconds since the start of the run.
     #[serde(serialize_with = "thousandths")]
     pub(crate) t: f64,
-    /// From the spawn of the replica until it was ready, in ms.
+    /// Time from the spawn of the replica's process until the replica was ready, in ms.
     #[serde(serialize_with = "thousandths")]
     pub(crate) start_ms: f64,
-    /// From the arrival of the request until it was handed to the replica, in ms.
+    /// Time from the arrival of the request until it was handed to the replica, in ms.
     #[serde(serialize_with = "thousandths")]
     pub(crate) waited_ms: f64,
-    /// What ebb added to the replica's own start, in ms.
+    /// The delay that Ebb added to the start of the replica, in ms: `waited_ms` − `start_ms`.
     #[serde(serialize_with = "thousandths")]
     pub(crate) added_ms: f64,
 }
 
-/// A replica and its state.
+/// A change of a replica's state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct ReplicaEvent {
-    /// Seconds since the start.
+    /// Seconds since the start of the run.
     #[serde(serialize_with = "thousandths")]
     pub(crate) t: f64,
     /// The replica's number, counted from 1.
     pub(crate) replica: u64,
-    /// Its new state.
+    /// The new state of the replica.
     pub(crate) state: ReplicaState,
-    /// A detail, such as why it failed.
+    /// Further information, such as the reason for a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<String>,
 }
@@ -98,20 +98,20 @@ pub(crate) struct ReplicaEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ReplicaState {
-    /// Its process runs.
+    /// The process of the replica runs.
     Started,
-    /// It is ready and serves requests.
+    /// The replica is ready and serves requests.
     Ready,
-    /// It gets no new requests, and ends when its requests are answered.
+    /// The replica gets no new requests, and ends when its requests in flight are answered.
     Draining,
-    /// It ended as ordered.
+    /// The replica ended after the supervisor ordered it to stop.
     Stopped,
-    /// It failed.
+    /// The replica failed.
     Failed,
 }
 
 impl ReplicaState {
-    /// Returns where a replica in this state stands, for the autoscaler.
+    /// Returns the autoscaler's phase for a replica in this state.
     pub(crate) fn phase(self) -> Phase {
         match self {
             ReplicaState::Started => Phase::Starting,
@@ -134,7 +134,7 @@ impl fmt::Display for ReplicaState {
     }
 }
 
-/// The text form: `event key=value …`; a value that may contain spaces is last and in quotes.
+/// The text form of an event: `event key=value …`. A value that may contain spaces is last and in quotes.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -188,7 +188,7 @@ impl fmt::Display for Decision {
     }
 }
 
-/// Serialises with three decimals: no value is known more precisely, and lines stay readable.
+/// Serialises `value` with three decimals: the measurements are not more precise, and the lines stay readable.
 fn thousandths<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((value * 1_000.0).round() / 1_000.0)
 }

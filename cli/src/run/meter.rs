@@ -1,9 +1,11 @@
-//! The load of the run: the requests that the kernel counts at the replicas, and the requests queued at the activator.
+//! Measures the concurrency of the run: the requests that the kernel counts at the replicas, and the requests queued at
+//! the activator.
 //!
-//! All values are cumulative, so a missed reading loses nothing. The last values of a replica are kept for the next
-//! reading before its counter is removed.
+//! All values are cumulative, so a missed reading loses no requests. Before the counter of a replica is removed, the
+//! last values of the replica are saved for the next reading.
 //!
-//! Failure mode: if the counter of a replica cannot be read, the whole reading is an error; no data is not zero.
+//! Failure mode: if the counter of a replica cannot be read, the whole reading is an error, because missing data does
+//! not mean zero requests.
 
 use std::{
     collections::BTreeMap,
@@ -33,11 +35,11 @@ pub(crate) struct Meter {
 
 struct State {
     counter: Counter,
-    /// The replicas, by the numbers of their counters.
+    /// The replicas with a counter, by the number of the counter.
     replicas: BTreeMap<u64, Metered>,
-    /// The number of the counter attached last.
+    /// The number of the most recently attached counter.
     last: u64,
-    /// The last figures of replicas that are gone.
+    /// The last values of replicas that have ended, saved for the next reading.
     gone: Vec<ReplicaLoad>,
 }
 
@@ -49,7 +51,7 @@ struct Metered {
 }
 
 impl Meter {
-    /// Loads the kernel programs. Requests to `exclude_paths` are excluded.
+    /// Loads the kernel programs. Requests to `exclude_paths` are not counted as concurrency.
     pub(crate) fn load(pool: Pool, exclude_paths: Vec<String>) -> Result<Meter, CounterError> {
         let state = State {
             counter: Counter::load()?,
@@ -92,7 +94,7 @@ impl Meter {
         })
     }
 
-    /// Reads all figures. `phase` returns the phase of a replica.
+    /// Reads the values of all replicas and of the queue. `phase` returns the phase of a replica, given its number.
     fn read(&self, phase: impl Fn(u64) -> Phase) -> Result<Load, CounterError> {
         let mut state = self.lock();
         let mut replicas = Vec::with_capacity(state.replicas.len());
@@ -116,7 +118,7 @@ impl Meter {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is consistent between any two of its methods, whatever panicked meanwhile.
+        // A poisoned lock may be used: every method leaves the state consistent, even if a thread panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,10 +1,12 @@
-//! `ebb run`: autoscale a command on this host.
+//! `ebb run`: autoscales a command on this host.
 //!
-//! The whole product on one machine: the activator queues and distributes requests, the kernel counts them at each replica,
-//! the decision code of the autoscaler determines the desired replicas, and the supervisor starts and stops them.
+//! All parts of Ebb in one process: the activator queues and distributes requests, the kernel counts them at each
+//! replica, the decision code of the autoscaler determines the desired replicas, and the supervisor starts and stops
+//! them.
 //!
-//! Failure mode: every run cleans up, however it ends. In order: the port is closed, requests are answered, replicas end,
-//! cgroups are removed. After SIGKILL, the kernel kills the replicas, and the next run removes the cgroups.
+//! Failure mode: every run cleans up, however it ends, in this order: the port is closed, requests in flight are
+//! answered, replicas end, cgroups are removed. After SIGKILL, the kernel kills the replicas, and the next run removes
+//! the cgroups.
 
 mod args;
 mod cgroup;
@@ -52,7 +54,7 @@ use self::{
 };
 use crate::signals::Signals;
 
-/// Runs until Ctrl-C, SIGTERM, SIGHUP, the end of the reader of stdout, or an error.
+/// Runs until Ctrl-C, SIGTERM, SIGHUP or an error, or until the reader of stdout closes the pipe.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let console = Console::new();
     tracing_subscriber::fmt()
@@ -78,7 +80,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         .block_on(start(args, settings, limits, console))
 }
 
-/// Builds the parts in an order that keeps the clean-up small: parts that leave something behind come last.
+/// Builds the parts of the run. Parts that need a clean-up are built last, so that an error in an earlier part needs
+/// none.
 async fn start(
     args: Args,
     settings: RunSettings,

@@ -1,7 +1,7 @@
-//! The live page of a run: the same as the autoscaler's, with one workload.
+//! The live page of a run: the page of the autoscaler, with one workload.
 //!
-//! Bias: the run has priority. If the usual port is taken (by another run), the page gets a free one. If there is none, the
-//! run continues without a page.
+//! Bias: the run has priority. If the usual port is taken (by another run), the page gets a free one. If no port is
+//! free, the run continues without a page.
 
 use std::{
     fmt,
@@ -18,15 +18,15 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tracing::warn;
 
-/// Port of the page of a run. The autoscaler's page shares port 9466 with its metrics; this page has a port of its own.
+/// Default port of a run's page. It differs from port 9466, which serves the page and the metrics of the autoscaler.
 const USUAL_PORT: u16 = 9468;
 
-/// The data of the page.
+/// The data that the page shows.
 #[derive(Debug)]
 pub(crate) struct Shown {
     engine: SharedEngine,
-    /// All settings in force and their sources. The engine does not know the sources: it takes the defaults of
-    /// `ebb run` for settings of the user.
+    /// All settings in force, each with its source. The settings of the engine are not shown: the engine would report
+    /// the defaults of `ebb run` as settings of the user.
     settings: Vec<Setting>,
 }
 
@@ -60,10 +60,11 @@ impl Source for Shown {
     }
 }
 
-/// Listens on a port for the page: the given port, or else the usual one, or else a free one.
+/// Opens the port of the page: `asked` if given, otherwise the default port, otherwise a free port. Returns `None` if
+/// no port is free.
 ///
 /// # Errors
-/// If the given port cannot be listened on.
+/// Returns an error if `asked` is given and this port cannot be opened.
 pub(crate) async fn listen(asked: Option<u16>) -> anyhow::Result<Option<TcpListener>> {
     let bind = |port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     if let Some(port) = asked {
@@ -85,7 +86,7 @@ pub(crate) async fn listen(asked: Option<u16>) -> anyhow::Result<Option<TcpListe
 /// Serves the page, until the run ends.
 pub(crate) fn serve(listener: TcpListener, shown: Shown) {
     let status = Arc::new(Status(Page::new(shown)));
-    // The page listens on this host only, so no other host name needs to be allowed.
+    // The page listens on 127.0.0.1 only, so no further host name has to be allowed.
     tokio::spawn(status::serve(listener, status, Hosts::default()));
 }
 
@@ -97,7 +98,8 @@ impl status::Status for Status {
     }
 
     fn metrics(&self, format: Format) -> Result<String, fmt::Error> {
-        // The metrics of this process only; the other data is on the page.
+        // The registry is empty: only the metrics of the process (CPU, memory) are exposed. The data of the run is on
+        // the page.
         format.encode(&Registry::default())
     }
 

@@ -1,12 +1,13 @@
-//! The pause after failures before the next start, longer each time.
+//! The pause between the failure of a replica and the next start. Each failure doubles the pause.
 
 use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
-/// Pause after the first failure; it doubles with each failure.
+/// Length of the first pause; each further failure doubles it.
 const FIRST: Duration = Duration::from_secs(1);
-/// Longest pause: a dependency that works again is noticed within half a minute.
+/// Longest pause. If replicas fail because a dependency is down, they are started again at most 30 s after the
+/// dependency has recovered.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Determines when the next replica may start.
@@ -14,14 +15,16 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub(crate) struct Pause {
     /// The length of the last pause; zero before the first.
     last: Duration,
-    /// No replica starts before this time.
+    /// The end of the pause. No replica starts before this time.
     until: Option<Instant>,
 }
 
 impl Pause {
-    /// Starts a pause after the failure of a replica that had `served` for this long; returns its length.
+    /// Starts a pause after the failure of a replica, and returns the length of the pause. `served` is the time for
+    /// which the replica had been ready.
     ///
-    /// Replicas that fail together count once. A replica that served for at least the longest pause resets the length.
+    /// A failure during a pause does not change the pause. If `served` is at least [`LONGEST`], the pause has its first
+    /// length again.
     pub(crate) fn begin(&mut self, served: Duration) -> Duration {
         if self.until.is_none() {
             if served >= LONGEST {
@@ -33,12 +36,12 @@ impl Pause {
         self.last
     }
 
-    /// Whether no replica may start now.
+    /// Returns whether a pause is in force: then no replica may start.
     pub(crate) fn is_on(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Resolves at the end of the pause; never if there is none. Dropping the future changes nothing.
+    /// Resolves at the end of the pause, or never if there is no pause. The future is cancel-safe.
     pub(crate) async fn over(&mut self) {
         match self.until {
             Some(until) => time::sleep_until(until).await,

@@ -1,10 +1,12 @@
-//! Free ports for replicas.
+//! Chooses free ports for replicas.
 //!
-//! A port is found free, released, and taken by the replica a moment later; in between, another program may take it. The most
-//! likely taker is the kernel, for outgoing connections, and under load there are many of them. So ports are
-//! chosen outside the kernel's range for those, and no port is used again before all others have been used.
+//! [`Ports`] checks that a port is free and releases it; the replica listens on the port a moment later. In between,
+//! another program may take the port. Most likely, the kernel takes it for an outgoing connection: under load there are
+//! many. So ports are chosen outside the kernel's range for outgoing connections, and no port is used again before all
+//! others have been used.
 //!
-//! Failure mode: another program takes the port in between. Then the replica cannot listen, and [`is_taken`] detects it.
+//! Failure mode: if another program takes the port in between, the replica cannot listen on it, and [`is_taken`]
+//! detects this.
 
 use std::{
     fs,
@@ -14,12 +16,12 @@ use std::{
     process,
 };
 
-/// Lowest port: ports below it belong to well-known services on many hosts.
+/// Lowest port for replicas. On many hosts, lower ports belong to well-known services.
 const LOWEST: u16 = 10_000;
-/// Smallest size of the range: as many replicas as a host can run need a port each.
+/// Minimum number of ports in the range: enough for one port per replica on one host.
 const FEWEST: u16 = 1_000;
 
-/// Hands out ports, each once until all have been used.
+/// Hands out ports. No port is handed out again before all other ports have been handed out.
 #[derive(Debug)]
 pub(crate) struct Ports {
     range: RangeInclusive<u16>,
@@ -27,11 +29,11 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Uses the ports outside the kernel's range for outgoing connections.
+    /// Creates a range of ports outside the kernel's range for outgoing connections.
     pub(crate) fn new() -> Ports {
         let range = outside(ephemeral().unwrap_or(32_768..=60_999));
         let size = range.end() - range.start() + 1;
-        // Runs side by side start at different ports.
+        // Runs on the same host begin with different ports.
         let offset = u16::try_from(process::id() % u32::from(size)).unwrap_or_default();
         Ports {
             next: range.start() + offset,
@@ -43,7 +45,7 @@ impl Ports {
     ///
     /// # Errors
     ///
-    /// If no port is free, or if sockets cannot be made at all.
+    /// Returns an error if no port is free, or if no socket can be created.
     pub(crate) fn take(&mut self) -> io::Result<u16> {
         for _ in self.range.clone() {
             let port = self.next;
@@ -67,7 +69,7 @@ impl Ports {
     }
 }
 
-/// Whether a program listens on the port, on any address of IPv4 or IPv6.
+/// Returns whether a program listens on the port, on any address of IPv4 or IPv6.
 pub(crate) fn is_taken(port: u16) -> io::Result<bool> {
     for host in [
         IpAddr::from(Ipv6Addr::UNSPECIFIED),
@@ -84,14 +86,15 @@ pub(crate) fn is_taken(port: u16) -> io::Result<bool> {
     Ok(false)
 }
 
-/// The kernel's range for the local port of outgoing connections.
+/// Returns the kernel's range of local ports for outgoing connections, or `None` if the range cannot be read.
 fn ephemeral() -> Option<RangeInclusive<u16>> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let mut bounds = text.split_whitespace().map(str::parse);
     Some(bounds.next()?.ok()?..=bounds.next()?.ok()?)
 }
 
-/// Returns the larger part of the unprivileged ports outside `ephemeral`; all of them if too few are left.
+/// Returns the larger of the two port ranges below and above `ephemeral`, from [`LOWEST`] up. If it has fewer than
+/// [`FEWEST`] ports, returns all ports from [`LOWEST`] up.
 fn outside(ephemeral: RangeInclusive<u16>) -> RangeInclusive<u16> {
     let below = LOWEST..=ephemeral.start().saturating_sub(1);
     let above = LOWEST.max(ephemeral.end().saturating_add(1))..=u16::MAX;

@@ -1,4 +1,4 @@
-//! The run as the autoscaler sees it: the scale target, and the observer of decisions.
+//! The interfaces of the run to the autoscaler: the scale target, and the observer of decisions.
 
 use std::convert::Infallible;
 
@@ -29,14 +29,14 @@ impl ScaleTarget for Replicas {
     async fn scale(&mut self, replicas: u32) -> Result<(), Infallible> {
         self.want.send_if_modified(|wanted| match wanted {
             Wanted::Replicas(old) => std::mem::replace(old, replicas) != replicas,
-            // The run is ending.
+            // The run is ending, so the number of replicas is no longer changed.
             Wanted::End(_) | Wanted::Kill => false,
         });
         Ok(())
     }
 }
 
-/// Publishes the decisions to the output.
+/// Writes the decisions to the output of the run.
 #[derive(Debug)]
 pub(crate) struct Narrator {
     reporter: Reporter,

@@ -1,10 +1,11 @@
 //! One run from its start to its end.
 //!
-//! The trial: before it accepts requests, a run that starts without replicas starts one and stops it again. So a command that
-//! does not work fails at once, and not at the first request.
+//! The trial: a run that starts without replicas starts one replica and stops it again before it accepts requests. So a
+//! command that does not work fails at once, and not at the first request.
 //!
-//! The end, in order: no more requests are accepted, and those under way are answered (for `--stop-grace` at most); replicas
-//! get SIGTERM; what is left after `--stop-grace` gets SIGKILL. A second signal skips the waiting.
+//! The end, in this order: the port accepts no more requests, and requests in flight are answered (for `--stop-grace`
+//! at most); replicas get SIGTERM; processes that still run after `--stop-grace` get SIGKILL. A second signal skips the
+//! waits.
 
 use std::{
     net::SocketAddr,
@@ -33,7 +34,7 @@ use super::{
 };
 use crate::signals::Signals;
 
-/// Time limit of an immediate end: a killed replica is gone in milliseconds.
+/// Time limit for the end after a second signal. A killed replica usually ends within milliseconds.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// All parts of a run.
@@ -51,7 +52,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Runs until a signal, the end of the reader of stdout, or an error.
+    /// Runs until a signal or an error, or until the reader of stdout closes the pipe.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let Session {
             frame,
@@ -122,7 +123,7 @@ impl Session {
             signal = signals.next() => {
                 warn!(signal, "ending at once");
                 want.send_replace(Wanted::Kill);
-                // Replicas that are not gone by then are killed with the tree.
+                // Replicas that have not ended after `AT_ONCE` are killed when the cgroup tree is removed.
                 time::timeout(AT_ONCE, supervisor).await.map_or(Ok(()), flatten)
             }
         };
@@ -131,11 +132,11 @@ impl Session {
     }
 }
 
-/// Starts one replica and stops it when it is ready. If it fails, the supervisor ends the run.
+/// Starts one replica and stops it when it is ready. If the replica fails, the supervisor ends the run.
 async fn try_command(want: &watch::Sender<Wanted>, mut status: watch::Receiver<Status>) {
     want.send_replace(Wanted::Replicas(1));
     if status.wait_for(|status| status.proven).await.is_err() {
-        // The supervisor has ended; the caller waits for it and drops this future.
+        // The supervisor has ended. The caller also waits for this end, and then drops this future.
         std::future::pending::<()>().await;
     }
     want.send_replace(Wanted::Replicas(0));
@@ -155,7 +156,7 @@ impl Door {
     fn open(listener: TcpListener, pool: Pool) -> Door {
         let (close, closing) = oneshot::channel();
         let shutdown = async {
-            // A dropped sender means the same as a message.
+            // A dropped sender has the same effect as a message.
             let _ = closing.await;
         };
         Door {
@@ -164,15 +165,15 @@ impl Door {
         }
     }
 
-    /// Resolves when the server can serve no more.
+    /// Resolves when the server has ended. Returns its error, if any.
     async fn ended(&mut self) -> anyhow::Result<()> {
         (&mut self.task).await.context("the activator failed")??;
         Ok(())
     }
 
-    /// Accepts no more requests, and waits until those under way have been answered, for `limit` at most.
+    /// Stops accepting requests, and waits until the requests in flight are answered, for `limit` at most.
     async fn close(mut self, limit: Duration) {
-        // If the server has ended, it is closed.
+        // An error is ignored: it means that the server has already ended.
         let _ = self.close.send(());
         if self.task.is_finished() {
             return;

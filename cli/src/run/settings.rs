@@ -1,7 +1,7 @@
 //! The settings of a run: those of `--config`, the annotations, and the options that stand for annotations.
 //!
-//! Bias: all problems are reported together, one line each, and a setting that `ebb run` cannot support is an error rather
-//! than ignored.
+//! Bias: all problems are reported together, one line each, and a setting that `ebb run` does not support is an error
+//! and is not ignored.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,12 +14,12 @@ use crate::{
     problems::{Lines, lines},
 };
 
-/// Defaults that differ from Knative's, unless --config sets the keys.
+/// Defaults of `ebb run` that differ from Knative's defaults. Keys in the --config file override them.
 const LOCAL_DEFAULTS: [(&str, &str); 3] = [
     // A run starts without replicas: a request starts the first one.
     ("allow-zero-initial-scale", "true"),
     ("initial-scale", "0"),
-    // The user of `ebb run` has opted in, so bursts are detected at once.
+    // The user of `ebb run` has opted in to Ebb. The class `ebb.dev` detects bursts at once.
     ("pod-autoscaler-class", "ebb.dev"),
 ];
 
@@ -28,7 +28,8 @@ const LOCAL_DEFAULTS: [(&str, &str); 3] = [
 pub(crate) struct RunSettings {
     /// The settings in force.
     pub(crate) settings: Settings,
-    /// The settings and the annotations that they come from. All of them are valid.
+    /// The `config-autoscaler` settings and (next field) the annotations from which `settings` is resolved. Both are
+    /// valid.
     pub(crate) config: Config,
     pub(crate) annotations: BTreeMap<String, String>,
     /// Paths whose requests are not counted.
@@ -37,13 +38,13 @@ pub(crate) struct RunSettings {
     pub(crate) table: Vec<Setting>,
 }
 
-/// Why the settings cannot be used.
+/// The reason why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
-    /// --config cannot be read.
+    /// The file given with `--config` cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Values are invalid; one line each.
+    /// Values are invalid; one line per problem.
     #[error("{}", Lines(.0))]
     Values(Vec<String>),
 }
@@ -53,7 +54,7 @@ impl RunSettings {
     ///
     /// # Errors
     ///
-    /// All problems of the settings.
+    /// Returns all problems of the settings.
     pub(crate) fn from_args(args: &Args) -> Result<RunSettings, SettingsError> {
         let file = args
             .config
@@ -64,7 +65,7 @@ impl RunSettings {
         let config = config(file).unwrap_or_else(|problems| {
             let name = args.config.as_deref().unwrap_or(Path::new("defaults"));
             wrong.extend(lines(&format!("--config {}:", name.display()), &problems));
-            // The annotations are validated nevertheless.
+            // The annotations are validated too, with the default config, so that all problems are reported together.
             Config::default()
         });
         let given = args.annotations();
@@ -131,7 +132,7 @@ fn config(mut given: BTreeMap<String, String>) -> Result<Config, Problems> {
     )
 }
 
-/// Returns the problems of settings that are valid in a cluster and have no meaning here.
+/// Returns one problem per setting that is valid in a cluster but has no meaning for `ebb run`.
 fn not_here(annotations: &Annotations, settings: &Settings) -> Vec<String> {
     let mut wrong = Vec::new();
     if !settings.class.is_ours() {

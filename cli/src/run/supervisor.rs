@@ -1,10 +1,11 @@
-//! Keeps the desired number of replicas.
+//! Starts and stops replicas to keep the desired number.
 //!
-//! One task owns the set of replicas: it sends orders to them, receives their messages, and publishes a [`Status`].
-//! Replicas that are leaving no longer count; they finish their requests, and new replicas need not wait for them.
+//! One task owns the set of replicas: it sends orders to them, receives their messages, and publishes a [`Status`]. A
+//! replica that is draining does not count: it finishes its requests, and new replicas start without waiting for its
+//! end.
 //!
-//! Failure mode: while no replica has ever been ready, the first failure ends the run, because the command cannot be
-//! right. Later failures are reported, and the next start waits, longer each time.
+//! Failure mode: a failure before any replica has been ready ends the run, because the command does not work. A later
+//! failure is reported, and the next start is delayed by a pause that grows with each failure.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -26,14 +27,14 @@ use super::{
     report::Reporter,
 };
 
-/// How long a replica may finish its requests after a scale-down: the longest time that a Knative revision gives a request by
-/// default (`max-revision-timeout-seconds` and `timeoutSeconds`, 300 s and up).
+/// How long a replica may take to finish its requests after a scale-down. 300 s is the default limit for one request in
+/// a Knative revision (`timeoutSeconds`).
 const DRAIN_LIMIT: Duration = Duration::from_secs(300);
 
-/// The state of the set.
+/// The published state of all replicas.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Status {
-    /// Replicas that are alive, including those that are leaving.
+    /// The phases of the replicas that are alive, including those that are leaving, by the number of the replica.
     alive: BTreeMap<u64, Phase>,
     /// Whether any replica has ever been ready.
     pub(crate) proven: bool,
@@ -51,20 +52,21 @@ impl Status {
         phases.filter(|phase| **phase == Phase::Ready).count()
     }
 
-    /// Returns the phase of a replica that has a counter. One that is no longer alive is leaving.
+    /// Returns the phase of a replica that has a counter. A replica that has a counter but is no longer alive is
+    /// leaving.
     pub(crate) fn phase(&self, replica: u64) -> Phase {
         self.alive.get(&replica).copied().unwrap_or(Phase::Leaving)
     }
 }
 
-/// The desired state of the set.
+/// The desired state of all replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// This many replicas.
+    /// Keep this many replicas.
     Replicas(u32),
-    /// No replicas; requests in flight have this long.
+    /// Stop all replicas. Requests in flight may take this long.
     End(Duration),
-    /// No replicas, at once.
+    /// Kill all replicas at once.
     Kill,
 }
 
@@ -72,12 +74,12 @@ pub(crate) enum Wanted {
 #[derive(Debug)]
 struct Replica {
     state: ReplicaState,
-    /// Since when it is ready.
+    /// The time at which the replica became ready.
     ready: Option<Instant>,
     order: watch::Sender<Order>,
 }
 
-/// The set of replicas.
+/// The set of replicas, and the channels to and from them.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     frame: Arc<Frame>,
@@ -94,7 +96,8 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Creates a supervisor without replicas, which publishes to `status`.
+    /// Creates a supervisor without replicas, which publishes its state to `status`. Also returns the receiver of the
+    /// replicas' messages, for [`Supervisor::run`].
     pub(crate) fn new(
         frame: Arc<Frame>,
         reporter: Reporter,
@@ -117,11 +120,11 @@ impl Supervisor {
         (supervisor, coming)
     }
 
-    /// Works until the desired state is an end and all replicas are gone.
+    /// Runs until the desired state is [`Wanted::End`] or [`Wanted::Kill`] and all replicas have ended.
     ///
     /// # Errors
     ///
-    /// The failure of a replica while none has ever been ready, once all others are gone too.
+    /// Returns the failure of a replica if no replica has ever been ready. The other replicas are killed first.
     pub(crate) async fn run(
         mut self,
         mut coming: mpsc::UnboundedReceiver<(u64, News)>,
@@ -152,7 +155,7 @@ impl Supervisor {
         fatal.map_or(Ok(()), Err)
     }
 
-    /// Starts and stops replicas until there are as many as desired, or will be.
+    /// Starts replicas, or orders replicas to stop, so that the number of replicas becomes the desired number.
     fn match_up(&mut self, wanted: Wanted) {
         match wanted {
             Wanted::Replicas(wanted) => self.scale(usize::try_from(wanted).unwrap_or(usize::MAX)),
@@ -174,7 +177,7 @@ impl Supervisor {
         }
     }
 
-    /// Returns the replicas that are not leaving: number, whether ready, requests in flight.
+    /// Returns the replicas that are not draining, as tuples (number, whether ready, requests in flight).
     fn staying(&self) -> Vec<(u64, bool, usize)> {
         self.replicas
             .iter()
@@ -225,7 +228,7 @@ impl Supervisor {
         }
     }
 
-    /// Handles a message of a replica. Returns the failure if it ends the run.
+    /// Handles a message of a replica. Returns an error if the message is a failure that ends the run.
     fn hear(&mut self, number: u64, news: News) -> Result<(), Failure> {
         match news {
             News::Started { pid } => {
@@ -237,7 +240,7 @@ impl Supervisor {
                 let Some(left) = self.replicas.remove(&number) else {
                     return Ok(());
                 };
-                // If a replica is leaving, its failure is an ordinary end.
+                // The failure of a replica that is draining is reported as an ordinary end.
                 let leaving = left.state == ReplicaState::Draining;
                 match end {
                     Ok(()) => self.tell(number, ReplicaState::Stopped, None),
@@ -260,7 +263,7 @@ impl Supervisor {
         let Some(replica) = self.replicas.get_mut(&number) else {
             return;
         };
-        // A replica that was ordered to leave while it became ready is still leaving.
+        // A replica that was ordered to stop while it became ready stays in the state `Draining`.
         if replica.state == ReplicaState::Started {
             replica.state = ReplicaState::Ready;
             replica.ready = Some(Instant::now());
@@ -321,8 +324,9 @@ impl Supervisor {
     }
 }
 
-/// Returns the replicas (number, whether ready, requests in flight) that leave so that `wanted` stay: first those that are
-/// not ready yet, then those with the fewest requests in flight, of these the newest.
+/// Returns the numbers of the replicas to stop, so that `wanted` replicas remain. `replicas` are tuples (number,
+/// whether ready, requests in flight). Replicas that are not ready are stopped first, then replicas with the fewest
+/// requests in flight; of equal replicas, the newest first.
 fn leavers(mut replicas: Vec<(u64, bool, usize)>, wanted: usize) -> Vec<u64> {
     replicas
         .sort_by_key(|&(number, ready, in_flight)| (ready, in_flight, std::cmp::Reverse(number)));

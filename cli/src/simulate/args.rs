@@ -50,8 +50,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, conflicts_with = "steps")]
     pub(super) pod_start: Duration,
 
-    /// Ready pods that the autoscaler finds when it starts; from 2 on it starts in panic mode. Without it, --trace starts a
-    /// new workload, whose first pods have yet to start
+    /// Ready pods that the autoscaler finds when it starts; from 2 on it starts in panic mode. Without it, --trace
+    /// starts a new workload, whose first pods have yet to start
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(i32::MAX)))]
     pub(super) initial_ready: Option<u32>,
 
@@ -63,13 +63,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub(super) reachable: bool,
 
-    /// Fill seconds that are missing in a trace with the row before them, at most an hour in a row; without it, a gap is an
-    /// error
+    /// Fill seconds that are missing in a trace with the row before them, at most an hour in a row; without it, a gap
+    /// is an error
     #[arg(long, conflicts_with = "steps")]
     pub(super) fill_gaps: bool,
 
-    /// Replay the trace a second time with this annotation changed, and show both results side by side; can be given several
-    /// times
+    /// Replay the trace a second time with this annotation changed, and show both results side by side; can be given
+    /// several times
     #[arg(long, value_name = "K=V", value_parser = annotation, conflicts_with = "steps")]
     pub(super) compare: Vec<(String, String)>,
 
@@ -106,7 +106,7 @@ pub(super) enum SummaryForm {
 }
 
 impl Args {
-    /// Whether there is a second run to compare with.
+    /// Returns whether the options request a second replay for comparison.
     pub(super) fn compares(&self) -> bool {
         !self.compare.is_empty() || self.compare_config.is_some()
     }

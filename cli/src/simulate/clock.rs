@@ -1,11 +1,11 @@
-//! The time of a recording as a timestamp for the decision code.
+//! Converts the time of a recording to a timestamp for the decision code.
 
 use std::time::Duration;
 
 use ebb_autoscaler_core::Timestamp;
 
-/// The timestamp of second 0 of a recording. It is far enough from the epoch for times before it (the first second of a
-/// trace, an hour of idleness), and a whole multiple of the two-second slots of scale-down-delay.
+/// The timestamp of second 0 of a recording. It is late enough that earlier times (the start of the first second, an
+/// hour of idleness before it) are positive too, and it is a multiple of 2 s, the length of a slot of scale-down-delay.
 const ORIGIN: Timestamp = Timestamp::from_secs(1 << 40);
 
 /// Returns the timestamp of second `t` of a recording. `t` has been validated.

@@ -1,6 +1,6 @@
-//! One decision in the printed form.
+//! The printed form of a decision.
 //!
-//! The columns of the text form and the JSON keys of the same names are a stable interface; keys may be added.
+//! The columns of the text form and the JSON keys with the same names are a stable interface; JSON keys may be added.
 
 use ebb_autoscaler_core::{Decision, reason::Bound};
 use serde::Serialize;
@@ -8,19 +8,19 @@ use serde::Serialize;
 /// The header of the text form.
 pub(super) const HEADER: &str = "t,ready,stable,panic,desired,panic_mode,excess_burst_capacity";
 
-/// One decision.
+/// One decision, as it is printed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Line {
     /// Time of the decision, in seconds of the recording.
     pub(super) t: f64,
-    /// Ready pods at the decision, if known.
+    /// Ready pods at the time of the decision, if known.
     pub(super) ready: Option<u32>,
     /// Average over the stable window, if there was data.
     pub(super) stable: Option<f64>,
     /// Average over the panic window, if there was data.
     pub(super) panic: Option<f64>,
-    /// Desired pods for the load, within initial, minimum and maximum scale, but before the scale-to-zero rules, by which the
-    /// last pod stays for a while. `None` as long as there was no decision.
+    /// Desired pods within initial, minimum and maximum scale, before the scale-to-zero rules (which keep the last pod
+    /// for a while). `None` if no desired number is known yet.
     pub(super) desired: Option<u32>,
     /// Whether the workload is in panic mode.
     pub(super) panic_mode: bool,
@@ -28,22 +28,22 @@ pub(super) struct Line {
     pub(super) excess_burst_capacity: i32,
     /// Desired pods after the scale-to-zero rules.
     pub(super) want: Option<u32>,
-    /// Newly requested replicas, if they change.
+    /// The new number of requested replicas, if it changes.
     pub(super) apply: Option<u32>,
-    /// Whether the activator is to be in the request path.
+    /// Whether the activator must be in the request path.
     pub(super) proxy: bool,
-    /// How many activators are to be in the request path.
+    /// How many activators must be in the request path.
     pub(super) activators: u32,
-    /// Whether to check that the activator answers.
+    /// Whether the autoscaler must check that the activator answers.
     pub(super) probe: bool,
     /// Seconds until the next decision, if it must be earlier than the next tick.
     pub(super) again: Option<f64>,
-    /// The reason, in words.
+    /// The reason for the decision, in words.
     pub(super) reason: String,
 }
 
 impl Line {
-    /// Creates the line of a decision at second `t` of the recording, made with `ready` pods.
+    /// Creates the line for a decision at second `t` of the recording, with `ready` ready pods.
     pub(super) fn new(t: f64, ready: Option<u32>, decision: &Decision) -> Line {
         let step = decision.step;
         let bounded = step.bound.map(|bound| match bound {

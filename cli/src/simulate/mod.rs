@@ -1,7 +1,7 @@
-//! `ebb simulate`: the autoscaler's own decision code on recorded traffic.
+//! `ebb simulate`: replays recorded traffic through the decision code of the autoscaler.
 //!
-//! The whole input is read and checked before the first decision is printed, so a bad row never leaves half a result. The
-//! same input gives the same output, byte for byte, pictures included.
+//! The whole input is read and checked before the first decision is printed, so a bad row never causes a partial
+//! result. The same input gives the same output, byte for byte, pictures included.
 
 mod args;
 mod clock;
@@ -39,7 +39,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match (&args.trace, &args.steps) {
         (Some(path), _) => run_trace(&args, path),
         (None, Some(path)) => run_steps(&args, path),
-        // clap requires one of the two.
+        // This does not occur, because clap requires one of the two options.
         (None, None) => Ok(()),
     }
 }
@@ -106,19 +106,19 @@ fn status(args: &Args, now: Timestamp) -> Status {
     Status {
         activity,
         since: now - lasted,
-        // A workload that serves, or has served and is idle now, has had its first pods.
+        // A workload that is active or inactive has already had its initial scale.
         initialized: activity != Activity::Activating,
     }
 }
 
-/// Standard output. It is no error if the reader has seen enough, such as `head`.
+/// The output on stdout. If the reader (such as `head`) closes the pipe, this is not an error.
 struct Output<'a> {
     args: &'a Args,
     stdout: BufWriter<io::Stdout>,
     headed: bool,
 }
 
-/// A decision, with the name of its run if there are two.
+/// A decision, with the name of its replay if two replays are compared.
 #[derive(Serialize)]
 struct OfRun<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,7 +127,7 @@ struct OfRun<'a> {
     line: &'a Line,
 }
 
-/// The last line of the JSON output.
+/// The summaries, as the last line of the JSON output.
 #[derive(Serialize)]
 struct Closing<'a> {
     summary: &'a Summary,
@@ -144,7 +144,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Prints the decisions of a run, with its name if there are two.
+    /// Prints the decisions of a replay. `run` is the name of the replay if two replays are compared.
     fn lines(&mut self, run: Option<&str>, lines: &[Line]) -> anyhow::Result<()> {
         if self.args.quiet {
             return Ok(());
@@ -167,7 +167,7 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Prints the summary in the chosen form.
+    /// Prints the summary in the form that `--summary` selects.
     fn summary(
         &mut self,
         trace: &Trace,
@@ -184,7 +184,7 @@ impl<'a> Output<'a> {
                     second: compared,
                     filled: trace.filled,
                 };
-                // The reader may have seen enough.
+                // An error is ignored: the reader of stderr may have closed the pipe.
                 let _ = write!(io::stderr(), "{report}");
                 Ok(())
             }
@@ -205,7 +205,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Ignores the error that nothing reads stdout any more.
+/// Ignores the error that the reader of stdout has closed the pipe.
 fn heard(result: io::Result<()>) -> anyhow::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,7 +1,8 @@
-//! A model of a workload's pods: ready a fixed time after they are requested, gone at once when no longer desired.
+//! A model of the pods of a workload: a pod becomes ready a fixed time after it was requested, and ends at once when it
+//! is no longer requested.
 //!
-//! Bias: no pod ever fails to start. On a scale-down, pods that are still starting go first, the newest before the others,
-//! as a ReplicaSet chooses them.
+//! Bias: no pod ever fails to start. A scale-down removes pods in the order of a ReplicaSet: pods that are still
+//! starting first, and of these the newest first.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,7 +13,7 @@ use ebb_autoscaler_core::Timestamp;
 pub(super) struct Pods {
     start: Duration,
     ready: u32,
-    /// When how many pods become ready, the earliest first.
+    /// Tuples (time, number of pods that become ready then), in order of time.
     starting: VecDeque<(Timestamp, u32)>,
 }
 
@@ -40,7 +41,7 @@ impl Pods {
         self.starting.iter().map(|(_, pods)| pods).sum()
     }
 
-    /// Makes pods ready whose start is complete.
+    /// Makes the pods ready whose start is complete at `now`.
     pub(super) fn advance(&mut self, now: Timestamp) {
         while let Some(&(at, pods)) = self.starting.front()
             && at <= now
@@ -50,7 +51,7 @@ impl Pods {
         }
     }
 
-    /// Scales to `wanted` pods in all.
+    /// Scales to a total of `wanted` pods, including those that are starting.
     pub(super) fn scale(&mut self, now: Timestamp, wanted: u32) {
         let all = self.all();
         if wanted > all {

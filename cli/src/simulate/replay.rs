@@ -1,8 +1,9 @@
-//! Replays a trace against a model of the workload: the autoscaler's loop, with the time of the recording.
+//! Replays a trace against a model of the workload: the loop of the autoscaler, with the time of the recording.
 //!
-//! Decisions are made at the same times as in the autoscaler: every two seconds; at once if a request arrives with no pod
-//! desired, or a burst begins (class `ebb.dev`); and when the step before requested it; always at the end of a row. Bias: the
-//! load is the recorded one, whatever the pods are; with too few pods, real requests would have been queued or failed.
+//! Decisions are made at the same times as in the autoscaler, always at the end of a row: every two seconds; at once if
+//! a request arrives while no pod is desired, or a burst begins (class `ebb.dev`); and at the time that the previous
+//! decision requested. Bias: the number of pods does not change the recorded concurrency; with too few pods, real
+//! requests would have been queued or would have failed.
 
 use std::time::Duration;
 
@@ -18,14 +19,14 @@ use super::{
     summary::{Summary, Tally},
 };
 
-/// The workload before the first row.
+/// The state of the workload before the first row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Start {
     /// Time that a pod takes to become ready.
     pub(super) pod_start: Duration,
-    /// Pods that are ready already; `None` for a new workload.
+    /// Number of pods that are already ready; `None` for a new workload.
     pub(super) ready: Option<u32>,
-    /// Whether the workload is reachable, if the rows do not say.
+    /// Whether anything routes to the workload, if the rows do not say.
     pub(super) reachable: bool,
 }
 
@@ -40,10 +41,10 @@ pub(super) struct Replay {
     pub(super) summary: Summary,
 }
 
-/// Why a trace cannot be replayed.
+/// The reason why a trace cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReplayError {
-    /// The trace does not have the metric.
+    /// The trace does not contain the scaling metric, requests per second.
     #[error("the metric is rps, and the trace has no column rps")]
     NoRps,
     /// The decision code does not accept a value.
@@ -51,12 +52,12 @@ pub(super) enum ReplayError {
     Sample {
         /// Time of the row.
         t: f64,
-        /// The reason.
+        /// The reason why the value is not accepted.
         source: BadSample,
     },
 }
 
-/// Half a row's second: a tick is handled by the row that is closest to it.
+/// Half of a row's second. A decision tick is handled at the row whose time is closest to the tick.
 const NEAR: Duration = Duration::from_millis(500);
 
 struct World {
@@ -65,7 +66,7 @@ struct World {
     feed: Feed,
     reachable: bool,
     proxying_since: Option<Timestamp>,
-    /// The end of the last row.
+    /// The end of the last simulated second.
     until: Timestamp,
     tally: Tally,
 }
@@ -107,7 +108,7 @@ pub(super) fn replay(
 }
 
 impl World {
-    /// Creates a workload whose first second ends at `now`.
+    /// Creates the simulated workload. Its first second ends at `now`.
     fn new(now: Timestamp, settings: Settings, start: Start, status: Status) -> World {
         let found = start.ready.unwrap_or(0);
         let workload = Workload::restored(now, settings, found, status);
@@ -127,7 +128,7 @@ impl World {
         }
     }
 
-    /// Simulates the second of a row. Returns whether to decide at once.
+    /// Simulates the second of a row. Returns whether a decision must be made at once.
     fn pass(&mut self, second: &Second, now: Timestamp) -> Result<bool, ReplayError> {
         let length = now.since(self.until);
         self.until = now;
@@ -135,8 +136,8 @@ impl World {
         let asleep = self.pods.all() == 0;
         self.pods.advance(now);
         if asleep && second.concurrency == 0.0 && second.rps.unwrap_or(0.0) == 0.0 {
-            // No pods and no requests: no sample, as from a revision without pods. Otherwise the first request would be averaged
-            // with an hour of zeros.
+            // Without pods and requests, no sample is recorded, as for a Knative revision without pods. Otherwise the
+            // first request would be averaged with up to an hour of zeros.
             let ended = std::mem::replace(&mut self.feed, Feed::starting(now));
             self.workload.forget(ended);
             return Ok(false);
@@ -194,7 +195,7 @@ mod tests {
         Settings::resolve(&config, &Annotations::parse(&config, given).unwrap(), 0)
     }
 
-    /// Builds a trace of `spans`: a number of seconds and the load in them.
+    /// Builds a trace of `spans`, tuples (number of seconds, concurrency in each of them).
     fn trace(spans: &[(usize, f64)]) -> Trace {
         let loads = spans
             .iter()
@@ -223,7 +224,8 @@ mod tests {
     #[test]
     fn pods_are_ready_when_they_have_started() {
         let replay = run(&trace(&[(60, 100.0)]), &[("target", "10")], None);
-        // The first pod is requested at second 0 and takes five seconds; so do the fourteen that follow.
+        // The first pod is requested at second 0 and takes five seconds to become ready. The other fourteen pods are
+        // ready at the same second.
         assert_eq!(replay.lines[0].ready, Some(0));
         assert_eq!(replay.ready[5..=6], [0, 15]);
         assert_eq!(replay.lines.last().unwrap().desired, Some(15));
@@ -253,7 +255,8 @@ mod tests {
         let trace = trace(&[(20, 1.0), (301, 0.0), (9, 1.0)]);
         let replay = run(&trace, &[], Some(1));
         assert_eq!(replay.ready[320], 0);
-        // Second 321 is between two ticks; and the zeros before it do not count.
+        // A decision is made at second 321, although it is between two ticks, and the seconds without requests before
+        // it are not averaged.
         let wake = replay.lines.iter().find(|line| line.t == 321.0).unwrap();
         assert_eq!((wake.stable, wake.apply), (Some(1.0), Some(1)));
         assert_eq!(replay.ready[327], 1);

@@ -1,20 +1,20 @@
-//! The summary as text: one column, or two side by side with the change.
+//! Formats the summary as text: one column, or two columns side by side and the change between them.
 
 use std::fmt;
 
 use super::summary::Summary;
 
-/// A summary, and the one to compare it with.
+/// A summary, and optionally a second summary to compare it with.
 pub(super) struct Report<'a> {
-    /// The run.
+    /// The summary of the first replay.
     pub(super) first: &'a Summary,
-    /// The run with other settings.
+    /// The summary of the second replay, with other settings.
     pub(super) second: Option<&'a Summary>,
-    /// Seconds of the trace that were filled in.
+    /// Number of missing seconds of the trace that were filled.
     pub(super) filled: usize,
 }
 
-/// A line: its name and its value.
+/// A line of the report: its name, and the function that returns its value.
 type Figure = (&'static str, fn(&Summary) -> f64);
 
 const FIGURES: [Figure; 11] = [
@@ -74,7 +74,7 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// Formats with one decimal at most, three below one; `-` without a value.
+/// Formats `value` with at most one decimal, or at most three if `value` is below 1; `-` if it is NaN.
 fn figure(value: f64) -> String {
     if value.is_nan() {
         return "-".to_owned();
@@ -83,7 +83,7 @@ fn figure(value: f64) -> String {
     ((value * scale).round() / scale).to_string()
 }
 
-/// Formats the change in per cent of the first value, if that has a meaning.
+/// Formats the change from `first` to `second` in per cent of `first`; empty if `first` is not above zero.
 fn change(first: f64, second: f64) -> String {
     if first == second {
         "=".to_owned()

@@ -1,6 +1,6 @@
-//! The settings of a run: `config-autoscaler`, the annotations and the hard limit together.
+//! Resolves the settings of a replay from `config-autoscaler`, the annotations and the hard limit.
 //!
-//! Bias: all problems are reported together, one line each, and nothing is replayed.
+//! Bias: all problems are reported together, one line each; with any problem, nothing is replayed.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -12,18 +12,18 @@ use crate::{
     problems::{Lines, lines},
 };
 
-/// Why the settings cannot be used.
+/// The reason why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SettingsError {
     /// A settings file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Values are invalid; one line each.
+    /// Values are invalid; one line per problem.
     #[error("{}", Lines(.0))]
     Values(Vec<String>),
 }
 
-/// Returns the settings of the run.
+/// Returns the settings of the first replay.
 pub(super) fn first(args: &Args) -> Result<Settings, SettingsError> {
     resolve(
         args.config.as_deref(),
@@ -32,14 +32,15 @@ pub(super) fn first(args: &Args) -> Result<Settings, SettingsError> {
     )
 }
 
-/// Returns the settings of the second run: those of the first with the changes of --compare and --compare-config.
+/// Returns the settings of the second replay: the settings of the first, with the changes of --compare and
+/// --compare-config.
 pub(super) fn second(args: &Args) -> Result<Settings, SettingsError> {
     let config = args.compare_config.as_deref().or(args.config.as_deref());
     let annotations = [args.annotation.as_slice(), &args.compare];
     resolve(config, &annotations, args.container_concurrency)
 }
 
-/// Resolves the settings. A later annotation replaces an earlier one of the same key.
+/// Resolves the settings. A later annotation replaces an earlier annotation with the same key.
 fn resolve(
     file: Option<&Path>,
     annotations: &[&[(String, String)]],
@@ -50,7 +51,8 @@ fn resolve(
     let config = Config::from_map(texts(&keys)).unwrap_or_else(|problems| {
         let name = file.unwrap_or(Path::new("defaults")).display();
         wrong.extend(lines(&format!("--config {name}:"), &problems));
-        // The annotations are validated nevertheless, with the settings that are valid.
+        // The annotations are validated too, against the keys that are valid, so that all problems are reported
+        // together.
         Config::from_map_lossy(texts(&keys)).0
     });
     let given: BTreeMap<String, String> = annotations.concat().into_iter().collect();

@@ -1,11 +1,12 @@
-//! Decisions on given averages, one per row. There is no model of the pods: a value that a row does not give stays as after
-//! the decision before.
+//! Makes decisions on given averages, one per row. Pods are not simulated. If a row does not say how long the activator
+//! has been in the request path, the state after the previous decision is used.
 
 use ebb_autoscaler_core::{Facts, Settings, Status, Timestamp, Workload};
 
 use super::{clock::at, input::Steps, line::Line};
 
-/// Makes one decision per row, for a workload that the autoscaler finds with `ready` pods and in the state `status`.
+/// Makes one decision per row. At its start, the autoscaler finds the workload with `ready` ready pods and in the state
+/// `status`.
 pub(super) fn replay(
     steps: &Steps,
     settings: Settings,

@@ -1,7 +1,7 @@
-//! The summary of a trace: the cost of the pods, and the effect on the requests.
+//! Computes the summary of a replay: the cost of the pods, and the effect on the requests.
 //!
-//! A second counts as under-provisioned if its load is more than the total capacity of the ready pods (not their capacity at
-//! target, which is lower). Bias: a pod costs from its request on.
+//! A second counts as under-provisioned if its concurrency (or requests per second) is more than the total capacity of
+//! the ready pods. The capacity at target is lower. Bias: a pod costs from the time at which it is requested.
 
 use std::time::Duration;
 
@@ -10,30 +10,30 @@ use serde::Serialize;
 
 use super::{input::Second, pods::Pods};
 
-/// The summary of a run.
+/// The summary of a replay.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Summary {
-    /// Length of the trace.
+    /// Length of the trace, in seconds.
     pub(super) seconds: f64,
     /// Number of decisions.
     pub(super) decisions: u64,
-    /// Pods times seconds, including pods that are starting.
+    /// The sum over all seconds of the number of pods, including pods that are starting.
     pub(super) pod_seconds: f64,
     /// Highest number of pods.
     pub(super) most_pods: u32,
-    /// Seconds with more load than the total capacity of the ready pods.
+    /// Number of seconds in which the scaling metric is above the total capacity of the ready pods.
     pub(super) under_provisioned_seconds: f64,
-    /// Of those, seconds without any ready pod: requests were queued.
+    /// Number of under-provisioned seconds without any ready pod, in which requests would be queued.
     pub(super) held_seconds: f64,
-    /// Highest mean of requests in flight per ready pod over a second; `None` if no pod was ever ready.
+    /// Highest number of requests in flight per ready pod, averaged over one second; `None` if no pod was ever ready.
     pub(super) highest_concurrency_per_ready_pod: Option<f64>,
-    /// Orders that increased the number of pods.
+    /// Number of decisions that increased the number of pods.
     pub(super) scale_ups: u64,
-    /// Orders that decreased it.
+    /// Number of decisions that decreased the number of pods.
     pub(super) scale_downs: u64,
-    /// Seconds in panic mode.
+    /// Number of seconds in panic mode.
     pub(super) panic_seconds: f64,
-    /// The settings of the run.
+    /// The settings of the replay.
     pub(super) settings: InForce,
 }
 
@@ -42,9 +42,9 @@ pub(super) struct Summary {
 pub(super) struct InForce {
     /// The metric that the workload is scaled on.
     pub(super) metric: &'static str,
-    /// Target load per pod.
+    /// Target per pod, in the unit of the metric.
     pub(super) target: f64,
-    /// Total capacity per pod.
+    /// Total capacity per pod, in the unit of the metric.
     pub(super) total: f64,
     /// Stable window, in seconds.
     pub(super) stable_window: u64,
@@ -52,12 +52,13 @@ pub(super) struct InForce {
     pub(super) panic_window: u64,
 }
 
-/// Computes the summary, second by second.
+/// Collects the values of the summary, second by second.
 #[derive(Debug)]
 pub(super) struct Tally {
     metric: Metric,
     panicking: bool,
-    /// Counted as `Duration`s, so that thousands of seconds add up exactly.
+    /// This field and the next three are sums of `Duration`s, because thousands of `f64` seconds would not add up
+    /// exactly.
     passed: Duration,
     under_provisioned: Duration,
     held: Duration,
@@ -100,7 +101,7 @@ impl Tally {
         }
     }
 
-    /// Counts a row of `length`, during which there were `pods`.
+    /// Adds a row that lasted `length`. `pods` are the pods during this time.
     pub(super) fn second(&mut self, length: Duration, row: &Second, pods: &Pods) {
         let summary = &mut self.summary;
         self.passed += length;
@@ -129,7 +130,7 @@ impl Tally {
         }
     }
 
-    /// Counts a decision that was made with `pods` pods.
+    /// Adds a decision that was made while the workload had `pods` pods.
     pub(super) fn decided(&mut self, decision: &Decision, pods: u32) {
         self.summary.decisions += 1;
         self.panicking = decision.panic_mode;

@@ -1,4 +1,5 @@
-//! The state of the view: the data and the selection. No terminal and no network: keys and answers in, actions out.
+//! The state of the view: the data and the selection. This module uses neither terminal nor network: it takes keys and
+//! responses, and returns actions.
 
 use std::time::Duration;
 
@@ -7,14 +8,14 @@ use tokio::time::Instant;
 
 use super::keys::Key;
 
-/// Rows of a page for the page keys, whatever the height of the screen.
+/// Number of rows by which PageUp and PageDown move the selection, whatever the height of the screen.
 const PAGE: usize = 10;
 
 /// The action that follows a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     Nothing,
-    /// Request the data again at once.
+    /// Request the data from the server again at once.
     Look,
     End,
 }
@@ -25,11 +26,11 @@ pub(super) struct App {
     pub(super) address: String,
     all: Option<All>,
     heard: Option<Instant>,
-    /// Why the last request failed, if it did.
+    /// The reason why the last request failed; `None` if it did not fail.
     pub(super) trouble: Option<String>,
     pub(super) filter: String,
     pub(super) typing: bool,
-    /// The name of the selected workload, so the selection stays when rows move.
+    /// The name of the selected workload. A name and not a row, so that the selection stays when rows move.
     chosen: Option<Name>,
     open: bool,
     pub(super) detail: Option<Detail>,
@@ -50,9 +51,9 @@ impl App {
         }
     }
 
-    /// Takes an answer with all workloads.
+    /// Handles a response with all workloads.
     pub(super) fn heard(&mut self, mut all: All, now: Instant) {
-        // Workloads that need attention first, then those in panic mode, then by name.
+        // Order: workloads that need attention first, then workloads in panic mode; each group by name.
         all.workloads
             .sort_by_cached_key(|one| (!one.needs_attention(), !one.panic_mode, one.id()));
         self.all = Some(all);
@@ -63,7 +64,7 @@ impl App {
         }
     }
 
-    /// Takes the answer about the open workload, if one is open.
+    /// Handles the response about the open workload; `None` if no workload is open.
     pub(super) fn shown(&mut self, detail: Option<Detail>) {
         // Another workload may have been selected since the request.
         self.detail = detail.filter(|detail| self.opened() == Some(detail.workload.id()));
@@ -73,12 +74,12 @@ impl App {
         self.trouble = Some(format!("{error:#}"));
     }
 
-    /// Returns the last answer.
+    /// Returns the last response with all workloads.
     pub(super) fn all(&self) -> Option<&All> {
         self.all.as_ref()
     }
 
-    /// Returns the time since the last answer.
+    /// Returns the time since the last response.
     pub(super) fn silent_for(&self, now: Instant) -> Duration {
         let heard = self.heard.map(|heard| now.saturating_duration_since(heard));
         heard.unwrap_or_default()
@@ -148,7 +149,7 @@ impl App {
         }
     }
 
-    /// Selects that row, or the last one.
+    /// Selects row number `row`, or the last row if there are fewer rows.
     fn choose(&mut self, row: usize) {
         let rows = self.rows();
         let last = rows.len().saturating_sub(1);

@@ -1,4 +1,4 @@
-//! A client for JSON over plain HTTP: status ports have no TLS.
+//! A client for JSON over HTTP without TLS, because status ports have no TLS.
 
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use serde::de::DeserializeOwned;
 
 /// Time limit of a request.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Longest answer in bytes; the server's own limit is 4 MiB plus one workload.
+/// Longest accepted response in bytes: 64 MiB. The server limits its responses to 4 MiB plus one workload.
 const LONGEST: usize = 64 << 20;
-/// Most workloads shown. It is more than any cluster has, and ends the requests to a server whose list never ends.
+/// Maximum number of workloads shown: more than any cluster has. It ends the requests to a server whose list never
+/// ends.
 const MOST: usize = 100_000;
 
 /// A client for one address.
@@ -28,7 +29,7 @@ pub(super) struct Client {
 
 impl Client {
     /// # Errors
-    /// If the URL is not that of a status port.
+    /// Returns an error if the URL is not the URL of a status port.
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
         let address = base(url).with_context(|| {
             format!("URL {url:?}: must be http://HOST:PORT, or http://HOST:PORT/PATH behind a proxy; no TLS")
@@ -57,7 +58,7 @@ impl Client {
         Ok(all)
     }
 
-    /// Requests one workload; an error if it is gone.
+    /// Requests one workload. Returns an error if the workload no longer exists.
     pub(super) async fn one(&self, name: &Name) -> anyhow::Result<Detail> {
         self.get(&format!("/v1/workloads/{name}")).await
     }
@@ -84,9 +85,9 @@ impl Client {
     }
 }
 
-/// Returns the base of all paths; `None` if the URL is not that of a status port.
+/// Returns the base URL of all requests, or `None` if `url` is not the URL of a status port.
 fn base(url: &str) -> Option<String> {
-    // A browser's address has a fragment with the open workload.
+    // The fragment is removed: in an address copied from a browser, it names the open workload.
     let address = url.split('#').next()?.trim_end_matches('/');
     let uri: Uri = address.parse().ok()?;
     let (authority, host) = (uri.authority()?.as_str(), uri.host()?);
@@ -94,12 +95,13 @@ fn base(url: &str) -> Option<String> {
         Some(port) => format!(":{port}"),
         None => String::new(),
     };
-    // `Uri` has no port if it is above 65535; a user name and password are part of neither host nor port.
+    // This comparison rejects ports above 65535 (for which `uri.port()` is `None`), and URLs with a user name or
+    // password.
     let plain = uri.query().is_none() && authority == format!("{host}{port}");
     (plain && !host.is_empty() && uri.scheme_str() == Some("http")).then(|| address.to_owned())
 }
 
-/// Returns the message of a failed request after its status: a single line that is not HTML.
+/// Returns the body of a failed response as `: message` if it is a single line and not HTML; otherwise an empty string.
 fn said(body: &[u8]) -> String {
     match str::from_utf8(body).unwrap_or_default().trim() {
         text if text.is_empty() || text.starts_with('<') || text.contains(char::is_control) => {

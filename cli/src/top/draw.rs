@@ -17,9 +17,9 @@ use tokio::time::Instant;
 
 use super::app::App;
 
-/// After this time without an answer, the heading says so.
+/// After this time without a response, the heading shows the last error.
 const QUIET_SECONDS: u64 = 3;
-/// Colour above the capacity at target.
+/// Colour of workloads above their capacity at target, or in panic mode.
 const OVER: Color = Color::Yellow;
 const BAD: Color = Color::Red;
 
@@ -38,7 +38,7 @@ pub(super) fn text(app: &App) -> String {
     let mut text = String::new();
     let rows = app.rows();
     let width = rows.iter().map(|one| label(one).len()).max().unwrap_or(0);
-    // Writing to memory does not fail.
+    // The result is ignored, because writing to a `String` does not fail.
     let _ = write!(text, "{:width$}", "workload");
     for (name, size) in COLUMNS {
         let _ = write!(text, "  {name:>size$}", size = size.into());
@@ -126,7 +126,7 @@ fn footing(app: &App) -> Line<'static> {
 
 fn list_of(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let rows = app.rows();
-    // Only visible rows are made: there may be thousands.
+    // Only visible rows are created, because there may be thousands of workloads.
     let room = usize::from(area.height.saturating_sub(1)).max(1);
     let here = app.position().unwrap_or(0);
     let from = here
@@ -177,7 +177,7 @@ fn cells(one: &Workload) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// The average over the panic window, as a share of the capacity of the ready pods at target.
+/// Returns the average over the panic window divided by the capacity at target of the ready pods.
 fn utilization(one: &Workload) -> Option<f64> {
     let capacity = one.target? * f64::from(one.ready_replicas?);
     Some(one.panic? / capacity).filter(|share| share.is_finite())

@@ -29,7 +29,7 @@ pub(super) enum Key {
 /// Waits for the next key that the view uses.
 ///
 /// # Errors
-/// If the terminal is gone.
+/// Returns an error if the terminal is closed.
 pub(super) async fn next(events: &mut EventStream) -> io::Result<Key> {
     while let Some(event) = events.next().await {
         match event? {

@@ -1,7 +1,7 @@
 //! `ebb top`: the live page in the terminal, for an autoscaler or an `ebb run`.
 //!
-//! Once a second it requests the data of the page and draws what fits. Failure mode: without an answer, the last data stays on
-//! the screen, with the time since it arrived, and the requests continue.
+//! Once a second, the program requests the data of the page and draws as much as fits on the terminal. Failure mode:
+//! without a response, the last data stays on the screen, with the time since its arrival, and the requests continue.
 
 mod app;
 mod client;
@@ -25,9 +25,9 @@ use self::{
 };
 use crate::{screen, signals::Signals};
 
-/// Interval between two requests. Decisions are made every two seconds.
+/// Interval between two requests: half of the two seconds between two decisions.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The addresses of an `ebb run` on this host, and of an autoscaler whose port is forwarded.
+/// The default addresses: an `ebb run` on this host, and an autoscaler whose port is forwarded to this host.
 const USUAL: [&str; 2] = ["http://127.0.0.1:9468", "http://127.0.0.1:9466"];
 
 /// Show workloads as they are scaled
@@ -39,7 +39,8 @@ Example, on a cluster:
   kubectl -n ebb-system port-forward svc/ebb-autoscaler 9466 &
   ebb top")]
 pub(crate) struct Args {
-    /// Address of an autoscaler's status port or of a run's page; without it, the usual addresses on this host are tried
+    /// Address of an autoscaler's status port or of a run's page; without it, the usual addresses on this host are
+    /// tried
     #[arg(value_name = "URL")]
     url: Option<String>,
     /// Print the workloads once and end; this is the default if stdout is not a terminal that can be drawn on
@@ -62,12 +63,12 @@ async fn top(args: Args) -> anyhow::Result<()> {
     app.heard(client.all().await?, Instant::now());
     if args.once || !screen::is_there() {
         let text = draw::text(&app);
-        // The reader may have seen enough.
+        // An error is ignored: the reader of stdout may have closed the pipe.
         let _ = io::stdout().write_all(text.as_bytes());
         return Ok(());
     }
     let mut signals = Signals::catch().context("cannot catch signals")?;
-    // Takes over the terminal, and restores it at the end, also after a panic.
+    // `try_init` takes over the terminal and installs a panic hook that restores the terminal.
     let mut terminal = ratatui::try_init().context("cannot use the terminal")?;
     let result = tokio::select! {
         result = live(&mut terminal, &mut app, &client) => result,
@@ -75,7 +76,7 @@ async fn top(args: Args) -> anyhow::Result<()> {
     };
     let restored = ratatui::try_restore();
     if restored.and_then(|()| terminal.show_cursor()).is_err() {
-        // The terminal is closed. Dropping it would write to stderr, which is closed too, and panic.
+        // The terminal is closed. Dropping `terminal` would write to stderr, which is closed too, and would panic.
         mem::forget(terminal);
     }
     result
@@ -87,7 +88,7 @@ async fn live(
     client: &Client,
 ) -> anyhow::Result<()> {
     let mut keys = EventStream::new();
-    // Updates the time since the last answer.
+    // The tick redraws the screen, which shows the time since the last response.
     let mut tick = time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looking = Box::pin(look(client, app.opened(), Duration::ZERO));
@@ -95,7 +96,7 @@ async fn live(
         terminal
             .draw(|frame| draw::draw(frame, app, Instant::now()))
             .context("cannot write to the terminal")?;
-        // Keys are handled while a request is under way.
+        // Keys are handled even while a request is in progress.
         let after = tokio::select! {
             key = keys::next(&mut keys) => {
                 match app.key(key.context("cannot read the terminal")?) {
@@ -120,7 +121,7 @@ async fn live(
     }
 }
 
-/// Waits for `after`, then requests all workloads and the open one.
+/// Waits for `after`, then requests the list of workloads, and the details of the workload `opened`.
 async fn look(
     client: &Client,
     opened: Option<Name>,
@@ -129,14 +130,14 @@ async fn look(
     time::sleep(after).await;
     let all = client.all().await?;
     let detail = match opened {
-        // A workload that has just gone is no longer shown.
+        // An error is ignored: a workload that no longer exists is not shown.
         Some(name) => client.one(&name).await.ok(),
         None => None,
     };
     Ok((all, detail))
 }
 
-/// Returns a client for an address that answers.
+/// Returns a client for `url`, or for the first default address that answers.
 async fn reach(url: Option<String>) -> anyhow::Result<Client> {
     if let Some(url) = url {
         return Client::new(&url);

@@ -1,4 +1,4 @@
-//! Runs the `ebb` program.
+//! Runs the `ebb` program for tests.
 
 use std::{
     io::Write as _,
@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-/// The program's output.
+/// The exit code and the output of the program.
 pub(crate) struct Said {
     pub(crate) code: i32,
     pub(crate) stdout: String,
@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &[String], input: &str) -> Said {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A write error is ignored: the program may refuse its arguments before it reads.
+    // A write error is ignored: the program may exit because of invalid arguments before it reads stdin.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     Said {
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &[String], input: &str) -> Said {
     }
 }
 
-/// A run of `ebb simulate`, step by step configured.
+/// A builder for a run of `ebb simulate`.
 #[derive(Default)]
 pub(crate) struct Simulation {
     config: Vec<String>,
@@ -60,12 +60,13 @@ impl Simulation {
         self
     }
 
-    /// Runs on `steps` and returns the decisions, one JSON object each.
+    /// Runs `ebb simulate --steps` on `steps` and returns the decisions, one JSON object each.
     pub(crate) fn steps(&self, steps: &str) -> Vec<Value> {
         self.run("--steps=-", steps)
     }
 
-    /// Runs on `trace` and returns the output, one JSON object per line; the last is the summary.
+    /// Runs `ebb simulate --trace` on `trace` and returns the output, one JSON object per line. The last object is the
+    /// summary if the option `--summary json` is set.
     pub(crate) fn trace(&self, trace: &str) -> Vec<Value> {
         self.run("--trace=-", trace)
     }

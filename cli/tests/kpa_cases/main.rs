@@ -1,7 +1,7 @@
-//! Knative's behaviour through the `ebb` program: every row of the case file that its command line can reach is a test,
-//! named by its id and group.
+//! Tests Knative's behaviour through the `ebb` program. Every row of the case file that the command line of `ebb` can
+//! express is one test, named by the row's id and group.
 //!
-//! The rows that the command line cannot reach are listed here with the reason; a row in neither set fails.
+//! Rows that the command line cannot express are listed in `INSIDE` with the reason. A row of an unknown group fails.
 
 #![expect(
     clippy::unwrap_used,
@@ -23,7 +23,8 @@ use libtest_mimic::{Arguments, Trial};
 
 use crate::row::Row;
 
-/// Rows about internal behaviour, by group, or by id if the rest of the group can be reached.
+/// Rows that the command line cannot express, as tuples (group or id, reason). An id is used if the other rows of its
+/// group can be expressed.
 const INSIDE: [(&str, &str); 10] = [
     (
         "buckets",

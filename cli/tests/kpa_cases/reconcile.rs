@@ -1,4 +1,4 @@
-//! Groups `kpa-scaler` and `num-activators`: bounds and scale to zero, through `ebb simulate --steps`.
+//! Checks the groups `kpa-scaler` and `num-activators` (bounds and scale to zero) with `ebb simulate --steps`.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::{
     row::{Row, Words, duration},
 };
 
-/// The columns of the one step of a row.
+/// The columns of the single step that a row of the case file becomes.
 struct Step {
     replicas: u64,
-    /// The load that makes the row's desired number; `None` if the row has none.
+    /// The concurrency that results in the row's desired number of pods; `None` if the row has no desired number.
     load: Option<u64>,
     reachable: bool,
     proxied_for: String,
@@ -101,7 +101,7 @@ fn take(simulation: &mut Simulation, step: &mut Step, clause: &str) {
         "probe error" => step.activator_answers = false,
         "unreachable" => step.reachable = false,
         "reachable" | "unknown" | "default status" => {}
-        // Initialised means no longer activating, which is already so.
+        // "Target initialised" means that the workload is no longer activating. No option is needed for it.
         "target initialised" => {}
         "minScale" => drop(simulation.annotation("min-scale", value)),
         "maxScale" => drop(simulation.annotation("max-scale", value)),
@@ -121,7 +121,7 @@ fn take(simulation: &mut Simulation, step: &mut Step, clause: &str) {
     }
 }
 
-/// `Active for 5m`, `PA Active for window-1s`, `Inactive`.
+/// Sets the initial state from a clause such as `Active for 5m`, `PA Active for window-1s` or `Inactive`.
 fn stand(simulation: &mut Simulation, step: &Step, clause: &str) {
     let clause = clause.strip_prefix("PA ").unwrap_or(clause);
     let (state, lasted) = clause.split_once(" for ").unwrap_or((clause, "0s"));

@@ -1,11 +1,11 @@
-//! Groups `target` and `panic-window`: the settings in force, from the summary.
+//! Checks the groups `target` and `panic-window`, by the settings in force that the summary shows.
 
 use crate::{
     ebb::Simulation,
     row::{Row, Words, duration},
 };
 
-/// The settings in force, from a trace of one row.
+/// Returns the settings in force, from the summary of a trace with one row.
 fn in_force(simulation: &mut Simulation) -> serde_json::Value {
     let lines = simulation
         .option("--summary", "json")

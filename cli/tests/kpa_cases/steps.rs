@@ -1,4 +1,4 @@
-//! Groups `autoscaler`, `scale-down-delay`, `multiscaler` and `max-window`, through `ebb simulate --steps`.
+//! Checks the groups `autoscaler`, `scale-down-delay`, `multiscaler` and `max-window` with `ebb simulate --steps`.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,8 @@ use crate::{
 
 const HEADER: &str = "t,ready,stable,panic,reachable\n";
 
-/// A simulation with the settings of `words`. The utilisation is 75 % if total and target differ.
+/// Returns a simulation with the settings of `words`. The target utilization is target / total, or 100 % without a
+/// total.
 fn simulation(words: &Words) -> Simulation {
     let mut simulation = Simulation::default();
     let target: f64 = words.number("target");
@@ -23,8 +24,8 @@ fn simulation(words: &Words) -> Simulation {
         .annotation("target-utilization-percentage", &share.round().to_string())
         .annotation("target-burst-capacity", words.text("tbc"));
     let threshold: f64 = words.number("panicThreshold");
-    // Most rows have a ratio. Some have per cent, or a value that no setting allows: both are read as 1000 %, with which
-    // panic never starts.
+    // Most rows give the threshold as a ratio. A value of 100 or more is given in per cent, or is above the allowed
+    // range: it becomes 1000 %, at which panic mode never starts.
     let threshold = if threshold >= 100.0 {
         1000.0
     } else {
@@ -45,7 +46,7 @@ fn simulation(words: &Words) -> Simulation {
     simulation
 }
 
-/// A line of input for one step of a row.
+/// Returns the line of input for one step of a row. `later` seconds are added to the time of the step.
 fn step(words: &Words, later: u64, reachable: bool) -> String {
     let t = words.duration("t").as_secs() + later;
     let (stable, panic) = (words.text("stable"), words.text("panic"));
@@ -69,8 +70,8 @@ pub(crate) fn check(row: &Row) {
     let mut input = HEADER.to_owned();
     let mut later = 0;
     if row.config.contains("pre: ") {
-        // The autoscaler starts with this number of ready pods, which begins a panic; no load is known until the first
-        // step.
+        // The autoscaler starts with `maxPanicPods` ready pods, so it starts in panic mode. No averages are known
+        // before the first step of the row.
         let ago = words.text("panicTime").strip_prefix("now-").unwrap();
         later = crate::row::duration(ago).as_secs();
         simulation.option("--initial-ready", words.text("maxPanicPods"));
@@ -103,7 +104,7 @@ pub(crate) fn check(row: &Row) {
     }
 }
 
-/// Checks an autoscaler that starts with `ready` pods: whether it panics, and how many pods it keeps.
+/// Checks an autoscaler that starts with `ready` ready pods: whether it is in panic mode, and how many pods it keeps.
 fn constructed(ready: &str, expected: &Words) {
     let mut simulation = Simulation::default();
     simulation.option("--initial-ready", ready);
@@ -143,7 +144,7 @@ pub(crate) fn check_delay(row: &Row) {
     assert_eq!(desired, expected);
 }
 
-/// Checks the state before the first decision.
+/// Checks the first decision, without any data.
 pub(crate) fn check_first(row: &Row) {
     assert!(
         row.input.starts_with("decider just created"),
@@ -152,7 +153,7 @@ pub(crate) fn check_first(row: &Row) {
     );
     let mut simulation = Simulation::default();
     simulation.annotation("target-burst-capacity", Words::of(&row.config).text("tbc"));
-    // Neither pods nor load are known yet.
+    // Neither the ready pods nor the averages are known.
     let decisions = simulation.steps("t,ready,stable,panic\n0,-,-,-\n");
     let expected = Words::of(&row.expected.replace("status.", ""));
     assert_eq!(expected.number::<i64>("desired"), -1);
@@ -163,7 +164,7 @@ pub(crate) fn check_first(row: &Row) {
     );
 }
 
-/// Checks a sliding maximum over slots of two seconds, as the scale-down delay uses it.
+/// Checks a sliding maximum over slots of two seconds, through the setting scale-down-delay.
 pub(crate) fn check_maximum(row: &Row) {
     let slots: u64 = between(&row.config, "window of ", " slots")
         .unwrap()
@@ -186,11 +187,11 @@ pub(crate) fn check_maximum(row: &Row) {
         .annotation("target", "1")
         .annotation("target-utilization-percentage", "100")
         .annotation("scale-down-delay", &format!("{}s", slots * 2))
-        // The rate limit must not slow the descent.
+        // max-scale-down-rate is so high that it does not limit the decrease.
         .config("max-scale-down-rate", "1000");
     let mut input = HEADER.to_owned();
     for (slot, value) in indices.iter().zip(&values) {
-        // As many ready pods as desired ones: no panic.
+        // The number of ready pods equals the desired number, so panic mode does not start.
         input += &format!("{},{value},{value},{value},true\n", slot * 2);
     }
     let maxima: Vec<_> = simulation

@@ -1,4 +1,4 @@
-//! Group `collector`, through `ebb simulate`.
+//! Checks the group `collector` with `ebb simulate`.
 
 use crate::{
     ebb::Simulation,
@@ -15,8 +15,8 @@ pub(crate) fn check_collector(row: &Row) {
             simulation
                 .annotation("window", words.text("stable"))
                 .annotation("panic-window-percentage", &share.to_string());
-            // One second earlier than the row, and one second longer than the window, because decisions fall on even
-            // seconds.
+            // The trace begins one second before the row's data (with value 4) and ends at t=10, because decisions fall
+            // on even seconds.
             let rows: String = (0..=10).map(|t| format!("{t},{}\n", t + 4)).collect();
             let decisions = simulation.trace(&format!("t,concurrency\n{rows}"));
             let last = decisions.last().unwrap();

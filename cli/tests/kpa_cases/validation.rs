@@ -1,4 +1,4 @@
-//! Groups `annotation-validation` and `config-validation`, through `ebb lint` and `ebb simulate --config`.
+//! Checks the groups `annotation-validation` and `config-validation` with `ebb lint` and `ebb simulate --config`.
 
 use crate::{
     ebb::{self, Said, Simulation},
@@ -9,7 +9,7 @@ fn lint(manifest: &str) -> Said {
     ebb::run(&["lint".to_owned(), "-".to_owned()], manifest)
 }
 
-/// Keys and values as YAML, in quotes.
+/// Returns keys and values as YAML, with the values in quotes.
 fn yaml(pairs: &[(String, &str)], indent: &str) -> String {
     pairs
         .iter()
@@ -96,7 +96,7 @@ pub(crate) fn check_config(row: &Row) {
             );
         }
         other => {
-            // A fraction of the default target, which is 100.
+            // The expected target is this fraction of 100, the default target.
             let fraction: f64 = other.strip_prefix("fraction ").unwrap().parse().unwrap();
             let mut simulation = Simulation::default();
             for (key, value) in given {

@@ -1,4 +1,5 @@
-//! `cargo xtask manifests`: Grafana's dashboards, generated from the few properties in which their panels differ.
+//! Part of `cargo xtask manifests`: generates Grafana's dashboards from the few properties in which their panels
+//! differ.
 //!
 //! A dashboard as Grafana exports it is mostly repetition, and cannot be reviewed. Here a panel is its title, its queries and
 //! its place. `ebb-e2e` runs every query against a real Prometheus, and checks the files against Grafana's own types.
@@ -14,10 +15,10 @@ use serde_json::{Value, json};
 
 use self::panel::Panel;
 
-/// The schema of Grafana 11; newer versions convert a dashboard when they load it.
+/// The version of the dashboard schema of Grafana 11. Newer versions of Grafana convert a dashboard when they load it.
 const SCHEMA: u32 = 39;
 
-/// A dashboard without a layout.
+/// The content of a dashboard, before its layout is computed.
 struct Dashboard {
     uid: &'static str,
     title: &'static str,
@@ -25,7 +26,7 @@ struct Dashboard {
     variables: Vec<Value>,
     annotations: Vec<Value>,
     links: Vec<Value>,
-    /// Rows: a title, and the panels under it.
+    /// The rows, as tuples (title, panels under the title).
     rows: Vec<(&'static str, Vec<Panel>)>,
 }
 
@@ -88,14 +89,15 @@ impl Dashboard {
     }
 }
 
-/// A dashboard variable with the values of a label.
+/// Returns a dashboard variable whose values are the values of a label. If `several` is set, several values can be
+/// selected.
 fn variable(name: &str, label: &str, query: &str, several: bool) -> Value {
     let mut variable = json!({
         "name": name, "label": label, "type": "query", "hide": 0,
         "datasource": panel::source(),
         "query": {"query": query, "refId": "A"},
         "definition": query,
-        // Refreshed when the time range changes, because workloads are created and deleted.
+        // 2: the values are queried again when the time range changes, because workloads are created and deleted.
         "refresh": 2, "sort": 1, "multi": several, "includeAll": several,
     });
     if several {
@@ -105,7 +107,7 @@ fn variable(name: &str, label: &str, query: &str, several: bool) -> Value {
     variable
 }
 
-/// Marks on every chart, at the times when `query` has a value.
+/// Returns an annotation: marks on every chart at the times when `query` has a value.
 fn annotation(name: &str, colour: &str, query: &str, title: &str) -> Value {
     json!({
         "name": name, "enable": true, "hide": false, "iconColor": colour,
@@ -114,7 +116,7 @@ fn annotation(name: &str, colour: &str, query: &str, title: &str) -> Value {
     })
 }
 
-/// A link to another dashboard in the dashboard's header, which keeps time and data source.
+/// Returns a link to another dashboard, for the dashboard's header. The link keeps the time range and the data source.
 fn link(title: &str, uid: &str) -> Value {
     json!({
         "title": title, "type": "link", "url": format!("/d/{uid}"), "icon": "external link", "tooltip": "",

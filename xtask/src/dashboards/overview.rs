@@ -1,8 +1,10 @@
-//! The dashboard of all workloads: their cost, which need attention, and whether agents and autoscaler work.
+//! The dashboard of all workloads: their replicas and traffic, the workloads that need attention, and the state of
+//! agents, autoscaler and activators.
 
 use super::{Dashboard, annotation, link, panel::Panel};
 
-/// Every replica of the autoscaler exports every workload: the maximum makes one series of them.
+/// A query with one series per workload. Every replica of the autoscaler exports every workload, so the query takes the
+/// maximum over the replicas.
 macro_rules! once {
     ($metric:literal) => {
         concat!(

@@ -1,11 +1,11 @@
-//! One panel: its queries, and how their results are drawn.
+//! The panels of a dashboard: their queries, and the form in which the results are drawn.
 
 use serde_json::{Value, json};
 
-/// Columns of Grafana's grid.
+/// Width of Grafana's grid, in columns.
 pub(super) const WIDTH: u32 = 24;
 
-/// One panel.
+/// A panel of a dashboard.
 pub(super) struct Panel {
     title: &'static str,
     description: &'static str,
@@ -29,13 +29,13 @@ struct Query {
     legend: &'static str,
 }
 
-/// The data source that is selected in the dashboard's header.
+/// Returns the data source that is selected in the dashboard's header.
 pub(super) fn source() -> Value {
     json!({"type": "prometheus", "uid": "${datasource}"})
 }
 
 impl Panel {
-    /// Lines over time; a third of the dashboard wide.
+    /// Creates a panel with lines over time. Its width is a third of the dashboard.
     pub(super) fn lines(
         title: &'static str,
         unit: &'static str,
@@ -53,7 +53,7 @@ impl Panel {
         }
     }
 
-    /// One number; an eighth of the dashboard wide.
+    /// Creates a panel with one number. Its width is an eighth of the dashboard.
     pub(super) fn number(
         title: &'static str,
         unit: &'static str,
@@ -69,7 +69,7 @@ impl Panel {
         .query("", query)
     }
 
-    /// A row for each workload; the column `linked` links to `url`.
+    /// Creates a table with one row per workload. The column `linked` links to `url`.
     pub(super) fn table(
         title: &'static str,
         description: &'static str,
@@ -97,13 +97,13 @@ impl Panel {
         self
     }
 
-    /// Draws areas on top of one another.
+    /// Draws the series as stacked areas.
     pub(super) fn stacked(mut self) -> Self {
         self.draw = Draw::Lines { stacked: true };
         self
     }
 
-    /// Draws the number in red above this value.
+    /// Draws the number in red if it is at least `bad_above`.
     pub(super) fn bad_above(mut self, bad_above: f64) -> Self {
         self.draw = Draw::Number {
             bad_above: Some(bad_above),
@@ -116,7 +116,7 @@ impl Panel {
         self
     }
 
-    /// Shades the chart where a series of 0 and 1 is 1.
+    /// Shades the chart at the times when the series named `legend` is 1. The series has only the values 0 and 1.
     pub(super) fn shaded(mut self, legend: &str, colour: &str) -> Self {
         let property = |id: &str, value: Value| json!({"id": id, "value": value});
         self.overrides.push(json!({
@@ -135,7 +135,7 @@ impl Panel {
         self
     }
 
-    /// Draws a series that is a limit as a dashed line.
+    /// Draws the series named `legend` as a dashed line.
     pub(super) fn dashed(mut self, legend: &str) -> Self {
         self.overrides.push(json!({
             "matcher": {"id": "byName", "options": legend},
@@ -196,7 +196,8 @@ impl Panel {
             .collect()
     }
 
-    /// One row for each set of labels, one column for each query, with the legend as its name.
+    /// Returns the transformations of a table: one row per set of labels, and one column per query with the legend as
+    /// its name.
     fn joined(&self) -> Value {
         let names: serde_json::Map<_, _> = ('A'..='Z')
             .zip(&self.queries)
@@ -222,7 +223,7 @@ fn lines_look(stacked: bool) -> Value {
         "min": 0,
         "custom": {
             "drawStyle": "line", "lineWidth": 2, "fillOpacity": fill, "showPoints": "never",
-            // A minute without scrapes is a gap, not a slope.
+            // In ms: if values are missing for a minute, the line has a gap.
             "spanNulls": 60_000,
             "stacking": {"mode": mode, "group": "A"},
         },

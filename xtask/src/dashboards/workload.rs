@@ -1,14 +1,14 @@
-//! The dashboard of one workload: its concurrency and target, its replicas, and what its clients see.
+//! The dashboard of one workload: its concurrency and target, its replicas, and the responses to its clients.
 
 use serde_json::Value;
 
 use super::{Dashboard, annotation, link, panel::Panel, variable};
 
-/// Selects the workload by the labels of the autoscaler.
+/// Label selector for the workload in metrics of the autoscaler.
 const CHOSEN: &str = "namespace=\"$namespace\", kind=\"$kind\", name=\"$name\"";
-/// Selects the same workload by the labels of the agents.
+/// Label selector for the pods of the same workload in metrics of the agents.
 const ITS_PODS: &str = "namespace=\"$namespace\", workload_kind=\"$kind\", workload=\"$name\"";
-/// Selects the proxied ports of the Services that may route to it.
+/// Label selector for the proxied ports of the selected Services in metrics of the activators.
 const ITS_PORTS: &str = "namespace=\"$namespace\", service=~\"$service\"";
 
 pub(super) fn dashboard() -> Dashboard {
@@ -59,12 +59,14 @@ fn variables() -> Vec<Value> {
     ]
 }
 
-/// The metric of the workload. Every replica of the autoscaler exports it: the maximum makes one series of them.
+/// Returns a query for a metric of the workload. Every replica of the autoscaler exports the metric, so the query takes
+/// the maximum over the replicas.
 fn one(metric: &str) -> String {
     format!("max(ebb_workload_{metric}{{{CHOSEN}}})")
 }
 
-/// The times at which the requested replicas differ from those one scrape before.
+/// Returns a query that has a value when the requested replicas differ from those 15 s (one scrape) earlier. `how` is
+/// `> 0` for an increase, `< 0` for a decrease.
 fn scaled(how: &str) -> String {
     format!(
         "max(ebb_workload_requested_replicas{{{CHOSEN}}}) - max(ebb_workload_requested_replicas{{{CHOSEN}}} offset 15s) {how}"

@@ -1,4 +1,4 @@
-//! The demo as two charts for a terminal: the load, and below it the replicas.
+//! Draws the demo as two charts for a terminal: the concurrency, and below it the ready replicas.
 
 use std::fmt;
 
@@ -12,10 +12,11 @@ use super::{steps, timeline::Timeline};
 /// Both charts, one above the other on the same time axis.
 pub(super) struct Chart<'a>(pub(super) &'a Timeline);
 
-/// Width in braille dots: 80 columns with the labels.
+/// Width in braille dots, two per column: 70 columns, or 80 columns with the labels.
 const WIDTH: u32 = 140;
 
-/// Heights in braille dots: ten lines for the load, six for the replicas.
+/// Heights in braille dots, four per line: ten lines for the concurrency, and (next constant) six lines for the
+/// replicas.
 const LOAD_HEIGHT: u32 = 40;
 const COPIES_HEIGHT: u32 = 24;
 
@@ -29,7 +30,7 @@ impl fmt::Display for Chart<'_> {
             &steps::concurrency(self.0),
         )?;
         writeln!(f, "replicas ready")?;
-        // Ticks between would be fractions of a replica.
+        // The axis has no ticks between 0 and the maximum, because they would be at fractions of a replica.
         self.plot(f, COPIES_HEIGHT, TickDisplay::None, &steps::ready(self.0))
     }
 }

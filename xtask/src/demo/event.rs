@@ -1,21 +1,21 @@
-//! The lines of `ebb run --json`, from the reader's side.
+//! Parses the lines that `ebb run --json` prints.
 
 use serde::{Deserialize, Serialize};
 
-/// One line of `ebb run --json`. Times are in seconds since its start.
+/// One line of `ebb run --json`. Each `t` is in seconds since the start of the run.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(super) enum Event {
-    /// It accepts requests.
+    /// `ebb run` accepts requests from now on.
     Listening {
-        /// Host and port.
+        /// The address, as `HOST:PORT`.
         address: String,
     },
     /// A decision on the number of replicas.
     Decision(Decision),
-    /// A request arrived while there was no replica.
-    ColdStart(ColdStart),
     /// The wait of a request that arrived while there was no replica.
+    ColdStart(ColdStart),
+    /// A replica has a new state.
     Replica {
         t: f64,
         /// The number of the replica.
@@ -43,39 +43,39 @@ pub(super) enum State {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub(super) struct Decision {
     pub(super) t: f64,
-    /// Replicas that are alive, and of those the ready ones.
+    /// Number of replicas that are alive; the next field is the number of ready replicas.
     pub(super) replicas: u32,
     pub(super) ready: u32,
-    /// Mean since the decision before: requests in flight at the replicas, and queued.
+    /// Mean number of requests in flight and queued since the previous decision.
     pub(super) concurrency: f64,
-    /// Requests at this instant.
+    /// Requests in flight at the time of the decision; the next field is the number of queued requests.
     pub(super) in_flight: u64,
     pub(super) queued: u64,
-    /// Averages over the two windows; `None` without data.
+    /// Averages over the stable window and (next field) the panic window; `None` without data.
     pub(super) stable: Option<f64>,
     pub(super) panic: Option<f64>,
     pub(super) desired: u32,
     pub(super) panic_mode: bool,
-    /// All requests counted so far.
+    /// Number of requests counted since the start of the run.
     pub(super) requests: u64,
     #[serde(default)]
     pub(super) reason: String,
 }
 
-/// The wait of the first request at zero replicas, in milliseconds.
+/// The wait of the first request at zero replicas.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(super) struct ColdStart {
     pub(super) t: f64,
-    /// From the start of the replica until it was ready.
+    /// Time from the start of the replica until it was ready, in ms.
     pub(super) start_ms: f64,
-    /// From the request's arrival until a replica received it.
+    /// Time from the arrival of the request until a replica received it, in ms.
     pub(super) waited_ms: f64,
-    /// The time that Ebb added to the replica's own start.
+    /// The delay that Ebb added to the start of the replica, in ms: `waited_ms` − `start_ms`.
     pub(super) added_ms: f64,
 }
 
 impl Event {
-    /// Returns its time, if it has one.
+    /// Returns the time of the event, if the event has one.
     pub(super) fn t(&self) -> Option<f64> {
         match self {
             Self::Decision(decision) => Some(decision.t),

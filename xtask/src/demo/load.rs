@@ -1,17 +1,17 @@
 //! The clients of the demo: each sends a request, waits for the response, and sends the next one.
 //!
-//! Each client is a thread with a blocking socket: fifty threads cost little, and the demo builds without an async runtime.
-//! Bias: anything but a 200 counts as a failure, with a description.
+//! Each client is a thread with a blocking socket: fifty threads cost little, and the demo builds without an async
+//! runtime. Bias: anything but a 200 counts as a failure, with a description.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// Time limit of a request. A cold start takes a fraction of a second, so a longer request hangs.
+/// Time limit of a request. A cold start takes a fraction of a second, so a request that takes 30 s is stuck.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The result of a load.
+/// The results of all requests of one phase.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
     /// Time from a request to the end of its response, for each 200; sorted.
@@ -21,7 +21,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Number of requests that were sent.
+    /// Returns the number of requests that were sent.
     pub(super) fn requests(&self) -> usize {
         self.latencies.len() + self.failures.len()
     }
@@ -29,7 +29,7 @@ impl Outcome {
     /// Returns the latency that `share` (0 to 1) of the responses did not exceed.
     pub(super) fn quantile(&self, share: f64) -> Option<Duration> {
         let last = self.latencies.len().checked_sub(1)?;
-        // Nearest rank, within the bounds of the list by construction.
+        // The quantile by the nearest-rank method; rank 1 is the lowest latency.
         let rank = (share * self.latencies.len() as f64).ceil() as usize;
         self.latencies
             .get(rank.saturating_sub(1).min(last))
@@ -42,7 +42,7 @@ impl Outcome {
     }
 }
 
-/// Runs `clients` at the same time for `time`.
+/// Runs `clients` clients in parallel for the duration `time`.
 pub(super) fn steady(url: &str, clients: usize, time: Duration) -> Outcome {
     let until = Instant::now() + time;
     load(url, clients, &|_| Instant::now() < until)
@@ -77,14 +77,14 @@ fn client(url: &str, more: &dyn Fn(usize) -> bool) -> Outcome {
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .http_status_as_error(false)
-        // A proxy of the machine must not be used for connections to this host.
+        // A proxy that the environment names must not be used for connections to this host.
         .proxy(None);
     let agent = ureq::Agent::new_with_config(config.build());
     let mut outcome = Outcome::default();
     while more(outcome.requests()) {
         let start = Instant::now();
         let response = agent.get(url).call().and_then(|mut response| {
-            // The response ends with its body; only after that can the connection be reused.
+            // The response ends with its body. The connection can be reused only after the body has been read.
             response.body_mut().read_to_vec()?;
             Ok(response.status())
         });

@@ -1,7 +1,8 @@
 //! `cargo xtask demo`: one service scales 0 → 1 → N → 0 on the concurrency that the kernel counts.
 //!
-//! It starts `ebb run` with the bundled sample server, sends a scripted load and records every decision. It ends by itself and
-//! is a check too: exit 0 only if the service scaled as the title says and every response was a 200.
+//! The demo starts `ebb run` with the bundled sample server, sends requests by a script, and records every decision. It
+//! ends by itself, and it is also a check: the exit status is 0 only if the service scaled 0 → 1 → N → 0 and every
+//! response was a 200.
 
 mod chart;
 mod event;
@@ -72,7 +73,7 @@ fn build(workspace: &Workspace) -> Result<()> {
     exec::run(&mut workspace.cargo([
         "build",
         "--bins",
-        // Without the PNGs of `ebb simulate`: they would make a newcomer wait for 45 more crates.
+        // Without the feature `png` of `ebb simulate`, which needs 45 more crates.
         "--no-default-features",
         "--package",
         "ebb",

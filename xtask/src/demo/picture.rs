@@ -1,8 +1,8 @@
-//! The demo as a picture: `timeline.svg`.
+//! Draws the demo as a picture, `timeline.svg`.
 //!
-//! Two panels share one time axis. The upper one shows the load as the kernel counted it and the averages of the decisions;
-//! the lower one shows the replicas and the desired replicas. Panic mode is shaded in both. The colours are those of Okabe
-//! and Ito, which colour-blind readers can distinguish.
+//! Two panels share one time axis. The upper panel shows the concurrency that the kernel counted, and its stable and
+//! panic averages; the lower panel shows the ready and the desired replicas. Panic mode is shaded in both panels. The
+//! colours of the series are from the palette of Okabe and Ito, which colour-blind readers can distinguish.
 
 use std::path::Path;
 
@@ -16,9 +16,9 @@ use plotters::{
 
 use super::{event::Decision, script::Played, steps, timeline::Timeline};
 
-/// Size in pixels: twice the width of a README column, and the text stays legible at half size.
+/// Size (width, height) in pixels: twice the width of a column of the README, where the picture is shown at half size.
 const SIZE: (u32, u32) = (1200, 680);
-/// Heights in pixels of the title with the legend below it, and of the panel of the replicas.
+/// Height of the title and the legend, and (next constant) height of the panel of the replicas, in pixels.
 const HEADER: u32 = 76;
 const LOWER: u32 = 200;
 /// Space in pixels for the labels of the axes.
@@ -62,7 +62,8 @@ fn draw_header(area: &Area<'_>) -> Result<()> {
         &font(22, INK),
         (left, 14),
     )?;
-    // Pixels per letter of the legend's font. The font of the SVG's viewer may be wider, so this is generous.
+    // Width of a letter in the legend, in pixels. It is larger than in most fonts, because the viewer of the SVG may
+    // use a wide font.
     const LETTER: i32 = 7;
     let entries: [(&str, RGBColor, Mark); 7] = [
         ("requests in flight", SKY, Mark::Fill),
@@ -120,7 +121,7 @@ fn draw_load(area: &Area<'_>, timeline: &Timeline) -> Result<()> {
             .flatten()
     });
     let clients = timeline.spans.iter().map(|span| span.clients as f64);
-    // A quarter more than needed, for the names of the phases.
+    // The axis is a quarter longer than the highest value, to leave space for the names of the phases.
     let top = values.chain(clients).fold(4.0, f64::max) * 1.25;
     let mut panel = panel(area, timeline, top, 0)?;
     mesh(&mut panel, "requests in flight", "", 8)?;
@@ -227,7 +228,8 @@ fn shade_panics(panel: &mut Panel<'_, '_>, timeline: &Timeline, top: f64) -> Res
     Ok(())
 }
 
-/// Draws a line at the start of each phase, with its name; every second name is lower, because some phases are short.
+/// Draws a line at the start of each phase, with its name; every second name is lower, so that the names of short
+/// phases do not overlap.
 fn name_phases(panel: &mut Panel<'_, '_>, timeline: &Timeline, top: f64) -> Result<()> {
     let begins = timeline.spans.iter().skip(1).map(|span| {
         DashedPathElement::new(
@@ -267,7 +269,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("ebb-picture-{}.svg", std::process::id()));
         draw(&path, &sample::played()).unwrap();
         let svg = std::fs::read_to_string(&path).unwrap();
-        // Kept if a developer wants to look at it.
+        // The picture is kept if EBB_KEEP_PICTURE is set.
         if std::env::var_os("EBB_KEEP_PICTURE").is_none() {
             std::fs::remove_file(&path).unwrap();
         }

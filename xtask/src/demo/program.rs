@@ -1,4 +1,4 @@
-//! The `ebb run` of the demonstration: started, read line by line, ended.
+//! Starts the `ebb run` of the demo, reads its output line by line, and ends it.
 
 use std::{
     cell::Cell,
@@ -20,22 +20,23 @@ use nix::{
 use super::event::Event;
 use crate::{exec, root::Root};
 
-/// Time limit until `ebb run` listens. Before that it tries the command, which takes as long as the command's start.
+/// Time limit until `ebb run` listens. Before `ebb run` listens, it starts one replica as a trial, which takes as long
+/// as the start of the command.
 const LISTENS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Time limit for its end. Its own grace period for replicas is 10 s (`--stop-grace`), and the clean-up takes some more.
+/// Time limit for the end of `ebb run`: 10 s, the grace period for replicas (`--stop-grace`), and 5 s for the clean-up.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
-/// How often to check whether it has ended.
+/// Interval between checks whether `ebb run` has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// A running `ebb run`. Dropping it sends SIGTERM.
+/// A running `ebb run`. Dropping this value sends SIGTERM and waits for the end.
 pub(super) struct Program<'a> {
     child: Child,
     root: &'a Root,
     /// Events, each with the time at which it was read.
     events: mpsc::Receiver<(Instant, Event)>,
-    /// The time at which its clock was at zero, as closely as the events show.
+    /// The time at which the clock of the events was at zero, estimated from the events.
     origin: Cell<Instant>,
     log: String,
 }
@@ -60,7 +61,7 @@ impl<'a> Program<'a> {
             .with_context(|| format!("cannot start {}", ebb.display()))?;
         let stdout = child.stdout.take().context("ebb has no output")?;
         let (sender, events) = mpsc::channel();
-        // Ends with the pipe, that is, when ebb ends.
+        // This thread ends when ebb ends and the pipe is closed.
         thread::spawn(move || {
             for line in BufReader::new(stdout)
                 .lines()
@@ -97,14 +98,16 @@ impl<'a> Program<'a> {
         )
     }
 
-    /// Converts a moment to the clock of its events, in seconds. It becomes more precise with each event read.
+    /// Converts `moment` to the clock of the events, in seconds. The conversion becomes more precise with each event
+    /// read.
     pub(super) fn t(&self, moment: Instant) -> f64 {
         moment
             .saturating_duration_since(self.origin.get())
             .as_secs_f64()
     }
 
-    /// Updates the origin of the clock. An event is read after it happened, never before, so the earliest origin is the best.
+    /// Updates the origin of the clock. An event is read after it happened, never before, so the earliest estimate is
+    /// the best.
     fn set_clock(&self, read: Instant, event: &Event) {
         let since = event.t().and_then(|t| Duration::try_from_secs_f64(t).ok());
         if let Some(origin) = since.and_then(|since| read.checked_sub(since)) {
@@ -112,10 +115,10 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// Returns the next event, or `None` at `until`.
+    /// Returns the next event, or `None` if no event arrives before `until`.
     ///
     /// # Errors
-    /// If it has ended, which it should not do by itself.
+    /// Returns an error if `ebb run` has ended by itself.
     pub(super) fn next(&self, until: Instant) -> Result<Option<Event>> {
         match self
             .events
@@ -137,7 +140,7 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// Sends SIGTERM and waits for the end.
+    /// Sends SIGTERM and waits for the end of `ebb run`.
     pub(super) fn end(mut self) -> Result<()> {
         self.terminate();
         let until = Instant::now() + ENDS_WITHIN;
@@ -159,10 +162,11 @@ impl<'a> Program<'a> {
     fn terminate(&mut self) {
         let pid = self.child.id();
         if Root::is_already() {
-            // If it has ended already, nothing is to be done.
+            // An error is ignored: it means that `ebb run` has already ended.
             kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM).ok();
         } else {
-            // It belongs to root, so the signal is sent as root; sudo passes the signal on to it.
+            // The child is sudo and runs as root, so the signal is sent as root; sudo passes the signal on to `ebb
+            // run`.
             let mut command: Command = self.root.command("kill");
             exec::output(command.args(["-TERM", &pid.to_string()]));
         }

@@ -9,7 +9,7 @@ use super::{
     timeline::{Span, Timeline},
 };
 
-/// Name, seconds, clients, replicas at the end of the phase.
+/// The phases, as tuples (name, seconds, clients, replicas at the end of the phase).
 const PHASES: [(&str, f64, usize, u32); 7] = [
     ("idle", 4.0, 0, 0),
     ("one request", 0.4, 1, 1),
@@ -49,7 +49,7 @@ pub(super) fn played() -> Played {
             stable += (concurrency - stable) / 5.0;
             panic += (concurrency - panic) / 1.5;
             let before = replicas;
-            // Scales down only once the average has decreased, as the real autoscaler does.
+            // The number of replicas decreases only after the average has decreased, as with the real autoscaler.
             if target > replicas || stable < 3.0 {
                 replicas = if target > replicas {
                     target.min(replicas * 3 + 1)

@@ -1,4 +1,4 @@
-//! The script of the demo: the settings, the load, and its end.
+//! The script of the demo: the settings, the phases of the load, and the end of the demo.
 
 use std::{
     fs,
@@ -20,19 +20,21 @@ use crate::{root::Root, say};
 /// Time in milliseconds that the sample server takes for a response.
 const HANDLER_MS: u32 = 100;
 
-/// Time in milliseconds that it takes to start: like a real service, so that the picture shows the start.
+/// Time in milliseconds that the sample server takes to start. The start is as long as that of a real service, so that
+/// it is visible in the picture.
 const START_MS: u32 = 200;
 
-/// Target of requests in flight per replica. With a utilization of 100 %, 50 clients need 5 replicas.
+/// Target per replica, in requests in flight. With a target utilization of 100 %, 50 clients need 50 / 10 = 5 replicas.
 const TARGET: u32 = 10;
 
-/// The shortest valid stable window; Knative's default of a minute would make a long demo.
+/// Stable window: the shortest valid one. With Knative's default of 60 s, the demo would be too long.
 const WINDOW: &str = "6s";
 
-/// Scale-to-zero grace period, after which the last replica ends; 30 s by default.
+/// Scale-to-zero grace period, after which the last replica ends. The default is 30 s.
 const GRACE: &str = "4s";
 
-/// Time limit to scale back to zero: window, grace period and a few decisions are about 15 s.
+/// Time limit to scale back to zero. The stable window (6 s), the grace period (4 s) and a few decisions (every 2 s)
+/// take about 15 s.
 const BACK_WITHIN: Duration = Duration::from_secs(45);
 
 /// One phase of the load.
@@ -43,7 +45,7 @@ pub(super) struct Phase {
 }
 
 enum Length {
-    /// Seconds.
+    /// This number of seconds.
     For(u64),
     /// One request, however long it takes.
     OneRequest,
@@ -92,7 +94,7 @@ const PHASES: [Phase; 7] = [
 /// The course of a whole demo: its timeline and the results of its loads.
 pub(super) struct Played {
     pub(super) timeline: Timeline,
-    /// In the order of the timeline's spans.
+    /// The results of the phases, in the order of `timeline.spans`.
     pub(super) outcomes: Vec<Outcome>,
 }
 
@@ -106,7 +108,7 @@ pub(super) fn announce() {
     ));
 }
 
-/// Plays the whole script.
+/// Runs the whole script with a new `ebb run`, and returns the recorded course.
 pub(super) fn play(root: &Root, bin_dir: &Path, dir: &Path) -> Result<Played> {
     let config = dir.join("config.yaml");
     fs::write(&config, format!("scale-to-zero-grace-period: {GRACE}\n"))
@@ -130,7 +132,7 @@ pub(super) fn play(root: &Root, bin_dir: &Path, dir: &Path) -> Result<Played> {
         moments.push(Instant::now());
         played.outcomes.push(outcome);
     }
-    // Converted to ebb's clock at the end, when the conversion is most precise.
+    // The times of the phases are converted to ebb's clock at the end, when the conversion is most precise.
     for (phase, between) in PHASES.iter().zip(moments.windows(2)) {
         let [from, to] = between else { continue };
         let (from, to) = (program.t(*from), program.t(*to));
@@ -174,7 +176,7 @@ impl Phase {
         }
     }
 
-    /// Sends the load of this phase, and records events meanwhile.
+    /// Sends the requests of this phase, and records events at the same time.
     fn play(&self, url: &str, program: &Program<'_>, timeline: &mut Timeline) -> Result<Outcome> {
         match self.length {
             Length::UntilZero => {
@@ -196,13 +198,13 @@ impl Phase {
     }
 }
 
-/// Runs a load in a thread of its own, and records events until it is done.
+/// Runs `load` in a separate thread, and records events until `load` has ended.
 fn beside(
     program: &Program<'_>,
     timeline: &mut Timeline,
     load: impl FnOnce() -> Outcome + Send,
 ) -> Result<Outcome> {
-    // The end of a load is noticed this much later at most, so the ends of the spans are that imprecise.
+    // Interval between checks whether the load has ended. The recorded end of a phase is late by this time at most.
     const LOOK_EVERY: Duration = Duration::from_millis(20);
     thread::scope(|scope| {
         let load = scope.spawn(load);

@@ -1,8 +1,8 @@
-//! Step lines: a measured value holds for some time; it does not change gradually to the next one.
+//! Computes step lines: a measured value holds for some time and does not change gradually to the next value.
 
 use super::timeline::Timeline;
 
-/// On which side of its time a value holds.
+/// Whether a value holds before or after its time.
 #[derive(Clone, Copy)]
 pub(super) enum Holds {
     /// A mean holds over the interval that ends at its time.
@@ -11,7 +11,7 @@ pub(super) enum Holds {
     After,
 }
 
-/// Returns the corners of the step line through `points`, which are in order of time.
+/// Returns the corners of the step line through `points`, tuples (time, value) in order of time.
 pub(super) fn steps(points: impl IntoIterator<Item = (f64, f64)>, holds: Holds) -> Vec<(f64, f64)> {
     let mut corners: Vec<(f64, f64)> = Vec::new();
     for (t, y) in points {
@@ -26,7 +26,7 @@ pub(super) fn steps(points: impl IntoIterator<Item = (f64, f64)>, holds: Holds) 
     corners
 }
 
-/// Returns the concurrency: each mean over its interval.
+/// Returns the step line of the concurrency. Each mean holds over the interval that ends at its decision.
 pub(super) fn concurrency(timeline: &Timeline) -> Vec<(f64, f64)> {
     let means = timeline
         .decisions
@@ -35,7 +35,7 @@ pub(super) fn concurrency(timeline: &Timeline) -> Vec<(f64, f64)> {
     steps([(0.0, 0.0)].into_iter().chain(means), Holds::Before)
 }
 
-/// Returns the ready replicas, from zero until the end.
+/// Returns the step line of the ready replicas, from time 0 until the end.
 pub(super) fn ready(timeline: &Timeline) -> Vec<(f64, f64)> {
     let changes = timeline
         .ready()
@@ -48,7 +48,7 @@ pub(super) fn ready(timeline: &Timeline) -> Vec<(f64, f64)> {
     )
 }
 
-/// Returns the desired replicas.
+/// Returns the step line of the desired replicas.
 pub(super) fn wanted(timeline: &Timeline) -> Vec<(f64, f64)> {
     let wanted = timeline
         .decisions

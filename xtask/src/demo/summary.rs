@@ -1,4 +1,4 @@
-//! The demo as a table: the requests of each phase, their responses, and the decisions of Ebb.
+//! Formats the demo as a table: the requests of each phase, their responses, and the replicas.
 
 use std::{fmt, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The recorded course of a demo, in order; all output is made from it.
+//! The recorded course of a demo, in order of time. All output of the demo is made from this record.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::event::{ColdStart, Decision, Event, State};
 
-/// A row of `timeline.csv`: a decision and the load at that time.
+/// A row of `timeline.csv`: a decision, and the phase of the load at the time of the decision.
 #[derive(Serialize)]
 struct Row<'a> {
     t: f64,
@@ -30,9 +30,9 @@ struct Row<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Span {
     pub(super) name: &'static str,
-    /// Clients at the same time.
+    /// Number of parallel clients.
     pub(super) clients: usize,
-    /// Seconds since the start of `ebb run`.
+    /// Start and (next field) end of the phase, in seconds since the start of `ebb run`.
     pub(super) from: f64,
     pub(super) to: f64,
 }
@@ -43,8 +43,8 @@ pub(super) struct Timeline {
     pub(super) decisions: Vec<Decision>,
     pub(super) cold_starts: Vec<ColdStart>,
     pub(super) spans: Vec<Span>,
-    /// The number of ready replicas, from each change until the next. It is exact; decisions see the number only from time to
-    /// time.
+    /// Tuples (time, number of ready replicas from then on), one per change. They come from the events of the replicas,
+    /// because decisions contain the number only at their own times.
     ready: Vec<(f64, u32)>,
     ready_now: BTreeSet<u64>,
 }
@@ -72,12 +72,12 @@ impl Timeline {
         }
     }
 
-    /// Returns the number of ready replicas, from each change on.
+    /// Returns tuples (time, number of ready replicas from then on), one per change.
     pub(super) fn ready(&self) -> &[(f64, u32)] {
         &self.ready
     }
 
-    /// Returns the number of ready replicas at a time.
+    /// Returns the number of ready replicas at time `t`.
     pub(super) fn ready_at(&self, t: f64) -> u32 {
         self.ready
             .iter()
@@ -117,7 +117,8 @@ impl Timeline {
         self.decisions.last().map_or(0.0, |last| last.t)
     }
 
-    /// Returns the intervals of panic mode, in seconds: each decision holds until the next.
+    /// Returns the intervals of panic mode, as tuples (start, end) in seconds. Each decision holds until the next
+    /// decision.
     pub(super) fn panics(&self) -> Vec<(f64, f64)> {
         let mut intervals: Vec<(f64, f64)> = Vec::new();
         for pair in self.decisions.windows(2) {
@@ -131,7 +132,7 @@ impl Timeline {
         intervals
     }
 
-    /// Writes one row per decision.
+    /// Writes `timeline.csv` with one row per decision.
     pub(super) fn write_csv(&self, path: &Path) -> Result<()> {
         let write = || -> csv::Result<()> {
             let mut csv = csv::Writer::from_path(path)?;

@@ -13,7 +13,7 @@ struct Check {
 }
 
 impl Verdict {
-    /// Checks a demo.
+    /// Makes all checks on a demo.
     pub(super) fn of(played: &Played) -> Self {
         let timeline = &played.timeline;
         let ready_after = |name: &str| {
@@ -73,7 +73,7 @@ impl Verdict {
         Self(checks)
     }
 
-    /// Whether all checks have passed.
+    /// Returns whether all checks have passed.
     pub(super) fn is_good(&self) -> bool {
         self.0.iter().all(|check| check.good)
     }

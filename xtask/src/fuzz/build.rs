@@ -1,7 +1,8 @@
-//! Builds the fuzzers with the workspace's own compiler.
+//! Builds the fuzzers with the compiler that also builds the workspace.
 //!
-//! libFuzzer needs each branch of the code to report that it has been taken. The compiler's flags for that are stable.
-//! cargo-fuzz needs a nightly only for a sanitizer, which is of little use for code with almost no `unsafe`.
+//! For libFuzzer, each branch of the code must report that it has been taken. The compiler flags for these reports are
+//! stable. cargo-fuzz needs a nightly compiler only for a sanitizer, which is of little use for code with almost no
+//! `unsafe`.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,8 +13,8 @@ use anyhow::Result;
 
 use crate::{cargo, cargo::Workspace, exec};
 
-/// The flags that cargo-fuzz 0.13 passes with `--sanitizer none` (its src/project.rs): counters for each branch, the values
-/// that are compared, and branches that are not merged.
+/// The flags that cargo-fuzz 0.13 passes with `--sanitizer none` (its src/project.rs): they count each branch, report
+/// the values that are compared, and prevent the merging of branches.
 const FLAGS: [&str; 8] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -25,7 +26,7 @@ const FLAGS: [&str; 8] = [
     "--cfg=fuzzing",
 ];
 
-/// Time limit of a build that takes two minutes on two cores.
+/// Time limit of the build, which takes two minutes on two cores.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// Builds all fuzzers and returns their folder.

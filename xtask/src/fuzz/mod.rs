@@ -1,9 +1,9 @@
-//! `cargo xtask fuzz`: arbitrary bytes at the parsers, guided by the code that they reach.
+//! `cargo xtask fuzz`: feeds arbitrary bytes to the parsers. Coverage of the code guides the choice of the bytes.
 //!
 //! The fuzzers are in `fuzz/`, in the layout of cargo-fuzz; their code is in `ebpf/testing`. Neither cargo-fuzz nor a
-//! nightly is needed (see [`build`]). The inputs found are kept in the user's cache, so each run begins where the last one
-//! ended; a fresh checkout begins with generated seeds. Bias: a finding is a failure, whatever it concerns; a run
-//! without one proves only that it ran.
+//! nightly compiler is needed (see [`build`]). Inputs that reach new code are kept in the user's cache, so each run
+//! continues the previous run; the first run begins with generated seeds. Bias: every finding is a failure; a run
+//! without a finding does not prove that there are no errors.
 
 mod build;
 mod round;
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     seconds: u64,
 }
 
-/// Default time for each target in seconds: what CI can spare.
+/// Default time for each target in seconds: short enough for CI.
 pub(crate) const SECONDS: u64 = 30;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -72,7 +72,7 @@ pub(crate) fn fuzz(workspace: &Workspace, wanted: &[String], seconds: u64) -> Re
     Ok(rounds)
 }
 
-/// Returns the names of all targets, which are those of their files.
+/// Returns the names of all targets: the names of the files in `fuzz/fuzz_targets`.
 fn targets(workspace: &Workspace) -> Result<Vec<String>> {
     let dir = workspace.root.join("fuzz/fuzz_targets");
     let entries = fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;

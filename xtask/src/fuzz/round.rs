@@ -1,4 +1,4 @@
-//! One fuzzer, run for a limited time.
+//! Runs one fuzzer for a limited time.
 
 use std::{
     fmt, fs,
@@ -17,25 +17,25 @@ const LONGEST: u32 = 4096;
 /// Time limit for one input in seconds: thousands of times the expected time.
 const ONE_INPUT: u32 = 10;
 
-/// Extra time to start, to read the corpus and to end.
+/// Time that the time limit adds to the fuzzing time, for the start, the reading of the corpus and the end.
 const MARGIN: Duration = Duration::from_secs(120);
 
 /// One run of a fuzzer, and its result.
 pub(crate) struct Round {
     /// The target's name.
     pub(crate) name: String,
-    /// The program.
+    /// The path of the fuzzer.
     pub(super) program: PathBuf,
-    /// The folder of the inputs that it has found.
+    /// The folder of the inputs that reach new code.
     pub(super) corpus: PathBuf,
-    /// The folder of its findings.
+    /// The folder of findings: inputs that caused a failure.
     pub(super) findings: PathBuf,
     /// The finding of this run, if any.
     pub(super) found: Option<PathBuf>,
 }
 
 impl Round {
-    /// Whether the run has no finding.
+    /// Returns whether the run has no finding.
     pub(crate) fn is_good(&self) -> bool {
         self.found.is_none()
     }
@@ -51,7 +51,7 @@ impl Round {
             .arg(format!("-max_total_time={seconds}"))
             .arg(format!("-max_len={LONGEST}"))
             .arg(format!("-timeout={ONE_INPUT}"))
-            // The separator at the end makes it a folder.
+            // The `/` at the end makes the prefix a folder.
             .arg(format!("-artifact_prefix={}/", self.findings.display()));
         let ran = exec::watched(
             &format!("fuzzing {} for {seconds} s", self.name),

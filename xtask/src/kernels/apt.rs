@@ -1,4 +1,4 @@
-//! apt with folders of its own: the system's package state is neither used nor changed.
+//! Runs apt with separate folders: the package state of the system is neither used nor changed.
 
 use std::{
     fs,
@@ -12,22 +12,23 @@ use anyhow::{Context as _, Result, bail};
 use super::debian::{Release, files_below};
 use crate::exec;
 
-/// The package that depends on the newest kernel of a release, in the small variant, which is sufficient.
+/// The package that depends on the newest kernel of a release. It is the `cloud` variant, which is small and
+/// sufficient.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
-/// Mirrors of a release: the current one, and the archive of old releases.
+/// Mirrors of Debian: the mirror of current releases, and the archive of old releases.
 const MIRRORS: [&str; 2] = [
     "http://deb.debian.org/debian",
     "http://archive.debian.org/debian",
 ];
 
-/// The keys that Debian signs with, from the package `debian-archive-keyring`.
+/// The keys with which Debian signs, from the package `debian-archive-keyring`.
 pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Time limit: some ten megabytes of lists and up to sixty of packages, on a slow line.
+/// Time limit for about 10 MB of package lists or up to 60 MB of packages over a slow connection.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// apt with folders of its own.
+/// An apt with separate folders, for one release.
 pub(super) struct Apt<'a> {
     release: &'a Release,
     folder: PathBuf,
@@ -46,7 +47,7 @@ impl<'a> Apt<'a> {
         })
     }
 
-    /// Returns a command of apt's that uses these folders only.
+    /// Returns a command of apt that uses only the separate folders.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         let folder = |below: &str| self.folder.join(below).display().to_string();
@@ -73,7 +74,7 @@ impl<'a> Apt<'a> {
     pub(super) fn update(&self) -> Result<()> {
         let mut last = Ok(());
         for mirror in MIRRORS {
-            // The archive does not renew the signatures of old releases.
+            // check-valid-until=no is needed because the archive does not renew the signatures of old releases.
             let source = format!(
                 "deb [arch=amd64 target=Packages check-valid-until=no signed-by={KEYRING}] {mirror} {} main\n",
                 self.release.suite
@@ -89,7 +90,7 @@ impl<'a> Apt<'a> {
         last
     }
 
-    /// Returns the packages of the newest kernel.
+    /// Returns the packages of the newest kernel of the release.
     pub(super) fn kernel_packages(&self) -> Result<Vec<String>> {
         let mut newest = self.depends(META_PACKAGE)?.into_iter();
         let image = newest
@@ -123,7 +124,7 @@ impl<'a> Apt<'a> {
             .collect())
     }
 
-    /// Fetches packages and unpacks them.
+    /// Fetches packages and unpacks them into the folder `into`.
     pub(super) fn unpack(&self, packages: &[String], into: &Path) -> Result<()> {
         let what = format!("fetching {}", packages.last().map_or("", String::as_str));
         let mut command = self.command("apt-get");

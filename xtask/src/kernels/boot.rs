@@ -15,28 +15,30 @@ use crate::exec;
 /// The emulator, from the package `qemu-system-x86`.
 pub(crate) const EMULATOR: &str = "qemu-system-x86_64";
 
-/// A CPU with all features that can be emulated except cmpxchg16b: QEMU 7.2 computes its flags wrongly (seen: a direction
-/// flag that nothing had set, and memory overwritten in the kernel's allocator). Kernels have another method for CPUs without it.
+/// A CPU with all features that can be emulated except cmpxchg16b: QEMU 7.2 computes its flags wrongly (observed: a
+/// direction flag that nothing had set, and memory overwritten in the kernel's allocator). Kernels use another method
+/// on CPUs without cmpxchg16b.
 const CPU: &str = "max,-cx16";
 
-/// From 6.18 on, a Debian kernel on a CPU without cmpxchg16b gives no memory to socket storage unless its allocator checks
-/// itself (`kmalloc_nolock`, <https://elixir.bootlin.com/linux/v6.18/source/mm/slub.c>). This parameter enables the checks.
+/// From 6.18 on, a Debian kernel on a CPU without cmpxchg16b allocates no memory for socket storage unless the
+/// allocator's debug checks are on (`kmalloc_nolock`, <https://elixir.bootlin.com/linux/v6.18/source/mm/slub.c>). This
+/// parameter enables the checks.
 const ALLOCATOR: &str = "slub_debug=F,kmalloc-*";
 
-/// Time limit: a run takes half a minute on an idle machine, so a run that takes this long does not end.
+/// Time limit of a run. A run takes half a minute on an idle machine, so a run that takes 10 min is stuck.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// The results of a run.
 pub(super) struct Finished {
     /// The output of the checks.
     pub(super) results: String,
-    /// The output of the kernel and the verifier.
+    /// The file with the output of the kernel and the verifier.
     pub(super) console: PathBuf,
     /// The time taken, including the boot.
     pub(super) took: Duration,
 }
 
-/// Boots a kernel and waits for its end. The output is kept in `folder`.
+/// Boots a kernel and waits until the machine ends. The output is kept in `folder`.
 pub(super) fn boot(
     kernel: &Kernel,
     initramfs: &Path,
@@ -45,11 +47,11 @@ pub(super) fn boot(
 ) -> Result<Finished> {
     let results = folder.join(format!("{}-results.log", kernel.version));
     let console = folder.join(format!("{}-console.log", kernel.version));
-    // The console of an earlier run must not be mixed with this one.
+    // The console output of an earlier run must not be mixed with the output of this run.
     fs::remove_file(&console).ok();
 
     let mut command = Command::new(EMULATOR);
-    // Emulated even if there is KVM: that works on every machine, with the same results.
+    // The CPU is emulated even if KVM is available: emulation works on every machine, with the same results.
     command.args(["-accel", "tcg", "-machine", "q35", "-cpu", CPU]);
     command.args([
         "-smp",
@@ -61,7 +63,7 @@ pub(super) fn boot(
         "none",
         "-no-reboot",
     ]);
-    // The first serial line is the console, the second one is for the results.
+    // The first serial port is the console, the second serial port is for the results.
     command
         .arg("-serial")
         .arg(format!("file:{}", console.display()));
@@ -85,9 +87,10 @@ pub(super) fn boot(
     })
 }
 
-/// Returns the kernel's parameters. An unknown parameter with a value becomes a variable of the first process.
+/// Returns the kernel's parameters. An unknown parameter with a value becomes an environment variable of the first
+/// process.
 fn parameters(only: Option<&str>) -> String {
-    // A panic ends the machine: it would reboot at once, and -no-reboot turns the reboot into an end.
+    // After a kernel panic, the machine must end: panic=-1 reboots at once, and QEMU's -no-reboot exits instead.
     let mut parameters =
         format!("console=ttyS0 quiet panic=-1 {ALLOCATOR} EBB_BIN_DIR={PROGRAM_FOLDER}");
     if let Some(only) = only {

@@ -1,7 +1,7 @@
 //! Debian's kernels: fetched with apt, unpacked and cached, never installed.
 //!
-//! Each kernel has a package list of its own; the system's list contains only one release. A fetched kernel is used until the
-//! user requests an update, so a test run does not change by itself.
+//! Each kernel has a separate package list, because the list of the system contains only one release. A fetched kernel
+//! is used until the user requests an update, so test runs use the same kernels until then.
 
 use std::{
     fs,
@@ -12,10 +12,10 @@ use anyhow::{Context as _, Result};
 
 use super::apt::{Apt, create};
 
-/// A kernel, and the Debian release that has it.
+/// A kernel version, and the Debian release that contains it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Release {
-    /// The part of its version that does not change within the release.
+    /// The part of the kernel version that does not change within the release.
     pub(crate) version: &'static str,
     pub(super) suite: &'static str,
 }
@@ -57,7 +57,7 @@ const MODULES: [&str; 1] = ["sch_netem"];
 /// A kernel in the cache.
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    /// Its version, as in `Release`.
+    /// The version of the kernel, as in [`Release`].
     pub(super) version: &'static str,
     /// The kernel image to boot.
     pub(super) image: PathBuf,
@@ -66,10 +66,11 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Returns the kernel of a release, from the cache or else from Debian.
+    /// Returns the kernel of a release, from the cache or otherwise from Debian. If `update` is set, the cache is not
+    /// used.
     ///
     /// # Errors
-    /// If Debian cannot be reached, or no longer has the kernel.
+    /// Returns an error if Debian cannot be reached or no longer contains the kernel.
     pub(crate) fn get(release: &Release, update: bool) -> Result<Self> {
         let all = ebb_ebpf_build::cache_dir().join("kernels");
         let folder = all.join(release.version);
@@ -98,7 +99,7 @@ impl Kernel {
 
 const IMAGE: &str = "vmlinuz";
 
-/// Fetches the files into a new folder, which replaces the old one when it is complete.
+/// Fetches a kernel into a new folder, which replaces `folder` when it is complete.
 fn fetch(release: &Release, all: &Path, folder: &Path) -> Result<()> {
     let work = all.join(format!("{}.new", release.version));
     if work.exists() {
@@ -117,7 +118,7 @@ fn fetch(release: &Release, all: &Path, folder: &Path) -> Result<()> {
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        // In /boot, the name has the version as a suffix; beside the modules, it has none.
+        // The kernel image is `/boot/vmlinuz-VERSION`, or `vmlinuz` beside the modules.
         let to = if name.starts_with(IMAGE) {
             IMAGE
         } else if MODULES.iter().any(|module| is_module(&file, module)) {
@@ -134,7 +135,7 @@ fn fetch(release: &Release, all: &Path, folder: &Path) -> Result<()> {
     fs::remove_dir_all(&work).with_context(|| work.display().to_string())
 }
 
-/// Whether this is the file of a module: `NAME.ko`, or compressed `NAME.ko.xz`.
+/// Returns whether `file` is the file of the module `name`: `NAME.ko`, or compressed `NAME.ko.xz`.
 fn is_module(file: &Path, name: &str) -> bool {
     file.file_name()
         .and_then(|file| file.to_str())
@@ -142,7 +143,7 @@ fn is_module(file: &Path, name: &str) -> bool {
         .is_some_and(|rest| rest == ".ko" || rest.starts_with(".ko."))
 }
 
-/// Returns all files in a folder and its subfolders; none if it cannot be read.
+/// Returns all files in a folder and its subfolders. A folder that cannot be read counts as empty.
 pub(super) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -1,4 +1,4 @@
-//! Builds the initramfs: all files of the machine, in a cpio archive that the kernel unpacks into its memory
+//! Builds the initramfs: all files of the emulated machine, in a cpio archive that the kernel unpacks into its memory
 //! (<https://docs.kernel.org/driver-api/early-userspace/buffer-format.html>).
 
 use std::{
@@ -34,7 +34,7 @@ pub(super) const PROGRAM_FOLDER: &str = "/bin";
 /// The folder in which `/init` finds the modules to load.
 const MODULE_FOLDER: &str = "/modules";
 
-/// File modes of a folder, a program and any other file.
+/// File modes: of a folder and (next constants) of a program and of any other file.
 const FOLDER: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const PLAIN: u32 = 0o100_644;
@@ -93,8 +93,8 @@ fn libraries_of(program: &Path) -> Result<Vec<PathBuf>> {
     Ok(libraries)
 }
 
-/// Parses a line such as `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7f…)` or `/lib64/ld-linux-x86-64.so.2 (0x7f…)`; the
-/// kernel's own `linux-vdso.so.1` has no file.
+/// Parses a line of ldd such as `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7f…)` or `/lib64/ld-linux-x86-64.so.2
+/// (0x7f…)`; the kernel's own `linux-vdso.so.1` has no file.
 fn library(line: &str) -> Option<PathBuf> {
     let (path, _address) = line.trim().rsplit_once(" (")?;
     let path = path.rsplit_once("=> ").map_or(path, |(_, path)| path);
@@ -118,7 +118,7 @@ impl<W: Write> Archive<W> {
     fn add(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
         let mut folders: Vec<_> = Path::new(path).ancestors().skip(1).collect();
         folders.reverse();
-        // The first is the root, which exists already.
+        // The first folder is `/`, which exists already.
         for folder in folders.into_iter().skip(1) {
             if !self.folders.iter().any(|known| known == folder) {
                 self.folders.push(folder.to_owned());

@@ -1,4 +1,4 @@
-//! `cargo xtask kernels`: checks the counter on older and newer kernels than this machine's.
+//! `cargo xtask kernels`: checks the counter on kernels that are older and newer than the kernel of this machine.
 //!
 //! Debian's own kernels boot on an emulated machine, with a first process that loads the real programs and checks their counts
 //! (`tests/kernel-check`). This needs no root, no KVM and no package but the emulator. A kernel that
@@ -78,12 +78,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// Boots one kernel with the checks, which must have been built.
+/// Boots one kernel and runs the checks on it. The programs of the checks must have been built.
 ///
 /// # Errors
-/// If the kernel cannot be booted, or does not end.
+/// Returns an error if the kernel cannot be booted or the machine does not end.
 pub(crate) fn check(workspace: &Workspace, kernel: &Kernel, only: Option<&str>) -> Result<Outcome> {
-    // Beside the programs, not in the cache: two checkouts may run this at the same time.
+    // The folder is beside the programs and not in the user's cache, because two checkouts may run the checks at the
+    // same time.
     let folder = workspace.bin_dir().join("kernels");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let initramfs = image::initramfs(workspace, kernel, &folder).context("no initramfs")?;

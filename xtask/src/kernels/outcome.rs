@@ -1,10 +1,10 @@
-//! The results of the checks on one kernel, read from their output.
+//! Reads the results of the checks on one kernel from the output of the checks.
 
 use std::{fs, path::Path, time::Duration};
 
 use super::boot::Finished;
 
-/// Lines of the console that are shown if the kernel rejects the programs: the end of the verifier's output.
+/// Number of lines of the console that are shown if the kernel rejects the programs: the end of the verifier's output.
 const TAIL: usize = 40;
 
 /// A check and its result.
@@ -19,19 +19,19 @@ pub(crate) struct Check {
 pub(crate) enum Verdict {
     /// The counts are correct.
     Passed,
-    /// The counts are wrong, or the kernel rejects something.
+    /// The counts are wrong, or the kernel rejects a program.
     Failed,
-    /// The kernel lacks a feature that the check needs.
+    /// The kernel lacks a feature that the check needs; the text names the feature.
     Lacking(String),
 }
 
 /// The results of all checks on one kernel.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    /// Its version: the one of the release, or the full one after a run.
+    /// The version of the kernel: the full version after a run, otherwise the version of the release.
     pub(crate) kernel: String,
     pub(crate) checks: Vec<Check>,
-    /// Measured values, by name.
+    /// Measured values, as tuples (name, value).
     pub(super) measured: Vec<(String, String)>,
     /// Descriptions of the failures.
     pub(super) failures: Vec<String>,
@@ -73,7 +73,7 @@ impl Outcome {
                 self.checks.extend(check(rest));
                 self.ended |= rest.starts_with("result: ");
             } else if let Some(version) = line.strip_prefix("kernel: ") {
-                // `5.10.0-32-cloud-amd64`: the first word is the version that people know.
+                // The full version, such as `5.10.0-32-cloud-amd64`.
                 self.kernel = version.to_owned();
             } else if let Some((what, figure)) = line
                 .strip_prefix("measured: ")
@@ -81,7 +81,7 @@ impl Outcome {
             {
                 self.measured.push((what.to_owned(), figure.to_owned()));
             } else if line.starts_with("---- ") {
-                // The reasons follow, until the list of names is repeated.
+                // The next lines are the reasons of the failure, up to the line `failures:`.
                 self.failures.push(line.to_owned());
                 let reasons = lines.by_ref().take_while(|line| *line != "failures:");
                 self.failures
@@ -96,7 +96,7 @@ impl Outcome {
             .is_some_and(|check| check.verdict == Verdict::Failed)
     }
 
-    /// Whether all checks have run, and none has failed.
+    /// Returns whether all checks have run and none has failed.
     pub(crate) fn is_good(&self) -> bool {
         self.ended
             && self
@@ -106,7 +106,7 @@ impl Outcome {
     }
 }
 
-/// Parses one line of a test runner, without its first word: `NAME ... ok`.
+/// Parses a line of a test runner after its first word `test`, such as `NAME ... ok`.
 fn check(line: &str) -> Option<Check> {
     let (name, outcome) = line.split_once(" ... ")?;
     let verdict = match outcome {

@@ -1,4 +1,4 @@
-//! The results of the checks as a table: a row for each check, a column for each kernel.
+//! Formats the results of the checks as a table: a row for each check, a column for each kernel.
 
 use std::fmt;
 
@@ -39,7 +39,7 @@ impl Report<'_> {
                 .map(|(what, _)| what.as_str())
                 .collect()
         });
-        // Different kernels may have different programs.
+        // The measured values are sorted by name, because kernels with different programs report different values.
         figures.sort_unstable();
         let mut rows = Vec::new();
         for name in checks {
@@ -55,7 +55,7 @@ impl Report<'_> {
         table(header, 1, rows)
     }
 
-    /// Writes what each kernel lacks.
+    /// Writes the features that each kernel lacks.
     fn lacking(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for outcome in self.0 {
             let mut reasons: Vec<_> = outcome
@@ -75,7 +75,8 @@ impl Report<'_> {
     }
 }
 
-/// Returns the names of all kernels, each once, in the order of the first kernel that has it.
+/// Returns the names that `of` finds in the outcomes of all kernels. Each name occurs once, in the order of the first
+/// kernel that has it.
 fn names<'a>(outcomes: &'a [Outcome], of: impl Fn(&'a Outcome) -> Vec<&'a str>) -> Vec<&'a str> {
     let mut names = Vec::new();
     for name in outcomes.iter().flat_map(of) {
@@ -108,7 +109,7 @@ fn figure(outcome: &Outcome, name: &str) -> String {
     found.map_or("-", |(_, figure)| figure).to_owned()
 }
 
-/// Shortens `5.10.0-32-cloud-amd64`: removes the variant of the package.
+/// Shortens a version such as `5.10.0-32-cloud-amd64` to `5.10.0-32`.
 fn short(kernel: &str) -> String {
     kernel.split("-cloud").next().unwrap_or(kernel).to_owned()
 }

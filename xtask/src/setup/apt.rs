@@ -1,7 +1,7 @@
-//! Packages of Debian and its derivatives.
+//! Installs packages of Debian and its derivatives.
 //!
-//! Bias: nothing on the machine changes except for new files. No service of these packages is started or enabled, and no
-//! installed package is removed to make room.
+//! Bias: nothing on the machine changes except for new files. No service of these packages is started or enabled, and
+//! no installed package is removed to resolve a conflict.
 
 use std::{process::Command, time::Duration};
 
@@ -9,14 +9,15 @@ use anyhow::{Result, bail};
 
 use crate::{exec, root::Root, setup::log};
 
-/// One root shell does everything, so sudo asks once, and the guard is removed even on Ctrl-C.
+/// The script that installs packages. One root shell runs it, so sudo asks once, and the guard (`policy-rc.d`) is
+/// removed even on Ctrl-C.
 ///
 /// `policy-rc.d` with exit 101 is Debian's way to prevent maintainer scripts from starting services
-/// (`/usr/share/doc/init-system-helpers/README.policy-rc.d.gz`). An existing one stays unchanged.
-/// A failed update is not fatal: often it is some other repository that cannot be reached.
+/// (`/usr/share/doc/init-system-helpers/README.policy-rc.d.gz`). An existing `policy-rc.d` stays unchanged. A failed
+/// `apt-get update` is not fatal, because often only an unrelated repository cannot be reached.
 ///
-/// Installed packages may be from the release's backports and fit only packages from there (`qemu-utils` breaks an older
-/// emulator). So packages that cannot be installed otherwise are taken from the backports.
+/// Installed packages may be from the release's backports, and conflict with packages that are not (`qemu-utils` breaks
+/// an older emulator). So packages that cannot be installed from the release are installed from its backports.
 const SCRIPT: &str = r#"
 set -eu
 made=
@@ -51,10 +52,10 @@ for package in $packages; do
 done
 "#;
 
-/// Time limit: a few hundred megabytes on a slow line.
+/// Time limit for a few hundred megabytes over a slow connection.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// Installs packages; `root` is called only if there is an apt to install them.
+/// Installs packages with apt-get. `root` requests root; it is called only if apt-get exists.
 pub(super) fn install(packages: &[&str], root: &dyn Fn() -> Result<Root>) -> Result<()> {
     let list = packages.join(" ");
     if exec::which("apt-get").is_none() {
@@ -71,7 +72,7 @@ pub(super) fn install(packages: &[&str], root: &dyn Fn() -> Result<Root>) -> Res
     )
 }
 
-/// Whether a package is completely installed.
+/// Returns whether a package is completely installed.
 pub(super) fn is_installed(package: &str) -> bool {
     exec::output(Command::new("dpkg-query").args([
         "--show",

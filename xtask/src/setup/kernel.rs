@@ -1,7 +1,7 @@
-//! The compiler and the linker for the kernel programs.
+//! Installs the compiler and the linker for the kernel programs.
 //!
-//! rustup is tried first, because it needs no root. If it cannot provide a nightly, the distribution's compiler is tried.
-//! `ebb-ebpf-build` decides which compiler is good enough; this module only fetches it.
+//! rustup is tried first, because it needs no root. If it cannot provide a nightly, the distribution's compiler is
+//! tried. `ebb-ebpf-build` decides which compiler is usable; this module only installs compilers.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -10,35 +10,37 @@ use ebb_ebpf_build::{LINKER_LLVM, LINKER_VERSION, Linker, Origin};
 
 use crate::{cargo, exec, say, setup::log};
 
-/// A nightly with the same LLVM as the linker. It can compile the aya of this workspace.
+/// A nightly compiler with the same LLVM version as the linker. It can compile the version of aya in this workspace.
 const NIGHTLY: &str = "nightly-2026-05-20";
 
-/// Debian 12's newest compiler and its library sources (packaged for Debian's browsers, hence the names).
+/// The packages of Debian 12's newest Rust compiler and its library sources. Debian builds its web browsers with them,
+/// hence the names.
 pub(super) const COMPILER_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 
-/// The package that building bpf-linker requires. bpf-linker links LLVM as a shared library, so no library that LLVM itself
-/// links is needed.
+/// The package that the build of bpf-linker requires. bpf-linker links LLVM as a shared library, so no library that
+/// LLVM itself links is needed.
 pub(super) const LINKER_PACKAGES: [&str; 1] = ["llvm-22-dev"];
 
-/// The folder of that LLVM in Debian. Without it, the linker's build selects a wrong library folder.
+/// The folder of LLVM 22 in Debian. If this folder is not given, the build of bpf-linker selects a wrong library
+/// folder.
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
-/// Time limit: a compiler is some 100 MB, and if rustup fails there is another source.
+/// Time limit of rustup, for a compiler of about 100 MB. If rustup fails, the distribution's packages are tried.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// Time limit of a build that takes 45 s on two cores.
+/// Time limit of the build of bpf-linker, which takes 45 s on two cores.
 const LINKER_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// The instruction for machines on which neither rustup nor Debian's packages work.
 pub(super) const BY_HAND: &str = "to set this machine up by hand, put a bpf-linker on PATH \
     (https://github.com/aya-rs/bpf-linker) and run `rustup toolchain install nightly --component rust-src`";
 
-/// Whether there is a compiler after the attempts that need no root.
+/// The result of the attempts that need no root: whether a usable compiler exists.
 pub(super) struct Compiler {
     pub(super) is_there: bool,
 }
 
-/// Gets a compiler by rustup, if there is none yet.
+/// Installs a compiler with rustup, if no usable compiler exists yet.
 pub(super) fn compiler() -> Compiler {
     let chosen = std::env::var_os("EBB_BPF_TOOLCHAIN").is_some();
     if !is_usable()
@@ -62,7 +64,7 @@ fn is_usable() -> bool {
         .any(|compiler| compiler.objection(Some(&linker)).is_none())
 }
 
-/// Completes a nightly that lacks only the sources, or else installs one.
+/// Adds the library sources to an installed nightly that lacks only these, or otherwise installs [`NIGHTLY`].
 fn by_rustup() -> Result<()> {
     let incomplete = ebb_ebpf_build::compilers().into_iter().find(|compiler| {
         !compiler.has_sources && compiler.llvm <= LINKER_LLVM && compiler.is_new_enough()
@@ -110,7 +112,7 @@ pub(super) fn install_linker() -> Result<()> {
     if Path::new(LLVM_PREFIX).is_dir() {
         cargo.env("LLVM_PREFIX", LLVM_PREFIX);
     }
-    // bpf-linker is not part of this workspace's build.
+    // bpf-linker must not be built in the target folder of this workspace.
     cargo.env_remove("CARGO_TARGET_DIR");
     let what = format!("building bpf-linker {LINKER_VERSION} (about a minute)");
     exec::watched(&what, &mut cargo, &log("bpf-linker"), LINKER_LIMIT)

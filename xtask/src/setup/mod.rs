@@ -1,7 +1,7 @@
-//! `cargo xtask setup`: installs what this machine lacks, and reports it.
+//! `cargo xtask setup`: installs the tools and packages that this machine lacks, and reports them.
 //!
-//! Installed programs stay unchanged, so a second run takes well under a second. Tools are kept in the user's cache, outside
-//! the checkout; packages come from the distribution.
+//! Installed programs stay unchanged, so a second run takes well under a second. Tools are kept in the user's cache,
+//! outside the checkout; packages come from the distribution.
 
 mod apt;
 mod kernel;
@@ -78,7 +78,7 @@ pub(crate) fn kernel_tools() -> Result<()> {
     )
 }
 
-/// Makes sure that there is a C++ compiler, which libFuzzer is built with.
+/// Makes sure that a C++ compiler is installed, which libFuzzer is built with.
 pub(crate) fn fuzz_tools() -> Result<()> {
     if exec::which("c++").is_some() {
         return Ok(());
@@ -89,7 +89,7 @@ pub(crate) fn fuzz_tools() -> Result<()> {
     )
 }
 
-/// Installs the missing ones of `packages`; root is requested only if there are any.
+/// Installs those of `packages` that are missing. Root is requested only if a package is missing.
 fn install(packages: &[&str], reason: &str) -> Result<()> {
     let packages: Vec<_> = packages
         .iter()

@@ -1,4 +1,4 @@
-//! The programs that tests use: servers, load generators and an emulator, all from the distribution.
+//! Finds the programs that tests use (servers, load generators, an emulator), all from the distribution.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -11,10 +11,10 @@ use crate::{
     setup::log,
 };
 
-/// A program and its package.
+/// Programs, as tuples (program, package that contains it).
 const TOOLS: [(&str, &str); 17] = [
     ("ab", "apache2-utils"),
-    // The package with the program but without the service.
+    // `apache2-bin` contains the program without the service.
     ("apache2", "apache2-bin"),
     ("chromium", "chromium"),
     ("curl", "curl"),
@@ -33,14 +33,14 @@ const TOOLS: [(&str, &str); 17] = [
     ("wrk", "wrk"),
 ];
 
-/// A module of the distribution's Python and its package.
+/// Python modules, as tuples (module, package that contains it).
 const MODULES: [(&str, &str); 3] = [
     ("grpc", "python3-grpcio"),
     ("h2", "python3-h2"),
     ("websockets", "python3-websockets"),
 ];
 
-/// The distribution's Python, which finds these modules, whichever Python is first on the `PATH`.
+/// The distribution's Python. Another Python on `PATH` would not find the modules of the distribution.
 const PYTHON: &str = "/usr/bin/python3";
 
 /// Returns the packages of the tools that are missing.
@@ -66,11 +66,11 @@ pub(super) fn missing_for_kernels() -> Vec<&'static str> {
     packages
 }
 
-/// npm packages that tests use: a checker of a page's accessibility, and Grafana's own types with the compiler that checks a
-/// dashboard against them.
+/// npm packages that tests use: a checker of a page's accessibility, and Grafana's own types with the compiler that
+/// checks a dashboard against them.
 const NPM: [&str; 3] = ["axe-core@4", "@grafana/schema@11", "typescript@5"];
 
-/// Fetches the missing npm packages into the cache. Without npm, the tests that use them are skipped.
+/// Fetches the missing npm packages into the cache. Without npm, the tests that use these packages are skipped.
 pub(super) fn npm_packages() -> Result<()> {
     let folder = ebb_ebpf_build::cache_dir().join("npm");
     let is_there = |package: &&str| {
@@ -101,5 +101,5 @@ pub(super) fn npm_packages() -> Result<()> {
     exec::watched("fetching npm packages", &mut npm, &log("npm"), NPM_LIMIT)
 }
 
-/// Time limit for some 40 MB.
+/// Time limit for fetching about 40 MB of npm packages.
 const NPM_LIMIT: Duration = Duration::from_secs(5 * 60);

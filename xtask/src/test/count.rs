@@ -1,7 +1,7 @@
-//! Counts tests by the output of their runners.
+//! Counts tests from the output of their runners.
 //!
-//! libtest, rustdoc and libtest-mimic print the same lines, and cargo has no stable machine-readable form of them. Bias: a
-//! runner that dies without a result counts as a failed test, see [`Counts::settle`].
+//! libtest, rustdoc and libtest-mimic print the same lines, and cargo has no stable machine-readable form of them.
+//! Bias: a runner that dies without a result counts as a failed test, see [`Counts::settle`].
 
 use std::{ops::AddAssign, time::Duration};
 
@@ -11,7 +11,7 @@ pub(super) struct Counts {
     pub(super) passed: u64,
     pub(super) failed: u64,
     pub(super) skipped: u64,
-    /// One line each: `name: reason`, or `name` alone if the runner gives no reason.
+    /// The skipped tests, one line each: `name: reason`, or `name` alone if the runner gives no reason.
     pub(super) reasons: Vec<String>,
     /// The names of the tests that failed.
     pub(super) failures: Vec<String>,
@@ -41,7 +41,7 @@ impl Group {
 }
 
 impl Counts {
-    /// Counts one check.
+    /// Returns the counts of one check that passed or failed.
     pub(super) fn one(passed: bool) -> Self {
         Self {
             passed: passed.into(),
@@ -50,7 +50,7 @@ impl Counts {
         }
     }
 
-    /// Counts a check that could not run.
+    /// Returns the counts of one check that could not run.
     pub(super) fn skipped(reason: String) -> Self {
         Self {
             skipped: 1,
@@ -100,7 +100,8 @@ impl Counts {
         true
     }
 
-    /// Ends the step: a run that failed has at least one failure, whatever was printed.
+    /// Returns the final counts of a run. A run without success has at least one failure, even if its output contains
+    /// none.
     pub(super) fn settle(mut self, success: bool) -> Self {
         if !success && self.failed == 0 {
             self.failed = 1;

@@ -1,7 +1,7 @@
-//! Checks which crates of this workspace the others may link.
+//! Checks that crates of this workspace do not depend on crates that are forbidden for them.
 //!
-//! [`RULES`] is the list. Bias: an indirect dependency counts like a direct one. Failure mode: only the default features and the
-//! host's target are checked, so a dependency that another feature or target brings is not found.
+//! [`RULES`] is the list. Bias: an indirect dependency counts like a direct one. Failure mode: only the default
+//! features and the host's target are checked, so a dependency that another feature or target adds is not found.
 
 use anyhow::{Context as _, Result};
 
@@ -12,9 +12,9 @@ use crate::{cargo::Workspace, exec, say};
 struct Rule {
     /// The crate's name.
     package: &'static str,
-    /// Names of crates.
+    /// The names of the crates that it must not depend on.
     forbidden: &'static [&'static str],
-    /// Why they are forbidden.
+    /// The reason why these crates are forbidden.
     reason: &'static str,
 }
 
@@ -51,7 +51,8 @@ pub(super) fn check(workspace: &Workspace) -> Result<Counts> {
     Ok(counts)
 }
 
-/// Returns the crates that a crate links, itself included, as `cargo tree` prints them: one line each, the name first.
+/// Returns the output of `cargo tree` for `package`: the package and all its dependencies, one line each, the name
+/// first.
 fn tree(workspace: &Workspace, package: &str) -> Result<String> {
     let mut cargo = workspace.cargo(["tree", "--edges", "normal", "--prefix", "none"]);
     cargo.args(["-p", package]);

@@ -1,4 +1,4 @@
-//! The fuzzers, for a short time: each target counts as one test.
+//! Runs the fuzzers for a short time. Each target counts as one test.
 
 use anyhow::Result;
 

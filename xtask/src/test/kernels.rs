@@ -1,4 +1,4 @@
-//! The counter on other kernels: each check on each kernel counts as one test.
+//! Checks the counter on other kernels. Each check on each kernel counts as one test.
 
 use anyhow::Result;
 
@@ -9,11 +9,11 @@ use crate::{
     setup,
 };
 
-/// The oldest kernel, and the one of Debian's stable release: features that both have, the kernels between them have too.
-/// `EBB_TEST_FULL=1` checks all kernels.
+/// The kernels that are always checked: the oldest supported kernel, and the kernel of Debian's stable release. The
+/// kernels between the two have the features that both have. `EBB_TEST_FULL=1` checks all kernels.
 const ALWAYS: [&str; 2] = ["5.10", "6.12"];
 
-/// Boots the kernels. A kernel that cannot be fetched is skipped; one that is available must pass.
+/// Boots the kernels. A kernel that cannot be fetched is skipped; a kernel that is available must pass.
 pub(super) fn run(workspace: &Workspace) -> Result<Counts> {
     if let Err(error) = setup::kernel_tools() {
         return Ok(Counts::skipped(format!("other kernels: {error:#}")));

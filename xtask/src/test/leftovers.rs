@@ -1,8 +1,9 @@
-//! Finds what a test run has left on the machine: processes, cgroups, pins, network namespaces.
+//! Finds the leftovers of a test run on the machine: processes, cgroups, pins, network namespaces and run files.
 //!
-//! The state is compared with the one before, so that a run of Ebb beside the tests does not count as theirs. A run of Ebb that
-//! began meanwhile shares its folders with those of the tests: then only distinguishable things are compared, and a
-//! message says so. Programs in the kernel are not listed: nothing can hold one except a pin, a process or a cgroup.
+//! The state after the tests is compared with the state before them, so that an Ebb that ran before the tests is not
+//! reported. An Ebb that was started during the tests uses the same shared folders as the tests: then entries in these
+//! folders are not reported, and a message says so. Programs in the kernel are not listed, because only a pin, a
+//! process or a cgroup can keep such a program loaded.
 
 use std::{
     collections::BTreeSet,
@@ -16,14 +17,15 @@ use std::{
 use super::count::Counts;
 use crate::{cargo::Workspace, say};
 
-/// Variable set on test runners: every process that they start inherits it, and is found by it even if it has become an
-/// orphan.
+/// Environment variable that marks test runners. Every process that a runner starts inherits the variable, and can be
+/// found by it even if the process has become an orphan.
 const MARK: &str = "EBB_TEST_RUN";
 
-/// Time for removals under way to end; the kernel removes cgroups and namespaces later than the processes in them.
+/// Time limit for removals that are in progress: the kernel removes cgroups and namespaces later than the processes in
+/// them.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Interval between checks in that time.
+/// Interval between checks within this time limit.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Marks all processes that `command` will start.
@@ -31,7 +33,7 @@ pub(super) fn mark(command: &mut Command) {
     command.env(MARK, std::process::id().to_string());
 }
 
-/// The things of Ebb on the machine, one line each.
+/// The processes, cgroups, pins, network namespaces and run files of Ebb on the machine, one line each.
 pub(super) struct Snapshot(BTreeSet<String>);
 
 impl Snapshot {
@@ -47,7 +49,8 @@ impl Snapshot {
         Self(found)
     }
 
-    /// Returns one passed check if nothing was added since, otherwise a failure for each added thing.
+    /// Returns one check: it passed if nothing was added since the snapshot; otherwise it failed, with one line per
+    /// added entry.
     pub(super) fn compare(&self, workspace: &Workspace) -> Counts {
         let start = Instant::now();
         let left = loop {
@@ -74,7 +77,7 @@ impl Snapshot {
     }
 }
 
-/// Whether a line is about a folder that all runs on a machine share: `ebb` and its contents.
+/// Returns whether a line is about the folder that all runs on a machine share, `ebb`, or about its contents.
 fn is_shared(line: &str) -> bool {
     Path::new(line)
         .components()
@@ -82,7 +85,7 @@ fn is_shared(line: &str) -> bool {
         && !line.starts_with("process")
 }
 
-/// Whether an `ebb` runs that neither a test nor this build has started.
+/// Returns whether an `ebb` process exists that is not from this build and was not started by a test.
 fn another_run(bin_dir: &Path) -> bool {
     let ours = processes(bin_dir);
     all_processes().any(|(pid, program)| {
@@ -107,7 +110,8 @@ fn all_processes() -> impl Iterator<Item = (u32, PathBuf)> {
         })
 }
 
-/// Returns the mount point of cgroup v2 (proc(5): fields, then " - ", then the type). Further mounts show the same tree.
+/// Returns the first mount point of cgroup v2 (a line in proc(5) has fields, then " - ", then the type). Further mounts
+/// show the same tree.
 fn cgroup_mount() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let (fields, _) = mounts
@@ -117,7 +121,7 @@ fn cgroup_mount() -> Option<PathBuf> {
     fields.split(' ').nth(4).map(PathBuf::from)
 }
 
-/// Returns the entries with a name of Ebb, and all below them: `ebb`, `ebb-test-…`, and `run-…` in the first.
+/// Returns the entries of `dir` with the name `ebb` or `ebb-…`, and all entries below them.
 fn named_ebb(dir: &Path, kind: &str) -> Vec<String> {
     let ours = |path: &Path| {
         path.components()
@@ -131,7 +135,7 @@ fn named_ebb(dir: &Path, kind: &str) -> Vec<String> {
             continue;
         }
         let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        // The files in a cgroup belong to the kernel.
+        // Files in a cgroup are not listed, because the kernel creates them.
         if is_dir || kind != "cgroup" {
             found.push(format!("{kind} {}", path.display()));
         }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: all checks of this checkout, in one command.
+//! `cargo xtask test`: runs all checks of this checkout with one command.
 //!
 //! A step that fails does not stop those after it. A step that cannot run on this machine counts as skipped, with its
 //! reason. The ten slowest groups of tests are listed: a group has the same first part in its names, or is a step without such

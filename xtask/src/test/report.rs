@@ -28,7 +28,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Runs a step and records its outcome. A step that cannot run has failed.
+    /// Runs a step and records its outcome. A step that returns an error counts as failed.
     pub(super) fn add(&mut self, name: &'static str, step: impl FnOnce() -> Result<Counts>) {
         let start = Instant::now();
         let mut counts = step().unwrap_or_else(|error| {

@@ -17,7 +17,7 @@ use crate::{
     say, setup,
 };
 
-/// Which API server the end-to-end tests use: `double` or `real`.
+/// Environment variable that selects the API server of the end-to-end tests: `double` or `real`.
 const BACK_END: &str = "EBB_TEST_CLUSTER";
 
 /// The folder in which envtest's tools put the programs of a control plane.
@@ -61,7 +61,8 @@ fn set_up(_: &Workspace) -> Result<Counts> {
     setup::toolchain().map(|()| Counts::one(true))
 }
 
-/// Installs the test tools. An error is no failure: a test that lacks a tool is skipped, and says which one it lacks.
+/// Installs the test tools. An error counts as skipped and not as failed: a test that lacks a tool is skipped, and
+/// names the tool.
 fn test_tools(_: &Workspace) -> Result<Counts> {
     Ok(match setup::test_tools() {
         Ok(()) => Counts::one(true),
@@ -90,9 +91,9 @@ fn lints(workspace: &Workspace) -> Result<Counts> {
     check(cargo)
 }
 
-/// Lints the kernel programs with the host's clippy and for the host, because the compilers that build these programs have no
-/// clippy. Settings replace what the BPF target provides: unstable features and panics that abort. The step uses a folder
-/// of its own, because with these settings everything else would be rebuilt.
+/// Lints the kernel programs with the host's clippy and for the host, because the compilers that build these programs
+/// have no clippy. Two environment variables replace properties of the BPF target: unstable features, and panics that
+/// abort. The step uses a separate target folder, because these variables would cause a rebuild in the shared folder.
 fn kernel_lints(workspace: &Workspace) -> Result<Counts> {
     let mut cargo = workspace.cargo(["clippy", "--package", KERNEL_PACKAGE]);
     cargo.arg("--target-dir").arg(workspace.kernel_lint_dir());
@@ -109,12 +110,12 @@ fn dependencies(workspace: &Workspace) -> Result<Counts> {
             "dependencies and licences: cargo-deny is not installed (cargo install cargo-deny)";
         return Ok(Counts::skipped(reason.to_owned()));
     }
-    // Advisories come from the network and change without a change here, so they do not say whether this checkout is good.
+    // Security advisories are not checked: they come from the network and change even if this checkout does not.
     check(workspace.cargo(["deny", "check", "bans", "licenses", "sources"]))
 }
 
-/// Runs all tests but the integration tests, of the same packages as those: cargo unifies the features of the selected
-/// packages, and another selection would build the dependencies again.
+/// Runs all tests except the integration tests. It selects the same packages as for the integration tests: cargo
+/// unifies the features of the selected packages, so another selection would build the dependencies again.
 fn unit_tests(workspace: &Workspace) -> Result<Counts> {
     let mut cargo = test_command(workspace);
     cargo.args(["--lib", "--bins"]);
@@ -143,7 +144,7 @@ fn integration_tests(workspace: &Workspace) -> Result<Counts> {
     as_root(workspace, INTEGRATION, |_| ())
 }
 
-/// Runs on every machine: the API server is a part of the tests.
+/// Runs the end-to-end tests with an API server that is part of the tests, so this step runs on every machine.
 fn on_the_double(workspace: &Workspace) -> Result<Counts> {
     as_root(workspace, CLUSTER, |cargo| {
         cargo.env(BACK_END, "double");
@@ -164,7 +165,7 @@ fn on_a_control_plane(workspace: &Workspace) -> Result<Counts> {
     })
 }
 
-/// Runs a test program that loads kernel programs.
+/// Runs a test program that loads kernel programs, as root if possible.
 fn as_root(
     workspace: &Workspace,
     program: &str,
@@ -179,7 +180,7 @@ fn as_root(
         match Root::ask("run tests that load kernel programs") {
             Ok(root) => {
                 if let Some(runner) = root.runner() {
-                    // The form that cargo uses in variables.
+                    // The target triple in the form that cargo uses in names of environment variables.
                     let host = cargo::host()?.to_uppercase().replace('-', "_");
                     cargo.env(format!("CARGO_TARGET_{host}_RUNNER"), runner);
                 }
@@ -191,12 +192,12 @@ fn as_root(
     tests(&mut cargo)
 }
 
-/// Runs a program whose exit status is the result.
+/// Runs a program and returns one check. The check passed if the exit status is 0.
 fn check(mut command: Command) -> Result<Counts> {
     Ok(Counts::one(exec::status(&mut command)?.success()))
 }
 
-/// Runs test runners; their output is printed and counted line by line.
+/// Runs test runners. Their output is printed, and tests are counted line by line.
 fn tests(command: &mut Command) -> Result<Counts> {
     let mut child = command
         .stdin(Stdio::null())

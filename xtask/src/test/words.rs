@@ -1,8 +1,8 @@
-//! Finds words that users should not see: one word for one thing, the standard term.
+//! Finds words that texts for users must not contain, because the standard term for the same thing is another word.
 //!
-//! Checks the texts that users read: documents, summaries of alerts, dashboards, the live page, and the messages, metric
-//! names and help texts in the programs. Comments are for reviewers and are not checked. Failure mode: a word that is
-//! correct in one place is reported too; then another word is correct there as well.
+//! Checks the texts that users read: documents, summaries of alerts, dashboards, the live page, and the messages,
+//! metric names and help texts in the programs. Comments are for reviewers and are not checked. Failure mode: a listed
+//! word is reported even in a text where it is correct; such a text must use another correct word.
 
 use std::{fs, path::Path, process::Command};
 
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use super::count::Counts;
 use crate::{cargo::Workspace, exec, say};
 
-/// Words to avoid, and the words to use.
+/// Tuples (word to avoid, word to use).
 const WORDS: &[(&str, &str)] = &[
     ("asked for", "requested"),
     ("asked to have", "requested"),
@@ -39,7 +39,8 @@ const WORDS: &[(&str, &str)] = &[
     ("way out", "egress"),
 ];
 
-/// More words to avoid in messages, help texts, dashboards and the page. In documents they are also common English.
+/// Further tuples for messages, help texts, dashboards and the page. Documents may contain these words, which are
+/// common English.
 const SHORT_TEXTS: &[(&str, &str)] = &[
     ("copies", "replicas"),
     ("copy", "replica"),
@@ -78,10 +79,10 @@ pub(super) fn check(workspace: &Workspace) -> Result<Counts> {
     Ok(Counts::one(found.is_empty()))
 }
 
-/// Returns the lines that users read, with their numbers.
+/// A function that returns the lines that users read, as tuples (line number, text).
 type Reader = fn(&str) -> Vec<(usize, String)>;
 
-/// Returns the reader of a file's texts; `None` if only its authors read the file.
+/// Returns the reader for the texts of the file `name`, or `None` if the file contains no text for users.
 fn reader(name: &str) -> Option<Reader> {
     let path = Path::new(name);
     let is_product = [
@@ -101,7 +102,7 @@ fn reader(name: &str) -> Option<Reader> {
     .any(|folder| name.starts_with(folder));
     let is_test = name.contains("tests") || name.contains("engine/src/model/");
     match path.extension()?.to_str()? {
-        // The changelog contains the old names.
+        // The changelog is not checked, because it contains old names.
         "md" => (name != "CHANGELOG.md").then_some(prose),
         "rs" => (is_product && !is_test).then_some(literals),
         "html" | "js" => is_product.then_some(lines_without_comments),
@@ -118,7 +119,7 @@ fn lines(text: &str) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// Returns the lines of a document without its code; the names in code are checked by the tests of programs.
+/// Returns the lines of a document without its code. The tests of the programs check the names in code.
 fn prose(text: &str) -> Vec<(usize, String)> {
     let mut is_code = false;
     let mut all = lines(text);
@@ -128,7 +129,7 @@ fn prose(text: &str) -> Vec<(usize, String)> {
         if is_code || is_fence || line.starts_with("    ") {
             return false;
         }
-        // Every second part is in backticks.
+        // Of the parts between backticks, every second part is code and is removed.
         *line = line.split('`').step_by(2).collect::<Vec<_>>().join(" ");
         true
     });
@@ -155,7 +156,7 @@ fn titles(text: &str) -> Vec<(usize, String)> {
     all
 }
 
-/// Returns the string literals of more than one word, up to the tests of the file.
+/// Returns the string literals of more than one word, without those in the tests at the end of the file.
 fn literals(text: &str) -> Vec<(usize, String)> {
     let code = text
         .split_once("#[cfg(test)]\nmod")
@@ -177,7 +178,7 @@ fn literals(text: &str) -> Vec<(usize, String)> {
                     None => literal.push(' '),
                 },
                 (Some((_, literal)), letter) => literal.push(letter),
-                // A character literal, which may be a quotation mark.
+                // Skips a character literal, because it may be a quotation mark.
                 (None, '\'') if line.contains("'\"'") => drop(letters.nth(1)),
                 (None, _) => {}
             }
@@ -200,7 +201,7 @@ fn without_arguments(literal: &str) -> String {
     text
 }
 
-/// Returns the first phrase of [`WORDS`] or `also` that a text contains as whole words.
+/// Returns the first tuple of [`WORDS`] or `also` whose phrase the text contains as whole words.
 fn wrong(
     text: &str,
     also: &'static [(&'static str, &'static str)],

@@ -1,10 +1,10 @@
-//! One cgroup: its processes, when it is empty, and its removal.
+//! One cgroup: moving processes into it, waiting until it is empty, and removing it.
 //!
-//! Everything here treats "it is already gone" as success: replicas end by themselves, and a sweep of another run may be at
-//! work in the tree of a dead one.
+//! All functions treat "the cgroup no longer exists" as success: replicas end by themselves, and another run may sweep
+//! the tree of a dead run at the same time.
 //!
-//! Failure mode: a process in uninterruptible sleep survives SIGKILL until the kernel releases it. The wait for it ends after
-//! [`KILL_LIMIT`] with an error, and the cgroup stays.
+//! Failure mode: a process in uninterruptible sleep survives SIGKILL until the kernel releases it. The wait for the end
+//! of the process stops after [`KILL_LIMIT`] with an error, and the cgroup stays.
 
 use std::{
     fs::{self, File},
@@ -25,11 +25,11 @@ use tokio::{
 
 use super::TreeError;
 
-/// Time limit for SIGKILL to empty a cgroup. A killed process is gone in milliseconds; the release of many GiB of memory takes
-/// a second or two.
+/// Time limit for SIGKILL to empty a cgroup. A killed process usually ends within milliseconds; the release of many GiB
+/// of memory takes a second or two.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
-/// A cgroup, by its directory. Dropping it does nothing.
+/// A handle to a cgroup, identified by its directory. Dropping the handle does not change the cgroup.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
     path: PathBuf,
@@ -40,12 +40,12 @@ impl Group {
         Group { path }
     }
 
-    /// Returns its directory.
+    /// Returns the directory of the cgroup.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens the file that moves a process into the cgroup: the process itself writes "0" to it.
+    /// Opens the file `cgroup.procs`. A process enters the cgroup by writing "0" to this file.
     pub(crate) fn entrance(&self) -> Result<File, TreeError> {
         File::options()
             .write(true)
@@ -53,8 +53,8 @@ impl Group {
             .map_err(TreeError::io("open its cgroup.procs", &self.path))
     }
 
-    /// Resolves when no process is left in the cgroup or below it. The kernel sends a notification (`cgroup.events` becomes
-    /// readable with POLLPRI at each change), so nothing is polled.
+    /// Resolves when no process is left in the cgroup or below it. The kernel notifies about each change (POLLPRI on
+    /// `cgroup.events`), so no polling is needed.
     ///
     /// See <https://docs.kernel.org/admin-guide/cgroup-v2.html#un-populated-notification>.
     pub(crate) async fn emptied(&self) -> Result<(), TreeError> {
@@ -67,8 +67,8 @@ impl Group {
         let Some(file) = File::open(self.path.join("cgroup.events")).ignore_gone()? else {
             return Ok(());
         };
-        // SAFETY: a `File` keeps one descriptor open as long as it lives. The file lives in the `AsyncFd`, and the code below
-        // only reads it.
+        // SAFETY: a `File` keeps one descriptor open as long as it lives. The file lives in the `AsyncFd`, and the code
+        // below only reads from the file.
         let mut events = unsafe { AsyncFd::register_with_interest(file, Interest::PRIORITY) }?;
         loop {
             // Reading also arms the next notification, so a change between read and wait is not lost.
@@ -92,7 +92,7 @@ impl Group {
             .map_err(TreeError::io("kill what is in it", &self.path))
     }
 
-    /// Kills the processes that are left, waits for their end, and removes the cgroup and all below it.
+    /// Kills the remaining processes, waits for their end, and removes the cgroup and all cgroups below it.
     pub(crate) async fn kill_and_remove(&self) -> Result<(), TreeError> {
         if !self.path.exists() {
             return Ok(());
@@ -100,7 +100,8 @@ impl Group {
         let end = time::Instant::now() + KILL_LIMIT;
         loop {
             self.kill()?;
-            // Before 5.14, a process can fork after the list was read; so this repeats until the cgroup is empty.
+            // Before Linux 5.14, a process can fork after its list was read, so the kill is repeated until the cgroup
+            // is empty.
             let again = time::Instant::now() + KILL_LIMIT / 20;
             if let Ok(emptied) = time::timeout_at(again, self.emptied()).await {
                 break emptied?;
@@ -134,7 +135,7 @@ fn remove_all(path: &Path) -> io::Result<()> {
     fs::remove_dir(path)
 }
 
-/// Sends SIGKILL to each process, for kernels before 5.14.
+/// Sends SIGKILL to each process in the cgroup and below it, for kernels before 5.14.
 fn kill_one_by_one(path: &Path) -> io::Result<()> {
     for child in children(path)? {
         kill_one_by_one(&child).ignore_gone()?;
@@ -151,7 +152,7 @@ fn kill_one_by_one(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the cgroups just below one.
+/// Returns the child cgroups of the cgroup at `path`.
 pub(super) fn children(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path)? {
@@ -163,9 +164,9 @@ pub(super) fn children(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Turns "it no longer exists" into `None`.
+/// Turns the error "no longer exists" into `None`.
 pub(super) trait IgnoreGone<T> {
-    /// ENOENT is the error for a path, ENODEV the one for an open file of a cgroup that has been removed.
+    /// Returns `None` for ENOENT (the path no longer exists) and ENODEV (the cgroup of an open file was removed).
     fn ignore_gone(self) -> io::Result<Option<T>>;
 }
 

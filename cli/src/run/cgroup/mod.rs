@@ -1,11 +1,11 @@
 //! The cgroup v2 tree of a run: `<mount>/ebb/run-<id>/replica-<n>`.
 //!
-//! The tree is the only state that a run keeps outside its own process, and the tree itself shows whether its run is alive:
-//! the run holds an `flock` on its directory, which the kernel releases however the run dies. So there is no pid file to
-//! become stale, and no lock without the directory that it protects.
+//! The tree is the only state that a run keeps outside its own process. Other runs see from the tree whether a run is
+//! alive: each run holds an `flock` on its directory, and the kernel releases the lock however the run ends. So no pid
+//! file can become stale, and no lock exists without the directory that the lock protects.
 //!
-//! Failure mode: a cgroup that cannot be removed (because a process is stuck in the kernel, say) is reported and stays
-//! for the next run's [sweep](sweep::sweep).
+//! Failure mode: a cgroup that cannot be removed (for example because a process is stuck in the kernel) is reported and
+//! stays until the [sweep](sweep::sweep) of the next run.
 
 pub(crate) mod group;
 pub(crate) mod sweep;
@@ -25,18 +25,19 @@ use self::group::{Group, IgnoreGone as _};
 const PARENT: &str = "ebb";
 /// The prefix of a run's directory name.
 const RUN_PREFIX: &str = "run-";
-/// Attempts to create a directory. One fails only if a sweep runs between `mkdir` and `flock`; two in a row are unlikely.
+/// Number of attempts to create and lock the directory of a run. An attempt fails only if the sweep of another run
+/// removes the directory between `mkdir` and `flock`; two failures in a row are unlikely.
 const ATTEMPTS: u32 = 10;
 
-/// Why a cgroup cannot be made, used or removed.
+/// The reason why a cgroup cannot be created, used or removed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TreeError {
-    /// A file or directory of the tree refused an operation.
+    /// An operation on a file or directory of the tree failed.
     #[error("cgroup {}: cannot {what}: {source}", path.display())]
     Io {
         /// The operation, as a verb and its object.
         what: &'static str,
-        /// The cgroup.
+        /// The path of the cgroup.
         path: PathBuf,
         /// The error of the kernel.
         source: io::Error,
@@ -63,7 +64,7 @@ impl TreeError {
 #[derive(Debug)]
 pub(crate) struct Tree {
     group: Group,
-    /// The lock on the directory, which shows other runs that this one is alive.
+    /// The lock on the directory. It shows other runs that this run is alive.
     _lock: File,
 }
 
@@ -73,7 +74,7 @@ impl Tree {
         let parent = mount.join(PARENT);
         for attempt in 0..ATTEMPTS {
             let path = parent.join(format!("{RUN_PREFIX}{}", unique_name(attempt)));
-            // `None`: a run that has just ended removed the shared parent between the two `mkdir`.
+            // `None`: a run that has just ended removed the shared parent directory between the two `mkdir` calls.
             let made = fs::create_dir_all(&path)
                 .ignore_gone()
                 .map_err(TreeError::io("create it", &path))?;
@@ -96,14 +97,16 @@ impl Tree {
         Ok(Group::new(path))
     }
 
-    /// Kills the processes in the tree and removes it, and removes the shared parent if this was the last run.
+    /// Kills the processes in the tree and removes the tree. Removes the shared parent directory too if no other run
+    /// uses it.
     pub(crate) async fn remove(&self) -> Result<(), TreeError> {
         self.group.kill_and_remove().await?;
         remove_parent(self.group.path())
     }
 }
 
-/// Locks the directory for the life of the returned file; `None` if another process holds the lock or it has been removed.
+/// Locks the directory until the returned file is dropped. Returns `None` if another process holds the lock, or if the
+/// directory was removed or replaced.
 fn lock(path: &Path) -> Result<Option<File>, TreeError> {
     let Some(file) = File::open(path)
         .ignore_gone()
@@ -123,13 +126,13 @@ fn lock(path: &Path) -> Result<Option<File>, TreeError> {
     Ok((there.is_some() && ours == there).then_some(file))
 }
 
-/// Removes the directory that all runs share, given the path of one run, unless another run is in it.
+/// Removes the parent directory of `run`, which all runs share, unless it contains the directory of another run.
 fn remove_parent(run: &Path) -> Result<(), TreeError> {
     let Some(parent) = run.parent() else {
         return Ok(());
     };
     match fs::remove_dir(parent).ignore_gone() {
-        // EBUSY is the error for a cgroup with children (other file systems: ENOTEMPTY).
+        // EBUSY means that the cgroup has children (on other file systems: ENOTEMPTY).
         Err(error)
             if !matches!(
                 error.kind(),
@@ -142,7 +145,7 @@ fn remove_parent(run: &Path) -> Result<(), TreeError> {
     }
 }
 
-/// Returns a name that no other run has had: pids are reused, so the time is part of it.
+/// Returns a name that no other run has used. The name contains the time, because pids are reused.
 fn unique_name(attempt: u32) -> String {
     let nanos = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -154,7 +157,7 @@ fn unique_name(attempt: u32) -> String {
 mod tests {
     use super::*;
 
-    /// Creates a directory in an ordinary file system: enough for names and locks.
+    /// Creates a directory in an ordinary file system, which is enough to test names and locks.
     fn scratch(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("ebb-{name}-{}", unique_name(0)));
         fs::create_dir_all(&path).unwrap();

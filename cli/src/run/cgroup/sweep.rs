@@ -1,10 +1,11 @@
-//! Removes the leftovers of dead runs, which are found by their cgroups.
+//! Removes the processes and cgroups that dead runs left behind.
 //!
-//! A run that gets SIGKILL cannot clean up. Its replicas die with it (PR_SET_PDEATHSIG), but processes that the replicas
-//! started stay, and so do the cgroups. The next run removes them before it does anything else.
+//! A run that gets SIGKILL cannot clean up. Its replicas die with it (PR_SET_PDEATHSIG), but processes that the
+//! replicas started stay, and so do the cgroups. The next run kills these processes and removes the cgroups before it
+//! starts replicas.
 //!
-//! Bias: a run whose lock cannot be taken is alive, and nothing of it is touched. Failure mode: a leftover that
-//! cannot be removed is logged and stays until the next sweep; it does not prevent this run from starting.
+//! Bias: a run whose lock is held counts as alive, and its cgroups stay. Failure mode: a cgroup that cannot be removed
+//! is logged and stays until the next sweep; this run starts nevertheless.
 
 use std::path::Path;
 
@@ -16,7 +17,7 @@ use super::{
     lock, remove_parent,
 };
 
-/// Removes the leftovers of dead runs below `mount`, the cgroup v2 mount point.
+/// Removes the processes and cgroups of dead runs below `mount`, the cgroup v2 mount point.
 pub(crate) async fn sweep(mount: &Path) -> Result<(), TreeError> {
     let parent = mount.join(PARENT);
     let runs = children(&parent)
@@ -36,9 +37,9 @@ pub(crate) async fn sweep(mount: &Path) -> Result<(), TreeError> {
     remove_parent(&parent.join(RUN_PREFIX))
 }
 
-/// Removes one run unless it is alive; returns whether it was dead.
+/// Removes the cgroups of one run unless the run is alive. Returns whether the cgroups were removed.
 async fn sweep_run(run: &Path) -> Result<bool, TreeError> {
-    // Held until the directory is gone, so that two sweeps do not work on the same run.
+    // The lock is held until the directory is removed, so that two sweeps do not work on the same run.
     let Some(_lock) = lock(run)? else {
         return Ok(false);
     };

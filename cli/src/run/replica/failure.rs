@@ -1,7 +1,7 @@
-//! Why a replica failed.
+//! The reasons why a replica can fail.
 //!
-//! The first replica's failure ends the run, and its text is the only message to the user. So each text names the command or
-//! the address, what was observed, and what is expected instead.
+//! The failure of the first replica ends the run, and the text of the failure is the only message to the user. So each
+//! text names the command or the address, the observed behaviour and the expected behaviour.
 
 use std::{io, net::SocketAddr, process::ExitStatus, time::Duration};
 
@@ -9,7 +9,7 @@ use ebb_agent::CounterError;
 
 use super::{super::cgroup::TreeError, ready::ProbeError};
 
-/// Why a replica never became ready, or ended without an order.
+/// The reason why a replica never became ready, or ended without an order of the supervisor.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The program could not be executed.
@@ -20,7 +20,7 @@ pub(crate) enum Failure {
         /// The error of `execvp`.
         source: io::Error,
     },
-    /// It ended before it was ready.
+    /// The process ended before the replica was ready.
     #[error(
         "{program:?} ended ({status}) before it was ready; the command has to stay in the foreground and listen on \
          the port that {{port}} and PORT give"
@@ -28,42 +28,42 @@ pub(crate) enum Failure {
     EndedEarly {
         /// The first word of the command.
         program: String,
-        /// Its exit status.
+        /// The exit status of the process.
         status: ExitStatus,
     },
-    /// It runs but did not become ready.
+    /// The process runs, but the replica did not become ready in time.
     #[error("{program:?} was not ready at {address} within {limit:?} (--start-timeout): {seen}")]
     NeverReady {
         /// The first word of the command.
         program: String,
         /// The address that was probed.
         address: SocketAddr,
-        /// The time limit.
+        /// The time limit, `--start-timeout`.
         limit: Duration,
         /// The error of the last probe.
         #[source]
         seen: ProbeError,
     },
-    /// It ended while it served requests.
+    /// The process ended while the replica served requests.
     #[error("{program:?} ended ({status}) while it was serving")]
     EndedServing {
         /// The first word of the command.
         program: String,
-        /// Its exit status.
+        /// The exit status of the process.
         status: ExitStatus,
     },
-    /// A failure of its cgroup.
+    /// An operation on the cgroup of the replica failed.
     #[error(transparent)]
     Cgroup(#[from] TreeError),
-    /// A failure of the kernel counter.
+    /// The kernel counter cannot be attached or read.
     #[error("cannot count the requests of a replica: {0}")]
     Counter(#[from] CounterError),
-    /// No port is free, or its exit status cannot be read.
+    /// No port is free, or the exit status of the process cannot be read.
     #[error("cannot run a replica: {0}")]
     Io(#[from] io::Error),
 }
 
-/// Returns what would make the program start.
+/// Returns a hint for the user on how to avoid this error of `execvp`.
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => {

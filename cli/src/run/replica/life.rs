@@ -1,10 +1,10 @@
 //! The life of one replica, from the creation of its cgroup to the removal of the cgroup.
 //!
-//! The kernel counter is attached before the process exists, so no connection is missed. The replica gets no new requests
-//! from the activator before it is ordered to end, so no request is aborted.
+//! The kernel counter is attached before the process exists, so no connection is missed. The activator stops sending
+//! requests to the replica before the process gets SIGTERM, so no request is aborted.
 //!
-//! Failure mode: whatever goes wrong, the processes in the cgroup are killed and the cgroup is removed before the end is
-//! reported.
+//! Failure mode: whatever goes wrong, the processes in the cgroup are killed and the cgroup is removed before the end
+//! is reported to the supervisor.
 
 use std::{net::SocketAddr, process::ExitStatus, sync::Arc, time::Duration};
 
@@ -35,10 +35,11 @@ use crate::run::{
     report::console::Console,
 };
 
-/// Attempts to find a port, if another program takes one between the choice and the replica's listen.
+/// Number of attempts to start a replica, each with a new port. An attempt is repeated if another program takes the
+/// port before the replica listens on it.
 const PORT_ATTEMPTS: u32 = 3;
-/// Time limit for the last lines of a replica that has been killed. Only a process that left the cgroup can still hold its
-/// pipes then.
+/// Time limit for reading the last output of a replica whose processes have ended. Later, only a process that left the
+/// cgroup can still hold the output pipes open.
 const LAST_LINES: Duration = Duration::from_millis(100);
 
 /// The parts that all replicas of a run share.
@@ -56,12 +57,12 @@ pub(crate) struct Frame {
     pub(crate) ports: std::sync::Mutex<Ports>,
 }
 
-/// An order of the supervisor to a replica. Later ones are stronger.
+/// An order of the supervisor to a replica. A later variant overrides an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Order {
     /// Start and serve requests.
     Serve,
-    /// End, when its requests are answered or this time is over.
+    /// End when the requests in flight are answered, or after this time.
     Stop(Duration),
     /// End at once.
     Kill,
@@ -70,23 +71,24 @@ pub(crate) enum Order {
 /// A message of a replica to the supervisor.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// Its process runs.
+    /// The process of the replica runs.
     Started {
-        /// Its process id.
+        /// The process id; `None` if the process has ended already.
         pid: Option<u32>,
     },
-    /// It serves requests.
+    /// The replica is ready, and the activator sends requests to it.
     Ready {
-        /// Time from its spawn until it was ready.
+        /// Time from the spawn of the process until the replica was ready.
         start: Duration,
-        /// How long the oldest queued request had waited when it was handed over, if a request was queued.
+        /// How long the oldest queued request had waited when the replica became ready; `None` if no request was
+        /// queued.
         waited: Option<Duration>,
     },
-    /// It has ended, and its cgroup is removed.
+    /// The replica has ended. Its cgroup was removed, or the failure to remove it was logged.
     Ended(Result<(), Failure>),
 }
 
-/// A replica at work.
+/// A running replica and its channels to and from the supervisor.
 struct Replica<'a> {
     frame: &'a Frame,
     number: u64,
@@ -95,7 +97,7 @@ struct Replica<'a> {
     news: mpsc::UnboundedSender<(u64, News)>,
 }
 
-/// Runs a replica until it is ordered to end, or its process ends. The last message is [`News::Ended`].
+/// Runs a replica until the supervisor orders it to end, or its process ends. The last message is [`News::Ended`].
 pub(crate) async fn live(
     frame: Arc<Frame>,
     number: u64,
@@ -121,7 +123,7 @@ pub(crate) async fn live(
         }
         Err(error) => Err(error.into()),
     };
-    // If nothing receives this, the run is over.
+    // An error is ignored: it means that the supervisor has ended, and the run is over.
     let _ = news.send((number, News::Ended(end)));
 }
 
@@ -130,7 +132,7 @@ impl Replica<'_> {
         for _ in 1..PORT_ATTEMPTS {
             let port = self.take_port()?;
             match self.serve(port).await {
-                // The command is not at fault: another program listens on its port.
+                // The command is not the cause: another program listens on the port.
                 Err(Failure::EndedEarly { .. }) if port::is_taken(port)? => {
                     warn!(
                         replica = self.number,
@@ -185,7 +187,7 @@ impl Replica<'_> {
         })
     }
 
-    /// Returns whether it became ready before it was ordered to end.
+    /// Returns whether the replica became ready before the supervisor ordered it to end.
     async fn get_ready(&mut self, child: &mut Child, address: SocketAddr) -> Result<bool, Failure> {
         let limit = self.frame.start_timeout;
         tokio::select! {
@@ -206,7 +208,7 @@ impl Replica<'_> {
         self.tell(News::Ready { start, waited });
     }
 
-    /// Serves until it is ordered to end and its requests are answered.
+    /// Waits until the supervisor orders the replica to end and its requests are answered, or the time limit is over.
     async fn stay(&mut self, child: &mut Child) -> Result<(), Failure> {
         let ended = |status: ExitStatus| Failure::EndedServing {
             program: self.frame.command.program().to_owned(),
@@ -229,7 +231,8 @@ impl Replica<'_> {
         Ok(())
     }
 
-    /// Sends SIGTERM and waits for the end. Returns an error if the time limit is over first.
+    /// Sends SIGTERM and waits until all processes of the replica have ended. Returns an error if `stop_grace` is over
+    /// first.
     async fn terminate(&mut self, child: &mut Child) -> Result<(), time::error::Elapsed> {
         let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else {
             return Ok(());
@@ -239,7 +242,7 @@ impl Replica<'_> {
         let mut order = self.order.clone();
         let grace = self.frame.stop_grace;
         let gone = async {
-            // An error of either is ignored: the kill that follows in any case ends the processes.
+            // Errors of these two waits are ignored: later the cgroup is removed, which kills the remaining processes.
             let _ = child.wait().await;
             let _ = self.group.emptied().await;
         };
@@ -250,7 +253,7 @@ impl Replica<'_> {
         }
     }
 
-    /// Starts to forward the output of the process.
+    /// Starts tasks that forward stdout and stderr of the process to the console.
     fn forward(&self, child: &mut Child) -> JoinSet<()> {
         let mut lines = JoinSet::new();
         let mut follow = |output: Option<Box<dyn AsyncRead + Unpin + Send>>| {
@@ -272,14 +275,14 @@ impl Replica<'_> {
     }
 
     fn tell(&self, news: News) {
-        // If nothing receives this, the run is over, and the order to end follows.
+        // An error is ignored: it means that the supervisor has ended, and [`leave`] then resolves.
         let _ = self.news.send((self.number, news));
     }
 }
 
 /// Resolves when a replica is ordered to end.
 async fn leave(order: &mut watch::Receiver<Order>) {
-    // If the supervisor is gone, no replica is desired any more.
+    // An error means that the supervisor has ended: then the replica ends too.
     let _ = order.wait_for(|order| *order > Order::Serve).await;
 }
 

@@ -10,12 +10,12 @@ use super::super::report::console::Console;
 /// Longest line in bytes before it is cut: longer than usual log lines, and little memory per replica.
 const LONGEST_LINE: usize = 16 * 1024;
 
-/// Forwards output until the replica closes its end.
+/// Forwards `output` to the console until the replica closes the pipe.
 pub(crate) async fn forward(output: impl AsyncRead + Unpin, replica: u64, console: Console) {
     let mut reader = BufReader::with_capacity(LONGEST_LINE, output);
     let prefix = format!("[replica {replica}] ").into_bytes();
     let mut line = prefix.clone();
-    // A broken pipe means the same as a closed one.
+    // A read error has the same effect as the end of the output.
     while let Ok(read) = reader.fill_buf().await {
         if read.is_empty() {
             break;

@@ -1,7 +1,7 @@
 //! Detects when a replica is ready: it accepts a connection, or answers 2xx at a path.
 //!
-//! Bias: detect it early, because a queued request waits for it; at first there is a probe every millisecond. Failure mode: a
-//! server that listens before it can serve counts as ready too early; for such a server there is `--ready-path`.
+//! Bias: readiness is detected early, because queued requests wait for it; at first, a probe is sent every millisecond.
+//! Failure mode: a server that listens before it can serve counts as ready too early, unless `--ready-path` is given.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -13,20 +13,21 @@ use tokio::{
     time::{self, Instant},
 };
 
-/// Interval of probes at first: a quick starter is detected this late at most.
+/// Interval between probes at first: the longest delay in the detection of a replica that starts fast.
 const QUICK_EVERY: Duration = Duration::from_millis(1);
-/// How long the short interval is used; 200 refused connections cost about 10 ms of CPU in all.
+/// How long [`QUICK_EVERY`] is used: for 200 ms / 1 ms = 200 probes. 200 refused connections cost about 10 ms of CPU
+/// time.
 const QUICK_FOR: Duration = Duration::from_millis(200);
-/// Interval of probes after that: a slow starter is detected this late at most.
+/// Interval between probes after [`QUICK_FOR`]: the longest delay in the detection of a replica that starts slowly.
 const SLOW_EVERY: Duration = Duration::from_millis(10);
-/// Interval after an answer other than 2xx: each such probe costs the replica work and a line in its log.
+/// Interval after a response other than 2xx: each such probe causes work and a log line in the replica.
 const ANSWERED_EVERY: Duration = Duration::from_millis(50);
 /// Time limit of one probe: the kubelet's default (`timeoutSeconds: 1`).
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
-/// The counter recognises `kube-probe/…` as a probe and excludes it from the concurrency.
+/// User agent of the probes. The counter excludes requests of `kube-probe/…` from the concurrency.
 const USER_AGENT: &str = "kube-probe/ebb";
 
-/// Why a probe did not find the replica ready.
+/// The reason why a probe did not find the replica ready.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProbeError {
     /// The connection was not accepted.
@@ -34,16 +35,16 @@ pub(crate) enum ProbeError {
         "it does not accept connections ({0}); it has to listen on the port that {{port}} and PORT give"
     )]
     Connect(#[source] io::Error),
-    /// The connection failed, or the answer was not HTTP.
+    /// The connection failed, or the response was not HTTP.
     #[error("it does not answer the probe of --ready-path ({0})")]
     Http(#[from] hyper::Error),
-    /// It answered, but not 2xx.
+    /// The replica answered with this status, which is not 2xx.
     #[error("it answers {0} at --ready-path, where 2xx is expected")]
     Status(u16),
-    /// No answer in time.
+    /// The replica did not answer within [`PROBE_LIMIT`].
     #[error("it did not answer a probe within {PROBE_LIMIT:?}")]
     Slow,
-    /// The path does not fit in a request.
+    /// The path is not valid in an HTTP request.
     #[error("the path of --ready-path is not valid ({0})")]
     Path(#[from] hyper::http::Error),
 }
@@ -51,14 +52,14 @@ pub(crate) enum ProbeError {
 /// The condition for a replica to be ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// It accepts a connection.
+    /// The replica accepts a TCP connection.
     Accepts,
-    /// It answers 2xx to a GET of this path.
+    /// The replica answers 2xx to a GET request for this path.
     Answers(String),
 }
 
 impl Readiness {
-    /// Probes until the replica is ready or `limit` is over; then returns the error of the last probe.
+    /// Probes until the replica is ready. If `limit` is over first, returns the error of the last probe.
     pub(crate) async fn wait(
         &self,
         address: SocketAddr,
@@ -94,7 +95,7 @@ impl Readiness {
     }
 }
 
-/// Sends one GET on a connection of its own.
+/// Sends one GET request on the new connection `stream`. Returns an error if the status is not 2xx.
 async fn get(stream: TcpStream, address: SocketAddr, path: &str) -> Result<(), ProbeError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path)

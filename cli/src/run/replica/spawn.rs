@@ -1,8 +1,9 @@
-//! Starts the process of a replica, in its cgroup before it executes the program; the process dies with ebb.
+//! Starts the process of a replica. The process enters its cgroup before it executes the program, and the kernel kills
+//! the process when ebb dies.
 //!
-//! One thread, which lives as long as the run, starts all processes. PR_SET_PDEATHSIG refers to the *thread* that forked, not
-//! to its process (prctl(2)): a replica started by a thread of a pool would be killed when that thread of the pool
-//! ends.
+//! One thread, which lives as long as the run, starts all processes. PR_SET_PDEATHSIG refers to the *thread* that
+//! forked, not to its process (prctl(2)): a replica started by a thread of a thread pool would be killed when this
+//! thread ends.
 
 use std::{fs::File, io, process::Stdio, sync::mpsc, thread};
 
@@ -27,7 +28,7 @@ pub(crate) struct CommandLine {
 }
 
 impl CommandLine {
-    /// Creates it from the words of the command; `None` if there are none.
+    /// Creates a command line from the words of the command. Returns `None` if there are no words.
     pub(crate) fn new(words: &[String]) -> Option<CommandLine> {
         let (program, arguments) = words.split_first()?;
         Some(CommandLine {
@@ -36,12 +37,12 @@ impl CommandLine {
         })
     }
 
-    /// Returns the first word.
+    /// Returns the first word of the command.
     pub(crate) fn program(&self) -> &str {
         &self.program
     }
 
-    /// Returns the process to start for a replica that is to listen on `port`.
+    /// Returns the command that starts a replica which listens on `port`.
     fn for_port(&self, port: u16) -> Command {
         let port = port.to_string();
         let fill = |word: &String| word.replace("{port}", &port);
@@ -52,20 +53,22 @@ impl CommandLine {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A process group of its own: Ctrl-C in the terminal reaches only ebb, which then stops the replicas in order.
+            // The replica gets its own process group, so Ctrl-C in the terminal reaches only ebb, and ebb stops the
+            // replicas.
             .process_group(0)
             .kill_on_drop(true);
         command
     }
 }
 
-/// One process to start.
+/// A request to start one process.
 struct Job {
     command: Command,
     started: oneshot::Sender<io::Result<Child>>,
 }
 
-/// A handle to the thread that starts processes. The thread ends, once idle, when the last handle is dropped.
+/// A handle to the thread that starts processes. The thread ends when the last handle is dropped and all requests are
+/// done.
 #[derive(Debug, Clone)]
 pub(crate) struct Spawner {
     jobs: mpsc::Sender<Job>,
@@ -73,8 +76,8 @@ pub(crate) struct Spawner {
 }
 
 impl Spawner {
-    /// Starts the thread. Must be called inside the runtime that will wait for the processes. The processes get the limits
-    /// `open_files`.
+    /// Starts the thread. Must be called inside the runtime that will wait for the processes. `open_files` are the
+    /// limits on open files that the processes get.
     pub(crate) fn start(open_files: OpenFiles) -> io::Result<Spawner> {
         let (jobs, waiting) = mpsc::channel::<Job>();
         let runtime = Handle::current();
@@ -83,18 +86,19 @@ impl Spawner {
             .spawn(move || {
                 let _entered = runtime.enter();
                 for mut job in waiting {
-                    // If nothing waits any more, the child is dropped and so killed.
+                    // If the caller no longer waits, the child is dropped, which kills the process.
                     let _ = job.started.send(job.command.spawn());
                 }
             })?;
         Ok(Spawner { jobs, open_files })
     }
 
-    /// Starts the command for `port`. `entrance`, an open `cgroup.procs`, moves the process into its cgroup.
+    /// Starts the command for `port`. The process enters its cgroup through `entrance`, an open `cgroup.procs` file.
     ///
     /// # Errors
     ///
-    /// The errors of `fork` and `execvp`; ENOENT and EACCES concern the program.
+    /// Returns the errors of `fork` and `execvp`. ENOENT and EACCES mean that the program was not found or cannot be
+    /// executed.
     pub(crate) async fn spawn(
         &self,
         line: &CommandLine,
@@ -111,22 +115,23 @@ impl Spawner {
     }
 }
 
-/// Makes the process enter its cgroup and request to be killed when ebb dies, before it executes the program.
+/// Adds the steps before the program is executed: the process asks the kernel for SIGKILL when ebb dies, enters its
+/// cgroup and restores the limits on open files.
 fn prepare(mut command: Command, entrance: File, open_files: OpenFiles) -> Command {
     let parent = unistd::getpid();
     let before_exec = move || {
         prctl::set_pdeathsig(Signal::SIGKILL)?;
-        // Ebb may have died before the line above took effect; then nothing would end this process.
+        // If ebb died before `set_pdeathsig` took effect, no signal will end this process, so it ends itself.
         if unistd::getppid() != parent {
             return Err(Errno::ESRCH.into());
         }
-        // "0" means the writing process itself, whatever its pid namespace is.
+        // "0" means the writing process itself, in any pid namespace.
         unistd::write(&entrance, b"0")?;
         open_files.restore()?;
         Ok(())
     };
-    // SAFETY: between fork and exec of a process with threads, only async-signal-safe calls are allowed. These are plain
-    // system calls, and neither they nor their errors (bare errno values) allocate or lock.
+    // SAFETY: between fork and exec of a process with threads, only async-signal-safe calls are allowed. `before_exec`
+    // makes only plain system calls. Neither these nor their errors (bare errno values) allocate or lock.
     unsafe { command.pre_exec(before_exec) };
     command
 }

@@ -1,8 +1,8 @@
 //! The terminal, shared by the live view and the log.
 //!
-//! The view is a block of lines that is painted over itself. For a log line, the block is erased, the line is written, and
-//! the block is painted again below it. The terminal is in no special mode (no alternate screen, no raw mode, cursor
-//! visible), so nothing must be restored at any exit, `kill -9` included.
+//! The view is a block of lines, and each update overwrites the previous block. For a log line, the block is erased,
+//! the line is written, and the block is painted again below it. The terminal is in no special mode (no alternate
+//! screen, no raw mode, cursor visible), so nothing has to be restored when ebb ends, not even after `kill -9`.
 
 use std::{
     fmt,
@@ -18,9 +18,9 @@ use crossterm::{
 };
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Columns of the first part of a line.
+/// Width of the label column, in characters.
 const LABEL_WIDTH: usize = 10;
-/// Size of a terminal that does not report one: that of the first terminals.
+/// Size (columns, rows) that is assumed if the terminal does not report its size.
 const USUAL_SIZE: (u16, u16) = (80, 24);
 
 /// One line of the view.
@@ -41,12 +41,12 @@ pub(crate) struct Console {
 }
 
 struct State {
-    /// The lines that are painted now.
+    /// The lines that the terminal shows now.
     block: Vec<Line>,
     logs: Logs,
 }
 
-/// The output of log lines.
+/// The destination of log lines.
 enum Logs {
     Stderr,
     #[cfg(test)]
@@ -54,7 +54,7 @@ enum Logs {
 }
 
 impl Console {
-    /// Logs to stderr, paints on stdout.
+    /// Creates a console that logs to stderr and paints the view on stdout.
     pub(crate) fn new() -> Console {
         Console::with(Logs::Stderr)
     }
@@ -69,32 +69,32 @@ impl Console {
         }
     }
 
-    /// Writes one line to the log; `line` is without its line feed.
+    /// Writes one line to the log. `line` does not contain the line feed.
     pub(crate) fn line(&self, line: &[u8]) {
         // If stderr cannot be written to, the failure cannot be reported either.
         let _ = self.lock().log(line);
     }
 
-    /// Paints the view over the one before.
+    /// Paints `lines` over the previous view.
     pub(crate) fn paint(&self, lines: &[Line]) {
-        // If the terminal has gone, there is nothing to paint on.
+        // An error is ignored: if the terminal is closed, no view is needed.
         let _ = self.lock().repaint(lines);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // After a panic, a block may be painted twice at worst.
+        // A poisoned lock may be used: after a panic, a block may be painted twice at worst.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 impl Console {
-    /// Keeps log lines for [`Console::taken`].
+    /// Creates a console that keeps log lines for [`Console::taken`].
     pub(crate) fn captured() -> Console {
         Console::with(Logs::Captured(Vec::new()))
     }
 
-    /// The lines logged since the last call.
+    /// Returns the lines logged since the last call.
     pub(crate) fn taken(&self) -> Vec<String> {
         match &mut self.lock().logs {
             Logs::Captured(lines) => std::mem::take(lines),
@@ -119,7 +119,7 @@ impl State {
             erase(&mut stdout, block.len())?;
             stdout.flush()?;
         }
-        // One write, so that lines of other processes on the same terminal do not mix with it.
+        // The line is one write, so that output of other processes on the same terminal does not mix with it.
         io::stderr().lock().write_all(&[line, b"\n"].concat())?;
         self.repaint(&block)
     }
@@ -129,9 +129,10 @@ impl State {
             return Ok(());
         }
         let (width, height) = terminal::size().unwrap_or(USUAL_SIZE);
-        // Lines that do not fit above the cursor's line could not be painted over.
+        // Lines that do not fit above the line of the cursor are not painted: they would scroll out and could not be
+        // erased.
         let lines = &lines[..lines.len().min(usize::from(height).saturating_sub(1))];
-        // Built in memory and written at once.
+        // The frame is built in memory and written with one call.
         let mut frame = Vec::new();
         queue!(frame, BeginSynchronizedUpdate)?;
         erase(&mut frame, self.block.len())?;

@@ -1,7 +1,7 @@
 //! The output of a run's events: lines on a pipe, a live view on a terminal.
 //!
-//! Failure mode: if the reader of stdout goes away, the run ends in order ([`Reporter::reader_gone`]). Otherwise a service
-//! would keep running unnoticed.
+//! Failure mode: if the reader of stdout goes away, the run ends gracefully ([`Reporter::reader_gone`]). Otherwise the
+//! run would continue unnoticed.
 
 pub(crate) mod console;
 mod view;
@@ -62,7 +62,7 @@ impl Reporter {
         }
     }
 
-    /// Seconds since the start, for events.
+    /// Returns the seconds since the start of the run, for events.
     pub(crate) fn seconds(&self) -> f64 {
         self.shared.start.elapsed().as_secs_f64()
     }
@@ -71,7 +71,7 @@ impl Reporter {
     pub(crate) fn tell(&self, event: &Event) {
         match &self.shared.form {
             Form::Text => self.line(&event.to_string()),
-            // Plain data with string keys can always be written as JSON.
+            // Serialisation does not fail: an event is plain data with string keys.
             Form::Json => self.line(&serde_json::to_string(event).unwrap_or_default()),
             Form::Live(view) => {
                 let mut view = view.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,7 +90,7 @@ impl Reporter {
         }
     }
 
-    /// Resolves when nothing reads the lines any more.
+    /// Resolves when the reader of stdout has closed the pipe.
     pub(crate) async fn reader_gone(&self) {
         self.shared.reader_gone.notified().await;
     }

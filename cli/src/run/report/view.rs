@@ -1,15 +1,15 @@
 //! The live view: the state of a run in a few lines.
 //!
-//! Pure code: events in, lines out.
+//! Pure code: it turns events into lines, and does no input or output.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::console::Line;
 use crate::run::event::{Average, ColdStart, Decision, Event, ReplicaState};
 
-/// Seconds of history in the chart: the default stable window.
+/// Length of the chart in seconds: the default stable window.
 const HISTORY: usize = 60;
-/// Bars from zero to the highest value.
+/// The characters of the chart, from zero to the highest value.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// The state of the view.
@@ -60,14 +60,14 @@ impl View {
         }
     }
 
-    /// Records the mean concurrency of one more second; `t` is in seconds since the start.
+    /// Records the mean concurrency of the last second. `t` is the time since the start of the run, in seconds.
     pub(super) fn second(&mut self, concurrency: f64, t: f64) {
         self.history.pop_front();
         self.history.push_back(concurrency);
         self.t = t;
     }
 
-    /// Returns the current view.
+    /// Returns the lines of the current view.
     pub(super) fn lines(&self) -> Vec<Line> {
         let line = |label, text| Line {
             label,
@@ -162,13 +162,13 @@ fn dot(state: ReplicaState) -> char {
     }
 }
 
-/// Returns the bar of `value` if `most` has the tallest.
+/// Returns the bar for `value`. `most` is the value of the tallest bar.
 fn bar(value: f64, most: f64) -> char {
     if most <= 0.0 {
         return BARS[0];
     }
     let top = BARS.len() - 1;
-    // Both are finite and value <= most, so this is in 0..=top.
+    // `value` and `most` are finite and value <= most, so the index is in 0..=top.
     let index = (value / most * top as f64).ceil() as usize;
     BARS[index.min(top)]
 }

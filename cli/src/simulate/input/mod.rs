@@ -1,7 +1,7 @@
-//! Recorded input: traces and steps, read and checked as a whole before the first decision.
+//! Reads recorded input, traces and steps. The whole input is read and checked before the first decision.
 //!
-//! Bias: nothing is accepted silently. A row that cannot be read, is out of order or missing is an error that names the
-//! file and the row. An unknown column is an error too, because it may be a misspelt one.
+//! Bias: nothing is ignored silently. A row that cannot be read, is out of order or is missing is an error that names
+//! the file and the row. An unknown column is an error too, because it may be a misspelt one.
 
 mod steps;
 mod table;
@@ -27,7 +27,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Reads all of the file; `-` is stdin.
+    /// Reads the whole file at `path`; `-` is stdin.
     pub(super) fn read(path: &Path) -> Result<Source, InputError> {
         let error = |source| InputError::Read {
             path: path.to_owned(),
@@ -56,58 +56,58 @@ impl Source {
     }
 }
 
-/// Why a file is no valid input.
+/// The reason why a file is not valid input.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InputError {
-    /// It could not be read.
+    /// The file could not be read.
     #[error("{}: {source}", path.display())]
     Read {
-        /// The file.
+        /// The name of the file.
         path: PathBuf,
-        /// The error of the system.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// It has no rows.
+    /// The file has no rows.
     #[error("{file}: no rows; expected the columns {expected}")]
     Empty {
-        /// The file.
+        /// The name of the file.
         file: String,
-        /// The columns that it should have.
+        /// The expected columns.
         expected: String,
     },
-    /// A column is wrong.
+    /// A column is unknown, missing or given twice.
     #[error("{file}: column {column:?} {what}; expected the columns {expected}")]
     Column {
-        /// The file.
+        /// The name of the file.
         file: String,
-        /// The column.
+        /// The name of the column.
         column: String,
-        /// What is wrong with it.
+        /// The problem.
         what: &'static str,
-        /// The columns that it should have.
+        /// The expected columns.
         expected: String,
     },
-    /// A row is wrong.
+    /// A row has a problem.
     #[error("{file}: row {row} (line {line}): {fault}")]
     Row {
-        /// The file.
+        /// The name of the file.
         file: String,
         /// The row, counted from 1 without the header.
         row: usize,
-        /// Its line in the file, counted from 1.
+        /// The line of the row in the file, counted from 1.
         line: u64,
-        /// What is wrong with it.
+        /// The problem.
         fault: Fault,
     },
 }
 
-/// What is wrong with a row.
+/// A problem of one row.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum Fault {
     /// A value is invalid.
     #[error("{column}: invalid value {value:?}: must be {allowed}")]
     Value {
-        /// Its column.
+        /// The column of the value.
         column: &'static str,
         /// The value as written.
         value: String,
@@ -122,30 +122,30 @@ pub(super) enum Fault {
         /// Number of fields in the header.
         expected: usize,
     },
-    /// The row is not later than the row before it.
+    /// The time of the row is not later than the time of the previous row.
     #[error("t={t}: out of order, the row before has t={before}")]
     Order {
         /// Time of the row.
         t: f64,
-        /// The time of the row before.
+        /// The time of the previous row.
         before: f64,
     },
-    /// The row is too close to the row before it.
+    /// The time of the row is too close to the time of the previous row.
     #[error("t={t}: only {apart:.3} s after the row before; rows must be 1 s apart")]
     Close {
         /// Time of the row.
         t: f64,
-        /// Seconds between the two rows.
+        /// Seconds between this row and the previous row.
         apart: f64,
     },
-    /// Rows are missing before this one.
+    /// Rows are missing between the previous row and this row.
     #[error("t={t}: {:.0} s missing after t={before}; {remedy}", t - before - 1.0)]
     Gap {
         /// Time of the row.
         t: f64,
-        /// The time of the row before.
+        /// The time of the previous row.
         before: f64,
-        /// The remedy.
+        /// A hint on how to accept the gap, or on the longest gap that can be filled.
         remedy: &'static str,
     },
     /// The row is not text, or not JSON.
@@ -153,10 +153,10 @@ pub(super) enum Fault {
     Unreadable(String),
 }
 
-/// The latest time, in seconds; the year 5138. A later time is probably in milliseconds.
+/// The latest valid time, in seconds. As Unix time, it is the year 5138; a later time is probably in milliseconds.
 const LATEST: f64 = 1e11;
 
-/// The valid times, in words.
+/// The valid times, as text for error messages.
 const TIMES: &str = "a number of seconds from 0 to 1e11";
 
 /// Parses a time in seconds.
@@ -164,7 +164,7 @@ fn time(column: &'static str, text: &str) -> Result<f64, Fault> {
     number(column, text, LATEST, TIMES)
 }
 
-/// Parses a number from 0 to `most`; NaN and the infinities are invalid.
+/// Parses a number from 0 to `most`. NaN and infinite values are invalid.
 fn number(
     column: &'static str,
     text: &str,

@@ -1,6 +1,6 @@
-//! Steps: the input of the autoscaler at each decision.
+//! Reads steps: each row is the input of the autoscaler for one decision.
 //!
-//! `-` means unknown: ready pods that could not be counted, averages without data.
+//! `-` means unknown: ready pods that could not be counted, or averages without data.
 
 use std::time::Duration;
 
@@ -19,33 +19,33 @@ const COLUMNS: Columns = Columns {
 
 const UNKNOWN: &str = "-";
 
-/// One row.
+/// One row: the input for one decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::simulate) struct Step {
-    /// Time of the decision. Seconds since any origin.
+    /// Time of the decision, in seconds since any origin.
     pub(in crate::simulate) t: f64,
     /// Ready pods, if known.
     pub(in crate::simulate) ready: Option<u32>,
     /// The averages, if there is data.
     pub(in crate::simulate) averages: Option<Averages>,
-    /// Whether anything routes to the workload, if the row says so.
+    /// Whether anything routes to the workload; `None` if the row does not say.
     pub(in crate::simulate) reachable: Option<bool>,
-    /// Requested replicas, if the row says so.
+    /// Requested replicas; `None` if the row does not say.
     pub(in crate::simulate) replicas: Option<u32>,
-    /// For how long the activator has been in the request path: the outer `None` if the row does not say, the inner one if it is
-    /// not in the request path.
+    /// How long the activator has been in the request path. The outer `None` means that the row does not say; the inner
+    /// `None` means that the activator is not in the request path.
     pub(in crate::simulate) proxied_for: Option<Option<Duration>>,
-    /// Whether the activator answers at the workload's address: the outer `None` if the row does not say, the inner one if it
-    /// was not tried.
+    /// Whether the activator answers at the workload's address. The outer `None` means that the row does not say; the
+    /// inner `None` means that the activator was not probed.
     pub(in crate::simulate) activator_answers: Option<Option<bool>>,
 }
 
-/// At least one step; no step is earlier than the one before it.
+/// At least one step, in order of time. Steps may have the same time.
 #[derive(Debug, PartialEq)]
 pub(in crate::simulate) struct Steps(pub(in crate::simulate) Vec<Step>);
 
 impl Steps {
-    /// Reads CSV.
+    /// Reads steps from CSV.
     pub(in crate::simulate) fn read(source: &Source) -> Result<Steps, InputError> {
         table::read(source, &COLUMNS, |row, steps: &mut Vec<Step>| {
             let step = step(row)?;
@@ -103,7 +103,8 @@ fn known(text: &str) -> Option<&str> {
     (text != UNKNOWN).then_some(text)
 }
 
-/// Parses both averages or none: if one window has data, the other has too.
+/// Parses both averages. Returns `None` if both are `-`; one `-` alone is an error, because the windows have data at
+/// the same time.
 fn averages(stable: &str, panic: &str) -> Result<Option<Averages>, Fault> {
     const ALLOWED: &str = "a number from 0 to 1e12, or - in both stable and panic";
     if known(stable).or(known(panic)).is_none() {

@@ -1,7 +1,7 @@
-//! CSV with named columns.
+//! Reads CSV with named columns.
 //!
-//! The header may be absent if every field of the first row is a number: then the columns are the documented ones, in
-//! their order. Empty lines and lines that begin with `#` are skipped.
+//! If every field of the first row is a number, the file has no header, and the columns have their documented order.
+//! Empty lines and lines that begin with `#` are skipped.
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
@@ -31,14 +31,14 @@ impl Columns {
     }
 }
 
-/// One row, its fields by column.
+/// One row, with access to its fields by column.
 pub(super) struct Row<'a> {
     header: &'a [&'static str],
     record: &'a StringRecord,
 }
 
 impl Row<'_> {
-    /// Returns the field of an optional column.
+    /// Returns the field of a column, or `None` if the file does not have the column.
     pub(super) fn get(&self, column: &str) -> Option<&str> {
         let at = self.header.iter().position(|name| *name == column)?;
         self.record.get(at)
@@ -50,7 +50,7 @@ impl Row<'_> {
     }
 }
 
-/// Reads the rows of `source` and passes each to `read`, together with the results of the rows before it.
+/// Reads the rows of `source` and passes each row to `read`, together with the results of the previous rows.
 pub(super) fn read<T>(
     source: &Source,
     columns: &Columns,
@@ -58,7 +58,7 @@ pub(super) fn read<T>(
 ) -> Result<Vec<T>, InputError> {
     let mut reader = ReaderBuilder::new()
         .has_headers(false)
-        // A wrong number of fields is reported as a fault of the row, with the expected number.
+        // The reader accepts a wrong number of fields, so that the error below can name the expected number.
         .flexible(true)
         .trim(Trim::All)
         .comment(Some(b'#'))
@@ -117,7 +117,7 @@ pub(super) fn read<T>(
     Ok(rows)
 }
 
-/// Returns the columns that a header names.
+/// Returns the columns that the header `record` names.
 fn names(
     source: &Source,
     columns: &Columns,

@@ -1,7 +1,7 @@
-//! A trace: the traffic of a workload, second by second.
+//! Reads traces: a trace is the traffic of a workload, second by second.
 //!
-//! Rows need not be at whole seconds (a recorder's clock jitters), but each second must have a row. Bias: a missing second is
-//! not a second without traffic.
+//! Rows need not be at whole seconds (a recorder's clock jitters), but each second must have a row. Bias: a missing
+//! second is an error and is not taken as a second without traffic.
 
 use ebb_autoscaler_core::window::LARGEST;
 
@@ -16,23 +16,24 @@ const COLUMNS: Columns = Columns {
     optional: &["rps", "reachable"],
 };
 
-/// Seconds by which the distance of two rows may differ from one second. It is half a second: with more, the second of a row
-/// would be ambiguous.
+/// Allowed difference between one second and the time between two rows, in seconds. With more than half a second, it
+/// would be ambiguous to which second a row belongs.
 const JITTER: f64 = 0.5;
 
-/// Longest gap that is filled, in seconds: the length of the longest window. After a longer gap, another recording begins.
+/// Longest gap that is filled, in seconds: the length of the longest window. The rows after a longer gap count as
+/// another recording.
 const LONGEST_GAP: f64 = 3600.0;
 
 /// The traffic in the second that ends at `t`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::simulate) struct Second {
-    /// The end of the second. Seconds since any origin.
+    /// The end of the second, in seconds since any origin.
     pub(in crate::simulate) t: f64,
-    /// Mean requests in flight.
+    /// Mean number of requests in flight during the second.
     pub(in crate::simulate) concurrency: f64,
-    /// Requests started per second, if the trace has them.
+    /// Requests started per second; `None` if the trace does not contain them.
     pub(in crate::simulate) rps: Option<f64>,
-    /// Whether anything routes to the workload, if the trace says so.
+    /// Whether anything routes to the workload; `None` if the trace does not say.
     pub(in crate::simulate) reachable: Option<bool>,
 }
 
@@ -41,14 +42,14 @@ pub(in crate::simulate) struct Second {
 pub(in crate::simulate) struct Trace {
     /// The seconds, in order and without gaps.
     pub(in crate::simulate) seconds: Vec<Second>,
-    /// How many of them were missing and have been filled.
+    /// How many of `seconds` were missing in the file and have been filled.
     pub(in crate::simulate) filled: usize,
 }
 
 impl Trace {
     /// Reads CSV, or the lines of `ebb watch --json`.
     ///
-    /// With `fill`, missing seconds are filled with the one before.
+    /// If `fill` is set, missing seconds are filled with copies of the second before the gap.
     pub(in crate::simulate) fn read(source: &Source, fill: bool) -> Result<Trace, InputError> {
         let mut filled = 0;
         let mut take = |second: Second, seconds: &mut Vec<Second>| {
@@ -77,7 +78,8 @@ impl Trace {
     }
 }
 
-/// Checks that `next` follows the last second, and fills a gap. Returns the number of filled seconds.
+/// Checks that `next` follows the last of `seconds`. Fills a gap if `fill` is set. Returns the number of filled
+/// seconds.
 fn follow(seconds: &mut Vec<Second>, next: &Second, fill: bool) -> Result<usize, Fault> {
     let Some(&last) = seconds.last() else {
         return Ok(0);

@@ -1,4 +1,4 @@
-//! A trace in the form that `ebb watch --json` prints: one object per line.
+//! Reads traces in the form that `ebb watch --json` prints: one object per line.
 
 use serde::Deserialize;
 
@@ -10,19 +10,19 @@ use ebb_autoscaler_core::window::LARGEST;
 struct Line {
     /// End of the interval, Unix time in seconds.
     t: f64,
-    /// Its length in seconds.
+    /// Length of the interval in seconds.
     interval: f64,
     concurrency: f64,
     /// Requests started in the interval.
     requests: u64,
 }
 
-/// Whether the file looks like JSON.
+/// Returns whether the content of the file looks like JSON.
 pub(super) fn is_json(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().first() == Some(&b'{')
 }
 
-/// Reads the lines and passes each to `take`.
+/// Reads the lines of `source` and passes each second to `take`.
 pub(super) fn read(
     source: &Source,
     mut take: impl FnMut(Second, &mut Vec<Second>) -> Result<(), Fault>,

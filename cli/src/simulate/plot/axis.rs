@@ -1,4 +1,4 @@
-//! The time axis: from the start of the trace, in a unit that suits its length.
+//! The time axis. It begins at the start of the trace; its unit depends on the length of the trace.
 
 use crate::simulate::input::Trace;
 
@@ -20,7 +20,7 @@ impl Time {
         let begin = trace.seconds.first().map_or(0.0, |first| first.t - 1.0);
         let end = trace.seconds.last().map_or(1.0, |last| last.t);
         let length = end - begin;
-        // If labels would exceed some hundreds, the next unit is easier to read.
+        // A larger unit is used if the labels would be larger than 900 s or 180 min.
         let (unit, seconds) = match length {
             ..=900.0 => ("seconds", 1.0),
             ..=10_800.0 => ("minutes", 60.0),

@@ -1,4 +1,4 @@
-//! The two panels of one run.
+//! Draws the two panels of one replay.
 
 use plotters::{
     chart::{ChartContext, LabelAreaPosition},
@@ -18,24 +18,24 @@ use crate::simulate::{input::Trace, line::Line, replay::Replay};
 pub(super) const HEIGHT: u32 = 480;
 /// Height of the panel of the pods in pixels.
 const PODS: u32 = 200;
-/// Space for the labels of the axes, and margin beside the panels, in pixels.
+/// Space for the labels of the axes, and (next constant) the margin beside the panels, in pixels.
 const LABELS: u32 = 62;
 const MARGIN: u32 = 24;
-/// Width of a panel in pixels, and so in columns.
+/// Width of a panel in pixels. One column is one pixel wide.
 const COLUMNS: u32 = WIDTH - LABELS - 2 * MARGIN;
 
 type Panel<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-/// One run over a trace.
+/// One replay of a trace.
 pub(super) struct Block<'a> {
-    /// Name of the run, if there are several.
+    /// Name of the replay; empty if only one replay is drawn.
     pub(super) name: &'a str,
     pub(super) trace: &'a Trace,
     pub(super) run: &'a Replay,
     pub(super) time: &'a Time,
 }
 
-/// Returns the unit of the load.
+/// Returns the name of the unit of `metric`.
 pub(super) fn unit(metric: &str) -> &'static str {
     match metric {
         "rps" => "requests per second",
@@ -65,7 +65,7 @@ impl Block<'_> {
         let panic = self.averages(|line| line.panic);
         let all = [&load, &stable, &panic].into_iter().flatten();
         let top = all.map(|point| point.1).fold(0.0, f64::max) * 1.1;
-        // An axis needs a length above zero.
+        // An axis must have a length above zero.
         let top = if top > 0.0 { top } else { 1.0 };
 
         let mut panel = self.panel(area, top, 0)?;
@@ -120,7 +120,7 @@ impl Block<'_> {
         Ok(())
     }
 
-    /// Returns the start of each second of the trace, on the axis.
+    /// Returns the position of the start of each second of the trace on the time axis.
     fn seconds(&self) -> impl Iterator<Item = f64> {
         let ends = self
             .trace
@@ -161,7 +161,7 @@ impl Block<'_> {
         x_name: &str,
         most: f64,
     ) -> Result<(), PlotError> {
-        // Pods are whole numbers; for a low load, fractions of a request matter.
+        // Labels have decimals only for values below 5 that are not numbers of pods.
         let decimals = if y_name == "pods" || most >= 5.0 {
             0
         } else {
@@ -200,7 +200,7 @@ impl Block<'_> {
         Ok(())
     }
 
-    /// Returns the start and the end of each time in panic mode.
+    /// Returns the intervals of panic mode, as tuples (start, end) on the time axis.
     fn panics(&self) -> Vec<(f64, f64)> {
         let lines = &self.run.lines;
         lines

@@ -1,7 +1,8 @@
-//! A replay as a picture: SVG, or the same picture as PNG.
+//! Draws replays as a picture, in SVG or as a PNG with the same content.
 //!
-//! Each run has one block, and all blocks share one time axis. The upper panel shows the load and the averages of the
-//! decisions, the lower panel the ready and the desired pods. Panic mode is shaded in both.
+//! Each replay has one block, and all blocks share one time axis. The upper panel of a block shows the scaling metric
+//! and its averages over the stable and the panic window; the lower panel shows the ready and the desired pods. Panic
+//! mode is shaded in both panels.
 
 mod axis;
 mod block;
@@ -17,12 +18,12 @@ use plotters::{drawing::DrawingAreaErrorKind, prelude::*};
 use self::{axis::Time, block::Block, style::Area};
 use super::{input::Trace, replay::Replay};
 
-/// Width in pixels: twice the width of a README column, and the text stays legible at half size.
+/// Width in pixels: twice the width of a column of the README, where the picture is shown at half size.
 const WIDTH: u32 = 1200;
 /// Height of the legend in pixels.
 const LEGEND: u32 = 40;
 
-/// Why there is no picture.
+/// The reason why no picture was written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlotError {
     /// Drawing failed.
@@ -94,13 +95,14 @@ fn draw(trace: &Trace, runs: &[&Replay]) -> Result<String, PlotError> {
     }
     root.present()?;
     drop((top, rest, root));
-    // The backend does not end the text with a line feed, as a text file should.
+    // A text file ends with a line feed, which the SVG backend does not write.
     svg.push('\n');
     Ok(svg)
 }
 
 fn legend(area: &Area<'_>, metric: &str) -> Result<(), PlotError> {
-    // Pixels per letter of the legend's font. The font of the SVG's viewer may be wider, so this is generous.
+    // Width of a letter in the legend, in pixels. It is larger than in most fonts, because the viewer of the SVG may
+    // use a wide font.
     const LETTER: i32 = 8;
     let load = block::unit(metric);
     let entries = [

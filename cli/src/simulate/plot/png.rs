@@ -7,10 +7,10 @@ use resvg::{
     usvg::{Options, Tree, fontdb},
 };
 
-/// Why the PNG cannot be made.
+/// The reason why the PNG cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::simulate) enum PngError {
-    /// The SVG is invalid, which would be a fault of Ebb.
+    /// The SVG is invalid; this would be a bug in Ebb.
     #[error("cannot read the SVG back: {0}")]
     Svg(#[from] resvg::usvg::Error),
     /// The picture has no area.

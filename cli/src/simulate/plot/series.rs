@@ -1,12 +1,13 @@
-//! Points of lines: steps by their corners, and no more points than are visible.
+//! Computes the points of lines: the corners of step functions, and a reduction to the points that are visible.
 //!
-//! A day has 86 400 seconds, and a picture has some thousand columns. Bias: a peak or a trough is never omitted.
+//! The reduction is needed because a day has 86 400 seconds, and a panel has about a thousand columns. Bias: a peak or
+//! a trough is never omitted.
 
-/// A point on the picture's axes.
+/// A point (x, y) in the units of the axes.
 pub(super) type Point = (f64, f64);
 
-/// Returns the corners of a staircase through `values`. Each value holds from its own time to that of the next, the last one
-/// until `end`.
+/// Returns the corners of the step function through `values`, which are points (time, value). Each value holds until
+/// the time of the next value; the last value holds until `end`.
 pub(super) fn steps(values: impl IntoIterator<Item = Point>, end: f64) -> Vec<Point> {
     let mut corners: Vec<Point> = Vec::new();
     for (t, value) in values {
@@ -22,7 +23,8 @@ pub(super) fn steps(values: impl IntoIterator<Item = Point>, end: f64) -> Vec<Po
     corners
 }
 
-/// Keeps the least and the greatest of `points` in each of `columns` equal parts of 0 to `end`; keeps all if they are few.
+/// Divides the range from 0 to `end` into `columns` equal parts, and keeps the lowest and the highest point of each
+/// part. Keeps all points if there are at most two per column.
 pub(super) fn thin(points: Vec<Point>, end: f64, columns: u32) -> Vec<Point> {
     if points.len() <= 2 * columns as usize {
         return points;
@@ -34,7 +36,7 @@ pub(super) fn thin(points: Vec<Point>, end: f64, columns: u32) -> Vec<Point> {
         .collect()
 }
 
-/// Returns the least and the greatest of `points`, in their order.
+/// Returns the lowest and the highest of `points`, in the order of time.
 fn extremes(points: &[Point]) -> impl Iterator<Item = Point> + use<> {
     let numbered = || points.iter().enumerate();
     let value = |(_, point): &(usize, &Point)| point.1;

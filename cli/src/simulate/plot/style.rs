@@ -1,33 +1,34 @@
-//! Colours, fonts and marks. The colours are those of Okabe and Ito, which colour-blind readers can distinguish.
+//! Colours, fonts and marks. The colours of the series are from the palette of Okabe and Ito, which colour-blind
+//! readers can distinguish.
 
 use plotters::{coord::Shift, prelude::*};
 
 use super::PlotError;
 
-/// Text and the desired pods.
+/// Colour of text and of the desired pods.
 pub(super) const INK: RGBColor = RGBColor(40, 44, 52);
-/// Axes and grid.
+/// Colour of axes and grid.
 pub(super) const FAINT: RGBColor = RGBColor(150, 156, 166);
-/// The load.
+/// Colour of the scaling metric.
 pub(super) const LOAD: RGBColor = RGBColor(86, 180, 233);
-/// The stable average.
+/// Colour of the stable average.
 pub(super) const STABLE: RGBColor = RGBColor(0, 158, 115);
-/// The panic average.
+/// Colour of the panic average.
 pub(super) const PANIC: RGBColor = RGBColor(230, 159, 0);
-/// The ready pods.
+/// Colour of the ready pods.
 pub(super) const READY: RGBColor = RGBColor(0, 114, 178);
-/// Panic mode.
+/// Colour of panic mode.
 pub(super) const ALARM: RGBColor = RGBColor(213, 94, 0);
 
-/// Opacity of a fill.
+/// Opacity of the filled area below a series.
 pub(super) const FILL: f64 = 0.35;
-/// Opacity of a shade, which lies under other marks.
+/// Opacity of the shade of panic mode, which lies under the series.
 pub(super) const SHADE: f64 = 0.14;
 
 /// The area to draw on.
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Text of `size` pixels.
+/// Returns the text style for text of `size` pixels.
 pub(super) fn font(size: u32, colour: RGBColor) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&colour)
 }
@@ -41,7 +42,7 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    /// Draws the mark, 24 pixels wide, from `x` to the right, centred on height `y`.
+    /// Draws the mark, 24 pixels wide. `x` is its left edge, and `y` is its vertical centre.
     pub(super) fn draw(
         &self,
         area: &Area<'_>,

@@ -1,4 +1,4 @@
-//! The content of the terminal.
+//! Returns the content of the terminal after the view has been drawn.
 
 use std::time::{Duration, Instant as Clock};
 
@@ -60,7 +60,7 @@ fn a_thousand_workloads_are_no_burden() {
 fn one_is_shown_with_its_hour_and_why() {
     let mut app = tests::app(&["api", "web"]);
     app.key(Key::Enter);
-    // An answer about a workload that is no longer selected.
+    // A response about a workload that is not selected is ignored.
     app.shown(Some(detail()));
     assert!(app.detail.is_none());
     app.key(Key::Down);

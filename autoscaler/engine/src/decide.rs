@@ -12,8 +12,8 @@ use super::{
     names::WorkloadId,
     owners::Owners,
     queueing::Queueing,
-    unknown::{TOLD_AFTER, Unknown},
-    victims,
+    scale_down_candidates,
+    unknown::{REPORTED_AFTER, Unknown},
 };
 
 /// Decisions of one workload are at least this far apart, however many sources request one: a burst reaches many nodes
@@ -40,7 +40,7 @@ impl Engine {
         };
         let earliest = match &entry.last {
             // The first request that is queued at zero waits for nothing.
-            Some(last) if last.held == 0 && entry.is_asleep() => now,
+            Some(last) if last.queued == 0 && entry.is_asleep() => now,
             Some(last) => last.decision.at + BETWEEN_DECISIONS,
             None => now,
         };
@@ -52,7 +52,7 @@ impl Engine {
     /// Decides the workloads that are due, at most [`AT_A_TIME`] of them. Returns when to call again at the latest;
     /// this is `now` or earlier if more are due.
     pub fn decide_due(&mut self, now: Timestamp) -> Option<Timestamp> {
-        self.fronts.tick(now);
+        self.routing.tick(now);
         if !self.deciding || self.config.is_none() {
             return None;
         }
@@ -91,13 +91,13 @@ impl Engine {
             }
         }
         self.due.insert(id, entry.next(now, None));
-        let can_be_held = match self.queueing {
+        let can_be_queued = match self.queueing {
             Queueing::Nowhere => false,
-            Queueing::Activators => self.fronts.can_be_held(entry),
+            Queueing::Activators => self.routing.can_be_queued(entry),
             Queueing::Proxy => true,
         };
-        if can_be_held != entry.can_be_held {
-            entry.can_be_held = can_be_held;
+        if can_be_queued != entry.can_be_queued {
+            entry.can_be_queued = can_be_queued;
             // The resolved settings depend on it.
             self.validate(now, id);
         }
@@ -110,20 +110,20 @@ impl Engine {
         let Some(workload) = entry.begin(now, ready) else {
             return;
         };
-        let mut silent = Vec::new();
+        let mut without_metrics = Vec::new();
         for member in members {
             let Some(pod) = self.pods.get_mut(member) else {
                 continue;
             };
-            let is_silent = pod.is_silent(now);
-            if is_silent {
-                silent.push(pod.facts.name.clone());
+            let is_stale = pod.is_stale(now);
+            if is_stale {
+                without_metrics.push(pod.facts.name.clone());
             }
             let deleting = pod.facts.deleting;
             let Some(series) = &mut pod.series else {
                 continue;
             };
-            match series.to_hold(now).filter(|_| !deleting) {
+            match series.to_extend(now).filter(|_| !deleting) {
                 Some(span) => {
                     // Values that make no sense were refused when they were reported.
                     let _ =
@@ -132,20 +132,28 @@ impl Engine {
                 None => workload.settle(now, &mut series.feed),
             }
         }
-        let held = self.fronts.settle(now, entry);
+        let queued = self.routing.update_queued(now, entry);
         let is_always_proxied = self.queueing == Queueing::Proxy;
-        let in_place = is_always_proxied || entry.can_be_held && self.fronts.in_place(entry, now);
-        entry.in_place_since = in_place.then(|| entry.in_place_since.unwrap_or(now));
-        let unknown = unknown(stale.as_ref(), &self.owners, entry, &silent, measured);
+        let is_path_confirmed =
+            is_always_proxied || entry.can_be_queued && self.routing.is_path_confirmed(entry, now);
+        entry.path_confirmed_since =
+            is_path_confirmed.then(|| entry.path_confirmed_since.unwrap_or(now));
+        let unknown = unknown(
+            stale.as_ref(),
+            &self.owners,
+            entry,
+            &without_metrics,
+            measured,
+        );
         entry.knows(now, unknown);
         let Some(workload) = &mut entry.workload else {
             return;
         };
         let facts = Facts {
             stale: entry.unknown.is_some(),
-            activator_answers: Some(answers(now, workload, entry.in_place_since)),
+            activator_answers: Some(answers(now, workload, entry.path_confirmed_since)),
             // A proxy that is always there says nothing about how long the workload has been idle.
-            proxying_since: entry.in_place_since.filter(|_| !is_always_proxied),
+            proxying_since: entry.path_confirmed_since.filter(|_| !is_always_proxied),
             ..Facts::local(ready, replicas)
         };
         let decision = workload.decide(now, &facts);
@@ -161,7 +169,7 @@ impl Engine {
         }
         self.decisions.count(&decision.reason.basis);
         let seen = Seen {
-            load: (in_flight + held) as f64,
+            load: (in_flight + queued) as f64,
             ready: facts.ready,
             replicas,
         };
@@ -171,10 +179,10 @@ impl Engine {
             facts,
             in_flight,
             opaque,
-            held,
-            silent,
+            queued,
+            without_metrics,
         });
-        self.fronts.follow(now, entry);
+        self.routing.follow(now, entry);
         if entry.is_paused() {
             self.due.insert(id, now + PAUSED_AGAIN);
         }
@@ -194,12 +202,12 @@ impl Engine {
             return;
         }
         let decided = entry.last.as_ref().map(|last| last.decision.at);
-        if decided.is_some_and(|now| self.fronts.is_cut_off(entry, now)) {
+        if decided.is_some_and(|now| self.routing.is_cut_off(entry, now)) {
             self.effects.extend(entry.brought_back(CUT_OFF));
             return;
         }
         if entry.is_leaving {
-            if entry.replicas() == 0 && self.fronts.is_ours_at_zero(entry) {
+            if entry.replicas() == 0 && self.routing.is_ours_at_zero(entry) {
                 self.effects.extend(entry.brought_back(OPTED_OUT));
             }
             return;
@@ -207,7 +215,7 @@ impl Engine {
         if entry.refusal.is_some() || entry.is_paused() {
             return;
         }
-        self.effects.extend(entry.tell_of_unknown());
+        self.effects.extend(entry.report_unknown());
         let Some(last) = &entry.last else {
             return;
         };
@@ -221,7 +229,7 @@ impl Engine {
         let to = to.filter(|&pods| {
             pods > 0
                 || self.queueing == Queueing::Proxy
-                || (last.may_be_zero(entry) && self.fronts.is_marked(entry))
+                || (last.may_be_zero(entry) && self.routing.is_marked(entry))
         });
         // The decision already guarantees this. It is enforced here as well, because here a violation would do harm.
         let to = to.filter(|&pods| pods >= from || entry.unknown.is_none());
@@ -245,7 +253,7 @@ impl Engine {
         let Some(to) = to else { return };
         let costs = if to < from && entry.target.minds_deletion_costs() {
             let pods = entry.pods.iter().filter_map(|&pod| self.pods.get(pod));
-            victims::costs(pods, from - to)
+            scale_down_candidates::costs(pods, from - to)
         } else {
             Vec::new()
         };
@@ -310,14 +318,15 @@ impl WorkloadState {
         }))
     }
 
-    /// Returns an Event about what has been unknown for `TOLD_AFTER`, once for as long as something stays unknown.
-    fn tell_of_unknown(&mut self) -> Option<Effect> {
+    /// Returns an Event about what has been unknown for `REPORTED_AFTER`, once for as long as something stays unknown.
+    fn report_unknown(&mut self) -> Option<Effect> {
         let (unknown, since) = self.unknown.as_ref()?;
         let at = self.last.as_ref()?.decision.at;
-        if self.unknown_told || !unknown.needs_attention() || at.since(*since) < TOLD_AFTER {
+        if self.unknown_reported || !unknown.needs_attention() || at.since(*since) < REPORTED_AFTER
+        {
             return None;
         }
-        self.unknown_told = true;
+        self.unknown_reported = true;
         Some(Effect::Say(Notice {
             about: self.target.key.clone(),
             uid: self.target.uid.clone(),
@@ -333,7 +342,7 @@ fn unknown(
     stale_facts: Option<&Arc<str>>,
     owners: &Owners,
     entry: &WorkloadState,
-    silent: &[Box<str>],
+    without_metrics: &[Box<str>],
     measured: bool,
 ) -> Option<Unknown> {
     if let Some(why) = stale_facts {
@@ -343,9 +352,9 @@ fn unknown(
         let example = format!("{} {}", owner.kind, owner.name).into();
         return Some(Unknown::Owners { count, example });
     }
-    if let Some(example) = silent.first() {
+    if let Some(example) = without_metrics.first() {
         return Some(Unknown::Metrics {
-            count: silent.len(),
+            count: without_metrics.len(),
             example: example.clone(),
         });
     }
@@ -376,15 +385,15 @@ impl Decided {
     fn may_be_zero(&self, entry: &WorkloadState) -> bool {
         let grace = entry.grace();
         let since = self.facts.proxying_since;
-        entry.can_be_held && since.is_some_and(|since| self.decision.at.since(since) >= grace)
+        entry.can_be_queued && since.is_some_and(|since| self.decision.at.since(since) >= grace)
     }
 }
 
 /// Returns whether the activators answer for a workload: they are in its request path. Once the workload has been idle
 /// for the grace period, they must also have been there for the grace period, in which every node's kube-proxy learns
 /// their addresses.
-fn answers(now: Timestamp, workload: &Workload, in_place_since: Option<Timestamp>) -> bool {
+fn answers(now: Timestamp, workload: &Workload, path_confirmed_since: Option<Timestamp>) -> bool {
     let grace = workload.settings().scale_to_zero_grace;
     let idle = now.since(workload.status().since);
-    in_place_since.is_some_and(|since| idle < grace || now.since(since) >= grace)
+    path_confirmed_since.is_some_and(|since| idle < grace || now.since(since) >= grace)
 }

@@ -37,15 +37,15 @@ pub(super) struct WorkloadState {
     /// Whether activators are to be in its request path, and how many; `None` before its first decision.
     pub(super) proxy: Option<(bool, u32)>,
     /// Whether the activators can queue every request to it, so that it may have no pod.
-    pub(super) can_be_held: bool,
+    pub(super) can_be_queued: bool,
     /// Since when all requests to it go through activators (path switch confirmed).
-    pub(super) in_place_since: Option<Timestamp>,
+    pub(super) path_confirmed_since: Option<Timestamp>,
     /// Requests counted while they were queued. They will be counted a second time when they reach a pod.
     pub(super) counted_ahead: CountedAhead,
     /// The first thing that is not known about it, and since when something has been unknown.
     pub(super) unknown: Option<(Unknown, Timestamp)>,
     /// Whether an Event has reported what is unknown.
-    pub(super) unknown_told: bool,
+    pub(super) unknown_reported: bool,
     /// When everything about it was known for the first time.
     pub(super) known_since: Option<Timestamp>,
     /// When its load will have been measured for a whole stable window; `None`: that is not waited for.
@@ -75,7 +75,7 @@ pub(super) struct Refusal {
 
 /// What a new validation of the annotations has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Judged {
+pub(super) struct ValidationChange {
     /// Whether the refusal is a different one: it began, ended or has another reason.
     pub(super) refusal: bool,
     /// Whether the settings that decisions depend on changed.
@@ -90,9 +90,9 @@ pub(super) struct Decided {
     pub(super) in_flight: u64,
     pub(super) opaque: u64,
     /// Requests queued in activators.
-    pub(super) held: u64,
+    pub(super) queued: u64,
     /// Names of pods without current metrics.
-    pub(super) silent: Vec<Box<str>>,
+    pub(super) without_metrics: Vec<Box<str>>,
 }
 
 /// Result of the last write of `spec.replicas`.
@@ -115,11 +115,11 @@ impl WorkloadState {
             workload: None,
             last: None,
             proxy: None,
-            can_be_held: false,
-            in_place_since: None,
+            can_be_queued: false,
+            path_confirmed_since: None,
             counted_ahead: CountedAhead::default(),
             unknown: None,
-            unknown_told: false,
+            unknown_reported: false,
             known_since: None,
             measured_from: None,
             is_leaving: false,
@@ -137,14 +137,14 @@ impl WorkloadState {
         now: Timestamp,
         config: &Config,
         conflict: Option<&str>,
-    ) -> Judged {
-        let mut changed = Judged::default();
+    ) -> ValidationChange {
+        let mut changed = ValidationChange::default();
         let pairs = self.target.annotations.iter();
         let pairs = pairs.map(|(key, value)| (key.as_str(), value.as_str()));
         let refusal = match Annotations::parse(config, pairs) {
             Ok(annotations) => {
                 changed.settings =
-                    self.configure(now, settings(config, &annotations, self.can_be_held));
+                    self.configure(now, settings(config, &annotations, self.can_be_queued));
                 self.mode = annotations.mode;
                 conflict.map(|other| Refusal {
                     reason: "ConflictingAutoscaler",
@@ -182,7 +182,7 @@ impl WorkloadState {
         if self.workload.is_none() {
             // Nobody knows yet for what load the requested replicas were started, so all of them are kept, ready or
             // not.
-            let held = ready.max(self.target.replicas);
+            let kept = ready.max(self.target.replicas);
             let settings = self.settings.clone()?;
             let age = now.second() - self.target.created;
             self.workload = Some(if self.target.replicas == 0 {
@@ -206,7 +206,7 @@ impl WorkloadState {
                     since: now,
                     initialized: true,
                 };
-                Workload::restored(now, settings, held, status)
+                Workload::restored(now, settings, kept, status)
             });
         }
         self.workload.as_mut()
@@ -244,7 +244,7 @@ impl WorkloadState {
         self.measured_from = unmeasured;
         let unknown = unknown.or(unmeasured.map(|from| Unknown::Window(from.since(now))));
         let since = self.unknown.as_ref().map_or(now, |(_, since)| *since);
-        self.unknown_told &= unknown.is_some();
+        self.unknown_reported &= unknown.is_some();
         self.unknown = unknown.map(|unknown| (unknown, since));
     }
 
@@ -252,8 +252,8 @@ impl WorkloadState {
     /// HorizontalPodAutoscaler leaves a target with zero replicas alone.
     pub(super) fn is_paused(&self) -> bool {
         // If only some of the requests can be queued, those requests still wake it.
-        let waits = self.last.as_ref().is_some_and(|last| last.held > 0);
-        self.target.replicas == 0 && !self.can_be_held && !waits
+        let waits = self.last.as_ref().is_some_and(|last| last.queued > 0);
+        self.target.replicas == 0 && !self.can_be_queued && !waits
     }
 
     /// Returns its requested replicas. An order to zero counts as carried out, so that a request that arrives in the
@@ -305,14 +305,14 @@ fn shortened(mut note: String) -> String {
 
 /// Resolves the settings of a workload. If some requests cannot be queued, a negative target burst capacity (activator
 /// always in the request path) becomes 0, because neither scale to zero nor a burst can rely on the activator then.
-fn settings(config: &Config, annotations: &Annotations, can_be_held: bool) -> Settings {
+fn settings(config: &Config, annotations: &Annotations, can_be_queued: bool) -> Settings {
     let mut settings = Settings::resolve(config, annotations, 0);
     debug_assert_eq!(
         settings.class,
         Class::Ebb,
         "only opted-in targets come here"
     );
-    if !can_be_held && settings.target_burst_capacity < 0.0 {
+    if !can_be_queued && settings.target_burst_capacity < 0.0 {
         settings.target_burst_capacity = 0.0;
     }
     settings

@@ -35,7 +35,7 @@ impl Engine {
                     facts.annotations.clone_from(&entry.target.annotations);
                     facts.labels.clone_from(&entry.target.labels);
                 }
-                let judge = entry.target.annotations != facts.annotations
+                let revalidate = entry.target.annotations != facts.annotations
                     || entry.target.oversized != facts.oversized;
                 let relabelled = entry.target.labels != facts.labels;
                 let rescaled = entry.is_paused() && entry.target.replicas != facts.replicas;
@@ -47,9 +47,9 @@ impl Engine {
                 let anew = changed && std::mem::take(&mut entry.overtaken);
                 entry.target = facts;
                 if relabelled {
-                    self.fronts.workload_seen(id, entry);
+                    self.routing.workload_seen(id, entry);
                 }
-                if judge {
+                if revalidate {
                     self.validate(now, id);
                 }
                 if anew {
@@ -80,7 +80,7 @@ impl Engine {
         let mut entry = Box::new(WorkloadState::new(id, facts));
         join(&mut self.pods, &mut entry, self.owners.pods_of(&key));
         self.ids.insert(key.clone(), id);
-        self.fronts.workload_seen(id, &entry);
+        self.routing.workload_seen(id, &entry);
         self.entries.insert(id, entry);
         self.due.insert(id, now);
         for owner in self.owners.workload_comes(&key.namespace) {
@@ -104,7 +104,7 @@ impl Engine {
             return;
         };
         self.due.remove(&id);
-        self.fronts.workload_gone(id, &key.namespace);
+        self.routing.workload_gone(id, &key.namespace);
         for &pod in &entry.pods {
             if let Some(pod) = self.pods.get_mut(pod) {
                 // The windows that the series belongs to no longer exist.
@@ -292,8 +292,12 @@ impl Engine {
     }
 
     /// Takes in that a conflicting autoscaler scales `target` from now on.
-    pub fn rival_seen(&mut self, now: Timestamp, target: TargetKey, name: String) {
-        if self.rivals.entry(target.clone()).or_default().insert(name)
+    pub fn conflict_seen(&mut self, now: Timestamp, target: TargetKey, name: String) {
+        if self
+            .conflicts
+            .entry(target.clone())
+            .or_default()
+            .insert(name)
             && let Some(id) = self.ids.get(&target).copied()
         {
             self.validate(now, id);
@@ -301,13 +305,13 @@ impl Engine {
     }
 
     /// Takes in that a conflicting autoscaler no longer scales `target`.
-    pub fn rival_gone(&mut self, now: Timestamp, target: &TargetKey, name: &str) {
-        let Some(names) = self.rivals.get_mut(target) else {
+    pub fn conflict_gone(&mut self, now: Timestamp, target: &TargetKey, name: &str) {
+        let Some(names) = self.conflicts.get_mut(target) else {
             return;
         };
         names.remove(name);
         if names.is_empty() {
-            self.rivals.remove(target);
+            self.conflicts.remove(target);
         }
         if let Some(id) = self.ids.get(target).copied() {
             self.validate(now, id);

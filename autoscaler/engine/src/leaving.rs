@@ -7,7 +7,7 @@ use ebb_autoscaler_core::Timestamp;
 use ebb_contract::opt_in;
 
 use super::{
-    Engine, entry::WorkloadState, front::ServiceRouting, names::TargetKey, queueing::Queueing,
+    Engine, entry::WorkloadState, names::TargetKey, queueing::Queueing, routing::ServiceRouting,
     target::TargetFacts,
 };
 
@@ -17,7 +17,8 @@ impl Engine {
         let known = self.ids.get(&facts.key).copied();
         let entry = known.and_then(|id| self.entries.get_mut(&id));
         if let Some(entry) = entry.filter(|entry| entry.target.uid == facts.uid)
-            && (entry.is_leaving || needs_a_pod(&self.fronts, self.queueing, entry, facts.replicas))
+            && (entry.is_leaving
+                || needs_a_pod(&self.routing, self.queueing, entry, facts.replicas))
         {
             entry.is_leaving = true;
             entry.target.replicas = facts.replicas;
@@ -35,7 +36,7 @@ impl Engine {
     /// During the start: takes in workloads that an earlier leader scaled to zero and that have opted out since.
     pub(super) fn take_on_opted_out(&mut self, now: Timestamp) {
         let mut candidates = std::mem::take(&mut self.opted_out_at_zero);
-        let named: Vec<TargetKey> = self.fronts.workloads_at_zero().collect();
+        let named: Vec<TargetKey> = self.routing.workloads_at_zero().collect();
         for key in named {
             let Some(mut facts) = candidates.remove(&key) else {
                 continue;
@@ -54,8 +55,8 @@ impl Engine {
     /// somebody else has scaled it to zero in the meantime.
     pub(super) fn may_leave(&self, entry: &WorkloadState) -> bool {
         let has_what_it_needs = match entry.replicas() {
-            0 => !self.fronts.is_ours_at_zero(entry),
-            _ => self.fronts.all_lead_to_pods(entry),
+            0 => !self.routing.is_ours_at_zero(entry),
+            _ => self.routing.all_lead_to_pods(entry),
         };
         entry.is_leaving && has_what_it_needs
     }
@@ -63,14 +64,14 @@ impl Engine {
 
 /// Returns whether requests to a workload that has opted out would find no pod if the workload were left alone now.
 fn needs_a_pod(
-    fronts: &ServiceRouting,
+    routing: &ServiceRouting,
     queueing: Queueing,
     entry: &WorkloadState,
     replicas: u32,
 ) -> bool {
     match replicas {
-        0 => fronts.is_ours_at_zero(entry),
+        0 => routing.is_ours_at_zero(entry),
         // It may just have been woken.
-        _ => queueing.has_activators() && !fronts.all_lead_to_pods(entry),
+        _ => queueing.has_activators() && !routing.all_lead_to_pods(entry),
     }
 }

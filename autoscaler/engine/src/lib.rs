@@ -10,10 +10,10 @@
 
 mod clock;
 mod decide;
+mod decision_counts;
 mod effect;
 mod entry;
 mod facts;
-mod front;
 mod leaving;
 mod limit;
 mod names;
@@ -22,12 +22,12 @@ mod pod;
 mod pods;
 mod queueing;
 mod reports;
+mod routing;
+mod scale_down_candidates;
 mod sender;
 mod series;
-mod tally;
 mod target;
 mod unknown;
-mod victims;
 mod view;
 
 use std::{
@@ -43,24 +43,26 @@ pub use ebb_page_model::Workload as WorkloadView;
 
 pub use self::{
     clock::Clock,
+    decision_counts::DecisionCounts,
     effect::{DeletionCost, Effect, Notice, Order},
-    front::{DesiredSlice, FrontFigures, ObservedSlice, Outcome, Path, RecordChange, ServiceFacts},
     names::{Owner, TargetKey, WorkloadId},
     owners::{Dead, Followed},
     pod::PodFacts,
     queueing::Queueing,
     reports::Scope,
-    tally::DecisionCounts,
+    routing::{
+        DesiredSlice, ObservedSlice, Outcome, Path, RecordChange, RoutingFigures, ServiceFacts,
+    },
     target::{TargetFacts, opted_in},
     unknown::Unknown,
     view::Figures,
 };
 use self::{
     entry::{Refusal, WorkloadState},
-    front::ServiceRouting,
     limit::{BeyondLimit, MostWorkloads},
     owners::Owners,
     pods::Pods,
+    routing::ServiceRouting,
     sender::Sender,
 };
 
@@ -101,9 +103,9 @@ pub struct Engine {
     beyond_limit: BeyondLimit,
     senders: HashMap<Box<str>, Sender>,
     /// Conflicting autoscalers of each target, by name.
-    rivals: HashMap<TargetKey, BTreeSet<String>>,
+    conflicts: HashMap<TargetKey, BTreeSet<String>>,
     /// How requests reach each workload: directly, or through the activators.
-    fronts: ServiceRouting,
+    routing: ServiceRouting,
     effects: Vec<Effect>,
     decisions: DecisionCounts,
     /// Why the facts from the API server are stale; `None`: they are current.
@@ -192,9 +194,9 @@ impl Engine {
     /// Removes senders without a report for an hour.
     pub fn sweep(&mut self, now: Timestamp) {
         self.senders
-            .retain(|_, sender| now.since(sender.heard) < FORGET_SENDER_AFTER);
-        self.fronts.sweep(now, FORGET_SENDER_AFTER);
-        let named: HashSet<_> = self.fronts.workloads().collect();
+            .retain(|_, sender| now.since(sender.last_report) < FORGET_SENDER_AFTER);
+        self.routing.sweep(now, FORGET_SENDER_AFTER);
+        let named: HashSet<_> = self.routing.workloads().collect();
         self.led_by_slices.retain(|key, _| named.contains(key));
     }
 
@@ -202,15 +204,15 @@ impl Engine {
         let (Some(config), Some(entry)) = (&self.config, self.entries.get_mut(&id)) else {
             return;
         };
-        let rivals = self.rivals.get(&entry.target.key);
-        let rivals = rivals.map(|names| {
+        let conflicts = self.conflicts.get(&entry.target.key);
+        let conflicts = conflicts.map(|names| {
             names
                 .iter()
                 .map(String::as_str)
                 .collect::<Vec<_>>()
                 .join(" and ")
         });
-        let changed = entry.validate(now, config, rivals.as_deref());
+        let changed = entry.validate(now, config, conflicts.as_deref());
         if changed.settings {
             self.schedule_at(id, now);
         }

@@ -55,9 +55,9 @@ impl Pod {
     /// Returns whether it may be serving and has no current metrics. This includes a pod that has just become ready:
     /// its workload has just grown, and can wait a second before it shrinks. It excludes a pod that is being deleted,
     /// which gets no new requests, and a pod that is not ready and has never been reported, which never got any.
-    pub(super) fn is_silent(&self, now: Timestamp) -> bool {
-        let silent = self.series.as_ref().map(|series| series.is_silent(now));
-        !self.facts.deleting && silent.unwrap_or(self.facts.ready)
+    pub(super) fn is_stale(&self, now: Timestamp) -> bool {
+        let without_metrics = self.series.as_ref().map(|series| series.is_stale(now));
+        !self.facts.deleting && without_metrics.unwrap_or(self.facts.ready)
     }
 
     /// Returns whether its load has been measured, by two reports or by one that covers its counters from their

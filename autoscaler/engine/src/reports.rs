@@ -24,8 +24,8 @@ pub enum Scope<'a> {
 }
 
 /// The result for the figures of one pod.
-enum Taken {
-    Yes,
+enum PodResult {
+    Taken,
     /// Taken, and the workload should be decided at once.
     Pressing(WorkloadId),
     Unknown,
@@ -47,7 +47,7 @@ impl Engine {
             return receipt;
         };
         match self.senders.get_mut(sender) {
-            Some(known) => known.hear(&report.boot, now, newest),
+            Some(known) => known.take_in(&report.boot, now, newest),
             None => {
                 let new = Sender::new(&report.boot, now, newest);
                 self.senders.insert(sender.into(), new);
@@ -57,17 +57,17 @@ impl Engine {
             return receipt;
         };
         let mut pressing = Vec::new();
-        for told in &report.pods {
+        for reported in &report.pods {
             let (pods, entries) = (&mut self.pods, &mut self.entries);
-            let counted = match take(pods, entries, now, scope, sender, told) {
-                Taken::Pressing(id) => {
+            let counted = match take(pods, entries, now, scope, sender, reported) {
+                PodResult::Pressing(id) => {
                     pressing.push(id);
                     &mut receipt.taken
                 }
-                Taken::Yes => &mut receipt.taken,
-                Taken::Unknown => &mut receipt.unknown,
-                Taken::Foreign => &mut receipt.foreign,
-                Taken::Senseless => &mut receipt.senseless,
+                PodResult::Taken => &mut receipt.taken,
+                PodResult::Unknown => &mut receipt.unknown,
+                PodResult::Foreign => &mut receipt.foreign,
+                PodResult::Senseless => &mut receipt.senseless,
             };
             *counted += 1;
         }
@@ -85,27 +85,27 @@ fn take(
     now: Timestamp,
     scope: Scope<'_>,
     sender: &Sender,
-    told: &ebb_contract::Pod<'_>,
-) -> Taken {
-    let Some(pod) = pods.find(&told.uid).and_then(|id| pods.get_mut(id)) else {
-        return Taken::Unknown;
+    reported: &ebb_contract::Pod<'_>,
+) -> PodResult {
+    let Some(pod) = pods.find(&reported.uid).and_then(|id| pods.get_mut(id)) else {
+        return PodResult::Unknown;
     };
     if let Scope::Node(node) = scope
         && pod.facts.node.as_deref() != Some(node)
     {
-        return Taken::Foreign;
+        return PodResult::Foreign;
     }
     let mut entry = pod.workload.and_then(|id| entries.get_mut(&id));
-    let read = sender.time(now, told.at);
+    let read = sender.time(now, reported.at);
     let known = pod.series.as_mut();
-    let told = match known.filter(|series| series.continues(sender.epoch, told)) {
-        Some(series) => series.take(told, now),
+    let update = match known.filter(|series| series.continues(sender.epoch, reported)) {
+        Some(series) => series.take(reported, now),
         None => {
             // A pod that was not ready yet has served nothing.
             let is_new = pod.series.is_none() && !pod.facts.ready;
-            let (series, result) = Series::begin(sender.epoch, told, read, now, is_new);
+            let (series, result) = Series::begin(sender.epoch, reported, read, now, is_new);
             if result == Update::Senseless {
-                return Taken::Senseless;
+                return PodResult::Senseless;
             }
             let ended = pod.series.replace(series);
             let workload = entry.as_mut().and_then(|entry| entry.workload.as_mut());
@@ -115,21 +115,21 @@ fn take(
             result
         }
     };
-    let span = match told {
+    let span = match update {
         Update::Span(span) => span,
-        Update::Senseless => return Taken::Senseless,
-        Update::Baseline | Update::Old => return Taken::Yes,
+        Update::Senseless => return PodResult::Senseless,
+        Update::Baseline | Update::Old => return PodResult::Taken,
     };
     let Some(entry) = entry else {
-        return Taken::Unknown;
+        return PodResult::Unknown;
     };
     let requests = entry.counted_ahead.subtract_from(span.requests);
     let (Some(workload), Some(series)) = (&mut entry.workload, &mut pod.series) else {
-        return Taken::Yes;
+        return PodResult::Taken;
     };
     match workload.observe(&mut series.feed, read, span.concurrency, requests) {
-        Ok(Some(_)) => Taken::Pressing(entry.id),
-        Ok(None) => Taken::Yes,
-        Err(_) => Taken::Senseless,
+        Ok(Some(_)) => PodResult::Pressing(entry.id),
+        Ok(None) => PodResult::Taken,
+        Err(_) => PodResult::Senseless,
     }
 }

@@ -9,8 +9,8 @@ use ebb_autoscaler_core::{Config, Decision, Metric, Timestamp, annotations::Mode
 use ebb_page_model::{Detail, Given, Name, Scaled, Workload, settings};
 
 use super::{
-    Engine, TargetKey, WorkloadId, entry::WorkloadState, series::SILENT_AFTER,
-    tally::DecisionCounts,
+    Engine, TargetKey, WorkloadId, decision_counts::DecisionCounts, entry::WorkloadState,
+    series::STALE_AFTER,
 };
 
 /// Most pods without current metrics that are listed by name; a count covers all of them.
@@ -28,11 +28,11 @@ pub struct Figures {
     /// Senders with a report in the last hour.
     pub senders: usize,
     /// Senders whose last report is too old.
-    pub silent_senders: usize,
+    pub stale_senders: usize,
     /// Activators with a current report.
     pub activators: usize,
     /// Activators that reported within the last hour and have no current report.
-    pub silent_activators: usize,
+    pub stale_activators: usize,
     /// Longest delay of the last report, over the senders with a current report.
     pub lag: Duration,
     /// Decisions so far.
@@ -122,20 +122,20 @@ impl Engine {
     /// Returns the figures over all workloads.
     #[must_use]
     pub fn figures(&self, now: Timestamp) -> Figures {
-        let (silent, heard): (Vec<_>, Vec<_>) = self
+        let (stale, current): (Vec<_>, Vec<_>) = self
             .senders
             .values()
-            .partition(|sender| now.since(sender.heard) > SILENT_AFTER);
-        let lag = heard.iter().map(|sender| sender.lag).max();
-        let (activators, silent_activators) = self.fronts.count(now);
+            .partition(|sender| now.since(sender.last_report) > STALE_AFTER);
+        let lag = current.iter().map(|sender| sender.lag).max();
+        let (activators, stale_activators) = self.routing.count(now);
         Figures {
             activators,
-            silent_activators,
+            stale_activators,
             workloads: self.entries.len(),
             beyond_limit: self.beyond_limit.len(),
             pods: self.pods.len(),
             senders: self.senders.len(),
-            silent_senders: silent.len(),
+            stale_senders: stale.len(),
             lag: lag.unwrap_or_default(),
             decisions: self.decisions,
         }
@@ -157,7 +157,7 @@ impl Engine {
         let last = entry.last.as_ref();
         let settings = entry.workload.as_ref().map(|workload| workload.settings());
         let averages = last.and_then(|last| last.decision.averages);
-        let silent = last.map_or(&[][..], |last| &last.silent);
+        let without_metrics = last.map_or(&[][..], |last| &last.without_metrics);
         let mode = match entry.mode {
             _ if entry.refusal.is_some() => "not_scaled",
             _ if entry.is_paused() => "paused",
@@ -188,17 +188,17 @@ impl Engine {
             excess_burst_capacity: last.map(|last| last.decision.excess_burst_capacity),
             in_flight: last.map_or(0, |last| last.in_flight),
             opaque: last.map_or(0, |last| last.opaque),
-            queued: last.map_or(0, |last| last.held),
+            queued: last.map_or(0, |last| last.queued),
             hard_limit: Some(entry.hard_limit()).filter(|&limit| limit > 0),
             services: match self.queueing.has_activators() {
-                true => self.fronts.services(entry),
+                true => self.routing.services(entry),
                 false => Vec::new(),
             },
             activator_in_path: self.queueing.has_activators()
                 && entry.proxy.is_some_and(|(proxy, _)| proxy),
-            path_confirmed: self.queueing.has_activators() && entry.in_place_since.is_some(),
-            pods_without_metrics: silent.len(),
-            without_metrics: silent
+            path_confirmed: self.queueing.has_activators() && entry.path_confirmed_since.is_some(),
+            pods_without_metrics: without_metrics.len(),
+            without_metrics: without_metrics
                 .iter()
                 .take(NAMED)
                 .map(|name| name.to_string())

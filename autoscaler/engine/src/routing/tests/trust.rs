@@ -29,7 +29,7 @@ fn new_leader() -> World {
 
 fn is_cut_off(world: &World) -> bool {
     let entry = world.engine.entries.values().next().unwrap();
-    world.engine.fronts.is_cut_off(entry, world.now)
+    world.engine.routing.is_cut_off(entry, world.now)
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn p10_a_refused_slice_is_tried_less_and_less_and_then_never_again() {
     world.seconds(100);
     assert_eq!(world.asked.len(), 1, "{:?}", world.asked);
     assert!(matches!(&world.asked[0], Path::Record(_)));
-    assert!(world.engine.fronts.routes.is_empty());
+    assert!(world.engine.routing.routes.is_empty());
 }
 
 #[test]
@@ -262,12 +262,12 @@ fn t2_a_slice_that_a_tenant_wrote_moves_no_port_and_no_endpoint() {
     world.seconds(10);
     assert_eq!((&world.record, &world.slice), (&record, &slice));
     assert_eq!(world.asked, []);
-    assert_eq!(world.engine.front_figures().foreign_slices, 3);
+    assert_eq!(world.engine.routing_figures().foreign_slices, 3);
     assert!(said(&mut world.engine, "ForeignSlice").is_empty(), "once");
     world.engine.slice_gone("evil", "web");
     world.engine.foreign_slice_gone("shop", "forged");
     world.write();
-    assert_eq!(world.engine.front_figures().foreign_slices, 1);
+    assert_eq!(world.engine.routing_figures().foreign_slices, 1);
 }
 
 #[test]
@@ -385,15 +385,15 @@ fn t5_a_service_that_does_not_fit_is_not_proxied_and_the_others_are() {
         notices[0].note
     );
     let entries: Vec<_> = world.engine.entries.values().collect();
-    let held: Vec<_> = entries.iter().map(|entry| entry.can_be_held).collect();
+    let held: Vec<_> = entries.iter().map(|entry| entry.can_be_queued).collect();
     assert_eq!(held, [true, false]);
     assert_eq!(world.record.as_ref().unwrap().ports.len(), 1);
     // With fewer ports, the Service fits.
     greedy.ports = (0..4).map(|port| (format!("p{port}"), None)).collect();
     world.engine.service_seen(greedy);
     world.write();
-    assert_eq!(world.engine.front_figures().short_services, 0);
-    assert_eq!(world.engine.front_figures().proxied_services, 2);
+    assert_eq!(world.engine.routing_figures().short_services, 0);
+    assert_eq!(world.engine.routing_figures().proxied_services, 2);
 }
 
 /// Unchanged Services are not examined again: a pass costs as much as has changed, and a small constant.
@@ -414,15 +414,15 @@ fn t3_a_look_does_not_walk_over_all_workloads() {
         facts.replicas = 0;
         world.engine.target_seen(world.now, facts);
     }
-    while !world.engine.fronts.dirty.is_empty() {
+    while !world.engine.routing.dirty.is_empty() {
         world.write();
     }
     assert!(
-        world.engine.fronts.routes.len() <= 1,
+        world.engine.routing.routes.len() <= 1,
         "nothing is kept of them"
     );
-    world.engine.fronts.gather(world.now);
-    let slowly = world.engine.fronts.dirty.len();
+    world.engine.routing.gather(world.now);
+    let slowly = world.engine.routing.dirty.len();
     assert!(
         slowly <= 200,
         "{slowly} looked at though nothing has changed"

@@ -14,8 +14,8 @@ use ebb_contract::{
 
 use super::{
     DesiredSlice, Name, ObservedSlice, RecordChange, ServiceRouting,
-    numbers::Shortage,
     plan::{Plan, Step},
+    port_numbers::Shortage,
     slice::is_there,
 };
 use crate::{
@@ -68,27 +68,27 @@ impl Engine {
     /// Returns the writes that are to be made now. Each of them is under way until [`Engine::path_done`] is called with
     /// its outcome.
     pub fn paths(&mut self, now: Timestamp) -> Vec<Path> {
-        self.fronts.tick(now);
+        self.routing.tick(now);
         if !self.deciding || !self.leading || !self.queueing.has_activators() {
-            self.fronts.acting = false;
+            self.routing.acting = false;
             return Vec::new();
         }
-        if !self.fronts.acting {
+        if !self.routing.acting {
             self.say_all_foreign(now);
         }
-        self.fronts.gather(now);
+        self.routing.gather(now);
         let mut paths = Vec::new();
         let mut changes = Changes::new();
         for _ in 0..AT_ONCE {
-            let Some(name) = self.fronts.next_dirty() else {
+            let Some(name) = self.routing.next_dirty() else {
                 break;
             };
-            self.look(&name, now, &mut paths, &mut changes);
+            self.reconcile_service(&name, now, &mut paths, &mut changes);
         }
-        self.fronts.changed |= !self.fronts.dirty.is_empty();
+        self.routing.changed |= !self.routing.dirty.is_empty();
         for (namespace, changes) in changes {
-            let book = self.fronts.books.entry(namespace.clone()).or_default();
-            paths.push(Path::Record(book.change(&namespace, changes, now)));
+            let record = self.routing.records.entry(namespace.clone()).or_default();
+            paths.push(Path::Record(record.change(&namespace, changes, now)));
         }
         paths
     }
@@ -96,17 +96,17 @@ impl Engine {
     /// Records the outcome of a write.
     pub fn path_done(&mut self, now: Timestamp, path: &Path, outcome: &Outcome) {
         match path {
-            Path::Record(change) => self.fronts.record_done(now, change, outcome),
-            Path::Write(wish, written) => {
+            Path::Record(change) => self.routing.record_done(now, change, outcome),
+            Path::Write(desired, written) => {
                 let name = (
-                    wish.workload.namespace.clone(),
-                    wish.service.as_str().into(),
+                    desired.workload.namespace.clone(),
+                    desired.service.as_str().into(),
                 );
-                self.write_done(now, &name, &wish.workload, Some(written), outcome);
+                self.write_done(now, &name, &desired.workload, Some(written), outcome);
             }
             Path::Remove { namespace, service } => {
                 let name = (namespace.clone(), service.clone());
-                let route = self.fronts.routes.get(&name);
+                let route = self.routing.routes.get(&name);
                 let workload = route.and_then(|route| route.workload(namespace));
                 let about =
                     workload.unwrap_or_else(|| TargetKey::new("", "Service", namespace, service));
@@ -115,41 +115,47 @@ impl Engine {
         }
     }
 
-    fn look(&mut self, name: &Name, now: Timestamp, paths: &mut Vec<Path>, changes: &mut Changes) {
-        if let Some(route) = self.fronts.routes.get_mut(name) {
-            let late = |asked: Timestamp| now.since(asked) >= super::route::ASKED_FOR;
-            route.asked.take_if(|(_, asked)| late(*asked));
+    fn reconcile_service(
+        &mut self,
+        name: &Name,
+        now: Timestamp,
+        paths: &mut Vec<Path>,
+        changes: &mut Changes,
+    ) {
+        if let Some(route) = self.routing.routes.get_mut(name) {
+            let late = |requested: Timestamp| now.since(requested) >= super::route::PENDING_FOR;
+            route.requested.take_if(|(_, requested)| late(*requested));
         }
         let plan = self.plan(name, now);
         self.note(name, now, &plan);
-        let fronts = &mut self.fronts;
-        let route = fronts.routes.entry(name.clone()).or_default();
+        let routing = &mut self.routing;
+        let route = routing.routes.entry(name.clone()).or_default();
         match plan.step {
             Step::Nothing | Step::Forget => {
                 if route.is_empty() && plan.short.is_none() && plan.leads_to.is_none() {
-                    fronts.reclaim(now, name);
-                    fronts.routes.remove(name);
+                    routing.reclaim(now, name);
+                    routing.routes.remove(name);
                 }
             }
-            Step::Later(at) => fronts.mark_later(at, name),
+            Step::Later(at) => routing.mark_later(at, name),
             Step::AfterRecord(at) => {
-                let book = fronts.books.entry(name.0.clone()).or_default();
-                book.waiting.insert(name.1.clone());
-                fronts.mark_later(at, name);
+                let record = routing.records.entry(name.0.clone()).or_default();
+                record.waiting.insert(name.1.clone());
+                routing.mark_later(at, name);
             }
             Step::Record(record) => {
-                route.asked_record = Some(record.clone());
-                fronts.reclaim(now, name);
+                route.requested_record = Some(record.clone());
+                routing.reclaim(now, name);
                 let changes = changes.entry(name.0.clone()).or_default();
                 changes.insert(name.1.clone(), record);
             }
-            Step::Write(wish, written) => {
+            Step::Write(desired, written) => {
                 if route.last.as_ref() == Some(&written) {
                     route.undone.failed(now, true);
                 }
-                route.asked = Some((written.clone(), now));
-                paths.push(Path::Write(wish, written));
-                fronts.mark_later(now + super::route::ASKED_FOR, name);
+                route.requested = Some((written.clone(), now));
+                paths.push(Path::Write(desired, written));
+                routing.mark_later(now + super::route::PENDING_FOR, name);
             }
             Step::Remove => {
                 route.removing = Some(now);
@@ -157,48 +163,48 @@ impl Engine {
                     namespace: name.0.clone(),
                     service: name.1.clone(),
                 });
-                fronts.mark_later(now + super::route::ASKED_FOR, name);
+                routing.mark_later(now + super::route::PENDING_FOR, name);
             }
-            Step::Foreign => {
-                let seen = route.seen.as_ref();
-                let uid = seen.map_or_else(Box::default, |seen| seen.uid.clone());
+            Step::ForeignSlices => {
+                let existing = route.existing.as_ref();
+                let uid = existing.map_or_else(Box::default, |existing| existing.uid.clone());
                 let slice = slices::name(&name.1);
-                if fronts.foreign.seen(&name.0, &slice, &uid) {
+                if routing.foreign.seen(&name.0, &slice, &uid) {
                     self.say_foreign(now, &name.0, &slice, &uid);
                 }
                 return;
             }
         }
-        self.fronts.foreign.gone(&name.0, &slices::name(&name.1));
+        self.routing.foreign.gone(&name.0, &slices::name(&name.1));
     }
 
     /// Records what a plan has found out.
     fn note(&mut self, name: &Name, now: Timestamp, plan: &Plan) {
-        let route = self.fronts.routes.entry(name.clone()).or_default();
+        let route = self.routing.routes.entry(name.clone()).or_default();
         if let Some((_, has_pods)) = plan.leads_to {
             route.marks = plan.scaled_to_zero && (has_pods || route.marks);
         }
         let short = plan.short.filter(|_| route.short != plan.short);
         route.short = plan.short;
         if let Some(short) = short {
-            self.say_short(now, name, short);
+            self.report_shortage(now, name, short);
         }
     }
 
-    fn say_short(&mut self, now: Timestamp, name: &Name, short: Shortage) {
-        if !self.fronts.said.may_say(&name.0, "PortLimit", now) {
+    fn report_shortage(&mut self, now: Timestamp, name: &Name, short: Shortage) {
+        if !self.routing.event_limit.admits(&name.0, "PortLimit", now) {
             return;
         }
         let why = match short {
             Shortage::Namespace => format!(
                 "the namespace has reached its limit of {} proxied ports (option --max-ports-per-namespace of the autoscaler)",
-                self.fronts.most_ports.0
+                self.routing.most_ports.0
             ),
             Shortage::Cluster => format!("all {} ports on the activators are in use", PORTS.len()),
             Shortage::Service => format!("it has more than {MOST_PORTS} TCP ports"),
         };
-        let space = self.fronts.spaces.get(&name.0);
-        let uid = space.and_then(|space| space.service(&name.1));
+        let in_namespace = self.routing.namespaces.get(&name.0);
+        let uid = in_namespace.and_then(|in_namespace| in_namespace.service(&name.1));
         self.effects.push(Effect::Say(Notice {
             about: TargetKey::new("", "Service", &name.0, &name.1),
             uid: uid.map_or_else(Box::default, |facts| facts.uid.clone()),
@@ -218,7 +224,7 @@ impl Engine {
         written: Option<&ObservedSlice>,
         outcome: &Outcome,
     ) {
-        let Some(route) = self.fronts.routes.get_mut(name) else {
+        let Some(route) = self.routing.routes.get_mut(name) else {
             return;
         };
         let removed = written.is_none();
@@ -226,7 +232,7 @@ impl Engine {
         match outcome {
             Outcome::Done(_) => {
                 route.trouble.over();
-                route.told = false;
+                route.reported = false;
                 route.last = written.cloned();
             }
             // The API server removes the slice together with the namespace.
@@ -235,7 +241,7 @@ impl Engine {
             } if removed => route.trouble.over(),
             Outcome::Refused { why, terminating } => {
                 route.trouble.failed(now, true);
-                if !terminating && !std::mem::replace(&mut route.told, true) {
+                if !terminating && !std::mem::replace(&mut route.reported, true) {
                     say = Some(why.clone());
                 }
             }
@@ -247,17 +253,20 @@ impl Engine {
         route.removing = None;
         let gone = removed && !route.trouble.is_in_trouble();
         if gone {
-            (route.seen, route.asked, route.doubtful) = (None, None, false);
+            (route.existing, route.requested, route.doubtful) = (None, None, false);
         } else if route.trouble.is_in_trouble() {
-            route.asked = None;
+            route.requested = None;
         }
         match route.trouble.until(now) {
-            Some(until) => self.fronts.mark_later(until, name),
-            None if gone => self.fronts.mark(name.clone()),
+            Some(until) => self.routing.mark_later(until, name),
+            None if gone => self.routing.mark(name.clone()),
             None => {}
         }
         if let Some(why) = say
-            && self.fronts.said.may_say(&name.0, "SliceRejected", now)
+            && self
+                .routing
+                .event_limit
+                .admits(&name.0, "SliceRejected", now)
         {
             let id = self.ids.get(about).and_then(|id| self.entries.get(id));
             let verb = if removed { "removed" } else { "written" };
@@ -284,8 +293,8 @@ impl ServiceRouting {
                 // Another leader may have written since.
                 route.last = None;
             }
-            for (namespace, space) in &self.spaces {
-                let services = space.services_after("", usize::MAX);
+            for (namespace, in_namespace) in &self.namespaces {
+                let services = in_namespace.services_after("", usize::MAX);
                 let names = services.map(|service| (namespace.clone(), service.clone()));
                 self.dirty.extend(names);
             }
@@ -297,15 +306,16 @@ impl ServiceRouting {
             }
         }
         let there = self.activators.iter();
-        let there = there.filter(|(_, one)| match one.heard.leaving {
+        let there = there.filter(|(_, one)| match one.info.leaving {
             true => false,
-            false => is_there(&one.heard, now) || !self.listening.is_silent(&one.heard, now),
+            false => is_there(&one.info, now) || !self.listening.is_stale(&one.info, now),
         });
         let there = there.map(|(name, _)| name.clone()).collect();
-        let first_unheard = self.listening.is_unheard(now) != self.unheard_looked;
-        if self.there != there || first_unheard {
+        let unreported_has_changed =
+            self.listening.is_unreported_gone(now) != self.unreported_at_last_check;
+        if self.there != there || unreported_has_changed {
             self.there = there;
-            self.unheard_looked = self.listening.is_unheard(now);
+            self.unreported_at_last_check = self.listening.is_unreported_gone(now);
             self.mark_all();
         }
         self.sweep_some();
@@ -318,13 +328,13 @@ impl ServiceRouting {
             std::ops::Bound::Unbounded,
         ));
         let mut names: Vec<Name> = routes.take(SLOWLY).map(|(name, _)| name.clone()).collect();
-        let from = self.spaces.range(self.swept.0.clone()..);
-        let services = from.flat_map(|(namespace, space)| {
+        let from = self.namespaces.range(self.swept.0.clone()..);
+        let services = from.flat_map(|(namespace, in_namespace)| {
             let after = match *namespace == self.swept.0 {
                 true => &*self.swept.1,
                 false => "",
             };
-            let services = space.services_after(after, SLOWLY);
+            let services = in_namespace.services_after(after, SLOWLY);
             services.map(move |service| (namespace.clone(), service.clone()))
         });
         names.extend(services.take(SLOWLY));
@@ -341,7 +351,7 @@ impl ServiceRouting {
     /// Returns the next Service to check, in round-robin order: one namespace cannot delay the others.
     fn next_dirty(&mut self) -> Option<Name> {
         let after = (
-            std::ops::Bound::Excluded(&self.looked),
+            std::ops::Bound::Excluded(&self.last_checked),
             std::ops::Bound::Unbounded,
         );
         let next = self
@@ -351,37 +361,37 @@ impl ServiceRouting {
             .or_else(|| self.dirty.first());
         let next = next.cloned()?;
         self.dirty.remove(&next);
-        self.looked = next.clone();
+        self.last_checked = next.clone();
         Some(next)
     }
 
     fn record_done(&mut self, now: Timestamp, change: &RecordChange, outcome: &Outcome) {
         let namespace = &change.namespace;
-        let book = self.books.entry(namespace.clone()).or_default();
-        book.answered();
-        let waiting = std::mem::take(&mut book.waiting);
+        let record = self.records.entry(namespace.clone()).or_default();
+        record.answered();
+        let waiting = std::mem::take(&mut record.waiting);
         let until = match outcome {
             Outcome::Done(version) => {
-                book.pace.over();
-                book.is_news(version.as_deref());
-                for (service, record) in &change.changes {
-                    match record {
-                        Some(_) => book.services.insert(service.clone()),
-                        None => book.services.remove(service),
+                record.pace.over();
+                record.is_news(version.as_deref());
+                for (service, entry) in &change.changes {
+                    match entry {
+                        Some(_) => record.services.insert(service.clone()),
+                        None => record.services.remove(service),
                     };
                 }
                 None
             }
             Outcome::Refused { .. } | Outcome::Unanswered => {
                 let answered = matches!(outcome, Outcome::Refused { .. });
-                book.pace.failed(now, answered);
-                book.pace.until(now)
+                record.pace.failed(now, answered);
+                record.pace.until(now)
             }
         };
         for (service, record) in &change.changes {
             let name = (namespace.clone(), service.clone());
             if let Some(route) = self.routes.get_mut(&name) {
-                route.asked_record = None;
+                route.requested_record = None;
                 if until.is_none() {
                     route.record = record.clone();
                 }
@@ -395,6 +405,6 @@ impl ServiceRouting {
                 None => self.mark(name),
             }
         }
-        self.forget_book(namespace);
+        self.forget_record(namespace);
     }
 }

@@ -16,9 +16,9 @@ use crate::{
 
 /// The uids of these slices, by namespace and name.
 #[derive(Debug, Default)]
-pub(super) struct Foreign(BTreeMap<Name, Box<str>>);
+pub(super) struct ForeignSlices(BTreeMap<Name, Box<str>>);
 
-impl Foreign {
+impl ForeignSlices {
     /// Takes in a slice. Returns whether it was not known yet.
     pub(super) fn seen(&mut self, namespace: &str, slice: &str, uid: &str) -> bool {
         let name = (namespace.into(), slice.into());
@@ -40,7 +40,7 @@ impl Foreign {
 impl Engine {
     /// Reports all of them again: this replica does not know what the last leader reported.
     pub(super) fn say_all_foreign(&mut self, now: Timestamp) {
-        let all: Vec<_> = self.fronts.foreign.0.clone().into_iter().collect();
+        let all: Vec<_> = self.routing.foreign.0.clone().into_iter().collect();
         for ((namespace, slice), uid) in all {
             self.say_foreign(now, &namespace, &slice, &uid);
         }
@@ -48,7 +48,12 @@ impl Engine {
 
     /// Publishes an Event about an ignored slice in its namespace, up to the limit.
     pub(super) fn say_foreign(&mut self, now: Timestamp, namespace: &str, slice: &str, uid: &str) {
-        if !self.leading || !self.fronts.said.may_say(namespace, "ForeignSlice", now) {
+        if !self.leading
+            || !self
+                .routing
+                .event_limit
+                .admits(namespace, "ForeignSlice", now)
+        {
             return;
         }
         self.effects.push(Effect::Say(Notice {

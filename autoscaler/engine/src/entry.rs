@@ -11,12 +11,20 @@ use ebb_autoscaler_core::{
 };
 use ebb_page_model::Memory;
 
-use super::{effect::Order, names::WorkloadId, pods::PodId, target::TargetFacts, unknown::Unknown};
+use super::{effect::Order, names::WorkloadId, pod::PodId, target::TargetFacts, unknown::Unknown};
 
 /// A target older than this when it is first seen, in seconds, is not new: it keeps its replicas and does not begin
 /// with its initial scale. The value is longer than a watch takes to report an object, and shorter than a restart of
 /// all autoscaler replicas.
 const NEW_FOR: i64 = 15;
+
+/// Decisions of one workload are at least this far apart, however many sources request one: a burst reaches many nodes
+/// at once, and each of them requests a decision.
+const BETWEEN_DECISIONS: Duration = Duration::from_millis(50);
+
+/// A workload that somebody else has scaled to zero is decided this often, and at once when it has pods or requests
+/// again.
+const PAUSED_AGAIN: Duration = Duration::from_secs(10);
 
 /// Longest note of an Event, in bytes; anything longer is cut.
 const LONGEST_NOTE: usize = 1024;
@@ -31,6 +39,8 @@ pub(super) struct WorkloadState {
     pub(super) refusal: Option<Refusal>,
     settings: Option<Settings>,
     pub(super) mode: Mode,
+    /// Whether no workload is scaled, whatever its mode is.
+    recommend_only: bool,
     /// Its windows and decision state; `None` before its first decision.
     pub(super) workload: Option<Workload>,
     pub(super) last: Option<Decided>,
@@ -82,6 +92,19 @@ pub(super) struct ValidationChange {
     pub(super) settings: bool,
 }
 
+/// What a newer state of the object has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TargetChange {
+    /// The annotations, or their size: they have to be validated again.
+    pub(super) annotations: bool,
+    /// The labels of its pods.
+    pub(super) labels: bool,
+    /// The requested replicas of a paused workload.
+    pub(super) replicas: bool,
+    /// It is the change because of which an order was refused.
+    pub(super) awaited: bool,
+}
+
 /// A decision and the input that it was made from.
 #[derive(Clone, Debug)]
 pub(super) struct Decided {
@@ -104,7 +127,7 @@ pub(super) struct ScaleWrite {
 }
 
 impl WorkloadState {
-    pub(super) fn new(id: WorkloadId, target: TargetFacts) -> Self {
+    pub(super) fn new(id: WorkloadId, target: TargetFacts, recommend_only: bool) -> Self {
         Self {
             id,
             target,
@@ -112,6 +135,7 @@ impl WorkloadState {
             refusal: None,
             settings: None,
             mode: Mode::Act,
+            recommend_only,
             workload: None,
             last: None,
             proxy: None,
@@ -129,6 +153,29 @@ impl WorkloadState {
             recommended: None,
             written: None,
         }
+    }
+
+    /// Takes in a newer state of the object.
+    pub(super) fn update(&mut self, now: Timestamp, mut facts: TargetFacts) -> TargetChange {
+        if facts.oversized > 0 {
+            // The valid values stay in force.
+            facts.annotations.clone_from(&self.target.annotations);
+            facts.labels.clone_from(&self.target.labels);
+        }
+        let opts_in_again = std::mem::take(&mut self.is_leaving);
+        if opts_in_again || self.is_raised_by_others(now, facts.replicas) {
+            self.is_unknown_again();
+        }
+        let has_changed = self.target.resource_version != facts.resource_version;
+        let change = TargetChange {
+            annotations: self.target.annotations != facts.annotations
+                || self.target.oversized != facts.oversized,
+            labels: self.target.labels != facts.labels,
+            replicas: self.is_paused() && self.target.replicas != facts.replicas,
+            awaited: has_changed && std::mem::take(&mut self.overtaken),
+        };
+        self.target = facts;
+        change
     }
 
     /// Validates the annotations under `config`. `conflict`: names of conflicting autoscalers.
@@ -214,7 +261,7 @@ impl WorkloadState {
 
     /// Returns whether somebody else raises `spec.replicas` while it is 0, or before its load was measured for a stable
     /// window. Only the load of the new pods can show what they are for.
-    pub(super) fn is_raised_by_others(&self, now: Timestamp, replicas: u32) -> bool {
+    fn is_raised_by_others(&self, now: Timestamp, replicas: u32) -> bool {
         let window = self.settings.as_ref().map(|it| it.stable_window);
         let is_measured = self
             .known_since
@@ -226,7 +273,7 @@ impl WorkloadState {
     }
 
     /// Resets what is known about it, as if it had just been seen for the first time.
-    pub(super) fn is_unknown_again(&mut self) {
+    fn is_unknown_again(&mut self) {
         self.known_since = None;
         self.measured_from = None;
     }
@@ -256,6 +303,22 @@ impl WorkloadState {
         self.target.replicas == 0 && !self.can_be_queued && !waits
     }
 
+    /// Returns whether its decisions are only recommendations.
+    pub(super) fn recommends(&self) -> bool {
+        self.mode == Mode::Recommend || self.recommend_only
+    }
+
+    /// Returns whether it has no replicas, and none are desired.
+    pub(super) fn is_asleep(&self) -> bool {
+        let desired = self.workload.as_ref().and_then(|it| it.latest().desired);
+        self.replicas() == 0 && desired.unwrap_or(0) == 0
+    }
+
+    /// Ends the open order if it is one to `replicas`.
+    pub(super) fn end_order(&mut self, replicas: u32) {
+        self.ordered.take_if(|ordered| *ordered == replicas);
+    }
+
     /// Returns its requested replicas. An order to zero counts as carried out, so that a request that arrives in the
     /// meantime gets a pod at once.
     pub(super) fn replicas(&self) -> u32 {
@@ -280,6 +343,26 @@ impl WorkloadState {
     /// Hard limit of concurrent requests on one pod; 0 for no limit.
     pub(super) fn hard_limit(&self) -> u32 {
         self.settings.as_ref().map_or(0, |it| it.hard_limit)
+    }
+
+    /// Returns when a requested decision may be made: at once, or as soon as `BETWEEN_DECISIONS` has passed since the
+    /// last one.
+    pub(super) fn earliest(&self, now: Timestamp) -> Timestamp {
+        match &self.last {
+            // The first request that is queued at zero waits for nothing.
+            Some(last) if last.queued == 0 && self.is_asleep() => now,
+            Some(last) => now.max(last.decision.at + BETWEEN_DECISIONS),
+            None => now,
+        }
+    }
+
+    /// Returns when to decide again if the last decision, at `now`, asks for another time than [`Self::next`].
+    pub(super) fn again(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.is_paused() {
+            return Some(now + PAUSED_AGAIN);
+        }
+        let again = self.last.as_ref()?.decision.step.again?;
+        Some(self.next(now, Some(again.max(BETWEEN_DECISIONS))))
     }
 
     /// Returns when to decide again: in an even or an odd second, by its id, so that decisions are two seconds apart.
@@ -339,7 +422,7 @@ mod tests {
             owned: false,
             created: 0,
         };
-        WorkloadState::new(WorkloadId(id), target)
+        WorkloadState::new(WorkloadId(id), target, false)
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     names::{Owner, TargetKey},
-    pods::PodId,
+    pod::PodId,
 };
 
 /// What an owner leads to, as the API server answered.
@@ -112,7 +112,7 @@ impl Owners {
     /// Returns the one allocation that all pods of an owner share.
     pub(super) fn shared(&self, namespace: &str, owner: &Arc<Owner>) -> Arc<Owner> {
         let in_namespace = self.0.get(namespace);
-        let known = in_namespace.and_then(|in_namespace| in_namespace.owners.get_key_value(owner));
+        let known = in_namespace.and_then(|it| it.owners.get_key_value(owner));
         Arc::clone(known.map_or(owner, |(known, _)| known))
     }
 
@@ -172,7 +172,7 @@ impl Owners {
     /// Returns whether some pod has this owner.
     pub(super) fn has(&self, namespace: &str, owner: &Arc<Owner>) -> bool {
         let in_namespace = self.0.get(namespace);
-        in_namespace.is_some_and(|in_namespace| in_namespace.owners.contains_key(owner))
+        in_namespace.is_some_and(|it| it.owners.contains_key(owner))
     }
 
     /// Returns the pods whose owners lead to `key`.
@@ -191,7 +191,7 @@ impl Owners {
     /// Returns whether the owners of pods lead to `key`.
     pub(super) fn lead_to(&self, key: &TargetKey) -> bool {
         let in_namespace = self.0.get(&key.namespace);
-        in_namespace.is_some_and(|in_namespace| in_namespace.by_target.contains_key(key))
+        in_namespace.is_some_and(|it| it.by_target.contains_key(key))
     }
 
     /// Returns how many owners of a namespace have not been followed yet, and the first of them.
@@ -226,18 +226,13 @@ impl Owners {
 
     /// Returns the number of workloads in a namespace.
     pub(super) fn workloads_in(&self, namespace: &str) -> usize {
-        self.0
-            .get(namespace)
-            .map_or(0, |in_namespace| in_namespace.workloads)
+        self.0.get(namespace).map_or(0, |it| it.workloads)
     }
 
     /// Returns the number of known owners.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0
-            .values()
-            .map(|in_namespace| in_namespace.owners.len())
-            .sum()
+        self.0.values().map(|it| it.owners.len()).sum()
     }
 
     fn tidy(&mut self, namespace: &str) {

@@ -9,6 +9,10 @@ use super::{
     series::Series,
 };
 
+/// A pod's number in this process, unique among the pods that exist. It is reused when the pod is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PodId(pub(super) usize);
+
 /// A pod as the API server reports it, reduced to what a decision needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFacts {
@@ -50,6 +54,15 @@ impl Pod {
             workload: None,
             series: None,
         }
+    }
+
+    /// Takes in a newer state of a pod with the same owner. Returns whether it has become ready.
+    pub(super) fn update(&mut self, mut facts: PodFacts) -> bool {
+        let serves_now = facts.ready && !self.facts.ready;
+        // Keeps the allocation that pods of the same owner share.
+        facts.owner = self.facts.owner.take();
+        self.facts = facts;
+        serves_now
     }
 
     /// Returns whether it may be serving and has no current metrics. This includes a pod that has just become ready:

@@ -1,17 +1,16 @@
 //! Reports of the senders: how many requests each pod has served.
 
-use std::collections::BTreeMap;
+use std::{collections::HashMap, time::Duration};
 
 use ebb_autoscaler_core::Timestamp;
 use ebb_contract::{Receipt, Report};
 
 use super::{
-    Engine,
-    entry::WorkloadState,
     names::WorkloadId,
     pods::Pods,
     sender::Sender,
-    series::{Series, Update},
+    series::{STALE_AFTER, Series, Update},
+    workloads::Workloads,
 };
 
 /// The pods that a sender may report.
@@ -21,6 +20,23 @@ pub enum Scope<'a> {
     Node(&'a str),
     /// All pods of the cluster.
     Cluster,
+}
+
+/// The senders of reports, by name.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    senders: HashMap<Box<str>, Sender>,
+}
+
+/// Figures of the senders.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SenderFigures {
+    /// Senders with a report in the last hour.
+    pub(super) senders: usize,
+    /// Senders whose last report is too old.
+    pub(super) stale: usize,
+    /// Longest delay of the last report, over the senders with a current report.
+    pub(super) lag: Duration,
 }
 
 /// The result for the figures of one pod.
@@ -33,33 +49,33 @@ enum PodResult {
     Senseless,
 }
 
-impl Engine {
-    /// Takes in a report, and requests decisions for the workloads that should not wait.
-    pub fn report(
+impl Reports {
+    /// Takes in a report. Returns the workloads that should not wait for their next decision.
+    pub(super) fn take(
         &mut self,
         now: Timestamp,
         scope: Scope<'_>,
         sender: &str,
         report: &Report<'_>,
-    ) -> Receipt {
-        let mut receipt = Receipt::default();
+        pods: &mut Pods,
+        workloads: &mut Workloads,
+    ) -> (Receipt, Vec<WorkloadId>) {
+        let (mut receipt, mut pressing) = (Receipt::default(), Vec::new());
         let Some(newest) = report.pods.iter().map(|pod| pod.at).max() else {
-            return receipt;
+            return (receipt, pressing);
         };
-        match self.senders.get_mut(sender) {
-            Some(known) => known.take_in(&report.boot, now, newest),
-            None => {
-                let new = Sender::new(&report.boot, now, newest);
-                self.senders.insert(sender.into(), new);
+        let sender = match self.senders.get_mut(sender) {
+            Some(known) => {
+                known.take_in(&report.boot, now, newest);
+                known
             }
-        }
-        let Some(sender) = self.senders.get(sender) else {
-            return receipt;
+            None => {
+                let new = self.senders.entry(sender.into());
+                new.or_insert(Sender::new(&report.boot, now, newest))
+            }
         };
-        let mut pressing = Vec::new();
         for reported in &report.pods {
-            let (pods, entries) = (&mut self.pods, &mut self.entries);
-            let counted = match take(pods, entries, now, scope, sender, reported) {
+            let counted = match take_pod(now, scope, sender, reported, pods, workloads) {
                 PodResult::Pressing(id) => {
                     pressing.push(id);
                     &mut receipt.taken
@@ -71,23 +87,36 @@ impl Engine {
             };
             *counted += 1;
         }
-        for id in pressing {
-            self.request_decision(now, id);
+        (receipt, pressing)
+    }
+
+    /// Removes senders that have not reported for `after`: nodes come and go.
+    pub(super) fn sweep(&mut self, now: Timestamp, after: Duration) {
+        self.senders
+            .retain(|_, sender| now.since(sender.last_report) < after);
+    }
+
+    pub(super) fn figures(&self, now: Timestamp) -> SenderFigures {
+        let is_stale = |sender: &&Sender| now.since(sender.last_report) > STALE_AFTER;
+        let (stale, current): (Vec<_>, Vec<_>) = self.senders.values().partition(is_stale);
+        SenderFigures {
+            senders: self.senders.len(),
+            stale: stale.len(),
+            lag: current.iter().map(|it| it.lag).max().unwrap_or_default(),
         }
-        receipt
     }
 }
 
 /// Takes in the figures of one pod.
-fn take(
-    pods: &mut Pods,
-    entries: &mut BTreeMap<WorkloadId, Box<WorkloadState>>,
+fn take_pod(
     now: Timestamp,
     scope: Scope<'_>,
     sender: &Sender,
     reported: &ebb_contract::Pod<'_>,
+    pods: &mut Pods,
+    workloads: &mut Workloads,
 ) -> PodResult {
-    let Some(pod) = pods.find(&reported.uid).and_then(|id| pods.get_mut(id)) else {
+    let Some(pod) = pods.find_mut(&reported.uid) else {
         return PodResult::Unknown;
     };
     if let Scope::Node(node) = scope
@@ -95,7 +124,7 @@ fn take(
     {
         return PodResult::Foreign;
     }
-    let mut entry = pod.workload.and_then(|id| entries.get_mut(&id));
+    let mut entry = pod.workload.and_then(|id| workloads.get_mut(id));
     let read = sender.time(now, reported.at);
     let known = pod.series.as_mut();
     let update = match known.filter(|series| series.continues(sender.epoch, reported)) {

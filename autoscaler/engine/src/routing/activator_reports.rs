@@ -90,8 +90,8 @@ impl Engine {
     fn take_port(&mut self, now: Timestamp, activator: &str, door: &doors::Door) -> PortResult {
         let in_namespace = self.routing.namespaces.get(&*door.namespace);
         let entry = in_namespace
-            .and_then(|in_namespace| in_namespace.leads_to(&door.service))
-            .and_then(|id| self.entries.get_mut(&id));
+            .and_then(|it| it.leads_to(&door.service))
+            .and_then(|id| self.workloads.get_mut(id));
         let activator = self.routing.activators.get_mut(activator);
         let (Some(entry), Some(activator)) = (entry, activator) else {
             return PortResult::Unknown;
@@ -242,8 +242,7 @@ impl ServiceRouting {
         };
         let in_namespace = self.namespaces.get(&entry.target.key.namespace);
         let mut queued = 0;
-        let proxied_services =
-            in_namespace.map(|in_namespace| in_namespace.proxied_services(entry.id));
+        let proxied_services = in_namespace.map(|it| it.proxied_services(entry.id));
         for proxied in proxied_services.into_iter().flatten() {
             for port in proxied.service.ports.keys() {
                 let port = (
@@ -287,12 +286,4 @@ impl ServiceRouting {
 /// Returns the Service of a port.
 fn name_of((namespace, service, _, _): &ProxiedPort) -> super::Name {
     (namespace.as_str().into(), service.as_str().into())
-}
-
-impl WorkloadState {
-    /// Returns whether it has no replicas, and none are desired.
-    pub(crate) fn is_asleep(&self) -> bool {
-        let desired = self.workload.as_ref().and_then(|it| it.latest().desired);
-        self.replicas() == 0 && desired.unwrap_or(0) == 0
-    }
 }

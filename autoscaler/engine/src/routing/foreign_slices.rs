@@ -48,7 +48,7 @@ impl Engine {
 
     /// Publishes an Event about an ignored slice in its namespace, up to the limit.
     pub(super) fn say_foreign(&mut self, now: Timestamp, namespace: &str, slice: &str, uid: &str) {
-        if !self.leading
+        if !self.outbox.is_leading()
             || !self
                 .routing
                 .event_limit
@@ -56,7 +56,7 @@ impl Engine {
         {
             return;
         }
-        self.effects.push(Effect::Say(Notice {
+        self.outbox.push(Effect::Say(Notice {
             about: TargetKey::new("discovery.k8s.io", "EndpointSlice", namespace, slice),
             uid: uid.into(),
             warning: true,

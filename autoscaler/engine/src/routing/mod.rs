@@ -144,7 +144,7 @@ impl ServiceRouting {
     /// Returns whether the activators can queue every request to a workload.
     pub(super) fn can_be_queued(&self, entry: &WorkloadState) -> bool {
         let in_namespace = self.namespaces.get(&entry.target.key.namespace);
-        in_namespace.is_some_and(|in_namespace| in_namespace.can_be_queued(entry.id))
+        in_namespace.is_some_and(|it| it.can_be_queued(entry.id))
             && self.names(entry).iter().all(|name| {
                 let route = self.routes.get(name);
                 route.is_none_or(|route| route.short.is_none())
@@ -356,7 +356,7 @@ impl Engine {
             self.routing.record(now, name, Some(allotment));
         }
         for key in workloads {
-            self.slice_leads_to(&key);
+            self.slice_leads_to(key);
         }
     }
 
@@ -395,7 +395,7 @@ impl Engine {
         }
         let known = route.existing.as_ref();
         route.existing = Some(ExistingSlice {
-            adoptable: known.map_or(!self.leading, |known| known.adoptable),
+            adoptable: known.map_or(!self.outbox.is_leading(), |known| known.adoptable),
             uid: uid.into(),
             claims,
             written,

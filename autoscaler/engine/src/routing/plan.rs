@@ -3,7 +3,7 @@
 //! Bias: missing knowledge removes nothing. A Service whose workload is not known yet keeps its record, its slice and
 //! the activators in the slice.
 
-use ebb_autoscaler_core::{Timestamp, annotations::Mode};
+use ebb_autoscaler_core::Timestamp;
 use ebb_contract::allotments::Allotment;
 
 use super::{
@@ -81,8 +81,8 @@ impl Engine {
     fn desired(&self, name: &Name, route: &Route) -> Option<(DesiredSlice, bool)> {
         let in_namespace = self.routing.namespaces.get(&name.0)?;
         let (id, proxied) = in_namespace.proxied_service(&name.1)?;
-        let entry = self.entries.get(&id)?;
-        if entry.mode == Mode::Recommend || self.recommend_only {
+        let entry = self.workloads.get(id)?;
+        if entry.recommends() {
             return None;
         }
         let current = route.current();
@@ -203,7 +203,7 @@ impl Engine {
     /// known what the workload is.
     pub(super) fn may_remove(&self, name: &Name) -> bool {
         let in_namespace = self.routing.namespaces.get(&name.0);
-        if in_namespace.is_none_or(|in_namespace| in_namespace.service(&name.1).is_none()) {
+        if in_namespace.is_none_or(|it| it.service(&name.1).is_none()) {
             return true;
         }
         let Some(route) = self.routing.routes.get(name) else {
@@ -212,13 +212,10 @@ impl Engine {
         let Some(key) = route.workload(&name.0) else {
             return true;
         };
-        match self.ids.get(&key) {
+        match self.workloads.find(&key) {
             // A workload that Ebb scaled to zero gets a pod first; see `zero`.
-            Some(id) => {
-                let entry = self.entries.get(id);
-                entry.is_none_or(|entry| !self.routing.is_ours_at_zero(entry))
-            }
-            None => self.is_no_workload(&key),
+            Some(entry) => !self.routing.is_ours_at_zero(entry),
+            None => self.ownership.is_no_workload(&key),
         }
     }
 

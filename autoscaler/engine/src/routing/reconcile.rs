@@ -69,7 +69,7 @@ impl Engine {
     /// its outcome.
     pub fn paths(&mut self, now: Timestamp) -> Vec<Path> {
         self.routing.tick(now);
-        if !self.deciding || !self.leading || !self.queueing.has_activators() {
+        if !self.deciding || !self.outbox.is_leading() || !self.queueing.has_activators() {
             self.routing.acting = false;
             return Vec::new();
         }
@@ -204,8 +204,8 @@ impl Engine {
             Shortage::Service => format!("it has more than {MOST_PORTS} TCP ports"),
         };
         let in_namespace = self.routing.namespaces.get(&name.0);
-        let uid = in_namespace.and_then(|in_namespace| in_namespace.service(&name.1));
-        self.effects.push(Effect::Say(Notice {
+        let uid = in_namespace.and_then(|it| it.service(&name.1));
+        self.outbox.push(Effect::Say(Notice {
             about: TargetKey::new("", "Service", &name.0, &name.1),
             uid: uid.map_or_else(Box::default, |facts| facts.uid.clone()),
             warning: true,
@@ -268,9 +268,9 @@ impl Engine {
                 .event_limit
                 .admits(&name.0, "SliceRejected", now)
         {
-            let id = self.ids.get(about).and_then(|id| self.entries.get(id));
+            let id = self.workloads.find(about);
             let verb = if removed { "removed" } else { "written" };
-            self.effects.push(Effect::Say(Notice {
+            self.outbox.push(Effect::Say(Notice {
                 about: about.clone(),
                 uid: id.map_or_else(Box::default, |entry| entry.target.uid.clone()),
                 warning: true,

@@ -1,9 +1,9 @@
 //! The engine: it passes each fact to the components that it concerns, and has the workloads decided that should be.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ebb_autoscaler_core::{Config, Decision, Timestamp};
-use ebb_contract::{Receipt, Report};
+use ebb_contract::{Receipt, Report, allotments::Allotment, doors};
 use ebb_page_model::{Detail, Name, Workload};
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
     pods::Pods,
     queueing::Queueing,
     reports::{Reports, Scope},
-    routing::ServiceRouting,
+    routing::{ObservedSlice, Outcome, Path, RoutingFigures, ServiceFacts, ServiceRouting},
     target::TargetFacts,
     view::Figures,
     workloads::Workloads,
@@ -32,7 +32,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(3600);
 /// The state of the autoscaler for the whole cluster.
 #[derive(Debug, Default)]
 pub struct Engine {
-    pub(super) queueing: Queueing,
+    queueing: Queueing,
     /// Whether the initial lists of all watches are complete.
     pub(super) deciding: bool,
     freshness: Freshness,
@@ -44,7 +44,7 @@ pub struct Engine {
     /// How requests reach each workload: directly, or through the activators.
     pub(super) routing: ServiceRouting,
     decisions: DecisionCounts,
-    pub(super) outbox: Outbox,
+    outbox: Outbox,
 }
 
 /// Sizes of the engine's collections.
@@ -79,6 +79,13 @@ impl Engine {
     #[must_use]
     pub fn with_most_workloads(mut self, most: usize) -> Self {
         self.workloads.limit.most = most;
+        self
+    }
+
+    /// Sets the most proxied Service ports of one namespace.
+    #[must_use]
+    pub fn with_most_ports(mut self, most: usize) -> Self {
+        self.routing.limit_ports(most);
         self
     }
 
@@ -348,14 +355,21 @@ impl Engine {
         receipt
     }
 
-    pub(super) fn request_decisions(&mut self, now: Timestamp, pressing: Vec<WorkloadId>) {
+    /// Takes in an activator's report, and requests decisions for workloads with queued requests.
+    pub fn doors(&mut self, now: Timestamp, report: &doors::Doors) -> Receipt {
+        let (receipt, pressing) = self.routing.take_report(now, report, &mut self.workloads);
+        self.request_decisions(now, pressing);
+        receipt
+    }
+
+    fn request_decisions(&mut self, now: Timestamp, pressing: Vec<WorkloadId>) {
         for id in pressing {
             self.request_decision(now, id);
         }
     }
 
     /// Requests a decision: at once, or as soon as the last one is long enough ago.
-    pub(super) fn request_decision(&mut self, now: Timestamp, id: WorkloadId) {
+    fn request_decision(&mut self, now: Timestamp, id: WorkloadId) {
         if self.workloads.request_decision(now, id) {
             self.decide(now, id);
         }
@@ -439,6 +453,109 @@ impl Engine {
     }
 }
 
+/// The request path: facts from the API server, and what is to be written there.
+impl Engine {
+    /// Takes in a Service that is new or has changed.
+    pub fn service_seen(&mut self, facts: ServiceFacts) {
+        self.routing.service_seen(facts);
+    }
+
+    /// Takes in that a Service was deleted.
+    pub fn service_gone(&mut self, namespace: &str, name: &str) {
+        self.routing.service_gone(namespace, name);
+    }
+
+    /// Takes in a record of a namespace's ports that is new or has changed. `senseless`: number of its keys that cannot
+    /// be read; they are ignored.
+    pub fn record_seen(
+        &mut self,
+        now: Timestamp,
+        namespace: &str,
+        version: Option<&str>,
+        allotments: BTreeMap<Box<str>, Allotment>,
+        senseless: usize,
+    ) {
+        let routing = &mut self.routing;
+        for key in routing.record_seen(now, namespace, version, allotments, senseless) {
+            self.slice_leads_to(key);
+        }
+    }
+
+    /// Takes in that the record of a namespace's ports was deleted.
+    pub fn record_gone(&mut self, now: Timestamp, namespace: &str) {
+        self.routing.record_gone(now, namespace);
+    }
+
+    /// Takes in a slice that is new or has changed and has the name that Ebb gives to the slice of this Service.
+    /// `claims`: whether its label says that Ebb manages it. Only the record decides whether it is Ebb's.
+    pub fn slice_seen(
+        &mut self,
+        namespace: &str,
+        service: &str,
+        uid: &str,
+        claims: bool,
+        written: ObservedSlice,
+    ) {
+        let is_leading = self.outbox.is_leading();
+        self.routing
+            .slice_seen(namespace, service, uid, claims, written, is_leading);
+    }
+
+    /// Takes in that the slice with the name for this Service was deleted.
+    pub fn slice_gone(&mut self, namespace: &str, service: &str) {
+        self.routing.slice_gone(namespace, service);
+    }
+
+    /// Takes in a slice that claims to be managed by Ebb but has a name that Ebb gives to no slice: somebody else wrote
+    /// it.
+    pub fn foreign_slice_seen(&mut self, now: Timestamp, namespace: &str, slice: &str, uid: &str) {
+        let outbox = &mut self.outbox;
+        self.routing
+            .foreign_slice_seen(now, namespace, slice, uid, outbox);
+    }
+
+    /// Takes in that such a slice was deleted, or no longer claims to be managed by Ebb.
+    pub fn foreign_slice_gone(&mut self, namespace: &str, slice: &str) {
+        self.routing.foreign_slice_gone(namespace, slice);
+    }
+
+    /// Takes in a slice of another manager for a Service that is new or has changed. `ready`: whether one of its
+    /// endpoints is ready.
+    pub fn endpoints_seen(&mut self, namespace: &str, slice: &str, service: &str, ready: bool) {
+        self.routing
+            .endpoints_seen(namespace, slice, service, ready);
+    }
+
+    /// Takes in that a slice of another manager was deleted.
+    pub fn endpoints_gone(&mut self, namespace: &str, slice: &str) {
+        self.routing.endpoints_gone(namespace, slice);
+    }
+
+    /// Returns whether slices should be checked soon, and resets the flag.
+    pub fn paths_changed(&mut self) -> bool {
+        self.routing.take_changed()
+    }
+
+    /// Returns the writes that are to be made now. Each of them is under way until [`Engine::path_done`] is called with
+    /// its outcome.
+    pub fn paths(&mut self, now: Timestamp) -> Vec<Path> {
+        self.routing.tick(now);
+        if !self.deciding || !self.outbox.is_leading() || !self.queueing.has_activators() {
+            self.routing.pause();
+            return Vec::new();
+        }
+        let (workloads, outbox) = (&self.workloads, &mut self.outbox);
+        self.routing.paths(now, workloads, &self.ownership, outbox)
+    }
+
+    /// Records the outcome of a write.
+    pub fn path_done(&mut self, now: Timestamp, path: &Path, outcome: &Outcome) {
+        let (workloads, outbox) = (&self.workloads, &mut self.outbox);
+        self.routing
+            .path_done(now, path, outcome, workloads, outbox);
+    }
+}
+
 /// Views, for the page, the API and metrics.
 impl Engine {
     /// Returns all workloads, by id.
@@ -503,6 +620,12 @@ impl Engine {
             lag: senders.lag,
             decisions: self.decisions,
         }
+    }
+
+    /// Figures of the proxied Services.
+    #[must_use]
+    pub fn routing_figures(&self) -> RoutingFigures {
+        self.routing.figures()
     }
 
     /// Returns the sizes of the collections, for a test that compares them with the cluster.

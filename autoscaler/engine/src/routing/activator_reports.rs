@@ -22,11 +22,11 @@ use super::{
     slice::{ProxiedPort, is_there},
 };
 use crate::{
-    Engine,
     entry::WorkloadState,
     names::WorkloadId,
     sender::Sender,
     series::{STALE_AFTER, Series, Span, Update},
+    workloads::Workloads,
 };
 
 /// Namespace, Service and name of the port.
@@ -58,19 +58,23 @@ enum PortResult {
     Senseless,
 }
 
-impl Engine {
-    /// Takes in an activator's report, and requests decisions for workloads with queued requests.
-    pub fn doors(&mut self, now: Timestamp, report: &doors::Doors) -> Receipt {
-        let mut receipt = Receipt::default();
+impl ServiceRouting {
+    /// Takes in an activator's report. Returns the workloads that should not wait for their next decision.
+    pub(crate) fn take_report(
+        &mut self,
+        now: Timestamp,
+        report: &doors::Doors,
+        workloads: &mut Workloads,
+    ) -> (Receipt, Vec<WorkloadId>) {
+        let (mut receipt, mut pressing) = (Receipt::default(), Vec::new());
         let Ok(address) = report.address.parse() else {
             receipt.senseless = u32::try_from(report.doors.len()).unwrap_or(u32::MAX);
-            return receipt;
+            return (receipt, pressing);
         };
-        self.routing.listening.tick(now);
-        self.routing.take_listening(now, address, report);
-        let mut pressing = Vec::new();
+        self.listening.tick(now);
+        self.take_listening(now, address, report);
         for door in &report.doors {
-            let counted = match self.take_port(now, &report.activator, door) {
+            let counted = match self.take_port(now, &report.activator, door, workloads) {
                 PortResult::Pressing(id) => {
                     pressing.push(id);
                     &mut receipt.taken
@@ -81,18 +85,21 @@ impl Engine {
             };
             *counted += 1;
         }
-        for id in pressing {
-            self.request_decision(now, id);
-        }
-        receipt
+        (receipt, pressing)
     }
 
-    fn take_port(&mut self, now: Timestamp, activator: &str, door: &doors::Door) -> PortResult {
-        let in_namespace = self.routing.namespaces.get(&*door.namespace);
+    fn take_port(
+        &mut self,
+        now: Timestamp,
+        activator: &str,
+        door: &doors::Door,
+        workloads: &mut Workloads,
+    ) -> PortResult {
+        let in_namespace = self.namespaces.get(&*door.namespace);
         let entry = in_namespace
             .and_then(|it| it.leads_to(&door.service))
-            .and_then(|id| self.workloads.get_mut(id));
-        let activator = self.routing.activators.get_mut(activator);
+            .and_then(|id| workloads.get_mut(id));
+        let activator = self.activators.get_mut(activator);
         let (Some(entry), Some(activator)) = (entry, activator) else {
             return PortResult::Unknown;
         };
@@ -175,9 +182,7 @@ impl Engine {
             Err(_) => PortResult::Senseless,
         }
     }
-}
 
-impl ServiceRouting {
     /// Takes in on which ports an activator listens.
     fn take_listening(&mut self, now: Timestamp, address: IpAddr, report: &doors::Doors) {
         let at = report.doors.iter().map(|door| door.at).max();

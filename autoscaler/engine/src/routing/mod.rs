@@ -52,9 +52,9 @@ pub use self::{
     slice::{DesiredSlice, ObservedSlice},
 };
 use super::{
-    Engine,
     entry::{Refusal, WorkloadState},
     names::{TargetKey, WorkloadId},
+    outbox::Outbox,
 };
 
 /// Namespace and name of a Service.
@@ -199,7 +199,7 @@ impl ServiceRouting {
         (there, self.activators.len() - there)
     }
 
-    fn figures(&self) -> RoutingFigures {
+    pub(super) fn figures(&self) -> RoutingFigures {
         let routes = || self.routes.values();
         RoutingFigures {
             proxied_services: routes().filter(|it| it.record.is_some()).count(),
@@ -295,96 +295,90 @@ fn desired_slice(entry: &WorkloadState, proxied: ProxiedService<'_>, proxy: bool
     }
 }
 
-impl Engine {
+/// Facts from the API server.
+impl ServiceRouting {
     /// Sets the most proxied Service ports of one namespace.
-    #[must_use]
-    pub fn with_most_ports(mut self, most: usize) -> Self {
-        self.routing.most_ports = MostPorts(most);
-        self
+    pub(super) fn limit_ports(&mut self, most: usize) {
+        self.most_ports = MostPorts(most);
     }
 
     /// Takes in a Service that is new or has changed.
-    pub fn service_seen(&mut self, facts: ServiceFacts) {
+    pub(super) fn service_seen(&mut self, facts: ServiceFacts) {
         let namespace = facts.namespace.clone();
-        let in_namespace = self
-            .routing
-            .namespaces
-            .entry(namespace.clone())
-            .or_default();
+        let in_namespace = self.namespaces.entry(namespace.clone()).or_default();
         let touched = in_namespace.service_seen(facts);
-        self.routing.mark_in(&namespace, touched);
+        self.mark_in(&namespace, touched);
     }
 
     /// Takes in that a Service was deleted.
-    pub fn service_gone(&mut self, namespace: &str, name: &str) {
-        let Some(in_namespace) = self.routing.namespaces.get_mut(namespace) else {
+    pub(super) fn service_gone(&mut self, namespace: &str, name: &str) {
+        let Some(in_namespace) = self.namespaces.get_mut(namespace) else {
             return;
         };
         let touched = in_namespace.service_gone(name);
         if in_namespace.is_empty() {
-            self.routing.namespaces.remove(namespace);
+            self.namespaces.remove(namespace);
         }
-        self.routing.mark_in(namespace, touched);
+        self.mark_in(namespace, touched);
     }
 
     /// Takes in a record of a namespace's ports that is new or has changed. `senseless`: number of its keys that cannot
-    /// be read; they are ignored.
-    pub fn record_seen(
+    /// be read; they are ignored. Returns the workloads that it names.
+    pub(super) fn record_seen(
         &mut self,
         now: Timestamp,
         namespace: &str,
         version: Option<&str>,
         allotments: BTreeMap<Box<str>, Allotment>,
         senseless: usize,
-    ) {
-        let record = self.routing.records.entry(namespace.into()).or_default();
+    ) -> Vec<TargetKey> {
+        let record = self.records.entry(namespace.into()).or_default();
         if !record.is_news(version) {
-            return;
+            return Vec::new();
         }
         record.senseless = senseless;
         let services = allotments.keys().cloned().collect();
         let before = std::mem::replace(&mut record.services, services);
         for service in before {
             if !allotments.contains_key(&service) {
-                self.routing.record(now, (namespace.into(), service), None);
+                self.record(now, (namespace.into(), service), None);
             }
         }
         let mut workloads = Vec::new();
         for (service, allotment) in allotments {
             workloads.extend(route::workload(namespace, &allotment.workload));
             let name = (namespace.into(), service);
-            self.routing.record(now, name, Some(allotment));
+            self.record(now, name, Some(allotment));
         }
-        for key in workloads {
-            self.slice_leads_to(key);
-        }
+        workloads
     }
 
     /// Takes in that the record of a namespace's ports was deleted.
-    pub fn record_gone(&mut self, now: Timestamp, namespace: &str) {
-        let Some(record) = self.routing.records.get_mut(namespace) else {
+    pub(super) fn record_gone(&mut self, now: Timestamp, namespace: &str) {
+        let Some(record) = self.records.get_mut(namespace) else {
             return;
         };
         record.senseless = 0;
         record.is_news(None);
         for service in std::mem::take(&mut record.services) {
-            self.routing.record(now, (namespace.into(), service), None);
+            self.record(now, (namespace.into(), service), None);
         }
-        self.routing.forget_record(namespace);
+        self.forget_record(namespace);
     }
 
     /// Takes in a slice that is new or has changed and has the name that Ebb gives to the slice of this Service.
     /// `claims`: whether its label says that Ebb manages it. Only the record decides whether it is Ebb's.
-    pub fn slice_seen(
+    pub(super) fn slice_seen(
         &mut self,
         namespace: &str,
         service: &str,
         uid: &str,
         claims: bool,
         written: ObservedSlice,
+        is_leading: bool,
     ) {
         let name: Name = (namespace.into(), service.into());
-        let route = self.routing.routes.entry(name.clone()).or_default();
+        let route = self.routes.entry(name.clone()).or_default();
         if route
             .requested
             .as_ref()
@@ -395,65 +389,68 @@ impl Engine {
         }
         let known = route.existing.as_ref();
         route.existing = Some(ExistingSlice {
-            adoptable: known.map_or(!self.outbox.is_leading(), |known| known.adoptable),
+            adoptable: known.map_or(!is_leading, |known| known.adoptable),
             uid: uid.into(),
             claims,
             written,
         });
-        self.routing.mark(name);
+        self.mark(name);
     }
 
     /// Takes in that the slice with the name for this Service was deleted.
-    pub fn slice_gone(&mut self, namespace: &str, service: &str) {
+    pub(super) fn slice_gone(&mut self, namespace: &str, service: &str) {
         let name: Name = (namespace.into(), service.into());
-        if let Some(route) = self.routing.routes.get_mut(&name) {
+        if let Some(route) = self.routes.get_mut(&name) {
             route.existing = None;
             route.removing = None;
         }
-        self.routing.mark(name);
+        self.mark(name);
     }
 
     /// Takes in a slice that claims to be managed by Ebb but has a name that Ebb gives to no slice: somebody else wrote
     /// it.
-    pub fn foreign_slice_seen(&mut self, now: Timestamp, namespace: &str, slice: &str, uid: &str) {
-        if self.routing.foreign.seen(namespace, slice, uid) {
-            self.say_foreign(now, namespace, slice, uid);
+    pub(super) fn foreign_slice_seen(
+        &mut self,
+        now: Timestamp,
+        namespace: &str,
+        slice: &str,
+        uid: &str,
+        outbox: &mut Outbox,
+    ) {
+        if self.foreign.seen(namespace, slice, uid) {
+            self.report_foreign(now, namespace, slice, uid, outbox);
         }
     }
 
     /// Takes in that such a slice was deleted, or no longer claims to be managed by Ebb.
-    pub fn foreign_slice_gone(&mut self, namespace: &str, slice: &str) {
-        self.routing.foreign.gone(namespace, slice);
+    pub(super) fn foreign_slice_gone(&mut self, namespace: &str, slice: &str) {
+        self.foreign.gone(namespace, slice);
     }
 
     /// Takes in a slice of another manager for a Service that is new or has changed. `ready`: whether one of its
     /// endpoints is ready.
-    pub fn endpoints_seen(&mut self, namespace: &str, slice: &str, service: &str, ready: bool) {
-        if self
-            .routing
-            .readiness
-            .update(namespace, slice, service, ready)
-        {
-            self.routing.mark((namespace.into(), service.into()));
+    pub(super) fn endpoints_seen(
+        &mut self,
+        namespace: &str,
+        slice: &str,
+        service: &str,
+        ready: bool,
+    ) {
+        if self.readiness.update(namespace, slice, service, ready) {
+            self.mark((namespace.into(), service.into()));
         }
     }
 
     /// Takes in that a slice of another manager was deleted.
-    pub fn endpoints_gone(&mut self, namespace: &str, slice: &str) {
-        if let Some(service) = self.routing.readiness.remove(namespace, slice) {
-            self.routing.mark((namespace.into(), service));
+    pub(super) fn endpoints_gone(&mut self, namespace: &str, slice: &str) {
+        if let Some(service) = self.readiness.remove(namespace, slice) {
+            self.mark((namespace.into(), service));
         }
     }
 
     /// Returns whether slices should be checked soon, and resets the flag.
-    pub fn paths_changed(&mut self) -> bool {
-        std::mem::take(&mut self.routing.changed)
-    }
-
-    /// Figures of the proxied Services.
-    #[must_use]
-    pub fn routing_figures(&self) -> RoutingFigures {
-        self.routing.figures()
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 }
 

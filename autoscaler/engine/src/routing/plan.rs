@@ -7,13 +7,13 @@ use ebb_autoscaler_core::Timestamp;
 use ebb_contract::allotments::Allotment;
 
 use super::{
-    Name, desired_slice,
+    Name, ServiceRouting, desired_slice,
     port_numbers::Shortage,
     route::{PENDING_FOR, Route},
     slice::{self, ActivatorReports, DesiredSlice, ObservedSlice},
     zero,
 };
-use crate::{Engine, TargetKey};
+use crate::{TargetKey, ownership::Ownership, workloads::Workloads};
 
 /// The plan for one Service.
 #[derive(Debug)]
@@ -48,14 +48,21 @@ pub(super) enum Step {
 /// A Service whose workload is not known is checked again after this time, because a change may be in no fact.
 const UNKNOWN_AGAIN: std::time::Duration = std::time::Duration::from_secs(30);
 
-impl Engine {
+impl ServiceRouting {
     /// Returns the plan for a Service.
-    pub(super) fn plan(&self, name: &Name, now: Timestamp) -> Plan {
+    pub(super) fn plan(
+        &self,
+        name: &Name,
+        now: Timestamp,
+        workloads: &Workloads,
+        ownership: &Ownership,
+    ) -> Plan {
         let none = Route::default();
-        let route = self.routing.routes.get(name).unwrap_or(&none);
-        let Some((desired, has_pods)) = self.desired(name, route) else {
+        let route = self.routes.get(name).unwrap_or(&none);
+        let may_remove = || self.may_remove(name, workloads, ownership);
+        let Some((desired, has_pods)) = self.desired(name, route, workloads) else {
             return Plan {
-                step: self.without(name, route, now),
+                step: self.without(name, route, now, may_remove),
                 short: self.too_many_ports(name),
                 leads_to: None,
                 scaled_to_zero: false,
@@ -63,7 +70,7 @@ impl Engine {
         };
         let (allotment, short) = self.allotment(name, route, &desired, now);
         let step = match allotment {
-            None => self.without(name, route, now),
+            None => self.without(name, route, now, may_remove),
             Some(allotment) if route.record.as_ref() != Some(&allotment) => {
                 self.when_free(name, now, Step::Record(Some(allotment)))
             }
@@ -78,15 +85,20 @@ impl Engine {
     }
 
     /// Returns the desired state of a Service that leads to a workload, and whether the workload has replicas.
-    fn desired(&self, name: &Name, route: &Route) -> Option<(DesiredSlice, bool)> {
-        let in_namespace = self.routing.namespaces.get(&name.0)?;
+    fn desired(
+        &self,
+        name: &Name,
+        route: &Route,
+        workloads: &Workloads,
+    ) -> Option<(DesiredSlice, bool)> {
+        let in_namespace = self.namespaces.get(&name.0)?;
         let (id, proxied) = in_namespace.proxied_service(&name.1)?;
-        let entry = self.workloads.get(id)?;
+        let entry = workloads.get(id)?;
         if entry.recommends() {
             return None;
         }
         let current = route.current();
-        let leads_to_pods = self.routing.readiness.leads_to_pods(name);
+        let leads_to_pods = self.readiness.leads_to_pods(name);
         // Before the first decision, the slice stays as the last leader wrote it.
         let is = current.is_some_and(|it| !it.endpoints.is_empty());
         // Activators stay in the request path until the Service has a ready endpoint of a pod.
@@ -114,8 +126,8 @@ impl Engine {
             Some(record) => &record.ports,
             None => adopted.unwrap_or(&none),
         };
-        let most = self.routing.most_ports.0;
-        let numbers = &self.routing.numbers;
+        let most = self.most_ports.0;
+        let numbers = &self.numbers;
         let (ports, short) = numbers.allot(name, desired.proxied_port_names(), had, most, now);
         let since = route.record.as_ref().map(|record| record.since);
         let allotment = Allotment {
@@ -141,10 +153,10 @@ impl Engine {
         now: Timestamp,
     ) -> Step {
         let current = route.current();
-        let activators: Vec<_> = self.routing.activator_infos().collect();
+        let activators: Vec<_> = self.activator_infos().collect();
         let reports = ActivatorReports {
             activators: &activators,
-            listening: self.routing.listening,
+            listening: self.listening,
             now,
         };
         // The last write of this leader, if there is one: somebody may have edited the slice since.
@@ -169,7 +181,14 @@ impl Engine {
     }
 
     /// Returns the next step for a Service that gets no ports: the slice is removed, then the record.
-    fn without(&self, name: &Name, route: &Route, now: Timestamp) -> Step {
+    /// `may_remove`: whether they may be removed.
+    fn without(
+        &self,
+        name: &Name,
+        route: &Route,
+        now: Timestamp,
+        may_remove: impl Fn() -> bool,
+    ) -> Step {
         let has_slice = route.current().is_some() || route.doubtful;
         if !has_slice && route.record.is_none() {
             let claimed = route
@@ -182,7 +201,7 @@ impl Engine {
                 (false, false) => Step::Nothing,
             };
         }
-        if !self.may_remove(name) {
+        if !may_remove() {
             return Step::Later(now + UNKNOWN_AGAIN);
         }
         if !has_slice {
@@ -201,27 +220,27 @@ impl Engine {
     /// They may be removed if the Service is gone; if the workload is known and Ebb has not scaled it to zero (it has
     /// pods, or a person scaled it); or if its workload is known not to be one of Ebb's. They stay while it is not
     /// known what the workload is.
-    pub(super) fn may_remove(&self, name: &Name) -> bool {
-        let in_namespace = self.routing.namespaces.get(&name.0);
+    fn may_remove(&self, name: &Name, workloads: &Workloads, ownership: &Ownership) -> bool {
+        let in_namespace = self.namespaces.get(&name.0);
         if in_namespace.is_none_or(|it| it.service(&name.1).is_none()) {
             return true;
         }
-        let Some(route) = self.routing.routes.get(name) else {
+        let Some(route) = self.routes.get(name) else {
             return true;
         };
         let Some(key) = route.workload(&name.0) else {
             return true;
         };
-        match self.workloads.find(&key) {
+        match workloads.find(&key) {
             // A workload that Ebb scaled to zero gets a pod first; see `zero`.
-            Some(entry) => !self.routing.is_ours_at_zero(entry),
-            None => self.ownership.is_no_workload(&key),
+            Some(entry) => !self.is_ours_at_zero(entry),
+            None => ownership.is_no_workload(&key),
         }
     }
 
     /// Returns a step that changes the record, or a step to wait if another change of the record is under way.
     fn when_free(&self, name: &Name, now: Timestamp, step: Step) -> Step {
-        let record = self.routing.records.get(&name.0);
+        let record = self.records.get(&name.0);
         match record.and_then(|record| record.busy_until(now)) {
             Some(until) => Step::AfterRecord(until),
             None => step,
@@ -229,7 +248,7 @@ impl Engine {
     }
 
     fn too_many_ports(&self, name: &Name) -> Option<Shortage> {
-        let in_namespace = self.routing.namespaces.get(&name.0)?;
+        let in_namespace = self.namespaces.get(&name.0)?;
         let too_many = in_namespace.service(&name.1)?.too_many_ports;
         (too_many && in_namespace.leads_to(&name.1).is_some()).then_some(Shortage::Service)
     }

@@ -16,12 +16,11 @@ use super::{
     DesiredSlice, Name, ObservedSlice, RecordChange, ServiceRouting,
     plan::{Plan, Step},
     port_numbers::Shortage,
+    route::PENDING_FOR,
     slice::is_there,
 };
 use crate::{
-    Engine,
-    effect::{Effect, Notice},
-    names::TargetKey,
+    effect::Notice, names::TargetKey, outbox::Outbox, ownership::Ownership, workloads::Workloads,
 };
 
 /// Most Services checked in one call, which takes some milliseconds under the engine's lock.
@@ -64,88 +63,121 @@ pub enum Outcome {
     Unanswered,
 }
 
-impl Engine {
-    /// Returns the writes that are to be made now. Each of them is under way until [`Engine::path_done`] is called with
+impl ServiceRouting {
+    /// Returns the writes that are to be made now. Each of them is under way until [`Self::path_done`] is called with
     /// its outcome.
-    pub fn paths(&mut self, now: Timestamp) -> Vec<Path> {
-        self.routing.tick(now);
-        if !self.deciding || !self.outbox.is_leading() || !self.queueing.has_activators() {
-            self.routing.acting = false;
-            return Vec::new();
+    pub(crate) fn paths(
+        &mut self,
+        now: Timestamp,
+        workloads: &Workloads,
+        ownership: &Ownership,
+        outbox: &mut Outbox,
+    ) -> Vec<Path> {
+        if !self.acting {
+            self.report_all_foreign(now, outbox);
         }
-        if !self.routing.acting {
-            self.say_all_foreign(now);
-        }
-        self.routing.gather(now);
+        self.gather(now);
         let mut paths = Vec::new();
         let mut changes = Changes::new();
         for _ in 0..AT_ONCE {
-            let Some(name) = self.routing.next_dirty() else {
+            let Some(name) = self.next_dirty() else {
                 break;
             };
-            self.reconcile_service(&name, now, &mut paths, &mut changes);
+            if let Some(route) = self.routes.get_mut(&name) {
+                let is_late = |requested: Timestamp| now.since(requested) >= PENDING_FOR;
+                route
+                    .requested
+                    .take_if(|(_, requested)| is_late(*requested));
+            }
+            let plan = self.plan(&name, now, workloads, ownership);
+            self.note(&name, now, &plan, outbox);
+            self.carry_out(&name, now, plan, &mut paths, &mut changes, outbox);
         }
-        self.routing.changed |= !self.routing.dirty.is_empty();
+        self.changed |= !self.dirty.is_empty();
         for (namespace, changes) in changes {
-            let record = self.routing.records.entry(namespace.clone()).or_default();
+            let record = self.records.entry(namespace.clone()).or_default();
             paths.push(Path::Record(record.change(&namespace, changes, now)));
         }
         paths
     }
 
+    /// Notes that nothing is written for now.
+    pub(crate) fn pause(&mut self) {
+        self.acting = false;
+    }
+
     /// Records the outcome of a write.
-    pub fn path_done(&mut self, now: Timestamp, path: &Path, outcome: &Outcome) {
-        match path {
-            Path::Record(change) => self.routing.record_done(now, change, outcome),
+    pub(crate) fn path_done(
+        &mut self,
+        now: Timestamp,
+        path: &Path,
+        outcome: &Outcome,
+        workloads: &Workloads,
+        outbox: &mut Outbox,
+    ) {
+        let (name, about, written) = match path {
+            Path::Record(change) => return self.record_done(now, change, outcome),
             Path::Write(desired, written) => {
                 let name = (
                     desired.workload.namespace.clone(),
                     desired.service.as_str().into(),
                 );
-                self.write_done(now, &name, &desired.workload, Some(written), outcome);
+                (name, desired.workload.clone(), Some(written))
             }
             Path::Remove { namespace, service } => {
                 let name = (namespace.clone(), service.clone());
-                let route = self.routing.routes.get(&name);
+                let route = self.routes.get(&name);
                 let workload = route.and_then(|route| route.workload(namespace));
                 let about =
                     workload.unwrap_or_else(|| TargetKey::new("", "Service", namespace, service));
-                self.write_done(now, &name, &about, None, outcome);
+                (name, about, None)
             }
+        };
+        if let Some(why) = self.slice_done(now, &name, written, outcome)
+            && self.event_limit.admits(&name.0, "SliceRejected", now)
+        {
+            let entry = workloads.find(&about);
+            let verb = written.map_or("removed", |_| "written");
+            outbox.say(Notice {
+                uid: entry.map_or_else(Box::default, |entry| entry.target.uid.clone()),
+                about,
+                warning: true,
+                reason: "SliceRejected",
+                note: format!(
+                    "EndpointSlice {} cannot be {verb}, trying again: {why}",
+                    slices::name(&name.1)
+                ),
+            });
         }
     }
 
-    fn reconcile_service(
+    /// Takes the next step of a plan.
+    fn carry_out(
         &mut self,
         name: &Name,
         now: Timestamp,
+        plan: Plan,
         paths: &mut Vec<Path>,
         changes: &mut Changes,
+        outbox: &mut Outbox,
     ) {
-        if let Some(route) = self.routing.routes.get_mut(name) {
-            let late = |requested: Timestamp| now.since(requested) >= super::route::PENDING_FOR;
-            route.requested.take_if(|(_, requested)| late(*requested));
-        }
-        let plan = self.plan(name, now);
-        self.note(name, now, &plan);
-        let routing = &mut self.routing;
-        let route = routing.routes.entry(name.clone()).or_default();
+        let route = self.routes.entry(name.clone()).or_default();
         match plan.step {
             Step::Nothing | Step::Forget => {
                 if route.is_empty() && plan.short.is_none() && plan.leads_to.is_none() {
-                    routing.reclaim(now, name);
-                    routing.routes.remove(name);
+                    self.reclaim(now, name);
+                    self.routes.remove(name);
                 }
             }
-            Step::Later(at) => routing.mark_later(at, name),
+            Step::Later(at) => self.mark_later(at, name),
             Step::AfterRecord(at) => {
-                let record = routing.records.entry(name.0.clone()).or_default();
+                let record = self.records.entry(name.0.clone()).or_default();
                 record.waiting.insert(name.1.clone());
-                routing.mark_later(at, name);
+                self.mark_later(at, name);
             }
             Step::Record(record) => {
                 route.requested_record = Some(record.clone());
-                routing.reclaim(now, name);
+                self.reclaim(now, name);
                 let changes = changes.entry(name.0.clone()).or_default();
                 changes.insert(name.1.clone(), record);
             }
@@ -155,7 +187,7 @@ impl Engine {
                 }
                 route.requested = Some((written.clone(), now));
                 paths.push(Path::Write(desired, written));
-                routing.mark_later(now + super::route::PENDING_FOR, name);
+                self.mark_later(now + PENDING_FOR, name);
             }
             Step::Remove => {
                 route.removing = Some(now);
@@ -163,49 +195,55 @@ impl Engine {
                     namespace: name.0.clone(),
                     service: name.1.clone(),
                 });
-                routing.mark_later(now + super::route::PENDING_FOR, name);
+                self.mark_later(now + PENDING_FOR, name);
             }
             Step::ForeignSlices => {
                 let existing = route.existing.as_ref();
                 let uid = existing.map_or_else(Box::default, |existing| existing.uid.clone());
                 let slice = slices::name(&name.1);
-                if routing.foreign.seen(&name.0, &slice, &uid) {
-                    self.say_foreign(now, &name.0, &slice, &uid);
+                if self.foreign.seen(&name.0, &slice, &uid) {
+                    self.report_foreign(now, &name.0, &slice, &uid, outbox);
                 }
                 return;
             }
         }
-        self.routing.foreign.gone(&name.0, &slices::name(&name.1));
+        self.foreign.gone(&name.0, &slices::name(&name.1));
     }
 
     /// Records what a plan has found out.
-    fn note(&mut self, name: &Name, now: Timestamp, plan: &Plan) {
-        let route = self.routing.routes.entry(name.clone()).or_default();
+    fn note(&mut self, name: &Name, now: Timestamp, plan: &Plan, outbox: &mut Outbox) {
+        let route = self.routes.entry(name.clone()).or_default();
         if let Some((_, has_pods)) = plan.leads_to {
             route.marks = plan.scaled_to_zero && (has_pods || route.marks);
         }
         let short = plan.short.filter(|_| route.short != plan.short);
         route.short = plan.short;
         if let Some(short) = short {
-            self.report_shortage(now, name, short);
+            self.report_shortage(now, name, short, outbox);
         }
     }
 
-    fn report_shortage(&mut self, now: Timestamp, name: &Name, short: Shortage) {
-        if !self.routing.event_limit.admits(&name.0, "PortLimit", now) {
+    fn report_shortage(
+        &mut self,
+        now: Timestamp,
+        name: &Name,
+        short: Shortage,
+        outbox: &mut Outbox,
+    ) {
+        if !self.event_limit.admits(&name.0, "PortLimit", now) {
             return;
         }
         let why = match short {
             Shortage::Namespace => format!(
                 "the namespace has reached its limit of {} proxied ports (option --max-ports-per-namespace of the autoscaler)",
-                self.routing.most_ports.0
+                self.most_ports.0
             ),
             Shortage::Cluster => format!("all {} ports on the activators are in use", PORTS.len()),
             Shortage::Service => format!("it has more than {MOST_PORTS} TCP ports"),
         };
-        let in_namespace = self.routing.namespaces.get(&name.0);
+        let in_namespace = self.namespaces.get(&name.0);
         let uid = in_namespace.and_then(|it| it.service(&name.1));
-        self.outbox.push(Effect::Say(Notice {
+        outbox.say(Notice {
             about: TargetKey::new("", "Service", &name.0, &name.1),
             uid: uid.map_or_else(Box::default, |facts| facts.uid.clone()),
             warning: true,
@@ -213,20 +251,19 @@ impl Engine {
             note: format!(
                 "no further port of this Service goes through the activators, and its workload keeps one pod: {why}"
             ),
-        }));
+        });
     }
 
-    fn write_done(
+    /// Records the outcome of writing a slice (`written`), or of removing it. Returns the error if an Event should report
+    /// it.
+    fn slice_done(
         &mut self,
         now: Timestamp,
         name: &Name,
-        about: &TargetKey,
         written: Option<&ObservedSlice>,
         outcome: &Outcome,
-    ) {
-        let Some(route) = self.routing.routes.get_mut(name) else {
-            return;
-        };
+    ) -> Option<String> {
+        let route = self.routes.get_mut(name)?;
         let removed = written.is_none();
         let mut say = None;
         match outcome {
@@ -258,33 +295,13 @@ impl Engine {
             route.requested = None;
         }
         match route.trouble.until(now) {
-            Some(until) => self.routing.mark_later(until, name),
-            None if gone => self.routing.mark(name.clone()),
+            Some(until) => self.mark_later(until, name),
+            None if gone => self.mark(name.clone()),
             None => {}
         }
-        if let Some(why) = say
-            && self
-                .routing
-                .event_limit
-                .admits(&name.0, "SliceRejected", now)
-        {
-            let id = self.workloads.find(about);
-            let verb = if removed { "removed" } else { "written" };
-            self.outbox.push(Effect::Say(Notice {
-                about: about.clone(),
-                uid: id.map_or_else(Box::default, |entry| entry.target.uid.clone()),
-                warning: true,
-                reason: "SliceRejected",
-                note: format!(
-                    "EndpointSlice {} cannot be {verb}, trying again: {why}",
-                    slices::name(&name.1)
-                ),
-            }));
-        }
+        say
     }
-}
 
-impl ServiceRouting {
     /// Adds the Services that have become due to the Services to check.
     pub(super) fn gather(&mut self, now: Timestamp) {
         if !std::mem::replace(&mut self.acting, true) {

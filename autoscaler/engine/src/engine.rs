@@ -294,7 +294,7 @@ impl Engine {
 
     /// Takes in that a record or a slice of Ebb names `key` as the workload of its Service.
     pub(super) fn slice_leads_to(&mut self, key: TargetKey) {
-        if !self.workloads.contains(&key) {
+        if self.workloads.find(&key).is_none() {
             self.ownership.slice_leads_to(key, &mut self.outbox);
         }
     }
@@ -326,14 +326,16 @@ impl Engine {
 
     /// Takes in that a conflicting autoscaler scales `target` from now on.
     pub fn conflict_seen(&mut self, now: Timestamp, target: TargetKey, name: String) {
-        let outbox = &mut self.outbox;
-        self.workloads.conflict_seen(now, target, name, outbox);
+        if let Some(id) = self.workloads.conflict_seen(&target, name) {
+            self.workloads.validate(now, id, &mut self.outbox);
+        }
     }
 
     /// Takes in that a conflicting autoscaler no longer scales `target`.
     pub fn conflict_gone(&mut self, now: Timestamp, target: &TargetKey, name: &str) {
-        let outbox = &mut self.outbox;
-        self.workloads.conflict_gone(now, target, name, outbox);
+        if let Some(id) = self.workloads.conflict_gone(target, name) {
+            self.workloads.validate(now, id, &mut self.outbox);
+        }
     }
 }
 
@@ -607,17 +609,17 @@ impl Engine {
     /// Returns the figures over all workloads.
     #[must_use]
     pub fn figures(&self, now: Timestamp) -> Figures {
-        let senders = self.reports.figures(now);
+        let (senders, stale_senders, lag) = self.reports.count(now);
         let (activators, stale_activators) = self.routing.count(now);
         Figures {
-            activators,
-            stale_activators,
             workloads: self.workloads.len(),
             beyond_limit: self.workloads.limit.beyond(),
             pods: self.pods.len(),
-            senders: senders.senders,
-            stale_senders: senders.stale,
-            lag: senders.lag,
+            senders,
+            stale_senders,
+            activators,
+            stale_activators,
+            lag,
             decisions: self.decisions,
         }
     }

@@ -28,17 +28,6 @@ pub(super) struct Reports {
     senders: HashMap<Box<str>, Sender>,
 }
 
-/// Figures of the senders.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SenderFigures {
-    /// Senders with a report in the last hour.
-    pub(super) senders: usize,
-    /// Senders whose last report is too old.
-    pub(super) stale: usize,
-    /// Longest delay of the last report, over the senders with a current report.
-    pub(super) lag: Duration,
-}
-
 /// The result for the figures of one pod.
 enum PodResult {
     Taken,
@@ -96,14 +85,13 @@ impl Reports {
             .retain(|_, sender| now.since(sender.last_report) < after);
     }
 
-    pub(super) fn figures(&self, now: Timestamp) -> SenderFigures {
+    /// Returns the number of senders, the number of those without a current report, and the longest delay of the last
+    /// report of the others.
+    pub(super) fn count(&self, now: Timestamp) -> (usize, usize, Duration) {
         let is_stale = |sender: &&Sender| now.since(sender.last_report) > STALE_AFTER;
         let (stale, current): (Vec<_>, Vec<_>) = self.senders.values().partition(is_stale);
-        SenderFigures {
-            senders: self.senders.len(),
-            stale: stale.len(),
-            lag: current.iter().map(|it| it.lag).max().unwrap_or_default(),
-        }
+        let lag = current.iter().map(|sender| sender.lag).max();
+        (self.senders.len(), stale.len(), lag.unwrap_or_default())
     }
 }
 

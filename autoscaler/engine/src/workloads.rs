@@ -56,10 +56,6 @@ impl Workloads {
         self.due.len()
     }
 
-    pub(super) fn contains(&self, key: &TargetKey) -> bool {
-        self.ids.contains_key(key)
-    }
-
     pub(super) fn get(&self, id: WorkloadId) -> Option<&WorkloadState> {
         self.states.get(&id).map(Box::as_ref)
     }
@@ -138,13 +134,7 @@ impl Workloads {
             return;
         };
         let conflicts = self.conflicts.get(&entry.target.key);
-        let conflicts = conflicts.map(|names| {
-            names
-                .iter()
-                .map(String::as_str)
-                .collect::<Vec<_>>()
-                .join(" and ")
-        });
+        let conflicts = conflicts.map(|names| Vec::from_iter(names.iter().cloned()).join(" and "));
         let changed = entry.validate(now, config, conflicts.as_deref());
         if changed.refusal {
             publish_refusal(entry, outbox);
@@ -163,40 +153,21 @@ impl Workloads {
         }
     }
 
-    /// Takes in that a conflicting autoscaler scales `target` from now on.
-    pub(super) fn conflict_seen(
-        &mut self,
-        now: Timestamp,
-        target: TargetKey,
-        name: String,
-        outbox: &mut Outbox,
-    ) {
-        let id = self.ids.get(&target).copied();
-        if self.conflicts.entry(target).or_default().insert(name)
-            && let Some(id) = id
-        {
-            self.validate(now, id, outbox);
-        }
+    /// Takes in that a conflicting autoscaler scales `target` from now on. Returns the workload if this is new.
+    pub(super) fn conflict_seen(&mut self, target: &TargetKey, name: String) -> Option<WorkloadId> {
+        let names = self.conflicts.entry(target.clone()).or_default();
+        let is_new = names.insert(name);
+        self.ids.get(target).copied().filter(|_| is_new)
     }
 
-    /// Takes in that a conflicting autoscaler no longer scales `target`.
-    pub(super) fn conflict_gone(
-        &mut self,
-        now: Timestamp,
-        target: &TargetKey,
-        name: &str,
-        outbox: &mut Outbox,
-    ) {
-        let Some(names) = self.conflicts.get_mut(target) else {
-            return;
-        };
+    /// Takes in that a conflicting autoscaler no longer scales `target`. Returns the workload.
+    pub(super) fn conflict_gone(&mut self, target: &TargetKey, name: &str) -> Option<WorkloadId> {
+        let names = self.conflicts.get_mut(target)?;
         names.remove(name);
         if names.is_empty() {
             self.conflicts.remove(target);
         }
-        if let Some(id) = self.ids.get(target).copied() {
-            self.validate(now, id, outbox);
-        }
+        self.ids.get(target).copied()
     }
 
     /// Schedules a decision at `at`, unless an earlier one is scheduled. Returns the scheduled time.

@@ -247,8 +247,8 @@ impl ServiceRouting {
         };
         let in_namespace = self.namespaces.get(&entry.target.key.namespace);
         let mut queued = 0;
-        let proxied_services = in_namespace.map(|it| it.proxied_services(entry.id));
-        for proxied in proxied_services.into_iter().flatten() {
+        let services = in_namespace.map(|it| it.proxied_services(entry.id));
+        for proxied in services.into_iter().flatten() {
             for port in proxied.service.ports.keys() {
                 let port = (
                     proxied.service.namespace.clone(),

@@ -175,13 +175,10 @@ impl ServiceRouting {
                 else {
                     return false;
                 };
+                let desired = desired_slice(entry, proxied, true);
                 written.ports == record.ports
                     && !written.tampered
-                    && slice::is_path_confirmed(
-                        &desired_slice(entry, proxied, true),
-                        written,
-                        reports,
-                    )
+                    && slice::is_path_confirmed(&desired, written, reports)
             })
     }
 
@@ -192,10 +189,8 @@ impl ServiceRouting {
 
     /// Returns the number of activators with a current report, and of those without.
     pub(super) fn count(&self, now: Timestamp) -> (usize, usize) {
-        let there = self
-            .activator_infos()
-            .filter(|info| is_there(info, now))
-            .count();
+        let infos = self.activator_infos();
+        let there = infos.filter(|info| is_there(info, now)).count();
         (there, self.activators.len() - there)
     }
 
@@ -212,17 +207,13 @@ impl ServiceRouting {
 
     fn proxied_services(&self, entry: &WorkloadState) -> Vec<ProxiedService<'_>> {
         let in_namespace = self.namespaces.get(&entry.target.key.namespace);
-        in_namespace.map_or_else(Vec::new, |in_namespace| {
-            in_namespace.proxied_services(entry.id)
-        })
+        in_namespace.map_or_else(Vec::new, |it| it.proxied_services(entry.id))
     }
 
     /// Returns the names of the Services that are proxied for a workload.
     fn names(&self, entry: &WorkloadState) -> Vec<Name> {
-        self.proxied_services(entry)
-            .into_iter()
-            .map(name_of)
-            .collect()
+        let services = self.proxied_services(entry).into_iter();
+        services.map(name_of).collect()
     }
 
     fn activator_infos(&self) -> impl Iterator<Item = &ActivatorInfo> {
@@ -272,10 +263,8 @@ impl ServiceRouting {
 }
 
 fn name_of(proxied: ProxiedService<'_>) -> Name {
-    (
-        proxied.service.namespace.clone(),
-        proxied.service.name.clone(),
-    )
+    let facts = proxied.service;
+    (facts.namespace.clone(), facts.name.clone())
 }
 
 fn desired_slice(entry: &WorkloadState, proxied: ProxiedService<'_>, proxy: bool) -> DesiredSlice {
@@ -322,8 +311,7 @@ impl ServiceRouting {
         self.mark_in(namespace, touched);
     }
 
-    /// Takes in a record of a namespace's ports that is new or has changed. `senseless`: number of its keys that cannot
-    /// be read; they are ignored. Returns the workloads that it names.
+    /// Takes in the record of a namespace's ports. Returns the workloads that it names.
     pub(super) fn record_seen(
         &mut self,
         now: Timestamp,
@@ -366,8 +354,7 @@ impl ServiceRouting {
         self.forget_record(namespace);
     }
 
-    /// Takes in a slice that is new or has changed and has the name that Ebb gives to the slice of this Service.
-    /// `claims`: whether its label says that Ebb manages it. Only the record decides whether it is Ebb's.
+    /// Takes in a slice with the name that Ebb gives to it. `claims`: whether its label says that Ebb manages it.
     pub(super) fn slice_seen(
         &mut self,
         namespace: &str,
@@ -379,11 +366,8 @@ impl ServiceRouting {
     ) {
         let name: Name = (namespace.into(), service.into());
         let route = self.routes.entry(name.clone()).or_default();
-        if route
-            .requested
-            .as_ref()
-            .is_some_and(|(requested, _)| *requested == written)
-        {
+        let requested = route.requested.as_ref();
+        if requested.is_some_and(|(requested, _)| *requested == written) {
             route.requested = None;
             route.doubtful = false;
         }
@@ -407,8 +391,7 @@ impl ServiceRouting {
         self.mark(name);
     }
 
-    /// Takes in a slice that claims to be managed by Ebb but has a name that Ebb gives to no slice: somebody else wrote
-    /// it.
+    /// Takes in a slice that claims to be managed by Ebb and is not, and publishes an Event about a new one.
     pub(super) fn foreign_slice_seen(
         &mut self,
         now: Timestamp,
@@ -427,8 +410,7 @@ impl ServiceRouting {
         self.foreign.gone(namespace, slice);
     }
 
-    /// Takes in a slice of another manager for a Service that is new or has changed. `ready`: whether one of its
-    /// endpoints is ready.
+    /// Takes in a slice of another manager. `ready`: whether one of its endpoints is ready.
     pub(super) fn endpoints_seen(
         &mut self,
         namespace: &str,

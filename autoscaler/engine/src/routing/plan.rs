@@ -42,7 +42,7 @@ pub(super) enum Step {
     Write(Box<DesiredSlice>, ObservedSlice),
     Remove,
     /// Report that somebody else wrote the slice.
-    ForeignSlices,
+    Foreign,
 }
 
 /// A Service whose workload is not known is checked again after this time, because a change may be in no fact.
@@ -191,12 +191,9 @@ impl ServiceRouting {
     ) -> Step {
         let has_slice = route.current().is_some() || route.doubtful;
         if !has_slice && route.record.is_none() {
-            let claimed = route
-                .existing
-                .as_ref()
-                .is_some_and(|existing| existing.claims);
+            let claimed = route.existing.as_ref().is_some_and(|it| it.claims);
             return match (claimed, route.is_empty()) {
-                (true, _) => Step::ForeignSlices,
+                (true, _) => Step::Foreign,
                 (false, true) => Step::Forget,
                 (false, false) => Step::Nothing,
             };

@@ -84,10 +84,8 @@ impl ServiceRouting {
                 break;
             };
             if let Some(route) = self.routes.get_mut(&name) {
-                let is_late = |requested: Timestamp| now.since(requested) >= PENDING_FOR;
-                route
-                    .requested
-                    .take_if(|(_, requested)| is_late(*requested));
+                let requested = &mut route.requested;
+                requested.take_if(|(_, at)| now.since(*at) >= PENDING_FOR);
             }
             let plan = self.plan(&name, now, workloads, ownership);
             self.note(&name, now, &plan, outbox);
@@ -118,11 +116,9 @@ impl ServiceRouting {
         let (name, about, written) = match path {
             Path::Record(change) => return self.record_done(now, change, outcome),
             Path::Write(desired, written) => {
-                let name = (
-                    desired.workload.namespace.clone(),
-                    desired.service.as_str().into(),
-                );
-                (name, desired.workload.clone(), Some(written))
+                let about = desired.workload.clone();
+                let name = (about.namespace.clone(), desired.service.as_str().into());
+                (name, about, Some(written))
             }
             Path::Remove { namespace, service } => {
                 let name = (namespace.clone(), service.clone());
@@ -197,14 +193,11 @@ impl ServiceRouting {
                 });
                 self.mark_later(now + PENDING_FOR, name);
             }
-            Step::ForeignSlices => {
+            Step::Foreign => {
                 let existing = route.existing.as_ref();
-                let uid = existing.map_or_else(Box::default, |existing| existing.uid.clone());
+                let uid = existing.map_or_else(Box::default, |it| it.uid.clone());
                 let slice = slices::name(&name.1);
-                if self.foreign.seen(&name.0, &slice, &uid) {
-                    self.report_foreign(now, &name.0, &slice, &uid, outbox);
-                }
-                return;
+                return self.foreign_slice_seen(now, &name.0, &slice, &uid, outbox);
             }
         }
         self.foreign.gone(&name.0, &slices::name(&name.1));

@@ -141,16 +141,12 @@ pub(super) fn is_path_confirmed(
     !written.endpoints.is_empty()
         && desired.proxied_port_names().eq(written.ports.keys())
         && written.endpoints.iter().all(|address| {
-            reports
-                .activators
-                .iter()
-                .filter(|activator| {
-                    activator.address == *address && is_there(activator, reports.now)
-                })
-                .any(|activator| {
-                    proxied_ports(desired, &written.ports)
+            reports.activators.iter().any(|activator| {
+                activator.address == *address
+                    && is_there(activator, reports.now)
+                    && proxied_ports(desired, &written.ports)
                         .all(|port| activator.ports.get(&port) == Some(&true))
-                })
+            })
         })
 }
 
@@ -214,14 +210,9 @@ fn choose(
         let stays = in_path
             .iter()
             .any(|(address, _)| *address == activator.address);
-        (
-            !stays,
-            hash(&(
-                &*desired.workload.namespace,
-                &desired.service,
-                &activator.name,
-            )),
-        )
+        let namespace = &*desired.workload.namespace;
+        let spread = hash(&(namespace, &desired.service, &activator.name));
+        (!stays, spread)
     });
     let mut chosen: BTreeSet<_> = able
         .iter()

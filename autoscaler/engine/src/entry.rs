@@ -11,12 +11,20 @@ use ebb_autoscaler_core::{
 };
 use ebb_page_model::Memory;
 
-use super::{effect::Order, names::WorkloadId, pods::PodId, target::TargetFacts, unknown::Unknown};
+use super::{effect::Order, names::WorkloadId, pod::PodId, target::TargetFacts, unknown::Unknown};
 
 /// A target older than this when it is first seen, in seconds, is not new: it keeps its replicas and does not begin
 /// with its initial scale. The value is longer than a watch takes to report an object, and shorter than a restart of
 /// all autoscaler replicas.
 const NEW_FOR: i64 = 15;
+
+/// Decisions of one workload are at least this far apart, however many sources request one: a burst reaches many nodes
+/// at once, and each of them requests a decision.
+const BETWEEN_DECISIONS: Duration = Duration::from_millis(50);
+
+/// A workload that somebody else has scaled to zero is decided this often, and at once when it has pods or requests
+/// again.
+const PAUSED_AGAIN: Duration = Duration::from_secs(10);
 
 /// Longest note of an Event, in bytes; anything longer is cut.
 const LONGEST_NOTE: usize = 1024;
@@ -31,21 +39,23 @@ pub(super) struct WorkloadState {
     pub(super) refusal: Option<Refusal>,
     settings: Option<Settings>,
     pub(super) mode: Mode,
+    /// Whether no workload is scaled, whatever its mode is.
+    recommend_only: bool,
     /// Its windows and decision state; `None` before its first decision.
     pub(super) workload: Option<Workload>,
     pub(super) last: Option<Decided>,
     /// Whether activators are to be in its request path, and how many; `None` before its first decision.
     pub(super) proxy: Option<(bool, u32)>,
     /// Whether the activators can queue every request to it, so that it may have no pod.
-    pub(super) can_be_held: bool,
+    pub(super) can_be_queued: bool,
     /// Since when all requests to it go through activators (path switch confirmed).
-    pub(super) in_place_since: Option<Timestamp>,
+    pub(super) path_confirmed_since: Option<Timestamp>,
     /// Requests counted while they were queued. They will be counted a second time when they reach a pod.
     pub(super) counted_ahead: CountedAhead,
     /// The first thing that is not known about it, and since when something has been unknown.
     pub(super) unknown: Option<(Unknown, Timestamp)>,
     /// Whether an Event has reported what is unknown.
-    pub(super) unknown_told: bool,
+    pub(super) unknown_reported: bool,
     /// When everything about it was known for the first time.
     pub(super) known_since: Option<Timestamp>,
     /// When its load will have been measured for a whole stable window; `None`: that is not waited for.
@@ -75,11 +85,24 @@ pub(super) struct Refusal {
 
 /// What a new validation of the annotations has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Judged {
+pub(super) struct ValidationChange {
     /// Whether the refusal is a different one: it began, ended or has another reason.
     pub(super) refusal: bool,
     /// Whether the settings that decisions depend on changed.
     pub(super) settings: bool,
+}
+
+/// What a newer state of the object has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TargetChange {
+    /// The annotations, or their size: they have to be validated again.
+    pub(super) annotations: bool,
+    /// The labels of its pods.
+    pub(super) labels: bool,
+    /// The requested replicas of a paused workload.
+    pub(super) replicas: bool,
+    /// It is the change because of which an order was refused.
+    pub(super) awaited: bool,
 }
 
 /// A decision and the input that it was made from.
@@ -90,9 +113,9 @@ pub(super) struct Decided {
     pub(super) in_flight: u64,
     pub(super) opaque: u64,
     /// Requests queued in activators.
-    pub(super) held: u64,
+    pub(super) queued: u64,
     /// Names of pods without current metrics.
-    pub(super) silent: Vec<Box<str>>,
+    pub(super) without_metrics: Vec<Box<str>>,
 }
 
 /// Result of the last write of `spec.replicas`.
@@ -104,7 +127,7 @@ pub(super) struct ScaleWrite {
 }
 
 impl WorkloadState {
-    pub(super) fn new(id: WorkloadId, target: TargetFacts) -> Self {
+    pub(super) fn new(id: WorkloadId, target: TargetFacts, recommend_only: bool) -> Self {
         Self {
             id,
             target,
@@ -112,14 +135,15 @@ impl WorkloadState {
             refusal: None,
             settings: None,
             mode: Mode::Act,
+            recommend_only,
             workload: None,
             last: None,
             proxy: None,
-            can_be_held: false,
-            in_place_since: None,
+            can_be_queued: false,
+            path_confirmed_since: None,
             counted_ahead: CountedAhead::default(),
             unknown: None,
-            unknown_told: false,
+            unknown_reported: false,
             known_since: None,
             measured_from: None,
             is_leaving: false,
@@ -131,20 +155,43 @@ impl WorkloadState {
         }
     }
 
+    /// Takes in a newer state of the object.
+    pub(super) fn update(&mut self, now: Timestamp, mut facts: TargetFacts) -> TargetChange {
+        if facts.oversized > 0 {
+            // The valid values stay in force.
+            facts.annotations.clone_from(&self.target.annotations);
+            facts.labels.clone_from(&self.target.labels);
+        }
+        let opts_in_again = std::mem::take(&mut self.is_leaving);
+        if opts_in_again || self.is_raised_by_others(now, facts.replicas) {
+            self.is_unknown_again();
+        }
+        let has_changed = self.target.resource_version != facts.resource_version;
+        let change = TargetChange {
+            annotations: self.target.annotations != facts.annotations
+                || self.target.oversized != facts.oversized,
+            labels: self.target.labels != facts.labels,
+            replicas: self.is_paused() && self.target.replicas != facts.replicas,
+            awaited: has_changed && std::mem::take(&mut self.overtaken),
+        };
+        self.target = facts;
+        change
+    }
+
     /// Validates the annotations under `config`. `conflict`: names of conflicting autoscalers.
     pub(super) fn validate(
         &mut self,
         now: Timestamp,
         config: &Config,
         conflict: Option<&str>,
-    ) -> Judged {
-        let mut changed = Judged::default();
+    ) -> ValidationChange {
+        let mut changed = ValidationChange::default();
         let pairs = self.target.annotations.iter();
         let pairs = pairs.map(|(key, value)| (key.as_str(), value.as_str()));
         let refusal = match Annotations::parse(config, pairs) {
             Ok(annotations) => {
                 changed.settings =
-                    self.configure(now, settings(config, &annotations, self.can_be_held));
+                    self.configure(now, settings(config, &annotations, self.can_be_queued));
                 self.mode = annotations.mode;
                 conflict.map(|other| Refusal {
                     reason: "ConflictingAutoscaler",
@@ -182,7 +229,7 @@ impl WorkloadState {
         if self.workload.is_none() {
             // Nobody knows yet for what load the requested replicas were started, so all of them are kept, ready or
             // not.
-            let held = ready.max(self.target.replicas);
+            let kept = ready.max(self.target.replicas);
             let settings = self.settings.clone()?;
             let age = now.second() - self.target.created;
             self.workload = Some(if self.target.replicas == 0 {
@@ -206,7 +253,7 @@ impl WorkloadState {
                     since: now,
                     initialized: true,
                 };
-                Workload::restored(now, settings, held, status)
+                Workload::restored(now, settings, kept, status)
             });
         }
         self.workload.as_mut()
@@ -214,7 +261,7 @@ impl WorkloadState {
 
     /// Returns whether somebody else raises `spec.replicas` while it is 0, or before its load was measured for a stable
     /// window. Only the load of the new pods can show what they are for.
-    pub(super) fn is_raised_by_others(&self, now: Timestamp, replicas: u32) -> bool {
+    fn is_raised_by_others(&self, now: Timestamp, replicas: u32) -> bool {
         let window = self.settings.as_ref().map(|it| it.stable_window);
         let is_measured = self
             .known_since
@@ -226,7 +273,7 @@ impl WorkloadState {
     }
 
     /// Resets what is known about it, as if it had just been seen for the first time.
-    pub(super) fn is_unknown_again(&mut self) {
+    fn is_unknown_again(&mut self) {
         self.known_since = None;
         self.measured_from = None;
     }
@@ -244,7 +291,7 @@ impl WorkloadState {
         self.measured_from = unmeasured;
         let unknown = unknown.or(unmeasured.map(|from| Unknown::Window(from.since(now))));
         let since = self.unknown.as_ref().map_or(now, |(_, since)| *since);
-        self.unknown_told &= unknown.is_some();
+        self.unknown_reported &= unknown.is_some();
         self.unknown = unknown.map(|unknown| (unknown, since));
     }
 
@@ -252,8 +299,24 @@ impl WorkloadState {
     /// HorizontalPodAutoscaler leaves a target with zero replicas alone.
     pub(super) fn is_paused(&self) -> bool {
         // If only some of the requests can be queued, those requests still wake it.
-        let waits = self.last.as_ref().is_some_and(|last| last.held > 0);
-        self.target.replicas == 0 && !self.can_be_held && !waits
+        let waits = self.last.as_ref().is_some_and(|last| last.queued > 0);
+        self.target.replicas == 0 && !self.can_be_queued && !waits
+    }
+
+    /// Returns whether its decisions are only recommendations.
+    pub(super) fn recommends(&self) -> bool {
+        self.mode == Mode::Recommend || self.recommend_only
+    }
+
+    /// Returns whether it has no replicas, and none are desired.
+    pub(super) fn is_asleep(&self) -> bool {
+        let desired = self.workload.as_ref().and_then(|it| it.latest().desired);
+        self.replicas() == 0 && desired.unwrap_or(0) == 0
+    }
+
+    /// Ends the open order if it is one to `replicas`.
+    pub(super) fn end_order(&mut self, replicas: u32) {
+        self.ordered.take_if(|ordered| *ordered == replicas);
     }
 
     /// Returns its requested replicas. An order to zero counts as carried out, so that a request that arrives in the
@@ -282,6 +345,26 @@ impl WorkloadState {
         self.settings.as_ref().map_or(0, |it| it.hard_limit)
     }
 
+    /// Returns when a requested decision may be made: at once, or as soon as `BETWEEN_DECISIONS` has passed since the
+    /// last one.
+    pub(super) fn earliest(&self, now: Timestamp) -> Timestamp {
+        match &self.last {
+            // The first request that is queued at zero waits for nothing.
+            Some(last) if last.queued == 0 && self.is_asleep() => now,
+            Some(last) => now.max(last.decision.at + BETWEEN_DECISIONS),
+            None => now,
+        }
+    }
+
+    /// Returns when to decide again if the last decision, at `now`, asks for another time than [`Self::next`].
+    pub(super) fn again(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.is_paused() {
+            return Some(now + PAUSED_AGAIN);
+        }
+        let again = self.last.as_ref()?.decision.step.again?;
+        Some(self.next(now, Some(again.max(BETWEEN_DECISIONS))))
+    }
+
     /// Returns when to decide again: in an even or an odd second, by its id, so that decisions are two seconds apart.
     /// The time is 300 ms to 800 ms into that second: nearly every source has then reported up to the last full second,
     /// and not all workloads are decided at once.
@@ -305,14 +388,14 @@ fn shortened(mut note: String) -> String {
 
 /// Resolves the settings of a workload. If some requests cannot be queued, a negative target burst capacity (activator
 /// always in the request path) becomes 0, because neither scale to zero nor a burst can rely on the activator then.
-fn settings(config: &Config, annotations: &Annotations, can_be_held: bool) -> Settings {
+fn settings(config: &Config, annotations: &Annotations, can_be_queued: bool) -> Settings {
     let mut settings = Settings::resolve(config, annotations, 0);
     debug_assert_eq!(
         settings.class,
         Class::Ebb,
         "only opted-in targets come here"
     );
-    if !can_be_held && settings.target_burst_capacity < 0.0 {
+    if !can_be_queued && settings.target_burst_capacity < 0.0 {
         settings.target_burst_capacity = 0.0;
     }
     settings
@@ -339,7 +422,7 @@ mod tests {
             owned: false,
             created: 0,
         };
-        WorkloadState::new(WorkloadId(id), target)
+        WorkloadState::new(WorkloadId(id), target, false)
     }
 
     #[test]

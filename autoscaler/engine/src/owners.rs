@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     names::{Owner, TargetKey},
-    pods::PodId,
+    pod::PodId,
 };
 
 /// What an owner leads to, as the API server answered.
@@ -99,29 +99,29 @@ impl Owners {
         pod: PodId,
         opted_in: bool,
     ) -> Option<Arc<Owner>> {
-        let space = self.0.entry(namespace.into()).or_default();
-        let wanted = opted_in || space.workloads > 0;
-        let owned = space.owners.entry(Arc::clone(owner)).or_default();
+        let in_namespace = self.0.entry(namespace.into()).or_default();
+        let wanted = opted_in || in_namespace.workloads > 0;
+        let owned = in_namespace.owners.entry(Arc::clone(owner)).or_default();
         owned.pods.insert(pod);
         (wanted && owned.ask()).then(|| {
-            space.pending.insert(Arc::clone(owner));
+            in_namespace.pending.insert(Arc::clone(owner));
             Arc::clone(owner)
         })
     }
 
     /// Returns the one allocation that all pods of an owner share.
     pub(super) fn shared(&self, namespace: &str, owner: &Arc<Owner>) -> Arc<Owner> {
-        let space = self.0.get(namespace);
-        let known = space.and_then(|space| space.owners.get_key_value(owner));
+        let in_namespace = self.0.get(namespace);
+        let known = in_namespace.and_then(|it| it.owners.get_key_value(owner));
         Arc::clone(known.map_or(owner, |(known, _)| known))
     }
 
     /// Removes a pod.
     pub(super) fn remove(&mut self, namespace: &str, owner: &Arc<Owner>, pod: PodId) {
-        let Some(space) = self.0.get_mut(namespace) else {
+        let Some(in_namespace) = self.0.get_mut(namespace) else {
             return;
         };
-        let Some(owned) = space.owners.get_mut(owner) else {
+        let Some(owned) = in_namespace.owners.get_mut(owner) else {
             return;
         };
         owned.pods.remove(&pod);
@@ -129,11 +129,11 @@ impl Owners {
             if let Some(Owned {
                 state: State::Done(Followed::To(key)),
                 ..
-            }) = space.owners.remove(owner)
+            }) = in_namespace.owners.remove(owner)
             {
-                space.leads_no_longer(&key, owner);
+                in_namespace.leads_no_longer(&key, owner);
             }
-            space.pending.remove(owner);
+            in_namespace.pending.remove(owner);
             self.tidy(namespace);
         }
     }
@@ -145,20 +145,20 @@ impl Owners {
         owner: &Arc<Owner>,
         followed: Followed,
     ) -> Option<&BTreeSet<PodId>> {
-        let space = self.0.get_mut(namespace)?;
-        let owned = space.owners.get_mut(owner)?;
-        space.pending.remove(owner);
+        let in_namespace = self.0.get_mut(namespace)?;
+        let owned = in_namespace.owners.get_mut(owner)?;
+        in_namespace.pending.remove(owner);
         let before = std::mem::replace(&mut owned.state, State::Done(followed.clone()));
         if let State::Done(Followed::To(key)) = before
             && Followed::To(key.clone()) != followed
         {
-            space.leads_no_longer(&key, owner);
+            in_namespace.leads_no_longer(&key, owner);
         }
         if let Followed::To(key) = followed {
-            let owners = space.by_target.entry(key).or_default();
+            let owners = in_namespace.by_target.entry(key).or_default();
             owners.insert(Arc::clone(owner));
         }
-        space.owners.get(owner).map(|owned| &owned.pods)
+        in_namespace.owners.get(owner).map(|owned| &owned.pods)
     }
 
     /// Returns the workload that an owner leads to, as far as it is known.
@@ -171,24 +171,27 @@ impl Owners {
 
     /// Returns whether some pod has this owner.
     pub(super) fn has(&self, namespace: &str, owner: &Arc<Owner>) -> bool {
-        let space = self.0.get(namespace);
-        space.is_some_and(|space| space.owners.contains_key(owner))
+        let in_namespace = self.0.get(namespace);
+        in_namespace.is_some_and(|it| it.owners.contains_key(owner))
     }
 
     /// Returns the pods whose owners lead to `key`.
     pub(super) fn pods_of(&self, key: &TargetKey) -> impl Iterator<Item = PodId> + '_ {
-        let space = self.0.get(&key.namespace);
-        let owners = space.and_then(|space| Some((space, space.by_target.get(key)?)));
-        owners.into_iter().flat_map(|(space, owners)| {
-            let owned = owners.iter().filter_map(|owner| space.owners.get(owner));
+        let in_namespace = self.0.get(&key.namespace);
+        let owners = in_namespace
+            .and_then(|in_namespace| Some((in_namespace, in_namespace.by_target.get(key)?)));
+        owners.into_iter().flat_map(|(in_namespace, owners)| {
+            let owned = owners
+                .iter()
+                .filter_map(|owner| in_namespace.owners.get(owner));
             owned.flat_map(|owned| owned.pods.iter().copied())
         })
     }
 
     /// Returns whether the owners of pods lead to `key`.
     pub(super) fn lead_to(&self, key: &TargetKey) -> bool {
-        let space = self.0.get(&key.namespace);
-        space.is_some_and(|space| space.by_target.contains_key(key))
+        let in_namespace = self.0.get(&key.namespace);
+        in_namespace.is_some_and(|it| it.by_target.contains_key(key))
     }
 
     /// Returns how many owners of a namespace have not been followed yet, and the first of them.
@@ -199,45 +202,43 @@ impl Owners {
 
     /// Counts a workload more in the namespace. Returns the owners to request from the API server.
     pub(super) fn workload_comes(&mut self, namespace: &str) -> Vec<Arc<Owner>> {
-        let space = self.0.entry(namespace.into()).or_default();
-        space.workloads += 1;
-        if space.workloads > 1 {
+        let in_namespace = self.0.entry(namespace.into()).or_default();
+        in_namespace.workloads += 1;
+        if in_namespace.workloads > 1 {
             return Vec::new();
         }
-        let unasked = space.owners.iter_mut().filter_map(|(owner, owned)| {
+        let unasked = in_namespace.owners.iter_mut().filter_map(|(owner, owned)| {
             let ask = owned.ask();
             ask.then(|| Arc::clone(owner))
         });
         let unasked: Vec<_> = unasked.collect();
-        space.pending.extend(unasked.iter().cloned());
+        in_namespace.pending.extend(unasked.iter().cloned());
         unasked
     }
 
     /// Counts a workload less in the namespace.
     pub(super) fn workload_goes(&mut self, namespace: &str) {
-        if let Some(space) = self.0.get_mut(namespace) {
-            space.workloads = space.workloads.saturating_sub(1);
+        if let Some(in_namespace) = self.0.get_mut(namespace) {
+            in_namespace.workloads = in_namespace.workloads.saturating_sub(1);
             self.tidy(namespace);
         }
     }
 
     /// Returns the number of workloads in a namespace.
     pub(super) fn workloads_in(&self, namespace: &str) -> usize {
-        self.0.get(namespace).map_or(0, |space| space.workloads)
+        self.0.get(namespace).map_or(0, |it| it.workloads)
     }
 
     /// Returns the number of known owners.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.values().map(|space| space.owners.len()).sum()
+        self.0.values().map(|it| it.owners.len()).sum()
     }
 
     fn tidy(&mut self, namespace: &str) {
-        if self
-            .0
-            .get(namespace)
-            .is_some_and(|space| space.workloads == 0 && space.owners.is_empty())
-        {
+        if self.0.get(namespace).is_some_and(|in_namespace| {
+            in_namespace.workloads == 0 && in_namespace.owners.is_empty()
+        }) {
             self.0.remove(namespace);
         }
     }

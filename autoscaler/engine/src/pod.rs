@@ -9,6 +9,10 @@ use super::{
     series::Series,
 };
 
+/// A pod's number in this process, unique among the pods that exist. It is reused when the pod is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PodId(pub(super) usize);
+
 /// A pod as the API server reports it, reduced to what a decision needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFacts {
@@ -52,12 +56,21 @@ impl Pod {
         }
     }
 
+    /// Takes in a newer state of a pod with the same owner. Returns whether it has become ready.
+    pub(super) fn update(&mut self, mut facts: PodFacts) -> bool {
+        let serves_now = facts.ready && !self.facts.ready;
+        // Keeps the allocation that pods of the same owner share.
+        facts.owner = self.facts.owner.take();
+        self.facts = facts;
+        serves_now
+    }
+
     /// Returns whether it may be serving and has no current metrics. This includes a pod that has just become ready:
     /// its workload has just grown, and can wait a second before it shrinks. It excludes a pod that is being deleted,
     /// which gets no new requests, and a pod that is not ready and has never been reported, which never got any.
-    pub(super) fn is_silent(&self, now: Timestamp) -> bool {
-        let silent = self.series.as_ref().map(|series| series.is_silent(now));
-        !self.facts.deleting && silent.unwrap_or(self.facts.ready)
+    pub(super) fn is_stale(&self, now: Timestamp) -> bool {
+        let without_metrics = self.series.as_ref().map(|series| series.is_stale(now));
+        !self.facts.deleting && without_metrics.unwrap_or(self.facts.ready)
     }
 
     /// Returns whether its load has been measured, by two reports or by one that covers its counters from their

@@ -1,15 +1,16 @@
 //! All pods, by number. A large cluster works through some hundred thousand pods of workloads a second, and none of
 //! them is looked up by name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use ebb_autoscaler_core::Timestamp;
 use slab::Slab;
 
-use super::pod::Pod;
-
-/// A pod's number in this process, unique among the pods that exist. It is reused when the pod is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PodId(usize);
+use super::{
+    entry::WorkloadState,
+    pod::{Pod, PodId},
+    workloads::Workloads,
+};
 
 /// The table of all pods.
 #[derive(Debug, Default)]
@@ -18,10 +19,20 @@ pub(super) struct Pods {
     table: Slab<Pod>,
 }
 
+/// The sums over the pods of a workload.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PodTotals {
+    pub(super) ready: u32,
+    pub(super) in_flight: u64,
+    pub(super) opaque: u64,
+    /// Whether any of the pods has been measured.
+    pub(super) measured: bool,
+}
+
 impl Pods {
-    /// Returns the number of the pod with this `metadata.uid`.
-    pub(super) fn find(&self, uid: &str) -> Option<PodId> {
-        self.by_uid.get(uid).copied()
+    /// Returns the pod with this `metadata.uid`.
+    pub(super) fn find_mut(&mut self, uid: &str) -> Option<&mut Pod> {
+        self.table.get_mut(self.by_uid.get(uid)?.0)
     }
 
     /// Adds a pod whose uid must not be known yet.
@@ -42,11 +53,95 @@ impl Pods {
         self.table.get(id.0)
     }
 
-    pub(super) fn get_mut(&mut self, id: PodId) -> Option<&mut Pod> {
-        self.table.get_mut(id.0)
-    }
-
     pub(super) fn len(&self) -> usize {
         self.table.len()
+    }
+
+    /// Adds pods to the workload that they belong to.
+    pub(super) fn join(
+        &mut self,
+        entry: &mut WorkloadState,
+        pods: impl IntoIterator<Item = PodId>,
+    ) {
+        for id in pods {
+            if let Some(pod) = self.table.get_mut(id.0) {
+                pod.workload = Some(entry.id);
+                entry.pods.insert(id);
+            }
+        }
+    }
+
+    /// Removes a pod from its workload, together with its figures.
+    pub(super) fn leave(&mut self, id: PodId, workloads: &mut Workloads) {
+        let Some(pod) = self.table.get_mut(id.0) else {
+            return;
+        };
+        let Some(workload) = pod.workload.take() else {
+            return;
+        };
+        let series = pod.series.take();
+        if let Some(entry) = workloads.get_mut(workload) {
+            entry.pods.remove(&id);
+            if let (Some(workload), Some(series)) = (&mut entry.workload, series) {
+                workload.forget(series.feed);
+            }
+        }
+    }
+
+    /// Takes in that the workload of these pods was removed.
+    pub(super) fn workload_gone(&mut self, pods: &BTreeSet<PodId>) {
+        for id in pods {
+            if let Some(pod) = self.table.get_mut(id.0) {
+                // The windows that the series belongs to no longer exist.
+                pod.series = None;
+                pod.workload = None;
+            }
+        }
+    }
+
+    /// Returns the sums over these pods.
+    pub(super) fn totals(&self, pods: &BTreeSet<PodId>) -> PodTotals {
+        let mut totals = PodTotals::default();
+        for pod in pods.iter().filter_map(|&id| self.get(id)) {
+            totals.ready += u32::from(pod.facts.ready);
+            totals.in_flight += pod.in_flight();
+            totals.opaque += pod.series.as_ref().map_or(0, |series| series.opaque);
+            totals.measured |= pod.is_measured();
+        }
+        totals
+    }
+
+    /// Updates the windows of a workload up to `now`: the last figures of a pod whose report is late continue. Returns
+    /// the names of its pods without current metrics.
+    pub(super) fn update_windows(
+        &mut self,
+        now: Timestamp,
+        entry: &mut WorkloadState,
+    ) -> Vec<Box<str>> {
+        let mut without_metrics = Vec::new();
+        let Some(workload) = &mut entry.workload else {
+            return without_metrics;
+        };
+        for id in &entry.pods {
+            let Some(pod) = self.table.get_mut(id.0) else {
+                continue;
+            };
+            if pod.is_stale(now) {
+                without_metrics.push(pod.facts.name.clone());
+            }
+            let deleting = pod.facts.deleting;
+            let Some(series) = &mut pod.series else {
+                continue;
+            };
+            match series.to_extend(now).filter(|_| !deleting) {
+                Some(span) => {
+                    // Values that make no sense were refused when they were reported.
+                    let _ =
+                        workload.observe(&mut series.feed, now, span.concurrency, span.requests);
+                }
+                None => workload.settle(now, &mut series.feed),
+            }
+        }
+        without_metrics
     }
 }

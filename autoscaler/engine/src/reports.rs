@@ -1,17 +1,16 @@
 //! Reports of the senders: how many requests each pod has served.
 
-use std::collections::BTreeMap;
+use std::{collections::HashMap, time::Duration};
 
 use ebb_autoscaler_core::Timestamp;
 use ebb_contract::{Receipt, Report};
 
 use super::{
-    Engine,
-    entry::WorkloadState,
     names::WorkloadId,
     pods::Pods,
     sender::Sender,
-    series::{Series, Update},
+    series::{STALE_AFTER, Series, Update},
+    workloads::Workloads,
 };
 
 /// The pods that a sender may report.
@@ -23,9 +22,15 @@ pub enum Scope<'a> {
     Cluster,
 }
 
+/// The senders of reports, by name.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    senders: HashMap<Box<str>, Sender>,
+}
+
 /// The result for the figures of one pod.
-enum Taken {
-    Yes,
+enum PodResult {
+    Taken,
     /// Taken, and the workload should be decided at once.
     Pressing(WorkloadId),
     Unknown,
@@ -33,79 +38,91 @@ enum Taken {
     Senseless,
 }
 
-impl Engine {
-    /// Takes in a report, and requests decisions for the workloads that should not wait.
-    pub fn report(
+impl Reports {
+    /// Takes in a report. Returns the workloads that should not wait for their next decision.
+    pub(super) fn take(
         &mut self,
         now: Timestamp,
         scope: Scope<'_>,
         sender: &str,
         report: &Report<'_>,
-    ) -> Receipt {
-        let mut receipt = Receipt::default();
+        pods: &mut Pods,
+        workloads: &mut Workloads,
+    ) -> (Receipt, Vec<WorkloadId>) {
+        let (mut receipt, mut pressing) = (Receipt::default(), Vec::new());
         let Some(newest) = report.pods.iter().map(|pod| pod.at).max() else {
-            return receipt;
+            return (receipt, pressing);
         };
-        match self.senders.get_mut(sender) {
-            Some(known) => known.hear(&report.boot, now, newest),
-            None => {
-                let new = Sender::new(&report.boot, now, newest);
-                self.senders.insert(sender.into(), new);
+        let sender = match self.senders.get_mut(sender) {
+            Some(known) => {
+                known.take_in(&report.boot, now, newest);
+                known
             }
-        }
-        let Some(sender) = self.senders.get(sender) else {
-            return receipt;
+            None => {
+                let new = self.senders.entry(sender.into());
+                new.or_insert(Sender::new(&report.boot, now, newest))
+            }
         };
-        let mut pressing = Vec::new();
-        for told in &report.pods {
-            let (pods, entries) = (&mut self.pods, &mut self.entries);
-            let counted = match take(pods, entries, now, scope, sender, told) {
-                Taken::Pressing(id) => {
+        for reported in &report.pods {
+            let counted = match take_pod(now, scope, sender, reported, pods, workloads) {
+                PodResult::Pressing(id) => {
                     pressing.push(id);
                     &mut receipt.taken
                 }
-                Taken::Yes => &mut receipt.taken,
-                Taken::Unknown => &mut receipt.unknown,
-                Taken::Foreign => &mut receipt.foreign,
-                Taken::Senseless => &mut receipt.senseless,
+                PodResult::Taken => &mut receipt.taken,
+                PodResult::Unknown => &mut receipt.unknown,
+                PodResult::Foreign => &mut receipt.foreign,
+                PodResult::Senseless => &mut receipt.senseless,
             };
             *counted += 1;
         }
-        for id in pressing {
-            self.request_decision(now, id);
-        }
-        receipt
+        (receipt, pressing)
+    }
+
+    /// Removes senders that have not reported for `after`: nodes come and go.
+    pub(super) fn sweep(&mut self, now: Timestamp, after: Duration) {
+        self.senders
+            .retain(|_, sender| now.since(sender.last_report) < after);
+    }
+
+    /// Returns the number of senders, the number of those without a current report, and the longest delay of the last
+    /// report of the others.
+    pub(super) fn count(&self, now: Timestamp) -> (usize, usize, Duration) {
+        let is_stale = |sender: &&Sender| now.since(sender.last_report) > STALE_AFTER;
+        let (stale, current): (Vec<_>, Vec<_>) = self.senders.values().partition(is_stale);
+        let lag = current.iter().map(|sender| sender.lag).max();
+        (self.senders.len(), stale.len(), lag.unwrap_or_default())
     }
 }
 
 /// Takes in the figures of one pod.
-fn take(
-    pods: &mut Pods,
-    entries: &mut BTreeMap<WorkloadId, Box<WorkloadState>>,
+fn take_pod(
     now: Timestamp,
     scope: Scope<'_>,
     sender: &Sender,
-    told: &ebb_contract::Pod<'_>,
-) -> Taken {
-    let Some(pod) = pods.find(&told.uid).and_then(|id| pods.get_mut(id)) else {
-        return Taken::Unknown;
+    reported: &ebb_contract::Pod<'_>,
+    pods: &mut Pods,
+    workloads: &mut Workloads,
+) -> PodResult {
+    let Some(pod) = pods.find_mut(&reported.uid) else {
+        return PodResult::Unknown;
     };
     if let Scope::Node(node) = scope
         && pod.facts.node.as_deref() != Some(node)
     {
-        return Taken::Foreign;
+        return PodResult::Foreign;
     }
-    let mut entry = pod.workload.and_then(|id| entries.get_mut(&id));
-    let read = sender.time(now, told.at);
+    let mut entry = pod.workload.and_then(|id| workloads.get_mut(id));
+    let read = sender.time(now, reported.at);
     let known = pod.series.as_mut();
-    let told = match known.filter(|series| series.continues(sender.epoch, told)) {
-        Some(series) => series.take(told, now),
+    let update = match known.filter(|series| series.continues(sender.epoch, reported)) {
+        Some(series) => series.take(reported, now),
         None => {
             // A pod that was not ready yet has served nothing.
             let is_new = pod.series.is_none() && !pod.facts.ready;
-            let (series, result) = Series::begin(sender.epoch, told, read, now, is_new);
+            let (series, result) = Series::begin(sender.epoch, reported, read, now, is_new);
             if result == Update::Senseless {
-                return Taken::Senseless;
+                return PodResult::Senseless;
             }
             let ended = pod.series.replace(series);
             let workload = entry.as_mut().and_then(|entry| entry.workload.as_mut());
@@ -115,21 +132,21 @@ fn take(
             result
         }
     };
-    let span = match told {
+    let span = match update {
         Update::Span(span) => span,
-        Update::Senseless => return Taken::Senseless,
-        Update::Baseline | Update::Old => return Taken::Yes,
+        Update::Senseless => return PodResult::Senseless,
+        Update::Baseline | Update::Old => return PodResult::Taken,
     };
     let Some(entry) = entry else {
-        return Taken::Unknown;
+        return PodResult::Unknown;
     };
     let requests = entry.counted_ahead.subtract_from(span.requests);
     let (Some(workload), Some(series)) = (&mut entry.workload, &mut pod.series) else {
-        return Taken::Yes;
+        return PodResult::Taken;
     };
     match workload.observe(&mut series.feed, read, span.concurrency, requests) {
-        Ok(Some(_)) => Taken::Pressing(entry.id),
-        Ok(None) => Taken::Yes,
-        Err(_) => Taken::Senseless,
+        Ok(Some(_)) => PodResult::Pressing(entry.id),
+        Ok(None) => PodResult::Taken,
+        Err(_) => PodResult::Senseless,
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Sender {
     /// The autoscaler's time at which its clock showed zero, in ns since 1970. It may lie before 1970 in theory.
     zero: i128,
     /// When the last report arrived.
-    pub(super) heard: Timestamp,
+    pub(super) last_report: Timestamp,
     /// How much later the last report arrived than the least delayed one.
     pub(super) lag: Duration,
 }
@@ -38,15 +38,15 @@ impl Sender {
             boot: boot.into(),
             epoch: 0,
             zero: nanos(now) - i128::from(at),
-            heard: now,
+            last_report: now,
             lag: Duration::ZERO,
         }
     }
 
     /// Takes in a report whose newest figure was read at `at` ns of the sender's clock.
-    pub(super) fn hear(&mut self, boot: &str, now: Timestamp, at: u64) {
+    pub(super) fn take_in(&mut self, boot: &str, now: Timestamp, at: u64) {
         let zero = nanos(now) - i128::from(at);
-        let drift = now.since(self.heard) / DRIFT;
+        let drift = now.since(self.last_report) / DRIFT;
         let leapt = (zero - self.zero).unsigned_abs() > LEAP.as_nanos();
         if *self.boot != *boot {
             self.boot = boot.into();
@@ -58,7 +58,7 @@ impl Sender {
             self.zero = zero.min(self.zero + drift.as_nanos() as i128);
         }
         self.lag = now.since(self.time(now, at));
-        self.heard = self.heard.max(now);
+        self.last_report = self.last_report.max(now);
     }
 
     /// Converts the sender's time `at` in ns to the autoscaler's time; never later than `now`.
@@ -87,10 +87,10 @@ mod tests {
     fn the_least_delayed_report_tells_the_difference() {
         let mut sender = Sender::new("b", ms(100_050), 1_000 * MS);
         // This report took 2 ms, the first one 50 ms.
-        sender.hear("b", ms(101_002), 2_000 * MS);
+        sender.take_in("b", ms(101_002), 2_000 * MS);
         assert_eq!(sender.time(ms(101_002), 2_000 * MS), ms(101_002));
         // A late report does not move the offset by more than the clocks may drift.
-        sender.hear("b", ms(102_700), 3_000 * MS);
+        sender.take_in("b", ms(102_700), 3_000 * MS);
         let time = sender.time(ms(102_700), 3_000 * MS);
         assert!(time >= ms(102_002) && time < ms(102_004), "{time:?}");
         assert_eq!(sender.lag.as_millis(), 697);
@@ -105,12 +105,12 @@ mod tests {
     #[test]
     fn another_boot_and_a_leap_start_afresh() {
         let mut sender = Sender::new("b", ms(100_000), 50_000 * MS);
-        sender.hear("c", ms(101_000), 10 * MS);
+        sender.take_in("c", ms(101_000), 10 * MS);
         assert_eq!(
             (sender.epoch, sender.time(ms(101_000), 10 * MS)),
             (1, ms(101_000))
         );
-        sender.hear("c", ms(201_000), 1_010 * MS);
+        sender.take_in("c", ms(201_000), 1_010 * MS);
         assert_eq!(sender.time(ms(201_000), 1_010 * MS), ms(201_000));
     }
 }

@@ -15,11 +15,11 @@ const YOUNG: Duration = Duration::from_secs(3);
 
 /// A pod without a report for this long has no current metrics: three reports of one second each, and half a second for
 /// the transfer.
-pub(super) const SILENT_AFTER: Duration = Duration::from_millis(3500);
+pub(super) const STALE_AFTER: Duration = Duration::from_millis(3500);
 
 /// Time after the last figures from which a pod's last figures are assumed to continue: a report of one second that is
 /// half a second late. Without this, the delay would look like idle seconds.
-const HELD_AFTER: Duration = Duration::from_millis(1500);
+const EXTENDED_AFTER: Duration = Duration::from_millis(1500);
 
 /// More requests in flight than a node can have connections and streams: 2^32 shows that a counter is corrupt.
 const ABSURD: f64 = 4_294_967_296.0;
@@ -43,7 +43,7 @@ pub(super) struct Series {
     /// Whether two reports have given a span yet.
     measured: bool,
     /// When the last report arrived.
-    pub(super) heard: Timestamp,
+    pub(super) last_report: Timestamp,
 }
 
 /// The figures that a report adds to a series.
@@ -90,7 +90,7 @@ impl Series {
             mean: 0.0,
             rate: 0.0,
             measured: false,
-            heard: now,
+            last_report: now,
         };
         let Some(age) = pod.at.checked_sub(pod.since) else {
             return (series, Update::Senseless);
@@ -101,8 +101,8 @@ impl Series {
                 true => Feed::beginning(read - age),
                 false => Feed::starting(read - age),
             };
-            let told = series.take(pod, now);
-            return (series, told);
+            let update = series.take(pod, now);
+            return (series, update);
         }
         series.keep(pod, now);
         (series, Update::Baseline)
@@ -142,16 +142,16 @@ impl Series {
         self.started = pod.started;
         self.in_flight = pod.in_flight;
         self.opaque = pod.opaque;
-        self.heard = now;
+        self.last_report = now;
     }
 
-    /// Returns the figures to assume from the last reported time up to `now`, if that time is more than `HELD_AFTER`
+    /// Returns the figures to assume from the last reported time up to `now`, if that time is more than `EXTENDED_AFTER`
     /// ago.
-    pub(super) fn to_hold(&self, now: Timestamp) -> Option<Span> {
-        let untold = now.since(self.feed.upto());
-        (self.measured && untold > HELD_AFTER).then_some(Span {
+    pub(super) fn to_extend(&self, now: Timestamp) -> Option<Span> {
+        let unreported = now.since(self.feed.upto());
+        (self.measured && unreported > EXTENDED_AFTER).then_some(Span {
             concurrency: self.mean,
-            requests: self.rate * untold.as_secs_f64(),
+            requests: self.rate * unreported.as_secs_f64(),
         })
     }
 
@@ -161,8 +161,8 @@ impl Series {
     }
 
     /// Returns whether there has been no report for too long, or not yet enough reports to measure anything.
-    pub(super) fn is_silent(&self, now: Timestamp) -> bool {
-        !self.measured || now.since(self.heard) > SILENT_AFTER
+    pub(super) fn is_stale(&self, now: Timestamp) -> bool {
+        !self.measured || now.since(self.last_report) > STALE_AFTER
     }
 }
 
@@ -189,18 +189,18 @@ mod tests {
 
     #[test]
     fn counters_that_have_just_begun_count_from_their_beginning() {
-        let (series, told) = begin(&pod(102, 8 * SECOND, 6));
+        let (series, update) = begin(&pod(102, 8 * SECOND, 6));
         let span = Span {
             concurrency: 4.0,
             requests: 6.0,
         };
-        assert_eq!((told, series.rate), (Update::Span(span), 3.0));
+        assert_eq!((update, series.rate), (Update::Span(span), 3.0));
     }
 
     #[test]
     fn older_ones_from_their_first_report() {
-        let (mut series, told) = begin(&pod(900, 8_000 * SECOND, 600));
-        assert_eq!(told, Update::Baseline);
+        let (mut series, update) = begin(&pod(900, 8_000 * SECOND, 600));
+        assert_eq!(update, Update::Baseline);
         let now = Timestamp::from_secs(5_002);
         let Update::Span(span) = series.take(&pod(902, 8_010 * SECOND, 610), now) else {
             panic!("no span");
@@ -212,14 +212,14 @@ mod tests {
     fn the_integral_wraps_and_may_fall_a_little() {
         let now = Timestamp::from_secs(5_001);
         let (mut series, _) = begin(&pod(900, u64::MAX - SECOND + 1, 5));
-        let told = series.take(&pod(901, SECOND, 5), now);
-        assert!(matches!(told, Update::Span(Span { concurrency, .. }) if concurrency == 2.0));
-        let told = series.take(&pod(902, SECOND - 5, 4), now);
+        let update = series.take(&pod(901, SECOND, 5), now);
+        assert!(matches!(update, Update::Span(Span { concurrency, .. }) if concurrency == 2.0));
+        let update = series.take(&pod(902, SECOND - 5, 4), now);
         let nothing = Span {
             concurrency: 0.0,
             requests: 0.0,
         };
-        assert_eq!(told, Update::Span(nothing));
+        assert_eq!(update, Update::Span(nothing));
     }
 
     #[test]
@@ -231,8 +231,8 @@ mod tests {
             series.take(&pod(901, u64::MAX / 2, 5), now),
             Update::Senseless
         );
-        let told = series.take(&pod(901, SECOND, 5), now);
-        assert!(matches!(told, Update::Span(Span { concurrency, .. }) if concurrency == 1.0));
+        let update = series.take(&pod(901, SECOND, 5), now);
+        assert!(matches!(update, Update::Span(Span { concurrency, .. }) if concurrency == 1.0));
         assert_eq!(begin(&pod(99, 0, 0)).1, Update::Senseless);
     }
 }

@@ -407,7 +407,7 @@ fn a_rival_is_refused_until_it_is_gone() {
     let hpa = "HorizontalPodAutoscaler shop/web".to_owned();
     cluster
         .engine
-        .rival_seen(cluster.now, key("web"), hpa.clone());
+        .conflict_seen(cluster.now, key("web"), hpa.clone());
     cluster.engine.target_seen(
         cluster.now,
         target("web", 1, &[("autoscaling.knative.dev/target", "10")]),
@@ -419,7 +419,7 @@ fn a_rival_is_refused_until_it_is_gone() {
         ("ConflictingAutoscaler", 0)
     );
     assert!(notices(&effects)[0].1.contains(&hpa));
-    cluster.engine.rival_gone(cluster.now, &key("web"), &hpa);
+    cluster.engine.conflict_gone(cluster.now, &key("web"), &hpa);
     assert_eq!(orders(&cluster.pass(3)), [(1, 10)], "its windows are warm");
 }
 

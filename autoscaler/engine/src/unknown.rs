@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 /// An Event reports what has been unknown for at least this long. A new ReplicaSet, or a node that restarts its agent,
 /// is known again by then.
-pub(super) const TOLD_AFTER: Duration = Duration::from_secs(30);
+pub(super) const REPORTED_AFTER: Duration = Duration::from_secs(30);
 
 /// The first thing that is not known about a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]

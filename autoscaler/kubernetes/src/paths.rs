@@ -73,7 +73,9 @@ async fn one(client: &Client, own: &str, shared: &Shared, path: Path) -> Option<
     let done = async {
         match &path {
             Path::Record(change) => allotments::write(client, own, change).await,
-            Path::Write(wish, written) => slices::apply(client, wish, written).await.map(|()| None),
+            Path::Write(desired, written) => {
+                slices::apply(client, desired, written).await.map(|()| None)
+            }
             Path::Remove { namespace, service } => slices::remove(client, namespace, service)
                 .await
                 .map(|()| None),
@@ -128,12 +130,12 @@ fn what(path: &Path) -> String {
                 change.namespace
             )
         }
-        Path::Write(wish, written) => {
+        Path::Write(desired, written) => {
             let activators = written.endpoints.len();
-            let namespace = &wish.workload.namespace;
+            let namespace = &desired.workload.namespace;
             format!(
                 "EndpointSlice of Service {namespace}/{} written, {activators} activators in it",
-                wish.service
+                desired.service
             )
         }
         Path::Remove { namespace, service } => {

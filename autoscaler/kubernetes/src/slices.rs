@@ -12,8 +12,8 @@ use kube::{
 use serde_json::{Value, json};
 
 /// Returns the EndpointSlice to apply, as JSON.
-fn object(wish: &DesiredSlice, written: &ObservedSlice) -> Value {
-    let namespace = &*wish.workload.namespace;
+fn object(desired: &DesiredSlice, written: &ObservedSlice) -> Value {
+    let namespace = &*desired.workload.namespace;
     let ports: Vec<_> = written
         .ports
         .iter()
@@ -45,14 +45,14 @@ fn object(wish: &DesiredSlice, written: &ObservedSlice) -> Value {
         "kind": "EndpointSlice",
         "metadata": {
             "namespace": namespace,
-            "name": slices::name(&wish.service),
-            "labels": {SERVICE: wish.service, MANAGED_BY: MANAGER},
+            "name": slices::name(&desired.service),
+            "labels": {SERVICE: desired.service, MANAGED_BY: MANAGER},
             "annotations": annotations,
             "ownerReferences": [{
-                "apiVersion": "v1", "kind": "Service", "name": wish.service, "uid": wish.service_uid,
+                "apiVersion": "v1", "kind": "Service", "name": desired.service, "uid": desired.service_uid,
             }],
         },
-        "addressType": if wish.six { "IPv6" } else { "IPv4" },
+        "addressType": if desired.six { "IPv6" } else { "IPv4" },
         "ports": ports,
         "endpoints": endpoints,
     })
@@ -114,15 +114,15 @@ fn is_labelled(slice: &EndpointSlice) -> bool {
 /// If the API server refuses the slice, or cannot be reached.
 pub(super) async fn apply(
     client: Client,
-    wish: &DesiredSlice,
+    desired: &DesiredSlice,
     written: &ObservedSlice,
 ) -> Result<(), Error> {
-    let api: Api<EndpointSlice> = Api::namespaced(client, &wish.workload.namespace);
+    let api: Api<EndpointSlice> = Api::namespaced(client, &desired.workload.namespace);
     // `force` takes over fields that another field manager owns.
     let manager = PatchParams::apply("ebb-autoscaler").force();
-    let object = object(wish, written);
+    let object = object(desired, written);
     api.patch(
-        &slices::name(&wish.service),
+        &slices::name(&desired.service),
         &manager,
         &Patch::Apply(object),
     )
@@ -163,7 +163,7 @@ mod tests {
             scaled_to_zero: true,
             tampered: false,
         };
-        let wish = DesiredSlice {
+        let desired = DesiredSlice {
             workload: TargetKey::new("apps", "Deployment", "shop", "web"),
             service: "web".to_owned(),
             service_uid: "u".to_owned(),
@@ -176,7 +176,7 @@ mod tests {
             scaled_to_zero: true,
             is_last_way: false,
         };
-        let object = object(&wish, &written);
+        let object = object(&desired, &written);
         assert_eq!(
             object["metadata"]["annotations"][WORKLOAD],
             "apps/Deployment/web"

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::world::{Pod, World};
 use crate::{Order, TargetKey};
 
-/// A pod's metrics are current for this long after a report: see `engine/series.rs`.
-const HEARD_FOR: Duration = Duration::from_millis(3_500);
+/// A pod's metrics are current for this long after a report: see `engine/src/series.rs`.
+const CURRENT_FOR: Duration = Duration::from_millis(3_500);
 /// The stable window of the model's settings.
 const WINDOW: Duration = Duration::from_secs(6);
 
@@ -19,28 +19,34 @@ impl World {
         }
         self.must(self.fresh, order, "facts are up to date");
         let namespace = &*order.target.namespace;
-        for pod in self.told_in(namespace) {
+        for pod in self.known_pods_in(namespace) {
             self.must(
                 !self.is_pending(pod),
                 order,
                 &format!("the owner of {} is followed", pod.uid),
             );
         }
-        for pod in self.told_of(&order.target) {
-            let Some(told) = &pod.told else { continue };
-            if !told.ready || told.deleting {
+        for pod in self.known_pods_of(&order.target) {
+            let Some(in_engine) = &pod.in_engine else {
+                continue;
+            };
+            if !in_engine.ready || in_engine.deleting {
                 continue;
             }
-            let heard = told
+            let is_current = in_engine
                 .reported
-                .is_some_and(|at| self.now.since(at) <= HEARD_FOR);
-            self.must(heard, order, &format!("{} has current metrics", pod.uid));
+                .is_some_and(|at| self.now.since(at) <= CURRENT_FOR);
+            self.must(
+                is_current,
+                order,
+                &format!("{} has current metrics", pod.uid),
+            );
         }
         let known_for = self
             .workloads
             .get(&order.target)
-            .and_then(|workload| workload.told)
-            .map(|(_, told)| self.now.since(told));
+            .and_then(|workload| workload.in_engine)
+            .map(|(_, in_engine)| self.now.since(in_engine));
         self.must(
             order.from <= 1 || known_for.is_some_and(|known| known >= WINDOW),
             order,
@@ -48,9 +54,9 @@ impl World {
         );
         if order.to == 0 {
             let marked = self
-                .doors
+                .request_path
                 .as_ref()
-                .is_some_and(|doors| doors.is_marked(&order.target));
+                .is_some_and(|request_path| request_path.is_marked(&order.target));
             self.must(marked, order, "a slice says that Ebb scales it to zero");
         }
     }
@@ -58,16 +64,18 @@ impl World {
     /// Checks that every workload that Ebb scaled to zero has an endpoint: an activator in its request path, or a pod
     /// again.
     pub(super) fn check_settled(&self) {
-        let Some(doors) = &self.doors else { return };
-        for key in &doors.brought_to_zero {
+        let Some(request_path) = &self.request_path else {
+            return;
+        };
+        for key in &request_path.brought_to_zero {
             let workload = self.workloads.get(key);
-            let asleep = workload.is_some_and(|it| it.replicas == 0 && it.told.is_some());
-            if asleep && !doors.is_reachable(key) {
+            let asleep = workload.is_some_and(|it| it.replicas == 0 && it.in_engine.is_some());
+            if asleep && !request_path.is_reachable(key) {
                 let events: Vec<_> = self.events.iter().map(String::as_str).collect();
                 panic!(
                     "seed {}: {key} is at zero, and no activator is in its path: {:?}\n{}",
                     self.seed,
-                    doors.slices,
+                    request_path.slices,
                     events.join("\n")
                 );
             }
@@ -77,10 +85,14 @@ impl World {
     /// Checks that memory is bounded by the objects that exist.
     pub(super) fn check_memory(&self) {
         let sizes = self.engine.sizes();
-        let told = self.pods.values().filter(|pod| pod.told.is_some()).count();
+        let known = self
+            .pods
+            .values()
+            .filter(|pod| pod.in_engine.is_some())
+            .count();
         assert!(
-            sizes.pods <= told && sizes.owners <= told,
-            "seed {} step {}: {sizes:?} for {told} pods",
+            sizes.pods <= known && sizes.owners <= known,
+            "seed {} step {}: {sizes:?} for {known} pods",
             self.seed,
             self.step
         );
@@ -92,31 +104,31 @@ impl World {
         );
     }
 
-    fn told_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Pod> {
+    fn known_pods_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Pod> {
         self.pods
             .values()
-            .filter(move |pod| pod.told.is_some() && *pod.workload.namespace == *namespace)
+            .filter(move |pod| pod.in_engine.is_some() && *pod.workload.namespace == *namespace)
     }
 
-    fn told_of<'a>(&'a self, target: &'a TargetKey) -> impl Iterator<Item = &'a Pod> {
+    fn known_pods_of<'a>(&'a self, target: &'a TargetKey) -> impl Iterator<Item = &'a Pod> {
         let namespace = &target.namespace;
-        self.told_in(namespace)
+        self.known_pods_in(namespace)
             .filter(move |pod| pod.workload == *target && !self.is_dead(pod))
     }
 
     /// Returns whether the owner of a pod was requested and has never been answered.
     fn is_pending(&self, pod: &Pod) -> bool {
-        self.is_asked(pod) && !self.answered.contains(&pod.owner)
+        self.is_requested(pod) && !self.answered.contains(&pod.owner)
     }
 
     /// Returns whether the last answer was that the owner of a pod may not be read.
     fn is_dead(&self, pod: &Pod) -> bool {
-        self.is_asked(pod) && self.answered.contains(&pod.owner)
+        self.is_requested(pod) && self.answered.contains(&pod.owner)
     }
 
-    fn is_asked(&self, pod: &Pod) -> bool {
-        let mut asked = self.asked.iter();
-        asked.any(|(_, owner)| *owner == pod.owner)
+    fn is_requested(&self, pod: &Pod) -> bool {
+        let mut requested = self.requested.iter();
+        requested.any(|(_, owner)| *owner == pod.owner)
     }
 
     fn must(&self, holds: bool, order: &Order, what: &str) {

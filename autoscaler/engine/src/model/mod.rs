@@ -10,7 +10,7 @@
 //! `EBB_TEST_FULL=1` takes ten million steps; otherwise the test takes a hundredth of that.
 
 mod check;
-mod door;
+mod request_path;
 mod world;
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The true state of the model's cluster, and what the engine has been told about it.
+//! The true state of the model's cluster, and what the engine knows about it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -9,7 +9,7 @@ use std::{
 use ebb_autoscaler_core::Timestamp;
 use ebb_contract::{Pod as PodReport, Report};
 
-use super::{Random, config, door::Doors, start};
+use super::{Random, config, request_path::RequestPath, start};
 use crate::{
     Dead, Effect, Engine, Followed, Order, Owner, PodFacts, Queueing, Scope, TargetFacts, TargetKey,
 };
@@ -27,9 +27,9 @@ const SETTLED_AFTER: u32 = 120;
 /// Longest stall, longer than any lease.
 const LONGEST_STALL: Duration = Duration::from_secs(60);
 
-/// What the engine has been told about a pod.
+/// What the engine knows about a pod.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct PodInEngine {
     pub(super) ready: bool,
     pub(super) deleting: bool,
     /// When a report about it last reached this engine; `reports` counts them.
@@ -51,8 +51,8 @@ pub(super) struct Pod {
     integral: u64,
     started: u64,
     read: Duration,
-    /// `None`: the engine has not been told about it yet.
-    pub(super) told: Option<Told>,
+    /// `None`: the engine does not know it yet.
+    pub(super) in_engine: Option<PodInEngine>,
 }
 
 /// A workload.
@@ -65,8 +65,8 @@ pub(super) struct Workload {
     version: u64,
     opted_in: bool,
     min_scale: u32,
-    /// Uid of the opted-in object that this engine was told about, and when it was first told.
-    pub(super) told: Option<(u32, Timestamp)>,
+    /// Uid of the opted-in object that this engine knows, and since when.
+    pub(super) in_engine: Option<(u32, Timestamp)>,
 }
 
 /// The whole cluster, and the engine under test.
@@ -84,16 +84,16 @@ pub(super) struct World {
     pub(super) pods: BTreeMap<u32, Pod>,
     next: u32,
     /// Owners that the engine requested and that are not answered yet.
-    pub(super) asked: Vec<(Box<str>, Arc<Owner>)>,
+    pub(super) requested: Vec<(Box<str>, Arc<Owner>)>,
     /// Owners that were answered at least once.
     pub(super) answered: BTreeSet<Arc<Owner>>,
     /// Orders that the API server has not answered yet.
     orders: Vec<Order>,
     /// Changes that no watch has reported yet, in the order in which they happened.
-    untold: VecDeque<Change>,
+    unreported: VecDeque<Change>,
     pub(super) events: VecDeque<String>,
     /// `None`: no activators are installed.
-    pub(super) doors: Option<Doors>,
+    pub(super) request_path: Option<RequestPath>,
     /// Numbers of orders: all checked ones, those that reduce replicas, and those to zero.
     pub(super) orders_judged: u64,
     pub(super) shrinking: u64,
@@ -115,17 +115,17 @@ impl World {
             random: Random(seed),
             now: start(),
             engine: Engine::new(Queueing::Nowhere),
-            doors: (seed % 2 == 1).then(Doors::default),
+            request_path: (seed % 2 == 1).then(RequestPath::default),
             leading: false,
             fresh: true,
             begun: false,
             workloads: BTreeMap::new(),
             pods: BTreeMap::new(),
             next: 0,
-            asked: Vec::new(),
+            requested: Vec::new(),
             answered: BTreeSet::new(),
             orders: Vec::new(),
-            untold: VecDeque::new(),
+            unreported: VecDeque::new(),
             events: VecDeque::new(),
             orders_judged: 0,
             shrinking: 0,
@@ -142,7 +142,7 @@ impl World {
                     version: 1,
                     opted_in: world.random.once_in(2),
                     min_scale: 0,
-                    told: None,
+                    in_engine: None,
                 };
                 world.workloads.insert(key.clone(), workload);
                 for _ in 0..replicas {
@@ -169,9 +169,9 @@ impl World {
             }
             6..=10 => {
                 self.report(None);
-                self.act_on_doors();
+                self.act_on_request_path();
             }
-            11..=13 => self.tell(),
+            11..=13 => self.publish(),
             14 | 15 => self.answer_owner(),
             16 | 17 => self.answer_order(),
             18 => self.change_pod(),
@@ -179,7 +179,7 @@ impl World {
             20 => self.change_workload(),
             21 => self.change_leader(),
             22 if self.random.once_in(4) => self.stall(),
-            22 => self.change_doors(),
+            22 => self.change_request_path(),
             23 if self.random.once_in(20) => self.restart(),
             23 if self.random.once_in(4) => self.change_freshness(),
             _ => self.decide(),
@@ -252,40 +252,46 @@ impl World {
         let names: Vec<_> = reported.iter().map(|(_, uid)| uid.as_str()).collect();
         self.note(format!("{node} reports {names:?}"));
         for (id, _) in reported {
-            if let Some(told) = self.pods.get_mut(&id).and_then(|pod| pod.told.as_mut()) {
-                told.reported = Some(self.now);
-                told.reports += 1;
+            if let Some(in_engine) = self
+                .pods
+                .get_mut(&id)
+                .and_then(|pod| pod.in_engine.as_mut())
+            {
+                in_engine.reported = Some(self.now);
+                in_engine.reports += 1;
             }
         }
     }
 
     /// Does one random thing on the request path through the activators.
-    fn act_on_doors(&mut self) {
-        let Some(doors) = &mut self.doors else { return };
+    fn act_on_request_path(&mut self) {
+        let Some(request_path) = &mut self.request_path else {
+            return;
+        };
         let (engine, now) = (&mut self.engine, self.now);
         match self.random.below(5) {
-            0 => doors.look(engine, now),
+            0 => request_path.take_writes(engine, now),
             1 => {
-                doors.answer(engine, now, &mut self.random, false);
+                request_path.answer(engine, now, &mut self.random, false);
             }
-            2 => doors.tell(engine, now),
-            which => doors.report(engine, now, which - 3),
+            2 => request_path.publish(engine, now),
+            which => request_path.report(engine, now, which - 3),
         }
     }
 
     /// Stops or starts an activator, or changes the number of queued requests.
-    fn change_doors(&mut self) {
+    fn change_request_path(&mut self) {
         let which = self.random.below(self.workloads.len());
         let key = self.workloads.keys().nth(which).cloned();
         let (goes, requests) = (self.random.once_in(2), self.random.below(3) as u64);
-        let (Some(doors), Some(key)) = (&mut self.doors, key) else {
+        let (Some(request_path), Some(key)) = (&mut self.request_path, key) else {
             return;
         };
         if goes {
-            let which = which % doors.there.len();
-            doors.there[which] ^= true;
+            let which = which % request_path.there.len();
+            request_path.there[which] ^= true;
         } else {
-            doors.hold(&key, requests);
+            request_path.set_queued(&key, requests);
         }
     }
 
@@ -297,22 +303,22 @@ impl World {
         self.engine.facts_are(None);
         for _ in 0..SETTLED_AFTER {
             self.note("settling".to_owned());
-            while !self.untold.is_empty() {
-                self.tell();
+            while !self.unreported.is_empty() {
+                self.publish();
             }
-            while let Some((namespace, owner)) = self.asked.pop() {
+            while let Some((namespace, owner)) = self.requested.pop() {
                 self.answer_rightly(&namespace, &owner);
             }
             for node in NODES {
                 self.report(Some(node));
             }
-            if let Some(doors) = &mut self.doors {
+            if let Some(request_path) = &mut self.request_path {
                 let (engine, now) = (&mut self.engine, self.now);
-                doors.report(engine, now, 0);
-                doors.report(engine, now, 1);
-                doors.look(engine, now);
-                while doors.answer(engine, now, &mut self.random, true) {}
-                doors.tell(engine, now);
+                request_path.report(engine, now, 0);
+                request_path.report(engine, now, 1);
+                request_path.take_writes(engine, now);
+                while request_path.answer(engine, now, &mut self.random, true) {}
+                request_path.publish(engine, now);
             }
             self.collect();
             while let Some(order) = self.orders.pop() {
@@ -325,9 +331,9 @@ impl World {
     }
 
     /// Lets watches report the oldest change, or all of them.
-    fn tell(&mut self) {
+    fn publish(&mut self) {
         let all = self.random.once_in(3);
-        while let Some(change) = self.untold.pop_front() {
+        while let Some(change) = self.unreported.pop_front() {
             match change {
                 Change::Workload(key) => self.tell_workload(&key),
                 Change::Pod(id) => self.tell_pod(id),
@@ -367,12 +373,15 @@ impl World {
         };
         if !workload.opted_in {
             facts.annotations.clear();
-            workload.told = None;
-        } else if workload.told.is_none_or(|(uid, _)| uid != workload.uid) {
-            workload.told = Some((workload.uid, self.now));
+            workload.in_engine = None;
+        } else if workload
+            .in_engine
+            .is_none_or(|(uid, _)| uid != workload.uid)
+        {
+            workload.in_engine = Some((workload.uid, self.now));
         }
         let event = format!(
-            "{key} told: {} opted in: {}",
+            "{key} reported: {} opted in: {}",
             facts.replicas, workload.opted_in
         );
         self.engine.target_seen(self.now, facts);
@@ -395,31 +404,31 @@ impl World {
             deletion_cost: None,
             created: 0,
         };
-        let before = pod.told.take();
-        pod.told = Some(Told {
+        let before = pod.in_engine.take();
+        pod.in_engine = Some(PodInEngine {
             ready: facts.ready,
             deleting: facts.deleting,
-            reported: before.as_ref().and_then(|told| told.reported),
-            reports: before.as_ref().map_or(0, |told| told.reports),
+            reported: before.as_ref().and_then(|in_engine| in_engine.reported),
+            reports: before.as_ref().map_or(0, |in_engine| in_engine.reports),
         });
-        let event = format!("{} told: ready {}", pod.uid, facts.ready);
+        let event = format!("{} reported: ready {}", pod.uid, facts.ready);
         self.engine.pod_seen(self.now, facts);
         self.note(event);
     }
 
     /// Answers who controls an owner: correctly, or that the owner may not be read.
     fn answer_owner(&mut self) {
-        if self.asked.is_empty() {
+        if self.requested.is_empty() {
             return;
         }
-        let which = self.random.below(self.asked.len());
-        let (namespace, owner) = self.asked.swap_remove(which);
+        let which = self.random.below(self.requested.len());
+        let (namespace, owner) = self.requested.swap_remove(which);
         if !self.random.once_in(12) {
             return self.answer_rightly(&namespace, &owner);
         }
         let followed = Followed::Nowhere(Dead::Forbidden);
         // It is requested again later, as the program does.
-        self.asked.push((namespace.clone(), Arc::clone(&owner)));
+        self.requested.push((namespace.clone(), Arc::clone(&owner)));
         self.answered.insert(Arc::clone(&owner));
         self.note(format!("{} leads {followed:?}", owner.name));
         self.engine.followed(self.now, &namespace, &owner, followed);
@@ -460,13 +469,13 @@ impl World {
                 workload.replicas = order.to;
                 workload.version += 1;
                 order.written_version = Some(workload.version.to_string().into());
-                if let Some(doors) = &mut self.doors {
+                if let Some(request_path) = &mut self.request_path {
                     match order.to {
-                        0 => doors.brought_to_zero.insert(order.target.clone()),
-                        _ => doors.brought_to_zero.remove(&order.target),
+                        0 => request_path.brought_to_zero.insert(order.target.clone()),
+                        _ => request_path.brought_to_zero.remove(&order.target),
                     };
                 }
-                self.untold
+                self.unreported
                     .push_back(Change::Workload(order.target.clone()));
                 None
             }
@@ -488,7 +497,7 @@ impl World {
                 pod.load = load;
             }
         }
-        self.untold.push_back(Change::Pod(id));
+        self.unreported.push_back(Change::Pod(id));
     }
 
     fn any_pod(&mut self) -> Option<u32> {
@@ -515,8 +524,8 @@ impl World {
             if let Some(pod) = self.pods.get_mut(&id) {
                 pod.deleting = true;
             }
-            self.untold.push_back(Change::Pod(id));
-            self.untold.push_back(Change::PodGone(id));
+            self.unreported.push_back(Change::Pod(id));
+            self.unreported.push_back(Change::PodGone(id));
         }
     }
 
@@ -541,10 +550,10 @@ impl World {
             integral: 0,
             started: 0,
             read: Duration::ZERO,
-            told: None,
+            in_engine: None,
         };
         self.pods.insert(id, pod);
-        self.untold.push_back(Change::Pod(id));
+        self.unreported.push_back(Change::Pod(id));
     }
 
     /// Changes a workload as users do: its opt-in, its annotations or its replicas, or replaces it by a new object.
@@ -564,9 +573,9 @@ impl World {
                 4 => {}
                 _ => {
                     workload.replicas = number as u32;
-                    if let Some(doors) = &mut self.doors {
+                    if let Some(request_path) = &mut self.request_path {
                         // From here on, a person is responsible for the replicas.
-                        doors.brought_to_zero.remove(&key);
+                        request_path.brought_to_zero.remove(&key);
                     }
                 }
             }
@@ -574,7 +583,7 @@ impl World {
         if let Some(workload) = self.workloads.get_mut(&key) {
             workload.version += 1;
         }
-        self.untold.push_back(Change::Workload(key));
+        self.unreported.push_back(Change::Workload(key));
     }
 
     fn change_leader(&mut self) {
@@ -593,20 +602,20 @@ impl World {
     /// Restarts the program: everything is listed in any order, and then the engine begins to decide.
     fn restart(&mut self) {
         self.note("restart".to_owned());
-        self.engine = Engine::new(match self.doors {
+        self.engine = Engine::new(match self.request_path {
             Some(_) => Queueing::Activators,
             None => Queueing::Nowhere,
         });
         self.engine.configure(self.now, config());
         (self.leading, self.fresh, self.begun) = (false, true, false);
-        self.asked.clear();
+        self.requested.clear();
         self.answered.clear();
         self.orders.clear();
         for pod in self.pods.values_mut() {
-            pod.told = None;
+            pod.in_engine = None;
         }
         for workload in self.workloads.values_mut() {
-            workload.told = None;
+            workload.in_engine = None;
         }
         let mut changes: Vec<_> = self
             .workloads
@@ -619,20 +628,20 @@ impl World {
         let going: Vec<_> = going.map(|(id, _)| Change::PodGone(*id)).collect();
         while !changes.is_empty() {
             let which = self.random.below(changes.len());
-            self.untold.push_back(changes.swap_remove(which));
+            self.unreported.push_back(changes.swap_remove(which));
         }
-        self.untold.extend(going);
-        if let Some(doors) = &mut self.doors {
-            doors.restart(&mut self.random);
+        self.unreported.extend(going);
+        if let Some(request_path) = &mut self.request_path {
+            request_path.restart(&mut self.random);
             for key in self.workloads.keys() {
-                self.engine.service_seen(Doors::service(key));
+                self.engine.service_seen(RequestPath::service(key));
             }
-            doors.tell(&mut self.engine, self.now);
+            request_path.publish(&mut self.engine, self.now);
         }
         self.engine.kind_listed("apps", "Deployment");
         // All lists are complete before anything is decided.
-        while !self.untold.is_empty() {
-            self.tell();
+        while !self.unreported.is_empty() {
+            self.publish();
         }
         self.engine.begin(self.now);
         self.begun = true;
@@ -642,7 +651,7 @@ impl World {
     fn collect(&mut self) {
         for effect in self.engine.effects() {
             match effect {
-                Effect::Follow { namespace, owner } => self.asked.push((namespace, owner)),
+                Effect::Follow { namespace, owner } => self.requested.push((namespace, owner)),
                 Effect::Scale(order) => {
                     self.check_order(&order);
                     self.orders_judged += 1;

@@ -200,19 +200,19 @@ fn p4_what_only_a_slice_leads_to_is_a_workload() {
     let mut cluster = Cluster::new();
     let mut owned = target("made", 0, &[]);
     owned.owned = true;
-    cluster.engine.slice_leads_to(&key("made"));
+    cluster.engine.slice_leads_to(key("made"));
     let asked = cluster.engine.effects();
     assert_eq!(asked, [Effect::Confirm(key("made"))]);
     cluster.engine.target_seen(cluster.now, owned);
     assert_eq!(cluster.engine.views().count(), 0, "nobody has confirmed it");
-    assert!(!cluster.engine.is_no_workload(&key("made")));
+    assert!(!cluster.engine.ownership.is_no_workload(&key("made")));
     let to = Followed::To(key("made"));
     cluster.engine.confirmed(cluster.now, &key("made"), to);
     assert_eq!(cluster.engine.views().count(), 1);
     // A missing object counts as no workload only once the look-up has answered that it is absent.
-    cluster.engine.slice_leads_to(&key("gone"));
+    cluster.engine.slice_leads_to(key("gone"));
     let absent = Followed::Nowhere(Dead::Absent);
-    assert!(!cluster.engine.is_no_workload(&key("gone")));
+    assert!(!cluster.engine.ownership.is_no_workload(&key("gone")));
     cluster.engine.confirmed(cluster.now, &key("gone"), absent);
-    assert!(cluster.engine.is_no_workload(&key("gone")));
+    assert!(cluster.engine.ownership.is_no_workload(&key("gone")));
 }

@@ -111,9 +111,9 @@ const GAUGES: &[Gauge] = &[
 
 impl Collector for Workloads {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let (figures, fronts) = self
+        let (figures, routing) = self
             .0
-            .with(|engine, now| (engine.figures(now), engine.front_figures()));
+            .with(|engine, now| (engine.figures(now), engine.routing_figures()));
         let views = measured_views(&self.0);
         for (name, help, value) in [
             (
@@ -135,7 +135,7 @@ impl Collector for Workloads {
             (
                 "autoscaler_report_senders_stale",
                 "Agents and other sources that reported in the last hour and have stopped",
-                figures.silent_senders,
+                figures.stale_senders,
             ),
             (
                 "autoscaler_activators",
@@ -145,32 +145,32 @@ impl Collector for Workloads {
             (
                 "autoscaler_activators_stale",
                 "Activators that reported in the last hour and have stopped",
-                figures.silent_activators,
+                figures.stale_activators,
             ),
             (
                 "autoscaler_proxied_services",
                 "Services with ports on the activators",
-                fronts.proxied_services,
+                routing.proxied_services,
             ),
             (
                 "autoscaler_port_limited_services",
                 "Services with fewer ports on the activators than they need; an Event PortLimit says why",
-                fronts.short_services,
+                routing.short_services,
             ),
             (
                 "autoscaler_foreign_slices",
                 "EndpointSlices that are labelled as Ebb's, are not, and are ignored; each has an Event ForeignSlice",
-                fronts.foreign_slices,
+                routing.foreign_slices,
             ),
             (
                 "autoscaler_invalid_port_records",
                 "Services whose record of ports is invalid; the log names them",
-                fronts.senseless_records,
+                routing.senseless_records,
             ),
             (
                 "autoscaler_rejected_slices",
                 "EndpointSlices that the API server did not accept or delete; an Event SliceRejected says why",
-                fronts.refused_slices,
+                routing.refused_slices,
             ),
         ] {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

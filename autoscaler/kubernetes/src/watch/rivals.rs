@@ -94,14 +94,14 @@ async fn tell_all(client: Client, kind: ApiResource, shared: &Shared, listed: Op
                 let before = known.insert(rival.uid().unwrap_or_default(), now.clone());
                 shared.with(|engine, at| {
                     if let Some((target, name)) = before.filter(|before| *before != now) {
-                        engine.rival_gone(at, &target, &name);
+                        engine.conflict_gone(at, &target, &name);
                     }
-                    engine.rival_seen(at, target, name);
+                    engine.conflict_seen(at, target, name);
                 });
             }
             Change::Gone(id) => {
                 if let Some((target, name)) = known.remove(&id.uid) {
-                    shared.with(|engine, now| engine.rival_gone(now, &target, &name));
+                    shared.with(|engine, now| engine.conflict_gone(now, &target, &name));
                 }
             }
             Change::Listed => listed.iter().for_each(Part::done),

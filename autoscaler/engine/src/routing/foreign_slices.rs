@@ -7,18 +7,14 @@ use std::collections::BTreeMap;
 
 use ebb_autoscaler_core::Timestamp;
 
-use super::Name;
-use crate::{
-    Engine,
-    effect::{Effect, Notice},
-    names::TargetKey,
-};
+use super::{Name, ServiceRouting};
+use crate::{effect::Notice, names::TargetKey, outbox::Outbox};
 
 /// The uids of these slices, by namespace and name.
 #[derive(Debug, Default)]
-pub(super) struct Foreign(BTreeMap<Name, Box<str>>);
+pub(super) struct ForeignSlices(BTreeMap<Name, Box<str>>);
 
-impl Foreign {
+impl ForeignSlices {
     /// Takes in a slice. Returns whether it was not known yet.
     pub(super) fn seen(&mut self, namespace: &str, slice: &str, uid: &str) -> bool {
         let name = (namespace.into(), slice.into());
@@ -37,21 +33,28 @@ impl Foreign {
     }
 }
 
-impl Engine {
+impl ServiceRouting {
     /// Reports all of them again: this replica does not know what the last leader reported.
-    pub(super) fn say_all_foreign(&mut self, now: Timestamp) {
-        let all: Vec<_> = self.fronts.foreign.0.clone().into_iter().collect();
+    pub(super) fn report_all_foreign(&mut self, now: Timestamp, outbox: &mut Outbox) {
+        let all: Vec<_> = self.foreign.0.clone().into_iter().collect();
         for ((namespace, slice), uid) in all {
-            self.say_foreign(now, &namespace, &slice, &uid);
+            self.report_foreign(now, &namespace, &slice, &uid, outbox);
         }
     }
 
     /// Publishes an Event about an ignored slice in its namespace, up to the limit.
-    pub(super) fn say_foreign(&mut self, now: Timestamp, namespace: &str, slice: &str, uid: &str) {
-        if !self.leading || !self.fronts.said.may_say(namespace, "ForeignSlice", now) {
+    pub(super) fn report_foreign(
+        &mut self,
+        now: Timestamp,
+        namespace: &str,
+        slice: &str,
+        uid: &str,
+        outbox: &mut Outbox,
+    ) {
+        if !outbox.is_leading() || !self.event_limit.admits(namespace, "ForeignSlice", now) {
             return;
         }
-        self.effects.push(Effect::Say(Notice {
+        outbox.say(Notice {
             about: TargetKey::new("discovery.k8s.io", "EndpointSlice", namespace, slice),
             uid: uid.into(),
             warning: true,
@@ -59,6 +62,6 @@ impl Engine {
             note: "ignored: it has the label endpointslice.kubernetes.io/managed-by=ebb.dev and Ebb did not write it; \
                    delete it, or change the label"
                 .to_owned(),
-        }));
+        });
     }
 }

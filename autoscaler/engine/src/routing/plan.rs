@@ -3,17 +3,17 @@
 //! Bias: missing knowledge removes nothing. A Service whose workload is not known yet keeps its record, its slice and
 //! the activators in the slice.
 
-use ebb_autoscaler_core::{Timestamp, annotations::Mode};
+use ebb_autoscaler_core::Timestamp;
 use ebb_contract::allotments::Allotment;
 
 use super::{
-    Name,
-    numbers::Shortage,
-    route::{ASKED_FOR, Route},
-    slice::{self, DesiredSlice, Ears, ObservedSlice},
-    wish, zero,
+    Name, ServiceRouting, desired_slice,
+    port_numbers::Shortage,
+    route::{PENDING_FOR, Route},
+    slice::{self, ActivatorReports, DesiredSlice, ObservedSlice},
+    zero,
 };
-use crate::{Engine, TargetKey};
+use crate::{TargetKey, ownership::Ownership, workloads::Workloads};
 
 /// The plan for one Service.
 #[derive(Debug)]
@@ -48,56 +48,68 @@ pub(super) enum Step {
 /// A Service whose workload is not known is checked again after this time, because a change may be in no fact.
 const UNKNOWN_AGAIN: std::time::Duration = std::time::Duration::from_secs(30);
 
-impl Engine {
+impl ServiceRouting {
     /// Returns the plan for a Service.
-    pub(super) fn plan(&self, name: &Name, now: Timestamp) -> Plan {
+    pub(super) fn plan(
+        &self,
+        name: &Name,
+        now: Timestamp,
+        workloads: &Workloads,
+        ownership: &Ownership,
+    ) -> Plan {
         let none = Route::default();
-        let route = self.fronts.routes.get(name).unwrap_or(&none);
-        let Some((wish, has_pods)) = self.desired(name, route) else {
+        let route = self.routes.get(name).unwrap_or(&none);
+        let may_remove = || self.may_remove(name, workloads, ownership);
+        let Some((desired, has_pods)) = self.desired(name, route, workloads) else {
             return Plan {
-                step: self.without(name, route, now),
+                step: self.without(name, route, now, may_remove),
                 short: self.too_many_ports(name),
                 leads_to: None,
                 scaled_to_zero: false,
             };
         };
-        let (wanted, short) = self.allotment(name, route, &wish, now);
-        let step = match wanted {
-            None => self.without(name, route, now),
-            Some(wanted) if route.record.as_ref() != Some(&wanted) => {
-                self.when_free(name, now, Step::Record(Some(wanted)))
+        let (allotment, short) = self.allotment(name, route, &desired, now);
+        let step = match allotment {
+            None => self.without(name, route, now, may_remove),
+            Some(allotment) if route.record.as_ref() != Some(&allotment) => {
+                self.when_free(name, now, Step::Record(Some(allotment)))
             }
-            Some(wanted) => self.slice(route, &wish, &wanted, now),
+            Some(allotment) => self.slice(route, &desired, &allotment, now),
         };
         Plan {
             step,
             short,
-            leads_to: Some((wish.workload.clone(), has_pods)),
-            scaled_to_zero: wish.scaled_to_zero,
+            leads_to: Some((desired.workload.clone(), has_pods)),
+            scaled_to_zero: desired.scaled_to_zero,
         }
     }
 
     /// Returns the desired state of a Service that leads to a workload, and whether the workload has replicas.
-    fn desired(&self, name: &Name, route: &Route) -> Option<(DesiredSlice, bool)> {
-        let space = self.fronts.spaces.get(&name.0)?;
-        let (id, front) = space.front(&name.1)?;
-        let entry = self.entries.get(&id)?;
-        if entry.mode == Mode::Recommend || self.recommend_only {
+    fn desired(
+        &self,
+        name: &Name,
+        route: &Route,
+        workloads: &Workloads,
+    ) -> Option<(DesiredSlice, bool)> {
+        let in_namespace = self.namespaces.get(&name.0)?;
+        let (id, proxied) = in_namespace.proxied_service(&name.1)?;
+        let entry = workloads.get(id)?;
+        if entry.recommends() {
             return None;
         }
         let current = route.current();
-        let leads_to_pods = self.fronts.told.leads_to_pods(name);
+        let leads_to_pods = self.readiness.leads_to_pods(name);
         // Before the first decision, the slice stays as the last leader wrote it.
         let is = current.is_some_and(|it| !it.endpoints.is_empty());
         // Activators stay in the request path until the Service has a ready endpoint of a pod.
         let proxy = entry
             .wants_proxy()
             .map_or(is, |wanted| wanted || (is && !leads_to_pods));
-        let mut wish = wish(entry, front, proxy || front.pods_of.is_some());
-        wish.is_last_way = !leads_to_pods;
+        let mut desired = desired_slice(entry, proxied, proxy || proxied.pods_of.is_some());
+        desired.is_last_way = !leads_to_pods;
         let marked = current.is_some_and(|it| it.scaled_to_zero);
-        wish.scaled_to_zero = zero::mark(entry, marked, route.marks);
-        Some((wish, entry.replicas() > 0))
+        desired.scaled_to_zero = zero::mark(entry, marked, route.marks);
+        Some((desired, entry.replicas() > 0))
     }
 
     /// Returns the record to write (`None`: the Service gets no port), and why ports are missing.
@@ -105,7 +117,7 @@ impl Engine {
         &self,
         name: &Name,
         route: &Route,
-        wish: &DesiredSlice,
+        desired: &DesiredSlice,
         now: Timestamp,
     ) -> (Option<Allotment>, Option<Shortage>) {
         let none = std::collections::BTreeMap::new();
@@ -114,48 +126,48 @@ impl Engine {
             Some(record) => &record.ports,
             None => adopted.unwrap_or(&none),
         };
-        let most = self.fronts.most_ports.0;
-        let numbers = &self.fronts.numbers;
-        let (ports, short) = numbers.allot(name, wish.fronted(), had, most, now);
+        let most = self.most_ports.0;
+        let numbers = &self.numbers;
+        let (ports, short) = numbers.allot(name, desired.proxied_port_names(), had, most, now);
         let since = route.record.as_ref().map(|record| record.since);
-        let wanted = Allotment {
-            service_uid: wish.service_uid.clone(),
-            workload: wish.workload_text(),
+        let allotment = Allotment {
+            service_uid: desired.service_uid.clone(),
+            workload: desired.workload_text(),
             ports,
             since: since.unwrap_or(now.since_epoch().as_secs()),
-            hard_limit: wish.hard_limit,
-            pods_of: wish.pods_of.clone(),
-            ipv6: wish.six,
+            hard_limit: desired.hard_limit,
+            pods_of: desired.pods_of.clone(),
+            ipv6: desired.six,
         };
         // A record with a name that no Kubernetes object can have is not written.
-        let usable = !wanted.ports.is_empty() && wanted.is_sound();
-        (usable.then_some(wanted), short)
+        let usable = !allotment.ports.is_empty() && allotment.is_sound();
+        (usable.then_some(allotment), short)
     }
 
     /// Returns the next step for the slice of a Service whose ports are recorded.
     fn slice(
         &self,
         route: &Route,
-        wish: &DesiredSlice,
+        desired: &DesiredSlice,
         record: &Allotment,
         now: Timestamp,
     ) -> Step {
         let current = route.current();
-        let heard: Vec<_> = self.fronts.heard().collect();
-        let ears = Ears {
-            heard: &heard,
-            listening: self.fronts.listening,
+        let activators: Vec<_> = self.activator_infos().collect();
+        let reports = ActivatorReports {
+            activators: &activators,
+            listening: self.listening,
             now,
         };
         // The last write of this leader, if there is one: somebody may have edited the slice since.
-        let basis = match (&route.asked, &route.last) {
+        let basis = match (&route.requested, &route.last) {
             (None, Some(last)) => Some(last),
             _ => current,
         };
-        let written = slice::decide(wish, &record.ports, basis, ears);
+        let written = slice::decide(desired, &record.ports, basis, reports);
         if current == Some(&written) {
-            return match &route.asked {
-                Some((_, asked)) => Step::Later(*asked + ASKED_FOR),
+            return match &route.requested {
+                Some((_, requested)) => Step::Later(*requested + PENDING_FOR),
                 None => Step::Nothing,
             };
         }
@@ -164,28 +176,35 @@ impl Engine {
         let undone = route.undone.until(now).filter(|_| undone);
         match route.trouble.until(now).max(undone) {
             Some(until) => Step::Later(until),
-            None => Step::Write(Box::new(wish.clone()), written),
+            None => Step::Write(Box::new(desired.clone()), written),
         }
     }
 
     /// Returns the next step for a Service that gets no ports: the slice is removed, then the record.
-    fn without(&self, name: &Name, route: &Route, now: Timestamp) -> Step {
+    /// `may_remove`: whether they may be removed.
+    fn without(
+        &self,
+        name: &Name,
+        route: &Route,
+        now: Timestamp,
+        may_remove: impl Fn() -> bool,
+    ) -> Step {
         let has_slice = route.current().is_some() || route.doubtful;
         if !has_slice && route.record.is_none() {
-            let claimed = route.seen.as_ref().is_some_and(|seen| seen.claims);
+            let claimed = route.existing.as_ref().is_some_and(|it| it.claims);
             return match (claimed, route.is_empty()) {
                 (true, _) => Step::Foreign,
                 (false, true) => Step::Forget,
                 (false, false) => Step::Nothing,
             };
         }
-        if !self.may_remove(name) {
+        if !may_remove() {
             return Step::Later(now + UNKNOWN_AGAIN);
         }
         if !has_slice {
             return self.when_free(name, now, Step::Record(None));
         }
-        let under_way = route.removing.map(|asked| asked + ASKED_FOR);
+        let under_way = route.removing.map(|requested| requested + PENDING_FOR);
         let under_way = under_way.filter(|until| *until > now);
         match route.trouble.until(now).max(under_way) {
             Some(until) => Step::Later(until),
@@ -198,39 +217,36 @@ impl Engine {
     /// They may be removed if the Service is gone; if the workload is known and Ebb has not scaled it to zero (it has
     /// pods, or a person scaled it); or if its workload is known not to be one of Ebb's. They stay while it is not
     /// known what the workload is.
-    pub(super) fn may_remove(&self, name: &Name) -> bool {
-        let space = self.fronts.spaces.get(&name.0);
-        if space.is_none_or(|space| space.service(&name.1).is_none()) {
+    fn may_remove(&self, name: &Name, workloads: &Workloads, ownership: &Ownership) -> bool {
+        let in_namespace = self.namespaces.get(&name.0);
+        if in_namespace.is_none_or(|it| it.service(&name.1).is_none()) {
             return true;
         }
-        let Some(route) = self.fronts.routes.get(name) else {
+        let Some(route) = self.routes.get(name) else {
             return true;
         };
         let Some(key) = route.workload(&name.0) else {
             return true;
         };
-        match self.ids.get(&key) {
+        match workloads.find(&key) {
             // A workload that Ebb scaled to zero gets a pod first; see `zero`.
-            Some(id) => {
-                let entry = self.entries.get(id);
-                entry.is_none_or(|entry| !self.fronts.is_ours_at_zero(entry))
-            }
-            None => self.is_no_workload(&key),
+            Some(entry) => !self.is_ours_at_zero(entry),
+            None => ownership.is_no_workload(&key),
         }
     }
 
     /// Returns a step that changes the record, or a step to wait if another change of the record is under way.
     fn when_free(&self, name: &Name, now: Timestamp, step: Step) -> Step {
-        let book = self.fronts.books.get(&name.0);
-        match book.and_then(|book| book.busy_until(now)) {
+        let record = self.records.get(&name.0);
+        match record.and_then(|record| record.busy_until(now)) {
             Some(until) => Step::AfterRecord(until),
             None => step,
         }
     }
 
     fn too_many_ports(&self, name: &Name) -> Option<Shortage> {
-        let space = self.fronts.spaces.get(&name.0)?;
-        let too_many = space.service(&name.1)?.too_many_ports;
-        (too_many && space.leads_to(&name.1).is_some()).then_some(Shortage::Service)
+        let in_namespace = self.namespaces.get(&name.0)?;
+        let too_many = in_namespace.service(&name.1)?.too_many_ports;
+        (too_many && in_namespace.leads_to(&name.1).is_some()).then_some(Shortage::Service)
     }
 }

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use ebb_autoscaler_core::Timestamp;
 use ebb_contract::allotments::Allotment;
 
-use super::{pace::Pace, route::ASKED_FOR};
+use super::{backoff::Backoff, route::PENDING_FOR};
 
 /// State of a namespace's record.
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub(super) struct NamespaceRecord {
     /// `metadata.resourceVersion`; `None`: the ConfigMap does not exist.
     version: Option<Box<str>>,
     /// Services with an entry in it.
@@ -20,8 +20,8 @@ pub(super) struct Book {
     /// Number of keys that cannot be read.
     pub(super) senseless: usize,
     /// When the change that is under way was requested.
-    asked: Option<Timestamp>,
-    pub(super) pace: Pace,
+    requested: Option<Timestamp>,
+    pub(super) pace: Backoff,
     /// Services that wait until the change has ended.
     pub(super) waiting: BTreeSet<Box<str>>,
 }
@@ -39,7 +39,7 @@ pub struct RecordChange {
     pub empties: bool,
 }
 
-impl Book {
+impl NamespaceRecord {
     /// Takes in the version of a ConfigMap, from a watch or from the answer to a write. Returns false if it is older
     /// than the known one. Versions of one resource increase: see "Resource versions" in
     /// <https://kubernetes.io/docs/reference/using-api/api-concepts/>.
@@ -57,9 +57,9 @@ impl Book {
 
     /// Returns until when no further change can be made; `None`: one can be made now.
     pub(super) fn busy_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let asked = self.asked.map(|asked| asked + ASKED_FOR);
-        let asked = asked.filter(|until| *until > now);
-        asked.max(self.pace.until(now))
+        let requested = self.requested.map(|requested| requested + PENDING_FOR);
+        let requested = requested.filter(|until| *until > now);
+        requested.max(self.pace.until(now))
     }
 
     /// Begins a change, which is under way from now on.
@@ -69,7 +69,7 @@ impl Book {
         changes: BTreeMap<Box<str>, Option<Allotment>>,
         now: Timestamp,
     ) -> RecordChange {
-        self.asked = Some(now);
+        self.requested = Some(now);
         let goes = |service: &str| matches!(changes.get(service), Some(None));
         let empties = self.senseless == 0
             && self.services.iter().all(|service| goes(service))
@@ -84,10 +84,10 @@ impl Book {
 
     /// Notes that the change has been answered.
     pub(super) fn answered(&mut self) {
-        self.asked = None;
+        self.requested = None;
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.version.is_none() && self.asked.is_none() && self.waiting.is_empty()
+        self.version.is_none() && self.requested.is_none() && self.waiting.is_empty()
     }
 }

@@ -21,7 +21,7 @@ impl DecisionCounts {
     ];
 
     pub(super) fn count(&mut self, basis: &Basis) {
-        let place = match basis {
+        let index = match basis {
             Basis::Undecided => 0,
             Basis::ReadyUnknown => 1,
             Basis::NoData => 2,
@@ -32,7 +32,7 @@ impl DecisionCounts {
             Basis::PanicHold { .. } => 7,
             Basis::Delayed { .. } => 8,
         };
-        self.0[place] += 1;
+        self.0[index] += 1;
     }
 
     /// Returns each name with its count.

@@ -566,7 +566,7 @@ fn a_service_that_leads_here_no_longer_loses_its_slice() {
     assert_eq!((changes["web"].as_ref(), *empties), (None, true));
     world.engine.path_done(world.now, &paths[0], &done());
     assert_eq!(world.engine.paths(world.now), []);
-    assert!(world.engine.fronts.routes.is_empty());
+    assert!(world.engine.routing.routes.is_empty());
 }
 
 /// Ten thousand workloads, each behind a Service, in fifty namespaces, and one activator that serves all proxied Service

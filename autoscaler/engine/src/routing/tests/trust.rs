@@ -28,8 +28,8 @@ fn new_leader() -> World {
 }
 
 fn is_cut_off(world: &World) -> bool {
-    let entry = world.engine.entries.values().next().unwrap();
-    world.engine.fronts.is_cut_off(entry, world.now)
+    let entry = world.engine.workloads.iter().next().unwrap();
+    world.engine.routing.is_cut_off(entry, world.now)
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn z4_a_service_that_leads_elsewhere_keeps_its_slice_until_there_is_a_pod() {
     world.engine.service_seen(other);
     world.seconds(20);
     assert!(world.slice.is_some() && is_cut_off(&world));
-    let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+    let mut facts = world.engine.workloads.iter().next().unwrap().target.clone();
     facts.replicas = 1;
     world.engine.target_seen(world.now, facts);
     world.seconds(40);
@@ -129,7 +129,7 @@ fn z4_what_a_person_scaled_to_zero_is_never_marked() {
     let mut world = World::new(&[]);
     world.load = 1;
     world.seconds(10);
-    let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+    let mut facts = world.engine.workloads.iter().next().unwrap().target.clone();
     facts.replicas = 0;
     world.engine.target_seen(world.now, facts);
     world.pod_goes();
@@ -196,7 +196,7 @@ fn p10_a_refused_slice_is_tried_less_and_less_and_then_never_again() {
     world.seconds(100);
     assert_eq!(world.asked.len(), 1, "{:?}", world.asked);
     assert!(matches!(&world.asked[0], Path::Record(_)));
-    assert!(world.engine.fronts.routes.is_empty());
+    assert!(world.engine.routing.routes.is_empty());
 }
 
 #[test]
@@ -262,12 +262,12 @@ fn t2_a_slice_that_a_tenant_wrote_moves_no_port_and_no_endpoint() {
     world.seconds(10);
     assert_eq!((&world.record, &world.slice), (&record, &slice));
     assert_eq!(world.asked, []);
-    assert_eq!(world.engine.front_figures().foreign_slices, 3);
+    assert_eq!(world.engine.routing_figures().foreign_slices, 3);
     assert!(said(&mut world.engine, "ForeignSlice").is_empty(), "once");
     world.engine.slice_gone("evil", "web");
     world.engine.foreign_slice_gone("shop", "forged");
     world.write();
-    assert_eq!(world.engine.front_figures().foreign_slices, 1);
+    assert_eq!(world.engine.routing_figures().foreign_slices, 1);
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn t5_a_service_that_does_not_fit_is_not_proxied_and_the_others_are() {
     greedy.ports = (0..6).map(|port| (format!("p{port}"), None)).collect();
     greedy.selector = [("app".to_owned(), "greedy".to_owned())].into();
     world.engine.service_seen(greedy.clone());
-    let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+    let mut facts = world.engine.workloads.iter().next().unwrap().target.clone();
     facts.key = TargetKey::new("apps", "Deployment", "shop", "greedy");
     facts.uid = "greedy".into();
     facts.labels = greedy.selector.clone();
@@ -384,16 +384,16 @@ fn t5_a_service_that_does_not_fit_is_not_proxied_and_the_others_are() {
         "{}",
         notices[0].note
     );
-    let entries: Vec<_> = world.engine.entries.values().collect();
-    let held: Vec<_> = entries.iter().map(|entry| entry.can_be_held).collect();
+    let entries: Vec<_> = world.engine.workloads.iter().collect();
+    let held: Vec<_> = entries.iter().map(|entry| entry.can_be_queued).collect();
     assert_eq!(held, [true, false]);
     assert_eq!(world.record.as_ref().unwrap().ports.len(), 1);
     // With fewer ports, the Service fits.
     greedy.ports = (0..4).map(|port| (format!("p{port}"), None)).collect();
     world.engine.service_seen(greedy);
     world.write();
-    assert_eq!(world.engine.front_figures().short_services, 0);
-    assert_eq!(world.engine.front_figures().proxied_services, 2);
+    assert_eq!(world.engine.routing_figures().short_services, 0);
+    assert_eq!(world.engine.routing_figures().proxied_services, 2);
 }
 
 /// Unchanged Services are not examined again: a pass costs as much as has changed, and a small constant.
@@ -407,22 +407,22 @@ fn t3_a_look_does_not_walk_over_all_workloads() {
         odd.headless = number % 2 == 0;
         odd.selector = [("app".to_owned(), "odd".to_owned())].into();
         world.engine.service_seen(odd);
-        let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+        let mut facts = world.engine.workloads.iter().next().unwrap().target.clone();
         facts.key = TargetKey::new("apps", "Deployment", "hostile", &format!("odd-{number}"));
         facts.uid = format!("odd-{number}").into();
         facts.labels = [("app".to_owned(), "odd".to_owned())].into();
         facts.replicas = 0;
         world.engine.target_seen(world.now, facts);
     }
-    while !world.engine.fronts.dirty.is_empty() {
+    while !world.engine.routing.dirty.is_empty() {
         world.write();
     }
     assert!(
-        world.engine.fronts.routes.len() <= 1,
+        world.engine.routing.routes.len() <= 1,
         "nothing is kept of them"
     );
-    world.engine.fronts.gather(world.now);
-    let slowly = world.engine.fronts.dirty.len();
+    world.engine.routing.gather(world.now);
+    let slowly = world.engine.routing.dirty.len();
     assert!(
         slowly <= 200,
         "{slowly} looked at though nothing has changed"
@@ -431,7 +431,7 @@ fn t3_a_look_does_not_walk_over_all_workloads() {
 
 /// The workload loses its class annotation.
 fn opt_out(world: &mut World, replicas: u32) {
-    let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+    let mut facts = world.engine.workloads.iter().next().unwrap().target.clone();
     facts.annotations.clear();
     facts.replicas = replicas;
     world.now = world.now + Duration::from_millis(100);
@@ -487,7 +487,7 @@ fn z1_who_is_scaled_to_zero_by_a_person_and_opts_out_stays_there() {
     let mut world = World::new(&[]);
     world.load = 1;
     world.seconds(10);
-    let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+    let mut facts = world.engine.workloads.iter().next().unwrap().target.clone();
     facts.replicas = 0;
     world.engine.target_seen(world.now, facts);
     world.pod_goes();
@@ -503,7 +503,7 @@ fn z1_a_new_leader_finds_who_has_opted_out_at_zero() {
         let mut before = World::new(&[]);
         before.go_to_zero();
         let mut world = World::at(&[], 0);
-        let mut facts = world.engine.entries.values().next().unwrap().target.clone();
+        let mut facts = world.engine.workloads.iter().next().unwrap().target.clone();
         facts.annotations.clear();
         world.engine = Engine::new(Queueing::Activators);
         world.engine.configure(world.now, Config::default());

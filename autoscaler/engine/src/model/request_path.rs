@@ -15,7 +15,7 @@ type Name = (Box<str>, Box<str>);
 
 /// The state of the API server and of the activators.
 #[derive(Debug, Default)]
-pub(super) struct Doors {
+pub(super) struct RequestPath {
     records: BTreeMap<Box<str>, BTreeMap<Box<str>, Allotment>>,
     pub(super) slices: BTreeMap<Name, ObservedSlice>,
     /// Version of the last write to any record; one sequence for all of them.
@@ -23,15 +23,15 @@ pub(super) struct Doors {
     /// Whether each activator is running.
     pub(super) there: [bool; 2],
     /// Number of queued requests, by Service.
-    held: BTreeMap<Name, u64>,
-    held_ever: u64,
+    queued: BTreeMap<Name, u64>,
+    queued_ever: u64,
     /// Writes that are not answered yet.
     paths: Vec<Path>,
     /// Workloads that an order of the engine has scaled to zero.
     pub(super) brought_to_zero: BTreeSet<TargetKey>,
 }
 
-impl Doors {
+impl RequestPath {
     /// Returns the Service of a workload, which has the workload's name.
     pub(super) fn service(key: &TargetKey) -> ServiceFacts {
         let labels = [("app".to_owned(), key.name.to_string())];
@@ -46,7 +46,7 @@ impl Doors {
     }
 
     /// Takes the writes that the engine requests.
-    pub(super) fn look(&mut self, engine: &mut Engine, now: Timestamp) {
+    pub(super) fn take_writes(&mut self, engine: &mut Engine, now: Timestamp) {
         self.paths.extend(engine.paths(now));
     }
 
@@ -94,10 +94,10 @@ impl Doors {
                 self.version += 1;
                 version = Some(self.version.to_string().into());
             }
-            Path::Write(wish, written) => {
+            Path::Write(desired, written) => {
                 let name = (
-                    wish.workload.namespace.clone(),
-                    wish.service.as_str().into(),
+                    desired.workload.namespace.clone(),
+                    desired.service.as_str().into(),
                 );
                 self.slices.insert(name, written.clone());
             }
@@ -109,7 +109,7 @@ impl Doors {
     }
 
     /// Reports all records and slices to the engine, as watches would.
-    pub(super) fn tell(&self, engine: &mut Engine, now: Timestamp) {
+    pub(super) fn publish(&self, engine: &mut Engine, now: Timestamp) {
         for (namespace, record) in &self.records {
             let version = self.version.to_string();
             engine.record_seen(now, namespace, Some(&version), record.clone(), 0);
@@ -136,7 +136,7 @@ impl Doors {
         if !self.there[which] {
             return;
         }
-        let (address, held_ever) = (address(which), self.held_ever);
+        let (address, queued_ever) = (address(which), self.queued_ever);
         let all = self.records.iter().flat_map(|(namespace, record)| {
             record
                 .iter()
@@ -145,7 +145,7 @@ impl Doors {
         let doors = all.flat_map(|(namespace, service, allotment)| {
             let name = (namespace.clone(), service.clone());
             let slice = self.slices.get(&name);
-            let held = self.held.get(&name).copied().filter(|_| which == 0);
+            let queued = self.queued.get(&name).copied().filter(|_| which == 0);
             let in_path = slice.is_some_and(|it| it.endpoints.contains(&address));
             let ports = allotment.ports.iter();
             ports.map(move |(port, &number)| doors::Door {
@@ -156,8 +156,8 @@ impl Doors {
                 in_path,
                 since: 5,
                 at: now.since_epoch().as_nanos() as u64,
-                held: held.unwrap_or(0),
-                held_ever,
+                held: queued.unwrap_or(0),
+                held_ever: queued_ever,
                 ..doors::Door::default()
             })
         });
@@ -172,12 +172,12 @@ impl Doors {
     }
 
     /// Sets the number of queued requests of a Service.
-    pub(super) fn hold(&mut self, key: &TargetKey, requests: u64) {
+    pub(super) fn set_queued(&mut self, key: &TargetKey, requests: u64) {
         let name = (key.namespace.clone(), key.name.clone());
-        self.held_ever += requests;
+        self.queued_ever += requests;
         match requests {
-            0 => self.held.remove(&name),
-            _ => self.held.insert(name, requests),
+            0 => self.queued.remove(&name),
+            _ => self.queued.insert(name, requests),
         };
     }
 

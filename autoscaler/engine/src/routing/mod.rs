@@ -11,20 +11,20 @@
 //! for the grace period. Failure mode: activators without a current report are removed from the path, and without any
 //! activator the last pod stays.
 
-mod book;
-mod doors;
-mod foreign;
-mod listening;
-mod look;
-mod numbers;
-mod pace;
+mod activator_reports;
+mod backoff;
+mod endpoint_readiness;
+mod event_limit;
+mod foreign_slices;
+mod listening_time;
+mod namespace_record;
+mod namespace_routing;
 mod plan;
+mod port_numbers;
+mod reconcile;
 mod route;
-mod said;
 mod service;
 mod slice;
-mod space;
-mod told;
 mod zero;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -33,28 +33,28 @@ use ebb_autoscaler_core::Timestamp;
 use ebb_contract::allotments::Allotment;
 
 use self::{
-    book::Book,
-    doors::Activator,
-    foreign::Foreign,
-    listening::Listening,
-    numbers::Numbers,
-    route::{Route, Seen},
-    said::Said,
-    slice::{ActivatorInfo, Ears, is_there},
-    space::{NamespaceRouting, ProxiedService},
-    told::EndpointReadiness,
-    zero::{Asks, Zero},
+    activator_reports::Activator,
+    endpoint_readiness::EndpointReadiness,
+    event_limit::EventLimit,
+    foreign_slices::ForeignSlices,
+    listening_time::ListeningTime,
+    namespace_record::NamespaceRecord,
+    namespace_routing::{NamespaceRouting, ProxiedService},
+    port_numbers::PortNumbers,
+    route::{ExistingSlice, Route},
+    slice::{ActivatorInfo, ActivatorReports, is_there},
+    zero::{AtZero, SliceInputs},
 };
 pub use self::{
-    book::RecordChange,
-    look::{Outcome, Path},
+    namespace_record::RecordChange,
+    reconcile::{Outcome, Path},
     service::ServiceFacts,
     slice::{DesiredSlice, ObservedSlice},
 };
 use super::{
-    Engine,
     entry::{Refusal, WorkloadState},
     names::{TargetKey, WorkloadId},
+    outbox::Outbox,
 };
 
 /// Namespace and name of a Service.
@@ -63,18 +63,18 @@ type Name = (Box<str>, Box<str>);
 /// The routing state of all Services.
 #[derive(Debug, Default)]
 pub(super) struct ServiceRouting {
-    spaces: BTreeMap<Box<str>, NamespaceRouting>,
+    namespaces: BTreeMap<Box<str>, NamespaceRouting>,
     routes: BTreeMap<Name, Route>,
-    books: BTreeMap<Box<str>, Book>,
-    numbers: Numbers,
+    records: BTreeMap<Box<str>, NamespaceRecord>,
+    numbers: PortNumbers,
     most_ports: MostPorts,
     activators: BTreeMap<Box<str>, Activator>,
-    listening: Listening,
-    told: EndpointReadiness,
-    foreign: Foreign,
-    said: Said,
-    asks: HashMap<WorkloadId, Asks>,
-    zeros: HashMap<WorkloadId, Zero>,
+    listening: ListeningTime,
+    readiness: EndpointReadiness,
+    foreign: ForeignSlices,
+    event_limit: EventLimit,
+    slice_inputs: HashMap<WorkloadId, SliceInputs>,
+    at_zero: HashMap<WorkloadId, AtZero>,
     /// Services to check.
     dirty: BTreeSet<Name>,
     /// Services to check at a later time, each at most once.
@@ -83,9 +83,9 @@ pub(super) struct ServiceRouting {
     /// Where the slow sweep over all Services stands.
     swept: Name,
     /// The Service that was checked last.
-    looked: Name,
+    last_checked: Name,
     /// Whether at the last check the addresses without any report counted as gone.
-    unheard_looked: bool,
+    unreported_at_last_check: bool,
     /// Activators that counted as present at the last check.
     there: BTreeSet<Box<str>>,
     /// Whether this replica led at the last check.
@@ -107,7 +107,7 @@ impl Default for MostPorts {
 
 /// Figures of the proxied Services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FrontFigures {
+pub struct RoutingFigures {
     /// Services that have ports on the activators.
     pub proxied_services: usize,
     /// Services that do not have all the ports they need.
@@ -123,28 +123,28 @@ pub struct FrontFigures {
 impl ServiceRouting {
     pub(super) fn workload_seen(&mut self, id: WorkloadId, entry: &WorkloadState) {
         let key = &entry.target.key;
-        let space = self.spaces.entry(key.namespace.clone()).or_default();
-        let touched = space.workload_seen(id, &entry.target.labels);
+        let in_namespace = self.namespaces.entry(key.namespace.clone()).or_default();
+        let touched = in_namespace.workload_seen(id, &entry.target.labels);
         self.mark_in(&key.namespace, touched);
         self.mark_workload(entry);
     }
 
     pub(super) fn workload_gone(&mut self, id: WorkloadId, namespace: &str) {
-        self.asks.remove(&id);
-        self.zeros.remove(&id);
-        if let Some(space) = self.spaces.get_mut(namespace) {
-            let touched = space.workload_gone(id);
-            if space.is_empty() {
-                self.spaces.remove(namespace);
+        self.slice_inputs.remove(&id);
+        self.at_zero.remove(&id);
+        if let Some(in_namespace) = self.namespaces.get_mut(namespace) {
+            let touched = in_namespace.workload_gone(id);
+            if in_namespace.is_empty() {
+                self.namespaces.remove(namespace);
             }
             self.mark_in(namespace, touched);
         }
     }
 
     /// Returns whether the activators can queue every request to a workload.
-    pub(super) fn can_be_held(&self, entry: &WorkloadState) -> bool {
-        let space = self.spaces.get(&entry.target.key.namespace);
-        space.is_some_and(|space| space.can_be_held(entry.id))
+    pub(super) fn can_be_queued(&self, entry: &WorkloadState) -> bool {
+        let in_namespace = self.namespaces.get(&entry.target.key.namespace);
+        in_namespace.is_some_and(|it| it.can_be_queued(entry.id))
             && self.names(entry).iter().all(|name| {
                 let route = self.routes.get(name);
                 route.is_none_or(|route| route.short.is_none())
@@ -159,25 +159,26 @@ impl ServiceRouting {
 
     /// Returns whether all requests to a workload go through activators (path switch confirmed), as far as the
     /// activators and the API server can tell.
-    pub(super) fn in_place(&self, entry: &WorkloadState, now: Timestamp) -> bool {
-        let heard: Vec<_> = self.heard().collect();
-        let ears = Ears {
-            heard: &heard,
+    pub(super) fn is_path_confirmed(&self, entry: &WorkloadState, now: Timestamp) -> bool {
+        let activators: Vec<_> = self.activator_infos().collect();
+        let reports = ActivatorReports {
+            activators: &activators,
             listening: self.listening,
             now,
         };
-        let fronts = self.fronts(entry);
-        !fronts.is_empty()
-            && fronts.into_iter().all(|front| {
-                let route = self.routes.get(&name_of(front));
+        let proxied = self.proxied_services(entry);
+        !proxied.is_empty()
+            && proxied.into_iter().all(|proxied| {
+                let route = self.routes.get(&name_of(proxied));
                 let Some((Some(record), Some(written))) =
                     route.map(|route| (&route.record, route.confirmed()))
                 else {
                     return false;
                 };
+                let desired = desired_slice(entry, proxied, true);
                 written.ports == record.ports
                     && !written.tampered
-                    && slice::in_place(&wish(entry, front, true), written, ears)
+                    && slice::is_path_confirmed(&desired, written, reports)
             })
     }
 
@@ -188,33 +189,35 @@ impl ServiceRouting {
 
     /// Returns the number of activators with a current report, and of those without.
     pub(super) fn count(&self, now: Timestamp) -> (usize, usize) {
-        let there = self.heard().filter(|heard| is_there(heard, now)).count();
+        let infos = self.activator_infos();
+        let there = infos.filter(|info| is_there(info, now)).count();
         (there, self.activators.len() - there)
     }
 
-    fn figures(&self) -> FrontFigures {
+    pub(super) fn figures(&self) -> RoutingFigures {
         let routes = || self.routes.values();
-        FrontFigures {
+        RoutingFigures {
             proxied_services: routes().filter(|it| it.record.is_some()).count(),
             short_services: routes().filter(|it| it.short.is_some()).count(),
             foreign_slices: self.foreign.count(),
-            senseless_records: self.books.values().map(|book| book.senseless).sum(),
+            senseless_records: self.records.values().map(|record| record.senseless).sum(),
             refused_slices: routes().filter(|it| it.trouble.is_in_trouble()).count(),
         }
     }
 
-    fn fronts(&self, entry: &WorkloadState) -> Vec<ProxiedService<'_>> {
-        let space = self.spaces.get(&entry.target.key.namespace);
-        space.map_or_else(Vec::new, |space| space.fronts(entry.id))
+    fn proxied_services(&self, entry: &WorkloadState) -> Vec<ProxiedService<'_>> {
+        let in_namespace = self.namespaces.get(&entry.target.key.namespace);
+        in_namespace.map_or_else(Vec::new, |it| it.proxied_services(entry.id))
     }
 
     /// Returns the names of the Services that are proxied for a workload.
     fn names(&self, entry: &WorkloadState) -> Vec<Name> {
-        self.fronts(entry).into_iter().map(name_of).collect()
+        let services = self.proxied_services(entry).into_iter();
+        services.map(name_of).collect()
     }
 
-    fn heard(&self) -> impl Iterator<Item = &ActivatorInfo> {
-        self.activators.values().map(|activator| &activator.heard)
+    fn activator_infos(&self) -> impl Iterator<Item = &ActivatorInfo> {
+        self.activators.values().map(|activator| &activator.info)
     }
 
     /// Marks a Service to be checked.
@@ -259,178 +262,177 @@ impl ServiceRouting {
     }
 }
 
-fn name_of(front: ProxiedService<'_>) -> Name {
-    (front.service.namespace.clone(), front.service.name.clone())
+fn name_of(proxied: ProxiedService<'_>) -> Name {
+    let facts = proxied.service;
+    (facts.namespace.clone(), facts.name.clone())
 }
 
-fn wish(entry: &WorkloadState, front: ProxiedService<'_>, proxy: bool) -> DesiredSlice {
+fn desired_slice(entry: &WorkloadState, proxied: ProxiedService<'_>, proxy: bool) -> DesiredSlice {
     let (_, activators) = entry.proxy.unwrap_or_default();
     DesiredSlice {
         workload: entry.target.key.clone(),
-        service: front.service.name.to_string(),
-        service_uid: front.service.uid.to_string(),
-        ports: front.service.ports.clone(),
+        service: proxied.service.name.to_string(),
+        service_uid: proxied.service.uid.to_string(),
+        ports: proxied.service.ports.clone(),
         proxy,
         activators,
-        six: front.service.six,
+        six: proxied.service.six,
         hard_limit: entry.hard_limit(),
-        pods_of: front.pods_of.map(str::to_owned),
+        pods_of: proxied.pods_of.map(str::to_owned),
         scaled_to_zero: false,
         is_last_way: false,
     }
 }
 
-impl Engine {
+/// Facts from the API server.
+impl ServiceRouting {
     /// Sets the most proxied Service ports of one namespace.
-    #[must_use]
-    pub fn with_most_ports(mut self, most: usize) -> Self {
-        self.fronts.most_ports = MostPorts(most);
-        self
+    pub(super) fn limit_ports(&mut self, most: usize) {
+        self.most_ports = MostPorts(most);
     }
 
     /// Takes in a Service that is new or has changed.
-    pub fn service_seen(&mut self, facts: ServiceFacts) {
+    pub(super) fn service_seen(&mut self, facts: ServiceFacts) {
         let namespace = facts.namespace.clone();
-        let space = self.fronts.spaces.entry(namespace.clone()).or_default();
-        let touched = space.service_seen(facts);
-        self.fronts.mark_in(&namespace, touched);
+        let in_namespace = self.namespaces.entry(namespace.clone()).or_default();
+        let touched = in_namespace.service_seen(facts);
+        self.mark_in(&namespace, touched);
     }
 
     /// Takes in that a Service was deleted.
-    pub fn service_gone(&mut self, namespace: &str, name: &str) {
-        let Some(space) = self.fronts.spaces.get_mut(namespace) else {
+    pub(super) fn service_gone(&mut self, namespace: &str, name: &str) {
+        let Some(in_namespace) = self.namespaces.get_mut(namespace) else {
             return;
         };
-        let touched = space.service_gone(name);
-        if space.is_empty() {
-            self.fronts.spaces.remove(namespace);
+        let touched = in_namespace.service_gone(name);
+        if in_namespace.is_empty() {
+            self.namespaces.remove(namespace);
         }
-        self.fronts.mark_in(namespace, touched);
+        self.mark_in(namespace, touched);
     }
 
-    /// Takes in a record of a namespace's ports that is new or has changed. `senseless`: number of its keys that cannot
-    /// be read; they are ignored.
-    pub fn record_seen(
+    /// Takes in the record of a namespace's ports. Returns the workloads that it names.
+    pub(super) fn record_seen(
         &mut self,
         now: Timestamp,
         namespace: &str,
         version: Option<&str>,
         allotments: BTreeMap<Box<str>, Allotment>,
         senseless: usize,
-    ) {
-        let book = self.fronts.books.entry(namespace.into()).or_default();
-        if !book.is_news(version) {
-            return;
+    ) -> Vec<TargetKey> {
+        let record = self.records.entry(namespace.into()).or_default();
+        if !record.is_news(version) {
+            return Vec::new();
         }
-        book.senseless = senseless;
+        record.senseless = senseless;
         let services = allotments.keys().cloned().collect();
-        let before = std::mem::replace(&mut book.services, services);
+        let before = std::mem::replace(&mut record.services, services);
         for service in before {
             if !allotments.contains_key(&service) {
-                self.fronts.record(now, (namespace.into(), service), None);
+                self.record(now, (namespace.into(), service), None);
             }
         }
         let mut workloads = Vec::new();
         for (service, allotment) in allotments {
             workloads.extend(route::workload(namespace, &allotment.workload));
             let name = (namespace.into(), service);
-            self.fronts.record(now, name, Some(allotment));
+            self.record(now, name, Some(allotment));
         }
-        for key in workloads {
-            self.slice_leads_to(&key);
-        }
+        workloads
     }
 
     /// Takes in that the record of a namespace's ports was deleted.
-    pub fn record_gone(&mut self, now: Timestamp, namespace: &str) {
-        let Some(book) = self.fronts.books.get_mut(namespace) else {
+    pub(super) fn record_gone(&mut self, now: Timestamp, namespace: &str) {
+        let Some(record) = self.records.get_mut(namespace) else {
             return;
         };
-        book.senseless = 0;
-        book.is_news(None);
-        for service in std::mem::take(&mut book.services) {
-            self.fronts.record(now, (namespace.into(), service), None);
+        record.senseless = 0;
+        record.is_news(None);
+        for service in std::mem::take(&mut record.services) {
+            self.record(now, (namespace.into(), service), None);
         }
-        self.fronts.forget_book(namespace);
+        self.forget_record(namespace);
     }
 
-    /// Takes in a slice that is new or has changed and has the name that Ebb gives to the slice of this Service.
-    /// `claims`: whether its label says that Ebb manages it. Only the record decides whether it is Ebb's.
-    pub fn slice_seen(
+    /// Takes in a slice with the name that Ebb gives to it. `claims`: whether its label says that Ebb manages it.
+    pub(super) fn slice_seen(
         &mut self,
         namespace: &str,
         service: &str,
         uid: &str,
         claims: bool,
         written: ObservedSlice,
+        is_leading: bool,
     ) {
         let name: Name = (namespace.into(), service.into());
-        let route = self.fronts.routes.entry(name.clone()).or_default();
-        if route
-            .asked
-            .as_ref()
-            .is_some_and(|(asked, _)| *asked == written)
-        {
-            route.asked = None;
+        let route = self.routes.entry(name.clone()).or_default();
+        let requested = route.requested.as_ref();
+        if requested.is_some_and(|(requested, _)| *requested == written) {
+            route.requested = None;
             route.doubtful = false;
         }
-        let known = route.seen.as_ref();
-        route.seen = Some(Seen {
-            adoptable: known.map_or(!self.leading, |known| known.adoptable),
+        let known = route.existing.as_ref();
+        route.existing = Some(ExistingSlice {
+            adoptable: known.map_or(!is_leading, |known| known.adoptable),
             uid: uid.into(),
             claims,
             written,
         });
-        self.fronts.mark(name);
+        self.mark(name);
     }
 
     /// Takes in that the slice with the name for this Service was deleted.
-    pub fn slice_gone(&mut self, namespace: &str, service: &str) {
+    pub(super) fn slice_gone(&mut self, namespace: &str, service: &str) {
         let name: Name = (namespace.into(), service.into());
-        if let Some(route) = self.fronts.routes.get_mut(&name) {
-            route.seen = None;
+        if let Some(route) = self.routes.get_mut(&name) {
+            route.existing = None;
             route.removing = None;
         }
-        self.fronts.mark(name);
+        self.mark(name);
     }
 
-    /// Takes in a slice that claims to be managed by Ebb but has a name that Ebb gives to no slice: somebody else wrote
-    /// it.
-    pub fn foreign_slice_seen(&mut self, now: Timestamp, namespace: &str, slice: &str, uid: &str) {
-        if self.fronts.foreign.seen(namespace, slice, uid) {
-            self.say_foreign(now, namespace, slice, uid);
+    /// Takes in a slice that claims to be managed by Ebb and is not, and publishes an Event about a new one.
+    pub(super) fn foreign_slice_seen(
+        &mut self,
+        now: Timestamp,
+        namespace: &str,
+        slice: &str,
+        uid: &str,
+        outbox: &mut Outbox,
+    ) {
+        if self.foreign.seen(namespace, slice, uid) {
+            self.report_foreign(now, namespace, slice, uid, outbox);
         }
     }
 
     /// Takes in that such a slice was deleted, or no longer claims to be managed by Ebb.
-    pub fn foreign_slice_gone(&mut self, namespace: &str, slice: &str) {
-        self.fronts.foreign.gone(namespace, slice);
+    pub(super) fn foreign_slice_gone(&mut self, namespace: &str, slice: &str) {
+        self.foreign.gone(namespace, slice);
     }
 
-    /// Takes in a slice of another manager for a Service that is new or has changed. `ready`: whether one of its
-    /// endpoints is ready.
-    pub fn endpoints_seen(&mut self, namespace: &str, slice: &str, service: &str, ready: bool) {
-        if self.fronts.told.seen(namespace, slice, service, ready) {
-            self.fronts.mark((namespace.into(), service.into()));
+    /// Takes in a slice of another manager. `ready`: whether one of its endpoints is ready.
+    pub(super) fn endpoints_seen(
+        &mut self,
+        namespace: &str,
+        slice: &str,
+        service: &str,
+        ready: bool,
+    ) {
+        if self.readiness.update(namespace, slice, service, ready) {
+            self.mark((namespace.into(), service.into()));
         }
     }
 
     /// Takes in that a slice of another manager was deleted.
-    pub fn endpoints_gone(&mut self, namespace: &str, slice: &str) {
-        if let Some(service) = self.fronts.told.gone(namespace, slice) {
-            self.fronts.mark((namespace.into(), service));
+    pub(super) fn endpoints_gone(&mut self, namespace: &str, slice: &str) {
+        if let Some(service) = self.readiness.remove(namespace, slice) {
+            self.mark((namespace.into(), service));
         }
     }
 
     /// Returns whether slices should be checked soon, and resets the flag.
-    pub fn paths_changed(&mut self) -> bool {
-        std::mem::take(&mut self.fronts.changed)
-    }
-
-    /// Figures of the proxied Services.
-    #[must_use]
-    pub fn front_figures(&self) -> FrontFigures {
-        self.fronts.figures()
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 }
 
@@ -453,7 +455,7 @@ impl ServiceRouting {
     /// Returns whether every Service of a workload has a ready endpoint of a pod.
     pub(super) fn all_lead_to_pods(&self, entry: &WorkloadState) -> bool {
         let names = self.names(entry);
-        names.iter().all(|name| self.told.leads_to_pods(name))
+        names.iter().all(|name| self.readiness.leads_to_pods(name))
     }
 
     /// Takes in the record of a Service; `None`: it has none.
@@ -476,19 +478,23 @@ impl ServiceRouting {
             return;
         };
         let new = route.reclaim(name, &mut self.numbers, now);
-        let rivals: Vec<_> = new
+        let others: Vec<_> = new
             .into_iter()
-            .flat_map(|number| self.numbers.rivals(number, name))
+            .flat_map(|number| self.numbers.other_claimants(number, name))
             .cloned()
             .collect();
-        for rival in rivals {
-            self.mark(rival);
+        for other in others {
+            self.mark(other);
         }
     }
 
-    fn forget_book(&mut self, namespace: &str) {
-        if self.books.get(namespace).is_some_and(Book::is_empty) {
-            self.books.remove(namespace);
+    fn forget_record(&mut self, namespace: &str) {
+        if self
+            .records
+            .get(namespace)
+            .is_some_and(NamespaceRecord::is_empty)
+        {
+            self.records.remove(namespace);
         }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Bias: towards stability. An activator in the request path stays while it reports that it listens, and also while
 //! this replica could not have received its reports. Failure mode: if no activator listens, nothing new is led to one,
-//! and [`in_place`] says so; the last pod then stays.
+//! and [`is_path_confirmed`] says so; the last pod then stays.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,8 +17,8 @@ use std::{
 use ebb_autoscaler_core::Timestamp;
 use ebb_contract::slices;
 
-use super::listening::Listening;
-use crate::{TargetKey, series::SILENT_AFTER};
+use super::listening_time::ListeningTime;
+use crate::{TargetKey, series::STALE_AFTER};
 
 /// The desired state of a Service in front of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,47 +85,47 @@ pub(super) struct ActivatorInfo {
     /// Whether it is shutting down.
     pub(super) leaving: bool,
     /// The proxied Service ports on which it listens.
-    pub(super) doors: BTreeMap<Door, bool>,
+    pub(super) ports: BTreeMap<ProxiedPort, bool>,
 }
 
-/// A proxied Service port: namespace, Service, name of the port, number. Its value in [`ActivatorInfo::doors`] is whether the
+/// A proxied Service port: namespace, Service, name of the port, number. Its value in [`ActivatorInfo::ports`] is whether the
 /// activator has seen its own address in the slice.
-pub(super) type Door = (String, String, String, u16);
+pub(super) type ProxiedPort = (String, String, String, u16);
 
 /// The reports of the activators, and since when this replica has been receiving them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ears<'a> {
-    pub(super) heard: &'a [&'a ActivatorInfo],
-    pub(super) listening: Listening,
+pub(super) struct ActivatorReports<'a> {
+    pub(super) activators: &'a [&'a ActivatorInfo],
+    pub(super) listening: ListeningTime,
     pub(super) now: Timestamp,
 }
 
 /// Returns the slice to write for a Service that has these ports.
 #[must_use]
 pub(super) fn decide(
-    wish: &DesiredSlice,
+    desired: &DesiredSlice,
     ports: &BTreeMap<String, u16>,
     current: Option<&ObservedSlice>,
-    ears: Ears<'_>,
+    reports: ActivatorReports<'_>,
 ) -> ObservedSlice {
-    let endpoints = if wish.proxy && !ports.is_empty() {
-        choose(wish, ports, current, ears)
+    let endpoints = if desired.proxy && !ports.is_empty() {
+        choose(desired, ports, current, reports)
     } else {
         BTreeSet::new()
     };
     let protocols = ports.keys().filter_map(|name| {
-        let protocol = wish.ports.get(name)?.clone()?;
+        let protocol = desired.ports.get(name)?.clone()?;
         Some((name.clone(), protocol))
     });
     ObservedSlice {
         protocols: protocols.collect(),
         ports: ports.clone(),
         endpoints,
-        hard_limit: wish.hard_limit,
-        pods_of: wish.pods_of.clone(),
-        workload: wish.workload_text(),
-        service_uid: wish.service_uid.clone(),
-        scaled_to_zero: wish.scaled_to_zero,
+        hard_limit: desired.hard_limit,
+        pods_of: desired.pods_of.clone(),
+        workload: desired.workload_text(),
+        service_uid: desired.service_uid.clone(),
+        scaled_to_zero: desired.scaled_to_zero,
         tampered: false,
     }
 }
@@ -133,23 +133,26 @@ pub(super) fn decide(
 /// Returns whether the activators are in the request path, as far as the API server and the activators can tell. The
 /// last pod may be removed when this has been true for the grace period. A fact for `Facts::activator_answers`.
 #[must_use]
-pub(super) fn in_place(wish: &DesiredSlice, written: &ObservedSlice, ears: Ears<'_>) -> bool {
+pub(super) fn is_path_confirmed(
+    desired: &DesiredSlice,
+    written: &ObservedSlice,
+    reports: ActivatorReports<'_>,
+) -> bool {
     !written.endpoints.is_empty()
-        && wish.fronted().eq(written.ports.keys())
+        && desired.proxied_port_names().eq(written.ports.keys())
         && written.endpoints.iter().all(|address| {
-            ears.heard
-                .iter()
-                .filter(|activator| activator.address == *address && is_there(activator, ears.now))
-                .any(|activator| {
-                    doors(wish, &written.ports)
-                        .all(|door| activator.doors.get(&door) == Some(&true))
-                })
+            reports.activators.iter().any(|activator| {
+                activator.address == *address
+                    && is_there(activator, reports.now)
+                    && proxied_ports(desired, &written.ports)
+                        .all(|port| activator.ports.get(&port) == Some(&true))
+            })
         })
 }
 
 impl DesiredSlice {
     /// Returns the names of the proxied ports, in order.
-    pub(super) fn fronted(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn proxied_port_names(&self) -> impl Iterator<Item = &String> {
         self.ports
             .iter()
             .filter(|(_, protocol)| slices::is_proxied(protocol.as_deref()))
@@ -166,30 +169,30 @@ impl DesiredSlice {
 /// Chooses the activators: those in the path stay. Further ones are added in an order that depends on the Service,
 /// which spreads Services over the activators.
 fn choose(
-    wish: &DesiredSlice,
+    desired: &DesiredSlice,
     ports: &BTreeMap<String, u16>,
     current: Option<&ObservedSlice>,
-    ears: Ears<'_>,
+    reports: ActivatorReports<'_>,
 ) -> BTreeSet<IpAddr> {
-    let wanted = match wish.hard_limit {
-        0 => wish.activators.max(1) as usize,
+    let count = match desired.hard_limit {
+        0 => desired.activators.max(1) as usize,
         _ => 1,
     };
-    let Ears { listening, now, .. } = ears;
-    let of_family = |address: &IpAddr| address.is_ipv6() == wish.six;
+    let ActivatorReports { listening, now, .. } = reports;
+    let of_family = |address: &IpAddr| address.is_ipv6() == desired.six;
     let is_able = |activator: &ActivatorInfo| {
         !activator.leaving
             && of_family(&activator.address)
-            && doors(wish, ports).all(|door| activator.doors.contains_key(&door))
+            && proxied_ports(desired, ports).all(|port| activator.ports.contains_key(&port))
     };
     let in_path: Vec<(IpAddr, Option<&ActivatorInfo>)> = current
         .into_iter()
         .flat_map(|written| &written.endpoints)
         .filter(|address| of_family(address))
-        .map(|address| (*address, ears.newest_at(*address)))
+        .map(|address| (*address, reports.newest_at(*address)))
         .collect();
-    let mut able: Vec<&ActivatorInfo> = ears
-        .heard
+    let mut able: Vec<&ActivatorInfo> = reports
+        .activators
         .iter()
         .copied()
         .filter(|activator| {
@@ -197,7 +200,7 @@ fn choose(
                 .iter()
                 .any(|(_, known)| known.is_some_and(|known| std::ptr::eq(known, *activator)));
             let there = match stays {
-                true => !listening.is_silent(activator, now),
+                true => !listening.is_stale(activator, now),
                 false => is_there(activator, now),
             };
             there && is_able(activator)
@@ -207,48 +210,47 @@ fn choose(
         let stays = in_path
             .iter()
             .any(|(address, _)| *address == activator.address);
-        (
-            !stays,
-            hash(&(&*wish.workload.namespace, &wish.service, &activator.name)),
-        )
+        let namespace = &*desired.workload.namespace;
+        let spread = hash(&(namespace, &desired.service, &activator.name));
+        (!stays, spread)
     });
     let mut chosen: BTreeSet<_> = able
         .iter()
-        .take(wanted)
+        .take(count)
         .map(|activator| activator.address)
         .collect();
     // Nothing is known about an activator without any report yet. It stays beside the others, or alone if only one is
     // allowed.
-    let unheard = in_path
+    let unreported = in_path
         .iter()
-        .filter(|(_, known)| known.is_none() && !listening.is_unheard(now))
+        .filter(|(_, known)| known.is_none() && !listening.is_unreported_gone(now))
         .map(|(address, _)| *address);
-    if wish.hard_limit == 0 {
-        chosen.extend(unheard.take(wanted));
+    if desired.hard_limit == 0 {
+        chosen.extend(unreported.take(count));
     } else if chosen
         .iter()
         .all(|it| !in_path.iter().any(|(address, _)| address == it))
     {
         // An activator that is already in the path has given out tokens.
-        if let Some(address) = unheard.take(1).next() {
+        if let Some(address) = unreported.take(1).next() {
             chosen = [address].into();
         }
     }
-    if chosen.is_empty() && wish.is_last_way {
+    if chosen.is_empty() && desired.is_last_way {
         // A missing report is no reason to leave a Service without an endpoint. A report that the activator shuts down
         // is one.
         let stay = in_path
             .iter()
             .filter(|(_, known)| known.is_none_or(|known| !known.leaving));
-        chosen.extend(stay.take(wanted).map(|(address, _)| *address));
+        chosen.extend(stay.take(count).map(|(address, _)| *address));
     }
     chosen
 }
 
-impl<'a> Ears<'a> {
+impl<'a> ActivatorReports<'a> {
     /// Returns the activator with the newest report from an address.
     fn newest_at(&self, address: IpAddr) -> Option<&'a ActivatorInfo> {
-        let here = self.heard.iter().copied();
+        let here = self.activators.iter().copied();
         here.filter(|activator| activator.address == address)
             .max_by_key(|activator| activator.at)
     }
@@ -256,16 +258,16 @@ impl<'a> Ears<'a> {
 
 /// Returns whether its last report is current.
 pub(super) fn is_there(activator: &ActivatorInfo, now: Timestamp) -> bool {
-    now.since(activator.at) < SILENT_AFTER
+    now.since(activator.at) < STALE_AFTER
 }
 
-fn doors<'a>(
-    wish: &'a DesiredSlice,
+fn proxied_ports<'a>(
+    desired: &'a DesiredSlice,
     ports: &'a BTreeMap<String, u16>,
-) -> impl Iterator<Item = Door> + 'a {
+) -> impl Iterator<Item = ProxiedPort> + 'a {
     ports.iter().map(|(name, &number)| {
-        let namespace = wish.workload.namespace.to_string();
-        (namespace, wish.service.clone(), name.clone(), number)
+        let namespace = desired.workload.namespace.to_string();
+        (namespace, desired.service.clone(), name.clone(), number)
     })
 }
 
@@ -286,7 +288,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1_000);
     const NUMBER: u16 = 20_001;
 
-    fn wish(proxy: bool) -> DesiredSlice {
+    fn desired(proxy: bool) -> DesiredSlice {
         DesiredSlice {
             workload: TargetKey::new("apps", "Deployment", "shop", "web"),
             service: "web".to_owned(),
@@ -307,8 +309,8 @@ mod tests {
     }
 
     /// An activator that listens on these ports of `web`.
-    fn heard(last: u8, number: u16, in_path: bool) -> ActivatorInfo {
-        let door = (
+    fn activator(last: u8, number: u16, in_path: bool) -> ActivatorInfo {
+        let port = (
             "shop".to_owned(),
             "web".to_owned(),
             "http".to_owned(),
@@ -319,7 +321,7 @@ mod tests {
             address: ip(last),
             at: NOW,
             leaving: false,
-            doors: [(door, in_path)].into(),
+            ports: [(port, in_path)].into(),
         }
     }
 
@@ -328,8 +330,8 @@ mod tests {
     }
 
     /// A replica that has been listening for this long at `NOW`.
-    fn listened(time: Duration) -> Listening {
-        let mut listening = Listening::default();
+    fn listened(time: Duration) -> ListeningTime {
+        let mut listening = ListeningTime::default();
         let mut at = NOW - time;
         while at < NOW {
             listening.tick(at);
@@ -340,36 +342,45 @@ mod tests {
     }
 
     fn next_after(
-        listening: Listening,
-        wish: &DesiredSlice,
+        listening: ListeningTime,
+        desired: &DesiredSlice,
         current: Option<&ObservedSlice>,
-        heard: &[ActivatorInfo],
+        activators: &[ActivatorInfo],
     ) -> ObservedSlice {
-        let heard: Vec<_> = heard.iter().collect();
-        let ears = Ears {
-            heard: &heard,
+        let activators: Vec<_> = activators.iter().collect();
+        let reports = ActivatorReports {
+            activators: &activators,
             listening,
             now: NOW,
         };
-        decide(wish, &allotted(), current, ears)
+        decide(desired, &allotted(), current, reports)
     }
 
     fn next(
-        wish: &DesiredSlice,
+        desired: &DesiredSlice,
         current: Option<&ObservedSlice>,
-        heard: &[ActivatorInfo],
+        activators: &[ActivatorInfo],
     ) -> ObservedSlice {
-        next_after(listened(Duration::from_secs(60)), wish, current, heard)
+        next_after(
+            listened(Duration::from_secs(60)),
+            desired,
+            current,
+            activators,
+        )
     }
 
-    fn in_place(wish: &DesiredSlice, written: &ObservedSlice, heard: &[ActivatorInfo]) -> bool {
-        let heard: Vec<_> = heard.iter().collect();
-        let ears = Ears {
-            heard: &heard,
-            listening: Listening::default(),
+    fn is_path_confirmed(
+        desired: &DesiredSlice,
+        written: &ObservedSlice,
+        activators: &[ActivatorInfo],
+    ) -> bool {
+        let activators: Vec<_> = activators.iter().collect();
+        let reports = ActivatorReports {
+            activators: &activators,
+            listening: ListeningTime::default(),
             now: NOW,
         };
-        super::in_place(wish, written, ears)
+        super::is_path_confirmed(desired, written, reports)
     }
 
     fn leading_to(last: &[u8]) -> ObservedSlice {
@@ -382,58 +393,58 @@ mod tests {
 
     #[test]
     fn first_allotted_then_in_the_path_of_those_that_listen_then_out_of_it() {
-        let first = next(&wish(true), None, &[]);
+        let first = next(&desired(true), None, &[]);
         assert_eq!((&first.ports, first.endpoints.len()), (&allotted(), 0));
         let all = [
-            heard(1, NUMBER, false),
-            heard(2, NUMBER, false),
-            heard(3, 1, false),
+            activator(1, NUMBER, false),
+            activator(2, NUMBER, false),
+            activator(3, 1, false),
         ];
-        let written = next(&wish(true), Some(&first), &all);
+        let written = next(&desired(true), Some(&first), &all);
         assert_eq!(written.endpoints, [ip(1), ip(2)].into());
         assert!(
-            !in_place(&wish(true), &written, &all),
+            !is_path_confirmed(&desired(true), &written, &all),
             "they have not seen it"
         );
-        let seen = [heard(1, NUMBER, true), heard(2, NUMBER, true)];
-        assert!(in_place(&wish(true), &written, &seen));
-        assert!(!in_place(&wish(true), &written, &seen[..1]));
-        let out = next(&wish(false), Some(&written), &seen);
+        let seen = [activator(1, NUMBER, true), activator(2, NUMBER, true)];
+        assert!(is_path_confirmed(&desired(true), &written, &seen));
+        assert!(!is_path_confirmed(&desired(true), &written, &seen[..1]));
+        let out = next(&desired(false), Some(&written), &seen);
         assert_eq!((out.ports["http"], out.endpoints.len()), (NUMBER, 0));
-        assert!(!in_place(&wish(true), &out, &seen));
+        assert!(!is_path_confirmed(&desired(true), &out, &seen));
     }
 
     #[test]
     fn those_in_the_path_stay_and_those_that_are_silent_or_leave_go() {
-        let mut all: Vec<_> = (1..=9).map(|last| heard(last, NUMBER, true)).collect();
+        let mut all: Vec<_> = (1..=9).map(|last| activator(last, NUMBER, true)).collect();
         let written = leading_to(&[7, 8]);
-        let endpoints = |all: &[ActivatorInfo]| next(&wish(true), Some(&written), all).endpoints;
+        let endpoints = |all: &[ActivatorInfo]| next(&desired(true), Some(&written), all).endpoints;
         assert_eq!(endpoints(&all), written.endpoints);
         all[6].leaving = true;
         let after = endpoints(&all);
         assert!(after.contains(&ip(8)) && !after.contains(&ip(7)) && after.len() == 2);
         all[7].at = Timestamp::from_secs(996);
         assert!(!endpoints(&all).contains(&ip(8)));
-        assert!(!in_place(&wish(true), &written, &all));
+        assert!(!is_path_confirmed(&desired(true), &written, &all));
     }
 
     #[test]
     fn p3_who_has_not_listened_takes_nobody_out() {
         let written = leading_to(&[7, 8]);
-        let mut silent = [heard(7, NUMBER, true), heard(8, NUMBER, true)];
-        for one in &mut silent {
+        let mut stale = [activator(7, NUMBER, true), activator(8, NUMBER, true)];
+        for one in &mut stale {
             one.at = Timestamp::from_secs(990);
         }
-        let after = |seconds, heard: &[ActivatorInfo]| {
+        let after = |seconds, activators: &[ActivatorInfo]| {
             let listening = listened(Duration::from_millis(seconds));
-            next_after(listening, &wish(true), Some(&written), heard).endpoints
+            next_after(listening, &desired(true), Some(&written), activators).endpoints
         };
         // Just started, or paused for some seconds.
-        for heard in [&silent[..], &silent[..1], &[]] {
-            assert_eq!(after(0, heard), written.endpoints);
-            assert_eq!(after(3_000, heard), written.endpoints);
+        for activators in [&stale[..], &stale[..1], &[]] {
+            assert_eq!(after(0, activators), written.endpoints);
+            assert_eq!(after(3_000, activators), written.endpoints);
         }
-        assert_eq!(after(3_500, &silent), [].into());
+        assert_eq!(after(3_500, &stale), [].into());
         // They have never reported.
         assert_eq!(after(14_500, &[]), written.endpoints);
         assert_eq!(after(15_000, &[]), [].into());
@@ -443,19 +454,19 @@ mod tests {
     fn p3_the_last_way_is_not_given_up_for_silence() {
         let last = DesiredSlice {
             is_last_way: true,
-            ..wish(true)
+            ..desired(true)
         };
         let written = leading_to(&[7, 8]);
         assert_eq!(
             next(&last, Some(&written), &[]).endpoints,
             written.endpoints
         );
-        let mut both = [heard(7, NUMBER, true), heard(8, NUMBER, true)];
+        let mut both = [activator(7, NUMBER, true), activator(8, NUMBER, true)];
         both[0].at = Timestamp::from_secs(900);
         both[1].leaving = true;
         assert_eq!(next(&last, Some(&written), &both).endpoints, [ip(7)].into());
         // If another activator answers, it is not needed.
-        let one = [heard(1, NUMBER, true)];
+        let one = [activator(1, NUMBER, true)];
         assert_eq!(next(&last, Some(&written), &one).endpoints, [ip(1)].into());
     }
 
@@ -464,33 +475,33 @@ mod tests {
         let limited = DesiredSlice {
             hard_limit: 1,
             pods_of: Some("web-pods".to_owned()),
-            ..wish(true)
+            ..desired(true)
         };
-        let all: Vec<_> = (1..=5).map(|last| heard(last, NUMBER, false)).collect();
+        let all: Vec<_> = (1..=5).map(|last| activator(last, NUMBER, false)).collect();
         assert_eq!(next(&limited, None, &all).endpoints.len(), 1);
         // An activator without a report so far has given out tokens.
         let written = leading_to(&[9]);
-        let fresh = next_after(Listening::default(), &limited, Some(&written), &all);
+        let fresh = next_after(ListeningTime::default(), &limited, Some(&written), &all);
         assert_eq!(fresh.endpoints, [ip(9)].into());
     }
 
     #[test]
     fn a_port_that_has_just_come_is_not_in_place() {
-        let mut wish = wish(true);
-        let seen = [heard(1, NUMBER, true)];
-        let written = next(&wish, None, &seen);
-        assert!(in_place(&wish, &written, &seen));
-        wish.ports.insert("admin".to_owned(), None);
-        assert!(!in_place(&wish, &written, &seen));
+        let mut desired = desired(true);
+        let seen = [activator(1, NUMBER, true)];
+        let written = next(&desired, None, &seen);
+        assert!(is_path_confirmed(&desired, &written, &seen));
+        desired.ports.insert("admin".to_owned(), None);
+        assert!(!is_path_confirmed(&desired, &written, &seen));
     }
 
     #[test]
     fn only_activators_of_the_services_kind_of_address() {
         let six = DesiredSlice {
             six: true,
-            ..wish(true)
+            ..desired(true)
         };
-        let none = next(&six, None, &[heard(1, NUMBER, true)]);
+        let none = next(&six, None, &[activator(1, NUMBER, true)]);
         assert!(none.endpoints.is_empty());
     }
 }

@@ -47,7 +47,7 @@ impl ServiceFacts {
     }
 
     /// Returns whether the activators can queue every request to it.
-    pub(super) fn can_be_held(&self) -> bool {
+    pub(super) fn can_be_queued(&self) -> bool {
         !self.leaks
             && !self.too_many_ports
             && !self.ports.is_empty()
@@ -58,7 +58,7 @@ impl ServiceFacts {
     }
 
     /// Returns whether the activators can queue any request to it.
-    pub(super) fn can_be_fronted(&self) -> bool {
+    pub(super) fn can_be_proxied(&self) -> bool {
         !self.headless
             && !self.too_many_ports
             && self

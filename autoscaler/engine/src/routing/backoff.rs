@@ -18,12 +18,12 @@ const OVER_AFTER: Duration = Duration::from_secs(120);
 
 /// The retries of one write.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct Backoff {
     wait: Duration,
     last: Option<Timestamp>,
 }
 
-impl Pace {
+impl Backoff {
     /// Records a failure at `now`.
     pub(super) fn failed(&mut self, now: Timestamp, answered: bool) {
         if self.last.is_none_or(|last| now.since(last) > OVER_AFTER) {
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_minute() {
-        let mut pace = Pace::default();
+        let mut pace = Backoff::default();
         let mut now = Timestamp::from_secs(1_000);
         assert_eq!(pace.until(now), None);
         let mut waits = Vec::new();

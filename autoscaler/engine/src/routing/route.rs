@@ -10,15 +10,15 @@ use ebb_contract::allotments::Allotment;
 
 use super::{
     Name,
-    numbers::{Numbers, Shortage},
-    pace::Pace,
+    backoff::Backoff,
+    port_numbers::{PortNumbers, Shortage},
     slice::ObservedSlice,
 };
 use crate::TargetKey;
 
 /// A slice write that no watch has confirmed is requested again after this time. An API server that answers at all
 /// answers within three seconds.
-pub(super) const ASKED_FOR: Duration = Duration::from_secs(5);
+pub(super) const PENDING_FOR: Duration = Duration::from_secs(5);
 
 /// Routing state of one Service.
 #[derive(Debug, Default)]
@@ -26,24 +26,24 @@ pub(super) struct Route {
     /// The record as the API server has it.
     pub(super) record: Option<Allotment>,
     /// The requested record that is not confirmed yet. `Some(None)`: removal of the record.
-    pub(super) asked_record: Option<Option<Allotment>>,
+    pub(super) requested_record: Option<Option<Allotment>>,
     /// The numbers that both records claim, each with the time of its record.
     claims: BTreeSet<(u16, u64)>,
     /// The slice with the name for this Service, as the API server has it.
-    pub(super) seen: Option<Seen>,
+    pub(super) existing: Option<ExistingSlice>,
     /// The slice as it was requested since then, and when.
-    pub(super) asked: Option<(ObservedSlice, Timestamp)>,
+    pub(super) requested: Option<(ObservedSlice, Timestamp)>,
     /// When removal of the slice was requested.
     pub(super) removing: Option<Timestamp>,
     /// Whether a write was not answered: the slice may exist although no watch has reported it.
     pub(super) doubtful: bool,
     /// The last confirmed write, and the backoff for reverts of it by somebody else.
     pub(super) last: Option<ObservedSlice>,
-    pub(super) undone: Pace,
+    pub(super) undone: Backoff,
     /// Backoff for failed writes.
-    pub(super) trouble: Pace,
+    pub(super) trouble: Backoff,
     /// Whether an Event has reported the failure.
-    pub(super) told: bool,
+    pub(super) reported: bool,
     /// Why it does not have all the ports it needs; `None`: it has them.
     pub(super) short: Option<Shortage>,
     /// Whether this process marked the slice `scaled-to-zero` while the workload still had replicas. False if the mark
@@ -53,7 +53,7 @@ pub(super) struct Route {
 
 /// A slice with the name that Ebb gives to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct ExistingSlice {
     pub(super) uid: Box<str>,
     /// Whether its label says that Ebb manages it.
     pub(super) claims: bool,
@@ -67,22 +67,22 @@ impl Route {
     /// Returns whether the existing slice is Ebb's.
     pub(super) fn is_ours(&self) -> bool {
         let adoptable = self
-            .seen
+            .existing
             .as_ref()
-            .is_some_and(|seen| seen.claims && seen.adoptable);
+            .is_some_and(|existing| existing.claims && existing.adoptable);
         self.record.is_some() || adoptable
     }
 
     /// Returns the slice as it was requested last, or else as it is.
     pub(super) fn current(&self) -> Option<&ObservedSlice> {
-        let asked = self.asked.as_ref().map(|(written, _)| written);
-        asked.or_else(|| self.confirmed())
+        let requested = self.requested.as_ref().map(|(written, _)| written);
+        requested.or_else(|| self.confirmed())
     }
 
     /// Returns the slice as the API server has it, if it is Ebb's.
     pub(super) fn confirmed(&self) -> Option<&ObservedSlice> {
-        let seen = self.seen.as_ref().filter(|_| self.is_ours());
-        seen.map(|seen| &seen.written)
+        let existing = self.existing.as_ref().filter(|_| self.is_ours());
+        existing.map(|existing| &existing.written)
     }
 
     /// Returns the workload that the record names, or else the slice.
@@ -97,9 +97,9 @@ impl Route {
     /// Returns whether nothing is known about the Service any more.
     pub(super) fn is_empty(&self) -> bool {
         self.record.is_none()
-            && self.asked_record.is_none()
-            && self.seen.is_none()
-            && self.asked.is_none()
+            && self.requested_record.is_none()
+            && self.existing.is_none()
+            && self.requested.is_none()
             && !self.doubtful
     }
 
@@ -107,14 +107,14 @@ impl Route {
     pub(super) fn reclaim(
         &mut self,
         name: &Name,
-        numbers: &mut Numbers,
+        numbers: &mut PortNumbers,
         now: Timestamp,
     ) -> Vec<u16> {
-        let asked = self.asked_record.iter().flatten();
+        let requested = self.requested_record.iter().flatten();
         let claims: BTreeSet<_> = self
             .record
             .iter()
-            .chain(asked)
+            .chain(requested)
             .flat_map(|record| record.ports.values().map(|port| (*port, record.since)))
             .collect();
         let new: Vec<_> = claims.difference(&self.claims).copied().collect();

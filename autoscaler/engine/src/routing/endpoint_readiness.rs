@@ -19,7 +19,7 @@ pub(super) struct EndpointReadiness {
 impl EndpointReadiness {
     /// Takes in a slice that is new or has changed. Returns whether its Service has gained its first ready endpoint or
     /// lost its last one.
-    pub(super) fn seen(
+    pub(super) fn update(
         &mut self,
         namespace: &str,
         slice: &str,
@@ -28,7 +28,7 @@ impl EndpointReadiness {
     ) -> bool {
         let of: Name = (namespace.into(), service.into());
         let before = self.leads_to_pods(&of);
-        self.gone(namespace, slice);
+        self.remove(namespace, slice);
         let name = (namespace.into(), slice.into());
         self.slices.insert(name, (service.into(), ready));
         if ready {
@@ -38,7 +38,7 @@ impl EndpointReadiness {
     }
 
     /// Takes in that a slice was deleted. Returns its Service.
-    pub(super) fn gone(&mut self, namespace: &str, slice: &str) -> Option<Box<str>> {
+    pub(super) fn remove(&mut self, namespace: &str, slice: &str) -> Option<Box<str>> {
         let (service, ready) = self.slices.remove(&(namespace.into(), slice.into()))?;
         let of = (namespace.into(), service.clone());
         if ready && let Some(count) = self.ready.get_mut(&of) {
@@ -62,16 +62,16 @@ mod tests {
 
     #[test]
     fn a_service_has_several_slices() {
-        let mut told = EndpointReadiness::default();
+        let mut readiness = EndpointReadiness::default();
         let web: Name = ("shop".into(), "web".into());
-        told.seen("shop", "web-1", "web", false);
-        assert!(!told.leads_to_pods(&web));
-        told.seen("shop", "web-1", "web", true);
-        told.seen("shop", "web-2", "web", true);
-        told.seen("shop", "web-1", "web", false);
-        assert!(told.leads_to_pods(&web));
-        told.gone("shop", "web-2");
-        told.gone("shop", "web-2");
-        assert!(!told.leads_to_pods(&web));
+        readiness.update("shop", "web-1", "web", false);
+        assert!(!readiness.leads_to_pods(&web));
+        readiness.update("shop", "web-1", "web", true);
+        readiness.update("shop", "web-2", "web", true);
+        readiness.update("shop", "web-1", "web", false);
+        assert!(readiness.leads_to_pods(&web));
+        readiness.remove("shop", "web-2");
+        readiness.remove("shop", "web-2");
+        assert!(!readiness.leads_to_pods(&web));
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ebb_autoscaler_core::Timestamp;
 
 use super::slice::ActivatorInfo;
-use crate::series::SILENT_AFTER;
+use crate::series::STALE_AFTER;
 
 /// The engine is called ten times a second. If it was not called for longer than this, the process was stopped.
 const STALL: Duration = Duration::from_secs(1);
@@ -20,16 +20,16 @@ const STALL: Duration = Duration::from_secs(1);
 /// An address in a slice counts as gone after this time if no activator has reported from it since this replica began
 /// to listen. An activator reports once a second. After a change of leader it may first have to find the new replica's
 /// address (up to 5 s) and to open a connection (up to 5 s), so three missing reports are not enough.
-const UNHEARD_AFTER: Duration = Duration::from_secs(15);
+const UNREPORTED_AFTER: Duration = Duration::from_secs(15);
 
 /// The last period without a gap.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Listening {
+pub(super) struct ListeningTime {
     /// Its begin, and the last time at which the engine was called.
     span: Option<(Timestamp, Timestamp)>,
 }
 
-impl Listening {
+impl ListeningTime {
     /// Notes that the engine was running at `now`.
     pub(super) fn tick(&mut self, now: Timestamp) {
         let since = match self.span {
@@ -48,13 +48,13 @@ impl Listening {
     }
 
     /// Returns whether an activator has not reported for too long while this replica was listening.
-    pub(super) fn is_silent(&self, activator: &ActivatorInfo, now: Timestamp) -> bool {
-        now.since(activator.at).min(self.lasted(now)) >= SILENT_AFTER
+    pub(super) fn is_stale(&self, activator: &ActivatorInfo, now: Timestamp) -> bool {
+        now.since(activator.at).min(self.lasted(now)) >= STALE_AFTER
     }
 
     /// Returns whether an address without any report counts as gone.
-    pub(super) fn is_unheard(&self, now: Timestamp) -> bool {
-        self.lasted(now) >= UNHEARD_AFTER
+    pub(super) fn is_unreported_gone(&self, now: Timestamp) -> bool {
+        self.lasted(now) >= UNREPORTED_AFTER
     }
 }
 
@@ -66,28 +66,28 @@ mod tests {
 
     #[test]
     fn a_stall_begins_it_anew() {
-        let mut listening = Listening::default();
+        let mut listening = ListeningTime::default();
         let at = |millis: u64| Timestamp::new(Duration::from_millis(1_000_000 + millis));
         for tenth in 0..100 {
             listening.tick(at(tenth * 100));
         }
         assert_eq!(listening.lasted(at(10_000)), Duration::from_secs(10));
-        let heard = ActivatorInfo {
+        let activator = ActivatorInfo {
             name: "a".to_owned(),
             address: [10, 0, 0, 1].into(),
             at: at(9_900),
             leaving: false,
-            doors: BTreeMap::new(),
+            ports: BTreeMap::new(),
         };
         // Stopped for five seconds.
         listening.tick(at(15_000));
-        assert!(!listening.is_silent(&heard, at(15_000)));
+        assert!(!listening.is_stale(&activator, at(15_000)));
         for tenth in 150..185 {
             listening.tick(at(tenth * 100));
-            assert!(!listening.is_silent(&heard, at(tenth * 100)), "{tenth}");
+            assert!(!listening.is_stale(&activator, at(tenth * 100)), "{tenth}");
         }
         listening.tick(at(18_500));
-        assert!(listening.is_silent(&heard, at(18_500)));
-        assert!(!listening.is_unheard(at(18_500)));
+        assert!(listening.is_stale(&activator, at(18_500)));
+        assert!(!listening.is_unreported_gone(at(18_500)));
     }
 }

@@ -28,7 +28,7 @@ const MOST_LABELS: usize = 64;
 /// Services and workloads of one namespace.
 #[derive(Debug, Default)]
 pub(super) struct NamespaceRouting {
-    services: BTreeMap<Box<str>, Known>,
+    services: BTreeMap<Box<str>, IndexedService>,
     /// Services by one label of their selectors: the rarest one when the Service is added, because a label like `team`
     /// may be in every selector.
     by_selector: HashMap<Pair, BTreeSet<Box<str>>>,
@@ -40,10 +40,10 @@ pub(super) struct NamespaceRouting {
 }
 
 #[derive(Debug)]
-struct Known {
+struct IndexedService {
     facts: ServiceFacts,
     /// Its key in `by_selector`.
-    filed: Option<Pair>,
+    index_key: Option<Pair>,
 }
 
 /// The workloads that match a Service's selector.
@@ -69,18 +69,19 @@ impl NamespaceRouting {
         let mut touched = self.service_gone(&facts.name);
         let name = facts.name.clone();
         let pairs = facts.selector.iter();
-        let filed = pairs
+        let index_key = pairs
             .map(|(key, value)| (key.clone(), value.clone()))
             .min_by_key(|pair| self.by_selector.get(pair).map_or(0, BTreeSet::len));
-        if let Some(pair) = &filed {
+        if let Some(pair) = &index_key {
             let services = self.by_selector.entry(pair.clone()).or_default();
             services.insert(name.clone());
         }
         if let Some(other) = facts.pods_of() {
-            let fronts = self.by_pods_of.entry(other.into()).or_default();
-            fronts.insert(name.clone());
+            let proxied_services = self.by_pods_of.entry(other.into()).or_default();
+            proxied_services.insert(name.clone());
         }
-        self.services.insert(name.clone(), Known { facts, filed });
+        self.services
+            .insert(name.clone(), IndexedService { facts, index_key });
         self.touched_by_service(&name, &mut touched);
         touched
     }
@@ -96,7 +97,7 @@ impl NamespaceRouting {
         if let Some(other) = known.facts.pods_of() {
             remove(&mut self.by_pods_of, other.into(), name);
         }
-        if let Some(pair) = known.filed {
+        if let Some(pair) = known.index_key {
             remove(&mut self.by_selector, pair, name);
         }
         touched
@@ -162,19 +163,22 @@ impl NamespaceRouting {
 
     /// Returns the Services that lead only to this workload and can be proxied for it; none if there are too many
     /// Services to look at.
-    pub(super) fn fronts(&self, id: WorkloadId) -> Vec<ProxiedService<'_>> {
-        self.ways(id).map_or_else(Vec::new, |(_, fronts)| fronts)
+    pub(super) fn proxied_services(&self, id: WorkloadId) -> Vec<ProxiedService<'_>> {
+        self.ways(id)
+            .map_or_else(Vec::new, |(_, proxied_services)| proxied_services)
     }
 
     /// Returns whether no request to a workload can bypass the activators, so that it may have no pod.
-    pub(super) fn can_be_held(&self, id: WorkloadId) -> bool {
-        let Some((services, fronts)) = self.ways(id) else {
+    pub(super) fn can_be_queued(&self, id: WorkloadId) -> bool {
+        let Some((services, proxied_services)) = self.ways(id) else {
             return false;
         };
         let mut direct = services.iter().filter(|service| !service.headless);
-        direct.all(|service| service.can_be_held() && self.selected(service) == LeadsTo::One(id))
-            && !fronts.is_empty()
-            && fronts.iter().all(|front| front.service.can_be_held())
+        direct.all(|service| service.can_be_queued() && self.selected(service) == LeadsTo::One(id))
+            && !proxied_services.is_empty()
+            && proxied_services
+                .iter()
+                .all(|proxied| proxied.service.can_be_queued())
     }
 
     /// Returns the workload that a Service leads to, by its own selector or by that of another Service; `None` if it is
@@ -192,13 +196,16 @@ impl NamespaceRouting {
     }
 
     /// Returns the workload that a Service is proxied for, and how the Service leads to it.
-    pub(super) fn front(&self, service: &str) -> Option<(WorkloadId, ProxiedService<'_>)> {
+    pub(super) fn proxied_service(
+        &self,
+        service: &str,
+    ) -> Option<(WorkloadId, ProxiedService<'_>)> {
         let id = self.leads_to(service)?;
-        let fronts = self.fronts(id);
-        let front = fronts
+        let proxied_services = self.proxied_services(id);
+        let proxied_service = proxied_services
             .into_iter()
-            .find(|front| *front.service.name == *service)?;
-        Some((id, front))
+            .find(|proxied| *proxied.service.name == *service)?;
+        Some((id, proxied_service))
     }
 
     /// Returns the Services that select a workload, and the Services that are proxied for it: some of the former, and
@@ -208,28 +215,28 @@ impl NamespaceRouting {
         if !all {
             return None;
         }
-        let mut fronts = Vec::new();
+        let mut proxied_services = Vec::new();
         for &service in &services {
             if self.selected(service) != LeadsTo::One(id) {
                 continue;
             }
-            fronts.push(ProxiedService {
+            proxied_services.push(ProxiedService {
                 service,
                 pods_of: None,
             });
             let others = self.by_pods_of.get(&service.name).into_iter().flatten();
             for other in others.filter_map(|other| self.service(other)) {
-                fronts.push(ProxiedService {
+                proxied_services.push(ProxiedService {
                     service: other,
                     pods_of: Some(&service.name),
                 });
-                if fronts.len() > MOST_SERVICES {
+                if proxied_services.len() > MOST_SERVICES {
                     return None;
                 }
             }
         }
-        fronts.retain(|front| front.service.can_be_fronted());
-        Some((services, fronts))
+        proxied_services.retain(|proxied| proxied.service.can_be_proxied());
+        Some((services, proxied_services))
     }
 
     /// Returns the Services that select a workload, and whether these are all of them.
@@ -238,11 +245,11 @@ impl NamespaceRouting {
         let Some(labels) = self.workloads.get(&id) else {
             return (services, true);
         };
-        let filed = labels
+        let index_key = labels
             .iter()
             .filter_map(|pair| self.by_selector.get(pair))
             .flatten();
-        for (looked_at, name) in filed.enumerate() {
+        for (looked_at, name) in index_key.enumerate() {
             if looked_at == MOST_SERVICES {
                 return (services, false);
             }
@@ -288,7 +295,7 @@ impl NamespaceRouting {
             LeadsTo::One(id) => [Some(id), None],
             LeadsTo::Several(some) => some,
         };
-        self.add_with_fronts(name, touched);
+        self.add_with_proxied(name, touched);
         for id in workloads.into_iter().flatten() {
             self.touched_by_workload(id, touched);
         }
@@ -298,15 +305,15 @@ impl NamespaceRouting {
     fn touched_by_workload(&self, id: WorkloadId, touched: &mut BTreeSet<Box<str>>) {
         let (services, _) = self.services_of(id);
         for service in services {
-            self.add_with_fronts(&service.name, touched);
+            self.add_with_proxied(&service.name, touched);
         }
     }
 
     /// Adds a Service and the Services in front of its pods.
-    fn add_with_fronts(&self, name: &str, touched: &mut BTreeSet<Box<str>>) {
+    fn add_with_proxied(&self, name: &str, touched: &mut BTreeSet<Box<str>>) {
         touched.insert(name.into());
-        let fronts = self.by_pods_of.get(name).into_iter().flatten();
-        touched.extend(fronts.take(MOST_SERVICES).cloned());
+        let proxied_services = self.by_pods_of.get(name).into_iter().flatten();
+        touched.extend(proxied_services.take(MOST_SERVICES).cloned());
     }
 }
 
@@ -348,14 +355,14 @@ mod tests {
         }
     }
 
-    fn names(space: &NamespaceRouting, id: WorkloadId) -> Vec<(String, Option<String>)> {
-        space
-            .fronts(id)
+    fn names(routing: &NamespaceRouting, id: WorkloadId) -> Vec<(String, Option<String>)> {
+        routing
+            .proxied_services(id)
             .into_iter()
-            .map(|front| {
+            .map(|proxied| {
                 (
-                    front.service.name.to_string(),
-                    front.pods_of.map(str::to_owned),
+                    proxied.service.name.to_string(),
+                    proxied.pods_of.map(str::to_owned),
                 )
             })
             .collect()
@@ -365,78 +372,80 @@ mod tests {
     fn facts_in_any_order() {
         let web = [("app", "web"), ("tier", "front")];
         for workload_first in [true, false] {
-            let mut space = NamespaceRouting::default();
+            let mut routing = NamespaceRouting::default();
             if workload_first {
-                space.workload_seen(WEB, &labels(&web));
+                routing.workload_seen(WEB, &labels(&web));
             }
-            space.service_seen(service("web", &[("app", "web")]));
-            space.service_seen(service("none", &[("app", "none")]));
-            space.service_seen(service("bare", &[]));
+            routing.service_seen(service("web", &[("app", "web")]));
+            routing.service_seen(service("none", &[("app", "none")]));
+            routing.service_seen(service("bare", &[]));
             if !workload_first {
-                space.workload_seen(WEB, &labels(&web));
+                routing.workload_seen(WEB, &labels(&web));
             }
-            assert_eq!(names(&space, WEB), [("web".to_owned(), None)]);
-            assert_eq!(space.leads_to("web"), Some(WEB));
-            assert!(space.can_be_held(WEB));
-            space.service_seen(service("web", &[("app", "other")]));
-            assert!(names(&space, WEB).is_empty() && !space.can_be_held(WEB));
-            space.service_seen(service("web", &[("tier", "front")]));
-            assert_eq!(space.leads_to("web"), Some(WEB));
+            assert_eq!(names(&routing, WEB), [("web".to_owned(), None)]);
+            assert_eq!(routing.leads_to("web"), Some(WEB));
+            assert!(routing.can_be_queued(WEB));
+            routing.service_seen(service("web", &[("app", "other")]));
+            assert!(names(&routing, WEB).is_empty() && !routing.can_be_queued(WEB));
+            routing.service_seen(service("web", &[("tier", "front")]));
+            assert_eq!(routing.leads_to("web"), Some(WEB));
             for name in ["web", "none", "bare"] {
-                space.service_gone(name);
+                routing.service_gone(name);
             }
-            space.workload_gone(WEB);
-            assert!(space.is_empty() && space.by_label.is_empty() && space.by_selector.is_empty());
+            routing.workload_gone(WEB);
+            assert!(
+                routing.is_empty() && routing.by_label.is_empty() && routing.by_selector.is_empty()
+            );
         }
     }
 
     #[test]
     fn a_service_of_two_workloads_fronts_neither() {
-        let mut space = NamespaceRouting::default();
-        space.workload_seen(WEB, &labels(&[("app", "web"), ("version", "1")]));
-        space.service_seen(service("web", &[("app", "web")]));
-        space.service_seen(service("first", &[("version", "1")]));
-        assert!(space.can_be_held(WEB));
-        space.workload_seen(OTHER, &labels(&[("app", "web"), ("version", "2")]));
-        assert_eq!(names(&space, WEB), [("first".to_owned(), None)]);
-        assert!(!space.can_be_held(WEB), "one can come past");
-        assert_eq!(space.leads_to("web"), None);
-        space.workload_gone(OTHER);
-        assert!(space.can_be_held(WEB));
+        let mut routing = NamespaceRouting::default();
+        routing.workload_seen(WEB, &labels(&[("app", "web"), ("version", "1")]));
+        routing.service_seen(service("web", &[("app", "web")]));
+        routing.service_seen(service("first", &[("version", "1")]));
+        assert!(routing.can_be_queued(WEB));
+        routing.workload_seen(OTHER, &labels(&[("app", "web"), ("version", "2")]));
+        assert_eq!(names(&routing, WEB), [("first".to_owned(), None)]);
+        assert!(!routing.can_be_queued(WEB), "one can come past");
+        assert_eq!(routing.leads_to("web"), None);
+        routing.workload_gone(OTHER);
+        assert!(routing.can_be_queued(WEB));
     }
 
     #[test]
     fn what_cannot_be_held_keeps_a_pod() {
-        let mut space = NamespaceRouting::default();
-        space.workload_seen(WEB, &labels(&[("app", "web")]));
+        let mut routing = NamespaceRouting::default();
+        routing.workload_seen(WEB, &labels(&[("app", "web")]));
         let mut tls = service("web", &[("app", "web")]);
         tls.ports.insert("tls".to_owned(), Some("https".to_owned()));
-        space.service_seen(tls);
-        assert_eq!(names(&space, WEB).len(), 1, "its other port is fronted");
-        assert!(!space.can_be_held(WEB));
+        routing.service_seen(tls);
+        assert_eq!(names(&routing, WEB).len(), 1, "its other port is fronted");
+        assert!(!routing.can_be_queued(WEB));
         let mut headless = service("web", &[("app", "web")]);
         headless.headless = true;
-        space.service_seen(headless);
-        assert!(names(&space, WEB).is_empty() && !space.can_be_held(WEB));
+        routing.service_seen(headless);
+        assert!(names(&routing, WEB).is_empty() && !routing.can_be_queued(WEB));
         // Clients of a headless Service do not use its address, so it does not count as a bypass.
-        space.service_seen(service("front", &[("app", "web")]));
-        assert!(space.can_be_held(WEB));
+        routing.service_seen(service("front", &[("app", "web")]));
+        assert!(routing.can_be_queued(WEB));
     }
 
     #[test]
     fn a_service_in_front_of_another_ones_pods() {
-        let mut space = NamespaceRouting::default();
-        space.workload_seen(WEB, &labels(&[("app", "web")]));
+        let mut routing = NamespaceRouting::default();
+        routing.workload_seen(WEB, &labels(&[("app", "web")]));
         let mut pods = service("pods", &[("app", "web")]);
         pods.headless = true;
-        space.service_seen(pods);
-        let mut front = service("web", &[]);
-        front.pods_of = Some("pods".into());
-        space.service_seen(front);
+        routing.service_seen(pods);
+        let mut proxied = service("web", &[]);
+        proxied.pods_of = Some("pods".into());
+        routing.service_seen(proxied);
         let expected = [("web".to_owned(), Some("pods".to_owned()))];
-        assert_eq!(names(&space, WEB), expected);
-        assert_eq!(space.leads_to("web"), Some(WEB));
-        assert!(space.can_be_held(WEB));
+        assert_eq!(names(&routing, WEB), expected);
+        assert_eq!(routing.leads_to("web"), Some(WEB));
+        assert!(routing.can_be_queued(WEB));
     }
 
     /// 3 000 Deployments at zero and as many Services, headless or not, with one selector. The memory grows with the
@@ -444,48 +453,51 @@ mod tests {
     #[test]
     fn t3_thousands_of_services_of_thousands_of_workloads_cost_no_pairs() {
         const MANY: usize = 3_000;
-        let mut space = NamespaceRouting::default();
-        space.workload_seen(WEB, &labels(&[("app", "web")]));
-        space.service_seen(service("web", &[("app", "web")]));
+        let mut routing = NamespaceRouting::default();
+        routing.workload_seen(WEB, &labels(&[("app", "web")]));
+        routing.service_seen(service("web", &[("app", "web")]));
         for number in 0..MANY {
             let mut odd = service(&format!("odd-{number}"), &[("app", "odd")]);
             odd.headless = number % 2 == 0;
-            let touched = space.service_seen(odd);
+            let touched = routing.service_seen(odd);
             assert!(touched.len() <= 2 * MOST_SERVICES * 2, "{}", touched.len());
             let id = WorkloadId(10 + number as u64);
-            let touched = space.workload_seen(id, &labels(&[("app", "odd")]));
+            let touched = routing.workload_seen(id, &labels(&[("app", "odd")]));
             assert!(touched.len() <= 2 * MOST_SERVICES, "{}", touched.len());
         }
-        let filed: usize = space.by_selector.values().map(BTreeSet::len).sum();
-        let labelled: usize = space.by_label.values().map(BTreeSet::len).sum();
-        assert_eq!((filed, labelled), (MANY + 1, MANY + 1));
+        let index_key: usize = routing.by_selector.values().map(BTreeSet::len).sum();
+        let labelled: usize = routing.by_label.values().map(BTreeSet::len).sum();
+        assert_eq!((index_key, labelled), (MANY + 1, MANY + 1));
         let odd = WorkloadId(10);
-        assert_eq!(space.services_of(odd).0.len(), MOST_SERVICES);
-        assert!(space.fronts(odd).is_empty() && !space.can_be_held(odd));
-        assert_eq!(space.leads_to("odd-1"), None);
-        assert!(space.can_be_held(WEB), "the others are as they were");
+        assert_eq!(routing.services_of(odd).0.len(), MOST_SERVICES);
+        assert!(routing.proxied_services(odd).is_empty() && !routing.can_be_queued(odd));
+        assert_eq!(routing.leads_to("odd-1"), None);
+        assert!(routing.can_be_queued(WEB), "the others are as they were");
         for number in 0..MANY {
-            space.workload_gone(WorkloadId(10 + number as u64));
-            space.service_gone(&format!("odd-{number}"));
+            routing.workload_gone(WorkloadId(10 + number as u64));
+            routing.service_gone(&format!("odd-{number}"));
         }
-        assert_eq!((space.services.len(), space.by_label.len()), (1, 1));
+        assert_eq!((routing.services.len(), routing.by_label.len()), (1, 1));
     }
 
     #[test]
     fn what_changes_the_way_of_a_service_is_told() {
-        let mut space = NamespaceRouting::default();
-        let touched = space.service_seen(service("web", &[("app", "web")]));
+        let mut routing = NamespaceRouting::default();
+        let touched = routing.service_seen(service("web", &[("app", "web")]));
         assert_eq!(touched, [Box::from("web")].into());
-        let mut front = service("front", &[]);
-        front.pods_of = Some("web".into());
-        space.service_seen(front);
+        let mut proxied = service("front", &[]);
+        proxied.pods_of = Some("web".into());
+        routing.service_seen(proxied);
         let both = BTreeSet::from([Box::from("front"), Box::from("web")]);
         let web = labels(&[("app", "web")]);
-        assert_eq!(space.workload_seen(WEB, &web), both);
-        assert_eq!(space.workload_seen(WEB, &web), [].into(), "nothing new");
-        assert_eq!(space.workload_seen(OTHER, &web), both);
-        assert_eq!(space.workload_gone(OTHER), both);
-        assert_eq!(space.front("front").map(|(id, _)| id), Some(WEB));
-        assert_eq!(space.service_gone("web"), both);
+        assert_eq!(routing.workload_seen(WEB, &web), both);
+        assert_eq!(routing.workload_seen(WEB, &web), [].into(), "nothing new");
+        assert_eq!(routing.workload_seen(OTHER, &web), both);
+        assert_eq!(routing.workload_gone(OTHER), both);
+        assert_eq!(
+            routing.proxied_service("front").map(|(id, _)| id),
+            Some(WEB)
+        );
+        assert_eq!(routing.service_gone("web"), both);
     }
 }

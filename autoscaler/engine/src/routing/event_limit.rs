@@ -16,16 +16,11 @@ const REMEMBERED: usize = 10_000;
 
 /// Number of Events by namespace and kind, each with the start of the hour.
 #[derive(Debug, Default)]
-pub(super) struct Said(HashMap<(Box<str>, &'static str), (Timestamp, u32)>);
+pub(super) struct EventLimit(HashMap<(Box<str>, &'static str), (Timestamp, u32)>);
 
-impl Said {
+impl EventLimit {
     /// Returns whether one more Event may be published now; if so, it is counted.
-    pub(super) fn may_say(
-        &mut self,
-        namespace: &str,
-        reason: &'static str,
-        now: Timestamp,
-    ) -> bool {
+    pub(super) fn admits(&mut self, namespace: &str, reason: &'static str, now: Timestamp) -> bool {
         if self.0.len() >= REMEMBERED {
             self.0.retain(|_, (since, _)| now.since(*since) < AGAIN);
         }
@@ -48,11 +43,11 @@ mod tests {
 
     #[test]
     fn a_namespace_is_told_some_and_the_others_as_much() {
-        let mut said = Said::default();
+        let mut limit = EventLimit::default();
         let now = Timestamp::from_secs(1_000);
         let mut count = |namespace, now| {
             (0..100)
-                .filter(|_| said.may_say(namespace, "ForeignSlice", now))
+                .filter(|_| limit.admits(namespace, "ForeignSlice", now))
                 .count()
         };
         assert_eq!(count("hostile", now), 10);

@@ -20,14 +20,14 @@ const CUT_OFF_AFTER: Duration = Duration::from_secs(10);
 
 /// A workload that Ebb scaled to zero.
 #[derive(Debug, Default)]
-pub(super) struct Zero {
+pub(super) struct AtZero {
     /// Since when its path has not been confirmed; `None`: it is confirmed.
     broken_since: Option<Timestamp>,
 }
 
 /// The properties of a workload that its slices depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Asks {
+pub(super) struct SliceInputs {
     proxy: Option<(bool, u32)>,
     refused: Option<&'static str>,
     mode: Mode,
@@ -39,7 +39,7 @@ pub(super) struct Asks {
 impl ServiceRouting {
     /// Takes in the last decision of a workload, and marks its Services if their slices depend on a change.
     pub(crate) fn follow(&mut self, now: Timestamp, entry: &WorkloadState) {
-        let asks = Asks {
+        let slice_inputs = SliceInputs {
             proxy: entry.proxy,
             refused: entry.refusal.as_ref().map(|refusal| refusal.reason),
             mode: entry.mode,
@@ -47,18 +47,18 @@ impl ServiceRouting {
             at_zero: entry.replicas() == 0,
             wants_zero: entry.wants_zero(),
         };
-        if self.asks.insert(entry.id, asks) != Some(asks) {
+        if self.slice_inputs.insert(entry.id, slice_inputs) != Some(slice_inputs) {
             self.mark_workload(entry);
         }
-        if !asks.at_zero {
-            self.zeros.remove(&entry.id);
+        if !slice_inputs.at_zero {
+            self.at_zero.remove(&entry.id);
         } else if self.is_said_to_be_at_zero(entry) {
-            let zero = self.zeros.entry(entry.id).or_default();
-            zero.broken_since = match entry.in_place_since {
+            let zero = self.at_zero.entry(entry.id).or_default();
+            zero.broken_since = match entry.path_confirmed_since {
                 Some(_) => None,
                 None => Some(zero.broken_since.unwrap_or(now)),
             };
-        } else if let Some(zero) = self.zeros.get_mut(&entry.id) {
+        } else if let Some(zero) = self.at_zero.get_mut(&entry.id) {
             // The slice that identified it is gone.
             zero.broken_since = zero.broken_since.or(Some(now));
         }
@@ -68,7 +68,7 @@ impl ServiceRouting {
     /// while this replica has not listened to the activators for long enough to tell.
     #[must_use]
     pub(crate) fn is_cut_off(&self, entry: &WorkloadState, now: Timestamp) -> bool {
-        let zero = self.zeros.get(&entry.id);
+        let zero = self.at_zero.get(&entry.id);
         let since = zero.and_then(|zero| zero.broken_since);
         entry.replicas() == 0
             && since.is_some_and(|since| {
@@ -90,7 +90,7 @@ impl ServiceRouting {
     /// Returns whether Ebb scaled a workload to zero, as far as this replica knows: by its own order, or from the
     /// slice.
     pub(crate) fn is_ours_at_zero(&self, entry: &WorkloadState) -> bool {
-        self.zeros.contains_key(&entry.id) || entry.replicas() == 0 && entry.was_scaled_to_zero()
+        self.at_zero.contains_key(&entry.id) || entry.replicas() == 0 && entry.was_scaled_to_zero()
     }
 
     /// Returns whether a slice says that Ebb scaled a workload to zero, and no person did so first.
@@ -121,7 +121,7 @@ impl WorkloadState {
         let want = last.and_then(|last| last.decision.step.want);
         self.mode == Mode::Act
             && self.refusal.is_none()
-            && self.can_be_held
+            && self.can_be_queued
             && self.replicas() > 0
             && want == Some(0)
     }

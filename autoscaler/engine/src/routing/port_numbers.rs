@@ -24,7 +24,7 @@ const RESTS: Duration = Duration::from_secs(60);
 
 /// The numbers and their claims.
 #[derive(Debug, Default)]
-pub(super) struct Numbers {
+pub(super) struct PortNumbers {
     /// The claims to each number, oldest first.
     claims: BTreeMap<u16, BTreeSet<(u64, Name)>>,
     /// How many claims each namespace has.
@@ -44,7 +44,7 @@ pub(super) enum Shortage {
     Service,
 }
 
-impl Numbers {
+impl PortNumbers {
     /// Adds a Service's claim to a number. `since`: Unix seconds of its record.
     pub(super) fn claim(&mut self, number: u16, since: u64, name: &Name) {
         let claims = self.claims.entry(number).or_default();
@@ -75,7 +75,7 @@ impl Numbers {
     }
 
     /// Returns the other Services that claim a number.
-    pub(super) fn rivals<'a>(
+    pub(super) fn other_claimants<'a>(
         &'a self,
         number: u16,
         name: &'a Name,
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_older_record_keeps_a_number_that_two_claim() {
-        let mut numbers = Numbers::default();
+        let mut numbers = PortNumbers::default();
         let (old, new) = (name("old"), ("other".into(), "new".into()));
         numbers.claim(20_001, 5, &old);
         numbers.claim(20_001, 9, &new);
@@ -189,12 +189,15 @@ mod tests {
         let of = |name: &Name| numbers.allot(name, http.iter(), &had, 200, NOW).0["http"];
         assert_eq!(of(&old), 20_001);
         assert_ne!(of(&new), 20_001);
-        assert_eq!(numbers.rivals(20_001, &old).collect::<Vec<_>>(), [&new]);
+        assert_eq!(
+            numbers.other_claimants(20_001, &old).collect::<Vec<_>>(),
+            [&new]
+        );
     }
 
     #[test]
     fn t5_a_namespace_has_a_limit_and_a_service_gets_all_its_ports_or_none() {
-        let mut numbers = Numbers::default();
+        let mut numbers = PortNumbers::default();
         let none = BTreeMap::new();
         let many: Vec<_> = (0..6).map(|port| port.to_string()).collect();
         let (first, short) = numbers.allot(&name("first"), many.iter(), &none, 10, NOW);
@@ -215,12 +218,13 @@ mod tests {
 
     #[test]
     fn a_number_that_came_free_rests() {
-        let mut numbers = Numbers::default();
+        let mut numbers = PortNumbers::default();
         let http = ports(&["http"]);
         let none = BTreeMap::new();
         let web = name("web");
-        let given =
-            |numbers: &Numbers, now| numbers.allot(&web, http.iter(), &none, 200, now).0["http"];
+        let given = |numbers: &PortNumbers, now| {
+            numbers.allot(&web, http.iter(), &none, 200, now).0["http"]
+        };
         let number = given(&numbers, NOW);
         numbers.claim(number, 1, &web);
         numbers.release(number, 1, &web, NOW);
@@ -231,7 +235,7 @@ mod tests {
 
     #[test]
     fn when_all_are_in_use_nobody_gets_one() {
-        let mut numbers = Numbers::default();
+        let mut numbers = PortNumbers::default();
         for number in PORTS {
             numbers.claim(number, 1, &name("all"));
         }

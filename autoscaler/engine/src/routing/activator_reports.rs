@@ -19,25 +19,25 @@ use ebb_contract::{Pod, Receipt, doors};
 
 use super::{
     ActivatorInfo, ServiceRouting,
-    slice::{Door, is_there},
+    slice::{ProxiedPort, is_there},
 };
 use crate::{
-    Engine,
     entry::WorkloadState,
     names::WorkloadId,
     sender::Sender,
-    series::{SILENT_AFTER, Series, Span, Update},
+    series::{STALE_AFTER, Series, Span, Update},
+    workloads::Workloads,
 };
 
 /// Namespace, Service and name of the port.
-type Place = (Box<str>, Box<str>, Box<str>);
+type PortKey = (Box<str>, Box<str>, Box<str>);
 
 /// State of one activator.
 #[derive(Debug)]
 pub(super) struct Activator {
-    pub(super) heard: ActivatorInfo,
+    pub(super) info: ActivatorInfo,
     sender: Sender,
-    series: HashMap<Place, Waiting>,
+    series: HashMap<PortKey, Waiting>,
 }
 
 /// Requests queued at one proxied Service port of one activator.
@@ -51,57 +51,64 @@ struct Waiting {
 }
 
 /// The result for the figures of one port.
-enum Taken {
-    Yes,
+enum PortResult {
+    Taken,
     Pressing(WorkloadId),
     Unknown,
     Senseless,
 }
 
-impl Engine {
-    /// Takes in an activator's report, and requests decisions for workloads with queued requests.
-    pub fn doors(&mut self, now: Timestamp, report: &doors::Doors) -> Receipt {
-        let mut receipt = Receipt::default();
+impl ServiceRouting {
+    /// Takes in an activator's report. Returns the workloads that should not wait for their next decision.
+    pub(crate) fn take_report(
+        &mut self,
+        now: Timestamp,
+        report: &doors::Doors,
+        workloads: &mut Workloads,
+    ) -> (Receipt, Vec<WorkloadId>) {
+        let (mut receipt, mut pressing) = (Receipt::default(), Vec::new());
         let Ok(address) = report.address.parse() else {
             receipt.senseless = u32::try_from(report.doors.len()).unwrap_or(u32::MAX);
-            return receipt;
+            return (receipt, pressing);
         };
-        self.fronts.listening.tick(now);
-        self.fronts.hear(now, address, report);
-        let mut pressing = Vec::new();
+        self.listening.tick(now);
+        self.take_listening(now, address, report);
         for door in &report.doors {
-            let counted = match self.take_door(now, &report.activator, door) {
-                Taken::Pressing(id) => {
+            let counted = match self.take_port(now, &report.activator, door, workloads) {
+                PortResult::Pressing(id) => {
                     pressing.push(id);
                     &mut receipt.taken
                 }
-                Taken::Yes => &mut receipt.taken,
-                Taken::Unknown => &mut receipt.unknown,
-                Taken::Senseless => &mut receipt.senseless,
+                PortResult::Taken => &mut receipt.taken,
+                PortResult::Unknown => &mut receipt.unknown,
+                PortResult::Senseless => &mut receipt.senseless,
             };
             *counted += 1;
         }
-        for id in pressing {
-            self.request_decision(now, id);
-        }
-        receipt
+        (receipt, pressing)
     }
 
-    fn take_door(&mut self, now: Timestamp, activator: &str, door: &doors::Door) -> Taken {
-        let space = self.fronts.spaces.get(&*door.namespace);
-        let entry = space
-            .and_then(|space| space.leads_to(&door.service))
-            .and_then(|id| self.entries.get_mut(&id));
-        let activator = self.fronts.activators.get_mut(activator);
+    fn take_port(
+        &mut self,
+        now: Timestamp,
+        activator: &str,
+        door: &doors::Door,
+        workloads: &mut Workloads,
+    ) -> PortResult {
+        let in_namespace = self.namespaces.get(&*door.namespace);
+        let entry = in_namespace
+            .and_then(|it| it.leads_to(&door.service))
+            .and_then(|id| workloads.get_mut(id));
+        let activator = self.activators.get_mut(activator);
         let (Some(entry), Some(activator)) = (entry, activator) else {
-            return Taken::Unknown;
+            return PortResult::Unknown;
         };
         let asleep = entry.is_asleep();
         let Some(workload) = &mut entry.workload else {
-            return Taken::Yes;
+            return PortResult::Taken;
         };
         let read = activator.sender.time(now, door.at);
-        let told = Pod {
+        let pod = Pod {
             since: door.since,
             at: door.at,
             integral: door.held_integral,
@@ -109,25 +116,25 @@ impl Engine {
             started: door.held_ever,
             ..Pod::default()
         };
-        let place = (
+        let port = (
             door.namespace.as_str().into(),
             door.service.as_str().into(),
             door.port.as_str().into(),
         );
         let epoch = activator.sender.epoch;
-        let known = activator.series.get_mut(&place);
-        let known = known.filter(|it| it.workload == entry.id && it.series.continues(epoch, &told));
+        let known = activator.series.get_mut(&port);
+        let known = known.filter(|it| it.workload == entry.id && it.series.continues(epoch, &pod));
         let result = match known {
-            Some(waiting) => waiting.series.take(&told, now),
+            Some(waiting) => waiting.series.take(&pod, now),
             None => {
-                let (series, result) = Series::begin(epoch, &told, read, now, false);
+                let (series, result) = Series::begin(epoch, &pod, read, now, false);
                 if result != Update::Senseless {
                     let waiting = Waiting {
                         workload: entry.id,
                         series,
                         ahead: 0.0,
                     };
-                    if let Some(ended) = activator.series.insert(place.clone(), waiting)
+                    if let Some(ended) = activator.series.insert(port.clone(), waiting)
                         && ended.workload == entry.id
                     {
                         workload.forget(ended.series.feed);
@@ -136,13 +143,13 @@ impl Engine {
                 result
             }
         };
-        let Some(waiting) = activator.series.get_mut(&place) else {
-            return Taken::Senseless;
+        let Some(waiting) = activator.series.get_mut(&port) else {
+            return PortResult::Senseless;
         };
         let span = match result {
             Update::Span(span) => span,
-            Update::Senseless => return Taken::Senseless,
-            Update::Old => return Taken::Yes,
+            Update::Senseless => return PortResult::Senseless,
+            Update::Old => return PortResult::Taken,
             Update::Baseline => Span {
                 concurrency: 0.0,
                 requests: 0.0,
@@ -156,30 +163,28 @@ impl Engine {
             }
             waiting.ahead = 0.0;
             workload.end(std::mem::replace(feed, Feed::starting(read)));
-            return Taken::Yes;
+            return PortResult::Taken;
         }
-        let told = if asleep {
+        let pressing = if asleep {
             let (concurrency, requests) =
                 waiting_load(door.held as f64, span.concurrency, span.requests);
             waiting.ahead = entry.counted_ahead.replace(waiting.ahead, requests);
             workload.observe_waiting(feed, read, concurrency, requests)
         } else if result == Update::Baseline {
-            return Taken::Yes;
+            return PortResult::Taken;
         } else {
             waiting.ahead = 0.0;
             workload.observe(feed, read, span.concurrency, 0.0)
         };
-        match told {
-            Ok(Some(_)) => Taken::Pressing(entry.id),
-            Ok(None) => Taken::Yes,
-            Err(_) => Taken::Senseless,
+        match pressing {
+            Ok(Some(_)) => PortResult::Pressing(entry.id),
+            Ok(None) => PortResult::Taken,
+            Err(_) => PortResult::Senseless,
         }
     }
-}
 
-impl ServiceRouting {
     /// Takes in on which ports an activator listens.
-    fn hear(&mut self, now: Timestamp, address: IpAddr, report: &doors::Doors) {
+    fn take_listening(&mut self, now: Timestamp, address: IpAddr, report: &doors::Doors) {
         let at = report.doors.iter().map(|door| door.at).max();
         let listens: BTreeMap<_, _> = report
             .doors
@@ -194,38 +199,38 @@ impl ServiceRouting {
             .collect();
         let known = self.activators.entry(report.activator.as_str().into());
         let activator = known.or_insert_with(|| Activator {
-            heard: ActivatorInfo {
+            info: ActivatorInfo {
                 name: report.activator.clone(),
                 address,
                 at: Timestamp::from_secs(0),
                 leaving: false,
-                doors: BTreeMap::new(),
+                ports: BTreeMap::new(),
             },
             sender: Sender::new(&report.boot, now, at.unwrap_or(0)),
             series: HashMap::new(),
         });
         if let Some(at) = at {
-            activator.sender.hear(&report.boot, now, at);
+            activator.sender.take_in(&report.boot, now, at);
         }
-        let heard = &mut activator.heard;
-        let all =
-            !is_there(heard, now) || heard.address != address || heard.leaving != report.leaving;
-        heard.address = address;
-        heard.leaving = report.leaving;
-        heard.at = now;
-        let before = std::mem::replace(&mut heard.doors, listens);
+        let info = &mut activator.info;
+        let all = !is_there(info, now) || info.address != address || info.leaving != report.leaving;
+        info.address = address;
+        info.leaving = report.leaving;
+        info.at = now;
+        let before = std::mem::replace(&mut info.ports, listens);
         if all {
             self.mark_all();
             return;
         }
-        let now_there = &heard.doors;
-        let differs =
-            |door: &(&Door, &bool), other: &BTreeMap<Door, bool>| other.get(door.0) != Some(door.1);
-        let opened = now_there.iter().filter(|door| differs(door, &before));
-        let closed = before.iter().filter(|door| differs(door, now_there));
+        let now_there = &info.ports;
+        let differs = |port: &(&ProxiedPort, &bool), other: &BTreeMap<ProxiedPort, bool>| {
+            other.get(port.0) != Some(port.1)
+        };
+        let opened = now_there.iter().filter(|port| differs(port, &before));
+        let closed = before.iter().filter(|port| differs(port, now_there));
         let changed: Vec<_> = opened
             .chain(closed)
-            .map(|(door, _)| name_of(door))
+            .map(|(port, _)| name_of(port))
             .collect();
         for name in changed {
             self.mark(name);
@@ -235,35 +240,35 @@ impl ServiceRouting {
     /// Updates the figures of queued requests before a decision at `now`. If reports are late, the last figures
     /// continue for a moment; then they are removed, as the activator's requests are lost. Returns how many requests
     /// are queued.
-    pub(crate) fn settle(&mut self, now: Timestamp, entry: &mut WorkloadState) -> u64 {
+    pub(crate) fn update_queued(&mut self, now: Timestamp, entry: &mut WorkloadState) -> u64 {
         let asleep = entry.is_asleep();
         let Some(workload) = &mut entry.workload else {
             return 0;
         };
-        let space = self.spaces.get(&entry.target.key.namespace);
-        let mut held = 0;
-        let fronts = space.map(|space| space.fronts(entry.id));
-        for front in fronts.into_iter().flatten() {
-            for port in front.service.ports.keys() {
-                let place = (
-                    front.service.namespace.clone(),
-                    front.service.name.clone(),
+        let in_namespace = self.namespaces.get(&entry.target.key.namespace);
+        let mut queued = 0;
+        let services = in_namespace.map(|it| it.proxied_services(entry.id));
+        for proxied in services.into_iter().flatten() {
+            for port in proxied.service.ports.keys() {
+                let port = (
+                    proxied.service.namespace.clone(),
+                    proxied.service.name.clone(),
                     port.as_str().into(),
                 );
                 for activator in self.activators.values_mut() {
-                    let Some(waiting) = activator.series.get_mut(&place) else {
+                    let Some(waiting) = activator.series.get_mut(&port) else {
                         continue;
                     };
                     let series = &mut waiting.series;
-                    if now.since(series.heard) > SILENT_AFTER {
+                    if now.since(series.last_report) > STALE_AFTER {
                         // Requests that were queued there have been aborted.
-                        if let Some(waiting) = activator.series.remove(&place) {
+                        if let Some(waiting) = activator.series.remove(&port) {
                             workload.forget(waiting.series.feed);
                         }
                         continue;
                     }
-                    held += series.in_flight;
-                    match series.to_hold(now).filter(|_| !asleep) {
+                    queued += series.in_flight;
+                    match series.to_extend(now).filter(|_| !asleep) {
                         Some(span) => {
                             // Values that make no sense were refused when they were reported.
                             let _ = workload.observe(&mut series.feed, now, span.concurrency, 0.0);
@@ -273,25 +278,17 @@ impl ServiceRouting {
                 }
             }
         }
-        held
+        queued
     }
 
     /// Removes activators that have not reported for `after`.
     pub(crate) fn sweep(&mut self, now: Timestamp, after: Duration) {
         self.activators
-            .retain(|_, activator| now.since(activator.heard.at) < after);
+            .retain(|_, activator| now.since(activator.info.at) < after);
     }
 }
 
 /// Returns the Service of a port.
-fn name_of((namespace, service, _, _): &Door) -> super::Name {
+fn name_of((namespace, service, _, _): &ProxiedPort) -> super::Name {
     (namespace.as_str().into(), service.as_str().into())
-}
-
-impl WorkloadState {
-    /// Returns whether it has no replicas, and none are desired.
-    pub(crate) fn is_asleep(&self) -> bool {
-        let wanted = self.workload.as_ref().and_then(|it| it.latest().desired);
-        self.replicas() == 0 && wanted.unwrap_or(0) == 0
-    }
 }

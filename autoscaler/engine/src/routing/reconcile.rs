@@ -14,14 +14,13 @@ use ebb_contract::{
 
 use super::{
     DesiredSlice, Name, ObservedSlice, RecordChange, ServiceRouting,
-    numbers::Shortage,
     plan::{Plan, Step},
+    port_numbers::Shortage,
+    route::PENDING_FOR,
     slice::is_there,
 };
 use crate::{
-    Engine,
-    effect::{Effect, Notice},
-    names::TargetKey,
+    effect::Notice, names::TargetKey, outbox::Outbox, ownership::Ownership, workloads::Workloads,
 };
 
 /// Most Services checked in one call, which takes some milliseconds under the engine's lock.
@@ -64,92 +63,127 @@ pub enum Outcome {
     Unanswered,
 }
 
-impl Engine {
-    /// Returns the writes that are to be made now. Each of them is under way until [`Engine::path_done`] is called with
+impl ServiceRouting {
+    /// Returns the writes that are to be made now. Each of them is under way until [`Self::path_done`] is called with
     /// its outcome.
-    pub fn paths(&mut self, now: Timestamp) -> Vec<Path> {
-        self.fronts.tick(now);
-        if !self.deciding || !self.leading || !self.queueing.has_activators() {
-            self.fronts.acting = false;
-            return Vec::new();
+    pub(crate) fn paths(
+        &mut self,
+        now: Timestamp,
+        workloads: &Workloads,
+        ownership: &Ownership,
+        outbox: &mut Outbox,
+    ) -> Vec<Path> {
+        if !self.acting {
+            self.report_all_foreign(now, outbox);
         }
-        if !self.fronts.acting {
-            self.say_all_foreign(now);
-        }
-        self.fronts.gather(now);
+        self.gather(now);
         let mut paths = Vec::new();
         let mut changes = Changes::new();
         for _ in 0..AT_ONCE {
-            let Some(name) = self.fronts.next_dirty() else {
+            let Some(name) = self.next_dirty() else {
                 break;
             };
-            self.look(&name, now, &mut paths, &mut changes);
+            if let Some(route) = self.routes.get_mut(&name) {
+                let requested = &mut route.requested;
+                requested.take_if(|(_, at)| now.since(*at) >= PENDING_FOR);
+            }
+            let plan = self.plan(&name, now, workloads, ownership);
+            self.note(&name, now, &plan, outbox);
+            self.carry_out(&name, now, plan, &mut paths, &mut changes, outbox);
         }
-        self.fronts.changed |= !self.fronts.dirty.is_empty();
+        self.changed |= !self.dirty.is_empty();
         for (namespace, changes) in changes {
-            let book = self.fronts.books.entry(namespace.clone()).or_default();
-            paths.push(Path::Record(book.change(&namespace, changes, now)));
+            let record = self.records.entry(namespace.clone()).or_default();
+            paths.push(Path::Record(record.change(&namespace, changes, now)));
         }
         paths
     }
 
+    /// Notes that nothing is written for now.
+    pub(crate) fn pause(&mut self) {
+        self.acting = false;
+    }
+
     /// Records the outcome of a write.
-    pub fn path_done(&mut self, now: Timestamp, path: &Path, outcome: &Outcome) {
-        match path {
-            Path::Record(change) => self.fronts.record_done(now, change, outcome),
-            Path::Write(wish, written) => {
-                let name = (
-                    wish.workload.namespace.clone(),
-                    wish.service.as_str().into(),
-                );
-                self.write_done(now, &name, &wish.workload, Some(written), outcome);
+    pub(crate) fn path_done(
+        &mut self,
+        now: Timestamp,
+        path: &Path,
+        outcome: &Outcome,
+        workloads: &Workloads,
+        outbox: &mut Outbox,
+    ) {
+        let (name, about, written) = match path {
+            Path::Record(change) => return self.record_done(now, change, outcome),
+            Path::Write(desired, written) => {
+                let about = desired.workload.clone();
+                let name = (about.namespace.clone(), desired.service.as_str().into());
+                (name, about, Some(written))
             }
             Path::Remove { namespace, service } => {
                 let name = (namespace.clone(), service.clone());
-                let route = self.fronts.routes.get(&name);
+                let route = self.routes.get(&name);
                 let workload = route.and_then(|route| route.workload(namespace));
                 let about =
                     workload.unwrap_or_else(|| TargetKey::new("", "Service", namespace, service));
-                self.write_done(now, &name, &about, None, outcome);
+                (name, about, None)
             }
+        };
+        if let Some(why) = self.slice_done(now, &name, written, outcome)
+            && self.event_limit.admits(&name.0, "SliceRejected", now)
+        {
+            let entry = workloads.find(&about);
+            let verb = written.map_or("removed", |_| "written");
+            outbox.say(Notice {
+                uid: entry.map_or_else(Box::default, |entry| entry.target.uid.clone()),
+                about,
+                warning: true,
+                reason: "SliceRejected",
+                note: format!(
+                    "EndpointSlice {} cannot be {verb}, trying again: {why}",
+                    slices::name(&name.1)
+                ),
+            });
         }
     }
 
-    fn look(&mut self, name: &Name, now: Timestamp, paths: &mut Vec<Path>, changes: &mut Changes) {
-        if let Some(route) = self.fronts.routes.get_mut(name) {
-            let late = |asked: Timestamp| now.since(asked) >= super::route::ASKED_FOR;
-            route.asked.take_if(|(_, asked)| late(*asked));
-        }
-        let plan = self.plan(name, now);
-        self.note(name, now, &plan);
-        let fronts = &mut self.fronts;
-        let route = fronts.routes.entry(name.clone()).or_default();
+    /// Takes the next step of a plan.
+    fn carry_out(
+        &mut self,
+        name: &Name,
+        now: Timestamp,
+        plan: Plan,
+        paths: &mut Vec<Path>,
+        changes: &mut Changes,
+        outbox: &mut Outbox,
+    ) {
+        let route = self.routes.entry(name.clone()).or_default();
         match plan.step {
             Step::Nothing | Step::Forget => {
                 if route.is_empty() && plan.short.is_none() && plan.leads_to.is_none() {
-                    fronts.reclaim(now, name);
-                    fronts.routes.remove(name);
+                    self.reclaim(now, name);
+                    self.routes.remove(name);
                 }
             }
-            Step::Later(at) => fronts.mark_later(at, name),
+            Step::Later(at) => self.mark_later(at, name),
             Step::AfterRecord(at) => {
-                let book = fronts.books.entry(name.0.clone()).or_default();
-                book.waiting.insert(name.1.clone());
-                fronts.mark_later(at, name);
+                let record = self.records.entry(name.0.clone()).or_default();
+                record.waiting.insert(name.1.clone());
+                self.mark_later(at, name);
             }
             Step::Record(record) => {
-                route.asked_record = Some(record.clone());
-                fronts.reclaim(now, name);
+                route.requested_record = Some(record.clone());
+                self.reclaim(now, name);
                 let changes = changes.entry(name.0.clone()).or_default();
                 changes.insert(name.1.clone(), record);
             }
-            Step::Write(wish, written) => {
+            Step::Write(desired, written) => {
                 if route.last.as_ref() == Some(&written) {
                     route.undone.failed(now, true);
                 }
-                route.asked = Some((written.clone(), now));
-                paths.push(Path::Write(wish, written));
-                fronts.mark_later(now + super::route::ASKED_FOR, name);
+                route.requested = Some((written.clone(), now));
+                paths.push(Path::Write(desired, written));
+                self.mark_later(now + PENDING_FOR, name);
             }
             Step::Remove => {
                 route.removing = Some(now);
@@ -157,49 +191,52 @@ impl Engine {
                     namespace: name.0.clone(),
                     service: name.1.clone(),
                 });
-                fronts.mark_later(now + super::route::ASKED_FOR, name);
+                self.mark_later(now + PENDING_FOR, name);
             }
             Step::Foreign => {
-                let seen = route.seen.as_ref();
-                let uid = seen.map_or_else(Box::default, |seen| seen.uid.clone());
+                let existing = route.existing.as_ref();
+                let uid = existing.map_or_else(Box::default, |it| it.uid.clone());
                 let slice = slices::name(&name.1);
-                if fronts.foreign.seen(&name.0, &slice, &uid) {
-                    self.say_foreign(now, &name.0, &slice, &uid);
-                }
-                return;
+                return self.foreign_slice_seen(now, &name.0, &slice, &uid, outbox);
             }
         }
-        self.fronts.foreign.gone(&name.0, &slices::name(&name.1));
+        self.foreign.gone(&name.0, &slices::name(&name.1));
     }
 
     /// Records what a plan has found out.
-    fn note(&mut self, name: &Name, now: Timestamp, plan: &Plan) {
-        let route = self.fronts.routes.entry(name.clone()).or_default();
+    fn note(&mut self, name: &Name, now: Timestamp, plan: &Plan, outbox: &mut Outbox) {
+        let route = self.routes.entry(name.clone()).or_default();
         if let Some((_, has_pods)) = plan.leads_to {
             route.marks = plan.scaled_to_zero && (has_pods || route.marks);
         }
         let short = plan.short.filter(|_| route.short != plan.short);
         route.short = plan.short;
         if let Some(short) = short {
-            self.say_short(now, name, short);
+            self.report_shortage(now, name, short, outbox);
         }
     }
 
-    fn say_short(&mut self, now: Timestamp, name: &Name, short: Shortage) {
-        if !self.fronts.said.may_say(&name.0, "PortLimit", now) {
+    fn report_shortage(
+        &mut self,
+        now: Timestamp,
+        name: &Name,
+        short: Shortage,
+        outbox: &mut Outbox,
+    ) {
+        if !self.event_limit.admits(&name.0, "PortLimit", now) {
             return;
         }
         let why = match short {
             Shortage::Namespace => format!(
                 "the namespace has reached its limit of {} proxied ports (option --max-ports-per-namespace of the autoscaler)",
-                self.fronts.most_ports.0
+                self.most_ports.0
             ),
             Shortage::Cluster => format!("all {} ports on the activators are in use", PORTS.len()),
             Shortage::Service => format!("it has more than {MOST_PORTS} TCP ports"),
         };
-        let space = self.fronts.spaces.get(&name.0);
-        let uid = space.and_then(|space| space.service(&name.1));
-        self.effects.push(Effect::Say(Notice {
+        let in_namespace = self.namespaces.get(&name.0);
+        let uid = in_namespace.and_then(|it| it.service(&name.1));
+        outbox.say(Notice {
             about: TargetKey::new("", "Service", &name.0, &name.1),
             uid: uid.map_or_else(Box::default, |facts| facts.uid.clone()),
             warning: true,
@@ -207,26 +244,25 @@ impl Engine {
             note: format!(
                 "no further port of this Service goes through the activators, and its workload keeps one pod: {why}"
             ),
-        }));
+        });
     }
 
-    fn write_done(
+    /// Records the outcome of writing a slice (`written`), or of removing it. Returns the error if an Event should report
+    /// it.
+    fn slice_done(
         &mut self,
         now: Timestamp,
         name: &Name,
-        about: &TargetKey,
         written: Option<&ObservedSlice>,
         outcome: &Outcome,
-    ) {
-        let Some(route) = self.fronts.routes.get_mut(name) else {
-            return;
-        };
+    ) -> Option<String> {
+        let route = self.routes.get_mut(name)?;
         let removed = written.is_none();
         let mut say = None;
         match outcome {
             Outcome::Done(_) => {
                 route.trouble.over();
-                route.told = false;
+                route.reported = false;
                 route.last = written.cloned();
             }
             // The API server removes the slice together with the namespace.
@@ -235,7 +271,7 @@ impl Engine {
             } if removed => route.trouble.over(),
             Outcome::Refused { why, terminating } => {
                 route.trouble.failed(now, true);
-                if !terminating && !std::mem::replace(&mut route.told, true) {
+                if !terminating && !std::mem::replace(&mut route.reported, true) {
                     say = Some(why.clone());
                 }
             }
@@ -247,35 +283,18 @@ impl Engine {
         route.removing = None;
         let gone = removed && !route.trouble.is_in_trouble();
         if gone {
-            (route.seen, route.asked, route.doubtful) = (None, None, false);
+            (route.existing, route.requested, route.doubtful) = (None, None, false);
         } else if route.trouble.is_in_trouble() {
-            route.asked = None;
+            route.requested = None;
         }
         match route.trouble.until(now) {
-            Some(until) => self.fronts.mark_later(until, name),
-            None if gone => self.fronts.mark(name.clone()),
+            Some(until) => self.mark_later(until, name),
+            None if gone => self.mark(name.clone()),
             None => {}
         }
-        if let Some(why) = say
-            && self.fronts.said.may_say(&name.0, "SliceRejected", now)
-        {
-            let id = self.ids.get(about).and_then(|id| self.entries.get(id));
-            let verb = if removed { "removed" } else { "written" };
-            self.effects.push(Effect::Say(Notice {
-                about: about.clone(),
-                uid: id.map_or_else(Box::default, |entry| entry.target.uid.clone()),
-                warning: true,
-                reason: "SliceRejected",
-                note: format!(
-                    "EndpointSlice {} cannot be {verb}, trying again: {why}",
-                    slices::name(&name.1)
-                ),
-            }));
-        }
+        say
     }
-}
 
-impl ServiceRouting {
     /// Adds the Services that have become due to the Services to check.
     pub(super) fn gather(&mut self, now: Timestamp) {
         if !std::mem::replace(&mut self.acting, true) {
@@ -284,8 +303,8 @@ impl ServiceRouting {
                 // Another leader may have written since.
                 route.last = None;
             }
-            for (namespace, space) in &self.spaces {
-                let services = space.services_after("", usize::MAX);
+            for (namespace, in_namespace) in &self.namespaces {
+                let services = in_namespace.services_after("", usize::MAX);
                 let names = services.map(|service| (namespace.clone(), service.clone()));
                 self.dirty.extend(names);
             }
@@ -297,15 +316,16 @@ impl ServiceRouting {
             }
         }
         let there = self.activators.iter();
-        let there = there.filter(|(_, one)| match one.heard.leaving {
+        let there = there.filter(|(_, one)| match one.info.leaving {
             true => false,
-            false => is_there(&one.heard, now) || !self.listening.is_silent(&one.heard, now),
+            false => is_there(&one.info, now) || !self.listening.is_stale(&one.info, now),
         });
         let there = there.map(|(name, _)| name.clone()).collect();
-        let first_unheard = self.listening.is_unheard(now) != self.unheard_looked;
-        if self.there != there || first_unheard {
+        let unreported_has_changed =
+            self.listening.is_unreported_gone(now) != self.unreported_at_last_check;
+        if self.there != there || unreported_has_changed {
             self.there = there;
-            self.unheard_looked = self.listening.is_unheard(now);
+            self.unreported_at_last_check = self.listening.is_unreported_gone(now);
             self.mark_all();
         }
         self.sweep_some();
@@ -318,13 +338,13 @@ impl ServiceRouting {
             std::ops::Bound::Unbounded,
         ));
         let mut names: Vec<Name> = routes.take(SLOWLY).map(|(name, _)| name.clone()).collect();
-        let from = self.spaces.range(self.swept.0.clone()..);
-        let services = from.flat_map(|(namespace, space)| {
+        let from = self.namespaces.range(self.swept.0.clone()..);
+        let services = from.flat_map(|(namespace, in_namespace)| {
             let after = match *namespace == self.swept.0 {
                 true => &*self.swept.1,
                 false => "",
             };
-            let services = space.services_after(after, SLOWLY);
+            let services = in_namespace.services_after(after, SLOWLY);
             services.map(move |service| (namespace.clone(), service.clone()))
         });
         names.extend(services.take(SLOWLY));
@@ -341,7 +361,7 @@ impl ServiceRouting {
     /// Returns the next Service to check, in round-robin order: one namespace cannot delay the others.
     fn next_dirty(&mut self) -> Option<Name> {
         let after = (
-            std::ops::Bound::Excluded(&self.looked),
+            std::ops::Bound::Excluded(&self.last_checked),
             std::ops::Bound::Unbounded,
         );
         let next = self
@@ -351,37 +371,37 @@ impl ServiceRouting {
             .or_else(|| self.dirty.first());
         let next = next.cloned()?;
         self.dirty.remove(&next);
-        self.looked = next.clone();
+        self.last_checked = next.clone();
         Some(next)
     }
 
     fn record_done(&mut self, now: Timestamp, change: &RecordChange, outcome: &Outcome) {
         let namespace = &change.namespace;
-        let book = self.books.entry(namespace.clone()).or_default();
-        book.answered();
-        let waiting = std::mem::take(&mut book.waiting);
+        let record = self.records.entry(namespace.clone()).or_default();
+        record.answered();
+        let waiting = std::mem::take(&mut record.waiting);
         let until = match outcome {
             Outcome::Done(version) => {
-                book.pace.over();
-                book.is_news(version.as_deref());
-                for (service, record) in &change.changes {
-                    match record {
-                        Some(_) => book.services.insert(service.clone()),
-                        None => book.services.remove(service),
+                record.pace.over();
+                record.is_news(version.as_deref());
+                for (service, entry) in &change.changes {
+                    match entry {
+                        Some(_) => record.services.insert(service.clone()),
+                        None => record.services.remove(service),
                     };
                 }
                 None
             }
             Outcome::Refused { .. } | Outcome::Unanswered => {
                 let answered = matches!(outcome, Outcome::Refused { .. });
-                book.pace.failed(now, answered);
-                book.pace.until(now)
+                record.pace.failed(now, answered);
+                record.pace.until(now)
             }
         };
         for (service, record) in &change.changes {
             let name = (namespace.clone(), service.clone());
             if let Some(route) = self.routes.get_mut(&name) {
-                route.asked_record = None;
+                route.requested_record = None;
                 if until.is_none() {
                     route.record = record.clone();
                 }
@@ -395,6 +415,6 @@ impl ServiceRouting {
                 None => self.mark(name),
             }
         }
-        self.forget_book(namespace);
+        self.forget_record(namespace);
     }
 }

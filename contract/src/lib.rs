@@ -6,15 +6,16 @@
 //!
 //! Bias: names and fields are only ever added, so that programs one release apart understand each other.
 
+pub mod activator_report;
 pub mod allotments;
 mod bounded;
 pub mod burst;
-pub mod doors;
 pub mod opt_in;
 mod report;
 pub mod slices;
 
 pub use self::{
+    activator_report::{ActivatorReport, PortReport},
     bounded::LONGEST,
     report::{AUDIENCE, MAX_BODY, PATH, Pod, Receipt, Report},
 };

@@ -115,7 +115,7 @@ impl Receipt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doors;
+    use crate::ActivatorReport;
 
     #[test]
     fn the_least_a_source_has_to_say() {
@@ -148,11 +148,11 @@ mod tests {
                 let read = serde_json::from_str::<Report<'_>>(&report);
                 assert_eq!(read.is_ok(), allowed, "{read:?}");
             }
-            let doors = format!(
-                r#"{{"activator":"a","address":"b","boot":"c","doors":[{{"namespace":"{text}","service":"s","port":"p",
-                "number":1,"in_path":true,"since":1,"at":1,"held_integral":1,"held":1,"held_ever":1}}]}}"#
+            let report = format!(
+                r#"{{"activator":"a","address":"b","boot":"c","ports":[{{"namespace":"{text}","service":"s","port":"p",
+                "number":1,"in_path":true,"since":1,"at":1,"queued_integral":1,"queued":1,"queued_ever":1}}]}}"#
             );
-            let read = serde_json::from_str::<doors::Doors>(&doors);
+            let read = serde_json::from_str::<ActivatorReport>(&report);
             assert_eq!(read.is_ok(), allowed, "{read:?}");
         }
     }

@@ -6,10 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use ebb_contract::{
-    burst,
-    doors::{Door, Doors as Report},
-};
+use ebb_contract::{ActivatorReport as Report, PortReport, burst};
 use hyper::body::Bytes;
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
@@ -51,7 +48,7 @@ impl Sender {
             address: self.address.clone(),
             boot: self.boot.clone(),
             leaving,
-            doors: listeners
+            ports: listeners
                 .seen()
                 .iter()
                 .map(|seen| self.door(seen))
@@ -59,9 +56,9 @@ impl Sender {
         }
     }
 
-    fn door(&self, seen: &Seen) -> Door {
+    fn door(&self, seen: &Seen) -> PortReport {
         let (held, counts) = (seen.pool.held(), seen.pool.counts());
-        Door {
+        PortReport {
             namespace: seen.key.service.namespace.clone(),
             service: seen.key.service.name.clone(),
             port: seen.key.port.clone(),
@@ -70,9 +67,9 @@ impl Sender {
             since: self.since,
             at: monotonic(),
             // The integral wraps after 2^64 ns, as the report's contract specifies.
-            held_integral: held.integral.as_nanos() as u64,
-            held: held.now,
-            held_ever: held.total,
+            queued_integral: held.integral.as_nanos() as u64,
+            queued: held.now,
+            queued_ever: held.total,
             in_flight: seen.pool.all_in_flight() as u64,
             answered: counts.answered,
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ebb_contract::doors::PATH;
+use ebb_contract::activator_report::PATH;
 use ebb_metrics::{Hosts, probe, status, tasks::Tasks};
 use ebb_report_client::{Credentials, send};
 use hyper::body::Bytes;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ebb_autoscaler_core::{Config, Decision, Timestamp};
-use ebb_contract::{Receipt, Report, allotments::Allotment, doors};
+use ebb_contract::{ActivatorReport, Receipt, Report, allotments::Allotment};
 use ebb_page_model::{Detail, Name, Workload};
 
 use super::{
@@ -358,7 +358,7 @@ impl Engine {
     }
 
     /// Takes in an activator's report, and requests decisions for workloads with queued requests.
-    pub fn doors(&mut self, now: Timestamp, report: &doors::Doors) -> Receipt {
+    pub fn activator_report(&mut self, now: Timestamp, report: &ActivatorReport) -> Receipt {
         let (receipt, pressing) = self.routing.take_report(now, report, &mut self.workloads);
         self.request_decisions(now, pressing);
         receipt

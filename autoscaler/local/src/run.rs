@@ -10,11 +10,7 @@ use std::{
 };
 
 use ebb_autoscaler_core::{Config, Decision, Settings, Timestamp};
-use ebb_contract::{
-    Pod, Report,
-    doors::{Door, Doors},
-    opt_in,
-};
+use ebb_contract::{ActivatorReport, Pod, PortReport, Report, opt_in};
 use ebb_engine::{
     Clock, Effect, Engine, Followed, Notice, Order, Owner, PodFacts, Queueing, Scope, ServiceFacts,
     TargetFacts, TargetKey,
@@ -310,7 +306,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             pods,
         };
         engine.report(now, Scope::Cluster, SENDER, &report);
-        engine.doors(
+        engine.activator_report(
             now,
             &queue(load, read.saturating_duration_since(marks.start)),
         );
@@ -431,21 +427,21 @@ fn figures(replica: &ReplicaLoad) -> Pod<'static> {
 }
 
 /// Returns the queue as the report of an activator. `at` is the time since the start of the run.
-fn queue(load: &Load, at: Duration) -> Doors {
-    Doors {
+fn queue(load: &Load, at: Duration) -> ActivatorReport {
+    ActivatorReport {
         activator: PROXY.to_owned(),
         address: "127.0.0.1".to_owned(),
         boot: String::new(),
         leaving: false,
-        doors: vec![Door {
+        ports: vec![PortReport {
             namespace: NAMESPACE.to_owned(),
             service: PROXY.to_owned(),
             in_path: true,
             at: nanos(at),
-            held_integral: nanos(load.queue.integral),
-            held: load.queue.now,
-            held_ever: load.queue.total,
-            ..Door::default()
+            queued_integral: nanos(load.queue.integral),
+            queued: load.queue.now,
+            queued_ever: load.queue.total,
+            ..PortReport::default()
         }],
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ebb_autoscaler_core::Timestamp;
-use ebb_contract::{allotments::Allotment, doors};
+use ebb_contract::{ActivatorReport, PortReport, allotments::Allotment};
 
 use super::{
     super::{Engine, ObservedSlice, Outcome, Path, ServiceFacts, TargetKey},
@@ -142,13 +142,13 @@ impl RequestPath {
                 .iter()
                 .map(move |(service, it)| (namespace, service, it))
         });
-        let doors = all.flat_map(|(namespace, service, allotment)| {
+        let ports = all.flat_map(|(namespace, service, allotment)| {
             let name = (namespace.clone(), service.clone());
             let slice = self.slices.get(&name);
             let queued = self.queued.get(&name).copied().filter(|_| which == 0);
             let in_path = slice.is_some_and(|it| it.endpoints.contains(&address));
             let ports = allotment.ports.iter();
-            ports.map(move |(port, &number)| doors::Door {
+            ports.map(move |(port, &number)| PortReport {
                 namespace: namespace.to_string(),
                 service: service.to_string(),
                 port: port.clone(),
@@ -156,19 +156,19 @@ impl RequestPath {
                 in_path,
                 since: 5,
                 at: now.since_epoch().as_nanos() as u64,
-                held: queued.unwrap_or(0),
-                held_ever: queued_ever,
-                ..doors::Door::default()
+                queued: queued.unwrap_or(0),
+                queued_ever: queued_ever,
+                ..PortReport::default()
             })
         });
-        let report = doors::Doors {
+        let report = ActivatorReport {
             activator: format!("activator-{which}"),
             address: address.to_string(),
             boot: "b".to_owned(),
             leaving: false,
-            doors: doors.collect(),
+            ports: ports.collect(),
         };
-        engine.doors(now, &report);
+        engine.activator_report(now, &report);
     }
 
     /// Sets the number of queued requests of a Service.

@@ -15,7 +15,7 @@ use std::{
 };
 
 use ebb_autoscaler_core::{Feed, Timestamp, waiting_load};
-use ebb_contract::{Pod, Receipt, doors};
+use ebb_contract::{ActivatorReport, Pod, PortReport, Receipt};
 
 use super::{
     ActivatorInfo, ServiceRouting,
@@ -63,18 +63,18 @@ impl ServiceRouting {
     pub(crate) fn take_report(
         &mut self,
         now: Timestamp,
-        report: &doors::Doors,
+        report: &ActivatorReport,
         workloads: &mut Workloads,
     ) -> (Receipt, Vec<WorkloadId>) {
         let (mut receipt, mut pressing) = (Receipt::default(), Vec::new());
         let Ok(address) = report.address.parse() else {
-            receipt.senseless = u32::try_from(report.doors.len()).unwrap_or(u32::MAX);
+            receipt.senseless = u32::try_from(report.ports.len()).unwrap_or(u32::MAX);
             return (receipt, pressing);
         };
         self.listening.tick(now);
         self.take_listening(now, address, report);
-        for door in &report.doors {
-            let counted = match self.take_port(now, &report.activator, door, workloads) {
+        for port in &report.ports {
+            let counted = match self.take_port(now, &report.activator, port, workloads) {
                 PortResult::Pressing(id) => {
                     pressing.push(id);
                     &mut receipt.taken
@@ -92,12 +92,12 @@ impl ServiceRouting {
         &mut self,
         now: Timestamp,
         activator: &str,
-        door: &doors::Door,
+        port: &PortReport,
         workloads: &mut Workloads,
     ) -> PortResult {
-        let in_namespace = self.namespaces.get(&*door.namespace);
+        let in_namespace = self.namespaces.get(&*port.namespace);
         let entry = in_namespace
-            .and_then(|it| it.leads_to(&door.service))
+            .and_then(|it| it.leads_to(&port.service))
             .and_then(|id| workloads.get_mut(id));
         let activator = self.activators.get_mut(activator);
         let (Some(entry), Some(activator)) = (entry, activator) else {
@@ -107,22 +107,22 @@ impl ServiceRouting {
         let Some(workload) = &mut entry.workload else {
             return PortResult::Taken;
         };
-        let read = activator.sender.time(now, door.at);
+        let read = activator.sender.time(now, port.at);
         let pod = Pod {
-            since: door.since,
-            at: door.at,
-            integral: door.held_integral,
-            in_flight: door.held,
-            started: door.held_ever,
+            since: port.since,
+            at: port.at,
+            integral: port.queued_integral,
+            in_flight: port.queued,
+            started: port.queued_ever,
             ..Pod::default()
         };
-        let port = (
-            door.namespace.as_str().into(),
-            door.service.as_str().into(),
-            door.port.as_str().into(),
+        let name = (
+            port.namespace.as_str().into(),
+            port.service.as_str().into(),
+            port.port.as_str().into(),
         );
         let epoch = activator.sender.epoch;
-        let known = activator.series.get_mut(&port);
+        let known = activator.series.get_mut(&name);
         let known = known.filter(|it| it.workload == entry.id && it.series.continues(epoch, &pod));
         let result = match known {
             Some(waiting) => waiting.series.take(&pod, now),
@@ -134,7 +134,7 @@ impl ServiceRouting {
                         series,
                         ahead: 0.0,
                     };
-                    if let Some(ended) = activator.series.insert(port.clone(), waiting)
+                    if let Some(ended) = activator.series.insert(name.clone(), waiting)
                         && ended.workload == entry.id
                     {
                         workload.forget(ended.series.feed);
@@ -143,7 +143,7 @@ impl ServiceRouting {
                 result
             }
         };
-        let Some(waiting) = activator.series.get_mut(&port) else {
+        let Some(waiting) = activator.series.get_mut(&name) else {
             return PortResult::Senseless;
         };
         let span = match result {
@@ -156,7 +156,7 @@ impl ServiceRouting {
             },
         };
         let feed = &mut waiting.series.feed;
-        if door.held == 0 && span.concurrency <= 0.0 {
+        if port.queued == 0 && span.concurrency <= 0.0 {
             if asleep {
                 // A request that left the queue without an answer reaches no pod.
                 entry.counted_ahead.replace(waiting.ahead, 0.0);
@@ -167,7 +167,7 @@ impl ServiceRouting {
         }
         let pressing = if asleep {
             let (concurrency, requests) =
-                waiting_load(door.held as f64, span.concurrency, span.requests);
+                waiting_load(port.queued as f64, span.concurrency, span.requests);
             waiting.ahead = entry.counted_ahead.replace(waiting.ahead, requests);
             workload.observe_waiting(feed, read, concurrency, requests)
         } else if result == Update::Baseline {
@@ -184,16 +184,16 @@ impl ServiceRouting {
     }
 
     /// Takes in on which ports an activator listens.
-    fn take_listening(&mut self, now: Timestamp, address: IpAddr, report: &doors::Doors) {
-        let at = report.doors.iter().map(|door| door.at).max();
+    fn take_listening(&mut self, now: Timestamp, address: IpAddr, report: &ActivatorReport) {
+        let at = report.ports.iter().map(|port| port.at).max();
         let listens: BTreeMap<_, _> = report
-            .doors
+            .ports
             .iter()
-            .map(|door| {
-                let names = (door.namespace.clone(), door.service.clone());
+            .map(|port| {
+                let names = (port.namespace.clone(), port.service.clone());
                 (
-                    (names.0, names.1, door.port.clone(), door.number),
-                    door.in_path,
+                    (names.0, names.1, port.port.clone(), port.number),
+                    port.in_path,
                 )
             })
             .collect();

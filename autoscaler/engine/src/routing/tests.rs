@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use ebb_autoscaler_core::{Config, Timestamp};
-use ebb_contract::{Pod, Report, doors};
+use ebb_contract::{ActivatorReport, Pod, PortReport, Report};
 
 use ebb_contract::allotments::Allotment;
 
@@ -30,8 +30,8 @@ struct World {
     /// Whether the activator reports.
     activator: bool,
     held: u64,
-    held_ever: u64,
-    held_integral: u64,
+    queued_ever: u64,
+    queued_integral: u64,
     /// Requests in flight at the pod, if there is one.
     load: u64,
     pod: bool,
@@ -101,8 +101,8 @@ impl World {
             refuses: false,
             activator: true,
             held: 0,
-            held_ever: 0,
-            held_integral: 0,
+            queued_ever: 0,
+            queued_integral: 0,
             load: 0,
             pod: false,
             integral: 0,
@@ -183,12 +183,12 @@ impl World {
         };
         let address = [10, 0, 0, 1].into();
         let slice = self.slice.as_ref();
-        let report = doors::Doors {
+        let report = ActivatorReport {
             activator: "a-1".to_owned(),
             address: "10.0.0.1".to_owned(),
             boot: "b".to_owned(),
             leaving: false,
-            doors: vec![doors::Door {
+            ports: vec![PortReport {
                 namespace: "shop".to_owned(),
                 service: "web".to_owned(),
                 port: "http".to_owned(),
@@ -196,19 +196,19 @@ impl World {
                 in_path: slice.is_some_and(|slice| slice.endpoints.contains(&address)),
                 since: 5,
                 at: self.nanos(),
-                held_integral: self.held_integral,
-                held: self.held,
-                held_ever: self.held_ever,
-                ..doors::Door::default()
+                queued_integral: self.queued_integral,
+                queued: self.held,
+                queued_ever: self.queued_ever,
+                ..PortReport::default()
             }],
         };
-        self.engine.doors(self.now, &report);
+        self.engine.activator_report(self.now, &report);
         self.collect();
     }
 
     fn second(&mut self) {
         self.now = self.now + Duration::from_millis(200);
-        self.held_integral += self.held * SECOND;
+        self.queued_integral += self.held * SECOND;
         if self.pod {
             self.integral += self.load * SECOND;
             self.started += self.load;
@@ -305,7 +305,7 @@ impl World {
     fn hold(&mut self, requests: u64) {
         self.now = self.now + Duration::from_millis(100);
         self.held = requests;
-        self.held_ever += requests;
+        self.queued_ever += requests;
         self.tell();
     }
 }
@@ -392,8 +392,8 @@ fn requests_that_are_reported_several_times_before_a_decision_count_once() {
         for more in [2, 2, 0, 0] {
             world.now = world.now + Duration::from_millis(10);
             world.held += more;
-            world.held_ever += more;
-            world.held_integral += world.held * SECOND / 100;
+            world.queued_ever += more;
+            world.queued_integral += world.held * SECOND / 100;
             world.tell();
             assert!(world.orders.is_empty(), "{metric}: no decision yet");
         }
@@ -616,9 +616,9 @@ fn ten_thousand_services_have_a_door_each() {
     // The decisions are split into rounds, so that other work on the engine does not wait for all of them.
     let rounds = (1..).find(|_| engine.decide_due(now).is_none_or(|due| due > now));
     assert!(rounds.is_some_and(|rounds| rounds > 100), "{rounds:?}");
-    let (mut slices, mut recorded, mut doors) = (0, 0, Vec::new());
+    let (mut slices, mut recorded, mut ports) = (0, 0, Vec::new());
     let mut numbers = std::collections::BTreeSet::new();
-    let mut all = |engine: &mut Engine, doors: &mut Vec<doors::Door>| {
+    let mut all = |engine: &mut Engine, ports: &mut Vec<PortReport>| {
         loop {
             let paths = engine.paths(now);
             if paths.is_empty() && !engine.paths_changed() {
@@ -635,14 +635,14 @@ fn ten_thousand_services_have_a_door_each() {
                             assert!(!written.endpoints.is_empty(), "given out twice");
                             continue;
                         }
-                        doors.push(doors::Door {
+                        ports.push(PortReport {
                             namespace: namespace.to_string(),
                             service: wish.service.clone(),
                             port: "http".to_owned(),
                             number: written.ports["http"],
                             since: 5,
                             at: 1_000_000_000,
-                            ..doors::Door::default()
+                            ..PortReport::default()
                         });
                     }
                     Path::Remove { .. } => panic!("{path:?}"),
@@ -651,15 +651,15 @@ fn ten_thousand_services_have_a_door_each() {
             }
         }
     };
-    assert_eq!(all(&mut engine, &mut doors), (MANY, MANY));
-    let report = doors::Doors {
+    assert_eq!(all(&mut engine, &mut ports), (MANY, MANY));
+    let report = ActivatorReport {
         activator: "a-1".to_owned(),
         address: "10.0.0.1".to_owned(),
         boot: "b".to_owned(),
         leaving: false,
-        doors,
+        ports,
     };
-    let receipt = engine.doors(now, &report);
+    let receipt = engine.activator_report(now, &report);
     assert_eq!(receipt.taken as usize, MANY);
     let again = all(&mut engine, &mut Vec::new());
     assert_eq!(

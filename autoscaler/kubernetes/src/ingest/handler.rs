@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ebb_contract::{Receipt, Report, doors};
+use ebb_contract::{ActivatorReport, Receipt, Report, activator_report};
 use ebb_engine::Scope;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
@@ -48,7 +48,7 @@ enum Failure {
     #[error(
         "nothing here; reports go to POST {} and {}",
         ebb_contract::PATH,
-        doors::PATH
+        activator_report::PATH
     )]
     NotFound,
     #[error("only POST is taken here")]
@@ -125,7 +125,7 @@ impl Handler {
     async fn take(&self, request: Request<Incoming>, seat: &Seat) -> Result<Bytes, Failure> {
         let longest = match request.uri().path() {
             ebb_contract::PATH => ebb_contract::MAX_BODY,
-            doors::PATH => doors::MAX_BODY,
+            activator_report::PATH => activator_report::MAX_BODY,
             _ => return Err(Failure::NotFound),
         };
         if request.method() != Method::POST {
@@ -137,15 +137,15 @@ impl Handler {
             .and_then(|value| value.strip_prefix("Bearer "));
         let identity = self.identities.of(token.unwrap_or_default().trim()).await?;
         seat.known();
-        let of_doors = request.uri().path() == doors::PATH;
+        let of_activator = request.uri().path() == activator_report::PATH;
         let body = body(request.into_body(), longest).await?;
         let arrived = Instant::now();
-        let receipt = match of_doors {
-            true => self.doors(&identity, &body)?,
+        let receipt = match of_activator {
+            true => self.activator_report(&identity, &body)?,
             false => self.report(&identity, &body)?,
         };
         // An activator's report contains proxied Service ports, not pods.
-        let pods = if of_doors {
+        let pods = if of_activator {
             Receipt::default()
         } else {
             receipt
@@ -173,18 +173,20 @@ impl Handler {
     }
 
     /// Handles an activator's report about queued requests.
-    fn doors(&self, identity: &Identity, body: &[u8]) -> Result<Receipt, Failure> {
+    fn activator_report(&self, identity: &Identity, body: &[u8]) -> Result<Receipt, Failure> {
         let Identity::Activator(name) = identity else {
             return Err(Failure::OtherSender("activators"));
         };
-        let report: doors::Doors = serde_json::from_slice(body)?;
+        let report: ActivatorReport = serde_json::from_slice(body)?;
         if **name != *report.activator {
             return Err(Failure::OtherActivator {
                 activator: name.to_string(),
                 report: report.activator,
             });
         }
-        Ok(self.shared.with(|engine, now| engine.doors(now, &report)))
+        Ok(self
+            .shared
+            .with(|engine, now| engine.activator_report(now, &report)))
     }
 
     fn refuse(&self, failure: &Failure, peer: SocketAddr) -> Answer {

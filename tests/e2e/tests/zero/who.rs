@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ebb_contract::doors::{self, Doors};
+use ebb_contract::{ActivatorReport, activator_report};
 use ebb_e2e::agent::agent_token;
 use ebb_e2e::report::{Line, trust};
 use ebb_e2e::{activator_token, block_on};
@@ -15,37 +15,49 @@ pub(super) fn may_tell() {
     let activator = activator_token(api, "activator-who");
     let agent = agent_token(api, "node-a");
     let own = report("activator-who");
-    assert_eq!(post(&zero, doors::PATH, &activator, &own), 200);
+    assert_eq!(post(&zero, activator_report::PATH, &activator, &own), 200);
     assert_eq!(
-        post(&zero, doors::PATH, &activator, &report("activator-a")),
+        post(
+            &zero,
+            activator_report::PATH,
+            &activator,
+            &report("activator-a")
+        ),
         403,
         "for another one"
     );
-    assert_eq!(post(&zero, doors::PATH, &agent, &own), 403, "an agent");
+    assert_eq!(
+        post(&zero, activator_report::PATH, &agent, &own),
+        403,
+        "an agent"
+    );
     let pods = r#"{"node": "", "boot": "b", "pods": []}"#;
     assert_eq!(
         post(&zero, ebb_contract::PATH, &activator, pods),
         403,
         "of pods"
     );
-    assert_eq!(post(&zero, doors::PATH, "nonsense", &own), 401);
-    assert_eq!(post(&zero, doors::PATH, &activator, "nonsense"), 400);
-    let long = " ".repeat(doors::MAX_BODY + 1);
+    assert_eq!(post(&zero, activator_report::PATH, "nonsense", &own), 401);
+    assert_eq!(
+        post(&zero, activator_report::PATH, &activator, "nonsense"),
+        400
+    );
+    let long = " ".repeat(activator_report::MAX_BODY + 1);
     // The server may close the connection before the client receives the status.
     assert!(matches!(
-        try_post(&zero, doors::PATH, &activator, &long),
+        try_post(&zero, activator_report::PATH, &activator, &long),
         Some(413) | None
     ));
 }
 
 fn report(activator: &str) -> String {
-    let report = Doors {
+    let report = ActivatorReport {
         activator: activator.to_owned(),
         // No requests go there: the activator has no listening ports.
         address: "10.200.0.2".to_owned(),
         boot: "b".to_owned(),
         leaving: true,
-        doors: Vec::new(),
+        ports: Vec::new(),
     };
     serde_json::to_string(&report).unwrap()
 }

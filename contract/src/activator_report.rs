@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounded;
 
 /// Path of these reports. They are sent with `POST`, as JSON.
-pub const PATH: &str = "/v1/doors";
+pub const PATH: &str = "/v1/activator-report";
 
 /// Maximum length of an accepted body, in bytes: all ten thousand activator ports at about 300 bytes each, and some
 /// reserve.
@@ -17,7 +17,7 @@ pub const MAX_BODY: usize = 4 << 20;
 
 /// The proxied Service ports of one activator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Doors {
+pub struct ActivatorReport {
     /// Name of the activator's pod.
     #[serde(deserialize_with = "bounded::owned")]
     pub activator: String,
@@ -31,12 +31,12 @@ pub struct Doors {
     #[serde(default)]
     pub leaving: bool,
     /// The ports on which it listens, each once.
-    pub doors: Vec<Door>,
+    pub ports: Vec<PortReport>,
 }
 
 /// One proxied Service port and its requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Door {
+pub struct PortReport {
     /// Namespace of the Service.
     #[serde(deserialize_with = "bounded::owned")]
     pub namespace: String,
@@ -55,11 +55,11 @@ pub struct Door {
     /// Time at which the counters were read, in ns.
     pub at: u64,
     /// ∫ queued dt from `since` to `at`, in request-nanoseconds; wraps at 2^64.
-    pub held_integral: u64,
+    pub queued_integral: u64,
     /// Requests queued at `at`.
-    pub held: u64,
+    pub queued: u64,
     /// Requests queued since `since`, also those that are no longer queued.
-    pub held_ever: u64,
+    pub queued_ever: u64,
     /// Requests in flight at pods at `at`. The autoscaler does not add them to the concurrency, because the kernel
     /// programs count them at the pods.
     #[serde(default)]

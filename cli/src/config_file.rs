@@ -50,11 +50,11 @@ pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, String>, FileError> {
 fn keys(text: &str) -> Result<BTreeMap<String, String>, String> {
     let file: Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
     let Value::Object(mut file) = file else {
-        return Err("the file is no map of keys to values".to_owned());
+        return Err("the file is not a map of keys to values".to_owned());
     };
     let keys = match file.remove("data") {
         Some(Value::Object(data)) => data,
-        Some(_) => return Err("data is no map of keys to values".to_owned()),
+        Some(_) => return Err("data is not a map of keys to values".to_owned()),
         None => file,
     };
     let pair = |(key, value)| match value {

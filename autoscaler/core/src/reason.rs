@@ -124,7 +124,7 @@ impl fmt::Display for Reason {
                 );
                 write!(
                     f,
-                    "panic: {} kept, {needs} needed now, calm again in {left}",
+                    "panic: {} kept, {needs} needed now, panic mode ends in {left}",
                     Pods(most)
                 )?;
             }

@@ -380,7 +380,7 @@ fn reasons_read_as_sentences() {
         .unwrap();
     assert_eq!(
         reason(&mut workload, NOW + secs(8)),
-        "panic: 10 pods kept, 2 needed now, calm again in 52s"
+        "panic: 10 pods kept, 2 needed now, panic mode ends in 52s"
     );
 }
 

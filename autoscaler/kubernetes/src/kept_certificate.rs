@@ -44,14 +44,14 @@ pub(super) async fn keep(
                 Ok(pem) if pem == used => {}
                 Ok(pem) => match kept.replace(&pem) {
                     Ok(()) => {
-                        info!("another certificate from now on");
+                        info!("a new certificate is in use");
                         used = pem;
                     }
                     Err(error) => {
-                        warn!(%error, "the new certificate is no good; the old one stays")
+                        warn!(%error, "the new certificate cannot be used; the old one stays in use")
                     }
                 },
-                Err(error) => warn!(%error, "cannot look after the certificate; trying again"),
+                Err(error) => warn!(%error, "cannot read or renew the certificate; trying again"),
             }
         }
     });

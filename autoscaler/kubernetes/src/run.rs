@@ -139,7 +139,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let serve = ingest::serve(ports.reports, tls, reports, most, ending.clone());
     let serving = tasks.spawn("the report port", async move {
         if let Err(error) = serve.await {
-            error!(%error, "reports cannot be taken any more");
+            error!(%error, "the report port has failed");
         }
     });
     let start = Start {

@@ -66,7 +66,7 @@ impl ebb_metrics::status::Status for Status {
                 .chain(self.old_watches())
                 .collect::<Vec<_>>()
                 .join("\n")),
-            false => Err("not all there is has been read yet".to_owned()),
+            false => Err("the initial lists have not been read yet".to_owned()),
         }
     }
 

@@ -53,7 +53,7 @@ pub(super) struct Writer {
 /// Why an order was not carried out.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("pod {0} cannot be marked to go: {1}")]
+    #[error("cannot write the deletion cost of pod {0}: {1}")]
     Mark(Box<str>, #[source] Error),
     #[error("{0}")]
     Scale(#[source] Error),
@@ -61,7 +61,7 @@ enum Failure {
     NotLeading(#[from] NotLeading),
     #[error("the object has changed since the decision")]
     Changed,
-    #[error("its kind is not known")]
+    #[error("the kind of the object is not known")]
     Kind,
 }
 

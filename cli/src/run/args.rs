@@ -64,7 +64,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) skip_trial: bool,
 
-    /// Port of the live page, on 127.0.0.1 [default: 9468, or a free one if that is taken]
+    /// Port of the live page, on 127.0.0.1 [default: 9468, or a free one if 9468 is in use]
     #[arg(long, value_name = "PORT", value_parser = option::port, allow_hyphen_values = true)]
     pub(crate) page_port: Option<u16>,
 

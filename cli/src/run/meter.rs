@@ -131,7 +131,7 @@ impl State {
         match self.counter.read(metered.pod) {
             Ok(reading) => self.gone.push(metered.load(number, Phase::Gone, &reading)),
             Err(error) => {
-                warn!(replica = metered.replica, %error, "the last figures of a replica are lost");
+                warn!(replica = metered.replica, %error, "the last counter values of a replica are lost");
             }
         }
         self.counter.detach(metered.pod);

@@ -77,7 +77,7 @@ pub(crate) async fn listen(asked: Option<u16>) -> anyhow::Result<Option<TcpListe
         Ok(listener) => return Ok(Some(listener)),
         Err(_) => match bind(0).await {
             Ok(listener) => return Ok(Some(listener)),
-            Err(error) => warn!(%error, "there is no port for the page"),
+            Err(error) => warn!(%error, "there is no free port for the page"),
         },
     }
     Ok(None)

@@ -106,7 +106,7 @@ impl Session {
                 Ok(())
             }
             () = reporter.reader_gone() => {
-                warn!("nobody reads the output any more; ending");
+                warn!("the reader of stdout has closed it; ending");
                 Ok(())
             }
         };

@@ -70,7 +70,7 @@ impl Client {
             bail!("{url}: no answer within {PATIENCE:?}");
         };
         let body = body.with_context(|| url.clone())?;
-        serde_json::from_slice(&body).with_context(|| format!("{url}: not what ebb tells"))
+        serde_json::from_slice(&body).with_context(|| format!("{url}: unexpected response"))
     }
 
     async fn fetch(&self, url: &str) -> anyhow::Result<Bytes> {

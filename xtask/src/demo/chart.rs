@@ -29,7 +29,7 @@ impl fmt::Display for Chart<'_> {
             TickDisplay::Sparse,
             &steps::concurrency(self.0),
         )?;
-        writeln!(f, "replicas ready")?;
+        writeln!(f, "ready replicas")?;
         // The axis has no ticks between 0 and the maximum, because they would be at fractions of a replica.
         self.plot(f, COPIES_HEIGHT, TickDisplay::None, &steps::ready(self.0))
     }
@@ -82,7 +82,7 @@ mod tests {
         assert!(
             Chart(&Timeline::default())
                 .to_string()
-                .contains("replicas ready")
+                .contains("ready replicas")
         );
     }
 }

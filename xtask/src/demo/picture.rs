@@ -71,8 +71,8 @@ fn draw_header(area: &Area<'_>) -> Result<()> {
         ("stable average", GREEN, Mark::Line),
         ("panic average", ORANGE, Mark::Line),
         ("panic mode", RED, Mark::Shade),
-        ("replicas ready", BLUE, Mark::Fill),
-        ("replicas wanted", INK, Mark::Dashes),
+        ("ready replicas", BLUE, Mark::Fill),
+        ("desired replicas", INK, Mark::Dashes),
     ];
     let mut x = left;
     for (name, colour, mark) in entries {
@@ -275,7 +275,7 @@ mod tests {
         }
         for word in [
             "stable average",
-            "replicas wanted",
+            "desired replicas",
             "second wave",
             "requests in flight",
         ] {

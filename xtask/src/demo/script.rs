@@ -238,7 +238,7 @@ fn take_in(timeline: &mut Timeline, event: Event) {
     match &event {
         Event::Decision(decision) => say::note(&progress(decision)),
         Event::ColdStart(cold) => say::note(&format!(
-            "woken by a request: {:.0} ms, of which {:.1} ms are ours",
+            "woken by a request: {:.0} ms, of which Ebb added {:.1} ms",
             cold.waited_ms, cold.added_ms
         )),
         Event::Replica {

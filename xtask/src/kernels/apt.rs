@@ -133,7 +133,7 @@ impl<'a> Apt<'a> {
         let files = files_below(&self.folder.join("packages"));
         if files.len() != packages.len() {
             bail!(
-                "{} packages asked for, {} came",
+                "{} packages requested, {} arrived",
                 packages.len(),
                 files.len()
             );

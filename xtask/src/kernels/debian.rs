@@ -78,7 +78,7 @@ impl Kernel {
             return Ok(kernel);
         }
         fetch(release, &all, &folder)
-            .with_context(|| format!("Debian's kernel {} is not to be had", release.version))?;
+            .with_context(|| format!("Debian's kernel {} cannot be fetched", release.version))?;
         Self::kept(release, &folder).context("the package lacks the kernel or a module")
     }
 

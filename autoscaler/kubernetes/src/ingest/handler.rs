@@ -46,26 +46,28 @@ pub(crate) struct Handler {
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(
-        "nothing here; reports go to POST {} and {}",
+        "no such path; reports go to POST {} and {}",
         ebb_contract::PATH,
         activator_report::PATH
     )]
     NotFound,
-    #[error("only POST is taken here")]
+    #[error("only POST is allowed")]
     Method,
     #[error(transparent)]
     Identity(#[from] Refusal),
     #[error("body longer than {0} bytes")]
     TooLong(usize),
-    #[error("body not there within {BODY:?}")]
+    #[error("body not complete within {BODY:?}")]
     TooSlow,
     #[error("body aborted: {0}")]
     Broken(String),
     #[error("not a report: {0}")]
     Unreadable(#[from] serde_json::Error),
-    #[error("agent of node {agent:?} reports for node {report:?}; it may for its own only")]
+    #[error(
+        "agent of node {agent:?} reports for node {report:?}; an agent may report only its own node"
+    )]
     OtherNode { agent: String, report: String },
-    #[error("activator {activator:?} reports for {report:?}; it may for itself only")]
+    #[error("activator {activator:?} reports for {report:?}; an activator may report only itself")]
     OtherActivator { activator: String, report: String },
     #[error("only {0} may report here")]
     OtherSender(&'static str),

@@ -37,12 +37,12 @@ pub(crate) async fn run(
             let data = map.data.iter().flatten();
             match Config::from_map(data.map(|(key, value)| (key.as_str(), value.as_str()))) {
                 Ok(config) => {
-                    info!(%name, "settings taken");
+                    info!(%name, "settings applied");
                     bad.send_replace(None);
                     shared.with(|engine, now| engine.configure(now, config));
                 }
                 Err(problems) => {
-                    warn!(%name, %problems, "settings refused; those before stay");
+                    warn!(%name, %problems, "settings rejected; the previous ones stay in force");
                     bad.send_replace(Some(Notice {
                         about: TargetKey::new("", "ConfigMap", &namespace, &name),
                         uid: map.uid().unwrap_or_default().into(),
@@ -57,7 +57,7 @@ pub(crate) async fn run(
         }
         Change::Gone(_) => {
             there = false;
-            info!(%name, "is gone; defaults from here on");
+            info!(%name, "the ConfigMap was deleted; the defaults apply");
             bad.send_replace(None);
             shared.with(|engine, now| engine.configure(now, Config::default()));
         }

@@ -41,9 +41,9 @@ const ENDED_EARLY: Duration = Duration::from_secs(1);
 enum Broken {
     #[error("{0}")]
     Api(#[from] Error),
-    #[error("nothing was heard for {:?}; another connection is used", LIFE + LATE)]
+    #[error("no message for {:?}; a new connection is used", LIFE + LATE)]
     Silent,
-    #[error("the server does not have the version any more, so all is listed again")]
+    #[error("the server no longer has this version; all objects are listed again")]
     TooOld,
     #[error("a list or an event has no resourceVersion")]
     NoVersion,

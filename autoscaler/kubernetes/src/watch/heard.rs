@@ -109,7 +109,7 @@ impl Watches {
             .iter()
             .find(|watch| since(watch) > milliseconds(STUCK_AFTER))?;
         Some(format!(
-            "the task that watches {} has not come round for {} s, which only a restart can mend",
+            "the watch of {} has made no progress for {} s; only a restart of the program mends that",
             stuck.kind,
             since(stuck) / 1000
         ))

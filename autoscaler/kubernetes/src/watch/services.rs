@@ -104,7 +104,7 @@ pub(crate) async fn records(client: Client, namespace: String, shared: Arc<Share
             };
             for key in &record.senseless {
                 warn!(name = %map.name_any(), %key,
-                    "a record of ports cannot be read; it is ignored, and written anew if its Service needs ports");
+                    "a record of ports cannot be parsed; it is ignored, and rewritten if its Service needs ports");
             }
             let version = map.resource_version();
             shared.with(|engine, now| {

@@ -67,9 +67,9 @@ pub(crate) enum Failure {
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => {
-            "COMMAND starts with a program in PATH or the path of one, and the interpreter of a script has to be there"
+            "COMMAND starts with a program in PATH or the path of one, and the interpreter of a script must exist"
         }
-        io::ErrorKind::PermissionDenied => "the program has to be an executable file",
+        io::ErrorKind::PermissionDenied => "the program must be an executable file",
         _ => "COMMAND starts with a program in PATH or the path of one",
     }
 }

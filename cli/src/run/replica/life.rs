@@ -117,7 +117,7 @@ pub(crate) async fn live(
             frame.pool.remove(number);
             let removed = group.kill_and_remove().await;
             if let Err(error) = removed {
-                warn!(replica = number, %error, "something of a replica stays behind");
+                warn!(replica = number, %error, "cannot remove the cgroup of a replica");
             }
             end
         }
@@ -225,7 +225,7 @@ impl Replica<'_> {
             () = self.frame.pool.drained(self.number) => {}
             () = drain_limit(&mut order) => {
                 let cut = self.frame.pool.in_flight(self.number);
-                warn!(replica = self.number, requests = cut, "draining took too long; these requests are cut");
+                warn!(replica = self.number, requests = cut, "draining took too long; these requests are aborted");
             }
         }
         Ok(())

@@ -74,7 +74,7 @@ fn five_replicas() {
     let mut run = as_promised(&[]);
     let time = Duration::from_secs(if full() { 30 } else { 12 });
     let mut load = Client::hey_for(run.address(), "/?sleep=100", time, 50);
-    let five = run.await_decision("5 replicas ready", SOON, |decision| decision.ready == 5);
+    let five = run.await_decision("5 ready replicas", SOON, |decision| decision.ready == 5);
     let most = follow(&mut run, &mut load);
     assert_eq!(most, 5, "replicas at any time");
     let answers = load.finish_hey();
@@ -90,7 +90,7 @@ fn min_and_max() {
     let mut run = as_promised(&["--min-scale", "1", "--max-scale", "3"]);
     let time = Duration::from_secs(if full() { 30 } else { 8 });
     let mut load = Client::hey_for(run.address(), "/?sleep=100", time, 50);
-    run.await_decision("3 replicas ready", SOON, |decision| decision.ready == 3);
+    run.await_decision("3 ready replicas", SOON, |decision| decision.ready == 3);
     let most = follow(&mut run, &mut load);
     assert_eq!(most, 3, "replicas at any time");
     load.finish_hey().assert_all_ok();

@@ -251,18 +251,12 @@ impl Engine {
 
     /// Takes in that a pod was deleted.
     pub fn pod_gone(&mut self, uid: &str) {
-        let Some((id, pod)) = self.pods.remove(uid) else {
-            return;
-        };
-        if let Some(entry) = pod.workload.and_then(|id| self.workloads.get_mut(id)) {
-            entry.pods.remove(&id);
-            if let (Some(workload), Some(series)) = (&mut entry.workload, pod.series) {
-                workload.end(series.feed);
-            }
-        }
-        if let Some(owner) = &pod.facts.owner {
+        let removed = self.pods.remove(uid, &mut self.workloads);
+        if let Some((id, facts)) = removed
+            && let Some(owner) = &facts.owner
+        {
             let owners = &mut self.ownership.owners;
-            owners.remove(&pod.facts.namespace, owner, id);
+            owners.remove(&facts.namespace, owner, id);
         }
     }
 

@@ -8,7 +8,7 @@ use slab::Slab;
 
 use super::{
     entry::WorkloadState,
-    pod::{Pod, PodId},
+    pod::{Pod, PodFacts, PodId},
     workloads::Workloads,
 };
 
@@ -43,10 +43,21 @@ impl Pods {
         id
     }
 
-    /// Removes the pod with this uid.
-    pub(super) fn remove(&mut self, uid: &str) -> Option<(PodId, Pod)> {
+    /// Removes the pod with this uid, which serves nothing any more, also from its workload.
+    pub(super) fn remove(
+        &mut self,
+        uid: &str,
+        workloads: &mut Workloads,
+    ) -> Option<(PodId, PodFacts)> {
         let id = self.by_uid.remove(uid)?;
-        Some((id, self.table.try_remove(id.0)?))
+        let pod = self.table.try_remove(id.0)?;
+        if let Some(entry) = pod.workload.and_then(|id| workloads.get_mut(id)) {
+            entry.pods.remove(&id);
+            if let (Some(workload), Some(series)) = (&mut entry.workload, pod.series) {
+                workload.end(series.feed);
+            }
+        }
+        Some((id, pod.facts))
     }
 
     pub(super) fn get(&self, id: PodId) -> Option<&Pod> {

@@ -18,8 +18,9 @@ use ebb_autoscaler_core::{Feed, Timestamp, waiting_load};
 use ebb_contract::{ActivatorReport, Pod, PortReport, Receipt};
 
 use super::{
-    ActivatorInfo, ServiceRouting,
-    slice::{ProxiedPort, is_there},
+    activator::{Activator, ActivatorInfo, ProxiedPort, Waiting, is_there},
+    service::Name,
+    service_routing::ServiceRouting,
 };
 use crate::{
     entry::WorkloadState,
@@ -28,27 +29,6 @@ use crate::{
     series::{STALE_AFTER, Series, Span, Update},
     workloads::Workloads,
 };
-
-/// Namespace, Service and name of the port.
-type PortKey = (Box<str>, Box<str>, Box<str>);
-
-/// State of one activator.
-#[derive(Debug)]
-pub(super) struct Activator {
-    pub(super) info: ActivatorInfo,
-    sender: Sender,
-    series: HashMap<PortKey, Waiting>,
-}
-
-/// Requests queued at one proxied Service port of one activator.
-#[derive(Debug)]
-struct Waiting {
-    /// The workload that the figures were counted for.
-    workload: WorkloadId,
-    series: Series,
-    /// The part of [`WorkloadState::counted_ahead`] that was counted here.
-    ahead: f64,
-}
 
 /// The result for the figures of one port.
 enum PortResult {
@@ -289,6 +269,6 @@ impl ServiceRouting {
 }
 
 /// Returns the Service of a port.
-fn name_of((namespace, service, _, _): &ProxiedPort) -> super::Name {
+fn name_of((namespace, service, _, _): &ProxiedPort) -> Name {
     (namespace.as_str().into(), service.as_str().into())
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::Name;
+use super::service::Name;
 
 /// The EndpointSlices of other managers.
 #[derive(Debug, Default)]

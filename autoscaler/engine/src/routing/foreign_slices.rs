@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ebb_autoscaler_core::Timestamp;
 
-use super::{Name, ServiceRouting};
+use super::{event_limit::EventLimit, service::Name};
 use crate::{effect::Notice, names::TargetKey, outbox::Outbox};
 
 /// The uids of these slices, by namespace and name.
@@ -15,12 +15,28 @@ use crate::{effect::Notice, names::TargetKey, outbox::Outbox};
 pub(super) struct ForeignSlices(BTreeMap<Name, Box<str>>);
 
 impl ForeignSlices {
-    /// Takes in a slice. Returns whether it was not known yet.
-    pub(super) fn seen(&mut self, namespace: &str, slice: &str, uid: &str) -> bool {
+    /// Takes in a slice, and publishes an Event about a new one.
+    pub(super) fn seen(
+        &mut self,
+        now: Timestamp,
+        namespace: &str,
+        slice: &str,
+        uid: &str,
+        limit: &mut EventLimit,
+        outbox: &mut Outbox,
+    ) {
         let name = (namespace.into(), slice.into());
-        self.0
-            .insert(name, uid.into())
-            .is_none_or(|known| *known != *uid)
+        let known = self.0.insert(name.clone(), uid.into());
+        if known.is_none_or(|known| *known != *uid) {
+            report(now, &name, uid, limit, outbox);
+        }
+    }
+
+    /// Reports all of them again: this replica does not know what the last leader reported.
+    pub(super) fn report_all(&self, now: Timestamp, limit: &mut EventLimit, outbox: &mut Outbox) {
+        for (name, uid) in &self.0 {
+            report(now, name, uid, limit, outbox);
+        }
     }
 
     /// Takes in that a slice was deleted.
@@ -33,35 +49,24 @@ impl ForeignSlices {
     }
 }
 
-impl ServiceRouting {
-    /// Reports all of them again: this replica does not know what the last leader reported.
-    pub(super) fn report_all_foreign(&mut self, now: Timestamp, outbox: &mut Outbox) {
-        let all: Vec<_> = self.foreign.0.clone().into_iter().collect();
-        for ((namespace, slice), uid) in all {
-            self.report_foreign(now, &namespace, &slice, &uid, outbox);
-        }
+/// Publishes an Event about an ignored slice in its namespace, up to the limit.
+fn report(
+    now: Timestamp,
+    (namespace, slice): &Name,
+    uid: &str,
+    limit: &mut EventLimit,
+    outbox: &mut Outbox,
+) {
+    if !outbox.is_leading() || !limit.admits(namespace, "ForeignSlice", now) {
+        return;
     }
-
-    /// Publishes an Event about an ignored slice in its namespace, up to the limit.
-    pub(super) fn report_foreign(
-        &mut self,
-        now: Timestamp,
-        namespace: &str,
-        slice: &str,
-        uid: &str,
-        outbox: &mut Outbox,
-    ) {
-        if !outbox.is_leading() || !self.event_limit.admits(namespace, "ForeignSlice", now) {
-            return;
-        }
-        outbox.say(Notice {
-            about: TargetKey::new("discovery.k8s.io", "EndpointSlice", namespace, slice),
-            uid: uid.into(),
-            warning: true,
-            reason: "ForeignSlice",
-            note: "ignored: it has the label endpointslice.kubernetes.io/managed-by=ebb.dev and Ebb did not write it; \
-                   delete it, or change the label"
-                .to_owned(),
-        });
-    }
+    outbox.say(Notice {
+        about: TargetKey::new("discovery.k8s.io", "EndpointSlice", namespace, slice),
+        uid: uid.into(),
+        warning: true,
+        reason: "ForeignSlice",
+        note: "ignored: it has the label endpointslice.kubernetes.io/managed-by=ebb.dev and Ebb did not write it; \
+               delete it, or change the label"
+            .to_owned(),
+    });
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use ebb_autoscaler_core::Timestamp;
 
-use super::slice::ActivatorInfo;
 use crate::series::STALE_AFTER;
 
 /// The engine is called ten times a second. If it was not called for longer than this, the process was stopped.
@@ -47,9 +46,10 @@ impl ListeningTime {
         }
     }
 
-    /// Returns whether an activator has not reported for too long while this replica was listening.
-    pub(super) fn is_stale(&self, activator: &ActivatorInfo, now: Timestamp) -> bool {
-        now.since(activator.at).min(self.lasted(now)) >= STALE_AFTER
+    /// Returns whether an activator with the last report at `last` has not reported for too long while this replica was
+    /// listening.
+    pub(super) fn is_stale(&self, last: Timestamp, now: Timestamp) -> bool {
+        now.since(last).min(self.lasted(now)) >= STALE_AFTER
     }
 
     /// Returns whether an address without any report counts as gone.
@@ -60,8 +60,6 @@ impl ListeningTime {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[test]
@@ -72,22 +70,16 @@ mod tests {
             listening.tick(at(tenth * 100));
         }
         assert_eq!(listening.lasted(at(10_000)), Duration::from_secs(10));
-        let activator = ActivatorInfo {
-            name: "a".to_owned(),
-            address: [10, 0, 0, 1].into(),
-            at: at(9_900),
-            leaving: false,
-            ports: BTreeMap::new(),
-        };
+        let last = at(9_900);
         // Stopped for five seconds.
         listening.tick(at(15_000));
-        assert!(!listening.is_stale(&activator, at(15_000)));
+        assert!(!listening.is_stale(last, at(15_000)));
         for tenth in 150..185 {
             listening.tick(at(tenth * 100));
-            assert!(!listening.is_stale(&activator, at(tenth * 100)), "{tenth}");
+            assert!(!listening.is_stale(last, at(tenth * 100)), "{tenth}");
         }
         listening.tick(at(18_500));
-        assert!(listening.is_stale(&activator, at(18_500)));
+        assert!(listening.is_stale(last, at(18_500)));
         assert!(!listening.is_unreported_gone(at(18_500)));
     }
 }

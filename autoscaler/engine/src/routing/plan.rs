@@ -7,10 +7,12 @@ use ebb_autoscaler_core::Timestamp;
 use ebb_contract::allotments::Allotment;
 
 use super::{
-    Name, ServiceRouting, desired_slice,
+    activator::ActivatorReports,
     port_numbers::Shortage,
     route::{PENDING_FOR, Route},
-    slice::{self, ActivatorReports, DesiredSlice, ObservedSlice},
+    service::Name,
+    service_routing::{ServiceRouting, desired_slice},
+    slice::{self, DesiredSlice, ObservedSlice},
     zero,
 };
 use crate::{TargetKey, ownership::Ownership, workloads::Workloads};

@@ -16,7 +16,7 @@ use std::{
 use ebb_autoscaler_core::Timestamp;
 use ebb_contract::allotments::PORTS;
 
-use super::Name;
+use super::service::Name;
 
 /// A released number is given to another Service after this time at the earliest. Every node's kube-proxy knows of a
 /// change within the grace period of scale to zero (30 s), and this is twice that.

@@ -13,11 +13,15 @@ use ebb_contract::{
 };
 
 use super::{
-    DesiredSlice, Name, ObservedSlice, RecordChange, ServiceRouting,
+    activator::is_there,
+    namespace_record::RecordChange,
+    path::{Outcome, Path},
     plan::{Plan, Step},
     port_numbers::Shortage,
     route::PENDING_FOR,
-    slice::is_there,
+    service::Name,
+    service_routing::ServiceRouting,
+    slice::ObservedSlice,
 };
 use crate::{
     effect::Notice, names::TargetKey, outbox::Outbox, ownership::Ownership, workloads::Workloads,
@@ -31,38 +35,6 @@ const SLOWLY: usize = 64;
 /// Changes of records, by namespace and Service; `None`: the entry is removed.
 type Changes = BTreeMap<Box<str>, BTreeMap<Box<str>, Option<Allotment>>>;
 
-/// A write to the API server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Path {
-    /// Change the record of a namespace's ports.
-    Record(RecordChange),
-    /// Write the slice of a Service so that it has this content.
-    Write(Box<DesiredSlice>, ObservedSlice),
-    /// Remove the slice, because the Service leads to nothing that is scaled here.
-    Remove {
-        /// Namespace of the Service.
-        namespace: Box<str>,
-        /// Name of the Service.
-        service: Box<str>,
-    },
-}
-
-/// The outcome of a write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// ObservedSlice; with the version of the record, if a record was written.
-    Done(Option<Box<str>>),
-    /// The API server refused it.
-    Refused {
-        /// The error message.
-        why: String,
-        /// Whether the reason is that the namespace is terminating.
-        terminating: bool,
-    },
-    /// There was no answer; it may be written or not.
-    Unanswered,
-}
-
 impl ServiceRouting {
     /// Returns the writes that are to be made now. Each of them is under way until [`Self::path_done`] is called with
     /// its outcome.
@@ -74,7 +46,7 @@ impl ServiceRouting {
         outbox: &mut Outbox,
     ) -> Vec<Path> {
         if !self.acting {
-            self.report_all_foreign(now, outbox);
+            self.foreign.report_all(now, &mut self.event_limit, outbox);
         }
         self.gather(now);
         let mut paths = Vec::new();
@@ -318,7 +290,7 @@ impl ServiceRouting {
         let there = self.activators.iter();
         let there = there.filter(|(_, one)| match one.info.leaving {
             true => false,
-            false => is_there(&one.info, now) || !self.listening.is_stale(&one.info, now),
+            false => is_there(&one.info, now) || !self.listening.is_stale(one.info.at, now),
         });
         let there = there.map(|(name, _)| name.clone()).collect();
         let unreported_has_changed =

@@ -9,9 +9,9 @@ use ebb_autoscaler_core::Timestamp;
 use ebb_contract::allotments::Allotment;
 
 use super::{
-    Name,
     backoff::Backoff,
     port_numbers::{PortNumbers, Shortage},
+    service::Name,
     slice::ObservedSlice,
 };
 use crate::TargetKey;

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use ebb_contract::slices;
 
+/// Namespace and name of a Service.
+pub(super) type Name = (Box<str>, Box<str>);
+
 /// A Service as the API server reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceFacts {

@@ -14,11 +14,10 @@ use std::{
     net::IpAddr,
 };
 
-use ebb_autoscaler_core::Timestamp;
 use ebb_contract::slices;
 
-use super::listening_time::ListeningTime;
-use crate::{TargetKey, series::STALE_AFTER};
+use super::activator::{ActivatorInfo, ActivatorReports, ProxiedPort, is_there};
+use crate::names::TargetKey;
 
 /// The desired state of a Service in front of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,33 +70,6 @@ pub struct ObservedSlice {
     pub scaled_to_zero: bool,
     /// Whether somebody has changed a part that Ebb never changes: a label, or an endpoint's conditions.
     pub tampered: bool,
-}
-
-/// An activator, as its last report describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ActivatorInfo {
-    /// Name of its pod.
-    pub(super) name: String,
-    /// Its address.
-    pub(super) address: IpAddr,
-    /// When its last report arrived.
-    pub(super) at: Timestamp,
-    /// Whether it is shutting down.
-    pub(super) leaving: bool,
-    /// The proxied Service ports on which it listens.
-    pub(super) ports: BTreeMap<ProxiedPort, bool>,
-}
-
-/// A proxied Service port: namespace, Service, name of the port, number. Its value in [`ActivatorInfo::ports`] is whether the
-/// activator has seen its own address in the slice.
-pub(super) type ProxiedPort = (String, String, String, u16);
-
-/// The reports of the activators, and since when this replica has been receiving them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ActivatorReports<'a> {
-    pub(super) activators: &'a [&'a ActivatorInfo],
-    pub(super) listening: ListeningTime,
-    pub(super) now: Timestamp,
 }
 
 /// Returns the slice to write for a Service that has these ports.
@@ -200,7 +172,7 @@ fn choose(
                 .iter()
                 .any(|(_, known)| known.is_some_and(|known| std::ptr::eq(known, *activator)));
             let there = match stays {
-                true => !listening.is_stale(activator, now),
+                true => !listening.is_stale(activator.at, now),
                 false => is_there(activator, now),
             };
             there && is_able(activator)
@@ -247,20 +219,6 @@ fn choose(
     chosen
 }
 
-impl<'a> ActivatorReports<'a> {
-    /// Returns the activator with the newest report from an address.
-    fn newest_at(&self, address: IpAddr) -> Option<&'a ActivatorInfo> {
-        let here = self.activators.iter().copied();
-        here.filter(|activator| activator.address == address)
-            .max_by_key(|activator| activator.at)
-    }
-}
-
-/// Returns whether its last report is current.
-pub(super) fn is_there(activator: &ActivatorInfo, now: Timestamp) -> bool {
-    now.since(activator.at) < STALE_AFTER
-}
-
 fn proxied_ports<'a>(
     desired: &'a DesiredSlice,
     ports: &'a BTreeMap<String, u16>,
@@ -283,7 +241,10 @@ fn hash(value: &impl std::hash::Hash) -> u64 {
 mod tests {
     use std::time::Duration;
 
+    use ebb_autoscaler_core::Timestamp;
+
     use super::*;
+    use crate::routing::listening_time::ListeningTime;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000);
     const NUMBER: u16 = 20_001;

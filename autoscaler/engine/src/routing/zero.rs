@@ -10,31 +10,13 @@ use std::time::Duration;
 
 use ebb_autoscaler_core::{Timestamp, annotations::Mode};
 
-use super::ServiceRouting;
+use super::service_routing::{ServiceRouting, SliceInputs};
 use crate::entry::WorkloadState;
 
 /// A workload is cut off when its path has not been confirmed for this long. An activator's report is stale after 3.5
 /// s, a decision follows within 2 s, and a write to the API server may take 3 s. So a path that loses one of two
 /// activators is confirmed again before that.
 const CUT_OFF_AFTER: Duration = Duration::from_secs(10);
-
-/// A workload that Ebb scaled to zero.
-#[derive(Debug, Default)]
-pub(super) struct AtZero {
-    /// Since when its path has not been confirmed; `None`: it is confirmed.
-    broken_since: Option<Timestamp>,
-}
-
-/// The properties of a workload that its slices depend on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SliceInputs {
-    proxy: Option<(bool, u32)>,
-    refused: Option<&'static str>,
-    mode: Mode,
-    hard_limit: u32,
-    at_zero: bool,
-    wants_zero: bool,
-}
 
 impl ServiceRouting {
     /// Takes in the last decision of a workload, and marks its Services if their slices depend on a change.

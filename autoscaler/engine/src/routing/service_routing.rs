@@ -1,0 +1,501 @@
+//! The state of the request path of all Services, and the facts from the API server that change it.
+//!
+//! A fact only marks the Services that it concerns; they are checked later, in rounds (`reconcile`).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use ebb_autoscaler_core::{Timestamp, annotations::Mode};
+use ebb_contract::allotments::Allotment;
+
+use super::{
+    activator::{Activator, ActivatorInfo, ActivatorReports, is_there},
+    endpoint_readiness::EndpointReadiness,
+    event_limit::EventLimit,
+    foreign_slices::ForeignSlices,
+    listening_time::ListeningTime,
+    namespace_record::NamespaceRecord,
+    namespace_routing::{NamespaceRouting, ProxiedService},
+    port_numbers::PortNumbers,
+    route::{self, ExistingSlice, Route},
+    service::{Name, ServiceFacts},
+    slice::{self, DesiredSlice, ObservedSlice},
+};
+use crate::{
+    entry::{Refusal, WorkloadState},
+    names::{TargetKey, WorkloadId},
+    outbox::Outbox,
+};
+
+/// The routing state of all Services.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceRouting {
+    pub(super) namespaces: BTreeMap<Box<str>, NamespaceRouting>,
+    pub(super) routes: BTreeMap<Name, Route>,
+    pub(super) records: BTreeMap<Box<str>, NamespaceRecord>,
+    pub(super) numbers: PortNumbers,
+    pub(super) most_ports: MostPorts,
+    pub(super) activators: BTreeMap<Box<str>, Activator>,
+    pub(super) listening: ListeningTime,
+    pub(super) readiness: EndpointReadiness,
+    pub(super) foreign: ForeignSlices,
+    pub(super) event_limit: EventLimit,
+    pub(super) slice_inputs: HashMap<WorkloadId, SliceInputs>,
+    pub(super) at_zero: HashMap<WorkloadId, AtZero>,
+    /// Services to check.
+    pub(super) dirty: BTreeSet<Name>,
+    /// Services to check at a later time, each at most once.
+    pub(super) later: BTreeSet<(Timestamp, Name)>,
+    pub(super) timers: HashMap<Name, Timestamp>,
+    /// Where the slow sweep over all Services stands.
+    pub(super) swept: Name,
+    /// The Service that was checked last.
+    pub(super) last_checked: Name,
+    /// Whether at the last check the addresses without any report counted as gone.
+    pub(super) unreported_at_last_check: bool,
+    /// Activators that counted as present at the last check.
+    pub(super) there: BTreeSet<Box<str>>,
+    /// Whether this replica led at the last check.
+    pub(super) acting: bool,
+    /// Whether slices should be checked soon.
+    pub(super) changed: bool,
+}
+
+/// A workload that Ebb scaled to zero.
+#[derive(Debug, Default)]
+pub(super) struct AtZero {
+    /// Since when its path has not been confirmed; `None`: it is confirmed.
+    pub(super) broken_since: Option<Timestamp>,
+}
+
+/// The properties of a workload that its slices depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SliceInputs {
+    pub(super) proxy: Option<(bool, u32)>,
+    pub(super) refused: Option<&'static str>,
+    pub(super) mode: Mode,
+    pub(super) hard_limit: u32,
+    pub(super) at_zero: bool,
+    pub(super) wants_zero: bool,
+}
+
+/// Most proxied Service ports of one namespace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MostPorts(pub(super) usize);
+
+impl Default for MostPorts {
+    /// A fiftieth of all port numbers. A namespace of 200 Services with one port each is a large one.
+    fn default() -> Self {
+        Self(200)
+    }
+}
+
+/// Figures of the proxied Services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoutingFigures {
+    /// Services that have ports on the activators.
+    pub proxied_services: usize,
+    /// Services that do not have all the ports they need.
+    pub short_services: usize,
+    /// Slices that claim to be managed by Ebb and are not.
+    pub foreign_slices: usize,
+    /// Keys of records that cannot be read.
+    pub senseless_records: usize,
+    /// Slices that the API server refuses.
+    pub refused_slices: usize,
+}
+
+impl ServiceRouting {
+    pub(crate) fn workload_seen(&mut self, id: WorkloadId, entry: &WorkloadState) {
+        let key = &entry.target.key;
+        let in_namespace = self.namespaces.entry(key.namespace.clone()).or_default();
+        let touched = in_namespace.workload_seen(id, &entry.target.labels);
+        self.mark_in(&key.namespace, touched);
+        self.mark_workload(entry);
+    }
+
+    pub(crate) fn workload_gone(&mut self, id: WorkloadId, namespace: &str) {
+        self.slice_inputs.remove(&id);
+        self.at_zero.remove(&id);
+        if let Some(in_namespace) = self.namespaces.get_mut(namespace) {
+            let touched = in_namespace.workload_gone(id);
+            if in_namespace.is_empty() {
+                self.namespaces.remove(namespace);
+            }
+            self.mark_in(namespace, touched);
+        }
+    }
+
+    /// Returns whether the activators can queue every request to a workload.
+    pub(crate) fn can_be_queued(&self, entry: &WorkloadState) -> bool {
+        let in_namespace = self.namespaces.get(&entry.target.key.namespace);
+        in_namespace.is_some_and(|it| it.can_be_queued(entry.id))
+            && self.names(entry).iter().all(|name| {
+                let route = self.routes.get(name);
+                route.is_none_or(|route| route.short.is_none())
+            })
+    }
+
+    /// Returns the names of the Services that are proxied for a workload.
+    pub(crate) fn services(&self, entry: &WorkloadState) -> Vec<String> {
+        let names = self.names(entry).into_iter();
+        names.map(|(_, service)| service.into()).collect()
+    }
+
+    /// Returns whether all requests to a workload go through activators (path switch confirmed), as far as the
+    /// activators and the API server can tell.
+    pub(crate) fn is_path_confirmed(&self, entry: &WorkloadState, now: Timestamp) -> bool {
+        let activators: Vec<_> = self.activator_infos().collect();
+        let reports = ActivatorReports {
+            activators: &activators,
+            listening: self.listening,
+            now,
+        };
+        let proxied = self.proxied_services(entry);
+        !proxied.is_empty()
+            && proxied.into_iter().all(|proxied| {
+                let route = self.routes.get(&name_of(proxied));
+                let Some((Some(record), Some(written))) =
+                    route.map(|route| (&route.record, route.confirmed()))
+                else {
+                    return false;
+                };
+                let desired = desired_slice(entry, proxied, true);
+                written.ports == record.ports
+                    && !written.tampered
+                    && slice::is_path_confirmed(&desired, written, reports)
+            })
+    }
+
+    /// Notes that the engine was running at `now`.
+    pub(crate) fn tick(&mut self, now: Timestamp) {
+        self.listening.tick(now);
+    }
+
+    /// Returns the number of activators with a current report, and of those without.
+    pub(crate) fn count(&self, now: Timestamp) -> (usize, usize) {
+        let infos = self.activator_infos();
+        let there = infos.filter(|info| is_there(info, now)).count();
+        (there, self.activators.len() - there)
+    }
+
+    pub(crate) fn figures(&self) -> RoutingFigures {
+        let routes = || self.routes.values();
+        RoutingFigures {
+            proxied_services: routes().filter(|it| it.record.is_some()).count(),
+            short_services: routes().filter(|it| it.short.is_some()).count(),
+            foreign_slices: self.foreign.count(),
+            senseless_records: self.records.values().map(|record| record.senseless).sum(),
+            refused_slices: routes().filter(|it| it.trouble.is_in_trouble()).count(),
+        }
+    }
+
+    pub(super) fn proxied_services(&self, entry: &WorkloadState) -> Vec<ProxiedService<'_>> {
+        let in_namespace = self.namespaces.get(&entry.target.key.namespace);
+        in_namespace.map_or_else(Vec::new, |it| it.proxied_services(entry.id))
+    }
+
+    /// Returns the names of the Services that are proxied for a workload.
+    pub(super) fn names(&self, entry: &WorkloadState) -> Vec<Name> {
+        let services = self.proxied_services(entry).into_iter();
+        services.map(name_of).collect()
+    }
+
+    pub(super) fn activator_infos(&self) -> impl Iterator<Item = &ActivatorInfo> {
+        self.activators.values().map(|activator| &activator.info)
+    }
+
+    /// Marks a Service to be checked.
+    pub(super) fn mark(&mut self, name: Name) {
+        self.dirty.insert(name);
+        self.changed = true;
+    }
+
+    pub(super) fn mark_in(&mut self, namespace: &str, services: BTreeSet<Box<str>>) {
+        for service in services {
+            self.mark((namespace.into(), service));
+        }
+    }
+
+    pub(super) fn mark_workload(&mut self, entry: &WorkloadState) {
+        for name in self.names(entry) {
+            self.mark(name);
+        }
+    }
+
+    /// Marks every Service with a record or a slice to be checked.
+    pub(super) fn mark_all(&mut self) {
+        let names: Vec<_> = self.routes.keys().cloned().collect();
+        self.dirty.extend(names);
+        self.changed = true;
+    }
+
+    /// Marks a Service to be checked again at `at` at the latest.
+    pub(super) fn mark_later(&mut self, at: Timestamp, name: &Name) {
+        match self.timers.get_mut(name) {
+            Some(known) if *known <= at => {}
+            Some(known) => {
+                self.later.remove(&(*known, name.clone()));
+                self.later.insert((at, name.clone()));
+                *known = at;
+            }
+            None => {
+                self.timers.insert(name.clone(), at);
+                self.later.insert((at, name.clone()));
+            }
+        }
+    }
+}
+
+pub(super) fn name_of(proxied: ProxiedService<'_>) -> Name {
+    let facts = proxied.service;
+    (facts.namespace.clone(), facts.name.clone())
+}
+
+pub(super) fn desired_slice(
+    entry: &WorkloadState,
+    proxied: ProxiedService<'_>,
+    proxy: bool,
+) -> DesiredSlice {
+    let (_, activators) = entry.proxy.unwrap_or_default();
+    DesiredSlice {
+        workload: entry.target.key.clone(),
+        service: proxied.service.name.to_string(),
+        service_uid: proxied.service.uid.to_string(),
+        ports: proxied.service.ports.clone(),
+        proxy,
+        activators,
+        six: proxied.service.six,
+        hard_limit: entry.hard_limit(),
+        pods_of: proxied.pods_of.map(str::to_owned),
+        scaled_to_zero: false,
+        is_last_way: false,
+    }
+}
+
+/// Facts from the API server.
+impl ServiceRouting {
+    /// Sets the most proxied Service ports of one namespace.
+    pub(crate) fn limit_ports(&mut self, most: usize) {
+        self.most_ports = MostPorts(most);
+    }
+
+    /// Takes in a Service that is new or has changed.
+    pub(crate) fn service_seen(&mut self, facts: ServiceFacts) {
+        let namespace = facts.namespace.clone();
+        let in_namespace = self.namespaces.entry(namespace.clone()).or_default();
+        let touched = in_namespace.service_seen(facts);
+        self.mark_in(&namespace, touched);
+    }
+
+    /// Takes in that a Service was deleted.
+    pub(crate) fn service_gone(&mut self, namespace: &str, name: &str) {
+        let Some(in_namespace) = self.namespaces.get_mut(namespace) else {
+            return;
+        };
+        let touched = in_namespace.service_gone(name);
+        if in_namespace.is_empty() {
+            self.namespaces.remove(namespace);
+        }
+        self.mark_in(namespace, touched);
+    }
+
+    /// Takes in the record of a namespace's ports. Returns the workloads that it names.
+    pub(crate) fn record_seen(
+        &mut self,
+        now: Timestamp,
+        namespace: &str,
+        version: Option<&str>,
+        allotments: BTreeMap<Box<str>, Allotment>,
+        senseless: usize,
+    ) -> Vec<TargetKey> {
+        let record = self.records.entry(namespace.into()).or_default();
+        if !record.is_news(version) {
+            return Vec::new();
+        }
+        record.senseless = senseless;
+        let services = allotments.keys().cloned().collect();
+        let before = std::mem::replace(&mut record.services, services);
+        for service in before {
+            if !allotments.contains_key(&service) {
+                self.record(now, (namespace.into(), service), None);
+            }
+        }
+        let mut workloads = Vec::new();
+        for (service, allotment) in allotments {
+            workloads.extend(route::workload(namespace, &allotment.workload));
+            let name = (namespace.into(), service);
+            self.record(now, name, Some(allotment));
+        }
+        workloads
+    }
+
+    /// Takes in that the record of a namespace's ports was deleted.
+    pub(crate) fn record_gone(&mut self, now: Timestamp, namespace: &str) {
+        let Some(record) = self.records.get_mut(namespace) else {
+            return;
+        };
+        record.senseless = 0;
+        record.is_news(None);
+        for service in std::mem::take(&mut record.services) {
+            self.record(now, (namespace.into(), service), None);
+        }
+        self.forget_record(namespace);
+    }
+
+    /// Takes in a slice with the name that Ebb gives to it. `claims`: whether its label says that Ebb manages it.
+    pub(crate) fn slice_seen(
+        &mut self,
+        namespace: &str,
+        service: &str,
+        uid: &str,
+        claims: bool,
+        written: ObservedSlice,
+        is_leading: bool,
+    ) {
+        let name: Name = (namespace.into(), service.into());
+        let route = self.routes.entry(name.clone()).or_default();
+        let requested = route.requested.as_ref();
+        if requested.is_some_and(|(requested, _)| *requested == written) {
+            route.requested = None;
+            route.doubtful = false;
+        }
+        let known = route.existing.as_ref();
+        route.existing = Some(ExistingSlice {
+            adoptable: known.map_or(!is_leading, |known| known.adoptable),
+            uid: uid.into(),
+            claims,
+            written,
+        });
+        self.mark(name);
+    }
+
+    /// Takes in that the slice with the name for this Service was deleted.
+    pub(crate) fn slice_gone(&mut self, namespace: &str, service: &str) {
+        let name: Name = (namespace.into(), service.into());
+        if let Some(route) = self.routes.get_mut(&name) {
+            route.existing = None;
+            route.removing = None;
+        }
+        self.mark(name);
+    }
+
+    /// Takes in a slice that claims to be managed by Ebb and is not, and publishes an Event about a new one.
+    pub(crate) fn foreign_slice_seen(
+        &mut self,
+        now: Timestamp,
+        namespace: &str,
+        slice: &str,
+        uid: &str,
+        outbox: &mut Outbox,
+    ) {
+        let limit = &mut self.event_limit;
+        self.foreign.seen(now, namespace, slice, uid, limit, outbox);
+    }
+
+    /// Takes in that such a slice was deleted, or no longer claims to be managed by Ebb.
+    pub(crate) fn foreign_slice_gone(&mut self, namespace: &str, slice: &str) {
+        self.foreign.gone(namespace, slice);
+    }
+
+    /// Takes in a slice of another manager. `ready`: whether one of its endpoints is ready.
+    pub(crate) fn endpoints_seen(
+        &mut self,
+        namespace: &str,
+        slice: &str,
+        service: &str,
+        ready: bool,
+    ) {
+        if self.readiness.update(namespace, slice, service, ready) {
+            self.mark((namespace.into(), service.into()));
+        }
+    }
+
+    /// Takes in that a slice of another manager was deleted.
+    pub(crate) fn endpoints_gone(&mut self, namespace: &str, slice: &str) {
+        if let Some(service) = self.readiness.remove(namespace, slice) {
+            self.mark((namespace.into(), service));
+        }
+    }
+
+    /// Returns whether slices should be checked soon, and resets the flag.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+}
+
+impl ServiceRouting {
+    /// Returns the workloads that records name.
+    pub(crate) fn workloads(&self) -> impl Iterator<Item = TargetKey> + '_ {
+        let routes = self.routes.iter();
+        routes.filter_map(|((namespace, _), route)| route.workload(namespace))
+    }
+
+    /// Returns the workloads whose slices say that Ebb scaled them to zero.
+    pub(crate) fn workloads_at_zero(&self) -> impl Iterator<Item = TargetKey> + '_ {
+        let routes = self.routes.iter().filter(|(_, route)| {
+            let confirmed = route.confirmed();
+            confirmed.is_some_and(|written| written.scaled_to_zero)
+        });
+        routes.filter_map(|((namespace, _), route)| route.workload(namespace))
+    }
+
+    /// Returns whether every Service of a workload has a ready endpoint of a pod.
+    pub(crate) fn all_lead_to_pods(&self, entry: &WorkloadState) -> bool {
+        let names = self.names(entry);
+        names.iter().all(|name| self.readiness.leads_to_pods(name))
+    }
+
+    /// Takes in the record of a Service; `None`: it has none.
+    pub(super) fn record(&mut self, now: Timestamp, name: Name, record: Option<Allotment>) {
+        if record.is_none() && !self.routes.contains_key(&name) {
+            return;
+        }
+        let route = self.routes.entry(name.clone()).or_default();
+        if route.record != record {
+            route.record = record;
+            self.reclaim(now, &name);
+            self.mark(name);
+        }
+    }
+
+    /// Updates the port claims of a Service from its records, and marks other Services that claim one of the new
+    /// numbers.
+    pub(super) fn reclaim(&mut self, now: Timestamp, name: &Name) {
+        let Some(route) = self.routes.get_mut(name) else {
+            return;
+        };
+        let new = route.reclaim(name, &mut self.numbers, now);
+        let others: Vec<_> = new
+            .into_iter()
+            .flat_map(|number| self.numbers.other_claimants(number, name))
+            .cloned()
+            .collect();
+        for other in others {
+            self.mark(other);
+        }
+    }
+
+    pub(super) fn forget_record(&mut self, namespace: &str) {
+        if self
+            .records
+            .get(namespace)
+            .is_some_and(NamespaceRecord::is_empty)
+        {
+            self.records.remove(namespace);
+        }
+    }
+}
+
+impl WorkloadState {
+    /// Returns whether activators are to be in its request path; `None` before the first decision.
+    pub(super) fn wants_proxy(&self) -> Option<bool> {
+        let scales_elsewhere = matches!(
+            &self.refusal,
+            Some(Refusal {
+                reason: "ConflictingAutoscaler",
+                ..
+            })
+        );
+        self.proxy.map(|(proxy, _)| proxy && !scales_elsewhere)
+    }
+}

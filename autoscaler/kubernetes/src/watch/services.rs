@@ -19,7 +19,7 @@ use super::{Change, Id, follow, heard::RestsOnIt};
 use crate::{allotments, shared::Shared, slices, sync::Part};
 
 /// Longest selector of a Service, in labels. A pod template of more than 64 labels matches no Service here (see
-/// `engine::front::space`), so a longer selector selects nothing.
+/// `ebb_engine`, `routing::namespace_routing`), so a longer selector selects nothing.
 const MOST_SELECTED: usize = 64;
 
 /// Passes all Services to the engine.

@@ -61,20 +61,20 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_minute() {
-        let mut pace = Backoff::default();
+        let mut backoff = Backoff::default();
         let mut now = Timestamp::from_secs(1_000);
-        assert_eq!(pace.until(now), None);
+        assert_eq!(backoff.until(now), None);
         let mut waits = Vec::new();
         for _ in 0..9 {
-            pace.failed(now, true);
-            let again = pace.until(now).unwrap();
+            backoff.failed(now, true);
+            let again = backoff.until(now).unwrap();
             waits.push(again.since(now).as_secs());
             now = again;
-            assert_eq!(pace.until(now), None);
+            assert_eq!(backoff.until(now), None);
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
-        pace.over();
-        pace.failed(now, false);
-        assert_eq!(pace.until(now), Some(now + Duration::from_secs(1)));
+        backoff.over();
+        backoff.failed(now, false);
+        assert_eq!(backoff.until(now), Some(now + Duration::from_secs(1)));
     }
 }

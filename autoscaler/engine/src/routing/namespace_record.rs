@@ -21,7 +21,7 @@ pub(super) struct NamespaceRecord {
     pub(super) senseless: usize,
     /// When the change that is under way was requested.
     requested: Option<Timestamp>,
-    pub(super) pace: Backoff,
+    pub(super) backoff: Backoff,
     /// Services that wait until the change has ended.
     pub(super) waiting: BTreeSet<Box<str>>,
 }
@@ -59,7 +59,7 @@ impl NamespaceRecord {
     pub(super) fn busy_until(&self, now: Timestamp) -> Option<Timestamp> {
         let requested = self.requested.map(|requested| requested + PENDING_FOR);
         let requested = requested.filter(|until| *until > now);
-        requested.max(self.pace.until(now))
+        requested.max(self.backoff.until(now))
     }
 
     /// Begins a change, which is under way from now on.

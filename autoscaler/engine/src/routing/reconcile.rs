@@ -354,7 +354,7 @@ impl ServiceRouting {
         let waiting = std::mem::take(&mut record.waiting);
         let until = match outcome {
             Outcome::Done(version) => {
-                record.pace.over();
+                record.backoff.over();
                 record.is_news(version.as_deref());
                 for (service, entry) in &change.changes {
                     match entry {
@@ -366,8 +366,8 @@ impl ServiceRouting {
             }
             Outcome::Refused { .. } | Outcome::Unanswered => {
                 let answered = matches!(outcome, Outcome::Refused { .. });
-                record.pace.failed(now, answered);
-                record.pace.until(now)
+                record.backoff.failed(now, answered);
+                record.backoff.until(now)
             }
         };
         for (service, record) in &change.changes {

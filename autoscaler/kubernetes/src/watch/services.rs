@@ -19,8 +19,8 @@ use tracing::warn;
 use super::{Change, Id, follow, heard::RestsOnIt};
 use crate::{allotments, shared::Shared, slices, sync::Part};
 
-/// Maximum number of labels in the selector of a Service. A pod template with more than 64 labels matches no Service in
-/// the engine (see `engine::front::space`), so a longer selector would select nothing.
+/// Longest selector of a Service, in labels. A pod template of more than 64 labels matches no Service here (see
+/// `ebb_engine`, `routing::namespace_routing`), so a longer selector selects nothing.
 const MOST_SELECTED: usize = 64;
 
 /// Passes all Services to the engine.

@@ -1,7 +1,8 @@
-//! Slices that claim to be managed by Ebb and are not.
+//! EndpointSlices with the `managed-by` label of Ebb that Ebb did not write.
 //!
-//! Ebb ignores them: they change no port and no endpoint of its own. kube-proxy uses them, like any slice that the
-//! namespace writes for its own Services. Events tell the namespace, up to a limit; a metric has the number.
+//! Ebb ignores these EndpointSlices: they change no port and no endpoint of Ebb. kube-proxy uses these EndpointSlices
+//! like any other EndpointSlice of a Service in the same namespace. A limited number of Events in the namespace reports
+//! these EndpointSlices, and a metric counts all of them.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +11,12 @@ use ebb_autoscaler_core::Timestamp;
 use super::{Name, ServiceRouting};
 use crate::{effect::Notice, names::TargetKey, outbox::Outbox};
 
-/// The uids of these slices, by namespace and name.
+/// Uids of the ignored EndpointSlices, by namespace and name.
 #[derive(Debug, Default)]
 pub(super) struct ForeignSlices(BTreeMap<Name, Box<str>>);
 
 impl ForeignSlices {
-    /// Takes in a slice. Returns whether it was not known yet.
+    /// Adds an EndpointSlice. Returns whether the EndpointSlice is new.
     pub(super) fn seen(&mut self, namespace: &str, slice: &str, uid: &str) -> bool {
         let name = (namespace.into(), slice.into());
         self.0
@@ -23,7 +24,7 @@ impl ForeignSlices {
             .is_none_or(|known| *known != *uid)
     }
 
-    /// Takes in that a slice was deleted.
+    /// Removes an EndpointSlice.
     pub(super) fn gone(&mut self, namespace: &str, slice: &str) {
         self.0.remove(&(namespace.into(), slice.into()));
     }
@@ -34,7 +35,8 @@ impl ForeignSlices {
 }
 
 impl ServiceRouting {
-    /// Reports all of them again: this replica does not know what the last leader reported.
+    /// Reports all ignored EndpointSlices again, because a new leader does not know which Events the previous leader
+    /// published.
     pub(super) fn report_all_foreign(&mut self, now: Timestamp, outbox: &mut Outbox) {
         let all: Vec<_> = self.foreign.0.clone().into_iter().collect();
         for ((namespace, slice), uid) in all {
@@ -42,7 +44,7 @@ impl ServiceRouting {
         }
     }
 
-    /// Publishes an Event about an ignored slice in its namespace, up to the limit.
+    /// Publishes an Event about an ignored EndpointSlice, unless the limit of Events in the namespace is reached.
     pub(super) fn report_foreign(
         &mut self,
         now: Timestamp,

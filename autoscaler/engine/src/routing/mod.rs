@@ -1,15 +1,15 @@
-//! How requests reach a workload: directly at its pods, or through the activators.
+//! Routing of requests to a workload: directly to the pods, or through the activators.
 //!
-//! The inputs are the Services that lead to the workload, the written records and slices, and the reports of the
-//! activators. The results are the records and slices to write, and whether the last pod may be removed. Every replica
-//! keeps this state; only the leader has anything written.
+//! The inputs are the Services that route to the workload, the records of ports and EndpointSlices in the API server,
+//! and the reports of the activators. The results are the records and EndpointSlices to write, and whether the last pod
+//! may be removed. Every replica of the autoscaler keeps this state; only the leader writes to the API server.
 //!
-//! The record in Ebb's own namespace is authoritative. What a tenant can write (Services, slices, labels) redirects
-//! only that tenant's own requests.
+//! The record of ports in Ebb's own namespace is authoritative. The objects that a tenant can write (Services,
+//! EndpointSlices, labels) can redirect only the requests of this tenant.
 //!
-//! Bias: a workload has no pod only if the activators can queue every request to it, and have been in the request path
-//! for the grace period. Failure mode: activators without a current report are removed from the path, and without any
-//! activator the last pod stays.
+//! Bias: a workload has no pod only if the activators can queue every request to the workload, and have been in the
+//! request path for the grace period. Failure mode: activators without a current report are removed from the request
+//! path. Without any activator, the last pod stays.
 
 mod activator_reports;
 mod backoff;
@@ -75,48 +75,50 @@ pub(super) struct ServiceRouting {
     event_limit: EventLimit,
     slice_inputs: HashMap<WorkloadId, SliceInputs>,
     at_zero: HashMap<WorkloadId, AtZero>,
-    /// Services to check.
+    /// Services whose routing must be checked.
     dirty: BTreeSet<Name>,
     /// Services to check at a later time, each at most once.
     later: BTreeSet<(Timestamp, Name)>,
     timers: HashMap<Name, Timestamp>,
-    /// Where the slow sweep over all Services stands.
+    /// The last Service that the slow sweep over all Services has marked.
     swept: Name,
     /// The Service that was checked last.
     last_checked: Name,
-    /// Whether at the last check the addresses without any report counted as gone.
+    /// Whether at the last check addresses without any report counted as gone (see
+    /// `ListeningTime::is_unreported_gone`).
     unreported_at_last_check: bool,
-    /// Activators that counted as present at the last check.
+    /// Names of the activators that counted as available at the last check.
     there: BTreeSet<Box<str>>,
-    /// Whether this replica led at the last check.
+    /// Whether this replica was the leader at the last check.
     acting: bool,
-    /// Whether slices should be checked soon.
+    /// Whether Services must be checked soon.
     changed: bool,
 }
 
-/// Most proxied Service ports of one namespace.
+/// Maximum number of proxied Service ports in one namespace.
 #[derive(Clone, Copy, Debug)]
 struct MostPorts(usize);
 
 impl Default for MostPorts {
-    /// A fiftieth of all port numbers. A namespace of 200 Services with one port each is a large one.
+    /// 200 ports: one fiftieth of the 10 000 activator ports, and enough for a large namespace (200 Services with one
+    /// port each).
     fn default() -> Self {
         Self(200)
     }
 }
 
-/// Figures of the proxied Services.
+/// Counts for proxied Services, records of ports and EndpointSlices, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoutingFigures {
-    /// Services that have ports on the activators.
+    /// Number of Services that have activator ports.
     pub proxied_services: usize,
-    /// Services that do not have all the ports they need.
+    /// Number of Services that do not have all the activator ports they need.
     pub short_services: usize,
-    /// Slices that claim to be managed by Ebb and are not.
+    /// Number of EndpointSlices with the `managed-by` label of Ebb that Ebb did not write.
     pub foreign_slices: usize,
-    /// Keys of records that cannot be read.
+    /// Number of keys in records of ports that cannot be parsed.
     pub senseless_records: usize,
-    /// Slices that the API server refuses.
+    /// Number of EndpointSlices whose last write or removal failed.
     pub refused_slices: usize,
 }
 
@@ -182,12 +184,12 @@ impl ServiceRouting {
             })
     }
 
-    /// Notes that the engine was running at `now`.
+    /// Records that the engine was running at `now`.
     pub(super) fn tick(&mut self, now: Timestamp) {
         self.listening.tick(now);
     }
 
-    /// Returns the number of activators with a current report, and of those without.
+    /// Returns two values: the number of activators with a current report, and the number of activators without.
     pub(super) fn count(&self, now: Timestamp) -> (usize, usize) {
         let infos = self.activator_infos();
         let there = infos.filter(|info| is_there(info, now)).count();
@@ -238,7 +240,7 @@ impl ServiceRouting {
         }
     }
 
-    /// Marks every Service with a record or a slice to be checked.
+    /// Marks every Service with routing state to be checked.
     fn mark_all(&mut self) {
         let names: Vec<_> = self.routes.keys().cloned().collect();
         self.dirty.extend(names);
@@ -286,12 +288,12 @@ fn desired_slice(entry: &WorkloadState, proxied: ProxiedService<'_>, proxy: bool
 
 /// Facts from the API server.
 impl ServiceRouting {
-    /// Sets the most proxied Service ports of one namespace.
+    /// Sets the maximum number of proxied Service ports in one namespace.
     pub(super) fn limit_ports(&mut self, most: usize) {
         self.most_ports = MostPorts(most);
     }
 
-    /// Takes in a Service that is new or has changed.
+    /// Processes a Service that is new or has changed.
     pub(super) fn service_seen(&mut self, facts: ServiceFacts) {
         let namespace = facts.namespace.clone();
         let in_namespace = self.namespaces.entry(namespace.clone()).or_default();
@@ -299,7 +301,7 @@ impl ServiceRouting {
         self.mark_in(&namespace, touched);
     }
 
-    /// Takes in that a Service was deleted.
+    /// Records that a Service was deleted.
     pub(super) fn service_gone(&mut self, namespace: &str, name: &str) {
         let Some(in_namespace) = self.namespaces.get_mut(namespace) else {
             return;
@@ -311,7 +313,7 @@ impl ServiceRouting {
         self.mark_in(namespace, touched);
     }
 
-    /// Takes in the record of a namespace's ports. Returns the workloads that it names.
+    /// Processes the record of ports of a namespace. Returns the workloads that the record names.
     pub(super) fn record_seen(
         &mut self,
         now: Timestamp,
@@ -341,7 +343,7 @@ impl ServiceRouting {
         workloads
     }
 
-    /// Takes in that the record of a namespace's ports was deleted.
+    /// Records that the record of ports of a namespace was deleted.
     pub(super) fn record_gone(&mut self, now: Timestamp, namespace: &str) {
         let Some(record) = self.records.get_mut(namespace) else {
             return;
@@ -354,7 +356,8 @@ impl ServiceRouting {
         self.forget_record(namespace);
     }
 
-    /// Takes in a slice with the name that Ebb gives to it. `claims`: whether its label says that Ebb manages it.
+    /// Processes an EndpointSlice with the name that Ebb gives to the slice of this Service. `claims`: whether the
+    /// label of the EndpointSlice says that Ebb manages it.
     pub(super) fn slice_seen(
         &mut self,
         namespace: &str,
@@ -381,7 +384,7 @@ impl ServiceRouting {
         self.mark(name);
     }
 
-    /// Takes in that the slice with the name for this Service was deleted.
+    /// Records that the EndpointSlice with the name that Ebb gives to the slice of this Service was deleted.
     pub(super) fn slice_gone(&mut self, namespace: &str, service: &str) {
         let name: Name = (namespace.into(), service.into());
         if let Some(route) = self.routes.get_mut(&name) {
@@ -391,7 +394,8 @@ impl ServiceRouting {
         self.mark(name);
     }
 
-    /// Takes in a slice that claims to be managed by Ebb and is not, and publishes an Event about a new one.
+    /// Processes an EndpointSlice with the `managed-by` label of Ebb that Ebb did not write. Publishes an Event if the
+    /// EndpointSlice is new.
     pub(super) fn foreign_slice_seen(
         &mut self,
         now: Timestamp,
@@ -405,12 +409,13 @@ impl ServiceRouting {
         }
     }
 
-    /// Takes in that such a slice was deleted, or no longer claims to be managed by Ebb.
+    /// Records that an EndpointSlice with a false `managed-by` label of Ebb was deleted, or no longer has this label.
     pub(super) fn foreign_slice_gone(&mut self, namespace: &str, slice: &str) {
         self.foreign.gone(namespace, slice);
     }
 
-    /// Takes in a slice of another manager. `ready`: whether one of its endpoints is ready.
+    /// Processes an EndpointSlice that another controller manages. `ready`: whether at least one endpoint of the
+    /// EndpointSlice is ready.
     pub(super) fn endpoints_seen(
         &mut self,
         namespace: &str,
@@ -423,27 +428,27 @@ impl ServiceRouting {
         }
     }
 
-    /// Takes in that a slice of another manager was deleted.
+    /// Records that an EndpointSlice that another controller manages was deleted.
     pub(super) fn endpoints_gone(&mut self, namespace: &str, slice: &str) {
         if let Some(service) = self.readiness.remove(namespace, slice) {
             self.mark((namespace.into(), service));
         }
     }
 
-    /// Returns whether slices should be checked soon, and resets the flag.
+    /// Returns whether Services must be checked soon, and resets this flag.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 }
 
 impl ServiceRouting {
-    /// Returns the workloads that records name.
+    /// Returns the workloads that records of ports or EndpointSlices of Ebb name.
     pub(super) fn workloads(&self) -> impl Iterator<Item = TargetKey> + '_ {
         let routes = self.routes.iter();
         routes.filter_map(|((namespace, _), route)| route.workload(namespace))
     }
 
-    /// Returns the workloads whose slices say that Ebb scaled them to zero.
+    /// Returns the workloads whose EndpointSlices have the annotation `ebb.dev/scaled-to-zero`.
     pub(super) fn workloads_at_zero(&self) -> impl Iterator<Item = TargetKey> + '_ {
         let routes = self.routes.iter().filter(|(_, route)| {
             let confirmed = route.confirmed();
@@ -458,7 +463,7 @@ impl ServiceRouting {
         names.iter().all(|name| self.readiness.leads_to_pods(name))
     }
 
-    /// Takes in the record of a Service; `None`: it has none.
+    /// Processes the recorded ports of a Service; `None`: no ports are recorded.
     fn record(&mut self, now: Timestamp, name: Name, record: Option<Allotment>) {
         if record.is_none() && !self.routes.contains_key(&name) {
             return;
@@ -471,8 +476,8 @@ impl ServiceRouting {
         }
     }
 
-    /// Updates the port claims of a Service from its records, and marks other Services that claim one of the new
-    /// numbers.
+    /// Updates the port numbers that a Service claims from its recorded and requested ports. Marks other Services that
+    /// claim a newly claimed number to be checked.
     fn reclaim(&mut self, now: Timestamp, name: &Name) {
         let Some(route) = self.routes.get_mut(name) else {
             return;
@@ -500,7 +505,7 @@ impl ServiceRouting {
 }
 
 impl WorkloadState {
-    /// Returns whether activators are to be in its request path; `None` before the first decision.
+    /// Returns whether activators are to be in the request path of the workload; `None` before the first decision.
     fn wants_proxy(&self) -> Option<bool> {
         let scales_elsewhere = matches!(
             &self.refusal,

@@ -66,8 +66,8 @@ pub struct Notice {
     pub uid: Box<str>,
     /// Whether the Event needs attention (Event type `Warning`).
     pub warning: bool,
-    /// Reason for programs, e.g. `ScaledUp`.
+    /// Reason of the Event, for programs, e.g. `ScaledUp`.
     pub reason: &'static str,
-    /// Note for people.
+    /// Note of the Event, for people.
     pub note: String,
 }

@@ -59,7 +59,7 @@ pub(super) struct Sizes {
 
 /// Settings and permissions of this replica of the autoscaler.
 impl Engine {
-    /// Creates an engine without facts and reports.
+    /// Creates an engine that has received no facts and no reports.
     #[must_use]
     pub fn new(queueing: Queueing) -> Self {
         Self {
@@ -233,7 +233,7 @@ impl Engine {
                 }
                 return;
             }
-            // One owner released it and another one adopted it.
+            // The owner of the pod has changed: one owner has released the pod, and another owner has adopted it.
             self.pod_gone(&facts.uid);
         }
         let (pods, outbox) = (&mut self.pods, &mut self.outbox);
@@ -296,7 +296,7 @@ impl Engine {
         }
     }
 
-    /// Records that a record of ports or an EndpointSlice of Ebb names `key` as the workload of its Service.
+    /// Processes a workload that a record of ports or an EndpointSlice of Ebb names.
     pub(super) fn slice_leads_to(&mut self, key: TargetKey) {
         if self.workloads.find(&key).is_none() {
             self.ownership.slice_leads_to(key, &mut self.outbox);
@@ -490,7 +490,7 @@ impl Engine {
         }
     }
 
-    /// Records that the record of ports of a namespace was deleted.
+    /// Processes the deletion of the record of ports of a namespace.
     pub fn record_gone(&mut self, now: Timestamp, namespace: &str) {
         self.routing.record_gone(now, namespace);
     }
@@ -524,7 +524,7 @@ impl Engine {
             .foreign_slice_seen(now, namespace, slice, uid, outbox);
     }
 
-    /// Records that a slice with a false `managed-by` label of Ebb was deleted, or no longer has this label.
+    /// Records that an EndpointSlice with a false `managed-by` label of Ebb was deleted, or no longer has this label.
     pub fn foreign_slice_gone(&mut self, namespace: &str, slice: &str) {
         self.routing.foreign_slice_gone(namespace, slice);
     }
@@ -541,7 +541,7 @@ impl Engine {
         self.routing.endpoints_gone(namespace, slice);
     }
 
-    /// Returns whether EndpointSlices must be checked soon, and resets this flag.
+    /// Returns whether Services must be checked soon, and resets this flag. [`Engine::paths`] makes the check.
     pub fn paths_changed(&mut self) -> bool {
         self.routing.take_changed()
     }
@@ -566,7 +566,7 @@ impl Engine {
     }
 }
 
-/// Views, for the page, the API and metrics.
+/// Views for the status page, the API and metrics.
 impl Engine {
     /// Returns the views of all workloads, ordered by id.
     pub fn views(&self) -> impl Iterator<Item = Workload> + '_ {
@@ -600,7 +600,7 @@ impl Engine {
         })
     }
 
-    /// Returns the last decision about a workload; `None` before the first one.
+    /// Returns the last decision about a workload; `None` before the first decision.
     #[must_use]
     pub fn decision(&self, of: &TargetKey) -> Option<&Decision> {
         let last = self.workloads.find(of)?.last.as_ref()?;

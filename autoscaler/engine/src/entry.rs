@@ -61,8 +61,8 @@ pub(super) struct WorkloadState {
     pub(super) unknown_reported: bool,
     /// First time at which no fact about the workload was missing.
     pub(super) known_since: Option<Timestamp>,
-    /// Time at which the load has been measured for a whole stable window; `None`: a scale-down need not wait for this
-    /// time.
+    /// Time at which the load will have been measured for a whole stable window; `None`: a scale-down need not wait for
+    /// this time.
     measured_from: Option<Timestamp>,
     /// Whether the workload has opted out, but needs a ready pod before Ebb can remove its activators.
     pub(super) is_leaving: bool,
@@ -78,7 +78,7 @@ pub(super) struct WorkloadState {
     pub(super) written: Option<ScaleWrite>,
 }
 
-/// Why a workload is not scaled.
+/// Reason why a workload is not scaled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     /// Reason of the Event, for programs.

@@ -63,7 +63,7 @@ impl Ownership {
         }
     }
 
-    /// Counts a new workload in a namespace, and requests the owners to resolve.
+    /// Counts a new workload in a namespace, and requests the resolution of the owners in this namespace.
     pub(super) fn workload_comes(&mut self, namespace: &str, outbox: &mut Outbox) {
         for owner in self.owners.workload_comes(namespace) {
             follow(namespace, owner, outbox);
@@ -193,7 +193,7 @@ impl Ownership {
     }
 }
 
-/// Requests the caller to resolve an owner.
+/// Requests that the caller resolves an owner.
 fn follow(namespace: &str, owner: Arc<Owner>, outbox: &mut Outbox) {
     outbox.push(Effect::Follow {
         namespace: namespace.into(),

@@ -67,10 +67,10 @@ impl Pod {
         serves_now
     }
 
-    /// Returns whether the pod may be serving requests without current metrics. The result is true for a pod that has
-    /// just become ready: a scale-down can wait a second for the first report. The result is false for a pod that is
-    /// being deleted, because such a pod gets no new requests. The result is also false for a pod that is not ready and
-    /// has never been reported, because such a pod has never received a request.
+    /// Returns whether the pod may be serving requests and has no current metrics. The result is true for a pod that
+    /// has just become ready: a scale-down can wait a second for the first report. The result is false for a pod that
+    /// is being deleted, because such a pod gets no new requests. The result is also false for a pod that is not ready
+    /// and has never been reported, because such a pod has never received a request.
     pub(super) fn is_stale(&self, now: Timestamp) -> bool {
         let without_metrics = self.series.as_ref().map(|series| series.is_stale(now));
         !self.facts.deleting && without_metrics.unwrap_or(self.facts.ready)

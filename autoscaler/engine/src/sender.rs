@@ -91,7 +91,7 @@ mod tests {
         // This report arrives 2 ms after the reading; the first report arrived 50 ms after the reading.
         sender.take_in("b", ms(101_002), 2_000 * MS);
         assert_eq!(sender.time(ms(101_002), 2_000 * MS), ms(101_002));
-        // A late report does not move the offset by more than the clocks may drift.
+        // A late report does not move the offset by more than the maximum clock drift.
         sender.take_in("b", ms(102_700), 3_000 * MS);
         let time = sender.time(ms(102_700), 3_000 * MS);
         assert!(time >= ms(102_002) && time < ms(102_004), "{time:?}");

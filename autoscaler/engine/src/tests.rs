@@ -232,7 +232,8 @@ fn a_workload_follows_its_load_up_and_down() {
     assert_eq!(orders(&effects).last().unwrap().1, 1, "{effects:?}");
 }
 
-/// Returns a cluster with two workloads, `blue` and `green`, with a target of 10 requests in flight per pod.
+/// Returns a cluster with two workloads, `blue` and `green`, with a target of 10 requests in flight per pod (7 at the
+/// target utilization of 70%).
 fn blue_and_green() -> Cluster {
     let mut cluster = Cluster::new();
     for name in ["blue", "green"] {

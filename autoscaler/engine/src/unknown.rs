@@ -7,8 +7,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-/// Time for which a fact must be missing before an Event reports this. The owner of a new ReplicaSet is resolved
-/// earlier, and the agent of a node restarts earlier.
+/// Time for which a fact must be missing before an Event reports the missing fact. Shorter gaps are normal: the owner
+/// of a new ReplicaSet is not resolved yet, or the agent of a node restarts.
 pub(super) const REPORTED_AFTER: Duration = Duration::from_secs(30);
 
 /// A missing fact about a workload.
@@ -27,7 +27,7 @@ pub enum Unknown {
     Unmeasured,
     /// The load has been measured for less than a stable window. The value is the remaining time.
     Window(Duration),
-    /// Pods that may be serving have no current metrics.
+    /// Pods that may be serving requests have no current metrics.
     Metrics {
         /// Number of pods without current metrics.
         count: usize,

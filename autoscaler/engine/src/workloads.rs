@@ -163,7 +163,7 @@ impl Workloads {
         self.ids.get(target).copied().filter(|_| is_new)
     }
 
-    /// Records that a conflicting autoscaler no longer scales `target`. Returns the workload.
+    /// Records that a conflicting autoscaler no longer scales `target`. Returns the workload of `target`.
     pub(super) fn conflict_gone(&mut self, target: &TargetKey, name: &str) -> Option<WorkloadId> {
         let names = self.conflicts.get_mut(target)?;
         names.remove(name);

@@ -299,7 +299,8 @@ impl World {
         }
     }
 
-    /// Runs without failures for `SETTLED_AFTER` seconds, and then checks that every workload is reachable.
+    /// Runs without failures for `SETTLED_AFTER` seconds, and then checks that every workload that Ebb scaled to zero
+    /// is reachable.
     pub(super) fn settle(&mut self) {
         self.leading = true;
         self.engine.lead(true);

@@ -77,7 +77,7 @@ pub(super) struct ServiceRouting {
     at_zero: HashMap<WorkloadId, AtZero>,
     /// Services whose routing must be checked.
     dirty: BTreeSet<Name>,
-    /// Services to check at a later time, each at most once.
+    /// Services to check at a later time. Each Service has at most one entry.
     later: BTreeSet<(Timestamp, Name)>,
     timers: HashMap<Name, Timestamp>,
     /// The last Service that the slow sweep over all Services has marked.
@@ -189,7 +189,8 @@ impl ServiceRouting {
         self.listening.tick(now);
     }
 
-    /// Returns two values: the number of activators with a current report, and the number of activators without.
+    /// Returns two values: the number of activators with a current report, and the number of activators without a
+    /// current report.
     pub(super) fn count(&self, now: Timestamp) -> (usize, usize) {
         let infos = self.activator_infos();
         let there = infos.filter(|info| is_there(info, now)).count();
@@ -343,7 +344,7 @@ impl ServiceRouting {
         workloads
     }
 
-    /// Records that the record of ports of a namespace was deleted.
+    /// Processes the deletion of the record of ports of a namespace.
     pub(super) fn record_gone(&mut self, now: Timestamp, namespace: &str) {
         let Some(record) = self.records.get_mut(namespace) else {
             return;
@@ -476,8 +477,8 @@ impl ServiceRouting {
         }
     }
 
-    /// Updates the port numbers that a Service claims from its recorded and requested ports. Marks other Services that
-    /// claim a newly claimed number to be checked.
+    /// Updates the port numbers that a Service claims from its recorded and requested ports. Other Services that claim
+    /// one of the new numbers are marked to be checked.
     fn reclaim(&mut self, now: Timestamp, name: &Name) {
         let Some(route) = self.routes.get_mut(name) else {
             return;

@@ -29,8 +29,8 @@ const MOST_LABELS: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct NamespaceRouting {
     services: BTreeMap<Box<str>, IndexedService>,
-    /// Services by one label of each selector: the label that the fewest other Services had as their key when the
-    /// Service was added. A label like `team` may be in every selector.
+    /// Services by one label of each selector. The label is the one with the fewest Services in this map when the
+    /// Service is added, because a label like `team` may be in every selector.
     by_selector: HashMap<Pair, BTreeSet<Box<str>>>,
     /// Services without a selector, by the Service that selects the pods (`ebb.dev/pods-of`).
     by_pods_of: HashMap<Box<str>, BTreeSet<Box<str>>>,

@@ -2,7 +2,7 @@
 //!
 //! A port number belongs to the Service whose recorded ports contain the number. If two Services have recorded the same
 //! number, the Service with the older record keeps the number. A released number is not assigned again for some time,
-//! because a node that has not received the change still sends requests for the old Service to this number.
+//! because a node that has not received the change still sends the requests of the old Service to this number.
 //!
 //! Bias: towards stability and fair shares. Each namespace has a limit. If not all new ports of a Service are
 //! available, the Service gets no new port, and keeps the ports that it has.
@@ -134,7 +134,8 @@ impl PortNumbers {
         (ports, None)
     }
 
-    /// Returns whether a Service may keep a number: no other Service has an older claim.
+    /// Returns whether a Service may keep a number: the number is an activator port, and no other Service has an older
+    /// claim.
     fn may_keep(&self, number: u16, name: &Name) -> bool {
         let first = self.claims.get(&number).and_then(BTreeSet::first);
         PORTS.contains(&number) && first.is_none_or(|(_, by)| by == name)

@@ -298,8 +298,8 @@ impl ServiceRouting {
         say
     }
 
-    /// Adds to the Services to check: Services whose time has come, Services that a change of activators affects, and
-    /// the next Services of the slow sweep.
+    /// Adds to the Services to check: Services whose scheduled time has passed, Services that a change of activators
+    /// affects, and the next Services of the slow sweep.
     pub(super) fn gather(&mut self, now: Timestamp) {
         if !std::mem::replace(&mut self.acting, true) {
             self.mark_all();

@@ -35,8 +35,8 @@ pub struct DesiredSlice {
     pub proxy: bool,
     /// Desired number of activators in the request path (`Step::activators`).
     pub activators: u32,
-    /// Whether the EndpointSlice has IPv6 addresses. The address type of an EndpointSlice cannot change, so it is the
-    /// first address family of the Service.
+    /// Whether the EndpointSlice has IPv6 addresses. The address type of an EndpointSlice cannot change, so the first
+    /// address family of the Service decides.
     pub six: bool,
     /// Maximum number of concurrent requests on one pod; 0 means no limit. With a limit, only one activator is in the
     /// request path, because it alone must assign the requests to pods.
@@ -57,7 +57,7 @@ pub struct DesiredSlice {
 pub struct ObservedSlice {
     /// Activator port number, by name of the Service's port.
     pub ports: BTreeMap<String, u16>,
-    /// `appProtocol` by port name, for ports for which the Service sets one.
+    /// `appProtocol` by port name, for the ports for which the Service sets `appProtocol`.
     pub protocols: BTreeMap<String, String>,
     /// Addresses of the activators in the request path.
     pub endpoints: BTreeSet<IpAddr>,
@@ -75,7 +75,7 @@ pub struct ObservedSlice {
     pub tampered: bool,
 }
 
-/// An activator, as its last report describes it.
+/// State of an activator according to its last report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ActivatorInfo {
     /// Name of the pod of the activator.
@@ -103,7 +103,7 @@ pub(super) struct ActivatorReports<'a> {
 }
 
 /// Returns the EndpointSlice to write for a Service. `ports`: the recorded activator port numbers. `current`: the
-/// present EndpointSlice.
+/// existing EndpointSlice.
 #[must_use]
 pub(super) fn decide(
     desired: &DesiredSlice,

@@ -89,7 +89,7 @@ impl ServiceRouting {
             })
     }
 
-    /// Returns whether Ebb scaled a workload to zero: this replica ordered it, or an EndpointSlice has the mark
+    /// Returns whether Ebb scaled a workload to zero: this replica created the order, or an EndpointSlice has the mark
     /// `ebb.dev/scaled-to-zero`.
     pub(crate) fn is_ours_at_zero(&self, entry: &WorkloadState) -> bool {
         self.at_zero.contains_key(&entry.id) || entry.replicas() == 0 && entry.was_scaled_to_zero()
@@ -108,7 +108,7 @@ impl ServiceRouting {
 }
 
 /// Returns whether the EndpointSlice of a workload is to have the mark `ebb.dev/scaled-to-zero`. `marked`: whether the
-/// EndpointSlice has the mark now. `marks`: see [`super::route::Route::marks`].
+/// EndpointSlice has the mark now. `marks`: whether this process set the mark (see [`super::route::Route::marks`]).
 pub(super) fn mark(entry: &WorkloadState, marked: bool, marks: bool) -> bool {
     match entry.replicas() {
         // If this process set the mark but created no order to zero, a person scaled the workload to zero first.

@@ -41,7 +41,7 @@ fn p1_opting_in_keeps_what_is_there_until_its_load_is_known() {
     // All pods report from here on. The replicas stay for a stable window (60 s), because the earlier load is unknown.
     assert_eq!(orders(&cluster.pass(59)), []);
     assert_eq!(unknown(&cluster).as_deref(), Some("window"));
-    // The scale-down is by half of the ready pods, which all still exist.
+    // One decision at most halves the number of ready pods: 20 / 2 = 10. The simulated cluster deletes no pod.
     assert_eq!(orders(&cluster.pass(60)).last().unwrap().1, 10);
 }
 
@@ -172,7 +172,8 @@ fn facts_that_are_out_of_date_never_shrink_anything() {
     let view = cluster.engine.views().next().unwrap();
     assert_eq!(view.unknown.unwrap().why, stale);
     cluster.engine.facts_are(None);
-    // The scale-down is by half of the ready pods, which all still exist.
+    // One decision at most halves the number of ready pods: 5 / 2 = 2, rounded down. The simulated cluster deletes no
+    // pod.
     assert_eq!(orders(&cluster.pass(200)).last().unwrap().1, 2);
 }
 

@@ -1,13 +1,14 @@
-//! The time for decisions: the wall clock's when it starts, the monotonic clock's from then on.
+//! The clock for decisions: it starts with the wall-clock time and advances with the monotonic clock.
 //!
-//! Bias: against jumps. Windows are cut at Unix seconds, but a wall clock that is set while they fill would tear
-//! holes into them; so it is read once. Over months it may drift from the wall clock, which nothing here minds.
+//! Bias: against jumps. Metric windows consist of Unix seconds, and setting the wall clock while a window fills would
+//! leave gaps in the window. So the wall clock is read only once. Over months, this clock may drift from the wall
+//! clock, which affects no decision.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ebb_autoscaler_core::Timestamp;
 
-/// Turns instants into timestamps. Never goes back.
+/// Converts instants to timestamps, which never decrease.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     start: Instant,
@@ -15,7 +16,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Creates a clock that shows the wall-clock time `wall` at the instant `start`. A time before 1970 counts as 1970.
+    /// Creates a clock with the wall-clock time `wall` at the instant `start`. A `wall` before 1970 counts as 1970.
     #[must_use]
     pub fn new(wall: SystemTime, start: Instant) -> Self {
         let epoch = wall.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Decides one workload, and turns the decision into effects.
+//! Makes the decision for one workload, and turns the decision into effects.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use super::{
     unknown::{REPORTED_AFTER, Unknown},
 };
 
-/// Why a workload is brought back from zero.
+/// Reason of an order that scales up from zero although no request has arrived.
 const CUT_OFF: &str = "no request can reach it through an activator";
 const OPTED_OUT: &str = "it does not ask to be scaled any more";
 
 impl WorkloadState {
-    /// Decides, and records the decision. `without_metrics`: names of its pods without current metrics.
+    /// Makes and records a decision. `without_metrics`: names of the pods without current metrics.
     pub(super) fn decide(
         &mut self,
         now: Timestamp,
@@ -36,13 +36,15 @@ impl WorkloadState {
         let facts = Facts {
             stale: self.unknown.is_some(),
             activator_answers: Some(answers(now, workload, self.path_confirmed_since)),
-            // A proxy that is always there says nothing about how long the workload has been idle.
+            // The proxy of `ebb run` is always in the request path, so its time in the path is no evidence that the
+            // workload is idle.
             proxying_since: self.path_confirmed_since.filter(|_| !is_always_proxied),
             ..Facts::local(pods.ready, replicas)
         };
         let decision = workload.decide(now, &facts);
         self.proxy = match decision.step.want {
-            // Nothing is known yet, for example after a start: activators in the request path stay, and none is added.
+            // No decision is possible yet, for example after a start: activators in the request path stay, and no
+            // activator is added.
             None if replicas > 0 => self.proxy,
             _ => Some((decision.step.proxy, decision.step.activators)),
         };
@@ -63,7 +65,7 @@ impl WorkloadState {
         Some(&decided.decision)
     }
 
-    /// Turns the last decision into an order or a recommendation.
+    /// Turns the last decision into an order or a recommendation, if either is needed.
     pub(super) fn act(
         &mut self,
         queueing: Queueing,
@@ -92,7 +94,7 @@ impl WorkloadState {
         // Zero is ordered only while an activator is in the request path: otherwise nothing would receive the request
         // that wakes the workload.
         let step = &last.decision.step;
-        // While only the last pod has to stay, further pods are of no use.
+        // Zero replicas are desired but not allowed yet: all pods except the last one are removed.
         let only_last = || (step.want == Some(0) && from > 1).then_some(1);
         let to = step.apply.or_else(only_last);
         let to = to.filter(|&pods| {
@@ -100,7 +102,8 @@ impl WorkloadState {
                 || queueing == Queueing::Proxy
                 || (last.may_be_zero(self) && routing.is_marked(self))
         });
-        // The decision already guarantees this. It is enforced here as well, because here a violation would do harm.
+        // While a fact is missing, no order scales down. The decision already guarantees this; the check here is a
+        // second safeguard.
         let to = to.filter(|&pods| pods >= from || self.unknown.is_none());
         if self.recommends() {
             if to.is_some() && to != self.recommended {
@@ -140,7 +143,8 @@ impl WorkloadState {
         }));
     }
 
-    /// Orders it back from zero, for a workload that Ebb scaled to zero and that no request can wake any more. Neither invalid annotations nor a conflicting autoscaler is a reason to leave it at zero.
+    /// Orders at least one replica for a workload that Ebb scaled to zero and that no request can wake any more.
+    /// Invalid annotations and a conflicting autoscaler do not prevent this order.
     fn bring_back(&mut self, why: &str, outbox: &mut Outbox) {
         let replicas = self.min_scale().max(1);
         if self.ordered == Some(replicas) {
@@ -160,7 +164,8 @@ impl WorkloadState {
         }));
     }
 
-    /// Publishes an Event about what has been unknown for `REPORTED_AFTER`, once for as long as something stays unknown.
+    /// Publishes an Event if a fact has been missing for `REPORTED_AFTER`. No further Event follows until no fact is
+    /// missing.
     fn report_unknown(&mut self, outbox: &mut Outbox) {
         let (Some((unknown, since)), Some(last)) = (&self.unknown, &self.last) else {
             return;
@@ -181,7 +186,8 @@ impl WorkloadState {
     }
 }
 
-/// Returns the first thing that is not known about a workload. `measured`: whether any of its pods has been measured.
+/// Returns the first missing fact about a workload; `None`: no fact is missing. `measured`: whether the load of at
+/// least one pod has been measured.
 pub(super) fn unknown(
     stale_facts: Option<Arc<str>>,
     owners: &Owners,
@@ -207,8 +213,8 @@ pub(super) fn unknown(
 }
 
 impl Decided {
-    /// Returns whether the activators have been in the request path for the grace period, so that no request bypasses
-    /// them.
+    /// Returns whether the workload may be scaled to zero: the activators have been in the request path for the grace
+    /// period, so that no request bypasses the activators.
     fn may_be_zero(&self, entry: &WorkloadState) -> bool {
         let grace = entry.grace();
         let since = self.facts.proxying_since;
@@ -216,9 +222,9 @@ impl Decided {
     }
 }
 
-/// Returns whether the activators answer for a workload: they are in its request path. Once the workload has been idle
-/// for the grace period, they must also have been there for the grace period, in which every node's kube-proxy learns
-/// their addresses.
+/// Returns whether the activators receive the requests to a workload: the path switch must be confirmed. Once the
+/// workload has been idle for the grace period, the path must also have been confirmed for the grace period, because
+/// the kube-proxy of every node needs this time to use the new addresses.
 fn answers(now: Timestamp, workload: &Workload, path_confirmed_since: Option<Timestamp>) -> bool {
     let grace = workload.settings().scale_to_zero_grace;
     let idle = now.since(workload.status().since);

@@ -1,13 +1,13 @@
-//! Counts of decisions, by their basis.
+//! Number of decisions by basis.
 
 use ebb_autoscaler_core::reason::Basis;
 
-/// Number of decisions by the basis that they depend on.
+/// Number of decisions for each basis (see [`Basis`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DecisionCounts([u64; Self::WORDS.len()]);
 
 impl DecisionCounts {
-    /// The name of each basis of a decision.
+    /// Names of the bases, in the order of the counts.
     pub const WORDS: [&'static str; 9] = [
         "undecided",
         "ready_unknown",

@@ -1,4 +1,4 @@
-//! Effects: what the engine wants done. The engine does nothing itself.
+//! Effects: actions that the engine requests from its caller. The engine does no I/O itself.
 
 use std::sync::Arc;
 
@@ -11,14 +11,15 @@ pub enum Effect {
     Scale(Order),
     /// Publish an Event about an object.
     Say(Notice),
-    /// Find the object that is to be scaled for the pods of this owner.
+    /// Resolve this owner of pods to the topmost scalable object in the chain of owners.
     Follow {
         /// Namespace of the pods and of their owner.
         namespace: Box<str>,
         /// The owner of the pods.
         owner: Arc<Owner>,
     },
-    /// Find out whether this object exists and is the topmost one that can be scaled: one of Ebb's slices names it.
+    /// Check whether this object exists and is a topmost scalable object. One of Ebb's EndpointSlices names the object
+    /// as its workload.
     Confirm(TargetKey),
 }
 
@@ -31,27 +32,26 @@ pub struct Order {
     pub target: TargetKey,
     /// Uid of the object, so that a later object of the same name is not scaled.
     pub uid: Box<str>,
-    /// `metadata.resourceVersion` of the state that the decision was made on; after the write, of the state that the
-    /// write has made.
+    /// `metadata.resourceVersion` of the object state that the decision used.
     pub resource_version: Box<str>,
-    /// `metadata.resourceVersion` that the write has made; `None` before the write.
+    /// `metadata.resourceVersion` of the object after the write; `None` before the write.
     pub written_version: Option<Box<str>>,
     /// Requested replicas before the order.
     pub from: u32,
     /// Requested replicas after the order.
     pub to: u32,
-    /// The reason, as text.
+    /// Reason of the decision, as text.
     pub reason: String,
-    /// Deletion costs to set on pods before the write, so that the right pods are removed.
+    /// Deletion costs to set on pods before the write, so that the pods with the fewest requests in flight are removed.
     pub costs: Vec<DeletionCost>,
 }
 
 /// A pod's `controller.kubernetes.io/pod-deletion-cost`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeletionCost {
-    /// Name of the pod; its namespace is the target's.
+    /// Name of the pod. The namespace is that of the target.
     pub pod: Box<str>,
-    /// Its uid.
+    /// Uid of the pod.
     pub uid: Box<str>,
     /// The cost to set; `None`: remove the annotation.
     pub cost: Option<i32>,
@@ -64,10 +64,10 @@ pub struct Notice {
     pub about: TargetKey,
     /// Uid of the object; empty if it is not known.
     pub uid: Box<str>,
-    /// Whether it needs attention (Event type `Warning`).
+    /// Whether the Event needs attention (Event type `Warning`).
     pub warning: bool,
-    /// Reason for programs, e.g. `ScaledUp`.
+    /// Reason of the Event, for programs, e.g. `ScaledUp`.
     pub reason: &'static str,
-    /// Note for people.
+    /// Note of the Event, for people.
     pub note: String,
 }

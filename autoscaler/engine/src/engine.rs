@@ -1,4 +1,4 @@
-//! The engine: it passes each fact to the components that it concerns, and has the workloads decided that should be.
+//! The engine passes each fact to the components that use it, and decides the replicas of each workload that is due.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -33,7 +33,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 pub struct Engine {
     queueing: Queueing,
-    /// Whether the initial lists of all watches are complete.
+    /// Whether decisions are made: true once the initial lists of all watches are complete.
     pub(super) deciding: bool,
     freshness: Freshness,
     pub(super) workloads: Workloads,
@@ -57,9 +57,9 @@ pub(super) struct Sizes {
     pub(super) owners: usize,
 }
 
-/// Settings, and what this replica may do.
+/// Settings and permissions of this replica of the autoscaler.
 impl Engine {
-    /// Creates an engine that knows nothing yet.
+    /// Creates an engine that has received no facts and no reports.
     #[must_use]
     pub fn new(queueing: Queueing) -> Self {
         Self {
@@ -68,39 +68,40 @@ impl Engine {
         }
     }
 
-    /// Makes the engine decide and report, and never scale, whatever the workloads ask for.
+    /// Makes the engine decide and report without ever scaling, whatever the annotations of the workloads say.
     #[must_use]
     pub fn recommending(mut self) -> Self {
         self.workloads.recommend_only = true;
         self
     }
 
-    /// Sets the limit of workloads in one namespace.
+    /// Sets the maximum number of workloads in one namespace.
     #[must_use]
     pub fn with_most_workloads(mut self, most: usize) -> Self {
         self.workloads.limit.most = most;
         self
     }
 
-    /// Sets the most proxied Service ports of one namespace.
+    /// Sets the maximum number of proxied Service ports in one namespace.
     #[must_use]
     pub fn with_most_ports(mut self, most: usize) -> Self {
         self.routing.limit_ports(most);
         self
     }
 
-    /// Takes out the effects since the last call.
+    /// Removes and returns the effects since the last call.
     pub fn effects(&mut self) -> Vec<Effect> {
         self.outbox.take()
     }
 
-    /// Sets whether this replica leads. A replica that does not lead still decides, but gives out no orders.
+    /// Sets whether this replica is the leader. A replica that is not the leader makes decisions, but creates no
+    /// orders.
     pub fn lead(&mut self, leading: bool) {
         self.outbox.lead(leading);
         self.workloads.lead(&mut self.outbox);
     }
 
-    /// Begins to decide. To be called when the initial lists of all watches are complete.
+    /// Starts making decisions. The caller must call this when the initial lists of all watches are complete.
     pub fn begin(&mut self, now: Timestamp) {
         for facts in self.opted_out_at_zero.take_workloads(&self.routing) {
             let key = facts.key.clone();
@@ -112,12 +113,12 @@ impl Engine {
         self.deciding = true;
     }
 
-    /// Takes in new cluster-wide settings.
+    /// Processes new cluster-wide settings.
     pub fn configure(&mut self, now: Timestamp, config: Config) {
         self.workloads.configure(now, config, &mut self.outbox);
     }
 
-    /// Removes senders without a report for an hour.
+    /// Removes senders and activators that have not reported for an hour.
     pub fn sweep(&mut self, now: Timestamp) {
         self.reports.sweep(now, FORGET_AFTER);
         self.routing.sweep(now, FORGET_AFTER);
@@ -127,24 +128,25 @@ impl Engine {
 
 /// Facts from the API server.
 impl Engine {
-    /// Sets why the facts from the API server are stale; `None`: they are current. While they are stale, nothing
-    /// shrinks.
+    /// Sets the reason why the facts from the API server are stale; `None`: the facts are current. While the facts are
+    /// stale, no workload is scaled down.
     pub fn facts_are(&mut self, stale: Option<String>) {
         self.freshness.set(stale);
     }
 
-    /// Sets why the facts about the objects of one kind are stale. Only workloads of that kind depend on them.
+    /// Sets the reason why the facts about the objects of one kind are stale; `None`: the facts are current. Only
+    /// workloads of this kind are affected.
     pub fn kind_facts_are(&mut self, group: &str, kind: &str, stale: Option<String>) {
         self.freshness.set_kind(group, kind, stale);
     }
 
-    /// Returns why the facts about a workload may be stale; `None`: they are current.
+    /// Returns the reason why the facts about a workload are stale; `None`: the facts are current.
     #[must_use]
     pub fn stale_facts(&self, of: &TargetKey) -> Option<Arc<str>> {
         self.freshness.stale(of)
     }
 
-    /// Takes in a scalable object that is new or has changed.
+    /// Processes a scalable object that is new or has changed.
     pub fn target_seen(&mut self, now: Timestamp, facts: TargetFacts) {
         if !facts.opted_in() {
             return self.target_opted_out(now, facts);
@@ -165,7 +167,7 @@ impl Engine {
                 }
                 return;
             }
-            // Another object with the same name.
+            // The new object has the same name and another uid, so the old object is gone.
             self.target_gone(now, &facts.key);
         }
         if let Some(facts) = self.ownership.admit(facts) {
@@ -190,7 +192,8 @@ impl Engine {
         workloads.validate(now, id, outbox);
     }
 
-    /// Takes in an object that has not opted in. A workload that Ebb has scaled to zero is removed later.
+    /// Processes an object that has not opted in. A workload that Ebb scaled to zero is removed only after it has a
+    /// ready pod.
     fn target_opted_out(&mut self, now: Timestamp, facts: TargetFacts) {
         if let Some(entry) = self.workloads.find_mut(&facts.key)
             && entry.opts_out(&facts, self.queueing, &self.routing)
@@ -204,7 +207,7 @@ impl Engine {
         }
     }
 
-    /// Takes in that a scalable object was deleted or has opted out.
+    /// Records that a scalable object was deleted or has opted out.
     pub fn target_gone(&mut self, now: Timestamp, key: &TargetKey) {
         self.ownership.target_gone(key);
         self.workloads.limit.remove(key);
@@ -220,7 +223,7 @@ impl Engine {
         }
     }
 
-    /// Takes in a pod that is new or has changed.
+    /// Processes a pod that is new or has changed.
     pub fn pod_seen(&mut self, now: Timestamp, facts: PodFacts) {
         if let Some(pod) = self.pods.find_mut(&facts.uid) {
             if pod.facts.owner == facts.owner {
@@ -230,7 +233,7 @@ impl Engine {
                 }
                 return;
             }
-            // One owner released it and another one adopted it.
+            // The owner of the pod has changed: one owner has released the pod, and another owner has adopted it.
             self.pod_gone(&facts.uid);
         }
         let (pods, outbox) = (&mut self.pods, &mut self.outbox);
@@ -241,7 +244,7 @@ impl Engine {
         }
     }
 
-    /// Requests a decision after one more pod became ready: the activators may no longer be needed in the request path.
+    /// Requests a decision after a pod has become ready: the activators may no longer be needed in the request path.
     fn capacity_back(&mut self, now: Timestamp, id: WorkloadId) {
         let proxied = self.workloads.get(id).and_then(|entry| entry.proxy);
         if self.queueing.has_activators() && proxied.is_some_and(|(proxied, _)| proxied) {
@@ -249,7 +252,7 @@ impl Engine {
         }
     }
 
-    /// Takes in that a pod was deleted.
+    /// Records that a pod was deleted.
     pub fn pod_gone(&mut self, uid: &str) {
         let removed = self.pods.remove(uid, &mut self.workloads);
         if let Some((id, facts)) = removed
@@ -260,7 +263,8 @@ impl Engine {
         }
     }
 
-    /// Takes in what the owner of pods in `namespace` leads to. A later call may replace the answer.
+    /// Records the scalable object that an owner of pods in `namespace` resolves to. A later call for the same owner
+    /// replaces the result.
     pub fn followed(
         &mut self,
         now: Timestamp,
@@ -286,46 +290,47 @@ impl Engine {
         }
     }
 
-    /// Takes in that a record or a slice of Ebb names `key` as the workload of its Service.
+    /// Processes a workload that a record of ports or an EndpointSlice of Ebb names.
     pub(super) fn slice_leads_to(&mut self, key: TargetKey) {
         if self.workloads.find(&key).is_none() {
             self.ownership.slice_leads_to(key, &mut self.outbox);
         }
     }
 
-    /// Takes in what the API server says about a workload that a slice named: whether it exists and is the topmost
-    /// object that can be scaled.
+    /// Records the answer of the API server about a workload that an EndpointSlice names: whether the object exists and
+    /// is the topmost scalable object.
     pub fn confirmed(&mut self, now: Timestamp, key: &TargetKey, followed: Followed) {
         if let Some(facts) = self.ownership.confirmed(key, followed) {
             self.target_seen(now, facts);
         }
     }
 
-    /// Returns whether a slice named `key`, so that an answer about it is still of use.
+    /// Returns whether an EndpointSlice names `key` as its workload; otherwise an answer about `key` is no longer
+    /// needed.
     #[must_use]
     pub fn is_named_by_slice(&self, key: &TargetKey) -> bool {
         self.ownership.is_named_by_slice(key)
     }
 
-    /// Takes in that the initial list of the objects of a kind is complete.
+    /// Records that the initial list of the objects of a kind is complete.
     pub fn kind_listed(&mut self, group: &str, kind: &str) {
         self.ownership.kind_listed(group, kind);
     }
 
-    /// Returns whether some pod still has this owner.
+    /// Returns whether at least one pod still has this owner.
     #[must_use]
     pub fn is_owner(&self, namespace: &str, owner: &Arc<Owner>) -> bool {
         self.ownership.owners.has(namespace, owner)
     }
 
-    /// Takes in that a conflicting autoscaler scales `target` from now on.
+    /// Records that a conflicting autoscaler scales `target` from now on.
     pub fn conflict_seen(&mut self, now: Timestamp, target: TargetKey, name: String) {
         if let Some(id) = self.workloads.conflict_seen(&target, name) {
             self.workloads.validate(now, id, &mut self.outbox);
         }
     }
 
-    /// Takes in that a conflicting autoscaler no longer scales `target`.
+    /// Records that a conflicting autoscaler no longer scales `target`.
     pub fn conflict_gone(&mut self, now: Timestamp, target: &TargetKey, name: &str) {
         if let Some(id) = self.workloads.conflict_gone(target, name) {
             self.workloads.validate(now, id, &mut self.outbox);
@@ -335,7 +340,8 @@ impl Engine {
 
 /// Reports and decisions.
 impl Engine {
-    /// Takes in a report, and requests decisions for the workloads that should not wait.
+    /// Processes a report, and requests decisions for the workloads that should not wait for their next scheduled
+    /// decision.
     pub fn report(
         &mut self,
         now: Timestamp,
@@ -364,15 +370,16 @@ impl Engine {
         }
     }
 
-    /// Requests a decision: at once, or as soon as the last one is long enough ago.
+    /// Requests a decision, which is made at once or as soon as the minimum interval since the last decision has
+    /// passed.
     fn request_decision(&mut self, now: Timestamp, id: WorkloadId) {
         if self.workloads.request_decision(now, id) {
             self.decide(now, id);
         }
     }
 
-    /// Decides a limited number of the workloads that are due. Returns when to call again at the latest; this is `now`
-    /// or earlier if more are due.
+    /// Makes decisions for a limited number of the workloads that are due. Returns the latest time of the next call;
+    /// this time is `now` or earlier if more workloads are due.
     pub fn decide_due(&mut self, now: Timestamp) -> Option<Timestamp> {
         self.routing.tick(now);
         if !self.deciding || self.workloads.config().is_none() {
@@ -384,7 +391,7 @@ impl Engine {
         self.workloads.next_due()
     }
 
-    /// Decides a workload, and turns the decision into effects.
+    /// Makes the decision for a workload, and turns the decision into effects.
     fn decide(&mut self, now: Timestamp, id: WorkloadId) {
         let (workloads, pods, routing) = (&mut self.workloads, &mut self.pods, &mut self.routing);
         let Some(entry) = workloads.get(id).filter(|_| self.deciding) else {
@@ -435,13 +442,13 @@ impl Engine {
         }
     }
 
-    /// Records the result of an order. What was not done is decided again with the next decision.
+    /// Records the result of an order. After an error, the next decision creates a new order.
     pub fn written(&mut self, now: Timestamp, order: Order, error: Option<String>) {
         self.workloads.written(now, order, error);
     }
 
-    /// Records that an order was refused because the object has changed since the decision. A new decision follows at
-    /// once if the watch has already reported the change, otherwise as soon as it does.
+    /// Records that an order was refused because the object has changed since the decision. A new decision is made at
+    /// once if the watch has already reported the change, otherwise as soon as the watch reports the change.
     pub fn overtaken(&mut self, now: Timestamp, order: &Order) {
         if self.workloads.overtaken(order) {
             self.request_decision(now, order.workload);
@@ -449,20 +456,20 @@ impl Engine {
     }
 }
 
-/// The request path: facts from the API server, and what is to be written there.
+/// The request path: facts from the API server, and writes to the API server.
 impl Engine {
-    /// Takes in a Service that is new or has changed.
+    /// Processes a Service that is new or has changed.
     pub fn service_seen(&mut self, facts: ServiceFacts) {
         self.routing.service_seen(facts);
     }
 
-    /// Takes in that a Service was deleted.
+    /// Records that a Service was deleted.
     pub fn service_gone(&mut self, namespace: &str, name: &str) {
         self.routing.service_gone(namespace, name);
     }
 
-    /// Takes in a record of a namespace's ports that is new or has changed. `senseless`: number of its keys that cannot
-    /// be read; they are ignored.
+    /// Processes the record of ports of a namespace, which is new or has changed. `senseless`: number of keys in the
+    /// record that cannot be parsed and are ignored.
     pub fn record_seen(
         &mut self,
         now: Timestamp,
@@ -477,13 +484,14 @@ impl Engine {
         }
     }
 
-    /// Takes in that the record of a namespace's ports was deleted.
+    /// Processes the deletion of the record of ports of a namespace.
     pub fn record_gone(&mut self, now: Timestamp, namespace: &str) {
         self.routing.record_gone(now, namespace);
     }
 
-    /// Takes in a slice that is new or has changed and has the name that Ebb gives to the slice of this Service.
-    /// `claims`: whether its label says that Ebb manages it. Only the record decides whether it is Ebb's.
+    /// Processes an EndpointSlice that is new or has changed and has the name that Ebb gives to the slice of this
+    /// Service. `claims`: whether the label of the slice says that Ebb manages the slice. Only the record of ports
+    /// decides whether the slice belongs to Ebb.
     pub fn slice_seen(
         &mut self,
         namespace: &str,
@@ -497,43 +505,43 @@ impl Engine {
             .slice_seen(namespace, service, uid, claims, written, is_leading);
     }
 
-    /// Takes in that the slice with the name for this Service was deleted.
+    /// Records that the EndpointSlice with the name that Ebb gives to the slice of this Service was deleted.
     pub fn slice_gone(&mut self, namespace: &str, service: &str) {
         self.routing.slice_gone(namespace, service);
     }
 
-    /// Takes in a slice that claims to be managed by Ebb but has a name that Ebb gives to no slice: somebody else wrote
-    /// it.
+    /// Processes an EndpointSlice that was not written by Ebb: its label says that Ebb manages it, but its name is not
+    /// one that Ebb gives to a slice.
     pub fn foreign_slice_seen(&mut self, now: Timestamp, namespace: &str, slice: &str, uid: &str) {
         let outbox = &mut self.outbox;
         self.routing
             .foreign_slice_seen(now, namespace, slice, uid, outbox);
     }
 
-    /// Takes in that such a slice was deleted, or no longer claims to be managed by Ebb.
+    /// Records that an EndpointSlice with a false `managed-by` label of Ebb was deleted, or no longer has this label.
     pub fn foreign_slice_gone(&mut self, namespace: &str, slice: &str) {
         self.routing.foreign_slice_gone(namespace, slice);
     }
 
-    /// Takes in a slice of another manager for a Service that is new or has changed. `ready`: whether one of its
-    /// endpoints is ready.
+    /// Processes an EndpointSlice of `service` that another controller manages and that is new or has changed. `ready`:
+    /// whether at least one endpoint of the slice is ready.
     pub fn endpoints_seen(&mut self, namespace: &str, slice: &str, service: &str, ready: bool) {
         self.routing
             .endpoints_seen(namespace, slice, service, ready);
     }
 
-    /// Takes in that a slice of another manager was deleted.
+    /// Records that an EndpointSlice that another controller manages was deleted.
     pub fn endpoints_gone(&mut self, namespace: &str, slice: &str) {
         self.routing.endpoints_gone(namespace, slice);
     }
 
-    /// Returns whether slices should be checked soon, and resets the flag.
+    /// Returns whether Services must be checked soon, and resets this flag. [`Engine::paths`] makes the check.
     pub fn paths_changed(&mut self) -> bool {
         self.routing.take_changed()
     }
 
-    /// Returns the writes that are to be made now. Each of them is under way until [`Engine::path_done`] is called with
-    /// its outcome.
+    /// Returns the writes that the caller must send to the API server now. A write is pending until
+    /// [`Engine::path_done`] is called with the outcome of the write.
     pub fn paths(&mut self, now: Timestamp) -> Vec<Path> {
         self.routing.tick(now);
         if !self.deciding || !self.outbox.is_leading() || !self.queueing.has_activators() {
@@ -544,7 +552,7 @@ impl Engine {
         self.routing.paths(now, workloads, &self.ownership, outbox)
     }
 
-    /// Records the outcome of a write.
+    /// Records the outcome of a write to the API server.
     pub fn path_done(&mut self, now: Timestamp, path: &Path, outcome: &Outcome) {
         let (workloads, outbox) = (&self.workloads, &mut self.outbox);
         self.routing
@@ -552,16 +560,16 @@ impl Engine {
     }
 }
 
-/// Views, for the page, the API and metrics.
+/// Views for the status page, the API and metrics.
 impl Engine {
-    /// Returns all workloads, by id.
+    /// Returns the views of all workloads, ordered by id.
     pub fn views(&self) -> impl Iterator<Item = Workload> + '_ {
         let path = self.activator_path();
         self.workloads.iter().map(move |entry| entry.view(path))
     }
 
-    /// Returns at most `most` workloads after the one with the id `after`, by id; from the first one on if there is no
-    /// id.
+    /// Returns the views of at most `most` workloads whose ids follow `after`, ordered by id; `None`: from the first
+    /// workload.
     pub fn views_after(
         &self,
         after: Option<WorkloadId>,
@@ -572,8 +580,8 @@ impl Engine {
         entries.map(move |entry| (entry.id, entry.view(path)))
     }
 
-    /// Like `views_after`, for metrics: `None` for a workload that somebody else scaled to zero and that Ebb
-    /// leaves alone. Thousands of such workloads must not make a scrape long.
+    /// Like `views_after`, for metrics. The view is `None` for a paused workload (scaled to zero by somebody other than
+    /// Ebb), because thousands of paused workloads must not make a scrape slow.
     pub fn measured_views_after(
         &self,
         after: Option<WorkloadId>,
@@ -586,21 +594,21 @@ impl Engine {
         })
     }
 
-    /// Returns the last decision about a workload; `None` before the first one.
+    /// Returns the last decision about a workload; `None` before the first decision.
     #[must_use]
     pub fn decision(&self, of: &TargetKey) -> Option<&Decision> {
         let last = self.workloads.find(of)?.last.as_ref()?;
         Some(&last.decision)
     }
 
-    /// Returns all that is known about one workload.
+    /// Returns the detailed view of one workload.
     #[must_use]
     pub fn detail(&self, of: &Name) -> Option<Detail> {
         let entry = self.workloads.named(of)?;
         Some(entry.detail(self.workloads.config()?, self.activator_path()))
     }
 
-    /// Returns the figures over all workloads.
+    /// Returns the totals over all workloads.
     #[must_use]
     pub fn figures(&self, now: Timestamp) -> Figures {
         let (senders, stale_senders, lag) = self.reports.count(now);
@@ -618,13 +626,14 @@ impl Engine {
         }
     }
 
-    /// Figures of the proxied Services.
+    /// Returns the counts for proxied Services, records of ports and EndpointSlices.
     #[must_use]
     pub fn routing_figures(&self) -> RoutingFigures {
         self.routing.figures()
     }
 
-    /// Returns the sizes of the collections, for a test that compares them with the cluster.
+    /// Returns the sizes of the collections, for a test that compares the sizes with the number of objects in the
+    /// cluster.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> Sizes {
         Sizes {
@@ -635,7 +644,7 @@ impl Engine {
         }
     }
 
-    /// Returns the request path, if there are activators.
+    /// Returns the routing state if activators are installed.
     fn activator_path(&self) -> Option<&ServiceRouting> {
         let has_activators = self.queueing.has_activators();
         has_activators.then_some(&self.routing)

@@ -1,7 +1,7 @@
-//! One workload: its settings, its metric windows, and whether it may be scaled.
+//! The state of one workload: settings, metric windows, and whether Ebb may scale the workload.
 //!
 //! Bias: a workload that is not scaled (invalid annotations, or a conflicting autoscaler) is still measured, so that
-//! its windows are filled when the reason ends. Valid settings stay in force until there are new valid ones.
+//! its metric windows are filled when scaling resumes. The last valid settings apply until new valid settings exist.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -13,68 +13,72 @@ use ebb_page_model::Memory;
 
 use super::{effect::Order, names::WorkloadId, pod::PodId, target::TargetFacts, unknown::Unknown};
 
-/// A target older than this when it is first seen, in seconds, is not new: it keeps its replicas and does not begin
-/// with its initial scale. The value is longer than a watch takes to report an object, and shorter than a restart of
-/// all autoscaler replicas.
+/// Age in seconds up to which an object that the watch reports for the first time is new and starts with its initial
+/// scale. An older object keeps its replicas. The value is longer than a watch takes to report an object, and shorter
+/// than a restart of all autoscaler replicas.
 const NEW_FOR: i64 = 15;
 
-/// Decisions of one workload are at least this far apart, however many sources request one: a burst reaches many nodes
-/// at once, and each of them requests a decision.
+/// Minimum interval between two requested decisions for one workload. A burst of requests reaches many nodes at once,
+/// and each node requests a decision.
 const BETWEEN_DECISIONS: Duration = Duration::from_millis(50);
 
-/// A workload that somebody else has scaled to zero is decided this often, and at once when it has pods or requests
-/// again.
+/// Interval between decisions for a paused workload (scaled to zero by somebody other than Ebb). When the workload has
+/// pods or queued requests again, a decision is made at once.
 const PAUSED_AGAIN: Duration = Duration::from_secs(10);
 
-/// Longest note of an Event, in bytes; anything longer is cut.
+/// Maximum length of the note of an Event, in bytes; a longer note is truncated.
 const LONGEST_NOTE: usize = 1024;
 
-/// A workload.
+/// The state of one workload.
 #[derive(Debug)]
 pub(super) struct WorkloadState {
     pub(super) id: WorkloadId,
     pub(super) target: TargetFacts,
     pub(super) pods: BTreeSet<PodId>,
-    /// Why it is not scaled, with all reasons in one line; `None`: it is scaled.
+    /// Reason why the workload is not scaled; `None`: the workload is scaled.
     pub(super) refusal: Option<Refusal>,
     settings: Option<Settings>,
     pub(super) mode: Mode,
-    /// Whether no workload is scaled, whatever its mode is.
+    /// Whether the whole autoscaler only recommends, whatever the mode of this workload is.
     recommend_only: bool,
-    /// Its windows and decision state; `None` before its first decision.
+    /// Metric windows and decision state; `None` before the first decision.
     pub(super) workload: Option<Workload>,
     pub(super) last: Option<Decided>,
-    /// Whether activators are to be in its request path, and how many; `None` before its first decision.
+    /// Whether activators are to be in the request path, and the number of these activators; `None` before the first
+    /// decision.
     pub(super) proxy: Option<(bool, u32)>,
-    /// Whether the activators can queue every request to it, so that it may have no pod.
+    /// Whether the activators can queue every request to the workload, so that it can be scaled to zero.
     pub(super) can_be_queued: bool,
-    /// Since when all requests to it go through activators (path switch confirmed).
+    /// Time since which all requests go through activators (path switch confirmed); `None`: not confirmed.
     pub(super) path_confirmed_since: Option<Timestamp>,
-    /// Requests counted while they were queued. They will be counted a second time when they reach a pod.
+    /// Number of requests that were counted while queued. This number is subtracted when the same requests are counted
+    /// again at a pod.
     pub(super) counted_ahead: CountedAhead,
-    /// The first thing that is not known about it, and since when something has been unknown.
+    /// A missing fact about the workload (the first one that the check finds), and the time since which any fact has
+    /// been missing.
     pub(super) unknown: Option<(Unknown, Timestamp)>,
-    /// Whether an Event has reported what is unknown.
+    /// Whether an Event has reported the missing fact.
     pub(super) unknown_reported: bool,
-    /// When everything about it was known for the first time.
+    /// First time at which no fact about the workload was missing.
     pub(super) known_since: Option<Timestamp>,
-    /// When its load will have been measured for a whole stable window; `None`: that is not waited for.
+    /// Time at which the load will have been measured for a whole stable window; `None`: a scale-down need not wait for
+    /// this time.
     measured_from: Option<Timestamp>,
-    /// Whether it has opted out and still needs a pod before it is left alone.
+    /// Whether the workload has opted out, but needs a ready pod before Ebb can remove its activators.
     pub(super) is_leaving: bool,
-    /// Replicas of the last order, until the order is carried out.
+    /// Requested replicas of the pending order; `None`: no order is pending.
     pub(super) ordered: Option<u32>,
-    /// Whether an order was refused because of a change that no watch has reported yet.
+    /// Whether the API server refused an order because of a change that the watch has not reported yet.
     pub(super) overtaken: bool,
-    /// Its last hour, for the status page.
+    /// History of the last hour, for the status page.
     pub(super) memory: Memory,
-    /// Replicas recommended last, if the mode only allows recommendations.
+    /// Last recommended replicas, if the mode is `recommend`.
     pub(super) recommended: Option<u32>,
     /// Result of the last write of `spec.replicas`.
     pub(super) written: Option<ScaleWrite>,
 }
 
-/// Why a workload is not scaled.
+/// Reason why a workload is not scaled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     /// Reason of the Event, for programs.
@@ -83,36 +87,36 @@ pub(super) struct Refusal {
     pub(super) note: String,
 }
 
-/// What a new validation of the annotations has changed.
+/// Changes that a validation of the annotations has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ValidationChange {
-    /// Whether the refusal is a different one: it began, ended or has another reason.
+    /// Whether the refusal has changed: it has begun, has ended or has another reason.
     pub(super) refusal: bool,
-    /// Whether the settings that decisions depend on changed.
+    /// Whether the settings have changed.
     pub(super) settings: bool,
 }
 
-/// What a newer state of the object has changed.
+/// Changes between two states of a scalable object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TargetChange {
-    /// The annotations, or their size: they have to be validated again.
+    /// Whether the annotations or their size have changed, so that a new validation is needed.
     pub(super) annotations: bool,
-    /// The labels of its pods.
+    /// Whether the labels of the pod template have changed.
     pub(super) labels: bool,
-    /// The requested replicas of a paused workload.
+    /// Whether the requested replicas of a paused workload have changed.
     pub(super) replicas: bool,
-    /// It is the change because of which an order was refused.
+    /// Whether this is the change because of which the API server refused an order.
     pub(super) awaited: bool,
 }
 
-/// A decision and the input that it was made from.
+/// A decision and its input.
 #[derive(Clone, Debug)]
 pub(super) struct Decided {
     pub(super) decision: Decision,
     pub(super) facts: Facts,
     pub(super) in_flight: u64,
     pub(super) opaque: u64,
-    /// Requests queued in activators.
+    /// Number of requests queued in activators.
     pub(super) queued: u64,
     /// Names of pods without current metrics.
     pub(super) without_metrics: Vec<Box<str>>,
@@ -155,10 +159,10 @@ impl WorkloadState {
         }
     }
 
-    /// Takes in a newer state of the object.
+    /// Replaces the facts by those of a newer state of the object. Returns the changes.
     pub(super) fn update(&mut self, now: Timestamp, mut facts: TargetFacts) -> TargetChange {
         if facts.oversized > 0 {
-            // The valid values stay in force.
+            // The last valid annotations and labels still apply.
             facts.annotations.clone_from(&self.target.annotations);
             facts.labels.clone_from(&self.target.labels);
         }
@@ -224,16 +228,16 @@ impl WorkloadState {
         true
     }
 
-    /// Creates the decision state if it does not exist yet; `None` without valid settings.
+    /// Returns the decision state, which is created at the first call; `None` if no valid settings exist.
     pub(super) fn begin(&mut self, now: Timestamp, ready: u32) -> Option<&mut Workload> {
         if self.workload.is_none() {
-            // Nobody knows yet for what load the requested replicas were started, so all of them are kept, ready or
+            // The load that the requested replicas serve is not known yet, so all replicas are kept, whether ready or
             // not.
             let kept = ready.max(self.target.replicas);
             let settings = self.settings.clone()?;
             let age = now.second() - self.target.created;
             self.workload = Some(if self.target.replicas == 0 {
-                // It is at zero on purpose, whoever scaled it there.
+                // Zero requested replicas are intended, whoever set them.
                 let status = Status {
                     activity: Activity::Inactive,
                     since: now,
@@ -259,8 +263,8 @@ impl WorkloadState {
         self.workload.as_mut()
     }
 
-    /// Returns whether somebody else raises `spec.replicas` while it is 0, or before its load was measured for a stable
-    /// window. Only the load of the new pods can show what they are for.
+    /// Returns whether somebody other than Ebb raises `spec.replicas`, either from 0 or before the load has been
+    /// measured for a stable window. The new replicas are kept until their load has been measured.
     fn is_raised_by_others(&self, now: Timestamp, replicas: u32) -> bool {
         let window = self.settings.as_ref().map(|it| it.stable_window);
         let is_measured = self
@@ -272,14 +276,14 @@ impl WorkloadState {
             && (self.target.replicas == 0 || !is_measured)
     }
 
-    /// Resets what is known about it, as if it had just been seen for the first time.
+    /// Requires that the load is measured for a whole stable window again, as for a new workload.
     fn is_unknown_again(&mut self) {
         self.known_since = None;
         self.measured_from = None;
     }
 
-    /// Records at `now` what is not known about it. When everything is known for the first time, the load of the past
-    /// stable window is still unknown; it becomes known after a stable window of measurement.
+    /// Records the missing fact at `now`; `None`: no fact is missing. When no fact is missing for the first time, the
+    /// load of the past stable window is still unknown, so a scale-down waits for one stable window.
     pub(super) fn knows(&mut self, now: Timestamp, unknown: Option<Unknown>) {
         if unknown.is_none() && self.known_since.is_none() {
             self.known_since = Some(now);
@@ -295,32 +299,32 @@ impl WorkloadState {
         self.unknown = unknown.map(|unknown| (unknown, since));
     }
 
-    /// Returns whether it has no pod on purpose and no request can wake it. Then it is left alone, as a
-    /// HorizontalPodAutoscaler leaves a target with zero replicas alone.
+    /// Returns whether the workload is paused: it has zero requested replicas and no request can wake it. Ebb does not
+    /// scale a paused workload; a HorizontalPodAutoscaler treats a target with zero replicas in the same way.
     pub(super) fn is_paused(&self) -> bool {
-        // If only some of the requests can be queued, those requests still wake it.
+        // If the activators can queue only some of the requests, these requests still wake the workload.
         let waits = self.last.as_ref().is_some_and(|last| last.queued > 0);
         self.target.replicas == 0 && !self.can_be_queued && !waits
     }
 
-    /// Returns whether its decisions are only recommendations.
+    /// Returns whether decisions for the workload are only recommendations.
     pub(super) fn recommends(&self) -> bool {
         self.mode == Mode::Recommend || self.recommend_only
     }
 
-    /// Returns whether it has no replicas, and none are desired.
+    /// Returns whether the workload has zero requested replicas and zero desired replicas.
     pub(super) fn is_asleep(&self) -> bool {
         let desired = self.workload.as_ref().and_then(|it| it.latest().desired);
         self.replicas() == 0 && desired.unwrap_or(0) == 0
     }
 
-    /// Ends the open order if it is one to `replicas`.
+    /// Ends the pending order if its requested replicas are `replicas`.
     pub(super) fn end_order(&mut self, replicas: u32) {
         self.ordered.take_if(|ordered| *ordered == replicas);
     }
 
-    /// Returns its requested replicas. An order to zero counts as carried out, so that a request that arrives in the
-    /// meantime gets a pod at once.
+    /// Returns the requested replicas of the workload. A pending order to zero counts as carried out, so that a request
+    /// that arrives in the meantime wakes the workload at once.
     pub(super) fn replicas(&self) -> u32 {
         match self.ordered {
             Some(0) => 0,
@@ -328,35 +332,35 @@ impl WorkloadState {
         }
     }
 
-    /// Time that the activators must have been in its request path before its last pod is removed.
+    /// Returns the time for which the activators must have been in the request path before the last pod is removed.
     pub(super) fn grace(&self) -> Duration {
         self.settings
             .as_ref()
             .map_or(Duration::MAX, |it| it.scale_to_zero_grace)
     }
 
-    /// Minimum scale, in replicas.
+    /// Returns the minimum number of replicas.
     pub(super) fn min_scale(&self) -> u32 {
         self.settings.as_ref().map_or(0, |it| it.min_scale)
     }
 
-    /// Hard limit of concurrent requests on one pod; 0 for no limit.
+    /// Returns the maximum number of concurrent requests on one pod; 0 means no limit.
     pub(super) fn hard_limit(&self) -> u32 {
         self.settings.as_ref().map_or(0, |it| it.hard_limit)
     }
 
-    /// Returns when a requested decision may be made: at once, or as soon as `BETWEEN_DECISIONS` has passed since the
-    /// last one.
+    /// Returns the earliest time of a requested decision: `now`, or `BETWEEN_DECISIONS` after the last decision.
     pub(super) fn earliest(&self, now: Timestamp) -> Timestamp {
         match &self.last {
-            // The first request that is queued at zero waits for nothing.
+            // The first queued request of a workload at zero is decided on at once.
             Some(last) if last.queued == 0 && self.is_asleep() => now,
             Some(last) => now.max(last.decision.at + BETWEEN_DECISIONS),
             None => now,
         }
     }
 
-    /// Returns when to decide again if the last decision, at `now`, asks for another time than [`Self::next`].
+    /// Returns the time of the next decision if the last decision, made at `now`, requires another time than
+    /// [`Self::next`]; `None` otherwise.
     pub(super) fn again(&self, now: Timestamp) -> Option<Timestamp> {
         if self.is_paused() {
             return Some(now + PAUSED_AGAIN);
@@ -365,9 +369,9 @@ impl WorkloadState {
         Some(self.next(now, Some(again.max(BETWEEN_DECISIONS))))
     }
 
-    /// Returns when to decide again: in an even or an odd second, by its id, so that decisions are two seconds apart.
-    /// The time is 300 ms to 800 ms into that second: nearly every source has then reported up to the last full second,
-    /// and not all workloads are decided at once.
+    /// Returns the time of the next decision. Decisions are two seconds apart: in even or in odd seconds, depending on
+    /// the id of the workload. Each decision is 300 ms to 800 ms after the full second, because nearly every source has
+    /// reported the previous second by this time. The range spreads the decisions of all workloads.
     pub(super) fn next(&self, now: Timestamp, again: Option<Duration>) -> Timestamp {
         let seconds = now.since_epoch().as_secs();
         let parity = (seconds + self.id.0) % 2;
@@ -380,14 +384,14 @@ impl WorkloadState {
     }
 }
 
-/// Cuts a note to the length that an Event accepts. The quoted text may be as long as an object.
+/// Truncates a note to the length that an Event accepts. A note may quote a long annotation.
 fn shortened(mut note: String) -> String {
     note.truncate(note.floor_char_boundary(LONGEST_NOTE));
     note
 }
 
 /// Resolves the settings of a workload. If some requests cannot be queued, a negative target burst capacity (activator
-/// always in the request path) becomes 0, because neither scale to zero nor a burst can rely on the activator then.
+/// always in the request path) becomes 0, because scale to zero and bursts cannot rely on the activator in this case.
 fn settings(config: &Config, annotations: &Annotations, can_be_queued: bool) -> Settings {
     let mut settings = Settings::resolve(config, annotations, 0);
     debug_assert_eq!(

@@ -4,22 +4,22 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::names::TargetKey;
 
-/// Why facts are stale.
+/// Reasons why facts from the API server are stale.
 #[derive(Debug, Default)]
 pub(super) struct Freshness {
-    /// Why all facts are stale; `None`: they are current.
+    /// Reason why all facts are stale; `None`: the facts are current.
     stale: Option<Arc<str>>,
-    /// Why the facts about one kind are stale, by group and kind.
+    /// Reason why the facts about one kind are stale, by group and kind.
     stale_kinds: HashMap<(Box<str>, Box<str>), Arc<str>>,
 }
 
 impl Freshness {
-    /// Sets why all facts are stale; `None`: they are current.
+    /// Sets the reason why all facts are stale; `None`: the facts are current.
     pub(super) fn set(&mut self, stale: Option<String>) {
         self.stale = stale.map(Arc::from);
     }
 
-    /// Sets why the facts about the objects of one kind are stale.
+    /// Sets the reason why the facts about the objects of one kind are stale; `None`: the facts are current.
     pub(super) fn set_kind(&mut self, group: &str, kind: &str, stale: Option<String>) {
         let key = (group.into(), kind.into());
         match stale {
@@ -28,7 +28,7 @@ impl Freshness {
         };
     }
 
-    /// Returns why the facts about a workload may be stale; `None`: they are current.
+    /// Returns the reason why the facts about a workload are stale; `None`: the facts are current.
     pub(super) fn stale(&self, of: &TargetKey) -> Option<Arc<str>> {
         let of_kind = || match self.stale_kinds.is_empty() {
             true => None,

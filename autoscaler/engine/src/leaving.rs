@@ -1,7 +1,8 @@
-//! A workload that opts out while Ebb has it at zero: it gets a pod first, and only then is it left alone.
+//! Opt-out of a workload that Ebb scaled to zero: the workload gets a pod first, and only after that does Ebb stop
+//! managing the workload.
 //!
-//! Bias: towards a pod. Failure mode: while its pod does not become ready, the activators stay in its request path and
-//! queue its requests.
+//! Bias: towards a pod. Failure mode: while the pod does not become ready, the activators stay in the request path and
+//! queue the requests.
 
 use std::collections::HashMap;
 
@@ -12,8 +13,9 @@ use super::{
     target::TargetFacts,
 };
 
-/// During the start: objects at zero that have not opted in, until it is known which of them Ebb scaled to zero. The
-/// slices that name an object may be reported later than the object.
+/// Objects with zero replicas that have not opted in, collected during the start. At the end of the start, the
+/// EndpointSlices show which of these objects Ebb scaled to zero; an EndpointSlice may be reported later than its
+/// object.
 #[derive(Debug, Default)]
 pub(super) struct OptedOutAtZero(HashMap<TargetKey, TargetFacts>);
 
@@ -26,13 +28,14 @@ impl OptedOutAtZero {
         self.0.remove(key);
     }
 
-    /// Removes all objects. Returns those that an earlier leader scaled to zero and that have opted out since.
+    /// Removes all objects. Returns the objects that an earlier leader scaled to zero and that opted out afterwards.
     pub(super) fn take_workloads(&mut self, routing: &ServiceRouting) -> Vec<TargetFacts> {
         let mut candidates = std::mem::take(&mut self.0);
         let named = routing.workloads_at_zero();
         let workloads = named.filter_map(|key| {
             let mut facts = candidates.remove(&key)?;
-            // Its settings went with its class annotation; the defaults are enough to bring it back from zero.
+            // The annotations with the settings may have been removed together with the class annotation. The defaults
+            // are enough to scale the workload up from zero.
             facts.annotations = [(opt_in::CLASS_KEY.to_owned(), opt_in::CLASS.to_owned())].into();
             Some(facts)
         });
@@ -41,8 +44,8 @@ impl OptedOutAtZero {
 }
 
 impl WorkloadState {
-    /// Takes in that the object, with these facts, has opted out. Returns whether the workload still needs a pod before
-    /// it is left alone.
+    /// Records that the object has opted out. Returns whether the workload still needs a ready pod before Ebb can stop
+    /// managing the workload.
     pub(super) fn opts_out(
         &mut self,
         facts: &TargetFacts,
@@ -51,7 +54,7 @@ impl WorkloadState {
     ) -> bool {
         let needs_a_pod = || match facts.replicas {
             0 => routing.is_ours_at_zero(self),
-            // It may just have been woken.
+            // A pod of the workload may be starting and not be ready yet.
             _ => queueing.has_activators() && !routing.all_lead_to_pods(self),
         };
         let stays = self.target.uid == facts.uid && (self.is_leaving || needs_a_pod());
@@ -65,8 +68,8 @@ impl WorkloadState {
         stays
     }
 
-    /// Returns whether a leaving workload may be left alone: every Service of it has a ready endpoint of a pod, or
-    /// somebody else has scaled it to zero in the meantime.
+    /// Returns whether Ebb can stop managing a workload that has opted out: every Service of the workload has a ready
+    /// endpoint of a pod, or somebody other than Ebb has scaled the workload to zero in the meantime.
     pub(super) fn may_leave(&self, routing: &ServiceRouting) -> bool {
         let has_what_it_needs = || match self.replicas() {
             0 => !routing.is_ours_at_zero(self),

@@ -1,12 +1,13 @@
-//! The state of all workloads of a cluster: facts and reports go in, scale orders and Events come out.
+//! The engine: the state of all workloads of a cluster. Its input is facts and reports; its output is scale orders and
+//! Events.
 //!
-//! The engine does no I/O, reads no clock and starts no task. The caller passes each fact with the time, and takes out
-//! what is to be done as [`Effect`]s. One engine behind one lock holds all workloads, because one report touches some
-//! thirty pods, and ten thousand separate loops would mostly wake up for nothing. A cluster's
-//! autoscaler and `ebb run` use the same engine.
+//! The engine does no I/O, reads no clock and starts no task. The caller passes each fact together with the current
+//! time, and takes the resulting actions as [`Effect`]s. One engine behind one lock holds all workloads, because one
+//! report covers about thirty pods. Ten thousand separate loops, one for each workload, would mostly wake up without
+//! work. A cluster's autoscaler and `ebb run` use the same engine.
 //!
-//! Bias: no data is not zero. A pod that may be serving and has no current metrics keeps its last figures, and its
-//! workload does not shrink.
+//! Bias: missing data does not count as zero load. A pod that may be serving requests and has no current metrics keeps
+//! its last measurements, and its workload is not scaled down.
 
 mod clock;
 mod decide;

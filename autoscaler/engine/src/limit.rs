@@ -1,7 +1,9 @@
-//! The limit of workloads in a namespace: all namespaces share memory and decision time.
+//! The maximum number of workloads in a namespace. The limit exists because all namespaces share memory and decision
+//! time.
 //!
-//! Bias: the workloads that came first stay. A workload beyond the limit is not scaled, an Event says so, and it is
-//! taken in when there is room. Failure mode: a workload beyond the limit costs no more than its entry in a map.
+//! Bias: workloads that were added earlier stay. A workload beyond the limit is not scaled, and an Event about the
+//! first such workload reports this. When another workload is removed, a workload beyond the limit is added. Failure
+//! mode: a workload beyond the limit uses memory only for its entry in a map.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,14 +12,14 @@ use super::{effect::Notice, names::TargetKey, outbox::Outbox, target::TargetFact
 /// The limit, and the workloads beyond it.
 #[derive(Debug)]
 pub(super) struct NamespaceLimit {
-    /// Most workloads of one namespace.
+    /// Maximum number of workloads in one namespace.
     pub(super) most: usize,
     /// Workloads beyond the limit, by namespace.
     beyond: HashMap<Box<str>, BTreeMap<TargetKey, TargetFacts>>,
 }
 
 impl Default for NamespaceLimit {
-    /// Kubernetes itself is tested with 10 000 Services in a cluster, and no namespace needs more workloads than that.
+    /// 10 000 workloads per namespace: Kubernetes itself is tested with 10 000 Services in a whole cluster.
     fn default() -> Self {
         Self {
             most: 10_000,
@@ -27,8 +29,8 @@ impl Default for NamespaceLimit {
 }
 
 impl NamespaceLimit {
-    /// Returns the facts if their namespace, which has `workloads` already, has room. Otherwise stores them, with an
-    /// Event for the first one.
+    /// Returns the facts if the namespace, which already has `workloads` workloads, is below its limit. Otherwise
+    /// stores the facts, and publishes an Event about the first workload beyond the limit.
     pub(super) fn admit(
         &mut self,
         facts: TargetFacts,
@@ -68,7 +70,7 @@ impl NamespaceLimit {
         }
     }
 
-    /// Removes and returns the next workload to take in, when its namespace has room again.
+    /// Removes and returns the next workload to add after another workload of its namespace was removed.
     pub(super) fn next(&mut self, namespace: &str) -> Option<TargetFacts> {
         let beyond = self.beyond.get_mut(namespace)?;
         let next = beyond.pop_first().map(|(_, facts)| facts);

@@ -1,15 +1,15 @@
-//! Names of objects and ids, under which facts from different watches meet.
+//! Names and ids of objects, by which facts from different watches are matched.
 
 use std::fmt;
 
-/// Longest name of an object, in bytes: a DNS subdomain of [RFC 1123], as Kubernetes limits it.
+/// Maximum length of the name of a Kubernetes object, in bytes: the limit of a DNS subdomain ([RFC 1123]).
 ///
 /// [RFC 1123]: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 const LONGEST_NAME: usize = 253;
-/// Longest kind, version or uid, in bytes: a DNS label.
+/// Maximum length of a kind, an API version or a uid, in bytes: the limit of a DNS label.
 const LONGEST_LABEL: usize = 63;
 
-/// The key of an object that can be scaled. The API version is not part of it: every version shows the same object.
+/// The key of a scalable object. The API version is not part of the key, because all versions show the same object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetKey {
     /// API group; empty for the core group.
@@ -35,32 +35,32 @@ impl TargetKey {
 }
 
 impl fmt::Display for TargetKey {
-    /// Writes `KIND NAMESPACE/NAME`: kubectl's `deployment/web -n shop` is `Deployment shop/web` here.
+    /// Writes `KIND NAMESPACE/NAME`, for example `Deployment shop/web`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
     }
 }
 
-/// The object that made a pod: the pod's controlling owner reference.
+/// The controlling owner reference of a pod.
 ///
-/// Anybody who can create a pod can write this text. The API server checks neither that the owner exists nor that the
-/// name is possible. So an owner counts only within the pod's namespace, and only after the API server has returned an
-/// object with this kind, name and uid there.
+/// Anybody who can create a pod can write an owner reference. The API server checks neither whether the owner exists
+/// nor whether the name is valid. So Ebb uses an owner only within the namespace of the pod, and only after the API
+/// server has returned an object with this kind, name and uid in this namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner {
     /// `apiVersion` of the reference.
     pub api_version: Box<str>,
     /// Kind.
     pub kind: Box<str>,
-    /// Name; the namespace is the pod's.
+    /// Name. The namespace is that of the pod.
     pub name: Box<str>,
     /// Uid.
     pub uid: Box<str>,
 }
 
 impl Owner {
-    /// Creates the owner that a reference names; `None` if no object can have this name. An impossible name could
-    /// redirect a request to another path of the API server, and could be as long as an object may be.
+    /// Creates the owner from the fields of an owner reference; `None` if a field is invalid. An invalid name could
+    /// direct a request to another path of the API server, and could be as long as a whole object.
     #[must_use]
     pub fn named(api_version: &str, kind: &str, name: &str, uid: &str) -> Option<Self> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -109,7 +109,7 @@ fn is_kind(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// A workload's number in this process. It is never reused.
+/// Number of a workload in this process. A number is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkloadId(pub(super) u64);
 

@@ -1,10 +1,11 @@
-//! The effects that the caller has not taken out yet.
+//! The effects that the caller has not taken yet.
 //!
-//! Bias: a replica that does not lead decides like the leader, and neither scales nor repeats the leader's Events.
+//! Bias: a replica that is not the leader makes the same decisions as the leader, but scales nothing and does not
+//! repeat the Events of the leader.
 
 use super::effect::{Effect, Notice};
 
-/// Effects, and whether this replica leads.
+/// Effects, and whether this replica is the leader.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     leading: bool,
@@ -12,7 +13,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Sets whether this replica leads.
+    /// Sets whether this replica is the leader.
     pub(super) fn lead(&mut self, leading: bool) {
         self.leading = leading;
     }
@@ -21,7 +22,7 @@ impl Outbox {
         self.leading
     }
 
-    /// Takes out the effects since the last call.
+    /// Removes and returns the effects since the last call.
     pub(super) fn take(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }

@@ -1,10 +1,10 @@
-//! The owners of pods, by namespace: which pods each owner has, and which workload it leads to.
+//! The owners of pods, by namespace: the pods of each owner, and the workload that each owner resolves to.
 //!
-//! Bias: an owner that has not been followed yet may lead to any workload of its namespace, so none of these workloads
-//! shrinks. An owner never leads to another namespace.
+//! Bias: an owner that has not been resolved yet may belong to any workload of its namespace, so no workload of this
+//! namespace is scaled down. An owner never resolves to an object in another namespace.
 //!
-//! Failure mode: if the API server does not answer for an owner, the workloads of that namespace do not shrink, and
-//! their status names the owner.
+//! Failure mode: if the API server does not answer for an owner, the workloads of the namespace are not scaled down,
+//! and the status of each workload names such an owner.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,30 +16,30 @@ use super::{
     pod::PodId,
 };
 
-/// What an owner leads to, as the API server answered.
+/// The object that an owner resolves to, according to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Followed {
-    /// This object: the topmost one that can be scaled.
+    /// The owner resolves to this object: the topmost scalable object in its chain of owners.
     To(TargetKey),
-    /// Nothing that can be scaled, for this reason. The owner may be followed again.
+    /// The owner resolves to no scalable object, for this reason. A later attempt may have another result.
     Nowhere(Dead),
 }
 
-/// Why an owner leads to nothing that can be scaled.
+/// Reason why an owner resolves to no scalable object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dead {
-    /// The cluster does not serve its kind.
+    /// The cluster does not serve the kind of the owner.
     UnknownKind,
     /// The pod's namespace has no object with this name and with the uid of the owner reference.
     Absent,
-    /// The autoscaler's service account may not read it.
+    /// The autoscaler's service account may not read the owner.
     Forbidden,
     /// The object exists, but neither it nor any of its owners has a scale subresource.
     NotScalable,
 }
 
 impl Dead {
-    /// Returns the cause and the remedy, for people.
+    /// Returns the reason as text for Events, with the remedy if one exists.
     #[must_use]
     pub fn why(self) -> &'static str {
         match self {
@@ -62,15 +62,15 @@ pub(super) struct Owned {
     pods: BTreeSet<PodId>,
 }
 
-/// How far an owner has been followed.
+/// State of the resolution of an owner.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum State {
-    /// Not followed: no workload is in its namespace, and none of its pods has opted in.
+    /// Not requested: the namespace has no workload, and no pod of the owner has opted in.
     #[default]
     Unasked,
     /// Requested from the API server, and not answered yet.
     Pending,
-    /// Answered.
+    /// The API server has answered.
     Done(Followed),
 }
 
@@ -80,9 +80,9 @@ struct NamespaceOwners {
     /// Number of workloads in the namespace.
     workloads: usize,
     owners: BTreeMap<Arc<Owner>, Owned>,
-    /// Owners that were requested and are not answered yet.
+    /// Owners that were requested from the API server and are not answered yet.
     pending: BTreeSet<Arc<Owner>>,
-    /// Owners by the workload that they lead to.
+    /// Owners by the workload that the owners resolve to.
     by_target: HashMap<TargetKey, BTreeSet<Arc<Owner>>>,
 }
 
@@ -91,7 +91,7 @@ struct NamespaceOwners {
 pub(super) struct Owners(HashMap<Box<str>, NamespaceOwners>);
 
 impl Owners {
-    /// Adds a pod. Returns the owner if it has to be requested from the API server now.
+    /// Adds a pod. Returns the owner if the owner must be requested from the API server now.
     pub(super) fn add(
         &mut self,
         namespace: &str,
@@ -138,7 +138,8 @@ impl Owners {
         }
     }
 
-    /// Records what an owner leads to, and returns the pods of the owner; `None` if no pod has this owner any more.
+    /// Records the object that an owner resolves to. Returns the pods of the owner; `None` if no pod has this owner any
+    /// more.
     pub(super) fn followed(
         &mut self,
         namespace: &str,
@@ -161,7 +162,7 @@ impl Owners {
         in_namespace.owners.get(owner).map(|owned| &owned.pods)
     }
 
-    /// Returns the workload that an owner leads to, as far as it is known.
+    /// Returns the workload that an owner resolves to; `None` if it is not known or no scalable object exists.
     pub(super) fn leads_to(&self, namespace: &str, owner: &Arc<Owner>) -> Option<&TargetKey> {
         match &self.0.get(namespace)?.owners.get(owner)?.state {
             State::Done(Followed::To(key)) => Some(key),
@@ -169,13 +170,13 @@ impl Owners {
         }
     }
 
-    /// Returns whether some pod has this owner.
+    /// Returns whether at least one pod has this owner.
     pub(super) fn has(&self, namespace: &str, owner: &Arc<Owner>) -> bool {
         let in_namespace = self.0.get(namespace);
         in_namespace.is_some_and(|it| it.owners.contains_key(owner))
     }
 
-    /// Returns the pods whose owners lead to `key`.
+    /// Returns the pods whose owners resolve to `key`.
     pub(super) fn pods_of(&self, key: &TargetKey) -> impl Iterator<Item = PodId> + '_ {
         let in_namespace = self.0.get(&key.namespace);
         let owners = in_namespace
@@ -188,19 +189,20 @@ impl Owners {
         })
     }
 
-    /// Returns whether the owners of pods lead to `key`.
+    /// Returns whether at least one owner resolves to `key`.
     pub(super) fn lead_to(&self, key: &TargetKey) -> bool {
         let in_namespace = self.0.get(&key.namespace);
         in_namespace.is_some_and(|it| it.by_target.contains_key(key))
     }
 
-    /// Returns how many owners of a namespace have not been followed yet, and the first of them.
+    /// Returns the number of owners in a namespace that are requested and not answered yet, and the first such owner;
+    /// `None` if all are answered.
     pub(super) fn pending(&self, namespace: &str) -> Option<(usize, &Owner)> {
         let pending = &self.0.get(namespace)?.pending;
         Some((pending.len(), pending.first()?))
     }
 
-    /// Counts a workload more in the namespace. Returns the owners to request from the API server.
+    /// Increments the number of workloads in the namespace. Returns the owners to request from the API server.
     pub(super) fn workload_comes(&mut self, namespace: &str) -> Vec<Arc<Owner>> {
         let in_namespace = self.0.entry(namespace.into()).or_default();
         in_namespace.workloads += 1;
@@ -216,7 +218,7 @@ impl Owners {
         unasked
     }
 
-    /// Counts a workload less in the namespace.
+    /// Decrements the number of workloads in the namespace.
     pub(super) fn workload_goes(&mut self, namespace: &str) {
         if let Some(in_namespace) = self.0.get_mut(namespace) {
             in_namespace.workloads = in_namespace.workloads.saturating_sub(1);
@@ -256,7 +258,8 @@ impl NamespaceOwners {
 }
 
 impl Owned {
-    /// Marks the owner as requested. Returns whether it has to be requested now, which is true only once.
+    /// Marks the owner as requested. Returns true only at the first call, when the caller must request the owner from
+    /// the API server.
     fn ask(&mut self) -> bool {
         let unasked = self.state == State::Unasked;
         if unasked {

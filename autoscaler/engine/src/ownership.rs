@@ -1,8 +1,8 @@
-//! Which objects are scaled: those to which the owners of pods, or one of Ebb's slices, lead.
+//! Ownership: which objects are workloads. The owner references of pods, and Ebb's EndpointSlices, identify workloads.
 //!
-//! Facts may arrive in any order. A pod belongs to a workload once its owner references have been followed up to an
-//! object that can be scaled. They are followed only where somebody opted in, so that the API server is not asked about
-//! every owner of a cluster in which one namespace uses Ebb.
+//! Facts may arrive in any order. A pod belongs to a workload once the owner references of the pod have been resolved
+//! to a scalable object. Owners are resolved only in namespaces with an opted-in workload or pod. Otherwise the API
+//! server would get requests for all owners of a cluster although only one namespace uses Ebb.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,34 +19,34 @@ use super::{
     target::TargetFacts,
 };
 
-/// What leads to the objects that can be scaled.
+/// Owners and EndpointSlices, with the scalable objects that they identify.
 #[derive(Debug, Default)]
 pub(super) struct Ownership {
-    /// The owners of pods, and the workloads that they lead to.
+    /// Owners of pods, with the workloads that the owners resolve to.
     pub(super) owners: Owners,
-    /// Opted-in objects that another object controls, and to which neither a pod nor a slice has led yet.
+    /// Opted-in objects that another object controls and that no pod or EndpointSlice has identified as a workload yet.
     not_led_to: HashMap<TargetKey, TargetFacts>,
-    /// Workloads that Ebb's slices name, and what the API server says about them; `None`: not answered yet.
+    /// Workloads that Ebb's EndpointSlices name, each with the answer of the API server; `None`: not answered yet.
     led_by_slices: HashMap<TargetKey, Option<Followed>>,
-    /// Group and kind of the objects whose initial list is complete.
+    /// Groups and kinds whose initial lists are complete.
     listed: HashSet<(Box<str>, Box<str>)>,
 }
 
-/// An object to which an owner leads.
+/// The scalable object that an owner resolves to.
 #[derive(Debug)]
 pub(super) struct LedTo {
     pub(super) key: TargetKey,
     /// The pods of the owner.
     pub(super) pods: Vec<PodId>,
-    /// Whether the owner led to another object before.
+    /// Whether the owner resolved to another object before.
     pub(super) is_moved: bool,
-    /// The facts about the object, if nothing led to it before.
+    /// Facts about the object, if the object was opted in but not identified as a workload before.
     pub(super) facts: Option<TargetFacts>,
 }
 
 impl Ownership {
-    /// Returns the facts about an object that is scaled. Stores them if another object controls it and nothing leads to
-    /// it yet.
+    /// Returns the facts if the object is a workload. If another object controls the object, and no pod or
+    /// EndpointSlice identifies the object as a workload yet, the facts are stored and the result is `None`.
     pub(super) fn admit(&mut self, facts: TargetFacts) -> Option<TargetFacts> {
         if facts.owned && !self.is_led_to(&facts.key) {
             self.not_led_to.insert(facts.key.clone(), facts);
@@ -55,7 +55,7 @@ impl Ownership {
         Some(facts)
     }
 
-    /// Takes in that an object was deleted or has opted out.
+    /// Records that an object was deleted or has opted out.
     pub(super) fn target_gone(&mut self, key: &TargetKey) {
         self.not_led_to.remove(key);
         if let Some(named) = self.led_by_slices.get_mut(key) {
@@ -63,14 +63,15 @@ impl Ownership {
         }
     }
 
-    /// Takes in a new workload in a namespace.
+    /// Counts a new workload in a namespace, and requests the resolution of the owners in this namespace.
     pub(super) fn workload_comes(&mut self, namespace: &str, outbox: &mut Outbox) {
         for owner in self.owners.workload_comes(namespace) {
             follow(namespace, owner, outbox);
         }
     }
 
-    /// Takes in a new pod. Returns its number and the workload that it belongs to, as far as it is known.
+    /// Processes a new pod. Returns the number of the pod and the workload of the pod; `None` if the workload is not
+    /// known.
     pub(super) fn pod_seen(
         &mut self,
         mut facts: PodFacts,
@@ -97,7 +98,8 @@ impl Ownership {
         Some((id, self.owners.leads_to(&namespace, &owner)?))
     }
 
-    /// Takes in what the owner of pods in `namespace` leads to. Returns the object that it leads to.
+    /// Records the result for an owner of pods in `namespace`. Returns the scalable object that the owner resolves to;
+    /// `None` if the owner resolves to no scalable object or no pod has this owner any more.
     pub(super) fn followed(
         &mut self,
         namespace: &str,
@@ -111,12 +113,12 @@ impl Ownership {
         match followed {
             Followed::To(key) if *key.namespace == *namespace => Some(LedTo {
                 pods: owned.iter().copied().collect(),
-                // The owner has another controller now.
+                // True if the owner now has another controller.
                 is_moved: before.is_some_and(|before| before != key),
                 facts: self.not_led_to.remove(&key),
                 key,
             }),
-            // An owner is always in the namespace of its pods.
+            // Ignored: an owner is always in the namespace of its pods.
             Followed::To(_) => None,
             Followed::Nowhere(why) => {
                 let mut owned = owned.iter().filter_map(|&pod| pods.get(pod));
@@ -130,8 +132,8 @@ impl Ownership {
         }
     }
 
-    /// Takes in that one of Ebb's EndpointSlices names `key` as the workload of its Service. At zero no pod leads to
-    /// the workload, so after a restart only the slice does.
+    /// Records that one of Ebb's EndpointSlices names `key` as the workload of its Service. A workload at zero has no
+    /// pods, so after a restart only the EndpointSlice identifies the workload.
     pub(super) fn slice_leads_to(&mut self, key: TargetKey, outbox: &mut Outbox) {
         if !self.led_by_slices.contains_key(&key) {
             self.led_by_slices.insert(key.clone(), None);
@@ -139,8 +141,8 @@ impl Ownership {
         }
     }
 
-    /// Takes in what the API server says about a workload that a slice named. Returns the facts about the object if
-    /// nothing led to it before.
+    /// Records the answer of the API server about a workload that an EndpointSlice names. Returns the facts about the
+    /// object if this answer identifies the object as a workload.
     pub(super) fn confirmed(&mut self, key: &TargetKey, followed: Followed) -> Option<TargetFacts> {
         *self.led_by_slices.get_mut(key)? = Some(followed);
         match self.is_led_to(key) {
@@ -149,30 +151,31 @@ impl Ownership {
         }
     }
 
-    /// Returns whether a slice named `key`.
+    /// Returns whether an EndpointSlice names `key` as its workload.
     pub(super) fn is_named_by_slice(&self, key: &TargetKey) -> bool {
         self.led_by_slices.contains_key(key)
     }
 
-    /// Removes what is known about the workloads that no slice names any more.
+    /// Removes the workloads that are not in `named`: no EndpointSlice or record of ports names these workloads any
+    /// more.
     pub(super) fn sweep(&mut self, named: impl Iterator<Item = TargetKey>) {
         let named: HashSet<_> = named.collect();
         self.led_by_slices.retain(|key, _| named.contains(key));
     }
 
-    /// Takes in that the initial list of the objects of a kind is complete.
+    /// Records that the initial list of the objects of a kind is complete.
     pub(super) fn kind_listed(&mut self, group: &str, kind: &str) {
         self.listed.insert((group.into(), kind.into()));
     }
 
-    /// Returns whether `key`, which is not a workload now, is certainly none, so that its record and its slice may be
-    /// removed.
+    /// Returns whether `key` is known not to be a workload, so that the record of ports and the EndpointSlice for it
+    /// may be removed. `key` must not be a workload at present.
     pub(super) fn is_no_workload(&self, key: &TargetKey) -> bool {
         match self.led_by_slices.get(key) {
             Some(None) => false,
             Some(Some(Followed::Nowhere(why))) => *why != Dead::Forbidden,
-            // It exists. For a group other than `apps`, its opt-in may not be known yet although its kind has been
-            // listed.
+            // The object exists. In a group other than `apps`, the opt-in of the object may be unknown although the
+            // kind has been listed.
             Some(Some(Followed::To(_))) if *key.group != *"apps" => false,
             Some(Some(Followed::To(_))) | None => {
                 self.listed.contains(&(key.group.clone(), key.kind.clone()))
@@ -180,7 +183,7 @@ impl Ownership {
         }
     }
 
-    /// Returns whether pods, or one of Ebb's slices, lead to an object that another one controls.
+    /// Returns whether an owner of pods or one of Ebb's EndpointSlices identifies an object as a workload.
     fn is_led_to(&self, key: &TargetKey) -> bool {
         let by_slice = || {
             let followed = self.led_by_slices.get(key).and_then(Option::as_ref);
@@ -190,7 +193,7 @@ impl Ownership {
     }
 }
 
-/// Requests that an owner is followed.
+/// Requests that the caller resolves an owner.
 fn follow(namespace: &str, owner: Arc<Owner>, outbox: &mut Outbox) {
     outbox.push(Effect::Follow {
         namespace: namespace.into(),

@@ -1,4 +1,4 @@
-//! One pod: its existence from the API server, and its figures from its node.
+//! One pod: its state as reported by the API server, and its load as reported by the node.
 
 use std::sync::Arc;
 
@@ -9,11 +9,12 @@ use super::{
     series::Series,
 };
 
-/// A pod's number in this process, unique among the pods that exist. It is reused when the pod is gone.
+/// Number of a pod in this process, unique among the existing pods. After a pod is deleted, its number may be reused
+/// for another pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PodId(pub(super) usize);
 
-/// A pod as the API server reports it, reduced to what a decision needs.
+/// A pod as the API server reports it, reduced to the fields that decisions use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFacts {
     /// `metadata.uid`.
@@ -22,15 +23,16 @@ pub struct PodFacts {
     pub namespace: Box<str>,
     /// Name.
     pub name: Box<str>,
-    /// The node that it is bound to; `None` before it is scheduled.
+    /// Name of the node of the pod; `None` before the pod is scheduled.
     pub node: Option<Box<str>>,
-    /// Whether it can take requests: it is ready and is not being deleted.
+    /// Whether the pod can take requests: it is ready and is not being deleted.
     pub ready: bool,
-    /// Whether it is being deleted.
+    /// Whether the pod is being deleted.
     pub deleting: bool,
-    /// Whether its own annotations opt in.
+    /// Whether the annotations of the pod itself opt in.
     pub opted_in: bool,
-    /// Its controlling owner; `None` for a bare pod. All pods of an owner share one allocation.
+    /// Controlling owner of the pod; `None` for a pod without an owner. All pods with the same owner share one
+    /// allocation.
     pub owner: Option<Arc<Owner>>,
     /// `controller.kubernetes.io/pod-deletion-cost`; `None` if it is missing or not a number.
     pub deletion_cost: Option<i32>,
@@ -38,11 +40,11 @@ pub struct PodFacts {
     pub created: i64,
 }
 
-/// A pod with its figures.
+/// A pod with its reported load.
 #[derive(Debug)]
 pub(super) struct Pod {
     pub(super) facts: PodFacts,
-    /// The workload that it belongs to.
+    /// The workload of the pod; `None`: not known, or the pod has no workload.
     pub(super) workload: Option<WorkloadId>,
     pub(super) series: Option<Series>,
 }
@@ -56,25 +58,26 @@ impl Pod {
         }
     }
 
-    /// Takes in a newer state of a pod with the same owner. Returns whether it has become ready.
+    /// Replaces the facts by those of a newer state with the same owner. Returns whether the pod has become ready.
     pub(super) fn update(&mut self, mut facts: PodFacts) -> bool {
         let serves_now = facts.ready && !self.facts.ready;
-        // Keeps the allocation that pods of the same owner share.
+        // Keeps the owner allocation that all pods with the same owner share.
         facts.owner = self.facts.owner.take();
         self.facts = facts;
         serves_now
     }
 
-    /// Returns whether it may be serving and has no current metrics. This includes a pod that has just become ready:
-    /// its workload has just grown, and can wait a second before it shrinks. It excludes a pod that is being deleted,
-    /// which gets no new requests, and a pod that is not ready and has never been reported, which never got any.
+    /// Returns whether the pod may be serving requests and has no current metrics. The result is true for a pod that
+    /// has just become ready: a scale-down can wait a second for the first report. The result is false for a pod that
+    /// is being deleted, because such a pod gets no new requests. The result is also false for a pod that is not ready
+    /// and has never been reported, because such a pod has never received a request.
     pub(super) fn is_stale(&self, now: Timestamp) -> bool {
         let without_metrics = self.series.as_ref().map(|series| series.is_stale(now));
         !self.facts.deleting && without_metrics.unwrap_or(self.facts.ready)
     }
 
-    /// Returns whether its load has been measured, by two reports or by one that covers its counters from their
-    /// beginning.
+    /// Returns whether the load of the pod has been measured: either by two reports, or by one report with counters
+    /// that had just started.
     pub(super) fn is_measured(&self) -> bool {
         self.series.as_ref().is_some_and(Series::is_measured)
     }

@@ -1,5 +1,5 @@
-//! All pods, by number. A large cluster works through some hundred thousand pods of workloads a second, and none of
-//! them is looked up by name.
+//! The table of all pods, indexed by number. In a large cluster, decisions read about a hundred thousand pods a second,
+//! so decisions use no look-up by name.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -19,13 +19,13 @@ pub(super) struct Pods {
     table: Slab<Pod>,
 }
 
-/// The sums over the pods of a workload.
+/// Sums over the pods of a workload.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PodTotals {
     pub(super) ready: u32,
     pub(super) in_flight: u64,
     pub(super) opaque: u64,
-    /// Whether any of the pods has been measured.
+    /// Whether the load of at least one of the pods has been measured.
     pub(super) measured: bool,
 }
 
@@ -35,7 +35,7 @@ impl Pods {
         self.table.get_mut(self.by_uid.get(uid)?.0)
     }
 
-    /// Adds a pod whose uid must not be known yet.
+    /// Adds a pod. The table must not contain a pod with the same uid.
     pub(super) fn insert(&mut self, pod: Pod) -> PodId {
         let uid = pod.facts.uid.clone();
         let id = PodId(self.table.insert(pod));
@@ -68,7 +68,7 @@ impl Pods {
         self.table.len()
     }
 
-    /// Adds pods to the workload that they belong to.
+    /// Adds pods to the workload that owns the pods.
     pub(super) fn join(
         &mut self,
         entry: &mut WorkloadState,
@@ -82,7 +82,7 @@ impl Pods {
         }
     }
 
-    /// Removes a pod from its workload, together with its figures.
+    /// Removes a pod from its workload, and ends the series of the pod in the metric windows of the workload.
     pub(super) fn leave(&mut self, id: PodId, workloads: &mut Workloads) {
         let Some(pod) = self.table.get_mut(id.0) else {
             return;
@@ -99,18 +99,18 @@ impl Pods {
         }
     }
 
-    /// Takes in that the workload of these pods was removed.
+    /// Records that the workload of these pods was removed.
     pub(super) fn workload_gone(&mut self, pods: &BTreeSet<PodId>) {
         for id in pods {
             if let Some(pod) = self.table.get_mut(id.0) {
-                // The windows that the series belongs to no longer exist.
+                // The metric windows that the series fed have been removed together with the workload.
                 pod.series = None;
                 pod.workload = None;
             }
         }
     }
 
-    /// Returns the sums over these pods.
+    /// Returns the sums over `pods`.
     pub(super) fn totals(&self, pods: &BTreeSet<PodId>) -> PodTotals {
         let mut totals = PodTotals::default();
         for pod in pods.iter().filter_map(|&id| self.get(id)) {
@@ -122,8 +122,8 @@ impl Pods {
         totals
     }
 
-    /// Updates the windows of a workload up to `now`: the last figures of a pod whose report is late continue. Returns
-    /// the names of its pods without current metrics.
+    /// Updates the metric windows of a workload up to `now`. If the report of a pod is late, the last measured load of
+    /// the pod is assumed to continue. Returns the names of the pods without current metrics.
     pub(super) fn update_windows(
         &mut self,
         now: Timestamp,
@@ -146,7 +146,7 @@ impl Pods {
             };
             match series.to_extend(now).filter(|_| !deleting) {
                 Some(span) => {
-                    // Values that make no sense were refused when they were reported.
+                    // `observe` cannot fail here: invalid values were rejected when the report arrived.
                     let _ =
                         workload.observe(&mut series.feed, now, span.concurrency, span.requests);
                 }

@@ -1,4 +1,4 @@
-//! Reports of the senders: how many requests each pod has served.
+//! Reports of the senders about the requests that each pod has served.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
     workloads::Workloads,
 };
 
-/// The pods that a sender may report.
+/// The pods that a sender is allowed to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope<'a> {
     /// Pods that run on this node.
@@ -28,10 +28,10 @@ pub(super) struct Reports {
     senders: HashMap<Box<str>, Sender>,
 }
 
-/// The result for the figures of one pod.
+/// Result of processing the counters of one pod.
 enum PodResult {
     Taken,
-    /// Taken, and the workload should be decided at once.
+    /// Taken, and the workload needs a decision at once.
     Pressing(WorkloadId),
     Unknown,
     Foreign,
@@ -39,7 +39,7 @@ enum PodResult {
 }
 
 impl Reports {
-    /// Takes in a report. Returns the workloads that should not wait for their next decision.
+    /// Processes a report. Returns the workloads that need a decision at once.
     pub(super) fn take(
         &mut self,
         now: Timestamp,
@@ -79,14 +79,14 @@ impl Reports {
         (receipt, pressing)
     }
 
-    /// Removes senders that have not reported for `after`: nodes come and go.
+    /// Removes senders that have not reported for `after`, such as the agents of deleted nodes.
     pub(super) fn sweep(&mut self, now: Timestamp, after: Duration) {
         self.senders
             .retain(|_, sender| now.since(sender.last_report) < after);
     }
 
-    /// Returns the number of senders, the number of those without a current report, and the longest delay of the last
-    /// report of the others.
+    /// Returns three values: the number of all senders, the number of senders without a current report, and the longest
+    /// delay of the last report over the senders with a current report.
     pub(super) fn count(&self, now: Timestamp) -> (usize, usize, Duration) {
         let is_stale = |sender: &&Sender| now.since(sender.last_report) > STALE_AFTER;
         let (stale, current): (Vec<_>, Vec<_>) = self.senders.values().partition(is_stale);
@@ -95,7 +95,7 @@ impl Reports {
     }
 }
 
-/// Takes in the figures of one pod.
+/// Processes the counters of one pod.
 fn take_pod(
     now: Timestamp,
     scope: Scope<'_>,
@@ -118,7 +118,7 @@ fn take_pod(
     let update = match known.filter(|series| series.continues(sender.epoch, reported)) {
         Some(series) => series.take(reported, now),
         None => {
-            // A pod that was not ready yet has served nothing.
+            // A pod that has never been ready has served no request.
             let is_new = pod.series.is_none() && !pod.facts.ready;
             let (series, result) = Series::begin(sender.epoch, reported, read, now, is_new);
             if result == Update::Senseless {

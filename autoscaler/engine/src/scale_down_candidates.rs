@@ -1,12 +1,13 @@
 //! Scale-down candidates: the pods with the fewest requests in flight.
 //!
 //! The ReplicaSet controller removes pods that are not ready first, then those with the lowest
-//! `controller.kubernetes.io/pod-deletion-cost` ([ranking][1]). So each candidate gets a cost below everything that
-//! users set, and no other pod is changed: one write for each pod that is removed. Among equals, the candidates are on
-//! the node with most pods of the workload, and then the youngest, as the controller itself would choose.
+//! `controller.kubernetes.io/pod-deletion-cost` ([ranking][1]). So each candidate gets a cost below all costs that
+//! users set, and no other pod is changed: a scale-down needs one write for each removed pod. Among pods with equal
+//! numbers of requests, candidates are chosen first from the node with the most pods of the workload, then by age,
+//! youngest first. The controller uses the same order.
 //!
-//! Failure mode: a request that reaches a candidate between the choice and its removal reaches a pod that terminates
-//! gracefully, as in any scale-down.
+//! Failure mode: a candidate may receive requests between the choice and the removal. The pod terminates gracefully, as
+//! in any scale-down, and completes these requests.
 //!
 //! [1]: https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/controller/controller_utils.go
 
@@ -14,11 +15,12 @@ use std::{cmp::Reverse, collections::HashMap};
 
 use super::{effect::DeletionCost, pod::Pod};
 
-/// Base cost, below what users set. The number of requests in flight is added, so that even among the candidates the
-/// busiest pod is removed last.
+/// Base deletion cost of a candidate, below all costs that users set. The number of requests in flight is added, so
+/// that the busiest candidate is removed last.
 const CHOSEN: i32 = -1_000_000;
 
-/// Returns the deletion costs to change so that the right ones of `pods` are removed when `surplus` pods are removed.
+/// Returns the deletion costs to change so that the ReplicaSet controller removes the candidates when it removes
+/// `surplus` of `pods`.
 pub(super) fn costs<'a>(
     pods: impl Iterator<Item = &'a Pod> + Clone,
     surplus: u32,
@@ -26,7 +28,7 @@ pub(super) fn costs<'a>(
     let present = pods.filter(|pod| !pod.facts.deleting);
     let mut on_node: HashMap<&str, usize> = HashMap::new();
     let mut ready = Vec::new();
-    // Pods that are not ready are removed first in any case.
+    // Number of pods that are not ready. The controller removes these pods first in any case.
     let mut others = 0;
     for pod in present.clone() {
         if pod.facts.ready {
@@ -51,7 +53,7 @@ pub(super) fn costs<'a>(
         .iter()
         .take(go)
         .map(|pod| (*pod, Some(CHOSEN.saturating_add(small(pod.in_flight())))));
-    // An earlier candidate that still exists: its removal did not happen.
+    // Ready pods that are not candidates now, but have the cost of an earlier candidate: the cost is removed.
     let spared = ready
         .iter()
         .skip(go)

@@ -1,33 +1,35 @@
-//! The clock of a sender of reports, compared with the autoscaler's clock.
+//! Conversion of the clock of a report's sender to the clock of the autoscaler.
 //!
-//! A report says by the sender's monotonic clock when its figures were read; windows use the autoscaler's clock. The
-//! offset is the smallest difference seen between arrival and reading, because that report was delayed least.
+//! A report contains the time at which the counters were read, by the monotonic clock of the sender. The metric windows
+//! use the clock of the autoscaler. The offset between the clocks is the smallest difference seen between the arrival
+//! and the reading of a report, because the report with the smallest difference was delayed least.
 //!
-//! Bias: a delay that is always there places figures too late by that delay, never too early. The means themselves
-//! depend only on the sender's clock.
+//! Bias: if every report is delayed, the measurements are placed too late by the smallest delay, never too early. The
+//! mean values depend only on the clock of the sender.
 
 use std::time::Duration;
 
 use ebb_autoscaler_core::Timestamp;
 
-/// Inverse of the largest clock drift: 500 ppm, the largest frequency error that NTP corrects.
+/// Inverse of the maximum clock drift: 1/2000 = 500 ppm, the largest frequency error that NTP corrects.
 const DRIFT: u32 = 2_000;
 
-/// A difference this far from the known offset shows that one of the clocks jumped (suspend, or a restored virtual
-/// machine).
+/// If a report deviates from the known offset by more than this time, one of the clocks has jumped (suspend, or a
+/// restored virtual machine).
 const LEAP: Duration = Duration::from_secs(30);
 
-/// State of one sender.
+/// Clock state of one sender of reports.
 #[derive(Debug)]
 pub(super) struct Sender {
     boot: Box<str>,
-    /// Number of restarts of its clock.
+    /// Number of restarts of the sender's clock (changes of `boot`).
     pub(super) epoch: u32,
-    /// The autoscaler's time at which its clock showed zero, in ns since 1970. It may lie before 1970 in theory.
+    /// Time at which the clock of the sender showed zero, by the clock of the autoscaler, in ns since 1970. In theory
+    /// the time can be before 1970.
     zero: i128,
-    /// When the last report arrived.
+    /// Arrival time of the last report.
     pub(super) last_report: Timestamp,
-    /// How much later the last report arrived than the least delayed one.
+    /// Additional delay of the last report, compared with the least delayed report.
     pub(super) lag: Duration,
 }
 
@@ -43,7 +45,7 @@ impl Sender {
         }
     }
 
-    /// Takes in a report whose newest figure was read at `at` ns of the sender's clock.
+    /// Updates the clock offset from a report whose newest counters were read at `at` ns of the sender's clock.
     pub(super) fn take_in(&mut self, boot: &str, now: Timestamp, at: u64) {
         let zero = nanos(now) - i128::from(at);
         let drift = now.since(self.last_report) / DRIFT;
@@ -69,7 +71,7 @@ impl Sender {
 }
 
 fn nanos(time: Timestamp) -> i128 {
-    // 2^127 ns exceed any time that a clock can show.
+    // The cast cannot overflow: 2^127 ns is longer than any time that a clock can show.
     time.since_epoch().as_nanos() as i128
 }
 
@@ -86,10 +88,10 @@ mod tests {
     #[test]
     fn the_least_delayed_report_tells_the_difference() {
         let mut sender = Sender::new("b", ms(100_050), 1_000 * MS);
-        // This report took 2 ms, the first one 50 ms.
+        // This report arrives 2 ms after the reading; the first report arrived 50 ms after the reading.
         sender.take_in("b", ms(101_002), 2_000 * MS);
         assert_eq!(sender.time(ms(101_002), 2_000 * MS), ms(101_002));
-        // A late report does not move the offset by more than the clocks may drift.
+        // A late report does not move the offset by more than the maximum clock drift.
         sender.take_in("b", ms(102_700), 3_000 * MS);
         let time = sender.time(ms(102_700), 3_000 * MS);
         assert!(time >= ms(102_002) && time < ms(102_004), "{time:?}");

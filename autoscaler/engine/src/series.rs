@@ -1,30 +1,31 @@
-//! The cumulative figures of one pod, from report to report.
+//! The cumulative counters of one pod, compared from report to report.
 //!
-//! Bias: a report that contradicts itself is ignored, never corrected, and the next report is compared with the last
-//! one that made sense. A new series counts from its beginning if that was just now, otherwise from its first report:
-//! nobody knows how the earlier figures were spread over the time before.
+//! Bias: an inconsistent report is ignored, never corrected, and the next report is compared with the last valid
+//! report. If the counters of a pod have just started, they count from their start; otherwise only changes after the
+//! first report count, because the distribution of the earlier requests over time is unknown.
 
 use std::time::Duration;
 
 use ebb_autoscaler_core::{Feed, Timestamp};
 use ebb_contract::Pod;
 
-/// Counters that began at most this long ago are counted from their beginning: this covers two reports, one of them
-/// lost.
+/// Maximum age of counters that are counted from their start. 3 s covers two reports of one second each, of which one
+/// is lost, plus the delay of a report.
 const YOUNG: Duration = Duration::from_secs(3);
 
-/// A pod without a report for this long has no current metrics: three reports of one second each, and half a second for
-/// the transfer.
+/// Time after the last report from which on a pod has no current metrics. 3.5 s = three reports of one second each +
+/// 0.5 s for the transfer.
 pub(super) const STALE_AFTER: Duration = Duration::from_millis(3500);
 
-/// Time after the last figures from which a pod's last figures are assumed to continue: a report of one second that is
-/// half a second late. Without this, the delay would look like idle seconds.
+/// Time after the last reported reading from which on the last measured load of a pod is assumed to continue. 1.5 s =
+/// one report interval of 1 s + 0.5 s of delay. Without this assumption, a delayed report would look like idle time.
 const EXTENDED_AFTER: Duration = Duration::from_millis(1500);
 
-/// More requests in flight than a node can have connections and streams: 2^32 shows that a counter is corrupt.
+/// Limit of plausible requests in flight: 2^32, more than the connections and streams that a node can have. A larger
+/// value shows that a counter is corrupt.
 const ABSURD: f64 = 4_294_967_296.0;
 
-/// The last report about a pod.
+/// The last report about a pod, and the load that it shows.
 #[derive(Debug)]
 pub(super) struct Series {
     epoch: u32,
@@ -34,43 +35,43 @@ pub(super) struct Series {
     started: u64,
     pub(super) in_flight: u64,
     pub(super) opaque: u64,
-    /// Position of the figures in the workload's windows.
+    /// Position of this pod's measurements in the metric windows of the workload.
     pub(super) feed: Feed,
     /// Mean concurrency between the last two reports.
     mean: f64,
-    /// Requests started a second between the last two reports.
+    /// Requests started per second between the last two reports.
     rate: f64,
-    /// Whether two reports have given a span yet.
+    /// Whether the load has been measured, i.e. at least one [`Span`] exists.
     measured: bool,
-    /// When the last report arrived.
+    /// Arrival time of the last report.
     pub(super) last_report: Timestamp,
 }
 
-/// The figures that a report adds to a series.
+/// Load between two reports.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Span {
     /// Mean concurrency.
     pub(super) concurrency: f64,
-    /// Requests started, as a count.
+    /// Number of requests started.
     pub(super) requests: f64,
 }
 
-/// The result of comparing a report with the report before.
+/// Result of the comparison of a report with the previous report.
 #[derive(Debug, PartialEq)]
 pub(super) enum Update {
-    /// New figures since the last report.
+    /// Load since the previous report.
     Span(Span),
-    /// Nothing to compare with yet: the next report is compared with this one.
+    /// The first report of older counters: the next report is compared with this report.
     Baseline,
-    /// A report that a later one has overtaken.
+    /// The report is older than the previous report, or has the same time.
     Old,
-    /// Figures that contradict themselves or earlier ones.
+    /// The counters are inconsistent or implausible.
     Senseless,
 }
 
 impl Series {
-    /// Begins a series with its first report. `read` is `pod.at` by the autoscaler's clock. `is_new`: whether nothing
-    /// was served before the counters began.
+    /// Creates a series from the first report about a pod. `read`: time of the reading (`pod.at`) by the autoscaler's
+    /// clock. `is_new`: whether the pod served no request before the counters started.
     pub(super) fn begin(
         epoch: u32,
         pod: &Pod<'_>,
@@ -108,18 +109,19 @@ impl Series {
         (series, Update::Baseline)
     }
 
-    /// Returns whether `pod` continues these counters; otherwise the counters have begun again.
+    /// Returns whether `pod` continues the counters of this series; otherwise the counters have restarted.
     pub(super) fn continues(&self, epoch: u32, pod: &Pod<'_>) -> bool {
         self.epoch == epoch && self.since == pod.since
     }
 
-    /// Takes in a further report of the same counters.
+    /// Compares another report of the same counters with the previous report.
     pub(super) fn take(&mut self, pod: &Pod<'_>, now: Timestamp) -> Update {
         if pod.at <= self.at {
             return Update::Old;
         }
         let seconds = (pod.at - self.at) as f64 / 1e9;
-        // A withdrawn probe request may have begun in an earlier span, so the difference can be negative.
+        // The difference can be negative: the agent subtracts a request once it recognises a probe, and this request
+        // may have started before the previous report.
         let integral = pod.integral.wrapping_sub(self.integral).cast_signed() as f64 / 1e9;
         let concurrency = (integral / seconds).max(0.0);
         let requests = pod.started.wrapping_sub(self.started).cast_signed().max(0) as f64;
@@ -145,8 +147,8 @@ impl Series {
         self.last_report = now;
     }
 
-    /// Returns the figures to assume from the last reported time up to `now`, if that time is more than `EXTENDED_AFTER`
-    /// ago.
+    /// Returns the load to assume between the last reported time and `now`; `None` if the last reported time is at most
+    /// `EXTENDED_AFTER` ago or no load has been measured.
     pub(super) fn to_extend(&self, now: Timestamp) -> Option<Span> {
         let unreported = now.since(self.feed.upto());
         (self.measured && unreported > EXTENDED_AFTER).then_some(Span {
@@ -155,12 +157,12 @@ impl Series {
         })
     }
 
-    /// Returns whether two reports have given a span yet.
+    /// Returns whether the load has been measured.
     pub(super) fn is_measured(&self) -> bool {
         self.measured
     }
 
-    /// Returns whether there has been no report for too long, or not yet enough reports to measure anything.
+    /// Returns whether the pod has no current metrics: no report for [`STALE_AFTER`], or no measured load yet.
     pub(super) fn is_stale(&self, now: Timestamp) -> bool {
         !self.measured || now.since(self.last_report) > STALE_AFTER
     }

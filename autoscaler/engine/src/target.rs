@@ -1,4 +1,4 @@
-//! An object that can be scaled, as the API server reports it.
+//! A scalable object, as the API server reports it.
 
 use std::collections::BTreeMap;
 
@@ -7,39 +7,41 @@ use ebb_contract::opt_in;
 
 use super::names::TargetKey;
 
-/// Most bytes of labels and of annotations that Ebb reads, together, for one object. The API allows 256 KiB of
-/// annotations for an object; all of Ebb's own keys with long values are a twentieth of that.
+/// Maximum size in bytes of the labels and of the annotations that Ebb reads, in total for one object. For comparison:
+/// the API allows 256 KiB of annotations per object, and all keys of Ebb with long values need about a twentieth of
+/// this size (13 KiB).
 const MOST_BYTES: usize = 16 * 1024;
 
-/// A scalable object as the API server reports it, reduced to what a decision needs.
+/// A scalable object as the API server reports it, reduced to the fields that decisions use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetFacts {
     /// Group, kind, namespace and name.
     pub key: TargetKey,
     /// `metadata.uid`.
     pub uid: Box<str>,
-    /// `metadata.resourceVersion` of the state that is described here.
+    /// `metadata.resourceVersion` of this state of the object.
     pub resource_version: Box<str>,
-    /// Requested replicas: `spec.replicas`, 1 if it is not set.
+    /// Requested replicas: `spec.replicas`, or 1 if this field is not set.
     pub replicas: u32,
-    /// The annotations of its pod template, or those of the object itself if it has no template. Only the keys that Ebb
-    /// reads.
+    /// Annotations of the pod template, or of the object itself if the object has no pod template. Only the keys that
+    /// Ebb reads.
     pub annotations: BTreeMap<String, String>,
-    /// The labels of its pod template; empty if it has no template.
+    /// Labels of the pod template; empty without a pod template.
     pub labels: BTreeMap<String, String>,
-    /// Size of annotations and labels in bytes if it exceeds the limit; then only the class annotation is kept. 0 if
-    /// they fit.
+    /// Total size of the annotations and labels in bytes if the size exceeds the limit; otherwise 0. If the size
+    /// exceeds the limit, only the class annotation is kept.
     pub oversized: usize,
-    /// Whether another object controls it. It is then scaled only if the owners of pods lead to it as the topmost
-    /// object: a ReplicaSet has the annotations of its Deployment's pod template too, but the Deployment scales it.
+    /// Whether another object controls this object. A controlled object is scaled only if it is the topmost scalable
+    /// object for its pods. Example: a ReplicaSet has the annotations of its Deployment's pod template, but must not be
+    /// scaled, because the Deployment scales it.
     pub owned: bool,
     /// `metadata.creationTimestamp`, Unix seconds.
     pub created: i64,
 }
 
 impl TargetFacts {
-    /// Keeps only what Ebb reads, up to a size limit. Without the limit, anybody who can write an object could fill the
-    /// memory that all workloads share.
+    /// Removes the annotations that Ebb does not read, and applies the size limit. Without the limit, anybody who can
+    /// write an object could fill the memory of the autoscaler.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         self.annotations.retain(|key, _| annotations::is_read(key));
@@ -64,13 +66,14 @@ impl TargetFacts {
         })
     }
 
-    /// Returns whether it has opted in.
+    /// Returns whether the object has opted in.
     #[must_use]
     pub fn opted_in(&self) -> bool {
         opted_in(&self.annotations)
     }
 
-    /// Returns whether its controller removes pods by their deletion cost. A StatefulSet removes the highest ordinal.
+    /// Returns whether the controller of the object removes pods by deletion cost. A StatefulSet removes the pod with
+    /// the highest ordinal instead.
     pub(super) fn minds_deletion_costs(&self) -> bool {
         *self.key.kind != *"StatefulSet"
     }

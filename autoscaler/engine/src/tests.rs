@@ -1,4 +1,4 @@
-//! The engine from end to end: facts and reports as input, effects as output.
+//! Tests of the whole engine: facts and reports as input, effects as output.
 
 mod known;
 mod overtaken;
@@ -16,7 +16,7 @@ use super::{
 const START: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
 
-/// A cluster with nodes that report every second, 100 ms after the full second.
+/// A simulated cluster. Every node sends a report once per second, 100 ms after the full second.
 struct Cluster {
     engine: Engine,
     now: Timestamp,
@@ -69,7 +69,7 @@ impl Cluster {
         }
     }
 
-    /// Adds a ready pod of `of` on a node, with a constant number of requests in flight.
+    /// Adds a ready pod of the workload `of` on a node. `load`: number of requests in flight.
     fn pod(&mut self, of: &str, name: &str, node: &str, load: u64) {
         let owner = Owner {
             api_version: "apps/v1".into(),
@@ -121,7 +121,7 @@ impl Cluster {
         }
     }
 
-    /// Passes time second by second. Returns the effects; scale requests are carried out.
+    /// Advances the time second by second, and carries out the scale orders. Returns all effects.
     fn pass(&mut self, seconds: u64) -> Vec<Effect> {
         for _ in 0..seconds {
             let next = Timestamp::from_secs(self.now.since_epoch().as_secs() + 1);
@@ -232,7 +232,8 @@ fn a_workload_follows_its_load_up_and_down() {
     assert_eq!(orders(&effects).last().unwrap().1, 1, "{effects:?}");
 }
 
-/// Two workloads with seven requests in flight per pod.
+/// Returns a cluster with two workloads, `blue` and `green`, with a target of 10 requests in flight per pod (7 at the
+/// target utilization of 70%).
 fn blue_and_green() -> Cluster {
     let mut cluster = Cluster::new();
     for name in ["blue", "green"] {
@@ -292,7 +293,8 @@ fn a_silent_node_never_shrinks_a_workload_and_may_not_hide_growth() {
         (view.pods_without_metrics, view.without_metrics[0].as_str()),
         (1, "b")
     );
-    // The last report still counts: 7 of the pod without current metrics plus 21 here need 4 pods.
+    // The last report of pod b still counts: 7 requests at b + 21 requests at a = 28. With 7 requests per pod (70% of
+    // the target 10), 4 pods are needed.
     cluster.find("a").load = 21;
     assert_eq!(orders(&cluster.pass(70)).last().unwrap().1, 4);
     cluster.find("b").silent = false;
@@ -538,7 +540,7 @@ fn a_burst_is_decided_on_when_it_is_told() {
             ..Pod::default()
         }],
     };
-    // The wake-up, then a reading every 50 ms.
+    // The agent reports at once after its wake-up, and then every 50 ms.
     for step in 0..6u64 {
         report.pods[0].at = at + 1 + step * 50_000_000;
         report.pods[0].integral = 50 * step * 50_000_000;
@@ -588,7 +590,7 @@ fn what_another_object_controls_is_a_workload_only_where_pods_lead_to_it() {
         views.map(|view| view.name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(&cluster), ["web"]);
-    // Its owner cannot be scaled, so this object is the topmost scalable one.
+    // Another object controls `made`, but cannot be scaled. So `made` is the topmost scalable object.
     let mut topmost = target("made", 1, &[]);
     topmost.owned = true;
     cluster.engine.target_seen(cluster.now, topmost);

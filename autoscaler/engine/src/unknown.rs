@@ -1,44 +1,43 @@
-//! What is not known about a workload, and therefore keeps it from shrinking.
+//! Missing facts about a workload, which prevent a scale-down of the workload.
 //!
-//! Bias: missing knowledge never shrinks a workload. The workload may grow on what is known, and keeps its replicas
-//! until the rest is known.
+//! Bias: while a fact is missing, a workload is never scaled down. The known facts may scale the workload up.
 //!
-//! Failure mode: what stays unknown keeps replicas that may not be needed. An Event, `/v1/workloads`, the live page and
-//! a metric say what it is.
+//! Failure mode: while a fact stays missing, a workload keeps replicas that it may not need. An Event, `/v1/workloads`,
+//! the status page and a metric name the missing fact.
 
 use std::{fmt, sync::Arc, time::Duration};
 
-/// An Event reports what has been unknown for at least this long. A new ReplicaSet, or a node that restarts its agent,
-/// is known again by then.
+/// Time for which a fact must be missing before an Event reports the missing fact. Shorter gaps are normal: the owner
+/// of a new ReplicaSet is not resolved yet, or the agent of a node restarts.
 pub(super) const REPORTED_AFTER: Duration = Duration::from_secs(30);
 
-/// The first thing that is not known about a workload.
+/// A missing fact about a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unknown {
-    /// The facts from the API server are stale, so nobody knows what has changed.
+    /// The facts from the API server are stale, for this reason.
     Facts(Arc<str>),
-    /// Owners of pods in its namespace have not been followed yet, so some of its pods may not be known as its own.
+    /// Owners of pods in the namespace have not been resolved yet. These pods may belong to the workload.
     Owners {
-        /// Number of these owners.
+        /// Number of owners that are not resolved.
         count: usize,
-        /// Kind and name of one of them.
+        /// Kind and name of one such owner.
         example: Box<str>,
     },
-    /// None of its pods has been measured yet.
+    /// The load of no pod of the workload has been measured yet.
     Unmeasured,
-    /// Its load has been measured for less than a stable window; this is the time that is left.
+    /// The load has been measured for less than a stable window. The value is the remaining time.
     Window(Duration),
-    /// Pods that may be serving have no current metrics.
+    /// Pods that may be serving requests have no current metrics.
     Metrics {
-        /// Number of these pods.
+        /// Number of pods without current metrics.
         count: usize,
-        /// Name of one of them.
+        /// Name of one such pod.
         example: Box<str>,
     },
 }
 
 impl Unknown {
-    /// Returns its label value in the metric.
+    /// Returns the label value of this missing fact in the metric.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -50,8 +49,8 @@ impl Unknown {
         }
     }
 
-    /// Returns whether it needs attention. `Unmeasured` does not: pods that have not started yet report that
-    /// themselves. `Window` does not: it ends by itself.
+    /// Returns whether an Event should report the missing fact. `Unmeasured` needs no Event, because Kubernetes itself
+    /// reports pods that do not start. `Window` needs no Event, because the time passes without any action.
     pub(super) fn needs_attention(&self) -> bool {
         !matches!(self, Self::Unmeasured | Self::Window(_))
     }

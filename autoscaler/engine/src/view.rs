@@ -1,4 +1,4 @@
-//! Views of the engine's state, for the page, the API and metrics.
+//! Views of the engine's state, for the status page, the API and metrics.
 
 use std::time::Duration;
 
@@ -7,34 +7,34 @@ use ebb_page_model::{Detail, Given, Scaled, Workload, settings};
 
 use super::{decision_counts::DecisionCounts, entry::WorkloadState, routing::ServiceRouting};
 
-/// Most pods without current metrics that are listed by name; a count covers all of them.
+/// Maximum number of pods without current metrics that are listed by name. A separate count includes all such pods.
 const NAMED: usize = 10;
 
-/// Figures over all workloads.
+/// Totals over all workloads, for metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
     /// Number of workloads.
     pub workloads: usize,
-    /// Workloads beyond the limits of their namespaces.
+    /// Number of workloads that are not scaled because their namespaces have reached the limit.
     pub beyond_limit: usize,
     /// Number of known pods.
     pub pods: usize,
-    /// Senders with a report in the last hour.
+    /// Number of senders that reported within the last hour.
     pub senders: usize,
-    /// Senders whose last report is too old.
+    /// Number of senders that reported within the last hour and have no current report.
     pub stale_senders: usize,
-    /// Activators with a current report.
+    /// Number of activators with a current report.
     pub activators: usize,
-    /// Activators that reported within the last hour and have no current report.
+    /// Number of activators that reported within the last hour and have no current report.
     pub stale_activators: usize,
     /// Longest delay of the last report, over the senders with a current report.
     pub lag: Duration,
-    /// Decisions so far.
+    /// Number of decisions so far, by basis.
     pub decisions: DecisionCounts,
 }
 
 impl WorkloadState {
-    /// Returns all that is known about the workload.
+    /// Returns the detailed view of the workload.
     pub(super) fn detail(&self, config: &Config, routing: Option<&ServiceRouting>) -> Detail {
         let given = Given {
             annotated: &|name| self.target.annotations.contains_key(name),
@@ -52,8 +52,8 @@ impl WorkloadState {
         }
     }
 
-    /// Returns the workload as the page, the API and metrics show it. `routing`: the request path, if there are
-    /// activators.
+    /// Returns the view of the workload for the status page, the API and metrics. `routing`: the routing state; `None`
+    /// without activators.
     pub(super) fn view(&self, routing: Option<&ServiceRouting>) -> Workload {
         let key = &self.target.key;
         let last = self.last.as_ref();
@@ -119,7 +119,7 @@ impl WorkloadState {
     }
 }
 
-/// Seconds, in whole milliseconds: more precision is of no use, and the number prints short.
+/// Returns seconds, rounded down to milliseconds so that the number is printed with few digits.
 fn seconds(time: Duration) -> f64 {
     time.as_millis() as f64 / 1e3
 }

@@ -1,4 +1,4 @@
-//! All workloads: their states, the settings that all of them share, and when each of them is decided next.
+//! All workloads: their states, the cluster-wide settings, and the time of the next decision for each workload.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,27 +17,29 @@ use super::{
     target::TargetFacts,
 };
 
-/// Most workloads that are decided in one call, which takes half a millisecond. Thousands of workloads can be due at
-/// once (one namespace can create them), and they must not delay the reports of others.
+/// Maximum number of workloads that one call decides; the call then takes half a millisecond. Thousands of workloads
+/// can be due at once (one namespace can create thousands), and their decisions must not delay the reports of other
+/// namespaces.
 const AT_A_TIME: usize = 64;
 
 /// The workloads of the cluster.
 #[derive(Debug, Default)]
 pub(super) struct Workloads {
-    /// Whether none of them is scaled, whatever it asks for.
+    /// Whether all workloads get only recommendations, whatever their annotations say.
     pub(super) recommend_only: bool,
-    /// `None` until a valid one is known. Until then nothing is decided, because the defaults may not be what the user
-    /// has set.
+    /// Cluster-wide settings; `None` until valid settings are known. No decision is made without settings, because the
+    /// user may have set values other than the defaults.
     config: Option<Config>,
     next_id: u64,
     ids: HashMap<TargetKey, WorkloadId>,
-    /// Boxed: a node of the tree has room for eleven values, and about half of them stay empty because ids are inserted
-    /// in ascending order.
+    /// The values are boxed to save memory: a tree node has room for eleven values, and about half of this room stays
+    /// empty because ids are inserted in ascending order.
     states: BTreeMap<WorkloadId, Box<WorkloadState>>,
-    /// When each workload is decided next. Kept apart from `states`, because every round reads all of these times.
+    /// Time of the next decision for each workload. The times are stored apart from `states`, because every call reads
+    /// all times.
     due: BTreeMap<WorkloadId, Timestamp>,
     pub(super) limit: NamespaceLimit,
-    /// Conflicting autoscalers of each target, by name.
+    /// Names of the conflicting autoscalers of each target.
     conflicts: HashMap<TargetKey, BTreeSet<String>>,
 }
 
@@ -74,7 +76,8 @@ impl Workloads {
         self.get_mut(*self.ids.get(key)?)
     }
 
-    /// Returns the workload with this name, and with this kind, which may name its group as well.
+    /// Returns the workload with this namespace, name and kind. The kind may include the API group, as in
+    /// `Deployment.apps`.
     pub(super) fn named(&self, of: &Name) -> Option<&WorkloadState> {
         match of.kind.split_once('.') {
             Some((kind, group)) => self.find(&TargetKey::new(group, kind, &of.namespace, &of.name)),
@@ -85,13 +88,12 @@ impl Workloads {
         }
     }
 
-    /// Returns all workloads, by id.
+    /// Returns all workloads, ordered by id.
     pub(super) fn iter(&self) -> impl Iterator<Item = &WorkloadState> {
         self.states.values().map(Box::as_ref)
     }
 
-    /// Returns at most `most` workloads after the one with the id `after`, by id; from the first one on if there is no
-    /// id.
+    /// Returns at most `most` workloads whose ids follow `after`, ordered by id; `None`: from the first workload.
     pub(super) fn after(
         &self,
         after: Option<WorkloadId>,
@@ -102,7 +104,7 @@ impl Workloads {
         states.map(|(_, entry)| entry.as_ref())
     }
 
-    /// Adds a workload, which is due at once.
+    /// Adds a workload, whose first decision is due at once.
     pub(super) fn add(&mut self, now: Timestamp, facts: TargetFacts) -> &mut WorkloadState {
         let id = WorkloadId(self.next_id);
         self.next_id += 1;
@@ -119,7 +121,7 @@ impl Workloads {
         self.states.remove(&id)
     }
 
-    /// Takes in new cluster-wide settings.
+    /// Processes new cluster-wide settings.
     pub(super) fn configure(&mut self, now: Timestamp, config: Config, outbox: &mut Outbox) {
         self.config = Some(config);
         for id in self.states.keys().copied().collect::<Vec<_>>() {
@@ -127,8 +129,8 @@ impl Workloads {
         }
     }
 
-    /// Validates the annotations of a workload. New settings are decided on at once, and an Event says why a workload
-    /// is no longer scaled.
+    /// Validates the annotations of a workload. If the settings have changed, a decision is due at once. If the
+    /// workload is no longer scaled, an Event reports the reason.
     pub(super) fn validate(&mut self, now: Timestamp, id: WorkloadId, outbox: &mut Outbox) {
         let (Some(config), Some(entry)) = (&self.config, self.states.get_mut(&id)) else {
             return;
@@ -144,8 +146,9 @@ impl Workloads {
         }
     }
 
-    /// Ends open orders after a change of leadership: they are never carried out. A new leader does not know what the
-    /// last one reported, so it reports every refusal again. The Events API counts repeated Events as one series.
+    /// Ends all pending orders after a change of leadership, because such orders are never carried out. A new leader
+    /// reports every refusal again, because it does not know which refusals the previous leader reported. The Events
+    /// API counts repeated Events as one series.
     pub(super) fn lead(&mut self, outbox: &mut Outbox) {
         for entry in self.states.values_mut() {
             entry.ordered = None;
@@ -153,14 +156,14 @@ impl Workloads {
         }
     }
 
-    /// Takes in that a conflicting autoscaler scales `target` from now on. Returns the workload if this is new.
+    /// Records that a conflicting autoscaler scales `target` from now on. Returns the workload if this conflict is new.
     pub(super) fn conflict_seen(&mut self, target: &TargetKey, name: String) -> Option<WorkloadId> {
         let names = self.conflicts.entry(target.clone()).or_default();
         let is_new = names.insert(name);
         self.ids.get(target).copied().filter(|_| is_new)
     }
 
-    /// Takes in that a conflicting autoscaler no longer scales `target`. Returns the workload.
+    /// Records that a conflicting autoscaler no longer scales `target`. Returns the workload of `target`.
     pub(super) fn conflict_gone(&mut self, target: &TargetKey, name: &str) -> Option<WorkloadId> {
         let names = self.conflicts.get_mut(target)?;
         names.remove(name);
@@ -177,12 +180,12 @@ impl Workloads {
         *due
     }
 
-    /// Schedules the next decision at `at`, whatever was scheduled before.
+    /// Schedules the next decision at `at`, and replaces the time that was scheduled before.
     pub(super) fn reschedule(&mut self, id: WorkloadId, at: Timestamp) {
         self.due.insert(id, at);
     }
 
-    /// Schedules a decision as early as possible. Returns whether it is due now.
+    /// Schedules a decision at the earliest allowed time. Returns whether the decision is due now.
     pub(super) fn request_decision(&mut self, now: Timestamp, id: WorkloadId) -> bool {
         let Some(entry) = self.states.get(&id) else {
             return false;
@@ -197,13 +200,13 @@ impl Workloads {
         due.map(|(id, _)| *id).take(AT_A_TIME).collect()
     }
 
-    /// Returns when the next workload is due.
+    /// Returns the time of the next decision for any workload.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.due.values().copied().min()
     }
 
-    /// Returns a workload that is about to be decided, after validating it again if `can_be_queued` has changed: the
-    /// resolved settings depend on it. Schedules the decision after this one.
+    /// Prepares a decision for a workload, and returns the workload. If `can_be_queued` has changed, the annotations
+    /// are validated again, because the settings depend on this value. The following decision is scheduled as well.
     pub(super) fn begin_decision(
         &mut self,
         now: Timestamp,
@@ -219,15 +222,15 @@ impl Workloads {
         self.get_mut(id)
     }
 
-    /// Records the result of an order. What was not done is decided again with the next decision.
+    /// Records the result of an order. After an error, the next decision creates a new order.
     pub(super) fn written(&mut self, now: Timestamp, order: Order, error: Option<String>) {
         let Some(entry) = self.get_mut(order.workload) else {
             return;
         };
         entry.end_order(order.to);
-        // The watch will soon report the same state; until then nothing has to be ordered twice. If the watch has
-        // reported a change since the decision, that change is this write or a later one, and an older version must not
-        // overwrite it: every further write with it would be refused.
+        // The written state is recorded before the watch reports it, so that no order is repeated. If the watch has
+        // reported a change since the decision, the reported state is at least as new as this write. An older version
+        // must not overwrite it, because the API server would refuse every further write with the older version.
         if error.is_none() && entry.target.resource_version == order.resource_version {
             entry.target.replicas = order.to;
             if let Some(version) = &order.written_version {

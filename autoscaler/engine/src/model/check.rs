@@ -1,17 +1,18 @@
-//! The invariants of the model, checked against the true state of the world.
+//! The invariants of the model, checked against the true state of the model cluster.
 
 use std::time::Duration;
 
 use super::world::{Pod, World};
 use crate::{Order, TargetKey};
 
-/// A pod's metrics are current for this long after a report: see `engine/src/series.rs`.
+/// Time after a report for which the metrics of a pod are current; the same as `STALE_AFTER` in `engine/src/series.rs`.
 const CURRENT_FOR: Duration = Duration::from_millis(3_500);
-/// The stable window of the model's settings.
+/// Stable window in the model's settings.
 const WINDOW: Duration = Duration::from_secs(6);
 
 impl World {
-    /// Checks an order: only the leader gives one, and only complete and current knowledge reduces replicas.
+    /// Checks an order: only the leader creates orders, and an order reduces replicas only if all facts are known and
+    /// current.
     pub(super) fn check_order(&self, order: &Order) {
         self.must(self.leading, order, "only the leader orders");
         if order.to >= order.from {
@@ -61,8 +62,8 @@ impl World {
         }
     }
 
-    /// Checks that every workload that Ebb scaled to zero has an endpoint: an activator in its request path, or a pod
-    /// again.
+    /// Checks that every workload that Ebb scaled to zero is reachable: an activator is in the request path, or the
+    /// workload has replicas again.
     pub(super) fn check_settled(&self) {
         let Some(request_path) = &self.request_path else {
             return;
@@ -82,7 +83,7 @@ impl World {
         }
     }
 
-    /// Checks that memory is bounded by the objects that exist.
+    /// Checks that the sizes of the collections are bounded by the number of existing objects.
     pub(super) fn check_memory(&self) {
         let sizes = self.engine.sizes();
         let known = self
@@ -116,12 +117,12 @@ impl World {
             .filter(move |pod| pod.workload == *target && !self.is_dead(pod))
     }
 
-    /// Returns whether the owner of a pod was requested and has never been answered.
+    /// Returns whether the engine requested the owner of a pod and has never received an answer.
     fn is_pending(&self, pod: &Pod) -> bool {
         self.is_requested(pod) && !self.answered.contains(&pod.owner)
     }
 
-    /// Returns whether the last answer was that the owner of a pod may not be read.
+    /// Returns whether the last answer for the owner of a pod was `Dead::Forbidden`.
     fn is_dead(&self, pod: &Pod) -> bool {
         self.is_requested(pod) && self.answered.contains(&pod.owner)
     }

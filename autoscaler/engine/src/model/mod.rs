@@ -1,13 +1,13 @@
-//! A randomised model test: random facts, reports, stalls, changes of leader and answers, with invariants that must
-//! hold after each step.
+//! A randomised model test: random facts, reports, stalls, changes of leader and answers of the API server, with
+//! invariants that must hold after each step.
 //!
-//! The model knows the true state (`world.rs`) and what it has reported to the engine, and checks every order against
-//! both (`check.rs`).
+//! The model has two states: the true state of the cluster, and the state that has been reported to the engine
+//! (`world.rs`). Every order is checked against both states (`check.rs`).
 //!
-//! Bias: strict rather than realistic. Anything that a cluster, a tenant or a failure can do may happen at any step.
-//! The seed determines each run. Failure mode: a violation prints the seed, the step and the last events.
+//! Bias: strict rather than realistic. Every event that a cluster, a tenant or a failure can cause may happen at any
+//! step. The seed determines the whole run. Failure mode: a violation prints the seed, the step and the last events.
 //!
-//! `EBB_TEST_FULL=1` takes ten million steps; otherwise the test takes a hundredth of that.
+//! With `EBB_TEST_FULL=1`, the test runs 10 000 000 steps; otherwise 100 000 steps.
 
 mod check;
 mod request_path;
@@ -19,20 +19,20 @@ use ebb_autoscaler_core::{Config, Timestamp};
 
 use self::world::World;
 
-/// Steps of one world before the next one begins.
+/// Number of steps with one seed.
 const STEPS: u64 = 2_000;
 const ALWAYS: u64 = 100_000;
 const FULL: u64 = 10_000_000;
 
-/// Seeds that once found an error.
+/// Seeds that found an error in the past.
 const KEPT: &[u64] = &[
-    // 755: replicas that somebody raised within the first stable window were lowered before its end.
-    // 2002: a workload that somebody scaled up from zero was lowered at once.
+    // 755: replicas that a person raised within the first stable window were reduced before the end of this window.
+    // 2002: the replicas of a workload that a person scaled up from zero were reduced at once.
     755, 2002,
 ];
 
-/// SplitMix64, after Steele, Lea and Flood (OOPSLA 2014): a few lines, with the same sequence on every platform and
-/// version.
+/// The random number generator SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). It needs only a few lines, and gives
+/// the same sequence on every platform and with every version of Rust.
 #[derive(Debug)]
 struct Random(u64);
 
@@ -45,18 +45,18 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Returns a number below `end`.
+    /// Returns a random number below `end`.
     fn below(&mut self, end: usize) -> usize {
         (self.next() % end.max(1) as u64) as usize
     }
 
-    /// Returns true with a probability of 1 in `of`.
+    /// Returns true with probability 1/`of`.
     fn once_in(&mut self, of: usize) -> bool {
         self.below(of) == 0
     }
 }
 
-/// Settings with the shortest windows, so that much happens in few steps.
+/// Returns settings with the shortest allowed windows, so that few steps cover many decisions.
 fn config() -> Config {
     let pairs = [
         ("stable-window", "6s"),
@@ -65,7 +65,7 @@ fn config() -> Config {
     Config::from_map(pairs).expect("good settings")
 }
 
-/// Runs one world. Returns the number of orders, of orders that reduce replicas, and of orders to zero.
+/// Runs the model with one seed. Returns three numbers: all orders, orders that reduce replicas, and orders to zero.
 fn run(seed: u64, steps: u64) -> [u64; 3] {
     let mut world = World::new(seed);
     for _ in 0..steps {
@@ -98,7 +98,7 @@ fn nothing_shrinks_on_what_is_not_known() {
     );
 }
 
-/// The first time of the model: far from 1970, so that nothing underflows.
+/// Returns the start time of the model: long after 1970, so that no subtraction of times underflows.
 fn start() -> Timestamp {
     Timestamp::new(Duration::from_millis(1_000_000_000))
 }

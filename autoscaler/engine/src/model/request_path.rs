@@ -1,4 +1,5 @@
-//! The request path through the activators: Services, records of ports, slices, and activators that start and stop.
+//! The model of the request path through the activators: Services, records of ports, EndpointSlices, and activators
+//! that start and stop.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,29 +11,29 @@ use super::{
     Random,
 };
 
-/// Namespace and Service.
+/// Namespace and name of a Service.
 type Name = (Box<str>, Box<str>);
 
-/// The state of the API server and of the activators.
+/// The true state of the request path in the API server and in the activators.
 #[derive(Debug, Default)]
 pub(super) struct RequestPath {
     records: BTreeMap<Box<str>, BTreeMap<Box<str>, Allotment>>,
     pub(super) slices: BTreeMap<Name, ObservedSlice>,
-    /// Version of the last write to any record; one sequence for all of them.
+    /// Version of the last write to any record of ports. All records share one sequence of versions.
     version: u64,
     /// Whether each activator is running.
     pub(super) there: [bool; 2],
     /// Number of queued requests, by Service.
     queued: BTreeMap<Name, u64>,
     queued_ever: u64,
-    /// Writes that are not answered yet.
+    /// Writes that the model has not answered yet.
     paths: Vec<Path>,
     /// Workloads that an order of the engine has scaled to zero.
     pub(super) brought_to_zero: BTreeSet<TargetKey>,
 }
 
 impl RequestPath {
-    /// Returns the Service of a workload, which has the workload's name.
+    /// Returns the Service of a workload. The Service has the same name as the workload.
     pub(super) fn service(key: &TargetKey) -> ServiceFacts {
         let labels = [("app".to_owned(), key.name.to_string())];
         ServiceFacts {
@@ -45,12 +46,13 @@ impl RequestPath {
         }
     }
 
-    /// Takes the writes that the engine requests.
+    /// Adds the writes that the engine requests to the unanswered writes.
     pub(super) fn take_writes(&mut self, engine: &mut Engine, now: Timestamp) {
         self.paths.extend(engine.paths(now));
     }
 
-    /// Answers one write: it is carried out, refused or not answered.
+    /// Ends one random write: the write is carried out, refused or not answered. `well`: whether every write succeeds.
+    /// Returns false if there is no write.
     pub(super) fn answer(
         &mut self,
         engine: &mut Engine,
@@ -79,7 +81,7 @@ impl RequestPath {
         true
     }
 
-    /// Carries out a write.
+    /// Carries out a write in the model's API server.
     fn write(&mut self, path: &Path) -> Outcome {
         let mut version = None;
         match path {
@@ -108,7 +110,7 @@ impl RequestPath {
         Outcome::Done(version)
     }
 
-    /// Reports all records and slices to the engine, as watches would.
+    /// Reports all records of ports and EndpointSlices to the engine, as the watches do.
     pub(super) fn publish(&self, engine: &mut Engine, now: Timestamp) {
         for (namespace, record) in &self.records {
             let version = self.version.to_string();
@@ -131,7 +133,8 @@ impl RequestPath {
         }
     }
 
-    /// Sends the report of an activator that is running: it listens on all recorded ports, and sees the current slices.
+    /// Sends the report of activator `which` to the engine, if the activator is running. The activator listens on all
+    /// recorded ports, and has seen the current EndpointSlices.
     pub(super) fn report(&self, engine: &mut Engine, now: Timestamp, which: usize) {
         if !self.there[which] {
             return;
@@ -193,13 +196,13 @@ impl RequestPath {
         })
     }
 
-    /// Returns whether the slice of a workload says that Ebb scaled it to zero.
+    /// Returns whether the EndpointSlice of a workload has the mark `ebb.dev/scaled-to-zero`.
     pub(super) fn is_marked(&self, key: &TargetKey) -> bool {
         let name = (key.namespace.clone(), key.name.clone());
         self.slices.get(&name).is_some_and(|it| it.scaled_to_zero)
     }
 
-    /// Ends the program: each write that is under way is carried out or lost.
+    /// Simulates the end of the autoscaler process: each unanswered write is either carried out or lost.
     pub(super) fn restart(&mut self, random: &mut Random) {
         for path in std::mem::take(&mut self.paths) {
             if random.once_in(2) {

@@ -1,4 +1,4 @@
-//! The true state of the model's cluster, and what the engine knows about it.
+//! The true state of the model cluster, and the state that has been reported to the engine.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -17,27 +17,28 @@ use crate::{
 const NODES: [&str; 3] = ["n1", "n2", "n3"];
 const NAMESPACES: [&str; 2] = ["shop", "bank"];
 const NAMES: [&str; 2] = ["web", "api"];
-/// ReplicaSets of a workload, as in a rollout.
+/// Number of ReplicaSets of a workload, as during a rollout.
 const SETS: usize = 2;
-/// Most pods of a workload; more would test nothing new.
+/// Maximum number of pods of a workload; more pods would not make the test stricter.
 const MOST_PODS: usize = 6;
-/// Seconds after which everything that must happen has happened: a stable window and a grace period of 6 s each, the
-/// longest delay before a write is tried again (60 s), and the time until missing reports are noticed.
+/// Duration of the run without failures, in seconds. All required changes need less than 120 s: a stable window (6 s),
+/// a grace period (6 s), the longest delay before a write is retried (60 s), and the time until missing reports are
+/// detected (15 s).
 const SETTLED_AFTER: u32 = 120;
-/// Longest stall, longer than any lease.
+/// Maximum duration of a stall. A stall can be longer than the lease of the leader.
 const LONGEST_STALL: Duration = Duration::from_secs(60);
 
-/// What the engine knows about a pod.
+/// The state of a pod that has been reported to the engine.
 #[derive(Clone, Debug)]
 pub(super) struct PodInEngine {
     pub(super) ready: bool,
     pub(super) deleting: bool,
-    /// When a report about it last reached this engine; `reports` counts them.
+    /// Arrival time of the last report about the pod at this engine.
     pub(super) reported: Option<Timestamp>,
     pub(super) reports: u32,
 }
 
-/// A pod.
+/// A pod of the model cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Pod {
     pub(super) uid: String,
@@ -51,11 +52,11 @@ pub(super) struct Pod {
     integral: u64,
     started: u64,
     read: Duration,
-    /// `None`: the engine does not know it yet.
+    /// State that has been reported to the engine; `None`: the pod has not been reported.
     pub(super) in_engine: Option<PodInEngine>,
 }
 
-/// A workload.
+/// A workload of the model cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Workload {
     pub(super) key: TargetKey,
@@ -65,11 +66,11 @@ pub(super) struct Workload {
     version: u64,
     opted_in: bool,
     min_scale: u32,
-    /// Uid of the opted-in object that this engine knows, and since when.
+    /// Uid of the opted-in object that has been reported to this engine, and the time of the first report.
     pub(super) in_engine: Option<(u32, Timestamp)>,
 }
 
-/// The whole cluster, and the engine under test.
+/// The model cluster, and the engine under test.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) seed: u64,
@@ -83,18 +84,19 @@ pub(super) struct World {
     pub(super) workloads: BTreeMap<TargetKey, Workload>,
     pub(super) pods: BTreeMap<u32, Pod>,
     next: u32,
-    /// Owners that the engine requested and that are not answered yet.
+    /// Owners that the engine requested and that the model has not answered yet, each with its namespace.
     pub(super) requested: Vec<(Box<str>, Arc<Owner>)>,
-    /// Owners that were answered at least once.
+    /// Owners that the model has answered at least once.
     pub(super) answered: BTreeSet<Arc<Owner>>,
-    /// Orders that the API server has not answered yet.
+    /// Orders that the model has not answered yet.
     orders: Vec<Order>,
-    /// Changes that no watch has reported yet, in the order in which they happened.
+    /// Changes that have not been reported to the engine yet, oldest first.
     unreported: VecDeque<Change>,
     pub(super) events: VecDeque<String>,
-    /// `None`: no activators are installed.
+    /// State of the request path; `None`: no activators are installed.
     pub(super) request_path: Option<RequestPath>,
-    /// Numbers of orders: all checked ones, those that reduce replicas, and those to zero.
+    /// Number of all checked orders. `shrinking` counts the orders that reduce replicas, and `to_zero` counts the
+    /// orders to zero.
     pub(super) orders_judged: u64,
     pub(super) shrinking: u64,
     pub(super) to_zero: u64,
@@ -159,7 +161,7 @@ impl World {
         self.next
     }
 
-    /// Does one random thing.
+    /// Executes one random action.
     pub(super) fn step(&mut self) {
         self.step += 1;
         match self.random.below(24) {
@@ -204,7 +206,8 @@ impl World {
         self.engine.decide_due(self.now);
     }
 
-    /// Stalls the program, which receives nothing in the meantime. Afterwards, events may arrive in any order.
+    /// Simulates a stall of the autoscaler process: time passes without facts, reports and decisions. After the stall,
+    /// events may arrive in any order.
     fn stall(&mut self) {
         let most = LONGEST_STALL.as_secs() as usize;
         let time = Duration::from_secs(1 + self.random.below(most) as u64);
@@ -212,7 +215,8 @@ impl World {
         self.now = self.now + time;
     }
 
-    /// Sends the report of a node's agent, for all of its pods or for some.
+    /// Sends a report of a node to the engine. `of`: the node, whose report contains all of its pods; `None`: a random
+    /// node, whose report may contain only some of its pods.
     fn report(&mut self, of: Option<&'static str>) {
         let node = of.unwrap_or_else(|| NODES[self.random.below(NODES.len())]);
         let all = of.is_some() || !self.random.once_in(6);
@@ -263,7 +267,7 @@ impl World {
         }
     }
 
-    /// Does one random thing on the request path through the activators.
+    /// Executes one random action on the request path: a write, an answer, a watch event or a report of an activator.
     fn act_on_request_path(&mut self) {
         let Some(request_path) = &mut self.request_path else {
             return;
@@ -279,7 +283,7 @@ impl World {
         }
     }
 
-    /// Stops or starts an activator, or changes the number of queued requests.
+    /// Stops or starts a random activator, or changes the number of queued requests of a random workload.
     fn change_request_path(&mut self) {
         let which = self.random.below(self.workloads.len());
         let key = self.workloads.keys().nth(which).cloned();
@@ -295,7 +299,8 @@ impl World {
         }
     }
 
-    /// Runs without failures for a while, and then checks what must have happened by the end.
+    /// Runs without failures for `SETTLED_AFTER` seconds, and then checks that every workload that Ebb scaled to zero
+    /// is reachable.
     pub(super) fn settle(&mut self) {
         self.leading = true;
         self.engine.lead(true);
@@ -330,7 +335,7 @@ impl World {
         self.check_settled();
     }
 
-    /// Lets watches report the oldest change, or all of them.
+    /// Reports the oldest unreported change to the engine, or all unreported changes.
     fn publish(&mut self) {
         let all = self.random.once_in(3);
         while let Some(change) = self.unreported.pop_front() {
@@ -416,7 +421,7 @@ impl World {
         self.note(event);
     }
 
-    /// Answers who controls an owner: correctly, or that the owner may not be read.
+    /// Answers one request to resolve an owner: correctly, or with `Dead::Forbidden`.
     fn answer_owner(&mut self) {
         if self.requested.is_empty() {
             return;
@@ -427,7 +432,7 @@ impl World {
             return self.answer_rightly(&namespace, &owner);
         }
         let followed = Followed::Nowhere(Dead::Forbidden);
-        // It is requested again later, as the program does.
+        // The owner stays requested, because the autoscaler requests a forbidden owner again later.
         self.requested.push((namespace.clone(), Arc::clone(&owner)));
         self.answered.insert(Arc::clone(&owner));
         self.note(format!("{} leads {followed:?}", owner.name));
@@ -443,7 +448,7 @@ impl World {
         self.engine.followed(self.now, namespace, owner, followed);
     }
 
-    /// Lets the API server carry out an order or refuse it.
+    /// Answers a random order: the model's API server carries the order out or refuses it.
     fn answer_order(&mut self) {
         if self.orders.is_empty() {
             return;
@@ -485,7 +490,7 @@ impl World {
         self.engine.written(self.now, order, error);
     }
 
-    /// Changes whether a pod is ready, or its load.
+    /// Changes the readiness or the load of a random pod.
     fn change_pod(&mut self) {
         let Some(id) = self.any_pod() else { return };
         let load = self.random.below(300) as u64;
@@ -505,7 +510,8 @@ impl World {
         self.pods.keys().nth(which).copied()
     }
 
-    /// Lets the controllers bring the pods of a workload nearer to its requested replicas.
+    /// Simulates the ReplicaSet controller for a random workload: adds or deletes one pod if the number of pods differs
+    /// from the requested replicas.
     fn controller(&mut self) {
         let which = self.random.below(self.workloads.len());
         let Some(workload) = self.workloads.values().nth(which).cloned() else {
@@ -556,7 +562,8 @@ impl World {
         self.unreported.push_back(Change::Pod(id));
     }
 
-    /// Changes a workload as users do: its opt-in, its annotations or its replicas, or replaces it by a new object.
+    /// Simulates a change of a workload by a user: the opt-in, the minimum scale, the requested replicas, or a new
+    /// object with the same name.
     fn change_workload(&mut self) {
         let which = self.random.below(self.workloads.len());
         let Some(key) = self.workloads.keys().nth(which).cloned() else {
@@ -569,12 +576,12 @@ impl World {
                 0 => workload.opted_in = !workload.opted_in,
                 1 | 2 => workload.min_scale = number as u32,
                 3 => workload.uid = uid,
-                // The controller writes the object's status.
+                // Only `metadata.resourceVersion` changes, as when a controller writes the status of the object.
                 4 => {}
                 _ => {
                     workload.replicas = number as u32;
                     if let Some(request_path) = &mut self.request_path {
-                        // From here on, a person is responsible for the replicas.
+                        // A person has set the replicas, so the workload no longer counts as scaled to zero by Ebb.
                         request_path.brought_to_zero.remove(&key);
                     }
                 }
@@ -599,7 +606,8 @@ impl World {
         self.engine.facts_are(why);
     }
 
-    /// Restarts the program: everything is listed in any order, and then the engine begins to decide.
+    /// Simulates a restart of the autoscaler process: all objects are reported to a new engine in random order, and
+    /// then the engine starts making decisions.
     fn restart(&mut self) {
         self.note("restart".to_owned());
         self.engine = Engine::new(match self.request_path {
@@ -639,7 +647,7 @@ impl World {
             request_path.publish(&mut self.engine, self.now);
         }
         self.engine.kind_listed("apps", "Deployment");
-        // All lists are complete before anything is decided.
+        // All initial lists are complete before the first decision.
         while !self.unreported.is_empty() {
             self.publish();
         }
@@ -647,7 +655,7 @@ impl World {
         self.begun = true;
     }
 
-    /// Takes the engine's effects, and checks its orders.
+    /// Takes the effects of the engine, and checks all orders.
     fn collect(&mut self) {
         for effect in self.engine.effects() {
             match effect {

@@ -1,12 +1,14 @@
-//! Reports of the activators: on which ports they listen, and how many requests are queued there.
+//! Reports of the activators: the ports on which each activator listens, and the number of requests queued at each
+//! port.
 //!
-//! A queued request is load that no kernel counts. Once the activator passes it on, the pod's kernel counts it, and
-//! nothing here does. So the two sums add up and never overlap. Requests per second are counted where they reach a pod,
-//! with one exception: requests queued while there is no pod wake the workload, so they count at once, and are
-//! subtracted from what the pods report later.
+//! The agents do not count a queued request. Once the activator forwards the request to a pod, the agent counts the
+//! request, and it is no longer queued. So the load of the pods and the queued load can be added without counting a
+//! request twice. Requests per second are counted when the requests reach a pod, with one exception: requests that are
+//! queued while the workload has no pod wake the workload. These requests count at once, and are subtracted from the
+//! requests that the pods report later.
 //!
-//! Bias: a proxied Service port without queued requests has no figures, rather than zeros. It does not know what the
-//! pods serve, and the first request at zero must not be averaged with an hour of zeros.
+//! Bias: a proxied Service port without queued requests contributes no measurement, rather than zeros. The activator
+//! does not know the load of the pods, and the first request at zero must not be averaged with an hour of zeros.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -39,7 +41,7 @@ enum PortResult {
 }
 
 impl ServiceRouting {
-    /// Takes in an activator's report. Returns the workloads that should not wait for their next decision.
+    /// Processes an activator's report. Returns the workloads that need a decision at once.
     pub(crate) fn take_report(
         &mut self,
         now: Timestamp,
@@ -138,7 +140,8 @@ impl ServiceRouting {
         let feed = &mut waiting.series.feed;
         if port.queued == 0 && span.concurrency <= 0.0 {
             if asleep {
-                // A request that left the queue without an answer reaches no pod.
+                // The workload still has no pod, so the requests that left the queue reach no pod and are not
+                // subtracted later.
                 entry.counted_ahead.replace(waiting.ahead, 0.0);
             }
             waiting.ahead = 0.0;
@@ -217,9 +220,9 @@ impl ServiceRouting {
         }
     }
 
-    /// Updates the figures of queued requests before a decision at `now`. If reports are late, the last figures
-    /// continue for a moment; then they are removed, as the activator's requests are lost. Returns how many requests
-    /// are queued.
+    /// Updates the metric windows by the queued requests before a decision at `now`. If the report of an activator is
+    /// late, its last load is assumed to continue; after [`STALE_AFTER`] the load is removed, because the queued
+    /// requests of the activator are lost. Returns the number of queued requests.
     pub(crate) fn update_queued(&mut self, now: Timestamp, entry: &mut WorkloadState) -> u64 {
         let asleep = entry.is_asleep();
         let Some(workload) = &mut entry.workload else {
@@ -241,7 +244,7 @@ impl ServiceRouting {
                     };
                     let series = &mut waiting.series;
                     if now.since(series.last_report) > STALE_AFTER {
-                        // Requests that were queued there have been aborted.
+                        // The activator no longer reports, so its queued requests have been aborted.
                         if let Some(waiting) = activator.series.remove(&port) {
                             workload.forget(waiting.series.feed);
                         }
@@ -250,7 +253,7 @@ impl ServiceRouting {
                     queued += series.in_flight;
                     match series.to_extend(now).filter(|_| !asleep) {
                         Some(span) => {
-                            // Values that make no sense were refused when they were reported.
+                            // `observe` cannot fail here: invalid values were rejected when the report arrived.
                             let _ = workload.observe(&mut series.feed, now, span.concurrency, 0.0);
                         }
                         None => workload.settle(now, &mut series.feed),

@@ -1,22 +1,23 @@
-//! Backoff of writes that the API server refuses, or that somebody reverts.
+//! Backoff of writes that the API server refuses, or that another client reverts.
 //!
-//! Bias: the first retry comes soon, because most failures are short. Then the delay doubles up to a minute, so that a
-//! lasting failure costs the API server one request a minute.
+//! Bias: the first retry is made after one second, because most failures are short. After that, the delay doubles up to
+//! one minute, so that a lasting failure causes one request per minute.
 
 use std::time::Duration;
 
 use ebb_autoscaler_core::Timestamp;
 
-/// First delay.
+/// Delay after the first failure.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// Longest delay.
+/// Maximum delay if the API server has answered with an error.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Longest delay if there was no answer at all: an API server that was unavailable is back for all writes at once.
+/// Maximum delay if the API server has not answered. The delay is shorter, because once the API server is available
+/// again, all writes can succeed.
 const LONGEST_UNANSWERED: Duration = Duration::from_secs(5);
-/// After this long without a failure, the delay begins with the first one again.
+/// Time without a failure after which the next failure counts as the first failure again.
 const OVER_AFTER: Duration = Duration::from_secs(120);
 
-/// The retries of one write.
+/// Backoff state of one write.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Backoff {
     wait: Duration,
@@ -24,7 +25,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Records a failure at `now`.
+    /// Records a failure at `now`. `answered`: whether the API server has answered.
     pub(super) fn failed(&mut self, now: Timestamp, answered: bool) {
         if self.last.is_none_or(|last| now.since(last) > OVER_AFTER) {
             self.wait = Duration::ZERO;
@@ -38,7 +39,7 @@ impl Backoff {
         self.last = Some(now);
     }
 
-    /// Returns when a retry may be made; `None`: at once.
+    /// Returns the earliest time of a retry; `None`: a retry may be made now.
     pub(super) fn until(&self, now: Timestamp) -> Option<Timestamp> {
         let again = self.last? + self.wait;
         (again > now).then_some(again)

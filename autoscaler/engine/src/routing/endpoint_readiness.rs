@@ -1,24 +1,24 @@
-//! Which Services have ready endpoints of their own pods in the slices that nodes use.
+//! The Services that have ready endpoints of their own pods in EndpointSlices.
 //!
-//! The API server reports a ready pod before the slice with the pod's address is written. If the activators left the
-//! request path in between, the Service would have no endpoint.
+//! The API server reports a ready pod before the EndpointSlice with the address of the pod is written. If the
+//! activators left the request path in between, the Service would have no endpoint.
 
 use std::collections::HashMap;
 
 use super::service::Name;
 
-/// The EndpointSlices of other managers.
+/// The EndpointSlices that other controllers manage.
 #[derive(Debug, Default)]
 pub(super) struct EndpointReadiness {
-    /// By namespace and name of the slice: its Service, and whether an endpoint is ready.
+    /// For each EndpointSlice (namespace and name): name of its Service, and whether at least one endpoint is ready.
     slices: HashMap<Name, (Box<str>, bool)>,
-    /// Number of slices with a ready endpoint, by Service. A Service without one has no entry.
+    /// Number of EndpointSlices with a ready endpoint, by Service. A Service without a ready endpoint has no entry.
     ready: HashMap<Name, usize>,
 }
 
 impl EndpointReadiness {
-    /// Takes in a slice that is new or has changed. Returns whether its Service has gained its first ready endpoint or
-    /// lost its last one.
+    /// Processes an EndpointSlice that is new or has changed. Returns whether its Service has gained its first ready
+    /// endpoint or lost its last one.
     pub(super) fn update(
         &mut self,
         namespace: &str,
@@ -37,7 +37,7 @@ impl EndpointReadiness {
         before != self.leads_to_pods(&of)
     }
 
-    /// Takes in that a slice was deleted. Returns its Service.
+    /// Records that an EndpointSlice was deleted. Returns the name of its Service.
     pub(super) fn remove(&mut self, namespace: &str, slice: &str) -> Option<Box<str>> {
         let (service, ready) = self.slices.remove(&(namespace.into(), slice.into()))?;
         let of = (namespace.into(), service.clone());

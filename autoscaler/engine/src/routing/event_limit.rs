@@ -1,25 +1,27 @@
-//! A limit on Events about what tenants write, for each namespace.
+//! A limit on the number of Events about objects that tenants write, for each namespace.
 //!
-//! Bias: towards few Events. A tenant with thousands of unusual objects gets the first Events of each kind; metrics
-//! count the rest. Without the limit, the Events of one namespace would crowd out those of the others.
+//! Bias: towards few Events. A tenant with thousands of invalid objects gets only the first Events with each reason;
+//! metrics count all invalid objects. Without the limit, the Events of one namespace would displace the Events of other
+//! namespaces.
 
 use std::{collections::HashMap, time::Duration};
 
 use ebb_autoscaler_core::Timestamp;
 
-/// Most Events of one kind for one namespace within [`AGAIN`].
+/// Maximum number of Events with one reason in one namespace within [`AGAIN`].
 const MOST: u32 = 10;
-/// The time that kube-apiserver keeps an Event (`--event-ttl`, 1 h by default).
+/// Period of the limit: the time for which kube-apiserver stores an Event (`--event-ttl`, 1 h by default).
 const AGAIN: Duration = Duration::from_secs(3600);
-/// Entries of namespace and kind from which on the entries older than `AGAIN` are removed.
+/// Number of entries (pairs of namespace and reason) from which on entries older than [`AGAIN`] are removed. If twice
+/// this number of entries remains, no Event is published.
 const REMEMBERED: usize = 10_000;
 
-/// Number of Events by namespace and kind, each with the start of the hour.
+/// Start of the current period and number of Events in this period, by namespace and reason.
 #[derive(Debug, Default)]
 pub(super) struct EventLimit(HashMap<(Box<str>, &'static str), (Timestamp, u32)>);
 
 impl EventLimit {
-    /// Returns whether one more Event may be published now; if so, it is counted.
+    /// Counts an Event, and returns whether the Event may be published.
     pub(super) fn admits(&mut self, namespace: &str, reason: &'static str, now: Timestamp) -> bool {
         if self.0.len() >= REMEMBERED {
             self.0.retain(|_, (since, _)| now.since(*since) < AGAIN);

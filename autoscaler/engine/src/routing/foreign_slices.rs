@@ -1,7 +1,8 @@
-//! Slices that claim to be managed by Ebb and are not.
+//! EndpointSlices with the `managed-by` label of Ebb that Ebb did not write.
 //!
-//! Ebb ignores them: they change no port and no endpoint of its own. kube-proxy uses them, like any slice that the
-//! namespace writes for its own Services. Events tell the namespace, up to a limit; a metric has the number.
+//! Ebb ignores these EndpointSlices: they change no port and no endpoint of Ebb. kube-proxy uses these EndpointSlices
+//! like any other EndpointSlice of a Service in the same namespace. A limited number of Events in the namespace reports
+//! these EndpointSlices, and a metric counts all of them.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use ebb_autoscaler_core::Timestamp;
 use super::{event_limit::EventLimit, service::Name};
 use crate::{effect::Notice, names::TargetKey, outbox::Outbox};
 
-/// The uids of these slices, by namespace and name.
+/// Uids of the ignored EndpointSlices, by namespace and name.
 #[derive(Debug, Default)]
 pub(super) struct ForeignSlices(BTreeMap<Name, Box<str>>);
 
@@ -39,7 +40,7 @@ impl ForeignSlices {
         }
     }
 
-    /// Takes in that a slice was deleted.
+    /// Removes an EndpointSlice.
     pub(super) fn gone(&mut self, namespace: &str, slice: &str) {
         self.0.remove(&(namespace.into(), slice.into()));
     }

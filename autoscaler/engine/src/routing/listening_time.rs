@@ -1,10 +1,10 @@
-//! Since when this replica has been listening to the activators without a gap.
+//! The time for which this replica has been receiving reports of the activators without a gap.
 //!
-//! A missing report proves something only while this replica listens. A replica that has just started, or that was
-//! stopped for some seconds (SIGSTOP, a frozen virtual machine, no CPU), has received no reports, and that says nothing
-//! about the activators.
+//! A missing report shows a failed activator only if this replica could have received the report. A replica that has
+//! just started, or that was stopped for some seconds (SIGSTOP, a frozen virtual machine, no CPU), has received no
+//! reports, whether the activators work or not.
 //!
-//! Bias: a gap that is assumed wrongly only makes this replica wait longer before it removes an activator from the
+//! Bias: a wrongly assumed gap only makes this replica wait longer before it removes an activator from the request
 //! path.
 
 use std::time::Duration;
@@ -13,23 +13,24 @@ use ebb_autoscaler_core::Timestamp;
 
 use crate::series::STALE_AFTER;
 
-/// The engine is called ten times a second. If it was not called for longer than this, the process was stopped.
+/// Time without a call of the engine after which the process counts as having been stopped. The engine is called ten
+/// times per second.
 const STALL: Duration = Duration::from_secs(1);
 
-/// An address in a slice counts as gone after this time if no activator has reported from it since this replica began
-/// to listen. An activator reports once a second. After a change of leader it may first have to find the new replica's
-/// address (up to 5 s) and to open a connection (up to 5 s), so three missing reports are not enough.
+/// Listening time after which an address in an EndpointSlice counts as gone if no activator has reported from this
+/// address. An activator reports once per second. After a change of leader, the activator may need up to 5 s to find
+/// the address of the new leader, and up to 5 s to open a connection. So 15 s = 10 s + 5 s of margin.
 const UNREPORTED_AFTER: Duration = Duration::from_secs(15);
 
-/// The last period without a gap.
+/// The current period without a gap.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ListeningTime {
-    /// Its begin, and the last time at which the engine was called.
+    /// Start of the period, and the time of the last call of the engine.
     span: Option<(Timestamp, Timestamp)>,
 }
 
 impl ListeningTime {
-    /// Notes that the engine was running at `now`.
+    /// Records that the engine was running at `now`.
     pub(super) fn tick(&mut self, now: Timestamp) {
         let since = match self.span {
             Some((since, last)) if now.since(last) <= STALL => since,
@@ -38,7 +39,7 @@ impl ListeningTime {
         self.span = Some((since, now));
     }
 
-    /// Returns how long this replica has been listening without a gap at `now`.
+    /// Returns the time for which, at `now`, this replica has been listening without a gap.
     pub(super) fn lasted(&self, now: Timestamp) -> Duration {
         match self.span {
             Some((since, last)) if now.since(last) <= STALL => now.since(since),
@@ -52,7 +53,7 @@ impl ListeningTime {
         now.since(last).min(self.lasted(now)) >= STALE_AFTER
     }
 
-    /// Returns whether an address without any report counts as gone.
+    /// Returns whether an address from which no activator has reported counts as gone.
     pub(super) fn is_unreported_gone(&self, now: Timestamp) -> bool {
         self.lasted(now) >= UNREPORTED_AFTER
     }

@@ -1,15 +1,15 @@
-//! How requests reach a workload: directly at its pods, or through the activators.
+//! Routing of requests to a workload: directly to the pods, or through the activators.
 //!
-//! The inputs are the Services that lead to the workload, the written records and slices, and the reports of the
-//! activators. The results are the records and slices to write, and whether the last pod may be removed. Every replica
-//! keeps this state; only the leader has anything written.
+//! The inputs are the Services that route to the workload, the records of ports and EndpointSlices in the API server,
+//! and the reports of the activators. The results are the records and EndpointSlices to write, and whether the last pod
+//! may be removed. Every replica of the autoscaler keeps this state; only the leader writes to the API server.
 //!
-//! The record in Ebb's own namespace is authoritative. What a tenant can write (Services, slices, labels) redirects
-//! only that tenant's own requests.
+//! The record of ports in Ebb's own namespace is authoritative. The objects that a tenant can write (Services,
+//! EndpointSlices, labels) can redirect only the requests of this tenant.
 //!
-//! Bias: a workload has no pod only if the activators can queue every request to it, and have been in the request path
-//! for the grace period. Failure mode: activators without a current report are removed from the path, and without any
-//! activator the last pod stays.
+//! Bias: a workload has no pod only if the activators can queue every request to the workload, and have been in the
+//! request path for the grace period. Failure mode: activators without a current report are removed from the request
+//! path. Without any activator, the last pod stays.
 
 mod activator;
 mod activator_reports;

@@ -1,7 +1,8 @@
-//! The record of one namespace: which version of its ConfigMap is known, and whether a change is under way.
+//! The record of ports of one namespace: the known version of the ConfigMap, and whether a change is pending.
 //!
-//! There is one change at a time, based on the known version. If somebody else has changed the record, the API server
-//! refuses the change, and it is made again from what the watch reports.
+//! Only one change is pending at a time, and each change is based on the known version. If another client has changed
+//! the record, the API server refuses the change. The change is then computed again from the version that the watch
+//! reports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,38 +11,38 @@ use ebb_contract::allotments::Allotment;
 
 use super::{backoff::Backoff, route::PENDING_FOR};
 
-/// State of a namespace's record.
+/// State of the record of ports of one namespace.
 #[derive(Debug, Default)]
 pub(super) struct NamespaceRecord {
-    /// `metadata.resourceVersion`; `None`: the ConfigMap does not exist.
+    /// `metadata.resourceVersion` of the ConfigMap; `None`: the ConfigMap does not exist.
     version: Option<Box<str>>,
-    /// Services with an entry in it.
+    /// Names of the Services with a key in the record.
     pub(super) services: BTreeSet<Box<str>>,
-    /// Number of keys that cannot be read.
+    /// Number of keys that cannot be parsed.
     pub(super) senseless: usize,
-    /// When the change that is under way was requested.
+    /// Time at which the pending change was requested; `None`: no change is pending.
     requested: Option<Timestamp>,
     pub(super) backoff: Backoff,
     /// Services that wait until the change has ended.
     pub(super) waiting: BTreeSet<Box<str>>,
 }
 
-/// A change of a namespace's record.
+/// A change of the record of ports of one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordChange {
-    /// The namespace.
+    /// Namespace of the Services.
     pub namespace: Box<str>,
-    /// The version that the change is based on; `None`: there is no record yet.
+    /// `metadata.resourceVersion` on which the change is based; `None`: the record does not exist yet.
     pub version: Option<Box<str>>,
-    /// The new entry of each changed Service; `None`: its entry is removed.
+    /// New value for each changed Service, by name; `None`: the key of the Service is removed.
     pub changes: BTreeMap<Box<str>, Option<Allotment>>,
-    /// Whether the record is empty after the change.
+    /// Whether the record has no keys after the change.
     pub empties: bool,
 }
 
 impl NamespaceRecord {
-    /// Takes in the version of a ConfigMap, from a watch or from the answer to a write. Returns false if it is older
-    /// than the known one. Versions of one resource increase: see "Resource versions" in
+    /// Updates the known version of the ConfigMap, from a watch or from the answer to a write. Returns false if
+    /// `version` is older than the known version. The versions of one resource increase: see "Resource versions" in
     /// <https://kubernetes.io/docs/reference/using-api/api-concepts/>.
     pub(super) fn is_news(&mut self, version: Option<&str>) -> bool {
         let number = |text: &str| text.parse::<u64>().ok();
@@ -55,14 +56,14 @@ impl NamespaceRecord {
         true
     }
 
-    /// Returns until when no further change can be made; `None`: one can be made now.
+    /// Returns the time until which no further change can be made; `None`: a change can be made now.
     pub(super) fn busy_until(&self, now: Timestamp) -> Option<Timestamp> {
         let requested = self.requested.map(|requested| requested + PENDING_FOR);
         let requested = requested.filter(|until| *until > now);
         requested.max(self.backoff.until(now))
     }
 
-    /// Begins a change, which is under way from now on.
+    /// Creates a change, which is pending until [`Self::answered`] is called.
     pub(super) fn change(
         &mut self,
         namespace: &str,
@@ -82,7 +83,7 @@ impl NamespaceRecord {
         }
     }
 
-    /// Notes that the change has been answered.
+    /// Records that the API server has answered the pending change, or that no answer has arrived.
     pub(super) fn answered(&mut self) {
         self.requested = None;
     }

@@ -1,13 +1,13 @@
-//! Which Services of a namespace lead to which workloads.
+//! Routing within one namespace: the workloads that each Service routes to.
 //!
-//! Selectors are matched with the labels of pod templates, not of pods, because a workload at zero has no pods. Nothing
-//! is stored for each pair of a Service and a workload, because a tenant can make millions of pairs from some thousand
-//! objects. Instead, each query looks at a bounded number of objects, so a namespace with thousands of unusual objects
-//! costs the others nothing.
+//! Selectors are matched with the labels of pod templates, not of pods, because a workload at zero has no pods. Pairs
+//! of a Service and a workload are not stored, because a tenant can create millions of pairs with some thousand
+//! objects. Instead, each query examines a bounded number of objects, so a namespace with thousands of objects does not
+//! slow down other namespaces.
 //!
-//! Bias: a Service that leads to several workloads is proxied for none of them, because a queued request does not show
-//! which one it is for. If a query exceeds its bound, the Service counts as leading to several workloads, and its
-//! workload keeps a pod.
+//! Bias: a Service that routes to several workloads is proxied for none of these workloads, because a queued request
+//! does not show its workload. If a query exceeds its bound, the Service counts as routing to several workloads, and
+//! its workload keeps a pod.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,25 +16,25 @@ use crate::names::WorkloadId;
 
 type Pair = (String, String);
 
-/// Most Services that are looked at for one workload. Few workloads are behind more than three.
+/// Maximum number of Services that a query examines for one workload. Few workloads have more than three Services.
 const MOST_SERVICES: usize = 16;
-/// Most workloads that are looked at for one Service. They share the rarest label of the Service's selector; the search
-/// ends at the second one that matches the whole selector.
+/// Maximum number of workloads that a query examines for one Service. All examined workloads have the rarest label of
+/// the Service's selector. The query ends at the second workload that matches the whole selector.
 const MOST_WORKLOADS: usize = 16;
-/// Most labels of a pod template that are looked at. Those of Kubernetes and Helm are some ten. A template with more
-/// labels than this is matched by no Service here, and its workload keeps a pod.
+/// Maximum number of labels of a pod template. Kubernetes and Helm set about ten labels. A pod template with more
+/// labels than the maximum matches no Service, and its workload keeps a pod.
 const MOST_LABELS: usize = 64;
 
-/// Services and workloads of one namespace.
+/// Services and workloads of one namespace, with indexes.
 #[derive(Debug, Default)]
 pub(super) struct NamespaceRouting {
     services: BTreeMap<Box<str>, IndexedService>,
-    /// Services by one label of their selectors: the rarest one when the Service is added, because a label like `team`
-    /// may be in every selector.
+    /// Services by one label of each selector. The label is the one with the fewest Services in this map when the
+    /// Service is added, because a label like `team` may be in every selector.
     by_selector: HashMap<Pair, BTreeSet<Box<str>>>,
-    /// Services without a selector, by the Service that selects the pods for them.
+    /// Services without a selector, by the Service that selects the pods (`ebb.dev/pods-of`).
     by_pods_of: HashMap<Box<str>, BTreeSet<Box<str>>>,
-    /// Opted-in workloads, with the labels of their pods, sorted.
+    /// Opted-in workloads, with the sorted labels of each pod template.
     workloads: HashMap<WorkloadId, Vec<Pair>>,
     by_label: HashMap<Pair, BTreeSet<WorkloadId>>,
 }
@@ -42,29 +42,30 @@ pub(super) struct NamespaceRouting {
 #[derive(Debug)]
 struct IndexedService {
     facts: ServiceFacts,
-    /// Its key in `by_selector`.
+    /// Key of the Service in `by_selector`; `None` without a selector.
     index_key: Option<Pair>,
 }
 
-/// The workloads that match a Service's selector.
+/// Workloads that match the selector of a Service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LeadsTo {
     Nothing,
     One(WorkloadId),
-    /// Two of them, or more than the query may look at.
+    /// At least two workloads match, or the query has exceeded its bound. The value contains the matches that were
+    /// found.
     Several([Option<WorkloadId>; 2]),
 }
 
-/// A Service through which a workload is reached, and whose requests the activators can queue.
+/// A Service that routes to a workload and whose requests the activators can queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ProxiedService<'a> {
     pub(super) service: &'a ServiceFacts,
-    /// The Service that selects the pods, if it is another one.
+    /// Name of the Service that selects the pods, if it is another Service.
     pub(super) pods_of: Option<&'a str>,
 }
 
 impl NamespaceRouting {
-    /// Takes in a Service that is new or has changed. Returns the Services whose request path may have changed.
+    /// Processes a Service that is new or has changed. Returns the Services whose request path may have changed.
     pub(super) fn service_seen(&mut self, facts: ServiceFacts) -> BTreeSet<Box<str>> {
         let mut touched = self.service_gone(&facts.name);
         let name = facts.name.clone();
@@ -86,7 +87,7 @@ impl NamespaceRouting {
         touched
     }
 
-    /// Takes in that a Service was deleted. Returns the Services whose request path may have changed.
+    /// Records that a Service was deleted. Returns the Services whose request path may have changed.
     pub(super) fn service_gone(&mut self, name: &str) -> BTreeSet<Box<str>> {
         let mut touched = BTreeSet::new();
         touched.insert(name.into());
@@ -103,7 +104,7 @@ impl NamespaceRouting {
         touched
     }
 
-    /// Takes in a workload that is new or has changed. Returns the Services whose request path may have changed.
+    /// Processes a workload that is new or has changed. Returns the Services whose request path may have changed.
     pub(super) fn workload_seen(
         &mut self,
         id: WorkloadId,
@@ -129,7 +130,7 @@ impl NamespaceRouting {
         touched
     }
 
-    /// Takes in that a workload was removed. Returns the Services whose request path may have changed.
+    /// Records that a workload was removed. Returns the Services whose request path may have changed.
     pub(super) fn workload_gone(&mut self, id: WorkloadId) -> BTreeSet<Box<str>> {
         let mut touched = BTreeSet::new();
         self.touched_by_workload(id, &mut touched);
@@ -148,7 +149,7 @@ impl NamespaceRouting {
         self.services.get(name).map(|known| &known.facts)
     }
 
-    /// Returns up to `most` Services after this name, by name.
+    /// Returns the names of at most `most` Services that follow `after`, ordered by name.
     pub(super) fn services_after(
         &self,
         after: &str,
@@ -161,14 +162,14 @@ impl NamespaceRouting {
             .map(|(name, _)| name)
     }
 
-    /// Returns the Services that lead only to this workload and can be proxied for it; none if there are too many
-    /// Services to look at.
+    /// Returns the Services that route only to this workload and can be proxied; an empty list if the query exceeds its
+    /// bound.
     pub(super) fn proxied_services(&self, id: WorkloadId) -> Vec<ProxiedService<'_>> {
         self.ways(id)
             .map_or_else(Vec::new, |(_, proxied_services)| proxied_services)
     }
 
-    /// Returns whether no request to a workload can bypass the activators, so that it may have no pod.
+    /// Returns whether no request to a workload can bypass the activators, so that the workload may be scaled to zero.
     pub(super) fn can_be_queued(&self, id: WorkloadId) -> bool {
         let Some((services, proxied_services)) = self.ways(id) else {
             return false;
@@ -181,8 +182,8 @@ impl NamespaceRouting {
                 .all(|proxied| proxied.service.can_be_queued())
     }
 
-    /// Returns the workload that a Service leads to, by its own selector or by that of another Service; `None` if it is
-    /// not exactly one.
+    /// Returns the workload that a Service routes to, by its own selector or by the selector of another Service
+    /// (`ebb.dev/pods-of`); `None` unless exactly one workload matches.
     pub(super) fn leads_to(&self, service: &str) -> Option<WorkloadId> {
         let facts = self.service(service)?;
         let selects = match facts.pods_of() {
@@ -195,7 +196,7 @@ impl NamespaceRouting {
         }
     }
 
-    /// Returns the workload that a Service is proxied for, and how the Service leads to it.
+    /// Returns the workload that a Service is proxied for, with the proxied Service.
     pub(super) fn proxied_service(
         &self,
         service: &str,
@@ -208,8 +209,9 @@ impl NamespaceRouting {
         Some((id, proxied_service))
     }
 
-    /// Returns the Services that select a workload, and the Services that are proxied for it: some of the former, and
-    /// Services in front of them. `None` if there are too many to look at.
+    /// Returns two lists: the Services that select a workload, and the Services that are proxied for the workload. A
+    /// proxied Service either selects the workload itself, or refers to a selecting Service by `ebb.dev/pods-of`.
+    /// `None` if the query exceeds its bound.
     fn ways(&self, id: WorkloadId) -> Option<(Vec<&ServiceFacts>, Vec<ProxiedService<'_>>)> {
         let (services, all) = self.services_of(id);
         if !all {
@@ -239,7 +241,7 @@ impl NamespaceRouting {
         Some((services, proxied_services))
     }
 
-    /// Returns the Services that select a workload, and whether these are all of them.
+    /// Returns the Services that select a workload, and whether the list is complete.
     fn services_of(&self, id: WorkloadId) -> (Vec<&ServiceFacts>, bool) {
         let mut services = Vec::new();
         let Some(labels) = self.workloads.get(&id) else {
@@ -259,7 +261,7 @@ impl NamespaceRouting {
     }
 
     fn selected(&self, facts: &ServiceFacts) -> LeadsTo {
-        // The rarest label leaves the fewest workloads to look at.
+        // Only the workloads with the rarest label are examined.
         let mut rarest: Option<&BTreeSet<WorkloadId>> = None;
         for (key, value) in &facts.selector {
             let Some(found) = self.by_label.get(&(key.clone(), value.clone())) else {
@@ -285,7 +287,7 @@ impl NamespaceRouting {
         first.map_or(LeadsTo::Nothing, LeadsTo::One)
     }
 
-    /// Adds the Services whose request path may depend on this one.
+    /// Adds to `touched` the Services whose request path may depend on the Service `name`.
     fn touched_by_service(&self, name: &str, touched: &mut BTreeSet<Box<str>>) {
         let Some(facts) = self.service(name) else {
             return;
@@ -301,7 +303,7 @@ impl NamespaceRouting {
         }
     }
 
-    /// Adds the Services whose request path may depend on a workload.
+    /// Adds to `touched` the Services whose request path may depend on a workload.
     fn touched_by_workload(&self, id: WorkloadId, touched: &mut BTreeSet<Box<str>>) {
         let (services, _) = self.services_of(id);
         for service in services {
@@ -309,7 +311,7 @@ impl NamespaceRouting {
         }
     }
 
-    /// Adds a Service and the Services in front of its pods.
+    /// Adds to `touched` a Service and the Services that refer to it by `ebb.dev/pods-of`.
     fn add_with_proxied(&self, name: &str, touched: &mut BTreeSet<Box<str>>) {
         touched.insert(name.into());
         let proxied_services = self.by_pods_of.get(name).into_iter().flatten();
@@ -427,7 +429,7 @@ mod tests {
         headless.headless = true;
         routing.service_seen(headless);
         assert!(names(&routing, WEB).is_empty() && !routing.can_be_queued(WEB));
-        // Clients of a headless Service do not use its address, so it does not count as a bypass.
+        // A headless Service does not count as a bypass, because its clients do not use a Service address.
         routing.service_seen(service("front", &[("app", "web")]));
         assert!(routing.can_be_queued(WEB));
     }
@@ -448,8 +450,9 @@ mod tests {
         assert!(routing.can_be_queued(WEB));
     }
 
-    /// 3 000 Deployments at zero and as many Services, headless or not, with one selector. The memory grows with the
-    /// objects and not with their pairs, and a query looks only at some objects.
+    /// 3 000 Deployments at zero and 3 000 Services, half of them headless, all with the same selector. The memory
+    /// grows with the number of objects, not with the number of pairs, and a query examines only a bounded number of
+    /// objects.
     #[test]
     fn t3_thousands_of_services_of_thousands_of_workloads_cost_no_pairs() {
         const MANY: usize = 3_000;

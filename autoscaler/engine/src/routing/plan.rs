@@ -1,7 +1,8 @@
-//! The next step for one Service: its record is written before its slice, and removed after it.
+//! The next step for one Service. The record of ports is written before the EndpointSlice, and removed after the
+//! EndpointSlice.
 //!
-//! Bias: missing knowledge removes nothing. A Service whose workload is not known yet keeps its record, its slice and
-//! the activators in the slice.
+//! Bias: nothing is removed because of missing facts. A Service whose workload is not known yet keeps its recorded
+//! ports, its EndpointSlice and the activators in the EndpointSlice.
 
 use ebb_autoscaler_core::Timestamp;
 use ebb_contract::allotments::Allotment;
@@ -21,33 +22,35 @@ use crate::{TargetKey, ownership::Ownership, workloads::Workloads};
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) step: Step,
-    /// Why the Service does not get all the ports it needs.
+    /// Reason why the Service does not get all the ports it needs; `None`: it gets all ports.
     pub(super) short: Option<Shortage>,
-    /// The workload that the Service leads to, and whether the workload has replicas.
+    /// The workload that the Service routes to, and whether the workload has replicas.
     pub(super) leads_to: Option<(TargetKey, bool)>,
-    /// Whether its slice is to say that Ebb scaled the workload to zero.
+    /// Whether the EndpointSlice is to have the mark `ebb.dev/scaled-to-zero`.
     pub(super) scaled_to_zero: bool,
 }
 
-/// The next step.
+/// The next step for a Service.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// The record and the slice are as desired.
+    /// The recorded ports and the EndpointSlice are as desired.
     Nothing,
-    /// Nothing is known about the Service any more.
+    /// The Service needs no routing state, and its state can be removed.
     Forget,
-    /// Check again at this time.
+    /// The Service must be checked again at this time.
     Later(Timestamp),
-    /// Check again when the change of the record that is under way has ended, at this time at the latest.
+    /// The Service must be checked again when the pending change of the record of ports has ended, at this time at the
+    /// latest.
     AfterRecord(Timestamp),
     Record(Option<Allotment>),
     Write(Box<DesiredSlice>, ObservedSlice),
     Remove,
-    /// Report that somebody else wrote the slice.
+    /// Report that another client wrote the EndpointSlice.
     Foreign,
 }
 
-/// A Service whose workload is not known is checked again after this time, because a change may be in no fact.
+/// Interval between checks of a Service whose workload is not known. The interval is needed because some changes are
+/// not reported to the engine.
 const UNKNOWN_AGAIN: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl ServiceRouting {
@@ -86,7 +89,8 @@ impl ServiceRouting {
         }
     }
 
-    /// Returns the desired state of a Service that leads to a workload, and whether the workload has replicas.
+    /// Returns the desired state of a Service that routes to a workload, and whether the workload has replicas; `None`
+    /// if the Service is not to be proxied.
     fn desired(
         &self,
         name: &Name,
@@ -101,7 +105,7 @@ impl ServiceRouting {
         }
         let current = route.current();
         let leads_to_pods = self.readiness.leads_to_pods(name);
-        // Before the first decision, the slice stays as the last leader wrote it.
+        // Before the first decision for the workload, the EndpointSlice stays as the previous leader wrote it.
         let is = current.is_some_and(|it| !it.endpoints.is_empty());
         // Activators stay in the request path until the Service has a ready endpoint of a pod.
         let proxy = entry
@@ -114,7 +118,7 @@ impl ServiceRouting {
         Some((desired, entry.replicas() > 0))
     }
 
-    /// Returns the record to write (`None`: the Service gets no port), and why ports are missing.
+    /// Returns the ports to record (`None`: the Service gets no port), and the reason if ports are missing.
     fn allotment(
         &self,
         name: &Name,
@@ -141,12 +145,12 @@ impl ServiceRouting {
             pods_of: desired.pods_of.clone(),
             ipv6: desired.six,
         };
-        // A record with a name that no Kubernetes object can have is not written.
+        // Invalid ports are not recorded, for example with a name that no Kubernetes object can have.
         let usable = !allotment.ports.is_empty() && allotment.is_sound();
         (usable.then_some(allotment), short)
     }
 
-    /// Returns the next step for the slice of a Service whose ports are recorded.
+    /// Returns the next step for the EndpointSlice of a Service whose ports are recorded.
     fn slice(
         &self,
         route: &Route,
@@ -161,7 +165,8 @@ impl ServiceRouting {
             listening: self.listening,
             now,
         };
-        // The last write of this leader, if there is one: somebody may have edited the slice since.
+        // The basis is the last write of this leader, if one exists, because another client may have edited the
+        // EndpointSlice afterwards.
         let basis = match (&route.requested, &route.last) {
             (None, Some(last)) => Some(last),
             _ => current,
@@ -173,7 +178,7 @@ impl ServiceRouting {
                 None => Step::Nothing,
             };
         }
-        // If somebody reverted the last write, it is repeated only with a backoff, not in a tight loop.
+        // If another client reverted the last write, the write is repeated with a backoff.
         let undone = route.last.as_ref() == Some(&written);
         let undone = route.undone.until(now).filter(|_| undone);
         match route.trouble.until(now).max(undone) {
@@ -182,8 +187,8 @@ impl ServiceRouting {
         }
     }
 
-    /// Returns the next step for a Service that gets no ports: the slice is removed, then the record.
-    /// `may_remove`: whether they may be removed.
+    /// Returns the next step for a Service that gets no ports: the EndpointSlice is removed first, then the recorded
+    /// ports. `may_remove`: whether both may be removed.
     fn without(
         &self,
         name: &Name,
@@ -214,11 +219,11 @@ impl ServiceRouting {
         }
     }
 
-    /// Returns whether the record and the slice of a Service that leads to no workload may be removed.
+    /// Returns whether the recorded ports and the EndpointSlice of a Service without a workload may be removed.
     ///
-    /// They may be removed if the Service is gone; if the workload is known and Ebb has not scaled it to zero (it has
-    /// pods, or a person scaled it); or if its workload is known not to be one of Ebb's. They stay while it is not
-    /// known what the workload is.
+    /// Both may be removed in three cases: the Service was deleted; Ebb manages the recorded workload and has not
+    /// scaled it to zero (the workload has pods, or a person scaled it to zero); or the recorded object is known not to
+    /// be a workload of Ebb. Both stay while the state of the recorded object is unknown.
     fn may_remove(&self, name: &Name, workloads: &Workloads, ownership: &Ownership) -> bool {
         let in_namespace = self.namespaces.get(&name.0);
         if in_namespace.is_none_or(|it| it.service(&name.1).is_none()) {
@@ -237,7 +242,8 @@ impl ServiceRouting {
         }
     }
 
-    /// Returns a step that changes the record, or a step to wait if another change of the record is under way.
+    /// Returns `step`, which changes the record of ports; or a step to wait if another change of this record is
+    /// pending.
     fn when_free(&self, name: &Name, now: Timestamp, step: Step) -> Step {
         let record = self.records.get(&name.0);
         match record.and_then(|record| record.busy_until(now)) {

@@ -1,11 +1,11 @@
-//! Which port number on the activators belongs to which Service.
+//! The assignment of activator port numbers to Services.
 //!
-//! A number belongs to the Service whose record claims it. If two records claim one number, it belongs to the older
-//! record. A released number is not given to another Service for a while, because a node that does not know of the
-//! change still sends the old Service's clients to it.
+//! A port number belongs to the Service whose recorded ports contain the number. If two Services have recorded the same
+//! number, the Service with the older record keeps the number. A released number is not assigned again for some time,
+//! because a node that has not received the change still sends the requests of the old Service to this number.
 //!
-//! Bias: towards stability and fair shares. Each namespace has a limit. A Service whose new ports do not all fit gets
-//! none of them, and keeps the ports that it has.
+//! Bias: towards stability and fair shares. Each namespace has a limit. If not all new ports of a Service are
+//! available, the Service gets no new port, and keeps the ports that it has.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,34 +18,34 @@ use ebb_contract::allotments::PORTS;
 
 use super::service::Name;
 
-/// A released number is given to another Service after this time at the earliest. Every node's kube-proxy knows of a
-/// change within the grace period of scale to zero (30 s), and this is twice that.
+/// Minimum time between the release of a number and its next assignment: 60 s = twice the grace period of scale to zero
+/// (30 s), within which the kube-proxy of every node receives a change.
 const RESTS: Duration = Duration::from_secs(60);
 
-/// The numbers and their claims.
+/// The activator port numbers and the Services that claim them.
 #[derive(Debug, Default)]
 pub(super) struct PortNumbers {
-    /// The claims to each number, oldest first.
+    /// Claims to each number: Unix seconds of the record, and the Service. The oldest claim is first.
     claims: BTreeMap<u16, BTreeSet<(u64, Name)>>,
-    /// How many claims each namespace has.
+    /// Number of claims of each namespace.
     by_namespace: HashMap<Box<str>, usize>,
-    /// When each released number may be given out again.
+    /// Earliest time at which each released number may be assigned again.
     resting: BTreeMap<u16, Timestamp>,
 }
 
-/// Why a Service does not get all the ports it needs.
+/// Reason why a Service does not get all the ports it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Shortage {
-    /// Its namespace has reached the limit.
+    /// The namespace of the Service has reached its limit.
     Namespace,
-    /// All numbers of the cluster are in use.
+    /// All activator port numbers are in use.
     Cluster,
-    /// It has more ports than Ebb proxies for one Service.
+    /// The Service has more ports than Ebb proxies for one Service.
     Service,
 }
 
 impl PortNumbers {
-    /// Adds a Service's claim to a number. `since`: Unix seconds of its record.
+    /// Adds a claim of a Service to a number. `since`: time of the record in Unix seconds.
     pub(super) fn claim(&mut self, number: u16, since: u64, name: &Name) {
         let claims = self.claims.entry(number).or_default();
         if claims.insert((since, name.clone())) {
@@ -54,7 +54,7 @@ impl PortNumbers {
         self.resting.remove(&number);
     }
 
-    /// Removes a Service's claim to a number.
+    /// Removes a claim of a Service to a number.
     pub(super) fn release(&mut self, number: u16, since: u64, name: &Name, now: Timestamp) {
         let Some(claims) = self.claims.get_mut(&number) else {
             return;
@@ -84,13 +84,14 @@ impl PortNumbers {
         claims.map(|(_, by)| by).filter(move |by| *by != name)
     }
 
-    /// Returns how many claims a namespace has.
+    /// Returns the number of claims of a namespace.
     pub(super) fn used_by(&self, namespace: &str) -> usize {
         self.by_namespace.get(namespace).copied().unwrap_or(0)
     }
 
-    /// Returns the ports of a Service: those of `had` that it may keep, and new ones for the rest of `needs`. If the
-    /// new ones are not all available, it gets none of them, and the result has the reason.
+    /// Returns the port numbers of a Service by port name, and the reason if numbers are missing. The Service keeps the
+    /// numbers in `had` that it may keep, and gets new numbers for the other ports in `needs`. If not all new numbers
+    /// are available, the Service gets no new number. `most`: maximum number of ports in the namespace.
     pub(super) fn allot<'a>(
         &self,
         name: &Name,
@@ -133,7 +134,8 @@ impl PortNumbers {
         (ports, None)
     }
 
-    /// Returns whether a Service may keep a number: nobody has an older claim to it.
+    /// Returns whether a Service may keep a number: the number is an activator port, and no other Service has an older
+    /// claim.
     fn may_keep(&self, number: u16, name: &Name) -> bool {
         let first = self.claims.get(&number).and_then(BTreeSet::first);
         PORTS.contains(&number) && first.is_none_or(|(_, by)| by == name)
@@ -144,7 +146,7 @@ impl PortNumbers {
         claims.into_iter().any(|(_, by)| by == name)
     }
 
-    /// Returns a number that nobody claims. The search begins at a number that depends on the Service and the port.
+    /// Returns a number without a claim. The search starts at a number that is a hash of the Service and the port.
     fn free(&self, name: &Name, port: &str, used: &BTreeSet<u16>, now: Timestamp) -> Option<u16> {
         let size = PORTS.len();
         if self.claims.len() >= size {
@@ -210,7 +212,7 @@ mod tests {
         let elsewhere = ("other".into(), "web".into());
         let (third, short) = numbers.allot(&elsewhere, many.iter(), &none, 10, NOW);
         assert_eq!((third.len(), short), (6, None));
-        // A Service keeps what it has, even if it needs more than it can get.
+        // A Service keeps its ports, even if it needs more ports than are available.
         let more: Vec<_> = (0..20).map(|port| port.to_string()).collect();
         let (grown, short) = numbers.allot(&name("first"), more.iter(), &first, 10, NOW);
         assert_eq!((grown, short), (first, Some(Shortage::Namespace)));

@@ -1,8 +1,8 @@
-//! Checks Services and returns the writes for the leader. A Service is checked when something about it has changed, and
-//! in a slow sweep.
+//! Checks Services, and returns the writes for the leader. A Service is checked after a relevant change, and in a slow
+//! sweep over all Services.
 //!
-//! Failure mode: a change that no fact reports is found by the slow sweep, which checks every Service within some
-//! minutes.
+//! Failure mode: a change that is not reported to the engine is found only by the slow sweep, which checks every
+//! Service within some minutes.
 
 use std::collections::BTreeMap;
 
@@ -27,17 +27,18 @@ use crate::{
     effect::Notice, names::TargetKey, outbox::Outbox, ownership::Ownership, workloads::Workloads,
 };
 
-/// Most Services checked in one call, which takes some milliseconds under the engine's lock.
+/// Maximum number of Services checked in one call; the call then holds the lock of the engine for some milliseconds.
 const AT_ONCE: usize = 1_000;
-/// Services that the slow sweep adds to each call. There is one call a second, so 10 000 Services take three minutes.
+/// Number of Services that the slow sweep adds to each call. With one call per second, 10 000 Services take about three
+/// minutes (10 000 / 64 = 156 s).
 const SLOWLY: usize = 64;
 
-/// Changes of records, by namespace and Service; `None`: the entry is removed.
+/// Changes of records of ports, by namespace and Service; `None`: the key of the Service is removed.
 type Changes = BTreeMap<Box<str>, BTreeMap<Box<str>, Option<Allotment>>>;
 
 impl ServiceRouting {
-    /// Returns the writes that are to be made now. Each of them is under way until [`Self::path_done`] is called with
-    /// its outcome.
+    /// Returns the writes that the caller must send to the API server now. A write is pending until [`Self::path_done`]
+    /// is called with the outcome of the write.
     pub(crate) fn paths(
         &mut self,
         now: Timestamp,
@@ -71,12 +72,12 @@ impl ServiceRouting {
         paths
     }
 
-    /// Notes that nothing is written for now.
+    /// Records that this replica does not write at present.
     pub(crate) fn pause(&mut self) {
         self.acting = false;
     }
 
-    /// Records the outcome of a write.
+    /// Records the outcome of a write to the API server.
     pub(crate) fn path_done(
         &mut self,
         now: Timestamp,
@@ -119,7 +120,7 @@ impl ServiceRouting {
         }
     }
 
-    /// Takes the next step of a plan.
+    /// Carries out the next step of a plan.
     fn carry_out(
         &mut self,
         name: &Name,
@@ -175,7 +176,7 @@ impl ServiceRouting {
         self.foreign.gone(&name.0, &slices::name(&name.1));
     }
 
-    /// Records what a plan has found out.
+    /// Records the findings of a plan, and reports a new shortage of ports.
     fn note(&mut self, name: &Name, now: Timestamp, plan: &Plan, outbox: &mut Outbox) {
         let route = self.routes.entry(name.clone()).or_default();
         if let Some((_, has_pods)) = plan.leads_to {
@@ -219,8 +220,8 @@ impl ServiceRouting {
         });
     }
 
-    /// Records the outcome of writing a slice (`written`), or of removing it. Returns the error if an Event should report
-    /// it.
+    /// Records the outcome of a write or a removal of an EndpointSlice. `written`: the written content; `None`: the
+    /// EndpointSlice was removed. Returns the error message if an Event should report it.
     fn slice_done(
         &mut self,
         now: Timestamp,
@@ -237,7 +238,8 @@ impl ServiceRouting {
                 route.reported = false;
                 route.last = written.cloned();
             }
-            // The API server removes the slice together with the namespace.
+            // The namespace is being deleted, and its EndpointSlices are deleted with it. So this outcome counts as a
+            // success.
             Outcome::Refused {
                 terminating: true, ..
             } if removed => route.trouble.over(),
@@ -267,12 +269,13 @@ impl ServiceRouting {
         say
     }
 
-    /// Adds the Services that have become due to the Services to check.
+    /// Adds to the Services to check: Services whose scheduled time has passed, Services that a change of activators
+    /// affects, and the next Services of the slow sweep.
     pub(super) fn gather(&mut self, now: Timestamp) {
         if !std::mem::replace(&mut self.acting, true) {
             self.mark_all();
             for route in self.routes.values_mut() {
-                // Another leader may have written since.
+                // Another leader may have written the EndpointSlice in the meantime.
                 route.last = None;
             }
             for (namespace, in_namespace) in &self.namespaces {
@@ -303,7 +306,8 @@ impl ServiceRouting {
         self.sweep_some();
     }
 
-    /// Adds the next Services of the slow sweep over all Services and routes.
+    /// Adds the next Services of the slow sweep to the Services to check. The sweep includes Services that no longer
+    /// exist but still have routing state.
     fn sweep_some(&mut self) {
         let routes = self.routes.range((
             std::ops::Bound::Excluded(self.swept.clone()),
@@ -330,7 +334,8 @@ impl ServiceRouting {
         self.dirty.extend(names);
     }
 
-    /// Returns the next Service to check, in round-robin order: one namespace cannot delay the others.
+    /// Removes and returns the next Service to check, in round-robin order, so that one namespace cannot delay the
+    /// others.
     fn next_dirty(&mut self) -> Option<Name> {
         let after = (
             std::ops::Bound::Excluded(&self.last_checked),

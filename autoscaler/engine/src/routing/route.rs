@@ -1,7 +1,8 @@
-//! The state of one Service's ports and slice, and the writes that are requested and not confirmed yet.
+//! The state of the ports and the EndpointSlice of one Service, and the writes that are requested and not confirmed
+//! yet.
 //!
-//! Bias: the state that the API server has confirmed is authoritative. Port numbers of a record that is only requested
-//! stay reserved, so that no other Service gets them in the meantime.
+//! Bias: the state that the API server has confirmed is authoritative. The port numbers of a requested record are
+//! reserved until the answer arrives, so that no other Service gets these numbers in the meantime.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,55 +17,57 @@ use super::{
 };
 use crate::TargetKey;
 
-/// A slice write that no watch has confirmed is requested again after this time. An API server that answers at all
-/// answers within three seconds.
+/// Time after which a write is requested again if neither an answer nor the watch has confirmed the write. The API
+/// server usually answers within three seconds.
 pub(super) const PENDING_FOR: Duration = Duration::from_secs(5);
 
 /// Routing state of one Service.
 #[derive(Debug, Default)]
 pub(super) struct Route {
-    /// The record as the API server has it.
+    /// Recorded ports of the Service in the API server; `None`: no ports are recorded.
     pub(super) record: Option<Allotment>,
-    /// The requested record that is not confirmed yet. `Some(None)`: removal of the record.
+    /// Requested change of the recorded ports that is not answered yet; `Some(None)`: removal.
     pub(super) requested_record: Option<Option<Allotment>>,
-    /// The numbers that both records claim, each with the time of its record.
+    /// Claimed port numbers of the confirmed and the requested record, each with the time of its record in Unix
+    /// seconds.
     claims: BTreeSet<(u16, u64)>,
-    /// The slice with the name for this Service, as the API server has it.
+    /// EndpointSlice in the API server with the name that Ebb gives to the slice of this Service.
     pub(super) existing: Option<ExistingSlice>,
-    /// The slice as it was requested since then, and when.
+    /// Requested content of the EndpointSlice that the watch has not reported yet, and the time of the request.
     pub(super) requested: Option<(ObservedSlice, Timestamp)>,
-    /// When removal of the slice was requested.
+    /// Time at which the removal of the EndpointSlice was requested; `None`: no removal is pending.
     pub(super) removing: Option<Timestamp>,
-    /// Whether a write was not answered: the slice may exist although no watch has reported it.
+    /// Whether a write was not answered, so that the EndpointSlice may exist although the watch has not reported it.
     pub(super) doubtful: bool,
-    /// The last confirmed write, and the backoff for reverts of it by somebody else.
+    /// Content of the last successful write of this leader.
     pub(super) last: Option<ObservedSlice>,
     pub(super) undone: Backoff,
-    /// Backoff for failed writes.
+    /// Backoff after failed writes.
     pub(super) trouble: Backoff,
-    /// Whether an Event has reported the failure.
+    /// Whether an Event has reported the failed writes.
     pub(super) reported: bool,
-    /// Why it does not have all the ports it needs; `None`: it has them.
+    /// Reason why the Service does not have all the ports it needs; `None`: it has all ports.
     pub(super) short: Option<Shortage>,
-    /// Whether this process marked the slice `scaled-to-zero` while the workload still had replicas. False if the mark
-    /// was found on the slice of a workload at zero.
+    /// Whether this process marked the EndpointSlice `ebb.dev/scaled-to-zero` while the workload still had replicas.
+    /// False if this process found the mark when the workload was already at zero.
     pub(super) marks: bool,
 }
 
-/// A slice with the name that Ebb gives to it.
+/// An EndpointSlice in the API server with the name that Ebb gives to the slice of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ExistingSlice {
     pub(super) uid: Box<str>,
-    /// Whether its label says that Ebb manages it.
+    /// Whether the label of the EndpointSlice says that Ebb manages it.
     pub(super) claims: bool,
-    /// Whether its ports may be copied into the record, because it existed before this replica led. Earlier releases
-    /// kept no record, and an upgrade must not move a port.
+    /// Whether the ports of the EndpointSlice may be copied into the record of ports. True if the EndpointSlice existed
+    /// before this replica became the leader: earlier releases wrote no record of ports, and an upgrade must not change
+    /// a port number.
     pub(super) adoptable: bool,
     pub(super) written: ObservedSlice,
 }
 
 impl Route {
-    /// Returns whether the existing slice is Ebb's.
+    /// Returns whether the existing EndpointSlice belongs to Ebb.
     pub(super) fn is_ours(&self) -> bool {
         let adoptable = self
             .existing
@@ -73,19 +76,20 @@ impl Route {
         self.record.is_some() || adoptable
     }
 
-    /// Returns the slice as it was requested last, or else as it is.
+    /// Returns the requested content of the EndpointSlice, or the confirmed content if no write is pending.
     pub(super) fn current(&self) -> Option<&ObservedSlice> {
         let requested = self.requested.as_ref().map(|(written, _)| written);
         requested.or_else(|| self.confirmed())
     }
 
-    /// Returns the slice as the API server has it, if it is Ebb's.
+    /// Returns the content of the EndpointSlice in the API server, if the EndpointSlice belongs to Ebb.
     pub(super) fn confirmed(&self) -> Option<&ObservedSlice> {
         let existing = self.existing.as_ref().filter(|_| self.is_ours());
         existing.map(|existing| &existing.written)
     }
 
-    /// Returns the workload that the record names, or else the slice.
+    /// Returns the workload that the record of ports names; without a record, the workload that the EndpointSlice
+    /// names.
     pub(super) fn workload(&self, namespace: &str) -> Option<TargetKey> {
         let text = match &self.record {
             Some(record) => &record.workload,
@@ -94,7 +98,7 @@ impl Route {
         workload(namespace, text)
     }
 
-    /// Returns whether nothing is known about the Service any more.
+    /// Returns whether the Service has neither recorded ports nor an EndpointSlice, and no write is pending.
     pub(super) fn is_empty(&self) -> bool {
         self.record.is_none()
             && self.requested_record.is_none()
@@ -103,7 +107,8 @@ impl Route {
             && !self.doubtful
     }
 
-    /// Claims the numbers in its two records and releases all others. Returns the newly claimed numbers.
+    /// Claims the port numbers in the confirmed and the requested record, and releases all other numbers. Returns the
+    /// newly claimed numbers.
     pub(super) fn reclaim(
         &mut self,
         name: &Name,

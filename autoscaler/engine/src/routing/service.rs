@@ -1,4 +1,4 @@
-//! A Service, reduced to the properties that its request path depends on.
+//! A Service, reduced to the properties on which the request path depends.
 
 use std::collections::BTreeMap;
 
@@ -16,26 +16,26 @@ pub struct ServiceFacts {
     pub name: Box<str>,
     /// `metadata.uid`.
     pub uid: Box<str>,
-    /// Selector: labels of the pods behind it; empty if it has no selector.
+    /// Selector of the Service (labels of its pods); empty without a selector.
     pub selector: BTreeMap<String, String>,
-    /// Its TCP ports: name and `appProtocol`.
+    /// TCP ports of the Service: `appProtocol` by port name.
     pub ports: BTreeMap<String, Option<String>>,
-    /// Whether it has more ports than Ebb proxies for one Service. `ports` is then empty.
+    /// Whether the Service has more ports than Ebb proxies for one Service. If true, `ports` is empty.
     pub too_many_ports: bool,
-    /// Whether some requests to it bypass the activators: through ports that are not TCP, because of a traffic policy
-    /// that keeps traffic on its node, or because it has pods that are not ready as endpoints.
+    /// Whether some requests to the Service can bypass the activators. There are three causes: ports that are not TCP,
+    /// a traffic policy that keeps traffic on its node, or endpoints of pods that are not ready.
     pub leaks: bool,
-    /// Whether it is headless: clients then resolve the pods' addresses themselves, and no activator can be in their
-    /// path.
+    /// Whether the Service is headless. Clients of a headless Service connect directly to the addresses of pods, so no
+    /// activator can be in the request path.
     pub headless: bool,
-    /// Whether its first address family is IPv6.
+    /// Whether the first address family of the Service is IPv6.
     pub six: bool,
-    /// `ebb.dev/pods-of`: the Service that selects the pods, if this one has no selector.
+    /// Annotation `ebb.dev/pods-of`: name of the Service that selects the pods, for a Service without a selector.
     pub pods_of: Option<Box<str>>,
 }
 
 impl ServiceFacts {
-    /// Returns whether its selector matches pods with these labels, which are sorted by key.
+    /// Returns whether the selector matches pods with these labels. `labels` must be sorted by key.
     pub(super) fn selects(&self, labels: &[(String, String)]) -> bool {
         !self.selector.is_empty()
             && self.selector.iter().all(|(key, value)| {
@@ -44,12 +44,12 @@ impl ServiceFacts {
             })
     }
 
-    /// Returns the Service that selects the pods for this one, if this one has no selector.
+    /// Returns the name of the Service that selects the pods, if this Service has no selector.
     pub(super) fn pods_of(&self) -> Option<&str> {
         self.pods_of.as_deref().filter(|_| self.selector.is_empty())
     }
 
-    /// Returns whether the activators can queue every request to it.
+    /// Returns whether the activators can queue every request to the Service.
     pub(super) fn can_be_queued(&self) -> bool {
         !self.leaks
             && !self.too_many_ports
@@ -60,7 +60,7 @@ impl ServiceFacts {
                 .all(|protocol| slices::is_proxied(protocol.as_deref()))
     }
 
-    /// Returns whether the activators can queue any request to it.
+    /// Returns whether the activators can queue at least some requests to the Service.
     pub(super) fn can_be_proxied(&self) -> bool {
         !self.headless
             && !self.too_many_ports

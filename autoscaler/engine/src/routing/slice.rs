@@ -1,12 +1,12 @@
-//! The EndpointSlice with which Ebb leads a Service to the activators, in addition to the Service's own slices. Pure
-//! functions; `docs/activator.md` has the states of a slice.
+//! The EndpointSlice by which Ebb routes a Service to the activators, in addition to the Service's own EndpointSlices.
+//! This module has only pure functions; `docs/activator.md` describes the states of the EndpointSlice.
 //!
-//! The ports come from the record in Ebb's own namespace (`ebb_contract::allotments`). The slice repeats them for
-//! kube-proxy.
+//! The port numbers come from the record of ports in Ebb's own namespace (`ebb_contract::allotments`). The
+//! EndpointSlice repeats the port numbers for kube-proxy.
 //!
-//! Bias: towards stability. An activator in the request path stays while it reports that it listens, and also while
-//! this replica could not have received its reports. Failure mode: if no activator listens, nothing new is led to one,
-//! and [`is_path_confirmed`] says so; the last pod then stays.
+//! Bias: towards stability. An activator in the request path stays while it reports that it listens, and while this
+//! replica could not have received its reports. Failure mode: if no activator listens, no activator is added to the
+//! request path, [`is_path_confirmed`] returns false, and the last pod stays.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,56 +19,58 @@ use ebb_contract::slices;
 use super::activator::{ActivatorInfo, ActivatorReports, ProxiedPort, is_there};
 use crate::names::TargetKey;
 
-/// The desired state of a Service in front of a workload.
+/// The desired EndpointSlice state of a Service that routes to a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredSlice {
     /// The workload whose pods are behind the Service.
     pub workload: TargetKey,
-    /// Name of the Service; its namespace is the workload's.
+    /// Name of the Service. The namespace is that of the workload.
     pub service: String,
-    /// Uid of the Service, which owns the slice.
+    /// Uid of the Service, which owns the EndpointSlice.
     pub service_uid: String,
-    /// Its TCP ports: name and `appProtocol`.
+    /// TCP ports of the Service: `appProtocol` by port name.
     pub ports: BTreeMap<String, Option<String>>,
     /// Whether the activators are to be in the request path (`Step::proxy`).
     pub proxy: bool,
-    /// How many activators (`Step::activators`).
+    /// Desired number of activators in the request path (`Step::activators`).
     pub activators: u32,
-    /// Whether its slice has IPv6 addresses. The address type of a slice cannot change, so the Service decides it.
+    /// Whether the EndpointSlice has IPv6 addresses. The address type of an EndpointSlice cannot change, so the first
+    /// address family of the Service decides.
     pub six: bool,
-    /// Hard limit of concurrent requests on one pod; 0 for no limit. With a limit, a single activator gives out all
-    /// tokens.
+    /// Maximum number of concurrent requests on one pod; 0 means no limit. With a limit, only one activator is in the
+    /// request path, because it alone must assign the requests to pods.
     pub hard_limit: u32,
-    /// The Service whose slices have the pods, if it is another one. The public Service of a workload with a hard limit
-    /// selects no pods itself, so that no request bypasses the activator.
+    /// Name of the Service that selects the pods, if it is another Service. The public Service of a workload with a
+    /// hard limit selects no pods itself, so that no request bypasses the activator.
     pub pods_of: Option<String>,
-    /// Whether the slice is to say that Ebb scaled the workload to zero, or is about to.
+    /// Whether the EndpointSlice is to have the mark `ebb.dev/scaled-to-zero`: Ebb scaled the workload to zero, or is
+    /// about to.
     pub scaled_to_zero: bool,
-    /// Whether only the activators in the slice serve the Service, because it has no ready endpoint of a pod. Such a
-    /// slice keeps its activators even if they do not report.
+    /// Whether the Service has no ready endpoint of a pod, so that only the activators in the EndpointSlice receive its
+    /// requests. These activators stay even if they do not report.
     pub is_last_way: bool,
 }
 
-/// The content of a slice.
+/// The content of an EndpointSlice of Ebb.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObservedSlice {
-    /// Port number on the activators, by name of the Service's port.
+    /// Activator port number, by name of the Service's port.
     pub ports: BTreeMap<String, u16>,
-    /// Protocol of each port, if the Service names one.
+    /// `appProtocol` by port name, for the ports for which the Service sets `appProtocol`.
     pub protocols: BTreeMap<String, String>,
     /// Addresses of the activators in the request path.
     pub endpoints: BTreeSet<IpAddr>,
-    /// Hard limit of concurrent requests on one pod; 0 for no limit.
+    /// Maximum number of concurrent requests on one pod; 0 means no limit.
     pub hard_limit: u32,
-    /// The Service whose slices have the pods, if it is another one.
+    /// Name of the Service that selects the pods, if it is another Service.
     pub pods_of: Option<String>,
-    /// The workload as `GROUP/KIND/NAME`.
+    /// Workload of the Service, as `GROUP/KIND/NAME`.
     pub workload: String,
-    /// Uid of the Service that owns the slice.
+    /// Uid of the Service that owns the EndpointSlice.
     pub service_uid: String,
-    /// Whether it says that Ebb scaled the workload to zero.
+    /// Whether the EndpointSlice has the mark `ebb.dev/scaled-to-zero`.
     pub scaled_to_zero: bool,
-    /// Whether somebody has changed a part that Ebb never changes: a label, or an endpoint's conditions.
+    /// Whether another client has changed a part that Ebb never changes: a label, or the conditions of an endpoint.
     pub tampered: bool,
 }
 
@@ -102,8 +104,9 @@ pub(super) fn decide(
     }
 }
 
-/// Returns whether the activators are in the request path, as far as the API server and the activators can tell. The
-/// last pod may be removed when this has been true for the grace period. A fact for `Facts::activator_answers`.
+/// Returns whether the path switch is confirmed: every activator in the written EndpointSlice reports that it listens
+/// and has seen its own address in the EndpointSlice. The last pod may be removed after this has been true for the
+/// grace period.
 #[must_use]
 pub(super) fn is_path_confirmed(
     desired: &DesiredSlice,
@@ -123,7 +126,7 @@ pub(super) fn is_path_confirmed(
 }
 
 impl DesiredSlice {
-    /// Returns the names of the proxied ports, in order.
+    /// Returns the names of the proxied ports, in alphabetical order.
     pub(super) fn proxied_port_names(&self) -> impl Iterator<Item = &String> {
         self.ports
             .iter()
@@ -131,15 +134,15 @@ impl DesiredSlice {
             .map(|(name, _)| name)
     }
 
-    /// Returns the workload as slices and records name it.
+    /// Returns the workload as `GROUP/KIND/NAME`, as in EndpointSlices and records of ports.
     pub(super) fn workload_text(&self) -> String {
         let key = &self.workload;
         format!("{}/{}/{}", key.group, key.kind, key.name)
     }
 }
 
-/// Chooses the activators: those in the path stay. Further ones are added in an order that depends on the Service,
-/// which spreads Services over the activators.
+/// Chooses the activators for the request path. Activators that are in the path stay. Other activators are added in an
+/// order that depends on the Service, so that the Services are spread over the activators.
 fn choose(
     desired: &DesiredSlice,
     ports: &BTreeMap<String, u16>,
@@ -191,8 +194,8 @@ fn choose(
         .take(count)
         .map(|activator| activator.address)
         .collect();
-    // Nothing is known about an activator without any report yet. It stays beside the others, or alone if only one is
-    // allowed.
+    // Activators in the path that have not reported to this replica yet stay: in addition to the chosen activators, or
+    // alone if only one activator is allowed.
     let unreported = in_path
         .iter()
         .filter(|(_, known)| known.is_none() && !listening.is_unreported_gone(now))
@@ -203,14 +206,14 @@ fn choose(
         .iter()
         .all(|it| !in_path.iter().any(|(address, _)| address == it))
     {
-        // An activator that is already in the path has given out tokens.
+        // The activator that is already in the path has assigned requests to pods, so it must remain the only one.
         if let Some(address) = unreported.take(1).next() {
             chosen = [address].into();
         }
     }
     if chosen.is_empty() && desired.is_last_way {
-        // A missing report is no reason to leave a Service without an endpoint. A report that the activator shuts down
-        // is one.
+        // A Service must not be left without an endpoint because of a missing report. Only an activator that reports
+        // its shutdown is removed.
         let stay = in_path
             .iter()
             .filter(|(_, known)| known.is_none_or(|known| !known.leaving));
@@ -229,8 +232,8 @@ fn proxied_ports<'a>(
     })
 }
 
-/// Hashes a value. The result is the same in every replica of one build. Another build may hash differently, which only
-/// affects endpoints that are not written yet.
+/// Returns a hash that is the same in all replicas of one build. Another build may hash differently, which only affects
+/// endpoints that are not written yet.
 fn hash(value: &impl std::hash::Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -269,7 +272,8 @@ mod tests {
         [10, 0, 3, last].into()
     }
 
-    /// An activator that listens on these ports of `web`.
+    /// Returns an activator that listens on one port of the Service `web`. `in_path`: whether the activator has seen
+    /// its own address in the EndpointSlice.
     fn activator(last: u8, number: u16, in_path: bool) -> ActivatorInfo {
         let port = (
             "shop".to_owned(),
@@ -290,7 +294,7 @@ mod tests {
         [("http".to_owned(), NUMBER)].into()
     }
 
-    /// A replica that has been listening for this long at `NOW`.
+    /// Returns the listening time of a replica that has received reports for `time` without a gap until `NOW`.
     fn listened(time: Duration) -> ListeningTime {
         let mut listening = ListeningTime::default();
         let mut at = NOW - time;
@@ -400,13 +404,13 @@ mod tests {
             let listening = listened(Duration::from_millis(seconds));
             next_after(listening, &desired(true), Some(&written), activators).endpoints
         };
-        // Just started, or paused for some seconds.
+        // The replica has just started (0 s), or has been listening for less than 3.5 s after a pause.
         for activators in [&stale[..], &stale[..1], &[]] {
             assert_eq!(after(0, activators), written.endpoints);
             assert_eq!(after(3_000, activators), written.endpoints);
         }
         assert_eq!(after(3_500, &stale), [].into());
-        // They have never reported.
+        // No activator has ever reported to this replica.
         assert_eq!(after(14_500, &[]), written.endpoints);
         assert_eq!(after(15_000, &[]), [].into());
     }
@@ -426,7 +430,7 @@ mod tests {
         both[0].at = Timestamp::from_secs(900);
         both[1].leaving = true;
         assert_eq!(next(&last, Some(&written), &both).endpoints, [ip(7)].into());
-        // If another activator answers, it is not needed.
+        // If another activator reports, the activators without a report are removed.
         let one = [activator(1, NUMBER, true)];
         assert_eq!(next(&last, Some(&written), &one).endpoints, [ip(1)].into());
     }
@@ -440,7 +444,7 @@ mod tests {
         };
         let all: Vec<_> = (1..=5).map(|last| activator(last, NUMBER, false)).collect();
         assert_eq!(next(&limited, None, &all).endpoints.len(), 1);
-        // An activator without a report so far has given out tokens.
+        // An activator in the path without a report may have assigned requests to pods, so it stays.
         let written = leading_to(&[9]);
         let fresh = next_after(ListeningTime::default(), &limited, Some(&written), &all);
         assert_eq!(fresh.endpoints, [ip(9)].into());

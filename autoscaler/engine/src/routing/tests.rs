@@ -1,4 +1,4 @@
-//! Scale to zero and back, with a simulated activator.
+//! Tests of scaling to zero and back, with a simulated activator.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,16 +16,17 @@ use crate::{
 const SECOND: u64 = 1_000_000_000;
 const POD: &str = "uid-of-web-1";
 
-/// One workload with one pod and one Service, and an activator that follows the slices.
+/// A simulated cluster: one workload with at most one pod, one Service, and one activator that sees every
+/// EndpointSlice.
 struct World {
     engine: Engine,
     now: Timestamp,
-    /// The record as the API server has it.
+    /// Recorded ports of the Service in the API server.
     record: Option<Allotment>,
     slice: Option<ObservedSlice>,
-    /// All writes requested of the API server so far.
+    /// All writes that the engine has requested so far.
     asked: Vec<Path>,
-    /// The API server refuses slices.
+    /// Whether the API server refuses to write EndpointSlices.
     refuses: bool,
     /// Whether the activator reports.
     activator: bool,
@@ -66,7 +67,7 @@ impl World {
         this
     }
 
-    /// A workload with this number of requested replicas, and without pods.
+    /// Creates a cluster whose workload has these requested replicas and no pods.
     fn at(annotations: &[(&str, &str)], replicas: u32) -> Self {
         let mut engine = Engine::new(Queueing::Activators);
         let now = Timestamp::new(Duration::from_millis(1_000_000_900));
@@ -111,7 +112,7 @@ impl World {
         }
     }
 
-    /// The pod appears, then becomes ready.
+    /// Adds the pod, which then becomes ready.
     fn pod_comes(&mut self) {
         let owner = Owner {
             api_version: "apps/v1".into(),
@@ -147,7 +148,7 @@ impl World {
         self.engine.endpoints_seen("shop", "web-1", "web", false);
     }
 
-    /// Collects scale requests; the test decides when they are carried out.
+    /// Answers requests to resolve objects, and collects the scale orders. [`Self::carry_out`] carries out an order.
     fn collect(&mut self) {
         for effect in self.engine.effects() {
             match effect {
@@ -176,7 +177,7 @@ impl World {
         self.now.since_epoch().as_nanos() as u64
     }
 
-    /// The activator sends its current report.
+    /// Sends the current report of the activator to the engine.
     fn tell(&mut self) {
         let Some(record) = self.record.as_ref().filter(|_| self.activator) else {
             return;
@@ -231,13 +232,13 @@ impl World {
         }
         self.tell();
         self.write();
-        // Advances to the end of the second, when everything due in that second is due.
+        // Advances to the end of the second, so that all decisions of this second are due.
         self.now = self.now + Duration::from_millis(800);
         self.engine.decide_due(self.now);
         self.collect();
     }
 
-    /// The API server answers the pending writes, and the watches report them.
+    /// Carries out the writes that the engine requests, and reports the written EndpointSlices to the engine.
     fn write(&mut self) {
         for path in self.engine.paths(self.now) {
             let mut outcome = done();
@@ -259,7 +260,7 @@ impl World {
         }
     }
 
-    /// Gives the engine the API server's record and slice, as the watches report them to a new leader.
+    /// Reports the recorded ports and the EndpointSlice to the engine, as the watches report them to a new leader.
     fn known(&mut self, record: Option<Allotment>, slice: Option<ObservedSlice>) {
         if let Some(record) = record.clone() {
             let all = [("web".into(), record)].into();
@@ -281,7 +282,8 @@ impl World {
         }
     }
 
-    /// Seconds until the first scale request; `None` if there is none within `most`.
+    /// Advances the time until the first scale order. Returns the number of seconds; `None` if `most` seconds pass
+    /// without an order.
     fn until_order(&mut self, most: u32) -> Option<u32> {
         (1..=most).find(|_| {
             self.second();
@@ -289,7 +291,7 @@ impl World {
         })
     }
 
-    /// Runs without load until the last pod is gone.
+    /// Advances the time without load until the last pod is removed.
     fn go_to_zero(&mut self) {
         self.until_order(200).expect("an order");
         assert_eq!(self.carry_out(), 0);
@@ -301,7 +303,7 @@ impl World {
         self.engine.views().next().unwrap()
     }
 
-    /// Requests are queued, and the activator reports them at once.
+    /// Queues this number of requests at the activator, which reports the requests at once.
     fn hold(&mut self, requests: u64) {
         self.now = self.now + Duration::from_millis(100);
         self.held = requests;
@@ -327,7 +329,8 @@ fn the_last_pod_goes_when_activators_have_been_in_place_for_the_grace_period() {
     world.seconds(10);
     let written = world.slice.clone().unwrap();
     assert!(!written.ports.is_empty() && written.endpoints.is_empty());
-    // A stable window of a minute, then the activators enter the request path, then half a minute.
+    // The last pod is removed after 60 s of stable window and 30 s of grace period. The grace period starts when the
+    // activators are in the request path, within 8 s.
     let at = 10 + world.until_order(200).unwrap();
     assert!((60 + 30..=60 + 30 + 8).contains(&at), "{at}");
     assert!(!world.slice.as_ref().unwrap().endpoints.is_empty());
@@ -372,7 +375,7 @@ fn the_first_held_request_wakes_at_once_and_counts_in_full() {
     assert_eq!(world.carry_out(), 15, "100 requests, 7 a pod");
 }
 
-/// Nothing is decided meanwhile, as while a replica starts.
+/// The engine makes no decision while the reports arrive, as during the start of a replica.
 #[test]
 fn requests_that_are_reported_several_times_before_a_decision_count_once() {
     for metric in ["concurrency", "rps"] {
@@ -405,7 +408,7 @@ fn requests_that_are_reported_several_times_before_a_decision_count_once() {
     }
 }
 
-/// Whenever the last decision was made.
+/// The decision is made at once even if the last decision was made only 10 ms before.
 #[test]
 fn the_first_queued_request_at_zero_is_decided_on_at_once() {
     let mut world = World::new(&[]);
@@ -421,7 +424,7 @@ fn the_first_queued_request_at_zero_is_decided_on_at_once() {
 fn a_request_during_the_step_to_zero_has_a_pod_ordered_at_once() {
     let mut world = World::new(&[]);
     world.until_order(200).unwrap();
-    // The scale request is sent and not carried out yet.
+    // The order to zero is sent and not carried out yet.
     world.hold(1);
     assert_eq!(world.orders.len(), 2);
     assert_eq!((world.carry_out(), world.carry_out()), (0, 1));
@@ -440,7 +443,7 @@ fn what_is_held_is_load_and_what_is_passed_on_is_the_pods() {
     world.seconds(12);
     let stable = world.view().stable.unwrap();
     assert!((stable - 7.0).abs() < 0.01, "{stable}");
-    // When the activator disappears, its queued requests are gone too.
+    // When the activator disappears, its queued requests are lost.
     (world.load, world.held) = (0, 5);
     world.seconds(8);
     world.activator = false;
@@ -458,7 +461,8 @@ fn requests_a_second_are_counted_once() {
     world.go_to_zero();
     world.hold(20);
     assert_eq!(world.carry_out(), 3, "20 requests, 7/s a pod");
-    // The requests reach the pod, which reports 20 started requests: all are already counted.
+    // The 20 requests reach the pod, which reports 20 started requests. All 20 are already counted, so the pod's report
+    // adds none.
     world.held = 0;
     world.pod_comes();
     world.started = 20;
@@ -553,7 +557,7 @@ fn a_service_that_leads_here_no_longer_loses_its_slice() {
         std::slice::from_ref(&removed)
     );
     world.engine.path_done(world.now, &removed, &done());
-    // After the removal, the Service's ports are released.
+    // After the EndpointSlice is removed, the recorded ports of the Service are removed.
     let paths = world.engine.paths(world.now);
     let [
         Path::Record(RecordChange {
@@ -569,8 +573,8 @@ fn a_service_that_leads_here_no_longer_loses_its_slice() {
     assert!(world.engine.routing.routes.is_empty());
 }
 
-/// Ten thousand workloads, each behind a Service, in fifty namespaces, and one activator that serves all proxied Service
-/// ports.
+/// Ten thousand workloads in fifty namespaces, each with one Service, and one activator that listens on all proxied
+/// Service ports.
 #[test]
 fn ten_thousand_services_have_a_door_each() {
     const MANY: usize = 10_000;
@@ -613,7 +617,8 @@ fn ten_thousand_services_have_a_door_each() {
             },
         );
     }
-    // The decisions are split into rounds, so that other work on the engine does not wait for all of them.
+    // Each call makes only a limited number of the decisions, so that other work on the engine need not wait for all
+    // decisions.
     let rounds = (1..).find(|_| engine.decide_due(now).is_none_or(|due| due > now));
     assert!(rounds.is_some_and(|rounds| rounds > 100), "{rounds:?}");
     let (mut slices, mut recorded, mut ports) = (0, 0, Vec::new());

@@ -1,10 +1,11 @@
-//! Which workloads Ebb has scaled to zero, and whether a request can still wake them.
+//! The workloads that Ebb scaled to zero, and whether a request can still wake each of these workloads.
 //!
-//! The slice says so (`ebb.dev/scaled-to-zero`) before the order to zero is given, so that a replica that starts later
-//! knows it too. A workload that a person scaled to zero is never marked, and stays at zero.
+//! Ebb marks the workload's EndpointSlice (`ebb.dev/scaled-to-zero`) before it creates the order to zero, so that a
+//! replica of the autoscaler that starts later reads the mark. A workload that a person scaled to zero is never marked,
+//! and stays at zero.
 //!
-//! Bias: towards a pod. A workload is cut off if Ebb scaled it to zero and its path through the activators has not been
-//! confirmed for a bounded time. It then gets a pod, whatever has happened to the path.
+//! Bias: towards a pod. A workload is cut off if Ebb scaled the workload to zero and its request path through the
+//! activators has not been confirmed for a bounded time. A workload that is cut off gets a pod, whatever the cause is.
 
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use ebb_autoscaler_core::{Timestamp, annotations::Mode};
 use super::service_routing::{ServiceRouting, SliceInputs};
 use crate::entry::WorkloadState;
 
-/// A workload is cut off when its path has not been confirmed for this long. An activator's report is stale after 3.5
-/// s, a decision follows within 2 s, and a write to the API server may take 3 s. So a path that loses one of two
-/// activators is confirmed again before that.
+/// Time without a confirmed path after which a workload at zero is cut off. If one of two activators fails, the path is
+/// confirmed again within 8.5 s: 3.5 s until the report of the activator is stale, 2 s until the next decision, and 3 s
+/// for a write to the API server.
 const CUT_OFF_AFTER: Duration = Duration::from_secs(10);
 
 impl ServiceRouting {
-    /// Takes in the last decision of a workload, and marks its Services if their slices depend on a change.
+    /// Processes the last decision for a workload. If the EndpointSlices of the workload may change, its Services are
+    /// marked to be checked.
     pub(crate) fn follow(&mut self, now: Timestamp, entry: &WorkloadState) {
         let slice_inputs = SliceInputs {
             proxy: entry.proxy,
@@ -41,13 +43,13 @@ impl ServiceRouting {
                 None => Some(zero.broken_since.unwrap_or(now)),
             };
         } else if let Some(zero) = self.at_zero.get_mut(&entry.id) {
-            // The slice that identified it is gone.
+            // The EndpointSlice with the mark has been removed, so the path counts as not confirmed.
             zero.broken_since = zero.broken_since.or(Some(now));
         }
     }
 
-    /// Returns whether Ebb scaled the workload to zero and no request can wake it, so that it needs a pod. `false`
-    /// while this replica has not listened to the activators for long enough to tell.
+    /// Returns whether the workload is cut off: Ebb scaled the workload to zero, and no request can wake it, so that it
+    /// needs a pod. Returns `false` until this replica has received reports of activators for [`CUT_OFF_AFTER`].
     #[must_use]
     pub(crate) fn is_cut_off(&self, entry: &WorkloadState, now: Timestamp) -> bool {
         let zero = self.at_zero.get(&entry.id);
@@ -58,7 +60,7 @@ impl ServiceRouting {
             })
     }
 
-    /// Returns whether every slice of a workload says that Ebb scales it to zero, as the API server has the slices.
+    /// Returns whether every EndpointSlice of a workload in the API server has the mark `ebb.dev/scaled-to-zero`.
     pub(crate) fn is_marked(&self, entry: &WorkloadState) -> bool {
         let names = self.names(entry);
         !names.is_empty()
@@ -69,13 +71,14 @@ impl ServiceRouting {
             })
     }
 
-    /// Returns whether Ebb scaled a workload to zero, as far as this replica knows: by its own order, or from the
-    /// slice.
+    /// Returns whether Ebb scaled a workload to zero: this replica created the order, or an EndpointSlice has the mark
+    /// `ebb.dev/scaled-to-zero`.
     pub(crate) fn is_ours_at_zero(&self, entry: &WorkloadState) -> bool {
         self.at_zero.contains_key(&entry.id) || entry.replicas() == 0 && entry.was_scaled_to_zero()
     }
 
-    /// Returns whether a slice says that Ebb scaled a workload to zero, and no person did so first.
+    /// Returns whether an EndpointSlice has the mark `ebb.dev/scaled-to-zero`, and no person scaled the workload to
+    /// zero before Ebb did.
     fn is_said_to_be_at_zero(&self, entry: &WorkloadState) -> bool {
         self.names(entry).iter().any(|name| {
             self.routes.get(name).is_some_and(|route| {
@@ -86,18 +89,18 @@ impl ServiceRouting {
     }
 }
 
-/// Returns whether the slice of a workload is to say that Ebb scaled it to zero. `marked`: whether it says so now;
-/// `marks`: see [`super::route::Route::marks`].
+/// Returns whether the EndpointSlice of a workload is to have the mark `ebb.dev/scaled-to-zero`. `marked`: whether the
+/// EndpointSlice has the mark now. `marks`: whether this process set the mark (see [`super::route::Route::marks`]).
 pub(super) fn mark(entry: &WorkloadState, marked: bool, marks: bool) -> bool {
     match entry.replicas() {
-        // If the mark is this process's own and its order was not given, a person scaled the workload to zero first.
+        // If this process set the mark but created no order to zero, a person scaled the workload to zero first.
         0 => marked && (!marks || entry.was_scaled_to_zero()),
         _ => entry.wants_zero(),
     }
 }
 
 impl WorkloadState {
-    /// Returns whether the next step would scale it to zero.
+    /// Returns whether Ebb is about to scale the workload to zero.
     fn wants_zero(&self) -> bool {
         let last = self.last.as_ref();
         let want = last.and_then(|last| last.decision.step.want);

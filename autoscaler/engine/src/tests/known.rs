@@ -1,11 +1,12 @@
-//! Missing facts never cause a scale-down. Also: whose pods count, and the limit on workloads.
+//! Tests that missing facts never cause a scale-down. Other tests here: the pods that count for a workload, and the
+//! limit of workloads per namespace.
 
 use std::sync::Arc;
 
 use super::*;
 use crate::Dead;
 
-/// Adds twenty ready pods of `web` without any report.
+/// Adds twenty ready pods of `web` for which no report is sent.
 fn twenty(cluster: &mut Cluster) {
     for number in 0..20 {
         let name = format!("web-{number}");
@@ -37,10 +38,10 @@ fn p1_opting_in_keeps_what_is_there_until_its_load_is_known() {
     for pod in &mut cluster.pods {
         pod.silent = false;
     }
-    // The metrics are known from here on. The replicas stay for a stable window, because the time before is unknown.
+    // All pods report from here on. The replicas stay for a stable window (60 s), because the earlier load is unknown.
     assert_eq!(orders(&cluster.pass(59)), []);
     assert_eq!(unknown(&cluster).as_deref(), Some("window"));
-    // The scale-down is by half of the ready pods, which all still exist.
+    // One decision at most halves the number of ready pods: 20 / 2 = 10. The simulated cluster deletes no pod.
     assert_eq!(orders(&cluster.pass(60)).last().unwrap().1, 10);
 }
 
@@ -63,7 +64,7 @@ fn p1_a_restart_while_no_pod_is_ready_keeps_them_all() {
     assert_eq!(unknown(&cluster).as_deref(), Some("unmeasured"));
 }
 
-/// Adds a pod whose owner look-up is requested and not answered.
+/// Adds a pod whose owner is requested from the API server and not answered yet. Returns the owner.
 fn pod_of_unresolved(cluster: &mut Cluster) -> Arc<Owner> {
     let owner = Owner::named("apps/v1", "ReplicaSet", "web-2", "set-2").unwrap();
     let owner = Arc::new(owner);
@@ -98,7 +99,7 @@ fn p1_and_p2_an_owner_that_is_not_resolved_holds_its_namespace_and_says_so() {
     assert_eq!(unknown(&cluster).as_deref(), Some("owners"));
     let said = notices(&effects);
     assert!(said[0].1.contains("ReplicaSet web-2"), "{said:?}");
-    // The owner chain leads to no workload: the rest of the namespace is scaled again.
+    // The answer is that the owner may not be read. So the workloads of the namespace are scaled again.
     let nowhere = Followed::Nowhere(Dead::Forbidden);
     cluster
         .engine
@@ -146,7 +147,7 @@ fn t1_an_owner_of_another_namespace_leads_nowhere() {
         matches!(&asked[..], [Effect::Follow { namespace, .. }] if **namespace == *"evil"),
         "{asked:?}"
     );
-    // An answer with another namespace's object is not believed.
+    // An answer with an object in another namespace is ignored.
     let to = Followed::To(key("web"));
     let owner = forged.owner.unwrap();
     cluster.engine.followed(cluster.now, "evil", &owner, to);
@@ -171,7 +172,8 @@ fn facts_that_are_out_of_date_never_shrink_anything() {
     let view = cluster.engine.views().next().unwrap();
     assert_eq!(view.unknown.unwrap().why, stale);
     cluster.engine.facts_are(None);
-    // The scale-down is by half of the ready pods, which all still exist.
+    // One decision at most halves the number of ready pods: 5 / 2 = 2, rounded down. The simulated cluster deletes no
+    // pod.
     assert_eq!(orders(&cluster.pass(200)).last().unwrap().1, 2);
 }
 
@@ -209,7 +211,7 @@ fn p4_what_only_a_slice_leads_to_is_a_workload() {
     let to = Followed::To(key("made"));
     cluster.engine.confirmed(cluster.now, &key("made"), to);
     assert_eq!(cluster.engine.views().count(), 1);
-    // A missing object counts as no workload only once the look-up has answered that it is absent.
+    // `gone` counts as no workload only after the API server has answered that the object does not exist.
     cluster.engine.slice_leads_to(key("gone"));
     let absent = Followed::Nowhere(Dead::Absent);
     assert!(!cluster.engine.ownership.is_no_workload(&key("gone")));

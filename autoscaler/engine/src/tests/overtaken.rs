@@ -1,10 +1,10 @@
-//! Another client changes an object between a decision and its write.
+//! Tests in which another client changes an object between a decision and the write of its order.
 
 use super::*;
 
 const TEN: (&str, &str) = ("autoscaling.knative.dev/target", "10");
 
-/// The watch reports this number of replicas in this version, a second later.
+/// Advances the time by one second. The watch then reports the workload with these replicas and this version.
 fn told(cluster: &mut Cluster, replicas: u32, version: &str) {
     cluster.now = cluster.now + Duration::from_secs(1);
     let facts = TargetFacts {
@@ -32,7 +32,7 @@ fn p7_an_order_that_was_overtaken_is_decided_anew() {
     let first = order(&cluster.pass(10)).unwrap();
     assert_eq!((first.to, &*first.resource_version), (5, "1"));
 
-    // The write is refused, and the watch has not reported the change yet: no new decision is possible.
+    // The API server refuses the write before the watch has reported the change, so no new decision is possible yet.
     cluster.engine.overtaken(cluster.now, &first);
     assert_eq!(order(&cluster.engine.effects()), None);
     told(&mut cluster, 3, "2");
@@ -66,8 +66,8 @@ fn p7_the_next_order_follows_the_version_that_ours_has_made() {
     assert_eq!(&*second.resource_version, "9");
 }
 
-/// A Deployment's status is written constantly while it scales, so the watch may report such a write before ours is
-/// answered.
+/// While a Deployment is being scaled, its status is written often. So the watch may report a status write before the
+/// API server answers Ebb's write.
 #[test]
 fn p7_a_change_that_is_told_before_our_answer_stays_the_newer_one() {
     let mut cluster = Cluster::new();

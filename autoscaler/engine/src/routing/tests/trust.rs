@@ -1,11 +1,11 @@
-//! Behaviour under changing leaders, an API server that refuses, and tenants that write whatever they can.
+//! Tests with changes of leader, an API server that refuses writes, and malicious tenants.
 
 use std::net::IpAddr;
 
 use super::*;
 use crate::{Effect, Notice};
 
-/// The Events so far with this reason.
+/// Takes all effects, and returns the Events with this reason.
 fn said(engine: &mut Engine, reason: &str) -> Vec<Notice> {
     let effects = engine.effects().into_iter();
     effects
@@ -16,8 +16,8 @@ fn said(engine: &mut Engine, reason: &str) -> Vec<Notice> {
         .collect()
 }
 
-/// A new leader that finds a workload at zero, scaled by the previous leader. No activator has reported to the new leader
-/// yet.
+/// Returns a new leader with a workload that the previous leader scaled to zero. No activator has reported to the new
+/// leader yet.
 fn new_leader() -> World {
     let mut before = World::new(&[]);
     before.go_to_zero();
@@ -56,7 +56,7 @@ fn p3_a_leader_that_was_stopped_for_five_seconds_keeps_them() {
     world.engine.decide_due(world.now);
     world.write();
     assert_eq!(world.endpoints(), 1);
-    // An activator that stops reporting from here on is removed, because there is a pod.
+    // The activator stops reporting. It is removed from the request path, because the workload has a pod.
     world.activator = false;
     world.seconds(6);
     assert_eq!(world.endpoints(), 0);
@@ -76,7 +76,7 @@ fn z4_what_ebb_scaled_to_zero_is_cut_off_when_no_activator_is_left() {
     });
     let after = after.expect("it is noticed");
     assert!((10..=18).contains(&after), "{after} s");
-    // An activator reports again.
+    // The activator reports again.
     world.activator = true;
     world.seconds(4);
     assert!(!is_cut_off(&world));
@@ -89,7 +89,7 @@ fn z4_a_new_leader_knows_it_from_the_slice_and_listens_first() {
     assert!(!is_cut_off(&world));
     world.seconds(8);
     assert!(is_cut_off(&world));
-    // The leader was paused meanwhile, so missing reports prove nothing.
+    // The process of the leader was stopped for 20 s, so missing reports do not show that activators have failed.
     world.now = world.now + Duration::from_secs(20);
     world.engine.decide_due(world.now);
     assert!(!is_cut_off(&world));
@@ -163,7 +163,7 @@ fn p4_the_slice_of_a_workload_that_is_not_known_yet_stays() {
     world.activator = false;
     world.seconds(100);
     assert_eq!((world.endpoints(), world.asked.len()), (1, 0));
-    // All objects of this kind are listed, and the slice's workload is not among them.
+    // All objects of the kind are listed, and the workload that the EndpointSlice names does not exist.
     let mut world = World::at(&[], 0);
     world.engine.kind_listed("apps", "Deployment");
     world.known(before.record, before.slice);
@@ -190,7 +190,7 @@ fn p10_a_refused_slice_is_tried_less_and_less_and_then_never_again() {
     let tries = writes(&world);
     assert!((7..=12).contains(&tries), "{tries} tries in 300 s");
     assert_eq!(notices, 1);
-    // The Service is deleted: the record is removed as well, and no slice exists to be removed.
+    // The Service is deleted. The recorded ports are removed as well; no EndpointSlice exists that must be removed.
     world.engine.service_gone("shop", "web");
     world.asked.clear();
     world.seconds(100);
@@ -242,7 +242,8 @@ fn t2_a_slice_that_a_tenant_wrote_moves_no_port_and_no_endpoint() {
         service_uid: service.to_owned(),
         ..ObservedSlice::default()
     };
-    // In another namespace, and in this one; with the name that Ebb uses, and with another.
+    // Three forged EndpointSlices: one in another namespace, and two in this namespace, with and without a name that
+    // Ebb gives to EndpointSlices.
     world
         .engine
         .slice_seen("evil", "web", "e1", true, forged("u"));
@@ -299,14 +300,15 @@ fn t2_an_upgrade_moves_no_port() {
     let mut before = World::new(&[]);
     before.seconds(5);
     let slice = before.slice.clone().unwrap();
-    // An earlier release kept no record. The slice was seen before this replica became the leader.
+    // An earlier release wrote no record of ports. This replica has seen the EndpointSlice before it became the leader.
     let mut world = World::at(&[], 1);
     world.engine.lead(false);
     world.known(None, Some(slice.clone()));
     world.engine.lead(true);
     world.seconds(3);
     assert_eq!(world.record.as_ref().unwrap().ports, slice.ports);
-    // A slice that appears later allots no port: its number belongs to another Service.
+    // An EndpointSlice that appears after this replica became the leader assigns no port: the Service gets another port
+    // number.
     let mut world = World::new(&[]);
     world.seconds(3);
     let number = world.record.as_ref().unwrap().ports["http"];
@@ -333,7 +335,7 @@ fn t2_the_older_record_keeps_a_number_that_two_claim() {
     world.seconds(3);
     let record = world.record.clone().unwrap();
     let slice = world.slice.clone();
-    // Another replica was the leader a moment too long, and recorded the same number elsewhere.
+    // A former leader did not stop in time, and recorded the same port number for a Service in another namespace.
     let mut later = record.clone();
     later.since += 100;
     let all = [("web".into(), later)].into();
@@ -388,7 +390,7 @@ fn t5_a_service_that_does_not_fit_is_not_proxied_and_the_others_are() {
     let held: Vec<_> = entries.iter().map(|entry| entry.can_be_queued).collect();
     assert_eq!(held, [true, false]);
     assert_eq!(world.record.as_ref().unwrap().ports.len(), 1);
-    // With fewer ports, the Service fits.
+    // With fewer ports, the Service gets its ports.
     greedy.ports = (0..4).map(|port| (format!("p{port}"), None)).collect();
     world.engine.service_seen(greedy);
     world.write();
@@ -396,7 +398,7 @@ fn t5_a_service_that_does_not_fit_is_not_proxied_and_the_others_are() {
     assert_eq!(world.engine.routing_figures().proxied_services, 2);
 }
 
-/// Unchanged Services are not examined again: a pass costs as much as has changed, and a small constant.
+/// Unchanged Services are not checked again: a call checks only changed Services, and at most 200 others.
 #[test]
 fn t3_a_look_does_not_walk_over_all_workloads() {
     let mut world = World::new(&[]);
@@ -429,7 +431,7 @@ fn t3_a_look_does_not_walk_over_all_workloads() {
     );
 }
 
-/// The workload loses its class annotation.
+/// Removes the class annotation of the workload, and sets its requested replicas.
 fn opt_out(world: &mut World, replicas: u32) {
     let mut facts = world.engine.workloads.iter().next().unwrap().target.clone();
     facts.annotations.clear();
@@ -462,7 +464,7 @@ fn z1_who_opts_out_as_soon_as_the_last_pod_is_gone_gets_one() {
     world.until_order(200).expect("an order");
     assert_eq!(world.carry_out(), 0);
     world.pod_goes();
-    // No decision has been made since then.
+    // No decision has been made since the last pod was removed.
     opt_out(&mut world, 0);
     assert_eq!(world.carry_out(), 1);
 }

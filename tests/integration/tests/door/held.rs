@@ -71,7 +71,7 @@ fn memory() {
 
 /// 6 000 requests with 60 KB of headers each. Without a budget, the door would use 658 MB for them.
 fn t11_long_heads() {
-    /// The budget for queued requests, in MiB.
+    /// The budget for queued requests, in MiB: three fifths of 600 MiB, the memory limit in the deployment.
     const BUDGET: usize = 360;
     /// Memory that the door needs besides the budget, in MiB: the program itself, refusals in flight, and the
     /// allocator's overhead.

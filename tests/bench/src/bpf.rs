@@ -12,12 +12,12 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-// `enum bpf_cmd` of include/uapi/linux/bpf.h.
+// Commands of bpf(2), from `enum bpf_cmd` of include/uapi/linux/bpf.h.
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_LINK_CREATE: libc::c_long = 28; // Linux 5.7
 const BPF_ENABLE_STATS: libc::c_long = 32; // Linux 5.8
 
-// `enum bpf_prog_type`.
+// Program types, from `enum bpf_prog_type` of include/uapi/linux/bpf.h.
 const CGROUP_SKB: u32 = 8;
 const SOCK_OPS: u32 = 13;
 
@@ -33,7 +33,7 @@ pub(super) enum Hook {
     SockOps = 3,
 }
 
-/// `struct bpf_insn`.
+/// An instruction: `struct bpf_insn` of include/uapi/linux/bpf.h.
 #[repr(C)]
 struct Instruction {
     code: u8,
@@ -155,8 +155,8 @@ pub(super) fn measure_runs() -> Result<OwnedFd> {
 /// Calls bpf(2) and returns the resulting file descriptor.
 ///
 /// # Safety
-/// `attr` must have the layout of the kernel's `union bpf_attr` for the command, and addresses in it must be valid during
-/// the call.
+/// `attr` must have the layout of the kernel's `union bpf_attr` for this command. Addresses in `attr` must be valid
+/// during the call.
 unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<OwnedFd> {
     // SAFETY: `attr` is a live value of the given size; the caller guarantees the rest.
     let result = unsafe {

@@ -90,7 +90,7 @@ pub(super) struct Figures {
     pub(super) counted: Against,
     pub(super) throughput_at_least: f64,
     pub(super) p99_at_most: Option<f64>,
-    /// `None` without a queue-proxy.
+    /// The variant behind the queue-proxy; `None` if no queue-proxy was given.
     pub(super) behind_queue_proxy: Option<Against>,
 }
 

@@ -47,7 +47,7 @@ struct Proxy {
     /// Keeps the proxy running; dropping this field ends the proxy.
     _running: Box<dyn Any>,
     address: SocketAddr,
-    /// True if the client speaks HTTP/2 to the proxy.
+    /// True if the client uses HTTP/2 to the proxy.
     http2: bool,
 }
 

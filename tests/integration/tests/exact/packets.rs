@@ -45,7 +45,7 @@ fn fast_open() {
         |server, _| {
             let urls = vec![format!("http://{}/", server.address()); CONNECTIONS];
             namespace.inside(|| {
-                // With this option, curl opens a connection for each request.
+                // With `--tcp-fastopen`, curl opens a new connection for each request.
                 let fetched = curl(&["--tcp-fastopen"], &urls);
                 assert!(fetched.iter().all(|f| f.status == 200), "{fetched:?}");
                 assert_eq!(server.requests(), ALL);

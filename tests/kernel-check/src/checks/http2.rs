@@ -1,4 +1,4 @@
-//! HTTP/2: one request in flight per stream.
+//! HTTP/2: each stream counts as one request in flight.
 
 use std::time::Duration;
 

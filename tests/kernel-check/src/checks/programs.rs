@@ -1,4 +1,4 @@
-//! The kernel accepts the programs.
+//! Checks that the kernel accepts the programs.
 
 use aya::programs::loaded_programs;
 

@@ -1,4 +1,4 @@
-//! Which connections and which requests are counted.
+//! Checks which connections and which requests are counted.
 
 use std::{
     env,

@@ -1,5 +1,5 @@
-//! HTTP/2: one request in flight per stream, from the first byte of its HEADERS to the server's END_STREAM or either
-//! side's RST_STREAM.
+//! HTTP/2: each stream is one request in flight, from the first byte of its HEADERS frame until the server sends
+//! END_STREAM or either side sends RST_STREAM.
 
 mod answers;
 mod excluded;

@@ -1,7 +1,7 @@
-//! Programs that do nothing, and the kernel's run-time statistics for programs.
+//! eBPF programs that do nothing, and the kernel's run-time statistics of programs.
 //!
-//! It calls bpf(2) directly: two instructions need no compiler and no loader. Everything is owned by file descriptors, so
-//! the kernel removes it when this process ends, however it ends.
+//! This module calls bpf(2) directly: programs of two instructions need neither a compiler nor a loader. File
+//! descriptors own all kernel objects, so the kernel removes the objects when this process ends, however it ends.
 
 use std::{
     fs::File,
@@ -12,28 +12,28 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-// `enum bpf_cmd` of include/uapi/linux/bpf.h.
+// Commands of bpf(2), from `enum bpf_cmd` of include/uapi/linux/bpf.h.
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_LINK_CREATE: libc::c_long = 28; // Linux 5.7
 const BPF_ENABLE_STATS: libc::c_long = 32; // Linux 5.8
 
-// `enum bpf_prog_type`.
+// Program types, from `enum bpf_prog_type` of include/uapi/linux/bpf.h.
 const CGROUP_SKB: u32 = 8;
 const SOCK_OPS: u32 = 13;
 
-/// The attach point on a cgroup: numbers of `enum bpf_attach_type`.
+/// The attach points on a cgroup; the numbers are those of `enum bpf_attach_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum Hook {
-    /// Packets to the cgroup's sockets.
+    /// Packets to the sockets of the cgroup.
     Ingress = 0,
-    /// Packets from the cgroup's sockets.
+    /// Packets from the sockets of the cgroup.
     Egress = 1,
-    /// Opening and closing of the cgroup's sockets.
+    /// Events of the cgroup's sockets, such as opening and closing.
     SockOps = 3,
 }
 
-/// `struct bpf_insn`.
+/// An instruction: `struct bpf_insn` of include/uapi/linux/bpf.h.
 #[repr(C)]
 struct Instruction {
     code: u8,
@@ -42,7 +42,7 @@ struct Instruction {
     immediate: i32,
 }
 
-/// `r0 = 1; exit`: lets the packet pass.
+/// The program `r0 = 1; exit`, which lets each packet pass.
 const NOTHING: [Instruction; 2] = [
     Instruction {
         code: 0xb7, // BPF_ALU64 | BPF_MOV | BPF_K
@@ -58,7 +58,7 @@ const NOTHING: [Instruction; 2] = [
     },
 ];
 
-/// The part of `union bpf_attr` that BPF_PROG_LOAD uses here.
+/// The fields of `union bpf_attr` that BPF_PROG_LOAD uses here.
 #[repr(C)]
 #[derive(Default)]
 struct Load {
@@ -76,7 +76,7 @@ struct Load {
     attach_type: u32,
 }
 
-/// The part of `union bpf_attr` for BPF_LINK_CREATE.
+/// The fields of `union bpf_attr` for BPF_LINK_CREATE.
 #[repr(C)]
 struct Link {
     program: u32,
@@ -85,22 +85,22 @@ struct Link {
     flags: u32,
 }
 
-/// The part of `union bpf_attr` for BPF_ENABLE_STATS; 0 is BPF_STATS_RUN_TIME.
+/// The fields of `union bpf_attr` for BPF_ENABLE_STATS; `kind` 0 is BPF_STATS_RUN_TIME.
 #[repr(C)]
 struct Statistics {
     kind: u32,
 }
 
-/// A counter's three programs, with empty bodies. Dropping the value detaches them.
+/// Empty programs at the three attach points that a counter uses. Dropping this value detaches them.
 #[derive(Debug)]
 pub(super) struct Empty {
-    /// Program and link of each hook.
+    /// For each attach point: (program, link).
     _held: [(OwnedFd, OwnedFd); 3],
 }
 
 impl Empty {
     /// # Errors
-    /// If the kernel refuses: no root, or no cgroup v2.
+    /// If the kernel refuses: the process is not root, or `cgroup` is not a cgroup v2.
     pub(super) fn attach(cgroup: &Path) -> Result<Self> {
         let folder = File::open(cgroup).with_context(|| cgroup.display().to_string())?;
         let attach = |hook| program(&folder, hook).context("cannot attach an empty program");
@@ -141,11 +141,11 @@ fn program(cgroup: &File, hook: Hook) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((program, link))
 }
 
-/// Lets the kernel measure every run of every program while the returned descriptor is open. Costs some 30 ns a run. Linux
-/// 5.8.
+/// Makes the kernel measure each run of each program, until the returned file descriptor is closed. The measurement
+/// costs about 30 ns per run. Needs Linux 5.8.
 ///
 /// # Errors
-/// If the kernel refuses: no root.
+/// If the kernel refuses: the process is not root.
 pub(super) fn measure_runs() -> Result<OwnedFd> {
     // SAFETY: the attribute contains no addresses.
     unsafe { bpf(BPF_ENABLE_STATS, &mut Statistics { kind: 0 }) }
@@ -155,8 +155,8 @@ pub(super) fn measure_runs() -> Result<OwnedFd> {
 /// Calls bpf(2) and returns the resulting file descriptor.
 ///
 /// # Safety
-/// `attr` must have the layout of the kernel's `union bpf_attr` for the command, and addresses in it must be valid during
-/// the call.
+/// `attr` must have the layout of the kernel's `union bpf_attr` for this command. Addresses in `attr` must be valid
+/// during the call.
 unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<OwnedFd> {
     // SAFETY: `attr` is a live value of the given size; the caller guarantees the rest.
     let result = unsafe {

@@ -1,5 +1,5 @@
-//! Ebb's counter on a cgroup, through `ebb watch` as a user would run it, and its counts. The counts are checked, because a
-//! program that counts nothing would be the cheapest.
+//! Ebb's counter on a cgroup, started with `ebb watch` as a user would start it, and its counts. The bench checks the
+//! counts, because a program that counted nothing would seem the cheapest.
 
 use std::{
     path::Path,
@@ -9,10 +9,10 @@ use std::{
 
 use ebb_fixtures::{Signal, ebb::Ebb};
 
-/// Limit for loading the programs, which takes half a second; the limit allows for a loaded machine.
+/// Time limit for loading the programs. Loading takes half a second; the limit allows for a loaded machine.
 const SOON: Duration = Duration::from_secs(20);
 
-/// The used part of a line of `ebb watch --json`.
+/// The fields of a line of `ebb watch --json` that the bench uses.
 #[derive(Debug, serde::Deserialize)]
 struct Line {
     t: f64,
@@ -21,7 +21,7 @@ struct Line {
     excluded: u64,
 }
 
-/// A running `ebb watch`. Dropping it ends the process, and with it all programs.
+/// A running `ebb watch`. Dropping this value ends the process, and with it all its programs.
 #[derive(Debug)]
 pub(super) struct Counted {
     ebb: Ebb<Line>,
@@ -43,12 +43,12 @@ impl Counted {
         Self { ebb, seen: 0 }
     }
 
-    /// The process that owns the programs.
+    /// Returns the id of the process that owns the programs.
     pub(super) fn pid(&self) -> u32 {
         self.ebb.pid()
     }
 
-    /// Requests counted or excluded since the start.
+    /// Returns the number of requests counted or excluded since the start.
     ///
     /// # Panics
     /// If `ebb watch` has ended.
@@ -58,7 +58,8 @@ impl Counted {
             .unwrap_or_default()
             .as_secs_f64();
         let seen = &mut self.seen;
-        // Waits for an interval that began after now: everything earlier is in its line or in a previous one.
+        // Waits for the end of an interval that began after this call. Everything earlier is then in the lines read so
+        // far.
         self.ebb
             .await_line("the next line of ebb watch", SOON, |line| {
                 *seen += line.requests + line.excluded;

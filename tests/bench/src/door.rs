@@ -1,8 +1,8 @@
-//! `ebb-bench door`: the cost of the path through the activator for one request.
+//! `ebb-bench door`: the cost per request of the path through the activator.
 //!
-//! nginx serves a page of 600 bytes, directly, through `ebb-test-door` (the activator's library), and optionally through
-//! Knative's queue-proxy. All are measured in turn, in a different order each time. Bias: towards too large a cost, because
-//! client, proxy and server share the processors.
+//! nginx serves a page of 600 bytes, directly, through `ebb-test-door` (the activator's library), and optionally
+//! through Knative's queue-proxy. The variants are measured in turn, and the order changes with each turn. Bias:
+//! towards a too high cost, because client, proxy and server share the processors.
 
 use std::{
     io::{Read as _, Write as _},
@@ -27,61 +27,62 @@ use super::{
 
 const PATH: &str = "/small";
 
-/// The load at which the added latency is measured: requests a second in total, and the connections that share them. Far
-/// below the capacity of any of the three.
+/// The load at which the added latency is measured: `RATE` requests per second in total, shared by `CONNECTIONS`
+/// connections. Each variant can serve far more.
 const RATE: u32 = 1000;
 const CONNECTIONS: u32 = 10;
 
-/// Bounds on the results.
+/// Bounds of the results: maximum added latency in ms, minimum ratio of the door's rate to the queue-proxy's, maximum
+/// memory in MiB.
 const ADDED_MS: f64 = 0.2;
 const TIMES_QUEUE_PROXY: f64 = 3.0;
 const MEMORY_MIB: f64 = 200.0;
 
-/// Requests that are queued to measure their memory.
+/// Number of requests that are queued to measure their memory.
 const HELD: usize = 10_000;
 
-/// Limit for starting and for queueing ten thousand requests, which take seconds on a loaded machine.
+/// Time limit for starting, and for queueing ten thousand requests. Both take seconds on a loaded machine.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Time, throughput and memory of the activator
+/// Latency, throughput and memory of the activator
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Turns of all, whose median is the result
+    /// Number of turns; each result is the median of the turns. In a turn, each variant is measured once
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pairs: u32,
-    /// Seconds of each load
+    /// Duration of each load, in seconds
     #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
-    /// Knative's queue-proxy, as the third variant
+    /// Program file of Knative's queue-proxy, to measure it as the third variant
     #[arg(long, value_name = "FILE")]
     queue_proxy: Option<PathBuf>,
-    /// Print JSON
+    /// Print the results as JSON
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Serialize)]
 struct Results {
-    /// Median latency at 1000 requests/s, ms.
+    /// Median latency at 1000 requests per second, in ms.
     direct_p50_ms: f64,
     door_p50_ms: f64,
-    /// Median over the turns of the difference of the two latencies, ms.
+    /// Difference of the latencies through the door and without it, in ms: the median of the turns.
     added_p50_ms: f64,
-    /// Requests a second at saturation.
+    /// Requests per second at saturation.
     direct_rate: f64,
     door_rate: f64,
     queue_proxy_rate: Option<f64>,
-    /// Median over the turns of the ratio of the door's rate to the queue-proxy's.
+    /// Ratio of the door's rate to the queue-proxy's rate: the median of the turns. `None` without a queue-proxy.
     times_queue_proxy: Option<f64>,
-    /// Resident memory of the door without and with [`HELD`] requests queued, MiB.
+    /// Resident memory of the door, in MiB: without queued requests, and with [`HELD`] queued requests.
     memory_idle_mib: f64,
     memory_held_mib: f64,
 }
 
-/// Measures and prints. Returns whether all bounds are kept.
+/// Runs the measurement and prints the results. Returns whether all results are within their bounds.
 ///
 /// # Errors
-/// If something that the measurement needs is missing, or it was interrupted.
+/// If something that the measurement needs is missing, or the measurement was interrupted.
 ///
 /// # Panics
 /// If a server or client cannot be started.
@@ -197,9 +198,9 @@ impl Results {
 }
 
 struct Outcome {
-    /// Median latency below saturation, ms.
+    /// Median latency at [`RATE`] requests per second, in ms.
     p50: f64,
-    /// Requests a second at saturation.
+    /// Requests per second at saturation.
     rate: f64,
 }
 
@@ -210,7 +211,8 @@ struct Turn {
 }
 
 impl Turn {
-    /// The first target changes from turn to turn: a measurement after a load differs from one after a pause.
+    /// Measures all variants once. The order of the variants alternates from turn to turn, because a measurement right
+    /// after a load differs from one after a pause.
     fn take(
         number: u32,
         seconds: u32,
@@ -245,8 +247,9 @@ impl Turn {
     }
 }
 
-/// The median latency of [`RATE`] requests a second, ms. Each request has its own due time. Its latency counts from the
-/// moment it is sent: if a slow request delays the next one on its connection, that delay is not in the figures.
+/// Returns the median latency at [`RATE`] requests per second, in ms. Each request has a due time, but its latency
+/// counts from the moment when it is sent. So if a slow request delays the next one on its connection, the latency does
+/// not contain this delay.
 fn p50(to: SocketAddr, seconds: u32) -> Result<f64> {
     interrupt::check()?;
     let clients: Vec<_> = (0..CONNECTIONS)
@@ -267,7 +270,7 @@ fn client(to: SocketAddr, number: u32, seconds: u32) -> Result<Vec<f64>> {
     stream.set_nodelay(true)?;
     let request = format!("GET {PATH} HTTP/1.1\r\nHost: {to}\r\n\r\n");
     let every = Duration::from_secs(1) * CONNECTIONS / RATE;
-    // The connections start at different times.
+    // The due times of the connections differ, so that the requests are spread evenly.
     let mut due = Instant::now() + every * number / CONNECTIONS;
     let mut times = Vec::new();
     for _ in 0..seconds * RATE / CONNECTIONS {
@@ -281,7 +284,7 @@ fn client(to: SocketAddr, number: u32, seconds: u32) -> Result<Vec<f64>> {
     Ok(times)
 }
 
-/// Reads one response with a body of the length that its header gives.
+/// Reads one response. The header section must give the length of the body.
 fn answer(stream: &mut TcpStream) -> Result<()> {
     let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
@@ -307,7 +310,7 @@ fn answer(stream: &mut TcpStream) -> Result<()> {
     }
 }
 
-/// Memory of a door without backends, first without and then with queued requests, MiB.
+/// Returns the memory of a door without backends, in MiB, as (without queued requests, with [`HELD`] queued requests).
 fn held() -> Result<(f64, f64)> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;

@@ -1,5 +1,5 @@
-//! Ctrl-C: recorded by a signal handler and checked wherever the bench waits, so that destructors remove what the bench
-//! created.
+//! Ctrl-C and other signals that end the bench. A signal handler records them, and the bench checks for them wherever
+//! it waits. So the bench returns normally, and destructors remove what it created.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,9 +12,9 @@ extern "C" fn note(_: libc::c_int) {
     INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
-/// From now on, SIGINT, SIGTERM and SIGHUP are recorded and do not end the program.
+/// Installs the signal handler. From then on, SIGINT, SIGTERM and SIGHUP are recorded and do not end the program.
 pub(super) fn listen() -> Result<()> {
-    // A waiting system call is restarted after the signal: no code here expects EINTR.
+    // With SA_RESTART, an interrupted system call is restarted after the signal, because no code here handles EINTR.
     let action = SigAction::new(
         SigHandler::Handler(note),
         SaFlags::SA_RESTART,
@@ -28,7 +28,7 @@ pub(super) fn listen() -> Result<()> {
 }
 
 /// # Errors
-/// If one of the signals has arrived.
+/// If one of the recorded signals has arrived.
 pub(super) fn check() -> Result<()> {
     if INTERRUPTED.load(Ordering::Relaxed) {
         bail!("interrupted");

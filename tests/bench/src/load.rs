@@ -1,4 +1,4 @@
-//! Loads: the client, its requests, and the result that the client reports.
+//! Loads: the client programs, their requests, and the results that the clients report.
 
 use std::{net::SocketAddr, thread, time::Duration};
 
@@ -7,21 +7,22 @@ use ebb_fixtures::client::Client;
 
 use super::interrupt;
 
-/// Connections of an HTTP/1 load: enough to keep one worker busy without a queue that hides its latency.
+/// Number of connections of an HTTP/1 load: enough to keep one worker busy, without a queue that would hide the
+/// worker's latency.
 const CLIENTS: &str = "50";
 
-/// Time between two checks of whether a client has ended or Ctrl-C was pressed.
+/// Time between two checks of whether the client has ended or Ctrl-C was pressed.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The task of a client program.
+/// A load, and the client program that creates it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Load {
-    /// `wrk`, 50 connections with one request each at a time.
+    /// `wrk` with 50 connections, each with one request at a time.
     Http1 {
         path: &'static str,
         user_agent: Option<&'static str>,
     },
-    /// `h2load`, with this many streams at a time in each connection.
+    /// `h2load` with this number of connections, and this number of concurrent streams on each of them.
     Http2 {
         path: &'static str,
         connections: u32,
@@ -30,10 +31,10 @@ pub(super) enum Load {
 }
 
 impl Load {
-    /// Loads a server for some seconds.
+    /// Loads a server for this number of seconds.
     ///
     /// # Errors
-    /// If interrupted, or if a response was not good.
+    /// If the load was interrupted, or if a response was an error.
     ///
     /// # Panics
     /// If the client cannot be started.
@@ -52,7 +53,8 @@ impl Load {
                 let [connections, streams, seconds] = numbers.each_ref().map(String::as_str);
                 let arguments = ["-t", "1", "-c", connections, "-m", streams, "-D", seconds];
                 let report = client("h2load", &[&arguments[..], &[&url]].concat())?;
-                // requests: 7 total, 7 started, 7 done, 7 succeeded, 0 failed, 0 errored, 0 timeout
+                // Format of h2load's report: "requests: 7 total, 7 started, 7 done, 7 succeeded, 0 failed, 0 errored, 0
+                // timeout".
                 if !report.contains(" 0 failed, 0 errored, 0 timeout") {
                     bail!("h2load: not every answer was good:\n{report}");
                 }
@@ -65,21 +67,21 @@ impl Load {
 /// The results that `wrk` reports.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Report {
-    /// Requests answered.
+    /// Number of requests that were answered.
     pub(super) requests: f64,
     /// Requests per second.
     pub(super) rate: f64,
-    /// 99th percentile of the latency, ms.
+    /// 99th percentile of the latency, in ms.
     pub(super) p99: f64,
 }
 
-/// Runs `wrk` for some seconds.
+/// Runs `wrk` for this number of seconds.
 ///
 /// # Errors
-/// If interrupted, or if a response was not good.
+/// If the load was interrupted, or if a response was an error.
 ///
 /// # Panics
-/// If the program cannot be started.
+/// If the client cannot be started.
 pub(super) fn wrk(
     server: SocketAddr,
     path: &str,
@@ -118,7 +120,7 @@ impl Report {
                 .map(str::trim)
                 .next()
         };
-        // 110052 requests in 1.00s, 87.32MB read
+        // Format of the line in wrk's report: "110052 requests in 1.00s, 87.32MB read".
         let (requests, _) = text.split_once(" requests in ")?;
         Some(Self {
             requests: requests.split_whitespace().next_back()?.parse().ok()?,
@@ -128,7 +130,7 @@ impl Report {
     }
 }
 
-/// Parses a time in wrk's format, to milliseconds: `850.00us`, `1.20ms`, `1.05s`.
+/// Parses a time in wrk's format, such as `850.00us`, `1.20ms` or `1.05s`. Returns it in ms.
 fn milliseconds(text: &str) -> Option<f64> {
     let split = text.find(|c: char| c.is_ascii_alphabetic())?;
     let (number, unit) = text.split_at(split);

@@ -1,8 +1,9 @@
 //! `ebb-bench`: the measurements behind `cargo xtask bench`, of the counter and of the activator.
 //!
-//! Bias: towards figures that hold on a noisy machine. Compared things are measured in turn, a figure is the median of
-//! several turns, and a ratio is the median of the ratios of adjacent measurements. Servers and clients are the
-//! distribution's, and the server's own count gives the number of requests. The exit code is 1 if a bound is missed.
+//! Bias: towards results that are reproducible on a noisy machine. Variants are measured in turn, each result is the
+//! median of several turns, and each ratio is the median of the ratios of adjacent measurements. Most servers and
+//! clients are packages of the distribution, and the number of requests is the server's count. The exit code is 1 if a
+//! result is outside its bound.
 
 mod bpf;
 mod counted;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// Measures what Ebb's counter costs.
+/// Measures the costs of Ebb's counter and of its activator.
 #[derive(Debug, clap::Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 struct Options {
@@ -42,20 +43,20 @@ fn main() -> ExitCode {
     match run(&Options::parse()) {
         Ok(code) => code,
         Err(error) => {
-            // One line that names the failed measurement and the reason, instead of anyhow's backtrace.
+            // Prints one line that names the failed measurement and the reason, instead of anyhow's backtrace.
             eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Measures and prints the results.
+/// Runs the selected measurement and prints its results.
 ///
 /// # Errors
-/// If something that the measurement needs is missing, or it was interrupted.
+/// If something that the measurement needs is missing, or the measurement was interrupted.
 ///
 /// # Panics
-/// If a server or client cannot be started (the fixtures are those of the tests).
+/// If a server or client cannot be started. (The bench uses the fixtures of the tests, which panic.)
 fn run(options: &Options) -> anyhow::Result<ExitCode> {
     interrupt::listen()?;
     let good = match &options.bench {

@@ -1,11 +1,12 @@
-//! Medians of several measurements: one turn that another program disturbed does not change a median.
+//! Medians and quartiles of several measurements. A single measurement that another program disturbed hardly changes a
+//! median.
 
-/// The median; for an even number of values, the mean of the middle two. NaN if there are no values.
+/// Returns the median; for an even number of values, the mean of the middle two. NaN if there are no values.
 pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     at(&sorted(values), 0.5)
 }
 
-/// The first and the third quartile, by linear interpolation. NaN if there are no values.
+/// Returns the first and the third quartile, by linear interpolation. NaN if there are no values.
 pub(super) fn quartiles(values: impl IntoIterator<Item = f64>) -> [f64; 2] {
     let values = sorted(values);
     [at(&values, 0.25), at(&values, 0.75)]
@@ -17,7 +18,7 @@ fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
     values
 }
 
-/// The value at `share` (0 to 1) of the sorted values.
+/// Returns the value at the position `share` (0 to 1) of the sorted values, by linear interpolation.
 fn at(values: &[f64], share: f64) -> f64 {
     let place = share * values.len().saturating_sub(1) as f64;
     let value = |index: f64| values.get(index as usize).copied().unwrap_or(f64::NAN);

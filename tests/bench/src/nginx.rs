@@ -1,4 +1,4 @@
-//! The server under load: nginx with one worker, as is usual for benchmarks of proxies.
+//! The server under load: nginx with one worker process, as is usual in benchmarks of proxies.
 
 use std::fs;
 
@@ -8,13 +8,13 @@ use ebb_fixtures::{
     server::{Nginx, stub_status},
 };
 
-/// Bytes of the small page.
+/// Size of the page `/small`, in bytes.
 const SMALL: usize = 600;
 
-/// Bytes of the large page.
+/// Size of the page `/large`, in bytes.
 const LARGE: usize = 16 * 1024;
 
-/// Starts an nginx: `/small` and `/large` by HTTP/1 and HTTP/2.
+/// Starts an nginx that serves `/small` and `/large` over HTTP/1 and HTTP/2.
 ///
 /// # Panics
 /// If the server does not listen in time.
@@ -25,7 +25,7 @@ pub(super) fn start(cgroup: &TestCgroup) -> Nginx {
     })
 }
 
-/// Number of requests received over both protocols, this query included.
+/// Returns the number of requests that nginx has received over both protocols, including this query.
 ///
 /// # Errors
 /// If the server does not report the count.
@@ -33,8 +33,8 @@ pub(super) fn requests(nginx: &Nginx) -> Result<u64> {
     stub_status(nginx.address()).map_err(|text| anyhow!("no count in {text:?}"))
 }
 
-/// The configuration. `user root`: the worker reads the folder, which is private to this run. `keepalive_requests` is high,
-/// so that connections live as long as the load; the limit applies to streams too.
+/// The configuration. `user root`: the worker must read the folder, which is private to this run. `keepalive_requests`
+/// is high, so that nginx does not close connections during a load; this limit also applies to HTTP/2 streams.
 const CONFIGURATION: &str = "
 daemon off;
 user root;

@@ -1,13 +1,14 @@
-//! Finds the programs that take part.
+//! Finds the programs of this workspace.
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-/// One of our own programs: next to this program, where cargo puts all programs of a workspace.
+/// Returns the path of a program of this workspace. It is next to this program, because cargo puts all programs of a
+/// workspace in one folder.
 ///
 /// # Errors
-/// If the program is not built.
+/// If the program has not been built.
 pub(super) fn ours(name: &str) -> Result<PathBuf> {
     let program = ebb_fixtures::program(name);
     if !program.is_file() {

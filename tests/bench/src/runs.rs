@@ -1,8 +1,8 @@
-//! Number and duration of the runs of the programs on a cgroup, from the kernel's own accounting.
+//! Number and duration of the runs of the programs on a cgroup, as the kernel measures them.
 //!
-//! The source is `/proc/PID/fdinfo` of the process that owns the links (Linux 5.8): a link's program and cgroup, and a
-//! program's runs. So the measured programs are identified by link, whatever their names, and no object of another process
-//! must be opened. The time of a program includes the programs that it tail-calls.
+//! The source is `/proc/PID/fdinfo` of the process that owns the links (Linux 5.8). It shows the program and the cgroup
+//! of each link, and the runs of each program. So the measured programs are found by their links, whatever their names,
+//! and no object of another process has to be opened. The time of a program includes the programs that it tail-calls.
 
 use std::{
     collections::BTreeMap,
@@ -16,19 +16,20 @@ use anyhow::{Context as _, Result, bail};
 
 use super::bpf::Hook;
 
-/// `BPF_CGROUP_INET_SOCK_RELEASE`: a socket is released. Runs once per connection, as sock_ops does for a close.
+/// `BPF_CGROUP_INET_SOCK_RELEASE`: the attach type of programs that run when a socket is released, once per connection.
+/// Their runs are added to those of sock_ops, which also runs when a connection closes.
 const SOCK_RELEASE: u32 = 34;
 
-/// Runs of a program.
+/// The runs of one or more programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Runs {
     pub(super) count: u64,
-    /// Total nanoseconds.
+    /// Total time of the runs, in ns.
     pub(super) time: u64,
 }
 
 impl Runs {
-    /// Nanoseconds per run; NaN if there are no runs.
+    /// Returns the time per run, in ns; NaN if there are no runs.
     pub(super) fn each(self) -> f64 {
         self.time as f64 / self.count as f64
     }
@@ -54,7 +55,7 @@ impl Sub for Runs {
     }
 }
 
-/// Runs on one cgroup, by hook.
+/// The runs of the programs on one cgroup, by hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hooks {
     pub(super) ingress: Runs,
@@ -63,10 +64,10 @@ pub(super) struct Hooks {
 }
 
 impl Hooks {
-    /// The runs so far of the programs that process `pid` has attached to `cgroup`.
+    /// Returns the runs so far of the programs that process `pid` has attached to `cgroup`.
     ///
     /// # Errors
-    /// If the process has none there, or does not exist.
+    /// If the process has attached no program to `cgroup`, or does not exist.
     pub(super) fn read(pid: u32, cgroup: &Path) -> Result<Self> {
         let id = fs::metadata(cgroup)
             .with_context(|| cgroup.display().to_string())?
@@ -75,7 +76,7 @@ impl Hooks {
         let mut links = Vec::new();
         let mut programs = BTreeMap::new();
         for entry in fs::read_dir(&folder).context(folder.clone())? {
-            // A descriptor that was closed meanwhile.
+            // Skips a file descriptor that was closed after the folder was read.
             let Ok(text) = fs::read_to_string(entry?.path()) else {
                 continue;
             };
@@ -106,7 +107,7 @@ impl Hooks {
         Ok(hooks)
     }
 
-    /// The runs of all hooks, added.
+    /// Returns the sum of the runs of all hooks.
     pub(super) fn total(self) -> Runs {
         self.ingress + self.egress + self.sock_ops
     }
@@ -123,7 +124,7 @@ impl Sub for Hooks {
     }
 }
 
-/// A link between a program and a cgroup.
+/// A link, which attaches a program to a cgroup. `program` and `cgroup` are ids.
 #[derive(Debug, PartialEq, Eq)]
 struct Link {
     program: u32,
@@ -131,7 +132,7 @@ struct Link {
     attach_type: u32,
 }
 
-/// The object that an fdinfo file describes.
+/// The kernel object that an fdinfo file describes.
 #[derive(Debug, PartialEq, Eq)]
 enum Described {
     Link(Link),
@@ -139,8 +140,8 @@ enum Described {
 }
 
 impl Described {
-    /// Keys of `bpf_link_show_fdinfo`, `bpf_cgroup_link_show_fdinfo` and `bpf_prog_show_fdinfo`
-    /// (kernel/bpf/syscall.c and cgroup.c).
+    /// Parses an fdinfo file. The keys are those of `bpf_link_show_fdinfo`, `bpf_cgroup_link_show_fdinfo` and
+    /// `bpf_prog_show_fdinfo` (kernel/bpf/syscall.c and cgroup.c).
     fn parse(text: &str) -> Option<Self> {
         let field = |name: &str| {
             text.lines()
@@ -192,7 +193,7 @@ mod tests {
                 attach_type: 1,
             }))
         );
-        // A link to something other than a cgroup, and then a file that is no BPF object.
+        // First a link that is not on a cgroup, then a file of something other than a BPF object.
         assert_eq!(Described::parse("link_type:\tperf\nprog_id:\t1\n"), None);
         assert_eq!(Described::parse("pos:\t0\nflags:\t02\n"), None);
     }

@@ -1,4 +1,4 @@
-//! A pod's servers, in their own cgroup.
+//! The servers of a pod, in a private cgroup.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use ebb_fixtures::{
 
 use super::nginx;
 
-/// nginx and `ebb-sample` in their cgroup.
+/// nginx and `ebb-sample` in a common cgroup.
 #[derive(Debug)]
 pub(super) struct Site {
-    // The fields are dropped in this order.
+    // The order of the fields matters: they are dropped in this order.
     nginx: Nginx,
     sample: Sample,
     cgroup: TestCgroup,

@@ -1,4 +1,5 @@
-//! One endless body, in either direction: the connection carries only packets of the body and bare acknowledgements.
+//! One endless body, in either direction. The connection carries only packets of the body, and acknowledgements without
+//! data.
 
 use std::{
     io::{Read as _, Write as _},
@@ -10,28 +11,28 @@ use anyhow::{Context as _, Result, bail};
 
 use super::interrupt;
 
-/// Body length: more than any machine moves in the time (a petabyte).
+/// Length of the body, in bytes: a petabyte, more than any machine transfers during the measurement.
 const ENDLESS: u64 = 1_000_000_000_000_000;
 
-/// Bytes per read or write: large, so that the client is not the bottleneck.
+/// Size of a read or write, in bytes. It is large, so that the client does not limit the throughput.
 const PIECE: usize = 256 * 1024;
 
-/// A body that stops for this long is reported as stalled.
+/// Time after which a body that does not progress is reported as stalled.
 const STALLED: Duration = Duration::from_secs(10);
 
-/// Direction of the body.
+/// The direction of the body.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Way {
-    /// From the server, which receives acknowledgements.
+    /// From the server to the client. The server receives acknowledgements.
     Down,
-    /// To the server, which sends acknowledgements.
+    /// From the client to the server. The server sends acknowledgements.
     Up,
 }
 
-/// Moves a body for a time, then aborts the connection.
+/// Transfers a body for this time, and then aborts the connection.
 ///
 /// # Errors
-/// If the server does not answer or stalls, or if interrupted.
+/// If the server does not answer or the body stalls, or if the measurement was interrupted.
 pub(super) fn run(server: SocketAddr, way: Way, time: Duration) -> Result<()> {
     let mut stream = TcpStream::connect(server).context("no ebb-sample")?;
     stream.set_read_timeout(Some(STALLED))?;

@@ -1,4 +1,4 @@
-//! Table format: two rules and a header line, text left-aligned and figures right-aligned.
+//! Format of tables: a line above and below, a header line, text aligned to the left, and numbers aligned to the right.
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
@@ -7,7 +7,7 @@ const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
-/// Formats `rows` as a table whose first column is text.
+/// Formats `rows` as a table whose first column contains text.
 pub(super) fn table<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -20,12 +20,12 @@ pub(super) fn table<const N: usize>(
     table
 }
 
-/// The bound of a figure, and whether the figure keeps it: `≤ 5 ✓`.
+/// Formats the maximum of a value, and whether the value is within it: `≤ 5 ✓`.
 pub(super) fn at_most(figure: f64, bound: f64) -> String {
     format!("≤ {bound} {}", mark(figure <= bound))
 }
 
-/// A lower bound, in the same form.
+/// Formats the minimum of a value in the same way: `≥ 3 ✓`.
 pub(super) fn at_least(figure: f64, bound: f64) -> String {
     format!("≥ {bound} {}", mark(figure >= bound))
 }

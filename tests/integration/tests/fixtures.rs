@@ -1,4 +1,4 @@
-//! Tests of the fixtures themselves: a wrong oracle makes every test against it worthless.
+//! Tests of the fixtures themselves: a wrong oracle would make every test that uses it worthless.
 
 use std::path::Path;
 use std::process::Command;
@@ -54,7 +54,7 @@ fn integral() {
     let server = Sample::start(&cgroup);
     let before = server.stats();
     let mut wire = Wire::connect(server.address());
-    // 100 ms before the header, and three pauses of 100 ms before the last byte.
+    // The server waits 100 ms before the header, and sends four pieces with three pauses of 100 ms between them.
     wire.get("/?sleep=100&bytes=65536&drip=100", "");
     assert_eq!(wire.response(), 200);
     let after = server.stats();
@@ -83,7 +83,7 @@ fn nginx() {
     let before = server.requests();
     let url = format!("http://{}/", server.address());
     Client::start("h2load", &["--h1", "-c", "10", "-n", "1000", &url]).finish();
-    // The second query of the count is itself a request.
+    // 1 001 = 1 000 requests of the load + the second query of the count.
     assert_eq!(server.requests() - before, 1_001);
 }
 

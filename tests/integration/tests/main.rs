@@ -1,7 +1,8 @@
 //! Integration tests of the product's promises, against real servers and clients.
 //!
-//! One module per promise. `EBB_TEST_FULL=1` runs the tests with the promised numbers; otherwise the numbers are small
-//! enough for every change. `cargo test -p ebb-integration -- watch` runs a part of the tests.
+//! One module per promise. With `EBB_TEST_FULL=1`, the tests use the promised numbers of requests and seconds;
+//! otherwise smaller numbers, so that they can run after every change. `cargo test -p ebb-integration -- watch` runs
+//! only the tests with `watch` in their names.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +22,7 @@ mod watch;
 
 use std::process::ExitCode;
 
-/// The packages of the programs that the tests start.
+/// The packages that contain the programs that the tests start.
 const PACKAGES: [&str; 3] = ["ebb", "ebb-activator", "ebb-fixtures"];
 
 fn main() -> ExitCode {

@@ -1,43 +1,44 @@
-//! How `ebb` rejects what it cannot do: the exit code, one line that names the cause, and nothing left behind.
+//! Checks how `ebb` rejects invalid input or a missing requirement: the exit code, one line that names the cause, and
+//! nothing left behind.
 
 use std::process::Command;
 
 use ebb_fixtures::{dead_runs, ebb, run};
 
-/// The expected properties of a rejection.
+/// The expected properties of a rejection: the exit code, and the texts that the error message must contain.
 pub(crate) struct Refused<'a> {
     code: i32,
     names: &'a [&'a str],
 }
 
 impl<'a> Refused<'a> {
-    /// An unusable input: exit code 1.
+    /// Returns a rejection of unusable input: exit code 1.
     pub(crate) fn input(names: &'a [&'a str]) -> Self {
         Self { code: 1, names }
     }
 
-    /// A wrong use of the command line: exit code 2.
+    /// Returns a rejection of an invalid command line: exit code 2.
     pub(crate) fn usage(names: &'a [&'a str]) -> Self {
         Self { code: 2, names }
     }
 }
 
-/// Runs `command` to its end and checks its rejection.
+/// Runs `command` to its end, and checks its rejection and that it leaves nothing behind.
 #[track_caller]
 pub(crate) fn assert_refused(command: Command, refused: &Refused<'_>) {
     let shown = format!("{command:?}");
-    // Remains of earlier tests that failed are not this test's fault.
+    // Cgroups that earlier failed tests left are ignored.
     let before = dead_runs();
     let end = ebb::to_end(command, run::SOON);
     let stderr = &end.stderr;
     assert_eq!(end.code, Some(refused.code), "{shown}: {stderr}");
-    // The line with the error; the log and clap's "Usage:" may surround it.
+    // The lines with the error. Log lines and clap's "Usage:" may come before or after the error.
     let errors: Vec<_> = stderr
         .lines()
         .filter(|line| line.to_lowercase().contains("error"))
         .collect();
     assert_eq!(errors.len(), 1, "{shown}: one line of error: {stderr}");
-    // clap names what is missing on the following lines.
+    // clap names a missing argument only on the lines after the error, so for exit code 2 the whole output is searched.
     let text = if refused.code == 2 { stderr } else { errors[0] };
     for name in refused.names {
         assert!(text.contains(name), "{shown}: {name} not named: {stderr}");

@@ -1,4 +1,5 @@
-//! `ebb top` on a separate terminal. It reads keys whatever the server does, and restores the terminal however it ends.
+//! `ebb top` on a separate terminal. It reads keys even if the server does not answer, and restores the terminal
+//! however it ends.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,20 +18,21 @@ use nix::sys::termios::{Termios, tcgetattr};
 pub(super) const CASES: &[Case] = &[
     Case::beside("top::the_terminal_is_given_back", &[], given_back),
     Case::beside("top::keys_are_read_while_nobody_answers", &[], keys),
-    // Not concurrently: a program that another test starts at the same time would keep the terminal open.
+    // This test does not run beside others: a program that another test starts at the same time would inherit the
+    // terminal and keep it open.
     Case::new("top::a_terminal_may_be_closed", &[], closed),
     Case::beside("top::a_terminal_that_only_prints_is_printed_on", &[], dumb),
 ];
 
-/// Less than the five seconds for which `ebb top` waits for a response.
+/// Less than the five seconds for which `ebb top` waits for a response: a key must take effect before.
 const BEFORE_THE_ANSWER: Duration = Duration::from_secs(4);
-/// Switches the terminal to the alternate screen, and back.
+/// Terminal sequences that switch to the alternate screen (`ENTER`) and back (`LEAVE`).
 const ENTER: &str = "\x1b[?1049h";
 const LEAVE: &str = "\x1b[?1049l";
 const WORKLOADS: &str =
     r#"{"program": "a test", "version": "1", "replica": "a", "leading": true, "workloads": []}"#;
 
-/// The way in which `ebb top` is ended.
+/// The key or the signal that ends `ebb top`.
 #[derive(Debug)]
 enum By {
     Key(&'static str),
@@ -79,12 +81,12 @@ fn dumb() {
     assert!(!text.contains('\x1b'), "{text:?}");
 }
 
-/// The terminal's window is closed: `ebb top` cannot restore the terminal, and must not crash.
+/// The terminal's window is closed. `ebb top` can then not restore the terminal, and must not crash.
 fn closed() {
     let server = Server::start();
     let (screen, terminal) = terminal();
     let mut process = start(&server, "xterm", &terminal);
-    // `ebb top` sends its first request before it takes over the terminal.
+    // The first request of `ebb top` comes before it changes the terminal's mode, so the test waits for the second.
     eventually("it looks again", SOON, || {
         (server.asked.load(Ordering::Relaxed) > 1).then_some(())
     });
@@ -92,7 +94,7 @@ fn closed() {
     assert_eq!(process.wait(SOON).code(), Some(1));
 }
 
-/// `ebb top` and the other end of its terminal.
+/// A running `ebb top`, and both ends of its terminal.
 struct Top {
     process: Process,
     screen: File,
@@ -101,7 +103,7 @@ struct Top {
     written: Arc<Mutex<Vec<u8>>>,
 }
 
-/// Both ends of a terminal: the user's end, and the programs' end.
+/// Creates a terminal. Returns the end that a user's window would have, and the end that programs use.
 fn terminal() -> (File, File) {
     let size = Winsize {
         ws_row: 24,
@@ -110,7 +112,7 @@ fn terminal() -> (File, File) {
         ws_ypixel: 0,
     };
     let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
-    // A program that inherited the other end would never see it closed.
+    // A child process must not inherit either end: it would keep the terminal open.
     for end in [&master, &slave] {
         fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
     }
@@ -136,7 +138,7 @@ impl Top {
         let (kept, mut reader) = (Arc::clone(&written), screen.try_clone().unwrap());
         thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // An error is the end: no program has the terminal open any more.
+            // Reading fails when no program has the terminal open any more.
             while let Ok(count @ 1..) = reader.read(&mut bytes) {
                 kept.lock().unwrap().extend_from_slice(&bytes[..count]);
             }
@@ -154,7 +156,7 @@ impl Top {
         self.screen.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Everything that was written to the terminal.
+    /// Returns everything that was written to the terminal.
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
     }

@@ -1,4 +1,4 @@
-//! A cgroup with the real counter attached.
+//! A cgroup that Ebb's counter counts, with the real kernel programs.
 
 use std::{
     cell::Cell,
@@ -18,19 +18,19 @@ use ebb_fixtures::{
 
 use super::Lacks;
 
-/// Limit for anything here. Emulated machines are some 20 times slower than real ones, and a connection with lost packets
-/// may need a few of TCP's timeouts to close.
+/// Time limit for everything that a check waits for. Emulated machines are about 20 times slower than real ones, and a
+/// connection with lost packets may need several TCP timeouts until it closes.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 
-/// The counter, loaded once: loading takes seconds on an emulated machine.
+/// The counter of all checks. It is loaded only once, because loading takes seconds on an emulated machine.
 static COUNTER: Mutex<Option<Counter>> = Mutex::new(None);
 
 fn counter() -> MutexGuard<'static, Option<Counter>> {
-    // A failed check leaves the counter intact.
+    // A check that panicked has not damaged the counter, so a poisoned lock is ignored.
     COUNTER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Loads the programs. Returns the time it took.
+/// Loads the programs. Returns the duration of the loading.
 pub(super) fn load() -> Duration {
     let start = Instant::now();
     let loaded = Counter::load().unwrap_or_else(|error| panic!("{error}"));
@@ -38,19 +38,19 @@ pub(super) fn load() -> Duration {
     start.elapsed()
 }
 
-/// Closes the programs.
+/// Unloads the programs.
 pub(super) fn unload() {
     *counter() = None;
 }
 
-/// A counted cgroup. Dropping it ends the counting, and the processes in the cgroup.
+/// A counted cgroup. Dropping this value ends the counting and kills the processes in the cgroup.
 #[derive(Debug)]
 pub(super) struct Counted {
     pod: PodId,
     cgroup: TestCgroup,
 }
 
-/// All counts that have exactly one right value.
+/// All counts that have exactly one correct value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) started: u64,
@@ -65,7 +65,7 @@ pub(super) struct Count {
 }
 
 impl Count {
-    /// The count for this many requests, all completed, and nothing left.
+    /// Returns the counts after `requests` requests that were all completed; nothing is in flight.
     pub(super) fn of(requests: u64) -> Self {
         Self {
             started: requests,
@@ -92,20 +92,21 @@ impl From<&Reading> for Count {
 }
 
 impl Counted {
-    /// Counts a new cgroup by the default rules.
+    /// Creates a cgroup and counts it by the default rules.
     pub(super) fn new() -> Result<Self, Lacks> {
         Self::with(&Rules::default())
     }
 
-    /// Counts a new cgroup by these rules.
+    /// Creates a cgroup and counts it by these rules.
     pub(super) fn with(rules: &Rules) -> Result<Self, Lacks> {
         Self::attach(TestCgroup::new(), rules)
     }
 
-    /// Counts an existing cgroup from now on.
+    /// Starts to count an existing cgroup.
     ///
     /// # Errors
-    /// If the programs could not be loaded, which is the failure of another check.
+    /// If the programs could not be loaded. This is not a failure of the calling check: the check that loads the
+    /// programs fails.
     pub(super) fn attach(cgroup: TestCgroup, rules: &Rules) -> Result<Self, Lacks> {
         let mut counter = counter();
         let Some(counter) = counter.as_mut() else {
@@ -117,12 +118,12 @@ impl Counted {
         Ok(Self { pod, cgroup })
     }
 
-    /// The cgroup in which servers must be started.
+    /// Returns the cgroup. Servers must be started in it to be counted.
     pub(super) fn cgroup(&self) -> &TestCgroup {
         &self.cgroup
     }
 
-    /// Starts the server that keeps its own count, in this cgroup.
+    /// Starts `ebb-sample`, the server that keeps its own count, in this cgroup.
     pub(super) fn sample(&self) -> Sample {
         self.sample_at(Ipv4Addr::LOCALHOST)
     }
@@ -130,12 +131,12 @@ impl Counted {
     /// Like `sample`, at another address.
     pub(super) fn sample_at(&self, address: impl Into<IpAddr>) -> Sample {
         let sample = Sample::start(Place::at(&self.cgroup, address));
-        // The wait for the server to listen opened a connection; wait until it is closed.
+        // `Sample::start` opens a connection to see whether the server listens. Waits until this connection is closed.
         self.at_rest();
         sample
     }
 
-    /// Reads the counter's current figures.
+    /// Returns the counter's current values for this cgroup.
     pub(super) fn reading(&self) -> Reading {
         let counter = counter();
         let counter = counter.as_ref().expect("the programs are loaded");
@@ -144,19 +145,19 @@ impl Counted {
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The counter's rare events, in all checks so far.
+    /// Returns the counter's rare events in all checks so far.
     pub(super) fn events(&self) -> Events {
         let mut counter = counter();
         let counter = counter.as_mut().expect("the programs are loaded");
         counter.events().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The current counts.
+    /// Returns the current counts.
     pub(super) fn now(&self) -> Count {
         Count::from(&self.reading())
     }
 
-    /// Waits until a condition holds.
+    /// Waits until `holds` is true for the counts, and returns these counts.
     #[track_caller]
     pub(super) fn until(&self, what: &str, holds: impl Fn(&Count) -> bool) -> Count {
         let last = Cell::new(Count::default());

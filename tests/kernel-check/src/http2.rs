@@ -20,10 +20,10 @@ use tokio::{
     time::timeout,
 };
 
-/// Limit for an exchange, longer than any exchange here takes.
+/// Time limit for a whole exchange; every exchange in these checks is shorter.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Runs a future on one thread, as everything here.
+/// Runs a future to its end on the current thread. Panics after [`ENDS_WITHIN`].
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -32,14 +32,14 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
         .block_on(async { timeout(ENDS_WITHIN, work).await.expect("it does not end") })
 }
 
-/// One connection. Its driver task, and so the connection, ends when the last handle is dropped.
+/// One connection. The connection closes when the last clone of this handle is dropped.
 #[derive(Clone)]
 pub(super) struct Http2 {
     handle: SendRequest<Bytes>,
     authority: SocketAddr,
 }
 
-/// A response whose head has been received.
+/// A response whose header section has been received, and whose body may still be arriving.
 pub(super) type Begun = Response<RecvStream>;
 
 impl Http2 {
@@ -47,7 +47,7 @@ impl Http2 {
         Self::over(tcp(to).await, to).await
     }
 
-    /// Connects; each byte sent is a packet of its own.
+    /// Opens a connection on which each byte is sent in a separate packet.
     pub(super) async fn connect_by_bytes(to: SocketAddr) -> Self {
         Self::over(ByBytes(tcp(to).await), to).await
     }
@@ -57,11 +57,11 @@ impl Http2 {
         to: SocketAddr,
     ) -> Self {
         let handshake = Builder::new()
-            // A large window, so that no stream waits until another's body is read.
+            // The connection window is large, so that no stream has to wait until the body of another stream is read.
             .initial_connection_window_size(1 << 24)
             .handshake(io);
         let (handle, connection) = handshake.await.expect("a handshake of HTTP/2");
-        // The streams report how a connection ends.
+        // The result of the connection task is ignored, because each stream reports how its connection ended.
         tokio::spawn(async { connection.await.ok() });
         Self {
             handle,
@@ -69,7 +69,7 @@ impl Http2 {
         }
     }
 
-    /// Sends a request with its body in pieces, and waits for the head of the response.
+    /// Sends a request whose body consists of `pieces`, and waits for the header section of the response.
     pub(super) async fn begin(&self, path: &str, pieces: &[Bytes]) -> Begun {
         let uri = format!("http://{}{path}", self.authority);
         let method = if pieces.is_empty() { "GET" } else { "POST" };
@@ -110,7 +110,7 @@ async fn tcp(to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// A connection that is written byte by byte.
+/// A connection that writes one byte at a time.
 struct ByBytes(TcpStream);
 
 impl AsyncWrite for ByBytes {

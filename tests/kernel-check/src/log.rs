@@ -1,17 +1,18 @@
-//! Logs the agent library's events to standard error, the console.
+//! Logs the agent library's events to standard error, which is the console.
 
 use std::io::{self, Write};
 
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-/// The library's own events, including the verifier's log (level debug).
+/// Logs events of the agent library up to level debug, which includes the verifier's log, and only warnings of other
+/// libraries.
 const FILTER: &str = "warn,ebb_agent=debug";
 
-/// Most lines written of one event. A verifier's log can have a million lines, and the last ones state the error; a serial
-/// line takes a microsecond per byte.
+/// The maximum number of lines that are written of one event. A verifier log can have a million lines, and its last
+/// lines state the error. The serial console takes about a microsecond per byte.
 const LINES: usize = 60;
 
-/// Writes events as they occur, for the life of the process.
+/// Starts the logging of events, for the life of the process.
 pub(super) fn start() {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(FILTER))
@@ -21,7 +22,7 @@ pub(super) fn start() {
         .init();
 }
 
-/// Writes only the end of long events.
+/// A writer that writes only the last [`LINES`] lines of an event.
 struct Ends;
 
 impl MakeWriter<'_> for Ends {
@@ -33,7 +34,7 @@ impl MakeWriter<'_> for Ends {
 }
 
 impl Write for Ends {
-    /// Each event arrives in one call.
+    /// Writes one event: the logging library passes each event in one call.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let mut starts: Vec<_> = (0..event.len())
             .filter(|at| *at == 0 || event[at - 1] == b'\n')

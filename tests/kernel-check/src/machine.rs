@@ -1,7 +1,8 @@
-//! The machine's first process: the tasks of an init that the checks need.
+//! The first process (init) of a test machine: it mounts file systems, loads modules, runs the checks, and powers the
+//! machine off.
 //!
-//! Results go to the second serial line, so that kernel messages on the first cannot be mixed with them. The process ends
-//! by powering the machine off. Failure mode: if the process dies earlier, the kernel panics and the machine ends too.
+//! Results are written to the second serial port, so that kernel messages on the first one cannot mix with them.
+//! Failure mode: if this process ends before it powers the machine off, the kernel panics and the machine ends too.
 
 use std::{
     fs::{self, File},
@@ -19,17 +20,17 @@ use nix::{
     unistd::dup2_stdout,
 };
 
-/// Device for the results.
+/// The device to which the results are written.
 const RESULTS: &str = "/dev/ttyS1";
 
-/// Folder of the kernel modules to load, in the order of their names.
+/// The folder with the kernel modules to load, which are loaded in the order of their names.
 const MODULES: &str = "/modules";
 
-/// `MODULE_INIT_COMPRESSED_FILE` of include/uapi/linux/module.h: the kernel decompresses the module. Linux 5.17; Debian
-/// compresses its modules since 6.12.
+/// The flag `MODULE_INIT_COMPRESSED_FILE` of include/uapi/linux/module.h (Linux 5.17): the kernel decompresses the
+/// module. Debian compresses its modules since Linux 6.12.
 const COMPRESSED: libc::c_uint = 4;
 
-/// File systems and their mount points.
+/// The file systems to mount, as (type, mount point).
 const MOUNTS: [(&str, &str); 6] = [
     ("devtmpfs", "/dev"),
     ("proc", "/proc"),
@@ -42,7 +43,7 @@ const MOUNTS: [(&str, &str); 6] = [
 /// Sets up the machine, runs `work`, and powers the machine off.
 pub(super) fn as_first_process<T>(work: impl FnOnce() -> T) -> Result<()> {
     for (kind, at) in MOUNTS {
-        // Mount points below /sys exist once /sys is mounted.
+        // The mount points below /sys exist only after /sys has been mounted.
         fs::create_dir_all(at).with_context(|| format!("{at}: cannot be made"))?;
         mount(Some(kind), at, Some(kind), MsFlags::empty(), None::<&str>)
             .with_context(|| format!("{at}: cannot mount {kind}"))?;
@@ -59,14 +60,14 @@ pub(super) fn as_first_process<T>(work: impl FnOnce() -> T) -> Result<()> {
     Ok(())
 }
 
-/// For a machine that is not ours alone: enters a private network namespace with a loopback device.
+/// Enters a private network namespace with a loopback device. This is for a machine that also runs other programs.
 pub(super) fn network_of_our_own() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET).context("no network namespace (it takes root)")?;
     netlink::loopback_up().context("the loopback device cannot be switched on")
 }
 
-/// Loads the modules in `MODULES`. A failure is reported on the console; a check that needs the module will then be
-/// skipped or fail.
+/// Loads the modules in `MODULES`. If a module cannot be loaded, the error is printed on the console, and a check that
+/// needs the module is skipped or fails.
 fn load_modules() {
     let mut modules: Vec<_> = fs::read_dir(MODULES)
         .into_iter()

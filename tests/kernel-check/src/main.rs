@@ -1,13 +1,14 @@
 //! `ebb-kernel-check`: the condensed exactness suite that `cargo xtask kernels` runs on other kernels.
 //!
-//! It is one static program, started as a machine's first process: it mounts file systems and runs the checks. Next to it
-//! are `ebb-sample`, the server whose own count is the oracle, and `ebb-test-scripted`. The kernel programs are loaded once,
-//! through the agent's own library. The checks cover what may differ between kernels: whether the verifier accepts the
-//! programs, and in which order and shape packets and events reach them. Other tests show that the parsers are correct.
+//! It is a static program that a test machine runs as its first process. It mounts file systems and runs the checks.
+//! Two other programs are in the same folder: `ebb-sample`, the server whose count is the oracle, and
+//! `ebb-test-scripted`. The checks load the kernel programs once, through the agent's library. They cover what may
+//! differ between kernels: whether the verifier accepts the programs, and in which order and shape packets and events
+//! reach the programs. Other tests show that the parsers are correct.
 //!
-//! The output is that of a test runner, so that the suite is counted as one. A check is skipped, with the reason, if the
-//! kernel lacks a feature that it needs. `ebb-kernel-check here`, as root, runs the same checks on the current machine and
-//! leaves nothing behind.
+//! The output has the format of Rust's test runner, so that `cargo xtask kernels` can count the results. A check is
+//! skipped, with the reason, if the kernel lacks a feature that the check needs. `ebb-kernel-check here`, as root, runs
+//! the same checks on the current machine and leaves nothing behind.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,17 +29,18 @@ use std::{env, process::ExitCode};
 
 use libtest_mimic::{Arguments, ColorSetting, Completion, Trial};
 
-/// Environment variable that selects checks by a part of their names.
+/// The name of the environment variable that selects checks: only checks whose names contain its value are run.
 const ONLY: &str = "EBB_CHECK";
 
-/// A feature that this kernel, or its boot configuration, lacks.
+/// A feature that this kernel, or the configuration of the machine, lacks: the check is skipped.
 struct Lacks(String);
 
-/// The result of a check; a failure is a panic.
+/// The result of a check: completed or skipped. A failed check panics.
 type Verdict = Result<(), Lacks>;
 
-/// Whether the kernel has `bpf_loop` (Linux 5.17). Without it, the out-of-order buffer is read by as many programs as may
-/// tail-call one another; a connection with more buffered bytes becomes opaque.
+/// Returns whether the kernel has `bpf_loop` (Linux 5.17). Without `bpf_loop`, a chain of tail calls reads the
+/// out-of-order buffer, and the length of this chain is limited. If more bytes are buffered, the connection becomes
+/// opaque.
 fn has_loops() -> bool {
     let release = nix::sys::utsname::uname().expect("it has a name");
     let release = release.release().to_string_lossy();
@@ -46,7 +48,7 @@ fn has_loops() -> bool {
     (numbers.next(), numbers.next()) >= (Some(5u32), Some(17u32))
 }
 
-/// A checker or a client, by its arguments.
+/// Runs the checks, or one HTTP client (`fetch`), depending on the process id and the arguments.
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
     if std::process::id() == 1 {
@@ -81,7 +83,7 @@ fn exit(done: anyhow::Result<()>) -> ExitCode {
 fn run() -> ExitCode {
     log::start();
     let arguments = Arguments {
-        // One thread, because servers are forked from this process.
+        // The checks run on one thread, because they fork servers from this process.
         test_threads: Some(1),
         color: Some(ColorSetting::Never),
         ..Arguments::default()
@@ -89,7 +91,7 @@ fn run() -> ExitCode {
     let only = env::var(ONLY).unwrap_or_default();
     let trials = checks::all()
         .enumerate()
-        // The first check loads the programs for the others, so it always runs.
+        // The first check always runs, because it loads the programs for the others.
         .filter(|(number, (name, _))| *number == 0 || name.contains(&only))
         .map(|(_, check)| check)
         .map(|(name, check)| {

@@ -1,10 +1,10 @@
-//! Figures, printed at the end, so that a check that barely passes is visible.
+//! Measured values. They are printed at the end of the run, so that a check that passes only just is visible.
 
 use std::sync::{Mutex, PoisonError};
 
 static MEASURED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Records a figure and its name.
+/// Records a measured value and its name.
 pub(super) fn measured(what: &str, figure: impl std::fmt::Display) {
     let line = format!("measured: {what}: {figure}");
     MEASURED
@@ -13,7 +13,7 @@ pub(super) fn measured(what: &str, figure: impl std::fmt::Display) {
         .push(line);
 }
 
-/// Prints the recorded figures, in a form that `cargo xtask kernels` parses.
+/// Prints the recorded values, in a format that `cargo xtask kernels` parses.
 pub(super) fn print() {
     for line in MEASURED
         .lock()

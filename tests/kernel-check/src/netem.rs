@@ -6,7 +6,7 @@ use ebb_fixtures::net::netlink::{LOOPBACK, attribute, request};
 
 use super::Lacks;
 
-// include/uapi/linux/rtnetlink.h and pkt_sched.h.
+// Constants of include/uapi/linux/rtnetlink.h and pkt_sched.h.
 const NEW_QDISC: u16 = 36;
 const DELETE_QDISC: u16 = 37;
 const KIND: u16 = 1; // TCA_KIND
@@ -15,33 +15,33 @@ const REORDER: u16 = 3; // TCA_NETEM_REORDER
 const ROOT: u32 = u32::MAX; // TC_H_ROOT
 const CREATE_OR_REPLACE: u16 = 0x400 | 0x100; // NLM_F_CREATE | NLM_F_REPLACE
 
-/// The kernel's time unit here is 64 ns (`PSCHED_SHIFT` of include/net/pkt_sched.h).
+/// netem's unit of time, 64 ns (`PSCHED_SHIFT` of include/net/pkt_sched.h).
 const TICK: Duration = Duration::from_nanos(64);
 
-/// Most delayed packets: more than these checks ever have in transit.
+/// The maximum number of delayed packets: more than these checks ever have in transit.
 const QUEUE: u32 = 10_000;
 
-/// The faults, in percent of the packets.
+/// The faults of the network. `lost`, `doubled` and `hurried` are percentages of the packets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Faults {
     pub(super) lost: u32,
     pub(super) doubled: u32,
-    /// These packets overtake all that are delayed by `delay`.
+    /// Packets that are not delayed: each overtakes the packets that are delayed by `delay`.
     pub(super) hurried: u32,
     pub(super) delay: Duration,
 }
 
-/// The loopback device as a bad network. Dropping it removes the faults.
+/// The loopback device with faults. Dropping this value removes the faults.
 pub(super) struct Netem(());
 
 impl Netem {
-    /// Sets the faults.
+    /// Configures the loopback device with these faults.
     ///
     /// # Errors
     /// If the kernel has no network emulator.
     pub(super) fn with(faults: Faults) -> Result<Self, Lacks> {
         let ticks = (faults.delay.as_nanos() / TICK.as_nanos()) as u32;
-        // `struct tc_netem_qopt`: latency, limit, loss, gap, duplicate, jitter.
+        // The fields of `struct tc_netem_qopt`: latency, limit, loss, gap, duplicate, jitter.
         let gap = u32::from(faults.hurried > 0);
         let words = [
             ticks,
@@ -53,7 +53,7 @@ impl Netem {
         ];
         let mut options: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         if faults.hurried > 0 {
-            // `struct tc_netem_reorder`: probability, correlation.
+            // The fields of `struct tc_netem_reorder`: probability, correlation.
             let reorder = [share(faults.hurried), 0];
             let reorder: Vec<u8> = reorder.iter().flat_map(|word| word.to_ne_bytes()).collect();
             options.extend(attribute(REORDER, &reorder));
@@ -79,7 +79,7 @@ impl Drop for Netem {
     }
 }
 
-/// `struct tcmsg`: family, device, handle, parent, information.
+/// Returns a `struct tcmsg` for the loopback device, with the fields family, device, handle, parent, information.
 fn to_loopback() -> Vec<u8> {
     let mut body = vec![0; 4];
     body.extend(LOOPBACK.to_ne_bytes());
@@ -89,7 +89,7 @@ fn to_loopback() -> Vec<u8> {
     body
 }
 
-/// Converts a percentage to the kernel's representation of a probability: a share of 2^32.
+/// Converts a percentage to netem's representation of a probability: a share of 2^32.
 fn share(hundredths: u32) -> u32 {
     u32::MAX / 100 * hundredths
 }

@@ -1,8 +1,8 @@
-//! `cargo xtask bench kernel`: nanoseconds per request and per packet, from the kernel's own accounting, compared with
-//! programs that do nothing.
+//! `cargo xtask bench kernel`: the time of the kernel programs per request and per packet, as the kernel measures it,
+//! compared with programs that do nothing.
 //!
-//! Two identical pods are loaded in turn: one has Ebb's programs on its cgroup, the other has empty programs. Measuring a
-//! run costs about as much as an empty program; both figures include that cost.
+//! Two identical pods get the same load in turn: one has Ebb's programs on its cgroup, the other has empty programs.
+//! The kernel's measurement of a run costs about as much as an empty program; the times of both pods include this cost.
 
 mod packets;
 mod pods;
@@ -17,22 +17,22 @@ use serde::Serialize;
 use super::program;
 use pods::Pods;
 
-/// Nanoseconds per request and per packet in the kernel programs, compared with empty programs
+/// Time per request and per packet in the kernel programs, compared with empty programs
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Turns, whose median is the result
+    /// Number of turns; each result is the median of the turns
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Seconds of each load
+    /// Duration of each load, in seconds
     #[arg(long, value_name = "S", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
-    /// Only rows whose name contains this; can be given several times
+    /// Measure only rows whose name contains this text; can be given several times
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// The `ebb` to measure, instead of the one built next to this program
+    /// The `ebb` program to measure, instead of the one built next to this program
     #[arg(long, value_name = "FILE")]
     ebb: Option<PathBuf>,
-    /// Print JSON
+    /// Print the results as JSON
     #[arg(long)]
     json: bool,
 }
@@ -43,12 +43,12 @@ impl Options {
     }
 }
 
-/// All measurements.
+/// The results of all measurements.
 #[derive(Debug, Serialize)]
 struct Results {
     requests: Vec<requests::Figures>,
     packets: Vec<packets::Figures>,
-    /// Runs of Ebb's programs while only the other pod was loaded.
+    /// Number of runs of Ebb's programs while only the other pod was loaded. It must be 0.
     runs_for_others: u64,
 }
 
@@ -60,10 +60,10 @@ impl Results {
     }
 }
 
-/// Measures and prints. Returns whether all bounds are kept.
+/// Runs the measurement and prints the results. Returns whether all results are within their bounds.
 ///
 /// # Errors
-/// If something that the measurement needs is missing, or it was interrupted.
+/// If something that the measurement needs is missing, or the measurement was interrupted.
 ///
 /// # Panics
 /// If a server or client cannot be started.

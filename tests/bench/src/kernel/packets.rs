@@ -1,4 +1,4 @@
-//! Packets inside a body, and packets without data: one long body consists of nothing else.
+//! The time per packet inside a body, and per packet without data. One long body consists only of such packets.
 
 use std::time::Duration;
 
@@ -15,19 +15,19 @@ use crate::{
     stream::Way,
 };
 
-/// Bound for a packet without data, in units of an empty program.
+/// Maximum time of a run for a packet without data, in units of the run of an empty program.
 const BOUND: f64 = 1.3;
 
 pub(super) const NAMES: [&str; 2] = ["download", "upload"];
 
-/// A long body and its turns so far.
+/// A direction of a long body, and its turns so far.
 pub(super) struct Row {
     name: &'static str,
     way: Way,
     turns: Vec<Turn<Hooks>>,
 }
 
-/// The selected rows.
+/// Returns the rows that the options select.
 pub(super) fn rows(options: &Options) -> Vec<Row> {
     NAMES
         .into_iter()
@@ -41,17 +41,17 @@ pub(super) fn rows(options: &Options) -> Vec<Row> {
         .collect()
 }
 
-/// Medians over the turns.
+/// Medians of the turns.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     pub(super) packet: &'static str,
-    /// Nanoseconds per run.
+    /// Time per run, in ns.
     pub(super) run_ns: f64,
-    /// Nanoseconds per run of an empty program on the same kind of packet.
+    /// Time per run of an empty program for the same kind of packet, in ns.
     pub(super) empty_ns: f64,
-    /// `run_ns` in units of `empty_ns`; the median of the ratios of each turn.
+    /// `run_ns / empty_ns`: the median of the ratios of the turns.
     pub(super) ratio: f64,
-    /// The bound; `None` if there is none.
+    /// The maximum of `ratio`; `None` if there is no bound.
     pub(super) at_most: Option<f64>,
 }
 
@@ -67,7 +67,7 @@ impl Row {
     }
 
     /// # Errors
-    /// If interrupted, or if the server does not answer.
+    /// If the measurement was interrupted, or if the server does not answer.
     pub(super) fn turn(&mut self, pods: &mut Pods, seconds: u32) -> Result<()> {
         let time = Duration::from_secs(seconds.into());
         let turn = pods.turn(|pod| pod.stream(self.way, time))?;

@@ -1,4 +1,4 @@
-//! The two pods that are compared, with the kernel's run-time statistics enabled.
+//! The two pods that are compared, and the kernel's run-time statistics, which are enabled while the pods exist.
 
 use std::{os::fd::OwnedFd, path::Path, process, time::Duration};
 
@@ -14,46 +14,46 @@ use crate::{
     stream::{self, Way},
 };
 
-/// Interval of `ebb watch`: short compared with a load, so that waiting for the counts is short too.
+/// Interval of `ebb watch`. It is short compared with a load, so that waiting for the counts is short too.
 const INTERVAL: &str = "100ms";
 
-/// The cost of one load.
+/// The runs and the requests of one load.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cost {
     pub(super) hooks: Hooks,
-    /// Requests, as the server counts them.
+    /// Number of requests, as the server counts them.
     pub(super) requests: u64,
 }
 
 impl Cost {
-    /// Runs of all programs per request.
+    /// Returns the number of runs of all programs per request.
     pub(super) fn runs_per_request(self) -> f64 {
         self.hooks.total().count as f64 / self.requests as f64
     }
 
-    /// Nanoseconds in all programs per request.
+    /// Returns the time in all programs per request, in ns.
     pub(super) fn per_request(self) -> f64 {
         self.hooks.total().time as f64 / self.requests as f64
     }
 
-    /// Nanoseconds of one run at each of the two packet hooks, added.
+    /// Returns the sum, in ns, of the time of one ingress run and the time of one egress run.
     pub(super) fn one_of_each(self) -> f64 {
         self.hooks.ingress.each() + self.hooks.egress.each()
     }
 }
 
-/// A pod's servers, with programs on their cgroup.
+/// The servers of a pod, with programs on their cgroup.
 pub(super) struct Pod {
     site: Site,
-    /// The process that owns the programs.
+    /// The id of the process that owns the programs.
     holder: u32,
 }
 
 impl Pod {
-    /// Loads nginx and returns the cost.
+    /// Loads nginx, and returns the runs and requests of this load.
     ///
     /// # Errors
-    /// If interrupted, or if the client or server does not answer.
+    /// If the measurement was interrupted, or if the client or server does not answer.
     pub(super) fn requests(&self, load: Load, seconds: u32) -> Result<Cost> {
         let nginx = self.site.nginx();
         let address = match load {
@@ -64,7 +64,7 @@ impl Pod {
         let before = self.runs()?;
         load.run(address, seconds)?;
         let after = self.runs()?;
-        // The second query is a request itself.
+        // nginx counts the second query too, so 1 is subtracted.
         let requests = nginx::requests(nginx)? - asked - 1;
         Ok(Cost {
             hooks: after - before,
@@ -72,10 +72,10 @@ impl Pod {
         })
     }
 
-    /// Moves one long body and returns the runs for its packets.
+    /// Transfers one long body, and returns the runs for its packets.
     ///
     /// # Errors
-    /// If interrupted, or if the server does not answer.
+    /// If the measurement was interrupted, or if the server does not answer.
     pub(super) fn stream(&self, way: Way, time: Duration) -> Result<Hooks> {
         let before = self.runs()?;
         stream::run(self.site.sample().address(), way, time)?;
@@ -87,9 +87,9 @@ impl Pod {
     }
 }
 
-/// One pod that Ebb counts, and one whose programs do nothing.
+/// One pod that Ebb counts, and one pod whose programs do nothing.
 pub(super) struct Pods {
-    // The fields are dropped in this order.
+    // The order of the fields matters: they are dropped in this order.
     watch: Counted,
     _empty: Empty,
     counted: Pod,
@@ -98,17 +98,17 @@ pub(super) struct Pods {
     _measuring: OwnedFd,
 }
 
-/// The result of one pod and of the other.
+/// The result of the pod with Ebb's programs, and of the pod with empty programs.
 pub(super) struct Turn<T> {
     pub(super) ours: T,
     pub(super) empty: T,
-    /// Requests that Ebb counted or excluded in this turn, all of them in its pod.
+    /// Number of requests that Ebb counted or excluded in this turn. All of them were in Ebb's pod.
     pub(super) counted: u64,
 }
 
 impl Pods {
     /// # Errors
-    /// If the kernel refuses, or a server cannot be started.
+    /// If the kernel refuses the programs, or a server cannot be started.
     ///
     /// # Panics
     /// If one of the fixtures cannot be started.
@@ -134,12 +134,13 @@ impl Pods {
     /// Puts the same load on both pods, one after the other.
     ///
     /// # Errors
-    /// The errors of `load`, or if programs disappeared.
+    /// If `load` fails, or if programs have disappeared.
     pub(super) fn turn<T>(&mut self, load: impl Fn(&Pod) -> Result<T>) -> Result<Turn<T>> {
         let before = self.watch.requests();
         let ours = load(&self.counted)?;
         let counted = self.watch.requests() - before;
-        // The counted pod's connections have ended: any run from here on would be for another cgroup's packets.
+        // The connections of Ebb's pod have ended, so any further run of Ebb's programs would be for packets of the
+        // other pod.
         let idle = self.counted.runs()?;
         let empty = load(&self.bare)?;
         self.runs_for_others += (self.counted.runs()? - idle).total().count;
@@ -150,7 +151,7 @@ impl Pods {
         })
     }
 
-    /// Runs of Ebb's programs while only the other pod was loaded.
+    /// Returns the number of runs of Ebb's programs while only the other pod was loaded.
     pub(super) fn runs_for_others(&self) -> u64 {
         self.runs_for_others
     }

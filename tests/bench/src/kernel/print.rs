@@ -1,4 +1,4 @@
-//! Prints the results for people.
+//! Prints the results of `cargo xtask bench kernel` as text.
 
 use super::{Results, packets, requests};
 use crate::table::{at_most, table};

@@ -1,4 +1,5 @@
-//! The kinds of request, and the total cost of one request: both hooks, all its packets.
+//! The kinds of request, and the total time of one request in the kernel programs: both hooks, all packets of the
+//! request.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -9,11 +10,11 @@ use super::{
 };
 use crate::{load::Load, median::median};
 
-/// Bound for a whole request, in units of two empty programs, from the design. The design's aim is 4.
+/// Maximum time of a whole request, in units of two runs of an empty program. It comes from the design, whose aim is 4.
 const BOUND: f64 = 5.0;
 
-/// Least share of the requests that must be counted, so that a figure is the cost of counting. The rest are the requests in
-/// flight when a load ends: 50 of ten thousand on the slowest machine.
+/// Minimum share of the requests that must have been counted; with fewer, the result would not be the cost of counting.
+/// The requests in flight when a load ends are not counted: at most 50 of ten thousand, on the slowest machine.
 const READ: f64 = 0.99;
 
 /// A kind of request.
@@ -29,7 +30,7 @@ const KINDS: [Kind; 5] = [
     http1("HTTP/1, 16 KiB", "/large", None),
     http1("HTTP/1, excluded probe", "/small", Some("kube-probe/1.30")),
     http2("HTTP/2, 50 streams", 1, 50, Some(BOUND)),
-    // With one stream at a time, two of four packets are those that HTTP/2 itself adds: no bound.
+    // With one stream at a time, HTTP/2 itself adds two of the four packets per request. So this row has no bound.
     http2("HTTP/2, 50 connections", 50, 1, None),
 ];
 
@@ -57,13 +58,13 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|kind| kind.name)
 }
 
-/// A kind of request and its turns so far.
+/// A kind of request, and its turns so far.
 pub(super) struct Row {
     kind: Kind,
     turns: Vec<Turn<Cost>>,
 }
 
-/// The selected rows.
+/// Returns the rows that the options select.
 pub(super) fn rows(options: &Options) -> Vec<Row> {
     KINDS
         .into_iter()
@@ -75,23 +76,23 @@ pub(super) fn rows(options: &Options) -> Vec<Row> {
         .collect()
 }
 
-/// Medians over the turns.
+/// Medians of the turns.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     pub(super) row: &'static str,
-    /// Nanoseconds per run on ingress.
+    /// Time per run on ingress, in ns.
     pub(super) requests_ns: f64,
-    /// Nanoseconds per run on egress.
+    /// Time per run on egress, in ns.
     pub(super) responses_ns: f64,
-    /// Runs of all programs per request.
+    /// Number of runs of all programs per request.
     pub(super) runs_per_request: f64,
-    /// Nanoseconds in all programs per request.
+    /// Time in all programs per request, in ns.
     pub(super) request_ns: f64,
-    /// One run of an empty program at each of the two hooks.
+    /// Time of one run of an empty program on ingress plus one on egress, in ns.
     pub(super) two_empty_ns: f64,
-    /// `request_ns` in units of `two_empty_ns`; the median of the ratios of each turn.
+    /// `request_ns / two_empty_ns`: the median of the ratios of the turns.
     pub(super) ratio: f64,
-    /// The bound; `None` if there is none.
+    /// The maximum of `ratio`; `None` if there is no bound.
     pub(super) at_most: Option<f64>,
     /// Share of the server's requests that Ebb counted or excluded.
     pub(super) counted: f64,
@@ -102,7 +103,7 @@ impl Figures {
         self.is_read() && self.at_most.is_none_or(|bound| self.ratio <= bound)
     }
 
-    /// Whether the requests were parsed at all: unparsed requests are cheap.
+    /// Returns whether nearly all requests were parsed. A program that did not parse requests would seem cheap.
     pub(super) fn is_read(&self) -> bool {
         self.counted >= READ
     }
@@ -114,7 +115,7 @@ impl Row {
     }
 
     /// # Errors
-    /// If interrupted, or if the client or server does not answer.
+    /// If the measurement was interrupted, or if the client or server does not answer.
     pub(super) fn turn(&mut self, pods: &mut Pods, seconds: u32) -> Result<()> {
         let turn = pods.turn(|pod| pod.requests(self.kind.load, seconds))?;
         self.turns.push(turn);
@@ -132,7 +133,7 @@ impl Row {
             two_empty_ns: over(|turn| turn.empty.one_of_each()),
             ratio: over(|turn| turn.ours.per_request() / turn.empty.one_of_each()),
             at_most: self.kind.at_most,
-            // The two queries to the server were counted too.
+            // Ebb also counted the two queries of the server's count, so 2 is subtracted.
             counted: over(|turn| (turn.counted as f64 - 2.0) / turn.ours.requests as f64),
         }
     }

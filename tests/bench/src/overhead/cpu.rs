@@ -1,5 +1,5 @@
-//! CPU time of everything that takes part in a request: the servers by their cgroups, the client as a child that has ended.
-//! The kernel's time for a packet is charged to one of them.
+//! The CPU time of everything that takes part in a request. Servers are measured by their cgroups, and the client as a
+//! child process that has ended. The kernel charges its time for a packet to one of these.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -9,11 +9,11 @@ use nix::sys::{
     time::{TimeVal, TimeValLike as _},
 };
 
-/// CPU time so far of the cgroups (Linux 4.15, with or without the cpu controller) and of the children that were waited
-/// for.
+/// Returns the sum of the CPU time of the cgroups so far (Linux 4.15, with or without the cpu controller) and of the
+/// child processes that have ended and were waited for.
 ///
 /// # Errors
-/// If the kernel does not report it.
+/// If the kernel does not report the CPU time.
 pub(super) fn spent(cgroups: &[&Path]) -> Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("no resource usage of children")?;
     let mut spent = duration(usage.user_time()) + duration(usage.system_time());

@@ -1,9 +1,10 @@
-//! `cargo xtask bench overhead`: the effect on clients of the counter, and of Knative's sidecar if one is given.
+//! `cargo xtask bench overhead`: how much the counter slows a server down for its clients, and how much Knative's
+//! sidecar does, if it is given.
 //!
-//! One server gets the same load bare, counted, and behind the sidecar, in turn and in a different order each time, so that
-//! disturbances on the machine affect all of them. Bias: towards too large a cost, because the client shares the processors
-//! with the server, and no idle processor can hide the cost. The CPU time per request is reported too; other programs on
-//! the machine disturb it much less.
+//! One server gets the same load in three variants: bare, counted by Ebb, and behind the sidecar. The variants are
+//! measured in turn, and the order changes with each turn, so that disturbances on the machine affect all of them.
+//! Bias: towards a too high cost, because the client shares the processors with the server, and no idle processor can
+//! hide the cost. The CPU time per request is reported too, because other programs on the machine disturb it much less.
 
 mod cpu;
 mod print;
@@ -19,44 +20,45 @@ use super::{counted::Counted, load, program, site::Site};
 use queue_proxy::QueueProxy;
 use turns::{Figures, Outcome, Turns};
 
-/// The default interval of `ebb watch`: it wakes up once a second, as an agent does.
+/// The default interval of `ebb watch`. With it, `ebb watch` wakes up once a second, as an agent does.
 const INTERVAL: &str = "1s";
 
-/// Seconds of load before each measured load. The effects of a previous pause, or of Ebb's start, are over by then.
+/// Seconds of unmeasured load before each measured load. They end the effects of a previous pause, or of the start of
+/// Ebb.
 const WARM_UP: u32 = 1;
 
-/// Throughput and latency of a server bare, counted, and behind a queue-proxy
+/// Throughput and latency of a server: bare, counted, and behind a queue-proxy
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Turns of all, whose median is the result
+    /// Number of turns; each result is the median of the turns. In a turn, each variant is measured once
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pairs: u32,
-    /// Seconds of each load
+    /// Duration of each load, in seconds
     #[arg(long, value_name = "S", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
-    /// Knative's queue-proxy, as the third variant
+    /// Program file of Knative's queue-proxy, to measure it as the third variant
     #[arg(long, value_name = "FILE")]
     queue_proxy: Option<PathBuf>,
-    /// The `ebb` to measure, instead of the one built next to this program
+    /// The `ebb` program to measure, instead of the one built next to this program
     #[arg(long, value_name = "FILE")]
     ebb: Option<PathBuf>,
-    /// Print JSON
+    /// Print the results as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// The server's work for a request, and the largest accepted loss.
+/// The work of the server for one request, and the bounds of the results.
 struct Work {
     name: &'static str,
     path: &'static str,
     server: fn(&Site) -> std::net::SocketAddr,
-    /// Least throughput when counted, as a share of bare.
+    /// Minimum throughput of the counted server, as a share of the bare server's.
     throughput: f64,
-    /// Largest 99th percentile of the latency when counted, in units of bare.
+    /// Maximum 99th percentile of the latency of the counted server, in units of the bare server's; `None`: no bound.
     p99: Option<f64>,
 }
 
-/// The design's aim for the first is 0.96.
+/// The kinds of work. For the throughput of the first kind, the design's aim is 0.96.
 const WORKS: [Work; 2] = [
     Work {
         name: "nginx, 600 bytes",
@@ -70,19 +72,19 @@ const WORKS: [Work; 2] = [
         path: "/?burn=1",
         server: |site| site.sample().address(),
         throughput: 0.995,
-        // With two dozen requests queued, the latency is the queue's.
+        // About two dozen requests are queued at a time, so the latency depends on the queue. It has no bound.
         p99: None,
     },
 ];
 
-/// All measurements, one entry for each kind of work.
+/// The results, one entry per kind of work.
 #[derive(Debug, Serialize)]
 struct Results(Vec<Figures>);
 
-/// Measures and prints. Returns whether all bounds are kept.
+/// Runs the measurement and prints the results. Returns whether all results are within their bounds.
 ///
 /// # Errors
-/// If something that the measurement needs is missing, or it was interrupted.
+/// If something that the measurement needs is missing, or the measurement was interrupted.
 ///
 /// # Panics
 /// If a server or client cannot be started.

@@ -1,4 +1,4 @@
-//! Prints the results for people.
+//! Prints the results of `cargo xtask bench overhead` as text.
 
 use super::{
     Results,

@@ -1,9 +1,9 @@
-//! Knative's queue-proxy in front of a server, configured as its reconciler would
-//! (`pkg/reconciler/revision/resources/queue.go` of knative/serving): no hard limit, no probe, no request log, the defaults
-//! of a revision.
+//! Knative's queue-proxy in front of a server. It is configured as Knative's reconciler would configure it
+//! (`pkg/reconciler/revision/resources/queue.go` of knative/serving): no hard limit, no probe, no request log, and
+//! otherwise the defaults of a revision.
 //!
-//! Its ports for metrics and administration, 9090, 9091 and 8022, are fixed. Failure mode: if one of them is in use, the
-//! queue-proxy ends with an error.
+//! The ports of the queue-proxy for metrics and administration are fixed: 8022, 9090 and 9091. Failure mode: if one of
+//! these ports is in use, the queue-proxy ends with an error.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -15,10 +15,10 @@ use std::{
 use anyhow::{Result, bail};
 use ebb_fixtures::{Process, TestCgroup, eventually, free_port};
 
-/// Limit for a Go program to listen, which takes a fraction of a second; the limit allows for a loaded machine.
+/// Time limit until the queue-proxy listens. It takes a fraction of a second; the limit allows for a loaded machine.
 const LISTENS_WITHIN: Duration = Duration::from_secs(20);
 
-/// A running queue-proxy in its own cgroup.
+/// A running queue-proxy in a private cgroup.
 #[derive(Debug)]
 pub(crate) struct QueueProxy {
     _process: Process,
@@ -30,7 +30,7 @@ impl QueueProxy {
     /// Starts a queue-proxy in front of a server on 127.0.0.1.
     ///
     /// # Errors
-    /// If there is no such program.
+    /// If the file `program` does not exist.
     ///
     /// # Panics
     /// If the server does not listen in time.
@@ -53,7 +53,7 @@ impl QueueProxy {
             .env("SERVING_POD", "bench-00001-deployment-0")
             .env("SERVING_POD_IP", "127.0.0.1")
             .env("SERVING_LOGGING_CONFIG", "")
-            // It logs nothing about a request at any level.
+            // The level only reduces other messages: the queue-proxy logs nothing about requests at any level.
             .env("SERVING_LOGGING_LEVEL", "warn")
             .env("SYSTEM_NAMESPACE", "knative-serving")
             .stdout(Stdio::null());
@@ -73,7 +73,7 @@ impl QueueProxy {
         self.cgroup.path()
     }
 
-    /// The listening address.
+    /// Returns the listening address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

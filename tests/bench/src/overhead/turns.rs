@@ -1,4 +1,4 @@
-//! Turns for one kind of work, and their medians.
+//! The turns for one kind of work, and their medians.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -6,18 +6,18 @@ use serde::Serialize;
 use super::Work;
 use crate::median::{median, quartiles};
 
-/// The result of one load.
+/// The result of one load on one variant.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
     /// Requests per second.
     pub(super) rate: f64,
-    /// 99th percentile of the latency, ms.
+    /// 99th percentile of the latency, in ms.
     pub(super) p99: f64,
-    /// CPU time per request, µs: server, client and everything between them.
+    /// CPU time per request, in µs: of the server, the client, and everything between them.
     pub(super) cpu: f64,
 }
 
-/// One turn: the same load on all variants, minutes apart at most.
+/// The results of one turn: the same load on each variant, within minutes.
 struct Turn {
     bare: Outcome,
     counted: Outcome,
@@ -29,11 +29,11 @@ struct Turn {
 pub(super) struct Turns(Vec<Turn>);
 
 impl Turns {
-    /// Takes one turn. The first variant changes from turn to turn: a measurement after a load differs from one after a
-    /// pause.
+    /// Measures each variant once. The order of the variants alternates from turn to turn, because a measurement right
+    /// after a load differs from one after a pause.
     ///
     /// # Errors
-    /// The errors of the loads.
+    /// If a load fails.
     pub(super) fn take(
         &mut self,
         number: u32,
@@ -78,37 +78,38 @@ impl Turns {
     }
 }
 
-/// Medians over the turns for one kind of work.
+/// Medians of the turns for one kind of work.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     pub(super) work: &'static str,
     /// Requests per second.
     pub(super) bare_rate: f64,
     pub(super) bare_p99_ms: f64,
-    /// CPU time per request, µs.
+    /// CPU time per request, in µs.
     pub(super) bare_cpu_us: f64,
     pub(super) counted: Against,
     pub(super) throughput_at_least: f64,
     pub(super) p99_at_most: Option<f64>,
-    /// `None` without a queue-proxy.
+    /// The variant behind the queue-proxy; `None` if no queue-proxy was given.
     pub(super) behind_queue_proxy: Option<Against>,
 }
 
-/// One of the other variants, compared with bare.
+/// The medians of one variant, compared with the bare server.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Against {
     /// Requests per second.
     pub(super) rate: f64,
     pub(super) p99_ms: f64,
-    /// Throughput as a share of bare; the median of the ratios of each turn.
+    /// Throughput as a share of the bare server's: the median of the ratios of the turns.
     pub(super) throughput: f64,
-    /// The first and the third quartile of the throughput ratios: the precision that the machine allows.
+    /// The first and the third quartile of the throughput ratios. They show how precise a measurement on this machine
+    /// is.
     pub(super) throughput_quartiles: [f64; 2],
-    /// 99th percentile of the latency in units of bare; the median of the ratios of each turn.
+    /// 99th percentile of the latency, in units of the bare server's: the median of the ratios of the turns.
     pub(super) p99: f64,
-    /// CPU time per request, µs.
+    /// CPU time per request, in µs.
     pub(super) cpu_us: f64,
-    /// CPU time in units of bare; the median of the ratios of each turn.
+    /// CPU time per request, in units of the bare server's: the median of the ratios of the turns.
     pub(super) cpu: f64,
 }
 
@@ -151,7 +152,8 @@ mod tests {
     #[test]
     fn neighbours_in_time_are_compared() {
         let mut turns = Turns::default();
-        // The machine becomes slower by half from turn to turn; the ratio of adjacent measurements stays.
+        // The machine becomes slower by half from turn to turn. The ratio of the measurements of a turn does not
+        // change.
         for (number, speed) in [1000.0, 500.0, 250.0].into_iter().enumerate() {
             let none: Option<fn() -> Result<Outcome>> = None;
             let bare = || Ok(outcome(speed, 1.0));

@@ -1,4 +1,4 @@
-//! Third-party clients and servers on both sides of the activator.
+//! Third-party clients in front of the activator, and third-party servers behind it.
 
 use ebb_fixtures::client::{Client, curl};
 use ebb_fixtures::door::Front;
@@ -50,7 +50,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// The duration of a stream: the promised minute, or a short time.
+/// Returns the duration of a stream: the promised 60 s in full runs, otherwise 2 s.
 fn seconds() -> f64 {
     if full() { 60.0 } else { 2.0 }
 }
@@ -70,7 +70,8 @@ fn http1() {
         "{report}"
     );
     let url = format!("http://{to}/?bytes=1000");
-    // Debian 12's curl cannot send a second request on an HTTP/2 connection without TLS, to any server.
+    // curl of Debian 12 cannot send a second request on a cleartext HTTP/2 connection to any server, so HTTP/2 gets one
+    // URL.
     for (options, urls) in [
         (&["--http1.1"][..], 2),
         (&["--http1.0"], 2),
@@ -88,7 +89,7 @@ fn http1() {
     assert!(head.contains("200") && head.contains("1000"), "{head}");
     let chunked = curl(&[], &[format!("{url}&chunked=1")]);
     assert_eq!((chunked[0].status, chunked[0].bytes), (200, 1000));
-    // curl waits for 100 Continue, and prints a message if it stops waiting.
+    // curl waits for `100 Continue`, and prints a message if it stops waiting for it.
     let upload = Client::start(
         "curl",
         &[
@@ -112,7 +113,7 @@ fn http2() {
     let cgroup = TestCgroup::new();
     let nghttpd = Nghttpd::start(&cgroup);
     let sample = Sample::start(&cgroup);
-    // nghttpd speaks only HTTP/2.
+    // nghttpd supports only HTTP/2.
     for (server, path, http1) in [
         (nghttpd.address(), "/page.html", false),
         (sample.address(), "/", true),
@@ -168,7 +169,8 @@ fn websocket() {
     assert_eq!(server.requests(), 1);
 }
 
-/// Sends a different message every 50 ms for a given time, and prints how many came back.
+/// Python script: sends a different message every 50 ms for a given time, and prints how many messages the server
+/// echoed.
 const ECHO: &str = r#"
 import asyncio, sys, time
 import websockets
@@ -198,7 +200,8 @@ fn trailers() {
     );
     let report = report.finish().to_ascii_lowercase();
     assert!(report.contains("x-sum: 1"), "{report}");
-    // Hints come before the response, and must not be taken for it.
+    // The server sends three 103 (Early Hints) responses first; the activator must not take one of them for the final
+    // response.
     let hinted = curl(&[], &[format!("http://{}/hints?n=3", front.address())]);
     assert_eq!((hinted[0].status, hinted[0].bytes), (200, 6));
 }

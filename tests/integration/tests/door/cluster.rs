@@ -1,5 +1,5 @@
-//! `ebb-activator` in a cluster of one API server (the double) and an autoscaler that only receives reports. The tests
-//! write the record of ports and the slices, as the leader would.
+//! `ebb-activator` in a cluster that consists of the API server double and an autoscaler that only receives reports.
+//! The tests write the record of allocated ports and the EndpointSlices, as the leader would.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -27,7 +27,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// A slice of Service `shop/web`; `manager` says who manages it.
+/// Returns an EndpointSlice of Service `shop/web` with the `managed-by` label `manager`.
 fn slice(name: &str, manager: &str, port: u16, endpoints: &[SocketAddr]) -> Value {
     let endpoints: Vec<_> = endpoints
         .iter()
@@ -38,7 +38,7 @@ fn slice(name: &str, manager: &str, port: u16, endpoints: &[SocketAddr]) -> Valu
         "metadata": {
             "namespace": "shop", "name": name,
             "labels": {"kubernetes.io/service-name": "web", "endpointslice.kubernetes.io/managed-by": manager},
-            // The Service's uid in the record.
+            // "u" is the uid of the Service in the record of allocated ports.
             "ownerReferences": [{"apiVersion": "v1", "kind": "Service", "name": "web", "uid": "u"}],
         },
         "addressType": "IPv4",
@@ -47,7 +47,7 @@ fn slice(name: &str, manager: &str, port: u16, endpoints: &[SocketAddr]) -> Valu
     })
 }
 
-/// Receives reports, and keeps the last one.
+/// Receives the activator's reports, and keeps the last one.
 struct Listener {
     address: SocketAddr,
     last: Arc<Mutex<Value>>,
@@ -68,7 +68,7 @@ impl Listener {
         Self { address, last }
     }
 
-    /// Waits for a report in which the only proxied port satisfies `wanted`.
+    /// Waits for a report in which the only proxied Service port satisfies `wanted`.
     #[track_caller]
     fn await_door(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         eventually(what, SOON, || {
@@ -110,7 +110,7 @@ struct World {
 }
 
 impl World {
-    /// Starts one activator with one Service without pods, and one port allocated to the Service.
+    /// Starts one activator with one Service that has no pods, and one port that is allocated to this Service.
     fn new() -> Self {
         let autoscaler = Listener::new();
         let world = Self {
@@ -125,7 +125,7 @@ impl World {
         world
     }
 
-    /// Creates or updates a slice.
+    /// Creates or updates an EndpointSlice.
     fn write(&self, slice: &Value) {
         let name = slice["metadata"]["name"].as_str().expect("a name");
         let all = path("discovery.k8s.io/v1", "EndpointSlice", "shop", "");
@@ -199,7 +199,7 @@ fn from_zero() {
     assert_eq!(door["held_ever"], 20);
     assert!(door["held_integral"].as_u64() > Some(0));
 
-    // The activator leaves the request path: open connections continue, and the port stays open for the next time.
+    // The activator leaves the request path: open connections continue to work, and the port stays open.
     world.write(&slice(
         "web-ebb",
         "ebb.dev",
@@ -220,7 +220,8 @@ fn from_zero() {
         assert!(metrics.contains(line), "{line} in\n{metrics}");
     }
 
-    // To zero again. The update takes some milliseconds to arrive; until then the pod answers.
+    // The Service has no pods again. The activator receives this update some milliseconds later; until then it forwards
+    // requests to the pod.
     world.pods(&[]);
     let mut late = Vec::new();
     eventually("held again", SOON, || {
@@ -245,7 +246,7 @@ fn leaves() {
         let last = world.autoscaler.last.lock().expect("sound");
         (last["leaving"] == true).then_some(())
     });
-    // The activator keeps serving until all nodes have removed it from their endpoints.
+    // The activator keeps serving until all nodes have removed the activator from their endpoints.
     assert_eq!(ask(world.activator.door).response(), 200);
     assert_eq!(slow.response(), 200);
     assert!(

@@ -1,4 +1,4 @@
-//! Queued requests: how many, how long, how much memory they take, and what happens to them when the door dies.
+//! Queued requests: their number, their memory, and what happens to them when the activator or the server is killed.
 
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -21,13 +21,13 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// The promised number of queued requests. The test uses fewer if the system's limit of file descriptors is too low.
+/// The promised number of queued requests. The test queues fewer if the system's limit of file descriptors is too low.
 const HELD: u64 = 10_000;
-/// The bound of the memory with that many queued requests, in MiB.
+/// The maximum memory of the door with [`HELD`] queued requests, in MiB.
 const MEMORY: f64 = 200.0;
-/// The bound of the memory that remains allocated afterwards, in MiB.
+/// The maximum memory that the door still uses after the queued requests were answered, in MiB.
 const LEFT: f64 = 80.0;
-/// File descriptors of this process besides its connections, with a margin.
+/// File descriptors that this process needs besides its connections, with a margin.
 const SPARE: u64 = 500;
 
 fn ask(to: SocketAddr) -> Wire {
@@ -39,7 +39,7 @@ fn ask(to: SocketAddr) -> Wire {
 fn memory() {
     let (soft, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits");
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit");
-    // The door needs one descriptor for each client, and one for each request at the server.
+    // The door needs two file descriptors per request: one for the client, and one for the connection to the server.
     let count = HELD.min(most / 2 - SPARE);
     let mut front = Front::start(&[]);
     let before = front.memory();
@@ -69,12 +69,12 @@ fn memory() {
     );
 }
 
-/// 6 000 requests with 60 KB of headers: 658 MB without a budget.
+/// 6 000 requests with 60 KB of headers each. Without a budget, the door would use 658 MB for them.
 fn t11_long_heads() {
-    /// MiB: three fifths of 600.
+    /// The budget for queued requests, in MiB: three fifths of 600 MiB, the memory limit in the deployment.
     const BUDGET: usize = 360;
-    /// MiB that the program needs besides the budget: the program itself, refusals in flight, and the allocator's
-    /// overhead.
+    /// Memory that the door needs besides the budget, in MiB: the program itself, refusals in flight, and the
+    /// allocator's overhead.
     const FIXED: f64 = 60.0;
     const CLIENTS: u64 = 6_000;
     let (soft, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits");
@@ -106,7 +106,7 @@ fn t11_long_heads() {
         "{held} held, {refused} refused"
     );
     assert!(memory < BUDGET as f64 + FIXED, "{memory} MiB");
-    // Queued requests are served, and refused ones got a response.
+    // Now a server exists: every queued request is answered, and every refused request has already got a response.
     let cgroup = TestCgroup::new();
     let sample = Sample::start(&cgroup);
     front.add(1, sample.address());
@@ -163,7 +163,7 @@ fn killed() {
         assert_eq!(wire.drain(), 0, "bytes from a door that is dead");
     }
     going_on.join().expect("the other door went on");
-    // A new door starts at the same address, and works.
+    // A new door can listen at the address of the killed door, and works.
     let again = Front::of(sample.address(), &["--listen", &dies.address().to_string()]);
     assert_eq!(ask(again.address()).response(), 200);
 }
@@ -177,7 +177,8 @@ fn server_killed() {
     let mut within = Wire::connect(front.address());
     within.get("/?bytes=1000000&drip=50", "");
     assert!(within.header().starts_with("HTTP/1.1 200"));
-    // A request that the server has not received yet would be sent to another server.
+    // Waits until the server has received both requests: the door would send a request that the server has not received
+    // to another server.
     eventually("both at the server", SOON, || {
         (sample.stats().in_flight == 2).then_some(())
     });
@@ -189,7 +190,7 @@ fn server_killed() {
         within.drain() < 1_000_000,
         "a whole answer of half a server"
     );
-    // Nothing listens there any more: a request waits for a new server, until its limit.
+    // The server no longer listens: a new request waits for another server until `--max-wait` is over.
     eventually("the end of the server", SOON, || {
         TcpStream::connect(sample.address()).err()
     });

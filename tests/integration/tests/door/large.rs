@@ -1,4 +1,4 @@
-//! Bodies larger than any memory that the door may use for them.
+//! Bodies that are larger than the memory that the activator may use for them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("door::upload", &[], upload),
 ];
 
-/// The allowed growth of the door's memory, in MiB, whatever passes through it.
+/// The maximum growth of the door's memory, in MiB, for a body of any length.
 const GROWTH: f64 = 16.0;
 
 fn size() -> u64 {
@@ -36,7 +36,7 @@ fn download() {
     bounded(&front, before, "down");
 }
 
-/// A server that receives a body of the length in its header, slowly at first, and returns the length that it received.
+/// Starts a server that receives a body, slowly at first, and returns the number of bytes that it received.
 fn taker() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");

@@ -1,4 +1,4 @@
-//! One request at a time on a server, from any number of clients, in the order of arrival.
+//! A limit of one request at a time on a server: requests of many clients are forwarded in the order of their arrival.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,13 +19,13 @@ pub(super) const CASES: &[Case] = &[Case::new(
 
 const NONE: &[Need] = &[];
 const CLIENTS: usize = 200;
-/// The allowed deviation from the order, in positions.
+/// The maximum difference between a request's position and its order of arrival: 5 % of the clients.
 const OUT_OF_ORDER: usize = CLIENTS / 20;
 
 static AT_ONCE: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
-/// Answers each request after a millisecond, and sends the numbers of the requests in their order of arrival.
+/// Answers each request after a millisecond, and sends the request numbers to `came` in their order of arrival.
 fn serve(mut stream: TcpStream, came: &Sender<usize>) {
     let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
     while let Ok(count @ 1..) = stream.read(&mut buffer) {
@@ -59,7 +59,7 @@ fn one_at_a_time() {
         }
     });
     let mut front = Front::of(server, &["--hard-limit", "1"]);
-    // The order of arrival of connections and requests: each client connects once the previous one has sent its request.
+    // A lock fixes the order of arrival: each client connects only after the previous client has sent its request.
     let turn = Mutex::new(0);
     let door = front.address();
     thread::scope(|scope| {
@@ -80,7 +80,7 @@ fn one_at_a_time() {
         .map(|_| came.recv_timeout(SOON).expect("all came"))
         .collect();
     assert_eq!(MOST.load(Ordering::SeqCst), 1, "at once on the server");
-    // Requests whose position differs from the order of arrival by more than the allowed 5 %.
+    // The number of requests whose position differs from their order of arrival by more than [`OUT_OF_ORDER`].
     let late = order
         .iter()
         .enumerate()

@@ -1,4 +1,5 @@
-//! Invalid requests, and requests that could be read as two: refused with a status, and never forwarded.
+//! Invalid requests, and requests that two HTTP parsers could read differently (request smuggling): refused with an
+//! error status, and never forwarded.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ fn get(fields: &str) -> String {
     format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n")
 }
 
-/// Invalid requests, each with the status that refuses it.
+/// Returns invalid requests, each with the status code that must refuse it.
 fn requests() -> Vec<(u16, String)> {
     let smuggled = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
     let long = "x".repeat(70_000);
@@ -125,7 +126,7 @@ fn requests() -> Vec<(u16, String)> {
     ]
 }
 
-/// Sends a request and returns the status of the response, which must be the only one.
+/// Sends a request and returns the status code of the response. There must be exactly one response.
 #[track_caller]
 fn refused(front: &Front, request: &str) -> u16 {
     let mut wire = Wire::connect(front.address());
@@ -181,7 +182,7 @@ fn slow() {
     assert_eq!(front.state().refused["header-too-slow"], 50);
 }
 
-/// The allowed growth of memory, in MiB: the pages that the first connections touch.
+/// The maximum growth of memory, in MiB. It allows for the pages that the first connections use.
 const GROWTH: f64 = 10.0;
 
 fn memory() {

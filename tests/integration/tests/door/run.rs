@@ -1,4 +1,4 @@
-//! The same HTTP proxy in `ebb run`, with the whole product behind it.
+//! The HTTP proxy of the activator in `ebb run`, together with all other parts of `ebb run`.
 
 use ebb_fixtures::client::Client;
 use ebb_fixtures::run::{Event, Run, SOON};
@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("door::run_adds_little_to_a_start", &[Need::Ebb], added),
 ];
 
-/// The allowed time added to a replica's own start, median, in ms.
+/// The maximum median time, in ms, that `ebb run` adds to the start time of a replica.
 const ADDED_MS: f64 = 10.0;
 
 fn burst() {
@@ -39,7 +39,7 @@ fn burst() {
     run.finish();
 }
 
-/// The README's example. Its listening socket has room for six connections that have not been accepted.
+/// Uses the README's example server. Its accept queue has room for only six connections.
 fn short_queue() {
     let server = ["python3", "-m", "http.server", "-b", "127.0.0.1", "{port}"];
     let run = Run::start(&["--target", "10"], &server);
@@ -62,7 +62,7 @@ fn added() {
     assert!(median < ADDED_MS, "{added:.1?} ms");
 }
 
-/// Returns the time that the first request waits in addition to the start of the replica, in ms.
+/// Returns the time, in ms, that the first request waited in addition to the start time of the replica.
 fn start() -> f64 {
     let mut run = Run::sample(&["--skip-trial"]);
     let mut wire = Wire::connect(run.address());

@@ -1,4 +1,4 @@
-//! IPv4, IPv6, and IPv4 on an IPv6 socket.
+//! Servers that listen on IPv4, on IPv6, and on an IPv6 socket that also accepts IPv4.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
     }),
 ];
 
-/// Requests from address `from` to a server that listens on `at`.
+/// Sends requests from address `from` to a server that listens on `at`, and checks the count.
 fn served(at: impl Into<IpAddr>, from: IpAddr) {
     let at = at.into();
     let totals = watched(

@@ -1,4 +1,4 @@
-//! Pods of one node share the out-of-order buffer: no pod can take all of it.
+//! The pods of a node share the out-of-order buffer: no pod can use all of it.
 
 use std::io::{BufRead as _, BufReader, PipeWriter};
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ pub(super) const CASES: &[Case] = &[Case::beside(
     t7_gaps,
 )];
 
-/// A running `gaps.py`, which ends when this is dropped.
+/// A running `gaps.py`. The process ends when this value is dropped.
 struct Clients {
     _process: Process,
     _stdin: PipeWriter,
@@ -74,7 +74,7 @@ fn t7_gaps() {
     assert_eq!(seen.opaque, 0, "{seen:?}");
     drop(others);
 
-    // The connections' buffers are freed with them: the pod has its share again, and no more than that.
+    // When connections close, their buffers are freed: the pod can use its share again, but no more than its share.
     drop(clients);
     eventually("the connections have closed", SOON, || {
         (counter

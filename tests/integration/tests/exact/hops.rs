@@ -44,14 +44,14 @@ pub(super) const CASES: &[Case] = &[
 
 /// A proxy in front of an application.
 struct Proxy {
-    /// Dropping it ends the proxy.
+    /// Keeps the proxy running; dropping this field ends the proxy.
     _running: Box<dyn Any>,
     address: SocketAddr,
-    /// True if the client speaks HTTP/2 to the proxy.
+    /// True if the client uses HTTP/2 to the proxy.
     http2: bool,
 }
 
-/// nginx by default: HTTP/1.0 to the application, and one connection per request.
+/// Starts nginx with its default proxy settings: HTTP/1.0 to the application, one connection per request.
 fn nginx_http1(cgroup: &TestCgroup, app: SocketAddr) -> Proxy {
     let server = format!("location /app {{ proxy_pass http://{app}/; }}");
     nginx(cgroup, "", &server, false)
@@ -101,7 +101,7 @@ fn haproxy(cgroup: &TestCgroup, app: SocketAddr) -> Proxy {
     }
 }
 
-/// The hop whose port `--ports` names.
+/// The hop whose port is given with `--ports`; `Any`: no `--ports`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hop {
     Any,
@@ -142,7 +142,8 @@ fn through(proxy: fn(&TestCgroup, SocketAddr) -> Proxy, hop: Hop) {
     let after = app.stats();
     assert_eq!(after.requests - before.requests, REQUESTS);
     let totals = watch.settle();
-    // The application's count is queried twice, at the application's own port.
+    // The application's count is queried twice, at the application's port. `Hop::Outer` does not count these two
+    // queries.
     let asked = if hop == Hop::Outer { 0 } else { 2 };
     assert_eq!(totals.requests, REQUESTS + asked, "{totals:?}");
     assert_eq!(totals.ends().answered, REQUESTS + asked, "{totals:?}");

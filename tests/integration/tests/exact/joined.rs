@@ -1,4 +1,4 @@
-//! Connections that are attached mid-stream: counted from their next request on.
+//! Connections that are attached mid-stream: the counter counts them from their next request on.
 
 use ebb_fixtures::h2::H2;
 use ebb_fixtures::server::Sample;
@@ -19,9 +19,9 @@ pub(super) const CASES: &[Case] = &[
     Case::beside("exact::joined_http2_with_streams_open", JOINS, http2_busy),
 ];
 
-/// Starts a server and uses a connection to it, and then starts the watch.
+/// Starts a server, uses one connection to it (`first`), and only then starts `ebb watch`.
 ///
-/// The client's receive buffer is small, so a download continues until the test reads it.
+/// The client's receive buffer is small, so a download lasts until the test reads it.
 fn joined(first: impl FnOnce(&Sample, &mut Wire)) -> (TestCgroup, Sample, Wire, Watch) {
     let cgroup = TestCgroup::new();
     let server = Sample::start(&cgroup);
@@ -33,7 +33,7 @@ fn joined(first: impl FnOnce(&Sample, &mut Wire)) -> (TestCgroup, Sample, Wire, 
     (cgroup, server, wire, watch)
 }
 
-/// Sends three more requests on the connection.
+/// Sends three more requests and reads their responses.
 fn three(wire: &mut Wire) {
     for _ in 0..3 {
         wire.get("/?sleep=20", "");
@@ -41,8 +41,8 @@ fn three(wire: &mut Wire) {
     }
 }
 
-/// The end of the message in progress cannot be known: either the next three requests are counted, or the connection is
-/// opaque.
+/// The counter cannot know where the message in progress ends. So either the next three requests are counted, or the
+/// connection is opaque.
 #[track_caller]
 fn three_or_opaque(watch: &mut Watch) {
     let totals = watch.settle();
@@ -65,13 +65,14 @@ fn between_requests() {
     let totals = watch.settle();
     assert_eq!(totals.ends(), Ends::answered(3));
     assert!(totals.integral > 0.06, "{totals:?}");
-    // Closed: nothing of the connection remains, and nothing falls below zero.
+    // After the close, the connection leaves no count behind, and no count falls below zero.
     drop(wire);
     let line = watch.until("closed", |_, line| line.connections == 0);
     assert_eq!(line.in_flight, 0);
 }
 
-/// A response to a request that was sent before the watch is not counted.
+/// The client sends a request before the watch starts, and the server answers it afterwards. This request is not
+/// counted.
 fn while_waiting() {
     let (_cgroup, server, mut wire, mut watch) = joined(|server, wire| {
         server.pause();
@@ -85,7 +86,8 @@ fn while_waiting() {
 
 fn in_a_download() {
     let (_cgroup, server, mut wire, mut watch) = joined(|_, wire| {
-        // More than the server's send buffer holds.
+        // The response is larger than the server's send buffer, so the download is still in progress when the watch
+        // starts.
         wire.get("/?bytes=8000000", "");
     });
     assert_eq!(server.stats().in_flight, 1, "still at it");
@@ -98,7 +100,8 @@ fn in_a_download() {
     );
 }
 
-/// Bytes of a body whose header section was sent before the watch. Some of them look like a request.
+/// The header section of an upload is sent before the watch starts, and most of the body afterwards. Some bytes of the
+/// body could be the start of a request.
 fn in_an_upload() {
     let (_cgroup, _server, mut wire, mut watch) = joined(|_, wire| {
         wire.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20000\r\n\r\n");
@@ -112,7 +115,8 @@ fn in_an_upload() {
     three_or_opaque(&mut watch);
 }
 
-/// Half of a header section is sent before the watch, and half after it. The request cannot be read; the next one can.
+/// Half of a header section is sent before the watch starts, and half afterwards. The counter cannot read this request;
+/// it may read the next one.
 fn in_a_head() {
     let (_cgroup, _server, mut wire, mut watch) = joined(|_, wire| {
         wire.send("GET / HTTP/1.1\r\nHost: te");
@@ -124,8 +128,8 @@ fn in_a_head() {
     three_or_opaque(&mut watch);
 }
 
-/// Ten more streams on an HTTP/2 connection that has already carried one. Either all ten are counted, or the connection
-/// is opaque; nothing else is allowed.
+/// Sends ten more streams on an HTTP/2 connection that has already carried others. Either all ten are counted, or the
+/// connection is opaque; no other result is allowed.
 fn http2_joined(first: impl FnOnce(&mut H2) -> Vec<u32>) {
     let cgroup = TestCgroup::new();
     let server = Sample::start(&cgroup);

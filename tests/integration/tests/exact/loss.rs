@@ -1,5 +1,6 @@
-//! Networks that lose, duplicate and reorder packets. TCP repairs this for its two ends. The counter sits between them
-//! and has to repair it itself: a gap in a header section, bytes that arrive twice, a body that arrives backwards.
+//! Networks that lose, duplicate and reorder packets. TCP repairs this for the two endpoints of a connection. The
+//! counter sits between them and must repair it itself: gaps in a header section, bytes that arrive twice, parts of a
+//! body in reverse order.
 
 use std::fmt::Write;
 
@@ -76,7 +77,7 @@ enum Protocol {
     Http2,
 }
 
-/// Only without offloads does veth cut packets as a physical network would.
+/// Switches offloads off: only then does veth split data into packets as a physical network would.
 fn without_offloads(pair: &Pair) {
     pair.offloads("tso off gso off gro off");
 }
@@ -112,7 +113,8 @@ fn relayed(protocol: Protocol, faults: Faults) {
     note(format!("{protocol:?}, seed {SEED}: {made:?}"));
 }
 
-/// Many concurrent small requests with header sections of several packets; large responses; large uploads.
+/// Sends many concurrent small requests, whose header sections span several packets; then downloads and uploads large
+/// bodies.
 fn exact_over(pair: &Pair, protocol: Protocol, spoil: impl FnOnce(&Pair)) {
     let cgroup = TestCgroup::new();
     let place = Place::at(&cgroup, SERVER);
@@ -158,7 +160,7 @@ fn exact_over(pair: &Pair, protocol: Protocol, spoil: impl FnOnce(&Pair)) {
     );
 }
 
-/// A field of 3 KiB: the header section is longer than a packet, so packet loss leaves gaps in it.
+/// Returns a header field of 3 KiB. The header section is then longer than a packet, so packet loss leaves gaps in it.
 fn padding() -> String {
     let mut field = String::from("x-padding: ");
     for number in 0..500 {
@@ -167,8 +169,8 @@ fn padding() -> String {
     field
 }
 
-/// Sends `requests` requests, `at_once` of them concurrently: over as many connections, or as streams of four
-/// connections.
+/// Sends `requests` requests, `at_once` of them concurrently: HTTP/1 with `at_once` connections, HTTP/2 with `at_once /
+/// 4` streams on each of four connections.
 fn load(protocol: Protocol, requests: u64, at_once: u64, what: &[&str]) {
     let (count, connections, streams) = (
         requests.to_string(),

@@ -1,8 +1,8 @@
-//! Mean concurrency, compared with the oracle: the server's own exact integral.
+//! Mean concurrency, compared with the oracle: the exact integral that the server keeps.
 //!
-//! The kernel sees a request earlier than the server, because the request waits in the socket until the server reads
-//! it. So on a loaded machine the kernel's value is higher, and correctly so. The difference is noise of the machine
-//! and not an error of the count. The test therefore tries up to three times, and notes each try.
+//! The kernel sees a request earlier than the server does, because the request waits in the socket until the server
+//! reads it. So on a loaded machine, the kernel's mean is higher, and this is correct. The difference comes from the
+//! machine and is not an error of the count. The test therefore tries up to three times, and records each result.
 
 use std::io::Write;
 use std::time::Duration;
@@ -32,11 +32,11 @@ pub(super) const CASES: &[Case] = &[
     }),
 ];
 
-/// The promised relative error.
+/// The promised maximum relative error.
 const MOST_OFF: f64 = 0.005;
 const TRIES: u32 = 3;
 
-/// The number of concurrent requests, and their protocol.
+/// The load: its protocol, and its number of concurrent requests (`connections` × `streams`).
 #[derive(Debug, Clone, Copy)]
 struct Load {
     http2: bool,
@@ -85,20 +85,20 @@ fn within(load: Load) {
     panic!("off by {off:?}, allowed is {MOST_OFF}");
 }
 
-/// The mean as watched, and the oracle's mean.
+/// Returns the mean concurrency as `ebb watch` reports it, and the oracle's mean.
 fn means(load: Load, time: Duration) -> (f64, f64) {
     let cgroup = TestCgroup::new();
     let server = Sample::start(&cgroup);
     let mut watch = Watch::start(&cgroup, "250ms", &[]);
-    // Slightly different durations. Clients that all begin at once would otherwise stay synchronised, and the oracle
-    // would depend on how fast the server accepts their requests.
+    // The durations of the requests differ slightly. With equal durations, clients that begin at once would stay
+    // synchronised, and the oracle would depend on how fast the server accepts their requests.
     let mut urls = tempfile::NamedTempFile::new().expect("a file");
     for sleep in (470..=530).step_by(3) {
         writeln!(urls, "http://{}/?sleep={sleep}", server.address()).expect("a list of URLs");
     }
     let (connections, streams) = (load.connections.to_string(), load.streams.to_string());
     let urls = urls.path().to_str().expect("a path in UTF-8");
-    // Longer than the measurement, which stops the client.
+    // The load would last 120 s, longer than the measurement; the test stops the client earlier.
     let mut options = vec!["-D", "120", "-c", &connections, "-m", &streams, "-i", urls];
     if !load.http2 {
         options.push("--h1");
@@ -107,7 +107,8 @@ fn means(load: Load, time: Duration) -> (f64, f64) {
     watch.until("all in flight", |_, line| {
         line.in_flight == load.in_flight()
     });
-    // Each reading of the oracle follows the line that bounds the measurement after the same short delay.
+    // The oracle is read right after the line that begins the measurement and right after the line that ends it, so
+    // both readings have the same short delay.
     watch.line_after(Duration::from_secs(1));
     let from = server.stats();
     let watched = watch.measure(time);

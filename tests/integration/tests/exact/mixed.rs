@@ -1,5 +1,5 @@
-//! Several clients, servers and protocols at once in one cgroup. The totals match the servers', nothing stays in
-//! flight, and the kernel frees its memory.
+//! Several clients, servers and protocols at once in one cgroup. Ebb's totals match the servers' totals, nothing stays
+//! in flight, and the kernel frees the memory of closed connections.
 
 use std::fs;
 
@@ -61,8 +61,8 @@ fn mixed() {
                 node.address()
             ),
         ),
-        // HTTP/1.0 with one connection per request: `ab` finds the end by the length, and the server closes the
-        // connection.
+        // `ab` uses HTTP/1.0 with one connection per request. It finds the end of a response by its length, and the
+        // server closes the connection.
         (
             "ab",
             format!("-q -c 10 -n {short} http://{http1}/page.html"),
@@ -102,11 +102,12 @@ fn mixed() {
     );
 }
 
-/// KiB: the minimum that the socket storage of a connection takes in a slab. It is the cost per connection if the
-/// kernel did not free it. The test allows a quarter of it, as noise from other programs on the machine.
+/// The minimum kernel memory of the socket storage of one connection, in KiB. If the kernel did not free it, memory
+/// would grow by this amount per connection. The test allows a quarter of it, because other programs on the machine
+/// change the value too.
 const STORAGE_KIB: u64 = 1;
 
-/// Kernel memory that cannot be reclaimed, in KiB: `SUnreclaim` of proc(5).
+/// Returns the kernel memory that cannot be reclaimed, in KiB: `SUnreclaim` of /proc/meminfo (proc(5)).
 fn unreclaimable() -> u64 {
     fs::read_to_string("/proc/meminfo")
         .expect("/proc/meminfo")

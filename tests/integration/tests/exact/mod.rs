@@ -1,8 +1,8 @@
-//! Exactness: every shape of traffic, from real clients to real servers. Each server has its own count, with which
-//! Ebb's is compared.
+//! Exactness: every shape of traffic, from real clients to real servers. Each server keeps its own count, and the tests
+//! compare Ebb's count with it.
 //!
-//! A test compares how *all* requests ended ([`Ends`](ebb_fixtures::watch::Ends)): a request that is missed,
-//! counted twice, left in flight or counted as opaque shows up in its own field.
+//! A test compares how *all* requests ended ([`Ends`](ebb_fixtures::watch::Ends)): a request that is missed, counted
+//! twice, left in flight or counted as opaque changes one of the fields.
 
 mod address;
 mod fair;
@@ -24,11 +24,11 @@ use ebb_fixtures::{Case, Need, TestCgroup};
 
 use shared::Shared;
 
-/// Requirements of most of these tests.
+/// The requirement that nearly all of these tests have.
 const EBB: &[Need] = &[Need::Ebb];
 const CURL: &[Need] = &[Need::Ebb, Need::Tool("curl")];
 
-/// Short, so that the tests notice changes early.
+/// The reporting interval of `ebb watch` in these tests. It is short, so that the tests see changes early.
 const INTERVAL: &str = "100ms";
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -54,7 +54,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-/// Ends the shared watches; called when all tests have ended.
+/// Ends the shared watches. Must be called when all tests have ended.
 pub(crate) fn end() {
     shared::end();
 }
@@ -75,7 +75,7 @@ fn watched<S>(
     totals
 }
 
-/// The same with a separate watch, which is started with `arguments`.
+/// Like [`watched`], with a separate `ebb watch` that is started with `arguments`.
 #[track_caller]
 fn watched_with<S>(
     arguments: &[&str],

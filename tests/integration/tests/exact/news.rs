@@ -1,4 +1,5 @@
-//! Messages that the kernel programs send on their own: many requests in flight, and rare events.
+//! Messages that the kernel programs send without a query: wake-ups at a threshold of requests in flight, and rare
+//! events.
 
 use std::io::{BufRead as _, BufReader, Write};
 use std::os::fd::AsFd as _;
@@ -24,7 +25,8 @@ pub(super) const CASES: &[Case] = &[
         not_seen("GET / HTTP/1.1\r\n\r\n", half, "st: test\r\n\r\n");
     }),
     Case::beside("exact::bytes_not_seen_make_opaque_http2", UNSEEN, || {
-        // A SETTINGS frame, and a HEADERS frame for stream 1 with `:method: GET`.
+        // The preface contains a SETTINGS frame. The parts after it form a HEADERS frame for stream 1 with `:method:
+        // GET`.
         let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
         not_seen(preface, "\0\0\x01\x01", "\x05\0\0\0\x01\x02");
     }),
@@ -40,7 +42,7 @@ fn counting(path: &Path) -> (Counter, PodId) {
     (counter, pod)
 }
 
-/// The pod whose wake-up the kernel sends, if it arrives in time.
+/// Waits for a wake-up and returns its pod, or `None` if no wake-up arrives `within` this time.
 fn woken(wakes: &mut Wakes, within: Duration) -> Option<PodId> {
     let mut ready = [PollFd::new(wakes.as_fd(), PollFlags::POLLIN)];
     let within = PollTimeout::try_from(within).expect("a short time");
@@ -71,7 +73,7 @@ fn wakes_once() {
     assert_eq!(woken(&mut wakes, Duration::ZERO), None, "one is missing");
     wires.extend(ask(1));
     assert_eq!(woken(&mut wakes, SOON), Some(pod));
-    // However many requests follow, there is only one wake-up.
+    // However many requests follow, the kernel sends only one wake-up until the threshold is set again.
     wires.extend(ask(5));
     eventually("all are counted", SOON, || {
         (counter.read(pod).expect("it is counted").started >= 15).then_some(())
@@ -80,7 +82,7 @@ fn wakes_once() {
     for wire in &mut wires {
         assert_eq!(wire.response(), 200);
     }
-    // Requests that were in flight when the threshold was set again count, and ended ones do not.
+    // When the threshold is set again, requests that are already in flight count, and requests that have ended do not.
     counter.wake_at(pod, 2);
     let _first = ask(1);
     assert_eq!(woken(&mut wakes, Duration::ZERO), None);
@@ -107,7 +109,7 @@ fn said() {
     let (mut counter, _) = counting(cgroup.path());
     let server = Sample::start(&cgroup);
     assert_eq!(counter.events().expect("they are there").unreadable, 0);
-    // Several connections that cannot be read, and not a log line for each.
+    // Several connections carry bytes that are not HTTP. The log must not have a line for each of them.
     let wires: Vec<_> = (0..20)
         .map(|_| {
             let mut wire = Wire::connect(server.address());
@@ -138,8 +140,8 @@ fn said() {
     );
 }
 
-/// A case that should not occur: TCP has accepted bytes that no packet has shown to the programs. The connection
-/// becomes opaque, and does not wait for the bytes for ever.
+/// A case that should not occur: TCP has accepted bytes, but the kernel programs have seen no packet with these bytes.
+/// The connection must become opaque, and must not wait for the bytes forever.
 fn not_seen(first: &str, unseen: &str, last: &str) {
     let cgroup = TestCgroup::new();
     let (mut counter, pod) = counting(cgroup.path());

@@ -1,4 +1,4 @@
-//! Packets of unusual shapes.
+//! Packets of unusual shapes: TCP Fast Open and BIG TCP.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -28,11 +28,11 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// TCP Fast Open (RFC 7413): the request arrives in the first packet of the handshake, and may be answered before the
-/// client's next packet. Linux creates the connection from that first packet.
+/// TCP Fast Open (RFC 7413): the first packet of the handshake carries the request, and the server may answer before
+/// the client's next packet. Linux creates the connection when the first packet arrives.
 fn fast_open() {
     const CONNECTIONS: usize = 20;
-    /// The clients' requests, and the one that queries the count.
+    /// All requests: one per connection, and one that queries the server's count.
     const ALL: u64 = CONNECTIONS as u64 + 1;
     let namespace = NetNs::new();
     let allowed = namespace.inside(allow_fast_open);
@@ -45,7 +45,7 @@ fn fast_open() {
         |server, _| {
             let urls = vec![format!("http://{}/", server.address()); CONNECTIONS];
             namespace.inside(|| {
-                // With this option, curl opens a connection for each request.
+                // With `--tcp-fastopen`, curl opens a new connection for each request.
                 let fetched = curl(&["--tcp-fastopen"], &urls);
                 assert!(fetched.iter().all(|f| f.status == 200), "{fetched:?}");
                 assert_eq!(server.requests(), ALL);
@@ -57,7 +57,7 @@ fn fast_open() {
     assert_eq!(totals.ends(), Ends::answered(ALL));
 }
 
-/// BIG TCP: the length of such a packet is in an extension header, before the TCP header.
+/// BIG TCP: IPv6 packets longer than 64 KiB. Their length is in an extension header, before the TCP header.
 fn big_tcp() {
     const TIMES: usize = 10;
     let namespace = NetNs::new();

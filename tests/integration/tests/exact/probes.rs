@@ -1,4 +1,4 @@
-//! Probes and scrapes: excluded from the count, and exactly from the integral.
+//! Probes and scrapes: excluded from the count, and from the integral.
 
 use std::time::Duration;
 
@@ -43,8 +43,8 @@ pub(super) fn excluded(excluded: u64, answered: u64) -> Ends {
     }
 }
 
-/// The integral of excluded requests may reach this value, in request-seconds, instead of 0. A probe is in the integral
-/// until its field has been read, and lines may be written before.
+/// The maximum integral of excluded requests, in request-seconds, instead of exactly 0. A probe is part of the integral
+/// until its identifying field has been read, and a line may be written before.
 const NOTHING: f64 = 0.02;
 
 #[track_caller]
@@ -53,7 +53,8 @@ fn assert_only_excluded(totals: &Totals, count: u64) {
     assert!(totals.integral.abs() < NOTHING, "{totals:?}");
 }
 
-/// Sends probes that are answered after 300 ms each, with their field after `late` bytes of other fields.
+/// Sends probes that the server answers after 300 ms each. The identifying field comes after `late` bytes of other
+/// fields.
 fn probe(field: &str, late: usize) {
     let padding = format!("X-Padding: {}\r\n", "p".repeat(110)).repeat(late.div_ceil(123));
     let totals = watched(
@@ -83,12 +84,12 @@ fn pipeline() {
         },
     );
     assert_eq!(totals.ends(), excluded(3, 2));
-    // The first request is answered after 50 ms, the third after 150 ms.
+    // The two counted requests take 50 ms and 150 ms, so the integral is about 0.2 s.
     assert!((0.2..0.3).contains(&totals.integral), "{totals:?}");
 }
 
-/// A probe whose field arrives in a later interval than its first byte. Lines that are already written cannot be
-/// corrected, but their sum is.
+/// Sends a probe whose identifying field arrives in a later interval than its first byte. The correction cannot change
+/// the lines already written, but their sum must be right.
 fn seconds_late() {
     let totals = watched(
         |cgroup| Sample::start(cgroup),
@@ -99,7 +100,7 @@ fn seconds_late() {
             wire.send("User-Agent: kube-probe/1.30\r\n\r\n");
             assert_eq!(wire.response(), 200);
             watch.settle();
-            // A request that counts, to check that no correction is left over.
+            // This request must be counted in full, which shows that no correction is left over.
             wire.get("/?sleep=500", "");
             assert_eq!(wire.response(), 200);
         },
@@ -123,7 +124,7 @@ fn not_probes() {
                 wire.get("/", &format!("{field}\r\n"));
                 assert_eq!(wire.response(), 200, "{field}");
             }
-            // In a body the text is not a field.
+            // In a body, the text of the identifying field is not a header field.
             let body = "User-Agent: kube-probe/1.30\r\n\r\n";
             wire.send(format!(
                 "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{body}",
@@ -135,10 +136,11 @@ fn not_probes() {
     assert_eq!(totals.ends(), Ends::answered(6));
 }
 
-/// The arguments that exclude `/metrics`.
+/// The arguments of `ebb watch` that exclude the path `/metrics`.
 pub(super) const METRICS: &[&str] = &["--exclude-path", "/metrics"];
 
-/// As Prometheus scrapes: with its fields, on a persistent connection, accepting compressed responses.
+/// Sends scrapes as Prometheus does: with the same header fields, on a persistent connection, and with compressed
+/// responses accepted.
 fn scrapes() {
     let options = [
         "-A",

@@ -1,7 +1,7 @@
-//! One `ebb watch` for many tests, which run one after the other on one thread. Loading its programs takes longer than
-//! most tests do with it.
+//! One `ebb watch` for many tests, which run one after the other on one thread. Loading the kernel programs takes
+//! longer than most of these tests.
 //!
-//! Bias: towards a new watch. A watch is reused only after a test that passed and left no request and no connection.
+//! Bias: towards a new watch. A watch is reused only if the previous test passed and left no request and no connection.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,22 +13,22 @@ use ebb_fixtures::{TestCgroup, eventually};
 use super::INTERVAL;
 
 thread_local! {
-    /// The idle watch of a thread; it ends with the thread. (The kernel would end the watch then in any case, because
-    /// it is a child of the thread.)
+    /// The idle watch of this thread; it ends with the thread. (The kernel would then kill the watch anyway, because
+    /// the watch is a child of the thread.)
     static IDLE: RefCell<Option<Shared>> = const { RefCell::new(None) };
 }
 
-/// The number of watches that exist.
+/// The number of watches of all threads.
 static ALIVE: AtomicU32 = AtomicU32::new(0);
 
-/// A cgroup and the watch on it. The watch ends first.
+/// A cgroup and the `ebb watch` on it. The watch is dropped first.
 pub(super) struct Shared {
     pub(super) watch: Watch,
     pub(super) cgroup: TestCgroup,
     _counted: Counted,
 }
 
-/// Decrements the number of watches; dropped last.
+/// Decrements [`ALIVE`] when it is dropped. It is the last field of [`Shared`], so it is dropped after the watch.
 struct Counted;
 
 impl Drop for Counted {
@@ -37,8 +37,8 @@ impl Drop for Counted {
     }
 }
 
-/// Waits until the threads of the test run have ended their watches: a thread's locals are dropped after the thread is
-/// reported as ended.
+/// Waits until the threads of the test run have ended their watches. The wait is needed because a thread is reported as
+/// ended before its thread-local values are dropped.
 pub(super) fn end() {
     drop(IDLE.take());
     eventually("all watches ended", Duration::from_secs(20), || {
@@ -61,7 +61,7 @@ impl Shared {
         })
     }
 
-    /// Keeps the watch for the next test of this thread, once all connections of this test are closed.
+    /// Keeps the watch for the next test of this thread. First waits until all connections of this test are closed.
     #[track_caller]
     pub(super) fn give_back(mut self) {
         self.watch

@@ -1,5 +1,5 @@
-//! Connections that change their protocol: WebSocket, CONNECT, TLS. Each is one request in flight for as long as the
-//! connection lives, whatever it carries.
+//! Connections that change their protocol: WebSocket, CONNECT, TLS. Each is one request in flight until the connection
+//! closes, whatever it carries.
 
 use std::process::Command;
 
@@ -40,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// A text frame (RFC 6455, 5.2) whose mask is zero, so the text appears in it unchanged.
+/// Returns a WebSocket text frame (RFC 6455, 5.2) with an all-zero mask, so the text appears in it unchanged.
 fn text_frame(text: &str) -> Vec<u8> {
     const FIN_TEXT: u8 = 0x81;
     const MASKED: u8 = 0x80;
@@ -77,12 +77,12 @@ fn websocket() {
             assert_eq!(line.by_protocol(), [0, 0, 3, 0], "upgraded");
         },
     );
-    // Each request ends with its connection, and with the status of its upgrade.
+    // Each of the three requests ends when its connection closes, with the status of its upgrade (101).
     assert_eq!((totals.requests, totals.completed), (3, 3), "{totals:?}");
     assert_eq!(totals.status.get("1xx"), Some(&3), "{totals:?}");
 }
 
-/// Requests to an nginx that is not watched, through a tunnel of an Apache that is watched.
+/// Sends requests to an nginx that is not watched, through a CONNECT tunnel of an Apache that is watched.
 fn connect() {
     let elsewhere = TestCgroup::new();
     let nginx = Nginx::start(&elsewhere);
@@ -94,7 +94,7 @@ fn connect() {
             let proxy = format!("http://{}", apache.address());
             let fetched = curl(&["-p", "-x", &proxy], &[&url; 20]);
             assert!(fetched.iter().all(|f| f.status == 200), "{fetched:?}");
-            // By hand, so that the tunnel stays open.
+            // The test writes this CONNECT request itself, so that the tunnel stays open.
             let mut wire = Wire::connect(apache.address());
             let target = nginx.address();
             wire.send(format!(
@@ -115,7 +115,7 @@ fn connect() {
     assert_eq!(totals.ends(), Ends::answered(2));
 }
 
-/// Apache does not permit CONNECT to this port; the connection continues normally.
+/// Apache refuses CONNECT to this port; the connection then works as before.
 fn refused() {
     let totals = watched(
         |cgroup| Apache::start(cgroup),

@@ -1,4 +1,4 @@
-//! Starts `ebb-test-pins` for the tests, and mounts a separate bpffs.
+//! Starts `ebb-test-pins` for the tests, and mounts a private bpffs.
 
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,11 @@ use ebb_fixtures::{Remains, Signal, TestCgroup, program};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-/// Loading the programs takes a second at most; a loaded machine gets this long.
+/// Time limit for loading the kernel programs. Loading takes at most one second on an idle machine; the limit allows
+/// for a loaded machine.
 pub(super) const SOON: Duration = Duration::from_secs(20);
 
-/// One line of `ebb-test-pins`.
+/// One line of output of `ebb-test-pins`.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub(super) struct Line {
     pub(super) adopted: usize,
@@ -27,7 +28,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// The reading of the cgroup.
+    /// Returns the reading of the counted cgroup.
     #[track_caller]
     pub(super) fn reading(&self) -> &Reading {
         self.reading.as_ref().expect("a cgroup is being counted")
@@ -46,14 +47,15 @@ pub(super) struct Reading {
     pub(super) connections: u64,
 }
 
-/// A process that counts with pins. Dropping it kills it with SIGKILL; the pins stay.
+/// A running `ebb-test-pins`, which counts with pins. Dropping this value kills the process with SIGKILL; the pins
+/// stay.
 pub(super) struct Keeper {
     ebb: Ebb<Line>,
     first: Line,
 }
 
 impl Keeper {
-    /// Starts the process and waits for its first line: from then on, at the latest, everything is counted.
+    /// Starts the process and waits for its first line. When the line arrives, the process is counting.
     #[track_caller]
     pub(super) fn start(pins: &Path, cgroup: Option<&TestCgroup>, arguments: &[&str]) -> Self {
         let mut ebb = Ebb::start(command(pins, cgroup, arguments));
@@ -63,7 +65,7 @@ impl Keeper {
         Self { ebb, first }
     }
 
-    /// Its first line.
+    /// Returns the first line that the process printed.
     pub(super) fn first(&self) -> &Line {
         &self.first
     }
@@ -71,7 +73,7 @@ impl Keeper {
     /// Returns the first reading from now on that satisfies `wanted`.
     #[track_caller]
     pub(super) fn until(&mut self, what: &str, wanted: impl Fn(&Reading) -> bool) -> Reading {
-        // Pending lines are from the past.
+        // Discards lines that were printed before this call.
         self.ebb.pending().for_each(drop);
         self.ebb.await_line(what, SOON, |line| {
             line.reading.clone().filter(|reading| wanted(reading))
@@ -97,7 +99,7 @@ impl Drop for Keeper {
     }
 }
 
-/// Starts a process and kills it with SIGKILL after a time, whatever it is doing then.
+/// Starts a process and kills it with SIGKILL `after` this time, at whatever point the process is.
 #[track_caller]
 pub(super) fn start_and_kill(
     pins: &Path,
@@ -111,7 +113,7 @@ pub(super) fn start_and_kill(
     ebb.wait(SOON);
 }
 
-/// Runs a process that must end by itself with an error.
+/// Runs a process that is expected to end with an error.
 #[track_caller]
 pub(super) fn fail(pins: &Path, arguments: &[&str]) -> End {
     to_end(command(pins, None, arguments), SOON)
@@ -126,8 +128,8 @@ fn command(pins: &Path, cgroup: Option<&TestCgroup>, arguments: &[&str]) -> Comm
     command
 }
 
-/// Runs `test` with a directory for pins in a private bpffs. Only `test` and its child processes can see the bpffs. It
-/// is in a separate mount namespace, so nothing of it remains, however the test ends.
+/// Runs `test` with a directory for pins in a private bpffs. The bpffs is mounted in a separate mount namespace, so
+/// only `test` and its child processes can see it, and nothing of it remains, however the test ends.
 pub(super) fn with_bpffs(test: impl FnOnce(&Path) + Send) {
     let directory = tempfile::Builder::new()
         .prefix("ebb-bpffs-")

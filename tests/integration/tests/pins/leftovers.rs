@@ -1,4 +1,4 @@
-//! Pins of an earlier process that cannot be adopted: they are removed, and nothing remains.
+//! Pins that an earlier process left and that cannot be adopted: they are removed, and nothing of them remains.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use ebb_fixtures::{Case, Need, TestCgroup, eventually};
 
 use super::keeper::{Keeper, fail, with_bpffs};
 
-/// Time limit for the kernel to release the links of a removed cgroup; usually it takes milliseconds.
+/// Time limit for the kernel to release the links of a removed cgroup; this usually takes milliseconds.
 const RELEASED_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) const CASES: &[Case] = &[
@@ -40,8 +40,8 @@ pub(super) const CASES: &[Case] = &[
     Case::new("pins::only_in_a_bpffs", &[Need::Ebb], elsewhere),
 ];
 
-/// The directory of the pins of this layout. The tests do not check how many programs, links and maps it contains, only
-/// whether they are gone.
+/// Returns the directory with the pins of the current layout. The tests do not check how many programs, links and maps
+/// it contains, only whether they are removed.
 fn layout(pins: &Path) -> PathBuf {
     pins.join(format!("v{}", Version::current().layout))
 }
@@ -56,7 +56,7 @@ fn list(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The directory of the only pod.
+/// Returns the directory of the only pinned pod.
 fn pod(pins: &Path) -> PathBuf {
     let pods = layout(pins).join("pods");
     let names = list(&pods);
@@ -105,7 +105,7 @@ fn halfway() {
         new.until("the request", |reading| {
             (reading.started, reading.completed) == (1, 1)
         });
-        // If not all programs are pinned, nothing is lost: the programs are loaded again, and exchanged.
+        // If one pinned program is missing, no count is lost: all programs are loaded again, and replace the old ones.
         new.kill();
         let programs = layout(pins).join("programs");
         let build = programs.join(&list(&programs)[0]);
@@ -146,7 +146,7 @@ fn half_a_pod() {
         assert_eq!((first.adopted, first.dropped, first.counted), (0, 1, 1));
         let _ = server.stats();
         let reading = new.until("the request", |reading| reading.completed == 1);
-        // Counted once, and by the current rules.
+        // The request is counted once, and by the current exclusion rules.
         assert_eq!((reading.started, reading.excluded), (1, 0));
         assert_eq!(
             list(&pod(pins)),
@@ -165,7 +165,8 @@ fn gone() {
         let cgroup = TestCgroup::new();
         Keeper::start(pins, Some(&cgroup), &[]).kill();
         drop(cgroup);
-        // The kernel releases the links of a removed cgroup some time later. An agent that starts before that adopts them.
+        // The kernel releases the links of a removed cgroup with a delay. An agent that starts before the release
+        // adopts the links.
         eventually("the links are released", RELEASED_WITHIN, || {
             let new = Keeper::start(pins, None, &[]);
             let first = new.first();
@@ -187,7 +188,7 @@ fn detached() {
         assert_eq!((keeper.first().adopted, keeper.first().counted), (1, 0));
         assert_eq!(list(&layout(pins).join("pods")), [""; 0]);
         keeper.kill();
-        // A reused slot begins with zero.
+        // The counters of a reused pod slot begin at zero.
         let keeper = Keeper::start(pins, Some(&cgroup), &[]);
         assert_eq!(keeper.first().adopted, 0);
         assert_eq!(keeper.first().reading().started, 0);
@@ -205,7 +206,7 @@ fn in_use() {
             list(pins),
             [layout(pins).file_name().unwrap().to_str().unwrap()]
         );
-        // The lock does not outlive its holder.
+        // The lock ends with the process that holds it.
         first.kill();
         Keeper::start(pins, None, &[]).kill();
     });

@@ -1,4 +1,4 @@
-//! Restart and upgrade: counting continues while no process runs, and while programs are exchanged.
+//! Restart and upgrade: counting continues while no agent process runs, and while the kernel programs are replaced.
 
 mod keeper;
 mod leftovers;

@@ -1,4 +1,4 @@
-//! Counting continues while its process is killed, and while its programs are exchanged.
+//! Counting continues while the counting process is killed, and while its kernel programs are replaced.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -38,7 +38,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("pins::rules_are_taken_over", &[Need::Ebb], rules),
 ];
 
-/// The minimum number of restarts for a meaningful run.
+/// The minimum number of restarts in one run of the test.
 const RESTARTS: usize = 3;
 
 fn killed() {
@@ -69,7 +69,7 @@ fn exchanged() {
     under_load(start, |pins, cgroup, number| {
         let build = format!("build{number}");
         let keeper = Keeper::start(pins, Some(cgroup), &["--build", &build]);
-        // All four links have other programs now.
+        // The programs of all four links have been replaced.
         assert_eq!((keeper.first().adopted, keeper.first().exchanged), (1, 4));
         let builds = std::fs::read_dir(pins).expect("pins");
         let layout = builds.flatten().next().expect("a layout").path();
@@ -87,8 +87,8 @@ fn keep_alive(requests: u64) -> impl Fn(SocketAddr) -> Client + Send + Sync {
     }
 }
 
-/// Kills the counting process and has `again` start another, repeatedly while the load lasts. Repeats the load until
-/// there have been enough restarts. The duration of a restart depends on the machine, the more so if the verifier
+/// Kills the counting process and starts another with `again`, repeatedly while the load lasts. Repeats the load until
+/// there have been [`RESTARTS`] restarts. The duration of a restart depends on the machine, mainly if the verifier
 /// checks all programs again.
 fn under_load(
     start: impl Fn(SocketAddr) -> Client + Send + Sync,
@@ -100,8 +100,7 @@ fn under_load(
         let mut keeper = Keeper::start(pins, Some(&cgroup), &[]);
         let since = keeper.first().reading().since;
         assert_eq!(keeper.first().adopted, 0);
-        // The two queries of nginx's count are requests too, and both are counted. nginx's answer includes the query
-        // itself.
+        // nginx's count is queried twice, and Ebb counts both queries. nginx's answer includes the query itself.
         let before = server.requests();
         let began = std::time::Instant::now();
         let mut restarts = 0;
@@ -132,8 +131,8 @@ fn under_load(
     });
 }
 
-/// Killing a process during a first start, or during an exchange of programs, leaves nothing that the next process
-/// could not continue with.
+/// A process may be killed at any moment of its first start, or while it replaces programs. The next process must
+/// always be able to continue from what the killed process left.
 fn killed_early() {
     let moments: u32 = if full() { 100 } else { 10 };
     with_bpffs(|pins| {
@@ -142,10 +141,11 @@ fn killed_early() {
         let timed = std::time::Instant::now();
         Keeper::start(pins, Some(&cgroup), &["--detach"]).kill();
         let start = timed.elapsed();
-        // From the first instruction to a little after the first line.
+        // Evenly spaced moments, from the start of the process to 10 % after the time at which it prints its first
+        // line.
         let moment = |number: u32| start * 11 / 10 * number / moments;
         for number in 0..moments {
-            // Each layout starts without pins.
+            // Each layout number has a new directory, so the process starts without pins.
             let layout = (4_000_000 + number).to_string();
             start_and_kill(pins, &cgroup, moment(number), &["--layout", &layout]);
             start_and_kill(pins, &cgroup, moment(number), &["--layout", &layout]);
@@ -155,7 +155,7 @@ fn killed_early() {
         keeper.kill();
         let before = server.requests();
         let url = format!("http://{}/", server.address());
-        // Longer than needed; the test stops it.
+        // The load would last 600 s, longer than needed; the test stops it earlier.
         let load = Client::start("wrk", &["-t", "1", "-c", "50", "-d", "600s", &url]);
         for number in 0..moments {
             let build = format!("build{number}");
@@ -164,7 +164,8 @@ fn killed_early() {
         load.stop();
         let mut keeper = Keeper::start(pins, Some(&cgroup), &[]);
         assert_eq!(keeper.first().adopted, 1);
-        // Not earlier: a client that has left may have sent requests that nginx has not read yet.
+        // The count is queried only now: clients that have closed may have sent requests that nginx had not read
+        // before.
         keeper.until("nothing in flight", |reading| reading.connections == 0);
         let after = server.requests();
         let reading = keeper.until("nothing in flight", |reading| reading.in_flight == 0);
@@ -183,14 +184,16 @@ fn in_flight() {
         let server = Sample::start(&cgroup);
         let keeper = Keeper::start(pins, Some(&cgroup), &[]);
         let mut wire = Wire::connect(server.address());
-        // The server answers once it has the body, so the test decides how long the request is in flight.
+        // The server answers only after it has received the body, so the test decides how long the request is in
+        // flight.
         wire.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\n");
         eventually("in flight at the server", SOON, || {
             (server.stats().in_flight == 1).then_some(())
         });
         keeper.kill();
         let mut keeper = Keeper::start(pins, Some(&cgroup), &["--build", "another"]);
-        // The queries of the server's statistics are requests too.
+        // The queries of the server's statistics are counted requests too, but they have ended: only the POST request
+        // is in flight.
         let reading = keeper.until("in flight", |_| true);
         assert_eq!(reading.in_flight, 1, "{reading:?}");
         wire.send("body");
@@ -212,7 +215,7 @@ fn rules() {
         let keeper = Keeper::start(pins, Some(&cgroup), &paths);
         let _ = server.stats();
         keeper.kill();
-        // The paths are not set again: they are read back from the maps.
+        // This start sets no paths to exclude: the new process reads them back from the pinned maps.
         let mut keeper = Keeper::start(pins, Some(&cgroup), &[]);
         let first = keeper.first().reading().clone();
         assert_eq!(first.exclude_paths, ["/metrics", "/stats"]);

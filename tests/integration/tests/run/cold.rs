@@ -1,4 +1,4 @@
-//! The first request while there is no replica: it is answered, and soon.
+//! The first request at zero replicas: it is answered, and with little added delay.
 
 use ebb_fixtures::run::{Event, Run, SOON};
 use ebb_fixtures::{Case, Need, Wire, note};
@@ -9,7 +9,7 @@ pub(super) const CASES: &[Case] = &[Case::new(
     first_request,
 )];
 
-/// The number of starts; the promise is about their median.
+/// The number of cold starts. The promise is about the median of their delays.
 const STARTS: usize = 10;
 const MOST_ADDED_MS: f64 = 30.0;
 
@@ -18,7 +18,7 @@ fn first_request() {
     let mut waited = Vec::new();
     for _ in 0..STARTS {
         let mut run = Run::sample(&["--target", "10"]);
-        // The replica that was started to try the command has ended.
+        // `ebb run` first tries the command with one replica. Waits until this trial replica has ended.
         run.await_event("the end of the trial", SOON, |event| match event {
             Event::Replica(replica) => (replica.state == "stopped").then_some(()),
             _ => None,

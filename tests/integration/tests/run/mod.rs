@@ -1,4 +1,4 @@
-//! `ebb run`: the whole loop on one host.
+//! `ebb run`: counting, scaling and proxying together on one host.
 
 mod cold;
 mod scale;

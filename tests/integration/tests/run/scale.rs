@@ -1,7 +1,7 @@
-//! Scaling under real load: to the number of replicas that the metrics require, and never at the cost of a response.
+//! Scaling under real load: to the number of replicas that the metrics require, and without a failed response.
 //!
-//! Except where a test shows a promise in full, the stable window is 6 s, the shortest possible (default 60 s), and the
-//! grace period before the last replica is removed is 1 s (default 30 s). The decisions are the same, only earlier.
+//! Unless a test runs with the promised windows, the stable window is 6 s, the shortest possible (default 60 s), and
+//! the scale-to-zero grace period is 1 s (default 30 s). The decisions are the same, only earlier.
 
 use std::io::Write;
 use std::time::Duration;
@@ -27,21 +27,21 @@ pub(super) const CASES: &[Case] = &[
     Case::new("run::every_response_is_200_while_it_scales", NEEDS, all_200),
 ];
 
-/// As many requests in flight per replica as the target, not 70 % of it.
+/// With a utilization of 100 %, each replica gets as many requests in flight as the target, not 70 % of it.
 const OPTIONS: [&str; 4] = [
     "--target",
     "10",
     "--annotation",
     "autoscaling.knative.dev/target-utilization-percentage=100",
 ];
-/// Window, grace period, and some decisions to scale down in steps.
+/// Time limit for scaling down with the short windows: window, grace period, and several scale-down steps.
 const COMES_DOWN_WITHIN: Duration = Duration::from_secs(40);
-/// The same with the default windows.
+/// Time limit for scaling down with the default windows.
 const COMES_DOWN_BY_DEFAULT_WITHIN: Duration = Duration::from_secs(150);
 
 fn quick(options: &[&str]) -> Run {
     let window = ["--annotation", "autoscaling.knative.dev/window=6s"];
-    // The file is read at the start of the run, and need not exist longer.
+    // `ebb run` reads the file at its start, so the file may be deleted afterwards.
     let mut config = tempfile::Builder::new()
         .suffix(".yaml")
         .tempfile()
@@ -51,7 +51,7 @@ fn quick(options: &[&str]) -> Run {
     Run::sample(&[&OPTIONS[..], &window, &["--config", path], options].concat())
 }
 
-/// With the promised windows if the tests run in full, otherwise with short windows.
+/// Starts a run: with the default windows in full runs of the tests, otherwise with the short windows.
 fn as_promised(options: &[&str]) -> Run {
     if full() {
         Run::sample(&[&OPTIONS[..], options].concat())
@@ -60,7 +60,7 @@ fn as_promised(options: &[&str]) -> Run {
     }
 }
 
-/// Follows the decisions until the load ends. Returns the maximum number of replicas.
+/// Reads decisions until the load ends. Returns the maximum number of replicas, existing or desired.
 fn follow(run: &mut Run, load: &mut Client) -> u64 {
     let mut most = 0;
     while load.is_running() {
@@ -102,7 +102,7 @@ fn min_and_max() {
     run.await_decision("1 replica left", down_within, |decision| {
         decision.replicas == 1
     });
-    // A window and a grace period later: the one replica stays.
+    // Reads decisions for 8 s, longer than the window (6 s) and the grace period (1 s): the last replica must stay.
     let until = last(&mut run).t + 8.0;
     let stays = run.await_decision("decisions go on", SOON, |decision| {
         assert_eq!(decision.replicas, 1, "min-scale is 1");
@@ -124,9 +124,11 @@ fn to_zero() {
     run.finish();
 }
 
-/// One load throughout, and a second that begins and ends: up, down, and up again during the first load.
+/// Puts a steady load on the run, and a second load that begins and ends during it: the run scales up for both loads,
+/// and down again during the steady load.
 fn all_200() {
-    // 50 clients with requests of 20 ms send up to 2500 requests a second: 20 s or more, or 40 s or more in full.
+    // 50 clients with requests of 20 ms send at most 2 500 requests per second. So 50 000 requests take at least 20 s,
+    // and 100 000 at least 40 s.
     let requests = if full() { 100_000 } else { 50_000 };
     let mut run = quick(&[]);
     let steady = Client::hey_requests(run.address(), "/?sleep=20", requests, 50);
@@ -149,7 +151,7 @@ fn all_200() {
     run.finish();
 }
 
-/// The latest decision, or the next one if there is none yet.
+/// Returns the latest decision that has arrived, or waits for the next one.
 fn last(run: &mut Run) -> Decision {
     match run.decisions().pop() {
         Some(decision) => decision,

@@ -1,4 +1,4 @@
-//! Remains after a run, for each way in which it can end, and between runs that exist at the same time.
+//! Nothing remains after a run, however it ends; and concurrent runs do not disturb each other.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// A run with this number of replicas, which stay.
+/// Starts a run with a minimum of `number` replicas, and waits until all are ready.
 fn with_replicas(number: &str) -> Run {
     let mut run = Run::sample(&["--min-scale", number]);
     let wanted: u64 = number.parse().expect("a number");
@@ -48,7 +48,7 @@ fn ends_well(signal: Signal) {
     assert!(remains.programs() > 0, "its programs can be seen");
     let mut wire = Wire::connect(run.address());
     wire.get("/?sleep=1500", "");
-    // The request is certainly in flight once the run has counted it.
+    // Once the run has counted the request, the request is certainly in flight.
     run.await_decision("the request in flight", SOON, |decision| {
         decision.requests >= 1
     });
@@ -64,7 +64,7 @@ fn killed() {
     let remains = run.remains();
     run.signal(Signal::SIGKILL);
     run.wait();
-    // The next run cleans up before it opens its port.
+    // The next run removes what the killed run left, before it opens its port.
     let next = with_replicas("1");
     remains.assert_gone();
     next.finish();
@@ -87,7 +87,7 @@ fn side_by_side() {
             "{decision:?}"
         );
     }
-    // The end of one run, and the clean-up by a third run, do not affect the other run.
+    // Neither the end of one run, nor the clean-up at the start of a third run, affects the other running one.
     busy.finish();
     with_replicas("1").finish();
     alive.assert_there();

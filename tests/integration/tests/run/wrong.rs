@@ -1,4 +1,4 @@
-//! Wrong input to `ebb run`: one line that names the cause and what is allowed, and nothing left behind.
+//! Invalid input to `ebb run`: one line names the cause and the allowed values, and nothing is left behind.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -28,10 +28,10 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// A valid command.
+/// A valid command for the replicas.
 const FINE: [&str; 3] = ["--", "sleep", "60"];
 
-/// Asserts that `ebb run` rejects its arguments. The port is arbitrary unless the test is about it.
+/// Asserts that `ebb run` rejects `arguments`. The port is 0 unless the arguments contain one.
 #[track_caller]
 fn refused(arguments: &[&str], how: &Refused<'_>) {
     let port: &[&str] = if arguments.contains(&"--port") {
@@ -154,7 +154,7 @@ fn nobody_reads() {
 }
 
 fn not_root() {
-    // A copy in a separate folder: only root may be able to read the build's folder.
+    // Copies `ebb` to a separate folder, because the build's folder may be readable only by root.
     let folder = tempfile::tempdir().expect("a folder");
     let copy = folder.path().join("ebb");
     fs::copy(program("ebb"), &copy).expect("a copy of ebb");
@@ -162,7 +162,7 @@ fn not_root() {
         fs::set_permissions(path, Permissions::from_mode(0o755)).expect("permissions");
     }
     let mut command = Command::new(copy);
-    // The users `nobody` and `nogroup`.
+    // 65534 is the id of the user `nobody` and of the group `nogroup`.
     command
         .uid(65534)
         .gid(65534)
@@ -172,7 +172,7 @@ fn not_root() {
 }
 
 fn no_cgroup_v2() {
-    // In a mount namespace without cgroup v2.
+    // Runs `ebb` in a mount namespace without cgroup v2.
     let script = "umount --all --types cgroup2 && exec \"$@\"";
     let mut command = Command::new("unshare");
     command

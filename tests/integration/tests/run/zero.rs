@@ -1,5 +1,4 @@
-//! `ebb run` scales to zero and back while something intervenes: a request, a death, a replica that never becomes
-//! ready.
+//! `ebb run` scales to zero and back, while a request arrives, a replica is killed, or a replica never becomes ready.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -31,14 +30,14 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// The fastest scale-down to zero: a window of six seconds, and a grace period of one second.
+/// The shortest stable window, 6 s. Together with a grace period of 1 s, the scale-down to zero is as fast as possible.
 const WINDOW: [&str; 2] = ["--annotation", "autoscaling.knative.dev/window=6s"];
-/// How long a request is queued at most.
+/// The maximum time that a request is queued.
 const MAX_WAIT: Duration = Duration::from_secs(60);
-/// The maximum time between a request and the step to zero, in either direction, in ms.
+/// The maximum time between a request and the step to zero, before or after the step, in ms.
 const AROUND: u64 = 300;
 
-/// The number of concurrent runs, and the rounds of each run.
+/// Returns the number of concurrent runs, and the number of rounds of each run.
 fn rounds() -> (u64, u64) {
     if full() { (25, 20) } else { (4, 4) }
 }
@@ -49,7 +48,7 @@ fn racing() {
     fs::write(&config, "scale-to-zero-grace-period: 1s\n").expect("written");
     let config = config.to_str().expect("a path in UTF-8");
     let (runs, rounds) = rounds();
-    // One after the other, because each loads programs into the kernel.
+    // The runs are started one after the other, because each start loads programs into the kernel.
     let runs: Vec<_> = (0..runs)
         .map(|_| Run::sample(&[&WINDOW[..], &["--config", config]].concat()))
         .collect();
@@ -74,14 +73,14 @@ fn racing() {
     ));
 }
 
-/// Races requests with the steps to zero in one run. Returns how many requests came before the step, and how many after
-/// it.
+/// Sends requests shortly before or after the steps to zero in one run. Returns the number of requests before a step,
+/// and the number after a step.
 fn race(mut run: Run, number: u64, rounds: u64) -> (u64, u64) {
     let address = run.address();
     let (mut before, mut after) = (0, 0);
     ask(address);
     let mut last = Instant::now();
-    // The time from the end of a request to the following step, as measured in the last round.
+    // The time from a request to the step to zero that follows it, as measured in the last round.
     let mut idle = Duration::from_millis(7_500);
     for round in 0..rounds {
         let mut hasher = DefaultHasher::new();
@@ -107,7 +106,7 @@ fn race(mut run: Run, number: u64, rounds: u64) -> (u64, u64) {
             true => after += 1,
             false => {
                 before += 1;
-                // Too early by an unknown time, so the next request waits longer.
+                // The request came before the step, by an unknown time. So the next request waits 50 ms longer.
                 idle += Duration::from_millis(50);
             }
         }
@@ -128,8 +127,8 @@ fn ask(to: SocketAddr) {
     assert_eq!(wire.response(), 200);
 }
 
-/// A run of `ebb-sample` whose first replica, the trial, starts at once. `later` is what further replicas execute
-/// first.
+/// Starts a run whose first replica, the trial, is an `ebb-sample` that starts at once. Later replicas first execute
+/// the shell command `later`.
 fn later(options: &[&str], later: &str) -> (Run, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let tried = folder.path().join("tried");

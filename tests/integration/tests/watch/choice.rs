@@ -1,4 +1,4 @@
-//! What is counted and what is excluded, by the user's options and by the design's rules.
+//! Which requests are counted and which are excluded: by the user's options and by the default rules.
 
 use ebb_fixtures::server::Sample;
 use ebb_fixtures::watch::{Totals, Watch};
@@ -25,7 +25,7 @@ fn excluded_path() {
         assert_eq!(wire.response(), 200);
         wire.get("/metrics?sleep=100", "");
         assert_eq!(wire.response(), 200);
-        // Another path that begins like the excluded one.
+        // This path begins like the excluded path, but is a different path, so it is counted.
         wire.get("/metricsandmore", "");
         assert_eq!(wire.response(), 200);
         wire.get("/", "");
@@ -51,8 +51,8 @@ fn probes() {
     assert_eq!((totals.requests, totals.excluded), (1, 4), "{totals:?}");
 }
 
-/// A slowly answered probe whose field comes after other fields that fill a packet. Its time must not stay in the
-/// integral.
+/// Sends a probe that is answered slowly, and whose identifying field comes after more than one packet of other fields.
+/// The probe's time must not remain in the integral.
 fn late_probe() {
     let padding = format!("X-Padding: {}\r\n", "p".repeat(1_000)).repeat(3);
     let totals = counted(&[], |wire| {
@@ -66,7 +66,7 @@ fn late_probe() {
     assert!(totals.integral.abs() < 0.05, "{totals:?}");
 }
 
-/// Runs `traffic` on one connection to a sample server watched with `arguments`.
+/// Runs `traffic` on one connection to an `ebb-sample` that is watched with `arguments`. Returns the totals.
 fn counted(arguments: &[&str], traffic: impl FnOnce(&mut Wire)) -> Totals {
     let cgroup = TestCgroup::new();
     let server = Sample::start(&cgroup);

@@ -1,4 +1,4 @@
-//! Beginnings and ends of requests that neither server nor client intends.
+//! Requests that begin or end in unusual ways: aborted, pipelined, or sent byte by byte.
 
 use ebb_fixtures::server::{Sample, Scripted, Then};
 use ebb_fixtures::watch::Watch;
@@ -95,8 +95,8 @@ fn pipelined() {
     }
     let totals = watch.settle();
     assert_eq!((totals.requests, totals.completed), (5, 5));
-    // All requests arrive at once and are answered in order: 0.2 + 0.4 + 0.6 + 0.8 + 1.0 request-seconds. A machine can
-    // only be slower than that, not faster.
+    // All requests arrive at once, and the server answers them in order, so their times in flight are 0.2 + 0.4 + 0.6 +
+    // 0.8 + 1.0 = 3.0 request-seconds. A loaded machine can only make this longer.
     assert!((2.95..3.6).contains(&totals.integral), "{totals:?}");
 }
 

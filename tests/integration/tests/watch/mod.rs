@@ -1,4 +1,4 @@
-//! `ebb watch`: the counts and the integral.
+//! `ebb watch`: its counts and its integral of the requests in flight.
 
 mod choice;
 mod ends;

@@ -1,4 +1,4 @@
-//! A real server at full speed: no request may be missed or counted twice, and none may stay in flight.
+//! nginx at full speed: no request may be missed or counted twice, and none may stay in flight.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// The promise: nothing is in flight two seconds after the load ends.
+/// The promised maximum time from the end of the load until nothing is in flight.
 const QUIET_AFTER: Duration = Duration::from_secs(2);
 
 fn count_is_exact() {
@@ -47,7 +47,7 @@ fn count_is_exact() {
     });
 }
 
-/// wrk ends after a fixed time: it closes connections in the middle of requests and responses.
+/// wrk stops after two seconds, and closes its connections in the middle of requests and responses.
 fn cut_off() {
     against_nginx(|address| {
         let url = format!("http://{address}/page.html");
@@ -55,12 +55,12 @@ fn cut_off() {
     });
 }
 
-/// `TCP_DEFER_ACCEPT`: the kernel creates each connection from the packet with the request.
+/// With `TCP_DEFER_ACCEPT`, the kernel creates a connection only when the packet with the request arrives.
 fn deferred() {
     against("deferred", |address| connection_each(address, 5_000));
 }
 
-/// The accept queue has no room for the last packet of the handshake; the client still sends its request.
+/// The accept queue is full, so the kernel drops the last packet of the handshake; the client sends its request anyway.
 fn full_queue() {
     against("backlog=1", |address| connection_each(address, 1_000));
 }
@@ -93,13 +93,13 @@ fn against(listen: &str, load: impl FnOnce(std::net::SocketAddr)) {
     let cgroup = TestCgroup::new();
     let server = Nginx::start_with(&cgroup, listen);
     let mut watch = Watch::start(&cgroup, "500ms", &[]);
-    // The two queries of nginx's count are requests too. nginx's answer includes the query itself, so only one of the
-    // two lies between the answers; the watch counts both.
+    // nginx's count is queried twice, and Ebb counts both queries. nginx's answer includes the query itself, so the
+    // difference of the two answers includes only one of the queries.
     let before = server.requests();
     load(server.address());
     let line = watch.line_after(QUIET_AFTER);
     assert_eq!(line.in_flight, 0, "two seconds after the load");
-    // Not earlier: a client that has left may have sent requests that nginx has not read yet.
+    // The count is queried only now: clients that have closed may have sent requests that nginx had not read before.
     let after = server.requests();
     let totals = watch.settle();
     assert_eq!(

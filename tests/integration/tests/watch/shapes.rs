@@ -1,4 +1,4 @@
-//! Every shape of a response: its end is found, and time between requests is not counted.
+//! Every shape of a response: the counter finds its end, and does not count the time between requests.
 
 use ebb_fixtures::client::Client;
 use ebb_fixtures::server::{Files, Sample, Scripted, Then};
@@ -78,7 +78,7 @@ fn keep_alive_idle() {
     watch.until("the connection is closed", |_, line| line.connections == 0);
 }
 
-/// 64 KiB in four pieces at intervals of 150 ms: the last byte comes 450 ms after the first.
+/// Requests 64 KiB in four pieces at intervals of 150 ms: the last piece comes 450 ms after the first.
 const DRIP: &str = "bytes=65536&drip=150";
 
 fn sized() {
@@ -94,7 +94,7 @@ fn chunked() {
         wire.get(&format!("/?chunked=1&{DRIP}"), "");
         assert!(wire.header().contains("transfer-encoding: chunked"));
         assert!(wire.to_end() > 65_536);
-        // The connection can be reused.
+        // After the chunked response, the connection can be reused.
         wire.get(&format!("/?chunked=1&{DRIP}"), "");
         assert!(wire.to_end() > 65_536);
     });
@@ -113,7 +113,7 @@ fn close_delimited() {
     assert_eq!((totals.requests, totals.completed), (1, 1));
 }
 
-/// Runs `traffic` on one connection and compares the integral with the server's own.
+/// Runs `traffic` on one connection, and compares Ebb's integral with the server's integral. Returns the totals.
 fn against_oracle(traffic: impl FnOnce(&mut Wire)) -> Totals {
     let cgroup = TestCgroup::new();
     let server = Sample::start(&cgroup);
@@ -121,8 +121,8 @@ fn against_oracle(traffic: impl FnOnce(&mut Wire)) -> Totals {
     traffic(&mut Wire::connect(server.address()));
     let totals = watch.settle();
     let oracle = server.stats().integral;
-    // The tolerance covers a few milliseconds on a busy machine. If a response ended at its first byte, nearly all of
-    // the time would be missing.
+    // The tolerance covers a few milliseconds of delay on a busy machine. If a response were counted only until its
+    // first byte, nearly all of its time would be missing.
     assert!(
         (totals.integral / oracle - 1.0).abs() < 0.1,
         "integral {} s, oracle {oracle} s",
@@ -139,8 +139,8 @@ fn head() {
     assert_eq!((totals.requests, totals.completed), (2, 2));
 }
 
-/// Sends something without a body, then a GET on the same connection. If the counter waited for a body, it would take
-/// the GET's response for the body.
+/// Runs `first`, whose response has no body, and then sends a GET on the same connection. A counter that waited for a
+/// body would take the response to the GET for this body.
 fn on_one_connection(first: impl FnOnce(&mut Wire)) -> Totals {
     let cgroup = TestCgroup::new();
     let server = Sample::start(&cgroup);
@@ -217,7 +217,8 @@ fn latency_and_status() {
     assert_eq!(wire.response(), 200);
     for point in ["p50", "p90", "p99"] {
         let latency = line.latency_ms[point].expect("a latency where one has ended");
-        // The upper bound of a histogram's bucket, plus a machine's delay.
+        // 200 ms is the duration of the requests. The latency is the upper bound of a histogram bucket, so it may be
+        // higher; the machine adds a delay.
         assert!((200.0..900.0).contains(&latency), "{point} = {latency} ms");
     }
 }

@@ -1,4 +1,4 @@
-//! Wrong input to `ebb watch`: one line that names the cause, and the exit code for it.
+//! Invalid input to `ebb watch`: one line names the cause, and the exit code is right.
 
 use ebb_fixtures::{Case, Need, TestCgroup, ebb};
 

@@ -103,7 +103,7 @@ fn no_http() -> Verdict {
     let counted = Counted::new()?;
     let server = Scripted::pieces(counted.cgroup(), Then::Keep, &["hello"]);
     let mut wire = Wire::connect(server.address());
-    // The first bytes of a TLS client.
+    // These are the first bytes that a TLS client sends.
     wire.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and so on\r\n\r\n");
     wire.take(5);
     let opaque = counted.until("it is opaque", |now| now.opaque == 1);
@@ -122,7 +122,7 @@ fn upgraded() -> Verdict {
     wire.get("/", "Connection: upgrade\r\nUpgrade: echo\r\n");
     wire.take(switch.len());
     for _ in 0..3 {
-        // These bytes look like requests, but are the payload of an upgraded connection.
+        // These bytes look like requests, but are the payload of the upgraded connection.
         wire.get("/", "");
         wire.take(switch.len());
     }
@@ -134,18 +134,20 @@ fn upgraded() -> Verdict {
     Ok(())
 }
 
-/// Data before the connection is established, which only the listening socket's programs see.
+/// With `TCP_DEFER_ACCEPT`, the first request arrives before the connection is established. Only the programs on the
+/// listening socket see this packet.
 fn early() -> Verdict {
     two_on_each(Then::Defer, Wire::connect)
 }
 
-/// TCP Fast Open.
+/// With TCP Fast Open, the first packet of the handshake carries the first request.
 fn fast_open() -> Verdict {
     allow_fast_open().map_err(|error| Lacks(format!("TCP Fast Open: {error}")))?;
     two_on_each(Then::FastOpen, Wire::connect_fast)
 }
 
-/// Two requests on each connection, whose first bytes establish the connection.
+/// Opens ten connections and sends two requests on each. The first bytes of each connection arrive before it is
+/// established.
 fn two_on_each(then: Then, connect: fn(SocketAddr) -> Wire) -> Verdict {
     let counted = Counted::new()?;
     let server = Scripted::pieces(counted.cgroup(), then, &[SIZED]);
@@ -160,7 +162,7 @@ fn two_on_each(then: Then, connect: fn(SocketAddr) -> Wire) -> Verdict {
     Ok(())
 }
 
-/// The count for this many requests, all aborted with their connection, and nothing left.
+/// Returns the counts after `requests` requests that were all aborted with their connections; nothing is in flight.
 pub(super) fn aborted(requests: u64) -> Count {
     Count {
         started: requests,

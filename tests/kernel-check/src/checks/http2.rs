@@ -1,4 +1,4 @@
-//! HTTP/2: one request in flight per stream.
+//! HTTP/2: each stream counts as one request in flight.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("HTTP/2: a connection that ends with streams open", cut),
 ];
 
-/// Time between two checks of a condition while streams continue.
+/// Pause between two readings of the counts while the streams run.
 const PAUSE: Duration = Duration::from_millis(5);
 
 fn idle() -> Verdict {
@@ -50,12 +50,12 @@ fn many() -> Verdict {
             let client = Http2::connect(sample.address()).await;
             for _ in 0..STREAMS {
                 let client = client.clone();
-                // Long enough for all streams to begin, even on a slow machine.
+                // The sleep of 2 s is long enough for all streams to begin, even on a slow machine.
                 streams.spawn(async move { client.fetch("/?sleep=2000&bytes=20000", &[]).await });
             }
         }
         let all = CONNECTIONS * STREAMS;
-        // The loop has no time limit of its own; the limit of the whole exchange applies.
+        // This loop has no time limit; `block_on` limits the time of the whole exchange.
         while counted.now().http2 < all {
             sleep(PAUSE).await;
         }
@@ -71,7 +71,7 @@ fn many() -> Verdict {
 fn bodies() -> Verdict {
     let counted = Counted::new()?;
     let sample = counted.sample();
-    // These bytes look like frames and requests, but are the payload of a tunnel.
+    // These bytes look like HTTP/2 frames and HTTP/1 requests, but are the body of a request.
     let piece = Bytes::from(b"\0\0\0\x01\x25\0\0\0\x01GET / HTTP/1.1\r\n\r\n".repeat(500));
     block_on(async {
         let client = Http2::connect(sample.address()).await;
@@ -107,10 +107,10 @@ fn reset() -> Verdict {
             let begun = client.begin("/?bytes=1000000&drip=50", &[]).await;
             assert_eq!(counted.now().http2, 1);
             let mut body = begun.into_body();
-            // Dropping the response before its end makes the client cancel the stream.
+            // The client cancels the stream (RST_STREAM), because the response is dropped before its end.
             drop(body.data().await);
             drop(body);
-            // The connection continues.
+            // The connection stays open and works.
             client.fetch("/", &[]).await;
             counted.until("the end of the stream", |now| now.http2 == 0);
         }

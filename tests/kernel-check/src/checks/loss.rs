@@ -1,4 +1,4 @@
-//! A bad network: lost, duplicated and overtaking packets change no count.
+//! A bad network: packets that are lost, duplicated or overtaken change no count.
 
 use std::{net::SocketAddr, thread, time::Duration};
 
@@ -26,7 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("HTTP/2, all of these", || http2(ALL)),
 ];
 
-/// No faults.
+/// A network without faults.
 const NONE: Faults = Faults {
     lost: 0,
     doubled: 0,
@@ -46,7 +46,8 @@ const ALL: Faults = Faults {
     ..HURRY
 };
 
-/// Concurrent connections, and requests of each: enough for a hundred faults in a few seconds.
+/// The number of concurrent connections, and the number of requests on each connection: enough for about a hundred
+/// faults in a few seconds.
 const CONNECTIONS: u64 = 5;
 const REQUESTS: u64 = 20;
 
@@ -86,7 +87,8 @@ fn under(faults: Faults, client: fn(SocketAddr)) -> Verdict {
 fn over_http1(address: SocketAddr) {
     let mut wire = Wire::connect(address);
     for request in 0..REQUESTS {
-        // A head in pieces, then a body of either kind, so that gaps fall at every position.
+        // Sends the header section in pieces, and then a body. Response bodies have a length or are chunked, in turn.
+        // So lost packets leave gaps at every position.
         let chunked = request % 2;
         wire.send(format!(
             "POST /?bytes=3000&chunked={chunked} HTTP/1.1\r\nHo"
@@ -103,7 +105,8 @@ fn over_http1(address: SocketAddr) {
     }
 }
 
-/// Several streams at once, so that an overtaking packet belongs to another stream.
+/// Sends the requests on several streams at once, so that an overtaking packet belongs to another stream than the
+/// overtaken one.
 async fn over_http2(address: SocketAddr) {
     const STREAMS: u64 = 4;
     let client = Http2::connect(address).await;

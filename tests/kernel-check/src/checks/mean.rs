@@ -1,8 +1,8 @@
-//! The mean: the kernel's integral lies between the server's own and the clients'.
+//! The integral of requests in flight: the kernel's value lies between the server's value and the clients' value.
 //!
-//! A request reaches the socket after the client has begun to send and before the server reads it. Its last byte leaves the
-//! socket before the client receives it. So the kernel's figure lies between the other two, however long a busy or an
-//! emulated machine delays the server: no tolerance for noise is needed.
+//! A request reaches the socket after the client has begun to send it and before the server reads it. The last byte of
+//! the response leaves the socket before the client receives it. So the kernel's value lies between the other two,
+//! however long a busy or emulated machine delays the server, and no tolerance for noise is needed.
 
 use std::{
     thread,
@@ -16,15 +16,15 @@ use crate::{Verdict, counted::Counted, measured::measured};
 
 pub(super) const CHECKS: &[Check] = &[("the integral, between server's and clients'", integral)];
 
-/// Duration of a request, the same as in the tests on real machines.
+/// The time that the server takes for a request, the same as in the tests on real machines.
 const HANDLER: Duration = Duration::from_millis(500);
 
-/// Concurrent clients, and requests of each.
+/// The number of concurrent clients, and the number of requests of each client.
 const CLIENTS: u64 = 10;
 const ROUNDS: u64 = 3;
 
-/// Largest shortfall of the kernel against the server, as a share: the server's count of a request ends a moment after the
-/// write of its last byte has returned.
+/// The maximum by which the kernel's integral may be below the server's, as a share of the server's. The server counts
+/// a request until a moment after the write of the last byte has returned.
 const LESS: f64 = 0.01;
 
 fn integral() -> Verdict {

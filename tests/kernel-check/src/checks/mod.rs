@@ -17,7 +17,7 @@ pub(super) use which::{FETCH, fetch};
 /// A check's name and function.
 type Check = (&'static str, fn() -> Verdict);
 
-/// All checks. The first loads the programs for the later ones.
+/// Returns all checks. The first check loads the programs for all later checks.
 pub(super) fn all() -> impl Iterator<Item = Check> {
     [
         programs::CHECKS,

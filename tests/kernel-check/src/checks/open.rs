@@ -1,5 +1,5 @@
-//! Connections attached mid-stream: they were open before the counting began. From their next request on they are counted
-//! as any other, or reported as opaque. They are never counted wrongly.
+//! Connections that are attached mid-stream: they were open before the counting began. From the next request on, such a
+//! connection is counted as any other, or is reported as opaque. It is never counted wrongly.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("HTTP/2, open before: counted, or opaque", http2),
 ];
 
-/// A request that is in the middle of its response when the counting begins.
+/// The path of a request whose response is in progress when the counting begins.
 const LONG: &str = "/?sleep=500&bytes=100000";
 
 fn http1() -> Verdict {
@@ -54,7 +54,8 @@ fn http2() -> Verdict {
             let client = client.clone();
             async move { client.fetch(LONG, &[]).await }
         });
-        // The request reaches the server before the counting begins, so it is not counted.
+        // Waits until the server has received the request: a request that was sent before the counting begins is not
+        // counted.
         while sample.stats().in_flight == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -65,7 +66,7 @@ fn http2() -> Verdict {
         }
         Ok(counted)
     })?;
-    // The connection ends when its last handle is dropped.
+    // The client has been dropped, and the connection closes when its last handle is dropped.
     let count = counted.until("nothing is in flight", |count| count.in_flight == 0);
     let right = (count.started, count.completed) == (5, 5);
     let opaque = (count.started, count.completed) == (1, 1);

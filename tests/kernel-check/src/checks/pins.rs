@@ -1,4 +1,4 @@
-//! The counting continues while no process owns it, and the next process takes it over.
+//! Pinned programs go on counting while no process owns them, and the next process adopts them.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) const CHECKS: &[Check] = &[("pinned: counted on without a process", pinned)];
 
-/// The mount point of a machine's bpffs; the check uses its own directory in it.
+/// The mount point of bpffs on the machine, and the directory that this check uses in it.
 const BPFFS: &str = "/sys/fs/bpf";
 const ROOT: &str = "/sys/fs/bpf/ebb-kernel-check";
 
@@ -31,7 +31,7 @@ fn pinned() -> Verdict {
     }
     let _root = Root;
     let cgroup = TestCgroup::new();
-    // A server without a limit on the time between two requests, because loading the programs takes time.
+    // The server has no limit on the time between two requests, because loading the programs between them takes time.
     let response = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let server = Scripted::pieces(&cgroup, Then::Keep, &[response]);
 
@@ -46,14 +46,14 @@ fn pinned() -> Verdict {
     };
     ask();
     drop(counter);
-    // No process owns the counting now, and the connection is in use.
+    // This request is sent while no process owns the counting.
     ask();
     let (counter, found) = adopt(&Version::current());
     assert_eq!((found.adopted, found.exchanged), (1, 0), "{found:?}");
     assert_eq!(reading(&counter, &cgroup).started, 2);
     drop(counter);
 
-    // Another build of the same layout: its programs replace those in the links.
+    // A new build with the same map layout: its programs replace the programs in the links.
     let other = Version {
         build: "another".to_owned(),
         ..Version::current()
@@ -81,7 +81,7 @@ fn reading(counter: &Counter, cgroup: &TestCgroup) -> Reading {
     counter.read(pod).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Removes the pins when dropped, whatever the result of the check.
+/// Removes the pins when it is dropped, whatever the result of the check.
 struct Root;
 
 impl Drop for Root {

@@ -1,4 +1,4 @@
-//! The kernel accepts the programs.
+//! Checks that the kernel accepts the programs.
 
 use aya::programs::loaded_programs;
 
@@ -16,10 +16,12 @@ pub(super) const CHECKS: &[Check] = &[
     ("programs attach, and are detached", attach),
 ];
 
-/// Programs that are loaded only without `bpf_loop`. The kernel keeps 15 characters of a name, and these names fit.
+/// Names of programs that are loaded only on kernels without `bpf_loop`. The kernel keeps only the first 15 characters
+/// of a name; these names are not longer.
 const WITHOUT_LOOPS: [&str; 3] = ["http1_drain", "http2_drain", "handshake_read"];
 
-/// Loads the programs for all later checks, and records the time and the verifier's steps.
+/// Loads the programs for all later checks, and records the loading time and the number of instructions that the
+/// verifier processed for each program.
 fn load() -> Verdict {
     let before = ids();
     let took = counted::load();
@@ -27,13 +29,13 @@ fn load() -> Verdict {
         "loading all programs",
         format!("{:.1} s", took.as_secs_f64()),
     );
-    // Opening programs by id is harmless, in contrast to maps.
+    // Opening programs by id has no side effects. (Opening maps by id can have some: see `kernel_ids` of the fixtures.)
     let mut loaded: Vec<_> = loaded_programs()
         .flatten()
         .filter(|program| !before.contains(&program.id()))
         .filter_map(|program| {
             let name = program.name_as_str()?.to_owned();
-            // Available since Linux 5.16.
+            // The kernel reports this number since Linux 5.16.
             let steps = program
                 .verified_instruction_count()
                 .filter(|count| *count > 0);
@@ -44,7 +46,8 @@ fn load() -> Verdict {
         })
         .collect();
     loaded.sort();
-    // Without this check, a program that only older kernels should refuse would fail with no more than a line in the log.
+    // A kernel with `bpf_loop` must run the programs that use it. If it rejected one of them, only a line in the log
+    // would show it; this check turns that into a failure.
     let in_place: Vec<_> = loaded
         .iter()
         .filter(|(name, _)| WITHOUT_LOOPS.contains(&&**name))
@@ -67,7 +70,7 @@ fn ids() -> Vec<u32> {
 }
 
 fn attach() -> Verdict {
-    // Twice, so that the second run meets the leftovers of the first.
+    // The second attachment shows that the first one left nothing behind that disturbs it.
     for _ in 0..2 {
         drop(Counted::new()?);
     }

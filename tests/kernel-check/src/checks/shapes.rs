@@ -24,7 +24,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("a body that ends with the connection", close_delimited),
 ];
 
-/// A complete response.
+/// A complete response whose length is in its header section.
 pub(super) const SIZED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn keep_alive() -> Verdict {
@@ -72,7 +72,7 @@ fn byte_by_byte() -> Verdict {
     Ok(())
 }
 
-/// More lines than one run of a program parses: parsing continues in tail calls.
+/// Sends header sections with more lines than one run of a program parses: tail calls continue the parsing.
 fn large_head() -> Verdict {
     let counted = Counted::new()?;
     let server = Scripted::pieces(counted.cgroup(), Then::Keep, &[SIZED]);
@@ -151,7 +151,7 @@ fn large_body() -> Verdict {
     Ok(())
 }
 
-/// Responses without a body. If the parser waited for a body, it would read the next response as that body.
+/// Checks responses without a body. A parser that waited for a body would read the next response as this body.
 fn bodiless() -> Verdict {
     let counted = Counted::new()?;
     let sample = counted.sample();
@@ -201,12 +201,12 @@ fn close_delimited() -> Verdict {
     Ok(())
 }
 
-/// Waits until every connection is closed, then checks that the counts equal the server's and `requests`.
+/// Waits until every connection is closed, then checks that Ebb's count and the server's count are both `requests`.
 #[track_caller]
 pub(super) fn as_the_server_says(counted: &Counted, sample: &Sample, requests: u64) {
     let count = counted.at_rest();
     assert_eq!(count, Count::of(requests), "{:?}", counted.events());
-    // The query is a request too, so it is made last.
+    // The query of the server's count is a request too, so it comes after the reading of Ebb's counts.
     assert_eq!(
         count.started,
         sample.stats().requests,

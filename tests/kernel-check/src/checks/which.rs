@@ -1,4 +1,4 @@
-//! Which connections and which requests are counted.
+//! Checks which connections and which requests are counted.
 
 use std::{
     env,
@@ -34,7 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("another cgroup: not counted", other_cgroup),
 ];
 
-/// The argument that makes this program a client.
+/// The first argument that makes this program an HTTP client: see [`fetch`].
 pub(crate) const FETCH: &str = "fetch";
 
 fn ipv6() -> Verdict {
@@ -57,7 +57,7 @@ fn mapped() -> Verdict {
     Ok(())
 }
 
-/// Probes, recognized by a field that arrives late, when the request has long been in flight.
+/// Sends probes whose identifying field arrives late, when the request is already counted as in flight.
 fn probes() -> Verdict {
     let counted = Counted::new()?;
     let sample = counted.sample();
@@ -170,16 +170,17 @@ fn get(address: SocketAddr, requests: u64) {
     }
 }
 
-/// Sends a request from a process in the cgroup.
+/// Sends a request from a process in the counted cgroup.
 fn fetch_inside(counted: &Counted, address: SocketAddr) {
     let mut command = Command::new(env::current_exe().expect("the path of this program"));
     command.args([FETCH, &address.to_string()]);
     let mut client = Process::start(command, Some(counted.cgroup()));
-    // The client takes half a second on an emulated machine.
+    // The time limit is generous: the client takes half a second on an emulated machine.
     assert!(client.wait(Duration::from_secs(30)).success());
 }
 
-/// Runs as such a client.
+/// Sends one request to the address in `arguments`. This is the main function of the process that `fetch_inside`
+/// starts.
 pub(crate) fn fetch(mut arguments: impl Iterator<Item = String>) -> Result<()> {
     let address = arguments.next().context("no address")?;
     let mut wire = Wire::connect(address.parse().with_context(|| address.clone())?);

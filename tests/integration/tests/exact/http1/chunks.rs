@@ -58,7 +58,8 @@ fn from_node() {
     assert_eq!(totals.ends(), Ends::answered(3));
 }
 
-/// One-byte chunks that fill even the largest packets: the kernel passes up to 64 KiB to the network at once.
+/// Returns a body of 10 000 one-byte chunks. They fill the largest packets, because the kernel passes up to 64 KiB to
+/// the network at once.
 fn many_chunks() -> String {
     format!("{}0\r\n\r\n", "1\r\nx\r\n".repeat(10_000))
 }
@@ -88,7 +89,7 @@ fn to_server() {
             let mut wire = Wire::connect(server.address());
             wire.send(CHUNKED_POST.to_owned() + &many_chunks());
             assert_eq!(wire.response(), 200);
-            // The same with one chunk per packet.
+            // Sends the same chunked body with one chunk per packet.
             wire.send(CHUNKED_POST);
             for _ in 0..500 {
                 wire.send("1\r\nx\r\n");
@@ -98,7 +99,7 @@ fn to_server() {
             assert_eq!(server.stats().requests, 2);
         },
     );
-    // The third request queries the count.
+    // The third counted request is the query of the server's count.
     assert_eq!(totals.ends(), Ends::answered(3));
 }
 
@@ -122,7 +123,7 @@ fn packets_of_one_byte() {
     assert_eq!(totals.ends(), Ends::answered(3));
 }
 
-/// A request cut in two at each position in turn, all on one connection.
+/// Cuts a chunked request in two at each position in turn, all on one connection.
 fn split_heads() {
     let body = "3\r\nabc\r\nB;x=y\r\nhello world\r\n0\r\nX-Sum: 1\r\n\r\n";
     let totals = watched(
@@ -153,7 +154,7 @@ fn trailers_from_node() {
     assert_eq!(totals.ends(), Ends::answered(2));
 }
 
-/// Trailers that would end, lengthen or begin a message if they were read as anything but trailers.
+/// Sends trailers that would end, lengthen or begin a message if the parser did not read them as trailers.
 fn trailers_to_server() {
     let totals = watched(
         |cgroup| Sample::start(cgroup),

@@ -37,7 +37,8 @@ pub(super) const CASES: &[Case] = &[
         cut_short,
     ),
     Case::beside("exact::http1::pipeline_is_cut_off", EBB, || cut_off(7)),
-    // All but the first end at once, and a sum cannot distinguish 1 024 from 0 (`PodCounters`).
+    // The reset ends the first of the 1 025 requests, and then the other 1 024 at once. The kernel programs must never
+    // add 1 024 ends in one add, because readers could not distinguish 1 024 from 0 (see `PodCounters`).
     Case::beside("exact::http1::a_thousand_are_cut_off", EBB, || {
         cut_off(1025);
     }),
@@ -50,10 +51,10 @@ fn aborted(aborted: u64) -> Ends {
     }
 }
 
-/// 16 KiB every 100 ms, for a minute.
+/// The server sends 16 KiB every 100 ms, for a minute.
 const LONG: &str = "/?bytes=10000000&drip=100";
 
-/// Requests [`LONG`], and ends the response by `end` when its first bytes have arrived.
+/// Requests [`LONG`], waits for the first bytes of the response, and then calls `end`, which ends the response.
 #[track_caller]
 fn in_a_response(end: impl FnOnce(&Sample, Wire)) {
     let totals = watched(
@@ -104,8 +105,8 @@ fn resets_early() {
     assert_eq!(totals.ends(), aborted(1));
 }
 
-/// The client's FIN comes right after its request. It does not end the response, which Node sends 800 ms later. (nginx
-/// and hyper treat the FIN as a client that has left, and Node does too by default.)
+/// The client sends its FIN right after the request. The FIN does not end the response, which Node sends 800 ms later.
+/// (nginx, hyper, and Node by default, treat such a FIN as the end of the client.)
 fn half_closed() {
     let totals = watched(
         |cgroup| Service::start(Script::Node, cgroup),
@@ -123,7 +124,7 @@ fn half_closed() {
     assert_eq!(totals.ends(), Ends::answered(1));
 }
 
-/// A request is in flight from its first byte until its client or server gives up.
+/// A request is in flight from its first byte until its client or its server closes the connection.
 fn half_a_head() {
     waits_for_the_rest("GET / HTTP/1.1\r\nHost: te");
 }
@@ -149,13 +150,13 @@ fn waits_for_the_rest(half: &str) {
             });
         },
     );
-    // A server may answer half a request with a 400 or 408 when the client leaves.
+    // When the client closes, the server may answer the incomplete request with 400 or 408.
     let ends = totals.ends();
     assert_eq!(ends.aborted + ends.answered, 1, "{ends:?}");
     assert_eq!((ends.opaque, ends.excluded), (0, 0), "{ends:?}");
 }
 
-/// nginx closes the connection without a response.
+/// nginx closes the connection after the timeout, without a response.
 fn timed_out() {
     let setup = Setup {
         server: "client_header_timeout 1s;",
@@ -178,7 +179,7 @@ fn timed_out() {
     assert_eq!((ends.opaque, ends.excluded), (0, 0), "{ends:?}");
 }
 
-/// The server ends a body with its FIN before the announced length.
+/// The server sends its FIN before it has sent the announced length of the body.
 fn cut_short() {
     let reply = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort";
     let totals = watched(
@@ -192,7 +193,7 @@ fn cut_short() {
     assert_eq!(totals.ends(), aborted(1));
 }
 
-/// A pipeline whose client reads three responses and then resets the connection.
+/// Sends a pipeline of `3 + waiting` requests, reads three responses, and then resets the connection.
 #[track_caller]
 fn cut_off(waiting: usize) {
     let totals = watched(

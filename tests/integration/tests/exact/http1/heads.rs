@@ -1,4 +1,4 @@
-//! Header sections: long ones, and ones cut at every position.
+//! Header sections: very long ones, and ones that are cut at every position.
 
 use ebb_fixtures::client::curl;
 use ebb_fixtures::server::{Reply, Sample, Scripted};
@@ -35,13 +35,13 @@ fn one_field() {
     long_heads(&format!("X-Long: {}\r\n", "l".repeat(KIB_16)));
 }
 
-/// 98 long fields, with `Host` and `Content-Length` a hundred: hyper accepts a hundred.
+/// 98 long fields: together with `Host` and `Content-Length` there are 100, the maximum that hyper accepts.
 fn many_fields() {
     long_heads(&format!("X-Field: {}\r\n", "f".repeat(KIB_16 / 98)).repeat(98));
 }
 
-/// The field with the length of the body comes before or after the long part. Each request is sent whole, and in
-/// packets of a kilobyte.
+/// Sends requests whose `Content-Length` comes before or after the long fields. Each request is sent once in one write,
+/// and once in packets of 1 KiB.
 fn long_heads(long: &str) {
     let (start, length) = ("POST / HTTP/1.1\r\nHost: test\r\n", "Content-Length: 3\r\n");
     let requests = [
@@ -60,7 +60,7 @@ fn long_heads(long: &str) {
                 }
                 assert_eq!(wire.response(), 200);
             }
-            // All requests in one write.
+            // Then all requests are sent in one write.
             wire.send(requests.concat());
             assert_eq!((wire.response(), wire.response()), (200, 200));
             assert_eq!(server.stats().requests, 6);
@@ -97,7 +97,7 @@ fn response_heads() {
     assert_eq!(totals.ends(), Ends::answered(4));
 }
 
-/// A request with a body, cut in two at each position in turn, all on one connection.
+/// Cuts a request with a body in two at each position in turn, all on one connection.
 fn cut() {
     let request =
         "\r\nPUT /?sleep=0 HTTP/1.1\r\nHost: test\r\nX-A: b\r\ncontent-length: 4\r\n\r\nbody";

@@ -1,4 +1,4 @@
-//! Interim responses: 100 and 103.
+//! Interim responses: 100 (Continue) and 103 (Early Hints).
 
 use ebb_fixtures::client::{Client, curl};
 use ebb_fixtures::server::{Sample, Script, Scripted, Service, Then};
@@ -29,7 +29,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// Node sends three hints at once, and answers after 800 ms.
+/// Node sends three 103 responses at once, and the final response after 800 ms.
 fn hints() {
     let totals = watched(
         |cgroup| Service::start(Script::Node, cgroup),
@@ -78,7 +78,8 @@ fn one_packet() {
     assert_eq!(totals.ends(), Ends::answered(2));
 }
 
-/// A client whose expectation is refused does not send the body, and closes.
+/// The server refuses `Expect: 100-continue` with 417. The client then does not send the body, and closes the
+/// connection.
 fn refused() {
     let reply = "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n";
     let totals = watched(
@@ -89,7 +90,7 @@ fn refused() {
                 "PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
             );
             assert_eq!(wire.response(), 417);
-            // The request has ended, although its connection is still open.
+            // The 417 response has ended the request, although the connection is still open.
             watch.until("ended by its answer", |totals, line| {
                 (totals.completed, line.in_flight, line.connections) == (1, 0, 1)
             });

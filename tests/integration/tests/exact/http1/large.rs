@@ -1,5 +1,5 @@
-//! 100 MB in each direction: the end of a message is found despite sequence numbers that wrap around, packets of 64
-//! KiB, and `sendfile`.
+//! Bodies of 100 MB in each direction. The counter must find the end of a message despite sequence numbers that wrap
+//! around, packets of 64 KiB, and `sendfile`.
 
 use ebb_fixtures::client::curl;
 use ebb_fixtures::server::{LARGE, Nginx, Sample};
@@ -16,8 +16,8 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn downloads() {
-    // In full: all of the 4 GiB of sequence numbers, so that they wrap around during one of these downloads. Otherwise
-    // a few downloads.
+    // Full runs download 45 × 100 MB, more than the 4 GiB of sequence numbers, so the sequence numbers wrap around
+    // during one download.
     let times = if full() { 45 } else { 3 };
     let totals = watched(
         |cgroup| Nginx::start(cgroup),
@@ -41,7 +41,7 @@ fn uploads() {
         |cgroup| Sample::start(cgroup),
         |server, _| {
             let url = format!("http://{}/", server.address());
-            // With a length, for which curl sends `Expect: 100-continue`; and in chunks.
+            // curl uploads once with `Content-Length`, for which it sends `Expect: 100-continue`, and once in chunks.
             for encoding in ["X-Encoding: none", "Transfer-Encoding: chunked"] {
                 let fetched = curl(&["-T", path, "-H", encoding], &[&url]);
                 assert_eq!(fetched[0].status, 200, "{encoding}");

@@ -1,5 +1,5 @@
-//! Content-Length in all its spellings, and the field that takes precedence over it. curl checks the responses: it
-//! reuses the connection only if it has found the end of the response.
+//! `Content-Length` in all its spellings, and `Transfer-Encoding`, which takes precedence over it. curl checks the
+//! responses: it reuses the connection only if it has found the end of the response.
 
 use ebb_fixtures::client::curl;
 use ebb_fixtures::server::{Reply, Sample, Scripted};
@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// Each is a length of 5.
+/// Spellings of `Content-Length`, all with the value 5.
 const STYLES: [&str; 8] = [
     "Content-Length: 5",
     "content-length: 5",
@@ -42,7 +42,7 @@ fn responses() {
     let replies: Vec<_> = STYLES
         .iter()
         .map(|style| Reply::new(format!("HTTP/1.1 200 OK\r\n{style}\r\nX-A: b\r\n\r\nhello")))
-        // The transfer coding takes precedence if both are present (RFC 9112, 6.3).
+        // If a response has both fields, `Transfer-Encoding` takes precedence (RFC 9112, 6.3).
         .chain([Reply::new(
             "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n\
              5\r\nhello\r\n0\r\n\r\n",

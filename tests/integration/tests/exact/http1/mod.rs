@@ -1,4 +1,5 @@
-//! HTTP/1.1: where a message begins and ends, however it is cut and whoever aborts it.
+//! HTTP/1.1: the counter finds the beginning and end of each message, however it is split into packets, and whichever
+//! side aborts it.
 
 mod chunks;
 mod cut;

@@ -25,8 +25,8 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// All are in flight at once, and answered in order. Each is in flight until the client receives its response, a moment
-/// after the server has sent it.
+/// All 64 requests are in flight at once and answered in order. Each request is in flight until the client receives its
+/// response, a moment after the server has sent the response.
 fn sixty_four() {
     let mut waited = Duration::ZERO;
     let totals = watched(
@@ -51,7 +51,8 @@ fn sixty_four() {
     );
 }
 
-/// More requests in one write than the counter can distinguish. nginx accepts any number.
+/// Sends 500 requests in one write: more than the counter can keep information about one by one. nginx accepts any
+/// number.
 fn five_hundred() {
     let totals = watched(
         |cgroup| Nginx::start(cgroup),
@@ -68,8 +69,8 @@ fn five_hundred() {
     assert_eq!(totals.ends(), Ends::answered(502));
 }
 
-/// Responses to HEAD and 304 responses announce the length of a body that they do not have. If the counter waited for
-/// such a body, it would take the following responses for it.
+/// Responses to HEAD and responses with status 304 announce the length of a body that they do not have. A counter that
+/// waited for this body would take the following responses for it.
 fn bodiless() {
     let since = "If-Modified-Since: Fri, 31 Dec 2100 23:59:59 GMT\r\n";
     let one_of_each: String = [
@@ -108,7 +109,7 @@ fn bodiless() {
     assert_eq!(totals.status.get("3xx"), Some(&16), "{totals:?}");
 }
 
-/// Bodies whose bytes look like requests, and writes that end in the middle of a message.
+/// Sends bodies whose bytes look like requests, in writes that end in the middle of a message.
 fn uploads() {
     let body = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
     let request = format!(
@@ -119,7 +120,7 @@ fn uploads() {
     let totals = watched(
         |cgroup| Sample::start(cgroup),
         |server, _| {
-            // Primes, so that the cuts fall on every position of the request.
+            // The piece lengths are prime numbers, so that the cuts fall on every position of the request.
             for piece in [7, 61, 997] {
                 let mut wire = Wire::connect(server.address());
                 for part in all.as_bytes().chunks(piece) {

@@ -1,5 +1,5 @@
-//! A slow reader: a response is in flight until the network has accepted its last byte, however long ago the server has
-//! written it.
+//! A slow reader: a response is in flight until the network has accepted its last byte, even if the server has written
+//! this byte long before.
 
 use ebb_fixtures::server::{LARGE, Nginx, Sample};
 use ebb_fixtures::watch::Ends;
@@ -20,7 +20,8 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// The smallest receive buffer of the kernel is about 2 KiB; the sender's buffer accepts 64 KiB at once.
+/// The client's receive buffer, in bytes: close to the kernel's minimum of about 2 KiB. The server's send buffer
+/// accepts 64 KiB at once.
 const ROOM: usize = 2_048;
 
 fn server_is_done() {
@@ -34,8 +35,8 @@ fn server_is_done() {
                 |_, line| line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99,
             );
             assert_eq!(line.completed, 0);
-            // The server has nothing left to do for the request. (The test queries this now, because the query is a
-            // request too.)
+            // The server itself has finished the request. (The test queries the server only now, because the query is
+            // counted as a request too.)
             assert_eq!(server.stats().in_flight, 0);
             assert_eq!(wire.response(), 200);
             watch.until("ended when it was read", |totals, line| {

@@ -1,4 +1,4 @@
-//! Bytes that are not HTTP: one request in flight for as long as the connection lives, reported as opaque.
+//! Bytes that are not HTTP: the connection counts as one request in flight until it closes, and is reported as opaque.
 
 use ebb_fixtures::server::{Files, Reply, Sample, Scripted};
 use ebb_fixtures::watch::{Ends, Totals};
@@ -43,7 +43,7 @@ fn binary() {
     assert_eq!(totals.ends(), ONE_OPAQUE);
 }
 
-/// The server speaks first, as in SMTP, SSH and MySQL.
+/// The server sends the first bytes, as in SMTP, SSH and MySQL.
 fn speaks_first() {
     let totals = talk("220 mail.test ESMTP\r\n", "250 ok\r\n", |wire| {
         wire.take(21);
@@ -52,7 +52,8 @@ fn speaks_first() {
     assert_eq!(totals.ends(), ONE_OPAQUE);
 }
 
-/// A connection on which `talk` goes on: opaque while it is open, and ended when it closes.
+/// Runs `talk` on a connection. Checks that the connection is opaque while it is open, and ends as opaque when it
+/// closes.
 #[track_caller]
 fn talk(greeting: &str, reply: &str, talk: impl Fn(&mut Wire)) -> Totals {
     let replies = [Reply::new(reply)];
@@ -70,7 +71,8 @@ fn talk(greeting: &str, reply: &str, talk: impl Fn(&mut Wire)) -> Totals {
     )
 }
 
-/// `GET /` without a version: there are no header sections to read, and the close ends the response.
+/// Sends `GET /` without a version (HTTP/0.9): there is no header section, and the close of the connection ends the
+/// response.
 fn http_0_9() {
     let totals = watched(
         |cgroup| Files::start(cgroup),
@@ -93,7 +95,7 @@ fn http_0_9() {
     );
 }
 
-/// hyper answers garbage with a 400 and closes.
+/// hyper answers the invalid bytes with a 400 and closes the connection.
 fn refused() {
     leaves_nothing("\u{16}\u{3}\u{1}\u{0}garbage\r\n\r\n", 1);
 }

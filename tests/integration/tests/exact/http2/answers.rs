@@ -1,4 +1,4 @@
-//! Everything that a server may send, from a server that sends what the test requests.
+//! Every kind of response that a server may send: the test chooses the response by the path of its request.
 
 use ebb_fixtures::h2::{H2, flag, kind};
 use ebb_fixtures::watch::Ends;
@@ -54,7 +54,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// This number of requests for the same path: half of them one after the other, and half at once.
+/// Sends `requests` requests for the same path: half of them one after the other, and then half at once.
 fn same(path: &str, requests: u64) {
     all_answered_by_h2(requests, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -67,7 +67,7 @@ fn same(path: &str, requests: u64) {
     });
 }
 
-/// Ten responses of fifty frames each. The server sends one frame of each in turn.
+/// The server interleaves ten responses: it sends one frame of each response in turn.
 fn in_turns() {
     all_answered_by_h2(20, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -78,7 +78,7 @@ fn in_turns() {
     });
 }
 
-/// A request is in flight only until the end of its response, even if its body continues.
+/// A request ends with the end of its response, even if the client still sends the request's body.
 fn early() {
     all_answered_by_h2(3, |server, watch| {
         let mut h2 = H2::connect(server.address());
@@ -111,7 +111,7 @@ fn goaway() {
     });
 }
 
-/// After its GOAWAY the client opens no more streams; open streams are answered.
+/// After its GOAWAY, the client opens no more streams; the server still answers the open streams.
 fn client_goaway() {
     let totals = watched(
         |cgroup| Service::start(Script::Node2, cgroup),
@@ -126,7 +126,8 @@ fn client_goaway() {
     assert_eq!(totals.ends(), Ends::answered(4));
 }
 
-/// Three streams that wait for a fourth, and one that is answered.
+/// The client closes the connection while three streams have no response yet. The server would answer these three only
+/// after a fourth such request; one other stream has been answered.
 fn lost() {
     let totals = watched(
         |cgroup| Service::start(Script::Frames, cgroup),

@@ -1,5 +1,5 @@
-//! Probes and scrapes over HTTP/2. Their header fields are compressed (RFC 7541): a field's value may be Huffman-coded,
-//! or an index into a table that earlier fields have filled.
+//! Probes and scrapes over HTTP/2. Header fields are compressed (RFC 7541): a value may be Huffman-coded, or an index
+//! into a table that earlier fields have filled.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,8 @@ pub(super) const CASES: &[Case] = &[
     }),
 ];
 
-/// An excluded request between two counted ones, on the same connection at the same time, sent as literals.
+/// Sends one excluded request between two counted requests, all at the same time on one connection. The header fields
+/// are sent as literals, without compression.
 fn between(fields: &[(&str, &str)], path: &str) {
     let mut took = Duration::ZERO;
     let totals = watched_with(
@@ -53,7 +54,8 @@ fn between(fields: &[(&str, &str)], path: &str) {
         },
     );
     assert_eq!(totals.ends(), excluded(1, 2));
-    // At least two requests of 300 ms, and at most as long as the test took.
+    // The two counted requests take at least 300 ms each, so the integral is about 0.6 s or more. Each takes at most
+    // `took`, the duration of the test.
     let most = 2.0 * took.as_secs_f64();
     assert!(
         (0.58..=most).contains(&totals.integral),
@@ -61,8 +63,8 @@ fn between(fields: &[(&str, &str)], path: &str) {
     );
 }
 
-/// Several requests on one connection, compressed by nghttp2: the first one fills the table, and the others refer to
-/// it. Other requests are not excluded, to check that they count.
+/// Sends several excluded requests on one connection, compressed by nghttp2: the first request fills the table, and
+/// later requests refer to it. Also sends requests that must be counted.
 fn compressed(path: &str, field: &str) {
     let totals = watched_with(
         METRICS,

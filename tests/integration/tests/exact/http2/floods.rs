@@ -1,4 +1,4 @@
-//! Thousands of frames that belong to no stream, while a stream is open.
+//! Thousands of frames that belong to no request, while a stream is open.
 
 use ebb_fixtures::Case;
 use ebb_fixtures::h2::{Frame, H2, kind};
@@ -21,8 +21,8 @@ pub(super) const CASES: &[Case] = &[
 
 const FRAMES_AT_ONCE: usize = 200;
 
-/// Sends [`FRAMES_AT_ONCE`] frames 25 times, and reads the answers in between: a server whose output is not read stops
-/// reading.
+/// Sends [`FRAMES_AT_ONCE`] frames 25 times and reads the server's replies in between. Without this reading, the server
+/// would stop reading too.
 fn from_client(flood: &Frame) {
     all_answered_by_sample(2, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -38,7 +38,7 @@ fn from_client(flood: &Frame) {
     });
 }
 
-/// 4 000 frames between the HEADERS of each response and its body.
+/// The server sends 4 000 frames between the HEADERS of each response and its body.
 fn from_server() {
     all_answered_by_h2(3, |server, _| {
         let mut h2 = H2::connect(server.address());

@@ -1,4 +1,4 @@
-//! gRPC: a call is one request in flight for as long as it lasts, however many messages go in either direction.
+//! gRPC: a call is one request in flight for its whole duration, however many messages are sent in either direction.
 
 use ebb_fixtures::client::Client;
 use ebb_fixtures::server::{Script, Service};
@@ -26,8 +26,8 @@ fn seconds() -> f64 {
     if full() { 10.0 } else { 2.0 }
 }
 
-/// The time by which a call takes longer on the client's side than on the server's socket: Python's own time, in
-/// seconds.
+/// The time, in seconds, that Python adds to a call at the client, compared with the call's duration at the server's
+/// socket.
 const PYTHON: f64 = 0.2;
 
 fn call(kind: &str, seconds: f64) {

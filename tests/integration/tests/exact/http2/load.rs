@@ -1,4 +1,5 @@
-//! Many streams on many connections: the count matches the server's for each combination.
+//! Many streams on many connections: for each number of streams and connections, Ebb's count matches the server's
+//! count.
 
 use ebb_fixtures::client::Client;
 use ebb_fixtures::server::{Nginx, Sample};
@@ -36,7 +37,7 @@ pub(super) const CASES: &[Case] = &[
     }),
 ];
 
-/// Load on nginx, and on hyper with responses of several frames.
+/// Loads nginx, and then hyper with responses of several frames.
 fn load(streams: u32, connections: u32) {
     let requests: u64 = if full() { 200_000 } else { 5_000 };
     let (n, m, c) = (

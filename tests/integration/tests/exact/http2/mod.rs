@@ -1,5 +1,5 @@
-//! HTTP/2: one request in flight per stream, from the first byte of its HEADERS to the server's END_STREAM or either
-//! side's RST_STREAM.
+//! HTTP/2: each stream is one request in flight, from the first byte of its HEADERS frame until the server sends
+//! END_STREAM or either side sends RST_STREAM.
 
 mod answers;
 mod excluded;
@@ -18,7 +18,7 @@ use ebb_fixtures::{Case, Need};
 
 use super::watched;
 
-/// Requirements of the tests against Python's h2.
+/// Requirements of the tests that use the server built on Python's h2.
 const FRAMES: &[Need] = &[Need::Ebb, Need::Python("h2")];
 
 pub(super) fn cases() -> Vec<Case> {
@@ -40,8 +40,8 @@ pub(super) fn cases() -> Vec<Case> {
     .collect()
 }
 
-/// Watches an `ebb-sample` while `traffic` goes to it. Asserts that all requests are answered, and that the server
-/// counts the same number.
+/// Watches an `ebb-sample` while `traffic` sends requests to it. Asserts that all requests are answered, and that Ebb's
+/// count and the server's count match.
 #[track_caller]
 fn all_answered_by_sample(requests: u64, traffic: impl FnOnce(&Sample, &mut Watch)) {
     let totals = watched(
@@ -51,11 +51,11 @@ fn all_answered_by_sample(requests: u64, traffic: impl FnOnce(&Sample, &mut Watc
             assert_eq!(server.stats().requests, requests);
         },
     );
-    // The query of the server's count is an HTTP/1 request.
+    // The query of the server's count is an HTTP/1 request, which is counted too.
     assert_eq!(totals.ends(), Ends::answered(requests + 1));
 }
 
-/// The same with a server that uses Python's h2.
+/// Like [`all_answered_by_sample`], with the server built on Python's h2.
 #[track_caller]
 fn all_answered_by_h2(requests: u64, traffic: impl FnOnce(&Service, &mut Watch)) {
     let totals = watched(

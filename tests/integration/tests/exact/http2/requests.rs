@@ -1,4 +1,5 @@
-//! Everything that a client may send: header sections and bodies in every kind of frame, cut at every position.
+//! Every kind of request that a client may send: header sections and bodies in all kinds of frames, cut at every
+//! position.
 
 use ebb_fixtures::h2::{Frame, H2, flag, head, kind};
 use ebb_fixtures::server::Sample;
@@ -52,8 +53,8 @@ fn one_stream() {
     assert!((2.48..3.0).contains(&totals.integral), "{totals:?}");
 }
 
-/// END_STREAM is in the first frame, END_HEADERS in the last. (Most servers treat more than 64 CONTINUATION frames as
-/// an attack.)
+/// END_STREAM is in the HEADERS frame, END_HEADERS in the last CONTINUATION frame. (Most servers treat more than 64
+/// CONTINUATION frames as an attack.)
 fn continuation() {
     all_answered_by_h2(3, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -101,7 +102,7 @@ fn padding() {
     });
 }
 
-/// Twenty bodies at once, one byte of each in turn.
+/// Sends twenty bodies at the same time, one byte of each in turn.
 fn interleaved() {
     all_answered_by_sample(20, |server, watch| {
         let mut h2 = H2::connect(server.address());
@@ -119,7 +120,7 @@ fn interleaved() {
     });
 }
 
-/// A HEADERS frame that does not begin a stream but ends one.
+/// Sends a HEADERS frame that does not begin a stream but ends it: trailers.
 fn trailers() {
     all_answered_by_sample(2, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -127,14 +128,15 @@ fn trailers() {
             let stream = h2.post("/");
             h2.send(kind::DATA, 0, stream, *b"body");
             let flags = flag::END_STREAM | flag::END_HEADERS;
-            // `x-sum: 1`, as a literal.
+            // The trailer `x-sum: 1`, as a literal without compression.
             h2.send(kind::HEADERS, flags, stream, *b"\x10\x05x-sum\x011");
             h2.answers(&[stream]);
         }
     });
 }
 
-/// Unknown frames must be ignored (RFC 9113, 4.1), whatever their flags mean in other frames.
+/// A receiver must ignore frames of unknown types (RFC 9113, 4.1), whatever their flags would mean in frames of other
+/// types.
 fn unknown() {
     all_answered_by_sample(2, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -150,7 +152,8 @@ fn unknown() {
     });
 }
 
-/// The first bytes of a connection: the preface with SETTINGS, a request with a body, and one without.
+/// Returns the first bytes of a connection: the preface with SETTINGS, a request with a body, and a request without a
+/// body.
 fn conversation() -> Vec<u8> {
     let all = flag::END_STREAM | flag::END_HEADERS;
     [
@@ -163,7 +166,8 @@ fn conversation() -> Vec<u8> {
     .concat()
 }
 
-/// Cuts at every position of frame headers, payloads and the preface, each on a separate connection.
+/// Cuts [`conversation`] at every position: in the preface, in frame headers and in payloads. Each cut has a separate
+/// connection.
 fn cut() {
     let bytes = conversation();
     all_answered_by_sample(2 * (bytes.len() as u64 - 1), |server, _| {
@@ -187,7 +191,7 @@ fn byte_by_byte() {
     });
 }
 
-/// 300 requests in one write, after the connection preface.
+/// Sends 300 requests and the connection preface in one write.
 fn one_packet() {
     all_answered_by_sample(300, |server, _| {
         let mut h2 = H2::silent(server.address());
@@ -202,7 +206,8 @@ fn one_packet() {
     });
 }
 
-/// The beginning of a preface is not a request, whatever it is taken for meanwhile.
+/// The client sends an incomplete HTTP/2 preface and closes. Nothing may stay in flight, and at most one request may be
+/// counted.
 fn broken_preface() {
     let totals = watched(
         |cgroup| Sample::start(cgroup),

@@ -1,4 +1,4 @@
-//! RST_STREAM from either side, before and after the end of the stream: each stream ends once.
+//! RST_STREAM from either side, before or after the end of the stream: each stream ends exactly once.
 
 use ebb_fixtures::Case;
 use ebb_fixtures::h2::{H2, kind};
@@ -47,7 +47,8 @@ pub(super) const CASES: &[Case] = &[
 
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
-/// A reset stream has no status, so it ends as aborted. A stream that was answered before the reset stays answered.
+/// Returns the expected ends. A stream that was reset has no status, so it counts as aborted. A stream that was
+/// answered before the reset stays answered.
 const fn ends(answered: u64, aborted: u64) -> Ends {
     Ends {
         answered,
@@ -57,7 +58,7 @@ const fn ends(answered: u64, aborted: u64) -> Ends {
     }
 }
 
-/// Asserts that the connection stays open and continues normally.
+/// Asserts that the reset ended the request, and that the connection stays open and works.
 #[track_caller]
 fn goes_on(h2: &mut H2, watch: &mut Watch) {
     watch.until("ended by the reset", |_, line| {
@@ -148,7 +149,7 @@ fn by_server_after() {
     assert_eq!(totals.ends(), ends(6, 0));
 }
 
-/// As in CVE-2023-44487: a thousand streams that are reset as soon as they are opened.
+/// Opens a thousand streams and resets each at once (rapid reset, CVE-2023-44487).
 fn rapid() {
     let totals = watched(
         |cgroup| Sample::start(cgroup),

@@ -30,7 +30,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// Responses, trailers and hints, many at once.
+/// Sends many concurrent requests to Node, for plain responses, trailers and early hints.
 fn node() {
     let totals = watched(
         |cgroup| Service::start(Script::Node2, cgroup),
@@ -47,7 +47,7 @@ fn node() {
     assert_eq!(totals.ends(), Ends::answered(800));
 }
 
-/// A pushed response belongs to no request.
+/// nghttpd pushes a response. A pushed response belongs to no request, so it is not counted.
 fn nghttpd() {
     let totals = watched(
         |cgroup| Nghttpd::start(cgroup),
@@ -62,7 +62,7 @@ fn nghttpd() {
     assert_eq!(totals.ends(), Ends::answered(3));
 }
 
-/// Two requests on one connection; one of them is for a missing page.
+/// Sends two requests on one connection; one is for a page that does not exist.
 fn apache() {
     let totals = watched(
         |cgroup| Apache::start(cgroup),
@@ -77,7 +77,7 @@ fn apache() {
     assert_eq!(totals.status.get("4xx"), Some(&1), "{totals:?}");
 }
 
-/// Ten downloads at once on one connection, in nginx's frames.
+/// Downloads a large file ten times at once on one connection, in the frames that nginx chooses.
 fn downloads() {
     let totals = watched(
         |cgroup| Nginx::start(cgroup),

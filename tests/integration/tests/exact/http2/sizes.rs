@@ -1,4 +1,4 @@
-//! Frames of one byte, and of 16 MiB.
+//! Frames of one byte, and frames of 16 MiB.
 
 use ebb_fixtures::Case;
 use ebb_fixtures::h2::{Frame, H2, flag, kind};
@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// 2^24 - 1: the largest payload of a frame, in bytes.
+/// The largest payload of a frame, 2^24 - 1 bytes.
 const LARGEST: usize = (1 << 24) - 1;
 
 fn ones_up() {
@@ -43,7 +43,7 @@ fn ones_up() {
     });
 }
 
-/// More frames in a packet than a program processes in one call.
+/// Sends more frames in one packet than a kernel program processes in one call.
 fn one_write_up() {
     all_answered_by_sample(2, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -57,7 +57,7 @@ fn one_write_up() {
     });
 }
 
-/// The server also sends all frames in one write.
+/// The server also sends all frames of a response in one write.
 fn ones_down() {
     all_answered_by_h2(6, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -80,7 +80,7 @@ fn large_up() {
     });
 }
 
-/// The payload is all zeros: a program that read it would see empty DATA frames.
+/// The payload is all zeros: a program that wrongly parsed it as frames would see empty DATA frames.
 fn large_down() {
     all_answered_by_h2(3, |server, _| {
         let mut h2 = H2::connect(server.address());

@@ -38,9 +38,9 @@ fn by_curl() {
     assert_eq!(totals.status.get("2xx"), Some(&3), "{totals:?}");
 }
 
-/// The other four requests are HTTP/2 from the start, on the same connection. Apache may send GOAWAY as soon as it has
-/// answered the first request (it does on a loaded machine). So nghttp's report is the oracle, and the test opens
-/// connections until all requests of one are answered.
+/// nghttp sends the first request as an HTTP/1.1 upgrade, and four HTTP/2 requests on the same connection. On a loaded
+/// machine, Apache may send GOAWAY right after the first response. So nghttp's report is the oracle, and the test opens
+/// connections until one has all five requests answered.
 fn by_nghttp() {
     const CONNECTIONS: usize = 100;
     let mut answered = Vec::new();
@@ -65,7 +65,7 @@ fn by_nghttp() {
     assert_eq!((ends.opaque, ends.excluded), (0, 0));
 }
 
-/// A server may ignore the upgrade: Apache does for a request with a body.
+/// A server may ignore the upgrade, as Apache does for a request with a body.
 fn passed_over() {
     let totals = watched(
         |cgroup| Apache::start(cgroup),

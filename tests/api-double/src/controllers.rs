@@ -1,5 +1,5 @@
-//! The controllers of the API double: they create ReplicaSets for Deployments and pods for ReplicaSets, and bind pods to
-//! nodes.
+//! The controllers of the API double. They create ReplicaSets for Deployments and pods for ReplicaSets, and bind pods
+//! to nodes.
 //!
 //! These controllers are far simpler than the real controllers. But they remove surplus pods in the same order, because
 //! the autoscaler relies on this order.

@@ -2,9 +2,10 @@
 //!
 //! The double serves the part of the Kubernetes API that Ebb's programs use: list, watch, patch, scale, leases, token
 //! requests and reviews, and discovery. It implements resource versions, pages, bookmarks, selectors and the important
-//! error responses. Controllers in the same process create the pods of Deployments. Bias: where the double is simpler
-//! than a real API server, it is stricter. One exception: the double never checks permissions, so only a real API
-//! server can show whether RBAC rules suffice.
+//! error responses. Controllers in the same process create the pods of Deployments.
+//!
+//! Bias: where the double is simpler than a real API server, it is stricter. One exception: the double never checks
+//! permissions, so only a real API server can show whether RBAC rules suffice.
 
 #![allow(
     clippy::unwrap_used,

@@ -13,7 +13,8 @@ use super::{Api, SYSTEM};
 /// Returns a free port of the range from which the autoscaler allocates ports. Each call returns another port, because
 /// an activator binds its port only later.
 ///
-/// # Panics If no port is free.
+/// # Panics
+/// If no port is free.
 pub(super) fn allotted_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Concurrent test runs begin at different ports.

@@ -29,7 +29,8 @@ impl LoneActivator {
     /// Starts an activator that reports to `autoscaler`, with these additional options. Allocates a port to Service
     /// `web` of this namespace; the Service has no EndpointSlice yet.
     ///
-    /// # Panics If the activator cannot be started.
+    /// # Panics
+    /// If the activator cannot be started.
     #[must_use]
     pub fn start(namespace: &str, autoscaler: SocketAddr, options: &[&str]) -> Self {
         let double = double_without_controllers();

@@ -225,7 +225,8 @@ impl Api {
 
     /// Waits until `wanted` returns a value for an object.
     ///
-    /// # Panics If `wanted` returns no value `within` this time.
+    /// # Panics
+    /// If `wanted` returns no value `within` this time.
     #[track_caller]
     pub fn await_object<T>(
         &self,

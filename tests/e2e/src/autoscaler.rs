@@ -151,7 +151,7 @@ impl Autoscaler {
         self.process.wait(SOON);
     }
 
-    /// Starts the process again with the same name and ports, without waiting.
+    /// Starts the process again with the same name and ports, without waiting until the replica is ready.
     pub fn begin(&mut self) {
         self.process = start_process((self.command)());
     }
@@ -204,7 +204,8 @@ impl Autoscaler {
 
     /// Waits until `wanted` returns a value for a workload's published state.
     ///
-    /// # Panics If `wanted` returns no value `within` this time.
+    /// # Panics
+    /// If `wanted` returns no value `within` this time.
     #[track_caller]
     pub fn await_workload<T>(
         &self,
@@ -303,7 +304,8 @@ impl Drop for Autoscaler {
 }
 
 /// Returns the credential id that the audit log records for a token: `JTI=` and the claim `jti` for a real token
-/// (<https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/>), the whole token for the double.
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/>), or the whole token for the
+/// double.
 fn credential(token: &str) -> String {
     let claims = token.split('.').nth(1).unwrap_or_default();
     let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap_or_default();

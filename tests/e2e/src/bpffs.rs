@@ -15,8 +15,8 @@ const WHERE: &str = "/sys/fs/bpf";
 
 static MOUNTED: AtomicBool = AtomicBool::new(false);
 
-/// Mounts the bpffs. Must be called before the process has a second thread: a mount namespace belongs to a thread, and new
-/// threads inherit it.
+/// Mounts the private bpffs. Must be called before the process has a second thread: a mount namespace belongs to a
+/// thread, and new threads inherit it.
 ///
 /// # Errors
 /// If the process lacks the permission, or the kernel has no bpffs.

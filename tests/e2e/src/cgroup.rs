@@ -12,7 +12,8 @@ use ebb_fixtures::TestCgroup;
 pub struct Tree(TestCgroup);
 
 impl Tree {
-    /// # Panics If the cgroup cannot be created.
+    /// # Panics
+    /// If the cgroup cannot be created.
     #[must_use]
     #[expect(
         clippy::new_without_default,
@@ -32,7 +33,8 @@ impl Tree {
 
     /// Creates the cgroup of a pod's only container. Returns the cgroup's folder and the container's id.
     ///
-    /// # Panics If the cgroup cannot be created.
+    /// # Panics
+    /// If the cgroup cannot be created.
     #[must_use]
     pub fn container(&self, pod_uid: &str) -> (PathBuf, String) {
         let id = format!("{:0>64}", pod_uid.replace('-', ""));

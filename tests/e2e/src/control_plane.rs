@@ -35,7 +35,8 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// # Panics If the control plane does not start.
+    /// # Panics
+    /// If the control plane does not start.
     #[must_use]
     pub fn start(programs: PathBuf) -> Self {
         Self::authorizing(programs, "--authorization-mode=RBAC".to_owned())
@@ -43,7 +44,8 @@ impl ControlPlane {
 
     /// Starts with an authorization configuration file.
     ///
-    /// # Panics If the control plane does not start.
+    /// # Panics
+    /// If the control plane does not start.
     #[must_use]
     pub fn with_authorization(programs: PathBuf, file: &Path) -> Self {
         let option = format!("--authorization-config={}", file.display());
@@ -69,7 +71,7 @@ impl ControlPlane {
         .arg(format!("--listen-client-urls={client}"))
         .arg(format!("--advertise-client-urls={client}"))
         .arg("--listen-peer-urls=http://127.0.0.1:0")
-        // A test's data need not survive a power cut.
+        // etcd runs without fsync: a test's data need not survive a power failure.
         .arg("--unsafe-no-fsync");
         let etcd = start(folder.path(), "etcd", etcd);
         let mut this = Self {

@@ -14,7 +14,8 @@ const AGO: u64 = 3600;
 /// Returns the token `good` with earlier times: it expired an hour before `good` was issued. `key` is the API server's
 /// signing key for tokens.
 ///
-/// # Panics If `good` is not a service-account token.
+/// # Panics
+/// If `good` is not a service-account token.
 pub(super) fn expired(good: &str, key: &KeyPair) -> String {
     let claims = good.split('.').nth(1).expect("a token with claims");
     let claims = BASE64.decode(claims).expect("claims in Base64");

@@ -56,7 +56,8 @@ struct Shared {
 impl ApiWay {
     /// Starts a relay to an API server.
     ///
-    /// # Panics If the URL does not consist of a scheme, an IP address and a port.
+    /// # Panics
+    /// If the URL does not consist of a scheme, an IP address and a port.
     #[must_use]
     pub fn to(url: &str) -> Self {
         let (scheme, to) = url.split_once("://").expect("a URL");
@@ -82,7 +83,7 @@ impl ApiWay {
         format!("{}://{}", self.scheme, self.address)
     }
 
-    /// Sets the mode from now on.
+    /// Sets the fault that the relay causes from now on.
     pub fn set(&self, mode: Mode) {
         self.shared.mode.send_replace(mode);
     }

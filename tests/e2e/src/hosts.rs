@@ -39,7 +39,8 @@ pub fn are_own() -> bool {
 
 /// Adds an address to a host name, in addition to the name's other addresses.
 ///
-/// # Panics If the test run has no private hosts file.
+/// # Panics
+/// If the test run has no private hosts file.
 pub fn name(name: &str, address: IpAddr) {
     assert!(are_own(), "{WHERE} is the machine's");
     let mut file = OpenOptions::new().append(true).open(WHERE).expect("open");

@@ -1,4 +1,4 @@
-//! A cluster of processes for end-to-end tests: an API server, nodes whose pods are processes, and our programs in it.
+//! A cluster of processes for end-to-end tests: an API server, nodes whose pods are processes, and Ebb's programs.
 //!
 //! One interface has two back ends: a real control plane if its programs are found, otherwise an API server double in
 //! this process. Every test must pass on both. A test that needs a real control plane declares this in its needs.
@@ -158,7 +158,8 @@ pub fn back_end() -> &'static str {
 }
 
 impl Cluster {
-    /// # Panics If the API server does not start.
+    /// # Panics
+    /// If the API server does not start.
     #[must_use]
     #[expect(
         clippy::new_without_default,
@@ -181,7 +182,8 @@ impl Cluster {
 
     /// Starts a cluster on a double without controllers, and creates these objects in it.
     ///
-    /// # Panics If an object's kind is unknown, or two objects have the same name.
+    /// # Panics
+    /// If an object's kind is unknown, or two objects have the same name.
     #[must_use]
     pub fn large(objects: impl IntoIterator<Item = Value>) -> Self {
         let double = double_without_controllers();
@@ -191,7 +193,8 @@ impl Cluster {
 
     /// Starts a real control plane whose API server uses this authorization configuration file.
     ///
-    /// # Panics If the programs of a real control plane are not found, or the control plane does not start.
+    /// # Panics
+    /// If the programs of a real control plane are not found, or the control plane does not start.
     #[must_use]
     pub fn with_authorization(file: &Path) -> Self {
         let programs = control_plane().expect("it is asked for");

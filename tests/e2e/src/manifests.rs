@@ -18,7 +18,8 @@ pub fn file(name: &str) -> PathBuf {
 /// Returns the path of a project file relative to `folder`, for a kustomization in `folder`: Kustomize requires
 /// relative paths.
 ///
-/// # Panics If the folder or the file does not exist.
+/// # Panics
+/// If the folder or the file does not exist.
 #[must_use]
 pub fn from(folder: &Path, name: &str) -> String {
     let folder = folder.canonicalize().expect("a folder");
@@ -51,7 +52,8 @@ pub fn parse(text: &str) -> anyhow::Result<Vec<Value>> {
 
 /// Returns the arguments of the first container of a workload in [`RENDERED`].
 ///
-/// # Panics If the manifest has no workload of this kind and name.
+/// # Panics
+/// If the manifest has no workload of this kind and name.
 #[must_use]
 pub fn arguments(kind: &str, name: &str) -> Vec<String> {
     arguments_in(RENDERED, kind, name)
@@ -59,7 +61,8 @@ pub fn arguments(kind: &str, name: &str) -> Vec<String> {
 
 /// Returns the arguments of the first container of a workload in this manifest file.
 ///
-/// # Panics If the manifest has no workload of this kind and name.
+/// # Panics
+/// If the manifest has no workload of this kind and name.
 #[must_use]
 pub fn arguments_in(file: &str, kind: &str, name: &str) -> Vec<String> {
     let objects = objects(file);

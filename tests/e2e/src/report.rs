@@ -146,8 +146,8 @@ impl Line {
 
     /// Sends a report.
     ///
-    /// # Errors If the report is refused (the error text is the response's status and body), or the connection is
-    /// aborted.
+    /// # Errors
+    /// If the report is refused (the error text is the response's status and body), or the connection is aborted.
     pub async fn report(&mut self, token: &str, report: &Report<'_>) -> Result<Receipt, String> {
         let body = serde_json::to_vec(report).expect("JSON");
         let (status, answer) = self

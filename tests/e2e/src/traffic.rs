@@ -42,7 +42,7 @@ struct Shared {
     errors: Mutex<Vec<String>>,
 }
 
-/// The results so far.
+/// The results of a client load so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Requests answered with 200.
@@ -91,7 +91,8 @@ impl Traffic {
 
     /// Waits until no request is in flight. Call this after the load is set to zero.
     ///
-    /// # Panics If a request is still in flight after [`SOON`].
+    /// # Panics
+    /// If a request is still in flight after [`SOON`].
     #[track_caller]
     pub fn await_all_answered(&self) {
         eventually("all requests answered", SOON, || {
@@ -99,7 +100,7 @@ impl Traffic {
         });
     }
 
-    /// The results so far.
+    /// The results of a client load so far.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         Outcome {

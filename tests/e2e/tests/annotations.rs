@@ -27,7 +27,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// Time of more than three decisions, which are 2 s apart.
+/// A time longer than three decision intervals of 2 s each.
 const A_WHILE: Duration = Duration::from_secs(7);
 
 fn removed() {

@@ -1,4 +1,4 @@
-//! The time from the begin of a burst to the write of the new scale.
+//! The time from the start of a burst to the write of the new scale.
 
 use std::thread;
 use std::time::Duration;

@@ -198,8 +198,8 @@ fn costs_nothing() {
     note(format!(
         "hostile namespace, fail-over: {before:.1} s before, {during:.1} s during"
     ));
-    // A candidate checks the lease at intervals of 1/5 × 2/3 × 6 s = 0.8 s, so two equal fail-overs can differ by 0.8
-    // s.
+    // A candidate checks the lease at intervals of 1/5 × 2/3 × 6 s = 0.8 s, so the durations of two fail-overs can
+    // differ by this time.
     let step = 0.8;
     assert!(
         during <= before * AT_MOST + step,
@@ -415,7 +415,7 @@ fn hostile(strength: &Strength) -> Vec<Value> {
             "spec": {"clusterIP": "None", "selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
         }));
     }
-    // T5: Services with many ports.
+    // T5: Services with a thousand ports each.
     for number in 0..strength.services {
         let ports = (0..strength.ports)
             .map(|port| json!({"name": format!("p{port}"), "port": port + 1, "targetPort": 8080}));

@@ -22,7 +22,7 @@ pub(crate) const CARRIES: f64 = 7.0;
 const EXACT: f64 = 0.9;
 
 /// Returns the minimum number of pods that a load requires, at the time `ended` after its end. The average over the
-/// window falls as the window moves on. Zero: the load has not ended.
+/// window falls as the window moves on. `ended` is zero if the load has not ended.
 pub(crate) fn needs(load: f64, ended: Duration) -> i32 {
     let left = match ended {
         Duration::ZERO => 1.0,
@@ -121,7 +121,8 @@ impl Light {
 
     /// Waits for this time, and asserts that a Deployment has never requested fewer than `least` replicas.
     ///
-    /// # Panics If the Deployment requested fewer replicas.
+    /// # Panics
+    /// If the Deployment requested fewer replicas.
     #[track_caller]
     pub(crate) fn assert_never_below(
         &self,
@@ -143,7 +144,8 @@ impl Light {
     /// Asserts that a Deployment has never requested fewer replicas than its load required. `ended`: the time at which
     /// the load ended.
     ///
-    /// # Panics If the Deployment requested fewer replicas.
+    /// # Panics
+    /// If the Deployment requested fewer replicas.
     #[track_caller]
     pub(crate) fn assert_fell_with_its_load(
         &self,

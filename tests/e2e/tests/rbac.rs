@@ -27,7 +27,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// The service accounts of the base installation, and all service accounts including the components'.
+/// The service accounts of the base installation (`BASE`), and of the base with all components (`ACCOUNTS`).
 const BASE: [&str; 2] = ["ebb-agent", "ebb-autoscaler"];
 const ACCOUNTS: [&str; 3] = ["ebb-agent", "ebb-autoscaler", "ebb-activator"];
 /// The manifests that define the permissions.

@@ -26,8 +26,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::beside("scale::pods_in_use_stay", NODES, pods_in_use_stay),
 ];
 
-/// Number of concurrent long requests, which need two pods (12 / 7), and duration of each: longer than a window and its
-/// decisions.
+/// `LONG`: number of concurrent long requests, which need two pods (12 / 7 = 1.7). `LONG_REQUEST`: duration of each,
+/// longer than a window and its decisions.
 const LONG: usize = 12;
 const LONG_REQUEST: Duration = Duration::from_secs(20);
 

@@ -50,7 +50,7 @@ fn never_shrinks() {
     eventually("nobody silent", SOON, || {
         (app.view()["pods_without_metrics"] == 0).then_some(())
     });
-    // The workload is scaled down again.
+    // After the agent's restart, the load ends, and the workload is scaled down.
     traffic.set(0);
     app.await_replicas(SOON, |replicas| replicas == 1);
     traffic.assert_all_ok();

@@ -37,7 +37,8 @@ enum Kind {
 
 /// Checks whether this machine can run `ebb-agent`.
 ///
-/// # Errors The reason why a stand-in is used instead of `ebb-agent`.
+/// # Errors
+/// The reason why a stand-in is used instead of `ebb-agent`.
 pub fn is_real() -> Result<(), String> {
     if std::env::var("EBB_TEST_AGENT").as_deref() == Ok("stand-in") {
         return Err("EBB_TEST_AGENT=stand-in".to_owned());

@@ -82,7 +82,7 @@ impl Cell {
 pub(super) struct Seen {
     /// All values of the requested replicas, each with the time of the change.
     pub(super) history: Vec<(i32, Instant)>,
-    /// The errors of the failed requests, and the number of answered requests.
+    /// The errors of the failed requests (`failed`), and the number of answered requests (`answered`).
     pub(super) failed: Vec<String>,
     pub(super) answered: u64,
 }

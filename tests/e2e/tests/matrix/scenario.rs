@@ -40,8 +40,8 @@ pub(super) enum Scenario {
 pub(super) const LEASE: Duration = Duration::from_secs(6);
 /// The promised time within which a silent watch is noticed.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
-/// Waiting time after a scenario: a window (6 s) and two decisions (2 s each). An autoscaler that acted on missing data
-/// would scale down within this time.
+/// Waiting time after a scenario: a window (6 s) and two decision intervals (2 s each). An autoscaler that acted on
+/// missing data would scale down within this time.
 const AFTER: Duration = Duration::from_secs(10);
 
 impl Scenario {

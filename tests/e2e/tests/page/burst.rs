@@ -77,7 +77,7 @@ pub(super) fn burst() {
              row.cells[0].textContent === 'target' && row.cells[2].textContent === 'annotation')",
         );
     }
-    // The test selects another workload with the keyboard only.
+    // From here on, the test selects another workload with the keyboard only.
     let app = world.app("shop", "third", 1, &[FAST]);
     browser.eval("document.body.focus()");
     browser.key("/");

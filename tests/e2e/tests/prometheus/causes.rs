@@ -64,7 +64,7 @@ impl Fired<'_> {
 
 pub(super) fn alerts() {
     let world = World::with(&["first"], &["--lease-duration", "6s"]);
-    // An autoscaler that leads in another cluster, and an agent that reports to both autoscalers.
+    // `other` is an autoscaler that leads in another cluster. The agent `torn` reports to both autoscalers.
     let elsewhere = Cluster::double();
     let other = Autoscaler::start(&elsewhere, "other", &[]);
     let both = [world.replica(), &other];

@@ -1,6 +1,6 @@
 //! The Secret and the ConfigMap for the autoscaler's certificate are part of the manifests. The autoscaler fills both
-//! objects. The data is kept if the manifests are applied again. The autoscaler logs an error if one of the objects is
-//! missing.
+//! objects. The data is kept if the manifests are applied again. If one of the objects is missing, the autoscaler names
+//! it in its log.
 
 use std::path::Path;
 use std::process::Command;

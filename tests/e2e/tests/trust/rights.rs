@@ -240,8 +240,7 @@ fn secrets() {
         assert_forbidden(account.create(&all, &token));
         assert_forbidden(account.get(&all));
     }
-    // The account cannot change the type of its own Secret either, so that the API server would write a token into the
-    // Secret.
+    // The account cannot change its own Secret to the type of Secret into which the API server writes a token.
     let own = path("v1", "Secret", SYSTEM, "ebb-autoscaler-tls");
     let mut secret = account.get(&own).expect("its own");
     secret["type"] = token["type"].clone();

@@ -31,7 +31,8 @@ impl<F: Fn() -> Option<SocketAddr> + Send + Sync + 'static> Pick for F {}
 
 /// Sends a request.
 ///
-/// # Errors If the connection is refused or aborted.
+/// # Errors
+/// If the connection is refused or aborted.
 pub(crate) async fn get(pick: impl Pick, path: String) -> Result<Answer, String> {
     let sent = Instant::now();
     let asked = async {
@@ -100,7 +101,8 @@ pub(crate) fn all(
 
 /// Asserts that all requests succeeded.
 ///
-/// # Panics If a request was not answered with 200.
+/// # Panics
+/// If a request was not answered with 200.
 #[track_caller]
 pub(crate) fn assert_all_ok(answers: &[Result<Answer, String>]) {
     let bad: Vec<_> = answers

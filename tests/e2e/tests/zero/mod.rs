@@ -50,7 +50,8 @@ pub(crate) const CASES: &[Case] = &[
 
 /// Sends this number of requests at once to the endpoints of a Service.
 ///
-/// # Panics If a request is not answered with 200.
+/// # Panics
+/// If a request is not answered with 200.
 #[track_caller]
 pub(crate) fn assert_answered(zero: &Zero, namespace: &str, service: &str, requests: usize) {
     let pick = zero.proxy.pick(namespace, service);

@@ -50,7 +50,7 @@ pub(super) fn leaves() {
     ));
 }
 
-/// A load above the capacity of the pods brings the activators back into the request path.
+/// A burst that uses up the excess burst capacity brings the activators back into the request path.
 pub(super) fn comes_back_in_a_burst() {
     let zero = shared();
     let reserve = ("autoscaling.knative.dev/target-burst-capacity", "5");

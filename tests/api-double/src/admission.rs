@@ -1,7 +1,7 @@
-//! What admission refuses: objects in a namespace that does not exist or is being deleted, objects over a quota, and
+//! Admission. It refuses objects in a namespace that does not exist or is being deleted, objects over a quota, and
 //! objects that are too large.
 //!
-//! Bias: only rules that tests touch are checked. The limits are those of the real API server.
+//! Bias: only the rules that tests depend on are checked. The limits are the real API server's limits.
 
 use serde_json::Value;
 
@@ -9,13 +9,13 @@ use super::kinds::Kind;
 use super::refusal::Refusal;
 use super::store::Inner;
 
-/// Most bytes of all annotations of an object:
+/// Maximum total size of all annotations of an object, bytes:
 /// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apimachinery/pkg/api/validation/objectmeta.go#L38>
 const ANNOTATIONS: usize = 256 << 10;
-/// Most bytes of a label's value:
+/// Maximum size of a label's value, bytes:
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
 const LABEL: usize = 63;
-/// Most bytes of an object, as etcd accepts them in one request (`--max-request-bytes`):
+/// Maximum size of an object, bytes: etcd accepts this size in one request (`--max-request-bytes`):
 /// <https://etcd.io/docs/v3.6/dev-guide/limit/>
 const OBJECT: usize = 3 << 19;
 
@@ -101,7 +101,8 @@ pub(super) fn valid(object: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The approximate size of an object in etcd, bytes: its texts, and a few bytes for everything else.
+/// Returns the approximate size of an object in etcd, bytes: the sizes of its keys and strings, and a few bytes for
+/// each other value.
 fn bytes(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len() + 2,

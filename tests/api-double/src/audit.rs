@@ -1,6 +1,6 @@
 //! The API double's audit log: which account sent which request, in the form of a real audit log.
 //!
-//! Only requests of service accounts are recorded, and only the latest ones: tests check when a program sent which request.
+//! Only the latest requests of service accounts are recorded: tests check when a program sent which request.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +9,10 @@ use std::time::SystemTime;
 use humantime::format_rfc3339_nanos;
 use serde_json::{Value, json};
 
-/// Number of requests that are kept; some 100 bytes each.
+/// Maximum number of recorded requests. Each takes some 100 bytes.
 const KEPT: usize = 200_000;
 
-/// The log.
+/// The audit log.
 #[derive(Debug, Default)]
 pub(super) struct Audit(Mutex<VecDeque<Entry>>);
 
@@ -43,14 +43,14 @@ impl Audit {
             user: user.to_owned(),
             credential: credential.to_owned(),
             method: method.to_owned(),
-            // The client chooses the length of a name.
+            // The URI is cut to 300 characters, because a client may send a name of any length.
             uri: uri.chars().take(300).collect(),
             at: SystemTime::now(),
             code,
         });
     }
 
-    /// The recorded entries, in the form of `audit.k8s.io/v1` as far as tests read it.
+    /// Returns the recorded requests as `audit.k8s.io/v1` events, with only the fields that tests read.
     pub(super) fn entries(&self) -> Vec<Value> {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries

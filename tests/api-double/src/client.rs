@@ -1,4 +1,5 @@
-//! A client of the double for its own tests, on the standard library alone: objects as JSON, one connection per call.
+//! A client of the double for the double's tests. Objects are JSON values, and each call uses a new connection. The
+//! client needs only the standard library.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Longest wait for bytes of the double.
+/// Time limit for a read from the double.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// The double's address, and the token to use.
+/// A client with the double's address and a bearer token.
 pub(super) struct Api {
     address: SocketAddr,
     token: String,
@@ -30,7 +31,8 @@ impl Api {
         }
     }
 
-    /// Sends the head of a request in this version of HTTP, and a body.
+    /// Sends a request. `request` is the request line with the HTTP version; `fields` are further header fields, each
+    /// with its line end.
     pub(super) fn send(&self, request: &str, fields: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(WITHIN)).unwrap();
@@ -43,7 +45,7 @@ impl Api {
         stream
     }
 
-    /// Sends a GET and returns all bytes of the answer.
+    /// Sends a GET request and returns all bytes of the response.
     pub(super) fn raw(&self, path: &str) -> String {
         let request = format!("GET {path} HTTP/1.1");
         let mut stream = self.send(&request, "Connection: close\r\n", "");
@@ -99,7 +101,7 @@ impl Api {
     }
 }
 
-/// The path of an object whose kind has a plural on `s`.
+/// Returns the URL path of an object. The plural of its kind must be the kind plus `s`.
 fn path_of(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let (version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));

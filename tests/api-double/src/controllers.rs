@@ -1,8 +1,8 @@
-//! The controllers of the API double: they create ReplicaSets for Deployments and pods for ReplicaSets, and bind pods to
-//! nodes.
+//! The controllers of the API double. They create ReplicaSets for Deployments and pods for ReplicaSets, and bind pods
+//! to nodes.
 //!
-//! They are far simpler than the real ones, but they remove pods in the same order, because the autoscaler relies on the
-//! order.
+//! These controllers are far simpler than the real controllers. But they remove surplus pods in the same order, because
+//! the autoscaler relies on this order.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,11 +20,12 @@ const TEMPLATE_HASH: &str = "pod-template-hash";
 /// The annotation that decides which pods a ReplicaSet removes first.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-/// Time between two passes over all objects: hundreds of pods become ready one after another.
+/// Pause between two passes over all objects. Without a pause, hundreds of pods that become ready one after another
+/// would cause hundreds of passes.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Runs for as long as the store exists. While the API is down nothing changes, because the real controllers are its
-/// clients.
+/// Runs the controllers as long as the store exists. While the API server is down, they change nothing: real
+/// controllers are clients of the API server.
 pub(super) async fn run(store: Arc<Store>, mut up: watch::Receiver<bool>) {
     let mut changes = store.changes();
     loop {
@@ -33,9 +34,9 @@ pub(super) async fn run(store: Arc<Store>, mut up: watch::Receiver<bool>) {
         }
         changes.borrow_and_update();
         store.with(reconcile);
-        // Changes during the pause are handled together, as from a real controller's queue.
+        // All changes during the pause are handled in one pass, as from a real controller's queue.
         tokio::time::sleep(PAUSE).await;
-        // A pass's own changes count as changes too.
+        // The changes that a pass makes cause another pass too.
         if changes.changed().await.is_err() {
             return;
         }
@@ -59,7 +60,8 @@ fn reconcile(inner: &mut Inner) {
     }
 }
 
-/// Writes the EndpointSlice of a Service with a selector: its ready pods.
+/// Writes the EndpointSlice of a Service that has a selector. The slice contains the selected pods that have an IP
+/// address, with their conditions.
 fn publish(inner: &mut Inner, service: &Value) {
     let Some(selector) = service["spec"]["selector"].as_object() else {
         return;
@@ -88,7 +90,7 @@ fn publish(inner: &mut Inner, service: &Value) {
                 Value::Null => &port["port"],
                 target => target,
             };
-            // A named target port refers to a container's port, and pods have no container ports here.
+            // A named target port is skipped: it refers to a container port, and the tests' pods declare none.
             target.is_number().then(|| {
                 json!({
                     "name": text(&port["name"]), "port": target, "protocol": "TCP", "appProtocol": port["appProtocol"],
@@ -157,7 +159,7 @@ fn roll_out(inner: &mut Inner, deployment: &Value) {
     let is_current = |set: &Arc<Value>| set["metadata"]["name"] == *name;
     let serving = sets.iter().filter(|set| is_current(set));
     let serving = serving.flat_map(|set| present(inner, set));
-    // Old pods are removed as new ones become ready, as with a surge of 100 %.
+    // For each new pod that becomes ready, one old pod is removed, as in a rolling update with `maxSurge: 100%`.
     let mut old = replicas.saturating_sub(serving.filter(|pod| is_ready(pod)).count() as u64);
     for set in sets {
         let is_current = is_current(&set);
@@ -204,7 +206,7 @@ fn roll_out(inner: &mut Inner, deployment: &Value) {
     );
 }
 
-/// A set's pods that are not being deleted.
+/// Returns a set's pods that are not being deleted.
 fn present(inner: &Inner, set: &Value) -> Vec<Arc<Value>> {
     let pods = owned(inner, "pods", set);
     pods.into_iter()
@@ -262,8 +264,8 @@ fn pod_of(set: &Value, mut metadata: Value) -> Value {
     json!({"metadata": metadata, "spec": template["spec"], "status": {"phase": "Pending"}})
 }
 
-/// The order of removal: unbound pods first, then pods that are not ready, then the lowest deletion cost, then the
-/// youngest.
+/// Returns the sort key of a pod for removal. Removal begins with unbound pods, then pods that are not ready, then pods
+/// with the lowest deletion cost, then the youngest pods.
 fn rank(pod: &Value) -> (bool, bool, i64, std::cmp::Reverse<String>) {
     let cost = text(&pod["metadata"]["annotations"][DELETION_COST]);
     (
@@ -282,7 +284,7 @@ fn is_ready(pod: &Value) -> bool {
         .any(|is| is["type"] == "Ready" && is["status"] == "True")
 }
 
-/// Binds each pod to the allowed node (by `nodeSelector`) with the fewest pods.
+/// Binds each unbound pod to a node: among the nodes that its `nodeSelector` allows, the node with the fewest pods.
 fn schedule(inner: &mut Inner) {
     let mut load: HashMap<String, (usize, Value)> = HashMap::new();
     for node in inner.list("nodes", None) {
@@ -292,7 +294,7 @@ fn schedule(inner: &mut Inner) {
     let mut waiting = Vec::new();
     for pod in inner.list("pods", None) {
         match pod["spec"]["nodeName"].as_str() {
-            // A pod bound to an unregistered node does not register the node.
+            // A pod may be bound to a node that is not registered; such a pod is ignored.
             Some(node) => {
                 if let Some((pods, _)) = load.get_mut(node) {
                     *pods += 1;

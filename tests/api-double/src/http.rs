@@ -22,14 +22,13 @@ use super::tokens::Tokens;
 use super::verbs::{Call, carry_out};
 use super::watching;
 
-/// Longest request body that is read, bytes:
+/// Maximum size of a request body, bytes (`MaxRequestBodyBytes`):
 /// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apiserver/pkg/server/config.go>
-/// (`MaxRequestBodyBytes`)
 const BODY: usize = 3 << 20;
 
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// The state from which requests are answered.
+/// The server's state, from which it answers requests.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) store: Arc<Store>,
@@ -38,7 +37,7 @@ pub(super) struct Server {
     pub(super) audit: Audit,
     pub(super) refused: Refused,
     pub(super) admin: String,
-    /// Requests are answered while the value is true. When it becomes false, connections are aborted.
+    /// Whether the server is up and answers requests. When the value becomes false, connections are aborted.
     pub(super) up: watch::Receiver<bool>,
 }
 
@@ -95,7 +94,7 @@ impl Server {
         }
         let body: Value = match bytes.is_empty() {
             true => Value::Null,
-            // Apply patches are YAML by content type; clients send JSON.
+            // The content type of apply patches is YAML, but clients send JSON, which is valid YAML.
             false => serde_json::from_slice(&bytes)
                 .map_err(|error| Refusal::BadRequest(error.to_string()))?,
         };
@@ -140,7 +139,8 @@ impl Server {
         };
         let found = self.store.with(|inner| {
             let kind = inner.kinds.find(group, version, rest[0]).cloned();
-            // A built-in API group reports an unknown resource itself; for an unknown group the path itself is unknown.
+            // In a built-in API group, only the resource is unknown, and the response is a `Status`. In any other
+            // group, the path is unknown, and the response is plain text.
             kind.ok_or(match inner.kinds.is_builtin(group, version) {
                 true => Refusal::NoSuchResource,
                 false => Refusal::NoSuchPath,
@@ -169,7 +169,7 @@ impl Server {
         Ok(json_answer(status, &object))
     }
 
-    /// Answers a list or a watch.
+    /// Answers a list request or a watch request.
     fn many(
         &self,
         call: &Call<'_>,
@@ -209,7 +209,7 @@ impl Server {
         }
         let limit = query.number("limit").unwrap_or(0);
         let asked = pages::Asked {
-            // With resource version 0, the whole list is returned from memory at once.
+            // A list at resource version 0 ignores the limit: the real API server returns it as a whole from memory.
             limit: if version == Some("0") {
                 0
             } else {
@@ -231,7 +231,7 @@ impl Server {
     }
 }
 
-/// Requests that a test has the server refuse: path fragments, each with its status.
+/// Refusals that a test has set: fragments of the request path, each with the status of the response.
 #[derive(Debug, Default)]
 pub(super) struct Refused(Mutex<HashMap<String, u16>>);
 
@@ -253,7 +253,7 @@ impl Refused {
     }
 }
 
-/// The parameters of a request.
+/// The query parameters of a request.
 struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -276,14 +276,14 @@ impl Query {
     }
 }
 
-/// An object's metadata alone (`PartialObjectMetadata`).
+/// Returns only an object's metadata, as a `PartialObjectMetadata`.
 pub(super) fn metadata_of(object: &Value) -> Value {
     json!({
         "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"],
     })
 }
 
-/// The response that Go's `http.NotFound` writes.
+/// Returns the response of Go's `http.NotFound`: status 404 and plain text.
 fn no_such_path() -> Response<Body> {
     let mut answer = Response::new(Full::from("404 page not found\n").boxed_unsync());
     *answer.status_mut() = StatusCode::NOT_FOUND;

@@ -1,10 +1,11 @@
-//! The kinds that the API double serves: those that the autoscaler uses, and those that CustomResourceDefinitions add.
+//! The kinds that the API double serves: the built-in kinds that Ebb's programs and tests use, and the kinds that
+//! CustomResourceDefinitions add.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// One kind.
+/// A kind that the API double serves.
 #[derive(Debug, Clone)]
 pub(super) struct Kind {
     pub(super) group: String,
@@ -12,13 +13,13 @@ pub(super) struct Kind {
     pub(super) kind: String,
     pub(super) plural: String,
     pub(super) namespaced: bool,
-    /// The paths of its scale subresource; `None`: it has no scale.
+    /// The field paths of the kind's scale subresource; `None`: the kind has no scale subresource.
     pub(super) scale: Option<Scale>,
-    /// Whether a CustomResourceDefinition added it.
+    /// Whether a CustomResourceDefinition added the kind.
     pub(super) custom: bool,
 }
 
-/// The paths of a scale subresource, as in a CustomResourceDefinition.
+/// The field paths of the replicas of a scale subresource, as in a CustomResourceDefinition.
 #[derive(Debug, Clone)]
 pub(super) struct Scale {
     pub(super) spec: Vec<String>,
@@ -26,7 +27,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// The paths of the built-in kinds.
+    /// Returns the field paths of the built-in kinds.
     fn usual() -> Self {
         Self::new(".spec.replicas", ".status.replicas")
     }
@@ -44,7 +45,7 @@ impl Scale {
 }
 
 impl Kind {
-    /// The resource name under which objects are stored.
+    /// Returns the resource name that the store uses for objects of this kind, such as `apps/deployments` or `pods`.
     pub(super) fn resource(&self) -> String {
         if self.group.is_empty() {
             self.plural.clone()
@@ -65,7 +66,8 @@ impl Kind {
 #[derive(Debug)]
 pub(super) struct Kinds(Vec<Kind>);
 
-/// Group, version, kind, plural, whether it is namespaced, whether it has a scale.
+/// The built-in kinds: group, version, kind, plural, whether the kind is namespaced, whether it has a scale
+/// subresource.
 const BUILTIN: &[(&str, &str, &str, &str, bool, bool)] = &[
     ("", "v1", "Namespace", "namespaces", false, false),
     ("", "v1", "Node", "nodes", false, false),
@@ -202,7 +204,7 @@ impl Kinds {
             .find(|kind| kind.group == group && kind.version == version && kind.plural == plural)
     }
 
-    /// Whether the API server itself serves this group and version.
+    /// Returns whether this group and version contains a built-in kind.
     pub(super) fn is_builtin(&self, group: &str, version: &str) -> bool {
         let mut own = self.0.iter().filter(|kind| !kind.custom);
         own.any(|kind| kind.group == group && kind.version == version)
@@ -234,7 +236,7 @@ impl Kinds {
                 }),
                 custom: true,
             };
-            // A changed definition takes effect immediately.
+            // The former version of a changed definition is replaced immediately.
             self.0.retain(|known| {
                 !known.custom
                     || (&known.group, &known.version, &known.plural)
@@ -261,7 +263,7 @@ impl Kinds {
         }
     }
 
-    /// The `APIGroupList`: all groups with their versions.
+    /// Returns the `APIGroupList`: all groups with their versions.
     pub(super) fn groups(&self) -> Value {
         let mut groups: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for kind in self.0.iter().filter(|kind| !kind.group.is_empty()) {
@@ -280,7 +282,7 @@ impl Kinds {
         json!({"apiVersion": "v1", "kind": "APIGroupList", "groups": groups})
     }
 
-    /// The `APIResourceList` of a group and version.
+    /// Returns the `APIResourceList` of a group and version.
     pub(super) fn resources(&self, group: &str, version: &str) -> Option<Value> {
         let kinds: Vec<_> = self
             .0

@@ -1,10 +1,11 @@
 //! An API server in a test's own process, for machines without a real one.
 //!
-//! It serves the HTTP that the autoscaler uses: list, watch, patch, scale, leases, token requests and reviews, and
-//! discovery. It has resource versions, pages, bookmarks, selectors and the important error responses. Controllers in this
-//! process create the pods of Deployments.
-//! Bias: if the double is simpler than the real API server, it is stricter. It never checks permissions; only a real API
-//! server can show what RBAC allows.
+//! The double serves the part of the Kubernetes API that Ebb's programs use: list, watch, patch, scale, leases, token
+//! requests and reviews, and discovery. It implements resource versions, pages, bookmarks, selectors and the important
+//! error responses. Controllers in the same process create the pods of Deployments.
+//!
+//! Bias: where the double is simpler than a real API server, it is stricter. One exception: the double never checks
+//! permissions, so only a real API server can show whether RBAC rules suffice.
 
 #![allow(
     clippy::unwrap_used,
@@ -45,7 +46,7 @@ use tokio::sync::watch;
 use self::http::Server;
 use self::store::Store;
 
-/// Longest head of a request, bytes: `DefaultMaxHeaderBytes` of Go's `net/http` plus its slack:
+/// Maximum size of a request head, bytes: `DefaultMaxHeaderBytes` of Go's `net/http`, plus the 4096 bytes that Go adds:
 /// <https://pkg.go.dev/net/http#pkg-constants>.
 const HEAD: usize = (1 << 20) + 4096;
 
@@ -72,7 +73,7 @@ impl Double {
         this
     }
 
-    /// A double without controllers, for more objects than the simple controllers can handle.
+    /// Like [`Self::new`], but without controllers: for more objects than the simple controllers can handle.
     ///
     /// # Panics
     /// If another process has the port.
@@ -113,7 +114,8 @@ impl Double {
         &self.admin
     }
 
-    /// Creates objects exactly as given.
+    /// Creates objects without a check of quotas and namespaces, and creates missing namespaces. Returns the objects as
+    /// stored.
     ///
     /// # Panics
     /// If an object's kind is unknown, or the object already exists.
@@ -157,29 +159,29 @@ impl Double {
         });
     }
 
-    /// Refuses service accounts' requests whose path contains `fragment` with this status from now on. The status is 403,
-    /// or 500 or above; 0 ends the refusal.
+    /// From now on, refuses each request of a service account whose path contains `fragment`. `status` is the
+    /// response's status: 403, or 500 or above; 0 ends the refusal.
     pub fn refuse(&self, fragment: &str, status: u16) {
         self.server.refused.set(fragment, status);
     }
 
-    /// Drops the history: a watch from an older resource version is too old.
+    /// Drops the history: a watch that starts from an older resource version gets the error `410 Gone`.
     pub fn compact(&self) {
         self.server.store.with(store::Inner::compact);
     }
 
-    /// The requests of service accounts so far, in the form of an audit log.
+    /// Returns the requests of service accounts so far, in the form of an audit log.
     #[must_use]
     pub fn audit(&self) -> Vec<Value> {
         self.server.audit.entries()
     }
 
-    /// Takes the double down: the port is closed and connections are aborted. No object is lost.
+    /// Stops the double: the port is closed and connections are aborted. All objects are kept.
     pub fn go_away(&self) {
         self.up.send_replace(false);
     }
 
-    /// Brings the double up again at the same port.
+    /// Starts the double again at the same port.
     ///
     /// # Panics
     /// If another process took the port.
@@ -197,7 +199,8 @@ impl Double {
                     _ = up.wait_for(|up| !up) => return,
                 };
                 let Ok((stream, _)) = accepted else { continue };
-                // The real one sets this too. An event is one write, and waiting to fill a packet would take 40 ms.
+                // A real API server sets `TCP_NODELAY` too. Without it, the kernel could delay a watch event, which is
+                // one small write, by 40 ms.
                 stream.set_nodelay(true).ok();
                 let (server, mut up) = (Arc::clone(&server), up.clone());
                 tokio::spawn(async move {
@@ -206,7 +209,8 @@ impl Double {
                         async move { Ok::<_, Infallible>(server.answer(request).await) }
                     });
                     let mut connection = hyper::server::conn::http1::Builder::new();
-                    // Go's server reads a request head of this length, so a name may be this long.
+                    // Go's server accepts a request head of this size, so a request may contain a name of almost this
+                    // length.
                     connection.max_buf_size(HEAD);
                     let connection = connection.serve_connection(TokioIo::new(stream), service);
                     tokio::select! {

@@ -1,8 +1,9 @@
-//! Lists, in pages if a client requests them.
+//! Lists of objects, in pages if the client sets a limit.
 //!
-//! All pages of one list show the same moment, as with the real API server:
-//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks>. The rest of a
-//! list is kept until it is requested, and only for the latest lists; a request for an older rest gets `410 Gone`.
+//! All pages of one list show the objects at the same moment, as with the real API server:
+//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks>. The
+//! remaining items of a list are kept until the client requests them, and only for the 64 latest lists. A request for
+//! the remaining items of an older list gets `410 Gone`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +15,10 @@ use super::refusal::Refusal;
 use super::selector::Selector;
 use super::store::Store;
 
-/// Most lists whose rest is kept.
+/// Maximum number of lists whose remaining items are kept.
 const KEPT: usize = 64;
 
-/// The unread rests of lists.
+/// The remaining items of lists that clients have not read to the end.
 #[derive(Debug, Default)]
 pub(super) struct Pages(Mutex<Left>);
 
@@ -37,14 +38,14 @@ struct Rest {
 /// The paging parameters of a list request.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    /// Most items of a page; 0: all.
+    /// Maximum number of items of a page; 0 means no limit.
     pub(super) limit: usize,
     /// The parameter `continue`; empty: from the beginning.
     pub(super) token: String,
 }
 
 impl Pages {
-    /// Returns a whole list, or one page.
+    /// Returns a whole list, or one page of a list.
     pub(super) fn list(
         &self,
         store: &Store,

@@ -22,8 +22,8 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Removes the fields that a manager applied before and no longer applies: server-side apply, limited to JSON objects.
-/// Lists are replaced as a whole.
+/// Removes the fields that a field manager applied before (`before`) and no longer applies (`now`), as server-side
+/// apply does. Only fields of JSON objects are compared; a list is one value.
 pub(super) fn withdraw(target: &mut Value, before: &Value, now: &Value) {
     let (Value::Object(target), Value::Object(before)) = (target, before) else {
         return;

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 /// The reason for an error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The object does not exist. Group, plural and name.
+    /// The object does not exist: group, plural and name of the object.
     NotFound(String, String, String),
-    /// The path does not exist: plain text, from the server's outermost handler.
+    /// The URL path does not exist. The response is plain text, as from the real API server's outermost handler:
     /// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apiserver/pkg/util/notfoundhandler/not_found_handler.go>
     NoSuchPath,
     /// A built-in API group does not have this resource.
@@ -16,10 +16,11 @@ pub(super) enum Refusal {
     Conflict(String),
     Invalid(String),
     BadRequest(String),
-    /// Refused by admission: a quota, or a namespace that is being deleted. Message, reason, and the cause's type.
+    /// Admission refuses the request, for example because of a quota, or because the namespace is being deleted:
+    /// message, and reason of the cause (empty: no cause is given).
     Forbidden(String, &'static str),
     Unauthorized,
-    /// A watch or a page of a list is too old.
+    /// The resource version of a watch, or the `continue` token of a list, is too old.
     Gone(String),
     NotAllowed,
     TooLarge(String),
@@ -29,13 +30,13 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// The error for a missing object, by its key in the store.
+    /// Returns the error for an object that the store does not contain, by the object's key.
     pub(super) fn none_at((resource, _, name): &super::store::Key) -> Self {
         let (group, plural) = resource.split_once('/').unwrap_or(("", resource));
         Self::NotFound(group.to_owned(), plural.to_owned(), name.clone())
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub(super) fn code(&self) -> u16 {
         match self {
             Self::NotFound(..) | Self::NoSuchPath | Self::NoSuchResource => 404,
@@ -52,7 +53,7 @@ impl Refusal {
         }
     }
 
-    /// The `Status` object of the response.
+    /// Returns the `Status` object of the response.
     pub(super) fn status(&self) -> Value {
         let mut details = json!({});
         let (reason, message) = match self {

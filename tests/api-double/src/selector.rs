@@ -1,15 +1,15 @@
 //! Selects the objects of a list or a watch.
 //!
-//! Bias: strict. A selector that the real API server refuses is refused, never read as "all":
+//! Bias: strict. A selector that the real API server refuses is refused here too, and never selects all objects:
 //! <https://kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors/>.
 
 use serde_json::Value;
 
 use super::refusal::Refusal;
 
-/// Field labels that every kind has.
+/// Field paths that a field selector may contain for every kind.
 const EVERY_KIND: &[&str] = &["metadata.name", "metadata.namespace"];
-/// Further field labels, by resource.
+/// Further field paths that a field selector may contain, by resource.
 const FURTHER: &[(&str, &[&str])] = &[
     (
         "pods",
@@ -33,7 +33,7 @@ const FURTHER: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The selected objects of a kind.
+/// A selector of objects of one kind, by namespace, fields and labels.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Selector {
     /// The namespace; empty: all namespaces.
@@ -99,7 +99,7 @@ impl Selector {
         })
     }
 
-    /// Whether an object is selected.
+    /// Returns whether an object is selected.
     pub(super) fn selects(&self, object: &Value) -> bool {
         let within =
             self.namespace.is_empty() || object["metadata"]["namespace"] == *self.namespace;
@@ -135,7 +135,7 @@ impl Label {
     }
 }
 
-/// Splits at the commas outside brackets.
+/// Splits a label selector into its requirements: at the commas outside parentheses.
 fn requirements(text: &str) -> Vec<&str> {
     let (mut depth, mut from, mut parts) = (0, 0, Vec::new());
     for (at, character) in text.char_indices() {

@@ -12,7 +12,8 @@ use super::admission;
 use super::kinds::{Kind, Kinds};
 use super::refusal::Refusal;
 
-/// Changes kept for watches that resume; an older resource version gets `410 Gone`, as from a compacted etcd.
+/// Maximum number of changes that are kept for watches that resume. A watch from an older resource version gets the
+/// error `410 Gone`, as from a compacted etcd.
 const HISTORY: usize = 10_000;
 
 /// Namespaces that exist in every cluster.
@@ -21,7 +22,7 @@ const NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
 /// An object's key: resource (`apps/deployments`), namespace, name.
 pub(super) type Key = (String, String, String);
 
-/// A change, as a watch sends it.
+/// A change of an object, for watches.
 #[derive(Debug, Clone)]
 pub(super) struct Change {
     pub(super) version: u64,
@@ -29,7 +30,7 @@ pub(super) struct Change {
     /// `ADDED`, `MODIFIED` or `DELETED`.
     pub(super) kind: &'static str,
     pub(super) object: Arc<Value>,
-    /// The object before the change: a watch with a label selector must report objects that no longer match.
+    /// The object before the change. A watch with a selector needs it to report an object that no longer matches.
     pub(super) before: Option<Arc<Value>>,
 }
 
@@ -45,7 +46,7 @@ pub(super) struct Store {
 pub(super) struct Inner {
     pub(super) kinds: Kinds,
     pub(super) objects: BTreeMap<Key, Arc<Value>>,
-    /// The last configuration that each manager applied to an object.
+    /// The last configuration that each field manager applied to an object, by object key and manager.
     pub(super) applied: BTreeMap<(Key, String), Value>,
     history: VecDeque<Change>,
     /// The version of the newest change that is no longer in the history.
@@ -75,7 +76,7 @@ impl Store {
         }
     }
 
-    /// Runs `act` on the objects, and wakes watches if it changed any.
+    /// Runs `act` on the objects, and wakes watches if `act` changed an object.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.lock();
         let result = act(&mut inner);
@@ -100,7 +101,7 @@ impl Inner {
         self.version
     }
 
-    /// The changes of a resource since `version`.
+    /// Returns the changes to objects of a resource after `version`.
     pub(super) fn since(&self, version: u64, resource: &str) -> Result<Vec<Change>, Refusal> {
         if version < self.forgotten {
             return Err(Refusal::Gone(format!(
@@ -131,7 +132,7 @@ impl Inner {
             .ok_or_else(|| Refusal::none_at(key))
     }
 
-    /// The objects of one resource, in all namespaces or one.
+    /// Returns the objects of one resource in one namespace; `None`: in all namespaces.
     pub(super) fn list(
         &self,
         resource: &str,
@@ -161,7 +162,8 @@ impl Inner {
             .map(|(_, object)| object)
     }
 
-    /// Creates a namespace without admission. Its uid is not from the sequence of the other uids.
+    /// Creates a namespace without admission, if it does not exist. The namespace's uid is not from the sequence of the
+    /// other objects' uids.
     pub(super) fn make_namespace(&mut self, name: &str) {
         let key = ("namespaces".to_owned(), String::new(), name.to_owned());
         if self.objects.contains_key(&key) {
@@ -192,7 +194,7 @@ impl Inner {
         self.insert(kind, namespace, object)
     }
 
-    /// Creates an object without admission.
+    /// Creates an object without a check of quotas and of the namespace.
     pub(super) fn insert(
         &mut self,
         kind: &Kind,
@@ -207,7 +209,8 @@ impl Inner {
             && !metadata.contains_key("name")
         {
             self.uids += 1;
-            // The alphabet that the real API server picks from, in numerical order.
+            // The real API server appends five random characters; the double appends a counter of five hexadecimal
+            // digits.
             metadata.insert("name".into(), format!("{prefix}{:05x}", self.uids).into());
         }
         let Some(name) = metadata
@@ -224,7 +227,7 @@ impl Inner {
         if kind.namespaced {
             metadata.insert("namespace".into(), namespace.into());
         }
-        // A user can set neither field: both are removed silently.
+        // A client can set neither of these two fields: the API server removes both silently.
         metadata.remove("deletionTimestamp");
         metadata.remove("deletionGracePeriodSeconds");
         self.uids += 1;
@@ -237,7 +240,8 @@ impl Inner {
         object["apiVersion"] = kind.api_version().into();
         object["kind"] = kind.kind.clone().into();
         if kind.plural == "pods" {
-            // The real API server computes the class, and nobody can change it; pods of these tests request a little CPU.
+            // The real API server computes the QoS class, and no client can change it. It is `Burstable` here, because
+            // the tests' pods request a little CPU.
             object["status"]["qosClass"] = "Burstable".into();
         }
         if kind.plural == "namespaces" {
@@ -325,8 +329,9 @@ impl Inner {
         Ok(object)
     }
 
-    /// Deletes as for a user. A pod on a node gets its grace period first, unless the request gives another. A namespace is
-    /// removed when it is empty, and an object with finalizers when they are gone.
+    /// Deletes an object as the API server does for a client. `grace`: the grace period in seconds; `None`: the pod's
+    /// own. A pod bound to a node is only marked as terminating, unless `grace` is 0. A namespace is removed when it is
+    /// empty. An object with finalizers is removed when the last finalizer is removed.
     pub(super) fn delete(&mut self, key: &Key, grace: Option<u64>) -> Result<Value, Refusal> {
         let object = self.get(key)?;
         let ends_later = is_bound(key, object) && grace != Some(0);
@@ -353,7 +358,7 @@ impl Inner {
         })
     }
 
-    /// Empties the namespaces that are being deleted, and removes those that are empty.
+    /// Deletes the objects in namespaces that are being deleted, and removes each of these namespaces when it is empty.
     pub(super) fn finish_namespaces(&mut self) {
         let terminating: Vec<_> = self
             .list("namespaces", None)
@@ -413,12 +418,12 @@ fn has_finalizers(object: &Value) -> bool {
         .is_some_and(|finalizers| !finalizers.is_empty())
 }
 
-/// Whether the object is a pod that is bound to a node.
+/// Returns whether the object is a pod that is bound to a node.
 fn is_bound(key: &Key, object: &Value) -> bool {
     key.0 == "pods" && object["spec"]["nodeName"].is_string()
 }
 
-/// The owners of an object.
+/// Returns the owner references of an object.
 pub(super) fn owners(object: &Value) -> impl Iterator<Item = &Value> {
     object["metadata"]["ownerReferences"]
         .as_array()
@@ -426,7 +431,7 @@ pub(super) fn owners(object: &Value) -> impl Iterator<Item = &Value> {
         .flatten()
 }
 
-/// The key of a stored object.
+/// Returns the key of a stored object.
 pub(super) fn key_of(resource: &str, object: &Value) -> Key {
     let text = |field: &str| {
         object["metadata"][field]
@@ -446,7 +451,7 @@ fn metadata(object: &mut Value) -> Result<&mut serde_json::Map<String, Value>, R
         .ok_or_else(|| Refusal::Invalid("metadata: must be an object".into()))
 }
 
-/// The current time in the API's format: whole seconds.
+/// Returns the current time in the format of Kubernetes objects: RFC 3339 with whole seconds.
 pub(super) fn now() -> String {
     humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }

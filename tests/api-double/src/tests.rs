@@ -12,7 +12,8 @@ use super::client::Api;
 
 fn double() -> (Double, Api) {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-    // The kernel hands out ephemeral ports in turn, so no other process gets the port in the moment before its use.
+    // The kernel assigns ephemeral ports in turn, so no other process gets this port in the moment before the double
+    // binds it.
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
@@ -22,9 +23,9 @@ fn double() -> (Double, Api) {
     (double, api)
 }
 
-/// The first events of a watch.
+/// Returns the first `events` events of a watch.
 fn watch(api: &Api, path: &str, events: usize) -> Vec<Value> {
-    // The lines of an answer of HTTP/1.0 are not in chunks.
+    // An HTTP/1.0 response has no chunked encoding, so its body can be read line by line.
     let stream = api.send(&format!("GET {path} HTTP/1.0"), "", "");
     let lines = BufReader::new(stream).lines();
     let events = lines
@@ -145,7 +146,7 @@ fn a_watch_by_labels_tells_what_leaves_them() {
     let events = watch(&api, &at, 3);
     let kinds: Vec<_> = events.iter().map(|event| &event["type"]).collect();
     assert_eq!(kinds, ["DELETED", "ADDED", "DELETED"]);
-    // Without a version, the existing objects come first.
+    // Without a resource version, the existing objects are sent first.
     let events = watch(
         &api,
         "/api/v1/configmaps?watch=true&labelSelector=is%3Dx2",

@@ -13,7 +13,7 @@ struct Token {
     account: String,
     audiences: Vec<String>,
     expires: Instant,
-    /// The pod and node to which the token is bound.
+    /// The pod to which the token is bound: name of the pod, uid of the pod, name of its node.
     bound: Option<(String, String, String)>,
 }
 
@@ -24,8 +24,8 @@ pub(super) struct Tokens(Mutex<HashMap<String, Token>>);
 pub(super) const API: &str = "https://kubernetes.default.svc";
 
 impl Tokens {
-    /// Issues a token and returns the status of a TokenRequest. `bound`: name, uid and node of the pod that the token is
-    /// for.
+    /// Issues a token and returns the status of a TokenRequest. `bound`: name, uid and node of the pod to which the
+    /// token is bound.
     pub(super) fn request(
         &self,
         namespace: &str,
@@ -52,7 +52,7 @@ impl Tokens {
         json!({"token": text, "expirationTimestamp": super::store::now()})
     }
 
-    /// The status of a TokenReview.
+    /// Validates a token and returns the status of a TokenReview.
     pub(super) fn review(&self, spec: &Value) -> Value {
         let wanted: Vec<_> = match spec["audiences"].as_array() {
             Some(audiences) => audiences.iter().filter_map(Value::as_str).collect(),
@@ -89,7 +89,7 @@ impl Tokens {
         })
     }
 
-    /// The user of a token that is valid for the API itself; `None` if it is not.
+    /// Returns the user name of a token that is valid for the API server itself; `None` if the token is not valid.
     pub(super) fn opens_api(&self, text: &str) -> Option<String> {
         let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let token = tokens.get(text).filter(|token| {

@@ -14,9 +14,9 @@ pub(super) struct Call<'a> {
     pub(super) method: &'a str,
     pub(super) kind: Kind,
     pub(super) namespace: String,
-    /// Empty for a collection.
+    /// The object's name; empty for a collection.
     pub(super) name: String,
-    /// Empty for the object itself.
+    /// The subresource, such as `scale`; empty for the object itself.
     pub(super) subresource: String,
     pub(super) content_type: &'a str,
     pub(super) body: Value,
@@ -97,7 +97,8 @@ fn change(inner: &mut Inner, call: &Call<'_>, subresource: &str) -> Result<Value
         } else {
             let mut after = before.clone();
             withdraw(&mut after, &applied, &call.body);
-            // The lists of a strategic merge patch are not merged here; no client sends any.
+            // A strategic merge patch is applied as a merge patch, so its lists are not merged. No client sends lists
+            // in such a patch.
             merge(&mut after, &call.body);
             after
         };
@@ -113,7 +114,7 @@ fn change(inner: &mut Inner, call: &Call<'_>, subresource: &str) -> Result<Value
             }
             ("status", _) => new["status"] = after["status"].clone(),
             ("scale", Some(paths)) => {
-                // A scale without replicas means zero.
+                // A Scale without `spec.replicas` means 0 replicas.
                 let replicas = after["spec"]["replicas"].as_i64().unwrap_or(0);
                 if u64::try_from(replicas).is_err() || i32::try_from(replicas).is_err() {
                     return Err(Refusal::Invalid(format!(
@@ -136,7 +137,7 @@ fn change(inner: &mut Inner, call: &Call<'_>, subresource: &str) -> Result<Value
     }
 }
 
-/// Refuses a change that names the uid of another object:
+/// Refuses a change whose body contains another uid than the object's:
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/>.
 fn same_uid(old: &Value, new: &Value) -> Result<(), Refusal> {
     let (old, new) = (&old["metadata"]["uid"], &new["metadata"]["uid"]);
@@ -148,7 +149,7 @@ fn same_uid(old: &Value, new: &Value) -> Result<(), Refusal> {
     )))
 }
 
-/// Refuses a change that names an outdated resource version.
+/// Refuses a change whose body contains an outdated resource version.
 fn same_version(old: &Value, new: &Value) -> Result<(), Refusal> {
     let field = "resourceVersion";
     let (old, new) = (&old["metadata"][field], &new["metadata"][field]);
@@ -165,9 +166,9 @@ fn paths(kind: &Kind) -> Result<&Scale, Refusal> {
     kind.scale.as_ref().ok_or(Refusal::NoSuchResource)
 }
 
-/// The scale of an object.
+/// Returns the Scale of an object.
 ///
-/// A custom object has no scale if its replicas are not at the path in the definition:
+/// For a custom object without replicas at the path of the definition, the real API server returns an error:
 /// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apiextensions-apiserver/pkg/registry/customresource/etcd.go>
 fn scale_of(paths: &Scale, object: &Value) -> Result<Value, Refusal> {
     let at = |path: &[String]| {
@@ -191,7 +192,7 @@ fn scale_of(paths: &Scale, object: &Value) -> Result<Value, Refusal> {
             "the spec replicas field {path:?} does not exist"
         )));
     };
-    // The real API server also omits the field at zero.
+    // Like the real API server, the double omits `spec.replicas` if the number is 0.
     if replicas > 0 {
         scale["spec"]["replicas"] = replicas.into();
     }

@@ -1,8 +1,8 @@
-//! Watches: the changes since a resource version, until the client's timeout.
+//! Watches. A watch sends the changes since a resource version, until the client's timeout.
 //!
-//! As with the real API server: an object that no longer matches a selector is sent as deleted. A bookmark is sent once a
-//! minute and shortly before the end. An error after the request was accepted is an `ERROR` event in the stream, not a
-//! status code.
+//! As with the real API server, an object that no longer matches the selector is sent as deleted. A bookmark is sent
+//! once a minute, and 2 s before the end of the watch. An error after the request was accepted is an `ERROR` event in
+//! the stream, not a status code.
 //! <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apiserver/pkg/storage/cacher/cacher.go>
 
 use std::convert::Infallible;
@@ -22,17 +22,17 @@ use super::kinds::Kind;
 use super::selector::Selector;
 use super::store::{Change, Store};
 
-/// Duration of a watch without a timeout; the real API server chooses half an hour to an hour.
+/// Duration of a watch without a timeout. The real API server chooses a duration of 30 to 60 minutes.
 const UNASKED: Duration = Duration::from_secs(1800);
 /// Time between bookmarks.
 const BOOKMARK: Duration = Duration::from_secs(60);
-/// Time from the last bookmark to the end.
+/// Time from the last bookmark to the end of the watch.
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 
 /// The parameters of a watch.
 #[derive(Debug)]
 pub(super) struct Asked {
-    /// The resource version to start from. `None` or 0: all existing objects come first.
+    /// The resource version to start from. `None` or 0: all existing objects are sent first.
     pub(super) from: Option<u64>,
     pub(super) bookmarks: bool,
     pub(super) timeout: Option<Duration>,
@@ -50,12 +50,12 @@ struct Watching {
     until: Instant,
     bookmark: Option<Instant>,
     metadata_only: bool,
-    /// Bytes to send before any change.
+    /// The `ADDED` events of the existing objects, to be sent before any change.
     first: Vec<u8>,
     ended: bool,
 }
 
-/// Answers a watch.
+/// Answers a watch request.
 pub(super) fn answer(
     store: &Arc<Store>,
     up: watch::Receiver<bool>,
@@ -112,7 +112,7 @@ fn next_bookmark(now: Instant, until: Instant) -> Instant {
 }
 
 impl Watching {
-    /// The next lines; `None`: the watch has ended.
+    /// Waits for the next events and returns their lines; `None`: the watch has ended.
     async fn next(&mut self) -> Option<Vec<u8>> {
         if !self.first.is_empty() {
             return Some(std::mem::take(&mut self.first));
@@ -157,7 +157,7 @@ impl Watching {
         None
     }
 
-    /// A change in the form that this watch's client sees.
+    /// Returns the event that this watch sends for a change; empty if the change does not concern selected objects.
     fn tell(&self, change: &Change) -> Vec<u8> {
         let is = change.kind != "DELETED" && self.selector.selects(&change.object);
         let was = change

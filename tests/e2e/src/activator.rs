@@ -20,7 +20,7 @@ const RIGHTS: &str = "deploy/components/activator/rbac.yaml";
 /// The admission policies that limit the activator.
 const LIMITS: &str = "deploy/components/activator/admission.yaml";
 
-/// The autoscaler option that names the activator's service account; the component sets it.
+/// The autoscaler option that names the activator's service account; the Kustomize component `activator` sets it.
 pub const ACCOUNT: &str = "--activator-account=ebb-system/ebb-activator";
 
 /// A running replica.
@@ -34,7 +34,7 @@ pub struct Activator {
     process: Mutex<Option<Process>>,
 }
 
-/// Installs the component's objects, except its programs.
+/// Applies the activator's RBAC rules and admission policies, but not its Deployment.
 pub fn install(api: &Api) {
     for object in [RIGHTS, LIMITS].into_iter().flat_map(manifests::objects) {
         api.apply(&object);
@@ -42,7 +42,7 @@ pub fn install(api: &Api) {
 }
 
 impl Activator {
-    /// Starts a replica with its own service account and waits until it is ready.
+    /// Starts a replica with the service account `ebb-activator`, and waits until the replica is ready.
     ///
     /// # Panics
     /// If the replica does not become ready.
@@ -119,7 +119,7 @@ impl Activator {
         self.process().take();
     }
 
-    /// Ends the process as the kubelet would, and waits for its end.
+    /// Ends the process with SIGTERM, as the kubelet does, and waits for its exit.
     ///
     /// # Panics
     /// If the process does not exit with success.
@@ -137,13 +137,14 @@ impl Activator {
         self.address
     }
 
-    /// Its log so far.
+    /// The replica's log so far.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// A metric of one Service, by name and further labels; 0 if it is missing.
+    /// Returns the value of a metric of one Service; 0 if the metric is missing. `further`: another label that the
+    /// metric must have; empty: none.
     #[must_use]
     pub fn metric(&self, name: &str, namespace: &str, service: &str, further: &str) -> f64 {
         let labels = [
@@ -161,7 +162,8 @@ impl Activator {
         value.and_then(|value| value.parse().ok()).unwrap_or(0.0)
     }
 
-    /// Status and body of a path on the status port.
+    /// Requests a path on the status port. Returns the status code and the body; `None` if the replica accepts no
+    /// connection.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         std::net::TcpStream::connect(self.status).ok()?;
@@ -186,7 +188,7 @@ impl Drop for Activator {
     }
 }
 
-/// A token bound to the activator's pod; the pod is created for it.
+/// Creates the activator's pod and returns a token bound to the pod.
 ///
 /// # Panics
 /// If the API server refuses the request.

@@ -1,5 +1,5 @@
-//! The port record of a Service, written as the leader would write it: for tests of a single activator, which listens by
-//! the record.
+//! The record of a Service's allocated port, written as the autoscaler's leader writes it. It is for tests of a single
+//! activator: the activator listens on the recorded port.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -10,10 +10,11 @@ use serde_json::json;
 use super::api::path;
 use super::{Api, SYSTEM};
 
-/// Returns a free port of the range that the autoscaler allots, another one for each call: an activator binds its port later.
+/// Returns a free port of the range from which the autoscaler allocates ports. Each call returns another port, because
+/// an activator binds its port only later.
 ///
 /// # Panics
-/// If there is none.
+/// If no port is free.
 pub(super) fn allotted_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Concurrent test runs begin at different ports.
@@ -24,7 +25,7 @@ pub(super) fn allotted_port() -> u16 {
         .expect("a free port")
 }
 
-/// Records that the activators serve port `http` of a Service on this port. Creates the namespace.
+/// Records that the activators serve a Service's port `http` on port `port`. Creates the namespaces.
 ///
 /// # Panics
 /// If the API server refuses the request.

@@ -1,5 +1,5 @@
-//! One activator alone: its API server is a double of its own without controllers, and there is no leader. The test writes
-//! the EndpointSlices, as the leader would.
+//! A single activator without an autoscaler leader. Its API server is a separate double without controllers. The test
+//! writes the EndpointSlices that the leader would write.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,24 +13,24 @@ use super::{Api, double_without_controllers};
 
 /// A running `ebb-activator`, and its API server.
 pub struct LoneActivator {
-    /// The API server, with all rights.
+    /// A client of the API server, with all rights.
     pub api: Api,
     /// The activator's process.
     pub process: Process,
-    /// The address of its status port.
+    /// The address of the activator's status port.
     pub status: SocketAddr,
-    /// The allocated port of Service `web`.
+    /// The address at which the activator accepts requests for Service `web`: 127.0.0.1 and the allocated port.
     pub door: SocketAddr,
     _double: Double,
     _folder: tempfile::TempDir,
 }
 
 impl LoneActivator {
-    /// Starts an activator that reports to `autoscaler`, with these further options. A port is allocated to Service `web` of
-    /// this namespace, which has no EndpointSlice yet.
+    /// Starts an activator that reports to `autoscaler`, with these additional options. Allocates a port to Service
+    /// `web` of this namespace; the Service has no EndpointSlice yet.
     ///
     /// # Panics
-    /// If it cannot be started.
+    /// If the activator cannot be started.
     #[must_use]
     pub fn start(namespace: &str, autoscaler: SocketAddr, options: &[&str]) -> Self {
         let double = double_without_controllers();

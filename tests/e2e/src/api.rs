@@ -1,4 +1,4 @@
-//! A client of the API server for tests: objects as JSON, one call at a time.
+//! A client of the API server for tests. Objects are JSON values, and each call blocks.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::runtime;
 
-/// The address of an API server and the credential to use.
+/// A client with the URL of an API server and a bearer token.
 #[derive(Clone)]
 pub struct Api {
     client: Client,
@@ -20,7 +20,7 @@ pub struct Api {
 /// An error response: HTTP status and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// Status code.
+    /// HTTP status code; 0 if the server cannot be reached.
     pub code: u16,
     /// The server's message.
     pub message: String,
@@ -38,7 +38,7 @@ const CLUSTER_WIDE: &[&str] = &[
     "ValidatingAdmissionPolicyBinding",
 ];
 
-/// The path of an object, or of the whole collection if `name` is empty.
+/// Returns the URL path of an object, or of the whole collection if `name` is empty.
 #[must_use]
 pub fn path(api_version: &str, kind: &str, namespace: &str, name: &str) -> String {
     let root = if api_version.contains('/') {
@@ -65,7 +65,7 @@ pub fn path(api_version: &str, kind: &str, namespace: &str, name: &str) -> Strin
     format!("{root}/{api_version}{within}/{plural}{name}")
 }
 
-/// The path of an object in JSON.
+/// Returns the URL path of an object that is given as JSON.
 #[must_use]
 pub fn path_of(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -85,7 +85,7 @@ impl Api {
     #[must_use]
     pub fn new(url: &str, token: &str) -> Self {
         let mut config = Config::new(url.parse().expect("a URL"));
-        // The API server has just created its own certificate, so no authority vouches for it.
+        // The API server's certificate is self-signed, so it cannot be verified.
         config.accept_invalid_certs = true;
         config.auth_info = AuthInfo {
             token: Some(token.to_owned().into()),
@@ -111,7 +111,7 @@ impl Api {
         &self.token
     }
 
-    /// The same access as a kubeconfig file.
+    /// Returns the text of a kubeconfig file with the same URL and token.
     #[must_use]
     pub fn kubeconfig(&self) -> String {
         json!({
@@ -165,7 +165,7 @@ impl Api {
         self.ask("GET", path, "application/json", &Value::Null)
     }
 
-    /// The items of a list.
+    /// Returns the items of a collection.
     ///
     /// # Panics
     /// If the server refuses the request.
@@ -178,7 +178,7 @@ impl Api {
         list["items"].as_array().cloned().unwrap_or_default()
     }
 
-    /// Creates an object, or replaces the fields of an existing one by server-side apply.
+    /// Creates an object, or changes the fields of an existing object, by server-side apply.
     ///
     /// # Panics
     /// If the server refuses the request.
@@ -190,7 +190,7 @@ impl Api {
             .unwrap_or_else(|refused| panic!("apply {path}: {refused:?}"))
     }
 
-    /// Lets the server validate an object as strictly as it can, without storing it.
+    /// Has the server validate an object, with a dry run and strict field validation. The object is not stored.
     ///
     /// # Panics
     /// If the server refuses the object, or does not know a field.
@@ -226,7 +226,7 @@ impl Api {
     /// Waits until `wanted` returns a value for an object.
     ///
     /// # Panics
-    /// If the condition is not true `within` this time.
+    /// If `wanted` returns no value `within` this time.
     #[track_caller]
     pub fn await_object<T>(
         &self,
@@ -240,7 +240,7 @@ impl Api {
         })
     }
 
-    /// Requests a token of a service account.
+    /// Requests a token of a service account, valid for an hour.
     ///
     /// # Panics
     /// If the server refuses the request.
@@ -256,7 +256,7 @@ impl Api {
         self.token_for(3600, namespace, account, audience, pod)
     }
 
-    /// Requests a token of a service account that is valid for this many seconds.
+    /// Requests a token of a service account, valid for this number of seconds.
     ///
     /// # Panics
     /// If the server refuses the request.

@@ -16,7 +16,7 @@ use super::{Api, Cluster, SOON, SYSTEM, manifests, server_port, start_process};
 /// A running replica.
 pub struct Autoscaler {
     process: Process,
-    /// Builds the command of the process, for each start.
+    /// Builds the command line of the process, for the first start and each restart.
     command: Box<dyn Fn() -> Command + Send + Sync>,
     folder: tempfile::TempDir,
     identity: String,
@@ -27,20 +27,21 @@ pub struct Autoscaler {
     credential: String,
 }
 
-/// The replica's network address, and its path to the API server.
+/// The replica's network address, and the URL at which it reaches the API server.
 #[derive(Debug, Clone, Default)]
 pub struct Place {
     /// The API server's URL; `None`: the cluster's own URL.
     pub api: Option<String>,
-    /// A host name, which other replicas may share, and the replica's own address. `None`: the machine's address.
+    /// A host name, and the IP address of this replica; other replicas may share the host name. `None`: the replica
+    /// listens on all addresses of the machine, and its host name is `localhost`.
     pub host: Option<(String, IpAddr)>,
 }
 
-/// The report port, if the replica has its own address.
+/// The report port of a replica that has its own IP address.
 const REPORT_PORT: u16 = 8443;
 
 impl Autoscaler {
-    /// Starts a replica with its own service account and waits until it is ready.
+    /// Starts a replica with the service account `ebb-autoscaler`, and waits until the replica is ready.
     ///
     /// # Panics
     /// If the replica does not become ready.
@@ -52,7 +53,7 @@ impl Autoscaler {
         this
     }
 
-    /// Starts a replica without waiting.
+    /// Starts a replica without waiting until it is ready.
     ///
     /// # Panics
     /// If the program cannot be started.
@@ -61,7 +62,7 @@ impl Autoscaler {
         Self::launch_at(&Place::default(), cluster, identity, options)
     }
 
-    /// Starts a replica at a place without waiting.
+    /// Like [`Self::launch`], but with the network address and the API server's URL of `place`.
     ///
     /// # Panics
     /// If the program cannot be started.
@@ -94,7 +95,7 @@ impl Autoscaler {
             let mut command = Command::new(program("ebb-autoscaler"));
             command
                 .env("KUBECONFIG", &kubeconfig)
-                // The Deployment sets these from the downward API.
+                // In a cluster, the Deployment sets these variables from the downward API.
                 .env("POD_NAMESPACE", SYSTEM)
                 .env("POD_NAME", &name)
                 .args(manifests::arguments("Deployment", "ebb-autoscaler"))
@@ -150,7 +151,7 @@ impl Autoscaler {
         self.process.wait(SOON);
     }
 
-    /// Starts the process again with the same name and ports, without waiting.
+    /// Starts the process again with the same name and ports, without waiting until the replica is ready.
     pub fn begin(&mut self) {
         self.process = start_process((self.command)());
     }
@@ -166,7 +167,7 @@ impl Autoscaler {
         });
     }
 
-    /// Whether the replica reports that it is the leader.
+    /// Returns whether the replica reports that it is the leader.
     #[must_use]
     pub fn is_leading(&self) -> bool {
         self.get("/v1/workloads").is_some_and(|(_, body)| {
@@ -174,7 +175,7 @@ impl Autoscaler {
         })
     }
 
-    /// The replica's published state of a workload; null if it knows no workload of that name.
+    /// Returns the state of a workload that the replica publishes; null if the replica knows no workload of this name.
     #[must_use]
     pub fn workload(&self, namespace: &str, name: &str) -> Value {
         let found = self
@@ -184,7 +185,7 @@ impl Autoscaler {
         found.unwrap_or_default()
     }
 
-    /// The published states of all workloads, read page by page.
+    /// Returns the states of all workloads that the replica publishes, read page by page.
     #[must_use]
     pub fn workloads(&self) -> Vec<Value> {
         let (mut all, mut path) = (Vec::new(), "/v1/workloads".to_owned());
@@ -204,7 +205,7 @@ impl Autoscaler {
     /// Waits until `wanted` returns a value for a workload's published state.
     ///
     /// # Panics
-    /// If the condition is not true `within` this time.
+    /// If `wanted` returns no value `within` this time.
     #[track_caller]
     pub fn await_workload<T>(
         &self,
@@ -216,7 +217,8 @@ impl Autoscaler {
         eventually(what, within, || wanted(&self.workload(namespace, name)))
     }
 
-    /// Status and body of a path on the status port.
+    /// Requests a path on the status port. Returns the status code and the body; `None` if the replica accepts no
+    /// connection.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let address = ([127, 0, 0, 1], self.status_port).into();
@@ -239,7 +241,8 @@ impl Autoscaler {
         self.reports
     }
 
-    /// The audit log's name for this replica's token; it tells this replica from others of the same account.
+    /// Returns the credential id that the audit log records for this replica's token. The id differs between replicas
+    /// that use the same service account.
     #[must_use]
     pub fn credential(&self) -> &str {
         &self.credential
@@ -274,7 +277,7 @@ impl Autoscaler {
         self.process.signal(signal);
     }
 
-    /// Ends the process as the kubelet would.
+    /// Ends the process with SIGTERM, as the kubelet does, and waits for its exit.
     ///
     /// # Panics
     /// If the process does not exit with success.
@@ -285,7 +288,7 @@ impl Autoscaler {
         assert!(status.success(), "{status}: {}", self.log());
     }
 
-    /// The replica's own folder, for files of the test.
+    /// Returns the replica's temporary folder; a test may store files in it.
     #[must_use]
     pub fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()
@@ -300,8 +303,9 @@ impl Drop for Autoscaler {
     }
 }
 
-/// The audit log's name for a token: `JTI=` and the claim `jti` of a real token
-/// (<https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/>), or the whole token of the double.
+/// Returns the credential id that the audit log records for a token: `JTI=` and the claim `jti` for a real token
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/>), or the whole token for the
+/// double.
 fn credential(token: &str) -> String {
     let claims = token.split('.').nth(1).unwrap_or_default();
     let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap_or_default();

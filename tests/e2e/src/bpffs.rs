@@ -1,7 +1,7 @@
 //! A bpffs that only this test run sees, for the agents' pins.
 //!
-//! The bpffs is mounted over the machine's own, in a private mount namespace. So nothing remains of it or of its pins,
-//! however the run ends.
+//! The bpffs is mounted over the machine's bpffs, in a private mount namespace. The kernel removes the private bpffs
+//! and its pins when the test run ends, even if the run is killed.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,13 +10,13 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-/// Every kernel with a bpffs creates this folder, whether or not a bpffs is mounted there.
+/// The mount point. Every kernel that supports bpffs creates this folder, even if no bpffs is mounted there.
 const WHERE: &str = "/sys/fs/bpf";
 
 static MOUNTED: AtomicBool = AtomicBool::new(false);
 
-/// Mounts the bpffs. Must be called before the process has a second thread: a mount namespace belongs to a thread, and new
-/// threads inherit it.
+/// Mounts the private bpffs. Must be called before the process has a second thread: a mount namespace belongs to a
+/// thread, and new threads inherit it.
 ///
 /// # Errors
 /// If the process lacks the permission, or the kernel has no bpffs.
@@ -30,7 +30,7 @@ pub fn mount_private() -> Result<(), Errno> {
     Ok(())
 }
 
-/// The mount point; `None` if it is not mounted.
+/// Returns the mount point of the private bpffs; `None` if no private bpffs is mounted.
 #[must_use]
 pub fn private() -> Option<&'static Path> {
     let mounted = MOUNTED.load(Ordering::Relaxed);

@@ -13,7 +13,7 @@ pub struct Tree(TestCgroup);
 
 impl Tree {
     /// # Panics
-    /// If it cannot be created.
+    /// If the cgroup cannot be created.
     #[must_use]
     #[expect(
         clippy::new_without_default,
@@ -25,16 +25,16 @@ impl Tree {
         this
     }
 
-    /// The folder that stands for the root of the cgroup v2 mount.
+    /// Returns the cgroup folder that the agents use as the root of the cgroup v2 mount.
     #[must_use]
     pub fn root(&self) -> &Path {
         self.0.path()
     }
 
-    /// Creates the cgroup of a pod's only container. Returns the folder and the container's id.
+    /// Creates the cgroup of a pod's only container. Returns the cgroup's folder and the container's id.
     ///
     /// # Panics
-    /// If it cannot be created.
+    /// If the cgroup cannot be created.
     #[must_use]
     pub fn container(&self, pod_uid: &str) -> (PathBuf, String) {
         let id = format!("{:0>64}", pod_uid.replace('-', ""));
@@ -76,7 +76,7 @@ impl Drop for Tree {
     }
 }
 
-/// Empties the trees of dead test runs, so that the fixtures can remove them.
+/// Removes the cgroup trees of test runs whose process has ended.
 fn sweep(ours: &Path) {
     let Some(mount) = ours.parent() else { return };
     for folder in folders(mount) {

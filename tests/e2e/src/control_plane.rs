@@ -15,7 +15,7 @@ use super::api::Api;
 use super::expired::expired;
 use super::{SYSTEM, server_port, start_process};
 
-/// Limit for the first start until everything is ready, which takes some ten seconds on two idle cores.
+/// Time limit for the start of the API server. The start takes some ten seconds on two idle cores.
 const STARTS_WITHIN: Duration = Duration::from_secs(180);
 const ADMIN: &str = "real-admin";
 
@@ -28,7 +28,7 @@ pub struct ControlPlane {
     etcd_port: u16,
     /// The authorization option of the API server.
     authorization: String,
-    // Clients before servers: the fields are dropped in this order.
+    // Fields are dropped in the order of their declaration, so clients are declared before servers.
     rest: Vec<Process>,
     server: Mutex<Option<Process>>,
     _etcd: Process,
@@ -36,7 +36,7 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     /// # Panics
-    /// If it does not start.
+    /// If the control plane does not start.
     #[must_use]
     pub fn start(programs: PathBuf) -> Self {
         Self::authorizing(programs, "--authorization-mode=RBAC".to_owned())
@@ -45,7 +45,7 @@ impl ControlPlane {
     /// Starts with an authorization configuration file.
     ///
     /// # Panics
-    /// If it does not start.
+    /// If the control plane does not start.
     #[must_use]
     pub fn with_authorization(programs: PathBuf, file: &Path) -> Self {
         let option = format!("--authorization-config={}", file.display());
@@ -71,7 +71,7 @@ impl ControlPlane {
         .arg(format!("--listen-client-urls={client}"))
         .arg(format!("--advertise-client-urls={client}"))
         .arg("--listen-peer-urls=http://127.0.0.1:0")
-        // A test's data need not survive a power cut.
+        // etcd runs without fsync: a test's data need not survive a power failure.
         .arg("--unsafe-no-fsync");
         let etcd = start(folder.path(), "etcd", etcd);
         let mut this = Self {
@@ -176,9 +176,9 @@ impl ControlPlane {
         manager
             .args(common)
             .arg(format!("--service-account-private-key-file={}", self.folder.path().join("accounts.key").display()))
-            // The controllers that create and delete pods; the others cost start-up time and memory.
+            // Only the controllers that tests need: each further controller costs start-up time and memory.
             .arg("--controllers=deployment-controller,replicaset-controller,statefulset-controller,namespace-controller,garbage-collector-controller,serviceaccount-controller,clusterrole-aggregation-controller,endpointslice-controller")
-            // Objects in a test appear and disappear within seconds.
+            // Several objects are handled at a time, because tests create and delete objects within seconds.
             .args(["--concurrent-deployment-syncs=5", "--concurrent-replicaset-syncs=5"]);
         let mut scheduler = Command::new(self.programs.join("kube-scheduler"));
         scheduler.args(common);
@@ -190,7 +190,7 @@ impl ControlPlane {
         }
     }
 
-    /// The end of a component's log, for the message of a failed test.
+    /// Returns a component's log, for the message of a failed test.
     #[must_use]
     pub fn log(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap_or_default()
@@ -206,7 +206,7 @@ fn start(folder: &Path, name: &str, mut command: Command) -> Process {
     start_process(command)
 }
 
-/// The audit policy: requests of our accounts, with their objects and responses.
+/// Returns the audit policy: it records the metadata of all requests of Ebb's service accounts.
 fn audited() -> Value {
     let accounts = ["ebb-agent", "ebb-autoscaler", "ebb-activator"]
         .map(|account| format!("system:serviceaccount:{SYSTEM}:{account}"));

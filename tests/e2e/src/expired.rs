@@ -1,20 +1,21 @@
 //! An expired service-account token of a real API server.
 //!
-//! The API server issues no token for less than ten minutes. So a valid token gets another expiry and a new signature, with
-//! the signing key that the tests created for the API server.
+//! The API server issues no token that is valid for less than ten minutes. So the tests change the expiry of a valid
+//! token and sign the token again, with the signing key that the tests created for the API server.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use rcgen::{KeyPair, SigningKey as _};
 use serde_json::{Value, json};
 
-/// Seconds since the expiry.
+/// Time from the token's expiry to the issue of the valid token, s.
 const AGO: u64 = 3600;
 
-/// The token `good` as it would be an hour after its expiry. `key` is the API server's signing key for tokens.
+/// Returns the token `good` with earlier times: it expired an hour before `good` was issued. `key` is the API server's
+/// signing key for tokens.
 ///
 /// # Panics
-/// If `good` is not such a token.
+/// If `good` is not a service-account token.
 pub(super) fn expired(good: &str, key: &KeyPair) -> String {
     let claims = good.split('.').nth(1).expect("a token with claims");
     let claims = BASE64.decode(claims).expect("claims in Base64");
@@ -31,8 +32,9 @@ pub(super) fn expired(good: &str, key: &KeyPair) -> String {
     format!("{signed}.{}", BASE64.encode(fixed(&signature)))
 }
 
-/// Converts a P-256 signature from ASN.1 to the form of RFC 7518 section 3.4: two numbers of 32 bytes. In ASN.1 it is a
-/// sequence of two integers, each with its length, and a zero byte in front if the first bit is set.
+/// Converts a P-256 signature from ASN.1 DER to the form of RFC 7518 section 3.4: two numbers of 32 bytes each. In DER,
+/// the signature is a sequence of two integers. Each integer follows its length, and has a leading zero byte if its
+/// first bit is set.
 fn fixed(der: &[u8]) -> Vec<u8> {
     let mut numbers = Vec::new();
     let mut rest = &der[2..];

@@ -1,8 +1,8 @@
-//! Faults between a program and its API server: a relay in front of the server that freezes, delays or refuses connections,
-//! or accepts them and never answers.
+//! Faults between a program and its API server. A relay in front of the server freezes, delays or refuses connections,
+//! or accepts connections and never answers.
 //!
-//! The relay copies bytes, so it works for a real API server and for the double. A program reaches the relay through its
-//! kubeconfig. The test itself bypasses the relay and sees the true state.
+//! The relay copies bytes, so it works for a real API server and for the double. The program's kubeconfig contains the
+//! relay's URL. The test itself bypasses the relay, so it sees the true state.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,25 +17,25 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{runtime, server_port};
 
-/// Most bytes per read.
+/// Maximum number of bytes per read.
 const CHUNK: usize = 64 << 10;
-/// Most chunks in transit in one direction of a delayed connection.
+/// Maximum number of chunks in transit in one direction of a delayed connection.
 const UNDER_WAY: usize = 64;
 
-/// The state of the path to the API server.
+/// The fault that the relay causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// As without the relay.
+    /// No fault: all bytes pass at once.
     Open,
-    /// Answers are delayed by this time.
+    /// Responses are delayed by this time.
     Late(Duration),
-    /// Connections are aborted, new ones refused.
+    /// Existing connections are aborted, and new connections are refused.
     Refused,
-    /// Connections are accepted, and no byte passes through any of them.
+    /// Connections are accepted, but no byte passes through any connection.
     Silent,
 }
 
-/// A relay. Connections end when it is dropped.
+/// A running relay to an API server. Dropping it aborts its connections.
 #[derive(Debug)]
 pub struct ApiWay {
     address: SocketAddr,
@@ -48,7 +48,7 @@ pub struct ApiWay {
 struct Shared {
     to: SocketAddr,
     mode: watch::Sender<Mode>,
-    /// Connections with a lower number are frozen: they stay open, and no byte passes.
+    /// Connections with a lower number are frozen: they stay open, but no byte passes through them.
     frozen_below: watch::Sender<u64>,
     next: AtomicU64,
 }
@@ -57,7 +57,7 @@ impl ApiWay {
     /// Starts a relay to an API server.
     ///
     /// # Panics
-    /// If the URL has no address.
+    /// If the URL does not consist of a scheme, an IP address and a port.
     #[must_use]
     pub fn to(url: &str) -> Self {
         let (scheme, to) = url.split_once("://").expect("a URL");
@@ -83,12 +83,12 @@ impl ApiWay {
         format!("{}://{}", self.scheme, self.address)
     }
 
-    /// Sets the mode from now on.
+    /// Sets the fault that the relay causes from now on.
     pub fn set(&self, mode: Mode) {
         self.shared.mode.send_replace(mode);
     }
 
-    /// Freezes the existing connections for ever; new connections work.
+    /// Freezes the existing connections permanently; new connections work.
     pub fn freeze(&self) {
         let next = self.shared.next.load(Ordering::SeqCst);
         self.shared.frozen_below.send_replace(next);
@@ -132,7 +132,7 @@ impl Shared {
             server.set_nodelay(true)?;
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
-            // The end of either side ends both.
+            // When one direction ends, both directions end.
             tokio::select! {
                 result = self.carry(number, from_client, to_server, false) => result,
                 result = self.carry(number, from_server, to_client, true) => result,
@@ -144,7 +144,8 @@ impl Shared {
         }
     }
 
-    /// Copies one direction.
+    /// Copies the bytes of one direction of a connection. `answers`: whether the direction is from the server to the
+    /// client, which [`Mode::Late`] delays.
     async fn carry(
         &self,
         number: u64,
@@ -159,7 +160,8 @@ impl Shared {
                 let bytes = from.read(&mut chunk).await?;
                 chunk.truncate(bytes);
                 if bytes == 0 || sender.send((Instant::now(), chunk)).await.is_err() {
-                    // Bytes in transit are delivered before the end.
+                    // The connection ends only after all chunks in transit are written: dropping the sender ends
+                    // `write` after the last chunk.
                     drop(sender);
                     return std::future::pending::<std::io::Result<()>>().await;
                 }
@@ -183,15 +185,15 @@ impl Shared {
         }
     }
 
-    /// Waits while nothing may pass through a connection.
+    /// Waits while no byte may pass through the connection with this number.
     async fn passes(&self, number: u64) {
         let mut frozen_below = self.frozen_below.subscribe();
         if *frozen_below.borrow_and_update() > number {
-            // A frozen connection waits for ever.
+            // A frozen connection waits until it is aborted.
             std::future::pending::<()>().await;
         }
         let mut mode = self.mode.subscribe();
-        // The relay lives as long as its connections.
+        // The wait cannot fail: each connection keeps the sender of `mode` alive.
         let _ = mode.wait_for(|mode| *mode != Mode::Silent).await;
         if *frozen_below.borrow_and_update() > number {
             std::future::pending::<()>().await;

@@ -1,4 +1,4 @@
-//! A background task that follows all objects of a kind with a watch.
+//! A background task that watches all objects of a kind.
 
 use std::fmt::Debug;
 
@@ -11,10 +11,11 @@ use tokio::task::JoinHandle;
 use super::api::Api;
 use super::runtime;
 
-/// Follows until it is dropped.
+/// A running watch. Dropping it ends the watch.
 pub(super) struct Following(JoinHandle<()>);
 
-/// Calls `seen` with each existing object and each change. A watch that is aborted starts again, with all existing objects.
+/// Watches a kind, and calls `seen` with each existing object and each change. An aborted watch starts again; `seen` is
+/// then called with all existing objects again.
 pub(super) fn follow<K>(
     api: &Api,
     mut seen: impl FnMut(watcher::Event<K>) + Send + 'static,

@@ -1,7 +1,8 @@
-//! Host names of the test run's own, each with one or more addresses, for programs that resolve the name of a headless
-//! Service.
+//! Host names that only this test run can resolve, each with one or more addresses, for programs that resolve the name
+//! of a headless Service.
 //!
-//! The hosts file is replaced in the run's own mount namespace; nothing remains of it.
+//! A private hosts file is mounted over the machine's, in the test run's mount namespace. The machine's hosts file
+//! stays unchanged.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -14,7 +15,8 @@ const WHERE: &str = "/etc/hosts";
 
 static OWN: AtomicBool = AtomicBool::new(false);
 
-/// Replaces the hosts file. Must be called in the run's own mount namespace, see [`super::bpffs::mount_private`].
+/// Mounts a private copy of the hosts file over the machine's. Must be called in the test run's private mount
+/// namespace, see [`super::bpffs::mount_private`].
 ///
 /// # Errors
 /// If the hosts file cannot be read or mounted.
@@ -25,20 +27,20 @@ pub fn own() -> Result<(), String> {
     mount(Some(file.path()), WHERE, none, MsFlags::MS_BIND, none)
         .map_err(|error| error.to_string())?;
     OWN.store(true, Ordering::Relaxed);
-    // The mount keeps the file alive; the file's name is removed here.
+    // The temporary file's name is removed when this function returns; the mount keeps the file's content.
     Ok(())
 }
 
-/// Whether the run has its own hosts file.
+/// Returns whether the test run has a private hosts file.
 #[must_use]
 pub fn are_own() -> bool {
     OWN.load(Ordering::Relaxed)
 }
 
-/// Adds an address to a name. The name may have other addresses.
+/// Adds an address to a host name, in addition to the name's other addresses.
 ///
 /// # Panics
-/// If the hosts file is the machine's own.
+/// If the test run has no private hosts file.
 pub fn name(name: &str, address: IpAddr) {
     assert!(are_own(), "{WHERE} is the machine's");
     let mut file = OpenOptions::new().append(true).open(WHERE).expect("open");

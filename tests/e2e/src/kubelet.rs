@@ -1,8 +1,8 @@
 //! Nodes whose pods are processes.
 //!
-//! Each pod bound to one of the nodes runs as an `ebb-sample` in its own cgroup, and is ready when `ebb-sample` listens. A
-//! deleted pod leaves the list of endpoints first, gets SIGTERM a moment later, and disappears when its process has ended,
-//! as with a real kubelet and a Service in front.
+//! Each pod bound to one of these nodes runs as an `ebb-sample` process in its own cgroup, and is ready when the
+//! process listens. A deleted pod is removed from the endpoints first, gets SIGTERM 300 ms later, and is removed from
+//! the API server when its process has ended, as with a real kubelet and a Service.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -28,18 +28,20 @@ use super::api::{Api, path};
 use super::cgroup::Tree;
 use super::{SYSTEM, runtime, server_port, start_process};
 
-/// A label of the nodes, for the `nodeSelector` of pods that must run as processes, if there are other nodes too.
+/// Label of these nodes. In a cluster with other nodes too, the `nodeSelector` of pods that must run as processes names
+/// it.
 pub const LABEL: &str = "test/processes";
-/// A pod annotation: how long the pod's server takes to start.
+/// Pod annotation: the time that the pod's server takes to start, such as `2s`.
 pub const START_DELAY: &str = "test/start-delay";
 
-/// Time from a pod's removal from the endpoints to its SIGTERM: the time until a proxy notices the removal.
+/// Time from a pod's removal from the endpoints to its SIGTERM. In this time, kube-proxy applies the removal.
 const LEAVES: Duration = Duration::from_millis(300);
 
-/// Limit for removing cgroups, which takes milliseconds once no process is left; the limit allows for a loaded machine.
+/// Time limit for the removal of the pods' cgroups. The removal takes milliseconds after the processes have ended; the
+/// limit allows for a loaded machine.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
-/// The running nodes.
+/// The running nodes and their pods.
 pub struct Kubelet {
     shared: Arc<Shared>,
     nodes: Vec<String>,
@@ -54,19 +56,19 @@ struct Shared {
 /// A running pod.
 #[derive(Debug, Clone)]
 pub struct RunningPod {
-    /// Namespace and name.
+    /// The pod's namespace.
     pub namespace: String,
-    /// Name.
+    /// The pod's name.
     pub name: String,
-    /// Uid.
+    /// The pod's uid.
     pub uid: String,
-    /// Label `app`.
+    /// The value of the pod's label `app`.
     pub app: String,
     /// The pod's node.
     pub node: String,
-    /// The listening address.
+    /// The address on which the pod's server listens.
     pub address: SocketAddr,
-    /// Whether the pod is in the list of endpoints.
+    /// Whether the pod is in the endpoints.
     pub serving: bool,
     ending: bool,
     container: PathBuf,
@@ -74,7 +76,8 @@ pub struct RunningPod {
 }
 
 impl RunningPod {
-    /// Number of requests that the server has begun, by its own count. The query is a request too; the number excludes it.
+    /// Returns the number of requests that the server has begun, by the server's own count. The count excludes the
+    /// request for `/stats` that this method sends.
     ///
     /// # Panics
     /// If the server does not answer.
@@ -130,7 +133,7 @@ impl Kubelet {
         }
     }
 
-    /// The folder that stands for the cgroup v2 mount of the nodes.
+    /// Returns the folder that the nodes use as the root of the cgroup v2 mount.
     ///
     /// # Panics
     /// Never.
@@ -161,7 +164,7 @@ impl Kubelet {
         move || shared.pods().values().cloned().collect()
     }
 
-    /// The current endpoints of `app`.
+    /// Returns a function that lists the current endpoints of `app`, sorted.
     pub fn endpoints(
         &self,
         namespace: &str,
@@ -187,12 +190,12 @@ impl Kubelet {
 impl Drop for Kubelet {
     fn drop(&mut self) {
         self.task.abort();
-        // Ending the task also ends its background tasks; nothing is started from here on.
+        // When the task has ended, its background tasks have ended too, so no further pod is started.
         runtime().block_on(&mut self.task).ok();
-        // Kills the processes; then the tree can be removed.
+        // Dropping the pods kills their processes, so that the cgroup tree can be removed.
         self.shared.pods().clear();
         if let Some(tree) = self.tree.take() {
-            // A thread that removes a container's cgroup finishes soon.
+            // Threads that remove a container's cgroup hold references to the tree. Wait until they have finished.
             poll(ENDS_WITHIN, || {
                 (Arc::strong_count(&tree) == 1).then_some(())
             });
@@ -204,7 +207,7 @@ async fn work(api: Api, nodes: Vec<String>, shared: Arc<Shared>, tree: Arc<Tree>
     let pods: KubeApi<Pod> = KubeApi::all(api.client());
     let changes = watcher(pods, watcher::Config::default()).default_backoff();
     pin_mut!(changes);
-    // Background tasks, which end with this function.
+    // Tasks that start and end pods; they are aborted when this function ends.
     let mut beside = JoinSet::new();
     while let Some(change) = changes.next().await {
         while beside.try_join_next().is_some() {}
@@ -215,7 +218,7 @@ async fn work(api: Api, nodes: Vec<String>, shared: Arc<Shared>, tree: Arc<Tree>
                     .as_ref()
                     .and_then(|spec| spec.node_name.as_ref())
                     .is_some_and(|node| nodes.contains(node));
-                // The tests start Ebb's own programs.
+                // Pods of Ebb's own programs are skipped, because the tests start these programs themselves.
                 if !on_our_nodes || pod.namespace().as_deref() == Some(SYSTEM) {
                     continue;
                 }
@@ -261,7 +264,7 @@ async fn work(api: Api, nodes: Vec<String>, shared: Arc<Shared>, tree: Arc<Tree>
     }
 }
 
-/// Starts a pod. The returned future does the rest.
+/// Starts a pod's process. The returned future waits until the process listens, and reports the pod's status.
 fn begin(
     api: &Api,
     pod: &Pod,
@@ -276,7 +279,8 @@ fn begin(
     };
     let delay = pod.annotations().get(START_DELAY).map_or("0s", |it| it);
     let mut command = Command::new("sh");
-    // The server enters its cgroup before its first socket.
+    // The shell moves itself into the pod's cgroup before it executes the server, so that all sockets of the server are
+    // in this cgroup.
     command
         .args(["-c", "echo 0 > \"$0\"; exec \"$@\""])
         .arg(container.join("cgroup.procs"))
@@ -306,7 +310,7 @@ fn begin(
     shared.pods().insert(uid.clone(), running.clone());
     let (api, shared) = (api.clone(), Arc::clone(shared));
     async move {
-        // The container runs before it is ready, and an agent may count from here.
+        // The pod is first reported as running and not ready. An agent may count its requests from now on.
         report(&api, &running, &id, false).await;
         while TcpStream::connect(address).is_err() {
             time::sleep(Duration::from_millis(5)).await;
@@ -322,7 +326,7 @@ fn begin(
     }
 }
 
-/// Writes a pod's status; repeats until the API server accepts it.
+/// Writes a pod's status. Retries while the API server is unreachable or reports a conflict.
 async fn report(api: &Api, pod: &RunningPod, container: &str, ready: bool) {
     let now = k8s_openapi::jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -369,10 +373,11 @@ async fn end(api: Api, pod: RunningPod, grace: Duration, shared: Arc<Shared>, tr
     forget(api, pod.namespace, pod.name).await;
 }
 
-/// Whether a child has ended. It is reaped when its [`Process`] is dropped.
+/// Returns whether a child process has ended. An ended child is a zombie until its [`Process`] is dropped.
 fn has_ended(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // proc(5): the state follows the name, which may contain any character and ends at the last bracket.
+    // proc(5): the state follows the command name, which is in parentheses. The name may contain any character, so it
+    // ends at the last closing parenthesis.
     stat.rsplit(") ")
         .next()
         .is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
@@ -388,7 +393,7 @@ async fn forget(api: Api, namespace: String, name: String) {
     .await;
 }
 
-/// Repeats a request until the API server answers, while it is unreachable or reports a conflict.
+/// Sends a request, and repeats it while the API server is unreachable or reports a conflict.
 async fn persist(api: Api, method: &'static str, path: String, body: Value) {
     let kind = if method == "PATCH" {
         "application/merge-patch+json"
@@ -402,7 +407,7 @@ async fn persist(api: Api, method: &'static str, path: String, body: Value) {
             Ok(Err(refused)) if refused.code == 0 || refused.code == 409 => {
                 time::sleep(Duration::from_millis(200)).await
             }
-            // 404: the object is gone already, which is the purpose of most of these requests.
+            // 404 is no error: the object has been deleted already.
             Ok(Err(refused)) if refused.code != 404 => {
                 eprintln!("the API server refuses what a kubelet writes: {refused:?}");
                 return;

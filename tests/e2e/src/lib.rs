@@ -1,7 +1,7 @@
-//! A cluster of processes for end-to-end tests: an API server, nodes whose pods are processes, and our programs in it.
+//! A cluster of processes for end-to-end tests: an API server, nodes whose pods are processes, and Ebb's programs.
 //!
-//! There are two back ends behind one interface: a real control plane if its programs are found, otherwise a double in this
-//! process. Every test holds for both. A test that only a real control plane can pass declares so in its needs.
+//! One interface has two back ends: a real control plane if its programs are found, otherwise an API server double in
+//! this process. Every test must pass on both. A test that needs a real control plane declares this in its needs.
 
 #![allow(
     clippy::unwrap_used,
@@ -61,10 +61,11 @@ pub use self::traffic::Traffic;
 
 /// The namespace of the autoscaler and its agents.
 pub const SYSTEM: &str = "ebb-system";
-/// Limit for anything in a cluster: pods start, a decision is made every two seconds, and the machine may be loaded.
+/// Time limit for any expected change in a cluster. It allows for the start of pods, the autoscaler's decision interval
+/// of two seconds, and a loaded machine.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// The runtime that all fixtures share.
+/// Returns the Tokio runtime that all fixtures share.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         tokio::runtime::Builder::new_multi_thread()
@@ -76,8 +77,9 @@ pub(crate) fn runtime() -> &'static Runtime {
     &RUNTIME
 }
 
-/// Starts a process that lives until it is dropped, in whichever test it was started. The kernel kills a thread's children
-/// with the thread, and the test runner's threads end before the clusters that tests share.
+/// Starts a process that runs until its handle is dropped, even if the test that started the process ends earlier. One
+/// separate thread starts all processes: the kernel kills a process when the thread that started it ends, and the test
+/// runner's threads end before the clusters that tests share.
 pub(crate) fn start_process(command: Command) -> Process {
     type Ask = (Command, mpsc::Sender<Process>);
     static SPAWNER: LazyLock<Mutex<mpsc::Sender<Ask>>> = LazyLock::new(|| {
@@ -97,8 +99,8 @@ pub(crate) fn start_process(command: Command) -> Process {
     started.recv().expect("a process")
 }
 
-/// A port for a server, below the ephemeral ports. Thousands of client connections open while servers start, and one of
-/// them could take an ephemeral port before the server uses it.
+/// Returns a free port for a server, below the range of ephemeral ports. Thousands of client connections are opened
+/// while servers start, and one of them could take an ephemeral port before the server binds it.
 pub(crate) fn server_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 12_000;
@@ -114,13 +116,13 @@ pub(crate) fn server_port() -> u16 {
     }
 }
 
-/// A double on the fixtures' runtime, at a free port.
+/// Starts an API server double on the fixtures' runtime, at a free port.
 fn double() -> Double {
     Double::new(runtime().handle(), double_address())
 }
 
-/// Like [`double`], without controllers: for more objects than the double's simple controllers can handle, and for tests that
-/// write what controllers would write.
+/// Like [`double`], but without controllers: for tests with more objects than the double's simple controllers can
+/// handle, and for tests that write the controllers' objects themselves.
 fn double_without_controllers() -> Double {
     Double::without_controllers(runtime().handle(), double_address())
 }
@@ -129,20 +131,21 @@ fn double_address() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, server_port()))
 }
 
-/// The kind of API server.
+/// The API server of a cluster: a real one or a double.
 #[derive(Debug)]
 enum BackEnd {
     Real(Box<ControlPlane>),
     Double(Double),
 }
 
-/// An API server with all of our objects, but without our programs.
+/// An API server with all objects of Ebb's manifest, but with none of Ebb's programs running.
 pub struct Cluster {
     back_end: BackEnd,
     api: Api,
 }
 
-/// The back end of the tests. `EBB_TEST_CLUSTER=double` selects the double even if there is a real control plane.
+/// Returns the tests' back end: `real` or `double`. `EBB_TEST_CLUSTER=double` selects the double even if the programs
+/// of a real control plane are found.
 #[must_use]
 pub fn back_end() -> &'static str {
     match (
@@ -156,7 +159,7 @@ pub fn back_end() -> &'static str {
 
 impl Cluster {
     /// # Panics
-    /// If it does not start.
+    /// If the API server does not start.
     #[must_use]
     #[expect(
         clippy::new_without_default,
@@ -170,16 +173,17 @@ impl Cluster {
         Self::on(back_end)
     }
 
-    /// A cluster on the double in any case, for tests that do not examine the API server.
+    /// Starts a cluster on the double, even if a real control plane is found: for tests that do not examine the API
+    /// server.
     #[must_use]
     pub fn double() -> Self {
         Self::on(BackEnd::Double(double()))
     }
 
-    /// A double with these objects and without controllers.
+    /// Starts a cluster on a double without controllers, and creates these objects in it.
     ///
     /// # Panics
-    /// If it cannot be created.
+    /// If an object's kind is unknown, or two objects have the same name.
     #[must_use]
     pub fn large(objects: impl IntoIterator<Item = Value>) -> Self {
         let double = double_without_controllers();
@@ -187,10 +191,10 @@ impl Cluster {
         Self::on(BackEnd::Double(double))
     }
 
-    /// A real cluster whose API server uses this authorization configuration.
+    /// Starts a real control plane whose API server uses this authorization configuration file.
     ///
     /// # Panics
-    /// If there is no real control plane, or it does not start.
+    /// If the programs of a real control plane are not found, or the control plane does not start.
     #[must_use]
     pub fn with_authorization(file: &Path) -> Self {
         let programs = control_plane().expect("it is asked for");
@@ -198,7 +202,7 @@ impl Cluster {
         Self::on(BackEnd::Real(Box::new(real)))
     }
 
-    /// The same cluster with another token.
+    /// Returns a client of this cluster's API server that uses `token`.
     #[must_use]
     pub fn api_with(&self, token: &str) -> Api {
         match &self.back_end {
@@ -218,8 +222,8 @@ impl Cluster {
             this.api.apply(&object);
         }
         if let BackEnd::Real(_) = this.back_end {
-            // A controller aggregates these roles. Until then the autoscaler would be refused and would retry, which takes
-            // seconds.
+            // A controller aggregates the rules of this ClusterRole. Before the aggregation, the API server would
+            // refuse the autoscaler's requests, and the retries would take seconds.
             let role = path(
                 "rbac.authorization.k8s.io/v1",
                 "ClusterRole",
@@ -240,19 +244,19 @@ impl Cluster {
         this
     }
 
-    /// The API with the administrator's token.
+    /// Returns the API client that uses the administrator's token.
     #[must_use]
     pub fn api(&self) -> &Api {
         &self.api
     }
 
-    /// The API with another account's token.
+    /// Returns an API client that uses a token of this service account in [`SYSTEM`].
     #[must_use]
     pub fn api_as(&self, account: &str) -> Api {
         self.api_with(&self.api.token(SYSTEM, account, None, None))
     }
 
-    /// An expired token, otherwise the same as the valid token `good`.
+    /// Returns an expired token that otherwise equals the valid token `good` of the same account and pod.
     ///
     /// # Panics
     /// If the API server issues no token.
@@ -267,7 +271,7 @@ impl Cluster {
         }
     }
 
-    /// The requests of this project's accounts so far, from the audit log.
+    /// Returns the requests that Ebb's service accounts have sent so far, from the API server's audit log.
     #[must_use]
     pub fn audit(&self) -> Vec<Value> {
         match &self.back_end {
@@ -285,7 +289,7 @@ impl Cluster {
         }
     }
 
-    /// The double, if the cluster uses it: for behaviour that only the double can produce.
+    /// Returns the double, or `None` on a real control plane: for behaviour that only the double can produce.
     #[must_use]
     pub fn as_double(&self) -> Option<&Double> {
         match &self.back_end {
@@ -300,7 +304,7 @@ impl Cluster {
             .apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
     }
 
-    /// Takes the API server down; its data stays.
+    /// Stops the API server; its data is kept.
     pub fn go_away(&self) {
         match &self.back_end {
             BackEnd::Real(real) => real.go_away(),
@@ -308,7 +312,7 @@ impl Cluster {
         }
     }
 
-    /// Brings the API server up again.
+    /// Starts the API server again, with the same data.
     pub fn come_up(&self) {
         match &self.back_end {
             BackEnd::Real(real) => real.come_up(),
@@ -317,7 +321,7 @@ impl Cluster {
     }
 }
 
-/// A Deployment whose pods a [`Kubelet`] runs.
+/// Returns a Deployment whose pods a [`Kubelet`] runs as processes.
 #[must_use]
 pub fn deployment(namespace: &str, name: &str, replicas: u32, annotations: &Value) -> Value {
     json!({
@@ -334,7 +338,7 @@ pub fn deployment(namespace: &str, name: &str, replicas: u32, annotations: &Valu
     })
 }
 
-/// Annotations that opt in, and further ones.
+/// Returns the annotation that opts a workload in to Ebb, plus the annotations in `more`.
 #[must_use]
 pub fn opted_in(more: &[(&str, &str)]) -> Value {
     let mut annotations = json!({"autoscaling.knative.dev/class": "ebb.dev"});
@@ -344,7 +348,7 @@ pub fn opted_in(more: &[(&str, &str)]) -> Value {
     annotations
 }
 
-/// Blocks on a future, on the fixtures' runtime.
+/// Runs a future to its end on the fixtures' runtime, and returns its output.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime().block_on(future)
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// The single file that users apply.
+/// The rendered manifest: the single file that users apply.
 pub const RENDERED: &str = "deploy/ebb.yaml";
 
-/// The path of a file of this project.
+/// Returns the path of a file of this project.
 #[must_use]
 pub fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -15,21 +15,22 @@ pub fn file(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A file of this project for a kustomization in `folder`: Kustomize requires a relative path.
+/// Returns the path of a project file relative to `folder`, for a kustomization in `folder`: Kustomize requires
+/// relative paths.
 ///
 /// # Panics
-/// If one of the two does not exist.
+/// If the folder or the file does not exist.
 #[must_use]
 pub fn from(folder: &Path, name: &str) -> String {
     let folder = folder.canonicalize().expect("a folder");
     let file = file(name).canonicalize().expect("a file of this project");
-    // The root directory needs no step up.
+    // One component of `folder` is the root directory; it needs no `../`.
     let up = "../".repeat(folder.components().count() - 1);
     let below = file.strip_prefix("/").expect("an absolute path");
     format!("{up}{}", below.display())
 }
 
-/// The objects of a manifest of this project.
+/// Returns the objects of a manifest file of this project.
 ///
 /// # Panics
 /// If the manifest cannot be read.
@@ -41,7 +42,7 @@ pub fn objects(name: &str) -> Vec<Value> {
     parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The objects of a manifest's text.
+/// Parses the text of a manifest and returns its objects.
 ///
 /// # Errors
 /// If the text is not YAML.
@@ -49,19 +50,19 @@ pub fn parse(text: &str) -> anyhow::Result<Vec<Value>> {
     Ok(serde_saphyr::from_multiple(text)?)
 }
 
-/// The arguments of the first container of an installed workload.
+/// Returns the arguments of the first container of a workload in [`RENDERED`].
 ///
 /// # Panics
-/// If there is no such workload.
+/// If the manifest has no workload of this kind and name.
 #[must_use]
 pub fn arguments(kind: &str, name: &str) -> Vec<String> {
     arguments_in(RENDERED, kind, name)
 }
 
-/// The arguments of the first container of a workload in another file.
+/// Returns the arguments of the first container of a workload in this manifest file.
 ///
 /// # Panics
-/// If there is no such workload.
+/// If the manifest has no workload of this kind and name.
 #[must_use]
 pub fn arguments_in(file: &str, kind: &str, name: &str) -> Vec<String> {
     let objects = objects(file);

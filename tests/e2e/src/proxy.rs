@@ -1,7 +1,8 @@
 //! A model of kube-proxy: it chooses the address that a new connection to a Service reaches.
 //!
-//! The ready endpoints of all slices of a Service are combined, each with the port of its slice, and one is picked at
-//! random. Without endpoints the connection is refused. As with the real kube-proxy, changes take effect a moment late.
+//! The model combines the ready endpoints of all EndpointSlices of a Service, each with the port of its slice, and
+//! picks one at random. Without endpoints, the connection is refused. As with a real kube-proxy, a change takes effect
+//! after a delay.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -16,7 +17,8 @@ use kube::runtime::watcher::Event;
 use super::api::Api;
 use super::follow::{Following, follow};
 
-/// Delay until a change takes effect, as on a real node. Shorter than the time from a pod's SIGTERM to its end.
+/// Delay until a change of an EndpointSlice takes effect, as on a real node. The delay is shorter than the time from a
+/// pod's removal from the endpoints to its SIGTERM (300 ms).
 const LATE: Duration = Duration::from_millis(100);
 
 /// One node's kube-proxy, for all Services.
@@ -43,7 +45,7 @@ struct State {
 struct Slice {
     service: Service,
     ours: bool,
-    /// Endpoints, each with the time from which it is valid; the newest last.
+    /// Versions of the slice's endpoints, each with the time from which it takes effect; newest last.
     endpoints: Vec<(Instant, Vec<SocketAddr>)>,
 }
 
@@ -83,7 +85,7 @@ impl Shared {
         found
     }
 
-    /// An irregular number, the same in every run: xorshift of a counter.
+    /// Returns a pseudo-random number: xorshift of a counter. The sequence is the same in every run.
     fn random(&self) -> u64 {
         let mut number = self.random.fetch_add(1, Ordering::Relaxed) + 88_172_645_463_325_252;
         for _ in 0..3 {
@@ -96,7 +98,7 @@ impl Shared {
 }
 
 impl Proxy {
-    /// Follows the slices of a cluster.
+    /// Starts to watch all EndpointSlices of a cluster.
     #[must_use]
     pub fn start(api: &Api) -> Self {
         let shared = Arc::new(Shared::default());
@@ -108,7 +110,7 @@ impl Proxy {
         }
     }
 
-    /// The address that a new connection to a Service reaches; `None`: the connection is refused.
+    /// Returns a function that picks the address for a new connection to a Service; `None`: the connection is refused.
     pub fn pick(
         &self,
         namespace: &str,
@@ -124,21 +126,22 @@ impl Proxy {
         }
     }
 
-    /// The endpoints of a Service that this proxy uses now.
+    /// Returns the endpoints that this proxy currently uses for a Service.
     #[must_use]
     pub fn endpoints(&self, namespace: &str, service: &str) -> Endpoints {
         let service = (namespace.to_owned(), service.to_owned());
         self.shared.endpoints(&service, Instant::now())
     }
 
-    /// The newest endpoints of a Service in the API server.
+    /// Returns the newest endpoints of a Service in the API server, without the proxy's delay.
     #[must_use]
     pub fn newest(&self, namespace: &str, service: &str) -> Endpoints {
         let service = (namespace.to_owned(), service.to_owned());
         self.shared.endpoints(&service, Instant::now() + LATE)
     }
 
-    /// Since when a Service has had pods, by the API server; `None`: it has none.
+    /// Returns the time since which a Service has had pods without interruption, by the API server; `None` if the
+    /// Service has no pods now.
     #[must_use]
     pub fn pods_since(&self, namespace: &str, service: &str) -> Option<Instant> {
         let service = (namespace.to_owned(), service.to_owned());
@@ -184,7 +187,7 @@ impl State {
         {
             known.endpoints.push((Instant::now() + LATE, endpoints));
         }
-        // Old entries are dropped.
+        // Only the newest 8 versions are kept.
         let past = known.endpoints.len().saturating_sub(8);
         known.endpoints.drain(..past);
     }

@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use super::api::{Api, path};
 use super::{SOON, SYSTEM};
 
-/// A TLS configuration that trusts the autoscaler's published certificate authority.
+/// Returns a TLS configuration that trusts the autoscaler's published certificate authority.
 ///
 /// # Panics
 /// If the certificate authority is not published.
@@ -35,7 +35,7 @@ pub fn trust(api: &Api) -> Arc<ClientConfig> {
     Arc::new(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// The certificate authority, PEM.
+/// Returns the autoscaler's published certificate authority, in PEM.
 ///
 /// # Panics
 /// If the certificate authority is not published.
@@ -52,7 +52,7 @@ pub struct Line {
     sender: SendRequest<Full<Bytes>>,
 }
 
-/// Connects with TLS, from a chosen local address.
+/// Connects with TLS to a port of 127.0.0.1, from the local address `from`.
 ///
 /// # Errors
 /// If the connection is aborted.
@@ -109,7 +109,7 @@ impl Line {
         Ok(Self { sender })
     }
 
-    /// Posts bytes; returns status and body of the response.
+    /// Posts a body to the report path. Returns the status and the body of the response.
     ///
     /// # Errors
     /// If the connection is aborted.
@@ -147,7 +147,7 @@ impl Line {
     /// Sends a report.
     ///
     /// # Errors
-    /// If the report is refused (the error is then the answer), or the connection is aborted.
+    /// If the report is refused (the error text is the response's status and body), or the connection is aborted.
     pub async fn report(&mut self, token: &str, report: &Report<'_>) -> Result<Receipt, String> {
         let body = serde_json::to_vec(report).expect("JSON");
         let (status, answer) = self

@@ -1,4 +1,4 @@
-//! The times at which Deployments were scaled, by a watch.
+//! A record of the requested replicas of Deployments, with the time of each change, from a watch.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use kube::runtime::watcher::Event;
 use super::api::Api;
 use super::follow::{Following, follow};
 
-/// Requested replicas of a Deployment, and since when.
+/// Requested replicas of a Deployment, and the time of the change to this number.
 type Scale = (i32, Instant);
 
 #[derive(Default)]
@@ -34,14 +34,14 @@ impl Shared {
     }
 }
 
-/// Follows the requested replicas of all Deployments.
+/// Records the requested replicas of all Deployments.
 pub struct Scales {
     shared: Arc<Shared>,
     _following: Following,
 }
 
 impl Scales {
-    /// Starts to follow a cluster's Deployments.
+    /// Starts to watch all Deployments of a cluster.
     #[must_use]
     pub fn start(api: &Api) -> Self {
         let shared = Arc::new(Shared::default());
@@ -57,14 +57,15 @@ impl Scales {
         }
     }
 
-    /// A Deployment's requested replicas, and since when.
+    /// Returns a Deployment's requested replicas and the time of their last change; `None` if the Deployment is
+    /// unknown.
     #[must_use]
     pub fn of(&self, namespace: &str, name: &str) -> Option<Scale> {
         let key = (namespace.to_owned(), name.to_owned());
         self.shared.known().get(&key)?.last().copied()
     }
 
-    /// Each number of requested replicas so far, in order, and since when.
+    /// Returns all values of a Deployment's requested replicas so far, each with the time of the change, oldest first.
     #[must_use]
     pub fn history(&self, namespace: &str, name: &str) -> Vec<(i32, Instant)> {
         let key = (namespace.to_owned(), name.to_owned());

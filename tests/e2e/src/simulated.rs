@@ -1,8 +1,9 @@
-//! Nodes whose pods are API objects only, with agents that report the requests in flight that a test sets.
+//! Simulated nodes: their pods are API objects without processes, and their agents report the concurrency that a test
+//! sets.
 //!
-//! For more pods than a machine can run as processes. A pod bound to one of the nodes is running and ready at once; a
-//! deleted pod is gone at once. The load of an app is spread evenly over its ready pods, without jitter, so that a decision
-//! is exactly predictable.
+//! Simulated nodes allow more pods than a machine can run as processes. A pod bound to one of these nodes is running
+//! and ready at once; a deleted pod is removed at once. The concurrency of an app is spread evenly over its ready pods,
+//! without jitter, so that the autoscaler's decisions are exactly predictable.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,22 +26,22 @@ use super::follow::{Following, follow};
 use super::report::{Line, trust};
 use super::{Autoscaler, Cluster, SYSTEM, runtime};
 
-/// A label of the nodes, for the `nodeSelector` of pods that must run here.
+/// Label of the simulated nodes. The `nodeSelector` of pods that must be simulated names it.
 pub const LABEL: &str = "test/simulated";
-/// A pod annotation: the pod never becomes ready.
+/// Pod annotation: a pod with this annotation never becomes ready.
 pub const NEVER_READY: &str = "test/never-ready";
 
 /// Time between two reports, the same as the agent's.
 const TICK: Duration = Duration::from_secs(1);
-/// Time limit for a report's response; afterwards the report and its connection are given up.
+/// Time limit for the response to a report. After this time, the agent gives up the report and closes its connection.
 const ANSWER: Duration = Duration::from_secs(3);
-/// The clock of these nodes at the start, ns.
+/// The nodes' clock at the start of the simulation, ns.
 const EPOCH: u64 = 1_000_000_000_000;
 
-/// An app: namespace, and the label `app` of its pods.
+/// An app: its namespace, and the value of the label `app` of its pods.
 type App = (String, String);
 
-/// The running nodes.
+/// The running simulated nodes.
 pub struct Simulated {
     shared: Arc<Shared>,
     agents: Vec<JoinHandle<()>>,
@@ -59,7 +60,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     pods: BTreeMap<String, SimulatedPod>,
-    /// Requests in flight per app, over all its pods.
+    /// Requests in flight of each app, over all pods of the app.
     load: HashMap<App, f64>,
     /// Response times of reports.
     took: Vec<Duration>,
@@ -73,7 +74,7 @@ struct SimulatedPod {
     ready: bool,
     /// Whether agents count the pod.
     counted: bool,
-    /// Start of the agent's counting, by the node's clock, ns.
+    /// Time from which the agent counts the pod's requests, by the node's clock, ns.
     since: u64,
     at: u64,
     integral: f64,
@@ -85,14 +86,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The current time by the nodes' clock, ns.
+    /// Returns the current time by the nodes' clock, ns.
     fn now(&self) -> u64 {
         EPOCH + self.start.elapsed().as_nanos() as u64
     }
 }
 
 impl State {
-    /// Adds up the requests in flight until `now`.
+    /// Advances each pod's concurrency integral and its count of started requests to the time `now`.
     fn advance(&mut self, now: u64) {
         let mut ready: HashMap<App, usize> = HashMap::new();
         for pod in self.pods.values().filter(|pod| pod.ready) {
@@ -107,7 +108,7 @@ impl State {
                 _ => 0.0,
             };
             pod.integral += share * nanoseconds;
-            // A request takes 0.2 s.
+            // Each request takes 0.2 s (2e8 ns).
             pod.started += share * nanoseconds / 2e8;
             pod.at = now;
         }
@@ -127,8 +128,8 @@ impl State {
 }
 
 impl Simulated {
-    /// Registers nodes, and runs their pods and agents. The agents report to all these replicas once [`Self::report`] is
-    /// called.
+    /// Registers nodes, and simulates their pods and agents. The agents report to all these autoscaler replicas after
+    /// [`Self::report`] is called.
     ///
     /// # Panics
     /// If the API server refuses the request.
@@ -139,7 +140,7 @@ impl Simulated {
         this.with_agents(cluster, &addresses)
     }
 
-    /// Registers nodes and runs their pods, without agents yet.
+    /// Registers nodes and simulates their pods, without agents.
     ///
     /// # Panics
     /// If the API server refuses the request.
@@ -173,7 +174,7 @@ impl Simulated {
         }
     }
 
-    /// Creates the agents. They report to these addresses once `report` is called.
+    /// Creates the agents. The agents report to these addresses after [`Self::report`] is called.
     #[must_use]
     pub fn with_agents(mut self, cluster: &Cluster, addresses: &[SocketAddr]) -> Self {
         let trust = trust(cluster.api());
@@ -193,7 +194,7 @@ impl Simulated {
         self
     }
 
-    /// Starts the agents, which count from now on.
+    /// Starts the agents' reports. All counts begin at 0 now.
     pub fn report(&self) {
         let now = self.shared.now();
         let mut state = self.shared.state();
@@ -204,7 +205,7 @@ impl Simulated {
         self.shared.reporting.send_replace(true);
     }
 
-    /// Stops the agents.
+    /// Stops the reports of all agents.
     pub fn silence(&self) {
         self.shared.reporting.send_replace(false);
     }
@@ -214,7 +215,7 @@ impl Simulated {
         self.shared.state().silent.push(node.to_owned());
     }
 
-    /// Sets the requests in flight on the pods of an app from now on. Returns the current time.
+    /// Sets the number of requests in flight of an app, over all its pods, from now on. Returns the current time.
     pub fn load(&self, namespace: &str, app: &str, in_flight: f64) -> Instant {
         let mut state = self.shared.state();
         state.advance(self.shared.now());
@@ -223,7 +224,7 @@ impl Simulated {
         Instant::now()
     }
 
-    /// Number of ready pods of an app.
+    /// Returns the number of ready pods of an app.
     #[must_use]
     pub fn ready(&self, namespace: &str, app: &str) -> usize {
         let state = self.shared.state();
@@ -234,7 +235,7 @@ impl Simulated {
         ours.count()
     }
 
-    /// Response times of the reports since the last call.
+    /// Returns the response times of the reports since the last call of this method.
     #[must_use]
     pub fn took(&self) -> Vec<Duration> {
         std::mem::take(&mut self.shared.state().took)
@@ -250,7 +251,7 @@ impl Drop for Simulated {
     }
 }
 
-/// A task of a kubelet.
+/// A task of the simulated kubelet.
 enum Do {
     Begin(Pod),
     End(Pod),
@@ -306,7 +307,7 @@ fn seen(
     entry.ready = ready && !ends;
     let class = pod.annotations().get("autoscaling.knative.dev/class");
     entry.counted = class.is_some_and(|class| class == "ebb.dev");
-    // The receiver is gone once the nodes are gone.
+    // The send fails only after the simulated nodes have been dropped.
     if ends {
         let _ = kubelet.send(Do::End(pod));
     } else if !known && !ready {
@@ -314,10 +315,10 @@ fn seen(
     }
 }
 
-/// Pods that are started or ended at the same time.
+/// Maximum number of pods that are started or ended at the same time.
 const AT_A_TIME: usize = 8;
 
-/// Does a kubelet's tasks, several pods at a time.
+/// Carries out the simulated kubelet's tasks, several pods at a time.
 async fn work(api: Api, mut asked: mpsc::UnboundedReceiver<Do>) {
     let mut address = 0_u16;
     let mut under_way = JoinSet::new();
@@ -373,7 +374,7 @@ fn begin(api: &Api, pod: &Pod, ip: Ipv4Addr) -> Result<(), super::api::Refused> 
     api.merge(&format!("{at}/status"), &status).map(drop)
 }
 
-/// A node's agent, in its connection to one replica.
+/// The simulated agent of one node that reports to one autoscaler replica.
 struct SimulatedAgent {
     shared: Arc<Shared>,
     node: String,
@@ -396,7 +397,8 @@ impl SimulatedAgent {
             let Some(report) = self.read() else { continue };
             let told = time::timeout(ANSWER, self.tell(&mut line, &report)).await;
             if !matches!(told, Ok(Ok(()))) {
-                // A report that cannot be sent now is covered by the next one.
+                // An error is ignored: counts are cumulative, so the next report also covers a report that was not
+                // sent.
                 line = None;
             }
         }

@@ -1,4 +1,4 @@
-//! A client load: a number of requests in flight at a time, spread over the endpoints.
+//! A client load: a set number of concurrent requests, spread over the endpoints.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,16 +17,16 @@ use tokio::time;
 
 use super::{SOON, runtime};
 
-/// Most errors that are kept as text.
+/// Maximum number of error texts that are kept.
 const KEPT: usize = 10;
 
-/// Pause before the next look-up if there are no endpoints.
+/// Pause between two look-ups of the endpoints while there are none.
 const NOBODY: Duration = Duration::from_millis(10);
 
-/// A load. Dropping it ends it.
+/// A running client load. Dropping it ends the load.
 pub struct Traffic {
     shared: Arc<Shared>,
-    /// Workers with this number or a higher one are idle.
+    /// Number of busy workers: the workers with a lower number send requests, the others are idle.
     busy: watch::Sender<usize>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -42,19 +42,20 @@ struct Shared {
     errors: Mutex<Vec<String>>,
 }
 
-/// The results so far.
+/// The results of a client load so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Requests answered with 200.
     pub answered: u64,
     /// Requests not answered with 200.
     pub failed: u64,
-    /// The texts of some errors.
+    /// The texts of the first errors, at most 10.
     pub errors: Vec<String>,
 }
 
 impl Traffic {
-    /// Creates a load of up to `most` requests in flight at a time, at first none. Each request takes `sleep`.
+    /// Creates a load of at most `most` concurrent requests. Initially no request is sent. The server answers each
+    /// request after `sleep`.
     #[must_use]
     pub fn new(
         endpoints: impl Fn() -> Vec<SocketAddr> + Send + Sync + 'static,
@@ -81,17 +82,17 @@ impl Traffic {
         }
     }
 
-    /// Sets the number of requests in flight from now on. Returns the current time.
+    /// Sets the number of concurrent requests from now on. Returns the current time.
     pub fn set(&self, in_flight: usize) -> Instant {
         let now = Instant::now();
         self.busy.send_replace(in_flight);
         now
     }
 
-    /// Waits until nothing is in flight. Use it after the load is set to zero.
+    /// Waits until no request is in flight. Call this after the load is set to zero.
     ///
     /// # Panics
-    /// If something stays in flight too long.
+    /// If a request is still in flight after [`SOON`].
     #[track_caller]
     pub fn await_all_answered(&self) {
         eventually("all requests answered", SOON, || {
@@ -99,7 +100,7 @@ impl Traffic {
         });
     }
 
-    /// The results so far.
+    /// The results of a client load so far.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         Outcome {
@@ -133,10 +134,11 @@ impl Drop for Traffic {
 
 impl Shared {
     async fn work(self: Arc<Self>, number: usize, mut busy: watch::Receiver<usize>) {
-        // Aborting this task ends the load.
+        // This loop runs until the task is aborted or the sender of `busy` is dropped.
         while busy.wait_for(|busy| number < *busy).await.is_ok() {
             self.in_flight.fetch_add(1, Ordering::AcqRel);
-            // Checked again after the increment: a caller that waits for nothing in flight has set `busy` before.
+            // `busy` is read again after the increment. Otherwise a request could start after `await_all_answered` saw
+            // that no request is in flight.
             let works = number < *busy.borrow();
             let asked = works && self.take_turn().await;
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
@@ -168,7 +170,8 @@ impl Shared {
         true
     }
 
-    /// Sends one request on a new connection: a kept connection would tie its worker to a pod that may be ending.
+    /// Sends one request on a new connection. A persistent connection would bind its worker to one pod, and this pod
+    /// may be terminating.
     async fn ask(&self, address: SocketAddr) -> Result<(), String> {
         let stream = TcpStream::connect(address)
             .await

@@ -16,14 +16,13 @@ pub(crate) const CASES: &[Case] = &[Case::new(
     with_110_pods,
 )];
 
-/// Kubelet's default limit of pods on a node.
+/// Number of pods on the node: the kubelet's default limit.
 const PODS: u32 = 110;
-/// The promised share of one CPU core, while nothing happens.
+/// The promised maximum CPU use of an idle agent, as a share of one core.
 const SHARE: f64 = 0.01;
-/// The promised memory, in MiB. It is compared with the agent's anonymous memory; the notes also print all resident
-/// memory.
+/// The promised maximum of the agent's anonymous memory, MiB. The note also prints the whole resident memory.
 const MEMORY: f64 = 20.0;
-/// Long, because starting so many processes takes a while on a loaded machine.
+/// Time limit until all pods are counted, long because 110 processes start slowly on a loaded machine.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
 fn with_110_pods() {
@@ -32,7 +31,7 @@ fn with_110_pods() {
     let replica = Autoscaler::start(&cluster, "first", &[]);
     let agent = Agent::start(&cluster, &kubelet, "node-a", &[&replica]);
     cluster.namespace("many");
-    // In recommend mode, because the autoscaler must not scale down the idle pods.
+    // The workload is in recommend mode, so that the autoscaler does not scale down the idle pods.
     let annotations = opted_in(&[FAST, ("ebb.dev/mode", "recommend")]);
     cluster
         .api()

@@ -1,4 +1,4 @@
-//! The effects of annotations, also of invalid ones.
+//! The effects of valid and invalid annotations.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// Long enough for three decisions.
+/// A time longer than three decision intervals of 2 s each.
 const A_WHILE: Duration = Duration::from_secs(7);
 
 fn removed() {
@@ -74,7 +74,7 @@ fn bad() {
     traffic.set(40);
     app.assert_stays(1, A_WHILE);
     assert_eq!(app.view()["mode"], "not_scaled");
-    // Once corrected, the workload is scaled.
+    // After the annotation is corrected, the workload is scaled.
     let mended = json!({"spec": {"template": {"metadata": {"annotations": {"autoscaling.knative.dev/target": "10"}}}}});
     world.api().merge(&app.path(), &mended).unwrap();
     app.await_replicas(SOON, |replicas| replicas >= 4);

@@ -1,4 +1,4 @@
-//! The time from a burst to the written scale.
+//! The time from the start of a burst to the write of the new scale.
 
 use std::thread;
 use std::time::Duration;
@@ -14,14 +14,14 @@ pub(crate) const CASES: &[Case] = &[Case::new(
     to_the_written_scale,
 )];
 
-/// The promised median.
+/// The promised maximum of the median time.
 const WITHIN: Duration = Duration::from_millis(500);
-/// The number of bursts measured. Each uses its own workload, which was idle before.
+/// The number of bursts, each on a separate idle workload.
 const BURSTS: usize = 20;
 /// Concurrent requests of one burst.
 const AT_ONCE: usize = 50;
 
-/// Measures from the first of 50 concurrent requests to the patched scale.
+/// Measures the time from the first of 50 concurrent requests to the patch of the scale.
 fn to_the_written_scale() {
     let world = shared();
     let apps: Vec<_> = (0..BURSTS)

@@ -1,4 +1,4 @@
-//! Changes of `config-autoscaler` while the autoscaler runs.
+//! Changes of the ConfigMap `config-autoscaler` while the autoscaler runs.
 
 use ebb_e2e::api::path;
 use ebb_e2e::{SOON, SYSTEM};

@@ -4,10 +4,10 @@ use std::fs;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-/// CPU seconds of the process so far.
+/// Returns the CPU time that the process has used so far, in seconds.
 pub(crate) fn cpu(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // proc(5): after the name in brackets, utime and stime are the 12th and 13th field, in ticks.
+    // proc(5): `utime` and `stime` are the 12th and 13th field after the command name in parentheses, in clock ticks.
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
     let ticks: f64 = fields[11..13]
         .iter()
@@ -16,13 +16,13 @@ pub(crate) fn cpu(pid: u32) -> f64 {
     ticks / sysconf(SysconfVar::CLK_TCK).unwrap().unwrap() as f64
 }
 
-/// Resident memory of the process, MiB.
+/// Returns the resident memory of the process, MiB.
 pub(crate) fn resident(pid: u32) -> f64 {
     memory(pid, "VmRSS:")
 }
 
-/// Anonymous resident memory of the process, MiB. It excludes pages of files, such as the program's, which the kernel
-/// drops under memory pressure.
+/// Returns the anonymous resident memory of the process, MiB. It excludes pages of files, such as the program's own
+/// file: the kernel drops them under memory pressure.
 pub(crate) fn own(pid: u32) -> f64 {
     memory(pid, "RssAnon:")
 }

@@ -23,7 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// The components that can be added to the base.
+/// The Kustomize components that can be added to the base.
 const COMPONENTS: [&str; 5] = [
     "components/activator",
     "components/cert-manager",
@@ -55,7 +55,7 @@ fn rendered(folder: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// `cargo xtask manifests` rewrites the golden file.
+/// Checks that the golden file `deploy/ebb.yaml` is up to date; `cargo xtask manifests` rewrites it.
 fn golden() {
     let file = std::fs::read_to_string(manifests::file(manifests::RENDERED)).unwrap();
     let rendered = rendered(&manifests::file("deploy/base"));
@@ -66,7 +66,7 @@ fn golden() {
     );
 }
 
-/// Server-side dry run with strict validation: unknown fields are errors.
+/// Checks all manifests with a server-side dry run and strict validation: an unknown field is an error.
 fn accepted() {
     let world = shared();
     for (group, version, kind) in THEIRS {

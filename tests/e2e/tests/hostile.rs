@@ -1,8 +1,10 @@
-//! One hostile namespace next to many ordinary workloads: it must not cost the others anything.
+//! One hostile namespace next to many ordinary workloads. The hostile objects must not slow down the ordinary
+//! workloads.
 //!
-//! The API server is the double and pods are only objects, so the test measures the autoscaler's own process. Phases
-//! without the hostile objects alternate with phases with them, and the medians of both kinds are compared. Other work
-//! on the machine therefore affects both kinds alike. `EBB_TEST_FULL=1`: 1 000 ordinary workloads for ten minutes.
+//! The API server is the double and pods are only API objects, so the test measures only the autoscaler's process.
+//! Quiet phases without the hostile objects alternate with phases with them, and the test compares the medians of both
+//! kinds of phases. So other work on the machine affects both kinds of phases alike. `EBB_TEST_FULL=1`: 1 000 ordinary
+//! workloads, and ten phases of one minute of each kind.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -24,26 +26,27 @@ pub(crate) const CASES: &[Case] = &[Case::new(
 
 /// The hostile namespace.
 const HOSTILE: &str = "hostile";
-/// The promised upper bound: the ratio of a figure with the hostile objects to the figure without them.
+/// The promised upper bound of the ratio of a measurement with the hostile objects to the same measurement without
+/// them.
 const AT_MOST: f64 = 1.2;
-/// Bytes of an owner's name. Together with the rest of the object it nearly fills what etcd accepts.
+/// Length of an owner's name, bytes. With this name, an object is only slightly smaller than etcd's limit.
 const NAME: usize = 900 << 10;
 const READY_WITHIN: Duration = Duration::from_secs(300);
-/// Short, because the test waits for it to expire.
+/// The lease duration, short because the test waits until the lease expires.
 const LEASE: &str = "6s";
 
 /// The number of objects of each kind, and the length of the phases.
 struct Strength {
     workloads: usize,
     nodes: usize,
-    /// T3: Deployments at zero replicas.
+    /// Case T3: number of Deployments at zero replicas.
     at_zero: usize,
-    /// T4: pods whose owner has a long name.
+    /// Case T4: number of pods whose owner has a long name.
     long: usize,
-    /// T5: Services, and ports of each Service.
+    /// Case T5: number of Services, and of ports of each Service.
     services: usize,
     ports: usize,
-    /// T8: pods with owners that cannot exist.
+    /// Case T8: number of pods with owners that cannot exist.
     odd: usize,
     phases: usize,
     phase: Duration,
@@ -53,8 +56,8 @@ struct Strength {
 
 fn strength() -> Strength {
     let (workloads, nodes, phases, phase, rate) = match full() {
-        // An API server with one etcd writes about 500 objects a second for a client that does nothing else. The double
-        // could announce all of them in one instant, which no real API server can.
+        // A real API server with one etcd creates about 500 objects per second for one client. The double could create
+        // all objects at once, which no real API server can.
         true => (1_000, 50, 10, Duration::from_secs(60), 500),
         false => (300, 30, 2, Duration::from_secs(5), 4_000),
     };
@@ -75,18 +78,18 @@ fn strength() -> Strength {
 /// Measurements of the other workloads in one phase.
 #[derive(Debug, Default)]
 struct Shown {
-    /// Seconds from sending a report to its response. The autoscaler responds once the report is in the windows and
-    /// decided on.
+    /// Seconds from sending a report to its response, median and 99th percentile. The autoscaler responds after it has
+    /// added the report to the windows and decided.
     report_p50: f64,
     report_p99: f64,
-    /// Seconds that a scrape takes, and its size in bytes.
+    /// Duration of a scrape in seconds, and size of its response in bytes.
     scrape: f64,
     scrape_bytes: f64,
     /// Requests per second to the API server.
     requests: f64,
-    /// CPU seconds per second.
+    /// CPU time of the autoscaler per second, in seconds.
     cpu: f64,
-    /// Memory, MiB.
+    /// Anonymous memory of the autoscaler, MiB.
     memory: f64,
 }
 
@@ -94,7 +97,7 @@ fn costs_nothing() {
     let strength = strength();
     let cluster = Cluster::large(ordinary(&strength));
     let double = cluster.as_double().expect("it is the double");
-    // With activators, so that the autoscaler watches Services too.
+    // Activators are allowed, so that the autoscaler watches Services too.
     let options = [ACCOUNT, "--lease-duration", LEASE];
     let mut replicas = ["first", "second"].map(|name| {
         let replica = Autoscaler::launch(&cluster, name, &options);
@@ -126,7 +129,7 @@ fn costs_nothing() {
         let decided = decided(&replicas[0]);
         (decided == strength.workloads).then_some(())
     });
-    // The windows fill.
+    // The windows fill in this time.
     thread::sleep(Duration::from_secs(10));
     let (mut calm, mut under) = (Vec::new(), Vec::new());
     let (mut calm_takes_over, mut under_takes_over) = (Duration::ZERO, Duration::ZERO);
@@ -151,7 +154,7 @@ fn costs_nothing() {
             under_takes_over = fail_over(&mut replicas);
         }
         double.unseed(&seeded);
-        // The cost of processing the deletions belongs to the hostile phase, not to the next one.
+        // The autoscaler processes the deletions now, so that they do not affect the next quiet phase.
         settle(&replicas[0], strength.workloads);
     }
     let ratios = [
@@ -195,22 +198,22 @@ fn costs_nothing() {
     note(format!(
         "hostile namespace, fail-over: {before:.1} s before, {during:.1} s during"
     ));
-    // A candidate checks the lease at intervals of a fifth of two thirds of its duration, so two equal fail-overs can
-    // differ by that much.
+    // A candidate checks the lease at intervals of 1/5 × 2/3 × 6 s = 0.8 s, so the durations of two fail-overs can
+    // differ by this time.
     let step = 0.8;
     assert!(
         during <= before * AT_MOST + step,
         "fail-over: {before} s, {during} s"
     );
-    // Times are meaningful only over phases of a minute. In a shorter phase, the arrival of thousands of new objects
-    // dominates. Counted figures are valid in a short run as well.
+    // Durations are compared only in phases of a minute. In a shorter phase, the arrival of thousands of new objects
+    // dominates them. The size of a scrape is valid in short phases too.
     let [times @ .., size] = ratios;
     let times = times.into_iter().flatten().filter(|_| full());
     let over: Vec<_> = times.chain(size).collect();
     assert!(over.is_empty(), "{over:#?}");
 }
 
-/// Creates `rate` objects a second, in steps of a tenth of a second.
+/// Creates `rate` objects per second, in steps of 0.1 s. Returns the created objects.
 fn create(double: &Double, objects: Vec<Value>, rate: usize) -> Vec<Value> {
     let mut objects = objects.into_iter().peekable();
     let mut seeded = Vec::new();
@@ -221,9 +224,9 @@ fn create(double: &Double, objects: Vec<Value>, rate: usize) -> Vec<Value> {
     seeded
 }
 
-/// Notes a figure without and with the hostile objects, and returns the violation, if there is one.
+/// Notes the medians of a measurement without and with the hostile objects. Returns a text if the ratio is too high.
 ///
-/// Two equal phases differ too: a value that the worst quiet phase reached is no violation.
+/// Equal phases differ too, so a median that is not above the highest value of a quiet phase is no violation.
 fn ratio(
     what: &str,
     calm: &[Shown],
@@ -285,7 +288,7 @@ fn measure(cluster: &Cluster, replica: &Autoscaler, nodes: &Simulated, time: Dur
     }
 }
 
-/// The most frequent requests to the API server, to help find the cause of a failure.
+/// Returns the most frequent requests to the API server with their counts, to help find the cause of a failure.
 fn most_asked(log: &[Value]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for entry in log {
@@ -311,7 +314,7 @@ fn requests(cluster: &Cluster) -> usize {
     ours.count()
 }
 
-/// Kills the leader and restarts it as the standby. Returns how long there was no leader.
+/// Kills the leader and restarts it as the standby. Returns the time without a leader.
 fn fail_over(replicas: &mut [Autoscaler; 2]) -> Duration {
     replicas[0].kill();
     let killed = Instant::now();
@@ -323,12 +326,13 @@ fn fail_over(replicas: &mut [Autoscaler; 2]) -> Duration {
     eventually("ready", READY_WITHIN, || {
         (replicas[0].get("/readyz")?.0 == 200).then_some(())
     });
-    // `replicas[0]` is the replica that is measured, so it must be the new leader; the killed one becomes the standby.
+    // The test measures `replicas[0]`, so the new leader moves to this index, and the killed replica becomes the
+    // standby.
     replicas.swap(0, 1);
     took
 }
 
-/// The number of ordinary workloads that have a decision.
+/// Returns the number of ordinary workloads for which the autoscaler has decided.
 fn decided(replica: &Autoscaler) -> usize {
     let (_, body) = replica.get("/metrics").unwrap_or_default();
     let of = |line: &&str| {
@@ -350,7 +354,8 @@ fn shop(number: usize) -> String {
     format!("shop-{}", number % 20)
 }
 
-/// The nodes, and Deployments in recommend mode with their ReplicaSets and three ready pods each.
+/// Returns the nodes and the ordinary workloads: Deployments in recommend mode, each with a ReplicaSet and three ready
+/// pods.
 fn ordinary(strength: &Strength) -> Vec<Value> {
     const PODS: usize = 3;
     let mut objects = Vec::new();
@@ -359,7 +364,7 @@ fn ordinary(strength: &Strength) -> Vec<Value> {
         objects.push(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("node-{node}"), "labels": labels}}));
     }
     let annotations = opted_in(&[("ebb.dev/mode", "recommend")]);
-    // The double numbers uids in order, so an object's uid is known before the object is created.
+    // The double assigns uids in the order of creation, so an object's uid is known before the object is created.
     let uid = |number: usize| format!("00000000-0000-4000-8000-{number:012x}");
     for number in 0..strength.workloads {
         let (namespace, name) = (shop(number), format!("web-{number}"));
@@ -391,12 +396,12 @@ fn ordinary(strength: &Strength) -> Vec<Value> {
     objects
 }
 
-/// The objects of T3, T4, T5 and T8.
+/// Returns the hostile objects of the cases T3, T4, T5 and T8.
 fn hostile(strength: &Strength) -> Vec<Value> {
     let mut objects = Vec::new();
     let annotations = opted_in(&[]);
     let named = |name: String| json!({"name": name, "namespace": HOSTILE});
-    // T3: one selector matches all Deployments.
+    // T3: each Service's selector matches all Deployments.
     let labels = json!({"app": "all"});
     for number in 0..strength.at_zero {
         let name = format!("zero-{number}");
@@ -410,7 +415,7 @@ fn hostile(strength: &Strength) -> Vec<Value> {
             "spec": {"clusterIP": "None", "selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
         }));
     }
-    // T5: Services with many ports.
+    // T5: Services with a thousand ports each.
     for number in 0..strength.services {
         let ports = (0..strength.ports)
             .map(|port| json!({"name": format!("p{port}"), "port": port + 1, "targetPort": 8080}));
@@ -434,7 +439,7 @@ fn hostile(strength: &Strength) -> Vec<Value> {
         })
     };
     let reference = |api: String, kind: &str, name: String, uid: String| json!({"apiVersion": api, "kind": kind, "name": name, "uid": uid, "controller": true});
-    // T4: names as long as the API server accepts.
+    // T4: owners' names almost as long as the API server accepts.
     for number in 0..strength.long {
         let name = format!("{}{number}", "n".repeat(NAME));
         let owner = reference(

@@ -1,4 +1,4 @@
-//! Every kind with a scale subresource can be scaled.
+//! Ebb scales every kind that has a scale subresource.
 
 use ebb_e2e::api::path;
 use ebb_e2e::{Api, SOON, Traffic, opted_in};
@@ -65,7 +65,7 @@ fn replica_set() {
     replica_set_in(&shared(), "replicas");
 }
 
-/// A ReplicaSet without an owner.
+/// Tests a ReplicaSet without an owner.
 pub(crate) fn replica_set_in(world: &World, namespace: &str) {
     world.cluster.namespace(namespace);
     world.api().apply(&json!({
@@ -79,7 +79,8 @@ pub(crate) fn replica_set_in(world: &World, namespace: &str) {
     );
 }
 
-/// A kind like Argo's Rollout. It owns ReplicaSets, and its controller (the test) sets their size to its scale.
+/// Tests a custom kind like Argo's Rollout, whose object owns a ReplicaSet. The test acts as the controller: it sets
+/// the ReplicaSet's replicas to the Rollout's replicas.
 fn custom() {
     custom_in(&shared(), "custom");
 }
@@ -164,7 +165,7 @@ fn bare_pod() {
     world.api().delete(&path("v1", "Pod", "bare", "alone")).ok();
 }
 
-/// Defines a third-party kind with an arbitrary schema.
+/// Creates a CustomResourceDefinition of a third-party kind, with a schema that allows any field.
 pub(crate) fn define(api: &Api, group: &str, version: &str, kind: &str) {
     let singular = kind.to_lowercase();
     let plural = format!("{singular}s");

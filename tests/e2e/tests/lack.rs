@@ -1,4 +1,5 @@
-//! A node on which the agent cannot count anything: the agent reports the reason everywhere, and stays up.
+//! A node on which the agent cannot count requests. The agent reports the reason in an Event, its readiness, its
+//! metrics and its log, and keeps running.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use ebb_fixtures::{Case, Need, eventually};
 
 use crate::world::{World, await_event, shared};
 
-/// Makes the kernel report itself as 2.6 (`UNAME26` of personality(2)).
+/// Wrapper command that makes the kernel report version 2.6 (`UNAME26` of personality(2)).
 pub(crate) const OLD: [&str; 2] = ["setarch", "--uname-2.6"];
 
 pub(crate) const CASES: &[Case] = &[
@@ -46,7 +47,7 @@ fn old_kernel() {
     old_kernel_in(&shared());
 }
 
-/// The test of a kernel that is too old, on another cluster than the shared one.
+/// Runs the test of a kernel that is too old on this cluster.
 pub(crate) fn old_kernel_in(world: &World) {
     says(world, &OLD, "KernelTooOld", "needs Linux 5.10");
 }

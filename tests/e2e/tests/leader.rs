@@ -1,4 +1,4 @@
-//! Leader election: only one replica acts.
+//! Leader election: only one autoscaler replica scales workloads.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::beside("leader::ends_in_order", NODES, ends_in_order),
 ];
 
-/// Short, because the test waits for it to expire.
+/// The lease duration, short because the test waits until the lease expires.
 const LEASE: Duration = Duration::from_secs(6);
 
 fn killed_under_load() {
@@ -35,8 +35,8 @@ fn killed_under_load() {
     );
     while !standby.is_leading() {
         assert!(app.replicas() >= before, "scaled down while nobody led");
-        // The last renewal was up to 2/15 of the lease duration ago, and candidates check the lease at the same
-        // interval.
+        // The leader renews the lease at intervals of 2/15 of the lease duration, and candidates check the lease at the
+        // same interval.
         assert!(
             killed.elapsed() < LEASE * 3 / 2,
             "nobody leads after {:?}",
@@ -46,7 +46,7 @@ fn killed_under_load() {
     }
     let took = killed.elapsed();
     app.assert_within(before - 1..=before + 1, Duration::from_secs(6));
-    // The new leader scales.
+    // The new leader scales the workload down.
     traffic.set(0);
     app.await_replicas(SOON, |replicas| replicas == 1);
     traffic.assert_all_ok();
@@ -58,7 +58,7 @@ fn killed_under_load() {
 fn ends_in_order() {
     let mut world = World::with(&["first", "second"], &["--lease-duration", "30s"]);
     world.replicas.remove(0).finish();
-    // Long before the lease would have expired: the leader released it.
+    // The standby leads long before the lease of 30 s expires, because the leader has released the lease.
     eventually("the standby leads", Duration::from_secs(15), || {
         world.replicas[0].is_leading().then_some(())
     });

@@ -1,5 +1,5 @@
-//! A cluster whose pods are objects only, for tests of decisions and not of serving. It holds many pods and starts
-//! fast.
+//! A cluster whose pods are simulated, for tests of scaling decisions. The cluster can have many pods and starts fast,
+//! but its pods serve no requests.
 
 use std::time::{Duration, Instant};
 
@@ -13,16 +13,16 @@ use crate::world::FAST;
 
 /// The window of [`FAST`].
 pub(crate) const WINDOW: Duration = Duration::from_secs(6);
-/// The length of a window's bucket. The first bucket of a window is only partly filled.
+/// The length of a window's buckets. The oldest bucket of a window is only partly filled.
 pub(crate) const BUCKET: Duration = Duration::from_secs(1);
 /// The concurrency that one pod carries with the target of [`crate::world::TEN`].
 pub(crate) const CARRIES: f64 = 7.0;
-/// The share of a load that is certainly known. A report may be half a second late before missing values are filled in,
-/// and half a second of a six-second window looks idle until then.
+/// The share of a load that the autoscaler certainly knows. A report may be 0.5 s late before missing values are filled
+/// in. Until then, 0.5 s of the window of 6 s (8 %) look idle.
 const EXACT: f64 = 0.9;
 
-/// The minimum number of pods that a load requires, a given time after the load ended. The average falls as the window
-/// moves on.
+/// Returns the minimum number of pods that a load requires, at the time `ended` after its end. The average over the
+/// window falls as the window moves on. `ended` is zero if the load has not ended.
 pub(crate) fn needs(load: f64, ended: Duration) -> i32 {
     let left = match ended {
         Duration::ZERO => 1.0,
@@ -31,7 +31,8 @@ pub(crate) fn needs(load: f64, ended: Duration) -> i32 {
     (load * EXACT * left.max(0.0) / CARRIES).ceil() as i32
 }
 
-/// The cluster with its autoscaler and simulated nodes. The fields are dropped in this order: clients before servers.
+/// The cluster with its autoscaler replicas and simulated nodes. Fields are dropped in the order of their declaration,
+/// so clients are declared before servers.
 pub(crate) struct Light {
     pub(crate) scales: Scales,
     pub(crate) nodes: Simulated,
@@ -40,17 +41,17 @@ pub(crate) struct Light {
 }
 
 impl Light {
-    /// Starts a new cluster with one replica, which leads, and with reporting agents.
+    /// Starts a new cluster with simulated agents and one autoscaler replica, which leads.
     pub(crate) fn new() -> Self {
         Self::on(Cluster::new())
     }
 
-    /// Starts the same on an existing cluster.
+    /// Like `new`, but on an existing cluster.
     pub(crate) fn on(cluster: Cluster) -> Self {
         Self::with(cluster, &["first"])
     }
 
-    /// Starts several replicas on an existing cluster; the first one leads.
+    /// Like `on`, but with these autoscaler replicas; the first one leads.
     pub(crate) fn with(cluster: Cluster, replicas: &[&str]) -> Self {
         let replicas: Vec<_> = replicas
             .iter()
@@ -81,7 +82,7 @@ impl Light {
         &self.replicas[0]
     }
 
-    /// Creates a Deployment on the simulated nodes, in a namespace of its own, and waits until its pods are ready.
+    /// Creates a namespace with a Deployment on the simulated nodes, and waits until its pods are ready.
     pub(crate) fn app(&self, namespace: &str, name: &str, replicas: u32, annotations: &Value) {
         self.cluster.namespace(namespace);
         self.api().apply(&on_simulated(deployment(
@@ -93,7 +94,7 @@ impl Light {
         self.await_ready(namespace, name, replicas as usize);
     }
 
-    /// Waits until this number of pods is ready.
+    /// Waits until this number of a Deployment's pods is ready.
     #[track_caller]
     pub(crate) fn await_ready(&self, namespace: &str, name: &str, pods: usize) {
         let what = format!("{pods} pods of {namespace}/{name} ready");
@@ -102,7 +103,7 @@ impl Light {
         });
     }
 
-    /// Requested replicas of a Deployment.
+    /// Returns the requested replicas of a Deployment.
     pub(crate) fn replicas_of(&self, namespace: &str, name: &str) -> u64 {
         let at = path("apps/v1", "Deployment", namespace, name);
         let object = self.api().get(&at).unwrap_or_default();
@@ -118,10 +119,10 @@ impl Light {
         });
     }
 
-    /// Asserts that a Deployment never requests fewer than `least` replicas during a time.
+    /// Waits for this time, and asserts that a Deployment has never requested fewer than `least` replicas.
     ///
     /// # Panics
-    /// The Deployment requested fewer.
+    /// If the Deployment requested fewer replicas.
     #[track_caller]
     pub(crate) fn assert_never_below(
         &self,
@@ -140,10 +141,11 @@ impl Light {
         );
     }
 
-    /// Asserts that a Deployment never requested fewer replicas than its load required. The load ended at `ended`.
+    /// Asserts that a Deployment has never requested fewer replicas than its load required. `ended`: the time at which
+    /// the load ended.
     ///
     /// # Panics
-    /// The Deployment requested fewer.
+    /// If the Deployment requested fewer replicas.
     #[track_caller]
     pub(crate) fn assert_fell_with_its_load(
         &self,
@@ -177,13 +179,13 @@ impl Drop for Light {
     }
 }
 
-/// The same object, with a node selector that places its pods on simulated nodes.
+/// Returns the object with a node selector that places its pods on simulated nodes.
 pub(crate) fn on_simulated(mut object: Value) -> Value {
     object["spec"]["template"]["spec"]["nodeSelector"] = json!({LABEL: "true"});
     object
 }
 
-/// Annotations that opt in, with the shortest window and a target of ten, plus `more`.
+/// Returns annotations that opt a workload in, with the shortest window and a target of 10, plus `more`.
 pub(crate) fn fast(more: &[(&str, &str)]) -> Value {
     let given = [FAST, crate::world::TEN];
     let all: Vec<_> = given.iter().chain(more).copied().collect();

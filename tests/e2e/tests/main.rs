@@ -1,8 +1,9 @@
-//! End-to-end tests of the product's promises on Kubernetes, against an API server and real servers and clients.
+//! End-to-end tests of Ebb's promises on Kubernetes, with an API server, real HTTP servers and real clients.
 //!
-//! They run on a real control plane if one is found (`KUBEBUILDER_ASSETS`, or envtest's usual folder). Otherwise, or
-//! with `EBB_TEST_CLUSTER=double`, they run on a double in this process. The figures at the end name the control plane
-//! that was used. `EBB_TEST_FULL=1` runs the tests for the promised durations.
+//! The tests run on a real control plane if its programs are found (in `KUBEBUILDER_ASSETS`, or in envtest's usual
+//! folder). Otherwise, or with `EBB_TEST_CLUSTER=double`, they run on an API server double in this process. The notes
+//! at the end of the output name the control plane that was used. With `EBB_TEST_FULL=1`, the tests run for the
+//! promised durations.
 
 #![allow(
     clippy::unwrap_used,
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
     ebb_fixtures::build(&PACKAGES);
     let listing = std::env::args().any(|argument| argument == "--list");
     if !listing {
-        // Before any thread exists.
+        // The mount namespace must be set up before the process has a second thread.
         let pins = bpffs::mount_private();
         if pins.is_ok()
             && let Err(error) = hosts::own()
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
     }
     let code = ebb_fixtures::main(
         [
-            // The long tests that run beside others come first.
+            // Long tests that run in parallel with other tests come first.
             matrix::CASES,
             silent::CASES,
             outage::CASES,

@@ -1,4 +1,4 @@
-//! The metrics that Prometheus scrapes.
+//! The metrics that the programs expose to Prometheus.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -23,7 +23,8 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// Labels whose values are objects of the cluster. They have as many values as there are objects.
+/// Labels whose values are names or kinds of objects in the cluster. Their number of values is limited only by the
+/// number of objects.
 const OF_OBJECTS: [&str; 6] = [
     "namespace",
     "pod",
@@ -32,10 +33,11 @@ const OF_OBJECTS: [&str; 6] = [
     "kind",
     "name",
 ];
-/// The maximum number of values of any other label. The program itself defines these values.
+/// The maximum number of values of each other label. The values of these labels are constants of the programs.
 const FEW: usize = 20;
 
-/// The metrics pages of the programs that see this workload.
+/// Creates a workload, and returns the `/metrics` responses of the autoscaler and of the agent that counts the
+/// workload's pod.
 fn exposed(namespace: &str) -> Vec<String> {
     let world = shared();
     let app = world.app(namespace, "web", 1, &[FAST]);
@@ -98,10 +100,10 @@ fn labels() {
     }
 }
 
-/// A metric: its name without a counter's suffix, and its type.
+/// A metric: its name without the suffix `_total` of counters, and its type.
 type Metric = (String, String);
 
-/// Documented metrics that a program may not expose in this test, because their cause does not occur.
+/// Documented metrics that need not be exposed in this test, because their cause does not occur.
 const SELDOM: [&str; 2] = ["ebb_agent_unavailable", "ebb_autoscaler_scale_writes"];
 
 fn documented() {
@@ -138,7 +140,7 @@ fn documented() {
     assert!(gone.is_empty(), "in the docs only: {gone:?}");
 }
 
-/// The program that exposes a metric: the word after `ebb_`.
+/// Returns the program that exposes a metric: the word after `ebb_`.
 fn program(name: &str) -> &str {
     name.split('_').nth(1).unwrap_or_default()
 }

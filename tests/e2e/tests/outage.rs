@@ -1,4 +1,4 @@
-//! An API server that is unreachable for a while.
+//! An API server that is unreachable for some time.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,9 +14,9 @@ pub(crate) const CASES: &[Case] = &[Case::beside(
     away_and_back,
 )];
 
-/// The outage without `EBB_TEST_FULL`: more than twice the lease and the window.
+/// Duration of the outage without `EBB_TEST_FULL`: more than twice the lease duration and twice the window (6 s each).
 const SHORT: Duration = Duration::from_secs(15);
-/// The promised outage.
+/// The promised duration of an outage, with `EBB_TEST_FULL`.
 const LONG: Duration = Duration::from_secs(60);
 
 fn away_and_back() {
@@ -48,7 +48,7 @@ fn away_and_back() {
     assert!(!world.replica().is_leading(), "it stepped down in time");
     world.cluster.come_up();
     world.replica().await_leading();
-    // Three decisions and a window of six seconds.
+    // 10 s = a window of 6 s + two decision intervals of 2 s each.
     app.assert_within(before - 1..=before + 1, Duration::from_secs(10));
     assert_eq!(world.replica().pid(), pid);
     if app.replicas() == before {

@@ -1,6 +1,6 @@
-//! The permissions of the accounts: enough for the code, and not one more than it uses.
+//! The RBAC permissions of Ebb's service accounts: enough for the programs, and no permission that they do not use.
 //!
-//! The audit log of a real API server records the requests; the double does not implement RBAC.
+//! The test compares the permissions with the audit log of a real API server; the double does not implement RBAC.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -27,23 +27,24 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// The accounts of the base; and all accounts that may exist.
+/// The service accounts of the base installation (`BASE`), and of the base with all components (`ACCOUNTS`).
 const BASE: [&str; 2] = ["ebb-agent", "ebb-autoscaler"];
 const ACCOUNTS: [&str; 3] = ["ebb-agent", "ebb-autoscaler", "ebb-activator"];
-/// The files that define the permissions.
+/// The manifests that define the permissions.
 const ROLES: [&str; 2] = [manifests::RENDERED, "deploy/components/activator/rbac.yaml"];
 
-/// Permissions whose use takes longer than a test should, or does not appear in the log: account, verb, resource.
+/// Permissions that the test need not use, because their use takes too long or does not appear in the audit log:
+/// account, verb, resource.
 const SELDOM: [(&str, &str, &str); 3] = [
-    // An Event that repeats a minute after the first.
+    // The agent patches an Event that repeats, at the earliest a minute after the first.
     ("ebb-agent", "patch", "events.k8s.io/events"),
-    // Applying an object that does not exist needs this permission too, and the audit log records it as a patch.
+    // A server-side apply of a new object needs this permission, but the audit log records the request as a patch.
     (
         "ebb-autoscaler",
         "create",
         "discovery.k8s.io/endpointslices",
     ),
-    // Needed on OpenShift only.
+    // Only OpenShift requires this permission.
     (
         "ebb-autoscaler",
         "create",
@@ -51,14 +52,14 @@ const SELDOM: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// One permission, or one use of it.
+/// A permission, or the use of a permission by a request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Right {
     account: &'static str,
     verb: String,
     /// Group, resource and subresource.
     resource: String,
-    /// Object name; empty: any name.
+    /// Name of the object; empty in a permission: any name.
     name: String,
 }
 
@@ -89,8 +90,8 @@ fn resource(group: &str, resource: &str) -> String {
     }
 }
 
-/// All permissions that the installed roles grant. A role's name begins with the name of the account that it is bound
-/// to.
+/// Returns all permissions that the manifests' roles grant. The name of each role begins with the name of the service
+/// account to which the role is bound.
 fn granted() -> BTreeSet<Right> {
     let mut rights = BTreeSet::new();
     for role in ROLES.into_iter().flat_map(manifests::objects) {
@@ -120,7 +121,7 @@ fn granted() -> BTreeSet<Right> {
     rights
 }
 
-/// The permission that a request used, and the status of the response.
+/// Returns the permission that a request of an audit log entry used, and the status of the response.
 fn asked(entry: &Value) -> Option<(Right, u64)> {
     let user = entry["user"]["username"].as_str()?;
     let account = ACCOUNTS
@@ -144,7 +145,7 @@ fn asked(entry: &Value) -> Option<(Right, u64)> {
     ))
 }
 
-/// Exercises all of the code, and compares the permissions used with the permissions granted.
+/// Causes all kinds of requests, and compares the used permissions with the granted permissions.
 fn enough_and_no_more() {
     let world = World::before(&["first"], &[ACCOUNT], |cluster| {
         install_activator(cluster.api());
@@ -181,7 +182,7 @@ fn enough_and_no_more() {
 
 fn everything(world: &World) {
     in_the_path(world);
-    // Every kind that is scaled: up and down, with the scale-down candidates annotated.
+    // Every kind of workload is scaled up and down. On the scale-down, pods get the deletion-cost annotation.
     let traffic = {
         let app = world.app("rights", "web", 1, &[FAST, TEN]);
         let traffic = app.traffic(FIVE);
@@ -196,7 +197,7 @@ fn everything(world: &World) {
         traffic
     };
     traffic.assert_all_ok();
-    // An Event, and the same Event again.
+    // The autoscaler sends an Event, and later the same Event again.
     let app = world.app("rights", "bad", 1, &[("ebb.dev/mode", "nonsense")]);
     app.await_event("InvalidAnnotations");
     for (mode, refused) in [(Value::Null, false), ("nonsense".into(), true)] {
@@ -207,17 +208,18 @@ fn everything(world: &World) {
             ((app.view()["mode"] == "not_scaled") == refused).then_some(())
         });
     }
-    // Another certificate, and a certificate authority that somebody has changed.
+    // The autoscaler needs another certificate, and the published certificate authority was changed by another client.
     let authority = path("v1", "ConfigMap", SYSTEM, "ebb-autoscaler-ca");
     let changed = json!({"data": {"ca.crt": "nonsense"}});
     world.api().merge(&authority, &changed).unwrap();
     let other = Autoscaler::start(&world.cluster, "other", &["--tls-names", "localhost,other"]);
     other.finish();
-    // An agent that cannot count.
+    // An agent cannot count, so it sends an Event.
     crate::lack::old_kernel_in(world);
 }
 
-/// A Service whose traffic goes to an activator, and which then selects nothing that is scaled.
+/// An activator enters the request path of a Service. Then the Service's workload is deleted, and Ebb deletes its
+/// EndpointSlice.
 fn in_the_path(world: &World) {
     let activator = Activator::start(&world.cluster, "activator-a", world.replica(), &[]);
     let app = world.app("rights-path", "web", 1, &[FAST]);
@@ -241,7 +243,8 @@ fn in_the_path(world: &World) {
     drop(activator);
 }
 
-/// The docs list, per account, the output of `kubectl auth can-i --list` without the permissions of every account.
+/// Checks the permissions in the documentation: for each service account the output of `kubectl auth can-i --list`,
+/// without the permissions that every account has.
 fn documented() {
     let world = shared();
     let folder = tempfile::tempdir().unwrap();
@@ -271,7 +274,7 @@ fn documented() {
     }
 }
 
-/// The lines of the block in the docs that begins with the command for an account.
+/// Returns the lines of the block in the documentation that begins with the command for a service account.
 fn block(docs: &str, account: &str) -> BTreeSet<String> {
     let command = format!("--as system:serviceaccount:{SYSTEM}:{account}");
     let mut lines = docs.lines().skip_while(|line| !line.ends_with(&command));

@@ -1,4 +1,4 @@
-//! An agent that restarts under load.
+//! Agents that are killed and restarted under load.
 
 use std::thread;
 use std::time::Duration;
@@ -14,10 +14,10 @@ pub(crate) const CASES: &[Case] = &[Case::beside(
     loses_nothing,
 )];
 
-/// Restarts of each agent, one report interval or two apart.
+/// Number of restarts of each agent, 0.7 s apart or more.
 const RESTARTS: usize = 3;
 
-/// The servers' own counts are the oracle: in the end the agents report the same numbers.
+/// Checks that the agents' counts finally equal the servers' own counts.
 fn loses_nothing() {
     let world = World::new(&["first"]);
     let app = world.app(
@@ -59,7 +59,8 @@ fn loses_nothing() {
     let served: u64 = pods.iter().map(|(_, requests)| requests).sum();
     assert_eq!(served, answered, "the servers and the clients agree");
     for (name, requests) in &pods {
-        // The request for a server's count is counted too, and is not included in the server's answer.
+        // The agent also counts the test's own request for the server's count. The server's count excludes this
+        // request.
         let expected = requests + 1;
         let label = format!("pod=\"{name}\"");
         eventually(&format!("{expected} requests of {name}"), SOON, || {

@@ -1,4 +1,4 @@
-//! A conflicting autoscaler: one target, one autoscaler.
+//! A conflicting autoscaler: Ebb does not scale a workload that another autoscaler scales.
 
 use std::time::Duration;
 
@@ -44,6 +44,6 @@ fn hpa() {
             "theirs",
         ))
         .unwrap();
-    // The windows are already filled, so the decision follows at once.
+    // Without the other autoscaler, Ebb scales the workload at once, because the windows are already filled.
     app.await_replicas(SOON, |replicas| replicas >= 4);
 }

@@ -1,4 +1,4 @@
-//! Workloads follow their traffic.
+//! The replicas of workloads follow their traffic.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::beside("scale::pods_in_use_stay", NODES, pods_in_use_stay),
 ];
 
-/// Concurrent long requests, which need two pods; and the duration of each: more than a window and its decisions.
+/// `LONG`: number of concurrent long requests, which need two pods (12 / 7 = 1.7). `LONG_REQUEST`: duration of each,
+/// longer than a window and its decisions.
 const LONG: usize = 12;
 const LONG_REQUEST: Duration = Duration::from_secs(20);
 
@@ -36,7 +37,8 @@ fn from_one_to_many_and_back() {
     let traffic = app.traffic(FIVE);
     traffic.set(FIVE);
     assert!(app.await_event("ScaledUp").starts_with("from 1 to "));
-    // 32 in flight, 7 per pod. A closed loop of clients has slightly fewer requests in flight than clients.
+    // 32 clients and 7 requests in flight per pod need 5 pods. The range allows for fewer requests in flight than
+    // clients, because each client pauses between two requests.
     let steady = app.await_steady(4..=6);
     app.await_serving(steady as usize);
     traffic.set(0);
@@ -63,7 +65,8 @@ fn two_side_by_side() {
         busy.view()["stable"].as_f64().unwrap(),
         calm.view()["stable"].as_f64().unwrap(),
     );
-    // A pod that is new in the window counts for the part of the window in which it existed; hence the margin above.
+    // A pod that is younger than the window counts only for the part of the window in which it existed, so the averages
+    // have upper margins.
     assert!((20.0..=30.0).contains(&busy_load), "{busy_load}");
     assert!((2.0..=3.2).contains(&calm_load), "{calm_load}");
     to_busy.assert_all_ok();
@@ -76,7 +79,7 @@ fn each_revision_by_its_own_share() {
         world.app("split", "web-00001", 1, &[FAST, TEN]),
         world.app("split", "web-00002", 1, &[FAST, TEN]),
     );
-    // 50 clients: 70 % send to one revision, and 30 % to the other.
+    // Of 50 clients, 35 (70 %) send to the old revision, and 15 (30 %) to the new revision.
     let (to_old, to_new) = (old.traffic(35), new.traffic(15));
     to_old.set(35);
     to_new.set(15);
@@ -86,8 +89,7 @@ fn each_revision_by_its_own_share() {
     note(format!("70/30 split of 50 clients: {many} and {few} pods"));
 }
 
-/// Of about five pods, two answer long requests, which need two pods. When the short requests end, the other pods are
-/// removed.
+/// Two of about five pods answer long requests. When the short requests end, exactly the other pods are removed.
 fn pods_in_use_stay() {
     let world = shared();
     let app = world.app("in-use", "web", 1, &[FAST, TEN]);

@@ -1,4 +1,4 @@
-//! Who may report, and what an unauthenticated client can do.
+//! Authorization of reports, and protection of the report port against unauthenticated clients.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -29,11 +29,11 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// A second loopback address, for clients that are not an agent.
+/// A second loopback address, for clients other than the agents.
 const ABROAD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
-/// The address of a crowd. The crowd takes all connections that unauthenticated clients of one address may have, so it
-/// must not share an address with tests that run at the same time.
+/// Source address of the test with 10 000 connections. The test uses up the report port's limit of unauthenticated
+/// connections per address, so no other test may use this address.
 const CROWDED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 
 pub(crate) fn report(node: &str, uid: &str) -> Report<'static> {
@@ -105,7 +105,7 @@ fn only_agents() {
         refused == 401 && why.contains("expired"),
         "{refused}: {why}"
     );
-    // Rejections are logged, but not each one.
+    // The log of rejected reports is rate-limited, so the log must not contain each rejection.
     for _ in 0..20 {
         status(&world, None, &empty);
     }
@@ -131,7 +131,7 @@ fn own_pods() {
         .iter()
         .find(|pod| pod.namespace == "foreign")
         .expect("a pod of this test");
-    // A node other than the one the scheduler chose.
+    // The node on which the pod does not run.
     let other = world
         .kubelet
         .nodes()
@@ -166,16 +166,16 @@ fn too_much_and_too_slow() {
     let (trust, port) = (trust(world.api()), world.replica().report_port());
     let token = agent_token(world.api(), "node-a");
     block_on(async {
-        // A body of 100 MB, with its Content-Length.
+        // A report with a body of 100 MiB and its Content-Length.
         let mut line = Line::connect(Arc::clone(&trust), ABROAD, port)
             .await
             .unwrap();
         match line.post(Some(&token), vec![b' '; 100 << 20]).await {
             Ok((status, _)) => assert_eq!(status, 413),
-            // The server stopped reading before the whole body was sent.
+            // The server closed the connection before the whole body was sent.
             Err(error) => assert!(!error.is_timeout(), "{error}"),
         }
-        // A header that arrives one byte at a time.
+        // A request head that arrives one byte at a time.
         let begun = Instant::now();
         let mut stream = tls(Arc::clone(&trust), ABROAD, port).await.unwrap();
         let mut ended = false;
@@ -196,7 +196,7 @@ fn too_much_and_too_slow() {
             "{:?}",
             begun.elapsed()
         );
-        // A body that does not arrive.
+        // A request whose body never arrives completely.
         let begun = Instant::now();
         let mut stream = tls(trust, ABROAD, port).await.unwrap();
         let head = format!(
@@ -225,7 +225,7 @@ fn ten_thousand_connections() {
         for _ in 0..10_000 {
             let socket = tokio::net::TcpSocket::new_v4().unwrap();
             socket.bind((CROWDED, 0).into()).unwrap();
-            // The kernel at least accepts all connections. The autoscaler closes those above its limit.
+            // The kernel accepts each connection. The autoscaler closes the connections above its limit.
             if let Ok(Ok(stream)) = tokio::time::timeout(
                 Duration::from_secs(1),
                 socket.connect(([127, 0, 0, 1], port).into()),

@@ -13,9 +13,10 @@ pub(crate) const CASES: &[Case] = &[Case::beside(
     never_shrinks,
 )];
 
-/// Without `EBB_TEST_FULL`: more than twice the window, so that no value from before is left in it.
+/// Duration of the silence without `EBB_TEST_FULL`: more than twice the window, so that the window contains no earlier
+/// value.
 const SHORT: Duration = Duration::from_secs(15);
-/// The promised time.
+/// The promised duration of the silence, with `EBB_TEST_FULL`.
 const LONG: Duration = Duration::from_secs(300);
 
 fn never_shrinks() {
@@ -49,7 +50,7 @@ fn never_shrinks() {
     eventually("nobody silent", SOON, || {
         (app.view()["pods_without_metrics"] == 0).then_some(())
     });
-    // Scaling continues, also down.
+    // After the agent's restart, the load ends, and the workload is scaled down.
     traffic.set(0);
     app.await_replicas(SOON, |replicas| replicas == 1);
     traffic.assert_all_ok();

@@ -1,8 +1,8 @@
-//! A large cluster: CPU and memory of the autoscaler.
+//! CPU and memory use of the autoscaler in a large cluster.
 //!
-//! `EBB_TEST_FULL=1`: 5 000 agents with 30 pods each, 10 000 workloads, one report a second per agent. Otherwise a
-//! twentieth of each. The API server is the double, and agents are connections of this process, so the test measures
-//! the autoscaler's own process.
+//! With `EBB_TEST_FULL=1`: 5 000 agents with 30 pods each, 10 000 workloads, and one report per second from each agent.
+//! Otherwise a twentieth of the agents and workloads. The API server is the double, and the agents are connections of
+//! the test process, so the test measures only the autoscaler's process.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,7 +25,7 @@ pub(crate) const CASES: &[Case] = &[Case::new("size::a_large_cluster", &[], larg
 
 const PODS_ON_A_NODE: usize = 30;
 const SECOND: Duration = Duration::from_secs(1);
-/// Long, because opening thousands of connections takes a while on a loaded machine.
+/// Time limit until all agents report, long because thousands of connections open slowly on a loaded machine.
 const READY_WITHIN: Duration = Duration::from_secs(300);
 
 fn large_cluster() {
@@ -69,7 +69,7 @@ fn large_cluster() {
         thread::sleep(SECOND);
         (sent.load(Ordering::Relaxed) - before >= nodes as u64 * 9 / 10).then_some(())
     });
-    // The windows fill, and the connections settle.
+    // In this time, the windows fill and all connections are established.
     thread::sleep(Duration::from_secs(if full() { 70 } else { 10 }));
     let (cpu, reports, begun, buckets) = (
         cost::cpu(replica.pid()),
@@ -101,7 +101,7 @@ fn large_cluster() {
     }
 }
 
-/// Nodes, and Deployments in recommend mode with their ReplicaSets and ready pods.
+/// Returns nodes, and Deployments in recommend mode with their ReplicaSets and ready pods.
 pub(crate) fn objects(nodes: usize, workloads: usize) -> Vec<Value> {
     let named = |api: &str, kind: &str, name: String| json!({"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": "large"}});
     let mut objects = Vec::new();
@@ -110,7 +110,7 @@ pub(crate) fn objects(nodes: usize, workloads: usize) -> Vec<Value> {
     }
     let pods = nodes * PODS_ON_A_NODE / workloads;
     let annotations = opted_in(&[("ebb.dev/mode", "recommend")]);
-    // The double numbers uids in order, so an object's uid is known before the object is created.
+    // The double assigns uids in the order of creation, so an object's uid is known before the object is created.
     let uid = |number: usize| format!("00000000-0000-4000-8000-{number:012x}");
     let reference = |api: &str, kind: &str, name: &str, uid: String| json!([{"apiVersion": api, "kind": kind, "name": name, "uid": uid, "controller": true}]);
     for workload in 0..workloads {
@@ -126,7 +126,7 @@ pub(crate) fn objects(nodes: usize, workloads: usize) -> Vec<Value> {
         objects.push(set);
         let owner = reference("apps/v1", "ReplicaSet", &set_name, uid(objects.len()));
         for number in 0..pods {
-            // Neighbouring pods of a workload are on different nodes.
+            // Pods with consecutive numbers are on different nodes.
             let node = (workload * pods + number) % nodes;
             let mut pod = named("v1", "Pod", format!("{set_name}-{number:04}"));
             pod["metadata"]["ownerReferences"] = owner.clone();
@@ -154,7 +154,7 @@ async fn agent(
     ));
     let start = Instant::now();
     let mut line = None;
-    // Agents do not start all at once: spread over one second.
+    // The starts of the agents are spread over one second.
     time::sleep(SECOND * (number as u32 % 1000) / 1000).await;
     let mut tick = time::interval(SECOND);
     let mut report = Report {
@@ -196,7 +196,7 @@ async fn agent(
     }
 }
 
-/// The histogram of report ingest times: upper bounds of the buckets, and cumulative counts.
+/// Returns the histogram of report ingest times: the upper bound of each bucket in seconds, and its cumulative count.
 fn ingest(replica: &Autoscaler) -> Vec<(f64, f64)> {
     let (_, text) = replica.get("/metrics").unwrap();
     text.lines()
@@ -209,7 +209,8 @@ fn ingest(replica: &Autoscaler) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// The upper bound of the bucket that contains this share of the reports between two readings.
+/// Returns a percentile of the reports between two readings of the histogram: the upper bound of the bucket that
+/// contains it. `share`: for example 0.99.
 fn percentile(before: &[(f64, f64)], after: &[(f64, f64)], share: f64) -> f64 {
     let counts: Vec<_> = before
         .iter()

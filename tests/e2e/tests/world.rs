@@ -1,4 +1,5 @@
-//! A cluster with two nodes and one autoscaler replica. Tests that leave it unchanged share it.
+//! A cluster with two nodes and autoscaler replicas. Tests that need one replica and do not disturb other tests share
+//! one cluster.
 
 use std::ops::RangeInclusive;
 use std::thread;
@@ -10,18 +11,20 @@ use ebb_e2e::{Api, Autoscaler, Cluster, Kubelet, SOON, Traffic, deployment, opte
 use ebb_fixtures::{Held, Need, Shared, eventually};
 use serde_json::Value;
 
-/// Requirements of a test on nodes: the pods are processes in cgroups.
+/// Needs of a test on nodes: the pods are processes in cgroups.
 pub(crate) const NODES: &[Need] = &[Need::Cgroup];
-/// Windows of six seconds. They are the shortest possible, so that a test can wait for them.
+/// Annotation for windows of 6 s, the shortest that Ebb allows, so that tests take little time.
 pub(crate) const FAST: (&str, &str) = ("autoscaling.knative.dev/window", "6s");
-/// A target of 10 requests in flight per pod; at 70 % utilization this is 7.
+/// Annotation for a target of 10 requests in flight per pod. At the default utilization of 70 %, the autoscaler aims at
+/// 7.
 pub(crate) const TEN: (&str, &str) = ("autoscaling.knative.dev/target", "10");
-/// The duration of a request of the usual traffic.
+/// The duration of each request that [`App::traffic`] sends.
 pub(crate) const REQUEST: Duration = Duration::from_millis(200);
-/// Clients for a load of about five pods, not close to six.
+/// Number of concurrent clients that need about five pods: 32 / 7 = 4.6.
 pub(crate) const FIVE: usize = 32;
 
-/// The whole test cluster. The fields are dropped in this order: clients before servers.
+/// The whole test cluster. Fields are dropped in the order of their declaration, so clients are declared before
+/// servers.
 pub(crate) struct World {
     pub(crate) agents: Vec<Agent>,
     pub(crate) replicas: Vec<Autoscaler>,
@@ -31,7 +34,7 @@ pub(crate) struct World {
 
 static SHARED: Shared<World> = Shared::new();
 
-/// The shared cluster. Tests that use it at the same time have namespaces of their own.
+/// Returns the shared cluster. Tests that use it at the same time must use separate namespaces.
 pub(crate) fn shared() -> Held<World> {
     SHARED.get(|| World::new(&["first"]))
 }
@@ -42,17 +45,17 @@ pub(crate) fn end() {
 }
 
 impl World {
-    /// Starts these replicas of the autoscaler; the first one leads.
+    /// Starts a cluster with these autoscaler replicas; the first one leads.
     pub(crate) fn new(replicas: &[&str]) -> Self {
         Self::with(replicas, &[])
     }
 
-    /// Starts the replicas with these options.
+    /// Like `new`, but with these options of the autoscaler.
     pub(crate) fn with(replicas: &[&str], options: &[&str]) -> Self {
         Self::before(replicas, options, |_| ())
     }
 
-    /// Starts the replicas after `prepare` has changed the cluster.
+    /// Like `with`, but the replicas start after `prepare` has changed the cluster.
     pub(crate) fn before(
         replicas: &[&str],
         options: &[&str],
@@ -93,7 +96,7 @@ impl World {
         &self.replicas[0]
     }
 
-    /// Creates a Deployment in a namespace of its own, and waits until it serves.
+    /// Creates a namespace with a Deployment, and waits until all its pods serve.
     pub(crate) fn app(
         &self,
         namespace: &str,
@@ -106,7 +109,7 @@ impl World {
         app
     }
 
-    /// Creates the Deployment without waiting until it serves.
+    /// Like `app`, but does not wait until the pods serve.
     pub(crate) fn deploy(
         &self,
         namespace: &str,
@@ -159,8 +162,8 @@ impl App<'_> {
         })
     }
 
-    /// Waits until the last two decisions both desired the current number of replicas, without panic mode. Then the
-    /// windows contain nothing but the current load. Returns the number of replicas.
+    /// Waits until two decisions in a row desire the current number of replicas, outside panic mode. By then, the
+    /// windows contain only the current load. Asserts that the number is in `wanted` and returns it.
     #[track_caller]
     pub(crate) fn await_steady(&self, wanted: RangeInclusive<u64>) -> u64 {
         let what = format!("{}/{} steady", self.namespace, self.name);
@@ -188,13 +191,13 @@ impl App<'_> {
         eventually(&what, SOON, || (endpoints().len() == pods).then_some(()));
     }
 
-    /// Asserts that the number of replicas stays at `pods` for a time.
+    /// Asserts that the number of replicas stays at `pods` for this time.
     #[track_caller]
     pub(crate) fn assert_stays(&self, pods: u64, time: Duration) {
         self.assert_within(pods..=pods, time);
     }
 
-    /// Asserts that the number of replicas stays in this range for a time.
+    /// Asserts that the number of replicas stays in this range for this time.
     #[track_caller]
     pub(crate) fn assert_within(&self, pods: RangeInclusive<u64>, time: Duration) {
         let until = Instant::now() + time;
@@ -217,7 +220,7 @@ impl App<'_> {
         )
     }
 
-    /// The first replica's view of the workload.
+    /// Returns the state of the workload that the first autoscaler replica publishes.
     pub(crate) fn view(&self) -> Value {
         self.world.replica().workload(&self.namespace, &self.name)
     }
@@ -247,7 +250,7 @@ impl Drop for App<'_> {
     }
 }
 
-/// Events on an object, as reason and note.
+/// Returns the Events on an object: the reason and the note of each.
 pub(crate) fn events(api: &Api, namespace: &str, kind: &str, name: &str) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let events = api.list(&path("events.k8s.io/v1", "Event", namespace, ""));
@@ -258,7 +261,7 @@ pub(crate) fn events(api: &Api, namespace: &str, kind: &str, name: &str) -> Vec<
         .collect()
 }
 
-/// Waits for an Event of this reason on an object, and returns the note of the first one.
+/// Waits for an Event with this reason on an object, and returns the note of the first such Event.
 #[track_caller]
 pub(crate) fn await_event(
     api: &Api,

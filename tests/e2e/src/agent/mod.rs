@@ -1,4 +1,4 @@
-//! The agents of a cluster's nodes: `ebb-agent`, or a stand-in if kernel programs cannot be loaded.
+//! The agents of a cluster's nodes: `ebb-agent`, or a stand-in if eBPF programs cannot be loaded.
 
 mod real;
 mod stand_in;
@@ -20,7 +20,7 @@ use super::{Autoscaler, Cluster, SYSTEM, runtime};
 /// The agent of one node.
 pub struct Agent {
     node: String,
-    /// Starts the agent, at the first start and at each restart.
+    /// The method to start the agent, for the first start and for each restart.
     begin: Begin,
     kind: Mutex<Option<Kind>>,
 }
@@ -35,10 +35,10 @@ enum Kind {
     StandIn(JoinHandle<()>),
 }
 
-/// Whether this machine can run `ebb-agent`.
+/// Checks whether this machine can run `ebb-agent`.
 ///
 /// # Errors
-/// Why a stand-in is used.
+/// The reason why a stand-in is used instead of `ebb-agent`.
 pub fn is_real() -> Result<(), String> {
     if std::env::var("EBB_TEST_AGENT").as_deref() == Ok("stand-in") {
         return Err("EBB_TEST_AGENT=stand-in".to_owned());
@@ -73,7 +73,7 @@ pub fn agent_token(api: &Api, node: &str) -> String {
 }
 
 impl Agent {
-    /// Starts the agent of a node. It reports to all these replicas.
+    /// Starts the agent of a node. The agent reports to all these autoscaler replicas.
     ///
     /// # Panics
     /// If the program cannot be started.
@@ -101,7 +101,8 @@ impl Agent {
         Self::new(node, begin)
     }
 
-    /// Starts `ebb-agent` through a wrapper program, given with its arguments; the agent's command line follows them.
+    /// Starts `ebb-agent` through a wrapper program. `wrapper` is the program and its arguments; the agent's command
+    /// line is appended to them.
     ///
     /// # Panics
     /// If the program cannot be started.
@@ -137,7 +138,7 @@ impl Agent {
         &self.node
     }
 
-    /// Pauses the agent; all its state stays, as on a node that is cut off from the network.
+    /// Pauses the agent, as if its node were cut off from the network. A real agent keeps its state.
     pub fn silence(&self) {
         match &*self.kind() {
             Some(Kind::Real(process)) => process.signal(Signal::SIGSTOP),
@@ -168,7 +169,8 @@ impl Agent {
         }
     }
 
-    /// Status and body of a path on the status port; `None` if the agent does not answer, and for a stand-in.
+    /// Requests a path on the status port. Returns the status code and the body; `None` for a stand-in, or if the agent
+    /// accepts no connection.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let Begin::Real(real) = &self.begin else {
@@ -182,7 +184,7 @@ impl Agent {
         Some((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
-    /// The status port; `None` for a stand-in.
+    /// The address of the status port; `None` for a stand-in.
     #[must_use]
     pub fn status(&self) -> Option<std::net::SocketAddr> {
         match &self.begin {
@@ -191,7 +193,7 @@ impl Agent {
         }
     }
 
-    /// The folder of the agent's BPF pins; `None` for a stand-in, and without a bpffs.
+    /// The folder of the agent's BPF pins; `None` for a stand-in, or if no bpffs is mounted.
     #[must_use]
     pub fn pins(&self) -> Option<&std::path::Path> {
         match &self.begin {
@@ -200,7 +202,7 @@ impl Agent {
         }
     }
 
-    /// Resumes the agent after [`Self::silence`].
+    /// Resumes a real agent after [`Self::silence`]; a stand-in stays stopped.
     pub fn wake(&self) {
         if let Some(Kind::Real(process)) = &*self.kind() {
             process.signal(Signal::SIGCONT);

@@ -12,7 +12,7 @@ use super::agent_token;
 use crate::report::authority;
 use crate::{Cluster, bpffs, manifests, server_port, start_process};
 
-/// An agent's command line and files. Dropping it removes the agent's pins, after the process has ended.
+/// An agent's command line and files. Dropping it removes the agent's BPF pins; the process must have ended before.
 pub(super) struct Real {
     /// The program and its arguments.
     command: Vec<OsString>,
@@ -23,8 +23,8 @@ pub(super) struct Real {
 }
 
 impl Real {
-    /// `wrapper`: the program that starts the agent, if the agent is not started directly. `cgroups`: the folder that the
-    /// node's kubelet uses as the root of its cgroups.
+    /// `wrapper`: a program and its arguments that start the agent; empty if the agent is started directly. `cgroups`:
+    /// the folder that the node's kubelet uses as the root of its cgroups.
     pub(super) fn new(
         wrapper: &[&str],
         cluster: &Cluster,
@@ -42,7 +42,8 @@ impl Real {
         write("ca/ca.crt", &authority(cluster.api()));
         write("token/token", &agent_token(cluster.api(), node));
         let status = SocketAddr::from((Ipv4Addr::LOCALHOST, server_port()));
-        // A bpffs allows no dots in names; the port is unique to this agent.
+        // The folder's name contains the status port, which is unique to this agent. The name has no dot: a bpffs
+        // allows none.
         let pins = bpffs::private().map(|mount| mount.join(format!("ebb{}", status.port())));
         // The DaemonSet's arguments, with this machine's paths instead of the pod's.
         let mounted = folder.path().display().to_string();
@@ -61,7 +62,8 @@ impl Real {
         command.push("--cgroup-root".into());
         command.push(cgroups.into());
         command.push("--pins".into());
-        // Without a bpffs the agent counts too, but the counts end with the agent.
+        // Without a bpffs, the agent gets an ordinary folder: it counts requests too, but its counters end with the
+        // process.
         command.push(
             pins.clone()
                 .unwrap_or_else(|| folder.path().join("pins"))

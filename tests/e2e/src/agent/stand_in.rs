@@ -1,4 +1,5 @@
-//! A stand-in for the agent, if kernel programs cannot be loaded: it queries the servers for their own counts.
+//! A stand-in for the agent, used if eBPF programs cannot be loaded: it reads the request counts from the pods'
+//! servers.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,7 +18,7 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::kubelet::RunningPod;
 use crate::report::Line;
 
-/// Reports the servers' own counts.
+/// An agent stand-in that reports the servers' own request counts.
 pub(super) struct StandIn {
     node: String,
     token: String,
@@ -29,7 +30,8 @@ pub(super) struct StandIn {
 
 /// The node's clock when the stand-in starts, ns. It is not 0, because pods may be older than the stand-in.
 const EPOCH: u64 = 1_000_000_000_000;
-/// Time between two reports. Ten times as often as the agent: the stand-in has no kernel wake-up when a burst begins.
+/// Time between two reports: a tenth of the agent's interval, because the kernel does not wake the stand-in when a
+/// burst begins.
 const TICK: Duration = Duration::from_millis(100);
 
 impl StandIn {
@@ -50,7 +52,7 @@ impl StandIn {
     }
 
     pub(super) async fn run(mut self, pods: impl Fn() -> Vec<RunningPod> + Send + Sync + 'static) {
-        // Start time of each server, by this node's clock.
+        // Start time of each server by this node's clock, ns, by pod uid.
         let mut started: HashMap<String, u64> = HashMap::new();
         let mut tick = time::interval(TICK);
         loop {
@@ -63,7 +65,8 @@ impl StandIn {
             for pod in pods().into_iter().filter(|pod| pod.node == self.node) {
                 if let Some(stats) = stats(pod.address).await {
                     let now = self.start.elapsed().as_nanos() as u64;
-                    // The server's integral uses the server's own clock, so the report's time is advanced by that clock.
+                    // The server computes its concurrency integral with the server's clock, so `at` advances with the
+                    // server's clock too.
                     let age = (stats.at * 1e9) as u64;
                     let since = *started
                         .entry(pod.uid.clone())
@@ -80,7 +83,8 @@ impl StandIn {
                 }
             }
             for address in self.addresses.clone() {
-                // A report that cannot be sent now is covered by the next one.
+                // An error is ignored: counts are cumulative, so the next report also covers a report that was not
+                // sent.
                 let _ = self.tell(address, &report).await;
             }
         }
@@ -100,7 +104,7 @@ impl StandIn {
     }
 }
 
-/// A server's own counts; `None` if it does not answer.
+/// Returns a server's own counts; `None` if the server does not answer within 1 s.
 async fn stats(address: SocketAddr) -> Option<Stats> {
     let asked = async {
         let stream = TcpStream::connect(address).await.ok()?;

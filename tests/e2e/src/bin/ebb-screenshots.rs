@@ -1,7 +1,7 @@
-//! `ebb-screenshots FOLDER`: screenshots of the live page during a demonstration, light and dark, as the README shows it.
+//! `ebb-screenshots FOLDER`: takes the README's screenshots of the live page, light and dark, during a demonstration.
 //!
-//! `ebb run` scales the sample server under a load that rises, bursts, falls and stays constant, in two minutes. The times
-//! are real, so no two screenshots are the same.
+//! `ebb run` scales the sample server while the load changes in four phases, in less than two minutes. The load runs in
+//! real time, so no two screenshots are the same.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,9 +22,9 @@ struct Args {
     folder: PathBuf,
 }
 
-/// Size in pixels, readable in a README without zoom.
+/// Width and height of a screenshot in pixels, readable in a README without zoom.
 const SIZE: (u32, u32) = (1280, 900);
-/// Concurrent requests, and for how long.
+/// Phases of the load: number of concurrent requests, and duration.
 const LOAD: [(u64, Duration); 4] = [
     (4, Duration::from_secs(20)),
     (60, Duration::from_secs(25)),
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
     for (at_a_time, time) in LOAD {
         let client = Client::hey_for(run.address(), "/?sleep=100", time, at_a_time);
         if (at_a_time, time) == LOAD[LOAD.len() - 1] {
-            // In the middle of the last phase, when every curve moves.
+            // The screenshots are taken in the middle of the last phase, when every curve changes.
             std::thread::sleep(time / 2);
             return take(&mut browser, &args.folder);
         }
@@ -60,7 +60,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Takes both screenshots of one moment.
+/// Takes the light and the dark screenshot, one immediately after the other.
 fn take(browser: &mut Browser, folder: &Path) -> Result<()> {
     for (dark, name) in [(false, "page-light.png"), (true, "page-dark.png")] {
         browser.dark(dark);

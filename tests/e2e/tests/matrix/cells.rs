@@ -1,4 +1,4 @@
-//! The cells of a row, and the checks of what the API server saw of them.
+//! The cells of a row of the matrix, and the checks of each cell's replicas and requests.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::light::{BUCKET, CARRIES, WINDOW, fast, needs};
 
-/// Replicas and traffic of one Deployment.
+/// One cell: a Deployment with this number of replicas, with traffic (`busy`) or without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cell {
     pub(super) replicas: u32,
@@ -45,18 +45,18 @@ impl Cell {
         format!("{}, {load}", self.replicas)
     }
 
-    /// True if the cell's pods are processes behind a Service.
+    /// Returns whether the cell's pods are processes behind a Service.
     pub(super) fn is_served(self) -> bool {
         self.replicas <= 1
     }
 
-    /// The load that the replicas carry if they are simulated: midway between the loads of one pod fewer and of all
-    /// pods.
+    /// Returns the concurrency of the cell, if its pods are simulated: midway between the loads for one pod fewer and
+    /// for all pods.
     pub(super) fn load(self) -> f64 {
         (f64::from(self.replicas) - 0.5) * CARRIES
     }
 
-    /// The Deployment, with `pods` requested replicas.
+    /// Returns the cell's Deployment, with `pods` requested replicas.
     pub(super) fn deployment(self, pods: u32, opted_in: bool) -> Value {
         let annotations = if opted_in { fast(&[]) } else { json!({}) };
         let mut object = deployment(NAMESPACE, &self.name(), pods, &annotations);
@@ -80,32 +80,32 @@ impl Cell {
 /// The observations of one cell.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// Each number of requested replicas, and when it was first seen.
+    /// All values of the requested replicas, each with the time of the change.
     pub(super) history: Vec<(i32, Instant)>,
-    /// The failed requests, and the number of answered ones.
+    /// The errors of the failed requests (`failed`), and the number of answered requests (`answered`).
     pub(super) failed: Vec<String>,
     pub(super) answered: u64,
 }
 
-/// The times of one run, and what happened in it.
+/// Times and properties of one run of a scenario.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
-    /// When observation of the replicas begins.
+    /// Time from which the replicas are checked.
     pub(super) from: Instant,
-    /// When the load of the cells without traffic ended, or when its end could first be known.
+    /// Time at which the load of the cells without traffic ended, or could first be known to have ended.
     pub(super) idle: Instant,
-    /// True if the cells without traffic had a load before.
+    /// Whether the cells without traffic had a load before.
     pub(super) loaded_before: bool,
-    /// True if the autoscaler scales the workloads after the scenario.
+    /// Whether the autoscaler scales the workloads after the scenario.
     pub(super) scaled: bool,
 }
 
 impl Cell {
-    /// Checks what happened, and returns the violation; `None`: there is none.
+    /// Checks the cell's replicas and requests, and returns the violation of a rule; `None` if there is no violation.
     pub(super) fn judge(self, seen: &Seen, times: &Times) -> Option<String> {
         let replicas = i32::try_from(self.replicas).unwrap_or(i32::MAX);
         let mut since: Vec<_> = seen.history.clone();
-        // The number at the beginning counts from the beginning.
+        // The last change before `times.from` is kept: it sets the number of replicas at the beginning.
         let begin = since.iter().rposition(|(_, at)| *at <= times.from);
         since.drain(..begin.unwrap_or(0));
         let sequence = || {
@@ -122,7 +122,7 @@ impl Cell {
         let mut woken = false;
         for (number, at) in &since {
             let wrong = match (self.busy, self.replicas) {
-                // A workload that has been woken stays awake.
+                // A workload that was scaled up from zero after `idle` must not return to zero.
                 (true, 0) => {
                     woken |= *number > 0 && *at > times.idle;
                     woken && *number == 0
@@ -135,10 +135,10 @@ impl Cell {
                 (false, _) if times.loaded_before => {
                     *number < needs(self.load(), at.duration_since(times.idle))
                 }
-                // No load is known from before, so a whole window must show that there is none.
+                // No load is known from before, so the replicas must not fall before a whole window shows no load.
                 (false, _) => *number < replicas && *at < earliest,
             };
-            // Without a Service nothing would receive a request and wake the workload.
+            // A workload without a Service must not be scaled to zero: no activator could scale it up again.
             if wrong || (!self.is_served() && *number == 0) {
                 return Some(format!("fell: {}", sequence()));
             }
@@ -154,7 +154,8 @@ impl Cell {
         None
     }
 
-    /// True if the replicas were reduced, as they should be without load.
+    /// Returns whether the replicas were reduced. Also true for a cell whose replicas need not be reduced: with
+    /// traffic, or with at most one replica.
     pub(super) fn has_shrunk(self, seen: &[(i32, Instant)]) -> bool {
         self.busy
             || self.replicas <= 1

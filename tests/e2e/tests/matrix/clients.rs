@@ -1,4 +1,4 @@
-//! Clients of a Service that never stop: each sends one request at a time, to the Service's endpoints at that moment.
+//! Clients of a Service. Each client sends one request after another, each to one of the Service's current endpoints.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::zero::get;
 
-/// The request, with the time that it takes at the pod.
+/// Path of the requests: the pod answers each after 200 ms.
 const PATH: &str = "/?sleep=200";
 
 /// Clients that send requests while they are set to busy.
@@ -55,7 +55,7 @@ impl Clients {
                         }
                         other => {
                             shared.fail(format!("{other:?} after {:.1?}", asked.elapsed()));
-                            // A pause after a failure, because one failure at a time is enough.
+                            // The pause limits the number of recorded failures.
                             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                         }
                     }
@@ -79,7 +79,7 @@ impl Clients {
         self.busy.send_replace(busy);
     }
 
-    /// The number of answered requests, and the failures of the others.
+    /// Returns the number of answered requests, and the errors of the failed requests.
     pub(super) fn outcome(&self) -> (u64, Vec<String>) {
         let failed = self.shared.failed().clone();
         (self.shared.answered.load(Ordering::Relaxed), failed)

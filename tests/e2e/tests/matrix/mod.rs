@@ -1,8 +1,8 @@
-//! The matrix: each failure scenario, with several numbers of replicas, with and without traffic, and in both orders of
-//! starting.
+//! The test matrix: each failure scenario is run with several numbers of replicas, with and without traffic, and with
+//! agents or autoscaler started first.
 //!
-//! All numbers of replicas of one scenario run side by side in one cluster. A watch on the API server sees every number
-//! of replicas that is ever requested. The test checks these rules:
+//! All cells of one scenario (a number of replicas, with or without traffic) run at the same time in one cluster. A
+//! watch on the API server records every value of the requested replicas. The test checks these rules:
 //!
 //! - Replicas never fall while the load does not fall.
 //! - When the load ends, the replicas fall no faster than the average of the load over the window.
@@ -10,8 +10,8 @@
 //!   and never earlier.
 //! - Every request is answered, at zero replicas too.
 //!
-//! Cells of 20 and 200 replicas are simulated ([`Simulated`](ebb_e2e::Simulated)). Cells of 0 and 1 are
-//! processes behind a Service, with agents and activators as they are installed.
+//! Pods of cells with 20 and 200 replicas are simulated ([`Simulated`](ebb_e2e::Simulated)). Pods of cells with 0 and 1
+//! replicas are processes behind a Service, with the usual agents and activators.
 
 mod cells;
 mod clients;
@@ -26,7 +26,7 @@ use self::scenario::Scenario::{
 use self::world::Order::{AgentsFirst, AutoscalerFirst};
 use self::world::run;
 
-/// Pods at their own addresses, and a hostname for all autoscaler replicas.
+/// Needs of these tests: pods with their own IP addresses, and one host name for all autoscaler replicas.
 const NEEDS: &[Need] = &[Need::Cgroup, Need::Network, Need::Mounts];
 const LONG: &[Need] = &[Need::Full, Need::Cgroup, Need::Network, Need::Mounts];
 
@@ -36,7 +36,8 @@ macro_rules! cases {
     };
 }
 
-/// With `EBB_TEST_FULL=1` every scenario runs in both orders. Otherwise each scenario runs once, with one of the stops.
+/// With `EBB_TEST_FULL=1`, every scenario runs in both orders. Otherwise most scenarios run in one order, and only the
+/// stop of 5 s runs.
 pub(crate) const CASES: &[Case] = cases! {
     "stopped_60s_agents_first" LONG Stopped(60), AgentsFirst;
     "stopped_60s_autoscaler_first" LONG Stopped(60), AutoscalerFirst;

@@ -16,32 +16,32 @@ use crate::light::WINDOW;
 /// A failure scenario: one row of the matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scenario {
-    /// Autoscaler and agents start while the workloads already run.
+    /// Autoscaler and agents start for the first time; the workloads already run.
     Start,
-    /// Running workloads get the class annotation.
+    /// Running workloads opt in: they get the class annotation.
     OptIn,
-    /// Running workloads lose the class annotation.
+    /// Running workloads opt out: they lose the class annotation.
     OptOut,
-    /// The only replica is killed, and restarts.
+    /// The only autoscaler replica is killed and restarts.
     Restart,
-    /// The leader is killed, and a standby takes over.
+    /// The leading autoscaler replica is killed, and a standby takes over.
     Failover,
-    /// The leader is stopped for this number of seconds, beside a standby.
+    /// The leading autoscaler replica is stopped (SIGSTOP) for this number of seconds, while a standby runs.
     Stopped(u64),
     /// Existing connections to the API server freeze; new ones work.
     Frozen,
-    /// Each response of the API server takes two seconds longer.
+    /// Each response of the API server is delayed by 2 s.
     Slow,
     /// The API server is unreachable.
     Absent,
 }
 
-/// The lease duration of scenarios with a standby. Stops of 1 and 5 seconds are shorter, those of 20 and 60 seconds are
-/// longer.
+/// The lease duration. Stops of 1 s and 5 s are shorter than the lease, stops of 20 s and 60 s are longer.
 pub(super) const LEASE: Duration = Duration::from_secs(6);
 /// The promised time within which a silent watch is noticed.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
-/// Four decisions and a window. An autoscaler that acts on missing data would have acted within this time.
+/// Waiting time after a scenario: a window (6 s) and two decision intervals (2 s each). An autoscaler that acted on
+/// missing data would scale down within this time.
 const AFTER: Duration = Duration::from_secs(10);
 
 impl Scenario {
@@ -59,22 +59,22 @@ impl Scenario {
         }
     }
 
-    /// True if there is a second replica.
+    /// Returns whether there is a second autoscaler replica.
     pub(super) fn has_standby(self) -> bool {
         matches!(self, Self::Failover | Self::Stopped(_))
     }
 
-    /// True if the cells without traffic never had a load.
+    /// Returns whether the cells without traffic never had a load that Ebb counted.
     pub(super) fn is_idle_from_the_start(self) -> bool {
         matches!(self, Self::Start | Self::OptIn)
     }
 
-    /// True if the autoscaler scales the workloads afterwards.
+    /// Returns whether the autoscaler scales the workloads after the scenario.
     pub(super) fn scales_afterwards(self) -> bool {
         self != Self::OptOut
     }
 
-    /// Runs the scenario and waits until it is over. Returns violations that are not of a cell.
+    /// Runs the scenario and waits until it is over. Returns the violations that do not concern a single cell.
     pub(super) fn happen(self, world: &mut World, order: Order) -> Vec<String> {
         let mut wrong = Vec::new();
         match self {
@@ -93,7 +93,7 @@ impl Scenario {
                 world.replicas[0].begin();
                 world.await_leading(0);
                 if order == Order::AutoscalerFirst {
-                    // The autoscaler has had the time to act without any reports.
+                    // The autoscaler runs without any reports for this time, in which it must not scale down.
                     thread::sleep(AFTER);
                     world.start_agents();
                 }
@@ -134,7 +134,8 @@ fn annotate(world: &World, annotations: &serde_json::Value) {
     }
 }
 
-/// Stops the leader. Once the standby leads, the old leader must write nothing more.
+/// Stops the leader (SIGSTOP) for this time, and returns violations. After the standby has become the leader, the old
+/// leader must not write any more.
 fn stopped(world: &mut World, time: Duration) -> Vec<String> {
     let leader = &world.replicas[0];
     leader.signal(Signal::SIGSTOP);
@@ -147,10 +148,10 @@ fn stopped(world: &mut World, time: Duration) -> Vec<String> {
         thread::sleep(Duration::from_millis(50));
     }
     leader.signal(Signal::SIGCONT);
-    // Longer than a pending write may take.
+    // This time is longer than any write that was pending may take.
     thread::sleep(Duration::from_secs(5));
-    // A lease is valid for its duration, and candidates check it at least twice in that time. A loaded machine gets
-    // some more.
+    // The standby must lead after at most twice the lease duration: the lease expires after its duration, and
+    // candidates check it more often. The rest allows for a loaded machine.
     if time > LEASE * 2 && taken.is_none() {
         return vec!["the standby did not lead".to_owned()];
     }
@@ -171,7 +172,8 @@ fn stopped(world: &mut World, time: Duration) -> Vec<String> {
     }
 }
 
-/// Writes with a token since a time, without those of the leader election and without queries that are sent as writes.
+/// Returns the writes with this credential id since this time. Excluded are writes of leases, and TokenReviews, which
+/// are queries.
 fn writes(world: &World, credential: &str, since: Timestamp) -> Vec<String> {
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let log = world.cluster.audit();
@@ -187,7 +189,8 @@ fn writes(world: &World, credential: &str, since: Timestamp) -> Vec<String> {
         .collect()
 }
 
-/// A change that any healthy autoscaler follows.
+/// Raises the minimum scale of the canary Deployment. Returns a violation if the autoscaler does not follow `within`
+/// this time.
 fn canary(world: &World, pods: u64, within: Duration) -> Option<String> {
     let at = path("apps/v1", "Deployment", NAMESPACE, CANARY);
     let least = json!({"autoscaling.knative.dev/min-scale": pods.to_string()});

@@ -1,4 +1,4 @@
-//! A cluster with one Deployment for each cell of a row. It runs one scenario.
+//! A cluster with one Deployment for each cell of a row, in which one scenario runs.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -20,21 +20,22 @@ use super::clients::Clients;
 use super::scenario::{LEASE, Scenario};
 use crate::light::{WINDOW, fast, on_simulated};
 
-/// Which side starts first; it has time alone before the other starts.
+/// Whether the agents or the autoscaler start first. The others start some seconds later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     AgentsFirst,
     AutoscalerFirst,
 }
 
-/// A Deployment that is changed to find out whether the autoscaler still acts.
+/// Name of a Deployment that a test changes to check that the autoscaler follows.
 pub(super) const CANARY: &str = "canary";
-/// Long, because some hundreds of objects settle slowly on a loaded machine.
+/// Time limit for the cluster to become steady: some hundreds of objects take long on a loaded machine.
 const SETTLES_WITHIN: Duration = Duration::from_secs(150);
-/// Requests in flight of a cell with traffic: less than one pod carries.
+/// Concurrent requests of a served cell with traffic: fewer than one pod carries.
 const CLIENTS: usize = 4;
 
-/// The whole test cluster. The fields are dropped in this order: clients before servers.
+/// The whole test cluster. Fields are dropped in the order of their declaration, so clients are declared before
+/// servers.
 pub(super) struct World {
     clients: Vec<(Cell, Clients)>,
     proxy: Proxy,
@@ -48,7 +49,7 @@ pub(super) struct World {
     pub(super) cluster: Cluster,
 }
 
-/// Runs a scenario, notes its row, and fails if a cell violates a rule.
+/// Runs a scenario, notes its row of the matrix, and fails if a cell violates a rule.
 pub(super) fn run(scenario: Scenario, order: Order) {
     let mut world = World::new(scenario);
     let from = Instant::now();
@@ -56,7 +57,7 @@ pub(super) fn run(scenario: Scenario, order: Order) {
     world.settle(scenario);
     let idle = match scenario {
         Scenario::Start => all_began,
-        // Pods that have not opted in are not counted, so no load is known from before.
+        // Agents do not count pods that have not opted in, so the autoscaler knows no earlier load.
         Scenario::OptIn => Instant::now(),
         _ => world.end_load_of_idle(),
     };
@@ -105,7 +106,8 @@ pub(super) fn run(scenario: Scenario, order: Order) {
 }
 
 impl World {
-    /// Creates the cluster with the workloads, and prepares the replicas without starting them.
+    /// Creates the cluster with the workloads. The autoscaler replicas are started once and killed, so none runs
+    /// afterwards.
     fn new(scenario: Scenario) -> Self {
         static WORLDS: AtomicUsize = AtomicUsize::new(0);
         let cluster = Cluster::new();
@@ -135,8 +137,8 @@ impl World {
                 Autoscaler::launch_at(&place, &cluster, identity, &options)
             })
             .collect();
-        // The first start creates the certificate authority that agents and activators trust. So the scenario starts
-        // from the same state as an upgrade.
+        // Waits until the first start has created the certificate authority that agents and activators trust. So the
+        // scenario starts from the same state as an upgrade.
         let _ = trust(cluster.api());
         let nodes = Simulated::without_agents(&cluster, &["sim-a", "sim-b", "sim-c", "sim-d"]);
         let mut this = Self {
@@ -174,7 +176,8 @@ impl World {
                 self.clients.push((cell, Clients::new(CLIENTS, pick)));
             }
             let opted_in = scenario != Scenario::OptIn;
-            // A workload that Ebb has not scaled to zero itself stays at zero. So the cell begins with one replica.
+            // Ebb does not scale up a workload from zero that it has not scaled to zero. So a cell of 0 replicas begins
+            // with one replica.
             let pods = if opted_in {
                 cell.replicas.max(1)
             } else {
@@ -206,12 +209,12 @@ impl World {
         }
     }
 
-    /// Starts autoscaler and agents in the given order. Returns when the last of them began.
+    /// Starts autoscaler and agents in the given order. Returns the time at which the later of the two was started.
     fn begin(&mut self, order: Order) -> Instant {
         let mut began = Instant::now();
         if order == Order::AgentsFirst {
             self.start_agents();
-            // Two reports that no autoscaler receives.
+            // In this time, each agent sends two reports that no autoscaler receives.
             thread::sleep(Duration::from_secs(2));
             began = Instant::now();
         }
@@ -227,7 +230,7 @@ impl World {
             .map(|name| Activator::start(&self.cluster, name, &self.replicas[0], &options))
             .into();
         if order == Order::AutoscalerFirst {
-            // The autoscaler has time to act without any reports.
+            // The autoscaler runs without any reports for this time, in which it must not scale down.
             thread::sleep(WINDOW + Duration::from_secs(2));
             began = Instant::now();
             self.start_agents();
@@ -235,7 +238,7 @@ impl World {
         began
     }
 
-    /// Waits until all pods are counted, and the cells of zero replicas are at zero.
+    /// Waits until the pods with load are counted, and the cells of 0 replicas are at zero.
     fn settle(&self, scenario: Scenario) {
         let leader = &self.replicas[0];
         for cell in CELLS {
@@ -261,7 +264,7 @@ impl World {
         }
     }
 
-    /// Ends the load of the cells without traffic.
+    /// Ends the load of the cells without traffic. Returns the current time.
     fn end_load_of_idle(&self) -> Instant {
         for cell in CELLS.iter().filter(|cell| !cell.busy) {
             self.load(*cell, false);
@@ -282,8 +285,8 @@ impl World {
         !endpoints.pods.is_empty() || !endpoints.activators.is_empty()
     }
 
-    /// Waits until the cells without traffic have scaled down. Then sends requests to each served cell until one more
-    /// has ended. Returns the busy cells and the cells that have scaled down.
+    /// Waits until the cells without traffic have scaled down. Then sends requests to each served cell until a further
+    /// request of the cell has ended. Returns the cells whose replicas were reduced or need not be reduced.
     fn await_shrunk(&self, times: &Times) -> Vec<Cell> {
         let until = Instant::now() + SETTLES_WITHIN / 2;
         let has_shrunk = |cell: &Cell| {

@@ -1,4 +1,4 @@
-//! A burst, switching the displayed workload, and a restart of the autoscaler.
+//! The live page during a burst, during a change of the displayed workload, and during a restart of the autoscaler.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use ebb_fixtures::note;
 
 use crate::world::{FAST, FIVE, TEN, World};
 
-/// The page must follow a decision within this time: two rounds of the events, and the browser's own time.
+/// The page must show a decision within this time: two intervals between the server's events, plus the browser's time.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 pub(super) fn burst() {
@@ -77,7 +77,7 @@ pub(super) fn burst() {
              row.cells[0].textContent === 'target' && row.cells[2].textContent === 'annotation')",
         );
     }
-    // Selects another workload with the keyboard alone.
+    // From here on, the test selects another workload with the keyboard only.
     let app = world.app("shop", "third", 1, &[FAST]);
     browser.eval("document.body.focus()");
     browser.key("/");
@@ -139,7 +139,7 @@ fn click(browser: &mut Browser, name: &str) {
     ));
 }
 
-/// A JavaScript condition on the value of "desired replicas".
+/// Returns a JavaScript expression: whether `condition` holds for the displayed value of "desired replicas".
 fn desired(condition: &str) -> String {
     format!(
         "[...document.querySelectorAll('#figures div')].some(pair => {{ \

@@ -1,4 +1,4 @@
-//! The page is usable without a mouse and without sight, as far as a program can check (axe-core).
+//! Accessibility of the live page: it is usable without a mouse and without sight, as far as axe-core can check.
 
 use ebb_e2e::SOON;
 use ebb_fixtures::browser::Browser;
@@ -38,7 +38,7 @@ pub(super) fn accessible() {
             found["passed"]
         ));
     }
-    // The displayed moment of the chart can be changed with keys alone.
+    // The time that the chart displays can be changed with the keyboard only.
     browser.eval("document.getElementById('moment').focus()");
     for _ in 0..30 {
         browser.key("ArrowLeft");
@@ -48,7 +48,7 @@ pub(super) fn accessible() {
         SOON,
         "/\\d\\d:\\d\\d/.test(document.getElementById('moment').getAttribute('aria-valuetext'))",
     );
-    // A text describes the chart for people who do not see it.
+    // A text describes the chart for people who cannot see it.
     browser.await_true(
         "the chart in words",
         SOON,

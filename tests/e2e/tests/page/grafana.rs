@@ -1,5 +1,5 @@
-//! The dashboards against Grafana's own types (`@grafana/schema`, generated from the schema that Grafana is built
-//! with). TypeScript's compiler checks the dashboards as literals, so an unknown field is an error.
+//! A check of the dashboards against Grafana's TypeScript types (`@grafana/schema`, generated from the schema that
+//! Grafana is built with). The TypeScript compiler checks the dashboards as literals, so an unknown field is an error.
 
 use std::fs;
 use std::process::Command;
@@ -8,16 +8,16 @@ use ebb_e2e::manifests::file;
 use ebb_fixtures::npm;
 use serde_json::Value;
 
-/// The schema has separate types for the options and the appearance of each kind of panel.
+/// The kinds of panels, each with the schema's module for its options and field configuration.
 const KINDS: [(&str, &str); 3] = [
     ("timeseries", "timeseries"),
     ("stat", "stat"),
     ("table", "table"),
 ];
 
-/// Adapts the schema's types. JSON has strings where TypeScript has enumerations. Data sources add fields to the
-/// schema's own types: a variable repeats its query for the list of variables; Prometheus adds what an annotation
-/// marks, and how.
+/// TypeScript types that adapt the schema's types. `Loose`: JSON has strings where TypeScript has enumerations.
+/// `Asked`: a variable has its query a second time, in `definition`. `Marked`: the Prometheus data source adds fields
+/// to an annotation.
 const LOOSE: &str = "
 type Loose<T> = T extends string ? `${T}` : T extends (infer U)[] ? Loose<U>[]
   : T extends object ? { [K in keyof T]: Loose<T[K]> } : T;

@@ -1,4 +1,4 @@
-//! Ten thousand workloads: requests are answered at once, the page is usable, and decisions are not delayed.
+//! Ten thousand workloads: scrapes are fast, the live page is usable, and decisions are not delayed.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,16 +12,15 @@ use crate::cost;
 use crate::size::objects;
 
 const WORKLOADS: usize = 10_000;
-/// Long, because the replica first reads all objects from the tests' own API server.
+/// Time limit until the replica is ready, long because it first reads all objects from the API server double.
 const READY_WITHIN: Duration = Duration::from_secs(300);
-/// The promised time of a scrape of `/metrics`.
+/// The promised maximum duration of a scrape of `/metrics`.
 const SCRAPE: Duration = Duration::from_millis(100);
-/// Factor on the promised time. The promise is for the release profile on an otherwise idle machine; tests have
-/// neither.
+/// Factor for the promised duration. The promise is for the release profile on an idle machine; the tests have neither.
 const UNOPTIMISED: u32 = 4;
-/// The number of scrapes. The median counts, because other tests use the machine too.
+/// The number of scrapes. The test checks their median, because other tests use the machine too.
 const TIMES: usize = 15;
-/// A delay that a person does not notice.
+/// Maximum time from an input to its result on the page.
 const TYPED: Duration = Duration::from_secs(2);
 
 pub(super) fn many() {
@@ -91,7 +90,7 @@ pub(super) fn many() {
     assert!(median < SCRAPE * UNOPTIMISED, "{median:?}");
 }
 
-/// While two clients scrape `/metrics` without a pause, decisions are as frequent as before.
+/// Checks that decisions are almost as frequent (at least 80 %) while two clients scrape `/metrics` without a pause.
 fn decisions_go_on(replica: &Autoscaler) {
     let count = || -> f64 {
         let text = replica.get("/metrics").unwrap().1;

@@ -1,11 +1,11 @@
-//! The queries of the Grafana dashboards, with values for the variables that Grafana would substitute.
+//! The queries of the Grafana dashboards, with values in place of Grafana's variables.
 
 use ebb_e2e::manifests::file;
 use serde_json::Value;
 
 const BOARDS: [&str; 2] = ["ebb-overview", "ebb-workload"];
 
-/// A query, and the panel that sends it.
+/// A query, with the dashboard and the panel that send it.
 #[derive(Debug)]
 pub(super) struct Query {
     pub(super) board: String,
@@ -14,7 +14,7 @@ pub(super) struct Query {
     pub(super) expression: String,
 }
 
-/// All queries, with the variables replaced.
+/// Returns all queries. `put_in`: Grafana's variables, each with its value.
 pub(super) fn queries(put_in: &[(&str, &str)]) -> Vec<Query> {
     let mut all = Vec::new();
     for board in BOARDS {
@@ -41,7 +41,7 @@ pub(super) fn queries(put_in: &[(&str, &str)]) -> Vec<Query> {
         for annotation in board["annotations"]["list"].as_array().unwrap() {
             add(&annotation["name"], &annotation["expr"]);
         }
-        // `label_values(metric{matching}, label)`: the queries that list workloads to choose from.
+        // `label_values(metric{matching}, label)`: the query that lists the values of a dashboard variable.
         for variable in board["templating"]["list"].as_array().unwrap() {
             if let Some(query) = variable["definition"].as_str() {
                 let inner = query.strip_prefix("label_values(").unwrap();

@@ -1,4 +1,4 @@
-//! Each alert fires in a real Prometheus that scrapes the real programs, because its cause occurs.
+//! The test causes each alert's condition, and each alert fires in a real Prometheus that scrapes the real programs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,25 +23,25 @@ use crate::lack::OLD;
 use crate::world::{App, FAST, FIVE, TEN, World};
 
 const NAMESPACE: &str = "alerts";
-/// The pause between two attempts to cause an alert: a scrape and an evaluation.
+/// The pause between two attempts to cause an alert: the interval of Prometheus' scrapes and evaluations.
 const AGAIN: Duration = Duration::from_secs(1);
-/// The duration of a cold start that is too slow: above the alert's bound.
+/// The duration of a cold start that is too slow: above the threshold of the alert.
 const SLOW: Duration = Duration::from_secs(12);
-/// The number of connections that cannot be read: more than the alert allows.
+/// The number of connections that the agent cannot read: above the threshold of the alert.
 const UNREADABLE: usize = 20;
-/// More connections than the report port allows to one client that has not authenticated.
+/// Number of connections: more than the report port allows to one unauthenticated client.
 const CROWD: usize = 200;
-/// Slots to search. In a cluster as small as this, no workload's counter is in a higher slot.
+/// Number of pod slots to search. In this small cluster, no pod has a higher slot.
 const SLOTS: u32 = 64;
 
-/// The alerts that the test has seen fire, and the Prometheus that reported them.
+/// The alerts that have fired, and the Prometheus that evaluates them.
 struct Fired<'a> {
     prometheus: &'a Prometheus,
     by_cause: BTreeSet<&'static str>,
 }
 
 impl Fired<'_> {
-    /// Waits until these alerts have fired, and repeats `cause` until then.
+    /// Repeats `cause` until these alerts have fired.
     #[track_caller]
     fn by(&mut self, alerts: &[&'static str], mut cause: impl FnMut()) {
         for alert in alerts {
@@ -55,7 +55,7 @@ impl Fired<'_> {
         }
     }
 
-    /// Waits until these alerts have fired from existing causes.
+    /// Waits until these alerts have fired; their causes exist already.
     #[track_caller]
     fn wait(&mut self, alerts: &[&'static str]) {
         self.by(alerts, || ());
@@ -64,7 +64,7 @@ impl Fired<'_> {
 
 pub(super) fn alerts() {
     let world = World::with(&["first"], &["--lease-duration", "6s"]);
-    // An autoscaler that leads in another cluster, and an agent that reports to both autoscalers.
+    // `other` is an autoscaler that leads in another cluster. The agent `torn` reports to both autoscalers.
     let elsewhere = Cluster::double();
     let other = Autoscaler::start(&elsewhere, "other", &[]);
     let both = [world.replica(), &other];
@@ -122,7 +122,7 @@ pub(super) fn alerts() {
     note(format!("alerts that fired live: {}", all.len()));
 }
 
-/// A kubeconfig with an address where nothing listens.
+/// Writes a kubeconfig with the address of a port on which nothing listens. Returns its path.
 fn nobody_answers(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("kubeconfig");
     let server = format!(
@@ -140,7 +140,7 @@ fn nobody_answers(folder: &Path) -> std::path::PathBuf {
     path
 }
 
-/// A workload whose pod is on a node without a kubelet.
+/// Creates a workload whose pod is bound to a node without a kubelet, so that the pod stays pending.
 fn pending(world: &World) {
     let mut object = deployment(NAMESPACE, "stuck", 1, &opted_in(&[FAST, TEN]));
     object["spec"]["template"]["spec"]["nodeName"] = "node-nowhere".into();
@@ -161,7 +161,7 @@ fn by_reports(world: &World, fired: &mut Fired<'_>) {
     fired.by(&["EbbReportsRejected"], || {
         assert_eq!(post("nonsense", b"{}".to_vec()), 401);
     });
-    // The same report is sent each time with the same `at`, so its values are older each time.
+    // The same report is sent repeatedly. Its time `at` does not advance, so the report is late.
     let pod = Pod {
         uid: "nobody".into(),
         since: 1,
@@ -206,8 +206,8 @@ fn by_pods(world: &World, fired: &mut Fired<'_>) {
     let unreadable: Vec<Wire> = (0..UNREADABLE)
         .map(|_| {
             let mut wire = Wire::connect(address);
-            // A lower-case method is allowed, but no method has this name. The server accepts it and leaves the
-            // connection open; the kernel programs do not read the connection any further.
+            // The method `get` is valid by its syntax, but unknown. The server keeps the connection open, and the eBPF
+            // programs stop reading the connection.
             wire.send("get / HTTP/1.1\r\nHost: test\r\n\r\n");
             wire
         })
@@ -220,7 +220,7 @@ fn by_pods(world: &World, fired: &mut Fired<'_>) {
     agent.wake();
 }
 
-/// The agent on the node of an app's only pod.
+/// Returns the agent on the node of an app's only pod.
 fn agent_of<'a>(world: &'a World, app: &App<'_>, name: &str) -> &'a Agent {
     app.await_serving(1);
     let pods = world.kubelet.pods();
@@ -231,8 +231,8 @@ fn agent_of<'a>(world: &'a World, app: &App<'_>, name: &str) -> &'a Agent {
         .expect("an agent")
 }
 
-/// Makes a pod's counters inconsistent, as if a CPU had stopped in the middle of a change: the start of a change is
-/// recorded and its end is not.
+/// Makes the counters of pods inconsistent until the alert fires, as if a CPU had stopped in the middle of an update:
+/// the start of the update is recorded, but not its end.
 fn spoil(agent: &Agent, fired: &mut Fired<'_>) {
     let pins = agent.pins().expect("a bpffs");
     let layout = fs::read_dir(pins).unwrap().flatten();

@@ -1,5 +1,5 @@
-//! An activator with one proxied Service port. It queues, answers and refuses requests, so that its panels have data.
-//! Its API server is a double of its own, because this module writes the EndpointSlices.
+//! An activator with one proxied Service port. It queues, answers and refuses requests, so that the dashboard panels of
+//! activators have data. It has a separate API server double, because this module writes the EndpointSlices.
 
 use std::net::SocketAddr;
 
@@ -17,10 +17,10 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Starts the activator for Service `web` of this namespace, without a pod. `options`: further options of the
-    /// activator.
+    /// Starts the activator for Service `web` of this namespace. The Service has no pod. `options`: additional options
+    /// of the activator.
     pub(super) fn new(namespace: &str, options: &[&str]) -> Self {
-        // No autoscaler receives the reports, because the test uses only the activator's own metrics.
+        // No autoscaler receives the activator's reports: the test needs only the activator's metrics.
         let nobody = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let activator = LoneActivator::start(namespace, nobody, options);
         let door = activator.door;
@@ -59,14 +59,14 @@ impl Door {
         self.activator.api.create(&all, &slice).unwrap();
     }
 
-    /// Sends a request, which is queued.
+    /// Sends a request; the activator queues it while there is no pod.
     pub(super) fn ask(&self) -> Wire {
         let mut wire = Wire::connect(self.activator.door);
         wire.get("/", "");
         wire
     }
 
-    /// Starts a pod and publishes its endpoint.
+    /// Starts a pod's server and publishes its endpoint.
     pub(super) fn serve(&mut self) {
         let cgroup = TestCgroup::new();
         let sample = Sample::start(&cgroup);

@@ -1,4 +1,5 @@
-//! A real Prometheus that scrapes the real programs under load: each query of each panel, rule and alert has data.
+//! A real Prometheus scrapes the real programs under load. Each query of each dashboard panel, rule and alert must have
+//! data.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -14,7 +15,7 @@ use super::server::{Prometheus, jobs};
 use crate::world::{FAST, FIVE, TEN, World};
 
 const NAMESPACE: &str = "board";
-/// The longest range of an annotation's query, and a scrape.
+/// Pause that gives the annotations' queries data: their `offset` of 15 s, and time for a scrape.
 const OFFSET: Duration = Duration::from_secs(17);
 
 pub(super) fn queries() {
@@ -100,8 +101,9 @@ pub(super) fn queries() {
     assert!(empty.is_empty(), "without data:\n{}", empty.join("\n"));
 }
 
-/// The values that an alert compares, whatever the result of the comparison is. Without `bool`, a comparison that is
-/// false has no sample, and neither has a metric that no program exports.
+/// Returns an alert's expression with `bool` after each comparison, so that it has data whenever the compared metrics
+/// have data. Without `bool`, a false comparison has no sample, so it could not be distinguished from a metric that no
+/// program exports.
 fn compared(expression: &str) -> String {
     let bools = expression
         .replace(" > ", " > bool ")

@@ -1,4 +1,4 @@
-//! Checks of the rule file on its own.
+//! Checks of the Prometheus rule file, without running programs.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 const RULES: &str = "deploy/prometheus/rules.yaml";
 
-/// All rules of the file.
+/// Returns all rules of the file.
 pub(super) fn rules() -> Vec<Value> {
     let groups = objects(RULES).remove(0)["groups"].take();
     let groups = groups.as_array().expect("groups").iter();
@@ -17,7 +17,7 @@ pub(super) fn rules() -> Vec<Value> {
         .collect()
 }
 
-/// The rule file, with alerts that fire at once instead of after minutes.
+/// Returns the text of the rule file without `for`, so that alerts fire at once and not after minutes.
 pub(super) fn at_once() -> String {
     let text = std::fs::read_to_string(file(RULES)).unwrap();
     let lines = text
@@ -26,14 +26,14 @@ pub(super) fn at_once() -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The names of all alerts.
+/// Returns the names of all alerts.
 pub(super) fn alerts() -> BTreeSet<String> {
     let rules = rules();
     let names = rules.iter().filter_map(|rule| rule["alert"].as_str());
     names.map(str::to_owned).collect()
 }
 
-/// promtool makes each alert fire, and not too early. Each alert has a runbook.
+/// Checks with promtool that each alert fires, and not too early. Checks that each alert has a runbook.
 pub(super) fn fire() {
     for arguments in [
         ["check", "rules", RULES],
@@ -81,7 +81,7 @@ pub(super) fn fire() {
     }
 }
 
-/// The rule file for a plain Prometheus and the object for the Prometheus Operator have the same rules.
+/// Checks that the rule file for Prometheus and the object for the Prometheus Operator have the same rules.
 pub(super) fn same() {
     let source = objects(RULES).remove(0);
     let object = objects("deploy/components/prometheus-operator/rules.yaml").remove(0);

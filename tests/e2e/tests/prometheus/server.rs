@@ -1,4 +1,4 @@
-//! A Prometheus of Debian's, which scrapes its targets every second.
+//! A real Prometheus, which scrapes its targets and evaluates its rules every second.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::door::Door;
 
-/// The targets to scrape, by job.
+/// Returns the targets to scrape, by job.
 pub(super) fn jobs<'a>(
     agents: impl IntoIterator<Item = &'a Agent>,
     replicas: impl IntoIterator<Item = &'a Autoscaler>,
@@ -39,7 +39,7 @@ pub(super) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes the targets of each job, and evaluates `rules`.
+    /// Starts a Prometheus that scrapes the targets of each job and evaluates `rules`, the text of a rule file.
     pub(super) fn start(jobs: &[(&str, Vec<SocketAddr>)], rules: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -85,7 +85,7 @@ impl Prometheus {
         command
     }
 
-    /// Returns all series of a query since the start, each with its values.
+    /// Returns all series of a range query from Prometheus' start until now, each with its values.
     pub(super) fn ask(&self, query: &str) -> Result<Vec<Value>, String> {
         let parameters = form_urlencoded::Serializer::new(String::new())
             .append_pair("query", query)
@@ -102,7 +102,7 @@ impl Prometheus {
         }
     }
 
-    /// True if an alert fires now, or has fired since the start.
+    /// Returns whether an alert fires now, or has fired since Prometheus' start.
     pub(super) fn fired(&self, alert: &str) -> bool {
         let query = format!("ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}");
         self.ask(&query).is_ok_and(|series| !series.is_empty())
@@ -120,7 +120,7 @@ impl Prometheus {
     }
 }
 
-/// Seconds since 1970.
+/// Returns the current time in seconds since 1970 (Unix time).
 fn now() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

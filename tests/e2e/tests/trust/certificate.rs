@@ -1,5 +1,6 @@
-//! The certificate's Secret is part of the installation. The autoscaler fills it, applying the manifests again keeps
-//! its data, and the autoscaler reports its absence.
+//! The Secret and the ConfigMap for the autoscaler's certificate are part of the manifests. The autoscaler fills both
+//! objects. The data is kept if the manifests are applied again. If one of the objects is missing, the autoscaler names
+//! it in its log.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! Missing data never causes a scale-down, and no workload at zero is forgotten: cases P1, P2, P4 and P11.
+//! Cases P1, P2, P4 and P11: missing data never causes a scale-down, and a workload at zero can always be scaled up
+//! again.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::light::{CARRIES, Light, fast, on_simulated};
 use crate::world::{FAST, TEN, events};
 use crate::zero::{self, Zero};
 
-/// Pods behind a Service are processes in cgroups, at their own addresses.
+/// Needs of tests with a Service: pods are processes in cgroups, each with its own IP address.
 const SERVED: &[Need] = &[Need::Cgroup, Need::Network];
 
 pub(crate) const CASES: &[Case] = &[
@@ -45,13 +46,14 @@ pub(crate) const CASES: &[Case] = &[
     Case::beside("trust::p4_rollout_at_zero", SERVED, p4_rollout_at_zero),
 ];
 
-/// Longer than a window, two decisions, and the time for which a pod may go unreported. An autoscaler that scales down
-/// without data has done so by then.
+/// Time longer than a window, two decisions, and the time for which a pod may be without reports. An autoscaler that
+/// scales down without data does so within this time.
 const LONG: Duration = Duration::from_secs(15);
-/// An owner is resolved again within a minute; plus a decision.
+/// Time limit until an owner is resolved and its workload scaled: the autoscaler retries within 60 s, and 10 s allow
+/// for a decision.
 const FOUND_WITHIN: Duration = Duration::from_secs(70);
 
-/// A load that this number of pods carries.
+/// Returns a concurrency that requires this number of pods.
 fn for_pods(pods: u32) -> f64 {
     (f64::from(pods) - 0.5) * CARRIES
 }
@@ -65,7 +67,7 @@ fn p1_opt_in_keeps_20() {
     let at = path("apps/v1", "Deployment", "opt-in", "web");
     light.api().merge(&at, &patch).unwrap();
     light.assert_never_below("opt-in", "web", 20, LONG);
-    // The load is known by now, and so is its end.
+    // By now, the autoscaler knows the load, so it may scale down after the load ends.
     let ended = light.nodes.load("opt-in", "web", 0.0);
     light.await_replicas("opt-in", "web", SOON, 1);
     light.assert_fell_with_its_load("opt-in", "web", for_pods(20), ended);
@@ -99,27 +101,28 @@ fn p1_restart_with_none_of_50_ready() {
     light.assert_never_below("restart-50", "web", 50, LONG);
 }
 
-/// The pods of one ReplicaSet are reported, with almost no load; the owner of the other ReplicaSet's pods is not known.
+/// A Deployment has two ReplicaSets. The autoscaler cannot read the ReplicaSet whose pods carry the load, and the other
+/// ReplicaSet's pods have no load.
 fn p1_one_of_two_replicasets_unresolved() {
-    // Only the double can return one object and refuse another.
+    // Only the double can refuse requests for one object and answer requests for others.
     let mut light = Light::on(Cluster::double());
     light.app("two-sets", "web", 10, &fast(&[("test/template", "1")]));
     light.nodes.load("two-sets", "web", for_pods(10));
     let first = sets(&light, "two-sets");
-    // A rollout that hangs: ten old pods serve, and ten new ones never become ready.
+    // The rollout does not complete: ten old pods serve, and ten new pods never become ready.
     let at = path("apps/v1", "Deployment", "two-sets", "web");
     let patch = json!({"spec": {"template": {"metadata": {"annotations": {"test/template": "2", NEVER_READY: "yes"}}}}});
     light.api().merge(&at, &patch).unwrap();
     eventually("a second ReplicaSet", SOON, || {
         (sets(&light, "two-sets").len() == 2).then_some(())
     });
-    // From here on, the API server does not return the ReplicaSet that carries the load.
+    // From now on, the API server refuses requests for the ReplicaSet whose pods carry the load.
     let double = light.cluster.as_double().expect("it is the double");
     let owner = format!("/namespaces/two-sets/replicasets/{}", first[0]);
     double.refuse(&owner, 503);
     light.replicas[0].kill();
     light.replicas[0].begin();
-    // While owners are unknown, the autoscaler does not promise to lead. It promises not to scale down.
+    // While owners are unknown, the autoscaler need not lead, but must not scale down.
     light.assert_never_below("two-sets", "web", 10, Duration::from_secs(45));
     double.refuse(&owner, 0);
     light.replica().await_leading();
@@ -150,14 +153,15 @@ fn p2_owners_unresolved() {
     double.refuse(owner, 503);
     light.replicas[0].kill();
     light.replicas[0].begin();
-    // The replica leads for all other workloads, although one owner is unavailable for longer than the start waits.
+    // The replica leads and scales all other workloads, although one owner is unavailable for longer than the replica
+    // waits at its start.
     eventually("leading all the same", Duration::from_secs(90), || {
         light.replica().is_leading().then_some(())
     });
     light.nodes.load("resolved", "web", for_pods(3));
     light.await_replicas("resolved", "web", SOON, 3);
     light.assert_never_below("unresolved", "web", 20, LONG);
-    // The autoscaler reports the reason where users look.
+    // The autoscaler reports the reason in the workload's state or in an Event.
     let view = light.replica().workload("unresolved", "web").to_string();
     let said = events(light.api(), "unresolved", "Deployment", "web");
     assert!(
@@ -171,7 +175,7 @@ fn p2_owners_unresolved() {
     });
 }
 
-/// An owner's kind that can be scaled, and whose objects Ebb may not read at first.
+/// The kind of an owner can be scaled, but Ebb has no permission to read its objects at first.
 fn p11_owner_forbidden_then_granted() {
     let light = Light::new();
     light.cluster.namespace("granted");
@@ -192,7 +196,7 @@ fn p11_owner_forbidden_then_granted() {
     light.api().apply(&set);
     light.await_ready("granted", "web-1", 2);
     light.nodes.load("granted", "web-1", for_pods(2));
-    // Long enough for the autoscaler to have tried to read the owner.
+    // In this time, the autoscaler tries to read the owner.
     std::thread::sleep(Duration::from_secs(5));
     let refused = light.cluster.audit().iter().any(|entry| {
         let at = entry["requestURI"].as_str().unwrap_or_default();
@@ -234,7 +238,8 @@ fn owned_by(owner: &Value) -> Value {
     }])
 }
 
-/// Defines a kind with an arbitrary schema.
+/// Creates a CustomResourceDefinition with a schema that allows any field. `scale`: whether the kind has a scale
+/// subresource.
 fn define(cluster: &Cluster, group: &str, kind: &str, scale: bool) {
     let singular = kind.to_lowercase();
     let mut version = json!({
@@ -263,7 +268,7 @@ fn define(cluster: &Cluster, group: &str, kind: &str, scale: bool) {
     eventually("the new kind served", SOON, || cluster.api().get(&at).ok());
 }
 
-/// A custom resource without a scale subresource owns the Deployment, as an operator's resource does.
+/// A custom resource without a scale subresource owns the Deployment, as with many operators.
 fn p4_owned_by_a_custom_resource() {
     let mut zero = Zero::new();
     let namespace = "owned";
@@ -288,7 +293,8 @@ fn p4_owned_by_a_custom_resource() {
     at_zero(&zero, namespace);
     zero.world.replicas[0].restart();
     zero.world.replica().await_leading();
-    // Longer than it takes the autoscaler to forget an activator, and to receive a report from one.
+    // This time is longer than the autoscaler takes to remove an activator without reports, and to receive a report
+    // from an activator.
     std::thread::sleep(LONG);
     assert!(
         !zero.proxy.newest(namespace, "web").activators.is_empty(),
@@ -297,7 +303,7 @@ fn p4_owned_by_a_custom_resource() {
     zero::assert_answered(&zero, namespace, "web", 5);
 }
 
-/// A Rollout at zero. Only the Rollout refers to its ReplicaSets. The test is its controller.
+/// A Rollout at zero, which owns a ReplicaSet. The test acts as the Rollout's controller.
 fn p4_rollout_at_zero() {
     let mut zero = Zero::new();
     let namespace = "rollout";

@@ -1,5 +1,5 @@
-//! The request path through the activators: leaders that stop and start, and tenants that write EndpointSlices and
-//! ports.
+//! The request path through the activators: it must survive a leader that stops or restarts, and tenants that write
+//! EndpointSlices and request many ports.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::world::{await_event, events};
 use crate::zero::client::{all, assert_all_ok, many};
 use crate::zero::world::{App, TO_ZERO, Zero, shared};
 
-/// Pods are processes in cgroups, at their own addresses.
+/// Needs of these tests: pods are processes in cgroups, each with its own IP address.
 const NEEDS: &[Need] = &[Need::Cgroup, Need::Network];
 
 pub(crate) const CASES: &[Case] = &[
@@ -32,14 +32,14 @@ pub(crate) const CASES: &[Case] = &[
     Case::beside("trust::t5_thousands_of_ports", NEEDS, t5_ports),
 ];
 
-/// How long the leader is stopped.
+/// The duration for which the leader is stopped.
 const STOPPED: Duration = Duration::from_secs(5);
 
 fn slice(namespace: &str, name: &str) -> String {
     path("discovery.k8s.io/v1", "EndpointSlice", namespace, name)
 }
 
-/// The recorded ports of a namespace, by Service.
+/// Returns the record of the ports allocated to a namespace, by Service; `None` if there is no record.
 fn record(zero: &Zero, namespace: &str) -> Option<Value> {
     let name = format!("ebb-ports.{namespace}");
     let map = zero
@@ -49,13 +49,13 @@ fn record(zero: &Zero, namespace: &str) -> Option<Value> {
     Some(map.ok()?["data"].clone())
 }
 
-/// The recorded ports of a Service.
+/// Returns the ports that a record allocates to a Service.
 fn ports(record: &Value, service: &str) -> Value {
     let text = record[service].as_str().unwrap_or("{}");
     serde_json::from_str::<Value>(text).unwrap()["ports"].clone()
 }
 
-/// Asserts for a time that a Service has activator endpoints.
+/// Asserts that a Service has activator endpoints during all of this time.
 #[track_caller]
 fn assert_leads_somewhere(app: &App<'_>, time: Duration) {
     let until = Instant::now() + time;
@@ -123,7 +123,8 @@ fn p12_renamed() {
     assert_all_ok(&all(requests));
 }
 
-/// EndpointSlices that a tenant writes with its own permissions change no port, and redirect nobody else's requests.
+/// EndpointSlices that a tenant writes in its own namespace change no allocated port, and redirect no requests of other
+/// tenants.
 fn t2_slices() {
     let zero = shared();
     let api = zero.world.api();
@@ -145,8 +146,8 @@ fn t2_slices() {
             "endpoints": [{"addresses": ["10.200.0.9"], "conditions": {"ready": true}}],
         })
     };
-    // The victim's port for a Service of the attacker's, once under a name like Ebb's, and once under a name that Ebb
-    // never uses.
+    // The attacker's slices claim the victim's port: one slice has a name as Ebb would use, the other slice has a name
+    // that Ebb never uses.
     for (namespace, name, service) in [
         ("t2-evil", "web-ebb", "web"),
         ("t2-evil", "forged", "other"),
@@ -155,7 +156,7 @@ fn t2_slices() {
             .unwrap();
         await_event(api, namespace, "EndpointSlice", name, "ForeignSlice");
     }
-    // Somebody in the victim's namespace changes Ebb's own slice, as far as the API server permits it.
+    // A client in the victim's namespace changes Ebb's slice; the API server permits changes of labels and endpoints.
     let good = slice_of(&zero, "t2-victim");
     let edit = json!({
         "metadata": {"labels": {"kubernetes.io/service-name": "other"}},
@@ -178,7 +179,8 @@ fn t2_slices() {
     assert_eq!(said.len(), 1, "{said:?}");
 }
 
-/// A namespace that requests thousands of ports gets its share and an Event about it; the others get their ports.
+/// A namespace that requests thousands of ports gets ports up to its limit, and an Event for each Service above the
+/// limit. Other namespaces get their ports.
 fn t5_ports() {
     let zero = shared();
     let api = zero.world.api();

@@ -1,4 +1,4 @@
-//! The connection to the API server, and the writes over it: cases P5 to P9.
+//! Cases P5 to P8: failures of the connection to the API server, and writes to the API server.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,15 +35,16 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// The promised time.
+/// The promised maximum time until the autoscaler notices a connection failure.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
 
-/// A load that this number of pods carries.
+/// Returns a concurrency that requires this number of pods.
 fn for_pods(pods: u32) -> f64 {
     (f64::from(pods) - 0.5) * CARRIES
 }
 
-/// A cluster whose only replica reaches its API server over a connection that can fail.
+/// Starts a cluster whose only autoscaler replica reaches the API server through a relay, which can cause faults.
+/// Returns the cluster and the relay.
 fn over(way: impl FnOnce(&Cluster) -> ApiWay) -> (Light, ApiWay) {
     let cluster = Cluster::new();
     let way = way(&cluster);
@@ -65,7 +66,7 @@ fn over(way: impl FnOnce(&Cluster) -> ApiWay) -> (Light, ApiWay) {
     (light, way)
 }
 
-/// A Deployment of three pods under their load, with a decision on it.
+/// Creates a Deployment of three pods with a load for three pods, and waits for a decision of three replicas.
 fn three(light: &Light, namespace: &str) {
     light.app(namespace, "web", 3, &fast(&[]));
     light.nodes.load(namespace, "web", for_pods(3));
@@ -78,7 +79,7 @@ fn three(light: &Light, namespace: &str) {
         });
 }
 
-/// A gauge or counter of a replica; NaN if it is not exported.
+/// Returns the value of a metric of an autoscaler replica; NaN if the replica does not expose the metric.
 fn metric(replica: &Autoscaler, sample: &str) -> f64 {
     let (_, text) = replica.get("/metrics").unwrap_or_default();
     let mut lines = text.lines();
@@ -99,7 +100,7 @@ fn p5_connections_freeze() {
     three(&light, "frozen");
     way.freeze();
     let frozen = Instant::now();
-    // No existing watch delivers the changes from here on.
+    // From now on, no existing watch delivers changes.
     light.app("frozen", "new", 1, &fast(&[]));
     light.nodes.load("frozen", "web", for_pods(6));
     let scaled = eventually("scaled up over another connection", SOON, || {
@@ -128,7 +129,7 @@ fn p5_a_server_that_never_answers() {
     three(&light, "silent");
     way.set(Mode::Silent);
     let silent = Instant::now();
-    // The autoscaler must not act on outdated data.
+    // The load ends, but the autoscaler must not scale down by outdated objects.
     light.nodes.load("silent", "web", 0.0);
     let stale = eventually("told that nothing is heard", SOON, || {
         let (code, _) = status(light.replica(), "/healthz")?;
@@ -145,7 +146,7 @@ fn p5_a_server_that_never_answers() {
     assert!(!light.replica().is_leading(), "stepped down by its clock");
     let age = age_of_pods(light.replica());
     assert!(age > 29.0, "{age}");
-    // Only the reports show that the load returns.
+    // The load returns; the autoscaler learns this only from the agents' reports.
     light.nodes.load("silent", "web", for_pods(3));
     thread::sleep(Duration::from_secs(5));
     way.set(Mode::Open);
@@ -163,7 +164,7 @@ fn p5_a_server_that_never_answers() {
     ));
 }
 
-/// Writes of a replica, without those of its Lease.
+/// Returns the writes of an autoscaler replica to the API server, except leases and TokenReviews.
 fn writes(light: &Light, replica: &Autoscaler) -> Vec<String> {
     let of = |entry: &Value| {
         let ids = &entry["user"]["extra"]["authentication.kubernetes.io/credential-id"];
@@ -198,14 +199,14 @@ fn p6_a_leader_that_was_stopped() {
             .all(|name| known(first, name) && known(second, name))
             .then_some(())
     });
-    // Writes are due all the time, so the stop falls between a decision and its write, or during a write.
+    // All workloads must be scaled up now, so the leader is stopped while writes are due or in progress.
     for name in &names {
         light.nodes.load("stopped", name, for_pods(3));
     }
     thread::sleep(Duration::from_millis(900));
     first.signal(Signal::SIGSTOP);
     let stopped = Instant::now();
-    // Requests sent before the stop are still answered.
+    // In this time, the API server completes requests that the leader sent before the stop.
     thread::sleep(Duration::from_secs(1));
     let before = writes(&light, first).len();
     eventually("the standby leads", SOON, || {
@@ -231,13 +232,14 @@ fn p6_a_leader_that_was_stopped() {
 }
 
 fn p7_somebody_else_changes_replicas() {
-    // Less than a write may take, and more than a report interval, so that the burst is noticed.
+    // Delay of the API server's responses. It is shorter than the time limit of a write. It is longer than a report
+    // interval, so that the autoscaler decides before it receives the change.
     const LATE: Duration = Duration::from_secs(2);
     let (light, way) = over(|cluster| ApiWay::to(&cluster.url()));
     three(&light, "meanwhile");
     let replica = light.replica();
     let at = path("apps/v1", "Deployment", "meanwhile", "web");
-    // The autoscaler receives changes late, and decides before it receives them.
+    // From now on, the autoscaler receives changes 2 s late, so it decides on outdated replicas.
     way.set(Mode::Late(LATE));
     let changed = Instant::now();
     let nine = json!({"spec": {"replicas": 9}});
@@ -248,7 +250,7 @@ fn p7_somebody_else_changes_replicas() {
         (metric(replica, sample) >= 1.0).then_some(())
     });
     way.set(Mode::Open);
-    // A new decision, based on the replicas that somebody else has written.
+    // The next decision is based on the replicas that the other client has written.
     light.await_replicas("meanwhile", "web", SOON, 12);
     let history = light.scales.history("meanwhile", "web");
     let after: Vec<_> = history
@@ -274,7 +276,7 @@ fn p8_replicas_where_the_kind_says() {
     let light = Light::new();
     light.cluster.namespace("fleet");
     let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    // Ebb may scale kinds of this group as installed.
+    // The installed RBAC rules allow Ebb to scale kinds of this group.
     light.api().apply(&json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "rollouts.argoproj.io"},
@@ -328,7 +330,7 @@ fn p8_replicas_where_the_kind_says() {
     size(3);
     let note = crate::world::await_event(light.api(), "fleet", "Rollout", "web", "ScaledDown");
     assert!(note.starts_with("from 5 to "), "{note}");
-    // Somebody changes the object, and the autoscaler reads it again.
+    // The object has changed, and the autoscaler must read its replicas again.
     light.nodes.load("fleet", "web", for_pods(5));
     size(5);
     light

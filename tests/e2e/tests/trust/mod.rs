@@ -1,4 +1,5 @@
-//! A control plane that can be trusted: cases from production use, by their ids.
+//! Tests of trust in Ebb: it must stay correct with failures, and with hostile tenants. The cases are from production
+//! use. The test names begin with the ids of the cases, such as `p5` or `t9`.
 
 mod certificate;
 mod cluster;
@@ -25,7 +26,7 @@ pub(crate) const CASES: &[&[Case]] = &[
     security_md::CASES,
 ];
 
-/// A cluster with all manifests of Ebb installed, without running programs.
+/// A shared cluster with all manifests of Ebb applied, but without running programs of Ebb.
 static INSTALLED: Shared<Cluster> = Shared::new();
 
 fn installed() -> Held<Cluster> {

@@ -1,4 +1,4 @@
-//! T10: which ports of an activator can be reached from where, as far as a NetworkPolicy can define it.
+//! Case T10: the NetworkPolicy limits from where each port of an activator can be reached.
 
 use std::process::Command;
 
@@ -21,7 +21,7 @@ pub(crate) const CASES: &[Case] = &[
 
 const POLICY: &str = "deploy/components/activator/network-policy.yaml";
 
-/// True for the port range of proxied Services.
+/// Returns whether a port of a NetworkPolicy is the range of the proxied Service ports.
 fn is_doors(port: &Value) -> bool {
     port["port"] == 20_000 && port["endPort"] == 29_999
 }
@@ -37,7 +37,8 @@ fn status_port() {
     }
 }
 
-/// With the patch in `docs/security.md`, the proxied Service ports are open only to the namespaces named there.
+/// Checks that with the kustomization in `docs/security.md`, the proxied Service ports are open only to the namespaces
+/// that this kustomization selects.
 fn closed() {
     const BEGIN: &str = "```yaml\n# kustomization.yaml\n";
     let text = std::fs::read_to_string(manifests::file("docs/security.md")).unwrap();

@@ -1,4 +1,4 @@
-//! What an attacker with the agent's token of one node can do: read and report that node's pods.
+//! An attacker with the agent's token of one node can only read and report the pods of this node.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn agent_pod(api: &Api, name: &str, node: &str) -> Value {
     api.create(&path("v1", "Pod", SYSTEM, ""), &pod).unwrap()
 }
 
-/// With the files in `deploy/control-plane`, on an API server that uses them.
+/// Checks the authorization configuration in `deploy/control-plane`, on an API server that uses it.
 fn own_node() {
     const PLACE: &str = "/etc/kubernetes/ebb";
     let folder = tempfile::tempdir().unwrap();
@@ -62,8 +62,8 @@ fn own_node() {
     let pods = list(&agent, own).expect("its own node's");
     assert_eq!(pods["items"][0]["metadata"]["name"], "agent");
     let watched = format!("{own}&watch=true&timeoutSeconds=1&resourceVersion=0");
-    // A watch's response is a sequence of objects and not one JSON document. The client cannot parse it and reports
-    // code 0, which is not the code of a refusal.
+    // The response to a watch is a sequence of JSON documents. The client cannot parse it and reports code 0; a refusal
+    // would have another code.
     assert!(list(&agent, &watched).map_or_else(|refused| refused.code == 0, |_| true));
     for other in [
         "",
@@ -76,19 +76,20 @@ fn own_node() {
         assert_denied(list(&agent, other));
     }
     assert_denied(list(&cluster.api_as("ebb-agent"), own));
-    // No other account is limited.
+    // The configuration limits no other account.
     let autoscaler = cluster.api_as("ebb-autoscaler");
     list(&autoscaler, "").expect("all pods are its business");
 }
 
-/// If an authorizer denies because it cannot be reached, the client gets an internal error.
+/// Asserts that a request was denied. The configuration denies requests through a webhook that cannot be reached, so
+/// the client gets status 500.
 #[track_caller]
 fn assert_denied(result: Result<Value, Refused>) {
     let refused = result.expect_err("not refused");
     assert_eq!(refused.code, 500, "{refused:?}");
 }
 
-/// A token is invalid once its pod is gone: the report port asks the API server again in time.
+/// Checks that the report port refuses a token within 60 s after the token's pod was deleted.
 fn deleted_pod() {
     let world = shared();
     let api = world.api();
@@ -109,7 +110,7 @@ fn deleted_pod() {
     });
 }
 
-/// A token that is bound to no pod names no node.
+/// Checks that the report port refuses a token that is not bound to a pod: the token names no node.
 fn no_pod() {
     let world = shared();
     let audience = Some(ebb_contract::AUDIENCE);

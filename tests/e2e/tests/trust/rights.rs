@@ -1,4 +1,4 @@
-//! T9: what an attacker with the autoscaler's account cannot do, because RBAC or an admission policy denies it.
+//! Case T9: RBAC and admission policies limit an attacker who has the autoscaler's service account.
 
 use std::process::Command;
 
@@ -41,7 +41,7 @@ const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const SERVICE: &str = "kubernetes.io/service-name";
 
-/// Creates a pod with a value in every field that could be changed.
+/// Creates a pod with labels, annotations and a container image, and returns its URL path.
 fn pod(api: &Api, namespace: &str) -> String {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -55,8 +55,8 @@ fn pod(api: &Api, namespace: &str) -> String {
     path("v1", "Pod", namespace, "victim")
 }
 
-/// Waits until a policy is in force, which takes a moment after it is written. Until then `attempt`, which changes
-/// nothing, is not denied.
+/// Waits until an admission policy is in force, which takes some time after it is created. `attempt`: a request (as a
+/// dry run) that the policy denies.
 #[track_caller]
 fn await_policy(attempt: impl Fn() -> Result<Value, Refused>) {
     eventually("the policy in force", SOON, || attempt().err());
@@ -86,7 +86,7 @@ fn pods() {
     }
 }
 
-/// Tries to change everything in a pod.
+/// Asserts that `account` can change only the deletion cost of a pod.
 #[track_caller]
 fn only_the_cost(everybody: &Api, account: &Api, pod: &str) {
     let image = json!({"spec": {"containers": [{"name": "app", "image": "bad"}]}});
@@ -109,7 +109,7 @@ fn only_the_cost(everybody: &Api, account: &Api, pod: &str) {
         json!({"metadata": {"annotations": {"theirs": "2"}}}),
         json!({"metadata": {"annotations": {"theirs": null}}}),
         json!({"metadata": {"annotations": {"another": "1"}}}),
-        // Together with a permitted change.
+        // A permitted change together with a change that is not permitted.
         json!({"metadata": {"annotations": {COST: "1", "another": "1"}}}),
         json!({"metadata": {"annotations": {COST: "1"}}, "spec": image["spec"]}),
     ] {
@@ -118,7 +118,7 @@ fn only_the_cost(everybody: &Api, account: &Api, pod: &str) {
     let status = json!({"status": {"phase": "Failed"}});
     assert_forbidden(account.merge(&format!("{pod}/status"), &status));
     assert_forbidden(account.delete(pod));
-    // No other account is limited.
+    // The policy limits no other account.
     everybody.merge(pod, &image).expect("an administrator");
 }
 
@@ -162,7 +162,7 @@ fn slices() {
     }
     let empty = account.merge(&own, &json!({"endpoints": []}));
     empty.expect("its job");
-    // The account may revert changes that somebody else made to its slice.
+    // The account may revert changes that another client made to Ebb's slice.
     let at_own = format!("{own}?fieldManager=ebb-autoscaler&force=true");
     let apply = || {
         let slice = of_ours("web-ebb", 20_000);
@@ -176,7 +176,7 @@ fn slices() {
         assert_ne!(back["metadata"]["labels"][label], "another");
     }
     account.delete(&own).expect("its job");
-    // Slices of another manager, also under the name that Ebb would use.
+    // The account cannot change slices of another manager, even if they have the name of Ebb's slice.
     for name in ["web-abcde", "web-ebb"] {
         everybody.apply(&slice("slices", name, "web", THEIRS, 8_080));
         let taken = json!({"metadata": {"labels": {MANAGED_BY: OURS}}});
@@ -186,7 +186,8 @@ fn slices() {
     }
 }
 
-/// With a permission for all ConfigMaps of the namespace, because RBAC cannot restrict which names may be created.
+/// The test grants the account all ConfigMaps of the namespace, because RBAC cannot restrict the names of created
+/// objects. Only the admission policy restricts the account.
 fn config_maps() {
     const POLICY: &str = "ebb-autoscaler-records";
     let cluster = installed();
@@ -206,7 +207,7 @@ fn config_maps() {
         |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
     let all = at("");
     let record = "ebb-ports.shop";
-    // RBAC also takes a moment to be in force.
+    // The new RoleBinding takes some time to be in force too.
     eventually("its job", SOON, || account.create(&all, &map(record)).ok());
     await_policy(|| account.create(&format!("{all}?dryRun=All"), &map("another")));
     assert_denied(account.create(&all, &map("another")), POLICY);
@@ -239,7 +240,7 @@ fn secrets() {
         assert_forbidden(account.create(&all, &token));
         assert_forbidden(account.get(&all));
     }
-    // The account cannot turn its own Secret into one that the API server fills with a token, either.
+    // The account cannot change its own Secret to the type of Secret into which the API server writes a token.
     let own = path("v1", "Secret", SYSTEM, "ebb-autoscaler-tls");
     let mut secret = account.get(&own).expect("its own");
     secret["type"] = token["type"].clone();
@@ -249,7 +250,8 @@ fn secrets() {
     assert_eq!(refused.code, 422, "{refused:?}");
 }
 
-/// Everything in another namespace, and under other names: the policies apply to the accounts there.
+/// Checks an installation in another namespace and with a name prefix: the policies apply to the service accounts of
+/// this installation.
 fn another_namespace() {
     let cluster = Cluster::new();
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! `docs/security.md` contains commands and their output: the commands print that output.
+//! Checks that the commands in `docs/security.md` print the output that the document shows.
 
 use std::path::Path;
 use std::process::Command;
@@ -65,8 +65,8 @@ fn commands() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Returns the output of a command, from both streams. If kubectl answers `no`, its exit code is not 0, but the output
-/// says so too.
+/// Returns the lines that a command prints to stdout and stderr. The exit code is ignored: it is not 0 if kubectl
+/// prints `no`.
 fn run(command: &str, programs: &Path, kubeconfig: &Path) -> Vec<String> {
     let output = Command::new("sh")
         .args(["-c", &format!("({command}) 2>&1")])

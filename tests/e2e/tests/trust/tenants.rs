@@ -1,4 +1,4 @@
-//! One tenant's objects do not affect other tenants: cases T1, T4 and T8.
+//! Cases T1, T4 and T8: one tenant's objects do not affect the workloads of other tenants.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// A pod without a controller, with an owner of the tenant's choice.
+/// Returns a pod that a tenant creates directly, with an owner reference of the tenant's choice.
 pub(crate) fn pod(namespace: &str, name: &str, owner: &Value, node: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -41,7 +41,7 @@ fn reference(api_version: &str, kind: &str, name: &str, uid: &Value) -> Value {
     json!({"apiVersion": api_version, "kind": kind, "name": name, "uid": uid, "controller": true})
 }
 
-/// An owner reference to the victim's ReplicaSet, as its pods have it.
+/// Returns the owner reference to the victim's ReplicaSet that the victim's own pods have.
 fn victim(light: &Light) -> Value {
     let sets = light
         .api()
@@ -66,7 +66,8 @@ fn t1_foreign_uid() {
     light.nodes.load("victim", "web", 1.0);
     light.cluster.namespace("evil");
     let owner = victim(&light);
-    // A garbage collector deletes such a pod, and the tenant creates it again.
+    // The garbage collector deletes a pod whose owner is in another namespace, so the tenant creates several pods one
+    // after another.
     for number in 0..5 {
         let pod = pod("evil", &format!("evil-{number}"), &owner, "sim-a");
         light
@@ -85,7 +86,7 @@ fn t1_foreign_uid() {
     assert_eq!(pods, [1], "{}", light.replica().workload("victim", "web"));
 }
 
-/// A pod that no agent reports: it must not make the victim's metrics stale for ever.
+/// A foreign pod that no agent reports must not make the victim's metrics permanently stale.
 fn t1_never_reported() {
     let light = Light::new();
     light.app(
@@ -108,10 +109,11 @@ fn t1_never_reported() {
     light.assert_fell_with_its_load("victim", "web", 2.5 * CARRIES, ended);
 }
 
-/// Bytes of an owner's name. Together with the rest of the object it is just below etcd's limit.
+/// Length of an owner's name, bytes. With this name, an object is only slightly smaller than etcd's limit.
 const NAME: usize = 900 << 10;
-/// MiB that ten such pods may cost. Reading the pods' 9 MiB takes several times as much, and the allocator keeps some
-/// of it. A copy of the name in each metric and each Event would take hundreds of MiB.
+/// Maximum growth of the autoscaler's memory, MiB, by ten pods with such owners. Reading their 9 MiB takes several
+/// times this memory, and the allocator keeps a part. A copy of the name in each metric and each Event would take
+/// hundreds of MiB.
 const COSTS: f64 = 64.0;
 
 fn t4_long_names() {
@@ -129,7 +131,7 @@ fn t4_long_names() {
             .create("/api/v1/namespaces/evil/pods", &pod)
             .unwrap();
     }
-    // The victim is scaled meanwhile.
+    // The victim is still scaled.
     light.nodes.load("victim", "web", 2.5 * CARRIES);
     light.await_replicas("victim", "web", SOON, 3);
     std::thread::sleep(WINDOW);
@@ -141,8 +143,8 @@ fn t4_long_names() {
     let events = light
         .api()
         .list(&path("events.k8s.io/v1", "Event", "evil", ""));
-    // https://github.com/kubernetes/kubernetes/blob/v1.34.0/pkg/apis/core/validation/events.go: a note has at most 1
-    // kB.
+    // https://github.com/kubernetes/kubernetes/blob/v1.34.0/pkg/apis/core/validation/events.go: an Event's note has at
+    // most 1 kB.
     for event in &events {
         assert!(
             event.to_string().len() < 16 << 10,
@@ -150,7 +152,7 @@ fn t4_long_names() {
         );
     }
     let grown = cost::own(light.replica().pid()) - before;
-    // The memory of read pods is freed; the allocator keeps a few pages.
+    // The autoscaler has freed the memory for reading the pods, but the allocator keeps a part of it.
     note(format!(
         "T4: 10 pods whose owner's name has 900 KB: {grown:.1} MiB more, {} Events",
         events.len()
@@ -162,8 +164,8 @@ fn t4_long_names() {
     assert!(grown < COSTS, "{grown} MiB");
 }
 
-/// Requests per second that one namespace may cost permanently: one owner look-up a second, which takes up to four
-/// requests, and four requests a second for everything else.
+/// Maximum rate of requests to the API server that one namespace may cause permanently, requests/s: one owner look-up
+/// per second with up to four requests, plus four for everything else.
 const RATE: f64 = 8.0;
 
 fn t8_owners_that_cannot_be() {
@@ -185,7 +187,8 @@ fn t8_owners_that_cannot_be() {
             .create("/api/v1/namespaces/evil/pods", &pod)
             .unwrap();
     }
-    // A few tries for each owner, one to two seconds apart; then no more requests.
+    // In this time, the autoscaler tries to read each owner a few times, 1 s to 2 s apart. Later it sends no more
+    // requests.
     std::thread::sleep(Duration::from_secs(20));
     let begun = light.cluster.audit().len();
     let over = Duration::from_secs(10);

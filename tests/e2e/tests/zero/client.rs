@@ -1,4 +1,4 @@
-//! One request on a new connection, to an endpoint of the Service at that moment.
+//! A client of a Service. Each request uses a new connection to one of the Service's current endpoints.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time;
 
-/// Longer than any request in these tests takes.
+/// Time limit of a request, longer than any request of these tests takes.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A response.
@@ -18,13 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: String,
-    /// The endpoint that answered.
+    /// The endpoint that sent the response.
     pub(crate) from: SocketAddr,
     pub(crate) sent: Instant,
     pub(crate) received: Instant,
 }
 
-/// Chooses the endpoint of the next connection.
+/// A function that chooses the endpoint of the next connection; `None`: the Service has no endpoints.
 pub(crate) trait Pick: Fn() -> Option<SocketAddr> + Send + Sync + 'static {}
 
 impl<F: Fn() -> Option<SocketAddr> + Send + Sync + 'static> Pick for F {}
@@ -32,7 +32,7 @@ impl<F: Fn() -> Option<SocketAddr> + Send + Sync + 'static> Pick for F {}
 /// Sends a request.
 ///
 /// # Errors
-/// The connection is refused or aborted.
+/// If the connection is refused or aborted.
 pub(crate) async fn get(pick: impl Pick, path: String) -> Result<Answer, String> {
     let sent = Instant::now();
     let asked = async {
@@ -102,7 +102,7 @@ pub(crate) fn all(
 /// Asserts that all requests succeeded.
 ///
 /// # Panics
-/// A request was not answered with 200.
+/// If a request was not answered with 200.
 #[track_caller]
 pub(crate) fn assert_all_ok(answers: &[Result<Answer, String>]) {
     let bad: Vec<_> = answers

@@ -1,4 +1,5 @@
-//! Failures while a workload scales up from zero: a clear response, a metric, and nothing stuck.
+//! Failures while a workload scales up from zero. Each client gets a clear response, a metric counts the failure, and
+//! no request stays queued.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,10 @@ use ebb_fixtures::{eventually, note};
 use super::client::{all, assert_all_ok, many, one};
 use super::world::{App, MAX_WAIT, TO_ZERO, Zero, shared};
 
-/// About a hundred on each of two activators.
+/// Number of concurrent requests: about a hundred to each of the two activators.
 const REQUESTS: usize = 200;
 
-/// The first pod of an app that is started, ready or not.
+/// Waits for the first pod of an app, ready or not, and returns the pod's name.
 #[track_caller]
 fn await_started(zero: &Zero, app: &App<'_>) -> String {
     let pods = zero.world.kubelet.watcher();
@@ -46,7 +47,7 @@ pub(super) fn pod_never_ready() {
     let zero = shared();
     let app = zero.app("never-ready", "web", &[(START_DELAY, "1s")]);
     app.await_zero();
-    // From here on, a pod never becomes ready.
+    // Pods that start from now on do not become ready during the test.
     let (namespace, name) = app.names();
     let never = serde_json::json!({"spec": {"template": {"metadata": {"annotations": {START_DELAY: "1h"}}}}});
     let at = path("apps/v1", "Deployment", namespace, name);
@@ -69,7 +70,7 @@ pub(super) fn pod_never_ready() {
         "reason=\"waited-too-long\"",
     );
     assert_eq!(counted as u64, 3);
-    // Once corrected, the workload serves.
+    // After the template is corrected, the workload serves.
     let mended = serde_json::json!({"spec": {"template": {"metadata": {"annotations": {START_DELAY: "0s"}}}}});
     zero.world.api().merge(&at, &mended).unwrap();
     assert_all_ok(&all(vec![one(&app.pick(), "/")]));
@@ -102,7 +103,7 @@ pub(super) fn activator_killed() {
         cut.iter().all(|answer| answer.is_err()),
         "an answer of somebody else: {cut:?}"
     );
-    // The other activator has the rest.
+    // The other activator has queued and answered about half of the requests.
     assert!((60..=140).contains(&ok.len()), "{} answered", ok.len());
     let alone = |app: &App<'_>| {
         let activators = app.endpoints().activators;
@@ -110,7 +111,7 @@ pub(super) fn activator_killed() {
     };
     eventually("out of the slice", TO_ZERO, || alone(&app).then_some(()));
     let out = killed.elapsed();
-    // The remaining activator wakes the workload, also alone.
+    // The remaining activator scales the workload up from zero without the other.
     app.await_zero();
     assert_all_ok(&all(many(10, &app.pick(), "/")));
     let restarted = Instant::now();
@@ -131,7 +132,7 @@ pub(super) fn activator_killed() {
     ));
 }
 
-/// An activator that is told to terminate leaves the slices first, and answers requests that arrive meanwhile.
+/// A terminating activator is first removed from the EndpointSlices, and answers requests that arrive in the meantime.
 pub(super) fn activator_restarted() {
     let zero = shared();
     let app = zero.app("restarted", "web", &[]);

@@ -1,4 +1,4 @@
-//! A hard limit, with an activator permanently in the request path.
+//! A hard limit on the concurrency per pod, with an activator permanently in the request path.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::world::{TO_ZERO, shared};
 const REQUESTS: usize = 40;
 const EACH: Duration = Duration::from_millis(50);
 
-/// One request at a time on the only pod allowed: the requests take as long as all of them one after the other.
+/// At most one pod and one request at a time: concurrent requests take at least the sum of their durations.
 pub(super) fn one_at_a_time() {
     let zero = shared();
     let app = zero.app_behind(
@@ -47,7 +47,7 @@ pub(super) fn one_at_a_time() {
             &format!("/?sleep={}", EACH.as_millis()),
         )
     };
-    // The first requests start the pod.
+    // The first requests start the pod; they are not measured.
     assert_all_ok(&all(ask()));
     let begun = Instant::now();
     let requests = ask();

@@ -1,5 +1,5 @@
-//! To zero and back, in a cluster: the activators enter the request path of an ordinary Service, queue requests, and
-//! leave the path.
+//! Scale-down to zero and scale-up from zero in a cluster. The activators enter the request path of an ordinary
+//! Service, queue requests, and leave the path.
 
 pub(crate) mod client;
 mod failures;
@@ -15,7 +15,7 @@ use ebb_fixtures::{Case, Need};
 pub(crate) use self::client::get;
 pub(crate) use self::world::{TO_ZERO, Zero, end};
 
-/// Pods are processes in cgroups, at their own addresses.
+/// Needs of these tests: pods are processes in cgroups, each with its own IP address.
 const NEEDS: &[Need] = &[Need::Cgroup, Need::Network];
 
 pub(crate) const CASES: &[Case] = &[
@@ -51,7 +51,7 @@ pub(crate) const CASES: &[Case] = &[
 /// Sends this number of requests at once to the endpoints of a Service.
 ///
 /// # Panics
-/// A request is not answered with 200.
+/// If a request is not answered with 200.
 #[track_caller]
 pub(crate) fn assert_answered(zero: &Zero, namespace: &str, service: &str, requests: usize) {
     let pick = zero.proxy.pick(namespace, service);

@@ -1,4 +1,4 @@
-//! Activators are in the request path only while requests may have to be queued.
+//! The activators are in the request path of a Service only while requests may have to be queued.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,13 @@ use super::client::{all, assert_all_ok, many, one};
 use super::world::{TO_ZERO, shared};
 use crate::world::TEN;
 
-/// The promised time.
+/// The promised maximum time from a ready pod to a request path without activators on all nodes.
 const OUT_WITHIN: Duration = Duration::from_secs(2);
-/// Longer than everything else in this test together.
+/// Path of a request of 12 s, longer than the rest of the test.
 const LONG: &str = "/?sleep=12000";
 
-/// With excess burst capacity, the activators leave the request path, new connections go directly to the pods, and
-/// requests in flight continue.
+/// If there is excess burst capacity, the activators leave the request path, new connections go directly to the pods,
+/// and requests in flight continue.
 pub(super) fn leaves() {
     let zero = shared();
     let reserve = ("autoscaling.knative.dev/target-burst-capacity", "5");
@@ -26,7 +26,7 @@ pub(super) fn leaves() {
         app.newest().activators.is_empty().then_some(())
     });
     let took = back.elapsed();
-    // All nodes receive the change a moment later.
+    // The nodes' kube-proxies apply the change with a delay.
     eventually("known to all", TO_ZERO, || {
         app.endpoints().activators.is_empty().then_some(())
     });
@@ -50,7 +50,7 @@ pub(super) fn leaves() {
     ));
 }
 
-/// A load above the capacity of the pods brings the activators back into the request path.
+/// A burst that uses up the excess burst capacity brings the activators back into the request path.
 pub(super) fn comes_back_in_a_burst() {
     let zero = shared();
     let reserve = ("autoscaling.knative.dev/target-burst-capacity", "5");
@@ -59,7 +59,8 @@ pub(super) fn comes_back_in_a_burst() {
     let app = zero.app("burst-path", "web", &[TEN, reserve, most, least]);
     eventually("a pod, and it alone", TO_ZERO, || {
         let endpoints = app.endpoints();
-        // The agent may learn of a pod after its first requests; it counts the pod from the next request on.
+        // The agent may discover a pod after the pod's first requests, and counts only later requests. So the test
+        // waits until the pod is counted.
         let view = app.view();
         let counted = view["ready_replicas"] == 1 && view["pods_without_metrics"] == 0;
         (counted && endpoints.pods.len() == 1 && endpoints.activators.is_empty()).then_some(())

@@ -1,4 +1,4 @@
-//! A request that races with the scale-down to zero is never refused, whichever of the two is first.
+//! A request shortly before or after the scale-down to zero is never refused.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -10,7 +10,7 @@ use ebb_fixtures::{full, note};
 use super::client::{all, one};
 use super::world::{App, TO_ZERO, shared};
 
-/// The number of workloads, which run concurrently, and the rounds of each workload.
+/// Returns the number of workloads, which are tested concurrently, and the number of rounds of each workload.
 fn rounds() -> (u64, u64) {
     if full() { (50, 10) } else { (8, 4) }
 }
@@ -63,7 +63,7 @@ struct Outcome {
 
 fn race(app: &App<'_>, workload: u64, rounds: u64) -> Outcome {
     let mut outcome = Outcome::default();
-    // The time from the end of a request to the following write of zero replicas, as measured in the last round.
+    // Estimated time from the end of a request to the write of zero replicas: the measurement of the last round.
     let mut idle = Duration::from_secs(9);
     let mut last = one_request(app, &mut outcome);
     for round in 0..rounds {
@@ -78,7 +78,7 @@ fn race(app: &App<'_>, workload: u64, rounds: u64) -> Outcome {
             scale.map(|(_, at)| at)
         };
         let until = last + TO_ZERO;
-        // Late requests wait for the write itself, so they arrive in the moments after it.
+        // A request that must be after the write waits until the write is seen, and then for `offset`.
         let mut ordered = zero_since(last);
         while Instant::now() < until {
             ordered = zero_since(last);
@@ -97,7 +97,7 @@ fn race(app: &App<'_>, workload: u64, rounds: u64) -> Outcome {
             idle = ordered - last;
         } else {
             outcome.before += 1;
-            // The request was too early by an unknown time, so the next one waits longer.
+            // The request was earlier than the write by an unknown time, so the estimate is increased.
             idle += Duration::from_millis(100);
         }
         last = one_request(app, &mut outcome);
@@ -109,7 +109,7 @@ fn one_request(app: &App<'_>, outcome: &mut Outcome) -> Instant {
     let answer = all(vec![one(&app.pick(), "/")]).remove(0);
     match answer {
         Ok(answer) if answer.status == 200 => {
-            // The ports of activators differ from the pods' port.
+            // Pods listen on port 8080, activators on other ports.
             match answer.from.port() {
                 8080 => outcome.pod += 1,
                 _ => outcome.activator += 1,
@@ -123,7 +123,8 @@ fn one_request(app: &App<'_>, outcome: &mut Outcome) -> Instant {
     }
 }
 
-/// The distance of a request from the write, and whether the request is before it: the same in every run.
+/// Returns the time between a request and the write of zero replicas, and whether the request is before the write. The
+/// values are the same in every run.
 fn offset(workload: u64, round: u64) -> (Duration, bool) {
     let mut hasher = DefaultHasher::new();
     (workload, round).hash(&mut hasher);

@@ -1,4 +1,5 @@
-//! Whose reports about queued requests the autoscaler accepts.
+//! Authorization of reports about queued requests: the autoscaler accepts them only from the activator that they are
+//! about.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -53,7 +54,7 @@ pub(super) fn may_tell() {
 fn report(activator: &str) -> String {
     let report = ActivatorReport {
         activator: activator.to_owned(),
-        // No requests go there: the activator has no listening ports.
+        // No request is sent to this address, because the report contains no ports.
         address: "10.200.0.2".to_owned(),
         boot: "b".to_owned(),
         leaving: true,

@@ -1,4 +1,4 @@
-//! A cluster with two activators, in which workloads scale to zero within some ten seconds.
+//! A cluster with two activators, in which workloads scale to zero after some ten seconds without requests.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -13,13 +13,15 @@ use serde_json::{Value, json};
 
 use crate::world::{FAST, World};
 
-/// The limit for scaling to zero: a window of six seconds, a decision, the slice, the grace period, and a decision. The
-/// machine may be loaded.
+/// Time limit for the scale-down to zero and similar changes. On an idle machine, the scale-down takes some 10 s: a
+/// window of 6 s, two decisions, a change of the EndpointSlice, and a grace period of 1 s. The limit allows for a
+/// loaded machine.
 pub(crate) const TO_ZERO: Duration = Duration::from_secs(90);
-/// The longest time that a request is queued in these tests.
+/// The activators' `--max-wait`: the maximum time that a request is queued.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(20);
 
-/// The whole test cluster. The fields are dropped in this order: clients before servers.
+/// The whole test cluster. Fields are dropped in the order of their declaration, so clients are declared before
+/// servers.
 pub(crate) struct Zero {
     pub(crate) proxy: Proxy,
     pub(crate) scales: Scales,
@@ -29,7 +31,7 @@ pub(crate) struct Zero {
 
 static SHARED: Shared<Zero> = Shared::new();
 
-/// The shared cluster.
+/// Returns the shared cluster.
 pub(crate) fn shared() -> Held<Zero> {
     SHARED.get(Zero::new)
 }
@@ -59,7 +61,7 @@ impl Zero {
         }
     }
 
-    /// Creates a Deployment with one pod and a Service, in a namespace of its own.
+    /// Creates a namespace, and in it a Deployment with one pod and a Service.
     pub(crate) fn app(&self, namespace: &str, name: &str, annotations: &[(&str, &str)]) -> App<'_> {
         let service = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
@@ -68,7 +70,7 @@ impl Zero {
         self.app_behind(namespace, name, annotations, &[service])
     }
 
-    /// Creates a Deployment behind other Services. One of the Services has the Deployment's name.
+    /// Like `app`, but with these Services. One of the Services must have the Deployment's name.
     pub(crate) fn app_behind(
         &self,
         namespace: &str,
@@ -91,7 +93,8 @@ impl Zero {
         }
     }
 
-    /// The sum of a metric of a Service over all activators.
+    /// Returns the sum of a metric of an app's Service over all activators. `further`: another label of the metric, or
+    /// empty.
     pub(crate) fn metric(&self, name: &str, app: &App<'_>, further: &str) -> f64 {
         let of = |activator: &Activator| activator.metric(name, &app.namespace, &app.name, further);
         self.activators.iter().map(of).sum()
@@ -111,7 +114,7 @@ impl App<'_> {
         self.zero.proxy.pick(&self.namespace, &self.name)
     }
 
-    /// Requested replicas, and since when.
+    /// Returns the requested replicas and the time of their last change.
     pub(crate) fn scale(&self) -> Option<(i32, Instant)> {
         self.zero.scales.of(&self.namespace, &self.name)
     }
@@ -120,7 +123,7 @@ impl App<'_> {
         self.zero.proxy.newest(&self.namespace, &self.name)
     }
 
-    /// When the API server reported a ready pod.
+    /// Returns the time at which the API server reported a ready pod.
     pub(crate) fn pod_told(&self) -> Option<Instant> {
         self.zero.proxy.pods_since(&self.namespace, &self.name)
     }
@@ -140,7 +143,7 @@ impl App<'_> {
         (&self.namespace, &self.name)
     }
 
-    /// Waits until the workload has no pod, and every node sends its requests to activators.
+    /// Waits until the workload has no pod, and the proxy sends the workload's requests to activators.
     #[track_caller]
     pub(crate) fn await_zero(&self) {
         let what = format!("{}/{} at zero", self.namespace, self.name);

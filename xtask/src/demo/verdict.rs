@@ -106,7 +106,7 @@ mod tests {
         let verdict = Verdict::of(&sample::played());
         assert!(verdict.is_good(), "{verdict}");
         assert!(
-            verdict.to_string().contains("5 ready replicas at the most"),
+            verdict.to_string().contains("5 replicas ready at the most"),
             "{verdict}"
         );
     }

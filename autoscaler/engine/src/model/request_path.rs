@@ -160,7 +160,7 @@ impl RequestPath {
                 since: 5,
                 at: now.since_epoch().as_nanos() as u64,
                 queued: queued.unwrap_or(0),
-                queued_ever: queued_ever,
+                queued_ever,
                 ..PortReport::default()
             })
         });

@@ -82,6 +82,9 @@ struct Shown {
     /// added the report to the windows and decided.
     report_p50: f64,
     report_p99: f64,
+    /// Seconds that the autoscaler itself takes for a report and the decisions that it causes: the mean, from its own
+    /// histogram. The times above include the double and the senders, which share the CPUs of this machine.
+    in_autoscaler: f64,
     /// Duration of a scrape in seconds, and size of its response in bytes.
     scrape: f64,
     scrape_bytes: f64,
@@ -174,6 +177,14 @@ fn costs_nothing() {
             "ms",
             |shown| shown.report_p99,
         ),
+        ratio(
+            "report to decision in the autoscaler, mean",
+            &calm,
+            &under,
+            1e3,
+            "ms",
+            |shown| shown.in_autoscaler,
+        ),
         ratio("scrape", &calm, &under, 1e3, "ms", |shown| shown.scrape),
         ratio("scrape's size", &calm, &under, 1e-3, "kB", |shown| {
             shown.scrape_bytes
@@ -256,6 +267,7 @@ fn ratio(
 
 fn measure(cluster: &Cluster, replica: &Autoscaler, nodes: &Simulated, time: Duration) -> Shown {
     drop(nodes.took());
+    let (spent, reports) = ingest(replica);
     let (begun, cpu, asked) = (Instant::now(), cost::cpu(replica.pid()), requests(cluster));
     let (mut scrapes, mut bytes) = (Vec::new(), Vec::new());
     while begun.elapsed() < time {
@@ -267,6 +279,10 @@ fn measure(cluster: &Cluster, replica: &Autoscaler, nodes: &Simulated, time: Dur
         thread::sleep(Duration::from_millis(250));
     }
     let seconds = begun.elapsed().as_secs_f64();
+    let (spent, reports) = {
+        let (now_spent, now_reports) = ingest(replica);
+        (now_spent - spent, now_reports - reports)
+    };
     let mut took: Vec<_> = nodes.took().iter().map(Duration::as_secs_f64).collect();
     for list in [&mut took, &mut scrapes, &mut bytes] {
         list.sort_by(f64::total_cmp);
@@ -280,12 +296,27 @@ fn measure(cluster: &Cluster, replica: &Autoscaler, nodes: &Simulated, time: Dur
     Shown {
         report_p50: at(&took, 0.5),
         report_p99: at(&took, 0.99),
+        in_autoscaler: spent / reports.max(1.0),
         scrape: at(&scrapes, 0.5),
         scrape_bytes: at(&bytes, 0.5),
         requests: (requests(cluster) - asked) as f64 / seconds,
         cpu: (cost::cpu(replica.pid()) - cpu) / seconds,
         memory: cost::own(replica.pid()),
     }
+}
+
+/// Returns the sum of the seconds that the autoscaler has spent on reports, and the number of these reports.
+fn ingest(replica: &Autoscaler) -> (f64, f64) {
+    let (_, body) = replica.get("/metrics").unwrap();
+    let value = |name: &str| -> f64 {
+        let line = body.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse().ok()).unwrap()
+    };
+    let name = "ebb_autoscaler_report_ingest_seconds";
+    (
+        value(&format!("{name}_sum ")),
+        value(&format!("{name}_count ")),
+    )
 }
 
 /// Returns the most frequent requests to the API server with their counts, to help find the cause of a failure.

@@ -58,7 +58,7 @@ fn record_and_decide(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// One report of an agent; an agent reports every 250 ms here.
+/// Records one report of an agent. In this benchmark, the agent reports every 250 ms.
 #[divan::bench]
 fn observe(bencher: Bencher<'_, '_>) {
     let settings = Settings {
@@ -74,7 +74,7 @@ fn observe(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// The decision alone, on given averages.
+/// Makes only the decision: the averages are given, so no window is read.
 #[divan::bench]
 fn scale(bencher: Bencher<'_, '_>) {
     let settings = Settings::default();

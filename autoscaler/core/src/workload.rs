@@ -1,9 +1,10 @@
-//! One workload from end to end: it takes samples and returns decisions.
+//! One workload from end to end: records samples and makes decisions.
 //!
 //! All callers (`ebb run`, `ebb simulate`, the autoscaler) use [`Workload`], so that all of them decide the same.
 //!
 //! Bias: missing knowledge never shrinks a workload. Without data, or without the number of ready pods, the last
-//! desired number of pods stays. While a source has no current metrics, the desired number may rise but not fall.
+//! desired number of pods still applies. While a source has no current metrics, the desired number may rise but not
+//! fall.
 
 use std::time::Duration;
 
@@ -118,8 +119,7 @@ impl Workload {
     /// Records a sample for the second that contains `at`, from a source with one sample a second (a scrape, a trace).
     /// A source that reports more often, or not exactly at the second, uses [`Self::observe`].
     ///
-    /// # Errors
-    /// If a value cannot be a measurement. Nothing is recorded in this case.
+    /// If a value is NaN, negative or too large, so that it cannot be a measurement. Nothing is recorded in this case.
     pub fn record(&mut self, at: Timestamp, sample: &Sample) -> Result<Option<Poke>, BadSample> {
         self.windows.record(at, sample)?;
         Ok((sample.concurrency > 0.0 && self.is_down()).then_some(Poke::Wake))
@@ -128,8 +128,7 @@ impl Workload {
     /// Records a report of a source: the exact mean concurrency since the source's last report, and the number of
     /// requests started since then.
     ///
-    /// # Errors
-    /// If a value cannot be a measurement. Nothing is recorded in this case.
+    /// If a value is NaN, negative or too large, so that it cannot be a measurement. Nothing is recorded in this case.
     pub fn observe(
         &mut self,
         feed: &mut Feed,
@@ -159,8 +158,7 @@ impl Workload {
     /// mean yet. For the same reason, Knative's activator reports a queued request as a concurrency of 1. Equal reports
     /// within one second count once.
     ///
-    /// # Errors
-    /// If a value cannot be a measurement. Nothing is recorded in this case.
+    /// If a value is NaN, negative or too large, so that it cannot be a measurement. Nothing is recorded in this case.
     pub fn observe_waiting(
         &mut self,
         feed: &mut Feed,
@@ -307,7 +305,7 @@ impl Workload {
         why
     }
 
-    /// Returns whether no pod is desired.
+    /// Returns whether no pod is desired, or no decision was made yet.
     const fn is_down(&self) -> bool {
         matches!(self.latest.desired, None | Some(0))
     }

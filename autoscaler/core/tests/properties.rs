@@ -105,7 +105,7 @@ fn observation(load: impl Strategy<Value = f64> + Clone) -> impl Strategy<Value 
         })
 }
 
-/// Steps of a run, each with the seconds since the step before.
+/// Returns the steps of a run, each as (seconds since the previous step, item).
 fn steps<T: std::fmt::Debug>(
     item: impl Strategy<Value = T>,
 ) -> impl Strategy<Value = Vec<(u64, T)>> {

@@ -61,8 +61,8 @@ impl World {
         decision
     }
 
-    /// Runs for `seconds` under `load`. Returns the last decision, and the numbers of replicas in order, without
-    /// repetitions.
+    /// Runs for `seconds` under `load`. Returns (last decision, successive numbers of replicas without consecutive
+    /// duplicates).
     fn run(&mut self, seconds: u64, load: f64) -> (Decision, Vec<u32>) {
         let mut seen = vec![self.replicas];
         let mut last = self.decide();

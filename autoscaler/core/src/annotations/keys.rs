@@ -6,7 +6,7 @@ use crate::nearest::nearest;
 pub const KNATIVE: &str = "autoscaling.knative.dev/";
 /// Prefix of Ebb's annotation keys.
 pub const EBB: &str = "ebb.dev/";
-/// The only key that is read from Knative's serving group.
+/// The only key with the prefix `serving.knative.dev/` that is parsed. All other keys with this prefix are ignored.
 pub(super) const PROGRESS_DEADLINE: &str = "serving.knative.dev/progress-deadline";
 
 macro_rules! keys {

@@ -20,7 +20,7 @@ pub struct ReplicaLoad {
     /// Number of the replica's counter. It is never reused. If a replica is tried again on another port, it gets a new
     /// number.
     pub number: u64,
-    /// The phase of the replica, which says whether it takes requests.
+    /// The phase of the replica, which says whether the replica accepts requests.
     pub phase: Phase,
     /// Time at which counting began, on the kernel's monotonic clock.
     pub since: Duration,

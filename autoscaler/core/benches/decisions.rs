@@ -30,8 +30,8 @@ fn warm(settings: Settings) -> (Workload, Timestamp) {
     (workload, now)
 }
 
-/// A whole decision, from windows to step. The time does not advance, because a controller of many workloads makes many
-/// decisions within a second.
+/// Makes a whole decision, from the averages of the windows to the step. The time does not advance, because a
+/// controller of many workloads makes many decisions within a second.
 #[divan::bench(args = [Aggregation::Linear, Aggregation::WeightedExponential])]
 fn decide(bencher: Bencher<'_, '_>, aggregation: Aggregation) {
     let (mut workload, now) = warm(Settings {
@@ -45,7 +45,7 @@ fn decide(bencher: Bencher<'_, '_>, aggregation: Aggregation) {
     });
 }
 
-/// One sample and one decision for each simulated second.
+/// Records one sample and makes one decision for each simulated second.
 #[divan::bench]
 fn record_and_decide(bencher: Bencher<'_, '_>) {
     let (mut workload, mut now) = warm(Settings::default());

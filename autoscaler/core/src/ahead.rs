@@ -10,8 +10,9 @@
 pub struct CountedAhead(f64);
 
 impl CountedAhead {
-    /// Counts `requests` of one queue ahead. They replace `before`, the number that was counted ahead for this queue.
-    /// Returns `requests`, which is `before` in the next call.
+    /// Counts ahead `requests`, the number of requests that are in one queue. This number replaces `before`, the number
+    /// that was counted ahead for the same queue until this call. Returns `requests`, which is `before` in the next
+    /// call.
     pub fn replace(&mut self, before: f64, requests: f64) -> f64 {
         self.0 = (self.0 + requests - before).max(0.0);
         requests

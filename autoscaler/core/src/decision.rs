@@ -45,7 +45,7 @@ pub struct Scale {
 /// The state of a workload that is kept between its decisions.
 #[derive(Clone, Debug)]
 pub struct Scaler {
-    /// Time at which the load was last over the panic threshold; `None` outside panic mode.
+    /// Time at which the load last reached the panic threshold; `None` outside panic mode.
     panicking_since: Option<Timestamp>,
     /// Maximum number of pods desired since panic mode began.
     most: u32,

@@ -1,5 +1,5 @@
-//! The maximum number of pods desired recently. It delays a scale-down until a lower number has lasted for the
-//! scale-down delay.
+//! The maximum number of pods desired recently. This maximum delays a scale-down until a lower number has lasted for
+//! the scale-down delay.
 //!
 //! The implementation is a sliding maximum over slots of two seconds (the "ascending minima" algorithm, as in Knative's
 //! `pkg/autoscaler/aggregation/max`). An entry is kept only while it can still become the maximum, so the entries are
@@ -31,7 +31,7 @@ impl DelayWindow {
     /// `delay` may differ from call to call. A `delay` of zero removes all entries and returns `pods`.
     pub fn record(&mut self, now: Timestamp, delay: Duration, pods: u32) -> u32 {
         if delay.is_zero() {
-            // Replacing the deque also frees its memory. Few workloads use a delay, so few have a deque with memory.
+            // Replacing the deque also frees its memory. Few workloads use a delay, so most need no memory for entries.
             self.entries = VecDeque::new();
             return pods;
         }

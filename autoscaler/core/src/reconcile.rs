@@ -273,8 +273,9 @@ impl Reconciler {
         let proxied = facts
             .proxying_since
             .map_or(Duration::ZERO, |since| now.since(since));
-        // The grace period is over as soon as the activator has been in the path, or the workload idle, for this long.
-        // Knative counts only the time in the path, and so may act too late.
+        // The grace period is over as soon as the activator has been in the path for the whole period, or the workload
+        // has been idle for the whole period. Knative counts only the time in the path, so it may remove the last pod
+        // later than necessary.
         let left = grace.saturating_sub(proxied.max(idle));
         if left.is_zero() {
             gone

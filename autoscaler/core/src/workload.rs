@@ -119,6 +119,7 @@ impl Workload {
     /// Records a sample for the second that contains `at`, from a source with one sample a second (a scrape, a trace).
     /// A source that reports more often, or not exactly at the second, uses [`Self::observe`].
     ///
+    /// # Errors
     /// If a value is NaN, negative or too large, so that it cannot be a measurement. Nothing is recorded in this case.
     pub fn record(&mut self, at: Timestamp, sample: &Sample) -> Result<Option<Poke>, BadSample> {
         self.windows.record(at, sample)?;
@@ -128,6 +129,7 @@ impl Workload {
     /// Records a report of a source: the exact mean concurrency since the source's last report, and the number of
     /// requests started since then.
     ///
+    /// # Errors
     /// If a value is NaN, negative or too large, so that it cannot be a measurement. Nothing is recorded in this case.
     pub fn observe(
         &mut self,
@@ -158,6 +160,7 @@ impl Workload {
     /// mean yet. For the same reason, Knative's activator reports a queued request as a concurrency of 1. Equal reports
     /// within one second count once.
     ///
+    /// # Errors
     /// If a value is NaN, negative or too large, so that it cannot be a measurement. Nothing is recorded in this case.
     pub fn observe_waiting(
         &mut self,
@@ -172,8 +175,8 @@ impl Workload {
         Ok(self.told(feed, before, at, concurrency))
     }
 
-    /// Updates the burst mean after a report up to `to`, and returns why a decision should not wait; `None` if it may
-    /// wait. `before` is the source's burst mean before the report.
+    /// Updates the burst mean after a report up to `to`, and returns why a decision should not wait for the next tick;
+    /// `None` if it can wait. `before` is the source's burst mean before the report.
     fn told(&mut self, feed: &Feed, before: f64, to: Timestamp, concurrency: f64) -> Option<Poke> {
         self.burst = (
             (self.burst.0 + feed.burst_mean - before).max(0.0),

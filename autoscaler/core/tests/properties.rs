@@ -136,7 +136,7 @@ proptest! {
     ) {
         let mut scaler = Scaler::new(START, ready_at_start);
         let mut now = START;
-        // The last time at which the load was over the panic threshold.
+        // The last time at which the load reached the panic threshold.
         let mut over_at = (ready_at_start > 1).then_some(START);
         for (wait, seen) in steps {
             now = now + Duration::from_secs(wait);

@@ -18,8 +18,8 @@ macro_rules! keys {
         impl Key {
             const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// Returns group, kebab-case name and camelCase alias. If a workload has both names, the kebab-case name
-            /// wins.
+            /// Returns group, kebab-case name and camelCase alias. If a workload has annotations with both names, the
+            /// kebab-case one applies.
             const fn spelling(self) -> (&'static str, &'static str, Option<&'static str>) {
                 match self {
                     $(Self::$variant => ($group, $kebab, keys!(@alias $($camel)?)),)+

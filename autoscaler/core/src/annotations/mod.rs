@@ -53,8 +53,8 @@ pub struct Annotations {
     /// `scale-down-delay`: time for which a lower number of desired pods must last before it is applied. Whole seconds,
     /// 0 to 1 h.
     pub scale_down_delay: Option<Duration>,
-    /// `scale-to-zero-pod-retention-period`: time for which the last pod is kept after the workload became idle, 0 to 1
-    /// h.
+    /// `scale-to-zero-pod-retention-period`: time for which the last pod is kept after the workload became idle. 0 to
+    /// 1 h.
     pub retention: Option<Duration>,
     /// `metric-aggregation-algorithm`: how samples are averaged.
     pub aggregation: Option<Aggregation>,

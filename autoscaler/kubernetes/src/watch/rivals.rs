@@ -121,8 +121,8 @@ mod tests {
     use super::*;
     use crate::testing::{Answer, client, refusal, shared};
 
-    /// Without the permission to read KEDA's API, the autoscaler tries again. The read succeeds after the permission is
-    /// granted.
+    /// Without the permission to read KEDA's API, the autoscaler must try again. The read succeeds after the permission
+    /// is granted.
     #[tokio::test(start_paused = true)]
     async fn p9_keda_is_looked_for_again_where_it_was_forbidden() {
         let (shared, _effects) = shared();

@@ -59,9 +59,9 @@ struct Object {
     generation: Option<i64>,
     /// The last scale that was read.
     answer: Option<Answer>,
-    /// Time of the next read of its scale; `None` if no read is scheduled.
+    /// Time of the next read of the object's scale; `None` if no read is scheduled.
     due: Option<Instant>,
-    /// Whether its scale is being read.
+    /// Whether the object's scale is being read.
     asking: bool,
     /// Whether the object has changed since the current read began.
     again: bool,

@@ -158,7 +158,7 @@ pub struct Autoscaler<L, T, O> {
     scaling: Trouble,
 }
 
-/// Whether an operation fails at present. A message is logged only when this changes.
+/// Whether an operation fails at present. A message is logged only when the operation begins to fail or succeeds again.
 #[derive(Debug, Default)]
 struct Trouble(bool);
 
@@ -188,7 +188,7 @@ struct Marks {
 }
 
 impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
-    /// Creates the autoscaler of a run without replicas. No other code may change `engine`.
+    /// Creates the autoscaler of a run without replicas. No other code must change `engine`.
     pub fn new(
         run: Run,
         engine: SharedEngine,

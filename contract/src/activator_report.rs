@@ -27,7 +27,7 @@ pub struct ActivatorReport {
     /// Identifies one run of the sender: a text that differs at each start.
     #[serde(deserialize_with = "bounded::owned")]
     pub boot: String,
-    /// True if the activator is stopping: no new traffic must be routed to it.
+    /// True if the activator is stopping and is to get no new traffic.
     #[serde(default)]
     pub leaving: bool,
     /// The ports on which the activator listens, each once.

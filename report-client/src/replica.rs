@@ -18,7 +18,8 @@ use crate::{
 /// Minimum time between reports to a replica that fails. Without this limit, the reports of a burst would be sent every
 /// 50 ms.
 const TRY_EVERY: Duration = Duration::from_secs(1);
-/// Longest wait that a replica can request. A replica treats metrics that are older than 10 s as stale.
+/// Longest wait that a replica can request. The limit is low, because a replica treats metrics as stale if it gets no
+/// new report for 3.5 s.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// The sender of reports to one replica.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded;
 
-/// Path of these reports. They are sent with `POST`, as JSON.
+/// Path of the reports of activators. A report is sent with `POST`, as JSON.
 pub const PATH: &str = "/v1/activator-report";
 
 /// Maximum length of an accepted body, in bytes: all ten thousand activator ports at about 300 bytes each, and some
@@ -27,10 +27,10 @@ pub struct ActivatorReport {
     /// Identifies one run of the sender: a text that differs at each start.
     #[serde(deserialize_with = "bounded::owned")]
     pub boot: String,
-    /// True if the activator is stopping: no new traffic may be routed to it.
+    /// True if the activator is stopping and is to get no new traffic.
     #[serde(default)]
     pub leaving: bool,
-    /// The ports on which it listens, each once.
+    /// The ports on which the activator listens, each once.
     pub ports: Vec<PortReport>,
 }
 
@@ -48,7 +48,7 @@ pub struct PortReport {
     pub port: String,
     /// Number of the activator port that the record of ports assigns.
     pub number: u16,
-    /// True if the last EndpointSlice that this activator has seen routes to it.
+    /// True if the last EndpointSlice that this activator has seen for this port routes to this activator.
     pub in_path: bool,
     /// Time at which counting began, in ns. A new value means that all counters began again at zero.
     pub since: u64,

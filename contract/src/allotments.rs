@@ -1,8 +1,9 @@
-//! The record of ports: which activator ports belong to which Service. The autoscaler writes it in its own namespace.
+//! The record of ports: which activator ports belong to which Service. The autoscaler writes the record in its own
+//! namespace.
 //!
-//! There is one ConfigMap for each namespace with proxied Services. It has one key for each Service; the value is an
-//! [`Allotment`] as JSON. Activators listen only on the ports in these ConfigMaps, because only Ebb can write them.
-//! Tenants may be able to write EndpointSlices in their own namespaces, so EndpointSlices assign no ports.
+//! There is one ConfigMap for each namespace with proxied Services. The ConfigMap has one key for each Service; the
+//! value is an [`Allotment`] as JSON. Activators listen only on the ports in these ConfigMaps, because only Ebb can
+//! write them. Tenants may be able to write EndpointSlices in their own namespaces, so EndpointSlices assign no ports.
 //!
 //! Bias: an invalid allotment is ignored. Failure mode: a Service with an invalid allotment has no proxied port, and
 //! its workload keeps at least one pod.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded;
 
-/// Path of reports. They are sent with `POST`, as JSON.
+/// Path of reports about pods. A report is sent with `POST`, as JSON.
 pub const PATH: &str = "/v1/report";
 
 /// The audience that a service-account token must be issued for.

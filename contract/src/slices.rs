@@ -14,8 +14,8 @@ pub const MANAGER: &str = "ebb.dev";
 pub const WORKLOAD: &str = "ebb.dev/workload";
 /// Annotation with the maximum number of requests in flight at one pod.
 pub const HARD_LIMIT: &str = "ebb.dev/hard-limit";
-/// Annotation that is `true` if Ebb has scaled the workload to zero, or is about to. A request must then be able to
-/// wake the workload up.
+/// Annotation that is `true` if Ebb has scaled the workload to zero, or is about to. With this annotation, a request
+/// must be able to wake the workload up.
 pub const SCALED_TO_ZERO: &str = "ebb.dev/scaled-to-zero";
 /// Annotation with the name of another Service, whose slices list the pods. Users set it on Services; Ebb sets it on
 /// slices.
@@ -24,8 +24,8 @@ pub const PODS_OF: &str = "ebb.dev/pods-of";
 /// Suffix of the name of a slice of Ebb. The name of the Service precedes the suffix.
 const SUFFIX: &str = "-ebb";
 
-/// Returns the name of Ebb's slice for a Service. It is not too long: the name of a Service has at most 63 characters,
-/// the name of a slice at most 253.
+/// Returns the name of Ebb's slice for a Service. The result is never too long: the name of a Service has at most 63
+/// characters, and the name of a slice may have 253.
 #[must_use]
 pub fn name(service: &str) -> String {
     format!("{service}{SUFFIX}")

@@ -30,7 +30,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 /// Maximum length of a response that is read, in bytes. A receipt has about 60 bytes, a refusal one line.
 const LONGEST_ANSWER: usize = 4096;
 
-/// Why a report did not arrive.
+/// Why the sending of a report failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendError {
     #[error(transparent)]
@@ -94,7 +94,7 @@ impl Peer {
     }
 
     /// Sends a report and waits for the response. If the replica has closed the connection between two reports, a new
-    /// one is opened.
+    /// connection is opened.
     pub(crate) async fn post(&mut self, body: Bytes) -> Result<Answer, SendError> {
         let mut request = Request::post(self.path)
             .header(HOST, &self.authority)

@@ -1,8 +1,8 @@
 //! The credentials for reports: the token of the sender, and the certificate authority of the autoscaler.
 //!
-//! Both are files that the kubelet or cert-manager may renew while the program runs. They are read when they are used,
-//! but the token at most every 30 s. An old token stays valid for minutes after its renewal: a token that is valid for
-//! an hour is renewed after 48 minutes.
+//! The token and the authority are files that the kubelet or cert-manager may renew while the program runs. Each file
+//! is read when it is used, but the token at most every 30 s. An old token stays valid for minutes after its renewal: a
+//! token that is valid for an hour is renewed after 48 minutes.
 
 use std::{
     fs, io,

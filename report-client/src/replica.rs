@@ -18,7 +18,8 @@ use crate::{
 /// Minimum time between reports to a replica that fails. Without this limit, the reports of a burst would be sent every
 /// 50 ms.
 const TRY_EVERY: Duration = Duration::from_secs(1);
-/// Longest wait that a replica can request. A replica treats metrics that are older than this as stale.
+/// Longest wait that a replica can request. The limit is low, because a replica treats metrics as stale if it gets no
+/// new report for 3.5 s.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// The sender of reports to one replica.
@@ -50,7 +51,7 @@ impl Replica {
 
     /// Sends reports until their source is closed.
     pub(crate) async fn run(mut self) {
-        // The first report may already be available.
+        // The first report may already be in the channel, so it is marked as new.
         self.reports.mark_changed();
         while self.reports.changed().await.is_ok() {
             let began = Instant::now();
@@ -92,7 +93,8 @@ impl Replica {
                 Err(error) => Went::Lost(format!("not an answer of an autoscaler: {error}")),
             },
             status => {
-                // A 403 may also be caused by the token, because the token contains its audience.
+                // A 403 may also be caused by the token, e.g. if the token is not bound to a node. So the token file is
+                // read again.
                 if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status) {
                     self.peer.credentials.doubt();
                 }

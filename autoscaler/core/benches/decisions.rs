@@ -30,8 +30,8 @@ fn warm(settings: Settings) -> (Workload, Timestamp) {
     (workload, now)
 }
 
-/// A whole decision, from windows to step. The time does not advance, because a controller of many workloads makes many
-/// decisions within a second.
+/// Makes a whole decision, from the averages of the windows to the step. The time does not advance, because a
+/// controller of many workloads makes many decisions within a second.
 #[divan::bench(args = [Aggregation::Linear, Aggregation::WeightedExponential])]
 fn decide(bencher: Bencher<'_, '_>, aggregation: Aggregation) {
     let (mut workload, now) = warm(Settings {
@@ -45,7 +45,7 @@ fn decide(bencher: Bencher<'_, '_>, aggregation: Aggregation) {
     });
 }
 
-/// One sample and one decision for each simulated second.
+/// Records one sample and makes one decision for each simulated second.
 #[divan::bench]
 fn record_and_decide(bencher: Bencher<'_, '_>) {
     let (mut workload, mut now) = warm(Settings::default());
@@ -58,7 +58,7 @@ fn record_and_decide(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// One report of an agent; an agent reports every 250 ms here.
+/// Records one report of an agent. In this benchmark, the agent reports every 250 ms.
 #[divan::bench]
 fn observe(bencher: Bencher<'_, '_>) {
     let settings = Settings {
@@ -74,7 +74,7 @@ fn observe(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// The decision alone, on given averages.
+/// Makes only the decision: the averages are given, so no window is read.
 #[divan::bench]
 fn scale(bencher: Bencher<'_, '_>) {
     let settings = Settings::default();

@@ -1,4 +1,5 @@
-//! Whether a workload is serving, and since when. It corresponds to Knative's `Active` condition.
+//! The activity of a workload: whether the workload is serving, and since when. It corresponds to Knative's `Active`
+//! condition.
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub struct Status {
     pub activity: Activity,
     /// Time of the last change of `activity`.
     pub since: Timestamp,
-    /// Whether the workload has ever had as many ready pods as it is to start with.
+    /// Whether the number of ready pods has ever reached the number that the workload is to start with.
     pub initialized: bool,
 }
 
@@ -56,7 +57,8 @@ impl Status {
         let next = if want == Some(0) || threshold == 0 {
             Activity::Inactive
         } else if want.is_none() && self.activity == Activity::Inactive {
-            // After a restart of the autoscaler nothing is known yet, so an inactive workload stays inactive.
+            // After a restart of the autoscaler, the desired number of pods is unknown until the first decision on
+            // metrics, so an inactive workload remains inactive.
             Activity::Inactive
         } else if ready < threshold {
             Activity::Activating

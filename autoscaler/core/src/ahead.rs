@@ -10,15 +10,16 @@
 pub struct CountedAhead(f64);
 
 impl CountedAhead {
-    /// Counts `requests` of one queue ahead. They replace `before`, the number that was counted ahead for this queue.
-    /// Returns `requests`, which is `before` in the next call.
+    /// Counts ahead `requests`, the number of requests that are in one queue. This number replaces `before`, the number
+    /// that was counted ahead for the same queue until this call. Returns `requests`, which is `before` in the next
+    /// call.
     pub fn replace(&mut self, before: f64, requests: f64) -> f64 {
         self.0 = (self.0 + requests - before).max(0.0);
         requests
     }
 
-    /// Returns how many of the `requests` that have reached pods were not counted ahead. The others no longer count as
-    /// ahead.
+    /// Returns how many of `requests`, all of which have reached pods, were not counted ahead. The other ones are
+    /// subtracted from the number of requests counted ahead.
     pub fn subtract_from(&mut self, requests: f64) -> f64 {
         let known = requests.min(self.0);
         self.0 -= known;
@@ -29,7 +30,7 @@ impl CountedAhead {
 /// Returns the load of `queued` requests while there is no pod: (concurrency, requests per second).
 ///
 /// `concurrency` and `requests` are the measured load. Requests that have just arrived have no weight in a mean yet, so
-/// the result is at least `queued`.
+/// each of the two results is at least `queued`.
 #[must_use]
 pub fn waiting_load(queued: f64, concurrency: f64, requests: f64) -> (f64, f64) {
     (concurrency.max(queued), requests.max(queued).max(1.0))

@@ -1,11 +1,11 @@
 //! The burst window of class `ebb.dev`: the exact mean concurrency over a fraction of a second.
 //!
-//! It complements the one-second buckets, and shows at once that a burst has begun. Each source has its own burst
-//! window, because sources do not report at the same instants.
+//! The burst window complements the one-second buckets: it shows at once that a burst has begun. Each source has its
+//! own burst window, because sources do not report at the same instants.
 //!
 //! Bias: the time before the first report of a source counts as idle, so that the start of a source is never mistaken
-//! for a burst. The mean is exact if a span begins at the start of the window; a span across the start of the window
-//! counts in proportion.
+//! for a burst. The mean is exact if a span begins at the start of the window. A span that begins before the window
+//! counts in proportion to its part inside the window.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -36,8 +36,8 @@ impl Span {
 }
 
 impl Burst {
-    /// Adds the mean over `from..to`, and returns the mean over the `window` that ends at `to`. If `window` is zero,
-    /// the burst window is off, and the result is 0.
+    /// Adds the mean concurrency over `from..to`, and returns the mean concurrency over the `window` that ends at `to`.
+    /// If `window` is zero, the burst window is off, and the result is 0.
     pub fn push(&mut self, from: Timestamp, to: Timestamp, mean: f64, window: Duration) -> f64 {
         if window.is_zero() {
             self.spans = VecDeque::new();

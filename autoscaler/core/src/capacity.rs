@@ -2,7 +2,8 @@
 
 use crate::settings::Settings;
 
-/// Minimum number of activators in a request path, so that one of them may fail.
+/// Minimum number of activators in a request path. With two activators, requests are still forwarded if one of them
+/// fails.
 const LEAST_ACTIVATORS: u32 = 2;
 
 /// Returns the excess burst capacity: the load that the ready pods can serve beyond the current load and the target

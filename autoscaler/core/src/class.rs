@@ -1,6 +1,7 @@
-//! Which autoscaler scales a workload, on which metric, and how its samples are averaged.
+//! The class of a workload (the autoscaler that scales it), the metric for the decisions, and how samples are averaged.
 //!
-//! Names are matched exactly and case-sensitively, as in Knative. A similar name is an error, never a guess.
+//! Names are matched exactly and case-sensitively, as in Knative. A name that is only similar is an error and is never
+//! corrected.
 
 use crate::problem::Fault;
 
@@ -10,11 +11,11 @@ pub enum Class {
     /// `kpa.autoscaling.knative.dev`: Knative's algorithm, unchanged.
     #[default]
     Kpa,
-    /// `hpa.autoscaling.knative.dev`: a HorizontalPodAutoscaler that is created for the workload.
+    /// `hpa.autoscaling.knative.dev`: a HorizontalPodAutoscaler that Knative creates for the workload.
     Hpa,
     /// `ebb.dev`: Knative's algorithm, plus the burst window.
     Ebb,
-    /// The class of another autoscaler: Ebb leaves the workload alone.
+    /// The class of another autoscaler: Ebb does not scale the workload.
     Other(Box<str>),
 }
 

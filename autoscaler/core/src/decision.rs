@@ -1,4 +1,4 @@
-//! One decision: computes a number of pods from averages. It follows Knative's `autoscaler.Scale`.
+//! Makes one decision: computes the desired number of pods from the average load, as Knative's `autoscaler.Scale` does.
 //!
 //! Bias: scale up at once, scale down slowly. In panic mode the number of desired pods never falls. A scaler that is
 //! created for more than one pod starts in panic mode, because the load for which the pods were started is unknown.
@@ -36,16 +36,16 @@ pub struct Scale {
     pub panic_mode: bool,
     /// Excess burst capacity; below zero, the activator belongs in the request path.
     pub excess_burst_capacity: i32,
-    /// What `desired` is based on.
+    /// The average, or the rule, from which `desired` results.
     pub basis: Basis,
     /// The limit because of which `desired` differs from what the load needs; `None` if no limit applied.
     pub limit: Option<Limit>,
 }
 
-/// The state that is kept between decisions.
+/// The state of a workload that is kept between its decisions.
 #[derive(Clone, Debug)]
 pub struct Scaler {
-    /// Time at which the load was last over the panic threshold; `None` outside panic mode.
+    /// Time at which the load last reached the panic threshold; `None` outside panic mode.
     panicking_since: Option<Timestamp>,
     /// Maximum number of pods desired since panic mode began.
     most: u32,

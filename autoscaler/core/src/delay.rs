@@ -1,7 +1,7 @@
-//! The maximum number of pods desired recently. It delays a scale-down until a lower number has lasted for the
-//! scale-down delay.
+//! The maximum number of pods desired recently. This maximum delays a scale-down until a lower number has lasted for
+//! the scale-down delay.
 //!
-//! It is a sliding maximum over slots of two seconds (the "ascending minima" algorithm, as in Knative's
+//! The implementation is a sliding maximum over slots of two seconds (the "ascending minima" algorithm, as in Knative's
 //! `pkg/autoscaler/aggregation/max`). An entry is kept only while it can still become the maximum, so the entries are
 //! in falling order. Of two numbers in one slot, the larger one counts. If the clock steps back, a number goes into the
 //! newest slot.
@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 /// Length of a slot: one decision tick.
 const SLOT_SECONDS: i64 = 2;
 
-/// A sliding maximum.
+/// A sliding maximum of the number of desired pods.
 #[derive(Clone, Debug, Default)]
 pub struct DelayWindow {
     entries: VecDeque<Entry>,
@@ -31,7 +31,7 @@ impl DelayWindow {
     /// `delay` may differ from call to call. A `delay` of zero removes all entries and returns `pods`.
     pub fn record(&mut self, now: Timestamp, delay: Duration, pods: u32) -> u32 {
         if delay.is_zero() {
-            // A new deque frees the memory too: few workloads use a delay.
+            // Replacing the deque also frees its memory. Few workloads use a delay, so most need no memory for entries.
             self.entries = VecDeque::new();
             return pods;
         }

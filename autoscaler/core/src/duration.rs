@@ -1,7 +1,7 @@
 //! Durations as Go writes them: `1h30m`, `1.5s`, `250ms`, `0`.
 //!
-//! Settings are shared with Knative, so the grammar is that of Go's `time.ParseDuration`
-//! (<https://pkg.go.dev/time#ParseDuration>), and the output that of `Duration.String`.
+//! Settings are shared with Knative, so the accepted grammar is that of Go's `time.ParseDuration`
+//! (<https://pkg.go.dev/time#ParseDuration>), and the written format is that of Go's `Duration.String`.
 //!
 //! Bias: a number without a unit is refused, as in Go, because nobody knows whether `60` means seconds. Failure mode: a
 //! duration beyond ±292 years, the range of Go's 64-bit nanoseconds, is refused.
@@ -16,7 +16,7 @@ const HOUR: i64 = 60 * MINUTE;
 
 /// A signed duration of whole nanoseconds.
 ///
-/// It is signed, so that `-5s` can be reported as out of range rather than as unreadable.
+/// The duration is signed, so that `-5s` can be reported as out of range rather than as unreadable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GoDuration(i64);
 

@@ -5,7 +5,8 @@ use crate::time::Timestamp;
 /// The state of the cluster around one workload at the time of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// Ready pods: running, ready and not being deleted. `None` if the number is unknown; then nothing is decided.
+    /// Ready pods: running, ready and not being deleted. `None` if the number is unknown: no decision is made in this
+    /// case.
     pub ready: Option<u32>,
     /// Requested replicas of the workload (`spec.replicas`).
     pub replicas: u32,

@@ -15,14 +15,14 @@ use crate::{
     window::{BadSample, Windows, sample::checked},
 };
 
-/// Length of the period that a level (`Feed::level`) counts for. It is short, so a level has hardly any weight in the
-/// mean of a second for which there is a report.
+/// Length of the period for which a level counts. A level is a number of queued requests (`Feed::level`). The period is
+/// short, so a level has hardly any weight in the mean of a second for which there is a report.
 const LEVEL: Duration = Duration::from_millis(1);
 
 /// The state of one source of a workload: a node's agent, or the kernel counter of a process.
 #[derive(Clone, Debug)]
 pub struct Feed {
-    /// The end of the last report.
+    /// End of the period that the last report covers.
     upto: Timestamp,
     open: Second,
     burst: Burst,
@@ -76,14 +76,15 @@ impl Feed {
         feed
     }
 
-    /// Returns the end of the last report.
+    /// Returns the end of the period that the last report covers.
     pub const fn upto(&self) -> Timestamp {
         self.upto
     }
 
     /// Records the mean concurrency since the last report, and the number of requests started since then.
     ///
-    /// A report that does not end after the last report is ignored: its time has already been reported.
+    /// A report is ignored if its period does not end after the period of the last report: this time is already
+    /// recorded.
     pub(crate) fn report(
         &mut self,
         windows: &mut Windows,
@@ -126,9 +127,10 @@ impl Feed {
         Ok(())
     }
 
-    /// Records the number of requests at `at` and the number of requests that start per second, while there is no
-    /// measurement yet. Both values count for the second that contains `at`, and replace the earlier values of this
-    /// second, so a level that is reported several times counts once. A level from before the last report is ignored.
+    /// Records a level, while there is no measurement yet: the number of requests in flight at `at`, and the number of
+    /// requests that start per second. Both values count for the second that contains `at`, and replace the earlier
+    /// values of this second, so a level that is reported several times counts once. A level is ignored if `at` is
+    /// before the end of the last report.
     pub(crate) fn level(
         &mut self,
         windows: &mut Windows,

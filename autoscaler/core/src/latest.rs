@@ -2,7 +2,7 @@
 
 use crate::{capacity, settings::Settings};
 
-/// The result of the latest decision. Knative's `DeciderStatus`.
+/// The result of the latest decision. It corresponds to Knative's `DeciderStatus`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latest {
     /// Pods that the load needs; `None` before the first decision (Knative writes -1).
@@ -12,7 +12,7 @@ pub struct Latest {
 }
 
 impl Latest {
-    /// Returns the values before the first decision.
+    /// Returns the result that applies before the first decision.
     pub fn new(settings: &Settings) -> Self {
         Self {
             desired: None,

@@ -12,7 +12,7 @@ use std::fmt;
 pub struct Problem {
     /// The full key as the user wrote it, e.g. `autoscaling.knative.dev/minScale`.
     pub key: String,
-    /// The error in its value.
+    /// The error in the value of the key, or in the key itself.
     pub fault: Fault,
 }
 

@@ -19,11 +19,11 @@ pub struct Load {
 /// The basis of the desired number of pods.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Basis {
-    /// Nothing was decided yet.
+    /// No load was measured yet, so no decision was made.
     Undecided,
-    /// The number of ready pods is unknown, so the last desired number of pods stays.
+    /// The number of ready pods is unknown, so the last desired number of pods still applies.
     ReadyUnknown,
-    /// Nothing was measured for longer than the stable window, so the last desired number of pods stays.
+    /// Nothing was measured for longer than the stable window, so the last desired number of pods still applies.
     NoData,
     /// A source has no current metrics, so the workload keeps at least as many pods as before.
     Stale {
@@ -58,7 +58,7 @@ pub enum Basis {
         /// Whether the window is the burst window.
         burst: bool,
     },
-    /// Panic mode without a new maximum: the maximum number of pods desired since panic mode began stays.
+    /// Panic mode without a new maximum: the maximum number of pods desired since panic mode began still applies.
     PanicHold {
         /// When panic mode ends if the load stays below the threshold.
         until: Timestamp,

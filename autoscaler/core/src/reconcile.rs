@@ -18,8 +18,9 @@ use crate::{
     time::Timestamp,
 };
 
-/// Time that is added to the progress deadline. Kubernetes must declare the Deployment failed before its pods are
-/// removed, because the pods show why the start failed. Knative's `activationTimeoutBuffer`.
+/// Time that is added to the progress deadline. Kubernetes must declare the Deployment failed before the pods of the
+/// failed start are removed, because these pods show why the start failed. Knative has the same constant
+/// (`activationTimeoutBuffer`).
 const ACTIVATION_BUFFER: Duration = Duration::from_secs(30);
 
 /// Wait before the next decision after a workload became idle while the activator was already in its request path: in
@@ -30,15 +31,15 @@ const LOOK_AGAIN: Duration = Duration::from_secs(3);
 /// State of a workload that is being scaled to zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToZero {
-    /// The last pod must stay: `enable-scale-to-zero` is false.
+    /// The last pod is not removed: `enable-scale-to-zero` is false.
     Disabled,
-    /// Too few pods are ready yet, and the time limit of the start is not over.
+    /// Too few pods are ready, and the time limit for the start of the workload has not passed.
     Activating,
     /// Too few pods became ready in time: the start has failed.
     ActivationTimedOut,
     /// The workload became active less than a stable window ago: one pod is kept for this remaining time.
     Idle(Duration),
-    /// The workload is idle; the activator now enters the request path.
+    /// The workload is idle: the activator is to enter the request path as the next step.
     Deactivated,
     /// The path switch to the activator is not confirmed yet.
     AwaitingActivator,
@@ -78,7 +79,7 @@ impl fmt::Display for ToZero {
 /// The actions that the caller is to carry out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Desired pods, within bounds; `None` if nothing is known yet.
+    /// Desired pods, within minimum and maximum; `None` if the number is unknown.
     pub want: Option<u32>,
     /// Set `spec.replicas` to this number; `None`: leave it as it is.
     pub apply: Option<u32>,
@@ -97,7 +98,7 @@ pub struct Step {
     pub to_zero: Option<ToZero>,
 }
 
-/// The state that is kept between steps.
+/// The state of a workload that is kept between its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reconciler {
     status: Status,
@@ -181,7 +182,7 @@ impl Reconciler {
                 (min, Bound::Min(min))
             };
         match desired {
-            // An unknown number counts as below any minimum, even below 0.
+            // An unknown number of desired pods is treated as lower than the minimum.
             None => (min, (min > 0).then_some(raised)),
             Some(desired) if desired < min => (min, Some(raised)),
             Some(desired) if settings.max_scale != 0 && desired > settings.max_scale => {
@@ -272,8 +273,9 @@ impl Reconciler {
         let proxied = facts
             .proxying_since
             .map_or(Duration::ZERO, |since| now.since(since));
-        // The grace period is over as soon as the activator has been in the path, or the workload idle, for this long.
-        // Knative counts only the time in the path, and so may act too late.
+        // The grace period is over as soon as the activator has been in the path for the whole period, or the workload
+        // has been idle for the whole period. Knative counts only the time in the path, so it may remove the last pod
+        // later than necessary.
         let left = grace.saturating_sub(proxied.max(idle));
         if left.is_zero() {
             gone

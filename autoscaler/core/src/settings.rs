@@ -38,7 +38,7 @@ pub struct Settings {
     pub total: f64,
     /// Hard limit of concurrent requests on one pod; 0: no limit.
     pub hard_limit: u32,
-    /// Target burst capacity, in requests in flight; -1: the activator always stays in the request path.
+    /// Target burst capacity, in requests in flight; -1: the activator is always in the request path.
     pub target_burst_capacity: f64,
     /// How the samples of a window are averaged.
     pub aggregation: Aggregation,
@@ -178,8 +178,8 @@ fn target(
     ((total * utilization).max(TARGET_MIN), total)
 }
 
-/// Returns the panic window: its percentage of the stable window, rounded to the nearest second (halves up), and at
-/// least one bucket.
+/// Returns the length of the panic window: `percentage` per cent of the stable window, rounded to the nearest second
+/// (halves up), and at least one bucket.
 pub fn panic_window(stable: Duration, percentage: f64) -> Duration {
     // The computation uses nanoseconds and the same order of operations as Knative's, so that halves are rounded in the
     // same direction.

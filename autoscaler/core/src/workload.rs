@@ -1,9 +1,10 @@
-//! One workload from end to end: it takes samples and returns decisions.
+//! One workload from end to end: records samples and makes decisions.
 //!
 //! All callers (`ebb run`, `ebb simulate`, the autoscaler) use [`Workload`], so that all of them decide the same.
 //!
 //! Bias: missing knowledge never shrinks a workload. Without data, or without the number of ready pods, the last
-//! desired number of pods stays. While a source has no current metrics, the desired number may rise but not fall.
+//! desired number of pods still applies. While a source has no current metrics, the desired number may rise but not
+//! fall.
 
 use std::time::Duration;
 
@@ -119,7 +120,7 @@ impl Workload {
     /// A source that reports more often, or not exactly at the second, uses [`Self::observe`].
     ///
     /// # Errors
-    /// If a value cannot be a measurement. Nothing is recorded in this case.
+    /// If a value is NaN, negative or too large, so that it cannot be a measurement. Nothing is recorded in this case.
     pub fn record(&mut self, at: Timestamp, sample: &Sample) -> Result<Option<Poke>, BadSample> {
         self.windows.record(at, sample)?;
         Ok((sample.concurrency > 0.0 && self.is_down()).then_some(Poke::Wake))
@@ -129,7 +130,7 @@ impl Workload {
     /// requests started since then.
     ///
     /// # Errors
-    /// If a value cannot be a measurement. Nothing is recorded in this case.
+    /// If a value is NaN, negative or too large, so that it cannot be a measurement. Nothing is recorded in this case.
     pub fn observe(
         &mut self,
         feed: &mut Feed,
@@ -160,7 +161,7 @@ impl Workload {
     /// within one second count once.
     ///
     /// # Errors
-    /// If a value cannot be a measurement. Nothing is recorded in this case.
+    /// If a value is NaN, negative or too large, so that it cannot be a measurement. Nothing is recorded in this case.
     pub fn observe_waiting(
         &mut self,
         feed: &mut Feed,
@@ -174,8 +175,8 @@ impl Workload {
         Ok(self.told(feed, before, at, concurrency))
     }
 
-    /// Updates the burst mean after a report up to `to`, and returns why a decision should not wait; `None` if it may
-    /// wait. `before` is the source's burst mean before the report.
+    /// Updates the burst mean after a report up to `to`, and returns why a decision should not wait for the next tick;
+    /// `None` if it can wait. `before` is the source's burst mean before the report.
     fn told(&mut self, feed: &Feed, before: f64, to: Timestamp, concurrency: f64) -> Option<Poke> {
         self.burst = (
             (self.burst.0 + feed.burst_mean - before).max(0.0),
@@ -307,7 +308,7 @@ impl Workload {
         why
     }
 
-    /// Returns whether no pod is desired.
+    /// Returns whether no pod is desired, or no decision was made yet.
     const fn is_down(&self) -> bool {
         matches!(self.latest.desired, None | Some(0))
     }

@@ -105,7 +105,7 @@ fn observation(load: impl Strategy<Value = f64> + Clone) -> impl Strategy<Value 
         })
 }
 
-/// Steps of a run, each with the seconds since the step before.
+/// Returns the steps of a run, each as (seconds since the previous step, item).
 fn steps<T: std::fmt::Debug>(
     item: impl Strategy<Value = T>,
 ) -> impl Strategy<Value = Vec<(u64, T)>> {
@@ -136,7 +136,7 @@ proptest! {
     ) {
         let mut scaler = Scaler::new(START, ready_at_start);
         let mut now = START;
-        // The last time at which the load was over the panic threshold.
+        // The last time at which the load reached the panic threshold.
         let mut over_at = (ready_at_start > 1).then_some(START);
         for (wait, seen) in steps {
             now = now + Duration::from_secs(wait);

@@ -301,7 +301,7 @@ fn a_workload_may_start_with_no_pod() {
     let decision = workload.decide(NOW, &Facts::local(0, 0));
     assert_eq!(decision.step.apply, None);
     assert_eq!(decision.status.activity, Activity::Inactive);
-    // The workload stays inactive, although from now on it needs one ready pod to count as serving.
+    // The workload remains inactive, although after the first decision it needs one ready pod to count as serving.
     let decision = workload.decide(NOW + secs(2), &Facts::local(0, 0));
     assert_eq!(decision.status.activity, Activity::Inactive);
 }

@@ -61,8 +61,8 @@ impl World {
         decision
     }
 
-    /// Runs for `seconds` under `load`. Returns the last decision, and the numbers of replicas in order, without
-    /// repetitions.
+    /// Runs for `seconds` under `load`. Returns (last decision, successive numbers of replicas without consecutive
+    /// duplicates).
     fn run(&mut self, seconds: u64, load: f64) -> (Decision, Vec<u32>) {
         let mut seen = vec![self.replicas];
         let mut last = self.decide();
@@ -141,7 +141,7 @@ fn the_last_pod_goes_after_window_and_grace_and_the_first_request_wakes_it() {
         "{idle:?}"
     );
 
-    // One request arrives 3 ms after the full second.
+    // One request arrives 3 ms after the full second. The report about it must wake the workload.
     let at = world.now + Duration::from_millis(3);
     let poke = world
         .workload
@@ -157,8 +157,8 @@ fn the_last_pod_goes_after_window_and_grace_and_the_first_request_wakes_it() {
 fn requests_per_second_scale_as_well() {
     let mut world = World::new(settings(&[("metric", "rps"), ("target", "100")]));
     world.run(30, 50.0);
-    // The world has ten times as many requests/s as concurrency: 500 requests/s / (target 100 * 70 %) = 7.1, rounded
-    // up.
+    // The simulated workload has ten times as many requests/s as concurrency: 500 requests/s / (target 100 * 70 %) =
+    // 7.1, rounded up.
     assert_eq!(world.replicas, 8);
 }
 
@@ -195,7 +195,7 @@ fn a_silent_source_never_shrinks_a_workload() {
         assert_eq!(decision.step.apply, None, "{}", decision.reason);
         assert!(decision.desired >= Some(many));
     }
-    // A scale-up is still requested when it is needed.
+    // Although a source is silent, a higher load of the other sources must cause a scale-up.
     let now = world.now + Duration::from_secs(300);
     world
         .workload

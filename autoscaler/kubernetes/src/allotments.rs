@@ -1,5 +1,5 @@
-//! Reads and writes the records of the activators' ports in the API server. For each namespace with Services, there is
-//! one ConfigMap in Ebb's namespace. The [engine](ebb_engine) decides its contents.
+//! Reads and writes the records of the activators' ports in the API server. For each namespace with proxied Services,
+//! there is one ConfigMap in Ebb's namespace. The [engine](ebb_engine) decides the contents of the ConfigMaps.
 //!
 //! Bias: an entry that cannot be parsed is skipped, never guessed. A write names the version of the record that it
 //! changes, so of two writers that have read different versions, one is refused.

@@ -12,7 +12,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use nix::time::{ClockId, clock_gettime};
 
-/// A clock that never stands still. Tests use another clock.
+/// A clock that never stands still, not even while the machine is suspended. Tests replace the function that reads it.
 #[derive(Clone)]
 pub(super) struct BootClock(Arc<dyn Fn() -> Duration + Send + Sync>);
 

@@ -3,9 +3,9 @@
 //! A certificate authority, and a certificate that the authority has signed, are kept in a Secret that all replicas
 //! share. The authority's certificate is published in a ConfigMap that agents mount. The authority lasts as long as the
 //! Secret, so agents need no change for a new certificate. The Secret and the ConfigMap are part of the installation,
-//! and this module only fills them. So the autoscaler needs no right to create Secrets, with which it could get a token
-//! of any account of the namespace. Failure mode: without the Secret a replica does not start, because agents would not
-//! trust its certificate.
+//! and this module only fills them. So the autoscaler needs no right to create Secrets. With this right, it could get a
+//! token of any service account of the namespace. Failure mode: without the Secret a replica does not start, because
+//! agents would not trust its certificate.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -131,8 +131,9 @@ impl Keeper {
         })
     }
 
-    /// Puts a new certificate into the Secret, signed by the Secret's authority or by a new one. Everything else in the
-    /// Secret stays: the type of a Secret cannot be changed, and its labels and annotations belong to the installation.
+    /// Puts a new certificate into the Secret, signed by the Secret's authority or by a new one. Nothing else in the
+    /// Secret is changed: the type of a Secret cannot be changed, and its labels and annotations belong to the
+    /// installation.
     fn make(&self, mut secret: Secret, now: i64) -> Result<Secret, CertificateError> {
         let old = part(&secret, AUTHORITY)
             .ok()
@@ -193,7 +194,8 @@ impl Keeper {
     }
 }
 
-/// Returns the parameters of the authority. They never change, so the authority is the same for the same key.
+/// Returns the parameters of the authority. The parameters never change, so the same key always gives the same
+/// authority.
 fn authority() -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::new())?;
     params

@@ -1,8 +1,8 @@
 //! The decision loop: the engine makes the decisions that are due.
 //!
-//! Bias: the engine decides a limited number of workloads at a time, and other tasks can use the engine in between. So
-//! reports are accepted at any time. Failure mode: with too many workloads for one CPU, decisions are made less often
-//! than every two seconds.
+//! Bias: the engine makes decisions for a limited number of workloads at a time, and other tasks can use the engine in
+//! between. So reports are accepted at any time. Failure mode: with too many workloads for one CPU, decisions are made
+//! less often than every two seconds.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,6 +1,7 @@
-//! Passes the effects of the engine to the tasks that carry them out.
+//! Passes the actions that the engine returns ([`Effect`]) to the tasks that carry them out.
 //!
-//! Bias: a replica that does not lead changes nothing. The leader makes the decisions whose effects this replica drops.
+//! Bias: a replica that does not lead drops the actions that change the cluster. The leader makes the same decisions
+//! and carries out their actions.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::{events::Events, leadership::Leadership, owners::Owners};
 
-/// Passes the effects of the engine to the tasks that carry them out.
+/// Passes the actions that the engine returns to the tasks that carry them out.
 pub(super) async fn run(
     mut effects: mpsc::UnboundedReceiver<Effect>,
     owners: Owners,
@@ -23,7 +24,7 @@ pub(super) async fn run(
             Effect::Follow { namespace, owner } => owners.follow(namespace, owner),
             Effect::Confirm(target) => owners.confirm(target),
             Effect::Scale(order) if leads => {
-                // The receiver is gone only at shutdown.
+                // An error is ignored, because the receiver is gone only at shutdown.
                 let _ = orders.send(order);
             }
             Effect::Say(notice) if leads => events.say(notice),

@@ -16,8 +16,8 @@ use crate::{
     options::Options,
 };
 
-/// Interval at which the certificate is read again. It may be long: cert-manager replaces a certificate weeks before it
-/// expires.
+/// Interval at which the certificate is read again. The interval can be long, because cert-manager replaces a
+/// certificate weeks before it expires.
 const CERTIFICATE_AGAIN: Duration = Duration::from_secs(60);
 
 /// Returns the certificate of the report port, and starts a task that keeps it up to date.

@@ -20,7 +20,7 @@ pub(super) struct Kind {
     pub(super) scalable: bool,
 }
 
-/// The kinds found so far. The kinds that every cluster has are known from the start.
+/// The kinds that have been found in the cluster. The kinds that every cluster has are known from the start.
 pub(super) struct Kinds {
     client: Client,
     /// The kinds, by (group, kind).
@@ -55,7 +55,7 @@ impl Kinds {
         }
     }
 
-    /// Returns a kind that was found before.
+    /// Returns a kind if it is already known. Sends no request to the API server.
     pub(super) fn known(&self, group: &str, kind: &str) -> Option<Kind> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&(group.to_owned(), kind.to_owned())).cloned()

@@ -1,11 +1,11 @@
 //! Whether this replica may write, and until when.
 //!
 //! A [candidate](super::lease) renews the Lease. Just before a request is sent, every writer gets a [`Permit`] from
-//! [`Leadership`]. The permit limits the time of the request. So a replica that was stopped for longer than the
-//! duration of its Lease writes nothing when it continues: the clock ends the leadership before any task has checked
-//! the Lease again.
+//! [`Leadership`]. The permit limits the time of the request. So a replica that was suspended (SIGSTOP, a frozen
+//! cgroup) for longer than the duration of its Lease writes nothing when it continues: the clock ends the leadership
+//! before any task has checked the Lease again.
 //!
-//! Bias: no leader is better than two leaders. A write must be over before another replica may take the Lease. One risk
+//! Bias: no leader is better than two leaders. A write must be over before another replica can take the Lease. One risk
 //! remains: a request that leaves this machine in time, but is carried out late. Most of these requests fail because of
 //! their `resourceVersion`.
 
@@ -22,12 +22,13 @@ use tokio::{sync::watch, time};
 use super::boot::BootClock;
 
 /// Longest time that a write may take. A healthy API server answers within milliseconds. etcd's own limit for a write
-/// is 5 s, but a scale write without an answer within 3 s counts as failed, and the workload is decided again.
+/// is 5 s, but a scale write without an answer within 3 s counts as failed, and the next decision orders the scale
+/// again.
 pub(super) const WRITE_WITHIN: Duration = Duration::from_secs(3);
 
-/// Time between the end of the last write and the moment at which another replica may take the Lease. It covers clocks
-/// that run at different speeds (500 ppm, the maximum that NTP corrects, is 8 ms in 15 s) and the network delay to the
-/// API server.
+/// Time between the end of the last write and the earliest moment at which another replica can take the Lease. It
+/// covers clocks that run at different speeds (500 ppm, the maximum that NTP corrects, is 8 ms in 15 s) and the network
+/// delay to the API server.
 const MARGIN: Duration = Duration::from_millis(250);
 
 /// Minimum time for a write. With less time left, a write does not begin, because it might be aborted halfway with an
@@ -51,7 +52,7 @@ pub(super) struct Leadership {
 struct Term {
     /// Time until which this replica leads.
     acts_until: Duration,
-    /// Time before which no other replica may take the Lease.
+    /// Time before which no other replica can take the Lease.
     alone_until: Duration,
 }
 
@@ -89,7 +90,7 @@ impl Leadership {
         self.term().is_some_and(|term| now < term.acts_until)
     }
 
-    /// Signals each begin and end of the leadership. If this process was stopped, the signal is late. So writers must
+    /// Signals each begin and end of the leadership. If this process was suspended, the signal is late. So writers must
     /// use [`Self::leads`] or [`Self::permit`].
     pub(super) fn changes(&self) -> watch::Receiver<bool> {
         self.leads.subscribe()
@@ -103,7 +104,7 @@ impl Leadership {
     }
 
     /// Records that a request sent at `asked` has renewed the Lease. From `asked` on, this replica leads for `acts`,
-    /// and no other replica may take the Lease for `alone`. Returns whether the signal of [`Self::changes`] has
+    /// and no other replica can take the Lease for `alone`. Returns whether the signal of [`Self::changes`] has
     /// changed.
     pub(super) fn renewed(&self, asked: Duration, acts: Duration, alone: Duration) -> bool {
         *self.term() = Some(Term {
@@ -136,8 +137,8 @@ impl Leadership {
     /// # Errors
     /// If this replica does not lead, or if its leadership ends too soon.
     pub(super) fn permit(self: &Arc<Self>) -> Result<Permit, NotLeading> {
-        // The write is counted before the term is read: to release the Lease, the term is ended first, and then the
-        // counted writes are waited for.
+        // The write is counted before the term is read. To release the Lease, the term is ended first, and then the
+        // counted writes are waited for. So the release never misses a write that has a permit.
         self.under_way.send_modify(|writes| *writes += 1);
         let mut permit = Permit {
             leadership: Arc::clone(self),
@@ -180,8 +181,8 @@ impl Permit {
         self.until.saturating_sub(self.leadership.now())
     }
 
-    /// Checks whether the write may still be sent. This check is necessary again when a connection is ready, because
-    /// this may take a while.
+    /// Checks whether the write may still be sent. The check is repeated when a connection is ready, because the wait
+    /// for a connection may take longer than the permit lasts.
     pub(super) fn check(&self) -> Result<(), NotLeading> {
         if self.leadership.leads() && !self.left().is_zero() {
             Ok(())
@@ -239,7 +240,7 @@ mod tests {
     async fn p6_a_leader_that_was_stopped_does_not_write() {
         let leadership = leading();
         assert!(leadership.permit().is_ok());
-        // As after SIGSTOP, no task runs meanwhile, so no task notices the end of the leadership.
+        // As during SIGSTOP, no task runs in these 22 s, so no task notices that the leadership has ended after 10 s.
         time::advance(Duration::from_secs(22)).await;
         assert!(*leadership.changes().borrow(), "nobody has looked yet");
         assert_eq!(leadership.permit().err(), Some(NotLeading));
@@ -265,7 +266,7 @@ mod tests {
         time::advance(ACTS - Duration::from_millis(1)).await;
         let permit = leadership.permit().unwrap();
         assert!(leadership.now() + permit.left() + MARGIN <= asked + ALONE);
-        // A short Lease leaves less time.
+        // After a renewal of a Lease of 3 s, a write has less time than `WRITE_WITHIN`.
         leadership.renewed(
             leadership.now(),
             Duration::from_secs(2),

@@ -1,10 +1,10 @@
 //! Leader election with a Lease, which is read and written as by client-go's leader election.
 //!
-//! Bias: no leader is better than two leaders. A holder that could not renew for two thirds of the lease duration steps
-//! down by itself. Another replica takes over when it has not seen a change of the Lease for the whole duration. Both
-//! replicas measure with their own clocks of the time since boot, so a wrong wall clock does no harm. (The existing
-//! crates for Leases compare the times in the Lease with the wall clock.) [`Leadership`] records until when this
-//! replica may write.
+//! Bias: no leader is better than two leaders. A holder that could not renew the Lease for two thirds of the lease
+//! duration steps down by itself. Another replica takes the Lease when it has not seen a change of the Lease for the
+//! whole duration. Both replicas measure with their own clocks of the time since boot, so a wrong wall clock does no
+//! harm. (The existing crates for Leases compare the times in the Lease with the wall clock.) [`Leadership`] records
+//! until when this replica may write.
 //!
 //! Failure mode: if a request to the API server hangs, the holder sends a second request over another connection before
 //! it must step down. If this request hangs too, no replica leads.
@@ -102,7 +102,7 @@ impl Candidate {
                 _ = end.changed() => {}
             }
         }
-        // From now on no new write begins. The writes under way end before another replica may lead.
+        // After `lost`, no new write begins. The Lease is released only when the writes under way are over.
         let led = self.leadership.leads();
         self.leadership.lost();
         if led {

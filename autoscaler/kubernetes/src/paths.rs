@@ -15,8 +15,8 @@ use tracing::{info, warn};
 
 use super::{allotments, leadership::Leadership, shared::Shared, slices};
 
-/// Longest wait between two rounds. A regular round is necessary, because an activator that stops reporting triggers
-/// none.
+/// Longest wait between two rounds. A regular round is necessary, because an activator that stops reporting triggers no
+/// round.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Shortest wait between two rounds, however much changes.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
@@ -27,7 +27,7 @@ const SHARE: u32 = 10;
 const AT_A_TIME: usize = 16;
 /// Time limit of a write, as for the writes of scales (`leadership::WRITE_WITHIN`).
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// A failure is logged at most once in this time.
+/// Minimum time between two log messages about failed writes.
 const LOGGED_AGAIN: Duration = Duration::from_secs(60);
 
 /// Writes records and slices while this replica leads, without end. `client` checks the leadership before it sends a

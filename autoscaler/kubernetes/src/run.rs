@@ -1,4 +1,4 @@
-//! The wiring of the program: creates its parts, connects them, and starts its tasks.
+//! Starts the program: creates the engine, the clients and the ports, connects them, and starts the tasks.
 
 use std::{
     net::SocketAddr,
@@ -68,7 +68,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let metrics = Metrics::new(&shared, &leadership);
     let status = status(&options, &shared, &metrics, &leadership);
 
-    // The parts that carry out the effects of the engine.
+    // The components that carry out the actions that the engine returns (`Effect`).
     let kinds = Arc::new(Kinds::new(client.clone()));
     let (events, write_events) = Events::new(
         leaders_client.clone(),

@@ -1,8 +1,8 @@
 //! The engine, shared by the tasks around it.
 //!
-//! One lock guards the engine. A task holds the lock for microseconds, and never across an await. All effects of the
-//! engine are sent over one channel, in order. At each access, the engine is first informed which watches are stale:
-//! after this process was stopped for a while, any task may be the first to run.
+//! One lock guards the engine. A task holds the lock for microseconds, and never across an await. All actions that the
+//! engine returns (`Effect`) are sent over one channel, in order. At each access, the engine is first informed which
+//! watches are stale: after this process was suspended for a while, any task may be the first to run.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ use super::{
     watch::heard::{RestsOnIt, STALE_AFTER, Watches},
 };
 
-/// The engine, its clock and the channel of its effects.
+/// The engine, its clock, and the channel for the actions that the engine returns.
 #[derive(Debug)]
 pub(super) struct Shared {
     engine: Mutex<EngineState>,
@@ -71,7 +71,8 @@ impl Shared {
         self.clock.at(Instant::now())
     }
 
-    /// Calls `act` with the engine and the time, then sends the effects of the engine to their receiver.
+    /// Calls `act` with the engine and the time, then sends the actions that the engine returned to the task that
+    /// carries them out.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Engine, Timestamp) -> T) -> T {
         // A poisoned lock is used: the engine is consistent between any two of its methods, so a panic in another task
         // cannot leave it inconsistent.
@@ -85,7 +86,7 @@ impl Shared {
             self.paths.notify_one();
         }
         for effect in engine.effects() {
-            // The receiver is gone only at shutdown.
+            // An error is ignored, because the receiver is gone only at shutdown.
             let _ = self.outbox.send(effect);
         }
         result
@@ -93,7 +94,7 @@ impl Shared {
 
     /// Publishes an Event about an object, if this replica leads.
     pub(super) fn say(&self, notice: Notice) {
-        // The receiver is gone only at shutdown.
+        // An error is ignored, because the receiver is gone only at shutdown.
         let _ = self.outbox.send(Effect::Say(notice));
     }
 

@@ -118,7 +118,7 @@ pub(super) async fn apply(
     written: &ObservedSlice,
 ) -> Result<(), Error> {
     let api: Api<EndpointSlice> = Api::namespaced(client, &desired.workload.namespace);
-    // `force` takes over fields that another field manager owns.
+    // `force` makes this field manager the owner of fields that another field manager has set.
     let manager = PatchParams::apply("ebb-autoscaler").force();
     let object = object(desired, written);
     api.patch(

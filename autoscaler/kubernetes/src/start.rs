@@ -7,8 +7,8 @@ use tracing::info;
 
 use crate::{lease::Candidate, metrics::Metrics, shared::Shared, status::Status, sync::Sync};
 
-/// The start: this replica neither leads nor decides before all initial lists have been read. Owner references may be
-/// resolved later: while the owner of a pod is not known, the workloads of its namespace are not scaled down.
+/// The start: this replica neither leads nor decides before all initial lists have been read. Owner references need not
+/// be resolved by then: while the owner of a pod is not known, the workloads of its namespace are not scaled down.
 pub(super) struct Start {
     pub(super) known: Sync,
     pub(super) shared: Arc<Shared>,

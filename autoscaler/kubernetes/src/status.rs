@@ -50,7 +50,7 @@ impl ebb_metrics::status::Status for Status {
             return Err(stuck);
         }
         let since = self.shared.since_beat();
-        // Nothing is decided before the start is over.
+        // Before the start is over, no decision is made, so missing decisions are no failure.
         if since <= DEAD_AFTER || !self.ready.load(Ordering::Relaxed) {
             Ok(())
         } else {

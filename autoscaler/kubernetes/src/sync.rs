@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-/// The number of parts of the start that are not done.
+/// The number of initial lists that have not been read yet.
 #[derive(Clone, Debug)]
 pub(super) struct Sync {
     left: Arc<watch::Sender<usize>>,
 }
 
-/// One part of the start. Only the first call of `done` counts.
+/// One initial list. Only the first call of `done` counts, because a watch may read its list again later.
 #[derive(Debug)]
 pub(super) struct Part {
     left: Mutex<Option<Arc<watch::Sender<usize>>>>,
@@ -30,7 +30,7 @@ impl Sync {
         }
     }
 
-    /// Resolves when all parts are done.
+    /// Resolves when all initial lists have been read.
     pub(super) async fn done(&self) {
         // `self` has the sender, so the channel cannot close.
         let _ = self.left.subscribe().wait_for(|left| *left == 0).await;

@@ -83,7 +83,7 @@ pub(super) fn refusal(code: u16, reason: &str) -> Answer {
     Answer::Json(code, status)
 }
 
-/// Returns an engine, and the receiver of the engine's effects.
+/// Returns an engine, and the receiver of the actions that the engine returns.
 pub(super) fn shared() -> (Arc<Shared>, mpsc::UnboundedReceiver<Effect>) {
     let (outbox, effects) = mpsc::unbounded_channel();
     let shared = Shared::new(Engine::new(Queueing::Nowhere), outbox);

@@ -1,9 +1,9 @@
 //! Carries out orders to scale a workload: writes the pod deletion costs, then the scale, then an Event.
 //!
-//! At most one order of a workload is under way. Of the orders that arrive meanwhile, only the last is kept. Bias: when
-//! in doubt, do not scale. A failed order is dropped, and the next decision makes a new one. An order of a replica that
-//! no longer leads is dropped too, because the client refuses to send its writes ([`Leadership`]). The replicas are
-//! never lowered before the scale-down candidates have their deletion costs.
+//! At most one order of a workload is under way. Of the orders that arrive while it is under way, only the last is
+//! kept. Bias: when in doubt, do not scale. A failed order is dropped, and the next decision makes a new one. An order
+//! of a replica that no longer leads is dropped too, because the client refuses to send its writes ([`Leadership`]).
+//! The replicas are never lowered before the scale-down candidates have their deletion costs.
 //!
 //! Each write of a scale contains the uid and the `resourceVersion` that the decision is based on. So the API server
 //! refuses a write based on an older state with 409

@@ -17,10 +17,10 @@ pub struct Load {
 /// The counters and gauges of one replica, as counted by the kernel programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplicaLoad {
-    /// Number of the replica's counter. It is never reused. If a replica is tried again on another port, it gets a new
-    /// number.
+    /// Number of the replica's counter. The number is never reused. If the start of a replica is repeated on another
+    /// port, the new attempt gets a new number.
     pub number: u64,
-    /// The phase of the replica, which says whether it takes requests.
+    /// The phase of the replica, which says whether the replica accepts requests.
     pub phase: Phase,
     /// Time at which counting began, on the kernel's monotonic clock.
     pub since: Duration,

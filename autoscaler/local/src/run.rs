@@ -48,7 +48,7 @@ const PROXY: &str = "the proxy";
 pub struct Run {
     /// Name of the workload, for people.
     pub name: String,
-    /// The cluster-wide settings. Here they are settings of the run.
+    /// The settings that are cluster-wide in Kubernetes. Here they apply to the run only.
     pub config: Config,
     /// Annotations of the workload. They must be valid.
     pub annotations: BTreeMap<String, String>,
@@ -152,13 +152,13 @@ pub struct Autoscaler<L, T, O> {
     /// The replicas that the engine knows, by number, each with its last phase.
     known: BTreeMap<u64, Phase>,
     sums: Sums,
-    /// Effects of the engine that are still to be carried out.
+    /// Actions that the engine returned and that are still to be carried out.
     open: Vec<Effect>,
     reading: Trouble,
     scaling: Trouble,
 }
 
-/// Whether an operation fails at present. A message is logged only when this changes.
+/// Whether an operation fails at present. A message is logged only when the operation begins to fail or succeeds again.
 #[derive(Debug, Default)]
 struct Trouble(bool);
 
@@ -176,7 +176,7 @@ impl Trouble {
     }
 }
 
-/// The totals at the moments from which means are computed.
+/// The totals at the starts of the periods over which means are computed, and the latest totals.
 struct Marks {
     start: Instant,
     last: Totals,
@@ -188,7 +188,7 @@ struct Marks {
 }
 
 impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
-    /// Creates the autoscaler of a run without replicas. No other code may change `engine`.
+    /// Creates the autoscaler of a run without replicas. No other code must change `engine`.
     pub fn new(
         run: Run,
         engine: SharedEngine,
@@ -289,7 +289,8 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
                 engine.pod_seen(now, starting);
             }
         }
-        // The owners of new pods are answered before the report: a report about a pod of an unknown workload is lost.
+        // The engine's requests for the owners of new pods are answered before the report is passed on: the engine
+        // drops the counters of a pod whose workload is unknown.
         for effect in engine.effects() {
             match effect {
                 Effect::Follow { namespace, owner } => {
@@ -426,7 +427,7 @@ fn figures(replica: &ReplicaLoad) -> Pod<'static> {
     }
 }
 
-/// Returns the queue as the report of an activator. `at` is the time since the start of the run.
+/// Returns the queued requests of the proxy as the report of an activator. `at` is the time since the start of the run.
 fn queue(load: &Load, at: Duration) -> ActivatorReport {
     ActivatorReport {
         activator: PROXY.to_owned(),
@@ -450,7 +451,7 @@ fn uid(replica: u64) -> Box<str> {
     replica.to_string().into()
 }
 
-/// Returns a time in nanoseconds. It fits, because 2^64 ns are 584 years.
+/// Returns a time in nanoseconds. The result fits into 64 bits, because 2^64 ns are 584 years.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

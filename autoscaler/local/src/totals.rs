@@ -40,8 +40,8 @@ impl Sums {
     pub(crate) fn add(&mut self, at: Instant, load: &Load) -> Totals {
         for replica in &load.replicas {
             let counted = self.counted.entry(replica.number).or_default();
-            // Both differences can be negative, because the kernel programs subtract a probe after they have counted
-            // it.
+            // Both differences can be negative, because the kernel programs first count a probe as a request and
+            // subtract it when they have recognised it.
             let integral = replica.integral.wrapping_sub(counted.integral);
             let started = replica.started.wrapping_sub(counted.started);
             self.integral += integral.cast_signed() as f64 / 1e9;

@@ -1,4 +1,5 @@
-//! Rules across keys: what the class allows, and the order of the bounds.
+//! Rules that concern several annotations: the values that the class allows, and the order of minimum, activation scale
+//! and maximum.
 
 use std::collections::BTreeMap;
 
@@ -32,8 +33,8 @@ impl ClassInForce {
     }
 }
 
-/// Parses class and metric, which other keys depend on. If the class is invalid, the default class counts for the other
-/// keys.
+/// Parses class and metric, which other keys depend on. If the class is invalid, the other keys are checked with the
+/// default class.
 pub(super) fn class_and_metric(
     config: &Config,
     given: &BTreeMap<&str, &str>,
@@ -69,9 +70,9 @@ pub(super) fn class_and_metric(
     }
 }
 
-/// Checks minimum, maximum, activation scale and the cluster's limit against each other. Like Knative, it compares the
-/// annotations only with each other and not with the defaults of the config map: an absent minimum is 0 here, and an
-/// absent maximum means no limit.
+/// Checks minimum, maximum, activation scale and the cluster's limit against each other. Like Knative, this function
+/// compares the annotations only with each other and not with the defaults of the config map: an absent minimum is 0
+/// here, and an absent maximum means no limit.
 pub(super) fn bounds(
     config: &Config,
     given: &BTreeMap<&str, &str>,
@@ -118,7 +119,7 @@ pub(super) fn bounds(
         }
     }
     if let Some(activation) = read.activation_scale {
-        // The text that the user wrote, because `read` has 0 for a negative value.
+        // The error message shows the text that the user wrote, because `read` has 0 for a negative value.
         let text = given
             .get(format!("{KNATIVE}activation-scale").as_str())
             .copied()

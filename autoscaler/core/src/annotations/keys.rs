@@ -6,7 +6,7 @@ use crate::nearest::nearest;
 pub const KNATIVE: &str = "autoscaling.knative.dev/";
 /// Prefix of Ebb's annotation keys.
 pub const EBB: &str = "ebb.dev/";
-/// The only key that is read from Knative's serving group.
+/// The only key with the prefix `serving.knative.dev/` that is parsed. All other keys with this prefix are ignored.
 pub(super) const PROGRESS_DEADLINE: &str = "serving.knative.dev/progress-deadline";
 
 macro_rules! keys {
@@ -18,8 +18,8 @@ macro_rules! keys {
         impl Key {
             const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// Returns group, kebab-case name and camelCase alias. If a workload has both names, the kebab-case name
-            /// wins.
+            /// Returns group, kebab-case name and camelCase alias. If a workload has annotations with both names, the
+            /// kebab-case one applies.
             const fn spelling(self) -> (&'static str, &'static str, Option<&'static str>) {
                 match self {
                     $(Self::$variant => ($group, $kebab, keys!(@alias $($camel)?)),)+

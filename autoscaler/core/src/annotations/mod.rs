@@ -26,39 +26,42 @@ use crate::{
 /// The parsed annotations of a workload; `None` or empty if an annotation is missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Annotations {
-    /// `class`: the autoscaler.
+    /// `class`: the autoscaler of the workload.
     pub class: Option<Class>,
     /// `metric`: the metric that is compared with the target.
     pub metric: Option<Metric>,
     /// `target`: requests in flight per pod or requests/s per pod, ≥ 0.01.
     pub target: Option<f64>,
-    /// `target-utilization-percentage`: 1 to 100.
+    /// `target-utilization-percentage`: share of the target that a pod is to reach, in per cent, 1 to 100.
     pub target_utilization: Option<f64>,
-    /// `target-burst-capacity`: ≥ 0, or -1.
+    /// `target-burst-capacity`: requests in flight, ≥ 0; -1: the activator is always in the request path.
     pub target_burst_capacity: Option<f64>,
-    /// `min-scale`: pods.
+    /// `min-scale`: minimum number of pods.
     pub min_scale: Option<u32>,
-    /// `max-scale`: pods; 0: no limit.
+    /// `max-scale`: maximum number of pods; 0: no limit.
     pub max_scale: Option<u32>,
-    /// `initial-scale`: pods.
+    /// `initial-scale`: number of pods that a new workload starts with.
     pub initial_scale: Option<u32>,
-    /// `activation-scale`: pods, ≥ 2.
+    /// `activation-scale`: minimum number of pods while there is any load, ≥ 2.
     pub activation_scale: Option<u32>,
-    /// `window`: whole seconds, 6 s to 1 h.
+    /// `window`: length of the stable window. Whole seconds, 6 s to 1 h.
     pub window: Option<Duration>,
-    /// `panic-window-percentage`: 1 to 100.
+    /// `panic-window-percentage`: length of the panic window in per cent of the stable window, 1 to 100.
     pub panic_window_percentage: Option<f64>,
-    /// `panic-threshold-percentage`: 110 to 1000.
+    /// `panic-threshold-percentage`: panic threshold, as load in per cent of the capacity at target, 110 to 1000.
     pub panic_threshold_percentage: Option<f64>,
-    /// `scale-down-delay`: whole seconds, 0 to 1 h.
+    /// `scale-down-delay`: time for which a lower number of desired pods must last before it is applied. Whole seconds,
+    /// 0 to 1 h.
     pub scale_down_delay: Option<Duration>,
-    /// `scale-to-zero-pod-retention-period`: 0 to 1 h.
+    /// `scale-to-zero-pod-retention-period`: time for which the last pod is kept after the workload became idle. 0 to
+    /// 1 h.
     pub retention: Option<Duration>,
     /// `metric-aggregation-algorithm`: how samples are averaged.
     pub aggregation: Option<Aggregation>,
-    /// `serving.knative.dev/progress-deadline`: time that a start may take, ≥ 0.
+    /// `serving.knative.dev/progress-deadline`: time that the start of the workload may take before it counts as
+    /// failed, ≥ 0.
     pub progress_deadline: Option<Duration>,
-    /// `ebb.dev/burst-window`: 0, or 50 ms to 6 s.
+    /// `ebb.dev/burst-window`: length of the burst window, 50 ms to 6 s; 0 turns it off.
     pub burst_window: Option<Duration>,
     /// `ebb.dev/ports`: ports whose connections are counted; empty: every listening port.
     pub ports: Vec<u16>,
@@ -206,7 +209,7 @@ fn activation_scale(text: &str) -> Result<u32, Fault> {
             high: value::MAX_PODS.to_string(),
         });
     }
-    // 0 stands for any negative value: both are refused later, because they are below 2.
+    // A negative activation scale becomes 0. `check::bounds` refuses 0 like a negative value, because both are below 2.
     Ok(u32::try_from(number).unwrap_or(0))
 }
 

@@ -5,7 +5,8 @@ use crate::problem::Fault;
 /// Whether decisions are applied: `ebb.dev/mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Decide and scale: the mode of a workload without the annotation. No value of the annotation selects this mode.
+    /// Decide and scale the workload: the mode of a workload without the annotation. With the annotation, every value
+    /// other than `recommend` is an error.
     #[default]
     Act,
     /// Decide and show the decision, but do not scale the workload.

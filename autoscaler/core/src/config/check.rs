@@ -1,4 +1,4 @@
-//! Rules across the keys of a config map.
+//! Rules that concern several keys of a config map.
 
 use super::Config;
 use crate::{

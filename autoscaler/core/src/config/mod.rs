@@ -1,7 +1,7 @@
 //! The cluster-wide settings: Knative's `config-autoscaler`, plus one key of Ebb.
 //!
-//! Bias: a ConfigMap applies as a whole or not at all. An invalid one is rejected with all of its problems, and the
-//! caller keeps the previous settings. Without previous settings no decision is made.
+//! Bias: a ConfigMap applies as a whole or not at all. If a ConfigMap is invalid, all of its problems are reported, and
+//! the caller keeps the previous settings. Without previous settings no decision is made.
 
 mod check;
 mod parse;
@@ -21,13 +21,13 @@ use crate::{
 pub struct Config {
     /// Target utilisation for concurrency, as a fraction in (0, 1].
     pub target_fraction: f64,
-    /// Concurrency target of a workload without its own target and without a hard limit. Requests in flight per pod, >
-    /// 0.
+    /// Concurrency target of a workload without its own target and without a hard limit. Unit: requests in flight per
+    /// pod. > 0.
     pub concurrency_target: f64,
-    /// Target of a workload that scales on requests per second and has no target of its own. Requests/s per pod, ≥
-    /// 0.01.
+    /// Target of a workload that scales on requests per second and has no target of its own. Unit: requests/s per pod.
+    /// ≥ 0.01.
     pub rps_target: f64,
-    /// Target burst capacity, in requests in flight; -1: the activator always stays in the request path.
+    /// Target burst capacity, in requests in flight; -1: the activator is always in the request path.
     pub target_burst_capacity: f64,
     /// Length of the stable window, for decisions outside panic mode. Whole seconds, 6 s to 1 h.
     pub stable_window: Duration,
@@ -110,9 +110,9 @@ impl Config {
         Problems::none_or(problems, config)
     }
 
-    /// Parses as much as possible, for a checker that goes on to validate workloads under this config map. A key with
-    /// an invalid value has its default; a value that contradicts another key stays as written. The result must not be
-    /// used for decisions.
+    /// Parses as much as possible, for a checker that afterwards validates workloads with this config map. A key with
+    /// an invalid value has its default; a value that contradicts another key is returned as written. The result must
+    /// not be used for decisions.
     pub fn from_map_lossy<'a>(
         data: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> (Self, Vec<Problem>) {

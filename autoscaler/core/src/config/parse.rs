@@ -1,6 +1,7 @@
-//! Parsing of each key into a `Config`, within the key's own range.
+//! Parses each key into a `Config`, and checks that each value is within the range of its key.
 //!
-//! If a value is refused, the default stays, so that the checks across keys can still run and report.
+//! If a value is refused, `Config` keeps the default for this key, so that the checks across keys can still run and
+//! report.
 
 use std::collections::BTreeMap;
 
@@ -107,7 +108,7 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<(), Fault> {
         "max-scale" => config.max_scale = value::pods(value)?,
         "max-scale-limit" => config.max_scale_limit = value::pods(value)?,
         "burst-window" => config.burst_window = value::burst_window(value)?,
-        // The key under which Knative's own config map documents itself.
+        // `_example` is documentation within Knative's own config map, and not a setting.
         "_example" => {}
         _ => {
             return Err(Fault::Unknown {

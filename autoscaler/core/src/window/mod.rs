@@ -73,7 +73,8 @@ impl Windows {
     /// Adds a sample to the second that contains `at`.
     ///
     /// # Errors
-    /// If a value cannot be a measurement. Nothing is recorded in this case.
+    /// If a value is NaN, negative or above [`LARGEST`], so that it cannot be a measurement. Nothing is recorded in
+    /// this case.
     pub fn record(&mut self, at: Timestamp, sample: &Sample) -> Result<(), BadSample> {
         let (concurrency, rps) = sample.net()?;
         self.add(at, concurrency, rps);

@@ -177,7 +177,7 @@ impl Window {
                 {
                     buckets[index(slot, count)] = value;
                 }
-                // The window counts as full: from now on, buckets without a sample count as zero.
+                // After a change of the length, the window counts as full: buckets without a sample count as zero.
                 Some(last - i64::try_from(old - 1).unwrap_or(i64::MAX))
             }
             _ => None,

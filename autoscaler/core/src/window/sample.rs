@@ -60,7 +60,7 @@ impl Sample {
 
 /// Returns `value` if it can be a measurement.
 pub(crate) fn checked(field: &'static str, value: f64) -> Result<f64, BadSample> {
-    // No range contains NaN.
+    // NaN is refused too, because no range contains NaN.
     if (0.0..=LARGEST).contains(&value) {
         Ok(value)
     } else {

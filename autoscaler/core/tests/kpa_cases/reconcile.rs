@@ -21,7 +21,8 @@ struct Scene {
     desired: Option<u32>,
 }
 
-/// Applies the rest of a clause to a scene.
+/// A function that applies a clause to a scene. It gets the clause without the prefix by which the clause was
+/// recognised.
 type Take = fn(&mut Scene, &str);
 
 impl Scene {

@@ -81,7 +81,7 @@ impl Connections {
     }
 
     /// Returns a client that writes only while this replica leads. Just before a write is sent, the client checks by
-    /// the clock that this replica still leads. Each write must be over before another replica may lead.
+    /// the clock that this replica still leads. Each write must be over before another replica can become the leader.
     ///
     /// # Errors
     /// If the configuration cannot be used.

@@ -28,7 +28,8 @@ pub(super) type Send = Arc<dyn Fn(Request<Outgoing>) -> ResponseFuture + std::ma
 /// or more), which drop connections without a message.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// A request that is cancelled after a shorter time does not count as unanswered, and its connection stays in use.
+/// If a request is cancelled, it counts as unanswered only if nothing has arrived for at least this time. After a
+/// shorter wait, the pool is not replaced.
 const DOUBTFUL_AFTER: Duration = Duration::from_secs(1);
 
 /// The pool in use, with the means to replace it.
@@ -88,7 +89,8 @@ impl fmt::Debug for Pools {
 pub(super) struct Waiting {
     pools: Arc<Pools>,
     number: u64,
-    /// Time of the last arrival, or of the request if nothing has arrived; `None` if the request is over.
+    /// Time at which the last part of the answer arrived, or at which the request was sent if nothing has arrived;
+    /// `None` if the request is over.
     since: Option<Instant>,
 }
 

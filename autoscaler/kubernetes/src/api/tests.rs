@@ -100,7 +100,7 @@ async fn p6_nothing_is_sent_by_a_replica_that_does_not_lead() {
     assert!(NotLeading::is_why(&error), "{error}");
     assert_eq!(accepted.load(Ordering::Relaxed), 0, "not even a connection");
     assert_eq!(leadership.dropped().get(), 1);
-    // Reads need no permit, and writes through the other client need none either.
+    // A write with the client that does not depend on leadership needs no permit.
     let maps: Api<ConfigMap> = Api::namespaced(connections.client().unwrap(), "n");
     maps.delete("a", &DeleteParams::default()).await.unwrap();
     leadership.drained().await;

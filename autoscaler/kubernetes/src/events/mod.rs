@@ -1,7 +1,7 @@
 //! Events on the objects of users: what Ebb has done with an object, or why Ebb has not scaled it.
 //!
-//! A notice that repeats within some minutes is one Event with a series count, as in all of Kubernetes. Failure mode:
-//! an Event that cannot be written is logged and dropped; no other task waits for it.
+//! A notice that repeats within six minutes is one Event with a series count, as in all of Kubernetes. Failure mode: an
+//! Event that cannot be written is logged and dropped; no other task waits for it.
 
 mod rate;
 

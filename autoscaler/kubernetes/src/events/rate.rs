@@ -1,8 +1,8 @@
 //! The rate limit of the Events of a namespace. A namespace with thousands of invalid objects must neither overload the
 //! API server nor displace the Events of other namespaces.
 //!
-//! Each namespace has a token bucket. Failure mode: Events beyond the limit are counted and not written. Before the
-//! limit applies, a namespace has had a hundred Events.
+//! Each namespace has a token bucket. Failure mode: Events beyond the limit are counted and not written. The limit
+//! applies only after a hundred Events of a namespace (the size of a full bucket).
 
 use std::{collections::HashMap, time::Duration};
 
@@ -59,7 +59,7 @@ impl Rates {
         bucket.at = now;
         if bucket.left >= 1.0 {
             bucket.left -= 1.0;
-            // After half of the bucket has refilled, the next warning is logged again.
+            // When half of the bucket has refilled, the next Event beyond the limit is logged as a warning again.
             bucket.told &= bucket.left < AT_ONCE / 2.0;
             return Verdict::Write;
         }

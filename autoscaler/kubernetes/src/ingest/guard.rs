@@ -7,11 +7,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Maximum number of strangers' connections. If all agents restart, they connect within seconds. The limit is many
-/// times the number of TLS handshakes that a node can do per second.
+/// Maximum number of connections of strangers, i.e. of senders that have not sent a good token yet. If all agents
+/// restart, they connect within seconds. The limit is many times the number of TLS handshakes that a node can do per
+/// second.
 const STRANGERS: usize = 2_048;
-/// Maximum number of strangers' connections from one address. It is greater than one, because nodes behind NAT share an
-/// address; an attacker's pod has one address.
+/// Maximum number of connections of strangers from one address. The limit is greater than one, because nodes behind NAT
+/// share an address. An attacker's pod has one address, so it cannot use up the limit for all strangers.
 const STRANGERS_OF_ONE: usize = 64;
 
 /// Counts and limits connections.
@@ -28,7 +29,7 @@ struct Counts {
     strangers_of: HashMap<IpAddr, usize>,
 }
 
-/// The place of an admitted connection. The place is released when this value is dropped.
+/// The place of an admitted connection in the limits. The place is released when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Seat {
     doorkeeper: Arc<Doorkeeper>,
@@ -37,7 +38,7 @@ pub(super) struct Seat {
 }
 
 impl Doorkeeper {
-    /// Creates a doorkeeper that admits at most `most` connections.
+    /// Creates a doorkeeper that admits at most `most` connections at the same time.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
@@ -45,7 +46,7 @@ impl Doorkeeper {
         }
     }
 
-    /// Returns a place for a stranger; `None` if a limit is reached.
+    /// Admits a connection of a stranger and returns its place; `None` if a limit is reached.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let of_one = counts.strangers_of.get(&address).copied().unwrap_or(0);

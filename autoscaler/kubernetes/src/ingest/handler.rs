@@ -26,9 +26,10 @@ use crate::{metrics::Metrics, shared::Shared};
 
 /// Time limit for the body of a report. It is enough for 1 MiB over a slow connection.
 const BODY: Duration = Duration::from_secs(10);
-/// A failure of a peer is logged at most once in this time.
+/// Minimum time between two log messages about the same kind of failure of the same peer.
 const LOGGED_AGAIN: Duration = Duration::from_secs(60);
-/// Maximum number of failures of which the time of the last log message is remembered.
+/// Maximum number of remembered pairs of peer and kind of failure, each with the time of its last log message. If all
+/// places are taken, failures of other pairs are not logged.
 const COMPLAINTS: usize = 1_000;
 
 type Answer = Response<Full<Bytes>>;

@@ -24,8 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest token that is reviewed, in bytes. Service-account tokens have about 1 200 bytes.
 const LONGEST: usize = 8 << 10;
 
-/// Claims of a token in the answer of a TokenReview. They are present by default since Kubernetes 1.30 (beta of
-/// KEP-4193).
+/// Claims of a token in the answer of a TokenReview. The API server returns these claims by default since Kubernetes
+/// 1.30 (beta of KEP-4193).
 const NODE_CLAIM: &str = "authentication.kubernetes.io/node-name";
 const POD_CLAIM: &str = "authentication.kubernetes.io/pod-name";
 

@@ -76,7 +76,8 @@ pub(super) async fn serve(
             }
         });
     }
-    // Agents connect again, possibly to another replica, and send their reports to it.
+    // Waits only briefly for open connections to end: agents connect again, possibly to another replica, and send their
+    // next report to it.
     let _ = time::timeout(FAREWELL, open.shutdown()).await;
     Ok(())
 }

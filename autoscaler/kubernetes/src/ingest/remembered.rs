@@ -81,7 +81,7 @@ impl Remembered {
     /// Remembers an answer, unless too many answers of its kind (good or bad) are remembered.
     pub(super) fn keep(&self, token: &str, answer: Answer, now: Instant) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The old answer about this token is replaced, so it does not count.
+        // The old answer about this token is replaced, so it does not count towards the limit.
         known.remove(token);
         let is_good = answer.is_ok();
         let most = if is_good { REMEMBERED } else { BAD_REMEMBERED };

@@ -41,7 +41,7 @@ pub(super) struct Climbed {
 }
 
 impl Climbed {
-    /// Returns the result in the engine's terms.
+    /// Returns the result of the climb as the type that the engine accepts.
     pub(super) fn followed(&self) -> Followed {
         match &self.best {
             Some((key, _)) => Followed::To(key.clone()),

@@ -1,9 +1,9 @@
 //! Finds the workloads of pods, from their owner references, and checks the workloads that slices name.
 //!
-//! Bias: a request without an answer is repeated until it is answered. The load of a pod without a workload is counted
-//! for no workload, so meanwhile no workload of the pod's namespace is scaled down. An owner without a workload is
-//! checked again slowly, because permissions may be granted and kinds installed. Failure mode: without an answer, no
-//! workload of the namespace is scaled down.
+//! Bias: a request without an answer is repeated until it is answered. The load of a pod without a known workload is
+//! counted for no workload, so until the answer, no workload of the pod's namespace is scaled down. An owner without a
+//! workload is checked again slowly, because permissions may be granted and kinds installed. Failure mode: without an
+//! answer, no workload of the namespace is scaled down.
 
 mod climb;
 mod queue;
@@ -33,24 +33,24 @@ use super::{
     watch::targets,
 };
 
-/// Maximum number of questions under way at the same time: fewer than the API server allows a client, even at the start
-/// of a large cluster.
+/// Maximum number of lookups of owners that are under way at the same time: fewer than the API server allows a client,
+/// even at the start of a large cluster.
 const AT_A_TIME: usize = 16;
-/// First wait before an unanswered question is repeated; the wait doubles each time.
+/// First wait before an unanswered lookup is repeated; the wait doubles each time.
 const RETRY: Duration = Duration::from_secs(2);
-/// Longest wait before an unanswered question is repeated.
+/// Longest wait before an unanswered lookup is repeated.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-/// Wait before the repetition of a question that was answered, but without a workload. New permissions take effect
-/// within a minute.
+/// Wait before a lookup is repeated that was answered, but found no workload. New permissions take effect within a
+/// minute.
 const AGAIN: Duration = Duration::from_secs(45);
-/// Maximum number of attempts for a kind that the cluster does not serve. After these, only another owner of this kind
-/// starts new attempts.
+/// Maximum number of lookups of a kind that the cluster does not serve. After this number, only another owner of this
+/// kind causes new lookups.
 const TRIES_OF_UNKNOWN_KINDS: u32 = 5;
 
 /// Shortest time between two warnings about one namespace.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
-/// The subject of a question to the API server.
+/// What a lookup in the API server is to find out.
 #[derive(Clone, Debug)]
 enum Subject {
     /// Which workload do the pods of this owner belong to?
@@ -59,18 +59,18 @@ enum Subject {
     Target(TargetKey),
 }
 
-/// A question, and the number of times that it was asked.
+/// A lookup in the API server, and the number of times that it was made.
 #[derive(Debug)]
 struct Question {
     subject: Subject,
     asked: u32,
 }
 
-/// The sender of questions.
+/// Sends requested lookups to the [`Follower`].
 #[derive(Clone, Debug)]
 pub(super) struct Owners(mpsc::UnboundedSender<(Box<str>, Subject)>);
 
-/// The task that asks the API server the questions.
+/// The task that makes the requested lookups in the API server.
 pub(super) struct Follower {
     client: Client,
     kinds: Arc<Kinds>,
@@ -83,8 +83,8 @@ pub(super) struct Follower {
 }
 
 impl Owners {
-    /// Creates a sender of questions and the task that answers them. `watched` are the kinds that are already watched,
-    /// as (group, kind).
+    /// Creates the sender of lookups and the task that makes them. `watched` are the kinds that are already watched, as
+    /// (group, kind).
     pub(super) fn new(
         client: Client,
         kinds: Arc<Kinds>,
@@ -105,7 +105,7 @@ impl Owners {
 
     /// Finds the workload of `owner` and passes it to the engine.
     pub(super) fn follow(&self, namespace: Box<str>, owner: Arc<Owner>) {
-        // The receiver is gone only at shutdown.
+        // An error is ignored, because the receiver is gone only at shutdown.
         let _ = self.0.send((namespace, Subject::Owner(owner)));
     }
 
@@ -117,7 +117,7 @@ impl Owners {
 }
 
 impl Follower {
-    /// Answers questions until no sender is left.
+    /// Makes the requested lookups until all senders are gone.
     pub(super) async fn run(mut self) {
         let mut queue: Queue<Question> = Queue::default();
         let mut under_way = JoinSet::new();
@@ -162,7 +162,7 @@ impl Follower {
         }
     }
 
-    /// Returns whether the engine still needs the answer about a subject.
+    /// Returns whether the engine still needs the result of a lookup.
     fn is_wanted(&self, namespace: &str, subject: &Subject) -> bool {
         self.shared.with(|engine, _| match subject {
             Subject::Owner(owner) => engine.is_owner(namespace, owner),
@@ -170,7 +170,7 @@ impl Follower {
         })
     }
 
-    /// Passes an answer to the engine, and schedules the question again if the answer may change.
+    /// Passes the result of a lookup to the engine, and schedules the lookup again if its result may change.
     fn take(
         &self,
         queue: &mut Queue<Question>,

@@ -1,9 +1,9 @@
-//! The order of questions to the API server. Namespaces take turns, so a namespace with thousands of pods without a
-//! workload delays no other namespace.
+//! The order of the lookups (questions) in the API server. Namespaces take turns, so a namespace with thousands of pods
+//! without a workload delays no other namespace.
 //!
-//! Pure code; callers pass the time. Bias: a question is asked for the first time at once, and repeated slowly. Failure
-//! mode: in a namespace with many owners without a workload, new permissions take effect late; other namespaces are not
-//! affected.
+//! The code is pure: callers pass the time. Bias: a lookup is made for the first time at once, and repeated slowly.
+//! Failure mode: in a namespace with many owners without a workload, new permissions take effect late; other namespaces
+//! are not affected.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -12,28 +12,28 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Maximum number of questions of one namespace that are under way at the same time: a quarter of the maximum for all
+/// Maximum number of lookups of one namespace that are under way at the same time: a quarter of the maximum for all
 /// namespaces.
 const PER_NAMESPACE: usize = super::AT_A_TIME / 4;
-/// Shortest time between two repeated questions of one namespace.
+/// Shortest time between two repeated lookups of one namespace.
 const BETWEEN_IN_NAMESPACE: Duration = Duration::from_secs(1);
-/// Shortest time between two repeated questions in the whole cluster: this allows eight requests per second; an API
-/// server answers some hundreds.
+/// Shortest time between two repeated lookups in the whole cluster. It allows eight lookups per second; an API server
+/// answers some hundreds of requests per second.
 const BETWEEN_IN_CLUSTER: Duration = Duration::from_millis(125);
 
-/// Questions to the API server, by namespace.
+/// The requested lookups in the API server, by namespace.
 #[derive(Debug)]
 pub(super) struct Queue<Q> {
-    /// Namespaces with questions that are due, the next one first.
+    /// Namespaces with lookups that are due, the next one first.
     turn: VecDeque<Box<str>>,
     now: HashMap<Box<str>, VecDeque<Q>>,
-    /// Number of questions under way, by namespace.
+    /// Number of lookups under way, by namespace.
     busy: HashMap<Box<str>, usize>,
-    /// Scheduled questions, by (time, number). The number makes the key unique, because two questions may have the same
+    /// Scheduled lookups, by (time, number). The number makes the key unique, because two lookups may have the same
     /// time.
     later: BTreeMap<(Instant, u64), (Box<str>, Q)>,
     number: u64,
-    /// Time of the last scheduled repetition, by namespace.
+    /// Time of the last scheduled repetition of a lookup, by namespace.
     last: HashMap<Box<str>, Instant>,
     last_of_all: Option<Instant>,
 }
@@ -53,7 +53,7 @@ impl<Q> Default for Queue<Q> {
 }
 
 impl<Q> Queue<Q> {
-    /// Adds a question that is due now. It is asked when it is the turn of its namespace.
+    /// Adds a lookup that is due at once. It is made when it is the turn of its namespace.
     pub(super) fn ask(&mut self, namespace: Box<str>, question: Q) {
         let questions = self.now.entry(namespace.clone()).or_default();
         if questions.is_empty() {
@@ -62,13 +62,13 @@ impl<Q> Queue<Q> {
         questions.push_back(question);
     }
 
-    /// Schedules a question for `at`.
+    /// Schedules a lookup for the time `at`.
     pub(super) fn ask_at(&mut self, at: Instant, namespace: Box<str>, question: Q) {
         self.number += 1;
         self.later.insert((at, self.number), (namespace, question));
     }
 
-    /// Schedules a repeated question after `wait`, or later if the limits of the namespace or the cluster require it.
+    /// Schedules a repeated lookup after `wait`, or later if the limits of the namespace or the cluster require it.
     pub(super) fn ask_again(
         &mut self,
         now: Instant,
@@ -89,7 +89,7 @@ impl<Q> Queue<Q> {
         self.ask_at(at, namespace, question);
     }
 
-    /// Returns the next question that is due. It is under way until [`Self::done`].
+    /// Returns the next lookup that is due. The lookup counts as under way until [`Self::done`].
     pub(super) fn next(&mut self, now: Instant) -> Option<(Box<str>, Q)> {
         while let Some(first) = self.later.first_entry()
             && first.key().0 <= now
@@ -117,7 +117,7 @@ impl<Q> Queue<Q> {
         None
     }
 
-    /// Records that a question of the namespace has been answered.
+    /// Records that a lookup of the namespace is no longer under way.
     pub(super) fn done(&mut self, namespace: &str) {
         if let Some(busy) = self.busy.get_mut(namespace) {
             *busy = busy.saturating_sub(1);
@@ -127,7 +127,7 @@ impl<Q> Queue<Q> {
         }
     }
 
-    /// Returns when the next scheduled question is due.
+    /// Returns when the next scheduled lookup is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.later.keys().next().map(|(at, _)| *at)
     }

@@ -5,9 +5,9 @@
 //! cluster, and a watch that gets none for longer is dead. A dead watch is replaced at once: its connection and all
 //! idle connections are closed ([`api`](crate::api)).
 //!
-//! Bias: an object is gone only if the server said so, or if a complete list did not contain the object. Failure mode:
-//! in a watch, an object that cannot be parsed is skipped with a warning. In a list, such an object makes the whole
-//! list fail, so the types are parsed leniently.
+//! Bias: an object counts as deleted only if the server reported the deletion, or if a complete list did not contain
+//! the object. Failure mode: in a watch, an object that cannot be parsed is skipped with a warning. In a list, such an
+//! object makes the whole list fail, so the types are parsed leniently.
 
 use std::{collections::HashMap, fmt::Debug, time::Duration};
 
@@ -73,7 +73,7 @@ pub(crate) async fn follow<K>(
         let began = Instant::now();
         match follower.go_on().await {
             Ok(()) if began.elapsed() >= ENDED_EARLY => {}
-            // No further wait: the timeout was long enough.
+            // There is no further wait before the next watch: the time limit of the silent watch was long enough.
             Err(broken @ Broken::Silent) => follower.complain(&broken),
             result => {
                 if let Err(broken) = result {

@@ -5,8 +5,8 @@
 //! quiet watch starts again every 15 s, and the API server answers this request.
 //!
 //! Bias: when in doubt, facts count as stale. Failure mode: a watch that is refused (403) never gets a sign of life, so
-//! workloads that depend on this watch are never scaled down; the log and the metric with the age of each watch name
-//! it.
+//! workloads that depend on this watch are never scaled down. The log and the metric with the age of each watch name
+//! the watch.
 
 use std::{
     sync::{
@@ -70,7 +70,7 @@ impl Watches {
         }
     }
 
-    /// Adds a watch that starts now. Its age counts from now.
+    /// Adds a watch that starts at this call. The age of the watch is zero at first.
     pub(crate) fn add(&self, kind: &str, rests: RestsOnIt) -> Arc<Watch> {
         let now = milliseconds(self.clock.now());
         let watch = Arc::new(Watch {

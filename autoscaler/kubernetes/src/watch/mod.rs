@@ -1,7 +1,7 @@
 //! Watches of the API server. They run as long as the program.
 //!
-//! Each watch continues through outages: the last known facts stay until the API server reports a change. [`heard`]
-//! records the age of the facts. With stale facts, nothing is scaled down.
+//! Each watch continues through outages: the last known facts remain in use until the API server reports a change.
+//! [`heard`] records the age of the facts. With stale facts, nothing is scaled down.
 
 pub(super) mod config;
 mod follow;
@@ -25,7 +25,7 @@ pub(super) enum Change<K> {
     Seen(K),
     /// The object is gone.
     Gone(Id),
-    /// The whole list has been passed on.
+    /// All objects of a complete list have been passed on.
     Listed,
 }
 

@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 /// First wait before the next attempt.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
-/// Longest wait before the next attempt. It is short, because decisions depend on the last known facts during the wait.
+/// Longest wait before the next attempt. The limit is low, because decisions depend on the last known facts during a
+/// wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// If no wait was needed for this time, the next wait is the shortest one again.
 const WELL_AFTER: Duration = Duration::from_secs(30);

@@ -10,8 +10,9 @@ use serde::Deserialize;
 use super::{Change, created, follow, heard::RestsOnIt};
 use crate::{shared::Shared, sync::Part, writer::DELETION_COST};
 
-/// The fields of a pod that are parsed. They are freed before the next pod of a list is parsed. Otherwise, kept and
-/// freed fields would alternate in memory, and in a large cluster a third of the memory would be lost to fragmentation.
+/// The fields of a pod that are parsed. These fields are freed before the next pod of a list is parsed. Otherwise, kept
+/// and freed fields would alternate in memory, and in a large cluster a third of the memory would be lost to
+/// fragmentation.
 #[derive(Deserialize)]
 struct Read {
     metadata: ObjectMeta,

@@ -31,7 +31,8 @@ struct Spec {
     scale_target_ref: Reference,
 }
 
-/// The scaled object. KEDA's default kind is Deployment.
+/// The reference to the object that the conflicting autoscaler scales. If KEDA's reference names no kind, the kind is
+/// Deployment.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Reference {
@@ -62,7 +63,7 @@ pub(crate) async fn keda(client: Client, shared: Arc<Shared>) {
     let kind = loop {
         match discovery::pinned_kind(&client, &kind).await {
             Ok((kind, _)) => break kind,
-            // Permissions may be granted later.
+            // The request is repeated, because the permission may be granted later.
             Err(Error::Api(status)) if status.is_forbidden() => {
                 if !std::mem::replace(&mut refused, true) {
                     warn!(%status, "cannot find out whether KEDA is installed, so its ScaledObjects are not respected; \
@@ -120,7 +121,8 @@ mod tests {
     use super::*;
     use crate::testing::{Answer, client, refusal, shared};
 
-    /// If the autoscaler may not read KEDA's API, it tries again. The read succeeds after the permission is granted.
+    /// Without the permission to read KEDA's API, the autoscaler must try again. The read succeeds after the permission
+    /// is granted.
     #[tokio::test(start_paused = true)]
     async fn p9_keda_is_looked_for_again_where_it_was_forbidden() {
         let (shared, _effects) = shared();

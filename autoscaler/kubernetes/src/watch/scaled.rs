@@ -35,7 +35,7 @@ use crate::shared::Shared;
 const AT_A_TIME: usize = 8;
 /// Wait before the next read if the API server did not answer.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
-/// Wait before the next read of a scale that is forbidden or absent. Permissions may be granted later.
+/// Wait before the next read of a scale that is forbidden or absent. The permission may be granted later.
 const ASK_AGAIN_SLOWLY: Duration = Duration::from_secs(45);
 
 /// The objects of one kind that opted in.
@@ -59,9 +59,9 @@ struct Object {
     generation: Option<i64>,
     /// The last scale that was read.
     answer: Option<Answer>,
-    /// Time of the next read of its scale; `None` if no read is scheduled.
+    /// Time of the next read of the object's scale; `None` if no read is scheduled.
     due: Option<Instant>,
-    /// Whether its scale is being read.
+    /// Whether the object's scale is being read.
     asking: bool,
     /// Whether the object has changed since the current read began.
     again: bool,
@@ -116,7 +116,7 @@ impl Scales {
         }
     }
 
-    /// Records that an object is gone, or no longer opted in.
+    /// Records that an object is gone, or that it is no longer opted in.
     pub(super) fn gone(&self, key: &TargetKey) {
         let mut objects = self.lock();
         if let Some(object) = objects.by_key.remove(key)

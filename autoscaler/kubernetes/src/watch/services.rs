@@ -127,7 +127,7 @@ pub(crate) async fn records(client: Client, namespace: String, shared: Arc<Share
     .await;
 }
 
-/// Returns whether a node may send requests to an endpoint of the slice. An endpoint without a reported readiness
+/// Returns whether the slice has an endpoint to which nodes send requests. An endpoint without a reported readiness
 /// counts as ready (`EndpointConditions` of discovery.k8s.io/v1).
 fn has_ready(slice: &EndpointSlice) -> bool {
     slice.endpoints.iter().any(|endpoint| {
@@ -177,7 +177,7 @@ fn facts(service: &Service) -> ServiceFacts {
     }
 }
 
-/// Returns whether requests to a Service may bypass the activators: a traffic policy is `Local`, or endpoints that are
+/// Returns whether requests to a Service can bypass the activators: a traffic policy is `Local`, or endpoints that are
 /// not ready are published.
 fn leaks(spec: &ServiceSpec) -> bool {
     let policies = [&spec.internal_traffic_policy, &spec.external_traffic_policy];

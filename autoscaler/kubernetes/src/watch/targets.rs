@@ -1,7 +1,7 @@
 //! The objects of one scalable kind.
 //!
-//! Kinds of the API group `apps` have their replicas in `spec.replicas`. The definition of a custom kind says where its
-//! replicas are, so they are read from the [scale subresource](super::scaled).
+//! Kinds of the API group `apps` have their replicas in `spec.replicas`. In a custom kind, the CustomResourceDefinition
+//! determines the field with the replicas, so the replicas are read from the [scale subresource](super::scaled).
 //!
 //! Bias: an object of a custom kind may contain anything. Fields that cannot be parsed count as absent, so one invalid
 //! object does not hide all others of its kind.

@@ -90,7 +90,8 @@ impl Followed {
     }
 }
 
-/// The watch gets no event, as over a frozen connection or from a server that hangs.
+/// The watch gets no event, as over a frozen connection or from a server that hangs. After `LIFE + LATE`, it must start
+/// again from its last version.
 #[tokio::test(start_paused = true)]
 async fn p5_a_silent_watch_is_begun_anew_where_it_was() {
     let followed = Followed::new(|count, _| match count {
@@ -109,7 +110,8 @@ async fn p5_a_silent_watch_is_begun_anew_where_it_was() {
     assert!(followed.age() < Duration::from_secs(1));
 }
 
-/// No object changes for an hour, but the server ends each watch after the requested time.
+/// No object changes for an hour, but the server ends each watch after the requested time. The watch must count as
+/// alive all the time, without a new list.
 #[tokio::test(start_paused = true)]
 async fn p5_a_quiet_cluster_is_no_dead_watch() {
     let followed = Followed::new(|count, path| match (count, path.contains("watch=true")) {

@@ -1,4 +1,4 @@
-//! Makes the decision for one workload, and turns the decision into effects.
+//! Makes the decision for one workload, and creates the order or the Event that follows from the decision.
 
 use std::sync::Arc;
 
@@ -43,8 +43,8 @@ impl WorkloadState {
         };
         let decision = workload.decide(now, &facts);
         self.proxy = match decision.step.want {
-            // No decision is possible yet, for example after a start: activators in the request path stay, and no
-            // activator is added.
+            // No decision is possible yet, for example after the autoscaler has started. So activators in the request
+            // path remain, and no activator is added.
             None if replicas > 0 => self.proxy,
             _ => Some((decision.step.proxy, decision.step.activators)),
         };
@@ -91,8 +91,8 @@ impl WorkloadState {
             return;
         };
         let from = self.replicas();
-        // Zero is ordered only while an activator is in the request path: otherwise nothing would receive the request
-        // that wakes the workload.
+        // An order to zero is created only while an activator is in the request path. Otherwise nothing would receive
+        // the request that wakes the workload.
         let step = &last.decision.step;
         // Zero replicas are desired but not allowed yet: all pods except the last one are removed.
         let only_last = || (step.want == Some(0) && from > 1).then_some(1);
@@ -143,8 +143,9 @@ impl WorkloadState {
         }));
     }
 
-    /// Orders at least one replica for a workload that Ebb scaled to zero and that no request can wake any more.
-    /// Invalid annotations and a conflicting autoscaler do not prevent this order.
+    /// Orders at least one replica for a workload that Ebb scaled to zero, because no request can wake the workload any
+    /// more or because the workload has opted out. Invalid annotations and a conflicting autoscaler do not prevent this
+    /// order.
     fn bring_back(&mut self, why: &str, outbox: &mut Outbox) {
         let replicas = self.min_scale().max(1);
         if self.ordered == Some(replicas) {

@@ -35,7 +35,7 @@ impl DecisionCounts {
         self.0[index] += 1;
     }
 
-    /// Returns each name with its count.
+    /// Returns the name of each basis with the number of decisions.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         Self::WORDS.into_iter().zip(self.0.iter().copied())
     }

@@ -1,4 +1,5 @@
-//! The engine passes each fact to the components that use it, and decides the replicas of each workload that is due.
+//! The engine passes each fact and each report to the components that use it, and decides the replicas of each workload
+//! whose decision is due.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -26,14 +27,14 @@ use super::{
     workloads::Workloads,
 };
 
-/// Senders and activators without a report for this long are removed.
+/// Time without a report after which the engine removes a sender or an activator from its state.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
 
 /// The state of the autoscaler for the whole cluster.
 #[derive(Debug, Default)]
 pub struct Engine {
     queueing: Queueing,
-    /// Whether decisions are made: true once the initial lists of all watches are complete.
+    /// Whether the engine makes decisions: true once the initial lists of all watches are complete.
     pub(super) deciding: bool,
     freshness: Freshness,
     pub(super) workloads: Workloads,
@@ -47,7 +48,7 @@ pub struct Engine {
     outbox: Outbox,
 }
 
-/// Sizes of the engine's collections.
+/// Number of entries in each collection of the engine.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
@@ -57,7 +58,7 @@ pub(super) struct Sizes {
     pub(super) owners: usize,
 }
 
-/// Settings and permissions of this replica of the autoscaler.
+/// Creation, settings, leadership, start and clean-up of the engine.
 impl Engine {
     /// Creates an engine that has received no facts and no reports.
     #[must_use]
@@ -68,7 +69,8 @@ impl Engine {
         }
     }
 
-    /// Makes the engine decide and report without ever scaling, whatever the annotations of the workloads say.
+    /// Makes the engine publish its decisions as recommendations and create no scale orders, whatever the annotations
+    /// of the workloads say.
     #[must_use]
     pub fn recommending(mut self) -> Self {
         self.workloads.recommend_only = true;
@@ -89,7 +91,7 @@ impl Engine {
         self
     }
 
-    /// Removes and returns the effects since the last call.
+    /// Removes and returns the actions that the engine has requested from its caller since the last call.
     pub fn effects(&mut self) -> Vec<Effect> {
         self.outbox.take()
     }
@@ -193,7 +195,7 @@ impl Engine {
     }
 
     /// Processes an object that has not opted in. A workload that Ebb scaled to zero is removed only after it has a
-    /// ready pod.
+    /// ready pod, because until then only the activators receive its requests.
     fn target_opted_out(&mut self, now: Timestamp, facts: TargetFacts) {
         if let Some(entry) = self.workloads.find_mut(&facts.key)
             && entry.opts_out(&facts, self.queueing, &self.routing)
@@ -244,7 +246,8 @@ impl Engine {
         }
     }
 
-    /// Requests a decision after a pod has become ready: the activators may no longer be needed in the request path.
+    /// Requests a decision after a pod has become ready, because the activators are possibly no longer needed in the
+    /// request path.
     fn capacity_back(&mut self, now: Timestamp, id: WorkloadId) {
         let proxied = self.workloads.get(id).and_then(|entry| entry.proxy);
         if self.queueing.has_activators() && proxied.is_some_and(|(proxied, _)| proxied) {
@@ -264,7 +267,7 @@ impl Engine {
     }
 
     /// Records the scalable object that an owner of pods in `namespace` resolves to. A later call for the same owner
-    /// replaces the result.
+    /// replaces the recorded object.
     pub fn followed(
         &mut self,
         now: Timestamp,
@@ -305,8 +308,8 @@ impl Engine {
         }
     }
 
-    /// Returns whether an EndpointSlice names `key` as its workload; otherwise an answer about `key` is no longer
-    /// needed.
+    /// Returns whether an EndpointSlice names `key` as its workload. If none does, the caller need not ask the API
+    /// server about `key` any more.
     #[must_use]
     pub fn is_named_by_slice(&self, key: &TargetKey) -> bool {
         self.ownership.is_named_by_slice(key)
@@ -357,7 +360,8 @@ impl Engine {
         receipt
     }
 
-    /// Takes in an activator's report, and requests decisions for workloads with queued requests.
+    /// Processes a report of an activator, and requests decisions for the workloads that should not wait for their next
+    /// scheduled decision.
     pub fn activator_report(&mut self, now: Timestamp, report: &ActivatorReport) -> Receipt {
         let (receipt, pressing) = self.routing.take_report(now, report, &mut self.workloads);
         self.request_decisions(now, pressing);
@@ -378,8 +382,8 @@ impl Engine {
         }
     }
 
-    /// Makes decisions for a limited number of the workloads that are due. Returns the latest time of the next call;
-    /// this time is `now` or earlier if more workloads are due.
+    /// Makes decisions for a limited number of the workloads whose decisions are due. Returns the time by which the
+    /// caller must call again; `now` or earlier if decisions for more workloads are due.
     pub fn decide_due(&mut self, now: Timestamp) -> Option<Timestamp> {
         self.routing.tick(now);
         if !self.deciding || self.workloads.config().is_none() {
@@ -391,7 +395,8 @@ impl Engine {
         self.workloads.next_due()
     }
 
-    /// Makes the decision for a workload, and turns the decision into effects.
+    /// Makes the decision for a workload. If this replica is the leader, also creates the order or the recommendation
+    /// that follows from the decision.
     fn decide(&mut self, now: Timestamp, id: WorkloadId) {
         let (workloads, pods, routing) = (&mut self.workloads, &mut self.pods, &mut self.routing);
         let Some(entry) = workloads.get(id).filter(|_| self.deciding) else {
@@ -442,7 +447,8 @@ impl Engine {
         }
     }
 
-    /// Records the result of an order. After an error, the next decision creates a new order.
+    /// Records that the API server has carried out an order, or that the order has failed with `error`. After an error,
+    /// the next decision creates a new order.
     pub fn written(&mut self, now: Timestamp, order: Order, error: Option<String>) {
         self.workloads.written(now, order, error);
     }
@@ -490,8 +496,8 @@ impl Engine {
     }
 
     /// Processes an EndpointSlice that is new or has changed and has the name that Ebb gives to the slice of this
-    /// Service. `claims`: whether the label of the slice says that Ebb manages the slice. Only the record of ports
-    /// decides whether the slice belongs to Ebb.
+    /// Service. `claims`: whether the label of the slice says that Ebb manages the slice. The label alone does not
+    /// prove that the slice belongs to Ebb, because a tenant can write the label.
     pub fn slice_seen(
         &mut self,
         namespace: &str,

@@ -57,12 +57,12 @@ pub(super) struct WorkloadState {
     /// A missing fact about the workload (the first one that the check finds), and the time since which any fact has
     /// been missing.
     pub(super) unknown: Option<(Unknown, Timestamp)>,
-    /// Whether an Event has reported the missing fact.
+    /// Whether an Event has reported that a fact about the workload is missing.
     pub(super) unknown_reported: bool,
     /// First time at which no fact about the workload was missing.
     pub(super) known_since: Option<Timestamp>,
     /// Time at which the load will have been measured for a whole stable window; `None`: a scale-down need not wait for
-    /// this time.
+    /// the measurement.
     measured_from: Option<Timestamp>,
     /// Whether the workload has opted out, but needs a ready pod before Ebb can remove its activators.
     pub(super) is_leaving: bool,
@@ -74,7 +74,7 @@ pub(super) struct WorkloadState {
     pub(super) memory: Memory,
     /// Last recommended replicas, if the mode is `recommend`.
     pub(super) recommended: Option<u32>,
-    /// Result of the last write of `spec.replicas`.
+    /// Last write of `spec.replicas`, and whether the write succeeded.
     pub(super) written: Option<ScaleWrite>,
 }
 
@@ -90,7 +90,7 @@ pub(super) struct Refusal {
 /// Changes that a validation of the annotations has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ValidationChange {
-    /// Whether the refusal has changed: it has begun, has ended or has another reason.
+    /// Whether the [`Refusal`] of the workload is new, has ended or has another reason.
     pub(super) refusal: bool,
     /// Whether the settings have changed.
     pub(super) settings: bool,
@@ -122,7 +122,7 @@ pub(super) struct Decided {
     pub(super) without_metrics: Vec<Box<str>>,
 }
 
-/// Result of the last write of `spec.replicas`.
+/// Last write of `spec.replicas`, and whether the write succeeded.
 #[derive(Clone, Debug)]
 pub(super) struct ScaleWrite {
     pub(super) at: Timestamp,
@@ -162,7 +162,7 @@ impl WorkloadState {
     /// Replaces the facts by those of a newer state of the object. Returns the changes.
     pub(super) fn update(&mut self, now: Timestamp, mut facts: TargetFacts) -> TargetChange {
         if facts.oversized > 0 {
-            // The last valid annotations and labels still apply.
+            // The new annotations and labels exceed the size limit, so the last valid ones still apply.
             facts.annotations.clone_from(&self.target.annotations);
             facts.labels.clone_from(&self.target.labels);
         }
@@ -237,7 +237,7 @@ impl WorkloadState {
             let settings = self.settings.clone()?;
             let age = now.second() - self.target.created;
             self.workload = Some(if self.target.replicas == 0 {
-                // Zero requested replicas are intended, whoever set them.
+                // Zero requested replicas are intended, whoever set them. So the workload starts as inactive.
                 let status = Status {
                     activity: Activity::Inactive,
                     since: now,
@@ -302,7 +302,7 @@ impl WorkloadState {
     /// Returns whether the workload is paused: it has zero requested replicas and no request can wake it. Ebb does not
     /// scale a paused workload; a HorizontalPodAutoscaler treats a target with zero replicas in the same way.
     pub(super) fn is_paused(&self) -> bool {
-        // If the activators can queue only some of the requests, these requests still wake the workload.
+        // Even if the activators can queue only some requests to the workload, a queued request wakes the workload.
         let waits = self.last.as_ref().is_some_and(|last| last.queued > 0);
         self.target.replicas == 0 && !self.can_be_queued && !waits
     }
@@ -324,7 +324,7 @@ impl WorkloadState {
     }
 
     /// Returns the requested replicas of the workload. A pending order to zero counts as carried out, so that a request
-    /// that arrives in the meantime wakes the workload at once.
+    /// that arrives before the answer to the order wakes the workload at once.
     pub(super) fn replicas(&self) -> u32 {
         match self.ordered {
             Some(0) => 0,
@@ -352,7 +352,7 @@ impl WorkloadState {
     /// Returns the earliest time of a requested decision: `now`, or `BETWEEN_DECISIONS` after the last decision.
     pub(super) fn earliest(&self, now: Timestamp) -> Timestamp {
         match &self.last {
-            // The first queued request of a workload at zero is decided on at once.
+            // A workload at zero gets the decision for its first queued request at once, without the minimum interval.
             Some(last) if last.queued == 0 && self.is_asleep() => now,
             Some(last) => now.max(last.decision.at + BETWEEN_DECISIONS),
             None => now,
@@ -370,8 +370,8 @@ impl WorkloadState {
     }
 
     /// Returns the time of the next decision. Decisions are two seconds apart: in even or in odd seconds, depending on
-    /// the id of the workload. Each decision is 300 ms to 800 ms after the full second, because nearly every source has
-    /// reported the previous second by this time. The range spreads the decisions of all workloads.
+    /// the id of the workload. Each decision is 300 ms to 800 ms after the full second, because nearly every agent has
+    /// reported the load of the previous second by this time. The range spreads the decisions of all workloads.
     pub(super) fn next(&self, now: Timestamp, again: Option<Duration>) -> Timestamp {
         let seconds = now.since_epoch().as_secs();
         let parity = (seconds + self.id.0) % 2;

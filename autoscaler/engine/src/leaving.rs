@@ -1,8 +1,8 @@
 //! Opt-out of a workload that Ebb scaled to zero: the workload gets a pod first, and only after that does Ebb stop
 //! managing the workload.
 //!
-//! Bias: towards a pod. Failure mode: while the pod does not become ready, the activators stay in the request path and
-//! queue the requests.
+//! Bias: towards a running pod, even if no request needs the pod. Failure mode: while the pod does not become ready,
+//! the activators stay in the request path and queue the requests.
 
 use std::collections::HashMap;
 
@@ -69,7 +69,7 @@ impl WorkloadState {
     }
 
     /// Returns whether Ebb can stop managing a workload that has opted out: every Service of the workload has a ready
-    /// endpoint of a pod, or somebody other than Ebb has scaled the workload to zero in the meantime.
+    /// endpoint of a pod, or somebody other than Ebb has scaled the workload to zero.
     pub(super) fn may_leave(&self, routing: &ServiceRouting) -> bool {
         let has_what_it_needs = || match self.replicas() {
             0 => !routing.is_ours_at_zero(self),

@@ -1,9 +1,9 @@
 //! The maximum number of workloads in a namespace. The limit exists because all namespaces share memory and decision
 //! time.
 //!
-//! Bias: workloads that were added earlier stay. A workload beyond the limit is not scaled, and an Event about the
-//! first such workload reports this. When another workload is removed, a workload beyond the limit is added. Failure
-//! mode: a workload beyond the limit uses memory only for its entry in a map.
+//! Bias: workloads that were added before the namespace reached the limit are still scaled. A workload beyond the limit
+//! is not scaled, and an Event about the first such workload reports this. When another workload is removed, a workload
+//! beyond the limit is added. Failure mode: a workload beyond the limit uses memory only for its entry in a map.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -60,7 +60,7 @@ impl NamespaceLimit {
         None
     }
 
-    /// Removes a workload beyond the limit.
+    /// Removes a workload from the stored workloads beyond the limit.
     pub(super) fn remove(&mut self, key: &TargetKey) {
         if let Some(beyond) = self.beyond.get_mut(&key.namespace) {
             beyond.remove(key);

@@ -1,11 +1,11 @@
-//! The effects that the caller has not taken yet.
+//! The actions that the engine has requested and the caller has not taken yet.
 //!
 //! Bias: a replica that is not the leader makes the same decisions as the leader, but scales nothing and does not
 //! repeat the Events of the leader.
 
 use super::effect::{Effect, Notice};
 
-/// Effects, and whether this replica is the leader.
+/// The requested actions, and whether this replica is the leader.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     leading: bool,
@@ -22,7 +22,7 @@ impl Outbox {
         self.leading
     }
 
-    /// Removes and returns the effects since the last call.
+    /// Removes and returns the actions that the engine has requested since the last call.
     pub(super) fn take(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }

@@ -21,7 +21,7 @@ use super::{
 pub enum Followed {
     /// The owner resolves to this object: the topmost scalable object in its chain of owners.
     To(TargetKey),
-    /// The owner resolves to no scalable object, for this reason. A later attempt may have another result.
+    /// The owner resolves to no scalable object, for this reason. A later attempt to resolve the owner may succeed.
     Nowhere(Dead),
 }
 
@@ -55,7 +55,7 @@ impl Dead {
     }
 }
 
-/// Pods with the same owner.
+/// The pods of one owner, and the state of the resolution of this owner.
 #[derive(Debug, Default)]
 pub(super) struct Owned {
     state: State,
@@ -65,7 +65,7 @@ pub(super) struct Owned {
 /// State of the resolution of an owner.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum State {
-    /// Not requested: the namespace has no workload, and no pod of the owner has opted in.
+    /// Not requested from the API server: the namespace has no workload, and no pod of the owner has opted in.
     #[default]
     Unasked,
     /// Requested from the API server, and not answered yet.
@@ -162,7 +162,8 @@ impl Owners {
         in_namespace.owners.get(owner).map(|owned| &owned.pods)
     }
 
-    /// Returns the workload that an owner resolves to; `None` if it is not known or no scalable object exists.
+    /// Returns the workload that an owner resolves to; `None` if the owner has not been resolved yet or resolves to no
+    /// scalable object.
     pub(super) fn leads_to(&self, namespace: &str, owner: &Arc<Owner>) -> Option<&TargetKey> {
         match &self.0.get(namespace)?.owners.get(owner)?.state {
             State::Done(Followed::To(key)) => Some(key),

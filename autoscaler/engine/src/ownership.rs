@@ -98,8 +98,8 @@ impl Ownership {
         Some((id, self.owners.leads_to(&namespace, &owner)?))
     }
 
-    /// Records the result for an owner of pods in `namespace`. Returns the scalable object that the owner resolves to;
-    /// `None` if the owner resolves to no scalable object or no pod has this owner any more.
+    /// Records the answer of the API server about an owner of pods in `namespace`. Returns the scalable object that the
+    /// owner resolves to; `None` if the owner resolves to no scalable object or no pod has this owner any more.
     pub(super) fn followed(
         &mut self,
         namespace: &str,
@@ -113,12 +113,12 @@ impl Ownership {
         match followed {
             Followed::To(key) if *key.namespace == *namespace => Some(LedTo {
                 pods: owned.iter().copied().collect(),
-                // True if the owner now has another controller.
+                // True if the owner resolved to another object before, for example because its controller has changed.
                 is_moved: before.is_some_and(|before| before != key),
                 facts: self.not_led_to.remove(&key),
                 key,
             }),
-            // Ignored: an owner is always in the namespace of its pods.
+            // An object in another namespace is ignored, because an owner is always in the namespace of its pods.
             Followed::To(_) => None,
             Followed::Nowhere(why) => {
                 let mut owned = owned.iter().filter_map(|&pod| pods.get(pod));
@@ -156,8 +156,8 @@ impl Ownership {
         self.led_by_slices.contains_key(key)
     }
 
-    /// Removes the workloads that are not in `named`: no EndpointSlice or record of ports names these workloads any
-    /// more.
+    /// Removes the stored answers about workloads that are not in `named`, because no EndpointSlice or record of ports
+    /// names these workloads any more.
     pub(super) fn sweep(&mut self, named: impl Iterator<Item = TargetKey>) {
         let named: HashSet<_> = named.collect();
         self.led_by_slices.retain(|key, _| named.contains(key));
@@ -168,8 +168,8 @@ impl Ownership {
         self.listed.insert((group.into(), kind.into()));
     }
 
-    /// Returns whether `key` is known not to be a workload, so that the record of ports and the EndpointSlice for it
-    /// may be removed. `key` must not be a workload at present.
+    /// Returns whether `key` is known not to be a workload, so that its recorded ports and its EndpointSlice may be
+    /// removed. The caller must not call this function for an object that is a workload at present.
     pub(super) fn is_no_workload(&self, key: &TargetKey) -> bool {
         match self.led_by_slices.get(key) {
             Some(None) => false,

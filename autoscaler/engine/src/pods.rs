@@ -43,7 +43,8 @@ impl Pods {
         id
     }
 
-    /// Removes the pod with this uid, which serves nothing any more, also from its workload.
+    /// Removes the pod with this uid from the table and from its workload. The pod serves no requests any more, so its
+    /// series in the metric windows of the workload ends.
     pub(super) fn remove(
         &mut self,
         uid: &str,
@@ -146,7 +147,7 @@ impl Pods {
             };
             match series.to_extend(now).filter(|_| !deleting) {
                 Some(span) => {
-                    // `observe` cannot fail here: invalid values were rejected when the report arrived.
+                    // `observe` cannot fail here: an invalid load was rejected when the report arrived.
                     let _ =
                         workload.observe(&mut series.feed, now, span.concurrency, span.requests);
                 }

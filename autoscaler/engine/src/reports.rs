@@ -31,7 +31,7 @@ pub(super) struct Reports {
 /// Result of processing the counters of one pod.
 enum PodResult {
     Taken,
-    /// Taken, and the workload needs a decision at once.
+    /// The counters were accepted, and the workload needs a decision at once.
     Pressing(WorkloadId),
     Unknown,
     Foreign,

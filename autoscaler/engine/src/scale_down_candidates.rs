@@ -53,7 +53,7 @@ pub(super) fn costs<'a>(
         .iter()
         .take(go)
         .map(|pod| (*pod, Some(CHOSEN.saturating_add(small(pod.in_flight())))));
-    // Ready pods that are not candidates now, but have the cost of an earlier candidate: the cost is removed.
+    // Ready pods that are no longer candidates, but still have a cost that Ebb set: the cost is removed.
     let spared = ready
         .iter()
         .skip(go)

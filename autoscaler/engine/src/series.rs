@@ -9,8 +9,8 @@ use std::time::Duration;
 use ebb_autoscaler_core::{Feed, Timestamp};
 use ebb_contract::Pod;
 
-/// Maximum age of counters that are counted from their start. 3 s covers two reports of one second each, of which one
-/// is lost, plus the delay of a report.
+/// Maximum age at which counters count from their start. Older counters count only from their first report. 3 s = two
+/// report intervals of 1 s (one report may be lost) + 1 s for the delay of a report.
 const YOUNG: Duration = Duration::from_secs(3);
 
 /// Time after the last report from which on a pod has no current metrics. 3.5 s = three reports of one second each +
@@ -120,8 +120,8 @@ impl Series {
             return Update::Old;
         }
         let seconds = (pod.at - self.at) as f64 / 1e9;
-        // The difference can be negative: the agent subtracts a request once it recognises a probe, and this request
-        // may have started before the previous report.
+        // The difference can be negative: the agent subtracts a request once it recognises the request as a probe, and
+        // the request may have started before the previous report.
         let integral = pod.integral.wrapping_sub(self.integral).cast_signed() as f64 / 1e9;
         let concurrency = (integral / seconds).max(0.0);
         let requests = pod.started.wrapping_sub(self.started).cast_signed().max(0) as f64;

@@ -1,4 +1,4 @@
-//! Tests of the whole engine: facts and reports as input, effects as output.
+//! Tests of the whole engine. The input is facts and reports; the output is the actions that the engine requests.
 
 mod known;
 mod overtaken;
@@ -121,7 +121,8 @@ impl Cluster {
         }
     }
 
-    /// Advances the time second by second, and carries out the scale orders. Returns all effects.
+    /// Advances the time second by second, and carries out the scale orders. Returns all actions that the engine has
+    /// requested.
     fn pass(&mut self, seconds: u64) -> Vec<Effect> {
         for _ in 0..seconds {
             let next = Timestamp::from_secs(self.now.since_epoch().as_secs() + 1);
@@ -540,7 +541,8 @@ fn a_burst_is_decided_on_when_it_is_told() {
             ..Pod::default()
         }],
     };
-    // The agent reports at once after its wake-up, and then every 50 ms.
+    // The agent reports at once after its wake-up, and then every 50 ms. The engine must not wait for the next
+    // scheduled decision.
     for step in 0..6u64 {
         report.pods[0].at = at + 1 + step * 50_000_000;
         report.pods[0].integral = 50 * step * 50_000_000;
@@ -590,7 +592,7 @@ fn what_another_object_controls_is_a_workload_only_where_pods_lead_to_it() {
         views.map(|view| view.name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(&cluster), ["web"]);
-    // Another object controls `made`, but cannot be scaled. So `made` is the topmost scalable object.
+    // Another object controls `made`, but this other object cannot be scaled. So `made` is the topmost scalable object.
     let mut topmost = target("made", 1, &[]);
     topmost.owned = true;
     cluster.engine.target_seen(cluster.now, topmost);

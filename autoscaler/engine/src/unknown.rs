@@ -37,7 +37,7 @@ pub enum Unknown {
 }
 
 impl Unknown {
-    /// Returns the label value of this missing fact in the metric.
+    /// Returns the label value of this missing fact in the metric `ebb_workload_unknown`.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {

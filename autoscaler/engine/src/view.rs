@@ -29,7 +29,7 @@ pub struct Figures {
     pub stale_activators: usize,
     /// Longest delay of the last report, over the senders with a current report.
     pub lag: Duration,
-    /// Number of decisions so far, by basis.
+    /// Number of decisions since the start of this process, by basis.
     pub decisions: DecisionCounts,
 }
 
@@ -119,7 +119,7 @@ impl WorkloadState {
     }
 }
 
-/// Returns seconds, rounded down to milliseconds so that the number is printed with few digits.
+/// Returns the time in seconds, rounded down to milliseconds, so that the number is printed with few digits.
 fn seconds(time: Duration) -> f64 {
     time.as_millis() as f64 / 1e3
 }

@@ -17,9 +17,9 @@ use super::{
     target::TargetFacts,
 };
 
-/// Maximum number of workloads that one call decides; the call then takes half a millisecond. Thousands of workloads
-/// can be due at once (one namespace can create thousands), and their decisions must not delay the reports of other
-/// namespaces.
+/// Maximum number of workloads for which one call makes decisions. With this number, the call takes half a millisecond.
+/// Thousands of workloads can be due at once (one namespace can create thousands), and their decisions must not delay
+/// the reports of other namespaces.
 const AT_A_TIME: usize = 64;
 
 /// The workloads of the cluster.
@@ -35,8 +35,8 @@ pub(super) struct Workloads {
     /// The values are boxed to save memory: a tree node has room for eleven values, and about half of this room stays
     /// empty because ids are inserted in ascending order.
     states: BTreeMap<WorkloadId, Box<WorkloadState>>,
-    /// Time of the next decision for each workload. The times are stored apart from `states`, because every call reads
-    /// all times.
+    /// Time of the next decision for each workload. The times are stored apart from `states`, because the search for
+    /// due decisions reads all times.
     due: BTreeMap<WorkloadId, Timestamp>,
     pub(super) limit: NamespaceLimit,
     /// Names of the conflicting autoscalers of each target.
@@ -146,9 +146,9 @@ impl Workloads {
         }
     }
 
-    /// Ends all pending orders after a change of leadership, because such orders are never carried out. A new leader
-    /// reports every refusal again, because it does not know which refusals the previous leader reported. The Events
-    /// API counts repeated Events as one series.
+    /// Ends all pending orders after a change of leadership, because an order from before the change is not carried
+    /// out. A new leader reports every refusal again, because it does not know which refusals the previous leader
+    /// reported. The Events API counts repeated Events as one series.
     pub(super) fn lead(&mut self, outbox: &mut Outbox) {
         for entry in self.states.values_mut() {
             entry.ordered = None;
@@ -222,15 +222,17 @@ impl Workloads {
         self.get_mut(id)
     }
 
-    /// Records the result of an order. After an error, the next decision creates a new order.
+    /// Records that the API server has carried out an order, or that the order has failed with `error`. After an error,
+    /// the next decision creates a new order.
     pub(super) fn written(&mut self, now: Timestamp, order: Order, error: Option<String>) {
         let Some(entry) = self.get_mut(order.workload) else {
             return;
         };
         entry.end_order(order.to);
         // The written state is recorded before the watch reports it, so that no order is repeated. If the watch has
-        // reported a change since the decision, the reported state is at least as new as this write. An older version
-        // must not overwrite it, because the API server would refuse every further write with the older version.
+        // reported a change since the decision, the reported state is at least as new as this write. The older version
+        // must not overwrite the reported version, because the API server would refuse every further write with the
+        // older version.
         if error.is_none() && entry.target.resource_version == order.resource_version {
             entry.target.replicas = order.to;
             if let Some(version) = &order.written_version {

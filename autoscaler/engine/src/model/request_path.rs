@@ -51,8 +51,8 @@ impl RequestPath {
         self.paths.extend(engine.paths(now));
     }
 
-    /// Ends one random write: the write is carried out, refused or not answered. `well`: whether every write succeeds.
-    /// Returns false if there is no write.
+    /// Answers one random pending write: the write is carried out, refused or left unanswered. `well`: whether every
+    /// write succeeds. Returns false if no write is pending.
     pub(super) fn answer(
         &mut self,
         engine: &mut Engine,

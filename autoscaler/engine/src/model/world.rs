@@ -432,7 +432,7 @@ impl World {
             return self.answer_rightly(&namespace, &owner);
         }
         let followed = Followed::Nowhere(Dead::Forbidden);
-        // The owner stays requested, because the autoscaler requests a forbidden owner again later.
+        // The owner remains in `requested`, because the autoscaler requests a forbidden owner again later.
         self.requested.push((namespace.clone(), Arc::clone(&owner)));
         self.answered.insert(Arc::clone(&owner));
         self.note(format!("{} leads {followed:?}", owner.name));
@@ -655,7 +655,7 @@ impl World {
         self.begun = true;
     }
 
-    /// Takes the effects of the engine, and checks all orders.
+    /// Takes the actions that the engine has requested, and checks all orders among these actions.
     fn collect(&mut self) {
         for effect in self.engine.effects() {
             match effect {

@@ -1,4 +1,4 @@
-//! An activator: its last report, and the requests that are queued there.
+//! The state of an activator: the last report of the activator, and the requests that the activator has queued.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,7 +14,7 @@ use crate::{
     series::{STALE_AFTER, Series},
 };
 
-/// Namespace, Service and name of the port.
+/// A Service port: namespace, name of the Service, name of the port.
 pub(super) type PortKey = (Box<str>, Box<str>, Box<str>);
 
 /// State of one activator.
@@ -28,33 +28,33 @@ pub(super) struct Activator {
 /// Requests queued at one proxied Service port of one activator.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    /// The workload that the figures were counted for.
+    /// The workload that the queued requests are for.
     pub(super) workload: WorkloadId,
     pub(super) series: Series,
-    /// The part of [`crate::entry::WorkloadState::counted_ahead`] that was counted here.
+    /// Number of requests of this port that [`crate::entry::WorkloadState::counted_ahead`] includes.
     pub(super) ahead: f64,
 }
 
 /// An activator, as its last report describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ActivatorInfo {
-    /// Name of its pod.
+    /// Name of the activator's pod.
     pub(super) name: String,
-    /// Its address.
+    /// Address of the activator.
     pub(super) address: IpAddr,
-    /// When its last report arrived.
+    /// Arrival time of the last report.
     pub(super) at: Timestamp,
-    /// Whether it is shutting down.
+    /// Whether the activator is shutting down.
     pub(super) leaving: bool,
-    /// The proxied Service ports on which it listens.
+    /// The proxied Service ports on which the activator listens. Value: whether the activator has seen its own address
+    /// in the EndpointSlice of the Service.
     pub(super) ports: BTreeMap<ProxiedPort, bool>,
 }
 
-/// A proxied Service port: namespace, Service, name of the port, number. Its value in [`ActivatorInfo::ports`] is
-/// whether the activator has seen its own address in the slice.
+/// A proxied Service port: namespace, name of the Service, name of the port, port number on the activator.
 pub(super) type ProxiedPort = (String, String, String, u16);
 
-/// The reports of the activators, and since when this replica has been receiving them.
+/// The last reports of the activators, and the time for which this replica has been receiving reports without a gap.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ActivatorReports<'a> {
     pub(super) activators: &'a [&'a ActivatorInfo],
@@ -71,7 +71,7 @@ impl<'a> ActivatorReports<'a> {
     }
 }
 
-/// Returns whether its last report is current.
+/// Returns whether the last report of an activator is current.
 pub(super) fn is_there(activator: &ActivatorInfo, now: Timestamp) -> bool {
     now.since(activator.at) < STALE_AFTER
 }

@@ -32,7 +32,7 @@ use crate::{
     workloads::Workloads,
 };
 
-/// The result for the figures of one port.
+/// Result of processing the metrics of one port.
 enum PortResult {
     Taken,
     Pressing(WorkloadId),
@@ -140,8 +140,8 @@ impl ServiceRouting {
         let feed = &mut waiting.series.feed;
         if port.queued == 0 && span.concurrency <= 0.0 {
             if asleep {
-                // The workload still has no pod, so the requests that left the queue reach no pod and are not
-                // subtracted later.
+                // The workload still has no pod, so the requests that were queued have been aborted. No pod will report
+                // these requests, so they must not be subtracted later.
                 entry.counted_ahead.replace(waiting.ahead, 0.0);
             }
             waiting.ahead = 0.0;
@@ -166,7 +166,8 @@ impl ServiceRouting {
         }
     }
 
-    /// Takes in on which ports an activator listens.
+    /// Records the ports on which an activator listens. Marks the Services to be checked whose ports have changed; all
+    /// Services if the activator itself has changed.
     fn take_listening(&mut self, now: Timestamp, address: IpAddr, report: &ActivatorReport) {
         let at = report.ports.iter().map(|port| port.at).max();
         let listens: BTreeMap<_, _> = report
@@ -220,9 +221,9 @@ impl ServiceRouting {
         }
     }
 
-    /// Updates the metric windows by the queued requests before a decision at `now`. If the report of an activator is
-    /// late, its last load is assumed to continue; after [`STALE_AFTER`] the load is removed, because the queued
-    /// requests of the activator are lost. Returns the number of queued requests.
+    /// Adds the queued requests of a workload to its metric windows before a decision at `now`. If the report of an
+    /// activator is late, the last number of queued requests is assumed to continue; after [`STALE_AFTER`], the number
+    /// is 0, because the queued requests of the activator are lost. Returns the number of queued requests.
     pub(crate) fn update_queued(&mut self, now: Timestamp, entry: &mut WorkloadState) -> u64 {
         let asleep = entry.is_asleep();
         let Some(workload) = &mut entry.workload else {
@@ -253,7 +254,7 @@ impl ServiceRouting {
                     queued += series.in_flight;
                     match series.to_extend(now).filter(|_| !asleep) {
                         Some(span) => {
-                            // `observe` cannot fail here: invalid values were rejected when the report arrived.
+                            // `observe` cannot fail here: an invalid load was rejected when the report arrived.
                             let _ = workload.observe(&mut series.feed, now, span.concurrency, 0.0);
                         }
                         None => workload.settle(now, &mut series.feed),

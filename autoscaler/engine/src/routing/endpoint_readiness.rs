@@ -1,7 +1,7 @@
 //! The Services that have ready endpoints of their own pods in EndpointSlices.
 //!
 //! The API server reports a ready pod before the EndpointSlice with the address of the pod is written. If the
-//! activators left the request path in between, the Service would have no endpoint.
+//! activators were removed from the request path between these two events, the Service would have no endpoint.
 
 use std::collections::HashMap;
 

@@ -16,7 +16,7 @@ use crate::{effect::Notice, names::TargetKey, outbox::Outbox};
 pub(super) struct ForeignSlices(BTreeMap<Name, Box<str>>);
 
 impl ForeignSlices {
-    /// Takes in a slice, and publishes an Event about a new one.
+    /// Records an EndpointSlice that Ebb ignores. Publishes an Event if the EndpointSlice is new.
     pub(super) fn seen(
         &mut self,
         now: Timestamp,
@@ -33,14 +33,15 @@ impl ForeignSlices {
         }
     }
 
-    /// Reports all of them again: this replica does not know what the last leader reported.
+    /// Publishes an Event about every ignored EndpointSlice again, because this replica does not know which
+    /// EndpointSlices the previous leader reported.
     pub(super) fn report_all(&self, now: Timestamp, limit: &mut EventLimit, outbox: &mut Outbox) {
         for (name, uid) in &self.0 {
             report(now, name, uid, limit, outbox);
         }
     }
 
-    /// Removes an EndpointSlice.
+    /// Removes an EndpointSlice from the ignored EndpointSlices.
     pub(super) fn gone(&mut self, namespace: &str, slice: &str) {
         self.0.remove(&(namespace.into(), slice.into()));
     }
@@ -50,7 +51,8 @@ impl ForeignSlices {
     }
 }
 
-/// Publishes an Event about an ignored slice in its namespace, up to the limit.
+/// Publishes an Event about an ignored EndpointSlice if this replica is the leader and the namespace has not reached
+/// its limit of Events.
 fn report(
     now: Timestamp,
     (namespace, slice): &Name,

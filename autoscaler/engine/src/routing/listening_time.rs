@@ -1,7 +1,7 @@
 //! The time for which this replica has been receiving reports of the activators without a gap.
 //!
 //! A missing report shows a failed activator only if this replica could have received the report. A replica that has
-//! just started, or that was stopped for some seconds (SIGSTOP, a frozen virtual machine, no CPU), has received no
+//! just started, or that was paused for some seconds (SIGSTOP, a frozen virtual machine, no CPU), has received no
 //! reports, whether the activators work or not.
 //!
 //! Bias: a wrongly assumed gap only makes this replica wait longer before it removes an activator from the request
@@ -13,8 +13,8 @@ use ebb_autoscaler_core::Timestamp;
 
 use crate::series::STALE_AFTER;
 
-/// Time without a call of the engine after which the process counts as having been stopped. The engine is called ten
-/// times per second.
+/// Time without a call of the engine after which the process counts as having been paused (for example by SIGSTOP). The
+/// engine is called ten times per second.
 const STALL: Duration = Duration::from_secs(1);
 
 /// Listening time after which an address in an EndpointSlice counts as gone if no activator has reported from this
@@ -47,8 +47,8 @@ impl ListeningTime {
         }
     }
 
-    /// Returns whether an activator with the last report at `last` has not reported for too long while this replica was
-    /// listening.
+    /// Returns whether an activator with the last report at `last` has not reported for [`STALE_AFTER`], although this
+    /// replica has been listening for this time.
     pub(super) fn is_stale(&self, last: Timestamp, now: Timestamp) -> bool {
         now.since(last).min(self.lasted(now)) >= STALE_AFTER
     }
@@ -72,7 +72,7 @@ mod tests {
         }
         assert_eq!(listening.lasted(at(10_000)), Duration::from_secs(10));
         let last = at(9_900);
-        // Stopped for five seconds.
+        // The process was paused for five seconds, so the missing reports must not make the activator stale.
         listening.tick(at(15_000));
         assert!(!listening.is_stale(last, at(15_000)));
         for tenth in 150..185 {

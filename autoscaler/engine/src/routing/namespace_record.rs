@@ -18,12 +18,12 @@ pub(super) struct NamespaceRecord {
     version: Option<Box<str>>,
     /// Names of the Services with a key in the record.
     pub(super) services: BTreeSet<Box<str>>,
-    /// Number of keys that cannot be parsed.
+    /// Number of keys of the record that cannot be parsed.
     pub(super) senseless: usize,
     /// Time at which the pending change was requested; `None`: no change is pending.
     requested: Option<Timestamp>,
     pub(super) backoff: Backoff,
-    /// Services that wait until the change has ended.
+    /// Services that wait until the pending change of the record has ended.
     pub(super) waiting: BTreeSet<Box<str>>,
 }
 

@@ -261,7 +261,7 @@ impl NamespaceRouting {
     }
 
     fn selected(&self, facts: &ServiceFacts) -> LeadsTo {
-        // Only the workloads with the rarest label are examined.
+        // Only the workloads with the rarest label of the selector are examined.
         let mut rarest: Option<&BTreeSet<WorkloadId>> = None;
         for (key, value) in &facts.selector {
             let Some(found) = self.by_label.get(&(key.clone(), value.clone())) else {

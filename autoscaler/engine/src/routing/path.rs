@@ -8,11 +8,11 @@ use super::{
 /// A write to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// Change the record of a namespace's ports.
+    /// Change the record of ports of a namespace.
     Record(RecordChange),
-    /// Write the slice of a Service so that it has this content.
+    /// Write the EndpointSlice of a Service: the desired state, and the content to write.
     Write(Box<DesiredSlice>, ObservedSlice),
-    /// Remove the slice, because the Service leads to nothing that is scaled here.
+    /// Remove the EndpointSlice of a Service, because the Service routes to no workload that Ebb scales.
     Remove {
         /// Namespace of the Service.
         namespace: Box<str>,
@@ -24,15 +24,16 @@ pub enum Path {
 /// The outcome of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// ObservedSlice; with the version of the record, if a record was written.
+    /// The API server has carried out the write. The value is the new `metadata.resourceVersion` of the record of
+    /// ports; `None` if the write was for an EndpointSlice or deleted the record.
     Done(Option<Box<str>>),
-    /// The API server refused it.
+    /// The API server refused the write.
     Refused {
         /// The error message.
         why: String,
         /// Whether the reason is that the namespace is terminating.
         terminating: bool,
     },
-    /// There was no answer; it may be written or not.
+    /// No answer from the API server has arrived, so it is not known whether the write was carried out.
     Unanswered,
 }

@@ -105,7 +105,8 @@ impl ServiceRouting {
         }
         let current = route.current();
         let leads_to_pods = self.readiness.leads_to_pods(name);
-        // Before the first decision for the workload, the EndpointSlice stays as the previous leader wrote it.
+        // Before the first decision for the workload, the activators in the EndpointSlice remain as the previous leader
+        // wrote them.
         let is = current.is_some_and(|it| !it.endpoints.is_empty());
         // Activators stay in the request path until the Service has a ready endpoint of a pod.
         let proxy = entry

@@ -146,7 +146,8 @@ impl PortNumbers {
         claims.into_iter().any(|(_, by)| by == name)
     }
 
-    /// Returns a number without a claim. The search starts at a number that is a hash of the Service and the port.
+    /// Returns a number that no Service claims and that may be assigned again; `None` if no such number is available.
+    /// The search starts at a number that is a hash of the Service and the port.
     fn free(&self, name: &Name, port: &str, used: &BTreeSet<u16>, now: Timestamp) -> Option<u16> {
         let size = PORTS.len();
         if self.claims.len() >= size {

@@ -72,7 +72,8 @@ impl ServiceRouting {
         paths
     }
 
-    /// Records that this replica does not write at present.
+    /// Records that this replica sends no writes to the API server at present, for example because it is not the
+    /// leader.
     pub(crate) fn pause(&mut self) {
         self.acting = false;
     }
@@ -176,7 +177,8 @@ impl ServiceRouting {
         self.foreign.gone(&name.0, &slices::name(&name.1));
     }
 
-    /// Records the findings of a plan, and reports a new shortage of ports.
+    /// Records whether the plan for a Service sets the mark `ebb.dev/scaled-to-zero` and whether ports are missing.
+    /// Publishes an Event about a new shortage of ports.
     fn note(&mut self, name: &Name, now: Timestamp, plan: &Plan, outbox: &mut Outbox) {
         let route = self.routes.entry(name.clone()).or_default();
         if let Some((_, has_pods)) = plan.leads_to {
@@ -275,7 +277,7 @@ impl ServiceRouting {
         if !std::mem::replace(&mut self.acting, true) {
             self.mark_all();
             for route in self.routes.values_mut() {
-                // Another leader may have written the EndpointSlice in the meantime.
+                // Another leader may have written the EndpointSlice since the last write of this replica.
                 route.last = None;
             }
             for (namespace, in_namespace) in &self.namespaces {

@@ -39,7 +39,7 @@ pub(super) struct Route {
     pub(super) removing: Option<Timestamp>,
     /// Whether a write was not answered, so that the EndpointSlice may exist although the watch has not reported it.
     pub(super) doubtful: bool,
-    /// Content of the last successful write of this leader.
+    /// EndpointSlice content of the last successful write of this leader.
     pub(super) last: Option<ObservedSlice>,
     pub(super) undone: Backoff,
     /// Backoff after failed writes.

@@ -1,6 +1,6 @@
 //! The state of the request path of all Services, and the facts from the API server that change it.
 //!
-//! A fact only marks the Services that it concerns; they are checked later, in rounds (`reconcile`).
+//! A fact only marks the Services that it concerns. The marked Services are checked later (`reconcile.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -43,31 +43,32 @@ pub(crate) struct ServiceRouting {
     pub(super) at_zero: HashMap<WorkloadId, AtZero>,
     /// Services to check.
     pub(super) dirty: BTreeSet<Name>,
-    /// Services to check at a later time, each at most once.
+    /// Services to check at a later time, each with this time. A Service is contained at most once.
     pub(super) later: BTreeSet<(Timestamp, Name)>,
     pub(super) timers: HashMap<Name, Timestamp>,
-    /// Where the slow sweep over all Services stands.
+    /// The last Service that the slow sweep has reached; the sweep continues after this Service.
     pub(super) swept: Name,
     /// The Service that was checked last.
     pub(super) last_checked: Name,
-    /// Whether at the last check the addresses without any report counted as gone.
+    /// Whether, at the last check, an address in an EndpointSlice counted as gone if no activator had reported from
+    /// this address.
     pub(super) unreported_at_last_check: bool,
-    /// Activators that counted as present at the last check.
+    /// Names of the activators that were reporting and were not shutting down at the last check.
     pub(super) there: BTreeSet<Box<str>>,
-    /// Whether this replica led at the last check.
+    /// Whether this replica was allowed to write to the API server at the last call of [`crate::Engine::paths`].
     pub(super) acting: bool,
-    /// Whether slices should be checked soon.
+    /// Whether Services should be checked soon.
     pub(super) changed: bool,
 }
 
 /// A workload that Ebb scaled to zero.
 #[derive(Debug, Default)]
 pub(super) struct AtZero {
-    /// Since when its path has not been confirmed; `None`: it is confirmed.
+    /// Time since which the request path of the workload has not been confirmed; `None`: the request path is confirmed.
     pub(super) broken_since: Option<Timestamp>,
 }
 
-/// The properties of a workload that its slices depend on.
+/// The properties of a workload on which the EndpointSlices of its Services depend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SliceInputs {
     pub(super) proxy: Option<(bool, u32)>,
@@ -78,29 +79,30 @@ pub(super) struct SliceInputs {
     pub(super) wants_zero: bool,
 }
 
-/// Most proxied Service ports of one namespace.
+/// Maximum number of proxied Service ports in one namespace.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MostPorts(pub(super) usize);
 
 impl Default for MostPorts {
-    /// A fiftieth of all port numbers. A namespace of 200 Services with one port each is a large one.
+    /// 200 = a fiftieth of the 10 000 activator port numbers. Few namespaces have more than 200 Services with one port
+    /// each.
     fn default() -> Self {
         Self(200)
     }
 }
 
-/// Figures of the proxied Services.
+/// Counts for proxied Services, records of ports and EndpointSlices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoutingFigures {
-    /// Services that have ports on the activators.
+    /// Number of Services with recorded activator ports.
     pub proxied_services: usize,
-    /// Services that do not have all the ports they need.
+    /// Number of Services that do not have all the activator ports they need.
     pub short_services: usize,
-    /// Slices that claim to be managed by Ebb and are not.
+    /// Number of EndpointSlices with the `managed-by` label of Ebb that Ebb did not write.
     pub foreign_slices: usize,
-    /// Keys of records that cannot be read.
+    /// Number of keys in the records of ports that cannot be parsed.
     pub senseless_records: usize,
-    /// Slices that the API server refuses.
+    /// Number of EndpointSlices whose last write or removal failed.
     pub refused_slices: usize,
 }
 
@@ -141,8 +143,8 @@ impl ServiceRouting {
         names.map(|(_, service)| service.into()).collect()
     }
 
-    /// Returns whether all requests to a workload go through activators (path switch confirmed), as far as the
-    /// activators and the API server can tell.
+    /// Returns whether all requests to a workload go through activators (path switch confirmed), according to the
+    /// reports of the activators and the EndpointSlices in the API server.
     pub(crate) fn is_path_confirmed(&self, entry: &WorkloadState, now: Timestamp) -> bool {
         let activators: Vec<_> = self.activator_infos().collect();
         let reports = ActivatorReports {
@@ -166,12 +168,12 @@ impl ServiceRouting {
             })
     }
 
-    /// Notes that the engine was running at `now`.
+    /// Records that the engine was running at `now`.
     pub(crate) fn tick(&mut self, now: Timestamp) {
         self.listening.tick(now);
     }
 
-    /// Returns the number of activators with a current report, and of those without.
+    /// Returns two numbers: activators with a current report, and activators without a current report.
     pub(crate) fn count(&self, now: Timestamp) -> (usize, usize) {
         let infos = self.activator_infos();
         let there = infos.filter(|info| is_there(info, now)).count();
@@ -222,14 +224,14 @@ impl ServiceRouting {
         }
     }
 
-    /// Marks every Service with a record or a slice to be checked.
+    /// Marks every Service with routing state (recorded ports, an EndpointSlice or a pending write) to be checked.
     pub(super) fn mark_all(&mut self) {
         let names: Vec<_> = self.routes.keys().cloned().collect();
         self.dirty.extend(names);
         self.changed = true;
     }
 
-    /// Marks a Service to be checked again at `at` at the latest.
+    /// Marks a Service to be checked again no later than `at`.
     pub(super) fn mark_later(&mut self, at: Timestamp, name: &Name) {
         match self.timers.get_mut(name) {
             Some(known) if *known <= at => {}
@@ -274,12 +276,12 @@ pub(super) fn desired_slice(
 
 /// Facts from the API server.
 impl ServiceRouting {
-    /// Sets the most proxied Service ports of one namespace.
+    /// Sets the maximum number of proxied Service ports in one namespace.
     pub(crate) fn limit_ports(&mut self, most: usize) {
         self.most_ports = MostPorts(most);
     }
 
-    /// Takes in a Service that is new or has changed.
+    /// Processes a Service that is new or has changed.
     pub(crate) fn service_seen(&mut self, facts: ServiceFacts) {
         let namespace = facts.namespace.clone();
         let in_namespace = self.namespaces.entry(namespace.clone()).or_default();
@@ -287,7 +289,7 @@ impl ServiceRouting {
         self.mark_in(&namespace, touched);
     }
 
-    /// Takes in that a Service was deleted.
+    /// Records that a Service was deleted.
     pub(crate) fn service_gone(&mut self, namespace: &str, name: &str) {
         let Some(in_namespace) = self.namespaces.get_mut(namespace) else {
             return;
@@ -299,7 +301,8 @@ impl ServiceRouting {
         self.mark_in(namespace, touched);
     }
 
-    /// Takes in the record of a namespace's ports. Returns the workloads that it names.
+    /// Processes the record of ports of a namespace. Returns the workloads that the record names; none if a newer
+    /// version of the record is already known.
     pub(crate) fn record_seen(
         &mut self,
         now: Timestamp,
@@ -329,7 +332,7 @@ impl ServiceRouting {
         workloads
     }
 
-    /// Takes in that the record of a namespace's ports was deleted.
+    /// Processes the deletion of the record of ports of a namespace.
     pub(crate) fn record_gone(&mut self, now: Timestamp, namespace: &str) {
         let Some(record) = self.records.get_mut(namespace) else {
             return;
@@ -342,7 +345,8 @@ impl ServiceRouting {
         self.forget_record(namespace);
     }
 
-    /// Takes in a slice with the name that Ebb gives to it. `claims`: whether its label says that Ebb manages it.
+    /// Processes an EndpointSlice with the name that Ebb gives to the slice of this Service. `claims`: whether the
+    /// label of the EndpointSlice says that Ebb manages the EndpointSlice.
     pub(crate) fn slice_seen(
         &mut self,
         namespace: &str,
@@ -369,7 +373,7 @@ impl ServiceRouting {
         self.mark(name);
     }
 
-    /// Takes in that the slice with the name for this Service was deleted.
+    /// Records that the EndpointSlice with the name that Ebb gives to the slice of this Service was deleted.
     pub(crate) fn slice_gone(&mut self, namespace: &str, service: &str) {
         let name: Name = (namespace.into(), service.into());
         if let Some(route) = self.routes.get_mut(&name) {
@@ -379,7 +383,8 @@ impl ServiceRouting {
         self.mark(name);
     }
 
-    /// Takes in a slice that claims to be managed by Ebb and is not, and publishes an Event about a new one.
+    /// Records an EndpointSlice with the `managed-by` label of Ebb that Ebb did not write. Publishes an Event if the
+    /// EndpointSlice is new.
     pub(crate) fn foreign_slice_seen(
         &mut self,
         now: Timestamp,
@@ -392,12 +397,14 @@ impl ServiceRouting {
         self.foreign.seen(now, namespace, slice, uid, limit, outbox);
     }
 
-    /// Takes in that such a slice was deleted, or no longer claims to be managed by Ebb.
+    /// Records that an EndpointSlice that Ebb did not write was deleted, or no longer has the `managed-by` label of
+    /// Ebb.
     pub(crate) fn foreign_slice_gone(&mut self, namespace: &str, slice: &str) {
         self.foreign.gone(namespace, slice);
     }
 
-    /// Takes in a slice of another manager. `ready`: whether one of its endpoints is ready.
+    /// Processes an EndpointSlice that another controller manages. `ready`: whether at least one endpoint of the
+    /// EndpointSlice is ready.
     pub(crate) fn endpoints_seen(
         &mut self,
         namespace: &str,
@@ -410,27 +417,28 @@ impl ServiceRouting {
         }
     }
 
-    /// Takes in that a slice of another manager was deleted.
+    /// Records that an EndpointSlice that another controller manages was deleted.
     pub(crate) fn endpoints_gone(&mut self, namespace: &str, slice: &str) {
         if let Some(service) = self.readiness.remove(namespace, slice) {
             self.mark((namespace.into(), service));
         }
     }
 
-    /// Returns whether slices should be checked soon, and resets the flag.
+    /// Returns whether Services should be checked soon, and resets this flag.
     pub(crate) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 }
 
 impl ServiceRouting {
-    /// Returns the workloads that records name.
+    /// Returns the workloads that the records of ports name; for a Service without a record, the workload that the
+    /// EndpointSlice names.
     pub(crate) fn workloads(&self) -> impl Iterator<Item = TargetKey> + '_ {
         let routes = self.routes.iter();
         routes.filter_map(|((namespace, _), route)| route.workload(namespace))
     }
 
-    /// Returns the workloads whose slices say that Ebb scaled them to zero.
+    /// Returns the workloads whose EndpointSlices have the mark `ebb.dev/scaled-to-zero`.
     pub(crate) fn workloads_at_zero(&self) -> impl Iterator<Item = TargetKey> + '_ {
         let routes = self.routes.iter().filter(|(_, route)| {
             let confirmed = route.confirmed();
@@ -445,7 +453,7 @@ impl ServiceRouting {
         names.iter().all(|name| self.readiness.leads_to_pods(name))
     }
 
-    /// Takes in the record of a Service; `None`: it has none.
+    /// Updates the recorded ports of a Service; `None`: the Service has no recorded ports.
     pub(super) fn record(&mut self, now: Timestamp, name: Name, record: Option<Allotment>) {
         if record.is_none() && !self.routes.contains_key(&name) {
             return;
@@ -458,8 +466,8 @@ impl ServiceRouting {
         }
     }
 
-    /// Updates the port claims of a Service from its records, and marks other Services that claim one of the new
-    /// numbers.
+    /// Updates the port claims of a Service from its confirmed and its requested record. Marks the other Services that
+    /// claim one of the new numbers to be checked.
     pub(super) fn reclaim(&mut self, now: Timestamp, name: &Name) {
         let Some(route) = self.routes.get_mut(name) else {
             return;
@@ -487,7 +495,7 @@ impl ServiceRouting {
 }
 
 impl WorkloadState {
-    /// Returns whether activators are to be in its request path; `None` before the first decision.
+    /// Returns whether activators are to be in the request path of the workload; `None` before the first decision.
     pub(super) fn wants_proxy(&self) -> Option<bool> {
         let scales_elsewhere = matches!(
             &self.refusal,

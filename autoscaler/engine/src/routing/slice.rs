@@ -44,10 +44,10 @@ pub struct DesiredSlice {
     /// hard limit selects no pods itself, so that no request bypasses the activator.
     pub pods_of: Option<String>,
     /// Whether the EndpointSlice is to have the mark `ebb.dev/scaled-to-zero`: Ebb scaled the workload to zero, or is
-    /// about to.
+    /// about to do so.
     pub scaled_to_zero: bool,
     /// Whether the Service has no ready endpoint of a pod, so that only the activators in the EndpointSlice receive its
-    /// requests. These activators stay even if they do not report.
+    /// requests. These activators remain in the EndpointSlice even if they do not report.
     pub is_last_way: bool,
 }
 
@@ -70,11 +70,12 @@ pub struct ObservedSlice {
     pub service_uid: String,
     /// Whether the EndpointSlice has the mark `ebb.dev/scaled-to-zero`.
     pub scaled_to_zero: bool,
-    /// Whether another client has changed a part that Ebb never changes: a label, or the conditions of an endpoint.
+    /// Whether another client has changed a label or the conditions of an endpoint, which Ebb itself never changes.
     pub tampered: bool,
 }
 
-/// Returns the slice to write for a Service that has these ports.
+/// Returns the content to write to the EndpointSlice of a Service. `ports`: activator port number by port name.
+/// `current`: the EndpointSlice whose activators remain in the request path if possible.
 #[must_use]
 pub(super) fn decide(
     desired: &DesiredSlice,
@@ -141,8 +142,8 @@ impl DesiredSlice {
     }
 }
 
-/// Chooses the activators for the request path. Activators that are in the path stay. Other activators are added in an
-/// order that depends on the Service, so that the Services are spread over the activators.
+/// Chooses the activators for the request path. Activators that are already in the request path remain. Other
+/// activators are added in an order that depends on the Service, so that the Services are spread over the activators.
 fn choose(
     desired: &DesiredSlice,
     ports: &BTreeMap<String, u16>,
@@ -194,8 +195,8 @@ fn choose(
         .take(count)
         .map(|activator| activator.address)
         .collect();
-    // Activators in the path that have not reported to this replica yet stay: in addition to the chosen activators, or
-    // alone if only one activator is allowed.
+    // Activators in the path that have not reported to this replica yet remain in the path: in addition to the chosen
+    // activators, or alone if only one activator is allowed.
     let unreported = in_path
         .iter()
         .filter(|(_, known)| known.is_none() && !listening.is_unreported_gone(now))
@@ -404,13 +405,14 @@ mod tests {
             let listening = listened(Duration::from_millis(seconds));
             next_after(listening, &desired(true), Some(&written), activators).endpoints
         };
-        // The replica has just started (0 s), or has been listening for less than 3.5 s after a pause.
+        // A replica that has just started (0 s), or that has been listening for less than 3.5 s after a pause, must not
+        // remove an activator from the request path.
         for activators in [&stale[..], &stale[..1], &[]] {
             assert_eq!(after(0, activators), written.endpoints);
             assert_eq!(after(3_000, activators), written.endpoints);
         }
         assert_eq!(after(3_500, &stale), [].into());
-        // No activator has ever reported to this replica.
+        // No activator has ever reported to this replica. The activators are removed from the request path after 15 s.
         assert_eq!(after(14_500, &[]), written.endpoints);
         assert_eq!(after(15_000, &[]), [].into());
     }
@@ -444,7 +446,8 @@ mod tests {
         };
         let all: Vec<_> = (1..=5).map(|last| activator(last, NUMBER, false)).collect();
         assert_eq!(next(&limited, None, &all).endpoints.len(), 1);
-        // An activator in the path without a report may have assigned requests to pods, so it stays.
+        // An activator in the path without a report may have assigned requests to pods, so it must remain the only
+        // activator in the path.
         let written = leading_to(&[9]);
         let fresh = next_after(ListeningTime::default(), &limited, Some(&written), &all);
         assert_eq!(fresh.endpoints, [ip(9)].into());

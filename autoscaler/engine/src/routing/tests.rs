@@ -24,7 +24,7 @@ struct World {
     /// Recorded ports of the Service in the API server.
     record: Option<Allotment>,
     slice: Option<ObservedSlice>,
-    /// All writes that the engine has requested so far.
+    /// Writes that the engine has requested; a test may clear this list.
     asked: Vec<Path>,
     /// Whether the API server refuses to write EndpointSlices.
     refuses: bool,
@@ -33,7 +33,7 @@ struct World {
     held: u64,
     queued_ever: u64,
     queued_integral: u64,
-    /// Requests in flight at the pod, if there is one.
+    /// Number of requests in flight at the pod, if the pod exists.
     load: u64,
     pod: bool,
     integral: u64,
@@ -375,7 +375,8 @@ fn the_first_held_request_wakes_at_once_and_counts_in_full() {
     assert_eq!(world.carry_out(), 15, "100 requests, 7 a pod");
 }
 
-/// The engine makes no decision while the reports arrive, as during the start of a replica.
+/// Queued requests that are reported several times must count only once. The engine makes no decision while the reports
+/// arrive, as during the start of a replica.
 #[test]
 fn requests_that_are_reported_several_times_before_a_decision_count_once() {
     for metric in ["concurrency", "rps"] {
@@ -408,7 +409,8 @@ fn requests_that_are_reported_several_times_before_a_decision_count_once() {
     }
 }
 
-/// The decision is made at once even if the last decision was made only 10 ms before.
+/// The engine makes the decision for the first queued request at once, even if the last decision was made only 10 ms
+/// before.
 #[test]
 fn the_first_queued_request_at_zero_is_decided_on_at_once() {
     let mut world = World::new(&[]);
@@ -424,7 +426,7 @@ fn the_first_queued_request_at_zero_is_decided_on_at_once() {
 fn a_request_during_the_step_to_zero_has_a_pod_ordered_at_once() {
     let mut world = World::new(&[]);
     world.until_order(200).unwrap();
-    // The order to zero is sent and not carried out yet.
+    // A request is queued while the order to zero is not carried out yet: the engine must order a pod at once.
     world.hold(1);
     assert_eq!(world.orders.len(), 2);
     assert_eq!((world.carry_out(), world.carry_out()), (0, 1));
@@ -443,7 +445,7 @@ fn what_is_held_is_load_and_what_is_passed_on_is_the_pods() {
     world.seconds(12);
     let stable = world.view().stable.unwrap();
     assert!((stable - 7.0).abs() < 0.01, "{stable}");
-    // When the activator disappears, its queued requests are lost.
+    // When the activator stops reporting, its queued requests are lost, so they must no longer count as load.
     (world.load, world.held) = (0, 5);
     world.seconds(8);
     world.activator = false;

@@ -4,8 +4,9 @@
 //! replica of the autoscaler that starts later reads the mark. A workload that a person scaled to zero is never marked,
 //! and stays at zero.
 //!
-//! Bias: towards a pod. A workload is cut off if Ebb scaled the workload to zero and its request path through the
-//! activators has not been confirmed for a bounded time. A workload that is cut off gets a pod, whatever the cause is.
+//! Bias: towards a running pod, even if no request needs the pod. A workload is cut off if Ebb scaled the workload to
+//! zero and its request path through the activators has not been confirmed for 10 s (`CUT_OFF_AFTER`). A workload that
+//! is cut off gets a pod, whatever the cause is.
 
 use std::time::Duration;
 

@@ -38,10 +38,12 @@ fn p1_opting_in_keeps_what_is_there_until_its_load_is_known() {
     for pod in &mut cluster.pods {
         pod.silent = false;
     }
-    // All pods report from here on. The replicas stay for a stable window (60 s), because the earlier load is unknown.
+    // From here on, reports about all pods are sent. No order is expected for a stable window (60 s), because the
+    // earlier load is unknown.
     assert_eq!(orders(&cluster.pass(59)), []);
     assert_eq!(unknown(&cluster).as_deref(), Some("window"));
-    // One decision at most halves the number of ready pods: 20 / 2 = 10. The simulated cluster deletes no pod.
+    // One decision at most halves the number of ready pods. The simulated cluster deletes no pod, so no order is below
+    // 20 / 2 = 10 replicas.
     assert_eq!(orders(&cluster.pass(60)).last().unwrap().1, 10);
 }
 
@@ -99,7 +101,8 @@ fn p1_and_p2_an_owner_that_is_not_resolved_holds_its_namespace_and_says_so() {
     assert_eq!(unknown(&cluster).as_deref(), Some("owners"));
     let said = notices(&effects);
     assert!(said[0].1.contains("ReplicaSet web-2"), "{said:?}");
-    // The answer is that the owner may not be read. So the workloads of the namespace are scaled again.
+    // The API server answers that the autoscaler may not read the owner, so the owner no longer prevents a scale-down.
+    // The scale-down still waits for a stable window (60 s).
     let nowhere = Followed::Nowhere(Dead::Forbidden);
     cluster
         .engine
@@ -147,7 +150,7 @@ fn t1_an_owner_of_another_namespace_leads_nowhere() {
         matches!(&asked[..], [Effect::Follow { namespace, .. }] if **namespace == *"evil"),
         "{asked:?}"
     );
-    // An answer with an object in another namespace is ignored.
+    // The engine must ignore an answer that names an object in another namespace.
     let to = Followed::To(key("web"));
     let owner = forged.owner.unwrap();
     cluster.engine.followed(cluster.now, "evil", &owner, to);
@@ -172,8 +175,8 @@ fn facts_that_are_out_of_date_never_shrink_anything() {
     let view = cluster.engine.views().next().unwrap();
     assert_eq!(view.unknown.unwrap().why, stale);
     cluster.engine.facts_are(None);
-    // One decision at most halves the number of ready pods: 5 / 2 = 2, rounded down. The simulated cluster deletes no
-    // pod.
+    // One decision at most halves the number of ready pods. The simulated cluster deletes no pod, so no order is below
+    // 5 / 2 = 2 replicas (rounded down).
     assert_eq!(orders(&cluster.pass(200)).last().unwrap().1, 2);
 }
 

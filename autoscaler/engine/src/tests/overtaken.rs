@@ -67,7 +67,7 @@ fn p7_the_next_order_follows_the_version_that_ours_has_made() {
 }
 
 /// While a Deployment is being scaled, its status is written often. So the watch may report a status write before the
-/// API server answers Ebb's write.
+/// API server answers Ebb's write. The next order must then use the version that the watch reported.
 #[test]
 fn p7_a_change_that_is_told_before_our_answer_stays_the_newer_one() {
     let mut cluster = Cluster::new();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::{Effect, Notice};
 
-/// Takes all effects, and returns the Events with this reason.
+/// Takes all actions that the engine has requested, and returns the Events with this reason.
 fn said(engine: &mut Engine, reason: &str) -> Vec<Notice> {
     let effects = engine.effects().into_iter();
     effects
@@ -51,7 +51,7 @@ fn p3_a_leader_that_was_stopped_for_five_seconds_keeps_them() {
     world.seconds(5);
     assert_eq!(world.endpoints(), 1);
     world.now = world.now + Duration::from_secs(5);
-    // The leader decides before a report has arrived.
+    // The leader makes a decision before any report has arrived. The activator must remain in the request path.
     world.write();
     world.engine.decide_due(world.now);
     world.write();
@@ -76,7 +76,7 @@ fn z4_what_ebb_scaled_to_zero_is_cut_off_when_no_activator_is_left() {
     });
     let after = after.expect("it is noticed");
     assert!((10..=18).contains(&after), "{after} s");
-    // The activator reports again.
+    // The activator reports again, so a request can wake the workload again.
     world.activator = true;
     world.seconds(4);
     assert!(!is_cut_off(&world));
@@ -89,7 +89,7 @@ fn z4_a_new_leader_knows_it_from_the_slice_and_listens_first() {
     assert!(!is_cut_off(&world));
     world.seconds(8);
     assert!(is_cut_off(&world));
-    // The process of the leader was stopped for 20 s, so missing reports do not show that activators have failed.
+    // The process of the leader was paused for 20 s, so missing reports do not show that activators have failed.
     world.now = world.now + Duration::from_secs(20);
     world.engine.decide_due(world.now);
     assert!(!is_cut_off(&world));
@@ -163,7 +163,8 @@ fn p4_the_slice_of_a_workload_that_is_not_known_yet_stays() {
     world.activator = false;
     world.seconds(100);
     assert_eq!((world.endpoints(), world.asked.len()), (1, 0));
-    // All objects of the kind are listed, and the workload that the EndpointSlice names does not exist.
+    // All objects of the kind are listed, and the workload that the EndpointSlice names does not exist. So the
+    // EndpointSlice and the recorded ports must be removed.
     let mut world = World::at(&[], 0);
     world.engine.kind_listed("apps", "Deployment");
     world.known(before.record, before.slice);
@@ -300,7 +301,8 @@ fn t2_an_upgrade_moves_no_port() {
     let mut before = World::new(&[]);
     before.seconds(5);
     let slice = before.slice.clone().unwrap();
-    // An earlier release wrote no record of ports. This replica has seen the EndpointSlice before it became the leader.
+    // An earlier release wrote no record of ports. This replica has seen the EndpointSlice before it became the leader,
+    // so it must record the port numbers of the EndpointSlice.
     let mut world = World::at(&[], 1);
     world.engine.lead(false);
     world.known(None, Some(slice.clone()));
@@ -335,7 +337,8 @@ fn t2_the_older_record_keeps_a_number_that_two_claim() {
     world.seconds(3);
     let record = world.record.clone().unwrap();
     let slice = world.slice.clone();
-    // A former leader did not stop in time, and recorded the same port number for a Service in another namespace.
+    // A former leader did not stop writing in time, and recorded the same port number for a Service in another
+    // namespace.
     let mut later = record.clone();
     later.since += 100;
     let all = [("web".into(), later)].into();
@@ -390,7 +393,7 @@ fn t5_a_service_that_does_not_fit_is_not_proxied_and_the_others_are() {
     let held: Vec<_> = entries.iter().map(|entry| entry.can_be_queued).collect();
     assert_eq!(held, [true, false]);
     assert_eq!(world.record.as_ref().unwrap().ports.len(), 1);
-    // With fewer ports, the Service gets its ports.
+    // With 4 ports, the Service does not exceed the limit of the namespace (1 + 4 = 5), so it gets its ports.
     greedy.ports = (0..4).map(|port| (format!("p{port}"), None)).collect();
     world.engine.service_seen(greedy);
     world.write();
@@ -464,7 +467,7 @@ fn z1_who_opts_out_as_soon_as_the_last_pod_is_gone_gets_one() {
     world.until_order(200).expect("an order");
     assert_eq!(world.carry_out(), 0);
     world.pod_goes();
-    // No decision has been made since the last pod was removed.
+    // The workload opts out before a decision after the removal of its last pod. It must still get a pod.
     opt_out(&mut world, 0);
     assert_eq!(world.carry_out(), 1);
 }

@@ -21,7 +21,7 @@ pub(crate) enum Failure {
         /// The operating system's error.
         source: io::Error,
     },
-    /// Signals cannot be caught.
+    /// The handlers of SIGTERM and SIGINT cannot be installed.
     #[error("cannot catch signals: {0}")]
     Signals(#[source] io::Error),
     /// A task ended although it must run as long as the program.

@@ -1,4 +1,4 @@
-//! Parses EndpointSlices for the activator. Pure.
+//! Parses EndpointSlices for the activator, without I/O.
 //!
 //! There are two kinds of slices. The slice that Ebb writes for a Service contains the activators in the request path.
 //! All other slices contain ready pods. No slice assigns a port: tenants may be able to write slices, so ports are read
@@ -19,7 +19,7 @@ pub(crate) struct Service {
     pub(crate) name: String,
 }
 
-/// The content of a slice that the activator uses.
+/// The part of an EndpointSlice that the activator uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slice {
     pub(crate) service: Service,
@@ -65,7 +65,7 @@ pub(crate) fn read(slice: &EndpointSlice) -> Option<Slice> {
     let ports = slice.ports.iter().flatten().filter(|port| is_tcp(port));
     let says = if ours {
         let name = slice.metadata.name.as_deref()?;
-        // Ebb did not write a slice with another name.
+        // A slice with another name was not written by Ebb, so it is not used.
         slices::service(name).filter(|of| *of == service.name)?;
         Says::InPath(in_path(slice))
     } else {

@@ -1,10 +1,10 @@
-//! Why the activator cannot start or continue.
+//! Reasons why the activator cannot start or continue.
 
 use std::{io, net::SocketAddr};
 
 use ebb_metrics::tasks::TaskEnded;
 
-/// Why the activator cannot start or continue.
+/// Reasons why the activator cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// A client for the API server cannot be created.

@@ -1,4 +1,4 @@
-//! Raises the limit of open files, because each request in flight needs two connections: one of the client and one to
+//! Raises the limit of open files, because each request in flight needs two connections: one from the client and one to
 //! the pod.
 //!
 //! Failure mode: if the limit cannot be raised, the activator runs with its current limit.

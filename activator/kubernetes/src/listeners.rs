@@ -23,8 +23,8 @@ use crate::slice::{Ready, Says, Service, Slice};
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// How long a listener accepts new connections after its port was removed from the record of ports. The kube-proxy of
-/// every node learns of a changed EndpointSlice within seconds. The autoscaler does not reuse the port number for a
-/// minute.
+/// every node learns of a changed EndpointSlice within seconds. In this time the port number belongs to no other
+/// Service: the autoscaler does not reuse it for a minute.
 const LINGERS: Duration = Duration::from_secs(10);
 
 /// The Service port whose requests arrive at a listener.
@@ -331,7 +331,8 @@ impl Listeners {
 }
 
 /// Listens on `address` as soon as the port number is free. After `told.close`, the listener accepts connections for
-/// `told.lingers`, and then serves until the queue is empty. After `told.closing`, it accepts no more connections.
+/// `told.lingers`, and then serves the queued requests until the queue is empty. After `told.closing`, it accepts no
+/// more connections.
 async fn stand(address: SocketAddr, pool: Pool, listens: watch::Sender<bool>, told: Told) {
     let mut shutdown = std::pin::pin!(is_so(told.closing.clone()));
     let mut said = false;
@@ -389,7 +390,7 @@ async fn wake(pool: Pool, wanted: Arc<Notify>) {
 }
 
 impl State {
-    /// Removes listeners that are closed and have no queued request.
+    /// Removes the entries of closed listeners whose tasks have ended, because no request is left.
     fn sweep(&mut self) {
         self.leaving.retain(|task| !task.is_finished());
         self.doors.retain(|_, door| {

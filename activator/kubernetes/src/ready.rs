@@ -1,6 +1,6 @@
 //! Decides when a new activator is ready.
 //!
-//! Bias: towards waiting, because a Deployment stops an activator of the previous release when a new one is ready.
+//! Bias: towards waiting, because a Deployment terminates an activator of the previous release when a new one is ready.
 //! Failure mode: without a record of ports, the activator is ready after [`RECORDED_WITHIN`] and listens on no Service
 //! port.
 
@@ -18,7 +18,7 @@ use crate::{listeners::Listeners, status::Status};
 /// recorded. The autoscaler must become leader and write the record in this time. 60 s are enough: the autoscaler's
 /// Lease lasts 15 s, and a Deployment replaces two replicas in about 30 s.
 const RECORDED_WITHIN: Duration = Duration::from_secs(60);
-/// Interval of checking for the record.
+/// Interval of checking whether a record of ports exists.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Waits until all EndpointSlices and all records of ports have been listed. If no record exists, waits up to

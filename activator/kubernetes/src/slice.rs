@@ -30,14 +30,14 @@ pub(crate) struct Slice {
 pub(crate) enum Says {
     /// The activators in the request path, from a slice with the name and the labels of Ebb's slices.
     InPath(InPath),
-    /// The ready addresses by port name, from any other slice.
+    /// The ready addresses by port name, from a slice that Ebb did not write.
     Ready(BTreeMap<String, Ready>),
 }
 
 /// The activators in the request path, according to a slice with the name and the labels of Ebb's slices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct InPath {
-    /// Uid of the Service that owns the slice. The slice is used only if the record has the same uid.
+    /// Uid of the Service that owns the slice. The slice is used only if the record of ports has the same uid.
     pub(crate) service_uid: String,
     /// The addresses of the activators.
     pub(crate) addresses: Vec<IpAddr>,

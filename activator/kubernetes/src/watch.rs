@@ -1,6 +1,6 @@
 //! Watches the EndpointSlices of the cluster.
 //!
-//! Bias: known pods stay valid until the API server reports a change. Failure mode: while the API server is
+//! Bias: known pods remain in use until the API server reports a change. Failure mode: while the API server is
 //! unavailable, requests are sent to the known pods.
 
 use std::collections::HashSet;

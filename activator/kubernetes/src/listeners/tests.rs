@@ -77,7 +77,7 @@ async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     found.expect("it happens")
 }
 
-/// Waits until this many ports listen, and returns them.
+/// Waits until `listeners` has `count` Service ports to report, and returns them.
 async fn until_seen(listeners: &Listeners, count: usize) -> Vec<Seen> {
     until(|| Some(listeners.seen()).filter(|seen| seen.len() == count)).await
 }

@@ -1,7 +1,7 @@
-//! The end of the activator. Its order aborts no request: the activator leaves the request path, then closes its
-//! listeners, then waits for the requests in flight.
+//! Stops the activator in an order that aborts no request: first the activator leaves the request path, then it closes
+//! its listeners, then it waits for the requests in flight.
 //!
-//! Failure mode: requests that last longer than the limits are aborted.
+//! Failure mode: requests that last longer than [`Ending::drain_within`] after the close of the listeners are aborted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,17 +14,18 @@ use tracing::{info, warn};
 
 use crate::{listeners::Listeners, signals::Signals, status::Status};
 
-/// The parts that end, in the order of the steps.
+/// The tasks, channels and time limits that [`Ending::run`] needs, in the order of their use.
 pub(crate) struct Ending {
     pub(crate) becoming_ready: JoinHandle<()>,
     pub(crate) status: Arc<Status>,
-    /// Its value `true` makes the reports say that this activator leaves the request path.
+    /// The value `true` of this channel makes the reports say that this activator leaves the request path.
     pub(crate) leave: watch::Sender<bool>,
-    /// Time until no more requests are routed to this activator.
+    /// Time that the autoscaler and the kube-proxy of every node need until they route no more requests to this
+    /// activator.
     pub(crate) leave_within: Duration,
-    /// The tasks that open listeners: the watches of EndpointSlices and of records.
+    /// The tasks that open listeners: the watch of EndpointSlices and the watch of the record of ports.
     pub(crate) watches: [JoinHandle<()>; 2],
-    /// Its value `true` closes all listeners.
+    /// The value `true` of this channel closes all listeners.
     pub(crate) close: watch::Sender<bool>,
     pub(crate) listeners: Listeners,
     /// Time for the requests in flight to end after the listeners are closed.
@@ -32,7 +33,8 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    /// Runs the steps of the end. A signal ends each of the two waits at once.
+    /// Stops the activator. During the wait of `leave_within` and the wait of `drain_within`, a SIGTERM or SIGINT ends
+    /// the wait immediately.
     pub(crate) async fn run(self, signals: &mut Signals) {
         info!(within = ?self.leave_within, "leaving the path");
         self.becoming_ready.abort();
@@ -43,7 +45,7 @@ impl Ending {
             () = signals.next() => {}
         }
         info!("closing");
-        // From here on, no listener is opened.
+        // Only these tasks open listeners. They are aborted first, so that no listener is opened after the close.
         for watch in &self.watches {
             watch.abort();
         }

@@ -1,10 +1,10 @@
-//! Why the activator cannot start or continue.
+//! Reasons why the activator cannot start or continue.
 
 use std::{io, net::SocketAddr};
 
 use ebb_metrics::tasks::TaskEnded;
 
-/// Why the activator cannot start or continue.
+/// Reasons why the activator cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// A client for the API server cannot be created.
@@ -21,7 +21,7 @@ pub(crate) enum Failure {
         /// The operating system's error.
         source: io::Error,
     },
-    /// Signals cannot be caught.
+    /// The handlers of SIGTERM and SIGINT cannot be installed.
     #[error("cannot catch signals: {0}")]
     Signals(#[source] io::Error),
     /// A task ended although it must run as long as the program.

@@ -1,9 +1,9 @@
-//! The listeners of this activator: one for each proxied Service port in the record.
+//! The listeners of this activator: one for each proxied Service port in the record of ports.
 //!
-//! Records and slices arrive in any order. After each one, the whole Service is evaluated. If a port leaves the record
-//! or gets another number, the old listener accepts connections for [`LINGERS`], because nodes learn of the change
-//! late. The pool keeps following the Service's pods, and stays in the reports, until its queue is empty, so queued
-//! requests are served.
+//! Records of ports and EndpointSlices arrive in any order. After each of them, all ports of the Service are evaluated.
+//! If a port is removed from the record or gets another number, the old listener still accepts connections for
+//! [`LINGERS`], because the nodes learn of the change late. Until the queue of a removed port is empty, its pool
+//! follows the Service's pods and remains in the reports, so that the queued requests are served.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -22,8 +22,9 @@ use crate::slice::{Ready, Says, Service, Slice};
 /// Pause between attempts to listen on a port number that another program uses.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a listener accepts new connections after its port has left the record. The kube-proxy of every node learns
-/// of a changed EndpointSlice within seconds. The autoscaler does not reuse the port number for a minute.
+/// How long a listener accepts new connections after its port was removed from the record of ports. The kube-proxy of
+/// every node learns of a changed EndpointSlice within seconds. In this time the port number belongs to no other
+/// Service: the autoscaler does not reuse it for a minute.
 const LINGERS: Duration = Duration::from_secs(10);
 
 /// The Service port whose requests arrive at a listener.
@@ -57,13 +58,13 @@ pub(crate) struct Listeners {
 
 #[derive(Default)]
 struct State {
-    /// The content of slices, by Service and slice name.
+    /// The content of the EndpointSlices, by Service and slice name.
     slices: HashMap<Service, BTreeMap<String, Says>>,
     /// The Service of each slice, by the slice's namespace and name.
     of_slice: HashMap<(String, String), Service>,
     records: BTreeMap<Service, Allotment>,
     doors: BTreeMap<Key, Door>,
-    /// Tasks of listeners at earlier port numbers, which still have requests.
+    /// Tasks of the listeners at old port numbers. Each task ends after the last request of its listener.
     leaving: Vec<JoinHandle<()>>,
     next_id: u64,
 }
@@ -72,14 +73,15 @@ struct Door {
     pool: Pool,
     number: u16,
     in_path: bool,
-    /// True if the port has left the record. The entry stays until its queue is empty.
+    /// True if the port was removed from the record. This entry remains until the port's queue is empty.
     closed: bool,
-    /// True if the port's Service has no other port in its record. Keeps its value when the port leaves the record.
+    /// True if the Service's record has no other port. The value does not change after the port is removed from the
+    /// record.
     alone: bool,
     listening: watch::Receiver<bool>,
     close: watch::Sender<bool>,
     task: JoinHandle<()>,
-    /// The task that forwards the pool's wake-ups. Ends with the listener.
+    /// The task that forwards the pool's wake-ups to [`Listeners::wanted`]. It is aborted when this entry is removed.
     wake: JoinHandle<()>,
     pods: BTreeMap<SocketAddr, u64>,
 }
@@ -111,7 +113,8 @@ impl Listeners {
         }
     }
 
-    /// Records a new or changed slice. `None` means that the slice is deleted or cannot be used.
+    /// Stores a new or changed EndpointSlice, and updates the listeners. `None` means that the slice is deleted or
+    /// cannot be used.
     pub(crate) fn slice(&self, namespace: &str, name: &str, slice: Option<Slice>) {
         let mut state = self.lock();
         let key = (namespace.to_owned(), name.to_owned());
@@ -138,7 +141,8 @@ impl Listeners {
         }
     }
 
-    /// Records the ports of a namespace, by Service. An empty map means that the namespace has no record.
+    /// Stores the record of ports of a namespace, by Service, and updates the listeners. An empty map means that the
+    /// namespace has no record.
     pub(crate) fn record(&self, namespace: &str, record: BTreeMap<String, Allotment>) {
         let mut state = self.lock();
         let mut changed: Vec<_> = state
@@ -164,8 +168,8 @@ impl Listeners {
         }
     }
 
-    /// Returns whether slices route to activators although no port is recorded at all. If so, the autoscaler is of a
-    /// release without records, or has not written its record yet.
+    /// Returns whether EndpointSlices route requests to activators although there is no record of ports. The result is
+    /// true if the autoscaler's release writes no records, or if the autoscaler has not written them yet.
     pub(crate) fn lacks_record(&self) -> bool {
         let state = self.lock();
         let leads = |says: &Says| match says {
@@ -175,7 +179,7 @@ impl Listeners {
         state.records.is_empty() && state.slices.values().flat_map(BTreeMap::values).any(leads)
     }
 
-    /// Returns the Service ports that are open, and the closed ports that still have queued requests.
+    /// Returns the Service ports with an open listener, and the closed ports that still have queued requests.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         let mut state = self.lock();
         state.sweep();
@@ -206,12 +210,12 @@ impl Listeners {
             leaving.into_iter().chain(doors).collect()
         };
         for task in tasks {
-            // A task that panicked has closed its listener, too.
+            // An error means that the task panicked. Its listener is closed in this case, too.
             let _closed = task.await;
         }
     }
 
-    /// Updates the listeners of a Service from its record and its slices.
+    /// Updates the listeners of a Service from its record and its EndpointSlices.
     fn look(&self, state: &mut State, service: &Service) {
         let record = state.records.get(service).cloned().unwrap_or_default();
         let in_path = state.leads_to(service, &record, self.own);
@@ -237,7 +241,8 @@ impl Listeners {
                     doors.insert(key, door);
                 }
                 Some(door) if door.closed || door.number != number => {
-                    // Queued requests stay in the pool. The new listener uses the same pool.
+                    // The new listener uses the pool of the old listener, so that the queued requests remain in the
+                    // pool.
                     door.close.send_replace(true);
                     let listener = self.listen(&key, number, &door.pool);
                     let before = std::mem::replace(&mut door.task, listener.task);
@@ -267,8 +272,8 @@ impl Listeners {
                 door.pool.set_hard_limit(record.hard_limit);
             }
             let at_port = ready.get(&key.port);
-            // If the Service has only one port, that port may have been renamed: its pods are used for the queue of the
-            // old name.
+            // If the Service had one port and its pods have one port, the port was probably renamed. The queue of the
+            // old name then gets the pods of the new name.
             let renamed = (door.closed && door.alone && ready.len() == 1)
                 .then(|| ready.values().next())
                 .flatten();
@@ -325,8 +330,9 @@ impl Listeners {
     }
 }
 
-/// Listens as soon as the port number is free. After `close`, accepts connections for `lingers`, then serves until the
-/// queue is empty. After `closing`, accepts no more connections at all.
+/// Listens on `address` as soon as the port number is free. After `told.close`, the listener accepts connections for
+/// `told.lingers`, and then serves the queued requests until the queue is empty. After `told.closing`, it accepts no
+/// more connections.
 async fn stand(address: SocketAddr, pool: Pool, listens: watch::Sender<bool>, told: Told) {
     let mut shutdown = std::pin::pin!(is_so(told.closing.clone()));
     let mut said = false;
@@ -358,23 +364,23 @@ async fn stand(address: SocketAddr, pool: Pool, listens: watch::Sender<bool>, to
     }
 }
 
-/// Signals that end a listener.
+/// The conditions under which a listener closes.
 struct Told {
-    /// True when the port has left the record.
+    /// True when the port was removed from the record or got another number.
     close: watch::Receiver<bool>,
     /// How long the listener accepts connections after `close`.
     lingers: Duration,
-    /// True when all listeners close.
+    /// True when the activator stops, and so all listeners close.
     closing: watch::Receiver<bool>,
 }
 
-/// Resolves when the value is true, or when its sender is dropped.
+/// Resolves when the channel's value is true, or when its sender is dropped.
 async fn is_so(mut told: watch::Receiver<bool>) {
     let _gone = told.wait_for(|told| *told).await;
 }
 
-/// Forwards the wake-ups of a pool, forever. Pauses after each wake-up for the length of a burst: the reports of the
-/// burst include requests that are queued meanwhile.
+/// Forwards the wake-ups of a pool to `wanted`, forever. After each wake-up it pauses for the length of a burst,
+/// because the reports of the burst include all requests that are queued during the pause.
 async fn wake(pool: Pool, wanted: Arc<Notify>) {
     loop {
         pool.wanted().await;
@@ -384,7 +390,7 @@ async fn wake(pool: Pool, wanted: Arc<Notify>) {
 }
 
 impl State {
-    /// Removes listeners that are closed and have no queued request.
+    /// Removes the entries of closed listeners whose tasks have ended, because no request is left.
     fn sweep(&mut self) {
         self.leaving.retain(|task| !task.is_finished());
         self.doors.retain(|_, door| {
@@ -396,7 +402,7 @@ impl State {
         });
     }
 
-    /// Returns the records of a namespace.
+    /// Returns the Services of a namespace that have recorded ports, each with its ports.
     fn recorded(&self, namespace: &str) -> impl Iterator<Item = (&Service, &Allotment)> {
         let first = Service {
             namespace: namespace.to_owned(),
@@ -406,7 +412,8 @@ impl State {
         from.take_while(move |(service, _)| service.namespace == namespace)
     }
 
-    /// Returns the Service itself, and the Services that use its pods.
+    /// Returns the Services to update after a change of `service`: `service` itself, and the Services that use its
+    /// pods.
     fn concerned(&self, service: &Service) -> Vec<Service> {
         let others = self.recorded(&service.namespace);
         let others = others
@@ -418,7 +425,7 @@ impl State {
         all
     }
 
-    /// Returns whether the slice that Ebb writes for a Service routes to this address.
+    /// Returns whether the slice that Ebb writes for a Service routes requests to the address `own`.
     fn leads_to(&self, service: &Service, record: &Allotment, own: IpAddr) -> bool {
         let slices = self.slices.get(service).into_iter().flatten();
         slices.into_iter().any(|(_, says)| match says {

@@ -1,10 +1,10 @@
-//! `ebb-activator`: queues the requests of workloads without pods, in a cluster. It connects the reverse proxy
-//! `ebb-proxy` to Kubernetes. `docs/activator.md` explains how requests are routed to the activator.
+//! `ebb-activator`: queues the requests to workloads without pods in a Kubernetes cluster. It connects the reverse
+//! proxy `ebb-proxy` to Kubernetes. `docs/activator.md` explains how requests are routed to the activator.
 //!
-//! The activator reads EndpointSlices and the record of its ports, and writes no object. Bias: known pods and ports
-//! stay valid until the API server reports a change. Failure mode: without an API server the activator continues with
-//! the pods that it knows. Without an autoscaler it queues requests up to their limits, and says so in its log and
-//! metrics.
+//! The activator reads EndpointSlices and the record of its ports, and writes no Kubernetes object. Bias: known pods
+//! and ports remain valid until the API server reports a change. Failure mode: without an API server the activator
+//! continues with the pods that it knows. Without an autoscaler it queues requests up to their limits, and its log and
+//! metrics show that reports cannot be sent.
 
 mod ending;
 mod failure;

@@ -14,7 +14,7 @@ use prometheus_client::{
 
 use crate::listeners::{Listeners, Seen};
 
-/// All metrics.
+/// All metrics of the activator.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -43,7 +43,7 @@ impl Metrics {
     }
 }
 
-/// The memory used for clients, and its limit, in bytes.
+/// The metrics of the memory used for clients and of its limit, in bytes.
 #[derive(Debug)]
 struct Bytes(Budget);
 

@@ -86,7 +86,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Returns the memory for clients, over all Services.
+    /// Returns the budget of the memory for clients, over all Services.
     pub(crate) fn budget(&self) -> Budget {
         self.queue_bytes
             .map_or_else(Budget::of_this_process, Budget::new)

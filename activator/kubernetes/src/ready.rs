@@ -1,6 +1,6 @@
 //! Decides when a new activator is ready.
 //!
-//! Bias: towards waiting, because a Deployment stops an activator of the previous release when a new one is ready.
+//! Bias: towards waiting, because a Deployment terminates an activator of the previous release when a new one is ready.
 //! Failure mode: without a record of ports, the activator is ready after [`RECORDED_WITHIN`] and listens on no Service
 //! port.
 
@@ -14,14 +14,15 @@ use tracing::info;
 
 use crate::{listeners::Listeners, status::Status};
 
-/// How long a new activator waits for a record of ports if slices route to activators and no port is recorded. The
-/// autoscaler must become leader and write the record in this time. 60 s are enough: the autoscaler's Lease lasts 15 s,
-/// and a Deployment replaces two replicas in about 30 s.
+/// How long a new activator waits for a record of ports if EndpointSlices route requests to activators and no port is
+/// recorded. The autoscaler must become leader and write the record in this time. 60 s are enough: the autoscaler's
+/// Lease lasts 15 s, and a Deployment replaces two replicas in about 30 s.
 const RECORDED_WITHIN: Duration = Duration::from_secs(60);
-/// Interval of checking for the record.
+/// Interval of checking whether a record of ports exists.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Waits until all slices and all records have been listed and no record is missing. Then makes the activator ready.
+/// Waits until all EndpointSlices and all records of ports have been listed. If no record exists, waits up to
+/// [`RECORDED_WITHIN`] for one. Then makes the activator ready.
 pub(crate) async fn run(
     status: Arc<Status>,
     listeners: Listeners,

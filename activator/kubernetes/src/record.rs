@@ -1,8 +1,8 @@
-//! Watches the record of ports, which says which port of this activator belongs to which Service. The autoscaler writes
-//! the record into Ebb's namespace. Tenants cannot write it.
+//! Watches the record of ports, which assigns each port of this activator to a Service port. The autoscaler writes the
+//! record into Ebb's namespace. Tenants cannot write it.
 //!
-//! Bias: recorded ports stay valid until the API server reports a change. Failure mode: an entry that cannot be parsed
-//! is skipped, with a warning.
+//! Bias: recorded ports remain valid until the API server reports a change. Failure mode: an entry that cannot be
+//! parsed is skipped, with a warning.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Writes the reports for the autoscalers. A report is written once a second, at short intervals during a burst, and at
-//! once when a request is queued and there is no pod.
+//! Writes the reports for the autoscalers. A report is written once a second, at short intervals during a burst, and
+//! immediately when a request is queued and there is no pod.
 
 use std::{
     net::IpAddr,
@@ -25,14 +25,14 @@ const LEAST: Duration = Duration::from_millis(5);
 pub(crate) struct Sender {
     activator: String,
     address: String,
-    /// A text that changes at each start.
+    /// A text that is different after each start of this program.
     boot: String,
-    /// Time when this program began to count, in ns of `CLOCK_MONOTONIC`.
+    /// Time when the counters of this program began at 0, in ns of `CLOCK_MONOTONIC`.
     since: u64,
 }
 
 impl Sender {
-    /// Creates the identity of the activator `pod`. Its counting begins now.
+    /// Creates the identity of the activator in the pod `pod`. Its counters begin at the time of this call.
     pub(crate) fn new(pod: String, address: IpAddr) -> Self {
         Self {
             activator: pod,
@@ -76,7 +76,8 @@ impl Sender {
     }
 }
 
-/// Returns a text that changes at each start. The autoscaler needs it, because all counters begin at 0 then.
+/// Returns a text that is different after each start of this program. The autoscaler needs it to recognise a restart,
+/// after which all counters begin at 0.
 fn boot() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = now.map_or(0.0, |now| now.as_secs_f64());
@@ -85,7 +86,7 @@ fn boot() -> String {
 
 /// Returns `CLOCK_MONOTONIC` in ns.
 fn monotonic() -> u64 {
-    // Linux has this clock since 2.6, so the call does not fail. If it did, all times would be equal, and the
+    // Linux has this clock since 2.6, so the call does not fail. If the call failed, all times would be equal, and the
     // autoscaler would ignore the reports.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
         u64::try_from(Duration::from(time).as_nanos()).unwrap_or(0)
@@ -146,7 +147,8 @@ mod tests {
             since: 0,
         };
         let reporting = tokio::spawn(run(sender, listeners, leaving, out));
-        // This time is between two of the reports that are written once a second.
+        // The test runs from 500 ms to 950 ms, between two reports of the interval of 1 s. So it receives only reports
+        // of the burst.
         sleep_until(Instant::now() + Duration::from_millis(500)).await;
         reports.mark_unchanged();
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! The wiring of the activator: its parts, their connections, and its tasks.
+//! Creates the components of the activator, connects them, and runs their tasks.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     options::Options, ports, ready, record, report, signals::Signals, status::Status, watch,
 };
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs the activator until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// The activator cannot start, or one of its tasks has ended.
@@ -57,7 +57,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let following = tasks.spawn("the watch of the record of ports", following);
     tasks.spawn("writing reports", writing);
     tasks.spawn("sending reports", sending);
-    // This is the only task that may end before the program.
+    // This task ends when the activator is ready. It is not in `tasks`, because the end of a task in `tasks` is an
+    // error.
     let becoming_ready = tokio::spawn(becoming_ready);
 
     tokio::select! {

@@ -4,7 +4,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
 
-/// Receives SIGTERM and SIGINT instead of ending the process.
+/// Receives SIGTERM and SIGINT, so that these signals do not end the process immediately.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
@@ -21,7 +21,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal.
+    /// Waits for the next SIGTERM or SIGINT.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

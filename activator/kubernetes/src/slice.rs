@@ -1,4 +1,4 @@
-//! Parses EndpointSlices for the activator. Pure.
+//! Parses EndpointSlices for the activator, without I/O.
 //!
 //! There are two kinds of slices. The slice that Ebb writes for a Service contains the activators in the request path.
 //! All other slices contain ready pods. No slice assigns a port: tenants may be able to write slices, so ports are read
@@ -19,7 +19,7 @@ pub(crate) struct Service {
     pub(crate) name: String,
 }
 
-/// The content of a slice that the activator uses.
+/// The part of an EndpointSlice that the activator uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slice {
     pub(crate) service: Service,
@@ -30,14 +30,14 @@ pub(crate) struct Slice {
 pub(crate) enum Says {
     /// The activators in the request path, from a slice with the name and the labels of Ebb's slices.
     InPath(InPath),
-    /// The ready addresses by port name, from any other slice.
+    /// The ready addresses by port name, from a slice that Ebb did not write.
     Ready(BTreeMap<String, Ready>),
 }
 
 /// The activators in the request path, according to a slice with the name and the labels of Ebb's slices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct InPath {
-    /// Uid of the Service that owns the slice. The slice is used only if the record has the same uid.
+    /// Uid of the Service that owns the slice. The slice is used only if the record of ports has the same uid.
     pub(crate) service_uid: String,
     /// The addresses of the activators.
     pub(crate) addresses: Vec<IpAddr>,
@@ -65,7 +65,7 @@ pub(crate) fn read(slice: &EndpointSlice) -> Option<Slice> {
     let ports = slice.ports.iter().flatten().filter(|port| is_tcp(port));
     let says = if ours {
         let name = slice.metadata.name.as_deref()?;
-        // Ebb did not write a slice with another name.
+        // A slice with another name was not written by Ebb, so it is not used.
         slices::service(name).filter(|of| *of == service.name)?;
         Says::InPath(in_path(slice))
     } else {

@@ -1,6 +1,6 @@
 //! Watches the EndpointSlices of the cluster.
 //!
-//! Bias: known pods stay valid until the API server reports a change. Failure mode: while the API server is
+//! Bias: known pods remain in use until the API server reports a change. Failure mode: while the API server is
 //! unavailable, requests are sent to the known pods.
 
 use std::collections::HashSet;
@@ -16,7 +16,8 @@ use tracing::{info, warn};
 use crate::listeners::Listeners;
 use crate::slice;
 
-/// Slices per page of a list. A slice has up to 100 endpoints, which are about 50 KB of JSON.
+/// Number of EndpointSlices per page of a list. A slice has up to 100 endpoints, which are about 50 KB of JSON. So a
+/// page has at most about 10 MB.
 const PAGE: u32 = 200;
 
 /// Passes all slices to `listeners`. `listed` becomes true after the first complete list.

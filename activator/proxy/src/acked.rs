@@ -5,8 +5,8 @@ use std::os::fd::AsRawFd;
 
 use tokio::net::TcpStream;
 
-/// Offset of `tcpi_bytes_acked` in `struct tcp_info`; the field exists since Linux 4.1 (include/uapi/linux/tcp.h). libc
-/// defines the struct for glibc only.
+/// Offset of `tcpi_bytes_acked` in `struct tcp_info`; the field exists since Linux 4.1 (include/uapi/linux/tcp.h). The
+/// crate libc defines the struct for glibc only, so the field is read at its offset.
 const BYTES_ACKED: usize = 120;
 const LEN: usize = BYTES_ACKED + size_of::<u64>();
 

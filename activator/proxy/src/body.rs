@@ -1,4 +1,5 @@
-//! The body of a response on its way to the client. At its end, the connection and the permit are released.
+//! The body of a response on its way to the client. At the end of the body, the connection to the backend and the
+//! permit of the request are released.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -16,7 +17,7 @@ pub(crate) enum Answer {
     Backend { body: Incoming, exchange: Exchange },
 }
 
-/// A request whose response is being sent. It owns the request's connection and permit.
+/// The connection to the backend and the permit of a request whose response is being sent.
 ///
 /// At the end of the response the connection is kept for the next request. If this value is dropped before the end, the
 /// connection is closed, because it still carries the rest of the response.
@@ -34,7 +35,7 @@ impl Exchange {
         }
     }
 
-    /// Returns the permit and drops the connection, which carries another protocol from now on.
+    /// Returns the permit and drops the connection, because after an upgrade the connection carries no HTTP.
     pub(crate) fn into_permit(mut self) -> Option<Permit> {
         self.0.take().map(|(_, permit)| permit)
     }
@@ -42,7 +43,7 @@ impl Exchange {
 
 impl Answer {
     pub(crate) fn from_backend(body: Incoming, mut exchange: Exchange) -> Self {
-        // hyper does not poll a body that is already at its end.
+        // hyper does not poll a body that is already at its end, so `poll_frame` would never release the connection.
         if body.is_end_stream() {
             exchange.finish();
         }

@@ -30,7 +30,7 @@ reasons! {
     HeaderTooSlow => "header-too-slow",
     /// 501: the method is not supported.
     Unsupported => "unsupported",
-    /// 400: the body was aborted.
+    /// 400: the client aborted the body of the request.
     BodyBrokeOff => "body-broke-off",
     /// 503: the queue was full.
     QueueFull => "queue-full",
@@ -40,11 +40,11 @@ reasons! {
     WaitedTooLong => "waited-too-long",
     /// 503: the proxy was stopping.
     Stopping => "stopping",
-    /// 502: the backend aborted before it responded.
+    /// 502: the backend aborted the connection before it responded.
     BrokeOff => "backend-broke-off",
 }
 
-/// The counters from which [`Counts`] is read.
+/// The atomic counters of a pool. [`Tally::read`] returns their values as [`Counts`].
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     answered: AtomicU64,
@@ -77,7 +77,7 @@ impl Tally {
     }
 }
 
-/// The outcomes of the requests of one [`Pool`](crate::Pool) so far.
+/// The number of requests by outcome since the [`Pool`](crate::Pool) was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests that a backend answered.

@@ -19,7 +19,8 @@ use crate::unread::Unread;
 /// Answers one request with a backend's response or with a refusal.
 pub(crate) async fn forward(session: &Session, request: Request<Incoming>) -> Response<Answer> {
     let version = request.version();
-    // The guard recognises an upgrade by the same two conditions. It waits for the call of `decide` below.
+    // The guard recognises a request for an upgrade by the same two conditions, and keeps back the client's next bytes
+    // until `decide` is called below.
     let undecided = version == Version::HTTP_11 && request.headers().contains_key(UPGRADE);
     let result = match session.refusal() {
         Some(Flaw::NoMemory) => Err(Refusal::BytesFull),
@@ -78,7 +79,7 @@ async fn pass_on(
     Ok(response.map(|body| Answer::from_backend(body, exchange)))
 }
 
-/// Turns the connection into a tunnel. After the response to the upgrade it carries no HTTP.
+/// Turns the connection into a tunnel. After the response to the upgrade, the connection carries no HTTP.
 fn switch(
     session: &Session,
     mut response: Response<Incoming>,

@@ -29,8 +29,8 @@ pub struct Limits {
     /// Maximum number of concurrent requests per backend; further requests are queued, and the oldest is served first.
     /// Default 0, which means no limit. Corresponds to Knative's `containerConcurrency`.
     pub hard_limit: u32,
-    /// The account of memory for clients: connections, request heads and queued bodies. A request beyond it is answered
-    /// with 503. Default [`Account::unbounded`].
+    /// The account of memory for clients: connections, request heads and queued bodies. A request that needs more
+    /// memory than the account has is answered with 503. Default [`Account::unbounded`].
     pub memory: Account,
 }
 

@@ -15,12 +15,13 @@ use tokio::time::timeout;
 use crate::budget::{Account, Charge};
 use crate::unread::Open;
 
-/// Maximum number of bytes of a body that are kept until the response. They are sent again if an idle connection turns
-/// out to be closed. Before this is noticed, seldom more than one read of the body has been sent.
+/// Maximum number of bytes of a body that are kept until the response arrives. They are sent again if an idle
+/// connection turns out to be closed. Before the proxy notices the closed connection, it has seldom sent more than one
+/// read of the body.
 const KEPT: usize = 64 * 1024;
 
-/// How long to wait until hyper returns the body of an aborted connection. Usually it is returned at once; on a busy
-/// machine later.
+/// How long to wait until hyper returns the body of an aborted connection. Usually hyper returns the body immediately;
+/// on a busy machine it can be later.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(1);
 
 /// A request body that streams to a backend: the client's body, or an empty body.
@@ -31,7 +32,7 @@ pub(crate) struct Outgoing {
     body: Option<Incoming>,
     /// Counts the bytes of an HTTP/2 body that have not been read yet. `None` for HTTP/1.
     unread: Option<Open>,
-    /// Boxed, because a request is moved often and few requests have a body.
+    /// The data kept for another attempt. Boxed, because a request is moved often and few requests have a body.
     kept: Option<Box<Kept>>,
 }
 
@@ -74,7 +75,8 @@ impl Outgoing {
         }
     }
 
-    /// Keeps the data that is sent from now on, as long as the budget has memory for it.
+    /// Keeps all data that is sent after this call, as long as the budget has memory for it. The result receives the
+    /// body after a failed attempt.
     pub(crate) fn keep(&mut self, memory: &Account) -> Returns {
         let (back, returns) = oneshot::channel();
         self.kept = Some(Box::new(Kept {
@@ -89,7 +91,7 @@ impl Outgoing {
 
 impl Kept {
     /// Keeps one frame. Returns `None` if the data exceeds [`KEPT`] or the budget, or if the frame has trailers, which
-    /// end the body. The body then cannot be sent again.
+    /// end the body. In these cases the body cannot be sent again.
     fn note(mut self: Box<Self>, frame: &Frame<Bytes>) -> Option<Box<Self>> {
         let data = frame.data_ref()?;
         self.size += data.len();

@@ -20,8 +20,8 @@ const SETTINGS_TYPE: u8 = 4;
 /// sends something else or closes the connection. A server that sends nothing in this time counts as HTTP/1.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// Interval of checking a client that has sent only a part of the HTTP/2 preface. There is no event for its further
-/// bytes.
+/// Interval of checking a client that has sent only a part of the HTTP/2 preface. There is no event for further bytes
+/// while the first bytes are unread.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The HTTP version that the backends of a pool speak.

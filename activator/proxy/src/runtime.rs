@@ -10,8 +10,8 @@ use crate::Limits;
 ///
 /// With a hard limit, requests must be served in their order of arrival. One thread then reads all sockets, in the
 /// order in which the kernel reports them as ready. With two threads, the order would be lost: each thread reads one
-/// socket, and on a loaded machine the scheduler can stop one thread for tens of milliseconds, so that its request
-/// arrives late. With a hard limit, the backends are the bottleneck, not this thread.
+/// socket, and on a loaded machine the scheduler can suspend one thread for tens of milliseconds, so that the request
+/// of this thread is handled late. With a hard limit, the backends are the bottleneck, not this thread.
 ///
 /// # Errors
 ///

@@ -54,7 +54,8 @@ pub(crate) async fn send(
             Connection::Http1(_) => for_http1(&mut request),
             Connection::Http2(_) => for_http2(&mut request),
         }
-        // A connection that was opened for this request cannot be closing already. A stream can be refused at any time.
+        // A request on a new connection is not sent again, because a new connection cannot be closing already. The
+        // exception is HTTP/2, where a server can refuse a stream at any time.
         let may_go_again =
             tries < MOST_TRIES && (!is_new || matches!(connection, Connection::Http2(_)));
         let memory = &session.pool.limits().memory;
@@ -174,7 +175,7 @@ impl Copy {
         }
     }
 
-    /// Returns whether the request may be repeated without harm.
+    /// Returns whether the request can be sent again without harm.
     fn is_harmless(&self) -> bool {
         self.head.method().is_safe() && self.body.is_none()
     }

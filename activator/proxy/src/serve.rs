@@ -17,8 +17,8 @@ use crate::memory::Memory;
 use crate::pool::Pool;
 use crate::session;
 
-/// Pause when the process has no file descriptors or memory left. It is long enough for some to be freed, and short for
-/// a client.
+/// Pause when the process has no file descriptors or memory left. The pause is long enough that other connections free
+/// some of them, and short for a client.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Maximum number of connections that the kernel queues for `accept`. The kernel uses the smaller of this value and
@@ -26,18 +26,18 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// would wait 1 s or more for the second SYN.
 const BACKLOG: i32 = 4096;
 
-/// Interval in which a closed listener checks whether requests are still queued. Requests are queued for a minute at
-/// most, and no code waits for the listener to end.
+/// Interval in which a closed listener checks whether requests are still queued. The interval does not have to be
+/// short: requests are queued for a minute at most, and no code waits for the end of the listener.
 const EMPTY_AGAIN: Duration = Duration::from_millis(100);
 
 /// Reasons why [`serve`] ended before it was stopped.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The queue of connections to accept cannot be made long enough for a burst.
+    /// The accept queue of the listener cannot be made long enough for a burst.
     #[error("cannot listen with room for {BACKLOG} connections")]
     Listen(#[source] io::Error),
-    /// The listener cannot accept any more.
+    /// The listener cannot accept any more connections.
     #[error("cannot accept connections")]
     Accept(#[source] io::Error),
 }

@@ -37,7 +37,8 @@ const STREAMS: u32 = 256;
 /// enough for 100 MB/s at a round-trip time of 10 ms.
 const WINDOW: u32 = 1 << 20;
 
-/// The response to a header that takes too long (RFC 9110 section 15.5.9). hyper itself would close without a response.
+/// The response to a header that takes too long (RFC 9110 section 15.5.9). hyper itself would close the connection
+/// without a response.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
     connection: close\r\n\
     content-type: text/plain; charset=utf-8\r\n\r\n\
@@ -52,7 +53,7 @@ pub(crate) struct Session {
     pub(crate) guard: Arc<guard::Shared>,
     /// The unread bytes of request bodies. HTTP/2 only.
     pub(crate) unread: Option<Unread>,
-    /// Number of requests so far. HTTP/1 only.
+    /// Number of requests on this connection. HTTP/1 only.
     requests: AtomicU64,
     stopping: watch::Receiver<bool>,
     tunnel: Mutex<Option<Tunnel>>,
@@ -64,7 +65,8 @@ impl Session {
         closing(self.stopping.clone()).await;
     }
 
-    /// Returns why the current request must not be forwarded. Must be called once for each request.
+    /// Counts the request, and returns the reason if it must not be forwarded. Must be called exactly once for each
+    /// request, because the guard identifies a refused request by its number.
     pub(crate) fn refusal(&self) -> Option<Flaw> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         self.guard.refusal(number)
@@ -104,7 +106,7 @@ impl Protocols {
     pub(crate) fn new(limits: &Limits) -> Self {
         let max_header = limits.max_header.max(SMALLEST_BUFFER);
         let mut http1 = http1::Builder::new();
-        // The buffer may exceed this limit by one read. The limit of the header is exact.
+        // hyper's buffer can exceed `max_header` by one read. The guard checks the exact limit of the header.
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
@@ -191,8 +193,8 @@ async fn serve_http1(
         memory,
     );
     let io = TokioIo::new(join(guarded, session.socket.clone()));
-    // Boxed, because the future of this function would otherwise contain the connection twice. Every client has this
-    // future.
+    // Boxed, because the future of this function would otherwise contain the connection twice. This would cost memory
+    // for every client.
     let mut connection = Box::pin(
         protocols
             .http1

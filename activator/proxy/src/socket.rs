@@ -1,8 +1,8 @@
 //! A TCP stream whose peer state can be queried while hyper owns the stream.
 //!
-//! hyper learns that a peer has closed only when it reads. It does not read a body that no code asks for. That is the
-//! case while a request is queued, and, on a busy machine, between two requests on an idle connection. The queries in
-//! this module ask the kernel and bypass hyper's buffers.
+//! hyper learns that a peer has closed a connection only when hyper reads from it. While a request is queued, hyper
+//! does not read, because no code asks for the body. On a busy machine, hyper also reads late between two requests on
+//! an idle connection. The queries in this module ask the kernel and bypass hyper's buffers.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -24,7 +24,8 @@ use crate::acked::acked;
 /// event: with unread data the socket is readable all the time.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// First and longest interval of checking whether the peer has acknowledged written bytes. There is no event for it.
+/// First and longest interval of checking whether the peer has acknowledged written bytes. The kernel sends no event
+/// for an acknowledgement.
 const SOON: Duration = Duration::from_millis(1);
 const LATER: Duration = Duration::from_millis(50);
 
@@ -39,11 +40,12 @@ struct Inner {
     stream: TcpStream,
     /// True if bytes were read since the last write.
     heard: AtomicBool,
-    /// Number of bytes written so far.
+    /// Number of bytes written to the stream.
     written: AtomicU64,
     /// Notified when the first byte is written.
     begun: Notify,
-    /// Number of written bytes that the peer had acknowledged when it closed its side. Before that, [`NOT_ENDED`].
+    /// Number of written bytes that the peer had acknowledged when it closed its side. Before the peer closes its side,
+    /// [`NOT_ENDED`].
     taken_at_end: AtomicU64,
 }
 
@@ -99,12 +101,13 @@ impl Socket {
         }
     }
 
-    /// Returns whether the peer has sent bytes after the last write. These bytes are a request without a response.
+    /// Returns whether the peer has sent bytes after the last write. These bytes belong to a request that has no
+    /// response yet.
     pub(crate) fn is_mid_request(&self) -> bool {
         self.inner.heard.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of bytes written so far.
+    /// Returns the number of bytes written to the stream.
     pub(crate) fn written(&self) -> u64 {
         self.inner.written.load(Ordering::Relaxed)
     }
@@ -113,7 +116,7 @@ impl Socket {
     /// the kernel does not report acknowledgements. Only one task may wait for it.
     pub(crate) async fn is_taken(&self) {
         self.inner.begun.notified().await;
-        // On one host the acknowledgement has arrived by now. Between hosts it takes a round trip.
+        // On one host, the acknowledgement has arrived before the first check. Between hosts it takes a round trip.
         let mut pause = SOON;
         while !matches!(acked(&self.inner.stream), Ok(1..)) {
             tokio::time::sleep(pause).await;
@@ -122,10 +125,10 @@ impl Socket {
     }
 
     /// Returns whether the peer closed its side before it had acknowledged any byte after the first `mark` written
-    /// bytes. The peer's program has then seen none of the later bytes.
+    /// bytes. If so, the peer's program has seen none of the bytes after the first `mark`.
     ///
-    /// A FIN carries the number of the next expected byte (RFC 9293 section 3.10.7.4). A reset proves nothing, so the
-    /// result is false after a reset.
+    /// A FIN carries the number of the next byte that the peer expects (RFC 9293 section 3.10.7.4). A reset proves
+    /// nothing, so the result is false after a reset.
     pub(crate) fn ended_before(&self, mark: u64) -> bool {
         let taken = self.inner.taken_at_end.load(Ordering::Relaxed);
         taken != NOT_ENDED && taken <= mark
@@ -157,11 +160,11 @@ impl Socket {
                 }
             }
         };
-        // After this wait, the connection is closed in any case.
+        // The result is ignored, because the connection is closed after this wait in any case.
         let _over = tokio::time::timeout(LINGER, rest).await;
     }
 
-    /// Sends final bytes directly, bypassing the owner of the stream. Bytes that do not fit into the socket's buffer
+    /// Sends final bytes directly to the socket, and not through hyper. Bytes that do not fit into the socket's buffer
     /// are lost.
     pub(crate) fn last_word(&self, bytes: &[u8]) {
         // An error is ignored, because the connection is closed after this.
@@ -196,8 +199,8 @@ impl AsyncRead for Socket {
 
 impl Socket {
     /// Reads the available bytes. Like tokio's own streams, it assumes that a read that did not fill the buffer has
-    /// emptied the socket. The error `WouldBlock` makes tokio wait for the next event, which saves a read without
-    /// result.
+    /// emptied the socket. After such a read it returns `WouldBlock` to tokio. So tokio waits for the next event, which
+    /// saves a read that returns no bytes.
     fn try_read(&self, buffer: &mut ReadBuf<'_>) -> io::Result<usize> {
         let stream = &self.inner.stream;
         let room = buffer.remaining();
@@ -236,7 +239,8 @@ impl Socket {
                     return Poll::Ready(Ok(count));
                 }
                 Err(error) => {
-                    // EPIPE: the peer has closed its side and has refused further bytes.
+                    // EPIPE: the peer has closed its side and refused further bytes. So the number of acknowledged
+                    // bytes is final.
                     if error.kind() == io::ErrorKind::BrokenPipe {
                         self.note_end();
                     }

@@ -6,7 +6,7 @@ use tokio::io::copy_bidirectional;
 
 use crate::pool::Permit;
 
-/// Both ends of an upgraded connection. It counts as one request in flight until it ends.
+/// Both ends of an upgraded connection. The connection counts as one request in flight until it ends.
 pub(crate) struct Tunnel {
     client: OnUpgrade,
     backend: OnUpgrade,

@@ -13,7 +13,7 @@ use crate::pool::Pool;
 use crate::protocol::{SETTINGS, begins_as_http2};
 use crate::socket::Socket;
 
-/// The response to an HTTP/1 connection. A single request is answered with
+/// The response to an HTTP/1 connection. A request without memory on an accepted connection is answered with
 /// [`Refusal::BytesFull`](crate::refusal::Refusal::BytesFull), which has the same status.
 const HTTP1: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     connection: close\r\n\
@@ -23,8 +23,8 @@ const HTTP1: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     ebb: the connections of this namespace use all the memory that they may use; try again in 1 s\n";
 
 /// The first bytes of a GOAWAY frame (RFC 9113 section 6.8). The frame header has 9 bytes and gives a payload of 101
-/// bytes: 8 bytes here and 93 bytes of debug data. The last stream is 0, so no stream has begun. The error code is
-/// `ENHANCE_YOUR_CALM`. A client may send every request again on another connection.
+/// bytes: 8 bytes here and 93 bytes of debug data. The number of the last processed stream is 0: no request has begun,
+/// so a client may send every request again on another connection. The error code is `ENHANCE_YOUR_CALM`.
 const GOAWAY: &[u8; 17] = &[0, 0, 101, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
 /// The debug data of the GOAWAY frame, which clients show to users.
 const GOAWAY_TEXT: &[u8; 93] =
@@ -33,7 +33,7 @@ const GOAWAY_TEXT: &[u8; 93] =
 /// How long to wait for the first bytes of a client, from which its protocol is detected.
 const SPEAKS_WITHIN: Duration = Duration::from_secs(1);
 
-/// Answers the connection and closes it.
+/// Sends the response in the client's protocol, and closes the connection.
 pub(crate) async fn turn_away(stream: TcpStream, pool: &Pool) {
     pool.tally().refused(Reason::BytesFull);
     let socket = Socket::new(stream);

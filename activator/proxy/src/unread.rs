@@ -4,7 +4,8 @@
 //! windows allow a client to send, up to 1 MiB per connection. So this module parses the frames as they arrive, and
 //! charges DATA until it is read. Beyond the budget, no more bytes are read from the connection.
 //!
-//! Failure mode: if a client cancels a request, its unread bytes stay charged until the connection has no open request.
+//! Failure mode: if a client cancels a request, its unread bytes remain charged until the connection has no open
+//! request.
 
 use std::io;
 use std::pin::Pin;
@@ -18,7 +19,7 @@ use tokio::time::{Sleep, sleep};
 use crate::budget::Charge;
 use crate::protocol::PREFACE;
 
-/// Interval of checking a connection beyond the budget again.
+/// Interval of checking whether the budget has room again, while no bytes are read from a connection.
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// Length of a frame header in bytes (RFC 9113 section 4.1), and the frame type DATA.
@@ -117,7 +118,8 @@ pub(crate) struct Followed<S> {
 }
 
 impl<S> Followed<S> {
-    /// Begins with the first byte of an HTTP/2 connection.
+    /// Creates the reading side of an HTTP/2 connection. The first byte of `stream` must be the first byte of the
+    /// connection.
     pub(crate) fn new(stream: S, unread: Unread) -> Self {
         Followed {
             stream,

@@ -1,4 +1,4 @@
-//! Tests with backends that are added, disappear, refuse connections and die.
+//! Tests with backends that are added and removed, that refuse connections, and that abort connections.
 
 mod support;
 
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// Starts a server that responds to a request when it is notified.
+/// Starts a server that responds to a request when the test notifies it.
 async fn slow_server() -> (Server, Arc<Notify>) {
     let go = Arc::new(Notify::new());
     let told = go.clone();
@@ -107,8 +107,9 @@ async fn a_backend_that_is_not_there_yet_is_waited_for() {
     assert_eq!(&body, b"body");
 }
 
-/// Starts a server that answers one request on each connection and then closes it without `connection: close`. The cork
-/// puts the response and the FIN into one segment: a FIN a moment later would be an unavoidable race.
+/// Starts a server that answers one request on each connection and then closes it without `connection: close`. TCP_CORK
+/// puts the response and the FIN into one segment. With a later FIN, the proxy could send the next request before the
+/// FIN, and this race cannot be avoided.
 async fn forgetful_server(requests: Arc<AtomicUsize>) -> Server {
     Server::raw(move |mut stream| {
         let requests = requests.clone();
@@ -251,8 +252,8 @@ async fn least_in_flight_is_picked() {
 #[tokio::test]
 async fn one_that_does_not_accept_gets_few_and_the_others_go_elsewhere() {
     const REQUESTS: u64 = 50;
-    /// Connections to the backend without room: 2 in its accept queue (one more than the backlog of 1), and 4 that are
-    /// being opened.
+    /// Number of connections to the backend without room: 2 in its accept queue (one more than the backlog of 1), and 4
+    /// that the proxy is opening.
     const STUCK: u64 = 2 + 4;
     let full = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())

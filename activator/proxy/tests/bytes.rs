@@ -47,7 +47,7 @@ async fn t11_long_heads_beyond_the_budget_are_refused() {
     let held = door.pool.held().now;
     assert!((10..20).contains(&held), "{held} held");
     assert!(budget.used() <= budget.most(), "{budget:?}");
-    // A request of another namespace with the same budget is accepted. That namespace has its own proxy.
+    // A request to another namespace is accepted. The other namespace has its own proxy and shares the budget.
     let other = Door::with(Limits {
         memory: budget.whole().of("other"),
         ..Limits::default()
@@ -97,7 +97,7 @@ async fn t11_heads_that_never_end_are_bounded_too() {
     soon(until(|| budget.used() == 0)).await;
 }
 
-/// Without the charge, each of the 256 streams of a connection could fill a window of 1 MiB.
+/// Without the charge, every connection could fill its flow-control window of 1 MiB with unread bodies.
 #[tokio::test]
 async fn t11_bodies_that_wait_are_charged_on_http2() {
     let budget = Budget::new(3 * MIB);
@@ -131,7 +131,7 @@ async fn t11_bodies_that_wait_are_charged_on_http2() {
     for (_h2, response, _body) in senders {
         let response = match soon(response).await {
             Ok(response) => response,
-            // The budget has no room for the connection either.
+            // For this request, the budget had no room even for the connection.
             Err(error) => {
                 assert_eq!(
                     error.reason(),

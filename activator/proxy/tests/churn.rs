@@ -1,4 +1,4 @@
-//! Tests load while backends are added and removed: a backend answers every request.
+//! Tests under load that a backend answers every request while backends are added and removed.
 
 #![allow(clippy::expect_used, reason = "a client of tests fails by panicking")]
 

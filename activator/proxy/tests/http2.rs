@@ -1,4 +1,4 @@
-//! Tests of HTTP/2: from the client, to the backend, and both.
+//! Tests of HTTP/2: between client and proxy, between proxy and backend, and on both sides.
 
 #![allow(clippy::expect_used, reason = "a client of tests fails by panicking")]
 

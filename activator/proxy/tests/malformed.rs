@@ -85,7 +85,8 @@ async fn refused_and_not_passed_on() {
     assert_eq!(requests.load(Ordering::SeqCst), 0);
 }
 
-/// Request smuggling: with one of the two lengths a reader finds a second request, with the other length a body.
+/// Request smuggling: a reader that uses one of the two lengths finds a second request. A reader that uses the other
+/// length finds only a body.
 #[tokio::test]
 async fn a_request_with_two_lengths_is_refused_and_all_that_follows() {
     let door = Door::open().await;
@@ -212,7 +213,8 @@ async fn a_header_that_never_ends_is_not_waited_for() {
         answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
         "{answer}"
     );
-    // This byte could be the first byte of the HTTP/2 preface "PRI".
+    // This byte could be the first byte of the HTTP/2 preface "PRI", so the proxy waits for more bytes until the time
+    // limit.
     let answer = door.say("P").await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     // A client that sends nothing gets no response.

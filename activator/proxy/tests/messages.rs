@@ -56,7 +56,7 @@ async fn a_large_body_comes_back_whole() {
         .await
         .expect("an answer");
     sender.await.expect("sent");
-    // The server's echo has the same length as the request's body.
+    // The server echoes the body of the request, so the response ends with this body.
     assert!(answer.ends_with(&body), "{} bytes came", answer.len());
 }
 

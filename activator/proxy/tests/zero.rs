@@ -11,14 +11,16 @@ use support::{Door, Server, soon, text};
 
 const ROUNDS: u64 = 500;
 
-/// A model of an autoscaler. It adds a backend when requests are queued, and removes the backend after a pause.
+/// Does the work of an autoscaler, forever: adds a backend when requests are queued, and removes the backend after a
+/// pause.
 async fn scale(pool: Pool, starts: Arc<AtomicU64>) {
     for id in 1.. {
         pool.wanted().await;
         starts.fetch_add(1, Ordering::SeqCst);
         let server = Server::http(|_| async { text("ok") }).await;
         pool.add(id, server.address);
-        // The pause is about the time until a client's next request, so that the two events happen in every order.
+        // The pause is about as long as the time until the client's next request, so that the removal and the request
+        // happen in every order.
         tokio::time::sleep(Duration::from_micros(id * 7 % 1500)).await;
         pool.remove(id);
         pool.drained(id).await;

@@ -1,4 +1,5 @@
-//! Tests of listeners that open, change and close with records and slices. The connections use the loopback interface.
+//! Tests that listeners open, change and close according to the record of ports and the EndpointSlices. All connections
+//! use the loopback interface.
 
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     found.expect("it happens")
 }
 
-/// Waits until this many ports listen, and returns them.
+/// Waits until `listeners` has `count` Service ports to report, and returns them.
 async fn until_seen(listeners: &Listeners, count: usize) -> Vec<Seen> {
     until(|| Some(listeners.seen()).filter(|seen| seen.len() == count)).await
 }
@@ -87,7 +88,7 @@ fn pods(listeners: &Listeners) -> Vec<SocketAddr> {
     all.flat_map(|door| door.pods.keys().copied()).collect()
 }
 
-/// Starts a server that answers each connection once.
+/// Starts a server that answers one request on each connection.
 async fn pod() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -104,7 +105,7 @@ async fn pod() -> SocketAddr {
     address
 }
 
-/// Sends a request and returns the status.
+/// Sends a request to the port `number` and returns the status of the response.
 async fn ask(number: u16) -> Result<u16, String> {
     let stream = TcpStream::connect(("127.0.0.1", number))
         .await
@@ -214,7 +215,8 @@ async fn p12_who_is_queued_when_the_number_changes_is_served() {
         5,
         "queued requests are reported where new ones are"
     );
-    // A node that does not know the new number yet sends to the old number.
+    // A node that does not know the new port number yet sends to the old one. The activator must queue this request,
+    // too.
     let late = tokio::spawn(ask(before));
     let new = tokio::spawn(ask(after));
     until(|| (held(&listeners) == 7).then_some(())).await;

@@ -17,11 +17,11 @@ use super::streams::Stream;
 use crate::outgoing::Outgoing;
 use crate::socket::Socket;
 
-/// Time limit for connecting to a backend.
+/// Total time limit of all attempts to connect to a backend.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Pause before the second connection attempt; each further pause is twice as long. The kernel repeats a SYN only after
-/// 1 s, but a listening socket whose queue was full has room much earlier.
+/// Time limit of the first connection attempt; each further attempt has twice the time. New attempts are needed,
+/// because the kernel repeats a SYN only after 1 s, but a listening socket whose queue was full has room much earlier.
 const CONNECT_AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Error)]
@@ -61,7 +61,7 @@ impl Connection {
     pub(crate) fn taken(&self) -> impl Future<Output = ()> + use<> {
         let socket = match self {
             Connection::Http1(connection) => Some(connection.socket.clone()),
-            // The connection is shared by many requests and counts as accepted already.
+            // An HTTP/2 connection is shared by many requests, and the proxy treats it as accepted from the beginning.
             Connection::Http2(_) => None,
         };
         async move {
@@ -71,7 +71,8 @@ impl Connection {
         }
     }
 
-    /// Returns the number of bytes written to this connection so far. Must be called before the request is sent.
+    /// Returns the number of bytes that were written to this connection before the request. Must be called before the
+    /// request is sent.
     pub(crate) fn mark(&self) -> u64 {
         match self {
             Connection::Http1(connection) => connection.socket.written(),
@@ -80,7 +81,7 @@ impl Connection {
     }
 
     /// Returns whether the backend has certainly seen no byte of a request. `mark` is the number of bytes written
-    /// before the request, and `error` is the request's error.
+    /// before the request, and `error` is the error of the failed request.
     pub(crate) fn saw_nothing(&self, mark: u64, error: &hyper::Error) -> bool {
         match self {
             Connection::Http1(connection) => connection.socket.ended_before(mark),
@@ -90,7 +91,7 @@ impl Connection {
 }
 
 /// Returns whether the server has not processed the stream (RFC 9113 section 8.7): it refused the stream, or the
-/// stream's number is above the last stream in its GOAWAY.
+/// stream's number is above the last stream in the server's GOAWAY.
 fn was_refused(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error);
     source

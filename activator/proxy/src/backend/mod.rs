@@ -21,8 +21,8 @@ const COUNTED_UNDER_THE_LOCK: Ordering = Ordering::Relaxed;
 
 /// Maximum number of concurrent connection attempts to one backend; further requests wait in the pool. Connections that
 /// a backend has not accepted yet wait in the queue of its listening socket, which can be short (Python's `http.server`
-/// has room for 6). The kernel drops connections that find no room in the queue. The kernel on this side tries again
-/// after 0.2, 0.4, 0.8 … seconds, while other backends may be idle.
+/// has room for 6). The backend's kernel drops connections that find no room in the queue. The proxy's kernel tries
+/// again after 0.2, 0.4, 0.8 … seconds, while other backends may be idle.
 const OPENING: usize = 4;
 
 #[derive(Debug)]
@@ -30,12 +30,12 @@ pub(crate) struct Backend {
     id: u64,
     address: SocketAddr,
     in_flight: AtomicUsize,
-    /// The requests in flight that have no connection yet and may need a new one.
+    /// Number of requests in flight that have no connection yet and may need a new connection.
     opening: AtomicUsize,
     aside: AtomicBool,
     closed: AtomicBool,
     protocol: Protocol,
-    /// True if the backend speaks HTTP/2; empty until this has been detected.
+    /// True if the backend speaks HTTP/2; empty until the protocol has been detected.
     detected: OnceCell<bool>,
     spare: Arc<Spare>,
     streams: Streams,
@@ -80,18 +80,18 @@ impl Backend {
         self.in_flight.load(COUNTED_UNDER_THE_LOCK)
     }
 
-    /// Returns whether one more connection to this backend may be opened.
+    /// Returns whether the limit [`OPENING`] allows one more connection attempt to this backend.
     pub(crate) fn can_open(&self) -> bool {
         self.opening.load(COUNTED_UNDER_THE_LOCK) < OPENING
     }
 
-    /// Counts one more request in flight, which may need a new connection.
+    /// Counts one more request in flight. The request is also counted as one that may need a new connection.
     pub(crate) fn begin(&self) {
         self.in_flight.fetch_add(1, COUNTED_UNDER_THE_LOCK);
         self.opening.fetch_add(1, COUNTED_UNDER_THE_LOCK);
     }
 
-    /// Records that a request has its connection, or will never have one.
+    /// Subtracts a request from those that may need a new connection: it has a connection, or it ended without one.
     pub(crate) fn opened(&self) {
         self.opening.fetch_sub(1, COUNTED_UNDER_THE_LOCK);
     }
@@ -101,7 +101,8 @@ impl Backend {
         self.in_flight.fetch_sub(1, COUNTED_UNDER_THE_LOCK) - 1
     }
 
-    /// Sets the backend aside. Returns false if it was already set aside.
+    /// Sets the backend aside: it gets no requests until [`Backend::take_back`]. Returns false if it was already set
+    /// aside.
     pub(crate) fn set_aside(&self) -> bool {
         !self.aside.swap(true, Ordering::AcqRel)
     }
@@ -125,7 +126,7 @@ impl Backend {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Returns whether a request with this client protocol must be sent as HTTP/2.
+    /// Returns whether a request must be sent to this backend as HTTP/2, if its client uses the protocol `wish`.
     ///
     /// # Errors
     /// The protocol had to be detected, but the backend accepted no connection.
@@ -167,7 +168,8 @@ impl Backend {
 
     /// Keeps a connection for the next request.
     pub(crate) fn keep(&self, connection: Connection) {
-        // An HTTP/2 connection itself handles the end of its streams.
+        // Only an HTTP/1.1 connection is kept here. An HTTP/2 connection remains in `streams`, and only its stream is
+        // dropped.
         if let Connection::Http1(connection) = connection {
             self.spare.keep(connection);
         }

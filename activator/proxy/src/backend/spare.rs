@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use super::connection::Http1;
 
 /// How long an idle connection is kept. It is less than the shortest time-out of a server in common use (gunicorn's 2
-/// s), with a margin for a busy machine. A new connection costs 0.1 ms.
+/// s), with a margin for a busy machine. A short time costs little, because a new connection takes only 0.1 ms.
 const KEEP: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]

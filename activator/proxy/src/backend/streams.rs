@@ -1,7 +1,8 @@
 //! The HTTP/2 connections to one backend, and the streams on them.
 //!
-//! A request uses a stream on an open connection that has room. If no connection has room, a new one is opened. Only
-//! one connection is opened at a time, so that a thousand concurrent requests do not open a thousand connections.
+//! A request uses a stream on an open connection that has room for another stream. If no connection has room, a new
+//! connection is opened. Only one connection is opened at a time, so that a thousand concurrent requests do not open a
+//! thousand connections.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use super::connection::{ConnectError, connect};
 use crate::outgoing::Outgoing;
 
 /// Maximum number of streams on one connection. RFC 9113 section 6.5.2 recommends servers to allow at least 100. If a
-/// server allows fewer, the other streams wait in hyper's connection.
+/// server allows fewer, the other streams wait inside hyper.
 const MOST_STREAMS: usize = 100;
 
 #[derive(Debug, Default)]
@@ -82,7 +83,7 @@ impl Streams {
         Ok((stream, true))
     }
 
-    /// Opens no further streams. Each open connection ends after its last stream.
+    /// Uses the open connections for no further streams. Each connection ends after its last stream.
     pub(super) fn close(&self) {
         self.lock().clear();
     }

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The limit in bytes if none can be read. It is the memory limit of the Deployment in `deploy/`.
+/// The limit in bytes if no limit can be read. It is the memory limit of the Deployment in `deploy/`.
 const UNKNOWN: usize = 600 << 20;
 
 /// Returns the memory limit of this process, in bytes.
@@ -26,7 +26,7 @@ pub(super) fn memory() -> usize {
 /// (<https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files>).
 fn of_cgroup(root: &Path, own: &str) -> Option<usize> {
     let read = |file: PathBuf| -> Option<usize> {
-        // A cgroup without a limit contains `max`, which does not parse as a number.
+        // The file of a cgroup without a limit contains `max`. It does not parse as a number, so the result is `None`.
         fs::read_to_string(file).ok()?.trim().parse().ok()
     };
     let path = |line: &str| line.splitn(3, ':').nth(2).unwrap_or_default().to_owned();
@@ -40,7 +40,7 @@ fn of_cgroup(root: &Path, own: &str) -> Option<usize> {
             .collect();
         limits
     });
-    // Cgroup v1: a container sees its own cgroup as the root.
+    // With cgroup v1, a container sees its own cgroup as the root, so the limit is in the root's file.
     let of_v1 = read(root.join("memory/memory.limit_in_bytes"));
     of_unified.chain(of_v1).min()
 }
@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(of_cgroup(&root, own), Some(600 << 20));
         fs::write(root.join("kubepods/memory.max"), "1000\n").unwrap();
         assert_eq!(of_cgroup(&root, own), Some(1000));
-        // In a container, the root is the container's own cgroup.
+        // In a container, the root is the container's own cgroup, so the root has a limit, too.
         fs::write(root.join("memory.max"), "900").unwrap();
         assert_eq!(of_cgroup(&root, "0::/\n"), Some(900));
         fs::remove_dir_all(&root).unwrap();

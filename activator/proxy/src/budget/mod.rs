@@ -1,13 +1,14 @@
 //! The memory budget of a process for its clients: connections, request heads and queued bodies.
 //!
 //! All listeners share one budget, and each namespace has an account in it. An account may use at most twice the bytes
-//! that are free in the budget. So a single namespace can use two thirds of the budget, and n namespaces that use as
-//! much as they can get 2/(2n+1) each. Some bytes always stay free for a namespace that begins to need them. (Choudhury
-//! and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
+//! that are free in the budget. So a single namespace can use two thirds of the budget. If n namespaces use all the
+//! memory that they may use, each has 2/(2n+1) of the budget. Some bytes always remain free for a namespace that begins
+//! to need them. (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
 //!
-//! The charge is intended to be at least the memory in use: [`connection()`], [`request()`], and buffered parts of
-//! bodies. Bias: towards refusing early, because the kernel kills a process beyond its memory limit, and all its
-//! requests are lost. Failure mode: a request beyond the budget is answered with 503, and the text gives the reason.
+//! Connections (see [`connection()`]), requests (see [`request()`]) and buffered parts of bodies are charged. The
+//! charge is intended to be at least the memory in use. Bias: towards refusing early, because the kernel kills a
+//! process beyond its memory limit, and all its requests are lost. Failure mode: a request beyond the budget is
+//! answered with 503, and the text gives the reason.
 
 mod limit;
 
@@ -87,7 +88,7 @@ impl Budget {
             .unwrap_or_else(PoisonError::into_inner);
         let known = accounts.get(namespace).and_then(Weak::upgrade);
         let own = known.unwrap_or_else(|| {
-            // Removes the accounts of namespaces that are no longer in use.
+            // Removes the accounts that no caller uses any more, so that the map does not grow forever.
             accounts.retain(|_, own| own.strong_count() > 0);
             let own = Arc::new(Own {
                 used: AtomicUsize::new(0),
@@ -120,7 +121,7 @@ impl Budget {
         self.0.most
     }
 
-    /// Returns the bytes in use.
+    /// Returns the number of bytes in use.
     #[must_use]
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
@@ -140,7 +141,8 @@ impl Account {
         self.budget.account(namespace)
     }
 
-    /// Takes `bytes`; they are given back when the charge is dropped. Returns `None` if fewer bytes are free.
+    /// Charges `bytes` to the account until the returned charge is dropped. Returns `None` if the account may not use
+    /// this many more bytes.
     pub(crate) fn take(&self, bytes: usize) -> Option<Charge> {
         self.add(bytes).then(|| Charge {
             account: self.clone(),
@@ -148,7 +150,8 @@ impl Account {
         })
     }
 
-    /// Adds the bytes first and checks afterwards, so that two concurrent callers cannot both take the last bytes.
+    /// Charges `bytes` if the limits of the account and the budget allow it, and returns whether they do. The bytes are
+    /// added first and checked afterwards, so that two concurrent callers cannot both take the last bytes.
     fn add(&self, bytes: usize) -> bool {
         let Account { budget, own } = self;
         let all = budget
@@ -176,7 +179,7 @@ impl Account {
     }
 }
 
-/// Bytes taken from an account. They are given back on drop.
+/// A number of bytes that are charged to an account until this value is dropped.
 pub(crate) struct Charge {
     account: Account,
     bytes: usize,
@@ -230,7 +233,7 @@ pub(crate) const fn connection(bytes: usize) -> usize {
     CONNECTION + head(bytes.saturating_sub(FIRST_BUFFER))
 }
 
-/// Returns the memory used for a head of `bytes`.
+/// Returns the number of bytes of memory that a head of `bytes` bytes uses.
 const fn head(bytes: usize) -> usize {
     bytes.saturating_mul(COPIES)
 }
@@ -274,7 +277,7 @@ impl fmt::Debug for Charge {
 mod tests {
     use super::*;
 
-    /// Takes single bytes until none is left.
+    /// Charges single bytes until the account refuses a further byte.
     fn all(account: &Account) -> Vec<Charge> {
         std::iter::from_fn(|| account.take(1)).collect()
     }
@@ -285,7 +288,7 @@ mod tests {
         let one = budget.account("one");
         let of_one = all(&one);
         assert_eq!(of_one.len(), 600);
-        // Every caller gets the same account for a namespace.
+        // A second call returns the same account for the namespace, and the account has no byte left.
         assert!(budget.account("one").take(1).is_none());
         let of_other = all(&budget.account("other"));
         assert_eq!(of_other.len(), 200);

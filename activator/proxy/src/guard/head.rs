@@ -53,11 +53,11 @@ pub(super) enum Framing {
     Chunked,
 }
 
-/// The content of a head that the guard needs.
+/// The properties of a head that the guard needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) framing: Framing,
-    /// True if the request asks for an upgrade. The bytes after it may then not be HTTP.
+    /// True if the request asks for an upgrade. If the upgrade is accepted, the bytes after the request are not HTTP.
     pub(super) upgrades: bool,
 }
 
@@ -112,7 +112,7 @@ impl HeadReader {
     }
 
     /// Parses `Transfer-Encoding` (RFC 9112 section 6.1). Only chunked is supported. A body with another coding would
-    /// be forwarded unchanged, but the backend would not know of the coding, because the field is hop-by-hop.
+    /// be forwarded unchanged, but the backend would not know of the coding, because this hop-by-hop field is removed.
     fn coding(&mut self, value: &[u8]) -> Result<(), Flaw> {
         let last = value.rsplit(|&byte| byte == b',').next();
         let ends_chunked = last.is_some_and(|last| trim(last).eq_ignore_ascii_case(b"chunked"));
@@ -126,7 +126,7 @@ impl HeadReader {
         Ok(())
     }
 
-    /// Returns the parsed head. Called at the empty line after it.
+    /// Returns the parsed head. Must be called at the empty line that ends the head.
     pub(super) fn end(self) -> Head {
         Head {
             framing: match self.length {
@@ -183,7 +183,7 @@ fn length(value: &[u8]) -> Result<u64, Flaw> {
         .try_fold(0_u64, |sum, digit| {
             sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
         })
-        // hyper uses the two largest numbers as special values.
+        // hyper uses the two largest numbers as special values, so they are not valid lengths here.
         .filter(|&length| length < u64::MAX - 1)
         .ok_or(Flaw::Length)
 }

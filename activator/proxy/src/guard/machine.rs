@@ -40,7 +40,7 @@ enum State {
     Chunk(u64),
     ChunkCr,
     ChunkLf,
-    /// In the trailers. `read` is their total length so far.
+    /// In the trailers. `read` bytes of them are parsed.
     Trailers {
         read: usize,
     },
@@ -226,7 +226,7 @@ impl Machine {
             ) if read < MAX_SIZE_LINE => {
                 let digit = (byte as char).to_digit(16);
                 match (extension, digit, byte) {
-                    // A chunk size of 15 hexadecimal digits is an exabyte and fits into 64 bits.
+                    // A chunk size has at most 15 hexadecimal digits. This is less than 2^60, which fits into 64 bits.
                     (false, Some(digit), _) if digits < 15 => State::Size {
                         size: size << 4 | u64::from(digit),
                         digits: digits + 1,

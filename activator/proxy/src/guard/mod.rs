@@ -102,7 +102,8 @@ pub(crate) struct Guarded<S> {
     passed: Vec<u8>,
     read: usize,
     shared: Arc<Shared>,
-    /// The charge for the connection and for the largest buffer so far. hyper keeps that buffer until the end.
+    /// The charge for the connection and for its largest buffer. hyper keeps the largest buffer until the connection
+    /// ends.
     memory: Charge,
     largest: usize,
 }
@@ -123,7 +124,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// Moves the bytes of `data` that pass to `passed`, and keeps the others.
+    /// Checks `data`. Moves the bytes that pass the check to `passed`, and the other bytes to `kept`.
     fn take_in(&mut self, mut data: Vec<u8>) {
         let Mode::Http(machine) = &mut self.mode else {
             return self.passed.extend_from_slice(&data);
@@ -141,8 +142,8 @@ impl<S> Guarded<S> {
         self.charge(len);
     }
 
-    /// Charges a buffer of `bytes`. Without memory for it, an incomplete request is refused here. A complete request is
-    /// charged anyway, because the code that answers it may still refuse it.
+    /// Charges a buffer of `bytes`. If the budget has no memory for the buffer, an incomplete request is refused here.
+    /// A complete request is charged in any case, because the code that answers the request can still refuse it.
     fn charge(&mut self, bytes: usize) {
         if bytes <= self.largest {
             return;
@@ -185,7 +186,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// Stops reading if the guard has inserted its own bytes.
+    /// Stops reading if the guard has inserted its own bytes, because the request was refused.
     fn after(&mut self, own: &[u8]) {
         if !own.is_empty() {
             self.mode = Mode::Over;
@@ -248,8 +249,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             }
             match &this.mode {
                 Mode::Through => return Pin::new(&mut this.stream).poll_read(cx, buffer),
-                // Not reported as the end of the stream, because hyper would then close the connection without a
-                // response.
+                // The end of the stream is not reported to hyper, because hyper would then close the connection without
+                // a response.
                 Mode::Over => return Poll::Pending,
                 Mode::Undecided(_) => {
                     if this.is_decided(cx) {
@@ -279,7 +280,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 this.take_in(data);
                 continue;
             }
-            // In the usual case, `new` has whole heads and pieces of bodies, and they are not copied.
+            // Usually `new` consists of whole heads and parts of bodies. They remain in `buffer` and are not copied.
             let Mode::Http(machine) = &mut this.mode else {
                 return Poll::Ready(Ok(()));
             };

@@ -31,7 +31,8 @@ fn memory() -> Charge {
     Account::unbounded().take(0).expect("no bound")
 }
 
-/// Returns the bytes that pass, and the number of the refused request with the reason.
+/// Sends the pieces through a guard. Returns the bytes that pass, and the number of the refused request with the
+/// reason.
 async fn through(pieces: Vec<Vec<u8>>) -> (Vec<u8>, Option<(u64, Flaw)>) {
     let shared = Arc::new(Shared::default());
     let guarded = Guarded::new(
@@ -41,7 +42,8 @@ async fn through(pieces: Vec<Vec<u8>>) -> (Vec<u8>, Option<(u64, Flaw)>) {
         memory(),
     );
     let mut out = Vec::new();
-    // Each piece fits into the reader's buffer. After a refusal the stream stays open, and no more bytes can be read.
+    // Each piece fits into the reader's buffer. The reading is polled only once, because after a refusal the stream
+    // remains open and `read_to_end` never resolves.
     let mut reader = BufReader::with_capacity(4 * MAX_HEADER, guarded);
     let mut reading = std::pin::pin!(reader.read_to_end(&mut out));
     std::future::poll_fn(|cx| {
@@ -53,14 +55,16 @@ async fn through(pieces: Vec<Vec<u8>>) -> (Vec<u8>, Option<(u64, Flaw)>) {
     (out, refused)
 }
 
-/// Repeats the check with every split into two pieces and with single bytes. All results must agree.
+/// Sends `bytes` through a guard as a whole, in every split into two pieces, and as single bytes. All results must
+/// agree.
 async fn every_way(bytes: &[u8]) -> (Vec<u8>, Option<(u64, Flaw)>) {
     let whole = through(vec![bytes.to_vec()]).await;
     for at in 1..bytes.len() {
         let (first, second) = bytes.split_at(at);
         let cut = through(vec![first.to_vec(), second.to_vec()]).await;
-        // A body may turn out to be invalid after its head has passed. The whole request then cannot be refused any
-        // more.
+        // If the head passes with the first piece and the body is invalid only in the second piece, the guard cannot
+        // refuse the whole request any more. So the guard can refuse the whole request and pass the head of the split
+        // request.
         if cut.1.is_some() || whole.1.is_none() {
             assert_eq!(cut.1, whole.1, "cut at {at}");
         }

@@ -1,7 +1,8 @@
 //! Adds the fields that describe the client to the backend: `Forwarded` (RFC 7239) and the older `X-Forwarded-*`.
 //!
-//! The values of another proxy in front are kept. This proxy appends to lists. It does not change an existing
-//! `X-Forwarded-Proto` or `X-Forwarded-Host`, because the proxy in front knows the client better.
+//! The values of another proxy in front are kept. This proxy appends its client to the lists in `Forwarded` and
+//! `X-Forwarded-For`. It does not change an existing `X-Forwarded-Proto` or `X-Forwarded-Host`, because the proxy in
+//! front knows the client better.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +13,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The client of a connection, as values of these fields. Created once for all requests of the connection.
+/// The client of a connection, as values of `Forwarded` and `X-Forwarded-*`. Created once for all requests of the
+/// connection.
 #[derive(Debug)]
 pub(crate) struct Client {
     address: HeaderValue,
@@ -40,7 +42,7 @@ impl Client {
             IpAddr::V6(address) => format!("for=\"[{address}]\";proto={proto}"),
         };
         Client {
-            // The digits, letters, dots and colons of an address are valid in a header value.
+            // The conversion does not fail: digits, letters, dots and colons are valid in a header value.
             address: HeaderValue::try_from(address.to_string())
                 .unwrap_or(HeaderValue::from_static("unknown")),
             element,
@@ -59,7 +61,7 @@ impl Client {
             return Some(last.element.clone());
         }
         let mut element = self.element.clone().into_bytes();
-        // A host has no quotes and no backslash: see `is_host`.
+        // No character needs an escape: a host has no quotes and no backslash (see `is_host`).
         element.extend_from_slice(b";host=\"");
         element.extend_from_slice(host.as_bytes());
         element.push(b'"');
@@ -100,7 +102,7 @@ fn append(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
                 list.extend_from_slice(b", ");
             }
             list.extend_from_slice(element.as_bytes());
-            // Header values that are joined with commas are a valid header value.
+            // The conversion does not fail: header values that are joined with commas are a valid header value.
             if let Ok(list) = HeaderValue::from_bytes(&list) {
                 entry.insert(list);
             }

@@ -47,7 +47,8 @@ pub(crate) fn prepare_request<B>(
     let headers = request.headers_mut();
     let wants_trailers = tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
     let upgrade = strip_hop_by_hop(headers).filter(|protocol| {
-        // No upgrade to h2c: the requests inside an h2c connection would bypass all checks of this proxy.
+        // An upgrade to h2c is not forwarded: the requests inside an h2c connection would bypass all checks of this
+        // proxy.
         !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")
     });
     headers.remove(HTTP2_SETTINGS);
@@ -115,8 +116,8 @@ fn is_host(host: &HeaderValue) -> bool {
     is_plain(host) || !host.contains(&b'@') && Authority::try_from(host).is_ok()
 }
 
-/// Returns whether the host consists of letters, digits, dots and hyphens, with an optional port. Nearly every host
-/// does, and then needs no parser.
+/// Returns whether the host consists of letters, digits, dots and hyphens, with an optional port. Nearly every host is
+/// of this form, and needs no parser.
 fn is_plain(host: &[u8]) -> bool {
     let colon = memchr::memchr(b':', host);
     let (name, port) = host.split_at(colon.unwrap_or(host.len()));
@@ -130,21 +131,22 @@ fn is_plain(host: &[u8]) -> bool {
 
 /// Removes the hop-by-hop fields. Returns the protocol of an upgrade if `Connection` asks for it.
 fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    // Messages have few fields, and seldom a hop-by-hop field: comparing all names is faster than looking up each of
-    // them.
+    // Messages have few fields, and seldom a hop-by-hop field. So comparing all field names of the message is faster
+    // than looking up each hop-by-hop field.
     if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
         return None;
     }
     let mut upgrades = false;
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
-            // The usual tokens name no field, or a field that is removed anyway.
+            // The usual tokens need no parsing: `close` names no field, and the field `Keep-Alive` is removed anyway.
             .filter(|token| !["close", "keep-alive"].contains(token))
             .filter_map(|token| token.parse().ok())
             .collect();
         for name in named {
             upgrades |= name == UPGRADE;
-            // Fields that delimit or route a message are never hop-by-hop.
+            // Fields that delimit or route a message are never hop-by-hop, even if `Connection` names them. `Upgrade`
+            // is removed below.
             if ![UPGRADE, HOST, CONTENT_LENGTH].contains(&name) {
                 headers.remove(name);
             }
@@ -182,7 +184,8 @@ pub(crate) fn for_http1<B>(request: &mut Request<B>) {
     *request.version_mut() = Version::HTTP_11;
 }
 
-/// Joins the cookies. HTTP/2 may send them in several fields, HTTP/1.1 may not (RFC 9113 section 8.2.3).
+/// Joins the cookies into one field. HTTP/2 allows several `Cookie` fields, HTTP/1.1 allows one (RFC 9113 section
+/// 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut all = headers.get_all(COOKIE).iter();
     if all.next().is_none() || all.next().is_none() {
@@ -193,7 +196,8 @@ fn join_cookies(headers: &mut HeaderMap) {
         .iter()
         .map(HeaderValue::as_bytes)
         .collect();
-    // Header values that are joined with a semicolon and a space are a valid header value.
+    // The conversion does not fail: header values that are joined with a semicolon and a space are a valid header
+    // value.
     if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
         headers.insert(COOKIE, joined);
     }
@@ -208,7 +212,8 @@ pub(crate) fn for_http2<B>(request: &mut Request<B>) {
     let path = request.uri().path_and_query().cloned();
     let mut parts = hyper::http::uri::Parts::default();
     parts.path_and_query = path.or_else(|| Some(PathAndQuery::from_static("/")));
-    // `Host` is optional in HTTP/1.0, and the authority is optional in HTTP/2.
+    // `Host` is optional in HTTP/1.0, and the authority is optional in HTTP/2. So a request without `Host` gets no
+    // authority.
     if let Some(host) = host
         && let Ok(authority) = Authority::try_from(host.as_bytes())
     {

@@ -1,4 +1,4 @@
-//! Tests of single fields, as RFC 9110 and 9112 define them.
+//! Tests how the proxy changes single header fields, according to RFC 9110 and 9112.
 
 use super::*;
 

@@ -1,9 +1,9 @@
 //! The backends of a pool, and the choice of a backend for the next request.
 //!
-//! The backend with the fewest requests in flight is chosen. Backends with equal numbers are chosen in rotation. A
-//! backend is skipped if it has reached the hard limit or the maximum number of concurrent connection attempts. A
-//! backend that refused a connection is set aside: it stays in the pool, but gets no requests until it accepts
-//! connections again.
+//! The backend with the fewest requests in flight is chosen. Backends with equally many requests are chosen in
+//! rotation. A backend is skipped if it has reached the hard limit or the maximum number of concurrent connection
+//! attempts. A backend that refused a connection is set aside: it remains in the pool, but gets no requests until it
+//! accepts connections again.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ pub(crate) struct Backends {
     here: Vec<Arc<Backend>>,
     /// Removed backends that still have requests in flight.
     leaving: Vec<Arc<Backend>>,
-    /// Start of the next search. It advances, so that backends with equal numbers are chosen in rotation.
+    /// Start of the next search. It advances with each search, so that backends with equally many requests are chosen
+    /// in rotation.
     turn: usize,
     /// Maximum number of concurrent requests per backend; 0 means no limit.
     hard_limit: u32,

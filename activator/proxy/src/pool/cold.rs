@@ -14,7 +14,7 @@ const BOUNDS_MS: [u64; 10] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000,
 ];
 
-/// The cold starts so far.
+/// The completed cold starts of a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ColdStarts {
     /// Number of cold starts.
@@ -103,7 +103,7 @@ mod tests {
         let start = Instant::now();
         let mut cold = Cold::default();
         cold.begin(start);
-        // All requests have left the queue. Much later a new request arrives.
+        // All requests have left the queue. A new request, 100 s later, begins another cold start.
         cold.begin(start + Duration::from_secs(100));
         cold.end(start + Duration::from_secs(101));
         cold.begin(start);

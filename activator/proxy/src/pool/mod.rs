@@ -120,7 +120,8 @@ impl Pool {
     pub async fn drained(&self, id: u64) {
         loop {
             let mut change = std::pin::pin!(self.shared.drained.notified());
-            // The notification is registered before the check, so that no change between the two is missed.
+            // The notification is registered before the check of `is_leaving`, so that a change after the check is not
+            // missed.
             change.as_mut().enable();
             if !self.shared.lock().backends.is_leaving(id) {
                 return;
@@ -136,7 +137,8 @@ impl Pool {
         self.shared.lock().queue.held(Instant::now())
     }
 
-    /// Returns how long the first request of each cold start was queued.
+    /// Returns the number and the durations of the cold starts: how long each first request was queued while there was
+    /// no backend.
     #[must_use]
     pub fn cold_starts(&self) -> ColdStarts {
         self.shared.lock().cold.so_far()
@@ -145,19 +147,19 @@ impl Pool {
     /// Resolves on a wake-up: when a request is queued and there is no backend, or when the last backend is removed
     /// while a request is queued.
     ///
-    /// Each wake-up resolves one call. Several wake-ups since the last call count as one. If a start failed, the next
-    /// queued request causes a new wake-up. Only one task may wait for wake-ups.
+    /// Each wake-up resolves one call. Several wake-ups since the last call count as one. If the start of a backend
+    /// failed, the next queued request causes a new wake-up. Only one task may wait for wake-ups.
     pub async fn wanted(&self) {
         loop {
             self.shared.wanted.notified().await;
-            // The request that caused the wake-up may have left the queue since.
+            // If the request that caused the wake-up has left the queue, the wake-up is ignored.
             if self.shared.lock().is_wanting() {
                 return;
             }
         }
     }
 
-    /// Returns how many requests had each outcome so far.
+    /// Returns the number of requests by outcome since the pool was created.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.shared.tally.read()
@@ -172,7 +174,8 @@ impl Pool {
         &self.shared.limits
     }
 
-    /// Returns a permit if a backend has room now. No queued request is overtaken: see [`State`].
+    /// Returns a permit if a backend has room, without waiting. No queued request is overtaken, because no backend has
+    /// room while a request is queued (see [`State`]).
     pub(crate) fn take(&self) -> Option<Permit> {
         let backend = self.shared.lock().backends.take()?;
         Some(Permit::new(Arc::clone(&self.shared), backend))
@@ -243,7 +246,7 @@ impl Shared {
         result
     }
 
-    /// Ends a request. `opening` is true if the request never had a connection that the backend accepted.
+    /// Records the end of a request. `opening` is true if the request never had a connection that the backend accepted.
     fn give_back(self: &Arc<Self>, backend: &Arc<Backend>, opening: bool) {
         let drained = self.change(|state| {
             if opening {

@@ -1,7 +1,7 @@
 //! The right to have one request in flight at one backend.
 //!
-//! RAII: the permit is dropped in every case in which a request ends (answered, aborted, client gone, task dropped). So
-//! the proxy's count of requests in flight cannot leak.
+//! RAII: the permit is dropped in every case in which a request ends (answered, aborted, client gone, task dropped).
+//! The drop subtracts the request from the requests in flight, so no ended request remains counted.
 
 use std::sync::Arc;
 
@@ -35,8 +35,8 @@ impl Permit {
         self.opening
     }
 
-    /// Records that the backend has accepted the request's connection. Another connection to the backend may then be
-    /// opened.
+    /// Records that the backend has accepted the request's connection. After this call, another connection to the
+    /// backend can be opened.
     pub(crate) fn opened(&mut self) {
         if std::mem::take(&mut self.opening) {
             self.shared.opened(&self.backend);

@@ -1,8 +1,8 @@
 //! Probes a backend that refused a connection until it accepts one.
 //!
 //! Bias: towards probing often at first. In the usual case the backend is a replica that has just started, and a
-//! request waits for it. Failure mode: a backend that accepts connections and then aborts them is set aside again and
-//! again, at the pace of the probes. Its requests are queued up to their time limit, and no loop spins.
+//! request waits for this replica. Failure mode: a backend that accepts connections and then aborts them is set aside
+//! again and again, at the pace of the probes. Its requests are queued up to their time limit, and no loop spins.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

@@ -43,7 +43,7 @@ struct Waiter {
 #[derive(Debug)]
 pub(crate) struct Queue {
     waiting: BTreeMap<u64, Waiter>,
-    /// Number of positions assigned so far, which is also the number of the next position.
+    /// Number of assigned positions, which is also the number of the next position.
     total: u64,
     integral: Duration,
     /// The time up to which `integral` is computed.

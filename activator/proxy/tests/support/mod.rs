@@ -1,4 +1,4 @@
-//! A running proxy (`Door`) with backends and clients. All sockets are on 127.0.0.1.
+//! Helpers of the tests: a running proxy (`Door`), its clients, and backends (`Server`). All sockets are on 127.0.0.1.
 #![allow(dead_code, reason = "each test binary uses its part of this")]
 #![allow(
     clippy::expect_used,
@@ -26,7 +26,7 @@ pub(crate) type Reply = Response<BoxBody<Bytes, hyper::Error>>;
 /// Time limit for every wait in these tests, also on a machine under load.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Fails the test if it hangs. The failure names the place of the call.
+/// Waits for a future, and fails the test after [`PATIENCE`]. The failure names the place of the call.
 #[track_caller]
 pub(crate) fn soon<T>(what: impl Future<Output = T>) -> impl Future<Output = T> {
     let caller = std::panic::Location::caller();
@@ -93,7 +93,7 @@ impl Door {
     pub(crate) async fn say(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = self.begin(bytes).await;
         let mut answer = Vec::new();
-        // A reset after the response is not an error here.
+        // The result is ignored, because a reset after the response is allowed.
         let _ = soon(stream.read_to_end(&mut answer)).await;
         String::from_utf8_lossy(&answer).into_owned()
     }
@@ -110,7 +110,7 @@ impl Door {
     }
 }
 
-/// Waits for a condition that causes no event.
+/// Polls a condition until it is true, because no event reports the change.
 pub(crate) async fn until(condition: impl Fn() -> bool) {
     while !condition() {
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -31,8 +31,8 @@ fn main() -> ExitCode {
 }
 
 /// Writes a copy of the object to `OUT_DIR` and returns its path. The copy has no DWARF and no relocations of BTF
-/// sections. The loaders ignore these relocations: they read the positions of functions and lines from the sections
-/// themselves.
+/// sections. Loaders ignore these relocations, because the BTF sections themselves contain the positions of functions
+/// and lines.
 fn stripped(object: &Path) -> Result<String, Box<dyn Error>> {
     let bytes = fs::read(object)?;
     let mut builder = elf::Builder::read(&*bytes)?;
@@ -43,7 +43,8 @@ fn stripped(object: &Path) -> Result<String, Box<dyn Error>> {
         section.delete =
             name.starts_with(b".debug_") || (is_relocation && name.starts_with(b".BTF"));
     }
-    // LLVM stores section names and symbol names in one table. The writer needs a table for each, so this one is added.
+    // LLVM stores section names and symbol names in one table. The writer needs a separate table for section names, so
+    // this table is added.
     let names = builder.sections.add();
     names.name = b".shstrtab".as_slice().into();
     names.sh_type = SHT_STRTAB;

@@ -12,7 +12,7 @@ pub enum CgroupError {
     /// The list of mounts could not be read.
     #[error("cannot read {path}: {source}")]
     Mounts {
-        /// The file with the list.
+        /// The file with the list of mounts.
         path: &'static str,
         /// The operating system's error.
         #[source]
@@ -47,7 +47,8 @@ pub enum CgroupError {
 
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// Returns the mount point of cgroup v2: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` beside v1.
+/// Returns the mount point of cgroup v2: usually `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` if cgroup v1 is mounted,
+/// too.
 ///
 /// # Errors
 /// The mounts cannot be read, or no cgroup v2 is mounted.
@@ -59,7 +60,8 @@ pub fn v2_mount() -> Result<PathBuf, CgroupError> {
     mount_in(&mounts).ok_or(CgroupError::NotMounted)
 }
 
-/// Returns the mount point of the first `cgroup2` in a mountinfo (proc_pid_mountinfo(5)).
+/// Returns the mount point of the first file system of type `cgroup2` in the text of a mountinfo file
+/// (proc_pid_mountinfo(5)).
 fn mount_in(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let (fields, file_system) = line.split_once(" - ")?;

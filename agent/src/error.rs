@@ -12,10 +12,10 @@ pub enum CounterError {
         "not root: loading the kernel programs needs root, or the capabilities CAP_BPF and CAP_NET_ADMIN"
     )]
     NotPermitted,
-    /// The object could not be loaded.
+    /// The object file with the kernel programs could not be loaded.
     #[error("cannot load the kernel programs: {0}")]
     Load(#[source] Box<aya::EbpfError>),
-    /// The object lacks a program or a map, because it was built from other sources.
+    /// The object file lacks a program or a map that this process needs, because it was built from other sources.
     #[error("the kernel object has no {0}")]
     Incomplete(&'static str),
     /// The verifier rejected a program, or the program could not be attached. The verifier's message has many lines and
@@ -42,22 +42,24 @@ pub enum CounterError {
     /// The directory is not a cgroup, or cgroup v2 is not mounted.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// The rules are invalid.
+    /// The counting rules of a pod are invalid.
     #[error(transparent)]
     Rules(#[from] RulesError),
     /// The directory of pins cannot be used.
     #[error(transparent)]
     Pins(#[from] PinsError),
-    /// The cgroup is already counted. A second counter would count each request twice.
+    /// The cgroup is already counted, and a second counter would count each request twice. The fields are the path of
+    /// the cgroup and its slot.
     #[error("cgroup {0} is being counted already, as pod {1}")]
     Twice(PathBuf, u32),
-    /// All slots are in use.
+    /// All pod slots are in use. The field is the number of slots.
     #[error("{0} cgroups are being counted, which is the maximum")]
     Full(u32),
-    /// No pod with this slot is counted.
+    /// No counted pod has this slot.
     #[error("pod {0} is not being counted")]
     Unknown(u32),
-    /// The counters changed during every attempt to read them.
+    /// The counters of a pod changed during every attempt to read them. The fields are the slot of the pod and the
+    /// number of attempts.
     #[error("the counters of pod {0} changed during each of {1} readings")]
     Unsteady(u32, u32),
     /// The clock could not be read.

@@ -1,21 +1,21 @@
-//! The activity of one pod between two readings.
+//! The requests of one pod in the time between two readings.
 
 use ebb_abi::latency::{BUCKETS, lower};
 
 use crate::Reading;
 
-/// The difference between two readings.
+/// The difference between two readings of one pod.
 #[derive(Clone, Debug)]
 pub struct Interval {
-    /// Length in seconds.
+    /// Length of the interval, in seconds.
     pub seconds: f64,
-    /// Mean concurrency.
+    /// Mean number of requests in flight.
     pub concurrency: f64,
     /// Requests started in the interval.
     pub started: u64,
     /// Requests completed in the interval.
     pub completed: u64,
-    /// Requests excluded in the interval.
+    /// Requests of the interval that are not counted: probes, and requests to excluded paths.
     pub excluded: u64,
     /// Completed requests by status class, 1xx to 5xx.
     pub status: [u64; 5],
@@ -24,20 +24,22 @@ pub struct Interval {
 
 /// The consecutive intervals between the readings of one pod.
 ///
-/// A request is counted when it begins. If a later reading recognises it as a probe, it is subtracted, and the values
-/// of that interval can become negative. No chart can show negative requests: such values are reported as zero, and the
-/// following intervals are reduced by the difference. The sum over all intervals is correct.
+/// A request is counted when it begins. If the kernel programs recognise a request as a probe later, they subtract it.
+/// The subtraction can make the started requests and the concurrency of an interval negative, which no chart can show.
+/// A negative number is reported as zero, and the following intervals are reduced by the difference. The sum over all
+/// intervals is correct.
 #[derive(Clone, Debug)]
 pub struct Intervals {
     last: Reading,
-    /// Surplus requests reported so far; subtracted from the following intervals.
+    /// Number of requests that earlier intervals reported too many. The following intervals are reduced by this number.
     started_owed: u64,
-    /// Surplus request-seconds reported so far; subtracted from the following intervals.
+    /// Request-seconds that earlier intervals reported too many. The following intervals are reduced by them. Negative
+    /// after an interval of zero seconds, which cannot report its request-seconds.
     integral_owed: f64,
 }
 
 impl Intervals {
-    /// Begins with the first reading.
+    /// Creates the intervals that follow the first reading.
     pub fn after(first: Reading) -> Self {
         Self {
             last: first,
@@ -129,10 +131,11 @@ mod tests {
         // One request begins and is in flight for one second. Then it is subtracted, and no other request begins.
         assert_eq!(next(reading(101, 11, -49)), (1, 1.0));
         assert_eq!(next(reading(102, 10, -50)), (0, 0.0));
-        // Two requests begin. The interval before had reported one request and one request-second too many.
+        // Two requests begin. One request and one request-second are subtracted, because the first interval reported
+        // them too many.
         assert_eq!(next(reading(104, 12, -46)), (1, 1.5));
         assert_eq!(next(reading(105, 13, -44)), (1, 2.0));
-        // An interval of zero seconds.
+        // An interval of zero seconds reports the started request. The next interval reports the request-second.
         assert_eq!(next(reading(105, 14, -43)), (1, 0.0));
         assert_eq!(next(reading(106, 14, -43)), (0, 1.0));
     }

@@ -1,7 +1,7 @@
 //! The node side of Ebb: loads the kernel programs, attaches them to cgroups, and reads their counters.
 //!
-//! The agent never samples: it derives each value from the difference of two cumulative readings. A failed reading is
-//! an error, never a zero.
+//! The agent never samples: readings are cumulative, and rates and means are derived from the difference of two
+//! readings. A failed reading is an error, never a zero.
 
 pub mod cgroup;
 pub mod counter;

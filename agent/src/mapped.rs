@@ -1,7 +1,7 @@
 //! The pods' counters, mapped into this process. The kernel programs write them.
 //!
-//! A reading needs no system call, and the kernel keeps counting meanwhile. An inconsistent reading is repeated; see
-//! [`PodCounters`].
+//! A reading needs no system call, and the kernel programs continue to count during the reading. A reading that is
+//! inconsistent for this reason is repeated; see [`PodCounters`].
 
 use std::{
     mem::offset_of,
@@ -15,7 +15,8 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::CounterError;
 
-/// Maximum number of attempts at a reading. At a million changes per second, about one attempt in ten fails.
+/// Maximum number of attempts at a reading. If the counters change a million times per second, about one attempt in ten
+/// fails.
 const TRIES: u32 = 1000;
 
 /// The mapped counters of all pods.
@@ -25,7 +26,7 @@ pub(crate) struct Mapped {
 }
 
 impl Mapped {
-    /// Maps the values of the array `PODS`.
+    /// Maps the values of the array `PODS` into this process.
     pub(crate) fn new(map: &MapData) -> Result<Self, CounterError> {
         let length = size_of::<PodCounters>() * MAX_PODS as usize;
         let memory = MmapOptions::new()
@@ -56,8 +57,8 @@ impl Mapped {
         }
     }
 
-    /// Sets the number of started requests at which the kernel wakes the agent. It is the number started so far, plus
-    /// the difference between `in_flight` and the requests in flight now, but at least one more.
+    /// Sets the number of started requests at which the kernel wakes the agent: the current number of started requests,
+    /// plus the number of further requests until `in_flight` requests are in flight, but at least one.
     pub(crate) fn wake_at(&self, slot: u32, in_flight: u64) {
         let started = self.cell(slot, offset_of!(PodCounters, started));
         let more = in_flight.saturating_sub(self.in_flight(slot)).max(1);
@@ -65,7 +66,7 @@ impl Mapped {
             .store(started.saturating_add(more), Ordering::Release);
     }
 
-    /// Returns the numbers of connections that were opened and closed in a slot.
+    /// Returns two numbers for a slot: the connections that were opened, and the connections that were closed.
     pub(crate) fn connections(&self, slot: u32) -> (u64, u64) {
         let closed = self.cell(slot, offset_of!(PodCounters, closed));
         (self.cell(slot, offset_of!(PodCounters, opened)), closed)
@@ -85,8 +86,9 @@ impl Mapped {
     /// Reads a consistent state of one pod's counters.
     pub(crate) fn read(&self, slot: u32) -> Result<PodCounters, CounterError> {
         for _ in 0..TRIES {
-            // The order of the loads reveals a change in progress. The kernel writes `started` or `ended` first and
-            // `area` last, so this code reads `area` first, and `started` and `ended` after it.
+            // The order of the loads shows whether the kernel programs are in the middle of a change. The kernel writes
+            // `started` or `ended` first and `area` last, so this code reads `area` first, and `started` and `ended`
+            // after it.
             let [start, end] = [
                 offset_of!(PodCounters, starts),
                 offset_of!(PodCounters, ends),
@@ -107,8 +109,8 @@ impl Mapped {
                 [start, end].map(|sums| self.cell(slot, sums + offset_of!(Sums, http2)));
             cells.upgraded = self.cell(slot, offset_of!(PodCounters, upgraded));
             cells.opaque = self.cell(slot, offset_of!(PodCounters, opaque));
-            // `closed` is read first: a connection that opens and closes between the two loads must not make the
-            // difference negative.
+            // `closed` is read first: a connection that opens and closes between the two loads must not make the number
+            // of open connections negative.
             cells.closed = self.cell(slot, offset_of!(PodCounters, closed));
             cells.opened = self.cell(slot, offset_of!(PodCounters, opened));
             cells.latency = std::array::from_fn::<_, BUCKETS, _>(|bucket| {

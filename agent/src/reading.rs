@@ -31,7 +31,8 @@ pub struct Reading {
     pub status: [u64; 5],
     /// Ended requests by their time in flight; the buckets are those of [`ebb_abi::latency`].
     pub latency: [u64; BUCKETS],
-    /// Integral of the requests in flight over time since the pod was attached, in request-nanoseconds. Wraps.
+    /// Integral of the requests in flight over time since the pod was attached, in request-nanoseconds. Wraps around at
+    /// 2^64.
     pub integral: u64,
 }
 
@@ -57,7 +58,7 @@ impl Reading {
         let excluded = cells.ended[ended::EXCLUDED];
         let in_flight = cells.started.wrapping_sub(cells.ended_in_all());
         let status: [u64; 5] = std::array::from_fn(|class| cells.ended[class + 1]);
-        // The conversion holds 584 years of uptime: 2^64 ns.
+        // The number overflows only after an uptime of 584 years (2^64 ns).
         let now = at.as_nanos() as u64;
         Self {
             at,
@@ -81,8 +82,8 @@ impl Reading {
 
     /// Returns the number of HTTP/1 requests in flight.
     pub fn http1(&self) -> u64 {
-        // The subtraction saturates, because `http2`, `upgraded` and `opaque` are read a moment after the other
-        // counters.
+        // The subtraction saturates: `http2`, `upgraded` and `opaque` are read a moment after the other counters, so
+        // their sum can exceed `in_flight`.
         self.in_flight.saturating_sub(
             self.http2
                 .wrapping_add(self.upgraded)
@@ -92,7 +93,8 @@ impl Reading {
 
     /// Returns the integral of the requests in flight since an earlier reading of the same pod, in request-seconds.
     pub fn integral_since(&self, earlier: &Self) -> f64 {
-        // The difference can be negative: a probe that an earlier reading counted may be subtracted in this one.
+        // The difference is converted to a signed number, because it can be negative: `earlier` can include a probe
+        // that the kernel programs have subtracted since.
         self.integral.wrapping_sub(earlier.integral) as i64 as f64 / 1e9
     }
 }

@@ -5,9 +5,11 @@ use ebb_abi::{Exclusion, HUFFMAN, MAX_EXCLUDED_PATH, MAX_PORTS, PodRules};
 /// The counting rules of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// Serving ports (`ebb.dev/ports`). If empty: every listening port, except for connections from inside the pod.
+    /// Serving ports (`ebb.dev/ports`). If empty, every listening port is a serving port, but connections from inside
+    /// the pod are not counted.
     pub ports: Vec<u16>,
-    /// Paths whose requests are not counted (`ebb.dev/exclude-paths`). A path is compared without its query.
+    /// Paths to which requests are not counted (`ebb.dev/exclude-paths`). The path of a request is compared without its
+    /// query.
     pub exclude_paths: Vec<String>,
 }
 
@@ -55,8 +57,8 @@ impl Rules {
         Ok((rules, exclusions))
     }
 
-    /// Converts the rules of a slot back from the maps. The paths are sorted. `exclusions` are the entries of all
-    /// slots.
+    /// Converts the rules of a slot from the format of the kernel programs. `exclusions` are the entries of all slots.
+    /// The returned paths are sorted.
     pub(crate) fn from_kernel(slot: u32, rules: &PodRules, exclusions: &[Exclusion]) -> Self {
         let ports = rules.ports.iter().take(rules.port_count as usize);
         let mut exclude_paths: Vec<_> = exclusions
@@ -72,7 +74,7 @@ impl Rules {
     }
 }
 
-/// Returns the path in a key that is filled with zeros.
+/// Returns the path in a key of the map `EXCLUSIONS`: all bytes before the first zero.
 fn path(exclusion: &Exclusion) -> String {
     exclusion
         .path
@@ -97,7 +99,7 @@ fn exclusion(slot: u32, path: &str) -> Result<Exclusion, RulesError> {
     })
 }
 
-/// Returns the key for a path in HTTP/2's Huffman code, or `None` if the encoded path is longer than a key can be.
+/// Returns the key for a path in HTTP/2's Huffman code, or `None` if the encoded path does not fit into a key.
 fn compressed(slot: u32, path: &str) -> Option<Exclusion> {
     let mut code = Vec::new();
     httlib_huffman::encode(path.as_bytes(), &mut code).ok()?;
@@ -107,8 +109,8 @@ fn compressed(slot: u32, path: &str) -> Option<Exclusion> {
     })
 }
 
-/// Packs bytes into little-endian words filled with zeros, as the kernel programs do on every machine. [`path`] is the
-/// inverse.
+/// Packs bytes into little-endian words, as the kernel programs do on machines of either byte order. The unused bytes
+/// are zero. [`path`] is the inverse function.
 fn words(bytes: &[u8]) -> [u64; MAX_EXCLUDED_PATH / 8] {
     let mut words = [0; MAX_EXCLUDED_PATH / 8];
     for (word, chunk) in words.iter_mut().zip(bytes.chunks(8)) {

@@ -20,7 +20,7 @@ use hyper::{
 /// <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#namespaces-of-services>.
 const RESOLVER: &str = "/etc/resolv.conf";
 
-/// Maximum number of characters of a refused name that are quoted. A DNS name has at most 253.
+/// Maximum number of characters of a refused name that the response quotes. A DNS name has at most 253 characters.
 const REPEATED: usize = 253;
 
 /// The accepted host names.
@@ -47,14 +47,14 @@ impl Hosts {
     /// # Errors
     /// The name is not accepted. The error is the name.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), String> {
-        // The host of the request target overrides the header (RFC 9112 section 3.2.2).
+        // The host of the request target overrides the `Host` header (RFC 9112 section 3.2.2).
         let given = match (request.uri().authority(), request.headers().get(HOST)) {
             (Some(authority), _) => authority.as_str(),
             (None, Some(host)) => match host.to_str() {
                 Ok(host) => host,
                 Err(_) => return Err("(not text)".to_owned()),
             },
-            // Only HTTP/1.0 allows a request without a host. Every browser sends a host.
+            // A request without a host is accepted: it cannot come from a browser, because every browser sends a host.
             (None, None) => return Ok(()),
         };
         let refused = || given.chars().take(REPEATED).collect();

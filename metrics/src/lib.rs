@@ -1,9 +1,9 @@
 //! The parts that all programs have in common: the status port ([`status`]), the probe port ([`probe`]), long-lived
-//! [`tasks`], the [`log`], and returning free [`memory`]. Metrics are written in two text formats: OpenMetrics, and the
-//! older Prometheus format, which every tool can read.
+//! [`tasks`], the [`log`], and the return of free [`memory`] to the operating system. Metrics are written in two text
+//! formats: OpenMetrics, and the older Prometheus format, which every tool can read.
 //!
 //! For the metrics used here, the two formats differ only in `_total`: OpenMetrics omits it from a counter's name in
-//! the HELP and TYPE lines. A client that does not ask for OpenMetrics gets the older format; promtool is one of them.
+//! the HELP and TYPE lines. A client that does not ask for OpenMetrics, such as promtool, gets the older format.
 
 mod connections;
 mod host;

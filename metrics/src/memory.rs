@@ -1,7 +1,7 @@
 //! Free memory that the allocator keeps for later use.
 
-/// Returns free memory to the operating system. Useful after work that uses much memory and is seldom repeated. It
-/// walks the whole heap, which takes milliseconds.
+/// Returns free memory to the operating system. The call is useful after work that uses much memory and is seldom
+/// repeated. It walks the whole heap, which takes milliseconds.
 ///
 /// glibc returns memory by itself only from the end of its heap: one small long-lived allocation at the end keeps all
 /// memory before it. Other C libraries return more by themselves, or have no such function; with them this function

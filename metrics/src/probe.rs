@@ -1,7 +1,7 @@
 //! The probe port of a program, with only `/healthz` and `/readyz`, for kubelet's probes.
 //!
 //! The port has its own thread and runtime, so that neither a busy program nor a full status port delays a probe. The
-//! thread checks whether the program's main runtime makes progress. If it does not, `/healthz` fails.
+//! thread checks whether the program's main runtime makes progress. If the runtime makes no progress, `/healthz` fails.
 //!
 //! Any `Host` is accepted: the responses only say whether this process is alive and ready, which is useless to an
 //! attacker. Failure mode: if the port's thread ends, [`serve`] ends too, and its caller ends the process.
@@ -46,7 +46,8 @@ const BUFFER: usize = 8 * 1024;
 
 /// Interval at which the program's runtime records its progress.
 const BEAT: Duration = Duration::from_secs(1);
-/// A runtime that makes no progress for this long does not recover. The longest task here takes far less than a second.
+/// After this time without progress, the runtime is considered dead. A live runtime records its progress every second,
+/// because its longest task takes far less than a second.
 const DEAD_AFTER: Duration = Duration::from_secs(30);
 
 /// Time of the last progress of the program's runtime, in ms since `begun`.
@@ -111,7 +112,7 @@ pub async fn serve(listener: Option<TcpListener>, status: Arc<impl Status>) {
         begun: Instant::now(),
         last: AtomicU64::new(0),
     });
-    // When this future is dropped, so is the sender, and the thread ends.
+    // When this future is dropped, the sender is dropped, too, and the thread ends.
     let (_stop, stopped) = oneshot::channel();
     let (alive, mut ended) = oneshot::channel::<Infallible>();
     let started = listener.into_std().and_then(|listener| {
@@ -250,7 +251,7 @@ mod tests {
         assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
         assert!(ready.contains("nosniff") && ready.contains("no-store"));
         assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 404"));
-        // The limit is far below the time-out of an idle connection.
+        // The responses did not wait until the idle connections had reached their time-out.
         assert!(asked.elapsed() < PATIENCE, "{:?}", asked.elapsed());
         serving.abort();
     }

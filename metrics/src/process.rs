@@ -16,11 +16,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Time when the program started: the first read of this value. A program opens its status port at its start, and the
-/// port reads it then.
+/// Start time of the program: the time of the first read of this static. [`crate::status::serve`] reads it, and every
+/// program calls that function at its start.
 pub(crate) static BEGUN: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 
-/// The registry of these metrics. It is the same for every program.
+/// The registry with the metrics of the process. It is the same for every program.
 pub(crate) static PROCESS: LazyLock<Registry> = LazyLock::new(|| {
     let mut registry = Registry::with_prefix("process");
     registry.register_collector(Box::new(Process));

@@ -1,10 +1,11 @@
 //! Limits the connections of a port, and shares them fairly between client addresses.
 //!
-//! A new connection always gets a seat. If no seat is left, an older connection is closed: of the address with the most
-//! connections, the one that has been idle longest. So an address that opens many connections closes its own.
+//! A new connection always gets a seat. If no seat is left, an older connection is closed: the connection that has been
+//! idle longest among the connections of the address with the most connections. So a client that opens many connections
+//! loses its own connections.
 //!
-//! Failure mode: a client with many addresses can close the connections of other clients. They may simply connect
-//! again.
+//! Failure mode: a client with many addresses can close the connections of other clients. A client whose connection was
+//! closed can connect again.
 
 use std::{
     cmp::Reverse,
@@ -31,7 +32,7 @@ pub(crate) struct Limits {
     pub(crate) per_address: usize,
 }
 
-/// The seats of one port.
+/// The seats of one port. Each open connection occupies one seat.
 #[derive(Debug)]
 pub(crate) struct Seats {
     limits: Limits,
@@ -65,7 +66,8 @@ impl Seats {
 
     /// Takes a seat for a connection from `address`. If no seat is left, another connection is closed.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Seat {
-        // On a dual-stack socket, an IPv4 client has an IPv6 address. It is converted back to IPv4.
+        // On a dual-stack socket, the address of an IPv4 client is an IPv4-mapped IPv6 address, which is converted back
+        // to IPv4.
         let address = address.to_canonical();
         let mut state = self.lock();
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
@@ -131,7 +133,7 @@ impl Seats {
     }
 }
 
-/// The seat of one connection. It is given back on drop.
+/// The seat of one connection. The seat becomes free on drop.
 #[derive(Debug)]
 pub(crate) struct Seat {
     seats: Arc<Seats>,
@@ -190,7 +192,8 @@ mod tests {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         let other = seats.take(address(2));
-        // A request is being answered on the oldest connection.
+        // A request is being answered on the oldest connection, so the second oldest is idle for the longest time and
+        // must be closed.
         many[0].set_busy(true);
         let third = seats.take(address(3));
         let closed: Vec<_> = many.iter().map(is_needed).collect();

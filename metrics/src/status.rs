@@ -1,7 +1,7 @@
 //! The status port of a program, for Prometheus and people. Kubelet's probes use another port ([`crate::probe`]).
 //!
-//! Bias: towards new connections. Failure mode: if the port is full, the connection that has been idle longest is
-//! closed, of the address with the most connections.
+//! Bias: towards new connections. Failure mode: if the port is full, a connection is closed: the connection that has
+//! been idle longest among the connections of the address with the most connections.
 
 use std::{
     convert::Infallible,
@@ -62,7 +62,7 @@ pub trait Status: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Checks whether the program does its job. Returns a line of text about it.
+    /// Checks whether the program is ready. Returns the line of text for the response to `/readyz`.
     ///
     /// # Errors
     /// The program is not ready. The error says what it waits for.
@@ -204,8 +204,8 @@ pub(crate) fn nothing(what: &str) -> Answer {
     text(StatusCode::NOT_FOUND, what)
 }
 
-/// Adds security headers. The client must not guess the content type and must not cache the response, because values
-/// are momentary and may be secret. Scripts are forbidden, unless the response has its own policy.
+/// Adds security headers. The client must not guess the content type and must not cache the response, because responses
+/// become outdated quickly and can contain secrets. Scripts are forbidden, unless the response has its own policy.
 pub(crate) fn hardened(mut answer: Answer) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,9 +1,10 @@
 //! The long-lived tasks of a program. When the first of them ends, the program ends.
 //!
-//! Without this, a program would continue after one of its background tasks has ended: with a watch that no task reads,
-//! or a Lease that no task renews. So every task that must run as long as the program is started by a [`Tasks`], and
-//! `main` waits for [`Tasks::broken`]. Bias: a restart is better than a program that has stopped working. Failure mode:
-//! a task that hangs does not end, so it is not detected here. `/healthz` and the metrics must show it.
+//! Otherwise a program would continue after one of its background tasks has ended, for example with a watch that no
+//! task reads, or with a Lease that no task renews. So every task that must run as long as the program is started by a
+//! [`Tasks`], and `main` waits for [`Tasks::broken`]. Bias: a restart is better than a program that has stopped
+//! working. Failure mode: a task that hangs does not end, so it is not detected here. `/healthz` and the metrics must
+//! show it.
 
 use std::{
     any::Any, borrow::Cow, error::Error, fmt, future::Future, panic::AssertUnwindSafe, sync::Arc,
@@ -29,7 +30,7 @@ pub struct TaskEnded {
 }
 
 impl Tasks {
-    /// Creates an empty set.
+    /// Creates an empty set of tasks.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -37,7 +38,8 @@ impl Tasks {
         }
     }
 
-    /// Starts a task that must run as long as the program. If the task ends, the error contains `name`.
+    /// Starts a task that must run as long as the program. If the task ends, [`Tasks::broken`] returns an error with
+    /// `name`.
     ///
     /// The returned handle is for an orderly end of the program, to wait for work in progress. Dropping it does not
     /// stop the task.

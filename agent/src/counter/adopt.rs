@@ -1,6 +1,6 @@
 //! Adopts the counting of an earlier process.
 //!
-//! Wherever this process is killed, the next one can continue, because of the order of the steps:
+//! If this process is killed at any time, the next process can continue, because of the order of the steps:
 //! 1. Other layouts are removed.
 //! 2. The maps are opened.
 //! 3. This build's programs are loaded and put into the program arrays.
@@ -24,25 +24,25 @@ use crate::{
 /// The result of [`Counter::pinned`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adoption {
-    /// Cgroups whose counting continued while no process ran, and still continues.
+    /// Number of cgroups whose counting continued while no process ran, and was adopted.
     pub adopted: usize,
-    /// Links that had a program of another build and now have this build's program.
+    /// Number of links whose program was replaced: a program of another build by this build's program.
     pub exchanged: usize,
-    /// Cgroups that are no longer counted, because they are deleted or only some of their links were pinned.
+    /// Number of cgroups that are no longer counted, because they are deleted or only some of their links were pinned.
     pub dropped: usize,
-    /// Names of other layouts that were removed; their cgroups are no longer counted.
+    /// Names of other layouts whose pins were removed; their cgroups are no longer counted.
     pub layouts: Vec<String>,
-    /// True if this build's layout was removed, because it was incomplete or its maps had other shapes.
+    /// True if pins of this build's layout were removed, because some were missing or their maps had other shapes.
     pub halfway: bool,
 }
 
 impl Counter {
-    /// Adopts the pinned objects; without any, begins with zero pods. From then on everything is pinned, so that
-    /// counting continues when this process ends. Requires the same kernel and permissions as [`Counter::load`].
+    /// Adopts the pinned objects. If there are none, begins with zero pods and pins new objects. The counting continues
+    /// when this process ends. Requires the same kernel and permissions as [`Counter::load`].
     ///
     /// # Errors
-    /// The process lacks the permissions, or the kernel rejects a program or map. The counting of an earlier process
-    /// continues.
+    /// The process lacks the permissions, the kernel rejects a program or map, or the directory of pins cannot be used.
+    /// After an error, the counting of an earlier process continues.
     pub fn pinned(pins: Pins) -> Result<(Self, Adoption), CounterError> {
         let mut found = Adoption {
             layouts: pins.remove_other_layouts()?,
@@ -77,8 +77,8 @@ impl Counter {
         for kept in kept {
             let pod = PodId(kept.slot);
             match kept.cgroup() {
-                // The kernel releases the links of a removed cgroup some time later. Such a cgroup may still be adopted. No
-                // pod has it, so its counting stops after the first complete list of pods.
+                // A removed cgroup can still be adopted, because the kernel releases its links some time later. No pod
+                // has this cgroup, so its counting stops after the first complete list of pods.
                 Some(cgroup) => {
                     found.exchanged += self.adopt(pod, cgroup, kept)?;
                     found.adopted += 1;
@@ -111,8 +111,8 @@ impl Counter {
             }
         }
         let rules = self.read_rules(pod)?;
-        // The assignment usually exists. It is missing if the process that attached the cgroup was killed before this
-        // step.
+        // The assignment of the slot usually exists. It is missing if the process that attached the cgroup was killed
+        // before the assignment.
         self.name_slot(cgroup, pod)?;
         self.pods.insert(
             pod,
@@ -137,7 +137,8 @@ fn open_kernel(pins: &Pins, maps: &[Shape]) -> Result<Kernel, CounterError> {
         kernel.load_programs()?;
         pins.replace_programs(|directory| kernel.pin_programs(directory))?;
     }
-    // Also needed if all programs were pinned: the process that pinned them may have been killed before this step.
+    // The program arrays are filled even if all programs were pinned: the process that pinned the programs may have
+    // been killed before it filled the arrays.
     kernel.connect_calls()?;
     Ok(kernel)
 }

@@ -35,7 +35,7 @@ struct Attached {
     cgroup: u64,
     rules: Rules,
     since: Duration,
-    /// Links of the programs. Dropping them detaches the programs, unless they are pinned.
+    /// Links of the programs. Dropping the links detaches the programs, unless the links are pinned.
     _links: Vec<Link>,
 }
 
@@ -77,8 +77,8 @@ impl Counter {
         })
     }
 
-    /// Begins to count in a cgroup and its descendants. Connections that are already open are counted from their next
-    /// request on.
+    /// Begins to count the requests of a cgroup and its descendants. On connections that are already open, requests are
+    /// counted from the next request on.
     ///
     /// # Errors
     /// The path is not a cgroup or is already counted, the rules are invalid, or the kernel rejects an operation.
@@ -106,7 +106,7 @@ impl Counter {
     ) -> Result<Attached, CounterError> {
         self.zero(pod)?;
         let since = now()?;
-        // Rules that a killed process left in this slot; they are replaced.
+        // A killed process may have left rules in this slot. These rules are replaced.
         let left = self.read_rules(pod)?;
         self.write_rules(pod, rules, &left)?;
         let directory = File::open(path).map_err(|source| cgroup::CgroupError::Missing {
@@ -123,8 +123,8 @@ impl Counter {
         if let Some(pins) = &self.pins {
             pins.keep(pod.0, since, &links)?;
         }
-        // The slot is assigned last: from this point on connections are counted. If the process is killed before, the
-        // next process assigns the slot.
+        // The slot is assigned last, because connections are counted from the assignment on. If the process is killed
+        // before the assignment, the next process assigns the slot.
         self.name_slot(cgroup, pod)?;
         Ok(Attached {
             cgroup,
@@ -141,10 +141,10 @@ impl Counter {
         }
     }
 
-    /// Changes the rules of a cgroup, from the next request on.
+    /// Changes the rules of a cgroup. The new rules apply from the next request on.
     ///
     /// # Errors
-    /// The cgroup is not counted, or the rules are invalid.
+    /// The cgroup is not counted, the rules are invalid, or a map cannot be written.
     pub fn set_rules(&mut self, pod: PodId, rules: &Rules) -> Result<(), CounterError> {
         let attached = self.pods.get(&pod).ok_or(CounterError::Unknown(pod.0))?;
         let old = attached.rules.clone();
@@ -158,7 +158,7 @@ impl Counter {
     /// Reads the current counts of a cgroup.
     ///
     /// # Errors
-    /// The cgroup is not counted.
+    /// The cgroup is not counted, its counters changed during every attempt to read them, or the clock cannot be read.
     pub fn read(&self, pod: PodId) -> Result<Reading, CounterError> {
         if !self.pods.contains_key(&pod) {
             return Err(CounterError::Unknown(pod.0));
@@ -201,10 +201,11 @@ impl Counter {
         self.pods.get(&pod).map(|attached| attached.since)
     }
 
-    /// Removes all entries of a slot from the kernel's maps, and its links.
+    /// Removes the assignment and the excluded paths of a slot from the kernel's maps, and unpins the links of the
+    /// slot.
     fn clear(&mut self, pod: PodId, cgroup: Option<u64>, rules: &Rules) {
-        // The slot assignment is removed first. It outlives the link, and would assign the connections of a later link
-        // to this slot.
+        // The slot assignment is removed first. Without this removal it would outlive the links, and links that are
+        // attached to the same cgroup later would at first count in this slot.
         let _ = self.unname_slot(pod, cgroup);
         if let Some(pins) = &self.pins
             && let Err(error) = pins.forget(pod.0)

@@ -14,7 +14,7 @@ use crate::{
     kernel::{Kernel, map_error},
 };
 
-/// Counts of each kind of rare event on this node.
+/// Number of rare events on this node, one field per kind of event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events {
     /// Connections that became opaque because their bytes could not be parsed.
@@ -32,12 +32,13 @@ pub struct Events {
     pub no_storage: u64,
 }
 
-/// The pods that have reached the number of requests set by [`Counter::wake_at`]. The descriptor can be polled: it is
-/// readable when there is a pod.
+/// A queue of wake-ups, one for each pod that has reached the number of requests set by [`Counter::wake_at`]. The file
+/// descriptor can be polled: it is readable while a wake-up is queued.
 pub struct Wakes(RingBuf<MapData>);
 
 impl Wakes {
-    /// Returns the next pod, or `None` if no wake-up is queued. The pod may have been detached since its wake-up.
+    /// Returns the pod of the next wake-up, or `None` if no wake-up is queued. The pod may have been detached since the
+    /// wake-up.
     pub fn next_pod(&mut self) -> Option<PodId> {
         loop {
             let record = self.0.next()?;
@@ -89,8 +90,8 @@ impl KernelLog {
 
 impl Counter {
     /// Asks the kernel for one wake-up through [`Self::wakes`] when a pod has `in_flight` requests in flight. The
-    /// wake-up is never late, but may be early: the kernel counts the requests that begin and does not subtract those
-    /// that end.
+    /// wake-up is never late, but may be early: the kernel counts the requests that begin and does not subtract the
+    /// requests that end.
     pub fn wake_at(&self, pod: PodId, in_flight: u64) {
         if self.pods.contains_key(&pod) {
             self.counters.wake_at(pod.0, in_flight);

@@ -1,4 +1,5 @@
-//! The slots in the maps: chooses a free slot, and writes the contents of a slot.
+//! The pod slots in the kernel's maps. The functions choose a free slot for a pod, and read and write the contents of a
+//! slot.
 
 #[expect(
     deprecated,
@@ -16,8 +17,8 @@ use crate::{
 
 impl Counter {
     /// Returns a free slot. Slots are used in rotation. A slot is avoided while connections of its previous pod are
-    /// open, because they may still count in it. If every free slot has open connections of its previous pod, the next
-    /// free slot in rotation is returned.
+    /// open, because the requests of these connections are still counted in the slot. If every free slot has open
+    /// connections of its previous pod, the next free slot in rotation is returned.
     pub(super) fn free_slot(&self) -> Result<PodId, CounterError> {
         let slots = MAX_PODS - 1;
         let free = || {
@@ -40,8 +41,8 @@ impl Counter {
         let mut map: Array<_, PodCounters> = self.kernel.map("PODS")?;
         let mut zero = PodCounters::ZERO;
         zero.slot = u64::from(pod.0);
-        // The slot's previous pod may still have bytes in the out-of-order buffer. `kept` counts them and stays,
-        // because its connections subtract them when they free the bytes.
+        // The slot's previous pod may still have bytes in the out-of-order buffer. `kept` counts these bytes and is not
+        // set to zero, because the connections of the previous pod subtract the bytes when they free them.
         zero.kept = map
             .get(&pod.0, 0)
             .map_err(|source| map_error("PODS", source))?
@@ -65,7 +66,7 @@ impl Counter {
                 .map_err(|source| map_error("EXCLUSIONS", source))?;
         }
         for exclusion in old.iter().filter(|old| !exclusions.contains(old)) {
-            // The entry may be gone already.
+            // An error is ignored, because the entry may already be removed.
             let _ = map.remove(exclusion);
         }
         let mut map: Array<_, PodRules> = self.kernel.map("RULES")?;
@@ -80,7 +81,7 @@ impl Counter {
         };
         if let Ok(mut map) = self.kernel.map::<HashMap<_, Exclusion, u32>>("EXCLUSIONS") {
             for exclusion in &exclusions {
-                // The entry may be gone already.
+                // An error is ignored, because the entry may already be removed.
                 let _ = map.remove(exclusion);
             }
         }
@@ -100,7 +101,7 @@ impl Counter {
         Ok(Rules::from_kernel(pod.0, &rules, &exclusions))
     }
 
-    /// Assigns a slot to a cgroup. The programs are already attached to it.
+    /// Assigns a slot to a cgroup. The programs are already attached to the cgroup.
     pub(super) fn name_slot(&mut self, cgroup: u64, pod: PodId) -> Result<(), CounterError> {
         let mut map: HashMap<_, u64, u32> = self.kernel.map("CGROUPS")?;
         map.insert(cgroup, pod.0, 0)
@@ -123,10 +124,10 @@ impl Counter {
             .map(|(cgroup, _)| cgroup)
             .collect();
         for cgroup in &named {
-            // The entry may be gone already.
+            // An error is ignored, because the entry may already be removed.
             let _ = map.remove(cgroup);
         }
-        // A deleted cgroup has no cgroup storage.
+        // `cgroup` is `None` if the cgroup is deleted. A deleted cgroup has no cgroup storage, so nothing is written.
         cgroup.map_or(Ok(()), |cgroup| self.set_name(cgroup, NO_SLOT))
     }
 

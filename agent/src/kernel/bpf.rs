@@ -59,8 +59,8 @@ struct LinkCreate {
     flags: u32,
 }
 
-/// Attaches a program to a cgroup. The program stays attached until the link's descriptors and pins are all gone. Linux
-/// 5.7.
+/// Attaches a program to a cgroup. The program remains attached until all descriptors of the link are closed and all
+/// its pins are removed. Requires Linux 5.7.
 pub(super) fn link_create(
     program: BorrowedFd<'_>,
     cgroup: BorrowedFd<'_>,
@@ -85,8 +85,8 @@ struct LinkUpdate {
 }
 
 /// Replaces the program of a link by one of the same type. Each packet is handled by exactly one of the two programs,
-/// because the kernel exchanges one pointer. Linux 5.7
-/// (<https://elixir.bootlin.com/linux/v5.10/source/kernel/bpf/cgroup.c#L559>).
+/// because the kernel exchanges one pointer (<https://elixir.bootlin.com/linux/v5.10/source/kernel/bpf/cgroup.c#L559>).
+/// Requires Linux 5.7.
 pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = LinkUpdate {
         link: raw(link),
@@ -109,7 +109,7 @@ fn path_of(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
 }
 
-/// Pins a link, a program or a map at a path in a bpffs. Linux 4.4; for links 5.7.
+/// Pins a link, a program or a map at a path in a bpffs. Requires Linux 4.4, and Linux 5.7 for links.
 pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = path_of(path)?;
     let mut attr = Object {
@@ -121,7 +121,7 @@ pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     unsafe { bpf(BPF_OBJ_PIN, &mut attr) }.map(drop)
 }
 
-/// Opens the object that is pinned at a path. Linux 4.4.
+/// Opens the object that is pinned at a path. Requires Linux 4.4.
 pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
     let path = path_of(path)?;
     let mut attr = Object {
@@ -153,7 +153,7 @@ pub(super) struct LinkInfo {
     _more: u32,
 }
 
-/// Reads the kernel's information about a link. Linux 5.8.
+/// Reads the kernel's information about a link. Requires Linux 5.8.
 pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     let mut info = LinkInfo::default();
     let mut attr = GetInfo {

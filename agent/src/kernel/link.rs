@@ -18,7 +18,7 @@ pub(crate) enum Hook {
     Egress = 1,
     /// Opening and closing of the sockets of a cgroup.
     SockOps = 3,
-    /// Release of a cgroup's socket by its last owner. Linux 5.9.
+    /// Release of a cgroup's socket by its last owner. Requires Linux 5.9.
     SockRelease = 34,
 }
 
@@ -64,7 +64,7 @@ impl Link {
         bpf::pin(self.0.as_fd(), path)
     }
 
-    /// Replaces the program of the link; each packet sees exactly one of the two programs.
+    /// Replaces the program of the link. Each packet is handled by exactly one of the two programs.
     pub(crate) fn replace(&self, program: BorrowedFd<'_>) -> io::Result<()> {
         bpf::link_update(self.0.as_fd(), program)
     }

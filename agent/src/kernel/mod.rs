@@ -1,7 +1,7 @@
 //! The programs and maps in the kernel, newly loaded or opened from pins.
 //!
-//! Maps are never opened by their ids: on Linux 6.18, a program array is never freed if it is opened while its last
-//! owner ends.
+//! Maps are never opened by their ids: on Linux 6.18, a program array is never freed if a process opens it by its id
+//! while its last owner ends.
 
 mod bpf;
 mod link;
@@ -28,7 +28,7 @@ pub(crate) use self::{
     shape::Shape,
 };
 
-/// The programs and maps.
+/// The programs and maps in the kernel.
 #[derive(Debug)]
 pub(crate) struct Kernel(Ebpf);
 
@@ -41,7 +41,7 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// Opens the maps that are pinned in `directory`; creates and pins the missing ones. The programs are not loaded:
+    /// Opens the maps that are pinned in `directory`; creates and pins the missing maps. The programs are not loaded:
     /// see [`Self::load_programs`] and [`Self::open_programs`].
     pub(crate) fn with_pinned_maps(directory: &Path, maps: &[Shape]) -> Result<Self, CounterError> {
         let mut loader = EbpfLoader::new();
@@ -201,12 +201,12 @@ impl Kernel {
             .map_err(|source| map_error(name, source))
     }
 
-    /// Returns a map without conversion to a typed one.
+    /// Returns a map without conversion to a typed map.
     pub(crate) fn raw_map(&self, name: &'static str) -> Result<&Map, CounterError> {
         self.0.map(name).ok_or(CounterError::Incomplete(name))
     }
 
-    /// Takes the reading end of a ring buffer. Can be called once per buffer.
+    /// Returns the reading end of a ring buffer. Can be called once per buffer.
     pub(crate) fn ring_buffer(
         &mut self,
         name: &'static str,
@@ -218,7 +218,7 @@ impl Kernel {
             .map_err(|source| map_error(name, source))
     }
 
-    /// Connects the programs' log to `logger`.
+    /// Connects the log of the kernel programs to `logger`.
     pub(crate) fn log<T: log::Log>(&mut self, logger: T) -> Result<EbpfLogger<T>, CounterError> {
         EbpfLogger::init_with_logger(&mut self.0, logger).map_err(|error| match error {
             aya_log::Error::MapError(source) => map_error("AYA_LOGS", source),

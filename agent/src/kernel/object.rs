@@ -1,7 +1,7 @@
 //! The programs of the compiled object: those attached to cgroups, and those called by other programs.
 //!
-//! This is the only list of programs in user space. A program has one name: its function in
-//! `ebpf/programs/src/main.rs`, its slot in `ebb_abi`, and its row here have the same one.
+//! This is the only list of programs in user space. The function of a program in `ebpf/programs/src/main.rs`, its slot
+//! in `ebb_abi` and its row in these lists have the same name.
 
 use std::fmt::Write as _;
 
@@ -115,14 +115,14 @@ impl Call {
     }
 }
 
-/// Returns whether a program is loaded only where the kernel rejects another one.
+/// Returns whether a program is loaded only if the kernel rejects the program that it replaces.
 pub(super) fn is_substitute(program: &str) -> bool {
     CALLS.iter().any(|call| call.instead == Some(program))
         && !ATTACHED.iter().any(|(name, _)| *name == program)
         && !CALLS.iter().any(|call| call.program == program)
 }
 
-/// Returns whether counting works without this program: it has a substitute, or is one.
+/// Returns whether counting works without this program, because the program has a substitute or is a substitute.
 pub(super) fn is_optional(program: &str) -> bool {
     CALLS
         .iter()

@@ -1,7 +1,7 @@
-//! The shape of a map, which must match before a pinned map is used.
+//! The shape of a map: its type and sizes. A pinned map is used only if its shape matches.
 //!
 //! The layout number states compatibility, but depends on developers who remember to change it. The shapes are checked
-//! as well: with a map of another shape, a program would count in the wrong places or would not load.
+//! as well: with a map of another shape, a program would change the wrong counters or would not load.
 
 use std::path::Path;
 

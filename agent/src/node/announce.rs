@@ -1,7 +1,7 @@
 //! Writes Events. The Node gets an Event when requests cannot be counted on it, and when they are counted again. A pod
-//! gets an Event when it cannot be counted as its annotations ask.
+//! gets an Event when it opted in but cannot be counted.
 //!
-//! Failure mode: an Event that cannot be written is logged and dropped. The log and the metrics carry the same
+//! Failure mode: an Event that cannot be written is logged and dropped. The log and the metrics contain the same
 //! information.
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -34,26 +34,27 @@ impl Announcer {
                 api_version: Some("v1".to_owned()),
                 kind: Some("Node".to_owned()),
                 name: Some(node.to_owned()),
-                // The uid is the Node's name, as in kubelet's own Events: `kubectl describe node` selects Events by it.
+                // The uid is the Node's name, as in kubelet's own Events: `kubectl describe node` selects Events by
+                // this uid.
                 uid: Some(node.to_owned()),
                 ..ObjectReference::default()
             },
         }
     }
 
-    /// Writes an Event that no request on this node can be counted.
+    /// Writes an Event on the Node with the reason why no request on this node can be counted.
     pub(super) fn lacks(&self, lack: &Lack) {
         let note = format!("Requests to the pods of this node are not counted: {lack}");
         self.publish(self.node.clone(), EventType::Warning, lack.reason(), note);
     }
 
-    /// Writes an Event that requests on this node are counted again.
+    /// Writes an Event on the Node: requests are counted again.
     pub(super) fn counts(&self) {
         let note = "Requests to the pods of this node are counted".to_owned();
         self.publish(self.node.clone(), EventType::Normal, "Counting", note);
     }
 
-    /// Writes an Event that one pod cannot be counted.
+    /// Writes an Event on a pod with the reason why the pod cannot be counted.
     pub(super) fn refuses(&self, pod: &PodSpec, why: &str) {
         let regarding = ObjectReference {
             api_version: Some("v1".to_owned()),

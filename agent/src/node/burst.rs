@@ -1,4 +1,5 @@
-//! The pace of reports during a burst. The intervals are in [`ebb_contract::burst`].
+//! The times of reports during a burst. The length of a burst and the interval between reports are in
+//! [`ebb_contract::burst`].
 
 use ebb_contract::burst::{INTERVAL, LASTS};
 use tokio::time::Instant;
@@ -11,12 +12,12 @@ pub(super) struct Burst {
 }
 
 impl Burst {
-    /// Records that a burst begins: a pod has more requests in flight than its target.
+    /// Records that a burst begins: the requests in flight at a pod have reached the pod's burst threshold.
     pub(super) fn begins(&mut self, now: Instant) {
         self.ends = Some(now + LASTS);
     }
 
-    /// True while a burst lasts. Only then can [`Self::is_due`] return true.
+    /// Returns whether a burst lasts. [`Self::is_due`] returns true only during a burst.
     pub(super) fn lasts(&self, now: Instant) -> bool {
         self.ends.is_some_and(|ends| now <= ends)
     }
@@ -49,7 +50,8 @@ mod tests {
             .filter(|ms| burst.is_due(start + Duration::from_millis(*ms)))
             .collect();
         assert_eq!(sent, [0, 50, 100, 150, 200, 250, 300]);
-        // A second burst soon after the first does not make reports more frequent.
+        // A burst begins at 510 ms and is reported. Another burst begins at 520 ms and is not reported yet, because two
+        // reports are at least 50 ms apart.
         burst.begins(start + Duration::from_millis(510));
         assert!(burst.is_due(start + Duration::from_millis(510)));
         burst.begins(start + Duration::from_millis(520));

@@ -1,15 +1,16 @@
 //! The pods of this node that are counted or will be counted.
 //!
-//! This module matches two sources: the opted-in pods from the API server, and the existing cgroups. The two change at
-//! different times:
+//! This module matches two sources: the opted-in pods from the API server, and the existing cgroups. Pods and cgroups
+//! change at different times:
 //!
 //! - A pod is bound to the node before kubelet has created its cgroup. The pod is waiting until the cgroup exists.
 //! - A pod's cgroup is deleted before the API server reports the pod as deleted. The pod's last reading is kept and
 //!   reported for a few seconds more.
 //! - An earlier agent may have left cgroups that are counted. An opted-in pod adopts the counting of its own cgroup.
-//!   The others are stopped after the first complete list of pods.
+//!   The counting of other cgroups is stopped after the first complete list of pods.
 //!
-//! Failure mode: a pod whose counters cannot be read is missing from a round. A missing pod is not reported as zero.
+//! Failure mode: if the counters of a pod cannot be read, the next report does not contain the pod. The pod is not
+//! reported with zero requests.
 
 mod counted;
 
@@ -29,11 +30,12 @@ use super::{
     pod::{OptIn, Pod, PodSpec},
 };
 
-/// How long the last reading of a deleted pod is reported: for three reports, so that a replica of the autoscaler that
-/// misses one report gets another.
+/// How long the last reading of a deleted pod is reported: for the time of three reports, so that a replica of the
+/// autoscaler that misses one report receives another.
 const LINGERS: Duration = Duration::from_secs(3);
 
-/// How often an Event is written that a pod cannot be counted. The API server deletes Events after an hour by default.
+/// Interval at which the Event about a pod that cannot be counted is written again. The API server deletes Events after
+/// an hour by default.
 const TELL_AGAIN: Duration = Duration::from_secs(30 * 60);
 
 /// The pods of the node and their counters.
@@ -43,10 +45,10 @@ pub(super) struct Counting<M: Meter> {
     meter: Option<M>,
     pods: BTreeMap<String, Entry<M::Pod>>,
     gone: Vec<Gone>,
-    /// Uids of the pods in a list that is not complete yet.
+    /// Uids of the pods that were received in the current list of all pods. `None` if no list is in progress.
     listed: Option<BTreeSet<String>>,
     synced: bool,
-    /// Number of failed readings so far.
+    /// Number of failed readings since the agent started.
     pub(super) missed: u64,
 }
 
@@ -60,7 +62,7 @@ struct Entry<P> {
 enum State<P> {
     /// The pod has no cgroup yet, or the counter is not loaded.
     Waiting,
-    /// The pod cannot be counted as its annotations ask.
+    /// The pod opted in but cannot be counted.
     Refused {
         why: String,
         /// Time of the last Event about this pod.
@@ -84,7 +86,7 @@ struct Gone {
     until: Instant,
 }
 
-/// One pod's last reading, with its specification and the start of its counting.
+/// One pod's last reading, with the pod's specification and the start of its counting.
 #[derive(Clone, Debug)]
 pub(super) struct Figures {
     pub(super) wanted: PodSpec,
@@ -138,7 +140,7 @@ impl<M: Meter> Counting<M> {
         self.listed = Some(BTreeSet::new());
     }
 
-    /// Records that the list is complete. Pods that are not in it are removed.
+    /// Records that the list of all pods is complete. Pods that are not in the list are removed.
     pub(super) fn list_ends(&mut self, now: Instant) {
         let listed = self.listed.take().unwrap_or_default();
         let gone: Vec<_> = self
@@ -189,7 +191,7 @@ impl<M: Meter> Counting<M> {
         self.try_one(&uid);
     }
 
-    /// Records a pod whose annotations are invalid.
+    /// Records a pod that opted in but cannot be counted.
     fn refuse(&mut self, wanted: PodSpec, why: String, now: Instant) {
         let known = self.pods.get(&wanted.uid);
         // The refusal is logged once, not at each unrelated change of the pod.
@@ -214,7 +216,7 @@ impl<M: Meter> Counting<M> {
         }
     }
 
-    /// Tries again to find the cgroups of waiting pods. Returns whether one was found.
+    /// Tries again to find the cgroups of waiting pods. Returns whether at least one cgroup was found.
     pub(super) fn try_waiting(&mut self) -> bool {
         let waiting: Vec<_> = self
             .pods
@@ -256,7 +258,7 @@ impl<M: Meter> Counting<M> {
         }
         for uid in lost {
             if let Some(entry) = self.pods.get_mut(&uid) {
-                // Kubelet may create a new cgroup with the same name for this pod.
+                // The pod becomes a waiting pod, because kubelet may create a new cgroup for it.
                 let state = std::mem::replace(&mut entry.state, State::Waiting);
                 let wanted = entry.wanted.clone();
                 if let State::Counted(counted) = state {
@@ -266,8 +268,8 @@ impl<M: Meter> Counting<M> {
         }
     }
 
-    /// Returns whether a burst has begun since the last reading: a pod has more requests in flight than its target, and
-    /// at least twice as many as at the last reading. Costs no system call.
+    /// Returns whether a burst has begun since the last reading: the requests in flight at a pod have reached its
+    /// target, and are at least twice as many as at the last reading. The check needs no system call.
     pub(super) fn bursts(&self) -> bool {
         let Some(meter) = &self.meter else {
             return false;
@@ -278,8 +280,8 @@ impl<M: Meter> Counting<M> {
         })
     }
 
-    /// Sets the kernel's burst thresholds again. Needed after a wake-up without a burst, because a threshold wakes the
-    /// agent once.
+    /// Sets the kernel's burst thresholds again. This is needed after a wake-up without a burst, because each threshold
+    /// wakes the agent only once.
     pub(super) fn arm(&self) {
         let Some(meter) = &self.meter else { return };
         for entry in self.pods.values() {
@@ -289,7 +291,7 @@ impl<M: Meter> Counting<M> {
         }
     }
 
-    /// Returns the last readings of all counted pods and of recently deleted ones.
+    /// Returns the last readings of all counted pods and of recently deleted pods.
     pub(super) fn figures(&self) -> impl Iterator<Item = Figures> + '_ {
         let living = self.pods.values().filter_map(|entry| match &entry.state {
             State::Counted(counted) => Some(Figures {
@@ -299,7 +301,7 @@ impl<M: Meter> Counting<M> {
             }),
             _ => None,
         });
-        // A pod that is counted again appears once, with its current counting.
+        // The last reading of a deleted cgroup is excluded if its pod is counted again, so each pod appears once.
         let gone = self.gone.iter().filter(|gone| {
             self.pods
                 .get(&gone.figures.wanted.uid)
@@ -335,7 +337,7 @@ impl<M: Meter> Counting<M> {
         tally
     }
 
-    /// Reads the counters of a pod for the last time and detaches them.
+    /// Reads the counters of a pod for the last time, and stops counting the pod.
     fn take_leave(&mut self, wanted: PodSpec, counted: Counted<M::Pod>, now: Instant) {
         let Some(meter) = &mut self.meter else { return };
         let last = meter.read(counted.pod).ok().or(counted.last);
@@ -369,7 +371,7 @@ impl<M: Meter> Counting<M> {
                 info!(uid, pod = %Named(&entry.wanted), %cgroup, "counted");
                 entry.state = State::Counted(Box::new(counted));
             }
-            // The cgroup was deleted meanwhile, so the pod stays waiting.
+            // The cgroup was deleted after it was found, so the pod remains a waiting pod.
             Err(CounterError::Cgroup(_)) => {}
             Err(error) => {
                 entry.state = State::refuse(&entry.wanted, error.to_string());

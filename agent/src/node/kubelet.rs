@@ -5,8 +5,9 @@
 //! the pod's own directory is used. The container cgroups of containerd (`cri-containerd-….scope`) and CRI-O
 //! (`crio-….scope`, `crio-conmon-….scope`) are below it.
 //!
-//! Failure mode: if the cgroup is not found, the pod is reported as waiting. That is the case for a kubelet without
-//! cgroups for pods (`--cgroups-per-qos=false`), and for static pods, whose cgroup names have another uid than the API.
+//! Failure mode: if the cgroup is not found, the pod is reported as waiting. The cgroup is never found with a kubelet
+//! that creates no cgroups for pods (`--cgroups-per-qos=false`), and for static pods, whose cgroup names have another
+//! uid than the API.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,7 @@ impl Qos {
         }
     }
 
-    /// Returns the name of the class's directory in the cgroup tree. Guaranteed pods have no such directory.
+    /// Returns the name of the class's directory in the cgroup tree. The class `Guaranteed` has no directory.
     fn level(self) -> Option<&'static str> {
         match self {
             Self::Guaranteed => None,
@@ -64,7 +65,7 @@ impl Kubelet {
 
     /// Returns the directory of a pod's cgroup if it exists.
     pub(crate) fn find(&self, uid: &str, qos: Option<Qos>) -> Option<PathBuf> {
-        // The API server sets the class after it creates the pod. Until then, the directories of all classes are tried.
+        // If the class of the pod is unknown, the directories of all classes are tried.
         let classes = match qos {
             Some(qos) => vec![qos],
             None => Qos::ALL.to_vec(),
@@ -120,7 +121,7 @@ impl Kubelet {
     }
 }
 
-/// Returns whether kubelet keeps pods in a cgroup v1 tree, with or without a v2 tree beside it.
+/// Returns whether kubelet places the cgroups of pods in a cgroup v1 tree. A cgroup v2 tree may exist, too.
 pub(crate) fn is_v1(mounts: &str, cgroup_root: &str) -> bool {
     mounts
         .lines()
@@ -236,7 +237,8 @@ mod tests {
             )
         };
         assert!(is_v1(&mounts("cgroup"), "/"));
-        // A tree of another file system type, and a tree of a kubelet with another `--cgroup-root`.
+        // The result is false for a mount of type `cgroup2`, and for a tree without the directory of kubelet's
+        // `--cgroup-root`.
         assert!(!is_v1(&mounts("cgroup2"), "/"));
         assert!(!is_v1(&mounts("cgroup"), "/kubelet"));
     }

@@ -1,7 +1,8 @@
 //! Reasons why no request can be counted on a node.
 //!
 //! An agent that cannot count keeps running and reports the reason in its log, its metrics, `/readyz` and an Event on
-//! the Node. It tries again regularly, because a bpffs may be mounted later and permissions may be granted later.
+//! the Node. The agent tries to load the counter again every 60 s, because a bpffs may be mounted later and permissions
+//! may be granted later.
 
 use std::{fs, path::PathBuf};
 
@@ -15,13 +16,13 @@ use tracing::warn;
 
 use super::kubelet::is_v1;
 
-/// The oldest kernel that runs the programs.
+/// The oldest Linux version that can run the kernel programs.
 const OLDEST: (u32, u32) = (5, 10);
 
 /// Why no request can be counted on this node.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lack {
-    /// Kubelet keeps its pods in cgroup v1.
+    /// The node has no cgroup v2, or kubelet places the cgroups of pods in cgroup v1.
     #[error(
         "this node has cgroup v1 only, or keeps its pods there: requests are counted in cgroup v2 directories \
          (see https://kubernetes.io/docs/concepts/architecture/cgroups/)"
@@ -51,7 +52,8 @@ impl Lack {
     }
 }
 
-/// A loaded counter, the result of its adoption, and whether it is pinned: if so, it counts while no agent runs.
+/// A loaded counter, the result of the adoption, and whether the counter is pinned. A pinned counter continues to count
+/// while no agent runs.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) counter: Counter,
@@ -59,7 +61,7 @@ pub(super) struct Ready {
     pub(super) pinned: bool,
 }
 
-/// The paths that loading the counter needs.
+/// The paths that are needed to load the counter.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     /// The directory of pins.
@@ -92,7 +94,7 @@ impl Place {
                     pinned: true,
                 })
             }
-            // Without a bpffs the counter is not pinned: counting stops when the agent stops, but it works.
+            // Without a bpffs, the counter is loaded without pins, and its counting stops when the agent ends.
             Err(error @ PinsError::NotBpffs { .. }) => {
                 warn!(%error, "counting ends with this process: a restart loses what happens meanwhile");
                 Ok(Ready {

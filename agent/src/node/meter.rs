@@ -1,4 +1,4 @@
-//! The interface of a counter: the kernel's, or a test's.
+//! The interface of a counter. It is implemented by the kernel counter, and by a table in memory for tests.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
@@ -14,7 +14,7 @@ pub(super) trait Meter {
 
     /// Returns the id of a cgroup.
     fn id(&self, path: &Path) -> Result<u64, CounterError>;
-    /// Returns whether the cgroup at a path still has this id. Called for every pod once a second.
+    /// Returns whether the cgroup at a path still has this id. The agent checks every pod once a second.
     fn is_still(&self, path: &Path, id: u64) -> bool {
         fs::metadata(path).is_ok_and(|directory| directory.ino() == id)
     }

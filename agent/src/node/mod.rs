@@ -105,7 +105,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     }
 }
 
-/// Stops all counting that agents have left running on this node.
+/// Stops the counting with pinned programs that an agent has left running on this node.
 pub(crate) fn detach(pins: &Path) -> anyhow::Result<()> {
     if !pins.exists() {
         return Ok(());

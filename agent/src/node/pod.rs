@@ -26,11 +26,11 @@ const UTILIZATION: f64 = 70.0;
 const UNSAID: u64 = 10;
 
 /// Maximum lengths of an object's name and kind in bytes: those of a DNS subdomain and a DNS label
-/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>). Both become metric labels.
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>). Name and kind become metric labels.
 const LONGEST_NAME: usize = ebb_contract::LONGEST;
 const LONGEST_KIND: usize = 63;
 
-/// Maximum length of the reason why a pod is not counted, in bytes. The reason quotes annotations, which may have 256
+/// Maximum length of the reason why a pod is not counted, in bytes. The reason quotes annotations, which can have 256
 /// KiB.
 const LONGEST_REASON: usize = 1_000;
 
@@ -42,7 +42,7 @@ const TEMPLATE_HASH: &str = "pod-template-hash";
 /// zero, and Ebb would scale down a workload that serves traffic.
 const OWN_KERNEL: [&str; 3] = ["gvisor", "runsc", "kata"];
 
-/// The parsed part of a pod.
+/// The fields of a pod that the agent parses.
 #[derive(Clone, Debug, Default, Deserialize, Resource)]
 #[resource(inherit = k8s_openapi::api::core::v1::Pod)]
 pub(crate) struct Pod {
@@ -75,7 +75,7 @@ pub(crate) struct PodSpec {
     pub(crate) name: String,
     /// Kind and name of the workload that owns the pod.
     pub(crate) workload: (String, String),
-    /// The quality of service class, needed to locate the cgroup. `None` until the API server has set it.
+    /// The quality of service class, needed to locate the cgroup. `None` if the pod's status has no class.
     pub(crate) qos: Option<Qos>,
     pub(crate) rules: Rules,
     /// The pod's target in requests in flight. A burst does not begin below the target.
@@ -131,7 +131,8 @@ impl Pod {
         match Annotations::parse(&Config::default(), read) {
             Ok(annotations) => {
                 let mut exclude_paths = annotations.exclude_paths;
-                // The paths are sorted, so that they compare equal to rules that are read back from the kernel.
+                // The paths are sorted, so that the rules can be compared with rules that are read back from the
+                // kernel.
                 exclude_paths.sort();
                 exclude_paths.dedup();
                 OptIn::Count(wanted(Rules {
@@ -153,7 +154,7 @@ impl Pod {
             .then_some(class)
     }
 
-    /// Returns the target from the pod's annotations. Invalid annotations are ignored here, because the value only
+    /// Returns the target from the pod's annotations. Invalid annotations are ignored here, because the target only
     /// decides how early a burst is detected.
     fn carries(&self) -> u64 {
         let given = self.metadata.annotations.as_ref();
@@ -178,8 +179,8 @@ impl Pod {
             .iter()
             .flatten()
             .find(|owner| owner.controller == Some(true))
-            // Whoever created the pod wrote the owner reference. A kind or name longer than any object can have is
-            // ignored.
+            // The owner reference is not trusted, because the creator of the pod wrote it. An owner whose kind or name
+            // is longer than that of any object is ignored.
             .filter(|owner| owner.kind.len() <= LONGEST_KIND && owner.name.len() <= LONGEST_NAME);
         let Some(owner) = owner else {
             return (
@@ -187,8 +188,8 @@ impl Pod {
                 self.metadata.name.clone().unwrap_or_default(),
             );
         };
-        // The owner of the ReplicaSet would need an API request. The Deployment's name can be derived from the
-        // ReplicaSet's
+        // An API request for the owner of the ReplicaSet is avoided: the Deployment's name can be derived from the
+        // ReplicaSet's name
         // (<https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>).
         let of_deployment = self
             .metadata
@@ -324,7 +325,7 @@ mod tests {
             "autoscaling.knative.dev/class": "ebb.dev",
             "ebb.dev/ports": "80, 8080",
             "ebb.dev/exclude-paths": "/metrics,/healthz,/metrics",
-            // The autoscaler reports the invalid target. Counting does not depend on it.
+            // The autoscaler reports the invalid target. Counting does not depend on the target.
             "autoscaling.knative.dev/target": "many",
         })));
         assert_eq!(wanted.rules.ports, [80, 8080]);

@@ -50,7 +50,7 @@ fn pod(figures: Figures) -> Pod<'static> {
     } = figures;
     Pod {
         uid: wanted.uid.into(),
-        // The conversion holds 584 years of uptime: 2^64 ns.
+        // The numbers overflow only after an uptime of 584 years (2^64 ns).
         since: since.as_nanos() as u64,
         at: reading.at.as_nanos() as u64,
         integral: reading.integral,

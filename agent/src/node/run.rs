@@ -30,12 +30,15 @@ use ebb_agent::counter::{Counter, Wakes};
 
 /// Interval of readings and reports. It is the length of a bucket in the autoscaler's windows.
 const ROUND: Duration = Duration::from_secs(1);
-/// Interval of searching for missing cgroups. Containers take longer to start than kubelet takes to create the cgroup.
+/// Interval of searches for the cgroups of waiting pods. It is shorter than the start of a container, so a cgroup is
+/// usually found before its pod serves requests.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Minimum interval between two checks for a burst. The kernel wakes the agent after a number of requests have begun,
-/// even if others have ended meanwhile. Without a minimum, the wake-ups of a busy pod would be endless.
+/// and does not subtract requests that have ended. Without a minimum interval, a busy pod would wake the agent
+/// continually.
 const PEEK_EVERY: Duration = Duration::from_millis(20);
-/// Interval of attempts to load the counter. The cause of a failure is seldom removed while the node runs.
+/// Interval of attempts to load the counter. The interval is long, because the cause of a failure is seldom removed
+/// while the node runs.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
 /// The state of the agent of a node.
@@ -181,7 +184,7 @@ impl Node {
             self.announcer.refuses(&pod, &why);
         }
         let figures: Vec<_> = self.counting.figures().collect();
-        // A report is sent only with a complete list of pods and a loaded counter: an empty report would say that the
+        // A report is sent only with a complete list of pods and a loaded counter: an empty report would mean that the
         // node has no pods.
         if self.counting.is_synced() && self.counting.meter().is_some() {
             match self.reporter.body(figures.iter().cloned()) {

@@ -1,8 +1,8 @@
 //! The endpoints `/metrics`, `/healthz` and `/readyz`.
 //!
 //! Healthy: the process answers. Ready: the agent has loaded the counter or knows why it cannot, and has listed the
-//! node's pods. An agent that cannot count is ready too, and its response gives the reason: it must be visible, but
-//! must not block the roll-out on other nodes.
+//! node's pods. An agent that cannot count is ready, too, because it must not block the roll-out on other nodes. Its
+//! response to `/readyz` contains the reason.
 
 use std::{
     fmt,

@@ -19,10 +19,10 @@ use super::PinsError;
 
 /// Mode of the directory: read, write and search for root, nothing for others.
 const MODE: u32 = 0o700;
-/// The mode bits of group and others.
+/// The mode bits for the group and for others.
 const OTHERS: u32 = 0o077;
 
-/// Opens the directory; creates it if it is missing.
+/// Opens the directory of pins; creates it if it is missing.
 pub(super) fn open(root: &Path) -> Result<File, PinsError> {
     DirBuilder::new()
         .recursive(true)
@@ -39,7 +39,8 @@ pub(super) fn open(root: &Path) -> Result<File, PinsError> {
             Some(Errno::ELOOP | Errno::ENOTDIR) => PinsError::NoDirectory { path: root.into() },
             _ => PinsError::io("open", root)(error),
         })?;
-    // The attributes are read from the open descriptor, because another directory may have this name by now.
+    // The attributes are read from the open descriptor, because the path may name another directory since it was
+    // opened.
     let found = directory
         .metadata()
         .map_err(PinsError::io("look at", root))?;
@@ -66,7 +67,8 @@ pub(super) fn open(root: &Path) -> Result<File, PinsError> {
     Ok(directory)
 }
 
-/// Returns whether a directory is the root of a file system. Other programs may pin objects there, too.
+/// Returns whether a directory is the root of a file system. The mode of such a directory is not changed, because other
+/// programs may pin objects in it, too.
 fn is_mount(root: &Path, device: u64) -> Result<bool, PinsError> {
     let above: PathBuf = root.join("..");
     let above = fs::metadata(&above).map_err(PinsError::io("look at", above))?;
@@ -110,7 +112,7 @@ mod tests {
         assert!(open(&file).is_err());
     }
 
-    /// Only root can change the owner of a directory.
+    /// Without root, the test ends early: only root can change the owner of a directory.
     #[test]
     fn t12_a_directory_of_somebody_else_is_refused() {
         let folder = tempfile::tempdir().unwrap();

@@ -24,7 +24,7 @@ pub enum PinsError {
     Foreign {
         /// The directory.
         path: PathBuf,
-        /// The owner.
+        /// The user id of the owner.
         uid: u32,
     },
     /// The directory is the root of a bpffs, and other users may open it.
@@ -57,7 +57,7 @@ pub enum PinsError {
 }
 
 impl PinsError {
-    /// Returns a converter for `map_err` that adds the action and the path.
+    /// Returns a converter for `map_err`, which adds the action and the path to an I/O error.
     pub(super) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,

@@ -3,16 +3,16 @@
 //! ```text
 //! /sys/fs/bpf/ebb/            locked by the agent that uses it
 //!   v1/                       one layout of the maps (ebb_abi::LAYOUT)
-//!     maps/PODS …             every map, also the program arrays: the kernel empties an array that is not held
-//!     programs/5f0c…/…        the programs of one build; of two builds during an update
-//!     pods/17/http1_ingress … the four links of the cgroup in slot 17
+//!     maps/PODS …             all maps; the kernel empties a program array that has neither a pin nor a descriptor
+//!     programs/5f0c…/…        the programs of one build; during an update, two builds have such a directory
+//!     pods/17-86…/connections the four links of the cgroup in slot 17, whose counting began at 86… ns
 //! ```
 //!
 //! Only objects that the kernel needs are stored, so there is no second copy that could become inconsistent. A pod's
 //! cgroup and programs are read from its links, and its rules from the maps.
 //!
-//! A directory is replaced if its layout differs. It is also replaced if the layout is the same but the maps have other
-//! shapes, for example from a build between two releases.
+//! Pins are replaced if they have another layout than this build. They are also replaced if the layout is the same but
+//! the maps have other shapes, for example maps of a build between two releases.
 //!
 //! Bias: towards continuing to count. Everything that can be adopted is adopted. Failure mode: a slot that a killed
 //! process has written only partly is removed, and its cgroup is counted from zero. No reported count is lost,
@@ -43,7 +43,7 @@ use crate::kernel;
 /// Name of the directory of a build's programs until all of them are pinned.
 const UNFINISHED: &str = "unfinished";
 
-/// The version of pins. A process adopts pins with its own version, and replaces others.
+/// The version of the pins that a process uses: the layout of the maps, and the build of the programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// Layout of the maps. Pins with another layout are replaced.
@@ -54,7 +54,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// Returns the version of this program. Only tests use other versions.
+    /// Returns the version of the pins of this program. Only tests use other versions.
     #[must_use]
     pub fn current() -> Self {
         Self {
@@ -137,15 +137,16 @@ impl Pins {
         self.root.join(format!("v{}", self.version.layout))
     }
 
-    /// Creates the missing directories.
+    /// Creates the directories for maps, programs and links if they are missing.
     pub(crate) fn make(&self) -> Result<(), PinsError> {
         [self.maps(), self.all_programs(), self.all_pods()]
             .iter()
             .try_for_each(|path| fs::create_dir_all(path).map_err(PinsError::io("make", path)))
     }
 
-    /// Pins this build's programs. The directory gets its final name after all are pinned, so an incomplete directory
-    /// is recognised by its name. Missing files would not show it, because some programs do not load on every kernel.
+    /// Pins this build's programs. The directory gets its final name after all programs are pinned, so an incomplete
+    /// directory is recognised by its name. It cannot be recognised by missing files, because some programs do not load
+    /// on every kernel.
     pub(crate) fn replace_programs<E: From<PinsError>>(
         &self,
         pin: impl FnOnce(&Path) -> Result<(), E>,
@@ -160,7 +161,7 @@ impl Pins {
     }
 }
 
-/// Returns whether all these names are pinned in a directory.
+/// Returns whether a directory has a pin for each of these names.
 pub(crate) fn has_all<'a>(directory: &Path, names: impl IntoIterator<Item = &'a str>) -> bool {
     names.into_iter().all(|name| directory.join(name).exists())
 }

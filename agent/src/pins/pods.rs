@@ -9,7 +9,7 @@ use crate::kernel::{ATTACHED, About, Link};
 /// A cgroup whose counting continued while no process ran.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// The slot.
+    /// The slot of the cgroup.
     pub(crate) slot: u32,
     /// Start of the counting, `CLOCK_MONOTONIC`. Neither the clock nor the pins survive a reboot.
     pub(crate) since: Duration,
@@ -61,7 +61,8 @@ impl Pins {
             .try_for_each(|name| remove(&self.all_pods().join(name)))
     }
 
-    /// Returns the pinned slots, complete or not. Removes entries that are not the directory of a slot.
+    /// Returns all slots with pinned links, even those of which some links are missing. Removes directory entries that
+    /// do not belong to a slot.
     pub(crate) fn kept(&self) -> Result<Vec<Kept>, PinsError> {
         let mut all = Vec::new();
         for name in names(&self.all_pods())? {

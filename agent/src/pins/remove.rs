@@ -13,7 +13,7 @@ impl Pins {
         self.remove_other_layouts()?;
         self.remove_own_layout()?;
         match fs::remove_dir(&self.root) {
-            // Not an error: the directory contains files that are not Ebb's.
+            // `DirectoryNotEmpty` is not an error: the directory contains files of other programs.
             Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
                 Err(PinsError::io("remove", &self.root)(error))
             }
@@ -21,7 +21,8 @@ impl Pins {
         }
     }
 
-    /// Removes other layouts and returns their names. Their cgroups are no longer counted.
+    /// Removes the pins of other layouts, and returns the names of these layouts. Cgroups that were counted with these
+    /// pins are no longer counted.
     pub(crate) fn remove_other_layouts(&self) -> Result<Vec<String>, PinsError> {
         let mine = self.layout();
         let mut removed = names(&self.root)?;
@@ -33,7 +34,7 @@ impl Pins {
         Ok(removed)
     }
 
-    /// Removes this build's layout.
+    /// Removes the pins of this build's layout.
     pub(crate) fn remove_own_layout(&self) -> Result<(), PinsError> {
         remove_layout(&self.layout())
     }

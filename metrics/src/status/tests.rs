@@ -51,7 +51,7 @@ async fn t6_idle_connections_keep_nobody_out() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
     assert!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
-    // The first connection was closed for the others. The last one is still open.
+    // The oldest idle connection was closed in favour of newer connections. The newest idle connection is still open.
     assert_eq!(idle[0].read(&mut [0]).await.unwrap(), 0);
     let mut last = idle.pop().unwrap();
     last.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -1,8 +1,8 @@
 //! The last hour of a workload, in a few kilobytes.
 //!
-//! There are two rings: one point per two seconds for the last two minutes, and one point per 15 seconds before that.
-//! If a point covers several decisions, it has the maxima of the values that rise in a burst, so that no burst is lost.
-//! A period without changes needs two points, so an idle workload uses almost no memory.
+//! There are two rings: one point per two seconds for the last two minutes, and one point per 15 seconds for the time
+//! before. If a point covers several decisions, it has the maxima of the values that rise in a burst, so that no burst
+//! is lost. A period without changes needs two points, so an idle workload uses almost no memory.
 //!
 //! Bound: [`MOST`] points of 40 bytes, which are 12 KiB per workload, and 120 MB for ten thousand workloads that are
 //! all busy for an hour.
@@ -15,12 +15,12 @@ use crate::json::Point;
 const SPAN: u64 = 3600;
 /// Length of the fine ring, in seconds.
 const FINE: u64 = 120;
-/// Step of the fine ring, in seconds. Decisions are made every two seconds, and at once in a burst. All decisions in
-/// one step are one point.
+/// Step of the fine ring, in seconds. Decisions are made every two seconds, and immediately when a burst begins. All
+/// decisions in one step are merged into one point.
 const FINE_STEP: u64 = 2;
 /// Step of the coarse ring, in seconds.
 const COARSE_STEP: u64 = 15;
-/// Maximum number of points.
+/// Maximum number of points of a workload.
 #[cfg(test)]
 const MOST: usize = (FINE / FINE_STEP + SPAN / COARSE_STEP + 4) as usize;
 
@@ -67,7 +67,7 @@ fn add(ring: &mut VecDeque<Point>, point: Point, step: u64) {
         return;
     }
     let flat = same(last, &point);
-    // Of a period without changes, only the first and the last point are kept.
+    // Only the first and the last point of a period without changes are kept.
     if flat
         && length > 1
         && ring
@@ -83,7 +83,7 @@ fn same(one: &Point, other: &Point) -> bool {
     Point { t: 0, ..*one } == Point { t: 0, ..*other }
 }
 
-/// Merges two points of one step. The result is the later point, with the maxima of both.
+/// Merges two points of one step. The result is the later point, with the maxima of the values that rise in a burst.
 fn merged(earlier: &Point, later: &Point) -> Point {
     Point {
         t: earlier.t.max(later.t),

@@ -9,7 +9,8 @@ use ebb_autoscaler_core::{Decision, Reason};
 
 use crate::json::Line;
 
-/// Maximum number of entries. They cover some minutes of a workload that changes often, or days of a steady one.
+/// Maximum number of entries. They cover some minutes of a workload whose decisions change often, or days of a steady
+/// workload.
 const KEPT: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +58,8 @@ impl Journal {
 }
 
 impl Entry {
-    /// Returns whether the entries differ only in numbers, and have the same desired replicas.
+    /// Returns whether two entries have the same desired replicas, the same mode and the same kind of reason. The ready
+    /// replicas and the numbers in the reason may differ.
     fn says_the_same(&self, other: &Self) -> bool {
         let kind = |entry: &Self| {
             (

@@ -105,7 +105,7 @@ pub struct Workload {
     /// True in panic mode: a burst is in progress, and the workload is not scaled down.
     pub panic_mode: bool,
     /// Excess burst capacity in requests: the capacity of the ready pods, minus the concurrency and
-    /// `target-burst-capacity`. If it is below zero, activators are put into the request path.
+    /// `target-burst-capacity`. If the excess burst capacity is below zero, activators are put into the request path.
     pub excess_burst_capacity: Option<i32>,
     /// Requests in flight, according to the last reports about the workload's pods.
     pub in_flight: u64,
@@ -115,7 +115,7 @@ pub struct Workload {
     pub queued: u64,
     /// Hard limit: the maximum number of requests in flight per pod. `None` means no limit.
     pub hard_limit: Option<u32>,
-    /// Services whose requests for this workload can be queued.
+    /// Services whose requests to this workload can be queued at activators.
     pub services: Vec<String>,
     /// True if the activators must be in the request path of the workload.
     pub activator_in_path: bool,
@@ -171,13 +171,14 @@ impl Workload {
 }
 
 impl Unknown {
-    /// Returns whether the missing information needs attention. Pods that start and windows that fill up need none.
+    /// Returns whether the missing information needs attention. Pods that are starting and windows that are not full
+    /// yet need no attention.
     fn needs_attention(&self) -> bool {
         !matches!(&*self.what, "unmeasured" | "window")
     }
 }
 
-/// A change of a scale.
+/// A change of a workload's scale.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scaled {
     /// Time of the change, in seconds since 1970.
@@ -210,13 +211,13 @@ pub struct Detail {
 pub struct Setting {
     /// The key, as in the ConfigMap `config-autoscaler` or in the annotation.
     pub key: Word,
-    /// The value.
+    /// The value of the setting.
     pub value: String,
     /// The source: `annotation`, `config` or `default`.
     pub from: Word,
 }
 
-/// A decision.
+/// A decision about a workload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     /// Time of the decision, in seconds since 1970.
@@ -231,16 +232,16 @@ pub struct Line {
     pub reason: String,
 }
 
-/// The values of a workload at one time.
+/// A point of the charts: the averages and replicas of a workload at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Time, in seconds since 1970.
     pub t: u64,
-    /// Requests in flight, including queued requests. If a point covers several seconds, this is their maximum.
+    /// Requests in flight, including queued requests. If a point covers several decisions, this is the maximum.
     pub concurrency: f32,
-    /// Average over the stable window. Negative if there is no data.
+    /// Average of the workload's metric over the stable window. Negative if there is no data.
     pub stable: f32,
-    /// Average over the panic window. Negative if there is no data.
+    /// Average of the workload's metric over the panic window. Negative if there is no data.
     pub panic: f32,
     /// Ready replicas.
     pub ready: u16,

@@ -8,7 +8,7 @@ use crate::{
     json::{Line, Point},
 };
 
-/// The state of a workload at a decision.
+/// The state of a workload at the time of a decision.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
     /// Requests in flight, including queued requests.
@@ -43,7 +43,7 @@ impl Memory {
         self.journal.record(decision, seen.ready);
     }
 
-    /// Returns the last hour, oldest first.
+    /// Returns the points of the last hour, oldest first.
     #[must_use]
     pub fn history(&self) -> Vec<Point> {
         self.history.points()
@@ -56,7 +56,7 @@ impl Memory {
     }
 }
 
-/// Converts a number of pods to the type of a chart's point. Larger numbers become the maximum.
+/// Converts a number of pods to the type of a chart's point. A number above 65 535 becomes 65 535.
 fn short(pods: u32) -> u16 {
     u16::try_from(pods).unwrap_or(u16::MAX)
 }

@@ -18,8 +18,9 @@ pub struct Given<'a> {
 }
 
 impl Given<'_> {
-    /// Returns a row of the table. `key` is the annotation, including its group. `differs` formats this setting of a
-    /// configuration: the source is the cluster's configuration if its text differs from the default's.
+    /// Returns a row of the table of settings. `key` is the name of the annotation, including its group. `differs`
+    /// formats the setting in a configuration. If no annotation has this name, and the texts for the cluster's
+    /// configuration and for the defaults differ, the source is the cluster's configuration.
     fn row(
         &self,
         key: &'static str,
@@ -174,7 +175,7 @@ fn short(number: f64) -> String {
     ((number * 100.0).round() / 100.0).to_string()
 }
 
-/// Converts a name to camel case, which Knative allows as well.
+/// Converts the name of an annotation to camel case, which Knative allows as well.
 fn camel(kebab: &str) -> String {
     let mut camel = String::new();
     let mut up = false;

@@ -1,14 +1,14 @@
 //! Length limits for the texts and lists of a workload on the page.
 //!
-//! Names, annotations and the API server's messages are written by others and may have hundreds of kilobytes. The page
-//! is for people, so long texts and lists are truncated.
+//! Names, annotations and the API server's messages are written by users and other programs, and can have hundreds of
+//! kilobytes. The page is for people, so long texts and lists are truncated.
 
 use ebb_page_model::{Detail, Workload};
 
 /// Maximum length of a text in bytes. A Kubernetes name has at most 253 characters
 /// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>), and an explanation fewer than 1 000.
 const TEXT: usize = 1_000;
-/// Maximum number of entries in a list. It is more than a person reads.
+/// Maximum number of entries in a list. A person reads fewer entries.
 const LIST: usize = 100;
 
 /// Truncates the long texts and lists of a workload.

@@ -1,4 +1,4 @@
-//! Server-sent events. Each event has the changes since the last event to the same viewer.
+//! Server-sent events. Each event contains the changes since the last event to the same viewer.
 //!
 //! The format is <https://html.spec.whatwg.org/multipage/server-sent-events.html>. A browser that loses the connection
 //! reconnects by itself and receives all data again. No state is kept for a viewer that is disconnected.
@@ -24,14 +24,15 @@ use tokio::{
 
 use crate::serve::{Page, Source};
 
-/// Interval between the rounds of a stream. Decisions are made every two seconds, and in a burst at any time.
+/// Interval between the rounds of a stream. In each round, the stream sends the changes since the last round. Decisions
+/// are made every two seconds, and in a burst at any time.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 /// After this number of rounds without a change, a comment line is sent, so that a closed connection is noticed.
 const QUIET_ROUNDS: u32 = 20;
-/// Maximum number of workloads in the list. It is more than a person scrolls through. A stream stores at most a few
+/// Maximum number of workloads in the list. A person scrolls through fewer workloads. A stream stores at most a few
 /// hundred bytes per workload. `/v1/workloads` returns all workloads.
 const LISTED: usize = 10_000;
-/// Number of workloads that are compared for one event.
+/// Number of workloads whose rows are compared with the rows that were sent, for one event.
 const PIECE: usize = 1_000;
 
 /// A row of the list: one workload.
@@ -45,8 +46,8 @@ struct Row<'a> {
     requested_replicas: u32,
     ready_replicas: Option<u32>,
     desired_replicas: Option<u32>,
-    /// The average over the panic window, divided by the capacity of the ready pods at target. `None` without data or
-    /// pods.
+    /// The average of the workload's metric over the panic window, divided by the capacity of the ready pods at target.
+    /// `None` without data or pods.
     utilization: Option<f64>,
     in_flight: u64,
     queued: u64,
@@ -108,7 +109,7 @@ struct List<S> {
 /// One pass over all workloads, sent in pieces.
 struct Round {
     workloads: Arc<Vec<Workload>>,
-    /// Number of workloads compared so far.
+    /// Number of workloads that this pass has compared.
     at: usize,
     /// Hashes from the previous pass, of the workloads that this pass has not reached yet.
     before: HashMap<String, u64>,
@@ -186,7 +187,7 @@ pub(crate) fn one<S: Source>(page: Page<S>, name: Name, seat: OwnedSemaphorePerm
     })
 }
 
-/// Returns the parts that have changed. `None` if no part has changed.
+/// Returns the parts of a workload's details that have changed. `None` if no part has changed.
 fn since(last: &Detail, now: &Detail) -> Option<Value> {
     let mut news = serde_json::Map::new();
     let mut add = |key: &str, value: Result<Value, serde_json::Error>| {

@@ -8,8 +8,8 @@ use ebb_page_model::{About, Workload};
 
 /// Maximum number of workloads in a response, and the default of `limit`.
 const MOST: usize = 5_000;
-/// A response ends with the workload that reaches this size in bytes: about 5 000 usual workloads. A client that does
-/// not read its response keeps this much memory of the program in use.
+/// Size of a response in bytes after which no further workload is added: about 5 000 usual workloads. A client that
+/// does not read its response keeps this much memory of the program in use.
 const BYTES: usize = 4 << 20;
 
 /// The part of the list that a client requests.

@@ -26,8 +26,8 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Maximum number of concurrent event streams; each viewer uses two. They are a quarter of the connections of the
-/// status port, so that Prometheus can always connect. A list stream stores the rows that it has sent, a few MiB at
-/// most.
+/// status port, so that Prometheus can always connect. A list stream stores the id and a hash of each row that it has
+/// sent, a few MiB at most.
 const STREAMS: usize = 64;
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -53,7 +53,7 @@ const FILES: [(&str, &str, &str); 8] = [
     ("/dom.js", SCRIPT, include_str!("assets/dom.js")),
 ];
 
-/// The policy allows scripts, styles and connections from this port only, and no frames.
+/// The content security policy. It allows scripts, styles and connections from this port only, and no frames.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'",
@@ -104,7 +104,7 @@ impl<S: Source> Page<S> {
         Some(detail)
     }
 
-    /// Returns all workloads in the order of their names. They are at most half a second old.
+    /// Returns all workloads in the order of their names. The list is at most half a second old.
     pub(crate) fn workloads(&self) -> Arc<Vec<Workload>> {
         // The lock is held while the workloads are read: one of many concurrent callers reads them, and the others get
         // its result.

@@ -6,7 +6,7 @@ use ebb_agent::{CounterError, Reading, Rules};
 
 use crate::node::{meter::Meter, pod::PodSpec};
 
-/// The counter of a pod and its last reading.
+/// The counter of a pod, and the pod's last reading.
 #[derive(Debug)]
 pub(super) struct Counted<P> {
     pub(super) pod: P,
@@ -48,7 +48,7 @@ impl<P: Copy> Counted<P> {
         Ok(counted)
     }
 
-    /// Applies new rules to the pod, from the next request on.
+    /// Changes the rules of the pod. The new rules apply from the next request on.
     pub(super) fn obey<M: Meter<Pod = P>>(
         &self,
         meter: &mut M,
@@ -69,7 +69,8 @@ impl<P: Copy> Counted<P> {
         self.arm(meter);
     }
 
-    /// Sets the burst threshold in the kernel: it wakes the agent once when a burst may have begun.
+    /// Sets the burst threshold in the kernel. The kernel wakes the agent once when the requests in flight may have
+    /// reached the threshold.
     pub(super) fn arm<M: Meter<Pod = P>>(&self, meter: &M) {
         meter.wake_at(self.pod, self.mark);
     }
@@ -87,8 +88,8 @@ fn obey<M: Meter>(meter: &mut M, pod: M::Pod, rules: &Rules) -> Result<(), Count
     }
 }
 
-/// Returns the burst threshold in requests in flight: twice the current number, but at least the pod's target and at
-/// least 2.
+/// Returns the burst threshold in requests in flight: twice the current number of requests in flight, but at least the
+/// pod's target and at least 2.
 fn mark(in_flight: u64, wanted: &PodSpec) -> u64 {
     in_flight.saturating_mul(2).max(wanted.carries).max(2)
 }

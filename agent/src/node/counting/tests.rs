@@ -138,7 +138,7 @@ impl Node {
         self.counting.apply(pod, self.now);
     }
 
-    /// Reads all pods, and returns their uids and numbers of requests.
+    /// Reads all pods. Returns the uid and the number of started requests of each pod.
     fn read(&mut self) -> Vec<(String, u64)> {
         self.counting.read(self.now);
         self.shown()
@@ -205,7 +205,8 @@ fn last_figures_stay_a_while() {
     node.make_cgroup("a");
     node.apply(&pod("a", &[]));
     node.read();
-    // The cgroup is deleted before the pod; the next reading notices it.
+    // The cgroup is deleted before the pod. The next reading detects this, and the pod's last reading is still
+    // reported.
     fs::remove_dir(node.cgroup("a")).unwrap();
     let last = node.read();
     assert_eq!(last.len(), 1);
@@ -252,7 +253,7 @@ fn rules_change_in_place() {
     node.apply(&pod("a", &[]));
     node.apply(&pod("a", &[("ebb.dev/ports", "80")]));
     assert_eq!(node.table().pods[&1].1.ports, [80]);
-    // The counter rejects port 1. The pod is refused, because a pod is never counted by old rules.
+    // The counter rejects port 1. The pod is refused, because a pod is never counted with old rules.
     node.apply(&pod("a", &[("ebb.dev/ports", "1")]));
     assert_eq!(node.counting.tally(), tally(0, 0, 1));
     assert!(node.table().pods.is_empty());
@@ -260,7 +261,7 @@ fn rules_change_in_place() {
     assert_eq!(told(&mut node, Duration::ZERO), 1);
     assert_eq!(told(&mut node, TELL_AGAIN / 2), 0, "once");
     assert_eq!(told(&mut node, TELL_AGAIN), 1, "and again");
-    // The annotation is invalid first, and valid afterwards.
+    // The pod is refused while its annotation is invalid, and is counted when the annotation is valid again.
     node.apply(&pod("a", &[("ebb.dev/ports", "x")]));
     assert_eq!(node.counting.tally(), tally(0, 0, 1));
     node.apply(&pod("a", &[("ebb.dev/ports", "81")]));
@@ -282,7 +283,7 @@ fn what_an_earlier_agent_left_is_taken_over_or_let_go() {
     node.counting.set_meter(left);
     node.counting.list_begins();
     node.counting.apply(&pod("a", &[]), node.now);
-    // The stray counting is not stopped yet, because its pod may be later in the list.
+    // The counting of cgroup `b` is not stopped yet, because its pod may still follow in the list.
     assert_eq!(node.table().pods(), [mine, stray]);
     node.counting.list_ends(node.now);
     assert_eq!(node.table().pods(), [mine]);
@@ -301,7 +302,7 @@ fn a_list_tells_who_is_gone() {
     }
     node.list(&[pod("b", &[])]);
     assert_eq!(node.counting.tally(), tally(1, 0, 0));
-    // The connection to the API server breaks during a list, so the list begins again.
+    // The connection to the API server breaks during a list, so the list begins again. Pod `b` is still counted.
     node.counting.list_begins();
     node.list(&[pod("b", &[])]);
     assert_eq!(node.counting.tally(), tally(1, 0, 0));
@@ -312,7 +313,8 @@ fn a_burst_is_more_than_the_target_and_twice_what_was() {
     let mut node = Node::with_counter();
     node.make_cgroup("a");
     node.apply(&pod("a", &[("autoscaling.knative.dev/target", "10")]));
-    // The pod's target is 7. Each number is compared with the reading of the number before it.
+    // The pod's target is 7: 70 % of 10. A burst begins if the requests in flight have reached the target, and are at
+    // least twice as many as in the row before.
     for (in_flight, bursts) in [
         (6, false),
         (12, true),

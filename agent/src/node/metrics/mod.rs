@@ -1,7 +1,8 @@
 //! The metrics of the agent.
 //!
-//! The number of label values is bounded: one set per counted pod, plus the constants below. A pod's values are those
-//! of the last round and at most one second old. The values of a deleted pod disappear after a few seconds.
+//! The number of label values is bounded: one set per counted pod, plus the constants below. The metrics of a pod have
+//! the values of the last round, so they are at most one second old. The metrics of a deleted pod disappear after a few
+//! seconds.
 
 mod pods;
 mod programs;
@@ -24,7 +25,7 @@ use super::counting::{Figures, PodCounts};
 pub(super) struct View {
     pub(super) figures: Vec<Figures>,
     pub(super) tally: PodCounts,
-    /// Number of failed readings so far.
+    /// Number of failed readings since the agent started.
     pub(super) missed: u64,
     /// True if the API server has listed the pods of the node.
     pub(super) synced: bool,

@@ -46,7 +46,7 @@ struct Class {
     class: &'static str,
 }
 
-/// Name, help and value of one counter.
+/// Name, help and value of one counter metric.
 type Number = (&'static str, &'static str, fn(&Reading) -> f64);
 
 const COUNTERS: &[Number] = &[
@@ -68,7 +68,7 @@ const COUNTERS: &[Number] = &[
     (
         "pod_in_flight_seconds",
         "Time in flight, summed over all requests; its rate is the exact mean concurrency",
-        // The counter wraps after 584 years in flight, summed over all requests: 2^64 ns.
+        // The counter wraps around at 2^64 ns: 584 years of time in flight, summed over all requests.
         |reading| reading.integral as f64 / 1e9,
     ),
 ];

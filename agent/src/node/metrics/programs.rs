@@ -1,4 +1,4 @@
-//! Metrics of the kernel programs' run time, by the kernel's own accounting.
+//! Metrics of the kernel programs' run time, as the kernel measures it.
 //!
 //! The kernel measures programs if `kernel.bpf_stats_enabled` is 1, and shows the result in the `fdinfo` of their
 //! descriptors (<https://docs.kernel.org/admin-guide/sysctl/kernel.html>), from Linux 5.10 on. Measuring costs about 60
@@ -55,9 +55,10 @@ impl Collector for Programs {
     }
 }
 
-/// Returns the sums by hook. Programs that were never measured are not included.
+/// Returns the run time and the number of runs, summed over the programs of each hook. Programs that were never
+/// measured are not included.
 fn taken() -> BTreeMap<&'static str, Taken> {
-    // The key is the program's id, because one program may have two descriptors.
+    // The key is the program's id, because a program with two descriptors must be counted once.
     let mut programs = BTreeMap::new();
     for entry in fs::read_dir("/proc/self/fdinfo")
         .into_iter()
@@ -77,7 +78,8 @@ fn taken() -> BTreeMap<&'static str, Taken> {
     taken
 }
 
-/// Returns the program's id, its hook and its run time. `None` if the descriptor is not that of a measured program.
+/// Parses the `fdinfo` of a descriptor. Returns the program's id, its hook, and its run time and number of runs. `None`
+/// if the descriptor is not that of a measured program.
 fn program(fdinfo: &str) -> Option<(u64, (&'static str, Taken))> {
     let field = |name: &str| -> Option<u64> {
         let mut lines = fdinfo.lines();

@@ -35,7 +35,7 @@ struct Happened {
 
 impl Collector for State {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        // A gauge, not a metric of type `info`: the older text format does not have the type `info`.
+        // The version is a gauge, because the older text format does not have the metric type `info`.
         let version = env!("CARGO_PKG_VERSION");
         encoder
             .encode_descriptor(

@@ -1,4 +1,4 @@
-// Shows one workload: its numbers, its problems, its settings, and its last decisions.
+// Shows one workload: its replicas and requests, its problems, its settings, and its last decisions.
 
 import { HOUR, drawCharts } from "./chart.js";
 import { by, clock, figure, figures, make } from "./dom.js";

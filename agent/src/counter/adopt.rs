@@ -64,7 +64,7 @@ impl Counter {
             && fresh
             && let Err(error) = pins.remove_own_layout()
         {
-            tracing::warn!(%error, "pins left behind");
+            tracing::warn!(%error, "the pins could not be removed");
         }
         Self::new(kernel?, Some(pins))?.adopt_all(found)
     }
@@ -84,7 +84,7 @@ impl Counter {
                     found.adopted += 1;
                 }
                 None => {
-                    tracing::info!(slot = pod.0, "cgroup gone, or attached halfway: let go");
+                    tracing::info!(slot = pod.0, "the cgroup is deleted or only partly attached: no longer counted");
                     let rules = self.read_rules(pod)?;
                     self.clear(pod, kept.some_cgroup(), &rules);
                     found.dropped += 1;

@@ -209,7 +209,7 @@ impl Collector for Workloads {
                 }
             }
         }
-        let help = "1 while the workload is not scaled down because something is not known, by what that is";
+        let help = "1 while a missing fact prevents a scale-down of the workload, by missing fact";
         let mut metric =
             encoder.encode_descriptor("workload_unknown", help, None, MetricType::Gauge)?;
         for (view, labels) in views.iter().zip(&labels) {

@@ -9,7 +9,7 @@ pub const BUCKETS: usize = 128;
 /// each branch.
 #[inline(always)]
 pub fn bucket(nanoseconds: u64) -> usize {
-    // Values below 4 are treated as one power of two: each of the values 0 to 3 is one quarter.
+    // The values 0 to 3 have one bucket each, as if they were the four quarters of one power of two.
     let value = nanoseconds >> 10;
     let mut ones = value | 3;
     ones |= ones >> 1;

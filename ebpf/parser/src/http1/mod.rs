@@ -74,7 +74,7 @@ pub fn comes_early(side: Side, conn: &mut Conn, segment: Segment) -> bool {
 pub fn arrive(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     let direction = conn.side(side);
     if direction.has(flag::UNFINISHED) {
-        // An earlier run has read the first part of this segment.
+        // An earlier run has read the first part of this segment, so the position is known.
         direction.flags &= !flag::UNFINISHED;
         return true;
     }
@@ -126,7 +126,8 @@ pub fn step<P: Packet, M: Meter>(
 ) -> bool {
     let silent = conn.is(state::TUNNEL | state::OPAQUE);
     let direction = conn.side(side);
-    // `known` is `None` if a line is to be read.
+    // `known` is `None` if this step must read a line. Otherwise it is true if there may be more to read in the
+    // segment.
     let known = if !silent && direction.is_inside_head() {
         direction.window.wanted = fields::KNOWN;
         None
@@ -222,7 +223,7 @@ fn begin_line<P: Packet, M: Meter>(
         && conn.responses.has(flag::START_LINE)
         && response::is_settings(&conn.responses.window)
     {
-        // Some HTTP/2 servers send before the client does.
+        // Some HTTP/2 servers send their SETTINGS frame before the client has sent anything.
         conn.server_begins_http2();
         return Some(false);
     }
@@ -264,7 +265,7 @@ fn read_line<P: Packet, M: Meter>(
             }
         }
         Search::Unfinished => return true,
-        // The line continues after the window.
+        // The line does not end in the window.
         Search::Nothing => {
             let skips = direction.has(flag::SKIP_LINE);
             if !skips && direction.window.unread() <= CARRY {

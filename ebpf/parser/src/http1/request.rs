@@ -99,7 +99,7 @@ pub(super) fn head_line<P: Packet, M: Meter>(
     }
 }
 
-/// Returns whether a field marks a probe of kubelet or Knative (design section 1).
+/// Returns whether a header field marks the request as a probe of kubelet or Knative (design section 1).
 #[inline(always)]
 fn is_probe(window: &Window, line: Line, name: (u64, u64)) -> bool {
     if name.0 == text(b"user-age") {
@@ -175,7 +175,8 @@ fn names_http1(window: &Window, line: Line) -> bool {
 fn cut_path(window: &Window, line: Line, path: &mut [u64; MAX_EXCLUDED_PATH / 8]) -> bool {
     let blank = equal_bytes(window.eight(line.start), b' ');
     if blank == 0 {
-        // The method has eight letters or more, as only WebDAV methods have. Its path is never excluded.
+        // The method has eight letters or more, as only WebDAV methods have. The path of such a request is never
+        // excluded.
         return false;
     }
     let start = line.start + lowest_byte(blank) + 1;
@@ -183,7 +184,8 @@ fn cut_path(window: &Window, line: Line, path: &mut [u64; MAX_EXCLUDED_PATH / 8]
     for (index, word) in path.iter_mut().enumerate() {
         let bytes = window.eight(start + index as u32 * 8);
         let ends = equal_bytes(bytes, b' ') | equal_bytes(bytes, b'?');
-        // `before` has all bits before the first end of the path. `open` has no bits if an earlier word had an end.
+        // `before` is a mask of the bytes before the first `ends` byte, at which the path ends. `open` is 0 if an
+        // earlier word held the end of the path; otherwise all its bits are set.
         let before = ((ends & ends.wrapping_neg()) >> 7).wrapping_sub(1);
         let open = ((seen | seen.wrapping_neg()) >> 63).wrapping_sub(1);
         *word = bytes & before & open;

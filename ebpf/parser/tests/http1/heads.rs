@@ -17,7 +17,7 @@ use crate::{
     spoken::{Message, spoken},
 };
 
-/// Returns the parser's state after a head, or `None` if the connection has become opaque.
+/// Returns the framing that the parser has found in a head, or `None` if the connection has become opaque.
 fn found(wire: &mut Wire, side: Side) -> Option<Framing> {
     if wire.conn.is(state::OPAQUE) {
         return None;

@@ -13,7 +13,7 @@ use proptest::{prelude::*, sample::select};
 
 use crate::shared::{config, pieces};
 
-/// Returns fields. Some of them repeat, and some occur once.
+/// Generates header fields. Some values are the same in many messages, and some occur once.
 fn fields() -> impl Strategy<Value = Vec<(String, String)>> {
     let name = select(vec!["x-a", "x-b", "cookie", "server", "accept", "x-long"]);
     let value = prop_oneof![

@@ -160,7 +160,7 @@ fn create<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock) -> Option<*mut T
 
 #[inline(always)]
 fn storage<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock, flags: u32) -> Option<*mut T> {
-    // aya's typed getters accept a sock_addr context only.
+    // The helper is called directly, because aya's typed getters accept a sock_addr context only.
     let map = core::ptr::from_ref(map).cast_mut();
     // SAFETY: the verifier checks the socket and the map.
     let pointer = unsafe {

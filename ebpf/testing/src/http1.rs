@@ -1,13 +1,15 @@
 //! Finds the expected counts of HTTP/1 messages, with `httparse` and by the rules of RFC 9112, section 6.3.
 //!
-//! Bias: where these rules leave a choice to the recipient, or `httparse` rejects a message, the result is unknown.
+//! Bias: where these rules leave a choice to the recipient, or `httparse` rejects a message, the expected counts are
+//! unknown.
 
 use httparse::{EMPTY_HEADER, Header, Request, Response, Status, parse_chunk_size, parse_headers};
 
-/// Maximum number of fields of one head that are read. With more fields, the result is unknown.
+/// Maximum number of fields of one head that are read. With more fields, the expected counts are unknown.
 const FIELDS: usize = 256;
 
-/// Maximum number of digits of a chunk size that the kernel's parser reads. With more digits, the result is unknown.
+/// Maximum number of digits of a chunk size that the kernel's parser reads. With more digits, the expected counts are
+/// unknown.
 const CHUNK_DIGITS: usize = 15;
 
 /// The bytes that follow a head.
@@ -70,11 +72,11 @@ pub enum End {
     Within,
     /// The rest of the stream is not HTTP/1 messages: a body until the close, or a tunnel.
     Rest,
-    /// The stream was read up to bytes whose result is unknown.
+    /// The stream was read up to bytes for which the expected counts are unknown.
     Unknown,
 }
 
-/// Returns the bytes after a body, or in `Err` the point at which the stream ends instead.
+/// Returns the bytes after a body, or in `Err` the reason why the end of the body was not found.
 fn behind(body: &[u8], framing: Framing) -> Result<&[u8], End> {
     match framing {
         Framing::Nothing => Ok(body),

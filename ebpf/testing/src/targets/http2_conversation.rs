@@ -15,8 +15,8 @@ pub(super) const TARGET: Target = Target {
     seeds,
 };
 
-/// With fewer streams in flight than this, there is always room for one more: a set of the parser's table has at least
-/// as many places.
+/// If fewer streams than this are in flight, the parser's table has room for one more: each set of the table has more
+/// places than this.
 const ROOM: u64 = 4;
 
 /// Number of bytes of the longest packet. The steps of such a packet fit in one run of every program.
@@ -43,7 +43,7 @@ fn run(bytes: &[u8]) {
     let played = play(&served.script, &pieces);
     if served.content && played.opaque.is_none() {
         assert!(played.figures.started >= served.accepted, "{served:?}");
-        // One stream may be in flight: a stream whose head is not complete.
+        // One stream may have been in flight at the close: a stream whose head is not complete.
         assert!(played.left <= 1, "{} left of {served:?}", played.left);
     }
 }

@@ -1,6 +1,6 @@
 //! The latency histogram. It has four buckets for each power of two, so a percentile is exact to 12.5 %.
 //!
-//! The unit of time is 1 024 ns: the kernel shifts instead of dividing.
+//! The unit of time is 1 024 ns, so that the kernel programs shift a time instead of dividing it.
 
 /// Number of buckets. The last bucket holds all durations longer than about two hours.
 pub const BUCKETS: usize = 128;

@@ -2,8 +2,8 @@
 //! slots for tail calls.
 //!
 //! Bias: pinned maps of another layout are replaced, not reused. So a change to any layout here needs a new [`LAYOUT`].
-//! A change to `Conn` or `Http2` of `ebb-parser` needs one, too. Failure mode: without a new [`LAYOUT`], programs reuse
-//! the maps of an older version, and count wrongly.
+//! A change to `Conn` or `Http2` of `ebb-parser` needs a new [`LAYOUT`], too. Failure mode: without a new [`LAYOUT`],
+//! programs reuse the maps of an older version, and count wrongly.
 
 #![no_std]
 
@@ -131,7 +131,7 @@ impl Sums {
 pub struct PodCounters {
     /// Sums over all starts.
     pub starts: Sums,
-    /// Requests started, including excluded and opaque ones.
+    /// Number of starts, including those of excluded requests and of opaque connections.
     pub started: u64,
     /// The burst threshold, set by user space. When `started` reaches the threshold, the kernel wakes user space once,
     /// and sets this field to [`NO_MARK`].

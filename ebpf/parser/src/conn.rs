@@ -91,11 +91,11 @@ pub struct Conn {
     pub started: u32,
     /// Number of requests, from the oldest one on, whose heads have been read.
     pub heads_read: u32,
-    /// Bits of the open requests that are HEAD requests.
+    /// Bits of the requests in flight that are HEAD requests.
     pub heads: u64,
-    /// Bits of the open requests that are CONNECT requests.
+    /// Bits of the requests in flight that are CONNECT requests.
     pub connects: u64,
-    /// Bits of the open requests that have been excluded.
+    /// Bits of the requests in flight that have been excluded.
     pub excluded: u64,
     /// Start times of the newest requests, ns.
     pub since: [u64; REMEMBERED as usize],
@@ -258,7 +258,7 @@ impl Conn {
         self.begin(meter, now);
     }
 
-    /// Prepares the bits and the start time of the next start. Returns the start time, ns.
+    /// Clears the mark bits, and sets the start time, of the request that starts next. Returns the start time, ns.
     #[inline(always)]
     fn make_place<M: Meter>(&mut self, meter: &M) -> u64 {
         let index = self.begun();
@@ -301,7 +301,7 @@ impl Conn {
         }
     }
 
-    /// Records that the head of the request that is being read is complete: from here on the request cannot be
+    /// Records that the head of the request that is being read is complete: from then on, the request cannot be
     /// excluded.
     #[inline(always)]
     pub fn head_read(&mut self) {
@@ -358,7 +358,8 @@ impl Conn {
     pub fn exclude<M: Meter>(&mut self, meter: &mut M) {
         let open = self.open();
         if open == 0 || open > TOLD_APART {
-            // The request was answered before its head was complete, or it is too deep in a pipeline to have a bit.
+            // The request was answered before its head was complete, or it is too deep in a pipeline to have a bit: so
+            // the request cannot be excluded.
             return;
         }
         let bit = self.newest_bit();
@@ -435,9 +436,9 @@ impl Conn {
         })
     }
 
-    /// Ends the request that is being answered without counting the end, because the request continues as an HTTP/2
-    /// stream. Returns the start time of the request (ns), and true if the request is excluded. Returns `None` unless
-    /// the request is the only one in flight.
+    /// Removes the request that is being answered from this connection, and counts no end: the request continues as an
+    /// HTTP/2 stream. Returns the start time of the request (ns), and true if the request is excluded. Returns `None`
+    /// unless the request is the only one in flight.
     #[inline(always)]
     pub fn hand_over(&mut self) -> Option<(u64, bool)> {
         if self.open() != 1 {
@@ -449,8 +450,8 @@ impl Conn {
         Some((since, self.excluded & (1u64 << (index % TOLD_APART)) != 0))
     }
 
-    /// Makes the connection a tunnel, after a 101 response or a granted CONNECT: the request stays in flight until the
-    /// connection closes.
+    /// Makes the connection a tunnel, after a 101 response or a granted CONNECT: the request remains in flight until
+    /// the connection closes.
     #[inline(always)]
     pub fn become_tunnel<M: Meter>(&mut self, meter: &mut M) {
         self.become_one(meter, state::TUNNEL, Gauge::Upgraded);
@@ -535,8 +536,8 @@ impl Conn {
         counted
     }
 
-    /// Aborts all requests but one that were in flight before the connection became a tunnel or opaque. Called by
-    /// egress, because only egress ends requests.
+    /// If the connection is a tunnel or opaque, aborts all requests in flight except the newest one, which then stands
+    /// for the connection. Called by egress, because only egress ends requests.
     #[inline(always)]
     pub fn settle<M: Meter>(&mut self, meter: &mut M) {
         if self.is(state::TUNNEL | state::OPAQUE) && self.open() > 1 {
@@ -596,7 +597,8 @@ impl Conn {
         if count == 0 {
             return;
         }
-        // Excluded requests have been removed from the counts already. A bit that two requests share is never set.
+        // Excluded requests have been removed from the counts already, so they do not count as aborted. A bit that two
+        // requests share is never set.
         let told_apart = if count < TOLD_APART {
             count
         } else {

@@ -3,9 +3,9 @@
 //! In the middle of a body, the bytes do not matter, and no segment is stored. In a head, or where frames begin, the
 //! bytes matter. The kernel puts a segment that is ahead into the socket's queue, and never shows it to the programs
 //! again. So the programs copy the segment in pieces, and read the pieces when all bytes before them have been read. A
-//! segment that arrives while another CPU is reading is stored, too (see [`crate::serialisation`]). A connection has
-//! room for [`PIECES`] pieces, and a pod has a share of all pieces of the node ([`share_has_room`]). A connection that
-//! needs more becomes opaque.
+//! segment that arrives while another CPU is reading the connection is stored, too (see [`crate::serialisation`]). A
+//! connection has room for [`PIECES`] pieces, and a pod has a share of all pieces of the node ([`share_has_room`]). A
+//! connection that needs more pieces becomes opaque.
 //!
 //! Several CPUs may store pieces at once: each CPU claims a place under the lock, copies its piece, and publishes the
 //! place. Only one CPU reads pieces, and frees them.

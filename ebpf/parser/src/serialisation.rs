@@ -10,8 +10,8 @@
 //! segment waits a moment, [`PATIENCE`], for the reading CPU before it leaves.
 //!
 //! To enter takes one atomic add, and to leave takes another one. Each add is a barrier. If two CPUs leave at once, the
-//! later one sees that no CPU is left, and sees all segments that were stored before. If two CPUs enter at once,
-//! neither may read, and both store their segments.
+//! later one sees that no other CPU has entered, and sees all segments that were stored before. If two CPUs enter at
+//! once, neither may read, and both store their segments.
 
 use crate::{
     packet::Meter,
@@ -112,7 +112,8 @@ impl Turn {
         meter.add(&raw mut self.looked, 1);
     }
 
-    /// Records that the out-of-order buffer is empty. `is_so` checks once more whether the buffer is empty.
+    /// Records that the out-of-order buffer is empty. `is_so` checks this again after a barrier, because another CPU
+    /// may just have stored a segment.
     #[inline(always)]
     pub fn keeps_nothing<M: Meter>(&mut self, meter: &M, is_so: impl FnOnce() -> bool) {
         set(&mut self.kept, 0);

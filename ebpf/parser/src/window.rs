@@ -158,8 +158,8 @@ impl Window {
     /// Finds the next line whose beginning is of interest, and skips the lines before it. [`Self::line`] returns the
     /// position of the found line.
     ///
-    /// Most lines of a head are of no interest, and a check in this loop costs least. `of_interest` gets the window and
-    /// the position at which a line begins.
+    /// Most lines of a head are of no interest. It costs least to skip them in this loop. `of_interest` gets the window
+    /// and the position at which a line begins.
     #[inline(always)]
     pub fn read_line(&mut self, of_interest: impl Fn(&Self, u32) -> bool) -> Search {
         self.line_start = self.start;

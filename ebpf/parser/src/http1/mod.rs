@@ -96,7 +96,8 @@ pub fn arrive(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     true
 }
 
-/// Acts on the flags that the steps through a segment have set, once for all steps.
+/// Handles the flags that the steps through a segment have set: makes the connection opaque or a tunnel. Called once,
+/// after all steps.
 #[inline(always)]
 pub fn leave<M: Meter>(side: Side, conn: &mut Conn, meter: &mut M) {
     let direction = conn.side(side);
@@ -154,7 +155,7 @@ pub fn step<P: Packet, M: Meter>(
         None => read_line(side, conn, packet, meter, segment),
     };
     // The body or chunk after a line is skipped in the same step, because one egress packet can have hundreds of
-    // chunks.
+    // chunks, and the number of steps is limited.
     let direction = conn.side(side);
     if in_body(direction) && !skip(direction, segment) {
         return false;

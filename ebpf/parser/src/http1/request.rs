@@ -29,7 +29,8 @@ pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
     }
     direction.flags |= flag::BEGUN;
     if !first.is_ascii_uppercase() || !conn.can_tell_one_more() {
-        // All methods in use begin with a capital letter. A TLS record, for example, begins with 0x16.
+        // The connection becomes opaque. All methods in use begin with a capital letter; a TLS record, for example,
+        // begins with 0x16.
         conn.requests.flags |= flag::UNREADABLE;
         return;
     }

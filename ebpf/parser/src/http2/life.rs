@@ -2,9 +2,9 @@
 //!
 //! Ingress begins streams, and removes some from the count (a probe, a stream that the client resets). Egress ends
 //! streams. Close ends all remaining streams. These programs run at the same time on several CPUs. The work that every
-//! stream needs takes no lock. A change has three steps: a program records the change here; then it passes a barrier
-//! (an atomic add); then it checks whether another CPU has recorded a conflicting change. Of two CPUs that record
-//! conflicting changes, at least one sees the other's record, and resolves the conflict under [`Lock`]:
+//! stream needs takes no lock. A change has three steps: a program records the change in the connection; then it passes
+//! a barrier (an atomic add); then it checks whether another CPU has recorded a conflicting change. Of two CPUs that
+//! record conflicting changes, at least one sees the other's record, and resolves the conflict under [`Lock`]:
 //! - A stream begins: recorded in `begun`. If the connection is closed or opaque by then, either the CPU that has
 //!   closed it or made it opaque has also counted the stream as aborted, or the stream ends here at once.
 //! - A stream ends: recorded in `ending` and `ended`. If the connection is closed or opaque by then, either the CPU

@@ -123,7 +123,8 @@ impl Streams {
             set = other;
             found = self.with(set, id);
         }
-        // Stream 0 is the connection itself. A search for identifier 0 finds free places.
+        // Identifier 0 is no stream in flight: in HTTP/2 it stands for the connection, and in this table for a free
+        // place.
         if found == 0 || id == 0 {
             return None;
         }

@@ -50,8 +50,8 @@ impl Stream {
     }
 }
 
-/// Returns the expected counts. Each request lasts from the time at which its first byte was seen until the last byte
-/// of its response was seen, or until the server's FIN if the FIN ends the response.
+/// Returns the expected counts. Each request lasts from the time at which its first byte arrived until the last byte of
+/// its response arrived, or until the server's FIN if the FIN ends the response.
 fn truth(spoken: &[Spoken], streams: &[Stream; 2], seen: &[Seen; 2], fin: u64) -> Figures {
     let mut figures = Figures {
         started: spoken.len() as u64,

@@ -1,5 +1,5 @@
-//! The bytes of the `h2` crate's clients and servers. The counts must equal those of the crate, under every
-//! segmentation.
+//! Plays the bytes that clients and servers of the `h2` crate have sent. The counts must equal those of the crate,
+//! under every segmentation.
 
 use ebb_parser_testing::{
     EXCLUDED,

@@ -197,7 +197,7 @@ fn check(http2: &mut Http2, cells: &Cells, before: &[Event], story: &str) {
         (0, [0, 0]),
         "{story}, closed"
     );
-    // A connection that becomes opaque with nothing in flight counts as one more start.
+    // A connection that becomes opaque while no stream is in flight counts as one more start.
     let begun = cells.started.load(SeqCst);
     let least = before.len().min(2) as u64;
     assert!(

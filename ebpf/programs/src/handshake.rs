@@ -1,13 +1,14 @@
 //! Data that arrives with a packet of the handshake, before its connection is established.
 //!
-//! Data arrives this early in four cases: the client's last packet of the handshake was lost; the accept queue was full
-//! when that packet arrived; the listener uses `TCP_DEFER_ACCEPT` (then always); the client uses TCP Fast Open (RFC
-//! 7413), whose first packet carries data. The kernel shows a packet with early data only to the listening socket
-//! (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). So the programs store its data. A
-//! moment later, on the same CPU, the kernel establishes the connection, and the programs read the stored data as if it
-//! arrived at that moment (see [`drain`]). If the kernel never establishes the connection, the data is never read, and
-//! nothing is counted. If packets with early data arrive on two CPUs, one of them establishes the connection, and the
-//! kernel shows the other one again, to the new socket. So the pieces of each CPU have separate keys.
+//! Data arrives before its connection is established in four cases: the client's last packet of the handshake was lost;
+//! the accept queue was full when that packet arrived; the listener uses `TCP_DEFER_ACCEPT` (then always); the client
+//! uses TCP Fast Open (RFC 7413), whose first packet carries data. The kernel shows a packet with early data only to
+//! the listening socket (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). So the programs
+//! store its data. A moment later, on the same CPU, the kernel establishes the connection, and the programs read the
+//! stored data as if it arrived at that moment (see [`drain`]). If the kernel never establishes the connection, the
+//! data is never read, and nothing is counted. If packets with early data arrive on two CPUs, one of them establishes
+//! the connection, and the kernel shows the other one again, to the new socket. So the pieces of each CPU have separate
+//! keys.
 //!
 //! Data that arrives on another CPU while the kernel establishes the connection is stored, too. At that moment the
 //! kernel finds the new socket, but `connections` has not run for it yet. The kernel shows each of these packets only

@@ -136,7 +136,8 @@ impl Exchange {
         self.play_on(how, cut, false)
     }
 
-    /// Plays the conversation like `play`, but shows every two neighbouring pieces of the client at once, on two CPUs.
+    /// Plays the conversation like `play`, but delivers every two neighbouring pieces of the client at the same time,
+    /// on two CPUs.
     pub fn play_at_once(&self, how: &dyn Debug, cut: Cut<'_>) -> Figures {
         self.play_on(how, cut, true)
     }

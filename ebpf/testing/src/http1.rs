@@ -46,7 +46,7 @@ pub fn framing(fields: &[Header<'_>], response: bool) -> Option<Framing> {
             coding if coding.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
                 Some(Framing::UntilClose)
             }
-            // The text is not the name of a coding.
+            // The text is not the name of a coding, so the length of the body is unknown.
             _ => None,
         };
     }
@@ -98,7 +98,8 @@ fn behind_chunks(mut body: &[u8]) -> Result<&[u8], End> {
         if digits > CHUNK_DIGITS {
             return Err(End::Unknown);
         }
-        // A bare newline in an extension ends the line for some recipients and not for others.
+        // A bare newline in an extension ends the line for some recipients and not for others, so the expected counts
+        // are unknown.
         let line = body.iter().position(|byte| *byte == b'\n');
         if line.is_some_and(|end| end == 0 || body[end - 1] != b'\r') {
             return Err(End::Unknown);
@@ -143,7 +144,8 @@ pub fn requests(mut stream: &[u8]) -> (u64, End) {
         let mut request = Request::new(&mut fields);
         let length = match request.parse(stream) {
             Ok(Status::Complete(length)) => length,
-            // No method begins with a byte other than a capital letter, so this stream is not read further (as below).
+            // Every method begins with a capital letter, so this stream is not read further. (The same check for a
+            // complete head is below.)
             Ok(Status::Partial) if !stream[0].is_ascii_uppercase() => {
                 return (begun, End::Unknown);
             }

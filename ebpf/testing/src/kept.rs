@@ -1,6 +1,6 @@
 //! The out-of-order buffer, stored and read as in `ebpf/programs/src/out_of_order`.
 //!
-//! Here one connection has all the memory, so only the limits of a connection apply.
+//! In this model, one connection has all the memory, so only the limits of a connection apply.
 
 use std::collections::HashMap;
 

@@ -61,7 +61,7 @@ pub(crate) struct Arrival<'a> {
 }
 
 impl Arrival<'_> {
-    /// Returns the packet in the next program, or `None` if the kernel allows no more tail calls.
+    /// Returns the packet as the next program gets it, or `None` if the kernel allows no more tail calls.
     pub(crate) fn go_on(self) -> Option<Self> {
         (self.calls < steps::TAIL_CALLS).then_some(Self {
             calls: self.calls + 1,
@@ -223,7 +223,7 @@ impl Wire {
         }
     }
 
-    /// Takes one step from the budget.
+    /// Subtracts one step from the budget, and panics if no step is left.
     pub(crate) fn spend(budget: &mut usize) {
         *budget = budget
             .checked_sub(1)

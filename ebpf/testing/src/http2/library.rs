@@ -141,7 +141,7 @@ pub struct Served {
     pub script: Script,
     /// Number of requests that the server accepted.
     pub accepted: u64,
-    /// True if the server kept the connection open to the end.
+    /// True if the server kept the connection open to the end of the client's bytes.
     pub content: bool,
 }
 
@@ -351,7 +351,7 @@ async fn answer(plan: &Plan, mut asked: RecvStream, mut respond: server::SendRes
 fn send(body: &mut SendStream<Bytes>, pieces: &[usize], ends: bool) {
     for (index, length) in pieces.iter().enumerate() {
         let last = ends && index + 1 == pieces.len();
-        // If the other side has reset the stream, the rest is not needed.
+        // An error is ignored: the other side has reset the stream, so the rest of the body is not needed.
         let _ = body.send_data(vec![b'x'; *length].into(), last);
     }
 }

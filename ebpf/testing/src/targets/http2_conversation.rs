@@ -1,5 +1,5 @@
 //! A fuzz target: stories of HTTP/2. However a story is cut, the counts must be those of the reader that decodes
-//! everything. The counts of the client's part must also be those of an `h2` server.
+//! everything. For the client's part alone, the parser must count at least the requests that an `h2` server accepts.
 
 use arbitrary::{Arbitrary as _, Unstructured};
 

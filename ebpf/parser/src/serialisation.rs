@@ -10,8 +10,8 @@
 //! segment waits a moment, [`PATIENCE`], for the reading CPU before it leaves.
 //!
 //! To enter takes one atomic add, and to leave takes another one. Each add is a barrier. If two CPUs leave at once, the
-//! later one sees that no other CPU has entered, and sees all segments that were stored before. If two CPUs enter at
-//! once, neither may read, and both store their segments.
+//! later one sees that no CPU remains, and sees all segments that were stored before. If two CPUs enter at once,
+//! neither may read, and both store their segments.
 
 use crate::{
     packet::Meter,

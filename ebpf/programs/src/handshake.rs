@@ -122,8 +122,8 @@ fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32
         }
         let first = header.segment.first_byte().wrapping_add(done);
         // The word is written last, because another CPU may be reading the piece. The atomic add (to 0) is also the
-        // barrier between this write and the check whether the connection exists. SAFETY: the pointer is to a value of
-        // the map.
+        // barrier between this write and the check whether the connection exists.
+        // SAFETY: the pointer is to a value of the map.
         let about = unsafe { &raw mut (*piece)[ABOUT] };
         add(about, u64::from(first) << 32 | u64::from(length));
         serialisation::set_put_aside(context, done + PIECE as u32);
@@ -182,8 +182,8 @@ pub fn drain(
             continue;
         }
         // Other CPUs store later segments in the out-of-order buffer at the same time. They claim the last free place,
-        // while this program claims places from the first one on. They may store this piece as well. SAFETY: the
-        // pointer is to a value of the map.
+        // while this program claims places from the first one on. They may store this piece as well.
+        // SAFETY: the pointer is to a value of the map.
         let piece = unsafe { &*piece };
         let lock = &raw mut kept.lock;
         let claimed = pod.locked(lock, || kept.claim_at(index, place.first, place.length));
